@@ -1,0 +1,1 @@
+//! The read side of the control topic: snapshot, lookup, match index.

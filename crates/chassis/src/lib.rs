@@ -1,0 +1,1 @@
+//! What every role stands on: configuration, telemetry, admin port, shutdown, tasks, clock.

@@ -1,0 +1,3 @@
+//! The only user of rdkafka: poller, window, transactional writer, producer, topics, lag.
+
+pub mod clock;

@@ -1,0 +1,1 @@
+//! Retry schedules, jitter and due times. Pure.

@@ -1,0 +1,2 @@
+//! The hookbus binary.
+fn main() {}

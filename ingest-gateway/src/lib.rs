@@ -1,0 +1,1 @@
+//! Step 1: one event in. Authenticates, validates, publishes to the events topic.

@@ -1,0 +1,1 @@
+//! The testkit: broker, supervisor, fake endpoint, chaos proxy, ledger.
