@@ -1,3 +1,29 @@
 //! The contract between the roles: topics, records, ids, invariants. Pure: no clock, no network, no randomness but what is passed in.
+//!
+//! ```text
+//! event -> delivery -> attempt (retry -> delivery)* -> delivered | dead letter | cancelled
+//!    |         |            |
+//! [events] [deliveries] [retry.<delay>] [attempts] [dead-letters] [rejected] [seen] [control]
+//! ```
+//!
+//! Services never depend on each other; whatever two of them share is here. One file per hop, [`topics`] is the whole
+//! pipeline on one page, [`invariants`] numbers what must always hold.
 
+pub mod attempt;
+pub mod canary;
+pub mod control;
+pub mod dead_letter;
+pub mod delivery;
+pub mod event;
+pub mod event_type;
+pub mod header;
+pub mod identity;
+pub mod ids;
+pub mod invariants;
+pub mod murmur2;
+pub mod problem;
 pub mod record;
+pub mod rejected;
+pub mod seen;
+pub mod status;
+pub mod topics;

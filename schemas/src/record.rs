@@ -146,7 +146,10 @@ impl Headers {
     /// All headers in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.spans.iter().map(|span| {
-            (&self.data[span.start as usize..span.name_end as usize], &self.data[span.name_end as usize..span.end as usize])
+            (
+                &self.data[span.start as usize..span.name_end as usize],
+                &self.data[span.name_end as usize..span.end as usize],
+            )
         })
     }
 

@@ -1,0 +1,383 @@
+//! Hop 2: a delivery, one event for one subscription. The same shape travels on `deliveries` and `retry.<delay>`.
+//!
+//! The value is the payload, untouched; everything else is headers. A hop (retry, park, promotion) copies all headers and
+//! replaces only the [`Hop`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::header;
+use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
+use crate::record::{Headers, HeadersBuilder, OutRecord, Record};
+
+/// A decoded delivery. Texts stay in the shared header buffer.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its id, the same on every attempt.
+    pub id: DeliveryId,
+    /// The application.
+    pub application: ApplicationId,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// What made it.
+    pub generation: Generation,
+    /// When the event was accepted, Unix ms.
+    pub accepted_ms: i64,
+    /// When it dies of age, Unix ms.
+    pub deadline_ms: i64,
+    /// Snapshot it was matched at: next offset of `control`.
+    pub control_offset: i64,
+    /// What changes from hop to hop.
+    pub hop: Hop,
+    /// The payload; empty if the record had none.
+    pub payload: Bytes,
+    /// All headers as they came.
+    pub headers: Headers,
+}
+
+/// What a hop through a delay topic replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Number of the attempt to make next, 1-based.
+    pub attempt: u32,
+    /// Not before this time, Unix ms; 0 is at once.
+    pub due_ms: i64,
+    /// Why it waits.
+    pub wait: Wait,
+    /// Parks counted in the current hour.
+    pub parks: Parks,
+}
+
+/// Why a delivery waits in a delay topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// It never did.
+    #[default]
+    None,
+    /// The retry schedule.
+    Retry,
+    /// Its lane is busy longer than `lane_wait`.
+    Lane,
+    /// The circuit is open.
+    Circuit,
+    /// The subscription is paused.
+    Paused,
+}
+
+/// How often it was parked within one hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parks {
+    /// Parks since `since_ms`.
+    pub count: u32,
+    /// Start of the hour, Unix ms.
+    pub since_ms: i64,
+}
+
+/// Coordinates of the record that holds the accepted payload.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// What the fan-out knows of a new delivery beyond the event's own headers.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// What made it.
+    pub generation: Generation,
+    /// When the event was accepted, Unix ms.
+    pub accepted_ms: i64,
+    /// When it dies of age, Unix ms.
+    pub deadline_ms: i64,
+    /// Snapshot it was matched at.
+    pub control_offset: i64,
+}
+
+/// Why a record is no delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DeliveryError {
+    /// A header is not there.
+    #[error("header `{0}` is missing")]
+    Missing(&'static str),
+    /// A header does not parse.
+    #[error("header `{name}` holds `{value}`, which is not {expected}")]
+    Invalid {
+        /// The header.
+        name: &'static str,
+        /// What it holds, lossily.
+        value: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A record without value.
+    #[error("the record has no value")]
+    NoValue,
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// Decodes a record of `deliveries` or of a delay topic.
+    ///
+    /// # Errors
+    /// Names the header that is missing or wrong.
+    pub fn decode(record: &Record) -> Result<Self, DeliveryError> {
+        let headers = &record.headers;
+        let payload = record.value.clone().ok_or(DeliveryError::NoValue)?;
+        for name in [header::CE_ID, header::CE_SOURCE, header::CE_TYPE] {
+            text(headers, name)?;
+        }
+        Ok(Self {
+            id: DeliveryId(parse(headers, header::DELIVERY, "a UUID")?),
+            application: ApplicationId(parse(headers, header::APPLICATION, "a UUID")?),
+            subscription: SubscriptionId(parse(headers, header::SUBSCRIPTION, "a UUID")?),
+            generation: Generation(optional(headers, header::GENERATION, "a UUID")?),
+            accepted_ms: parse(headers, header::ACCEPTED, "Unix ms")?,
+            deadline_ms: parse(headers, header::DEADLINE, "Unix ms")?,
+            control_offset: parse(headers, header::CONTROL_OFFSET, "an offset")?,
+            hop: Hop::decode(headers)?,
+            payload,
+            headers: headers.clone(),
+        })
+    }
+
+    /// `ce_id`.
+    #[must_use]
+    pub fn event_id(&self) -> &str {
+        self.headers.text(header::CE_ID).unwrap_or_default()
+    }
+
+    /// `ce_source`.
+    #[must_use]
+    pub fn event_source(&self) -> &str {
+        self.headers.text(header::CE_SOURCE).unwrap_or_default()
+    }
+
+    /// `ce_type`.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        self.headers.text(header::CE_TYPE).unwrap_or_default()
+    }
+
+    /// Media type of the payload, if the event had one.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.headers.text(header::CONTENT_TYPE)
+    }
+
+    /// Where the payload was accepted.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.headers.text(header::ORIGIN).and_then(|text| text.parse().ok())
+    }
+
+    /// The same delivery as a record for its next hop, with `hop` replaced.
+    #[must_use]
+    pub fn to_hop(&self, topic: std::sync::Arc<str>, key: Option<Bytes>, hop: Hop) -> OutRecord {
+        let mut builder = Headers::builder(self.headers.len() + 4, self.headers.size() + 96);
+        builder.copy_if(&self.headers, |name| !Hop::NAMES.iter().any(|own| own.as_bytes() == name));
+        hop.encode(&mut builder);
+        OutRecord { topic, partition: None, key, value: Some(self.payload.clone()), headers: builder.build() }
+    }
+}
+
+// === impl NewDelivery ===
+
+impl NewDelivery {
+    /// Encodes a first hop: `inbound` are the event's headers that may stay (already without foreign `hookbus-*`).
+    #[must_use]
+    pub fn encode(&self, inbound: &Headers, application: ApplicationId, origin: &str) -> Headers {
+        let mut builder = Headers::builder(inbound.len() + 10, inbound.size() + 420);
+        builder.copy_if(inbound, |name| name != header::APPLICATION.as_bytes());
+        builder
+            .push_display(header::APPLICATION, application)
+            .push_display(header::DELIVERY, self.id)
+            .push_display(header::SUBSCRIPTION, self.subscription)
+            .push_i64(header::ACCEPTED, self.accepted_ms)
+            .push_i64(header::DEADLINE, self.deadline_ms)
+            .push_i64(header::CONTROL_OFFSET, self.control_offset)
+            .push(header::ORIGIN, origin.as_bytes());
+        if let Some(id) = self.generation.0 {
+            builder.push_display(header::GENERATION, id);
+        }
+        Hop::first().encode(&mut builder);
+        builder.build()
+    }
+}
+
+// === impl Hop ===
+
+impl Hop {
+    const NAMES: [&'static str; 4] = [header::ATTEMPT, header::DUE, header::WAIT, header::PARKS];
+
+    /// The first attempt, at once.
+    #[must_use]
+    pub fn first() -> Self {
+        Self { attempt: 1, due_ms: 0, wait: Wait::None, parks: Parks::default() }
+    }
+
+    /// Reads the four headers; only `hookbus-attempt` is required.
+    ///
+    /// # Errors
+    /// Names the header that is missing or wrong.
+    pub fn decode(headers: &Headers) -> Result<Self, DeliveryError> {
+        Ok(Self {
+            attempt: parse(headers, header::ATTEMPT, "an attempt number")?,
+            due_ms: optional(headers, header::DUE, "Unix ms")?.unwrap_or(0),
+            wait: optional(headers, header::WAIT, "a wait reason")?.unwrap_or_default(),
+            parks: optional(headers, header::PARKS, "count/Unix ms")?.unwrap_or_default(),
+        })
+    }
+
+    fn encode(self, builder: &mut HeadersBuilder) {
+        builder.push_i64(header::ATTEMPT, i64::from(self.attempt));
+        if self.due_ms != 0 {
+            builder.push_i64(header::DUE, self.due_ms);
+        }
+        if self.wait != Wait::None {
+            builder.push_display(header::WAIT, self.wait);
+        }
+        if self.parks != Parks::default() {
+            builder.push_display(header::PARKS, self.parks);
+        }
+    }
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Retry => "retry",
+            Self::Lane => "lane",
+            Self::Circuit => "circuit",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Wait {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::None, Self::Retry, Self::Lane, Self::Circuit, Self::Paused]
+            .into_iter()
+            .find(|wait| wait.as_str() == text)
+            .ok_or(())
+    }
+}
+
+// === impl Parks ===
+
+impl Parks {
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// One more park at `now_ms`; a new hour starts at zero.
+    #[must_use]
+    pub fn parked(self, now_ms: i64) -> Self {
+        if self.count == 0 || now_ms - self.since_ms >= Self::HOUR_MS {
+            Self { count: 1, since_ms: now_ms }
+        } else {
+            Self { count: self.count + 1, since_ms: self.since_ms }
+        }
+    }
+
+    /// Parks already made in the hour that `now_ms` is in.
+    #[must_use]
+    pub fn in_hour(self, now_ms: i64) -> u32 {
+        if now_ms - self.since_ms >= Self::HOUR_MS { 0 } else { self.count }
+    }
+}
+
+impl fmt::Display for Parks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.since_ms)
+    }
+}
+
+impl FromStr for Parks {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (count, since) = text.split_once('/').ok_or(())?;
+        Ok(Self { count: count.parse().map_err(drop)?, since_ms: since.parse().map_err(drop)? })
+    }
+}
+
+// === impl Origin ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+impl FromStr for Origin {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.rsplitn(3, '/');
+        let (Some(offset), Some(partition), Some(topic)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(());
+        };
+        Ok(Self {
+            topic: topic.to_owned(),
+            partition: partition.parse().map_err(drop)?,
+            offset: offset.parse().map_err(drop)?,
+        })
+    }
+}
+
+fn text<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, DeliveryError> {
+    let value = headers.get(name).ok_or(DeliveryError::Missing(name))?;
+    std::str::from_utf8(value).map_err(|_invalid| DeliveryError::Invalid {
+        name,
+        value: String::from_utf8_lossy(value).into_owned(),
+        expected: "UTF-8",
+    })
+}
+
+fn parse<T: FromStr>(headers: &Headers, name: &'static str, expected: &'static str) -> Result<T, DeliveryError> {
+    let value = text(headers, name)?;
+    value.parse().map_err(|_invalid| DeliveryError::Invalid { name, value: value.to_owned(), expected })
+}
+
+fn optional<T: FromStr>(
+    headers: &Headers,
+    name: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, DeliveryError> {
+    if headers.get(name).is_some() { parse(headers, name, expected).map(Some) } else { Ok(None) }
+}
+
+/// The key of a delivery on `deliveries`: the subscription id as text.
+#[must_use]
+pub fn key(subscription: SubscriptionId) -> Bytes {
+    let mut buffer = Uuid::encode_buffer();
+    Bytes::copy_from_slice(subscription.0.hyphenated().encode_lower(&mut buffer).as_bytes())
+}
+
+#[cfg(test)]
+#[path = "delivery_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! Round trips and refusals of deliveries, and the golden record of version 1.
+
+use std::sync::Arc;
+
+use super::*;
+
+fn sample() -> Record {
+    let inbound: Headers = [
+        (header::CE_ID, "evt_1"),
+        (header::CE_TYPE, "invoice.paid"),
+        (header::CE_SOURCE, "/applications/x"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::APPLICATION, "by-uid"),
+    ]
+    .into_iter()
+    .collect();
+    let new = NewDelivery {
+        id: DeliveryId(Uuid::from_u128(1)),
+        subscription: SubscriptionId(Uuid::from_u128(2)),
+        generation: Generation(None),
+        accepted_ms: 1_000,
+        deadline_ms: 9_000,
+        control_offset: 7,
+    };
+    let headers = new.encode(&inbound, ApplicationId(Uuid::from_u128(3)), "hookbus.events/0/42");
+    Record { offset: 5, timestamp_ms: 1_001, key: None, value: Some(Bytes::from_static(b"{ \"a\":1 }")), headers }
+}
+
+#[test]
+fn a_new_delivery_decodes_to_what_was_encoded() {
+    let delivery = Delivery::decode(&sample()).unwrap();
+    assert_eq!(delivery.id, DeliveryId(Uuid::from_u128(1)));
+    assert_eq!(delivery.application, ApplicationId(Uuid::from_u128(3)));
+    assert_eq!(delivery.hop, Hop::first());
+    assert_eq!(delivery.event_id(), "evt_1");
+    assert_eq!(delivery.origin(), Some(Origin { topic: "hookbus.events".into(), partition: 0, offset: 42 }));
+    assert_eq!(&delivery.payload[..], b"{ \"a\":1 }");
+}
+
+#[test]
+fn a_hop_replaces_only_its_own_headers() {
+    let first = Delivery::decode(&sample()).unwrap();
+    let hop = Hop { attempt: 3, due_ms: 5_000, wait: Wait::Circuit, parks: Parks::default().parked(4_000) };
+    let out = first.to_hop(Arc::from("hookbus.retry.5s"), None, hop);
+    let record = Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers };
+    let second = Delivery::decode(&record).unwrap();
+    assert_eq!(second.hop, hop);
+    assert_eq!(second.id, first.id);
+    assert_eq!(second.headers.len(), first.headers.len() + 3);
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named() {
+    let mut record = sample();
+    let mut builder = Headers::builder(0, 0);
+    builder.copy_if(&record.headers, |name| name != header::ATTEMPT.as_bytes());
+    record.headers = builder.build();
+    assert_eq!(Delivery::decode(&record).unwrap_err(), DeliveryError::Missing(header::ATTEMPT));
+    let mut builder = Headers::builder(0, 0);
+    builder.copy_if(&sample().headers, |_| true).push(header::DUE, b"soon");
+    record.headers = builder.build();
+    assert_eq!(
+        Delivery::decode(&record).unwrap_err().to_string(),
+        "header `hookbus-due` holds `soon`, which is not Unix ms"
+    );
+    record.value = None;
+    assert_eq!(Delivery::decode(&record).unwrap_err(), DeliveryError::NoValue);
+}
+
+#[test]
+fn parks_start_anew_every_hour() {
+    let parks = Parks::default().parked(1_000).parked(2_000);
+    assert_eq!(parks, Parks { count: 2, since_ms: 1_000 });
+    assert_eq!(parks.in_hour(3_601_000), 0);
+    assert_eq!(parks.parked(3_601_000).count, 1);
+    assert_eq!(parks.to_string().parse(), Ok(parks));
+}
+
+/// Deliveries of an older version are still in topics after an upgrade: this text never changes.
+#[test]
+fn the_golden_delivery_of_version_1_still_decodes() {
+    let golden = include_str!("../golden/delivery.v1.txt");
+    let headers: Headers = golden.lines().filter_map(|line| line.split_once(": ")).collect();
+    let record = Record { headers, ..sample() };
+    let delivery = Delivery::decode(&record).unwrap();
+    assert_eq!(delivery.hop.attempt, 3);
+    assert_eq!(delivery.hop.parks, Parks { count: 2, since_ms: 1_790_000_000_000 });
+    assert_eq!(delivery.hop.wait, Wait::Lane);
+    assert_eq!(delivery.control_offset, 12);
+    assert!(delivery.generation.0.is_some());
+}

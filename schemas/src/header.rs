@@ -1,0 +1,67 @@
+//! The names of all headers, in one place, with the shape of their values. Every value is text, readable with `kcat`.
+
+/// CloudEvents version, `1.0`.
+pub const CE_SPECVERSION: &str = "ce_specversion";
+/// The event's id inside its source.
+pub const CE_ID: &str = "ce_id";
+/// The event's type, dot separated.
+pub const CE_TYPE: &str = "ce_type";
+/// The event's source, a URI reference.
+pub const CE_SOURCE: &str = "ce_source";
+/// When it occurred, RFC 3339.
+pub const CE_TIME: &str = "ce_time";
+/// Media type of the value.
+pub const CONTENT_TYPE: &str = "content-type";
+
+/// The application's id or uid.
+pub const APPLICATION: &str = "hookbus-application";
+/// Labels, a JSON object of strings.
+pub const LABELS: &str = "hookbus-labels";
+/// Metadata, a JSON object of strings.
+pub const METADATA: &str = "hookbus-metadata";
+/// The producer's address as the gateway saw it.
+pub const IP: &str = "hookbus-ip";
+/// The inbound `hookbus-*` headers the fan-out keeps.
+pub const INBOUND: [&str; 4] = [APPLICATION, LABELS, METADATA, IP];
+
+/// Delivery id, a UUID.
+pub const DELIVERY: &str = "hookbus-delivery";
+/// Subscription id, a UUID (also the key on `deliveries`).
+pub const SUBSCRIPTION: &str = "hookbus-subscription";
+/// Number of the attempt to make next, 1-based.
+pub const ATTEMPT: &str = "hookbus-attempt";
+/// Not before this time, Unix ms.
+pub const DUE: &str = "hookbus-due";
+/// When the event was accepted, Unix ms.
+pub const ACCEPTED: &str = "hookbus-accepted";
+/// When the delivery dies of age, Unix ms.
+pub const DEADLINE: &str = "hookbus-deadline";
+/// The snapshot it was matched at: next offset of `control`.
+pub const CONTROL_OFFSET: &str = "hookbus-control-offset";
+/// Where the payload came from: `topic/partition/offset`.
+pub const ORIGIN: &str = "hookbus-origin";
+/// Replay, redrive, retry or ping that made it, a UUID; absent for the first generation.
+pub const GENERATION: &str = "hookbus-generation";
+/// Parks in the current hour and the hour's start: `count/unix-ms`.
+pub const PARKS: &str = "hookbus-parks";
+/// Why it waits: `retry` or a park reason.
+pub const WAIT: &str = "hookbus-wait";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// Why it died or was rejected, a word of a closed list.
+pub const REASON: &str = "hookbus-reason";
+/// A sentence for people.
+pub const DETAIL: &str = "hookbus-detail";
+/// HTTP status of the last answer.
+pub const LAST_STATUS: &str = "hookbus-last-status";
+/// When it died or was rejected, Unix ms.
+pub const AT: &str = "hookbus-at";
+/// Original size in bytes, where the value was cut or left out.
+pub const CUT: &str = "hookbus-cut";
+/// Version of the record's shape, a small integer.
+pub const VERSION: &str = "hookbus-version";
+/// Id of one write to `control`, a UUID.
+pub const WRITE_ID: &str = "hookbus-write-id";
+/// Who wrote it.
+pub const ACTOR: &str = "hookbus-actor";

@@ -1,0 +1,286 @@
+//! The pipeline on one page: every topic, its partitions, retention, cleanup and limits.
+//!
+//! | topic | key | written by -> read by |
+//! |---|---|---|
+//! | `events` | ordering key, else event id | gateway, producers -> fan-out |
+//! | `deliveries` | subscription id | fan-out, retry scheduler, replay -> delivery workers |
+//! | `retry.<delay>` | none | delivery workers, retry scheduler -> retry scheduler |
+//! | `dead-letters` | subscription id | delivery workers -> people, redrive |
+//! | `attempts` | none | fan-out, delivery workers -> delivery log, control plane |
+//! | `rejected` | original key | all workers -> people |
+//! | `seen` | source topic/partition | fan-out -> itself |
+//! | `control` | `type/application/id` | control plane -> everybody |
+//! | `audit` | object id | control plane -> people |
+//! | `status` | `role/instance` | workers -> control plane |
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The broker's default `max.message.bytes`; no topic of ours is below it.
+pub const BROKER_DEFAULT_MESSAGE_BYTES: usize = 1_048_588;
+/// Room for our headers above the payload limit.
+pub const HEADER_ROOM_BYTES: usize = 64 * 1024;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// What the topic set depends on. Validated by whoever read the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Prefix of every name, e.g. `hookbus.`.
+    pub prefix: String,
+    /// Replication factor; `None` takes the broker's default.
+    pub replication_factor: Option<i32>,
+    /// `min.insync.replicas`; `None` leaves the broker's default and verifies nothing.
+    pub min_insync_replicas: Option<i32>,
+    /// Partition counts that differ from the defaults, by short name (`retry` for every tier).
+    pub partitions: BTreeMap<String, i32>,
+    /// Retentions that differ from the defaults, by short name (`retry`: beyond each tier's delay).
+    pub retention: BTreeMap<String, Duration>,
+    /// The dedup window: `seen` is kept one day longer.
+    pub dedup_window: Duration,
+    /// Largest accepted payload in bytes.
+    pub payload_limit: usize,
+    /// The delay tiers by name (`10m`) and delay.
+    pub tiers: Vec<(String, Duration)>,
+}
+
+/// Full names of all topics. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Events over HTTP and from producers.
+    pub events: Arc<str>,
+    /// Deliveries that may be attempted now.
+    pub deliveries: Arc<str>,
+    /// Deliveries that ended badly.
+    pub dead_letters: Arc<str>,
+    /// Lifecycle records.
+    pub attempts: Arc<str>,
+    /// Records that could not be used.
+    pub rejected: Arc<str>,
+    /// Accepted identities.
+    pub seen: Arc<str>,
+    /// The catalog's changelog.
+    pub control: Arc<str>,
+    /// Who changed what.
+    pub audit: Arc<str>,
+    /// Worker health.
+    pub status: Arc<str>,
+    /// Prefix of the delay topics, e.g. `hookbus.retry.`.
+    pub retry_prefix: Arc<str>,
+    /// Largest record any of them takes, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// How a topic forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// By age.
+    Delete(Duration),
+    /// By key.
+    Compact,
+}
+
+/// What one topic must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Full name.
+    pub name: Arc<str>,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Replication factor; `None` is the broker's default.
+    pub replication_factor: Option<i32>,
+    /// Topic configuration to create with and to verify, by Kafka's names.
+    pub config: BTreeMap<&'static str, String>,
+}
+
+// === impl TopicSettings ===
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        Self {
+            prefix: "hookbus.".into(),
+            replication_factor: None,
+            min_insync_replicas: None,
+            partitions: BTreeMap::new(),
+            retention: BTreeMap::new(),
+            dedup_window: DAY,
+            payload_limit: 699_050,
+            tiers: ["5s", "20s", "2m", "10m", "1h", "4h", "12h"]
+                .into_iter()
+                .map(str::to_owned)
+                .zip([5, 20, 120, 600, 3_600, 14_400, 43_200].map(Duration::from_secs))
+                .collect(),
+        }
+    }
+}
+
+impl TopicSettings {
+    /// Largest record of any topic: what the broker checks per batch.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> usize {
+        BROKER_DEFAULT_MESSAGE_BYTES.max(self.payload_limit + HEADER_ROOM_BYTES)
+    }
+
+    /// The full names.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        let name = |short: &str| Arc::from(format!("{}{short}", self.prefix));
+        Topics {
+            events: name("events"),
+            deliveries: name("deliveries"),
+            dead_letters: name("dead-letters"),
+            attempts: name("attempts"),
+            rejected: name("rejected"),
+            seen: name("seen"),
+            control: name("control"),
+            audit: name("audit"),
+            status: name("status"),
+            retry_prefix: name("retry."),
+            max_message_bytes: self.max_message_bytes(),
+        }
+    }
+
+    /// Everything `hookbus topics ensure` creates and verifies, in flow order.
+    #[must_use]
+    pub fn specs(&self) -> Vec<TopicSpec> {
+        let mut specs = vec![self.deleted("events", 8, 7 * DAY), self.deleted("deliveries", 16, 14 * DAY)];
+        for (tier, delay) in &self.tiers {
+            specs.push(self.tier(tier, *delay));
+        }
+        specs.push(self.deleted("dead-letters", 8, 30 * DAY));
+        specs.push(self.deleted("attempts", 8, 30 * DAY));
+        specs.push(self.deleted("rejected", 8, 30 * DAY));
+        specs.push(self.deleted("seen", 16, self.dedup_window + DAY));
+        specs.push(self.spec("control", "control", 1, Cleanup::Compact));
+        specs.push(self.deleted("audit", 1, 365 * DAY));
+        specs.push(self.spec("status", "status", 1, Cleanup::Compact));
+        specs
+    }
+
+    fn deleted(&self, short: &str, partitions: i32, retention: Duration) -> TopicSpec {
+        let retention = self.retention.get(short).copied().unwrap_or(retention);
+        self.spec(short, short, partitions, Cleanup::Delete(retention))
+    }
+
+    fn tier(&self, tier: &str, delay: Duration) -> TopicSpec {
+        let beyond = self.retention.get("retry").copied().unwrap_or(14 * DAY);
+        self.spec("retry", &format!("retry.{tier}"), 8, Cleanup::Delete(delay + beyond))
+    }
+
+    fn spec(&self, short: &str, name: &str, partitions: i32, cleanup: Cleanup) -> TopicSpec {
+        let mut config = BTreeMap::from([
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
+            ("max.message.bytes", self.max_message_bytes().to_string()),
+        ]);
+        match cleanup {
+            Cleanup::Delete(retention) => {
+                config.insert("cleanup.policy", "delete".to_owned());
+                config.insert("retention.ms", retention.as_millis().to_string());
+            }
+            Cleanup::Compact => {
+                config.insert("cleanup.policy", "compact".to_owned());
+            }
+        }
+        if let Some(replicas) = self.min_insync_replicas {
+            config.insert("min.insync.replicas", replicas.to_string());
+        }
+        // `control` has one order and `status` one reader: their single partition is part of the design.
+        let fixed = matches!(short, "control" | "status" | "audit");
+        let partitions = if fixed { 1 } else { self.partitions.get(short).copied().unwrap_or(partitions) };
+        TopicSpec {
+            name: Arc::from(format!("{}{name}", self.prefix)),
+            partitions,
+            replication_factor: self.replication_factor,
+            config,
+        }
+    }
+}
+
+// === impl Topics ===
+
+impl Topics {
+    /// The full name of a tier's topic (`10m`).
+    #[must_use]
+    pub fn retry(&self, tier: &str) -> Arc<str> {
+        Arc::from(format!("{}{tier}", self.retry_prefix))
+    }
+
+    /// A pattern, as librdkafka reads one, of every delay topic that exists: a removed tier still drains.
+    #[must_use]
+    pub fn retry_pattern(&self) -> String {
+        let mut pattern = String::from("^");
+        for letter in self.retry_prefix.chars() {
+            if !letter.is_ascii_alphanumeric() && letter != '_' && letter != '-' {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern.push_str("[0-9]+(ms|s|m|h|d)$");
+        pattern
+    }
+
+    /// The tier's name inside a full topic name, if it is a delay topic of ours.
+    #[must_use]
+    pub fn tier_of<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        topic.strip_prefix(&*self.retry_prefix)
+    }
+}
+
+impl fmt::Display for TopicSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} partitions", self.name, self.partitions)?;
+        for (key, value) in &self.config {
+            write!(f, ", {key}={value}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_set_is_what_the_design_says() {
+        let specs = TopicSettings::default().specs();
+        let names: Vec<_> = specs.iter().map(|spec| format!("{}:{}", spec.name, spec.partitions)).collect();
+        assert_eq!(
+            names,
+            [
+                "hookbus.events:8",
+                "hookbus.deliveries:16",
+                "hookbus.retry.5s:8",
+                "hookbus.retry.20s:8",
+                "hookbus.retry.2m:8",
+                "hookbus.retry.10m:8",
+                "hookbus.retry.1h:8",
+                "hookbus.retry.4h:8",
+                "hookbus.retry.12h:8",
+                "hookbus.dead-letters:8",
+                "hookbus.attempts:8",
+                "hookbus.rejected:8",
+                "hookbus.seen:16",
+                "hookbus.control:1",
+                "hookbus.audit:1",
+                "hookbus.status:1"
+            ]
+        );
+        assert!(specs.iter().all(|spec| spec.config["max.message.bytes"] == "1048588"));
+    }
+
+    #[test]
+    fn a_larger_payload_limit_raises_every_topic() {
+        let settings = TopicSettings { payload_limit: 2_000_000, ..TopicSettings::default() };
+        assert!(settings.specs().iter().all(|spec| spec.config["max.message.bytes"] == "2065536"));
+    }
+
+    #[test]
+    fn the_retry_pattern_matches_literally() {
+        let topics = TopicSettings::default().topics();
+        assert_eq!(topics.retry_pattern(), "^hookbus\\.retry\\.[0-9]+(ms|s|m|h|d)$");
+        assert_eq!(topics.tier_of("hookbus.retry.10m"), Some("10m"));
+        assert_eq!(topics.tier_of("hookbus.events"), None);
+    }
+}
