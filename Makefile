@@ -1,0 +1,34 @@
+# The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
+.PHONY: help setup dev test faults bench check
+
+help:
+	@echo 'make dev     install what is missing, start Kafka, run all roles, show a delivery'
+	@echo 'make test    every test, against one real Kafka for the run'
+	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker'
+	@echo 'make bench   speeds, each next to a bare loop of the same libraries'
+	@echo 'make check   format, lints and docs, as CI sees them'
+
+setup:
+	@deploy/setup.sh
+
+dev: setup
+	@echo '==> building hookbus (the first build takes a few minutes)'
+	@cargo build --locked -p hookbus
+	@exec target/debug/hookbus dev
+
+test: setup
+	cargo build --locked --workspace --all-targets
+	target/debug/with-kafka -- cargo test --locked --workspace
+
+faults: setup
+	cargo build --locked --workspace --all-targets
+	target/debug/with-kafka -- cargo test --locked -p testkit --test faults -- --ignored --nocapture --test-threads=1
+
+bench: setup
+	cargo build --locked --release -p hookbus -p testkit
+	target/release/with-kafka -- target/release/bench
+
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items

@@ -1,0 +1,108 @@
+//! The command line: one subcommand per role, and what a person needs around them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Webhooks from Kafka: signed, retried, logged, with Kafka as the only state.
+#[derive(Debug, Parser)]
+#[command(name = "hookbus", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Configuration file; without it `./hookbus.toml` if it is there. `HOOKBUS__SECTION__KEY` variables win over it.
+    #[arg(long, short, global = true, env = "HOOKBUS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take events over HTTP and publish them to the events topic.
+    Gateway,
+    /// Match events with subscriptions and write deliveries.
+    Fanout,
+    /// Send signed requests and record what came of them.
+    Delivery,
+    /// Hold deliveries until they are due.
+    Retry,
+    /// Serve the management API, the only writer of the control topic.
+    Control,
+    /// Run everything in one process, with Kafka and a demo receiver, and show what happens.
+    Dev(DevArgs),
+    /// Create and verify Hookbus's topics.
+    Topics {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: TopicsCommand,
+    },
+    /// Print the records of a topic as text.
+    Tail(TailArgs),
+    /// Show the configuration.
+    Config {
+        /// What to show.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// `hookbus dev`
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Where Kafka's data, keys and `info.json` live between starts.
+    #[arg(long, default_value = "var/dev", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Create missing topics on a configured broker without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `hookbus topics`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Create what is missing; fail with a readable difference if something that exists does not fit. Alters nothing.
+    Ensure,
+    /// Say what `ensure` would do. Changes nothing.
+    Plan,
+}
+
+/// `hookbus config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the effective values, secrets masked, and where each comes from.
+    Show,
+    /// Print every key with its doc, as Markdown.
+    Reference,
+}
+
+/// `hookbus tail`
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// A topic: `attempts`, `retry.10m`, or a full name.
+    pub(crate) topic: String,
+    /// Where to begin.
+    #[arg(long, value_enum, default_value_t = TailFrom::End)]
+    pub(crate) from: TailFrom,
+    /// Stop at the end instead of waiting for more.
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+    /// Stop after this many records.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Show records of aborted and open transactions too.
+    #[arg(long)]
+    pub(crate) uncommitted: bool,
+    /// Print at most this many bytes of each value.
+    #[arg(long, default_value_t = 4_096, value_name = "BYTES")]
+    pub(crate) cut: usize,
+}
+
+/// Where `tail` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TailFrom {
+    /// At the first record that is still there.
+    Beginning,
+    /// After the last one.
+    End,
+}

@@ -1,0 +1,62 @@
+//! What people read: lines on stdout. Logs go to stderr; this is the only place that writes answers.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+
+/// Prints one line. A closed pipe ends the program quietly, as `head` expects.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// `2026-11-22T01:02:03.004Z` of Unix ms.
+pub(crate) fn time(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| format!("{at:.3}"))
+}
+
+/// `01:02:03.004` of Unix ms, UTC.
+pub(crate) fn clock(at_ms: i64) -> String {
+    time(at_ms).get(11..23).unwrap_or_default().to_owned()
+}
+
+/// Bytes as a line of text: lossy UTF-8 without control characters, cut after `limit` bytes.
+pub(crate) fn text(bytes: &[u8], limit: usize) -> String {
+    let shown = &bytes[..bytes.len().min(limit)];
+    let mut text: String = String::from_utf8_lossy(shown)
+        .chars()
+        .map(|letter| if letter.is_control() && letter != '\t' { char::REPLACEMENT_CHARACTER } else { letter })
+        .collect();
+    if bytes.len() > limit {
+        text.push_str(&format!("... ({} bytes in all)", bytes.len()));
+    }
+    text
+}
+
+/// A key or value that may be absent.
+pub(crate) fn maybe(bytes: Option<&Bytes>, limit: usize) -> String {
+    bytes.map_or_else(|| "(null)".to_owned(), |bytes| text(bytes, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_and_long_values_do_not_reach_the_terminal() {
+        assert_eq!(text(b"a\x1b[31mb\n", 100), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(text(b"abcdef", 3), "abc... (6 bytes in all)");
+        assert_eq!(maybe(None, 3), "(null)");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(time(1_790_000_000_123), "2026-09-21T14:13:20.123Z");
+        assert_eq!(clock(1_790_000_000_123), "14:13:20.123");
+    }
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Checks what building and running Hookbus needs and installs what is missing where it may; else says the exact command.
+set -euo pipefail
+
+say() { printf '==> %s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+missing=()
+have cc || missing+=(build-essential)
+have make || missing+=(build-essential)
+have pkg-config || missing+=(pkg-config)
+# librdkafka is built from source and links these two.
+if have pkg-config; then
+    pkg-config --exists openssl || missing+=(libssl-dev)
+    pkg-config --exists zlib || missing+=(zlib1g-dev)
+else
+    missing+=(libssl-dev zlib1g-dev)
+fi
+# A broker of your own needs neither Java nor Maven.
+if [ -z "${HOOKBUS__KAFKA__BROKERS:-}" ]; then
+    have java || missing+=(default-jre-headless)
+    have mvn || missing+=(maven)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    install="apt-get install -y --no-install-recommends ${missing[*]}"
+    if ! have apt-get; then
+        say "missing: ${missing[*]} (names of Debian's packages). Install them and run this again." >&2
+        exit 1
+    elif [ "$(id -u)" = 0 ]; then
+        say "installing ${missing[*]}"
+        apt-get update -q && DEBIAN_FRONTEND=noninteractive $install
+    elif have sudo && sudo -n true 2>/dev/null; then
+        say "installing ${missing[*]} with sudo"
+        sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive $install
+    else
+        say "missing: ${missing[*]}. Run this, then start again:" >&2
+        echo "    sudo $install" >&2
+        exit 1
+    fi
+fi
+
+if ! have cargo; then
+    say "Rust is missing. Install it with rustup (or Debian's package rustup), then start again." >&2
+    exit 1
+fi
+wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
+if ! rustc --version >/dev/null 2>&1; then
+    say "Rust $wanted, which rust-toolchain.toml pins, is not installed. Run: rustup toolchain install $wanted" >&2
+    exit 1
+fi
+if have java; then
+    version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+    if [ -n "$version" ] && [ "$version" -lt 17 ]; then
+        say "Kafka 4.3.1 needs Java 17 or newer, this is Java $version. Run: sudo apt-get install default-jre-headless" >&2
+        exit 1
+    fi
+fi
