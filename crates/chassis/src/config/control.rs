@@ -1,0 +1,133 @@
+//! `[control]`: the management API.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use schemas::ids::OrganizationId;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::key::{Key, Kind, Section, Unit};
+use super::reader::Reader;
+
+/// An admin key can do everything; shorter ones can be guessed.
+const MIN_ADMIN_KEY: usize = 16;
+
+pub(super) const SECTION: Section = Section {
+    name: "control",
+    about: "The control plane: the management API and the only writer of the `control` topic.",
+    keys: KEYS,
+};
+
+const KEYS: &[Key] = &[
+    Key {
+        path: "control.listen",
+        kind: Kind::Address,
+        default: "0.0.0.0:8081",
+        title: "Listen address",
+        effect: "Where the management API is served.",
+    },
+    Key {
+        path: "control.admin_key",
+        kind: Kind::Secret,
+        default: "",
+        title: "Admin key",
+        effect: "Bearer token that may do everything, at least 16 characters. Without it nobody can make the first \
+                 application.",
+    },
+    Key {
+        path: "control.organization_id",
+        kind: Kind::Text,
+        default: "0b5e55ed-0000-7000-8000-000000000001",
+        title: "Organization id",
+        effect: "UUID of the organization that is there from the start.",
+    },
+    Key {
+        path: "control.organization_name",
+        kind: Kind::Text,
+        default: "default",
+        title: "Organization name",
+        effect: "Its name, 1 to 50 characters.",
+    },
+    Key {
+        path: "control.request_limit_bytes",
+        kind: Kind::Integer(1_024, 16_777_216, Unit::Bytes),
+        default: "1048576",
+        title: "Request limit",
+        effect: "Largest request body; above it 413.",
+    },
+    Key {
+        path: "control.request_timeout_ms",
+        kind: Kind::Integer(500, 300_000, Unit::Millis),
+        default: "10000",
+        title: "Request timeout",
+        effect: "From the end of the head to the answer; then 503.",
+    },
+    Key {
+        path: "control.header_read_timeout_ms",
+        kind: Kind::Integer(100, 300_000, Unit::Millis),
+        default: "5000",
+        title: "Header read timeout",
+        effect: "From a request's first byte to the end of its head; then the connection is closed.",
+    },
+    Key {
+        path: "control.max_connections",
+        kind: Kind::Integer(1, 1_000_000, Unit::Count),
+        default: "1000",
+        title: "Connections",
+        effect: "Served at once; more wait in the kernel's queue.",
+    },
+    Key {
+        path: "control.max_subscriptions",
+        kind: Kind::Integer(1, 100_000_000, Unit::Count),
+        default: "1000000",
+        title: "Subscriptions",
+        effect: "Of the whole instance: every process holds them in memory.",
+    },
+];
+
+/// The `[control]` section.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    /// Where the management API is served.
+    pub listen: SocketAddr,
+    /// Bearer token that may do everything; without it nobody may.
+    pub admin_key: Option<SecretString>,
+    /// The organization that is there from the start.
+    pub organization_id: OrganizationId,
+    /// Its name.
+    pub organization_name: String,
+    /// Largest request body.
+    pub request_limit: usize,
+    /// From the end of the head to the answer.
+    pub request_timeout: Duration,
+    /// From a request's first byte to the end of its head.
+    pub header_read_timeout: Duration,
+    /// Connections served at once.
+    pub max_connections: usize,
+    /// Most subscriptions of the whole instance.
+    pub max_subscriptions: usize,
+}
+
+impl ControlConfig {
+    pub(super) fn read(from: &mut Reader<'_>) -> Self {
+        let admin_key = from.secret("control.admin_key");
+        let long = admin_key.as_ref().is_none_or(|key| key.expose_secret().len() >= MIN_ADMIN_KEY);
+        from.check(long, "control.admin_key", format_args!("at least {MIN_ADMIN_KEY} characters"));
+        let organization_id = from.text("control.organization_id").parse();
+        from.check(organization_id.is_ok(), "control.organization_id", "a UUID");
+        let organization_name = from.text("control.organization_name");
+        let named = (1..=50).contains(&organization_name.chars().count());
+        from.check(named, "control.organization_name", "1 to 50 characters");
+        Self {
+            listen: from.address("control.listen"),
+            admin_key,
+            organization_id: organization_id.unwrap_or(OrganizationId(uuid::Uuid::nil())),
+            organization_name,
+            request_limit: from.number("control.request_limit_bytes"),
+            request_timeout: from.millis("control.request_timeout_ms"),
+            header_read_timeout: from.millis("control.header_read_timeout_ms"),
+            max_connections: from.number("control.max_connections"),
+            max_subscriptions: from.number("control.max_subscriptions"),
+        }
+    }
+}

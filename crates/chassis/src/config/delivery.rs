@@ -1,0 +1,283 @@
+//! `[delivery]`: how requests are made, how many at once, whom they may reach.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::key::{Key, Kind, Section, Unit};
+use super::reader::Reader;
+
+pub(super) const SECTION: Section = Section {
+    name: "delivery",
+    about: "The delivery worker: signed requests, their limits and what their targets may be.",
+    keys: KEYS,
+};
+
+const KEYS: &[Key] = &[
+    Key {
+        path: "delivery.concurrency",
+        kind: Kind::Integer(1, 100_000, Unit::Count),
+        default: "1024",
+        title: "Requests of a worker",
+        effect: "In flight at once over all subscriptions.",
+    },
+    Key {
+        path: "delivery.lane_concurrency",
+        kind: Kind::Integer(1, 1_000, Unit::Count),
+        default: "32",
+        title: "Requests of a subscription",
+        effect: "In flight at once, unless the subscription says otherwise.",
+    },
+    Key {
+        path: "delivery.connect_timeout_ms",
+        kind: Kind::Integer(50, 300_000, Unit::Millis),
+        default: "5000",
+        title: "Connect timeout",
+        effect: "Name, connection and TLS.",
+    },
+    Key {
+        path: "delivery.attempt_timeout_ms",
+        kind: Kind::Integer(100, 300_000, Unit::Millis),
+        default: "15000",
+        title: "Attempt timeout",
+        effect: "The whole attempt, response body included.",
+    },
+    Key {
+        path: "delivery.lane_wait_ms",
+        kind: Kind::Integer(10, 60_000, Unit::Millis),
+        default: "1000",
+        title: "Lane wait",
+        effect: "A delivery that would wait longer for its own subscription is parked in a delay topic, so that it \
+                 does not hold its partition.",
+    },
+    Key {
+        path: "delivery.live_records",
+        kind: Kind::Integer(1, 1_000, Unit::Count),
+        default: "1000",
+        title: "Records in memory",
+        effect: "Read and not yet settled, per partition; bounded by what fits the commit metadata.",
+    },
+    Key {
+        path: "delivery.live_bytes",
+        kind: Kind::Integer(65_536, 1_073_741_824, Unit::Bytes),
+        default: "16777216",
+        title: "Bytes in memory",
+        effect: "Read and not yet settled, per partition, at least one record.",
+    },
+    Key {
+        path: "delivery.batch_records",
+        kind: Kind::Integer(1, 10_000, Unit::Count),
+        default: "1000",
+        title: "Records of a transaction",
+        effect: "A batch of outcomes closes at this many.",
+    },
+    Key {
+        path: "delivery.batch_bytes",
+        kind: Kind::Integer(1_024, 67_108_864, Unit::Bytes),
+        default: "1048576",
+        title: "Bytes of a transaction",
+        effect: "A batch of outcomes closes at this size.",
+    },
+    Key {
+        path: "delivery.allow_http",
+        kind: Kind::Flag,
+        default: "false",
+        title: "Allow http",
+        effect: "Targets without TLS are refused unless this is true.",
+    },
+    Key {
+        path: "delivery.allow_networks",
+        kind: Kind::List,
+        default: "",
+        title: "Allowed networks",
+        effect: "Private, loopback and reserved networks that targets may be in (`10.0.0.0/8`); metadata addresses \
+                 never.",
+    },
+    Key {
+        path: "delivery.breaker_failures",
+        kind: Kind::Integer(1, 10_000, Unit::Count),
+        default: "20",
+        title: "Failures that open the circuit",
+        effect: "In a row, of one subscription; its deliveries are then parked and one at a time tries again.",
+    },
+    Key {
+        path: "delivery.breaker_park_ms",
+        kind: Kind::Integer(100, 86_400_000, Unit::Millis),
+        default: "600000",
+        title: "Shortest park",
+        effect: "Of deliveries of an open circuit or a paused subscription.",
+    },
+    Key {
+        path: "delivery.response_headers_limit_bytes",
+        kind: Kind::Integer(0, 65_536, Unit::Bytes),
+        default: "4096",
+        title: "Response headers kept",
+        effect: "In the delivery log, the rest is cut.",
+    },
+    Key {
+        path: "delivery.response_body_limit_bytes",
+        kind: Kind::Integer(0, 65_536, Unit::Bytes),
+        default: "4096",
+        title: "Response body kept",
+        effect: "In the delivery log; the connection is closed when more comes.",
+    },
+    Key {
+        path: "delivery.retry_after_cap_hours",
+        kind: Kind::Integer(1, 168, Unit::Hours),
+        default: "24",
+        title: "Longest Retry-After",
+        effect: "What an endpoint asks for beyond it is cut.",
+    },
+    Key {
+        path: "delivery.schedule",
+        kind: Kind::Choice(&["standard", "hook0", "quick"]),
+        default: "standard",
+        title: "Retry schedule",
+        effect: "Of subscriptions without their own: `standard` 12 retries over 77 h, `hook0` 24 over 7.5 days, \
+                 `quick` 3 over 7 s (development).",
+    },
+    Key {
+        path: "delivery.max_age_hours",
+        kind: Kind::Integer(1, 8_760, Unit::Hours),
+        default: "240",
+        title: "Longest life",
+        effect: "A delivery that is not settled this long after its first write, parked time included, is \
+                 dead-lettered.",
+    },
+    Key {
+        path: "delivery.pool_idle_timeout_ms",
+        kind: Kind::Integer(0, 3_600_000, Unit::Millis),
+        default: "60000",
+        title: "Idle connections",
+        effect: "Kept this long for the next request.",
+    },
+    Key {
+        path: "delivery.pool_idle_per_host",
+        kind: Kind::Integer(0, 10_000, Unit::Count),
+        default: "64",
+        title: "Idle connections of a host",
+        effect: "Kept at most.",
+    },
+];
+
+/// The retry schedules that have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// 12 retries over about 77 h.
+    Standard,
+    /// 24 retries over 7.5 days.
+    Hook0,
+    /// 3 retries over 7 s, for development.
+    Quick,
+}
+
+/// The `[delivery]` section, with what it needs of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryConfig {
+    /// Requests in flight over all subscriptions.
+    pub concurrency: usize,
+    /// Requests in flight of one subscription, unless it says otherwise.
+    pub lane_concurrency: usize,
+    /// Longest connect: name, connection, TLS.
+    pub connect_timeout: Duration,
+    /// Longest attempt, response body included.
+    pub attempt_timeout: Duration,
+    /// A delivery that would wait longer for its lane is parked.
+    pub lane_wait: Duration,
+    /// Records read and not settled, per partition.
+    pub live_records: usize,
+    /// Bytes read and not settled, per partition.
+    pub live_bytes: usize,
+    /// Most records of a transaction.
+    pub batch_records: usize,
+    /// Bytes after which a transaction closes.
+    pub batch_bytes: usize,
+    /// Whether targets without TLS are allowed.
+    pub allow_http: bool,
+    /// Networks that are refused by default and allowed here.
+    pub allow_networks: Vec<IpNet>,
+    /// Failures in a row that open a subscription's circuit.
+    pub breaker_failures: u32,
+    /// Shortest park of an open circuit or a paused subscription.
+    pub breaker_park: Duration,
+    /// Bytes of response headers kept.
+    pub response_headers_limit: usize,
+    /// Bytes of response body kept.
+    pub response_body_limit: usize,
+    /// Longest `Retry-After` that is honoured.
+    pub retry_after_cap: Duration,
+    /// Schedule of subscriptions without their own.
+    pub schedule: Preset,
+    /// Deadline of a delivery from its first write, unless its subscription says otherwise.
+    pub max_age: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// Idle connections kept per host.
+    pub pool_idle_per_host: usize,
+    /// The delay topics by name and delay, from `retry.tiers`.
+    pub tiers: Vec<(String, Duration)>,
+}
+
+// === impl Preset ===
+
+impl Preset {
+    /// Its name in configuration and API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Hook0 => "hook0",
+            Self::Quick => "quick",
+        }
+    }
+}
+
+// === impl DeliveryConfig ===
+
+impl DeliveryConfig {
+    pub(super) fn read(from: &mut Reader<'_>) -> Self {
+        from.at_most("delivery.connect_timeout_ms", "delivery.attempt_timeout_ms");
+        from.at_most("delivery.lane_concurrency", "delivery.concurrency");
+        Self {
+            concurrency: from.number("delivery.concurrency"),
+            lane_concurrency: from.number("delivery.lane_concurrency"),
+            connect_timeout: from.millis("delivery.connect_timeout_ms"),
+            attempt_timeout: from.millis("delivery.attempt_timeout_ms"),
+            lane_wait: from.millis("delivery.lane_wait_ms"),
+            live_records: from.number("delivery.live_records"),
+            live_bytes: from.number("delivery.live_bytes"),
+            batch_records: from.number("delivery.batch_records"),
+            batch_bytes: from.number("delivery.batch_bytes"),
+            allow_http: from.flag("delivery.allow_http"),
+            allow_networks: networks(from),
+            breaker_failures: from.number("delivery.breaker_failures"),
+            breaker_park: from.millis("delivery.breaker_park_ms"),
+            response_headers_limit: from.number("delivery.response_headers_limit_bytes"),
+            response_body_limit: from.number("delivery.response_body_limit_bytes"),
+            retry_after_cap: from.hours("delivery.retry_after_cap_hours"),
+            schedule: schedule(from),
+            max_age: from.hours("delivery.max_age_hours"),
+            pool_idle_timeout: from.millis("delivery.pool_idle_timeout_ms"),
+            pool_idle_per_host: from.number("delivery.pool_idle_per_host"),
+            tiers: super::retry::tiers(from),
+        }
+    }
+}
+
+fn schedule(from: &Reader<'_>) -> Preset {
+    let name = from.text("delivery.schedule");
+    let presets = [Preset::Standard, Preset::Hook0, Preset::Quick];
+    presets.into_iter().find(|preset| preset.name() == name).expect("the table allows only these")
+}
+
+fn networks(from: &mut Reader<'_>) -> Vec<IpNet> {
+    let path = "delivery.allow_networks";
+    let mut networks = Vec::new();
+    for text in from.list(path) {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(_) => from.check(false, path, format_args!("networks such as 10.0.0.0/8, {text:?} is none")),
+        }
+    }
+    networks
+}

@@ -1,0 +1,101 @@
+//! `[fanout]`: deduplication, matching and the size of a transaction.
+
+use std::time::Duration;
+
+use super::key::{Key, Kind, Section, Unit};
+use super::reader::Reader;
+
+pub(super) const SECTION: Section = Section {
+    name: "fanout",
+    about: "The fan-out worker: events times subscriptions, each repeat dropped.",
+    keys: KEYS,
+};
+
+const KEYS: &[Key] = &[
+    Key {
+        path: "fanout.dedup_window_hours",
+        kind: Kind::Integer(1, 720, Unit::Hours),
+        default: "24",
+        title: "Dedup window",
+        effect: "How long an event's identity is remembered; a repeat within it fires nothing. `seen` is kept one day \
+                 longer.",
+    },
+    Key {
+        path: "fanout.dedup_ids",
+        kind: Kind::Integer(1_000, 1_000_000_000, Unit::Count),
+        default: "10000000",
+        title: "Dedup budget",
+        effect: "Identities one worker remembers at about 24 bytes each; earlier evictions are counted.",
+    },
+    Key {
+        path: "fanout.max_matches",
+        kind: Kind::Integer(1, 100_000, Unit::Count),
+        default: "10000",
+        title: "Matches of an event",
+        effect: "An event that matches more subscriptions is rejected: its deliveries are one transaction.",
+    },
+    Key {
+        path: "fanout.batch_records",
+        kind: Kind::Integer(1, 10_000, Unit::Count),
+        default: "1000",
+        title: "Records of a transaction",
+        effect: "A batch closes at this many, between events.",
+    },
+    Key {
+        path: "fanout.batch_bytes",
+        kind: Kind::Integer(1_024, 67_108_864, Unit::Bytes),
+        default: "1048576",
+        title: "Bytes of a transaction",
+        effect: "A batch closes at this size, between events.",
+    },
+    Key {
+        path: "fanout.live_records",
+        kind: Kind::Integer(1, 1_000_000, Unit::Count),
+        default: "5000",
+        title: "Records in memory",
+        effect: "Read and not yet committed, per partition.",
+    },
+    Key {
+        path: "fanout.live_bytes",
+        kind: Kind::Integer(65_536, 1_073_741_824, Unit::Bytes),
+        default: "16777216",
+        title: "Bytes in memory",
+        effect: "Read and not yet committed, per partition, at least one record.",
+    },
+];
+
+/// The `[fanout]` section, with what it needs of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FanoutConfig {
+    /// How long an identity is remembered.
+    pub dedup_window: Duration,
+    /// Identities remembered by one worker.
+    pub dedup_ids: usize,
+    /// Most subscriptions an event may match.
+    pub max_matches: usize,
+    /// Most records of a transaction, unless one event has more.
+    pub batch_records: usize,
+    /// Bytes after which a transaction closes.
+    pub batch_bytes: usize,
+    /// Records read and not committed, per partition.
+    pub live_records: usize,
+    /// Bytes read and not committed, per partition.
+    pub live_bytes: usize,
+    /// Deadline of a delivery from its first write, unless its subscription says otherwise; from `delivery.max_age_hours`.
+    pub max_age: Duration,
+}
+
+impl FanoutConfig {
+    pub(super) fn read(from: &mut Reader<'_>) -> Self {
+        Self {
+            dedup_window: from.hours("fanout.dedup_window_hours"),
+            dedup_ids: from.number("fanout.dedup_ids"),
+            max_matches: from.number("fanout.max_matches"),
+            batch_records: from.number("fanout.batch_records"),
+            batch_bytes: from.number("fanout.batch_bytes"),
+            live_records: from.number("fanout.live_records"),
+            live_bytes: from.number("fanout.live_bytes"),
+            max_age: from.hours("delivery.max_age_hours"),
+        }
+    }
+}
