@@ -1,1 +1,26 @@
-//! The testkit: broker, supervisor, fake endpoint, chaos proxy, ledger.
+//! The testkit: what tests, faults, load and benchmarks of Hookbus are made with.
+//!
+//! ```text
+//!            Endpoint  scripted by path and call number, remembers and verifies what it was sent
+//!               ^
+//!   Process: one role of the built binary, killed, frozen and stopped by id
+//!               |
+//!             Proxy    between a role and Kafka: cuts, stalls, loses one answer of one kind
+//!               v
+//!    kafka-dev's Broker, one for the whole run (`with-kafka`), or one of a test's own
+//! ```
+//!
+//! Nothing here is linked into the product. Errors are `anyhow`, as in every test.
+
+pub mod broker;
+pub mod endpoint;
+pub mod engine;
+pub mod environment;
+pub mod http;
+pub mod proxy;
+pub mod supervisor;
+pub mod wait;
+
+pub use endpoint::Endpoint;
+pub use proxy::Proxy;
+pub use supervisor::Process;

@@ -1,0 +1,188 @@
+//! Traps: "do this to the next request of that kind".
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::bail;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Kinds of requests, by their api key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Records to a topic.
+    Produce,
+    /// Records from a topic.
+    Fetch,
+    /// The first or last offset of partitions.
+    ListOffsets,
+    /// Brokers and topics.
+    Metadata,
+    /// Offsets of a group, without a transaction.
+    OffsetCommit,
+    /// Reads offsets of a group.
+    OffsetFetch,
+    /// Where a group or a transactional id lives.
+    FindCoordinator,
+    /// A member enters a group.
+    JoinGroup,
+    /// A member says that it lives.
+    Heartbeat,
+    /// A member gets its partitions.
+    SyncGroup,
+    /// `init_transactions`: fences predecessors.
+    InitProducerId,
+    /// A partition enters a transaction.
+    AddPartitionsToTxn,
+    /// A group enters a transaction.
+    AddOffsetsToTxn,
+    /// Commit or abort.
+    EndTxn,
+    /// Offsets of a group, inside a transaction.
+    TxnOffsetCommit,
+}
+
+/// What happens to the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It reaches the broker; its answer is swallowed and the connection stays open.
+    LoseAnswer,
+    /// It reaches the broker; the connection is closed in place of its answer.
+    CloseForAnswer,
+    /// It never reaches the broker: the connection is closed in its place.
+    CloseForRequest,
+    /// It reaches the broker; its answer and all that follow on the connection wait for [`Sprung::release`].
+    HoldAnswer,
+}
+
+/// A trap that was set. Dropping it leaves it set, and lets go what it holds.
+#[derive(Debug)]
+pub struct Sprung {
+    api: Api,
+    stage: watch::Receiver<Stage>,
+    release: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Stage {
+    Set,
+    /// The request came by.
+    Met,
+    /// What was to be done is done.
+    Done,
+}
+
+/// A trap as a connection meets it.
+#[derive(Debug)]
+pub(crate) struct Trap {
+    api: Api,
+    pub(crate) action: Action,
+    stage: watch::Sender<Stage>,
+    released: watch::Receiver<bool>,
+}
+
+/// All that are set.
+#[derive(Debug, Default)]
+pub(crate) struct Traps {
+    set: Mutex<Vec<Trap>>,
+    /// So that connections need not lock for every request.
+    count: AtomicUsize,
+}
+
+// === impl Api ===
+
+impl Api {
+    const fn key(self) -> i16 {
+        match self {
+            Self::Produce => 0,
+            Self::Fetch => 1,
+            Self::ListOffsets => 2,
+            Self::Metadata => 3,
+            Self::OffsetCommit => 8,
+            Self::OffsetFetch => 9,
+            Self::FindCoordinator => 10,
+            Self::JoinGroup => 11,
+            Self::Heartbeat => 12,
+            Self::SyncGroup => 14,
+            Self::InitProducerId => 22,
+            Self::AddPartitionsToTxn => 24,
+            Self::AddOffsetsToTxn => 25,
+            Self::EndTxn => 26,
+            Self::TxnOffsetCommit => 28,
+        }
+    }
+}
+
+// === impl Sprung ===
+
+impl Sprung {
+    /// Waits until the request came by.
+    ///
+    /// # Errors
+    /// It never came.
+    pub async fn met(&mut self, within: Duration) -> anyhow::Result<()> {
+        self.reached(Stage::Met, within).await
+    }
+
+    /// Waits until what was to be done is done: the answer is lost, the connection closed.
+    ///
+    /// # Errors
+    /// The request or its answer never came.
+    pub async fn done(&mut self, within: Duration) -> anyhow::Result<()> {
+        self.reached(Stage::Done, within).await
+    }
+
+    /// Lets the answer go that [`Action::HoldAnswer`] holds.
+    pub fn release(&self) {
+        self.release.send_replace(true);
+    }
+
+    async fn reached(&mut self, stage: Stage, within: Duration) -> anyhow::Result<()> {
+        let waited = tokio::time::timeout(within, self.stage.wait_for(|now| *now >= stage)).await;
+        match waited.map(|reached| reached.map(drop)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => bail!("the connection of the trapped {:?} ended before that", self.api),
+            Err(_) => bail!("no {:?} was {stage:?} within {within:?}", self.api),
+        }
+    }
+}
+
+// === impl Trap ===
+
+impl Trap {
+    /// What was to be done is done.
+    pub(crate) fn done(&self) {
+        self.stage.send_replace(Stage::Done);
+    }
+
+    /// Waits until the answer may go.
+    pub(crate) async fn released(&mut self) {
+        // An error means that whoever set it is gone, and nobody waits any more.
+        self.released.wait_for(|released| *released).await.map(drop).ok();
+    }
+}
+
+// === impl Traps ===
+
+impl Traps {
+    pub(crate) fn set(&self, api: Api, action: Action) -> Sprung {
+        let (stage, stages) = watch::channel(Stage::Set);
+        let (release, released) = watch::channel(false);
+        self.set.lock().push(Trap { api, action, stage, released });
+        self.count.fetch_add(1, Ordering::Release);
+        Sprung { api, stage: stages, release }
+    }
+
+    /// The trap for a request with this api key, if one is set: it is taken.
+    pub(crate) fn take(&self, key: i16) -> Option<Trap> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut set = self.set.lock();
+        let found = set.iter().position(|trap| trap.api.key() == key)?;
+        self.count.fetch_sub(1, Ordering::Release);
+        let trap = set.remove(found);
+        trap.stage.send_replace(Stage::Met);
+        Some(trap)
+    }
+}
