@@ -1,1 +1,101 @@
-//! Who receives what: the management API and the only writer of the control topic.
+//! Who receives what: the management API, and the only writer of `control`.
+//!
+//! ```text
+//! request --server--> layers (path, id, deadline) --> authenticate --> body --> api/<resource>
+//!                                                                                  |  reads: catalog snapshot
+//!                                                                                  v  writes: a closure over the snapshot
+//! [control] <--one transaction-- Store: fence, list the end, catch up, decide, write, look for the write id
+//!     |                            ^
+//!     +--> every role's catalog    +-- reports: what workers say in [attempts] (an endpoint is gone)
+//! ```
+//!
+//! Every write is a pure decision over one [`catalog::Snapshot`] (`Store::write` takes it as a closure, because it may have
+//! to decide again), so rules such as a unique `uid` hold over all replicas without a database.
+//!
+//! What it leaves to others: sending events (the gateway), delivering (the delivery worker), and, so far, the delivery log.
+
+mod api;
+mod auth;
+mod body;
+pub mod config;
+mod custom_headers;
+mod error;
+mod layers;
+mod metrics;
+mod policy;
+mod problem;
+mod query;
+mod reports;
+mod seed;
+mod server;
+mod state;
+mod store;
+mod subscription;
+
+use std::sync::Arc;
+
+use axum::Router;
+use chassis::shutdown::Shutdown;
+use tokio::net::TcpListener;
+use tracing::info;
+
+pub use config::{ControlConfig, Deps};
+pub use error::Error;
+pub use policy::{Refusal, TargetPolicy};
+
+use crate::metrics::ControlMetrics;
+use crate::state::App;
+use crate::store::Store;
+
+/// A started control plane: its store writes, its routes can be served.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    app: Arc<App>,
+    deps: Deps,
+}
+
+/// Starts and serves until shutdown is requested, then drains. `deps.tasks` runs what goes on in the background.
+///
+/// # Errors
+/// Kafka refuses what the role needs, or the listener fails.
+pub async fn run(config: ControlConfig, deps: Deps, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    let control = ControlPlane::start(config, deps).await?;
+    control.serve(listener, shutdown).await
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Opens the store and starts the background work: seeding the organization and acting on worker reports. A latch
+    /// `control` is released when the catalog has caught up and the seed is there.
+    ///
+    /// # Errors
+    /// A Kafka client cannot be made, or a metric's name is taken.
+    pub async fn start(config: ControlConfig, deps: Deps) -> Result<Self, Error> {
+        let metrics = ControlMetrics::new(&deps.registry)?;
+        let store = Store::start(&deps, config.request_timeout, metrics.clone()).await?;
+        let latch = deps.health.latch("control");
+        deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
+        deps.tasks.spawn("control-reports", reports::run(deps.clone(), store.clone(), metrics.clone()));
+        let app = Arc::new(App::new(config, &deps, store, metrics));
+        Ok(Self { app, deps })
+    }
+
+    /// The routes as a service that can be a fallback of another one (the gateway's, in one process).
+    pub fn router(&self) -> Router {
+        api::router(Arc::clone(&self.app))
+    }
+
+    /// Serves the routes on a listener until shutdown is requested, then lets what is in flight finish.
+    ///
+    /// # Errors
+    /// The listener fails.
+    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+        let address = listener.local_addr().map_err(|source| Error::Listen { source })?;
+        info!(%address, "control plane listens");
+        let router = self.router();
+        server::serve(self.app.config(), router, listener, shutdown).await;
+        drop(self.deps);
+        Ok(())
+    }
+}

@@ -1,1 +1,116 @@
 //! Step 1: one event in. Authenticates, validates, publishes to the events topic.
+//!
+//! ```text
+//! connection -> route -> authenticate -> body -> parse -> validate -> recent_ids -> publish -> 201
+//!  (serve)        |       (directory)   (limits)  (or cloud_event)      (409)        (acks=all)
+//!                 +--> fallback: the control plane's routes, when both roles share a process
+//! ```
+//!
+//! **201 means acknowledged**: by all in-sync replicas, never before. A repeat of an id whose first record was acknowledged
+//! here is a 409; one that is under way waits for its outcome. What this replica does not know is left to the fan-out's
+//! deduplication.
+//!
+//! **Payloads are not touched.** The record's value is a slice of the request's body (or the decoded string), so spaces, key
+//! order and escapes reach the endpoint as they were sent.
+//!
+//! **Nothing is unbounded**: connections, streams, heads, bodies, the bytes of all bodies together, the producer's queue, the
+//! memory of recent ids. Beyond a limit the answer is a problem (`application/problem+json`), for Kafka's sake a 503 with
+//! `Retry-After`.
+//!
+//! **A refusal is never stale**: before an unknown token, application or event type is refused, the catalog is brought up to
+//! what `control` held when the request came ([`Catalog::read_index`](catalog::Catalog::read_index)).
+//!
+//! The batch form answers `{"results": [...]}`, one entry per event in order: either the 201's body, or
+//! `{"problem": {...}}`.
+//!
+//! What it leaves to others: who gets the event (fan-out), rate limits and quotas (not built yet).
+
+mod authenticate;
+mod batch;
+mod body;
+mod cloud_event;
+mod config;
+mod connection;
+mod directory;
+mod error;
+mod fallback;
+mod gateway;
+mod ingest;
+mod json;
+mod metrics;
+mod parse;
+mod problem;
+mod publish;
+mod recent_ids;
+mod response;
+mod route;
+mod serve;
+mod validate;
+
+use std::sync::Arc;
+
+use catalog::Catalog;
+use chassis::health::Health;
+use chassis::metrics::Registry;
+use chassis::shutdown::Shutdown;
+use kafka::{Connection, Producer, ProducerOptions};
+use schemas::topics::Topics;
+use tokio::net::TcpListener;
+
+pub use config::GatewayConfig;
+pub use connection::Peer;
+pub use error::Error;
+pub use fallback::{BoxError, Fallback, FallbackBody};
+
+use crate::directory::CatalogDirectory;
+use crate::gateway::Gateway;
+use crate::metrics::GatewayMetrics;
+
+/// What the gateway stands on.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Where Kafka is.
+    pub connection: Connection,
+    /// Names of the topics.
+    pub topics: Topics,
+    /// Tokens, applications, event types.
+    pub catalog: Catalog,
+    /// Gets the metrics.
+    pub registry: Registry,
+    /// Gets a latch `gateway`, released when events are taken.
+    pub health: Health,
+    /// Serves what is no event route; without it that is a 404.
+    pub fallback: Option<Fallback>,
+}
+
+/// Serves until the shutdown is requested and what was in flight has been answered.
+///
+/// # Errors
+/// The producer cannot be made or does not empty itself at the end; a metric's name is taken.
+pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    let latch = deps.health.latch("gateway");
+    let failed = |source| Error::Producer { topic: deps.topics.events.to_string(), source };
+    let metrics = GatewayMetrics::new(&deps.registry)?;
+    let options = ProducerOptions {
+        linger: config.linger,
+        message_timeout: config.message_timeout,
+        queue_bytes: config.queue_bytes,
+        message_max_bytes: deps.topics.max_message_bytes,
+        ..ProducerOptions::new("hookbus-gateway")
+    };
+    let producer = Producer::start(&deps.connection, options).map_err(failed)?;
+    let directory = CatalogDirectory::new(deps.catalog, config.admin_key.as_ref());
+    let message_timeout = config.message_timeout;
+    let gateway = Gateway::new(
+        config,
+        gateway::Parts {
+            topics: deps.topics.clone(),
+            directory: Arc::new(directory),
+            publisher: Arc::new(producer.clone()),
+            fallback: deps.fallback,
+            metrics,
+        },
+    );
+    serve::serve(gateway, listener, latch, shutdown).await;
+    producer.flush(message_timeout).await.map_err(failed)
+}

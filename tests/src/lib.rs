@@ -17,10 +17,14 @@ pub mod endpoint;
 pub mod engine;
 pub mod environment;
 pub mod http;
+pub mod ledger;
+pub mod pipeline;
 pub mod proxy;
 pub mod supervisor;
 pub mod wait;
 
 pub use endpoint::Endpoint;
+pub use ledger::Expect;
+pub use pipeline::Pipeline;
 pub use proxy::Proxy;
 pub use supervisor::Process;

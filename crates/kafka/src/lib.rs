@@ -1,3 +1,46 @@
 //! The only user of rdkafka: poller, window, transactional writer, producer, topics, lag.
+//!
+//! ```text
+//! Kafka --> Poller (own thread) --> role --> Writer (own thread, transactions) --> Kafka
+//!             |  leases, epochs       |        ^
+//!             +---- Ownership --------|--------+      (which partitions are ours, under which group generation)
+//!                                   Window            (what is done above the committed offset)
+//! ```
+//!
+//! Beside them: [`Producer`] (idempotent, one future per record), [`ExclusiveWriter`] (compare-and-set on one topic),
+//! [`Tail`] and [`Offsets`] (reading without a group), [`topics`] (create and verify) and [`lag`].
+//! Nothing of rdkafka appears in a public signature.
 
 pub mod clock;
+mod connection;
+mod error;
+mod exclusive;
+mod ffi;
+pub mod lag;
+mod lease;
+mod log;
+pub mod metadata;
+mod offsets;
+mod pace;
+mod poller;
+mod producer;
+mod restore;
+mod session;
+mod tail;
+mod takeover;
+pub mod topics;
+mod window;
+mod writer;
+
+pub use connection::Connection;
+pub use error::{ErrorCode, ExclusiveError, KafkaError};
+pub use exclusive::ExclusiveWriter;
+pub use lease::{Epoch, Lease, Ownership};
+pub use offsets::Offsets;
+pub use pace::Pace;
+pub use poller::{Heartbeat, LeaseLag, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
+pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};
+pub use restore::Restored;
+pub use tail::{From, Tail, TailEvent, TailOptions};
+pub use window::Window;
+pub use writer::{Canary, Committed, Output, Progress, Transaction, Writer, WriterOptions, WriterStats};

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
 use kafka::Connection;
-use kafka::offsets::Offsets;
-use kafka::tail::{From, Tail, TailEvent, TailOptions};
+
+use kafka::{From, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::Record;
 use schemas::topics::TopicSettings;
 

@@ -18,10 +18,10 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, comma
         TopicsCommand::Ensure => kafka::topics::ensure(connection, &specs).await?,
     };
     screen::line(plan.to_string().trim_end())?;
-    if !plan.differences.is_empty() {
+    if !plan.differing.is_empty() {
         bail!(
             "{} of the topics that exist do not fit; nothing was altered. Change the topics or the configuration",
-            plan.differences.len()
+            plan.differing.len()
         );
     }
     Ok(())

@@ -16,7 +16,9 @@ pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> String {
             format!("matched    {event}  {event_type}  {count} {noun}")
         }
         Kind::Repeat => {
-            format!("repeat     {event}  {event_type}  nothing fires: this id was accepted before, inside the dedup window")
+            format!(
+                "repeat     {event}  {event_type}  nothing fires: this id was accepted before, inside the dedup window"
+            )
         }
         Kind::Rejected => format!("rejected   {event}  {}  {}", reason(record), detail(record)),
         Kind::FilterFailed => format!("filter     {event}  failed: {}", detail(record)),
@@ -29,7 +31,9 @@ pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> String {
             format!("dead       {event}  after {attempt} attempts: {}, {}", reason(record), answer(record))
         }
         Kind::Cancelled => format!("cancelled  {event}  {}", reason(record)),
-        Kind::EndpointGone => format!("gone       {event}  the endpoint asks for no more; its subscription is disabled"),
+        Kind::EndpointGone => {
+            format!("gone       {event}  the endpoint asks for no more; its subscription is disabled")
+        }
     };
     // Ids and answers come from outside: nothing of them may steer the terminal.
     format!("{}  {}", screen::clock(record.at_ms), screen::text(what.as_bytes(), 400))

@@ -90,9 +90,7 @@ fn verify(headers: &http::HeaderMap, body: &[u8], verifier: &Verifier) -> Result
     }
     if let Some(signature) = headers.get("x-hook0-signature").and_then(|value| value.to_str().ok()) {
         let lookup = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        verifier
-            .hook0_v1(signature, lookup, &[body], now_s)
-            .map_err(|error| format!("X-Hook0-Signature: {error}"))?;
+        verifier.hook0_v1(signature, lookup, &[body], now_s).map_err(|error| format!("X-Hook0-Signature: {error}"))?;
         let comma = if schemes.is_empty() { "" } else { ", " };
         write!(schemes, "{comma}hook0").map_err(|error| error.to_string())?;
     }

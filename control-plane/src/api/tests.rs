@@ -1,0 +1,141 @@
+//! The routes over a store in memory: no Kafka, everything else real.
+
+use std::time::Duration;
+
+use catalog::Catalog;
+use chassis::config::ControlConfig;
+use chassis::metrics::Registry;
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use schemas::control::Organization;
+use schemas::ids::OrganizationId;
+use serde_json::{Value, json as value};
+use uuid::Uuid;
+use vault::{EncryptionKey, Vault};
+
+use super::*;
+use crate::metrics::ControlMetrics;
+use crate::policy::TargetPolicy;
+use crate::store::Store;
+
+mod errors;
+mod resources;
+mod subscriptions;
+
+const ADMIN: &str = "admin-key-of-the-tests";
+const ORGANIZATION: u128 = 1;
+
+/// A control plane in memory.
+struct Api {
+    router: Router,
+    catalog: Catalog,
+}
+
+/// An application and its token.
+struct Tenant {
+    id: String,
+    token: String,
+}
+
+impl Api {
+    fn new() -> Self {
+        Self::with_limit(1_000)
+    }
+
+    fn with_limit(max_subscriptions: usize) -> Self {
+        let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+        let organization = Organization {
+            organization_id: OrganizationId(Uuid::from_u128(ORGANIZATION)),
+            name: "default".into(),
+            created_ms: 1,
+            uid: None,
+        };
+        let catalog = Catalog::of([schemas::control::ControlObject::Organization(organization)], vault);
+        let metrics = ControlMetrics::new(&Registry::new()).unwrap();
+        let store = Store::in_memory(catalog.clone(), metrics.clone());
+        let policy = TargetPolicy { allow_http: false, allow_networks: Vec::new() };
+        let app = App::assemble(config(max_subscriptions), catalog.clone(), policy, store, metrics);
+        Self { router: router(Arc::new(app)), catalog }
+    }
+
+    async fn send(&self, request: Request<Body>) -> (u16, Value) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|it| it == "application/problem+json");
+        assert_eq!(problem, status >= 400, "problems and nothing else are problem+json");
+        assert!(response.headers().contains_key("x-request-id"));
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
+    }
+
+    async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("authorization", format!("Bearer {token}"));
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        self.send(request.unwrap()).await
+    }
+
+    async fn get(&self, token: &str, path: &str) -> (u16, Value) {
+        self.call(token, Method::GET, path, None).await
+    }
+
+    async fn post(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+        self.call(token, Method::POST, path, Some(body)).await
+    }
+
+    async fn put(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+        self.call(token, Method::PUT, path, Some(body)).await
+    }
+
+    async fn delete(&self, token: &str, path: &str) -> u16 {
+        self.call(token, Method::DELETE, path, None).await.0
+    }
+
+    /// A new application with the event type `invoice.paid`.
+    async fn tenant(&self, name: &str) -> Tenant {
+        let organization = Uuid::from_u128(ORGANIZATION);
+        let (status, application) =
+            self.post(ADMIN, "/applications", value!({"organization_id": organization, "name": name})).await;
+        assert_eq!(status, 201, "{application}");
+        let id = application["application_id"].as_str().unwrap().to_owned();
+        let (status, secrets) = self.get(ADMIN, &format!("/application_secrets?application_id={id}")).await;
+        assert_eq!(status, 200, "{secrets}");
+        let token = secrets[0]["token"].as_str().unwrap().to_owned();
+        let (status, _) =
+            self.post(&token, "/event_types", value!({"application_id": id, "name": "invoice.paid"})).await;
+        assert_eq!(status, 201);
+        Tenant { id, token }
+    }
+}
+
+impl Tenant {
+    /// A subscription as Hook0's clients post it.
+    fn subscription(&self) -> Value {
+        value!({
+            "application_id": self.id,
+            "event_types": ["invoice.paid"],
+            "is_enabled": true,
+            "labels": {"environment": "production"},
+            "target": {"type": "http", "method": "POST", "url": "https://example.com/hook", "headers": {"X-Tenant": "a"}},
+        })
+    }
+}
+
+pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
+    ControlConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        admin_key: Some(ADMIN.to_owned().into()),
+        organization_id: OrganizationId(Uuid::from_u128(ORGANIZATION)),
+        organization_name: "default".into(),
+        request_limit: 64 * 1024,
+        request_timeout: Duration::from_secs(10),
+        header_read_timeout: Duration::from_secs(5),
+        max_connections: 10,
+        max_subscriptions,
+    }
+}

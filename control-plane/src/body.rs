@@ -1,0 +1,243 @@
+//! Request bodies: read with a limit and a deadline, parsed with a depth limit, fields taken by name.
+//!
+//! Bodies are taken apart by hand and not by derive, because every mistake is to be answered with its field: unknown names
+//! with the nearest known one, absent told apart from `null` (an absent field of a `PUT` keeps its value).
+
+use std::time::Duration;
+
+use crate::problem::Problem;
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::header;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use schemas::event::StringMap;
+use schemas::problem::{Code, ProblemId};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use crate::state::App;
+
+/// How long a body may take; a request's own deadline may be shorter.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// A field name this near to a known one is taken for a slip.
+const NEAR: f64 = 0.6;
+
+/// The fields of a JSON object.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    map: Map<String, Value>,
+    prefix: &'static str,
+}
+
+/// A JSON object from the request's body.
+#[derive(Debug)]
+pub(crate) struct Json(pub(crate) Map<String, Value>);
+
+// === impl Json ===
+
+impl FromRequest<Arc<App>> for Json {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        if !content_type.is_none_or(is_json) {
+            let detail = "the body must be application/json";
+            let problem = Problem::new(ProblemId::Validation, detail).with_status(415);
+            return Err(problem.with_code(Code::UnsupportedMediaType));
+        }
+        let bytes = read(request.into_body(), app.config().request_limit).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let collect = Limited::new(body, limit).collect();
+    match tokio::time::timeout(READ_TIMEOUT, collect).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!("the body is larger than {limit} bytes");
+            Err(Problem::new(ProblemId::Validation, detail).with_status(413).with_code(Code::BodyTooLarge))
+        }
+        Ok(Err(_broken)) => Err(Problem::new(ProblemId::JsonPayload, "the body did not arrive whole")),
+        Err(_elapsed) => {
+            let detail = "the body did not arrive in time";
+            Err(Problem::new(ProblemId::Validation, detail).with_status(408).with_code(Code::RequestTimeout))
+        }
+    }
+}
+
+/// Parses an object. The parser itself stops at 128 levels.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_other) => Err(Problem::new(ProblemId::JsonPayload, "the body must be a JSON object")),
+        Err(error) if error.to_string().starts_with("recursion limit") => {
+            let detail = "the body is nested more than 128 levels deep";
+            Err(Problem::new(ProblemId::Validation, detail).with_code(Code::TooDeep))
+        }
+        Err(error) => Err(Problem::new(ProblemId::JsonPayload, format!("the body is not JSON: {error}"))),
+    }
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// Takes an object whose fields are all among the known ones; `prefix` (`target.`) stands before their names in problems.
+    pub(crate) fn new(map: Map<String, Value>, prefix: &'static str, known: &[&str]) -> Result<Self, Problem> {
+        let unknown = map.keys().find(|name| !known.contains(&name.as_str()));
+        let Some(name) = unknown else { return Ok(Self { map, prefix }) };
+        let shown: String = name.chars().take(100).collect();
+        let near = known.iter().map(|known| (strsim::jaro_winkler(&shown, known), known));
+        let near = near.filter(|(score, _)| *score >= NEAR).max_by(|one, other| one.0.total_cmp(&other.0));
+        let message = near.map_or_else(
+            || format!("unknown field; known are {}", known.join(", ")),
+            |(_, known)| format!("unknown field; did you mean `{known}`?"),
+        );
+        Err(Problem::field(&format!("{prefix}{shown}"), Code::UnknownField, message))
+    }
+
+    /// A 422 about one of the fields.
+    pub(crate) fn wrong(&self, name: &str, message: impl Into<String>) -> Problem {
+        Problem::field(&format!("{}{name}", self.prefix), Code::InvalidField, message)
+    }
+
+    /// Takes a value; `null` counts as given.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.remove(name)
+    }
+
+    /// A text. Absent is `None`, null is `Some(None)`.
+    pub(crate) fn text(
+        &mut self,
+        name: &str,
+        bytes: std::ops::RangeInclusive<usize>,
+    ) -> Result<Option<Option<String>>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(Value::String(text)) if bytes.contains(&text.len()) => Ok(Some(Some(text))),
+            Some(Value::String(_)) => {
+                Err(self.wrong(name, format!("must have {} to {} bytes", bytes.start(), bytes.end())))
+            }
+            Some(_other) => Err(self.wrong(name, "must be a string")),
+        }
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required_text(
+        &mut self,
+        name: &str,
+        bytes: std::ops::RangeInclusive<usize>,
+    ) -> Result<String, Problem> {
+        self.text(name, bytes)?.flatten().ok_or_else(|| self.wrong(name, "is required"))
+    }
+
+    /// A flag.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.take(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_other) => Err(self.wrong(name, "must be true or false")),
+        }
+    }
+
+    /// A whole number in a range.
+    pub(crate) fn number(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<Option<u64>>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(value) => match value.as_u64().filter(|number| range.contains(number)) {
+                Some(number) => Ok(Some(Some(number))),
+                None => Err(self.wrong(name, format!("must be a whole number, {} to {}", range.start(), range.end()))),
+            },
+        }
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, name: &str, max: usize) -> Result<Option<Vec<String>>, Problem> {
+        let list = match self.take(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Array(list)) if list.len() <= max => list,
+            Some(Value::Array(_)) => return Err(self.wrong(name, format!("has more than {max} entries"))),
+            Some(_other) => return Err(self.wrong(name, "must be a list of strings")),
+        };
+        let text = |value| text_of(value).ok_or_else(|| self.wrong(name, "must be a list of strings"));
+        list.into_iter().map(text).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// A map of texts.
+    pub(crate) fn map(&mut self, name: &str, max: usize) -> Result<Option<StringMap>, Problem> {
+        let map = match self.take(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Object(map)) if map.len() <= max => map,
+            Some(Value::Object(_)) => return Err(self.wrong(name, format!("has more than {max} entries"))),
+            Some(_other) => return Err(self.wrong(name, "must be an object of strings")),
+        };
+        let text = |(key, value)| match text_of(value) {
+            Some(text) => Ok((key, text)),
+            None => Err(self.wrong(&format!("{name}.{key}"), "must be a string")),
+        };
+        map.into_iter().map(text).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Refuses a field whose capability is not built yet, unless it is null.
+    pub(crate) fn not_built(&mut self, name: &str) -> Result<(), Problem> {
+        match self.take(name) {
+            None | Some(Value::Null) => Ok(()),
+            Some(_given) => {
+                let field = format!("{}{name}", self.prefix);
+                Err(Problem::field(&field, Code::NotBuilt, "this is not built yet"))
+            }
+        }
+    }
+}
+
+fn text_of(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(json: &str, known: &[&str]) -> Result<Fields, Problem> {
+        Fields::new(parse(json.as_bytes())?, "", known)
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_the_nearest_known_one() {
+        let problem = fields(r#"{"lables":{}}"#, &["labels", "target"]).unwrap_err();
+        assert_eq!((problem.status, problem.code), (422, Some(Code::UnknownField)));
+        assert!(problem.detail.contains("lables") && problem.detail.contains("`labels`"), "{}", problem.detail);
+        let problem = fields(r#"{"zzz":1}"#, &["labels"]).unwrap_err();
+        assert!(problem.detail.contains("known are labels"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn broken_bodies_get_the_problem_they_deserve() {
+        assert_eq!(parse(b"{").unwrap_err().id, "JsonPayload");
+        assert_eq!(parse(b"[]").unwrap_err().id, "JsonPayload");
+        assert_eq!(parse(b"").unwrap_err().id, "JsonPayload");
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        let problem = parse(deep.as_bytes()).unwrap_err();
+        assert_eq!((problem.status, problem.code), (422, Some(Code::TooDeep)));
+    }
+
+    #[test]
+    fn absent_is_not_null() {
+        let mut given = fields(r#"{"a":null,"b":"x"}"#, &["a", "b", "c"]).unwrap();
+        assert_eq!(given.text("a", 0..=9).unwrap(), Some(None));
+        assert_eq!(given.text("b", 0..=9).unwrap(), Some(Some("x".into())));
+        assert_eq!(given.text("c", 0..=9).unwrap(), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! What every handler holds.
+
+use catalog::Catalog;
+use chassis::config::ControlConfig;
+use secrecy::ExposeSecret as _;
+use vault::LookupHash;
+
+use crate::config::Deps;
+use crate::metrics::ControlMetrics;
+use crate::policy::TargetPolicy;
+use crate::store::Store;
+
+/// The application state of the router.
+#[derive(Debug)]
+pub(crate) struct App {
+    config: ControlConfig,
+    catalog: Catalog,
+    policy: TargetPolicy,
+    store: Store,
+    metrics: ControlMetrics,
+    admin: Option<LookupHash>,
+}
+
+impl App {
+    pub(crate) fn new(config: ControlConfig, deps: &Deps, store: Store, metrics: ControlMetrics) -> Self {
+        Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, metrics)
+    }
+
+    pub(crate) fn assemble(
+        config: ControlConfig,
+        catalog: Catalog,
+        policy: TargetPolicy,
+        store: Store,
+        metrics: ControlMetrics,
+    ) -> Self {
+        let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
+        Self { config, catalog, policy, store, metrics, admin }
+    }
+
+    pub(crate) fn config(&self) -> &ControlConfig {
+        &self.config
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub(crate) fn policy(&self) -> &TargetPolicy {
+        &self.policy
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn metrics(&self) -> &ControlMetrics {
+        &self.metrics
+    }
+
+    /// Keyed hash of the admin key, if there is one.
+    pub(crate) fn admin(&self) -> Option<LookupHash> {
+        self.admin
+    }
+}

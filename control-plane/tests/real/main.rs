@@ -1,0 +1,136 @@
+//! Two control planes against a real Kafka, which the testkit starts and names in `HOOKBUS_TEST_KAFKA`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+
+mod support;
+
+use http::Method;
+use kafka::{Producer, ProducerOptions};
+use schemas::attempt::{Kind, Lifecycle};
+use schemas::ids::SubscriptionId;
+use schemas::record::{Headers, OutRecord};
+use serde_json::json;
+use support::{Replica, World, soon};
+
+const RIVALS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_share_one_truth() {
+    let world = World::new().await;
+    let (one, other) = (world.replica("one").await, world.replica("other").await);
+    assert_eq!(one.get("/organizations").await.1.as_array().unwrap().len(), 1, "seeded once");
+    let (id, token) = tenant(&one, "shared").await;
+    // The other replica has not heard of the token yet: it makes sure before it refuses.
+    let (status, shown) = other.call(&token, Method::GET, &format!("/applications/{id}"), None).await;
+    assert_eq!(status, 200, "{shown}");
+
+    let rivals = (0..RIVALS).map(|number| {
+        let (replica, body) = (if number % 2 == 0 { &one } else { &other }, subscription(&id, "same"));
+        async move { replica.post("/subscriptions", body).await.0 }
+    });
+    let mut statuses = Vec::new();
+    for rival in futures(rivals.map(Box::pin).collect()).await {
+        statuses.push(rival);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 201, "{statuses:?}");
+    assert!(statuses[1..].iter().all(|status| *status == 422), "one uid, one subscription: {statuses:?}");
+
+    let counted = (0..RIVALS).map(|number| {
+        let replica = if number % 2 == 0 { &one } else { &other };
+        let body = json!({"application_id": id, "metadata": {(format!("m{number}")): "x"}});
+        async move { replica.call(support::ADMIN, Method::PUT, "/subscriptions/same", Some(body)).await.0 }
+    });
+    assert!(futures(counted.map(Box::pin).collect()).await.iter().all(|status| *status == 200));
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_gone_disables_its_subscription_unless_it_was_changed_since() {
+    let world = World::new().await;
+    let replica = world.replica("one").await;
+    let (id, _token) = tenant(&replica, "gone").await;
+    let (_, made) = replica.post("/subscriptions", subscription(&id, "mine")).await;
+    let subscription: SubscriptionId = made["subscription_id"].as_str().unwrap().parse().unwrap();
+    let producer = Producer::start(&world.connection, ProducerOptions::new("test")).unwrap();
+    // An outdated report, then a current one.
+    for at_ms in [1, i64::MAX] {
+        let report = Lifecycle { subscription_id: Some(subscription), ..Lifecycle::new(Kind::EndpointGone, at_ms) };
+        let record = OutRecord {
+            topic: std::sync::Arc::clone(&world.topics.attempts),
+            partition: Some(0),
+            key: None,
+            value: Some(report.encode().unwrap().into()),
+            headers: Headers::default(),
+        };
+        producer.send(&record).unwrap().await.unwrap();
+    }
+    let mut changed = replica.catalog.changed();
+    soon("the subscription is disabled", async {
+        loop {
+            changed.borrow_and_update();
+            let enabled = replica.catalog.read().subscription(subscription).unwrap().is_enabled();
+            if !enabled {
+                return;
+            }
+            changed.changed().await.unwrap();
+        }
+    })
+    .await;
+    let (_, shown) = replica.get(&format!("/subscriptions/{subscription}")).await;
+    assert_eq!((shown["is_enabled"].as_bool(), shown["disabled_reason"].as_str()), (Some(false), Some("gone")));
+    let cancel_before = replica.catalog.read().subscription(subscription).unwrap().object().cancel_before;
+    assert!(cancel_before.is_some());
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_control_plane_finds_everything_again() {
+    let world = World::new().await;
+    let first = world.replica("one").await;
+    let (id, token) = tenant(&first, "kept").await;
+    let (_, made) = first.post("/subscriptions", subscription(&id, "mine")).await;
+    first.stop().await;
+    let second = world.replica("one").await;
+    let (status, shown) = second.call(&token, Method::GET, "/subscriptions/mine", None).await;
+    assert_eq!((status, &shown), (200, &made));
+    assert_eq!(second.get("/organizations").await.1.as_array().unwrap().len(), 1);
+    second.stop().await;
+}
+
+async fn tenant(replica: &Replica, name: &str) -> (String, String) {
+    let (status, application) = replica.post("/applications", json!({"name": name})).await;
+    assert_eq!(status, 201, "{application}");
+    let id = application["application_id"].as_str().unwrap().to_owned();
+    let (_, secrets) = replica.get(&format!("/application_secrets?application_id={id}")).await;
+    let (status, _) = replica.post("/event_types", json!({"application_id": id, "name": "invoice.paid"})).await;
+    assert_eq!(status, 201);
+    (id, secrets[0]["token"].as_str().unwrap().to_owned())
+}
+
+fn subscription(application: &str, uid: &str) -> serde_json::Value {
+    json!({
+        "application_id": application,
+        "uid": uid,
+        "event_types": ["invoice.paid"],
+        "target": {"type": "http", "method": "POST", "url": "https://example.com/", "headers": {}},
+    })
+}
+
+/// All at once, in order of the list.
+async fn futures<F: Future<Output = u16>>(mut all: Vec<std::pin::Pin<Box<F>>>) -> Vec<u16> {
+    let mut done: Vec<Option<u16>> = vec![None; all.len()];
+    std::future::poll_fn(|context| {
+        for (future, done) in all.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(status) = future.as_mut().poll(context)
+            {
+                *done = Some(status);
+            }
+        }
+        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}

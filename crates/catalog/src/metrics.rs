@@ -1,0 +1,33 @@
+//! What the catalog tells Prometheus.
+
+use chassis::metrics::{IntCounter, IntGauge, Metrics, MetricsError, Registry};
+
+/// Metrics of the reader.
+#[derive(Clone, Debug)]
+pub(crate) struct CatalogMetrics {
+    /// Next offset of the control topic.
+    pub(crate) position: IntGauge,
+    /// Subscriptions in the snapshot.
+    pub(crate) subscriptions: IntGauge,
+    /// Control records applied since the start.
+    pub(crate) applied: IntCounter,
+    /// Control records that could not be decoded since the start.
+    pub(crate) undecodable: IntCounter,
+    /// Times the reader was started again after a failure.
+    pub(crate) restarts: IntCounter,
+}
+
+impl CatalogMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
+        let metrics = Metrics::new(registry, "catalog");
+        Ok(Self {
+            position: metrics.gauge("position_offset", "Next offset of the control topic.")?,
+            subscriptions: metrics.gauge("subscriptions", "Subscriptions in the snapshot.")?,
+            applied: metrics.counter("records_applied_total", "Control records applied since the start.")?,
+            undecodable: metrics
+                .counter("records_undecodable_total", "Control records that could not be decoded since the start.")?,
+            restarts: metrics
+                .counter("reader_restarts_total", "Times the reader was started again after a failure.")?,
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! The background task: follows `control` and applies it in order, for as long as the process lives.
+//!
+//! One batch is what has arrived when the task gets its turn (at most [`BATCH`]), decoded before the snapshot is locked. A
+//! failure that waiting heals starts the tail again where the snapshot stands; any other ends the task, and with it the process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::health::Latch;
+use chassis::limited::Limited;
+use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
+use schemas::record::TopicPartition;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::catalog::Inner;
+use crate::change::{Change, ChangeKind};
+use crate::error::CatalogError;
+use crate::metrics::CatalogMetrics;
+
+/// Records applied under one lock.
+const BATCH: usize = 1_000;
+/// DESIGN.md: an empty fetch returns after that, so that the end (and with it the position past transaction markers) is
+/// seen within 20 ms.
+const FETCH_WAIT_MS: u32 = 20;
+/// Between two tries of a broken tail.
+const RESTART_WAIT: Duration = Duration::from_secs(1);
+/// One line about failures per that.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+
+pub(crate) struct Reader {
+    inner: Arc<Inner>,
+    connection: Connection,
+    offsets: Offsets,
+    partition: TopicPartition,
+    metrics: CatalogMetrics,
+    limited: Limited<String>,
+}
+
+/// What came in one turn.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    end: Option<i64>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        connection: Connection,
+        offsets: Offsets,
+        partition: TopicPartition,
+        metrics: CatalogMetrics,
+    ) -> Self {
+        Self { inner, connection, offsets, partition, metrics, limited: Limited::new(LOG_PERIOD) }
+    }
+
+    /// Runs until the last handle of the catalog is gone: roles that drain still read it. Returns why it failed.
+    pub(crate) async fn run(self, latch: Latch, abandoned: CancellationToken) -> Option<CatalogError> {
+        let failure = tokio::select! {
+            failure = self.follow(latch) => Some(failure),
+            () = abandoned.cancelled() => None,
+        };
+        self.inner.close();
+        failure
+    }
+
+    async fn follow(&self, latch: Latch) -> CatalogError {
+        let mut waiting = match self.first_end().await {
+            Ok(end) => Some((end, latch)),
+            Err(error) => return error,
+        };
+        loop {
+            let Err(source) = self.tail(&mut waiting).await;
+            if !source.is_retriable() {
+                return self.failed(source);
+            }
+            self.metrics.restarts.inc();
+            self.log_failure(&source);
+            tokio::time::sleep(RESTART_WAIT).await;
+        }
+    }
+
+    /// The end of `control` at the start: what must be applied before the catalog is of use.
+    async fn first_end(&self) -> Result<i64, CatalogError> {
+        loop {
+            match self.offsets.end(&self.partition).await {
+                Ok(end) => return Ok(end),
+                Err(error) if error.is_retriable() => self.log_failure(&error),
+                Err(error) => return Err(self.failed(error)),
+            }
+            tokio::time::sleep(RESTART_WAIT).await;
+        }
+    }
+
+    async fn tail(&self, waiting: &mut Option<(i64, Latch)>) -> Result<std::convert::Infallible, KafkaError> {
+        let mut tail = Tail::start(&self.connection, self.options())?;
+        loop {
+            let mut batch = Batch::default();
+            self.take(tail.next().await?, &mut batch);
+            while batch.changes.len() < BATCH {
+                // `Tail::next` waits on a channel: dropping it while it waits loses nothing.
+                tokio::select! {
+                    biased;
+                    event = tail.next() => self.take(event?, &mut batch),
+                    () = std::future::ready(()) => break,
+                }
+            }
+            self.apply(batch);
+            if let Some((end, _)) = waiting
+                && self.inner.position() >= *end
+                && let Some((end, latch)) = waiting.take()
+            {
+                info!(position = end, subscriptions = self.inner.subscriptions(), "catalog is caught up");
+                self.inner.set_ready();
+                latch.release();
+            }
+        }
+    }
+
+    fn options(&self) -> TailOptions {
+        let position = self.inner.position();
+        let from = if position == 0 {
+            kafka::From::Beginning
+        } else {
+            kafka::From::Offsets(HashMap::from([(self.partition.partition, position)]))
+        };
+        TailOptions {
+            topic: self.partition.topic.to_string(),
+            partitions: Some(vec![self.partition.partition]),
+            from,
+            committed: true,
+            eof: true,
+            fetch_wait_ms: FETCH_WAIT_MS,
+        }
+    }
+
+    fn take(&self, event: TailEvent, batch: &mut Batch) {
+        match event {
+            TailEvent::Record { record, .. } => {
+                let change = Change::decode(&record, self.inner.vault());
+                if let ChangeKind::Undecodable { key, reason } = &change.kind {
+                    self.metrics.undecodable.inc();
+                    error!(
+                        topic = %self.partition.topic, partition = self.partition.partition, offset = record.offset, key,
+                        reason, "control record cannot be decoded, the former object stays"
+                    );
+                }
+                batch.changes.push(change);
+            }
+            TailEvent::Eof { position, .. } => batch.end = Some(position),
+        }
+    }
+
+    fn apply(&self, batch: Batch) {
+        let records = u64::try_from(batch.changes.len()).unwrap_or(u64::MAX);
+        self.inner.apply(batch.changes, batch.end);
+        self.metrics.applied.inc_by(records);
+        self.metrics.position.set(self.inner.position());
+        if records > 0 {
+            self.metrics.subscriptions.set(i64::try_from(self.inner.subscriptions()).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn log_failure(&self, error: &KafkaError) {
+        if let Some(swallowed) = self.limited.permit("tail") {
+            warn!(
+                topic = %self.partition.topic, position = self.inner.position(), swallowed, %error,
+                "cannot follow the control topic, trying again"
+            );
+        }
+    }
+
+    fn failed(&self, source: KafkaError) -> CatalogError {
+        CatalogError::Kafka { topic: self.partition.topic.to_string(), source }
+    }
+}

@@ -1,0 +1,234 @@
+//! The snapshot: order, compaction, what cannot be read.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use schemas::control::{ControlObject, Sealed, SigningScheme, SigningSecret, Target, UnknownEventTypes};
+use schemas::event_type::{EventTypeName, EventTypePattern};
+use schemas::header;
+use schemas::record::{Headers, Record};
+use vault::{EncryptionKey, Vault};
+
+use super::*;
+use crate::sealed::seal_text;
+
+const APPLICATION: ApplicationId = ApplicationId(Uuid::from_u128(10));
+const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(1));
+
+fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap())
+}
+
+fn application(uid: Option<&str>) -> ControlObject {
+    ControlObject::Application(Application {
+        application_id: APPLICATION,
+        organization_id: ORGANIZATION,
+        name: "one".into(),
+        created_ms: 1,
+        uid: uid.map(str::to_owned),
+        unknown_event_types: UnknownEventTypes::Accept,
+    })
+}
+
+fn secret(vault: &Vault, id: u128, token: &str) -> ControlObject {
+    let secret_id = SecretId(Uuid::from_u128(id));
+    let context = ControlKey::ApplicationSecret(APPLICATION, secret_id).to_string();
+    ControlObject::ApplicationSecret(ApplicationSecret {
+        secret_id,
+        application_id: APPLICATION,
+        name: None,
+        lookup: vault.lookup(token).to_string(),
+        token: seal_text(vault, &context, token).unwrap(),
+        created_ms: 1,
+    })
+}
+
+fn subscription(id: u128, uid: Option<&str>, pattern: &str, enabled: bool) -> schemas::control::Subscription {
+    let subscription_id = SubscriptionId(Uuid::from_u128(id));
+    let context = ControlKey::Subscription(APPLICATION, subscription_id).to_string();
+    let sealed: Sealed = seal_text(&vault(), &context, "a secret").unwrap();
+    schemas::control::Subscription {
+        subscription_id,
+        application_id: APPLICATION,
+        uid: uid.map(str::to_owned),
+        is_enabled: enabled,
+        disabled_reason: None,
+        is_paused: false,
+        event_types: vec![EventTypePattern::parse(pattern).unwrap()],
+        labels: StringMap::new(),
+        description: None,
+        metadata: StringMap::new(),
+        target: Target { method: "POST".into(), url: "https://example.com/".into(), headers: BTreeMap::new() },
+        secrets: vec![SigningSecret { sealed, expires_ms: None }],
+        signing: vec![SigningScheme::Standard],
+        body: schemas::control::BodyForm::Raw,
+        api_version: None,
+        retry: None,
+        timeout_ms: None,
+        concurrency: None,
+        rate_per_second: None,
+        max_age_ms: None,
+        dedicated_workers: vec![],
+        cancel_before: None,
+        created_ms: 1,
+        updated_ms: 1,
+    }
+}
+
+fn boxed(subscription: schemas::control::Subscription) -> ControlObject {
+    ControlObject::Subscription(Box::new(subscription))
+}
+
+fn put(object: &ControlObject) -> (String, Option<Bytes>) {
+    (object.key().to_string(), Some(Bytes::from(object.encode().unwrap())))
+}
+
+fn gone(object: &ControlObject) -> (String, Option<Bytes>) {
+    (object.key().to_string(), None)
+}
+
+fn record(offset: i64, (key, value): (String, Option<Bytes>)) -> Record {
+    let write_id = Uuid::from_u128(offset.unsigned_abs().into()).to_string();
+    let headers: Headers = [(header::WRITE_ID, write_id.as_str())].into_iter().collect();
+    Record { offset, timestamp_ms: 0, key: Some(Bytes::from(key)), value, headers }
+}
+
+fn apply(records: impl IntoIterator<Item = (String, Option<Bytes>)>) -> Snapshot {
+    let (mut snapshot, vault) = (Snapshot::default(), vault());
+    for (offset, it) in (0..).zip(records) {
+        snapshot.apply(Change::decode(&record(offset, it), &vault));
+    }
+    snapshot
+}
+
+fn matched(snapshot: &Snapshot, event_type: &str) -> Vec<u128> {
+    let mut out = Vec::new();
+    snapshot.matches(APPLICATION, event_type, &StringMap::new(), &mut out);
+    out.iter().map(|it| it.id().0.as_u128()).collect()
+}
+
+#[test]
+fn position_is_the_next_offset_and_applied_the_last_record() {
+    let mut snapshot = apply([]);
+    assert_eq!((snapshot.position(), snapshot.applied()), (0, -1));
+    snapshot.apply(Change::decode(&record(4, put(&application(None))), &vault()));
+    assert_eq!((snapshot.position(), snapshot.applied()), (5, 4));
+    snapshot.pass(9);
+    snapshot.pass(7);
+    assert_eq!((snapshot.position(), snapshot.applied()), (9, 4));
+    assert!(snapshot.write_seen(Uuid::from_u128(4)));
+    assert!(!snapshot.write_seen(Uuid::from_u128(5)));
+}
+
+#[test]
+fn a_child_may_stand_before_its_parent() {
+    let vault = vault();
+    let children = [put(&secret(&vault, 1, "token")), put(&boxed(subscription(2, Some("mine"), "a.*", true)))];
+    let snapshot = apply(children.clone());
+    assert!(snapshot.token(&vault.lookup("token")).is_none());
+    assert!(matched(&snapshot, "a.b").is_empty());
+    let snapshot = apply(children.into_iter().chain([put(&application(Some("app")))]));
+    assert_eq!(snapshot.token(&vault.lookup("token")).unwrap().application, APPLICATION);
+    assert_eq!(matched(&snapshot, "a.b"), [2]);
+    assert!(snapshot.subscription_by_uid(APPLICATION, "mine").is_some());
+    assert_eq!(snapshot.application("app").unwrap().application_id, APPLICATION);
+}
+
+#[test]
+fn what_belongs_to_a_deleted_application_is_not_found() {
+    let (vault, parent) = (vault(), application(Some("app")));
+    let snapshot = apply([
+        put(&parent),
+        put(&secret(&vault, 1, "token")),
+        put(&boxed(subscription(2, None, "**", true))),
+        gone(&parent),
+    ]);
+    assert!(snapshot.application("app").is_none());
+    assert!(snapshot.token(&vault.lookup("token")).is_none());
+    assert!(snapshot.subscription(SubscriptionId(Uuid::from_u128(2))).is_none());
+    assert!(matched(&snapshot, "a.b").is_empty());
+    assert_eq!(snapshot.subscriptions(APPLICATION).count(), 0);
+}
+
+#[test]
+fn disabled_ones_do_not_match_and_paused_ones_do() {
+    let mut paused = subscription(2, None, "a.b", true);
+    paused.is_paused = true;
+    let snapshot =
+        apply([put(&application(None)), put(&boxed(subscription(1, None, "a.b", false))), put(&boxed(paused))]);
+    assert_eq!(matched(&snapshot, "a.b"), [2]);
+}
+
+#[test]
+fn damage_keeps_the_former_object_and_is_counted() {
+    let good = boxed(subscription(1, None, "a.b", true));
+    let other = boxed(subscription(2, None, "a.b", true));
+    let mut odd = subscription(1, None, "a.b", false);
+    odd.retry = Some(serde_json::json!({"lunar": true}));
+    let snapshot = apply([
+        put(&application(None)),
+        put(&good),
+        (good.key().to_string(), Some(Bytes::from_static(b"{"))),
+        (good.key().to_string(), Some(Bytes::from(other.encode().unwrap()))),
+        put(&boxed(odd)),
+        ("subscription/nonsense".into(), None),
+        ("lunar_phase/1/2".into(), Some(Bytes::from_static(b"{}"))),
+    ]);
+    assert_eq!(snapshot.undecodable(), 4);
+    assert_eq!(matched(&snapshot, "a.b"), [1]);
+    assert_eq!(snapshot.position(), 7);
+}
+
+#[test]
+fn a_token_that_moved_to_another_object_survives_the_end_of_the_first() {
+    let vault = vault();
+    let (one, other) = (secret(&vault, 1, "token"), secret(&vault, 2, "token"));
+    let snapshot = apply([put(&application(None)), put(&one), put(&other), gone(&one)]);
+    assert_eq!(snapshot.token(&vault.lookup("token")).unwrap().secret, SecretId(Uuid::from_u128(2)));
+}
+
+#[test]
+fn a_rotated_secret_stops_signing_when_it_expires() {
+    let mut object = subscription(1, None, "a.b", true);
+    let mut old = object.secrets[0].clone();
+    old.expires_ms = Some(1_000);
+    object.secrets.push(old);
+    let compiled = Subscription::new(object, 0, vault()).unwrap();
+    let signatures = |now_ms| {
+        let signer = compiled.signer(now_ms).unwrap();
+        signer.standard("id", 1, signing::Body::from(&[b"x".as_slice()])).unwrap().split(' ').count()
+    };
+    assert_eq!((signatures(0), signatures(999), signatures(1_000)), (2, 2, 1));
+}
+
+proptest! {
+    /// Whatever was written in whatever order, compaction changes nothing about the result.
+    #[test]
+    fn a_compacted_log_gives_the_same_snapshot(
+        writes in proptest::collection::vec((0..5_u128, 0..4_u8, prop_oneof![Just("a.b"), Just("a.*"), Just("**")]), 0..40),
+    ) {
+        let write = |(id, kind, pattern): (u128, u8, &str)| match kind {
+            0 => gone(&boxed(subscription(id, None, pattern, true))),
+            1 => put(&boxed(subscription(id, None, pattern, false))),
+            2 => put(&ControlObject::EventType(EventType {
+                application_id: APPLICATION,
+                name: EventTypeName::parse(&format!("a.t{id}")).unwrap(),
+                description: Some(pattern.to_owned()),
+                created_ms: 1,
+            })),
+            _ => put(&boxed(subscription(id, Some(&format!("uid{id}")), pattern, true))),
+        };
+        let full: Vec<_> = std::iter::once(put(&application(None))).chain(writes.into_iter().map(write)).collect();
+        let kept = |at: usize| !full[at + 1..].iter().any(|(key, _)| *key == full[at].0);
+        let compacted: Vec<_> = (0..full.len()).filter(|at| kept(*at)).map(|at| full[at].clone()).collect();
+        let (one, other) = (apply(full.clone()), apply(compacted));
+        let face = |snapshot: &Snapshot| {
+            let mut hits = matched(snapshot, "a.b");
+            hits.sort_unstable();
+            let ids: Vec<_> = snapshot.subscriptions(APPLICATION).map(|it| (it.id(), it.is_enabled())).collect();
+            let types: Vec<_> = snapshot.event_types(APPLICATION).map(|it| it.description.clone()).collect();
+            let uid = (0..5).map(|id| snapshot.subscription_by_uid(APPLICATION, &format!("uid{id}")).map(|it| it.id()));
+            (hits, ids, types, uid.collect::<Vec<_>>())
+        };
+        prop_assert_eq!(face(&one), face(&other));
+    }
+}

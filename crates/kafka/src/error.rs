@@ -1,0 +1,240 @@
+//! What can go wrong between us and Kafka, with coordinates.
+
+use std::sync::Arc;
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+use schemas::record::TopicPartition;
+
+use crate::writer::Transaction;
+
+/// Everything this crate reports. Cloneable, so that one failure can be told to several waiters.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// A property the user may not set.
+    #[error("kafka property {name} cannot be set: {reason}")]
+    RefusedProperty {
+        /// The property's name.
+        name: String,
+        /// Why correctness depends on it.
+        reason: &'static str,
+    },
+    /// A value this crate was given is not usable.
+    #[error("invalid {what}: {reason}")]
+    Invalid {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A client could not be made: wrong properties, no memory, no threads.
+    #[error("cannot create a kafka client for {purpose}: {reason}")]
+    Client {
+        /// What the client is for.
+        purpose: &'static str,
+        /// librdkafka's reason.
+        reason: String,
+    },
+    /// A call failed.
+    #[error("{call} failed: {reason} ({code:?})")]
+    Call {
+        /// Which call, with its coordinates.
+        call: String,
+        /// librdkafka's code.
+        code: ErrorCode,
+        /// librdkafka's text.
+        reason: String,
+    },
+    /// The producer's queue is full: Kafka takes less than is sent. Nothing was enqueued.
+    #[error("the producer's queue is full, record to {topic} not taken")]
+    QueueFull {
+        /// The record's topic.
+        topic: Arc<str>,
+    },
+    /// A record Kafka can never take. Nothing of the transaction was committed; it is handed back so that the caller can
+    /// send that one output to `rejected` instead.
+    #[error("kafka can never take output {index} to {topic}: {reason} ({code:?})")]
+    Unwritable {
+        /// Index into the transaction's outputs.
+        index: usize,
+        /// The output's topic.
+        topic: Arc<str>,
+        /// librdkafka's code.
+        code: ErrorCode,
+        /// librdkafka's text.
+        reason: String,
+        /// The transaction as it was given.
+        transaction: Box<Transaction>,
+    },
+    /// A partition that was consumed before has no committed offset any more (or a consumed topic was never read though
+    /// its start is gone): starting at either end would repeat or lose records.
+    #[error(
+        "{partition} has no committed offset and starts at offset {log_start}: set one with `hookbus offsets` before starting"
+    )]
+    NoCommittedOffset {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its first available offset.
+        log_start: i64,
+    },
+    /// A position that the partition does not have.
+    #[error("offset {offset} of {partition} is out of range (starts at {log_start}, ends at {log_end})")]
+    OffsetOutOfRange {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The position.
+        offset: i64,
+        /// The first available offset, -1 if not known.
+        log_start: i64,
+        /// The end, -1 if not known.
+        log_end: i64,
+    },
+    /// Somebody else writes under our transactional id.
+    #[error(
+        "fenced {times} times within {within_s} s: a second process uses the slot {transactional_id}; give every process its own slot"
+    )]
+    SecondProcess {
+        /// Our transactional id.
+        transactional_id: String,
+        /// How often.
+        times: usize,
+        /// Within which time, seconds.
+        within_s: u64,
+    },
+    /// A topic does not exist.
+    #[error("topic {topic} does not exist")]
+    NoTopic {
+        /// Its name.
+        topic: Arc<str>,
+    },
+    /// The epoch of this partition is over: it was revoked meanwhile.
+    #[error("{partition} is not ours any more")]
+    NotOwned {
+        /// Which partition.
+        partition: TopicPartition,
+    },
+    /// The client was closed while the call waited.
+    #[error("the kafka client was closed")]
+    Closed,
+}
+
+/// librdkafka's error code, opaque so that rdkafka stays inside this crate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(pub(crate) Code);
+
+/// How an exclusive write ended when it did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExclusiveError {
+    /// Another writer acquired the topic: nothing was written.
+    #[error("another writer holds the topic now")]
+    Fenced,
+    /// Nobody knows: acquire, catch up, and look for the write id.
+    #[error("the outcome of the write is unknown")]
+    Unknown(#[source] KafkaError),
+    /// Surely not written.
+    #[error("the write was refused")]
+    Refused(#[source] KafkaError),
+}
+
+// === impl KafkaError ===
+
+impl KafkaError {
+    /// Whether the same call can succeed later without anybody changing anything but the cluster's health.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::QueueFull { .. } => true,
+            Self::Call { code, .. } => code.is_retriable(),
+            Self::RefusedProperty { .. }
+            | Self::Invalid { .. }
+            | Self::Client { .. }
+            | Self::Unwritable { .. }
+            | Self::NoCommittedOffset { .. }
+            | Self::OffsetOutOfRange { .. }
+            | Self::SecondProcess { .. }
+            | Self::NoTopic { .. }
+            | Self::NotOwned { .. }
+            | Self::Closed => false,
+        }
+    }
+
+    /// Whether Kafka can never take this record, whatever time passes.
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        match self {
+            Self::Unwritable { .. } => true,
+            Self::Call { code, .. } => code.is_unwritable(),
+            Self::QueueFull { .. }
+            | Self::RefusedProperty { .. }
+            | Self::Invalid { .. }
+            | Self::Client { .. }
+            | Self::NoCommittedOffset { .. }
+            | Self::OffsetOutOfRange { .. }
+            | Self::SecondProcess { .. }
+            | Self::NoTopic { .. }
+            | Self::NotOwned { .. }
+            | Self::Closed => false,
+        }
+    }
+
+    /// Whether the cluster's operator has to act: waiting does not cure a missing authorization.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Call { code, .. } if code.is_denied())
+    }
+
+    pub(crate) fn call(call: impl Into<String>, code: Code) -> Self {
+        Self::Call { call: call.into(), code: ErrorCode(code), reason: code.to_string() }
+    }
+
+    /// From an error of rdkafka, which does not carry coordinates.
+    pub(crate) fn from_rdkafka(call: impl Into<String>, error: &rdkafka::error::KafkaError) -> Self {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+        Self::Call { call: call.into(), code: ErrorCode(code), reason: error.to_string() }
+    }
+}
+
+// === impl ErrorCode ===
+
+impl std::fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl ErrorCode {
+    fn is_retriable(self) -> bool {
+        !self.is_denied()
+            && !self.is_unwritable()
+            && !matches!(self.0, Code::InvalidArgument | Code::InvalidConfig | Code::NotImplemented)
+    }
+
+    /// The record itself is at fault.
+    pub(crate) fn is_unwritable(self) -> bool {
+        matches!(
+            self.0,
+            Code::MessageSizeTooLarge
+                | Code::InvalidMessageSize
+                | Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::MessageBatchTooLarge
+        )
+    }
+
+    /// The cluster's operator has to act.
+    pub(crate) fn is_denied(self) -> bool {
+        matches!(
+            self.0,
+            Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::SaslAuthenticationFailed
+                | Code::UnsupportedSASLMechanism
+        )
+    }
+
+    /// Another producer with our transactional id, or an expired transaction: both look the same.
+    pub(crate) fn is_fencing(self) -> bool {
+        matches!(self.0, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)
+    }
+}

@@ -1,0 +1,318 @@
+//! The calls of librdkafka that rdkafka does not offer, or offers with a panic or a 100 ms pause in them.
+//!
+//! The only unsafe code of the workspace. Every function takes references to rdkafka's own safe types, so a pointer never
+//! outlives its owner, and copies out what it reads.
+
+#![expect(unsafe_code, reason = "librdkafka is C: each block states why its call is sound")]
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::bindings as sys;
+use rdkafka::client::NativeClient;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
+use rdkafka::{IntoOpaque, Message, TopicPartitionList};
+use schemas::record::{Headers, OutRecord, Record};
+use uuid::Uuid;
+
+const OK: Resp = Resp::RD_KAFKA_RESP_ERR_NO_ERROR;
+/// Lets the partitioner decide.
+const UNASSIGNED: i32 = -1;
+
+/// A group's metadata with the generation and the member it belongs to.
+pub(crate) struct GroupMetadata {
+    /// What a transaction sends along with offsets.
+    pub(crate) native: ConsumerGroupMetadata,
+    generation: i32,
+    member: String,
+}
+
+/// One element of a list of committed offsets.
+#[derive(Debug)]
+pub(crate) struct CommittedOffset {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    /// `None`: never committed.
+    pub(crate) offset: Option<i64>,
+    /// Empty if it is not UTF-8: nobody of ours wrote it.
+    pub(crate) metadata: String,
+}
+
+impl std::fmt::Debug for GroupMetadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupMetadata").field("generation", &self.generation).field("member", &self.member).finish()
+    }
+}
+
+/// The group metadata of a consumer, if it is a member of a generation right now.
+pub(crate) fn group_metadata<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<GroupMetadata> {
+    // The generation is read before and after: both the same means that what lies between them is of that generation.
+    let before = group_identity(consumer.client().native_client())?;
+    let native = consumer.group_metadata()?;
+    let (generation, member) = group_identity(consumer.client().native_client())?;
+    ((generation, &member) == (before.0, &before.1)).then_some(GroupMetadata { native, generation, member })
+}
+
+/// Generation and member id; `None` outside any generation.
+fn group_identity(client: &NativeClient) -> Option<(i32, String)> {
+    // SAFETY: the client is alive; the result is owned by us and destroyed below, the member id is copied before.
+    unsafe {
+        let metadata = sys::rd_kafka_consumer_group_metadata(client.ptr());
+        if metadata.is_null() {
+            return None;
+        }
+        let generation = sys::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        let member = text(sys::rd_kafka_consumer_group_metadata_member_id(metadata));
+        sys::rd_kafka_consumer_group_metadata_destroy(metadata);
+        (generation >= 0 && !member.is_empty()).then_some((generation, member))
+    }
+}
+
+/// Waits until no record is queued or in flight and every delivery report was served by the thread that polls.
+/// rdkafka's own `flush` polls in quanta of 100 ms. False: the time is over.
+pub(crate) fn flush(client: &NativeClient, timeout: Duration) -> bool {
+    // SAFETY: the client is alive; the call is thread safe and only waits.
+    unsafe { sys::rd_kafka_flush(client.ptr(), millis(timeout)) == OK }
+}
+
+/// Enqueues one record; key, value and headers are copied. `opaque` comes back with the delivery report of a context whose
+/// opaque type is `usize`.
+pub(crate) fn produce(
+    client: &NativeClient,
+    topic: &CStr,
+    partition: Option<i32>,
+    record: &OutRecord,
+    opaque: usize,
+) -> Result<(), Code> {
+    let (key, key_length) = parts(record.key.as_ref());
+    let (value, value_length) = parts(record.value.as_ref());
+    // SAFETY: every pointer is valid for its length during the call, which copies (MSG_F_COPY). The headers are taken over
+    // on success only, and destroyed here otherwise. The variadic list is made of tagged values and ends with END.
+    unsafe {
+        let headers = native_headers(&record.headers);
+        let result = sys::rd_kafka_producev(
+            client.ptr(),
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TOPIC,
+            topic.as_ptr(),
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
+            partition.unwrap_or(UNASSIGNED),
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
+            sys::RD_KAFKA_MSG_F_COPY,
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
+            value,
+            value_length,
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
+            key,
+            key_length,
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
+            opaque as *mut c_void,
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
+            headers,
+            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
+        );
+        if result == OK {
+            return Ok(());
+        }
+        if !headers.is_null() {
+            sys::rd_kafka_headers_destroy(headers);
+        }
+        Err(Code::from(result))
+    }
+}
+
+/// As [`produce`], for a context whose opaque type is a box, which is dropped if the record is refused.
+pub(crate) fn produce_boxed<T: Send + Sync>(
+    client: &NativeClient,
+    topic: &CStr,
+    partition: Option<i32>,
+    record: &OutRecord,
+    opaque: Box<T>,
+) -> Result<(), Code> {
+    let pointer = opaque.into_ptr();
+    produce(client, topic, partition, record, pointer as usize).inspect_err(|_| {
+        // SAFETY: the pointer was made just above and librdkafka did not take it.
+        drop(unsafe { Box::<T>::from_ptr(pointer) });
+    })
+}
+
+fn parts(bytes: Option<&Bytes>) -> (*mut c_void, usize) {
+    // An empty slice has a pointer that is not null, so that an empty value stays apart from a tombstone.
+    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+/// Null when there is none.
+unsafe fn native_headers(headers: &Headers) -> *mut sys::rd_kafka_headers_t {
+    if headers.is_empty() {
+        return ptr::null_mut();
+    }
+    // SAFETY: names and values are passed with their lengths and copied.
+    unsafe {
+        let native = sys::rd_kafka_headers_new(headers.len());
+        for (name, value) in headers.iter() {
+            sys::rd_kafka_header_add(
+                native,
+                name.as_ptr().cast(),
+                name.len().cast_signed(),
+                value.as_ptr().cast(),
+                value.len().cast_signed(),
+            );
+        }
+        native
+    }
+}
+
+/// Copies a consumed message: key and value into one buffer, headers into another. rdkafka's own header access panics on
+/// names that are not UTF-8.
+pub(crate) fn read_record(message: &BorrowedMessage<'_>) -> Record {
+    let (key, value) = (message.key(), message.payload());
+    let key_length = key.map_or(0, <[u8]>::len);
+    let mut buffer = Vec::with_capacity(key_length + value.map_or(0, <[u8]>::len));
+    buffer.extend_from_slice(key.unwrap_or_default());
+    buffer.extend_from_slice(value.unwrap_or_default());
+    let buffer = Bytes::from(buffer);
+    Record {
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: key.map(|_| buffer.slice(..key_length)),
+        value: value.map(|_| buffer.slice(key_length..)),
+        headers: read_headers(message),
+    }
+}
+
+fn read_headers(message: &BorrowedMessage<'_>) -> Headers {
+    let mut list = ptr::null_mut();
+    // SAFETY: the message is alive and owns the list, which is only read; names end with NUL, values have their size.
+    unsafe {
+        if sys::rd_kafka_message_headers(message.ptr(), &raw mut list) != OK {
+            return Headers::default();
+        }
+        let count = sys::rd_kafka_header_cnt(list);
+        let mut builder = Headers::builder(count, count * 48);
+        for index in 0..count {
+            let (mut name, mut value, mut size) = (ptr::null::<c_char>(), ptr::null::<c_void>(), 0);
+            if sys::rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut size) != OK {
+                break;
+            }
+            let value = if value.is_null() { &[][..] } else { std::slice::from_raw_parts(value.cast::<u8>(), size) };
+            builder.push_raw(CStr::from_ptr(name).to_bytes(), value);
+        }
+        builder.build()
+    }
+}
+
+/// Reads a list of committed offsets. rdkafka's own metadata access panics on what is not UTF-8.
+pub(crate) fn committed(list: &TopicPartitionList) -> Result<Vec<CommittedOffset>, Code> {
+    let mut result = Vec::with_capacity(list.count());
+    // SAFETY: the list is alive and its elements are only read; names and metadata are copied.
+    unsafe {
+        let raw = &*list.ptr();
+        for index in 0..list.count() {
+            let element = &*raw.elems.add(index);
+            if element.err != OK {
+                return Err(Code::from(element.err));
+            }
+            let metadata = if element.metadata.is_null() {
+                String::new()
+            } else {
+                let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+                std::str::from_utf8(bytes).unwrap_or_default().to_owned()
+            };
+            result.push(CommittedOffset {
+                topic: text(element.topic),
+                partition: element.partition,
+                offset: (element.offset >= 0).then_some(element.offset),
+                metadata,
+            });
+        }
+    }
+    Ok(result)
+}
+
+/// Low and high watermark as of the last fetch; no request is made. Negative: not known.
+pub(crate) fn cached_watermarks(client: &NativeClient, topic: &str, partition: i32) -> Option<(i64, i64)> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client is alive; both results are written before the call returns.
+    let result = unsafe {
+        sys::rd_kafka_get_watermark_offsets(client.ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high)
+    };
+    (result == OK).then_some((low, high))
+}
+
+/// The ids of topics (KIP-516). A topic that does not exist is missing from the answer.
+pub(crate) fn topic_ids(
+    client: &NativeClient,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<HashMap<String, Uuid>, Code> {
+    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: everything made here is destroyed here; the collection copies the names; the event is read before it is
+    // destroyed.
+    unsafe {
+        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options =
+            sys::rd_kafka_AdminOptions_new(client.ptr(), sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let queue = sys::rd_kafka_queue_new(client.ptr());
+        let mut reason = [0 as c_char; 256];
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), reason.as_mut_ptr(), reason.len());
+        sys::rd_kafka_DescribeTopics(client.ptr(), collection, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(1)));
+        let result = if event.is_null() { Err(Code::OperationTimedOut) } else { read_topic_ids(event) };
+        if !event.is_null() {
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_TopicCollection_destroy(collection);
+        result
+    }
+}
+
+unsafe fn read_topic_ids(event: *mut sys::rd_kafka_event_t) -> Result<HashMap<String, Uuid>, Code> {
+    // SAFETY: the event is the answer to DescribeTopics and stays alive; every count comes with its array.
+    unsafe {
+        let error = sys::rd_kafka_event_error(event);
+        if error != OK {
+            return Err(Code::from(error));
+        }
+        let described = sys::rd_kafka_event_DescribeTopics_result(event);
+        if described.is_null() {
+            return Err(Code::Fail);
+        }
+        let mut count = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(described, &raw mut count);
+        let mut ids = HashMap::with_capacity(count);
+        for index in 0..count {
+            let topic = *topics.add(index);
+            let code = sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic));
+            if code == OK {
+                let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+                let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+                let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+                ids.insert(text(sys::rd_kafka_TopicDescription_name(topic)), Uuid::from_u64_pair(high, low));
+            } else if Code::from(code) != Code::UnknownTopicOrPartition && Code::from(code) != Code::UnknownTopicId {
+                return Err(Code::from(code));
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// Copies a C string; empty if null.
+unsafe fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: librdkafka's strings end with NUL and live as long as their owner, which the caller holds.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}

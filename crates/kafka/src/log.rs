@@ -1,0 +1,82 @@
+//! Log lines of the Kafka clients, rate-limited: one line per kind and second, with the number of lines swallowed.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError as Native;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::boot_ms;
+use crate::error::KafkaError;
+
+/// At most one line per key in this time.
+const PERIOD_MS: i64 = 1_000;
+/// Keys that are remembered; more than there are kinds of lines.
+const MAX_KEYS: usize = 256;
+
+static LIMITER: Mutex<Option<HashMap<String, (i64, u64)>>> = Mutex::new(None);
+
+/// How many lines of this key were swallowed since the last one; `None`: swallow this one too.
+pub(crate) fn allowed(key: &str) -> Option<u64> {
+    let now = boot_ms();
+    let mut limiter = LIMITER.lock();
+    let keys = limiter.get_or_insert_default();
+    if keys.len() >= MAX_KEYS {
+        keys.retain(|_, (last, _)| now - *last < PERIOD_MS);
+    }
+    let Some((last, swallowed)) = keys.get_mut(key) else {
+        keys.insert(key.to_owned(), (now, 0));
+        return Some(0);
+    };
+    if now - *last < PERIOD_MS {
+        *swallowed += 1;
+        return None;
+    }
+    *last = now;
+    Some(std::mem::take(swallowed))
+}
+
+/// A call failed and will be tried again.
+pub(crate) fn call_failed(error: &KafkaError) {
+    let text = error.to_string();
+    if let Some(swallowed) = allowed(&text) {
+        warn!(swallowed, "{text}; trying again");
+    }
+}
+
+/// A line of librdkafka's own log.
+pub(crate) fn librdkafka(client: &'static str, level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let Some(swallowed) = allowed(&format!("{client} {facility}")) else { return };
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            error!(client, facility, swallowed, "{message}");
+        }
+        RDKafkaLogLevel::Warning => warn!(client, facility, swallowed, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(client, facility, swallowed, "{message}"),
+        RDKafkaLogLevel::Debug => debug!(client, facility, swallowed, "{message}"),
+    }
+}
+
+/// An error librdkafka reports beside any call: brokers that are away, refused credentials.
+pub(crate) fn client_error(client: &'static str, error: &Native, reason: &str) {
+    let code = error.rdkafka_error_code();
+    if let Some(swallowed) = allowed(&format!("{client} {code:?}")) {
+        warn!(client, ?code, swallowed, "{reason}");
+    }
+}
+
+/// The context of clients that are not polled for anything but their log.
+pub(crate) struct Named(pub(crate) &'static str);
+
+impl rdkafka::ClientContext for Named {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        librdkafka(self.0, level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        client_error(self.0, &error, reason);
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Named {}

@@ -1,0 +1,163 @@
+//! What stands in the metadata of a committed offset: the transaction's nonce, who committed it, which topic it was, and
+//! what is not done above the offset.
+//!
+//! ```text
+//! 1:<nonce>:<transactional id>:<topic id>:<read-up-to minus committed>:<not done>
+//! ```
+//!
+//! Nonce and topic id are 22 characters of base64url; *not done* is base64url over varint deltas, the first from the
+//! committed offset, the others from their predecessor. At most 4,096 characters, which is the broker's limit.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use uuid::Uuid;
+
+/// The broker's `offset.metadata.max.bytes`.
+pub const MAX_LENGTH: usize = 4_096;
+/// Longest transactional id, so that the window's share of the metadata is known.
+pub const MAX_TRANSACTIONAL_ID: usize = 40;
+
+const VERSION: &str = "1";
+/// Version, nonce, transactional id, topic id, a span of 19 digits, five separators.
+const MAX_HEAD: usize = 1 + 22 + MAX_TRANSACTIONAL_ID + 22 + 19 + 5;
+/// The longest delta, in bytes.
+const MAX_VARINT: usize = 9;
+/// What is left for the deltas, in bytes before base64 (3 bytes become 4 characters).
+const MAX_DELTAS: usize = (MAX_LENGTH - MAX_HEAD) / 4 * 3;
+
+/// The decoded metadata of one committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitMetadata {
+    /// Random id of the transaction that committed it.
+    pub nonce: Uuid,
+    /// Who committed it.
+    pub transactional_id: String,
+    /// The topic's id at that time; nil if it was not known.
+    pub topic_id: Uuid,
+    /// Everything below this that is not listed is done.
+    pub read_up_to: i64,
+    /// What is not done in `[committed, read_up_to)`, ascending.
+    pub not_done: Vec<i64>,
+}
+
+/// Whether any further offset has room beside `count` not-done ones over a span of offsets, without looking at them.
+#[must_use]
+pub(crate) fn has_room_surely(count: usize, span: i64) -> bool {
+    count.saturating_mul(varint_length(span)).saturating_add(MAX_VARINT) <= MAX_DELTAS
+}
+
+/// Whether any further offset has room beside these not-done ones.
+#[must_use]
+pub(crate) fn has_room(committed: i64, not_done: &[i64]) -> bool {
+    deltas(committed, not_done).map(varint_length).sum::<usize>() + MAX_VARINT <= MAX_DELTAS
+}
+
+/// Whether these not-done offsets fit.
+#[must_use]
+pub fn fits(committed: i64, not_done: &[i64]) -> bool {
+    deltas(committed, not_done).map(varint_length).sum::<usize>() <= MAX_DELTAS
+}
+
+/// Encodes; the second value says whether something was cut.
+///
+/// What does not fit is cut at its end: `read_up_to` is lowered to the first not-done offset that has no room,
+/// which forgets that records above it are done, and never that one is not. [`crate::Window::is_full`] keeps this from
+/// happening.
+#[must_use]
+pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
+    let mut bytes = Vec::with_capacity(metadata.not_done.len() * 2);
+    let mut read_up_to = metadata.read_up_to.max(committed);
+    let mut cut = false;
+    for (delta, &offset) in deltas(committed, &metadata.not_done).zip(&metadata.not_done) {
+        if bytes.len() + varint_length(delta) > MAX_DELTAS {
+            read_up_to = offset;
+            cut = true;
+            break;
+        }
+        push_varint(&mut bytes, delta);
+    }
+    let text = format!(
+        "{VERSION}:{}:{}:{}:{}:{}",
+        BASE64.encode(metadata.nonce.as_bytes()),
+        metadata.transactional_id,
+        BASE64.encode(metadata.topic_id.as_bytes()),
+        read_up_to - committed,
+        BASE64.encode(&bytes)
+    );
+    (text, cut)
+}
+
+/// Decodes; `None` for what is not ours (an offset set by hand, another version).
+#[must_use]
+pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
+    let mut parts = text.split(':');
+    if parts.next()? != VERSION {
+        return None;
+    }
+    let nonce = decode_uuid(parts.next()?)?;
+    let transactional_id = parts.next()?.to_owned();
+    let topic_id = decode_uuid(parts.next()?)?;
+    let span = parts.next()?.parse::<i64>().ok().filter(|span| *span >= 0)?;
+    let deltas = BASE64.decode(parts.next()?).ok()?;
+    if parts.next().is_some() {
+        return None;
+    }
+    let read_up_to = committed.checked_add(span)?;
+    let mut not_done = Vec::new();
+    let mut rest = deltas.as_slice();
+    let mut last = committed;
+    while !rest.is_empty() {
+        last = last.checked_add(read_varint(&mut rest)?)?;
+        not_done.push(last);
+    }
+    (last <= read_up_to).then_some(CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done })
+}
+
+/// A transactional id that fits the metadata.
+pub(crate) fn is_valid_transactional_id(id: &str) -> bool {
+    (1..=MAX_TRANSACTIONAL_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+fn decode_uuid(text: &str) -> Option<Uuid> {
+    Uuid::from_slice(&BASE64.decode(text).ok()?).ok()
+}
+
+fn deltas(committed: i64, not_done: &[i64]) -> impl Iterator<Item = i64> {
+    let before = std::iter::once(committed).chain(not_done.iter().copied());
+    not_done.iter().zip(before).map(|(&offset, before)| (offset - before).max(0))
+}
+
+fn varint_length(value: i64) -> usize {
+    let bits = 64 - value.max(1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+fn push_varint(bytes: &mut Vec<u8>, value: i64) {
+    let mut rest = value.unsigned_abs();
+    loop {
+        let low = u8::try_from(rest & 0x7f).expect("seven bits fit a byte");
+        rest >>= 7;
+        if rest == 0 {
+            bytes.push(low);
+            return;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn read_varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0_u64;
+    for shift in (0..63).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return i64::try_from(value).ok();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Where partitions begin and end right now, for whoever must not miss anything written before the question.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
+use schemas::record::TopicPartition;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::Connection;
+use crate::error::KafkaError;
+use crate::log::Named;
+
+/// Questions that may wait for the request under way; they are then answered by one request.
+const QUEUE: usize = 4_096;
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A shared client that sees everything that was written, whether or not its transaction is over. Cheap to clone.
+#[derive(Clone)]
+pub struct Offsets(mpsc::Sender<Question>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum End {
+    First,
+    Last,
+}
+
+enum Question {
+    Offset(TopicPartition, End, oneshot::Sender<Result<i64, KafkaError>>),
+    Partitions(String, oneshot::Sender<Result<Option<i32>, KafkaError>>),
+}
+
+// === impl Offsets ===
+
+impl Offsets {
+    /// Starts the client's thread; it ends with the last handle.
+    ///
+    /// # Errors
+    /// Properties librdkafka refuses.
+    pub fn start(connection: &Connection) -> Result<Self, KafkaError> {
+        let failed = |reason| KafkaError::Client { purpose: "log ends", reason };
+        let client = BaseConsumer::from_config_and_context(&connection.plain("hookbus-ends"), Named("ends"))
+            .map_err(|error| failed(error.to_string()))?;
+        let (questions, queue) = mpsc::channel(QUEUE);
+        std::thread::Builder::new()
+            .name("kafka-offsets".into())
+            .spawn(move || run(&client, queue))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self(questions))
+    }
+
+    /// The high watermark, asked for after this call was made. Concurrent calls share a request.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn end(&self, partition: &TopicPartition) -> Result<i64, KafkaError> {
+        self.offset(partition, End::Last).await
+    }
+
+    /// The first available offset.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn start_of(&self, partition: &TopicPartition) -> Result<i64, KafkaError> {
+        self.offset(partition, End::First).await
+    }
+
+    /// The number of partitions; `None`: the topic does not exist.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn partitions(&self, topic: &str) -> Result<Option<i32>, KafkaError> {
+        let (answer, outcome) = oneshot::channel();
+        self.0.send(Question::Partitions(topic.to_owned(), answer)).await.map_err(|_closed| KafkaError::Closed)?;
+        outcome.await.map_err(|_closed| KafkaError::Closed)?
+    }
+
+    async fn offset(&self, partition: &TopicPartition, end: End) -> Result<i64, KafkaError> {
+        let (answer, outcome) = oneshot::channel();
+        let question = Question::Offset(partition.clone(), end, answer);
+        self.0.send(question).await.map_err(|_closed| KafkaError::Closed)?;
+        outcome.await.map_err(|_closed| KafkaError::Closed)?
+    }
+}
+
+impl std::fmt::Debug for Offsets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Offsets").finish_non_exhaustive()
+    }
+}
+
+/// The thread: everything that arrived while a request was under way goes into the next one.
+fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
+    let mut questions = Vec::new();
+    while queue.blocking_recv_many(&mut questions, QUEUE) > 0 {
+        client.poll(Duration::ZERO);
+        let mut waiting: HashMap<End, Vec<(TopicPartition, oneshot::Sender<_>)>> = HashMap::new();
+        for question in questions.drain(..) {
+            match question {
+                Question::Offset(partition, end, answer) => waiting.entry(end).or_default().push((partition, answer)),
+                // Whoever does not wait for the answer does not want it; so below.
+                Question::Partitions(topic, answer) => drop(answer.send(partition_count(client, &topic, TIMEOUT))),
+            }
+        }
+        for end in [End::Last, End::First] {
+            let Some(asked) = waiting.remove(&end) else { continue };
+            let partitions: HashSet<&TopicPartition> = asked.iter().map(|(partition, _)| partition).collect();
+            let offsets = list(client, partitions.into_iter(), end);
+            for (partition, answer) in asked {
+                let result = match &offsets {
+                    Ok(offsets) => offsets.get(&partition).cloned().unwrap_or(Err(KafkaError::Closed)),
+                    Err(error) => Err(error.clone()),
+                };
+                drop(answer.send(result));
+            }
+        }
+    }
+}
+
+/// One `ListOffsets` for all partitions.
+fn list<'a>(
+    client: &BaseConsumer<Named>,
+    partitions: impl Iterator<Item = &'a TopicPartition>,
+    end: End,
+) -> Result<HashMap<TopicPartition, Result<i64, KafkaError>>, KafkaError> {
+    // "The offset for a time" with the two special times is ListOffsets for the log's first and last offset.
+    let time = match end {
+        End::First => Offset::Beginning,
+        End::Last => Offset::End,
+    };
+    let failed = |error| KafkaError::from_rdkafka("list offsets", &error);
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition).set_offset(time).map_err(failed)?;
+    }
+    let list = client.offsets_for_times(list, TIMEOUT).map_err(failed)?;
+    let answers = list.elements().into_iter().map(|element| {
+        let partition = TopicPartition::new(element.topic(), element.partition());
+        let offset = match (element.error(), element.offset()) {
+            (Err(error), _) => Err(KafkaError::from_rdkafka(format!("list offsets of {partition}"), &error)),
+            (Ok(()), Offset::Offset(offset)) => Ok(offset),
+            (Ok(()), _) => Err(KafkaError::call(format!("list offsets of {partition}"), Code::OffsetNotAvailable)),
+        };
+        (partition, offset)
+    });
+    Ok(answers.collect())
+}
+
+/// The number of partitions; `None`: no such topic.
+pub(crate) fn partition_count(
+    client: &BaseConsumer<Named>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<i32>, KafkaError> {
+    let metadata = client
+        .fetch_metadata(Some(topic), timeout)
+        .map_err(|error| KafkaError::from_rdkafka(format!("metadata of {topic}"), &error))?;
+    let Some(found) = metadata.topics().first() else { return Ok(None) };
+    match found.error() {
+        None => Ok(i32::try_from(found.partitions().len()).ok()),
+        Some(
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID,
+        ) => Ok(None),
+        Some(error) => Err(KafkaError::call(format!("metadata of {topic}"), Code::from(error))),
+    }
+}
+
+/// First and last offset in one go, blocking.
+pub(crate) fn ends(
+    client: &BaseConsumer<Named>,
+    partitions: &[TopicPartition],
+) -> Result<HashMap<TopicPartition, (i64, i64)>, KafkaError> {
+    let mut first = list(client, partitions.iter(), End::First)?;
+    let last = list(client, partitions.iter(), End::Last)?;
+    last.into_iter()
+        .filter_map(|(partition, last)| Some((first.remove(&partition)?, partition, last)))
+        .map(|(first, partition, last)| Ok((partition, (first?, last?))))
+        .collect()
+}
+
+/// The topic's name as shared text, for errors.
+pub(crate) fn no_topic(topic: &str) -> KafkaError {
+    KafkaError::NoTopic { topic: Arc::from(topic) }
+}
+
+/// Makes a plain client for one task.
+pub(crate) fn plain_client(connection: &Connection, name: &'static str) -> Result<BaseConsumer<Named>, KafkaError> {
+    BaseConsumer::from_config_and_context(&connection.plain(name), Named(name))
+        .map_err(|error| KafkaError::Client { purpose: name, reason: error.to_string() })
+}
+
+/// One special offset of each partition as a reader with this client's isolation sees it.
+pub(crate) fn edge(
+    client: &BaseConsumer<Named>,
+    partitions: &[TopicPartition],
+    last: bool,
+) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
+    let end = if last { End::Last } else { End::First };
+    list(client, partitions.iter(), end)?.into_iter().map(|(partition, offset)| Ok((partition, offset?))).collect()
+}

@@ -1,0 +1,168 @@
+//! The idempotent producer: one future per record, resolved by the broker's acknowledgement.
+
+use std::ffi::CString;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::KafkaError as Native;
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use schemas::record::OutRecord;
+use tokio::sync::oneshot;
+
+use crate::connection::Connection;
+use crate::error::KafkaError;
+use crate::ffi;
+use crate::log;
+
+/// How the producer behaves.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// Name of the client in the broker's logs and metrics.
+    pub client_id: String,
+    /// How long a record waits for company.
+    pub linger: Duration,
+    /// After this a record that was not acknowledged is given up, and never written late.
+    pub message_timeout: Duration,
+    /// Memory of records not acknowledged yet.
+    pub queue_bytes: usize,
+    /// Largest record of any topic written to.
+    pub message_max_bytes: usize,
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// The record's timestamp, Unix ms (the broker's on topics with `LogAppendTime`); -1 if it is not known.
+    pub timestamp_ms: i64,
+}
+
+/// Resolves on the broker's acknowledgement, or when the record is given up. Dropping it does not take the record back.
+#[derive(Debug)]
+pub struct Acknowledgement(oneshot::Receiver<Result<Written, KafkaError>>);
+
+/// The idempotent producer. Cheap to clone.
+#[derive(Clone)]
+pub struct Producer(Arc<ThreadedProducer<Reports>>);
+
+/// Resolves the futures; called by the producer's poll thread.
+struct Reports;
+
+/// What travels with a record until its report.
+pub(crate) type Answer = oneshot::Sender<Result<Written, KafkaError>>;
+
+// === impl ProducerOptions ===
+
+impl ProducerOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new(client_id: impl Into<String>) -> Self {
+        Self {
+            client_id: client_id.into(),
+            linger: Duration::from_millis(1),
+            message_timeout: Duration::from_secs(3),
+            queue_bytes: 64 * 1024 * 1024,
+            message_max_bytes: 1_048_588,
+        }
+    }
+}
+
+// === impl Acknowledgement ===
+
+impl Future for Acknowledgement {
+    type Output = Result<Written, KafkaError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // The sender is dropped without an answer only with the whole producer.
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(KafkaError::Closed)))
+    }
+}
+
+// === impl Producer ===
+
+impl Producer {
+    /// Makes the producer; the cluster is first talked to by the first record.
+    ///
+    /// # Errors
+    /// Properties librdkafka refuses.
+    #[expect(clippy::needless_pass_by_value, reason = "options are given away, as everywhere")]
+    pub fn start(connection: &Connection, options: ProducerOptions) -> Result<Self, KafkaError> {
+        let producer = ThreadedProducer::from_config_and_context(&connection.producer(&options), Reports)
+            .map_err(|error| KafkaError::Client { purpose: "producing", reason: error.to_string() })?;
+        Ok(Self(Arc::new(producer)))
+    }
+
+    /// Enqueues a record, never blocks.
+    ///
+    /// # Errors
+    /// [`KafkaError::QueueFull`]: try again later. A record that can never be written: [`KafkaError::is_unwritable`].
+    pub fn send(&self, record: &OutRecord) -> Result<Acknowledgement, KafkaError> {
+        let topic =
+            CString::new(&*record.topic).map_err(|_nul| KafkaError::NoTopic { topic: Arc::clone(&record.topic) })?;
+        let (answer, acknowledgement) = oneshot::channel();
+        let client = self.0.client().native_client();
+        match ffi::produce_boxed(client, &topic, record.partition, record, Box::new(answer)) {
+            Ok(()) => Ok(Acknowledgement(acknowledgement)),
+            Err(Code::QueueFull) => Err(KafkaError::QueueFull { topic: Arc::clone(&record.topic) }),
+            Err(code) => Err(KafkaError::call(format!("produce to {}", record.topic), code)),
+        }
+    }
+
+    /// Waits until every record sent so far is acknowledged or given up.
+    ///
+    /// # Errors
+    /// A timeout.
+    pub async fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        let producer = Arc::clone(&self.0);
+        let flushed = tokio::task::spawn_blocking(move || ffi::flush(producer.client().native_client(), timeout)).await;
+        match flushed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(KafkaError::call("flush", Code::OperationTimedOut)),
+            Err(_) => Err(KafkaError::Closed),
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("in_flight", &self.0.in_flight_count()).finish_non_exhaustive()
+    }
+}
+
+// === impl Reports ===
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::librdkafka("producer", level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        log::client_error("producer", &error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Answer>;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, answer: Box<Answer>) {
+        let result = match report {
+            Ok(message) => Ok(Written {
+                partition: message.partition(),
+                offset: message.offset(),
+                timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+            }),
+            Err((error, message)) => Err(KafkaError::from_rdkafka(format!("delivery to {}", message.topic()), error)),
+        };
+        // Whoever does not wait for the answer does not want it.
+        drop(answer.send(result));
+    }
+}

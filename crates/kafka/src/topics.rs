@@ -1,0 +1,266 @@
+//! Creating and verifying topics. What exists is never altered: a difference is reported, and people decide.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use schemas::topics::TopicSpec;
+use tracing::info;
+
+use crate::connection::Connection;
+use crate::error::KafkaError;
+use crate::log::Named;
+use crate::offsets::plain_client;
+
+/// How long one question or creation may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a created topic is looked for until its partitions have leaders.
+const LOOKS: usize = 100;
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is, compared with what should be.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Topics that do not exist.
+    pub missing: Vec<TopicSpec>,
+    /// Properties of existing topics that differ.
+    pub differing: Vec<Difference>,
+    /// Topics that are as they should be.
+    pub matching: Vec<String>,
+}
+
+/// One property of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The topic.
+    pub topic: String,
+    /// `partitions`, `replication factor`, or a configuration's name.
+    pub property: String,
+    /// What it should be.
+    pub wanted: String,
+    /// What it is.
+    pub found: String,
+}
+
+/// An existing topic.
+struct Existing {
+    partitions: usize,
+    replicas: usize,
+    config: BTreeMap<String, String>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether every topic exists as it should.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.missing.is_empty() && self.differing.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for spec in &self.missing {
+            writeln!(f, "+ {spec}")?;
+        }
+        let mut topic = "";
+        for difference in &self.differing {
+            if difference.topic != topic {
+                topic = &difference.topic;
+                writeln!(f, "! {topic}")?;
+            }
+            writeln!(f, "    {}: {}, should be {}", difference.property, difference.found, difference.wanted)?;
+        }
+        for name in &self.matching {
+            writeln!(f, "= {name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares the cluster with the specifications and changes nothing.
+///
+/// # Errors
+/// The cluster did not answer, or refuses.
+pub async fn plan(connection: &Connection, specs: &[TopicSpec]) -> Result<Plan, KafkaError> {
+    let existing = existing(connection, specs).await?;
+    let mut plan = Plan::default();
+    for spec in specs {
+        let Some(found) = existing.get(&*spec.name) else {
+            plan.missing.push(spec.clone());
+            continue;
+        };
+        let differences = compare(spec, found);
+        if differences.is_empty() {
+            plan.matching.push(spec.name.to_string());
+        }
+        plan.differing.extend(differences);
+    }
+    Ok(plan)
+}
+
+/// Creates what is missing, waits until it has leaders, and compares again. Alters nothing: the plan it returns has no
+/// missing topics, but may have differing ones.
+///
+/// # Errors
+/// The cluster did not answer, or refuses.
+pub async fn ensure(connection: &Connection, specs: &[TopicSpec]) -> Result<Plan, KafkaError> {
+    let before = plan(connection, specs).await?;
+    if before.missing.is_empty() {
+        return Ok(before);
+    }
+    create(connection, &before.missing).await?;
+    for _ in 0..LOOKS {
+        let now = plan(connection, specs).await?;
+        if now.missing.is_empty() {
+            return Ok(now);
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    let left = plan(connection, specs).await?;
+    match left.missing.first() {
+        None => Ok(left),
+        Some(spec) => {
+            Err(KafkaError::call(format!("waiting for the new topic {}", spec.name), Code::OperationTimedOut))
+        }
+    }
+}
+
+async fn create(connection: &Connection, missing: &[TopicSpec]) -> Result<(), KafkaError> {
+    let topics: Vec<NewTopic<'_>> = missing
+        .iter()
+        .map(|spec| {
+            // -1 is the broker's default.
+            let replication = TopicReplication::Fixed(spec.replication_factor.unwrap_or(-1));
+            let topic = NewTopic::new(&spec.name, spec.partitions, replication);
+            spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+    let created = admin(connection)?
+        .create_topics(&topics, &options)
+        .await
+        .map_err(|error| KafkaError::from_rdkafka("create topics", &error))?;
+    for result in created {
+        match result {
+            Ok(topic) => info!(topic, "topic created"),
+            // Another process was faster; what it made is compared afterwards.
+            Err((_, Code::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(KafkaError::call(format!("create topic {topic}"), code)),
+        }
+    }
+    Ok(())
+}
+
+/// The specified topics that exist.
+async fn existing(connection: &Connection, specs: &[TopicSpec]) -> Result<BTreeMap<String, Existing>, KafkaError> {
+    let mut existing = shapes(connection).await?;
+    existing.retain(|name, _| specs.iter().any(|spec| *spec.name == **name));
+    if existing.is_empty() {
+        return Ok(existing);
+    }
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let resources: Vec<ResourceSpecifier<'_>> =
+        existing.keys().map(|name| ResourceSpecifier::Topic(name.as_str())).collect();
+    let described = admin(connection)?
+        .describe_configs(&resources, &options)
+        .await
+        .map_err(|error| KafkaError::from_rdkafka("describe topic configurations", &error))?;
+    for resource in described {
+        let resource = resource.map_err(|code| KafkaError::call("describe topic configurations", code))?;
+        if let OwnedResourceSpecifier::Topic(name) = &resource.specifier
+            && let Some(topic) = existing.get_mut(name)
+        {
+            topic.config = values(&resource);
+        }
+    }
+    Ok(existing)
+}
+
+fn values(resource: &ConfigResource) -> BTreeMap<String, String> {
+    let entries = resource.entries.iter();
+    entries.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?))).collect()
+}
+
+/// Partition and replica counts of all topics whose partitions have leaders.
+async fn shapes(connection: &Connection) -> Result<BTreeMap<String, Existing>, KafkaError> {
+    let client = plain_client(connection, "topics")?;
+    let read = move || read_shapes(&client);
+    tokio::task::spawn_blocking(read).await.map_err(|_gone| KafkaError::Closed)?
+}
+
+fn read_shapes(client: &BaseConsumer<Named>) -> Result<BTreeMap<String, Existing>, KafkaError> {
+    let metadata = client
+        .fetch_metadata(None, TIMEOUT)
+        .map_err(|error| KafkaError::from_rdkafka("metadata of all topics", &error))?;
+    let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+    Ok(topics
+        .map(|topic| {
+            let replicas = topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
+            let shape = Existing { partitions: topic.partitions().len(), replicas, config: BTreeMap::new() };
+            (topic.name().to_owned(), shape)
+        })
+        .collect())
+}
+
+fn admin(connection: &Connection) -> Result<AdminClient<Named>, KafkaError> {
+    AdminClient::from_config_and_context(&connection.plain("hookbus-topics"), Named("topics"))
+        .map_err(|error| KafkaError::Client { purpose: "topics", reason: error.to_string() })
+}
+
+fn compare(spec: &TopicSpec, found: &Existing) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut check = |property: &str, wanted: String, is: String| {
+        if wanted != is {
+            let (topic, property) = (spec.name.to_string(), property.to_owned());
+            differences.push(Difference { topic, property, wanted, found: is });
+        }
+    };
+    check("partitions", spec.partitions.to_string(), found.partitions.to_string());
+    if let Some(factor) = spec.replication_factor {
+        check("replication factor", factor.to_string(), found.replicas.to_string());
+    }
+    for (name, wanted) in &spec.config {
+        let is = found.config.get(*name).cloned().unwrap_or_else(|| "not set".to_owned());
+        check(name, wanted.clone(), is);
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn spec() -> TopicSpec {
+        TopicSpec {
+            name: Arc::from("hookbus.events"),
+            partitions: 8,
+            replication_factor: Some(3),
+            config: BTreeMap::from([("cleanup.policy", "delete".to_owned()), ("retention.ms", "5".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn every_difference_is_named_with_both_values() {
+        let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+        let differing = compare(&spec(), &Existing { partitions: 4, replicas: 3, config });
+        let plan = Plan { missing: vec![spec()], differing, matching: vec!["hookbus.seen".into()] };
+        assert_eq!(
+            plan.to_string(),
+            "+ hookbus.events (8 partitions, cleanup.policy=delete, retention.ms=5)\n\
+             ! hookbus.events\n    partitions: 4, should be 8\n    cleanup.policy: compact, should be delete\n    \
+             retention.ms: not set, should be 5\n\
+             = hookbus.seen\n"
+        );
+        assert!(!plan.is_settled());
+    }
+}

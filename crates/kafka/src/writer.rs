@@ -1,0 +1,307 @@
+//! The transactional writer: offsets and outputs in one transaction, whose outcome is always known in the end.
+//!
+//! ```text
+//! role --commit()--> queue --> own thread: [ who still owns what? -> begin, offsets, records, commit ] --> Committed
+//!                                 ^   |abortable: again        |unknown: new producer, init, compare nonces
+//!                                 +---+------------------------+
+//! ```
+//!
+//! The eight rules stand in ARCHITECTURE.md; this file has the handle and the types, `writer/commit.rs` the loop.
+
+mod commit;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use schemas::record::OutRecord;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::error::KafkaError;
+use crate::lease::{Lease, Ownership};
+use crate::metadata;
+use crate::restore::Restored;
+use crate::takeover::{Found, Restorer};
+use commit::Committer;
+
+/// Transactions that may wait for the one under way. Callers wait beyond it.
+const QUEUE: usize = 64;
+
+/// Planted bugs, for the tests that prove that tests can fail. Never set in production.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// Takes an unknown outcome for "not committed" and produces again.
+    NoNonceComparison,
+}
+
+/// How the writer behaves.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// Stable per slot, at most 40 characters of `[A-Za-z0-9._-]`.
+    pub transactional_id: String,
+    /// The consumer group whose offsets the transactions carry.
+    pub group: String,
+    /// How long a transaction may stay open.
+    pub transaction_timeout: Duration,
+    /// Largest record of any topic written to.
+    pub message_max_bytes: usize,
+    /// A planted bug.
+    pub canary: Option<Canary>,
+}
+
+/// What one transaction writes.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// Records to produce, each tagged with the progress it belongs to.
+    pub outputs: Vec<Output>,
+    /// Offsets to commit, one element per lease. May stand without outputs.
+    pub progress: Vec<Progress>,
+}
+
+/// One record of a transaction.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Index into [`Transaction::progress`]: dropped together with it when that lease is over.
+    pub lease: usize,
+    /// The record.
+    pub record: OutRecord,
+}
+
+/// What is done of one partition, see [`crate::Window::progress`].
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Which partition and epoch.
+    pub lease: Lease,
+    /// The offset to commit.
+    pub committed: i64,
+    /// Everything below this that is not listed is done.
+    pub read_up_to: i64,
+    /// What is not done in `[committed, read_up_to)`, ascending.
+    pub not_done: Vec<i64>,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Leases that were over: nothing of theirs was written by the transaction that was committed.
+    pub dropped: Vec<Lease>,
+    /// From the begin of the first attempt to the known outcome.
+    pub duration: Duration,
+}
+
+/// Counters of the writer since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriterStats {
+    /// Transactions committed.
+    pub transactions: u64,
+    /// Records written in them.
+    pub records: u64,
+    /// Output partitions touched, summed over transactions (what a transaction costs the broker).
+    pub partitions: u64,
+    /// Transactions aborted.
+    pub aborted: u64,
+    /// Outcomes that were unknown and then settled.
+    pub settled: u64,
+    /// Duration of the last transaction.
+    pub last: Duration,
+}
+
+/// Handle to the writer's thread. Cheap to clone; the thread ends with the last handle or with [`Writer::close`].
+#[derive(Clone)]
+pub struct Writer {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+    restorer: Arc<Restorer>,
+}
+
+enum Request {
+    Commit(Box<Transaction>, oneshot::Sender<Result<Committed, KafkaError>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// What handle and thread share.
+#[derive(Default)]
+struct Shared {
+    closing: Arc<AtomicBool>,
+    counters: Counters,
+    /// Ids of the topics of live leases, for the metadata.
+    topic_ids: Mutex<HashMap<Lease, Uuid>>,
+}
+
+#[derive(Default)]
+struct Counters {
+    transactions: AtomicU64,
+    records: AtomicU64,
+    partitions: AtomicU64,
+    aborted: AtomicU64,
+    settled: AtomicU64,
+    last_us: AtomicU64,
+}
+
+// === impl WriterOptions ===
+
+impl WriterOptions {
+    /// The defaults for a slot and a group.
+    #[must_use]
+    pub fn new(transactional_id: impl Into<String>, group: impl Into<String>) -> Self {
+        Self {
+            transactional_id: transactional_id.into(),
+            group: group.into(),
+            transaction_timeout: Duration::from_secs(10),
+            message_max_bytes: 1_048_588,
+            canary: None,
+        }
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Starts the thread and fences a predecessor of this slot (`init_transactions`), waiting for the cluster if needed.
+    ///
+    /// # Errors
+    /// An unusable transactional id, properties librdkafka refuses, missing authorization.
+    pub async fn start(
+        connection: &Connection,
+        options: WriterOptions,
+        ownership: Ownership,
+    ) -> Result<Self, KafkaError> {
+        if !metadata::is_valid_transactional_id(&options.transactional_id) {
+            return Err(KafkaError::Invalid {
+                what: "transactional id",
+                reason: format!("{:?} is not 1 to 40 characters of [A-Za-z0-9._-]", options.transactional_id),
+            });
+        }
+        let shared = Arc::new(Shared::default());
+        let identity = (options.transactional_id.as_str(), options.transaction_timeout);
+        let closing = Arc::clone(&shared.closing);
+        let restorer = Arc::new(Restorer::new(connection, &options.group, identity, ownership.clone(), closing)?);
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (ready, started) = oneshot::channel();
+        let committer =
+            Committer::new(connection.clone(), options, ownership, Arc::clone(&shared), Arc::clone(&restorer));
+        std::thread::Builder::new()
+            .name("kafka-writer".into())
+            .spawn(move || run(committer, queue, ready))
+            .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
+        started.await.map_err(closed)??;
+        Ok(Self { requests, shared, restorer })
+    }
+
+    /// Rules 5 and 8: stable committed offsets, fencing of a dead predecessor's open transaction, topic ids, the logs'
+    /// ends; then commits our id into each partition's metadata. Leases whose epoch is over are left out of the answer,
+    /// the others keep the order of the question.
+    ///
+    /// A partition that was never committed stays so (where it starts is the caller's to say): commit its start, without
+    /// outputs, before beginning it, so that a successor finds our id.
+    ///
+    /// # Errors
+    /// Only what waiting cannot cure.
+    pub async fn take_over(&self, leases: Vec<Lease>) -> Result<Vec<Restored>, KafkaError> {
+        let restorer = Arc::clone(&self.restorer);
+        let found = tokio::task::spawn_blocking(move || restorer.restore(leases)).await.map_err(closed)??;
+        self.remember_topic_ids(&found);
+        let mut restored: Vec<Restored> = found.into_iter().map(|found| found.restored).collect();
+        let progress: Vec<Progress> = restored.iter().filter_map(claim).collect();
+        if !progress.is_empty() {
+            let committed = self.commit(Transaction { outputs: Vec::new(), progress }).await?;
+            restored.retain(|restored| !committed.dropped.contains(&restored.lease));
+        }
+        Ok(restored)
+    }
+
+    /// One transaction: offsets first, outputs, commit. Resolves when its outcome is known. Aborts and unknown outcomes
+    /// are settled inside and produced again, less leases that are over.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unwritable`] hands the transaction back: nothing was committed, replace that output and try again.
+    /// Everything else is fatal for the process.
+    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, KafkaError> {
+        let (answer, outcome) = oneshot::channel();
+        self.requests.send(Request::Commit(Box::new(transaction), answer)).await.map_err(closed)?;
+        outcome.await.map_err(closed)?
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> WriterStats {
+        let counters = &self.shared.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriterStats {
+            transactions: read(&counters.transactions),
+            records: read(&counters.records),
+            partitions: read(&counters.partitions),
+            aborted: read(&counters.aborted),
+            settled: read(&counters.settled),
+            last: Duration::from_micros(read(&counters.last_us)),
+        }
+    }
+
+    /// Ends the thread after the transactions queued so far. Transactions that only wait for the cluster end with
+    /// [`KafkaError::Closed`].
+    pub async fn close(&self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        let (answer, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(answer)).await.is_ok() {
+            // An error means that the thread is gone, which is what was asked for.
+            drop(closed.await);
+        }
+    }
+
+    fn remember_topic_ids(&self, found: &[Found]) {
+        let mut ids = self.shared.topic_ids.lock();
+        for found in found {
+            let lease = &found.restored.lease;
+            ids.retain(|known, _| known.partition != lease.partition);
+            ids.insert(lease.clone(), found.topic_id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// The commit that puts our id where the previous owner's stands. Nothing is claimed where nothing was committed.
+fn claim(restored: &Restored) -> Option<Progress> {
+    Some(Progress {
+        lease: restored.lease.clone(),
+        committed: restored.committed?,
+        read_up_to: restored.read_up_to,
+        not_done: restored.not_done.clone(),
+    })
+}
+
+/// The thread.
+fn run(mut committer: Committer, mut queue: mpsc::Receiver<Request>, ready: oneshot::Sender<Result<(), KafkaError>>) {
+    let started = committer.open();
+    let failed = started.is_err();
+    if ready.send(started).is_err() || failed {
+        return;
+    }
+    while let Some(request) = queue.blocking_recv() {
+        match request {
+            Request::Commit(transaction, answer) => {
+                // A caller that went away does not undo what was committed.
+                drop(answer.send(committer.commit(*transaction)));
+            }
+            Request::Close(answer) => {
+                drop(committer);
+                // Whoever asked may be gone.
+                answer.send(()).unwrap_or_default();
+                return;
+            }
+        }
+    }
+}
+
+/// The thread or the runtime is gone.
+fn closed<E>(_: E) -> KafkaError {
+    KafkaError::Closed
+}

@@ -1,0 +1,14 @@
+//! The crate against a real Kafka, which the testkit starts and names in `HOOKBUS_TEST_KAFKA`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::match_wildcard_for_single_variants,
+    reason = "a test fails by panicking, also in its helpers"
+)]
+
+mod ownership;
+mod reading;
+mod support;
+mod transactions;

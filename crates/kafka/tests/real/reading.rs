@@ -1,0 +1,122 @@
+//! Reading without a group, exclusive writes, topics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kafka::{ExclusiveError, ExclusiveWriter, From, Offsets, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
+use schemas::record::TopicPartition;
+
+use crate::support::{World, record, soon, spec, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_to_acquire_writes_and_a_reader_reaches_the_listed_end() {
+    let world = World::new(1).await;
+    let id = world.slot("exclusive");
+    let first = ExclusiveWriter::start(&world.connection, &id, 1_000_000).await.unwrap();
+    let second = ExclusiveWriter::start(&world.connection, &id, 1_000_000).await.unwrap();
+    assert!(!first.is_held());
+    first.acquire().await.unwrap();
+    first.write(vec![record(&world.output, 0, "a")]).await.unwrap();
+    second.acquire().await.unwrap();
+    second.write(vec![record(&world.output, 0, "b")]).await.unwrap();
+    let fenced = first.write(vec![record(&world.output, 0, "lost")]).await;
+    assert!(matches!(fenced, Err(ExclusiveError::Fenced | ExclusiveError::Unknown(_))), "{fenced:?}");
+    assert!(!first.is_held() && second.is_held());
+    first.acquire().await.unwrap();
+    first.write(vec![record(&world.output, 0, "c")]).await.unwrap();
+    let fenced = second.write(vec![record(&world.output, 0, "lost too")]).await;
+    assert!(matches!(fenced, Err(ExclusiveError::Fenced | ExclusiveError::Unknown(_))), "{fenced:?}");
+
+    let offsets = Offsets::start(&world.connection).unwrap();
+    let partition = TopicPartition::new(Arc::clone(&world.output), 0);
+    let end = offsets.end(&partition).await.unwrap();
+    assert_eq!(world.outputs().await, ["a", "b", "c"]);
+    // A reader that begins at the end has nothing to read and says so with that position.
+    let options = TailOptions {
+        topic: world.output.to_string(),
+        partitions: Some(vec![0]),
+        from: From::Offsets(HashMap::from([(0, end)])),
+        committed: true,
+        eof: true,
+        fetch_wait_ms: 10,
+    };
+    let mut tail = Tail::start(&world.connection, options).unwrap();
+    match soon("the end", tail.next()).await.unwrap() {
+        TailEvent::Eof { position, .. } => assert_eq!(position, end),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(offsets.start_of(&partition).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_questions_for_the_end_are_all_answered() {
+    let world = World::new(2).await;
+    world.write(1, (0..3).map(|index| index.to_string())).await;
+    let offsets = Offsets::start(&world.connection).unwrap();
+    let questions = (0..200).map(|index| {
+        let (offsets, topic) = (offsets.clone(), Arc::clone(&world.input));
+        async move { offsets.end(&TopicPartition::new(topic, index % 2)).await.unwrap() }
+    });
+    let mut answers = Vec::new();
+    for question in questions.collect::<Vec<_>>() {
+        answers.push(soon("an answer", question).await);
+    }
+    assert!(answers.chunks(2).all(|pair| pair == [0, 3]));
+    assert_eq!(offsets.partitions(&world.input).await.unwrap(), Some(2));
+    assert_eq!(offsets.partitions("no-such-topic").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_tells_where_a_record_stands_and_what_cannot_be_written() {
+    let world = World::new(1).await;
+    let options = ProducerOptions { message_max_bytes: 10_000, ..ProducerOptions::new("test") };
+    let producer = Producer::start(&world.connection, options).unwrap();
+    let written = producer.send(&record(&world.input, 0, "one")).unwrap().await.unwrap();
+    assert_eq!((written.partition, written.offset), (0, 0));
+    assert!(written.timestamp_ms > 0);
+    let refused = producer.send(&record(&world.input, 0, &"x".repeat(20_000))).unwrap_err();
+    assert!(refused.is_unwritable() && !refused.is_retriable(), "{refused}");
+    // Names and values that are not UTF-8, an empty value and a tombstone pass unchanged.
+    let mut odd = record(&world.input, 0, "");
+    let mut headers = schemas::record::Headers::builder(2, 16);
+    headers.push_raw(b"\xff\xfe", b"\x00\x01").push_raw(b"empty", b"");
+    odd.headers = headers.build();
+    producer.send(&odd).unwrap().await.unwrap();
+    let tombstone = schemas::record::OutRecord { value: None, key: Some("k".into()), ..odd.clone() };
+    producer.send(&tombstone).unwrap().await.unwrap();
+    producer.flush(std::time::Duration::from_secs(10)).await.unwrap();
+    let options = TailOptions {
+        topic: world.input.to_string(),
+        partitions: None,
+        from: From::Beginning,
+        committed: true,
+        eof: false,
+        fetch_wait_ms: 10,
+    };
+    let mut tail = Tail::start(&world.connection, options).unwrap();
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        match soon("a record", tail.next()).await.unwrap() {
+            TailEvent::Record { record, .. } => read.push(record),
+            TailEvent::Eof { .. } => panic!("no end was asked for"),
+        }
+    }
+    assert_eq!(text(&read[0]), "one");
+    assert_eq!(read[1].value.as_deref(), Some(&b""[..]));
+    assert_eq!(read[1].headers, odd.headers);
+    assert_eq!((read[2].value.clone(), read[2].key.as_deref()), (None, Some(&b"k"[..])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_topic_is_reported_and_left_alone() {
+    let world = World::new(2).await;
+    let specs = [spec(&world.input, 3, &[("cleanup.policy", "compact")]), spec(&world.output, 2, &[])];
+    for plan in [
+        kafka::topics::plan(&world.connection, &specs).await.unwrap(),
+        kafka::topics::ensure(&world.connection, &specs).await.unwrap(),
+    ] {
+        let named: Vec<_> = plan.differing.iter().map(|difference| difference.property.as_str()).collect();
+        assert_eq!(named, ["partitions", "cleanup.policy"]);
+        assert_eq!(plan.matching, [world.output.to_string()]);
+    }
+}

@@ -1,0 +1,198 @@
+//! What every test against a real cluster needs. The cluster is the testkit's; its address comes from the environment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::{
+    Connection, From, Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Producer, ProducerOptions,
+    Progress, Restored, Tail, TailEvent, TailOptions, Transaction, Window, Writer, WriterOptions,
+};
+use schemas::record::{Headers, OutRecord, Record, TopicPartition};
+use schemas::topics::TopicSpec;
+use uuid::Uuid;
+
+/// Far beyond anything a healthy cluster takes: reaching it is a failure, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One test's own topics and names.
+pub(crate) struct World {
+    pub(crate) connection: Connection,
+    pub(crate) input: Arc<str>,
+    pub(crate) output: Arc<str>,
+    pub(crate) group: String,
+}
+
+/// A consumer with its writer.
+pub(crate) struct Worker {
+    pub(crate) poller: Poller,
+    pub(crate) events: PollerEvents,
+    pub(crate) writer: Writer,
+}
+
+/// The cluster to test against.
+#[expect(clippy::disallowed_methods, reason = "the testkit names its cluster in the environment")]
+pub(crate) fn brokers() -> String {
+    std::env::var("HOOKBUS_TEST_KAFKA").expect(
+        "HOOKBUS_TEST_KAFKA is not set: run the tests with `make test`, or name a Kafka to test against (host:port)",
+    )
+}
+
+/// Waits for something that must happen.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+}
+
+pub(crate) fn spec(name: &str, partitions: i32, config: &[(&'static str, &str)]) -> TopicSpec {
+    let config = config.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    TopicSpec { name: Arc::from(name), partitions, replication_factor: None, config }
+}
+
+pub(crate) fn record(topic: &Arc<str>, partition: i32, value: &str) -> OutRecord {
+    OutRecord {
+        topic: Arc::clone(topic),
+        partition: Some(partition),
+        key: None,
+        value: Some(value.to_owned().into()),
+        headers: [("ce_id", value)].into_iter().collect::<Headers>(),
+    }
+}
+
+pub(crate) fn text(record: &Record) -> String {
+    String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()
+}
+
+/// The progress of a window.
+pub(crate) fn progress(lease: &Lease, window: &Window) -> Progress {
+    let (committed, read_up_to, not_done) = window.progress();
+    Progress { lease: lease.clone(), committed, read_up_to, not_done }
+}
+
+// === impl World ===
+
+impl World {
+    /// Fresh topics: `input` and `output` with this many partitions.
+    pub(crate) async fn new(partitions: i32) -> Self {
+        let connection = Connection::new(&brokers(), &BTreeMap::new()).unwrap();
+        let id = Uuid::new_v4().simple().to_string();
+        let world = Self {
+            connection,
+            input: Arc::from(format!("in-{id}")),
+            output: Arc::from(format!("out-{id}")),
+            group: format!("group-{id}"),
+        };
+        let specs = [spec(&world.input, partitions, &[]), spec(&world.output, partitions, &[])];
+        let plan = kafka::topics::ensure(&world.connection, &specs).await.unwrap();
+        assert!(plan.is_settled(), "{plan}");
+        world
+    }
+
+    /// A transactional id of its own for this test.
+    pub(crate) fn slot(&self, name: &str) -> String {
+        let id: String = self.group.chars().rev().take(16).collect();
+        format!("{name}-{id}")
+    }
+
+    pub(crate) async fn worker(&self, slot: &str) -> Worker {
+        let options = PollerOptions::new(self.group.as_str(), vec![self.input.to_string()], slot);
+        let (poller, events) = Poller::start(&self.connection, options).unwrap();
+        let options = WriterOptions::new(self.slot(slot), self.group.as_str());
+        let writer = Writer::start(&self.connection, options, poller.ownership()).await.unwrap();
+        Worker { poller, events, writer }
+    }
+
+    /// Writes values to one partition, in order.
+    pub(crate) async fn write(&self, partition: i32, values: impl IntoIterator<Item = String>) {
+        let producer = Producer::start(&self.connection, ProducerOptions::new("test")).unwrap();
+        let sent: Vec<_> =
+            values.into_iter().map(|value| producer.send(&record(&self.input, partition, &value)).unwrap()).collect();
+        for acknowledgement in sent {
+            assert_eq!(acknowledgement.await.unwrap().partition, partition);
+        }
+    }
+
+    /// Everything committed in the output topic, sorted.
+    pub(crate) async fn outputs(&self) -> Vec<String> {
+        let options = TailOptions {
+            topic: self.output.to_string(),
+            partitions: None,
+            from: From::Beginning,
+            committed: true,
+            eof: true,
+            fetch_wait_ms: 10,
+        };
+        let offsets = kafka::Offsets::start(&self.connection).unwrap();
+        let count = offsets.partitions(&self.output).await.unwrap().unwrap();
+        let mut open = BTreeMap::new();
+        for partition in 0..count {
+            let end = offsets.end(&TopicPartition::new(Arc::clone(&self.output), partition)).await.unwrap();
+            open.insert(partition, end);
+        }
+        let mut tail = Tail::start(&self.connection, options).unwrap();
+        let mut values = Vec::new();
+        while !open.is_empty() {
+            match soon("the output's end", tail.next()).await.unwrap() {
+                TailEvent::Record { record, .. } => values.push(text(&record)),
+                TailEvent::Eof { partition, position } => {
+                    open.retain(|other, end| *other != partition || position < *end);
+                }
+            }
+        }
+        values.sort();
+        values
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Waits for an assignment, takes it over and begins it.
+    pub(crate) async fn assigned(&mut self) -> Vec<Restored> {
+        let leases = match soon("an assignment", self.events.next()).await.unwrap() {
+            PollerEvent::Assigned { leases } => leases,
+            other => panic!("expected an assignment, got {other:?}"),
+        };
+        let restored = soon("taking over", self.writer.take_over(leases)).await.unwrap();
+        for restored in &restored {
+            self.begin(&restored.lease, restored.start().unwrap()).await;
+        }
+        restored
+    }
+
+    pub(crate) async fn begin(&self, lease: &Lease, offset: i64) {
+        let (poller, lease) = (self.poller.clone(), lease.clone());
+        tokio::task::spawn_blocking(move || poller.begin(&lease, offset)).await.unwrap().unwrap();
+    }
+
+    /// Waits for this many records, all of one lease.
+    pub(crate) async fn records(&mut self, count: usize) -> Vec<Record> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            match soon("more records", self.events.next()).await.unwrap() {
+                PollerEvent::Records { records, .. } => all.extend(records),
+                other => panic!("expected records, got {other:?}"),
+            }
+        }
+        assert_eq!(all.len(), count);
+        all
+    }
+
+    /// Leaves the group and waits until it is left.
+    pub(crate) async fn close(mut self) {
+        self.poller.close();
+        while soon("the end of the events", self.events.next()).await.is_some() {}
+        self.writer.close().await;
+    }
+}
+
+/// A transaction with one output per value, for one lease.
+pub(crate) fn transaction(
+    world: &World,
+    lease: &Lease,
+    window: &Window,
+    values: impl IntoIterator<Item = String>,
+) -> Transaction {
+    let partition = lease.partition.partition;
+    let outputs = values.into_iter().map(|value| Output { lease: 0, record: record(&world.output, partition, &value) });
+    Transaction { outputs: outputs.collect(), progress: vec![progress(lease, window)] }
+}

@@ -1,0 +1,208 @@
+//! What an attempt means. Pure and total: every status and every failure has a verdict.
+//!
+//! | answer | verdict |
+//! |---|---|
+//! | 2xx | delivered |
+//! | `webhook-delivery: disable` on anything but a 2xx, 410 | gone: ends it, the control plane disables the subscription |
+//! | `webhook-delivery: abort-message` on anything but a 2xx | aborted: ends it |
+//! | 408, 425, 429, 502, 503, 504 | failed; `Retry-After` counts |
+//! | everything else, no answer | failed |
+//! | refused target, bad URL | refused: ends it |
+//! | request that cannot be written | unwritable: ends it |
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+
+/// The receiver's own wish, from Standard Webhooks.
+const WISH: &str = "webhook-delivery";
+
+/// What an attempt means for its delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The endpoint took it.
+    Delivered,
+    /// It did not, or could not be reached.
+    Failed(Failure),
+    /// The endpoint wants nothing any more.
+    Gone(&'static str),
+    /// The endpoint does not want this one.
+    Aborted,
+    /// The target policy does not allow the address.
+    Refused(String),
+    /// There is no way to write the request.
+    Unwritable(String),
+}
+
+/// A failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What the endpoint asked to wait.
+    pub(crate) retry_after: Option<Duration>,
+    /// It asked for less.
+    pub(crate) slows: bool,
+    /// What it says about the way there.
+    pub(crate) reach: Reach,
+}
+
+/// Whether the request got through to anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Somebody was there.
+    Reached,
+    /// Nobody knows.
+    Unknown,
+    /// No name, no connection.
+    Unreachable,
+}
+
+/// Why no whole answer came. The words stand in the delivery log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NoAnswer {
+    /// The name does not resolve.
+    Dns,
+    /// No connection.
+    Connect,
+    /// TLS failed.
+    Tls,
+    /// Not within the attempt timeout.
+    Timeout,
+    /// The connection broke.
+    Reset,
+    /// What came is no HTTP.
+    Protocol,
+    /// The subscription's secrets cannot be used by this worker.
+    Unsigned,
+}
+
+impl NoAnswer {
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::Protocol, Self::Unsigned];
+
+    /// The word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Unsigned => "unsigned",
+        }
+    }
+}
+
+/// The verdict on an answer.
+pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> Verdict {
+    if status.is_success() {
+        return Verdict::Delivered;
+    }
+    match headers.get(WISH).map(|wish| wish.as_bytes().trim_ascii()) {
+        Some(b"disable") => return Verdict::Gone("the endpoint asked to be disabled"),
+        Some(b"abort-message") => return Verdict::Aborted,
+        Some(_) | None => {}
+    }
+    if status == StatusCode::GONE {
+        return Verdict::Gone("the endpoint answered 410");
+    }
+    let slows = matches!(status.as_u16(), 429 | 502 | 504);
+    let waits = matches!(status.as_u16(), 408 | 425 | 429 | 502 | 503 | 504);
+    let retry_after = if waits { retry_after(headers, now_ms) } else { None };
+    Verdict::Failed(Failure { retry_after, slows, reach: Reach::Reached })
+}
+
+/// The verdict when none came.
+pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
+    let reach = match why {
+        NoAnswer::Dns | NoAnswer::Connect => Reach::Unreachable,
+        NoAnswer::Timeout | NoAnswer::Unsigned => Reach::Unknown,
+        NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
+    };
+    Verdict::Failed(Failure { retry_after: None, slows: false, reach })
+}
+
+/// `Retry-After`: seconds or an HTTP date. What is neither, or is past, asks for nothing.
+fn retry_after(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a very long wait, which is capped anyway.
+        return (!text.is_empty()).then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX / 1_000_000)));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    let at_ms = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let now = Duration::from_millis(u64::try_from(now_ms).ok()?);
+    at_ms.checked_sub(now).filter(|wait| !wait.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &str)]) -> Verdict {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        // 2015-10-21T07:28:00Z
+        answered(StatusCode::from_u16(status).unwrap(), &map, 1_445_412_480_000)
+    }
+
+    fn waits(verdict: Verdict) -> Option<u64> {
+        let Verdict::Failed(failure) = verdict else { panic!("{verdict:?} is no failure") };
+        failure.retry_after.map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn success_is_success_whatever_else_it_says() {
+        for status in [200, 201, 204, 299] {
+            assert_eq!(answer(status, &[("webhook-delivery", "disable"), ("retry-after", "5")]), Verdict::Delivered);
+        }
+    }
+
+    #[test]
+    fn the_receiver_may_end_a_message_or_itself() {
+        assert!(matches!(answer(410, &[]), Verdict::Gone(_)));
+        assert!(matches!(answer(400, &[("webhook-delivery", " disable ")]), Verdict::Gone(_)));
+        assert_eq!(answer(500, &[("webhook-delivery", "abort-message")]), Verdict::Aborted);
+        assert_eq!(waits(answer(500, &[("webhook-delivery", "later")])), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_counts_only_where_it_means_something() {
+        for status in [408, 425, 429, 502, 503, 504] {
+            assert_eq!(waits(answer(status, &[("retry-after", "120")])), Some(120), "{status}");
+            assert_eq!(waits(answer(status, &[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")])), Some(30));
+        }
+        assert_eq!(waits(answer(500, &[("retry-after", "120")])), None);
+        for nonsense in ["", "soon", "-1", "1.5", "Wed, 21 Oct 2015 07:27:30 GMT"] {
+            assert_eq!(waits(answer(429, &[("retry-after", nonsense)])), None, "{nonsense}");
+        }
+        assert!(waits(answer(429, &[("retry-after", "99999999999999999999999")])).unwrap() > 86_400);
+    }
+
+    #[test]
+    fn only_what_never_got_through_is_unreachable() {
+        for why in NoAnswer::ALL {
+            let expected = matches!(why, NoAnswer::Dns | NoAnswer::Connect);
+            assert!(matches!(unanswered(why), Verdict::Failed(failure) if (failure.reach == Reach::Unreachable) == expected));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_status_has_a_verdict(status in 100_u16..1000, wish in "\\PC{0,20}", after in "\\PC{0,40}") {
+            let headers: Vec<(&'static str, &str)> = [("webhook-delivery", wish.as_str()), ("retry-after", after.as_str())]
+                .into_iter()
+                .filter(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).is_ok())
+                .collect();
+            let verdict = answer(status, &headers);
+            prop_assert_eq!(verdict == Verdict::Delivered, (200..300).contains(&status));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Sends requests: one pool of kept connections, HTTP/1.1 and HTTP/2, TLS on ring, bounded in every direction.
+//!
+//! An attempt ends by its timeout, body included. Redirects are never followed. Of a response so much is kept as the delivery
+//! log shows; when more comes the connection is dropped, nobody reads on.
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::guard::{Guard, GuardError, GuardedResolver};
+
+/// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// What the client is bounded by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientLimits {
+    /// TCP connect.
+    pub(crate) connect_timeout: Duration,
+    /// Response headers kept, bytes.
+    pub(crate) headers: usize,
+    /// Response body kept, bytes.
+    pub(crate) body: usize,
+    /// Idle connections live this long.
+    pub(crate) idle_timeout: Duration,
+    /// Idle connections kept per host.
+    pub(crate) idle_per_host: usize,
+}
+
+/// The pooled client.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    inner: legacy::Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>,
+    limits: ClientLimits,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// What it means.
+    pub(crate) verdict: Verdict,
+    /// Status, if one came.
+    pub(crate) status: Option<StatusCode>,
+    /// Why the answer is missing or not whole.
+    pub(crate) error: Option<NoAnswer>,
+    /// Its headers.
+    pub(crate) headers: HeaderMap,
+    /// Its body, cut.
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    /// A client whose connections the guard allows.
+    ///
+    /// # Errors
+    /// When the TLS provider cannot serve the protocol versions.
+    pub(crate) fn new(guard: &Guard, limits: ClientLimits) -> Result<Self, rustls::Error> {
+        let mut tcp = HttpConnector::new_with_resolver(guard.resolver());
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limits.connect_timeout));
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        let provider = rustls::crypto::ring::default_provider();
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(provider)?
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(limits.idle_timeout)
+            .pool_max_idle_per_host(limits.idle_per_host)
+            .http1_max_buf_size(HEAD_LIMIT)
+            .http2_max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
+        Ok(Self { inner: builder.build(connector), limits })
+    }
+
+    /// Sends one request and waits for the whole answer, at most `timeout`. Never fails: a failure is an answer too.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>, timeout: Duration, now_ms: i64) -> Answer {
+        let mut answer = Answer::none();
+        let ended = tokio::time::timeout(timeout, self.exchange(request, &mut answer)).await;
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(verdict)) => {
+                answer.verdict = verdict;
+                return answer;
+            }
+            Err(_elapsed) => answer.error = Some(NoAnswer::Timeout),
+        }
+        answer.verdict = match (answer.error, answer.status) {
+            (None, Some(status)) => answered(status, &answer.headers, now_ms),
+            (error, _) => unanswered(error.unwrap_or(NoAnswer::Protocol)),
+        };
+        answer
+    }
+
+    /// Fills the answer as it comes in, so that what came before a timeout is known.
+    async fn exchange(&self, request: Request<Full<Bytes>>, answer: &mut Answer) -> Result<(), Verdict> {
+        let response = match self.inner.request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let why = no_answer(&error)?;
+                answer.error = Some(why);
+                return Ok(());
+            }
+        };
+        let (head, body) = response.into_parts();
+        answer.status = Some(head.status);
+        answer.headers = head.headers;
+        if body.is_end_stream() {
+            return Ok(());
+        }
+        answer.error = self.read(body, &mut answer.body).await;
+        Ok(())
+    }
+
+    /// Keeps the beginning of a body. Dropping the rest unread closes the connection (or resets the stream).
+    async fn read(&self, mut body: Incoming, kept: &mut Bytes) -> Option<NoAnswer> {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let data = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) => {
+                    *kept = whole.freeze();
+                    return Some(broken(&error));
+                }
+            };
+            if whole.len() + data.len() > self.limits.body {
+                whole.extend_from_slice(&data[..self.limits.body - whole.len()]);
+                break;
+            }
+            if whole.is_empty() && body.is_end_stream() {
+                // The usual case: one frame, no copy.
+                *kept = data;
+                return None;
+            }
+            whole.extend_from_slice(&data);
+        }
+        *kept = whole.freeze();
+        None
+    }
+
+    /// Response headers kept, bytes.
+    pub(crate) fn headers_limit(&self) -> usize {
+        self.limits.headers
+    }
+}
+
+impl Answer {
+    /// Nothing came yet.
+    fn none() -> Self {
+        Self::of(unanswered(NoAnswer::Timeout))
+    }
+
+    /// A verdict without any exchange.
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        Self { verdict, status: None, error: None, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
+/// Why no response came.
+///
+/// # Errors
+/// The verdict, if the policy refused the target.
+fn no_answer(error: &legacy::Error) -> Result<NoAnswer, Verdict> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(guard) = error.downcast_ref::<GuardError>() {
+            return match guard {
+                GuardError::Refused(refused) => Err(Verdict::Refused(refused.to_string())),
+                GuardError::Resolve(_) => Ok(NoAnswer::Dns),
+            };
+        }
+        if error.is::<rustls::Error>() {
+            return Ok(NoAnswer::Tls);
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return Ok(broken(error));
+        }
+        // An I/O error's source is its content's source: the content itself has to be asked for.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    Ok(if error.is_connect() { NoAnswer::Connect } else { NoAnswer::Reset })
+}
+
+fn broken(error: &hyper::Error) -> NoAnswer {
+    if error.is_parse() {
+        NoAnswer::Protocol
+    } else if error.is_timeout() {
+        NoAnswer::Timeout
+    } else {
+        NoAnswer::Reset
+    }
+}

@@ -1,0 +1,79 @@
+//! What the parts of this worker are bounded by, taken once from the checked configuration.
+
+use std::time::Duration;
+
+use chassis::config::{DeliveryConfig, KafkaConfig, SchedulePreset};
+use retry::{Preset, RetryError, Schedule, Tiers};
+
+use crate::book::BatchLimits;
+use crate::client::ClientLimits;
+use crate::engine::Rules;
+use crate::guard::Guard;
+use crate::lanes::LaneWait;
+use crate::settle::RetryRules;
+
+/// Everything, by part.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) rules: Rules,
+    pub(crate) retry: RetryRules,
+    pub(crate) batch: BatchLimits,
+    pub(crate) client: ClientLimits,
+    pub(crate) guard: Guard,
+    /// Of subscriptions that do not say.
+    pub(crate) attempt_timeout: Duration,
+    /// How long a revoke waits for what is in flight.
+    pub(crate) handover_wait: Duration,
+    /// Nothing is sent when contact to Kafka is older.
+    pub(crate) contact_limit_ms: i64,
+    pub(crate) tier_names: Vec<(String, Duration)>,
+}
+
+impl Settings {
+    /// From the sections this role reads.
+    ///
+    /// # Errors
+    /// Tiers that are none; the configuration has checked them already.
+    pub(crate) fn new(config: &DeliveryConfig, kafka: &KafkaConfig) -> Result<Self, RetryError> {
+        let names: Vec<&str> = config.tiers.iter().map(|(name, _)| name.as_str()).collect();
+        let tiers = Tiers::parse(&names.join(" "))?;
+        let preset = match config.schedule {
+            SchedulePreset::Standard => Preset::Standard,
+            SchedulePreset::Hook0 => Preset::Hook0,
+            SchedulePreset::Quick => Preset::Quick,
+        };
+        Ok(Self {
+            rules: Rules {
+                concurrency: config.concurrency,
+                lane_concurrency: u32::try_from(config.lane_concurrency).unwrap_or(u32::MAX),
+                lane_wait: LaneWait { ms: ms(config.lane_wait), share: config.live_records / 2 },
+                shortest_ms: ms(tiers.shortest().delay()),
+                long_park_ms: ms(config.breaker_park),
+                breaker_failures: config.breaker_failures,
+            },
+            retry: RetryRules {
+                schedule: Schedule::preset(preset),
+                tiers,
+                retry_after_cap: config.retry_after_cap,
+            },
+            batch: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
+            client: ClientLimits {
+                connect_timeout: config.connect_timeout,
+                headers: config.response_headers_limit,
+                body: config.response_body_limit,
+                idle_timeout: config.pool_idle_timeout,
+                idle_per_host: config.pool_idle_per_host,
+            },
+            guard: Guard::new(config.allow_http, config.allow_networks.clone()),
+            attempt_timeout: config.attempt_timeout,
+            handover_wait: kafka.handover_wait,
+            contact_limit_ms: ms(kafka.session_timeout / 2),
+            tier_names: config.tiers.clone(),
+        })
+    }
+}
+
+/// Whole milliseconds of a configured duration.
+pub(crate) fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,416 @@
+//! Decides what is sent next and what leaves without being sent. Pure: virtual time, no I/O; the shell acts.
+//!
+//! ```text
+//! admit --> screen: deleted, disabled, too old? --> leaves
+//!             | due later: waits for its time
+//!             v
+//!           place: paused, open circuit, lane too slow? --> parked
+//!             v
+//!           lane queue --dispatch (round robin)--> in flight --outcome--> the shell settles it
+//! ```
+//!
+//! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. While the
+//! worker is nearly full, its last quarter of requests is for lanes with few in flight, so slow endpoints cannot take it all.
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use catalog::Subscription;
+use hashbrown::HashMap;
+use schemas::delivery::Delivery;
+use schemas::ids::SubscriptionId;
+use schemas::invariants::Invariant;
+
+use crate::book::LeaseKey;
+use crate::classify::{Reach, Verdict};
+use crate::lanes::{Lane, LaneWait};
+use crate::lanes::breaker::Admission;
+use crate::lanes::egress::Egress;
+use crate::settle::End;
+use crate::slots::{Slots, Ticket};
+
+/// A lane with this many in flight may not use the worker's reserve.
+const LIGHT: u32 = 4;
+
+/// The catalog, as the engine sees it.
+pub(crate) trait Lookup {
+    /// A subscription, if it exists.
+    fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>>;
+}
+
+/// What the engine decides by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Requests in flight over all lanes.
+    pub(crate) concurrency: usize,
+    /// Requests in flight of a lane whose subscription does not say.
+    pub(crate) lane_concurrency: u32,
+    /// What would wait longer for its lane is parked.
+    pub(crate) lane_wait: LaneWait,
+    /// Shortest delay topic: nothing is parked for less.
+    pub(crate) shortest_ms: i64,
+    /// Shortest park of an open circuit or a pause.
+    pub(crate) long_park_ms: i64,
+    /// Failures in a row that open a circuit.
+    pub(crate) breaker_failures: u32,
+}
+
+/// A delivery that came.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// Whose record.
+    pub(crate) lease: LeaseKey,
+    /// Its offset.
+    pub(crate) offset: i64,
+    /// Its size.
+    pub(crate) size: usize,
+    /// Its Kafka timestamp.
+    pub(crate) timestamp_ms: i64,
+    /// What it holds.
+    pub(crate) delivery: Arc<Delivery>,
+}
+
+/// A request to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    /// To be given back with the outcome.
+    pub(crate) ticket: Ticket,
+    /// What.
+    pub(crate) delivery: Arc<Delivery>,
+    /// For whom.
+    pub(crate) subscription: Arc<Subscription>,
+}
+
+/// A delivery that leaves without an attempt.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// It.
+    pub(crate) arrival: Arrival,
+    /// How.
+    pub(crate) end: End,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Engine<L> {
+    rules: Rules,
+    lookup: L,
+    live: Slots<Live>,
+    lanes: HashMap<SubscriptionId, Lane>,
+    ready: VecDeque<SubscriptionId>,
+    /// Ready lanes that wait for the worker to be less full.
+    held: Vec<SubscriptionId>,
+    timers: BinaryHeap<Reverse<(i64, u64, Timer)>>,
+    timer_count: u64,
+    egress: Egress,
+    in_flight: usize,
+    left: Vec<Left>,
+}
+
+#[derive(Debug)]
+struct Live {
+    arrival: Arrival,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not due, or in its lane's queue.
+    Waiting,
+    InFlight,
+    /// In flight, but its lease is over: its outcome concerns nobody here.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Due(Ticket),
+    Lane(SubscriptionId),
+}
+
+impl<L: Lookup> Engine<L> {
+    /// An engine with nothing in it.
+    pub(crate) fn new(rules: Rules, lookup: L) -> Self {
+        Self {
+            rules,
+            lookup,
+            live: Slots::default(),
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            held: Vec::new(),
+            timers: BinaryHeap::new(),
+            timer_count: 0,
+            egress: Egress::default(),
+            in_flight: 0,
+            left: Vec::new(),
+        }
+    }
+
+    /// Takes a delivery in.
+    pub(crate) fn admit(&mut self, arrival: Arrival, now_ms: i64) {
+        let ticket = self.live.insert(Live { arrival, state: State::Waiting });
+        self.place(ticket, now_ms);
+    }
+
+    /// The next request to make now, if any. Its lane and the worker have room for it.
+    pub(crate) fn dispatch(&mut self, now_ms: i64) -> Option<Dispatch> {
+        while self.in_flight < self.rules.concurrency && self.egress.may_send(now_ms) {
+            let id = self.ready.pop_front()?;
+            if let Some(dispatch) = self.dispatch_lane(id, now_ms) {
+                return Some(dispatch);
+            }
+        }
+        None
+    }
+
+    /// A request ended after this long. `None`: its lease is over.
+    pub(crate) fn outcome(
+        &mut self,
+        ticket: Ticket,
+        verdict: &Verdict,
+        elapsed_ms: i64,
+        now_ms: i64,
+    ) -> Option<Arrival> {
+        let live = self.live.remove(ticket)?;
+        self.in_flight -= 1;
+        let id = live.arrival.delivery.subscription;
+        if self.in_flight < self.full() {
+            self.ready.extend(self.held.drain(..));
+        }
+        self.note(id, verdict, elapsed_ms, now_ms);
+        (live.state != State::Abandoned).then_some(live.arrival)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, now_ms: i64) {
+        while let Some(Reverse((at_ms, _, timer))) = self.timers.peek().copied() {
+            if at_ms > now_ms {
+                return;
+            }
+            self.timers.pop();
+            match timer {
+                Timer::Due(ticket) => self.place(ticket, now_ms),
+                Timer::Lane(id) => {
+                    if let Some(lane) = self.lanes.get_mut(&id) {
+                        lane.timer_ms = None;
+                    }
+                    self.trim(id, now_ms);
+                    self.wake(id);
+                }
+            }
+        }
+    }
+
+    /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome.
+    pub(crate) fn next_wake_ms(&self) -> Option<i64> {
+        let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty());
+        let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
+        [probe_ms, timer_ms].into_iter().flatten().min()
+    }
+
+    /// These leases go: what is queued is dropped. What is in flight stays if it can still be committed.
+    pub(crate) fn revoke(&mut self, leases: &[LeaseKey], can_commit: bool) {
+        let gone: Vec<(Ticket, State, SubscriptionId)> = self
+            .live
+            .iter()
+            .filter(|(_, live)| leases.contains(&live.arrival.lease))
+            .map(|(ticket, live)| (ticket, live.state, live.arrival.delivery.subscription))
+            .collect();
+        for (ticket, state, _) in &gone {
+            if *state == State::Waiting {
+                self.live.remove(*ticket);
+            } else if !can_commit && let Some(live) = self.live.get_mut(*ticket) {
+                live.state = State::Abandoned;
+            }
+        }
+        let live = &self.live;
+        for (_, _, id) in &gone {
+            if let Some(lane) = self.lanes.get_mut(id) {
+                lane.queue.retain(|ticket| live.get(*ticket).is_some());
+            }
+        }
+        self.lanes.retain(|_, lane| {
+            lane.is_orphan |= leases.contains(&lane.lease);
+            !(lane.is_orphan && lane.is_idle())
+        });
+    }
+
+    /// This process itself stood still until now: that no request ended meanwhile says nothing about any endpoint.
+    pub(crate) fn forget_stalls(&mut self, now_ms: i64) {
+        for lane in self.lanes.values_mut() {
+            lane.cap.forget_stall(now_ms);
+        }
+    }
+
+    /// What left without an attempt since the last call.
+    pub(crate) fn take_left(&mut self) -> Vec<Left> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Something that is live here.
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<&Arrival> {
+        self.live.get(ticket).map(|live| &live.arrival)
+    }
+
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Requests in flight of these leases, whose outcome is still wanted.
+    pub(crate) fn in_flight_of(&self, leases: &[LeaseKey]) -> usize {
+        let wanted = |live: &Live| live.state == State::InFlight && leases.contains(&live.arrival.lease);
+        self.live.iter().filter(|(_, live)| wanted(live)).count()
+    }
+
+    /// Deliveries held here.
+    pub(crate) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Lanes whose circuit is open.
+    pub(crate) fn open_circuits(&self) -> usize {
+        self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
+    }
+
+    /// Whether everything fails at once, so that intake holds.
+    pub(crate) fn is_held(&self) -> bool {
+        self.egress.is_held()
+    }
+
+    /// Kafka timestamp of the oldest delivery held here.
+    pub(crate) fn oldest_timestamp_ms(&self) -> Option<i64> {
+        self.live.iter().map(|(_, live)| live.arrival.timestamp_ms).min()
+    }
+
+    /// Above this many in flight the rest is for light lanes.
+    fn full(&self) -> usize {
+        self.rules.concurrency - self.rules.concurrency / 4
+    }
+
+    fn dispatch_lane(&mut self, id: SubscriptionId, now_ms: i64) -> Option<Dispatch> {
+        let is_full = self.in_flight >= self.full();
+        let lane = self.lanes.get_mut(&id)?;
+        lane.is_ready = false;
+        if lane.queue.is_empty() || !lane.cap.has_room() {
+            return None;
+        }
+        if is_full && lane.cap.in_flight() >= LIGHT {
+            lane.is_ready = true;
+            self.held.push(id);
+            return None;
+        }
+        if let Admission::Wait(until_ms) = lane.breaker.admission(now_ms) {
+            self.set_lane_timer(id, until_ms);
+            return None;
+        }
+        if lane.breaker.admission(now_ms) == Admission::Probing {
+            return None;
+        }
+        let ticket = lane.queue.pop()?;
+        let Some(subscription) = self.screen(ticket, now_ms) else {
+            self.wake(id);
+            return None;
+        };
+        self.limit(id, &subscription);
+        let lane = self.lanes.get_mut(&id)?;
+        if let Err(next_ms) = lane.rate.try_take(now_ms) {
+            lane.queue.push_front(ticket);
+            self.set_lane_timer(id, next_ms);
+            return None;
+        }
+        lane.cap.take(now_ms);
+        lane.breaker.on_send();
+        self.egress.on_send(now_ms);
+        self.in_flight += 1;
+        self.wake(id);
+        self.watch(id, now_ms);
+        let live = self.live.get_mut(ticket)?;
+        live.state = State::InFlight;
+        if live.arrival.delivery.hop.due_ms > now_ms {
+            Invariant::NeverEarly.violated();
+        }
+        Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })
+    }
+
+    /// Tells the lane and the egress watch what an attempt says about its endpoint.
+    fn note(&mut self, id: SubscriptionId, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
+        let is_held = self.egress.is_held();
+        match verdict {
+            Verdict::Failed(failure) => match failure.reach {
+                Reach::Reached => self.egress.on_answer(),
+                Reach::Unknown => {}
+                Reach::Unreachable => self.egress.on_unreachable(id, now_ms),
+            },
+            Verdict::Delivered | Verdict::Gone(_) | Verdict::Aborted => self.egress.on_answer(),
+            Verdict::Refused(_) | Verdict::Unwritable(_) => {}
+        }
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.cap.give(now_ms);
+        let mut opened = false;
+        match verdict {
+            Verdict::Delivered => {
+                lane.rate.observe(elapsed_ms);
+                lane.rate.speed_up();
+                lane.breaker.on_success();
+            }
+            Verdict::Failed(failure) => {
+                lane.rate.observe(elapsed_ms);
+                if failure.slows {
+                    lane.rate.slow_down(lane.cap.limit(), now_ms);
+                }
+                if failure.reach == Reach::Unreachable && is_held {
+                    lane.breaker.on_nothing(now_ms);
+                } else {
+                    opened = lane.breaker.on_failure(now_ms);
+                }
+            }
+            Verdict::Gone(_) | Verdict::Aborted => {
+                lane.rate.observe(elapsed_ms);
+                lane.breaker.on_success();
+            }
+            Verdict::Refused(_) | Verdict::Unwritable(_) => lane.breaker.on_nothing(now_ms),
+        }
+        if lane.is_orphan && lane.is_idle() {
+            self.lanes.remove(&id);
+            return;
+        }
+        if opened {
+            self.park_beyond_probe(id, now_ms);
+        } else {
+            self.trim(id, now_ms);
+        }
+        self.wake(id);
+    }
+
+    /// Puts a lane with work and room into the ready queue.
+    fn wake(&mut self, id: SubscriptionId) {
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && !lane.is_ready
+            && !lane.queue.is_empty()
+            && lane.cap.has_room()
+        {
+            lane.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn set_lane_timer(&mut self, id: SubscriptionId, at_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.timer_ms.is_some_and(|timer_ms| timer_ms <= at_ms) {
+            return;
+        }
+        lane.timer_ms = Some(at_ms);
+        self.set_timer(at_ms, Timer::Lane(id));
+    }
+
+    fn set_timer(&mut self, at_ms: i64, timer: Timer) {
+        self.timer_count += 1;
+        self.timers.push(Reverse((at_ms, self.timer_count, timer)));
+    }
+}

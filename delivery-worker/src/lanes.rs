@@ -1,0 +1,134 @@
+//! Lanes: one per subscription, local to the owner of its partition. Decides when the next of its deliveries may be sent.
+//!
+//! ```text
+//! queue --cap, breaker, rate--> in flight --outcome--> measured rate, breaker
+//!   |
+//!   +-- longer than lane_wait at that rate --> pace: parked to a delay topic
+//! ```
+//!
+//! Everything here is pure; the engine owns the lanes and knows the clock.
+
+pub(crate) mod breaker;
+pub(crate) mod cap;
+pub(crate) mod egress;
+pub(crate) mod pace;
+pub(crate) mod queue;
+pub(crate) mod rate;
+
+use retry::RetryError;
+
+use self::breaker::Breaker;
+use self::cap::Cap;
+use self::pace::Pace;
+use self::queue::Queue;
+use self::rate::Rate;
+use crate::book::LeaseKey;
+use crate::slots::Ticket;
+
+/// One subscription's lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// Deliveries that may be sent as soon as there is room.
+    pub(crate) queue: Queue<Ticket>,
+    /// Requests in flight.
+    pub(crate) cap: Cap,
+    /// What it does per second, and what it may do.
+    pub(crate) rate: Rate,
+    /// Whether its endpoint answers at all.
+    pub(crate) breaker: Breaker,
+    /// When the next delivery that its lane is too slow for comes back.
+    pub(crate) pace: Pace,
+    /// When the next delivery of an open circuit or a pause comes back.
+    pub(crate) long_pace: Pace,
+    /// The lease of its latest delivery: the lane goes when that lease goes.
+    pub(crate) lease: LeaseKey,
+    /// Its lease is over; it goes when nothing is in flight any more.
+    pub(crate) is_orphan: bool,
+    /// It stands in the ready queue, or is held back from it.
+    pub(crate) is_ready: bool,
+    /// The earliest timer that is set for it.
+    pub(crate) timer_ms: Option<i64>,
+    /// `control` offset of the subscription its limits were taken from.
+    pub(crate) limits_of: Option<i64>,
+}
+
+/// How long deliveries may wait for their lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneWait {
+    /// Longer ones are parked.
+    pub(crate) ms: i64,
+    /// As many may wait where nothing is known yet.
+    pub(crate) share: usize,
+}
+
+/// What a subscription limits its lane to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Limits {
+    /// Requests in flight.
+    pub(crate) concurrency: u32,
+    /// Requests per second.
+    pub(crate) per_second: Option<f64>,
+}
+
+impl LaneWait {
+    /// A lane that stood still this long is as slow as that.
+    fn stall_ms(self) -> i64 {
+        self.ms * 3
+    }
+}
+
+impl Lane {
+    /// An idle lane.
+    pub(crate) fn new(lease: LeaseKey, breaker: Breaker) -> Self {
+        Self {
+            queue: Queue::default(),
+            cap: Cap::new(1),
+            rate: Rate::default(),
+            breaker,
+            pace: Pace::default(),
+            long_pace: Pace::default(),
+            lease,
+            is_orphan: false,
+            is_ready: false,
+            timer_ms: None,
+            limits_of: None,
+        }
+    }
+
+    /// Takes a subscription's limits, as of a `control` offset.
+    ///
+    /// # Errors
+    /// A rate that cannot be kept; the former one stays.
+    pub(crate) fn set_limits(&mut self, limits: Limits, of: i64) -> Result<(), RetryError> {
+        self.limits_of = Some(of);
+        self.cap.set_limit(limits.concurrency);
+        self.rate.set_limit(limits.per_second)
+    }
+
+    /// Requests per second it is good for now. A short stall is no measure: endpoints pause.
+    pub(crate) fn per_second(&self, wait: LaneWait, now_ms: i64) -> f64 {
+        let stalled_ms = self.cap.stalled_ms(now_ms);
+        let stalled_ms = if stalled_ms < wait.stall_ms() { 0 } else { stalled_ms };
+        self.rate.per_second(self.cap.limit(), self.cap.per_second(), stalled_ms)
+    }
+
+    /// How many of its deliveries may wait here, so that the last one still is in flight in time. Before `concurrency` outcomes
+    /// are known any number may, but if nothing moves at all, no more than a lane's share of the look-ahead.
+    pub(crate) fn room(&self, wait: LaneWait, now_ms: i64) -> usize {
+        let is_known = self.rate.outcomes() >= u64::from(self.cap.limit());
+        if !is_known && self.cap.stalled_ms(now_ms) < wait.stall_ms() {
+            return usize::MAX;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "waits are far below 2^52 ms")]
+        let records = self.per_second(wait, now_ms) * wait.ms as f64 / 1_000.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is meant")]
+        let records = records as usize;
+        // One always may: else a lane slower than one in `wait` would never send anything.
+        records.max(if is_known { 1 } else { wait.share })
+    }
+
+    /// Whether it could go without loss: nothing waits and nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.cap.in_flight() == 0
+    }
+}

@@ -1,0 +1,132 @@
+//! The metrics of this worker.
+
+use chassis::metrics::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError};
+use prometheus::Registry;
+use schemas::dead_letter::{DeathReason, REASONS};
+use schemas::delivery::Wait;
+use schemas::invariants;
+
+use crate::classify::Verdict;
+
+/// See the fields; each doc is the metric's help.
+#[derive(Clone, Debug)]
+pub(crate) struct DeliveryMetrics {
+    /// Attempts by outcome.
+    attempts: [IntCounter; 6],
+    /// Dead letters by reason.
+    dead_letters: Vec<IntCounter>,
+    /// Deliveries parked, by what they wait for.
+    parked: [IntCounter; 3],
+    /// Retries scheduled.
+    pub(crate) retries: IntCounter,
+    /// Deliveries cancelled.
+    pub(crate) cancelled: IntCounter,
+    /// Records that are no delivery.
+    pub(crate) rejected: IntCounter,
+    /// Records that retention deleted before they were read.
+    pub(crate) lost: IntCounter,
+    /// Seconds from an event's acceptance to its delivery.
+    pub(crate) latency: Histogram,
+    /// Seconds of one attempt.
+    pub(crate) attempt: Histogram,
+    /// Seconds of one transaction.
+    pub(crate) transaction: Histogram,
+    /// Requests in flight.
+    pub(crate) in_flight: IntGauge,
+    /// Deliveries held in memory.
+    pub(crate) live: IntGauge,
+    /// Subscriptions whose circuit is open.
+    pub(crate) open_circuits: IntGauge,
+    /// 1 while everything fails at once and intake holds.
+    pub(crate) held: IntGauge,
+    /// Records behind the end of `deliveries`.
+    pub(crate) lag_records: IntGauge,
+    /// Age of the oldest record that is not settled, in seconds.
+    pub(crate) lag_seconds: Gauge,
+    /// Violations of the numbered invariants seen by this process.
+    violations: IntGaugeVec,
+}
+
+impl DeliveryMetrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
+        let metrics = Metrics::new(registry, "delivery");
+        let attempts = metrics.counters("attempts_total", "Attempts by outcome.", &["outcome"])?;
+        let outcomes = ["delivered", "failed", "gone", "aborted", "refused", "unwritable"];
+        let deaths = metrics.counters("dead_letters_total", "Dead letters by reason.", &["reason"])?;
+        let parked = metrics.counters("parked_total", "Deliveries parked, by what they wait for.", &["reason"])?;
+        Ok(Self {
+            attempts: outcomes.map(|outcome| attempts.with_label_values(&[outcome])),
+            dead_letters: REASONS.map(|reason| deaths.with_label_values(&[reason.as_str()])).to_vec(),
+            parked: [Wait::Lane, Wait::Circuit, Wait::Paused].map(|wait| parked.with_label_values(&[wait.as_str()])),
+            retries: metrics.counter("retries_total", "Retries scheduled.")?,
+            cancelled: metrics.counter("cancelled_total", "Deliveries cancelled.")?,
+            rejected: metrics.counter("rejected_total", "Records that are no delivery.")?,
+            lost: metrics.counter("lost_records_total", "Records that retention deleted before they were read.")?,
+            latency: metrics.histogram(
+                "latency_seconds",
+                "Seconds from an event's acceptance to its delivery.",
+                LATENCY_SECONDS,
+            )?,
+            attempt: metrics.histogram("attempt_seconds", "Seconds of one attempt.", LATENCY_SECONDS)?,
+            transaction: metrics.histogram("transaction_seconds", "Seconds of one transaction.", LATENCY_SECONDS)?,
+            in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
+            live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
+            open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,
+            held: metrics.gauge("egress_held", "1 while everything fails at once and intake holds.")?,
+            lag_records: metrics.gauge("lag_records", "Records behind the end of deliveries.")?,
+            lag_seconds: metrics
+                .fraction("lag_seconds", "Age of the oldest record that is not settled, in seconds.")?,
+            violations: metrics.gauges(
+                "invariant_violations",
+                "Violations of the numbered invariants seen by this process.",
+                &["invariant"],
+            )?,
+        })
+    }
+
+    /// An attempt ended.
+    pub(crate) fn attempted(&self, verdict: &Verdict, seconds: f64) {
+        let [delivered, failed, gone, aborted, refused, unwritable] = &self.attempts;
+        let counter = match verdict {
+            Verdict::Delivered => delivered,
+            Verdict::Failed(_) => failed,
+            Verdict::Gone(_) => gone,
+            Verdict::Aborted => aborted,
+            Verdict::Refused(_) => refused,
+            Verdict::Unwritable(_) => unwritable,
+        };
+        counter.inc();
+        self.attempt.observe(seconds);
+    }
+
+    /// A delivery died.
+    pub(crate) fn died(&self, reason: DeathReason) {
+        if let Some(at) = REASONS.iter().position(|known| *known == reason) {
+            self.dead_letters[at].inc();
+        }
+    }
+
+    /// A delivery was parked.
+    pub(crate) fn parked(&self, wait: Wait) {
+        let [lane, circuit, paused] = &self.parked;
+        match wait {
+            Wait::Lane => lane.inc(),
+            Wait::Circuit => circuit.inc(),
+            Wait::Paused => paused.inc(),
+            Wait::None | Wait::Retry => {}
+        }
+    }
+
+    /// Takes over what `schemas` has counted.
+    pub(crate) fn set_violations(&self) {
+        for invariant in invariants::ALL {
+            let number = invariant.number().to_string();
+            let seen = i64::try_from(invariant.violations()).unwrap_or(i64::MAX);
+            self.violations.with_label_values(&[number.as_str()]).set(seen);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What is written about a delivery's end: the retry, park or dead letter, and the lifecycle record. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use schemas::attempt::{Exchange, Kind, Lifecycle};
+use schemas::dead_letter::{Death, DeathReason};
+use schemas::delivery::{Delivery, Hop, key};
+use schemas::record::{Headers, OutRecord, Record, TopicPartition};
+use schemas::rejected::{self, RejectReason};
+use schemas::topics::Topics;
+
+use crate::client::Answer;
+use crate::error::Error;
+use crate::settle::End;
+
+/// An attempt that was made.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// When it began, Unix ms.
+    pub(crate) started_ms: i64,
+    /// How long it took.
+    pub(crate) elapsed_ms: i64,
+    /// What came back.
+    pub(crate) answer: Answer,
+}
+
+/// Writes records for ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    topics: Topics,
+    /// Delay topics, the longest first.
+    tiers: Vec<(i64, Arc<str>)>,
+    headers_limit: usize,
+}
+
+impl Reporter {
+    /// For a topic set and its tiers.
+    pub(crate) fn new(topics: Topics, tiers: &[(String, Duration)], headers_limit: usize) -> Self {
+        let mut tiers: Vec<(i64, Arc<str>)> =
+            tiers.iter().map(|(name, delay)| (crate::config::ms(*delay), topics.retry(name))).collect();
+        tiers.sort_by_key(|(delay_ms, _)| std::cmp::Reverse(*delay_ms));
+        Self { topics, tiers, headers_limit }
+    }
+
+    /// The records of one end.
+    ///
+    /// # Errors
+    /// A lifecycle record that cannot be encoded.
+    pub(crate) fn outputs(
+        &self,
+        delivery: &Delivery,
+        end: &End,
+        attempt: Option<&Attempt>,
+        now_ms: i64,
+    ) -> Result<Vec<OutRecord>, Error> {
+        let about = |kind| self.about(kind, delivery, attempt, now_ms);
+        match end {
+            End::Delivered => Ok(vec![self.lifecycle(&about(Kind::Delivered))?]),
+            End::Retry(hop) => match self.hop(delivery, *hop, now_ms) {
+                Some(record) => {
+                    let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), ..about(Kind::Attempted) };
+                    Ok(vec![record, self.lifecycle(&lifecycle)?])
+                }
+                None => self.outputs(delivery, &too_large(), attempt, now_ms),
+            },
+            End::Parked { hop, first } => match self.hop(delivery, *hop, now_ms) {
+                Some(record) if *first => {
+                    let reason = Some(Cow::Borrowed(hop.wait.as_str()));
+                    let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), reason, ..about(Kind::Parked) };
+                    Ok(vec![record, self.lifecycle(&lifecycle)?])
+                }
+                Some(record) => Ok(vec![record]),
+                None => self.outputs(delivery, &too_large(), attempt, now_ms),
+            },
+            End::PassedOn => match self.hop(delivery, delivery.hop, now_ms) {
+                Some(record) => Ok(vec![record]),
+                None => self.outputs(delivery, &too_large(), attempt, now_ms),
+            },
+            End::Died { reason, detail, endpoint_gone } => {
+                let mut records = self.death(delivery, *reason, detail, attempt, now_ms)?;
+                if *endpoint_gone {
+                    let lifecycle = Lifecycle { exchange: None, ..about(Kind::EndpointGone) };
+                    records.push(self.lifecycle(&lifecycle)?);
+                }
+                Ok(records)
+            }
+            End::Cancelled(reason) => {
+                let lifecycle = Lifecycle { reason: Some(Cow::Borrowed(reason)), ..about(Kind::Cancelled) };
+                Ok(vec![self.lifecycle(&lifecycle)?])
+            }
+        }
+    }
+
+    /// The records of something that is no delivery.
+    ///
+    /// # Errors
+    /// As [`Reporter::outputs`].
+    pub(crate) fn rejected(
+        &self,
+        from: &TopicPartition,
+        record: &Record,
+        detail: &str,
+        now_ms: i64,
+    ) -> Result<Vec<OutRecord>, Error> {
+        let reason = if record.value.is_none() { RejectReason::NullValue } else { RejectReason::Undecodable };
+        let lifecycle = Lifecycle {
+            reason: Some(Cow::Borrowed(reason.as_str())),
+            detail: Some(Cow::Borrowed(detail)),
+            origin: format!("{from}/{}", record.offset).parse().ok(),
+            ..Lifecycle::new(Kind::Rejected, now_ms)
+        };
+        let topic = Arc::clone(&self.topics.rejected);
+        let limit = self.topics.max_message_bytes;
+        let rejected = rejected::to_record(topic, from, record, reason, detail, limit);
+        Ok(vec![rejected, self.lifecycle(&lifecycle)?])
+    }
+
+    /// What is written instead of an output that Kafka never takes: it goes to `rejected`, and its delivery dies.
+    ///
+    /// # Errors
+    /// As [`Reporter::outputs`].
+    pub(crate) fn unwritable(
+        &self,
+        output: OutRecord,
+        from: (&TopicPartition, i64),
+        detail: &str,
+        now_ms: i64,
+    ) -> Result<Vec<OutRecord>, Error> {
+        let OutRecord { key, value, headers, .. } = output;
+        let record = Record { offset: from.1, timestamp_ms: now_ms, key, value, headers };
+        let (topic, limit) = (Arc::clone(&self.topics.rejected), self.topics.max_message_bytes);
+        let mut records =
+            vec![rejected::to_record(topic, from.0, &record, RejectReason::Unwritable, detail, limit)];
+        if let Ok(delivery) = Delivery::decode(&record) {
+            let lifecycle = Lifecycle {
+                reason: Some(Cow::Borrowed(DeathReason::Unwritable.as_str())),
+                detail: Some(Cow::Borrowed(detail)),
+                ..Lifecycle::of_delivery(Kind::DeadLettered, now_ms, &delivery)
+            };
+            records.push(self.lifecycle(&lifecycle)?);
+        }
+        Ok(records)
+    }
+
+    fn death(
+        &self,
+        delivery: &Delivery,
+        reason: DeathReason,
+        detail: &str,
+        attempt: Option<&Attempt>,
+        now_ms: i64,
+    ) -> Result<Vec<OutRecord>, Error> {
+        let made = if attempt.is_some() { delivery.hop.attempt } else { delivery.hop.attempt.saturating_sub(1) };
+        let last_status = attempt.and_then(|attempt| attempt.answer.status).map(|status| status.as_u16());
+        let death = Death { reason, detail, attempts: made, last_status, at_ms: now_ms };
+        let topic = Arc::clone(&self.topics.dead_letters);
+        let lifecycle = Lifecycle {
+            attempt: Some(made),
+            reason: Some(Cow::Borrowed(reason.as_str())),
+            detail: Some(Cow::Borrowed(detail)),
+            ..self.about(Kind::DeadLettered, delivery, attempt, now_ms)
+        };
+        Ok(vec![death.to_record(topic, delivery, self.topics.max_message_bytes), self.lifecycle(&lifecycle)?])
+    }
+
+    /// The delivery's record for its next hop: the longest tier that fits what remains; below the shortest one `deliveries`,
+    /// where a worker waits it out. `None`: it does not fit the topic.
+    fn hop(&self, delivery: &Delivery, hop: Hop, now_ms: i64) -> Option<OutRecord> {
+        let remaining_ms = hop.due_ms - now_ms;
+        let tier = self.tiers.iter().find(|(delay_ms, _)| *delay_ms <= remaining_ms);
+        let record = match tier {
+            Some((_, topic)) => delivery.to_hop(Arc::clone(topic), None, hop),
+            None => delivery.to_hop(Arc::clone(&self.topics.deliveries), Some(key(delivery.subscription)), hop),
+        };
+        (record.batch_size() <= self.topics.max_message_bytes).then_some(record)
+    }
+
+    fn about<'a>(
+        &self,
+        kind: Kind,
+        delivery: &'a Delivery,
+        attempt: Option<&'a Attempt>,
+        now_ms: i64,
+    ) -> Lifecycle<'a> {
+        let exchange = attempt.map(|attempt| self.exchange(attempt));
+        Lifecycle { exchange, ..Lifecycle::of_delivery(kind, now_ms, delivery) }
+    }
+
+    fn exchange<'a>(&self, attempt: &'a Attempt) -> Exchange<'a> {
+        let answer = &attempt.answer;
+        Exchange {
+            started_ms: attempt.started_ms,
+            elapsed_ms: attempt.elapsed_ms,
+            status: answer.status.map(|status| status.as_u16()),
+            error: answer.error.map(|error| Cow::Borrowed(error.as_str())),
+            headers: self.headers(&answer.headers),
+            body: (!answer.body.is_empty()).then(|| String::from_utf8_lossy(&answer.body)),
+        }
+    }
+
+    /// Response headers, repeats joined, as far as the limit allows.
+    fn headers<'a>(&self, from: &'a HeaderMap) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+        let mut headers = Vec::with_capacity(from.keys_len());
+        let mut room = self.headers_limit;
+        for name in from.keys() {
+            let mut values = from.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let mut value = values.next().unwrap_or_default();
+            for more in values {
+                let joined = value.to_mut();
+                joined.push_str(", ");
+                joined.push_str(&more);
+            }
+            let size = name.as_str().len() + value.len();
+            if size > room {
+                break;
+            }
+            room -= size;
+            headers.push((Cow::Borrowed(name.as_str()), value));
+        }
+        headers
+    }
+
+    fn lifecycle(&self, lifecycle: &Lifecycle<'_>) -> Result<OutRecord, Error> {
+        let topic = Arc::clone(&self.topics.attempts);
+        let value =
+            lifecycle.encode().map_err(|source| Error::Encode { topic: topic.to_string(), source })?;
+        Ok(OutRecord { topic, partition: None, key: None, value: Some(Bytes::from(value)), headers: Headers::default() })
+    }
+}
+
+fn too_large() -> End {
+    End::died(DeathReason::Unwritable, "the delivery does not fit the topic with its new headers")
+}
+
+impl std::fmt::Display for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.answer.status, self.answer.error) {
+            (Some(status), None) => write!(f, "status {}", status.as_u16()),
+            (Some(status), Some(error)) => write!(f, "status {}, then {}", status.as_u16(), error.as_str()),
+            (None, Some(error)) => f.write_str(error.as_str()),
+            (None, None) => f.write_str("not sent"),
+        }
+    }
+}

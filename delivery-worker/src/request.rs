@@ -1,0 +1,208 @@
+//! Builds one signed request. Pure: the delivery, its subscription and the time in, the request out.
+//!
+//! Headers in the order of the contract: custom ones, `content-type`, `x-event-id`, `x-event-type` (these are what Hook0's
+//! signature covers), then the Standard Webhooks set, Hook0's signature, and ours. The body of the `raw` form is the payload's own
+//! buffer, never a copy.
+
+pub(crate) mod envelope;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use catalog::{PrepareError, Subscription};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use schemas::control::BodyForm;
+use schemas::delivery::Delivery;
+use schemas::identity;
+use uuid::Uuid;
+
+use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::guard::Guard;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const EVENT_ID: HeaderName = HeaderName::from_static("x-event-id");
+const EVENT_TYPE: HeaderName = HeaderName::from_static("x-event-type");
+const HOOK0_SIGNATURE: HeaderName = HeaderName::from_static("x-hook0-signature");
+const DELIVERY_ID: HeaderName = HeaderName::from_static("x-hookbus-delivery-id");
+const ATTEMPT: HeaderName = HeaderName::from_static("x-hookbus-attempt");
+const REPLAY: HeaderName = HeaderName::from_static("x-hookbus-replay");
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("Hookbus/", env!("CARGO_PKG_VERSION")));
+const JSON: &str = "application/json";
+
+/// Everything that is not visible ASCII, and `%` itself, so that decoding gives the original back.
+const NOT_VISIBLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// What a subscription's requests have in common, checked and parsed once.
+#[derive(Debug)]
+pub(crate) struct Target {
+    method: Method,
+    uri: Uri,
+    custom: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Target {
+    /// Prepares a subscription's target.
+    ///
+    /// # Errors
+    /// The verdict on every attempt until the subscription changes.
+    pub(crate) fn new(subscription: &Subscription, guard: &Guard) -> Result<Self, Verdict> {
+        let target = subscription.target().map_err(unprepared)?;
+        guard.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
+        let uri = target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
+        let method = Method::from_bytes(target.method.as_bytes())
+            .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
+        let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
+        for (name, value) in &target.headers {
+            // The value may be a secret: it is never part of a message.
+            let invalid = || Verdict::Unwritable(format!("the custom header `{name}` cannot be written"));
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| invalid())?;
+            let mut value = HeaderValue::from_str(value.trim()).map_err(|_invalid| invalid())?;
+            value.to_str().map_err(|_invalid| invalid())?;
+            value.set_sensitive(true);
+            if custom.last().is_some_and(|(last, _)| *last == header) {
+                custom.pop();
+            }
+            custom.push((header, value));
+        }
+        Ok(Self { method, uri, custom })
+    }
+}
+
+/// The request of one attempt made at `now_ms`.
+///
+/// # Errors
+/// The verdict when it cannot be written or signed.
+pub(crate) fn build(
+    delivery: &Delivery,
+    subscription: &Subscription,
+    target: &Target,
+    now_ms: i64,
+) -> Result<Request<Full<Bytes>>, Verdict> {
+    let body = match subscription.body() {
+        BodyForm::Raw => delivery.payload.clone(),
+        BodyForm::Envelope => envelope::of(delivery, subscription.object().api_version.as_deref())?,
+    };
+    let mut headers = HeaderMap::with_capacity(16 + target.custom.len());
+    for (name, value) in &target.custom {
+        headers.append(name.clone(), value.clone());
+    }
+    let content_type = match subscription.body() {
+        BodyForm::Raw => delivery.content_type().unwrap_or(JSON),
+        BodyForm::Envelope => JSON,
+    };
+    headers.insert(CONTENT_TYPE, writable("content-type", content_type)?);
+    headers.insert(EVENT_ID, writable("x-event-id", &visible(delivery.event_id()))?);
+    headers.insert(EVENT_TYPE, writable("x-event-type", &visible(delivery.event_type()))?);
+    sign(&mut headers, delivery, subscription, &body, now_ms)?;
+    if !headers.contains_key(USER_AGENT) {
+        headers.insert(USER_AGENT, AGENT);
+    }
+    headers.insert(DELIVERY_ID, uuid_value(delivery.id.0));
+    headers.insert(ATTEMPT, HeaderValue::from(delivery.hop.attempt));
+    if delivery.generation.0.is_some() {
+        headers.insert(REPLAY, HeaderValue::from_static("true"));
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = target.method.clone();
+    *request.uri_mut() = target.uri.clone();
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Signs over what stands in the headers so far, and adds the signatures.
+fn sign(
+    headers: &mut HeaderMap,
+    delivery: &Delivery,
+    subscription: &Subscription,
+    body: &Bytes,
+    now_ms: i64,
+) -> Result<(), Verdict> {
+    let signer = subscription.signer(now_ms).map_err(|error| unprepared(&error))?;
+    let timestamp = now_ms.div_euclid(1_000);
+    let id = webhook_id(delivery);
+    let body: &[&[u8]] = &[body];
+    let hook0 = {
+        let mut signed: Vec<(&str, &str)> = Vec::with_capacity(headers.len());
+        for (name, value) in headers.iter() {
+            let value = value.to_str().map_err(|_invalid| not_text(name))?;
+            signed.push((name.as_str(), value));
+        }
+        signed.sort_unstable_by_key(|(name, _)| *name);
+        signer.hook0(timestamp, &signed, body)
+    };
+    let standard = signer.standard(&id, timestamp, body);
+    headers.insert(WEBHOOK_ID, writable("webhook-id", &id)?);
+    headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
+    if let Some(value) = standard {
+        headers.insert(WEBHOOK_SIGNATURE, owned("webhook-signature", value)?);
+    }
+    if let Some(value) = hook0 {
+        headers.insert(HOOK0_SIGNATURE, owned("x-hook0-signature", value)?);
+    }
+    Ok(())
+}
+
+/// As [`identity::EventIdentity::webhook_id`], without owning the parts.
+fn webhook_id(delivery: &Delivery) -> Cow<'_, str> {
+    let (source, id) = (delivery.event_source(), delivery.event_id());
+    let mut buffer = Uuid::encode_buffer();
+    let application: &str = delivery.application.0.hyphenated().encode_lower(&mut buffer);
+    let over_http = source.strip_prefix("/applications/") == Some(application);
+    let plain = id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'.');
+    if over_http && plain {
+        Cow::Borrowed(id)
+    } else {
+        Cow::Owned(identity::event_uuid(delivery.application, source, id).to_string())
+    }
+}
+
+/// As it is, if it is visible ASCII; else percent-encoded.
+fn visible(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(utf8_percent_encode(text, NOT_VISIBLE).to_string())
+    }
+}
+
+fn uuid_value(id: Uuid) -> HeaderValue {
+    let mut buffer = Uuid::encode_buffer();
+    let text = id.hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(text).expect("a UUID is visible ASCII")
+}
+
+fn writable(name: &str, value: &str) -> Result<HeaderValue, Verdict> {
+    HeaderValue::from_str(value).map_err(|_invalid| cannot_write(name))
+}
+
+fn owned(name: &str, value: String) -> Result<HeaderValue, Verdict> {
+    HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_invalid| cannot_write(name))
+}
+
+fn cannot_write(name: &str) -> Verdict {
+    Verdict::Unwritable(format!("the header `{name}` cannot be written"))
+}
+
+fn not_text(name: &HeaderName) -> Verdict {
+    cannot_write(name.as_str())
+}
+
+fn unprepared(error: &PrepareError) -> Verdict {
+    match error {
+        PrepareError::Url { reason, .. } => Verdict::Refused(format!("the target is not a URL: {reason}")),
+        // A key that this worker lacks or a secret that somebody broke: an operator can mend both, so it is tried again.
+        PrepareError::Sealed { .. } | PrepareError::Signing { .. } => unanswered(NoAnswer::Unsigned),
+    }
+}
+
+/// A subscription's target by the subscription it was made of.
+pub(crate) type Prepared = Arc<Result<Target, Verdict>>;

@@ -1,0 +1,180 @@
+//! Attempts: a request task per dispatch, and what becomes of its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Subscription;
+use chassis::{clock, tasks};
+use hashbrown::HashMap;
+use schemas::canary::Canary;
+use schemas::ids::SubscriptionId;
+use tokio::sync::mpsc;
+
+use super::Shell;
+use crate::book::Entry;
+use crate::classify::Verdict;
+use crate::client::{Answer, Client};
+use crate::config::ms;
+use crate::engine::{Arrival, Dispatch};
+use crate::error::Error;
+use crate::guard::Guard;
+use crate::report::Attempt;
+use crate::request::{self, Prepared, Target};
+use crate::settle::End;
+use crate::slots::Ticket;
+
+/// Prepared targets kept; beyond it those that are not in use are forgotten.
+const TARGETS: usize = 10_000;
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(super) struct Completed {
+    ticket: Ticket,
+    subscription: Arc<Subscription>,
+    attempt: Attempt,
+}
+
+/// Makes attempts.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    client: Client,
+    guard: Guard,
+    timeout: Duration,
+    outcomes: mpsc::Sender<Completed>,
+    targets: HashMap<SubscriptionId, (i64, Prepared)>,
+}
+
+impl Attempts {
+    pub(super) fn new(client: Client, guard: Guard, timeout: Duration, outcomes: mpsc::Sender<Completed>) -> Self {
+        Self { client, guard, timeout, outcomes, targets: HashMap::new() }
+    }
+
+    fn spawn(&mut self, dispatch: Dispatch) {
+        let target = self.target(&dispatch.subscription);
+        let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
+        let (client, outcomes) = (self.client.clone(), self.outcomes.clone());
+        drop(tasks::spawn("attempt", async move {
+            let completed = attempt(&client, dispatch, &target, timeout).await;
+            if outcomes.send(completed).await.is_err() {
+                tracing::debug!("an attempt ended after the worker");
+            }
+        }));
+    }
+
+    /// The subscription's target, prepared once per change of it.
+    fn target(&mut self, subscription: &Subscription) -> Prepared {
+        let offset = subscription.offset();
+        if let Some((of, target)) = self.targets.get(&subscription.id())
+            && *of == offset
+        {
+            return Arc::clone(target);
+        }
+        if self.targets.len() >= TARGETS {
+            self.targets.retain(|_, (_, target)| Arc::strong_count(target) > 1);
+        }
+        let target = Arc::new(Target::new(subscription, &self.guard));
+        self.targets.insert(subscription.id(), (offset, Arc::clone(&target)));
+        target
+    }
+}
+
+async fn attempt(client: &Client, dispatch: Dispatch, target: &Prepared, timeout: Duration) -> Completed {
+    let Dispatch { ticket, delivery, subscription } = dispatch;
+    let (started_ms, started) = (clock::now_ms(), clock::instant());
+    let request = match target.as_ref() {
+        Ok(target) => request::build(&delivery, &subscription, target, started_ms),
+        Err(verdict) => Err(verdict.clone()),
+    };
+    let answer = match request {
+        Ok(request) => client.send(request, timeout, started_ms).await,
+        Err(verdict) => Answer::of(verdict),
+    };
+    let elapsed_ms = ms(clock::instant().saturating_duration_since(started));
+    Completed { ticket, subscription, attempt: Attempt { started_ms, elapsed_ms, answer } }
+}
+
+impl Shell {
+    pub(super) fn on_dispatch(&mut self, dispatch: Dispatch, now_ms: i64) -> Result<(), Error> {
+        if self.canary == Some(Canary::CommitBeforeSend) {
+            // The planted bug: done before it is sent.
+            if let Some(arrival) = self.engine.peek(dispatch.ticket).cloned() {
+                self.settle(arrival, &End::Delivered, None, now_ms)?;
+            }
+        }
+        self.attempts.spawn(dispatch);
+        Ok(())
+    }
+
+    pub(super) fn on_completed(&mut self, completed: Completed, now_ms: i64) -> Result<(), Error> {
+        let Completed { ticket, subscription, attempt } = completed;
+        let verdict = &attempt.answer.verdict;
+        #[expect(clippy::cast_precision_loss, reason = "durations are far below 2^52 ms")]
+        let seconds = attempt.elapsed_ms as f64 / 1_000.0;
+        self.metrics.attempted(verdict, seconds);
+        let Some(arrival) = self.engine.outcome(ticket, verdict, attempt.elapsed_ms, now_ms) else { return Ok(()) };
+        let end = self.settings.retry.after(verdict, &arrival.delivery, &subscription, now_ms);
+        if self.canary == Some(Canary::CommitBeforeSend) {
+            return Ok(());
+        }
+        if *verdict != Verdict::Delivered {
+            self.log_failure(&arrival, &attempt, &end);
+        }
+        self.settle(arrival, &end, Some(&attempt), now_ms)
+    }
+
+    /// Puts an end into the book, with everything that is written about it.
+    pub(super) fn settle(
+        &mut self,
+        arrival: Arrival,
+        end: &End,
+        attempt: Option<&Attempt>,
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        let delivery = &arrival.delivery;
+        match end {
+            End::Delivered => {
+                #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+                let age = (now_ms - delivery.accepted_ms).max(0) as f64;
+                self.metrics.latency.observe(age / 1_000.0);
+            }
+            End::Retry(_) => self.metrics.retries.inc(),
+            End::Parked { hop, .. } => self.metrics.parked(hop.wait),
+            End::PassedOn => {}
+            End::Died { reason, detail, .. } => {
+                self.metrics.died(*reason);
+                if let Some(swallowed) = self.limited.permit(&delivery.subscription) {
+                    tracing::warn!(
+                        delivery.id = %delivery.id,
+                        subscription.id = %delivery.subscription,
+                        reason = reason.as_str(),
+                        detail = %detail,
+                        attempt = delivery.hop.attempt,
+                        swallowed,
+                        "dead letter"
+                    );
+                }
+            }
+            End::Cancelled(_) => self.metrics.cancelled.inc(),
+        }
+        let outputs = self.reporter.outputs(delivery, end, attempt, now_ms)?;
+        let Arrival { lease, offset, size, .. } = arrival;
+        self.book.resolve(Entry { lease, offset, size, outputs, boot_ms: clock::boot_ms() });
+        Ok(())
+    }
+
+    fn log_failure(&self, arrival: &Arrival, attempt: &Attempt, end: &End) {
+        let End::Retry(hop) = end else { return };
+        let delivery = &arrival.delivery;
+        if let Some(swallowed) = self.limited.permit(&delivery.subscription) {
+            tracing::info!(
+                delivery.id = %delivery.id,
+                subscription.id = %delivery.subscription,
+                attempt = delivery.hop.attempt,
+                outcome = %attempt,
+                due.ms = hop.due_ms,
+                swallowed,
+                "attempt failed, will be repeated"
+            );
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the tests of several files share: subscriptions and deliveries made of a few words.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use catalog::Subscription;
+use schemas::control::{self, BodyForm, ControlKey, Sealed, SigningScheme, SigningSecret, Target};
+use schemas::delivery::{Delivery, NewDelivery, key};
+use schemas::identity::{delivery_id, gateway_source};
+use schemas::ids::{ApplicationId, Generation, SubscriptionId};
+use schemas::record::{Headers, Record};
+use uuid::Uuid;
+use vault::{EncryptionKey, Vault};
+
+pub(crate) const APPLICATION: ApplicationId = ApplicationId(Uuid::from_u128(0xa));
+pub(crate) const SECRET: &str = "3b0b1bdc-1a26-4f5c-9a0f-0d5f7d0d7a11";
+
+pub(crate) fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new(&[EncryptionKey::new("test", [7; 32])], &[9; 32]).unwrap())
+}
+
+pub(crate) fn subscription_id(number: u128) -> SubscriptionId {
+    SubscriptionId(Uuid::from_u128(0x5000 + number))
+}
+
+pub(crate) fn seal(vault: &Vault, id: SubscriptionId, text: &str) -> Sealed {
+    let context = ControlKey::Subscription(APPLICATION, id).to_string();
+    let sealed = vault.seal(&context, text.as_bytes()).unwrap();
+    serde_json::from_value(serde_json::to_value(&sealed).unwrap()).unwrap()
+}
+
+/// The control object of a subscription with all defaults.
+pub(crate) fn object(number: u128, url: &str, vault: &Vault) -> control::Subscription {
+    let id = subscription_id(number);
+    control::Subscription {
+        subscription_id: id,
+        application_id: APPLICATION,
+        uid: None,
+        is_enabled: true,
+        disabled_reason: None,
+        is_paused: false,
+        event_types: Vec::new(),
+        labels: BTreeMap::new(),
+        description: None,
+        metadata: BTreeMap::new(),
+        target: Target { method: "POST".into(), url: url.into(), headers: BTreeMap::new() },
+        secrets: vec![SigningSecret { sealed: seal(vault, id, SECRET), expires_ms: None }],
+        signing: vec![SigningScheme::Standard, SigningScheme::Hook0],
+        body: BodyForm::Raw,
+        api_version: None,
+        retry: None,
+        timeout_ms: None,
+        concurrency: None,
+        rate_per_second: None,
+        max_age_ms: None,
+        dedicated_workers: Vec::new(),
+        cancel_before: None,
+        created_ms: 0,
+        updated_ms: 0,
+    }
+}
+
+pub(crate) fn subscription(object: control::Subscription, offset: i64, vault: &Arc<Vault>) -> Arc<Subscription> {
+    Arc::new(Subscription::new(object, offset, Arc::clone(vault)).unwrap())
+}
+
+/// The record of a new delivery of event `event` for subscription `number`.
+pub(crate) fn record(event: &str, number: u128, deadline_ms: i64) -> Record {
+    let source = gateway_source(APPLICATION);
+    let inbound: Headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", event),
+        ("ce_source", source.as_str()),
+        ("ce_type", "invoice.paid"),
+        ("ce_time", "2026-11-22T01:02:03Z"),
+        ("content-type", "application/json"),
+    ]
+    .into_iter()
+    .collect();
+    let subscription = subscription_id(number);
+    let new = NewDelivery {
+        id: delivery_id(APPLICATION, &source, event, subscription, Generation::default()),
+        subscription,
+        generation: Generation::default(),
+        accepted_ms: 1_000,
+        deadline_ms,
+        control_offset: 5,
+    };
+    Record {
+        offset: 0,
+        timestamp_ms: 0,
+        key: Some(key(subscription)),
+        value: Some(Bytes::from_static(br#"{"a": 1}"#)),
+        headers: new.encode(&inbound, APPLICATION, "hookbus.events/0/7"),
+    }
+}
+
+pub(crate) fn delivery(event: &str, number: u128) -> Delivery {
+    Delivery::decode(&record(event, number, i64::MAX)).unwrap()
+}

@@ -1,0 +1,31 @@
+//! `hookbus gateway|fanout|delivery|retry|control`: one role, until a signal.
+
+use anyhow::Result;
+use chassis::config::{Loaded, Role};
+
+use crate::process::Process;
+use crate::roles::{self, Directory};
+
+/// Runs one role.
+///
+/// # Errors
+/// What the role stopped with.
+pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
+    let process = Process::start(loaded)?;
+    match role {
+        Role::Gateway => {
+            let listener = roles::listen(process.config.gateway.listen, "gateway.listen").await?;
+            roles::gateway(&process, &Directory::start(&process)?, listener, None);
+        }
+        Role::Fanout => roles::fanout(&process, &Directory::start(&process)?),
+        Role::Delivery => roles::delivery(&process, &Directory::start(&process)?),
+        Role::Retry => roles::retry(&process),
+        Role::Control => {
+            let listener = roles::listen(process.config.control.listen, "control.listen").await?;
+            let control = roles::control(&process, &Directory::start(&process)?).await?;
+            roles::serve_control(&process, control, listener);
+        }
+    }
+    tracing::info!(%role, slot = %process.config.kafka.slot, brokers = process.connection.brokers(), "started");
+    process.join().await
+}

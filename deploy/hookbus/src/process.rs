@@ -1,0 +1,137 @@
+//! One process: configuration, logs, admin port, shutdown, and the parts that several roles share.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use catalog::{Catalog, CatalogDeps};
+use chassis::admin::{self, AdminServer};
+use chassis::config::{Config, Loaded};
+use chassis::health::Health;
+use chassis::shutdown::Shutdown;
+use chassis::tasks::Tasks;
+use kafka::Connection;
+use prometheus::Registry;
+use schemas::canary::Canary;
+use schemas::topics::Topics;
+use vault::Vault;
+
+/// Names the test-only switch; see `schemas::canary`.
+const CANARY: &str = "HOOKBUS_TEST_CANARY";
+
+/// What the roles of this process stand on.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// The checked configuration.
+    pub(crate) config: Config,
+    /// Where Kafka is.
+    pub(crate) connection: Connection,
+    /// Names of all topics.
+    pub(crate) topics: Topics,
+    /// All metrics of this process.
+    pub(crate) registry: Registry,
+    /// Ready and alive.
+    pub(crate) health: Health,
+    /// The wish to stop.
+    pub(crate) shutdown: Shutdown,
+    /// Everything that runs.
+    pub(crate) tasks: Tasks,
+    /// A planted bug, in tests only.
+    pub(crate) canary: Option<Canary>,
+    admin: AdminServer,
+}
+
+impl Process {
+    /// Binds the admin port and checks the configuration against librdkafka, before any work is taken.
+    ///
+    /// # Errors
+    /// When the port is taken, a property is refused or a signal handler cannot be installed.
+    pub(crate) fn start(loaded: &Loaded) -> Result<Self> {
+        let config = loaded.config.clone();
+        let registry = Registry::new();
+        let health = Health::new();
+        let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+        let connection = connection(&config)?;
+        let admin = AdminServer::start(admin::bind(config.admin.listen)?, registry.clone(), health.clone())?;
+        tracing::info!(address = %admin.address(), "the admin port serves /livez, /readyz and /metrics");
+        let canary = canary(chassis::config::environment())?;
+        crate::invariants::register(&registry)?;
+        Ok(Self {
+            topics: config.topics.topics(),
+            tasks: Tasks::new(shutdown.clone()),
+            config,
+            connection,
+            registry,
+            health,
+            shutdown,
+            canary,
+            admin,
+        })
+    }
+
+    /// The address of the admin port.
+    pub(crate) fn admin_address(&self) -> std::net::SocketAddr {
+        self.admin.address()
+    }
+
+    /// Opens secrets at rest and hashes tokens.
+    ///
+    /// # Errors
+    /// When a key is missing or no key.
+    pub(crate) fn vault(&self) -> Result<Arc<Vault>> {
+        let keys = self.config.security.required()?;
+        let encryption = vault::parse_keys(secrecy::ExposeSecret::expose_secret(keys.encryption_keys))
+            .context("security.encryption_keys")?;
+        let lookup = vault::parse_lookup_key(secrecy::ExposeSecret::expose_secret(keys.lookup_key))
+            .context("security.lookup_key")?;
+        Ok(Arc::new(Vault::new(&encryption, &lookup)?))
+    }
+
+    /// Starts the read side of `control`.
+    ///
+    /// # Errors
+    /// When Kafka cannot be reached at all.
+    pub(crate) fn catalog(&self, vault: &Arc<Vault>) -> Result<Catalog> {
+        Ok(Catalog::start(CatalogDeps {
+            connection: self.connection.clone(),
+            topics: self.topics.clone(),
+            vault: Arc::clone(vault),
+            tasks: self.tasks.clone(),
+            health: self.health.clone(),
+            registry: self.registry.clone(),
+        })?)
+    }
+
+    /// Runs until a signal or a failure, then drains within the grace period. A second signal ends it at once.
+    ///
+    /// # Errors
+    /// The first part that failed, by name.
+    pub(crate) async fn join(&self) -> Result<()> {
+        let health = self.health.clone();
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn("drain", async move {
+            shutdown.requested().await;
+            tracing::info!("draining; a second signal ends the process at once");
+            health.drain();
+            Ok::<_, std::convert::Infallible>(())
+        });
+        tokio::select! {
+            joined = self.tasks.join(self.config.shutdown.grace) => Ok(joined?),
+            () = self.shutdown.forced() => anyhow::bail!("ended by a second signal, without draining"),
+        }
+    }
+}
+
+/// The connection of a configuration.
+///
+/// # Errors
+/// A property that correctness depends on, or none that librdkafka knows.
+pub(crate) fn connection(config: &Config) -> Result<Connection> {
+    Ok(Connection::new(&config.kafka.brokers, config.kafka.properties.as_map())?)
+}
+
+fn canary(mut env: impl Iterator<Item = (String, String)>) -> Result<Option<Canary>> {
+    let Some((_name, value)) = env.find(|(name, value)| name == CANARY && !value.is_empty()) else { return Ok(None) };
+    let canary = value.parse::<Canary>().map_err(anyhow::Error::msg)?;
+    tracing::error!(?canary, "{CANARY} plants a bug in this process: never outside a test");
+    Ok(Some(canary))
+}

@@ -1,0 +1,141 @@
+//! How each role is wired: its section of the configuration, what it stands on, its task.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use catalog::Catalog;
+use control_plane::ControlPlane;
+use ingest_gateway::Fallback;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+use vault::Vault;
+
+use crate::process::Process;
+
+/// The read side of `control` in this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    /// The snapshot.
+    pub(crate) catalog: Catalog,
+}
+
+impl Directory {
+    /// Starts the snapshot of this process.
+    ///
+    /// # Errors
+    /// When a key is missing or Kafka cannot be reached at all.
+    pub(crate) fn start(process: &Process) -> Result<Self> {
+        let vault = process.vault()?;
+        Ok(Self { catalog: process.catalog(&vault)? })
+    }
+}
+
+/// Takes an address before any work begins, so that a taken port is the first thing one hears of.
+///
+/// # Errors
+/// When it is taken.
+pub(crate) async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))?;
+    tracing::info!(address = %listener.local_addr()?, key, "listening");
+    Ok(listener)
+}
+
+/// Events over HTTP.
+pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpListener, fallback: Option<Fallback>) {
+    let mut config = process.config.gateway.clone();
+    if config.admin_key.is_none() {
+        config.admin_key.clone_from(&process.config.control.admin_key);
+    }
+    let deps = ingest_gateway::Deps {
+        connection: process.connection.clone(),
+        topics: process.topics.clone(),
+        catalog: directory.catalog.clone(),
+        registry: process.registry.clone(),
+        health: process.health.clone(),
+        fallback,
+    };
+    process.tasks.spawn("gateway", ingest_gateway::run(config, deps, listener, process.shutdown.clone()));
+}
+
+/// Events x subscriptions.
+pub(crate) fn fanout(process: &Process, directory: &Directory) {
+    let deps = fanout_worker::Deps {
+        connection: process.connection.clone(),
+        kafka: process.config.kafka.clone(),
+        topics: process.topics.clone(),
+        sources: Vec::new(),
+        catalog: directory.catalog.clone(),
+        registry: process.registry.clone(),
+        health: process.health.clone(),
+        canary: process.canary,
+    };
+    let run = fanout_worker::run(process.config.fanout.clone(), deps, process.shutdown.clone());
+    process.tasks.spawn("fanout", run);
+}
+
+/// Signed requests.
+pub(crate) fn delivery(process: &Process, directory: &Directory) {
+    let deps = delivery_worker::Deps {
+        connection: process.connection.clone(),
+        kafka: process.config.kafka.clone(),
+        topics: process.topics.clone(),
+        catalog: directory.catalog.clone(),
+        registry: process.registry.clone(),
+        health: process.health.clone(),
+        canary: process.canary,
+        grace: process.config.shutdown.grace,
+    };
+    let run = delivery_worker::run(process.config.delivery.clone(), deps, process.shutdown.clone());
+    process.tasks.spawn("delivery", run);
+}
+
+/// Waiting until due.
+pub(crate) fn retry(process: &Process) {
+    let deps = retry_scheduler::Deps {
+        connection: process.connection.clone(),
+        kafka: process.config.kafka.clone(),
+        topics: process.topics.clone(),
+        registry: process.registry.clone(),
+        health: process.health.clone(),
+        canary: process.canary,
+    };
+    let run = retry_scheduler::run(process.config.retry.clone(), deps, process.shutdown.clone());
+    process.tasks.spawn("retry", run);
+}
+
+/// The management API, started; serve it with [`serve_control`] or as the gateway's fallback.
+///
+/// # Errors
+/// When a Kafka client cannot be made.
+pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<ControlPlane> {
+    let delivery = &process.config.delivery;
+    let deps = control_plane::Deps {
+        connection: process.connection.clone(),
+        topics: process.topics.clone(),
+        catalog: directory.catalog.clone(),
+        kafka: process.config.kafka.clone(),
+        policy: control_plane::TargetPolicy {
+            allow_http: delivery.allow_http,
+            allow_networks: delivery.allow_networks.clone(),
+        },
+        registry: process.registry.clone(),
+        health: process.health.clone(),
+        tasks: process.tasks.clone(),
+    };
+    Ok(ControlPlane::start(process.config.control.clone(), deps).await?)
+}
+
+/// Serves the management API on its own port.
+pub(crate) fn serve_control(process: &Process, control: ControlPlane, listener: TcpListener) {
+    process.tasks.spawn("control", control.serve(listener, process.shutdown.clone()));
+}
+
+/// The management API as what the gateway does not serve itself: one address for both, as Hook0's clients expect.
+pub(crate) fn as_fallback(control: &ControlPlane) -> Fallback {
+    let router = control.router();
+    Fallback::new(move |request| {
+        let router = router.clone();
+        async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) }
+    })
+}

@@ -1,0 +1,49 @@
+//! What can be set, and what is fixed with its reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use chassis::config::FanoutConfig;
+
+/// A partial batch waits as long as the last transaction took, at least [`PACE_FLOOR`]: half the time is spent waiting
+/// for company at most.
+pub(crate) const PACE_FACTOR: f64 = 1.0;
+/// So short that it costs no latency anybody sees, so long that records sent together go together.
+pub(crate) const PACE_FLOOR: Duration = Duration::from_millis(2);
+/// One slow transaction must not slow the next ones.
+pub(crate) const PACE_CAP: Duration = Duration::from_millis(200);
+/// Longest `ce_id` and `ce_source`, bytes: they stand in headers of every hop and in the delivery log's index.
+pub(crate) const MAX_ID_BYTES: usize = 1_000;
+/// After a failed question for the end of `control`.
+pub(crate) const INDEX_RETRY: Duration = Duration::from_millis(200);
+/// After a failed reading of `seen`.
+pub(crate) const RESTORE_RETRY: Duration = Duration::from_millis(500);
+/// A worker that was given no partition by then is a spare one, and ready as such.
+pub(crate) const SPARE_AFTER: Duration = Duration::from_secs(15);
+/// The poll thread stands still for a hand-over at most; far above that it hangs.
+pub(crate) const POLL_AGE_LIMIT_MS: i64 = 30_000;
+/// How often lag is measured.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// Parts the dedup window is forgotten in: it is exact to a 24th.
+pub(crate) const WINDOW_PARTS: u32 = 24;
+/// Parts the id budget is forgotten in.
+pub(crate) const BUDGET_PARTS: usize = 64;
+
+/// A topic of the user's whose records are events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its full name.
+    pub topic: Arc<str>,
+    /// Where it is read from when it was never read before.
+    pub start: StartAt,
+}
+
+/// Where a source that was never read before begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartAt {
+    /// At what comes from now on.
+    #[default]
+    End,
+    /// At its oldest record.
+    Beginning,
+}

@@ -1,0 +1,221 @@
+//! One event becomes records: a delivery per subscription, one lifecycle record, or its place in `rejected`. Pure.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use catalog::{Snapshot, Subscription};
+use schemas::attempt::{EventFacts, Kind, Lifecycle};
+use schemas::delivery::{self, NewDelivery, Origin};
+use schemas::identity;
+use schemas::ids::{ApplicationId, Generation};
+use schemas::record::{Headers, OutRecord, Record, TopicPartition};
+use schemas::rejected::{self, RejectReason};
+use schemas::topics::Topics;
+use schemas::{header, seen};
+use serde_json::value::RawValue;
+
+use crate::sources::{Event, Rejection};
+
+/// Longest text of a rejected record that its lifecycle record repeats, bytes.
+const MAX_REPEATED: usize = 1_000;
+/// What a repeat's lifecycle record says.
+const REPEAT_DETAIL: &str = "the same id was accepted from this source within the dedup window";
+
+/// Makes records. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Expander {
+    topics: Topics,
+    no_headers: Headers,
+}
+
+/// Where a record stands and when it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The record.
+    pub(crate) record: &'a Record,
+    /// Its partition.
+    pub(crate) partition: &'a TopicPartition,
+    /// Now, Unix ms.
+    pub(crate) now_ms: i64,
+}
+
+/// An event whose application is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted<'a> {
+    /// The event.
+    pub(crate) event: &'a Event<'a>,
+    /// Its application.
+    pub(crate) application: ApplicationId,
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// When the event was accepted: when Kafka wrote it.
+    pub(crate) fn accepted_ms(&self) -> i64 {
+        if self.record.timestamp_ms > 0 { self.record.timestamp_ms } else { self.now_ms }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            topic: self.partition.topic.to_string(),
+            partition: self.partition.partition,
+            offset: self.record.offset,
+        }
+    }
+}
+
+// === impl Expander ===
+
+impl Expander {
+    /// For these topics.
+    pub(crate) fn new(topics: Topics) -> Self {
+        Self { topics, no_headers: Headers::default() }
+    }
+
+    /// Largest record of any topic, bytes.
+    pub(crate) fn limit(&self) -> usize {
+        self.topics.max_message_bytes
+    }
+
+    /// Appends one delivery per subscription and the lifecycle record.
+    pub(crate) fn deliveries(
+        &self,
+        accepted: Accepted<'_>,
+        place: Place<'_>,
+        snapshot: &Snapshot,
+        subscriptions: &[Arc<Subscription>],
+        out: &mut Vec<OutRecord>,
+    ) {
+        let Accepted { event, application } = accepted;
+        let mut origin = String::with_capacity(64);
+        write!(origin, "{}/{}", place.partition, place.record.offset).expect("writing to a string cannot fail");
+        let accepted_ms = place.accepted_ms();
+        for subscription in subscriptions {
+            let id = subscription.id();
+            let max_age_ms = i64::try_from(subscription.max_age().as_millis()).unwrap_or(i64::MAX);
+            let generation = Generation::default();
+            let new = NewDelivery {
+                id: identity::delivery_id(application, &event.source, &event.id, id, generation),
+                subscription: id,
+                generation,
+                accepted_ms,
+                // A delivery's life begins with its first write, which is now: a backlog costs it nothing.
+                deadline_ms: place.now_ms.saturating_add(max_age_ms),
+                control_offset: snapshot.applied(),
+            };
+            out.push(OutRecord {
+                topic: Arc::clone(&self.topics.deliveries),
+                partition: None,
+                key: Some(delivery::key(id)),
+                value: Some(event.payload.clone()),
+                headers: new.encode(&event.headers, application, &origin),
+            });
+        }
+        out.push(self.lifecycle(&Self::matched(accepted, place, subscriptions.len())));
+    }
+
+    /// Appends the lifecycle record of a repeat.
+    pub(crate) fn repeat(&self, accepted: Accepted<'_>, place: Place<'_>, out: &mut Vec<OutRecord>) {
+        let lifecycle =
+            Lifecycle { detail: Some(Cow::Borrowed(REPEAT_DETAIL)), ..Self::about(Kind::Repeat, accepted, place) };
+        out.push(self.lifecycle(&lifecycle));
+    }
+
+    /// Appends the record on `rejected` and the lifecycle record that says so.
+    pub(crate) fn rejection(&self, place: Place<'_>, rejection: &Rejection, out: &mut Vec<OutRecord>) {
+        let Rejection { reason, detail } = rejection;
+        let topic = Arc::clone(&self.topics.rejected);
+        out.push(rejected::to_record(topic, place.partition, place.record, *reason, detail, self.limit()));
+        out.push(self.rejected_lifecycle(place, *reason, detail));
+    }
+
+    /// As [`Self::rejection`] with nothing of the record but its coordinates: for what even `rejected` cannot take.
+    pub(crate) fn bare_rejection(&self, place: Place<'_>, detail: &str, out: &mut Vec<OutRecord>) {
+        let bare = Record { key: None, value: None, headers: Headers::default(), ..place.record.clone() };
+        let place = Place { record: &bare, ..place };
+        self.rejection(place, &Rejection::new(RejectReason::Unwritable, detail.to_owned()), out);
+    }
+
+    /// The record on `seen` of what one partition accepted in one transaction.
+    pub(crate) fn seen(
+        &self,
+        from: &TopicPartition,
+        partition: i32,
+        ids: &[seen::Hash],
+        accepted_ms: i64,
+    ) -> OutRecord {
+        let mut headers = Headers::builder(1, 32);
+        // The window is counted in the source's time: the record's own time is later by the lag.
+        headers.push_i64(header::ACCEPTED, accepted_ms);
+        OutRecord {
+            topic: Arc::clone(&self.topics.seen),
+            partition: Some(partition),
+            key: Some(seen::key(from)),
+            value: Some(seen::encode(ids)),
+            headers: headers.build(),
+        }
+    }
+
+    fn rejected_lifecycle(&self, place: Place<'_>, reason: RejectReason, detail: &str) -> OutRecord {
+        let headers = &place.record.headers;
+        let text = |name| headers.text(name).filter(|text| text.len() <= MAX_REPEATED).map(Cow::Borrowed);
+        let detail = detail.char_indices().nth(MAX_REPEATED).and_then(|(end, _)| detail.get(..end)).unwrap_or(detail);
+        self.lifecycle(&Lifecycle {
+            application_id: headers.text(header::APPLICATION).and_then(|id| id.parse().ok()),
+            event_id: text(header::CE_ID),
+            event_source: text(header::CE_SOURCE),
+            event_type: text(header::CE_TYPE),
+            origin: Some(place.origin()),
+            accepted_ms: Some(place.accepted_ms()),
+            reason: Some(Cow::Borrowed(reason.as_str())),
+            detail: Some(Cow::Borrowed(detail)),
+            ..Lifecycle::new(Kind::Rejected, place.now_ms)
+        })
+    }
+
+    fn matched<'a>(accepted: Accepted<'a>, place: Place<'a>, matched: usize) -> Lifecycle<'a> {
+        let event = accepted.event;
+        let facts = EventFacts {
+            matched: u32::try_from(matched).unwrap_or(u32::MAX),
+            payload_bytes: event.payload.len() as u64,
+            content_type: event.content_type.as_deref().map(Cow::Borrowed),
+            occurred_at: event.time.as_deref().map(Cow::Borrowed),
+            labels: raw(event.labels),
+            metadata: raw(event.metadata),
+            ip: event.ip.map(Cow::Borrowed),
+        };
+        Lifecycle { event: Some(facts), ..Self::about(Kind::Matched, accepted, place) }
+    }
+
+    fn about<'a>(kind: Kind, accepted: Accepted<'a>, place: Place<'a>) -> Lifecycle<'a> {
+        let event = accepted.event;
+        Lifecycle {
+            application_id: Some(accepted.application),
+            event_id: Some(Cow::Borrowed(&event.id)),
+            event_source: Some(Cow::Borrowed(&event.source)),
+            event_type: Some(Cow::Borrowed(&event.event_type)),
+            origin: Some(place.origin()),
+            accepted_ms: Some(place.accepted_ms()),
+            ..Lifecycle::new(kind, place.now_ms)
+        }
+    }
+
+    fn lifecycle(&self, lifecycle: &Lifecycle<'_>) -> OutRecord {
+        let value = lifecycle.encode().expect("texts, integers and checked JSON always are JSON");
+        OutRecord {
+            topic: Arc::clone(&self.topics.attempts),
+            partition: None,
+            key: None,
+            value: Some(Bytes::from(value)),
+            headers: self.no_headers.clone(),
+        }
+    }
+}
+
+/// A JSON object as it stands; it was checked when the event was matched.
+fn raw(json: Option<&[u8]>) -> Option<&RawValue> {
+    json.and_then(|json| serde_json::from_slice(json).ok())
+}

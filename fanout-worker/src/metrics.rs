@@ -1,0 +1,120 @@
+//! What the role counts. A transaction's records are counted when it is committed, so a restart counts nothing twice.
+
+use chassis::metrics::{
+    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError,
+    Registry, SIZES,
+};
+use kafka::WriterStats;
+use schemas::rejected::{REASONS, RejectReason};
+
+use crate::batch::Verdict;
+
+/// The metrics, under `hookbus_fanout_`.
+#[derive(Clone, Debug)]
+pub(crate) struct FanoutMetrics {
+    /// Events accepted: not repeated, not rejected.
+    pub(crate) accepted: IntCounter,
+    /// Deliveries made.
+    pub(crate) matched: IntCounter,
+    /// Repeats of an identity inside the dedup window.
+    pub(crate) repeats: IntCounter,
+    /// Records rejected, by reason.
+    pub(crate) rejected: IntCounterVec,
+    /// Subscriptions an event matched.
+    pub(crate) matches: Histogram,
+    /// Records of a transaction.
+    pub(crate) batch: Histogram,
+    /// Duration of a transaction.
+    pub(crate) transaction: Histogram,
+    /// Records between the committed offset and the end, by topic.
+    pub(crate) lag_records: IntGaugeVec,
+    /// Age of the oldest record read and not committed.
+    pub(crate) lag_seconds: Gauge,
+    /// Identities remembered.
+    pub(crate) ids: IntGauge,
+    /// Identities forgotten before the window's end because the budget was full.
+    pub(crate) evicted: IntCounter,
+    /// Records that retention deleted before they were read.
+    pub(crate) lost: IntCounter,
+    /// Partitions owned.
+    pub(crate) partitions: IntGauge,
+    /// Transactions committed.
+    transactions: IntCounter,
+    /// Output partitions they touched: what they cost the brokers.
+    output_partitions: IntCounter,
+    /// Transactions aborted and made again.
+    aborted: IntCounter,
+    /// Transactions whose outcome was unknown and then settled.
+    settled: IntCounter,
+}
+
+impl FanoutMetrics {
+    /// Registers all of them.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
+        let metrics = Metrics::new(registry, "fanout");
+        let rejected = metrics.counters("rejected_total", "Records rejected, by reason.", &["reason"])?;
+        for reason in REASONS {
+            rejected.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
+        Ok(Self {
+            accepted: metrics.counter("accepted_total", "Events accepted: not repeated, not rejected.")?,
+            matched: metrics.counter("matched_total", "Deliveries made.")?,
+            repeats: metrics.counter("repeats_total", "Repeats of an identity inside the dedup window.")?,
+            rejected,
+            matches: metrics.histogram("matches", "Subscriptions an event matched.", SIZES)?,
+            batch: metrics.histogram("batch_records", "Records of a transaction.", SIZES)?,
+            transaction: metrics.histogram("transaction_seconds", "Duration of a transaction.", LATENCY_SECONDS)?,
+            lag_records: metrics.gauges(
+                "lag_records",
+                "Records between the committed offset and the end, by topic.",
+                &["topic"],
+            )?,
+            lag_seconds: metrics.fraction("lag_seconds", "Age of the oldest record read and not committed.")?,
+            ids: metrics.gauge("dedup_ids", "Identities remembered.")?,
+            evicted: metrics.counter(
+                "dedup_evicted_total",
+                "Identities forgotten before the window's end because the budget was full.",
+            )?,
+            lost: metrics.counter("lost_records_total", "Records that retention deleted before they were read.")?,
+            partitions: metrics.gauge("partitions", "Partitions owned.")?,
+            transactions: metrics.counter("transactions_total", "Transactions committed.")?,
+            output_partitions: metrics.counter(
+                "transaction_partitions_total",
+                "Output partitions they touched: what they cost the brokers.",
+            )?,
+            aborted: metrics.counter("transactions_aborted_total", "Transactions aborted and made again.")?,
+            settled: metrics
+                .counter("transactions_settled_total", "Transactions whose outcome was unknown and then settled.")?,
+        })
+    }
+
+    /// Takes over what the writer counted.
+    pub(crate) fn writer(&self, stats: WriterStats) {
+        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
+        raise(&self.transactions, stats.transactions);
+        raise(&self.output_partitions, stats.partitions);
+        raise(&self.aborted, stats.aborted);
+        raise(&self.settled, stats.settled);
+    }
+
+    /// Counts what became of one committed record.
+    pub(crate) fn count(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::Matched(matches) => {
+                self.accepted.inc();
+                self.matched.inc_by(matches as u64);
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a histogram's value; matches are capped far below 2^53"
+                )]
+                self.matches.observe(matches as f64);
+            }
+            Verdict::Repeat => self.repeats.inc(),
+            Verdict::Rejected(reason) => self.rejected(reason).inc(),
+        }
+    }
+
+    fn rejected(&self, reason: RejectReason) -> IntCounter {
+        self.rejected.with_label_values(&[reason.as_str()])
+    }
+}

@@ -1,0 +1,273 @@
+//! The core against the real catalog: every record leaves one lifecycle record, every identity fans out once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use catalog::Catalog;
+use kafka::{Epoch, Output};
+use proptest::prelude::*;
+use schemas::attempt::{Kind, Lifecycle};
+use schemas::control::{Application, BodyForm, ControlObject, EventType, Target, UnknownEventTypes};
+use schemas::delivery::Delivery;
+use schemas::event_type::{EventTypeName, EventTypePattern};
+use schemas::header;
+use schemas::ids::{ApplicationId, OrganizationId, SubscriptionId};
+use schemas::record::{Headers, TopicPartition};
+use schemas::seen;
+use schemas::topics::{TopicSettings, Topics};
+use uuid::Uuid;
+
+use super::*;
+use crate::deduplicate::Limits;
+
+const NOW_MS: i64 = 1_790_000_000_000;
+
+fn application(number: u128, uid: &str, unknown_event_types: UnknownEventTypes) -> ControlObject {
+    ControlObject::Application(Application {
+        application_id: ApplicationId(Uuid::from_u128(number)),
+        organization_id: OrganizationId(Uuid::from_u128(9)),
+        name: uid.to_owned(),
+        created_ms: 0,
+        uid: Some(uid.to_owned()),
+        unknown_event_types,
+    })
+}
+
+fn subscription(number: u128, pattern: &str, labels: &[(&str, &str)]) -> ControlObject {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    ControlObject::Subscription(Box::new(schemas::control::Subscription {
+        subscription_id: SubscriptionId(Uuid::from_u128(number)),
+        application_id: ApplicationId(Uuid::from_u128(1)),
+        uid: None,
+        is_enabled: true,
+        disabled_reason: None,
+        is_paused: false,
+        event_types: vec![EventTypePattern::parse(pattern).unwrap()],
+        labels: labels.iter().map(owned).collect(),
+        description: None,
+        metadata: BTreeMap::new(),
+        target: Target { method: "POST".into(), url: "https://example.com/".into(), headers: BTreeMap::new() },
+        secrets: Vec::new(),
+        signing: Vec::new(),
+        body: BodyForm::Raw,
+        api_version: None,
+        retry: None,
+        timeout_ms: None,
+        concurrency: None,
+        rate_per_second: None,
+        max_age_ms: Some(60_000),
+        dedicated_workers: Vec::new(),
+        cancel_before: None,
+        created_ms: 0,
+        updated_ms: 0,
+    }))
+}
+
+fn catalog() -> Catalog {
+    let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
+    let declared = EventType {
+        application_id: ApplicationId(Uuid::from_u128(2)),
+        name: EventTypeName::parse("order.placed").unwrap(),
+        description: None,
+        created_ms: 0,
+    };
+    let objects = [
+        application(1, "shop", UnknownEventTypes::Accept),
+        application(2, "strict", UnknownEventTypes::Reject),
+        ControlObject::EventType(declared),
+        subscription(11, "invoice.paid", &[]),
+        subscription(12, "invoice.*", &[("env", "live")]),
+        subscription(13, "**", &[("env", "live")]),
+    ];
+    Catalog::of(objects, Arc::new(vault))
+}
+
+/// A worker without Kafka: one catalog, one batch, `seen` per partition.
+struct World {
+    catalog: Catalog,
+    topics: Topics,
+    planner: Planner,
+    seen: BTreeMap<i32, Seen>,
+    batch: Batch,
+}
+
+impl World {
+    fn new() -> Self {
+        let topics = TopicSettings::default().topics();
+        let planner = Planner::new(Expander::new(topics.clone()), 2);
+        Self { catalog: catalog(), topics, planner, seen: BTreeMap::new(), batch: Batch::default() }
+    }
+
+    fn plan(&mut self, partition: i32, record: Record) -> Verdict {
+        let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
+        let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
+        let snapshot = self.catalog.read();
+        let mut turn = Turn { snapshot: &snapshot, seen, batch: &mut self.batch, now_ms: NOW_MS };
+        self.planner.plan(&mut turn, &lease(partition), record)
+    }
+
+    /// The transaction's outputs by topic.
+    fn commit(&mut self) -> (BTreeMap<String, Vec<OutRecord>>, Vec<kafka::Progress>) {
+        let transaction = self.batch.transaction(self.planner.expander(), 16);
+        let mut outputs: BTreeMap<String, Vec<OutRecord>> = BTreeMap::new();
+        for Output { record, .. } in transaction.outputs {
+            outputs.entry(record.topic.to_string()).or_default().push(record);
+        }
+        self.batch.clear();
+        (outputs, transaction.progress)
+    }
+}
+
+fn lease(partition: i32) -> Lease {
+    Lease { partition: TopicPartition::new("hookbus.events", partition), epoch: Epoch(1) }
+}
+
+fn event(offset: i64, id: &str, extra: &[(&str, &str)]) -> Record {
+    let own = [(header::CE_ID, id), (header::CE_SOURCE, "/billing"), (header::APPLICATION, "shop")];
+    let with_type = [(header::CE_TYPE, "invoice.paid")];
+    let headers: Headers = with_type.iter().chain(&own).chain(extra).copied().collect();
+    let value = Some(bytes::Bytes::from_static(b"{ \"a\":1 }"));
+    Record { offset, timestamp_ms: NOW_MS - 5_000, key: None, value, headers }
+}
+
+fn lifecycle(record: &OutRecord) -> Lifecycle<'_> {
+    Lifecycle::decode(record.value.as_ref().unwrap()).unwrap()
+}
+
+#[test]
+fn an_event_becomes_one_delivery_per_subscription_and_one_lifecycle_record() {
+    let mut world = World::new();
+    let record = event(42, "evt_1", &[(header::LABELS, r#"{"env":"live"}"#), (header::CONTENT_TYPE, "text/plain")]);
+    world.planner.max_matches = 3;
+    assert_eq!(world.plan(0, record), Verdict::Matched(3));
+    let (outputs, progress) = world.commit();
+    assert_eq!((progress[0].committed, progress[0].read_up_to), (43, 43));
+    let mut subscriptions = BTreeSet::new();
+    for out in &outputs["hookbus.deliveries"] {
+        let (value, headers) = (out.value.clone(), out.headers.clone());
+        let delivery = Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key: None, value, headers }).unwrap();
+        assert_eq!(out.key.as_deref(), Some(delivery.subscription.to_string().as_bytes()));
+        assert_eq!(&delivery.payload[..], b"{ \"a\":1 }");
+        assert_eq!((delivery.accepted_ms, delivery.deadline_ms), (NOW_MS - 5_000, NOW_MS + 60_000));
+        assert_eq!((delivery.control_offset, delivery.hop.attempt), (5, 1));
+        assert_eq!(delivery.origin().unwrap().to_string(), "hookbus.events/0/42");
+        subscriptions.insert(delivery.subscription.0.as_u128());
+    }
+    assert_eq!(subscriptions, BTreeSet::from([11, 12, 13]));
+    let matched = lifecycle(&outputs["hookbus.attempts"][0]);
+    assert_eq!((matched.kind, matched.event_id.as_deref()), (Kind::Matched, Some("evt_1")));
+    let facts = matched.event.unwrap();
+    assert_eq!((facts.matched, facts.payload_bytes), (3, 9));
+    assert_eq!(facts.labels.map(|labels| labels.get()), Some(r#"{"env":"live"}"#));
+    let seen_record = &outputs["hookbus.seen"][0];
+    assert_eq!(seen_record.key.as_deref(), Some(b"hookbus.events/0".as_slice()));
+    assert_eq!(seen_record.partition, Some(schemas::murmur2::partition_for(b"hookbus.events/0", 16)));
+    assert_eq!(seen::decode(seen_record.value.as_ref().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_repeat_fires_nothing_and_says_so_also_inside_one_batch() {
+    let mut world = World::new();
+    let verdicts = [0, 1, 2].map(|offset| world.plan(0, event(offset, "evt_1", &[])));
+    assert_eq!(verdicts, [Verdict::Matched(1), Verdict::Repeat, Verdict::Repeat]);
+    // Another partition knows nothing of it: order and identity are per source partition.
+    assert_eq!(world.plan(1, event(0, "evt_1", &[])), Verdict::Matched(1));
+    let (outputs, progress) = world.commit();
+    assert_eq!(outputs["hookbus.deliveries"].len(), 2);
+    let repeat = lifecycle(&outputs["hookbus.attempts"][1]);
+    assert_eq!((repeat.kind, repeat.origin.as_ref().map(|origin| origin.offset)), (Kind::Repeat, Some(1)));
+    assert!(repeat.detail.is_some());
+    assert_eq!(progress.iter().map(|progress| progress.committed).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[test]
+fn what_cannot_be_used_is_rejected_with_its_reason_and_is_not_remembered() {
+    let mut world = World::new();
+    let large = "x".repeat(1_100_000);
+    let cases = [
+        (event(0, "a", &[(header::APPLICATION, "nobody")]), RejectReason::UnknownApplication),
+        (event(1, "a", &[(header::APPLICATION, "strict")]), RejectReason::UnknownEventType),
+        (event(2, "a", &[(header::LABELS, "[1]")]), RejectReason::InvalidAttribute),
+        (event(3, "a", &[(header::METADATA, "{\"a\":1}")]), RejectReason::InvalidAttribute),
+        (event(4, "a", &[("ce_note", &large)]), RejectReason::TooLarge),
+        (event(5, "a", &[(header::LABELS, r#"{"env":"live"}"#)]), RejectReason::TooManyMatches),
+        (Record { value: None, ..event(6, "a", &[]) }, RejectReason::NullValue),
+    ];
+    let count = cases.len();
+    for (record, reason) in cases {
+        assert_eq!(world.plan(0, record), Verdict::Rejected(reason));
+    }
+    assert_eq!(world.plan(0, event(7, "a", &[])), Verdict::Matched(1), "the identity was never accepted");
+    let (outputs, progress) = world.commit();
+    assert_eq!((outputs["hookbus.rejected"].len(), outputs["hookbus.deliveries"].len()), (count, 1));
+    assert!(outputs.values().flatten().all(|out| out.batch_size() <= world.topics.max_message_bytes));
+    let kinds =
+        outputs["hookbus.attempts"].iter().map(|out| lifecycle(out).kind).filter(|kind| *kind == Kind::Rejected);
+    assert_eq!(kinds.count(), count);
+    assert_eq!(progress[0].committed, 8);
+}
+
+#[test]
+fn a_declared_type_passes_where_others_are_rejected_and_an_event_without_matches_is_accepted() {
+    let mut world = World::new();
+    let record = event(0, "a", &[(header::APPLICATION, "strict"), (header::CE_TYPE, "order.placed")]);
+    assert_eq!(world.plan(0, record), Verdict::Matched(0));
+    let (outputs, _) = world.commit();
+    assert_eq!(lifecycle(&outputs["hookbus.attempts"][0]).event.unwrap().matched, 0);
+    assert!(!outputs.contains_key("hookbus.deliveries"));
+}
+
+#[test]
+fn records_without_id_are_events_of_their_own() {
+    let mut world = World::new();
+    for offset in 0..3 {
+        assert_eq!(world.plan(0, event(offset, "", &[])), Verdict::Matched(1));
+    }
+    let (outputs, _) = world.commit();
+    assert_eq!(outputs["hookbus.deliveries"].len(), 3);
+    assert!(!outputs.contains_key("hookbus.seen"), "the offset commit already makes them exactly once");
+}
+
+proptest! {
+    #[test]
+    fn every_record_leaves_one_lifecycle_record_and_every_identity_fans_out_once(
+        records in proptest::collection::vec((0_i32..3, 0_u8..20, 0_u8..8, 0_u8..10), 1..200),
+    ) {
+        let mut world = World::new();
+        let mut offsets = [0_i64; 3];
+        let (mut fanned_out, mut lifecycles, mut accepted) = (BTreeMap::new(), 0, BTreeSet::new());
+        for (partition, id, kind, commit) in &records {
+            let id = format!("evt_{id}");
+            let offset = &mut offsets[usize::try_from(*partition).unwrap()];
+            let mut record = event(*offset, &id, &[]);
+            match kind {
+                0 => record.value = None,
+                1 => record = event(*offset, &id, &[(header::APPLICATION, "nobody")]),
+                _ => {
+                    accepted.insert((*partition, id.clone()));
+                }
+            }
+            // Markers and other holes.
+            *offset += 1 + i64::from(*kind);
+            world.plan(*partition, record);
+            if *commit > 0 { continue }
+            tally(&mut world, &mut fanned_out, &mut lifecycles);
+        }
+        tally(&mut world, &mut fanned_out, &mut lifecycles);
+        prop_assert_eq!(lifecycles, records.len());
+        prop_assert!(fanned_out.values().all(|count| *count == 1));
+        prop_assert_eq!(fanned_out.into_keys().collect::<BTreeSet<_>>(), accepted);
+    }
+}
+
+fn tally(world: &mut World, fanned_out: &mut BTreeMap<(i32, String), usize>, lifecycles: &mut usize) {
+    let last = world.batch.entries().len();
+    let (outputs, progress) = world.commit();
+    assert!(progress.iter().all(|progress| progress.committed > 0) || last == 0);
+    *lifecycles += outputs.get("hookbus.attempts").map_or(0, Vec::len);
+    for out in outputs.get("hookbus.deliveries").into_iter().flatten() {
+        let origin: schemas::delivery::Origin = out.headers.text(header::ORIGIN).unwrap().parse().unwrap();
+        let id = out.headers.text(header::CE_ID).unwrap().to_owned();
+        *fanned_out.entry((origin.partition, id)).or_default() += 1;
+    }
+}

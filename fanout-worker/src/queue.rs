@@ -1,0 +1,127 @@
+//! Records that wait to be planned, and how far the read-index covers them. Pure.
+//!
+//! A record may be planned once the snapshot has passed an end of `control` that was asked for after the record was read:
+//! then a subscription created before the event was accepted is in it. Chunks are numbered as they come; one question covers
+//! everything that was there when it was asked.
+
+use std::collections::VecDeque;
+
+use kafka::Lease;
+use schemas::record::Record;
+
+/// Chunks in order of arrival. Bounded by the poller's credit: what is not released is not refilled.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    chunks: VecDeque<Chunk>,
+    /// Number of the next chunk.
+    next: u64,
+    /// Chunks below this are covered by the question under way.
+    asked: u64,
+    /// Chunks below this may be planned.
+    covered: u64,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    number: u64,
+    lease: Lease,
+    records: std::vec::IntoIter<Record>,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Adds what the poller handed out.
+    pub(crate) fn push(&mut self, lease: Lease, records: Vec<Record>) {
+        self.chunks.push_back(Chunk { number: self.next, lease, records: records.into_iter() });
+        self.next += 1;
+    }
+
+    /// Whether a question is needed before the next record may be planned; if so it covers everything here.
+    pub(crate) fn ask(&mut self) -> bool {
+        let needed = self.chunks.front().is_some_and(|chunk| chunk.number >= self.covered);
+        if needed {
+            self.asked = self.next;
+        }
+        needed
+    }
+
+    /// The question was answered and the snapshot is there.
+    pub(crate) fn answered(&mut self) {
+        self.covered = self.asked;
+    }
+
+    /// The next record that may be planned.
+    pub(crate) fn pop(&mut self) -> Option<(Lease, Record)> {
+        loop {
+            let chunk = self.chunks.front_mut().filter(|chunk| chunk.number < self.covered)?;
+            if let Some(record) = chunk.records.next() {
+                return Some((chunk.lease.clone(), record));
+            }
+            self.chunks.pop_front();
+        }
+    }
+
+    /// Drops what waits of a lease that is over.
+    pub(crate) fn forget(&mut self, lease: &Lease) {
+        self.chunks.retain(|chunk| chunk.lease != *lease);
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+    }
+
+    /// Kafka's time of the record that waits longest.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        let heads = self.chunks.iter().filter_map(|chunk| chunk.records.as_slice().first());
+        heads.map(|record| record.timestamp_ms).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::Epoch;
+    use schemas::record::{Headers, TopicPartition};
+
+    use super::*;
+
+    fn lease(partition: i32) -> Lease {
+        Lease { partition: TopicPartition::new("events", partition), epoch: Epoch(1) }
+    }
+
+    fn record(offset: i64) -> Record {
+        Record { offset, timestamp_ms: offset, key: None, value: None, headers: Headers::default() }
+    }
+
+    #[test]
+    fn only_what_was_there_when_the_question_was_asked_may_be_planned() {
+        let mut queue = Queue::default();
+        assert!(!queue.ask());
+        queue.push(lease(0), vec![record(1), record(2)]);
+        assert!(queue.pop().is_none());
+        assert!(queue.ask());
+        queue.push(lease(1), vec![record(7)]);
+        queue.answered();
+        let offsets: Vec<i64> = std::iter::from_fn(|| queue.pop()).map(|(_, record)| record.offset).collect();
+        assert_eq!(offsets, [1, 2]);
+        assert!(queue.ask(), "the later chunk needs another question");
+        queue.answered();
+        assert_eq!(queue.pop().map(|(lease, _)| lease), Some(lease(1)));
+        assert!(!queue.ask());
+    }
+
+    #[test]
+    fn a_lease_that_is_over_leaves_nothing_behind() {
+        let mut queue = Queue::default();
+        queue.push(lease(0), vec![record(1)]);
+        queue.push(lease(1), vec![record(7)]);
+        assert_eq!(queue.oldest_ms(), Some(1));
+        queue.forget(&lease(0));
+        assert_eq!(queue.oldest_ms(), Some(7));
+        assert!(queue.ask());
+        queue.answered();
+        assert_eq!(queue.pop().map(|(lease, _)| lease), Some(lease(1)));
+        assert!(queue.pop().is_none());
+    }
+}

@@ -1,0 +1,126 @@
+//! Many events in one request: each is accepted or refused by itself, answered in order.
+//!
+//! All records are handed to the producer before the first acknowledgement is waited for. An id that somebody else is at (an
+//! earlier event of the same batch, or another request) is put off until all acknowledgements of this batch are there, so
+//! that two batches with the same ids never wait for each other.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::gateway::Gateway;
+use crate::ingest::{Accepted, Asking, Prepared, Sent};
+use crate::problem::{self, Refused, bad_body, field};
+use crate::recent_ids::Claim;
+use crate::{parse, validate};
+
+/// How far an event is.
+enum Step<'g> {
+    Done(Result<Accepted, Refused>),
+    Sent(Box<Sent<'g>>),
+    PutOff(Box<Prepared>),
+}
+
+/// One event's entry in the answer.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Accepted(&'a Accepted),
+    Refused { problem: &'a schemas::problem::Problem },
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<Entry<'a>>,
+}
+
+impl Gateway {
+    /// `{"events": [...]}`.
+    pub(crate) async fn batch(&self, body: &Bytes, asking: Asking<'_>) -> Result<Vec<u8>, Refused> {
+        let events = parse::batch(parse::utf8(body)?, self.config().batch_max_events)?;
+        self.all(events.into_iter().map(serde_json::value::RawValue::get), body, asking).await
+    }
+
+    /// One event per line; blank lines are skipped.
+    pub(crate) async fn lines(&self, body: &Bytes, asking: Asking<'_>) -> Result<Vec<u8>, Refused> {
+        let limit = self.config().batch_max_events;
+        let lines: Vec<&str> = parse::utf8(body)?
+            .split('\n')
+            .map(str::trim_ascii)
+            .filter(|line| !line.is_empty())
+            .take(limit + 1)
+            .collect();
+        match lines.len() {
+            0 => Err(bad_body("the body holds no event")),
+            count if count > limit => Err(field("events", format!("at most {limit} lines are accepted"))),
+            _fits => self.all(lines.into_iter(), body, asking).await,
+        }
+    }
+
+    async fn all(
+        &self,
+        events: impl ExactSizeIterator<Item = &str> + Send,
+        body: &Bytes,
+        mut asking: Asking<'_>,
+    ) -> Result<Vec<u8>, Refused> {
+        let mut steps = Vec::with_capacity(events.len());
+        for json in events {
+            steps.push(self.start(json, body, &mut asking).await);
+        }
+        let mut settled = Vec::with_capacity(steps.len());
+        for step in steps {
+            settled.push(match step {
+                Step::Sent(sent) => Step::Done(self.acknowledged(*sent).await),
+                other @ (Step::Done(_) | Step::PutOff(_)) => other,
+            });
+        }
+        let mut results = Vec::with_capacity(settled.len());
+        for step in settled {
+            results.push(match step {
+                Step::Done(result) => result,
+                Step::Sent(sent) => self.acknowledged(*sent).await,
+                Step::PutOff(prepared) => self.publish_in_turn(*prepared).await,
+            });
+        }
+        Ok(self.write(&results))
+    }
+
+    async fn start(&self, json: &str, body: &Bytes, asking: &mut Asking<'_>) -> Step<'_> {
+        let checked = parse::event(json).and_then(|raw| validate::event(&raw, body, self.config().payload_limit));
+        let prepared = match checked {
+            Ok(event) => self.prepare(asking, event).await,
+            Err(refused) => Err(refused),
+        };
+        match prepared {
+            Ok(prepared) => self.claim_and_send(prepared),
+            Err(refused) => Step::Done(Err(refused)),
+        }
+    }
+
+    fn claim_and_send(&self, prepared: Prepared) -> Step<'_> {
+        let claim = match prepared.key().map(|key| self.recent().claim(key)) {
+            None => None,
+            Some(Claim::New(claim)) => Some(claim),
+            Some(Claim::Known) => return Step::Done(Err(problem::repeat(prepared.event_id()))),
+            Some(Claim::Busy(_over)) => return Step::PutOff(Box::new(prepared)),
+        };
+        match self.send(prepared, claim) {
+            Ok(sent) => Step::Sent(Box::new(sent)),
+            Err(refused) => Step::Done(Err(refused)),
+        }
+    }
+
+    fn write(&self, results: &[Result<Accepted, Refused>]) -> Vec<u8> {
+        let entry = |result: &'_ Result<Accepted, Refused>| {
+            if let Err(problem) = result {
+                self.metrics().refused.with_label_values(&[problem.id]).inc();
+            }
+        };
+        results.iter().for_each(entry);
+        let results = results.iter().map(|result| match result {
+            Ok(accepted) => Entry::Accepted(accepted),
+            Err(problem) => Entry::Refused { problem },
+        });
+        let results = Results { results: results.collect() };
+        serde_json::to_vec(&results).expect("strings, numbers and trees of them are JSON")
+    }
+}

@@ -1,0 +1,225 @@
+//! One connection's state as its watchdog sees it: reading a head, serving, or idle.
+//!
+//! hyper's own header timeout also ends idle connections, and costs a timer per request. Here a request costs a few stores;
+//! one timer per connection looks at them now and then.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use chassis::clock;
+use chassis::metrics::IntGauge;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The client's address, in the extensions of a request that goes to the fallback. What proxies claim is not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// How long a connection may be in each state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// From a request's first byte to the end of its head.
+    pub(crate) head: Duration,
+    /// Between requests.
+    pub(crate) idle: Duration,
+}
+
+/// What a connection does.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    peer: Peer,
+    ip: Box<str>,
+    born: Instant,
+    /// Requests whose response is not written yet.
+    busy: AtomicUsize,
+    /// Milliseconds after `born` when the present state began.
+    since_ms: AtomicU64,
+    /// The first bytes of a request came, its head is not complete.
+    head: AtomicBool,
+    /// Frames of HTTP/2 are no heads.
+    http2: AtomicBool,
+    requests: IntGauge,
+}
+
+/// Held while a request is served and its response written.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<ConnectionState>);
+
+/// What the watchdog does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Look again then.
+    Wait(Instant),
+    /// Idle too long: no further request.
+    Close,
+    /// A head comes too slowly.
+    Drop,
+}
+
+/// A socket that tells the state when a head begins.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    socket: TcpStream,
+    state: Arc<ConnectionState>,
+}
+
+// === impl ConnectionState ===
+
+impl ConnectionState {
+    pub(crate) fn new(peer: SocketAddr, requests: IntGauge) -> Arc<Self> {
+        Arc::new(Self {
+            peer: Peer(peer),
+            ip: peer.ip().to_canonical().to_string().into(),
+            born: clock::instant(),
+            busy: AtomicUsize::new(0),
+            since_ms: AtomicU64::new(0),
+            head: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            requests,
+        })
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn enter(self: &Arc<Self>, version: http::Version) -> Busy {
+        if version == http::Version::HTTP_2 {
+            self.http2.store(true, Ordering::Relaxed);
+        }
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.requests.inc();
+        Busy(Arc::clone(self))
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The peer's address as text.
+    pub(crate) fn ip(&self) -> &str {
+        &self.ip
+    }
+
+    fn received(&self, first: &[u8]) {
+        if self.busy.load(Ordering::Relaxed) > 0 || self.head.load(Ordering::Relaxed) {
+            return;
+        }
+        if first.starts_with(b"PRI") {
+            self.http2.store(true, Ordering::Relaxed);
+        }
+        self.begin(true);
+    }
+
+    fn begin(&self, head: bool) {
+        let since = clock::instant().saturating_duration_since(self.born).as_millis();
+        self.since_ms.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.head.store(head, Ordering::Relaxed);
+    }
+
+    /// What to do about the connection. Looks again soon enough that a head which begins right after is judged in time.
+    pub(crate) fn verdict(&self, now: Instant, patience: Patience) -> Verdict {
+        let since = self.born + Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
+        if self.busy.load(Ordering::Relaxed) > 0 {
+            return Verdict::Wait(now + patience.head);
+        }
+        let in_head = self.head.load(Ordering::Relaxed) && !self.http2.load(Ordering::Relaxed);
+        let (limit, end) = if in_head { (patience.head, Verdict::Drop) } else { (patience.idle, Verdict::Close) };
+        if since + limit <= now { end } else { Verdict::Wait((since + limit).min(now + patience.head)) }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.requests.dec();
+        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.begin(false);
+        }
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    pub(crate) fn new(socket: TcpStream, state: Arc<ConnectionState>) -> Self {
+        Self { socket, state }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if let Some(read) = buf.filled().get(before..).filter(|read| !read.is_empty()) {
+            self.state.received(read);
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { head: Duration::from_secs(5), idle: Duration::from_secs(75) };
+
+    fn state() -> Arc<ConnectionState> {
+        let gauge = IntGauge::new("requests", "Requests.").unwrap();
+        ConnectionState::new("[::ffff:127.0.0.1]:80".parse().unwrap(), gauge)
+    }
+
+    #[test]
+    fn a_head_has_seconds_an_idle_connection_more_and_a_busy_one_forever() {
+        let state = state();
+        let later = |seconds| state.born + Duration::from_secs(seconds);
+        assert!(matches!(state.verdict(later(74), PATIENCE), Verdict::Wait(_)));
+        assert_eq!(state.verdict(later(76), PATIENCE), Verdict::Close);
+        state.received(b"POST /");
+        assert!(matches!(state.verdict(later(4), PATIENCE), Verdict::Wait(_)));
+        assert_eq!(state.verdict(later(6), PATIENCE), Verdict::Drop);
+        let busy = state.enter(http::Version::HTTP_11);
+        assert!(matches!(state.verdict(later(1_000), PATIENCE), Verdict::Wait(_)));
+        drop(busy);
+        assert_eq!(state.verdict(later(1_000), PATIENCE), Verdict::Close);
+    }
+
+    #[test]
+    fn frames_of_http2_are_no_slow_heads() {
+        let state = state();
+        state.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        assert!(matches!(state.verdict(state.born + Duration::from_secs(60), PATIENCE), Verdict::Wait(_)));
+    }
+
+    #[test]
+    fn mapped_addresses_are_shown_as_what_they_are() {
+        assert_eq!(state().ip(), "127.0.0.1");
+    }
+}

@@ -1,0 +1,49 @@
+//! What serves the routes that are not ours: the control plane's router, when both roles run in one process.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Incoming};
+
+/// Any error of a response body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of a fallback's response.
+pub type FallbackBody = UnsyncBoxBody<Bytes, BoxError>;
+
+type Answer = Pin<Box<dyn Future<Output = Response<FallbackBody>> + Send>>;
+
+/// A boxed service for everything that is not an event route. It finds the client's address as [`crate::Peer`] in the
+/// request's extensions.
+#[derive(Clone)]
+pub struct Fallback(Arc<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>);
+
+impl Fallback {
+    /// Wraps an async function; an axum router fits as `Fallback::new(move |request| router.clone().oneshot(request)...)`.
+    pub fn new<F, A, B>(serve: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Arc::new(move |request| {
+            let answer = serve(request);
+            Box::pin(async move { answer.await.map(|body| body.map_err(Into::into).boxed_unsync()) })
+        }))
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<FallbackBody> {
+        (self.0)(request).await
+    }
+}
+
+impl fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fallback")
+    }
+}

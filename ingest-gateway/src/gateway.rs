@@ -1,0 +1,292 @@
+//! One request: routed, admitted by its head, its body read, its events handed on, the outcome as a response.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::clock;
+use chassis::limited::Limited;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::request::Parts as Head;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use schemas::topics::Topics;
+
+use crate::body::{self, BodyLimits, Budget};
+use crate::cloud_event;
+use crate::config::{GatewayConfig, PARSED_HEADERS};
+use crate::connection::{Busy, ConnectionState, Patience};
+use crate::directory::{Caller, Directory, Recheck};
+use crate::fallback::Fallback;
+use crate::ingest::{Asking, Fresh};
+use crate::metrics::GatewayMetrics;
+use crate::problem::{self, Refused};
+use crate::publish::Publish;
+use crate::recent_ids::RecentIds;
+use crate::response::{self, GatewayBody, RequestIds};
+use crate::route::Route;
+use crate::{parse, validate};
+
+/// How often a repeated failure is logged.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// What requests are served with.
+pub(crate) struct Parts {
+    pub(crate) topics: Topics,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) publisher: Arc<dyn Publish>,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) metrics: GatewayMetrics,
+}
+
+/// Serves requests; shared by all connections.
+pub(crate) struct Gateway {
+    config: GatewayConfig,
+    parts: Parts,
+    ready: AtomicBool,
+    recheck: Recheck,
+    recent: RecentIds,
+    budget: Arc<Budget>,
+    request_ids: RequestIds,
+    limited: Limited,
+}
+
+/// What a body holds, by its content type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Our own JSON.
+    Json,
+    /// One event per line.
+    Lines,
+    /// A `CloudEvent` whose attributes are headers.
+    CloudBinary,
+    /// A `CloudEvent` in JSON.
+    CloudStructured,
+}
+
+/// An answer that is no refusal.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub(crate) fn new(config: GatewayConfig, parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            ready: AtomicBool::new(false),
+            recheck: Recheck::default(),
+            recent: RecentIds::new(config.recent_ids),
+            budget: Budget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
+            request_ids: RequestIds::new(),
+            limited: Limited::new(LOG_PERIOD),
+            config,
+            parts,
+        })
+    }
+
+    pub(crate) fn config(&self) -> &GatewayConfig {
+        &self.config
+    }
+
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.parts.topics
+    }
+
+    pub(crate) fn directory(&self) -> &dyn Directory {
+        &*self.parts.directory
+    }
+
+    pub(crate) fn publisher(&self) -> &dyn Publish {
+        &*self.parts.publisher
+    }
+
+    pub(crate) fn metrics(&self) -> &GatewayMetrics {
+        &self.parts.metrics
+    }
+
+    pub(crate) fn recent(&self) -> &RecentIds {
+        &self.recent
+    }
+
+    pub(crate) fn limited(&self) -> &Limited {
+        &self.limited
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { head: self.config.header_read_timeout, idle: self.config.idle_timeout }
+    }
+
+    /// Events are taken from the first catch-up of the catalog on; before it they are answered with a 503.
+    pub(crate) async fn become_ready(&self) {
+        self.directory().caught_up().await;
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Brings the snapshot up to date, once per request. `Ok(false)`: it was already.
+    pub(crate) async fn make_fresh(&self, fresh: &mut Fresh) -> Result<bool, Refused> {
+        if fresh.0 {
+            return Ok(false);
+        }
+        self.metrics().rechecks.inc();
+        let refreshed = self.recheck.refresh(self.directory()).await;
+        refreshed.map_err(|error| {
+            if let Some(swallowed) = self.limited.permit("recheck") {
+                tracing::warn!(error, swallowed, "the catalog could not be brought up to date before a refusal");
+            }
+            problem::catalog_behind("whether this is known could not be checked now")
+        })?;
+        fresh.0 = true;
+        Ok(true)
+    }
+
+    /// Serves one request.
+    pub(crate) async fn answer(
+        &self,
+        connection: &Arc<ConnectionState>,
+        mut request: Request<Incoming>,
+    ) -> Response<GatewayBody> {
+        let busy = connection.enter(request.version());
+        let route = Route::of(request.uri().path());
+        if let (Route::Other, Some(fallback)) = (route, &self.parts.fallback) {
+            request.extensions_mut().insert(connection.peer());
+            return fallback.answer(request).await.map(|body| GatewayBody::stream(body, busy));
+        }
+        let request_id = self.request_ids.of(request.headers());
+        match self.events(route, connection.ip(), request).await {
+            Ok(answer) => response::json(answer.status, answer.body, request_id, busy),
+            Err(refused) => self.refuse(&refused, request_id, busy),
+        }
+    }
+
+    fn refuse(&self, refused: &Refused, request_id: http::HeaderValue, busy: Busy) -> Response<GatewayBody> {
+        self.metrics().refused.with_label_values(&[refused.id]).inc();
+        response::problem(refused, request_id, busy)
+    }
+
+    async fn events(&self, route: Route, ip: &str, request: Request<Incoming>) -> Result<Answer, Refused> {
+        let limits = BodyLimits { size: self.config.request_limit, time: self.config.body_read_timeout };
+        let (head, mut body) = request.into_parts();
+        let mut fresh = Fresh::default();
+        let mut share = self.budget.share();
+        let admitted = match body::check_announced(&body, limits) {
+            Ok(()) => self.admit(route, &head, &mut fresh).await,
+            Err(refused) => Err(refused),
+        };
+        let received = match admitted {
+            Ok(admitted) => body::receive(&mut body, limits, &mut share).await.map(|body| (admitted, body)),
+            Err(refused) => Err(refused),
+        };
+        let ((form, caller), body) = match received {
+            Ok(received) => received,
+            Err(refused) => {
+                // A client that waits for `100 Continue` sends nothing yet, and one that was too slow had its time.
+                if !head.headers.contains_key(EXPECT) && refused.status != 408 {
+                    body::drain(body, limits).await;
+                }
+                return Err(refused);
+            }
+        };
+        let hook0 = head.headers.contains_key("hook0-client-options");
+        let asking = Asking { caller, ip, now_ms: clock::now_ms(), hook0, fresh };
+        let done = self.ingest_body(route, form, &head.headers, &body, asking);
+        let done = tokio::time::timeout(self.config.request_timeout, done).await;
+        done.unwrap_or_else(|_elapsed| Err(problem::kafka_unavailable("no acknowledgement in time")))
+    }
+
+    /// Everything that can be said by a request's head alone.
+    async fn admit(&self, route: Route, head: &Head, fresh: &mut Fresh) -> Result<(Form, Caller), Refused> {
+        self.check_head(&head.headers)?;
+        if route == Route::Other {
+            return Err(problem::not_found(head.uri.path()));
+        }
+        if head.method != Method::POST {
+            return Err(problem::method_not_allowed(&head.method));
+        }
+        if !self.ready.load(Ordering::Acquire) {
+            return Err(problem::catalog_behind("the gateway is starting"));
+        }
+        let caller = self.authenticate(&head.headers, fresh).await?;
+        Ok((Form::of(route, &head.headers)?, caller))
+    }
+
+    fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let (count, limit) = (headers.len(), self.config.header_count_limit);
+        if count > limit {
+            return Err(problem::headers_too_large(format!("{count} headers, at most {limit} are accepted")));
+        }
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let limit = self.config.header_limit;
+        if size > limit {
+            return Err(problem::headers_too_large(format!("{size} bytes of headers, at most {limit} are accepted")));
+        }
+        Ok(())
+    }
+
+    async fn ingest_body(
+        &self,
+        route: Route,
+        form: Form,
+        headers: &HeaderMap,
+        body: &Bytes,
+        mut asking: Asking<'_>,
+    ) -> Result<Answer, Refused> {
+        let limit = self.config.payload_limit;
+        let event = match (route, form) {
+            (Route::Batch, Form::Lines) => return self.lines(body, asking).await.map(Answer::batch),
+            (Route::Batch, _) => return self.batch(body, asking).await.map(Answer::batch),
+            (Route::Event | Route::Other, Form::CloudBinary) => cloud_event::binary(headers, body, limit)?,
+            (Route::Event | Route::Other, Form::CloudStructured) => cloud_event::structured(body, limit)?,
+            (Route::Event | Route::Other, Form::Json | Form::Lines) => {
+                validate::event(&parse::event(parse::utf8(body)?)?, body, limit)?
+            }
+        };
+        let accepted = self.ingest(&mut asking, event).await?;
+        let body = serde_json::to_vec(&accepted).expect("three strings are JSON");
+        Ok(Answer { status: StatusCode::CREATED, body })
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+// === impl Form ===
+
+impl Form {
+    fn of(route: Route, headers: &HeaderMap) -> Result<Self, Refused> {
+        let given = headers.get(CONTENT_TYPE).map_or(Ok(""), http::HeaderValue::to_str).unwrap_or("?");
+        let media_type = given.split(';').next().unwrap_or_default().trim();
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name);
+        let json = is("application/json") || given.is_empty();
+        match route {
+            Route::Batch if json => Ok(Self::Json),
+            Route::Batch if is("application/x-ndjson") || is("application/ndjson") => Ok(Self::Lines),
+            Route::Batch => {
+                Err(problem::unsupported_media_type(given, "`application/json` and `application/x-ndjson`"))
+            }
+            Route::Event | Route::Other if is("application/cloudevents+json") => Ok(Self::CloudStructured),
+            Route::Event | Route::Other if headers.contains_key("ce-specversion") => Ok(Self::CloudBinary),
+            Route::Event | Route::Other if json => Ok(Self::Json),
+            Route::Event | Route::Other => {
+                let accepted = "`application/json`, `application/cloudevents+json` and CloudEvents with `ce-` headers";
+                Err(problem::unsupported_media_type(given, accepted))
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn batch(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, body }
+    }
+}
+
+/// Headers hyper is told to parse: never fewer than it does anyway, so that most floods get a problem of ours.
+pub(crate) fn parsed_headers(limit: usize) -> Option<usize> {
+    (limit >= PARSED_HEADERS).then_some(limit + 1)
+}

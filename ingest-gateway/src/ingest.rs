@@ -1,0 +1,237 @@
+//! One event: whose it is, whether it may be sent, its record, and the acknowledgement.
+
+use std::borrow::Cow;
+
+use chassis::clock;
+use jiff::Timestamp;
+use kafka::{KafkaError, Written};
+use schemas::event::EventHeaders;
+use schemas::identity::{event_uuid, gateway_source};
+use schemas::ids::ApplicationId;
+use schemas::problem::ProblemId;
+use schemas::record::OutRecord;
+use serde::Serialize;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::config::LATER_HEADERS;
+use crate::directory::Caller;
+use crate::gateway::Gateway;
+use crate::json::quoted;
+use crate::problem::{self, Refused, problem};
+use crate::publish::Pending;
+use crate::recent_ids::{Claimed, IdKey};
+use crate::validate::Event;
+
+/// Whether the snapshot was brought up to date for this request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fresh(pub(crate) bool);
+
+/// The request an event came with.
+#[derive(Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) caller: Caller,
+    pub(crate) ip: &'a str,
+    pub(crate) now_ms: i64,
+    /// A published client of Hook0: it decodes UUIDs only.
+    pub(crate) hook0: bool,
+    pub(crate) fresh: Fresh,
+}
+
+/// What a 201 says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accepted {
+    application_id: ApplicationId,
+    event_id: String,
+    received_at: String,
+}
+
+/// An event that may be published.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    application: ApplicationId,
+    event_id: String,
+    /// The id as this client sees it, if that is another.
+    shown_id: Option<String>,
+    /// Absent for an id that was made here: nobody can repeat it.
+    key: Option<IdKey>,
+    record: OutRecord,
+    now_ms: i64,
+}
+
+/// A record on its way, with the claim on its id.
+pub(crate) struct Sent<'g> {
+    pending: Pending,
+    claim: Option<Claimed<'g>>,
+    prepared: Prepared,
+    at: std::time::Instant,
+}
+
+impl Gateway {
+    /// From a checked event to its acknowledgement.
+    pub(crate) async fn ingest(&self, asking: &mut Asking<'_>, event: Event<'_>) -> Result<Accepted, Refused> {
+        let prepared = self.prepare(asking, event).await?;
+        self.publish_in_turn(prepared).await
+    }
+
+    /// Waits for whoever is at the same id, then publishes.
+    pub(crate) async fn publish_in_turn(&self, prepared: Prepared) -> Result<Accepted, Refused> {
+        let claim = match prepared.key {
+            None => None,
+            Some(key) => match self.recent().claim_in_turn(key).await {
+                Some(claim) => Some(claim),
+                None => return Err(problem::repeat(&prepared.event_id)),
+            },
+        };
+        self.acknowledged(self.send(prepared, claim)?).await
+    }
+
+    /// Asks the catalog about the event and makes its record.
+    pub(crate) async fn prepare(&self, asking: &mut Asking<'_>, event: Event<'_>) -> Result<Prepared, Refused> {
+        let application = self.application(asking, event.application.as_deref()).await?;
+        self.check_event_type(asking, application, &event.event_type).await?;
+        let key = event.id.as_ref().map(|id| self.recent().key(application, event.source.as_deref(), id));
+        let event_id = event.id.as_deref().map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+        let source = event.source.as_deref().map_or_else(|| Cow::Owned(gateway_source(application)), Cow::Borrowed);
+        let shown_id = (asking.hook0 && Uuid::parse_str(&event_id).is_err())
+            .then(|| event_uuid(application, &source, &event_id).to_string());
+        let mut application_text = Uuid::encode_buffer();
+        let headers = EventHeaders {
+            id: &event_id,
+            event_type: &event.event_type,
+            source: &source,
+            time: &event.occurred_at.as_deref().map_or_else(|| Cow::Owned(rfc3339(asking.now_ms)), Cow::Borrowed),
+            content_type: &event.content_type,
+            application: application.0.hyphenated().encode_lower(&mut application_text),
+            labels: Some(&event.labels),
+            metadata: Some(&event.metadata),
+            ip: Some(asking.ip),
+        };
+        let headers = headers.encode().expect("maps of strings are JSON");
+        let record_key = event.ordering_key.as_deref().unwrap_or(&event_id);
+        let record = OutRecord {
+            topic: self.topics().events.clone(),
+            partition: None,
+            key: Some(bytes::Bytes::copy_from_slice(record_key.as_bytes())),
+            value: Some(event.payload),
+            headers,
+        };
+        let (size, limit) = (record.batch_size(), self.topics().max_message_bytes.saturating_sub(LATER_HEADERS));
+        if size > limit {
+            return Err(problem::record_too_large(size, limit));
+        }
+        Ok(Prepared { application, event_id, shown_id, key, record, now_ms: asking.now_ms })
+    }
+
+    async fn application(&self, asking: &mut Asking<'_>, given: Option<&str>) -> Result<ApplicationId, Refused> {
+        let own = match (asking.caller, given) {
+            (Caller::Application(own), None) => return Ok(own),
+            (Caller::Application(own), Some(given)) if Uuid::parse_str(given) == Ok(own.0) => return Ok(own),
+            (Caller::Application(own), Some(_)) => Some(own),
+            (Caller::Admin, Some(_)) => None,
+            (Caller::Admin, None) => {
+                return Err(problem::field("application_id", "must be there: this token is of no one application"));
+            }
+            (Caller::ReadOnly, _) => return Err(problem(ProblemId::Forbidden, "this token may not send events")),
+        };
+        let given = given.unwrap_or_default();
+        let mut found = self.directory().application(given);
+        if found.is_none() && self.make_fresh(&mut asking.fresh).await? {
+            found = self.directory().application(given);
+        }
+        match (found, own) {
+            (Some(found), None) => Ok(found),
+            (Some(found), Some(own)) if found == own => Ok(own),
+            (None, None) => Err(problem(ProblemId::NotFound, format!("there is no application {}", quoted(given)))),
+            (None | Some(_), Some(_)) => {
+                Err(problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given))))
+            }
+        }
+    }
+
+    async fn check_event_type(
+        &self,
+        asking: &mut Asking<'_>,
+        application: ApplicationId,
+        name: &str,
+    ) -> Result<(), Refused> {
+        if self.directory().has_event_type(application, name) {
+            return Ok(());
+        }
+        if self.make_fresh(&mut asking.fresh).await? && self.directory().has_event_type(application, name) {
+            return Ok(());
+        }
+        Err(problem(ProblemId::EventTypeDoesNotExist, format!("application {application} has no event type `{name}`")))
+    }
+
+    /// The claim on an event's id, if nobody else has it; the event comes back otherwise.
+    pub(crate) fn send<'g>(&'g self, prepared: Prepared, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
+        let at = clock::instant();
+        match self.publisher().send(&prepared.record) {
+            Ok(pending) => Ok(Sent { pending, claim, prepared, at }),
+            Err(error) => Err(self.not_written(&error, &prepared)),
+        }
+    }
+
+    /// Waits for the acknowledgement; only then the id becomes known.
+    pub(crate) async fn acknowledged(&self, sent: Sent<'_>) -> Result<Accepted, Refused> {
+        let Sent { pending, claim, prepared, at } = sent;
+        let written: Written = match pending.written().await {
+            Ok(written) => written,
+            Err(error) => return Err(self.not_written(&error, &prepared)),
+        };
+        if let Some(claim) = claim {
+            claim.confirm();
+        }
+        let metrics = self.metrics();
+        metrics.produce_seconds.observe(clock::instant().saturating_duration_since(at).as_secs_f64());
+        metrics.accepted.inc();
+        metrics.accepted_bytes.inc_by(prepared.record.value.as_ref().map_or(0, bytes::Bytes::len) as u64);
+        // The broker's time is what every later reader of the record sees.
+        let received_ms = if written.timestamp_ms >= 0 { written.timestamp_ms } else { prepared.now_ms };
+        Ok(Accepted {
+            application_id: prepared.application,
+            event_id: prepared.shown_id.unwrap_or(prepared.event_id),
+            received_at: rfc3339(received_ms),
+        })
+    }
+
+    fn not_written(&self, error: &KafkaError, prepared: &Prepared) -> Refused {
+        if let Some(swallowed) = self.limited().permit("produce") {
+            let topic = &*self.topics().events;
+            warn!(topic, error = %error, swallowed, "an event was not acknowledged, its sender got a problem");
+        }
+        if error.is_unwritable() {
+            return problem::record_too_large(prepared.record.batch_size(), self.topics().max_message_bytes);
+        }
+        match error {
+            KafkaError::QueueFull { .. } => problem::kafka_unavailable("more events are waiting for Kafka than fit"),
+            KafkaError::RefusedProperty { .. }
+            | KafkaError::Invalid { .. }
+            | KafkaError::Client { .. }
+            | KafkaError::Call { .. }
+            | KafkaError::Unwritable { .. }
+            | KafkaError::NoCommittedOffset { .. }
+            | KafkaError::OffsetOutOfRange { .. }
+            | KafkaError::SecondProcess { .. }
+            | KafkaError::NoTopic { .. }
+            | KafkaError::NotOwned { .. }
+            | KafkaError::Closed => problem::kafka_unavailable("Kafka did not acknowledge the event"),
+        }
+    }
+}
+
+impl Prepared {
+    pub(crate) fn key(&self) -> Option<IdKey> {
+        self.key
+    }
+
+    pub(crate) fn event_id(&self) -> &str {
+        &self.event_id
+    }
+}
+
+/// Unix milliseconds as RFC 3339.
+fn rfc3339(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).unwrap_or_default().to_string()
+}

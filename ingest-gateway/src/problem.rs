@@ -1,0 +1,164 @@
+//! The problems the gateway answers with, each made in one place. Pure.
+
+use schemas::problem::{Code, Problem, ProblemId};
+use serde_json::{Map, Value, json};
+
+use crate::config::RETRY_AFTER_S;
+use crate::json::quoted;
+
+/// A refusal. Boxed: results of the hot path stay small.
+pub(crate) type Refused = Box<Problem>;
+
+/// What is wrong with fields, gathered so that one answer names them all.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+#[derive(Debug)]
+struct Fault {
+    field: String,
+    code: Code,
+    message: String,
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// A value that does not fit its field.
+    pub(crate) fn invalid(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push(Fault { field: field.to_owned(), code: Code::InvalidField, message: message.into() });
+    }
+
+    /// A field nobody knows, with the known one that looks most like it.
+    pub(crate) fn unknown(&mut self, field: &str, known: &[&str]) {
+        let field = quoted(field).into_owned();
+        let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, &field));
+        let message =
+            nearest.map_or_else(|| "is not known".to_owned(), |name| format!("is not known, did you mean `{name}`?"));
+        self.0.push(Fault { field, code: Code::UnknownField, message });
+    }
+
+    /// The problem that names them all, if there are any.
+    pub(crate) fn refuse(self) -> Result<(), Refused> {
+        let Some(first) = self.0.first() else { return Ok(()) };
+        if self.0.len() == 1 {
+            return Err(Box::new(Problem::field(&first.field, first.code, first.message.clone())));
+        }
+        let detail: Vec<String> = self.0.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+        let code = first.code;
+        let mut tree = Map::new();
+        for fault in self.0 {
+            let entry = tree.entry(fault.field).or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(list) = entry {
+                list.push(json!({ "code": fault.code, "message": fault.message }));
+            }
+        }
+        let problem = Problem::new(ProblemId::Validation, detail.join("; ")).with_code(code);
+        Err(Box::new(problem.with_validation(Value::Object(tree))))
+    }
+}
+
+// === constructors ===
+
+pub(crate) fn problem(id: ProblemId, detail: impl Into<String>) -> Refused {
+    Box::new(Problem::new(id, detail))
+}
+
+fn validation(status: u16, code: Code, detail: impl Into<String>) -> Refused {
+    Box::new(Problem::new(ProblemId::Validation, detail).with_status(status).with_code(code))
+}
+
+fn unavailable(code: Code, detail: impl Into<String>) -> Refused {
+    let problem = Problem::new(ProblemId::ServiceUnavailable, detail).with_code(code);
+    Box::new(problem.with_retry_after(RETRY_AFTER_S))
+}
+
+pub(crate) fn field(name: &str, message: impl Into<String>) -> Refused {
+    Box::new(Problem::field(name, Code::InvalidField, message))
+}
+
+pub(crate) fn not_found(path: &str) -> Refused {
+    problem(ProblemId::NotFound, format!("nothing is served at {}", quoted(path)))
+}
+
+pub(crate) fn method_not_allowed(method: &http::Method) -> Refused {
+    let detail = format!("{} is not allowed here, only POST", quoted(method.as_str()));
+    validation(405, Code::MethodNotAllowed, detail)
+}
+
+pub(crate) fn headers_too_large(detail: impl Into<String>) -> Refused {
+    validation(431, Code::HeadersTooLarge, detail)
+}
+
+pub(crate) fn unsupported_media_type(given: &str, accepted: &str) -> Refused {
+    let detail = format!("content type `{}` is not accepted here, only {accepted}", quoted(given));
+    validation(415, Code::UnsupportedMediaType, detail)
+}
+
+pub(crate) fn body_too_large(limit: usize) -> Refused {
+    validation(413, Code::BodyTooLarge, format!("the body is larger than {limit} bytes"))
+}
+
+pub(crate) fn payload_too_large(size: usize, limit: usize) -> Refused {
+    validation(413, Code::PayloadTooLarge, format!("the payload has {size} bytes, at most {limit} are accepted"))
+}
+
+pub(crate) fn record_too_large(size: usize, limit: usize) -> Refused {
+    let detail = format!("payload, labels and metadata make a record of {size} bytes, at most {limit} fit");
+    validation(413, Code::PayloadTooLarge, detail)
+}
+
+pub(crate) fn body_too_slow(limit_ms: u128) -> Refused {
+    validation(408, Code::RequestTimeout, format!("the body did not arrive within {limit_ms} ms"))
+}
+
+pub(crate) fn too_deep(what: &str) -> Refused {
+    let detail = format!("{what} is nested more than {} levels deep", crate::json::MAX_DEPTH);
+    validation(400, Code::TooDeep, detail)
+}
+
+pub(crate) fn bad_body(detail: impl AsRef<str>) -> Refused {
+    problem(ProblemId::JsonPayload, quoted(detail.as_ref()))
+}
+
+pub(crate) fn kafka_unavailable(detail: impl Into<String>) -> Refused {
+    unavailable(Code::KafkaUnavailable, detail)
+}
+
+pub(crate) fn overloaded(detail: impl Into<String>) -> Refused {
+    unavailable(Code::Overloaded, detail)
+}
+
+pub(crate) fn catalog_behind(detail: impl Into<String>) -> Refused {
+    unavailable(Code::CatalogBehind, detail)
+}
+
+pub(crate) fn repeat(event_id: &str) -> Refused {
+    let problem = Problem::new(ProblemId::EventAlreadyIngested, format!("event {event_id} was accepted before"));
+    Box::new(problem.with_code(Code::Repeat))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_fault_names_its_field_and_the_nearest_known_one() {
+        let mut faults = Faults::default();
+        faults.unknown("event_typ", &["event_id", "event_type", "payload"]);
+        let problem = faults.refuse().unwrap_err();
+        assert_eq!((problem.status, problem.code), (422, Some(Code::UnknownField)));
+        assert!(problem.detail.contains("event_typ") && problem.detail.contains("`event_type`"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn several_faults_stand_in_one_tree() {
+        let mut faults = Faults::default();
+        faults.invalid("payload", "must be there");
+        faults.invalid("event_type", "must be there");
+        faults.invalid("event_type", "must be a string");
+        let tree = faults.refuse().unwrap_err().validation.unwrap();
+        assert_eq!(tree["payload"].as_array().unwrap().len(), 1);
+        assert_eq!(tree["event_type"].as_array().unwrap().len(), 2);
+        assert!(Faults::default().refuse().is_ok());
+    }
+}

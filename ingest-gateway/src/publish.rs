@@ -1,0 +1,37 @@
+//! Behind what the gateway hands its records to: the idempotent producer, or a script in tests.
+
+use std::pin::Pin;
+
+use kafka::{Acknowledgement, KafkaError, Producer, Written};
+use schemas::record::OutRecord;
+
+/// Takes records for Kafka.
+pub(crate) trait Publish: Send + Sync {
+    /// Hands one record over without waiting.
+    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError>;
+}
+
+/// A record on its way.
+pub(crate) enum Pending {
+    /// To Kafka.
+    Kafka(Acknowledgement),
+    /// To wherever a test says.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests script it"))]
+    Scripted(Pin<Box<dyn Future<Output = Result<Written, KafkaError>> + Send>>),
+}
+
+impl Publish for Producer {
+    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError> {
+        Self::send(self, record).map(Pending::Kafka)
+    }
+}
+
+impl Pending {
+    /// Where it was written, once Kafka said so.
+    pub(crate) async fn written(self) -> Result<Written, KafkaError> {
+        match self {
+            Self::Kafka(acknowledgement) => acknowledgement.await,
+            Self::Scripted(outcome) => outcome.await,
+        }
+    }
+}

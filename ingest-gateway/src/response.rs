@@ -1,0 +1,142 @@
+//! Responses: small bodies of ours, streamed ones of the fallback, problems, request ids.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
+use schemas::problem::Problem;
+
+use crate::connection::Busy;
+use crate::fallback::{BoxError, FallbackBody};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id of a client that is echoed.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// The body of every response. Its connection counts as busy until it is written.
+#[derive(Debug)]
+pub(crate) struct GatewayBody {
+    content: Content,
+    _busy: Busy,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Bytes),
+    Stream(FallbackBody),
+}
+
+/// Ids for requests that bring none: unique in the process, and very likely among all.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    prefix: u64,
+    next: AtomicU64,
+}
+
+// === impl GatewayBody ===
+
+impl GatewayBody {
+    pub(crate) fn whole(bytes: Bytes, busy: Busy) -> Self {
+        Self { content: Content::Whole(bytes), _busy: busy }
+    }
+
+    pub(crate) fn stream(body: FallbackBody, busy: Busy) -> Self {
+        Self { content: Content::Stream(body), _busy: busy }
+    }
+}
+
+impl Body for GatewayBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+// === responses ===
+
+/// JSON with a status.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>, request_id: HeaderValue, busy: Busy) -> Response<GatewayBody> {
+    respond(status, HeaderValue::from_static("application/json"), body, request_id, busy)
+}
+
+/// A problem with its headers.
+pub(crate) fn problem(problem: &Problem, request_id: HeaderValue, busy: Busy) -> Response<GatewayBody> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(problem).expect("a problem holds nothing that is not JSON");
+    let content_type = HeaderValue::from_static(Problem::CONTENT_TYPE);
+    let mut response = respond(status, content_type, body, request_id, busy);
+    let headers = response.headers_mut();
+    if let Some(seconds) = problem.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        // What the client still sends cannot be told apart from a next request.
+        StatusCode::REQUEST_TIMEOUT => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _other => {}
+    }
+    response
+}
+
+fn respond(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Vec<u8>,
+    request_id: HeaderValue,
+    busy: Busy,
+) -> Response<GatewayBody> {
+    let mut response = Response::new(GatewayBody::whole(body.into(), busy));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(REQUEST_ID, request_id);
+    response
+}
+
+// === impl RequestIds ===
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        Self { prefix: uuid::Uuid::new_v4().as_u64_pair().0, next: AtomicU64::new(1) }
+    }
+
+    /// The client's own id if it is one, else a new one.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        if let Some(given) = headers.get(REQUEST_ID)
+            && (1..=REQUEST_ID_BYTES).contains(&given.len())
+            && given.as_bytes().iter().all(u8::is_ascii_graphic)
+        {
+            return given.clone();
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::try_from(format!("{:016x}-{number:x}", self.prefix)).expect("hex digits are a header value")
+    }
+}

@@ -1,0 +1,102 @@
+//! When a record of a delay topic may move on. Pure.
+//!
+//! A record waits for its tier's delay from the time Kafka wrote it, or until it is due, whichever comes first: a hop is
+//! never longer than what remained when it was made. One that was overdue when it was written (it came here because the
+//! promotion budget was used up) waits for the whole delay, or it would come back at once.
+
+use std::str::FromStr;
+
+use schemas::header;
+use schemas::ids::SubscriptionId;
+use schemas::record::Record;
+
+/// A record that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// As it was read.
+    pub(crate) record: Record,
+    /// Not moved before this time, Unix ms.
+    pub(crate) ready_ms: i64,
+    /// What it is, or why it is no delivery.
+    pub(crate) what: Result<Due, String>,
+}
+
+/// What the scheduler needs to know of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Not attempted before this time, Unix ms; 0 is at once.
+    pub(crate) due_ms: i64,
+    /// Whose it is: its key on `deliveries`.
+    pub(crate) subscription: SubscriptionId,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Reads a record of a tier with this delay. What is no delivery is ready at once.
+    pub(crate) fn new(record: Record, delay_ms: i64) -> Self {
+        let what = Due::decode(&record);
+        let ready_ms =
+            what.as_ref().map_or(record.timestamp_ms, |due| ready_ms(due.due_ms, record.timestamp_ms, delay_ms));
+        Self { record, ready_ms, what }
+    }
+}
+
+// === impl Due ===
+
+impl Due {
+    fn decode(record: &Record) -> Result<Self, String> {
+        if record.value.is_none() {
+            return Err("the record has no value".to_owned());
+        }
+        let subscription = parse(record, header::SUBSCRIPTION, "a UUID")?;
+        let subscription = subscription.ok_or_else(|| format!("header `{}` is missing", header::SUBSCRIPTION))?;
+        Ok(Self { due_ms: parse(record, header::DUE, "Unix ms")?.unwrap_or(0), subscription })
+    }
+}
+
+fn ready_ms(due_ms: i64, written_ms: i64, delay_ms: i64) -> i64 {
+    let end = written_ms.saturating_add(delay_ms);
+    if due_ms <= written_ms { end } else { due_ms.min(end) }
+}
+
+fn parse<T: FromStr>(record: &Record, name: &str, expected: &str) -> Result<Option<T>, String> {
+    let Some(value) = record.headers.get(name) else { return Ok(None) };
+    let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    let shown = || String::from_utf8_lossy(value).chars().take(80).collect::<String>();
+    parsed.map(Some).ok_or_else(|| format!("header `{name}` holds `{}`, which is not {expected}", shown()))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::record::Headers;
+
+    use super::*;
+
+    fn record(headers: &[(&str, &str)]) -> Record {
+        let headers: Headers = headers.iter().copied().collect();
+        Record { offset: 1, timestamp_ms: 1_000, key: None, value: Some(bytes::Bytes::new()), headers }
+    }
+
+    #[test]
+    fn the_tier_or_the_due_time_ends_the_wait_whichever_is_first() {
+        assert_eq!(ready_ms(9_000, 1_000, 5_000), 6_000);
+        assert_eq!(ready_ms(5_990, 1_000, 5_000), 5_990);
+        // Overdue when it was written: the whole delay.
+        assert_eq!(ready_ms(500, 1_000, 5_000), 6_000);
+        assert_eq!(ready_ms(i64::MAX, 1_000, i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn what_is_no_delivery_says_why_and_waits_for_nothing() {
+        let id = "00000000-0000-0000-0000-000000000002";
+        let good = Waiting::new(record(&[(header::SUBSCRIPTION, id), (header::DUE, "7000")]), 5_000);
+        assert_eq!((good.ready_ms, good.what.unwrap().due_ms), (6_000, 7_000));
+        let soon = Waiting::new(record(&[(header::SUBSCRIPTION, id), (header::DUE, "soon")]), 5_000);
+        assert_eq!(soon.ready_ms, 1_000);
+        assert_eq!(soon.what.unwrap_err(), "header `hookbus-due` holds `soon`, which is not Unix ms");
+        assert_eq!(Waiting::new(record(&[]), 0).what.unwrap_err(), "header `hookbus-subscription` is missing");
+        let tombstone = Record { value: None, ..record(&[]) };
+        assert_eq!(Waiting::new(tombstone, 0).what.unwrap_err(), "the record has no value");
+    }
+}

@@ -1,0 +1,191 @@
+//! The lines: per partition what was read and waits, in order. Pure.
+//!
+//! Only heads move. A partition's records become ready in order (one delay, the broker's time); where a due time comes a
+//! moment before its neighbour's, it waits that moment: late, never early.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kafka::{Epoch, Lease};
+use schemas::record::{Record, TopicPartition};
+
+use crate::config::{PAUSE_OVER_MS, RESUME_BEFORE_MS};
+use crate::due::Waiting;
+
+/// All partitions that are ours.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: BTreeMap<TopicPartition, Line>,
+}
+
+/// One partition.
+#[derive(Debug)]
+struct Line {
+    epoch: Epoch,
+    delay_ms: i64,
+    /// Its tier is so long that it is not fetched while its head waits.
+    is_long: bool,
+    is_paused: bool,
+    records: VecDeque<Waiting>,
+    committed: i64,
+}
+
+/// What the poller should do about a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fetching {
+    /// Its head waits long.
+    Pause(Lease),
+    /// Its head is about to move, or nothing waits.
+    Resume(Lease),
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// A partition is ours.
+    pub(crate) fn open(&mut self, lease: &Lease, delay_ms: i64, is_long: bool, committed: i64) {
+        let records = VecDeque::new();
+        let line = Line { epoch: lease.epoch, delay_ms, is_long, is_paused: false, records, committed };
+        self.lines.insert(lease.partition.clone(), line);
+    }
+
+    /// A lease is over.
+    pub(crate) fn close(&mut self, lease: &Lease) {
+        if self.line(lease).is_some() {
+            self.lines.remove(&lease.partition);
+        }
+    }
+
+    /// Adds what was read, in order. False: the lease is over.
+    pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>) -> bool {
+        let Some(line) = self.line(lease) else { return false };
+        let delay_ms = line.delay_ms;
+        line.records.extend(records.into_iter().map(|record| Waiting::new(record, delay_ms)));
+        true
+    }
+
+    /// Takes the head that is ready longest.
+    pub(crate) fn take(&mut self, now_ms: i64) -> Option<(Lease, Waiting)> {
+        let heads = self.lines.iter_mut().filter_map(|(partition, line)| {
+            let ready_ms = line.records.front()?.ready_ms;
+            (ready_ms <= now_ms).then_some((ready_ms, partition, line))
+        });
+        let (_, partition, line) = heads.min_by_key(|(ready_ms, ..)| *ready_ms)?;
+        let lease = Lease { partition: partition.clone(), epoch: line.epoch };
+        line.records.pop_front().map(|waiting| (lease, waiting))
+    }
+
+    /// How many records could move now, counted to `up_to`.
+    pub(crate) fn ready(&self, now_ms: i64, up_to: usize) -> usize {
+        let ready = |line: &Line| line.records.iter().take(up_to).take_while(|it| it.ready_ms <= now_ms).count();
+        self.lines.values().map(ready).sum::<usize>().min(up_to)
+    }
+
+    /// When the next head is ready.
+    pub(crate) fn next_ready_ms(&self) -> Option<i64> {
+        self.lines.values().filter_map(|line| line.records.front()).map(|head| head.ready_ms).min()
+    }
+
+    /// What to pause and to resume, remembered as done.
+    pub(crate) fn fetching(&mut self, now_ms: i64) -> Vec<Fetching> {
+        let mut changes = Vec::new();
+        for (partition, line) in self.lines.iter_mut().filter(|(_, line)| line.is_long) {
+            let wait_ms = line.records.front().map_or(0, |head| head.ready_ms.saturating_sub(now_ms));
+            let should = if line.is_paused { wait_ms > RESUME_BEFORE_MS } else { wait_ms > PAUSE_OVER_MS };
+            if should != line.is_paused {
+                line.is_paused = should;
+                let lease = Lease { partition: partition.clone(), epoch: line.epoch };
+                changes.push(if should { Fetching::Pause(lease) } else { Fetching::Resume(lease) });
+            }
+        }
+        changes
+    }
+
+    /// Everything of a lease below this offset has moved.
+    pub(crate) fn committed(&mut self, lease: &Lease, offset: i64) {
+        if let Some(line) = self.line(lease) {
+            line.committed = offset;
+        }
+    }
+
+    /// The committed offset of a partition.
+    pub(crate) fn committed_of(&self, partition: &TopicPartition) -> Option<i64> {
+        self.lines.get(partition).map(|line| line.committed)
+    }
+
+    /// How many partitions are ours.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Records held, and their bytes.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let all = || self.lines.values().flat_map(|line| &line.records);
+        (all().count(), all().map(|waiting| waiting.record.size()).sum())
+    }
+
+    fn line(&mut self, lease: &Lease) -> Option<&mut Line> {
+        self.lines.get_mut(&lease.partition).filter(|line| line.epoch == lease.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::header;
+    use schemas::record::Headers;
+
+    use super::*;
+
+    fn lease(topic: &str, epoch: u64) -> Lease {
+        Lease { partition: TopicPartition::new(topic, 0), epoch: Epoch(epoch) }
+    }
+
+    fn record(offset: i64, written_ms: i64, due_ms: i64) -> Record {
+        let mut headers = Headers::builder(2, 100);
+        headers.push(header::SUBSCRIPTION, b"00000000-0000-0000-0000-000000000002").push_i64(header::DUE, due_ms);
+        let value = Some(bytes::Bytes::new());
+        Record { offset, timestamp_ms: written_ms, key: None, value, headers: headers.build() }
+    }
+
+    #[test]
+    fn heads_come_out_when_they_are_ready_the_longest_ready_first() {
+        let (fast, slow) = (lease("retry.5s", 1), lease("retry.20s", 1));
+        let mut lines = Lines::default();
+        lines.open(&fast, 5_000, false, 0);
+        lines.open(&slow, 20_000, false, 0);
+        assert!(lines.push(&fast, vec![record(0, 10_000, 60_000), record(1, 16_000, 60_000)]));
+        assert!(lines.push(&slow, vec![record(7, 0, 60_000)]));
+        assert_eq!(lines.next_ready_ms(), Some(15_000));
+        assert!(lines.take(14_999).is_none());
+        assert_eq!((lines.ready(20_000, 10), lines.ready(21_000, 10), lines.ready(21_000, 2)), (2, 3, 2));
+        let order: Vec<i64> = std::iter::from_fn(|| lines.take(20_000)).map(|(_, it)| it.record.offset).collect();
+        assert_eq!(order, [0, 7]);
+        assert_eq!(lines.next_ready_ms(), Some(21_000));
+    }
+
+    #[test]
+    fn an_older_epoch_neither_adds_nor_closes() {
+        let (old, new) = (lease("retry.5s", 1), lease("retry.5s", 2));
+        let mut lines = Lines::default();
+        lines.open(&new, 5_000, false, 0);
+        assert!(!lines.push(&old, vec![record(0, 0, 0)]));
+        lines.close(&old);
+        assert!(lines.push(&new, vec![record(0, 0, 0)]));
+        assert_eq!(lines.held().0, 1);
+        lines.close(&new);
+        assert_eq!(lines.len(), 0);
+    }
+
+    #[test]
+    fn long_tiers_are_not_fetched_while_their_head_waits_long() {
+        let long = lease("retry.10m", 1);
+        let mut lines = Lines::default();
+        lines.open(&long, 600_000, true, 0);
+        assert!(lines.fetching(0).is_empty());
+        lines.push(&long, vec![record(0, 0, 9_000_000)]);
+        assert_eq!(lines.fetching(1_000), [Fetching::Pause(long.clone())]);
+        assert!(lines.fetching(598_000).is_empty());
+        assert_eq!(lines.fetching(599_000), [Fetching::Resume(long)]);
+        assert!(lines.take(600_000).is_some());
+        assert!(lines.fetching(600_000).is_empty());
+    }
+}

@@ -1,0 +1,77 @@
+//! `make bench`: how fast Hookbus is, each number beside a bare loop of the same libraries in the same run.
+//!
+//! ```text
+//! bench (load, endpoint, clock)  -->  one role of `hookbus`, or one bare loop (`bench bare ...`)  -->  a Kafka of its own
+//! ```
+//!
+//! What is measured is always a process of its own, its CPU time read from `/proc`: load, endpoint and broker are not
+//! in it, though they share the machine. A worker is started, frozen until its backlog is written, and measured from
+//! the moment it runs again, so that starting costs are not in it either. Aims are printed with their margin; nothing
+//! here fails because something is slow.
+
+mod bare;
+mod load;
+mod meter;
+mod rows;
+mod stage;
+mod table;
+mod workload;
+
+use clap::{Parser, Subcommand};
+
+use self::bare::Bare;
+use self::rows::{Row, Scale};
+use self::stage::Stage;
+use self::table::Table;
+
+/// Measures Hookbus beside bare loops of the same libraries.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What to measure; without it everything.
+    #[arg(value_enum)]
+    rows: Vec<Row>,
+    /// Share of the usual amount of work: 0.1 is a quick look, 1 takes about four minutes on two cores.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// Leave the bare loops out.
+    #[arg(long)]
+    ours_only: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What the benchmark starts itself with.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One bare loop, in a process of its own.
+    #[command(subcommand, hide = true)]
+    Bare(Bare),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match arguments.command {
+        Some(Command::Bare(bare)) => runtime.block_on(bare.run()),
+        None => runtime.block_on(measure(arguments)),
+    }
+}
+
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let scale = Scale { factor: arguments.scale.clamp(0.01, 10.0), ours_only: arguments.ours_only };
+    let stage = Stage::open(folder.path()).await?;
+    let rows = if arguments.rows.is_empty() { Row::ALL.to_vec() } else { arguments.rows };
+    let mut table = Table::default();
+    for row in rows {
+        table::say(&format!("measuring {} ...", row.title()))?;
+        let before = kafka::clock::instant();
+        if let Err(error) = row.measure(&stage, scale, &mut table).await {
+            // The other rows are worth having; the end of the run says that this one is missing.
+            table.failed(row.title(), &error);
+        }
+        table::say(&format!("    took {:.0} s", before.elapsed().as_secs_f64()))?;
+    }
+    stage.close().await?;
+    table.print()
+}

@@ -1,0 +1,62 @@
+//! What one run cost: wall time, and the CPU time of the process that did the work and of the broker.
+
+use std::time::{Duration, Instant};
+
+use kafka::clock::instant;
+use testkit::supervisor::cpu_time;
+
+/// Costs are given for so many events or requests.
+const PER: f64 = 100_000.0;
+
+/// A running measurement.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    process: i32,
+    broker: i32,
+    started: Instant,
+    process_cpu: Duration,
+    broker_cpu: Duration,
+}
+
+/// One run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Events, requests or deliveries.
+    pub(crate) count: u32,
+    /// How long it took.
+    pub(crate) wall: Duration,
+    /// What the measured process used.
+    pub(crate) cpu: Duration,
+    /// What the broker used meanwhile.
+    pub(crate) broker: Duration,
+}
+
+impl Meter {
+    pub(crate) fn start(process: i32, broker: i32) -> anyhow::Result<Self> {
+        let (process_cpu, broker_cpu) = (cpu_time(process)?, cpu_time(broker)?);
+        Ok(Self { process, broker, started: instant(), process_cpu, broker_cpu })
+    }
+
+    /// Ends it; the wall time ended at `finished`, which may lie before now.
+    pub(crate) fn stop(&self, count: u32, finished: Instant) -> anyhow::Result<Cost> {
+        let cpu = cpu_time(self.process)?.saturating_sub(self.process_cpu);
+        let broker = cpu_time(self.broker)?.saturating_sub(self.broker_cpu);
+        Ok(Cost { count, wall: finished.saturating_duration_since(self.started), cpu, broker })
+    }
+}
+
+impl Cost {
+    pub(crate) fn per_second(&self) -> f64 {
+        f64::from(self.count) / self.wall.as_secs_f64().max(1e-9)
+    }
+
+    /// CPU seconds of the process for 100,000.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.cpu.as_secs_f64() * PER / f64::from(self.count.max(1))
+    }
+
+    /// CPU seconds of the broker for 100,000.
+    pub(crate) fn broker_seconds(&self) -> f64 {
+        self.broker.as_secs_f64() * PER / f64::from(self.count.max(1))
+    }
+}

@@ -1,0 +1,74 @@
+//! What is measured, one file each.
+
+mod delivery;
+mod fanout;
+mod ingest;
+mod latency;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::stage::Stage;
+use crate::table::Table;
+
+/// One part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Row {
+    /// HTTP to `events`.
+    Ingest,
+    /// `events` to `deliveries`, one match each.
+    Fanout,
+    /// The same with 100 matches each.
+    Fanout100,
+    /// `deliveries` to an endpoint.
+    Delivery,
+    /// From a request to the gateway to the arrival at an endpoint.
+    Latency,
+}
+
+/// How much work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    pub(crate) factor: f64,
+    pub(crate) ours_only: bool,
+}
+
+/// What a backlog takes at most.
+pub(crate) const DONE_WITHIN: Duration = Duration::from_secs(120);
+
+impl Row {
+    pub(crate) const ALL: [Self; 5] = [Self::Ingest, Self::Fanout, Self::Fanout100, Self::Delivery, Self::Latency];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Fanout => "fan-out, 1 match",
+            Self::Fanout100 => "fan-out, 100 matches",
+            Self::Delivery => "delivery",
+            Self::Latency => "end to end",
+        }
+    }
+
+    pub(crate) async fn measure(self, stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
+        match self {
+            Self::Ingest => ingest::measure(stage, scale, table).await,
+            Self::Fanout => fanout::measure(stage, scale, table, self.title(), 1).await,
+            Self::Fanout100 => fanout::measure(stage, scale, table, self.title(), 100).await,
+            Self::Delivery => delivery::measure(stage, scale, table).await,
+            Self::Latency => latency::measure(stage, scale, table).await,
+        }
+    }
+}
+
+impl Scale {
+    /// A share of the usual amount.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "amounts far below 2^32, never negative"
+    )]
+    pub(crate) fn of(self, usual: u32) -> u32 {
+        (f64::from(usual) * self.factor).ceil() as u32
+    }
+}

@@ -1,0 +1,265 @@
+//! What a run stands on: a Kafka of its own, installations (a prefix, its topics, an application), and processes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use kafka::Connection;
+use kafka_dev::{Broker, BrokerOptions};
+use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::topics::{TopicSettings, Topics};
+use serde_json::{Value, json};
+use testkit::http::Http;
+use testkit::supervisor::{Process, ProcessOptions, Settings};
+use testkit::wait::eventually;
+use testkit::{broker, environment};
+
+use crate::{bare, workload};
+
+/// Long enough for a worker that is frozen while its backlog is written.
+pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Starting anything takes less.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Ending takes less.
+const STOP_WITHIN: Duration = Duration::from_secs(40);
+const ADMIN_KEY: &str = "bench-admin-key-0123456789";
+const ORGANIZATION: &str = "0b5e55ed-0000-7000-8000-000000000001";
+
+/// The broker and where everything is kept.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    folder: PathBuf,
+    broker: Broker,
+    pub(crate) connection: Connection,
+    installations: AtomicU32,
+}
+
+/// One prefix with everything below it.
+#[derive(Debug)]
+pub(crate) struct Installation<'a> {
+    stage: &'a Stage,
+    pub(crate) name: String,
+    pub(crate) topics: Topics,
+    config: PathBuf,
+    pub(crate) application: ApplicationId,
+    pub(crate) token: String,
+    pub(crate) subscriptions: Vec<SubscriptionId>,
+}
+
+/// Subscriptions of an installation.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Event types; each subscription takes the next of them in turn.
+    pub(crate) types: u32,
+    /// Subscriptions.
+    pub(crate) subscriptions: u32,
+    /// Where they point.
+    pub(crate) url: String,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// Starts Kafka, compiled well and not quickly: this one is for measuring.
+    pub(crate) async fn open(folder: &Path) -> anyhow::Result<Self> {
+        let jars = kafka_dev::prepare(&broker::cache(), |line| tracing::info!("{line}")).await?;
+        let options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
+        let broker = Broker::start(options).await?;
+        let connection = Connection::new(&broker.bootstrap(), &std::collections::BTreeMap::new())?;
+        Ok(Self { folder: folder.to_owned(), broker, connection, installations: AtomicU32::new(0) })
+    }
+
+    /// Ends Kafka; nobody needs its data.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        self.broker.kill().await?;
+        Ok(())
+    }
+
+    /// Process id of the broker.
+    pub(crate) fn broker(&self) -> i32 {
+        self.broker.pid()
+    }
+
+    /// A bare loop, once it says that it is ready.
+    pub(crate) async fn bare(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
+        let process = self.bare_started(name, arguments).await?;
+        let ready =
+            eventually("a bare loop", READY_WITHIN, || async { process.log().contains(bare::READY).then_some(()) });
+        ready.await.with_context(|| process.log_tail())?;
+        Ok(process)
+    }
+
+    /// A bare loop that ends by itself, and what it printed.
+    pub(crate) async fn bare_to_its_end(&self, name: &str, arguments: &[String]) -> anyhow::Result<String> {
+        let mut process = self.bare_started(name, arguments).await?;
+        let exit = process.ended(Duration::from_secs(120)).await?;
+        if exit != kafka_dev::tether::Exit::Code(0) {
+            bail!("the bare loop {name} ended with {exit}\n{}", process.log_tail());
+        }
+        Ok(process.log())
+    }
+
+    async fn bare_started(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
+        let arguments = ["bare", name].into_iter().map(str::to_owned).chain(arguments.iter().cloned());
+        let number = self.installations.fetch_add(1, Ordering::Relaxed);
+        let options = ProcessOptions {
+            name: format!("bare-{name}-{number}"),
+            binary: std::env::current_exe()?,
+            arguments: arguments.collect(),
+            environment: Vec::new(),
+            folder: self.folder.clone(),
+            admin_port: 0,
+        };
+        Process::start(options).await
+    }
+
+    /// Arguments that tell a bare loop where Kafka is.
+    pub(crate) fn brokers(&self) -> [String; 2] {
+        ["--brokers".to_owned(), self.connection.brokers().to_owned()]
+    }
+
+    /// Makes topics, an application, event types and subscriptions under a new prefix.
+    pub(crate) async fn install(&self, plan: &Plan) -> anyhow::Result<Installation<'_>> {
+        let name = format!("bench{}", self.installations.fetch_add(1, Ordering::Relaxed));
+        let mut topics = TopicSettings { prefix: format!("{name}."), ..TopicSettings::default() };
+        topics.partitions.insert("retry".to_owned(), 1);
+        kafka::topics::ensure(&self.connection, &topics.specs()).await?;
+        let config = self.folder.join(format!("{name}.toml"));
+        self.settings(&name).write(&config)?;
+        let mut installation = Installation {
+            stage: self,
+            name,
+            topics: topics.topics(),
+            config,
+            application: ApplicationId(uuid::Uuid::nil()),
+            token: String::new(),
+            subscriptions: Vec::new(),
+        };
+        installation.fill(plan).await?;
+        Ok(installation)
+    }
+
+    fn settings(&self, name: &str) -> Settings {
+        let key = STANDARD.encode([7; 32]);
+        let mut settings = Settings::default();
+        settings
+            .set("kafka.brokers", self.connection.brokers())
+            .set("kafka.slot", "1")
+            .set("kafka.session_timeout_ms", i64::try_from(SESSION_TIMEOUT.as_millis()).expect("a minute"))
+            .set("topics.prefix", format!("{name}."))
+            .set("topics.partitions.retry", 1)
+            .set("security.encryption_keys", format!("bench:{key}"))
+            .set("security.lookup_key", key)
+            .set("control.admin_key", ADMIN_KEY)
+            .set("control.organization_id", ORGANIZATION)
+            .set("delivery.allow_http", true)
+            .set("delivery.allow_networks", vec!["127.0.0.0/8"])
+            // As many as the bare loop has.
+            .set("delivery.concurrency", 64)
+            .set("log.format", "text");
+        settings
+    }
+}
+
+// === impl Installation ===
+
+impl Installation<'_> {
+    /// Starts a role and waits until it is ready. The address is that of its HTTP port, if it has one.
+    pub(crate) async fn start(&self, role: &str) -> anyhow::Result<(Process, SocketAddr)> {
+        let (admin_port, port) = (kafka_dev::ports::choose()?, kafka_dev::ports::choose()?);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut environment = vec![("HOOKBUS__ADMIN__LISTEN".to_owned(), format!("127.0.0.1:{admin_port}"))];
+        if let "gateway" | "control" = role {
+            environment.push((format!("HOOKBUS__{}__LISTEN", role.to_uppercase()), address.to_string()));
+        }
+        let binary = environment::hookbus_binary()?;
+        let arguments = vec!["--config".to_owned(), self.config.to_string_lossy().into_owned(), role.to_owned()];
+        let name = format!("{}-{role}", self.name);
+        let folder = self.stage.folder.clone();
+        let options = ProcessOptions { name, binary, arguments, environment, folder, admin_port };
+        let mut process = Process::start(options).await?;
+        process.ready(READY_WITHIN).await?;
+        Ok((process, address))
+    }
+
+    /// Creates everything through the control plane, which is needed no longer afterwards.
+    async fn fill(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let (mut process, address) = self.start("control").await?;
+        let control = Control { http: Http::default(), address };
+        let application =
+            control.post("applications", &json!({ "organization_id": ORGANIZATION, "name": "bench" })).await?;
+        let application = text(&application, "application_id")?;
+        self.application = application.parse()?;
+        let secret = json!({ "application_id": application, "name": "bench" });
+        self.token = text(&control.post("application_secrets", &secret).await?, "token")?;
+        for number in 0..plan.types {
+            let event_type = json!({ "application_id": application, "name": workload::event_type(number) });
+            control.post("event_types", &event_type).await?;
+        }
+        for number in 0..plan.subscriptions {
+            let subscription = json!({
+                "application_id": application,
+                "is_enabled": true,
+                "event_types": [workload::event_type(number % plan.types)],
+                "labels": {},
+                "target": { "type": "http", "method": "POST", "url": plan.url, "headers": {} },
+            });
+            let made = control.post("subscriptions", &subscription).await?;
+            self.subscriptions.push(text(&made, "subscription_id")?.parse()?);
+        }
+        process.stop(STOP_WITHIN).await?;
+        Ok(())
+    }
+
+    /// The consumer group of a role.
+    pub(crate) fn group(&self, role: &str) -> String {
+        format!("{}.{role}", self.name)
+    }
+}
+
+/// Ends a role the friendly way, so that the next one finds the machine quiet.
+pub(crate) async fn stop(mut process: Process) -> anyhow::Result<()> {
+    let exit = process.stop(STOP_WITHIN).await?;
+    if exit != kafka_dev::tether::Exit::Code(0) {
+        bail!("{} ended with {exit}\n{}", process.name(), process.log_tail());
+    }
+    Ok(())
+}
+
+/// Waits until a group has committed everything there is in a topic (up to one transaction marker per partition).
+pub(crate) async fn committed(connection: &Connection, group: &str, topic: &Arc<str>) -> anyhow::Result<()> {
+    eventually("a group to commit everything", Duration::from_secs(120), || async {
+        let lags = kafka::lag::of_group(connection, group, &[topic]).await.ok()?;
+        (!lags.is_empty()
+            && lags.iter().all(|lag| lag.log_end == lag.log_start || (lag.committed.is_some() && lag.offsets() <= 1)))
+        .then_some(())
+    })
+    .await
+}
+
+struct Control {
+    http: Http,
+    address: SocketAddr,
+}
+
+impl Control {
+    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        let answer = self.http.json(Method::POST, &url, ADMIN_KEY, Some(body)).await?;
+        if !answer.status.is_success() {
+            bail!("POST {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+        answer.json()
+    }
+}
+
+fn text(object: &Value, field: &str) -> anyhow::Result<String> {
+    let value = object.get(field).and_then(Value::as_str).with_context(|| format!("no {field} in {object}"))?;
+    Ok(value.to_owned())
+}

@@ -1,0 +1,101 @@
+//! The table at the end.
+
+use std::io::Write as _;
+
+use crate::meter::Cost;
+
+/// What a number should be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aim {
+    /// Nothing was promised.
+    None,
+    /// At most this.
+    AtMost(f64),
+    /// At most so many times the bare loop.
+    TimesBare(f64),
+}
+
+/// Lines so far.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    lines: Vec<Line>,
+    failures: Vec<String>,
+    /// CPU seconds per 100,000 of the fan-out and of the delivery worker, for their sum.
+    pub(crate) way: [Option<f64>; 2],
+}
+
+#[derive(Debug)]
+struct Line {
+    what: String,
+    ours: f64,
+    bare: Option<f64>,
+    aim: Aim,
+}
+
+/// Prints one line.
+pub(crate) fn say(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{text}")
+}
+
+impl Table {
+    /// One number of ours and of the bare loop.
+    pub(crate) fn add(&mut self, what: impl Into<String>, ours: f64, bare: Option<f64>, aim: Aim) {
+        self.lines.push(Line { what: what.into(), ours, bare, aim });
+    }
+
+    /// Rate, CPU of the process and CPU of the broker. The aim is for the CPU.
+    pub(crate) fn add_costs(&mut self, what: &str, unit: &str, ours: Cost, bare: Option<Cost>, aim: Aim) {
+        self.add(format!("{what}: {unit}/s"), ours.per_second(), bare.map(|bare| bare.per_second()), Aim::None);
+        let (cpu, bare_cpu) = (ours.cpu_seconds(), bare.map(|bare| bare.cpu_seconds()));
+        self.add(format!("{what}: CPU-s per 100,000 {unit}"), cpu, bare_cpu, aim);
+        let (broker, bare_broker) = (ours.broker_seconds(), bare.map(|bare| bare.broker_seconds()));
+        self.add(format!("{what}: broker's CPU-s per 100,000"), broker, bare_broker, Aim::None);
+    }
+
+    /// A row that could not be measured.
+    pub(crate) fn failed(&mut self, what: &str, error: &anyhow::Error) {
+        self.failures.push(format!("{what}: {error:#}"));
+    }
+
+    /// Prints everything.
+    ///
+    /// # Errors
+    /// Rows that could not be measured.
+    pub(crate) fn print(mut self) -> anyhow::Result<()> {
+        if let [Some(fanout), Some(delivery)] = self.way {
+            self.add("topic to endpoint: CPU-s per 100,000", fanout + delivery, None, Aim::AtMost(5.5));
+        }
+        say("")?;
+        say(&format!("{:<48} {:>10} {:>10} {:>7}  {}", "", "hookbus", "bare", "ratio", "aim"))?;
+        for line in &self.lines {
+            say(&line.text())?;
+        }
+        say("")?;
+        match self.failures.as_slice() {
+            [] => Ok(()),
+            failures => anyhow::bail!("not measured:\n{}", failures.join("\n")),
+        }
+    }
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let bare = self.bare.map_or_else(String::new, number);
+        let ratio = self.bare.map_or_else(String::new, |bare| format!("{:.2}", self.ours / bare));
+        format!("{:<48} {:>10} {bare:>10} {ratio:>7}  {}", self.what, number(self.ours), self.verdict())
+    }
+
+    fn verdict(&self) -> String {
+        let (limit, text) = match (self.aim, self.bare) {
+            (Aim::AtMost(limit), _) => (limit, format!("at most {limit}")),
+            (Aim::TimesBare(times), Some(bare)) => (bare * times, format!("at most {times} x bare")),
+            (Aim::None, _) | (Aim::TimesBare(_), None) => return String::new(),
+        };
+        let margin = (limit - self.ours) / limit * 100.0;
+        format!("{text}: {} (margin {margin:+.0} %)", if margin >= 0.0 { "met" } else { "MISSED" })
+    }
+}
+
+fn number(value: f64) -> String {
+    if value >= 1_000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}

@@ -1,0 +1,152 @@
+//! The work: 1 KB events, as requests, as records on `events` and as records on `deliveries`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka::clock::now_ms;
+use kafka::{Connection, KafkaError, Producer, ProducerOptions};
+use schemas::delivery::{self, NewDelivery};
+use schemas::event::EventHeaders;
+use schemas::identity::{self, EventIdentity};
+use schemas::ids::{ApplicationId, Generation, SubscriptionId};
+use schemas::record::{Headers, OutRecord};
+
+/// Bytes of every payload.
+pub(crate) const PAYLOAD_BYTES: usize = 1_024;
+/// Bytes of the generated event ids.
+const ID_DIGITS: usize = 12;
+/// How long a delivery of the benchmark may live.
+const LIFE_MS: i64 = 24 * 3_600 * 1_000;
+/// A backlog is written within this time.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// An invoice with as many lines as it takes.
+pub(crate) fn payload() -> Bytes {
+    let mut text = String::from(r#"{"invoice":"in_00042","currency":"eur","lines":["#);
+    for line in 0.. {
+        let item = format!(r#"{{"sku":"A-{line:04}","quantity":{},"amount":{}}},"#, line % 7 + 1, 1_999 + line);
+        if text.len() + item.len() + 32 > PAYLOAD_BYTES {
+            break;
+        }
+        text.push_str(&item);
+    }
+    let filler = PAYLOAD_BYTES - text.len() - r#"{"note":""}]}"#.len();
+    text.push_str(&format!(r#"{{"note":"{}"}}]}}"#, "x".repeat(filler)));
+    Bytes::from(text)
+}
+
+/// The id of the n-th event.
+pub(crate) fn event_id(number: u32) -> String {
+    format!("evt_{number:0ID_DIGITS$}")
+}
+
+/// One of the event types of an installation.
+pub(crate) fn event_type(number: u32) -> String {
+    format!("invoice.paid.v{number}")
+}
+
+/// Writes a backlog of events, spread over so many types.
+pub(crate) async fn write_events(
+    connection: &Connection,
+    topic: &Arc<str>,
+    application: ApplicationId,
+    count: u32,
+    types: u32,
+) -> anyhow::Result<()> {
+    let (value, source) = (payload(), identity::gateway_source(application));
+    let types: Vec<String> = (0..types).map(event_type).collect();
+    let records = (0..count).zip(types.iter().cycle()).map(|(number, event_type)| {
+        let id = event_id(number);
+        let headers = event_headers(application, &source, &id, event_type);
+        record(topic, id.into(), &value, headers)
+    });
+    write(connection, records).await
+}
+
+/// Writes a backlog of deliveries, in turn for each subscription.
+pub(crate) async fn write_deliveries(
+    connection: &Connection,
+    topic: &Arc<str>,
+    application: ApplicationId,
+    subscriptions: &[SubscriptionId],
+    count: u32,
+) -> anyhow::Result<()> {
+    let (value, source) = (payload(), identity::gateway_source(application));
+    let records = (0..count).zip(subscriptions.iter().cycle()).map(|(number, &subscription)| {
+        let id = event_id(number);
+        let inbound = event_headers(application, &source, &id, &event_type(0));
+        let event = EventIdentity { application, source: source.clone(), id };
+        let accepted_ms = now_ms();
+        let new = NewDelivery {
+            id: event.delivery_id(subscription, Generation(None)),
+            subscription,
+            generation: Generation(None),
+            accepted_ms,
+            deadline_ms: accepted_ms + LIFE_MS,
+            control_offset: 0,
+        };
+        let headers = new.encode(&inbound, application, &format!("events/0/{number}"));
+        record(topic, delivery::key(subscription), &value, headers)
+    });
+    write(connection, records).await
+}
+
+fn event_headers(application: ApplicationId, source: &str, id: &str, event_type: &str) -> Headers {
+    let event = EventHeaders {
+        id,
+        event_type,
+        source,
+        time: "2026-11-22T00:00:00Z",
+        content_type: "application/json",
+        application: &application.to_string(),
+        labels: None,
+        metadata: None,
+        ip: Some("127.0.0.1"),
+    };
+    event.encode().expect("no maps, so nothing that could fail")
+}
+
+fn record(topic: &Arc<str>, key: Bytes, value: &Bytes, headers: Headers) -> OutRecord {
+    OutRecord { topic: Arc::clone(topic), partition: None, key: Some(key), value: Some(value.clone()), headers }
+}
+
+async fn write(connection: &Connection, records: impl Iterator<Item = OutRecord>) -> anyhow::Result<()> {
+    let options = ProducerOptions {
+        linger: Duration::from_millis(20),
+        message_timeout: WRITTEN_WITHIN,
+        queue_bytes: 256 * 1024 * 1024,
+        ..ProducerOptions::new("bench-backlog")
+    };
+    let producer = Producer::start(connection, options)?;
+    let mut acknowledgements = std::collections::VecDeque::new();
+    for record in records {
+        loop {
+            match producer.send(&record) {
+                Ok(acknowledgement) => break acknowledgements.push_back(acknowledgement),
+                Err(KafkaError::QueueFull { .. }) => match acknowledgements.pop_front() {
+                    Some(oldest) => drop(oldest.await?),
+                    None => tokio::task::yield_now().await,
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    for acknowledgement in acknowledgements {
+        acknowledgement.await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_is_json_of_the_size_it_says() {
+        let payload = payload();
+        assert_eq!(payload.len(), PAYLOAD_BYTES);
+        let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(value["invoice"], "in_00042");
+    }
+}

@@ -1,0 +1,397 @@
+//! Plain data: everything that is known after a run. Records become it here; nothing is judged.
+
+use std::collections::BTreeMap;
+
+use schemas::attempt::{Kind, Lifecycle};
+use schemas::delivery::{Delivery, Hop, Origin};
+use schemas::event::{StringMap, string_map};
+use schemas::event_type::EventTypePattern;
+use schemas::header;
+use schemas::identity::{EventIdentity, positional_id};
+use schemas::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
+use schemas::record::{Headers, Record};
+use serde_json::value::RawValue;
+
+use crate::endpoint::Seen;
+use crate::endpoint::seen::{Signature, body_hash};
+
+/// Where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Full topic name.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// An event whose sender was told that it is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who it is.
+    pub identity: EventIdentity,
+    /// [`body_hash`] of its payload.
+    pub payload: u64,
+}
+
+/// A subscription and when it was there.
+#[derive(Clone, Debug)]
+pub struct Subscribed {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Its application.
+    pub application: ApplicationId,
+    /// Its event types.
+    pub patterns: Vec<EventTypePattern>,
+    /// Labels an event must have.
+    pub labels: StringMap,
+    /// Its path at the endpoint.
+    pub path: String,
+    /// Requests it may have in flight.
+    pub concurrency: usize,
+    /// When its creation had been answered, Unix ms: an event written later must reach it.
+    pub created_ms: i64,
+    /// When its end (disabled, deleted) was asked for and answered.
+    pub ended_ms: Option<(i64, i64)>,
+}
+
+/// A record of the events topic.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where it stands.
+    pub place: Place,
+    /// When the broker wrote it, Unix ms.
+    pub written_ms: i64,
+    /// What it says, if it can be read as an event of an application we know.
+    pub content: Option<Content>,
+}
+
+/// What an event says.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Who it is.
+    pub identity: EventIdentity,
+    /// Whether its id is its position, because it brought none.
+    pub positional: bool,
+    /// Its type.
+    pub event_type: String,
+    /// Its labels.
+    pub labels: StringMap,
+    /// [`body_hash`] of its payload.
+    pub payload: u64,
+}
+
+/// A lifecycle record, without what nobody checks.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// What it reports.
+    pub kind: Kind,
+    /// The event's record.
+    pub place: Option<Place>,
+    /// The delivery.
+    pub delivery: Option<DeliveryId>,
+    /// The attempt.
+    pub attempt: Option<u32>,
+    /// When the next one is due.
+    pub due_ms: Option<i64>,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// How many subscriptions matched.
+    pub matched: Option<u32>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When, Unix ms.
+    pub at_ms: i64,
+}
+
+/// A record of the deliveries topic.
+#[derive(Clone, Debug)]
+pub struct Hopped {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The event.
+    pub identity: EventIdentity,
+    /// For whom.
+    pub subscription: SubscriptionId,
+    /// What made it.
+    pub generation: Generation,
+    /// Attempt and due time.
+    pub hop: Hop,
+    /// [`body_hash`] of its payload.
+    pub payload: u64,
+}
+
+/// A record of the dead letters.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The last answer.
+    pub status: Option<u16>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A record of the rejected ones.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// Where it stood.
+    pub place: Option<Place>,
+    /// Why.
+    pub reason: String,
+    /// What remains of its value.
+    pub value: Option<bytes::Bytes>,
+    /// Original size, where it was cut.
+    pub cut: Option<u64>,
+}
+
+/// A request that arrived whole at the endpoint.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `X-Hookbus-Delivery-Id`.
+    pub delivery: Option<DeliveryId>,
+    /// `X-Hookbus-Attempt`.
+    pub attempt: Option<u32>,
+    /// `X-Event-Id`.
+    pub event: Option<String>,
+    /// `webhook-id`.
+    pub webhook: Option<String>,
+    /// Its path.
+    pub path: String,
+    /// Unix ms.
+    pub arrived_ms: i64,
+    /// Status and time of the answer.
+    pub answered: Option<(u16, i64)>,
+    /// [`body_hash`] of its body.
+    pub body: u64,
+    /// Whether its signatures verify.
+    pub signature: Signature,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// What senders were told.
+    pub told: Vec<Told>,
+    /// All subscriptions there ever were.
+    pub subscriptions: Vec<Subscribed>,
+    /// The events topic.
+    pub events: Vec<Event>,
+    /// The attempts topic.
+    pub facts: Vec<Fact>,
+    /// The deliveries topic.
+    pub hops: Vec<Hopped>,
+    /// The dead letters.
+    pub dead: Vec<Dead>,
+    /// The rejected records.
+    pub rejected: Vec<Rejected>,
+    /// What the endpoint saw.
+    pub requests: Vec<Request>,
+    /// Records that are not what their topic holds.
+    pub unreadable: Vec<String>,
+}
+
+/// Ids by id and uid, as the header `hookbus-application` may name them.
+pub type Applications = BTreeMap<String, ApplicationId>;
+
+// === impl Place ===
+
+impl From<Origin> for Place {
+    fn from(origin: Origin) -> Self {
+        Self { topic: origin.topic, partition: origin.partition, offset: origin.offset }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// Reads a record of the events topic the way the contract says, independently of the fan-out.
+    #[must_use]
+    pub fn of(place: Place, record: &Record, applications: &Applications) -> Self {
+        let content = Content::of(&place, record, applications);
+        Self { place, written_ms: record.timestamp_ms, content }
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn of(place: &Place, record: &Record, applications: &Applications) -> Option<Self> {
+        let value = record.value.as_ref()?;
+        let application = *applications.get(record.headers.text(header::APPLICATION)?)?;
+        let labels = string_map(&record.headers, header::LABELS).ok()?;
+        let structured = record.headers.text(header::CONTENT_TYPE).is_some_and(|media| media.contains("cloudevents+json"));
+        let parts = if structured { Parts::structured(value)? } else { Parts::binary(&record.headers, value)? };
+        let position = || positional_id(&place.topic, place.partition, place.offset, record.timestamp_ms);
+        Some(Self {
+            positional: parts.id.is_none(),
+            identity: EventIdentity {
+                application,
+                source: parts.source.unwrap_or_else(|| format!("/topics/{}", place.topic)),
+                id: parts.id.unwrap_or_else(position),
+            },
+            event_type: parts.event_type,
+            labels,
+            payload: parts.payload,
+        })
+    }
+}
+
+/// Of a CloudEvent in either mode.
+struct Parts {
+    id: Option<String>,
+    source: Option<String>,
+    event_type: String,
+    payload: u64,
+}
+
+impl Parts {
+    fn binary(headers: &Headers, value: &[u8]) -> Option<Self> {
+        let text = |name: &str| headers.text(name).map(str::to_owned);
+        Some(Self {
+            id: text(header::CE_ID),
+            source: text(header::CE_SOURCE),
+            event_type: text(header::CE_TYPE)?,
+            payload: body_hash(value),
+        })
+    }
+
+    fn structured(value: &[u8]) -> Option<Self> {
+        let envelope: BTreeMap<String, &RawValue> = serde_json::from_slice(value).ok()?;
+        let text = |name: &str| serde_json::from_str::<String>(envelope.get(name)?.get()).ok();
+        Some(Self {
+            id: text("id"),
+            source: text("source"),
+            event_type: text("type")?,
+            payload: body_hash(envelope.get("data").map_or("", |data| data.get()).as_bytes()),
+        })
+    }
+}
+
+// === impl Fact ===
+
+impl Fact {
+    /// Reads a lifecycle record.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of(record: &Record) -> anyhow::Result<Self> {
+        let lifecycle = Lifecycle::decode(record.value.as_deref().unwrap_or_default())?;
+        Ok(Self {
+            kind: lifecycle.kind,
+            place: lifecycle.origin.map(Place::from),
+            delivery: lifecycle.delivery_id,
+            attempt: lifecycle.attempt,
+            due_ms: lifecycle.due_ms,
+            status: lifecycle.exchange.as_ref().and_then(|exchange| exchange.status),
+            matched: lifecycle.event.as_ref().map(|event| event.matched),
+            reason: lifecycle.reason.map(String::from),
+            at_ms: lifecycle.at_ms,
+        })
+    }
+
+    /// Whether it says what became of an event in the fan-out.
+    #[must_use]
+    pub const fn is_fate(&self) -> bool {
+        matches!(self.kind, Kind::Matched | Kind::Repeat | Kind::Rejected)
+    }
+}
+
+// === impl Hopped ===
+
+impl Hopped {
+    /// Reads a record of the deliveries topic.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of(record: &Record) -> anyhow::Result<Self> {
+        let delivery = Delivery::decode(record)?;
+        Ok(Self {
+            delivery: delivery.id,
+            identity: EventIdentity {
+                application: delivery.application,
+                source: delivery.event_source().to_owned(),
+                id: delivery.event_id().to_owned(),
+            },
+            subscription: delivery.subscription,
+            generation: delivery.generation,
+            hop: delivery.hop,
+            payload: body_hash(&delivery.payload),
+        })
+    }
+
+    /// Whether the fan-out wrote it.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.hop == Hop::first()
+    }
+}
+
+// === impl Dead ===
+
+impl Dead {
+    /// Reads a dead letter.
+    ///
+    /// # Errors
+    /// A header is missing or wrong.
+    pub fn of(record: &Record) -> anyhow::Result<Self> {
+        let text = |name: &str| record.headers.text(name).unwrap_or_default();
+        Ok(Self {
+            delivery: DeliveryId(text(header::DELIVERY).parse()?),
+            attempts: text(header::ATTEMPT).parse()?,
+            status: record.headers.text(header::LAST_STATUS).map(str::parse).transpose()?,
+            reason: text(header::REASON).to_owned(),
+        })
+    }
+}
+
+// === impl Rejected ===
+
+impl Rejected {
+    /// Reads a rejected record.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        let text = |name: &str| record.headers.text(name);
+        Self {
+            place: text(header::ORIGIN).and_then(|origin| origin.parse::<Origin>().ok()).map(Place::from),
+            reason: text(header::REASON).unwrap_or_default().to_owned(),
+            value: record.value.clone(),
+            cut: text(header::CUT).and_then(|size| size.parse().ok()),
+        }
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// What the endpoint saw.
+    #[must_use]
+    pub fn of(seen: &Seen) -> Self {
+        Self {
+            delivery: seen.delivery().and_then(|id| id.parse().ok()).map(DeliveryId),
+            attempt: seen.attempt(),
+            event: seen.event().map(str::to_owned),
+            webhook: seen.header("webhook-id").map(str::to_owned),
+            path: seen.path.clone(),
+            arrived_ms: seen.arrived_ms,
+            answered: seen.answered().map(|answered| (answered.status, answered.at_ms)),
+            body: seen.body_hash,
+            signature: seen.signature.clone(),
+        }
+    }
+
+    /// Whether its sender may count it as delivered.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.answered.is_some_and(|(status, _)| (200..300).contains(&status))
+    }
+}

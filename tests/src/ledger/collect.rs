@@ -1,0 +1,165 @@
+//! Reads topics to their ends, and waits until everything that was accepted has ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
+use schemas::ids::DeliveryId;
+use schemas::record::{Record, TopicPartition};
+use schemas::topics::Topics;
+
+use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Rejected};
+
+/// A broker that serves answers in milliseconds; an open transaction at the end of a topic holds its readers for 12 s.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+/// Catch-up: an empty fetch comes back at once.
+const FETCH_WAIT_MS: u32 = 10;
+
+/// Reads a topic at `read_committed` until the end it had when this was called.
+///
+/// # Errors
+/// The topic is not there, or its end is not reached in 60 s: a transaction stays open.
+pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
+    let reading = read_to_end(connection, topic);
+    let read = tokio::time::timeout(READ_WITHIN, reading).await;
+    read.with_context(|| format!("{topic} was not read to its end in {READ_WITHIN:?}"))?
+}
+
+async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
+    let offsets = Offsets::start(connection)?;
+    let Some(partitions) = offsets.partitions(topic).await? else { bail!("there is no topic {topic}") };
+    let mut ends = BTreeMap::new();
+    for partition in 0..partitions {
+        let end = offsets.end(&TopicPartition::new(topic, partition)).await?;
+        if end > 0 {
+            ends.insert(partition, end);
+        }
+    }
+    let mut records = Vec::new();
+    if ends.is_empty() {
+        return Ok(records);
+    }
+    let mut tail = Tail::start(connection, from_beginning(topic, ends.keys().copied().collect()))?;
+    while !ends.is_empty() {
+        match tail.next().await? {
+            TailEvent::Record { partition, record } => records.push((partition, record)),
+            TailEvent::Eof { partition, position } => {
+                if ends.get(&partition).is_some_and(|end| position >= *end) {
+                    ends.remove(&partition);
+                }
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn from_beginning(topic: &str, partitions: Vec<i32>) -> TailOptions {
+    TailOptions {
+        topic: topic.to_owned(),
+        partitions: (!partitions.is_empty()).then_some(partitions),
+        from: From::Beginning,
+        committed: true,
+        eof: true,
+        fetch_wait_ms: FETCH_WAIT_MS,
+    }
+}
+
+/// Waits until the fan-out has said of every event what became of it, and every delivery has ended. `false`: not in time.
+///
+/// # Errors
+/// A topic cannot be read.
+pub async fn settled(connection: &Connection, topics: &Topics, within: Duration) -> anyhow::Result<bool> {
+    match tokio::time::timeout(within, settle(connection, topics)).await {
+        Ok(outcome) => outcome.map(|()| true),
+        Err(_) => Ok(false),
+    }
+}
+
+async fn settle(connection: &Connection, topics: &Topics) -> anyhow::Result<()> {
+    let mut open: BTreeSet<Place> = BTreeSet::new();
+    for (partition, record) in read_topic(connection, &topics.events).await? {
+        open.insert(Place { topic: topics.events.to_string(), partition, offset: record.offset });
+    }
+    let mut ended: BTreeSet<DeliveryId> = BTreeSet::new();
+    let mut tail = Tail::start(connection, from_beginning(&topics.attempts, Vec::new()))?;
+    while !open.is_empty() {
+        next_fact(&mut tail, &mut open, &mut ended).await?;
+    }
+    let mut waiting: BTreeSet<DeliveryId> = BTreeSet::new();
+    for (_, record) in read_topic(connection, &topics.deliveries).await? {
+        waiting.extend(Hopped::of(&record).ok().map(|hop| hop.delivery));
+    }
+    while !waiting.is_subset(&ended) {
+        next_fact(&mut tail, &mut open, &mut ended).await?;
+    }
+    Ok(())
+}
+
+async fn next_fact(tail: &mut Tail, open: &mut BTreeSet<Place>, ended: &mut BTreeSet<DeliveryId>) -> anyhow::Result<()> {
+    let TailEvent::Record { record, .. } = tail.next().await? else { return Ok(()) };
+    // What cannot be read is the audit's to report.
+    let Ok(fact) = Fact::of(&record) else { return Ok(()) };
+    if let (true, Some(place)) = (fact.is_fate(), &fact.place) {
+        open.remove(place);
+    }
+    if fact.kind.is_terminal() {
+        ended.extend(fact.delivery);
+    }
+    Ok(())
+}
+
+/// Fills the books with what the topics hold. `applications` are those that events may name.
+///
+/// # Errors
+/// A topic cannot be read to its end.
+pub async fn fill(
+    books: &mut Books,
+    connection: &Connection,
+    topics: &Topics,
+    applications: &Applications,
+) -> anyhow::Result<()> {
+    for (partition, record) in read_topic(connection, &topics.events).await? {
+        let place = Place { topic: topics.events.to_string(), partition, offset: record.offset };
+        books.events.push(Event::of(place, &record, applications));
+    }
+    let attempts = read_topic(connection, &topics.attempts).await?;
+    books.facts = readable(&mut books.unreadable, &topics.attempts, attempts, Fact::of);
+    let deliveries = read_topic(connection, &topics.deliveries).await?;
+    books.hops = readable(&mut books.unreadable, &topics.deliveries, deliveries, Hopped::of);
+    let dead = read_topic(connection, &topics.dead_letters).await?;
+    books.dead = readable(&mut books.unreadable, &topics.dead_letters, dead, Dead::of);
+    let rejected = read_topic(connection, &topics.rejected).await?;
+    books.rejected = rejected.iter().map(|(_, record)| Rejected::of(record)).collect();
+    Ok(())
+}
+
+fn readable<T>(
+    unreadable: &mut Vec<String>,
+    topic: &str,
+    records: Vec<(i32, Record)>,
+    read: fn(&Record) -> anyhow::Result<T>,
+) -> Vec<T> {
+    let mut known = Vec::with_capacity(records.len());
+    for (partition, record) in records {
+        match read(&record) {
+            Ok(one) => known.push(one),
+            Err(error) => unreadable.push(format!("{topic}/{partition}/{}: {error:#}", record.offset)),
+        }
+    }
+    known
+}
+
+/// Whether nothing of a topic was committed yet, partition by partition: ends by partition.
+///
+/// # Errors
+/// The cluster does not answer.
+pub async fn ends(connection: &Connection, topic: &str) -> anyhow::Result<HashMap<i32, i64>> {
+    let offsets = Offsets::start(connection)?;
+    let Some(partitions) = offsets.partitions(topic).await? else { bail!("there is no topic {topic}") };
+    let mut ends = HashMap::new();
+    for partition in 0..partitions {
+        ends.insert(partition, offsets.end(&TopicPartition::new(topic, partition)).await?);
+    }
+    Ok(ends)
+}

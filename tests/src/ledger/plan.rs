@@ -1,0 +1,92 @@
+//! Which deliveries must be, may be and must not be: a naive matcher over all events and all subscriptions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::attempt::Kind;
+use schemas::identity::EventIdentity;
+use schemas::ids::{DeliveryId, Generation};
+
+use super::books::{Books, Content, Event, Fact, Place, Subscribed};
+
+/// A delivery that there must or may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due<'a> {
+    /// Of this event.
+    pub(crate) event: &'a Event,
+    /// What it says.
+    pub(crate) content: &'a Content,
+    /// For this one.
+    pub(crate) subscription: &'a Subscribed,
+    /// It must be there.
+    pub(crate) required: bool,
+}
+
+/// The books, indexed.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    /// Deliveries by id.
+    pub(crate) due: BTreeMap<DeliveryId, Due<'a>>,
+    /// What the fan-out said of each event.
+    pub(crate) fates: BTreeMap<&'a Place, Vec<&'a Fact>>,
+    /// How each delivery ended.
+    pub(crate) ends: BTreeMap<DeliveryId, Vec<&'a Fact>>,
+    /// First hops of each delivery.
+    pub(crate) first_hops: BTreeMap<DeliveryId, usize>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn of(books: &'a Books) -> Self {
+        let mut fates: BTreeMap<&Place, Vec<&Fact>> = BTreeMap::new();
+        let mut ends: BTreeMap<DeliveryId, Vec<&Fact>> = BTreeMap::new();
+        for fact in &books.facts {
+            if let (true, Some(place)) = (fact.is_fate(), &fact.place) {
+                fates.entry(place).or_default().push(fact);
+            }
+            if let (true, Some(delivery)) = (fact.kind.is_terminal(), fact.delivery) {
+                ends.entry(delivery).or_default().push(fact);
+            }
+        }
+        let mut first_hops = BTreeMap::new();
+        for hop in books.hops.iter().filter(|hop| hop.is_first()) {
+            *first_hops.entry(hop.delivery).or_default() += 1;
+        }
+        let due = due(books, &fates);
+        Self { due, fates, ends, first_hops }
+    }
+}
+
+/// An identity fans out with its first record that was not rejected.
+fn due<'a>(books: &'a Books, fates: &BTreeMap<&Place, Vec<&Fact>>) -> BTreeMap<DeliveryId, Due<'a>> {
+    let mut events: Vec<(&Event, &Content)> =
+        books.events.iter().filter_map(|event| Some((event, event.content.as_ref()?))).collect();
+    events.sort_by_key(|(event, _)| &event.place);
+    let mut known: BTreeSet<&EventIdentity> = BTreeSet::new();
+    let mut due = BTreeMap::new();
+    for (event, content) in events {
+        let rejected =
+            fates.get(&event.place).is_some_and(|facts| facts.iter().any(|fact| fact.kind == Kind::Rejected));
+        if rejected || !known.insert(&content.identity) {
+            continue;
+        }
+        for subscription in &books.subscriptions {
+            let Some(required) = subscription.wants(event, content) else { continue };
+            let id = content.identity.delivery_id(subscription.id, Generation::default());
+            due.insert(id, Due { event, content, subscription, required });
+        }
+    }
+    due
+}
+
+impl Subscribed {
+    /// `None`: it must not get the event. Else whether it must.
+    fn wants(&self, event: &Event, content: &Content) -> Option<bool> {
+        let fits = self.application == content.identity.application
+            && self.patterns.iter().any(|pattern| pattern.matches(&content.event_type))
+            && self.labels.iter().all(|(name, value)| content.labels.get(name) == Some(value));
+        if !fits || self.ended_ms.is_some_and(|(_, answered)| event.written_ms > answered) {
+            return None;
+        }
+        // The fan-out may know more than was there when the event was accepted, never less.
+        Some(event.written_ms >= self.created_ms && self.ended_ms.is_none())
+    }
+}

@@ -1,0 +1,146 @@
+//! Kafka's own console tools, run from its Java packages: clients that are certainly not ours.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use kafka_dev::KAFKA_VERSION;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+use super::Application;
+use crate::broker;
+
+/// A JVM starts, works and ends.
+const WITHIN: Duration = Duration::from_secs(180);
+/// Several tests may want the tools at once; one of them fetches.
+static FETCHING: Mutex<()> = Mutex::const_new(());
+
+/// Lines for the console producer: headers, key and value of events, separated by tabs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines(String);
+
+impl Lines {
+    /// Adds an event as another system would write it: CloudEvents in binary mode, from a source of its own.
+    pub fn push(&mut self, application: &Application, id: &str, event_type: &str, labels: &str, payload: &str) {
+        let headers = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", id),
+            ("ce_type", event_type),
+            ("ce_source", "/legacy"),
+            ("content-type", "application/json"),
+            ("hookbus-application", &application.id.to_string()),
+            ("hookbus-labels", labels),
+        ];
+        let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        self.0.push_str(&format!("{}\t{id}\t{payload}\n", headers.join("~")));
+    }
+}
+
+/// Writes lines to a topic with `kafka-console-producer`.
+///
+/// # Errors
+/// The tools cannot be fetched, or the producer fails: with what it printed.
+pub async fn produce(brokers: &str, topic: &str, lines: &Lines) -> anyhow::Result<()> {
+    let arguments = [
+        "org.apache.kafka.tools.ConsoleProducer",
+        "--bootstrap-server",
+        brokers,
+        "--topic",
+        topic,
+        "--reader-property",
+        "parse.key=true",
+        "--reader-property",
+        "parse.headers=true",
+        "--reader-property",
+        "headers.separator=~",
+    ];
+    run(&arguments, lines.0.as_bytes()).await
+}
+
+/// Deletes a topic with `kafka-topics`.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn delete_topic(brokers: &str, topic: &str) -> anyhow::Result<()> {
+    let arguments =
+        ["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", brokers, "--delete", "--topic", topic];
+    run(&arguments, &[]).await
+}
+
+/// Creates a topic with `kafka-topics`.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn create_topic(brokers: &str, topic: &str, partitions: u32, config: &[&str]) -> anyhow::Result<()> {
+    let partitions = partitions.to_string();
+    let mut arguments = vec!["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", brokers, "--create"];
+    arguments.extend(["--topic", topic, "--partitions", &partitions]);
+    arguments.extend(config.iter().flat_map(|config| ["--config", *config]));
+    run(&arguments, &[]).await
+}
+
+async fn run(arguments: &[&str], input: &[u8]) -> anyhow::Result<()> {
+    let class_path = class_path().await?;
+    let mut java = Command::new("java")
+        .arg("-cp")
+        .arg(class_path)
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("starting java")?;
+    let mut stdin = java.stdin.take().context("a piped input")?;
+    let feed = async move {
+        stdin.write_all(input).await?;
+        stdin.shutdown().await
+    };
+    let (fed, output) = tokio::time::timeout(WITHIN, async { tokio::join!(feed, java.wait_with_output()) })
+        .await
+        .with_context(|| format!("{arguments:?} does not end"))?;
+    let output = output?;
+    let printed = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?}: {printed}{}", String::from_utf8_lossy(&output.stdout));
+    // The console producer says what it could not send, and ends well all the same.
+    ensure!(!printed.contains("ERROR"), "{arguments:?}: {printed}");
+    fed.context("writing to java")
+}
+
+/// Kafka's jars and, beside them, its tools.
+async fn class_path() -> anyhow::Result<OsString> {
+    let _one = FETCHING.lock().await;
+    let jars = kafka_dev::prepare(&broker::cache(), |line| tracing::info!("{line}")).await?;
+    let tools = tools().await?;
+    let mut class_path = jars.class_path();
+    class_path.push(":");
+    class_path.push(tools);
+    Ok(class_path)
+}
+
+async fn tools() -> anyhow::Result<PathBuf> {
+    let cache = broker::cache().canonicalize()?;
+    let jar = cache.join(format!("kafka-tools-{KAFKA_VERSION}.jar"));
+    if jar.is_file() {
+        return Ok(jar);
+    }
+    let aside = tempfile::tempdir_in(&cache)?;
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy"])
+        .arg(format!("-Dartifact=org.apache.kafka:kafka-tools:{KAFKA_VERSION}"))
+        .arg(format!("-DoutputDirectory={}", aside.path().display()))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("running mvn")?;
+    ensure!(output.status.success(), "fetching kafka-tools: {}", String::from_utf8_lossy(&output.stdout));
+    // Renamed when it is whole; another process that was faster wrote the same.
+    std::fs::rename(aside.path().join(format!("kafka-tools-{KAFKA_VERSION}.jar")), &jar)?;
+    Ok(jar)
+}

@@ -1,0 +1,237 @@
+//! The processes of a pipeline, by role and number.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use kafka_dev::ports;
+
+use super::setup::{SETTINGS_FILE, ready_within};
+use crate::supervisor::{Process, ProcessOptions};
+
+/// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
+const STOP_WITHIN: Duration = Duration::from_secs(45);
+/// Names the planted bug.
+const CANARY: &str = "HOOKBUS_TEST_CANARY";
+
+/// A role of the binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The management API.
+    Control,
+    /// Events over HTTP.
+    Gateway,
+    /// Events times subscriptions.
+    Fanout,
+    /// Signed requests.
+    Delivery,
+    /// Delay topics.
+    Retry,
+}
+
+/// All processes.
+#[derive(Debug)]
+pub struct Roles {
+    launching: Launching,
+    slots: BTreeMap<(Role, usize), Slot>,
+}
+
+/// What all processes have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Launching {
+    pub(super) binary: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) canary: Option<String>,
+    pub(super) proxied: BTreeMap<(Role, usize), String>,
+}
+
+/// A place for a process, with ports that stay its own.
+#[derive(Debug)]
+struct Slot {
+    admin_port: u16,
+    listen_port: u16,
+    process: Option<Process>,
+}
+
+// === impl Role ===
+
+impl Role {
+    /// In the order of their start.
+    pub const ALL: [Self; 5] = [Self::Control, Self::Gateway, Self::Fanout, Self::Delivery, Self::Retry];
+
+    /// Its subcommand.
+    #[must_use]
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Gateway => "gateway",
+            Self::Fanout => "fanout",
+            Self::Delivery => "delivery",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// The key of the address it listens on, if it does.
+    const fn listen_variable(self) -> Option<&'static str> {
+        match self {
+            Self::Control => Some("HOOKBUS__CONTROL__LISTEN"),
+            Self::Gateway => Some("HOOKBUS__GATEWAY__LISTEN"),
+            Self::Fanout | Self::Delivery | Self::Retry => None,
+        }
+    }
+}
+
+// === impl Roles ===
+
+impl Roles {
+    pub(super) fn new(launching: Launching, counts: &BTreeMap<Role, usize>) -> anyhow::Result<Self> {
+        let mut slots = BTreeMap::new();
+        for (role, count) in counts {
+            for number in 1..=*count {
+                let slot = Slot { admin_port: ports::choose()?, listen_port: ports::choose()?, process: None };
+                slots.insert((*role, number), slot);
+            }
+        }
+        Ok(Self { launching, slots })
+    }
+
+    /// Starts every process that does not run, and waits until all are ready.
+    ///
+    /// # Errors
+    /// One is not ready in time, with the end of its log.
+    pub async fn start_all(&mut self) -> anyhow::Result<()> {
+        let stopped = self.slots.iter().filter(|(_, slot)| slot.process.is_none()).map(|(key, _)| *key);
+        let stopped: Vec<(Role, usize)> = stopped.collect();
+        for (role, number) in &stopped {
+            self.launch(*role, *number).await?;
+        }
+        for (role, number) in stopped {
+            self.ready(role, number).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts one process, or starts it again, and does not wait.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub async fn launch(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
+        let launching = self.launching.clone();
+        let slot = self.slot(role, number)?;
+        if let Some(process) = &mut slot.process {
+            return process.restart().await;
+        }
+        let options = launching.options(role, number, slot);
+        slot.process = Some(Process::start(options).await?);
+        Ok(())
+    }
+
+    /// Waits until a process is ready.
+    ///
+    /// # Errors
+    /// It is not in time, with the end of its log.
+    pub async fn ready(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
+        self.process(role, number)?.ready(ready_within()).await
+    }
+
+    /// Starts one process, or starts it again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Roles::launch`] and [`Roles::ready`].
+    pub async fn start(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
+        self.launch(role, number).await?;
+        self.ready(role, number).await
+    }
+
+    /// Ends one at once (SIGKILL).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn kill(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
+        self.process(role, number)?.kill().await?;
+        Ok(())
+    }
+
+    /// Drains one (SIGTERM) and waits for its end.
+    ///
+    /// # Errors
+    /// It does not end, or does not end well.
+    pub async fn stop(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
+        let process = self.process(role, number)?;
+        let exit = process.stop(STOP_WITHIN).await?;
+        anyhow::ensure!(
+            exit == kafka_dev::tether::Exit::Code(0),
+            "{} ended with {exit} after SIGTERM\n{}",
+            process.name(),
+            process.log_tail()
+        );
+        Ok(())
+    }
+
+    /// One process.
+    ///
+    /// # Errors
+    /// There is none, or it was never started.
+    pub fn process(&mut self, role: Role, number: usize) -> anyhow::Result<&mut Process> {
+        let slot = self.slot(role, number)?;
+        slot.process.as_mut().with_context(|| format!("{}-{number} was never started", role.command()))
+    }
+
+    /// The addresses a role listens on, in order.
+    #[must_use]
+    pub fn urls(&self, role: Role) -> Vec<String> {
+        let slots = self.slots.iter().filter(|((of, _), _)| *of == role);
+        slots.map(|(_, slot)| format!("http://127.0.0.1:{}", slot.listen_port)).collect()
+    }
+
+    /// The ends of all logs.
+    #[must_use]
+    pub fn log_tails(&self) -> String {
+        let processes = self.slots.values().filter_map(|slot| slot.process.as_ref());
+        processes.map(|process| format!("\n{}", process.log_tail())).collect()
+    }
+
+    /// Violations that running processes have counted themselves, a line each.
+    pub async fn violations_counted(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for process in self.slots.values().filter_map(|slot| slot.process.as_ref()) {
+            // A process that was stopped by its test has nothing to say any more.
+            let Ok(count) = process.metric("hookbus_invariant_violations_total").await else { continue };
+            if count > 0.0 {
+                found.push(format!("{} has counted {count} violations itself", process.name()));
+            }
+        }
+        found
+    }
+
+    fn slot(&mut self, role: Role, number: usize) -> anyhow::Result<&mut Slot> {
+        let slot = self.slots.get_mut(&(role, number));
+        slot.with_context(|| format!("this pipeline has no {}-{number}", role.command()))
+    }
+}
+
+// === impl Launching ===
+
+impl Launching {
+    fn options(&self, role: Role, number: usize, slot: &Slot) -> ProcessOptions {
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let mut environment = vec![
+            ("HOOKBUS__ADMIN__LISTEN".to_owned(), address(slot.admin_port)),
+            ("HOOKBUS__KAFKA__SLOT".to_owned(), number.to_string()),
+        ];
+        environment.extend(role.listen_variable().map(|name| (name.to_owned(), address(slot.listen_port))));
+        environment.extend(self.canary.clone().map(|canary| (CANARY.to_owned(), canary)));
+        let proxied = self.proxied.get(&(role, number)).cloned();
+        environment.extend(proxied.map(|brokers| ("HOOKBUS__KAFKA__BROKERS".to_owned(), brokers)));
+        let settings = self.folder.join(SETTINGS_FILE).display().to_string();
+        ProcessOptions {
+            name: format!("{}-{number}", role.command()),
+            binary: self.binary.clone(),
+            arguments: vec!["--config".to_owned(), settings, role.command().to_owned()],
+            environment,
+            folder: self.folder.clone(),
+            admin_port: slot.admin_port,
+        }
+    }
+}
