@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::problem::Problem;
 use axum::extract::FromRequestParts;
 use catalog::{Role, Snapshot, Subscription, TokenEntry};
 use http::header;
@@ -12,7 +11,7 @@ use schemas::ids::{ApplicationId, SubscriptionId};
 use schemas::problem::ProblemId;
 use uuid::Uuid;
 
-use crate::problem::{forbidden, not_found, unavailable};
+use crate::problem::{Problem, forbidden, not_found, unavailable};
 use crate::state::App;
 
 /// Who asks.

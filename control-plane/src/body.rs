@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use crate::problem::Problem;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+use crate::problem::Problem;
 use crate::state::App;
 
 /// How long a body may take; a request's own deadline may be shorter.

@@ -1,8 +1,9 @@
 //! The rules for custom headers of a target (API.md section 5).
 
-use crate::problem::Problem;
 use schemas::problem::Code;
 use serde_json::{Map, Value};
+
+use crate::problem::Problem;
 
 /// Headers of one target.
 const MAX_HEADERS: usize = 10;

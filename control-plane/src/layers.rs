@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::problem::Problem;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +13,7 @@ use schemas::problem::{Code, ProblemId};
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::problem::Problem;
 use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,10 +1,12 @@
 //! Query parameters: unknown ones are ignored, the last of a repeated one counts.
 
-use crate::problem::Problem;
+use std::convert::Infallible;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use schemas::problem::Code;
-use std::convert::Infallible;
+
+use crate::problem::Problem;
 
 /// The parameters of a request.
 #[derive(Debug, Default)]

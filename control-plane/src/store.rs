@@ -22,7 +22,6 @@ mod log;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::problem::Problem;
 use catalog::{Catalog, Snapshot};
 use chassis::clock;
 use chassis::tasks;
@@ -35,7 +34,7 @@ use uuid::Uuid;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
-use crate::problem::{internal, unavailable};
+use crate::problem::{Problem, internal, unavailable};
 use crate::store::log::{ControlLog, encode};
 
 /// Between two tries of a call that failed.

@@ -7,6 +7,9 @@
 //! A record is marked done in its window when the batch with its outputs is cut, never before: progress and outputs always
 //! stand in the same transaction. Credits go back to the poller after the commit, so memory stays bounded while Kafka is slow.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use kafka::{Lease, Output, Progress, Transaction, Window};

@@ -190,7 +190,9 @@ mod tests {
     fn only_what_never_got_through_is_unreachable() {
         for why in NoAnswer::ALL {
             let expected = matches!(why, NoAnswer::Dns | NoAnswer::Connect);
-            assert!(matches!(unanswered(why), Verdict::Failed(failure) if (failure.reach == Reach::Unreachable) == expected));
+            assert!(
+                matches!(unanswered(why), Verdict::Failed(failure) if (failure.reach == Reach::Unreachable) == expected)
+            );
         }
     }
 

@@ -51,11 +51,7 @@ impl Settings {
                 long_park_ms: ms(config.breaker_park),
                 breaker_failures: config.breaker_failures,
             },
-            retry: RetryRules {
-                schedule: Schedule::preset(preset),
-                tiers,
-                retry_after_cap: config.retry_after_cap,
-            },
+            retry: RetryRules { schedule: Schedule::preset(preset), tiers, retry_after_cap: config.retry_after_cap },
             batch: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
             client: ClientLimits {
                 connect_timeout: config.connect_timeout,

@@ -28,9 +28,9 @@ use schemas::invariants::Invariant;
 
 use crate::book::LeaseKey;
 use crate::classify::{Reach, Verdict};
-use crate::lanes::{Lane, LaneWait};
 use crate::lanes::breaker::Admission;
 use crate::lanes::egress::Egress;
+use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
 

@@ -203,9 +203,13 @@ mod tests {
         for address in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "10.0.0.1"] {
             assert!(is_ok(&guard, address), "{address}");
         }
-        for address in
-            ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::169.254.169.254", "fd00:ec2::254", "100.100.100.200"]
-        {
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "fd00:ec2::254",
+            "100.100.100.200",
+        ] {
             assert!(!is_ok(&guard, address), "{address}");
         }
     }

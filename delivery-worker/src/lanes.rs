@@ -121,7 +121,11 @@ impl Lane {
         }
         #[expect(clippy::cast_precision_loss, reason = "waits are far below 2^52 ms")]
         let records = self.per_second(wait, now_ms) * wait.ms as f64 / 1_000.0;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is meant")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and saturating is meant"
+        )]
         let records = records as usize;
         // One always may: else a lane slower than one in `wait` would never send anything.
         records.max(if is_known { 1 } else { wait.share })

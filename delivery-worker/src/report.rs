@@ -136,8 +136,7 @@ impl Reporter {
         let OutRecord { key, value, headers, .. } = output;
         let record = Record { offset: from.1, timestamp_ms: now_ms, key, value, headers };
         let (topic, limit) = (Arc::clone(&self.topics.rejected), self.topics.max_message_bytes);
-        let mut records =
-            vec![rejected::to_record(topic, from.0, &record, RejectReason::Unwritable, detail, limit)];
+        let mut records = vec![rejected::to_record(topic, from.0, &record, RejectReason::Unwritable, detail, limit)];
         if let Ok(delivery) = Delivery::decode(&record) {
             let lifecycle = Lifecycle {
                 reason: Some(Cow::Borrowed(DeathReason::Unwritable.as_str())),
@@ -229,9 +228,14 @@ impl Reporter {
 
     fn lifecycle(&self, lifecycle: &Lifecycle<'_>) -> Result<OutRecord, Error> {
         let topic = Arc::clone(&self.topics.attempts);
-        let value =
-            lifecycle.encode().map_err(|source| Error::Encode { topic: topic.to_string(), source })?;
-        Ok(OutRecord { topic, partition: None, key: None, value: Some(Bytes::from(value)), headers: Headers::default() })
+        let value = lifecycle.encode().map_err(|source| Error::Encode { topic: topic.to_string(), source })?;
+        Ok(OutRecord {
+            topic,
+            partition: None,
+            key: None,
+            value: Some(Bytes::from(value)),
+            headers: Headers::default(),
+        })
     }
 }
 

@@ -57,7 +57,8 @@ impl Target {
     pub(crate) fn new(subscription: &Subscription, guard: &Guard) -> Result<Self, Verdict> {
         let target = subscription.target().map_err(unprepared)?;
         guard.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
-        let uri = target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
+        let uri =
+            target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
         let method = Method::from_bytes(target.method.as_bytes())
             .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
         let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());

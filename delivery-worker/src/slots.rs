@@ -58,9 +58,9 @@ impl<T> Slots<T> {
 
     /// Everything with its ticket.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ticket, &T)> {
-        (0_u32..).zip(&self.places).filter_map(|(index, (turn, value))| {
-            value.as_ref().map(|value| (Ticket { index, turn: *turn }, value))
-        })
+        (0_u32..)
+            .zip(&self.places)
+            .filter_map(|(index, (turn, value))| value.as_ref().map(|value| (Ticket { index, turn: *turn }, value)))
     }
 
     /// How many are kept.

@@ -36,7 +36,7 @@ fn event(topics: &Topics, n: usize) -> OutRecord {
 }
 
 async fn produce(connection: &Connection, topics: &Topics, range: std::ops::Range<usize>) -> Result<()> {
-    let producer = Producer::start(connection, ProducerOptions::new("smoke"))?;
+    let producer = Producer::start(connection, ProducerOptions { message_timeout: Duration::from_secs(60), ..ProducerOptions::new("smoke") })?;
     let mut acks = Vec::new();
     for n in range {
         loop {
@@ -103,7 +103,7 @@ async fn main() -> Result<()> {
     let registry = chassis::metrics::Registry::new();
     let t = Instant::now();
     let run = start(&connection, &topics, &config, &registry, &shutdown);
-    let done = |registry: &chassis::metrics::Registry, name: &str| registry.gather().iter().find(|f| f.name() == name).map_or(0.0, |f| f.get_metric()[0].get_counter().value()) as usize;
+    let done = |registry: &chassis::metrics::Registry, name: &str| registry.gather().iter().find(|f| f.get_name() == name).map_or(0.0, |f| f.get_metric()[0].get_counter().get_value()) as usize;
     let mut first = None;
     loop {
         let n = done(&registry, "hookbus_fanout_accepted_total");
@@ -136,7 +136,7 @@ async fn main() -> Result<()> {
     lat.sort();
     println!("event -> deliveries one by one: p50 {:?} p99 {:?}", lat[100], lat[197]);
     // text of metrics
-    for f in registry2.gather() { if f.name().contains("lag") || f.name().contains("transactions") || f.name().contains("partitions") { println!("{} {:?}", f.name(), f.get_metric().iter().map(|m| (m.get_gauge().value(), m.get_counter().value())).collect::<Vec<_>>()); } }
+    for f in registry2.gather() { if f.get_name().contains("lag") || f.get_name().contains("transactions") || f.get_name().contains("partitions") { println!("{} {:?}", f.get_name(), f.get_metric().iter().map(|m| (m.get_gauge().get_value(), m.get_counter().get_value())).collect::<Vec<_>>()); } }
     // retry scheduler
     let registry3 = chassis::metrics::Registry::new();
     let deps = retry_scheduler::Deps { connection: connection.clone(), kafka: config.kafka.clone(), topics: topics.clone(), registry: registry3.clone(), health: Health::new(), canary: None };

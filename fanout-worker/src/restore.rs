@@ -117,10 +117,9 @@ impl Restorer {
         if starts.is_empty() {
             return Ok(());
         }
-        let progress = starts.into_iter().map(|(lease, offset)| {
-            info!(partition = %lease.partition, offset, "a partition is read for the first time");
-            Progress { lease, committed: offset, read_up_to: offset, not_done: Vec::new() }
-        });
+        info!(partitions = starts.len(), first = %starts[0].0.partition, offset = starts[0].1, "read for the first time");
+        let progress = |(lease, offset)| Progress { lease, committed: offset, read_up_to: offset, not_done: Vec::new() };
+        let progress = starts.into_iter().map(progress);
         let transaction = Transaction { outputs: Vec::new(), progress: progress.collect() };
         // What is over by now is left out again before it begins.
         self.writer.commit(transaction).await.map_err(doing("committing where partitions begin"))?;

@@ -3,18 +3,13 @@
 //! hyper's own header timeout also ends idle connections, and costs a timer per request. Here a request costs a few stores;
 //! one timer per connection looks at them now and then.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use chassis::clock;
 use chassis::metrics::IntGauge;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// The client's address, in the extensions of a request that goes to the fallback. What proxies claim is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +56,6 @@ pub(crate) enum Verdict {
     Drop,
 }
 
-/// A socket that tells the state when a head begins.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    socket: TcpStream,
-    state: Arc<ConnectionState>,
-}
-
 // === impl ConnectionState ===
 
 impl ConnectionState {
@@ -103,8 +91,14 @@ impl ConnectionState {
         &self.ip
     }
 
-    fn received(&self, first: &[u8]) {
-        if self.busy.load(Ordering::Relaxed) > 0 || self.head.load(Ordering::Relaxed) {
+    /// Whether a request is being served.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes came; outside a request they begin a head.
+    pub(crate) fn received(&self, first: &[u8]) {
+        if self.is_busy() || self.head.load(Ordering::Relaxed) {
             return;
         }
         if first.starts_with(b"PRI") {
@@ -122,7 +116,7 @@ impl ConnectionState {
     /// What to do about the connection. Looks again soon enough that a head which begins right after is judged in time.
     pub(crate) fn verdict(&self, now: Instant, patience: Patience) -> Verdict {
         let since = self.born + Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
-        if self.busy.load(Ordering::Relaxed) > 0 {
+        if self.is_busy() {
             return Verdict::Wait(now + patience.head);
         }
         let in_head = self.head.load(Ordering::Relaxed) && !self.http2.load(Ordering::Relaxed);
@@ -137,51 +131,6 @@ impl Drop for Busy {
         if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.begin(false);
         }
-    }
-}
-
-// === impl Watched ===
-
-impl Watched {
-    pub(crate) fn new(socket: TcpStream, state: Arc<ConnectionState>) -> Self {
-        Self { socket, state }
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if let Some(read) = buf.filled().get(before..).filter(|read| !read.is_empty()) {
-            self.state.received(read);
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

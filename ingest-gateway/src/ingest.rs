@@ -1,6 +1,7 @@
 //! One event: whose it is, whether it may be sent, its record, and the acknowledgement.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chassis::clock;
 use jiff::Timestamp;
@@ -110,7 +111,7 @@ impl Gateway {
         let headers = headers.encode().expect("maps of strings are JSON");
         let record_key = event.ordering_key.as_deref().unwrap_or(&event_id);
         let record = OutRecord {
-            topic: self.topics().events.clone(),
+            topic: Arc::clone(&self.topics().events),
             partition: None,
             key: Some(bytes::Bytes::copy_from_slice(record_key.as_bytes())),
             value: Some(event.payload),
@@ -164,7 +165,7 @@ impl Gateway {
         Err(problem(ProblemId::EventTypeDoesNotExist, format!("application {application} has no event type `{name}`")))
     }
 
-    /// The claim on an event's id, if nobody else has it; the event comes back otherwise.
+    /// Hands the record to the producer. Failed, it drops the claim: the id is forgotten.
     pub(crate) fn send<'g>(&'g self, prepared: Prepared, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
         let at = clock::instant();
         match self.publisher().send(&prepared.record) {

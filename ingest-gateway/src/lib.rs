@@ -45,6 +45,7 @@ mod recent_ids;
 mod response;
 mod route;
 mod serve;
+mod socket;
 mod validate;
 
 use std::sync::Arc;

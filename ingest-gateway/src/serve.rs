@@ -19,8 +19,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::config::{ACCEPT_PAUSE, GatewayConfig, HTTP2_STREAMS};
-use crate::connection::{ConnectionState, Verdict, Watched};
+use crate::connection::{ConnectionState, Verdict};
 use crate::gateway::{Gateway, parsed_headers};
+use crate::socket::Watched;
 
 /// The least buffer hyper takes.
 const MIN_BUFFER: usize = 8 * 1024;

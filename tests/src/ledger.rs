@@ -18,6 +18,7 @@ mod plan;
 
 pub use audit::{Audit, Counts, Expect, audit};
 pub use books::Books;
+pub use checks::Violation;
 
 #[cfg(test)]
 mod tests;

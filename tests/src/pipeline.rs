@@ -29,7 +29,7 @@ use schemas::record::OutRecord;
 use schemas::topics::Topics;
 use tempfile::TempDir;
 
-pub use self::application::Application;
+pub use self::application::{Application, Subscription};
 pub use self::client::{Client, Event};
 pub use self::load::{Load, LoadReport};
 pub use self::roles::{Role, Roles};
@@ -150,7 +150,19 @@ impl Pipeline {
     /// # Errors
     /// It cannot be run or does not end.
     pub async fn command(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
-        setup::run(&self.binary, self.folder(), arguments).await
+        self.command_with(&[], arguments).await
+    }
+
+    /// The same with environment variables on top.
+    ///
+    /// # Errors
+    /// It cannot be run or does not end.
+    pub async fn command_with(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> anyhow::Result<std::process::Output> {
+        setup::run(&self.binary, self.folder(), environment, arguments).await
     }
 
     /// Waits until everything that was accepted so far has ended.

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::problem::Problem;
 use axum::extract::{Path, State};
 use catalog::{Snapshot, sealed};
 use http::StatusCode;
@@ -17,7 +16,7 @@ use vault::Vault;
 use super::{json, no_content};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
-use crate::problem::{self, Answer, not_found};
+use crate::problem::{self, Answer, Problem, not_found};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Change, Decision};

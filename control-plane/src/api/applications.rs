@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::problem::Problem;
 use axum::extract::{Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
@@ -15,7 +14,7 @@ use uuid::Uuid;
 use super::{UNLIMITED, application_secrets, json, no_content, organizations};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
-use crate::problem::{Answer, forbidden};
+use crate::problem::{Answer, Problem, forbidden};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Change, Decision};

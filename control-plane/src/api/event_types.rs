@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::problem::Problem;
 use axum::extract::{Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use super::{json, no_content};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
-use crate::problem::{Answer, not_found};
+use crate::problem::{Answer, Problem, not_found};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Change, Decision};

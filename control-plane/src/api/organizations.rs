@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::problem::Problem;
 use axum::extract::{Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 
 use super::{UNLIMITED, json};
 use crate::auth::Principal;
-use crate::problem::{Answer, not_found};
+use crate::problem::{Answer, Problem, not_found};
 use crate::state::App;
 
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal) -> Answer {

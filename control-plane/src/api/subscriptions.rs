@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::problem::Problem;
 use axum::extract::{Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
@@ -15,7 +14,7 @@ use uuid::Uuid;
 use super::{json, no_content};
 use crate::auth::Principal;
 use crate::body::Json;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Change, Decision, Moment};

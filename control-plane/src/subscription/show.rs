@@ -1,6 +1,5 @@
 //! What a subscription looks like from outside. Required fields are always there: the published clients decode strictly.
 
-use crate::problem::Problem;
 use catalog::sealed;
 use schemas::control::{BodyForm, ControlKey, SigningScheme, Subscription};
 use serde_json::{Map, Value, json};
@@ -9,7 +8,7 @@ use vault::Vault;
 
 use crate::api::time;
 use crate::custom_headers::{MASK, is_secret};
-use crate::problem;
+use crate::problem::{self, Problem};
 
 /// The opened secrets of a subscription.
 #[derive(Debug, Default)]

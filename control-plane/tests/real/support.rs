@@ -57,7 +57,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 impl World {
     pub(crate) async fn new() -> Self {
         let connection = Connection::new(&brokers(), &BTreeMap::new()).unwrap();
-        let installation = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let installation = format!("t{:x}", Uuid::new_v4().as_u128() >> 80);
         let settings = TopicSettings { prefix: format!("{installation}."), ..TopicSettings::default() };
         let topics = settings.topics();
         let wanted = [&topics.control, &topics.attempts];

@@ -233,6 +233,11 @@ impl ErrorCode {
         )
     }
 
+    /// The group moved on: the next assignment brings a newer generation.
+    pub(crate) fn is_old_generation(self) -> bool {
+        matches!(self.0, Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress)
+    }
+
     /// Another producer with our transactional id, or an expired transaction: both look the same.
     pub(crate) fn is_fencing(self) -> bool {
         matches!(self.0, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)

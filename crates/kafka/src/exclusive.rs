@@ -1,6 +1,6 @@
 //! Compare-and-set on one topic without a leader: whoever initialised last may write, everybody else is fenced.
 //!
-//! The caller's protocol: acquire if not held, catch up with the topic's end, validate, write. See DESIGN.md on `control`.
+//! The caller's protocol: acquire if not held, catch up with the topic's end, validate, write. See ARCHITECTURE.md on `control`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -331,6 +331,8 @@ impl Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // A failed transaction is this crate's to handle and to log; an old generation is part of every rebalance.
+        let level = if facility == "TXNERR" { RDKafkaLogLevel::Debug } else { level };
         log::librdkafka("writer", level, facility, message);
     }
 

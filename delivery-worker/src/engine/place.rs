@@ -144,7 +144,8 @@ impl<L: Lookup> Engine<L> {
         let delivery = &live.arrival.delivery;
         let hop = delivery.hop;
         let is_lane = wait == Wait::Lane;
-        let base_ms = if is_lane { self.rules.shortest_ms } else { self.rules.long_park_ms.max(self.rules.shortest_ms) };
+        let base_ms =
+            if is_lane { self.rules.shortest_ms } else { self.rules.long_park_ms.max(self.rules.shortest_ms) };
         let least_ms = least_ms(base_ms, hop.parks, is_lane, now_ms);
         let Some(lane) = self.lanes.get_mut(&delivery.subscription) else { return };
         let per_second = lane.per_second(self.rules.lane_wait, now_ms);

@@ -21,7 +21,7 @@ const V4: [(Ipv4Addr, u32, &str); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
 ];
 
-/// The special parts of global unicast 2000::/3, and what has a better name than "reserved".
+/// The special parts of global unicast `2000::/3`, and what has a better name than "reserved".
 const V6: [(Ipv6Addr, u32, &str); 9] = [
     (Ipv6Addr::UNSPECIFIED, 128, "unspecified"),
     (Ipv6Addr::LOCALHOST, 128, "loopback"),
@@ -81,7 +81,7 @@ fn kind_v6(address: Ipv6Addr) -> Option<&'static str> {
     if is_global { None } else { Some("reserved") }
 }
 
-/// The v4 address behind NAT64 (64:ff9b::/96) and 6to4 (2002::/16).
+/// The v4 address behind NAT64 (`64:ff9b::/96`) and 6to4 (`2002::/16`).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let of = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));

@@ -1,1 +1,135 @@
-//! Tests.
+//! What is written for each end.
+
+use http::StatusCode;
+use schemas::delivery::Wait;
+use schemas::header;
+use schemas::topics::TopicSettings;
+
+use super::*;
+use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::testing;
+
+const NOW_MS: i64 = 10_000_000;
+
+fn reporter() -> Reporter {
+    let settings = TopicSettings::default();
+    Reporter::new(settings.topics(), &settings.tiers, 40)
+}
+
+fn attempt(status: u16) -> Attempt {
+    let mut answer = Answer::of(Verdict::Delivered);
+    answer.status = StatusCode::from_u16(status).ok();
+    answer.headers.append("x-a", "1".parse().unwrap());
+    answer.headers.append("x-a", "2".parse().unwrap());
+    answer.headers.append("x-long", "y".repeat(40).parse().unwrap());
+    answer.body = Bytes::from_static(b"bad \xff");
+    Attempt { started_ms: 1, elapsed_ms: 2, answer }
+}
+
+fn lifecycle(record: &OutRecord) -> Lifecycle<'_> {
+    assert_eq!((&*record.topic, record.key.is_none()), ("hookbus.attempts", true));
+    Lifecycle::decode(record.value.as_ref().unwrap()).unwrap()
+}
+
+#[test]
+fn a_delivered_one_carries_its_exchange_cut_to_the_limit() {
+    let delivery = testing::delivery("evt_1", 1);
+    let records = reporter().outputs(&delivery, &End::Delivered, Some(&attempt(200)), NOW_MS).unwrap();
+    assert_eq!(records.len(), 1);
+    let lifecycle = lifecycle(&records[0]);
+    let exchange = lifecycle.exchange.unwrap();
+    assert_eq!((lifecycle.kind, exchange.status), (Kind::Delivered, Some(200)));
+    assert_eq!(exchange.headers, [(Cow::Borrowed("x-a"), Cow::Borrowed("1, 2"))]);
+    assert_eq!(exchange.body.as_deref(), Some("bad \u{fffd}"));
+}
+
+#[test]
+fn a_retry_goes_to_the_longest_tier_that_fits_and_below_the_shortest_back_to_deliveries() {
+    let delivery = testing::delivery("evt_1", 1);
+    for (wait_ms, topic, keyed) in [
+        (3_000, "hookbus.deliveries", true),
+        (5_000, "hookbus.retry.5s", false),
+        (119_999, "hookbus.retry.20s", false),
+        (100 * 3_600_000, "hookbus.retry.12h", false),
+    ] {
+        let hop = Hop { attempt: 2, due_ms: NOW_MS + wait_ms, wait: Wait::Retry, ..delivery.hop };
+        let records = reporter().outputs(&delivery, &End::Retry(hop), Some(&attempt(500)), NOW_MS).unwrap();
+        assert_eq!((&*records[0].topic, records[0].key.is_some()), (topic, keyed), "{wait_ms}");
+        let record = &records[0];
+        let again = Record {
+            offset: 0,
+            timestamp_ms: 0,
+            key: None,
+            value: record.value.clone(),
+            headers: record.headers.clone(),
+        };
+        assert_eq!(Delivery::decode(&again).unwrap().hop, hop);
+        let lifecycle = lifecycle(&records[1]);
+        assert_eq!((lifecycle.kind, lifecycle.attempt), (Kind::Attempted, Some(1)));
+        assert_eq!(lifecycle.due_ms, Some(hop.due_ms));
+    }
+}
+
+#[test]
+fn only_the_first_park_is_told() {
+    let delivery = testing::delivery("evt_1", 1);
+    let hop = Hop { due_ms: NOW_MS + 600_000, wait: Wait::Circuit, ..delivery.hop };
+    let count = |first| reporter().outputs(&delivery, &End::Parked { hop, first }, None, NOW_MS).unwrap().len();
+    assert_eq!((count(true), count(false)), (2, 1));
+}
+
+#[test]
+fn a_death_says_why_and_how_often_it_was_tried() {
+    let delivery = testing::delivery("evt_1", 1);
+    let gone = End::Died { reason: DeathReason::Gone, detail: "410".into(), endpoint_gone: true };
+    let records = reporter().outputs(&delivery, &gone, Some(&attempt(410)), NOW_MS).unwrap();
+    assert_eq!(records.len(), 3);
+    let headers = &records[0].headers;
+    assert_eq!(headers.text(header::REASON), Some("gone"));
+    assert_eq!((headers.text(header::ATTEMPT), headers.text(header::LAST_STATUS)), (Some("1"), Some("410")));
+    assert_eq!(lifecycle(&records[1]).kind, Kind::DeadLettered);
+    assert_eq!(lifecycle(&records[2]).kind, Kind::EndpointGone);
+    let old = reporter().outputs(&delivery, &End::too_old(), None, NOW_MS).unwrap();
+    assert_eq!(old[0].headers.text(header::ATTEMPT), Some("0"), "none was made");
+}
+
+#[test]
+fn what_does_not_fit_its_topic_dies_and_keeps_its_coordinates() {
+    let mut delivery = testing::delivery("evt_1", 1);
+    delivery.payload = Bytes::from(vec![b'x'; 1_048_000]);
+    let hop = Hop { attempt: 2, due_ms: NOW_MS + 5_000, wait: Wait::Retry, ..delivery.hop };
+    let records = reporter().outputs(&delivery, &End::Retry(hop), Some(&attempt(500)), NOW_MS).unwrap();
+    assert_eq!(&*records[0].topic, "hookbus.dead-letters");
+    assert_eq!(records[0].headers.text(header::REASON), Some("unwritable"));
+    assert_eq!(records[0].headers.text(header::ORIGIN), Some("hookbus.events/0/7"));
+    assert!(records[0].batch_size() < 1_048_588);
+}
+
+#[test]
+fn what_is_no_delivery_is_rejected_with_its_coordinates() {
+    let from = TopicPartition::new("hookbus.deliveries", 3);
+    let record = Record { offset: 9, timestamp_ms: 0, key: None, value: None, headers: Headers::default() };
+    let records = reporter().rejected(&from, &record, "nothing", NOW_MS).unwrap();
+    assert_eq!(records[0].headers.text(header::ORIGIN), Some("hookbus.deliveries/3/9"));
+    assert_eq!(records[0].headers.text(header::REASON), Some("null_value"));
+    assert_eq!(lifecycle(&records[1]).kind, Kind::Rejected);
+}
+
+#[test]
+fn an_output_kafka_never_takes_ends_in_rejected_and_its_delivery_dies() {
+    let delivery = testing::delivery("evt_1", 1);
+    let hop = delivery.to_hop(Arc::from("hookbus.retry.5s"), None, delivery.hop);
+    let from = TopicPartition::new("hookbus.deliveries", 3);
+    let records = reporter().unwritable(hop, (&from, 9), "too large", NOW_MS).unwrap();
+    assert_eq!(&*records[0].topic, "hookbus.rejected");
+    assert_eq!(lifecycle(&records[1]).delivery_id, Some(delivery.id));
+}
+
+#[test]
+fn an_attempt_reads_as_one_line() {
+    let mut broken = attempt(200);
+    broken.answer.error = Some(NoAnswer::Reset);
+    assert_eq!(broken.to_string(), "status 200, then reset");
+    let none = Attempt { started_ms: 0, elapsed_ms: 0, answer: Answer::of(unanswered(NoAnswer::Unsigned)) };
+    assert_eq!(none.to_string(), "not sent");
+}

@@ -39,7 +39,8 @@ pub(crate) fn of(delivery: &Delivery, api_version: Option<&str>) -> Result<Bytes
 }
 
 fn text(body: &mut bytes::buf::Writer<BytesMut>, text: &str) -> Result<(), Verdict> {
-    serde_json::to_writer(body, text).map_err(|error| Verdict::Unwritable(format!("the envelope cannot be written: {error}")))
+    serde_json::to_writer(body, text)
+        .map_err(|error| Verdict::Unwritable(format!("the envelope cannot be written: {error}")))
 }
 
 /// When it occurred; when it was accepted, if its producer did not say.

@@ -109,7 +109,13 @@ impl Shell {
     }
 
     /// One output can never be written: it goes to `rejected`, the rest stays as it is.
-    fn replace(&mut self, mut transaction: Transaction, meta: Meta, index: usize, detail: &str) -> Result<Committing, Error> {
+    fn replace(
+        &mut self,
+        mut transaction: Transaction,
+        meta: Meta,
+        index: usize,
+        detail: &str,
+    ) -> Result<Committing, Error> {
         let Some((key, offset)) = meta.sources.get(index).copied().filter(|_| index < transaction.outputs.len()) else {
             return Err(Error::Task("writer: an output that was not written by this worker"));
         };

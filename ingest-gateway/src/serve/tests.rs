@@ -198,8 +198,10 @@ async fn batches_answer_each_event_in_order() {
         let reply = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), content_type, body.as_bytes()).await;
         assert_eq!(reply.status, 200, "{reply:?}");
         let results = reply.body["results"].as_array().unwrap();
-        let summary: Vec<Value> =
-            results.iter().map(|result| result.get("event_id").unwrap_or(&result["problem"]["id"]).clone()).collect();
+        let summary: Vec<Value> = results
+            .iter()
+            .map(|result| result.get("event_id").unwrap_or_else(|| &result["problem"]["id"]).clone())
+            .collect();
         assert_eq!(summary, [ids[0], "Validation", ids[1], "EventAlreadyIngested", "JsonPayload"]);
     }
     assert_eq!(fixture.publisher.count(), 4);

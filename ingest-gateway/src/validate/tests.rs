@@ -1,25 +1,25 @@
 //! The field rules, one table per outcome, and the property that payloads are slices of the body.
 
 use proptest::prelude::*;
-use schemas::problem::{Code, Problem};
+use schemas::problem::Code;
 
 use super::*;
 use crate::parse;
 
 const LIMIT: usize = 699_050;
 
-fn outcome(json: &str) -> Result<Event<'static>, Problem> {
+fn outcome(json: &str) -> Result<Event<'static>, Refused> {
     let body: &'static Bytes = Box::leak(Box::new(Bytes::copy_from_slice(json.as_bytes())));
-    let text = parse::utf8(body).map_err(|refused| *refused)?;
-    let raw = parse::event(text).map_err(|refused| *refused)?;
-    event(&raw, body, LIMIT).map_err(|refused| *refused)
+    let text = parse::utf8(body)?;
+    let raw = parse::event(text)?;
+    event(&raw, body, LIMIT)
 }
 
 fn with(more: &str) -> String {
     format!(r#"{{"event_type":"invoice.paid","payload":{{"a":1}}{more}}}"#)
 }
 
-fn refused(json: &str) -> Problem {
+fn refused(json: &str) -> Refused {
     outcome(json).expect_err(json)
 }
 
@@ -232,7 +232,7 @@ proptest! {
     fn a_payload_is_the_very_bytes_of_the_body(payload in odd_json(), before in "[ \n\t]{0,3}", after in "[ \n\t]{0,3}") {
         prop_assume!(!payload.starts_with('"'));
         let json = format!(r#"{{"event_type":"a.b","payload":{before}{payload}{after},"event_id":"x"}}"#);
-        let body = Bytes::from(json.clone());
+        let body = Bytes::from(json);
         let raw = parse::event(parse::utf8(&body).unwrap()).unwrap();
         let event = event(&raw, &body, LIMIT).unwrap();
         prop_assert_eq!(&event.payload[..], payload.as_bytes());

@@ -132,7 +132,7 @@ impl Setup {
         let folder = tempfile::Builder::new().prefix(&format!("hookbus-{}-", self.name)).tempdir()?;
         self.settings.set("kafka.brokers", brokers.as_str());
         self.settings.write(&folder.path().join(SETTINGS_FILE))?;
-        let output = run(&binary, folder.path(), &["topics", "ensure"]).await?;
+        let output = run(&binary, folder.path(), &[], &["topics", "ensure"]).await?;
         if !output.status.success() {
             bail!("{}: topics ensure: {}", self.name, String::from_utf8_lossy(&output.stderr));
         }
@@ -181,11 +181,17 @@ fn defaults(prefix: &str) -> Settings {
 }
 
 /// Runs the binary with a folder's configuration to its end.
-pub(super) async fn run(binary: &Path, folder: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+pub(super) async fn run(
+    binary: &Path,
+    folder: &Path,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> anyhow::Result<Output> {
     let running = Command::new(binary)
         .arg("--config")
         .arg(folder.join(SETTINGS_FILE))
         .args(arguments)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

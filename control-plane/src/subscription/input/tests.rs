@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use serde_json::Map;
+
+use super::read::FIELDS;
 use super::*;
+use crate::policy::TargetPolicy;
 
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

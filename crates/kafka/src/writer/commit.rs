@@ -46,6 +46,7 @@ pub(super) struct Committer {
 /// What one attempt of a commit carries.
 struct Attempt<'a> {
     nonce: Uuid,
+    began: Instant,
     progress: Vec<&'a Progress>,
     records: Vec<&'a OutRecord>,
     /// Index in the transaction of each record.
@@ -160,10 +161,7 @@ impl Committer {
                 if let Some(index) = unwritable {
                     return Ok(Next::Unwritable { index: attempt.indices[index], error });
                 }
-                log::call_failed(&error);
-                if let Some(session) = &mut self.session {
-                    session.forget_partitions();
-                }
+                self.note_aborted(&error);
                 Ok(Next::Again { one_by_one: ambiguous })
             }
             Err(Failure::Unknown { error, fenced, committing }) => {
@@ -171,7 +169,7 @@ impl Committer {
                 refuse_denied(&error)?;
                 self.session = None;
                 if fenced {
-                    self.note_fencing()?;
+                    self.note_fencing(attempt.began)?;
                 }
                 self.open()?;
                 let committed = self.settle(attempt)?;
@@ -245,7 +243,26 @@ impl Committer {
         Ok(list)
     }
 
-    fn note_fencing(&mut self) -> Result<(), KafkaError> {
+    /// An abort that is tried again.
+    fn note_aborted(&mut self, error: &KafkaError) {
+        if let KafkaError::Call { code, .. } = error
+            && code.is_old_generation()
+        {
+            info!(%error, "the group is rebalancing; trying the transaction again");
+            return;
+        }
+        log::call_failed(error);
+        if let Some(session) = &mut self.session {
+            session.forget_partitions();
+        }
+    }
+
+    /// A transaction that began at `began` was fenced. One that was open for longer than its timeout was ended by the
+    /// broker, which looks the same and says nothing about a second process.
+    fn note_fencing(&mut self, began: Instant) -> Result<(), KafkaError> {
+        if instant() - began >= self.options.transaction_timeout {
+            return Ok(());
+        }
         let now = boot_ms();
         let window = i64::try_from(FENCING_WINDOW.as_millis()).unwrap_or(i64::MAX);
         self.fencings.retain(|at| now - *at < window);
@@ -288,7 +305,7 @@ impl<'a> Attempt<'a> {
             .filter(|(_, output)| live.get(output.lease).copied().unwrap_or(false))
             .map(|(index, output)| (index, &output.record))
             .unzip();
-        Self { nonce: Uuid::new_v4(), progress: progress.collect(), records, indices }
+        Self { nonce: Uuid::new_v4(), began: instant(), progress: progress.collect(), records, indices }
     }
 }
 

@@ -87,13 +87,11 @@ async fn floods_of_headers_are_a_431() {
         let headers: String = (0..count).map(|at| format!("x-{at}: {}\r\n", "v".repeat(size))).collect();
         format!("POST /api/v1/event HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n{headers}\r\n")
     };
-    for (count, size) in [(70, 1), (20, 1_000)] {
+    // The first two are ours, the others hyper's own.
+    for (count, size) in [(70, 1), (20, 1_000), (1_000, 1), (1, 100_000)] {
         let reply = fixture.raw(flood(count, size).as_bytes()).await;
         assert_eq!((reply.status, reply.code()), (431, "headers_too_large"), "{count} x {size}");
-    }
-    for (count, size) in [(1_000, 1), (1, 100_000)] {
-        let reply = fixture.raw(flood(count, size).as_bytes()).await;
-        assert_eq!(reply.status, 431, "{count} x {size}");
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     }
     assert_eq!(fixture.send(&event("")).await.status, 201);
 }

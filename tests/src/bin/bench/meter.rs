@@ -27,8 +27,8 @@ pub(crate) struct Cost {
     pub(crate) wall: Duration,
     /// What the measured process used.
     pub(crate) cpu: Duration,
-    /// What the broker used meanwhile.
-    pub(crate) broker: Duration,
+    /// What the broker used meanwhile, if it had to do with it.
+    pub(crate) broker: Option<Duration>,
 }
 
 impl Meter {
@@ -41,7 +41,7 @@ impl Meter {
     pub(crate) fn stop(&self, count: u32, finished: Instant) -> anyhow::Result<Cost> {
         let cpu = cpu_time(self.process)?.saturating_sub(self.process_cpu);
         let broker = cpu_time(self.broker)?.saturating_sub(self.broker_cpu);
-        Ok(Cost { count, wall: finished.saturating_duration_since(self.started), cpu, broker })
+        Ok(Cost { count, wall: finished.saturating_duration_since(self.started), cpu, broker: Some(broker) })
     }
 }
 
@@ -56,7 +56,12 @@ impl Cost {
     }
 
     /// CPU seconds of the broker for 100,000.
-    pub(crate) fn broker_seconds(&self) -> f64 {
-        self.broker.as_secs_f64() * PER / f64::from(self.count.max(1))
+    pub(crate) fn broker_seconds(&self) -> Option<f64> {
+        Some(self.broker?.as_secs_f64() * PER / f64::from(self.count.max(1)))
+    }
+
+    /// The same run counted in something that is so many times as frequent.
+    pub(crate) fn times(self, factor: u32) -> Self {
+        Self { count: self.count * factor, ..self }
     }
 }

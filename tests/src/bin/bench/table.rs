@@ -48,8 +48,10 @@ impl Table {
         self.add(format!("{what}: {unit}/s"), ours.per_second(), bare.map(|bare| bare.per_second()), Aim::None);
         let (cpu, bare_cpu) = (ours.cpu_seconds(), bare.map(|bare| bare.cpu_seconds()));
         self.add(format!("{what}: CPU-s per 100,000 {unit}"), cpu, bare_cpu, aim);
-        let (broker, bare_broker) = (ours.broker_seconds(), bare.map(|bare| bare.broker_seconds()));
-        self.add(format!("{what}: broker's CPU-s per 100,000"), broker, bare_broker, Aim::None);
+        if let Some(broker) = ours.broker_seconds() {
+            let bare = bare.and_then(|bare| bare.broker_seconds());
+            self.add(format!("{what}: broker's CPU-s per 100,000"), broker, bare, Aim::None);
+        }
     }
 
     /// A row that could not be measured.

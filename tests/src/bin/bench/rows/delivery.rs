@@ -51,5 +51,5 @@ async fn bare(stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<
     let last = output.lines().last().context("the bare loop said nothing")?;
     let (wall, cpu) = last.split_once(' ').with_context(|| last.to_owned())?;
     let micros = |text: &str| anyhow::Ok(Duration::from_micros(text.parse()?));
-    Ok(Cost { count, wall: micros(wall)?, cpu: micros(cpu)?, broker: Duration::ZERO })
+    Ok(Cost { count, wall: micros(wall)?, cpu: micros(cpu)?, broker: None })
 }

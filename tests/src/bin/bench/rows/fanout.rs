@@ -38,7 +38,11 @@ pub(super) async fn measure(
     if matches == 1 {
         table.way[0] = Some(ours.cpu_seconds());
     }
-    table.add_costs(title, "events", ours, bare, Aim::None);
+    if matches > 1 {
+        table.add(format!("{title}: events/s"), ours.per_second(), bare.map(|bare| bare.per_second()), Aim::None);
+    }
+    let unit = if matches > 1 { "deliveries" } else { "events" };
+    table.add_costs(title, unit, ours.times(matches), bare.map(|bare| bare.times(matches)), Aim::None);
     Ok(())
 }
 

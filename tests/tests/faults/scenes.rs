@@ -1,0 +1,85 @@
+//! What several tests set up, and the waiting they share.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kafka::clock::{instant, now_ms};
+use serde_json::json;
+use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
+use testkit::wait::eventually;
+
+/// Everything here happens in a few seconds; two busy cores may make it many.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// A pipeline with an application of one event type, `a.b`, and so many subscriptions to it.
+pub(crate) async fn shop(setup: Setup, subscriptions: usize) -> (Pipeline, Application, Vec<Subscription>) {
+    let mut pipeline = setup.start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let mut made = Vec::new();
+    for _ in 0..subscriptions {
+        made.push(pipeline.subscribe(&application, &["a.b"], json!({ "retry": "quick" })).await.unwrap());
+    }
+    (pipeline, application, made)
+}
+
+/// Sends events over HTTP that must be accepted.
+pub(crate) async fn send(pipeline: &Pipeline, application: &Application, names: impl IntoIterator<Item = String>) {
+    let client = pipeline.client();
+    for name in names {
+        let answer = client.send(1, application, &Event::new(name, "a.b")).await.unwrap();
+        assert_eq!(answer.status, 201, "{:?}", answer.body);
+    }
+}
+
+/// Waits until so many requests have arrived in all.
+pub(crate) async fn arrived(pipeline: &Pipeline, count: u64) {
+    pipeline.endpoint().wait_for("/", count, SOON).await.unwrap();
+}
+
+/// Waits until the endpoint has seen so many requests more than now.
+pub(crate) async fn more_arrived(pipeline: &Pipeline, more: u64) {
+    arrived(pipeline, pipeline.endpoint().count("/") + more).await;
+}
+
+/// Requests that have arrived and were not answered yet.
+pub(crate) fn in_flight(pipeline: &Pipeline) -> usize {
+    pipeline.endpoint().requests("/").iter().filter(|seen| seen.complete && seen.answered().is_none()).count()
+}
+
+/// The longest time, until now, in which a path got nothing: since when the first request came, in ms.
+pub(crate) fn longest_silence_ms(pipeline: &Pipeline, path: &str) -> i64 {
+    let mut times: Vec<i64> = pipeline.endpoint().requests(path).iter().map(|seen| seen.arrived_ms).collect();
+    times.push(now_ms());
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+}
+
+/// A fault's own duration: the only thing here that waits for time to pass.
+pub(crate) async fn lasts(duration: Duration) {
+    let until = instant() + duration;
+    tokio::time::sleep_until(until.into()).await;
+}
+
+/// Waits for a number of a process' metrics to reach a value.
+pub(crate) async fn metric_reaches(
+    pipeline: &mut Pipeline,
+    role: testkit::pipeline::Role,
+    number: usize,
+    name: &str,
+    least: f64,
+) -> anyhow::Result<()> {
+    let process = &*pipeline.roles().process(role, number)?;
+    let what = format!("{name} of {} at {least}", process.name());
+    let ask = || async { process.metric(name).await.ok().filter(|value| *value >= least).map(drop) };
+    eventually(&what, SOON, ask).await
+}
+
+/// A deadline of the issue, with its margin. Only for what is `#[ignore]`d.
+pub(crate) fn within(what: &str, took_ms: i64, limit_ms: i64) {
+    testkit::pipeline::report(&format!("{what}: {took_ms} ms, {} ms within the limit of {limit_ms} ms", limit_ms - took_ms));
+    let kept = || {
+        ensure!(took_ms <= limit_ms, "{what} took {took_ms} ms, more than {limit_ms} ms");
+        anyhow::Ok(())
+    };
+    kept().unwrap();
+}

@@ -1,0 +1,124 @@
+//! Workers that freeze, die or leave while requests are under way: who takes over, and what is sent again.
+
+use std::time::Duration;
+
+use testkit::Expect;
+use testkit::pipeline::{Role, Setup, report};
+
+use crate::scenes::{SOON, arrived, in_flight, lasts, longest_silence_ms, more_arrived, send, shop, within};
+
+fn names(from: &str, count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(move |number| format!("{from}-{number}"))
+}
+
+/// A frozen worker's deliveries are made by the other one; when it thaws it sends nothing it no longer owns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_delivery_worker_is_replaced_and_sends_nothing_when_it_thaws() {
+    frozen(Duration::ZERO).await;
+}
+
+/// The same for 20 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn a_delivery_worker_frozen_for_20_s_is_replaced_and_sends_nothing_when_it_thaws() {
+    frozen(Duration::from_secs(20)).await;
+}
+
+async fn frozen(at_least: Duration) {
+    let setup = Setup::new("frozen").roles(Role::Delivery, 2).set("topics.partitions.deliveries", 4);
+    let (mut pipeline, application, subscriptions) = shop(setup, 8).await;
+    for subscription in &subscriptions {
+        pipeline.endpoint().script(&subscription.path, "204+delay=100ms").unwrap();
+    }
+    let load = pipeline.load(&application, "a.b", 20);
+    arrived(&pipeline, 100).await;
+    pipeline.roles().process(Role::Delivery, 1).unwrap().pause().unwrap();
+    let frozen_with = in_flight(&pipeline);
+    let begun = kafka::clock::now_ms();
+    let took = load.stop().await.unwrap();
+    lasts(at_least).await;
+    // Everything that was accepted arrives while it is frozen: the other one has taken over.
+    pipeline.settled(SOON).await.unwrap();
+    let settled_ms = kafka::clock::now_ms() - begun;
+    pipeline.roles().process(Role::Delivery, 1).unwrap().resume().unwrap();
+    send(&pipeline, &application, names("after", 10)).await;
+    let budget = frozen_with + 40;
+    let outcome = pipeline.finish(Expect { repeats: budget, unclean: true, ..Expect::default() }).await.unwrap();
+    report(&format!(
+        "frozen: {} accepted, {frozen_with} in flight when frozen, {} repeats of at most {budget}, settled after {settled_ms} ms",
+        took.accepted, outcome.audit.counts.repeats
+    ));
+}
+
+/// A fan-out that freezes and thaws writes nothing of partitions it lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_fanout_is_replaced_and_doubles_nothing_when_it_thaws() {
+    let setup = Setup::new("frozen-fanout").roles(Role::Fanout, 2).set("topics.partitions.events", 4);
+    let (mut pipeline, application, _) = shop(setup, 2).await;
+    let load = pipeline.load(&application, "a.b", 50);
+    arrived(&pipeline, 50).await;
+    pipeline.roles().process(Role::Fanout, 1).unwrap().pause().unwrap();
+    more_arrived(&pipeline, 20).await;
+    let report = load.stop().await.unwrap();
+    pipeline.settled(SOON).await.unwrap();
+    pipeline.roles().process(Role::Fanout, 1).unwrap().resume().unwrap();
+    send(&pipeline, &application, names("after", 10)).await;
+    let outcome = pipeline.finish(Expect::default()).await.unwrap();
+    assert_eq!(u64::try_from(outcome.audit.counts.accepted).unwrap(), report.accepted + 10);
+}
+
+/// SIGTERM: what is in flight finishes, is committed, and nobody sends it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_role_drains_on_sigterm_without_a_single_repeat() {
+    let (mut pipeline, application, subscriptions) = shop(Setup::new("drain").doubled(), 6).await;
+    for subscription in &subscriptions {
+        pipeline.endpoint().script(&subscription.path, "204+delay=50ms").unwrap();
+    }
+    pipeline.endpoint().script(&subscriptions[0].path, "500 204").unwrap();
+    let load = pipeline.load(&application, "a.b", 30);
+    for role in [Role::Gateway, Role::Fanout, Role::Delivery, Role::Retry, Role::Control] {
+        more_arrived(&pipeline, 60).await;
+        pipeline.roles().stop(role, 1).await.unwrap();
+        more_arrived(&pipeline, 60).await;
+        pipeline.roles().start(role, 1).await.unwrap();
+    }
+    let report = load.stop().await.unwrap();
+    let outcome = pipeline.finish(Expect::default()).await.unwrap();
+    assert_eq!(u64::try_from(outcome.audit.counts.accepted).unwrap(), report.accepted);
+    assert_eq!(outcome.audit.counts.repeats, 0);
+}
+
+/// Outcome 10: partitions of a dead worker move within 12 s, nobody else stands still longer; of one that leaves, within 3 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn partitions_move_in_time_after_a_kill_and_after_a_sigterm() {
+    for role in [Role::Delivery, Role::Fanout] {
+        let setup = Setup::new(&format!("takeover-{}", role.command())).doubled();
+        let (mut pipeline, application, subscriptions) = shop(setup, 8).await;
+        let load = pipeline.load(&application, "a.b", 100);
+        more_arrived(&pipeline, 800).await;
+        pipeline.roles().kill(role, 1).await.unwrap();
+        lasts(Duration::from_secs(20)).await;
+        let silence = |pipeline: &testkit::Pipeline| {
+            subscriptions.iter().map(|it| longest_silence_ms(pipeline, &it.path)).max().unwrap_or(0)
+        };
+        within(&format!("{} killed: the longest silence of any subscription", role.command()), silence(&pipeline), 12_000);
+        pipeline.roles().start(role, 1).await.unwrap();
+        more_arrived(&pipeline, 800).await;
+        let begun = kafka::clock::now_ms();
+        pipeline.roles().stop(role, 1).await.unwrap();
+        more_arrived(&pipeline, 1_600).await;
+        let after = subscriptions.iter().map(|it| silence_since(&pipeline, &it.path, begun)).max().unwrap_or(0);
+        within(&format!("{} stopped: the longest silence of any subscription", role.command()), after, 3_000);
+        load.stop().await.unwrap();
+        let expect = Expect { repeats: 400, unclean: true, ..Expect::default() };
+        pipeline.finish(expect).await.unwrap();
+    }
+}
+
+fn silence_since(pipeline: &testkit::Pipeline, path: &str, since_ms: i64) -> i64 {
+    let mut times = vec![since_ms, kafka::clock::now_ms()];
+    times.extend(pipeline.endpoint().requests(path).iter().map(|seen| seen.arrived_ms).filter(|at| *at > since_ms));
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+}
