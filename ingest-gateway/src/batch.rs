@@ -112,7 +112,7 @@ impl Gateway {
     fn write(&self, results: &[Result<Accepted, Refused>]) -> Vec<u8> {
         let entry = |result: &'_ Result<Accepted, Refused>| {
             if let Err(problem) = result {
-                self.metrics().refused.with_label_values(&[problem.id]).inc();
+                self.note_refusal(problem);
             }
         };
         results.iter().for_each(entry);

@@ -161,8 +161,14 @@ impl Gateway {
         }
     }
 
-    fn refuse(&self, refused: &Refused, request_id: http::HeaderValue, busy: Busy) -> Response<GatewayBody> {
+    /// Counts a refusal; `hookbus::refused=debug` shows it, as `hookbus dev` does.
+    pub(crate) fn note_refusal(&self, refused: &Refused) {
         self.metrics().refused.with_label_values(&[refused.id]).inc();
+        tracing::debug!(target: "hookbus::refused", status = refused.status, "{}: {}", refused.id, refused.detail);
+    }
+
+    fn refuse(&self, refused: &Refused, request_id: http::HeaderValue, busy: Busy) -> Response<GatewayBody> {
+        self.note_refusal(refused);
         response::problem(refused, request_id, busy)
     }
 

@@ -29,7 +29,7 @@ pub struct Delivery {
     pub accepted_ms: i64,
     /// When it dies of age, Unix ms.
     pub deadline_ms: i64,
-    /// Snapshot it was matched at: next offset of `control`.
+    /// Snapshot it was matched at: offset of the last control record its matcher had applied.
     pub control_offset: i64,
     /// What changes from hop to hop.
     pub hop: Hop,

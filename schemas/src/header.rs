@@ -36,7 +36,7 @@ pub const DUE: &str = "hookbus-due";
 pub const ACCEPTED: &str = "hookbus-accepted";
 /// When the delivery dies of age, Unix ms.
 pub const DEADLINE: &str = "hookbus-deadline";
-/// The snapshot it was matched at: next offset of `control`.
+/// The snapshot it was matched at: offset of the last control record its matcher had applied, -1 for none.
 pub const CONTROL_OFFSET: &str = "hookbus-control-offset";
 /// Where the payload came from: `topic/partition/offset`.
 pub const ORIGIN: &str = "hookbus-origin";

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as Native;
+use rdkafka::types::RDKafkaErrorCode;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::boot_ms;
@@ -61,6 +62,10 @@ pub(crate) fn librdkafka(client: &'static str, level: RDKafkaLogLevel, facility:
 /// An error librdkafka reports beside any call: brokers that are away, refused credentials.
 pub(crate) fn client_error(client: &'static str, error: &Native, reason: &str) {
     let code = error.rdkafka_error_code();
+    if code == Some(RDKafkaErrorCode::PartitionEOF) {
+        // News for whoever asked for it, no failure.
+        return;
+    }
     if let Some(swallowed) = allowed(&format!("{client} {code:?}")) {
         warn!(client, ?code, swallowed, "{reason}");
     }

@@ -1,7 +1,6 @@
 //! How each role is wired: its section of the configuration, what it stands on, its task.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use catalog::Catalog;
@@ -9,7 +8,6 @@ use control_plane::ControlPlane;
 use ingest_gateway::Fallback;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
-use vault::Vault;
 
 use crate::process::Process;
 

@@ -106,7 +106,7 @@ fn preset(keys: &Keys, broker: Option<&Broker>) -> Preset {
         .with("delivery.allow_networks", "127.0.0.0/8, ::1/128")
         .with("kafka.slot", "dev")
         .with("log.format", "text")
-        .with("log.level", "warn");
+        .with("log.level", "warn,hookbus::refused=debug");
     if let Some(broker) = broker {
         preset = preset.with("kafka.brokers", broker.bootstrap()).with("topics.replication_factor", "1");
     }

@@ -46,8 +46,8 @@ fn cpu_by_thread() -> BTreeMap<String, f64> {
     map
 }
 
-#[test]
-fn smoke() {
+
+fn main() {
     let count: usize = 100_000;
     // The receiver on its own thread and runtime, so that its CPU can be told apart.
     let (tx, rx) = std::sync::mpsc::sync_channel(1);
