@@ -12,6 +12,7 @@
 //! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. While the
 //! worker is nearly full, its last quarter of requests is for lanes with few in flight, so slow endpoints cannot take it all.
 
+mod flight;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -24,18 +25,13 @@ use catalog::Subscription;
 use hashbrown::HashMap;
 use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
-use schemas::invariants::Invariant;
 
 use crate::book::LeaseKey;
-use crate::classify::{Reach, Verdict};
-use crate::lanes::breaker::Admission;
+use crate::classify::Verdict;
 use crate::lanes::egress::Egress;
 use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
-
-/// A lane with this many in flight may not use the worker's reserve.
-const LIGHT: u32 = 4;
 
 /// The catalog, as the engine sees it.
 pub(crate) trait Lookup {
@@ -291,101 +287,6 @@ impl<L: Lookup> Engine<L> {
     /// Above this many in flight the rest is for light lanes.
     fn full(&self) -> usize {
         self.rules.concurrency - self.rules.concurrency / 4
-    }
-
-    fn dispatch_lane(&mut self, id: SubscriptionId, now_ms: i64) -> Option<Dispatch> {
-        let is_full = self.in_flight >= self.full();
-        let lane = self.lanes.get_mut(&id)?;
-        lane.is_ready = false;
-        if lane.queue.is_empty() || !lane.cap.has_room() {
-            return None;
-        }
-        if is_full && lane.cap.in_flight() >= LIGHT {
-            lane.is_ready = true;
-            self.held.push(id);
-            return None;
-        }
-        if let Admission::Wait(until_ms) = lane.breaker.admission(now_ms) {
-            self.set_lane_timer(id, until_ms);
-            return None;
-        }
-        if lane.breaker.admission(now_ms) == Admission::Probing {
-            return None;
-        }
-        let ticket = lane.queue.pop()?;
-        let Some(subscription) = self.screen(ticket, now_ms) else {
-            self.wake(id);
-            return None;
-        };
-        self.limit(id, &subscription);
-        let lane = self.lanes.get_mut(&id)?;
-        if let Err(next_ms) = lane.rate.try_take(now_ms) {
-            lane.queue.push_front(ticket);
-            self.set_lane_timer(id, next_ms);
-            return None;
-        }
-        lane.cap.take(now_ms);
-        lane.breaker.on_send();
-        self.egress.on_send(now_ms);
-        self.in_flight += 1;
-        self.wake(id);
-        self.watch(id, now_ms);
-        let live = self.live.get_mut(ticket)?;
-        live.state = State::InFlight;
-        if live.arrival.delivery.hop.due_ms > now_ms {
-            Invariant::NeverEarly.violated();
-        }
-        Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })
-    }
-
-    /// Tells the lane and the egress watch what an attempt says about its endpoint.
-    fn note(&mut self, id: SubscriptionId, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
-        let is_held = self.egress.is_held();
-        match verdict {
-            Verdict::Failed(failure) => match failure.reach {
-                Reach::Reached => self.egress.on_answer(),
-                Reach::Unknown => {}
-                Reach::Unreachable => self.egress.on_unreachable(id, now_ms),
-            },
-            Verdict::Delivered | Verdict::Gone(_) | Verdict::Aborted => self.egress.on_answer(),
-            Verdict::Refused(_) | Verdict::Unwritable(_) => {}
-        }
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        lane.cap.give(now_ms);
-        let mut opened = false;
-        match verdict {
-            Verdict::Delivered => {
-                lane.rate.observe(elapsed_ms);
-                lane.rate.speed_up();
-                lane.breaker.on_success();
-            }
-            Verdict::Failed(failure) => {
-                lane.rate.observe(elapsed_ms);
-                if failure.slows {
-                    lane.rate.slow_down(lane.cap.limit(), now_ms);
-                }
-                if failure.reach == Reach::Unreachable && is_held {
-                    lane.breaker.on_nothing(now_ms);
-                } else {
-                    opened = lane.breaker.on_failure(now_ms);
-                }
-            }
-            Verdict::Gone(_) | Verdict::Aborted => {
-                lane.rate.observe(elapsed_ms);
-                lane.breaker.on_success();
-            }
-            Verdict::Refused(_) | Verdict::Unwritable(_) => lane.breaker.on_nothing(now_ms),
-        }
-        if lane.is_orphan && lane.is_idle() {
-            self.lanes.remove(&id);
-            return;
-        }
-        if opened {
-            self.park_beyond_probe(id, now_ms);
-        } else {
-            self.trim(id, now_ms);
-        }
-        self.wake(id);
     }
 
     /// Puts a lane with work and room into the ready queue.

@@ -52,6 +52,8 @@ use self::intake::{Intake, Step};
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// While the gate is closed it is looked at this often.
 const GATE_SLEEP: Duration = Duration::from_millis(50);
+/// A worker that got no partition until then is a spare one, and ready to take over.
+const SPARE_AFTER: Duration = Duration::from_secs(15);
 /// Outcomes taken at once.
 const OUTCOMES: usize = 256;
 
@@ -104,6 +106,8 @@ struct Shell {
     is_closed: bool,
     is_gate_open: bool,
     watched: Instant,
+    /// Ready then, with or without partitions.
+    ready_at: Instant,
     limited: Limited<SubscriptionId>,
 }
 
@@ -145,6 +149,7 @@ pub(crate) async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         is_closed: false,
         is_gate_open: true,
         watched: now,
+        ready_at: now + SPARE_AFTER,
         limited: Limited::new(Duration::from_secs(10)),
         settings: parts.settings,
         catalog: parts.catalog,

@@ -118,7 +118,8 @@ impl Restorer {
             return Ok(());
         }
         info!(partitions = starts.len(), first = %starts[0].0.partition, offset = starts[0].1, "read for the first time");
-        let progress = |(lease, offset)| Progress { lease, committed: offset, read_up_to: offset, not_done: Vec::new() };
+        let progress =
+            |(lease, offset)| Progress { lease, committed: offset, read_up_to: offset, not_done: Vec::new() };
         let progress = starts.into_iter().map(progress);
         let transaction = Transaction { outputs: Vec::new(), progress: progress.collect() };
         // What is over by now is left out again before it begins.

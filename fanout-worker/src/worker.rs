@@ -6,6 +6,7 @@
 //! shutdown --stop intake--> open batch, outstanding commit --> leave the group
 //! ```
 
+mod measure;
 mod start;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::batch::{Batch, BatchLimits};
 use crate::commit::{Committer, Done};
-use crate::config::{INDEX_RETRY, SPARE_AFTER, TICK};
+use crate::config::{INDEX_RETRY, TICK};
 use crate::deduplicate::{Limits, Seen, fit_budget};
 use crate::error::{Error, doing};
 use crate::metrics::FanoutMetrics;
@@ -317,7 +318,7 @@ impl Worker {
     }
 }
 
-// === impl Worker: ending and measuring ===
+// === impl Worker: ending ===
 
 impl Worker {
     /// What was planned is committed; what only waits is left to others.
@@ -346,36 +347,6 @@ impl Worker {
         info!("fan-out ended: everything planned is committed");
         Ok(())
     }
-
-    fn tick(&mut self) {
-        if instant().duration_since(self.started) >= SPARE_AFTER {
-            // More workers than partitions: a spare one is ready to take over.
-            self.partitions.release();
-        }
-        let ids: usize = self.held.values().map(|held| held.seen.len()).sum();
-        self.metrics.ids.set(gauge(ids));
-        self.metrics.partitions.set(gauge(self.held.len()));
-        self.metrics.writer(self.writer.stats());
-        let measured = self.poller.lag();
-        let waiting_ms = measured.iter().filter_map(|lag| lag.oldest_waiting_ms).min();
-        let oldest = [self.queue.oldest_ms(), self.batch.oldest_ms(), self.committing_ms, waiting_ms];
-        let oldest = oldest.into_iter().flatten().min();
-        let age = Duration::from_millis(oldest.map_or(0, |oldest| u64::try_from(now_ms() - oldest).unwrap_or(0)));
-        self.metrics.lag_seconds.set(age.as_secs_f64());
-        let mut lags: BTreeMap<&str, i64> = BTreeMap::new();
-        for lag in &measured {
-            if let Some(held) = self.held.get(&lag.partition) {
-                *lags.entry(&lag.partition.topic).or_default() += (lag.high_watermark - held.committed).max(0);
-            }
-        }
-        for (topic, lag) in lags {
-            self.metrics.lag_records.with_label_values(&[topic]).set(lag);
-        }
-    }
-}
-
-fn gauge(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Waits until the snapshot has reached an end that was asked for now; as long as it takes.

@@ -111,7 +111,7 @@ impl Pipeline {
     /// Its folder: configuration and logs.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.as_ref().map_or(Path::new("."), TempDir::path)
+        self.folder.as_ref().map_or_else(|| Path::new("."), TempDir::path)
     }
 
     /// A client of its gateways.
@@ -187,7 +187,7 @@ impl Pipeline {
         let ids: Vec<ApplicationId> = applications.values().copied().collect();
         applications.extend(ids.into_iter().map(|id| (id.to_string(), id)));
         collect::fill(&mut books, &self.connection, &self.topics, &applications).await?;
-        books.told = self.told.lock().clone();
+        books.told.clone_from(&self.told.lock());
         let seen = self.endpoint.requests("/");
         books.requests = seen.iter().filter(|seen| seen.complete).map(|seen| Request::of(seen)).collect();
         Ok(Outcome { audit: ledger::audit(&books, expect), books })

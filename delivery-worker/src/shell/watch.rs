@@ -12,6 +12,9 @@ impl Shell {
             return;
         }
         self.watched = now + EVERY;
+        if now >= self.ready_at {
+            self.latch.release();
+        }
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.in_flight.set(count(self.engine.in_flight()));
         self.metrics.live.set(count(self.engine.len()));

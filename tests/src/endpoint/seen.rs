@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -164,8 +164,8 @@ impl SeenLog {
             arrived_ms: arrival.arrived_ms,
             method: arrival.method,
             path: arrival.path,
-            headers: arrival.headers,
-            body: arrival.body.slice(..body_length.min(self.body_limit)),
+            headers: unpinned(&arrival.headers),
+            body: Bytes::copy_from_slice(&arrival.body[..body_length.min(self.body_limit)]),
             body_length,
             body_hash,
             complete: arrival.complete,
@@ -238,6 +238,17 @@ impl Entries {
             }
         }
     }
+}
+
+/// A copy of its own: the values as they came are slices of the connection's read buffer, and would keep all of it.
+fn unpinned(headers: &HeaderMap) -> HeaderMap {
+    let copied = headers.iter().map(|(name, value)| {
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header value before");
+        (name.clone(), value)
+    });
+    let mut own = HeaderMap::with_capacity(headers.len());
+    copied.for_each(|(name, value)| drop(own.append(name, value)));
+    own
 }
 
 /// `/a/` and `/a` are one path, and `/` is the empty one above all.

@@ -123,7 +123,8 @@ impl Counts {
             ("cancelled", expect.cancelled, self.cancelled),
             ("still waiting", Some(expect.waiting), self.waiting),
         ];
-        let differs = exact.into_iter().filter(|(_, expected, found)| expected.is_some_and(|expected| expected != *found));
+        let differs =
+            exact.into_iter().filter(|(_, expected, found)| expected.is_some_and(|expected| expected != *found));
         let mut found: Vec<Violation> = differs
             .map(|(name, expected, found)| format!("{found} are {name}, not {}", expected.unwrap_or_default()))
             .map(|what| Violation { invariant: None, what })

@@ -229,7 +229,8 @@ impl Content {
         let value = record.value.as_ref()?;
         let application = *applications.get(record.headers.text(header::APPLICATION)?)?;
         let labels = string_map(&record.headers, header::LABELS).ok()?;
-        let structured = record.headers.text(header::CONTENT_TYPE).is_some_and(|media| media.contains("cloudevents+json"));
+        let structured =
+            record.headers.text(header::CONTENT_TYPE).is_some_and(|media| media.contains("cloudevents+json"));
         let parts = if structured { Parts::structured(value)? } else { Parts::binary(&record.headers, value)? };
         let position = || positional_id(&place.topic, place.partition, place.offset, record.timestamp_ms);
         Some(Self {
@@ -246,7 +247,7 @@ impl Content {
     }
 }
 
-/// Of a CloudEvent in either mode.
+/// Of a `CloudEvent` in either mode.
 struct Parts {
     id: Option<String>,
     source: Option<String>,

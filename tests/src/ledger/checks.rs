@@ -67,7 +67,8 @@ fn every_event_has_one_fate(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
         let fates = plan.fates.get(&event.place).map_or(&[][..], Vec::as_slice);
         match fates {
             [_] => {}
-            [] => found.push(broken(Invariant::OneTerminalState, format!("nothing is known of the event at {}", event.place))),
+            [] => found
+                .push(broken(Invariant::OneTerminalState, format!("nothing is known of the event at {}", event.place))),
             many => {
                 let kinds: Vec<_> = many.iter().map(|fact| fact.kind.as_str()).collect();
                 let what = format!("the event at {} has {} fates: {}", event.place, many.len(), kinds.join(", "));
@@ -125,7 +126,8 @@ fn one_terminal_state(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
         let Some(place) = &fact.place else { continue };
         let deliveries = written.get(place).copied().unwrap_or(0);
         if fact.matched != Some(deliveries) {
-            let what = format!("{place} is said to match {:?} subscriptions and made {deliveries} deliveries", fact.matched);
+            let what =
+                format!("{place} is said to match {:?} subscriptions and made {deliveries} deliveries", fact.matched);
             found.push(broken(Invariant::OneTerminalState, what));
         }
     }
@@ -144,11 +146,16 @@ fn ends_are_true(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
     for (id, fact) in plan.ends.iter().flat_map(|(id, facts)| facts.iter().map(move |fact| (id, fact))) {
         let attempt = fact.attempt.unwrap_or(0);
         if fact.kind == Kind::Delivered && !succeeded.contains(&(*id, attempt)) {
-            let what = format!("delivery {id} is said to be delivered by attempt {attempt}, which no endpoint answered with 2xx");
+            let what = format!(
+                "delivery {id} is said to be delivered by attempt {attempt}, which no endpoint answered with 2xx"
+            );
             found.push(broken(Invariant::OneTerminalState, what));
         }
         if fact.kind == Kind::DeadLettered && letters.remove(id).is_none_or(|letters| letters.len() != 1) {
-            found.push(broken(Invariant::OneTerminalState, format!("{id} is said to be dead and has not one dead letter")));
+            found.push(broken(
+                Invariant::OneTerminalState,
+                format!("{id} is said to be dead and has not one dead letter"),
+            ));
         }
     }
     let silent = letters.keys().map(|id| format!("delivery {id} has a dead letter and nothing says so"));
@@ -160,7 +167,10 @@ fn ends_are_true(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
 fn only_accepted(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
     let arrived = books.requests.iter().filter(|request| request.delivery.is_none_or(|id| !plan.due.contains_key(&id)));
     let arrived = arrived.map(|request| {
-        format!("event {:?} arrived at {} as delivery {:?}, which is nobody's", request.event, request.path, request.delivery)
+        format!(
+            "event {:?} arrived at {} as delivery {:?}, which is nobody's",
+            request.event, request.path, request.delivery
+        )
     });
     let written = books.hops.iter().filter(|hop| !plan.due.contains_key(&hop.delivery));
     let written = written.map(|hop| format!("delivery {} of event {} is nobody's", hop.delivery, hop.identity.id));
@@ -189,8 +199,10 @@ fn fans_out_once(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
 
 /// 4: the id follows from event, subscription and generation, on every hop and at the endpoint.
 fn pure_delivery_ids(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
-    let wrong = books.hops.iter().filter(|hop| hop.identity.delivery_id(hop.subscription, hop.generation) != hop.delivery);
-    let wrong = wrong.map(|hop| format!("{} is not the id of event {} for {}", hop.delivery, hop.identity.id, hop.subscription));
+    let wrong =
+        books.hops.iter().filter(|hop| hop.identity.delivery_id(hop.subscription, hop.generation) != hop.delivery);
+    let wrong = wrong
+        .map(|hop| format!("{} is not the id of event {} for {}", hop.delivery, hop.identity.id, hop.subscription));
     let strange = books.requests.iter().filter_map(|request| {
         let due = plan.due.get(&request.delivery?)?;
         let expected = due.content.identity.webhook_id();
@@ -213,10 +225,12 @@ fn never_early(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
     let early = books.requests.iter().filter_map(|request| {
         let due_ms = *due.get(&request.key()?)?;
         let early_ms = due_ms - request.arrived_ms;
-        (early_ms > 0).then(|| format!("attempt {:?} of {:?} came {early_ms} ms early", request.attempt, request.delivery))
+        (early_ms > 0)
+            .then(|| format!("attempt {:?} of {:?} came {early_ms} ms early", request.attempt, request.delivery))
     });
     let twice = hops.iter().filter(|(_, times)| **times > 1);
-    let twice = twice.map(|((id, attempt, ..), times)| format!("attempt {attempt} of {id} came {times} times to `deliveries`"));
+    let twice =
+        twice.map(|((id, attempt, ..), times)| format!("attempt {attempt} of {id} came {times} times to `deliveries`"));
     let stories = stories(books, plan);
     early.chain(twice).chain(stories).map(|what| broken(Invariant::NeverEarly, what)).collect()
 }
@@ -233,12 +247,14 @@ fn stories(books: &Books, plan: &Plan<'_>) -> Vec<String> {
         attempts.sort_unstable();
         let end: Option<&Fact> = plan.ends.get(id).and_then(|ends| ends.first().copied());
         let by_attempt = end.filter(|end| end.kind == Kind::Delivered).and_then(|end| end.attempt);
-        let last = by_attempt.map_or_else(|| attempts.len(), |attempt| usize::try_from(attempt - 1).unwrap_or(usize::MAX));
+        let last =
+            by_attempt.map_or_else(|| attempts.len(), |attempt| usize::try_from(attempt - 1).unwrap_or(usize::MAX));
         let gapless = attempts.iter().zip(1..).all(|(attempt, expected)| *attempt == expected);
         (!gapless || attempts.len() != last)
             .then(|| format!("the failed attempts of {id} are told as {attempts:?}, its end as attempt {by_attempt:?}"))
     };
-    let without = plan.ends.keys().filter(|id| !failed.contains_key(*id)).map(|id| (*id, Vec::new())).collect::<Vec<_>>();
+    let without =
+        plan.ends.keys().filter(|id| !failed.contains_key(*id)).map(|id| (*id, Vec::new())).collect::<Vec<_>>();
     failed.into_iter().chain(without).filter_map(|(id, attempts)| tells(&id, attempts)).collect()
 }
 
@@ -284,10 +300,12 @@ pub(crate) fn most_in_flight(requests: &[&Request]) -> usize {
 pub(crate) fn lane_caps(books: &Books) -> Vec<Violation> {
     let mut found = Vec::new();
     for subscription in &books.subscriptions {
-        let requests: Vec<&Request> = books.requests.iter().filter(|request| request.path == subscription.path).collect();
+        let requests: Vec<&Request> =
+            books.requests.iter().filter(|request| request.path == subscription.path).collect();
         let most = most_in_flight(&requests);
         if most > subscription.concurrency {
-            let what = format!("{} had {most} requests in flight, its cap is {}", subscription.id, subscription.concurrency);
+            let what =
+                format!("{} had {most} requests in flight, its cap is {}", subscription.id, subscription.concurrency);
             found.push(broken(Invariant::LaneCap, what));
         }
     }

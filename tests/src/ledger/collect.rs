@@ -96,7 +96,11 @@ async fn settle(connection: &Connection, topics: &Topics) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn next_fact(tail: &mut Tail, open: &mut BTreeSet<Place>, ended: &mut BTreeSet<DeliveryId>) -> anyhow::Result<()> {
+async fn next_fact(
+    tail: &mut Tail,
+    open: &mut BTreeSet<Place>,
+    ended: &mut BTreeSet<DeliveryId>,
+) -> anyhow::Result<()> {
     let TailEvent::Record { record, .. } = tail.next().await? else { return Ok(()) };
     // What cannot be read is the audit's to report.
     let Ok(fact) = Fact::of(&record) else { return Ok(()) };

@@ -39,7 +39,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// No answer.
-    pub async fn manage(&self, control: usize, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
+    pub async fn manage(
+        &self,
+        control: usize,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
         let urls = self.roles.urls(Role::Control);
         let url = urls.get(control - 1).context("no such control plane")?;
         self.http.json(method, &format!("{url}/api/v1{path}"), ADMIN_KEY, body).await
@@ -49,7 +55,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// It does not; with the problem.
-    pub async fn managed(&self, method: Method, path: &str, body: Option<&Value>, status: u16) -> anyhow::Result<Value> {
+    pub async fn managed(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        status: u16,
+    ) -> anyhow::Result<Value> {
         let answer = self.manage(1, method.clone(), path, body).await?;
         ensure!(answer.status.as_u16() == status, "{method} {path}: {} {:?}", answer.status, answer.body);
         if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }

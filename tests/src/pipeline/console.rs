@@ -88,7 +88,12 @@ async fn run(arguments: &[&str], input: &[u8]) -> anyhow::Result<()> {
     let mut java = Command::new("java")
         .arg("-cp")
         .arg(class_path)
-        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
+        .args([
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Xmx256m",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        ])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -167,13 +167,21 @@ impl Setup {
 fn defaults(prefix: &str) -> Settings {
     let mut settings = Settings::default();
     settings.set("topics.prefix", prefix);
-    for (topic, partitions) in
-        [("events", 2), ("deliveries", 2), ("retry", 1), ("dead_letters", 1), ("attempts", 1), ("rejected", 1), ("seen", 1)]
-    {
+    for (topic, partitions) in [
+        ("events", 2),
+        ("deliveries", 2),
+        ("retry", 1),
+        ("dead_letters", 1),
+        ("attempts", 1),
+        ("rejected", 1),
+        ("seen", 1),
+    ] {
         settings.set(&format!("topics.partitions.{topic}"), partitions);
     }
     settings.set("retry.tiers", vec!["1s", "5s", "20s", "2m", "10m"]);
     settings.set("delivery.allow_http", true).set("delivery.allow_networks", vec!["127.0.0.0/8"]);
+    // Scripts that fail every delivery once would open the circuit, which parks for minutes.
+    settings.set("delivery.breaker_failures", 10_000);
     settings.set("control.admin_key", ADMIN_KEY).set("control.organization_id", ORGANIZATION);
     settings.set("security.encryption_keys", vec![format!("k1:{KEY}")]).set("security.lookup_key", KEY);
     settings.set("log.format", "text").set("log.level", "info");

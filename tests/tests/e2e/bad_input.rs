@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
+use testkit::Expect;
 use testkit::http::Http;
 use testkit::pipeline::{Application, Event, Pipeline, Role, Setup};
-use testkit::Expect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,7 +22,8 @@ fn body(application: &Application, field: &str, value: serde_json::Value) -> Str
 }
 
 async fn started() -> (Pipeline, Application) {
-    let setup = Setup::new("bad-input").set("gateway.body_read_timeout_ms", 500).set("gateway.header_read_timeout_ms", 500);
+    let setup =
+        Setup::new("bad-input").set("gateway.body_read_timeout_ms", 500).set("gateway.header_read_timeout_ms", 500);
     let mut pipeline = setup.start().await.unwrap();
     let application = pipeline.application(&["a.b"]).await.unwrap();
     (pipeline, application)
@@ -49,7 +50,8 @@ async fn bad_requests_get_the_problem_they_deserve_and_the_gateway_stays_healthy
 async fn refused_bodies(pipeline: &Pipeline, application: &Application, stranger: &Application) {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let deep = body(application, "payload", json!(1)).replace("\"payload\":1", &format!("\"payload\":{deep}"));
-    let many: serde_json::Value = (0..11).map(|n| (n.to_string(), json!("v"))).collect::<serde_json::Map<_, _>>().into();
+    let many: serde_json::Value =
+        (0..11).map(|n| (n.to_string(), json!("v"))).collect::<serde_json::Map<_, _>>().into();
     let own = &application.token;
     let cases = [
         ("broken JSON", "{\"event_type\":".to_owned(), own, 400, "JsonPayload"),
@@ -62,7 +64,13 @@ async fn refused_bodies(pipeline: &Pipeline, application: &Application, stranger
         ("too many labels", body(application, "labels", many), own, 422, "Validation"),
         ("a label that is a number", body(application, "labels", json!({ "a": 1 })), own, 422, "Validation"),
         ("a string without its type", body(application, "payload", json!("text")), own, 422, "Validation"),
-        ("no application secret", body(application, "event_id", json!("x")), &"nonsense".to_owned(), 403, "AuthInvalid"),
+        (
+            "no application secret",
+            body(application, "event_id", json!("x")),
+            &"nonsense".to_owned(),
+            403,
+            "AuthInvalid",
+        ),
         ("a foreign token", body(application, "event_id", json!("x")), &stranger.token, 403, ""),
         ("a large payload", body(application, "payload", json!(["x".repeat(700_000)])), own, 413, "Validation"),
         ("a large request", body(application, "payload", json!(["x".repeat(2_100_000)])), own, 413, "Validation"),
@@ -116,7 +124,10 @@ async fn refused_connections(pipeline: &mut Pipeline, application: &Application)
     assert!(talk(&address, &long).await.starts_with("HTTP/1.1 431"), "a long header");
     let slow_head = talk(&address, "POST /api/v1/event HTTP/1.1\r\nhost:").await;
     assert!(slow_head.is_empty() || slow_head.starts_with("HTTP/1.1 408"), "a slow head: {slow_head}");
-    assert!(talk(&address, "\u{16}\u{3}\u{1} what is this\r\n\r\n").await.starts_with("HTTP/1.1 400"), "no HTTP at all");
+    assert!(
+        talk(&address, "\u{16}\u{3}\u{1} what is this\r\n\r\n").await.starts_with("HTTP/1.1 400"),
+        "no HTTP at all"
+    );
 }
 
 /// Sends text and reads until the other side closes.

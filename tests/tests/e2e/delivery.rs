@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use schemas::attempt::Kind;
 use serde_json::json;
+use testkit::Expect;
 use testkit::endpoint::Signature;
 use testkit::pipeline::{Event, Pipeline, Role, Setup, report};
-use testkit::Expect;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -20,9 +20,8 @@ async fn the_product_page_request_is_delivered_byte_for_byte_and_fires_once() {
     let id = json!({ "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42" });
     let application = pipeline.application_with(id, &["invoice.paid"]).await.unwrap();
     let subscription = pipeline.subscribe(&application, &["invoice.paid"], json!({})).await.unwrap();
-    let event = Event::new("evt_Wqb1k73rXprtTm7Qdlr38G", "invoice.paid")
-        .label("environment", "production")
-        .payload(PAYLOAD);
+    let event =
+        Event::new("evt_Wqb1k73rXprtTm7Qdlr38G", "invoice.paid").label("environment", "production").payload(PAYLOAD);
     let client = pipeline.client();
 
     let first = client.send(1, &application, &event).await.unwrap();
@@ -98,7 +97,8 @@ async fn an_endpoint_that_hangs_does_not_hold_its_neighbours() {
     let setup = Setup::new("hanging").set("topics.partitions.deliveries", 1).set("delivery.attempt_timeout_ms", 5_000);
     let mut pipeline = setup.start().await.unwrap();
     let application = pipeline.application(&["a.b"]).await.unwrap();
-    let hangs = pipeline.subscribe(&application, &["a.b"], json!({ "concurrency": 4, "retry": "quick" })).await.unwrap();
+    let hangs =
+        pipeline.subscribe(&application, &["a.b"], json!({ "concurrency": 4, "retry": "quick" })).await.unwrap();
     let works = pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
     pipeline.endpoint().script(&hangs.path, "hang").unwrap();
     let client = pipeline.client();

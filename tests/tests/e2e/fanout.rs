@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use schemas::record::{Headers, OutRecord};
 use serde_json::json;
-use testkit::pipeline::{Application, Event, Pipeline};
 use testkit::Expect;
+use testkit::pipeline::{Application, Event, Pipeline};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -54,7 +54,8 @@ async fn records_that_are_no_events_are_rejected_with_a_reason_and_block_nothing
     let structured = Some(Bytes::from_static(
         br#"{"specversion":"1.0","id":"s1","type":"a.b","source":"/s","data": {"b" : 1,  "a":"\u00e9"} }"#,
     ));
-    let structured_headers: Vec<(&str, &str)> = with(&[("content-type", "application/cloudevents+json; charset=UTF-8")]);
+    let structured_headers: Vec<(&str, &str)> =
+        with(&[("content-type", "application/cloudevents+json; charset=UTF-8")]);
     let records = [
         // Delivered: control characters in the id, no id at all, structured mode.
         (with(&binary("one\u{1}\n\ttwo", "a.b")), small(), None),
@@ -66,7 +67,11 @@ async fn records_that_are_no_events_are_rejected_with_a_reason_and_block_nothing
         (with(&binary("untyped", "")), small(), Some("invalid_attribute")),
         (with(&binary("null", "a.b")), None, Some("null_value")),
         (binary("nobody", "a.b").to_vec(), small(), Some("invalid_attribute")),
-        ([&binary("stranger", "a.b")[..], &[("hookbus-application", "nobody")]].concat(), small(), Some("unknown_application")),
+        (
+            [&binary("stranger", "a.b")[..], &[("hookbus-application", "nobody")]].concat(),
+            small(),
+            Some("unknown_application"),
+        ),
         (structured_headers, Some(Bytes::from_static(b"{\"id\":")), Some("undecodable")),
     ];
     let mut reasons = Vec::new();

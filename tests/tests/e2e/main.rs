@@ -1,7 +1,12 @@
 //! Hookbus end to end: real Kafka, every role a process, and after each test the ledger.
 
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
 mod delivery;
+#[cfg(test)]
 mod fanout;
+#[cfg(test)]
 mod producers;
+#[cfg(test)]
 mod topics;

@@ -1,9 +1,9 @@
 //! Outcome 2: records that somebody else's client wrote straight to the events topic.
 
 use serde_json::json;
+use testkit::Expect;
 use testkit::broker::SharedKafka;
 use testkit::pipeline::{Pipeline, console};
-use testkit::Expect;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_records_of_kafkas_own_console_producer_are_delivered_once_each() {
@@ -29,5 +29,5 @@ async fn deliver_from_the_console(pipeline: &mut Pipeline, count: usize) {
         lines.push(&application, &format!("order-{number}"), event_type, labels, &payload);
     }
     let brokers = SharedKafka::of_this_run().unwrap().bootstrap;
-    console::produce(&brokers, &pipeline.topics().events.to_string(), &lines).await.unwrap();
+    console::produce(&brokers, &pipeline.topics().events, &lines).await.unwrap();
 }

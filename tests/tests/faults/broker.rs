@@ -34,16 +34,21 @@ async fn paused(pause: Duration, per_second: u32) {
     ));
 }
 
-/// Kafka stops and starts: the gateway says 503 meanwhile, nothing accepted is lost, everybody recovers.
+/// Kafka dies and starts again: the gateway says 503 meanwhile, nothing accepted is lost, everybody recovers.
+///
+/// It is killed, not stopped: Kafka 4.3.1 as the only broker of a cluster, stopped with SIGTERM, was seen to note a
+/// transaction as complete whose markers it had not written (2 of 7 runs; `__transaction_state` said `CompleteCommit`, no
+/// log held a marker, the next transaction's abort marker then dropped its offsets). No client can make up for that, and
+/// a killed broker recovers from its log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kafka_stopped_and_started_again_loses_nothing() {
+async fn kafka_killed_and_started_again_loses_nothing() {
     stopped(Duration::ZERO).await;
 }
 
 /// The same for 30 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make faults"]
-async fn kafka_stopped_for_30_s_loses_nothing() {
+async fn kafka_gone_for_30_s_loses_nothing() {
     stopped(Duration::from_secs(30)).await;
 }
 
@@ -54,7 +59,7 @@ async fn stopped(outage: Duration) {
     let (mut pipeline, application, _) = shop(Setup::new("stopped").on(kafka.bootstrap()), 3).await;
     let load = pipeline.load(&application, "a.b", 30);
     arrived(&pipeline, 200).await;
-    kafka.stop().await.unwrap();
+    kafka.kill().await.unwrap();
     // The gateway says so before Kafka comes back.
     let client = pipeline.client();
     let event = testkit::pipeline::Event::new("meanwhile", "a.b");
@@ -66,7 +71,11 @@ async fn stopped(outage: Duration) {
     more_arrived(&pipeline, 300).await;
     let loaded = load.stop().await.unwrap();
     for role in testkit::pipeline::Role::ALL {
-        assert_eq!(pipeline.roles().process(role, 1).unwrap().exit().unwrap(), None, "{role:?} has recovered by itself");
+        assert_eq!(
+            pipeline.roles().process(role, 1).unwrap().exit().unwrap(),
+            None,
+            "{role:?} has recovered by itself"
+        );
     }
     let expect = Expect { repeats: 200, dropped: None, unclean: true, ..Expect::default() };
     let outcome = pipeline.finish_within(expect, Duration::from_secs(120)).await.unwrap();

@@ -98,7 +98,8 @@ async fn forgetting_what_is_unresolved_on_revoke_turns_the_ledger_red() {
     let sound = handed_over_in_flight(None).await;
     assert!(sound.balances(), "{sound}");
     let planted = handed_over_in_flight(Some("drop-on-revoke")).await;
-    let lost = planted.counts.waiting > 0 || planted.violations.iter().any(|it| it.invariant == Some(Invariant::OneTerminalState));
+    let lost = planted.counts.waiting > 0
+        || planted.violations.iter().any(|it| it.invariant == Some(Invariant::OneTerminalState));
     assert!(lost, "drop-on-revoke went unnoticed: {planted}");
 }
 

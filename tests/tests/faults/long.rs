@@ -1,9 +1,9 @@
 //! The long versions of what `tests/e2e` shows in small.
 
 use serde_json::json;
+use testkit::Expect;
 use testkit::broker::SharedKafka;
 use testkit::pipeline::{Event, Pipeline, Setup, console};
-use testkit::Expect;
 
 use crate::scenes::shop;
 
@@ -23,7 +23,7 @@ async fn fifty_thousand_records_of_the_console_producer_are_delivered_once_each(
         lines.push(&application, &format!("order-{number}"), event_type, labels, &format!(r#"{{"number": {number}}}"#));
     }
     let brokers = SharedKafka::of_this_run().unwrap().bootstrap;
-    console::produce(&brokers, &pipeline.topics().events.to_string(), &lines).await.unwrap();
+    console::produce(&brokers, &pipeline.topics().events, &lines).await.unwrap();
     let outcome = pipeline.finish_within(Expect::default(), std::time::Duration::from_secs(300)).await.unwrap();
     let counts = outcome.audit.counts;
     assert_eq!((counts.accepted, counts.delivered, counts.requests), (50_000, 85_000, 85_000));

@@ -3,11 +3,19 @@
 //! What runs in `make test` is short and asserts no timing. What is `#[ignore]`d is long (`make faults`): 20 kills under
 //! load, 50,000 records, pauses of the broker; it measures deadlines and prints the margin.
 
+#[cfg(test)]
 mod broker;
+#[cfg(test)]
 mod canaries;
+#[cfg(test)]
 mod control;
+#[cfg(test)]
 mod kills;
+#[cfg(test)]
 mod long;
+#[cfg(test)]
 mod scenes;
+#[cfg(test)]
 mod takeover;
+#[cfg(test)]
 mod transactions;

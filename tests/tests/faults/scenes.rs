@@ -6,7 +6,6 @@ use anyhow::ensure;
 use kafka::clock::{instant, now_ms};
 use serde_json::json;
 use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
-use testkit::wait::eventually;
 
 /// Everything here happens in a few seconds; two busy cores may make it many.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -60,23 +59,12 @@ pub(crate) async fn lasts(duration: Duration) {
     tokio::time::sleep_until(until.into()).await;
 }
 
-/// Waits for a number of a process' metrics to reach a value.
-pub(crate) async fn metric_reaches(
-    pipeline: &mut Pipeline,
-    role: testkit::pipeline::Role,
-    number: usize,
-    name: &str,
-    least: f64,
-) -> anyhow::Result<()> {
-    let process = &*pipeline.roles().process(role, number)?;
-    let what = format!("{name} of {} at {least}", process.name());
-    let ask = || async { process.metric(name).await.ok().filter(|value| *value >= least).map(drop) };
-    eventually(&what, SOON, ask).await
-}
-
 /// A deadline of the issue, with its margin. Only for what is `#[ignore]`d.
 pub(crate) fn within(what: &str, took_ms: i64, limit_ms: i64) {
-    testkit::pipeline::report(&format!("{what}: {took_ms} ms, {} ms within the limit of {limit_ms} ms", limit_ms - took_ms));
+    testkit::pipeline::report(&format!(
+        "{what}: {took_ms} ms, {} ms within the limit of {limit_ms} ms",
+        limit_ms - took_ms
+    ));
     let kept = || {
         ensure!(took_ms <= limit_ms, "{what} took {took_ms} ms, more than {limit_ms} ms");
         anyhow::Ok(())

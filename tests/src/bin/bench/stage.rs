@@ -10,9 +10,10 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use kafka::Connection;
+use kafka::{Connection, Offsets};
 use kafka_dev::{Broker, BrokerOptions};
 use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::record::TopicPartition;
 use schemas::topics::{TopicSettings, Topics};
 use serde_json::{Value, json};
 use testkit::http::Http;
@@ -235,6 +236,15 @@ pub(crate) async fn stop(mut process: Process) -> anyhow::Result<()> {
         bail!("{} ended with {exit}\n{}", process.name(), process.log_tail());
     }
     Ok(())
+}
+
+/// Offsets in all partitions of a topic: records and transaction markers.
+pub(crate) async fn end_of(offsets: &Offsets, topic: &Arc<str>) -> anyhow::Result<i64> {
+    let mut sum = 0;
+    for partition in 0..offsets.partitions(topic).await?.unwrap_or(0) {
+        sum += offsets.end(&TopicPartition::new(Arc::clone(topic), partition)).await?;
+    }
+    Ok(sum)
 }
 
 /// Waits until a group has committed everything there is in a topic (up to one transaction marker per partition).

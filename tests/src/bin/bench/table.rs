@@ -93,11 +93,14 @@ impl Line {
             (Aim::TimesBare(times), Some(bare)) => (bare * times, format!("at most {times} x bare")),
             (Aim::None, _) | (Aim::TimesBare(_), None) => return String::new(),
         };
-        let margin = (limit - self.ours) / limit * 100.0;
-        format!("{text}: {} (margin {margin:+.0} %)", if margin >= 0.0 { "met" } else { "MISSED" })
+        let verdict = if self.ours <= limit { "met" } else { "MISSED" };
+        if limit == 0.0 {
+            return format!("none: {verdict}");
+        }
+        format!("{text}: {verdict} (margin {:+.0} %)", (limit - self.ours) / limit * 100.0)
     }
 }
 
 fn number(value: f64) -> String {
-    if value >= 1_000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    if value >= 1_000.0 || value == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use kafka::Offsets;
 use testkit::Endpoint;
 use testkit::endpoint::EndpointOptions;
 use testkit::wait::eventually;
@@ -23,6 +24,8 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     let bare = if scale.ours_only { None } else { Some(bare(stage, &endpoint, count).await?) };
     let plan = Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url("/ours") };
     let installation = stage.install(&plan).await?;
+    // What is parked would not come back without it.
+    let (retry, _) = installation.start("retry").await?;
     let (mut process, _) = installation.start("delivery").await?;
     process.pause()?;
     let topic = &installation.topics.deliveries;
@@ -37,8 +40,12 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     stage::committed(&stage.connection, &installation.group("delivery"), topic).await?;
     let ours = meter.stop(count, arrived)?;
     stage::stop(process).await?;
+    stage::stop(retry).await?;
     table.way[1] = Some(ours.cpu_seconds());
     table.add_costs("delivery, 64 in flight", "deliveries", ours, bare, Aim::None);
+    let shortest = installation.topics.retry("5s");
+    let parked = stage::end_of(&Offsets::start(&stage.connection)?, &shortest).await?;
+    table.add("delivery, 64 in flight: parked or retried", f64::from(u32::try_from(parked)?), None, Aim::AtMost(0.0));
     let repeats = endpoint.count("/ours").saturating_sub(u64::from(count));
     anyhow::ensure!(repeats == 0, "{repeats} deliveries came twice");
     Ok(())

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kafka::Offsets;
 use kafka::clock::instant;
-use schemas::record::TopicPartition;
 use testkit::Process;
 use testkit::wait::eventually;
 
@@ -87,14 +86,10 @@ impl Backlog<'_> {
     /// Cheap to ask, so asked often; markers make it a little early, the committed offsets then decide.
     async fn all_written(&self, stage: &Stage, topic: &Arc<str>) -> anyhow::Result<()> {
         let offsets = Offsets::start(&stage.connection)?;
-        let partitions = offsets.partitions(topic).await?.unwrap_or(0);
         let expected = i64::from(self.count) * i64::from(self.matches);
         eventually("all deliveries to be written", DONE_WITHIN, || async {
-            let mut sum = 0;
-            for partition in 0..partitions {
-                sum += offsets.end(&TopicPartition::new(Arc::clone(topic), partition)).await.ok()?;
-            }
-            (sum >= expected).then_some(())
+            let end = stage::end_of(&offsets, topic).await.ok()?;
+            (end >= expected).then_some(())
         })
         .await
     }

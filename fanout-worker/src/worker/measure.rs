@@ -1,0 +1,41 @@
+//! What is measured once a second rather than counted: lag, sizes, and whether this worker is a spare one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chassis::clock::{instant, now_ms};
+
+use super::Worker;
+use crate::config::SPARE_AFTER;
+
+impl Worker {
+    pub(super) fn tick(&mut self) {
+        if instant().duration_since(self.started) >= SPARE_AFTER {
+            // More workers than partitions: a spare one is ready to take over.
+            self.partitions.release();
+        }
+        let ids: usize = self.held.values().map(|held| held.seen.len()).sum();
+        self.metrics.ids.set(gauge(ids));
+        self.metrics.partitions.set(gauge(self.held.len()));
+        self.metrics.writer(self.writer.stats());
+        let measured = self.poller.lag();
+        let waiting_ms = measured.iter().filter_map(|lag| lag.oldest_waiting_ms).min();
+        let oldest = [self.queue.oldest_ms(), self.batch.oldest_ms(), self.committing_ms, waiting_ms];
+        let oldest = oldest.into_iter().flatten().min();
+        let age = Duration::from_millis(oldest.map_or(0, |oldest| u64::try_from(now_ms() - oldest).unwrap_or(0)));
+        self.metrics.lag_seconds.set(age.as_secs_f64());
+        let mut lags: BTreeMap<&str, i64> = BTreeMap::new();
+        for lag in &measured {
+            if let Some(held) = self.held.get(&lag.partition) {
+                *lags.entry(&lag.partition.topic).or_default() += (lag.high_watermark - held.committed).max(0);
+            }
+        }
+        for (topic, lag) in lags {
+            self.metrics.lag_records.with_label_values(&[topic]).set(lag);
+        }
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
