@@ -12,7 +12,7 @@ use chassis::limited::Limited;
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::catalog::Inner;
 use crate::change::{Change, ChangeKind};
@@ -24,6 +24,8 @@ const BATCH: usize = 1_000;
 /// DESIGN.md: an empty fetch returns after that, so that the end (and with it the position past transaction markers) is
 /// seen within 20 ms.
 const FETCH_WAIT_MS: u32 = 20;
+/// The first looks at the end of `control` may fail without a word.
+const QUIET_FAILURES: u32 = 5;
 /// Between two tries of a broken tail.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
 /// One line about failures per that.
@@ -84,9 +86,15 @@ impl Reader {
 
     /// The end of `control` at the start: what must be applied before the catalog is of use.
     async fn first_end(&self) -> Result<i64, CatalogError> {
+        let mut failures = 0;
         loop {
             match self.offsets.end(&self.partition).await {
                 Ok(end) => return Ok(end),
+                // A topic that was just made, or a broker that just came up, has no leader for a moment: no news.
+                Err(error) if error.is_retriable() && failures < QUIET_FAILURES => {
+                    debug!(%error, "the end of the control topic is not known yet");
+                    failures += 1;
+                }
                 Err(error) if error.is_retriable() => self.log_failure(&error),
                 Err(error) => return Err(self.failed(error)),
             }

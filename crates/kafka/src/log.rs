@@ -1,4 +1,4 @@
-//! Log lines of the Kafka clients, rate-limited: one line per kind and second, with the number of lines swallowed.
+//! Log lines of the Kafka clients, rate-limited: one line per kind and ten seconds, with the number of lines swallowed.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::clock::boot_ms;
 use crate::error::KafkaError;
 
 /// At most one line per key in this time.
-const PERIOD_MS: i64 = 1_000;
+const PERIOD_MS: i64 = 10_000;
 /// Keys that are remembered; more than there are kinds of lines.
 const MAX_KEYS: usize = 256;
 

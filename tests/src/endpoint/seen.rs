@@ -242,12 +242,11 @@ impl Entries {
 
 /// A copy of its own: the values as they came are slices of the connection's read buffer, and would keep all of it.
 fn unpinned(headers: &HeaderMap) -> HeaderMap {
-    let copied = headers.iter().map(|(name, value)| {
-        let value = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header value before");
-        (name.clone(), value)
-    });
     let mut own = HeaderMap::with_capacity(headers.len());
-    copied.for_each(|(name, value)| drop(own.append(name, value)));
+    for (name, value) in headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header value before");
+        own.append(name.clone(), value);
+    }
     own
 }
 

@@ -193,13 +193,21 @@ impl Roles {
     }
 
     /// Violations that running processes have counted themselves, a line each.
-    pub async fn violations_counted(&self) -> Vec<String> {
+    pub async fn violations_counted(&mut self) -> Vec<String> {
         let mut found = Vec::new();
-        for process in self.slots.values().filter_map(|slot| slot.process.as_ref()) {
-            // A process that was stopped by its test has nothing to say any more.
-            let Ok(count) = process.metric("hookbus_invariant_violations_total").await else { continue };
-            if count > 0.0 {
-                found.push(format!("{} has counted {count} violations itself", process.name()));
+        for process in self.slots.values_mut().filter_map(|slot| slot.process.as_mut()) {
+            match process.exit() {
+                Ok(None) => {}
+                // A process that was killed or stopped by its test has nothing to say any more.
+                Ok(Some(_)) => continue,
+                Err(error) => found.push(format!("{}: {error:#}", process.name())),
+            }
+            match process.metric("hookbus_invariant_violations_total").await {
+                Ok(count) if count > 0.0 => {
+                    found.push(format!("{} has counted {count} violations itself", process.name()));
+                }
+                Ok(_) => {}
+                Err(error) => found.push(format!("{}: {error:#}", process.name())),
             }
         }
         found

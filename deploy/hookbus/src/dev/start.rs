@@ -40,16 +40,34 @@ pub(crate) async fn run(file: Option<&Path>, args: &DevArgs) -> Result<()> {
     let folder = args.folder.canonicalize()?;
     let keys = Keys::in_folder(&folder)?;
     let own = config::environment().any(|(name, value)| name == BROKERS && !value.is_empty());
-    let broker = if own { None } else { Some(start_kafka(&folder).await?) };
-    let outcome = with_kafka(file, args, &folder, &keys, broker.as_ref()).await;
-    Info::remove(&folder);
-    if let Some(broker) = broker {
-        screen::line("==> stopping Kafka")?;
-        broker.stop().await.context("Kafka did not stop")?;
-    }
+    let outcome = if own {
+        let outcome = with_kafka(file, args, &folder, &keys, None).await;
+        Info::remove(&folder);
+        outcome
+    } else {
+        over_own_kafka(file, args, &folder, &keys).await
+    };
     if outcome.is_ok() {
         screen::line("==> stopped; the next start continues where this one ended")?;
     }
+    outcome
+}
+
+/// Runs over the development broker, and ends when that ends: nothing would come of waiting for it.
+async fn over_own_kafka(file: Option<&Path>, args: &DevArgs, folder: &Path, keys: &Keys) -> Result<()> {
+    let mut broker = start_kafka(folder).await?;
+    let bootstrap = broker.bootstrap();
+    let outcome = tokio::select! {
+        outcome = with_kafka(file, args, folder, keys, Some(&bootstrap)) => outcome,
+        ended = broker.ended() => {
+            Info::remove(folder);
+            let log = folder.join("kafka.log");
+            bail!("Kafka ended by itself ({:?}), see {}; start again, its data is kept", ended?, log.display());
+        }
+    };
+    Info::remove(folder);
+    screen::line("==> stopping Kafka")?;
+    broker.stop().await.context("Kafka did not stop")?;
     outcome
 }
 
@@ -65,11 +83,11 @@ async fn with_kafka(
     args: &DevArgs,
     folder: &Path,
     keys: &Keys,
-    broker: Option<&Broker>,
+    bootstrap: Option<&str>,
 ) -> Result<()> {
-    let loaded = config::load_over(&preset(keys, broker), file, config::environment())?;
+    let loaded = config::load_over(&preset(keys, bootstrap), file, config::environment())?;
     chassis::telemetry::init(&loaded.config.log)?;
-    create_topics(&loaded.config, broker.is_some() || args.yes).await?;
+    create_topics(&loaded.config, bootstrap.is_some() || args.yes).await?;
     let process = Process::start(&loaded)?;
     let directory = Directory::start(&process)?;
     let listener = roles::listen(loaded.config.gateway.listen, "gateway.listen").await?;
@@ -96,7 +114,7 @@ async fn with_kafka(
     process.join().await
 }
 
-fn preset(keys: &Keys, broker: Option<&Broker>) -> Preset {
+fn preset(keys: &Keys, bootstrap: Option<&str>) -> Preset {
     let mut preset = keys
         .lay_over(Preset::new("hookbus dev"))
         .with("gateway.listen", free("127.0.0.1:8080"))
@@ -107,8 +125,8 @@ fn preset(keys: &Keys, broker: Option<&Broker>) -> Preset {
         .with("kafka.slot", "dev")
         .with("log.format", "text")
         .with("log.level", "warn,hookbus::refused=debug");
-    if let Some(broker) = broker {
-        preset = preset.with("kafka.brokers", broker.bootstrap()).with("topics.replication_factor", "1");
+    if let Some(bootstrap) = bootstrap {
+        preset = preset.with("kafka.brokers", bootstrap).with("topics.replication_factor", "1");
     }
     preset
 }
