@@ -69,10 +69,14 @@ pub struct Deps {
 /// # Errors
 /// What no waiting heals: see [`Error`]. The process should end then; everything not committed is done again by others.
 pub async fn run(config: FanoutConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
+    // Not ready between the catalog's latch and the worker's own.
+    let starting = deps.health.latch("fanout");
     // Matching against a snapshot that has not caught up would miss subscriptions; nothing is consumed before.
     tokio::select! {
         () = deps.catalog.caught_up() => {}
         () = shutdown.requested() => return Ok(()),
     }
-    worker::Worker::start(config, deps).await?.run(shutdown).await
+    let worker = worker::Worker::start(config, deps).await?;
+    starting.release();
+    worker.run(shutdown).await
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use catalog::{Catalog, CatalogDeps};
 use chassis::admin::{self, AdminServer};
 use chassis::config::{Config, Loaded};
-use chassis::health::Health;
+use chassis::health::{Health, Latch};
 use chassis::shutdown::Shutdown;
 use chassis::tasks::Tasks;
 use kafka::Connection;
@@ -38,6 +38,8 @@ pub(crate) struct Process {
     /// A planted bug, in tests only.
     pub(crate) canary: Option<Canary>,
     admin: AdminServer,
+    /// Not ready before every role was wired and has taken its own latches.
+    starting: Latch,
 }
 
 impl Process {
@@ -49,6 +51,7 @@ impl Process {
         let config = loaded.config.clone();
         let registry = Registry::new();
         let health = Health::new();
+        let starting = health.latch("start");
         let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
         let connection = connection(&config)?;
         let admin = AdminServer::start(admin::bind(config.admin.listen)?, registry.clone(), health.clone())?;
@@ -65,12 +68,18 @@ impl Process {
             shutdown,
             canary,
             admin,
+            starting,
         })
     }
 
     /// The address of the admin port.
     pub(crate) fn admin_address(&self) -> std::net::SocketAddr {
         self.admin.address()
+    }
+
+    /// Every role of this process was wired: from now on their latches decide whether it is ready.
+    pub(crate) fn wired(&self) {
+        self.starting.release();
     }
 
     /// Opens secrets at rest and hashes tokens.

@@ -1,6 +1,8 @@
 //! How each role is wired: its section of the configuration, what it stands on, its task.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::task::Poll;
 
 use anyhow::{Context, Result};
 use catalog::Catalog;
@@ -39,6 +41,24 @@ pub(crate) async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener
     Ok(listener)
 }
 
+/// Runs a role as a task. The process is not ready before the role has taken its own latches, which it does before it waits
+/// for anything.
+fn spawn<E>(process: &Process, name: &'static str, run: impl Future<Output = Result<(), E>> + Send + 'static)
+where
+    E: std::fmt::Display + Send + 'static,
+{
+    let begun = process.health.latch(name);
+    process.tasks.spawn(name, async move {
+        let mut run = Box::pin(run);
+        let first = poll_fn(|context| Poll::Ready(run.as_mut().poll(context))).await;
+        begun.release();
+        match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => run.await,
+        }
+    });
+}
+
 /// Events over HTTP.
 pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpListener, fallback: Option<Fallback>) {
     let mut config = process.config.gateway.clone();
@@ -53,7 +73,7 @@ pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpLis
         health: process.health.clone(),
         fallback,
     };
-    process.tasks.spawn("gateway", ingest_gateway::run(config, deps, listener, process.shutdown.clone()));
+    spawn(process, "gateway", ingest_gateway::run(config, deps, listener, process.shutdown.clone()));
 }
 
 /// Events x subscriptions.
@@ -69,7 +89,7 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
         canary: process.canary,
     };
     let run = fanout_worker::run(process.config.fanout.clone(), deps, process.shutdown.clone());
-    process.tasks.spawn("fanout", run);
+    spawn(process, "fanout", run);
 }
 
 /// Signed requests.
@@ -85,7 +105,7 @@ pub(crate) fn delivery(process: &Process, directory: &Directory) {
         grace: process.config.shutdown.grace,
     };
     let run = delivery_worker::run(process.config.delivery.clone(), deps, process.shutdown.clone());
-    process.tasks.spawn("delivery", run);
+    spawn(process, "delivery", run);
 }
 
 /// Waiting until due.
@@ -99,7 +119,7 @@ pub(crate) fn retry(process: &Process) {
         canary: process.canary,
     };
     let run = retry_scheduler::run(process.config.retry.clone(), deps, process.shutdown.clone());
-    process.tasks.spawn("retry", run);
+    spawn(process, "retry", run);
 }
 
 /// The management API, started; serve it with [`serve_control`] or as the gateway's fallback.
@@ -126,7 +146,7 @@ pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<
 
 /// Serves the management API on its own port.
 pub(crate) fn serve_control(process: &Process, control: ControlPlane, listener: TcpListener) {
-    process.tasks.spawn("control", control.serve(listener, process.shutdown.clone()));
+    spawn(process, "control", control.serve(listener, process.shutdown.clone()));
 }
 
 /// The management API as what the gateway does not serve itself: one address for both, as Hook0's clients expect.

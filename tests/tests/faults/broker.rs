@@ -12,13 +12,20 @@ use crate::scenes::{arrived, lasts, more_arrived, shop};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make faults"]
 async fn a_broker_pause_of_15_s_loses_nothing() {
-    paused(Duration::from_secs(15), 50).await;
+    paused(Setup::new("paused-15-s"), Duration::from_secs(15), 50).await;
 }
 
-async fn paused(pause: Duration, per_second: u32) {
+/// The same in small: transactions that expire after 1 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_pause_that_expires_open_transactions_loses_nothing() {
+    let setup = Setup::new("paused").set("kafka.transaction_timeout_ms", 1_000);
+    paused(setup, Duration::from_secs(3), 50).await;
+}
+
+async fn paused(setup: Setup, pause: Duration, per_second: u32) {
     let folder = tempfile::tempdir().unwrap();
     let mut kafka = broker::start(folder.path(), 0).await.unwrap();
-    let (pipeline, application, _) = shop(Setup::new("paused").on(kafka.bootstrap()).doubled(), 4).await;
+    let (pipeline, application, _) = shop(setup.on(kafka.bootstrap()).doubled(), 4).await;
     let load = pipeline.load(&application, "a.b", per_second);
     arrived(&pipeline, 400).await;
     kafka.pause().unwrap();

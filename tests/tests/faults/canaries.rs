@@ -79,17 +79,19 @@ async fn handed_over_in_flight(canary: Option<&str>) -> Audit {
     let mut partitions = std::collections::BTreeSet::new();
     let quick = || serde_json::json!({ "retry": "quick" });
     // Both partitions must have something in flight, whichever of them moves.
+    let mut subscriptions = 0_u64;
     while partitions.len() < 2 {
+        subscriptions += 1;
         let subscription = pipeline.subscribe(&application, &["a.b"], quick()).await.unwrap();
         partitions.insert(partition_for(&key(subscription.id), 2));
     }
     pipeline.endpoint().script("/s", "hang").unwrap();
     send(&pipeline, &application, names("x", 3)).await;
-    arrived(&pipeline, 6).await;
+    arrived(&pipeline, 3 * subscriptions).await;
     pipeline.roles().start(Role::Delivery, 2).await.unwrap();
     pipeline.endpoint().script("/s", "204").unwrap();
     send(&pipeline, &application, names("y", 3)).await;
-    let expect = Expect { repeats: 40, unclean: true, ..Expect::default() };
+    let expect = Expect { repeats: usize::try_from(6 * subscriptions).unwrap(), unclean: true, ..Expect::default() };
     pipeline.verdict(expect, RED_WITHIN).await.unwrap().audit
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka::clock::instant;
 use testkit::Expect;
 use testkit::pipeline::{Role, Setup, report};
 
@@ -25,7 +26,7 @@ async fn kill_in_turn(name: &str, kills: usize, per_second: u32) {
     let (mut pipeline, application, subscriptions) = shop(Setup::new(name).doubled(), 3).await;
     pipeline.endpoint().script(&subscriptions[0].path, "500 204").unwrap();
     let load = pipeline.load(&application, "a.b", per_second);
-    let mut budget = 0;
+    let (mut budget, began) = (0, instant());
     for (turn, role) in TURNS.into_iter().cycle().take(kills).enumerate() {
         more_arrived(&pipeline, u64::from(per_second) * 3).await;
         let number = turn / TURNS.len() % 2 + 1;
@@ -38,11 +39,12 @@ async fn kill_in_turn(name: &str, kills: usize, per_second: u32) {
     }
     more_arrived(&pipeline, u64::from(per_second) * 3).await;
     let loaded = load.stop().await.unwrap();
+    let took = began.elapsed();
     // A try whose answer was lost may have been accepted: then the fan-out drops the next one.
     let expect = Expect { repeats: budget, dropped: None, unclean: true, ..Expect::default() };
     let outcome = pipeline.finish_within(expect, Duration::from_secs(180)).await.unwrap();
     report(&format!(
-        "{name}: {kills} kills, {} accepted with {} retries, {} delivered, {} repeats of at most {budget}",
+        "{name}: {kills} kills in {took:?}, {} accepted with {} retries, {} delivered, {} repeats of at most {budget}",
         loaded.accepted, loaded.retries, outcome.audit.counts.delivered, outcome.audit.counts.repeats
     ));
 }

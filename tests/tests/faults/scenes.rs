@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use kafka::clock::{instant, now_ms};
+use kafka::clock::instant;
 use serde_json::json;
 use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
 
@@ -43,14 +43,6 @@ pub(crate) async fn more_arrived(pipeline: &Pipeline, more: u64) {
 /// Requests that have arrived and were not answered yet.
 pub(crate) fn in_flight(pipeline: &Pipeline) -> usize {
     pipeline.endpoint().requests("/").iter().filter(|seen| seen.complete && seen.answered().is_none()).count()
-}
-
-/// The longest time, until now, in which a path got nothing: since when the first request came, in ms.
-pub(crate) fn longest_silence_ms(pipeline: &Pipeline, path: &str) -> i64 {
-    let mut times: Vec<i64> = pipeline.endpoint().requests(path).iter().map(|seen| seen.arrived_ms).collect();
-    times.push(now_ms());
-    times.sort_unstable();
-    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
 }
 
 /// A fault's own duration: the only thing here that waits for time to pass.

@@ -26,6 +26,7 @@ pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
             roles::serve_control(&process, control, listener);
         }
     }
+    process.wired();
     tracing::info!(%role, slot = %process.config.kafka.slot, brokers = process.connection.brokers(), "started");
     process.join().await
 }

@@ -97,6 +97,7 @@ async fn with_kafka(
     roles::fanout(&process, &directory);
     roles::delivery(&process, &directory);
     roles::retry(&process);
+    process.wired();
     screen::line("==> all roles run: gateway, control, fanout, delivery, retry")?;
     let receiver = bind(RECEIVER).await?;
     let receiver_url = format!("http://{}/", receiver.local_addr()?);

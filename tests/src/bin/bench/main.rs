@@ -63,6 +63,8 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let stage = Stage::open(folder.path()).await?;
     let rows = if arguments.rows.is_empty() { Row::ALL.to_vec() } else { arguments.rows };
     let mut table = Table::default();
+    table::say("warming Kafka up ...")?;
+    rows::warm_up(&stage).await?;
     for row in rows {
         table::say(&format!("measuring {} ...", row.title()))?;
         let before = kafka::clock::instant();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+pub(crate) use self::fanout::warm_up;
 use crate::stage::Stage;
 use crate::table::Table;
 

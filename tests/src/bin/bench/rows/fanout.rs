@@ -15,6 +15,8 @@ use crate::workload;
 
 /// Deliveries that come out.
 const DELIVERIES: u32 = 150_000;
+/// Events of the warm-up.
+const WARM_UP: u32 = 60_000;
 /// Event types where each event matches one subscription: deliveries then spread over the partitions.
 const TYPES: u32 = 16;
 
@@ -27,11 +29,12 @@ pub(super) async fn measure(
 ) -> anyhow::Result<()> {
     let types = if matches == 1 { TYPES } else { 1 };
     let plan = Plan { types, subscriptions: types * matches, url: "http://127.0.0.1:9/never".into() };
-    let bare = if scale.ours_only { None } else { Some(bare(stage, scale, &plan, matches).await?) };
+    let count = scale.of(DELIVERIES / matches);
+    let bare = if scale.ours_only { None } else { Some(bare(stage, count, &plan, matches).await?) };
     let installation = stage.install(&plan).await?;
     let (process, _) = installation.start("fanout").await?;
     let group = installation.group("fanout");
-    let backlog = Backlog { installation: &installation, group, matches, types, count: scale.of(DELIVERIES / matches) };
+    let backlog = Backlog { installation: &installation, group, matches, types, count };
     let (ours, process) = backlog.run(stage, process).await?;
     stage::stop(process).await?;
     if matches == 1 {
@@ -45,7 +48,13 @@ pub(super) async fn measure(
     Ok(())
 }
 
-async fn bare(stage: &Stage, scale: Scale, plan: &Plan, matches: u32) -> anyhow::Result<Cost> {
+/// Work for a broker that has done nothing yet: it compiles what it runs often.
+pub(crate) async fn warm_up(stage: &Stage) -> anyhow::Result<()> {
+    let plan = Plan { types: TYPES, subscriptions: 0, url: String::new() };
+    bare(stage, WARM_UP, &plan, 1).await.map(drop)
+}
+
+async fn bare(stage: &Stage, count: u32, plan: &Plan, matches: u32) -> anyhow::Result<Cost> {
     let installation = stage.install(plan).await?;
     let group = installation.group("bare");
     let topics = &installation.topics;
@@ -56,7 +65,6 @@ async fn bare(stage: &Stage, scale: Scale, plan: &Plan, matches: u32) -> anyhow:
     arguments.extend(rest.map(str::to_owned));
     arguments.extend(["--matches".to_owned(), matches.to_string()]);
     let process = stage.bare("fanout", &arguments).await?;
-    let count = scale.of(DELIVERIES / matches);
     let backlog = Backlog { installation: &installation, group, matches, types: plan.types, count };
     // The end of `process` is its kill.
     backlog.run(stage, process).await.map(|(cost, _)| cost)

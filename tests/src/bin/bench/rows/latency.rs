@@ -26,7 +26,7 @@ use crate::workload;
 const PER_SECOND: u32 = 200;
 const COUNT: u32 = 3_000;
 /// At the beginning nothing is warm.
-const WARM_UP: u32 = 400;
+const WARM_UP: u32 = 800;
 const ALL_WITHIN: Duration = Duration::from_secs(60);
 const SUBSCRIPTIONS: u32 = 16;
 
