@@ -26,7 +26,7 @@ faults: setup
 
 bench: setup
 	cargo build --locked --release -p hookbus -p testkit
-	target/release/with-kafka -- target/release/bench
+	target/release/bench
 
 check:
 	cargo fmt --all --check

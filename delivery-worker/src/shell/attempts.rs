@@ -23,6 +23,9 @@ use crate::request::{self, Prepared, Target};
 use crate::settle::End;
 use crate::slots::Ticket;
 
+/// How often an attempt passes the runtime's queue: its connection takes it, the answer comes, the attempt goes on, the shell
+/// hears of it.
+const TURNS: i64 = 4;
 /// Prepared targets kept; beyond it those that are not in use are forgotten.
 const TARGETS: usize = 10_000;
 
@@ -32,6 +35,8 @@ pub(super) struct Completed {
     ticket: Ticket,
     subscription: Arc<Subscription>,
     attempt: Attempt,
+    /// How long its task waited for the runtime, ms: what this worker, not the endpoint, is slow by.
+    lag_ms: i64,
 }
 
 /// Makes attempts.
@@ -53,8 +58,10 @@ impl Attempts {
         let target = self.target(&dispatch.subscription);
         let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
         let (client, outcomes) = (self.client.clone(), self.outcomes.clone());
+        let dispatched = clock::instant();
         drop(tasks::spawn("attempt", async move {
-            let completed = attempt(&client, dispatch, &target, timeout).await;
+            let lag_ms = ms(clock::instant().saturating_duration_since(dispatched));
+            let completed = attempt(&client, dispatch, &target, timeout, lag_ms).await;
             if outcomes.send(completed).await.is_err() {
                 tracing::debug!("an attempt ended after the worker");
             }
@@ -78,7 +85,7 @@ impl Attempts {
     }
 }
 
-async fn attempt(client: &Client, dispatch: Dispatch, target: &Prepared, timeout: Duration) -> Completed {
+async fn attempt(client: &Client, dispatch: Dispatch, target: &Prepared, timeout: Duration, lag_ms: i64) -> Completed {
     let Dispatch { ticket, delivery, subscription } = dispatch;
     let (started_ms, started) = (clock::now_ms(), clock::instant());
     let request = match target.as_ref() {
@@ -90,7 +97,7 @@ async fn attempt(client: &Client, dispatch: Dispatch, target: &Prepared, timeout
         Err(verdict) => Answer::of(verdict),
     };
     let elapsed_ms = ms(clock::instant().saturating_duration_since(started));
-    Completed { ticket, subscription, attempt: Attempt { started_ms, elapsed_ms, answer } }
+    Completed { ticket, subscription, attempt: Attempt { started_ms, elapsed_ms, answer }, lag_ms }
 }
 
 impl Shell {
@@ -106,12 +113,14 @@ impl Shell {
     }
 
     pub(super) fn on_completed(&mut self, completed: Completed, now_ms: i64) -> Result<(), Error> {
-        let Completed { ticket, subscription, attempt } = completed;
+        let Completed { ticket, subscription, attempt, lag_ms } = completed;
         let verdict = &attempt.answer.verdict;
         #[expect(clippy::cast_precision_loss, reason = "durations are far below 2^52 ms")]
         let seconds = attempt.elapsed_ms as f64 / 1_000.0;
         self.metrics.attempted(verdict, seconds);
-        let Some(arrival) = self.engine.outcome(ticket, verdict, attempt.elapsed_ms, now_ms) else { return Ok(()) };
+        // A worker short of CPU must not take its lanes for slow, and park what they could have sent.
+        let endpoint_ms = (attempt.elapsed_ms - TURNS * lag_ms).max(0);
+        let Some(arrival) = self.engine.outcome(ticket, verdict, endpoint_ms, now_ms) else { return Ok(()) };
         let end = self.settings.retry.after(verdict, &arrival.delivery, &subscription, now_ms);
         if self.canary == Some(Canary::CommitBeforeSend) {
             return Ok(());

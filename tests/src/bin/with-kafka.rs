@@ -15,7 +15,9 @@ const PROXIED: usize = 6;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    let Some(program) = arguments.next() else { bail!("usage: with-kafka COMMAND [ARGUMENT...]") };
+    // A leading `--` may divide our arguments from the command's, of which we have none.
+    let first = arguments.next().filter(|first| first != "--").or_else(|| arguments.next());
+    let Some(program) = first else { bail!("usage: with-kafka COMMAND [ARGUMENT...]") };
     let folder = tempfile::tempdir()?;
     let kafka = broker::start(folder.path(), PROXIED).await?;
     let child = Command::new(&program)

@@ -37,14 +37,14 @@ const KEYS: &[Key] = &[
     Key {
         path: "fanout.batch_records",
         kind: Kind::Integer(1, 10_000, Unit::Count),
-        default: "1000",
+        default: "4000",
         title: "Records of a transaction",
         effect: "A batch closes at this many, between events.",
     },
     Key {
         path: "fanout.batch_bytes",
         kind: Kind::Integer(1_024, 67_108_864, Unit::Bytes),
-        default: "1048576",
+        default: "4194304",
         title: "Bytes of a transaction",
         effect: "A batch closes at this size, between events.",
     },
