@@ -205,7 +205,7 @@ async fn show(mut tail: Tail, shutdown: Shutdown) -> Result<()> {
         match Lifecycle::decode(&value) {
             Ok(lifecycle) => screen::line(&feed::line(&lifecycle, now_ms()))?,
             Err(error) => {
-                tracing::warn!(partition, offset = record.offset, %error, "a lifecycle record cannot be read")
+                tracing::warn!(partition, offset = record.offset, %error, "a lifecycle record cannot be read");
             }
         }
     }
