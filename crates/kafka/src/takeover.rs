@@ -5,7 +5,14 @@
 //!        | times out
 //!        v
 //! which partitions? --> id in their unstable metadata --> init with that id (fences it) --> again
+//!        | still, beyond any transaction's life
+//!        v
+//! the last offsets that are settled: Kafka has lost that transaction's markers
 //! ```
+//!
+//! The last step is for a broken promise of Kafka's: a single broker that is stopped cleanly while a transaction ends notes it as
+//! complete and skips its markers (its partitions have no leader then, and it takes them for deleted). Its offsets stay pending
+//! for ever. Waiting would be for ever too; going on repeats at most that one transaction, and the next one ends the pending one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,10 +23,12 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::invariants::Invariant;
 use schemas::record::TopicPartition;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::clock::boot_ms;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::ffi::{self, CommittedOffset};
@@ -37,6 +46,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long fencing may take; it waits until the other's markers are written.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// No transaction is open longer than its timeout and the broker's rounds of looking for such (10 s by default, twice for
+/// luck); what is pending beyond that has lost its markers.
+const LOST_MARGIN: Duration = Duration::from_secs(20);
 /// Pause after a failed question.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -93,6 +105,7 @@ impl Restorer {
     /// Everything a new owner needs. Waits as long as it takes; leases that end meanwhile are left out.
     pub(crate) fn restore(&self, mut leases: Vec<Lease>) -> Result<Vec<Found>, KafkaError> {
         let mut fenced = HashSet::new();
+        let mut held_since = None;
         loop {
             self.keep_live(&mut leases)?;
             if leases.is_empty() {
@@ -106,11 +119,44 @@ impl Restorer {
                 },
                 Err(error) => match self.clear_way(&leases, &mut fenced) {
                     Ok(true) => {}
+                    Ok(false) if self.is_lost(&mut held_since) => {
+                        let last = committed(&self.unstable, &all, ANSWER_TIMEOUT, "unstable committed offsets");
+                        match last.and_then(|offsets| self.complete(&leases, &offsets)) {
+                            Ok(found) => return Ok(found),
+                            Err(error) => self.pause(error)?,
+                        }
+                    }
                     Ok(false) => self.pause(error)?,
-                    Err(error) => self.pause(error)?,
+                    Err(error) => {
+                        // The cluster is away: that time is not spent waiting for a transaction.
+                        held_since = None;
+                        self.pause(error)?;
+                    }
                 },
             }
         }
+    }
+
+    /// Whether offsets have been pending longer than any transaction lives, while Kafka answered.
+    pub(crate) fn is_lost(&self, held_since: &mut Option<i64>) -> bool {
+        let now = boot_ms();
+        let since = *held_since.get_or_insert(now);
+        let limit = i64::try_from((self.transaction_timeout + LOST_MARGIN).as_millis()).unwrap_or(i64::MAX);
+        if now - since < limit {
+            return false;
+        }
+        Invariant::NeverEarly.violated();
+        error!(
+            waited_ms = now - since,
+            "kafka holds offsets for a transaction that is over: its markers are lost; going on from the last settled \
+             offsets, which repeats that transaction"
+        );
+        true
+    }
+
+    /// Whether Kafka answers at all.
+    pub(crate) fn answers(&self, leases: &[&Lease]) -> bool {
+        committed(&self.unstable, leases, ANSWER_TIMEOUT, "unstable committed offsets").is_ok()
     }
 
     /// Fences the owners of open transactions that hold these partitions' offsets. False: there was nobody to fence.

@@ -189,6 +189,7 @@ impl Committer {
         }
         let leases: Vec<&Lease> = attempt.progress.iter().map(|progress| &progress.lease).collect();
         let mut backoff = Backoff::new();
+        let mut held_since = None;
         loop {
             self.check_closing()?;
             match self.restorer.stable_offsets(&leases, SETTLE_TIMEOUT) {
@@ -202,6 +203,12 @@ impl Committer {
                 Err(error) => {
                     refuse_denied(&error)?;
                     log::call_failed(&error);
+                    if !self.restorer.answers(&leases) {
+                        held_since = None;
+                    } else if self.restorer.is_lost(&mut held_since) {
+                        // Ours, and Kafka lost its markers: what is written now ends it.
+                        return Ok(false);
+                    }
                     // Somebody else's open transaction on a partition that moved on must not hold the others for ever.
                     let live = self.ownership.snapshot(leases.iter().copied());
                     if !live.live.contains(&true) {
