@@ -26,6 +26,23 @@ fn foreign_producer(transactional_id: &str) -> BaseProducer {
     producer
 }
 
+/// Leaves an open transaction of this id that holds the offset of the input's first partition.
+async fn pending(world: &World, transactional_id: String) -> BaseProducer {
+    let (group, topic) = (world.group.clone(), world.input.to_string());
+    let open = tokio::task::spawn_blocking(move || {
+        let producer = foreign_producer(&transactional_id);
+        let group: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", group).create().unwrap();
+        producer.begin_transaction().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&topic, 0, Offset::Offset(7)).unwrap();
+        let metadata = group.group_metadata().unwrap();
+        producer.send_offsets_to_transaction(&offsets, &metadata, Duration::from_secs(30)).unwrap();
+        producer
+    });
+    open.await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_owner_reads_only_what_was_not_done() {
     let world = World::new(1).await;
@@ -94,19 +111,7 @@ async fn a_dead_owners_open_transaction_is_fenced_by_the_id_in_its_metadata() {
     first.writer.commit(transaction(&world, &lease, &window, Vec::new())).await.unwrap();
     first.close().await;
     // It comes back as a process that dies in the middle of a transaction with pending offsets.
-    let (id, group, topic) = (world.slot("dead"), world.group.clone(), world.input.to_string());
-    let dead = tokio::task::spawn_blocking(move || {
-        let producer = foreign_producer(&id);
-        let group: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", group).create().unwrap();
-        producer.begin_transaction().unwrap();
-        let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(&topic, 0, Offset::Offset(7)).unwrap();
-        let metadata = group.group_metadata().unwrap();
-        producer.send_offsets_to_transaction(&offsets, &metadata, Duration::from_secs(30)).unwrap();
-        producer
-    });
-    let dead = dead.await.unwrap();
+    let dead = pending(&world, world.slot("dead")).await;
 
     let mut second = world.worker("alive").await;
     let restored = second.assigned().await.remove(0);
@@ -117,6 +122,29 @@ async fn a_dead_owners_open_transaction_is_fenced_by_the_id_in_its_metadata() {
     let lag = kafka::lag::of_group(&world.connection, &world.group, &[&world.input]).await.unwrap();
     assert!(lag[0].metadata.contains(&world.slot("alive")), "{lag:?}");
     second.close().await;
+}
+
+/// As after a single broker's clean stop: offsets are pending, and there is nobody to fence whose end would free them.
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_that_stay_pending_beyond_any_transactions_life_hold_nobody_for_ever() {
+    let world = World::new(1).await;
+    world.write(0, names(0..8)).await;
+    let mut first = world.worker("before").await;
+    let lease = first.assigned().await.remove(0).lease;
+    let window = Window::restore(3, 3, Vec::new());
+    first.writer.commit(transaction(&world, &lease, &window, vec!["first".to_owned()])).await.unwrap();
+    first.close().await;
+    let stranger = pending(&world, world.slot("stranger")).await;
+
+    let mut second = world.worker("after").await;
+    let restored = second.assigned().await.remove(0);
+    assert_eq!(restored.committed, Some(3), "the last offset that is settled");
+    let window = Window::restore(4, 4, Vec::new());
+    let second_value = vec!["second".to_owned()];
+    second.writer.commit(transaction(&world, &restored.lease, &window, second_value)).await.unwrap();
+    second.close().await;
+    assert_eq!(world.outputs().await, ["first", "second"]);
+    drop(stranger);
 }
 
 #[tokio::test(flavor = "multi_thread")]
