@@ -127,14 +127,14 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 10_000_000, Unit::PerSecond),
         default: "0",
         title: "Rate limit",
-        effect: "Events of one application on one replica; 0 is no limit, above it 429.",
+        effect: "Events of one application on one replica; 0 is no limit. Not enforced yet.",
     },
     Key {
         path: "gateway.quota_per_day",
         kind: Kind::Integer(0, 1_000_000_000_000, Unit::PerDay),
         default: "0",
         title: "Daily quota",
-        effect: "Events of one application on one replica; 0 is no limit, above it 429.",
+        effect: "Events of one application on one replica; 0 is no limit. Not enforced yet.",
     },
 ];
 
