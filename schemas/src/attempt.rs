@@ -36,6 +36,10 @@ pub enum Kind {
     Cancelled,
     /// An endpoint said 410 or asked to be disabled; the control plane acts on it.
     EndpointGone,
+    /// An endpoint has been failing for longer than its subscription's `disable_after`; the control plane acts on it.
+    Failing,
+    /// An event came with a type that its application wants declared on sight; the control plane acts on it.
+    Undeclared,
 }
 
 /// One lifecycle record. Absent fields do not apply.
@@ -162,6 +166,8 @@ impl Kind {
             Self::DeadLettered => "dead_lettered",
             Self::Cancelled => "cancelled",
             Self::EndpointGone => "endpoint_gone",
+            Self::Failing => "failing",
+            Self::Undeclared => "undeclared",
         }
     }
 }

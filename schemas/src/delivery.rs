@@ -3,6 +3,8 @@
 //! The value is the payload, untouched; everything else is headers. A hop (retry, park, promotion) copies all headers and
 //! replaces only the [`Hop`].
 
+mod fields;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,7 +14,9 @@ use uuid::Uuid;
 
 use crate::header;
 use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
-use crate::record::{Headers, HeadersBuilder, OutRecord, Record};
+use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
+
+use self::fields::{Fields, Texts};
 
 /// A decoded delivery. Texts stay in the shared header buffer.
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ pub struct Delivery {
     pub payload: Bytes,
     /// All headers as they came.
     pub headers: Headers,
+    texts: Texts,
 }
 
 /// What a hop through a delay topic replaces.
@@ -50,6 +55,9 @@ pub struct Hop {
     pub wait: Wait,
     /// Parks counted in the current hour.
     pub parks: Parks,
+    /// Since when every attempt for its subscription has failed, as known when the retry was written, Unix ms. A worker that
+    /// takes the subscription over learns it from here.
+    pub failing_since_ms: Option<i64>,
 }
 
 /// Why a delivery waits in a delay topic.
@@ -134,53 +142,61 @@ impl Delivery {
     /// # Errors
     /// Names the header that is missing or wrong.
     pub fn decode(record: &Record) -> Result<Self, DeliveryError> {
-        let headers = &record.headers;
+        let fields = Fields::of(&record.headers);
         let payload = record.value.clone().ok_or(DeliveryError::NoValue)?;
-        for name in [header::CE_ID, header::CE_SOURCE, header::CE_TYPE] {
-            text(headers, name)?;
-        }
         Ok(Self {
-            id: DeliveryId(parse(headers, header::DELIVERY, "a UUID")?),
-            application: ApplicationId(parse(headers, header::APPLICATION, "a UUID")?),
-            subscription: SubscriptionId(parse(headers, header::SUBSCRIPTION, "a UUID")?),
-            generation: Generation(optional(headers, header::GENERATION, "a UUID")?),
-            accepted_ms: parse(headers, header::ACCEPTED, "Unix ms")?,
-            deadline_ms: parse(headers, header::DEADLINE, "Unix ms")?,
-            control_offset: parse(headers, header::CONTROL_OFFSET, "an offset")?,
-            hop: Hop::decode(headers)?,
+            texts: fields.texts()?,
+            id: DeliveryId(fields.parse(header::DELIVERY, "a UUID")?),
+            application: ApplicationId(fields.parse(header::APPLICATION, "a UUID")?),
+            subscription: SubscriptionId(fields.parse(header::SUBSCRIPTION, "a UUID")?),
+            generation: Generation(fields.optional(header::GENERATION, "a UUID")?),
+            accepted_ms: fields.parse(header::ACCEPTED, "Unix ms")?,
+            deadline_ms: fields.parse(header::DEADLINE, "Unix ms")?,
+            control_offset: fields.parse(header::CONTROL_OFFSET, "an offset")?,
+            hop: Hop::read(&fields)?,
             payload,
-            headers: headers.clone(),
+            headers: record.headers.clone(),
         })
     }
 
     /// `ce_id`.
     #[must_use]
     pub fn event_id(&self) -> &str {
-        self.headers.text(header::CE_ID).unwrap_or_default()
+        self.text(self.texts.id).unwrap_or_default()
     }
 
     /// `ce_source`.
     #[must_use]
     pub fn event_source(&self) -> &str {
-        self.headers.text(header::CE_SOURCE).unwrap_or_default()
+        self.text(self.texts.source).unwrap_or_default()
     }
 
     /// `ce_type`.
     #[must_use]
     pub fn event_type(&self) -> &str {
-        self.headers.text(header::CE_TYPE).unwrap_or_default()
+        self.text(self.texts.event_type).unwrap_or_default()
     }
 
     /// Media type of the payload, if the event had one.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.headers.text(header::CONTENT_TYPE)
+        self.texts.content_type.and_then(|place| self.text(place))
+    }
+
+    /// When the event occurred, as its producer wrote it, if it did.
+    #[must_use]
+    pub fn occurred_at(&self) -> Option<&str> {
+        self.texts.time.and_then(|place| self.text(place))
     }
 
     /// Where the payload was accepted.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
-        self.headers.text(header::ORIGIN).and_then(|text| text.parse().ok())
+        self.texts.origin.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
+    }
+
+    fn text(&self, place: Place) -> Option<&str> {
+        std::str::from_utf8(self.headers.at(place)).ok()
     }
 
     /// The same delivery as a record for its next hop, with `hop` replaced.
@@ -196,7 +212,8 @@ impl Delivery {
 // === impl NewDelivery ===
 
 impl NewDelivery {
-    /// Encodes a first hop: `inbound` are the event's headers that may stay (already without foreign `hookbus-*`).
+    /// Encodes a first hop: `inbound` are the event's headers that may stay (already without foreign `hookbus-*`). An empty
+    /// `origin` is none: a ping was never accepted anywhere.
     #[must_use]
     pub fn encode(&self, inbound: &Headers, application: ApplicationId, origin: &str) -> Headers {
         let mut builder = Headers::builder(inbound.len() + 10, inbound.size() + 420);
@@ -207,8 +224,10 @@ impl NewDelivery {
             .push_display(header::SUBSCRIPTION, self.subscription)
             .push_i64(header::ACCEPTED, self.accepted_ms)
             .push_i64(header::DEADLINE, self.deadline_ms)
-            .push_i64(header::CONTROL_OFFSET, self.control_offset)
-            .push(header::ORIGIN, origin.as_bytes());
+            .push_i64(header::CONTROL_OFFSET, self.control_offset);
+        if !origin.is_empty() {
+            builder.push(header::ORIGIN, origin.as_bytes());
+        }
         if let Some(id) = self.generation.0 {
             builder.push_display(header::GENERATION, id);
         }
@@ -220,24 +239,29 @@ impl NewDelivery {
 // === impl Hop ===
 
 impl Hop {
-    const NAMES: [&'static str; 4] = [header::ATTEMPT, header::DUE, header::WAIT, header::PARKS];
+    const NAMES: [&'static str; 5] = [header::ATTEMPT, header::DUE, header::WAIT, header::PARKS, header::FAILING_SINCE];
 
     /// The first attempt, at once.
     #[must_use]
     pub fn first() -> Self {
-        Self { attempt: 1, due_ms: 0, wait: Wait::None, parks: Parks::default() }
+        Self { attempt: 1, due_ms: 0, wait: Wait::None, parks: Parks::default(), failing_since_ms: None }
     }
 
-    /// Reads the four headers; only `hookbus-attempt` is required.
+    /// Reads its headers; only `hookbus-attempt` is required.
     ///
     /// # Errors
     /// Names the header that is missing or wrong.
     pub fn decode(headers: &Headers) -> Result<Self, DeliveryError> {
+        Self::read(&Fields::of(headers))
+    }
+
+    fn read(fields: &Fields<'_>) -> Result<Self, DeliveryError> {
         Ok(Self {
-            attempt: parse(headers, header::ATTEMPT, "an attempt number")?,
-            due_ms: optional(headers, header::DUE, "Unix ms")?.unwrap_or(0),
-            wait: optional(headers, header::WAIT, "a wait reason")?.unwrap_or_default(),
-            parks: optional(headers, header::PARKS, "count/Unix ms")?.unwrap_or_default(),
+            attempt: fields.parse(header::ATTEMPT, "an attempt number")?,
+            due_ms: fields.optional(header::DUE, "Unix ms")?.unwrap_or(0),
+            wait: fields.optional(header::WAIT, "a wait reason")?.unwrap_or_default(),
+            parks: fields.optional(header::PARKS, "count/Unix ms")?.unwrap_or_default(),
+            failing_since_ms: fields.optional(header::FAILING_SINCE, "Unix ms")?,
         })
     }
 
@@ -251,6 +275,9 @@ impl Hop {
         }
         if self.parks != Parks::default() {
             builder.push_display(header::PARKS, self.parks);
+        }
+        if let Some(since_ms) = self.failing_since_ms {
+            builder.push_i64(header::FAILING_SINCE, since_ms);
         }
     }
 }
@@ -347,28 +374,6 @@ impl FromStr for Origin {
             offset: offset.parse().map_err(drop)?,
         })
     }
-}
-
-fn text<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, DeliveryError> {
-    let value = headers.get(name).ok_or(DeliveryError::Missing(name))?;
-    std::str::from_utf8(value).map_err(|_invalid| DeliveryError::Invalid {
-        name,
-        value: String::from_utf8_lossy(value).into_owned(),
-        expected: "UTF-8",
-    })
-}
-
-fn parse<T: FromStr>(headers: &Headers, name: &'static str, expected: &'static str) -> Result<T, DeliveryError> {
-    let value = text(headers, name)?;
-    value.parse().map_err(|_invalid| DeliveryError::Invalid { name, value: value.to_owned(), expected })
-}
-
-fn optional<T: FromStr>(
-    headers: &Headers,
-    name: &'static str,
-    expected: &'static str,
-) -> Result<Option<T>, DeliveryError> {
-    if headers.get(name).is_some() { parse(headers, name, expected).map(Some) } else { Ok(None) }
 }
 
 /// The key of a delivery on `deliveries`: the subscription id as text.

@@ -40,13 +40,14 @@ fn a_new_delivery_decodes_to_what_was_encoded() {
 #[test]
 fn a_hop_replaces_only_its_own_headers() {
     let first = Delivery::decode(&sample()).unwrap();
-    let hop = Hop { attempt: 3, due_ms: 5_000, wait: Wait::Circuit, parks: Parks::default().parked(4_000) };
+    let parks = Parks::default().parked(4_000);
+    let hop = Hop { attempt: 3, due_ms: 5_000, wait: Wait::Circuit, parks, failing_since_ms: Some(3_000) };
     let out = first.to_hop(Arc::from("hookbus.retry.5s"), None, hop);
     let record = Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers };
     let second = Delivery::decode(&record).unwrap();
     assert_eq!(second.hop, hop);
     assert_eq!(second.id, first.id);
-    assert_eq!(second.headers.len(), first.headers.len() + 3);
+    assert_eq!(second.headers.len(), first.headers.len() + 4);
 }
 
 #[test]

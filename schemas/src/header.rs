@@ -46,6 +46,8 @@ pub const GENERATION: &str = "hookbus-generation";
 pub const PARKS: &str = "hookbus-parks";
 /// Why it waits: `retry` or a park reason.
 pub const WAIT: &str = "hookbus-wait";
+/// Since when every attempt for its subscription has failed, as far as the writer of the retry knew, Unix ms.
+pub const FAILING_SINCE: &str = "hookbus-failing-since";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -63,5 +65,7 @@ pub const CUT: &str = "hookbus-cut";
 pub const VERSION: &str = "hookbus-version";
 /// Id of one write to `control`, a UUID.
 pub const WRITE_ID: &str = "hookbus-write-id";
+/// How many records of `control` that write has: readers apply them together.
+pub const WRITE_SIZE: &str = "hookbus-write-size";
 /// Who wrote it.
 pub const ACTOR: &str = "hookbus-actor";

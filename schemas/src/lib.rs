@@ -9,7 +9,9 @@
 //! Services never depend on each other; whatever two of them share is here. One file per hop, [`topics`] is the whole
 //! pipeline on one page, [`invariants`] numbers what must always hold.
 
+pub mod access;
 pub mod attempt;
+pub mod audit;
 pub mod canary;
 pub mod control;
 pub mod dead_letter;
@@ -27,3 +29,6 @@ pub mod rejected;
 pub mod seen;
 pub mod status;
 pub mod topics;
+
+/// The OpenAPI document of the management and event routes: made from the control plane's code, committed, and served as it is.
+pub const OPENAPI: &str = include_str!("../openapi/openapi.json");

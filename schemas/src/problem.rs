@@ -113,6 +113,8 @@ pub enum Code {
     InvalidField,
     /// The same request is under way or was just done.
     Repeat,
+    /// 409: another object has the id, uid or token.
+    Taken,
     /// Kafka does not take records now.
     KafkaUnavailable,
     /// Memory or queue limit reached.
@@ -121,6 +123,8 @@ pub enum Code {
     CatalogBehind,
     /// The target is refused by policy.
     TargetRefused,
+    /// The subscription is disabled, and what was asked for needs an enabled one.
+    SubscriptionDisabled,
     /// A limit of this instance.
     LimitReached,
     /// Part of the contract that is not built yet.

@@ -61,6 +61,13 @@ struct Span {
     end: u32,
 }
 
+/// Where a header's value stands in its [`Headers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    start: u32,
+    end: u32,
+}
+
 /// Builds [`Headers`] in one growing buffer.
 #[derive(Default)]
 pub struct HeadersBuilder {
@@ -151,6 +158,20 @@ impl Headers {
                 &self.data[span.name_end as usize..span.end as usize],
             )
         })
+    }
+
+    /// All names in order, with the places of their values.
+    pub fn places(&self) -> impl Iterator<Item = (&[u8], Place)> {
+        self.spans.iter().map(|span| {
+            let name = &self.data[span.start as usize..span.name_end as usize];
+            (name, Place { start: span.name_end, end: span.end })
+        })
+    }
+
+    /// A value by its place; empty for a place of other headers.
+    #[must_use]
+    pub fn at(&self, place: Place) -> &[u8] {
+        self.data.get(place.start as usize..place.end as usize).unwrap_or_default()
     }
 
     /// The last value of a header, as Kafka's own clients read a repeated one.

@@ -22,6 +22,8 @@ pub enum RejectReason {
     InvalidAttribute,
     /// Its event type is not declared and the application rejects those.
     UnknownEventType,
+    /// Its payload does not fit the JSON Schema of its type.
+    SchemaMismatch,
     /// It does not fit the topics of the pipeline with our headers.
     TooLarge,
     /// It matches more subscriptions than one event may.
@@ -31,12 +33,13 @@ pub enum RejectReason {
 }
 
 /// All reasons.
-pub const REASONS: [RejectReason; 8] = [
+pub const REASONS: [RejectReason; 9] = [
     RejectReason::Undecodable,
     RejectReason::NullValue,
     RejectReason::UnknownApplication,
     RejectReason::InvalidAttribute,
     RejectReason::UnknownEventType,
+    RejectReason::SchemaMismatch,
     RejectReason::TooLarge,
     RejectReason::TooManyMatches,
     RejectReason::Unwritable,
@@ -59,6 +62,7 @@ impl RejectReason {
             Self::UnknownApplication => "unknown_application",
             Self::InvalidAttribute => "invalid_attribute",
             Self::UnknownEventType => "unknown_event_type",
+            Self::SchemaMismatch => "schema_mismatch",
             Self::TooLarge => "too_large",
             Self::TooManyMatches => "too_many_matches",
             Self::Unwritable => "unwritable",

@@ -3,10 +3,15 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::murmur2::partition_for;
 use crate::record::TopicPartition;
 
 /// Bytes of one identity hash.
 pub const HASH_BYTES: usize = 16;
+/// Neighbouring partitions of a source whose identities stand in one partition of `seen`. A transaction costs the brokers by
+/// the partitions it touches, and a batch touches all of its sources; a worker that takes over one of four reads what the
+/// other three accepted too, and skips it.
+const NEIGHBOURS: i32 = 4;
 /// First byte of every value.
 const VERSION: u8 = 1;
 
@@ -27,6 +32,13 @@ pub struct SeenError {
 #[must_use]
 pub fn key(source: &TopicPartition) -> Bytes {
     Bytes::from(source.to_string())
+}
+
+/// The partition of `seen` that holds a source partition's identities. Restoring asks the same question: it must never change
+/// while there are identities inside the dedup window.
+#[must_use]
+pub fn partition(source: &TopicPartition, partitions: i32) -> i32 {
+    partition_for(format!("{}/{}", source.topic, source.partition / NEIGHBOURS).as_bytes(), partitions)
 }
 
 /// Packs hashes into a value.
@@ -56,6 +68,15 @@ pub fn decode(value: &[u8]) -> Result<impl Iterator<Item = Hash> + '_, SeenError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neighbours_share_a_partition_and_a_topic_does_not_stand_in_one() {
+        let of = |source: i32| partition(&TopicPartition::new("hookbus.events", source), 16);
+        assert!((0..8).all(|source| of(source) == of(source / 4 * 4)));
+        let all: std::collections::BTreeSet<i32> = (0..64).map(of).collect();
+        assert!(all.len() > 6 && all.iter().all(|at| (0..16).contains(at)));
+        assert_ne!(of(0), partition(&TopicPartition::new("orders", 0), 16));
+    }
 
     #[test]
     fn what_is_packed_comes_back_and_anything_else_is_refused() {

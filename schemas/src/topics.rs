@@ -10,7 +10,7 @@
 //! | `rejected` | original key | all workers -> people |
 //! | `seen` | source topic/partition | fan-out -> itself |
 //! | `control` | `type/application/id` | control plane -> everybody |
-//! | `audit` | object id | control plane -> people |
+//! | `audit` | the object's key on `control` | control plane -> people |
 //! | `status` | `role/instance` | workers -> control plane |
 
 use std::collections::BTreeMap;

@@ -1,0 +1,69 @@
+//! Which part of Hookbus reads and writes which topic: what the pipeline on one page (`topics`) says, for `hookbus acls`.
+
+/// Whoever talks to Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Takes events over HTTP.
+    Gateway,
+    /// Events times subscriptions.
+    Fanout,
+    /// Signed requests.
+    Delivery,
+    /// Waits and promotes.
+    Retry,
+    /// The management API.
+    Control,
+    /// People and their own programs: producers, redrive, audits, analytics.
+    People,
+}
+
+/// Who writes and who reads a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Short name; `retry` is every delay topic.
+    pub topic: &'static str,
+    /// Who writes it.
+    pub writers: &'static [Part],
+    /// Who reads it.
+    pub readers: &'static [Part],
+}
+
+/// Every topic, in flow order.
+pub const ACCESS: &[Access] = {
+    use Part::{Control, Delivery, Fanout, Gateway, People, Retry};
+    &[
+        Access { topic: "events", writers: &[Gateway, People], readers: &[Fanout] },
+        Access { topic: "deliveries", writers: &[Fanout, Delivery, Retry, Control], readers: &[Delivery] },
+        Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },
+        Access { topic: "dead-letters", writers: &[Delivery], readers: &[People] },
+        Access { topic: "attempts", writers: &[Fanout, Delivery, Retry], readers: &[Control, People] },
+        Access { topic: "rejected", writers: &[Fanout, Delivery, Retry], readers: &[People] },
+        Access { topic: "seen", writers: &[Fanout], readers: &[Fanout] },
+        Access { topic: "control", writers: &[Control], readers: &[Gateway, Fanout, Delivery, Control] },
+        Access { topic: "audit", writers: &[Control], readers: &[People] },
+        Access { topic: "status", writers: &[Gateway, Delivery, Control], readers: &[Gateway, Control] },
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::topics::TopicSettings;
+
+    #[test]
+    fn every_topic_has_writers_and_readers_and_no_other_is_named() {
+        let settings = TopicSettings { prefix: String::new(), ..TopicSettings::default() };
+        let known: BTreeSet<String> = settings
+            .specs()
+            .iter()
+            .map(|spec| settings.topics().tier_of(&spec.name).map_or_else(|| spec.name.to_string(), |_| "retry".into()))
+            .collect();
+        let named: BTreeSet<String> = ACCESS.iter().map(|access| access.topic.to_owned()).collect();
+        assert_eq!(known, named);
+        for access in ACCESS {
+            assert!(!access.writers.is_empty() && !access.readers.is_empty(), "{}", access.topic);
+        }
+    }
+}
