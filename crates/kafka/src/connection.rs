@@ -8,6 +8,10 @@ use rdkafka::ClientConfig;
 
 use crate::error::KafkaError;
 
+/// The group that readers without a group name, because librdkafka wants one. Nothing is joined or committed under it, but
+/// librdkafka looks for its coordinator.
+pub const TAIL_GROUP: &str = "hookbus-tail";
+
 /// Brokers and checked librdkafka properties. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<Inner>);
@@ -193,7 +197,7 @@ impl Connection {
         let mut config = self.base("hookbus-tail");
         config
             // librdkafka wants a name for any consumer; nothing is joined or committed under it.
-            .set("group.id", "hookbus-tail")
+            .set("group.id", TAIL_GROUP)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })

@@ -32,7 +32,7 @@ pub mod topics;
 mod window;
 mod writer;
 
-pub use connection::Connection;
+pub use connection::{Connection, TAIL_GROUP};
 pub use error::{ErrorCode, ExclusiveError, KafkaError};
 pub use exclusive::ExclusiveWriter;
 pub use lease::{Epoch, Lease, Ownership};

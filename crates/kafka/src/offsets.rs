@@ -1,6 +1,6 @@
 //! Where partitions begin and end right now, for whoever must not miss anything written before the question.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use schemas::record::TopicPartition;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::Connection;
-use crate::error::KafkaError;
+use crate::error::{ErrorCode, KafkaError};
 use crate::log::Named;
 
 /// Questions that may wait for the request under way; they are then answered by one request.
@@ -24,10 +24,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Offsets(mpsc::Sender<Question>);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum End {
     First,
     Last,
+    /// Of the first record at or after a time, Unix ms.
+    At(i64),
 }
 
 enum Question {
@@ -70,6 +72,17 @@ impl Offsets {
         self.offset(partition, End::First).await
     }
 
+    /// The offset of the first record whose Kafka timestamp (Unix ms) is not before this one; the end if there is none.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn at(&self, partition: &TopicPartition, time_ms: i64) -> Result<i64, KafkaError> {
+        match self.offset(partition, End::At(time_ms)).await {
+            Err(KafkaError::Call { code: ErrorCode(Code::OffsetNotAvailable), .. }) => self.end(partition).await,
+            found => found,
+        }
+    }
+
     /// The number of partitions; `None`: the topic does not exist.
     ///
     /// # Errors
@@ -99,7 +112,7 @@ fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
     let mut questions = Vec::new();
     while queue.blocking_recv_many(&mut questions, QUEUE) > 0 {
         client.poll(Duration::ZERO);
-        let mut waiting: HashMap<End, Vec<(TopicPartition, oneshot::Sender<_>)>> = HashMap::new();
+        let mut waiting: BTreeMap<End, Vec<(TopicPartition, oneshot::Sender<_>)>> = BTreeMap::new();
         for question in questions.drain(..) {
             match question {
                 Question::Offset(partition, end, answer) => waiting.entry(end).or_default().push((partition, answer)),
@@ -107,8 +120,7 @@ fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
                 Question::Partitions(topic, answer) => drop(answer.send(partition_count(client, &topic, TIMEOUT))),
             }
         }
-        for end in [End::Last, End::First] {
-            let Some(asked) = waiting.remove(&end) else { continue };
+        for (end, asked) in waiting {
             let partitions: HashSet<&TopicPartition> = asked.iter().map(|(partition, _)| partition).collect();
             let offsets = list(client, partitions.into_iter(), end);
             for (partition, answer) in asked {
@@ -132,6 +144,7 @@ fn list<'a>(
     let time = match end {
         End::First => Offset::Beginning,
         End::Last => Offset::End,
+        End::At(time_ms) => Offset::Offset(time_ms),
     };
     let failed = |error| KafkaError::from_rdkafka("list offsets", &error);
     let mut list = TopicPartitionList::new();

@@ -134,6 +134,17 @@ impl Vault {
         sealed.kid == self.current().id
     }
 
+    /// The ids of its keys, the current one first.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn current_id(&self) -> &str {
+        &self.current().id
+    }
+
     /// The hash under which a token is stored and found.
     #[must_use]
     pub fn lookup(&self, token: &str) -> LookupHash {

@@ -17,12 +17,14 @@
 //!
 //! What it leaves to others: where keys come from (`chassis::config`) and which fields are sealed (`schemas`).
 
+mod digest;
 mod envelope;
 mod error;
 mod keys;
 mod lookup;
 mod random;
 
+pub use digest::sha256;
 pub use envelope::{Sealed, Vault};
 pub use error::VaultError;
 pub use keys::{EncryptionKey, KEY_BYTES, MAX_KEY_ID_BYTES, generate_key, parse_keys, parse_lookup_key};

@@ -32,6 +32,8 @@ fn after_a_rotation_old_envelopes_open_and_are_not_current() {
     let again = after.seal(CONTEXT, b"x").unwrap();
     assert!(after.is_current(&again));
     assert_eq!(again.kid, "new");
+    assert_eq!(after.current_id(), "new");
+    assert_eq!(after.key_ids().collect::<Vec<_>>(), ["new", "old"]);
     let unknown = before.open(CONTEXT, &again).unwrap_err();
     assert!(unknown.to_string().contains("the key `new`"), "{unknown}");
     assert_eq!(before.lookup("token"), after.lookup("token"), "lookups outlive a rotation");

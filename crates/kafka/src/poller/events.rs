@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use schemas::record::Record;
+use tracing::warn;
 
 use super::Shared;
 use crate::error::KafkaError;
@@ -92,6 +93,18 @@ impl PollerEvents {
                 }
             }
             self.0.events.notified().await;
+        }
+    }
+
+    /// Leaves the group: closes the poller and lets every partition go. For a role that is done with all it was given.
+    pub async fn leave(&mut self) {
+        self.0.close();
+        while let Some(event) = self.next().await {
+            match event {
+                PollerEvent::Revoked { done, .. } => done.done(),
+                PollerEvent::Failed { error } => warn!(%error, "the poller failed while leaving the group"),
+                PollerEvent::Assigned { .. } | PollerEvent::Records { .. } => {}
+            }
         }
     }
 }
