@@ -10,6 +10,8 @@ pub mod config;
 pub mod health;
 pub mod limited;
 pub mod metrics;
+pub mod pending;
 pub mod shutdown;
+pub mod status;
 pub mod tasks;
 pub mod telemetry;

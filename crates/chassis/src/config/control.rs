@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use schemas::control::Limits;
 use schemas::ids::OrganizationId;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -83,6 +84,45 @@ const KEYS: &[Key] = &[
         title: "Subscriptions",
         effect: "Of the whole instance: every process holds them in memory.",
     },
+    Key {
+        path: "control.applications_per_organization",
+        kind: Kind::Integer(0, 100_000_000, Unit::Count),
+        default: "0",
+        title: "Applications of an organization",
+        effect: "Where it has no limit of its own; 0 is no limit. Beyond it 429 `TooManyApplicationsPerOrganization`.",
+    },
+    Key {
+        path: "control.subscriptions_per_application",
+        kind: Kind::Integer(0, 100_000_000, Unit::Count),
+        default: "0",
+        title: "Subscriptions of an application",
+        effect: "Where neither it nor its organization has a limit; 0 is no limit. Beyond it 429 \
+                 `TooManySubscriptionsPerApplication`.",
+    },
+    Key {
+        path: "control.event_types_per_application",
+        kind: Kind::Integer(0, 100_000_000, Unit::Count),
+        default: "0",
+        title: "Event types of an application",
+        effect: "Where neither it nor its organization has a limit; 0 is no limit. Beyond it 429 \
+                 `TooManyEventTypesPerApplication`.",
+    },
+    Key {
+        path: "control.cors_origins",
+        kind: Kind::List,
+        default: "",
+        title: "Origins of browsers",
+        effect: "Whose pages may call the management API: origins such as https://console.example.com, or `*` for all of \
+                 them. None by default. Cookies are never used, so none are ever allowed.",
+    },
+    Key {
+        path: "control.access_log",
+        kind: Kind::Flag,
+        default: "true",
+        title: "Access log",
+        effect: "One line per request at level info: method, route (its template: paths may hold tokens), status, duration. \
+                 Without it the line has level debug.",
+    },
 ];
 
 /// The `[control]` section.
@@ -106,6 +146,12 @@ pub struct ControlConfig {
     pub max_connections: usize,
     /// Most subscriptions of the whole instance.
     pub max_subscriptions: usize,
+    /// What binds organizations and applications without limits of their own; the gateway's for events.
+    pub limits: Limits,
+    /// Whose pages may call the API from a browser.
+    pub cors_origins: Vec<String>,
+    /// Whether requests are logged at level info.
+    pub access_log: bool,
 }
 
 impl ControlConfig {
@@ -128,6 +174,33 @@ impl ControlConfig {
             header_read_timeout: from.millis("control.header_read_timeout_ms"),
             max_connections: from.number("control.max_connections"),
             max_subscriptions: from.number("control.max_subscriptions"),
+            limits: limits(from),
+            cors_origins: origins(from),
+            access_log: from.flag("control.access_log"),
         }
     }
+}
+
+fn limits(from: &Reader<'_>) -> Limits {
+    let events_per_day: Option<u64> = from.positive("gateway.quota_per_day");
+    Limits {
+        applications: from.positive("control.applications_per_organization"),
+        subscriptions: from.positive("control.subscriptions_per_application"),
+        event_types: from.positive("control.event_types_per_application"),
+        // Only shown here; beyond what clients' integers hold it is as good as none.
+        events_per_day: events_per_day.and_then(|limit| u32::try_from(limit).ok()),
+        events_per_second: from.positive("gateway.rate_per_second"),
+    }
+}
+
+fn origins(from: &mut Reader<'_>) -> Vec<String> {
+    let path = "control.cors_origins";
+    let origins = from.list(path);
+    let bare = |origin: &String| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        host.is_some_and(|host| !host.is_empty() && host.bytes().all(|it| it.is_ascii_graphic() && it != b'/'))
+    };
+    let fine = origins.iter().all(bare) || origins == ["*"];
+    from.check(fine, path, "origins without a path, such as https://console.example.com, or `*` alone");
+    origins
 }

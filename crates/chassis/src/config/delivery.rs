@@ -1,5 +1,6 @@
 //! `[delivery]`: how requests are made, how many at once, whom they may reach.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -94,6 +95,13 @@ const KEYS: &[Key] = &[
                  never.",
     },
     Key {
+        path: "delivery.ca_file",
+        kind: Kind::Text,
+        default: "",
+        title: "Certificate authorities",
+        effect: "A PEM file with authorities of your own that targets' certificates may come from, beside the public ones.",
+    },
+    Key {
         path: "delivery.breaker_failures",
         kind: Kind::Integer(1, 10_000, Unit::Count),
         default: "20",
@@ -106,6 +114,14 @@ const KEYS: &[Key] = &[
         default: "600000",
         title: "Shortest park",
         effect: "Of deliveries of an open circuit or a paused subscription.",
+    },
+    Key {
+        path: "delivery.disable_after_hours",
+        kind: Kind::Integer(0, 8_760, Unit::Hours),
+        default: "120",
+        title: "Failing subscriptions",
+        effect: "An endpoint that has been failing for so long without one success is disabled, unless its subscription \
+                 says otherwise. 0: never.",
     },
     Key {
         path: "delivery.response_headers_limit_bytes",
@@ -138,11 +154,12 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "delivery.max_age_hours",
-        kind: Kind::Integer(1, 8_760, Unit::Hours),
-        default: "240",
+        kind: Kind::Integer(0, 8_760, Unit::Hours),
+        default: "0",
         title: "Longest life",
         effect: "A delivery that is not settled this long after its first write, parked time included, is \
-                 dead-lettered.",
+                 dead-lettered, where its subscription says nothing else. 0 is the span of `delivery.schedule` x 1.1 \
+                 and a day.",
     },
     Key {
         path: "delivery.pool_idle_timeout_ms",
@@ -196,10 +213,14 @@ pub struct DeliveryConfig {
     pub allow_http: bool,
     /// Networks that are refused by default and allowed here.
     pub allow_networks: Vec<IpNet>,
+    /// Authorities beside the public ones, PEM.
+    pub ca_file: Option<PathBuf>,
     /// Failures in a row that open a subscription's circuit.
     pub breaker_failures: u32,
     /// Shortest park of an open circuit or a paused subscription.
     pub breaker_park: Duration,
+    /// Failing without a success for so long is reported, unless the subscription says otherwise; zero: never.
+    pub disable_after: Duration,
     /// Bytes of response headers kept.
     pub response_headers_limit: usize,
     /// Bytes of response body kept.
@@ -208,8 +229,6 @@ pub struct DeliveryConfig {
     pub retry_after_cap: Duration,
     /// Schedule of subscriptions without their own.
     pub schedule: Preset,
-    /// Deadline of a delivery from its first write, unless its subscription says otherwise.
-    pub max_age: Duration,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Duration,
     /// Idle connections kept per host.
@@ -250,13 +269,14 @@ impl DeliveryConfig {
             batch_bytes: from.number("delivery.batch_bytes"),
             allow_http: from.flag("delivery.allow_http"),
             allow_networks: networks(from),
+            ca_file: from.optional("delivery.ca_file").map(PathBuf::from),
             breaker_failures: from.number("delivery.breaker_failures"),
             breaker_park: from.millis("delivery.breaker_park_ms"),
+            disable_after: from.hours("delivery.disable_after_hours"),
             response_headers_limit: from.number("delivery.response_headers_limit_bytes"),
             response_body_limit: from.number("delivery.response_body_limit_bytes"),
             retry_after_cap: from.hours("delivery.retry_after_cap_hours"),
             schedule: schedule(from),
-            max_age: from.hours("delivery.max_age_hours"),
             pool_idle_timeout: from.millis("delivery.pool_idle_timeout_ms"),
             pool_idle_per_host: from.number("delivery.pool_idle_per_host"),
             tiers: super::retry::tiers(from),
@@ -264,7 +284,7 @@ impl DeliveryConfig {
     }
 }
 
-fn schedule(from: &Reader<'_>) -> Preset {
+pub(super) fn schedule(from: &Reader<'_>) -> Preset {
     let name = from.text("delivery.schedule");
     let presets = [Preset::Standard, Preset::Hook0, Preset::Quick];
     presets.into_iter().find(|preset| preset.name() == name).expect("the table allows only these")

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::delivery::Preset as SchedulePreset;
 use super::key::{Key, Kind, Section, Unit};
 use super::reader::Reader;
 
@@ -82,7 +83,9 @@ pub struct FanoutConfig {
     /// Bytes read and not committed, per partition.
     pub live_bytes: usize,
     /// Deadline of a delivery from its first write, unless its subscription says otherwise; from `delivery.max_age_hours`.
-    pub max_age: Duration,
+    pub max_age: Option<Duration>,
+    /// Its deadline follows this where nobody says otherwise; from `delivery.schedule`.
+    pub schedule: SchedulePreset,
 }
 
 impl FanoutConfig {
@@ -95,7 +98,8 @@ impl FanoutConfig {
             batch_bytes: from.number("fanout.batch_bytes"),
             live_records: from.number("fanout.live_records"),
             live_bytes: from.number("fanout.live_bytes"),
-            max_age: from.hours("delivery.max_age_hours"),
+            max_age: Some(from.hours("delivery.max_age_hours")).filter(|given| !given.is_zero()),
+            schedule: super::delivery::schedule(from),
         }
     }
 }

@@ -127,14 +127,24 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 10_000_000, Unit::PerSecond),
         default: "0",
         title: "Rate limit",
-        effect: "Events of one application on one replica; 0 is no limit. Not enforced yet.",
+        effect: "Events per second of an application without a limit of its own, over all replicas, with a burst of one \
+                 second; 0 is no limit. Beyond it 429 `RateLimited`.",
     },
     Key {
         path: "gateway.quota_per_day",
         kind: Kind::Integer(0, 1_000_000_000_000, Unit::PerDay),
         default: "0",
         title: "Daily quota",
-        effect: "Events of one application on one replica; 0 is no limit. Not enforced yet.",
+        effect: "Events per day (UTC) of an application without a limit of its own, over all replicas; 0 is no limit. \
+                 Beyond it 429 `TooManyEventsToday`.",
+    },
+    Key {
+        path: "gateway.replicas",
+        kind: Kind::Integer(1, 10_000, Unit::Count),
+        default: "1",
+        title: "Replicas",
+        effect: "Gateways that share the limits: each enforces its part (limit / replicas, rounded up) of what it took \
+                 itself. A part is forgotten at a restart, so a day may let one part more pass per restart.",
     },
 ];
 
@@ -177,6 +187,8 @@ pub struct GatewayConfig {
     pub rate_per_second: Option<u32>,
     /// Events per day of one application; `None` is no limit.
     pub quota_per_day: Option<u64>,
+    /// Gateways that share the limits.
+    pub replicas: u32,
     /// The admin key that may send for every application, from `control.admin_key`.
     pub admin_key: Option<SecretString>,
 }
@@ -206,6 +218,7 @@ impl GatewayConfig {
             batch_max_events: from.number("gateway.batch_max_events"),
             rate_per_second: from.positive("gateway.rate_per_second"),
             quota_per_day: from.positive("gateway.quota_per_day"),
+            replicas: from.number("gateway.replicas"),
             admin_key: from.secret("control.admin_key"),
         }
     }

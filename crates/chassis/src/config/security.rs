@@ -24,7 +24,9 @@ const KEYS: &[Key] = &[
         default: "",
         title: "Encryption keys",
         effect: "`id:base64` with 32 random bytes each (`openssl rand -base64 32`), separated by commas or a list. The \
-                 first one encrypts, all of them decrypt: to rotate, put a new one first and keep the old one.",
+                 first one encrypts, all of them decrypt. To rotate while serving: add the new one behind the old one and \
+                 restart every process; put it first and restart them again; when the metric \
+                 `hookbus_control_sealed_objects` is 0 for the old one, remove that.",
     },
     Key {
         path: LOOKUP_KEY,
