@@ -20,6 +20,7 @@ use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 use crate::reader::Reader;
 use crate::snapshot::Snapshot;
+use crate::usage::TokenUse;
 
 /// A read lock on one consistent state. Keep it short, and never across an await.
 pub type SnapshotGuard<'a> = RwLockReadGuard<'a, Snapshot>;
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     ready: watch::Sender<bool>,
     closed: AtomicBool,
     vault: Arc<Vault>,
+    used: Arc<TokenUse>,
     source: Option<Source>,
 }
 
@@ -190,6 +192,12 @@ impl Catalog {
         &self.inner.vault
     }
 
+    /// When tokens were last used. Roles touch it; [`crate::usage::share_use`] tells the others.
+    #[must_use]
+    pub fn used(&self) -> &Arc<TokenUse> {
+        &self.inner.used
+    }
+
     async fn reach(&self, offset: i64) -> Result<(), CatalogError> {
         let mut position = self.inner.position.subscribe();
         loop {
@@ -221,6 +229,7 @@ impl Inner {
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),
             vault,
+            used: Arc::default(),
             source,
         }
     }
@@ -252,8 +261,10 @@ impl Inner {
         *self.position.borrow()
     }
 
-    pub(crate) fn subscriptions(&self) -> usize {
-        self.snapshot.read().subscriptions_total()
+    /// Number of subscriptions, and the digest.
+    pub(crate) fn figures(&self) -> (usize, u64) {
+        let snapshot = self.snapshot.read();
+        (snapshot.subscriptions_total(), snapshot.digest())
     }
 
     pub(crate) fn set_ready(&self) {

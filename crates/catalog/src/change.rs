@@ -8,6 +8,7 @@ use schemas::record::Record;
 use uuid::Uuid;
 use vault::{LookupHash, Vault};
 
+use crate::event_type::EventType;
 use crate::snapshot::Object;
 use crate::subscription::Subscription;
 
@@ -15,15 +16,23 @@ use crate::subscription::Subscription;
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) offset: i64,
-    pub(crate) write_id: Option<Uuid>,
+    pub(crate) write: Option<Write>,
     pub(crate) kind: ChangeKind,
+}
+
+/// The write a record belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) id: Uuid,
+    /// How many records it has; compaction may have taken some of them.
+    pub(crate) size: u32,
 }
 
 /// What it does.
 #[derive(Debug)]
 pub(crate) enum ChangeKind {
-    /// The object is this now.
-    Put(Object),
+    /// The object is this now; the digest stands for its key and value.
+    Put(Object, u64),
     /// The object is gone.
     Remove(ControlKey),
     /// A type of object that this build does not know.
@@ -34,8 +43,10 @@ pub(crate) enum ChangeKind {
 
 impl Change {
     pub(crate) fn decode(record: &Record, vault: &Arc<Vault>) -> Self {
-        let write_id = record.headers.text(header::WRITE_ID).and_then(|text| Uuid::parse_str(text).ok());
-        Self { offset: record.offset, write_id, kind: ChangeKind::decode(record, vault) }
+        let id = record.headers.text(header::WRITE_ID).and_then(|text| Uuid::parse_str(text).ok());
+        let size = record.headers.text(header::WRITE_SIZE).and_then(|text| text.parse().ok()).unwrap_or(1);
+        let write = id.map(|id| Write { id, size });
+        Self { offset: record.offset, write, kind: ChangeKind::decode(record, vault) }
     }
 }
 
@@ -51,25 +62,40 @@ impl ChangeKind {
             Ok(_moved) => return undecodable(&text, "the object's ids are not those of its key"),
             Err(error) => return undecodable(&text, &error.to_string()),
         };
-        match prepare(object, record.offset, vault) {
-            Ok(object) => Self::Put(object),
+        let digest = digest_of(&text, value);
+        match prepare(object, digest, record.offset, vault) {
+            Ok(object) => Self::Put(object, digest),
             Err(reason) => undecodable(&text, &reason),
         }
     }
 }
 
-fn prepare(object: ControlObject, offset: i64, vault: &Arc<Vault>) -> Result<Object, String> {
+/// What one object adds to the snapshot's digest.
+fn digest_of(key: &str, value: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = vault::sha256(value);
+    // Two objects may have the same value: the key (FNV-1a, 64 bits) tells them apart.
+    let key = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]).wrapping_mul(key | 1)
+}
+
+fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) -> Result<Object, String> {
     Ok(match object {
         ControlObject::Organization(it) => Object::Organization(Arc::new(it)),
+        ControlObject::ServiceToken(it) => {
+            let lookup: LookupHash = it.lookup.parse().map_err(|error: vault::VaultError| error.to_string())?;
+            Object::ServiceToken(lookup, Arc::new(it))
+        }
         ControlObject::Application(it) => Object::Application(Arc::new(it)),
         ControlObject::ApplicationSecret(it) => {
             let lookup: LookupHash = it.lookup.parse().map_err(|error: vault::VaultError| error.to_string())?;
             Object::ApplicationSecret(lookup, Arc::new(it))
         }
-        ControlObject::EventType(it) => Object::EventType(Arc::new(it)),
+        ControlObject::EventType(it) => Object::EventType(Arc::new(EventType::new(it))),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;
-            Object::Subscription(Arc::new(compiled))
+            Object::Subscription(Arc::new(compiled.with_digest(digest)))
         }
     })
 }
@@ -77,7 +103,8 @@ fn prepare(object: ControlObject, offset: i64, vault: &Arc<Vault>) -> Result<Obj
 /// Whether the key names a type of this build, so that a bad one is damage and not a newer writer's.
 fn is_ours(key: &str) -> bool {
     let kind = key.split('/').next().unwrap_or_default();
-    ["organization", "application", "application_secret", "event_type", "subscription", ""].contains(&kind)
+    ["organization", "service_token", "application", "application_secret", "event_type", "subscription", ""]
+        .contains(&kind)
 }
 
 fn undecodable(key: &str, reason: &str) -> ChangeKind {
@@ -87,11 +114,14 @@ fn undecodable(key: &str, reason: &str) -> ChangeKind {
 impl Change {
     /// The change a record with this object makes.
     pub(crate) fn of(object: ControlObject, offset: i64, vault: &Arc<Vault>) -> Self {
-        let key = object.key();
-        let kind = match prepare(object, offset, vault) {
-            Ok(object) => ChangeKind::Put(object),
-            Err(reason) => undecodable(&key.to_string(), &reason),
+        let key = object.key().to_string();
+        let kind = match object.encode().map(|value| digest_of(&key, &value)) {
+            Ok(digest) => match prepare(object, digest, offset, vault) {
+                Ok(object) => ChangeKind::Put(object, digest),
+                Err(reason) => undecodable(&key, &reason),
+            },
+            Err(error) => undecodable(&key, &error.to_string()),
         };
-        Self { offset, write_id: None, kind }
+        Self { offset, write: None, kind }
     }
 }

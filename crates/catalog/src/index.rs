@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
+use smallvec::SmallVec;
 
 /// What the index needs to know of an entry.
 pub trait Indexed {
     /// The event types and patterns it listens to.
     fn patterns(&self) -> &[EventTypePattern];
-    /// The labels an event must all carry.
-    fn labels(&self) -> &StringMap;
+    /// The labels an event must all carry, each once.
+    fn labels(&self) -> &[(Arc<str>, Arc<str>)];
 }
 
 /// The index of one application.
@@ -46,11 +47,14 @@ struct Node<T> {
 #[derive(Debug)]
 struct Bucket<T> {
     plain: Vec<Arc<T>>,
-    by_key: HashMap<Box<str>, ByValue<T>>,
+    by_key: HashMap<Arc<str>, ByValue<T>>,
 }
 
 /// Entries by the value of one label.
-type ByValue<T> = HashMap<Box<str>, Vec<Arc<T>>>;
+type ByValue<T> = HashMap<Arc<str>, Entries<T>>;
+
+/// Often one: a label that names a customer.
+type Entries<T> = SmallVec<[Arc<T>; 1]>;
 
 // === impl MatchIndex ===
 
@@ -203,7 +207,7 @@ impl<T: Indexed> Bucket<T> {
         self.plain.is_empty() && self.by_key.is_empty()
     }
 
-    fn entries(&self, key: &str, value: &str) -> Option<&Vec<Arc<T>>> {
+    fn entries(&self, key: &str, value: &str) -> Option<&Entries<T>> {
         self.by_key.get(key)?.get(value)
     }
 
@@ -216,22 +220,22 @@ impl<T: Indexed> Bucket<T> {
             self.plain.push(Arc::clone(entry));
             return;
         };
-        let by_value = self.by_key.entry(key.as_str().into()).or_default();
-        by_value.entry(value.as_str().into()).or_default().push(Arc::clone(entry));
+        let by_value = self.by_key.entry(Arc::clone(key)).or_default();
+        by_value.entry(Arc::clone(value)).or_default().push(Arc::clone(entry));
     }
 
     fn remove(&mut self, entry: &Arc<T>) {
         take(&mut self.plain, entry);
         for (key, value) in entry.labels() {
-            let Some(by_value) = self.by_key.get_mut(key.as_str()) else { continue };
-            if let Some(entries) = by_value.get_mut(value.as_str()) {
-                take(entries, entry);
+            let Some(by_value) = self.by_key.get_mut(key) else { continue };
+            if let Some(entries) = by_value.get_mut(value) {
+                take_small(entries, entry);
                 if entries.is_empty() {
-                    by_value.remove(value.as_str());
+                    by_value.remove(value);
                 }
             }
             if by_value.is_empty() {
-                self.by_key.remove(key.as_str());
+                self.by_key.remove(key);
             }
         }
     }
@@ -243,7 +247,10 @@ impl<T: Indexed> Bucket<T> {
         }
         for (key, value) in labels {
             for entry in self.entries(key, value).into_iter().flatten() {
-                let fits = entry.labels().iter().all(|(key, value)| labels.get(key) == Some(value));
+                let fits = entry
+                    .labels()
+                    .iter()
+                    .all(|(key, value)| labels.get(&**key).is_some_and(|given| **given == **value));
                 if fits {
                     out.push(Arc::clone(entry));
                 }
@@ -254,6 +261,12 @@ impl<T: Indexed> Bucket<T> {
 
 /// Removes one entry by identity; the order of the others does not matter.
 fn take<T>(entries: &mut Vec<Arc<T>>, entry: &Arc<T>) {
+    if let Some(at) = entries.iter().position(|other| Arc::ptr_eq(other, entry)) {
+        entries.swap_remove(at);
+    }
+}
+
+fn take_small<T>(entries: &mut Entries<T>, entry: &Arc<T>) {
     if let Some(at) = entries.iter().position(|other| Arc::ptr_eq(other, entry)) {
         entries.swap_remove(at);
     }

@@ -21,18 +21,31 @@
 //!
 //! What it leaves to others: writing (the control plane alone), and what to do when nothing is found.
 
+mod auth;
 mod catalog;
 mod change;
+mod digest;
 mod error;
+mod event_type;
+mod handles;
 pub mod index;
 mod metrics;
+mod packed;
 mod reader;
+pub mod schema;
 pub mod sealed;
+mod shared;
 mod snapshot;
+mod stored;
 mod subscription;
+pub mod usage;
 mod writes;
 
+pub use auth::{Auth, Oauth2};
 pub use catalog::{Catalog, CatalogDeps, SnapshotGuard};
 pub use error::{CatalogError, PrepareError};
-pub use snapshot::{Role, Snapshot, TokenEntry};
+pub use event_type::EventType;
+pub use snapshot::{Snapshot, TokenEntry, TokenScope};
+pub use stored::Stored;
 pub use subscription::{Subscription, Target};
+pub use usage::TokenUse;

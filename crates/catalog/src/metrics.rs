@@ -7,6 +7,8 @@ use chassis::metrics::{IntCounter, IntGauge, Metrics, MetricsError, Registry};
 pub(crate) struct CatalogMetrics {
     /// Next offset of the control topic.
     pub(crate) position: IntGauge,
+    /// What the snapshot's objects come to.
+    pub(crate) digest: IntGauge,
     /// Subscriptions in the snapshot.
     pub(crate) subscriptions: IntGauge,
     /// Control records applied since the start.
@@ -22,6 +24,10 @@ impl CatalogMetrics {
         let metrics = Metrics::new(registry, "catalog");
         Ok(Self {
             position: metrics.gauge("position_offset", "Next offset of the control topic.")?,
+            digest: metrics.gauge(
+                "digest",
+                "What the snapshot's objects come to: equal in every process whose snapshot is the same.",
+            )?,
             subscriptions: metrics.gauge("subscriptions", "Subscriptions in the snapshot.")?,
             applied: metrics.counter("records_applied_total", "Control records applied since the start.")?,
             undecodable: metrics

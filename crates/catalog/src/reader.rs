@@ -13,6 +13,7 @@ use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
+use uuid::Uuid;
 
 use crate::catalog::Inner;
 use crate::change::{Change, ChangeKind};
@@ -45,6 +46,8 @@ pub(crate) struct Reader {
 struct Batch {
     changes: Vec<Change>,
     end: Option<i64>,
+    /// The last record's write, and how many of its records are still to come.
+    open: Option<(Uuid, u32)>,
 }
 
 impl Reader {
@@ -107,7 +110,11 @@ impl Reader {
         loop {
             let mut batch = Batch::default();
             self.take(tail.next().await?, &mut batch);
-            while batch.changes.len() < BATCH {
+            while batch.is_open() || batch.changes.len() < BATCH {
+                if batch.is_open() {
+                    self.take(tail.next().await?, &mut batch);
+                    continue;
+                }
                 // `Tail::next` waits on a channel: dropping it while it waits loses nothing.
                 tokio::select! {
                     biased;
@@ -120,7 +127,7 @@ impl Reader {
                 && self.inner.position() >= *end
                 && let Some((end, latch)) = waiting.take()
             {
-                info!(position = end, subscriptions = self.inner.subscriptions(), "catalog is caught up");
+                info!(position = end, subscriptions = self.inner.figures().0, "catalog is caught up");
                 self.inner.set_ready();
                 latch.release();
             }
@@ -155,9 +162,9 @@ impl Reader {
                         reason, "control record cannot be decoded, the former object stays"
                     );
                 }
-                batch.changes.push(change);
+                batch.push(change);
             }
-            TailEvent::Eof { position, .. } => batch.end = Some(position),
+            TailEvent::Eof { position, .. } => batch.reach(position),
         }
     }
 
@@ -167,7 +174,9 @@ impl Reader {
         self.metrics.applied.inc_by(records);
         self.metrics.position.set(self.inner.position());
         if records > 0 {
-            self.metrics.subscriptions.set(i64::try_from(self.inner.subscriptions()).unwrap_or(i64::MAX));
+            let (subscriptions, digest) = self.inner.figures();
+            self.metrics.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
+            self.metrics.digest.set(i64::try_from(digest).unwrap_or(i64::MAX));
         }
     }
 
@@ -182,5 +191,65 @@ impl Reader {
 
     fn failed(&self, source: KafkaError) -> CatalogError {
         CatalogError::Kafka { topic: self.partition.topic.to_string(), source }
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    fn push(&mut self, change: Change) {
+        self.open = change.write.and_then(|write| {
+            let left = match self.open {
+                Some((id, left)) if id == write.id => left,
+                _another => write.size,
+            };
+            // What compaction took does not come: then the next write or the end closes this one.
+            left.checked_sub(1).filter(|left| *left > 0).map(|left| (write.id, left))
+        });
+        self.changes.push(change);
+    }
+
+    fn reach(&mut self, end: i64) {
+        self.open = None;
+        self.end = Some(end);
+    }
+
+    /// Whether the last write is not complete: it is applied as a whole, so that nobody sees half of it.
+    fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Write;
+
+    fn change(offset: i64, id: u128, size: u32) -> Change {
+        let write = Some(Write { id: Uuid::from_u128(id), size });
+        Change { offset, write, kind: ChangeKind::Unknown }
+    }
+
+    #[test]
+    fn a_write_is_applied_as_a_whole_and_never_waited_for_in_vain() {
+        let mut batch = Batch::default();
+        let mut open = |change: Option<Change>| {
+            match change {
+                Some(change) => batch.push(change),
+                None => batch.reach(9),
+            }
+            batch.is_open()
+        };
+        assert!(!open(Some(change(0, 1, 1))));
+        assert!(open(Some(change(1, 2, 3))));
+        assert!(open(Some(change(2, 2, 3))));
+        assert!(!open(Some(change(3, 2, 3))));
+        // Compaction left two of three, and the last one's write is complete.
+        assert!(open(Some(change(4, 3, 3))));
+        assert!(open(Some(change(5, 3, 3))));
+        assert!(!open(Some(change(6, 4, 1))));
+        // The end closes one that will not be completed.
+        assert!(open(Some(change(7, 5, 2))));
+        assert!(!open(None));
     }
 }

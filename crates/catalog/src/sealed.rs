@@ -26,3 +26,16 @@ pub fn seal_text(vault: &Vault, context: &str, plain: &str) -> Result<control::S
     let sealed = vault.seal(context, plain.as_bytes())?;
     Ok(control::Sealed { kid: sealed.kid, nonce: STANDARD.encode(sealed.nonce), ct: STANDARD.encode(sealed.ct) })
 }
+
+/// Seals a text again if another key than the current one has sealed it. Returns whether it did.
+///
+/// # Errors
+/// As [`open_text`] and [`seal_text`]; the envelope is as it was then.
+pub fn reseal(vault: &Vault, context: &str, sealed: &mut control::Sealed) -> Result<bool, VaultError> {
+    if sealed.kid == vault.current_id() {
+        return Ok(false);
+    }
+    let plain = open_text(vault, context, sealed)?;
+    *sealed = seal_text(vault, context, &plain)?;
+    Ok(true)
+}

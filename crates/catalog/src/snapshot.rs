@@ -3,46 +3,33 @@
 //! Compaction lets an object's record stand before its parent's, so the tables of an application (`Scope`) do not need the
 //! application itself; what belongs to an application that is not there is simply not found.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod tokens;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use schemas::control::{Application, ApplicationSecret, ControlKey, EventType, Organization};
+use schemas::control::{Application, ApplicationSecret, ControlKey, Organization, ServiceToken};
 use schemas::event::StringMap;
-use schemas::ids::{ApplicationId, OrganizationId, SecretId, SubscriptionId};
+use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 use uuid::Uuid;
 use vault::LookupHash;
 
 use crate::change::{Change, ChangeKind};
+use crate::digest::Digest;
+use crate::event_type::EventType;
+use crate::handles::{ById, ByUid};
 use crate::index::MatchIndex;
+use crate::shared::Shared;
 use crate::subscription::Subscription;
 use crate::writes::Writes;
 
-/// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Send events, nothing else.
-    Ingest,
-    /// Read.
-    Viewer,
-    /// Read and change.
-    Editor,
-}
-
-/// What a token opens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenEntry {
-    /// The application it opens.
-    pub application: ApplicationId,
-    /// The object it belongs to.
-    pub secret: SecretId,
-    /// What it may do there.
-    pub role: Role,
-}
+pub use tokens::{TokenEntry, TokenScope};
 
 /// An object as the snapshot keeps it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Object {
     Organization(Arc<Organization>),
+    ServiceToken(LookupHash, Arc<ServiceToken>),
     Application(Arc<Application>),
     ApplicationSecret(LookupHash, Arc<ApplicationSecret>),
     EventType(Arc<EventType>),
@@ -56,13 +43,17 @@ pub struct Snapshot {
     applied: Option<i64>,
     undecodable: u64,
     writes: Writes,
+    digest: Digest,
     organizations: BTreeMap<OrganizationId, Arc<Organization>>,
     applications: BTreeMap<ApplicationId, Arc<Application>>,
     /// Applications by uid; more than one in different organizations is possible.
     application_uids: HashMap<String, BTreeSet<ApplicationId>>,
     scopes: HashMap<ApplicationId, Scope>,
+    /// Service tokens with the hashes they are found by.
+    service_tokens: BTreeMap<ServiceTokenId, (LookupHash, Arc<ServiceToken>)>,
     tokens: HashMap<LookupHash, Arc<TokenEntry>>,
-    subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    subscriptions: HashSet<ById>,
+    shared: Shared,
 }
 
 /// What belongs to one application.
@@ -70,8 +61,8 @@ pub struct Snapshot {
 struct Scope {
     secrets: BTreeMap<SecretId, (LookupHash, Arc<ApplicationSecret>)>,
     event_types: BTreeMap<String, Arc<EventType>>,
-    subscriptions: BTreeSet<SubscriptionId>,
-    subscription_uids: HashMap<Box<str>, SubscriptionId>,
+    subscriptions: BTreeSet<ById>,
+    subscription_uids: HashSet<ByUid>,
     index: MatchIndex<Subscription>,
 }
 
@@ -96,6 +87,12 @@ impl Snapshot {
         self.undecodable
     }
 
+    /// What all objects come to: the same in every process whose snapshot holds the same, whatever way it came there.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest.sum()
+    }
+
     /// Whether a write with this id was applied, among the last 10,000.
     #[must_use]
     pub fn write_seen(&self, write_id: Uuid) -> bool {
@@ -116,12 +113,19 @@ impl Snapshot {
     /// An application by its id, or by its uid where only one has it.
     #[must_use]
     pub fn application(&self, id_or_uid: &str) -> Option<&Arc<Application>> {
+        self.application_among(id_or_uid, |_any| true)
+    }
+
+    /// The same among those that are `seen`: a uid is unique in its organization only, and another's does not hide it.
+    #[must_use]
+    pub fn application_among(&self, id_or_uid: &str, seen: impl Fn(&Application) -> bool) -> Option<&Arc<Application>> {
         if let Some(found) = Uuid::parse_str(id_or_uid).ok().and_then(|id| self.applications.get(&ApplicationId(id))) {
-            return Some(found);
+            return Some(found).filter(|found| seen(found));
         }
-        let ids = self.application_uids.get(id_or_uid)?;
-        let id = if ids.len() == 1 { ids.first()? } else { return None };
-        self.applications.get(id)
+        let ids = self.application_uids.get(id_or_uid)?.iter();
+        let mut found = ids.filter_map(|id| self.applications.get(id)).filter(|found| seen(found));
+        let first = found.next()?;
+        if found.next().is_none() { Some(first) } else { None }
     }
 
     /// An application by its id.
@@ -133,17 +137,6 @@ impl Snapshot {
     /// All applications, oldest id first.
     pub fn applications(&self) -> impl Iterator<Item = &Arc<Application>> {
         self.applications.values()
-    }
-
-    /// What a token opens, if its application is there.
-    #[must_use]
-    pub fn token(&self, lookup: &LookupHash) -> Option<&Arc<TokenEntry>> {
-        self.tokens.get(lookup).filter(|entry| self.applications.contains_key(&entry.application))
-    }
-
-    /// The tokens of an application, oldest id first.
-    pub fn application_secrets(&self, application: ApplicationId) -> impl Iterator<Item = &Arc<ApplicationSecret>> {
-        self.scope(application).into_iter().flat_map(|scope| scope.secrets.values().map(|(_, secret)| secret))
     }
 
     /// A declared event type.
@@ -160,19 +153,19 @@ impl Snapshot {
     /// A subscription by its id.
     #[must_use]
     pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
-        self.subscriptions.get(&id).filter(|found| self.applications.contains_key(&found.application()))
+        let ById(found) = self.subscriptions.get(&id)?;
+        self.applications.contains_key(&found.application()).then_some(found)
     }
 
     /// A subscription of an application by its uid.
     #[must_use]
     pub fn subscription_by_uid(&self, application: ApplicationId, uid: &str) -> Option<&Arc<Subscription>> {
-        self.subscriptions.get(self.scope(application)?.subscription_uids.get(uid)?)
+        self.scope(application)?.subscription_uids.get(uid).map(|ByUid(found)| found)
     }
 
     /// The subscriptions of an application, oldest id first.
     pub fn subscriptions(&self, application: ApplicationId) -> impl Iterator<Item = &Arc<Subscription>> {
-        let ids = self.scope(application).into_iter().flat_map(|scope| scope.subscriptions.iter());
-        ids.filter_map(|id| self.subscriptions.get(id))
+        self.scope(application).into_iter().flat_map(|scope| scope.subscriptions.iter().map(|ById(found)| found))
     }
 
     /// Number of subscriptions of an application.
@@ -200,6 +193,26 @@ impl Snapshot {
         }
     }
 
+    /// What stands under a key.
+    pub(crate) fn held(&self, key: &ControlKey) -> Option<Object> {
+        Some(match key {
+            ControlKey::Organization(id) => Object::Organization(Arc::clone(self.organizations.get(id)?)),
+            ControlKey::ServiceToken(_, id) => {
+                let (lookup, token) = self.service_tokens.get(id)?;
+                Object::ServiceToken(*lookup, Arc::clone(token))
+            }
+            ControlKey::Application(_, id) => Object::Application(Arc::clone(self.applications.get(id)?)),
+            ControlKey::ApplicationSecret(application, id) => {
+                let (lookup, secret) = self.scopes.get(application)?.secrets.get(id)?;
+                Object::ApplicationSecret(*lookup, Arc::clone(secret))
+            }
+            ControlKey::EventType(application, name) => {
+                Object::EventType(Arc::clone(self.scopes.get(application)?.event_types.get(name.as_str())?))
+            }
+            ControlKey::Subscription(_, id) => Object::Subscription(Arc::clone(&self.subscriptions.get(id)?.0)),
+        })
+    }
+
     fn scope(&self, application: ApplicationId) -> Option<&Scope> {
         if self.applications.contains_key(&application) { self.scopes.get(&application) } else { None }
     }
@@ -210,12 +223,20 @@ impl Snapshot {
 impl Snapshot {
     /// Applies one record.
     pub(crate) fn apply(&mut self, change: Change) {
-        if let Some(id) = change.write_id {
-            self.writes.remember(id);
+        if let Some(write) = change.write {
+            self.writes.remember(write.id);
         }
         match change.kind {
-            ChangeKind::Put(object) => self.put(object),
-            ChangeKind::Remove(key) => self.remove(&key),
+            ChangeKind::Put(object, digest) => {
+                if !matches!(object, Object::Subscription(_)) {
+                    self.digest.put(object.key(), digest);
+                }
+                self.put(object);
+            }
+            ChangeKind::Remove(key) => {
+                self.digest.remove(&key);
+                self.remove(&key);
+            }
             ChangeKind::Undecodable { .. } => self.undecodable += 1,
             ChangeKind::Unknown => {}
         }
@@ -233,6 +254,7 @@ impl Snapshot {
             Object::Organization(it) => {
                 self.organizations.insert(it.organization_id, it);
             }
+            Object::ServiceToken(lookup, it) => self.put_service_token(lookup, it),
             Object::Application(it) => self.put_application(it),
             Object::ApplicationSecret(lookup, it) => self.put_secret(lookup, it),
             Object::EventType(it) => {
@@ -247,6 +269,11 @@ impl Snapshot {
         match key {
             ControlKey::Organization(id) => {
                 self.organizations.remove(id);
+            }
+            ControlKey::ServiceToken(_, id) => {
+                if let Some((lookup, _)) = self.service_tokens.remove(id) {
+                    self.forget_token(lookup, id.0);
+                }
             }
             ControlKey::Application(_, id) => self.remove_application(*id),
             ControlKey::ApplicationSecret(application, id) => self.remove_secret(*application, *id),
@@ -282,53 +309,32 @@ impl Snapshot {
         }
     }
 
-    fn put_secret(&mut self, lookup: LookupHash, secret: Arc<ApplicationSecret>) {
-        let (application, id) = (secret.application_id, secret.secret_id);
-        let entry = TokenEntry { application, secret: id, role: Role::Editor };
-        let former = self.scopes.entry(application).or_default().secrets.insert(id, (lookup, secret));
-        self.forget_token(application, id, former);
-        self.tokens.insert(lookup, Arc::new(entry));
-    }
-
-    fn remove_secret(&mut self, application: ApplicationId, id: SecretId) {
-        let former = self.scopes.get_mut(&application).and_then(|scope| scope.secrets.remove(&id));
-        self.forget_token(application, id, former);
-        self.forget_if_empty(application);
-    }
-
-    fn forget_token(
-        &mut self,
-        application: ApplicationId,
-        id: SecretId,
-        former: Option<(LookupHash, Arc<ApplicationSecret>)>,
-    ) {
-        let Some((lookup, _)) = former else { return };
-        // Another object may have taken the same token meanwhile.
-        if self.tokens.get(&lookup).is_some_and(|entry| entry.application == application && entry.secret == id) {
-            self.tokens.remove(&lookup);
-        }
-    }
-
-    fn put_subscription(&mut self, subscription: Arc<Subscription>) {
+    fn put_subscription(&mut self, mut subscription: Arc<Subscription>) {
         let id = subscription.id();
+        // Nobody else has it yet.
+        if let Some(fresh) = Arc::get_mut(&mut subscription) {
+            fresh.share(&mut self.shared);
+        }
         self.remove_subscription(id);
         let scope = self.scopes.entry(subscription.application()).or_default();
-        scope.subscriptions.insert(id);
-        if let Some(uid) = &subscription.object().uid {
-            scope.subscription_uids.insert(uid.as_str().into(), id);
+        scope.subscriptions.insert(ById(Arc::clone(&subscription)));
+        if subscription.uid().is_some() {
+            scope.subscription_uids.replace(ByUid(Arc::clone(&subscription)));
         }
         if subscription.is_enabled() {
             scope.index.insert(&subscription);
         }
-        self.subscriptions.insert(id, subscription);
+        self.digest.swap(None, Some(subscription.digest()));
+        self.subscriptions.insert(ById(subscription));
     }
 
     fn remove_subscription(&mut self, id: SubscriptionId) {
-        let Some(former) = self.subscriptions.remove(&id) else { return };
+        let Some(ById(former)) = self.subscriptions.take(&id) else { return };
+        self.digest.swap(Some(former.digest()), None);
         let Some(scope) = self.scopes.get_mut(&former.application()) else { return };
         scope.subscriptions.remove(&id);
-        if let Some(uid) = former.object().uid.as_deref()
-            && scope.subscription_uids.get(uid) == Some(&id)
+        if let Some(uid) = former.uid()
+            && scope.subscription_uids.get(uid).is_some_and(|ByUid(found)| found.id() == id)
         {
             scope.subscription_uids.remove(uid);
         }

@@ -9,7 +9,7 @@ use super::*;
 struct Entry {
     id: u8,
     patterns: Vec<EventTypePattern>,
-    labels: StringMap,
+    labels: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Indexed for Entry {
@@ -17,7 +17,7 @@ impl Indexed for Entry {
         &self.patterns
     }
 
-    fn labels(&self) -> &StringMap {
+    fn labels(&self) -> &[(Arc<str>, Arc<str>)] {
         &self.labels
     }
 }
@@ -25,7 +25,7 @@ impl Indexed for Entry {
 impl Entry {
     fn matches(&self, event_type: &str, labels: &StringMap) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(event_type))
-            && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.labels.iter().all(|(key, value)| labels.get(&**key).is_some_and(|given| **given == **value))
     }
 }
 
@@ -75,6 +75,7 @@ proptest! {
                 index.remove(&former);
             }
             if !patterns.is_empty() {
+                let labels = labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
                 let entry = Arc::new(Entry { id, patterns, labels });
                 index.insert(&entry);
                 naive.insert(id, entry);
@@ -96,7 +97,7 @@ proptest! {
 fn a_type_of_a_hundred_parts_visits_few_nodes() {
     let mut index = MatchIndex::new();
     let parse = |text: &str| EventTypePattern::parse(text).unwrap();
-    let entry = Entry { id: 1, patterns: vec![parse("*.*.*.*.*.**"), parse("a.**")], labels: StringMap::new() };
+    let entry = Entry { id: 1, patterns: vec![parse("*.*.*.*.*.**"), parse("a.**")], labels: Vec::new() };
     index.insert(&Arc::new(entry));
     assert_eq!(found(&index, &vec!["a"; 100].join("."), &StringMap::new()), [1]);
 }

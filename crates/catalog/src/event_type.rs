@@ -1,0 +1,95 @@
+//! A declared event type: the control object, and its schema compiled when the first event asks.
+
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use schemas::control;
+
+use crate::schema::{Mismatch, Schema, SchemaError};
+
+/// A declared event type. Reads like its control object.
+#[derive(Debug)]
+pub struct EventType {
+    object: control::EventType,
+    schema: OnceLock<Box<Result<Schema, SchemaError>>>,
+}
+
+impl EventType {
+    pub(crate) fn new(object: control::EventType) -> Self {
+        Self { object, schema: OnceLock::new() }
+    }
+
+    /// The control object.
+    #[must_use]
+    pub fn object(&self) -> &control::EventType {
+        &self.object
+    }
+
+    /// Whether payloads must fit a schema.
+    #[must_use]
+    pub fn is_demanding(&self) -> bool {
+        self.object.schema.is_some()
+    }
+
+    /// Whether a payload fits the schema; every payload fits if there is none.
+    ///
+    /// # Errors
+    /// The first place where it does not fit. A schema that this build cannot compile (it is checked when it is written, so
+    /// a newer build wrote it) fits nothing, and says so.
+    pub fn check(&self, payload: &[u8]) -> Result<(), Mismatch> {
+        let Some(schema) = &self.object.schema else { return Ok(()) };
+        match self.schema.get_or_init(|| Box::new(Schema::compile(schema))).as_ref() {
+            Ok(schema) => schema.check(payload),
+            Err(error) => {
+                let message = format!("the schema of `{}` cannot be used: {error}", self.object.name);
+                Err(Mismatch { path: String::new(), message })
+            }
+        }
+    }
+}
+
+impl Deref for EventType {
+    type Target = control::EventType;
+
+    fn deref(&self) -> &control::EventType {
+        &self.object
+    }
+}
+
+impl PartialEq<control::EventType> for EventType {
+    fn eq(&self, other: &control::EventType) -> bool {
+        self.object == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::event_type::EventTypeName;
+    use schemas::ids::ApplicationId;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event_type(schema: Option<serde_json::Value>) -> EventType {
+        let name = EventTypeName::parse("invoice.paid").unwrap();
+        EventType::new(control::EventType { schema, ..control::EventType::new(ApplicationId(Uuid::nil()), name, 1) })
+    }
+
+    #[test]
+    fn a_type_without_a_schema_takes_everything() {
+        let event_type = event_type(None);
+        assert!(!event_type.is_demanding());
+        assert_eq!(event_type.check(b"\xff not json"), Ok(()));
+    }
+
+    #[test]
+    fn a_schema_decides_and_one_that_cannot_be_compiled_takes_nothing() {
+        let demanding = event_type(Some(json!({"required": ["id"]})));
+        assert!(demanding.is_demanding());
+        assert_eq!(demanding.check(br#"{"id":1}"#), Ok(()));
+        assert_eq!(demanding.check(b"{}").unwrap_err().path, "");
+        let broken = event_type(Some(json!({"type": "nothing"})));
+        assert!(broken.check(b"{}").unwrap_err().message.contains("cannot be used"));
+    }
+}

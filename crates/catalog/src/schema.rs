@@ -1,0 +1,86 @@
+//! JSON Schemas of event types: compiled with limits, checked against payloads.
+//!
+//! A schema is a stranger's text too (see crates/filter): nothing is fetched, patterns run in linear time, and [`cost`]
+//! refuses what would look at one place of a payload over and over again. The control plane compiles a schema when it is
+//! written, the gateway and the fan-out when the first event of its type comes.
+
+mod cost;
+
+use std::fmt;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+/// Largest schema, bytes of JSON.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+/// Largest compiled pattern, bytes.
+const PATTERN_MEMORY: usize = 32 * 1024;
+/// Longest message and path, characters.
+const MAX_MESSAGE: usize = 300;
+
+/// A compiled schema.
+pub struct Schema(Validator);
+
+/// Why a value is no schema that events can be checked with: told to whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}, at `{path}`")]
+pub struct SchemaError {
+    /// Where in the schema, a JSON pointer; empty for the whole.
+    pub path: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// Why a payload does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}, at `{path}`")]
+pub struct Mismatch {
+    /// Where in the payload, a JSON pointer; empty for the whole.
+    pub path: String,
+    /// What does not fit there, without the payload's values.
+    pub message: String,
+}
+
+// === impl Schema ===
+
+impl Schema {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// It is none, reaches outside of itself, or costs more than a check may.
+    pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
+        cost::check(schema)?;
+        let patterns = PatternOptions::regex().size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_MEMORY);
+        let built = jsonschema::options().offline().with_pattern_options(patterns).build(schema);
+        built.map(Self).map_err(|error| SchemaError {
+            path: cut(error.instance_path().as_str()),
+            message: cut(&error.masked().to_string()),
+        })
+    }
+
+    /// Whether a payload fits.
+    ///
+    /// # Errors
+    /// The first place where it does not.
+    pub fn check(&self, payload: &[u8]) -> Result<(), Mismatch> {
+        let payload: Value = serde_json::from_slice(payload)
+            .map_err(|error| Mismatch { path: String::new(), message: format!("the payload is not JSON: {error}") })?;
+        self.0.validate(&payload).map_err(|error| Mismatch {
+            path: cut(error.instance_path().as_str()),
+            message: cut(&error.masked().to_string()),
+        })
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Schema")
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests;

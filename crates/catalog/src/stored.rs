@@ -1,0 +1,46 @@
+//! One object as it stands in the snapshot, taken out to be looked at after the lock is gone.
+
+use schemas::control::{ControlKey, ControlObject};
+
+use crate::snapshot::{Object, Snapshot};
+
+/// An object of the snapshot. Cheap to take, put together when it is asked for.
+#[derive(Clone, Debug)]
+pub struct Stored(Object);
+
+impl Stored {
+    /// The control object.
+    #[must_use]
+    pub fn object(&self) -> ControlObject {
+        match &self.0 {
+            Object::Organization(it) => ControlObject::Organization((**it).clone()),
+            Object::ServiceToken(_, it) => ControlObject::ServiceToken((**it).clone()),
+            Object::Application(it) => ControlObject::Application((**it).clone()),
+            Object::ApplicationSecret(_, it) => ControlObject::ApplicationSecret((**it).clone()),
+            Object::EventType(it) => ControlObject::EventType(it.object().clone()),
+            Object::Subscription(it) => ControlObject::Subscription(Box::new(it.object())),
+        }
+    }
+}
+
+impl Snapshot {
+    /// The object under a key, whether or not what it belongs to is there.
+    #[must_use]
+    pub fn stored(&self, key: &ControlKey) -> Option<Stored> {
+        self.held(key).map(Stored)
+    }
+}
+
+impl Object {
+    /// The key it stands under.
+    pub(crate) fn key(&self) -> ControlKey {
+        match self {
+            Self::Organization(it) => ControlKey::Organization(it.organization_id),
+            Self::ServiceToken(_, it) => ControlKey::ServiceToken(it.organization_id, it.token_id),
+            Self::Application(it) => ControlKey::Application(it.organization_id, it.application_id),
+            Self::ApplicationSecret(_, it) => ControlKey::ApplicationSecret(it.application_id, it.secret_id),
+            Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
+            Self::Subscription(it) => ControlKey::Subscription(it.application(), it.id()),
+        }
+    }
+}
