@@ -5,7 +5,6 @@
 //! that what was revoked is taken out.
 
 use kafka::{Lease, Output, Progress, Transaction};
-use schemas::murmur2::partition_for;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::{self, Hash};
@@ -95,6 +94,13 @@ impl Batch {
         self.outputs.len() >= limits.records || self.bytes >= limits.bytes
     }
 
+    /// To which part of its limits it is filled, about; above 1 where one event has more.
+    pub(crate) fn filled(&self, limits: BatchLimits) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a rough share; both are far below 2^53")]
+        let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
+        share(self.outputs.len(), limits.records).max(share(self.bytes, limits.bytes))
+    }
+
     /// Outputs of its events, `seen` records not counted.
     pub(crate) fn len(&self) -> usize {
         self.outputs.len()
@@ -173,7 +179,7 @@ impl Batch {
         let mut outputs = std::mem::take(&mut self.outputs);
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| !slot.ids.is_empty()) {
             let from = &slot.lease.partition;
-            let partition = partition_for(&seen::key(from), seen_partitions);
+            let partition = seen::partition(from, seen_partitions);
             let record = expander.seen(from, partition, &slot.ids, slot.newest_ms);
             outputs.push(Output { lease: index, record });
         }

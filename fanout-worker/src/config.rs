@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use chassis::config::FanoutConfig;
+use chassis::config::SchedulePreset;
+use retry::{Preset, Schedule};
 
-/// A partial batch waits as long as the last transaction took, at least [`PACE_FLOOR`]: half the time is spent waiting
-/// for company at most.
+/// A partial batch waits as long as the last transaction took at most: half the time is spent waiting for company. After a
+/// small batch it waits less (`Pace::finished_filled`), at least [`PACE_FLOOR`].
 pub(crate) const PACE_FACTOR: f64 = 1.0;
 /// So short that it costs no latency anybody sees, so long that records sent together go together.
 pub(crate) const PACE_FLOOR: Duration = Duration::from_millis(2);
@@ -22,12 +24,28 @@ pub(crate) const RESTORE_RETRY: Duration = Duration::from_millis(500);
 pub(crate) const SPARE_AFTER: Duration = Duration::from_secs(15);
 /// The poll thread stands still for a hand-over at most; far above that it hangs.
 pub(crate) const POLL_AGE_LIMIT_MS: i64 = 30_000;
+/// A subscription whose filter fails says so this often: the operator sees that it does, the log is not full of it.
+pub(crate) const FAILURE_PERIOD: Duration = Duration::from_secs(60);
+/// A type to be declared is told this often, until it is: the first telling may have been lost with its transaction.
+pub(crate) const UNDECLARED_PERIOD: Duration = Duration::from_secs(30);
+/// Planning holds the snapshot's lock, and filters and schemas may take their time: it lets go after that.
+pub(crate) const PLAN_SLICE: Duration = Duration::from_millis(10);
 /// How often lag is measured.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// Parts the dedup window is forgotten in: it is exact to a 24th.
 pub(crate) const WINDOW_PARTS: u32 = 24;
 /// Parts the id budget is forgotten in.
 pub(crate) const BUDGET_PARTS: usize = 64;
+
+/// Deadline of a delivery whose subscription names neither one nor a schedule: as configured, or what the default schedule needs.
+pub(crate) fn max_age(config: &FanoutConfig) -> Duration {
+    let schedule = match config.schedule {
+        SchedulePreset::Standard => Preset::Standard,
+        SchedulePreset::Hook0 => Preset::Hook0,
+        SchedulePreset::Quick => Preset::Quick,
+    };
+    config.max_age.unwrap_or_else(|| Schedule::preset(schedule).max_age())
+}
 
 /// A topic of the user's whose records are events.
 #[derive(Clone, Debug, PartialEq, Eq)]

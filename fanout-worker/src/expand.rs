@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use catalog::{Snapshot, Subscription};
@@ -16,6 +17,7 @@ use schemas::topics::Topics;
 use schemas::{header, seen};
 use serde_json::value::RawValue;
 
+use crate::filter::Failure;
 use crate::sources::{Event, Rejection};
 
 /// Longest text of a rejected record that its lifecycle record repeats, bytes.
@@ -27,6 +29,8 @@ const REPEAT_DETAIL: &str = "the same id was accepted from this source within th
 #[derive(Clone, Debug)]
 pub(crate) struct Expander {
     topics: Topics,
+    /// A delivery's life, where neither its subscription nor that one's schedule says.
+    max_age: Duration,
     no_headers: Headers,
 }
 
@@ -70,9 +74,9 @@ impl Place<'_> {
 // === impl Expander ===
 
 impl Expander {
-    /// For these topics.
-    pub(crate) fn new(topics: Topics) -> Self {
-        Self { topics, no_headers: Headers::default() }
+    /// For these topics; a delivery lives so long unless its subscription says otherwise.
+    pub(crate) fn new(topics: Topics, max_age: Duration) -> Self {
+        Self { topics, max_age, no_headers: Headers::default() }
     }
 
     /// Largest record of any topic, bytes.
@@ -95,7 +99,8 @@ impl Expander {
         let accepted_ms = place.accepted_ms();
         for subscription in subscriptions {
             let id = subscription.id();
-            let max_age_ms = i64::try_from(subscription.max_age().as_millis()).unwrap_or(i64::MAX);
+            let max_age = subscription.own_max_age().unwrap_or(self.max_age);
+            let max_age_ms = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
             let generation = Generation::default();
             let new = NewDelivery {
                 id: identity::delivery_id(application, &event.source, &event.id, id, generation),
@@ -122,6 +127,27 @@ impl Expander {
         let lifecycle =
             Lifecycle { detail: Some(Cow::Borrowed(REPEAT_DETAIL)), ..Self::about(Kind::Repeat, accepted, place) };
         out.push(self.lifecycle(&lifecycle));
+    }
+
+    /// Appends the lifecycle record of a filter that failed: no match.
+    pub(crate) fn filter_failed(
+        &self,
+        accepted: Accepted<'_>,
+        place: Place<'_>,
+        failure: &Failure,
+        out: &mut Vec<OutRecord>,
+    ) {
+        out.push(self.lifecycle(&Lifecycle {
+            subscription_id: Some(failure.subscription),
+            reason: Some(Cow::Borrowed(failure.reason)),
+            detail: Some(Cow::Borrowed(&failure.detail)),
+            ..Self::about(Kind::FilterFailed, accepted, place)
+        }));
+    }
+
+    /// Appends the lifecycle record of a type to be declared.
+    pub(crate) fn undeclared(&self, accepted: Accepted<'_>, place: Place<'_>, out: &mut Vec<OutRecord>) {
+        out.push(self.lifecycle(&Self::about(Kind::Undeclared, accepted, place)));
     }
 
     /// Appends the record on `rejected` and the lifecycle record that says so.

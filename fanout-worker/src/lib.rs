@@ -5,13 +5,15 @@
 //!                     worker.rs          (one per batch)            |                                batch.rs, commit.rs
 //!                                                                   +- sources/      record -> event, or why not
 //!      Assigned: restore.rs                                         +- deduplicate   seen inside the window? -> repeat
-//!      takes over, reads [seen]                                     +- select        application, type, subscriptions
+//!      takes over, reads [seen]                                     +- select        application, type, schema, subscriptions
+//!                                                                   +- filter        whose filters let the event through
 //!                                                                   +- expand        one delivery per subscription
 //!
 //! one transaction: [deliveries] + [attempts] (one lifecycle record per event) + [rejected] + [seen] + the source's offsets
 //! ```
 //!
-//! Every record leaves exactly one lifecycle record: matched, repeat or rejected. Everything between the queue and the batch
+//! Every record leaves exactly one lifecycle record of its own: matched, repeat or rejected. Beside it, and rate-limited, stand
+//! those of filters that failed and of types to be declared. Everything between the queue and the batch
 //! is pure and takes `now`; the worker around it only waits. While one batch commits, the next one is planned.
 //!
 //! What it leaves to others: what a subscription wants (crates/catalog), rebalances and transactions (crates/kafka), the
@@ -23,6 +25,7 @@ mod config;
 mod deduplicate;
 mod error;
 mod expand;
+mod filter;
 mod metrics;
 mod plan;
 mod queue;

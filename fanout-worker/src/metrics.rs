@@ -20,6 +20,8 @@ pub(crate) struct FanoutMetrics {
     pub(crate) repeats: IntCounter,
     /// Records rejected, by reason.
     pub(crate) rejected: IntCounterVec,
+    /// Filters that failed at run time, by reason: no match.
+    pub(crate) filters_failed: IntCounterVec,
     /// Subscriptions an event matched.
     pub(crate) matches: Histogram,
     /// Records of a transaction.
@@ -61,6 +63,11 @@ impl FanoutMetrics {
             matched: metrics.counter("matched_total", "Deliveries made.")?,
             repeats: metrics.counter("repeats_total", "Repeats of an identity inside the dedup window.")?,
             rejected,
+            filters_failed: metrics.counters(
+                "filters_failed_total",
+                "Filters that failed at run time, by reason: no match.",
+                &["reason"],
+            )?,
             matches: metrics.histogram("matches", "Subscriptions an event matched.", SIZES)?,
             batch: metrics.histogram("batch_records", "Records of a transaction.", SIZES)?,
             transaction: metrics.histogram("transaction_seconds", "Duration of a transaction.", LATENCY_SECONDS)?,

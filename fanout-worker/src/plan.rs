@@ -1,25 +1,34 @@
 //! The pure core: one record and one snapshot in, everything the transaction says about it out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use catalog::{Snapshot, Subscription};
+use chassis::limited::Limited;
 use kafka::Lease;
 use schemas::identity;
+use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
 
 use crate::batch::{Batch, Verdict};
+use crate::config::UNDECLARED_PERIOD;
 use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place};
-use crate::select;
+use crate::filter::{Filtered, Filters};
+use crate::select::{self, Selected};
 use crate::sources::{self, Rejection};
 
-/// Plans records. Holds only buffers between two of them.
+/// Plans records. Between two of them it holds buffers, and what was told lately.
 #[derive(Debug)]
 pub(crate) struct Planner {
     expander: Expander,
     max_matches: usize,
+    filters: Filters,
+    /// Types that were told lately to be declared.
+    undeclared: Limited<(ApplicationId, String)>,
     subscriptions: Vec<Arc<Subscription>>,
     outputs: Vec<OutRecord>,
 }
@@ -35,6 +44,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) batch: &'a mut Batch,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
+    /// Now, on the clock that never jumps.
+    pub(crate) now: Instant,
 }
 
 /// An accepted record: its verdict and the identity it adds.
@@ -43,7 +54,19 @@ type Judged = (Verdict, Option<(Hash, i64)>);
 impl Planner {
     /// A planner with its limits.
     pub(crate) fn new(expander: Expander, max_matches: usize) -> Self {
-        Self { expander, max_matches, subscriptions: Vec::new(), outputs: Vec::new() }
+        Self {
+            expander,
+            max_matches,
+            filters: Filters::new(),
+            undeclared: Limited::new(UNDECLARED_PERIOD),
+            subscriptions: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// How many filters failed since the last call, by reason.
+    pub(crate) fn take_failed_filters(&mut self) -> BTreeMap<&'static str, u64> {
+        self.filters.take_failed()
     }
 
     /// What makes its records.
@@ -74,18 +97,21 @@ impl Planner {
 
     fn judge(&mut self, turn: &mut Turn<'_>, place: Place<'_>) -> Result<Judged, Rejection> {
         let event = sources::decode(place.record, place.partition)?;
-        let application = select::application(turn.snapshot, &event)?;
-        let accepted = Accepted { event: &event, application };
-        let id =
-            (!event.is_positional).then(|| identity::event_uuid(application, &event.source, &event.id).into_bytes());
+        let selected = select::application(turn.snapshot, &event)?;
+        let accepted = Accepted { event: &event, application: selected.application };
+        let id = (!event.is_positional)
+            .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = place.accepted_ms().min(turn.now_ms);
         if id.is_some_and(|id| turn.seen.is_repeat(&id, at_ms)) {
             self.expander.repeat(accepted, place, &mut self.outputs);
             return Ok((Verdict::Repeat, None));
         }
+        select::schema(&selected, &event)?;
         self.subscriptions.clear();
-        select::subscriptions(turn.snapshot, application, &event, &mut self.subscriptions)?;
+        let labels = select::subscriptions(turn.snapshot, accepted.application, &event, &mut self.subscriptions)?;
+        let of = Filtered { event: &event, labels: &labels, accepted_ms: place.accepted_ms(), now: turn.now };
+        let failures = self.filters.apply(of, &mut self.subscriptions);
         let matches = self.subscriptions.len();
         if matches > self.max_matches {
             let detail = format!("the event matches {matches} subscriptions, at most {} are allowed", self.max_matches);
@@ -93,7 +119,19 @@ impl Planner {
         }
         self.expander.deliveries(accepted, place, turn.snapshot, &self.subscriptions, &mut self.outputs);
         self.check_sizes()?;
+        for failure in failures {
+            self.expander.filter_failed(accepted, place, &failure, &mut self.outputs);
+        }
+        self.declare(&selected, accepted, place, turn.now);
         Ok((Verdict::Matched(matches), id.map(|id| (id, at_ms))))
+    }
+
+    /// Tells the control plane to declare the event's type, unless it was told lately.
+    fn declare(&mut self, selected: &Selected<'_>, accepted: Accepted<'_>, place: Place<'_>, now: Instant) {
+        let key = || (accepted.application, accepted.event.event_type.to_string());
+        if selected.is_to_be_declared && self.undeclared.permit_at(&key(), now).is_some() {
+            self.expander.undeclared(accepted, place, &mut self.outputs);
+        }
     }
 
     /// What does not fit its topic is found before the transaction begins.

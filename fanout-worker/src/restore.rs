@@ -20,7 +20,6 @@ use kafka::{Transaction, Writer};
 use schemas::canary::Canary;
 use schemas::header;
 use schemas::invariants::Invariant;
-use schemas::murmur2::partition_for;
 use schemas::record::{Record, TopicPartition};
 use schemas::seen;
 use tracing::{error, info, warn};
@@ -186,7 +185,7 @@ impl Restorer {
             return Ok(ends);
         }
         for lease in leases {
-            let partition = partition_for(&seen::key(&lease.partition), self.seen_partitions);
+            let partition = seen::partition(&lease.partition, self.seen_partitions);
             if ends.contains_key(&partition) {
                 continue;
             }

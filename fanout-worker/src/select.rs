@@ -1,48 +1,74 @@
-//! Which application, which subscriptions: what the snapshot says about an event.
+//! Which application, which type, which subscriptions: what the snapshot says about an event.
 
 use std::sync::Arc;
 
-use catalog::{Snapshot, Subscription};
+use catalog::{EventType, Snapshot, Subscription};
 use schemas::control::UnknownEventTypes;
 use schemas::event::StringMap;
+use schemas::event_type::EventTypeName;
 use schemas::header;
+use schemas::identity::gateway_source;
 use schemas::ids::ApplicationId;
 use schemas::rejected::RejectReason;
 
 use crate::sources::{Event, Rejection};
 
+/// The application of an event, and what it says about the event's type.
+#[derive(Debug)]
+pub(crate) struct Selected<'a> {
+    pub(crate) application: ApplicationId,
+    /// The type, where it is declared.
+    pub(crate) event_type: Option<&'a EventType>,
+    /// The type should be declared because an event has it.
+    pub(crate) is_to_be_declared: bool,
+}
+
 /// The application of an event, if it exists and takes this type.
-pub(crate) fn application(snapshot: &Snapshot, event: &Event<'_>) -> Result<ApplicationId, Rejection> {
+pub(crate) fn application<'a>(snapshot: &'a Snapshot, event: &Event<'_>) -> Result<Selected<'a>, Rejection> {
     let Some(application) = snapshot.application(&event.application) else {
         let detail = format!("no application has the id or uid `{}`", event.application);
         return Err(Rejection::new(RejectReason::UnknownApplication, detail));
     };
     let id = application.application_id;
-    let is_welcome = match application.unknown_event_types {
-        // Only the control plane writes `control`, so it is the one that declares what it sees in `attempts`.
-        UnknownEventTypes::Accept | UnknownEventTypes::Declare => true,
-        UnknownEventTypes::Reject => snapshot.event_type(id, &event.event_type).is_some(),
+    let event_type = snapshot.event_type(id, &event.event_type).map(Arc::as_ref);
+    let is_to_be_declared = match (event_type, application.unknown_event_types) {
+        (Some(_), _) | (None, UnknownEventTypes::Accept) => false,
+        // Only the control plane writes `control`, so it is the one that declares what it is told. A topic's types may be
+        // such that they can only be accepted.
+        (None, UnknownEventTypes::Declare) => EventTypeName::parse(&event.event_type).is_ok(),
+        (None, UnknownEventTypes::Reject) => {
+            let detail = format!("event type `{}` is not declared in application {id}", event.event_type);
+            return Err(Rejection::new(RejectReason::UnknownEventType, detail));
+        }
     };
-    if is_welcome {
-        Ok(id)
-    } else {
-        let detail = format!("event type `{}` is not declared in application {id}", event.event_type);
-        Err(Rejection::new(RejectReason::UnknownEventType, detail))
-    }
+    Ok(Selected { application: id, event_type, is_to_be_declared })
 }
 
-/// Appends the subscriptions an event is for.
+/// Refuses a payload that does not fit its type's schema.
+pub(crate) fn schema(selected: &Selected<'_>, event: &Event<'_>) -> Result<(), Rejection> {
+    let Some(event_type) = selected.event_type.filter(|event_type| event_type.is_demanding()) else { return Ok(()) };
+    // The gateway has checked its own before it said 201, and the schema may have changed since: accepted is accepted.
+    if event.source == gateway_source(selected.application) {
+        return Ok(());
+    }
+    event_type.check(&event.payload).map_err(|mismatch| {
+        let detail = format!("the payload does not fit the schema of `{}`: {mismatch}", event.event_type);
+        Rejection::new(RejectReason::SchemaMismatch, detail)
+    })
+}
+
+/// Appends the subscriptions an event is for, as far as its type and labels tell. Returns its labels.
 pub(crate) fn subscriptions(
     snapshot: &Snapshot,
     application: ApplicationId,
     event: &Event<'_>,
     out: &mut Vec<Arc<Subscription>>,
-) -> Result<(), Rejection> {
+) -> Result<StringMap, Rejection> {
     let labels = string_map(header::LABELS, event.labels)?;
     // Nobody matches by metadata, but whoever reads it later must not find anything else.
     string_map(header::METADATA, event.metadata)?;
     snapshot.matches(application, &event.event_type, &labels, out);
-    Ok(())
+    Ok(labels)
 }
 
 fn string_map(name: &str, json: Option<&[u8]>) -> Result<StringMap, Rejection> {

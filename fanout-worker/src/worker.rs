@@ -10,30 +10,28 @@ mod measure;
 mod start;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use catalog::Catalog;
 use chassis::clock::{instant, now_ms};
 use chassis::health::Latch;
 use chassis::limited::Limited;
+use chassis::pending::{Pending, finished, sleep_until};
 use chassis::shutdown::Shutdown;
 use kafka::{Epoch, KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, RevokeDone, Writer};
 use schemas::record::{Record, TopicPartition};
 use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use crate::batch::{Batch, BatchLimits};
 use crate::commit::{Committer, Done};
-use crate::config::{INDEX_RETRY, TICK};
+use crate::config::{INDEX_RETRY, PLAN_SLICE, TICK};
 use crate::deduplicate::{Limits, Seen, fit_budget};
 use crate::error::{Error, doing};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{Planner, Turn};
 use crate::queue::Queue;
 use crate::restore::{Ready, Restorer};
-
-type Pending<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// The running role.
 pub(crate) struct Worker {
@@ -59,6 +57,8 @@ pub(crate) struct Worker {
     commit: Pending<Result<Done, Error>>,
     /// Kafka's time of its oldest record.
     committing_ms: Option<i64>,
+    /// To which part of its limits its batch was filled.
+    committing_filled: f64,
     /// The question for the end of `control` under way.
     index: Pending<()>,
     /// Restores and begins under way.
@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     /// Revokes that wait for the commit under way.
     revokes: Vec<RevokeDone>,
     started: Instant,
+    /// Planning let go of the snapshot before it was done.
+    is_interrupted: bool,
     stopping: bool,
 }
 
@@ -91,6 +93,8 @@ enum Wake {
     Step(Result<Result<Step, Error>, JoinError>),
     Tick,
     Paced,
+    /// Others had their turn; planning goes on.
+    Rested,
     Stop,
 }
 
@@ -121,6 +125,7 @@ impl Worker {
             event = self.events.next() => Wake::Event(event),
             Some(step) = self.steps.join_next() => Wake::Step(step),
             _ = tick.tick() => Wake::Tick,
+            () = tokio::task::yield_now(), if self.is_interrupted => Wake::Rested,
             () = sleep_until(paced) => Wake::Paced,
             () = shutdown.requested(), if !self.stopping => Wake::Stop,
         }
@@ -142,7 +147,7 @@ impl Worker {
                 return Err(Error::Ended { part: "taking over partitions", reason: panic.to_string() });
             }
             Wake::Tick => self.tick(),
-            Wake::Paced => {}
+            Wake::Paced | Wake::Rested => {}
             Wake::Stop => self.stop(),
         }
         Ok(())
@@ -179,11 +184,12 @@ impl Worker {
     }
 
     fn plan(&mut self) {
+        self.is_interrupted = false;
         if self.stopping || self.batch.is_full(self.limits) {
             return;
         }
-        let now_ms = now_ms();
-        let mut planned = false;
+        let (now_ms, begin) = (now_ms(), instant());
+        let (mut planned, mut now) = (false, begin);
         {
             let snapshot = self.catalog.read();
             while !self.batch.is_full(self.limits)
@@ -192,13 +198,21 @@ impl Worker {
                 let Some(held) = self.held.get_mut(&lease.partition).filter(|held| held.epoch == lease.epoch) else {
                     continue;
                 };
-                let mut turn = Turn { snapshot: &snapshot, seen: &mut held.seen, batch: &mut self.batch, now_ms };
+                let mut turn = Turn { snapshot: &snapshot, seen: &mut held.seen, batch: &mut self.batch, now_ms, now };
                 self.planner.plan(&mut turn, &lease, record);
                 planned = true;
+                now = instant();
+                if now.saturating_duration_since(begin) > PLAN_SLICE {
+                    self.is_interrupted = true;
+                    break;
+                }
             }
         }
         if planned {
             self.fit_budget();
+            for (reason, count) in self.planner.take_failed_filters() {
+                self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
+            }
         }
     }
 
@@ -212,6 +226,7 @@ impl Worker {
         }
         let batch = std::mem::replace(&mut self.batch, std::mem::take(&mut self.spare));
         self.committing_ms = batch.oldest_ms();
+        self.committing_filled = batch.filled(self.limits);
         #[expect(clippy::cast_precision_loss, reason = "a histogram's value; a batch is far below 2^53 records")]
         self.metrics.batch.observe(batch.len() as f64);
         self.commit = Some(Box::pin(self.committer.clone().commit(batch)));
@@ -220,7 +235,7 @@ impl Worker {
     fn committed(&mut self, done: Done) {
         let Done { mut batch, dropped, refused, duration } = done;
         self.committing_ms = None;
-        self.pace.finished(instant(), duration);
+        self.pace.finished_filled(instant(), duration, self.committing_filled);
         self.metrics.transaction.observe(duration.as_secs_f64());
         for (lease, id) in refused {
             if let Some(held) = self.held_mut(&lease) {
@@ -335,14 +350,7 @@ impl Worker {
 
     async fn leave(mut self) -> Result<(), Error> {
         self.steps.abort_all();
-        self.poller.close();
-        while let Some(event) = self.events.next().await {
-            match event {
-                PollerEvent::Revoked { done, .. } => done.done(),
-                PollerEvent::Failed { error } => warn!(%error, "the poller failed while leaving the group"),
-                PollerEvent::Assigned { .. } | PollerEvent::Records { .. } => {}
-            }
-        }
+        self.events.leave().await;
         self.writer.close().await;
         info!("fan-out ended: everything planned is committed");
         Ok(())
@@ -363,24 +371,5 @@ async fn read_index(catalog: Catalog) {
                 tokio::time::sleep(INDEX_RETRY).await;
             }
         }
-    }
-}
-
-/// Resolves when the future does, and takes it away; never while there is none.
-async fn finished<T>(pending: &mut Pending<T>) -> T {
-    match pending {
-        Some(future) => {
-            let output = future.await;
-            *pending = None;
-            output
-        }
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

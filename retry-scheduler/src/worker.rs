@@ -9,11 +9,11 @@
 mod start;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use chassis::clock::{instant, now_ms};
 use chassis::health::Latch;
+use chassis::pending::{Pending, finished, sleep_until};
 use chassis::shutdown::Shutdown;
 use kafka::{
     KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, Progress, Restored, RevokeDone, Transaction, Writer,
@@ -30,8 +30,6 @@ use crate::metrics::RetryMetrics;
 use crate::promote::Promoter;
 use crate::tiers::Tiers;
 use crate::wait::{Fetching, Lines};
-
-type Pending<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// The running role.
 pub(crate) struct Worker {
@@ -271,14 +269,7 @@ impl Worker {
 impl Worker {
     async fn leave(mut self) -> Result<(), Error> {
         self.steps.abort_all();
-        self.poller.close();
-        while let Some(event) = self.events.next().await {
-            match event {
-                PollerEvent::Revoked { done, .. } => done.done(),
-                PollerEvent::Failed { error } => warn!(%error, "the poller failed while leaving the group"),
-                PollerEvent::Assigned { .. } | PollerEvent::Records { .. } => {}
-            }
-        }
+        self.events.leave().await;
         self.writer.close().await;
         info!("retry scheduler ended: everything moved is committed");
         Ok(())
@@ -355,23 +346,4 @@ fn gauge(count: usize) -> i64 {
 /// Milliseconds as seconds; what lies ahead is 0.
 fn seconds(ms: i64) -> f64 {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
-}
-
-/// Resolves when the future does, and takes it away; never while there is none.
-async fn finished<T>(pending: &mut Pending<T>) -> T {
-    match pending {
-        Some(future) => {
-            let output = future.await;
-            *pending = None;
-            output
-        }
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -15,7 +15,7 @@ fn lease(partition: i32) -> Lease {
 }
 
 fn expander() -> Expander {
-    Expander::new(TopicSettings::default().topics())
+    Expander::new(TopicSettings::default().topics(), std::time::Duration::from_secs(60))
 }
 
 fn out(topic: &str) -> OutRecord {

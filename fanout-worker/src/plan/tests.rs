@@ -7,7 +7,7 @@ use catalog::Catalog;
 use kafka::{Epoch, Output};
 use proptest::prelude::*;
 use schemas::attempt::{Kind, Lifecycle};
-use schemas::control::{Application, BodyForm, ControlObject, EventType, Target, UnknownEventTypes};
+use schemas::control::{Application, ControlObject, EventType, Target, UnknownEventTypes};
 use schemas::delivery::Delivery;
 use schemas::event_type::{EventTypeName, EventTypePattern};
 use schemas::header;
@@ -20,57 +20,42 @@ use uuid::Uuid;
 use super::*;
 use crate::deduplicate::Limits;
 
+mod matching;
+
 const NOW_MS: i64 = 1_790_000_000_000;
+/// A delivery's life where nobody says otherwise.
+const MAX_AGE: Duration = Duration::from_secs(7_200);
 
 fn application(number: u128, uid: &str, unknown_event_types: UnknownEventTypes) -> ControlObject {
+    let (id, organization) = (ApplicationId(Uuid::from_u128(number)), OrganizationId(Uuid::from_u128(9)));
     ControlObject::Application(Application {
-        application_id: ApplicationId(Uuid::from_u128(number)),
-        organization_id: OrganizationId(Uuid::from_u128(9)),
-        name: uid.to_owned(),
-        created_ms: 0,
         uid: Some(uid.to_owned()),
         unknown_event_types,
+        ..Application::new(id, organization, uid, 0)
     })
 }
 
 fn subscription(number: u128, pattern: &str, labels: &[(&str, &str)]) -> ControlObject {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let (id, application) = (SubscriptionId(Uuid::from_u128(number)), ApplicationId(Uuid::from_u128(1)));
     ControlObject::Subscription(Box::new(schemas::control::Subscription {
-        subscription_id: SubscriptionId(Uuid::from_u128(number)),
-        application_id: ApplicationId(Uuid::from_u128(1)),
-        uid: None,
-        is_enabled: true,
-        disabled_reason: None,
-        is_paused: false,
         event_types: vec![EventTypePattern::parse(pattern).unwrap()],
         labels: labels.iter().map(owned).collect(),
-        description: None,
-        metadata: BTreeMap::new(),
-        target: Target { method: "POST".into(), url: "https://example.com/".into(), headers: BTreeMap::new() },
-        secrets: Vec::new(),
+        target: Target { method: "POST".into(), url: "https://example.com/".into(), ..Target::default() },
         signing: Vec::new(),
-        body: BodyForm::Raw,
-        api_version: None,
-        retry: None,
-        timeout_ms: None,
-        concurrency: None,
-        rate_per_second: None,
         max_age_ms: Some(60_000),
-        dedicated_workers: Vec::new(),
-        cancel_before: None,
-        created_ms: 0,
-        updated_ms: 0,
+        ..schemas::control::Subscription::new(id, application, 0)
     }))
 }
 
 fn catalog() -> Catalog {
+    with([])
+}
+
+/// The usual catalog with these objects.
+fn with(more: impl IntoIterator<Item = ControlObject>) -> Catalog {
     let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
-    let declared = EventType {
-        application_id: ApplicationId(Uuid::from_u128(2)),
-        name: EventTypeName::parse("order.placed").unwrap(),
-        description: None,
-        created_ms: 0,
-    };
+    let declared = EventType::new(ApplicationId(Uuid::from_u128(2)), EventTypeName::parse("order.placed").unwrap(), 0);
     let objects = [
         application(1, "shop", UnknownEventTypes::Accept),
         application(2, "strict", UnknownEventTypes::Reject),
@@ -79,7 +64,7 @@ fn catalog() -> Catalog {
         subscription(12, "invoice.*", &[("env", "live")]),
         subscription(13, "**", &[("env", "live")]),
     ];
-    Catalog::of(objects, Arc::new(vault))
+    Catalog::of(objects.into_iter().chain(more), Arc::new(vault))
 }
 
 /// A worker without Kafka: one catalog, one batch, `seen` per partition.
@@ -89,20 +74,26 @@ struct World {
     planner: Planner,
     seen: BTreeMap<i32, Seen>,
     batch: Batch,
+    now: Instant,
 }
 
 impl World {
     fn new() -> Self {
+        Self::of(catalog())
+    }
+
+    fn of(catalog: Catalog) -> Self {
         let topics = TopicSettings::default().topics();
-        let planner = Planner::new(Expander::new(topics.clone()), 2);
-        Self { catalog: catalog(), topics, planner, seen: BTreeMap::new(), batch: Batch::default() }
+        let planner = Planner::new(Expander::new(topics.clone(), MAX_AGE), 2);
+        let now = chassis::clock::instant();
+        Self { catalog, topics, planner, seen: BTreeMap::new(), batch: Batch::default(), now }
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> Verdict {
         let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
         let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
         let snapshot = self.catalog.read();
-        let mut turn = Turn { snapshot: &snapshot, seen, batch: &mut self.batch, now_ms: NOW_MS };
+        let mut turn = Turn { snapshot: &snapshot, seen, batch: &mut self.batch, now_ms: NOW_MS, now: self.now };
         self.planner.plan(&mut turn, &lease(partition), record)
     }
 
@@ -163,6 +154,30 @@ fn an_event_becomes_one_delivery_per_subscription_and_one_lifecycle_record() {
     assert_eq!(seen_record.key.as_deref(), Some(b"hookbus.events/0".as_slice()));
     assert_eq!(seen_record.partition, Some(schemas::murmur2::partition_for(b"hookbus.events/0", 16)));
     assert_eq!(seen::decode(seen_record.value.as_ref().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_delivery_lives_as_long_as_its_subscription_says_else_its_schedule_else_the_operator() {
+    let aged = |number: u128, max_age_ms: Option<u64>, retry: Option<&str>| {
+        let ControlObject::Subscription(mut object) = subscription(number, "order.*", &[]) else { unreachable!() };
+        (object.max_age_ms, object.retry) = (max_age_ms, retry.map(Into::into));
+        ControlObject::Subscription(object)
+    };
+    let objects = [aged(21, Some(1_000), Some("quick")), aged(22, None, Some("quick")), aged(23, None, None)];
+    let mut world = World::of(with(objects));
+    world.planner.max_matches = 3;
+    world.plan(0, event(0, "a", &[(header::CE_TYPE, "order.placed")]));
+    let (outputs, _) = world.commit();
+    let deadlines: BTreeMap<u128, i64> = outputs["hookbus.deliveries"]
+        .iter()
+        .map(|out| {
+            let (value, headers) = (out.value.clone(), out.headers.clone());
+            let delivery = Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key: None, value, headers }).unwrap();
+            (delivery.subscription.0.as_u128(), delivery.deadline_ms - NOW_MS)
+        })
+        .collect();
+    assert_eq!((deadlines[&21], deadlines[&23]), (1_000, 7_200_000));
+    assert!(deadlines[&22] > 86_400_000, "its schedule's span and a day");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::Worker;
 use crate::batch::{Batch, BatchLimits};
 use crate::commit::Committer;
-use crate::config::{FanoutConfig, PACE_CAP, PACE_FACTOR, PACE_FLOOR, POLL_AGE_LIMIT_MS};
+use crate::config::{FanoutConfig, PACE_CAP, PACE_FACTOR, PACE_FLOOR, POLL_AGE_LIMIT_MS, max_age};
 use crate::deduplicate::Limits;
 use crate::error::{Error, doing};
 use crate::expand::Expander;
@@ -51,7 +51,7 @@ impl Worker {
             sources: deps.sources.into_iter().map(|Source { topic, start }| (topic, start)).collect(),
             canary: deps.canary,
         };
-        let expander = Expander::new(deps.topics);
+        let expander = Expander::new(deps.topics, max_age(&config));
         Ok(Self {
             limits: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
             dedup,
@@ -71,10 +71,12 @@ impl Worker {
             pace: Pace::new(PACE_FACTOR, PACE_FLOOR, PACE_CAP),
             commit: None,
             committing_ms: None,
+            committing_filled: 0.0,
             index: None,
             steps: JoinSet::new(),
             revokes: Vec::new(),
             started: instant(),
+            is_interrupted: false,
             stopping: false,
         })
     }

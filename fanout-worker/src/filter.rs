@@ -1,0 +1,113 @@
+//! Which of the matching subscriptions let an event through: their filters, evaluated. Pure.
+//!
+//! A subscription without a filter costs nothing here. With one it is evaluated against the event's facts, which all filters
+//! of the event share: the payload is parsed once, and what all of them may cost together is bounded (crates/filter). A
+//! filter that fails at run time is no match; that is counted, and said in a lifecycle record, at most one per subscription
+//! and [`FAILURE_PERIOD`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use catalog::Subscription;
+use chassis::limited::Limited;
+use filter::Facts;
+use schemas::event::StringMap;
+use schemas::ids::SubscriptionId;
+
+use crate::config::FAILURE_PERIOD;
+use crate::sources::Event;
+
+/// What a filter's text that does not compile counts as: a newer build wrote it.
+const UNCOMPILABLE: &str = "uncompilable";
+
+/// Evaluates filters, and remembers whose failures were told lately.
+#[derive(Debug)]
+pub(crate) struct Filters {
+    told: Limited<SubscriptionId>,
+    failed: BTreeMap<&'static str, u64>,
+}
+
+/// A filter that failed, to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Whose it is.
+    pub(crate) subscription: SubscriptionId,
+    /// The word.
+    pub(crate) reason: &'static str,
+    /// The sentence, with how many more failed since the last one that was told.
+    pub(crate) detail: String,
+}
+
+/// An event with what its filters see beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filtered<'a> {
+    pub(crate) event: &'a Event<'a>,
+    pub(crate) labels: &'a StringMap,
+    /// When it was accepted, Unix ms.
+    pub(crate) accepted_ms: i64,
+    /// Now.
+    pub(crate) now: Instant,
+}
+
+// === impl Filters ===
+
+impl Filters {
+    pub(crate) fn new() -> Self {
+        Self { told: Limited::new(FAILURE_PERIOD), failed: BTreeMap::new() }
+    }
+
+    /// Keeps the subscriptions that let the event through. Returns the failures to tell.
+    pub(crate) fn apply(&mut self, of: Filtered<'_>, subscriptions: &mut Vec<Arc<Subscription>>) -> Vec<Failure> {
+        let mut facts = None;
+        let mut failures = Vec::new();
+        subscriptions.retain(|subscription| {
+            let Some(filter) = subscription.filter() else { return true };
+            let result = match filter {
+                Ok(filter) => filter
+                    .matches(facts.get_or_insert_with(|| of.facts()))
+                    .map_err(|error| (error.as_str(), error.to_string())),
+                Err(error) => Err((UNCOMPILABLE, error.to_string())),
+            };
+            result.unwrap_or_else(|(reason, detail)| {
+                failures.extend(self.failure(subscription.id(), reason, detail, of.now));
+                false
+            })
+        });
+        failures
+    }
+
+    /// Counts a failure; it is told if none of this subscription was told lately.
+    fn failure(
+        &mut self,
+        subscription: SubscriptionId,
+        reason: &'static str,
+        detail: String,
+        now: Instant,
+    ) -> Option<Failure> {
+        *self.failed.entry(reason).or_default() += 1;
+        let untold = self.told.permit_at(&subscription, now)?;
+        let detail = if untold == 0 { detail } else { format!("{detail} (and {untold} more failures before)") };
+        Some(Failure { subscription, reason, detail })
+    }
+
+    /// How many filters failed since the last call, by reason.
+    pub(crate) fn take_failed(&mut self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut self.failed)
+    }
+}
+
+// === impl Filtered ===
+
+impl<'a> Filtered<'a> {
+    fn facts(&self) -> Facts<'a> {
+        Facts::new(filter::Event {
+            event_type: &self.event.event_type,
+            id: &self.event.id,
+            labels: self.labels,
+            time: self.event.time.as_deref(),
+            accepted_ms: self.accepted_ms,
+            payload: &self.event.payload,
+        })
+    }
+}
