@@ -179,6 +179,11 @@ impl Book {
         self.pending.front().map(|entry| entry.boot_ms)
     }
 
+    /// Leases that are open.
+    pub(crate) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// Records that are live in all windows.
     pub(crate) fn live(&self) -> usize {
         self.leases.values().map(|owned| owned.window.live()).sum()

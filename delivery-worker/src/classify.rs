@@ -55,6 +55,8 @@ pub(crate) enum Reach {
     Unknown,
     /// No name, no connection.
     Unreachable,
+    /// It was not sent: this worker could not make it.
+    Unsent,
 }
 
 /// Why no whole answer came. The words stand in the delivery log.
@@ -74,13 +76,15 @@ pub(crate) enum NoAnswer {
     Protocol,
     /// The subscription's secrets cannot be used by this worker.
     Unsigned,
+    /// The subscription's token endpoint gave no token.
+    Token,
 }
 
 impl NoAnswer {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::Protocol, Self::Unsigned];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::Protocol, Self::Unsigned, Self::Token];
 
     /// The word.
     pub(crate) fn as_str(self) -> &'static str {
@@ -92,6 +96,7 @@ impl NoAnswer {
             Self::Reset => "reset",
             Self::Protocol => "protocol",
             Self::Unsigned => "unsigned",
+            Self::Token => "token",
         }
     }
 }
@@ -119,7 +124,8 @@ pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> 
 pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
     let reach = match why {
         NoAnswer::Dns | NoAnswer::Connect => Reach::Unreachable,
-        NoAnswer::Timeout | NoAnswer::Unsigned => Reach::Unknown,
+        NoAnswer::Timeout | NoAnswer::Token => Reach::Unknown,
+        NoAnswer::Unsigned => Reach::Unsent,
         NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
     };
     Verdict::Failed(Failure { retry_after: None, slows: false, reach })

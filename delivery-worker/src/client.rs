@@ -3,8 +3,10 @@
 //! An attempt ends by its timeout, body included. Redirects are never followed. Of a response so much is kept as the delivery
 //! log shows; when more comes the connection is dropped, nobody reads on.
 
+mod own;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -17,9 +19,14 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 use crate::classify::{NoAnswer, Verdict, answered, unanswered};
 use crate::guard::{Guard, GuardError, GuardedResolver};
+
+pub(crate) use self::own::Clients;
+pub(crate) use self::tls::Tls;
+pub use self::tls::TlsError;
 
 /// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -59,25 +66,20 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Its body, cut.
     pub(crate) body: Bytes,
+    /// What there is to say beyond that, for people.
+    pub(crate) detail: Option<String>,
 }
 
 impl Client {
     /// A client whose connections the guard allows.
-    ///
-    /// # Errors
-    /// When the TLS provider cannot serve the protocol versions.
-    pub(crate) fn new(guard: &Guard, limits: ClientLimits) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(guard: &Guard, limits: ClientLimits, tls: ClientConfig) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(guard.resolver());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limits.connect_timeout));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let provider = rustls::crypto::ring::default_provider();
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider)?
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -86,7 +88,12 @@ impl Client {
             .pool_max_idle_per_host(limits.idle_per_host)
             .http1_max_buf_size(HEAD_LIMIT)
             .http2_max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
-        Ok(Self { inner: builder.build(connector), limits })
+        Self { inner: builder.build(connector), limits }
+    }
+
+    /// The same connections, but so much of a response's body is kept.
+    pub(crate) fn with_body_limit(&self, body: usize) -> Self {
+        Self { inner: self.inner.clone(), limits: ClientLimits { body, ..self.limits } }
     }
 
     /// Sends one request and waits for the whole answer, at most `timeout`. Never fails: a failure is an answer too.
@@ -154,6 +161,12 @@ impl Client {
         None
     }
 
+    /// What it is bounded by.
+    #[cfg(test)]
+    pub(crate) fn limits(&self) -> ClientLimits {
+        self.limits
+    }
+
     /// Response headers kept, bytes.
     pub(crate) fn headers_limit(&self) -> usize {
         self.limits.headers
@@ -168,7 +181,7 @@ impl Answer {
 
     /// A verdict without any exchange.
     pub(crate) fn of(verdict: Verdict) -> Self {
-        Self { verdict, status: None, error: None, headers: HeaderMap::new(), body: Bytes::new() }
+        Self { verdict, status: None, error: None, headers: HeaderMap::new(), body: Bytes::new(), detail: None }
     }
 }
 

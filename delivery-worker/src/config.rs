@@ -50,6 +50,7 @@ impl Settings {
                 shortest_ms: ms(tiers.shortest().delay()),
                 long_park_ms: ms(config.breaker_park),
                 breaker_failures: config.breaker_failures,
+                disable_after_ms: (!config.disable_after.is_zero()).then(|| ms(config.disable_after)),
             },
             retry: RetryRules { schedule: Schedule::preset(preset), tiers, retry_after_cap: config.retry_after_cap },
             batch: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },

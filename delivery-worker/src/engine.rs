@@ -29,6 +29,7 @@ use schemas::ids::SubscriptionId;
 use crate::book::LeaseKey;
 use crate::classify::Verdict;
 use crate::lanes::egress::Egress;
+use crate::lanes::streak::Failed;
 use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
@@ -54,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) long_park_ms: i64,
     /// Failures in a row that open a circuit.
     pub(crate) breaker_failures: u32,
+    /// An endpoint that fails for longer is reported, if its subscription does not say; `None`: never.
+    pub(crate) disable_after_ms: Option<i64>,
 }
 
 /// A delivery that came.
@@ -80,6 +83,15 @@ pub(crate) struct Dispatch {
     pub(crate) delivery: Arc<Delivery>,
     /// For whom.
     pub(crate) subscription: Arc<Subscription>,
+}
+
+/// A request that ended, of a lease that is still ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Landed {
+    /// What it was made for.
+    pub(crate) arrival: Arrival,
+    /// How long its endpoint has been failing, if it does.
+    pub(crate) failed: Option<Failed>,
 }
 
 /// A delivery that leaves without an attempt.
@@ -171,15 +183,16 @@ impl<L: Lookup> Engine<L> {
         verdict: &Verdict,
         elapsed_ms: i64,
         now_ms: i64,
-    ) -> Option<Arrival> {
+    ) -> Option<Landed> {
         let live = self.live.remove(ticket)?;
         self.in_flight -= 1;
         let id = live.arrival.delivery.subscription;
         if self.in_flight < self.full() {
             self.ready.extend(self.held.drain(..));
         }
+        let failed = self.streak(&live.arrival.delivery, verdict, now_ms);
         self.note(id, verdict, elapsed_ms, now_ms);
-        (live.state != State::Abandoned).then_some(live.arrival)
+        (live.state != State::Abandoned).then_some(Landed { arrival: live.arrival, failed })
     }
 
     /// Lets time pass.
@@ -236,6 +249,20 @@ impl<L: Lookup> Engine<L> {
         });
     }
 
+    /// The catalog has moved: what waits in a lane whose subscription was changed is looked at again, so that what was disabled,
+    /// deleted or paused leaves now and not when its turn comes. What waits for its time is looked at then.
+    pub(crate) fn review(&mut self, now_ms: i64) {
+        let waits = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty());
+        let mut changed: Vec<SubscriptionId> = waits
+            .filter(|(id, lane)| self.lookup.subscription(**id).map(|it| it.offset()) != lane.limits_of)
+            .map(|(id, _)| *id)
+            .collect();
+        changed.sort_unstable();
+        for id in changed {
+            self.review_lane(id, now_ms);
+        }
+    }
+
     /// This process itself stood still until now: that no request ended meanwhile says nothing about any endpoint.
     pub(crate) fn forget_stalls(&mut self, now_ms: i64) {
         for lane in self.lanes.values_mut() {
@@ -272,6 +299,11 @@ impl<L: Lookup> Engine<L> {
     /// Lanes whose circuit is open.
     pub(crate) fn open_circuits(&self) -> usize {
         self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
+    }
+
+    /// Lanes whose subscription is paused.
+    pub(crate) fn paused(&self) -> usize {
+        self.lanes.values().filter(|lane| lane.is_paused).count()
     }
 
     /// Whether everything fails at once, so that intake holds.

@@ -2,6 +2,8 @@
 
 use kafka::KafkaError;
 
+pub use crate::client::TlsError;
+
 /// A failure of the role; its process ends with it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,7 +24,7 @@ pub enum Error {
     Tiers(#[from] retry::RetryError),
     /// The TLS client could not be made.
     #[error("the TLS client cannot be made")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] TlsError),
     /// A lifecycle record could not be encoded.
     #[error("a record for {topic} cannot be encoded")]
     Encode {

@@ -14,6 +14,7 @@ pub(crate) mod egress;
 pub(crate) mod pace;
 pub(crate) mod queue;
 pub(crate) mod rate;
+pub(crate) mod streak;
 
 use retry::RetryError;
 
@@ -22,6 +23,7 @@ use self::cap::Cap;
 use self::pace::Pace;
 use self::queue::Queue;
 use self::rate::Rate;
+use self::streak::Streak;
 use crate::book::LeaseKey;
 use crate::slots::Ticket;
 
@@ -36,14 +38,18 @@ pub(crate) struct Lane {
     pub(crate) rate: Rate,
     /// Whether its endpoint answers at all.
     pub(crate) breaker: Breaker,
+    /// How long its endpoint has been failing.
+    pub(crate) streak: Streak,
     /// When the next delivery that its lane is too slow for comes back.
     pub(crate) pace: Pace,
-    /// When the next delivery of an open circuit or a pause comes back.
+    /// When the next delivery of an open circuit comes back.
     pub(crate) long_pace: Pace,
     /// The lease of its latest delivery: the lane goes when that lease goes.
     pub(crate) lease: LeaseKey,
     /// Its lease is over; it goes when nothing is in flight any more.
     pub(crate) is_orphan: bool,
+    /// Its subscription was paused when one of its deliveries was last looked at.
+    pub(crate) is_paused: bool,
     /// It stands in the ready queue, or is held back from it.
     pub(crate) is_ready: bool,
     /// The earliest timer that is set for it.
@@ -85,10 +91,12 @@ impl Lane {
             cap: Cap::new(1),
             rate: Rate::default(),
             breaker,
+            streak: Streak::default(),
             pace: Pace::default(),
             long_pace: Pace::default(),
             lease,
             is_orphan: false,
+            is_paused: false,
             is_ready: false,
             timer_ms: None,
             limits_of: None,

@@ -16,6 +16,7 @@
 //!
 //! What it leaves to others: matching (fan-out), waiting (retry scheduler), acting on a 410 (control plane).
 
+mod auth;
 mod book;
 mod classify;
 mod client;
@@ -34,20 +35,22 @@ mod slots;
 #[cfg(test)]
 mod testing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
 use chassis::config::{DeliveryConfig, KafkaConfig, Role};
 use chassis::health::Health;
 use chassis::shutdown::Shutdown;
+use chassis::status::{Teller, TellerOptions};
 use kafka::{Connection, Poller, PollerOptions, Writer, WriterOptions};
 use prometheus::Registry;
 use schemas::canary::Canary;
 use schemas::topics::Topics;
 
-pub use self::error::Error;
+pub use self::error::{Error, TlsError};
 
-use self::client::Client;
+use self::client::{Client, Tls};
 use self::config::{Settings, ms};
 use self::metrics::DeliveryMetrics;
 use self::report::Reporter;
@@ -81,7 +84,8 @@ pub struct Deps {
 pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
     let settings = Settings::new(&config, &deps.kafka)?;
     let metrics = DeliveryMetrics::new(&deps.registry)?;
-    let client = Client::new(&settings.guard, settings.client)?;
+    let tls = Tls::new(config.ca_file.as_deref())?;
+    let client = Client::new(&settings.guard, settings.client, tls.plain()?);
     let latch = deps.health.latch("delivery partitions");
     if let Some(canary) = deps.canary {
         tracing::error!(?canary, "a planted bug is on: this process will lose or repeat deliveries");
@@ -106,16 +110,25 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         allow_http = config.allow_http,
         "delivery worker started"
     );
+    let teller = Teller::start(TellerOptions {
+        connection: deps.connection,
+        topic: Arc::clone(&deps.topics.status),
+        role: "delivery",
+        instance: deps.kafka.slot.clone(),
+        client_id: deps.kafka.client_id(Role::Delivery),
+    });
     let reporter = Reporter::new(deps.topics, &settings.tier_names, client.headers_limit());
     let parts = Parts {
         settings,
         catalog: deps.catalog,
         client,
+        tls,
         poller: poller.clone(),
         events,
         writer,
         reporter,
         metrics,
+        teller,
         latch,
         canary: deps.canary,
         grace: deps.grace,

@@ -21,6 +21,8 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) retries: IntCounter,
     /// Deliveries cancelled.
     pub(crate) cancelled: IntCounter,
+    /// Endpoints reported to be failing for too long.
+    pub(crate) failing: IntCounter,
     /// Records that are no delivery.
     pub(crate) rejected: IntCounter,
     /// Records that retention deleted before they were read.
@@ -35,6 +37,8 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) in_flight: IntGauge,
     /// Deliveries held in memory.
     pub(crate) live: IntGauge,
+    /// Partitions owned.
+    pub(crate) partitions: IntGauge,
     /// Subscriptions whose circuit is open.
     pub(crate) open_circuits: IntGauge,
     /// 1 while everything fails at once and intake holds.
@@ -64,6 +68,8 @@ impl DeliveryMetrics {
             parked: [Wait::Lane, Wait::Circuit, Wait::Paused].map(|wait| parked.with_label_values(&[wait.as_str()])),
             retries: metrics.counter("retries_total", "Retries scheduled.")?,
             cancelled: metrics.counter("cancelled_total", "Deliveries cancelled.")?,
+            failing: metrics
+                .counter("failing_total", "Endpoints reported to be failing for longer than disable_after.")?,
             rejected: metrics.counter("rejected_total", "Records that are no delivery.")?,
             lost: metrics.counter("lost_records_total", "Records that retention deleted before they were read.")?,
             latency: metrics.histogram(
@@ -74,6 +80,7 @@ impl DeliveryMetrics {
             attempt: metrics.histogram("attempt_seconds", "Seconds of one attempt.", LATENCY_SECONDS)?,
             transaction: metrics.histogram("transaction_seconds", "Seconds of one transaction.", LATENCY_SECONDS)?,
             in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
+            partitions: metrics.gauge("partitions", "Partitions owned.")?,
             live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
             open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,
             held: metrics.gauge("egress_held", "1 while everything fails at once and intake holds.")?,

@@ -65,7 +65,8 @@ impl Reporter {
             End::Delivered => Ok(vec![self.lifecycle(&about(Kind::Delivered))?]),
             End::Retry(hop) => match self.hop(delivery, *hop, now_ms) {
                 Some(record) => {
-                    let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), ..about(Kind::Attempted) };
+                    let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
+                    let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), detail, ..about(Kind::Attempted) };
                     Ok(vec![record, self.lifecycle(&lifecycle)?])
                 }
                 None => self.outputs(delivery, &too_large(), attempt, now_ms),
@@ -86,7 +87,8 @@ impl Reporter {
             End::Died { reason, detail, endpoint_gone } => {
                 let mut records = self.death(delivery, *reason, detail, attempt, now_ms)?;
                 if *endpoint_gone {
-                    let lifecycle = Lifecycle { exchange: None, ..about(Kind::EndpointGone) };
+                    let detail = Some(Cow::Borrowed(&**detail));
+                    let lifecycle = Lifecycle { exchange: None, detail, ..about(Kind::EndpointGone) };
                     records.push(self.lifecycle(&lifecycle)?);
                 }
                 Ok(records)
@@ -96,6 +98,27 @@ impl Reporter {
                 Ok(vec![self.lifecycle(&lifecycle)?])
             }
         }
+    }
+
+    /// The record that an endpoint has been failing for too long, after this attempt.
+    ///
+    /// # Errors
+    /// As [`Reporter::outputs`].
+    pub(crate) fn failing(
+        &self,
+        delivery: &Delivery,
+        since_ms: i64,
+        attempt: &Attempt,
+        now_ms: i64,
+    ) -> Result<OutRecord, Error> {
+        let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let detail = format!("no attempt has succeeded since {since:.0}, the last one ended with {attempt}");
+        let lifecycle = Lifecycle {
+            reason: Some(Cow::Borrowed("failing")),
+            detail: Some(Cow::Owned(detail)),
+            ..Lifecycle::of_delivery(Kind::Failing, now_ms, delivery)
+        };
+        self.lifecycle(&lifecycle)
     }
 
     /// The records of something that is no delivery.
@@ -246,10 +269,11 @@ fn too_large() -> End {
 impl std::fmt::Display for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.answer.status, self.answer.error) {
-            (Some(status), None) => write!(f, "status {}", status.as_u16()),
-            (Some(status), Some(error)) => write!(f, "status {}, then {}", status.as_u16(), error.as_str()),
-            (None, Some(error)) => f.write_str(error.as_str()),
-            (None, None) => f.write_str("not sent"),
+            (Some(status), None) => write!(f, "status {}", status.as_u16())?,
+            (Some(status), Some(error)) => write!(f, "status {}, then {}", status.as_u16(), error.as_str())?,
+            (None, Some(error)) => f.write_str(error.as_str())?,
+            (None, None) => f.write_str("not sent")?,
         }
+        self.answer.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
     }
 }

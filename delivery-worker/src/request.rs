@@ -4,26 +4,28 @@
 //! signature covers), then the Standard Webhooks set, Hook0's signature, and ours. The body of the `raw` form is the payload's own
 //! buffer, never a copy.
 
-pub(crate) mod envelope;
+mod body;
+mod cloudevents;
+mod envelope;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::{PrepareError, Subscription};
 use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use schemas::control::BodyForm;
 use schemas::delivery::Delivery;
 use schemas::identity;
 use uuid::Uuid;
 
 use crate::classify::{NoAnswer, Verdict, unanswered};
-use crate::guard::Guard;
+
+pub(crate) use self::target::{Prepared, Target};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -36,47 +38,9 @@ const ATTEMPT: HeaderName = HeaderName::from_static("x-hookbus-attempt");
 const REPLAY: HeaderName = HeaderName::from_static("x-hookbus-replay");
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Hookbus/", env!("CARGO_PKG_VERSION")));
-const JSON: &str = "application/json";
 
 /// Everything that is not visible ASCII, and `%` itself, so that decoding gives the original back.
 const NOT_VISIBLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-
-/// What a subscription's requests have in common, checked and parsed once.
-#[derive(Debug)]
-pub(crate) struct Target {
-    method: Method,
-    uri: Uri,
-    custom: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Target {
-    /// Prepares a subscription's target.
-    ///
-    /// # Errors
-    /// The verdict on every attempt until the subscription changes.
-    pub(crate) fn new(subscription: &Subscription, guard: &Guard) -> Result<Self, Verdict> {
-        let target = subscription.target().map_err(unprepared)?;
-        guard.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
-        let uri =
-            target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
-        let method = Method::from_bytes(target.method.as_bytes())
-            .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
-        let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
-        for (name, value) in &target.headers {
-            // The value may be a secret: it is never part of a message.
-            let invalid = || Verdict::Unwritable(format!("the custom header `{name}` cannot be written"));
-            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| invalid())?;
-            let mut value = HeaderValue::from_str(value.trim()).map_err(|_invalid| invalid())?;
-            value.to_str().map_err(|_invalid| invalid())?;
-            value.set_sensitive(true);
-            if custom.last().is_some_and(|(last, _)| *last == header) {
-                custom.pop();
-            }
-            custom.push((header, value));
-        }
-        Ok(Self { method, uri, custom })
-    }
-}
 
 /// The request of one attempt made at `now_ms`.
 ///
@@ -88,18 +52,11 @@ pub(crate) fn build(
     target: &Target,
     now_ms: i64,
 ) -> Result<Request<Full<Bytes>>, Verdict> {
-    let body = match subscription.body() {
-        BodyForm::Raw => delivery.payload.clone(),
-        BodyForm::Envelope => envelope::of(delivery, subscription.object().api_version.as_deref())?,
-    };
+    let (body, content_type) = body::of(delivery, subscription)?;
     let mut headers = HeaderMap::with_capacity(16 + target.custom.len());
     for (name, value) in &target.custom {
         headers.append(name.clone(), value.clone());
     }
-    let content_type = match subscription.body() {
-        BodyForm::Raw => delivery.content_type().unwrap_or(JSON),
-        BodyForm::Envelope => JSON,
-    };
     headers.insert(CONTENT_TYPE, writable("content-type", content_type)?);
     headers.insert(EVENT_ID, writable("x-event-id", &visible(delivery.event_id()))?);
     headers.insert(EVENT_TYPE, writable("x-event-type", &visible(delivery.event_type()))?);
@@ -204,6 +161,3 @@ fn unprepared(error: &PrepareError) -> Verdict {
         PrepareError::Sealed { .. } | PrepareError::Signing { .. } => unanswered(NoAnswer::Unsigned),
     }
 }
-
-/// A subscription's target by the subscription it was made of.
-pub(crate) type Prepared = Arc<Result<Target, Verdict>>;

@@ -64,8 +64,15 @@ impl End {
 }
 
 impl RetryRules {
-    /// The end after an attempt.
-    pub(crate) fn after(&self, verdict: &Verdict, delivery: &Delivery, of: &Subscription, now_ms: i64) -> End {
+    /// The end after an attempt for an endpoint that has been failing since then, if it does.
+    pub(crate) fn after(
+        &self,
+        verdict: &Verdict,
+        delivery: &Delivery,
+        failing_since_ms: Option<i64>,
+        of: &Subscription,
+        now_ms: i64,
+    ) -> End {
         match verdict {
             Verdict::Delivered => End::Delivered,
             Verdict::Gone(detail) => {
@@ -74,12 +81,19 @@ impl RetryRules {
             Verdict::Aborted => End::died(DeathReason::Aborted, "the receiver asked to abort this message"),
             Verdict::Refused(detail) => End::died(DeathReason::Refused, detail.clone()),
             Verdict::Unwritable(detail) => End::died(DeathReason::Unwritable, detail.clone()),
-            Verdict::Failed(failure) => self.again(delivery, of, failure.retry_after, now_ms),
+            Verdict::Failed(failure) => self.again(delivery, of, failure.retry_after, failing_since_ms, now_ms),
         }
     }
 
-    fn again(&self, delivery: &Delivery, of: &Subscription, asked: Option<Duration>, now_ms: i64) -> End {
-        let own = of.object().retry.is_some();
+    fn again(
+        &self,
+        delivery: &Delivery,
+        of: &Subscription,
+        asked: Option<Duration>,
+        failing_since_ms: Option<i64>,
+        now_ms: i64,
+    ) -> End {
+        let own = of.own_schedule().is_some();
         let schedule = if own { of.schedule().as_ref() } else { &self.schedule };
         let attempt = delivery.hop.attempt;
         let Some(delay) = schedule.delay(attempt) else {
@@ -90,7 +104,7 @@ impl RetryRules {
         if due_ms >= delivery.deadline_ms {
             return End::died(DeathReason::MaxAge, "the next attempt would be due after the subscription's max_age");
         }
-        End::Retry(Hop { attempt: attempt + 1, due_ms, wait: Wait::Retry, parks: delivery.hop.parks })
+        End::Retry(Hop { attempt: attempt + 1, due_ms, wait: Wait::Retry, failing_since_ms, ..delivery.hop })
     }
 }
 

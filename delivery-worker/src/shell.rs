@@ -29,13 +29,14 @@ use chassis::clock;
 use chassis::health::Latch;
 use chassis::limited::Limited;
 use chassis::shutdown::Shutdown;
+use chassis::status::Teller;
 use kafka::{Pace, Poller, PollerEvents, RevokeDone, Writer};
 use schemas::canary::Canary;
 use schemas::ids::SubscriptionId;
 use tokio::sync::mpsc;
 
 use crate::book::{Book, LeaseKey};
-use crate::client::Client;
+use crate::client::{Client, Tls};
 use crate::config::{Settings, ms};
 use crate::engine::{Engine, Lookup};
 use crate::error::Error;
@@ -62,11 +63,13 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) catalog: Catalog,
     pub(crate) client: Client,
+    pub(crate) tls: Tls,
     pub(crate) poller: Poller,
     pub(crate) events: PollerEvents,
     pub(crate) writer: Writer,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: DeliveryMetrics,
+    pub(crate) teller: Teller,
     pub(crate) latch: Latch,
     pub(crate) canary: Option<Canary>,
     pub(crate) grace: Duration,
@@ -91,6 +94,7 @@ struct Shell {
     writer: Writer,
     reporter: Reporter,
     metrics: DeliveryMetrics,
+    teller: Teller,
     latch: Latch,
     canary: Option<Canary>,
     grace: Duration,
@@ -109,6 +113,8 @@ struct Shell {
     /// Ready then, with or without partitions.
     ready_at: Instant,
     limited: Limited<SubscriptionId>,
+    /// Position of the snapshot, and when, that everything here was last compared with.
+    reviewed: (i64, Instant),
 }
 
 impl Lookup for FromCatalog {
@@ -142,7 +148,7 @@ pub(crate) async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         book: Book::new(parts.settings.batch),
         gate: Gate::new(parts.settings.contact_limit_ms, clock::boot_ms()),
         pace: Pace::new(4.0, Duration::from_millis(2), Duration::from_millis(200)),
-        attempts: Attempts::new(parts.client, parts.settings.guard.clone(), parts.settings.attempt_timeout, outcomes),
+        attempts: Attempts::new(parts.client, parts.tls, &parts.settings, outcomes),
         intake: Intake::new(steps),
         handovers: VecDeque::new(),
         drain_until: None,
@@ -151,12 +157,14 @@ pub(crate) async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         watched: now,
         ready_at: now + SPARE_AFTER,
         limited: Limited::new(Duration::from_secs(10)),
+        reviewed: (parts.catalog.position(), now),
         settings: parts.settings,
         catalog: parts.catalog,
         poller: parts.poller,
         writer: parts.writer,
         reporter: parts.reporter,
         metrics: parts.metrics,
+        teller: parts.teller,
         latch: parts.latch,
         canary: parts.canary,
         grace: parts.grace,
@@ -165,7 +173,9 @@ pub(crate) async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         let sleep = shell.turn(&mut inputs.committing)?;
         let input = inputs.next(sleep, shell.intake.is_stalled()).await;
         if let Input::Event(None) = input {
-            return shell.end(&mut inputs.committing).await;
+            let ended = shell.end(&mut inputs.committing).await;
+            shell.teller.end().await;
+            return ended;
         }
         shell.take(input, &mut inputs)?;
     }
@@ -201,6 +211,7 @@ impl Shell {
     fn turn(&mut self, committing: &mut Option<Committing>) -> Result<Duration, Error> {
         let (now_ms, boot_ms, now) = (clock::now_ms(), clock::boot_ms(), clock::instant());
         self.check_gate(boot_ms, committing.as_ref());
+        self.review(now, now_ms);
         self.engine.tick(now_ms);
         if self.is_gate_open && self.drain_until.is_none() {
             while let Some(dispatch) = self.engine.dispatch(now_ms) {
@@ -208,7 +219,7 @@ impl Shell {
             }
         }
         for left in self.engine.take_left() {
-            self.settle(left.arrival, &left.end, None, now_ms)?;
+            self.settle(&left.arrival, &left.end, now_ms)?;
         }
         if committing.is_none() {
             *committing = self.begin_commit(now, boot_ms);

@@ -1,11 +1,10 @@
 //! What the tests of several files share: subscriptions and deliveries made of a few words.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::Subscription;
-use schemas::control::{self, BodyForm, ControlKey, Sealed, SigningScheme, SigningSecret, Target};
+use schemas::control::{self, ControlKey, Sealed, SigningSecret, Target};
 use schemas::delivery::{Delivery, NewDelivery, key};
 use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::{ApplicationId, Generation, SubscriptionId};
@@ -34,30 +33,9 @@ pub(crate) fn seal(vault: &Vault, id: SubscriptionId, text: &str) -> Sealed {
 pub(crate) fn object(number: u128, url: &str, vault: &Vault) -> control::Subscription {
     let id = subscription_id(number);
     control::Subscription {
-        subscription_id: id,
-        application_id: APPLICATION,
-        uid: None,
-        is_enabled: true,
-        disabled_reason: None,
-        is_paused: false,
-        event_types: Vec::new(),
-        labels: BTreeMap::new(),
-        description: None,
-        metadata: BTreeMap::new(),
-        target: Target { method: "POST".into(), url: url.into(), headers: BTreeMap::new() },
+        target: Target { method: "POST".into(), url: url.into(), ..Target::default() },
         secrets: vec![SigningSecret { sealed: seal(vault, id, SECRET), expires_ms: None }],
-        signing: vec![SigningScheme::Standard, SigningScheme::Hook0],
-        body: BodyForm::Raw,
-        api_version: None,
-        retry: None,
-        timeout_ms: None,
-        concurrency: None,
-        rate_per_second: None,
-        max_age_ms: None,
-        dedicated_workers: Vec::new(),
-        cancel_before: None,
-        created_ms: 0,
-        updated_ms: 0,
+        ..control::Subscription::new(id, APPLICATION, 0)
     }
 }
 

@@ -24,7 +24,7 @@ fn client(allow: &[&str]) -> Client {
         idle_timeout: Duration::from_secs(60),
         idle_per_host: 8,
     };
-    Client::new(&Guard::new(true, networks), limits).unwrap()
+    Client::new(&Guard::new(true, networks), limits, Tls::new(None).unwrap().plain().unwrap())
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {

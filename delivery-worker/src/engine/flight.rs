@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 use schemas::invariants::Invariant;
 
 use super::{Dispatch, Engine, Lookup, State};
 use crate::classify::{Reach, Verdict};
 use crate::lanes::breaker::Admission;
+use crate::lanes::streak::{Failed, Limit};
 
 /// A lane with this many in flight may not use the worker's reserve.
 const LIGHT: u32 = 4;
@@ -59,17 +61,48 @@ impl<L: Lookup> Engine<L> {
         Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })
     }
 
+    /// Tells the lane's streak what an attempt says about its endpoint. What this worker could not send, and what nobody could
+    /// while the network is down, says nothing; nor does an endpoint that refuses one message on purpose.
+    pub(super) fn streak(&mut self, delivery: &Delivery, verdict: &Verdict, now_ms: i64) -> Option<Failed> {
+        let id = delivery.subscription;
+        let fails = match verdict {
+            // Its lane is told below, where it is at hand.
+            Verdict::Delivered => return None,
+            Verdict::Failed(failure) => match failure.reach {
+                Reach::Reached | Reach::Unknown => true,
+                Reach::Unreachable => !self.egress.is_held(),
+                Reach::Unsent => false,
+            },
+            Verdict::Refused(_) => true,
+            Verdict::Gone(_) | Verdict::Aborted | Verdict::Unwritable(_) => false,
+        };
+        if !fails {
+            return None;
+        }
+        let subscription = self.lookup.subscription(id)?;
+        let after_ms = match subscription.disable_after_ms() {
+            None => self.rules.disable_after_ms,
+            Some(0) => None,
+            Some(after_ms) => Some(i64::try_from(after_ms).unwrap_or(i64::MAX)),
+        };
+        let limit = Limit { after_ms, changed_ms: subscription.updated_ms() };
+        Some(self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, now_ms))
+    }
+
     /// Tells the lane and the egress watch what an attempt says about its endpoint.
     pub(super) fn note(&mut self, id: SubscriptionId, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
         let is_held = self.egress.is_held();
         match verdict {
             Verdict::Failed(failure) => match failure.reach {
                 Reach::Reached => self.egress.on_answer(),
-                Reach::Unknown => {}
+                Reach::Unknown | Reach::Unsent => {}
                 Reach::Unreachable => self.egress.on_unreachable(id, now_ms),
             },
             Verdict::Delivered | Verdict::Gone(_) | Verdict::Aborted => self.egress.on_answer(),
             Verdict::Refused(_) | Verdict::Unwritable(_) => {}
+        }
+        if is_held && !self.egress.is_held() {
+            self.lanes.values_mut().for_each(|lane| lane.streak.forget());
         }
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.cap.give(now_ms);
@@ -79,6 +112,7 @@ impl<L: Lookup> Engine<L> {
                 lane.rate.observe(elapsed_ms);
                 lane.rate.speed_up();
                 lane.breaker.on_success();
+                lane.streak.on_success(now_ms);
             }
             Verdict::Failed(failure) => {
                 lane.rate.observe(elapsed_ms);

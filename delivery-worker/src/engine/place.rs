@@ -35,6 +35,7 @@ impl<L: Lookup> Engine<L> {
         let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(lease, Breaker::new(failures)));
         lane.lease = lease;
         lane.is_orphan = false;
+        lane.is_paused = false;
         self.limit(id, &subscription);
         match self.wait_for(id, hop, now_ms) {
             Some(wait) => self.park(ticket, wait, now_ms),
@@ -58,7 +59,8 @@ impl<L: Lookup> Engine<L> {
             Some(subscription) if subscription.is_paused() && delivery.hop.due_ms <= now_ms => {
                 let lease = self.live.get(ticket)?.arrival.lease;
                 let breaker = Breaker::new(self.rules.breaker_failures);
-                self.lanes.entry(subscription.id()).or_insert_with(|| Lane::new(lease, breaker));
+                let lane = self.lanes.entry(subscription.id()).or_insert_with(|| Lane::new(lease, breaker));
+                lane.is_paused = true;
                 self.park(ticket, Wait::Paused, now_ms);
                 return None;
             }
@@ -66,6 +68,19 @@ impl<L: Lookup> Engine<L> {
         };
         self.leave(ticket, end);
         None
+    }
+
+    /// Looks again at everything that waits in a lane.
+    pub(super) fn review_lane(&mut self, id: SubscriptionId, now_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        for ticket in lane.queue.beyond(0) {
+            let Some(subscription) = self.screen(ticket, now_ms) else { continue };
+            self.limit(id, &subscription);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.queue.push(ticket);
+            }
+        }
+        self.wake(id);
     }
 
     /// What keeps one more delivery out of its lane, if anything does.
@@ -149,17 +164,21 @@ impl<L: Lookup> Engine<L> {
         let least_ms = least_ms(base_ms, hop.parks, is_lane, now_ms);
         let Some(lane) = self.lanes.get_mut(&delivery.subscription) else { return };
         let per_second = lane.per_second(self.rules.lane_wait, now_ms);
-        let due_ms = if is_lane {
-            lane.pace.slot(now_ms, base_ms, per_second).max(now_ms + least_ms)
-        } else {
-            // A lane that does nothing says nothing about its rate; its cap does.
-            let per_second = per_second.max(f64::from(lane.cap.limit()));
-            lane.long_pace.slot(now_ms, least_ms, per_second)
+        let due_ms = match wait {
+            Wait::Lane => lane.pace.slot(now_ms, base_ms, per_second).max(now_ms + least_ms),
+            // A pause says nothing about the endpoint: what it holds back is not spread, so that a resume brings it all back
+            // within one park. What is too much at once then, the lane parks at its own pace.
+            Wait::Paused => now_ms + least_ms,
+            Wait::Circuit | Wait::None | Wait::Retry => {
+                // A lane that does nothing says nothing about its rate; its cap does.
+                let per_second = per_second.max(f64::from(lane.cap.limit()));
+                lane.long_pace.slot(now_ms, least_ms, per_second)
+            }
         };
         // Not beyond its life, so that it dies when its time has come; not below the shortest tier either.
         let due_ms = due_ms.min(delivery.deadline_ms.max(now_ms + self.rules.shortest_ms));
         let first = hop.parks.count == 0;
-        let hop = Hop { attempt: hop.attempt, due_ms, wait, parks: hop.parks.parked(now_ms) };
+        let hop = Hop { due_ms, wait, parks: hop.parks.parked(now_ms), ..hop };
         self.leave(ticket, End::Parked { hop, first });
     }
 

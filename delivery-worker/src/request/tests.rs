@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
-use schemas::control;
+use schemas::control::{self, BodyForm};
 use schemas::header;
 use schemas::record::{Headers, Record};
 use signing::{Secret, StandardHeaders, Verifier};
 
 use super::*;
+use crate::client::Tls;
+use crate::guard::Guard;
 use crate::testing;
 
 const NOW_MS: i64 = 1_700_000_000_123;
@@ -22,7 +24,7 @@ fn built(
     let mut object = testing::object(1, "https://example.com/hooks?a=b", &vault);
     change(&mut object, &vault);
     let subscription = testing::subscription(object, 1, &vault);
-    let target = Target::new(&subscription, &Guard::new(false, Vec::new()))?;
+    let target = Target::new(&subscription, &Guard::new(false, Vec::new()), &Tls::new(None).unwrap())?;
     let (parts, body) = build(delivery, &subscription, &target, NOW_MS)?.into_parts();
     let body = futures_now(body);
     Ok((parts.headers.clone(), body, Request::from_parts(parts, ())))
@@ -146,6 +148,89 @@ fn an_envelope_holds_the_payload_byte_for_byte() {
     let mut broken = delivery;
     broken.payload = Bytes::from_static(b"{");
     assert!(matches!(built(&broken, envelope), Err(Verdict::Unwritable(_))));
+}
+
+#[test]
+fn a_cloudevent_holds_json_byte_for_byte_and_the_rest_in_base64() {
+    let structured = |object: &mut control::Subscription, _: &vault::Vault| object.body = BodyForm::Cloudevents;
+    let delivery = changed(&testing::delivery("evt_\"1", 1), "ce_subject", "käse".as_bytes());
+    let delivery = changed(&delivery, "ce_Not-A-Name", b"x");
+    let (headers, body, _) = built(&delivery, structured).unwrap();
+    assert_eq!(text(&headers, "content-type"), "application/cloudevents+json");
+    let source = delivery.event_source();
+    let expected = format!(
+        r#"{{"specversion":"1.0","id":"evt_\"1","source":"{source}","type":"invoice.paid","time":"2026-11-22T01:02:03Z","subject":"käse","datacontenttype":"application/json","data":{{"a": 1}}}}"#
+    );
+    assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+    verify(&headers, &body);
+
+    let mut binary = changed(&delivery, header::CONTENT_TYPE, b"application/octet-stream");
+    binary.payload = Bytes::from_static(b"\x00\xff{");
+    let (headers, body, _) = built(&binary, structured).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&body["data_base64"], &body["data"]), (&"AP97".into(), &serde_json::Value::Null));
+    assert_eq!(body["datacontenttype"], "application/octet-stream");
+    assert_eq!(text(&headers, "content-type"), "application/cloudevents+json");
+
+    let mut empty = changed(&delivery, header::CE_TIME, b"yesterday");
+    empty.payload = Bytes::new();
+    let (_, body, _) = built(&empty, structured).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body.get("data"), None);
+    assert_eq!(body["time"], "1970-01-01T00:00:01Z", "what is no time is the time of acceptance");
+    let mut broken = delivery;
+    broken.payload = Bytes::from_static(b"{");
+    assert!(matches!(built(&broken, structured), Err(Verdict::Unwritable(_))));
+}
+
+#[test]
+fn while_a_rotation_overlaps_both_secrets_sign_and_hook0_keeps_the_old_one() {
+    let delivery = testing::delivery("evt_1", 1);
+    let new = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let rotated = |expires_ms: i64| {
+        move |object: &mut control::Subscription, vault: &vault::Vault| {
+            let sealed = testing::seal(vault, object.subscription_id, new);
+            object.secrets[0].expires_ms = Some(expires_ms);
+            object.secrets.insert(0, control::SigningSecret { sealed, expires_ms: None });
+        }
+    };
+    let verifies = |headers: &HeaderMap, body: &Bytes, secret: &str, signature: &str| {
+        let timestamp = text(headers, "webhook-timestamp");
+        let standard = StandardHeaders { id: text(headers, "webhook-id"), timestamp, signature };
+        Verifier::new(&Secret::parse(secret).unwrap()).standard(&standard, &[body], NOW_MS / 1_000).is_ok()
+    };
+    let (headers, body, _) = built(&delivery, rotated(NOW_MS + 1)).unwrap();
+    let signatures: Vec<&str> = text(&headers, "webhook-signature").split(' ').collect();
+    assert_eq!(signatures.len(), 2);
+    assert!(verifies(&headers, &body, new, signatures[0]) && verifies(&headers, &body, testing::SECRET, signatures[1]));
+    // `verify` checks Hook0's signature with the old secret.
+    verify(&headers, &body);
+
+    let (headers, body, _) = built(&delivery, rotated(NOW_MS)).unwrap();
+    let signature = text(&headers, "webhook-signature");
+    assert!(
+        !signature.contains(' ') && verifies(&headers, &body, new, signature),
+        "its time is over at this very moment"
+    );
+    let hook0 = Verifier::new(&Secret::parse(new).unwrap());
+    let received: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let value_of = |name: &str| received.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    hook0.hook0_v1(text(&headers, "x-hook0-signature"), value_of, &[&body], NOW_MS / 1_000).unwrap();
+}
+
+#[test]
+fn auth_is_not_signed_and_wins_over_a_custom_header() {
+    let delivery = testing::delivery("evt_1", 1);
+    let (headers, body, _) = built(&delivery, |object, vault| {
+        let seal = |text| testing::seal(vault, object.subscription_id, text);
+        object.target.headers = BTreeMap::from([("Authorization".to_owned(), seal("Basic custom"))]);
+        object.auth = Some(control::Auth::Bearer { token: seal("t0ken") });
+    })
+    .unwrap();
+    assert!(!headers.contains_key("authorization"), "it is added when the request is sent");
+    assert!(text(&headers, "x-hook0-signature").contains("h=content-type x-event-id x-event-type,"));
+    verify(&headers, &body);
 }
 
 #[test]

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Subscription;
+use catalog::{Catalog, Subscription};
 use chassis::{clock, tasks};
 use hashbrown::HashMap;
 use schemas::canary::Canary;
+use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
+use schemas::record::OutRecord;
 use tokio::sync::mpsc;
 
 use super::Shell;
 use crate::book::Entry;
 use crate::classify::Verdict;
-use crate::client::{Answer, Client};
-use crate::config::ms;
-use crate::engine::{Arrival, Dispatch};
+use crate::client::{Answer, Client, Clients, Tls};
+use crate::config::{Settings, ms};
+use crate::engine::{Arrival, Dispatch, Landed};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::report::Attempt;
@@ -42,7 +44,8 @@ pub(super) struct Completed {
 /// Makes attempts.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    client: Client,
+    clients: Clients,
+    tls: Tls,
     guard: Guard,
     timeout: Duration,
     outcomes: mpsc::Sender<Completed>,
@@ -50,14 +53,27 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn new(client: Client, guard: Guard, timeout: Duration, outcomes: mpsc::Sender<Completed>) -> Self {
-        Self { client, guard, timeout, outcomes, targets: HashMap::new() }
+    pub(super) fn new(client: Client, tls: Tls, settings: &Settings, outcomes: mpsc::Sender<Completed>) -> Self {
+        let guard = settings.guard.clone();
+        let clients = Clients::new(client, guard.clone());
+        Self { clients, tls, guard, timeout: settings.attempt_timeout, outcomes, targets: HashMap::new() }
+    }
+
+    /// Forgets clients of subscriptions that are not what they were.
+    pub(super) fn review(&mut self, catalog: &Catalog) {
+        let snapshot = catalog.read();
+        self.clients.keep_current(|id| snapshot.subscription(id).map(|it| it.offset()));
     }
 
     fn spawn(&mut self, dispatch: Dispatch) {
         let target = self.target(&dispatch.subscription);
         let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
-        let (client, outcomes) = (self.client.clone(), self.outcomes.clone());
+        let client = match target.as_ref() {
+            Ok(target) => self.clients.of(dispatch.subscription.id(), dispatch.subscription.offset(), target.auth()),
+            // Nothing will be sent.
+            Err(_verdict) => self.clients.shared(),
+        };
+        let outcomes = self.outcomes.clone();
         let dispatched = clock::instant();
         drop(tasks::spawn("attempt", async move {
             let lag_ms = ms(clock::instant().saturating_duration_since(dispatched));
@@ -79,7 +95,7 @@ impl Attempts {
         if self.targets.len() >= TARGETS {
             self.targets.retain(|_, (_, target)| Arc::strong_count(target) > 1);
         }
-        let target = Arc::new(Target::new(subscription, &self.guard));
+        let target = Arc::new(Target::new(subscription, &self.guard, &self.tls));
         self.targets.insert(subscription.id(), (offset, Arc::clone(&target)));
         target
     }
@@ -88,12 +104,14 @@ impl Attempts {
 async fn attempt(client: &Client, dispatch: Dispatch, target: &Prepared, timeout: Duration, lag_ms: i64) -> Completed {
     let Dispatch { ticket, delivery, subscription } = dispatch;
     let (started_ms, started) = (clock::now_ms(), clock::instant());
-    let request = match target.as_ref() {
-        Ok(target) => request::build(&delivery, &subscription, target, started_ms),
+    let built = match target.as_ref() {
+        Ok(target) => {
+            request::build(&delivery, &subscription, target, started_ms).map(|request| (target.auth(), request))
+        }
         Err(verdict) => Err(verdict.clone()),
     };
-    let answer = match request {
-        Ok(request) => client.send(request, timeout, started_ms).await,
+    let answer = match built {
+        Ok((auth, request)) => auth.send(client, request, timeout, started_ms).await,
         Err(verdict) => Answer::of(verdict),
     };
     let elapsed_ms = ms(clock::instant().saturating_duration_since(started));
@@ -105,7 +123,7 @@ impl Shell {
         if self.canary == Some(Canary::CommitBeforeSend) {
             // The planted bug: done before it is sent.
             if let Some(arrival) = self.engine.peek(dispatch.ticket).cloned() {
-                self.settle(arrival, &End::Delivered, None, now_ms)?;
+                self.settle(&arrival, &End::Delivered, now_ms)?;
             }
         }
         self.attempts.spawn(dispatch);
@@ -120,26 +138,51 @@ impl Shell {
         self.metrics.attempted(verdict, seconds);
         // A worker short of CPU must not take its lanes for slow, and park what they could have sent.
         let endpoint_ms = (attempt.elapsed_ms - TURNS * lag_ms).max(0);
-        let Some(arrival) = self.engine.outcome(ticket, verdict, endpoint_ms, now_ms) else { return Ok(()) };
-        let end = self.settings.retry.after(verdict, &arrival.delivery, &subscription, now_ms);
+        let Some(landed) = self.engine.outcome(ticket, verdict, endpoint_ms, now_ms) else { return Ok(()) };
+        let Landed { arrival, failed } = landed;
+        let since_ms = failed.map(|failed| failed.since_ms).or(arrival.delivery.hop.failing_since_ms);
+        let end = self.settings.retry.after(verdict, &arrival.delivery, since_ms, &subscription, now_ms);
         if self.canary == Some(Canary::CommitBeforeSend) {
             return Ok(());
         }
         if *verdict != Verdict::Delivered {
             self.log_failure(&arrival, &attempt, &end);
         }
-        self.settle(arrival, &end, Some(&attempt), now_ms)
+        let mut outputs = self.written(&arrival.delivery, &end, Some(&attempt), now_ms)?;
+        if let Some(failed) = failed.filter(|failed| failed.is_due) {
+            self.metrics.failing.inc();
+            tracing::warn!(
+                subscription.id = %subscription.id(),
+                since.ms = failed.since_ms,
+                outcome = %attempt,
+                "no attempt has succeeded for longer than allowed, the control plane is told"
+            );
+            outputs.push(self.reporter.failing(&arrival.delivery, failed.since_ms, &attempt, now_ms)?);
+        }
+        self.resolve(&arrival, outputs);
+        Ok(())
     }
 
     /// Puts an end into the book, with everything that is written about it.
-    pub(super) fn settle(
-        &mut self,
-        arrival: Arrival,
+    pub(super) fn settle(&mut self, arrival: &Arrival, end: &End, now_ms: i64) -> Result<(), Error> {
+        let outputs = self.written(&arrival.delivery, end, None, now_ms)?;
+        self.resolve(arrival, outputs);
+        Ok(())
+    }
+
+    fn resolve(&mut self, arrival: &Arrival, outputs: Vec<OutRecord>) {
+        let Arrival { lease, offset, size, .. } = *arrival;
+        self.book.resolve(Entry { lease, offset, size, outputs, boot_ms: clock::boot_ms() });
+    }
+
+    /// Counts an end; returns what is written about it.
+    fn written(
+        &self,
+        delivery: &Delivery,
         end: &End,
         attempt: Option<&Attempt>,
         now_ms: i64,
-    ) -> Result<(), Error> {
-        let delivery = &arrival.delivery;
+    ) -> Result<Vec<OutRecord>, Error> {
         match end {
             End::Delivered => {
                 #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
@@ -165,10 +208,7 @@ impl Shell {
             }
             End::Cancelled(_) => self.metrics.cancelled.inc(),
         }
-        let outputs = self.reporter.outputs(delivery, end, attempt, now_ms)?;
-        let Arrival { lease, offset, size, .. } = arrival;
-        self.book.resolve(Entry { lease, offset, size, outputs, boot_ms: clock::boot_ms() });
-        Ok(())
+        self.reporter.outputs(delivery, end, attempt, now_ms)
     }
 
     fn log_failure(&self, arrival: &Arrival, attempt: &Attempt, end: &End) {

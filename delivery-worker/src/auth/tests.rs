@@ -1,0 +1,368 @@
+//! Auth kinds against servers on loopback.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chassis::tasks;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use schemas::control;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use url::Url;
+
+use super::*;
+use crate::client::{ClientLimits, Clients};
+use crate::testing;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+type Handler = dyn Fn(&str, Option<&str>, &str) -> (u16, String) + Send + Sync;
+
+fn guard() -> Guard {
+    Guard::new(true, vec!["127.0.0.0/8".parse().unwrap()])
+}
+
+fn client(tls: &Tls) -> Client {
+    let limits = ClientLimits {
+        connect_timeout: Duration::from_secs(5),
+        headers: 4_096,
+        body: 64,
+        idle_timeout: Duration::from_secs(60),
+        idle_per_host: 8,
+    };
+    Client::new(&guard(), limits, tls.plain().unwrap())
+}
+
+fn post(url: &str) -> Request<Full<Bytes>> {
+    Request::post(url).body(Full::new(Bytes::from_static(b"{}"))).unwrap()
+}
+
+/// A server that answers by path, `Authorization` and body.
+async fn server(handler: Arc<Handler>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tasks::spawn("test server", async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let handler = Arc::clone(&handler);
+            let service = service_fn(move |request| answer(Arc::clone(&handler), request));
+            let serve = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            drop(tasks::spawn("test connection", async move {
+                let _closed_by_the_client = serve.await;
+            }));
+        }
+    }));
+    address
+}
+
+async fn answer(handler: Arc<Handler>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap());
+    let (status, body) = handler(head.uri.path(), authorization, &body);
+    Ok(Response::builder().status(status).body(Full::new(Bytes::from(body))).unwrap())
+}
+
+fn oauth2(address: SocketAddr) -> catalog::Auth {
+    catalog::Auth::Oauth2(catalog::Oauth2 {
+        token_url: Url::parse(&format!("http://{address}/token")).unwrap(),
+        client_id: "us er".to_owned(),
+        client_secret: Zeroizing::new("p:w".to_owned()),
+        scopes: vec!["send".to_owned(), "more".to_owned()],
+    })
+}
+
+fn prepared(auth: &catalog::Auth) -> Auth {
+    Auth::new(Some(auth), &guard(), &Tls::new(None).unwrap()).unwrap()
+}
+
+/// A token server and target in one: counts fetches; token number `n` is `token-n`.
+struct Tokens {
+    fetches: AtomicUsize,
+    /// The target takes tokens from this number on.
+    accepts_from: AtomicUsize,
+    takes_form_only: bool,
+}
+
+impl Tokens {
+    fn new(takes_form_only: bool) -> Arc<Self> {
+        Arc::new(Self { fetches: AtomicUsize::new(0), accepts_from: AtomicUsize::new(0), takes_form_only })
+    }
+
+    fn answer(&self, path: &str, authorization: Option<&str>, body: &str) -> (u16, String) {
+        if path != "/token" {
+            let number = authorization.and_then(|value| value.strip_prefix("Bearer token-")).unwrap().parse();
+            let is_taken = number.is_ok_and(|number: usize| number >= self.accepts_from.load(Ordering::SeqCst));
+            return (if is_taken { 204 } else { 401 }, String::new());
+        }
+        let number = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(body.starts_with("grant_type=client_credentials&scope=send+more"), "{body}");
+        let in_header = authorization == Some(&format!("Basic {}", STANDARD.encode("us+er:p%3Aw")));
+        let in_form = body.ends_with("&client_id=us+er&client_secret=p%3Aw");
+        if if self.takes_form_only { in_form } else { in_header } {
+            (200, format!(r#"{{"access_token":"token-{number}","token_type":"bearer","expires_in":3600}}"#))
+        } else {
+            (401, r#"{"error":"invalid_client"}"#.to_owned())
+        }
+    }
+
+    async fn serve(self: &Arc<Self>) -> SocketAddr {
+        let tokens = Arc::clone(self);
+        server(Arc::new(move |path: &str, authorization: Option<&str>, body: &str| {
+            tokens.answer(path, authorization, body)
+        }))
+        .await
+    }
+
+    fn fetched(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+}
+
+/// So many attempts at once: their verdicts.
+async fn attempts(auth: &Arc<Auth>, client: &Client, url: &str, count: usize) -> Vec<Answer> {
+    let attempt = |_| {
+        let (auth, client, request) = (Arc::clone(auth), client.clone(), post(url));
+        tasks::spawn("test attempt", async move { auth.send(&client, request, LIMIT, 0).await })
+    };
+    let running: Vec<_> = (0..count).map(attempt).collect();
+    let mut answers = Vec::new();
+    for attempt in running {
+        answers.push(attempt.await.unwrap());
+    }
+    answers
+}
+
+fn all_delivered(answers: &[Answer]) -> bool {
+    answers.iter().all(|answer| answer.verdict == Verdict::Delivered)
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_and_used_until_it_ends() {
+    let tokens = Tokens::new(false);
+    let address = tokens.serve().await;
+    let (auth, client) = (Arc::new(prepared(&oauth2(address))), client(&Tls::new(None).unwrap()));
+    for _ in 0..2 {
+        assert!(all_delivered(&attempts(&auth, &client, &format!("http://{address}/hook"), 8).await));
+    }
+    assert_eq!(tokens.fetched(), 1);
+}
+
+#[tokio::test]
+async fn a_token_the_target_no_longer_takes_is_fetched_anew_once() {
+    let tokens = Tokens::new(false);
+    let address = tokens.serve().await;
+    let (auth, client) = (Arc::new(prepared(&oauth2(address))), client(&Tls::new(None).unwrap()));
+    let url = format!("http://{address}/hook");
+    assert!(all_delivered(&attempts(&auth, &client, &url, 1).await));
+    tokens.accepts_from.store(2, Ordering::SeqCst);
+    assert!(all_delivered(&attempts(&auth, &client, &url, 8).await), "revoked, and replaced within the attempt");
+    assert_eq!(tokens.fetched(), 2);
+    tokens.accepts_from.store(usize::MAX, Ordering::SeqCst);
+    let refused = attempts(&auth, &client, &url, 1).await;
+    assert_eq!((refused[0].status, tokens.fetched()), (Some(StatusCode::UNAUTHORIZED), 3), "once, not for ever");
+    assert!(matches!(refused[0].verdict, Verdict::Failed(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_credentials_in_the_form_only_is_remembered() {
+    let tokens = Tokens::new(true);
+    let address = tokens.serve().await;
+    let (auth, client) = (Arc::new(prepared(&oauth2(address))), client(&Tls::new(None).unwrap()));
+    let url = format!("http://{address}/hook");
+    assert!(all_delivered(&attempts(&auth, &client, &url, 1).await));
+    assert_eq!(tokens.fetched(), 2);
+    tokens.accepts_from.store(3, Ordering::SeqCst);
+    assert!(all_delivered(&attempts(&auth, &client, &url, 1).await));
+    assert_eq!(tokens.fetched(), 3, "the first form it is asked in is the one that worked");
+}
+
+#[tokio::test]
+async fn a_failed_fetch_is_a_failed_attempt_that_says_why() {
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&fetches);
+    let address = server(Arc::new(move |path: &str, _: Option<&str>, _: &str| {
+        assert_eq!(path, "/token", "without a token nothing is sent");
+        counted.fetch_add(1, Ordering::SeqCst);
+        (503, r#"{"error":"overloaded"}"#.to_owned())
+    }))
+    .await;
+    let (auth, client) = (Arc::new(prepared(&oauth2(address))), client(&Tls::new(None).unwrap()));
+    let answers = attempts(&auth, &client, &format!("http://{address}/hook"), 8).await;
+    for answer in &answers {
+        assert!(matches!(answer.verdict, Verdict::Failed(_)), "{:?}", answer.verdict);
+        assert_eq!((answer.status, answer.error), (None, Some(NoAnswer::Token)));
+        assert_eq!(answer.detail.as_deref(), Some("the token endpoint answered 503: overloaded"));
+    }
+    assert!(fetches.load(Ordering::SeqCst) <= 8, "who waited for the failed one shares its failure");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_inside_our_own_network_is_refused() {
+    let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let strict = Guard::new(true, Vec::new());
+    let refused = Auth::new(Some(&oauth2(address)), &strict, &Tls::new(None).unwrap());
+    assert!(matches!(refused, Err(Verdict::Refused(why)) if why.starts_with("the token endpoint: ")));
+    let mut by_name = oauth2(address);
+    if let catalog::Auth::Oauth2(oauth2) = &mut by_name {
+        oauth2.token_url = Url::parse("http://localhost:1/token").unwrap();
+    }
+    let auth = Auth::new(Some(&by_name), &strict, &Tls::new(None).unwrap()).unwrap();
+    let client =
+        Client::new(&strict, client(&Tls::new(None).unwrap()).limits(), Tls::new(None).unwrap().plain().unwrap());
+    let answer = auth.send(&client, post("http://example.com/"), LIMIT, 0).await;
+    assert!(matches!(answer.verdict, Verdict::Refused(why) if why.starts_with("the token endpoint: ")));
+}
+
+#[tokio::test]
+async fn basic_and_bearer_are_what_the_receiver_gets() {
+    let address = server(Arc::new(|_: &str, authorization: Option<&str>, _: &str| {
+        (200, authorization.unwrap_or_default().to_owned())
+    }))
+    .await;
+    let client = client(&Tls::new(None).unwrap());
+    let basic = catalog::Auth::Basic { username: "käthe".into(), password: Zeroizing::new("a:b".into()) };
+    let bearer = catalog::Auth::Bearer { token: Zeroizing::new("t0ken".into()) };
+    for (auth, expected) in
+        [(basic, format!("Basic {}", STANDARD.encode("käthe:a:b"))), (bearer, "Bearer t0ken".into())]
+    {
+        let auth = prepared(&auth);
+        let answer = auth.send(&client, post(&format!("http://{address}/")), LIMIT, 0).await;
+        assert_eq!(answer.body, expected);
+        assert!(!format!("{auth:?}").contains(&expected), "a header with a secret is not printed");
+    }
+    let unwritable = catalog::Auth::Bearer { token: Zeroizing::new("q\nz".into()) };
+    let refused = Auth::new(Some(&unwritable), &guard(), &Tls::new(None).unwrap());
+    assert!(matches!(refused, Err(Verdict::Unwritable(why)) if !why.contains('q')));
+}
+
+/// An authority, a server that wants certificates of it, and a way to make them.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.0).unwrap(), key)
+    }
+
+    fn trusted(&self) -> (tempfile::NamedTempFile, Tls) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), self.0.pem()).unwrap();
+        let tls = Tls::new(Some(file.path())).unwrap();
+        (file, tls)
+    }
+
+    /// Answers with the number of the connection.
+    async fn serve(&self) -> SocketAddr {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+        let (certificate, key) = self.issue("localhost", ExtendedKeyUsagePurpose::ServerAuth);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let (acceptor, listener) =
+            (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap();
+        drop(tasks::spawn("test TLS server", async move {
+            let mut connections = 0;
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                connections += 1;
+                let number = connections;
+                let handler: Arc<Handler> =
+                    Arc::new(move |_: &str, _: Option<&str>, _: &str| (200, number.to_string()));
+                let service = service_fn(move |request| answer(Arc::clone(&handler), request));
+                let serve = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                drop(tasks::spawn("test connection", async move {
+                    let _closed_by_the_client = serve.await;
+                }));
+            }
+        }));
+        address
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_its_connections_are_its_subscriptions_own() {
+    let authority = Authority::new();
+    let address = authority.serve().await;
+    let (_file, tls) = authority.trusted();
+    let url = format!("https://localhost:{}/", address.port());
+    let shared = client(&tls);
+    let none = Auth::None.send(&shared, post(&url), LIMIT, 0).await;
+    assert!(matches!(none.error, Some(NoAnswer::Tls | NoAnswer::Reset)), "without one the server ends it: {none:?}");
+
+    let mtls = |name| {
+        let (certificate, key) = authority.issue(name, ExtendedKeyUsagePurpose::ClientAuth);
+        let private_key = Zeroizing::new(key.serialize_pem());
+        Auth::new(Some(&catalog::Auth::Mtls { certificate: certificate.pem(), private_key }), &guard(), &tls).unwrap()
+    };
+    let (one, other) = (mtls("one"), mtls("other"));
+    let mut clients = Clients::new(shared, guard());
+    let (a, b) = (testing::subscription_id(1), testing::subscription_id(2));
+    let mut connections = Vec::new();
+    for (id, offset, auth) in [(a, 1, &one), (a, 1, &one), (b, 1, &other), (a, 1, &one), (a, 2, &one), (a, 2, &one)] {
+        let answer = auth.send(&clients.of(id, offset, auth), post(&url), LIMIT, 0).await;
+        assert_eq!(answer.verdict, Verdict::Delivered, "{answer:?}");
+        connections.push(String::from_utf8(answer.body.to_vec()).unwrap());
+    }
+    assert_eq!(connections, ["1", "1", "2", "1", "3", "3"], "kept per subscription, made anew when it is changed");
+    clients.keep_current(|id| (id == b).then_some(1));
+    assert_eq!(clients.own(), 1, "what is gone is dropped");
+}
+
+#[test]
+fn a_certificate_that_is_none_can_be_mended() {
+    let tls = Tls::new(None).unwrap();
+    let of = |certificate: &str, key: &str| {
+        let auth = catalog::Auth::Mtls { certificate: certificate.into(), private_key: Zeroizing::new(key.into()) };
+        Auth::new(Some(&auth), &guard(), &tls)
+    };
+    let authority = Authority::new();
+    let (certificate, _) = authority.issue("one", ExtendedKeyUsagePurpose::ClientAuth);
+    let (_, key) = authority.issue("other", ExtendedKeyUsagePurpose::ClientAuth);
+    for (certificate, key) in [("", ""), ("x", "y"), (certificate.pem().as_str(), key.serialize_pem().as_str())] {
+        assert_eq!(of(certificate, key).err(), Some(unanswered(NoAnswer::Unsigned)));
+    }
+}
+
+#[test]
+fn auth_stands_in_the_control_object_sealed_and_opens_for_its_subscription() {
+    let vault = testing::vault();
+    let id = testing::subscription_id(1);
+    let object = control::Subscription {
+        auth: Some(control::Auth::Bearer { token: testing::seal(&vault, id, "t0ken") }),
+        ..testing::object(1, "https://example.com/", &vault)
+    };
+    let subscription = testing::subscription(object.clone(), 1, &vault);
+    let target = subscription.target().unwrap();
+    assert!(matches!(&target.auth, Some(catalog::Auth::Bearer { token }) if **token == "t0ken"));
+    assert!(!format!("{target:?}").contains("t0ken"));
+    let foreign = control::Auth::Bearer { token: testing::seal(&vault, testing::subscription_id(2), "t0ken") };
+    let stolen = testing::subscription(control::Subscription { auth: Some(foreign), ..object }, 1, &vault);
+    assert!(stolen.target().is_err(), "an envelope of another subscription does not open");
+}

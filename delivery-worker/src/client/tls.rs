@@ -1,0 +1,80 @@
+//! What TLS connections are made with: the ring provider, the public authorities and the operator's own, client certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+
+/// Makes TLS configurations. Clones share the authorities.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file of the operator's authorities cannot be used.
+    #[error("the certificate authorities in {path} cannot be read")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: PemError,
+    },
+    /// A certificate or key is no PEM.
+    #[error("a certificate or private key is no PEM")]
+    Pem(#[source] PemError),
+    /// It is PEM and cannot be used all the same.
+    #[error(transparent)]
+    Unusable(#[from] rustls::Error),
+}
+
+impl Tls {
+    /// Trusts the public authorities, and those in a PEM file.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub(crate) fn new(authorities: Option<&Path>) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = authorities {
+            let unread = |source| TlsError::Authorities { path: path.to_owned(), source };
+            for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
+                roots.add(certificate.map_err(unread)?)?;
+            }
+        }
+        Ok(Self { provider: Arc::new(rustls::crypto::ring::default_provider()), roots: Arc::new(roots) })
+    }
+
+    /// For targets that ask for nothing.
+    ///
+    /// # Errors
+    /// The provider cannot serve the protocol versions.
+    pub(crate) fn plain(&self) -> Result<ClientConfig, TlsError> {
+        Ok(self.builder()?.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth())
+    }
+
+    /// With a client certificate: a chain and its private key, both PEM.
+    ///
+    /// # Errors
+    /// They are none, or do not belong together.
+    pub(crate) fn with_certificate(&self, certificate: &str, private_key: &str) -> Result<ClientConfig, TlsError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+        let chain = chain.map_err(TlsError::Pem)?;
+        if chain.is_empty() {
+            return Err(TlsError::Pem(PemError::NoItemsFound));
+        }
+        let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).map_err(TlsError::Pem)?;
+        Ok(self.builder()?.with_root_certificates(Arc::clone(&self.roots)).with_client_auth_cert(chain, key)?)
+    }
+
+    fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
+        Ok(builder.with_safe_default_protocol_versions()?)
+    }
+}

@@ -1,0 +1,57 @@
+//! An endpoint that fails for days, and what of that is known after a restart.
+
+use schemas::control;
+
+use super::world::{Endpoint, MINUTE, World};
+use crate::testing;
+
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// A world in which deliveries come all the time and one subscription is to be disabled after so many days.
+fn world(endpoint: Endpoint, days: u64) -> World {
+    let world = World::new(7, &[endpoint]);
+    let vault = testing::vault();
+    let disable_after_ms = Some(days * 86_400_000);
+    let object = control::Subscription { disable_after_ms, ..testing::object(0, "https://example.com/", &vault) };
+    world.subscriptions.put(testing::subscription(object, 2, &vault));
+    world
+}
+
+/// An event every half hour until then.
+fn live(world: &mut World, until: i64, restarts_every: Option<i64>) {
+    let mut next = world.now;
+    let mut restart = restarts_every.map_or(i64::MAX, |every| world.now + every);
+    while world.now < until {
+        if world.now >= next {
+            world.event(usize::try_from(world.now).unwrap(), 0);
+            next = world.now + 30 * MINUTE;
+        }
+        if world.now >= restart {
+            world.restart();
+            restart = world.now + restarts_every.unwrap_or(i64::MAX);
+        }
+        world.alarm = next.min(restart);
+        world.step();
+    }
+}
+
+#[test]
+fn an_endpoint_that_fails_for_longer_than_allowed_is_reported_also_over_restarts() {
+    for restarts in [None, Some(13 * 60 * MINUTE)] {
+        let mut world = world(Endpoint::Dead, 3);
+        let begin = world.now;
+        live(&mut world, begin + 4 * DAY, restarts);
+        let reported = world.reported.first().copied();
+        let after = reported.map(|at| at - begin).unwrap_or_default();
+        assert!((3 * DAY..3 * DAY + DAY / 2).contains(&after), "{restarts:?}: {after} ms");
+        assert!(restarts.is_some() || world.reported.len() == 1, "once per ownership and period");
+    }
+}
+
+#[test]
+fn an_endpoint_that_works_now_and_then_is_not_reported() {
+    let mut world = world(Endpoint::Flaky, 1);
+    let begin = world.now;
+    live(&mut world, begin + 4 * DAY, Some(5 * 60 * MINUTE));
+    assert_eq!(world.reported, Vec::<i64>::new());
+}

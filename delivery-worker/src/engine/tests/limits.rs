@@ -1,0 +1,102 @@
+//! What limits a lane: its circuit, its cap and rate, due times, and the network.
+
+use std::sync::Arc;
+
+use schemas::control;
+use schemas::delivery::Wait;
+use schemas::record::Record;
+
+use super::super::{Arrival, Engine};
+use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
+use crate::book::LeaseKey;
+use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::testing;
+
+#[test]
+fn a_dead_endpoint_opens_its_circuit_and_its_deliveries_wait_in_long_tiers() {
+    let mut world = World::new(1, &[Endpoint::Dead]);
+    for number in 0..300 {
+        world.event(number, 0);
+    }
+    let until = world.now + 3 * MINUTE;
+    while world.now < until {
+        world.step();
+    }
+    assert_eq!(world.engine.open_circuits(), 1);
+    assert!(world.parked_lanes.iter().any(|(_, wait)| *wait == Wait::Circuit));
+    assert!(world.flying.len() <= 1, "one probe at a time");
+}
+
+#[test]
+fn a_subscriptions_cap_and_rate_hold() {
+    let mut world = World::new(1, &[Endpoint::Fast]);
+    let vault = testing::vault();
+    let limited = control::Subscription {
+        concurrency: Some(2),
+        rate_per_second: Some(20.0),
+        ..testing::object(0, "https://example.com/", &vault)
+    };
+    world.subscriptions.0.borrow_mut().insert(limited.subscription_id, testing::subscription(limited, 2, &vault));
+    for number in 0..200 {
+        world.event(number, 0);
+    }
+    let mut sent = Vec::new();
+    while world.settled.len() < 200 {
+        let before = world.flown;
+        world.step();
+        assert!(world.flying.len() <= 2);
+        sent.extend((before..world.flown).map(|_| world.now));
+    }
+    assert!(sent.windows(22).all(|window| window[21] - window[0] >= 1_000), "more than 20 in a second");
+}
+
+#[test]
+fn what_is_due_later_waits_and_what_is_due_much_later_goes_back() {
+    let mut world = World::new(1, &[Endpoint::Fast]);
+    let base = testing::delivery("evt_1", 0);
+    for (number, wait) in [(1, 3_000), (2, 600_000)] {
+        let mut delivery = testing::delivery(&format!("evt_{number}"), 0);
+        delivery.hop.due_ms = world.now + wait;
+        let record = delivery.to_hop(Arc::clone(&world.topics.deliveries), None, delivery.hop);
+        world.append(Record { offset: 0, timestamp_ms: 0, key: None, value: record.value, headers: record.headers });
+    }
+    let begin = world.now;
+    while world.settled.is_empty() {
+        world.step();
+    }
+    assert!(world.now >= begin + 3_000);
+    assert!(world.settled.contains_key(&base.id));
+    assert_eq!(world.waiting.len(), 1);
+}
+
+#[test]
+fn everything_failing_at_once_holds_intake_and_parks_nothing() {
+    let mut engine = Engine::new(rules(), {
+        let (subscriptions, vault) = (Subscriptions::default(), testing::vault());
+        for number in 0..4 {
+            let object = testing::object(number, "https://example.com/", &vault);
+            let subscription = testing::subscription(object, 1, &vault);
+            subscriptions.0.borrow_mut().insert(subscription.id(), subscription);
+        }
+        subscriptions
+    });
+    let mut now = 0;
+    let unreachable = unanswered(NoAnswer::Connect);
+    for number in 0..400 {
+        let delivery = Arc::new(testing::delivery(&format!("evt_{number}"), number % 4));
+        let offset = i64::try_from(number).unwrap();
+        engine.admit(Arrival { lease: LeaseKey(1), offset, size: 1, timestamp_ms: 0, delivery }, now);
+        if let Some(dispatch) = engine.dispatch(now) {
+            now += 20;
+            assert!(engine.outcome(dispatch.ticket, &unreachable, 20, now).is_some());
+        }
+    }
+    assert!(engine.is_held());
+    assert!(engine.take_left().is_empty(), "nothing is parked while the network is down");
+    assert!(engine.dispatch(now).is_none());
+    now = engine.next_wake_ms().unwrap();
+    let probe = engine.dispatch(now).unwrap();
+    engine.outcome(probe.ticket, &Verdict::Delivered, 20, now);
+    assert!(!engine.is_held());
+    assert!(engine.dispatch(now).is_some());
+}

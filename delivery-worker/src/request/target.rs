@@ -1,0 +1,69 @@
+//! What a subscription's requests have in common: prepared once per change of it, shared by all its attempts.
+
+use std::sync::Arc;
+
+use catalog::Subscription;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Method, Uri};
+
+use super::unprepared;
+use crate::auth::Auth;
+use crate::classify::Verdict;
+use crate::client::Tls;
+use crate::guard::Guard;
+
+/// Where requests go and what they carry, checked and parsed.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) custom: Vec<(HeaderName, HeaderValue)>,
+    auth: Auth,
+}
+
+/// A subscription's target, or the verdict on every attempt.
+pub(crate) type Prepared = Arc<Result<Target, Verdict>>;
+
+impl Target {
+    /// Prepares a subscription's target.
+    ///
+    /// # Errors
+    /// The verdict on every attempt until the subscription changes.
+    pub(crate) fn new(subscription: &Subscription, guard: &Guard, tls: &Tls) -> Result<Self, Verdict> {
+        let target = subscription.target().map_err(unprepared)?;
+        guard.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
+        let uri =
+            target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
+        let method = Method::from_bytes(target.method.as_bytes())
+            .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
+        let auth = Auth::new(target.auth.as_ref(), guard, tls)?;
+        let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
+        for (name, value) in &target.headers {
+            let (header, value) = custom_header(name, value)?;
+            if auth.is_header() && header == AUTHORIZATION {
+                // Refused when it is written; what is there wins here.
+                continue;
+            }
+            if custom.last().is_some_and(|(last, _)| *last == header) {
+                custom.pop();
+            }
+            custom.push((header, value));
+        }
+        Ok(Self { method, uri, custom, auth })
+    }
+
+    /// How its requests show who sends them.
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.auth
+    }
+}
+
+fn custom_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Verdict> {
+    // The value may be a secret: it is never part of a message.
+    let invalid = || Verdict::Unwritable(format!("the custom header `{name}` cannot be written"));
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| invalid())?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_invalid| invalid())?;
+    value.to_str().map_err(|_invalid| invalid())?;
+    value.set_sensitive(true);
+    Ok((header, value))
+}
