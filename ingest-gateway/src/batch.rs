@@ -11,7 +11,8 @@ use crate::gateway::Gateway;
 use crate::ingest::{Accepted, Asking, Prepared, Sent};
 use crate::problem::{self, Refused, bad_body, field};
 use crate::recent_ids::Claim;
-use crate::{parse, validate};
+use crate::validate::Event;
+use crate::{cloud_event, parse, validate};
 
 /// How far an event is.
 enum Step<'g> {
@@ -40,6 +41,18 @@ impl Gateway {
         self.all(events.into_iter().map(serde_json::value::RawValue::get), body, asking).await
     }
 
+    /// `CloudEvents` of the batched content mode: an array of structured ones.
+    pub(crate) async fn cloud_batch(&self, body: &Bytes, mut asking: Asking<'_>) -> Result<Vec<u8>, Refused> {
+        let events = parse::array(parse::utf8(body)?, self.config().batch_max_events)?;
+        let mut steps = Vec::with_capacity(events.len());
+        for event in events {
+            let event = body.slice_ref(event.get().as_bytes());
+            let checked = cloud_event::structured(&event, self.config().payload_limit);
+            steps.push(self.start(checked, &mut asking).await);
+        }
+        self.finish(steps).await
+    }
+
     /// One event per line; blank lines are skipped.
     pub(crate) async fn lines(&self, body: &Bytes, asking: Asking<'_>) -> Result<Vec<u8>, Refused> {
         let limit = self.config().batch_max_events;
@@ -64,8 +77,14 @@ impl Gateway {
     ) -> Result<Vec<u8>, Refused> {
         let mut steps = Vec::with_capacity(events.len());
         for json in events {
-            steps.push(self.start(json, body, &mut asking).await);
+            let checked = parse::event(json).and_then(|raw| validate::event(&raw, body, self.config().payload_limit));
+            steps.push(self.start(checked, &mut asking).await);
         }
+        self.finish(steps).await
+    }
+
+    /// Waits for the acknowledgements of what was sent, then takes what was put off in its turn.
+    async fn finish(&self, steps: Vec<Step<'_>>) -> Result<Vec<u8>, Refused> {
         let mut settled = Vec::with_capacity(steps.len());
         for step in steps {
             settled.push(match step {
@@ -84,8 +103,7 @@ impl Gateway {
         Ok(self.write(&results))
     }
 
-    async fn start(&self, json: &str, body: &Bytes, asking: &mut Asking<'_>) -> Step<'_> {
-        let checked = parse::event(json).and_then(|raw| validate::event(&raw, body, self.config().payload_limit));
+    async fn start(&self, checked: Result<Event<'_>, Refused>, asking: &mut Asking<'_>) -> Step<'_> {
         let prepared = match checked {
             Ok(event) => self.prepare(asking, event).await,
             Err(refused) => Err(refused),

@@ -1,16 +1,22 @@
 //! Who may send what: the catalog as the gateway asks it, and the recheck before a refusal.
+//!
+//! Nothing of an answer is kept: every request asks the snapshot, so a token that is revoked, expires or gets another role
+//! opens nothing more as soon as the snapshot has the change.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Catalog, Role};
+use catalog::{Catalog, EventType, TokenScope};
 use chassis::clock;
 use parking_lot::Mutex as SyncMutex;
-use schemas::ids::ApplicationId;
+use schemas::control::Limits;
+use schemas::ids::{ApplicationId, OrganizationId};
 use secrecy::{ExposeSecret as _, SecretString};
 use vault::LookupHash;
 
 use crate::config::{RECHECK_PACE, RECHECK_TIMEOUT};
+use crate::limits::{Allowance, Senders};
 
 /// Whose token it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +25,30 @@ pub(crate) enum Caller {
     Admin,
     /// A token of one application that may send.
     Application(ApplicationId),
+    /// A token of an organization that may send: any of its applications.
+    Organization(OrganizationId),
     /// A token that may only read.
     ReadOnly,
+}
+
+/// An application as an event names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its id.
+    pub(crate) application: ApplicationId,
+    /// Whose it is.
+    pub(crate) organization: OrganizationId,
+}
+
+/// An event type as it is declared, and whose limits its events count against.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    /// The declaration, where it asks something of an event.
+    pub(crate) demanding: Option<Arc<EventType>>,
+    /// Whether it is still accepted, but should not be sent any more.
+    pub(crate) is_deprecated: bool,
+    /// Whose limits.
+    pub(crate) senders: Senders,
 }
 
 /// A boxed step of a directory.
@@ -31,9 +59,9 @@ pub(crate) trait Directory: Send + Sync {
     /// Whose token it is.
     fn caller(&self, token: &str) -> Option<Caller>;
     /// The application of an id or uid.
-    fn application(&self, id_or_uid: &str) -> Option<ApplicationId>;
-    /// Whether an application has declared an event type.
-    fn has_event_type(&self, application: ApplicationId, name: &str) -> bool;
+    fn application(&self, id_or_uid: &str) -> Option<Found>;
+    /// An event type of an application.
+    fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared>;
     /// Resolves at the first catch-up.
     fn caught_up(&self) -> Step<'_, ()>;
     /// Waits until what was written before the call is seen; the error is for people.
@@ -46,6 +74,8 @@ pub(crate) struct CatalogDirectory {
     catalog: Catalog,
     /// Hashed like every token: comparing hashes under a secret key tells nothing by its timing.
     admin: Option<LookupHash>,
+    /// For applications without limits of their own.
+    default: Allowance,
 }
 
 /// Refreshes at most every [`RECHECK_PACE`], each for everybody who asked before it started.
@@ -68,10 +98,14 @@ struct State {
 // === impl CatalogDirectory ===
 
 impl CatalogDirectory {
-    pub(crate) fn new(catalog: Catalog, admin_key: Option<&SecretString>) -> Self {
+    pub(crate) fn new(catalog: Catalog, admin_key: Option<&SecretString>, default: Allowance) -> Self {
         let admin = admin_key.map(|key| catalog.vault().lookup(key.expose_secret()));
-        Self { catalog, admin }
+        Self { catalog, admin, default }
     }
+}
+
+fn allowance(limits: Limits) -> Allowance {
+    Allowance { per_second: limits.events_per_second, per_day: limits.events_per_day.map(u64::from) }
 }
 
 impl Directory for CatalogDirectory {
@@ -81,19 +115,37 @@ impl Directory for CatalogDirectory {
             return Some(Caller::Admin);
         }
         let snapshot = self.catalog.read();
-        let entry = snapshot.token(&lookup)?;
-        Some(match entry.role {
-            Role::Ingest | Role::Editor => Caller::Application(entry.application),
-            Role::Viewer => Caller::ReadOnly,
+        let now_ms = clock::now_ms();
+        let entry = snapshot.token(&lookup).filter(|entry| entry.is_live(now_ms))?;
+        self.catalog.used().touch(entry.token, now_ms);
+        Some(match entry.scope {
+            _ if !entry.role.may_send() => Caller::ReadOnly,
+            TokenScope::Application(application) => Caller::Application(application),
+            TokenScope::Organization(organization) => Caller::Organization(organization),
         })
     }
 
-    fn application(&self, id_or_uid: &str) -> Option<ApplicationId> {
-        self.catalog.read().application(id_or_uid).map(|application| application.application_id)
+    fn application(&self, id_or_uid: &str) -> Option<Found> {
+        let snapshot = self.catalog.read();
+        let it = snapshot.application(id_or_uid)?;
+        Some(Found { application: it.application_id, organization: it.organization_id })
     }
 
-    fn has_event_type(&self, application: ApplicationId, name: &str) -> bool {
-        self.catalog.read().event_type(application, name).is_some()
+    fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared> {
+        let snapshot = self.catalog.read();
+        let event_type = snapshot.event_type(application, name)?;
+        let of = snapshot.application_by_id(application)?;
+        let organization = snapshot.organization(of.organization_id);
+        Some(Declared {
+            demanding: event_type.is_demanding().then(|| Arc::clone(event_type)),
+            is_deprecated: event_type.deprecated,
+            senders: Senders {
+                application,
+                application_allowance: allowance(of.limits).or(self.default),
+                organization: of.organization_id,
+                organization_allowance: organization.map(|it| allowance(it.limits)).unwrap_or_default(),
+            },
+        })
     }
 
     fn caught_up(&self) -> Step<'_, ()> {

@@ -20,6 +20,7 @@ use crate::connection::{Busy, ConnectionState, Patience};
 use crate::directory::{Caller, Directory, Recheck};
 use crate::fallback::Fallback;
 use crate::ingest::{Asking, Fresh};
+use crate::limits::Limits;
 use crate::metrics::GatewayMetrics;
 use crate::problem::{self, Refused};
 use crate::publish::Publish;
@@ -47,6 +48,7 @@ pub(crate) struct Gateway {
     ready: AtomicBool,
     recheck: Recheck,
     recent: RecentIds,
+    limits: Limits,
     budget: Arc<Budget>,
     request_ids: RequestIds,
     limited: Limited,
@@ -63,12 +65,16 @@ enum Form {
     CloudBinary,
     /// A `CloudEvent` in JSON.
     CloudStructured,
+    /// Many of them.
+    CloudBatch,
 }
 
 /// An answer that is no refusal.
 struct Answer {
     status: StatusCode,
     body: Vec<u8>,
+    /// The event's type should not be sent any more.
+    is_deprecated: bool,
 }
 
 // === impl Gateway ===
@@ -79,6 +85,7 @@ impl Gateway {
             ready: AtomicBool::new(false),
             recheck: Recheck::default(),
             recent: RecentIds::new(config.recent_ids),
+            limits: Limits::new(config.replicas),
             budget: Budget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
             request_ids: RequestIds::new(),
             limited: Limited::new(LOG_PERIOD),
@@ -109,6 +116,10 @@ impl Gateway {
 
     pub(crate) fn recent(&self) -> &RecentIds {
         &self.recent
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(crate) fn limited(&self) -> &Limited {
@@ -156,7 +167,13 @@ impl Gateway {
         }
         let request_id = self.request_ids.of(request.headers());
         match self.events(route, connection.ip(), request).await {
-            Ok(answer) => response::json(answer.status, answer.body, request_id, busy),
+            Ok(answer) => {
+                let mut response = response::json(answer.status, answer.body, request_id, busy);
+                if answer.is_deprecated {
+                    response::mark_deprecated(&mut response);
+                }
+                response
+            }
             Err(refused) => self.refuse(&refused, request_id, busy),
         }
     }
@@ -206,7 +223,7 @@ impl Gateway {
     async fn admit(&self, route: Route, head: &Head, fresh: &mut Fresh) -> Result<(Form, Caller), Refused> {
         self.check_head(&head.headers)?;
         if route == Route::Other {
-            return Err(problem::not_found(head.uri.path()));
+            return Err(problem::not_found());
         }
         if head.method != Method::POST {
             return Err(problem::method_not_allowed(&head.method));
@@ -242,16 +259,17 @@ impl Gateway {
         let limit = self.config.payload_limit;
         let event = match (route, form) {
             (Route::Batch, Form::Lines) => return self.lines(body, asking).await.map(Answer::batch),
+            (Route::Batch, Form::CloudBatch) => return self.cloud_batch(body, asking).await.map(Answer::batch),
             (Route::Batch, _) => return self.batch(body, asking).await.map(Answer::batch),
             (Route::Event | Route::Other, Form::CloudBinary) => cloud_event::binary(headers, body, limit)?,
             (Route::Event | Route::Other, Form::CloudStructured) => cloud_event::structured(body, limit)?,
-            (Route::Event | Route::Other, Form::Json | Form::Lines) => {
+            (Route::Event | Route::Other, Form::Json | Form::Lines | Form::CloudBatch) => {
                 validate::event(&parse::event(parse::utf8(body)?)?, body, limit)?
             }
         };
         let accepted = self.ingest(&mut asking, event).await?;
         let body = serde_json::to_vec(&accepted).expect("three strings are JSON");
-        Ok(Answer { status: StatusCode::CREATED, body })
+        Ok(Answer { status: StatusCode::CREATED, body, is_deprecated: accepted.is_deprecated })
     }
 }
 
@@ -272,8 +290,10 @@ impl Form {
         match route {
             Route::Batch if json => Ok(Self::Json),
             Route::Batch if is("application/x-ndjson") || is("application/ndjson") => Ok(Self::Lines),
+            Route::Batch if is("application/cloudevents-batch+json") => Ok(Self::CloudBatch),
             Route::Batch => {
-                Err(problem::unsupported_media_type(given, "`application/json` and `application/x-ndjson`"))
+                let accepted = "`application/json`, `application/x-ndjson` and `application/cloudevents-batch+json`";
+                Err(problem::unsupported_media_type(given, accepted))
             }
             Route::Event | Route::Other if is("application/cloudevents+json") => Ok(Self::CloudStructured),
             Route::Event | Route::Other if headers.contains_key("ce-specversion") => Ok(Self::CloudBinary),
@@ -288,7 +308,7 @@ impl Form {
 
 impl Answer {
     fn batch(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, body }
+        Self { status: StatusCode::OK, body, is_deprecated: false }
     }
 }
 

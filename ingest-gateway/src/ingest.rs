@@ -16,9 +16,10 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::LATER_HEADERS;
-use crate::directory::Caller;
+use crate::directory::{Caller, Declared, Found};
 use crate::gateway::Gateway;
 use crate::json::quoted;
+use crate::limits::{Counted, Senders};
 use crate::problem::{self, Refused, problem};
 use crate::publish::Pending;
 use crate::recent_ids::{Claimed, IdKey};
@@ -45,6 +46,9 @@ pub(crate) struct Accepted {
     application_id: ApplicationId,
     event_id: String,
     received_at: String,
+    /// Its type should not be sent any more: a header says so.
+    #[serde(skip)]
+    pub(crate) is_deprecated: bool,
 }
 
 /// An event that may be published.
@@ -57,6 +61,8 @@ pub(crate) struct Prepared {
     /// Absent for an id that was made here: nobody can repeat it.
     key: Option<IdKey>,
     record: OutRecord,
+    senders: Senders,
+    is_deprecated: bool,
     now_ms: i64,
 }
 
@@ -64,6 +70,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Sent<'g> {
     pending: Pending,
     claim: Option<Claimed<'g>>,
+    counted: Option<Counted>,
     prepared: Prepared,
     at: std::time::Instant,
 }
@@ -90,7 +97,12 @@ impl Gateway {
     /// Asks the catalog about the event and makes its record.
     pub(crate) async fn prepare(&self, asking: &mut Asking<'_>, event: Event<'_>) -> Result<Prepared, Refused> {
         let application = self.application(asking, event.application.as_deref()).await?;
-        self.check_event_type(asking, application, &event.event_type).await?;
+        let declared = self.event_type(asking, application, &event.event_type).await?;
+        if let Some(demanding) = &declared.demanding {
+            demanding
+                .check(&event.payload)
+                .map_err(|mismatch| problem::unfit(&event.event_type, &mismatch.path, &mismatch.message))?;
+        }
         let key = event.id.as_ref().map(|id| self.recent().key(application, event.source.as_deref(), id));
         let event_id = event.id.as_deref().map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let source = event.source.as_deref().map_or_else(|| Cow::Owned(gateway_source(application)), Cow::Borrowed);
@@ -121,65 +133,68 @@ impl Gateway {
         if size > limit {
             return Err(problem::record_too_large(size, limit));
         }
-        Ok(Prepared { application, event_id, shown_id, key, record, now_ms: asking.now_ms })
+        let Declared { senders, is_deprecated, .. } = declared;
+        Ok(Prepared { application, event_id, shown_id, key, record, senders, is_deprecated, now_ms: asking.now_ms })
     }
 
     async fn application(&self, asking: &mut Asking<'_>, given: Option<&str>) -> Result<ApplicationId, Refused> {
-        let own = match (asking.caller, given) {
+        let given = match (asking.caller, given) {
             (Caller::Application(own), None) => return Ok(own),
             (Caller::Application(own), Some(given)) if Uuid::parse_str(given) == Ok(own.0) => return Ok(own),
-            (Caller::Application(own), Some(_)) => Some(own),
-            (Caller::Admin, Some(_)) => None,
-            (Caller::Admin, None) => {
+            (Caller::Application(_) | Caller::Organization(_) | Caller::Admin, Some(given)) => given,
+            (Caller::Organization(_) | Caller::Admin, None) => {
                 return Err(problem::field("application_id", "must be there: this token is of no one application"));
             }
             (Caller::ReadOnly, _) => return Err(problem(ProblemId::Forbidden, "this token may not send events")),
         };
-        let given = given.unwrap_or_default();
         let mut found = self.directory().application(given);
         if found.is_none() && self.make_fresh(&mut asking.fresh).await? {
             found = self.directory().application(given);
         }
-        match (found, own) {
-            (Some(found), None) => Ok(found),
-            (Some(found), Some(own)) if found == own => Ok(own),
-            (None, None) => Err(problem(ProblemId::NotFound, format!("there is no application {}", quoted(given)))),
-            (None | Some(_), Some(_)) => {
-                Err(problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given))))
+        visible(asking.caller, found).ok_or_else(|| match asking.caller {
+            Caller::Application(_) | Caller::ReadOnly => {
+                problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given)))
             }
-        }
+            // What another organization has and what nobody has answer alike.
+            Caller::Organization(_) | Caller::Admin => {
+                problem(ProblemId::NotFound, format!("there is no application {}", quoted(given)))
+            }
+        })
     }
 
-    async fn check_event_type(
+    async fn event_type(
         &self,
         asking: &mut Asking<'_>,
         application: ApplicationId,
         name: &str,
-    ) -> Result<(), Refused> {
-        if self.directory().has_event_type(application, name) {
-            return Ok(());
+    ) -> Result<Declared, Refused> {
+        let mut declared = self.directory().event_type(application, name);
+        if declared.is_none() && self.make_fresh(&mut asking.fresh).await? {
+            declared = self.directory().event_type(application, name);
         }
-        if self.make_fresh(&mut asking.fresh).await? && self.directory().has_event_type(application, name) {
-            return Ok(());
-        }
-        Err(problem(ProblemId::EventTypeDoesNotExist, format!("application {application} has no event type `{name}`")))
+        declared.ok_or_else(|| {
+            let detail = format!("application {application} has no event type `{name}`");
+            problem(ProblemId::EventTypeDoesNotExist, detail)
+        })
     }
 
-    /// Hands the record to the producer. Failed, it drops the claim: the id is forgotten.
+    /// Counts the event against its limits and hands the record to the producer. Failed, it drops the claim: the id is forgotten.
     pub(crate) fn send<'g>(&'g self, prepared: Prepared, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
+        // After the claim: a repeat is told that it is one, and counts against nothing.
+        let counted = self.limits().take(prepared.senders, prepared.now_ms).map_err(problem::over_limit)?;
         let at = clock::instant();
         match self.publisher().send(&prepared.record) {
-            Ok(pending) => Ok(Sent { pending, claim, prepared, at }),
-            Err(error) => Err(self.not_written(&error, &prepared)),
+            Ok(pending) => Ok(Sent { pending, claim, counted, prepared, at }),
+            Err(error) => Err(self.not_written(&error, &prepared, counted)),
         }
     }
 
     /// Waits for the acknowledgement; only then the id becomes known.
     pub(crate) async fn acknowledged(&self, sent: Sent<'_>) -> Result<Accepted, Refused> {
-        let Sent { pending, claim, prepared, at } = sent;
+        let Sent { pending, claim, counted, prepared, at } = sent;
         let written: Written = match pending.written().await {
             Ok(written) => written,
-            Err(error) => return Err(self.not_written(&error, &prepared)),
+            Err(error) => return Err(self.not_written(&error, &prepared, counted)),
         };
         if let Some(claim) = claim {
             claim.confirm();
@@ -194,10 +209,14 @@ impl Gateway {
             application_id: prepared.application,
             event_id: prepared.shown_id.unwrap_or(prepared.event_id),
             received_at: rfc3339(received_ms),
+            is_deprecated: prepared.is_deprecated,
         })
     }
 
-    fn not_written(&self, error: &KafkaError, prepared: &Prepared) -> Refused {
+    fn not_written(&self, error: &KafkaError, prepared: &Prepared, counted: Option<Counted>) -> Refused {
+        if let Some(counted) = counted {
+            self.limits().give_back(counted);
+        }
         if let Some(swallowed) = self.limited().permit("produce") {
             let topic = &*self.topics().events;
             warn!(topic, error = %error, swallowed, "an event was not acknowledged, its sender got a problem");
@@ -230,6 +249,18 @@ impl Prepared {
     pub(crate) fn event_id(&self) -> &str {
         &self.event_id
     }
+}
+
+/// The application, if the caller may send for it.
+fn visible(caller: Caller, found: Option<Found>) -> Option<ApplicationId> {
+    let found = found?;
+    let may = match caller {
+        Caller::Admin => true,
+        Caller::Application(own) => found.application == own,
+        Caller::Organization(own) => found.organization == own,
+        Caller::ReadOnly => false,
+    };
+    may.then_some(found.application)
 }
 
 /// Unix milliseconds as RFC 3339.

@@ -19,8 +19,11 @@ const QUOTED: usize = 100;
 
 /// Whether valid JSON nests deeper than [`MAX_DEPTH`].
 pub(crate) fn is_too_deep(json: &str) -> bool {
-    // Few brackets, no depth: a loop the compiler vectorises, and nearly always the whole answer.
-    let opening = json.bytes().map(|byte| usize::from(byte == b'{') + usize::from(byte == b'[')).sum::<usize>();
+    // Few brackets, no depth: a loop the compiler vectorises, and nearly always the whole answer. Counted in bytes, which are an
+    // eighth of the work: a chunk is no longer than they can count.
+    let is_opening = |byte: &u8| u8::from(*byte == b'{') + u8::from(*byte == b'[');
+    let chunks = json.as_bytes().chunks(usize::from(u8::MAX));
+    let opening: usize = chunks.map(|chunk| usize::from(chunk.iter().map(is_opening).sum::<u8>())).sum();
     opening > MAX_DEPTH && depth(json) > MAX_DEPTH
 }
 

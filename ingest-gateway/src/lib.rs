@@ -23,7 +23,10 @@
 //! The batch form answers `{"results": [...]}`, one entry per event in order: either the 201's body, or
 //! `{"problem": {...}}`.
 //!
-//! What it leaves to others: who gets the event (fan-out), rate limits and quotas (not built yet).
+//! **Limits and quotas** of applications and organizations are counted in this process, each replica its share ([`limits`]): beyond
+//! the rate a 429 `RateLimited` with `Retry-After`, beyond the day's quota a 429 `TooManyEventsToday`.
+//!
+//! What it leaves to others: who gets the event (fan-out).
 
 mod authenticate;
 mod batch;
@@ -37,6 +40,7 @@ mod fallback;
 mod gateway;
 mod ingest;
 mod json;
+mod limits;
 mod metrics;
 mod parse;
 mod problem;
@@ -65,6 +69,7 @@ pub use fallback::{BoxError, Fallback, FallbackBody};
 
 use crate::directory::CatalogDirectory;
 use crate::gateway::Gateway;
+use crate::limits::Allowance;
 use crate::metrics::GatewayMetrics;
 
 /// What the gateway stands on.
@@ -100,7 +105,8 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
         ..ProducerOptions::new("hookbus-gateway")
     };
     let producer = Producer::start(&deps.connection, options).map_err(failed)?;
-    let directory = CatalogDirectory::new(deps.catalog, config.admin_key.as_ref());
+    let default = Allowance { per_second: config.rate_per_second, per_day: config.quota_per_day };
+    let directory = CatalogDirectory::new(deps.catalog, config.admin_key.as_ref(), default);
     let message_timeout = config.message_timeout;
     let gateway = Gateway::new(
         config,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::json;
 use crate::problem::{Faults, Refused, bad_body};
 
 /// The fields of an event, in the order of [`Field`].
@@ -73,12 +74,21 @@ pub(crate) fn batch(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused>
     faults.refuse()?;
     let [events] = outer.values;
     let events = events.ok_or_else(|| crate::problem::field("events", "must be there"))?;
-    let list = serde_json::Deserializer::from_str(events.get())
+    list(events.get(), limit).map_err(|message| crate::problem::field("events", message))
+}
+
+/// The events of a bare array, as `CloudEvents` are batched.
+pub(crate) fn array(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused> {
+    json::check(json).map_err(|error| bad_body(error.to_string()))?;
+    list(json, limit).map_err(|message| bad_body(format!("the body {message}")))
+}
+
+fn list(json: &str, limit: usize) -> Result<Vec<&RawValue>, String> {
+    let list = serde_json::Deserializer::from_str(json)
         .deserialize_seq(LimitedVisitor { limit })
-        .map_err(|_no_list| crate::problem::field("events", "must be an array of events"))?;
+        .map_err(|_no_list| "must be an array of events".to_owned())?;
     if list.total == 0 || list.total > limit {
-        let message = format!("must hold 1 to {limit} events, not {}", list.total);
-        return Err(crate::problem::field("events", message));
+        return Err(format!("must hold 1 to {limit} events, not {}", list.total));
     }
     Ok(list.events)
 }
@@ -96,7 +106,7 @@ pub(crate) fn utf8(body: &[u8]) -> Result<&str, Refused> {
 impl<'a, const N: usize> RawFields<'a, N> {
     /// A value; `null` counts as absent.
     pub(crate) fn optional(&self, index: usize) -> Option<&'a RawValue> {
-        self.values.get(index).copied().flatten().filter(|raw| !crate::json::is_null(raw))
+        self.values.get(index).copied().flatten().filter(|raw| !json::is_null(raw))
     }
 
     /// A value, `null` too.

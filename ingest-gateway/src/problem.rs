@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::RETRY_AFTER_S;
 use crate::json::quoted;
+use crate::limits::{Over, Whose};
 
 /// A refusal. Boxed: results of the hot path stay small.
 pub(crate) type Refused = Box<Problem>;
@@ -76,8 +77,9 @@ pub(crate) fn field(name: &str, message: impl Into<String>) -> Refused {
     Box::new(Problem::field(name, Code::InvalidField, message))
 }
 
-pub(crate) fn not_found(path: &str) -> Refused {
-    problem(ProblemId::NotFound, format!("nothing is served at {}", quoted(path)))
+/// The path is not repeated: who mistakes an address may have put a token into it, and this ends in a log.
+pub(crate) fn not_found() -> Refused {
+    problem(ProblemId::NotFound, "nothing is served at this path")
 }
 
 pub(crate) fn method_not_allowed(method: &http::Method) -> Refused {
@@ -139,6 +141,32 @@ pub(crate) fn overloaded(detail: impl Into<String>) -> Refused {
 
 pub(crate) fn catalog_behind(detail: impl Into<String>) -> Refused {
     unavailable(Code::CatalogBehind, detail)
+}
+
+/// A payload that does not fit its type's schema: the field is `payload` and the JSON pointer of the place in it.
+pub(crate) fn unfit(event_type: &str, path: &str, why: &str) -> Refused {
+    let field = format!("payload{}", quoted(path));
+    let message = format!("does not fit the schema of `{event_type}`: {}", quoted(why));
+    Box::new(Problem::field(&field, Code::InvalidField, message))
+}
+
+/// Beyond a limit of the application or its organization.
+pub(crate) fn over_limit(over: Over) -> Refused {
+    let of = |whose| match whose {
+        Whose::Application => "this application",
+        Whose::Organization => "the organization of this application",
+    };
+    match over {
+        Over::Rate { whose, per_second, retry_after_s } => {
+            let detail = format!("{} may send {per_second} events per second", of(whose));
+            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
+            Box::new(problem.with_retry_after(retry_after_s))
+        }
+        Over::Quota { whose, per_day } => {
+            let detail = format!("{} may send {per_day} events per day, until midnight UTC", of(whose));
+            Box::new(Problem::new(ProblemId::TooManyEventsToday, detail).with_code(Code::LimitReached))
+        }
+    }
 }
 
 pub(crate) fn repeat(event_id: &str) -> Refused {

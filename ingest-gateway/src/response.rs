@@ -14,6 +14,8 @@ use crate::connection::Busy;
 use crate::fallback::{BoxError, FallbackBody};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Says that an event of a deprecated type was accepted.
+const EVENT_TYPE: HeaderName = HeaderName::from_static("x-hookbus-event-type");
 /// Longest request id of a client that is echoed.
 const REQUEST_ID_BYTES: usize = 128;
 
@@ -81,6 +83,11 @@ impl Body for GatewayBody {
 /// JSON with a status.
 pub(crate) fn json(status: StatusCode, body: Vec<u8>, request_id: HeaderValue, busy: Busy) -> Response<GatewayBody> {
     respond(status, HeaderValue::from_static("application/json"), body, request_id, busy)
+}
+
+/// Says in a header that the event's type is deprecated.
+pub(crate) fn mark_deprecated(response: &mut Response<GatewayBody>) {
+    response.headers_mut().insert(EVENT_TYPE, HeaderValue::from_static("deprecated"));
 }
 
 /// A problem with its headers.

@@ -2,6 +2,7 @@
 
 mod fakes;
 mod limits;
+mod rates;
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use self::fakes::{ADMIN, APPLICATION, Fixture, OTHER_SECRET, Reply, SECRET, event, request};
+use self::fakes::{ADMIN, APPLICATION, Fixture, OTHER_SECRET, OTHER_SERVICE, Reply, SECRET, SERVICE, event, request};
 use crate::Fallback;
 use crate::connection::Peer;
 
@@ -124,6 +125,10 @@ async fn tokens_open_their_own_application_and_nothing_else() {
         (Some(ADMIN), &own, 201, ""),
         (Some(ADMIN), &none, 422, "Validation"),
         (Some(ADMIN), &absent, 404, "NotFound"),
+        (Some(SERVICE), &own, 201, ""),
+        (Some(SERVICE), &none, 422, "Validation"),
+        (Some(SERVICE), &absent, 404, "NotFound"),
+        (Some(OTHER_SERVICE), &own, 404, "NotFound"),
         (Some(SECRET), &absent, 403, "Forbidden"),
         (Some(OTHER_SECRET), &own, 403, "Forbidden"),
         (Some("viewer"), &own, 403, "Forbidden"),
@@ -225,6 +230,52 @@ async fn cloud_events_keep_their_source() {
     assert_eq!(records[0].headers.text("ce_source"), Some("/shop"));
     assert_eq!(records[0].headers.text("content-type"), Some("text/plain"));
     assert_eq!(records[1].value.as_deref(), Some(&br#"{"a" :1}"#[..]));
+}
+
+#[tokio::test]
+async fn cloud_events_come_in_batches_too() {
+    let fixture = Fixture::start().await;
+    let one = |id: &str, more: &str| {
+        format!(r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"invoice.paid"{more}}}"#)
+    };
+    let body = format!("[{}, {} ,{}]", one("1", r#","data": [1 ,2]"#), one("2", ""), one("3", r#","data":{}"#));
+    let media = "application/cloudevents-batch+json";
+    let reply = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), media, body.as_bytes()).await;
+    let results = reply.body["results"].as_array().unwrap();
+    assert_eq!((&results[0]["event_id"], &results[2]["event_id"]), (&json!("1"), &json!("3")));
+    assert_eq!(results[1]["problem"]["id"], "Validation");
+    let records = fixture.publisher.taken(2).await;
+    assert_eq!(records[0].value.as_deref(), Some(&b"[1 ,2]"[..]));
+    for broken in ["{}", "[", "[]", ""] {
+        let reply = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), media, broken.as_bytes()).await;
+        assert_eq!((reply.status, reply.id()), (400, "JsonPayload"), "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_does_not_fit_its_schema_is_refused_with_the_path() {
+    let fixture = Fixture::start().await;
+    fixture.directory.demand(json!({"properties": {"items": {"items": {"required": ["id"]}}}}));
+    let event = |payload: &str| format!(r#"{{"event_type":"invoice.paid","payload":{payload}}}"#);
+    assert_eq!(fixture.send(&event(r#"{"items":[{"id":1}]}"#)).await.status, 201);
+    let reply = fixture.send(&event(r#"{"items":[{"id":1},{"no":2}]}"#)).await;
+    assert_eq!((reply.status, reply.id()), (422, "Validation"));
+    let tree = reply.body["validation"].as_object().unwrap();
+    assert_eq!(tree.keys().next().unwrap(), "payload/items/1");
+    assert!(reply.body["detail"].as_str().unwrap().contains("invoice.paid"), "{reply:?}");
+    let bytes =
+        r#"{"event_type":"invoice.paid","payload":"AP8=","payload_content_type":"application/octet-stream+base64"}"#;
+    assert_eq!(fixture.send(bytes).await.status, 422, "what is no JSON fits no schema");
+    assert_eq!(fixture.publisher.count(), 1);
+}
+
+#[tokio::test]
+async fn a_deprecated_type_is_accepted_and_said_to_be_one() {
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.send(&event("")).await.header("x-hookbus-event-type"), None);
+    fixture.directory.deprecate();
+    let reply = fixture.send(&event("")).await;
+    assert_eq!((reply.status, reply.header("x-hookbus-event-type")), (201, Some("deprecated")));
 }
 
 #[tokio::test]

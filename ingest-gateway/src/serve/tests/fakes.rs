@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use catalog::{Catalog, EventType};
 use chassis::config::Config;
 use chassis::health::Health;
 use chassis::metrics::Registry;
@@ -12,7 +13,9 @@ use chassis::shutdown::Shutdown;
 use chassis::tasks;
 use kafka::{KafkaError, Written};
 use parking_lot::Mutex;
-use schemas::ids::ApplicationId;
+use schemas::control::{self, ControlObject};
+use schemas::event_type::EventTypeName;
+use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::record::OutRecord;
 use schemas::topics::TopicSettings;
 use serde_json::Value;
@@ -21,17 +24,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
+use vault::{EncryptionKey, Vault};
 
 use crate::config::GatewayConfig;
-use crate::directory::{Caller, Directory, Step};
+use crate::directory::{Caller, Declared, Directory, Found, Step};
 use crate::fallback::Fallback;
 use crate::gateway::{Gateway, Parts};
+use crate::limits::{Allowance, Senders};
 use crate::metrics::GatewayMetrics;
 use crate::publish::{Pending, Publish};
 
 pub(super) const APPLICATION: &str = "c0ea6ffa-1972-4435-b434-ec9e93d38f42";
 pub(super) const SECRET: &str = "00000000-0000-4000-8000-000000000001";
 pub(super) const OTHER_SECRET: &str = "00000000-0000-4000-8000-000000000002";
+pub(super) const SERVICE: &str = "a-service-token-of-the-organization";
+pub(super) const OTHER_SERVICE: &str = "a-service-token-of-another-organization";
 pub(super) const ADMIN: &str = "the-admin-key-of-the-tests";
 
 pub(super) struct Fixture {
@@ -58,6 +65,9 @@ pub(super) struct Hold(Arc<Publisher>);
 pub(super) struct Names {
     tokens: Mutex<HashSet<String>>,
     types: Mutex<HashSet<String>>,
+    demanding: Mutex<Option<Arc<EventType>>>,
+    deprecated: AtomicBool,
+    limits: Mutex<(Allowance, Allowance)>,
     appearing: Mutex<Vec<(String, String)>>,
     caught_up: watch::Sender<bool>,
     refreshes: AtomicUsize,
@@ -282,6 +292,9 @@ impl Names {
         Arc::new(Self {
             tokens: Mutex::new(HashSet::from([SECRET.to_owned()])),
             types: Mutex::new(HashSet::from(["invoice.paid".to_owned()])),
+            demanding: Mutex::default(),
+            deprecated: AtomicBool::new(false),
+            limits: Mutex::default(),
             appearing: Mutex::default(),
             caught_up: watch::Sender::new(false),
             refreshes: AtomicUsize::new(0),
@@ -302,9 +315,34 @@ impl Names {
         self.refreshes.load(Ordering::SeqCst)
     }
 
+    /// The limits of the application and of its organization.
+    pub(super) fn limit(&self, application: Allowance, organization: Allowance) {
+        *self.limits.lock() = (application, organization);
+    }
+
+    /// The event type should not be sent any more.
+    pub(super) fn deprecate(&self) {
+        self.deprecated.store(true, Ordering::SeqCst);
+    }
+
+    /// What the event type of the tests asks of an event.
+    pub(super) fn demand(&self, schema: Value) {
+        let vault = Arc::new(Vault::new(&[EncryptionKey::new("k", [1; 32])], &[2; 32]).unwrap());
+        let name = EventTypeName::parse("invoice.paid").unwrap();
+        let event_type = control::EventType { schema: Some(schema), ..control::EventType::new(application(), name, 1) };
+        let owner = control::Application::new(application(), organization(), "one", 1);
+        let objects = [ControlObject::Application(owner), ControlObject::EventType(event_type)];
+        let catalog = Catalog::of(objects, vault);
+        *self.demanding.lock() = catalog.read().event_type(application(), "invoice.paid").cloned();
+    }
+
     pub(super) fn fail_refresh(&self) {
         self.broken.store(true, Ordering::SeqCst);
     }
+}
+
+fn organization() -> OrganizationId {
+    OrganizationId(Uuid::from_u128(7))
 }
 
 fn application() -> ApplicationId {
@@ -317,16 +355,24 @@ impl Directory for Names {
             ADMIN => Some(Caller::Admin),
             "viewer" => Some(Caller::ReadOnly),
             OTHER_SECRET => Some(Caller::Application(ApplicationId(Uuid::from_u128(2)))),
+            SERVICE => Some(Caller::Organization(organization())),
+            OTHER_SERVICE => Some(Caller::Organization(OrganizationId(Uuid::from_u128(8)))),
             token => self.tokens.lock().contains(token).then(|| Caller::Application(application())),
         }
     }
 
-    fn application(&self, id_or_uid: &str) -> Option<ApplicationId> {
-        (id_or_uid == APPLICATION).then(application)
+    fn application(&self, id_or_uid: &str) -> Option<Found> {
+        let found = Found { application: application(), organization: organization() };
+        (id_or_uid == APPLICATION).then_some(found)
     }
 
-    fn has_event_type(&self, of: ApplicationId, name: &str) -> bool {
-        of == application() && self.types.lock().contains(name)
+    fn event_type(&self, of: ApplicationId, name: &str) -> Option<Declared> {
+        let (application_allowance, organization_allowance) = *self.limits.lock();
+        let senders =
+            Senders { application: of, application_allowance, organization: organization(), organization_allowance };
+        let demanding = self.demanding.lock().clone();
+        let declared = Declared { demanding, is_deprecated: self.deprecated.load(Ordering::SeqCst), senders };
+        (of == application() && self.types.lock().contains(name)).then_some(declared)
     }
 
     fn caught_up(&self) -> Step<'_, ()> {

@@ -1,0 +1,56 @@
+//! Rates and quotas as a sender meets them.
+
+use serde_json::Value;
+
+use super::fakes::{Fixture, SECRET, event};
+use crate::limits::Allowance;
+
+const UNLIMITED: Allowance = Allowance { per_second: None, per_day: None };
+
+#[tokio::test]
+async fn beyond_the_days_quota_is_a_429_that_is_not_to_be_repeated() {
+    let fixture = Fixture::start().await;
+    fixture.directory.limit(UNLIMITED, Allowance { per_second: None, per_day: Some(1) });
+    let first = event(r#","event_id":"a""#);
+    assert_eq!(fixture.send(&first).await.status, 201);
+    let over = fixture.send(&event(r#","event_id":"b""#)).await;
+    assert_eq!((over.status, over.id(), over.code()), (429, "TooManyEventsToday", "limit_reached"));
+    assert_eq!(over.header("retry-after"), None);
+    let repeat = fixture.send(&first).await;
+    assert_eq!((repeat.status, repeat.id()), (409, "EventAlreadyIngested"), "a repeat is told that it is one");
+    assert_eq!(fixture.publisher.count(), 1);
+}
+
+#[tokio::test]
+async fn beyond_the_rate_is_a_429_that_says_when_to_try_again() {
+    let fixture = Fixture::with(|config| config.replicas = 100, None).await;
+    // The share of this replica is one in 50 s: no second of the test's own makes a difference.
+    fixture.directory.limit(Allowance { per_second: Some(2), per_day: None }, UNLIMITED);
+    assert_eq!(fixture.send(&event("")).await.status, 201);
+    let over = fixture.send(&event("")).await;
+    assert_eq!((over.status, over.id()), (429, "RateLimited"));
+    let seconds: u32 = over.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=50).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn each_event_of_a_batch_counts_by_itself() {
+    let fixture = Fixture::start().await;
+    fixture.directory.limit(Allowance { per_second: None, per_day: Some(2) }, UNLIMITED);
+    let bodies = ["a", "a", "b", "c"].map(|id| event(&format!(r#","event_id":"{id}""#)));
+    let json = format!(r#"{{"events":[{}]}}"#, bodies.join(","));
+    let reply = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), "application/json", json.as_bytes()).await;
+    let id = |result: &Value| result.get("event_id").unwrap_or_else(|| &result["problem"]["id"]).clone();
+    let ids: Vec<Value> = reply.body["results"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(ids, ["a", "EventAlreadyIngested", "b", "TooManyEventsToday"]);
+}
+
+#[tokio::test]
+async fn what_kafka_does_not_take_does_not_count() {
+    let fixture = Fixture::start().await;
+    fixture.directory.limit(Allowance { per_second: None, per_day: Some(1) }, UNLIMITED);
+    fixture.publisher.fail_next(true);
+    assert_eq!(fixture.send(&event("")).await.status, 503);
+    assert_eq!(fixture.send(&event("")).await.status, 201);
+    assert_eq!(fixture.send(&event("")).await.status, 429);
+}
