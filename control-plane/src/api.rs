@@ -1,38 +1,45 @@
 //! The routes, one file per resource. Reading looks at the snapshot, writing hands the store a decision.
+//!
+//! A route and its description in the OpenAPI document are one: `routes!(a, b)` takes handlers with `#[utoipa::path]`.
 
 mod application_secrets;
 mod applications;
 mod event_types;
+mod events;
 mod instance;
+mod naming;
 mod organizations;
+mod service_tokens;
 mod subscriptions;
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::{get, post, put};
 use axum::{Router, middleware};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::Serialize;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, option_layer};
 use tower::{Layer, ServiceExt};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::etag::{ETag, Preconditions, Stored};
 use crate::layers;
+use crate::openapi;
 use crate::problem::{Answer, internal};
 use crate::state::App;
 
-/// "Unlimited" in the clients' 32-bit integers.
-const UNLIMITED: i32 = i32::MAX;
-
 /// All routes, behind what every request passes.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .merge(public())
-        .merge(resources())
+    let (routes, _document) = described().split_for_parts();
+    let routes = routes
         .fallback(layers::no_route)
         .method_not_allowed_fallback(layers::no_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::consistent))
+        .layer(middleware::map_response(layers::secured))
+        .layer(option_layer(layers::cors(app.config())))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::observe))
         .with_state(app);
     // Routing comes after the path is put in order, so the ordered routes are the fallback of an empty router.
@@ -40,37 +47,55 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new().fallback_service(ordered.map_request(|request: http::Request<Body>| request))
 }
 
-fn public() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/instance", get(instance::instance))
-        .route("/api/v1/quotas", get(instance::quotas))
-        .route("/api/v1/errors", get(instance::errors))
-        .route("/api/v1/payload_content_types", get(instance::payload_content_types))
+/// The routes and their descriptions.
+fn described() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::start())
+        .merge(public())
+        .merge(tenants())
+        .merge(applications())
+        .merge(traffic())
 }
 
-fn resources() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/organizations", get(organizations::list))
-        .route("/api/v1/organizations/{id}", get(organizations::read))
-        .route("/api/v1/applications", get(applications::list).post(applications::create))
-        .route(
-            "/api/v1/applications/{id}",
-            get(applications::read).put(applications::update).delete(applications::delete),
-        )
-        .route("/api/v1/application_secrets", get(application_secrets::list).post(application_secrets::create))
-        .route(
-            "/api/v1/application_secrets/{token}",
-            put(application_secrets::update).delete(application_secrets::delete),
-        )
-        .route("/api/v1/event_types", get(event_types::list).post(event_types::create))
-        .route("/api/v1/event_types/{name}", get(event_types::read).delete(event_types::delete))
-        .route("/api/v1/subscriptions", get(subscriptions::list).post(subscriptions::create))
-        .route(
-            "/api/v1/subscriptions/{id}",
-            get(subscriptions::read).put(subscriptions::update).delete(subscriptions::delete),
-        )
-        .route("/api/v1/subscriptions/{id}/pause", post(subscriptions::pause))
-        .route("/api/v1/subscriptions/{id}/resume", post(subscriptions::resume))
+fn public() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(instance::instance))
+        .routes(routes!(instance::quotas))
+        .routes(routes!(instance::errors))
+        .routes(routes!(instance::payload_content_types))
+        .routes(routes!(instance::openapi))
+        .routes(routes!(instance::swagger))
+}
+
+fn tenants() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(organizations::list, organizations::create))
+        .routes(routes!(organizations::get, organizations::update, organizations::patch, organizations::delete))
+        .routes(routes!(service_tokens::list, service_tokens::create))
+        .routes(routes!(service_tokens::get, service_tokens::update, service_tokens::patch, service_tokens::delete))
+        .routes(routes!(service_tokens::rotate))
+}
+
+fn applications() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(applications::list, applications::create))
+        .routes(routes!(applications::get, applications::update, applications::patch, applications::delete))
+        .routes(routes!(application_secrets::list, application_secrets::create))
+        .routes(routes!(application_secrets::update, application_secrets::patch, application_secrets::delete))
+        .routes(routes!(application_secrets::rotate))
+        .routes(routes!(event_types::list, event_types::create))
+        .routes(routes!(event_types::get, event_types::patch, event_types::delete))
+}
+
+fn traffic() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(subscriptions::list, subscriptions::create))
+        .routes(routes!(subscriptions::get, subscriptions::update, subscriptions::patch, subscriptions::delete))
+        .routes(routes!(subscriptions::actions::pause))
+        .routes(routes!(subscriptions::actions::resume))
+        .routes(routes!(subscriptions::actions::rotate_secret))
+        .routes(routes!(subscriptions::actions::ping))
+        .routes(routes!(events::ingest))
+        .routes(routes!(events::ingest_batch))
 }
 
 /// A JSON answer.
@@ -79,6 +104,25 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// A JSON answer about one object: `stored` as it stands on the topic (for the entity tag), `shown` as it is answered.
+fn object(status: StatusCode, stored: &impl Stored, shown: &impl Serialize) -> Answer {
+    let mut response = json(status, shown)?;
+    response.headers_mut().insert(header::ETAG, ETag::of(stored)?.header());
+    Ok(response)
+}
+
+/// The same for a `GET`: 304 where the client has this version already.
+fn object_unless_known(preconditions: &Preconditions, stored: &impl Stored, shown: &impl Serialize) -> Answer {
+    let tag = ETag::of(stored)?;
+    if !preconditions.knows(tag) {
+        return object(StatusCode::OK, stored, shown);
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(header::ETAG, tag.header());
     Ok(response)
 }
 
@@ -92,6 +136,34 @@ fn no_content() -> Answer {
 /// RFC 3339 with zone.
 pub(crate) fn time(ms: i64) -> String {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+pub(crate) use naming::{given_id, taken, uid};
+
+/// The document as the handlers describe it.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    described().split_for_parts().1
+}
+
+/// Shapes that are described by hand, by name.
+pub(crate) fn shapes() -> Vec<(&'static str, serde_json::Value)> {
+    let mut shapes = events::shapes();
+    shapes.push(event_types::payload_schema());
+    shapes
+}
+
+/// Which fields are read of which described body.
+#[cfg(test)]
+pub(crate) fn fields() -> Vec<(&'static str, &'static [&'static str])> {
+    vec![
+        ("OrganizationPost", organizations::FIELDS),
+        ("OrganizationPatch", organizations::FIELDS),
+        ("ApplicationPost", applications::FIELDS),
+        ("ApplicationPatch", applications::FIELDS),
+        ("EventTypeByName", event_types::BY_NAME),
+        ("EventTypeByParts", event_types::BY_PARTS),
+        ("EventTypePatch", event_types::CHANGEABLE),
+    ]
 }
 
 #[cfg(test)]

@@ -1,62 +1,168 @@
-//! Who asks: the admin key, or an application's secret. Everything inside its application is open to the latter, nothing outside.
+//! Who asks, and what they may touch.
+//!
+//! | who | sees | what it does not see answers |
+//! |---|---|---|
+//! | the admin key | everything | 404, it does not exist |
+//! | a service token | its organization and all in it | 404, as if it did not exist |
+//! | an application secret | its application and all in it | 403, whether it exists or not |
+//!
+//! On top of that stands the role: `ingest` may not manage at all, `viewer` may read, `editor` may change. A token that has
+//! expired is as unknown as one that never was.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use catalog::{Role, Snapshot, Subscription, TokenEntry};
-use http::header;
+use catalog::{Snapshot, Subscription, TokenEntry, TokenScope};
+use chassis::clock;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use schemas::control::Application;
-use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::control::{Application, Organization, TokenRole};
+use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 use schemas::problem::ProblemId;
 use uuid::Uuid;
 
+use crate::actor::{Actor, Caller};
 use crate::problem::{Problem, forbidden, not_found, unavailable};
 use crate::state::App;
 
-/// Who asks.
+/// Longest token that is looked for.
+pub(crate) const TOKEN_BYTES: usize = 512;
+/// How to do it right.
+const HINT: &str = "send `Authorization: Bearer <token>`";
+
+/// Who asks, and from where.
 #[derive(Clone, Debug)]
-pub(crate) enum Principal {
+pub(crate) struct Principal {
+    /// Who it is.
+    pub(crate) who: Who,
+    /// Where the request comes from.
+    caller: Caller,
+}
+
+/// Who it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Who {
     /// The operator's key: everything.
     Admin,
+    /// A token of an organization.
+    Service(ServiceEntry),
     /// A token of one application.
-    Application(TokenEntry),
+    Application(ApplicationToken),
 }
+
+/// A token of an organization.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceEntry {
+    /// The organization it opens.
+    pub(crate) organization: OrganizationId,
+    /// The object it belongs to.
+    pub(crate) token: ServiceTokenId,
+    /// What it may do there.
+    pub(crate) role: TokenRole,
+}
+
+/// A token of one application.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ApplicationToken {
+    /// The application it opens.
+    pub(crate) application: ApplicationId,
+    /// The object it belongs to.
+    pub(crate) secret: SecretId,
+    /// What it may do there.
+    pub(crate) role: TokenRole,
+}
+
+// === impl Principal ===
 
 impl Principal {
     /// For the `hookbus-actor` header and the audit.
-    pub(crate) fn actor(&self) -> String {
-        match self {
-            Self::Admin => "admin".to_owned(),
-            Self::Application(entry) => format!("application_secret/{}", entry.secret),
-        }
+    pub(crate) fn actor(&self) -> Actor {
+        let name = match &self.who {
+            Who::Admin => "admin".to_owned(),
+            Who::Service(entry) => format!("service_token/{}", entry.token),
+            Who::Application(entry) => format!("application_secret/{}", entry.secret),
+        };
+        Actor::new(name, self.caller.clone())
     }
 
     /// Only the operator.
     pub(crate) fn admin(&self) -> Result<(), Problem> {
-        match self {
-            Self::Admin => Ok(()),
-            Self::Application(_) => Err(forbidden()),
+        match &self.who {
+            Who::Admin => Ok(()),
+            Who::Service(_) | Who::Application(_) => Err(forbidden()),
         }
     }
 
     /// Whether it may change what it sees.
     pub(crate) fn editor(&self) -> Result<(), Problem> {
-        match self {
-            Self::Application(entry) if entry.role < Role::Editor => Err(forbidden()),
-            Self::Admin | Self::Application(_) => Ok(()),
+        if self.is_editor() { Ok(()) } else { Err(forbidden()) }
+    }
+
+    /// Whether it may change what it sees, and see the tokens of others.
+    pub(crate) fn is_editor(&self) -> bool {
+        match &self.who {
+            Who::Admin => true,
+            Who::Service(ServiceEntry { role, .. }) | Who::Application(ApplicationToken { role, .. }) => {
+                *role >= TokenRole::Editor
+            }
         }
+    }
+
+    /// The application of an application's token: what it means where it names none.
+    pub(crate) fn own_application(&self) -> Option<ApplicationId> {
+        match &self.who {
+            Who::Application(entry) => Some(entry.application),
+            Who::Admin | Who::Service(_) => None,
+        }
+    }
+
+    /// The organization of a service token: what it means where it names none.
+    pub(crate) fn own_organization(&self) -> Option<OrganizationId> {
+        match &self.who {
+            Who::Service(entry) => Some(entry.organization),
+            Who::Admin | Who::Application(_) => None,
+        }
+    }
+
+    /// Whether it sees an application.
+    pub(crate) fn sees(&self, application: &Application) -> bool {
+        match &self.who {
+            Who::Admin => true,
+            Who::Service(entry) => entry.organization == application.organization_id,
+            Who::Application(entry) => entry.application == application.application_id,
+        }
+    }
+
+    /// Whether it sees an organization as a whole.
+    pub(crate) fn sees_organization(&self, id: OrganizationId) -> bool {
+        match &self.who {
+            Who::Admin => true,
+            Who::Service(entry) => entry.organization == id,
+            Who::Application(_) => false,
+        }
+    }
+
+    /// What is answered about what it does not see, there or not.
+    pub(crate) fn absent(&self, what: &str) -> Problem {
+        match &self.who {
+            Who::Admin | Who::Service(_) => not_found(what),
+            Who::Application(_) => forbidden(),
+        }
+    }
+
+    /// An organization it may see, by id or uid.
+    pub(crate) fn organization(&self, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<Organization>, Problem> {
+        let by_id = Uuid::parse_str(id_or_uid).ok().and_then(|id| snapshot.organization(OrganizationId(id)));
+        let found = by_id.or_else(|| snapshot.organizations().find(|it| it.uid.as_deref() == Some(id_or_uid)));
+        let found = found.filter(|it| self.sees_organization(it.organization_id));
+        found.cloned().ok_or_else(|| self.absent("organization"))
     }
 
     /// An application it may see, by id or uid.
     pub(crate) fn application(&self, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<Application>, Problem> {
-        let found = snapshot.application(id_or_uid);
-        match self {
-            Self::Admin => found.cloned().ok_or_else(|| not_found("application")),
-            Self::Application(entry) => {
-                found.filter(|it| it.application_id == entry.application).cloned().ok_or_else(forbidden)
-            }
-        }
+        let found = snapshot.application_among(id_or_uid, |it| self.sees(it));
+        found.cloned().ok_or_else(|| self.absent("application"))
     }
 
     /// A subscription it may see, by id, or by uid inside `application` (its own for an application's token).
@@ -66,23 +172,15 @@ impl Principal {
         id_or_uid: &str,
         application: Option<&str>,
     ) -> Result<Arc<Subscription>, Problem> {
-        let scope = self.scope(snapshot, application)?;
+        let named = application.map(|given| self.application(snapshot, given)).transpose()?;
+        let scope = named.map(|it| it.application_id).or_else(|| self.own_application());
         let by_id = Uuid::parse_str(id_or_uid).ok().and_then(|id| snapshot.subscription(SubscriptionId(id)));
         let found = by_id.or_else(|| snapshot.subscription_by_uid(scope?, id_or_uid));
-        let found = found.filter(|it| scope.is_none_or(|scope| it.application() == scope));
-        found.cloned().ok_or_else(|| match self {
-            Self::Admin => not_found("subscription"),
-            Self::Application(_) => forbidden(),
-        })
-    }
-
-    /// The application that is looked into, if it is said or implied.
-    fn scope(&self, snapshot: &Snapshot, application: Option<&str>) -> Result<Option<ApplicationId>, Problem> {
-        match (self, application) {
-            (_, Some(given)) => Ok(Some(self.application(snapshot, given)?.application_id)),
-            (Self::Application(entry), None) => Ok(Some(entry.application)),
-            (Self::Admin, None) => Ok(None),
-        }
+        let seen = |id: ApplicationId| match scope {
+            Some(scope) => scope == id,
+            None => snapshot.application_by_id(id).is_some_and(|it| self.sees(it)),
+        };
+        found.filter(|it| seen(it.application())).cloned().ok_or_else(|| self.absent("subscription"))
     }
 }
 
@@ -90,55 +188,91 @@ impl FromRequestParts<Arc<App>> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
-            return Err(Problem::new(ProblemId::AuthNoAuthorizationHeader, "send `Authorization: Bearer <token>`"));
+        let who = authenticate(app, bearer(&parts.headers)?).await?;
+        let role = match &who {
+            Who::Admin => TokenRole::Editor,
+            Who::Service(entry) => entry.role,
+            Who::Application(entry) => entry.role,
         };
-        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
-            Problem::new(ProblemId::AuthInvalidAuthorizationHeader, "send `Authorization: Bearer <token>`")
-        })?;
-        authenticate(app, token).await
+        if role == TokenRole::Ingest {
+            return Err(Problem::new(ProblemId::Forbidden, "this token may send events, nothing else"));
+        }
+        Ok(Self { who, caller: parts.extensions.get::<Caller>().cloned().unwrap_or_default() })
     }
 }
 
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
+/// The token of `Authorization: Bearer <token>`.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let malformed = || Problem::new(ProblemId::AuthInvalidAuthorizationHeader, HINT);
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = given.next() else {
+        return Err(Problem::new(ProblemId::AuthNoAuthorizationHeader, HINT));
+    };
+    // With two of them, which one counts would be for proxies to guess.
+    let text = if given.next().is_none() { value.to_str().ok() } else { None };
+    let (scheme, token) = text.and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    let fits = (1..=TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if scheme.eq_ignore_ascii_case("bearer") && fits { Ok(token) } else { Err(malformed()) }
 }
 
-async fn authenticate(app: &App, token: &str) -> Result<Principal, Problem> {
+async fn authenticate(app: &App, token: &str) -> Result<Who, Problem> {
     // Hashes are compared, and they are keyed: how long a comparison takes says nothing about the admin key.
     let lookup = app.catalog().vault().lookup(token);
     if app.admin() == Some(lookup) {
-        return Ok(Principal::Admin);
+        return Ok(Who::Admin);
     }
-    let find = || app.catalog().read().token(&lookup).map(|entry| Principal::Application((**entry).clone()));
+    let now_ms = clock::now_ms();
+    let find = || app.catalog().read().token(&lookup).filter(|entry| entry.is_live(now_ms)).cloned();
     if let Some(found) = find() {
-        return Ok(found);
+        return Ok(who(app, &found, now_ms));
     }
     // Perhaps it was made on another replica a moment ago.
     let current = app.catalog().read_index().await;
     current.map_err(|error| unavailable(format!("the catalog is not current: {error}")))?;
-    find().ok_or_else(|| {
-        let id = if Uuid::parse_str(token).is_ok() {
-            ProblemId::AuthInvalidApplicationSecret
-        } else {
-            ProblemId::AuthInvalidBiscuit
-        };
-        Problem::new(id, "the token is unknown")
-    })
+    if let Some(found) = find() {
+        return Ok(who(app, &found, now_ms));
+    }
+    let uuid = Uuid::parse_str(token).is_ok();
+    let id = if uuid { ProblemId::AuthInvalidApplicationSecret } else { ProblemId::AuthInvalidBiscuit };
+    Err(Problem::new(id, "the token is unknown"))
+}
+
+fn who(app: &App, entry: &TokenEntry, now_ms: i64) -> Who {
+    app.catalog().used().touch(entry.token, now_ms);
+    let role = entry.role;
+    match entry.scope {
+        TokenScope::Application(application) => {
+            Who::Application(ApplicationToken { application, secret: SecretId(entry.token), role })
+        }
+        TokenScope::Organization(organization) => {
+            Who::Service(ServiceEntry { organization, token: ServiceTokenId(entry.token), role })
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).collect()
+    }
+
     #[test]
-    fn only_bearer_tokens_are_read() {
-        assert_eq!(bearer("Bearer abc"), Some("abc"));
-        assert_eq!(bearer("bearer  abc "), Some("abc"));
-        for bad in ["abc", "Basic abc", "Bearer", "Bearer  "] {
-            assert_eq!(bearer(bad), None, "{bad}");
+    fn only_one_bearer_token_is_read() {
+        for good in ["Bearer abc", "bearer  abc ", "BEARER abc"] {
+            assert_eq!(bearer(&headers(&[good])).unwrap(), "abc");
         }
+        assert_eq!(bearer(&headers(&[])).unwrap_err().status, 401);
+        for bad in
+            [&["abc"][..], &["Basic abc"], &["Bearer"], &["Bearer  "], &["Bearer a b"], &["Bearer a", "Bearer a"]]
+        {
+            assert_eq!(bearer(&headers(bad)).unwrap_err().status, 400, "{bad:?}");
+        }
+        let long: &'static str = Box::leak(format!("Bearer {}", "x".repeat(TOKEN_BYTES + 1)).into_boxed_str());
+        assert_eq!(bearer(&headers(&[long])).unwrap_err().status, 400);
     }
 }

@@ -34,21 +34,37 @@ pub(crate) struct Fields {
 #[derive(Debug)]
 pub(crate) struct Json(pub(crate) Map<String, Value>);
 
+/// The same, where the body may be left out: then it has no fields.
+#[derive(Debug)]
+pub(crate) struct OptionalJson(pub(crate) Map<String, Value>);
+
 // === impl Json ===
 
 impl FromRequest<Arc<App>> for Json {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-        if !content_type.is_none_or(is_json) {
-            let detail = "the body must be application/json";
-            let problem = Problem::new(ProblemId::Validation, detail).with_status(415);
-            return Err(problem.with_code(Code::UnsupportedMediaType));
-        }
-        let bytes = read(request.into_body(), app.config().request_limit).await?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse(&json_bytes(request, app).await?)?))
     }
+}
+
+impl FromRequest<Arc<App>> for OptionalJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let bytes = json_bytes(request, app).await?;
+        if bytes.is_empty() { Ok(Self(Map::new())) } else { Ok(Self(parse(&bytes)?)) }
+    }
+}
+
+async fn json_bytes(request: Request, app: &App) -> Result<Bytes, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    if !content_type.is_none_or(is_json) {
+        let detail = "the body must be application/json";
+        let problem = Problem::new(ProblemId::Validation, detail).with_status(415);
+        return Err(problem.with_code(Code::UnsupportedMediaType));
+    }
+    read(request.into_body(), app.config().request_limit).await
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -112,18 +128,18 @@ impl Fields {
         self.map.remove(name)
     }
 
-    /// A text. Absent is `None`, null is `Some(None)`.
+    /// A text of so many characters. Absent is `None`, null is `Some(None)`.
     pub(crate) fn text(
         &mut self,
         name: &str,
-        bytes: std::ops::RangeInclusive<usize>,
+        characters: std::ops::RangeInclusive<usize>,
     ) -> Result<Option<Option<String>>, Problem> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Null) => Ok(Some(None)),
-            Some(Value::String(text)) if bytes.contains(&text.len()) => Ok(Some(Some(text))),
+            Some(Value::String(text)) if characters.contains(&text.chars().count()) => Ok(Some(Some(text))),
             Some(Value::String(_)) => {
-                Err(self.wrong(name, format!("must have {} to {} bytes", bytes.start(), bytes.end())))
+                Err(self.wrong(name, format!("must have {} to {} characters", characters.start(), characters.end())))
             }
             Some(_other) => Err(self.wrong(name, "must be a string")),
         }
@@ -133,9 +149,37 @@ impl Fields {
     pub(crate) fn required_text(
         &mut self,
         name: &str,
-        bytes: std::ops::RangeInclusive<usize>,
+        characters: std::ops::RangeInclusive<usize>,
     ) -> Result<String, Problem> {
-        self.text(name, bytes)?.flatten().ok_or_else(|| self.wrong(name, "is required"))
+        self.text(name, characters)?.flatten().ok_or_else(|| self.wrong(name, "is required"))
+    }
+
+    /// A text that may be left out but not be cleared: null is a mistake.
+    pub(crate) fn kept_text(
+        &mut self,
+        name: &str,
+        characters: std::ops::RangeInclusive<usize>,
+    ) -> Result<Option<String>, Problem> {
+        match self.text(name, characters)? {
+            None => Ok(None),
+            Some(Some(text)) => Ok(Some(text)),
+            Some(None) => Err(self.wrong(name, "must be a string")),
+        }
+    }
+
+    /// An object's own fields. Absent is `None`, null is `Some(None)`.
+    pub(crate) fn object(
+        &mut self,
+        name: &str,
+        prefix: &'static str,
+        known: &[&str],
+    ) -> Result<Option<Option<Self>>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(Value::Object(map)) => Self::new(map, prefix, known).map(Some).map(Some),
+            Some(_other) => Err(self.wrong(name, "must be an object")),
+        }
     }
 
     /// A flag.
@@ -156,7 +200,7 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Null) => Ok(Some(None)),
-            Some(value) => match value.as_u64().filter(|number| range.contains(number)) {
+            Some(value) => match whole(&value).filter(|number| range.contains(number)) {
                 Some(number) => Ok(Some(Some(number))),
                 None => Err(self.wrong(name, format!("must be a whole number, {} to {}", range.start(), range.end()))),
             },
@@ -189,17 +233,43 @@ impl Fields {
         };
         map.into_iter().map(text).collect::<Result<_, _>>().map(Some)
     }
+}
 
-    /// Refuses a field whose capability is not built yet, unless it is null.
-    pub(crate) fn not_built(&mut self, name: &str) -> Result<(), Problem> {
-        match self.take(name) {
-            None | Some(Value::Null) => Ok(()),
-            Some(_given) => {
-                let field = format!("{}{name}", self.prefix);
-                Err(Problem::field(&field, Code::NotBuilt, "this is not built yet"))
-            }
+/// The body of a `PATCH` (JSON merge patch, RFC 7396) as the body of a `PUT`: fields that are objects both in the patch and in
+/// the object are merged, so that what the patch does not name stays. `shown` is the object as the API shows it.
+///
+/// Fields of the object that the patch does not name are left out, which is what "unchanged" means to a `PUT` here.
+pub(crate) fn merge(patch: Map<String, Value>, shown: &Value) -> Map<String, Value> {
+    let merged = |(name, value): (String, Value)| {
+        let value = match (value, shown.get(&name)) {
+            (Value::Object(patch), Some(former @ Value::Object(_))) => patched(former.clone(), Value::Object(patch)),
+            (Value::Object(patch), _) => patched(Value::Null, Value::Object(patch)),
+            (other, _) => other,
+        };
+        (name, value)
+    };
+    patch.into_iter().map(merged).collect()
+}
+
+/// RFC 7396, section 2. The parser's depth limit bounds the recursion.
+fn patched(target: Value, patch: Value) -> Value {
+    let Value::Object(patch) = patch else { return patch };
+    let mut target = if let Value::Object(target) = target { target } else { Map::new() };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(&name);
+        } else {
+            let former = target.remove(&name).unwrap_or(Value::Null);
+            target.insert(name, patched(former, value));
         }
     }
+    Value::Object(target)
+}
+
+/// A whole number, also one that is written with a fraction of zero: to JSON Schema `1.0` is an integer.
+fn whole(value: &Value) -> Option<u64> {
+    let written = || value.as_f64().filter(|it| it.fract() == 0.0 && (0.0..9e15).contains(it));
+    value.as_u64().or_else(|| format!("{:.0}", written()?).parse().ok())
 }
 
 fn text_of(value: Value) -> Option<String> {
@@ -231,6 +301,30 @@ mod tests {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let problem = parse(deep.as_bytes()).unwrap_err();
         assert_eq!((problem.status, problem.code), (422, Some(Code::TooDeep)));
+    }
+
+    #[test]
+    fn a_merge_patch_keeps_what_it_does_not_name() {
+        let shown = serde_json::json!({"name": "a", "labels": {"x": "1", "y": "2"}, "target": {"url": "u", "headers": {"A": "1"}}});
+        let patch =
+            r#"{"labels":{"x":null,"z":"3"},"target":{"headers":{"A":null}},"limits":{"a":null,"b":1},"uid":null}"#;
+        let merged = Value::Object(merge(parse(patch.as_bytes()).unwrap(), &shown));
+        let expected = serde_json::json!({
+            "labels": {"y": "2", "z": "3"},
+            "target": {"url": "u", "headers": {}},
+            "limits": {"b": 1},
+            "uid": null,
+        });
+        assert_eq!(merged, expected);
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+        let number = |json: &str| fields(json, &["a"]).unwrap().number("a", 0..=1_000);
+        assert_eq!(number(r#"{"a":568.0}"#).unwrap(), Some(Some(568)));
+        for bad in [r#"{"a":568.5}"#, r#"{"a":-1.0}"#, r#"{"a":1e300}"#, r#"{"a":"1"}"#, r#"{"a":1001.0}"#] {
+            assert_eq!(number(bad).unwrap_err().status, 422, "{bad}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ const SECRET: [&str; 3] = ["authorization", "cookie", "x-api-key"];
 pub(crate) enum Given {
     /// This value.
     Value(String),
-    /// The mask: what is stored stays.
+    /// The mask: where the value is a secret, what is stored stays.
     Masked,
 }
 
@@ -67,13 +67,32 @@ pub(crate) fn check(headers: Map<String, Value>) -> Result<Vec<(String, Given)>,
         if !value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
             return Err(wrong(format!("the value of `{name}` must be visible ASCII")));
         }
-        let given = if value == MASK && is_secret(&name) { Given::Masked } else { Given::Value(value.to_owned()) };
+        let given = if value == MASK { Given::Masked } else { Given::Value(value.to_owned()) };
         checked.push((name, given));
     }
     Ok(checked)
 }
 
-/// Whether its value is masked in answers.
+/// Checks a list of names whose values are not to be shown, lower-case, each once.
+pub(crate) fn check_names(list: Value) -> Result<Vec<String>, Problem> {
+    let wrong = |message: String| Problem::field("target.secret_headers", Code::InvalidField, message);
+    let Value::Array(list) = list else { return Err(wrong("must be a list of header names".to_owned())) };
+    if list.len() > MAX_HEADERS {
+        return Err(wrong(format!("has more than {MAX_HEADERS} entries")));
+    }
+    let mut names: Vec<String> = Vec::with_capacity(list.len());
+    for name in list {
+        let Value::String(name) = name else { return Err(wrong("must be a list of header names".to_owned())) };
+        let name = name.to_ascii_lowercase();
+        check_name(&name).map_err(wrong)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Whether its value is masked in answers, listed or not.
 pub(crate) fn is_secret(name: &str) -> bool {
     SECRET.contains(&name)
 }
@@ -106,7 +125,7 @@ mod tests {
         let headers = checked(json!({"X-Tenant": "  a b ", "Authorization": MASK, "X-Other": MASK})).unwrap();
         assert!(headers.contains(&("x-tenant".into(), Given::Value("a b".into()))));
         assert!(headers.contains(&("authorization".into(), Given::Masked)));
-        assert!(headers.contains(&("x-other".into(), Given::Value(MASK.into()))));
+        assert!(headers.contains(&("x-other".into(), Given::Masked)));
     }
 
     #[test]

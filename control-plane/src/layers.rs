@@ -1,4 +1,5 @@
-//! What every request passes: its path is put in order, it gets an id and a deadline, and it is counted.
+//! What every request passes: its path is put in order, it gets an id and a deadline, it is counted and logged, answers are
+//! kept out of caches, and who names an earlier write waits until it is here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +8,25 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chassis::clock;
+use chassis::config::ControlConfig;
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use schemas::problem::{Code, ProblemId};
-use tracing::debug;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::{debug, info};
 use uuid::Uuid;
 
-use crate::problem::Problem;
+use crate::actor::{Caller, Peer};
+use crate::problem::{Problem, unavailable};
 use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A position of `control`: answered to writes, and taken with requests that must see them.
+const CONSISTENCY: HeaderName = HeaderName::from_static("hookbus-consistency-token");
+/// How long a request waits for this replica to reach the write it names.
+const CONSISTENCY_WAIT: Duration = Duration::from_secs(3);
+/// How long a browser may remember what a preflight said.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(3_600);
 /// Beyond the store's own deadline, which has the better answer.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
@@ -53,15 +63,27 @@ pub(crate) fn normalise<B>(mut request: http::Request<B>) -> http::Request<B> {
 pub(crate) async fn observe(
     State(app): State<Arc<App>>,
     route: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = clock::instant();
     let id = request_id(&request);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
+    let caller = Caller {
+        address: request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical()),
+        request_id: id.to_str().ok().map(Arc::from),
+        dry_run: request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true")),
+    };
+    let address = caller.address;
+    request.extensions_mut().insert(caller);
     let deadline = app.config().request_timeout + LAST_RESORT;
-    let mut response = match tokio::time::timeout(deadline, next.run(request)).await {
+    let answer = async {
+        // Before the snapshot is whole, "there is no such thing" would be a guess.
+        app.catalog().caught_up().await;
+        next.run(request).await
+    };
+    let mut response = match tokio::time::timeout(deadline, answer).await {
         Ok(response) => response,
         Err(_elapsed) => late().into_response(),
     };
@@ -69,9 +91,96 @@ pub(crate) async fn observe(
     let status = response.status();
     app.metrics().requests.with_label_values(&[route, status.as_str()]).inc();
     app.metrics().request_seconds.with_label_values(&[route]).observe(elapsed.as_secs_f64());
-    debug!(request_id = ?id, %method, route, status = status.as_u16(), elapsed_ms = elapsed.as_secs_f64() * 1e3, "request");
+    let (status, elapsed_ms) = (status.as_u16(), elapsed.as_secs_f64() * 1e3);
+    if app.config().access_log {
+        info!(target: "hookbus::access", request_id = ?id, ?address, %method, route, status, elapsed_ms, "request");
+    } else {
+        debug!(target: "hookbus::access", request_id = ?id, ?address, %method, route, status, elapsed_ms, "request");
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Read your writes, on whatever replica: waits for the write that the request names, and names the one that is answered.
+pub(crate) async fn consistent(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let mut response = match reached(&app, request.headers()).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    if !reads {
+        // The store has returned: the snapshot holds the write, so its position is behind it.
+        response.headers_mut().insert(CONSISTENCY, HeaderValue::from(app.catalog().position()));
+    }
+    response
+}
+
+async fn reached(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONSISTENCY) else { return Ok(()) };
+    let digits = value.to_str().ok().filter(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
+    let invalid = |message: &str| Problem::field(CONSISTENCY.as_str(), Code::InvalidField, message);
+    let token: i64 = digits.and_then(|it| it.parse().ok()).ok_or_else(|| invalid("is no token of ours"))?;
+    if app.catalog().position() >= token {
+        return Ok(());
+    }
+    let wait = async {
+        let end = app.catalog().end().await.map_err(|error| unavailable(format!("the end is not known: {error}")))?;
+        if token > end {
+            let problem = Problem::new(ProblemId::Validation, "the write that is named is none of this installation");
+            return Err(problem.with_status(412).with_code(Code::PreconditionFailed));
+        }
+        app.catalog().wait_for(token).await;
+        Ok(())
+    };
+    tokio::time::timeout(CONSISTENCY_WAIT, wait).await.unwrap_or_else(|_elapsed| {
+        let problem =
+            Problem::new(ProblemId::ServiceUnavailable, "this replica has not seen the write that is named yet");
+        Err(problem.with_code(Code::CatalogBehind).with_retry_after(1))
+    })
+}
+
+/// Headers that keep answers out of caches and out of a browser's guesses.
+pub(crate) async fn secured(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Most answers hold secrets or tokens, and all of them are somebody's.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Answers preflights, if any page may call at all. Credentials (cookies) are never allowed: tokens are sent by hand.
+pub(crate) fn cors(config: &ControlConfig) -> Option<CorsLayer> {
+    let origins = &config.cors_origins;
+    let listed = || origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let allowed = match origins.first().map(String::as_str) {
+        None => return None,
+        Some("*") => AllowOrigin::any(),
+        Some(_origin) => AllowOrigin::list(listed()),
+    };
+    let named = |name: &'static str| HeaderName::from_static(name);
+    Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_headers([
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::IF_MATCH,
+                header::IF_NONE_MATCH,
+                named("hook0-client-options"),
+                REQUEST_ID,
+                CONSISTENCY,
+            ])
+            .expose_headers([header::ETAG, header::LINK, header::RETRY_AFTER, REQUEST_ID, CONSISTENCY])
+            .max_age(PREFLIGHT_AGE),
+    )
 }
 
 /// 404 for every other path.

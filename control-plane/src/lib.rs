@@ -6,7 +6,9 @@
 //!                                                                                  v  writes: a closure over the snapshot
 //! [control] <--one transaction-- Store: fence, list the end, catch up, decide, write, look for the write id
 //!     |                            ^
-//!     +--> every role's catalog    +-- reports: what workers say in [attempts] (an endpoint is gone)
+//!     +--> every role's catalog    +-- reports: what workers say in [attempts] (an endpoint is gone or failing, a type is new)
+//!
+//! POST .../ping --> one record on [deliveries], which no event stands behind
 //! ```
 //!
 //! Every write is a pure decision over one [`catalog::Snapshot`] (`Store::write` takes it as a closure, because it may have
@@ -14,23 +16,30 @@
 //!
 //! What it leaves to others: sending events (the gateway), delivering (the delivery worker), and, so far, the delivery log.
 
+mod actor;
 mod api;
 mod auth;
 mod body;
 pub mod config;
 mod custom_headers;
 mod error;
+mod etag;
 mod layers;
+mod limits;
 mod metrics;
+mod openapi;
+mod pings;
 mod policy;
 mod problem;
 mod query;
 mod reports;
+mod reseal;
 mod seed;
 mod server;
 mod state;
 mod store;
 mod subscription;
+mod token;
 
 use std::sync::Arc;
 
@@ -39,11 +48,14 @@ use chassis::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tracing::info;
 
+pub use actor::Peer;
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
 pub use policy::{Refusal, TargetPolicy};
+pub use store::transactional_id;
 
 use crate::metrics::ControlMetrics;
+use crate::reports::Acting;
 use crate::state::App;
 use crate::store::Store;
 
@@ -63,6 +75,14 @@ pub async fn run(config: ControlConfig, deps: Deps, listener: TcpListener, shutd
     control.serve(listener, shutdown).await
 }
 
+/// The OpenAPI document as the code describes it. The committed one, [`schemas::OPENAPI`], is the same; it is what is served.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn openapi() -> Result<String, serde_json::Error> {
+    openapi::finish(&api::document())
+}
+
 // === impl ControlPlane ===
 
 impl ControlPlane {
@@ -76,8 +96,10 @@ impl ControlPlane {
         let store = Store::start(&deps, config.request_timeout, metrics.clone()).await?;
         let latch = deps.health.latch("control");
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
-        deps.tasks.spawn("control-reports", reports::run(deps.clone(), store.clone(), metrics.clone()));
-        let app = Arc::new(App::new(config, &deps, store, metrics));
+        let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);
+        deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting));
+        deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
+        let app = Arc::new(App::new(config, &deps, store, metrics)?);
         Ok(Self { app, deps })
     }
 

@@ -1,7 +1,7 @@
 //! What the control plane tells Prometheus.
 
 use chassis::metrics::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, LATENCY_SECONDS, Metrics, MetricsError, Registry,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError, Registry,
 };
 
 /// Metrics of the role.
@@ -17,10 +17,16 @@ pub(crate) struct ControlMetrics {
     pub(crate) write_seconds: Histogram,
     /// Times another writer had taken the topic.
     pub(crate) fenced: IntCounter,
+    /// Times a write listed the end of the topic.
+    pub(crate) listed: IntCounter,
     /// Writes whose outcome had to be looked up.
     pub(crate) unknown: IntCounter,
     /// Worker reports acted on.
     pub(crate) reports: IntCounterVec,
+    /// Objects with secrets by the key that sealed them.
+    pub(crate) sealed: IntGaugeVec,
+    /// Objects sealed again with the current key, or not.
+    pub(crate) resealed: IntCounterVec,
 }
 
 impl ControlMetrics {
@@ -41,8 +47,22 @@ impl ControlMetrics {
                 LATENCY_SECONDS,
             )?,
             fenced: metrics.counter("fenced_total", "Times another writer had taken the control topic.")?,
+            listed: metrics.counter(
+                "listed_ends_total",
+                "Times a write listed the end of the control topic: after a takeover, and before a refusal.",
+            )?,
             unknown: metrics.counter("unknown_outcomes_total", "Writes whose outcome had to be looked up.")?,
-            reports: metrics.counters("reports_total", "Worker reports by what was done.", &["outcome"])?,
+            sealed: metrics.gauges(
+                "sealed_objects",
+                "Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.",
+                &["key"],
+            )?,
+            resealed: metrics.counters(
+                "resealed_objects_total",
+                "Objects whose secrets had to be sealed again with the current key, by outcome.",
+                &["outcome"],
+            )?,
+            reports: metrics.counters("reports_total", "Worker reports by kind and what was done.", &["kind", "outcome"])?,
         })
     }
 }

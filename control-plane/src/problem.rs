@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use schemas::problem::{self, Code, ProblemId};
+use serde_json::Value;
 use tracing::error;
 use vault::VaultError;
 
@@ -35,6 +36,12 @@ impl Problem {
 
     pub(crate) fn with_code(mut self, code: Code) -> Self {
         self.0.code = Some(code);
+        self
+    }
+
+    /// A tree of field errors of its own.
+    pub(crate) fn with_validation(mut self, tree: Value) -> Self {
+        self.0.validation = Some(tree);
         self
     }
 

@@ -1,31 +1,41 @@
-//! What workers say in `attempts` and the control plane acts on: an endpoint that is gone disables its subscription.
+//! What workers say in `attempts` and the control plane acts on: an endpoint that is gone or fails for too long disables its
+//! subscription, an event type that was seen is declared where its application wants that.
 //!
 //! ```text
-//! [attempts] --Poller (group of all replicas)--> endpoint gone? --> Store: disable, unless it was changed since
+//! [attempts] --Poller (group of all replicas)--> concerns us? --> Store: decide over the snapshot (see `decide`)
 //!                                                      |
 //!                                       Writer: offsets alone, in a transaction without outputs
 //! ```
 //!
 //! Acting twice does no harm (a change since the report wins), so a crash between the act and the commit costs nothing.
 
+mod decide;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalog::Snapshot;
+use catalog::{Catalog, Snapshot};
+use chassis::clock;
 use chassis::config::Role;
+use chassis::limited::Limited;
 use kafka::{
     KafkaError, Lease, Poller, PollerEvent, PollerEvents, PollerOptions, Progress, Transaction, Writer, WriterOptions,
 };
-use schemas::attempt::{Kind, Lifecycle};
-use schemas::control::ControlObject;
-use schemas::ids::SubscriptionId;
+use retry::Budget;
+use schemas::attempt::Lifecycle;
+use schemas::control::Limits;
+use schemas::ids::ApplicationId;
 use schemas::record::Record;
 use tracing::{error, info, warn};
 
+use self::decide::{Outcome, Report};
+
+use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
-use crate::store::{Decision, Moment, Store};
+use crate::problem::Problem;
+use crate::store::{Moment, Store};
 
 /// Offsets are committed at most this late: what is read again after a crash costs nothing but reading.
 const COMMIT_PERIOD: Duration = Duration::from_secs(5);
@@ -33,33 +43,44 @@ const COMMIT_PERIOD: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The poll thread counts as hung after that.
 const BEAT_LIMIT_MS: i64 = 10_000;
+/// Event types declared on sight per application and second: beyond it the fan-out says so again later.
+const DECLARED_PER_SECOND: f64 = 10.0;
+/// Of them at once.
+const DECLARED_BURST: u32 = 50;
+/// Applications that are counted at once.
+const MAX_COUNTED: usize = 10_000;
+/// Between two lines about one application's limit.
+const LINE_PERIOD: Duration = Duration::from_secs(600);
 
 struct Reports {
     poller: Poller,
     writer: Writer,
-    store: Store,
-    metrics: ControlMetrics,
+    acting: Acting,
     /// Next offset of each partition that has moved since the last commit.
     moved: BTreeMap<(String, i32), (Lease, i64)>,
 }
 
-/// One report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Gone {
-    subscription: SubscriptionId,
-    at_ms: i64,
-    reason: String,
+/// What acting on reports needs.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    store: Store,
+    catalog: Catalog,
+    metrics: ControlMetrics,
+    /// Limits of the instance.
+    limits: Limits,
+    declared: Budget<ApplicationId>,
+    lines: Limited<ApplicationId>,
 }
 
 /// Reads reports until shutdown is requested.
-pub(crate) async fn run(deps: Deps, store: Store, metrics: ControlMetrics) -> Result<(), Error> {
+pub(crate) async fn run(deps: Deps, acting: Acting) -> Result<(), Error> {
     let failed = |source| Error::Kafka { purpose: "reading worker reports", source };
     let shutdown = deps.tasks.shutdown().clone();
     tokio::select! {
         () = deps.catalog.caught_up() => {}
         () = shutdown.requested() => return Ok(()),
     }
-    let mut events = start(&deps, store, metrics).await.map_err(failed)?;
+    let mut events = start(&deps, acting).await.map_err(failed)?;
     let outcome = tokio::select! {
         outcome = events.1.follow(&mut events.0) => outcome,
         () = shutdown.requested() => Ok(()),
@@ -71,7 +92,7 @@ pub(crate) async fn run(deps: Deps, store: Store, metrics: ControlMetrics) -> Re
     outcome.map_err(failed)
 }
 
-async fn start(deps: &Deps, store: Store, metrics: ControlMetrics) -> Result<(PollerEvents, Reports), KafkaError> {
+async fn start(deps: &Deps, acting: Acting) -> Result<(PollerEvents, Reports), KafkaError> {
     let names = &deps.kafka;
     let topics = vec![deps.topics.attempts.to_string()];
     let mut options = PollerOptions::new(names.group(Role::Control), topics, names.client_id(Role::Control));
@@ -84,7 +105,7 @@ async fn start(deps: &Deps, store: Store, metrics: ControlMetrics) -> Result<(Po
     let writer = Writer::start(&deps.connection, options, poller.ownership()).await?;
     let heartbeat = poller.heartbeat();
     let _beat = deps.health.beat("control-poller", move || heartbeat.age_ms(), BEAT_LIMIT_MS);
-    Ok((events, Reports { poller, writer, store, metrics, moved: BTreeMap::new() }))
+    Ok((events, Reports { poller, writer, acting, moved: BTreeMap::new() }))
 }
 
 // === impl Reports ===
@@ -147,39 +168,13 @@ impl Reports {
         let mut bytes = 0;
         for record in records {
             bytes += record.size();
-            if let Some(gone) = read(record, &lease) {
-                self.act(gone).await;
+            if let Some(report) = read(record, &lease) {
+                self.acting.act(report).await;
             }
         }
         self.poller.release(&lease, records.len(), bytes);
         if let Some(last) = records.last() {
             self.moved.insert(place(&lease), (lease, last.offset + 1));
-        }
-    }
-
-    /// Acts until it is done: a report is not passed while Kafka does not take the write.
-    async fn act(&self, gone: Gone) {
-        loop {
-            let report = gone.clone();
-            let decide = move |snapshot: &Snapshot, moment: Moment| Ok(disable(&report, snapshot, moment));
-            let outcome = match self.store.write("worker-report".to_owned(), decide).await {
-                Ok(true) => {
-                    info!(subscription = %gone.subscription, reason = gone.reason, "subscription disabled");
-                    "disabled"
-                }
-                Ok(false) => "outdated",
-                Err(problem) if problem.status == 503 => {
-                    warn!(subscription = %gone.subscription, detail = problem.detail, "a gone endpoint cannot be disabled yet");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                Err(problem) => {
-                    error!(subscription = %gone.subscription, detail = problem.detail, "a gone endpoint was not disabled");
-                    "failed"
-                }
-            };
-            self.metrics.reports.with_label_values(&[outcome]).inc();
-            return;
         }
     }
 
@@ -210,36 +205,84 @@ impl Reports {
     }
 }
 
+// === impl Acting ===
+
+impl Acting {
+    pub(crate) fn new(store: Store, catalog: Catalog, metrics: ControlMetrics, limits: Limits) -> Self {
+        let declared = Budget::new(DECLARED_PER_SECOND, DECLARED_BURST, MAX_COUNTED);
+        let declared = declared.expect("a rate and a burst within the limits");
+        Self { store, catalog, metrics, limits, declared, lines: Limited::new(LINE_PERIOD) }
+    }
+
+    /// Acts until it is done: a report is not passed while Kafka does not take the write.
+    async fn act(&mut self, report: Report) {
+        let outcome = match self.quick(&report) {
+            Some(outcome) => outcome.as_str(),
+            None => self.write(&report).await,
+        };
+        self.metrics.reports.with_label_values(&[report.kind(), outcome]).inc();
+    }
+
+    /// What needs no write.
+    fn quick(&mut self, report: &Report) -> Option<Outcome> {
+        if report.is_settled(&self.catalog.read()) {
+            return Some(Outcome::Outdated);
+        }
+        let Report::Declare { application, .. } = report else { return None };
+        (!self.declared.try_take(application, clock::now_ms())).then_some(Outcome::Limited)
+    }
+
+    async fn write(&self, report: &Report) -> &'static str {
+        loop {
+            let (decided, limits) = (report.clone(), self.limits);
+            let decide = move |snapshot: &Snapshot, moment: Moment| Ok(decided.decide(snapshot, moment, &limits));
+            let actor = Actor::system("reports").doing(report.action());
+            match self.store.write(actor, decide).await {
+                Ok(outcome) => {
+                    self.tell(report, outcome);
+                    return outcome.as_str();
+                }
+                Err(problem) if problem.status == 503 => {
+                    warn!(?report, detail = problem.detail, "a worker's report cannot be acted on yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(problem) => {
+                    error!(?report, detail = Problem::into_detail(problem), "a worker's report was not acted on");
+                    return "failed";
+                }
+            }
+        }
+    }
+
+    fn tell(&self, report: &Report, outcome: Outcome) {
+        match (report, outcome) {
+            (Report::Disable { subscription, why, detail, .. }, Outcome::Disabled) => {
+                warn!(subscription.id = %subscription, reason = why.as_str(), detail, "subscription disabled");
+            }
+            (Report::Declare { application, event_type }, Outcome::Declared) => {
+                info!(application.id = %application, event_type, "event type declared on sight");
+            }
+            (Report::Declare { application, event_type }, Outcome::Limited) => {
+                if let Some(swallowed) = self.lines.permit(application) {
+                    let id = application;
+                    warn!(application.id = %id, event_type, swallowed, "too many event types to declare one on sight");
+                }
+            }
+            (Report::Disable { .. } | Report::Declare { .. }, _) => {}
+        }
+    }
+}
+
 fn place(lease: &Lease) -> (String, i32) {
     (lease.partition.topic.to_string(), lease.partition.partition)
 }
 
-fn read(record: &Record, lease: &Lease) -> Option<Gone> {
-    let value = record.value.as_deref()?;
-    match Lifecycle::decode(value) {
-        Ok(lifecycle) if lifecycle.kind == Kind::EndpointGone => Some(Gone {
-            subscription: lifecycle.subscription_id?,
-            at_ms: lifecycle.at_ms,
-            reason: lifecycle.reason.map_or_else(|| "gone".to_owned(), |reason| reason.into_owned()),
-        }),
-        Ok(_other) => None,
+fn read(record: &Record, lease: &Lease) -> Option<Report> {
+    match Lifecycle::decode(record.value.as_deref()?) {
+        Ok(lifecycle) => Report::of(&lifecycle),
         Err(error) => {
             warn!(partition = %lease.partition, offset = record.offset, %error, "a lifecycle record cannot be decoded");
             None
         }
     }
-}
-
-/// Disables the subscription unless it is gone, disabled already, or was changed after the report.
-fn disable(report: &Gone, snapshot: &Snapshot, moment: Moment) -> Decision<bool> {
-    let Some(found) = snapshot.subscription(report.subscription) else { return Decision::nothing(false) };
-    if !found.is_enabled() || found.object().updated_ms >= report.at_ms {
-        return Decision::nothing(false);
-    }
-    let mut object = found.object().clone();
-    object.is_enabled = false;
-    object.disabled_reason = Some(report.reason.clone());
-    object.cancel_before = Some(moment.end);
-    object.updated_ms = moment.now_ms;
-    Decision::put(ControlObject::Subscription(Box::new(object)), true)
 }

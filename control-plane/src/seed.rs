@@ -7,6 +7,7 @@ use chassis::health::Latch;
 use schemas::control::{ControlObject, Organization};
 use tracing::{info, warn};
 
+use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::store::{Decision, Store};
@@ -51,9 +52,8 @@ async fn write(config: &ControlConfig, store: &Store) -> Result<bool, crate::pro
         if snapshot.organization(id).is_some() {
             return Ok(Decision::nothing(false));
         }
-        let organization =
-            Organization { organization_id: id, name: name.clone(), created_ms: moment.now_ms, uid: None };
+        let organization = Organization::new(id, name.clone(), moment.now_ms);
         Ok(Decision::put(ControlObject::Organization(organization), true))
     };
-    store.write("seed".to_owned(), decide).await
+    store.write(Actor::system("seed"), decide).await
 }

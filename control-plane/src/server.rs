@@ -1,5 +1,6 @@
 //! Serves the routes: a bounded number of connections, slow heads cut off, a drain that lets requests finish.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,17 @@ use chassis::config::ControlConfig;
 use chassis::limited::Limited;
 use chassis::shutdown::Shutdown;
 use chassis::tasks;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
+
+use crate::actor::Peer;
 
 /// Headers of one request; hyper answers 431 to more.
 const MAX_HEADERS: usize = 100;
@@ -37,7 +42,7 @@ pub(crate) async fn serve(config: &ControlConfig, router: Router, listener: TcpL
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok((stream, permit)) => connection(stream, permit, &builder, router.clone(), &graceful),
+            Ok((stream, peer, permit)) => connection((stream, peer), permit, &builder, router.clone(), &graceful),
             Err(error) => {
                 if let Some(swallowed) = limited.permit("accept") {
                     warn!(%error, swallowed, "cannot accept a connection");
@@ -71,21 +76,25 @@ fn builder(config: &ControlConfig) -> Builder<TokioExecutor> {
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _peer) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, permit))
+    Ok((stream, peer, permit))
 }
 
 fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     permit: OwnedSemaphorePermit,
     builder: &Arc<Builder<TokioExecutor>>,
     router: Router,
     graceful: &GracefulShutdown,
 ) {
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+    let service = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
     let watched = graceful.watch(connection);
     let _connection = tasks::spawn("control-connection", async move {
         if let Err(error) = watched.await {

@@ -6,7 +6,9 @@ use secrecy::ExposeSecret as _;
 use vault::LookupHash;
 
 use crate::config::Deps;
+use crate::error::Error;
 use crate::metrics::ControlMetrics;
+use crate::pings::Pings;
 use crate::policy::TargetPolicy;
 use crate::store::Store;
 
@@ -17,13 +19,20 @@ pub(crate) struct App {
     catalog: Catalog,
     policy: TargetPolicy,
     store: Store,
+    pings: Pings,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
 }
 
 impl App {
-    pub(crate) fn new(config: ControlConfig, deps: &Deps, store: Store, metrics: ControlMetrics) -> Self {
-        Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, metrics)
+    pub(crate) fn new(
+        config: ControlConfig,
+        deps: &Deps,
+        store: Store,
+        metrics: ControlMetrics,
+    ) -> Result<Self, Error> {
+        let pings = Pings::start(deps)?;
+        Ok(Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics))
     }
 
     pub(crate) fn assemble(
@@ -31,10 +40,11 @@ impl App {
         catalog: Catalog,
         policy: TargetPolicy,
         store: Store,
+        pings: Pings,
         metrics: ControlMetrics,
     ) -> Self {
         let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
-        Self { config, catalog, policy, store, metrics, admin }
+        Self { config, catalog, policy, store, pings, metrics, admin }
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -51,6 +61,11 @@ impl App {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What writes pings.
+    pub(crate) fn pings(&self) -> &Pings {
+        &self.pings
     }
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {

@@ -1,22 +1,31 @@
 //! The only writer of `control`: compare-and-set over a compacted topic, without a leader and without a database.
 //!
 //! ```text
-//! turn -> held? --no--> acquire (fences every other writer)
-//!          |
-//!          v
-//!   list the end E -> snapshot reaches E -> decide -> one transaction --committed--> snapshot has it -> answer
-//!          ^                                  |            |
-//!          |                               problem         +-- fenced: nothing was written, again
-//!          +---- acquire, catch up, write id not there ----+-- unknown: acquire settles it; look for the write id
+//! turn -> decide over the snapshot --nothing to write--> list the end, snapshot reaches it, decide again --> answer
+//!            | something                                                   | something after all
+//!            v                                                             v
+//!         held, and the snapshot has our own last write? --no--> acquire (fences every other writer), list the end,
+//!            | yes: nobody can have written since                snapshot reaches it, decide again
+//!            v                                                             |
+//!         one transaction: control and audit <-----------------------------+
+//!            +-- committed: snapshot has it -> answer
+//!            +-- fenced: nothing was written, again
+//!            +-- unknown: acquire settles it; look for the write id, else again
 //! ```
 //!
 //! Why it holds: whoever writes after us has fenced us first, and whoever listed the end after its own fencing sees everything
 //! that can still be in the topic. An end-of-partition event is never trusted for that (it may be stale), only `ListOffsets`.
+//! So while nobody has fenced us, the snapshot with our own last write in it is the state our next write will meet, and the
+//! transaction proves it: fenced, it does not commit. What writes nothing proves nothing, so a refusal is decided again over
+//! a listed end.
+//!
+//! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other.
 //!
 //! A write runs as a task of its own: a request that gives up does not tear it in the middle, because the next write relies
 //! on knowing how this one ended. When Kafka stays silent past the deadline the task gives up between two steps; the next
 //! write then begins by acquiring, which settles whatever was left open.
 
+mod audit;
 mod log;
 
 use std::sync::Arc;
@@ -27,15 +36,20 @@ use chassis::clock;
 use chassis::tasks;
 use kafka::ExclusiveError;
 use schemas::control::{ControlKey, ControlObject};
+use schemas::record::OutRecord;
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::problem::{Problem, internal, unavailable};
-use crate::store::log::{ControlLog, encode};
+use crate::store::audit::Audited;
+use crate::store::log::{ControlLog, Entry, encode};
+
+pub use crate::store::log::transactional_id;
 
 /// Between two tries of a call that failed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,15 +65,23 @@ struct Inner {
     catalog: Catalog,
     log: ControlLog,
     /// One write at a time in this process.
-    turn: Mutex<()>,
+    turn: Mutex<Turn>,
     deadline: Duration,
     metrics: ControlMetrics,
+}
+
+/// What a write leaves to the next one.
+#[derive(Debug, Default)]
+struct Turn {
+    /// The snapshot has everything that was written before we acquired, and every write of ours since.
+    current: bool,
 }
 
 /// What a decision may look at beside the snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// The listed end of `control` that the snapshot has reached: what is matched from the write on has seen everything below.
+    /// An end of `control` that the snapshot has reached and that no other write can lie behind: what is matched from the
+    /// write on has seen everything below.
     pub(crate) end: i64,
     /// Unix ms.
     pub(crate) now_ms: i64,
@@ -87,6 +109,18 @@ enum Tried<T> {
     Again,
 }
 
+// === impl Change ===
+
+impl Change {
+    /// The key of the object that is changed.
+    pub(crate) fn key(&self) -> ControlKey {
+        match self {
+            Self::Put(object) => object.key(),
+            Self::Remove(key) => key.clone(),
+        }
+    }
+}
+
 // === impl Decision ===
 
 impl<T> Decision<T> {
@@ -96,6 +130,11 @@ impl<T> Decision<T> {
 
     pub(crate) fn nothing(answer: T) -> Self {
         Self { changes: Vec::new(), answer }
+    }
+
+    /// Whether there is anything to write.
+    fn writes(&self) -> bool {
+        !self.changes.is_empty()
     }
 }
 
@@ -108,7 +147,7 @@ impl Store {
     }
 
     fn new(catalog: Catalog, log: ControlLog, deadline: Duration, metrics: ControlMetrics) -> Self {
-        Self { inner: Arc::new(Inner { catalog, log, turn: Mutex::new(()), deadline, metrics }) }
+        Self { inner: Arc::new(Inner { catalog, log, turn: Mutex::default(), deadline, metrics }) }
     }
 
     /// A store over a catalog without Kafka, for tests of the handlers.
@@ -123,14 +162,17 @@ impl Store {
     ///
     /// # Errors
     /// The problem `decide` found, or a 503 when the outcome is not known to be good before the deadline.
-    pub(crate) async fn write<T, F>(&self, actor: String, decide: F) -> Result<T, Problem>
+    pub(crate) async fn write<T, F>(&self, actor: impl Into<Actor>, decide: F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
+        let (inner, actor) = (Arc::clone(&self.inner), actor.into());
         let started = clock::instant();
         let deadline = started + inner.deadline;
+        if actor.caller.dry_run {
+            return inner.try_out(decide, deadline).await;
+        }
         let work = tasks::spawn("control-write", async move {
             let outcome = inner.write(&actor, decide, deadline).await;
             inner.observe(started, &outcome);
@@ -147,66 +189,134 @@ impl Store {
 // === impl Inner ===
 
 impl Inner {
-    async fn write<T, F>(&self, actor: &str, mut decide: F, deadline: Instant) -> Result<T, Problem>
+    /// What a write would answer. It takes no turn and fences nobody.
+    async fn try_out<T, F>(&self, mut decide: F, deadline: Instant) -> Result<T, Problem>
     where
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
     {
-        let _turn = self.turn.lock().await;
+        let end = self.catch_up(deadline).await?;
+        let decision = decide(&self.catalog.read(), Moment { end, now_ms: clock::now_ms() })?;
+        Ok(decision.answer)
+    }
+
+    async fn write<T, F>(&self, actor: &Actor, mut decide: F, deadline: Instant) -> Result<T, Problem>
+    where
+        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
+        T: Send,
+    {
+        let mut turn = self.turn.lock().await;
         loop {
             if clock::instant() >= deadline {
                 return Err(late());
             }
-            match self.attempt(actor, &mut decide, deadline).await? {
+            match self.attempt(&mut turn, actor, &mut decide, deadline).await? {
                 Tried::Done(answer) => return Ok(answer),
                 Tried::Again => {}
             }
         }
     }
 
-    async fn attempt<T, F>(&self, actor: &str, decide: &mut F, deadline: Instant) -> Result<Tried<T>, Problem>
+    async fn attempt<T, F>(
+        &self,
+        turn: &mut Turn,
+        actor: &Actor,
+        decide: &mut F,
+        deadline: Instant,
+    ) -> Result<Tried<T>, Problem>
     where
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
     {
+        let (decision, audited) = self.decide(turn, decide, deadline).await?;
+        if !decision.writes() {
+            return Ok(Tried::Done(decision.answer));
+        }
+        let entry = Entry { write_id: Uuid::now_v7(), at_ms: clock::now_ms(), actor, changes: &decision.changes };
+        let records = encode(&self.log, &entry, &audited)
+            .map_err(|error| internal("a control record could not be encoded", &error))?;
+        // Until the snapshot has this write, it is not what the next one will meet.
+        turn.current = false;
+        match self.commit(turn, entry.write_id, records, deadline).await? {
+            Tried::Done(()) => {}
+            Tried::Again => return Ok(Tried::Again),
+        }
+        self.applied(entry.write_id, deadline).await?;
+        turn.current = true;
+        Ok(Tried::Done(decision.answer))
+    }
+
+    /// Decides over a state that no other write can lie behind. What is there of the changed objects comes with it.
+    async fn decide<T, F>(
+        &self,
+        turn: &mut Turn,
+        decide: &mut F,
+        deadline: Instant,
+    ) -> Result<(Decision<T>, Audited), Problem>
+    where
+        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
+    {
+        let mut decide = |end: Option<i64>| {
+            let snapshot = self.catalog.read();
+            let end = end.unwrap_or_else(|| snapshot.position());
+            let decision = decide(&snapshot, Moment { end, now_ms: clock::now_ms() })?;
+            let audited = Audited::take(&snapshot, &decision.changes);
+            Ok((decision, audited))
+        };
+        turn.current &= self.log.is_held();
+        match decide(None) {
+            Ok(decided) if decided.0.writes() && turn.current => return Ok(decided),
+            Ok(decided) if decided.0.writes() => {}
+            // Nothing would be written, so nothing would prove that this is how things stand: that takes a listed end, and
+            // nobody's place as the writer.
+            Ok(_) | Err::<_, Problem>(_) => {
+                let end = self.catch_up(deadline).await?;
+                turn.current = self.log.is_held();
+                let decided = decide(Some(end))?;
+                if turn.current || !decided.0.writes() {
+                    return Ok(decided);
+                }
+            }
+        }
         if !self.log.is_held() {
             self.acquire(deadline).await?;
         }
         let end = self.catch_up(deadline).await?;
-        let decision = decide(&self.catalog.read(), Moment { end, now_ms: clock::now_ms() })?;
-        if decision.changes.is_empty() {
-            return Ok(Tried::Done(decision.answer));
-        }
-        let write_id = Uuid::now_v7();
-        let records = encode(self.log.topic(), &decision.changes, write_id, actor)
-            .map_err(|error| internal("a control record could not be encoded", &error))?;
+        turn.current = true;
+        decide(Some(end))
+    }
+
+    /// One transaction. `Again`: it is certain that nothing was written.
+    async fn commit(
+        &self,
+        turn: &mut Turn,
+        write_id: Uuid,
+        records: Vec<OutRecord>,
+        deadline: Instant,
+    ) -> Result<Tried<()>, Problem> {
         match self.log.write(records).await {
-            Ok(()) => {}
+            Ok(()) => Ok(Tried::Done(())),
             Err(ExclusiveError::Fenced) => {
                 debug!("another control plane wrote meanwhile, deciding again");
                 self.metrics.fenced.inc();
-                return Ok(Tried::Again);
+                Ok(Tried::Again)
             }
             Err(ExclusiveError::Unknown(error)) => {
                 warn!(%error, %write_id, "the outcome of a control write is unknown, looking for it");
                 self.metrics.unknown.inc();
                 self.acquire(deadline).await?;
                 self.catch_up(deadline).await?;
-                if !self.catalog.read().write_seen(write_id) {
-                    return Ok(Tried::Again);
-                }
+                turn.current = true;
+                let written = self.catalog.read().write_seen(write_id);
+                Ok(if written { Tried::Done(()) } else { Tried::Again })
             }
-            Err(ExclusiveError::Refused(error)) if error.is_unwritable() => {
-                return Err(too_large(&error));
-            }
+            Err(ExclusiveError::Refused(error)) if error.is_unwritable() => Err(too_large(&error)),
             Err(ExclusiveError::Refused(error)) => {
                 warn!(%error, %write_id, "a control write was refused, trying again");
                 tokio::time::sleep(PAUSE).await;
-                return Ok(Tried::Again);
+                Ok(Tried::Again)
             }
         }
-        self.applied(write_id, deadline).await?;
-        Ok(Tried::Done(decision.answer))
     }
 
     /// Fences every other writer; on return nothing of an earlier one is open any more.
@@ -223,6 +333,7 @@ impl Inner {
 
     /// Lists the end of `control` and waits until the snapshot is there.
     async fn catch_up(&self, deadline: Instant) -> Result<i64, Problem> {
+        self.metrics.listed.inc();
         let left = deadline.saturating_duration_since(clock::instant());
         match tokio::time::timeout(left, self.catalog.read_index()).await {
             Ok(Ok(end)) => Ok(end),

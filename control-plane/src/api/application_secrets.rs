@@ -1,82 +1,245 @@
-//! Application secrets: tokens of one application. A token is a random UUID; it is found by its keyed hash and kept sealed,
-//! because editors may list it.
+//! Application secrets: tokens of one application. A token is a random UUID (or what another system made it); it is found by
+//! its keyed hash and kept sealed, because editors may list it. Viewers see the nil UUID in its place.
+
+mod shapes;
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use catalog::{Snapshot, sealed};
+use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{ApplicationSecret, ControlKey, ControlObject};
+use schemas::control::{ApplicationSecret, ControlKey, ControlObject, TokenRole};
 use schemas::ids::{ApplicationId, SecretId};
-use schemas::problem::ProblemId;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 use vault::Vault;
+use zeroize::Zeroizing;
 
-use super::{json, no_content};
+use self::shapes::{Post, Put, Rotation, Shown, show};
+use super::{json, naming, no_content, object};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
-use crate::problem::{self, Answer, Problem, not_found};
+use crate::etag::Preconditions;
+use crate::problem::{Answer, Problem, not_found};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision};
+use crate::store::{Change, Decision, Moment};
+use crate::token::{self, Given};
 
-const FIELDS: &[&str] = &["application_id", "name"];
+const FIELDS: &[&str] = &["application_id", "name", "role", "expires_at", "token", "secret_id"];
+/// What may be changed, and what is shown beside it: sent back, it changes nothing.
+const UPDATABLE: &[&str] = &[
+    "application_id",
+    "name",
+    "role",
+    "expires_at",
+    "token",
+    "value",
+    "secret_id",
+    "created_at",
+    "deleted_at",
+    "last_used_at",
+];
+/// Characters of a name; Hook0 knows secrets without one.
+const NAME: std::ops::RangeInclusive<usize> = 0..=200;
+const ROTATION: &[&str] = &["application_id", "overlap_ms"];
 
+/// List the secrets of an application
+///
+/// Oldest first. Viewers see the nil UUID in place of each token.
+#[utoipa::path(
+    get, path = "/api/v1/application_secrets", operation_id = "applicationSecrets.read", tag = "application_secrets",
+    params(("application_id" = String, Query, description = "Id or uid", max_length = 200)),
+    responses((status = 200, description = "The secrets", body = Vec<Shown>)),
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    principal.editor()?;
-    let vault = app.catalog().vault();
-    let shown: Vec<Value> = {
+    let shown: Vec<Shown> = {
         let snapshot = app.catalog().read();
         let application = principal.application(&snapshot, query.required("application_id")?)?;
         let secrets = snapshot.application_secrets(application.application_id);
-        secrets.map(|secret| show(secret, vault)).collect::<Result<_, _>>()?
+        secrets.map(|secret| show(secret, app.catalog(), &principal)).collect::<Result<_, _>>()?
     };
     json(StatusCode::OK, &shown)
 }
 
+/// Make a secret
+///
+/// `token` takes over what another system has made.
+#[utoipa::path(
+    post, path = "/api/v1/application_secrets", operation_id = "applicationSecrets.create", tag = "application_secrets",
+    request_body = Post,
+    responses((status = 201, description = "The secret", body = Shown)),
+)]
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
     principal.editor()?;
-    let (application, name) = read(body)?;
-    let vault = Arc::clone(app.catalog().vault());
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, moment: crate::store::Moment| {
-        let application = principal.application(snapshot, &application)?;
-        let (secret, _token) = new(&vault, application.application_id, name.clone(), moment.now_ms)?;
+    let mut fields = Fields::new(body, "", FIELDS)?;
+    let application = fields.required_text("application_id", 1..=200)?;
+    let name = fields.text("name", NAME)?.flatten();
+    let given = Given::read(&mut fields)?;
+    let text = match token::given_text(&mut fields)? {
+        Some(text) => text,
+        None => token::new_secret()?,
+    };
+    let id = SecretId(naming::given_id(&mut fields, "secret_id")?.unwrap_or_else(Uuid::now_v7));
+    let (vault, admin) = (Arc::clone(app.catalog().vault()), app.admin());
+    let (asking, actor) = (principal.clone(), principal.actor());
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let application = asking.application(snapshot, &application)?.application_id;
+        token::room(snapshot.application_secrets(application).count())?;
+        let key = ControlKey::ApplicationSecret(application, id);
+        if by_id(snapshot, application, id).is_some() {
+            return Err(naming::taken("secret_id", "secret"));
+        }
+        let minted = token::mint(&vault, &key, &text)?;
+        token::free(snapshot, admin, &minted.lookup)?;
+        let secret = ApplicationSecret {
+            secret_id: id,
+            application_id: application,
+            name: name.clone(),
+            lookup: minted.lookup.to_string(),
+            token: minted.sealed,
+            role: given.role.unwrap_or_default(),
+            created_ms: moment.now_ms,
+            expires_ms: given.expiry(None),
+        };
         Ok(Decision::put(ControlObject::ApplicationSecret(secret.clone()), secret))
     };
     let secret = app.store().write(actor, decide).await?;
-    json(StatusCode::CREATED, &show(&secret, app.catalog().vault())?)
+    object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &principal)?)
 }
 
-/// Renames.
+/// Change a secret
+///
+/// Its name, its role, its end. Its token stays; what is not given keeps its value.
+#[utoipa::path(
+    put, path = "/api/v1/application_secrets/{token}", operation_id = "applicationSecrets.update", tag = "application_secrets",
+    params(("token" = String, Path, description = "The token itself, or the `secret_id`")),
+    request_body = Put,
+    responses((status = 200, description = "The secret", body = Shown)),
+)]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
+    Path(token): Path<String>,
+    Json(body): Json,
+) -> Answer {
+    change(&app, principal, preconditions, token, body).await
+}
+
+/// Change parts of a secret
+///
+/// As `PUT`: what is not given keeps its value in both.
+#[utoipa::path(
+    patch, path = "/api/v1/application_secrets/{token}", operation_id = "applicationSecrets.patch", tag = "application_secrets",
+    params(("token" = String, Path, description = "The token itself, or the `secret_id`")),
+    request_body = Put,
+    responses((status = 200, description = "The secret", body = Shown)),
+)]
+pub(super) async fn patch(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(token): Path<String>,
+    Json(body): Json,
+) -> Answer {
+    change(&app, principal, preconditions, token, body).await
+}
+
+async fn change(
+    app: &App,
+    principal: Principal,
+    preconditions: Preconditions,
+    token: String,
+    body: Map<String, Value>,
+) -> Answer {
+    principal.editor()?;
+    let mut fields = Fields::new(body, "", UPDATABLE)?;
+    let application = application_of(&mut fields, &principal)?;
+    let name = fields.text("name", NAME)?;
+    let given = Given::read(&mut fields)?;
+    let vault = Arc::clone(app.catalog().vault());
+    let (asking, actor) = (principal.clone(), principal.actor());
+    let decide = move |snapshot: &Snapshot, _moment: Moment| {
+        let application = asking.application(snapshot, &application)?.application_id;
+        let former = find(snapshot, &vault, application, &token).ok_or_else(|| not_found("application secret"))?;
+        preconditions.check(&*former)?;
+        let mut secret = (*former).clone();
+        if let Some(name) = &name {
+            secret.name.clone_from(name);
+        }
+        secret.role = given.role.unwrap_or(secret.role);
+        secret.expires_ms = given.expiry(secret.expires_ms);
+        if secret == *former {
+            return Ok(Decision::nothing(secret));
+        }
+        Ok(Decision::put(ControlObject::ApplicationSecret(secret.clone()), secret))
+    };
+    let secret = app.store().write(actor, decide).await?;
+    object(StatusCode::OK, &secret, &show(&secret, app.catalog(), &principal)?)
+}
+
+/// Replace a secret
+///
+/// Makes its successor, with the same name and role; both open until the overlap ends.
+#[utoipa::path(
+    post, path = "/api/v1/application_secrets/{token}/rotate", operation_id = "applicationSecrets.rotate", tag = "application_secrets",
+    params(("token" = String, Path, description = "The token itself, or the `secret_id`")),
+    request_body = Rotation,
+    responses((status = 201, description = "The successor", body = Shown)),
+)]
+pub(super) async fn rotate(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
     Path(token): Path<String>,
     Json(body): Json,
 ) -> Answer {
     principal.editor()?;
-    let (application, name) = read(body)?;
+    let mut fields = Fields::new(body, "", ROTATION)?;
+    let application = application_of(&mut fields, &principal)?;
+    let overlap_ms = token::overlap_ms(&mut fields)?;
+    let (text, id) = (token::new_secret()?, SecretId(Uuid::now_v7()));
     let vault = Arc::clone(app.catalog().vault());
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
-        let application = principal.application(snapshot, &application)?;
-        let former = find(snapshot, &vault, application.application_id, &token);
-        let mut secret = former.ok_or_else(|| not_found("application secret"))?;
-        if secret.name == name {
-            return Ok(Decision::nothing(secret));
-        }
-        secret.name.clone_from(&name);
-        Ok(Decision::put(ControlObject::ApplicationSecret(secret.clone()), secret))
+    let (asking, actor) = (principal.clone(), principal.actor().doing("application_secret.rotate"));
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let application = asking.application(snapshot, &application)?.application_id;
+        let former = find(snapshot, &vault, application, &token).ok_or_else(|| not_found("application secret"))?;
+        preconditions.check(&*former)?;
+        token::room(snapshot.application_secrets(application).count())?;
+        let minted = token::mint(&vault, &ControlKey::ApplicationSecret(application, id), &text)?;
+        let ended = ApplicationSecret {
+            expires_ms: Some(token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms)),
+            ..(*former).clone()
+        };
+        let next = ApplicationSecret {
+            secret_id: id,
+            lookup: minted.lookup.to_string(),
+            token: minted.sealed,
+            created_ms: moment.now_ms,
+            ..(*former).clone()
+        };
+        let changes = [ended, next.clone()].map(|it| Change::Put(ControlObject::ApplicationSecret(it))).to_vec();
+        Ok(Decision { changes, answer: next })
     };
     let secret = app.store().write(actor, decide).await?;
-    json(StatusCode::OK, &show(&secret, app.catalog().vault())?)
+    object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &principal)?)
 }
 
+/// Revoke a secret
+///
+/// Also the last one: the organization's tokens and the admin key still open the application. Within 2 s it opens nothing
+/// anywhere.
+#[utoipa::path(
+    delete, path = "/api/v1/application_secrets/{token}", operation_id = "applicationSecrets.delete", tag = "application_secrets",
+    params(("token" = String, Path, description = "The token itself, or the `secret_id`"),
+        ("application_id" = String, Query, description = "Id or uid", max_length = 200)),
+    responses((status = 204, description = "It is gone")),
+)]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(token): Path<String>,
     query: Query,
 ) -> Answer {
@@ -84,9 +247,10 @@ pub(super) async fn delete(
     let application = query.required("application_id")?.to_owned();
     let vault = Arc::clone(app.catalog().vault());
     let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
+    let decide = move |snapshot: &Snapshot, _moment: Moment| {
         let application = principal.application(snapshot, &application)?.application_id;
         let Some(secret) = find(snapshot, &vault, application, &token) else { return Ok(Decision::nothing(())) };
+        preconditions.check(&*secret)?;
         let key = ControlKey::ApplicationSecret(application, secret.secret_id);
         Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
     };
@@ -94,47 +258,43 @@ pub(super) async fn delete(
     no_content()
 }
 
-/// A new secret and its token.
+/// A new secret that is nobody's yet, and its token: every application begins with one.
 pub(super) fn new(
     vault: &Vault,
     application: ApplicationId,
     name: Option<String>,
     now_ms: i64,
-) -> Result<(ApplicationSecret, Uuid), Problem> {
-    let token = vault::random_uuid().map_err(|error| problem::vault(&error))?;
-    let text = token.to_string();
+) -> Result<(ApplicationSecret, Zeroizing<String>), Problem> {
     let secret_id = SecretId(Uuid::now_v7());
-    let context = ControlKey::ApplicationSecret(application, secret_id).to_string();
-    let sealed = sealed::seal_text(vault, &context, &text).map_err(|error| problem::vault(&error))?;
-    let lookup = vault.lookup(&text).to_string();
-    let secret =
-        ApplicationSecret { secret_id, application_id: application, name, lookup, token: sealed, created_ms: now_ms };
-    Ok((secret, token))
+    let text = token::new_secret()?;
+    let minted = token::mint(vault, &ControlKey::ApplicationSecret(application, secret_id), &text)?;
+    let secret = ApplicationSecret {
+        secret_id,
+        application_id: application,
+        name,
+        lookup: minted.lookup.to_string(),
+        token: minted.sealed,
+        role: TokenRole::Editor,
+        created_ms: now_ms,
+        expires_ms: None,
+    };
+    Ok((secret, text))
 }
 
-fn read(body: serde_json::Map<String, Value>) -> Result<(String, Option<String>), Problem> {
-    let mut fields = Fields::new(body, "", FIELDS)?;
-    let application = fields.required_text("application_id", 1..=200)?;
-    Ok((application, fields.text("name", 0..=200)?.flatten()))
+/// The application of a body: named, or the token's own.
+fn application_of(fields: &mut Fields, principal: &Principal) -> Result<String, Problem> {
+    let named = fields.text("application_id", 1..=200)?.flatten();
+    let own = || principal.own_application().map(|id| id.to_string());
+    named.or_else(own).ok_or_else(|| fields.wrong("application_id", "is required"))
 }
 
-/// The secret of a token, if it is this application's.
-fn find(snapshot: &Snapshot, vault: &Vault, application: ApplicationId, token: &str) -> Option<ApplicationSecret> {
-    let entry = snapshot.token(&vault.lookup(token)).filter(|entry| entry.application == application)?;
-    let mut secrets = snapshot.application_secrets(application);
-    secrets.find(|secret| secret.secret_id == entry.secret).map(|secret| (**secret).clone())
+/// The secret of a token (or with this id), if it is this application's.
+fn find(snapshot: &Snapshot, vault: &Vault, application: ApplicationId, token: &str) -> Option<Arc<ApplicationSecret>> {
+    let by_token = snapshot.token(&vault.lookup(token)).map(|entry| SecretId(entry.token));
+    let found = by_token.and_then(|id| by_id(snapshot, application, id));
+    found.or_else(|| by_id(snapshot, application, token.parse().ok()?))
 }
 
-fn show(secret: &ApplicationSecret, vault: &Vault) -> Result<Value, Problem> {
-    let context = ControlKey::ApplicationSecret(secret.application_id, secret.secret_id).to_string();
-    let token = sealed::open_text(vault, &context, &secret.token).map_err(|error| {
-        problem::vault(&error);
-        Problem::new(ProblemId::AuthApplicationSecretLookupError, "a stored token could not be opened")
-    })?;
-    Ok(json!({
-        "name": secret.name,
-        "token": token.as_str(),
-        "created_at": super::time(secret.created_ms),
-        "deleted_at": null,
-    }))
+fn by_id(snapshot: &Snapshot, application: ApplicationId, id: SecretId) -> Option<Arc<ApplicationSecret>> {
+    snapshot.application_secrets(application).find(|secret| secret.secret_id == id).cloned()
 }

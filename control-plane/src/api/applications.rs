@@ -1,80 +1,118 @@
-//! Applications: made by the operator, read and renamed by their own tokens too.
+//! Applications: made by who may change their organization, read and changed by their own tokens too.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{Application, ControlKey, ControlObject, UnknownEventTypes};
+use schemas::control::{Application, ControlKey, ControlObject, Organization};
 use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::problem::{Code, ProblemId};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{UNLIMITED, application_secrets, json, no_content, organizations};
+use self::shapes::{ApplicationInfo, ApplicationPatch, ApplicationPost, ApplicationShown, UnknownEventTypes};
+use super::{application_secrets, json, naming, no_content, object, object_unless_known};
 use crate::auth::Principal;
-use crate::body::{Fields, Json};
-use crate::problem::{Answer, Problem, forbidden};
+use crate::body::{self, Fields, Json};
+use crate::etag::Preconditions;
+use crate::limits;
+use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision};
+use crate::store::{Change, Decision, Moment};
 
-const FIELDS: &[&str] = &["organization_id", "name", "uid", "application_id", "unknown_event_types", "created_at"];
-/// Characters of a name.
-const NAME: std::ops::RangeInclusive<usize> = 2..=50;
+mod shapes;
+
+pub(super) use self::shapes::Step;
+
+/// Fields of a body.
+pub(super) const FIELDS: &[&str] =
+    &["organization_id", "name", "uid", "application_id", "unknown_event_types", "limits"];
+/// What is shown beside them; sent back, it is not looked at.
+const SHOWN: &[&str] = &["created_at", "updated_at", "quotas", "consumption", "onboarding_steps"];
 
 /// A request's fields, checked. `None`: not given, keeps its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Input {
     organization: Option<String>,
     name: Option<String>,
     uid: Option<Option<String>>,
     application: Option<ApplicationId>,
-    unknown_event_types: Option<UnknownEventTypes>,
+    unknown_event_types: Option<schemas::control::UnknownEventTypes>,
+    limits: limits::Given,
 }
 
+/// List applications
+#[utoipa::path(
+    get, path = "/api/v1/applications", operation_id = "applications.list", tag = "applications",
+    params(
+        ("organization_id" = Option<String>, Query, description = "Id or uid; without it all that the token sees",
+            min_length = 1, nullable = false),
+    ),
+    responses((status = 200, description = "What the token sees", body = Vec<ApplicationShown>)),
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    let shown: Vec<Value> = {
+    let shown: Vec<ApplicationShown> = {
         let snapshot = app.catalog().read();
-        let organization = scope(&principal, &snapshot, query.get("organization_id"))?;
-        let visible = snapshot.applications().filter(|it| organization.is_none_or(|id| it.organization_id == id));
-        visible.filter(|it| sees(&principal, it)).map(|it| show(it)).collect()
+        let organization = query.get("organization_id").map(|given| scope(&principal, &snapshot, given)).transpose()?;
+        let visible = snapshot.applications().filter(|it| principal.sees(it));
+        let asked = visible.filter(|it| organization.is_none_or(|id| it.organization_id.0 == id));
+        asked.map(|it| ApplicationShown::of(it)).collect()
     };
     json(StatusCode::OK, &shown)
 }
 
-pub(super) async fn read(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
-    let shown = {
+/// Read an application
+///
+/// The entity tag stands for what was written; `quotas`, `consumption` and `onboarding_steps` are worked out on reading.
+#[utoipa::path(
+    get, path = "/api/v1/applications/{application_id}", operation_id = "applications.get", tag = "applications",
+    params(("application_id" = String, Path, description = "Id or uid")),
+    responses((status = 200, description = "The application", body = ApplicationInfo)),
+)]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+) -> Answer {
+    let (application, shown) = {
         let snapshot = app.catalog().read();
         let application = principal.application(&snapshot, &id)?;
-        let mut shown = show(&application);
-        info(&mut shown, application.application_id, &snapshot);
-        shown
+        let shown = ApplicationInfo::of(&application, &snapshot, &app.config().limits);
+        (application, shown)
     };
-    json(StatusCode::OK, &shown)
+    object_unless_known(&preconditions, &*application, &shown)
 }
 
+/// Make an application
+///
+/// With a secret named `Default`.
+#[utoipa::path(
+    post, path = "/api/v1/applications", operation_id = "applications.create", tag = "applications",
+    request_body(content = ApplicationPost),
+    responses(
+        (status = 201, description = "The application", body = ApplicationShown),
+        (status = 429, description = "TooManyApplicationsPerOrganization: the organization's limit is reached"),
+    ),
+)]
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
-    principal.admin()?;
-    let input = Input::read(body)?;
+    principal.editor()?;
+    let input = Input::read(body, FIELDS)?;
     let name = input.name.clone().ok_or_else(|| Problem::new(ProblemId::ApplicationNameMissing, "name is required"))?;
     let id = input.application.unwrap_or_else(|| ApplicationId(Uuid::now_v7()));
     let vault = Arc::clone(app.catalog().vault());
-    let decide = move |snapshot: &Snapshot, moment: crate::store::Moment| {
-        let organization = input.organization(snapshot)?;
-        let uid = input.uid.clone().flatten();
+    let (instance, first) = (app.config().limits, app.config().organization_id);
+    let actor = principal.actor();
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let organization = input.organization(&principal, snapshot, first)?;
         if snapshot.application_by_id(id).is_some() {
-            return Err(Problem::field("application_id", Code::InvalidField, "there is an application with this id"));
+            return Err(naming::taken("application_id", "application"));
         }
-        free_uid(snapshot, uid.as_deref(), id)?;
-        let application = Application {
-            application_id: id,
-            organization_id: organization,
-            name: name.clone(),
-            created_ms: moment.now_ms,
-            uid,
-            unknown_event_types: input.unknown_event_types.unwrap_or_default(),
-        };
+        limits::application(snapshot, &organization, &instance)?;
+        let new = Application::new(id, organization.organization_id, name.clone(), moment.now_ms);
+        let application = input.apply(&principal, snapshot, new)?;
         let (secret, _token) = application_secrets::new(&vault, id, Some("Default".to_owned()), moment.now_ms)?;
         let changes = vec![
             Change::Put(ControlObject::Application(application.clone())),
@@ -82,48 +120,70 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         ];
         Ok(Decision { changes, answer: application })
     };
-    let application = app.store().write(principal.actor(), decide).await?;
-    json(StatusCode::CREATED, &show(&application))
+    let application = app.store().write(actor, decide).await?;
+    object(StatusCode::CREATED, &application, &ApplicationShown::of(&application))
 }
 
+/// Change an application
+///
+/// What is not given keeps its value; `uid: null` takes the uid away.
+#[utoipa::path(
+    put, path = "/api/v1/applications/{application_id}", operation_id = "applications.update", tag = "applications",
+    params(("application_id" = String, Path, description = "Id or uid")),
+    request_body(content = ApplicationPatch),
+    responses((status = 200, description = "The application as it is now", body = ApplicationShown)),
+)]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(id): Path<String>,
     Json(body): Json,
 ) -> Answer {
-    principal.editor()?;
-    let input = Input::read(body)?;
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
-        let former = principal.application(snapshot, &id)?;
-        let organization = input.organization.as_ref().map(|_| input.organization(snapshot)).transpose()?;
-        if organization.is_some_and(|it| it != former.organization_id) {
-            let message = "an application stays in its organization";
-            return Err(Problem::field("organization_id", Code::InvalidField, message));
-        }
-        let mut application = (*former).clone();
-        if let Some(name) = &input.name {
-            application.name.clone_from(name);
-        }
-        if let Some(uid) = &input.uid {
-            free_uid(snapshot, uid.as_deref(), application.application_id)?;
-            application.uid.clone_from(uid);
-        }
-        if let Some(unknown) = input.unknown_event_types {
-            application.unknown_event_types = unknown;
-        }
-        if application == *former {
-            return Ok(Decision::nothing(application));
-        }
-        Ok(Decision::put(ControlObject::Application(application.clone()), application))
-    };
-    let application = app.store().write(actor, decide).await?;
-    json(StatusCode::OK, &show(&application))
+    let known = [FIELDS, SHOWN].concat();
+    let input = Input::read(body, &known)?;
+    change(&app, principal, preconditions, id, move |_former| Ok(input.clone())).await
 }
 
-/// Removes the application and everything in it, in one transaction.
-pub(super) async fn delete(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
+/// Change parts of an application
+///
+/// A JSON merge patch: in `limits` too, what is not named stays.
+#[utoipa::path(
+    patch, path = "/api/v1/applications/{application_id}", operation_id = "applications.patch", tag = "applications",
+    params(("application_id" = String, Path, description = "Id or uid")),
+    request_body(content = ApplicationPatch),
+    responses((status = 200, description = "The application as it is now", body = ApplicationShown)),
+)]
+pub(super) async fn patch(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    Json(patch): Json,
+) -> Answer {
+    // What is wrong by itself is told before anything is compared.
+    Input::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
+    let input = move |former: &Application| {
+        let shown = serde_json::json!({ "limits": limits::value(former.limits) });
+        Input::read(body::merge(patch.clone(), &shown), FIELDS)
+    };
+    change(&app, principal, preconditions, id, input).await
+}
+
+/// Delete an application and everything in it
+///
+/// In one transaction; what is queued for its subscriptions is cancelled. Deleting what is gone already is a 204 too.
+#[utoipa::path(
+    delete, path = "/api/v1/applications/{application_id}", operation_id = "applications.delete", tag = "applications",
+    params(("application_id" = String, Path, description = "Id or uid")),
+    responses((status = 204, description = "It is gone")),
+)]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+) -> Answer {
     principal.editor()?;
     let actor = principal.actor();
     let decide = move |snapshot: &Snapshot, _moment| {
@@ -133,6 +193,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, principal: Principal, Pa
             Err(problem) if problem.status == 404 => return Ok(Decision::nothing(())),
             Err(problem) => return Err(problem),
         };
+        preconditions.check(&*application)?;
         let id = application.application_id;
         let secrets = snapshot.application_secrets(id).map(|it| ControlKey::ApplicationSecret(id, it.secret_id));
         let types = snapshot.event_types(id).map(|it| ControlKey::EventType(id, it.name.clone()));
@@ -145,115 +206,118 @@ pub(super) async fn delete(State(app): State<Arc<App>>, principal: Principal, Pa
     no_content()
 }
 
+/// One change for `PUT` and `PATCH`: `input` says what is given, looking at the former object.
+async fn change(
+    app: &Arc<App>,
+    principal: Principal,
+    preconditions: Preconditions,
+    id: String,
+    input: impl Fn(&Application) -> Result<Input, Problem> + Send + 'static,
+) -> Answer {
+    principal.editor()?;
+    let actor = principal.actor();
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let former = principal.application(snapshot, &id)?;
+        preconditions.check(&*former)?;
+        let input = input(&former)?;
+        input.stays(&former, snapshot)?;
+        let mut application = input.apply(&principal, snapshot, (*former).clone())?;
+        if application == *former {
+            return Ok(Decision::nothing(application));
+        }
+        application.updated_ms = Some(moment.now_ms);
+        Ok(Decision::put(ControlObject::Application(application.clone()), application))
+    };
+    let application = app.store().write(actor, decide).await?;
+    object(StatusCode::OK, &application, &ApplicationShown::of(&application))
+}
+
 // === impl Input ===
 
 impl Input {
-    fn read(body: serde_json::Map<String, Value>) -> Result<Self, Problem> {
-        let mut fields = Fields::new(body, "", FIELDS)?;
-        let name = fields.text("name", 0..=1_000)?.flatten().map(|name| name.trim().to_owned());
-        if name.as_deref() == Some("") {
-            return Err(Problem::new(ProblemId::ApplicationNameMissing, "the name is blank"));
-        }
-        if name.as_ref().is_some_and(|name| !NAME.contains(&name.chars().count())) {
-            return Err(fields.wrong("name", format!("must have {} to {} characters", NAME.start(), NAME.end())));
-        }
-        let application = fields.text("application_id", 1..=50)?.flatten();
-        let parse = |text: String| text.parse().map_err(|_bad| fields.wrong("application_id", "must be a UUID"));
-        let application = application.map(parse).transpose()?;
-        let unknown_event_types = match fields.text("unknown_event_types", 0..=20)?.flatten().as_deref() {
+    fn read(body: Map<String, Value>, known: &[&str]) -> Result<Self, Problem> {
+        let mut fields = Fields::new(body, "", known)?;
+        let unknown_event_types = match fields.kept_text("unknown_event_types", 0..=20)? {
             None => None,
-            Some("reject") => Some(UnknownEventTypes::Reject),
-            Some("accept") => Some(UnknownEventTypes::Accept),
-            Some("declare") => Some(UnknownEventTypes::Declare),
-            Some(_other) => return Err(fields.wrong("unknown_event_types", "must be reject, accept or declare")),
+            Some(word) => {
+                let found = UnknownEventTypes::parse(&word);
+                Some(found.ok_or_else(|| fields.wrong("unknown_event_types", "must be reject, accept or declare"))?)
+            }
         };
         Ok(Self {
-            organization: fields.text("organization_id", 1..=200)?.flatten(),
-            name,
-            uid: fields.text("uid", 1..=128)?,
-            application,
+            organization: fields.kept_text("organization_id", 1..=200)?,
+            name: naming::name(&mut fields, ProblemId::ApplicationNameMissing)?,
+            uid: naming::uid(&mut fields)?,
+            application: naming::given_id(&mut fields, "application_id")?.map(ApplicationId),
             unknown_event_types,
+            limits: limits::of_application(&mut fields)?,
         })
     }
 
-    /// The organization it names, or the only one there is.
-    fn organization(&self, snapshot: &Snapshot) -> Result<OrganizationId, Problem> {
+    /// The organization of a new application: named, the token's own, or the one that is there from the start.
+    fn organization(
+        &self,
+        principal: &Principal,
+        snapshot: &Snapshot,
+        first: OrganizationId,
+    ) -> Result<Arc<Organization>, Problem> {
         match &self.organization {
-            Some(given) => {
-                let found = organizations::find(snapshot, given);
-                found.map(|it| it.organization_id).map_err(|_absent| {
-                    Problem::field("organization_id", Code::InvalidField, "there is no such organization")
-                })
-            }
-            None => {
-                let mut all = snapshot.organizations();
-                match (all.next(), all.next()) {
-                    (Some(only), None) => Ok(only.organization_id),
-                    _none_or_many => Err(Problem::field("organization_id", Code::InvalidField, "is required")),
-                }
-            }
+            Some(named) => principal.organization(snapshot, named),
+            None => principal.organization(snapshot, &principal.own_organization().unwrap_or(first).to_string()),
         }
+    }
+
+    /// An application keeps its id and its organization.
+    fn stays(&self, former: &Application, snapshot: &Snapshot) -> Result<(), Problem> {
+        let organization = snapshot.organization(former.organization_id);
+        let uid = organization.and_then(|it| it.uid.as_deref());
+        let same = |given: &String| *given == former.organization_id.to_string() || Some(given.as_str()) == uid;
+        if !self.organization.as_ref().is_none_or(same) {
+            let message = "an application stays in its organization";
+            return Err(Problem::field("organization_id", Code::InvalidField, message));
+        }
+        if self.application.is_some_and(|id| id != former.application_id) {
+            return Err(Problem::field("application_id", Code::InvalidField, "an application keeps its id"));
+        }
+        Ok(())
+    }
+
+    fn apply(&self, principal: &Principal, snapshot: &Snapshot, former: Application) -> Result<Application, Problem> {
+        limits::may_set(principal, self.limits, former.limits)?;
+        let mut application = former;
+        if let Some(name) = &self.name {
+            application.name.clone_from(name);
+        }
+        if let Some(uid) = &self.uid {
+            free_uid(snapshot, uid.as_deref(), &application)?;
+            application.uid.clone_from(uid);
+        }
+        if let Some(unknown) = self.unknown_event_types {
+            application.unknown_event_types = unknown;
+        }
+        if let Some(limits) = self.limits {
+            application.limits = limits;
+        }
+        Ok(application)
     }
 }
 
-fn free_uid(snapshot: &Snapshot, uid: Option<&str>, id: ApplicationId) -> Result<(), Problem> {
+/// A uid is unique in its organization.
+fn free_uid(snapshot: &Snapshot, uid: Option<&str>, application: &Application) -> Result<(), Problem> {
     let Some(uid) = uid else { return Ok(()) };
-    // A uid that reads as a UUID could hide another application's id.
-    if Uuid::parse_str(uid).is_ok() {
-        return Err(Problem::field("uid", Code::InvalidField, "must not be a UUID"));
-    }
-    // Records that come through a topic name their application by uid alone, so it is unique over the whole instance.
-    let taken = snapshot.application(uid).is_some_and(|other| other.application_id != id);
-    if taken { Err(Problem::field("uid", Code::InvalidField, "another application has it")) } else { Ok(()) }
+    let own = |it: &&Arc<Application>| {
+        it.application_id != application.application_id && it.organization_id == application.organization_id
+    };
+    let taken = snapshot.applications().filter(own).any(|it| it.uid.as_deref() == Some(uid));
+    if taken { Err(naming::taken("uid", "application")) } else { Ok(()) }
 }
 
-fn sees(principal: &Principal, application: &Application) -> bool {
-    match principal {
-        Principal::Admin => true,
-        Principal::Application(entry) => entry.application == application.application_id,
+/// The organization that a list is about: one the token sees, or that of the token's application.
+fn scope(principal: &Principal, snapshot: &Snapshot, given: &str) -> Result<Uuid, Problem> {
+    let own = principal.own_application().and_then(|id| snapshot.application_by_id(id)).map(|it| it.organization_id);
+    let uid = own.and_then(|id| snapshot.organization(id)).and_then(|it| it.uid.as_deref());
+    match own {
+        Some(own) if own.to_string() == given || uid == Some(given) => Ok(own.0),
+        Some(_) | None => principal.organization(snapshot, given).map(|it| it.organization_id.0),
     }
-}
-
-/// The organization to list, if one is named. An application's token may only name its own.
-fn scope(
-    principal: &Principal,
-    snapshot: &Snapshot,
-    organization: Option<&str>,
-) -> Result<Option<OrganizationId>, Problem> {
-    let Some(given) = organization else { return Ok(None) };
-    let found = organizations::find(snapshot, given);
-    match principal {
-        Principal::Admin => Ok(Some(found?.organization_id)),
-        Principal::Application(entry) => {
-            let own = snapshot.application_by_id(entry.application).map(|it| it.organization_id);
-            let found = found.ok().map(|it| it.organization_id);
-            if found.is_some() && found == own { Ok(found) } else { Err(forbidden()) }
-        }
-    }
-}
-
-fn show(application: &Application) -> Value {
-    let mut shown = json!({
-        "application_id": application.application_id,
-        "organization_id": application.organization_id,
-        "name": application.name,
-        "unknown_event_types": application.unknown_event_types,
-        "created_at": super::time(application.created_ms),
-    });
-    if let Some(uid) = &application.uid {
-        shown["uid"] = json!(uid);
-    }
-    shown
-}
-
-fn info(shown: &mut Value, id: ApplicationId, snapshot: &Snapshot) {
-    let any = |found: bool| if found { "Done" } else { "ToDo" };
-    shown["quotas"] = json!({ "days_of_events_retention_limit": UNLIMITED, "events_per_day_limit": UNLIMITED });
-    shown["consumption"] = json!({});
-    shown["onboarding_steps"] = json!({
-        "event_type": any(snapshot.event_types(id).next().is_some()),
-        "subscription": any(snapshot.subscription_count(id) > 0),
-        // Known to the delivery log, which is not built yet.
-        "event": "ToDo",
-    });
 }

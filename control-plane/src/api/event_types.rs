@@ -1,81 +1,198 @@
-//! Event types: declared by an idempotent upsert, in Hook0's three parts or by name.
+//! Event types: declared by an idempotent upsert, in Hook0's three parts or by name. A version is part of the name
+//! (`order.shipped.v2`); an old one is kept and marked as deprecated.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use catalog::Snapshot;
+use catalog::schema::{MAX_SCHEMA_BYTES, Schema};
 use http::StatusCode;
 use schemas::control::{ControlKey, ControlObject, EventType};
 use schemas::event_type::EventTypeName;
 use schemas::problem::Code;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{json, no_content};
+pub(super) use self::shapes::payload_schema;
+use self::shapes::{EventTypePatch, EventTypePost, EventTypeShown};
+use super::{json, no_content, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
-use crate::problem::{Answer, Problem, not_found};
+use crate::etag::Preconditions;
+use crate::limits;
+use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision};
+use crate::store::{Change, Decision, Moment};
 
-const FIELDS: &[&str] =
+mod shapes;
+
+/// Fields of a new one.
+pub(super) const FIELDS: &[&str] =
     &["application_id", "service", "resource_type", "verb", "name", "description", "schema", "deprecated"];
+/// Those of one that is given by its name.
+#[cfg(test)]
+pub(super) const BY_NAME: &[&str] = &["application_id", "name", "description", "schema", "deprecated"];
+/// Those of one that is given in parts.
+#[cfg(test)]
+pub(super) const BY_PARTS: &[&str] =
+    &["application_id", "service", "resource_type", "verb", "description", "schema", "deprecated"];
+/// Fields that can be changed.
+pub(super) const CHANGEABLE: &[&str] = &["application_id", "description", "schema", "deprecated"];
 
+/// What may be said about an event type. `None`: not given, keeps its value.
+#[derive(Clone, Debug)]
+struct Input {
+    description: Option<Option<String>>,
+    schema: Option<Option<Value>>,
+    deprecated: Option<bool>,
+}
+
+/// List event types
+#[utoipa::path(
+    get, path = "/api/v1/event_types", operation_id = "eventTypes.list", tag = "event_types",
+    params(
+        ("application_id" = String, Query, description = "Id or uid", min_length = 1),
+        ("deprecated" = Option<bool>, Query, description = "Only those that are, or are not", nullable = false),
+        ("prefix" = Option<String>, Query, description = "Only names that begin so", min_length = 1, nullable = false),
+    ),
+    responses((status = 200, description = "By name", body = Vec<EventTypeShown>)),
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    let shown: Vec<Value> = {
+    let deprecated = match query.get("deprecated") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_other) => return Err(Problem::field("deprecated", Code::InvalidField, "must be true or false")),
+    };
+    let prefix = query.get("prefix");
+    if prefix == Some("") {
+        return Err(Problem::field("prefix", Code::InvalidField, "is empty"));
+    }
+    let shown: Vec<EventTypeShown> = {
         let snapshot = app.catalog().read();
         let application = principal.application(&snapshot, query.required("application_id")?)?;
-        snapshot.event_types(application.application_id).map(|it| show(it)).collect()
+        let all = snapshot.event_types(application.application_id);
+        let named = all.filter(|it| prefix.is_none_or(|prefix| it.name.as_str().starts_with(prefix)));
+        let asked = named.filter(|it| deprecated.is_none_or(|deprecated| it.deprecated == deprecated));
+        asked.map(|it| EventTypeShown::of(it)).collect()
     };
     json(StatusCode::OK, &shown)
 }
 
-pub(super) async fn read(
+/// Read an event type
+#[utoipa::path(
+    get, path = "/api/v1/event_types/{event_type_name}", operation_id = "eventTypes.get", tag = "event_types",
+    params(
+        ("event_type_name" = String, Path, description = "Its name"),
+        ("application_id" = String, Query, description = "Id or uid", min_length = 1),
+    ),
+    responses((status = 200, description = "The event type", body = EventTypeShown)),
+)]
+pub(super) async fn get(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(name): Path<String>,
     query: Query,
 ) -> Answer {
-    let shown = {
-        let snapshot = app.catalog().read();
-        let application = principal.application(&snapshot, query.required("application_id")?)?;
-        let found = snapshot.event_type(application.application_id, &name);
-        show(found.ok_or_else(|| not_found("event type"))?)
-    };
-    json(StatusCode::OK, &shown)
+    let found = find(&principal, &app.catalog().read(), query.required("application_id")?, &name)?;
+    object_unless_known(&preconditions, found.object(), &EventTypeShown::of(&found))
 }
 
-pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+/// Declare an event type
+///
+/// Under `name`, or under Hook0's three parts, of which the middle one may be empty or hold dots. Declaring one that is there changes what is given; `If-None-Match: *` insists
+/// on a new one. Payloads that do not fit `schema` are refused.
+#[utoipa::path(
+    post, path = "/api/v1/event_types", operation_id = "eventTypes.create", tag = "event_types",
+    request_body(content = EventTypePost),
+    responses(
+        (status = 201, description = "The event type", body = EventTypeShown),
+        (status = 412, description = "Validation: it is there already, or is not the version the request names"),
+        (status = 429, description = "TooManyEventTypesPerApplication: the application's limit is reached"),
+    ),
+)]
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.editor()?;
     let mut fields = Fields::new(body, "", FIELDS)?;
-    fields.not_built("schema")?;
-    fields.not_built("deprecated")?;
-    let application = fields.required_text("application_id", 1..=200)?;
-    let description = fields.text("description", 0..=1_000)?;
+    let application = application(&principal, &mut fields)?;
     let name = name(&mut fields)?;
+    let input = Input::read(&mut fields)?;
+    let instance = app.config().limits;
     let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, moment: crate::store::Moment| {
-        let application = principal.application(snapshot, &application)?.application_id;
-        let former = snapshot.event_type(application, name.as_str());
-        let kept = former.and_then(|it| it.description.clone());
-        let event_type = EventType {
-            application_id: application,
-            name: name.clone(),
-            description: description.clone().unwrap_or(kept),
-            created_ms: former.map_or(moment.now_ms, |it| it.created_ms),
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let application = principal.application(snapshot, &application)?;
+        let Some(former) = snapshot.event_type(application.application_id, name.as_str()) else {
+            preconditions.check_absent()?;
+            limits::event_type(snapshot, &application, &instance)?;
+            let new = input.apply(EventType::new(application.application_id, name.clone(), moment.now_ms));
+            return Ok(Decision::put(ControlObject::EventType(new.clone()), new));
         };
-        if former.is_some_and(|former| **former == event_type) {
-            return Ok(Decision::nothing(event_type));
-        }
-        Ok(Decision::put(ControlObject::EventType(event_type.clone()), event_type))
+        preconditions.check(former.object())?;
+        Ok(changed(&input, former, moment))
     };
     let event_type = app.store().write(actor, decide).await?;
-    json(StatusCode::CREATED, &show(&event_type))
+    object(StatusCode::CREATED, &event_type, &EventTypeShown::of(&event_type))
 }
 
+/// Change parts of an event type
+///
+/// A JSON merge patch; a schema that is given replaces the former one as a whole, null takes it away.
+#[utoipa::path(
+    patch, path = "/api/v1/event_types/{event_type_name}", operation_id = "eventTypes.patch", tag = "event_types",
+    params(
+        ("event_type_name" = String, Path, description = "Its name"),
+        ("application_id" = Option<String>, Query, description = "Id or uid; here or in the body", min_length = 1,
+            nullable = false),
+    ),
+    request_body(content = EventTypePatch),
+    responses((status = 200, description = "The event type as it is now", body = EventTypeShown)),
+)]
+pub(super) async fn patch(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(name): Path<String>,
+    query: Query,
+    Json(body): Json,
+) -> Answer {
+    principal.editor()?;
+    let mut fields = Fields::new(body, "", CHANGEABLE)?;
+    let application = match query.get("application_id") {
+        Some(given) => given.to_owned(),
+        None => application(&principal, &mut fields)?,
+    };
+    let input = Input::read(&mut fields)?;
+    let actor = principal.actor();
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let former = find(&principal, snapshot, &application, &name)?;
+        preconditions.check(former.object())?;
+        Ok(changed(&input, &former, moment))
+    };
+    let event_type = app.store().write(actor, decide).await?;
+    object(StatusCode::OK, &event_type, &EventTypeShown::of(&event_type))
+}
+
+/// Delete an event type
+///
+/// Events of this type are refused from then on; subscriptions that name it stay. Deleting what is gone already is a 204 too.
+#[utoipa::path(
+    delete, path = "/api/v1/event_types/{event_type_name}", operation_id = "eventTypes.delete", tag = "event_types",
+    params(
+        ("event_type_name" = String, Path, description = "Its name"),
+        ("application_id" = String, Query, description = "Id or uid", min_length = 1),
+    ),
+    responses((status = 204, description = "It is gone")),
+)]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(name): Path<String>,
     query: Query,
 ) -> Answer {
@@ -85,6 +202,7 @@ pub(super) async fn delete(
     let decide = move |snapshot: &Snapshot, _moment| {
         let application = principal.application(snapshot, &application)?.application_id;
         let Some(found) = snapshot.event_type(application, &name) else { return Ok(Decision::nothing(())) };
+        preconditions.check(found.object())?;
         let key = ControlKey::EventType(application, found.name.clone());
         Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
     };
@@ -92,18 +210,49 @@ pub(super) async fn delete(
     no_content()
 }
 
+fn find(
+    principal: &Principal,
+    snapshot: &Snapshot,
+    application: &str,
+    name: &str,
+) -> Result<Arc<catalog::EventType>, Problem> {
+    let application = principal.application(snapshot, application)?.application_id;
+    snapshot.event_type(application, name).cloned().ok_or_else(|| crate::problem::not_found("event type"))
+}
+
+fn changed(input: &Input, former: &EventType, moment: Moment) -> Decision<EventType> {
+    let mut event_type = input.apply(former.clone());
+    if event_type == *former {
+        return Decision::nothing(event_type);
+    }
+    event_type.updated_ms = Some(moment.now_ms);
+    Decision::put(ControlObject::EventType(event_type.clone()), event_type)
+}
+
+/// The application that is named, or the token's own.
+fn application(principal: &Principal, fields: &mut Fields) -> Result<String, Problem> {
+    let own = || principal.own_application().map(|id| id.to_string());
+    let given = fields.kept_text("application_id", 1..=200)?.or_else(own);
+    given.ok_or_else(|| fields.wrong("application_id", "is required"))
+}
+
 /// `name`, or `service` + `resource_type` + `verb` (an empty resource type makes a two-part name).
 fn name(fields: &mut Fields) -> Result<EventTypeName, Problem> {
-    let whole = fields.text("name", 1..=310)?.flatten();
-    let parts = ["service", "resource_type", "verb"].map(|part| fields.text(part, 0..=310));
+    let whole = fields.kept_text("name", 1..=310)?;
+    let parts = ["service", "resource_type", "verb"].map(|part| fields.kept_text(part, 0..=310));
     let [service, resource_type, verb] = parts;
-    let parts = [service?.flatten(), resource_type?.flatten(), verb?.flatten()];
+    let parts = [service?, resource_type?, verb?];
     let (field, text) = match (whole, parts) {
         (Some(name), [None, None, None]) => ("name", name),
         (Some(_), _) => return Err(fields.wrong("name", "is given beside service, resource_type and verb")),
         (None, [service, resource_type, verb]) => {
             let part = |name, part: Option<String>| part.ok_or_else(|| fields.wrong(name, "is required"));
             let (service, verb) = (part("service", service)?, part("verb", verb)?);
+            for (field, text) in [("service", &service), ("verb", &verb)] {
+                if text.contains('.') {
+                    return Err(fields.wrong(field, "is one part; more of them stand in resource_type"));
+                }
+            }
             let between = part("resource_type", resource_type)?;
             let name =
                 if between.is_empty() { format!("{service}.{verb}") } else { format!("{service}.{between}.{verb}") };
@@ -113,16 +262,43 @@ fn name(fields: &mut Fields) -> Result<EventTypeName, Problem> {
     EventTypeName::parse(&text).map_err(|error| Problem::field(field, Code::InvalidField, error.to_string()))
 }
 
-fn show(event_type: &EventType) -> Value {
-    let (service, resource_type, verb) = event_type.name.hook0_parts();
-    let mut shown = json!({
-        "service_name": service,
-        "resource_type_name": resource_type,
-        "verb_name": verb,
-        "event_type_name": event_type.name,
-    });
-    if let Some(description) = &event_type.description {
-        shown["description"] = json!(description);
+// === impl Input ===
+
+impl Input {
+    fn read(fields: &mut Fields) -> Result<Self, Problem> {
+        let schema = match fields.take("schema") {
+            None => None,
+            Some(Value::Null) => Some(None),
+            Some(schema) => Some(Some(checked(schema)?)),
+        };
+        Ok(Self { description: fields.text("description", 0..=1_000)?, schema, deprecated: fields.flag("deprecated")? })
     }
-    shown
+
+    fn apply(&self, former: EventType) -> EventType {
+        let mut event_type = former;
+        if let Some(description) = &self.description {
+            event_type.description.clone_from(description);
+        }
+        if let Some(schema) = &self.schema {
+            event_type.schema.clone_from(schema);
+        }
+        if let Some(deprecated) = self.deprecated {
+            event_type.deprecated = deprecated;
+        }
+        event_type
+    }
+}
+
+/// A JSON Schema that gateways can check payloads with; anything else is a 422 with the place in the schema.
+fn checked(schema: Value) -> Result<Value, Problem> {
+    let wrong = |message: String| Problem::field("schema", Code::InvalidField, message);
+    if !schema.is_object() {
+        return Err(wrong("must be an object: a JSON Schema".to_owned()));
+    }
+    let size = schema.to_string().len();
+    if size > MAX_SCHEMA_BYTES {
+        return Err(wrong(format!("is larger than {MAX_SCHEMA_BYTES} bytes")));
+    }
+    Schema::compile(&schema).map_err(|error| wrong(error.to_string()))?;
+    Ok(schema)
 }

@@ -1,73 +1,253 @@
-//! Organizations: read only so far, the operator's key alone.
+//! Organizations: made and deleted by the operator, read and renamed by their own service tokens too.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::Organization;
+use schemas::control::{ControlKey, ControlObject, Organization};
 use schemas::ids::OrganizationId;
-use serde_json::{Value, json};
+use schemas::problem::{Code, ProblemId};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{UNLIMITED, json};
+use self::shapes::{OrganizationInfo, OrganizationPatch, OrganizationPost, OrganizationShown};
+use super::{json, naming, no_content, object, object_unless_known};
 use crate::auth::Principal;
-use crate::problem::{Answer, Problem, not_found};
+use crate::body::{self, Fields, Json};
+use crate::etag::Preconditions;
+use crate::limits;
+use crate::problem::{Answer, Problem};
 use crate::state::App;
+use crate::store::{Change, Decision, Moment};
 
+mod shapes;
+
+/// Fields of a body.
+pub(super) const FIELDS: &[&str] = &["name", "uid", "organization_id", "limits"];
+/// What is shown beside them; sent back, it is not looked at.
+const SHOWN: &[&str] =
+    &["role", "plan", "users", "quotas", "consumption", "onboarding_steps", "created_at", "updated_at"];
+
+/// A request's fields, checked. `None`: not given, keeps its value.
+#[derive(Clone, Debug)]
+struct Input {
+    name: Option<String>,
+    uid: Option<Option<String>>,
+    organization: Option<OrganizationId>,
+    limits: limits::Given,
+}
+
+/// List organizations
+#[utoipa::path(
+    get, path = "/api/v1/organizations", operation_id = "organizations.list", tag = "organizations",
+    responses((status = 200, description = "What the token sees", body = Vec<OrganizationShown>)),
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal) -> Answer {
-    principal.admin()?;
-    let shown: Vec<Value> = app.catalog().read().organizations().map(|it| show(it)).collect();
-    json(StatusCode::OK, &shown)
-}
-
-pub(super) async fn read(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
-    principal.admin()?;
-    let shown = {
+    let shown: Vec<OrganizationShown> = {
         let snapshot = app.catalog().read();
-        let organization = find(&snapshot, &id)?;
-        let mut shown = show(&organization);
-        info(&mut shown, &organization, &snapshot);
-        shown
+        let visible = snapshot.organizations().filter(|it| principal.sees_organization(it.organization_id));
+        visible.map(|it| OrganizationShown::of(it, &principal)).collect()
     };
+    // An application's secret has no organization to list.
+    if principal.own_application().is_some() {
+        return Err(principal.absent("organization"));
+    }
     json(StatusCode::OK, &shown)
 }
 
-/// An organization by id or uid.
-pub(super) fn find(snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<Organization>, Problem> {
-    let by_id = Uuid::parse_str(id_or_uid).ok().and_then(|id| snapshot.organization(OrganizationId(id)));
-    let found = by_id.or_else(|| snapshot.organizations().find(|it| it.uid.as_deref() == Some(id_or_uid)));
-    found.cloned().ok_or_else(|| not_found("organization"))
+/// Read an organization
+///
+/// The entity tag stands for what was written; `quotas`, `consumption` and `onboarding_steps` are worked out on reading.
+#[utoipa::path(
+    get, path = "/api/v1/organizations/{organization_id}", operation_id = "organizations.get", tag = "organizations",
+    params(("organization_id" = String, Path, description = "Id or uid")),
+    responses((status = 200, description = "The organization", body = OrganizationInfo)),
+)]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+) -> Answer {
+    let (organization, shown) = {
+        let snapshot = app.catalog().read();
+        let organization = principal.organization(&snapshot, &id)?;
+        let shown = OrganizationInfo::of(&organization, &principal, &snapshot, &app.config().limits);
+        (organization, shown)
+    };
+    object_unless_known(&preconditions, &*organization, &shown)
 }
 
-fn show(organization: &Organization) -> Value {
-    json!({
-        "organization_id": organization.organization_id,
-        "name": organization.name,
-        "role": "editor",
-        "plan": null,
-    })
+/// Make an organization
+///
+/// With the admin key only.
+#[utoipa::path(
+    post, path = "/api/v1/organizations", operation_id = "organizations.create", tag = "organizations",
+    request_body(content = OrganizationPost),
+    responses((status = 201, description = "The organization", body = OrganizationInfo)),
+)]
+pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+    principal.admin()?;
+    let input = Input::read(body, FIELDS)?;
+    let name =
+        input.name.clone().ok_or_else(|| Problem::new(ProblemId::OrganizationNameMissing, "name is required"))?;
+    let id = input.organization.unwrap_or_else(|| OrganizationId(Uuid::now_v7()));
+    let (actor, asking) = (principal.actor(), principal.clone());
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        if snapshot.organization(id).is_some() {
+            return Err(naming::taken("organization_id", "organization"));
+        }
+        let new = Organization::new(id, name.clone(), moment.now_ms);
+        let organization = input.apply(&principal, snapshot, new)?;
+        Ok(Decision::put(ControlObject::Organization(organization.clone()), organization))
+    };
+    let organization = app.store().write(actor, decide).await?;
+    answer(&app, &asking, StatusCode::CREATED, &organization)
 }
 
-fn info(shown: &mut Value, organization: &Organization, snapshot: &Snapshot) {
-    let id = organization.organization_id;
-    let applications = || snapshot.applications().filter(|it| it.organization_id == id);
-    let any = |found: bool| if found { "Done" } else { "ToDo" };
-    let types = applications().any(|it| snapshot.event_types(it.application_id).next().is_some());
-    let subscriptions = applications().any(|it| snapshot.subscription_count(it.application_id) > 0);
-    shown["users"] = json!([]);
-    shown["quotas"] = json!({
-        "applications_per_organization_limit": UNLIMITED,
-        "days_of_events_retention_limit": UNLIMITED,
-        "events_per_day_limit": UNLIMITED,
-        "members_per_organization_limit": UNLIMITED,
-    });
-    shown["consumption"] = json!({ "applications": applications().count(), "members": 0 });
-    shown["onboarding_steps"] = json!({
-        "application": any(applications().next().is_some()),
-        "event_type": any(types),
-        "subscription": any(subscriptions),
-        // Known to the delivery log, which is not built yet.
-        "event": "ToDo",
-    });
+/// Change an organization
+///
+/// What is not given keeps its value; `uid: null` takes the uid away.
+#[utoipa::path(
+    put, path = "/api/v1/organizations/{organization_id}", operation_id = "organizations.update", tag = "organizations",
+    params(("organization_id" = String, Path, description = "Id or uid")),
+    request_body(content = OrganizationPatch),
+    responses((status = 200, description = "The organization as it is now", body = OrganizationInfo)),
+)]
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    Json(body): Json,
+) -> Answer {
+    let input = Input::read(body, &[FIELDS, SHOWN].concat())?;
+    change(&app, principal, preconditions, id, move |_former| Ok(input.clone())).await
+}
+
+/// Change parts of an organization
+///
+/// A JSON merge patch: in `limits` too, what is not named stays.
+#[utoipa::path(
+    patch, path = "/api/v1/organizations/{organization_id}", operation_id = "organizations.patch", tag = "organizations",
+    params(("organization_id" = String, Path, description = "Id or uid")),
+    request_body(content = OrganizationPatch),
+    responses((status = 200, description = "The organization as it is now", body = OrganizationInfo)),
+)]
+pub(super) async fn patch(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    Json(patch): Json,
+) -> Answer {
+    // What is wrong by itself is told before anything is compared.
+    Input::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
+    let input = move |former: &Organization| {
+        let shown = serde_json::json!({ "limits": limits::value(former.limits) });
+        Input::read(body::merge(patch.clone(), &shown), FIELDS)
+    };
+    change(&app, principal, preconditions, id, input).await
+}
+
+/// Delete an organization
+///
+/// With the admin key only, and only when it has no application any more. Its service tokens go with it.
+#[utoipa::path(
+    delete, path = "/api/v1/organizations/{organization_id}", operation_id = "organizations.delete", tag = "organizations",
+    params(("organization_id" = String, Path, description = "Id or uid")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 409, description = "OrganizationIsNotEmpty: it has applications"),
+    ),
+)]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+) -> Answer {
+    principal.admin()?;
+    let actor = principal.actor();
+    let decide = move |snapshot: &Snapshot, _moment| {
+        let Ok(organization) = principal.organization(snapshot, &id) else { return Ok(Decision::nothing(())) };
+        preconditions.check(&*organization)?;
+        let id = organization.organization_id;
+        if snapshot.applications().any(|it| it.organization_id == id) {
+            return Err(Problem::new(ProblemId::OrganizationIsNotEmpty, "it still has applications"));
+        }
+        let tokens = snapshot.service_tokens(id).map(|it| ControlKey::ServiceToken(id, it.token_id));
+        let keys = tokens.chain([ControlKey::Organization(id)]);
+        Ok(Decision { changes: keys.map(Change::Remove).collect(), answer: () })
+    };
+    app.store().write(actor, decide).await?;
+    no_content()
+}
+
+/// One change for `PUT` and `PATCH`: `input` says what is given, looking at the former object.
+async fn change(
+    app: &Arc<App>,
+    principal: Principal,
+    preconditions: Preconditions,
+    id: String,
+    input: impl Fn(&Organization) -> Result<Input, Problem> + Send + 'static,
+) -> Answer {
+    principal.editor()?;
+    let (actor, asking) = (principal.actor(), principal.clone());
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let former = principal.organization(snapshot, &id)?;
+        preconditions.check(&*former)?;
+        let input = input(&former)?;
+        if input.organization.is_some_and(|id| id != former.organization_id) {
+            return Err(Problem::field("organization_id", Code::InvalidField, "an organization keeps its id"));
+        }
+        let mut organization = input.apply(&principal, snapshot, (*former).clone())?;
+        if organization == *former {
+            return Ok(Decision::nothing(organization));
+        }
+        organization.updated_ms = Some(moment.now_ms);
+        Ok(Decision::put(ControlObject::Organization(organization.clone()), organization))
+    };
+    let organization = app.store().write(actor, decide).await?;
+    answer(app, &asking, StatusCode::OK, &organization)
+}
+
+/// Hook0's clients decode the whole picture from writes too.
+fn answer(app: &App, principal: &Principal, status: StatusCode, organization: &Organization) -> Answer {
+    let shown = OrganizationInfo::of(organization, principal, &app.catalog().read(), &app.config().limits);
+    object(status, organization, &shown)
+}
+
+// === impl Input ===
+
+impl Input {
+    fn read(body: Map<String, Value>, known: &[&str]) -> Result<Self, Problem> {
+        let mut fields = Fields::new(body, "", known)?;
+        Ok(Self {
+            name: naming::name(&mut fields, ProblemId::OrganizationNameMissing)?,
+            uid: naming::uid(&mut fields)?,
+            organization: naming::given_id(&mut fields, "organization_id")?.map(OrganizationId),
+            limits: limits::of_organization(&mut fields)?,
+        })
+    }
+
+    fn apply(&self, principal: &Principal, snapshot: &Snapshot, former: Organization) -> Result<Organization, Problem> {
+        limits::may_set(principal, self.limits, former.limits)?;
+        let mut organization = former;
+        if let Some(name) = &self.name {
+            organization.name.clone_from(name);
+        }
+        if let Some(uid) = &self.uid {
+            let other = |it: &&Arc<Organization>| it.organization_id != organization.organization_id;
+            if uid.is_some() && snapshot.organizations().filter(other).any(|it| it.uid == *uid) {
+                return Err(naming::taken("uid", "organization"));
+            }
+            organization.uid.clone_from(uid);
+        }
+        if let Some(limits) = self.limits {
+            organization.limits = limits;
+        }
+        Ok(organization)
+    }
 }

@@ -1,5 +1,8 @@
 //! Subscriptions: who receives what.
 
+pub(super) mod actions;
+mod listing;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -8,81 +11,194 @@ use http::StatusCode;
 use schemas::control::{ControlKey, ControlObject, Subscription};
 use schemas::ids::{ApplicationId, SubscriptionId};
 use schemas::problem::{Code, ProblemId};
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::{json, no_content};
+use super::{naming, no_content, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::Json;
-use crate::problem::{Answer, Problem};
+use crate::etag::Preconditions;
+use crate::limits;
+use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Change, Decision, Moment};
-use crate::subscription::{Facts, Input, show};
+use crate::subscription::{Facts, Input, Sees, SubscriptionShown, View, merged, show};
 
+/// Which subscription a request is about, and who asks.
+struct Addressed {
+    principal: Principal,
+    preconditions: Preconditions,
+    id: String,
+    application: Option<String>,
+}
+
+/// List an application's subscriptions
+///
+/// Oldest first, all of them. The optional parameters leave out what does not fit.
+#[utoipa::path(
+    get, path = "/api/v1/subscriptions", operation_id = "subscriptions.list", tag = "subscriptions",
+    params(
+        ("application_id" = String, Query, description = "Id or uid"),
+        ("event_type" = Option<String>, Query, description = "Only those whose event types fit this one", nullable = false),
+        ("label_key" = Option<String>, Query, description = "Only those with this label", nullable = false),
+        ("label_value" = Option<String>, Query, description = "Only those whose label has this value", nullable = false),
+    ),
+    responses((status = 200, description = "The subscriptions", body = Vec<SubscriptionShown>)),
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
     // Taken out first: opening the secrets of thousands is not done under the lock.
     let found: Vec<Arc<catalog::Subscription>> = {
         let snapshot = app.catalog().read();
         let application = principal.application(&snapshot, query.required("application_id")?)?;
-        snapshot.subscriptions(application.application_id).map(Arc::clone).collect()
+        let fitting = listing::Fitting::of(&query);
+        snapshot.subscriptions(application.application_id).filter(|it| fitting.takes(it)).map(Arc::clone).collect()
     };
-    let vault = app.catalog().vault();
-    let shown: Vec<Value> = found.iter().map(|it| show(it.object(), vault)).collect::<Result<_, _>>()?;
-    json(StatusCode::OK, &shown)
+    let sees = sees(&principal);
+    listing::answer(app, found, sees)
 }
 
-pub(super) async fn read(
+/// Read a subscription
+#[utoipa::path(
+    get, path = "/api/v1/subscriptions/{subscription_id}", operation_id = "subscriptions.get", tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    responses((status = 200, description = "The subscription", body = SubscriptionShown)),
+)]
+pub(super) async fn get(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(id): Path<String>,
     query: Query,
 ) -> Answer {
-    let found = principal.subscription(&app.catalog().read(), &id, query.get("application_id"))?;
-    json(StatusCode::OK, &show(found.object(), app.catalog().vault())?)
+    let stored = principal.subscription(&app.catalog().read(), &id, query.get("application_id"))?.object();
+    object_unless_known(&preconditions, &stored, &show(&stored, view(&app, sees(&principal)))?)
 }
 
+/// Make a subscription
+///
+/// It matches every event that is accepted after the answer.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions", operation_id = "subscriptions.create", tag = "subscriptions",
+    request_body(content = ref("#/components/schemas/SubscriptionPost"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The subscription", body = SubscriptionShown),
+        (status = 400, description = "EventTypeDoesNotExist: or `LabelsAmbiguity`"),
+        (status = 429, description = "TooManySubscriptionsPerApplication: the application's limit is reached"),
+    ),
+)]
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
     principal.editor()?;
     let input = Input::read(body, app.policy())?;
     let application = given_application(&principal, &input)?;
     let vault = Arc::clone(app.catalog().vault());
-    let limit = app.config().max_subscriptions;
-    let id = SubscriptionId(Uuid::now_v7());
+    let (total, instance) = (app.config().max_subscriptions, app.config().limits);
+    let id = input.subscription_id.unwrap_or_else(|| SubscriptionId(Uuid::now_v7()));
     let actor = principal.actor();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let application = principal.application(snapshot, &application)?.application_id;
-        if snapshot.subscriptions_total() >= limit {
-            let detail = format!("this instance holds at most {limit} subscriptions");
-            let problem = Problem::new(ProblemId::TooManySubscriptionsPerApplication, detail);
-            return Err(problem.with_code(Code::LimitReached));
+        let application = principal.application(snapshot, &application)?;
+        if snapshot.subscription(id).is_some() {
+            return Err(naming::taken("subscription_id", "subscription"));
         }
+        room(snapshot, total)?;
+        limits::subscription(snapshot, &application, &instance)?;
+        let application = application.application_id;
         free_uid(snapshot, application, input.uid(), id)?;
         declared(snapshot, application, &input, None)?;
         let facts = Facts { application, id, former: None, end: moment.end, now_ms: moment.now_ms, vault: &vault };
-        let object = input.apply(facts)?;
-        Ok(Decision::put(ControlObject::Subscription(Box::new(object.clone())), object))
+        let made = input.apply(facts)?;
+        Ok(Decision::put(ControlObject::Subscription(Box::new(made.clone())), made))
     };
-    let object = app.store().write(actor, decide).await?;
-    json(StatusCode::CREATED, &show(&object, app.catalog().vault())?)
+    let made = app.store().write(actor, decide).await?;
+    object(StatusCode::CREATED, &made, &show(&made, view(&app, Sees::Secrets))?)
 }
 
+/// Change a subscription
+///
+/// What is left out keeps its value, null clears it. What comes back can be sent as it is: masked values and what only
+/// Hookbus sets are left alone.
+#[utoipa::path(
+    put, path = "/api/v1/subscriptions/{subscription_id}", operation_id = "subscriptions.update", tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    request_body(content = ref("#/components/schemas/SubscriptionPut"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The subscription as it is now", body = SubscriptionShown),
+        (status = 400, description = "EventTypeDoesNotExist: or `LabelsAmbiguity`"),
+    ),
+)]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(id): Path<String>,
     query: Query,
     Json(body): Json,
 ) -> Answer {
+    principal.editor()?;
     let input = Input::read(body, app.policy())?;
     let application = input.application_id.clone().or_else(|| query.get("application_id").map(str::to_owned));
-    let object = change(&app, principal, id, application, input).await?;
-    json(StatusCode::OK, &show(&object, app.catalog().vault())?)
+    let addressed = Addressed { principal, preconditions, id, application };
+    change(&app, addressed, None, move |snapshot, facts| apply(&input, snapshot, facts)).await
 }
 
+/// Change parts of a subscription
+///
+/// A JSON merge patch: objects are merged, null clears. An `auth` of another type takes the place of the former one.
+#[utoipa::path(
+    patch, path = "/api/v1/subscriptions/{subscription_id}", operation_id = "subscriptions.patch", tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    request_body(content = ref("#/components/schemas/SubscriptionPatch"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The subscription as it is now", body = SubscriptionShown),
+        (status = 400, description = "EventTypeDoesNotExist: or `LabelsAmbiguity`"),
+    ),
+)]
+pub(super) async fn patch(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    query: Query,
+    Json(patch): Json,
+) -> Answer {
+    principal.editor()?;
+    let named = patch.get("application_id").and_then(serde_json::Value::as_str);
+    let application = named.or_else(|| query.get("application_id")).map(str::to_owned);
+    let addressed = Addressed { principal, preconditions, id, application };
+    let policy = app.policy().clone();
+    let input = move |snapshot: &Snapshot, facts: Facts<'_>| {
+        let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
+        let view = View { vault: facts.vault, now_ms: facts.now_ms, sees: Sees::Secrets };
+        let shown = serde_json::to_value(show(former, view)?)
+            .map_err(|error| internal("a subscription could not be shown", &error))?;
+        apply(&Input::read(merged(patch.clone(), shown), &policy)?, snapshot, facts)
+    };
+    change(&app, addressed, None, input).await
+}
+
+/// Delete a subscription
+///
+/// What is queued for it is cancelled. Deleting what is gone already is a 204 too.
+#[utoipa::path(
+    delete, path = "/api/v1/subscriptions/{subscription_id}", operation_id = "subscriptions.delete", tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Its application", nullable = false),
+    ),
+    responses((status = 204, description = "It is gone")),
+)]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     principal: Principal,
+    preconditions: Preconditions,
     Path(id): Path<String>,
     query: Query,
 ) -> Answer {
@@ -99,6 +215,7 @@ pub(super) async fn delete(
             }
             Err(problem) => return Err(problem),
         };
+        preconditions.check(&found.object())?;
         let key = ControlKey::Subscription(found.application(), found.id());
         Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
     };
@@ -106,64 +223,66 @@ pub(super) async fn delete(
     no_content()
 }
 
-/// Parks deliveries instead of sending them: keeps what is queued, unlike disabling.
-pub(super) async fn pause(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    set_paused(&app, principal, id, query, true).await
-}
-
-pub(super) async fn resume(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    set_paused(&app, principal, id, query, false).await
-}
-
-async fn set_paused(app: &Arc<App>, principal: Principal, id: String, query: Query, paused: bool) -> Answer {
-    let application = query.get("application_id").map(str::to_owned);
-    let object = change(app, principal, id, application, Input::paused(paused)).await?;
-    json(StatusCode::OK, &show(&object, app.catalog().vault())?)
-}
-
-async fn change(
-    app: &Arc<App>,
-    principal: Principal,
-    id: String,
-    application: Option<String>,
-    input: Input,
-) -> Result<Subscription, Problem> {
-    principal.editor()?;
+/// Changes one subscription inside the store's decision and shows it. `action` names it in the audit.
+async fn change<F>(app: &App, of: Addressed, action: Option<&'static str>, make: F) -> Answer
+where
+    F: Fn(&Snapshot, Facts<'_>) -> Result<Subscription, Problem> + Send + 'static,
+{
+    of.principal.editor()?;
     let vault = Arc::clone(app.catalog().vault());
-    let actor = principal.actor();
+    let actor = of.principal.actor();
+    let actor = if let Some(action) = action { actor.doing(action) } else { actor };
     let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let found = principal.subscription(snapshot, &id, application.as_deref())?;
-        let (application, former) = (found.application(), found.object());
-        free_uid(snapshot, application, input.uid(), found.id())?;
-        declared(snapshot, application, &input, Some(former))?;
-        let (end, now_ms) = (moment.end, moment.now_ms);
-        let facts = Facts { application, id: found.id(), former: Some(former), end, now_ms, vault: &vault };
-        let object = input.apply(facts)?;
-        if object == *former {
-            return Ok(Decision::nothing(object));
+        let found = of.principal.subscription(snapshot, &of.id, of.application.as_deref())?;
+        let former = found.object();
+        of.preconditions.check(&former)?;
+        let facts = Facts {
+            application: found.application(),
+            id: found.id(),
+            former: Some(&former),
+            end: moment.end,
+            now_ms: moment.now_ms,
+            vault: &vault,
+        };
+        let changed = make(snapshot, facts)?;
+        if changed == former {
+            return Ok(Decision::nothing(changed));
         }
-        Ok(Decision::put(ControlObject::Subscription(Box::new(object.clone())), object))
+        Ok(Decision::put(ControlObject::Subscription(Box::new(changed.clone())), changed))
     };
-    app.store().write(actor, decide).await
+    let changed = app.store().write(actor, decide).await?;
+    object(StatusCode::OK, &changed, &show(&changed, view(app, Sees::Secrets))?)
+}
+
+/// A `PUT` or `PATCH` over what is there.
+fn apply(input: &Input, snapshot: &Snapshot, facts: Facts<'_>) -> Result<Subscription, Problem> {
+    free_uid(snapshot, facts.application, input.uid(), facts.id)?;
+    declared(snapshot, facts.application, input, facts.former)?;
+    input.apply(facts)
+}
+
+fn view(app: &App, sees: Sees) -> View<'_> {
+    View { vault: app.catalog().vault(), now_ms: chassis::clock::now_ms(), sees }
+}
+
+fn sees(principal: &Principal) -> Sees {
+    if principal.is_editor() { Sees::Secrets } else { Sees::NoSecrets }
 }
 
 /// The application of a new subscription: named, or the token's own.
 fn given_application(principal: &Principal, input: &Input) -> Result<String, Problem> {
-    match (&input.application_id, principal) {
-        (Some(given), _) => Ok(given.clone()),
-        (None, Principal::Application(entry)) => Ok(entry.application.to_string()),
-        (None, Principal::Admin) => Err(Problem::field("application_id", Code::InvalidField, "is required")),
+    let own = || principal.own_application().map(|id| id.to_string());
+    let named = input.application_id.clone().or_else(own);
+    named.ok_or_else(|| Problem::field("application_id", Code::InvalidField, "is required"))
+}
+
+/// The instance holds so many in memory.
+fn room(snapshot: &Snapshot, limit: usize) -> Result<(), Problem> {
+    if snapshot.subscriptions_total() < limit {
+        return Ok(());
     }
+    let detail = format!("this instance holds at most {limit} subscriptions");
+    Err(Problem::new(ProblemId::TooManySubscriptionsPerApplication, detail).with_code(Code::LimitReached))
 }
 
 fn free_uid(
@@ -173,11 +292,8 @@ fn free_uid(
     id: SubscriptionId,
 ) -> Result<(), Problem> {
     let Some(uid) = uid else { return Ok(()) };
-    if Uuid::parse_str(uid).is_ok() {
-        return Err(Problem::field("uid", Code::InvalidField, "must not be a UUID"));
-    }
     let taken = snapshot.subscription_by_uid(application, uid).is_some_and(|other| other.id() != id);
-    if taken { Err(Problem::field("uid", Code::InvalidField, "another subscription has it")) } else { Ok(()) }
+    if taken { Err(naming::taken("uid", "subscription")) } else { Ok(()) }
 }
 
 /// An event type that is named exactly must be declared, unless it was named before (its declaration may be gone since).
@@ -189,7 +305,7 @@ fn declared(
 ) -> Result<(), Problem> {
     let kept = |name: &str| former.is_some_and(|it| it.event_types.iter().any(|pattern| pattern.as_str() == name));
     let missing =
-        input.exact_event_types().find(|name| !kept(name) && snapshot.event_type(application, name).is_none());
+        input.exact_event_types().find(|name| snapshot.event_type(application, name).is_none() && !kept(name));
     missing.map_or(Ok(()), |name| {
         let detail = format!("event type `{name}` is not declared in this application");
         Err(Problem::new(ProblemId::EventTypeDoesNotExist, detail))

@@ -15,12 +15,21 @@ use vault::{EncryptionKey, Vault};
 
 use super::*;
 use crate::metrics::ControlMetrics;
+use crate::pings::Pings;
 use crate::policy::TargetPolicy;
 use crate::store::Store;
 
+mod bola;
+mod dry_run;
+mod edges;
 mod errors;
+mod limits;
+mod preconditions;
 mod resources;
 mod subscriptions;
+mod subscriptions_actions;
+mod subscriptions_secrets;
+mod tokens;
 
 const ADMIN: &str = "admin-key-of-the-tests";
 const ORGANIZATION: u128 = 1;
@@ -29,6 +38,7 @@ const ORGANIZATION: u128 = 1;
 struct Api {
     router: Router,
     catalog: Catalog,
+    app: Arc<App>,
 }
 
 /// An application and its token.
@@ -43,19 +53,18 @@ impl Api {
     }
 
     fn with_limit(max_subscriptions: usize) -> Self {
+        Self::configured(config(max_subscriptions))
+    }
+
+    fn configured(config: ControlConfig) -> Self {
         let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
-        let organization = Organization {
-            organization_id: OrganizationId(Uuid::from_u128(ORGANIZATION)),
-            name: "default".into(),
-            created_ms: 1,
-            uid: None,
-        };
+        let organization = Organization::new(OrganizationId(Uuid::from_u128(ORGANIZATION)), "default", 1);
         let catalog = Catalog::of([schemas::control::ControlObject::Organization(organization)], vault);
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), metrics.clone());
         let policy = TargetPolicy { allow_http: false, allow_networks: Vec::new() };
-        let app = App::assemble(config(max_subscriptions), catalog.clone(), policy, store, metrics);
-        Self { router: router(Arc::new(app)), catalog }
+        let app = Arc::new(App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics));
+        Self { router: router(Arc::clone(&app)), catalog, app }
     }
 
     async fn send(&self, request: Request<Body>) -> (u16, Value) {
@@ -78,6 +87,32 @@ impl Api {
             None => request.body(Body::empty()),
         };
         self.send(request.unwrap()).await
+    }
+
+    /// The whole answer to the admin: status, headers, body.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> (u16, http::HeaderMap, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("authorization", format!("Bearer {ADMIN}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, headers, if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
+    }
+
+    async fn patch(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+        self.call(token, Method::PATCH, path, Some(body)).await
     }
 
     async fn get(&self, token: &str, path: &str) -> (u16, Value) {
@@ -137,5 +172,8 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         header_read_timeout: Duration::from_secs(5),
         max_connections: 10,
         max_subscriptions,
+        limits: schemas::control::Limits::default(),
+        cors_origins: Vec::new(),
+        access_log: true,
     }
 }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chassis::config::KafkaConfig;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError};
+use schemas::audit::VERSION as AUDIT_VERSION;
 use schemas::control::VERSION;
 use schemas::header;
 use schemas::record::{Headers, OutRecord};
 use uuid::Uuid;
 
+use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::store::Change;
+use crate::store::audit::Audited;
 
 /// Where records go.
 #[derive(Debug)]
 pub(crate) enum ControlLog {
     Kafka {
         writer: ExclusiveWriter,
-        topic: Arc<str>,
+        control: Arc<str>,
+        audit: Arc<str>,
     },
     #[cfg(test)]
     Memory(super::tests::Memory),
@@ -26,19 +31,19 @@ pub(crate) enum ControlLog {
 
 impl ControlLog {
     pub(crate) async fn start(deps: &Deps) -> Result<Self, Error> {
-        // One id for all replicas: acquiring it fences whoever wrote before.
-        let id = format!("{}-control", deps.kafka.installation);
+        let id = transactional_id(&deps.kafka);
         let writer = ExclusiveWriter::start(&deps.connection, &id, deps.topics.max_message_bytes)
             .await
             .map_err(|source| Error::Kafka { purpose: "writing the control topic", source })?;
-        Ok(Self::Kafka { writer, topic: Arc::clone(&deps.topics.control) })
+        Ok(Self::Kafka { writer, control: Arc::clone(&deps.topics.control), audit: Arc::clone(&deps.topics.audit) })
     }
 
-    pub(crate) fn topic(&self) -> Arc<str> {
+    /// The names of `control` and `audit`.
+    fn topics(&self) -> (Arc<str>, Arc<str>) {
         match self {
-            Self::Kafka { topic, .. } => Arc::clone(topic),
+            Self::Kafka { control, audit, .. } => (Arc::clone(control), Arc::clone(audit)),
             #[cfg(test)]
-            Self::Memory(_) => Arc::from("control"),
+            Self::Memory(_) => (Arc::from("control"), Arc::from("audit")),
         }
     }
 
@@ -67,31 +72,66 @@ impl ControlLog {
     }
 }
 
-/// The records of one write. Tombstones carry the write's headers too.
+/// The one id of all replicas: acquiring it fences whoever wrote before.
+pub fn transactional_id(kafka: &KafkaConfig) -> String {
+    format!("{}-control", kafka.installation)
+}
+
+/// One write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) write_id: Uuid,
+    pub(crate) at_ms: i64,
+    pub(crate) actor: &'a Actor,
+    pub(crate) changes: &'a [Change],
+}
+
+/// The records of one write on both topics. Tombstones carry the write's headers too.
 pub(crate) fn encode(
-    topic: Arc<str>,
-    changes: &[Change],
-    write_id: Uuid,
-    actor: &str,
+    log: &ControlLog,
+    entry: &Entry<'_>,
+    audited: &Audited,
 ) -> Result<Vec<OutRecord>, serde_json::Error> {
-    let mut builder = Headers::builder(3, 128);
-    builder
-        .push_i64(header::VERSION, i64::from(VERSION))
-        .push_display(header::WRITE_ID, write_id)
-        .push(header::ACTOR, actor.as_bytes());
-    let headers = builder.build();
-    let record = |change: &Change| {
-        let (key, value) = match change {
-            Change::Put(object) => (object.key(), Some(Bytes::from(object.encode()?))),
-            Change::Remove(key) => (key.clone(), None),
+    let (control, audit) = log.topics();
+    let headers = headers(entry);
+    let mut records = Vec::with_capacity(2 * entry.changes.len());
+    for change in entry.changes {
+        let value = match change {
+            Change::Put(object) => Some(Bytes::from(object.encode()?)),
+            Change::Remove(_) => None,
         };
-        Ok(OutRecord {
-            topic: Arc::clone(&topic),
+        records.push(OutRecord {
+            topic: Arc::clone(&control),
             partition: Some(0),
-            key: Some(Bytes::from(key.to_string())),
+            key: Some(Bytes::from(change.key().to_string())),
             value,
             headers: headers.clone(),
-        })
-    };
-    changes.iter().map(record).collect()
+        });
+    }
+    for record in audited.records(entry)? {
+        records.push(OutRecord {
+            topic: Arc::clone(&audit),
+            partition: Some(0),
+            value: Some(Bytes::from(serde_json::to_vec(&record)?)),
+            key: Some(Bytes::from(record.key)),
+            headers: audit_headers(),
+        });
+    }
+    Ok(records)
+}
+
+fn headers(entry: &Entry<'_>) -> Headers {
+    let mut builder = Headers::builder(4, 160);
+    builder
+        .push_i64(header::VERSION, i64::from(VERSION))
+        .push_display(header::WRITE_ID, entry.write_id)
+        .push_display(header::WRITE_SIZE, entry.changes.len())
+        .push(header::ACTOR, entry.actor.name.as_bytes());
+    builder.build()
+}
+
+fn audit_headers() -> Headers {
+    let mut builder = Headers::builder(1, 32);
+    builder.push_i64(header::VERSION, i64::from(AUDIT_VERSION));
+    builder.build()
 }

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chassis::metrics::Registry;
 use parking_lot::Mutex as Lock;
+use schemas::audit::Audit;
 use schemas::control::Organization;
 use schemas::ids::OrganizationId;
 use schemas::record::OutRecord;
 use vault::{EncryptionKey, Vault};
 
 use super::*;
+use crate::actor::Caller;
 
 /// What happens to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub(crate) struct Memory {
     catalog: Catalog,
     held: AtomicBool,
     script: Lock<VecDeque<Step>>,
+    audited: Lock<Vec<Audit>>,
 }
 
 impl Memory {
@@ -53,33 +56,51 @@ impl Memory {
         }
         match step {
             Some(Step::FencedBy(number)) => {
-                let change = Change::Put(organization(number, "other"));
-                self.catalog.feed(encode("control".into(), &[change], Uuid::now_v7(), "other").unwrap());
+                let changes = [Change::Put(organization(number, "other"))];
+                let actor = Actor::system("other");
+                let entry = Entry { write_id: Uuid::now_v7(), at_ms: 1, actor: &actor, changes: &changes };
+                let log = ControlLog::memory(self.catalog.clone(), Vec::new());
+                self.apply(encode(&log, &entry, &Audited::nothing(&changes)).unwrap());
                 Err(ExclusiveError::Fenced)
             }
             Some(Step::LostWrite) => Err(lost()),
             Some(Step::LostAnswer) => {
-                self.catalog.feed(records);
+                self.apply(records);
                 Err(lost())
             }
             Some(Step::Refused) => Err(ExclusiveError::Refused(kafka::KafkaError::Closed)),
             None => {
-                self.catalog.feed(records);
+                self.apply(records);
                 Ok(())
             }
         }
     }
 }
 
+impl Memory {
+    /// What is committed: `control` to the catalog, `audit` to the list.
+    fn apply(&self, records: Vec<OutRecord>) {
+        let (control, audit): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| &*record.topic == "control");
+        let decode = |record: OutRecord| serde_json::from_slice(&record.value.unwrap()).unwrap();
+        self.audited.lock().extend(audit.into_iter().map(decode));
+        self.catalog.feed(control);
+    }
+}
+
 impl ControlLog {
     pub(super) fn memory(catalog: Catalog, script: Vec<Step>) -> Self {
-        Self::Memory(Memory { catalog, held: AtomicBool::new(false), script: Lock::new(script.into()) })
+        Self::Memory(Memory {
+            catalog,
+            held: AtomicBool::new(false),
+            script: Lock::new(script.into()),
+            audited: Lock::default(),
+        })
     }
 }
 
 fn organization(number: u128, name: &str) -> ControlObject {
     let organization_id = OrganizationId(Uuid::from_u128(number));
-    ControlObject::Organization(Organization { organization_id, name: name.to_owned(), created_ms: 1, uid: None })
+    ControlObject::Organization(Organization::new(organization_id, name, 1))
 }
 
 fn store(script: Vec<Step>) -> Store {
@@ -107,28 +128,29 @@ fn names(store: &Store) -> Vec<String> {
 #[tokio::test]
 async fn a_fenced_writer_decides_again_over_what_the_other_wrote() {
     let store = store(vec![Step::FencedBy(1), Step::FencedBy(2)]);
-    assert_eq!(add(&store).await, (3, 3));
+    // Each time once before the writer's place is taken, and once after.
+    assert_eq!(add(&store).await, (3, 6));
     assert_eq!(names(&store), ["other", "other", "ours"]);
 }
 
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_found_and_not_repeated() {
     let store = store(vec![Step::LostAnswer]);
-    assert_eq!(add(&store).await, (1, 1));
+    assert_eq!(add(&store).await, (1, 2));
     assert_eq!(names(&store), ["ours"]);
 }
 
 #[tokio::test]
 async fn a_write_that_was_lost_is_written_again() {
     let store = store(vec![Step::LostWrite, Step::LostWrite]);
-    assert_eq!(add(&store).await, (1, 3));
+    assert_eq!(add(&store).await, (1, 4));
     assert_eq!(names(&store), ["ours"]);
 }
 
 #[tokio::test]
 async fn a_refused_write_is_tried_again() {
     let store = store(vec![Step::Refused]);
-    assert_eq!(add(&store).await, (1, 2));
+    assert_eq!(add(&store).await, (1, 4));
 }
 
 #[tokio::test]
@@ -138,4 +160,63 @@ async fn concurrent_writes_take_turns() {
     let mut numbers = [one.0, other.0];
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
+}
+
+fn audited(store: &Store) -> Vec<Audit> {
+    match &store.inner.log {
+        ControlLog::Memory(memory) => memory.audited.lock().clone(),
+        ControlLog::Kafka { .. } => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_counts_only_over_a_listed_end_and_a_write_needs_none_while_held() {
+    let store = store(vec![]);
+    let ends = |store: &Store| store.inner.metrics.listed.get();
+    add(&store).await;
+    assert_eq!(ends(&store), 1, "whoever has just acquired lists the end");
+    add(&store).await;
+    assert_eq!(ends(&store), 1, "the transaction proves the rest");
+    let refuse = |_: &Snapshot, _: Moment| -> Result<Decision<()>, Problem> { Err(unavailable("refused")) };
+    store.write("test".to_owned(), refuse).await.unwrap_err();
+    assert_eq!(ends(&store), 2);
+    let nothing = |_: &Snapshot, _: Moment| Ok(Decision::nothing(()));
+    store.write("test".to_owned(), nothing).await.unwrap();
+    assert_eq!(ends(&store), 3);
+}
+
+#[tokio::test]
+async fn a_fenced_writer_does_not_trust_its_snapshot() {
+    // The first write holds, the second one is fenced by somebody who took the number.
+    let store = store(vec![]);
+    add(&store).await;
+    if let ControlLog::Memory(memory) = &store.inner.log {
+        memory.script.lock().push_back(Step::FencedBy(2));
+    }
+    assert_eq!(add(&store).await, (3, 3));
+    assert_eq!(names(&store), ["ours", "other", "ours"]);
+}
+
+#[tokio::test]
+async fn every_change_is_audited_once_with_what_was_there_before() {
+    let store = store(vec![Step::LostAnswer]);
+    let caller =
+        Caller { address: Some("192.0.2.7".parse().unwrap()), request_id: Some("r-1".into()), ..Caller::default() };
+    let actor = Actor::new("admin", caller);
+    let put = |name: &'static str| move |_: &Snapshot, _: Moment| Ok(Decision::put(organization(1, name), ()));
+    store.write(actor.clone(), put("one")).await.unwrap();
+    store.write(actor.clone().doing("organization.rename"), put("two")).await.unwrap();
+    let gone = |_: &Snapshot, _: Moment| {
+        let keys = [1, 2].map(|number| ControlKey::Organization(OrganizationId(Uuid::from_u128(number))));
+        Ok(Decision { changes: keys.into_iter().map(Change::Remove).collect(), answer: () })
+    };
+    store.write(Actor::system("test").doing("subscription.rotate_secret"), gone).await.unwrap();
+    let audited = audited(&store);
+    let actions: Vec<&str> = audited.iter().map(|it| it.action.as_str()).collect();
+    assert_eq!(actions, ["organization.create", "organization.rename", "organization.delete"]);
+    assert_eq!((audited[0].before.as_ref(), audited[0].after.as_ref()), (None, audited[1].before.as_ref()));
+    assert_eq!((audited[1].after.as_ref(), audited[2].after.as_ref()), (audited[2].before.as_ref(), None));
+    assert_eq!(audited[0].after.as_ref().map(String::len), Some(64));
+    assert_eq!((audited[0].address.as_deref(), audited[0].request_id.as_deref()), (Some("192.0.2.7"), Some("r-1")));
+    assert_eq!((audited[2].actor.as_str(), audited[2].address.as_deref()), ("system/test", None));
 }

@@ -1,27 +1,29 @@
 //! What a client may give (`read`), and how it changes the object.
 
 mod read;
+mod target;
 
-use std::collections::BTreeMap;
-
-use catalog::sealed;
-use schemas::control::{BodyForm, ControlKey, Sealed, SigningScheme, SigningSecret, Subscription, Target};
+use schemas::control::{BodyForm, SigningScheme, Subscription};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, SubscriptionId};
 use schemas::problem::Code;
 use serde_json::Value;
-use signing::{Ed25519Key, Secret};
+use signing::{Ed25519Key, Secret, SigningError};
+use uuid::Uuid;
 use vault::Vault;
 
-use crate::custom_headers::Given;
+use self::target::TargetInput;
+use crate::custom_headers::MASK;
 use crate::problem::{self, Problem};
-use crate::subscription::show;
+use crate::subscription::auth::AuthInput;
+use crate::subscription::keys::{self, Held, Keys};
 
 /// A request's fields, checked. `None`: not given, keeps its value.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     pub(crate) application_id: Option<String>,
+    pub(crate) subscription_id: Option<SubscriptionId>,
     is_enabled: Option<bool>,
     is_paused: Option<bool>,
     event_types: Option<Vec<EventTypePattern>>,
@@ -33,6 +35,8 @@ pub(crate) struct Input {
     uid: Option<Option<String>>,
     secret: Option<String>,
     signing_secret: Option<String>,
+    signing_private_key: Option<String>,
+    filter: Option<Option<String>>,
     retry: Option<Option<Value>>,
     timeout_ms: Option<Option<u64>>,
     concurrency: Option<Option<u64>>,
@@ -40,14 +44,9 @@ pub(crate) struct Input {
     signing: Option<Vec<SigningScheme>>,
     body: Option<BodyForm>,
     api_version: Option<Option<String>>,
+    auth: Option<Option<AuthInput>>,
+    disable_after_ms: Option<Option<u64>>,
     max_age_ms: Option<Option<u64>>,
-}
-
-#[derive(Debug)]
-struct TargetInput {
-    method: String,
-    url: String,
-    headers: Option<Vec<(String, Given)>>,
 }
 
 /// What the snapshot and the moment say.
@@ -68,26 +67,42 @@ pub(crate) struct Facts<'a> {
 impl Input {
     /// The new object: what is given over what was there.
     pub(crate) fn apply(&self, facts: Facts<'_>) -> Result<Subscription, Problem> {
-        let required = |field: &str| Problem::field(field, Code::InvalidField, "is required");
         let mut object = match facts.former {
             Some(former) => former.clone(),
-            None => Subscription {
-                event_types: self.event_types.clone().ok_or_else(|| required("event_types"))?,
-                ..empty(facts)
-            },
+            None => self.fresh(facts)?,
         };
-        if facts.former.is_none() && self.target.is_none() {
-            return Err(required("target"));
+        if self.subscription_id.is_some_and(|id| id != object.subscription_id) {
+            return Err(Problem::field("subscription_id", Code::InvalidField, "cannot be changed"));
         }
         self.apply_plain(&mut object)?;
         self.apply_enabled(&mut object, facts);
-        let context = ControlKey::Subscription(object.application_id, object.subscription_id).to_string();
+        let context = keys::context(&object);
         if let Some(target) = &self.target {
             object.target = target.seal(facts, &context)?;
         }
+        self.apply_auth(&mut object, facts, &context)?;
         self.apply_secrets(&mut object, facts, &context)?;
         if facts.former != Some(&object) {
             object.updated_ms = facts.now_ms;
+            // Those whose overlap is over sign nothing any more: any change is an occasion to forget them.
+            object.secrets.retain(|secret| secret.expires_ms.is_none_or(|end_ms| end_ms > facts.now_ms));
+        }
+        Ok(object)
+    }
+
+    fn fresh(&self, facts: Facts<'_>) -> Result<Subscription, Problem> {
+        let required = |field: &str| Problem::field(field, Code::InvalidField, "is required");
+        if self.target.is_none() {
+            return Err(required("target"));
+        }
+        let mut object = Subscription::new(facts.id, facts.application, facts.now_ms);
+        object.event_types = self.event_types.clone().ok_or_else(|| required("event_types"))?;
+        if self.subscription_id.is_some() {
+            // An id that was there before: what was queued for its former owner is not the new one's.
+            object.cancel_before = Some(facts.end);
+        }
+        if self.is_enabled == Some(false) {
+            object.disabled_ms = Some(facts.now_ms);
         }
         Ok(object)
     }
@@ -99,12 +114,14 @@ impl Input {
         set(&mut object.labels, self.labels.as_ref());
         set(&mut object.dedicated_workers, self.dedicated_workers.as_ref());
         set(&mut object.uid, self.uid.as_ref());
+        set(&mut object.filter, self.filter.as_ref());
         set(&mut object.retry, self.retry.as_ref());
         set(&mut object.timeout_ms, self.timeout_ms.as_ref());
         set(&mut object.rate_per_second, self.rate_per_second.as_ref());
         set(&mut object.signing, self.signing.as_ref());
         set(&mut object.body, self.body.as_ref());
         set(&mut object.api_version, self.api_version.as_ref());
+        set(&mut object.disable_after_ms, self.disable_after_ms.as_ref());
         set(&mut object.max_age_ms, self.max_age_ms.as_ref());
         set(&mut object.is_paused, self.is_paused.as_ref());
         if let Some(concurrency) = self.concurrency {
@@ -119,131 +136,91 @@ impl Input {
     /// Disabling ends what is on its way: everything matched before the end this write was validated against.
     fn apply_enabled(&self, object: &mut Subscription, facts: Facts<'_>) {
         let Some(enabled) = self.is_enabled else { return };
-        if object.is_enabled && !enabled && facts.former.is_some() {
-            object.cancel_before = Some(facts.end);
-        }
         if enabled {
             object.disabled_reason = None;
+            object.disabled_detail = None;
+            object.disabled_ms = None;
+        } else if object.is_enabled && facts.former.is_some() {
+            object.cancel_before = Some(facts.end);
+            object.disabled_ms = Some(facts.now_ms);
         }
         object.is_enabled = enabled;
     }
 
+    fn apply_auth(&self, object: &mut Subscription, facts: Facts<'_>, context: &str) -> Result<(), Problem> {
+        if let Some(auth) = &self.auth {
+            let seal = |input: &AuthInput| input.seal(object.auth.as_ref(), facts.vault, context);
+            object.auth = auth.as_ref().map(seal).transpose()?;
+        }
+        let twice = object.auth.as_ref().is_some_and(AuthInput::sets_header)
+            && object.target.headers.contains_key("authorization");
+        if twice {
+            let message = "the custom header `authorization` and `auth` cannot both be there";
+            return Err(Problem::field("auth", Code::InvalidField, message));
+        }
+        Ok(())
+    }
+
     fn apply_secrets(&self, object: &mut Subscription, facts: Facts<'_>, context: &str) -> Result<(), Problem> {
-        let seal = |text: &str| sealed::seal_text(facts.vault, context, text).map_err(|error| problem::vault(&error));
-        let signing = |error| problem::internal("a signing secret could not be made", &error as &signing::SigningError);
-        let keys = show::Keys::open(object, facts.vault)?;
-        let current = keys.secrets.first();
-        let wanted = self.wanted_secret(current)?;
-        let new = match (wanted, current) {
+        let seal = |text: &str| keys::seal(facts.vault, context, text);
+        let mut keys = Keys::open(object, facts.vault)?;
+        let wanted = self.wanted_secret(keys.secret())?;
+        let new = match (wanted, keys.secret()) {
             (Some(secret), _) => Some(secret),
-            (None, None) => Some(Secret::generate().map_err(signing)?),
+            (None, None) => Some(Secret::generate().map_err(keys::not_made)?),
             (None, Some(_)) => None,
         };
+        let pair = match (self.wanted_pair(keys.pair())?, keys.pair()) {
+            (Some(pair), _) => Some(pair),
+            (None, None) if object.signing.contains(&SigningScheme::Ed25519) => {
+                Some(Ed25519Key::generate().map_err(keys::not_made)?)
+            }
+            (None, _) => None,
+        };
+        if new.is_none() && pair.is_none() {
+            return Ok(());
+        }
+        // A given secret takes the place of all others at once; a rotation is what lets the former one go on.
         if let Some(secret) = new {
-            // The shared secrets go, the ed25519 key pair stays.
-            let kept: Vec<SigningSecret> = keys.pairs().map(|at| object.secrets[at].clone()).collect();
-            object.secrets = vec![SigningSecret { sealed: seal(secret.expose())?, expires_ms: None }];
-            object.secrets.extend(kept);
+            let sealed = seal(secret.expose())?;
+            keys.secrets = vec![Held::current(secret, sealed)];
         }
-        if object.signing.contains(&SigningScheme::Ed25519) && keys.public.is_none() {
-            let pair = Ed25519Key::generate().map_err(signing)?;
-            object.secrets.push(SigningSecret { sealed: seal(pair.expose())?, expires_ms: None });
+        if let Some(pair) = pair {
+            let sealed = seal(pair.expose())?;
+            keys.pairs = vec![Held::current(pair, sealed)];
         }
+        object.secrets = keys.into_stored();
         Ok(())
     }
 
     /// A secret that is given and is not what we show of the stored one.
     fn wanted_secret(&self, current: Option<&Secret>) -> Result<Option<Secret>, Problem> {
         let shown = |text: &str| {
-            current.is_some_and(|it| {
-                text == it.expose() || text == it.signing_secret().as_str() || text == it.display_uuid().to_string()
-            })
+            let hidden = text == MASK || text == Uuid::nil().to_string();
+            hidden
+                || current.is_some_and(|it| {
+                    text == it.expose() || text == it.signing_secret().as_str() || text == it.display_uuid().to_string()
+                })
         };
         let given = [("secret", &self.secret), ("signing_secret", &self.signing_secret)];
         let new =
             given.into_iter().find_map(|(field, text)| Some((field, text.as_deref().filter(|text| !shown(text))?)));
         let Some((field, text)) = new else { return Ok(None) };
-        let wrong = |error: signing::SigningError| Problem::field(field, Code::InvalidField, error.to_string());
+        let wrong = |error: SigningError| Problem::field(field, Code::InvalidField, error.to_string());
         Secret::parse(text).map(Some).map_err(wrong)
     }
-}
 
-impl TargetInput {
-    fn seal(&self, facts: Facts<'_>, context: &str) -> Result<Target, Problem> {
-        let former = facts.former.map(|former| &former.target.headers);
-        let headers = match (&self.headers, former) {
-            (Some(headers), _) => {
-                let mut sealed = BTreeMap::new();
-                for (name, given) in headers {
-                    sealed.insert(name.clone(), seal_header(name, given, former, facts.vault, context)?);
-                }
-                sealed
-            }
-            (None, Some(former)) => former.clone(),
-            (None, None) => BTreeMap::new(),
-        };
-        Ok(Target { method: self.method.clone(), url: self.url.clone(), headers })
-    }
-}
-
-/// An unchanged value keeps its envelope, so that an unchanged object is seen to be one.
-fn seal_header(
-    name: &str,
-    given: &Given,
-    former: Option<&BTreeMap<String, Sealed>>,
-    vault: &Vault,
-    context: &str,
-) -> Result<Sealed, Problem> {
-    let stored = former.and_then(|headers| headers.get(name));
-    match (given, stored) {
-        (Given::Masked, Some(stored)) => Ok(stored.clone()),
-        (Given::Masked, None) => {
-            let message = format!("`{name}` holds the mask, and no value is stored");
-            Err(Problem::field("target.headers", Code::InvalidField, message))
-        }
-        (Given::Value(value), stored) => {
-            if let Some(stored) = stored
-                && sealed::open_text(vault, context, stored).is_ok_and(|text| *text == *value)
-            {
-                return Ok(stored.clone());
-            }
-            sealed::seal_text(vault, context, value).map_err(|error| problem::vault(&error))
-        }
+    fn wanted_pair(&self, current: Option<&Ed25519Key>) -> Result<Option<Ed25519Key>, Problem> {
+        let same = |text: &&str| *text == MASK || current.is_some_and(|it| it.expose() == *text);
+        let Some(text) = self.signing_private_key.as_deref().filter(|text| !same(text)) else { return Ok(None) };
+        let wrong = |error: SigningError| Problem::field("signing_private_key", Code::InvalidField, error.to_string());
+        Ed25519Key::parse(text).map(Some).map_err(wrong)
     }
 }
 
 fn set<T: Clone>(place: &mut T, given: Option<&T>) {
     if let Some(given) = given {
         place.clone_from(given);
-    }
-}
-
-fn empty(facts: Facts<'_>) -> Subscription {
-    Subscription {
-        subscription_id: facts.id,
-        application_id: facts.application,
-        uid: None,
-        is_enabled: true,
-        disabled_reason: None,
-        is_paused: false,
-        event_types: Vec::new(),
-        labels: StringMap::new(),
-        description: None,
-        metadata: StringMap::new(),
-        target: Target { method: String::new(), url: String::new(), headers: BTreeMap::new() },
-        secrets: Vec::new(),
-        signing: vec![SigningScheme::Standard, SigningScheme::Hook0],
-        body: BodyForm::Raw,
-        api_version: None,
-        retry: None,
-        timeout_ms: None,
-        concurrency: None,
-        rate_per_second: None,
-        max_age_ms: None,
-        dedicated_workers: Vec::new(),
-        cancel_before: None,
-        created_ms: facts.now_ms,
-        updated_ms: facts.now_ms,
     }
 }
 

@@ -34,7 +34,7 @@ async fn two_replicas_share_one_truth() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses[0], 201, "{statuses:?}");
-    assert!(statuses[1..].iter().all(|status| *status == 422), "one uid, one subscription: {statuses:?}");
+    assert!(statuses[1..].iter().all(|status| *status == 409), "one uid, one subscription: {statuses:?}");
 
     let counted = (0..RIVALS).map(|number| {
         let replica = if number % 2 == 0 { &one } else { &other };

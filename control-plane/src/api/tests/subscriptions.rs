@@ -133,9 +133,26 @@ async fn fields_out_of_range_are_refused_by_name() {
         ("signing", value!(["hook0", "hook0_body"])),
         ("signing", value!([])),
         ("body", value!("xml")),
-        ("body", value!("cloudevents")),
+        ("signing", value!(["hmac"])),
+        ("signing_private_key", value!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
         ("ordering", value!("key")),
-        ("filter", value!("true")),
+        ("filter", value!("typ == 'a'")),
+        ("filter", value!("type ==")),
+        ("filter", value!(1)),
+        ("filter", value!("x".repeat(4_097))),
+        ("auth", value!({"type": "digest"})),
+        ("auth", value!("basic")),
+        ("disable_after", value!("soon")),
+        ("disable_after_ms", value!(1)),
+        ("disable_after", value!("91d")),
+        ("event_types", Value::Null),
+        ("event_types", value!(vec!["a.b"; 1_001])),
+        ("metadata", value!({"a": "x".repeat(1_001)})),
+        ("dedicated_workers", value!(["x".repeat(201)])),
+        (
+            "target",
+            value!({"type": "http", "method": "POST", "url": "https://example.com/", "secret_headers": ["x-none"]}),
+        ),
         ("max_age", value!("1ms")),
         ("secret", value!("whsec_short")),
         ("uid", value!("00000000-0000-0000-0000-000000000001")),
@@ -172,7 +189,7 @@ async fn uids_are_unique_in_their_application_and_the_instance_has_a_limit() {
         api.post(&tenant.token, "/subscriptions", body).await
     };
     assert_eq!(create(&one).await.0, 201);
-    assert_eq!(create(&one).await.0, 422);
+    assert_eq!(create(&one).await.0, 409);
     assert_eq!(create(&other).await.0, 201);
     let (status, problem) = create(&one).await;
     assert_eq!((status, problem["code"].as_str()), (429, Some("limit_reached")));

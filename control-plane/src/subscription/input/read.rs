@@ -1,33 +1,43 @@
-//! Reading a request's fields: everything that can be checked without the catalog.
+//! Reading a request's fields: everything that can be checked without the catalog. Absent keeps, `null` clears.
 
 use retry::Schedule;
 use schemas::control::{BodyForm, SigningScheme};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
+use schemas::ids::SubscriptionId;
 use schemas::problem::{Code, ProblemId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use signing::Schemes;
 
-use super::{Input, TargetInput};
+use super::Input;
+use super::target::TargetInput;
+use crate::api;
 use crate::body::Fields;
-use crate::custom_headers;
 use crate::policy::TargetPolicy;
 use crate::problem::{self, Problem};
-use crate::subscription::show;
+use crate::subscription::auth::AuthInput;
+use crate::subscription::{filter, show};
 
 /// Event types of one subscription.
 const MAX_EVENT_TYPES: usize = 1_000;
 const MAX_LABELS: usize = 10;
 const MAX_METADATA: usize = 50;
+/// Bytes of a metadata key.
+const MAX_METADATA_KEY: usize = 100;
 /// Bytes of a metadata value.
-const MAX_METADATA_BYTES: usize = 1_000;
-const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
+const MAX_METADATA_VALUE: usize = 1_000;
+const MAX_WORKERS: usize = 100;
+/// Bytes of a worker's name.
+const MAX_WORKER: usize = 200;
 const MAX_TIMEOUT_MS: u64 = 120_000;
-const MAX_AGE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * 86_400_000;
+const DAY_MS: u64 = 86_400_000;
+const MAX_AGE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * DAY_MS;
+const DISABLE_AFTER_MS: std::ops::RangeInclusive<u64> = 1_000..=90 * DAY_MS;
 
 pub(super) const FIELDS: &[&str] = &[
     "application_id",
+    "subscription_id",
     "is_enabled",
     "event_types",
     "description",
@@ -39,27 +49,31 @@ pub(super) const FIELDS: &[&str] = &[
     "dedicated_workers",
     "uid",
     "secret",
+    "signing_secret",
+    "signing_private_key",
+    "filter",
     "retry",
     "timeout_ms",
     "concurrency",
     "rate_per_second",
+    "ordering",
     "signing",
     "body",
     "api_version",
-    "max_age",
-    "max_age_ms",
-    "ordering",
-    "filter",
     "auth",
     "disable_after",
+    "disable_after_ms",
+    "max_age",
+    "max_age_ms",
     "is_paused",
     // Shown by us: whoever sends back what he read is not told off for it.
-    "subscription_id",
     "created_at",
     "updated_at",
-    "signing_secret",
     "signing_public_key",
+    "former_secrets",
     "disabled_reason",
+    "disabled_detail",
+    "disabled_at",
 ];
 
 // === impl Input ===
@@ -67,33 +81,48 @@ pub(super) const FIELDS: &[&str] = &[
 impl Input {
     /// Checks everything that can be checked without the catalog.
     pub(crate) fn read(map: Map<String, Value>, policy: &TargetPolicy) -> Result<Self, Problem> {
-        let mut fields = Fields::new(map, "", FIELDS)?;
-        for name in ["filter", "auth", "disable_after"] {
-            fields.not_built(name)?;
+        let cleared = |name: &str| map.get(name).is_some_and(Value::is_null);
+        let clears = Clears {
+            metadata: cleared("metadata"),
+            labels: cleared("labels"),
+            workers: cleared("dedicated_workers"),
+            signing: cleared("signing"),
+            body: cleared("body"),
+            paused: cleared("is_paused"),
+        };
+        let must = ["event_types", "target", "is_enabled"].into_iter().find(|name| cleared(name));
+        if let Some(name) = must {
+            return Err(Problem::field(name, Code::InvalidField, "is required and cannot be cleared"));
         }
+        let mut fields = Fields::new(map, "", FIELDS)?;
         if fields.text("ordering", 0..=20)?.flatten().is_some_and(|ordering| ordering != "none") {
             return Err(Problem::field("ordering", Code::NotBuilt, "only `none` is built yet"));
         }
         Ok(Self {
             application_id: fields.text("application_id", 1..=200)?.flatten(),
+            subscription_id: api::given_id(&mut fields, "subscription_id")?.map(SubscriptionId),
             is_enabled: fields.flag("is_enabled")?,
-            is_paused: fields.flag("is_paused")?,
+            is_paused: fields.flag("is_paused")?.or_else(|| clears.paused.then_some(false)),
             event_types: event_types(&mut fields)?,
             description: fields.text("description", 0..=1_000)?,
-            metadata: metadata(&mut fields)?,
-            labels: labels(&mut fields)?,
+            metadata: metadata(&mut fields)?.or_else(|| clears.metadata.then(StringMap::new)),
+            labels: labels(&mut fields)?.or_else(|| clears.labels.then(StringMap::new)),
             target: target(&mut fields, policy)?,
-            dedicated_workers: fields.texts("dedicated_workers", 100)?,
-            uid: fields.text("uid", 1..=128)?,
+            dedicated_workers: workers(&mut fields)?.or_else(|| clears.workers.then(Vec::new)),
+            uid: api::uid(&mut fields)?,
             secret: fields.text("secret", 1..=signing::MAX_TEXT_BYTES)?.flatten(),
             signing_secret: fields.text("signing_secret", 1..=2 * signing::MAX_TEXT_BYTES)?.flatten(),
+            signing_private_key: fields.text("signing_private_key", 1..=signing::MAX_TEXT_BYTES)?.flatten(),
+            filter: filter::read(&mut fields)?,
             retry: retry_policy(&mut fields)?,
             timeout_ms: fields.number("timeout_ms", 100..=MAX_TIMEOUT_MS)?,
             concurrency: fields.number("concurrency", 1..=1_000)?,
             rate_per_second: rate(&mut fields)?,
-            signing: schemes(&mut fields)?,
-            body: body_form(&mut fields)?,
+            signing: schemes(&mut fields)?.or_else(|| clears.signing.then(default_schemes)),
+            body: body_form(&mut fields)?.or_else(|| clears.body.then(BodyForm::default)),
             api_version: fields.text("api_version", 1..=50)?,
+            auth: auth(&mut fields, policy)?,
+            disable_after_ms: disable_after(&mut fields)?,
             max_age_ms: max_age(&mut fields)?,
         })
     }
@@ -115,15 +144,27 @@ impl Input {
     }
 }
 
+/// Fields that are `null` and have a default.
+#[expect(clippy::struct_excessive_bools, reason = "one flag per field, named")]
+struct Clears {
+    metadata: bool,
+    labels: bool,
+    workers: bool,
+    signing: bool,
+    body: bool,
+    paused: bool,
+}
+
 fn event_types(fields: &mut Fields) -> Result<Option<Vec<EventTypePattern>>, Problem> {
     let Some(texts) = fields.texts("event_types", MAX_EVENT_TYPES)? else { return Ok(None) };
     if texts.is_empty() {
         return Err(fields.wrong("event_types", "at least one event type or pattern is needed"));
     }
     let mut patterns: Vec<EventTypePattern> = Vec::with_capacity(texts.len());
+    let mut known = std::collections::HashSet::with_capacity(texts.len());
     for text in texts {
         let pattern = EventTypePattern::parse(&text).map_err(|error| fields.wrong("event_types", error.to_string()))?;
-        if !patterns.contains(&pattern) {
+        if known.insert(text) {
             patterns.push(pattern);
         }
     }
@@ -132,12 +173,21 @@ fn event_types(fields: &mut Fields) -> Result<Option<Vec<EventTypePattern>>, Pro
 
 fn metadata(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
     let metadata = fields.map("metadata", MAX_METADATA)?;
-    let long = metadata.iter().flatten().find(|(key, value)| key.len() > 100 || value.len() > MAX_METADATA_BYTES);
-    if let Some((key, _)) = long {
+    let fits = |key: &str, value: &str| key.len() <= MAX_METADATA_KEY && value.len() <= MAX_METADATA_VALUE;
+    if let Some((key, _)) = metadata.iter().flatten().find(|(key, value)| !fits(key, value)) {
         let shown: String = key.chars().take(60).collect();
-        return Err(fields.wrong("metadata", format!("`{shown}`: keys have at most 100 bytes, values 1000")));
+        let message = format!("`{shown}`: keys have at most {MAX_METADATA_KEY} bytes, values {MAX_METADATA_VALUE}");
+        return Err(fields.wrong("metadata", message));
     }
     Ok(metadata)
+}
+
+fn workers(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
+    let workers = fields.texts("dedicated_workers", MAX_WORKERS)?;
+    if workers.iter().flatten().any(|name| name.len() > MAX_WORKER) {
+        return Err(fields.wrong("dedicated_workers", format!("names have at most {MAX_WORKER} bytes")));
+    }
+    Ok(workers)
 }
 
 /// `labels`, or the older pair `label_key` and `label_value`; both only if they say the same.
@@ -167,31 +217,20 @@ fn labels(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
 }
 
 fn target(fields: &mut Fields, policy: &TargetPolicy) -> Result<Option<TargetInput>, Problem> {
-    let map = match fields.take("target") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(map)) => map,
-        Some(_other) => return Err(fields.wrong("target", "must be an object")),
-    };
-    let mut fields = Fields::new(map, "target.", &["type", "method", "url", "headers"])?;
-    let kind = fields.text("type", 0..=20)?.flatten();
-    if kind.is_some_and(|kind| kind != "http") {
-        return Err(fields.wrong("type", "only `http` is supported"));
+    match fields.take("target") {
+        None => Ok(None),
+        Some(Value::Object(map)) => TargetInput::read(map, policy).map(Some),
+        Some(_other) => Err(fields.wrong("target", "must be an object")),
     }
-    let method =
-        fields.text("method", 1..=20)?.flatten().map_or_else(|| "POST".to_owned(), |it| it.to_ascii_uppercase());
-    if !METHODS.contains(&method.as_str()) {
-        return Err(fields.wrong("method", format!("must be one of {}", METHODS.join(", "))));
+}
+
+fn auth(fields: &mut Fields, policy: &TargetPolicy) -> Result<Option<Option<AuthInput>>, Problem> {
+    match fields.take("auth") {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(Value::Object(map)) => AuthInput::read(map, policy).map(Some),
+        Some(_other) => Err(fields.wrong("auth", "must be an object")),
     }
-    let url = policy
-        .check(&fields.required_text("url", 1..=4_096)?)
-        .map_err(|refusal| Problem::field("target.url", Code::TargetRefused, refusal.to_string()))?;
-    let headers = match fields.take("headers") {
-        None => None,
-        Some(Value::Null) => Some(Vec::new()),
-        Some(Value::Object(map)) => Some(custom_headers::check(map)?),
-        Some(_other) => return Err(fields.wrong("headers", "must be an object of strings")),
-    };
-    Ok(Some(TargetInput { method, url: url.into(), headers }))
 }
 
 fn retry_policy(fields: &mut Fields) -> Result<Option<Option<Value>>, Problem> {
@@ -223,30 +262,68 @@ fn schemes(fields: &mut Fields) -> Result<Option<Vec<SigningScheme>>, Problem> {
     Ok(Some(schemes.iter().map(show::scheme).collect()))
 }
 
+fn default_schemes() -> Vec<SigningScheme> {
+    Schemes::default().iter().map(show::scheme).collect()
+}
+
 fn body_form(fields: &mut Fields) -> Result<Option<BodyForm>, Problem> {
     match fields.text("body", 0..=20)?.flatten().as_deref() {
         None => Ok(None),
         Some("raw") => Ok(Some(BodyForm::Raw)),
         Some("envelope") => Ok(Some(BodyForm::Envelope)),
-        Some("cloudevents") => Err(Problem::field("body", Code::NotBuilt, "`cloudevents` is not built yet")),
-        Some(_other) => Err(fields.wrong("body", "must be `raw` or `envelope`")),
+        Some("cloudevents") => Ok(Some(BodyForm::Cloudevents)),
+        Some(_other) => Err(fields.wrong("body", "must be `raw`, `envelope` or `cloudevents`")),
     }
 }
 
-/// `max_age_ms`, or `max_age` as a text (`36h`) or in ms.
 fn max_age(fields: &mut Fields) -> Result<Option<Option<u64>>, Problem> {
     let in_ms = fields.number("max_age_ms", MAX_AGE_MS)?;
-    let text = match fields.take("max_age") {
-        None => return Ok(in_ms),
-        Some(Value::Null) => return Ok(Some(in_ms.flatten())),
+    let bad = "must be a duration such as `36h`, or milliseconds, 1 s to 30 days";
+    match duration(fields, "max_age", &in_ms)? {
+        Given::Ms(ms) if MAX_AGE_MS.contains(&ms) => Ok(Some(Some(ms))),
+        Given::Ms(_) | Given::Other => Err(fields.wrong("max_age", bad)),
+        Given::Nothing => Ok(in_ms),
+        Given::Null => Ok(Some(in_ms.flatten())),
+    }
+}
+
+/// 0 and `never`: it is never disabled for failing.
+fn disable_after(fields: &mut Fields) -> Result<Option<Option<u64>>, Problem> {
+    let fits = |ms: u64| ms == 0 || DISABLE_AFTER_MS.contains(&ms);
+    let bad = "must be 0 or `never`, or a duration such as `5d` or milliseconds, 1 s to 90 days";
+    let in_ms = fields.number("disable_after_ms", 0..=*DISABLE_AFTER_MS.end())?;
+    if in_ms.flatten().is_some_and(|ms| !fits(ms)) {
+        return Err(fields.wrong("disable_after_ms", bad));
+    }
+    match duration(fields, "disable_after", &in_ms)? {
+        Given::Ms(ms) if fits(ms) => Ok(Some(Some(ms))),
+        Given::Ms(_) | Given::Other => Err(fields.wrong("disable_after", bad)),
+        Given::Nothing => Ok(in_ms),
+        Given::Null => Ok(Some(in_ms.flatten())),
+    }
+}
+
+/// A duration that may also be given in a field of its own in ms.
+enum Given {
+    Nothing,
+    Null,
+    Ms(u64),
+    Other,
+}
+
+fn duration(fields: &mut Fields, name: &str, in_ms: &Option<Option<u64>>) -> Result<Given, Problem> {
+    let ms = match fields.take(name) {
+        None => return Ok(Given::Nothing),
+        Some(Value::Null) => return Ok(Given::Null),
+        Some(Value::String(text)) if text == "never" => Some(0),
         Some(Value::String(text)) => {
             retry::duration::parse(&text).ok().and_then(|it| u64::try_from(it.as_millis()).ok())
         }
         Some(value) => value.as_u64(),
     };
-    match text.filter(|ms| MAX_AGE_MS.contains(ms)) {
-        Some(ms) if in_ms.flatten().is_none_or(|other| other == ms) => Ok(Some(Some(ms))),
-        Some(_differs) => Err(fields.wrong("max_age", "differs from max_age_ms")),
-        None => Err(fields.wrong("max_age", "must be a duration such as `36h`, or milliseconds, 1 s to 30 days")),
+    match (ms, in_ms.flatten()) {
+        (Some(ms), Some(other)) if ms != other => Err(fields.wrong(name, format!("differs from {name}_ms"))),
+        (Some(ms), _) => Ok(Given::Ms(ms)),
+        (None, _) => Ok(Given::Other),
     }
 }

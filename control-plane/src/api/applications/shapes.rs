@@ -1,0 +1,207 @@
+//! What applications look like from outside.
+
+use catalog::Snapshot;
+use schemas::control::{Application, Limits};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::api::naming::{Name, Uid};
+use crate::api::time;
+use crate::limits::{self, ApplicationLimits, UNLIMITED};
+
+/// An application.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Application, example = json!({
+    "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42",
+    "organization_id": "0b5e55ed-0000-7000-8000-000000000001",
+    "name": "billing",
+    "unknown_event_types": "accept",
+    "created_at": "2026-11-22T10:30:00Z",
+}))]
+pub(in crate::api) struct ApplicationShown {
+    application_id: Uuid,
+    organization_id: Uuid,
+    name: String,
+    /// The client's own id, unique in the organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    unknown_event_types: UnknownEventTypes,
+    /// Its own limits, if the operator gave it any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<ApplicationLimits>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// Absent while it is as it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    updated_at: Option<String>,
+}
+
+/// An application and how it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ApplicationInfo {
+    #[serde(flatten)]
+    application: ApplicationShown,
+    quotas: ApplicationInfoQuotas,
+    consumption: ApplicationInfoConsumption,
+    onboarding_steps: ApplicationInfoOnboardingSteps,
+}
+
+/// Limits; 2147483647 is none.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ApplicationInfoQuotas {
+    days_of_events_retention_limit: i32,
+    event_types_per_application_limit: i32,
+    events_per_day_limit: i32,
+    subscriptions_per_application_limit: i32,
+}
+
+/// How much there is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ApplicationInfoConsumption {
+    event_types: usize,
+    subscriptions: usize,
+}
+
+/// What has been done on the way to the first delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ApplicationInfoOnboardingSteps {
+    event_type: Step,
+    subscription: Step,
+    event: Step,
+}
+
+/// A step.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(in crate::api) enum Step {
+    /// Not yet.
+    ToDo,
+    /// Yes.
+    Done,
+}
+
+/// What happens to records from topics whose event type is not declared; over HTTP they are always refused.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::api) enum UnknownEventTypes {
+    /// They are rejected.
+    Reject,
+    /// They are delivered to subscriptions whose pattern fits.
+    Accept,
+    /// They are declared on sight.
+    Declare,
+}
+
+/// A new application.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({ "organization_id": "0b5e55ed-0000-7000-8000-000000000001", "name": "billing" }))]
+pub(in crate::api) struct ApplicationPost {
+    /// Id or uid. Without it a service token's own, or the organization that was there from the start.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    organization_id: Option<String>,
+    name: Name,
+    /// The client's own id, unique in the organization and no UUID.
+    uid: Option<Uid>,
+    /// The id it had in another system.
+    application_id: Option<Uuid>,
+    #[schema(nullable = false)]
+    unknown_event_types: Option<UnknownEventTypes>,
+    limits: Option<ApplicationLimits>,
+}
+
+/// Changes of an application: what is not given keeps its value.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({ "name": "invoicing" }))]
+pub(in crate::api) struct ApplicationPatch {
+    /// As it is: an application stays in its organization.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    organization_id: Option<String>,
+    #[schema(nullable = false)]
+    name: Option<Name>,
+    /// Null takes it away.
+    uid: Option<Uid>,
+    /// As it is: an application keeps its id.
+    application_id: Option<Uuid>,
+    #[schema(nullable = false)]
+    unknown_event_types: Option<UnknownEventTypes>,
+    /// The operator's to change. Null takes all of them away.
+    limits: Option<ApplicationLimits>,
+}
+
+// === impl ApplicationShown ===
+
+impl ApplicationShown {
+    pub(in crate::api) fn of(application: &Application) -> Self {
+        Self {
+            application_id: application.application_id.0,
+            organization_id: application.organization_id.0,
+            name: application.name.clone(),
+            uid: application.uid.clone(),
+            unknown_event_types: application.unknown_event_types.into(),
+            limits: ApplicationLimits::of(application.limits),
+            created_at: time(application.created_ms),
+            updated_at: application.updated_ms.map(time),
+        }
+    }
+}
+
+// === impl ApplicationInfo ===
+
+impl ApplicationInfo {
+    pub(in crate::api) fn of(application: &Application, snapshot: &Snapshot, instance: &Limits) -> Self {
+        let limits = limits::effective(snapshot, application, instance);
+        let id = application.application_id;
+        let (event_types, subscriptions) = (snapshot.event_types(id).count(), snapshot.subscription_count(id));
+        Self {
+            application: ApplicationShown::of(application),
+            quotas: ApplicationInfoQuotas {
+                days_of_events_retention_limit: UNLIMITED,
+                event_types_per_application_limit: limits::shown(limits.event_types),
+                events_per_day_limit: limits::shown(limits.events_per_day),
+                subscriptions_per_application_limit: limits::shown(limits.subscriptions),
+            },
+            consumption: ApplicationInfoConsumption { event_types, subscriptions },
+            onboarding_steps: ApplicationInfoOnboardingSteps {
+                event_type: Step::done(event_types > 0),
+                subscription: Step::done(subscriptions > 0),
+                // Known to the delivery log, which is not built yet.
+                event: Step::ToDo,
+            },
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    pub(in crate::api) fn done(done: bool) -> Self {
+        if done { Self::Done } else { Self::ToDo }
+    }
+}
+
+// === impl UnknownEventTypes ===
+
+impl From<schemas::control::UnknownEventTypes> for UnknownEventTypes {
+    fn from(given: schemas::control::UnknownEventTypes) -> Self {
+        match given {
+            schemas::control::UnknownEventTypes::Reject => Self::Reject,
+            schemas::control::UnknownEventTypes::Accept => Self::Accept,
+            schemas::control::UnknownEventTypes::Declare => Self::Declare,
+        }
+    }
+}
+
+impl UnknownEventTypes {
+    /// The rule of a word.
+    pub(in crate::api) fn parse(word: &str) -> Option<schemas::control::UnknownEventTypes> {
+        match word {
+            "reject" => Some(schemas::control::UnknownEventTypes::Reject),
+            "accept" => Some(schemas::control::UnknownEventTypes::Accept),
+            "declare" => Some(schemas::control::UnknownEventTypes::Declare),
+            _other => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What organizations look like from outside.
+
+use catalog::Snapshot;
+use schemas::control::{Limits, Organization};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::api::applications::Step;
+use crate::api::naming::{Name, Uid};
+use crate::api::time;
+use crate::auth::Principal;
+use crate::limits::{self, LimitsShown, UNLIMITED};
+
+/// An organization.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Organization, example = json!({
+    "organization_id": "0b5e55ed-0000-7000-8000-000000000001",
+    "name": "default",
+    "role": "editor",
+    "plan": null,
+    "created_at": "2026-11-22T10:30:00Z",
+}))]
+pub(in crate::api) struct OrganizationShown {
+    organization_id: Uuid,
+    name: String,
+    /// What the token that asks may do there.
+    role: &'static str,
+    /// Always null: there are no plans.
+    #[schema(value_type = Option<Object>)]
+    plan: Option<()>,
+    /// The client's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    /// Its limits, if the operator gave it any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<LimitsShown>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// Absent while it is as it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    updated_at: Option<String>,
+}
+
+/// An organization and how it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct OrganizationInfo {
+    #[serde(flatten)]
+    organization: OrganizationShown,
+    /// Always empty: there are no users.
+    #[schema(value_type = Vec<Object>)]
+    users: [(); 0],
+    quotas: OrganizationInfoQuotas,
+    consumption: OrganizationInfoConsumption,
+    onboarding_steps: OrganizationInfoOnboardingSteps,
+}
+
+/// Limits; 2147483647 is none.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct OrganizationInfoQuotas {
+    applications_per_organization_limit: i32,
+    days_of_events_retention_limit: i32,
+    events_per_day_limit: i32,
+    members_per_organization_limit: i32,
+}
+
+/// How much there is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct OrganizationInfoConsumption {
+    applications: usize,
+    members: usize,
+}
+
+/// What has been done on the way to the first delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct OrganizationInfoOnboardingSteps {
+    application: Step,
+    event_type: Step,
+    subscription: Step,
+    event: Step,
+}
+
+/// A new organization.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({ "name": "Example" }))]
+pub(in crate::api) struct OrganizationPost {
+    name: Name,
+    /// The client's own id, unique in the instance and no UUID.
+    uid: Option<Uid>,
+    /// The id it had in another system.
+    organization_id: Option<Uuid>,
+    limits: Option<LimitsShown>,
+}
+
+/// Changes of an organization: what is not given keeps its value.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({ "name": "Example" }))]
+pub(in crate::api) struct OrganizationPatch {
+    #[schema(nullable = false)]
+    name: Option<Name>,
+    /// Null takes it away.
+    uid: Option<Uid>,
+    /// As it is: an organization keeps its id.
+    organization_id: Option<Uuid>,
+    /// The operator's to change. Null takes all of them away.
+    limits: Option<LimitsShown>,
+}
+
+// === impl OrganizationShown ===
+
+impl OrganizationShown {
+    pub(in crate::api) fn of(organization: &Organization, principal: &Principal) -> Self {
+        Self {
+            organization_id: organization.organization_id.0,
+            name: organization.name.clone(),
+            role: if principal.is_editor() { "editor" } else { "viewer" },
+            plan: None,
+            uid: organization.uid.clone(),
+            limits: LimitsShown::of(organization.limits),
+            created_at: time(organization.created_ms),
+            updated_at: organization.updated_ms.map(time),
+        }
+    }
+}
+
+// === impl OrganizationInfo ===
+
+impl OrganizationInfo {
+    pub(in crate::api) fn of(
+        organization: &Organization,
+        principal: &Principal,
+        snapshot: &Snapshot,
+        instance: &Limits,
+    ) -> Self {
+        let id = organization.organization_id;
+        let applications = || snapshot.applications().filter(|it| it.organization_id == id).map(|it| it.application_id);
+        let own = organization.limits;
+        let count = applications().count();
+        Self {
+            organization: OrganizationShown::of(organization, principal),
+            users: [],
+            quotas: OrganizationInfoQuotas {
+                applications_per_organization_limit: limits::shown(own.applications.or(instance.applications)),
+                days_of_events_retention_limit: UNLIMITED,
+                events_per_day_limit: limits::shown(own.events_per_day),
+                members_per_organization_limit: UNLIMITED,
+            },
+            consumption: OrganizationInfoConsumption { applications: count, members: 0 },
+            onboarding_steps: OrganizationInfoOnboardingSteps {
+                application: Step::done(count > 0),
+                event_type: Step::done(applications().any(|it| snapshot.event_types(it).next().is_some())),
+                subscription: Step::done(applications().any(|it| snapshot.subscription_count(it) > 0)),
+                // Known to the delivery log, which is not built yet.
+                event: Step::ToDo,
+            },
+        }
+    }
+}

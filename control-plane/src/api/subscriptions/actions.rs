@@ -1,0 +1,139 @@
+//! What is done with a subscription beside changing it: pausing, a new secret, a ping.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use http::StatusCode;
+use uuid::Uuid;
+
+use super::{Addressed, change};
+use crate::api::json;
+use crate::auth::Principal;
+use crate::body::OptionalJson;
+use crate::etag::Preconditions;
+use crate::problem::Answer;
+use crate::query::Query;
+use crate::state::App;
+use crate::subscription::ping::{PingShown, ping as make_ping};
+use crate::subscription::{Input, Rotation, SubscriptionShown};
+
+/// Pause a subscription
+///
+/// Parks its deliveries instead of sending them: keeps what is queued, unlike disabling.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions/{subscription_id}/pause", operation_id = "subscriptions.pause",
+    tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    responses((status = 200, description = "The subscription as it is now", body = SubscriptionShown)),
+)]
+pub(in crate::api) async fn pause(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    query: Query,
+) -> Answer {
+    let addressed = addressed(principal, preconditions, id, &query);
+    change(&app, addressed, Some("subscription.pause"), |_, facts| Input::paused(true).apply(facts)).await
+}
+
+/// Resume a paused subscription
+///
+/// What was parked comes within 10 minutes.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions/{subscription_id}/resume", operation_id = "subscriptions.resume",
+    tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    responses((status = 200, description = "The subscription as it is now", body = SubscriptionShown)),
+)]
+pub(in crate::api) async fn resume(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    query: Query,
+) -> Answer {
+    let addressed = addressed(principal, preconditions, id, &query);
+    change(&app, addressed, Some("subscription.resume"), |_, facts| Input::paused(false).apply(facts)).await
+}
+
+/// Give a subscription a new signing secret
+///
+/// The former one goes on signing beside it until the overlap ends: `webhook-signature` then carries one signature for each,
+/// `X-Hook0-Signature`, which has room for one, that of the oldest. The answer shows the new secret, and in `former_secrets`
+/// when the others end. After the overlap only the new one signs, whatever rotations came before.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions/{subscription_id}/rotate_secret", operation_id = "subscriptions.rotateSecret",
+    tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    request_body(content = ref("#/components/schemas/SecretRotation"), content_type = "application/json"),
+    responses((status = 200, description = "The subscription with its new secret", body = SubscriptionShown)),
+)]
+pub(in crate::api) async fn rotate_secret(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    query: Query,
+    OptionalJson(body): OptionalJson,
+) -> Answer {
+    principal.editor()?;
+    let mut addressed = addressed(principal, preconditions, id, &query);
+    if let Some(named) = body.get("application_id").and_then(serde_json::Value::as_str) {
+        addressed.application = Some(named.to_owned());
+    }
+    let rotation = Rotation::read(body)?;
+    let make = move |_: &catalog::Snapshot, facts: crate::subscription::Facts<'_>| rotation.apply(facts);
+    change(&app, addressed, Some("subscription.rotate_secret"), make).await
+}
+
+/// Ping a subscription
+///
+/// Sends one delivery of type `hookbus.ping` that no event stands behind. It passes everything an event's delivery does: the
+/// signature, retries, the delivery log. A paused subscription gets it when it is resumed, a disabled one is a 409.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions/{subscription_id}/ping", operation_id = "subscriptions.ping",
+    tag = "subscriptions",
+    params(
+        ("subscription_id" = String, Path, description = "Id, or uid inside the application"),
+        ("application_id" = Option<String>, Query, description = "Where a uid belongs to", nullable = false),
+    ),
+    responses(
+        (status = 202, description = "The ping is on its way", body = PingShown),
+        (status = 409, description = "Validation: the subscription is disabled"),
+        (status = 429, description = "RateLimited: 5 pings at once, then one in 5 s"),
+    ),
+)]
+pub(in crate::api) async fn ping(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Path(id): Path<String>,
+    query: Query,
+) -> Answer {
+    principal.editor()?;
+    let now_ms = chassis::clock::now_ms();
+    let (subscription, record, shown) = {
+        let snapshot = app.catalog().read();
+        let found = principal.subscription(&snapshot, &id, query.get("application_id"))?;
+        preconditions.check(&found.object())?;
+        let (record, shown) = make_ping(&found, snapshot.applied(), app.pings().topic(), Uuid::now_v7(), now_ms)?;
+        (found.id(), record, shown)
+    };
+    app.pings().permit(subscription, now_ms)?;
+    app.pings().send(record).await?;
+    json(StatusCode::ACCEPTED, &shown)
+}
+
+fn addressed(principal: Principal, preconditions: Preconditions, id: String, query: &Query) -> Addressed {
+    Addressed { principal, preconditions, id, application: query.get("application_id").map(str::to_owned) }
+}

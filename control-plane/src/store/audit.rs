@@ -1,0 +1,84 @@
+//! What the audit says of a write: hashes of every changed object before and after, never a value.
+
+use catalog::{Snapshot, Stored};
+use schemas::audit::{Audit, VERSION};
+use schemas::control::ControlKey;
+
+use crate::store::Change;
+use crate::store::log::Entry;
+
+/// What was there of the objects a decision changes, in the order of its changes.
+#[derive(Debug)]
+pub(crate) struct Audited(Vec<Option<Stored>>);
+
+impl Audited {
+    /// Taken under the decision's own lock; hashed after it.
+    pub(crate) fn take(snapshot: &Snapshot, changes: &[Change]) -> Self {
+        Self(changes.iter().map(|change| snapshot.stored(&change.key())).collect())
+    }
+
+    /// Nothing was there.
+    #[cfg(test)]
+    pub(crate) fn nothing(changes: &[Change]) -> Self {
+        Self(changes.iter().map(|_| None).collect())
+    }
+
+    /// One record per change. A change that changes nothing (an object that was not there is removed) has none.
+    pub(crate) fn records(&self, entry: &Entry<'_>) -> Result<Vec<Audit>, serde_json::Error> {
+        let mut records = Vec::with_capacity(entry.changes.len());
+        for (change, before) in entry.changes.iter().zip(&self.0) {
+            let before = before.as_ref().map(|stored| stored.object().encode()).transpose()?;
+            let after = match change {
+                Change::Put(object) => Some(object.encode()?),
+                Change::Remove(_) => None,
+            };
+            if before.is_none() && after.is_none() {
+                continue;
+            }
+            records.push(record(entry, &change.key(), before.as_deref(), after.as_deref()));
+        }
+        Ok(records)
+    }
+}
+
+fn record(entry: &Entry<'_>, key: &ControlKey, before: Option<&[u8]>, after: Option<&[u8]>) -> Audit {
+    let verb = match (before, after) {
+        (None, _) => "create",
+        (Some(_), Some(_)) => "update",
+        (Some(_), None) => "delete",
+    };
+    let own = entry.actor.action.filter(|action| action.split('.').next() == Some(kind(key)));
+    let caller = &entry.actor.caller;
+    Audit {
+        v: VERSION,
+        at_ms: entry.at_ms,
+        actor: entry.actor.name.to_string(),
+        action: own.map_or_else(|| format!("{}.{verb}", kind(key)), str::to_owned),
+        key: key.to_string(),
+        before: before.map(hash),
+        after: after.map(hash),
+        address: caller.address.map(|address| address.to_string()),
+        request_id: caller.request_id.as_deref().map(str::to_owned),
+        write_id: entry.write_id,
+    }
+}
+
+/// The first part of the key.
+fn kind(key: &ControlKey) -> &'static str {
+    match key {
+        ControlKey::Organization(_) => "organization",
+        ControlKey::ServiceToken(..) => "service_token",
+        ControlKey::Application(..) => "application",
+        ControlKey::ApplicationSecret(..) => "application_secret",
+        ControlKey::EventType(..) => "event_type",
+        ControlKey::Subscription(..) => "subscription",
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    vault::sha256(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string");
+        text
+    })
+}

@@ -1,0 +1,239 @@
+//! How a target is shown who calls it, beside the signature: read, sealed and shown. Secrets are never shown again; the mask
+//! or nothing in their place keeps what is stored, as long as the type stays.
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use schemas::control::{Auth, Sealed};
+use schemas::problem::Code;
+use serde_json::{Map, Value};
+use vault::Vault;
+
+use super::keys;
+use crate::body::Fields;
+use crate::custom_headers::MASK;
+use crate::policy::TargetPolicy;
+use crate::problem::Problem;
+
+const PREFIX: &str = "auth.";
+const FIELDS: &[&str] = &[
+    "type",
+    "username",
+    "password",
+    "token",
+    "token_url",
+    "client_id",
+    "client_secret",
+    "scopes",
+    "certificate",
+    "private_key",
+];
+const TYPES: &str = "`none`, `basic`, `bearer`, `oauth2` or `mtls`";
+/// Bytes of a name or password.
+const MAX_TEXT: usize = 500;
+/// Bytes of a token.
+const MAX_TOKEN: usize = 4_096;
+const MAX_SCOPES: usize = 20;
+/// Bytes of one scope.
+const MAX_SCOPE: usize = 200;
+/// Bytes of a certificate chain.
+const MAX_CERTIFICATE: usize = 32_768;
+/// Certificates of a chain.
+const MAX_CHAIN: usize = 10;
+/// Bytes of a private key.
+const MAX_PRIVATE_KEY: usize = 16_384;
+
+/// What a client gave. A secret that is `None` is to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AuthInput {
+    Basic { username: String, password: Given },
+    Bearer { token: Given },
+    Oauth2 { token_url: String, client_id: String, client_secret: Given, scopes: Vec<String> },
+    Mtls { certificate: String, private_key: Given },
+}
+
+/// A secret as it was given. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Given(Option<String>);
+
+// === impl AuthInput ===
+
+impl AuthInput {
+    /// `None` is "no authentication".
+    pub(super) fn read(map: Map<String, Value>, policy: &TargetPolicy) -> Result<Option<Self>, Problem> {
+        let mut fields = Fields::new(map, PREFIX, FIELDS)?;
+        let kind = fields.required_text("type", 1..=20)?;
+        let input = match kind.as_str() {
+            "none" => None,
+            "basic" => Some(basic(&mut fields)?),
+            "bearer" => Some(Self::Bearer { token: secret(&mut fields, "token", MAX_TOKEN)? }),
+            "oauth2" => Some(oauth2(&mut fields, policy)?),
+            "mtls" => Some(mtls(&mut fields)?),
+            _other => return Err(fields.wrong("type", format!("must be {TYPES}"))),
+        };
+        // Whatever is left belongs to another type, and would be forgotten silently.
+        let left = FIELDS.iter().find(|name| fields.take(name).is_some_and(|value| !value.is_null()));
+        match left {
+            Some(name) => Err(fields.wrong(name, format!("has no meaning with type `{kind}`"))),
+            None => Ok(input),
+        }
+    }
+
+    /// Whether it sets the header `authorization`.
+    pub(super) fn sets_header(auth: &Auth) -> bool {
+        match auth {
+            Auth::Basic { .. } | Auth::Bearer { .. } | Auth::Oauth2 { .. } => true,
+            Auth::Mtls { .. } => false,
+        }
+    }
+
+    /// What is kept. An unchanged secret keeps its envelope, so that an unchanged object is seen to be one.
+    pub(super) fn seal(&self, former: Option<&Auth>, vault: &Vault, context: &str) -> Result<Auth, Problem> {
+        let seal = |name: &str, given: &Given, stored: Option<&Sealed>| given.seal(name, stored, vault, context);
+        Ok(match self {
+            Self::Basic { username, password } => {
+                let stored = if let Some(Auth::Basic { password, .. }) = former { Some(password) } else { None };
+                Auth::Basic { username: username.clone(), password: seal("password", password, stored)? }
+            }
+            Self::Bearer { token } => {
+                let stored = if let Some(Auth::Bearer { token }) = former { Some(token) } else { None };
+                Auth::Bearer { token: seal("token", token, stored)? }
+            }
+            Self::Oauth2 { token_url, client_id, client_secret, scopes } => {
+                let stored = match former {
+                    // A stored secret is not sent to another place than the one it was given for.
+                    Some(Auth::Oauth2 { token_url: stored_for, client_secret, .. }) if stored_for == token_url => {
+                        Some(client_secret)
+                    }
+                    Some(_) | None => None,
+                };
+                Auth::Oauth2 {
+                    token_url: token_url.clone(),
+                    client_id: client_id.clone(),
+                    client_secret: seal("client_secret", client_secret, stored)?,
+                    scopes: scopes.clone(),
+                }
+            }
+            Self::Mtls { certificate, private_key } => {
+                let stored = if let Some(Auth::Mtls { private_key, .. }) = former { Some(private_key) } else { None };
+                let sealed = seal("private_key", private_key, stored)?;
+                fits(certificate, &sealed, vault, context)?;
+                Auth::Mtls { certificate: certificate.clone(), private_key: sealed }
+            }
+        })
+    }
+}
+
+fn basic(fields: &mut Fields) -> Result<AuthInput, Problem> {
+    let username = fields.required_text("username", 1..=MAX_TEXT)?;
+    if username.contains(':') || username.chars().any(char::is_control) {
+        return Err(fields.wrong("username", "must hold neither a colon nor a control character"));
+    }
+    let password = secret(fields, "password", MAX_TEXT)?;
+    Ok(AuthInput::Basic { username, password })
+}
+
+fn oauth2(fields: &mut Fields, policy: &TargetPolicy) -> Result<AuthInput, Problem> {
+    let token_url = policy
+        .check(&fields.required_text("token_url", 1..=MAX_TOKEN)?)
+        .map_err(|refusal| Problem::field("auth.token_url", Code::TargetRefused, refusal.to_string()))?;
+    let client_id = fields.required_text("client_id", 1..=MAX_TEXT)?;
+    if client_id.chars().any(char::is_control) {
+        return Err(fields.wrong("client_id", "must not hold a control character"));
+    }
+    let scopes = fields.texts("scopes", MAX_SCOPES)?.unwrap_or_default();
+    // RFC 6749, section 3.3.
+    let is_scope = |scope: &String| {
+        (1..=MAX_SCOPE).contains(&scope.len())
+            && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+    };
+    if !scopes.iter().all(is_scope) {
+        let message = format!("each has 1 to {MAX_SCOPE} visible ASCII characters, no quotes, no backslashes");
+        return Err(fields.wrong("scopes", message));
+    }
+    let client_secret = secret(fields, "client_secret", MAX_TOKEN)?;
+    Ok(AuthInput::Oauth2 { token_url: token_url.into(), client_id, client_secret, scopes })
+}
+
+fn mtls(fields: &mut Fields) -> Result<AuthInput, Problem> {
+    let certificate = fields.required_text("certificate", 1..=MAX_CERTIFICATE)?;
+    chain(&certificate).map_err(|message| fields.wrong("certificate", message))?;
+    let private_key = match fields.text("private_key", 1..=MAX_PRIVATE_KEY)?.flatten() {
+        Some(pem) if pem != MASK => {
+            private_key(&pem).map_err(|message| fields.wrong("private_key", message))?;
+            Given(Some(pem))
+        }
+        Some(_) | None => Given(None),
+    };
+    Ok(AuthInput::Mtls { certificate, private_key })
+}
+
+/// A secret that goes into a header or a form: no control characters.
+fn secret(fields: &mut Fields, name: &str, max: usize) -> Result<Given, Problem> {
+    let given = fields.text(name, 1..=max)?.flatten().filter(|text| text != MASK);
+    if given.as_deref().is_some_and(|text| text.chars().any(char::is_control)) {
+        return Err(fields.wrong(name, "must not hold a control character"));
+    }
+    if name == "token" && given.as_deref().is_some_and(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(fields.wrong(name, "must be visible ASCII without spaces"));
+    }
+    Ok(Given(given))
+}
+
+fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).take(MAX_CHAIN + 1).collect();
+    let certificates = read.map_err(|error| format!("is not PEM: {error}"))?;
+    match certificates.len() {
+        0 => Err("holds no PEM certificate".to_owned()),
+        1..=MAX_CHAIN => Ok(certificates),
+        _ => Err(format!("holds more than {MAX_CHAIN} certificates")),
+    }
+}
+
+fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, &'static str> {
+    // The reader's error may quote what it read.
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_quotes_the_key| "holds no PEM private key")
+}
+
+/// Whether certificate and key belong together and are of a kind that can be used: what the delivery worker would find out.
+fn fits(certificate: &str, private: &Sealed, vault: &Vault, context: &str) -> Result<(), Problem> {
+    let wrong = |field: &str, message: String| Problem::field(field, Code::InvalidField, message);
+    let chain = chain(certificate).map_err(|message| wrong("auth.certificate", message))?;
+    let text = catalog::sealed::open_text(vault, context, private).map_err(|error| crate::problem::vault(&error))?;
+    let key = private_key(&text).map_err(|message| wrong("auth.private_key", message.to_owned()))?;
+    match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+        Ok(_usable) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(wrong("auth.private_key", "does not belong to the certificate".to_owned()))
+        }
+        Err(rustls::Error::InvalidCertificate(error)) => Err(wrong("auth.certificate", error.to_string())),
+        Err(error) => Err(wrong("auth.private_key", error.to_string())),
+    }
+}
+
+// === impl Given ===
+
+impl Given {
+    fn seal(&self, name: &str, stored: Option<&Sealed>, vault: &Vault, context: &str) -> Result<Sealed, Problem> {
+        match (&self.0, stored) {
+            (None, Some(stored)) => Ok(stored.clone()),
+            (None, None) => Err(Problem::field(&format!("{PREFIX}{name}"), Code::InvalidField, "is required")),
+            (Some(text), stored) => {
+                let same = |stored: &&Sealed| {
+                    catalog::sealed::open_text(vault, context, stored).is_ok_and(|plain| *plain == *text)
+                };
+                stored.filter(same).map_or_else(|| keys::seal(vault, context, text), |stored| Ok(stored.clone()))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Given(redacted)" } else { "Given(kept)" })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The target: where requests go, with which custom headers, and which of their values are not shown.
+
+use std::collections::BTreeMap;
+
+use catalog::sealed;
+use schemas::control::{Sealed, Target};
+use schemas::problem::Code;
+use serde_json::{Map, Value};
+
+use crate::body::Fields;
+use crate::custom_headers::{self, Given, MASK};
+use crate::policy::TargetPolicy;
+use crate::problem::Problem;
+use crate::subscription::Facts;
+use crate::subscription::keys;
+
+const FIELDS: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
+const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
+
+/// What a client gave.
+#[derive(Debug)]
+pub(super) struct TargetInput {
+    method: String,
+    pub(super) url: String,
+    headers: Option<Vec<(String, Given)>>,
+    secret_headers: Option<Vec<String>>,
+}
+
+// === impl TargetInput ===
+
+impl TargetInput {
+    pub(super) fn read(map: Map<String, Value>, policy: &TargetPolicy) -> Result<Self, Problem> {
+        let mut fields = Fields::new(map, "target.", FIELDS)?;
+        let kind = fields.text("type", 0..=20)?.flatten();
+        if kind.is_some_and(|kind| kind != "http") {
+            return Err(fields.wrong("type", "only `http` is supported"));
+        }
+        let method =
+            fields.text("method", 1..=20)?.flatten().map_or_else(|| "POST".to_owned(), |it| it.to_ascii_uppercase());
+        if !METHODS.contains(&method.as_str()) {
+            return Err(fields.wrong("method", format!("must be one of {}", METHODS.join(", "))));
+        }
+        let url = policy
+            .check(&fields.required_text("url", 1..=4_096)?)
+            .map_err(|refusal| Problem::field("target.url", Code::TargetRefused, refusal.to_string()))?;
+        let headers = match fields.take("headers") {
+            None => None,
+            Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Object(map)) => Some(custom_headers::check(map)?),
+            Some(_other) => return Err(fields.wrong("headers", "must be an object of strings")),
+        };
+        let secret_headers = match fields.take("secret_headers") {
+            None => None,
+            Some(Value::Null) => Some(Vec::new()),
+            Some(list) => Some(custom_headers::check_names(list)?),
+        };
+        Ok(Self { method, url: url.into(), headers, secret_headers })
+    }
+
+    /// What is kept.
+    pub(super) fn seal(&self, facts: Facts<'_>, context: &str) -> Result<Target, Problem> {
+        let former = facts.former.map(|former| &former.target);
+        let seal = Sealing { former, listed: self.secret_headers.as_deref(), facts, context };
+        let headers = match (&self.headers, former) {
+            (Some(headers), _) => headers
+                .iter()
+                .map(|(name, given)| Ok((name.clone(), seal.header(name, given)?)))
+                .collect::<Result<BTreeMap<_, _>, Problem>>()?,
+            (None, Some(former)) => former.headers.clone(),
+            (None, None) => BTreeMap::new(),
+        };
+        let secret_headers = self.hidden(&headers, former)?;
+        Ok(Target { method: self.method.clone(), url: self.url.clone(), headers, secret_headers })
+    }
+
+    /// Names of headers whose values are not shown. Nobody gets to see a stored value by taking its name off the list: that
+    /// takes the value itself.
+    fn hidden(&self, headers: &BTreeMap<String, Sealed>, former: Option<&Target>) -> Result<Vec<String>, Problem> {
+        let was_hidden = |name: &str| former.is_some_and(|former| former.secret_headers.iter().any(|it| it == name));
+        let given_anew = |name: &str| {
+            let mut headers = self.headers.iter().flatten();
+            headers.any(|(other, given)| other == name && matches!(given, Given::Value(_)))
+        };
+        let stays_hidden = |name: &str| was_hidden(name) && !given_anew(name);
+        let Some(listed) = &self.secret_headers else {
+            return Ok(headers.keys().filter(|name| was_hidden(name)).cloned().collect());
+        };
+        if let Some(stray) = listed.iter().find(|name| !headers.contains_key(*name)) {
+            let message = format!("the target has no header `{stray}`");
+            return Err(Problem::field("target.secret_headers", Code::InvalidField, message));
+        }
+        let hidden = |name: &&String| listed.contains(name) || stays_hidden(name);
+        Ok(headers.keys().filter(hidden).cloned().collect())
+    }
+}
+
+/// What sealing a header depends on.
+#[derive(Clone, Copy)]
+struct Sealing<'a> {
+    former: Option<&'a Target>,
+    listed: Option<&'a [String]>,
+    facts: Facts<'a>,
+    context: &'a str,
+}
+
+impl Sealing<'_> {
+    /// An unchanged value keeps its envelope, so that an unchanged object is seen to be one.
+    fn header(&self, name: &str, given: &Given) -> Result<Sealed, Problem> {
+        let stored = self.former.and_then(|former| former.headers.get(name));
+        let value = match (given, stored) {
+            (Given::Masked, Some(stored)) if self.is_hidden(name) => return Ok(stored.clone()),
+            (Given::Masked, None) if self.is_hidden(name) => {
+                let message = format!("`{name}` holds the mask, and no value is stored");
+                return Err(Problem::field("target.headers", Code::InvalidField, message));
+            }
+            // Not a secret: then the mask is a value like any other.
+            (Given::Masked, _) => MASK,
+            (Given::Value(value), _) => value,
+        };
+        let vault = self.facts.vault;
+        let same = |stored: &&Sealed| sealed::open_text(vault, self.context, stored).is_ok_and(|text| *text == *value);
+        stored.filter(same).map_or_else(|| keys::seal(vault, self.context, value), |stored| Ok(stored.clone()))
+    }
+
+    fn is_hidden(&self, name: &str) -> bool {
+        let was = self.former.is_some_and(|former| former.secret_headers.iter().any(|it| it == name));
+        let listed = self.listed.is_some_and(|listed| listed.iter().any(|it| it == name));
+        custom_headers::is_secret(name) || was || listed
+    }
+}
