@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Checks what building and running Hookbus needs and installs what is missing where it may; else says the exact command.
+# `setup.sh test` checks what its tests need on top of that: the published clients they run are in Python and JavaScript too.
 set -euo pipefail
 
 say() { printf '==> %s\n' "$*"; }
@@ -20,6 +21,13 @@ fi
 if [ -z "${HOOKBUS__KAFKA__BROKERS:-}" ]; then
     have java || missing+=(default-jre-headless)
     have mvn || missing+=(maven)
+fi
+
+if [ "${1:-}" = test ]; then
+    have python3 || missing+=(python3 python3-venv)
+    ! have python3 || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    have node || missing+=(nodejs)
+    have npm || missing+=(npm)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -54,6 +62,16 @@ if have java; then
     version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
     if [ -n "$version" ] && [ "$version" -lt 17 ]; then
         say "Kafka 4.3.1 needs Java 17 or newer, this is Java $version. Run: sudo apt-get install default-jre-headless" >&2
+        exit 1
+    fi
+fi
+if [ "${1:-}" = test ]; then
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        say "the tests need Python 3.11 or newer, this is $(python3 --version). Put a newer python3 first in PATH." >&2
+        exit 1
+    fi
+    if ! node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)'; then
+        say "the tests need Node.js 18 or newer, this is $(node --version). Put a newer node first in PATH." >&2
         exit 1
     fi
 fi

@@ -1,8 +1,32 @@
 //! The command line: one subcommand per role, and what a person needs around them.
 
+pub(crate) mod apply;
+pub(crate) mod manage;
+pub(crate) mod operate;
+pub(crate) mod subscription;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const SUBSCRIPTION_HELP: &str = "\
+Examples:
+  hookbus subscription list --application shop
+  hookbus subscription create https://example.com/hooks --application shop --event-type 'order.**' --uid warehouse
+  hookbus subscription pause warehouse --application shop
+  hookbus subscription list --application shop --output json | jq '.[].target.url'";
+
+const EVENT_HELP: &str = "\
+Examples:
+  hookbus event send invoice.paid --application shop --payload '{\"amount\": 12900}' --label env=test
+  cat order.json | hookbus event send order.shipped.v2 --application shop --id evt_1042 --payload-file -";
+
+const TOKEN_HELP: &str = "\
+Examples:
+  hookbus token list --application shop
+  hookbus token create billing --application shop --role ingest
+  hookbus token create ci --organization acme --role editor --expires-at 2027-01-01T00:00:00Z
+  hookbus token revoke 0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f --organization acme";
 
 /// Webhooks from Kafka: signed, retried, logged, with Kafka as the only state.
 #[derive(Debug, Parser)]
@@ -39,6 +63,33 @@ pub(crate) enum Command {
     },
     /// Print the records of a topic as text.
     Tail(TailArgs),
+    /// Make organizations, applications, event types and subscriptions what YAML files say.
+    #[command(after_help = apply::APPLY_HELP)]
+    Apply(apply::ApplyArgs),
+    /// Write what is there as YAML files that `apply` reads.
+    #[command(after_help = apply::EXPORT_HELP)]
+    Export(apply::ExportArgs),
+    /// Tenants.
+    Organization(manage::OrganizationArgs),
+    /// Scopes of events.
+    Application(manage::ApplicationArgs),
+    /// What may be sent.
+    EventType(manage::EventTypeArgs),
+    /// Who receives what.
+    #[command(after_help = SUBSCRIPTION_HELP)]
+    Subscription(subscription::SubscriptionArgs),
+    /// Send events.
+    #[command(after_help = EVENT_HELP)]
+    Event(manage::EventArgs),
+    /// Application secrets and service tokens.
+    #[command(after_help = TOKEN_HELP)]
+    Token(manage::TokenArgs),
+    /// Show who changed what.
+    #[command(after_help = operate::AUDIT_HELP)]
+    Audit(operate::AuditArgs),
+    /// Print what each role must be allowed to do in Kafka.
+    #[command(after_help = operate::ACLS_HELP)]
+    Acls(operate::AclsArgs),
     /// Show the configuration.
     Config {
         /// What to show.
@@ -105,4 +156,25 @@ pub(crate) enum TailFrom {
     Beginning,
     /// After the last one.
     End,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_revoked_is_not_the_token_that_revokes_it() {
+        let arguments = ["hookbus", "token", "revoke", "x", "--application", "a", "--token", "t"];
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        let Command::Token(args) = cli.command else { panic!("another command") };
+        assert_eq!(args.common.login.token.as_deref(), Some("t"));
+        assert!(matches!(args.command, manage::TokenCommand::Revoke { revoked, .. } if revoked == "x"));
+    }
 }

@@ -1,6 +1,16 @@
 //! One file per subcommand.
 
+pub(crate) mod acls;
+pub(crate) mod application;
+pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod event;
+pub(crate) mod event_type;
+pub(crate) mod export;
+pub(crate) mod organization;
 pub(crate) mod role;
+pub(crate) mod subscription;
 pub(crate) mod tail;
+pub(crate) mod token;
 pub(crate) mod topics;

@@ -5,7 +5,6 @@
 //!    -> demo objects -> receiver (verifies) -> feed: every lifecycle record is a line -> Ctrl-C drains, stops Kafka
 //! ```
 
-mod api;
 mod demo;
 mod feed;
 mod info;

@@ -59,11 +59,28 @@ where
     });
 }
 
+/// Tells the control plane when tokens were used; it hears what the others tell.
+fn share_token_use(process: &Process, directory: &Directory, role: &'static str, hear: bool) {
+    catalog::usage::share_use(catalog::usage::UseDeps {
+        connection: process.connection.clone(),
+        topic: std::sync::Arc::clone(&process.topics.status),
+        tasks: process.tasks.clone(),
+        used: std::sync::Arc::clone(directory.catalog.used()),
+        role,
+        instance: process.config.kafka.slot.clone(),
+        hear,
+    });
+}
+
 /// Events over HTTP.
 pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpListener, fallback: Option<Fallback>) {
     let mut config = process.config.gateway.clone();
     if config.admin_key.is_none() {
         config.admin_key.clone_from(&process.config.control.admin_key);
+    }
+    // With the control plane in the same process, that one tells for both.
+    if fallback.is_none() {
+        share_token_use(process, directory, "gateway", false);
     }
     let deps = ingest_gateway::Deps {
         connection: process.connection.clone(),
@@ -141,6 +158,7 @@ pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<
         health: process.health.clone(),
         tasks: process.tasks.clone(),
     };
+    share_token_use(process, directory, "control", true);
     Ok(ControlPlane::start(process.config.control.clone(), deps).await?)
 }
 
@@ -152,7 +170,11 @@ pub(crate) fn serve_control(process: &Process, control: ControlPlane, listener: 
 /// The management API as what the gateway does not serve itself: one address for both, as Hook0's clients expect.
 pub(crate) fn as_fallback(control: &ControlPlane) -> Fallback {
     let router = control.router();
-    Fallback::new(move |request| {
+    Fallback::new(move |mut request| {
+        // The gateway knows who called; the audit wants to.
+        if let Some(ingest_gateway::Peer(peer)) = request.extensions().get().copied() {
+            request.extensions_mut().insert(control_plane::Peer(peer));
+        }
         let router = router.clone();
         async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) }
     })

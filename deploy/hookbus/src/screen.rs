@@ -38,6 +38,20 @@ pub(crate) fn text(bytes: &[u8], limit: usize) -> String {
     text
 }
 
+/// Rows of cells, each column as wide as its widest cell.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
 /// A key or value that may be absent.
 pub(crate) fn maybe(bytes: Option<&Bytes>, limit: usize) -> String {
     bytes.map_or_else(|| "(null)".to_owned(), |bytes| text(bytes, limit))

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::dev::api::Api;
+use crate::management::{Ask, Management, path};
 
 /// The application of every example in the documentation.
 pub(crate) const APPLICATION: &str = "c0ea6ffa-1972-4435-b434-ec9e93d38f42";
@@ -24,26 +24,27 @@ pub(crate) struct Demo {
 ///
 /// # Errors
 /// When the management API refuses or cannot be reached.
-pub(crate) async fn ensure(api: &Api, organization: &str, receiver_url: &str) -> Result<Demo> {
-    if api.get(&format!("/applications/{APPLICATION}")).await?.is_none() {
+pub(crate) async fn ensure(management: &Management, organization: &str, receiver_url: &str) -> Result<Demo> {
+    let what = "the demo application";
+    if management.find(what, &path("/applications/{}", [APPLICATION])).await?.is_none() {
         let body = json!({ "organization_id": organization, "name": "Demo", "application_id": APPLICATION });
-        api.send(Method::POST, "/applications", &body).await?;
+        management.ask(what, Ask::send(Method::POST, "/applications", &body)).await?;
     }
     let body = json!({ "application_id": APPLICATION, "name": EVENT_TYPE });
-    api.send(Method::POST, "/event_types", &body).await?;
-    let subscription = subscription(api, receiver_url).await?;
-    let secrets = api.get(&format!("/application_secrets?application_id={APPLICATION}")).await?;
+    management.ask("the demo event type", Ask::send(Method::POST, "/event_types", &body)).await?;
+    let subscription = subscription(management, receiver_url).await?;
+    let secrets = path("/application_secrets?application_id={}", [APPLICATION]);
+    let secrets = management.list("the demo secrets", &secrets).await?;
     let application_secret = secrets
-        .as_ref()
-        .and_then(Value::as_array)
-        .and_then(|secrets| secrets.iter().find(|secret| secret["deleted_at"].is_null()))
-        .and_then(|secret| secret["token"].as_str())
+        .iter()
+        .find_map(|secret| secret["token"].as_str())
         .context("the demo application has no secret; create one or remove the development folder")?;
     let signing_secret = text(&subscription, "secret")?;
     Ok(Demo { application_secret: application_secret.to_owned(), signing_secret })
 }
 
-async fn subscription(api: &Api, receiver_url: &str) -> Result<Value> {
+async fn subscription(management: &Management, receiver_url: &str) -> Result<Value> {
+    let what = "the demo subscription";
     let body = json!({
         "application_id": APPLICATION,
         "uid": SUBSCRIPTION_UID,
@@ -53,16 +54,15 @@ async fn subscription(api: &Api, receiver_url: &str) -> Result<Value> {
         "labels": {},
         "target": { "type": "http", "method": "POST", "url": receiver_url, "headers": {} },
     });
-    let list = api.get(&format!("/subscriptions?application_id={APPLICATION}")).await?;
-    let known = list.as_ref().and_then(Value::as_array);
-    let Some(found) = known.and_then(|list| list.iter().find(|entry| entry["uid"] == SUBSCRIPTION_UID)) else {
-        return api.send(Method::POST, "/subscriptions", &body).await;
+    let one = path("/subscriptions/{}?application_id={}", [SUBSCRIPTION_UID, APPLICATION]);
+    let Some(found) = management.find(what, &one).await? else {
+        return Ok(management.ask(what, Ask::send(Method::POST, "/subscriptions", &body)).await?.value);
     };
-    if found["target"]["url"] == receiver_url {
-        return Ok(found.clone());
+    if found.value["target"]["url"] == receiver_url {
+        return Ok(found.value);
     }
     // The receiver's port was taken this time: the subscription follows it.
-    api.send(Method::PUT, &format!("/subscriptions/{}", text(found, "subscription_id")?), &body).await
+    Ok(management.ask(what, Ask::send(Method::PUT, one, &body)).await?.value)
 }
 
 fn text(object: &Value, field: &str) -> Result<String> {

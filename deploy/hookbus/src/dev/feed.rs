@@ -34,6 +34,8 @@ pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> String {
         Kind::EndpointGone => {
             format!("gone       {event}  the endpoint asks for no more; its subscription is disabled")
         }
+        Kind::Failing => format!("failing    {event}  {}; its subscription is disabled", detail(record)),
+        Kind::Undeclared => format!("undeclared {event}  {event_type} is declared on sight"),
     };
     // Ids and answers come from outside: nothing of them may steer the terminal.
     format!("{}  {}", screen::clock(record.at_ms), screen::text(what.as_bytes(), 400))

@@ -17,11 +17,11 @@ use signing::{Secret, Verifier};
 use tokio::net::TcpListener;
 
 use crate::cli::DevArgs;
-use crate::dev::api::Api;
 use crate::dev::demo::{self, APPLICATION, Demo};
 use crate::dev::info::Info;
 use crate::dev::keys::Keys;
 use crate::dev::{feed, kafka, receiver};
+use crate::management::Management;
 use crate::process::{self, Process};
 use crate::roles::{self, Directory};
 use crate::screen;
@@ -178,9 +178,9 @@ async fn make_demo(process: &Process, base: &str, keys: &Keys, receiver_url: &st
         // A role that fails requests the shutdown, which ends this wait.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let api = Api::new(base, keys.admin_key.as_str());
+    let management = Management::new(base, keys.admin_key.as_str())?;
     let organization = process.config.control.organization_id.to_string();
-    demo::ensure(&api, &organization, receiver_url).await.context("the demo objects could not be created")
+    demo::ensure(&management, &organization, receiver_url).await.context("the demo objects could not be created")
 }
 
 fn follow(process: &Process) -> TailOptions {

@@ -1,0 +1,63 @@
+//! The subcommands of whoever operates an installation: `audit` and `acls`.
+
+use clap::{Args, ValueEnum};
+
+use super::manage::Output;
+
+pub(crate) const AUDIT_HELP: &str = "\
+Examples:
+  hookbus audit --since 2h
+  hookbus audit --object 0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f --output json
+  hookbus audit --follow --actor admin";
+
+pub(crate) const ACLS_HELP: &str = "\
+Examples:
+  hookbus acls | sh
+  hookbus acls --role delivery --principal 'User:CN={role}.hookbus'
+  hookbus acls --output table";
+
+/// `hookbus audit`
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Wait for more at the end.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only changes of this object, or of what belongs to it: an id, an event type's name, or a whole key
+    /// (`subscription/<application>/<id>`).
+    #[arg(long, value_name = "ID")]
+    pub(crate) object: Option<String>,
+    /// Only changes by this actor: `admin`, `application_secret/<id>`, `system/...`, or its beginning.
+    #[arg(long, value_name = "ACTOR")]
+    pub(crate) actor: Option<String>,
+    /// Only changes since then: `2h`, `7d`, or a time such as `2026-11-22T00:00:00Z`.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// `hookbus acls`
+#[derive(Debug, Args)]
+pub(crate) struct AclsArgs {
+    /// Only for this role; without it for all, and for the operator who creates topics.
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Option<String>,
+    /// Who a role is for Kafka; `{role}` stands for the role's name.
+    #[arg(long, default_value = "User:hookbus-{role}", value_name = "PRINCIPAL")]
+    pub(crate) principal: String,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t = AclOutput::Commands)]
+    pub(crate) output: AclOutput,
+}
+
+/// How permissions are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AclOutput {
+    /// Calls of `kafka-acls.sh`, ready for a shell. `KAFKA_ACLS` names another program.
+    Commands,
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}

@@ -1,0 +1,222 @@
+//! `hookbus acls`: what each role must be allowed to do in Kafka, from the same names the roles use.
+
+mod print;
+
+use anyhow::{Result, bail};
+use chassis::config::{Config, Role};
+use kafka::TAIL_GROUP;
+use schemas::access::{ACCESS, Access, Part};
+use serde::Serialize;
+
+use crate::cli::operate::{AclOutput, AclsArgs};
+
+/// Who creates and looks at topics: people with `hookbus topics`, `tail` and `audit`.
+const OPERATOR: &str = "operator";
+
+/// One permission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Acl {
+    pub(crate) role: &'static str,
+    pub(crate) principal: String,
+    pub(crate) resource: Resource,
+    pub(crate) name: String,
+    pub(crate) pattern: Pattern,
+    pub(crate) operations: &'static [&'static str],
+}
+
+/// What it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Resource {
+    Topic,
+    Group,
+    TransactionalId,
+}
+
+/// How the name is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pattern {
+    Literal,
+    Prefixed,
+}
+
+/// The permissions of one principal, as they are put together.
+struct Grants<'a> {
+    config: &'a Config,
+    role: &'static str,
+    principal: String,
+    acls: Vec<Acl>,
+}
+
+/// Prints them.
+///
+/// # Errors
+/// There is no such role.
+pub(crate) fn run(config: &Config, args: &AclsArgs) -> Result<()> {
+    let mut acls = all(config, &args.principal);
+    if let Some(role) = &args.role {
+        acls.retain(|acl| acl.role == role);
+        if acls.is_empty() {
+            let known: Vec<&str> = Role::ALL.iter().map(|role| role.name()).chain([OPERATOR]).collect();
+            bail!("there is no role `{role}`; there are {}", known.join(", "));
+        }
+    }
+    match args.output {
+        AclOutput::Commands => print::commands(config, &acls),
+        AclOutput::Table => print::table(&acls),
+        AclOutput::Json => print::json(&acls),
+    }
+}
+
+/// Every role's, then the operator's. `{role}` in the principal becomes the role's name.
+pub(crate) fn all(config: &Config, principal: &str) -> Vec<Acl> {
+    let roles = Role::ALL.iter().flat_map(|role| of_role(config, *role, principal));
+    roles.chain(of_operator(config, principal)).collect()
+}
+
+fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
+    let mut grants = Grants::new(config, role.name(), principal);
+    let part = part(role);
+    for access in ACCESS {
+        let operations: &[&str] = match (access.readers.contains(&part), access.writers.contains(&part)) {
+            (true, true) => &["Read", "Write", "Describe"],
+            (true, false) => &["Read", "Describe"],
+            (false, true) => &["Write", "Describe"],
+            (false, false) => continue,
+        };
+        grants.topic(access, operations);
+    }
+    // Alike ones stand together.
+    grants.acls.sort_by_key(|acl| (acl.pattern, acl.operations));
+    // A reader without a group names one, and librdkafka looks for its coordinator.
+    if ACCESS.iter().any(|access| access.topic == "control" && access.readers.contains(&part)) {
+        grants.add(Resource::Group, TAIL_GROUP.to_owned(), Pattern::Literal, &["Describe"]);
+    }
+    if let Role::Gateway = role {
+        return grants.acls;
+    }
+    grants.add(Resource::Group, config.kafka.group(role), Pattern::Literal, &["Read", "Describe"]);
+    // Any slot: a takeover settles the transaction of a dead owner under its id.
+    let slots = config.kafka.transactional_id(role);
+    let slots = slots.strip_suffix(&config.kafka.slot).unwrap_or(&slots).to_owned();
+    grants.add(Resource::TransactionalId, slots, Pattern::Prefixed, &["Write", "Describe"]);
+    if let Role::Control = role {
+        let store = control_plane::transactional_id(&config.kafka);
+        grants.add(Resource::TransactionalId, store, Pattern::Literal, &["Write", "Describe"]);
+    }
+    grants.acls
+}
+
+fn of_operator(config: &Config, principal: &str) -> Vec<Acl> {
+    let mut grants = Grants::new(config, OPERATOR, principal);
+    let operations = &["Create", "Describe", "DescribeConfigs", "Read"];
+    grants.add(Resource::Topic, config.topics.prefix.clone(), Pattern::Prefixed, operations);
+    grants.add(Resource::Group, format!("{}.", config.kafka.installation), Pattern::Prefixed, &["Describe"]);
+    grants.add(Resource::Group, TAIL_GROUP.to_owned(), Pattern::Literal, &["Describe"]);
+    grants.acls
+}
+
+fn part(role: Role) -> Part {
+    match role {
+        Role::Gateway => Part::Gateway,
+        Role::Fanout => Part::Fanout,
+        Role::Delivery => Part::Delivery,
+        Role::Retry => Part::Retry,
+        Role::Control => Part::Control,
+    }
+}
+
+// === impl Grants ===
+
+impl<'a> Grants<'a> {
+    fn new(config: &'a Config, role: &'static str, principal: &str) -> Self {
+        Self { config, role, principal: principal.replace("{role}", role), acls: Vec::new() }
+    }
+
+    /// Delay topics by their prefix: a removed tier still drains.
+    fn topic(&mut self, access: &Access, operations: &'static [&'static str]) {
+        if access.topic == "retry" {
+            let prefix = self.config.topics.topics().retry_prefix.to_string();
+            return self.add(Resource::Topic, prefix, Pattern::Prefixed, operations);
+        }
+        let name = format!("{}{}", self.config.topics.prefix, access.topic);
+        self.add(Resource::Topic, name, Pattern::Literal, operations);
+    }
+
+    fn add(&mut self, resource: Resource, name: String, pattern: Pattern, operations: &'static [&'static str]) {
+        let principal = self.principal.clone();
+        self.acls.push(Acl { role: self.role, principal, resource, name, pattern, operations });
+    }
+}
+
+// === impl Resource ===
+
+impl Resource {
+    /// The option of `kafka-acls.sh`.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Topic => "--topic",
+            Self::Group => "--group",
+            Self::TransactionalId => "--transactional-id",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Group => "group",
+            Self::TransactionalId => "transactional id",
+        }
+    }
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Literal => "literal",
+            Self::Prefixed => "prefixed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let environment = [("HOOKBUS__KAFKA__SLOT".to_owned(), "7".to_owned())];
+        chassis::config::load(None, environment.into_iter()).unwrap().config
+    }
+
+    #[test]
+    fn every_name_a_role_uses_is_allowed_to_it() {
+        let config = config();
+        let acls = all(&config, "User:{role}");
+        let allowed = |role: &str, resource: Resource, name: &str, operation: &str| {
+            acls.iter().any(|acl| {
+                let fits = match acl.pattern {
+                    Pattern::Literal => acl.name == name,
+                    Pattern::Prefixed => name.starts_with(&acl.name),
+                };
+                acl.role == role && acl.resource == resource && fits && acl.operations.contains(&operation)
+            })
+        };
+        for role in Role::ALL.into_iter().filter(|role| *role != Role::Gateway) {
+            assert!(allowed(role.name(), Resource::Group, &config.kafka.group(role), "Read"), "{role}");
+            let id = config.kafka.transactional_id(role);
+            assert!(allowed(role.name(), Resource::TransactionalId, &id, "Write"), "{role} {id}");
+        }
+        assert!(allowed("control", Resource::TransactionalId, "hookbus-control", "Write"));
+        for spec in config.topics.specs() {
+            assert!(allowed(OPERATOR, Resource::Topic, &spec.name, "Create"), "{}", spec.name);
+            let written = Role::ALL.iter().any(|role| allowed(role.name(), Resource::Topic, &spec.name, "Write"));
+            assert!(written, "{}", spec.name);
+        }
+        assert!(!allowed("gateway", Resource::Topic, "hookbus.control", "Write"));
+        assert!(!allowed("delivery", Resource::Topic, "hookbus.audit", "Write"));
+        assert!(acls.iter().any(|acl| acl.principal == "User:delivery"));
+    }
+}

@@ -1,0 +1,126 @@
+//! What is there, as far as the documents speak of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::keys::Kind;
+use super::wanted::Wanted;
+use super::yaml::Wrong;
+use crate::management::{Management, path};
+
+/// What is there.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    organizations: Vec<Value>,
+    applications: Vec<Value>,
+    /// By the application's id.
+    inside: BTreeMap<String, Inside>,
+}
+
+/// What one application holds.
+#[derive(Debug, Default)]
+struct Inside {
+    secrets: Vec<Value>,
+    event_types: Vec<Value>,
+    subscriptions: Vec<Value>,
+}
+
+/// Asks for everything the documents speak of.
+///
+/// # Errors
+/// The management API refuses or cannot be reached.
+pub(crate) async fn read(management: &Management, wanted: &[Wanted<'_>]) -> Result<State> {
+    let mut state = State::default();
+    if wanted.iter().any(|it| it.kind == Kind::Organization) {
+        state.organizations = management.list("organizations", "/organizations").await?;
+    }
+    state.applications = management.list("applications", "/applications").await?;
+    let named: BTreeSet<String> = wanted.iter().filter_map(|it| state.application_of(it)).collect();
+    for application in named {
+        let mut inside = Inside::default();
+        let of = |kind: Kind| path(&format!("/{}?application_id={{}}", kind.plural()), [&application]);
+        if wanted.iter().any(|it| it.kind == Kind::Secret && state.application_of(it).as_ref() == Some(&application)) {
+            inside.secrets = management.list("application secrets", &of(Kind::Secret)).await?;
+        }
+        inside.event_types = management.list("event types", &of(Kind::EventType)).await?;
+        inside.subscriptions = management.list("subscriptions", &of(Kind::Subscription)).await?;
+        state.inside.insert(application, inside);
+    }
+    Ok(state)
+}
+
+// === impl State ===
+
+impl State {
+    /// The object a document means, if it is there.
+    ///
+    /// # Errors
+    /// Its uid is another object's than its id.
+    pub(crate) fn find(&self, wanted: &Wanted<'_>) -> Result<Option<&Value>, Wrong> {
+        let candidates = self.candidates(wanted);
+        let key_field = match wanted.kind {
+            Kind::Organization | Kind::Application | Kind::Subscription => "uid",
+            Kind::EventType => "event_type_name",
+            Kind::Secret => "name",
+        };
+        let by = |field: &str, text: Option<&String>| {
+            candidates.iter().find(|it| text.is_some_and(|text| it[field] == **text))
+        };
+        let by_id = by(wanted.kind.id_field(), wanted.id.as_ref());
+        if wanted.id.is_none() {
+            return Ok(by(key_field, wanted.key.as_ref()));
+        }
+        // A secret's name is no key: many may have it.
+        let taken = if wanted.kind == Kind::Secret { None } else { by(key_field, wanted.key.as_ref()) };
+        let id = |it: &Value| it[wanted.kind.id_field()].as_str().unwrap_or_default().to_owned();
+        match (by_id, taken) {
+            (found, None) => Ok(found),
+            (Some(found), Some(other)) if id(found) == id(other) => Ok(Some(found)),
+            (_, Some(other)) => {
+                let message = format!("is the one of {}, which has another id", id(other));
+                Err(wanted.wrong(key_field, &message))
+            }
+        }
+    }
+
+    /// The id of the application a document is, or is of, if that is there.
+    pub(crate) fn application_of(&self, wanted: &Wanted<'_>) -> Option<String> {
+        match wanted.kind {
+            Kind::Organization => None,
+            Kind::Application => id_of(self.find(wanted).ok()??),
+            Kind::Secret | Kind::EventType | Kind::Subscription => self.application(wanted.parent.as_deref()?),
+        }
+    }
+
+    /// What an application holds of a kind.
+    pub(crate) fn held(&self, application: &str, kind: Kind) -> &[Value] {
+        let Some(inside) = self.inside.get(application) else { return &[] };
+        match kind {
+            Kind::Organization | Kind::Application => &[],
+            Kind::Secret => &inside.secrets,
+            Kind::EventType => &inside.event_types,
+            Kind::Subscription => &inside.subscriptions,
+        }
+    }
+
+    fn candidates(&self, wanted: &Wanted<'_>) -> &[Value] {
+        match wanted.kind {
+            Kind::Organization => &self.organizations,
+            Kind::Application => &self.applications,
+            Kind::Secret | Kind::EventType | Kind::Subscription => {
+                self.application_of(wanted).map_or(&[], |application| self.held(&application, wanted.kind))
+            }
+        }
+    }
+
+    fn application(&self, id_or_uid: &str) -> Option<String> {
+        let found = self.applications.iter().find(|it| it["application_id"] == id_or_uid || it["uid"] == id_or_uid);
+        found.and_then(id_of)
+    }
+}
+
+fn id_of(application: &Value) -> Option<String> {
+    application["application_id"].as_str().map(str::to_owned)
+}

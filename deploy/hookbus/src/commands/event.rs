@@ -1,0 +1,67 @@
+//! `hookbus event send`.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cli::manage::{EventArgs, EventCommand, SendArgs};
+use crate::management::{self, Ask};
+use crate::output::{self, Column};
+
+/// More the gateway does not take anyway.
+const PAYLOAD_LIMIT: u64 = 64 * 1024 * 1024;
+const COLUMNS: &[Column] = &[("event", "event_id"), ("application", "application_id"), ("received", "received_at")];
+
+/// Sends one event.
+///
+/// # Errors
+/// The payload is no JSON, or the gateway refuses or cannot be reached.
+pub(crate) async fn run(args: &EventArgs) -> Result<()> {
+    let management = management::open(&args.common.login)?;
+    let EventCommand::Send(send) = &args.command;
+    let mut body = json!({
+        "application_id": management.application(send.of.application.as_deref()).await?,
+        "event_type": send.event_type,
+        "payload": payload(send)?,
+        "labels": send.labels.iter().cloned().collect::<BTreeMap<String, String>>(),
+    });
+    if let Some(id) = &send.id {
+        body["event_id"] = json!(id);
+    }
+    // A string needs its content type beside it.
+    if body["payload"].is_string() {
+        body["payload"] = Value::String(body["payload"].to_string());
+        body["payload_content_type"] = json!("application/json");
+    }
+    let ask = Ask::send(Method::POST, "/event", &body);
+    let sent = management.ask_gateway(send.gateway_url.as_deref(), &format!("event {}", send.event_type), ask).await?;
+    output::one(args.common.output, &sent.value, COLUMNS)
+}
+
+fn payload(send: &SendArgs) -> Result<Value> {
+    let text = match (&send.payload, &send.payload_file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(file)) => read(file)?,
+        (None, None) => {
+            return Err(crate::usage(
+                "give the payload: --payload JSON or --payload-file FILE (`-` is standard input)",
+            ));
+        }
+    };
+    serde_json::from_str(&text).map_err(|error| crate::usage(format!("the payload is no JSON: {error}")))
+}
+
+fn read(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(PAYLOAD_LIMIT).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|it| it.take(PAYLOAD_LIMIT).read_to_string(&mut text))
+    };
+    read.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text)
+}

@@ -1,0 +1,39 @@
+//! `hookbus organization`.
+
+use anyhow::Result;
+use http::Method;
+use serde_json::json;
+
+use crate::cli::manage::{OrganizationArgs, OrganizationCommand};
+use crate::management::{self, Ask, path};
+use crate::output::{self, Column};
+
+const COLUMNS: &[Column] = &[("name", "name"), ("uid", "uid"), ("id", "organization_id")];
+
+/// Lists, makes or deletes.
+///
+/// # Errors
+/// The management API refuses or cannot be reached.
+pub(crate) async fn run(args: &OrganizationArgs) -> Result<()> {
+    let management = management::open(&args.common.login)?;
+    let output = args.common.output;
+    match &args.command {
+        OrganizationCommand::List => {
+            output::list(output, &management.list("organizations", "/organizations").await?, COLUMNS)
+        }
+        OrganizationCommand::Create { name, uid } => {
+            let mut body = json!({ "name": name });
+            if let Some(uid) = uid {
+                body["uid"] = json!(uid);
+            }
+            let what = format!("organization {name}");
+            let made = management.ask(&what, Ask::send(Method::POST, "/organizations", &body)).await?;
+            output::one(output, &made.value, COLUMNS)
+        }
+        OrganizationCommand::Delete { organization } => {
+            let what = format!("organization {organization}");
+            let answer = management.ask(&what, Ask::delete(path("/organizations/{}", [organization]))).await?;
+            output::done(output, &format!("{what} is deleted"), &answer.value)
+        }
+    }
+}

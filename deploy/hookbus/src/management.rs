@@ -1,0 +1,271 @@
+//! A client of the management API: what every command that manages, and `hookbus dev`, talks through.
+
+mod login;
+mod refused;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+pub(crate) use login::open;
+pub(crate) use refused::Refused;
+
+/// A list of 100,000 subscriptions is about this large.
+const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A control plane answers within 10 s, with a 503 if it must.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// A replica that gets it answers with what this client has seen written.
+const SEEN: HeaderName = HeaderName::from_static("hookbus-consistency-token");
+/// What a path segment and a query value may hold as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A management API and the token it is asked with.
+pub(crate) struct Management {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+    gateway: Option<String>,
+    authorization: HeaderValue,
+    /// The application that is meant where none is named.
+    application: Option<String>,
+    /// What this client has seen written, for a replica that has not.
+    seen: Mutex<Option<HeaderValue>>,
+}
+
+/// What is asked of the management API.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    method: Method,
+    path: String,
+    body: Option<&'a Value>,
+    if_match: Option<&'a str>,
+}
+
+/// What it answered, a success.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The body; null if there is none.
+    pub(crate) value: Value,
+    /// The object's version.
+    pub(crate) etag: Option<String>,
+}
+
+// === impl Ask ===
+
+impl<'a> Ask<'a> {
+    /// Reads.
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), body: None, if_match: None }
+    }
+
+    /// Deletes.
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, path: path.into(), body: None, if_match: None }
+    }
+
+    /// Makes, replaces or changes.
+    pub(crate) fn send(method: Method, path: impl Into<String>, body: &'a Value) -> Self {
+        Self { method, path: path.into(), body: Some(body), if_match: None }
+    }
+
+    /// Only if the object is still this version.
+    pub(crate) fn if_match(mut self, etag: Option<&'a str>) -> Self {
+        self.if_match = etag;
+        self
+    }
+}
+
+// === impl Management ===
+
+impl Management {
+    /// A client of `base` (`http://127.0.0.1:8080`).
+    ///
+    /// # Errors
+    /// The token is no header value, or the system's certificates cannot be read.
+    pub(crate) fn new(base: &str, token: &str) -> Result<Self> {
+        let mut authorization =
+            HeaderValue::try_from(format!("Bearer {token}")).context("the token holds what no header can")?;
+        authorization.set_sensitive(true);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_WITHIN));
+        // The system's own authorities: a company's management API is often signed by the company.
+        let tls = HttpsConnectorBuilder::new().with_native_roots().context("cannot read the system's certificates")?;
+        let connector = tls.https_or_http().enable_all_versions().wrap_connector(tcp);
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            base: root(base).to_owned(),
+            gateway: None,
+            authorization,
+            application: None,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// With another address for events, and the application that is meant where none is named.
+    pub(crate) fn with_defaults(mut self, gateway: Option<String>, application: Option<String>) -> Self {
+        self.gateway = gateway;
+        self.application = application;
+        self
+    }
+
+    /// Asks. `what` names the object in the error.
+    ///
+    /// # Errors
+    /// No answer, or a [`Refused`].
+    pub(crate) async fn ask(&self, what: &str, ask: Ask<'_>) -> Result<Answer> {
+        self.ask_at(&self.base, what, ask).await
+    }
+
+    /// Asks the gateway.
+    ///
+    /// # Errors
+    /// As [`Management::ask`].
+    pub(crate) async fn ask_gateway(&self, url: Option<&str>, what: &str, ask: Ask<'_>) -> Result<Answer> {
+        let base = url.map(root).or(self.gateway.as_deref()).unwrap_or(&self.base);
+        self.ask_at(base, what, ask).await
+    }
+
+    /// An object, or nothing if there is none.
+    ///
+    /// # Errors
+    /// As [`Management::ask`], except for a 404.
+    pub(crate) async fn find(&self, what: &str, path: &str) -> Result<Option<Answer>> {
+        match self.ask(what, Ask::get(path)).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(|it| it.status == 404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All objects of a list.
+    ///
+    /// # Errors
+    /// As [`Management::ask`], or the answer is no list.
+    pub(crate) async fn list(&self, what: &str, path: &str) -> Result<Vec<Value>> {
+        let Value::Array(list) = self.ask(what, Ask::get(path)).await?.value else {
+            bail!("{what}: the answer is no list");
+        };
+        Ok(list)
+    }
+
+    /// The application that is meant: the named one, or the only one there is.
+    ///
+    /// # Errors
+    /// None is named, and the token sees none or many.
+    pub(crate) async fn application(&self, named: Option<&str>) -> Result<String> {
+        if let Some(named) = named.or(self.application.as_deref()) {
+            return Ok(named.to_owned());
+        }
+        let seen = self.list("applications", "/applications").await?;
+        match seen.as_slice() {
+            [only] => Ok(only["application_id"].as_str().unwrap_or_default().to_owned()),
+            [] => bail!("the token sees no application"),
+            many => Err(crate::usage(format!("name one of the {} applications with --application", many.len()))),
+        }
+    }
+
+    async fn ask_at(&self, base: &str, what: &str, ask: Ask<'_>) -> Result<Answer> {
+        let bytes = ask.body.map_or_else(|| Ok(Bytes::new()), |body| serde_json::to_vec(body).map(Bytes::from))?;
+        let mut request = Request::builder()
+            .method(&ask.method)
+            .uri(format!("{base}/api/v1{}", ask.path))
+            .header(AUTHORIZATION, &self.authorization);
+        if ask.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(etag) = ask.if_match {
+            request = request.header(IF_MATCH, etag);
+        }
+        if let Some(seen) = self.seen.lock().clone() {
+            request = request.header(&SEEN, seen);
+        }
+        let request = request.body(Full::new(bytes)).with_context(|| format!("{base} is no address"))?;
+        let answer = tokio::time::timeout(ANSWER_WITHIN, self.exchange(request));
+        let answer = answer.await.with_context(|| format!("{base} did not answer within {ANSWER_WITHIN:?}"))?;
+        let (status, etag, value) = answer.with_context(|| format!("cannot reach {base}"))?;
+        if status.is_success() {
+            return Ok(Answer { value, etag });
+        }
+        Err(Refused::of(what, status, &value).into())
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Option<String>, Value)> {
+        let (head, body) = self.client.request(request).await?.into_parts();
+        if let Some(seen) = head.headers.get(&SEEN) {
+            *self.seen.lock() = Some(seen.clone());
+        }
+        let etag = head.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
+        let value = match serde_json::from_slice(&body) {
+            Ok(value) => value,
+            Err(_empty) if body.is_empty() => Value::Null,
+            // A proxy in between, perhaps: its page says more than that it is no JSON.
+            Err(_no_json) => Value::String(crate::screen::text(&body, 200)),
+        };
+        Ok((head.status, etag, value))
+    }
+}
+
+impl std::fmt::Debug for Management {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Management").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// An address without the prefix that Hook0's clients are given with it.
+fn root(url: &str) -> &str {
+    let url = url.trim_end_matches('/');
+    url.strip_suffix("/api/v1").unwrap_or(url).trim_end_matches('/')
+}
+
+/// A path with its segments and query values escaped: `path("/subscriptions/{}", ["a b"])`.
+pub(crate) fn path<const N: usize>(pattern: &str, values: [&str; N]) -> String {
+    let mut path = String::with_capacity(pattern.len() + 40 * N);
+    let mut values = values.into_iter();
+    for (at, part) in pattern.split("{}").enumerate() {
+        if at > 0 {
+            path.extend(utf8_percent_encode(values.next().unwrap_or_default(), PLAIN));
+        }
+        path.push_str(part);
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_in_paths_are_escaped() {
+        assert_eq!(path("/a/{}/b?c={}", ["x y/z", "&="]), "/a/x%20y%2Fz/b?c=%26%3D");
+        assert_eq!(path("/a", []), "/a");
+    }
+
+    #[test]
+    fn an_address_may_hold_the_prefix() {
+        for url in ["http://a:1", "http://a:1/", "http://a:1/api/v1", "http://a:1/api/v1/"] {
+            assert_eq!(root(url), "http://a:1");
+        }
+        assert_eq!(root("https://a/hooks/api/v1"), "https://a/hooks");
+    }
+
+    #[test]
+    fn the_token_is_not_shown() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let shown = format!("{:?}", Management::new("http://127.0.0.1:1/", "a-secret").unwrap());
+        assert!(!shown.contains("a-secret"), "{shown}");
+    }
+}
