@@ -1,5 +1,5 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
-.PHONY: help setup dev test faults bench check
+.PHONY: help setup setup-test dev test faults bench check
 
 help:
 	@echo 'make dev     install what is missing, start Kafka, run all roles, show a delivery'
@@ -16,13 +16,17 @@ dev: setup
 	@cargo build --locked -p hookbus
 	@exec target/debug/hookbus dev
 
-test: setup
+setup-test:
+	@deploy/setup.sh test
+	@tests/clients/prepare.sh
+
+test: setup-test
 	cargo build --locked --workspace --all-targets
 	target/debug/with-kafka -- cargo test --locked --workspace
 
 faults: setup
 	cargo build --locked --workspace --all-targets
-	target/debug/with-kafka -- cargo test --locked -p testkit --test faults -- --ignored --nocapture --test-threads=1
+	target/debug/with-kafka -- cargo test --locked -p testkit --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup
 	cargo build --locked --release -p hookbus -p testkit

@@ -13,6 +13,7 @@
 //! Nothing here is linked into the product. Errors are `anyhow`, as in every test.
 
 pub mod broker;
+pub mod dev;
 pub mod endpoint;
 pub mod engine;
 pub mod environment;
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod supervisor;
 pub mod wait;
 
+pub use dev::Dev;
 pub use endpoint::Endpoint;
 pub use ledger::Expect;
 pub use pipeline::Pipeline;

@@ -10,6 +10,7 @@
 //! A pipeline that is dropped without [`Pipeline::finish`] fails its test: no test forgets the ledger.
 
 mod application;
+mod changes;
 pub mod client;
 pub mod console;
 mod load;
@@ -33,10 +34,11 @@ pub use self::application::{Application, Subscription};
 pub use self::client::{Client, Event};
 pub use self::load::{Load, LoadReport};
 pub use self::roles::{Role, Roles};
-pub use self::setup::Setup;
+pub use self::setup::{ADMIN_KEY, Setup};
 use crate::Endpoint;
 use crate::http::Http;
 use crate::ledger::books::{Request, Subscribed, Told};
+use crate::ledger::pings::Pinged;
 use crate::ledger::{self, Audit, Books, Expect, collect};
 
 /// Everything ends sooner, also on two busy cores; what does not is shown by the ledger.
@@ -63,6 +65,7 @@ pub struct Pipeline {
     told: ToldLog,
     applications: BTreeMap<String, ApplicationId>,
     subscriptions: Vec<Subscribed>,
+    pings: Vec<Pinged>,
     finished: bool,
 }
 
@@ -182,7 +185,8 @@ impl Pipeline {
     /// # Errors
     /// A topic cannot be read.
     pub async fn audit(&self, expect: &Expect) -> anyhow::Result<Outcome> {
-        let mut books = Books { subscriptions: self.subscriptions.clone(), ..Books::default() };
+        let mut books =
+            Books { subscriptions: self.subscriptions.clone(), pings: self.pings.clone(), ..Books::default() };
         let mut applications = self.applications.clone();
         let ids: Vec<ApplicationId> = applications.values().copied().collect();
         applications.extend(ids.into_iter().map(|id| (id.to_string(), id)));

@@ -1,13 +1,16 @@
 //! What the endpoint saw: every request, in order, findable by path, waited for by notification.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 /// Whether the signatures of a request hold.
@@ -47,6 +50,8 @@ pub struct Seen {
     pub body_length: usize,
     /// [`body_hash`] of the whole body.
     pub body_hash: u64,
+    /// [`body_hash`] of the payload in the body: of `data` in an envelope or a structured `CloudEvent`, else of all of it.
+    pub payload_hash: u64,
     /// Whether the whole body arrived. What did not is no delivery.
     pub complete: bool,
     /// Whether its signatures verify.
@@ -102,6 +107,22 @@ pub fn body_hash(body: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Of what was accepted, in whatever form it was delivered.
+fn payload_hash(headers: &HeaderMap, body: &[u8]) -> u64 {
+    let content_type = headers.get("content-type").map_or(&[][..], HeaderValue::as_bytes);
+    let holds_data = content_type == b"application/cloudevents+json" || body.starts_with(b"{\"event_id\":");
+    let fields = holds_data.then(|| serde_json::from_slice::<BTreeMap<String, &RawValue>>(body).ok()).flatten();
+    let Some(fields) = fields else { return body_hash(body) };
+    match (fields.get("data"), fields.get("data_base64")) {
+        (Some(data), _) => body_hash(data.get().as_bytes()),
+        (None, Some(encoded)) => {
+            let text: String = serde_json::from_str(encoded.get()).unwrap_or_default();
+            STANDARD.decode(text).map_or(0, |payload| body_hash(&payload))
+        }
+        (None, None) => body_hash(b""),
+    }
+}
+
 // === impl Seen ===
 
 impl Seen {
@@ -153,7 +174,8 @@ impl SeenLog {
     /// Remembers a request.
     pub(crate) fn push(&self, arrival: Arrival) -> Arc<Seen> {
         let body_length = arrival.body.len();
-        let body_hash = if self.keep { body_hash(&arrival.body) } else { 0 };
+        let (body_hash, payload_hash) =
+            if self.keep { (body_hash(&arrival.body), payload_hash(&arrival.headers, &arrival.body)) } else { (0, 0) };
         let mut entries = self.entries.lock();
         if arrival.complete {
             entries.count(&arrival.path);
@@ -168,6 +190,7 @@ impl SeenLog {
             body: Bytes::copy_from_slice(&arrival.body[..body_length.min(self.body_limit)]),
             body_length,
             body_hash,
+            payload_hash,
             complete: arrival.complete,
             signature: arrival.signature,
             answered_ms: AtomicI64::new(0),

@@ -1,16 +1,17 @@
 //! Plain data: everything that is known after a run. Records become it here; nothing is judged.
 
-use std::collections::BTreeMap;
+mod content;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::delivery::{Delivery, Hop, Origin};
-use schemas::event::{StringMap, string_map};
+use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
 use schemas::header;
-use schemas::identity::{EventIdentity, positional_id};
+use schemas::identity::EventIdentity;
 use schemas::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
-use schemas::record::{Headers, Record};
-use serde_json::value::RawValue;
+use schemas::record::Record;
 
 use crate::endpoint::Seen;
 use crate::endpoint::seen::{Signature, body_hash};
@@ -46,8 +47,12 @@ pub struct Subscribed {
     pub patterns: Vec<EventTypePattern>,
     /// Labels an event must have.
     pub labels: StringMap,
+    /// Ids of the events that its filter lets through, as the test says; `None`: it has no filter.
+    pub only: Option<BTreeSet<String>>,
     /// Its path at the endpoint.
     pub path: String,
+    /// Paths it had before it was edited.
+    pub former_paths: Vec<String>,
     /// Requests it may have in flight.
     pub concurrency: usize,
     /// When its creation had been answered, Unix ms: an event written later must reach it.
@@ -165,7 +170,7 @@ pub struct Request {
     pub arrived_ms: i64,
     /// Status and time of the answer.
     pub answered: Option<(u16, i64)>,
-    /// [`body_hash`] of its body.
+    /// [`body_hash`] of the payload in its body.
     pub body: u64,
     /// Whether its signatures verify.
     pub signature: Signature,
@@ -190,6 +195,8 @@ pub struct Books {
     pub rejected: Vec<Rejected>,
     /// What the endpoint saw.
     pub requests: Vec<Request>,
+    /// What the control plane was asked to ping.
+    pub pings: Vec<super::pings::Pinged>,
     /// Records that are not what their topic holds.
     pub unreadable: Vec<String>,
 }
@@ -219,62 +226,6 @@ impl Event {
     pub fn of(place: Place, record: &Record, applications: &Applications) -> Self {
         let content = Content::of(&place, record, applications);
         Self { place, written_ms: record.timestamp_ms, content }
-    }
-}
-
-// === impl Content ===
-
-impl Content {
-    fn of(place: &Place, record: &Record, applications: &Applications) -> Option<Self> {
-        let value = record.value.as_ref()?;
-        let application = *applications.get(record.headers.text(header::APPLICATION)?)?;
-        let labels = string_map(&record.headers, header::LABELS).ok()?;
-        let structured =
-            record.headers.text(header::CONTENT_TYPE).is_some_and(|media| media.contains("cloudevents+json"));
-        let parts = if structured { Parts::structured(value)? } else { Parts::binary(&record.headers, value)? };
-        let position = || positional_id(&place.topic, place.partition, place.offset, record.timestamp_ms);
-        Some(Self {
-            positional: parts.id.is_none(),
-            identity: EventIdentity {
-                application,
-                source: parts.source.unwrap_or_else(|| format!("/topics/{}", place.topic)),
-                id: parts.id.unwrap_or_else(position),
-            },
-            event_type: parts.event_type,
-            labels,
-            payload: parts.payload,
-        })
-    }
-}
-
-/// Of a `CloudEvent` in either mode.
-struct Parts {
-    id: Option<String>,
-    source: Option<String>,
-    event_type: String,
-    payload: u64,
-}
-
-impl Parts {
-    fn binary(headers: &Headers, value: &[u8]) -> Option<Self> {
-        let text = |name: &str| headers.text(name).map(str::to_owned);
-        Some(Self {
-            id: text(header::CE_ID),
-            source: text(header::CE_SOURCE),
-            event_type: text(header::CE_TYPE)?,
-            payload: body_hash(value),
-        })
-    }
-
-    fn structured(value: &[u8]) -> Option<Self> {
-        let envelope: BTreeMap<String, &RawValue> = serde_json::from_slice(value).ok()?;
-        let text = |name: &str| serde_json::from_str::<String>(envelope.get(name)?.get()).ok();
-        Some(Self {
-            id: text("id"),
-            source: text("source"),
-            event_type: text("type")?,
-            payload: body_hash(envelope.get("data").map_or("", |data| data.get()).as_bytes()),
-        })
     }
 }
 
@@ -385,7 +336,7 @@ impl Request {
             path: seen.path.clone(),
             arrived_ms: seen.arrived_ms,
             answered: seen.answered().map(|answered| (answered.status, answered.at_ms)),
-            body: seen.body_hash,
+            body: seen.payload_hash,
             signature: seen.signature.clone(),
         }
     }

@@ -175,7 +175,7 @@ fn only_accepted(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
     let written = books.hops.iter().filter(|hop| !plan.due.contains_key(&hop.delivery));
     let written = written.map(|hop| format!("delivery {} of event {} is nobody's", hop.delivery, hop.identity.id));
     let elsewhere = books.requests.iter().filter(|request| {
-        request.delivery.and_then(|id| plan.due.get(&id)).is_some_and(|due| due.subscription.path != request.path)
+        request.delivery.and_then(|id| plan.due.get(&id)).is_some_and(|due| !due.subscription.is_at(&request.path))
     });
     let elsewhere = elsewhere.map(|request| format!("delivery {:?} arrived at {}", request.delivery, request.path));
     arrived.chain(written).chain(elsewhere).map(|what| broken(Invariant::OnlyAccepted, what)).collect()
@@ -301,7 +301,7 @@ pub(crate) fn lane_caps(books: &Books) -> Vec<Violation> {
     let mut found = Vec::new();
     for subscription in &books.subscriptions {
         let requests: Vec<&Request> =
-            books.requests.iter().filter(|request| request.path == subscription.path).collect();
+            books.requests.iter().filter(|request| subscription.is_at(&request.path)).collect();
         let most = most_in_flight(&requests);
         if most > subscription.concurrency {
             let what =

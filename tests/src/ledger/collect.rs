@@ -131,6 +131,9 @@ pub async fn fill(
     books.facts = readable(&mut books.unreadable, &topics.attempts, attempts, Fact::of);
     let deliveries = read_topic(connection, &topics.deliveries).await?;
     books.hops = readable(&mut books.unreadable, &topics.deliveries, deliveries, Hopped::of);
+    for ping in &mut books.pings {
+        ping.look_up(&books.hops);
+    }
     let dead = read_topic(connection, &topics.dead_letters).await?;
     books.dead = readable(&mut books.unreadable, &topics.dead_letters, dead, Dead::of);
     let rejected = read_topic(connection, &topics.rejected).await?;

@@ -74,15 +74,28 @@ fn due<'a>(books: &'a Books, fates: &BTreeMap<&Place, Vec<&Fact>>) -> BTreeMap<D
             due.insert(id, Due { event, content, subscription, required });
         }
     }
+    // A ping is for one subscription, whatever it listens to.
+    for ping in &books.pings {
+        let (event, known) = (&ping.event, books.subscriptions.iter().find(|known| known.id == ping.subscription));
+        if let (Some(content), Some(subscription)) = (&event.content, known) {
+            due.insert(ping.delivery(), Due { event, content, subscription, required: true });
+        }
+    }
     due
 }
 
 impl Subscribed {
+    /// Whether a request to this path can be for it.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        self.path == path || self.former_paths.iter().any(|former| former == path)
+    }
+
     /// `None`: it must not get the event. Else whether it must.
     fn wants(&self, event: &Event, content: &Content) -> Option<bool> {
         let fits = self.application == content.identity.application
             && self.patterns.iter().any(|pattern| pattern.matches(&content.event_type))
-            && self.labels.iter().all(|(name, value)| content.labels.get(name) == Some(value));
+            && self.labels.iter().all(|(name, value)| content.labels.get(name) == Some(value))
+            && self.only.as_ref().is_none_or(|only| only.contains(&content.identity.id));
         if !fits || self.ended_ms.is_some_and(|(_, answered)| event.written_ms > answered) {
             return None;
         }

@@ -90,7 +90,9 @@ fn good() -> Books {
         application: APPLICATION,
         patterns: vec![EventTypePattern::parse("invoice.*").unwrap()],
         labels: StringMap::new(),
+        only: None,
         path: "/s/1".into(),
+        former_paths: Vec::new(),
         concurrency: 2,
         created_ms: 50,
         ended_ms: None,
@@ -306,4 +308,35 @@ fn a_subscription_made_later_may_get_an_event_but_need_not() {
     assert_eq!(after(without), [], "it need not");
     let ended = |books: &mut Books| books.subscriptions[0].ended_ms = Some((90, 95));
     assert!(after(ended).contains(&Some(Invariant::OnlyAccepted)), "after its end it must not");
+}
+
+#[test]
+fn a_ping_is_a_delivery_and_one_that_nobody_asked_for_is_not() {
+    let id = Uuid::from_u128(77);
+    let generation = Generation(Some(id));
+    let ping = super::pings::Pinged::new(id, APPLICATION, SUBSCRIPTION, 300);
+    let text = id.to_string();
+    let mut hopped = Hopped { delivery: ping.delivery(), generation, ..hop(&text, 1, 0) };
+    hopped.identity = identity(&text);
+    let arrive = |books: &mut Books| {
+        books.hops.push(hopped.clone());
+        books.facts.push(Fact {
+            delivery: Some(ping.delivery()),
+            place: None,
+            ..of_delivery(Kind::Delivered, &text, 1)
+        });
+        books.requests.push(Request { delivery: Some(ping.delivery()), ..request(&text, 1, 310, 204) });
+    };
+    let asked = |books: &mut Books| {
+        let mut ping = ping.clone();
+        ping.look_up(std::slice::from_ref(&hopped));
+        books.pings.push(ping);
+    };
+    let silent = |books: &mut Books| {
+        arrive(books);
+        asked(books);
+    };
+    assert!(after(silent).is_empty());
+    assert_eq!(after(asked), [Some(Invariant::OneTerminalState)], "it never came");
+    assert!(after(arrive).contains(&Some(Invariant::OnlyAccepted)), "nobody asked for it");
 }

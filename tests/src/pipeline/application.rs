@@ -5,13 +5,14 @@ use http::Method;
 use kafka::clock::now_ms;
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
-use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use serde_json::{Value, json};
 
 use super::setup::ADMIN_KEY;
 use super::{Pipeline, Role};
 use crate::http::Answer;
 use crate::ledger::books::Subscribed;
+use crate::ledger::pings::Pinged;
 
 /// In flight per subscription, unless it says otherwise: the product's default.
 const LANE_CONCURRENCY: usize = 32;
@@ -129,12 +130,38 @@ impl Pipeline {
             application: application.id,
             patterns: patterns?,
             labels,
+            only: None,
             path: path.clone(),
+            former_paths: Vec::new(),
             concurrency: concurrency.unwrap_or(LANE_CONCURRENCY),
             created_ms,
             ended_ms: None,
         });
         Ok(Subscription { id, path })
+    }
+
+    /// Pings a subscription: the ledger expects one more delivery.
+    ///
+    /// # Errors
+    /// The management API refuses.
+    pub async fn ping(&mut self, application: &Application, subscription: &Subscription) -> anyhow::Result<DeliveryId> {
+        let path = format!("/subscriptions/{}/ping?application_id={}", subscription.id, application.id);
+        let made = self.managed(Method::POST, &path, None, 202).await?;
+        let ping = Pinged::new(text(&made, "event_id")?.parse()?, application.id, subscription.id, now_ms());
+        ensure!(ping.delivery().to_string() == text(&made, "delivery_id")?, "another delivery than the ping's: {made}");
+        self.pings.push(ping);
+        Ok(self.pings.last().context("it was just put there")?.delivery())
+    }
+
+    /// Tells the ledger which events (by id) a subscription's filter lets through: it judges without reading filters.
+    ///
+    /// # Errors
+    /// It is none of this test's.
+    pub fn lets_through(&mut self, subscription: &Subscription, ids: &[&str]) -> anyhow::Result<()> {
+        let known = self.subscriptions.iter_mut().find(|known| known.id == subscription.id);
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        known.context("a subscription of this test")?.only = Some(ids);
+        Ok(())
     }
 
     /// Deletes a subscription.

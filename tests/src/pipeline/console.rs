@@ -1,7 +1,7 @@
 //! Kafka's own console tools, run from its Java packages: clients that are certainly not ours.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -81,6 +81,25 @@ pub async fn create_topic(brokers: &str, topic: &str, partitions: u32, config: &
     arguments.extend(["--topic", topic, "--partitions", &partitions]);
     arguments.extend(config.iter().flat_map(|config| ["--config", *config]));
     run(&arguments, &[]).await
+}
+
+/// Writes a script that is `kafka-acls`, for a shell that calls it.
+///
+/// # Errors
+/// The tools cannot be fetched, or the file not written.
+pub async fn acls_script(folder: &Path) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let class_path = class_path().await?;
+    let java =
+        "exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx128m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
+    let class_path = class_path.to_string_lossy();
+    let script = folder.join("kafka-acls.sh");
+    std::fs::write(
+        &script,
+        format!("#!/bin/sh\n{java} -cp '{class_path}' org.apache.kafka.tools.AclCommand \"$@\"\n"),
+    )?;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+    Ok(script)
 }
 
 async fn run(arguments: &[&str], input: &[u8]) -> anyhow::Result<()> {

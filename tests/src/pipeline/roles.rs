@@ -44,6 +44,7 @@ pub(super) struct Launching {
     pub(super) folder: PathBuf,
     pub(super) canary: Option<String>,
     pub(super) proxied: BTreeMap<(Role, usize), String>,
+    pub(super) environment: BTreeMap<Role, Vec<(String, String)>>,
 }
 
 /// A place for a process, with ports that stay its own.
@@ -232,6 +233,7 @@ impl Launching {
         environment.extend(self.canary.clone().map(|canary| (CANARY.to_owned(), canary)));
         let proxied = self.proxied.get(&(role, number)).cloned();
         environment.extend(proxied.map(|brokers| ("HOOKBUS__KAFKA__BROKERS".to_owned(), brokers)));
+        environment.extend(self.environment.get(&role).into_iter().flatten().cloned());
         let settings = self.folder.join(SETTINGS_FILE).display().to_string();
         ProcessOptions {
             name: format!("{}-{number}", role.command()),

@@ -22,7 +22,7 @@ use crate::proxy::Proxy;
 use crate::supervisor::Settings;
 
 /// Opens the management API of every test.
-pub(crate) const ADMIN_KEY: &str = "testkit-admin-key-0123456789";
+pub const ADMIN_KEY: &str = "testkit-admin-key-0123456789";
 /// The organization that is there from the start.
 const ORGANIZATION: &str = "0b5e55ed-0000-7000-8000-000000000001";
 /// Any 32 bytes, in base64.
@@ -41,6 +41,7 @@ pub struct Setup {
     settings: Settings,
     canary: Option<String>,
     proxied: BTreeMap<(Role, usize), String>,
+    environment: BTreeMap<Role, Vec<(String, String)>>,
     prefix: String,
 }
 
@@ -58,6 +59,7 @@ impl Setup {
             settings: defaults(&prefix),
             canary: None,
             proxied: BTreeMap::new(),
+            environment: BTreeMap::new(),
             prefix,
         }
     }
@@ -94,6 +96,13 @@ impl Setup {
     #[must_use]
     pub fn through(mut self, role: Role, number: usize, proxy: &Proxy) -> Self {
         self.proxied.insert((role, number), proxy.bootstrap());
+        self
+    }
+
+    /// Environment of a role's processes, which wins over the settings.
+    #[must_use]
+    pub fn environment(mut self, role: Role, variables: Vec<(String, String)>) -> Self {
+        self.environment.insert(role, variables);
         self
     }
 
@@ -143,6 +152,7 @@ impl Setup {
             folder: folder.path().to_owned(),
             canary: self.canary,
             proxied: self.proxied,
+            environment: self.environment,
         };
         let options = EndpointOptions { threads: 1, ..EndpointOptions::default() };
         Ok(Pipeline {
@@ -157,6 +167,7 @@ impl Setup {
             told: super::ToldLog::default(),
             applications: BTreeMap::new(),
             subscriptions: Vec::new(),
+            pings: Vec::new(),
             finished: false,
             name: self.name,
             folder: Some(folder),

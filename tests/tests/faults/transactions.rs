@@ -89,6 +89,7 @@ async fn a_delivery_worker_that_is_cut_off_comes_back_and_repeats_only_what_was_
     pipeline.settled(SOON).await.unwrap();
     proxy.restore();
     send(&pipeline, &application, names("after", 5)).await;
-    let outcome = pipeline.finish(Expect { repeats: 10 * SUBSCRIPTIONS, unclean: true, ..Expect::default() }).await.unwrap();
+    let outcome =
+        pipeline.finish(Expect { repeats: 10 * SUBSCRIPTIONS, unclean: true, ..Expect::default() }).await.unwrap();
     assert_eq!(outcome.audit.counts.delivered, 23 * SUBSCRIPTIONS);
 }

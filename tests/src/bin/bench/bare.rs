@@ -1,5 +1,6 @@
 //! The bare loops: the same libraries without Hookbus around them, each in a process of its own.
 
+mod catalog;
 mod delivery;
 mod fanout;
 mod ingest;
@@ -18,6 +19,8 @@ pub(crate) enum Bare {
     Ingest(ingest::Ingest),
     /// Consume, transact, produce.
     Fanout(fanout::Fanout),
+    /// The catalog without a role.
+    Catalog(catalog::Loading),
     /// hyper-util's pooled client and the signatures.
     Delivery(delivery::Delivery),
 }
@@ -25,6 +28,7 @@ pub(crate) enum Bare {
 impl Bare {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::Catalog(loading) => loading.run().await,
             Self::Ingest(loops) => loops.run().await,
             Self::Fanout(loops) => loops.run().await,
             Self::Delivery(loops) => loops.run().await,

@@ -1,9 +1,11 @@
 //! What is measured, one file each.
 
+mod control;
 mod delivery;
 mod fanout;
 mod ingest;
 mod latency;
+mod snapshot;
 
 use std::time::Duration;
 
@@ -26,6 +28,10 @@ pub(crate) enum Row {
     Delivery,
     /// From a request to the gateway to the arrival at an endpoint.
     Latency,
+    /// A start over a million subscriptions.
+    Snapshot,
+    /// Writes to the management API, one after another.
+    Control,
 }
 
 /// How much work.
@@ -39,7 +45,8 @@ pub(crate) struct Scale {
 pub(crate) const DONE_WITHIN: Duration = Duration::from_secs(120);
 
 impl Row {
-    pub(crate) const ALL: [Self; 5] = [Self::Ingest, Self::Fanout, Self::Fanout100, Self::Delivery, Self::Latency];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Ingest, Self::Fanout, Self::Fanout100, Self::Delivery, Self::Latency, Self::Snapshot, Self::Control];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -48,6 +55,8 @@ impl Row {
             Self::Fanout100 => "fan-out, 100 matches",
             Self::Delivery => "delivery",
             Self::Latency => "end to end",
+            Self::Snapshot => "snapshot start",
+            Self::Control => "control writes",
         }
     }
 
@@ -58,6 +67,8 @@ impl Row {
             Self::Fanout100 => fanout::measure(stage, scale, table, self.title(), 100).await,
             Self::Delivery => delivery::measure(stage, scale, table).await,
             Self::Latency => latency::measure(stage, scale, table).await,
+            Self::Snapshot => snapshot::measure(stage, scale, table).await,
+            Self::Control => control::measure(stage, scale, table).await,
         }
     }
 }

@@ -27,12 +27,14 @@ use crate::{bare, workload};
 pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Starting anything takes less.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// A bare loop that reads a million objects first, on a slow day.
+const BARE_WITHIN: Duration = Duration::from_secs(300);
 /// Ending takes less.
 const STOP_WITHIN: Duration = Duration::from_secs(40);
 /// After a start, before anything is asked of it.
 const SETTLING: Duration = Duration::from_secs(1);
-const ADMIN_KEY: &str = "bench-admin-key-0123456789";
-const ORGANIZATION: &str = "0b5e55ed-0000-7000-8000-000000000001";
+pub(crate) const ADMIN_KEY: &str = "bench-admin-key-0123456789";
+pub(crate) const ORGANIZATION: &str = "0b5e55ed-0000-7000-8000-000000000001";
 
 /// The broker and where everything is kept.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Stage {
     pub(crate) async fn bare(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
         let process = self.bare_started(name, arguments).await?;
         let ready =
-            eventually("a bare loop", READY_WITHIN, || async { process.log().contains(bare::READY).then_some(()) });
+            eventually("a bare loop", BARE_WITHIN, || async { process.log().contains(bare::READY).then_some(()) });
         ready.await.with_context(|| process.log_tail())?;
         Ok(process)
     }
@@ -175,9 +177,23 @@ impl Stage {
 impl Installation<'_> {
     /// Starts a role and waits until it is ready. The address is that of its HTTP port, if it has one.
     pub(crate) async fn start(&self, role: &str) -> anyhow::Result<(Process, SocketAddr)> {
+        let (mut process, address) = self.launch(role).await?;
+        process.ready(READY_WITHIN).await?;
+        // What a start leaves to be done in the background is not measured.
+        tokio::time::sleep(SETTLING).await;
+        process.ready(READY_WITHIN).await?;
+        Ok((process, address))
+    }
+
+    /// Starts a role and does not wait.
+    pub(crate) async fn launch(&self, role: &str) -> anyhow::Result<(Process, SocketAddr)> {
         let (admin_port, port) = (kafka_dev::ports::choose()?, kafka_dev::ports::choose()?);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut environment = vec![("HOOKBUS__ADMIN__LISTEN".to_owned(), format!("127.0.0.1:{admin_port}"))];
+        let mut environment = vec![
+            ("HOOKBUS__ADMIN__LISTEN".to_owned(), format!("127.0.0.1:{admin_port}")),
+            // Two of a role at once are two slots.
+            ("HOOKBUS__KAFKA__SLOT".to_owned(), port.to_string()),
+        ];
         if let "gateway" | "control" = role {
             environment.push((format!("HOOKBUS__{}__LISTEN", role.to_uppercase()), address.to_string()));
         }
@@ -186,12 +202,7 @@ impl Installation<'_> {
         let name = format!("{}-{role}", self.name);
         let folder = self.stage.folder.clone();
         let options = ProcessOptions { name, binary, arguments, environment, folder, admin_port };
-        let mut process = Process::start(options).await?;
-        process.ready(READY_WITHIN).await?;
-        // What a start leaves to be done in the background is not measured.
-        tokio::time::sleep(SETTLING).await;
-        process.ready(READY_WITHIN).await?;
-        Ok((process, address))
+        Ok((Process::start(options).await?, address))
     }
 
     /// Creates everything through the control plane, which is needed no longer afterwards.

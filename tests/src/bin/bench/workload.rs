@@ -111,7 +111,8 @@ fn record(topic: &Arc<str>, key: Bytes, value: &Bytes, headers: Headers) -> OutR
     OutRecord { topic: Arc::clone(topic), partition: None, key: Some(key), value: Some(value.clone()), headers }
 }
 
-async fn write(connection: &Connection, records: impl Iterator<Item = OutRecord>) -> anyhow::Result<()> {
+/// Writes records, as many at a time as fit the queue.
+pub(crate) async fn write(connection: &Connection, records: impl Iterator<Item = OutRecord>) -> anyhow::Result<()> {
     let options = ProducerOptions {
         linger: Duration::from_millis(20),
         message_timeout: WRITTEN_WITHIN,

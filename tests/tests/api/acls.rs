@@ -1,0 +1,109 @@
+//! `hookbus acls` against a Kafka that refuses everything else: each role with its own user and exactly the printed permissions.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use kafka_dev::{Broker, BrokerOptions, Proxied, ports};
+use serde_json::json;
+use testkit::pipeline::{Event, Pipeline, Role, Setup, console};
+use testkit::{Expect, broker};
+use tokio::process::Command;
+
+/// The operator is no role, but a user.
+const USERS: [&str; 6] = ["control", "gateway", "fanout", "delivery", "retry", "operator"];
+/// Two dozen Java programs, one after another.
+const GRANTED_WITHIN: Duration = Duration::from_secs(300);
+
+/// A broker with a listener for users, where only what is granted is allowed. On the other one everything is.
+async fn strict(folder: &Path) -> (Broker, String) {
+    let jars = kafka_dev::prepare(&broker::cache(), |_| {}).await.unwrap();
+    let port = ports::choose().unwrap();
+    let users: String = USERS.iter().map(|user| format!(" user_{user}=\"{user}-password\"")).collect();
+    let login = format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};");
+    let mut options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
+    options.quick = true;
+    options.proxied = vec![Proxied { port, advertised: port }];
+    options.properties = [
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED0:SASL_PLAINTEXT"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("listener.name.proxied0.plain.sasl.jaas.config", &login),
+        ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+        ("super.users", "User:ANONYMOUS"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    (Broker::start(options).await.unwrap(), format!("127.0.0.1:{port}"))
+}
+
+/// What makes a process of ours this user.
+fn user(name: &str, brokers: &str) -> Vec<(String, String)> {
+    let property = |name: &str, value: &str| (format!("HOOKBUS__KAFKA__PROPERTIES__{name}"), value.to_owned());
+    vec![
+        ("HOOKBUS__KAFKA__BROKERS".to_owned(), brokers.to_owned()),
+        property("SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+        property("SASL_MECHANISM", "PLAIN"),
+        property("SASL_USERNAME", name),
+        property("SASL_PASSWORD", &format!("{name}-password")),
+    ]
+}
+
+async fn grant(pipeline: &Pipeline) {
+    let output = pipeline.command(&["acls", "--principal", "User:{role}"]).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let admin = pipeline.folder().join("admin.properties");
+    std::fs::write(&admin, "").unwrap();
+    let commands = pipeline.folder().join("acls.sh");
+    std::fs::write(&commands, &output.stdout).unwrap();
+    let shell = Command::new("sh")
+        .arg(&commands)
+        .env("KAFKA_ACLS", console::acls_script(pipeline.folder()).await.unwrap())
+        .env("ADMIN", &admin)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(GRANTED_WITHIN, shell).await.unwrap().unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{text}");
+}
+
+async fn as_user(pipeline: &Pipeline, brokers: &str, name: &str, arguments: &[&str]) -> (bool, String) {
+    let variables = user(name, brokers);
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let output = pipeline.command_with(&variables, arguments).await.unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.success(), text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn every_role_works_with_exactly_the_permissions_that_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, brokers) = strict(folder.path()).await;
+    let mut setup = Setup::new("acls").on(broker.bootstrap());
+    for role in Role::ALL {
+        setup = setup.environment(role, user(role.command(), &brokers));
+    }
+    let mut pipeline = setup.topics_only().await.unwrap();
+    let (may, text) = as_user(&pipeline, &brokers, "operator", &["topics", "plan"]).await;
+    assert!(!may || text.contains("+ "), "nothing is granted yet: {text}");
+    grant(&pipeline).await;
+    pipeline.roles().start_all().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let recovers = pipeline.subscribe(&application, &["a.b"], json!({ "retry": "quick" })).await.unwrap();
+    pipeline.endpoint().script(&recovers.path, "500x2 204").unwrap();
+    let dies = pipeline.subscribe(&application, &["a.b"], json!({ "retry": [] })).await.unwrap();
+    pipeline.endpoint().script(&dies.path, "410").unwrap();
+    let client = pipeline.client();
+    assert_eq!(client.send(1, &application, &Event::new("evt_1", "a.b")).await.unwrap().status, 201);
+    pipeline.settled(Duration::from_secs(60)).await.unwrap();
+
+    let (may, text) = as_user(&pipeline, &brokers, "operator", &["topics", "ensure"]).await;
+    assert!(may, "{text}");
+    let (may, text) = as_user(&pipeline, &brokers, "operator", &["audit"]).await;
+    assert!(may && text.contains("subscription.create"), "{text}");
+    let (may, text) = as_user(&pipeline, &brokers, "delivery", &["audit"]).await;
+    assert!(!may, "delivery workers read no audit: {text}");
+    pipeline.finish(Expect { dead: 1, ..Expect::default() }).await.unwrap();
+    broker.kill().await.unwrap();
+}

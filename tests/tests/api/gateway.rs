@@ -1,0 +1,129 @@
+//! What the management API decides and the gateway does: who may send what, and how much of it.
+
+use std::time::Duration;
+
+use http::Method;
+use schemas::ids::ApplicationId;
+use serde_json::{Value, json};
+use testkit::Expect;
+use testkit::http::Answer;
+use testkit::pipeline::{Application, Pipeline, Role, Setup};
+use testkit::wait::eventually;
+
+const EVENT: &str = "/api/v1/event";
+const SOON: Duration = Duration::from_secs(30);
+
+async fn start(name: &str, gateways: usize) -> Pipeline {
+    let idle = [Role::Delivery, Role::Retry];
+    let setup = idle.into_iter().fold(Setup::new(name), |setup, role| setup.roles(role, 0));
+    let replicas = i64::try_from(gateways).unwrap();
+    setup.roles(Role::Gateway, gateways).set("gateway.replicas", replicas).start().await.unwrap()
+}
+
+async fn manage(pipeline: &Pipeline, method: Method, path: &str, body: Value, status: u16) -> Value {
+    pipeline.managed(method, path, Some(&body), status).await.unwrap()
+}
+
+async fn send(pipeline: &Pipeline, gateway: usize, token: &str, event: &Value) -> Answer {
+    pipeline.client().post(gateway, EVENT, token, event.to_string().into()).await.unwrap()
+}
+
+fn event(application: ApplicationId, payload: &Value) -> Value {
+    json!({ "application_id": application, "event_type": "a.b", "payload": payload })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_and_schemas_are_obeyed_as_soon_as_they_are_written() {
+    let mut pipeline = start("senders", 1).await;
+    let own = pipeline.application(&["a.b"]).await.unwrap();
+    let organization = json!({ "name": "Another", "uid": "another" });
+    manage(&pipeline, Method::POST, "/organizations", organization, 201).await;
+    let foreign = json!({ "organization_id": "another" });
+    let foreign = pipeline.application_with(foreign, &["a.b"]).await.unwrap();
+    service_tokens(&pipeline, &own, &foreign).await;
+    schemas(&pipeline, &own).await;
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
+async fn service_tokens(pipeline: &Pipeline, own: &Application, foreign: &Application) {
+    let mut tokens = Vec::new();
+    for role in ["ingest", "viewer", "editor"] {
+        let body = json!({ "organization_id": "another", "name": role, "role": role });
+        tokens.push(manage(pipeline, Method::POST, "/service_token", body, 201).await);
+    }
+    let text = |token: &Value, field: &str| token[field].as_str().unwrap().to_owned();
+    let [ingest, viewer, editor] = [0, 1, 2].map(|at: usize| text(&tokens[at], "biscuit"));
+    let (here, there) = (event(foreign.id, &json!(1)), event(own.id, &json!(1)));
+    let nowhere = event(ApplicationId::from(uuid::Uuid::nil()), &json!(1));
+    let unnamed = json!({ "event_type": "a.b", "payload": 1 });
+    for (what, token, body, status) in [
+        ("an ingest token", &ingest, &here, 201),
+        ("an editor", &editor, &here, 201),
+        ("a viewer", &viewer, &here, 403),
+        ("an application that is not named", &ingest, &unnamed, 422),
+        ("an application of others", &ingest, &there, 404),
+        ("an application of nobody", &ingest, &nowhere, 404),
+    ] {
+        let answer = send(pipeline, 1, token, body).await;
+        assert_eq!(answer.status, status, "{what}: {:?}", answer.body);
+    }
+    let revoked = format!("/service_token/{}?organization_id=another", text(&tokens[0], "token_id"));
+    pipeline.managed(Method::DELETE, &revoked, None, 204).await.unwrap();
+    let refused = async || (send(pipeline, 1, &ingest, &here).await.status == 403).then_some(());
+    eventually("a revoked token opens nothing", SOON, refused).await.unwrap();
+    let body = json!({ "organization_id": "another", "overlap_ms": 1 });
+    let path = format!("/service_token/{}/rotate", text(&tokens[2], "token_id"));
+    let new = manage(pipeline, Method::POST, &path, body, 201).await;
+    assert_eq!(send(pipeline, 1, &text(&new, "biscuit"), &here).await.status, 201);
+    let refused = async || (send(pipeline, 1, &editor, &here).await.status == 403).then_some(());
+    eventually("a token whose time is over opens nothing", SOON, refused).await.unwrap();
+}
+
+async fn schemas(pipeline: &Pipeline, application: &Application) {
+    let schema = json!({ "properties": { "items": { "items": { "required": ["id"] } } } });
+    let body = json!({ "application_id": application.id, "name": "a.b", "schema": schema, "deprecated": true });
+    manage(pipeline, Method::POST, "/event_types", body, 201).await;
+    let wrong = event(application.id, &json!({ "items": [{ "id": 1 }, {}] }));
+    let refused = async || (send(pipeline, 1, &application.token, &wrong).await.status == 422).then_some(());
+    eventually("an event that does not fit is refused", SOON, refused).await.unwrap();
+    let problem = send(pipeline, 1, &application.token, &wrong).await.json().unwrap();
+    assert!(problem["validation"]["payload/items/1"].is_array(), "{problem}");
+    let right = event(application.id, &json!({ "items": [{ "id": 1 }] }));
+    let answer = send(pipeline, 1, &application.token, &right).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-hookbus-event-type")), (201, Some("deprecated")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_share_a_limit_and_let_at_most_one_event_more_pass() {
+    const QUOTA: usize = 5;
+    let mut pipeline = start("limits", 2).await;
+    let limits = json!({ "events_per_day": QUOTA });
+    let limited = pipeline.application_with(json!({ "limits": limits }), &["a.b"]).await.unwrap();
+    let free = pipeline.application(&["a.b"]).await.unwrap();
+    let mut accepted = 0;
+    for number in 0..4 * QUOTA {
+        let gateway = 1 + number % 2;
+        let answer = send(&pipeline, gateway, &limited.token, &event(limited.id, &json!(number))).await;
+        if answer.status == 201 {
+            accepted += 1;
+            continue;
+        }
+        let problem = answer.json().unwrap();
+        assert_eq!((&problem["id"], answer.status.as_u16()), (&json!("TooManyEventsToday"), 429), "{problem}");
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    assert_eq!(accepted, QUOTA + 1, "each takes half of it, rounded up");
+    assert_eq!(send(&pipeline, 1, &free.token, &event(free.id, &json!(1))).await.status, 201, "it is another's limit");
+
+    let organization = pipeline.managed(Method::GET, "/organizations", None, 200).await.unwrap();
+    let path = format!("/organizations/{}", organization[0]["organization_id"].as_str().unwrap());
+    manage(&pipeline, Method::PATCH, &path, json!({ "limits": { "events_per_second": 0 } }), 200).await;
+    let refused = async || {
+        let answer = send(&pipeline, 1, &free.token, &event(free.id, &json!(1))).await;
+        (answer.status == 429).then_some(answer)
+    };
+    let answer = eventually("the organization's limit counts too", SOON, refused).await.unwrap();
+    assert_eq!(answer.json().unwrap()["id"], "RateLimited");
+    assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+    pipeline.finish(Expect::default()).await.unwrap();
+}

@@ -1,0 +1,34 @@
+//! The management API as its users see it: published clients, generated requests, conflicting writers, tokens of every kind.
+
+#[cfg(test)]
+mod acls;
+#[cfg(test)]
+mod apply;
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod contention;
+#[cfg(test)]
+mod gateway;
+#[cfg(test)]
+mod health;
+#[cfg(test)]
+mod matching;
+#[cfg(test)]
+mod one_port;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod queued;
+#[cfg(test)]
+mod receivers;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
+mod tools;
