@@ -19,7 +19,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use schemas::control::{Application, Organization, TokenRole};
 use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
-use schemas::problem::ProblemId;
+use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
 use crate::actor::{Actor, Caller};
@@ -84,6 +84,11 @@ impl Principal {
             Who::Application(entry) => format!("application_secret/{}", entry.secret),
         };
         Actor::new(name, self.caller.clone())
+    }
+
+    /// Whether everything is to be checked and answered as if, and nothing done. The store sees to its writes itself.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.caller.dry_run
     }
 
     /// Only the operator.
@@ -162,7 +167,15 @@ impl Principal {
     /// An application it may see, by id or uid.
     pub(crate) fn application(&self, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<Application>, Problem> {
         let found = snapshot.application_among(id_or_uid, |it| self.sees(it));
-        found.cloned().ok_or_else(|| self.absent("application"))
+        found.cloned().ok_or_else(|| {
+            // Only the operator sees more than one organization. "There is none" would let a deletion succeed without one.
+            let named = |it: &&Arc<Application>| it.uid.as_deref() == Some(id_or_uid);
+            if matches!(self.who, Who::Admin) && snapshot.applications().filter(named).nth(1).is_some() {
+                let message = "applications of several organizations have this uid: name one by its id";
+                return Problem::field("application_id", Code::InvalidField, message);
+            }
+            self.absent("application")
+        })
     }
 
     /// A subscription it may see, by id, or by uid inside `application` (its own for an application's token).

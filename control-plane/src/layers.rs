@@ -73,7 +73,8 @@ pub(crate) async fn observe(
     let caller = Caller {
         address: request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical()),
         request_id: id.to_str().ok().map(Arc::from),
-        dry_run: request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=true")),
+        // What it says otherwise is refused further in, so nothing is done for a misspelt one either.
+        dry_run: dry_run(request.uri().query()).unwrap_or(true),
     };
     let address = caller.address;
     request.extensions_mut().insert(caller);
@@ -104,7 +105,11 @@ pub(crate) async fn observe(
 /// Read your writes, on whatever replica: waits for the write that the request names, and names the one that is answered.
 pub(crate) async fn consistent(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let mut response = match reached(&app, request.headers()).await {
+    let ready = match dry_run(request.uri().query()) {
+        Ok(_asked) => reached(&app, request.headers()).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = match ready {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -113,6 +118,22 @@ pub(crate) async fn consistent(State(app): State<Arc<App>>, request: Request, ne
         response.headers_mut().insert(CONSISTENCY, HeaderValue::from(app.catalog().position()));
     }
     response
+}
+
+/// `?dry_run=true`. Whoever writes `1` or `yes` means it as well: to go ahead then would be the worst of answers.
+fn dry_run(query: Option<&str>) -> Result<bool, Problem> {
+    let mut asked = false;
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match (&*name, &*value) {
+            ("dry_run", "true") => asked = true,
+            ("dry_run", "false") => {}
+            ("dry_run", _other) => {
+                return Err(Problem::field("dry_run", Code::InvalidField, "must be true or false"));
+            }
+            (_other, _) => {}
+        }
+    }
+    Ok(asked)
 }
 
 async fn reached(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
@@ -215,6 +236,20 @@ fn request_id(request: &Request) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dry_run_is_never_taken_for_the_real_thing() {
+        let asked = |query: &str| dry_run(Some(query)).ok();
+        for yes in ["dry_run=true", "a=1&dry_run=true", "dry%5Frun=tru%65", "dry_run=true&dry_run=false"] {
+            assert_eq!(asked(yes), Some(true), "{yes}");
+        }
+        for no in ["", "dry_run=false", "other=dry_run", "dry_runs=true"] {
+            assert_eq!(asked(no), Some(false), "{no}");
+        }
+        for unclear in ["dry_run", "dry_run=", "dry_run=1", "dry_run=True", "dry_run=true&dry_run=yes"] {
+            assert_eq!(asked(unclear), None, "{unclear}");
+        }
+    }
 
     #[test]
     fn slashes_are_put_in_order_and_nothing_else_changes() {

@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(2);
 /// Between two surveys when nothing is left: a replica with older keys may still write.
 const SURVEY_PERIOD: Duration = Duration::from_secs(60 * 60);
+/// Looks in a row that may find something left. More of them: a replica with another current key seals at the same time, as in
+/// the middle of a rollout, and neither would ever be done.
+const MAX_PASSES: usize = 10;
 /// Objects looked at between two chances for others.
 const SLICE: usize = 500;
 /// Lines about objects that do not open; the counter goes on.
@@ -90,7 +93,13 @@ impl Resealer {
         if total > 0 {
             info!(objects = total, key = self.vault().current_id(), "sealing again what former keys have sealed");
         }
+        let mut passes = 0;
         while !survey.left.is_empty() {
+            if passes == MAX_PASSES {
+                warn!(left = survey.left.len(), "others go on sealing with another key, going on in an hour");
+                return;
+            }
+            passes += 1;
             let start = self.start % survey.left.len();
             survey.left.rotate_left(start);
             for keys in survey.left.chunks(BATCH) {

@@ -301,9 +301,10 @@ impl<L: Lookup> Engine<L> {
         self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
     }
 
-    /// Lanes whose subscription is paused.
+    /// Lanes whose subscription is paused. It may have been resumed or deleted since one of its deliveries was looked at.
     pub(crate) fn paused(&self) -> usize {
-        self.lanes.values().filter(|lane| lane.is_paused).count()
+        let is_paused = |id| self.lookup.subscription(id).is_some_and(|it| it.is_enabled() && it.is_paused());
+        self.lanes.iter().filter(|(id, lane)| lane.is_paused && is_paused(**id)).count()
     }
 
     /// Whether everything fails at once, so that intake holds.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use catalog::{Catalog, EventType, TokenScope};
 use chassis::clock;
 use parking_lot::Mutex as SyncMutex;
-use schemas::control::Limits;
+use schemas::control::{Application, Limits};
 use schemas::ids::{ApplicationId, OrganizationId};
 use secrecy::{ExposeSecret as _, SecretString};
 use vault::LookupHash;
@@ -31,15 +31,6 @@ pub(crate) enum Caller {
     ReadOnly,
 }
 
-/// An application as an event names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Its id.
-    pub(crate) application: ApplicationId,
-    /// Whose it is.
-    pub(crate) organization: OrganizationId,
-}
-
 /// An event type as it is declared, and whose limits its events count against.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
@@ -58,8 +49,8 @@ pub(crate) type Step<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait Directory: Send + Sync {
     /// Whose token it is.
     fn caller(&self, token: &str) -> Option<Caller>;
-    /// The application of an id or uid.
-    fn application(&self, id_or_uid: &str) -> Option<Found>;
+    /// The application of an id or uid, among those the caller may send for: what others call theirs hides nothing.
+    fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId>;
     /// An event type of an application.
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared>;
     /// Resolves at the first catch-up.
@@ -95,6 +86,20 @@ struct State {
     finished: Option<(u64, Result<(), String>)>,
 }
 
+// === impl Caller ===
+
+impl Caller {
+    /// Whether it may send events for an application of an organization.
+    pub(crate) fn may_send(self, application: ApplicationId, organization: OrganizationId) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Application(own) => application == own,
+            Self::Organization(own) => organization == own,
+            Self::ReadOnly => false,
+        }
+    }
+}
+
 // === impl CatalogDirectory ===
 
 impl CatalogDirectory {
@@ -125,10 +130,10 @@ impl Directory for CatalogDirectory {
         })
     }
 
-    fn application(&self, id_or_uid: &str) -> Option<Found> {
+    fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId> {
         let snapshot = self.catalog.read();
-        let it = snapshot.application(id_or_uid)?;
-        Some(Found { application: it.application_id, organization: it.organization_id })
+        let may = |it: &Application| caller.may_send(it.application_id, it.organization_id);
+        snapshot.application_among(id_or_uid, may).map(|it| it.application_id)
     }
 
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared> {
@@ -190,5 +195,40 @@ impl Recheck {
     fn finished_after(&self, asked: u64) -> Option<Result<(), String>> {
         let state = self.state.lock();
         state.finished.as_ref().filter(|(number, _)| *number > asked).map(|(_, outcome)| outcome.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::control::{ControlObject, Organization};
+    use uuid::Uuid;
+    use vault::{EncryptionKey, Vault};
+
+    use super::*;
+
+    #[test]
+    fn a_uid_is_looked_for_among_what_the_caller_may_send_for() {
+        let organization = |number| OrganizationId(Uuid::from_u128(number));
+        let application = |number| ApplicationId(Uuid::from_u128(number));
+        let named = |number| {
+            let new = Application::new(application(10 + number), organization(number), "shop", 1);
+            ControlObject::Application(Application { uid: Some("shop".to_owned()), ..new })
+        };
+        let owner = |number| ControlObject::Organization(Organization::new(organization(number), "owner", 1));
+        let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+        let catalog = Catalog::of([owner(1), owner(2), named(1), named(2)], vault);
+        let directory = CatalogDirectory::new(catalog, None, Allowance::default());
+        let found = |caller, given: &str| directory.application(caller, given);
+        for number in [1, 2] {
+            let (own, other) = (application(10 + number), application(13 - number).to_string());
+            let callers = [Caller::Organization(organization(number)), Caller::Application(own)];
+            for caller in callers {
+                assert_eq!(found(caller, "shop"), Some(own));
+                assert_eq!(found(caller, &own.to_string()), Some(own));
+                assert_eq!(found(caller, &other), None);
+            }
+        }
+        assert_eq!(found(Caller::Admin, "shop"), None, "it cannot be told which is meant");
+        assert_eq!(found(Caller::ReadOnly, &application(11).to_string()), None);
     }
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::LATER_HEADERS;
-use crate::directory::{Caller, Declared, Found};
+use crate::directory::{Caller, Declared};
 use crate::gateway::Gateway;
 use crate::json::quoted;
 use crate::limits::{Counted, Senders};
@@ -147,11 +147,12 @@ impl Gateway {
             }
             (Caller::ReadOnly, _) => return Err(problem(ProblemId::Forbidden, "this token may not send events")),
         };
-        let mut found = self.directory().application(given);
+        // Among what the caller may send for only: what is another's and what is nobody's answer alike, and as late.
+        let mut found = self.directory().application(asking.caller, given);
         if found.is_none() && self.make_fresh(&mut asking.fresh).await? {
-            found = self.directory().application(given);
+            found = self.directory().application(asking.caller, given);
         }
-        visible(asking.caller, found).ok_or_else(|| match asking.caller {
+        found.ok_or_else(|| match asking.caller {
             Caller::Application(_) | Caller::ReadOnly => {
                 problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given)))
             }
@@ -249,18 +250,6 @@ impl Prepared {
     pub(crate) fn event_id(&self) -> &str {
         &self.event_id
     }
-}
-
-/// The application, if the caller may send for it.
-fn visible(caller: Caller, found: Option<Found>) -> Option<ApplicationId> {
-    let found = found?;
-    let may = match caller {
-        Caller::Admin => true,
-        Caller::Application(own) => found.application == own,
-        Caller::Organization(own) => found.organization == own,
-        Caller::ReadOnly => false,
-    };
-    may.then_some(found.application)
 }
 
 /// Unix milliseconds as RFC 3339.

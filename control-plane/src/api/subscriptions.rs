@@ -204,6 +204,10 @@ pub(super) async fn delete(
 ) -> Answer {
     principal.editor()?;
     let application = query.get("application_id").map(str::to_owned);
+    if application.is_none() && principal.own_application().is_none() && Uuid::parse_str(&id).is_err() {
+        // "It is gone" would be said of a uid whatever it stands for.
+        return Err(Problem::field("application_id", Code::InvalidField, "is required with a uid"));
+    }
     let actor = principal.actor();
     let decide = move |snapshot: &Snapshot, _moment| {
         let found = match principal.subscription(snapshot, &id, application.as_deref()) {

@@ -33,6 +33,8 @@ pub struct Limited<K = String> {
 #[derive(Debug)]
 struct Slots<K> {
     by_key: HashMap<K, Slot>,
+    /// Before that no slot has run out, so that being full costs nothing: looking through them all is for once a period.
+    full_until: Option<Instant>,
     overflow: Option<Slot>,
 }
 
@@ -48,7 +50,7 @@ impl<K: Hash + Eq> Limited<K> {
     /// One line per key in each `period`.
     #[must_use]
     pub fn new(period: Duration) -> Self {
-        Self { period, slots: Mutex::new(Slots { by_key: HashMap::new(), overflow: None }) }
+        Self { period, slots: Mutex::new(Slots { by_key: HashMap::new(), full_until: None, overflow: None }) }
     }
 
     /// `Some(lines swallowed since the last one)` when this line may be written.
@@ -70,8 +72,9 @@ impl<K: Hash + Eq> Limited<K> {
         if let Some(slot) = slots.by_key.get_mut(key) {
             return slot.permit(now, self.period);
         }
-        if slots.by_key.len() >= MAX_KEYS {
+        if slots.by_key.len() >= MAX_KEYS && slots.full_until.is_none_or(|until| now >= until) {
             slots.by_key.retain(|_, slot| now.saturating_duration_since(slot.since) < self.period);
+            slots.full_until = slots.by_key.values().map(|slot| slot.since + self.period).min();
         }
         if slots.by_key.len() < MAX_KEYS {
             slots.by_key.insert(key.to_owned(), Slot { since: now, swallowed: 0 });

@@ -154,7 +154,10 @@ impl Pattern {
         if text.len() > PATTERN_BYTES {
             return Err(format!("a pattern has at most {PATTERN_BYTES} bytes"));
         }
-        let config = Regex::config().nfa_size_limit(Some(PATTERN_MEMORY)).hybrid_cache_capacity(PATTERN_MEMORY);
+        let config = Regex::config()
+            .nfa_size_limit(Some(PATTERN_MEMORY))
+            .onepass_size_limit(Some(PATTERN_MEMORY))
+            .hybrid_cache_capacity(PATTERN_MEMORY);
         let built = Regex::builder().configure(config).syntax(syntax::Config::new().nest_limit(32)).build(text);
         built.map(Self).map_err(|error| match error.size_limit() {
             Some(_) => "the pattern is too large when compiled".to_owned(),

@@ -33,6 +33,11 @@ impl<L: Lookup> Engine<L> {
         let id = subscription.id();
         let failures = self.rules.breaker_failures;
         let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(lease, Breaker::new(failures)));
+        if lane.lease != lease {
+            // Between two leases another worker may have had the partition, and a success: what was seen here before is no
+            // evidence any more. What still is, the retries carry.
+            lane.streak.forget();
+        }
         lane.lease = lease;
         lane.is_orphan = false;
         lane.is_paused = false;

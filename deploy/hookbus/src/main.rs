@@ -58,7 +58,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Topics { command } => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
-            runtime()?.block_on(commands::topics::run(&connection, &loaded.config.topics, &command))
+            let done = runtime()?.block_on(commands::topics::run(&connection, &loaded.config.topics, &command));
+            with_kafka(done, &loaded)
         }
         Command::Apply(args) => runtime()?.block_on(commands::apply::run(&args)),
         Command::Export(args) => runtime()?.block_on(commands::export::run(&args)),
@@ -71,13 +72,13 @@ fn run(cli: Cli) -> Result<()> {
         Command::Audit(args) => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
-            runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args))
+            with_kafka(runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
         Command::Acls(args) => commands::acls::run(&config::load(file, config::environment())?.config, &args),
         Command::Tail(args) => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
-            runtime()?.block_on(commands::tail::run(&connection, &loaded.config.topics, &args))
+            with_kafka(runtime()?.block_on(commands::tail::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
     }
 }
@@ -96,6 +97,18 @@ fn loaded(file: Option<&Path>) -> Result<Loaded> {
     let loaded = config::load(file, config::environment())?;
     chassis::telemetry::init(&loaded.config.log)?;
     Ok(loaded)
+}
+
+/// Says which Kafka was asked: librdkafka's own words name it only in the log.
+fn with_kafka(done: Result<()>, loaded: &Loaded) -> Result<()> {
+    done.map_err(|error| {
+        let of_kafka = error.chain().any(|cause| cause.is::<kafka::KafkaError>());
+        if of_kafka {
+            error.context(format!("Kafka at {} (kafka.brokers)", loaded.config.kafka.brokers))
+        } else {
+            error
+        }
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

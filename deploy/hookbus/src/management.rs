@@ -150,6 +150,17 @@ impl Management {
         }
     }
 
+    /// Deletes an object that is there. The API takes what is gone already for done; a person has mistyped.
+    ///
+    /// # Errors
+    /// As [`Management::ask`], or there is no such object.
+    pub(crate) async fn remove(&self, what: &str, path: &str) -> Result<Value> {
+        if self.find(what, path).await?.is_none() {
+            bail!("{what}: there is none, nothing was deleted");
+        }
+        Ok(self.ask(what, Ask::delete(path)).await?.value)
+    }
+
     /// All objects of a list.
     ///
     /// # Errors
@@ -213,7 +224,7 @@ impl Management {
             Ok(value) => value,
             Err(_empty) if body.is_empty() => Value::Null,
             // A proxy in between, perhaps: its page says more than that it is no JSON.
-            Err(_no_json) => Value::String(crate::screen::text(&body, 200)),
+            Err(_no_json) => Value::String(crate::screen::text(body.trim_ascii(), 200)),
         };
         Ok((head.status, etag, value))
     }

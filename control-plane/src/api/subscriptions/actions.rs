@@ -121,7 +121,7 @@ pub(in crate::api) async fn ping(
     query: Query,
 ) -> Answer {
     principal.editor()?;
-    let now_ms = chassis::clock::now_ms();
+    let (is_dry_run, now_ms) = (principal.is_dry_run(), chassis::clock::now_ms());
     let (subscription, record, shown) = {
         let snapshot = app.catalog().read();
         let found = principal.subscription(&snapshot, &id, query.get("application_id"))?;
@@ -129,8 +129,10 @@ pub(in crate::api) async fn ping(
         let (record, shown) = make_ping(&found, snapshot.applied(), app.pings().topic(), Uuid::now_v7(), now_ms)?;
         (found.id(), record, shown)
     };
-    app.pings().permit(subscription, now_ms)?;
-    app.pings().send(record).await?;
+    if !is_dry_run {
+        app.pings().permit(subscription, now_ms)?;
+        app.pings().send(record).await?;
+    }
     json(StatusCode::ACCEPTED, &shown)
 }
 

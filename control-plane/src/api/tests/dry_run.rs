@@ -58,3 +58,20 @@ async fn the_tag_tells_whether_a_masked_value_would_change() {
     assert_ne!(put("another").await, before["etag"]);
     assert_eq!(api.exchange(Method::GET, &path, &[], None).await.1["etag"], before["etag"], "and still is");
 }
+
+#[tokio::test]
+async fn a_dry_run_pings_nobody() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    assert_eq!(api.post(&tenant.token, "/subscriptions", subscription(&tenant)).await.0, 201);
+    let ping = async |query: &str| {
+        api.call(&tenant.token, Method::POST, &format!("/subscriptions/one/ping{query}"), None).await.0
+    };
+    for _ in 0..10 {
+        assert_eq!(ping("?dry_run=true").await, 202, "it uses nothing up either");
+    }
+    assert_eq!(ping("?dry_run=1").await, 422);
+    assert!(api.app.pings().sent().is_empty());
+    assert_eq!(ping("?dry_run=false").await, 202);
+    assert_eq!(api.app.pings().sent().len(), 1);
+}

@@ -88,3 +88,23 @@ async fn a_control_plane_without_a_gateway_says_where_events_go() {
         assert_eq!((status, problem["detail"].as_str().unwrap().contains("gateway")), (404, true), "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_a_uid_does_not_settle_is_asked_for_and_never_answered_with_it_is_gone() {
+    let api = Api::new();
+    let (_, second) = api.post(ADMIN, "/organizations", value!({"name": "second"})).await;
+    let mut ids = Vec::new();
+    for organization in [value!(Uuid::from_u128(ORGANIZATION)), second["organization_id"].clone()] {
+        let body = value!({"organization_id": organization, "name": "shop", "uid": "shop"});
+        let (status, made) = api.post(ADMIN, "/applications", body).await;
+        assert_eq!(status, 201, "{made}");
+        ids.push(made["application_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(api.get(ADMIN, "/applications/shop").await.0, 422);
+    assert_eq!(api.delete(ADMIN, "/applications/shop").await, 422);
+    assert_eq!(api.delete(ADMIN, "/subscriptions/one").await, 422, "of which application?");
+    assert_eq!(api.delete(ADMIN, &format!("/applications/{}", ids[0])).await, 204);
+    assert_eq!(api.get(ADMIN, "/applications/shop").await.1["application_id"], ids[1]);
+    assert_eq!(api.delete(ADMIN, "/applications/shop").await, 204);
+    assert_eq!(api.delete(ADMIN, "/applications/shop").await, 204);
+}

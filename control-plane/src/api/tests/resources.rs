@@ -219,7 +219,7 @@ async fn a_uid_belongs_to_its_organization() {
         let (status, shown) = api.get(token, "/applications/shop").await;
         assert_eq!((status, &shown["application_id"]), (200, id), "another's uid does not hide the own one");
     }
-    assert_eq!(api.get(ADMIN, "/applications/shop").await.0, 404, "the operator sees two, and must say which");
+    assert_eq!(api.get(ADMIN, "/applications/shop").await.0, 422, "the operator sees two, and must say which");
     let again = value!({"name": "app", "uid": "shop", "organization_id": first});
     assert_eq!(api.post(ADMIN, "/applications", again).await.0, 409);
 }

@@ -200,3 +200,16 @@ async fn a_lost_race_over_a_token_is_a_412() {
     assert_eq!(api.send(put("\"00000000000000000000000000000000\"", "lost")).await.0, 412);
     assert_eq!(api.send(put("*", "won")).await.0, 200);
 }
+
+#[tokio::test]
+async fn a_given_id_of_a_secret_is_one_secrets_alone() {
+    let api = Api::new();
+    let (one, two) = (api.tenant("one").await, api.tenant("two").await);
+    let id = Uuid::now_v7();
+    let make = async |tenant: &Tenant| {
+        api.post(&tenant.token, "/application_secrets", value!({"application_id": tenant.id, "secret_id": id})).await.0
+    };
+    assert_eq!(make(&one).await, 201);
+    assert_eq!(make(&one).await, 409);
+    assert_eq!(make(&two).await, 409, "its uses and its entries in the audit would be taken for the other's");
+}

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use schemas::control::{ControlObject, Sealed, SigningScheme, SigningSecret, Target, TokenRole};
+use schemas::control::{Auth, BodyForm, ControlObject, Sealed, SigningScheme, SigningSecret, Target, TokenRole};
 use schemas::event_type::{EventTypeName, EventTypePattern};
 use schemas::header;
 use schemas::record::{Headers, Record};
@@ -232,6 +232,22 @@ fn a_packed_subscription_is_what_it_was() {
     full.rate_per_second = Some(0.1 + 0.2);
     full.retry = Some(serde_json::json!({"kind": "exponential", "attempts": 7}));
     full.cancel_before = Some(17);
+    let sealed = full.secrets[0].sealed.clone();
+    full.secrets.push(SigningSecret { sealed: sealed.clone(), expires_ms: Some(0) });
+    full.target.headers = [("x-key".to_owned(), sealed.clone())].into();
+    full.target.secret_headers = vec!["x-key".into()];
+    full.auth = Some(Auth::Mtls { certificate: "-----BEGIN CERTIFICATE-----".into(), private_key: sealed });
+    full.filter = Some("data.a == 1".into());
+    full.body = BodyForm::Cloudevents;
+    full.signing = vec![SigningScheme::Ed25519];
+    full.is_paused = true;
+    (full.disabled_reason, full.disabled_detail) = (Some("gone".into()), Some(String::new()));
+    full.disabled_ms = Some(0);
+    full.api_version = Some("2026-01-01".into());
+    (full.timeout_ms, full.max_age_ms, full.disable_after_ms) = (Some(0), Some(u64::MAX), Some(0));
+    full.concurrency = Some(3);
+    full.dedicated_workers = vec!["w".into()];
+    full.updated_ms = -1;
     full.retry = Some(serde_json::json!("quick"));
     let compiled = Subscription::new(full.clone(), 3, vault()).unwrap();
     assert_eq!(compiled.object(), full);

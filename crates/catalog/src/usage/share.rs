@@ -108,9 +108,12 @@ fn shard_of(key: &str) -> Option<usize> {
 
 impl Reader {
     async fn run(self) {
-        loop {
+        for tried in 0_u64.. {
             let Err(error) = self.follow().await else { return };
-            if let Some(swallowed) = self.limited.permit("read") {
+            if tried == 0 {
+                // A topic that was made a moment ago has no leader for a moment: nobody needs to hear of that.
+                debug!(topic = %self.deps.topic, %error, "cannot read when tokens were used, trying again");
+            } else if let Some(swallowed) = self.limited.permit("read") {
                 warn!(topic = %self.deps.topic, %error, swallowed, "cannot read when tokens were used, trying again");
             }
             tokio::time::sleep(RESTART_WAIT).await;

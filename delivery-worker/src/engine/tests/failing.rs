@@ -1,8 +1,14 @@
 //! An endpoint that fails for days, and what of that is known after a restart.
 
+use std::sync::Arc;
+
 use schemas::control;
 
-use super::world::{Endpoint, MINUTE, World};
+use super::super::{Arrival, Engine, Landed};
+use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
+use crate::book::LeaseKey;
+use crate::classify::{NoAnswer, unanswered};
+use crate::slots::Ticket;
 use crate::testing;
 
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -54,4 +60,26 @@ fn an_endpoint_that_works_now_and_then_is_not_reported() {
     let begin = world.now;
     live(&mut world, begin + 4 * DAY, Some(5 * 60 * MINUTE));
     assert_eq!(world.reported, Vec::<i64>::new());
+}
+
+#[test]
+fn what_was_seen_before_the_partition_was_elsewhere_does_not_count() {
+    let subscriptions = Subscriptions::default();
+    let vault = testing::vault();
+    subscriptions.put(testing::subscription(testing::object(0, "https://example.com/", &vault), 1, &vault));
+    let mut engine = Engine::new(rules(), subscriptions);
+    let send = |engine: &mut Engine<Subscriptions>, lease, offset: i64, now| -> Ticket {
+        let delivery = Arc::new(testing::delivery(&format!("evt_{offset}"), 0));
+        engine.admit(Arrival { lease: LeaseKey(lease), offset, size: 1, timestamp_ms: 0, delivery }, now);
+        engine.dispatch(now).unwrap().ticket
+    };
+    let fails = unanswered(NoAnswer::Timeout);
+    let first = send(&mut engine, 1, 0, 1_000);
+    let since = |landed: Option<Landed>| landed.unwrap().failed.unwrap().since_ms;
+    assert_eq!(since(engine.outcome(first, &fails, 1, 1_000)), 1_000);
+    // This one keeps the lane while the partition is elsewhere, where nobody knows what happens.
+    let _under_way = send(&mut engine, 1, 1, 2_000);
+    engine.revoke(&[LeaseKey(1)], false);
+    let second = send(&mut engine, 2, 2, 3_000);
+    assert_eq!(since(engine.outcome(second, &fails, 1, 3_000)), 3_000);
 }

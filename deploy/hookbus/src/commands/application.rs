@@ -47,8 +47,8 @@ pub(crate) async fn run(args: &ApplicationArgs) -> Result<()> {
         }
         ApplicationCommand::Delete { application } => {
             let what = format!("application {application}");
-            let answer = management.ask(&what, Ask::delete(path("/applications/{}", [application]))).await?;
-            output::done(output, &format!("{what} is deleted"), &answer.value)
+            let answer = management.remove(&what, &path("/applications/{}", [application])).await?;
+            output::done(output, &format!("{what} is deleted"), &answer)
         }
     }
 }

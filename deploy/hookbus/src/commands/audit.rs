@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use chassis::clock;
 use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
 use schemas::audit::Audit;
@@ -87,14 +87,14 @@ fn show(record: &Record, wanted: &Wanted, output: Output) -> Result<()> {
 }
 
 fn head() -> Result<()> {
-    Ok(screen::line(&format!("{:24} {:30} {:44} {:18} OBJECT", "TIME", "ACTION", "ACTOR", "ADDRESS"))?)
+    Ok(screen::line(&format!("{:24} {:30} {:55} {:18} OBJECT", "TIME", "ACTION", "ACTOR", "ADDRESS"))?)
 }
 
 /// Fixed widths: rows are printed as they come.
 fn row(audit: &Audit) -> String {
     let text = |text: &str| screen::text(text.as_bytes(), 200);
     format!(
-        "{:24} {:30} {:44} {:18} {}",
+        "{:24} {:30} {:55} {:18} {}",
         screen::time(audit.at_ms),
         text(&audit.action),
         text(&audit.actor),
@@ -109,7 +109,9 @@ fn since(text: &str, now_ms: i64) -> Result<i64> {
         return Ok(at.as_millisecond());
     }
     let Ok(span) = text.parse::<jiff::Span>() else {
-        bail!("--since takes a span such as `2h` or `7d`, or a time such as `2026-11-22T00:00:00Z`, not `{text}`");
+        return Err(crate::usage(format!(
+            "--since takes a span such as `2h` or `7d`, or a time such as `2026-11-22T00:00:00Z`, not `{text}`"
+        )));
     };
     let marked = jiff::SpanRelativeTo::days_are_24_hours();
     let milliseconds = span.total((jiff::Unit::Millisecond, marked)).context("--since takes weeks, days and less")?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -62,6 +62,6 @@ fn read(file: &Path) -> Result<String> {
     } else {
         std::fs::File::open(file).and_then(|it| it.take(PAYLOAD_LIMIT).read_to_string(&mut text))
     };
-    read.with_context(|| format!("cannot read {}", file.display()))?;
+    read.map_err(|error| crate::usage(format!("cannot read {}: {error}", file.display())))?;
     Ok(text)
 }

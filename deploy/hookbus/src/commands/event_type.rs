@@ -50,8 +50,8 @@ pub(crate) async fn run(args: &EventTypeArgs) -> Result<()> {
         }
         EventTypeCommand::Delete { name } => {
             let one = path("/event_types/{}?application_id={}", [name, &application]);
-            let answer = management.ask(&format!("event type {name}"), Ask::delete(one)).await?;
-            output::done(output, &format!("event type {name} is deleted"), &answer.value)
+            let answer = management.remove(&format!("event type {name}"), &one).await?;
+            output::done(output, &format!("event type {name} is deleted"), &answer)
         }
     }
 }

@@ -32,8 +32,8 @@ pub(crate) async fn run(args: &OrganizationArgs) -> Result<()> {
         }
         OrganizationCommand::Delete { organization } => {
             let what = format!("organization {organization}");
-            let answer = management.ask(&what, Ask::delete(path("/organizations/{}", [organization]))).await?;
-            output::done(output, &format!("{what} is deleted"), &answer.value)
+            let answer = management.remove(&what, &path("/organizations/{}", [organization])).await?;
+            output::done(output, &format!("{what} is deleted"), &answer)
         }
     }
 }

@@ -60,12 +60,16 @@ pub(crate) async fn run(args: &SubscriptionArgs) -> Result<()> {
             return output::list(output, &management.list("subscriptions", &list).await?, COLUMNS);
         }
         SubscriptionCommand::Delete(one) => {
-            let answer = management.ask(&what(one), Ask::delete(place(&management, one, "").await?)).await?;
-            return output::done(output, &format!("{} is deleted", what(one)), &answer.value);
+            let answer = management.remove(&what(one), &place(&management, one, "").await?).await?;
+            return output::done(output, &format!("subscription {} is deleted", one.subscription), &answer);
         }
         SubscriptionCommand::Ping(one) => {
             let answer = post(&management, one, "/ping", &json!({})).await?;
-            return output::done(output, &format!("a test event is on its way to {}", what(one)), &answer);
+            return output::done(
+                output,
+                &format!("a test event is on its way to subscription {}", one.subscription),
+                &answer,
+            );
         }
         SubscriptionCommand::Get(one) => {
             let read = Ask::get(place(&management, one, "").await?);
@@ -161,6 +165,13 @@ async fn place(management: &Management, one: &One, action: &str) -> Result<Strin
     Ok(path(&format!("/subscriptions/{{}}{action}?application_id={{}}"), [id, &application]))
 }
 
+/// What a refusal is about.
 fn what(one: &One) -> String {
-    format!("subscription {}", one.subscription)
+    let id = &one.subscription;
+    match &one.of.application {
+        Some(application) => format!("subscription {id} of {application}"),
+        None if uuid::Uuid::parse_str(id).is_ok() => format!("subscription {id}"),
+        // A uid is one inside its application, and another may be meant than the only one or the demo's.
+        None => format!("subscription {id}, without --application"),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kafka::Connection;
 
 use kafka::{From, Offsets, Tail, TailEvent, TailOptions};
@@ -60,7 +60,8 @@ async fn resolve(connection: &Connection, settings: &TopicSettings, name: &str) 
         }
     }
     let known: Vec<_> = settings.specs().iter().map(|spec| spec.name.to_string()).collect();
-    bail!("there is no topic `{name}` nor `{}{name}`; Hookbus's own are {}", settings.prefix, known.join(", "))
+    let (prefix, known) = (&settings.prefix, known.join(", "));
+    Err(crate::usage(format!("there is no topic `{name}` nor `{prefix}{name}`; Hookbus's own are {known}")))
 }
 
 fn show(topic: &str, partition: i32, record: &Record, cut: usize) -> Result<()> {

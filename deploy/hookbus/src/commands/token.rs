@@ -1,6 +1,6 @@
 //! `hookbus token`: application secrets and service tokens.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -53,6 +53,11 @@ pub(crate) async fn run(args: &TokenArgs) -> Result<()> {
         }
         TokenCommand::Revoke { revoked, of } => {
             let scope = scope(&management, of).await?;
+            // The API takes what is gone already for done; a person who mistyped would go home reassured.
+            let known = management.list("tokens", &scope.listed()).await?;
+            if !known.iter().any(|it| it[scope.key()] == **revoked) {
+                bail!("there is no such token; `hookbus token list` shows each {}", scope.key());
+            }
             let one = path(&format!("{}/{{}}?{}={{}}", scope.path(), scope.field()), [revoked, scope.id()]);
             let answer = management.ask("token", Ask::delete(one)).await?;
             output::done(output, "the token is revoked", &answer.value)
@@ -93,6 +98,14 @@ impl Scope {
         match self {
             Self::Application(_) => "/application_secrets",
             Self::Organization(_) => "/service_token",
+        }
+    }
+
+    /// The field one is revoked by.
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::Application(_) => "token",
+            Self::Organization(_) => "token_id",
         }
     }
 

@@ -1,7 +1,6 @@
 //! The demo receiver of `hookbus dev`: what a customer would run. It verifies both signatures and says what it got.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -75,7 +74,7 @@ async fn receive(request: Request<Incoming>, verifier: &Verifier) -> Response<Fu
     }
 }
 
-/// Every signature that is there must be right, and one must be there.
+/// One signature must be there, and a Standard Webhooks one must be right.
 fn verify(headers: &http::HeaderMap, body: &[u8], verifier: &Verifier) -> Result<String, String> {
     let now_s = now_ms() / 1_000;
     let mut schemes = String::new();
@@ -90,9 +89,14 @@ fn verify(headers: &http::HeaderMap, body: &[u8], verifier: &Verifier) -> Result
     }
     if let Some(signature) = headers.get("x-hook0-signature").and_then(|value| value.to_str().ok()) {
         let lookup = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        verifier.hook0_v1(signature, lookup, &[body], now_s).map_err(|error| format!("X-Hook0-Signature: {error}"))?;
-        let comma = if schemes.is_empty() { "" } else { ", " };
-        write!(schemes, "{comma}hook0").map_err(|error| error.to_string())?;
+        let verified = verifier.hook0_v1(signature, lookup, &[body], now_s);
+        match verified {
+            Ok(()) if schemes.is_empty() => schemes.push_str("hook0"),
+            Ok(()) => schemes.push_str(", hook0"),
+            Err(error) if schemes.is_empty() => return Err(format!("X-Hook0-Signature: {error}")),
+            // It holds one signature, and that is the former secret's until the overlap of a rotation ends.
+            Err(_former) => schemes.push_str("; hook0 not, as while a secret is rotated"),
+        }
     }
     if schemes.is_empty() { Err("there is no signature".to_owned()) } else { Ok(schemes) }
 }

@@ -37,7 +37,7 @@ fn of_dev(folder: &Path) -> Result<Management> {
     let text = fs::read(&path).map_err(|_absent| {
         let path = path.display();
         crate::usage(format!(
-            "give HOOKBUS_URL and HOOKBUS_TOKEN (or --url and --token); no `hookbus dev` wrote {path}"
+            "give HOOKBUS_URL and HOOKBUS_TOKEN (or --url and --token), or the --dev-folder of a running `hookbus dev`: there is no {path}"
         ))
     })?;
     let info: Info = serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
 use crate::config::GatewayConfig;
-use crate::directory::{Caller, Declared, Directory, Found, Step};
+use crate::directory::{Caller, Declared, Directory, Step};
 use crate::fallback::Fallback;
 use crate::gateway::{Gateway, Parts};
 use crate::limits::{Allowance, Senders};
@@ -361,9 +361,9 @@ impl Directory for Names {
         }
     }
 
-    fn application(&self, id_or_uid: &str) -> Option<Found> {
-        let found = Found { application: application(), organization: organization() };
-        (id_or_uid == APPLICATION).then_some(found)
+    fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId> {
+        let may = caller.may_send(application(), organization());
+        (may && id_or_uid == APPLICATION).then(application)
     }
 
     fn event_type(&self, of: ApplicationId, name: &str) -> Option<Declared> {

@@ -33,7 +33,10 @@ pub(crate) fn is_there(written: &Value, shown: &Value) -> bool {
 pub(crate) fn fields(body: &Value, hidden: &BTreeSet<String>) -> Vec<String> {
     let mut lines = Vec::new();
     walk(&Value::Null, body, "", &mut |path, _before, after| {
-        lines.push(format!("{path}: {}", text(path, after, hidden)));
+        // A document of nothing but its name has no field to tell.
+        if !path.is_empty() {
+            lines.push(format!("{path}: {}", text(path, after, hidden)));
+        }
     });
     lines
 }
@@ -97,6 +100,7 @@ mod tests {
             ["gone: true -> (none)", r#"l: ["a"] -> ["a","b"]"#, "new.n: (none) -> 1", r#"t.url: "x" -> "y""#,]
         );
         assert_eq!(changes(&before, &before, &BTreeSet::new()), [""; 0]);
+        assert_eq!(fields(&json!({}), &BTreeSet::new()), [""; 0]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(crate) async fn make<'a>(
     let (mut plan, mut wrong) = (Plan::default(), Vec::new());
     // An event type that is only planned is not declared yet, and a subscription may name it.
     let declares = all.iter().any(|it| it.kind == Kind::EventType && !matches!(state.find(it), Ok(Some(_))));
-    let planner = Planner { management, state, declares };
+    let planner = Planner { management, all, state, declares };
     for wanted in all {
         match state.find(wanted) {
             Ok(found) => match planner.step(wanted, found).await? {
@@ -114,6 +114,7 @@ pub(crate) async fn make<'a>(
 
 struct Planner<'p> {
     management: &'p Management,
+    all: &'p [Wanted<'p>],
     state: &'p State,
     declares: bool,
 }
@@ -148,6 +149,9 @@ impl Planner<'_> {
     }
 
     async fn creation<'a>(&self, wanted: &'a Wanted<'a>) -> Result<Result<Option<Step<'a>>, Vec<Wrong>>> {
+        if let Some(wrong) = self.state.without_parent(wanted, self.all) {
+            return Ok(Err(vec![wrong]));
+        }
         let is_inner = !matches!(wanted.kind, Kind::Organization | Kind::Application);
         let parent_is_there = !is_inner || self.state.application_of(wanted).is_some();
         if wanted.kind == Kind::Secret && !parent_is_there && wanted.id.is_none() && wanted.name() == DEFAULT_SECRET {

@@ -32,11 +32,13 @@ struct Inside {
 /// # Errors
 /// The management API refuses or cannot be reached.
 pub(crate) async fn read(management: &Management, wanted: &[Wanted<'_>]) -> Result<State> {
-    let mut state = State::default();
-    if wanted.iter().any(|it| it.kind == Kind::Organization) {
+    let applications = management.list("applications", "/applications").await?;
+    let mut state = State { applications, ..State::default() };
+    // Who may make an application may see its organization; who only fills one perhaps not.
+    let is_new = |it: &Wanted<'_>| it.kind == Kind::Application && matches!(state.find(it), Ok(None));
+    if wanted.iter().any(|it| it.kind == Kind::Organization || is_new(it)) {
         state.organizations = management.list("organizations", "/organizations").await?;
     }
-    state.applications = management.list("applications", "/applications").await?;
     let named: BTreeSet<String> = wanted.iter().filter_map(|it| state.application_of(it)).collect();
     for application in named {
         let mut inside = Inside::default();
@@ -94,6 +96,24 @@ impl State {
         }
     }
 
+    /// What is wrong with an object that is of something neither there nor in the documents: a misspelt name, mostly.
+    pub(crate) fn without_parent(&self, wanted: &Wanted<'_>, all: &[Wanted<'_>]) -> Option<Wrong> {
+        let name = wanted.parent.as_deref()?;
+        let (_, field) = wanted.kind.parent_fields()?;
+        let (kind, there) = match wanted.kind {
+            Kind::Organization => return None,
+            Kind::Application => (Kind::Organization, &self.organizations),
+            Kind::Secret | Kind::EventType | Kind::Subscription => (Kind::Application, &self.applications),
+        };
+        let is_id = |id: &str| id.eq_ignore_ascii_case(name);
+        let is_there = there.iter().any(|it| it["uid"] == name || it[kind.id_field()].as_str().is_some_and(is_id));
+        let mut planned = all.iter().filter(|it| it.kind == kind);
+        if is_there || planned.any(|it| it.key.as_deref() == Some(name) || it.id.as_deref().is_some_and(is_id)) {
+            return None;
+        }
+        Some(wanted.wrong(field, &format!("names no {kind} that is there or in the files: `{name}`")))
+    }
+
     /// What an application holds of a kind.
     pub(crate) fn held(&self, application: &str, kind: Kind) -> &[Value] {
         let Some(inside) = self.inside.get(application) else { return &[] };
@@ -123,4 +143,44 @@ impl State {
 
 fn id_of(application: &Value) -> Option<String> {
     application["application_id"].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::wanted;
+    use super::super::yaml::Document;
+    use super::*;
+
+    #[test]
+    fn a_parent_is_there_or_planned_or_wrong() {
+        let id = "01a201c5-6f74-7155-8bf9-6fb582b38b76";
+        let state = State {
+            organizations: vec![json!({ "organization_id": id, "uid": "acme" })],
+            applications: vec![json!({ "application_id": id, "uid": "shop" })],
+            inside: BTreeMap::new(),
+        };
+        let text = format!(
+            "{{kind: application, uid: a, organization: acme, name: A}}\n---\n\
+             {{kind: application, uid: b, organization: {}, name: B}}\n---\n\
+             {{kind: event_type, application: a, name: x.y}}\n---\n\
+             {{kind: event_type, application: shop, name: x.y}}\n---\n\
+             {{kind: application, uid: c, organization: acne, name: C}}\n---\n\
+             {{kind: event_type, application: acme, name: x.y}}\n",
+            id.to_uppercase()
+        );
+        let documents = Document::read("f.yaml", &text).unwrap();
+        let all = wanted::read(&documents, &|_name| None).unwrap();
+        let wrong: Vec<String> =
+            all.iter().filter_map(|it| state.without_parent(it, &all)).map(|it| it.to_string()).collect();
+        let said = "that is there or in the files";
+        assert_eq!(
+            wrong,
+            [
+                format!("f.yaml:9: `organization` names no organization {said}: `acne`"),
+                format!("f.yaml:11: `application` names no application {said}: `acme`"),
+            ]
+        );
+    }
 }
