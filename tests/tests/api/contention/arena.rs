@@ -25,6 +25,8 @@ pub(super) struct Arena {
     pub(super) subscription: String,
     /// Its path in the API.
     pub(super) path: String,
+    /// Names the write that made it: the replica that is asked first may not have heard of it yet.
+    made: String,
     steps: watch::Sender<usize>,
     pub(super) conflicts: AtomicUsize,
     pub(super) lost: AtomicUsize,
@@ -54,14 +56,17 @@ impl Arena {
             "metadata": { "total": "0" },
             "target": { "type": "http", "method": "POST", "url": target, "headers": {} },
         });
-        let made = pipeline.managed(Method::POST, "/subscriptions", Some(&body), 201).await?;
-        let subscription = made["subscription_id"].as_str().context("an id")?.to_owned();
+        let answer = pipeline.manage(1, Method::POST, "/subscriptions", Some(&body)).await?;
+        anyhow::ensure!(answer.status == 201, "POST: {:?}", answer.body);
+        let made = answer.header("hookbus-consistency-token").context("a consistency token")?.to_owned();
+        let subscription = answer.json()?["subscription_id"].as_str().context("an id")?.to_owned();
         Ok(Self {
             http: Http::default(),
             urls: pipeline.roles().urls(Role::Control),
             round,
             path: format!("/subscriptions/{subscription}"),
             subscription,
+            made,
             steps: watch::Sender::new(0),
             conflicts: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
@@ -174,8 +179,11 @@ impl Writer {
     /// `None`: nobody knows whether it was done. The other control plane is asked next.
     async fn ask(&mut self, method: Method, path: &str, tag: Option<&str>, body: Option<&Value>) -> Option<Answer> {
         let url = format!("{}/api/v1{path}", self.arena.urls[self.control]);
-        let mut request =
-            Request::builder().method(method).uri(url).header("authorization", format!("Bearer {ADMIN_KEY}"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("authorization", format!("Bearer {ADMIN_KEY}"))
+            .header("hookbus-consistency-token", &self.arena.made);
         if let Some(tag) = tag {
             request = request.header("if-match", tag);
         }
