@@ -10,7 +10,7 @@ use crate::gateway::Gateway;
 use crate::ingest::Fresh;
 use crate::problem::{Refused, problem};
 
-/// Longest token: ours have 43 characters at most.
+/// Longest token: ours have 54 characters at most (`hookbus_st_` and 256 bits in base64); those of other systems are longer.
 const TOKEN_BYTES: usize = 512;
 
 /// The token of `Authorization: Bearer <token>`.
