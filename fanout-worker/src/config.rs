@@ -11,7 +11,7 @@ use retry::{Preset, Schedule};
 /// small batch it waits less (`Pace::finished_filled`), at least [`PACE_FLOOR`].
 pub(crate) const PACE_FACTOR: f64 = 1.0;
 /// So short that it costs no latency anybody sees, so long that records sent together go together.
-pub(crate) const PACE_FLOOR: Duration = Duration::from_millis(2);
+pub(crate) const PACE_FLOOR: Duration = Duration::from_millis(1);
 /// One slow transaction must not slow the next ones.
 pub(crate) const PACE_CAP: Duration = Duration::from_millis(200);
 /// Longest `ce_id` and `ce_source`, bytes: they stand in headers of every hop and in the delivery log's index.

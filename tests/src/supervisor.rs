@@ -229,6 +229,25 @@ pub fn cpu_time(pid: i32) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
+/// CPU time that the threads of a process used whose name has this in it. Those that have ended are not counted.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn threads_cpu_time(pid: i32, name: &str) -> anyhow::Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let mut ticks = 0;
+    for thread in std::fs::read_dir(&folder).with_context(|| folder.clone())? {
+        // A thread that has just ended has nothing to read.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else { continue };
+        let is_named =
+            stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).is_some_and(|(it, _)| it.contains(name));
+        if is_named {
+            ticks += cpu_ticks(&stat).with_context(|| format!("reading {stat:?}"))?;
+        }
+    }
+    Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+}
+
 /// Fields 14 and 15. The second field is the name, in parentheses, and may hold spaces and parentheses itself.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;

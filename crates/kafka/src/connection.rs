@@ -252,8 +252,13 @@ impl Connection {
             .set("transactional.id", id)
             // How long a dead writer's open transaction can freeze its readers.
             .set("transaction.timeout.ms", timeout.as_millis().to_string())
-            // The writer batches by itself.
-            .set("linger.ms", "0")
+            // What a transaction has for one partition goes in one batch, still below any topic's limit. While a second one
+            // waits for the first to be acknowledged, and the flush is on, the sending thread spins (librdkafka 2.12).
+            .set("batch.size", "1000000")
+            // The writer batches by itself and flushes at the end of each batch, which overrides this. Until then nothing
+            // that fits one batch is sent: the session counts on that, and with 0 the sending thread would wake for every
+            // record and send many small batches.
+            .set("linger.ms", (timeout / 2).as_millis().to_string())
             // CONCURRENT_TRANSACTIONS while the previous markers are written is met with this backoff: 8 ms, not 205.
             .set("retry.backoff.ms", "2")
             .set("retry.backoff.max.ms", "100")

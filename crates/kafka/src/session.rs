@@ -35,6 +35,10 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a full queue may take to drain before the attempt is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Records and bytes of a batch that stays in the client until it is flushed: half of what [`Connection::transactional`]
+/// lets a batch of one partition have.
+const SMALL: (usize, usize) = (5_000, 128 * 1024);
+
 /// A transactional producer that was initialised.
 pub(crate) struct Session {
     producer: ThreadedProducer<Reports>,
@@ -98,6 +102,17 @@ struct Reported {
     partitions: Vec<(usize, i32)>,
 }
 
+// === impl Content ===
+
+impl Content<'_> {
+    /// Whether all of it stays below what the client sends without being asked to.
+    fn is_small(&self) -> bool {
+        !self.one_by_one
+            && self.records.len() <= SMALL.0
+            && self.records.iter().map(|record| record.batch_size()).sum::<usize>() <= SMALL.1
+    }
+}
+
 // === impl Session ===
 
 impl Session {
@@ -144,13 +159,30 @@ impl Session {
         }
     }
 
-    /// Everything between begin and commit.
+    /// Everything between begin and commit. No record reaches the broker before the offsets have: an open transaction of a
+    /// process that died can always be found by them (rule 5).
+    ///
+    /// A small batch is queued first all the same: its partitions join the transaction while the offsets travel, and the
+    /// records wait in the client until the flush. What fills a batch would be sent at once, so a large one comes after.
     fn fill(&mut self, content: &Content<'_>) -> Result<(), Failure> {
-        if let Some((offsets, group)) = content.offsets {
-            self.producer
-                .send_offsets_to_transaction(offsets, &group.native, self.timeout)
-                .map_err(|error| self.classify("send_offsets_to_transaction", &error))?;
+        if content.is_small() {
+            self.queue(content)?;
+            self.send_offsets(content)?;
+        } else {
+            self.send_offsets(content)?;
+            self.queue(content)?;
         }
+        self.wait_reports()
+    }
+
+    fn send_offsets(&self, content: &Content<'_>) -> Result<(), Failure> {
+        let Some((offsets, group)) = content.offsets else { return Ok(()) };
+        self.producer
+            .send_offsets_to_transaction(offsets, &group.native, self.timeout)
+            .map_err(|error| self.classify("send_offsets_to_transaction", &error))
+    }
+
+    fn queue(&mut self, content: &Content<'_>) -> Result<(), Failure> {
         let mut sticky: HashMap<&str, Option<i32>> = HashMap::new();
         for (index, record) in content.records.iter().copied().enumerate() {
             let partition = match (record.partition, &record.key) {
@@ -171,7 +203,7 @@ impl Session {
                 self.wait_reports()?;
             }
         }
-        self.wait_reports()
+        Ok(())
     }
 
     fn send(&mut self, index: usize, record: &OutRecord, partition: Option<i32>) -> Result<(), Failure> {

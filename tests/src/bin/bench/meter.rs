@@ -3,10 +3,21 @@
 use std::time::{Duration, Instant};
 
 use kafka::clock::instant;
-use testkit::supervisor::cpu_time;
+use testkit::supervisor::{cpu_time, threads_cpu_time};
 
 /// Costs are given for so many events or requests.
 const PER: f64 = 100_000.0;
+
+/// While Java's compilers use less than this part of a CPU, the broker runs as it will run from now on.
+const AT_REST: f64 = 0.05;
+
+/// Tells whether the broker still compiles what it runs often: a broker in its first minutes is another machine.
+#[derive(Debug)]
+pub(crate) struct Compilers {
+    broker: i32,
+    looked: Instant,
+    cpu: Duration,
+}
 
 /// A running measurement.
 #[derive(Debug)]
@@ -29,6 +40,20 @@ pub(crate) struct Cost {
     pub(crate) cpu: Duration,
     /// What the broker used meanwhile, if it had to do with it.
     pub(crate) broker: Option<Duration>,
+}
+
+impl Compilers {
+    pub(crate) fn of(broker: i32) -> anyhow::Result<Self> {
+        Ok(Self { broker, looked: instant(), cpu: threads_cpu_time(broker, "CompilerThre")? })
+    }
+
+    /// Whether they did next to nothing since the last look.
+    pub(crate) fn rest(&mut self) -> anyhow::Result<bool> {
+        let now = Self::of(self.broker)?;
+        let (used, passed) = (now.cpu.saturating_sub(self.cpu), now.looked.saturating_duration_since(self.looked));
+        *self = now;
+        Ok(used.as_secs_f64() < AT_REST * passed.as_secs_f64())
+    }
 }
 
 impl Meter {

@@ -16,7 +16,7 @@ use crate::workload;
 /// Deliveries that come out.
 const DELIVERIES: u32 = 150_000;
 /// Events of the warm-up.
-const WARM_UP: u32 = 60_000;
+const WARM_UP: u32 = 240_000;
 /// Event types where each event matches one subscription: deliveries then spread over the partitions.
 const TYPES: u32 = 16;
 

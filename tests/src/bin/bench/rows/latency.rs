@@ -16,17 +16,22 @@ use schemas::record::{Headers, OutRecord};
 use testkit::Endpoint;
 use testkit::http::Http;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Scale;
+use crate::meter::Compilers;
 use crate::stage::{self, Plan, SESSION_TIMEOUT, Stage};
-use crate::table::{Aim, Table};
+use crate::table::{self, Aim, Table};
 use crate::workload;
 
 const PER_SECOND: u32 = 200;
 const COUNT: u32 = 3_000;
-/// At the beginning nothing is warm.
+/// At the beginning nothing is warm: so many events go first, and more for as long as the broker compiles ...
 const WARM_UP: u32 = 800;
+/// ... looked at once in so many events ...
+const LOOK: u32 = 400;
+/// ... but not for ever.
+const LONGEST_WARM_UP: u32 = 18_000;
 const ALL_WITHIN: Duration = Duration::from_secs(60);
 const SUBSCRIPTIONS: u32 = 16;
 
@@ -36,7 +41,7 @@ type Percentiles = (f64, f64);
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let endpoint = Endpoint::start()?;
     let plan = Plan { types: SUBSCRIPTIONS, subscriptions: SUBSCRIPTIONS, url: endpoint.url("/") };
-    let count = scale.of(COUNT) + WARM_UP;
+    let count = scale.of(COUNT);
     let bare = if scale.ours_only { None } else { Some(bare(stage, &plan, count).await?) };
     let ours = ours(stage, &plan, &endpoint, count).await?;
     let rate = format!("end to end at {PER_SECOND}/s");
@@ -55,9 +60,8 @@ async fn ours(stage: &Stage, plan: &Plan, endpoint: &Endpoint, count: u32) -> an
     let payload = String::from_utf8_lossy(&payload);
     let mut sent = HashMap::new();
     let mut requests = JoinSet::new();
-    let mut turns = turns();
-    for number in 0..count {
-        turns.tick().await;
+    let mut turns = Turns::new(stage, count)?;
+    while let Some(number) = turns.next().await? {
         let (id, event_type) = (workload::event_id(number), workload::event_type(number % plan.types));
         let body = format!(r#"{{"event_id":"{id}","event_type":"{event_type}","payload":{payload}}}"#);
         let builder = Request::builder().method(Method::POST).uri(&url).header("authorization", &token);
@@ -70,11 +74,11 @@ async fn ours(stage: &Stage, plan: &Plan, endpoint: &Endpoint, count: u32) -> an
         let answer = answer??;
         ensure!(answer.status == 201, "{}: {:?}", answer.status, answer.body);
     }
-    let seen = endpoint.wait_for("/", u64::from(count), ALL_WITHIN).await?;
+    let seen = endpoint.wait_for("/", u64::from(turns.next), ALL_WITHIN).await?;
     for process in [gateway, fanout, delivery] {
         stage::stop(process).await?;
     }
-    let warm = workload::event_id(WARM_UP);
+    let warm = workload::event_id(turns.measured_from);
     let times = seen.iter().filter_map(|seen| {
         let id = seen.event().filter(|id| *id >= warm.as_str())?;
         Some(seen.arrived_ms - sent.get(id)?)
@@ -102,28 +106,26 @@ async fn bare(stage: &Stage, plan: &Plan, count: u32) -> anyhow::Result<Percenti
     let mut tail = Tail::start(&stage.connection, options)?;
     let producer = Producer::start(&stage.connection, ProducerOptions::new("bench-bare"))?;
     let events = Arc::clone(&topics.events);
-    let sending = JoinSet::from_iter([send_all(producer, events, count)]);
-    let mut times = Vec::new();
-    for _ in 0..count {
-        let record = tokio::time::timeout(ALL_WITHIN, next_record(&mut tail)).await??;
-        let key = record.key.context("a key")?;
-        let (number, sent_ms) = std::str::from_utf8(&key)?.split_once('/').context("number/ms")?;
-        if number.parse::<u32>()? >= WARM_UP {
-            times.push(now_ms() - sent_ms.parse::<i64>()?);
+    let mut sending = JoinSet::from_iter([send_all(producer, events, Turns::new(stage, count)?)]);
+    let (mut times, mut sent) = (Vec::new(), None);
+    while sent.as_ref().is_none_or(|turns: &Turns| times.len() < turns.next as usize) {
+        tokio::select! {
+            Some(ended) = sending.join_next(), if sent.is_none() => sent = Some(ended??),
+            record = tokio::time::timeout(ALL_WITHIN, next_record(&mut tail)) => {
+                let key = record??.key.context("a key")?;
+                let (number, sent_ms) = std::str::from_utf8(&key)?.split_once('/').context("number/ms")?;
+                times.push((number.parse::<u32>()?, now_ms() - sent_ms.parse::<i64>()?));
+            }
         }
     }
-    for sent in sending.join_all().await {
-        sent?;
-    }
-    percentiles(times)
+    let measured_from = sent.map_or(0, |turns| turns.measured_from);
+    percentiles(times.into_iter().filter(|(number, _)| *number >= measured_from).map(|(_, ms)| ms).collect())
 }
 
 /// The key carries the time.
-async fn send_all(producer: Producer, topic: Arc<str>, count: u32) -> anyhow::Result<()> {
+async fn send_all(producer: Producer, topic: Arc<str>, mut turns: Turns) -> anyhow::Result<Turns> {
     let payload = workload::payload();
-    let mut turns = turns();
-    for number in 0..count {
-        turns.tick().await;
+    while let Some(number) = turns.next().await? {
         let record = OutRecord {
             topic: Arc::clone(&topic),
             partition: None,
@@ -133,7 +135,8 @@ async fn send_all(producer: Producer, topic: Arc<str>, count: u32) -> anyhow::Re
         };
         drop(producer.send(&record)?);
     }
-    Ok(producer.flush(ALL_WITHIN).await?)
+    producer.flush(ALL_WITHIN).await?;
+    Ok(turns)
 }
 
 async fn next_record(tail: &mut Tail) -> anyhow::Result<schemas::record::Record> {
@@ -144,10 +147,43 @@ async fn next_record(tail: &mut Tail) -> anyhow::Result<schemas::record::Record>
     }
 }
 
-fn turns() -> tokio::time::Interval {
-    let mut turns = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    turns
+/// Numbers events at a steady rate: those of the warm-up, then those that count.
+#[derive(Debug)]
+struct Turns {
+    interval: Interval,
+    compilers: Compilers,
+    count: u32,
+    /// The first that counts.
+    measured_from: u32,
+    is_warm: bool,
+    next: u32,
+}
+
+impl Turns {
+    fn new(stage: &Stage, count: u32) -> anyhow::Result<Self> {
+        let mut interval = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let compilers = Compilers::of(stage.broker())?;
+        Ok(Self { interval, compilers, count, measured_from: 0, is_warm: false, next: 0 })
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Option<u32>> {
+        self.interval.tick().await;
+        let number = self.next;
+        if !self.is_warm && number.is_multiple_of(LOOK) {
+            let rest = self.compilers.rest()?;
+            self.is_warm = (rest && number >= WARM_UP) || number >= LONGEST_WARM_UP;
+            self.measured_from = number;
+            if !rest && self.is_warm {
+                table::say("    Kafka's Java still compiles what it runs often: it would be faster later")?;
+            }
+        }
+        if self.is_warm && number >= self.measured_from + self.count {
+            return Ok(None);
+        }
+        self.next += 1;
+        Ok(Some(number))
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of a benchmark")]
