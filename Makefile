@@ -26,7 +26,7 @@ test: setup-test
 
 faults: setup
 	cargo build --locked --workspace --all-targets
-	target/debug/with-kafka -- cargo test --locked -p testkit --test faults --test api -- --ignored --nocapture --test-threads=1
+	target/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup
 	cargo build --locked --release -p hookbus -p testkit

@@ -58,6 +58,12 @@ pub(crate) fn group_metadata<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> 
     ((generation, &member) == (before.0, &before.1)).then_some(GroupMetadata { native, generation, member })
 }
 
+/// As of a consumer that never joined: Kafka takes its offsets while its group has no members.
+#[cfg(test)]
+pub(crate) fn group_metadata_of_nobody(consumer: &BaseConsumer) -> Option<GroupMetadata> {
+    Some(GroupMetadata { native: consumer.group_metadata()?, generation: -1, member: String::new() })
+}
+
 /// Generation and member id; `None` outside any generation.
 fn group_identity(client: &NativeClient) -> Option<(i32, String)> {
     // SAFETY: the client is alive; the result is owned by us and destroyed below, the member id is copied before.

@@ -7,6 +7,9 @@
 //!                      +-- unknown (timeout, fenced, fatal): the session is over <-+
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
