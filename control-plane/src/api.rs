@@ -2,6 +2,7 @@
 //!
 //! A route and its description in the OpenAPI document are one: `routes!(a, b)` takes handlers with `#[utoipa::path]`.
 
+mod addressed;
 mod application_secrets;
 mod applications;
 mod event_types;
@@ -25,11 +26,12 @@ use tower::{Layer, ServiceExt};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::etag::{ETag, Preconditions, Stored};
+use crate::etag::{ETag, Preconditions};
 use crate::layers;
 use crate::openapi;
 use crate::problem::{Answer, internal};
 use crate::state::App;
+use crate::stored::Stored;
 
 /// All routes, behind what every request passes.
 pub(crate) fn router(app: Arc<App>) -> Router {

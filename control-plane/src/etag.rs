@@ -9,17 +9,13 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use schemas::control::{Application, ApplicationSecret, EventType, Organization, ServiceToken, Subscription};
 use schemas::problem::{Code, ProblemId};
-use serde::Serialize;
 
 use crate::problem::{Problem, internal};
+use crate::stored::Stored;
 
 /// Bytes of the digest that make a tag.
 const BYTES: usize = 16;
-
-/// What stands on `control` under one key.
-pub(crate) trait Stored: Serialize {}
 
 /// A version of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +35,6 @@ enum Condition {
     /// A list of tags, each with whether it is weak, without its quotes.
     Tags(Vec<(bool, String)>),
 }
-
-impl Stored for Organization {}
-impl Stored for Application {}
-impl Stored for ApplicationSecret {}
-impl Stored for ServiceToken {}
-impl Stored for EventType {}
-impl Stored for Subscription {}
 
 // === impl ETag ===
 
@@ -185,6 +174,7 @@ fn malformed(name: &HeaderName) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use schemas::control::Organization;
     use schemas::ids::OrganizationId;
     use uuid::Uuid;
 

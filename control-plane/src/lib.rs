@@ -38,6 +38,7 @@ mod seed;
 mod server;
 mod state;
 mod store;
+mod stored;
 mod subscription;
 mod token;
 

@@ -7,11 +7,11 @@ use catalog::Snapshot;
 use schemas::control::{Application, Limits, Organization};
 use schemas::problem::{Code, ProblemId};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::auth::Principal;
-use crate::body::Fields;
+use crate::body::{self, Fields};
 use crate::problem::{Problem, forbidden};
 
 /// "Unlimited" in the clients' 32-bit integers.
@@ -176,9 +176,10 @@ pub(crate) fn shown(limit: Option<u32>) -> i32 {
     limit.map_or(UNLIMITED, |limit| i32::try_from(limit).unwrap_or(UNLIMITED))
 }
 
-/// Merging a patch needs the limits as they are.
-pub(crate) fn value(limits: Limits) -> Value {
-    serde_json::to_value(limits).unwrap_or(Value::Null)
+/// A merge patch of an object that has these limits: what it does not name of them stays.
+pub(crate) fn merged(patch: Map<String, Value>, former: Limits) -> Map<String, Value> {
+    let former = serde_json::to_value(former).unwrap_or(Value::Null);
+    body::merge(patch, &json!({ "limits": former }))
 }
 
 fn reached(id: ProblemId, limit: Option<u32>) -> Problem {

@@ -380,4 +380,7 @@ fn too_large(error: &kafka::KafkaError) -> Problem {
 }
 
 #[cfg(test)]
+pub(crate) use tests::audited;
+
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! **Rotation without downtime**: the next token is made, both open until the overlap ends (or the old one is deleted). A token
 //! never changes its text: what is known to have leaked must not come back.
 
+use std::fmt::Display;
+
 use catalog::{Snapshot, sealed};
 use jiff::Timestamp;
 use schemas::control::{ControlKey, Sealed, TokenRole};
@@ -90,6 +92,12 @@ impl Given {
     pub(crate) fn expiry(&self, former: Option<i64>) -> Option<i64> {
         self.expires_ms.unwrap_or(former)
     }
+}
+
+/// Whose a token is: the body names it in `field`, or it is the asking token's own.
+pub(crate) fn owner(fields: &mut Fields, field: &str, own: Option<impl Display>) -> Result<String, Problem> {
+    let named = fields.text(field, 1..=200)?.flatten();
+    named.or_else(|| own.map(|id| id.to_string())).ok_or_else(|| fields.wrong(field, "is required"))
 }
 
 /// The field `token`: the text of a token that another system has made.

@@ -5,10 +5,10 @@ mod shapes;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{ApplicationSecret, ControlKey, ControlObject, TokenRole};
+use schemas::control::{ApplicationSecret, ControlKey, TokenRole};
 use schemas::ids::{ApplicationId, SecretId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -16,14 +16,14 @@ use vault::Vault;
 use zeroize::Zeroizing;
 
 use self::shapes::{Post, Put, Rotation, Shown, show};
-use super::{json, naming, no_content, object};
+use super::addressed::{Addressed, Found};
+use super::{json, naming, object};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
-use crate::etag::Preconditions;
-use crate::problem::{Answer, Problem, not_found};
+use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision, Moment};
+use crate::store::{Decision, Moment};
 use crate::token::{self, Given};
 
 const FIELDS: &[&str] = &["application_id", "name", "role", "expires_at", "token", "secret_id"];
@@ -104,7 +104,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
             created_ms: moment.now_ms,
             expires_ms: given.expiry(None),
         };
-        Ok(Decision::put(ControlObject::ApplicationSecret(secret.clone()), secret))
+        Ok(Decision::made(secret))
     };
     let secret = app.store().write(actor, decide).await?;
     object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &principal)?)
@@ -119,14 +119,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     request_body = Put,
     responses((status = 200, description = "The secret", body = Shown)),
 )]
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(token): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    change(&app, principal, preconditions, token, body).await
+pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    change(&app, asked, body).await
 }
 
 /// Change parts of a secret
@@ -138,47 +132,27 @@ pub(super) async fn update(
     request_body = Put,
     responses((status = 200, description = "The secret", body = Shown)),
 )]
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(token): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    change(&app, principal, preconditions, token, body).await
+pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    change(&app, asked, body).await
 }
 
-async fn change(
-    app: &App,
-    principal: Principal,
-    preconditions: Preconditions,
-    token: String,
-    body: Map<String, Value>,
-) -> Answer {
-    principal.editor()?;
+async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer {
+    asked.principal.editor()?;
     let mut fields = Fields::new(body, "", UPDATABLE)?;
-    let application = application_of(&mut fields, &principal)?;
+    let application = token::owner(&mut fields, "application_id", asked.principal.own_application())?;
     let name = fields.text("name", NAME)?;
     let given = Given::read(&mut fields)?;
-    let vault = Arc::clone(app.catalog().vault());
-    let (asking, actor) = (principal.clone(), principal.actor());
-    let decide = move |snapshot: &Snapshot, _moment: Moment| {
-        let application = asking.application(snapshot, &application)?.application_id;
-        let former = find(snapshot, &vault, application, &token).ok_or_else(|| not_found("application secret"))?;
-        preconditions.check(&*former)?;
-        let mut secret = (*former).clone();
-        if let Some(name) = &name {
-            secret.name.clone_from(name);
-        }
-        secret.role = given.role.unwrap_or(secret.role);
-        secret.expires_ms = given.expiry(secret.expires_ms);
-        if secret == *former {
-            return Ok(Decision::nothing(secret));
-        }
-        Ok(Decision::put(ControlObject::ApplicationSecret(secret.clone()), secret))
+    let decide = move |_: &Snapshot, former: &ApplicationSecret, moment: Moment| {
+        let secret = ApplicationSecret {
+            name: name.clone().unwrap_or_else(|| former.name.clone()),
+            role: given.role.unwrap_or(former.role),
+            expires_ms: given.expiry(former.expires_ms),
+            ..former.clone()
+        };
+        Ok(Decision::changed(former, secret, moment))
     };
-    let secret = app.store().write(actor, decide).await?;
-    object(StatusCode::OK, &secret, &show(&secret, app.catalog(), &principal)?)
+    let secret = asked.change(app, of_application(app, application), decide).await?;
+    object(StatusCode::OK, &secret, &show(&secret, app.catalog(), &asked.principal)?)
 }
 
 /// Replace a secret
@@ -190,42 +164,31 @@ async fn change(
     request_body = Rotation,
     responses((status = 201, description = "The successor", body = Shown)),
 )]
-pub(super) async fn rotate(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(token): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    asked.principal.editor()?;
     let mut fields = Fields::new(body, "", ROTATION)?;
-    let application = application_of(&mut fields, &principal)?;
+    let application = token::owner(&mut fields, "application_id", asked.principal.own_application())?;
     let overlap_ms = token::overlap_ms(&mut fields)?;
     let (text, id) = (token::new_secret()?, SecretId(Uuid::now_v7()));
     let vault = Arc::clone(app.catalog().vault());
-    let (asking, actor) = (principal.clone(), principal.actor().doing("application_secret.rotate"));
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let application = asking.application(snapshot, &application)?.application_id;
-        let former = find(snapshot, &vault, application, &token).ok_or_else(|| not_found("application secret"))?;
-        preconditions.check(&*former)?;
+    let decide = move |snapshot: &Snapshot, former: &ApplicationSecret, moment: Moment| {
+        let application = former.application_id;
         token::room(snapshot.application_secrets(application).count())?;
         let minted = token::mint(&vault, &ControlKey::ApplicationSecret(application, id), &text)?;
-        let ended = ApplicationSecret {
-            expires_ms: Some(token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms)),
-            ..(*former).clone()
-        };
+        let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
+        let ended = ApplicationSecret { expires_ms: Some(ended), ..former.clone() };
         let next = ApplicationSecret {
             secret_id: id,
             lookup: minted.lookup.to_string(),
             token: minted.sealed,
             created_ms: moment.now_ms,
-            ..(*former).clone()
+            ..former.clone()
         };
-        let changes = [ended, next.clone()].map(|it| Change::Put(ControlObject::ApplicationSecret(it))).to_vec();
-        Ok(Decision { changes, answer: next })
+        Ok(Decision::succeeded(ended, next))
     };
-    let secret = app.store().write(actor, decide).await?;
-    object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &principal)?)
+    let asked = asked.doing("application_secret.rotate");
+    let secret = asked.change(&app, of_application(&app, application), decide).await?;
+    object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &asked.principal)?)
 }
 
 /// Revoke a secret
@@ -238,26 +201,10 @@ pub(super) async fn rotate(
         ("application_id" = String, Query, description = "Id or uid", max_length = 200)),
     responses((status = 204, description = "It is gone")),
 )]
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(token): Path<String>,
-    query: Query,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    asked.principal.editor()?;
     let application = query.required("application_id")?.to_owned();
-    let vault = Arc::clone(app.catalog().vault());
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment: Moment| {
-        let application = principal.application(snapshot, &application)?.application_id;
-        let Some(secret) = find(snapshot, &vault, application, &token) else { return Ok(Decision::nothing(())) };
-        preconditions.check(&*secret)?;
-        let key = ControlKey::ApplicationSecret(application, secret.secret_id);
-        Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
-    };
-    app.store().write(actor, decide).await?;
-    no_content()
+    asked.delete(&app, of_application(&app, application)).await
 }
 
 /// A new secret that is nobody's yet, and its token: every application begins with one.
@@ -283,18 +230,19 @@ pub(super) fn new(
     Ok((secret, text))
 }
 
-/// The application of a body: named, or the token's own.
-fn application_of(fields: &mut Fields, principal: &Principal) -> Result<String, Problem> {
-    let named = fields.text("application_id", 1..=200)?.flatten();
-    let own = || principal.own_application().map(|id| id.to_string());
-    named.or_else(own).ok_or_else(|| fields.wrong("application_id", "is required"))
-}
-
-/// The secret of a token (or with this id), if it is this application's.
-fn find(snapshot: &Snapshot, vault: &Vault, application: ApplicationId, token: &str) -> Option<Arc<ApplicationSecret>> {
-    let by_token = snapshot.token(&vault.lookup(token)).map(|entry| SecretId(entry.token));
-    let found = by_token.and_then(|id| by_id(snapshot, application, id));
-    found.or_else(|| by_id(snapshot, application, token.parse().ok()?))
+/// Finds the secret of a token (or with this id), if it is this application's.
+fn of_application(
+    app: &App,
+    application: String,
+) -> impl Fn(&Addressed, &Snapshot) -> Found<ApplicationSecret> + Send + 'static {
+    let vault = Arc::clone(app.catalog().vault());
+    move |asked, snapshot| {
+        let application = asked.principal.application(snapshot, &application)?.application_id;
+        let by_token = snapshot.token(&vault.lookup(&asked.id)).map(|entry| SecretId(entry.token));
+        let found = by_token.and_then(|id| by_id(snapshot, application, id));
+        let found = found.or_else(|| by_id(snapshot, application, asked.id.parse().ok()?));
+        Ok(found.map(Arc::unwrap_or_clone))
+    }
 }
 
 fn by_id(snapshot: &Snapshot, application: ApplicationId, id: SecretId) -> Option<Arc<ApplicationSecret>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
 use schemas::control::{Application, ControlKey, ControlObject, Organization};
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{ApplicationInfo, ApplicationPatch, ApplicationPost, ApplicationShown, UnknownEventTypes};
-use super::{application_secrets, json, naming, no_content, object, object_unless_known};
+use super::addressed::{Addressed, Found};
+use super::{application_secrets, json, naming, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
-use crate::etag::Preconditions;
 use crate::limits;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
@@ -71,19 +71,14 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     params(("application_id" = String, Path, description = "Id or uid")),
     responses((status = 200, description = "The application", body = ApplicationInfo)),
 )]
-pub(super) async fn get(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
     let (application, shown) = {
         let snapshot = app.catalog().read();
-        let application = principal.application(&snapshot, &id)?;
+        let application = asked.principal.application(&snapshot, &asked.id)?;
         let shown = ApplicationInfo::of(&application, &snapshot, &app.config().limits);
         (application, shown)
     };
-    object_unless_known(&preconditions, &*application, &shown)
+    object_unless_known(&asked.preconditions, &*application, &shown)
 }
 
 /// Make an application
@@ -133,16 +128,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     request_body(content = ApplicationPatch),
     responses((status = 200, description = "The application as it is now", body = ApplicationShown)),
 )]
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    let known = [FIELDS, SHOWN].concat();
-    let input = Input::read(body, &known)?;
-    change(&app, principal, preconditions, id, move |_former| Ok(input.clone())).await
+pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    let input = Input::read(body, &[FIELDS, SHOWN].concat())?;
+    change(&app, asked, move |_former| Ok(input.clone())).await
 }
 
 /// Change parts of an application
@@ -154,20 +142,10 @@ pub(super) async fn update(
     request_body(content = ApplicationPatch),
     responses((status = 200, description = "The application as it is now", body = ApplicationShown)),
 )]
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(patch): Json,
-) -> Answer {
+pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(patch): Json) -> Answer {
     // What is wrong by itself is told before anything is compared.
     Input::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
-    let input = move |former: &Application| {
-        let shown = serde_json::json!({ "limits": limits::value(former.limits) });
-        Input::read(body::merge(patch.clone(), &shown), FIELDS)
-    };
-    change(&app, principal, preconditions, id, input).await
+    change(&app, asked, move |former| Input::read(limits::merged(patch.clone(), former.limits), FIELDS)).await
 }
 
 /// Delete an application and everything in it
@@ -178,58 +156,41 @@ pub(super) async fn patch(
     params(("application_id" = String, Path, description = "Id or uid")),
     responses((status = 204, description = "It is gone")),
 )]
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-) -> Answer {
-    principal.editor()?;
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
-        let application = match principal.application(snapshot, &id) {
-            Ok(application) => application,
-            // Deleting what is not there (any more) has nothing left to do.
-            Err(problem) if problem.status == 404 => return Ok(Decision::nothing(())),
-            Err(problem) => return Err(problem),
-        };
-        preconditions.check(&*application)?;
+pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
+    asked.principal.editor()?;
+    let if_there = |asked: &Addressed, snapshot: &Snapshot| match find(asked, snapshot) {
+        Err(problem) if problem.status == 404 => Ok(None),
+        found => found,
+    };
+    let inside = |snapshot: &Snapshot, application: &Application| {
         let id = application.application_id;
         let secrets = snapshot.application_secrets(id).map(|it| ControlKey::ApplicationSecret(id, it.secret_id));
         let types = snapshot.event_types(id).map(|it| ControlKey::EventType(id, it.name.clone()));
         let subscriptions = snapshot.subscriptions(id).map(|it| ControlKey::Subscription(id, it.id()));
-        let own = ControlKey::Application(application.organization_id, id);
-        let keys = secrets.chain(types).chain(subscriptions).chain([own]);
-        Ok(Decision { changes: keys.map(Change::Remove).collect(), answer: () })
+        Ok(secrets.chain(types).chain(subscriptions).collect())
     };
-    app.store().write(actor, decide).await?;
-    no_content()
+    asked.delete_with(&app, if_there, inside).await
 }
 
 /// One change for `PUT` and `PATCH`: `input` says what is given, looking at the former object.
 async fn change(
-    app: &Arc<App>,
-    principal: Principal,
-    preconditions: Preconditions,
-    id: String,
+    app: &App,
+    asked: Addressed,
     input: impl Fn(&Application) -> Result<Input, Problem> + Send + 'static,
 ) -> Answer {
-    principal.editor()?;
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let former = principal.application(snapshot, &id)?;
-        preconditions.check(&*former)?;
-        let input = input(&former)?;
-        input.stays(&former, snapshot)?;
-        let mut application = input.apply(&principal, snapshot, (*former).clone())?;
-        if application == *former {
-            return Ok(Decision::nothing(application));
-        }
-        application.updated_ms = Some(moment.now_ms);
-        Ok(Decision::put(ControlObject::Application(application.clone()), application))
+    asked.principal.editor()?;
+    let principal = asked.principal.clone();
+    let decide = move |snapshot: &Snapshot, former: &Application, moment: Moment| {
+        let input = input(former)?;
+        input.stays(former, snapshot)?;
+        Ok(Decision::changed(former, input.apply(&principal, snapshot, former.clone())?, moment))
     };
-    let application = app.store().write(actor, decide).await?;
+    let application = asked.change(app, find, decide).await?;
     object(StatusCode::OK, &application, &ApplicationShown::of(&application))
+}
+
+fn find(asked: &Addressed, snapshot: &Snapshot) -> Found<Application> {
+    asked.principal.application(snapshot, &asked.id).map(|it| Some(Arc::unwrap_or_clone(it)))
 }
 
 // === impl Input ===

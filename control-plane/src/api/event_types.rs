@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use catalog::Snapshot;
 use catalog::schema::{MAX_SCHEMA_BYTES, Schema};
 use http::StatusCode;
-use schemas::control::{ControlKey, ControlObject, EventType};
+use schemas::control::EventType;
 use schemas::event_type::EventTypeName;
 use schemas::problem::Code;
 use serde_json::Value;
 
 pub(super) use self::shapes::payload_schema;
 use self::shapes::{EventTypePatch, EventTypePost, EventTypeShown};
-use super::{json, no_content, object, object_unless_known};
+use super::addressed::{Addressed, Found, there};
+use super::{json, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
 use crate::etag::Preconditions;
@@ -22,7 +23,7 @@ use crate::limits;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision, Moment};
+use crate::store::{Decision, Moment};
 
 mod shapes;
 
@@ -88,15 +89,10 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     ),
     responses((status = 200, description = "The event type", body = EventTypeShown)),
 )]
-pub(super) async fn get(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(name): Path<String>,
-    query: Query,
-) -> Answer {
-    let found = find(&principal, &app.catalog().read(), query.required("application_id")?, &name)?;
-    object_unless_known(&preconditions, found.object(), &EventTypeShown::of(&found))
+pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    let find = of_application(query.required("application_id")?.to_owned());
+    let found = there(find(&asked, &app.catalog().read())?)?;
+    object_unless_known(&asked.preconditions, &found, &EventTypeShown::of(&found))
 }
 
 /// Declare an event type
@@ -131,10 +127,10 @@ pub(super) async fn create(
             preconditions.check_absent()?;
             limits::event_type(snapshot, &application, &instance)?;
             let new = input.apply(EventType::new(application.application_id, name.clone(), moment.now_ms));
-            return Ok(Decision::put(ControlObject::EventType(new.clone()), new));
+            return Ok(Decision::made(new));
         };
         preconditions.check(former.object())?;
-        Ok(changed(&input, former, moment))
+        Ok(Decision::changed(former.object(), input.apply(former.object().clone()), moment))
     };
     let event_type = app.store().write(actor, decide).await?;
     object(StatusCode::CREATED, &event_type, &EventTypeShown::of(&event_type))
@@ -153,28 +149,18 @@ pub(super) async fn create(
     request_body(content = EventTypePatch),
     responses((status = 200, description = "The event type as it is now", body = EventTypeShown)),
 )]
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(name): Path<String>,
-    query: Query,
-    Json(body): Json,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: Query, Json(body): Json) -> Answer {
+    asked.principal.editor()?;
     let mut fields = Fields::new(body, "", CHANGEABLE)?;
     let application = match query.get("application_id") {
         Some(given) => given.to_owned(),
-        None => application(&principal, &mut fields)?,
+        None => application(&asked.principal, &mut fields)?,
     };
     let input = Input::read(&mut fields)?;
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let former = find(&principal, snapshot, &application, &name)?;
-        preconditions.check(former.object())?;
-        Ok(changed(&input, &former, moment))
+    let decide = move |_: &Snapshot, former: &EventType, moment: Moment| {
+        Ok(Decision::changed(former, input.apply(former.clone()), moment))
     };
-    let event_type = app.store().write(actor, decide).await?;
+    let event_type = asked.change(&app, of_application(application), decide).await?;
     object(StatusCode::OK, &event_type, &EventTypeShown::of(&event_type))
 }
 
@@ -189,44 +175,17 @@ pub(super) async fn patch(
     ),
     responses((status = 204, description = "It is gone")),
 )]
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(name): Path<String>,
-    query: Query,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    asked.principal.editor()?;
     let application = query.required("application_id")?.to_owned();
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
-        let application = principal.application(snapshot, &application)?.application_id;
-        let Some(found) = snapshot.event_type(application, &name) else { return Ok(Decision::nothing(())) };
-        preconditions.check(found.object())?;
-        let key = ControlKey::EventType(application, found.name.clone());
-        Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
-    };
-    app.store().write(actor, decide).await?;
-    no_content()
+    asked.delete(&app, of_application(application)).await
 }
 
-fn find(
-    principal: &Principal,
-    snapshot: &Snapshot,
-    application: &str,
-    name: &str,
-) -> Result<Arc<catalog::EventType>, Problem> {
-    let application = principal.application(snapshot, application)?.application_id;
-    snapshot.event_type(application, name).cloned().ok_or_else(|| crate::problem::not_found("event type"))
-}
-
-fn changed(input: &Input, former: &EventType, moment: Moment) -> Decision<EventType> {
-    let mut event_type = input.apply(former.clone());
-    if event_type == *former {
-        return Decision::nothing(event_type);
+fn of_application(application: String) -> impl Fn(&Addressed, &Snapshot) -> Found<EventType> + Send + 'static {
+    move |asked, snapshot| {
+        let application = asked.principal.application(snapshot, &application)?.application_id;
+        Ok(snapshot.event_type(application, &asked.id).map(|it| it.object().clone()))
     }
-    event_type.updated_ms = Some(moment.now_ms);
-    Decision::put(ControlObject::EventType(event_type.clone()), event_type)
 }
 
 /// The application that is named, or the token's own.

@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{ControlKey, ControlObject, Organization};
+use schemas::control::{ControlKey, Organization};
 use schemas::ids::OrganizationId;
 use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{OrganizationInfo, OrganizationPatch, OrganizationPost, OrganizationShown};
-use super::{json, naming, no_content, object, object_unless_known};
+use super::addressed::{Addressed, Found};
+use super::{json, naming, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
-use crate::etag::Preconditions;
 use crate::limits;
 use crate::problem::{Answer, Problem};
 use crate::state::App;
-use crate::store::{Change, Decision, Moment};
+use crate::store::{Decision, Moment};
 
 mod shapes;
 
@@ -64,19 +64,14 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal) -> A
     params(("organization_id" = String, Path, description = "Id or uid")),
     responses((status = 200, description = "The organization", body = OrganizationInfo)),
 )]
-pub(super) async fn get(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
     let (organization, shown) = {
         let snapshot = app.catalog().read();
-        let organization = principal.organization(&snapshot, &id)?;
-        let shown = OrganizationInfo::of(&organization, &principal, &snapshot, &app.config().limits);
+        let organization = asked.principal.organization(&snapshot, &asked.id)?;
+        let shown = OrganizationInfo::of(&organization, &asked.principal, &snapshot, &app.config().limits);
         (organization, shown)
     };
-    object_unless_known(&preconditions, &*organization, &shown)
+    object_unless_known(&asked.preconditions, &*organization, &shown)
 }
 
 /// Make an organization
@@ -100,7 +95,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         }
         let new = Organization::new(id, name.clone(), moment.now_ms);
         let organization = input.apply(&principal, snapshot, new)?;
-        Ok(Decision::put(ControlObject::Organization(organization.clone()), organization))
+        Ok(Decision::made(organization))
     };
     let organization = app.store().write(actor, decide).await?;
     answer(&app, &asking, StatusCode::CREATED, &organization)
@@ -115,15 +110,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     request_body(content = OrganizationPatch),
     responses((status = 200, description = "The organization as it is now", body = OrganizationInfo)),
 )]
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(body): Json,
-) -> Answer {
+pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
     let input = Input::read(body, &[FIELDS, SHOWN].concat())?;
-    change(&app, principal, preconditions, id, move |_former| Ok(input.clone())).await
+    change(&app, asked, move |_former| Ok(input.clone())).await
 }
 
 /// Change parts of an organization
@@ -135,20 +124,10 @@ pub(super) async fn update(
     request_body(content = OrganizationPatch),
     responses((status = 200, description = "The organization as it is now", body = OrganizationInfo)),
 )]
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(patch): Json,
-) -> Answer {
+pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(patch): Json) -> Answer {
     // What is wrong by itself is told before anything is compared.
     Input::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
-    let input = move |former: &Organization| {
-        let shown = serde_json::json!({ "limits": limits::value(former.limits) });
-        Input::read(body::merge(patch.clone(), &shown), FIELDS)
-    };
-    change(&app, principal, preconditions, id, input).await
+    change(&app, asked, move |former| Input::read(limits::merged(patch.clone(), former.limits), FIELDS)).await
 }
 
 /// Delete an organization
@@ -162,55 +141,41 @@ pub(super) async fn patch(
         (status = 409, description = "OrganizationIsNotEmpty: it has applications"),
     ),
 )]
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-) -> Answer {
-    principal.admin()?;
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
-        let Ok(organization) = principal.organization(snapshot, &id) else { return Ok(Decision::nothing(())) };
-        preconditions.check(&*organization)?;
+pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
+    asked.principal.admin()?;
+    // The operator is refused no organization: what is not found is not there.
+    let if_there = |asked: &Addressed, snapshot: &Snapshot| Ok(find(asked, snapshot).unwrap_or(None));
+    let inside = |snapshot: &Snapshot, organization: &Organization| {
         let id = organization.organization_id;
         if snapshot.applications().any(|it| it.organization_id == id) {
             return Err(Problem::new(ProblemId::OrganizationIsNotEmpty, "it still has applications"));
         }
-        let tokens = snapshot.service_tokens(id).map(|it| ControlKey::ServiceToken(id, it.token_id));
-        let keys = tokens.chain([ControlKey::Organization(id)]);
-        Ok(Decision { changes: keys.map(Change::Remove).collect(), answer: () })
+        Ok(snapshot.service_tokens(id).map(|it| ControlKey::ServiceToken(id, it.token_id)).collect())
     };
-    app.store().write(actor, decide).await?;
-    no_content()
+    asked.delete_with(&app, if_there, inside).await
 }
 
 /// One change for `PUT` and `PATCH`: `input` says what is given, looking at the former object.
 async fn change(
-    app: &Arc<App>,
-    principal: Principal,
-    preconditions: Preconditions,
-    id: String,
+    app: &App,
+    asked: Addressed,
     input: impl Fn(&Organization) -> Result<Input, Problem> + Send + 'static,
 ) -> Answer {
-    principal.editor()?;
-    let (actor, asking) = (principal.actor(), principal.clone());
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let former = principal.organization(snapshot, &id)?;
-        preconditions.check(&*former)?;
-        let input = input(&former)?;
+    asked.principal.editor()?;
+    let principal = asked.principal.clone();
+    let decide = move |snapshot: &Snapshot, former: &Organization, moment: Moment| {
+        let input = input(former)?;
         if input.organization.is_some_and(|id| id != former.organization_id) {
             return Err(Problem::field("organization_id", Code::InvalidField, "an organization keeps its id"));
         }
-        let mut organization = input.apply(&principal, snapshot, (*former).clone())?;
-        if organization == *former {
-            return Ok(Decision::nothing(organization));
-        }
-        organization.updated_ms = Some(moment.now_ms);
-        Ok(Decision::put(ControlObject::Organization(organization.clone()), organization))
+        Ok(Decision::changed(former, input.apply(&principal, snapshot, former.clone())?, moment))
     };
-    let organization = app.store().write(actor, decide).await?;
-    answer(app, &asking, StatusCode::OK, &organization)
+    let organization = asked.change(app, find, decide).await?;
+    answer(app, &asked.principal, StatusCode::OK, &organization)
+}
+
+fn find(asked: &Addressed, snapshot: &Snapshot) -> Found<Organization> {
+    asked.principal.organization(snapshot, &asked.id).map(|it| Some(Arc::unwrap_or_clone(it)))
 }
 
 /// Hook0's clients decode the whole picture from writes too.

@@ -5,23 +5,23 @@ mod shapes;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{ControlKey, ControlObject, Organization, ServiceToken};
-use schemas::ids::{OrganizationId, ServiceTokenId};
+use schemas::control::{ControlKey, ServiceToken};
+use schemas::ids::ServiceTokenId;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{Post, Put, Rotation, Shown, masked, show};
-use super::{json, naming, no_content, object, object_unless_known};
+use super::addressed::{Addressed, Found, there};
+use super::{json, naming, object, object_unless_known};
 use crate::auth::{Principal, Who};
 use crate::body::{Fields, Json};
-use crate::etag::Preconditions;
-use crate::problem::{self, Answer, Problem, not_found};
+use crate::problem::{self, Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision, Moment};
+use crate::store::{Decision, Moment};
 use crate::token::{self, Given};
 
 const FIELDS: &[&str] = &["organization_id", "name", "role", "expires_at", "token", "token_id"];
@@ -44,9 +44,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
         let snapshot = app.catalog().read();
         let organization = principal.organization(&snapshot, query.required("organization_id")?)?;
         let tokens = snapshot.service_tokens(organization.organization_id);
-        tokens
-            .map(|it| Ok(show(it, app.catalog(), masked(it, app.catalog(), &principal)?)))
-            .collect::<Result<_, Problem>>()?
+        tokens.map(|it| masked(it, app.catalog(), &principal)).collect::<Result<_, _>>()?
     };
     json(StatusCode::OK, &shown)
 }
@@ -60,21 +58,11 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
         ("organization_id" = String, Query, description = "Id or uid", max_length = 200)),
     responses((status = 200, description = "The token", body = Shown)),
 )]
-pub(super) async fn get(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    inside(&principal)?;
-    let found = {
-        let snapshot = app.catalog().read();
-        let organization = principal.organization(&snapshot, query.required("organization_id")?)?;
-        find(&snapshot, &organization, &id).ok_or_else(|| not_found("service token"))?
-    };
-    let shown = show(&found, app.catalog(), masked(&found, app.catalog(), &principal)?);
-    object_unless_known(&preconditions, &*found, &shown)
+pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    inside(&asked.principal)?;
+    let find = of_organization(query.required("organization_id")?.to_owned());
+    let found = there(find(&asked, &app.catalog().read())?)?;
+    object_unless_known(&asked.preconditions, &found, &masked(&found, app.catalog(), &asked.principal)?)
 }
 
 /// Make a token
@@ -86,10 +74,9 @@ pub(super) async fn get(
     responses((status = 201, description = "The token, in full", body = Shown)),
 )]
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
-    inside(&principal)?;
-    principal.editor()?;
+    editor(&principal)?;
     let mut fields = Fields::new(body, "", FIELDS)?;
-    let organization = organization_of(&mut fields, &principal)?;
+    let organization = token::owner(&mut fields, "organization_id", principal.own_organization())?;
     let name = fields.required_text("name", token::NAME)?;
     let given = Given::read(&mut fields)?;
     let text = match token::given_text(&mut fields)? {
@@ -117,7 +104,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
             created_ms: moment.now_ms,
             expires_ms: given.expiry(None),
         };
-        Ok(Decision::put(ControlObject::ServiceToken(token.clone()), token))
+        Ok(Decision::made(token))
     };
     let token = app.store().write(actor, decide).await?;
     object(StatusCode::CREATED, &token, &show(&token, app.catalog(), biscuit))
@@ -132,14 +119,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     request_body = Put,
     responses((status = 200, description = "The token", body = Shown)),
 )]
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    change(&app, principal, preconditions, id, body).await
+pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    change(&app, asked, body).await
 }
 
 /// Change parts of a token
@@ -151,48 +132,27 @@ pub(super) async fn update(
     request_body = Put,
     responses((status = 200, description = "The token", body = Shown)),
 )]
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    change(&app, principal, preconditions, id, body).await
+pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    change(&app, asked, body).await
 }
 
-async fn change(
-    app: &App,
-    principal: Principal,
-    preconditions: Preconditions,
-    id: String,
-    body: Map<String, Value>,
-) -> Answer {
-    inside(&principal)?;
-    principal.editor()?;
+async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer {
+    editor(&asked.principal)?;
     let mut fields = Fields::new(body, "", UPDATABLE)?;
-    let organization = organization_of(&mut fields, &principal)?;
+    let organization = token::owner(&mut fields, "organization_id", asked.principal.own_organization())?;
     let name = fields.kept_text("name", token::NAME)?;
     let given = Given::read(&mut fields)?;
-    let (asking, actor) = (principal.clone(), principal.actor());
-    let decide = move |snapshot: &Snapshot, _moment: Moment| {
-        let organization = asking.organization(snapshot, &organization)?;
-        let former = find(snapshot, &organization, &id).ok_or_else(|| not_found("service token"))?;
-        preconditions.check(&*former)?;
-        let mut token = (*former).clone();
-        if let Some(name) = &name {
-            token.name.clone_from(name);
-        }
-        token.role = given.role.unwrap_or(token.role);
-        token.expires_ms = given.expiry(token.expires_ms);
-        if token == *former {
-            return Ok(Decision::nothing(token));
-        }
-        Ok(Decision::put(ControlObject::ServiceToken(token.clone()), token))
+    let decide = move |_: &Snapshot, former: &ServiceToken, moment: Moment| {
+        let token = ServiceToken {
+            name: name.clone().unwrap_or_else(|| former.name.clone()),
+            role: given.role.unwrap_or(former.role),
+            expires_ms: given.expiry(former.expires_ms),
+            ..former.clone()
+        };
+        Ok(Decision::changed(former, token, moment))
     };
-    let token = app.store().write(actor, decide).await?;
-    let shown = show(&token, app.catalog(), masked(&token, app.catalog(), &principal)?);
-    object(StatusCode::OK, &token, &shown)
+    let token = asked.change(app, of_organization(organization), decide).await?;
+    object(StatusCode::OK, &token, &masked(&token, app.catalog(), &asked.principal)?)
 }
 
 /// Replace a token
@@ -205,42 +165,30 @@ async fn change(
     request_body = Rotation,
     responses((status = 201, description = "The successor, in full", body = Shown)),
 )]
-pub(super) async fn rotate(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    Json(body): Json,
-) -> Answer {
-    inside(&principal)?;
-    principal.editor()?;
+pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
+    editor(&asked.principal)?;
     let mut fields = Fields::new(body, "", ROTATION)?;
-    let organization = organization_of(&mut fields, &principal)?;
+    let organization = token::owner(&mut fields, "organization_id", asked.principal.own_organization())?;
     let overlap_ms = token::overlap_ms(&mut fields)?;
-    let (text, next_id) = (token::new_service_token()?, ServiceTokenId(Uuid::now_v7()));
-    let biscuit = text.to_string();
-    let (vault, actor) = (Arc::clone(app.catalog().vault()), principal.actor().doing("service_token.rotate"));
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let organization = principal.organization(snapshot, &organization)?;
-        let former = find(snapshot, &organization, &id).ok_or_else(|| not_found("service token"))?;
-        preconditions.check(&*former)?;
-        token::room(snapshot.service_tokens(organization.organization_id).count())?;
-        let minted = token::mint(&vault, &ControlKey::ServiceToken(organization.organization_id, next_id), &text)?;
-        let ended = ServiceToken {
-            expires_ms: Some(token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms)),
-            ..(*former).clone()
-        };
+    let (text, id) = (token::new_service_token()?, ServiceTokenId(Uuid::now_v7()));
+    let (vault, biscuit) = (Arc::clone(app.catalog().vault()), text.to_string());
+    let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
+        let organization = former.organization_id;
+        token::room(snapshot.service_tokens(organization).count())?;
+        let minted = token::mint(&vault, &ControlKey::ServiceToken(organization, id), &text)?;
+        let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
+        let ended = ServiceToken { expires_ms: Some(ended), ..former.clone() };
         let next = ServiceToken {
-            token_id: next_id,
+            token_id: id,
             lookup: minted.lookup.to_string(),
             token: minted.sealed,
             created_ms: moment.now_ms,
-            ..(*former).clone()
+            ..former.clone()
         };
-        let changes = [ended, next.clone()].map(|it| Change::Put(ControlObject::ServiceToken(it))).to_vec();
-        Ok(Decision { changes, answer: next })
+        Ok(Decision::succeeded(ended, next))
     };
-    let token = app.store().write(actor, decide).await?;
+    let asked = asked.doing("service_token.rotate");
+    let token = asked.change(&app, of_organization(organization), decide).await?;
     object(StatusCode::CREATED, &token, &show(&token, app.catalog(), biscuit))
 }
 
@@ -253,26 +201,10 @@ pub(super) async fn rotate(
         ("organization_id" = String, Query, description = "Id or uid", max_length = 200)),
     responses((status = 204, description = "It is gone")),
 )]
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    inside(&principal)?;
-    principal.editor()?;
+pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    editor(&asked.principal)?;
     let organization = query.required("organization_id")?.to_owned();
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment: Moment| {
-        let organization = principal.organization(snapshot, &organization)?;
-        let Some(token) = find(snapshot, &organization, &id) else { return Ok(Decision::nothing(())) };
-        preconditions.check(&*token)?;
-        let key = ControlKey::ServiceToken(organization.organization_id, token.token_id);
-        Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
-    };
-    app.store().write(actor, decide).await?;
-    no_content()
+    asked.delete(&app, of_organization(organization)).await
 }
 
 /// The tokens of an organization are outside of every application.
@@ -283,14 +215,17 @@ fn inside(principal: &Principal) -> Result<(), Problem> {
     }
 }
 
-/// The organization of a body: named, or the token's own.
-fn organization_of(fields: &mut Fields, principal: &Principal) -> Result<String, Problem> {
-    let named = fields.text("organization_id", 1..=200)?.flatten();
-    let own = || principal.own_organization().map(|id: OrganizationId| id.to_string());
-    named.or_else(own).ok_or_else(|| fields.wrong("organization_id", "is required"))
+/// And who may change what it sees there.
+fn editor(principal: &Principal) -> Result<(), Problem> {
+    inside(principal)?;
+    principal.editor()
 }
 
-fn find(snapshot: &Snapshot, organization: &Organization, id: &str) -> Option<Arc<ServiceToken>> {
-    let found = snapshot.service_token(id.parse().ok()?)?;
-    (found.organization_id == organization.organization_id).then(|| Arc::clone(found))
+/// Finds the token with an id, if it is this organization's.
+fn of_organization(organization: String) -> impl Fn(&Addressed, &Snapshot) -> Found<ServiceToken> + Send + 'static {
+    move |asked, snapshot| {
+        let organization = asked.principal.organization(snapshot, &organization)?.organization_id;
+        let found = asked.id.parse().ok().and_then(|id| snapshot.service_token(id));
+        Ok(found.filter(|it| it.organization_id == organization).map(|it| ServiceToken::clone(it)))
+    }
 }

@@ -5,32 +5,24 @@ mod listing;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{ControlKey, ControlObject, Subscription};
+use schemas::control::Subscription;
 use schemas::ids::{ApplicationId, SubscriptionId};
 use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
-use super::{naming, no_content, object, object_unless_known};
+use super::addressed::Addressed;
+use super::{naming, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::Json;
-use crate::etag::Preconditions;
 use crate::limits;
 use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
-use crate::store::{Change, Decision, Moment};
+use crate::store::{Decision, Moment};
 use crate::subscription::{Facts, Input, Sees, SubscriptionShown, View, merged, show};
-
-/// Which subscription a request is about, and who asks.
-struct Addressed {
-    principal: Principal,
-    preconditions: Preconditions,
-    id: String,
-    application: Option<String>,
-}
 
 /// List an application's subscriptions
 ///
@@ -66,13 +58,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     ),
     responses((status = 200, description = "The subscription", body = SubscriptionShown)),
 )]
-pub(super) async fn get(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
+pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    let Addressed { principal, preconditions, id, .. } = asked;
     let stored = principal.subscription(&app.catalog().read(), &id, query.get("application_id"))?.object();
     object_unless_known(&preconditions, &stored, &show(&stored, view(&app, sees(&principal)))?)
 }
@@ -109,7 +96,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         declared(snapshot, application, &input, None)?;
         let facts = Facts { application, id, former: None, end: moment.end, now_ms: moment.now_ms, vault: &vault };
         let made = input.apply(facts)?;
-        Ok(Decision::put(ControlObject::Subscription(Box::new(made.clone())), made))
+        Ok(Decision::made(made))
     };
     let made = app.store().write(actor, decide).await?;
     object(StatusCode::CREATED, &made, &show(&made, view(&app, Sees::Secrets))?)
@@ -119,6 +106,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
 ///
 /// What is left out keeps its value, null clears it. What comes back can be sent as it is: masked values and what only
 /// Hookbus sets are left alone.
+///
+/// Stored secrets do not follow a changed target: if the scheme, host or port of `target.url` changes, each secret that would
+/// be kept (of `auth`, and secret header values) must be given again or removed; a 422 names them. Signing secrets stay.
 #[utoipa::path(
     put, path = "/api/v1/subscriptions/{subscription_id}", operation_id = "subscriptions.update", tag = "subscriptions",
     params(
@@ -131,24 +121,17 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         (status = 400, description = "EventTypeDoesNotExist: or `LabelsAmbiguity`"),
     ),
 )]
-pub(super) async fn update(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-    Json(body): Json,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, query: Query, Json(body): Json) -> Answer {
+    asked.principal.editor()?;
     let input = Input::read(body, app.policy())?;
     let application = input.application_id.clone().or_else(|| query.get("application_id").map(str::to_owned));
-    let addressed = Addressed { principal, preconditions, id, application };
-    change(&app, addressed, None, move |snapshot, facts| apply(&input, snapshot, facts)).await
+    change(&app, asked, application, move |snapshot, facts| apply(&input, snapshot, facts)).await
 }
 
 /// Change parts of a subscription
 ///
 /// A JSON merge patch: objects are merged, null clears. An `auth` of another type takes the place of the former one.
+/// As with `PUT`, stored secrets do not follow a target with another scheme, host or port.
 #[utoipa::path(
     patch, path = "/api/v1/subscriptions/{subscription_id}", operation_id = "subscriptions.patch", tag = "subscriptions",
     params(
@@ -161,18 +144,10 @@ pub(super) async fn update(
         (status = 400, description = "EventTypeDoesNotExist: or `LabelsAmbiguity`"),
     ),
 )]
-pub(super) async fn patch(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-    Json(patch): Json,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: Query, Json(patch): Json) -> Answer {
+    asked.principal.editor()?;
     let named = patch.get("application_id").and_then(serde_json::Value::as_str);
     let application = named.or_else(|| query.get("application_id")).map(str::to_owned);
-    let addressed = Addressed { principal, preconditions, id, application };
     let policy = app.policy().clone();
     let input = move |snapshot: &Snapshot, facts: Facts<'_>| {
         let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
@@ -181,7 +156,7 @@ pub(super) async fn patch(
             .map_err(|error| internal("a subscription could not be shown", &error))?;
         apply(&Input::read(merged(patch.clone(), shown), &policy)?, snapshot, facts)
     };
-    change(&app, addressed, None, input).await
+    change(&app, asked, application, input).await
 }
 
 /// Delete a subscription
@@ -195,66 +170,51 @@ pub(super) async fn patch(
     ),
     responses((status = 204, description = "It is gone")),
 )]
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    principal.editor()?;
+pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    asked.principal.editor()?;
     let application = query.get("application_id").map(str::to_owned);
-    if application.is_none() && principal.own_application().is_none() && Uuid::parse_str(&id).is_err() {
+    if application.is_none() && asked.principal.own_application().is_none() && Uuid::parse_str(&asked.id).is_err() {
         // "It is gone" would be said of a uid whatever it stands for.
         return Err(Problem::field("application_id", Code::InvalidField, "is required with a uid"));
     }
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, _moment| {
-        let found = match principal.subscription(snapshot, &id, application.as_deref()) {
-            Ok(found) => found,
-            Err(problem) if problem.status == 404 => return Ok(Decision::nothing(())),
+    let find = move |asked: &Addressed, snapshot: &Snapshot| {
+        let (principal, application) = (&asked.principal, application.as_deref());
+        match principal.subscription(snapshot, &asked.id, application) {
+            Ok(found) => Ok(Some(found.object())),
+            Err(problem) if problem.status == 404 => Ok(None),
             // Its own application's token may delete what is deleted already, and learns nothing by it.
-            Err(_forbidden) if nobody_has(snapshot, &id) && names_own(&principal, snapshot, application.as_deref()) => {
-                return Ok(Decision::nothing(()));
+            Err(_forbidden) if nobody_has(snapshot, &asked.id) && names_own(principal, snapshot, application) => {
+                Ok(None)
             }
-            Err(problem) => return Err(problem),
-        };
-        preconditions.check(&found.object())?;
-        let key = ControlKey::Subscription(found.application(), found.id());
-        Ok(Decision { changes: vec![Change::Remove(key)], answer: () })
+            Err(problem) => Err(problem),
+        }
     };
-    app.store().write(actor, decide).await?;
-    no_content()
+    asked.delete(&app, find).await
 }
 
-/// Changes one subscription inside the store's decision and shows it. `action` names it in the audit.
-async fn change<F>(app: &App, of: Addressed, action: Option<&'static str>, make: F) -> Answer
+/// Changes one subscription and shows it.
+async fn change<F>(app: &App, asked: Addressed, application: Option<String>, make: F) -> Answer
 where
     F: Fn(&Snapshot, Facts<'_>) -> Result<Subscription, Problem> + Send + 'static,
 {
-    of.principal.editor()?;
+    asked.principal.editor()?;
     let vault = Arc::clone(app.catalog().vault());
-    let actor = of.principal.actor();
-    let actor = if let Some(action) = action { actor.doing(action) } else { actor };
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let found = of.principal.subscription(snapshot, &of.id, of.application.as_deref())?;
-        let former = found.object();
-        of.preconditions.check(&former)?;
+    let find = move |asked: &Addressed, snapshot: &Snapshot| {
+        let found = asked.principal.subscription(snapshot, &asked.id, application.as_deref())?;
+        Ok(Some(found.object()))
+    };
+    let decide = move |snapshot: &Snapshot, former: &Subscription, moment: Moment| {
         let facts = Facts {
-            application: found.application(),
-            id: found.id(),
-            former: Some(&former),
+            application: former.application_id,
+            id: former.subscription_id,
+            former: Some(former),
             end: moment.end,
             now_ms: moment.now_ms,
             vault: &vault,
         };
-        let changed = make(snapshot, facts)?;
-        if changed == former {
-            return Ok(Decision::nothing(changed));
-        }
-        Ok(Decision::put(ControlObject::Subscription(Box::new(changed.clone())), changed))
+        Ok(Decision::changed(former, make(snapshot, facts)?, moment))
     };
-    let changed = app.store().write(actor, decide).await?;
+    let changed = asked.change(app, find, decide).await?;
     object(StatusCode::OK, &changed, &show(&changed, view(app, Sees::Secrets))?)
 }
 

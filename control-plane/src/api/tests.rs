@@ -19,6 +19,7 @@ use crate::pings::Pings;
 use crate::policy::TargetPolicy;
 use crate::store::Store;
 
+mod audited;
 mod bola;
 mod dry_run;
 mod edges;

@@ -162,7 +162,8 @@ async fn concurrent_writes_take_turns() {
     assert_eq!(numbers, [1, 2]);
 }
 
-fn audited(store: &Store) -> Vec<Audit> {
+/// What a store in memory has audited.
+pub(crate) fn audited(store: &Store) -> Vec<Audit> {
     match &store.inner.log {
         ControlLog::Memory(memory) => memory.audited.lock().clone(),
         ControlLog::Kafka { .. } => Vec::new(),

@@ -1,5 +1,5 @@
 //! How a target is shown who calls it, beside the signature: read, sealed and shown. Secrets are never shown again; the mask
-//! or nothing in their place keeps what is stored, as long as the type stays.
+//! or nothing in their place keeps what is stored, as long as the type and the receiver stay.
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -88,7 +88,27 @@ impl AuthInput {
         }
     }
 
-    /// What is kept. An unchanged secret keeps its envelope, so that an unchanged object is seen to be one.
+    /// The field of the stored secret, if this keeps it: the same type, and no new one given.
+    pub(super) fn keeps(&self, former: &Auth) -> Option<&'static str> {
+        let given = match (self, former) {
+            (Self::Basic { password, .. }, Auth::Basic { .. }) => password,
+            (Self::Bearer { token }, Auth::Bearer { .. }) => token,
+            (Self::Oauth2 { client_secret, .. }, Auth::Oauth2 { .. }) => client_secret,
+            (Self::Mtls { private_key, .. }, Auth::Mtls { .. }) => private_key,
+            (Self::Basic { .. } | Self::Bearer { .. } | Self::Oauth2 { .. } | Self::Mtls { .. }, _other_type) => {
+                return None;
+            }
+        };
+        given.0.is_none().then(|| secret_field(former))
+    }
+
+    /// Who gets the secret in place of the target.
+    pub(super) fn token_url(&self) -> Option<&str> {
+        if let Self::Oauth2 { token_url, .. } = self { Some(token_url) } else { None }
+    }
+
+    /// What is kept; whether it may be is up to `input::receiver`. An unchanged secret keeps its envelope, so that an unchanged
+    /// object is seen to be one.
     pub(super) fn seal(&self, former: Option<&Auth>, vault: &Vault, context: &str) -> Result<Auth, Problem> {
         let seal = |name: &str, given: &Given, stored: Option<&Sealed>| given.seal(name, stored, vault, context);
         Ok(match self {
@@ -101,13 +121,8 @@ impl AuthInput {
                 Auth::Bearer { token: seal("token", token, stored)? }
             }
             Self::Oauth2 { token_url, client_id, client_secret, scopes } => {
-                let stored = match former {
-                    // A stored secret is not sent to another place than the one it was given for.
-                    Some(Auth::Oauth2 { token_url: stored_for, client_secret, .. }) if stored_for == token_url => {
-                        Some(client_secret)
-                    }
-                    Some(_) | None => None,
-                };
+                let stored =
+                    if let Some(Auth::Oauth2 { client_secret, .. }) = former { Some(client_secret) } else { None };
                 Auth::Oauth2 {
                     token_url: token_url.clone(),
                     client_id: client_id.clone(),
@@ -123,6 +138,21 @@ impl AuthInput {
             }
         })
     }
+}
+
+/// The field that holds what is secret.
+pub(super) fn secret_field(auth: &Auth) -> &'static str {
+    match auth {
+        Auth::Basic { .. } => "password",
+        Auth::Bearer { .. } => "token",
+        Auth::Oauth2 { .. } => "client_secret",
+        Auth::Mtls { .. } => "private_key",
+    }
+}
+
+/// Who gets the stored secret in place of the target.
+pub(super) fn token_url(auth: &Auth) -> Option<&str> {
+    if let Auth::Oauth2 { token_url, .. } = auth { Some(token_url) } else { None }
 }
 
 fn basic(fields: &mut Fields) -> Result<AuthInput, Problem> {

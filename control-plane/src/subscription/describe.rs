@@ -161,7 +161,8 @@ fn target(whole: bool) -> Value {
             "type": if whole { json!("string") } else { json!(["string", "null"]) },
             "maxLength": 500, "pattern": r"^[\t -~]*$",
         },
-        "description": "Custom headers: visible ASCII, none that Hookbus or the connection sets. A masked value keeps what is stored.",
+        "description": "Custom headers: visible ASCII, none that Hookbus or the connection sets. A masked value keeps what is stored, \
+            unless `target.url` goes to another scheme, host or port: then it must be given again.",
     });
     json!({
         "type": "object",
@@ -201,7 +202,8 @@ fn auth() -> Value {
         "scopes": { "type": ["array", "null"], "maxItems": 20, "items": scope },
     });
     json!({
-        "description": "How a request shows who sends it, beside its signature. A masked secret, or none, keeps what is stored.",
+        "description": "How a request shows who sends it, beside its signature. A masked secret, or none, keeps what is stored, \
+            unless the type, `token_url`, or scheme, host or port of `target.url` changes: then it must be given again.",
         "oneOf": [
             kind("none", &[], json!({})),
             kind("basic", &["username"], json!({ "username": username, "password": secret(500) })),

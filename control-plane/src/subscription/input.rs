@@ -1,6 +1,7 @@
 //! What a client may give (`read`), and how it changes the object.
 
 mod read;
+mod receiver;
 mod target;
 
 use schemas::control::{BodyForm, SigningScheme, Subscription};
@@ -73,6 +74,9 @@ impl Input {
         };
         if self.subscription_id.is_some_and(|id| id != object.subscription_id) {
             return Err(Problem::field("subscription_id", Code::InvalidField, "cannot be changed"));
+        }
+        if let Some(former) = facts.former {
+            receiver::check(self, former)?;
         }
         self.apply_plain(&mut object)?;
         self.apply_enabled(&mut object, facts);

@@ -98,17 +98,17 @@ pub(super) struct Rotation {
     overlap_ms: Option<u64>,
 }
 
-/// The token's text with almost nothing of it; nothing at all for who may not change it.
-pub(super) fn masked(token: &ServiceToken, catalog: &Catalog, principal: &Principal) -> Result<String, Problem> {
+/// A token with almost nothing of its text; nothing at all for who may not change it.
+pub(super) fn masked(token: &ServiceToken, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
     if !principal.is_editor() {
-        return Ok(token::masked(""));
+        return Ok(show(token, catalog, token::masked("")));
     }
     let context = ControlKey::ServiceToken(token.organization_id, token.token_id).to_string();
     let text = sealed::open_text(catalog.vault(), &context, &token.token).map_err(|error| {
         problem::vault(&error);
         Problem::new(ProblemId::AuthBiscuitLookupError, "a stored token could not be opened")
     })?;
-    Ok(token::masked(&text))
+    Ok(show(token, catalog, token::masked(&text)))
 }
 
 /// A token with this much of its text.

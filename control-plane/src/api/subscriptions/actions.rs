@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use uuid::Uuid;
 
-use super::{Addressed, change};
+use super::change;
+use crate::api::addressed::Addressed;
 use crate::api::json;
-use crate::auth::Principal;
 use crate::body::OptionalJson;
-use crate::etag::Preconditions;
 use crate::problem::Answer;
 use crate::query::Query;
 use crate::state::App;
@@ -29,15 +28,9 @@ use crate::subscription::{Input, Rotation, SubscriptionShown};
     ),
     responses((status = 200, description = "The subscription as it is now", body = SubscriptionShown)),
 )]
-pub(in crate::api) async fn pause(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    let addressed = addressed(principal, preconditions, id, &query);
-    change(&app, addressed, Some("subscription.pause"), |_, facts| Input::paused(true).apply(facts)).await
+pub(in crate::api) async fn pause(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    let asked = asked.doing("subscription.pause");
+    change(&app, asked, named(&query), |_, facts| Input::paused(true).apply(facts)).await
 }
 
 /// Resume a paused subscription
@@ -52,15 +45,9 @@ pub(in crate::api) async fn pause(
     ),
     responses((status = 200, description = "The subscription as it is now", body = SubscriptionShown)),
 )]
-pub(in crate::api) async fn resume(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    let addressed = addressed(principal, preconditions, id, &query);
-    change(&app, addressed, Some("subscription.resume"), |_, facts| Input::paused(false).apply(facts)).await
+pub(in crate::api) async fn resume(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    let asked = asked.doing("subscription.resume");
+    change(&app, asked, named(&query), |_, facts| Input::paused(false).apply(facts)).await
 }
 
 /// Give a subscription a new signing secret
@@ -80,20 +67,16 @@ pub(in crate::api) async fn resume(
 )]
 pub(in crate::api) async fn rotate_secret(
     State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
+    asked: Addressed,
     query: Query,
     OptionalJson(body): OptionalJson,
 ) -> Answer {
-    principal.editor()?;
-    let mut addressed = addressed(principal, preconditions, id, &query);
-    if let Some(named) = body.get("application_id").and_then(serde_json::Value::as_str) {
-        addressed.application = Some(named.to_owned());
-    }
+    asked.principal.editor()?;
+    let given = body.get("application_id").and_then(serde_json::Value::as_str).map(str::to_owned);
+    let application = given.or_else(|| named(&query));
     let rotation = Rotation::read(body)?;
     let make = move |_: &catalog::Snapshot, facts: crate::subscription::Facts<'_>| rotation.apply(facts);
-    change(&app, addressed, Some("subscription.rotate_secret"), make).await
+    change(&app, asked.doing("subscription.rotate_secret"), application, make).await
 }
 
 /// Ping a subscription
@@ -113,19 +96,13 @@ pub(in crate::api) async fn rotate_secret(
         (status = 429, description = "RateLimited: 5 pings at once, then one in 5 s"),
     ),
 )]
-pub(in crate::api) async fn ping(
-    State(app): State<Arc<App>>,
-    principal: Principal,
-    preconditions: Preconditions,
-    Path(id): Path<String>,
-    query: Query,
-) -> Answer {
-    principal.editor()?;
-    let (is_dry_run, now_ms) = (principal.is_dry_run(), chassis::clock::now_ms());
+pub(in crate::api) async fn ping(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
+    asked.principal.editor()?;
+    let (is_dry_run, now_ms) = (asked.principal.is_dry_run(), chassis::clock::now_ms());
     let (subscription, record, shown) = {
         let snapshot = app.catalog().read();
-        let found = principal.subscription(&snapshot, &id, query.get("application_id"))?;
-        preconditions.check(&found.object())?;
+        let found = asked.principal.subscription(&snapshot, &asked.id, query.get("application_id"))?;
+        asked.preconditions.check(&found.object())?;
         let (record, shown) = make_ping(&found, snapshot.applied(), app.pings().topic(), Uuid::now_v7(), now_ms)?;
         (found.id(), record, shown)
     };
@@ -136,6 +113,7 @@ pub(in crate::api) async fn ping(
     json(StatusCode::ACCEPTED, &shown)
 }
 
-fn addressed(principal: Principal, preconditions: Preconditions, id: String, query: &Query) -> Addressed {
-    Addressed { principal, preconditions, id, application: query.get("application_id").map(str::to_owned) }
+/// The application that the query names.
+fn named(query: &Query) -> Option<String> {
+    query.get("application_id").map(str::to_owned)
 }

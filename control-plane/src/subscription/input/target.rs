@@ -57,6 +57,17 @@ impl TargetInput {
         Ok(Self { method, url: url.into(), headers, secret_headers })
     }
 
+    /// Headers whose stored secret values stay: masked here, or not given at all. Their values are shown to nobody; a plain
+    /// one is no secret, even if this change makes it one.
+    pub(super) fn keeps<'a>(&self, former: &'a Target) -> impl Iterator<Item = &'a str> {
+        let hidden = |name: &str| custom_headers::is_secret(name) || former.secret_headers.iter().any(|it| it == name);
+        let stays = |name: &str| match &self.headers {
+            Some(headers) => headers.iter().any(|(other, given)| other == name && *given == Given::Masked),
+            None => true,
+        };
+        former.headers.keys().map(String::as_str).filter(move |name| hidden(name) && stays(name))
+    }
+
     /// What is kept.
     pub(super) fn seal(&self, facts: Facts<'_>, context: &str) -> Result<Target, Problem> {
         let former = facts.former.map(|former| &former.target);
