@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chassis::config::{DeliveryConfig, KafkaConfig, SchedulePreset};
-use retry::{Preset, RetryError, Schedule, Tiers};
+use chassis::config::{DeliveryConfig, KafkaConfig};
+use retry::{RetryError, Schedule, Tiers};
 
 use crate::book::BatchLimits;
 use crate::client::ClientLimits;
@@ -33,15 +33,11 @@ impl Settings {
     /// From the sections this role reads.
     ///
     /// # Errors
-    /// Tiers that are none; the configuration has checked them already.
+    /// Tiers or a schedule that are none; the configuration has checked them already.
     pub(crate) fn new(config: &DeliveryConfig, kafka: &KafkaConfig) -> Result<Self, RetryError> {
         let names: Vec<&str> = config.tiers.iter().map(|(name, _)| name.as_str()).collect();
         let tiers = Tiers::parse(&names.join(" "))?;
-        let preset = match config.schedule {
-            SchedulePreset::Standard => Preset::Standard,
-            SchedulePreset::Hook0 => Preset::Hook0,
-            SchedulePreset::Quick => Preset::Quick,
-        };
+        let schedule = Schedule::preset(config.schedule.parse()?);
         Ok(Self {
             rules: Rules {
                 concurrency: config.concurrency,
@@ -52,7 +48,7 @@ impl Settings {
                 breaker_failures: config.breaker_failures,
                 disable_after_ms: (!config.disable_after.is_zero()).then(|| ms(config.disable_after)),
             },
-            retry: RetryRules { schedule: Schedule::preset(preset), tiers, retry_after_cap: config.retry_after_cap },
+            retry: RetryRules { schedule, tiers, retry_after_cap: config.retry_after_cap },
             batch: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
             client: ClientLimits {
                 connect_timeout: config.connect_timeout,
@@ -73,4 +69,27 @@ impl Settings {
 /// Whole milliseconds of a configured duration.
 pub(crate) fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::config::{Config, load_over};
+    use retry::Preset;
+
+    use super::*;
+
+    #[test]
+    fn every_schedule_that_has_a_name_can_be_configured() {
+        for preset in Preset::ALL {
+            let env = [
+                ("HOOKBUS__KAFKA__BROKERS", "localhost:9092"),
+                ("HOOKBUS__DELIVERY__SCHEDULE", preset.as_str()),
+                ("HOSTNAME", "host"),
+            ];
+            let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let Config { delivery, kafka, .. } =
+                load_over(&chassis::config::Preset::default(), None, env).unwrap().config;
+            assert_eq!(Settings::new(&delivery, &kafka).unwrap().retry.schedule, Schedule::preset(preset));
+        }
+    }
 }

@@ -13,6 +13,7 @@
 //! worker is nearly full, its last quarter of requests is for lanes with few in flight, so slow endpoints cannot take it all.
 
 mod flight;
+mod forget;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -109,7 +110,10 @@ pub(crate) struct Engine<L> {
     rules: Rules,
     lookup: L,
     live: Slots<Live>,
-    lanes: HashMap<SubscriptionId, Lane>,
+    /// Boxed: growing and shrinking the table holds everything up, and takes a tenth of the time where it moves only pointers.
+    lanes: HashMap<SubscriptionId, Box<Lane>>,
+    /// When each lane is looked at next, whether it can be forgotten; the next one first.
+    looks: VecDeque<(i64, SubscriptionId)>,
     ready: VecDeque<SubscriptionId>,
     /// Ready lanes that wait for the worker to be less full.
     held: Vec<SubscriptionId>,
@@ -149,6 +153,7 @@ impl<L: Lookup> Engine<L> {
             lookup,
             live: Slots::default(),
             lanes: HashMap::new(),
+            looks: VecDeque::new(),
             ready: VecDeque::new(),
             held: Vec::new(),
             timers: BinaryHeap::new(),
@@ -197,6 +202,7 @@ impl<L: Lookup> Engine<L> {
 
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now_ms: i64) {
+        self.forget(now_ms);
         while let Some(Reverse((at_ms, _, timer))) = self.timers.peek().copied() {
             if at_ms > now_ms {
                 return;
@@ -294,6 +300,11 @@ impl<L: Lookup> Engine<L> {
     /// Deliveries held here.
     pub(crate) fn len(&self) -> usize {
         self.live.len()
+    }
+
+    /// Lanes.
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     /// Lanes whose circuit is open.

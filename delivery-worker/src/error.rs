@@ -19,9 +19,9 @@ pub enum Error {
     /// A metric could not be registered.
     #[error(transparent)]
     Metrics(#[from] chassis::metrics::MetricsError),
-    /// The configured tiers are none.
-    #[error("the retry tiers cannot be used")]
-    Tiers(#[from] retry::RetryError),
+    /// The configured tiers or the schedule are none.
+    #[error("the retry tiers or schedule cannot be used")]
+    Retry(#[from] retry::RetryError),
     /// The TLS client could not be made.
     #[error("the TLS client cannot be made")]
     Tls(#[from] TlsError),

@@ -27,6 +27,13 @@ use self::streak::Streak;
 use crate::book::LeaseKey;
 use crate::slots::Ticket;
 
+/// What a lane has measured of its endpoint's speed is worth so much of its time: it is measured anew within seconds, and
+/// deliveries that come more seldom do not wait for each other.
+const MEASURED_MS: i64 = 10 * 60_000;
+/// What a lane has learned of its endpoint's failures is kept so long after its last delivery: whatever waits for a retry is back
+/// before. Delays and `Retry-After` are at most 7 days ([`retry::MAX_DELAY`]), with jitter a tenth more.
+pub(crate) const LEARNED_MS: i64 = 8 * 86_400_000;
+
 /// One subscription's lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -56,6 +63,10 @@ pub(crate) struct Lane {
     pub(crate) timer_ms: Option<i64>,
     /// `control` offset of the subscription its limits were taken from.
     pub(crate) limits_of: Option<i64>,
+    /// When a delivery last came or a request last ended, Unix ms.
+    pub(crate) used_ms: i64,
+    /// When it is looked at next, whether it can be forgotten, Unix ms.
+    pub(crate) look_ms: i64,
 }
 
 /// How long deliveries may wait for their lane.
@@ -100,6 +111,8 @@ impl Lane {
             is_ready: false,
             timer_ms: None,
             limits_of: None,
+            used_ms: 0,
+            look_ms: 0,
         }
     }
 
@@ -142,5 +155,59 @@ impl Lane {
     /// Whether it could go without loss: nothing waits and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.cap.in_flight() == 0
+    }
+
+    /// Whether it could go and come back without ever sending more than one that stayed.
+    pub(crate) fn is_at_rest(&self, now_ms: i64) -> bool {
+        self.is_idle() && !self.is_ready && self.rate.is_rested(now_ms)
+    }
+
+    /// Whether one that is at rest knows nothing that a new one would have to know: nobody is on the way back to it, and its
+    /// endpoint did not fail, or that was too long ago for anything to come back that could tell.
+    pub(crate) fn is_blank(&self, now_ms: i64) -> bool {
+        let unused_ms = now_ms - self.used_ms;
+        if unused_ms < MEASURED_MS || !self.pace.is_over(now_ms) || !self.long_pace.is_over(now_ms) {
+            return false;
+        }
+        let learned = !self.breaker.is_fresh() || !self.streak.is_fresh() || self.rate.is_slowed() || self.is_paused;
+        !learned || unused_ms >= LEARNED_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn lane() -> Lane {
+        let mut lane = Lane::new(LeaseKey(1), Breaker::new(20));
+        lane.set_limits(Limits { concurrency: 2, per_second: None }, 1).unwrap();
+        lane
+    }
+
+    #[test]
+    fn a_lane_that_something_is_on_the_way_back_to_is_not_blank() {
+        let mut slow = lane();
+        assert!(slow.is_blank(HOUR));
+        let back = slow.pace.slot(HOUR, 5_000, 0.001);
+        assert!(!slow.is_blank(back - 1) && slow.is_blank(back));
+        let mut dead = lane();
+        let back = dead.long_pace.slot(0, 2 * HOUR, 8.0);
+        assert!(!dead.is_blank(HOUR) && dead.is_blank(back));
+    }
+
+    #[test]
+    fn what_is_failing_slowed_or_paused_is_known_for_as_long_as_anything_can_come_back() {
+        let mut slowed = lane();
+        slowed.rate.observe(10);
+        slowed.rate.slow_down(2, 0);
+        let mut paused = lane();
+        paused.is_paused = true;
+        let mut failing = lane();
+        failing.breaker.on_failure(0);
+        for lane in [failing, slowed, paused] {
+            assert!(!lane.is_blank(LEARNED_MS - 1) && lane.is_blank(LEARNED_MS));
+        }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) live: IntGauge,
     /// Partitions owned.
     pub(crate) partitions: IntGauge,
+    /// Subscriptions with a lane.
+    pub(crate) lanes: IntGauge,
     /// Subscriptions whose circuit is open.
     pub(crate) open_circuits: IntGauge,
     /// 1 while everything fails at once and intake holds.
@@ -82,6 +84,7 @@ impl DeliveryMetrics {
             in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
             partitions: metrics.gauge("partitions", "Partitions owned.")?,
             live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
+            lanes: metrics.gauge("lanes", "Subscriptions that are being served or were lately.")?,
             open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,
             held: metrics.gauge("egress_held", "1 while everything fails at once and intake holds.")?,
             lag_records: metrics.gauge("lag_records", "Records behind the end of deliveries.")?,

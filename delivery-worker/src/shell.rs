@@ -18,6 +18,7 @@ mod attempts;
 mod commits;
 mod inputs;
 mod intake;
+mod targets;
 mod watch;
 
 use std::collections::VecDeque;

@@ -35,7 +35,7 @@ use std::path::Path;
 
 pub use self::admin::AdminConfig;
 pub use self::control::ControlConfig;
-pub use self::delivery::{DeliveryConfig, Preset as SchedulePreset};
+pub use self::delivery::DeliveryConfig;
 pub use self::error::{ConfigError, Problem};
 pub use self::fanout::FanoutConfig;
 pub use self::gateway::GatewayConfig;

@@ -106,6 +106,7 @@ impl<L: Lookup> Engine<L> {
         }
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.cap.give(now_ms);
+        lane.used_ms = now_ms;
         let mut opened = false;
         match verdict {
             Verdict::Delivered => {

@@ -7,9 +7,9 @@ use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, Left, Lookup, State, Timer};
-use crate::lanes::breaker::{Admission, Breaker};
+use crate::lanes::Limits;
+use crate::lanes::breaker::Admission;
 use crate::lanes::pace::least_ms;
-use crate::lanes::{Lane, Limits};
 use crate::settle::End;
 use crate::slots::Ticket;
 
@@ -31,8 +31,7 @@ impl<L: Lookup> Engine<L> {
             return self.set_timer(hop.due_ms, Timer::Due(ticket));
         }
         let id = subscription.id();
-        let failures = self.rules.breaker_failures;
-        let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(lease, Breaker::new(failures)));
+        let lane = self.lane(id, lease, now_ms);
         if lane.lease != lease {
             // Between two leases another worker may have had the partition, and a success: what was seen here before is no
             // evidence any more. What still is, the retries carry.
@@ -41,6 +40,9 @@ impl<L: Lookup> Engine<L> {
         lane.lease = lease;
         lane.is_orphan = false;
         lane.is_paused = false;
+        if hop.failing_since_ms.is_some() {
+            lane.streak.on_stamp();
+        }
         self.limit(id, &subscription);
         match self.wait_for(id, hop, now_ms) {
             Some(wait) => self.park(ticket, wait, now_ms),
@@ -63,9 +65,7 @@ impl<L: Lookup> Engine<L> {
             Some(_) if delivery.deadline_ms <= now_ms => End::too_old(),
             Some(subscription) if subscription.is_paused() && delivery.hop.due_ms <= now_ms => {
                 let lease = self.live.get(ticket)?.arrival.lease;
-                let breaker = Breaker::new(self.rules.breaker_failures);
-                let lane = self.lanes.entry(subscription.id()).or_insert_with(|| Lane::new(lease, breaker));
-                lane.is_paused = true;
+                self.lane(subscription.id(), lease, now_ms).is_paused = true;
                 self.park(ticket, Wait::Paused, now_ms);
                 return None;
             }
@@ -138,8 +138,7 @@ impl<L: Lookup> Engine<L> {
 
     /// A full lane with a queue is looked at again after `lane_wait`, whether or not anything ends until then.
     pub(super) fn watch(&mut self, id: SubscriptionId, now_ms: i64) {
-        let is_full = |lane: &&Lane| !lane.queue.is_empty() && !lane.cap.has_room();
-        if self.lanes.get(&id).filter(is_full).is_some() {
+        if self.lanes.get(&id).is_some_and(|lane| !lane.queue.is_empty() && !lane.cap.has_room()) {
             self.set_lane_timer(id, now_ms + self.rules.lane_wait.ms);
         }
     }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod failing;
+mod forget;
 mod limits;
 mod world;
 

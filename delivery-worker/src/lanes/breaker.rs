@@ -64,6 +64,11 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
+    /// Whether it is as a new one: closed, and no failure since the last success.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.state, State::Closed { failures: 0, .. })
+    }
+
     /// A request begins: of an open circuit it is the probe.
     pub(crate) fn on_send(&mut self) {
         if let State::Open { wait_ms, .. } = self.state {

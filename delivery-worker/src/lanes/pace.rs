@@ -20,6 +20,12 @@ impl Pace {
         self.next_ms.ceil() as i64
     }
 
+    /// Whether no slot is ahead: a new one would give the same.
+    #[expect(clippy::cast_precision_loss, reason = "Unix ms are far below 2^52")]
+    pub(crate) fn is_over(&self, now_ms: i64) -> bool {
+        self.next_ms <= now_ms as f64
+    }
+
     /// How far beyond `least_ms` the slots are taken: what was parked and is still to come back, as time.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "Unix ms are far below 2^52")]
     pub(crate) fn ahead_ms(&self, now_ms: i64, least_ms: i64) -> i64 {

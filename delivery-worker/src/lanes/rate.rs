@@ -104,6 +104,16 @@ impl Rate {
         Ok(())
     }
 
+    /// Whether everything its subscription's limit allows is there: a new one would allow no more.
+    pub(crate) fn is_rested(&self, now_ms: i64) -> bool {
+        self.asked.as_ref().is_none_or(|limit| limit.bucket.is_full(now_ms))
+    }
+
+    /// Whether its endpoint asked for less and has not had enough successes since.
+    pub(crate) fn is_slowed(&self) -> bool {
+        self.slowed.is_some()
+    }
+
     /// The endpoint asked for less.
     pub(crate) fn slow_down(&mut self, cap: u32, now_ms: i64) {
         if self.slowed.as_ref().is_some_and(|slowed| now_ms - slowed.halved_ms < HALVE_EVERY_MS) {

@@ -29,6 +29,8 @@ pub(crate) struct Streak {
     /// Newest success seen here, Unix ms.
     succeeded_ms: Option<i64>,
     failing: Option<Failing>,
+    /// A retry with a stamp was seen here, or written: more of them may be under way, and a success outlaws them.
+    is_stamped: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,16 @@ impl Limit {
 }
 
 impl Streak {
+    /// A delivery came that carries a stamp.
+    pub(crate) fn on_stamp(&mut self) {
+        self.is_stamped = true;
+    }
+
+    /// Whether a new one would decide as this one does: its endpoint has never failed, as far as anybody here knows.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.failing.is_none() && !self.is_stamped
+    }
+
     /// The endpoint took one.
     pub(crate) fn on_success(&mut self, now_ms: i64) {
         self.succeeded_ms = Some(now_ms);
@@ -81,6 +93,7 @@ impl Streak {
         let carried_ms = carried_ms.map(|at_ms| at_ms.min(now_ms)).filter(|at_ms| *at_ms >= floor_ms);
         let failing = self.failing.get_or_insert(Failing { since_ms: now_ms, seen_ms: now_ms, reported_ms: None });
         failing.since_ms = failing.since_ms.min(carried_ms.unwrap_or(now_ms));
+        self.is_stamped = true;
         Failed { since_ms: failing.since_ms, is_due: failing.report(limit.after_ms, now_ms) }
     }
 

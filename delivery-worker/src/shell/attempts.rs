@@ -5,31 +5,27 @@ use std::time::Duration;
 
 use catalog::{Catalog, Subscription};
 use chassis::{clock, tasks};
-use hashbrown::HashMap;
 use schemas::canary::Canary;
 use schemas::delivery::Delivery;
-use schemas::ids::SubscriptionId;
 use schemas::record::OutRecord;
 use tokio::sync::mpsc;
 
 use super::Shell;
+use super::targets::{TARGETS, Targets};
 use crate::book::Entry;
 use crate::classify::Verdict;
 use crate::client::{Answer, Client, Clients, Tls};
 use crate::config::{Settings, ms};
 use crate::engine::{Arrival, Dispatch, Landed};
 use crate::error::Error;
-use crate::guard::Guard;
 use crate::report::Attempt;
-use crate::request::{self, Prepared, Target};
+use crate::request::{self, Prepared};
 use crate::settle::End;
 use crate::slots::Ticket;
 
 /// How often an attempt passes the runtime's queue: its connection takes it, the answer comes, the attempt goes on, the shell
 /// hears of it.
 const TURNS: i64 = 4;
-/// Prepared targets kept; beyond it those that are not in use are forgotten.
-const TARGETS: usize = 10_000;
 
 /// An attempt that ended.
 #[derive(Debug)]
@@ -45,28 +41,28 @@ pub(super) struct Completed {
 #[derive(Debug)]
 pub(super) struct Attempts {
     clients: Clients,
-    tls: Tls,
-    guard: Guard,
+    targets: Targets,
     timeout: Duration,
     outcomes: mpsc::Sender<Completed>,
-    targets: HashMap<SubscriptionId, (i64, Prepared)>,
 }
 
 impl Attempts {
     pub(super) fn new(client: Client, tls: Tls, settings: &Settings, outcomes: mpsc::Sender<Completed>) -> Self {
-        let guard = settings.guard.clone();
-        let clients = Clients::new(client, guard.clone());
-        Self { clients, tls, guard, timeout: settings.attempt_timeout, outcomes, targets: HashMap::new() }
+        let clients = Clients::new(client, settings.guard.clone());
+        let targets = Targets::new(TARGETS, settings.guard.clone(), tls);
+        Self { clients, targets, timeout: settings.attempt_timeout, outcomes }
     }
 
-    /// Forgets clients of subscriptions that are not what they were.
+    /// Forgets clients and targets of subscriptions that are not what they were.
     pub(super) fn review(&mut self, catalog: &Catalog) {
         let snapshot = catalog.read();
-        self.clients.keep_current(|id| snapshot.subscription(id).map(|it| it.offset()));
+        let offset_of = |id| snapshot.subscription(id).map(|it| it.offset());
+        self.clients.keep_current(offset_of);
+        self.targets.keep_current(offset_of);
     }
 
     fn spawn(&mut self, dispatch: Dispatch) {
-        let target = self.target(&dispatch.subscription);
+        let target = self.targets.of(&dispatch.subscription);
         let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
         let client = match target.as_ref() {
             Ok(target) => self.clients.of(dispatch.subscription.id(), dispatch.subscription.offset(), target.auth()),
@@ -82,22 +78,6 @@ impl Attempts {
                 tracing::debug!("an attempt ended after the worker");
             }
         }));
-    }
-
-    /// The subscription's target, prepared once per change of it.
-    fn target(&mut self, subscription: &Subscription) -> Prepared {
-        let offset = subscription.offset();
-        if let Some((of, target)) = self.targets.get(&subscription.id())
-            && *of == offset
-        {
-            return Arc::clone(target);
-        }
-        if self.targets.len() >= TARGETS {
-            self.targets.retain(|_, (_, target)| Arc::strong_count(target) > 1);
-        }
-        let target = Arc::new(Target::new(subscription, &self.guard, &self.tls));
-        self.targets.insert(subscription.id(), (offset, Arc::clone(&target)));
-        target
     }
 }
 

@@ -49,6 +49,7 @@ impl Shell {
                 backlog_ms: oldest_ms,
                 held: self.engine.is_held(),
             }),
+            ..Facts::default()
         }
     }
 
@@ -57,6 +58,7 @@ impl Shell {
         self.metrics.in_flight.set(count(self.engine.in_flight()));
         self.metrics.partitions.set(count(self.book.leases()));
         self.metrics.live.set(count(self.engine.len()));
+        self.metrics.lanes.set(count(self.engine.lanes()));
         self.metrics.open_circuits.set(count(self.engine.open_circuits()));
         self.metrics.held.set(i64::from(self.engine.is_held()));
         // What is held in memory is not settled either; the high watermark is the end of what can be read.

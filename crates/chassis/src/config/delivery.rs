@@ -177,17 +177,6 @@ const KEYS: &[Key] = &[
     },
 ];
 
-/// The retry schedules that have a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// 12 retries over about 77 h.
-    Standard,
-    /// 24 retries over 7.5 days.
-    Hook0,
-    /// 3 retries over 7 s, for development.
-    Quick,
-}
-
 /// The `[delivery]` section, with what it needs of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryConfig {
@@ -227,28 +216,14 @@ pub struct DeliveryConfig {
     pub response_body_limit: usize,
     /// Longest `Retry-After` that is honoured.
     pub retry_after_cap: Duration,
-    /// Schedule of subscriptions without their own.
-    pub schedule: Preset,
+    /// Name of the schedule of subscriptions without their own: a preset of `retry`.
+    pub schedule: String,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Duration,
     /// Idle connections kept per host.
     pub pool_idle_per_host: usize,
     /// The delay topics by name and delay, from `retry.tiers`.
     pub tiers: Vec<(String, Duration)>,
-}
-
-// === impl Preset ===
-
-impl Preset {
-    /// Its name in configuration and API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Hook0 => "hook0",
-            Self::Quick => "quick",
-        }
-    }
 }
 
 // === impl DeliveryConfig ===
@@ -276,18 +251,12 @@ impl DeliveryConfig {
             response_headers_limit: from.number("delivery.response_headers_limit_bytes"),
             response_body_limit: from.number("delivery.response_body_limit_bytes"),
             retry_after_cap: from.hours("delivery.retry_after_cap_hours"),
-            schedule: schedule(from),
+            schedule: from.text("delivery.schedule"),
             pool_idle_timeout: from.millis("delivery.pool_idle_timeout_ms"),
             pool_idle_per_host: from.number("delivery.pool_idle_per_host"),
             tiers: super::retry::tiers(from),
         }
     }
-}
-
-pub(super) fn schedule(from: &Reader<'_>) -> Preset {
-    let name = from.text("delivery.schedule");
-    let presets = [Preset::Standard, Preset::Hook0, Preset::Quick];
-    presets.into_iter().find(|preset| preset.name() == name).expect("the table allows only these")
 }
 
 fn networks(from: &mut Reader<'_>) -> Vec<IpNet> {

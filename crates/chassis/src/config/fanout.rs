@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::delivery::Preset as SchedulePreset;
 use super::key::{Key, Kind, Section, Unit};
 use super::reader::Reader;
 
@@ -84,8 +83,8 @@ pub struct FanoutConfig {
     pub live_bytes: usize,
     /// Deadline of a delivery from its first write, unless its subscription says otherwise; from `delivery.max_age_hours`.
     pub max_age: Option<Duration>,
-    /// Its deadline follows this where nobody says otherwise; from `delivery.schedule`.
-    pub schedule: SchedulePreset,
+    /// Its deadline follows the schedule of this name where nobody says otherwise; from `delivery.schedule`.
+    pub schedule: String,
 }
 
 impl FanoutConfig {
@@ -99,7 +98,7 @@ impl FanoutConfig {
             live_records: from.number("fanout.live_records"),
             live_bytes: from.number("fanout.live_bytes"),
             max_age: Some(from.hours("delivery.max_age_hours")).filter(|given| !given.is_zero()),
-            schedule: super::delivery::schedule(from),
+            schedule: from.text("delivery.schedule"),
         }
     }
 }

@@ -47,7 +47,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.gateway.payload_limit, 699_050);
     assert_eq!(config.gateway.rate_per_second, None);
     assert_eq!(config.fanout.dedup_window, Duration::from_secs(24 * 3_600));
-    assert_eq!(config.delivery.schedule, SchedulePreset::Standard);
+    assert_eq!(config.delivery.schedule, "standard");
     assert!(config.delivery.allow_networks.is_empty());
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.control.admin_key.is_none());

@@ -1,0 +1,77 @@
+//! Lanes come with their first delivery and are forgotten when they say nothing any more, so that there are never more of them
+//! than subscriptions, and on most days as many as are being served (invariant 9).
+//!
+//! ```text
+//! new --LOOK_EVERY--> at rest? --no--> LOOK_EVERY later again
+//!                       | yes
+//!                       v
+//!                     blank, or its subscription is gone? --no--> LOOK_EVERY later again
+//!                       | yes
+//!                       v
+//!                     forgotten
+//! ```
+//!
+//! What a lane is at rest and blank by is [`Lane`]'s to say; one that is forgotten and comes back decides as it would have.
+
+use schemas::ids::SubscriptionId;
+
+use super::{Engine, Lookup};
+use crate::book::LeaseKey;
+use crate::lanes::Lane;
+use crate::lanes::breaker::Breaker;
+
+/// Each lane is looked at this often: a thousand lanes cost 17 looks a second.
+pub(super) const LOOK_EVERY_MS: i64 = 60_000;
+/// Looks of one turn: so many lanes that came together are looked at over some turns, each shorter than a millisecond.
+const LOOKS: usize = 500;
+/// Below that there is nothing worth giving back.
+const KEPT_ROOM: usize = 1_024;
+
+impl<L: Lookup> Engine<L> {
+    /// A subscription's lane, for a delivery that came by this lease.
+    pub(super) fn lane(&mut self, id: SubscriptionId, lease: LeaseKey, now_ms: i64) -> &mut Lane {
+        let lane = self.lanes.entry(id).or_insert_with(|| {
+            let mut lane = Box::new(Lane::new(lease, Breaker::new(self.rules.breaker_failures)));
+            lane.look_ms = now_ms + LOOK_EVERY_MS;
+            self.looks.push_back((lane.look_ms, id));
+            lane
+        });
+        lane.used_ms = now_ms;
+        lane
+    }
+
+    /// Looks at the lanes whose time it is.
+    pub(super) fn forget(&mut self, now_ms: i64) {
+        for _ in 0..LOOKS {
+            let Some((at_ms, id)) = self.looks.front().copied() else { break };
+            // Of a clock that was set back, what is further away than it can be is due as well.
+            if at_ms > now_ms && at_ms <= now_ms + LOOK_EVERY_MS {
+                break;
+            }
+            self.looks.pop_front();
+            self.look(id, at_ms, now_ms);
+        }
+        if self.lanes.capacity() > KEPT_ROOM && self.lanes.len() < self.lanes.capacity() / 8 {
+            // Moving an eighth is paid for by the seven that went.
+            self.lanes.shrink_to(self.lanes.len() * 2);
+            self.looks.shrink_to(self.looks.len() * 2);
+        }
+    }
+
+    /// Lanes there is memory for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.lanes.capacity()
+    }
+
+    fn look(&mut self, id: SubscriptionId, at_ms: i64, now_ms: i64) {
+        // Another time: a lane that went with its lease, and came back.
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.look_ms == at_ms) else { return };
+        if lane.is_at_rest(now_ms) && (lane.is_blank(now_ms) || self.lookup.subscription(id).is_none()) {
+            self.lanes.remove(&id);
+            return;
+        }
+        lane.look_ms = now_ms + LOOK_EVERY_MS;
+        self.looks.push_back((lane.look_ms, id));
+    }
+}
