@@ -68,7 +68,8 @@ pub enum KafkaError {
     /// A partition that was consumed before has no committed offset any more (or a consumed topic was never read though
     /// its start is gone): starting at either end would repeat or lose records.
     #[error(
-        "{partition} has no committed offset and starts at offset {log_start}: set one with `hookbus offsets` before starting"
+        "{partition} has no committed offset and starts at offset {log_start}, not 0: choose where to begin with `hookbus offsets` \
+         (deploy/runbooks/no-committed-offset.md)"
     )]
     NoCommittedOffset {
         /// Which partition.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Beside them: [`Producer`] (idempotent, one future per record), [`ExclusiveWriter`] (compare-and-set on one topic),
-//! [`Tail`] and [`Offsets`] (reading without a group), [`topics`] (create and verify) and [`lag`].
+//! [`Tail`] and [`Offsets`] (reading without a group), [`topics`] (create and verify), [`lag`] and
+//! [`group`] (what an operator sees and sets).
 //! Nothing of rdkafka appears in a public signature.
 
 pub mod clock;
@@ -16,6 +17,7 @@ mod connection;
 mod error;
 mod exclusive;
 mod ffi;
+pub mod group;
 pub mod lag;
 mod lease;
 mod log;

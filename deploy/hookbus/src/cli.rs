@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod manage;
+pub(crate) mod offsets;
 pub(crate) mod operate;
 pub(crate) mod subscription;
 
@@ -61,6 +62,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TopicsCommand,
     },
+    /// Show how far the roles have read, and set where they go on.
+    #[command(after_help = offsets::OFFSETS_HELP)]
+    Offsets(offsets::OffsetsArgs),
     /// Print the records of a topic as text.
     Tail(TailArgs),
     /// Make organizations, applications, event types and subscriptions what YAML files say.
@@ -84,6 +88,8 @@ pub(crate) enum Command {
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),
+    /// Show how every running role is doing.
+    Status(operate::StatusArgs),
     /// Show who changed what.
     #[command(after_help = operate::AUDIT_HELP)]
     Audit(operate::AuditArgs),

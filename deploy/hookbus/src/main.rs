@@ -61,6 +61,12 @@ fn run(cli: Cli) -> Result<()> {
             let done = runtime()?.block_on(commands::topics::run(&connection, &loaded.config.topics, &command));
             with_kafka(done, &loaded)
         }
+        Command::Offsets(args) => {
+            let loaded = loaded(file)?;
+            let connection = process::connection(&loaded.config)?;
+            let done = runtime()?.block_on(commands::offsets::run(&connection, &loaded.config, &args.command));
+            with_kafka(done, &loaded)
+        }
         Command::Apply(args) => runtime()?.block_on(commands::apply::run(&args)),
         Command::Export(args) => runtime()?.block_on(commands::export::run(&args)),
         Command::Organization(args) => runtime()?.block_on(commands::organization::run(&args)),
@@ -73,6 +79,11 @@ fn run(cli: Cli) -> Result<()> {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
             with_kafka(runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args)), &loaded)
+        }
+        Command::Status(args) => {
+            let loaded = loaded(file)?;
+            let connection = process::connection(&loaded.config)?;
+            with_kafka(runtime()?.block_on(commands::status::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
         Command::Acls(args) => commands::acls::run(&config::load(file, config::environment())?.config, &args),
         Command::Tail(args) => {

@@ -45,17 +45,19 @@ pub(crate) async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener
 /// for anything.
 fn spawn<E>(process: &Process, name: &'static str, run: impl Future<Output = Result<(), E>> + Send + 'static)
 where
-    E: std::fmt::Display + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
 {
     let begun = process.health.latch(name);
     process.tasks.spawn(name, async move {
         let mut run = Box::pin(run);
         let first = poll_fn(|context| Poll::Ready(run.as_mut().poll(context))).await;
         begun.release();
-        match first {
+        let outcome = match first {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => run.await,
-        }
+        };
+        // Its last words name every cause: the first line alone does not say what to do.
+        outcome.map_err(anyhow::Error::new)
     });
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpLis
     }
     let deps = ingest_gateway::Deps {
         connection: process.connection.clone(),
+        kafka: process.config.kafka.clone(),
         topics: process.topics.clone(),
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),

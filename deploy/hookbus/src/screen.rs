@@ -1,6 +1,6 @@
 //! What people read: lines on stdout. Logs go to stderr; this is the only place that writes answers.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use bytes::Bytes;
 
@@ -13,6 +13,22 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
     out.flush()
+}
+
+/// Asks and waits for the answer; `None`: there is nobody to ask.
+///
+/// # Errors
+/// When the terminal cannot be read or written.
+pub(crate) fn confirm(question: &str) -> io::Result<Option<bool>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut out = io::stdout();
+    out.write_all(question.as_bytes())?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
 /// `2026-11-22T01:02:03.004Z` of Unix ms.

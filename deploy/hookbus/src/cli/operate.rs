@@ -1,4 +1,4 @@
-//! The subcommands of whoever operates an installation: `audit` and `acls`.
+//! The subcommands of whoever operates an installation: `status`, `audit` and `acls`.
 
 use clap::{Args, ValueEnum};
 
@@ -32,6 +32,14 @@ pub(crate) struct AuditArgs {
     /// Only changes since then: `2h`, `7d`, or a time such as `2026-11-22T00:00:00Z`.
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<String>,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// `hookbus status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
     /// How to print.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::operate::{AclOutput, AclsArgs};
 
-/// Who creates and looks at topics: people with `hookbus topics`, `tail` and `audit`.
+/// Who creates and looks at topics and sets offsets: people with `hookbus topics`, `tail`, `audit` and `offsets`.
 const OPERATOR: &str = "operator";
 
 /// One permission.
@@ -112,7 +112,7 @@ fn of_operator(config: &Config, principal: &str) -> Vec<Acl> {
     let mut grants = Grants::new(config, OPERATOR, principal);
     let operations = &["Create", "Describe", "DescribeConfigs", "Read"];
     grants.add(Resource::Topic, config.topics.prefix.clone(), Pattern::Prefixed, operations);
-    grants.add(Resource::Group, format!("{}.", config.kafka.installation), Pattern::Prefixed, &["Describe"]);
+    grants.add(Resource::Group, format!("{}.", config.kafka.installation), Pattern::Prefixed, &["Read", "Describe"]);
     grants.add(Resource::Group, TAIL_GROUP.to_owned(), Pattern::Literal, &["Describe"]);
     grants.acls
 }

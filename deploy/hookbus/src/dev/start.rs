@@ -1,7 +1,6 @@
 //! The order in which `hookbus dev` brings things up and takes them down.
 
 use std::fs;
-use std::io::{IsTerminal, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -149,8 +148,12 @@ async fn create_topics(config: &config::Config, agreed: bool) -> Result<()> {
     if !agreed {
         let plan = ::kafka::topics::plan(&connection, &specs).await?;
         screen::line(&format!("==> on {}:\n{}", connection.brokers(), plan.to_string().trim_end()))?;
-        if !plan.is_settled() && !confirm("Create these topics? [y/N] ")? {
-            bail!("nothing was created; `--yes` agrees without asking");
+        if !plan.is_settled() {
+            match screen::confirm("Create these topics? [y/N] ")? {
+                Some(true) => {}
+                Some(false) => bail!("nothing was created; `--yes` agrees without asking"),
+                None => bail!("there is nobody to ask; pass `--yes` to create the topics"),
+            }
         }
     }
     let plan = ::kafka::topics::ensure(&connection, &specs).await?;
@@ -159,18 +162,6 @@ async fn create_topics(config: &config::Config, agreed: bool) -> Result<()> {
     }
     screen::line(&format!("==> {} topics are there", specs.len()))?;
     Ok(())
-}
-
-fn confirm(question: &str) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        bail!("there is nobody to ask; pass `--yes` to create the topics");
-    }
-    let mut out = std::io::stdout();
-    out.write_all(question.as_bytes())?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 async fn make_demo(process: &Process, base: &str, keys: &Keys, receiver_url: &str) -> Result<Demo> {

@@ -1,0 +1,290 @@
+//! A role's group from outside, for operators: who is in it, where it stands, and setting its offsets by hand.
+//!
+//! What a role makes of an offset is decided in [`crate::Restored::start`]; [`Standing`] tells the same beforehand.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+use schemas::record::TopicPartition;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::error::KafkaError;
+use crate::ffi;
+use crate::lag::{self, PartitionLag};
+use crate::log::Named;
+use crate::metadata::{self, CommitMetadata};
+use crate::offsets::{no_topic, plain_client};
+use crate::takeover;
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A dead worker's open transaction ends within its timeout and the broker's rounds of looking for such.
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A live member of a group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// What the client calls itself: role and slot.
+    pub client_id: String,
+    /// Where it connects from, as the broker sees it.
+    pub host: String,
+}
+
+/// One partition of a group, and what the role will make of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The offsets.
+    pub lag: PartitionLag,
+    /// What they mean.
+    pub standing: Standing,
+}
+
+/// What a role makes of a partition's committed offset when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It goes on from there.
+    Committed,
+    /// Nothing was ever committed and the first record is still there: it begins at offset 0.
+    New,
+    /// Nothing is committed and the first records are gone: the role stops.
+    Missing,
+    /// Retention has deleted so many offsets that were never read: it goes on at the log's start.
+    Lost(i64),
+    /// Committed above the log's end: the role stops.
+    Beyond,
+    /// The topic was deleted and created again: it begins at the log's start.
+    Recreated,
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Whether the role refuses to start.
+    #[must_use]
+    pub fn stops(self) -> bool {
+        match self {
+            Self::Missing | Self::Beyond => true,
+            Self::Committed | Self::New | Self::Lost(_) | Self::Recreated => false,
+        }
+    }
+
+    fn of(lag: &PartitionLag, topic_id: Option<Uuid>) -> Self {
+        let Some(committed) = lag.committed else {
+            return if lag.log_start == 0 { Self::New } else { Self::Missing };
+        };
+        let former = metadata::decode(committed, &lag.metadata).map(|metadata| metadata.topic_id);
+        match (former, topic_id) {
+            (Some(former), Some(now)) if !former.is_nil() && !now.is_nil() && former != now => Self::Recreated,
+            _ if committed > lag.log_end => Self::Beyond,
+            _ if committed < lag.log_start => Self::Lost(lag.log_start - committed),
+            _ => Self::Committed,
+        }
+    }
+}
+
+/// Every partition of these topics as this group stands to it, in the order of topics and partitions.
+///
+/// Topics that do not exist are left out. Open transactions do not hold it: the last offsets that are surely committed are shown.
+///
+/// # Errors
+/// The cluster did not answer, or refuses.
+pub async fn state(connection: &Connection, group: &str, topics: &[&str]) -> Result<Vec<PartitionState>, KafkaError> {
+    let lags = lag::of_group(connection, group, topics).await?;
+    let connection = connection.clone();
+    blocking(move || {
+        let names: BTreeSet<&str> = lags.iter().map(|lag| &*lag.partition.topic).collect();
+        let ids = topic_ids(&plain_client(&connection, "hookbus-group")?, &names)?;
+        let states = lags.iter().map(|lag| {
+            let standing = Standing::of(lag, ids.get(&*lag.partition.topic).copied());
+            PartitionState { lag: lag.clone(), standing }
+        });
+        Ok(states.collect())
+    })
+    .await
+}
+
+/// Who is in the group right now; nobody, if there is no such group.
+///
+/// # Errors
+/// The cluster did not answer, or refuses.
+pub async fn members(connection: &Connection, group: &str) -> Result<Vec<Member>, KafkaError> {
+    let (connection, group) = (connection.clone(), group.to_owned());
+    blocking(move || {
+        let client = plain_client(&connection, "hookbus-group")?;
+        let groups = client
+            .fetch_group_list(Some(&group), TIMEOUT)
+            .map_err(|error| KafkaError::from_rdkafka(format!("members of {group}"), &error))?;
+        let ours = groups.groups().iter().filter(|found| found.name() == group);
+        let members = ours.flat_map(|found| found.members()).map(|member| Member {
+            client_id: member.client_id().to_owned(),
+            host: member.client_host().trim_start_matches('/').to_owned(),
+        });
+        let mut members: Vec<Member> = members.collect();
+        members.sort();
+        Ok(members)
+    })
+    .await
+}
+
+/// The topics whose names begin like this, sorted.
+///
+/// # Errors
+/// The cluster did not answer, or refuses.
+pub async fn topics_with_prefix(connection: &Connection, prefix: &str) -> Result<Vec<String>, KafkaError> {
+    let (connection, prefix) = (connection.clone(), prefix.to_owned());
+    blocking(move || {
+        let client = plain_client(&connection, "hookbus-group")?;
+        let metadata = client
+            .fetch_metadata(None, TIMEOUT)
+            .map_err(|error| KafkaError::from_rdkafka("metadata of all topics", &error))?;
+        let names = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name);
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    })
+    .await
+}
+
+/// Commits these offsets for a group without members.
+///
+/// Their metadata are as a role's own: nothing is done above them, and a topic that is created anew afterwards is noticed. Waits
+/// for the end of a dead member's open transaction.
+///
+/// # Errors
+/// The group has members (the broker refuses, whatever was seen before), a topic does not exist, or the cluster did not answer.
+pub async fn set_offsets(
+    connection: &Connection,
+    group: &str,
+    offsets: &[(TopicPartition, i64)],
+) -> Result<(), KafkaError> {
+    let (connection, group, offsets) = (connection.clone(), group.to_owned(), offsets.to_vec());
+    blocking(move || set(&connection, &group, &offsets)).await
+}
+
+fn set(connection: &Connection, group: &str, offsets: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
+    let client = |stable| {
+        BaseConsumer::from_config_and_context(&connection.committed(group, stable), Named("set offsets"))
+            .map_err(|error| KafkaError::Client { purpose: "set offsets", reason: error.to_string() })
+    };
+    let (stable, unstable) = (client(true)?, client(false)?);
+    if let Err(error) = committed(&stable, group, offsets, SETTLED_WITHIN) {
+        // Kafka keeps the later of two commits, so what is pending cannot undo ours.
+        committed(&unstable, group, offsets, TIMEOUT)?;
+        warn!(group, error = %error, "an open transaction holds the committed offsets and does not end; setting them all the same");
+    }
+    let names: BTreeSet<&str> = offsets.iter().map(|(partition, _)| &*partition.topic).collect();
+    let ids = topic_ids(&unstable, &names)?;
+    let call = || format!("commit of offsets for {group}");
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (TopicPartition { topic, partition }, offset) in offsets {
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(*offset)).map_err(|error| KafkaError::from_rdkafka(call(), &error))?;
+        let topic_id = *ids.get(&**topic).ok_or_else(|| no_topic(topic))?;
+        element.set_metadata(by_hand(*offset, topic_id));
+    }
+    unstable.commit(&list, CommitMode::Sync).map_err(|error| KafkaError::from_rdkafka(call(), &error))?;
+    // librdkafka tells the first error of a list; what counts is what is there.
+    let now = committed(&unstable, group, offsets, TIMEOUT)?;
+    let differs = |(partition, offset): &&(TopicPartition, i64)| {
+        takeover::find(&now, partition).and_then(|found| found.offset) != Some(*offset)
+    };
+    match offsets.iter().find(differs) {
+        None => Ok(()),
+        Some((partition, _)) => Err(KafkaError::call(format!("{}, {partition}", call()), Code::Fail)),
+    }
+}
+
+/// Nobody's transaction, so that a takeover finds nobody to fence.
+fn by_hand(offset: i64, topic_id: Uuid) -> String {
+    let (nonce, transactional_id) = (Uuid::nil(), String::new());
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to: offset, not_done: Vec::new() };
+    metadata::encode(offset, &metadata).0
+}
+
+fn committed(
+    client: &BaseConsumer<Named>,
+    group: &str,
+    offsets: &[(TopicPartition, i64)],
+    timeout: Duration,
+) -> Result<Vec<ffi::CommittedOffset>, KafkaError> {
+    let failed = |error| KafkaError::from_rdkafka(format!("committed offsets of {group}"), &error);
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (TopicPartition { topic, partition }, _) in offsets {
+        list.add_partition(topic, *partition).set_offset(Offset::Invalid).map_err(failed)?;
+    }
+    let list = client.committed_offsets(list, timeout).map_err(failed)?;
+    ffi::committed(&list).map_err(|code| KafkaError::call(format!("committed offsets of {group}"), code))
+}
+
+fn topic_ids(
+    client: &BaseConsumer<Named>,
+    names: &BTreeSet<&str>,
+) -> Result<std::collections::HashMap<String, Uuid>, KafkaError> {
+    if names.is_empty() {
+        return Ok(std::collections::HashMap::new());
+    }
+    let names: Vec<&str> = names.iter().copied().collect();
+    ffi::topic_ids(client.client().native_client(), &names, TIMEOUT)
+        .map_err(|code| KafkaError::call("describe topics", code))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_gone| KafkaError::Closed)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{Epoch, Lease};
+    use crate::restore::Restored;
+
+    const NOW: Uuid = Uuid::from_u128(7);
+
+    fn lag(committed: Option<i64>, (log_start, log_end): (i64, i64), topic_id: Uuid) -> PartitionLag {
+        let metadata = committed.map(|at| by_hand(at, topic_id)).unwrap_or_default();
+        PartitionLag { partition: TopicPartition::new("t", 0), committed, metadata, log_start, log_end }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_the_role_will_do() {
+        let cases = [
+            (lag(None, (0, 9), NOW), Standing::New),
+            (lag(None, (3, 9), NOW), Standing::Missing),
+            (lag(Some(5), (3, 9), NOW), Standing::Committed),
+            (lag(Some(9), (3, 9), NOW), Standing::Committed),
+            (lag(Some(10), (3, 9), NOW), Standing::Beyond),
+            (lag(Some(1), (3, 9), NOW), Standing::Lost(2)),
+            (lag(Some(5), (0, 2), Uuid::from_u128(6)), Standing::Recreated),
+            (lag(Some(5), (0, 9), Uuid::nil()), Standing::Committed),
+        ];
+        for (lag, expected) in cases {
+            let standing = Standing::of(&lag, Some(NOW));
+            assert_eq!(standing, expected, "{lag:?}");
+            let restored = Restored {
+                lease: Lease { partition: lag.partition.clone(), epoch: Epoch(1) },
+                committed: lag.committed,
+                read_up_to: 0,
+                not_done: Vec::new(),
+                log_start: lag.log_start,
+                log_end: lag.log_end,
+                recreated: standing == Standing::Recreated,
+            };
+            assert_eq!(restored.start().is_err(), standing.stops(), "{lag:?}");
+        }
+    }
+
+    #[test]
+    fn an_offset_set_by_hand_reads_as_one_of_ours_that_nobody_wrote() {
+        let metadata = metadata::decode(41, &by_hand(41, NOW)).unwrap();
+        assert_eq!((metadata.topic_id, metadata.read_up_to, metadata.not_done), (NOW, 41, vec![]));
+        assert!(!metadata::is_valid_transactional_id(&metadata.transactional_id), "a takeover would fence it");
+    }
+}

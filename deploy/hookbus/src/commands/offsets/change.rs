@@ -1,0 +1,194 @@
+//! What `hookbus offsets set` is about to do, decided and put into words before anything is done. Pure.
+
+use anyhow::Result;
+use kafka::group::{PartitionState, Standing};
+use kafka::lag::PartitionLag;
+use schemas::record::TopicPartition;
+
+use crate::cli::offsets::{GroupRole, To};
+
+/// One offset to commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    lag: PartitionLag,
+    to: i64,
+    at: To,
+    recreated: bool,
+}
+
+/// The offsets to commit: of the named partitions, or of all that have none.
+///
+/// # Errors
+/// A partition or an offset that is not there.
+pub(super) fn plan(states: &[PartitionState], named: &[i32], at: To) -> Result<Vec<Change>> {
+    let number = |state: &PartitionState| state.lag.partition.partition;
+    if let Some(missing) = named.iter().find(|named| !states.iter().any(|state| number(state) == **named)) {
+        let (last, topic) = (states.len().saturating_sub(1), states.first().map(|state| &*state.lag.partition.topic));
+        let topic = topic.unwrap_or_default();
+        return Err(crate::usage(format!("{topic} has no partition {missing}; it has 0 to {last}")));
+    }
+    let is_meant = |state: &&PartitionState| match named {
+        [] => state.lag.committed.is_none(),
+        named => named.contains(&number(state)),
+    };
+    states.iter().filter(is_meant).map(|state| one(state, at)).collect()
+}
+
+fn one(state: &PartitionState, at: To) -> Result<Change> {
+    let PartitionLag { partition, log_start, log_end, .. } = &state.lag;
+    let to = match at {
+        To::Start => *log_start,
+        To::End => *log_end,
+        To::Offset(offset) if (*log_start..=*log_end).contains(&offset) => offset,
+        To::Offset(offset) => {
+            return Err(crate::usage(format!(
+                "nothing was changed: {partition} begins at offset {log_start} and ends at {log_end}; {offset} is not in it"
+            )));
+        }
+    };
+    Ok(Change { lag: state.lag.clone(), to, at, recreated: state.standing == Standing::Recreated })
+}
+
+/// A line per change, then what they mean for the role's work.
+pub(super) fn explain(role: GroupRole, changes: &[Change]) -> Vec<String> {
+    let mut lines: Vec<String> = changes.iter().map(Change::describe).collect();
+    if changes.iter().any(|change| change.may_repeat() > 0) {
+        lines.push(match role {
+            GroupRole::Fanout => {
+                "Read again: events are matched again. Deduplication drops those it still remembers (fanout.dedup_window_hours, and only \
+                 events with an id); the others are sent to their endpoints once more, with the same `webhook-id`."
+            }
+            GroupRole::Delivery => {
+                "Read again: deliveries that ended already are sent once more, with the same `webhook-id`, unless they are \
+                 too old (max_age) or their subscription is gone."
+            }
+            GroupRole::Retry => {
+                "Read again: retries that were promoted already are promoted and sent once more, with the same `webhook-id`."
+            }
+        }
+        .to_owned());
+    }
+    if changes.iter().any(|change| change.skipped() > 0) {
+        lines.push(
+            match role {
+                GroupRole::Fanout => "Skipped: events that were not matched yet never will be. They are lost to every subscriber, and no record says so.",
+                GroupRole::Delivery => "Skipped: deliveries that were not sent yet never will be. They are lost, and no record says so.",
+                GroupRole::Retry => "Skipped: deliveries that wait here for their next attempt never get it. They are lost, and no record says so.",
+            }
+            .to_owned(),
+        );
+        lines.push("Until retention deletes them, an earlier offset brings them back.".to_owned());
+    }
+    lines
+}
+
+// === impl Change ===
+
+impl Change {
+    /// What to commit.
+    pub(super) fn offset(&self) -> (TopicPartition, i64) {
+        (self.lag.partition.clone(), self.to)
+    }
+
+    /// What the role has read or may have read, and reads again.
+    fn may_repeat(&self) -> i64 {
+        // Without a committed offset, or with one of a former topic or beyond the end, nobody knows what was done.
+        let known = self.lag.committed.filter(|at| !self.recreated && *at <= self.lag.log_end);
+        (known.unwrap_or(self.lag.log_end) - self.to).max(0)
+    }
+
+    /// What the role would have read, and never does.
+    fn skipped(&self) -> i64 {
+        let from = self.lag.committed.filter(|_| !self.recreated).unwrap_or(self.lag.log_start);
+        (self.to - from.max(self.lag.log_start)).max(0)
+    }
+
+    fn describe(&self) -> String {
+        let from = self.lag.committed.map_or_else(|| "none".to_owned(), |committed| committed.to_string());
+        let place = match self.at {
+            To::Start => " (log start)",
+            To::End => " (log end)",
+            To::Offset(_) => "",
+        };
+        let partition = self.lag.partition.partition;
+        let mut line = format!("  partition {partition}: {from} -> {}{place}", self.to);
+        let mut add = |count: i64, what: &str| {
+            if count > 0 {
+                line.push_str(&format!(", up to {count} records {what}"));
+            }
+        };
+        add(self.may_repeat(), "read again");
+        add(self.skipped(), "SKIPPED");
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(partition: i32, committed: Option<i64>, (log_start, log_end): (i64, i64)) -> PartitionState {
+        let partition = TopicPartition::new("t", partition);
+        let lag = PartitionLag { partition, committed, metadata: String::new(), log_start, log_end };
+        PartitionState { lag, standing: Standing::Committed }
+    }
+
+    fn told(states: &[PartitionState], named: &[i32], at: To) -> Vec<String> {
+        plan(states, named, at).unwrap().iter().map(Change::describe).collect()
+    }
+
+    #[test]
+    fn without_a_number_only_partitions_that_have_none_are_meant() {
+        let states = [state(0, None, (3, 9)), state(1, Some(5), (3, 9)), state(2, None, (0, 0))];
+        assert_eq!(
+            told(&states, &[], To::Start),
+            [
+                "  partition 0: none -> 3 (log start), up to 6 records read again",
+                "  partition 2: none -> 0 (log start)"
+            ]
+        );
+        assert_eq!(
+            told(&states, &[], To::End),
+            ["  partition 0: none -> 9 (log end), up to 6 records SKIPPED", "  partition 2: none -> 0 (log end)"]
+        );
+        assert!(plan(&states[1..2], &[], To::Start).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_between_the_old_place_and_the_new_one_is_said() {
+        let both = [state(0, None, (3, 9))];
+        assert_eq!(
+            told(&both, &[0], To::Offset(5)),
+            ["  partition 0: none -> 5, up to 4 records read again, up to 2 records SKIPPED"]
+        );
+        let back = [state(0, Some(7), (3, 9))];
+        assert_eq!(told(&back, &[0], To::Offset(5)), ["  partition 0: 7 -> 5, up to 2 records read again"]);
+        assert_eq!(told(&back, &[0], To::End), ["  partition 0: 7 -> 9 (log end), up to 2 records SKIPPED"]);
+        let beyond = [state(0, Some(20), (3, 9))];
+        assert_eq!(told(&beyond, &[0], To::Start), ["  partition 0: 20 -> 3 (log start), up to 6 records read again"]);
+        let lost = [state(0, Some(1), (3, 9))];
+        assert_eq!(told(&lost, &[0], To::Start), ["  partition 0: 1 -> 3 (log start)"]);
+    }
+
+    #[test]
+    fn every_role_says_what_is_sent_again_and_what_is_lost() {
+        let states = [state(0, None, (3, 9))];
+        for role in [GroupRole::Fanout, GroupRole::Delivery, GroupRole::Retry] {
+            let again = explain(role, &plan(&states, &[], To::Start).unwrap()).join("\n");
+            assert!(again.contains("once more") && !again.contains("lost"), "{again}");
+            let lost = explain(role, &plan(&states, &[], To::End).unwrap()).join("\n");
+            assert!(lost.contains("lost") && !lost.contains("once more"), "{lost}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_as_wrong_usage() {
+        let states = [state(0, None, (3, 9)), state(1, None, (0, 1))];
+        for (named, to) in
+            [(vec![2], To::End), (vec![0], To::Offset(2)), (vec![], To::Offset(10)), (vec![], To::Offset(1))]
+        {
+            let error = plan(&states, &named, to).unwrap_err();
+            assert!(error.is::<crate::Usage>(), "{named:?} {to:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `hookbus offsets show`: a block per role for people, one list for programs.
+
+use anyhow::Result;
+use chassis::config::Config;
+use kafka::Connection;
+use kafka::group::{self, PartitionState, Standing};
+use serde::Serialize;
+
+use super::{count, named, topics_of};
+use crate::cli::manage::Output;
+use crate::cli::offsets::{GroupRole, ShowArgs};
+use crate::screen;
+
+const RUNBOOK: &str = "deploy/runbooks/no-committed-offset.md";
+
+/// One partition, for programs.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    role: &'static str,
+    group: &'a str,
+    members: usize,
+    topic: &'a str,
+    partition: i32,
+    log_start: i64,
+    committed: Option<i64>,
+    log_end: i64,
+    lag: i64,
+    standing: &'static str,
+    stops: bool,
+}
+
+/// What is known of one role.
+struct Seen {
+    role: GroupRole,
+    group: String,
+    members: Vec<group::Member>,
+    missing: Vec<String>,
+    states: Vec<PartitionState>,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// Kafka cannot be reached or refuses.
+pub(super) async fn run(connection: &Connection, config: &Config, args: &ShowArgs) -> Result<()> {
+    let mut seen = Vec::new();
+    for role in GroupRole::ALL.into_iter().filter(|role| args.role.is_none_or(|wanted| wanted == *role)) {
+        seen.push(look(role, connection, config).await?);
+    }
+    match args.output {
+        Output::Json => {
+            let rows: Vec<Row<'_>> = seen.iter().flat_map(Seen::rows).collect();
+            Ok(screen::line(&serde_json::to_string_pretty(&rows)?)?)
+        }
+        Output::Table => {
+            for (number, seen) in seen.iter().enumerate() {
+                if number > 0 {
+                    screen::line("")?;
+                }
+                seen.print(&config.topics.prefix)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn look(role: GroupRole, connection: &Connection, config: &Config) -> Result<Seen> {
+    let group = role.group(config);
+    let topics = topics_of(role, connection, config).await?;
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let states = group::state(connection, &group, &names).await?;
+    let is_there = |topic: &String| states.iter().any(|state| *state.lag.partition.topic == **topic);
+    let missing = topics.iter().filter(|topic| !is_there(topic)).cloned().collect();
+    let members = group::members(connection, &group).await?;
+    Ok(Seen { role, group, members, missing, states })
+}
+
+/// A word for programs.
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Committed => "committed",
+        Standing::New => "new",
+        Standing::Missing => "missing",
+        Standing::Lost(_) => "below_log_start",
+        Standing::Beyond => "beyond_log_end",
+        Standing::Recreated => "recreated",
+    }
+}
+
+/// A remark for people; what needs them is in capitals.
+fn remark(standing: Standing) -> String {
+    match standing {
+        Standing::Committed => String::new(),
+        Standing::New => "nothing committed yet: begins at 0".to_owned(),
+        Standing::Missing => "NO COMMITTED OFFSET: the role stops".to_owned(),
+        Standing::Lost(lost) => format!("BELOW LOG START: up to {lost} records lost to retention"),
+        Standing::Beyond => "BEYOND LOG END: the role stops".to_owned(),
+        Standing::Recreated => "topic created anew since: begins at its start".to_owned(),
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.states.iter().map(|PartitionState { lag, standing }| Row {
+            role: self.role.name(),
+            group: &self.group,
+            members: self.members.len(),
+            topic: &lag.partition.topic,
+            partition: lag.partition.partition,
+            log_start: lag.log_start,
+            committed: lag.committed,
+            log_end: lag.log_end,
+            lag: lag.offsets(),
+            standing: word(*standing),
+            stops: standing.stops(),
+        })
+    }
+
+    fn print(&self, prefix: &str) -> Result<()> {
+        let members = match &*self.members {
+            [] => "no live members".to_owned(),
+            members => format!("{}: {}", count(members.len(), "live member"), named(members)),
+        };
+        screen::line(&format!("{} (group {}), {members}", self.role.name(), self.group))?;
+        for topic in &self.missing {
+            screen::line(&format!("{topic} does not exist"))?;
+        }
+        let title = ["TOPIC", "PARTITION", "LOG START", "COMMITTED", "LOG END", "LAG", ""].map(str::to_owned);
+        let row = |PartitionState { lag, standing }: &PartitionState| {
+            let committed = lag.committed.map_or_else(|| "none".to_owned(), |committed| committed.to_string());
+            let numbers = [lag.log_start, lag.log_end, lag.offsets()].map(|number| number.to_string());
+            let [start, end, behind] = numbers;
+            let (topic, number) = (lag.partition.topic.to_string(), lag.partition.partition.to_string());
+            [topic, number, start, committed, end, behind, remark(*standing)]
+        };
+        let rows: Vec<[String; 7]> = std::iter::once(title).chain(self.states.iter().map(row)).collect();
+        screen::columns(&rows)?;
+        if let Some(stops) = self.states.iter().find(|state| state.standing.stops()) {
+            let (role, partition) = (self.role.name(), &stops.lag.partition);
+            let topic = partition.topic.strip_prefix(prefix).unwrap_or(&partition.topic);
+            // A partition that has an offset is only meant when it is named.
+            let which =
+                stops.lag.committed.map(|_| format!(" --partition {}", partition.partition)).unwrap_or_default();
+            screen::line(&format!(
+                "Choose where to go on ({RUNBOOK}): hookbus offsets set {role} --topic {topic}{which} --to start|end|OFFSET"
+            ))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! `hookbus status`: how every running role is doing, as it says itself on `status`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use chassis::clock;
+use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
+use schemas::record::{Record, TopicPartition};
+use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, RetryHealth, Status};
+use schemas::topics::TopicSettings;
+
+use crate::cli::manage::Output;
+use crate::cli::operate::StatusArgs;
+use crate::screen;
+
+/// A role tells at least once a minute. One that was silent for longer than twice that has crashed or reaches no Kafka.
+const SILENT_MS: i64 = 120_000;
+
+/// Prints the newest report of every instance, by role.
+///
+/// # Errors
+/// When the topic cannot be read.
+pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args: &StatusArgs) -> Result<()> {
+    let partition = TopicPartition::new(Arc::clone(&settings.topics().status), 0);
+    let end = Offsets::start(connection)?.end(&partition).await.with_context(|| format!("cannot read {partition}"))?;
+    let options = TailOptions {
+        topic: partition.topic.to_string(),
+        partitions: Some(vec![partition.partition]),
+        from: From::Beginning,
+        committed: true,
+        eof: true,
+        fetch_wait_ms: 20,
+    };
+    let mut tail = Tail::start(connection, options)?;
+    let mut newest = BTreeMap::new();
+    loop {
+        match tail.next().await.with_context(|| format!("cannot read {partition}"))? {
+            TailEvent::Record { record, .. } => take(&record, &mut newest),
+            TailEvent::Eof { position, .. } if position >= end => break,
+            TailEvent::Eof { .. } => {}
+        }
+    }
+    show(newest.values(), args.output)
+}
+
+/// Keeps the report, or forgets it where it was taken back. When tokens were used is not about health.
+fn take(record: &Record, newest: &mut BTreeMap<String, Status>) {
+    let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else { return };
+    if key.split('/').count() != 2 {
+        return;
+    }
+    let Some(value) = record.value.as_deref() else {
+        newest.remove(key);
+        return;
+    };
+    match serde_json::from_slice(value) {
+        Ok(status) => drop(newest.insert(key.to_owned(), status)),
+        // Whoever may write the topic can write anything.
+        Err(error) => {
+            tracing::warn!(offset = record.offset, %error, "a record of the status topic cannot be decoded");
+        }
+    }
+}
+
+fn show<'a>(reports: impl Iterator<Item = &'a Status>, output: Output) -> Result<()> {
+    match output {
+        Output::Json => {
+            for status in reports {
+                screen::line(&serde_json::to_string(status)?)?;
+            }
+            Ok(())
+        }
+        Output::Table => {
+            let head = ["ROLE", "INSTANCE", "SAID", "PARTITIONS", "LIVE", "IN FLIGHT", "HEALTH"].map(str::to_owned);
+            let now_ms = clock::now_ms();
+            let rows: Vec<_> = std::iter::once(head).chain(reports.map(|status| row(status, now_ms))).collect();
+            screen::columns(&rows)
+        }
+    }
+}
+
+fn row(status: &Status, now_ms: i64) -> [String; 7] {
+    let text = |text: &str| screen::text(text.as_bytes(), 100);
+    let silent_ms = now_ms.saturating_sub(status.at_ms).max(0);
+    let health = if silent_ms > SILENT_MS { "silent: crashed, or without Kafka".to_owned() } else { health(status) };
+    [
+        text(&status.role),
+        text(&status.instance),
+        format!("{} s ago", silent_ms / 1_000),
+        status.partitions.to_string(),
+        status.live.to_string(),
+        status.in_flight.to_string(),
+        screen::text(health.as_bytes(), 400),
+    ]
+}
+
+/// What a role says beyond its counts, in words.
+fn health(status: &Status) -> String {
+    let Status { delivery, fanout, retry, gateway, .. } = status;
+    let words = [
+        delivery.as_ref().map(of_delivery),
+        fanout.as_ref().map(of_fanout),
+        retry.as_ref().map(of_retry),
+        gateway.as_ref().map(of_gateway),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().flatten().filter(|words| !words.is_empty()).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+}
+
+fn of_delivery(health: &DeliveryHealth) -> Vec<String> {
+    vec![
+        if_any(health.open_circuits.into(), "circuits open"),
+        if_any(health.paused.into(), "paused"),
+        format!("backlog {}", seconds(health.backlog_ms)),
+        if health.held { "holds: everything fails".to_owned() } else { String::new() },
+    ]
+}
+
+fn of_fanout(health: &FanoutHealth) -> Vec<String> {
+    vec![
+        if health.waiting_for_control { "waits for control".to_owned() } else { String::new() },
+        format!("lag {} records, {}", health.lag_records, seconds(health.lag_ms)),
+        if_any(health.matched_per_second, "deliveries/s"),
+    ]
+}
+
+fn of_retry(health: &RetryHealth) -> Vec<String> {
+    let waiting = health.waiting.iter().filter(|(_, count)| **count > 0);
+    let waiting = waiting.map(|(topic, count)| format!("{count} in {}", topic.rsplit('.').next().unwrap_or_default()));
+    let mut words: Vec<String> = waiting.collect();
+    words.extend([
+        format!("overdue {}", seconds(health.overdue_ms)),
+        if_any(health.over_budget, "put off over budget"),
+        if_any(health.unbudgeted, "without a budget"),
+    ]);
+    words
+}
+
+fn of_gateway(health: &GatewayHealth) -> Vec<String> {
+    let why = if health.why.is_empty() { String::new() } else { format!(" ({})", health.why.join(", ")) };
+    vec![
+        format!("{}{why}", if health.accepting { "accepts" } else { "refuses" }),
+        if_any(health.accepted_per_second, "events/s"),
+        if_any(health.refused_per_second, "refused/s"),
+        if_any(health.connections, "connections"),
+    ]
+}
+
+/// Nothing where there is none.
+fn if_any(count: u64, of: &str) -> String {
+    if count == 0 { String::new() } else { format!("{count} {of}") }
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{} s", ms.max(0) / 1_000, ms.max(0) % 1_000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::record::Headers;
+
+    use super::*;
+
+    fn record(key: &str, value: Option<&str>) -> Record {
+        let (key, value) = (Some(key.to_owned().into()), value.map(|value| value.to_owned().into()));
+        Record { offset: 0, timestamp_ms: 0, key, value, headers: Headers::default() }
+    }
+
+    #[test]
+    fn every_kind_of_report_is_told_in_words() {
+        let mut newest = BTreeMap::new();
+        for line in include_str!("../../../../schemas/golden/status.v1.txt").lines() {
+            let (key, text) = line.split_once(' ').unwrap();
+            take(&record(key, Some(text)), &mut newest);
+        }
+        let told: Vec<String> = newest.values().map(health).collect();
+        assert_eq!(
+            told,
+            [
+                "1 circuits open, 2 paused, backlog 1.5 s",
+                "lag 9 records, 1.5 s, 300 deliveries/s",
+                "refuses (kafka_unavailable), 11 refused/s, 8 connections",
+                "5 in 20s, 2 in 5s, overdue 0.0 s, 4 put off over budget",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_taken_back_is_gone_and_what_is_silent_says_so() {
+        let mut newest = BTreeMap::new();
+        let text = String::from_utf8(Status::new("fanout", "1", 5).encode().unwrap()).unwrap();
+        take(&record("fanout/1", Some(&text)), &mut newest);
+        take(&record("fanout/2", Some("{}")), &mut newest);
+        assert_eq!(row(&newest["fanout/1"], 5 + SILENT_MS)[6], "-");
+        assert!(row(&newest["fanout/1"], 6 + SILENT_MS)[6].starts_with("silent"));
+        take(&record("fanout/1", None), &mut newest);
+        assert!(newest.is_empty());
+    }
+}
