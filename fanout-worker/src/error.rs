@@ -24,6 +24,9 @@ pub enum Error {
     /// A metric could not be registered.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The configured retry schedule is none.
+    #[error(transparent)]
+    Schedule(#[from] retry::RetryError),
     /// A topic of ours does not exist.
     #[error("topic {topic} does not exist: run `hookbus topics ensure`")]
     NoTopic {

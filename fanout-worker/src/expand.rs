@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use catalog::{Snapshot, Subscription};
+use catalog::Subscription;
 use schemas::attempt::{EventFacts, Kind, Lifecycle};
 use schemas::delivery::{self, NewDelivery, Origin};
 use schemas::identity;
@@ -89,7 +89,7 @@ impl Expander {
         &self,
         accepted: Accepted<'_>,
         place: Place<'_>,
-        snapshot: &Snapshot,
+        control_offset: i64,
         subscriptions: &[Arc<Subscription>],
         out: &mut Vec<OutRecord>,
     ) {
@@ -109,7 +109,7 @@ impl Expander {
                 accepted_ms,
                 // A delivery's life begins with its first write, which is now: a backlog costs it nothing.
                 deadline_ms: place.now_ms.saturating_add(max_age_ms),
-                control_offset: snapshot.applied(),
+                control_offset,
             };
             out.push(OutRecord {
                 topic: Arc::clone(&self.topics.deliveries),

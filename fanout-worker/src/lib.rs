@@ -29,6 +29,7 @@ mod filter;
 mod metrics;
 mod plan;
 mod queue;
+mod report;
 mod restore;
 mod select;
 mod sources;
@@ -74,12 +75,16 @@ pub struct Deps {
 pub async fn run(config: FanoutConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
     // Not ready between the catalog's latch and the worker's own.
     let starting = deps.health.latch("fanout");
+    let report = report::Report::start(&deps);
     // Matching against a snapshot that has not caught up would miss subscriptions; nothing is consumed before.
     tokio::select! {
         () = deps.catalog.caught_up() => {}
-        () = shutdown.requested() => return Ok(()),
+        () = shutdown.requested() => {
+            report.end().await;
+            return Ok(());
+        }
     }
-    let worker = worker::Worker::start(config, deps).await?;
+    let worker = worker::Worker::start(config, deps, report).await?;
     starting.release();
     worker.run(shutdown).await
 }

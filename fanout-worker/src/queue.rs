@@ -13,6 +13,8 @@ use schemas::record::Record;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     chunks: VecDeque<Chunk>,
+    /// The record that was taken last and put back.
+    aside: Option<(Lease, Record)>,
     /// Number of the next chunk.
     next: u64,
     /// Chunks below this are covered by the question under way.
@@ -51,8 +53,16 @@ impl Queue {
         self.covered = self.asked;
     }
 
+    /// The record that was taken last comes again, before any other.
+    pub(crate) fn put_back(&mut self, lease: Lease, record: Record) {
+        self.aside = Some((lease, record));
+    }
+
     /// The next record that may be planned.
     pub(crate) fn pop(&mut self) -> Option<(Lease, Record)> {
+        if let Some(aside) = self.aside.take() {
+            return Some(aside);
+        }
         loop {
             let chunk = self.chunks.front_mut().filter(|chunk| chunk.number < self.covered)?;
             if let Some(record) = chunk.records.next() {
@@ -65,17 +75,25 @@ impl Queue {
     /// Drops what waits of a lease that is over.
     pub(crate) fn forget(&mut self, lease: &Lease) {
         self.chunks.retain(|chunk| chunk.lease != *lease);
+        self.aside.take_if(|(aside, _)| aside == lease);
     }
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
+        self.aside = None;
+    }
+
+    /// How many records wait.
+    pub(crate) fn len(&self) -> usize {
+        let waiting: usize = self.chunks.iter().map(|chunk| chunk.records.as_slice().len()).sum();
+        waiting + usize::from(self.aside.is_some())
     }
 
     /// Kafka's time of the record that waits longest.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         let heads = self.chunks.iter().filter_map(|chunk| chunk.records.as_slice().first());
-        heads.map(|record| record.timestamp_ms).min()
+        heads.chain(self.aside.as_ref().map(|(_, record)| record)).map(|record| record.timestamp_ms).min()
     }
 }
 
@@ -109,6 +127,26 @@ mod tests {
         queue.answered();
         assert_eq!(queue.pop().map(|(lease, _)| lease), Some(lease(1)));
         assert!(!queue.ask());
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_goes_with_its_lease() {
+        let mut queue = Queue::default();
+        queue.push(lease(0), vec![record(1), record(2)]);
+        queue.push(lease(1), vec![record(7)]);
+        assert!(queue.ask());
+        queue.answered();
+        let (whose, first) = queue.pop().unwrap();
+        queue.put_back(whose, first);
+        assert_eq!((queue.len(), queue.oldest_ms()), (3, Some(1)));
+        let (whose, first) = queue.pop().unwrap();
+        assert_eq!(first.offset, 1);
+        queue.put_back(whose, first);
+        queue.forget(&lease(1));
+        assert_eq!(queue.len(), 2);
+        queue.forget(&lease(0));
+        assert_eq!((queue.len(), queue.oldest_ms()), (0, None));
+        assert!(queue.pop().is_none());
     }
 
     #[test]

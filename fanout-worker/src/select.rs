@@ -15,23 +15,23 @@ use crate::sources::{Event, Rejection};
 
 /// The application of an event, and what it says about the event's type.
 #[derive(Debug)]
-pub(crate) struct Selected<'a> {
+pub(crate) struct Selected {
     pub(crate) application: ApplicationId,
     /// The type, where it is declared.
-    pub(crate) event_type: Option<&'a EventType>,
+    pub(crate) event_type: Option<Arc<EventType>>,
     /// The type should be declared because an event has it.
     pub(crate) is_to_be_declared: bool,
 }
 
 /// The application of an event, if it exists and takes this type.
-pub(crate) fn application<'a>(snapshot: &'a Snapshot, event: &Event<'_>) -> Result<Selected<'a>, Rejection> {
+pub(crate) fn application(snapshot: &Snapshot, event: &Event<'_>) -> Result<Selected, Rejection> {
     let Some(application) = snapshot.application(&event.application) else {
         let detail = format!("no application has the id or uid `{}`", event.application);
         return Err(Rejection::new(RejectReason::UnknownApplication, detail));
     };
     let id = application.application_id;
-    let event_type = snapshot.event_type(id, &event.event_type).map(Arc::as_ref);
-    let is_to_be_declared = match (event_type, application.unknown_event_types) {
+    let event_type = snapshot.event_type(id, &event.event_type).map(Arc::clone);
+    let is_to_be_declared = match (&event_type, application.unknown_event_types) {
         (Some(_), _) | (None, UnknownEventTypes::Accept) => false,
         // Only the control plane writes `control`, so it is the one that declares what it is told. A topic's types may be
         // such that they can only be accepted.
@@ -45,8 +45,10 @@ pub(crate) fn application<'a>(snapshot: &'a Snapshot, event: &Event<'_>) -> Resu
 }
 
 /// Refuses a payload that does not fit its type's schema.
-pub(crate) fn schema(selected: &Selected<'_>, event: &Event<'_>) -> Result<(), Rejection> {
-    let Some(event_type) = selected.event_type.filter(|event_type| event_type.is_demanding()) else { return Ok(()) };
+pub(crate) fn schema(selected: &Selected, event: &Event<'_>) -> Result<(), Rejection> {
+    let Some(event_type) = selected.event_type.as_ref().filter(|event_type| event_type.is_demanding()) else {
+        return Ok(());
+    };
     // The gateway has checked its own before it said 201, and the schema may have changed since: accepted is accepted.
     if event.source == gateway_source(selected.application) {
         return Ok(());

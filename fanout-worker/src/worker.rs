@@ -29,8 +29,9 @@ use crate::config::{INDEX_RETRY, PLAN_SLICE, TICK};
 use crate::deduplicate::{Limits, Seen, fit_budget};
 use crate::error::{Error, doing};
 use crate::metrics::FanoutMetrics;
-use crate::plan::{Planner, Turn};
+use crate::plan::{Planned, Planner, Turn};
 use crate::queue::Queue;
+use crate::report::Report;
 use crate::restore::{Ready, Restorer};
 
 /// The running role.
@@ -57,6 +58,8 @@ pub(crate) struct Worker {
     commit: Pending<Result<Done, Error>>,
     /// Kafka's time of its oldest record.
     committing_ms: Option<i64>,
+    /// Its records.
+    committing: usize,
     /// To which part of its limits its batch was filled.
     committing_filled: f64,
     /// The question for the end of `control` under way.
@@ -66,7 +69,11 @@ pub(crate) struct Worker {
     /// Revokes that wait for the commit under way.
     revokes: Vec<RevokeDone>,
     started: Instant,
-    /// Planning let go of the snapshot before it was done.
+    /// Records behind as measured last, by topic.
+    lags: BTreeMap<String, i64>,
+    /// What is told to `status`.
+    report: Report,
+    /// Planning gave way before it was done.
     is_interrupted: bool,
     stopping: bool,
 }
@@ -134,7 +141,7 @@ impl Worker {
     fn on(&mut self, wake: Wake) -> Result<(), Error> {
         match wake {
             Wake::Committed(done) => self.committed(done?),
-            Wake::Indexed => self.queue.answered(),
+            Wake::Indexed => self.indexed(),
             Wake::Event(Some(event)) => return self.on_event(event),
             Wake::Event(None) => {
                 let reason = "its events ended".to_owned();
@@ -180,7 +187,13 @@ impl Worker {
     fn ask(&mut self) {
         if self.index.is_none() && !self.stopping && !self.batch.is_full(self.limits) && self.queue.ask() {
             self.index = Some(Box::pin(read_index(self.catalog.clone())));
+            self.report.asked(instant());
         }
+    }
+
+    fn indexed(&mut self) {
+        self.queue.answered();
+        self.report.answered();
     }
 
     fn plan(&mut self) {
@@ -189,24 +202,29 @@ impl Worker {
             return;
         }
         let (now_ms, begin) = (now_ms(), instant());
-        let (mut planned, mut now) = (false, begin);
+        let is_over = || instant().saturating_duration_since(begin) > PLAN_SLICE;
+        if !self.planner.compile(is_over) {
+            self.is_interrupted = true;
+            return;
+        }
+        let mut planned = false;
+        while !self.batch.is_full(self.limits)
+            && !self.is_interrupted
+            && let Some((lease, record)) = self.queue.pop()
         {
-            let snapshot = self.catalog.read();
-            while !self.batch.is_full(self.limits)
-                && let Some((lease, record)) = self.queue.pop()
-            {
-                let Some(held) = self.held.get_mut(&lease.partition).filter(|held| held.epoch == lease.epoch) else {
-                    continue;
-                };
-                let mut turn = Turn { snapshot: &snapshot, seen: &mut held.seen, batch: &mut self.batch, now_ms, now };
-                self.planner.plan(&mut turn, &lease, record);
-                planned = true;
-                now = instant();
-                if now.saturating_duration_since(begin) > PLAN_SLICE {
+            let Some(held) = self.held.get_mut(&lease.partition).filter(|held| held.epoch == lease.epoch) else {
+                continue;
+            };
+            let (catalog, seen, now) = (&self.catalog, &mut held.seen, instant());
+            let mut turn = Turn { catalog, seen, batch: &mut self.batch, now_ms, now };
+            match self.planner.plan(&mut turn, &lease, record) {
+                Planned::Done(_verdict) => planned = true,
+                Planned::Aside(record) => {
+                    self.queue.put_back(lease, record);
                     self.is_interrupted = true;
-                    break;
                 }
             }
+            self.is_interrupted |= is_over();
         }
         if planned {
             self.fit_budget();
@@ -226,6 +244,7 @@ impl Worker {
         }
         let batch = std::mem::replace(&mut self.batch, std::mem::take(&mut self.spare));
         self.committing_ms = batch.oldest_ms();
+        self.committing = batch.entries().len();
         self.committing_filled = batch.filled(self.limits);
         #[expect(clippy::cast_precision_loss, reason = "a histogram's value; a batch is far below 2^53 records")]
         self.metrics.batch.observe(batch.len() as f64);
@@ -234,7 +253,8 @@ impl Worker {
 
     fn committed(&mut self, done: Done) {
         let Done { mut batch, dropped, refused, duration } = done;
-        self.committing_ms = None;
+        (self.committing_ms, self.committing) = (None, 0);
+        self.report.committed(now_ms());
         self.pace.finished_filled(instant(), duration, self.committing_filled);
         self.metrics.transaction.observe(duration.as_secs_f64());
         for (lease, id) in refused {
@@ -342,6 +362,7 @@ impl Worker {
         self.poller.stop_intake();
         self.queue.clear();
         self.index = None;
+        self.report.answered();
     }
 
     fn is_drained(&self) -> bool {
@@ -352,6 +373,7 @@ impl Worker {
         self.steps.abort_all();
         self.events.leave().await;
         self.writer.close().await;
+        self.report.end().await;
         info!("fan-out ended: everything planned is committed");
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::publish::Publish;
 use crate::recent_ids::RecentIds;
 use crate::response::{self, GatewayBody, RequestIds};
 use crate::route::Route;
-use crate::{parse, validate};
+use crate::{parse, query, validate};
 
 /// How often a repeated failure is logged.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
@@ -180,7 +180,7 @@ impl Gateway {
 
     /// Counts a refusal; `hookbus::refused=debug` shows it, as `hookbus dev` does.
     pub(crate) fn note_refusal(&self, refused: &Refused) {
-        self.metrics().refused.with_label_values(&[refused.id]).inc();
+        self.metrics().refuse(refused);
         tracing::debug!(target: "hookbus::refused", status = refused.status, "{}: {}", refused.id, refused.detail);
     }
 
@@ -232,6 +232,7 @@ impl Gateway {
             return Err(problem::catalog_behind("the gateway is starting"));
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
+        query::check(head.uri.query())?;
         Ok((Form::of(route, &head.headers)?, caller))
     }
 

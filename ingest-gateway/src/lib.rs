@@ -45,7 +45,9 @@ mod metrics;
 mod parse;
 mod problem;
 mod publish;
+mod query;
 mod recent_ids;
+mod report;
 mod response;
 mod route;
 mod serve;
@@ -55,6 +57,7 @@ mod validate;
 use std::sync::Arc;
 
 use catalog::Catalog;
+use chassis::config::KafkaConfig;
 use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
@@ -71,12 +74,15 @@ use crate::directory::CatalogDirectory;
 use crate::gateway::Gateway;
 use crate::limits::Allowance;
 use crate::metrics::GatewayMetrics;
+use crate::report::Report;
 
 /// What the gateway stands on.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// Where Kafka is.
     pub connection: Connection,
+    /// Names under which this process appears there.
+    pub kafka: KafkaConfig,
     /// Names of the topics.
     pub topics: Topics,
     /// Tokens, applications, event types.
@@ -97,6 +103,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let latch = deps.health.latch("gateway");
     let failed = |source| Error::Producer { topic: deps.topics.events.to_string(), source };
     let metrics = GatewayMetrics::new(&deps.registry)?;
+    let report = Report::new(&deps, metrics.clone(), shutdown.clone());
     let options = ProducerOptions {
         linger: config.linger,
         message_timeout: config.message_timeout,
@@ -118,6 +125,6 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
             metrics,
         },
     );
-    serve::serve(gateway, listener, latch, shutdown).await;
+    report.during(serve::serve(gateway, listener, latch, shutdown)).await;
     producer.flush(message_timeout).await.map_err(failed)
 }

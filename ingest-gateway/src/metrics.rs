@@ -1,8 +1,16 @@
 //! What the gateway counts.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chassis::metrics::{
     Histogram, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry,
 };
+use schemas::problem::{Code, Problem};
+
+/// Why a 503 is answered, as labels.
+const UNAVAILABLE: [&str; 4] = ["catalog_behind", "kafka_unavailable", "overloaded", "other"];
 
 /// Metrics of the role, `hookbus_gateway_*`.
 #[derive(Clone, Debug)]
@@ -12,7 +20,11 @@ pub(crate) struct GatewayMetrics {
     /// Payload bytes of accepted events.
     pub(crate) accepted_bytes: IntCounter,
     /// Events and requests refused, by problem id.
-    pub(crate) refused: IntCounterVec,
+    refused: IntCounterVec,
+    /// All of them together.
+    refusals: Arc<AtomicU64>,
+    /// Events and requests answered with a 503, by reason.
+    unavailable: IntCounterVec,
     /// From handing a record to the producer to its acknowledgement.
     pub(crate) produce_seconds: Histogram,
     /// Requests being served.
@@ -32,6 +44,15 @@ impl GatewayMetrics {
             accepted: metrics.counter("accepted_total", "Events acknowledged by Kafka.")?,
             accepted_bytes: metrics.counter("accepted_bytes_total", "Payload bytes of accepted events.")?,
             refused: metrics.counters("refused_total", "Events and requests refused, by problem id.", &["problem"])?,
+            refusals: Arc::default(),
+            unavailable: {
+                let help = "Events and requests answered with a 503, by reason.";
+                let unavailable = metrics.counters("unavailable_total", help, &["reason"])?;
+                for reason in UNAVAILABLE {
+                    unavailable.with_label_values(&[reason]).inc_by(0);
+                }
+                unavailable
+            },
             produce_seconds: metrics.histogram(
                 "produce_seconds",
                 "From handing a record to the producer to its acknowledgement.",
@@ -43,5 +64,34 @@ impl GatewayMetrics {
             rechecks: metrics
                 .counter("rechecks_total", "Times the catalog was brought up to date before a refusal.")?,
         })
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refuse(&self, refused: &Problem) {
+        self.refused.with_label_values(&[refused.id]).inc();
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        if refused.status == 503 {
+            self.unavailable.with_label_values(&[reason(refused.code)]).inc();
+        }
+    }
+
+    /// Events and requests answered with a 503 since the start, by reason.
+    pub(crate) fn unavailable(&self) -> BTreeMap<&'static str, u64> {
+        UNAVAILABLE.map(|reason| (reason, self.unavailable.with_label_values(&[reason]).get())).into()
+    }
+
+    /// Everything refused since the start.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+}
+
+fn reason(code: Option<Code>) -> &'static str {
+    match code {
+        Some(Code::CatalogBehind) => "catalog_behind",
+        Some(Code::KafkaUnavailable) => "kafka_unavailable",
+        Some(Code::Overloaded) => "overloaded",
+        // Only the ones above stand beside a 503 today; another one is counted all the same.
+        _other => "other",
     }
 }

@@ -84,12 +84,21 @@ impl RetryMetrics {
 
     /// Counts one committed move.
     pub(crate) fn count(&self, moved: Move) {
+        self.moved(moved).inc();
+    }
+
+    /// Moves that were put off because a budget was used up.
+    pub(crate) fn over_budget(&self) -> u64 {
+        self.moved(Move::Deferred).get()
+    }
+
+    fn moved(&self, moved: Move) -> IntCounter {
         let to = match moved {
             Move::Promoted => "deliveries",
             Move::Hopped => "tier",
             Move::Deferred => "smallest_tier",
             Move::Rejected => "rejected",
         };
-        self.moved.with_label_values(&[to]).inc();
+        self.moved.with_label_values(&[to])
     }
 }

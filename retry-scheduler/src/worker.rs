@@ -6,6 +6,7 @@
 //! shutdown --> outstanding commit known --> leave the group; what waits is left to others
 //! ```
 
+mod measure;
 mod start;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use chassis::clock::{instant, now_ms};
 use chassis::health::Latch;
 use chassis::pending::{Pending, finished, sleep_until};
 use chassis::shutdown::Shutdown;
+use chassis::status::Teller;
 use kafka::{
     KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, Progress, Restored, RevokeDone, Transaction, Writer,
 };
@@ -24,7 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::batch::{Batch, BatchLimits};
-use crate::config::{SPARE_AFTER, TICK};
+use crate::config::TICK;
 use crate::error::{Error, doing};
 use crate::metrics::RetryMetrics;
 use crate::promote::Promoter;
@@ -53,6 +55,12 @@ pub(crate) struct Worker {
     /// Revokes that wait for the commit under way.
     revokes: Vec<RevokeDone>,
     started: Instant,
+    /// What waited when it was measured last, by delay topic.
+    waiting: BTreeMap<String, u64>,
+    /// Tells `status`.
+    teller: Teller,
+    /// When something was committed last, Unix ms.
+    last_commit_ms: Option<i64>,
     stopping: bool,
 }
 
@@ -188,6 +196,7 @@ impl Worker {
         let slots = done.batch.slots();
         let written: Vec<bool> = slots.iter().map(|slot| !done.dropped.contains(&slot.lease)).collect();
         let now_ms = now_ms();
+        self.last_commit_ms = Some(now_ms);
         for entry in done.batch.entries().iter().filter(|entry| written[entry.slot]) {
             self.metrics.count(entry.moved);
             if let Some(ready_ms) = entry.ready_ms {
@@ -264,40 +273,16 @@ impl Worker {
     }
 }
 
-// === impl Worker: ending and measuring ===
+// === impl Worker: ending ===
 
 impl Worker {
     async fn leave(mut self) -> Result<(), Error> {
         self.steps.abort_all();
         self.events.leave().await;
         self.writer.close().await;
+        self.teller.end().await;
         info!("retry scheduler ended: everything moved is committed");
         Ok(())
-    }
-
-    fn tick(&mut self) {
-        if instant().duration_since(self.started) >= SPARE_AFTER {
-            // More schedulers than partitions: a spare one is ready to take over.
-            self.partitions.release();
-        }
-        self.metrics.writer(self.writer.stats());
-        let (records, bytes) = self.lines.held();
-        self.metrics.held_records.set(gauge(records));
-        self.metrics.held_bytes.set(gauge(bytes));
-        self.metrics.partitions.set(gauge(self.lines.len()));
-        self.metrics.unbudgeted.set(i64::try_from(self.promoter.unbudgeted()).unwrap_or(i64::MAX));
-        let overdue = self.lines.next_ready_ms().map_or(0, |ready_ms| now_ms().saturating_sub(ready_ms));
-        self.metrics.overdue.set(seconds(overdue));
-        let mut waiting: BTreeMap<&str, i64> = BTreeMap::new();
-        let measured = self.poller.lag();
-        for lag in &measured {
-            if let Some(committed) = self.lines.committed_of(&lag.partition) {
-                *waiting.entry(&lag.partition.topic).or_default() += (lag.high_watermark - committed).max(0);
-            }
-        }
-        for (topic, count) in waiting {
-            self.metrics.waiting.with_label_values(&[topic]).set(count);
-        }
     }
 }
 
@@ -337,10 +322,6 @@ async fn commit(writer: Writer, mut batch: Batch, topics: Topics) -> Result<Done
             Err(error) => return Err(doing("committing a batch")(error)),
         }
     }
-}
-
-fn gauge(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds as seconds; what lies ahead is 0.

@@ -41,7 +41,7 @@ pub const ACCESS: &[Access] = {
         Access { topic: "seen", writers: &[Fanout], readers: &[Fanout] },
         Access { topic: "control", writers: &[Control], readers: &[Gateway, Fanout, Delivery, Control] },
         Access { topic: "audit", writers: &[Control], readers: &[People] },
-        Access { topic: "status", writers: &[Gateway, Delivery, Control], readers: &[Gateway, Control] },
+        Access { topic: "status", writers: &[Gateway, Fanout, Delivery, Retry, Control], readers: &[Gateway, Control] },
     ]
 };
 

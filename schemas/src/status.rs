@@ -1,4 +1,6 @@
-//! Worker health on `status`: breaker states, backlog and requests in flight, every few seconds, keyed `role/instance`.
+//! Health of roles on `status`: backlog, breaker states, requests in flight and so on, every few seconds, keyed `role/instance`.
+//!
+//! A role that leaves takes its record back; one that crashed is known by its old `at_ms`.
 //!
 //! When tokens were used stands in records of its own, keyed `role/instance/tokens-<0..f>`: they change rarely and may be large.
 
@@ -7,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One instance's report. Version 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One instance's report. Version 1. Fields are added to it without a new version: readers pass over what they do not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Version.
     pub v: u8,
@@ -27,6 +29,15 @@ pub struct Status {
     /// What only delivery workers have to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliveryHealth>,
+    /// What only fan-out workers have to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fanout: Option<FanoutHealth>,
+    /// What only retry schedulers have to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryHealth>,
+    /// What only gateways have to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayHealth>,
     /// Tokens seen by this instance, by the id of their object: when last, Unix ms, coarse.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<Uuid, i64>,
@@ -45,7 +56,65 @@ pub struct DeliveryHealth {
     pub held: bool,
 }
 
+/// How far a fan-out worker is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FanoutHealth {
+    /// Records between the committed offsets and the ends of its partitions.
+    pub lag_records: u64,
+    /// Age of the oldest record read and not committed, ms.
+    pub lag_ms: i64,
+    /// Deliveries made per second, lately.
+    pub matched_per_second: u64,
+    /// When it committed last, Unix ms; never since its start: absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_commit_ms: Option<i64>,
+    /// Whether planning stands still until the snapshot has caught up with `control`.
+    pub waiting_for_control: bool,
+    /// Everything on `control` below this offset is known to it.
+    pub position: i64,
+}
+
+/// What waits with a retry scheduler.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryHealth {
+    /// Offsets between the committed one and the end, by delay topic: what waits, and some markers.
+    pub waiting: BTreeMap<String, u64>,
+    /// How long the head that is ready longest has been, ms.
+    pub overdue_ms: i64,
+    /// Promotions put off since its start because their subscription's budget was used up.
+    pub over_budget: u64,
+    /// Promotions since its start that no budget was kept for.
+    pub unbudgeted: u64,
+    /// When it committed last, Unix ms; never since its start: absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_commit_ms: Option<i64>,
+}
+
+/// Whether a gateway takes events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayHealth {
+    /// Whether it takes events.
+    pub accepting: bool,
+    /// Why it answers, or answered lately, with a 503: `starting`, `draining`, or codes of problems.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
+    /// Events acknowledged per second, lately.
+    pub accepted_per_second: u64,
+    /// Events and requests refused per second, lately, for any reason.
+    pub refused_per_second: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Everything on `control` below this offset is known to it.
+    pub position: i64,
+}
+
 impl Status {
+    /// A report without facts.
+    #[must_use]
+    pub fn new(role: &str, instance: &str, at_ms: i64) -> Self {
+        Self { v: 1, role: role.to_owned(), instance: instance.to_owned(), at_ms, ..Self::default() }
+    }
+
     /// The key of a role's record.
     #[must_use]
     pub fn key(role: &str, instance: &str) -> String {
@@ -58,5 +127,27 @@ impl Status {
     /// Never in practice; passed on rather than hidden.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_version_1_decode_and_encode_to_themselves() {
+        for line in include_str!("../golden/status.v1.txt").lines() {
+            let (key, text) = line.split_once(' ').expect("a key and a value");
+            let status: Status = serde_json::from_str(text).unwrap_or_else(|error| panic!("{key}: {error}"));
+            assert!(key.starts_with(&Status::key(&status.role, &status.instance)), "{key}");
+            assert_eq!(String::from_utf8(status.encode().unwrap()).unwrap(), text, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_report_of_a_newer_build_can_be_read() {
+        let text = r#"{"v":1,"role":"x","instance":"1","at_ms":5,"partitions":1,"live":0,"in_flight":0,"x":{"y":1}}"#;
+        let status: Status = serde_json::from_str(text).unwrap();
+        assert_eq!(status, Status { partitions: 1, ..Status::new("x", "1", 5) });
     }
 }

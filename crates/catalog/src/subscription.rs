@@ -190,6 +190,12 @@ impl Subscription {
         self.is_enabled
     }
 
+    /// Whether [`Subscription::filter`] has yet to compile, which takes its time.
+    #[must_use]
+    pub fn is_filter_uncompiled(&self) -> bool {
+        self.filter.as_ref().is_some_and(|compiled| compiled.get().is_none())
+    }
+
     /// What an event must be like beyond its type and labels, compiled at the first call.
     ///
     /// # Errors

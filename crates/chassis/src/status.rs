@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka::{Connection, KafkaError, Producer, ProducerOptions};
 use schemas::record::{Headers, OutRecord};
-use schemas::status::{DeliveryHealth, Status};
+use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, RetryHealth, Status};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -46,7 +46,7 @@ pub struct TellerOptions {
 }
 
 /// What there is to tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Partitions owned.
     pub partitions: u32,
@@ -56,6 +56,12 @@ pub struct Facts {
     pub in_flight: u64,
     /// Of a delivery worker.
     pub delivery: Option<DeliveryHealth>,
+    /// Of a fan-out worker.
+    pub fanout: Option<FanoutHealth>,
+    /// Of a retry scheduler.
+    pub retry: Option<RetryHealth>,
+    /// Of a gateway.
+    pub gateway: Option<GatewayHealth>,
 }
 
 /// Takes facts at any pace. Dropping it ends the telling without a word.
@@ -113,8 +119,8 @@ impl Telling {
                     return;
                 }
             }
-            let (newest, now) = (*facts.borrow_and_update(), clock::instant());
-            if is_news(told, newest, now) && self.send(Some(newest)).await {
+            let (newest, now) = (facts.borrow_and_update().clone(), clock::instant());
+            if is_news(told.as_ref(), &newest, now) && self.send(Some(newest.clone())).await {
                 told = Some((newest, now));
             }
         }
@@ -148,15 +154,14 @@ impl TellerOptions {
     /// The record of these facts; without any, the tombstone.
     fn record(&self, facts: Option<Facts>) -> OutRecord {
         let status = facts.map(|facts| Status {
-            v: 1,
-            role: self.role.to_owned(),
-            instance: self.instance.clone(),
-            at_ms: clock::now_ms(),
             partitions: facts.partitions,
             live: facts.live,
             in_flight: facts.in_flight,
             delivery: facts.delivery,
-            tokens: std::collections::BTreeMap::new(),
+            fanout: facts.fanout,
+            retry: facts.retry,
+            gateway: facts.gateway,
+            ..Status::new(self.role, &self.instance, clock::now_ms())
         });
         OutRecord {
             topic: Arc::clone(&self.topic),
@@ -174,8 +179,8 @@ async fn leaves(ended: &mut watch::Receiver<bool>) -> bool {
 }
 
 /// Whether these facts are to be told, after what was told when.
-fn is_news(told: Option<(Facts, Instant)>, facts: Facts, now: Instant) -> bool {
-    told.is_none_or(|(last, at)| last != facts || now.saturating_duration_since(at) >= REFRESH)
+fn is_news(told: Option<&(Facts, Instant)>, facts: &Facts, now: Instant) -> bool {
+    told.is_none_or(|(last, at)| last != facts || now.saturating_duration_since(*at) >= REFRESH)
 }
 
 #[cfg(test)]
@@ -185,10 +190,11 @@ mod tests {
     #[test]
     fn what_has_not_changed_is_told_once_a_minute() {
         let (facts, now) = (Facts { live: 1, ..Facts::default() }, clock::instant());
-        assert!(is_news(None, facts, now));
-        assert!(!is_news(Some((facts, now)), facts, now + PERIOD));
-        assert!(is_news(Some((facts, now)), facts, now + REFRESH));
-        assert!(is_news(Some((facts, now)), Facts { live: 2, ..facts }, now));
+        let told = Some((facts.clone(), now));
+        assert!(is_news(None, &facts, now));
+        assert!(!is_news(told.as_ref(), &facts, now + PERIOD));
+        assert!(is_news(told.as_ref(), &facts, now + REFRESH));
+        assert!(is_news(told.as_ref(), &Facts { live: 2, ..facts }, now));
     }
 
     #[test]

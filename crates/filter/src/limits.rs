@@ -25,8 +25,13 @@ pub const SUBJECT_BYTES: usize = 64 * 1024;
 pub const DATA_BYTES: usize = 1024 * 1024;
 /// Units of one evaluation.
 pub const FILTER_UNITS: u64 = 250_000;
-/// Units of all evaluations for one event: many filters at their limit must not stop a partition.
+/// Units of all evaluations for one event, beyond each one's own: many filters at their limit must not stop a partition.
 pub const EVENT_UNITS: u64 = 2_500_000;
+/// Units that every evaluation has of its own, whatever the event's other filters did.
+///
+/// A simple filter (some ten parts, texts of a few KiB) never fails because of its neighbours. Ten thousand filters cost at
+/// most 100 ms by it.
+pub const OWN_UNITS: u64 = 500;
 /// Units of a loop's turn.
 pub(crate) const TURN: usize = 15;
 /// Bytes of text that cost one unit.

@@ -16,7 +16,7 @@ use regex_automata::util::syntax;
 use crate::check::{check, cut};
 use crate::error::{EvaluationError, FilterError};
 use crate::facts::Facts;
-use crate::limits::{FILTER_UNITS, PARSER_DEPTH, PATTERN_BYTES, PATTERN_MEMORY, SUBJECT_BYTES, TEXT_BYTES};
+use crate::limits::{FILTER_UNITS, OWN_UNITS, PARSER_DEPTH, PATTERN_BYTES, PATTERN_MEMORY, SUBJECT_BYTES, TEXT_BYTES};
 use crate::meter;
 
 /// The function that tries a pattern; the meter puts it in place of `matches`.
@@ -85,10 +85,10 @@ impl Filter {
     /// # Errors
     /// It cannot be told: no match.
     pub fn matches(&self, facts: &Facts<'_>) -> Result<bool, EvaluationError> {
-        let left = facts.units();
+        let left = facts.units() + OWN_UNITS;
         let run = || catch_unwind(AssertUnwindSafe(|| self.evaluate(facts)));
         let (spent, result) = meter::metered(FILTER_UNITS.min(left), run);
-        facts.spent(spent);
+        facts.spent(spent.saturating_sub(OWN_UNITS));
         match result {
             Some(Ok(result)) => result,
             Some(Err(_panic)) => Err(EvaluationError::Panicked),

@@ -90,11 +90,27 @@ impl World {
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> Verdict {
+        let mut record = record;
+        loop {
+            record = match self.try_plan(partition, record) {
+                Planned::Done(verdict) => return verdict,
+                Planned::Aside(record) => record,
+            };
+            self.compile();
+        }
+    }
+
+    fn try_plan(&mut self, partition: i32, record: Record) -> Planned {
         let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
         let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
-        let snapshot = self.catalog.read();
-        let mut turn = Turn { snapshot: &snapshot, seen, batch: &mut self.batch, now_ms: NOW_MS, now: self.now };
+        let (catalog, batch) = (&self.catalog, &mut self.batch);
+        let mut turn = Turn { catalog, seen, batch, now_ms: NOW_MS, now: self.now };
         self.planner.plan(&mut turn, &lease(partition), record)
+    }
+
+    /// What the record that was put aside waits for, one filter per slice. Returns how many.
+    fn compile(&mut self) -> usize {
+        1 + std::iter::from_fn(|| (!self.planner.compile(|| true)).then_some(())).count()
     }
 
     /// The transaction's outputs by topic.

@@ -1,4 +1,4 @@
-//! What is measured once a second rather than counted: lag, sizes, and whether this worker is a spare one.
+//! What is measured once a second rather than counted: lag, sizes, whether this worker is a spare one, and what it tells `status`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use chassis::clock::{instant, now_ms};
 
 use super::Worker;
 use crate::config::SPARE_AFTER;
+use crate::report::Measured;
 
 impl Worker {
     pub(super) fn tick(&mut self) {
@@ -24,15 +25,27 @@ impl Worker {
         let oldest = oldest.into_iter().flatten().min();
         let age = Duration::from_millis(oldest.map_or(0, |oldest| u64::try_from(now_ms() - oldest).unwrap_or(0)));
         self.metrics.lag_seconds.set(age.as_secs_f64());
-        let mut lags: BTreeMap<&str, i64> = BTreeMap::new();
+        // A topic that others read now has no lag here any more.
+        let known = std::mem::take(&mut self.lags).into_keys();
+        let mut lags: BTreeMap<String, i64> = known.map(|topic| (topic, 0)).collect();
         for lag in &measured {
             if let Some(held) = self.held.get(&lag.partition) {
-                *lags.entry(&lag.partition.topic).or_default() += (lag.high_watermark - held.committed).max(0);
+                *lags.entry(lag.partition.topic.to_string()).or_default() +=
+                    (lag.high_watermark - held.committed).max(0);
             }
         }
-        for (topic, lag) in lags {
-            self.metrics.lag_records.with_label_values(&[topic]).set(lag);
+        for (topic, lag) in &lags {
+            self.metrics.lag_records.with_label_values(&[topic.as_str()]).set(*lag);
         }
+        self.report.tell(Measured {
+            partitions: self.held.len(),
+            live: self.queue.len() + self.batch.entries().len() + self.committing,
+            lag_records: lags.values().sum(),
+            lag_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
+            matched: self.metrics.matched.get(),
+            position: self.catalog.position(),
+        });
+        self.lags = lags;
     }
 }
 

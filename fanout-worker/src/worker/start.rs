@@ -19,12 +19,13 @@ use crate::expand::Expander;
 use crate::metrics::FanoutMetrics;
 use crate::plan::Planner;
 use crate::queue::Queue;
+use crate::report::Report;
 use crate::restore::Restorer;
 use crate::{Deps, Source};
 
 impl Worker {
     /// Reaches Kafka and joins the group.
-    pub(crate) async fn start(config: FanoutConfig, deps: Deps) -> Result<Self, Error> {
+    pub(crate) async fn start(config: FanoutConfig, deps: Deps, report: Report) -> Result<Self, Error> {
         let metrics = FanoutMetrics::new(&deps.registry)?;
         let partitions = deps.health.latch("partitions");
         let offsets = Offsets::start(&deps.connection).map_err(doing("starting the offsets client"))?;
@@ -51,7 +52,7 @@ impl Worker {
             sources: deps.sources.into_iter().map(|Source { topic, start }| (topic, start)).collect(),
             canary: deps.canary,
         };
-        let expander = Expander::new(deps.topics, max_age(&config));
+        let expander = Expander::new(deps.topics, max_age(&config)?);
         Ok(Self {
             limits: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
             dedup,
@@ -71,11 +72,14 @@ impl Worker {
             pace: Pace::new(PACE_FACTOR, PACE_FLOOR, PACE_CAP),
             commit: None,
             committing_ms: None,
+            committing: 0,
             committing_filled: 0.0,
             index: None,
             steps: JoinSet::new(),
             revokes: Vec::new(),
             started: instant(),
+            lags: BTreeMap::new(),
+            report,
             is_interrupted: false,
             stopping: false,
         })

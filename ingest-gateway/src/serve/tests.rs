@@ -1,5 +1,6 @@
 //! The whole gateway over real sockets, with a scripted publisher and directory instead of Kafka.
 
+mod dry_run;
 mod fakes;
 mod limits;
 mod rates;

@@ -1,7 +1,11 @@
 //! Reaches Kafka and joins the group: everything the loop needs, made once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use chassis::clock::instant;
 use chassis::config::Role;
+use chassis::status::{Teller, TellerOptions};
 use kafka::{Pace, Poller, PollerOptions, Writer, WriterOptions};
 use schemas::canary::Canary;
 use tokio::task::JoinSet;
@@ -41,6 +45,14 @@ impl Worker {
             ..WriterOptions::new(deps.kafka.transactional_id(Role::Retry), group)
         };
         let writer = Writer::start(&deps.connection, options, poller.ownership()).await;
+        let writer = writer.map_err(doing("starting the writer"))?;
+        let teller = Teller::start(TellerOptions {
+            connection: deps.connection,
+            topic: Arc::clone(&deps.topics.status),
+            role: Role::Retry.name(),
+            instance: deps.kafka.slot.clone(),
+            client_id: deps.kafka.client_id(Role::Retry),
+        });
         Ok(Self {
             limits: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
             look_ahead_ms: i64::try_from(config.look_ahead_tier.as_millis()).unwrap_or(i64::MAX),
@@ -50,7 +62,7 @@ impl Worker {
             metrics,
             poller,
             events,
-            writer: writer.map_err(doing("starting the writer"))?,
+            writer,
             partitions,
             lines: Lines::default(),
             pace: Pace::new(PACE_FACTOR, PACE_FLOOR, PACE_CAP),
@@ -58,6 +70,9 @@ impl Worker {
             steps: JoinSet::new(),
             revokes: Vec::new(),
             started: instant(),
+            waiting: BTreeMap::new(),
+            teller,
+            last_commit_ms: None,
             stopping: false,
         })
     }

@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const BYTES_PER_SECOND: u32 = 64 * 1024;
 /// Between two tries of a reader that failed.
 const RESTART_WAIT: Duration = Duration::from_secs(5);
-/// An instance that has told nothing for so long may be gone: its record is adopted. It loses nothing if it is not.
+/// An instance that has told nothing for so long may be gone: what it said of tokens is adopted, of its health removed. It loses nothing if it is not.
 const ADOPT_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Between two looks for such records.
 const ADOPT_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -149,7 +149,10 @@ impl Reader {
 
     fn take(&self, record: &Record) {
         let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else { return };
-        let Some(shard) = shard_of(key) else { return };
+        let shard = shard_of(key);
+        if shard.is_none() && !self.deps.hear {
+            return;
+        }
         let Some(value) = &record.value else {
             self.heard.lock().remove(key);
             return;
@@ -161,7 +164,7 @@ impl Reader {
                 return;
             }
         };
-        if key == key_of(self.deps.role, &self.deps.instance, shard) {
+        if shard.is_some_and(|shard| key == key_of(self.deps.role, &self.deps.instance, shard)) {
             self.deps.used.restore(&status.tokens);
         } else if self.deps.hear {
             self.deps.used.heard(&status.tokens);
@@ -214,17 +217,7 @@ impl Reporter {
         for shard in 0..SHARDS {
             let Some(tokens) = self.deps.used.take_news(shard) else { continue };
             let key = key_of(self.deps.role, &self.deps.instance, shard);
-            let status = Status {
-                v: 1,
-                role: self.deps.role.to_owned(),
-                instance: self.deps.instance.clone(),
-                at_ms: clock::now_ms(),
-                partitions: 0,
-                live: 0,
-                in_flight: 0,
-                delivery: None,
-                tokens,
-            };
+            let status = Status { tokens, ..Status::new(self.deps.role, &self.deps.instance, clock::now_ms()) };
             let value = serde_json::to_vec(&status).expect("ids and numbers are JSON");
             let size = u32::try_from(value.len()).unwrap_or(u32::MAX);
             if self.send(key, Some(value)).await {
@@ -236,7 +229,8 @@ impl Reporter {
         bytes
     }
 
-    /// Makes the old records of others our own, then removes them.
+    /// Makes the old records of others our own, then removes them. How an instance was doing that is gone is just removed:
+    /// one that lives says it again within a minute.
     async fn adopt(&mut self) {
         let before = clock::now_ms() - ADOPT_AFTER_MS;
         let old: Vec<String> =
@@ -246,8 +240,8 @@ impl Reporter {
         self.report().await;
         for key in old {
             // Only after what it said stands in a record of ours.
-            if shard_of(&key).is_some_and(|shard| !self.deps.used.has_news(shard)) && self.send(key.clone(), None).await
-            {
+            let is_said = shard_of(&key).is_none_or(|shard| !self.deps.used.has_news(shard));
+            if is_said && self.send(key.clone(), None).await {
                 self.heard.lock().remove(&key);
             }
         }

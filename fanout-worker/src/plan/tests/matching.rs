@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::config::{FAILURE_PERIOD, UNDECLARED_PERIOD};
+use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, FAILURE_PERIOD, UNDECLARED_PERIOD};
 
 const SHOP: ApplicationId = ApplicationId(Uuid::from_u128(1));
 
@@ -24,6 +24,17 @@ fn order(offset: i64, payload: &str, extra: &[(&str, &str)]) -> Record {
     let own = [(header::CE_ID, id.as_str()), (header::CE_SOURCE, "/shop"), (header::APPLICATION, "shop")];
     let headers = [(header::CE_TYPE, "order.placed")].iter().chain(&own).chain(extra).copied().collect();
     Record { offset, timestamp_ms: NOW_MS, key: None, value: Some(payload.to_owned().into()), headers }
+}
+
+/// The record that puts an object.
+fn control_record(object: &ControlObject) -> OutRecord {
+    OutRecord {
+        topic: Arc::from("control"),
+        partition: None,
+        key: Some(object.key().to_string().into()),
+        value: Some(object.encode().unwrap().into()),
+        headers: Headers::default(),
+    }
 }
 
 /// A lifecycle record: kind, reason, detail.
@@ -67,6 +78,46 @@ fn the_cap_counts_what_the_filters_left() {
     let mut world = World::of(with((21..40).map(|number| filtered(number, &format!("data.total == {number}")))));
     assert_eq!(world.plan(0, order(0, r#"{"total":30}"#, &[])), Verdict::Matched(1));
     assert_eq!(said(&mut world), (vec![30], vec![]));
+}
+
+#[test]
+fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_slices() {
+    let filters = |total: u128| (21..121).map(move |number| filtered(number, &format!("data.total == {total}")));
+    let mut world = World::of(with(filters(1).take(COMPILED_AT_ONCE)));
+    world.planner.max_matches = 100;
+    let few = order(0, r#"{"total":1}"#, &[]);
+    assert!(matches!(world.try_plan(0, few), Planned::Done(Verdict::Matched(COMPILED_AT_ONCE))), "a few pass");
+    world.commit();
+
+    let mut world = World::of(with(filters(1)));
+    world.planner.max_matches = 100;
+    let Planned::Aside(record) = world.try_plan(0, order(1, r#"{"total":1}"#, &[])) else { panic!("not put aside") };
+    assert_eq!((world.batch.entries().len(), world.seen[&0].len()), (0, 0), "nothing has happened");
+    assert_eq!(world.compile(), 100, "it may give way after each");
+    // What changes meanwhile counts: the event is matched with what is there when it is planned.
+    let changed = filters(2).take(1).map(|object| control_record(&object));
+    world.catalog.feed(changed);
+    assert!(matches!(world.try_plan(0, record), Planned::Done(Verdict::Matched(99))));
+    assert_eq!(said(&mut world).0, (22..121).collect::<Vec<_>>());
+}
+
+#[test]
+fn filters_that_change_as_fast_as_they_are_compiled_do_not_stop_a_partition() {
+    let filters = |total: u128| (21..121).map(move |number| filtered(number, &format!("data.total < {total}")));
+    let mut world = World::of(with(filters(5)));
+    world.planner.max_matches = 100;
+    let mut record = order(0, r#"{"total":1}"#, &[]);
+    let (mut asides, mut total) = (0, 5);
+    loop {
+        record = match world.try_plan(0, record) {
+            Planned::Done(verdict) => break assert_eq!(verdict, Verdict::Matched(100)),
+            Planned::Aside(record) => record,
+        };
+        (asides, total) = (asides + 1, total + 1);
+        world.compile();
+        world.catalog.feed(filters(total).map(|object| control_record(&object)));
+    }
+    assert_eq!(asides, ASIDE_AT_MOST);
 }
 
 #[test]
@@ -140,14 +191,7 @@ fn a_type_is_told_to_be_declared_once_in_a_while_until_it_is() {
     assert_eq!(undeclared(&mut world, open(4, "order.placed")), 1);
     let declared = EventType::new(ApplicationId(Uuid::from_u128(3)), EventTypeName::parse("order.placed").unwrap(), 0);
     let declared = ControlObject::EventType(declared);
-    let record = OutRecord {
-        topic: "hookbus.control".into(),
-        partition: None,
-        key: Some(declared.key().to_string().into()),
-        value: Some(declared.encode().unwrap().into()),
-        headers: Headers::default(),
-    };
-    catalog.feed([record]);
+    catalog.feed([control_record(&declared)]);
     world.now += UNDECLARED_PERIOD;
     assert_eq!(undeclared(&mut world, open(5, "order.placed")), 0);
     assert_eq!(undeclared(&mut world, order(6, "{}", &[])), 0, "an application that accepts declares nothing");
