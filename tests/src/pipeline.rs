@@ -16,6 +16,7 @@ pub mod console;
 mod load;
 mod roles;
 mod setup;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chassis::config::Config;
 use kafka::{Connection, Producer, ProducerOptions, Written};
 use parking_lot::Mutex;
 use schemas::ids::ApplicationId;
@@ -35,11 +37,12 @@ pub use self::client::{Client, Event};
 pub use self::load::{Load, LoadReport};
 pub use self::roles::{Role, Roles};
 pub use self::setup::{ADMIN_KEY, Setup};
+use self::watch::Watch;
 use crate::Endpoint;
 use crate::http::Http;
 use crate::ledger::books::{Request, Subscribed, Told};
 use crate::ledger::pings::Pinged;
-use crate::ledger::{self, Audit, Books, Expect, collect};
+use crate::ledger::{self, Audit, Books, Expect, collect, memory};
 
 /// Everything ends sooner, also on two busy cores; what does not is shown by the ledger.
 const SETTLE_WITHIN: Duration = Duration::from_secs(90);
@@ -66,6 +69,8 @@ pub struct Pipeline {
     applications: BTreeMap<String, ApplicationId>,
     subscriptions: Vec<Subscribed>,
     pings: Vec<Pinged>,
+    config: Config,
+    watch: Watch,
     finished: bool,
 }
 
@@ -191,6 +196,8 @@ impl Pipeline {
         let ids: Vec<ApplicationId> = applications.values().copied().collect();
         applications.extend(ids.into_iter().map(|id| (id.to_string(), id)));
         collect::fill(&mut books, &self.connection, &self.topics, &applications).await?;
+        books.overlaps = self.roles.overlaps(self.config.delivery.attempt_timeout);
+        books.memory = self.roles.memory(&self.config, &self.watch);
         books.told.clone_from(&self.told.lock());
         let seen = self.endpoint.requests("/");
         books.requests = seen.iter().filter(|seen| seen.complete).map(|seen| Request::of(seen)).collect();
@@ -239,8 +246,9 @@ impl Pipeline {
                 report(&format!("{}: not everything has ended within {within:?}", self.name));
             }
         }
+        self.watch.look().await;
         let outcome = self.audit(&expect).await?;
-        report(&format!("{}: {}", self.name, outcome.audit));
+        report(&format!("{}: {}{}", self.name, outcome.audit, memory::summary(&outcome.books.memory)));
         Ok(outcome)
     }
 

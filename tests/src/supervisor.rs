@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use kafka::clock::now_ms;
 use kafka_dev::tether::{Exit, Launch, Tethered};
 use rustix::process::Signal;
 
@@ -46,6 +47,20 @@ pub struct Process {
     log_file: PathBuf,
     running: Tethered,
     http: Http,
+    /// Resident at most, of those of its processes that have been ended.
+    resident: u64,
+    troubles: Vec<Trouble>,
+}
+
+/// What was done to a process that it does not notice, Unix ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// SIGKILL.
+    Killed(i64),
+    /// SIGSTOP.
+    Frozen(i64),
+    /// SIGCONT.
+    Thawed(i64),
 }
 
 impl Process {
@@ -57,7 +72,7 @@ impl Process {
         let log_file = options.folder.join(format!("{}.log", options.name));
         let running = launch(&options, &log_file).spawn().await;
         let running = running.with_context(|| format!("starting {}", options.name))?;
-        Ok(Self { options, log_file, running, http: Http::default() })
+        Ok(Self { options, log_file, running, http: Http::default(), resident: 0, troubles: Vec::new() })
     }
 
     /// Starts it again after its end, with the same options.
@@ -118,6 +133,7 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn pause(&mut self) -> anyhow::Result<()> {
+        self.troubles.push(Trouble::Frozen(now_ms()));
         self.signal(Signal::STOP)
     }
 
@@ -126,7 +142,9 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn resume(&mut self) -> anyhow::Result<()> {
-        self.signal(Signal::CONT)
+        self.signal(Signal::CONT)?;
+        self.troubles.push(Trouble::Thawed(now_ms()));
+        Ok(())
     }
 
     /// Asks it to end (SIGTERM) and does not wait.
@@ -134,6 +152,7 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
+        self.resident = self.resident();
         self.signal(Signal::TERM)
     }
 
@@ -142,6 +161,8 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub async fn kill(&mut self) -> anyhow::Result<Exit> {
+        self.resident = self.resident();
+        self.troubles.push(Trouble::Killed(now_ms()));
         self.signal(Signal::KILL)?;
         Ok(self.running.wait().await?)
     }
@@ -190,6 +211,19 @@ impl Process {
     /// It has ended, or this is not Linux.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
         cpu_time(self.pid())
+    }
+
+    /// Resident memory at its highest, in bytes, over its restarts. What has ended by itself is not counted.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        resident(&status).unwrap_or(0).max(self.resident)
+    }
+
+    /// What was done to it, in order.
+    #[must_use]
+    pub fn troubles(&self) -> &[Trouble] {
+        &self.troubles
     }
 
     /// All it has printed.
@@ -257,8 +291,14 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// `VmHWM` of `/proc/<pid>/status`, in bytes. A process that has ended has none.
+fn resident(status: &str) -> Option<u64> {
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kilobytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
+}
+
 /// The sum over all series of a metric in Prometheus' text format.
-fn sum_of(metrics: &str, name: &str) -> Option<f64> {
+pub(crate) fn sum_of(metrics: &str, name: &str) -> Option<f64> {
     let series = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         (rest.starts_with([' ', '{'])).then_some(rest)?.rsplit(' ').next()?.parse::<f64>().ok()
@@ -275,6 +315,12 @@ mod tests {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 1037 0 0 0 120 30 0 0 20 0 5 0 1 2 3";
         assert_eq!(cpu_ticks(stat), Some(150));
         assert!(cpu_time(i32::try_from(std::process::id()).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn the_resident_peak_is_read_in_bytes() {
+        assert_eq!(resident("VmPeak:\t  9 kB\nVmHWM:\t   1234 kB\nVmRSS:\t 5 kB\n"), Some(1234 * 1_024));
+        assert_eq!(resident("Name:\tx\nState:\tZ (zombie)\n"), None);
     }
 
     #[test]

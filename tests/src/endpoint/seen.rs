@@ -58,6 +58,7 @@ pub struct Seen {
     pub signature: Signature,
     answered_ms: AtomicI64,
     answered_status: AtomicU16,
+    ended_ms: AtomicI64,
 }
 
 /// An answer that was handed to the connection.
@@ -157,6 +158,13 @@ impl Seen {
         (at_ms != 0).then(|| Answered { status: self.answered_status.load(Ordering::Relaxed), at_ms })
     }
 
+    /// When it was over without an answer, Unix ms: reset, or its sender had gone. `None` too while it hangs.
+    #[must_use]
+    pub fn ended(&self) -> Option<i64> {
+        let at_ms = self.ended_ms.load(Ordering::Acquire);
+        (at_ms != 0).then_some(at_ms)
+    }
+
     /// Whether it was answered with a 2xx: then the sender may have counted it as delivered.
     #[must_use]
     pub fn succeeded(&self) -> bool {
@@ -195,6 +203,7 @@ impl SeenLog {
             signature: arrival.signature,
             answered_ms: AtomicI64::new(0),
             answered_status: AtomicU16::new(0),
+            ended_ms: AtomicI64::new(0),
         });
         entries.next += 1;
         if self.keep {
@@ -210,6 +219,14 @@ impl SeenLog {
         seen.answered_status.store(status, Ordering::Relaxed);
         seen.answered_ms.store(now_ms, Ordering::Release);
         self.changed.notify_waiters();
+    }
+
+    /// Remembers that it was over, if it was not answered.
+    pub(crate) fn end(&self, seen: &Seen, now_ms: i64) {
+        if seen.answered().is_none() {
+            seen.ended_ms.store(now_ms, Ordering::Release);
+            self.changed.notify_waiters();
+        }
     }
 
     /// Complete requests to a path and to everything below it.

@@ -35,6 +35,12 @@ struct Coming<'a> {
     arrival: Option<Arrival>,
 }
 
+/// A request that has come and is not over; with its connection gone it is, answered or not.
+struct Open<'a> {
+    log: &'a SeenLog,
+    seen: &'a Seen,
+}
+
 impl Server {
     /// Serves a connection to its end.
     pub(crate) async fn serve(&self, stream: TcpStream) {
@@ -67,6 +73,7 @@ impl Server {
         };
         let coming = Coming { log: &self.log, arrival: Some(arrival) };
         let seen = if reply.early { coming.finish(None) } else { self.receive(coming, body).await? };
+        let _open = Open { log: &self.log, seen: &seen };
         tokio::time::sleep(reply.delay).await;
         match reply.fault {
             Fault::Hang => pending().await,
@@ -106,6 +113,12 @@ impl Drop for Coming<'_> {
         if let Some(arrival) = self.arrival.take() {
             self.log.push(arrival);
         }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.log.end(self.seen, now_ms());
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Subscribed {
     pub former_paths: Vec<String>,
     /// Requests it may have in flight.
     pub concurrency: usize,
+    /// Requests per second it may have, if it has a limit.
+    pub per_second: Option<f64>,
     /// When its creation had been answered, Unix ms: an event written later must reach it.
     pub created_ms: i64,
     /// When its end (disabled, deleted) was asked for and answered.
@@ -108,6 +110,8 @@ pub struct Fact {
     pub reason: Option<String>,
     /// When, Unix ms.
     pub at_ms: i64,
+    /// When the broker wrote it, Unix ms: before its commit.
+    pub written_ms: i64,
 }
 
 /// A record of the deliveries topic.
@@ -170,10 +174,23 @@ pub struct Request {
     pub arrived_ms: i64,
     /// Status and time of the answer.
     pub answered: Option<(u16, i64)>,
+    /// When it was over without an answer; `None` too while it hangs.
+    pub ended_ms: Option<i64>,
     /// [`body_hash`] of the payload in its body.
     pub body: u64,
     /// Whether its signatures verify.
     pub signature: Signature,
+}
+
+/// A delivery worker did not end well: until its last requests are over, another owner's may overlap with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// When it was killed or frozen, Unix ms.
+    pub from_ms: i64,
+    /// One attempt timeout after its end or its thaw.
+    pub until_ms: i64,
+    /// It was frozen: what it had begun may still arrive.
+    pub frozen: bool,
 }
 
 /// All of it.
@@ -197,6 +214,10 @@ pub struct Books {
     pub requests: Vec<Request>,
     /// What the control plane was asked to ping.
     pub pings: Vec<super::pings::Pinged>,
+    /// When the requests of two owners may overlap.
+    pub overlaps: Vec<Overlap>,
+    /// What the processes held in memory at most, and what they may.
+    pub memory: Vec<super::memory::Measure>,
     /// Records that are not what their topic holds.
     pub unreadable: Vec<String>,
 }
@@ -248,6 +269,7 @@ impl Fact {
             matched: lifecycle.event.as_ref().map(|event| event.matched),
             reason: lifecycle.reason.map(String::from),
             at_ms: lifecycle.at_ms,
+            written_ms: record.timestamp_ms,
         })
     }
 
@@ -322,6 +344,16 @@ impl Rejected {
     }
 }
 
+// === impl Overlap ===
+
+impl Overlap {
+    /// Whether a moment lies in it.
+    #[must_use]
+    pub const fn holds(&self, at_ms: i64) -> bool {
+        self.from_ms <= at_ms && at_ms <= self.until_ms
+    }
+}
+
 // === impl Request ===
 
 impl Request {
@@ -336,6 +368,7 @@ impl Request {
             path: seen.path.clone(),
             arrived_ms: seen.arrived_ms,
             answered: seen.answered().map(|answered| (answered.status, answered.at_ms)),
+            ended_ms: seen.ended(),
             body: seen.payload_hash,
             signature: seen.signature.clone(),
         }

@@ -1,5 +1,7 @@
 //! Every check on made-up books: silent on good ones, red when one thing is wrong.
 
+mod limits;
+
 use schemas::attempt::Kind;
 use schemas::delivery::{Hop, Wait};
 use schemas::event::StringMap;
@@ -50,6 +52,7 @@ fn fact(kind: Kind, offset: i64) -> Fact {
         matched: (kind == Kind::Matched).then_some(1),
         reason: None,
         at_ms: 0,
+        written_ms: i64::MAX,
     }
 }
 
@@ -78,6 +81,7 @@ fn request(id: &str, attempt: u32, arrived_ms: i64, status: u16) -> Request {
         path: "/s/1".into(),
         arrived_ms,
         answered: Some((status, arrived_ms + 5)),
+        ended_ms: None,
         body: 7,
         signature: Signature::Valid { standard: true, hook0: true },
     }
@@ -94,6 +98,7 @@ fn good() -> Books {
         path: "/s/1".into(),
         former_paths: Vec::new(),
         concurrency: 2,
+        per_second: None,
         created_ms: 50,
         ended_ms: None,
     };

@@ -14,9 +14,6 @@ use crate::http::Answer;
 use crate::ledger::books::Subscribed;
 use crate::ledger::pings::Pinged;
 
-/// In flight per subscription, unless it says otherwise: the product's default.
-const LANE_CONCURRENCY: usize = 32;
-
 /// An application with a token of its own.
 #[derive(Clone, Debug)]
 pub struct Application {
@@ -133,7 +130,8 @@ impl Pipeline {
             only: None,
             path: path.clone(),
             former_paths: Vec::new(),
-            concurrency: concurrency.unwrap_or(LANE_CONCURRENCY),
+            concurrency: concurrency.unwrap_or(self.config.delivery.lane_concurrency),
+            per_second: body.get("rate_per_second").and_then(Value::as_f64),
             created_ms,
             ended_ms: None,
         });

@@ -83,6 +83,20 @@ pub async fn create_topic(brokers: &str, topic: &str, partitions: u32, config: &
     run(&arguments, &[]).await
 }
 
+/// Deletes the records of one partition below an offset with `kafka-delete-records`: what retention does, at once.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn delete_records(brokers: &str, topic: &str, partition: i32, before: i64) -> anyhow::Result<()> {
+    let one = serde_json::json!({ "topic": topic, "partition": partition, "offset": before });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), serde_json::json!({ "version": 1, "partitions": [one] }).to_string())?;
+    let file = file.path().to_string_lossy();
+    let arguments =
+        ["org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server", brokers, "--offset-json-file", &file];
+    run(&arguments, &[]).await
+}
+
 /// Writes a script that is `kafka-acls`, for a shell that calls it.
 ///
 /// # Errors

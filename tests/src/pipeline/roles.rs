@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use chassis::config::Config;
 use kafka_dev::ports;
 
 use super::setup::{SETTINGS_FILE, ready_within};
-use crate::supervisor::{Process, ProcessOptions};
+use super::watch::Watch;
+use crate::ledger::books::Overlap;
+use crate::ledger::memory::{self, Measure};
+use crate::supervisor::{Process, ProcessOptions, Trouble};
 
 /// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
 const STOP_WITHIN: Duration = Duration::from_secs(45);
@@ -186,6 +190,27 @@ impl Roles {
         slots.map(|(_, slot)| format!("http://127.0.0.1:{}", slot.listen_port)).collect()
     }
 
+    /// Where each process answers probes, whether it runs or not.
+    pub(super) fn admin_ports(&self) -> impl Iterator<Item = ((Role, usize), u16)> {
+        self.slots.iter().map(|(key, slot)| (*key, slot.admin_port))
+    }
+
+    /// What each process that was started has held at most, against its limits.
+    pub(super) fn memory(&self, config: &Config, watch: &Watch) -> Vec<Measure> {
+        let started = self.slots.iter().filter_map(|(key, slot)| Some((*key, slot.process.as_ref()?)));
+        let measures = started.map(|(key, process)| {
+            memory::measures(config, key.0, process.name(), process.resident(), &watch.most(key))
+        });
+        measures.flatten().collect()
+    }
+
+    /// When requests of a delivery worker that did not end well may overlap with those of the next owner.
+    pub(super) fn overlaps(&self, attempt_timeout: Duration) -> Vec<Overlap> {
+        let workers = self.slots.iter().filter(|((role, _), _)| *role == Role::Delivery);
+        let troubles = workers.filter_map(|(_, slot)| Some(slot.process.as_ref()?.troubles()));
+        troubles.flat_map(|troubles| overlaps(troubles, attempt_timeout)).collect()
+    }
+
     /// The ends of all logs.
     #[must_use]
     pub fn log_tails(&self) -> String {
@@ -220,6 +245,27 @@ impl Roles {
     }
 }
 
+/// From each fault to one attempt timeout after the end of what was begun before it.
+fn overlaps(troubles: &[Trouble], attempt_timeout: Duration) -> Vec<Overlap> {
+    let timeout_ms = i64::try_from(attempt_timeout.as_millis()).unwrap_or(i64::MAX);
+    let after = |at_ms: i64| at_ms.saturating_add(timeout_ms);
+    let mut found = Vec::new();
+    for (at, trouble) in troubles.iter().enumerate() {
+        match *trouble {
+            Trouble::Killed(at_ms) => found.push(Overlap { from_ms: at_ms, until_ms: after(at_ms), frozen: false }),
+            Trouble::Frozen(from_ms) => {
+                let until_ms = match troubles.get(at + 1) {
+                    Some(Trouble::Thawed(at_ms) | Trouble::Killed(at_ms)) => after(*at_ms),
+                    Some(Trouble::Frozen(_)) | None => i64::MAX,
+                };
+                found.push(Overlap { from_ms, until_ms, frozen: true });
+            }
+            Trouble::Thawed(_) => {}
+        }
+    }
+    found
+}
+
 // === impl Launching ===
 
 impl Launching {
@@ -243,5 +289,18 @@ impl Launching {
             folder: self.folder.clone(),
             admin_port: slot.admin_port,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlaps_last_one_timeout_beyond_a_kill_or_a_thaw() {
+        let troubles = [Trouble::Killed(100), Trouble::Frozen(200), Trouble::Thawed(300), Trouble::Frozen(400)];
+        let found = overlaps(&troubles, Duration::from_millis(50));
+        let found: Vec<_> = found.iter().map(|it| (it.from_ms, it.until_ms, it.frozen)).collect();
+        assert_eq!(found, [(100, 150, false), (200, 350, true), (400, i64::MAX, true)]);
     }
 }

@@ -13,6 +13,7 @@ use toml::Value;
 use uuid::Uuid;
 
 use super::roles::{Launching, Role, Roles};
+use super::watch::Watch;
 use super::{Pipeline, READY_WITHIN, producer, report};
 use crate::broker::SharedKafka;
 use crate::endpoint::{Endpoint, EndpointOptions};
@@ -99,7 +100,8 @@ impl Setup {
         self
     }
 
-    /// Environment of a role's processes, which wins over the settings.
+    /// Environment of a role's processes, which wins over the settings. The ledger knows the settings alone: limits that are
+    /// raised here are a planted bug.
     #[must_use]
     pub fn environment(mut self, role: Role, variables: Vec<(String, String)>) -> Self {
         self.environment.insert(role, variables);
@@ -154,6 +156,8 @@ impl Setup {
             proxied: self.proxied,
             environment: self.environment,
         };
+        let config = chassis::config::load(Some(&folder.path().join(SETTINGS_FILE)), std::iter::empty())?.config;
+        let roles = Roles::new(launching, &self.counts)?;
         let options = EndpointOptions { threads: 1, ..EndpointOptions::default() };
         Ok(Pipeline {
             topics: TopicSettings { prefix: self.prefix, ..TopicSettings::default() }.topics(),
@@ -161,7 +165,9 @@ impl Setup {
             connection,
             binary,
             organization: ORGANIZATION.to_owned(),
-            roles: Roles::new(launching, &self.counts)?,
+            watch: Watch::start(&config, roles.admin_ports()),
+            config,
+            roles,
             endpoint: Endpoint::start_with(options)?,
             http: Http::default(),
             told: super::ToldLog::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kafka_dev::{Broker, BrokerOptions, Proxied, ports};
 use serde_json::json;
 use testkit::pipeline::{Event, Pipeline, Role, Setup, console};
+use testkit::wait::eventually;
 use testkit::{Expect, broker};
 use tokio::process::Command;
 
@@ -104,6 +105,19 @@ async fn every_role_works_with_exactly_the_permissions_that_are_printed() {
     assert!(may && text.contains("subscription.create"), "{text}");
     let (may, text) = as_user(&pipeline, &brokers, "delivery", &["audit"]).await;
     assert!(!may, "delivery workers read no audit: {text}");
+    let (pipeline_, operator) = (&pipeline, &brokers);
+    let shown = eventually("every role may say how it is doing", Duration::from_secs(60), || async move {
+        let (may, text) = as_user(pipeline_, operator, "operator", &["status"]).await;
+        let told = ["gateway", "fanout", "delivery", "retry"].iter().all(|role| text.contains(&format!("\n{role} ")));
+        (may && told).then_some(text)
+    });
+    shown.await.unwrap();
+    let (may, text) = as_user(&pipeline, &brokers, "operator", &["offsets", "show"]).await;
+    assert!(may && text.contains("1 live member"), "{text}");
+    pipeline.roles().stop(Role::Retry, 1).await.unwrap();
+    let retry = ["offsets", "set", "retry", "--topic", "retry.10m", "--partition", "0", "--to", "end", "--yes"];
+    let (may, text) = as_user(&pipeline, &brokers, "operator", &retry).await;
+    assert!(may && text.contains("1 offset set"), "{text}");
     pipeline.finish(Expect { dead: 1, ..Expect::default() }).await.unwrap();
     broker.kill().await.unwrap();
 }

@@ -164,6 +164,7 @@ async fn objects_of_another_system_keep_their_ids_tokens_and_secrets_and_mistake
     let scene = Scene::start("import").await;
     imported(&scene).await;
     mistaken(&scene).await;
+    moved_away(&scene).await;
     commanded(&scene).await;
     let expect = Expect::default();
     scene.pipeline.verdict(expect, std::time::Duration::ZERO).await.unwrap();
@@ -237,6 +238,31 @@ async fn mistaken(scene: &Scene) {
     let output = scene.run(&["apply", "-f", &path]).await;
     assert_eq!(output.status.code(), Some(1), "{}", self::told(&output));
     assert!(self::told(&output).contains("0 of 1 steps were done"), "{}", self::told(&output));
+}
+
+/// What a file leaves out is kept, but not for another receiver: the file's line and what has to be written there.
+async fn moved_away(scene: &Scene) {
+    let body = json!({
+        "application_id": "invoices", "uid": "shy", "is_enabled": true, "event_types": ["invoice.paid"],
+        "target": { "url": "https://example.com/shy", "headers": { "X-Api-Key": "of-the-receiver" } },
+        "auth": { "type": "bearer", "token": "of-the-receiver" },
+    });
+    scene.pipeline.managed(Method::POST, "/subscriptions", Some(&body), 201).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let text = "kind: subscription\napplication: invoices\nuid: shy\ntarget:\n  url: https://elsewhere.example/\n";
+    write(folder.path(), "f.yaml", text);
+    let told = scene.wrong(&["apply", "-f", &path]).await;
+    let why = "was given for the target https://example.com, and the target is now https://elsewhere.example";
+    for line in [
+        format!("f.yaml:1: `auth.token` {why}: give it again, or remove `auth`"),
+        format!("f.yaml:4: `target.headers.x-api-key` {why}: give its value again, or remove the header"),
+    ] {
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    write(folder.path(), "f.yaml", &format!("{text}  headers: {{}}\nauth: ~\n"));
+    assert!(scene.apply(folder.path()).await.contains("Applied: 1"));
+    scene.says(&of(&["subscription", "delete", "shy"])).await;
 }
 
 async fn commanded(scene: &Scene) {

@@ -93,6 +93,43 @@ async fn imported_secrets_rotate_under_traffic_and_both_verify() {
     pipeline.finish(Expect::default()).await.unwrap();
 }
 
+/// Whoever may change a subscription does not get to see its secrets by naming a receiver of his own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stored_secrets_do_not_follow_a_changed_target() {
+    let mut pipeline = Pipeline::start("moved").await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let auth = json!({ "type": "basic", "username": "shop", "password": "of-the-shop" });
+    let subscription = pipeline.subscribe(&application, &["a.b"], json!({ "auth": auth })).await.unwrap();
+    let at = path(&application, &subscription, "");
+    let key = json!({ "target": { "headers": { "x-api-key": "of-the-receiver", "x-tenant": "a" } } });
+    let shown = pipeline.managed(Method::PATCH, &at, Some(&key), 200).await.unwrap();
+
+    let elsewhere = "http://127.0.0.1:1/collect";
+    let mut masked = shown.clone();
+    masked["target"]["url"] = json!(elsewhere);
+    let absent = json!({ "target": { "url": elsewhere } });
+    for (method, body) in [(Method::PUT, &masked), (Method::PUT, &absent), (Method::PATCH, &absent)] {
+        let refused = pipeline.managed(method, &at, Some(body), 422).await.unwrap();
+        let fields: Vec<&String> = refused["validation"].as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["auth.password", "target.headers.x-api-key"], "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("now http://127.0.0.1:1: give it again"), "{refused}");
+    }
+    assert_eq!(pipeline.managed(Method::GET, &at, None, 200).await.unwrap(), shown);
+    let without = json!({ "target": { "url": elsewhere, "headers": { "x-api-key": null } }, "auth": null });
+    let moved = pipeline.managed(Method::PATCH, &format!("{at}&dry_run=true"), Some(&without), 200).await.unwrap();
+    assert_eq!(moved["target"]["headers"], json!({ "x-tenant": "a" }));
+
+    // Another path of the same receiver keeps them all.
+    let query = json!({ "target": { "url": format!("{}?a=1", pipeline.endpoint().url(&subscription.path)) } });
+    pipeline.managed(Method::PATCH, &at, Some(&query), 200).await.unwrap();
+    let sent = pipeline.client().send(1, &application, &Event::new("evt_1", "a.b")).await.unwrap();
+    assert_eq!(sent.status, 201);
+    let seen = pipeline.endpoint().wait_for(&subscription.path, 1, SOON).await.unwrap();
+    assert_eq!(seen[0].header("x-api-key"), Some("of-the-receiver"));
+    assert_eq!(seen[0].header("authorization"), Some("Basic c2hvcDpvZi10aGUtc2hvcA=="));
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
 struct Sender<'a> {
     pipeline: &'a mut Pipeline,
     application: Application,

@@ -93,26 +93,19 @@ async fn uses_told_by_an_instance_that_is_gone_are_kept() {
     let mut pipeline = Setup::new("last-used-gone").topics_only().await.unwrap();
     let token = Uuid::from_u128(0x0b);
     let used = 1_700_000_000_000_i64;
-    let status = Status {
-        v: 1,
-        role: "gateway".into(),
-        instance: "gone".into(),
-        at_ms: used,
-        partitions: 0,
-        live: 0,
-        in_flight: 0,
-        delivery: None,
-        tokens: BTreeMap::from([(token, used)]),
-    };
+    let status = Status { tokens: BTreeMap::from([(token, used)]), ..Status::new("gateway", "gone", used) };
     let topic = Arc::clone(&pipeline.topics().status);
-    let record = OutRecord {
-        topic: Arc::clone(&topic),
-        partition: Some(0),
-        key: Some("gateway/gone/tokens-b".into()),
-        value: Some(serde_json::to_vec(&status).unwrap().into()),
-        headers: Headers::default(),
-    };
-    pipeline.produce(&record).await.unwrap();
+    let health = Status { partitions: 3, ..Status::new("delivery", "gone", used) };
+    for (key, status) in [("delivery/gone", &health), ("gateway/gone/tokens-b", &status)] {
+        let record = OutRecord {
+            topic: Arc::clone(&topic),
+            partition: Some(0),
+            key: Some(key.into()),
+            value: Some(serde_json::to_vec(status).unwrap().into()),
+            headers: Headers::default(),
+        };
+        pipeline.produce(&record).await.unwrap();
+    }
     pipeline.roles().start(Role::Control, 1).await.unwrap();
     let connection = pipeline.connection();
     let last = async || {
@@ -121,7 +114,7 @@ async fn uses_told_by_an_instance_that_is_gone_are_kept() {
         let latest: BTreeMap<_, _> = texts.collect();
         let gone = latest.get(b"gateway/gone/tokens-b".as_slice())?.is_none();
         let adopted = latest.get(b"control/1/tokens-b".as_slice())?.clone()?;
-        gone.then_some(adopted)
+        (gone && latest.get(b"delivery/gone".as_slice())?.is_none()).then_some(adopted)
     };
     let adopted = eventually("a control plane has made it its own", SOON, last).await.unwrap();
     let adopted: Status = serde_json::from_slice(&adopted).unwrap();

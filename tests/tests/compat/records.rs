@@ -15,7 +15,7 @@ const LIFECYCLE: &str = include_str!("../../../schemas/golden/lifecycle.v1.json"
 const AUDIT: &str = include_str!("golden/audit.v1.json");
 
 /// What `schemas` itself decodes in its tests.
-const OF_SCHEMAS: [&str; 3] = ["delivery.v1.txt", "lifecycle.v1.json", "subscription.v1.json"];
+const OF_SCHEMAS: [&str; 4] = ["delivery.v1.txt", "lifecycle.v1.json", "status.v1.txt", "subscription.v1.json"];
 
 #[test]
 fn objects_of_version_1_decode_and_encode_to_themselves() {

@@ -12,6 +12,8 @@ mod control;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod long;
 #[cfg(test)]
 mod scenes;
