@@ -59,7 +59,7 @@ enum Phase {
 // === impl Report ===
 
 impl Report {
-    /// Makes the teller; [`Report::run`] tells.
+    /// Makes the teller, which tells until it ends.
     pub(crate) fn new(deps: &Deps, metrics: GatewayMetrics, shutdown: Shutdown) -> Self {
         let teller = Teller::start(TellerOptions {
             connection: deps.connection.clone(),

@@ -11,7 +11,7 @@ use crate::stage::{self, Plan, Stage};
 use crate::table::{Aim, Table};
 
 const CONNECTIONS: u32 = 64;
-const WARM_UP: u32 = 20_000;
+const WARM_UP: u32 = 60_000;
 const COUNT: u32 = 100_000;
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
