@@ -114,6 +114,9 @@ pub(crate) struct Engine<L> {
     lanes: HashMap<SubscriptionId, Box<Lane>>,
     /// When each lane is looked at next, whether it can be forgotten; the next one first.
     looks: VecDeque<(i64, SubscriptionId)>,
+    /// Newest success of lanes that were forgotten, Unix ms, and when those were last swept.
+    successes: HashMap<SubscriptionId, i64>,
+    swept_ms: i64,
     ready: VecDeque<SubscriptionId>,
     /// Ready lanes that wait for the worker to be less full.
     held: Vec<SubscriptionId>,
@@ -154,6 +157,8 @@ impl<L: Lookup> Engine<L> {
             live: Slots::default(),
             lanes: HashMap::new(),
             looks: VecDeque::new(),
+            successes: HashMap::new(),
+            swept_ms: 0,
             ready: VecDeque::new(),
             held: Vec::new(),
             timers: BinaryHeap::new(),

@@ -105,6 +105,12 @@ impl Planner {
         self.uncompiled.is_empty()
     }
 
+    /// What was put aside is gone: nothing waits for its filters.
+    pub(crate) fn forget_aside(&mut self) {
+        self.asides = 0;
+        self.uncompiled.clear();
+    }
+
     /// How many filters failed since the last call, by reason.
     pub(crate) fn take_failed_filters(&mut self) -> BTreeMap<&'static str, u64> {
         self.filters.take_failed()

@@ -72,10 +72,10 @@ impl Queue {
         }
     }
 
-    /// Drops what waits of a lease that is over.
-    pub(crate) fn forget(&mut self, lease: &Lease) {
+    /// Drops what waits of a lease that is over. Whether the record that was put aside was among it.
+    pub(crate) fn forget(&mut self, lease: &Lease) -> bool {
         self.chunks.retain(|chunk| chunk.lease != *lease);
-        self.aside.take_if(|(aside, _)| aside == lease);
+        self.aside.take_if(|(aside, _)| aside == lease).is_some()
     }
 
     /// Drops everything.

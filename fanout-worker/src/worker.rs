@@ -341,7 +341,9 @@ impl Worker {
 
     /// Drops everything of a lease that is over. Its uncommitted identities go with it.
     fn forget(&mut self, lease: &Lease) {
-        self.queue.forget(lease);
+        if self.queue.forget(lease) {
+            self.planner.forget_aside();
+        }
         self.batch.forget(lease);
         if self.held_mut(lease).is_some() {
             self.held.remove(&lease.partition);

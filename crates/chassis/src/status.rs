@@ -131,8 +131,10 @@ impl Telling {
         if let Some(swallowed) = self.limited.permit("status") {
             tracing::warn!(topic = %self.options.topic, role = self.options.role, %error, swallowed, "status cannot be told");
         }
-        // A client that failed for good is replaced.
-        self.producer = None;
+        // A client that failed for good is replaced. Its end waits for its threads, which is nothing for the runtime's.
+        if let Some(failed) = self.producer.take() {
+            drop(tokio::task::spawn_blocking(move || drop(failed)));
+        }
         false
     }
 

@@ -38,7 +38,7 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a full queue may take to drain before the attempt is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Records and bytes of a batch that stays in the client until it is flushed: half of what [`Connection::transactional`]
+/// Records and bytes of a batch that stays in the client until it is flushed: well below what [`Connection::transactional`]
 /// lets a batch of one partition have.
 const SMALL: (usize, usize) = (5_000, 128 * 1024);
 
@@ -248,7 +248,8 @@ impl Session {
         let cause = failed.iter().find(|(_, code)| !matches!(code, Code::PurgeQueue | Code::PurgeInflight));
         if let Some(&(index, code)) = cause.or_else(|| failed.first()) {
             let bad = ErrorCode(code).is_unwritable();
-            let alone = failed.len() == 1 || code == Code::MessageSizeTooLarge;
+            // A broker refuses a whole batch: of several with the same answer any may be at fault.
+            let alone = failed.iter().filter(|(_, other)| *other == code).count() == 1;
             return Err(Failure::Aborted {
                 error: KafkaError::call(format!("delivery of record {index}"), code),
                 unwritable: (bad && alone).then_some(index),

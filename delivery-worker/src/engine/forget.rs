@@ -11,19 +11,22 @@
 //!                     forgotten
 //! ```
 //!
-//! What a lane is at rest and blank by is [`Lane`]'s to say; one that is forgotten and comes back decides as it would have.
+//! What a lane is at rest and blank by is [`Lane`]'s to say; one that is forgotten and comes back decides as it would have. Its
+//! newest success is kept apart, as small as it is: a retry that another owner wrote before it may still come with a stamp.
 
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, Lookup};
 use crate::book::LeaseKey;
-use crate::lanes::Lane;
 use crate::lanes::breaker::Breaker;
+use crate::lanes::{LEARNED_MS, Lane};
 
 /// Each lane is looked at this often: a thousand lanes cost 17 looks a second.
 pub(super) const LOOK_EVERY_MS: i64 = 60_000;
 /// Looks of one turn: so many lanes that came together are looked at over some turns, each shorter than a millisecond.
 const LOOKS: usize = 500;
+/// Successes that are too old to matter are swept out this often: a million of them take some 20 ms.
+const SWEEP_EVERY_MS: i64 = 3_600_000;
 /// Below that there is nothing worth giving back.
 const KEPT_ROOM: usize = 1_024;
 
@@ -34,6 +37,9 @@ impl<L: Lookup> Engine<L> {
             let mut lane = Box::new(Lane::new(lease, Breaker::new(self.rules.breaker_failures)));
             lane.look_ms = now_ms + LOOK_EVERY_MS;
             self.looks.push_back((lane.look_ms, id));
+            if let Some(succeeded_ms) = self.successes.remove(&id) {
+                lane.streak.remember(succeeded_ms);
+            }
             lane
         });
         lane.used_ms = now_ms;
@@ -51,6 +57,10 @@ impl<L: Lookup> Engine<L> {
             self.looks.pop_front();
             self.look(id, at_ms, now_ms);
         }
+        if (now_ms - self.swept_ms).abs() >= SWEEP_EVERY_MS {
+            self.swept_ms = now_ms;
+            self.successes.retain(|_, succeeded_ms| now_ms - *succeeded_ms < LEARNED_MS);
+        }
         if self.lanes.capacity() > KEPT_ROOM && self.lanes.len() < self.lanes.capacity() / 8 {
             // Moving an eighth is paid for by the seven that went.
             self.lanes.shrink_to(self.lanes.len() * 2);
@@ -67,9 +77,15 @@ impl<L: Lookup> Engine<L> {
     fn look(&mut self, id: SubscriptionId, at_ms: i64, now_ms: i64) {
         // Another time: a lane that went with its lease, and came back.
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.look_ms == at_ms) else { return };
-        if lane.is_at_rest(now_ms) && (lane.is_blank(now_ms) || self.lookup.subscription(id).is_none()) {
-            self.lanes.remove(&id);
-            return;
+        if lane.is_at_rest(now_ms) {
+            let is_gone = self.lookup.subscription(id).is_none();
+            if is_gone || lane.is_blank(now_ms) {
+                if let Some(succeeded_ms) = lane.streak.succeeded_ms().filter(|_| !is_gone) {
+                    self.successes.insert(id, succeeded_ms);
+                }
+                self.lanes.remove(&id);
+                return;
+            }
         }
         lane.look_ms = now_ms + LOOK_EVERY_MS;
         self.looks.push_back((lane.look_ms, id));

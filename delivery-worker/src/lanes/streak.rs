@@ -77,6 +77,16 @@ impl Streak {
         self.failing.is_none() && !self.is_stamped
     }
 
+    /// Newest success, Unix ms: it outlaws older stamps for as long as one can come, also when its lane is forgotten.
+    pub(crate) fn succeeded_ms(&self) -> Option<i64> {
+        self.succeeded_ms
+    }
+
+    /// The success a forgotten lane had.
+    pub(crate) fn remember(&mut self, succeeded_ms: i64) {
+        self.succeeded_ms = Some(succeeded_ms);
+    }
+
     /// The endpoint took one.
     pub(crate) fn on_success(&mut self, now_ms: i64) {
         self.succeeded_ms = Some(now_ms);

@@ -88,7 +88,7 @@ pub(crate) enum Command {
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),
-    /// Show how every running role is doing.
+    /// Show how the running gateways, fan-outs, delivery workers and retry schedulers are doing.
     Status(operate::StatusArgs),
     /// Show who changed what.
     #[command(after_help = operate::AUDIT_HELP)]

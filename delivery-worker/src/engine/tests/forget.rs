@@ -177,6 +177,16 @@ fn a_success_outlaws_older_stamps_however_long_ago_it_was() {
     bench.rest(2 * MINUTE, 7 * DAY);
     assert_eq!(bench.deliver(0, since, &fails(), 7 * DAY), Some(7 * DAY), "the stamp is from before a success");
 
+    // Its retry was written by another owner, and nothing here ever failed.
+    bench.put(2, |_| {});
+    bench.deliver(2, None, &Verdict::Delivered, 2 * MINUTE);
+    bench.rest(2 * MINUTE, 20 * MINUTE);
+    assert!(bench.engine.lanes() < 2, "it is forgotten, its success is not");
+    assert_eq!(bench.deliver(2, Some(MINUTE), &fails(), DAY), Some(DAY));
+    bench.engine.tick(9 * DAY);
+    bench.engine.tick(10 * DAY);
+    assert!(bench.engine.successes.is_empty());
+
     // One that comes with a stamp says that others may come.
     bench.put(1, |_| {});
     bench.deliver(1, Some(MINUTE), &Verdict::Delivered, 7 * DAY);

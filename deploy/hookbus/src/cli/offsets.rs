@@ -48,7 +48,7 @@ pub(crate) struct SetArgs {
     /// A topic that the role reads: `events`, `retry.10m`, or a full name.
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: String,
-    /// Only this partition, also if it has a committed offset; may be repeated. Without it every partition that has none.
+    /// Only this partition, also if it has a committed offset; may be repeated. Without it every partition at which the role stops because it has none.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     pub(crate) partition: Vec<i32>,
     /// Where to go on: `start` reads everything that is kept, `end` skips everything that waits, or an offset between them.

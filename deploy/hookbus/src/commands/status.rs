@@ -54,8 +54,10 @@ fn take(record: &Record, newest: &mut BTreeMap<String, Status>) {
         newest.remove(key);
         return;
     };
-    match serde_json::from_slice(value) {
-        Ok(status) => drop(newest.insert(key.to_owned(), status)),
+    match serde_json::from_slice::<Status>(value) {
+        // What speaks for somebody else is not shown: a row's name is the key under which it can be found.
+        Ok(status) if Status::key(&status.role, &status.instance) == key => drop(newest.insert(key.to_owned(), status)),
+        Ok(_other) => tracing::warn!(offset = record.offset, "a record of the status topic has somebody else's key"),
         // Whoever may write the topic can write anything.
         Err(error) => {
             tracing::warn!(offset = record.offset, %error, "a record of the status topic cannot be decoded");

@@ -16,7 +16,7 @@ pub(super) struct Change {
     recreated: bool,
 }
 
-/// The offsets to commit: of the named partitions, or of all that have none.
+/// The offsets to commit: of the named partitions, or of all at which the role stops because they have none.
 ///
 /// # Errors
 /// A partition or an offset that is not there.
@@ -28,7 +28,8 @@ pub(super) fn plan(states: &[PartitionState], named: &[i32], at: To) -> Result<V
         return Err(crate::usage(format!("{topic} has no partition {missing}; it has 0 to {last}")));
     }
     let is_meant = |state: &&PartitionState| match named {
-        [] => state.lag.committed.is_none(),
+        // A new one is read from its beginning without anybody's help.
+        [] => state.standing == Standing::Missing,
         named => named.contains(&number(state)),
     };
     states.iter().filter(is_meant).map(|state| one(state, at)).collect()
@@ -99,7 +100,9 @@ impl Change {
 
     /// What the role would have read, and never does.
     fn skipped(&self) -> i64 {
-        let from = self.lag.committed.filter(|_| !self.recreated).unwrap_or(self.lag.log_start);
+        // As above, but what nobody knows counts as waiting here.
+        let known = self.lag.committed.filter(|at| !self.recreated && *at <= self.lag.log_end);
+        let from = known.unwrap_or(self.lag.log_start);
         (self.to - from.max(self.lag.log_start)).max(0)
     }
 
@@ -130,7 +133,9 @@ mod tests {
     fn state(partition: i32, committed: Option<i64>, (log_start, log_end): (i64, i64)) -> PartitionState {
         let partition = TopicPartition::new("t", partition);
         let lag = PartitionLag { partition, committed, metadata: String::new(), log_start, log_end };
-        PartitionState { lag, standing: Standing::Committed }
+        let none = if log_start > 0 { Standing::Missing } else { Standing::New };
+        let standing = if committed.is_some() { Standing::Committed } else { none };
+        PartitionState { lag, standing }
     }
 
     fn told(states: &[PartitionState], named: &[i32], at: To) -> Vec<String> {
@@ -138,19 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_number_only_partitions_that_have_none_are_meant() {
-        let states = [state(0, None, (3, 9)), state(1, Some(5), (3, 9)), state(2, None, (0, 0))];
-        assert_eq!(
-            told(&states, &[], To::Start),
-            [
-                "  partition 0: none -> 3 (log start), up to 6 records read again",
-                "  partition 2: none -> 0 (log start)"
-            ]
-        );
-        assert_eq!(
-            told(&states, &[], To::End),
-            ["  partition 0: none -> 9 (log end), up to 6 records SKIPPED", "  partition 2: none -> 0 (log end)"]
-        );
+    fn without_a_number_only_partitions_at_which_the_role_stops_are_meant() {
+        let states = [state(0, None, (3, 9)), state(1, Some(5), (3, 9)), state(2, None, (0, 4))];
+        assert_eq!(told(&states, &[], To::Start), ["  partition 0: none -> 3 (log start), up to 6 records read again"]);
+        assert_eq!(told(&states, &[], To::End), ["  partition 0: none -> 9 (log end), up to 6 records SKIPPED"]);
+        assert_eq!(told(&states, &[2], To::End), ["  partition 2: none -> 4 (log end), up to 4 records SKIPPED"]);
         assert!(plan(&states[1..2], &[], To::Start).unwrap().is_empty());
     }
 
@@ -165,6 +162,7 @@ mod tests {
         assert_eq!(told(&back, &[0], To::Offset(5)), ["  partition 0: 7 -> 5, up to 2 records read again"]);
         assert_eq!(told(&back, &[0], To::End), ["  partition 0: 7 -> 9 (log end), up to 2 records SKIPPED"]);
         let beyond = [state(0, Some(20), (3, 9))];
+        assert_eq!(told(&beyond, &[0], To::End)[0], "  partition 0: 20 -> 9 (log end), up to 6 records SKIPPED");
         assert_eq!(told(&beyond, &[0], To::Start), ["  partition 0: 20 -> 3 (log start), up to 6 records read again"]);
         let lost = [state(0, Some(1), (3, 9))];
         assert_eq!(told(&lost, &[0], To::Start), ["  partition 0: 1 -> 3 (log start)"]);
@@ -183,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused_as_wrong_usage() {
-        let states = [state(0, None, (3, 9)), state(1, None, (0, 1))];
+        let states = [state(0, None, (3, 9)), state(1, None, (1, 2))];
         for (named, to) in
             [(vec![2], To::End), (vec![0], To::Offset(2)), (vec![], To::Offset(10)), (vec![], To::Offset(1))]
         {
