@@ -48,8 +48,8 @@ async fn a_change_ends_or_moves_or_holds_what_is_queued() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make faults"]
 async fn a_change_ends_or_moves_or_holds_10_000_that_are_queued_within_a_second() {
-    // The fan-out needs a while for all of them, in which some thousand arrive.
-    let scene = Scene { events: 12_000, queued: 10_000, park_ms: 60_000, within: Duration::from_secs(600) };
+    // The fan-out needs a while for all of them, in which some thousand arrive. Six parks outlast the pause on a slow machine too.
+    let scene = Scene { events: 12_000, queued: 10_000, park_ms: 120_000, within: Duration::from_secs(600) };
     run("queued-10000", &scene, |late_ms| {
         ensure!(late_ms <= CALM, "a request came {late_ms} ms after the change, {} ms too late", late_ms - CALM);
         Ok(())
