@@ -7,6 +7,7 @@
 //!                      +-- unknown (timeout, fenced, fatal): the session is over <-+
 //! ```
 
+mod reports;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +16,10 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError as Native;
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::OutRecord;
 
@@ -30,6 +28,8 @@ use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
 use crate::ffi::{self, GroupMetadata};
 use crate::log;
+
+use self::reports::Reports;
 
 /// How long a topic's partitions are remembered for keyless records.
 const PARTITIONS_FRESH: Duration = Duration::from_secs(60);
@@ -94,17 +94,6 @@ struct Topic {
     writable: Option<(Vec<i32>, Instant)>,
 }
 
-/// Collects delivery reports; lives in the producer, called by its poll thread.
-#[derive(Default)]
-struct Reports(Mutex<Reported>);
-
-#[derive(Default)]
-struct Reported {
-    attempt: u32,
-    failed: Vec<(usize, Code)>,
-    partitions: Vec<(usize, i32)>,
-}
-
 // === impl Content ===
 
 impl Content<'_> {
@@ -151,7 +140,7 @@ impl Session {
             Err(unknown @ Failure::Unknown { .. }) => return Err(unknown),
         }
         let Err(error) = self.producer.commit_transaction(self.timeout) else {
-            return Ok(Touched { partitions: self.reports().0.lock().partitions.len() });
+            return Ok(Touched { partitions: self.reports().partitions() });
         };
         match self.classify("commit_transaction", &error) {
             failure @ Failure::Aborted { .. } => {
@@ -240,7 +229,7 @@ impl Session {
     /// Waits for the report of every record sent so far.
     fn wait_reports(&self) -> Result<(), Failure> {
         let flushed = ffi::flush(self.producer.client().native_client(), self.timeout + Duration::from_secs(2));
-        let failed = std::mem::take(&mut self.reports().0.lock().failed);
+        let failed = self.reports().take_failed();
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(fatal("delivery", code, reason));
         }
@@ -354,48 +343,5 @@ impl Topic {
         // A name with a NUL in it cannot exist; it is cut and then refused by the broker as unknown.
         let valid = name.split('\0').next().unwrap_or_default();
         Self { name: CString::new(valid).expect("the part before the first NUL has none"), writable: None }
-    }
-}
-
-// === impl Reports ===
-
-impl Reports {
-    fn begin(&self, attempt: u32) {
-        *self.0.lock() = Reported { attempt, ..Reported::default() };
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // A failed transaction is this crate's to handle and to log; an old generation is part of every rebalance.
-        let level = if facility == "TXNERR" { RDKafkaLogLevel::Debug } else { level };
-        log::librdkafka("writer", level, facility, message);
-    }
-
-    fn error(&self, error: Native, reason: &str) {
-        log::client_error("writer", &error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, report: &DeliveryResult<'_>, opaque: usize) {
-        let (attempt, index) = (opaque >> 32, opaque & 0xffff_ffff);
-        let mut reported = self.0.lock();
-        if attempt != reported.attempt as usize {
-            return;
-        }
-        match report {
-            Ok(message) => {
-                let touched = (message.topic_ptr() as usize, message.partition());
-                if reported.partitions.last() != Some(&touched) && !reported.partitions.contains(&touched) {
-                    reported.partitions.push(touched);
-                }
-            }
-            Err((error, _)) => {
-                reported.failed.push((index, error.rdkafka_error_code().unwrap_or(Code::Fail)));
-            }
-        }
     }
 }
