@@ -105,7 +105,7 @@ impl Gateway {
 
     async fn start(&self, checked: Result<Event<'_>, Refused>, asking: &mut Asking<'_>) -> Step<'_> {
         let prepared = match checked {
-            Ok(event) => self.prepare(asking, event).await,
+            Ok(event) => self.prepare(asking, &event).await,
             Err(refused) => Err(refused),
         };
         match prepared {

@@ -1,7 +1,6 @@
 //! The request's body: read within its limits of size and time, and within the bytes all bodies may take together.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,21 +8,22 @@ use chassis::metrics::IntGauge;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
+use crate::connection::Timer;
 use crate::problem::{Refused, bad_body, body_too_large, body_too_slow, overloaded};
 
 /// The bytes that bodies may take together.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    used: AtomicUsize,
-    limit: usize,
-    shown: IntGauge,
+    /// The metric is the account.
+    used: IntGauge,
+    limit: i64,
 }
 
 /// A share of the budget, given back on drop.
 #[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
+pub(crate) struct Share<'b> {
+    budget: &'b Budget,
+    bytes: i64,
 }
 
 /// Limits of one body.
@@ -38,34 +38,33 @@ pub(crate) struct BodyLimits {
 // === impl Budget ===
 
 impl Budget {
-    pub(crate) fn new(limit: usize, shown: IntGauge) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, shown })
+    pub(crate) fn new(limit: usize, used: IntGauge) -> Self {
+        Self { used, limit: signed(limit) }
     }
 
     /// A share of nothing yet.
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
-        Share { budget: Arc::clone(self), bytes: 0 }
+    pub(crate) fn share(&self) -> Share<'_> {
+        Share { budget: self, bytes: 0 }
     }
 }
 
 // === impl Share ===
 
-impl Share {
+impl Share<'_> {
     fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        let bytes = signed(bytes);
         self.bytes += bytes;
-        self.budget.shown.add(signed(bytes));
-        if before + bytes > self.budget.limit {
+        self.budget.used.add(bytes);
+        if self.budget.used.get() > self.budget.limit {
             return Err(overloaded("too many bytes of other requests are in flight"));
         }
         Ok(())
     }
 }
 
-impl Drop for Share {
+impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.budget.shown.sub(signed(self.bytes));
+        self.budget.used.sub(self.bytes);
     }
 }
 
@@ -82,12 +81,17 @@ pub(crate) fn check_announced(body: &Incoming, limits: BodyLimits) -> Result<(),
 }
 
 /// Reads the whole body. A body of one frame is not copied.
-pub(crate) async fn receive(body: &mut Incoming, limits: BodyLimits, share: &mut Share) -> Result<Bytes, Refused> {
-    let received = tokio::time::timeout(limits.time, collect(body, limits.size, share)).await;
-    received.unwrap_or_else(|_elapsed| Err(body_too_slow(limits.time.as_millis())))
+pub(crate) async fn receive(
+    body: &mut Incoming,
+    limits: BodyLimits,
+    timer: &Timer,
+    share: &mut Share<'_>,
+) -> Result<Bytes, Refused> {
+    let received = timer.within(limits.time, pin!(collect(body, limits.size, share))).await;
+    received.unwrap_or_else(|| Err(body_too_slow(limits.time.as_millis())))
 }
 
-async fn collect(body: &mut Incoming, limit: usize, share: &mut Share) -> Result<Bytes, Refused> {
+async fn collect(body: &mut Incoming, limit: usize, share: &mut Share<'_>) -> Result<Bytes, Refused> {
     let Some(first) = next(body).await? else { return Ok(Bytes::new()) };
     take(first.len(), first.len(), limit, share)?;
     if body.is_end_stream() {
@@ -105,7 +109,7 @@ async fn collect(body: &mut Incoming, limit: usize, share: &mut Share) -> Result
     Ok(whole.freeze())
 }
 
-fn take(bytes: usize, total: usize, limit: usize, share: &mut Share) -> Result<(), Refused> {
+fn take(bytes: usize, total: usize, limit: usize, share: &mut Share<'_>) -> Result<(), Refused> {
     if total > limit {
         return Err(body_too_large(limit));
     }

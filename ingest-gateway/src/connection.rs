@@ -4,12 +4,15 @@
 //! one timer per connection looks at them now and then.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chassis::clock;
 use chassis::metrics::IntGauge;
+use parking_lot::Mutex;
+use tokio::time::Sleep;
 
 /// The client's address, in the extensions of a request that goes to the fallback. What proxies claim is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,15 @@ pub(crate) struct ConnectionState {
     /// Frames of HTTP/2 are no heads.
     http2: AtomicBool,
     requests: IntGauge,
+    /// For bodies and for everything after them: two, because a timer that is only ever put off is never registered anew.
+    pub(crate) body_timer: Timer,
+    pub(crate) request_timer: Timer,
 }
+
+/// A timer that the requests of a connection use one after the other. Arming a new one takes a lock of the whole runtime,
+/// and disarming it another; putting off an armed one takes none.
+#[derive(Debug, Default)]
+pub(crate) struct Timer(Mutex<Option<Pin<Box<Sleep>>>>);
 
 /// Held while a request is served and its response written.
 #[derive(Debug)]
@@ -69,6 +80,8 @@ impl ConnectionState {
             head: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             requests,
+            body_timer: Timer::default(),
+            request_timer: Timer::default(),
         })
     }
 
@@ -125,6 +138,31 @@ impl ConnectionState {
     }
 }
 
+// === impl Timer ===
+
+impl Timer {
+    /// The future's output; `None` if it takes longer. It comes pinned, because by value it would stand in this future twice.
+    /// Another request of the connection that runs meanwhile, as in HTTP/2, has a timer of its own.
+    pub(crate) async fn within<F: Future>(&self, limit: Duration, future: Pin<&mut F>) -> Option<F::Output> {
+        let until = tokio::time::Instant::now() + limit;
+        let spare = self.0.lock().take();
+        let mut timer = match spare {
+            Some(mut timer) => {
+                timer.as_mut().reset(until);
+                timer
+            }
+            None => Box::pin(tokio::time::sleep_until(until)),
+        };
+        let output = tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = timer.as_mut() => None,
+        };
+        *self.0.lock() = Some(timer);
+        output
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.requests.dec();
@@ -136,6 +174,8 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     const PATIENCE: Patience = Patience { head: Duration::from_secs(5), idle: Duration::from_secs(75) };
@@ -165,6 +205,18 @@ mod tests {
         let state = state();
         state.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         assert!(matches!(state.verdict(state.born + Duration::from_secs(60), PATIENCE), Verdict::Wait(_)));
+    }
+
+    #[tokio::test]
+    async fn a_timer_serves_one_request_after_another_and_several_at_once() {
+        let (timer, short, long) = (Timer::default(), Duration::from_millis(1), Duration::from_secs(3_600));
+        for _ in 0..3 {
+            assert_eq!(timer.within(long, pin!(std::future::ready(7))).await, Some(7));
+            assert_eq!(timer.within(short, pin!(std::future::pending::<()>())).await, None, "armed for long before");
+        }
+        let never = pin!(std::future::pending::<()>());
+        let inner = pin!(timer.within(short, never));
+        assert_eq!(timer.within(long, inner).await, Some(None), "each has its own time");
     }
 
     #[test]

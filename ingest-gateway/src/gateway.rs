@@ -1,5 +1,6 @@
 //! One request: routed, admitted by its head, its body read, its events handed on, the outcome as a response.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub(crate) struct Gateway {
     recheck: Recheck,
     recent: RecentIds,
     limits: Limits,
-    budget: Arc<Budget>,
+    budget: Budget,
     request_ids: RequestIds,
     limited: Limited,
 }
@@ -142,7 +143,7 @@ impl Gateway {
             return Ok(false);
         }
         self.metrics().rechecks.inc();
-        let refreshed = self.recheck.refresh(self.directory()).await;
+        let refreshed = Box::pin(self.recheck.refresh(self.directory())).await;
         refreshed.map_err(|error| {
             if let Some(swallowed) = self.limited.permit("recheck") {
                 tracing::warn!(error, swallowed, "the catalog could not be brought up to date before a refusal");
@@ -163,10 +164,11 @@ impl Gateway {
         let route = Route::of(request.uri().path());
         if let (Route::Other, Some(fallback)) = (route, &self.parts.fallback) {
             request.extensions_mut().insert(connection.peer());
-            return fallback.answer(request).await.map(|body| GatewayBody::stream(body, busy));
+            // Boxed, like every way off the straight one: hyper moves and clears the whole future once a request.
+            return Box::pin(fallback.answer(request)).await.map(|body| GatewayBody::stream(body, busy));
         }
         let request_id = self.request_ids.of(request.headers());
-        match self.events(route, connection.ip(), request).await {
+        match self.events(route, connection, request).await {
             Ok(answer) => {
                 let mut response = response::json(answer.status, answer.body, request_id, busy);
                 if answer.is_deprecated {
@@ -189,7 +191,12 @@ impl Gateway {
         response::problem(refused, request_id, busy)
     }
 
-    async fn events(&self, route: Route, ip: &str, request: Request<Incoming>) -> Result<Answer, Refused> {
+    async fn events(
+        &self,
+        route: Route,
+        connection: &ConnectionState,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refused> {
         let limits = BodyLimits { size: self.config.request_limit, time: self.config.body_read_timeout };
         let (head, mut body) = request.into_parts();
         let mut fresh = Fresh::default();
@@ -199,7 +206,10 @@ impl Gateway {
             Err(refused) => Err(refused),
         };
         let received = match admitted {
-            Ok(admitted) => body::receive(&mut body, limits, &mut share).await.map(|body| (admitted, body)),
+            Ok(admitted) => {
+                let received = body::receive(&mut body, limits, &connection.body_timer, &mut share).await;
+                received.map(|body| (admitted, body))
+            }
             Err(refused) => Err(refused),
         };
         let ((form, caller), body) = match received {
@@ -207,16 +217,16 @@ impl Gateway {
             Err(refused) => {
                 // A client that waits for `100 Continue` sends nothing yet, and one that was too slow had its time.
                 if !head.headers.contains_key(EXPECT) && refused.status != 408 {
-                    body::drain(body, limits).await;
+                    Box::pin(body::drain(body, limits)).await;
                 }
                 return Err(refused);
             }
         };
         let hook0 = head.headers.contains_key("hook0-client-options");
-        let asking = Asking { caller, ip, now_ms: clock::now_ms(), hook0, fresh };
-        let done = self.ingest_body(route, form, &head.headers, &body, asking);
-        let done = tokio::time::timeout(self.config.request_timeout, done).await;
-        done.unwrap_or_else(|_elapsed| Err(problem::kafka_unavailable("no acknowledgement in time")))
+        let asking = Asking { caller, ip: connection.ip(), now_ms: clock::now_ms(), hook0, fresh };
+        let done = pin!(self.ingest_body(route, form, head, body, asking));
+        let done = connection.request_timer.within(self.config.request_timeout, done).await;
+        done.unwrap_or_else(|| Err(problem::kafka_unavailable("no acknowledgement in time")))
     }
 
     /// Everything that can be said by a request's head alone.
@@ -253,22 +263,28 @@ impl Gateway {
         &self,
         route: Route,
         form: Form,
-        headers: &HeaderMap,
-        body: &Bytes,
+        head: Head,
+        body: Bytes,
         mut asking: Asking<'_>,
     ) -> Result<Answer, Refused> {
         let limit = self.config.payload_limit;
         let event = match (route, form) {
-            (Route::Batch, Form::Lines) => return self.lines(body, asking).await.map(Answer::batch),
-            (Route::Batch, Form::CloudBatch) => return self.cloud_batch(body, asking).await.map(Answer::batch),
-            (Route::Batch, _) => return self.batch(body, asking).await.map(Answer::batch),
-            (Route::Event | Route::Other, Form::CloudBinary) => cloud_event::binary(headers, body, limit)?,
-            (Route::Event | Route::Other, Form::CloudStructured) => cloud_event::structured(body, limit)?,
+            (Route::Batch, Form::Lines) => return Box::pin(self.lines(&body, asking)).await.map(Answer::batch),
+            (Route::Batch, Form::CloudBatch) => {
+                return Box::pin(self.cloud_batch(&body, asking)).await.map(Answer::batch);
+            }
+            (Route::Batch, _) => return Box::pin(self.batch(&body, asking)).await.map(Answer::batch),
+            (Route::Event | Route::Other, Form::CloudBinary) => cloud_event::binary(&head.headers, &body, limit)?,
+            (Route::Event | Route::Other, Form::CloudStructured) => cloud_event::structured(&body, limit)?,
             (Route::Event | Route::Other, Form::Json | Form::Lines | Form::CloudBatch) => {
-                validate::event(&parse::event(parse::utf8(body)?)?, body, limit)?
+                validate::event(&parse::event(parse::utf8(&body)?)?, &body, limit)?
             }
         };
-        let accepted = self.ingest(&mut asking, event).await?;
+        let prepared = self.prepare(&mut asking, &event).await?;
+        drop(event);
+        // What is sent is copied then, and hyper can read the next request into the same buffer.
+        drop((head, body));
+        let accepted = self.publish_in_turn(prepared).await?;
         let body = serde_json::to_vec(&accepted).expect("three strings are JSON");
         Ok(Answer { status: StatusCode::CREATED, body, is_deprecated: accepted.is_deprecated })
     }

@@ -54,16 +54,32 @@ pub(crate) struct Accepted {
 /// An event that may be published.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    application: ApplicationId,
-    event_id: String,
-    /// The id as this client sees it, if that is another.
-    shown_id: Option<String>,
     /// Absent for an id that was made here: nobody can repeat it.
     key: Option<IdKey>,
     record: OutRecord,
     senders: Senders,
+    asked: Asked,
+}
+
+/// What the answer needs of an event whose record is handed on and forgotten: the body it lies in is free again.
+#[derive(Debug)]
+struct Asked {
+    application: ApplicationId,
+    event_id: String,
+    /// The id as this client sees it, if that is another.
+    shown_id: Option<String>,
     is_deprecated: bool,
     now_ms: i64,
+    payload_bytes: usize,
+    batch_bytes: usize,
+}
+
+/// Why an event may not be published.
+enum Unprepared {
+    /// A current snapshot may know more.
+    Unknown(Refused),
+    /// Whatever the snapshot says.
+    Refused(Refused),
 }
 
 /// A record on its way, with the claim on its id.
@@ -71,34 +87,44 @@ pub(crate) struct Sent<'g> {
     pending: Pending,
     claim: Option<Claimed<'g>>,
     counted: Option<Counted>,
-    prepared: Prepared,
+    asked: Asked,
     at: std::time::Instant,
 }
 
 impl Gateway {
-    /// From a checked event to its acknowledgement.
-    pub(crate) async fn ingest(&self, asking: &mut Asking<'_>, event: Event<'_>) -> Result<Accepted, Refused> {
-        let prepared = self.prepare(asking, event).await?;
-        self.publish_in_turn(prepared).await
-    }
-
     /// Waits for whoever is at the same id, then publishes.
     pub(crate) async fn publish_in_turn(&self, prepared: Prepared) -> Result<Accepted, Refused> {
         let claim = match prepared.key {
             None => None,
             Some(key) => match self.recent().claim_in_turn(key).await {
                 Some(claim) => Some(claim),
-                None => return Err(problem::repeat(&prepared.event_id)),
+                None => return Err(problem::repeat(prepared.event_id())),
             },
         };
-        self.acknowledged(self.send(prepared, claim)?).await
+        let sent = self.send(prepared, claim)?;
+        self.acknowledged(sent).await
     }
 
-    /// Asks the catalog about the event and makes its record.
-    pub(crate) async fn prepare(&self, asking: &mut Asking<'_>, event: Event<'_>) -> Result<Prepared, Refused> {
-        let application = self.application(asking, event.application.as_deref()).await?;
-        let declared = self.event_type(asking, application, &event.event_type).await?;
-        if let Some(demanding) = &declared.demanding {
+    /// Asks the catalog about the event and makes its record. What is not in it is looked for again in a current one.
+    pub(crate) async fn prepare(&self, asking: &mut Asking<'_>, event: &Event<'_>) -> Result<Prepared, Refused> {
+        loop {
+            match self.prepared(asking, event) {
+                Err(Unprepared::Unknown(refused)) => {
+                    if !Box::pin(self.make_fresh(&mut asking.fresh)).await? {
+                        return Err(refused);
+                    }
+                }
+                Err(Unprepared::Refused(refused)) => return Err(refused),
+                Ok(prepared) => return Ok(prepared),
+            }
+        }
+    }
+
+    /// As the snapshot is now. Not async, because hyper moves a request's whole future, and this has much to remember.
+    fn prepared(&self, asking: &Asking<'_>, event: &Event<'_>) -> Result<Prepared, Unprepared> {
+        let application = self.application(asking, event.application.as_deref())?;
+        let Declared { demanding, is_deprecated, senders } = self.event_type(application, &event.event_type)?;
+        if let Some(demanding) = demanding {
             demanding
                 .check(&event.payload)
                 .map_err(|mismatch| problem::unfit(&event.event_type, &mismatch.path, &mismatch.message))?;
@@ -126,95 +152,92 @@ impl Gateway {
             topic: Arc::clone(&self.topics().events),
             partition: None,
             key: Some(bytes::Bytes::copy_from_slice(record_key.as_bytes())),
-            value: Some(event.payload),
+            value: Some(event.payload.clone()),
             headers,
         };
-        let (size, limit) = (record.batch_size(), self.topics().max_message_bytes.saturating_sub(LATER_HEADERS));
-        if size > limit {
-            return Err(problem::record_too_large(size, limit));
+        let (batch_bytes, limit) = (record.batch_size(), self.topics().max_message_bytes.saturating_sub(LATER_HEADERS));
+        if batch_bytes > limit {
+            return Err(problem::record_too_large(batch_bytes, limit).into());
         }
-        let Declared { senders, is_deprecated, .. } = declared;
-        Ok(Prepared { application, event_id, shown_id, key, record, senders, is_deprecated, now_ms: asking.now_ms })
+        let (payload_bytes, now_ms) = (event.payload.len(), asking.now_ms);
+        let asked = Asked { application, event_id, shown_id, is_deprecated, now_ms, payload_bytes, batch_bytes };
+        Ok(Prepared { key, record, senders, asked })
     }
 
-    async fn application(&self, asking: &mut Asking<'_>, given: Option<&str>) -> Result<ApplicationId, Refused> {
+    fn application(&self, asking: &Asking<'_>, given: Option<&str>) -> Result<ApplicationId, Unprepared> {
         let given = match (asking.caller, given) {
             (Caller::Application(own), None) => return Ok(own),
             (Caller::Application(own), Some(given)) if Uuid::parse_str(given) == Ok(own.0) => return Ok(own),
             (Caller::Application(_) | Caller::Organization(_) | Caller::Admin, Some(given)) => given,
             (Caller::Organization(_) | Caller::Admin, None) => {
-                return Err(problem::field("application_id", "must be there: this token is of no one application"));
+                return Err(
+                    problem::field("application_id", "must be there: this token is of no one application").into()
+                );
             }
-            (Caller::ReadOnly, _) => return Err(problem(ProblemId::Forbidden, "this token may not send events")),
+            (Caller::ReadOnly, _) => {
+                return Err(problem(ProblemId::Forbidden, "this token may not send events").into());
+            }
         };
         // Among what the caller may send for only: what is another's and what is nobody's answer alike, and as late.
-        let mut found = self.directory().application(asking.caller, given);
-        if found.is_none() && self.make_fresh(&mut asking.fresh).await? {
-            found = self.directory().application(asking.caller, given);
-        }
-        found.ok_or_else(|| match asking.caller {
-            Caller::Application(_) | Caller::ReadOnly => {
-                problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given)))
-            }
-            // What another organization has and what nobody has answer alike.
-            Caller::Organization(_) | Caller::Admin => {
-                problem(ProblemId::NotFound, format!("there is no application {}", quoted(given)))
-            }
+        let found = self.directory().application(asking.caller, given);
+        found.ok_or_else(|| {
+            Unprepared::Unknown(match asking.caller {
+                Caller::Application(_) | Caller::ReadOnly => {
+                    problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given)))
+                }
+                // What another organization has and what nobody has answer alike.
+                Caller::Organization(_) | Caller::Admin => {
+                    problem(ProblemId::NotFound, format!("there is no application {}", quoted(given)))
+                }
+            })
         })
     }
 
-    async fn event_type(
-        &self,
-        asking: &mut Asking<'_>,
-        application: ApplicationId,
-        name: &str,
-    ) -> Result<Declared, Refused> {
-        let mut declared = self.directory().event_type(application, name);
-        if declared.is_none() && self.make_fresh(&mut asking.fresh).await? {
-            declared = self.directory().event_type(application, name);
-        }
-        declared.ok_or_else(|| {
+    fn event_type(&self, application: ApplicationId, name: &str) -> Result<Declared, Unprepared> {
+        self.directory().event_type(application, name).ok_or_else(|| {
             let detail = format!("application {application} has no event type `{name}`");
-            problem(ProblemId::EventTypeDoesNotExist, detail)
+            Unprepared::Unknown(problem(ProblemId::EventTypeDoesNotExist, detail))
         })
     }
 
     /// Counts the event against its limits and hands the record to the producer. Failed, it drops the claim: the id is forgotten.
     pub(crate) fn send<'g>(&'g self, prepared: Prepared, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
         // After the claim: a repeat is told that it is one, and counts against nothing.
-        let counted = self.limits().take(prepared.senders, prepared.now_ms).map_err(problem::over_limit)?;
+        let Prepared { record, senders, asked, .. } = prepared;
+        let counted = self.limits().take(senders, asked.now_ms).map_err(problem::over_limit)?;
         let at = clock::instant();
-        match self.publisher().send(&prepared.record) {
-            Ok(pending) => Ok(Sent { pending, claim, counted, prepared, at }),
-            Err(error) => Err(self.not_written(&error, &prepared, counted)),
+        match self.publisher().send(&record) {
+            Ok(pending) => Ok(Sent { pending, claim, counted, asked, at }),
+            Err(error) => Err(self.not_written(&error, &asked, counted)),
         }
     }
 
     /// Waits for the acknowledgement; only then the id becomes known.
     pub(crate) async fn acknowledged(&self, sent: Sent<'_>) -> Result<Accepted, Refused> {
-        let Sent { pending, claim, counted, prepared, at } = sent;
-        let written: Written = match pending.written().await {
+        // Field by field: taken apart at once, all of it would stand in the future twice.
+        let written: Written = match sent.pending.written().await {
             Ok(written) => written,
-            Err(error) => return Err(self.not_written(&error, &prepared, counted)),
+            Err(error) => return Err(self.not_written(&error, &sent.asked, sent.counted)),
         };
-        if let Some(claim) = claim {
+        let (asked, at) = (sent.asked, sent.at);
+        if let Some(claim) = sent.claim {
             claim.confirm();
         }
         let metrics = self.metrics();
         metrics.produce_seconds.observe(clock::instant().saturating_duration_since(at).as_secs_f64());
         metrics.accepted.inc();
-        metrics.accepted_bytes.inc_by(prepared.record.value.as_ref().map_or(0, bytes::Bytes::len) as u64);
+        metrics.accepted_bytes.inc_by(asked.payload_bytes as u64);
         // The broker's time is what every later reader of the record sees.
-        let received_ms = if written.timestamp_ms >= 0 { written.timestamp_ms } else { prepared.now_ms };
+        let received_ms = if written.timestamp_ms >= 0 { written.timestamp_ms } else { asked.now_ms };
         Ok(Accepted {
-            application_id: prepared.application,
-            event_id: prepared.shown_id.unwrap_or(prepared.event_id),
+            application_id: asked.application,
+            event_id: asked.shown_id.unwrap_or(asked.event_id),
             received_at: rfc3339(received_ms),
-            is_deprecated: prepared.is_deprecated,
+            is_deprecated: asked.is_deprecated,
         })
     }
 
-    fn not_written(&self, error: &KafkaError, prepared: &Prepared, counted: Option<Counted>) -> Refused {
+    fn not_written(&self, error: &KafkaError, asked: &Asked, counted: Option<Counted>) -> Refused {
         if let Some(counted) = counted {
             self.limits().give_back(counted);
         }
@@ -223,7 +246,7 @@ impl Gateway {
             warn!(topic, error = %error, swallowed, "an event was not acknowledged, its sender got a problem");
         }
         if error.is_unwritable() {
-            return problem::record_too_large(prepared.record.batch_size(), self.topics().max_message_bytes);
+            return problem::record_too_large(asked.batch_bytes, self.topics().max_message_bytes);
         }
         match error {
             KafkaError::QueueFull { .. } => problem::kafka_unavailable("more events are waiting for Kafka than fit"),
@@ -242,13 +265,19 @@ impl Gateway {
     }
 }
 
+impl From<Refused> for Unprepared {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
 impl Prepared {
     pub(crate) fn key(&self) -> Option<IdKey> {
         self.key
     }
 
     pub(crate) fn event_id(&self) -> &str {
-        &self.event_id
+        &self.asked.event_id
     }
 }
 

@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, Heade
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use schemas::problem::Problem;
+use uuid::Uuid;
 
 use crate::connection::Busy;
 use crate::fallback::{BoxError, FallbackBody};
@@ -123,6 +124,8 @@ fn respond(
     let mut response = Response::new(GatewayBody::whole(body.into(), busy));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    // With what hyper adds: `date` and `content-length`.
+    headers.reserve(4);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(REQUEST_ID, request_id);
     response
@@ -132,7 +135,7 @@ fn respond(
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
-        Self { prefix: uuid::Uuid::new_v4().as_u64_pair().0, next: AtomicU64::new(1) }
+        Self { prefix: Uuid::new_v4().as_u64_pair().0, next: AtomicU64::new(1) }
     }
 
     /// The client's own id if it is one, else a new one.
@@ -144,6 +147,8 @@ impl RequestIds {
             return given.clone();
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{:016x}-{number:x}", self.prefix)).expect("hex digits are a header value")
+        let id = Uuid::from_u64_pair(self.prefix, number);
+        HeaderValue::from_str(id.simple().encode_lower(&mut Uuid::encode_buffer()))
+            .expect("hex digits are a header value")
     }
 }

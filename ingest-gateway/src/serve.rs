@@ -9,6 +9,8 @@ use std::sync::Arc;
 use chassis::health::Latch;
 use chassis::shutdown::Shutdown;
 use chassis::{clock, tasks};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -124,7 +126,8 @@ fn builder(config: &GatewayConfig) -> Builder<TokioExecutor> {
     let mut http1 = builder.http1();
     // Our own watchdog ends slow heads and idle connections.
     http1.timer(TokioTimer::new()).header_read_timeout(None);
-    http1.half_close(false).max_buf_size(config.header_limit.saturating_mul(2).max(MIN_BUFFER));
+    // Answers are short: one buffer and one `send` cost less than two buffers and a `writev`.
+    http1.half_close(false).writev(false).max_buf_size(config.header_limit.saturating_mul(2).max(MIN_BUFFER));
     if let Some(count) = parsed_headers(config.header_count_limit) {
         http1.max_headers(count);
     }
@@ -143,6 +146,14 @@ struct Connection {
     _slot: OwnedSemaphorePermit,
 }
 
+/// How a connection ends.
+enum Ending {
+    /// After the request it is at.
+    Graceful,
+    /// Now.
+    Cut,
+}
+
 impl Connection {
     async fn serve(self, socket: TcpStream, peer: SocketAddr) {
         if let Err(error) = socket.set_nodelay(true) {
@@ -155,18 +166,19 @@ impl Connection {
         self.gateway.metrics().connections.dec();
     }
 
-    /// Drives the connection to its end, while the watchdog looks at its state now and then.
+    /// Drives the connection to its end.
     async fn drive(&self, socket: TcpStream, state: &Arc<ConnectionState>) {
-        let service = service_fn(|request| {
-            let (gateway, state) = (Arc::clone(&self.gateway), Arc::clone(state));
-            async move { Ok::<_, Infallible>(gateway.answer(&state, request).await) }
+        // One reference count of the connection's own for each request: all of them on the gateway's would be in each
+        // other's way.
+        let served = Arc::new((Arc::clone(&self.gateway), Arc::clone(state)));
+        let service = service_fn(move |request| {
+            let served = Arc::clone(&served);
+            async move { Ok::<_, Infallible>(served.0.answer(&served.1, request).await) }
         });
         let io = TokioIo::new(Watched::new(socket, Arc::clone(state)));
         let mut connection = pin!(self.builder.serve_connection(io, service));
-        let patience = self.gateway.patience();
-        let mut watchdog = pin!(tokio::time::sleep(patience.head));
-        let mut requested = pin!(self.shutdown.requested());
-        let mut closing = false;
+        // Polled only when something of its own woke it: each look at the shutdown takes a lock that all connections share.
+        let mut endings = FuturesUnordered::from_iter([self.ending(state, false)]);
         loop {
             tokio::select! {
                 biased;
@@ -176,19 +188,32 @@ impl Connection {
                     }
                     return;
                 }
-                () = requested.as_mut(), if !closing => {
-                    connection.as_mut().graceful_shutdown();
-                    closing = true;
-                }
-                () = self.ended.cancelled() => return,
+                Some(ending) = endings.next() => match ending {
+                    Ending::Graceful => {
+                        connection.as_mut().graceful_shutdown();
+                        endings.push(self.ending(state, true));
+                    }
+                    Ending::Cut => return,
+                },
+            }
+        }
+    }
+
+    /// Waits for a reason to end the connection, `closing` if it ends gracefully already. The watchdog looks at its state
+    /// now and then.
+    async fn ending(&self, state: &ConnectionState, closing: bool) -> Ending {
+        let patience = self.gateway.patience();
+        let mut watchdog = pin!(tokio::time::sleep(patience.head));
+        let mut requested = pin!(self.shutdown.requested());
+        loop {
+            tokio::select! {
+                biased;
+                () = requested.as_mut(), if !closing => return Ending::Graceful,
+                () = self.ended.cancelled() => return Ending::Cut,
                 () = watchdog.as_mut() => match state.verdict(clock::instant(), patience) {
                     Verdict::Wait(until) => watchdog.as_mut().reset(until.into()),
-                    Verdict::Close if !closing => {
-                        connection.as_mut().graceful_shutdown();
-                        closing = true;
-                        watchdog.as_mut().reset((clock::instant() + patience.head).into());
-                    }
-                    Verdict::Close | Verdict::Drop => return,
+                    Verdict::Close if !closing => return Ending::Graceful,
+                    Verdict::Close | Verdict::Drop => return Ending::Cut,
                 },
             }
         }

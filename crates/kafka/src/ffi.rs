@@ -5,6 +5,9 @@
 
 #![expect(unsafe_code, reason = "librdkafka is C: each block states why its call is sound")]
 
+mod bell;
+mod produce;
+
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
@@ -16,13 +19,14 @@ use rdkafka::client::NativeClient;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
-use rdkafka::{IntoOpaque, Message, TopicPartitionList};
-use schemas::record::{Headers, OutRecord, Record};
+use rdkafka::{Message, TopicPartitionList};
+use schemas::record::{Headers, Record};
 use uuid::Uuid;
 
+pub(crate) use self::bell::Bell;
+pub(crate) use self::produce::{Topic, produce, produce_boxed};
+
 const OK: Resp = Resp::RD_KAFKA_RESP_ERR_NO_ERROR;
-/// Lets the partitioner decide.
-const UNASSIGNED: i32 = -1;
 
 /// A group's metadata with the generation and the member it belongs to.
 pub(crate) struct GroupMetadata {
@@ -84,92 +88,6 @@ fn group_identity(client: &NativeClient) -> Option<(i32, String)> {
 pub(crate) fn flush(client: &NativeClient, timeout: Duration) -> bool {
     // SAFETY: the client is alive; the call is thread safe and only waits.
     unsafe { sys::rd_kafka_flush(client.ptr(), millis(timeout)) == OK }
-}
-
-/// Enqueues one record; key, value and headers are copied. `opaque` comes back with the delivery report of a context whose
-/// opaque type is `usize`.
-pub(crate) fn produce(
-    client: &NativeClient,
-    topic: &CStr,
-    partition: Option<i32>,
-    record: &OutRecord,
-    opaque: usize,
-) -> Result<(), Code> {
-    let (key, key_length) = parts(record.key.as_ref());
-    let (value, value_length) = parts(record.value.as_ref());
-    // SAFETY: every pointer is valid for its length during the call, which copies (MSG_F_COPY). The headers are taken over
-    // on success only, and destroyed here otherwise. The variadic list is made of tagged values and ends with END.
-    unsafe {
-        let headers = native_headers(&record.headers);
-        let result = sys::rd_kafka_producev(
-            client.ptr(),
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TOPIC,
-            topic.as_ptr(),
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
-            partition.unwrap_or(UNASSIGNED),
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
-            sys::RD_KAFKA_MSG_F_COPY,
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
-            value,
-            value_length,
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
-            key,
-            key_length,
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
-            opaque as *mut c_void,
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
-            headers,
-            sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
-        );
-        if result == OK {
-            return Ok(());
-        }
-        if !headers.is_null() {
-            sys::rd_kafka_headers_destroy(headers);
-        }
-        Err(Code::from(result))
-    }
-}
-
-/// As [`produce`], for a context whose opaque type is a box, which is dropped if the record is refused.
-pub(crate) fn produce_boxed<T: Send + Sync>(
-    client: &NativeClient,
-    topic: &CStr,
-    partition: Option<i32>,
-    record: &OutRecord,
-    opaque: Box<T>,
-) -> Result<(), Code> {
-    let pointer = opaque.into_ptr();
-    produce(client, topic, partition, record, pointer as usize).inspect_err(|_| {
-        // SAFETY: the pointer was made just above and librdkafka did not take it.
-        drop(unsafe { Box::<T>::from_ptr(pointer) });
-    })
-}
-
-fn parts(bytes: Option<&Bytes>) -> (*mut c_void, usize) {
-    // An empty slice has a pointer that is not null, so that an empty value stays apart from a tombstone.
-    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
-}
-
-/// Null when there is none.
-unsafe fn native_headers(headers: &Headers) -> *mut sys::rd_kafka_headers_t {
-    if headers.is_empty() {
-        return ptr::null_mut();
-    }
-    // SAFETY: names and values are passed with their lengths and copied.
-    unsafe {
-        let native = sys::rd_kafka_headers_new(headers.len());
-        for (name, value) in headers.iter() {
-            sys::rd_kafka_header_add(
-                native,
-                name.as_ptr().cast(),
-                name.len().cast_signed(),
-                value.as_ptr().cast(),
-                value.len().cast_signed(),
-            );
-        }
-        native
-    }
 }
 
 /// Copies a consumed message: key and value into one buffer, headers into another. rdkafka's own header access panics on

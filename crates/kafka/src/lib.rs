@@ -12,6 +12,7 @@
 //! [`group`] (what an operator sees and sets).
 //! Nothing of rdkafka appears in a public signature.
 
+mod bare;
 pub mod clock;
 mod connection;
 mod error;
@@ -34,6 +35,7 @@ pub mod topics;
 mod window;
 mod writer;
 
+pub use bare::BareProducer;
 pub use connection::{Connection, TAIL_GROUP};
 pub use error::{ErrorCode, ExclusiveError, KafkaError};
 pub use exclusive::ExclusiveWriter;

@@ -1,8 +1,7 @@
 //! The idempotent producer: one future per record, resolved by the broker's acknowledgement.
 
-use std::ffi::CString;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,14 +9,15 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError as Native;
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::OutRecord;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::connection::Connection;
 use crate::error::KafkaError;
-use crate::ffi;
+use crate::ffi::{self, Bell, Topic};
 use crate::log;
 
 /// How the producer behaves.
@@ -52,9 +52,23 @@ pub struct Acknowledgement(oneshot::Receiver<Result<Written, KafkaError>>);
 
 /// The idempotent producer. Cheap to clone.
 #[derive(Clone)]
-pub struct Producer(Arc<ThreadedProducer<Reports>>);
+pub struct Producer(Arc<Handle>);
 
-/// Resolves the futures; called by the producer's poll thread.
+/// Ends the task with the last clone.
+struct Handle {
+    client: Arc<Client>,
+    serving: AbortHandle,
+}
+
+/// The native client, after what holds on to it and is let go first.
+struct Client {
+    bell: Bell,
+    /// What the first record went to: nearly always all of them.
+    topic: OnceLock<(Arc<str>, Topic)>,
+    native: BaseProducer<Reports>,
+}
+
+/// Resolves the futures.
 struct Reports;
 
 /// What travels with a record until its report.
@@ -90,15 +104,20 @@ impl Future for Acknowledgement {
 // === impl Producer ===
 
 impl Producer {
-    /// Makes the producer; the cluster is first talked to by the first record.
+    /// Makes the producer; the cluster is first talked to by the first record. To be called inside a tokio runtime, where
+    /// the acknowledgements are served.
     ///
     /// # Errors
     /// Properties librdkafka refuses.
     #[expect(clippy::needless_pass_by_value, reason = "options are given away, as everywhere")]
+    #[expect(clippy::disallowed_methods, reason = "it ends with the producer")]
     pub fn start(connection: &Connection, options: ProducerOptions) -> Result<Self, KafkaError> {
-        let producer = ThreadedProducer::from_config_and_context(&connection.producer(&options), Reports)
+        let native = BaseProducer::from_config_and_context(&connection.producer(&options), Reports)
             .map_err(|error| KafkaError::Client { purpose: "producing", reason: error.to_string() })?;
-        Ok(Self(Arc::new(producer)))
+        let bell = Bell::of(native.client().native_client());
+        let client = Arc::new(Client { bell, topic: OnceLock::new(), native });
+        let serving = tokio::spawn(serve(Arc::clone(&client))).abort_handle();
+        Ok(Self(Arc::new(Handle { client, serving })))
     }
 
     /// Enqueues a record, never blocks.
@@ -106,11 +125,8 @@ impl Producer {
     /// # Errors
     /// [`KafkaError::QueueFull`]: try again later. A record that can never be written: [`KafkaError::is_unwritable`].
     pub fn send(&self, record: &OutRecord) -> Result<Acknowledgement, KafkaError> {
-        let topic =
-            CString::new(&*record.topic).map_err(|_nul| KafkaError::NoTopic { topic: Arc::clone(&record.topic) })?;
         let (answer, acknowledgement) = oneshot::channel();
-        let client = self.0.client().native_client();
-        match ffi::produce_boxed(client, &topic, record.partition, record, Box::new(answer)) {
+        match self.0.client.send(record, Box::new(answer)) {
             Ok(()) => Ok(Acknowledgement(acknowledgement)),
             Err(Code::QueueFull) => Err(KafkaError::QueueFull { topic: Arc::clone(&record.topic) }),
             Err(code) => Err(KafkaError::call(format!("produce to {}", record.topic), code)),
@@ -122,8 +138,9 @@ impl Producer {
     /// # Errors
     /// A timeout.
     pub async fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
-        let producer = Arc::clone(&self.0);
-        let flushed = tokio::task::spawn_blocking(move || ffi::flush(producer.client().native_client(), timeout)).await;
+        let client = Arc::clone(&self.0.client);
+        let flush = move || ffi::flush(client.native.client().native_client(), timeout);
+        let flushed = tokio::task::spawn_blocking(flush).await;
         match flushed {
             Ok(true) => Ok(()),
             Ok(false) => Err(KafkaError::call("flush", Code::OperationTimedOut)),
@@ -134,7 +151,48 @@ impl Producer {
 
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Producer").field("in_flight", &self.0.in_flight_count()).finish_non_exhaustive()
+        f.debug_struct("Producer").field("in_flight", &self.0.client.native.in_flight_count()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    fn send(&self, record: &OutRecord, answer: Box<Answer>) -> Result<(), Code> {
+        let client = self.native.client().native_client();
+        if self.topic.get().is_none() {
+            let topic = Topic::of(client, &record.topic)?;
+            // Somebody else may have been first; then this one is dropped.
+            self.topic.get_or_init(|| (Arc::clone(&record.topic), topic));
+        }
+        match self.topic.get() {
+            Some((name, topic)) if *name == record.topic => {
+                ffi::produce_boxed(client, topic, record.partition, record, answer)
+            }
+            _another => {
+                let topic = Topic::of(client, &record.topic)?;
+                ffi::produce_boxed(client, &topic, record.partition, record, answer)
+            }
+        }
+    }
+}
+
+/// Serves the reports where those who wait for them run. A thread of its own, rdkafka's way, is woken some thousand times a
+/// second and wakes them across threads: an eighth of the gateway's CPU.
+async fn serve(client: Arc<Client>) -> ! {
+    loop {
+        client.bell.rung().await;
+        while client.bell.waiting() > 0 {
+            client.native.poll(Duration::ZERO);
+            // Many at once do not keep those they wake from their turn.
+            tokio::task::consume_budget().await;
+        }
     }
 }
 

@@ -12,7 +12,6 @@ mod reports;
 mod tests;
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,9 +43,10 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 
 /// A transactional producer that was initialised.
 pub(crate) struct Session {
+    /// Before the producer: what they hold of it is let go first.
+    topics: HashMap<Arc<str>, Topic>,
     producer: ThreadedProducer<Reports>,
     timeout: Duration,
-    topics: HashMap<Arc<str>, Topic>,
     attempt: u32,
 }
 
@@ -88,8 +88,10 @@ pub(crate) struct Content<'a> {
     pub(crate) one_by_one: bool,
 }
 
+#[derive(Default)]
 struct Topic {
-    name: CString,
+    /// Known from the first record on.
+    native: Option<ffi::Topic>,
     /// Partitions that have a leader, and when that was asked.
     writable: Option<(Vec<i32>, Instant)>,
 }
@@ -201,13 +203,20 @@ impl Session {
     fn send(&mut self, index: usize, record: &OutRecord, partition: Option<i32>) -> Result<(), Failure> {
         let opaque = opaque(self.attempt, index);
         let deadline = instant() + QUEUE_TIMEOUT;
-        let name = match self.topics.get(&record.topic) {
-            Some(topic) => &topic.name,
-            None => &self.topics.entry(Arc::clone(&record.topic)).or_insert_with(|| Topic::new(&record.topic)).name,
+        let known = match self.topics.get_mut(&record.topic) {
+            Some(topic) => topic,
+            None => self.topics.entry(Arc::clone(&record.topic)).or_default(),
+        };
+        let client = self.producer.client().native_client();
+        let topic = match &mut known.native {
+            Some(topic) => topic,
+            unknown => match ffi::Topic::of(client, &record.topic) {
+                Ok(topic) => unknown.insert(topic),
+                Err(code) => return Err(self.refused(index, &record.topic, code)),
+            },
         };
         loop {
-            let client = self.producer.client().native_client();
-            match ffi::produce(client, name, partition, record, opaque) {
+            match ffi::produce(client, topic, partition, record, opaque) {
                 Ok(()) => return Ok(()),
                 Err(Code::QueueFull) if instant() < deadline => {
                     // The poll thread serves the reports that make room.
@@ -285,7 +294,7 @@ impl Session {
     /// the partitioner decide.
     fn sticky(&mut self, topic: &Arc<str>, random: u64) -> Option<i32> {
         let now = instant();
-        let entry = self.topics.entry(Arc::clone(topic)).or_insert_with(|| Topic::new(topic));
+        let entry = self.topics.entry(Arc::clone(topic)).or_default();
         let fresh = entry.writable.as_ref().is_some_and(|(_, asked)| now - *asked < PARTITIONS_FRESH);
         if !fresh {
             match writable_partitions(&self.producer, topic) {
@@ -334,14 +343,4 @@ fn writable_partitions(producer: &ThreadedProducer<Reports>, topic: &str) -> Res
 /// Attempt and index in one word, so that a late report of an older attempt is told apart.
 fn opaque(attempt: u32, index: usize) -> usize {
     (attempt as usize) << 32 | (index & 0xffff_ffff)
-}
-
-// === impl Topic ===
-
-impl Topic {
-    fn new(name: &str) -> Self {
-        // A name with a NUL in it cannot exist; it is cut and then refused by the broker as unknown.
-        let valid = name.split('\0').next().unwrap_or_default();
-        Self { name: CString::new(valid).expect("the part before the first NUL has none"), writable: None }
-    }
 }

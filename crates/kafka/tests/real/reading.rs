@@ -108,6 +108,32 @@ async fn a_producer_tells_where_a_record_stands_and_what_cannot_be_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_record_of_a_producer_gets_its_own_acknowledgement_in_whatever_topic() {
+    const RECORDS: i64 = 2_000;
+    let world = World::new(1).await;
+    let producer = Producer::start(&world.connection, ProducerOptions::new("test")).unwrap();
+    let mut sent = Vec::new();
+    for number in 0..RECORDS {
+        for topic in [&world.input, &world.output] {
+            sent.push((topic, number, producer.send(&record(topic, 0, &number.to_string())).unwrap()));
+        }
+    }
+    for (topic, number, acknowledgement) in sent {
+        assert_eq!(acknowledgement.await.unwrap().offset, number, "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_dropped_producer_had_not_written_is_an_error_and_not_a_wait() {
+    // Nobody listens on port 1.
+    let nowhere = kafka::Connection::new("127.0.0.1:1", &std::collections::BTreeMap::new()).unwrap();
+    let producer = Producer::start(&nowhere, ProducerOptions::new("test")).unwrap();
+    let acknowledgement = producer.send(&record(&"nowhere".into(), 0, "lost")).unwrap();
+    drop(producer);
+    acknowledgement.await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_topic_is_reported_and_left_alone() {
     let world = World::new(2).await;
     let specs = [spec(&world.input, 3, &[("cleanup.policy", "compact")]), spec(&world.output, 2, &[])];

@@ -30,7 +30,7 @@ pub(crate) struct Meter {
 }
 
 /// One run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
     /// Events, requests or deliveries.
     pub(crate) count: u32,
@@ -88,5 +88,14 @@ impl Cost {
     /// The same run counted in something that is so many times as frequent.
     pub(crate) fn times(self, factor: u32) -> Self {
         Self { count: self.count * factor, ..self }
+    }
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, more: Self) {
+        self.count += more.count;
+        self.wall += more.wall;
+        self.cpu += more.cpu;
+        self.broker = Some(self.broker.unwrap_or_default() + more.broker.unwrap_or_default());
     }
 }

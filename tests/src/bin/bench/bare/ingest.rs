@@ -13,8 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use kafka::{Producer, ProducerOptions};
-use schemas::record::{Headers, OutRecord};
+use kafka::{BareProducer, ProducerOptions};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -33,7 +32,7 @@ pub(crate) struct Ingest {
 }
 
 struct Server {
-    producer: Producer,
+    producer: BareProducer,
     topic: Arc<str>,
     next: AtomicU64,
 }
@@ -41,7 +40,7 @@ struct Server {
 impl Ingest {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let options = ProducerOptions { queue_bytes: 128 * 1024 * 1024, ..ProducerOptions::new("bench-bare") };
-        let producer = Producer::start(&super::connection(&self.brokers)?, options)?;
+        let producer = BareProducer::start(&super::connection(&self.brokers)?, &options)?;
         let server = Arc::new(Server { producer, topic: self.topic.into(), next: AtomicU64::new(0) });
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))).await?;
         say(READY)?;
@@ -76,14 +75,7 @@ impl Server {
     async fn accept(&self, request: Request<Incoming>) -> anyhow::Result<()> {
         let body = request.into_body().collect().await?.to_bytes();
         let key = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let record = OutRecord {
-            topic: Arc::clone(&self.topic),
-            partition: None,
-            key: Some(key.into()),
-            value: Some(body),
-            headers: Headers::default(),
-        };
-        self.producer.send(&record)?.await?;
+        self.producer.send(&self.topic, key.as_bytes(), &body).await?;
         Ok(())
     }
 }
