@@ -35,7 +35,6 @@ mod slots;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
@@ -110,13 +109,7 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         allow_http = config.allow_http,
         "delivery worker started"
     );
-    let teller = Teller::start(TellerOptions {
-        connection: deps.connection,
-        topic: Arc::clone(&deps.topics.status),
-        role: "delivery",
-        instance: deps.kafka.slot.clone(),
-        client_id: deps.kafka.client_id(Role::Delivery),
-    });
+    let teller = Teller::start(TellerOptions::of(Role::Delivery, &deps.connection, &deps.topics, &deps.kafka));
     let reporter = Reporter::new(deps.topics, &settings.tier_names, client.headers_limit());
     let parts = Parts {
         settings,

@@ -1,6 +1,5 @@
 //! What the role tells `status`: how far it is, how much it makes, and whether it stands still for `control`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::clock;
@@ -52,13 +51,7 @@ pub(crate) struct Measured {
 impl Report {
     /// Starts telling: that it waits for the snapshot, for a start.
     pub(crate) fn start(deps: &Deps) -> Self {
-        let teller = Teller::start(TellerOptions {
-            connection: deps.connection.clone(),
-            topic: Arc::clone(&deps.topics.status),
-            role: Role::Fanout.name(),
-            instance: deps.kafka.slot.clone(),
-            client_id: deps.kafka.client_id(Role::Fanout),
-        });
+        let teller = Teller::start(TellerOptions::of(Role::Fanout, &deps.connection, &deps.topics, &deps.kafka));
         let fanout = Some(FanoutHealth { waiting_for_control: true, ..FanoutHealth::default() });
         teller.tell(Facts { fanout, ..Facts::default() });
         Self { teller, pulse: Pulse::default() }

@@ -1,6 +1,7 @@
 //! The request's body: read within its limits of size and time, and within the bytes all bodies may take together.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,16 +15,16 @@ use crate::problem::{Refused, bad_body, body_too_large, body_too_slow, overloade
 /// The bytes that bodies may take together.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// The metric is the account.
-    used: IntGauge,
-    limit: i64,
+    used: AtomicUsize,
+    limit: usize,
+    shown: IntGauge,
 }
 
 /// A share of the budget, given back on drop.
 #[derive(Debug)]
 pub(crate) struct Share<'b> {
     budget: &'b Budget,
-    bytes: i64,
+    bytes: usize,
 }
 
 /// Limits of one body.
@@ -38,8 +39,8 @@ pub(crate) struct BodyLimits {
 // === impl Budget ===
 
 impl Budget {
-    pub(crate) fn new(limit: usize, used: IntGauge) -> Self {
-        Self { used, limit: signed(limit) }
+    pub(crate) fn new(limit: usize, shown: IntGauge) -> Self {
+        Self { used: AtomicUsize::new(0), limit, shown }
     }
 
     /// A share of nothing yet.
@@ -52,10 +53,10 @@ impl Budget {
 
 impl Share<'_> {
     fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
-        let bytes = signed(bytes);
+        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        self.budget.used.add(bytes);
-        if self.budget.used.get() > self.budget.limit {
+        self.budget.shown.add(signed(bytes));
+        if before + bytes > self.budget.limit {
             return Err(overloaded("too many bytes of other requests are in flight"));
         }
         Ok(())
@@ -64,7 +65,8 @@ impl Share<'_> {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.budget.used.sub(self.bytes);
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.shown.sub(signed(self.bytes));
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection's state as its watchdog sees it: reading a head, serving, or idle.
 //!
 //! hyper's own header timeout also ends idle connections, and costs a timer per request. Here a request costs a few stores;
-//! one timer per connection looks at them now and then.
+//! one timer per connection looks at them now and then, and two more are put off by one request after another.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -138,6 +138,17 @@ impl ConnectionState {
     }
 }
 
+// === impl Busy ===
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.requests.dec();
+        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.begin(false);
+        }
+    }
+}
+
 // === impl Timer ===
 
 impl Timer {
@@ -160,15 +171,6 @@ impl Timer {
         };
         *self.0.lock() = Some(timer);
         output
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.requests.dec();
-        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.begin(false);
-        }
     }
 }
 

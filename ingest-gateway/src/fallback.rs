@@ -15,7 +15,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a fallback's response.
 pub type FallbackBody = UnsyncBoxBody<Bytes, BoxError>;
 
-type Answer = Pin<Box<dyn Future<Output = Response<FallbackBody>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<FallbackBody>> + Send>>;
 
 /// A boxed service for everything that is not an event route. It finds the client's address as [`crate::Peer`] in the
 /// request's extensions.
@@ -37,8 +37,8 @@ impl Fallback {
         }))
     }
 
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<FallbackBody> {
-        (self.0)(request).await
+    pub(crate) fn answer(&self, request: Request<Incoming>) -> Answer {
+        (self.0)(request)
     }
 }
 

@@ -143,6 +143,7 @@ impl Gateway {
             return Ok(false);
         }
         self.metrics().rechecks.inc();
+        // Boxed, like every way off the straight one: hyper moves and clears the whole future once a request.
         let refreshed = Box::pin(self.recheck.refresh(self.directory())).await;
         refreshed.map_err(|error| {
             if let Some(swallowed) = self.limited.permit("recheck") {
@@ -164,8 +165,7 @@ impl Gateway {
         let route = Route::of(request.uri().path());
         if let (Route::Other, Some(fallback)) = (route, &self.parts.fallback) {
             request.extensions_mut().insert(connection.peer());
-            // Boxed, like every way off the straight one: hyper moves and clears the whole future once a request.
-            return Box::pin(fallback.answer(request)).await.map(|body| GatewayBody::stream(body, busy));
+            return fallback.answer(request).await.map(|body| GatewayBody::stream(body, busy));
         }
         let request_id = self.request_ids.of(request.headers());
         match self.events(route, connection, request).await {

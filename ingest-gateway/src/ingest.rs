@@ -110,7 +110,7 @@ impl Gateway {
         loop {
             match self.prepared(asking, event) {
                 Err(Unprepared::Unknown(refused)) => {
-                    if !Box::pin(self.make_fresh(&mut asking.fresh)).await? {
+                    if !self.make_fresh(&mut asking.fresh).await? {
                         return Err(refused);
                     }
                 }

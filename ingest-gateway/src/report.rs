@@ -3,7 +3,6 @@
 //! A gateway that is asked nothing answers nothing, so what it says about its refusals is what it did in the last seconds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Catalog;
@@ -61,13 +60,7 @@ enum Phase {
 impl Report {
     /// Makes the teller, which tells until it ends.
     pub(crate) fn new(deps: &Deps, metrics: GatewayMetrics, shutdown: Shutdown) -> Self {
-        let teller = Teller::start(TellerOptions {
-            connection: deps.connection.clone(),
-            topic: Arc::clone(&deps.topics.status),
-            role: Role::Gateway.name(),
-            instance: deps.kafka.slot.clone(),
-            client_id: deps.kafka.client_id(Role::Gateway),
-        });
+        let teller = Teller::start(TellerOptions::of(Role::Gateway, &deps.connection, &deps.topics, &deps.kafka));
         Self { teller, metrics, catalog: deps.catalog.clone(), shutdown }
     }
 

@@ -203,7 +203,13 @@ impl Connection {
     /// now and then.
     async fn ending(&self, state: &ConnectionState, closing: bool) -> Ending {
         let patience = self.gateway.patience();
-        let mut watchdog = pin!(tokio::time::sleep(patience.head));
+        let now = clock::instant();
+        let first = match state.verdict(now, patience) {
+            Verdict::Wait(until) => until,
+            Verdict::Close => now + patience.head,
+            Verdict::Drop => now,
+        };
+        let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
         let mut requested = pin!(self.shutdown.requested());
         loop {
             tokio::select! {

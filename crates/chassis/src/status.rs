@@ -15,9 +15,11 @@ use bytes::Bytes;
 use kafka::{Connection, KafkaError, Producer, ProducerOptions};
 use schemas::record::{Headers, OutRecord};
 use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, RetryHealth, Status};
+use schemas::topics::Topics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::config::{KafkaConfig, Role};
 use crate::limited::Limited;
 use crate::{clock, tasks};
 
@@ -153,6 +155,18 @@ impl Telling {
 // === impl TellerOptions ===
 
 impl TellerOptions {
+    /// A role's of this process.
+    #[must_use]
+    pub fn of(role: Role, connection: &Connection, topics: &Topics, kafka: &KafkaConfig) -> Self {
+        Self {
+            connection: connection.clone(),
+            topic: Arc::clone(&topics.status),
+            role: role.name(),
+            instance: kafka.slot.clone(),
+            client_id: kafka.client_id(role),
+        }
+    }
+
     /// The record of these facts; without any, the tombstone.
     fn record(&self, facts: Option<Facts>) -> OutRecord {
         let status = facts.map(|facts| Status {

@@ -1,7 +1,13 @@
 //! The idempotent producer: one future per record, resolved by the broker's acknowledgement.
+//!
+//! librdkafka is polled by a task here and not by a thread of its own: the queue of delivery reports rings a bell, and
+//! serving what is there never blocks. A thread, rdkafka's way, is woken some thousand times a second and wakes those who wait
+//! across threads: an eighth of the gateway's CPU.
 
+use std::ffi::CString;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +18,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::OutRecord;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::connection::Connection;
@@ -54,7 +60,7 @@ pub struct Acknowledgement(oneshot::Receiver<Result<Written, KafkaError>>);
 #[derive(Clone)]
 pub struct Producer(Arc<Handle>);
 
-/// Ends the task with the last clone.
+/// Owns the client and ends the task: what the end of a client waits for is waited for where the last clone is dropped.
 struct Handle {
     client: Arc<Client>,
     serving: AbortHandle,
@@ -66,7 +72,12 @@ struct Client {
     /// What the first record went to: nearly always all of them.
     topic: OnceLock<(Arc<str>, Topic)>,
     native: BaseProducer<Reports>,
+    /// The task is there.
+    served: AtomicBool,
 }
+
+/// Held by the task.
+struct Serving(Weak<Client>);
 
 /// Resolves the futures.
 struct Reports;
@@ -104,19 +115,21 @@ impl Future for Acknowledgement {
 // === impl Producer ===
 
 impl Producer {
-    /// Makes the producer; the cluster is first talked to by the first record. To be called inside a tokio runtime, where
-    /// the acknowledgements are served.
+    /// Makes the producer; the cluster is first talked to by the first record. To be called inside the tokio runtime that
+    /// serves the acknowledgements: when it ends, nothing is sent any more, and who still waits does so until the drop.
     ///
     /// # Errors
     /// Properties librdkafka refuses.
     #[expect(clippy::needless_pass_by_value, reason = "options are given away, as everywhere")]
-    #[expect(clippy::disallowed_methods, reason = "it ends with the producer")]
+    #[expect(clippy::disallowed_methods, reason = "it ends with the producer; chassis is above this crate")]
     pub fn start(connection: &Connection, options: ProducerOptions) -> Result<Self, KafkaError> {
         let native = BaseProducer::from_config_and_context(&connection.producer(&options), Reports)
             .map_err(|error| KafkaError::Client { purpose: "producing", reason: error.to_string() })?;
         let bell = Bell::of(native.client().native_client());
-        let client = Arc::new(Client { bell, topic: OnceLock::new(), native });
-        let serving = tokio::spawn(serve(Arc::clone(&client))).abort_handle();
+        let rung = bell.rung();
+        let client = Arc::new(Client { bell, topic: OnceLock::new(), native, served: AtomicBool::new(true) });
+        let serving = Serving(Arc::downgrade(&client));
+        let serving = tokio::spawn(async move { serving.serve(&rung).await }).abort_handle();
         Ok(Self(Arc::new(Handle { client, serving })))
     }
 
@@ -126,11 +139,7 @@ impl Producer {
     /// [`KafkaError::QueueFull`]: try again later. A record that can never be written: [`KafkaError::is_unwritable`].
     pub fn send(&self, record: &OutRecord) -> Result<Acknowledgement, KafkaError> {
         let (answer, acknowledgement) = oneshot::channel();
-        match self.0.client.send(record, Box::new(answer)) {
-            Ok(()) => Ok(Acknowledgement(acknowledgement)),
-            Err(Code::QueueFull) => Err(KafkaError::QueueFull { topic: Arc::clone(&record.topic) }),
-            Err(code) => Err(KafkaError::call(format!("produce to {}", record.topic), code)),
-        }
+        self.0.client.send(record, Box::new(answer)).map(|()| Acknowledgement(acknowledgement))
     }
 
     /// Waits until every record sent so far is acknowledged or given up.
@@ -138,8 +147,9 @@ impl Producer {
     /// # Errors
     /// A timeout.
     pub async fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
-        let client = Arc::clone(&self.0.client);
-        let flush = move || ffi::flush(client.native.client().native_client(), timeout);
+        // A clone: the task serves the reports for as long as somebody waits for them.
+        let producer = self.clone();
+        let flush = move || ffi::flush(producer.0.client.native.client().native_client(), timeout);
         let flushed = tokio::task::spawn_blocking(flush).await;
         match flushed {
             Ok(true) => Ok(()),
@@ -155,6 +165,8 @@ impl std::fmt::Debug for Producer {
     }
 }
 
+// === impl Handle ===
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.serving.abort();
@@ -164,34 +176,68 @@ impl Drop for Handle {
 // === impl Client ===
 
 impl Client {
-    fn send(&self, record: &OutRecord, answer: Box<Answer>) -> Result<(), Code> {
-        let client = self.native.client().native_client();
+    fn send(&self, record: &OutRecord, answer: Box<Answer>) -> Result<(), KafkaError> {
+        if !self.served.load(Ordering::Relaxed) {
+            return Err(KafkaError::Closed);
+        }
         if self.topic.get().is_none() {
-            let topic = Topic::of(client, &record.topic)?;
+            let topic = self.topic_of(&record.topic)?;
             // Somebody else may have been first; then this one is dropped.
             self.topic.get_or_init(|| (Arc::clone(&record.topic), topic));
         }
-        match self.topic.get() {
+        let client = self.native.client().native_client();
+        let produced = match self.topic.get() {
             Some((name, topic)) if *name == record.topic => {
                 ffi::produce_boxed(client, topic, record.partition, record, answer)
             }
-            _another => {
-                let topic = Topic::of(client, &record.topic)?;
-                ffi::produce_boxed(client, &topic, record.partition, record, answer)
+            _another => ffi::produce_boxed(client, &self.topic_of(&record.topic)?, record.partition, record, answer),
+        };
+        produced.map_err(|code| {
+            if code == Code::QueueFull {
+                return KafkaError::QueueFull { topic: Arc::clone(&record.topic) };
+            }
+            KafkaError::call(format!("produce to {}", record.topic), code)
+        })
+    }
+
+    /// Whether there was an event to serve.
+    fn serve_one(&self) -> bool {
+        let waits = self.bell.waiting() > 0;
+        if waits {
+            self.native.poll(Duration::ZERO);
+        }
+        waits
+    }
+
+    fn topic_of(&self, name: &Arc<str>) -> Result<Topic, KafkaError> {
+        let text = CString::new(&**name).map_err(|_nul| KafkaError::NoTopic { topic: Arc::clone(name) })?;
+        let topic = Topic::of(self.native.client().native_client(), &text);
+        topic.map_err(|code| KafkaError::call(format!("make a handle of {name}"), code))
+    }
+}
+
+// === impl Serving ===
+
+impl Serving {
+    async fn serve(self, rung: &Notify) {
+        loop {
+            rung.notified().await;
+            // Not held across a wait: the client is the handle's.
+            while self.0.upgrade().is_some_and(|client| client.serve_one()) {
+                // Many at once do not keep those they wake from their turn.
+                tokio::task::consume_budget().await;
+            }
+            if self.0.strong_count() == 0 {
+                return;
             }
         }
     }
 }
 
-/// Serves the reports where those who wait for them run. A thread of its own, rdkafka's way, is woken some thousand times a
-/// second and wakes them across threads: an eighth of the gateway's CPU.
-async fn serve(client: Arc<Client>) -> ! {
-    loop {
-        client.bell.rung().await;
-        while client.bell.waiting() > 0 {
-            client.native.poll(Duration::ZERO);
-            // Many at once do not keep those they wake from their turn.
-            tokio::task::consume_budget().await;
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            client.served.store(false, Ordering::Relaxed);
         }
     }
 }

@@ -12,6 +12,7 @@ mod reports;
 mod tests;
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,7 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 /// A transactional producer that was initialised.
 pub(crate) struct Session {
     /// Before the producer: what they hold of it is let go first.
-    topics: HashMap<Arc<str>, Topic>,
+    topics: HashMap<Arc<str>, Output>,
     producer: ThreadedProducer<Reports>,
     timeout: Duration,
     attempt: u32,
@@ -88,8 +89,9 @@ pub(crate) struct Content<'a> {
     pub(crate) one_by_one: bool,
 }
 
+/// A topic that is written to.
 #[derive(Default)]
-struct Topic {
+struct Output {
     /// Known from the first record on.
     native: Option<ffi::Topic>,
     /// Partitions that have a leader, and when that was asked.
@@ -210,10 +212,15 @@ impl Session {
         let client = self.producer.client().native_client();
         let topic = match &mut known.native {
             Some(topic) => topic,
-            unknown => match ffi::Topic::of(client, &record.topic) {
-                Ok(topic) => unknown.insert(topic),
-                Err(code) => return Err(self.refused(index, &record.topic, code)),
-            },
+            unknown => {
+                // A name with a NUL in it cannot exist; it is cut and then refused by the broker as unknown.
+                let name = record.topic.split('\0').next().unwrap_or_default();
+                let name = CString::new(name).expect("the part before the first NUL has none");
+                match ffi::Topic::of(client, &name) {
+                    Ok(topic) => unknown.insert(topic),
+                    Err(code) => return Err(self.refused(index, &record.topic, code)),
+                }
+            }
         };
         loop {
             match ffi::produce(client, topic, partition, record, opaque) {
@@ -309,7 +316,7 @@ impl Session {
         partitions.get(usize::try_from(seed % count).ok()?).copied()
     }
 
-    /// Forgets which partitions have a leader: something could not be written.
+    /// Forgets the topics, and with them which partitions have a leader: something could not be written.
     pub(crate) fn forget_partitions(&mut self) {
         self.topics.clear();
     }

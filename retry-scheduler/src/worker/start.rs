@@ -1,7 +1,6 @@
 //! Reaches Kafka and joins the group: everything the loop needs, made once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chassis::clock::instant;
 use chassis::config::Role;
@@ -46,13 +45,7 @@ impl Worker {
         };
         let writer = Writer::start(&deps.connection, options, poller.ownership()).await;
         let writer = writer.map_err(doing("starting the writer"))?;
-        let teller = Teller::start(TellerOptions {
-            connection: deps.connection,
-            topic: Arc::clone(&deps.topics.status),
-            role: Role::Retry.name(),
-            instance: deps.kafka.slot.clone(),
-            client_id: deps.kafka.client_id(Role::Retry),
-        });
+        let teller = Teller::start(TellerOptions::of(Role::Retry, &deps.connection, &deps.topics, &deps.kafka));
         Ok(Self {
             limits: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
             look_ahead_ms: i64::try_from(config.look_ahead_tier.as_millis()).unwrap_or(i64::MAX),

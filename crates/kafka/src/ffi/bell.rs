@@ -8,7 +8,8 @@ use rdkafka::bindings as sys;
 use rdkafka::client::NativeClient;
 use tokio::sync::Notify;
 
-/// Rings when a client's main queue, where its delivery reports arrive, is no longer empty. To be dropped before the client.
+/// Rings when a client's main queue, where its delivery reports arrive, is no longer empty. To be dropped before the client:
+/// its owner declares it first and says so.
 #[derive(Debug)]
 pub(crate) struct Bell {
     queue: *mut sys::rd_kafka_queue_t,
@@ -26,7 +27,10 @@ unsafe extern "C" fn strike(_client: *mut sys::rd_kafka_t, rung: *mut c_void) {
     unsafe { &*rung.cast::<Notify>() }.notify_one();
 }
 
+// === impl Bell ===
+
 impl Bell {
+    /// It has rung once: what a client queued while it was made, as warnings about its properties, rings no more.
     pub(crate) fn of(client: &NativeClient) -> Self {
         let rung = Arc::new(Notify::new());
         // SAFETY: the client is alive. The callback runs in librdkafka's threads under the queue's lock: it wakes a task and
@@ -36,12 +40,13 @@ impl Bell {
             sys::rd_kafka_queue_cb_event_enable(queue, Some(strike), Arc::as_ptr(&rung).cast_mut().cast());
             queue
         };
+        rung.notify_one();
         Self { queue, rung }
     }
 
-    /// Resolves once for all rings since the last time. It rings for the first event only: who hears it serves all.
-    pub(crate) async fn rung(&self) {
-        self.rung.notified().await;
+    /// What it rings. It rings for the first event of an empty queue only: who hears it serves all.
+    pub(crate) fn rung(&self) -> Arc<Notify> {
+        Arc::clone(&self.rung)
     }
 
     /// Events that wait to be served.

@@ -1,6 +1,6 @@
 //! Enqueuing records.
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr;
 
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use super::OK;
 /// Lets the partitioner decide.
 const UNASSIGNED: i32 = -1;
 
-/// A topic as its client knows it. Records sent by name take a lock of the whole client, each. To be dropped before the client.
+/// A topic as its client knows it. Records sent by name take a lock of the whole client, each. To be dropped before the client:
+/// its owner declares it first and says so.
 #[derive(Debug)]
 pub(crate) struct Topic(*mut sys::rd_kafka_topic_t);
 
@@ -24,10 +25,11 @@ unsafe impl Send for Topic {}
 // SAFETY: as above.
 unsafe impl Sync for Topic {}
 
+// === impl Topic ===
+
 impl Topic {
     /// Whether there is one of that name shows when a record is sent to it.
-    pub(crate) fn of(client: &NativeClient, name: &str) -> Result<Self, Code> {
-        let name = CString::new(name).map_err(|_nul| Code::UnknownTopic)?;
+    pub(crate) fn of(client: &NativeClient, name: &CStr) -> Result<Self, Code> {
         // SAFETY: the client is alive and the name ends with NUL; without a configuration the topic gets the client's.
         let topic = unsafe { sys::rd_kafka_topic_new(client.ptr(), name.as_ptr(), ptr::null_mut()) };
         if topic.is_null() {
@@ -44,6 +46,8 @@ impl Drop for Topic {
         unsafe { sys::rd_kafka_topic_destroy(self.0) }
     }
 }
+
+// === calls ===
 
 /// Enqueues one record; key, value and headers are copied. `opaque` comes back with the delivery report of a context whose
 /// opaque type is `usize`.

@@ -130,7 +130,27 @@ async fn what_a_dropped_producer_had_not_written_is_an_error_and_not_a_wait() {
     let producer = Producer::start(&nowhere, ProducerOptions::new("test")).unwrap();
     let acknowledgement = producer.send(&record(&"nowhere".into(), 0, "lost")).unwrap();
     drop(producer);
-    acknowledgement.await.unwrap_err();
+    soon("the end of its record", acknowledgement).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_a_client_says_while_it_is_made_does_not_silence_its_acknowledgements() {
+    // librdkafka warns that this is a consumer's property: the warning is in the queue of reports before anybody listens.
+    let world = World::new(1).await;
+    let properties = std::collections::BTreeMap::from([("fetch.error.backoff.ms".to_owned(), "20".to_owned())]);
+    let connection = kafka::Connection::new(world.connection.brokers(), &properties).unwrap();
+    let producer = Producer::start(&connection, ProducerOptions::new("test")).unwrap();
+    let acknowledgement = producer.send(&record(&world.input, 0, "heard")).unwrap();
+    assert_eq!(soon("its acknowledgement", acknowledgement).await.unwrap().offset, 0);
+}
+
+#[test]
+fn a_producer_whose_runtime_has_ended_takes_nothing_more() {
+    let nowhere = kafka::Connection::new("127.0.0.1:1", &std::collections::BTreeMap::new()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let producer = runtime.block_on(async { Producer::start(&nowhere, ProducerOptions::new("test")).unwrap() });
+    drop(runtime);
+    assert!(matches!(producer.send(&record(&"nowhere".into(), 0, "late")), Err(kafka::KafkaError::Closed)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,6 +96,6 @@ impl std::ops::AddAssign for Cost {
         self.count += more.count;
         self.wall += more.wall;
         self.cpu += more.cpu;
-        self.broker = Some(self.broker.unwrap_or_default() + more.broker.unwrap_or_default());
+        self.broker = more.broker.map(|broker| self.broker.unwrap_or_default() + broker);
     }
 }

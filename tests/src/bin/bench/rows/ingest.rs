@@ -12,7 +12,7 @@ use super::Scale;
 use crate::load::Load;
 use crate::meter::{Compilers, Cost, Meter};
 use crate::stage::{self, Installation, Plan, Stage};
-use crate::table::{Aim, Table};
+use crate::table::{self, Aim, Table};
 
 const CONNECTIONS: u32 = 64;
 const WARM_UP: u32 = 60_000;
@@ -41,8 +41,12 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
             server.load.run(scale.of(WARM_UP), CONNECTIONS).await?;
         }
         // The first look is at the start too.
-        if compilers.rest()? && round > 0 {
+        let rest = compilers.rest()? && round > 0;
+        if rest {
             break;
+        }
+        if round == LONGEST_WARM_UP {
+            table::say("    Kafka's Java still compiles what it runs often: it would be faster later")?;
         }
     }
     let mut costs = vec![Cost::default(); servers.len()];
