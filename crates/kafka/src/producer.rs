@@ -219,16 +219,13 @@ impl Client {
 // === impl Serving ===
 
 impl Serving {
-    async fn serve(self, rung: &Notify) {
+    async fn serve(self, rung: &Notify) -> ! {
         loop {
             rung.notified().await;
             // Not held across a wait: the client is the handle's.
             while self.0.upgrade().is_some_and(|client| client.serve_one()) {
                 // Many at once do not keep those they wake from their turn.
                 tokio::task::consume_budget().await;
-            }
-            if self.0.strong_count() == 0 {
-                return;
             }
         }
     }

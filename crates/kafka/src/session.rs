@@ -45,7 +45,7 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 /// A transactional producer that was initialised.
 pub(crate) struct Session {
     /// Before the producer: what they hold of it is let go first.
-    topics: HashMap<Arc<str>, Output>,
+    topics: HashMap<Arc<str>, KnownTopic>,
     producer: ThreadedProducer<Reports>,
     timeout: Duration,
     attempt: u32,
@@ -91,7 +91,7 @@ pub(crate) struct Content<'a> {
 
 /// A topic that is written to.
 #[derive(Default)]
-struct Output {
+struct KnownTopic {
     /// Known from the first record on.
     native: Option<ffi::Topic>,
     /// Partitions that have a leader, and when that was asked.

@@ -37,6 +37,11 @@ pub(crate) fn say(text: &str) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{text}")
 }
 
+/// Says that a row was measured on a broker that had not become as fast as it will be.
+pub(crate) fn say_still_compiling() -> std::io::Result<()> {
+    say("    Kafka's Java still compiles what it runs often: it would be faster later")
+}
+
 impl Table {
     /// One number of ours and of the bare loop.
     pub(crate) fn add(&mut self, what: impl Into<String>, ours: f64, bare: Option<f64>, aim: Aim) {

@@ -41,12 +41,11 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
             server.load.run(scale.of(WARM_UP), CONNECTIONS).await?;
         }
         // The first look is at the start too.
-        let rest = compilers.rest()? && round > 0;
-        if rest {
+        if compilers.rest()? && round > 0 {
             break;
         }
         if round == LONGEST_WARM_UP {
-            table::say("    Kafka's Java still compiles what it runs often: it would be faster later")?;
+            table::say_still_compiling()?;
         }
     }
     let mut costs = vec![Cost::default(); servers.len()];

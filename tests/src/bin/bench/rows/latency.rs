@@ -175,7 +175,7 @@ impl Turns {
             self.is_warm = (rest && number >= WARM_UP) || number >= LONGEST_WARM_UP;
             self.measured_from = number;
             if !rest && self.is_warm {
-                table::say("    Kafka's Java still compiles what it runs often: it would be faster later")?;
+                table::say_still_compiling()?;
             }
         }
         if self.is_warm && number >= self.measured_from + self.count {
