@@ -20,6 +20,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
@@ -71,22 +72,22 @@ impl Auth {
     }
 
     /// Makes an attempt.
-    pub(crate) async fn send(
-        &self,
-        client: &Client,
+    pub(crate) fn send<'a>(
+        &'a self,
+        client: &'a Client,
         mut request: Request<Full<Bytes>>,
         timeout: Duration,
         now_ms: i64,
-    ) -> Answer {
+    ) -> impl Future<Output = Answer> + Send + 'a {
         match self {
-            Self::None | Self::Certificate(_) => client.send(request, timeout, now_ms).await,
+            Self::None | Self::Certificate(_) => {}
             Self::Header(value) => {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
-                client.send(request, timeout, now_ms).await
             }
             // Boxed: nobody else pays for the size of this future.
-            Self::Token(source) => Box::pin(source.send(client, request, timeout, now_ms)).await,
+            Self::Token(source) => return Either::Right(Box::pin(source.send(client, request, timeout, now_ms))),
         }
+        Either::Left(client.send(request, timeout, now_ms))
     }
 }
 

@@ -9,6 +9,7 @@ mod tests;
 mod tls;
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +17,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 
@@ -49,7 +50,8 @@ pub(crate) struct ClientLimits {
 /// The pooled client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>,
+    /// Shared: a clone of hyper's own is a clone of everything that connecting needs.
+    inner: Arc<legacy::Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>>,
     limits: ClientLimits,
 }
 
@@ -88,77 +90,42 @@ impl Client {
             .pool_max_idle_per_host(limits.idle_per_host)
             .http1_max_buf_size(HEAD_LIMIT)
             .http2_max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
-        Self { inner: builder.build(connector), limits }
+        Self { inner: Arc::new(builder.build(connector)), limits }
     }
 
     /// The same connections, but so much of a response's body is kept.
     pub(crate) fn with_body_limit(&self, body: usize) -> Self {
-        Self { inner: self.inner.clone(), limits: ClientLimits { body, ..self.limits } }
+        Self { inner: Arc::clone(&self.inner), limits: ClientLimits { body, ..self.limits } }
     }
 
     /// Sends one request and waits for the whole answer, at most `timeout`. Never fails: a failure is an answer too.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>, timeout: Duration, now_ms: i64) -> Answer {
-        let mut answer = Answer::none();
-        let ended = tokio::time::timeout(timeout, self.exchange(request, &mut answer)).await;
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(verdict)) => {
-                answer.verdict = verdict;
-                return answer;
-            }
-            Err(_elapsed) => answer.error = Some(NoAnswer::Timeout),
-        }
-        answer.verdict = match (answer.error, answer.status) {
-            (None, Some(status)) => answered(status, &answer.headers, now_ms),
-            (error, _) => unanswered(error.unwrap_or(NoAnswer::Protocol)),
-        };
-        answer
-    }
-
-    /// Fills the answer as it comes in, so that what came before a timeout is known.
-    async fn exchange(&self, request: Request<Full<Bytes>>, answer: &mut Answer) -> Result<(), Verdict> {
-        let response = match self.inner.request(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                let why = no_answer(&error)?;
-                answer.error = Some(why);
-                return Ok(());
-            }
-        };
-        let (head, body) = response.into_parts();
-        answer.status = Some(head.status);
-        answer.headers = head.headers;
-        if body.is_end_stream() {
-            return Ok(());
-        }
-        answer.error = self.read(body, &mut answer.body).await;
-        Ok(())
-    }
-
-    /// Keeps the beginning of a body. Dropping the rest unread closes the connection (or resets the stream).
-    async fn read(&self, mut body: Incoming, kept: &mut Bytes) -> Option<NoAnswer> {
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let data = match frame {
-                Ok(frame) => frame.into_data().unwrap_or_default(),
-                Err(error) => {
-                    *kept = whole.freeze();
-                    return Some(broken(&error));
+    ///
+    /// The request is handed on here and not in the future: it would be the largest part of what every attempt carries.
+    pub(crate) fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        timeout: Duration,
+        now_ms: i64,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let response = self.inner.request(request);
+        let body_limit = self.limits.body;
+        async move {
+            let mut answer = Answer::none();
+            let ended = tokio::time::timeout(timeout, exchange(response, body_limit, &mut answer)).await;
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(verdict)) => {
+                    answer.verdict = verdict;
+                    return answer;
                 }
+                Err(_elapsed) => answer.error = Some(NoAnswer::Timeout),
+            }
+            answer.verdict = match (answer.error, answer.status) {
+                (None, Some(status)) => answered(status, &answer.headers, now_ms),
+                (error, _) => unanswered(error.unwrap_or(NoAnswer::Protocol)),
             };
-            if whole.len() + data.len() > self.limits.body {
-                whole.extend_from_slice(&data[..self.limits.body - whole.len()]);
-                break;
-            }
-            if whole.is_empty() && body.is_end_stream() {
-                // The usual case: one frame, no copy.
-                *kept = data;
-                return None;
-            }
-            whole.extend_from_slice(&data);
+            answer
         }
-        *kept = whole.freeze();
-        None
     }
 
     /// What it is bounded by.
@@ -183,6 +150,52 @@ impl Answer {
     pub(crate) fn of(verdict: Verdict) -> Self {
         Self { verdict, status: None, error: None, headers: HeaderMap::new(), body: Bytes::new(), detail: None }
     }
+}
+
+/// Fills the answer as it comes in, so that what came before a timeout is known.
+async fn exchange(response: ResponseFuture, body_limit: usize, answer: &mut Answer) -> Result<(), Verdict> {
+    let response = match response.await {
+        Ok(response) => response,
+        Err(error) => {
+            let why = no_answer(&error)?;
+            answer.error = Some(why);
+            return Ok(());
+        }
+    };
+    let (head, body) = response.into_parts();
+    answer.status = Some(head.status);
+    answer.headers = head.headers;
+    if body.is_end_stream() {
+        return Ok(());
+    }
+    answer.error = read(body, body_limit, &mut answer.body).await;
+    Ok(())
+}
+
+/// Keeps the beginning of a body. Dropping the rest unread closes the connection (or resets the stream).
+async fn read(mut body: Incoming, limit: usize, kept: &mut Bytes) -> Option<NoAnswer> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => {
+                *kept = whole.freeze();
+                return Some(broken(&error));
+            }
+        };
+        if whole.len() + data.len() > limit {
+            whole.extend_from_slice(&data[..limit - whole.len()]);
+            break;
+        }
+        if whole.is_empty() && body.is_end_stream() {
+            // The usual case: one frame, no copy.
+            *kept = data;
+            return None;
+        }
+        whole.extend_from_slice(&data);
+    }
+    *kept = whole.freeze();
+    None
 }
 
 /// Why no response came.

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pin_project_lite::pin_project;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
@@ -150,15 +153,30 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let guard = PanicGuard(name);
-    tokio::spawn(async move {
-        let output = future.await;
-        drop(guard);
-        output
-    })
+    tokio::spawn(Named { name, future })
+}
+
+pin_project! {
+    /// Work with its name. No async block: one that awaits what it captured has room for it twice, and a request's work is
+    /// moved several times on its way into and out of the runtime.
+    struct Named<F> {
+        name: &'static str,
+        #[pin]
+        future: F,
+    }
 }
 
 struct PanicGuard(&'static str);
+
+impl<F: Future> Future for Named<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _says_so = PanicGuard(this.name);
+        this.future.poll(context)
+    }
+}
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {

@@ -51,9 +51,9 @@ const KEYS: &[Key] = &[
     Key {
         path: "fanout.live_records",
         kind: Kind::Integer(1, 1_000_000, Unit::Count),
-        default: "5000",
+        default: "2000",
         title: "Records in memory",
-        effect: "Read and not yet committed, per partition.",
+        effect: "Read and not yet committed, per partition. More wait longer in memory, outside the processor's caches.",
     },
     Key {
         path: "fanout.live_bytes",
