@@ -1,5 +1,6 @@
 //! The work: 1 KB events, as requests, as records on `events` and as records on `deliveries`.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,17 +47,17 @@ pub(crate) fn event_type(number: u32) -> String {
     format!("invoice.paid.v{number}")
 }
 
-/// Writes a backlog of events, spread over so many types.
+/// Writes a backlog of the events with these numbers, spread over so many types.
 pub(crate) async fn write_events(
     connection: &Connection,
     topic: &Arc<str>,
     application: ApplicationId,
-    count: u32,
+    numbers: Range<u32>,
     types: u32,
 ) -> anyhow::Result<()> {
     let (value, source) = (payload(), identity::gateway_source(application));
     let types: Vec<String> = (0..types).map(event_type).collect();
-    let records = (0..count).zip(types.iter().cycle()).map(|(number, event_type)| {
+    let records = numbers.zip(types.iter().cycle()).map(|(number, event_type)| {
         let id = event_id(number);
         let headers = event_headers(application, &source, &id, event_type);
         record(topic, id.into(), &value, headers)
@@ -64,16 +65,16 @@ pub(crate) async fn write_events(
     write(connection, records).await
 }
 
-/// Writes a backlog of deliveries, in turn for each subscription.
+/// Writes a backlog of deliveries of the events with these numbers, in turn for each subscription.
 pub(crate) async fn write_deliveries(
     connection: &Connection,
     topic: &Arc<str>,
     application: ApplicationId,
     subscriptions: &[SubscriptionId],
-    count: u32,
+    numbers: Range<u32>,
 ) -> anyhow::Result<()> {
     let (value, source) = (payload(), identity::gateway_source(application));
-    let records = (0..count).zip(subscriptions.iter().cycle()).map(|(number, &subscription)| {
+    let records = numbers.zip(subscriptions.iter().cycle()).map(|(number, &subscription)| {
         let id = event_id(number);
         let inbound = event_headers(application, &source, &id, &event_type(0));
         let event = EventIdentity { application, source: source.clone(), id };

@@ -16,7 +16,7 @@ use crate::table::say;
 /// Outputs of one transaction.
 const BATCH: usize = 1_000;
 /// What waits for a transaction, in records of one partition.
-const LIVE_RECORDS: usize = 5_000;
+const LIVE_RECORDS: usize = 2_000;
 
 /// `bench bare fanout`
 #[derive(Debug, Args)]

@@ -1,4 +1,6 @@
-//! A backlog of events through the fan-out, frozen while it is written.
+//! Backlogs of events through the fan-out, frozen while they are written.
+//!
+//! The fan-out and the bare loop take turns: what the broker and the machine do meanwhile meets both alike.
 
 use std::sync::Arc;
 
@@ -13,8 +15,9 @@ use crate::stage::{self, Installation, Plan, SESSION_TIMEOUT, Stage};
 use crate::table::{Aim, Table};
 use crate::workload;
 
-/// Deliveries that come out.
-const DELIVERIES: u32 = 150_000;
+/// Deliveries that come out in a turn, and turns of each; the first is not counted: memory is touched for the first time.
+const TURN: u32 = 50_000;
+const TURNS: u32 = 5;
 /// Events of the warm-up.
 const WARM_UP: u32 = 240_000;
 /// Event types where each event matches one subscription: deliveries then spread over the partitions.
@@ -29,16 +32,23 @@ pub(super) async fn measure(
 ) -> anyhow::Result<()> {
     let types = if matches == 1 { TYPES } else { 1 };
     let plan = Plan { types, subscriptions: types * matches, url: "http://127.0.0.1:9/never".into() };
-    let count = scale.of(DELIVERIES / matches);
-    let bare = if scale.ours_only { None } else { Some(bare(stage, count, &plan, matches).await?) };
-    let installation = stage.install(&plan).await?;
-    let (process, _) = installation.start("fanout").await?;
-    let group = installation.group("fanout");
-    let backlog = Backlog { installation: &installation, group, matches, types, count };
-    let (ours, process) = backlog.run(stage, process).await?;
-    stage::stop(process).await?;
+    let mut loops = vec![Copier::ours(stage, &plan, matches).await?];
+    if !scale.ours_only {
+        loops.push(Copier::bare(stage, &plan, matches).await?);
+    }
+    let mut costs = vec![Cost::default(); loops.len()];
+    for turn in 0..TURNS {
+        for (copier, total) in loops.iter_mut().zip(&mut costs) {
+            let cost = copier.copy(stage, scale.of(TURN / matches)).await?;
+            if turn > 0 {
+                *total += cost;
+            }
+        }
+    }
+    stage::stop(loops.swap_remove(0).process).await?;
+    let (ours, bare) = (costs[0], costs.get(1).copied());
     if matches == 1 {
-        table.way[0] = Some(ours.cpu_seconds());
+        table.fanout = Some((ours, bare));
     }
     if matches > 1 {
         table.add(format!("{title}: events/s"), ours.per_second(), bare.map(|bare| bare.per_second()), Aim::None);
@@ -51,54 +61,64 @@ pub(super) async fn measure(
 /// Work for a broker that has done nothing yet: it compiles what it runs often.
 pub(crate) async fn warm_up(stage: &Stage) -> anyhow::Result<()> {
     let plan = Plan { types: TYPES, subscriptions: 0, url: String::new() };
-    bare(stage, WARM_UP, &plan, 1).await.map(drop)
+    Copier::bare(stage, &plan, 1).await?.copy(stage, WARM_UP).await.map(drop)
 }
 
-async fn bare(stage: &Stage, count: u32, plan: &Plan, matches: u32) -> anyhow::Result<Cost> {
-    let installation = stage.install(plan).await?;
-    let group = installation.group("bare");
-    let topics = &installation.topics;
-    let mut arguments = stage.brokers().to_vec();
-    let timeout = SESSION_TIMEOUT.as_millis().to_string();
-    let rest =
-        ["--from", &topics.events, "--to", &topics.deliveries, "--group", &group, "--session-timeout-ms", &timeout];
-    arguments.extend(rest.map(str::to_owned));
-    arguments.extend(["--matches".to_owned(), matches.to_string()]);
-    let process = stage.bare("fanout", &arguments).await?;
-    let backlog = Backlog { installation: &installation, group, matches, types: plan.types, count };
-    // The end of `process` is its kill.
-    backlog.run(stage, process).await.map(|(cost, _)| cost)
-}
-
-struct Backlog<'a> {
-    installation: &'a Installation<'a>,
+/// A process that makes deliveries of events. Its end is its kill, if it is not stopped.
+struct Copier<'a> {
+    installation: Installation<'a>,
     group: String,
-    matches: u32,
+    process: Process,
     types: u32,
-    count: u32,
+    matches: u32,
+    /// Events so far.
+    copied: u32,
 }
 
-impl Backlog<'_> {
-    async fn run(&self, stage: &Stage, mut process: Process) -> anyhow::Result<(Cost, Process)> {
-        let (topics, application) = (&self.installation.topics, self.installation.application);
-        process.pause()?;
-        workload::write_events(&stage.connection, &topics.events, application, self.count, self.types).await?;
-        let meter = Meter::start(process.pid(), stage.broker())?;
-        process.resume()?;
-        self.all_written(stage, &topics.deliveries).await?;
-        stage::committed(&stage.connection, &self.group, &topics.events).await?;
-        let cost = meter.stop(self.count, instant())?;
-        Ok((cost, process))
+impl<'a> Copier<'a> {
+    async fn ours(stage: &'a Stage, plan: &Plan, matches: u32) -> anyhow::Result<Self> {
+        let installation = stage.install(plan).await?;
+        let (process, _) = installation.start("fanout").await?;
+        let group = installation.group("fanout");
+        Ok(Self { installation, group, process, types: plan.types, matches, copied: 0 })
     }
 
-    /// Cheap to ask, so asked often; markers make it a little early, the committed offsets then decide.
-    async fn all_written(&self, stage: &Stage, topic: &Arc<str>) -> anyhow::Result<()> {
-        let offsets = Offsets::start(&stage.connection)?;
-        let expected = i64::from(self.count) * i64::from(self.matches);
-        eventually("all deliveries to be written", DONE_WITHIN, || async {
-            let end = stage::end_of(&offsets, topic).await.ok()?;
-            (end >= expected).then_some(())
-        })
-        .await
+    async fn bare(stage: &'a Stage, plan: &Plan, matches: u32) -> anyhow::Result<Self> {
+        let installation = stage.install(plan).await?;
+        let group = installation.group("bare");
+        let topics = &installation.topics;
+        let mut arguments = stage.brokers().to_vec();
+        let timeout = SESSION_TIMEOUT.as_millis().to_string();
+        let rest =
+            ["--from", &topics.events, "--to", &topics.deliveries, "--group", &group, "--session-timeout-ms", &timeout];
+        arguments.extend(rest.map(str::to_owned));
+        arguments.extend(["--matches".to_owned(), matches.to_string()]);
+        let process = stage.bare("fanout", &arguments).await?;
+        Ok(Self { installation, group, process, types: plan.types, matches, copied: 0 })
     }
+
+    /// One backlog.
+    async fn copy(&mut self, stage: &Stage, count: u32) -> anyhow::Result<Cost> {
+        let (topics, application) = (&self.installation.topics, self.installation.application);
+        self.process.pause()?;
+        let numbers = self.copied..self.copied + count;
+        self.copied = numbers.end;
+        let written = stage::end_of(&Offsets::start(&stage.connection)?, &topics.deliveries).await?;
+        workload::write_events(&stage.connection, &topics.events, application, numbers, self.types).await?;
+        let meter = Meter::start(self.process.pid(), stage.broker())?;
+        self.process.resume()?;
+        all_written(stage, &topics.deliveries, written + i64::from(count) * i64::from(self.matches)).await?;
+        stage::committed(&stage.connection, &self.group, &topics.events).await?;
+        meter.stop(count, instant())
+    }
+}
+
+/// Cheap to ask, so asked often; markers make it a little early, the committed offsets then decide.
+async fn all_written(stage: &Stage, topic: &Arc<str>, expected: i64) -> anyhow::Result<()> {
+    let offsets = Offsets::start(&stage.connection)?;
+    eventually("all deliveries to be written", DONE_WITHIN, || async {
+        let end = stage::end_of(&offsets, topic).await.ok()?;
+        (end >= expected).then_some(())
+    })
+    .await
 }
