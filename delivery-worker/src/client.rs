@@ -4,6 +4,7 @@
 //! log shows; when more comes the connection is dropped, nobody reads on.
 
 mod own;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -19,13 +20,16 @@ use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tower::util::MapResponse;
 
 use crate::classify::{NoAnswer, Verdict, answered, unanswered};
 use crate::guard::{Guard, GuardError, GuardedResolver};
 
 pub(crate) use self::own::Clients;
+use self::stream::Joined;
 pub(crate) use self::tls::Tls;
 pub use self::tls::TlsError;
 
@@ -47,11 +51,14 @@ pub(crate) struct ClientLimits {
     pub(crate) idle_per_host: usize,
 }
 
+/// Connects, as the guard allows.
+type Tcp = MapResponse<HttpConnector<GuardedResolver>, fn(TokioIo<TcpStream>) -> Joined<TokioIo<TcpStream>>>;
+
 /// The pooled client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     /// Shared: a clone of hyper's own is a clone of everything that connecting needs.
-    inner: Arc<legacy::Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>>,
+    inner: Arc<legacy::Client<HttpsConnector<Tcp>, Full<Bytes>>>,
     limits: ClientLimits,
 }
 
@@ -80,6 +87,7 @@ impl Client {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limits.connect_timeout));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
+        let tcp: Tcp = MapResponse::new(tcp, Joined);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
