@@ -3,8 +3,7 @@
 //! An event is (application, source, id), as in `CloudEvents`. All derived ids are UUIDv5 over length-prefixed parts, so that
 //! no two different identities can share the hashed text.
 
-use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
 
@@ -61,7 +60,7 @@ pub fn positional_id(topic: &str, partition: i32, offset: i64, timestamp_ms: i64
 /// [`EventIdentity::uuid`] without owning the parts.
 #[must_use]
 pub fn event_uuid(application: ApplicationId, source: &str, id: &str) -> Uuid {
-    uuid5(&EVENT_NAMESPACE, &[application.0.as_bytes(), source.as_bytes(), id.as_bytes()])
+    Uuid::new_v5(&EVENT_NAMESPACE, &length_prefixed(&[application.0.as_bytes(), source.as_bytes(), id.as_bytes()]))
 }
 
 /// [`EventIdentity::delivery_id`] without owning the parts.
@@ -73,23 +72,24 @@ pub fn delivery_id(
     subscription: SubscriptionId,
     generation: Generation,
 ) -> DeliveryId {
-    let generation = generation.0.as_ref().map_or(&[][..], |id| id.as_bytes());
-    let parts: [&[u8]; 5] =
-        [application.0.as_bytes(), source.as_bytes(), id.as_bytes(), subscription.0.as_bytes(), generation];
-    DeliveryId(uuid5(&DELIVERY_NAMESPACE, &parts))
+    let generation = generation.0.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+    let parts = [
+        application.0.as_bytes().as_slice(),
+        source.as_bytes(),
+        id.as_bytes(),
+        subscription.0.as_bytes().as_slice(),
+        generation.as_slice(),
+    ];
+    DeliveryId(Uuid::new_v5(&DELIVERY_NAMESPACE, &length_prefixed(&parts)))
 }
 
-/// As [`Uuid::new_v5`] of the parts, each behind its length in 8 bytes. By ring, which uses the processor's instructions.
-fn uuid5(namespace: &Uuid, parts: &[&[u8]]) -> Uuid {
-    let mut sha1 = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-    sha1.update(namespace.as_bytes());
+fn length_prefixed(parts: &[&[u8]]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     for part in parts {
-        sha1.update(&(part.len() as u64).to_be_bytes());
-        sha1.update(part);
+        text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        text.extend_from_slice(part);
     }
-    let mut id = [0; 16];
-    id.copy_from_slice(&sha1.finish().as_ref()[..16]);
-    Builder::from_sha1_bytes(id).into_uuid()
+    text
 }
 
 #[cfg(test)]
@@ -109,14 +109,6 @@ mod tests {
             a.delivery_id(subscription, Generation::default()),
             b.delivery_id(subscription, Generation::default())
         );
-    }
-
-    #[test]
-    fn ids_are_version_5_of_their_parts_behind_their_lengths() {
-        let event = identity("/applications/x", "evt_1");
-        let text = [&[0, 0, 0, 0, 0, 0, 0, 16][..], event.application.0.as_bytes(), &[0, 0, 0, 0, 0, 0, 0, 15]];
-        let text = [&text.concat()[..], b"/applications/x", &[0, 0, 0, 0, 0, 0, 0, 5], b"evt_1"].concat();
-        assert_eq!(event.uuid(), Uuid::new_v5(&EVENT_NAMESPACE, &text));
     }
 
     #[test]
