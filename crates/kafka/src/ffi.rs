@@ -1,8 +1,8 @@
 //! The calls of librdkafka that rdkafka does not offer, or offers with a panic or a 100 ms pause in them.
 //!
-//! The only unsafe code of the workspace. Every function takes references to rdkafka's own safe types, so a pointer never
-//! outlives its owner, and copies out what it reads. Two types hold on to their client, [`Bell`] and [`Topic`]: whoever owns
-//! one declares it before the client, so that it is dropped first.
+//! The only unsafe code of the workspace, but for the name of one constant in the binary. Every function takes references
+//! to rdkafka's own safe types, so a pointer never outlives its owner, and copies out what it reads. Two types hold on to
+//! their client, [`Bell`] and [`Topic`]: whoever owns one declares it before the client, so that it is dropped first.
 
 #![expect(unsafe_code, reason = "librdkafka is C: each block states why its call is sound")]
 

@@ -34,11 +34,12 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     let (mut ours, mut bare) = (Cost::default(), None);
     for turn in 0..TURNS {
         let cost = worker.send(stage, &endpoint, count).await?;
-        if turn > 0 {
-            ours += cost;
+        if turn == 0 {
+            // The bare client warms itself up.
+            continue;
         }
-        // It warms itself up.
-        if turn > 0 && !scale.ours_only {
+        ours += cost;
+        if !scale.ours_only {
             *bare.get_or_insert_default() += send_bare(stage, &endpoint, count).await?;
         }
     }

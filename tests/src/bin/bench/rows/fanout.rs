@@ -103,21 +103,21 @@ impl<'a> Copier<'a> {
         self.process.pause()?;
         let numbers = self.copied..self.copied + count;
         self.copied = numbers.end;
-        let written = stage::end_of(&Offsets::start(&stage.connection)?, &topics.deliveries).await?;
+        let offsets = Offsets::start(&stage.connection)?;
+        let written = stage::end_of(&offsets, &topics.deliveries).await?;
         workload::write_events(&stage.connection, &topics.events, application, numbers, self.types).await?;
         let meter = Meter::start(self.process.pid(), stage.broker())?;
         self.process.resume()?;
-        all_written(stage, &topics.deliveries, written + i64::from(count) * i64::from(self.matches)).await?;
+        all_written(&offsets, &topics.deliveries, written + i64::from(count) * i64::from(self.matches)).await?;
         stage::committed(&stage.connection, &self.group, &topics.events).await?;
         meter.stop(count, instant())
     }
 }
 
 /// Cheap to ask, so asked often; markers make it a little early, the committed offsets then decide.
-async fn all_written(stage: &Stage, topic: &Arc<str>, expected: i64) -> anyhow::Result<()> {
-    let offsets = Offsets::start(&stage.connection)?;
+async fn all_written(offsets: &Offsets, topic: &Arc<str>, expected: i64) -> anyhow::Result<()> {
     eventually("all deliveries to be written", DONE_WITHIN, || async {
-        let end = stage::end_of(&offsets, topic).await.ok()?;
+        let end = stage::end_of(offsets, topic).await.ok()?;
         (end >= expected).then_some(())
     })
     .await
