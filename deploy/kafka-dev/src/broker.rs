@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::error::{tail_of, tail_of_file};
 use crate::tether::{Exit, Launch, Tethered};
-use crate::{BrokerOptions, KafkaDevError, probe};
+use crate::{BrokerOptions, KafkaDevError, fence, probe};
 
 /// Any 16 bytes in base64; the same for all, so that a data folder fits every later start.
 const CLUSTER_ID: &str = "SG9va2J1c0RldkthZmthMQ";
@@ -41,6 +41,8 @@ impl Broker {
         std::fs::write(&properties, options.render()).map_err(KafkaDevError::file("write", &properties))?;
         if !options.storage().join("meta.properties").is_file() {
             format(&options, &properties).await?;
+        } else if fence::was_killed(&options) {
+            fence::the_dead(&options).await?;
         }
         let process = launch(&options, &properties).spawn().await;
         let process = process.map_err(KafkaDevError::file("start kafka with the log", &options.log_file))?;
@@ -159,7 +161,7 @@ async fn probe_until_it_serves(port: u16) {
     }
 }
 
-fn java_arguments(options: &BrokerOptions) -> Vec<OsString> {
+pub(crate) fn java_arguments(options: &BrokerOptions) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["-cp".into(), options.jars.class_path()];
     arguments.extend(
         ["-XX:+UseSerialGC", "-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.showDateTime=true"]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! prepare  -> Jars     Maven copies Kafka's jars into a cache folder, once
-//! Broker::start        choose ports, write server.properties, format the storage once, run, wait until it serves
+//! Broker::start        choose ports, write server.properties, format the storage once, fence a killed predecessor, run,
+//!                      wait until it serves
 //! stop, kill, pause, resume
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod broker;
 mod error;
+mod fence;
 mod jars;
 mod options;
 pub mod ports;
