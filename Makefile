@@ -1,6 +1,8 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
 .PHONY: help setup setup-test dev test faults bench check
 
+built := $(or $(CARGO_TARGET_DIR),target)
+
 help:
 	@echo 'make dev     install what is missing, start Kafka, run all roles, show a delivery'
 	@echo 'make test    every test, against one real Kafka for the run'
@@ -14,7 +16,7 @@ setup:
 dev: setup
 	@echo '==> building hookbus (the first build takes a few minutes)'
 	@cargo build --locked -p hookbus
-	@exec target/debug/hookbus dev
+	@exec $(built)/debug/hookbus dev
 
 setup-test:
 	@deploy/setup.sh test
@@ -22,15 +24,15 @@ setup-test:
 
 test: setup-test
 	cargo build --locked --workspace --all-targets
-	target/debug/with-kafka -- cargo test --locked --workspace
+	$(built)/debug/with-kafka -- cargo test --locked --workspace
 
 faults: setup
 	cargo build --locked --workspace --all-targets
-	target/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
+	$(built)/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup
 	cargo build --locked --release -p hookbus -p testkit
-	target/release/bench
+	$(built)/release/bench
 
 check:
 	cargo fmt --all --check

@@ -49,11 +49,25 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
 fi
 
+# A first build that fills the disk ends minutes later with a compiler's message about something else.
+cd "$(dirname "$0")/.."
+target="${CARGO_TARGET_DIR:-target}"
+if [ ! -d "$target/debug" ]; then
+    needed=2
+    [ "${1:-}" != test ] || needed=5
+    mkdir -p "$target"
+    left=$(df -Pk "$target" | awk 'NR == 2 { print int($4 / 1048576) }')
+    if [ "$left" -lt "$needed" ]; then
+        say "building takes $needed GB in $target, and only $left GB are free there. Make room, or set CARGO_TARGET_DIR to another disk." >&2
+        exit 1
+    fi
+fi
+
 if ! have cargo; then
     say "Rust is missing. Install it with rustup (or Debian's package rustup), then start again." >&2
     exit 1
 fi
-wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
+wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 if ! rustc --version >/dev/null 2>&1; then
     say "Rust $wanted, which rust-toolchain.toml pins, is not installed. Run: rustup toolchain install $wanted" >&2
     exit 1
