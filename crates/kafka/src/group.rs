@@ -3,6 +3,7 @@
 //! What a role makes of an offset is decided in [`crate::Restored::start`]; [`Standing`] tells the same beforehand.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -24,8 +25,8 @@ use crate::takeover;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A dead worker's open transaction ends within its timeout and the broker's rounds of looking for such.
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+/// A dead worker's open transaction ends so long after its timeout: the broker looks for such every ten seconds.
+const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
 /// A live member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,22 @@ pub enum Standing {
     Beyond,
     /// The topic was deleted and created again: it begins at the log's start.
     Recreated,
+}
+
+// === impl PartitionState ===
+
+impl PartitionState {
+    /// How many of these offsets are done: what is below the committed offset, and above it what its metadata say.
+    #[must_use]
+    pub fn done_in(&self, offsets: Range<i64>) -> i64 {
+        let Some(committed) = self.lag.committed else { return 0 };
+        let metadata = metadata::decode(committed, &self.lag.metadata);
+        let (read_up_to, not_done) =
+            metadata.map_or((committed, Vec::new()), |found| (found.read_up_to, found.not_done));
+        let read = (offsets.end.min(read_up_to) - offsets.start).max(0);
+        let open = not_done.iter().filter(|offset| offsets.contains(offset)).count();
+        read - i64::try_from(open).unwrap_or(i64::MAX)
+    }
 }
 
 // === impl Standing ===
@@ -154,7 +171,7 @@ pub async fn topics_with_prefix(connection: &Connection, prefix: &str) -> Result
 /// Commits these offsets for a group without members.
 ///
 /// Their metadata are as a role's own: nothing is done above them, and a topic that is created anew afterwards is noticed. Waits
-/// for the end of a dead member's open transaction.
+/// for the end of a dead member's open transaction, whose timeout is `transaction_timeout`.
 ///
 /// # Errors
 /// The group has members (the broker refuses, whatever was seen before), a topic does not exist, or the cluster did not answer.
@@ -162,18 +179,25 @@ pub async fn set_offsets(
     connection: &Connection,
     group: &str,
     offsets: &[(TopicPartition, i64)],
+    transaction_timeout: Duration,
 ) -> Result<(), KafkaError> {
     let (connection, group, offsets) = (connection.clone(), group.to_owned(), offsets.to_vec());
-    blocking(move || set(&connection, &group, &offsets)).await
+    let settled_within = transaction_timeout.saturating_add(SETTLED_AFTER);
+    blocking(move || set(&connection, &group, &offsets, settled_within)).await
 }
 
-fn set(connection: &Connection, group: &str, offsets: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
+fn set(
+    connection: &Connection,
+    group: &str,
+    offsets: &[(TopicPartition, i64)],
+    settled_within: Duration,
+) -> Result<(), KafkaError> {
     let client = |stable| {
-        BaseConsumer::from_config_and_context(&connection.committed(group, stable), Named("set offsets"))
+        BaseConsumer::from_config_and_context(&connection.committed(group, stable), Named::new("set offsets"))
             .map_err(|error| KafkaError::Client { purpose: "set offsets", reason: error.to_string() })
     };
     let (stable, unstable) = (client(true)?, client(false)?);
-    if let Err(error) = committed(&stable, group, offsets, SETTLED_WITHIN) {
+    if let Err(error) = committed(&stable, group, offsets, settled_within) {
         // Kafka keeps the later of two commits, so what is pending cannot undo ours.
         committed(&unstable, group, offsets, TIMEOUT)?;
         warn!(group, error = %error, "an open transaction holds the committed offsets and does not end; setting them all the same");
@@ -279,6 +303,22 @@ mod tests {
             };
             assert_eq!(restored.start().is_err(), standing.stops(), "{lag:?}");
         }
+    }
+
+    #[test]
+    fn what_is_done_above_the_committed_offset_counts() {
+        let head = CommitMetadata {
+            nonce: Uuid::from_u128(1),
+            transactional_id: "hookbus-delivery-0".to_owned(),
+            topic_id: NOW,
+            read_up_to: 20,
+            not_done: vec![10, 15],
+        };
+        let mut lag = lag(Some(10), (3, 30), NOW);
+        lag.metadata = metadata::encode(10, &head).0;
+        let state = PartitionState { lag, standing: Standing::Committed };
+        let counts = [3..30, 3..10, 10..20, 11..15, 15..16, 20..30, 25..20].map(|offsets| state.done_in(offsets));
+        assert_eq!(counts, [15, 7, 8, 4, 0, 0, 0]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn of_group(connection: &Connection, group: &str, topics: &[&str]) -> 
 }
 
 fn read(connection: &Connection, group: &str, topics: &[String]) -> Result<Vec<PartitionLag>, KafkaError> {
-    let client = BaseConsumer::from_config_and_context(&connection.committed(group, false), Named("lag"))
+    let client = BaseConsumer::from_config_and_context(&connection.committed(group, false), Named::new("lag"))
         .map_err(|error| KafkaError::Client { purpose: "lag", reason: error.to_string() })?;
     let mut partitions = Vec::new();
     for topic in topics {

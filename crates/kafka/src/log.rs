@@ -1,6 +1,8 @@
 //! Log lines of the Kafka clients, rate-limited: one line per kind and ten seconds, with the number of lines swallowed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
@@ -72,15 +74,38 @@ pub(crate) fn client_error(client: &'static str, error: &Native, reason: &str) {
 }
 
 /// The context of clients that are not polled for anything but their log.
-pub(crate) struct Named(pub(crate) &'static str);
+pub(crate) struct Named {
+    name: &'static str,
+    over: Option<Arc<AtomicBool>>,
+}
+
+impl Named {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self { name, over: None }
+    }
+
+    /// A client that lives a moment longer than its owner: what it meets once `over` is set (a broker that stops with
+    /// this process) is nobody's failure.
+    pub(crate) const fn until(name: &'static str, over: Arc<AtomicBool>) -> Self {
+        Self { name, over: Some(over) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.as_ref().is_some_and(|over| over.load(Ordering::Acquire))
+    }
+}
 
 impl rdkafka::ClientContext for Named {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        librdkafka(self.0, level, facility, message);
+        if !self.is_over() {
+            librdkafka(self.name, level, facility, message);
+        }
     }
 
     fn error(&self, error: Native, reason: &str) {
-        client_error(self.0, &error, reason);
+        if !self.is_over() {
+            client_error(self.name, &error, reason);
+        }
     }
 }
 

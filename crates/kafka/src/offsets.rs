@@ -46,7 +46,7 @@ impl Offsets {
     /// Properties librdkafka refuses.
     pub fn start(connection: &Connection) -> Result<Self, KafkaError> {
         let failed = |reason| KafkaError::Client { purpose: "log ends", reason };
-        let client = BaseConsumer::from_config_and_context(&connection.plain("hookbus-ends"), Named("ends"))
+        let client = BaseConsumer::from_config_and_context(&connection.plain("hookbus-ends"), Named::new("ends"))
             .map_err(|error| failed(error.to_string()))?;
         let (questions, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
@@ -205,7 +205,7 @@ pub(crate) fn no_topic(topic: &str) -> KafkaError {
 
 /// Makes a plain client for one task.
 pub(crate) fn plain_client(connection: &Connection, name: &'static str) -> Result<BaseConsumer<Named>, KafkaError> {
-    BaseConsumer::from_config_and_context(&connection.plain(name), Named(name))
+    BaseConsumer::from_config_and_context(&connection.plain(name), Named::new(name))
         .map_err(|error| KafkaError::Client { purpose: name, reason: error.to_string() })
 }
 

@@ -108,9 +108,10 @@ impl Tail {
     pub fn start(connection: &Connection, options: TailOptions) -> Result<Self, KafkaError> {
         let failed = |reason| KafkaError::Client { purpose: "reading a topic", reason };
         let config = connection.tail(options.committed, options.eof, options.fetch_wait_ms);
-        let consumer =
-            BaseConsumer::from_config_and_context(&config, Named("tail")).map_err(|error| failed(error.to_string()))?;
         let stop = Arc::new(AtomicBool::new(false));
+        let context = Named::until("tail", Arc::clone(&stop));
+        let consumer =
+            BaseConsumer::from_config_and_context(&config, context).map_err(|error| failed(error.to_string()))?;
         let (batches, receiver) = mpsc::channel(QUEUE);
         let reader = Reader { consumer, options, starts: BTreeMap::new(), batches, stop: Arc::clone(&stop) };
         std::thread::Builder::new()
@@ -181,7 +182,7 @@ impl Reader {
                     return Ok(true);
                 }
                 Err(error) if error.is_retriable() => {
-                    log::call_failed(&error);
+                    self.call_failed(&error);
                     self.consumer.poll(POLL);
                 }
                 Err(error) => return Err(error),
@@ -256,7 +257,14 @@ impl Reader {
         if over || ErrorCode(code).is_denied() || matches!(error, Native::MessageConsumptionFatal(_)) {
             return Err(ours);
         }
-        log::call_failed(&ours);
+        self.call_failed(&ours);
         Ok(())
+    }
+
+    /// Says so, unless nobody reads any more.
+    fn call_failed(&self, error: &KafkaError) {
+        if !self.stop.load(Ordering::Acquire) {
+            log::call_failed(error);
+        }
     }
 }

@@ -10,9 +10,10 @@
 //! the last offsets that are settled: Kafka has lost that transaction's markers
 //! ```
 //!
-//! The last step is for a broken promise of Kafka's: a single broker that is stopped cleanly while a transaction ends notes it as
-//! complete and skips its markers (its partitions have no leader then, and it takes them for deleted). Its offsets stay pending
-//! for ever. Waiting would be for ever too; going on repeats at most that one transaction, and the next one ends the pending one.
+//! The last step is for a broken promise of Kafka's: a single broker that is stopped while a transaction ends, or killed and
+//! started again before its session is over, notes it as complete and skips its markers (its partitions have no leader for a
+//! moment, and it takes them for deleted). Its offsets stay pending for ever. Waiting would be for ever too; going on repeats at
+//! most that one transaction, and the next one ends the pending one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -264,7 +265,7 @@ impl Restorer {
 }
 
 fn client(config: &ClientConfig, purpose: &'static str) -> Result<BaseConsumer<Named>, KafkaError> {
-    BaseConsumer::from_config_and_context(config, Named(purpose))
+    BaseConsumer::from_config_and_context(config, Named::new(purpose))
         .map_err(|error| KafkaError::Client { purpose, reason: error.to_string() })
 }
 

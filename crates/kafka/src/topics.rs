@@ -211,7 +211,7 @@ fn read_shapes(client: &BaseConsumer<Named>) -> Result<BTreeMap<String, Existing
 }
 
 fn admin(connection: &Connection) -> Result<AdminClient<Named>, KafkaError> {
-    AdminClient::from_config_and_context(&connection.plain("hookbus-topics"), Named("topics"))
+    AdminClient::from_config_and_context(&connection.plain("hookbus-topics"), Named::new("topics"))
         .map_err(|error| KafkaError::Client { purpose: "topics", reason: error.to_string() })
 }
 

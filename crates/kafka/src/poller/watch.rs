@@ -41,7 +41,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new(connection: &Connection, shared: Arc<Shared>) -> Result<Self, KafkaError> {
         let config = connection.plain(&format!("{}-watch", shared.options.client_id));
-        let client = BaseConsumer::from_config_and_context(&config, Named("watch"))
+        let client = BaseConsumer::from_config_and_context(&config, Named::new("watch"))
             .map_err(|error| KafkaError::Client { purpose: "watching topics", reason: error.to_string() })?;
         Ok(Self { shared, client })
     }

@@ -1,10 +1,15 @@
 //! A group as an operator sees it, and offsets set by hand as the next owner takes them over.
 
+use std::time::Duration;
+
 use kafka::group::{self, Standing};
 use kafka::{KafkaError, Window};
 use schemas::record::TopicPartition;
 
 use super::support::{World, transaction};
+
+/// Of the workers' transactions.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn names(range: std::ops::Range<i32>) -> impl Iterator<Item = String> {
     range.map(|number| format!("record {number}"))
@@ -23,7 +28,7 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
     assert_eq!(standings(&before), [(None, Standing::New), (None, Standing::New)]);
     assert_eq!(group::members(&world.connection, &world.group).await.unwrap(), []);
 
-    group::set_offsets(&world.connection, &world.group, &[(partition(0), 3)]).await.unwrap();
+    group::set_offsets(&world.connection, &world.group, &[(partition(0), 3)], TIMEOUT).await.unwrap();
     let set = group::state(&world.connection, &world.group, &topics).await.unwrap();
     assert_eq!(standings(&set), [(Some(3), Standing::Committed), (None, Standing::New)]);
 
@@ -40,13 +45,15 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
     // While it lives nobody sets anything: it is shown, and Kafka refuses whoever did not look.
     let members = group::members(&world.connection, &world.group).await.unwrap();
     assert_eq!(members.iter().map(|member| member.client_id.as_str()).collect::<Vec<_>>(), ["next"]);
-    let refused = group::set_offsets(&world.connection, &world.group, &[(partition(0), 0)]).await;
+    let refused = group::set_offsets(&world.connection, &world.group, &[(partition(0), 0)], TIMEOUT).await;
     assert!(matches!(refused, Err(KafkaError::Call { .. })), "{refused:?}");
     worker.close().await;
 
     let after = group::state(&world.connection, &world.group, &topics).await.unwrap();
     assert_eq!(after[0].lag.committed, Some(8), "what was refused changed nothing");
-    group::set_offsets(&world.connection, &world.group, &[(partition(0), 0), (partition(1), 0)]).await.unwrap();
+    group::set_offsets(&world.connection, &world.group, &[(partition(0), 0), (partition(1), 0)], TIMEOUT)
+        .await
+        .unwrap();
     let mut worker = world.worker("again").await;
     let mut restored = worker.assigned().await;
     restored.sort_by_key(|restored| restored.lease.partition.partition);
@@ -60,10 +67,10 @@ async fn an_offset_beyond_the_end_is_shown_as_what_stops_a_role() {
     let world = World::new(1).await;
     world.write(0, names(0..2)).await;
     let partition = TopicPartition::new(&*world.input, 0);
-    group::set_offsets(&world.connection, &world.group, &[(partition, 5)]).await.unwrap();
+    group::set_offsets(&world.connection, &world.group, &[(partition, 5)], TIMEOUT).await.unwrap();
     let states = group::state(&world.connection, &world.group, &[&world.input]).await.unwrap();
     assert_eq!(states[0].standing, Standing::Beyond);
     let missing = TopicPartition::new("no-such-topic", 0);
-    let refused = group::set_offsets(&world.connection, &world.group, &[(missing, 0)]).await;
+    let refused = group::set_offsets(&world.connection, &world.group, &[(missing, 0)], TIMEOUT).await;
     assert!(matches!(refused, Err(KafkaError::NoTopic { .. } | KafkaError::Call { .. })), "{refused:?}");
 }

@@ -53,9 +53,16 @@ async fn set(connection: &Connection, config: &Config, args: &SetArgs) -> Result
                 return Err(crate::usage("nothing was changed: there is nobody to ask; `--yes` agrees without asking"));
             }
         }
+        // A worker may have come and gone while the question stood on the screen.
+        if let Some(lag) = change::moved(&changes, &group::state(connection, &group, &[&topic]).await?) {
+            bail!(
+                "nothing was changed: {group} has committed to {} since the plan was made; look again",
+                lag.partition
+            );
+        }
     }
     let offsets: Vec<_> = changes.iter().map(Change::offset).collect();
-    if let Err(error) = group::set_offsets(connection, &group, &offsets).await {
+    if let Err(error) = group::set_offsets(connection, &group, &offsets, config.kafka.transaction_timeout).await {
         // Kafka itself refuses while there are members; whoever came meanwhile is told by name.
         nobody_reads(&group::members(connection, &group).await?, role, &group)?;
         return Err(error).context("it is not known what was changed: `hookbus offsets show`");

@@ -13,7 +13,10 @@ pub(super) struct Change {
     lag: PartitionLag,
     to: i64,
     at: To,
-    recreated: bool,
+    /// What the role has read or may have read, and reads again.
+    again: i64,
+    /// What the role would have read, and never does.
+    skipped: i64,
 }
 
 /// The offsets to commit: of the named partitions, or of all at which the role stops because they have none.
@@ -47,13 +50,35 @@ fn one(state: &PartitionState, at: To) -> Result<Change> {
             )));
         }
     };
-    Ok(Change { lag: state.lag.clone(), to, at, recreated: state.standing == Standing::Recreated })
+    // Without a committed offset, or with one of a former topic or beyond the end, nobody knows what was done.
+    let (again, skipped) = match state.lag.committed.filter(|_| is_known(state.standing)) {
+        Some(committed) => {
+            let next = committed.max(*log_start);
+            (state.done_in(to..*log_end), (to - next).max(0) - state.done_in(next..to))
+        }
+        None => (log_end - to, to - log_start),
+    };
+    Ok(Change { lag: state.lag.clone(), to, at, again, skipped })
+}
+
+fn is_known(standing: Standing) -> bool {
+    match standing {
+        Standing::Committed | Standing::Lost(_) => true,
+        Standing::New | Standing::Missing | Standing::Beyond | Standing::Recreated => false,
+    }
+}
+
+/// The first partition whose committed offset is no longer the one these changes were planned from.
+pub(super) fn moved<'a>(changes: &[Change], now: &'a [PartitionState]) -> Option<&'a PartitionLag> {
+    let planned = |lag: &PartitionLag| changes.iter().find(|change| change.lag.partition == lag.partition);
+    let place = |lag: &PartitionLag| (lag.committed, lag.metadata.clone());
+    now.iter().map(|state| &state.lag).find(|lag| planned(lag).is_some_and(|change| place(&change.lag) != place(lag)))
 }
 
 /// A line per change, then what they mean for the role's work.
 pub(super) fn explain(role: GroupRole, changes: &[Change]) -> Vec<String> {
     let mut lines: Vec<String> = changes.iter().map(Change::describe).collect();
-    if changes.iter().any(|change| change.may_repeat() > 0) {
+    if changes.iter().any(|change| change.again > 0) {
         lines.push(match role {
             GroupRole::Fanout => {
                 "Read again: events are matched again. Deduplication drops those it still remembers (fanout.dedup_window_hours, and only \
@@ -69,7 +94,7 @@ pub(super) fn explain(role: GroupRole, changes: &[Change]) -> Vec<String> {
         }
         .to_owned());
     }
-    if changes.iter().any(|change| change.skipped() > 0) {
+    if changes.iter().any(|change| change.skipped > 0) {
         lines.push(
             match role {
                 GroupRole::Fanout => "Skipped: events that were not matched yet never will be. They are lost to every subscriber, and no record says so.",
@@ -91,21 +116,6 @@ impl Change {
         (self.lag.partition.clone(), self.to)
     }
 
-    /// What the role has read or may have read, and reads again.
-    fn may_repeat(&self) -> i64 {
-        // Without a committed offset, or with one of a former topic or beyond the end, nobody knows what was done.
-        let known = self.lag.committed.filter(|at| !self.recreated && *at <= self.lag.log_end);
-        (known.unwrap_or(self.lag.log_end) - self.to).max(0)
-    }
-
-    /// What the role would have read, and never does.
-    fn skipped(&self) -> i64 {
-        // As above, but what nobody knows counts as waiting here.
-        let known = self.lag.committed.filter(|at| !self.recreated && *at <= self.lag.log_end);
-        let from = known.unwrap_or(self.lag.log_start);
-        (self.to - from.max(self.lag.log_start)).max(0)
-    }
-
     fn describe(&self) -> String {
         let from = self.lag.committed.map_or_else(|| "none".to_owned(), |committed| committed.to_string());
         let place = match self.at {
@@ -120,8 +130,8 @@ impl Change {
                 line.push_str(&format!(", up to {count} records {what}"));
             }
         };
-        add(self.may_repeat(), "read again");
-        add(self.skipped(), "SKIPPED");
+        add(self.again, "read again");
+        add(self.skipped, "SKIPPED");
         line
     }
 }
@@ -134,7 +144,11 @@ mod tests {
         let partition = TopicPartition::new("t", partition);
         let lag = PartitionLag { partition, committed, metadata: String::new(), log_start, log_end };
         let none = if log_start > 0 { Standing::Missing } else { Standing::New };
-        let standing = if committed.is_some() { Standing::Committed } else { none };
+        let standing = match committed {
+            Some(committed) if committed > log_end => Standing::Beyond,
+            Some(_) => Standing::Committed,
+            None => none,
+        };
         PartitionState { lag, standing }
     }
 
@@ -166,6 +180,14 @@ mod tests {
         assert_eq!(told(&beyond, &[0], To::Start), ["  partition 0: 20 -> 3 (log start), up to 6 records read again"]);
         let lost = [state(0, Some(1), (3, 9))];
         assert_eq!(told(&lost, &[0], To::Start), ["  partition 0: 1 -> 3 (log start)"]);
+    }
+
+    #[test]
+    fn a_group_that_went_on_since_the_plan_was_shown_is_noticed() {
+        let changes = plan(&[state(0, Some(5), (3, 9)), state(1, Some(5), (3, 9))], &[0], To::Start).unwrap();
+        assert_eq!(moved(&changes, &[state(0, Some(5), (4, 12)), state(1, Some(6), (3, 9))]), None, "ends may move");
+        let now = [state(0, Some(6), (3, 9))];
+        assert_eq!(moved(&changes, &now).map(|lag| lag.committed), Some(Some(6)));
     }
 
     #[test]
