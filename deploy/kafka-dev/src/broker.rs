@@ -39,10 +39,10 @@ impl Broker {
         options.data_dir = data_dir.canonicalize().map_err(KafkaDevError::file("find", data_dir))?;
         let properties = options.properties_file();
         std::fs::write(&properties, options.render()).map_err(KafkaDevError::file("write", &properties))?;
-        if !options.storage().join("meta.properties").is_file() {
+        if options.storage().join("meta.properties").is_file() {
+            fence::former_incarnation(&options).await?;
+        } else {
             format(&options, &properties).await?;
-        } else if fence::was_killed(&options) {
-            fence::the_dead(&options).await?;
         }
         let process = launch(&options, &properties).spawn().await;
         let process = process.map_err(KafkaDevError::file("start kafka with the log", &options.log_file))?;

@@ -1,4 +1,4 @@
-//! After a broker was killed: its controller runs alone until it has fenced the dead broker.
+//! Before a broker starts again: its controller runs alone until it has fenced the former incarnation.
 //!
 //! Controllers of a real cluster live on and do this while the broker is away. A single node that starts again finds itself
 //! noted as alive, so it loads its transactions and goes on writing their markers; when the dead incarnation's session ends,
@@ -30,17 +30,11 @@ const ACTIVE: &str = "Performing controller activation";
 /// ... and this when it fences.
 const FENCED: &str = "Fencing broker";
 
-/// Whether the broker's last end was not a clean one.
-pub(crate) fn was_killed(options: &BrokerOptions) -> bool {
-    let has = |name: &str| options.storage().join(name).is_file();
-    has("meta.properties") && !has(".kafka_cleanshutdown")
-}
-
 /// Runs the controller until nobody is left who must be fenced.
 ///
 /// # Errors
 /// It ends by itself or does not become active in time, with the end of what it printed.
-pub(crate) async fn the_dead(options: &BrokerOptions) -> Result<(), KafkaDevError> {
+pub(crate) async fn former_incarnation(options: &BrokerOptions) -> Result<(), KafkaDevError> {
     let (properties, log) = (options.data_dir.join("controller.properties"), options.data_dir.join("controller.log"));
     std::fs::write(&properties, render(options)).map_err(KafkaDevError::file("write", &properties))?;
     // An earlier line would be taken for one of this run.

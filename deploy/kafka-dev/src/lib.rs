@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! prepare  -> Jars     Maven copies Kafka's jars into a cache folder, once
-//! Broker::start        choose ports, write server.properties, format the storage once, fence a killed predecessor, run,
-//!                      wait until it serves
+//! Broker::start        choose ports, write server.properties, format the storage once, fence the former incarnation,
+//!                      run, wait until it serves
 //! stop, kill, pause, resume
 //! ```
 //!

@@ -56,8 +56,7 @@ async fn kafka_killed_and_started_again_loses_nothing() {
     gone(End::Killed, Duration::ZERO).await;
 }
 
-/// The same with a clean stop, which a single Kafka 4.3.1 does not always survive: it may note a transaction as complete whose
-/// markers it has skipped (4 of 13 runs stalled or doubled something, one was traced to that). Roles go on after 30 s then, see `kafka::takeover`.
+/// The same with a clean stop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make faults"]
 async fn kafka_stopped_and_started_again_loses_nothing() {
