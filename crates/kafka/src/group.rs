@@ -25,8 +25,6 @@ use crate::takeover;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A dead worker's open transaction ends so long after its timeout: the broker looks for such every ten seconds.
-const SETTLED_AFTER: Duration = Duration::from_secs(20);
 
 /// A live member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,7 +180,7 @@ pub async fn set_offsets(
     transaction_timeout: Duration,
 ) -> Result<(), KafkaError> {
     let (connection, group, offsets) = (connection.clone(), group.to_owned(), offsets.to_vec());
-    let settled_within = transaction_timeout.saturating_add(SETTLED_AFTER);
+    let settled_within = transaction_timeout.saturating_add(takeover::LOST_MARGIN);
     blocking(move || set(&connection, &group, &offsets, settled_within)).await
 }
 

@@ -49,7 +49,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// No transaction is open longer than its timeout and the broker's rounds of looking for such (10 s by default, twice for
 /// luck); what is pending beyond that has lost its markers.
-const LOST_MARGIN: Duration = Duration::from_secs(20);
+pub(crate) const LOST_MARGIN: Duration = Duration::from_secs(20);
 /// Pause after a failed question.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -96,13 +96,8 @@ impl Broker {
     /// # Errors
     /// When it cannot be signalled or awaited.
     pub async fn stop(mut self) -> Result<Exit, KafkaDevError> {
-        self.signal(Signal::TERM, "stop")?;
-        // A paused process sees a signal only when it runs.
-        self.signal(Signal::CONT, "stop")?;
-        match tokio::time::timeout(STOP_WITHIN, self.process.wait()).await {
-            Ok(exit) => exit.map_err(|source| self.failed("await", source)),
-            Err(_) => self.kill().await,
-        }
+        let exit = self.process.stop(STOP_WITHIN).await;
+        exit.map_err(|source| self.failed("stop", source))
     }
 
     /// Ends it at once (SIGKILL).
@@ -134,19 +129,35 @@ impl Broker {
     }
 
     async fn serving(&mut self) -> Result<(), KafkaDevError> {
-        let port = self.options.port;
-        let waited = self.options.ready_within;
-        let log = self.options.log_file.clone();
-        tokio::select! {
-            exit = self.process.wait() => {
-                let exit = exit.map_err(|source| self.failed("await", source))?;
-                Err(KafkaDevError::Ended { exit, tail: tail_of_file(&log), log })
-            }
-            served = tokio::time::timeout(waited, probe_until_it_serves(port)) => match served {
-                Ok(()) => Ok(()),
-                Err(_) => Err(KafkaDevError::NotReady { port, waited, tail: tail_of_file(&log), log }),
-            }
+        let BrokerOptions { port, ready_within, log_file, .. } = &self.options;
+        let serves = async {
+            probe_until_it_serves(*port).await;
+            Ok(())
+        };
+        comes_up(&mut self.process, (*port, *ready_within, log_file), serves).await
+    }
+}
+
+/// Waits until a node on this port is `ready`, at most so long.
+///
+/// # Errors
+/// It ended or was not ready in time, with the end of this log; or what `ready` met.
+pub(crate) async fn comes_up(
+    process: &mut Tethered,
+    (port, within, log): (u16, Duration, &Path),
+    ready: impl Future<Output = Result<(), KafkaDevError>>,
+) -> Result<(), KafkaDevError> {
+    let (pid, told) = (process.pid(), || (log.to_owned(), tail_of_file(log)));
+    tokio::select! {
+        exit = process.wait() => {
+            let exit = exit.map_err(|source| KafkaDevError::Process { doing: "await", pid, source })?;
+            let (log, tail) = told();
+            Err(KafkaDevError::Ended { exit, log, tail })
         }
+        ready = tokio::time::timeout(within, ready) => ready.unwrap_or_else(|_elapsed| {
+            let (log, tail) = told();
+            Err(KafkaDevError::NotReady { port, waited: within, log, tail })
+        }),
     }
 }
 

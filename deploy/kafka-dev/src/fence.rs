@@ -6,12 +6,10 @@
 //! transaction as complete (`KRaftMetadataCache.getPartitionLeaderEndpoint`, `TransactionMarkerChannelManager`). Fenced
 //! beforehand, it loads nothing until it leads everything again. It also need not wait for that session, which takes longer.
 
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
-use crate::broker::java_arguments;
-use crate::error::tail_of_file;
+use crate::broker::{comes_up, java_arguments};
 use crate::tether::Launch;
 use crate::{BrokerOptions, KafkaDevError};
 
@@ -44,30 +42,14 @@ pub(crate) async fn former_incarnation(options: &BrokerOptions) -> Result<(), Ka
     let launch = launch.argument("-XX:TieredStopAtLevel=1").argument("-Xmx256m").argument(TELLS);
     let process = launch.argument("kafka.Kafka").argument(&properties).spawn().await;
     let mut process = process.map_err(KafkaDevError::file("start kafka's controller with the log", &log))?;
-    let failed = |pid| move |source| KafkaDevError::Process { doing: "await", pid, source };
-    let (pid, waited) = (process.pid(), options.ready_within);
-    tokio::select! {
-        exit = process.wait() => {
-            let exit = exit.map_err(failed(pid))?;
-            return Err(KafkaDevError::Ended { exit, tail: tail_of_file(&log), log });
-        }
-        fenced = tokio::time::timeout(waited, fenced(&log)) => match fenced {
-            Ok(read) => read?,
-            Err(_) => return Err(KafkaDevError::NotReady { port: options.controller_port, waited, tail: tail_of_file(&log), log }),
-        }
-    }
+    comes_up(&mut process, (options.controller_port, options.ready_within, &log), fenced(&log)).await?;
     // It has said so before it has written it: killed now, it may not have.
-    process.signal(Signal::TERM).map_err(failed(pid))?;
-    if let Ok(exit) = tokio::time::timeout(STOP_WITHIN, process.wait()).await {
-        exit.map_err(failed(pid))?;
-        return Ok(());
-    }
-    process.signal(Signal::KILL).map_err(failed(pid))?;
-    process.wait().await.map_err(failed(pid))?;
+    let stopped = process.stop(STOP_WITHIN).await;
+    stopped.map_err(|source| KafkaDevError::Process { doing: "stop", pid: process.pid(), source })?;
     Ok(())
 }
 
-async fn fenced(log: &std::path::Path) -> Result<(), KafkaDevError> {
+async fn fenced(log: &Path) -> Result<(), KafkaDevError> {
     let mut turns = tokio::time::interval(LOOK_EVERY);
     let mut active_since = None;
     loop {

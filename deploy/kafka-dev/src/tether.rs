@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -163,6 +164,21 @@ impl Tethered {
             self.exit = self.shell.try_wait()?.map(exit_of);
         }
         Ok(self.exit)
+    }
+
+    /// Asks it to end (SIGTERM), and kills it if it takes longer than `within`.
+    ///
+    /// # Errors
+    /// When the system refuses a signal or cannot tell how it ended.
+    pub async fn stop(&mut self, within: Duration) -> io::Result<Exit> {
+        self.signal(Signal::TERM)?;
+        // A paused process sees a signal only when it runs.
+        self.signal(Signal::CONT)?;
+        if let Ok(exit) = tokio::time::timeout(within, self.wait()).await {
+            return exit;
+        }
+        self.signal(Signal::KILL)?;
+        self.wait().await
     }
 
     /// Waits until it has ended. Cancel safe.

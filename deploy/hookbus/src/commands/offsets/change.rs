@@ -70,9 +70,11 @@ fn is_known(standing: Standing) -> bool {
 
 /// The first partition whose committed offset is no longer the one these changes were planned from.
 pub(super) fn moved<'a>(changes: &[Change], now: &'a [PartitionState]) -> Option<&'a PartitionLag> {
-    let planned = |lag: &PartitionLag| changes.iter().find(|change| change.lag.partition == lag.partition);
-    let place = |lag: &PartitionLag| (lag.committed, lag.metadata.clone());
-    now.iter().map(|state| &state.lag).find(|lag| planned(lag).is_some_and(|change| place(&change.lag) != place(lag)))
+    let is_moved = |lag: &&PartitionLag| {
+        let planned = changes.iter().map(|change| &change.lag).find(|planned| planned.partition == lag.partition);
+        planned.is_some_and(|planned| (planned.committed, &planned.metadata) != (lag.committed, &lag.metadata))
+    };
+    now.iter().map(|state| &state.lag).find(is_moved)
 }
 
 /// A line per change, then what they mean for the role's work.
