@@ -136,7 +136,7 @@ pub(crate) fn retry(process: &Process) {
         topics: process.topics.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
-        canary: process.canary,
+        grace: process.config.shutdown.grace,
     };
     let run = retry_scheduler::run(process.config.retry.clone(), deps, process.shutdown.clone());
     spawn(process, "retry", run);
