@@ -35,7 +35,6 @@ use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
 use kafka::Connection;
-use schemas::canary::Canary;
 use schemas::topics::Topics;
 
 pub use config::RetryConfig;
@@ -54,8 +53,6 @@ pub struct Deps {
     pub registry: Registry,
     /// Gets a latch (`partitions`) and a beat (the poll thread).
     pub health: Health,
-    /// A planted bug; tests only.
-    pub canary: Option<Canary>,
 }
 
 /// Runs the role until shutdown is requested and what was begun is committed.

@@ -6,7 +6,6 @@ use chassis::clock::instant;
 use chassis::config::Role;
 use chassis::status::{Teller, TellerOptions};
 use kafka::{Pace, Poller, PollerOptions, Writer, WriterOptions};
-use schemas::canary::Canary;
 use tokio::task::JoinSet;
 
 use super::Worker;
@@ -40,7 +39,6 @@ impl Worker {
         let options = WriterOptions {
             transaction_timeout: deps.kafka.transaction_timeout,
             message_max_bytes: deps.topics.max_message_bytes,
-            canary: (deps.canary == Some(Canary::NoNonceComparison)).then_some(kafka::Canary::NoNonceComparison),
             ..WriterOptions::new(deps.kafka.transactional_id(Role::Retry), group)
         };
         let writer = Writer::start(&deps.connection, options, poller.ownership()).await;
