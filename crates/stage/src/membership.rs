@@ -31,8 +31,8 @@ pub(crate) struct Membership<S> {
     assigning: BTreeMap<Epoch, Assigning>,
     steps: JoinSet<Result<Step<S>, StageError>>,
     handovers: VecDeque<Handover>,
-    /// Released when what was assigned has begun, or nothing was assigned.
-    latch: Latch,
+    /// Released when what was assigned has begun, or nothing was assigned. None where the process serves without it.
+    latch: Option<Latch>,
     spare_at: Instant,
     has_begun: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) type Stepped<S> = Result<Result<Step<S>, StageError>, JoinError>;
 // === impl Membership ===
 
 impl<S: Send + 'static> Membership<S> {
-    pub(crate) fn new(latch: Latch, now: Instant) -> Self {
+    pub(crate) fn new(latch: Option<Latch>, now: Instant) -> Self {
         Self {
             assigning: BTreeMap::new(),
             steps: JoinSet::new(),
@@ -99,8 +99,11 @@ impl<S: Send + 'static> Membership<S> {
 
     /// Releases the latch where it is time. Rule W7: what was assigned has begun before a role is ready.
     pub(crate) fn check_ready(&self, now: Instant) {
-        if self.assigning.is_empty() && (self.has_begun || now >= self.spare_at) {
-            self.latch.release();
+        if let Some(latch) = &self.latch
+            && self.assigning.is_empty()
+            && (self.has_begun || now >= self.spare_at)
+        {
+            latch.release();
         }
     }
 

@@ -58,7 +58,9 @@ pub struct Options {
     pub is_gated: bool,
     /// An entry that alone does not get through in time, twice, is given up from this many bytes of outputs on.
     pub give_up_bytes: Option<usize>,
-    /// How long draining may take.
+    /// The process is not ready before what was assigned has begun.
+    pub holds_ready: bool,
+    /// The grace period of the process; draining gets less of it, so that the end is still its own.
     pub grace: Duration,
     /// Tells `status`, if the role tells anything.
     pub teller: Option<Teller>,
@@ -79,13 +81,14 @@ impl Options {
             writes: Vec::new(),
             live_records: 1_000,
             live_bytes: 16 * 1024 * 1024,
-            batch: BatchLimits { records: 1_000, bytes: 1024 * 1024 },
+            batch: BatchLimits::default(),
             order: Order::InOrder,
             // Fewer, fuller transactions cost the brokers less, and nobody waits for most commits.
             pace: Pace::new(4.0, Duration::from_millis(2), Duration::from_millis(200)),
             is_paced_by_fill: false,
             is_gated: false,
             give_up_bytes: None,
+            holds_ready: true,
             grace: Duration::from_secs(20),
             teller: None,
         }

@@ -87,6 +87,14 @@ pub struct Outbox<N> {
     spare: Vec<Entry<N>>,
 }
 
+// === impl BatchLimits ===
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { records: 1_000, bytes: 1024 * 1024 }
+    }
+}
+
 // === impl Entry ===
 
 impl<N> Entry<N> {

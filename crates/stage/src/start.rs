@@ -21,6 +21,8 @@ use crate::work::Work;
 const POLL_AGE_LIMIT_MS: i64 = 30_000;
 /// What stands still for so many transaction timeouts while Kafka answers does not move by itself any more.
 const STALL_TIMEOUTS: u32 = 6;
+/// The end of a drain: a hand-over and a transaction.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
 
 impl<W: Work> Stage<W> {
     /// Reaches Kafka and joins the group.
@@ -28,7 +30,7 @@ impl<W: Work> Stage<W> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
         let metrics = StageMetrics::new(&deps.registry, name)?;
-        let latch = deps.health.latch(format!("{name} partitions"));
+        let latch = options.holds_ready.then(|| deps.health.latch(format!("{name} partitions")));
         let poller = PollerOptions {
             live_records: options.live_records,
             live_bytes: options.live_bytes,
@@ -69,7 +71,7 @@ impl<W: Work> Stage<W> {
             is_gate_open: true,
             drain: None,
             handover_wait: deps.kafka.handover_wait,
-            grace: options.grace,
+            grace: drain_time(options.grace),
             give_up_bytes: options.give_up_bytes,
             metrics,
             teller: options.teller,
@@ -81,6 +83,11 @@ impl<W: Work> Stage<W> {
             beats: vec![polling, moving],
         })
     }
+}
+
+/// How long draining may take of a process's grace period: leaving the group and the last transaction need the rest.
+fn drain_time(grace: Duration) -> Duration {
+    grace - (grace / 4).min(LEAVE_TIME)
 }
 
 /// Half of a timeout, ms: contact that is older may already be too old for others.
