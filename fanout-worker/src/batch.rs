@@ -170,7 +170,13 @@ impl Batch {
             !is_gone
         };
         self.entries.retain_mut(|entry| stays(&mut entry.slot));
-        self.outputs.retain_mut(|output| stays(&mut output.lease));
+        let bytes = &mut self.bytes;
+        self.outputs.retain_mut(|output| {
+            let stays = stays(&mut output.lease);
+            // Bytes that stayed behind would leave a batch both empty and full: nothing would be planned or written any more.
+            *bytes -= if stays { 0 } else { output.record.size() };
+            stays
+        });
     }
 
     /// The transaction: outputs, one `seen` record per lease that accepted something, and the offsets.

@@ -56,7 +56,23 @@ fn it_is_full_between_events_only() {
     add(&mut batch, 0, 1, 9);
     assert!(batch.is_full(limits));
     assert_eq!((batch.len(), batch.oldest_ms()), (13, Some(NOW_MS)));
-    assert!(batch.is_full(BatchLimits { records: 100, bytes: 1 }) || batch.bytes == 0);
+}
+
+#[test]
+fn what_a_revoked_partition_leaves_behind_fills_no_batch() {
+    let kib = |partition| OutRecord { value: Some(bytes::Bytes::from(vec![0; 1_024])), partition, ..out("deliveries") };
+    let limits = BatchLimits { records: 100, bytes: 3_000 };
+    let mut batch = Batch::default();
+    for (partition, offset) in [(0, 1), (1, 2)] {
+        let record = Record { offset, timestamp_ms: NOW_MS, key: None, value: None, headers: Headers::default() };
+        let slot = batch.slot(&lease(partition));
+        batch.add(slot, record, Verdict::Matched(2), None, &mut vec![kib(None), kib(None)]);
+    }
+    assert!(batch.is_full(limits), "closed by its bytes");
+    batch.forget(&lease(0));
+    assert!(!batch.is_full(limits), "half of it went");
+    batch.forget(&lease(1));
+    assert!(batch.is_empty() && !batch.is_full(BatchLimits { records: 1, bytes: 1 }), "empty and full stands still");
 }
 
 #[test]
