@@ -25,6 +25,8 @@ pub(crate) const SPARE_AFTER: Duration = Duration::from_secs(15);
 pub(crate) const POLL_AGE_LIMIT_MS: i64 = 30_000;
 /// A subscription whose filter fails says so this often: the operator sees that it does, the log is not full of it.
 pub(crate) const FAILURE_PERIOD: Duration = Duration::from_secs(60);
+/// Failing filters one event says so of, about 300 KB of lifecycle records; the others are told by the next events.
+pub(crate) const FAILURES_AT_ONCE: usize = 100;
 /// A type to be declared is told this often, until it is: the first telling may have been lost with its transaction.
 pub(crate) const UNDECLARED_PERIOD: Duration = Duration::from_secs(30);
 /// Filters and schemas may take their time: planning gives way to commits and rebalances after that.

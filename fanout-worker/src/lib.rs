@@ -7,6 +7,7 @@
 //!      Assigned: restore.rs                                         +- deduplicate   seen inside the window? -> repeat
 //!      takes over, reads [seen]                                     +- select        application, type, schema, subscriptions
 //!                                                                   +- filter        whose filters let the event through
+//!                                                                   +- weigh         more than one transaction carries? -> rejected
 //!                                                                   +- expand        one delivery per subscription
 //!
 //! one transaction: [deliveries] + [attempts] (one lifecycle record per event) + [rejected] + [seen] + the source's offsets
@@ -33,6 +34,7 @@ mod report;
 mod restore;
 mod select;
 mod sources;
+mod weigh;
 mod worker;
 
 use catalog::Catalog;

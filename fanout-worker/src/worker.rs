@@ -216,7 +216,7 @@ impl Worker {
                 continue;
             };
             let (catalog, seen, now) = (&self.catalog, &mut held.seen, instant());
-            let mut turn = Turn { catalog, seen, batch: &mut self.batch, now_ms, now };
+            let mut turn = Turn { catalog, seen, batch: &mut self.batch, now_ms, now, is_over: &is_over };
             match self.planner.plan(&mut turn, &lease, record) {
                 Planned::Done(_verdict) => planned = true,
                 Planned::Aside(record) => {

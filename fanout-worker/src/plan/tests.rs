@@ -21,6 +21,7 @@ use super::*;
 use crate::deduplicate::Limits;
 
 mod matching;
+mod weight;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 /// A delivery's life where nobody says otherwise.
@@ -75,6 +76,8 @@ struct World {
     seen: BTreeMap<i32, Seen>,
     batch: Batch,
     now: Instant,
+    /// Planning gives way whenever it asks.
+    hurry: bool,
 }
 
 impl World {
@@ -84,9 +87,10 @@ impl World {
 
     fn of(catalog: Catalog) -> Self {
         let topics = TopicSettings::default().topics();
-        let planner = Planner::new(Expander::new(topics.clone(), MAX_AGE), 2);
+        let planner =
+            Planner::new(Expander::new(topics.clone(), MAX_AGE), EventLimits { matches: 2, bytes: 16_777_216 });
         let now = chassis::clock::instant();
-        Self { catalog, topics, planner, seen: BTreeMap::new(), batch: Batch::default(), now }
+        Self { catalog, topics, planner, seen: BTreeMap::new(), batch: Batch::default(), now, hurry: false }
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> Verdict {
@@ -104,7 +108,8 @@ impl World {
         let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
         let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
         let (catalog, batch) = (&self.catalog, &mut self.batch);
-        let mut turn = Turn { catalog, seen, batch, now_ms: NOW_MS, now: self.now };
+        let (now, hurry) = (self.now, self.hurry);
+        let mut turn = Turn { catalog, seen, batch, now_ms: NOW_MS, now, is_over: &|| hurry };
         self.planner.plan(&mut turn, &lease(partition), record)
     }
 
@@ -145,7 +150,7 @@ fn lifecycle(record: &OutRecord) -> Lifecycle<'_> {
 fn an_event_becomes_one_delivery_per_subscription_and_one_lifecycle_record() {
     let mut world = World::new();
     let record = event(42, "evt_1", &[(header::LABELS, r#"{"env":"live"}"#), (header::CONTENT_TYPE, "text/plain")]);
-    world.planner.max_matches = 3;
+    world.planner.limits.matches = 3;
     assert_eq!(world.plan(0, record), Verdict::Matched(3));
     let (outputs, progress) = world.commit();
     assert_eq!((progress[0].committed, progress[0].read_up_to), (43, 43));
@@ -181,7 +186,7 @@ fn a_delivery_lives_as_long_as_its_subscription_says_else_its_schedule_else_the_
     };
     let objects = [aged(21, Some(1_000), Some("quick")), aged(22, None, Some("quick")), aged(23, None, None)];
     let mut world = World::of(with(objects));
-    world.planner.max_matches = 3;
+    world.planner.limits.matches = 3;
     world.plan(0, event(0, "a", &[(header::CE_TYPE, "order.placed")]));
     let (outputs, _) = world.commit();
     let deadlines: BTreeMap<u128, i64> = outputs["hookbus.deliveries"]

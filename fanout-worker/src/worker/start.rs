@@ -20,6 +20,7 @@ use crate::plan::Planner;
 use crate::queue::Queue;
 use crate::report::Report;
 use crate::restore::Restorer;
+use crate::weigh::EventLimits;
 use crate::{Deps, Source};
 
 impl Worker {
@@ -61,7 +62,7 @@ impl Worker {
             committer: Committer { writer: writer.clone(), expander: expander.clone(), seen_partitions },
             writer,
             restorer,
-            planner: Planner::new(expander, config.max_matches),
+            planner: Planner::new(expander, EventLimits { matches: config.max_matches, bytes: config.event_bytes }),
             partitions,
             held: BTreeMap::new(),
             queue: Queue::default(),
