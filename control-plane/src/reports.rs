@@ -45,7 +45,7 @@ pub(crate) async fn run(deps: Deps, acting: Acting) -> Result<(), Error> {
         order: Order::InOrder,
         pace: Pace::new(1.0, COMMIT_PERIOD, COMMIT_PERIOD),
         // The API serves without it.
-        holds_ready: false,
+        latch: None,
         ..stage::Options::of(Role::Control, &deps.kafka, vec![deps.topics.attempts.to_string()])
     };
     let Deps { connection, kafka, topics, registry, health, .. } = deps;

@@ -23,7 +23,6 @@ use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
 
-use crate::batch::{Batch, Verdict};
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place};
@@ -72,8 +71,6 @@ pub(crate) struct Turn<'a> {
     pub(crate) catalog: &'a Catalog,
     /// What the partition accepted before.
     pub(crate) seen: &'a mut Seen,
-    /// What is being filled.
-    pub(crate) batch: &'a mut Batch,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
     /// Now, on the clock that never jumps.
@@ -82,12 +79,34 @@ pub(crate) struct Turn<'a> {
     pub(crate) is_over: &'a dyn Fn() -> bool,
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// An event for this many subscriptions.
+    Matched(usize),
+    /// A repeat of an identity inside the dedup window.
+    Repeat,
+    /// No event, or one that cannot be passed on.
+    Rejected(RejectReason),
+}
+
+/// A planned record, remembered until its transaction is known.
+#[derive(Debug)]
+pub(crate) struct Note {
+    /// The record: should Kafka refuse its outputs, it goes to `rejected`.
+    pub(crate) record: Record,
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+    /// The identity it adds to `seen`, and its time, Unix ms.
+    pub(crate) id: Option<(Hash, i64)>,
+}
+
 /// What became of a record that was to be planned.
 #[derive(Debug)]
 pub(crate) enum Planned {
-    /// It is in the batch.
-    Done(Verdict),
-    /// It is not in the batch yet: it is to be planned again, before any other, once [`Planner::compile`] is done.
+    /// Its outputs are complete: [`Planner::outputs`].
+    Done(Note),
+    /// Its outputs are not complete yet: it is to be planned again, before any other, once [`Planner::compile`] is done.
     Aside(Record),
 }
 
@@ -141,13 +160,7 @@ impl Planner {
         self.filters.take_failed()
     }
 
-    /// What makes its records.
-    #[cfg(test)]
-    pub(crate) fn expander(&self) -> &Expander {
-        &self.expander
-    }
-
-    /// Plans one record of a lease into the batch.
+    /// Plans one record of a lease.
     pub(crate) fn plan(&mut self, turn: &mut Turn<'_>, lease: &Lease, record: Record) -> Planned {
         let place = Place { record: &record, partition: &lease.partition, now_ms: turn.now_ms };
         let is_begun = |expansion: &Expansion| expansion.offset == record.offset && expansion.lease == *lease;
@@ -181,9 +194,12 @@ impl Planner {
         if let Some((id, at_ms)) = id {
             turn.seen.insert(id, at_ms);
         }
-        let slot = turn.batch.slot(lease);
-        turn.batch.add(slot, record, verdict, id, &mut self.outputs);
-        Planned::Done(verdict)
+        Planned::Done(Note { record, verdict, id })
+    }
+
+    /// What the record that was planned last becomes. Its room is used again.
+    pub(crate) fn outputs(&mut self) -> &mut Vec<OutRecord> {
+        &mut self.outputs
     }
 
     /// What the event is and who receives it; its deliveries are begun.

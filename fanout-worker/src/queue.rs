@@ -76,6 +76,15 @@ impl Queue {
         }
     }
 
+    /// The lease and offset of the record that is planned next, covered or not.
+    pub(crate) fn front(&self) -> Option<(&Lease, i64)> {
+        if let Some((lease, record)) = &self.aside {
+            return Some((lease, record.offset));
+        }
+        let heads = self.chunks.iter().map(|chunk| (&chunk.lease, chunk.records.as_slice().first()));
+        heads.filter_map(|(lease, head)| head.map(|record| (lease, record.offset))).next()
+    }
+
     /// Drops what waits of a lease that is over. Whether the record that was put aside was among it.
     pub(crate) fn forget(&mut self, lease: &Lease) -> bool {
         self.chunks.retain(|chunk| chunk.lease != *lease);

@@ -71,6 +71,7 @@ pub struct Deps {
 /// # Errors
 /// What no waiting heals: see [`Error`]. The process should end then; everything not committed is done again by others.
 pub async fn run(config: RetryConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
+    let latch = Some(deps.health.latch("retry partitions"));
     let tiers = Tiers::new(&config.tiers, deps.topics.clone())?;
     let work = RetryWork {
         promoter: Promoter::new(tiers.clone(), deps.topics.clone(), config.promotion_per_second)?,
@@ -92,6 +93,7 @@ pub async fn run(config: RetryConfig, deps: Deps, shutdown: Shutdown) -> Result<
         batch: stage::BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
         teller: Some(Teller::start(TellerOptions::of(Role::Retry, &connection, &topics, &kafka))),
         grace,
+        latch,
         ..stage::Options::of(Role::Retry, &kafka, vec![topics.retry_pattern()])
     };
     let deps = stage::Deps { connection, kafka, topics, registry, health };

@@ -27,23 +27,24 @@ pub(crate) async fn outcome<N>(commit: &mut Option<CommitInFlight<N>>) -> Result
 }
 
 impl<W: Work> Stage<W> {
-    /// Begins the next transaction if there is anything to commit and it is time.
-    pub(crate) fn begin_commit(&mut self, now: Now) {
+    /// Begins the next transaction if there is anything to commit and it is time. Whether it did.
+    pub(crate) fn begin_commit(&mut self, now: Now) -> bool {
         if self.commit.is_some() || self.outbox.is_empty() {
-            return;
+            return false;
         }
         let is_suspect = self.gate.as_ref().is_some_and(|gate| gate.is_suspect());
         let is_urgent = self.outbox.is_urgent() || self.members.is_handing_over() || self.drain.is_some() || is_suspect;
         if !self.pace.ready(now.instant, is_urgent) {
-            return;
+            return false;
         }
-        let Some((batch, mut transaction)) = self.outbox.cut(now.boot_ms) else { return };
+        let Some((batch, mut transaction)) = self.outbox.cut(now.boot_ms) else { return false };
         #[expect(clippy::cast_precision_loss, reason = "a histogram's value; a batch is far below 2^53 records")]
         self.metrics.batch.observe(transaction.outputs.len() as f64);
         self.work.seal(&batch, &mut transaction.outputs);
         let writer = self.writer.clone();
         let future = Box::pin(async move { writer.commit(transaction).await });
         self.commit = Some(CommitInFlight { future, batch, since_boot_ms: now.boot_ms });
+        true
     }
 
     /// The outcome of the transaction under way is known.

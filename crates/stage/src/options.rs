@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{KafkaConfig, Role};
-use chassis::health::Health;
+use chassis::health::{Health, Latch};
 use chassis::metrics::Registry;
 use chassis::status::Teller;
 use kafka::{Connection, Pace};
@@ -23,14 +23,14 @@ pub struct Deps {
     pub topics: Topics,
     /// Gets `hookbus_<role>_*`.
     pub registry: Registry,
-    /// Gets a latch `<role> partitions` and two beats: of the poll thread, and of progress.
+    /// Gets two beats: of the poll thread, and of progress.
     pub health: Health,
 }
 
 /// How a stage behaves.
 #[derive(Debug)]
 pub struct Options {
-    /// First part of latch, beats and metrics: `fanout`.
+    /// First part of the names of beats and metrics: `fanout`.
     pub name: &'static str,
     /// Consumer group.
     pub group: String,
@@ -58,8 +58,9 @@ pub struct Options {
     pub is_gated: bool,
     /// An entry that alone does not get through in time, twice, is given up from this many bytes of outputs on.
     pub give_up_bytes: Option<usize>,
-    /// The process is not ready before what was assigned has begun.
-    pub holds_ready: bool,
+    /// Released when what was assigned has begun; none where the process serves without it. A role takes it before it waits
+    /// for anything, so that the process is not ready in between.
+    pub latch: Option<Latch>,
     /// The grace period of the process; draining gets less of it, so that the end is still its own.
     pub grace: Duration,
     /// Tells `status`, if the role tells anything.
@@ -88,7 +89,7 @@ impl Options {
             is_paced_by_fill: false,
             is_gated: false,
             give_up_bytes: None,
-            holds_ready: true,
+            latch: None,
             grace: Duration::from_secs(20),
             teller: None,
         }

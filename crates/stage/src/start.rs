@@ -30,7 +30,6 @@ impl<W: Work> Stage<W> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
         let metrics = StageMetrics::new(&deps.registry, name)?;
-        let latch = options.holds_ready.then(|| deps.health.latch(format!("{name} partitions")));
         let poller = PollerOptions {
             live_records: options.live_records,
             live_bytes: options.live_bytes,
@@ -66,7 +65,7 @@ impl<W: Work> Stage<W> {
             commit: None,
             pace: options.pace,
             is_paced_by_fill: options.is_paced_by_fill,
-            members: Membership::new(latch, now),
+            members: Membership::new(options.latch, now),
             gate: options.is_gated.then(|| Gate::new(half_ms(deps.kafka.session_timeout), clock::boot_ms())),
             is_gate_open: true,
             drain: None,

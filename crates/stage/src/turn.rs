@@ -128,8 +128,11 @@ impl<W: Work> Stage<W> {
     fn turn(&mut self) -> Result<Duration, StageError> {
         let now = Now::read();
         self.check_gate(now);
-        let next = self.work_turn(now)?;
-        self.begin_commit(now);
+        let mut next = self.work_turn(now)?;
+        if self.begin_commit(now) {
+            // The next batch has room now.
+            next = NextTurn::AtOnce;
+        }
         self.finish_handovers(now);
         self.finish_drain(now);
         self.members.check_ready(now.instant);

@@ -106,6 +106,7 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
+        grace: process.config.shutdown.grace,
     };
     let run = fanout_worker::run(process.config.fanout.clone(), deps, process.shutdown.clone());
     spawn(process, "fanout", run);

@@ -86,18 +86,18 @@ fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_sl
     let mut world = World::of(with(filters(1).take(COMPILED_AT_ONCE)));
     world.planner.limits.matches = 100;
     let few = order(0, r#"{"total":1}"#, &[]);
-    assert!(matches!(world.try_plan(0, few), Planned::Done(Verdict::Matched(COMPILED_AT_ONCE))), "a few pass");
+    assert!(matches!(world.try_plan(0, few), Tried::Done(Verdict::Matched(COMPILED_AT_ONCE))), "a few pass");
     world.commit();
 
     let mut world = World::of(with(filters(1)));
     world.planner.limits.matches = 100;
-    let Planned::Aside(record) = world.try_plan(0, order(1, r#"{"total":1}"#, &[])) else { panic!("not put aside") };
-    assert_eq!((world.batch.entries().len(), world.seen[&0].len()), (0, 0), "nothing has happened");
+    let Tried::Aside(record) = world.try_plan(0, order(1, r#"{"total":1}"#, &[])) else { panic!("not put aside") };
+    assert_eq!((world.outbox.len(), world.seen[&0].len()), (0, 0), "nothing has happened");
     assert_eq!(world.compile(), 100, "it may give way after each");
     // What changes meanwhile counts: the event is matched with what is there when it is planned.
     let changed = filters(2).take(1).map(|object| control_record(&object));
     world.catalog.feed(changed);
-    assert!(matches!(world.try_plan(0, record), Planned::Done(Verdict::Matched(99))));
+    assert!(matches!(world.try_plan(0, record), Tried::Done(Verdict::Matched(99))));
     assert_eq!(said(&mut world).0, (22..121).collect::<Vec<_>>());
 }
 
@@ -110,8 +110,8 @@ fn filters_that_change_as_fast_as_they_are_compiled_do_not_stop_a_partition() {
     let (mut asides, mut total) = (0, 5);
     loop {
         record = match world.try_plan(0, record) {
-            Planned::Done(verdict) => break assert_eq!(verdict, Verdict::Matched(100)),
-            Planned::Aside(record) => record,
+            Tried::Done(verdict) => break assert_eq!(verdict, Verdict::Matched(100)),
+            Tried::Aside(record) => record,
         };
         (asides, total) = (asides + 1, total + 1);
         world.compile();

@@ -60,14 +60,14 @@ fn a_wide_event_is_made_in_slices_and_is_judged_once() {
     let mut slices = 0;
     loop {
         match world.try_plan(0, record) {
-            Planned::Done(verdict) => {
+            Tried::Done(verdict) => {
                 // 13 of the usual catalog matches too.
                 assert_eq!(verdict, Verdict::Matched(2_001));
                 break;
             }
-            Planned::Aside(again) => record = again,
+            Tried::Aside(again) => record = again,
         }
-        assert_eq!(world.batch.len(), 0, "an event is in the batch whole or not at all");
+        assert_eq!(world.outbox.len(), 0, "an event is in the batch whole or not at all");
         slices += 1;
     }
     assert_eq!(slices, 2_001 / EXPANDED_AT_ONCE);
@@ -82,7 +82,7 @@ fn a_wide_event_is_made_in_slices_and_is_judged_once() {
 fn a_wide_event_whose_partition_went_and_came_back_begins_anew() {
     let mut world = matching(2_000);
     world.hurry = true;
-    let Planned::Aside(record) = world.try_plan(0, order(0, 10, &[])) else { panic!("2,000 deliveries in one slice") };
+    let Tried::Aside(record) = world.try_plan(0, order(0, 10, &[])) else { panic!("2,000 deliveries in one slice") };
     // Another record of another partition is planned between, as after a revoke.
     assert_eq!(world.plan(1, event(7, "other", &[])), Verdict::Matched(1));
     world.planner.forget_aside();
