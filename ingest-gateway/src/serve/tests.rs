@@ -1,6 +1,7 @@
 //! The whole gateway over real sockets, with a scripted publisher and directory instead of Kafka.
 
 mod dry_run;
+mod encodings;
 mod fakes;
 mod limits;
 mod rates;
