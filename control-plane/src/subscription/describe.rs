@@ -119,8 +119,8 @@ fn how() -> Map<String, Value> {
     const DAY_MS: u64 = 86_400_000;
     let schemes = ["standard", "hook0", "hook0_body", "ed25519"];
     let fields = json!({
-        "secret": text(1, 512, "A secret of the client's own: a UUID, `whsec_` and base64, or any text. It takes the place \
-            of all others at once; `rotate_secret` lets them overlap."),
+        "secret": text(1, 512, "A secret of the client's own: a UUID, `whsec_` and base64, or any text of at least 8 \
+            bytes. Blanks around it are left out. It takes the place of all others at once; `rotate_secret` lets them overlap."),
         "signing_private_key": text(1, 512, "An ed25519 key pair of the client's own: `whsk_` and base64. Never shown."),
         "signing": {
             "type": ["array", "null"], "minItems": 1, "maxItems": 4, "items": { "type": "string", "enum": schemes },
