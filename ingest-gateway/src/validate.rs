@@ -15,11 +15,11 @@ use crate::parse::{FIELDS, Field, RawEvent};
 use crate::problem::{Faults, Refused, payload_too_large, problem, too_deep};
 
 const LABELS: usize = 10;
-const LABEL_BYTES: std::ops::RangeInclusive<usize> = 1..=50;
+const LABEL_CHARACTERS: std::ops::RangeInclusive<usize> = 1..=50;
 /// Pairs of metadata.
 const METADATA: usize = 50;
 const EVENT_ID_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
-const ORDERING_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=256;
+const ORDERING_KEY_CHARACTERS: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// Content type of JSON payloads.
 pub(crate) const JSON: &str = "application/json";
@@ -206,11 +206,11 @@ pub(crate) fn check_time(field: &str, time: &str, faults: &mut Faults) -> bool {
     fits
 }
 
-/// Whether an ordering key has 1..256 bytes.
+/// Whether an ordering key has 1..256 characters.
 pub(crate) fn check_ordering_key(field: &str, key: &str, faults: &mut Faults) -> bool {
-    let fits = ORDERING_KEY_BYTES.contains(&key.len());
+    let fits = ORDERING_KEY_CHARACTERS.contains(&key.chars().count());
     if !fits {
-        faults.invalid(field, "must have 1 to 256 bytes");
+        faults.invalid(field, "must have 1 to 256 characters");
     }
     fits
 }
@@ -218,8 +218,10 @@ pub(crate) fn check_ordering_key(field: &str, key: &str, faults: &mut Faults) ->
 fn labels(raw: Option<&RawValue>, faults: &mut Faults) -> StringMap {
     let labels = map(raw, "labels", LABELS, faults);
     for (key, value) in &labels {
-        if !LABEL_BYTES.contains(&key.len()) || !LABEL_BYTES.contains(&value.len()) {
-            faults.invalid("labels", format!("`{}` and its value must have 1 to 50 bytes each", json::quoted(key)));
+        let fits = |text: &str| LABEL_CHARACTERS.contains(&text.chars().count());
+        if !fits(key) || !fits(value) {
+            faults
+                .invalid("labels", format!("`{}` and its value must have 1 to 50 characters each", json::quoted(key)));
         }
     }
     labels

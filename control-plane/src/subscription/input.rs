@@ -14,6 +14,10 @@ use signing::{Ed25519Key, Secret, SigningError};
 use uuid::Uuid;
 use vault::Vault;
 
+#[cfg(test)]
+pub(super) use self::read::FIELDS;
+pub(super) use self::read::{DISABLE_AFTER_MS, MAX_AGE_MS};
+pub(super) use self::target::METHODS;
 use self::target::TargetInput;
 use crate::custom_headers::MASK;
 use crate::problem::{self, Problem};
