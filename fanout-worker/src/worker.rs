@@ -26,7 +26,7 @@ use tracing::{debug, error, info};
 use crate::batch::{Batch, BatchLimits};
 use crate::commit::{Committer, Done};
 use crate::config::{INDEX_RETRY, PLAN_SLICE, TICK};
-use crate::deduplicate::{Limits, Seen, fit_budget};
+use crate::deduplicate::Seen;
 use crate::error::{Error, doing};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{Planned, Planner, Turn};
@@ -37,7 +37,6 @@ use crate::restore::{Ready, Restorer};
 /// The running role.
 pub(crate) struct Worker {
     limits: BatchLimits,
-    dedup: Limits,
     catalog: Catalog,
     metrics: FanoutMetrics,
     poller: Poller,
@@ -227,7 +226,6 @@ impl Worker {
             self.is_interrupted |= is_over();
         }
         if planned {
-            self.fit_budget();
             for (reason, count) in self.planner.take_failed_filters() {
                 self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
             }
@@ -282,13 +280,6 @@ impl Worker {
         self.revokes.drain(..).for_each(RevokeDone::done);
     }
 
-    fn fit_budget(&mut self) {
-        let evicted = fit_budget(self.dedup, self.held.values_mut().map(|held| &mut held.seen));
-        if evicted > 0 {
-            self.metrics.evicted.inc_by(evicted as u64);
-        }
-    }
-
     /// When a partial batch may begin, if one waits for that.
     fn paced(&self) -> Option<Instant> {
         let waits = self.commit.is_none() && !self.batch.is_empty();
@@ -316,7 +307,6 @@ impl Worker {
                 Err(error) => Err(doing("beginning a partition")(error)),
             });
         }
-        self.fit_budget();
     }
 
     fn receive(&mut self, lease: Lease, records: Vec<Record>) {

@@ -18,7 +18,7 @@ use schemas::topics::{TopicSettings, Topics};
 use uuid::Uuid;
 
 use super::*;
-use crate::deduplicate::Limits;
+use crate::deduplicate::{Identities, Limits};
 
 mod matching;
 mod weight;
@@ -73,6 +73,7 @@ struct World {
     catalog: Catalog,
     topics: Topics,
     planner: Planner,
+    identities: Identities,
     seen: BTreeMap<i32, Seen>,
     batch: Batch,
     now: Instant,
@@ -90,7 +91,8 @@ impl World {
         let planner =
             Planner::new(Expander::new(topics.clone(), MAX_AGE), EventLimits { matches: 2, bytes: 16_777_216 });
         let now = chassis::clock::instant();
-        Self { catalog, topics, planner, seen: BTreeMap::new(), batch: Batch::default(), now, hurry: false }
+        let identities = Identities::new(Limits::new(Duration::from_secs(86_400), 1_000_000));
+        Self { catalog, topics, planner, identities, seen: BTreeMap::new(), batch: Batch::default(), now, hurry: false }
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> Verdict {
@@ -105,8 +107,7 @@ impl World {
     }
 
     fn try_plan(&mut self, partition: i32, record: Record) -> Planned {
-        let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
-        let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
+        let seen = self.seen.entry(partition).or_insert_with(|| self.identities.partition());
         let (catalog, batch) = (&self.catalog, &mut self.batch);
         let (now, hurry) = (self.now, self.hurry);
         let mut turn = Turn { catalog, seen, batch, now_ms: NOW_MS, now, is_over: &|| hurry };

@@ -15,8 +15,8 @@ impl Worker {
             // More workers than partitions: a spare one is ready to take over.
             self.partitions.release();
         }
-        let ids: usize = self.held.values().map(|held| held.seen.len()).sum();
-        self.metrics.ids.set(gauge(ids));
+        self.metrics.ids.set(gauge(self.restorer.identities.len()));
+        self.metrics.evicted.inc_by(self.restorer.identities.take_evicted());
         self.metrics.partitions.set(gauge(self.held.len()));
         self.metrics.writer(self.writer.stats());
         let measured = self.poller.lag();

@@ -13,7 +13,7 @@ use super::Worker;
 use crate::batch::{Batch, BatchLimits};
 use crate::commit::Committer;
 use crate::config::{FanoutConfig, PACE_CAP, PACE_FACTOR, PACE_FLOOR, POLL_AGE_LIMIT_MS, max_age};
-use crate::deduplicate::Limits;
+use crate::deduplicate::{Identities, Limits};
 use crate::error::{Error, doing};
 use crate::expand::Expander;
 use crate::metrics::FanoutMetrics;
@@ -41,7 +41,7 @@ impl Worker {
         let ownership = poller.ownership();
         let writer = Writer::start(&deps.connection, writer_options(&deps, group), ownership.clone());
         let writer = writer.await.map_err(doing("starting the writer"))?;
-        let dedup = Limits::new(config.dedup_window, config.dedup_ids);
+        let identities = Identities::new(Limits::new(config.dedup_window, config.dedup_ids));
         let restorer = Restorer {
             connection: deps.connection,
             writer: writer.clone(),
@@ -49,14 +49,13 @@ impl Worker {
             ownership,
             seen_topic: Arc::clone(&deps.topics.seen),
             seen_partitions,
-            limits: dedup,
+            identities,
             sources: deps.sources.into_iter().map(|Source { topic, start }| (topic, start)).collect(),
             canary: deps.canary,
         };
         let expander = Expander::new(deps.topics, max_age(&config)?);
         Ok(Self {
             limits: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
-            dedup,
             catalog: deps.catalog,
             metrics,
             poller,
