@@ -98,6 +98,7 @@ async fn start(deps: &Deps, acting: Acting) -> Result<(PollerEvents, Reports), K
     let mut options = PollerOptions::new(names.group(Role::Control), topics, names.client_id(Role::Control));
     options.session_timeout = names.session_timeout;
     options.handover_wait = names.handover_wait;
+    options.budget_bytes = names.live_budget_bytes;
     let (poller, events) = Poller::start(&deps.connection, options)?;
     let mut options = WriterOptions::new(names.transactional_id(Role::Control), names.group(Role::Control));
     options.transaction_timeout = names.transaction_timeout;
@@ -140,6 +141,12 @@ impl Reports {
                     self.moved.remove(&place(lease));
                 }
                 done.done();
+                Ok(())
+            }
+            PollerEvent::Skipped { lease, lost, .. } => {
+                if lost > 0 {
+                    warn!(partition = %lease.partition, records = lost, "worker reports were deleted unread");
+                }
                 Ok(())
             }
             PollerEvent::Failed { error } => Err(error),

@@ -19,6 +19,7 @@ use chassis::limited::Limited;
 use chassis::pending::{Pending, finished, sleep_until};
 use chassis::shutdown::Shutdown;
 use kafka::{Epoch, KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, RevokeDone, Writer};
+use schemas::invariants::Invariant;
 use schemas::record::{Record, TopicPartition};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info};
@@ -171,6 +172,13 @@ impl Worker {
             }
             PollerEvent::Records { lease, records } => self.receive(lease, records),
             PollerEvent::Revoked { leases, lost, done } => self.revoke(&leases, lost, done),
+            PollerEvent::Skipped { lease, from, to, lost } => {
+                if lost > 0 {
+                    Invariant::NeverLost.violated();
+                    self.metrics.lost.inc_by(u64::try_from(lost).unwrap_or(0));
+                    error!(partition = %lease.partition, from, to, lost, "records were deleted before they were read");
+                }
+            }
             PollerEvent::Failed { error } => return Err(doing("polling")(error)),
         }
         Ok(())

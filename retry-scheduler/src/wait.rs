@@ -112,6 +112,11 @@ impl Lines {
         self.lines.get(partition).map(|line| line.committed)
     }
 
+    /// Whether records of this partition wait here.
+    pub(crate) fn waits_in(&self, partition: &TopicPartition) -> bool {
+        self.lines.get(partition).is_some_and(|line| !line.records.is_empty())
+    }
+
     /// How many partitions are ours.
     pub(crate) fn len(&self) -> usize {
         self.lines.len()

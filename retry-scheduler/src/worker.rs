@@ -158,6 +158,13 @@ impl Worker {
                 }
             }
             PollerEvent::Revoked { leases, lost, done } => self.revoke(&leases, lost, done),
+            PollerEvent::Skipped { lease, from, to, lost } => {
+                if lost > 0 {
+                    Invariant::NeverLost.violated();
+                    self.metrics.lost.inc_by(u64::try_from(lost).unwrap_or(0));
+                    error!(partition = %lease.partition, from, to, lost, "records were deleted before they moved");
+                }
+            }
             PollerEvent::Failed { error } => return Err(doing("polling")(error)),
         }
         Ok(())

@@ -9,6 +9,7 @@ use chassis::{clock, tasks};
 use kafka::{KafkaError, Lease, Poller, PollerEvent, Restored, RevokeDone, Writer};
 use schemas::canary::Canary;
 use schemas::delivery::{Delivery, DeliveryError};
+use schemas::invariants::Invariant;
 use schemas::record::Record;
 use tokio::sync::mpsc;
 
@@ -71,6 +72,14 @@ impl Shell {
                 self.on_revoked(&leases, lost, done);
                 Ok(())
             }
+            PollerEvent::Skipped { lease, from, to, lost } => {
+                if lost > 0 {
+                    Invariant::NeverLost.violated();
+                    self.metrics.lost.inc_by(u64::try_from(lost).unwrap_or(0));
+                    tracing::error!(partition = %lease.partition, from, to, lost, "deliveries were deleted before they were read");
+                }
+                Ok(())
+            }
             PollerEvent::Failed { error } => Err(Error::kafka("reading deliveries")(error)),
         }
     }
@@ -122,6 +131,7 @@ impl Shell {
         }
         let lost = restored.lost();
         if lost > 0 {
+            Invariant::NeverLost.violated();
             self.metrics.lost.inc_by(u64::try_from(lost).unwrap_or(0));
             tracing::error!(partition = %lease.partition, offset = start, lost, "retention deleted deliveries that were never read");
         }

@@ -28,10 +28,13 @@ impl Worker {
         // A topic that others read now has no lag here any more.
         let known = std::mem::take(&mut self.lags).into_keys();
         let mut lags: BTreeMap<String, i64> = known.map(|topic| (topic, 0)).collect();
+        let live = self.queue.len() + self.batch.entries().len() + self.committing;
         for lag in &measured {
             if let Some(held) = self.held.get(&lag.partition) {
-                *lags.entry(lag.partition.topic.to_string()).or_default() +=
-                    (lag.high_watermark - held.committed).max(0);
+                // Behind the last record of an idle partition stand markers only.
+                let idle = lag.at_end && live == 0;
+                let behind = if idle { 0 } else { (lag.high_watermark - held.committed).max(0) };
+                *lags.entry(lag.partition.topic.to_string()).or_default() += behind;
             }
         }
         for (topic, lag) in &lags {
@@ -39,7 +42,7 @@ impl Worker {
         }
         self.report.tell(Measured {
             partitions: self.held.len(),
-            live: self.queue.len() + self.batch.entries().len() + self.committing,
+            live,
             lag_records: lags.values().sum(),
             lag_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
             matched: self.metrics.matched.get(),

@@ -47,7 +47,9 @@ impl Worker {
         let mut waiting: BTreeMap<String, u64> = self.waiting.keys().map(|topic| (topic.clone(), 0)).collect();
         for lag in self.poller.lag() {
             if let Some(committed) = self.lines.committed_of(&lag.partition) {
-                let behind = u64::try_from(lag.high_watermark - committed).unwrap_or(0);
+                // Behind the last record of a partition that was read to its end stand markers only.
+                let idle = lag.at_end && !self.lines.waits_in(&lag.partition);
+                let behind = if idle { 0 } else { u64::try_from(lag.high_watermark - committed).unwrap_or(0) };
                 *waiting.entry(lag.partition.topic.to_string()).or_default() += behind;
             }
         }

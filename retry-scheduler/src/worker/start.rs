@@ -30,6 +30,7 @@ impl Worker {
         let options = PollerOptions {
             live_records: LIVE_RECORDS,
             live_bytes: config.look_ahead_bytes,
+            budget_bytes: deps.kafka.live_budget_bytes,
             handover_wait: deps.kafka.handover_wait,
             session_timeout: deps.kafka.session_timeout,
             ..PollerOptions::new(group.clone(), vec![deps.topics.retry_pattern()], deps.kafka.client_id(Role::Retry))
