@@ -232,3 +232,6 @@ impl std::fmt::Debug for Poller {
         f.debug_struct("Poller").field("options", &self.0.options).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,7 @@ impl Shared {
             match partition.filter(|_| is_about_position(code)) {
                 Some((partition, offset)) => {
                     let is_cut = reason.to_ascii_lowercase().contains(LOG_TRUNCATION);
-                    suspicion.positions.insert(partition, Refused { offset, is_cut });
+                    suspicion.positions.insert(partition, Refused { offset, is_cut, is_confirmed: false });
                 }
                 None => suspicion.topics = true,
             }

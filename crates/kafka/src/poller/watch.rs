@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::TopicPartition;
 use tracing::error;
 use uuid::Uuid;
@@ -177,32 +176,26 @@ impl Watcher {
                     self.shared.ask(Repair::Skip { lease, from: begun.next, to, lost });
                 }
                 Verdict::Reposition => self.shared.ask(Repair::Reposition(lease)),
-                Verdict::Truncated { log_end } => truncated.push((begun.clone(), log_end)),
+                Verdict::Truncated { log_end } => truncated.push((begun.clone(), *refused, log_end)),
             }
         }
-        self.stop_at_truncation(truncated)
+        self.stop_at_truncation(truncated);
+        Ok(())
     }
 
-    /// A log that was cut ends the role: what stands there now is not what followed the last record. Unless the topic is
-    /// another one, which metadata may tell a moment later than the log.
-    fn stop_at_truncation(&self, truncated: Vec<(Begun, i64)>) -> Result<(), KafkaError> {
-        let begun: Vec<Begun> = truncated.iter().map(|(begun, _)| begun.clone()).collect();
-        if begun.is_empty() {
-            return Ok(());
-        }
-        let ids = self.topic_ids(&begun)?;
-        for (begun, log_end) in truncated {
-            let partition = begun.lease.partition.clone();
-            if ids.get(&*partition.topic).is_none_or(|id| begun.is_of_other(id)) {
-                return Err(KafkaError::call(
-                    format!("{partition}: a position was refused, its topic changes"),
-                    Code::Fail,
-                ));
+    /// A log that was cut ends the role: what stands there now is not what followed the last record. It must look so twice,
+    /// because a new topic's id may be told a moment later than its log; the fetcher stands still meanwhile.
+    fn stop_at_truncation(&self, truncated: Vec<(Begun, Refused, i64)>) {
+        for (begun, refused, log_end) in truncated {
+            let partition = begun.lease.partition;
+            if refused.is_confirmed {
+                error!(%partition, offset = begun.next, log_end, "the log was cut below what was read");
+                self.shared.fail(KafkaError::Truncated { partition, offset: begun.next, log_end });
+            } else {
+                let again = Refused { is_confirmed: true, ..refused };
+                self.shared.suspicion.lock().positions.entry(partition).or_insert(again);
             }
-            error!(%partition, offset = begun.next, log_end, "the log was cut below what was read");
-            self.shared.fail(KafkaError::Truncated { partition, offset: begun.next, log_end });
         }
-        Ok(())
     }
 }
 

@@ -9,6 +9,8 @@ pub(in crate::poller) struct Refused {
     pub(in crate::poller) offset: i64,
     /// The broker's leader epochs prove that the log was cut below the position.
     pub(in crate::poller) is_cut: bool,
+    /// An earlier look found the log cut.
+    pub(in crate::poller) is_confirmed: bool,
 }
 
 /// What is to be done.
@@ -51,8 +53,8 @@ mod tests {
 
     #[test]
     fn a_refused_position_is_below_the_log_beyond_it_or_somebody_elses() {
-        let refused = |offset| Refused { offset, is_cut: false };
-        let cut = Refused { offset: -1, is_cut: true };
+        let refused = |offset| Refused { offset, is_cut: false, is_confirmed: false };
+        let cut = Refused { offset: -1, is_cut: true, is_confirmed: false };
         let cases = [
             // Retention: five were never read; none, if only markers followed.
             (begun(5, false), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 5 }),
