@@ -130,6 +130,7 @@ fn poller_options(config: &DeliveryConfig, deps: &Deps, group: &str) -> PollerOp
     PollerOptions {
         live_records: config.live_records,
         live_bytes: config.live_bytes,
+        budget_bytes: deps.kafka.live_budget_bytes,
         handover_wait: deps.kafka.handover_wait,
         session_timeout: deps.kafka.session_timeout,
         ..PollerOptions::new(group, topics, deps.kafka.client_id(Role::Delivery))

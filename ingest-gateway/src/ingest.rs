@@ -257,6 +257,7 @@ impl Gateway {
             | KafkaError::Unwritable { .. }
             | KafkaError::NoCommittedOffset { .. }
             | KafkaError::OffsetOutOfRange { .. }
+            | KafkaError::Truncated { .. }
             | KafkaError::SecondProcess { .. }
             | KafkaError::NoTopic { .. }
             | KafkaError::NotOwned { .. }

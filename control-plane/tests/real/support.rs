@@ -109,6 +109,7 @@ impl World {
             installation: self.installation.clone(),
             slot: slot.to_owned(),
             session_timeout: Duration::from_secs(8),
+            live_budget_bytes: 256 * 1024 * 1024,
             transaction_timeout: Duration::from_secs(10),
             handover_wait: Duration::from_secs(3),
         }

@@ -89,6 +89,20 @@ pub enum KafkaError {
         /// The end, -1 if not known.
         log_end: i64,
     },
+    /// The log was cut below what was read, as by an unclean leader election: what stands there now does not follow the last
+    /// record, and records may have been accepted that nobody reads.
+    #[error(
+        "the log of {partition} was cut below offset {offset} and ends at {log_end} now: accepted records are lost; see \
+         deploy/runbooks/log-truncated.md before starting again"
+    )]
+    Truncated {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Where reading was due.
+        offset: i64,
+        /// The end now; it may have grown beyond the offset again.
+        log_end: i64,
+    },
     /// Somebody else writes under our transactional id.
     #[error(
         "fenced {times} times within {within_s} s: a second process uses the slot {transactional_id}; give every process its own slot"
@@ -151,6 +165,7 @@ impl KafkaError {
             | Self::Unwritable { .. }
             | Self::NoCommittedOffset { .. }
             | Self::OffsetOutOfRange { .. }
+            | Self::Truncated { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }
@@ -170,6 +185,7 @@ impl KafkaError {
             | Self::Client { .. }
             | Self::NoCommittedOffset { .. }
             | Self::OffsetOutOfRange { .. }
+            | Self::Truncated { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }

@@ -3,11 +3,13 @@
 //! The only unsafe code of the workspace, but for the name of one constant in the binary. Every function takes references
 //! to rdkafka's own safe types, so a pointer never outlives its owner, and copies out what it reads. Two types hold on to
 //! their client, [`Bell`] and [`Topic`]: whoever owns one declares it before the client, so that it is dropped first.
+//! [`MessageQueue`] polls a consumer as rdkafka does, but says of which partition an error or an end is.
 
 #![expect(unsafe_code, reason = "librdkafka is C: each block states why its call is sound")]
 
 mod bell;
 mod produce;
+mod queue;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -15,17 +17,18 @@ use std::ptr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::client::NativeClient;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
-use rdkafka::{Message, TopicPartitionList};
 use schemas::record::{Headers, Record};
 use uuid::Uuid;
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::produce::{Topic, produce, produce_boxed};
+pub(crate) use self::queue::{MessageQueue, Polled};
 
 const OK: Resp = Resp::RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -84,6 +87,13 @@ fn group_identity(client: &NativeClient) -> Option<(i32, String)> {
     }
 }
 
+/// Whether a consumer is still the member of the generation that its last rebalance told. False: another rebalance, or the
+/// loss of the membership, waits to be served by its poll.
+pub(crate) fn is_current<C: ConsumerContext>(consumer: &BaseConsumer<C>, group: &GroupMetadata) -> bool {
+    let now = group_identity(consumer.client().native_client());
+    now.is_some_and(|(generation, member)| generation == group.generation && member == group.member)
+}
+
 /// Waits until no record is queued or in flight and every delivery report was served by the thread that polls.
 /// rdkafka's own `flush` polls in quanta of 100 ms. False: the time is over.
 pub(crate) fn flush(client: &NativeClient, timeout: Duration) -> bool {
@@ -94,26 +104,41 @@ pub(crate) fn flush(client: &NativeClient, timeout: Duration) -> bool {
 /// Copies a consumed message: key and value into one buffer, headers into another. rdkafka's own header access panics on
 /// names that are not UTF-8.
 pub(crate) fn read_record(message: &BorrowedMessage<'_>) -> Record {
-    let (key, value) = (message.key(), message.payload());
+    // SAFETY: the message is alive.
+    unsafe { read_message(message.ptr()) }
+}
+
+/// Copies a consumed message, which must be alive.
+unsafe fn read_message(message: *const sys::rd_kafka_message_t) -> Record {
+    // SAFETY: the caller's; key and payload have the lengths that stand beside them.
+    let (message, key, value, timestamp_ms) = unsafe {
+        let of = |data: *mut c_void, length| {
+            (!data.is_null()).then(|| std::slice::from_raw_parts(data.cast::<u8>().cast_const(), length))
+        };
+        let (key, value) = (of((*message).key, (*message).key_len), of((*message).payload, (*message).len));
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        let timestamp_ms = sys::rd_kafka_message_timestamp(message, &raw mut kind);
+        (&*message, key, value, timestamp_ms)
+    };
     let key_length = key.map_or(0, <[u8]>::len);
     let mut buffer = Vec::with_capacity(key_length + value.map_or(0, <[u8]>::len));
     buffer.extend_from_slice(key.unwrap_or_default());
     buffer.extend_from_slice(value.unwrap_or_default());
     let buffer = Bytes::from(buffer);
     Record {
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        offset: message.offset,
+        timestamp_ms,
         key: key.map(|_| buffer.slice(..key_length)),
         value: value.map(|_| buffer.slice(key_length..)),
         headers: read_headers(message),
     }
 }
 
-fn read_headers(message: &BorrowedMessage<'_>) -> Headers {
+fn read_headers(message: &sys::rd_kafka_message_t) -> Headers {
     let mut list = ptr::null_mut();
     // SAFETY: the message is alive and owns the list, which is only read; names end with NUL, values have their size.
     unsafe {
-        if sys::rd_kafka_message_headers(message.ptr(), &raw mut list) != OK {
+        if sys::rd_kafka_message_headers(ptr::from_ref(message), &raw mut list) != OK {
             return Headers::default();
         }
         let count = sys::rd_kafka_header_cnt(list);
@@ -175,6 +200,16 @@ pub(crate) fn topic_ids(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<HashMap<String, Uuid>, Code> {
+    let described = describe_topics(client, topics, timeout)?;
+    described.into_iter().map(|(topic, id)| Ok((topic, id?))).collect()
+}
+
+/// The id of each topic, or why it is not told: one that is denied hides no other. A topic that does not exist is missing.
+pub(crate) fn describe_topics(
+    client: &NativeClient,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<HashMap<String, Result<Uuid, Code>>, Code> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     // SAFETY: everything made here is destroyed here; the collection copies the names; the event is read before it is
@@ -199,7 +234,7 @@ pub(crate) fn topic_ids(
     }
 }
 
-unsafe fn read_topic_ids(event: *mut sys::rd_kafka_event_t) -> Result<HashMap<String, Uuid>, Code> {
+unsafe fn read_topic_ids(event: *mut sys::rd_kafka_event_t) -> Result<HashMap<String, Result<Uuid, Code>>, Code> {
     // SAFETY: the event is the answer to DescribeTopics and stays alive; every count comes with its array.
     unsafe {
         let error = sys::rd_kafka_event_error(event);
@@ -216,13 +251,14 @@ unsafe fn read_topic_ids(event: *mut sys::rd_kafka_event_t) -> Result<HashMap<St
         for index in 0..count {
             let topic = *topics.add(index);
             let code = sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic));
+            let name = text(sys::rd_kafka_TopicDescription_name(topic));
             if code == OK {
                 let id = sys::rd_kafka_TopicDescription_topic_id(topic);
                 let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
                 let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-                ids.insert(text(sys::rd_kafka_TopicDescription_name(topic)), Uuid::from_u64_pair(high, low));
+                ids.insert(name, Ok(Uuid::from_u64_pair(high, low)));
             } else if Code::from(code) != Code::UnknownTopicOrPartition && Code::from(code) != Code::UnknownTopicId {
-                return Err(Code::from(code));
+                ids.insert(name, Err(Code::from(code)));
             }
         }
         Ok(ids)

@@ -272,7 +272,7 @@ mod tests {
 
     fn lag(committed: Option<i64>, (log_start, log_end): (i64, i64), topic_id: Uuid) -> PartitionLag {
         let metadata = committed.map(|at| by_hand(at, topic_id)).unwrap_or_default();
-        PartitionLag { partition: TopicPartition::new("t", 0), committed, metadata, log_start, log_end }
+        PartitionLag { partition: TopicPartition::new("t", 0), committed, metadata, log_start, log_end, records: None }
     }
 
     #[test]

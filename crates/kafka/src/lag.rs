@@ -1,6 +1,10 @@
 //! How far a group is behind, from the committed offsets: for operators. The poller's own [`crate::Poller::lag`] costs no
 //! request.
+//!
+//! Offsets are no records: transaction markers, aborted records and holes count too, so an idle group would look behind for
+//! ever. Where few offsets follow the committed one, what stands there is read and counted.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -8,14 +12,24 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::TopicPartition;
 
+use crate::clock::instant;
 use crate::connection::Connection;
 use crate::error::KafkaError;
-use crate::ffi;
-use crate::log::Named;
+use crate::ffi::{self, Polled};
+use crate::log::{self, Named};
 use crate::offsets;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many offsets are counted by reading them; more are an answer of their own.
+const COUNTED: i64 = 1_000;
+/// How long reading them may take, for all partitions together.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One wait for an event.
+const POLL: Duration = Duration::from_millis(100);
+/// How long the broker may hold a fetch at the end of a log.
+const FETCH_WAIT_MS: u32 = 20;
 
 /// Lag of one partition of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +44,8 @@ pub struct PartitionLag {
     pub log_start: i64,
     /// High watermark.
     pub log_end: i64,
+    /// Records behind the committed offset that can be read, if they were counted: few offsets follow it.
+    pub records: Option<i64>,
 }
 
 // === impl PartitionLag ===
@@ -38,7 +54,18 @@ impl PartitionLag {
     /// Offsets between the committed one (or the log's start) and the end; transaction markers count.
     #[must_use]
     pub fn offsets(&self) -> i64 {
-        (self.log_end - self.committed.unwrap_or(self.log_start).max(self.log_start)).max(0)
+        (self.log_end - self.begin()).max(0)
+    }
+
+    /// Records that the group has not committed: exact if they were counted, otherwise at most so many.
+    #[must_use]
+    pub fn records_behind(&self) -> i64 {
+        self.records.unwrap_or_else(|| self.offsets())
+    }
+
+    /// The first offset that is not committed and not deleted.
+    fn begin(&self) -> i64 {
+        self.committed.unwrap_or(self.log_start).max(self.log_start)
     }
 }
 
@@ -79,7 +106,59 @@ fn read(connection: &Connection, group: &str, topics: &[String]) -> Result<Vec<P
         let (log_start, log_end) = *ends.get(&partition)?;
         let found = crate::takeover::find(&committed, &partition);
         let metadata = found.map(|found| found.metadata.clone()).unwrap_or_default();
-        Some(PartitionLag { committed: found.and_then(|found| found.offset), metadata, partition, log_start, log_end })
+        let committed = found.and_then(|found| found.offset);
+        Some(PartitionLag { committed, metadata, partition, log_start, log_end, records: None })
     });
-    Ok(lags.collect())
+    let mut lags: Vec<PartitionLag> = lags.collect();
+    count(connection, &mut lags)?;
+    Ok(lags)
+}
+
+/// Counts the records behind the committed offsets where few offsets follow. What cannot be counted in time stays unknown.
+fn count(connection: &Connection, lags: &mut [PartitionLag]) -> Result<(), KafkaError> {
+    let mut open = HashMap::new();
+    let mut list = TopicPartitionList::new();
+    for (index, lag) in lags.iter_mut().enumerate() {
+        match lag.offsets() {
+            0 => lag.records = Some(0),
+            1..=COUNTED => {
+                let TopicPartition { topic, partition } = &lag.partition;
+                list.add_partition_offset(topic, *partition, Offset::Offset(lag.begin()))
+                    .map_err(|error| KafkaError::from_rdkafka(format!("reading {}", lag.partition), &error))?;
+                open.insert(lag.partition.clone(), (index, 0));
+            }
+            _ => {}
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let client = BaseConsumer::from_config_and_context(&connection.tail(true, true, FETCH_WAIT_MS), Named::new("lag"))
+        .map_err(|error| KafkaError::Client { purpose: "lag", reason: error.to_string() })?;
+    let queue = ffi::MessageQueue::of(client.client().native_client()).ok_or(KafkaError::Closed)?;
+    client.assign(&list).map_err(|error| KafkaError::from_rdkafka("reading what is not committed", &error))?;
+    let deadline = instant() + COUNT_TIMEOUT;
+    while !open.is_empty() && instant() < deadline {
+        let Some(event) = queue.poll(POLL) else { continue };
+        match event.read() {
+            Polled::Message(message) => {
+                if let Some((_, records)) = open.get_mut(&message.partition()) {
+                    *records += 1;
+                }
+            }
+            Polled::End(partition, _) => {
+                if let Some((index, records)) = open.remove(&partition) {
+                    lags[index].records = Some(records);
+                }
+            }
+            Polled::Failed { code, partition: Some((partition, _)), .. } => {
+                // Deleted or denied meanwhile: the offsets are shown.
+                log::call_failed(&KafkaError::call(format!("counting records of {partition}"), code));
+                open.remove(&partition);
+            }
+            Polled::Failed { partition: None, .. } | Polled::Rebalance(..) | Polled::Log(..) | Polled::Other => {}
+        }
+    }
+    drop(queue);
+    Ok(())
 }

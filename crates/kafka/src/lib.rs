@@ -42,7 +42,7 @@ pub use exclusive::ExclusiveWriter;
 pub use lease::{Epoch, Lease, Ownership};
 pub use offsets::Offsets;
 pub use pace::Pace;
-pub use poller::{Heartbeat, LeaseLag, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
+pub use poller::{Heartbeat, LeaseLag, Membership, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
 pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};
 pub use restore::Restored;
 pub use tail::{From, Tail, TailEvent, TailOptions};

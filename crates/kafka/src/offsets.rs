@@ -185,17 +185,27 @@ pub(crate) fn partition_count(
     }
 }
 
-/// First and last offset in one go, blocking.
+/// First and last offset of every partition in one go, blocking.
 pub(crate) fn ends(
     client: &BaseConsumer<Named>,
     partitions: &[TopicPartition],
 ) -> Result<HashMap<TopicPartition, (i64, i64)>, KafkaError> {
+    ranges(client, partitions)?.into_iter().map(|(partition, range)| Ok((partition, range?))).collect()
+}
+
+/// First and last offset of each partition, or why it is not told: one partition hides no other. Two requests, blocking.
+#[expect(clippy::type_complexity, reason = "an outcome for all and one for each")]
+pub(crate) fn ranges(
+    client: &BaseConsumer<Named>,
+    partitions: &[TopicPartition],
+) -> Result<HashMap<TopicPartition, Result<(i64, i64), KafkaError>>, KafkaError> {
     let mut first = list(client, partitions.iter(), End::First)?;
     let last = list(client, partitions.iter(), End::Last)?;
-    last.into_iter()
-        .filter_map(|(partition, last)| Some((first.remove(&partition)?, partition, last)))
-        .map(|(first, partition, last)| Ok((partition, (first?, last?))))
-        .collect()
+    let ranges = last.into_iter().filter_map(|(partition, last)| {
+        let first = first.remove(&partition)?;
+        Some((partition, first.and_then(|first| Ok((first, last?)))))
+    });
+    Ok(ranges.collect())
 }
 
 /// The topic's name as shared text, for errors.

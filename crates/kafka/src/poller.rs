@@ -2,50 +2,53 @@
 //!
 //! ```text
 //!                 +------------- poll thread -------------+
-//! Kafka --------> | poll -> copy once -> held per lease   | --> events --> role
+//! Kafka --------> | poll -> copy once -> buffer per lease | --> events --> role
 //!                 | rebalance: Assigned / Revoked (waits) |                 |
 //!                 +---------------------------------------+ <-- release ----+   (credit back)
 //! ```
 //!
 //! Assigned partitions stand still until [`Poller::begin`]: the role restores its state off the poll thread first. What
-//! exceeds a lease's credit waits here, bounded; a partition is paused in librdkafka only when its neighbours are hungry
-//! and it holds a lot, because pausing throws its prefetch away.
+//! exceeds a lease's credit is buffered here; a partition is paused in librdkafka only when its neighbours are hungry and
+//! a lot of it is buffered, because pausing throws its prefetch away.
+//!
+//! # Memory
+//! A poller's records take at most [`PollerOptions::budget_bytes`] (handed out and buffered, keys, values and headers) plus
+//! one record per partition, however many partitions there are. Beside them librdkafka prefetches at most 32 MiB
+//! (`queued.max.messages.kbytes`) plus, per broker, one answer under way of at most 16 MiB (`fetch.max.bytes`, or one record
+//! that is larger), compressed or not. So 256 MiB and a cluster of three brokers make 336 MiB at most, plus one record of
+//! `max.message.bytes` per partition.
 
 mod callbacks;
 mod events;
+mod measure;
+mod repair;
+mod shared;
 mod state;
 mod thread;
 mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
-use schemas::record::TopicPartition;
-use tokio::sync::Notify;
-use uuid::Uuid;
 
-use crate::clock::{boot_ms, instant};
+use crate::clock::instant;
 use crate::connection::Connection;
 use crate::error::KafkaError;
-use crate::ffi;
-use crate::lease::{Epoch, Lease, Ownership};
+use crate::lease::{Lease, Ownership};
 use callbacks::Callbacks;
 pub use events::{PollerEvent, PollerEvents, RevokeDone};
-use state::{Limits, State};
+pub use measure::{Heartbeat, LeaseLag, Membership};
+use repair::Repair;
+use shared::Shared;
 
-/// One seek, and the pause between two: an assignment that is still being served refuses it for a moment.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two seeks: an assignment that is still being served refuses one for a moment.
+const SEEK_PAUSE: Duration = Duration::from_millis(20);
 /// A partition that refuses for so long has no fetcher (its topic was gone for a while): it is assigned anew.
 const REVIVE_AFTER: Duration = Duration::from_secs(1);
-const SEEK_PAUSE: Duration = Duration::from_millis(20);
-/// How long a topic's id may be remembered when several partitions of it begin.
-const TOPIC_ID_FRESH: Duration = Duration::from_secs(2);
+/// Between two tries to begin in a topic that may not be read.
+const DENIED_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the poller behaves.
 #[derive(Clone, Debug)]
@@ -58,59 +61,20 @@ pub struct PollerOptions {
     pub client_id: String,
     /// Records of one partition handed out and not released.
     pub live_records: usize,
-    /// Their bytes; one record may exceed it.
+    /// Their bytes; one record may exceed it. A partition's share of the budget is a limit too.
     pub live_bytes: usize,
+    /// Bytes of all partitions together: handed out and not released, and buffered beyond that. Every partition may exceed
+    /// it by one record.
+    pub budget_bytes: usize,
     /// How long a revoke waits for what is in flight.
     pub handover_wait: Duration,
     /// After which silence the group gives our partitions to others.
     pub session_timeout: Duration,
 }
 
-/// How far one lease is behind.
-#[derive(Clone, Debug)]
-pub struct LeaseLag {
-    /// The lease.
-    pub lease: Lease,
-    /// The end of the log was reached at `position`, and nothing has come since.
-    pub at_end: bool,
-    /// Which partition.
-    pub partition: TopicPartition,
-    /// Offset of the next record to be handed out, as far as known (transaction markers count until a record follows).
-    pub position: i64,
-    /// End as of the last fetch; negative if not known yet.
-    pub high_watermark: i64,
-    /// Timestamp of the oldest record that waits in the poller, Unix ms.
-    pub oldest_waiting_ms: Option<i64>,
-}
-
-/// When the poll thread was last seen. Lock free.
-#[derive(Clone, Debug)]
-pub struct Heartbeat(Arc<AtomicI64>);
-
 /// Handle of a poller. Cheap to clone.
 #[derive(Clone)]
 pub struct Poller(Arc<Shared>);
-
-struct Shared {
-    options: PollerOptions,
-    state: Mutex<State>,
-    /// Wakes the reader of the events.
-    events: Notify,
-    /// Wakes the poll thread when a lease became hungry.
-    wake: Condvar,
-    /// Held around every pause, resume and seek, so that librdkafka's state is what [`State`] says. Taken before `state`.
-    control: Mutex<()>,
-    consumer: Mutex<Option<Arc<BaseConsumer<Callbacks>>>>,
-    ownership: Ownership,
-    beat: Arc<AtomicI64>,
-    next_epoch: AtomicU64,
-    closing: AtomicBool,
-    /// Something looked as if a topic had changed: look now.
-    suspicious: Mutex<bool>,
-    /// Wakes the watch thread.
-    watch: Condvar,
-    topic_ids: Mutex<HashMap<Arc<str>, (Uuid, Instant)>>,
-}
 
 // === impl PollerOptions ===
 
@@ -124,19 +88,10 @@ impl PollerOptions {
             client_id: client_id.into(),
             live_records: 1_000,
             live_bytes: 16 * 1024 * 1024,
+            budget_bytes: 256 * 1024 * 1024,
             handover_wait: Duration::from_secs(3),
             session_timeout: Duration::from_secs(8),
         }
-    }
-}
-
-// === impl Heartbeat ===
-
-impl Heartbeat {
-    /// Milliseconds since the poll thread was last seen, on the clock that counts suspension.
-    #[must_use]
-    pub fn age_ms(&self) -> i64 {
-        boot_ms() - self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -182,17 +137,25 @@ impl Poller {
             let failed = match self.0.try_begin(&consumer, lease, offset) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::NotOwned { partition }) => return Err(KafkaError::NotOwned { partition }),
-                Err(error) if error.is_denied() => return Err(error),
                 Err(error) => error,
             };
-            crate::log::call_failed(&failed);
+            drop(consumer);
+            let mut pause = SEEK_PAUSE;
+            if failed.is_denied() {
+                // The other topics of the role are read on.
+                if self.0.deny(Some(Arc::clone(&lease.partition.topic)), &failed) {
+                    return Err(failed);
+                }
+                pause = DENIED_PAUSE;
+            } else {
+                crate::log::call_failed(&failed);
+            }
             if instant() >= revive {
-                self.0.revive(&consumer, lease, offset);
+                self.0.ask(Repair::Revive { lease: lease.clone(), offset, unassigned: false });
                 revive = instant() + REVIVE_AFTER;
             }
-            drop(consumer);
             let version = self.0.ownership.snapshot(std::iter::empty()).version;
-            self.0.ownership.wait_change(version, SEEK_PAUSE);
+            self.0.ownership.wait_change(version, pause);
         }
     }
 
@@ -247,30 +210,6 @@ impl Poller {
         self.0.ownership.clone()
     }
 
-    /// When the poll thread was last seen.
-    #[must_use]
-    pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat(Arc::clone(&self.0.beat))
-    }
-
-    /// How far every begun lease is behind; no request is made.
-    #[must_use]
-    pub fn lag(&self) -> Vec<LeaseLag> {
-        let Ok(consumer) = self.consumer() else { return Vec::new() };
-        let state = self.0.state.lock();
-        let positions = state.positions();
-        positions
-            .into_iter()
-            .filter_map(|(partition, position, oldest_waiting_ms)| {
-                let client = consumer.client().native_client();
-                let marks = ffi::cached_watermarks(client, &partition.topic, partition.partition);
-                let high_watermark = marks.map_or(-1, |(_, high)| high);
-                let lease = state.lease(&partition)?;
-                Some(LeaseLag { lease, at_end: false, partition, position, high_watermark, oldest_waiting_ms })
-            })
-            .collect()
-    }
-
     /// Leaves the group: a last [`PollerEvent::Revoked`] is emitted, then [`PollerEvents::next`] returns `None`.
     pub fn close(&self) {
         self.0.close();
@@ -294,112 +233,5 @@ impl std::fmt::Debug for Poller {
     }
 }
 
-// === impl Shared ===
-
-impl Shared {
-    fn new(options: PollerOptions) -> Self {
-        let limits = Limits::new(options.live_records, options.live_bytes);
-        Self {
-            options,
-            state: Mutex::new(State::new(limits)),
-            events: Notify::new(),
-            wake: Condvar::new(),
-            control: Mutex::new(()),
-            consumer: Mutex::new(None),
-            ownership: Ownership::default(),
-            beat: Arc::new(AtomicI64::new(boot_ms())),
-            next_epoch: AtomicU64::new(1),
-            closing: AtomicBool::new(false),
-            suspicious: Mutex::new(false),
-            watch: Condvar::new(),
-            topic_ids: Mutex::new(HashMap::new()),
-        }
-    }
-
-    fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.wake.notify_all();
-        self.watch.notify_all();
-    }
-
-    fn new_lease(&self, partition: TopicPartition) -> Lease {
-        Lease { partition, epoch: Epoch(self.next_epoch.fetch_add(1, Ordering::Relaxed)) }
-    }
-
-    fn beat(&self) {
-        self.beat.store(boot_ms(), Ordering::Relaxed);
-    }
-
-    fn emit(&self, event: PollerEvent) {
-        self.state.lock().push(event);
-        self.events.notify_one();
-    }
-
-    /// Reports a fatal error, once.
-    fn fail(&self, error: KafkaError) {
-        if self.state.lock().fail(error) {
-            self.events.notify_one();
-        }
-    }
-
-    /// One try of [`Poller::begin`].
-    fn try_begin(&self, consumer: &BaseConsumer<Callbacks>, lease: &Lease, offset: i64) -> Result<(), KafkaError> {
-        let TopicPartition { topic, partition } = &lease.partition;
-        let topic_id = self.topic_id(consumer, topic)?;
-        let control = self.control.lock();
-        if !self.state.lock().is_live(lease) {
-            return Err(KafkaError::NotOwned { partition: lease.partition.clone() });
-        }
-        consumer
-            .seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT)
-            .map_err(|error| KafkaError::from_rdkafka(format!("seek {} to {offset}", lease.partition), &error))?;
-        self.state.lock().begin(lease, offset, topic_id);
-        self.reconcile(consumer, lease, control);
-        Ok(())
-    }
-
-    /// Assigns a partition of ours again, paused: the fetcher of a topic that was deleted does not come back with it.
-    fn revive(&self, consumer: &BaseConsumer<Callbacks>, lease: &Lease, offset: i64) {
-        let _control = self.control.lock();
-        if !self.state.lock().is_live(lease) {
-            return;
-        }
-        let mut list = TopicPartitionList::with_capacity(1);
-        let result = list
-            .add_partition_offset(&lease.partition.topic, lease.partition.partition, Offset::Offset(offset))
-            .and_then(|()| consumer.incremental_unassign(&list))
-            .and_then(|()| consumer.incremental_assign(&list))
-            .and_then(|()| consumer.pause(&list));
-        if let Err(error) = result {
-            crate::log::call_failed(&KafkaError::from_rdkafka(format!("assign {} again", lease.partition), &error));
-        }
-    }
-
-    /// Makes librdkafka pause or fetch the partition as the state wants it. The caller holds `control`.
-    fn reconcile(&self, consumer: &BaseConsumer<Callbacks>, lease: &Lease, _control: parking_lot::MutexGuard<'_, ()>) {
-        let Some(flow) = self.state.lock().change(lease) else { return };
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(&lease.partition.topic, lease.partition.partition);
-        let result = if flow { consumer.resume(&list) } else { consumer.pause(&list) };
-        if let Err(error) = result {
-            // Only a partition that is not assigned any more cannot be paused or resumed.
-            let call = if flow { "resume" } else { "pause" };
-            crate::log::call_failed(&KafkaError::from_rdkafka(format!("{call} {}", lease.partition), &error));
-        }
-    }
-
-    /// The id of a topic, remembered for a moment.
-    fn topic_id(&self, consumer: &BaseConsumer<Callbacks>, topic: &Arc<str>) -> Result<Uuid, KafkaError> {
-        let now = instant();
-        if let Some((id, asked)) = self.topic_ids.lock().get(topic)
-            && now - *asked < TOPIC_ID_FRESH
-        {
-            return Ok(*id);
-        }
-        let ids = ffi::topic_ids(consumer.client().native_client(), &[topic], SEEK_TIMEOUT)
-            .map_err(|code| KafkaError::call(format!("describe topic {topic}"), code))?;
-        let id = ids.get(&**topic).copied().ok_or_else(|| KafkaError::NoTopic { topic: Arc::clone(topic) })?;
-        self.topic_ids.lock().insert(Arc::clone(topic), (id, now));
-        Ok(id)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,8 @@ pub struct Window {
     /// What the previous owner had read up to; records below it were seen before.
     restored_up_to: i64,
     /// Admitted offsets, ascending, and whether each is complete. The front is never complete.
-    slots: VecDeque<(i64, bool)>,
-    /// How many of the slots are not complete.
+    admitted: VecDeque<(i64, bool)>,
+    /// How many of the admitted offsets are not complete.
     live: usize,
 }
 
@@ -38,13 +38,13 @@ impl Window {
         not_done.dedup();
         let read_up_to = read_up_to.max(committed);
         not_done.retain(|offset| (committed..read_up_to).contains(offset));
-        Self { inherited: not_done.into(), read_up_to, restored_up_to: read_up_to, slots: VecDeque::new(), live: 0 }
+        Self { inherited: not_done.into(), read_up_to, restored_up_to: read_up_to, admitted: VecDeque::new(), live: 0 }
     }
 
     /// A record was read. False: it was done before; skip it and release it. Offsets must ascend.
     pub fn admit(&mut self, offset: i64) -> bool {
         debug_assert!(
-            self.slots.back().is_none_or(|&(last, _)| last < offset),
+            self.admitted.back().is_none_or(|&(last, _)| last < offset),
             "offsets are admitted in ascending order"
         );
         // What was not done but does not come up again no longer exists (retention, compaction): nobody can do it.
@@ -58,49 +58,56 @@ impl Window {
             self.inherited.pop_front();
         }
         self.read_up_to = self.read_up_to.max(offset + 1);
-        self.slots.push_back((offset, false));
+        self.admitted.push_back((offset, false));
         self.live += 1;
         true
     }
 
     /// A record is resolved for good. An offset that is not live changes nothing.
     pub fn complete(&mut self, offset: i64) {
-        let Ok(index) = self.slots.binary_search_by_key(&offset, |&(offset, _)| offset) else { return };
-        if std::mem::replace(&mut self.slots[index].1, true) {
-            return;
+        if self.admitted.front().is_some_and(|&(first, _)| first == offset) {
+            // A role that completes in order never searches. The front is never complete, so it was live.
+            self.admitted.pop_front();
+        } else {
+            let Ok(index) = self.find(offset) else { return };
+            if std::mem::replace(&mut self.admitted[index].1, true) {
+                return;
+            }
         }
         self.live -= 1;
-        while self.slots.front().is_some_and(|&(_, done)| done) {
-            self.slots.pop_front();
+        while self.admitted.front().is_some_and(|&(_, done)| done) {
+            self.admitted.pop_front();
         }
         // One old record must not keep every newer, finished one in memory.
-        if self.slots.len() > 64 + 2 * self.live {
-            self.slots.retain(|&(_, done)| !done);
+        if self.admitted.len() > 64 + 2 * self.live {
+            self.admitted.retain(|&(_, done)| !done);
         }
     }
 
-    /// Takes `complete` back: the transaction that would have committed it did not get through.
+    /// Takes back [`Self::complete`] for an admitted record, because the transaction that was to resolve it did not commit.
+    /// Whatever the window had forgotten of it is remembered again. An offset that was never admitted changes nothing.
     pub fn reopen(&mut self, offset: i64) {
-        match self.slots.binary_search_by_key(&offset, |&(offset, _)| offset) {
-            Ok(index) if !self.slots[index].1 => return,
-            Ok(index) => self.slots[index].1 = false,
-            Err(index) => self.slots.insert(index, (offset, false)),
+        if offset >= self.read_up_to || self.inherited.binary_search(&offset).is_ok() {
+            return;
+        }
+        match self.find(offset) {
+            Ok(index) if !std::mem::replace(&mut self.admitted[index].1, false) => return,
+            Ok(_) => {}
+            Err(index) => self.admitted.insert(index, (offset, false)),
         }
         self.live += 1;
     }
 
-    /// Everything below `position` was read: with nothing that is not done, what is committed moves there.
-    pub fn advance(&mut self, position: i64) {
-        while self.inherited.front().is_some_and(|&first| first < position) {
-            self.inherited.pop_front();
+    /// Moves the read-up-to offset over transaction markers, aborted records and holes, up to a position of which the poller
+    /// says that everything below it was handed out ([`crate::LeaseLag::at_end`]). False: something below it is not done, or
+    /// it is not ahead.
+    pub fn advance(&mut self, position: i64) -> bool {
+        let inherited = self.inherited.front().is_some_and(|&first| first < position);
+        if self.live > 0 || inherited || position <= self.read_up_to {
+            return false;
         }
-        self.read_up_to = self.read_up_to.max(position);
-    }
-
-    /// What to commit where records are completed in order: the lowest offset that is not done, or the read-up-to offset.
-    #[must_use]
-    pub fn progress_in_order(&self) -> i64 {
-        self.oldest().unwrap_or(self.read_up_to)
+        self.read_up_to = position;
+        true
     }
 
     /// How many records are admitted and not complete.
@@ -112,11 +119,18 @@ impl Window {
     /// The oldest offset that is not done, if any.
     #[must_use]
     pub fn oldest(&self) -> Option<i64> {
-        let own = self.slots.front().map(|&(offset, _)| offset);
+        let own = self.admitted.front().map(|&(offset, _)| offset);
         match (own, self.inherited.front().copied()) {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
             (own, inherited) => own.or(inherited),
         }
+    }
+
+    /// What a role commits that resolves its records in the order they came: the lowest offset that is not done, or the
+    /// read-up-to offset. Costs nothing, where [`Self::progress`] lists all that is not done.
+    #[must_use]
+    pub fn progress_in_order(&self) -> i64 {
+        self.oldest().unwrap_or(self.read_up_to)
     }
 
     /// What to commit: the lowest offset that is not done (or the read-up-to offset), the read-up-to offset, and
@@ -126,7 +140,7 @@ impl Window {
         let mut not_done = Vec::with_capacity(self.inherited.len() + self.live);
         // Admitted offsets below an inherited one were inherited themselves: both lists ascend, and what was read again
         // lies below what was not.
-        not_done.extend(self.slots.iter().filter(|(_, done)| !done).map(|&(offset, _)| offset));
+        not_done.extend(self.admitted.iter().filter(|(_, done)| !done).map(|&(offset, _)| offset));
         not_done.extend(self.inherited.iter().copied());
         not_done.sort_unstable();
         (not_done.first().copied().unwrap_or(self.read_up_to), self.read_up_to, not_done)
@@ -142,6 +156,11 @@ impl Window {
         }
         let (committed, _, not_done) = self.progress();
         !metadata::has_room(committed, &not_done)
+    }
+
+    /// Where an offset stands among the admitted ones, or where it would.
+    fn find(&self, offset: i64) -> Result<usize, usize> {
+        self.admitted.binary_search_by_key(&offset, |&(offset, _)| offset)
     }
 }
 

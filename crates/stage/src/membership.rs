@@ -22,7 +22,7 @@ use crate::error::StageError;
 use crate::turn::Stage;
 use crate::work::{Now, Restoring, Waiting, Work};
 
-/// Nothing was assigned by then: a spare worker, ready to take over.
+/// A member of the group that owns nothing by then is a spare worker, ready to take over.
 const SPARE_AFTER: Duration = Duration::from_secs(15);
 
 /// Which partitions are on their way in or out.
@@ -98,11 +98,12 @@ impl<S: Send + 'static> Membership<S> {
     }
 
     /// Releases the latch where it is time. Rule W7: what was assigned has begun before a role is ready.
-    pub(crate) fn check_ready(&self, now: Instant) {
-        if let Some(latch) = &self.latch
-            && self.assigning.is_empty()
-            && (self.has_begun || now >= self.spare_at)
-        {
+    pub(crate) fn check_ready(&self, now: Instant, membership: impl FnOnce() -> kafka::Membership) {
+        let Some(latch) = self.latch.as_ref().filter(|_| self.assigning.is_empty()) else { return };
+        // A group may give its partitions a moment after it was joined.
+        let is_spare =
+            || now >= self.spare_at && matches!(membership(), kafka::Membership { joined: true, partitions: 0 });
+        if self.has_begun || is_spare() {
             latch.release();
         }
     }
@@ -131,6 +132,11 @@ impl<W: Work> Stage<W> {
             PollerEvent::Records { lease, records } => self.on_records(&lease, records, now),
             PollerEvent::Revoked { leases, lost, done } => {
                 self.on_revoked(&leases, lost, done, now);
+                Ok(())
+            }
+            PollerEvent::Skipped { lease, from, to, lost } => {
+                debug!(role = W::ROLE, %lease, from, to, "the log begins above the position");
+                self.note_lost(&lease, lost, to);
                 Ok(())
             }
             PollerEvent::Failed { error } => Err(StageError::kafka(W::ROLE, "reading")(error)),

@@ -33,6 +33,7 @@ impl<W: Work> Stage<W> {
         let poller = PollerOptions {
             live_records: options.live_records,
             live_bytes: options.live_bytes,
+            budget_bytes: deps.kafka.live_budget_bytes,
             handover_wait: deps.kafka.handover_wait,
             session_timeout: deps.kafka.session_timeout,
             ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())

@@ -45,7 +45,7 @@ impl Progress {
         }
         let lag_of: HashMap<Epoch, &LeaseLag> = lags.iter().map(|lag| (lag.lease.epoch, lag)).collect();
         for reached in outbox.reached() {
-            let unread = lag_of.get(&reached.lease.epoch).map_or(0, |lag| unread(lag));
+            let unread = lag_of.get(&reached.lease.epoch).map_or(0, |lag| lag.records_behind());
             let live = i64::try_from(reached.live).unwrap_or(i64::MAX);
             let topic = reached.lease.partition.topic.to_string();
             let behind = self.behind.entry(topic).or_default();
@@ -84,9 +84,4 @@ impl Progress {
             outbox.pass_markers(epoch, end);
         }
     }
-}
-
-/// Records of a lease that the role has not been handed. Above a position that is no end, markers count as records.
-fn unread(lag: &LeaseLag) -> i64 {
-    if lag.at_end { 0 } else { (lag.high_watermark - lag.position).max(0) }
 }

@@ -135,7 +135,7 @@ impl<W: Work> Stage<W> {
         }
         self.finish_handovers(now);
         self.finish_drain(now);
-        self.members.check_ready(now.instant);
+        self.members.check_ready(now.instant, || self.poller.membership());
         self.watched.note(now.boot_ms, self.oldest_waiting(now));
         self.measure(now);
         Ok(self.sleep(now, next))

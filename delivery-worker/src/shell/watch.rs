@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chassis::status::Facts;
+use kafka::LeaseLag;
 use schemas::status::DeliveryHealth;
 
 use super::Shell;
@@ -62,7 +63,7 @@ impl Shell {
         self.metrics.open_circuits.set(count(self.engine.open_circuits()));
         self.metrics.held.set(i64::from(self.engine.is_held()));
         // What is held in memory is not settled either; the high watermark is the end of what can be read.
-        let behind = self.poller.lag().iter().map(|lease| (lease.high_watermark - lease.position).max(0)).sum::<i64>();
+        let behind = self.poller.lag().iter().map(LeaseLag::records_behind).sum::<i64>();
         self.metrics.lag_records.set(behind + count(self.book.live()));
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
         self.metrics.lag_seconds.set(oldest_ms as f64 / 1_000.0);

@@ -160,12 +160,13 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
     }
 }
 
-/// A poller of so many partitions, and what it has handed out: the credit counts up to the record that exceeds it.
+/// A poller of so many partitions, and what it has handed out: each partition's credit and the budget of all count up to the
+/// record that exceeds them.
 fn poller(config: &Config, partitions: u64, records: usize, bytes: usize) -> u64 {
-    let live = wide(bytes) + record(config);
-    let held = wide(bytes).min(HELD) + record(config);
+    let live = wide(bytes) + wide(bytes).min(HELD);
     let beside = (1 + HELD_RECORDS) * wide(records) * RECORD;
-    QUEUED + (partitions * FETCHED_PARTITION).min(FETCHED) + partitions * (live + held + beside)
+    let records = (partitions * live).min(wide(config.kafka.live_budget_bytes)) + partitions * 2 * record(config);
+    QUEUED + (partitions * FETCHED_PARTITION).min(FETCHED) + records + partitions * beside
 }
 
 /// The largest record.

@@ -62,6 +62,14 @@ const KEYS: &[Key] = &[
                  still meanwhile.",
     },
     Key {
+        path: "kafka.live_budget_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "268435456",
+        title: "Records in memory",
+        effect: "Bytes that a worker has read and not yet committed, over all its partitions, which share it; each may \
+                 exceed it by one record. librdkafka's prefetch comes on top: 32 MiB, and 16 MiB per broker.",
+    },
+    Key {
         path: "kafka.properties",
         kind: Kind::Properties,
         default: "",
@@ -88,6 +96,8 @@ pub struct KafkaConfig {
     pub transaction_timeout: Duration,
     /// How long a revoke waits for what is in flight.
     pub handover_wait: Duration,
+    /// Bytes that one worker has read and not yet committed.
+    pub live_budget_bytes: usize,
 }
 
 /// librdkafka properties. `Debug` masks those that hold secrets.
@@ -145,6 +155,7 @@ impl KafkaConfig {
             session_timeout: from.millis("kafka.session_timeout_ms"),
             transaction_timeout: from.millis("kafka.transaction_timeout_ms"),
             handover_wait: from.millis("kafka.handover_wait_ms"),
+            live_budget_bytes: from.number("kafka.live_budget_bytes"),
         }
     }
 }

@@ -16,7 +16,8 @@ use schemas::record::TopicPartition;
 use tracing::{info, warn};
 
 use super::events::Gate;
-use super::{PollerEvent, RevokeDone, Shared};
+use super::shared::Shared;
+use super::{PollerEvent, RevokeDone};
 use crate::clock::instant;
 use crate::error::KafkaError;
 use crate::ffi;
@@ -74,9 +75,9 @@ impl Shared {
         let leases: Vec<Lease> = partitions(list).into_iter().map(|partition| self.new_lease(partition)).collect();
         // Metadata and epochs in one step: what the writer takes later is one consistent pair.
         self.ownership.add(&leases, ffi::group_metadata(consumer).map(Arc::new));
+        self.state.lock().assign(&leases);
         if !leases.is_empty() {
             info!(group = self.options.group, partitions = %names(&leases), "partitions assigned");
-            self.state.lock().assign(&leases);
             self.events.notify_one();
         }
         Ok(())
@@ -88,6 +89,7 @@ impl Shared {
         if lost {
             warn!(group = self.options.group, partitions = %names(&leases), "partitions lost");
             self.ownership.remove(&leases, true);
+            self.state.lock().lose_membership();
         } else {
             info!(group = self.options.group, partitions = %names(&leases), "partitions revoked");
             // A cooperative revoke comes with a new generation: the last commit of what goes needs it. All our leases are

@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use schemas::record::Record;
 use tracing::warn;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::error::KafkaError;
 use crate::lease::Lease;
 
@@ -33,6 +33,17 @@ pub enum PollerEvent {
         lost: bool,
         /// The poll thread waits for it, at most the hand-over wait.
         done: RevokeDone,
+    },
+    /// The log begins above the position: retention, or somebody, deleted what was due. Reading goes on at its start.
+    Skipped {
+        /// Whose log.
+        lease: Lease,
+        /// The offset that was due.
+        from: i64,
+        /// The log's start.
+        to: i64,
+        /// Offsets that were never read; 0 if only transaction markers were deleted.
+        lost: i64,
     },
     /// The role must stop with this error.
     Failed {
@@ -103,7 +114,7 @@ impl PollerEvents {
             match event {
                 PollerEvent::Revoked { done, .. } => done.done(),
                 PollerEvent::Failed { error } => warn!(%error, "the poller failed while leaving the group"),
-                PollerEvent::Assigned { .. } | PollerEvent::Records { .. } => {}
+                PollerEvent::Assigned { .. } | PollerEvent::Records { .. } | PollerEvent::Skipped { .. } => {}
             }
         }
     }

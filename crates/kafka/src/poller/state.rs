@@ -1,38 +1,42 @@
-//! Credit, held records and the event queue. Pure: no client, no clock.
+//! Credit, buffered records and the event queue. Pure: no client, no clock.
 
-use std::collections::{HashMap, VecDeque};
+mod lease;
+mod limits;
 
-use schemas::planted::{PlantedBug, is_planted};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
 use schemas::record::{Record, TopicPartition};
 use uuid::Uuid;
 
 use super::PollerEvent;
 use crate::error::KafkaError;
-use crate::lease::{Epoch, Lease};
-
-/// Held records beyond the credit, as a multiple of it: how long neighbours can be served before this one is paused.
-const HELD_RECORDS_FACTOR: usize = 4;
-/// Held bytes at most, whatever the credit is.
-const HELD_BYTES: usize = 4 * 1024 * 1024;
-
-/// Credit of a lease, and how much may wait beyond it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    live_records: usize,
-    live_bytes: usize,
-    held_records: usize,
-    held_bytes: usize,
-}
+use crate::lease::Lease;
+use lease::LeaseState;
+pub(super) use lease::Stamp;
+pub(super) use limits::{Intake, Limits};
 
 /// Everything the threads of a poller share.
 #[derive(Debug)]
 pub(super) struct State {
     limits: Limits,
-    leases: HashMap<TopicPartition, Slot>,
+    leases: HashMap<TopicPartition, LeaseState>,
+    /// Bytes of all leases that are handed out or buffered.
+    used: usize,
+    /// Leases that use something of the budget.
+    working: usize,
     /// Everything but records. Read first: a revoke must not wait behind records that are still ours.
     control: VecDeque<PollerEvent>,
     /// Partitions with records to hand out, in turn.
     ready: VecDeque<TopicPartition>,
+    /// Topics that the cluster does not let us read at the moment.
+    denied: HashSet<Arc<str>>,
+    /// Leases are not fetched only because the budget was spent.
+    is_short: bool,
+    /// Counts the rounds of the poll thread.
+    round: u64,
+    /// The group has told what is ours, be it nothing, since the membership was last lost.
+    joined: bool,
     /// No more records are handed out.
     pub(super) stopped: bool,
     /// No more events will come.
@@ -44,52 +48,41 @@ pub(super) struct State {
     failed: bool,
 }
 
-/// One lease.
-#[derive(Debug)]
-struct Slot {
-    epoch: Epoch,
-    /// Offset of the next record that is accepted; `None` before it begun.
-    next: Option<i64>,
-    topic_id: Uuid,
-    /// Handed out as far as credit is concerned, and not read by the role yet.
-    ready: Vec<Record>,
-    held: VecDeque<Record>,
-    held_bytes: usize,
-    out_records: usize,
-    out_bytes: usize,
-    /// The role asked for it.
-    paused: bool,
-    /// It holds so much that librdkafka should not fetch it.
-    throttled: bool,
-    /// It is going: nothing more is handed out.
-    revoking: bool,
-    /// librdkafka fetches it.
-    flowing: bool,
+/// A begun lease as the watch sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) lease: Lease,
+    pub(super) topic_id: Uuid,
+    /// Offset of the next record that is accepted.
+    pub(super) next: i64,
+    /// Nothing lay between the last record and `next` when it was last looked.
+    pub(super) at_end: bool,
 }
 
-// === impl Limits ===
-
-impl Limits {
-    pub(super) fn new(live_records: usize, live_bytes: usize) -> Self {
-        let live_records = live_records.max(1);
-        Self {
-            live_records,
-            live_bytes,
-            held_records: live_records * HELD_RECORDS_FACTOR,
-            held_bytes: live_bytes.clamp(1, HELD_BYTES),
-        }
-    }
+/// How far a begun lease is.
+#[derive(Clone, Debug)]
+pub(super) struct Position {
+    pub(super) lease: Lease,
+    pub(super) position: i64,
+    pub(super) at_end: bool,
+    pub(super) oldest_waiting_ms: Option<i64>,
 }
 
-// === impl State ===
+// === impl State: leases ===
 
 impl State {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             leases: HashMap::new(),
+            used: 0,
+            working: 0,
             control: VecDeque::new(),
             ready: VecDeque::new(),
+            denied: HashSet::new(),
+            is_short: false,
+            round: 0,
+            joined: false,
             stopped: false,
             ended: false,
             unread: false,
@@ -98,9 +91,12 @@ impl State {
         }
     }
 
+    /// The group gave these, perhaps none.
     pub(super) fn assign(&mut self, leases: &[Lease]) {
+        self.joined = true;
         for lease in leases {
-            self.leases.insert(lease.partition.clone(), Slot::new(lease.epoch));
+            self.remove(&lease.partition);
+            self.leases.insert(lease.partition.clone(), LeaseState::new(lease.epoch));
         }
         if !leases.is_empty() {
             self.push(PollerEvent::Assigned { leases: leases.to_vec() });
@@ -109,134 +105,256 @@ impl State {
 
     /// The live leases of these partitions, which stop receiving records now: also what is queued is dropped.
     pub(super) fn start_revoke(&mut self, partitions: &[TopicPartition]) -> Vec<Lease> {
-        let mut leases = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            if let Some(slot) = self.leases.get_mut(partition) {
-                slot.revoking = true;
-                slot.ready = Vec::new();
-                slot.held = VecDeque::new();
-                slot.held_bytes = 0;
-                leases.push(Lease { partition: partition.clone(), epoch: slot.epoch });
-            }
+        let live = partitions.iter().filter_map(|partition| self.lease(partition));
+        let leases: Vec<Lease> = live.collect();
+        for lease in &leases {
+            self.update(lease, LeaseState::start_revoke);
         }
         leases
     }
 
     pub(super) fn end_revoke(&mut self, leases: &[Lease]) {
         for lease in leases {
-            if self.slot(lease).is_some() {
-                self.leases.remove(&lease.partition);
+            if self.get(lease).is_some() {
+                self.remove(&lease.partition);
             }
         }
+    }
+
+    /// The membership is gone, and everything with it.
+    pub(super) fn lose_membership(&mut self) {
+        self.joined = false;
+    }
+
+    /// Whether the group has told what is ours, and how many partitions that is.
+    pub(super) fn membership(&self) -> (bool, usize) {
+        (self.joined, self.leases.len())
     }
 
     pub(super) fn begin(&mut self, lease: &Lease, offset: i64, topic_id: Uuid) {
-        if let Some(slot) = self.slot(lease) {
-            slot.next = Some(offset);
-            slot.topic_id = topic_id;
-        }
+        let round = self.round;
+        self.update(lease, |state| {
+            state.position_at(offset, round);
+            state.topic_id = topic_id;
+        });
     }
 
-    /// Records as they were read, of one partition and ascending. True: an event was queued.
-    pub(super) fn accept(&mut self, partition: &TopicPartition, records: Vec<Record>) -> bool {
-        let (limits, stopped) = (self.limits, self.stopped);
-        let Some(slot) = self.leases.get_mut(partition) else { return false };
-        // Not begun: fetched between the assignment and its pause. Revoking: read again by the next owner.
-        let Some(mut next) = slot.next.filter(|_| !slot.revoking) else { return false };
-        for record in records {
-            // Below: from before a seek. Never skips: what is above is what the broker has next.
-            if record.offset >= next {
-                next = record.offset + 1;
-                slot.held_bytes += record.size();
-                slot.held.push_back(record);
-            }
+    /// Reading goes on at the offset that is due, by a seek that is made now: what was read before it is worth nothing.
+    /// `None`: the lease is over or has not begun.
+    pub(super) fn reposition(&mut self, lease: &Lease) -> Option<i64> {
+        let next = self.get(lease).filter(|state| !state.revoking)?.next?;
+        let round = self.round;
+        self.update(lease, |state| state.position_at(next, round));
+        Some(next)
+    }
+
+    /// The log begins at `to` now, and reading was due at `from`: it goes on at `to`. What was read before still comes.
+    /// False: the lease is over or has moved on.
+    pub(super) fn skip(&mut self, lease: &Lease, (from, to): (i64, i64), lost: i64) -> bool {
+        if self.get(lease).is_none_or(|state| state.next != Some(from) || state.revoking) {
+            return false;
         }
-        slot.next = Some(next);
-        let (handed, first) = slot.hand_out(&limits, stopped);
-        slot.throttle(&limits);
-        self.publish(partition, handed, first)
+        let round = self.round;
+        self.update(lease, |state| state.position_at(to, round));
+        self.push(PollerEvent::Skipped { lease: lease.clone(), from, to, lost });
+        true
+    }
+
+    /// Under which ownership and position a record of this partition is read now.
+    pub(super) fn stamp(&self, partition: &TopicPartition) -> Option<Stamp> {
+        self.leases.get(partition).map(LeaseState::stamp)
+    }
+
+    /// Whether this epoch is not over and not about to be.
+    pub(super) fn is_live(&self, lease: &Lease) -> bool {
+        self.get(lease).is_some_and(|state| !state.revoking)
+    }
+
+    pub(super) fn lease(&self, partition: &TopicPartition) -> Option<Lease> {
+        self.leases.get(partition).map(|state| Lease { partition: partition.clone(), epoch: state.epoch })
+    }
+
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        self.leases.keys().filter_map(|partition| self.lease(partition)).collect()
+    }
+
+    /// Begun leases that are not being revoked.
+    pub(super) fn begun(&self) -> Vec<Begun> {
+        let begun = self.leases.iter().filter(|(_, state)| !state.revoking);
+        let begun = begun.filter_map(|(partition, state)| {
+            let lease = Lease { partition: partition.clone(), epoch: state.epoch };
+            Some(Begun { lease, topic_id: state.topic_id, next: state.next?, at_end: state.end_is_next() })
+        });
+        begun.collect()
+    }
+
+    /// How far every begun lease is.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        let position = |(partition, state): (&TopicPartition, &LeaseState)| {
+            Some(Position {
+                lease: Lease { partition: partition.clone(), epoch: state.epoch },
+                position: state.position()?,
+                at_end: state.is_at_end(),
+                oldest_waiting_ms: state.oldest_waiting_ms(),
+            })
+        };
+        self.leases.iter().filter_map(position).collect()
+    }
+
+    /// This topic may not be read at the moment. True: there is no other one left to read, neither among the leases nor
+    /// among what is subscribed.
+    pub(super) fn deny(&mut self, topic: Option<Arc<str>>, subscribed: &[String]) -> bool {
+        self.denied.extend(topic);
+        let is_open = |topic: &str| !self.denied.contains(topic);
+        if self.leases.keys().any(|partition| is_open(&partition.topic)) {
+            return false;
+        }
+        // Of what a pattern matches only the leases are known.
+        !subscribed.iter().any(|topic| if topic.starts_with('^') { self.leases.is_empty() } else { is_open(topic) })
+    }
+
+    /// Topics that may not be read at the moment, sorted.
+    pub(super) fn denied(&self) -> Vec<Arc<str>> {
+        let mut denied: Vec<_> = self.denied.iter().cloned().collect();
+        denied.sort();
+        denied
+    }
+
+    fn get(&self, lease: &Lease) -> Option<&LeaseState> {
+        self.leases.get(&lease.partition).filter(|state| state.epoch == lease.epoch)
+    }
+
+    fn remove(&mut self, partition: &TopicPartition) {
+        if let Some(state) = self.leases.remove(partition) {
+            self.used = self.used.saturating_sub(state.used());
+            self.working -= usize::from(state.is_working());
+        }
+    }
+}
+
+// === impl State: records ===
+
+impl State {
+    /// Records as they were read, of one partition and ascending. `None`: they were read before the lease began or was
+    /// repositioned, and are dropped. True: an event was queued.
+    pub(super) fn accept(&mut self, partition: &TopicPartition, stamp: Stamp, records: Vec<Record>) -> Option<bool> {
+        let lease = self.lease(partition)?;
+        let state = self.get(&lease).filter(|state| state.stamp() == stamp && !state.revoking && state.next.is_some());
+        state?;
+        self.denied.remove(&partition.topic);
+        self.update(&lease, |state| state.buffer(records));
+        Some(self.hand_out(&lease))
+    }
+
+    /// A fetch at this offset found nothing more. False: the lease was positioned in this round of the poll thread, so the
+    /// fetch may be from before; it has to be told again.
+    pub(super) fn reach_end(&mut self, partition: &TopicPartition, offset: i64) -> bool {
+        let Some(state) = self.leases.get_mut(partition) else { return true };
+        self.denied.remove(&partition.topic);
+        state.reach_end(offset, self.round)
     }
 
     /// Credit back. True: an event was queued.
     pub(super) fn release(&mut self, lease: &Lease, records: usize, bytes: usize) -> bool {
-        let (limits, stopped) = (self.limits, self.stopped);
-        let Some(slot) = self.slot(lease) else { return false };
-        slot.out_records = slot.out_records.saturating_sub(records);
-        slot.out_bytes = slot.out_bytes.saturating_sub(bytes);
-        let (handed, first) = slot.hand_out(&limits, stopped);
-        slot.throttle(&limits);
-        self.publish(&lease.partition, handed, first)
+        self.update(lease, |state| {
+            state.out_records = state.out_records.saturating_sub(records);
+            state.out_bytes = if state.out_records == 0 { 0 } else { state.out_bytes.saturating_sub(bytes) };
+        });
+        self.hand_out(lease)
     }
 
     /// The role's own pause. True: an event was queued.
     pub(super) fn set_paused(&mut self, lease: &Lease, paused: bool) -> bool {
-        let (limits, stopped) = (self.limits, self.stopped);
-        let Some(slot) = self.slot(lease) else { return false };
-        slot.paused = paused;
-        let (handed, first) = slot.hand_out(&limits, stopped);
-        slot.throttle(&limits);
-        self.publish(&lease.partition, handed, first)
+        self.update(lease, |state| state.paused = paused);
+        self.hand_out(lease)
     }
 
     /// Whether librdkafka does something else with the partition than it should.
     pub(super) fn wants_change(&self, lease: &Lease) -> bool {
-        let stopped = self.stopped;
-        self.leases
-            .get(&lease.partition)
-            .is_some_and(|slot| slot.epoch == lease.epoch && slot.should_flow(stopped) != slot.flowing)
+        self.get(lease).is_some_and(|state| state.should_flow(self.stopped) != state.flowing)
+    }
+
+    /// Leases that may be fetched again, after the budget was spent and much of it was given back.
+    pub(super) fn recovered(&mut self) -> Vec<Lease> {
+        if !self.is_short || !self.limits.has_recovered(self.used) {
+            return Vec::new();
+        }
+        self.is_short = false;
+        let allowance = self.limits.allowance(self.working, self.used);
+        self.leases.values_mut().for_each(|state| {
+            state.throttle(&allowance);
+        });
+        self.leases().into_iter().filter(|lease| self.wants_change(lease)).collect()
     }
 
     /// What librdkafka must do now (true: fetch), if it does not do it already.
     pub(super) fn change(&mut self, lease: &Lease) -> Option<bool> {
         let stopped = self.stopped;
-        let slot = self.slot(lease)?;
-        let flow = slot.should_flow(stopped);
-        (flow != slot.flowing).then(|| {
-            slot.flowing = flow;
-            flow
-        })
+        let state = self.leases.get_mut(&lease.partition).filter(|state| state.epoch == lease.epoch)?;
+        let flow = state.should_flow(stopped);
+        if flow == state.flowing {
+            return None;
+        }
+        state.flowing = flow;
+        // While it was not fetched something may have come: the next fetch tells.
+        state.end = None;
+        Some(flow)
+    }
+
+    /// librdkafka's fetcher of this lease is new, and paused.
+    pub(super) fn stopped_flowing(&mut self, lease: &Lease) {
+        self.update(lease, |state| state.flowing = false);
     }
 
     /// Whether there are begun leases, and none of them could hand out a record.
     pub(super) fn is_sated(&self) -> bool {
-        let mut begun = self.leases.values().filter(|slot| slot.next.is_some()).peekable();
-        begun.peek().is_some() && !begun.any(|slot| slot.is_hungry(&self.limits, self.stopped))
+        let allowance = self.limits.allowance(self.working, self.used);
+        let mut begun = self.leases.values().filter(|state| state.next.is_some()).peekable();
+        begun.peek().is_some() && !begun.any(|state| state.is_hungry(&allowance, self.stopped))
     }
 
-    /// Whether this epoch is not over and not about to be.
-    pub(super) fn is_live(&self, lease: &Lease) -> bool {
-        self.leases.get(&lease.partition).is_some_and(|slot| slot.epoch == lease.epoch && !slot.revoking)
+    /// A round of the poll thread begins: what it may take.
+    pub(super) fn next_round(&mut self, sated: bool) -> Intake {
+        self.round += 1;
+        self.limits.intake(self.used, sated)
     }
 
-    pub(super) fn lease(&self, partition: &TopicPartition) -> Option<Lease> {
-        self.leases.get(partition).map(|slot| Lease { partition: partition.clone(), epoch: slot.epoch })
+    /// Whether the poll thread should be woken for this lease.
+    pub(super) fn should_wake(&self, lease: &Lease) -> bool {
+        let allowance = self.limits.allowance(self.working, self.used);
+        self.poll_waits && self.get(lease).is_some_and(|state| state.is_hungry(&allowance, self.stopped))
     }
 
-    pub(super) fn leases(&self) -> Vec<Lease> {
-        self.leases.iter().map(|(partition, slot)| Lease { partition: partition.clone(), epoch: slot.epoch }).collect()
+    /// Changes a lease and keeps the sums of all.
+    fn update(&mut self, lease: &Lease, change: impl FnOnce(&mut LeaseState)) {
+        let found = self.leases.get_mut(&lease.partition).filter(|state| state.epoch == lease.epoch);
+        let Some(state) = found else { return };
+        let (used, working) = (state.used(), state.is_working());
+        change(state);
+        self.used = self.used.saturating_sub(used).saturating_add(state.used());
+        self.working = self.working - usize::from(working) + usize::from(state.is_working());
     }
 
-    /// Begun leases with their topic's id and the next offset that is accepted.
-    pub(super) fn begun(&self) -> Vec<(Lease, Uuid, i64)> {
-        let begun = self.leases.iter().filter(|(_, slot)| !slot.revoking);
-        begun
-            .filter_map(|(partition, slot)| {
-                let lease = Lease { partition: partition.clone(), epoch: slot.epoch };
-                Some((lease, slot.topic_id, slot.next?))
-            })
-            .collect()
+    /// Hands out what the lease may. True: an event was queued.
+    fn hand_out(&mut self, lease: &Lease) -> bool {
+        let allowance = self.limits.allowance(self.working, self.used);
+        let stopped = self.stopped;
+        let (mut handed, mut first, mut is_short) = (false, false, false);
+        self.update(lease, |state| {
+            (handed, first) = state.hand_out(&allowance, stopped);
+            is_short = state.throttle(&allowance);
+        });
+        self.is_short |= is_short;
+        if handed && first && !self.unread {
+            self.ready.push_back(lease.partition.clone());
+        }
+        handed
     }
+}
 
-    /// Per begun lease the offset of the next record to hand out, and the timestamp of the first that waits.
-    pub(super) fn positions(&self) -> Vec<(TopicPartition, i64, Option<i64>)> {
-        let position =
-            |slot: &Slot| Some((slot.held.front().map_or(slot.next?, |record| record.offset), slot.waiting()));
-        self.leases
-            .iter()
-            .filter_map(|(partition, slot)| position(slot).map(|(at, since)| (partition.clone(), at, since)))
-            .collect()
-    }
+// === impl State: events ===
 
+impl State {
     pub(super) fn push(&mut self, event: PollerEvent) {
         if !self.unread {
             self.control.push_back(event);
@@ -251,21 +369,15 @@ impl State {
         self.ready.clear();
     }
 
-    /// Whether the poll thread should be woken for this lease.
-    pub(super) fn should_wake(&self, lease: &Lease) -> bool {
-        let slot = self.leases.get(&lease.partition);
-        self.poll_waits && slot.is_some_and(|slot| slot.is_hungry(&self.limits, self.stopped))
-    }
-
     pub(super) fn next_event(&mut self) -> Option<PollerEvent> {
         if let Some(event) = self.control.pop_front() {
             return Some(event);
         }
         while let Some(partition) = self.ready.pop_front() {
-            let Some(slot) = self.leases.get_mut(&partition) else { continue };
-            let records = std::mem::take(&mut slot.ready);
+            let Some(state) = self.leases.get_mut(&partition) else { continue };
+            let records = std::mem::take(&mut state.ready);
             if !records.is_empty() {
-                let lease = Lease { partition, epoch: slot.epoch };
+                let lease = Lease { partition, epoch: state.epoch };
                 return Some(PollerEvent::Records { lease, records });
             }
         }
@@ -279,82 +391,6 @@ impl State {
         }
         self.push(PollerEvent::Failed { error });
         true
-    }
-
-    fn slot(&mut self, lease: &Lease) -> Option<&mut Slot> {
-        self.leases.get_mut(&lease.partition).filter(|slot| slot.epoch == lease.epoch)
-    }
-
-    /// Puts the lease in turn if it has something new. True: it has.
-    fn publish(&mut self, partition: &TopicPartition, handed: bool, first: bool) -> bool {
-        if handed && first && !self.unread {
-            self.ready.push_back(partition.clone());
-        }
-        handed
-    }
-}
-
-// === impl Slot ===
-
-impl Slot {
-    fn new(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            next: None,
-            topic_id: Uuid::nil(),
-            ready: Vec::new(),
-            held: VecDeque::new(),
-            held_bytes: 0,
-            out_records: 0,
-            out_bytes: 0,
-            paused: false,
-            throttled: false,
-            revoking: false,
-            flowing: false,
-        }
-    }
-
-    fn waiting(&self) -> Option<i64> {
-        self.held.front().map(|record| record.timestamp_ms)
-    }
-
-    fn has_credit(&self, limits: &Limits) -> bool {
-        self.out_records == 0
-            || (self.out_records < limits.live_records && self.out_bytes < limits.live_bytes)
-            || is_planted(PlantedBug::CreditIgnored)
-    }
-
-    fn is_hungry(&self, limits: &Limits, stopped: bool) -> bool {
-        !stopped && !self.paused && !self.revoking && self.held.is_empty() && self.has_credit(limits)
-    }
-
-    fn should_flow(&self, stopped: bool) -> bool {
-        self.next.is_some() && !self.paused && !self.throttled && !self.revoking && !stopped
-    }
-
-    /// Moves what credit allows from held to ready: whether there was something, and whether nothing was ready before.
-    fn hand_out(&mut self, limits: &Limits, stopped: bool) -> (bool, bool) {
-        let before = self.ready.len();
-        if stopped || self.paused || self.revoking {
-            return (false, before == 0);
-        }
-        while self.has_credit(limits) {
-            let Some(record) = self.held.pop_front() else { break };
-            let size = record.size();
-            self.held_bytes -= size;
-            self.out_records += 1;
-            self.out_bytes += size;
-            self.ready.push(record);
-        }
-        (self.ready.len() > before, before == 0)
-    }
-
-    /// Too much is held: stop fetching. Half of that: fetch again.
-    fn throttle(&mut self, limits: &Limits) {
-        let over = |part: usize| {
-            self.held.len() * part >= limits.held_records || self.held_bytes.saturating_mul(part) >= limits.held_bytes
-        };
-        self.throttled = if self.throttled { over(2) } else { over(1) };
     }
 }
 

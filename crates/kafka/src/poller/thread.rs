@@ -4,42 +4,53 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as Native;
-use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{Record, TopicPartition};
 
-use super::{Callbacks, Shared};
+use super::callbacks::Callbacks;
+use super::repair::Repair;
+use super::shared::Shared;
+use super::state::{Intake, Stamp};
+use super::watch::Refused;
 use crate::error::{ErrorCode, KafkaError};
-use crate::ffi;
+use crate::ffi::{MessageQueue, Polled};
 use crate::log;
 
 /// How long one poll may block; also how late a close is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// When nobody is hungry, one message is polled this often: rebalances come through the same queue.
 const TRICKLE: Duration = Duration::from_millis(50);
-/// Messages taken before they are published.
-const BATCH_RECORDS: usize = 512;
-/// Their bytes.
-const BATCH_BYTES: usize = 1024 * 1024;
+/// How librdkafka begins what it says about a topic it cannot subscribe to; the topic's name follows, then a colon.
+const NOT_AVAILABLE: &str = "Subscribed topic not available: ";
+/// What librdkafka says when leader epochs prove that a log was cut.
+const LOG_TRUNCATION: &str = "truncation";
+
+/// The poll thread.
+struct Reader<'a> {
+    shared: &'a Shared,
+    consumer: &'a BaseConsumer<Callbacks>,
+    queue: MessageQueue,
+    batch: Batch,
+}
 
 /// Records of one partition that were read and not published yet.
 struct Batch {
     partition: TopicPartition,
+    /// Under which ownership and position the first one was read; `None`: the partition is not ours.
+    stamp: Option<Stamp>,
     records: Vec<Record>,
 }
 
 /// Runs until the poller is closed, then leaves the group.
 pub(super) fn run(shared: &Arc<Shared>, consumer: Arc<BaseConsumer<Callbacks>>) {
-    let mut batch = Batch { partition: TopicPartition::new("", -1), records: Vec::new() };
-    while !shared.closing.load(Ordering::Acquire) {
-        shared.beat();
-        let sated = shared.wait_hungry();
-        let timeout = if sated { Duration::ZERO } else { POLL };
-        let most = if sated { 1 } else { BATCH_RECORDS };
-        shared.poll_some(&consumer, &mut batch, timeout, most);
-        shared.publish(&consumer, &mut batch);
+    if let Some(queue) = MessageQueue::of(consumer.client().native_client()) {
+        let batch = Batch { partition: TopicPartition::new("", -1), stamp: None, records: Vec::new() };
+        Reader { shared, consumer: &consumer, queue, batch }.run();
+    } else {
+        let reason = "the consumer has no queue".to_owned();
+        shared.fail(KafkaError::Client { purpose: "consuming", reason });
     }
     // Dropping the last reference closes it: the group is left after a last revoke callback. A begin() on another thread
     // may hold one for a moment longer; then that thread closes it.
@@ -47,6 +58,99 @@ pub(super) fn run(shared: &Arc<Shared>, consumer: Arc<BaseConsumer<Callbacks>>) 
     drop(consumer);
     shared.state.lock().ended = true;
     shared.events.notify_one();
+}
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    fn run(mut self) {
+        while !self.shared.closing.load(Ordering::Acquire) {
+            self.shared.beat();
+            self.shared.repair(self.consumer);
+            self.fetch_again();
+            let sated = self.shared.wait_hungry();
+            let timeout = if sated { Duration::ZERO } else { POLL };
+            let intake = self.shared.state.lock().next_round(sated);
+            self.poll_some(timeout, intake);
+            self.publish();
+        }
+    }
+
+    /// Fetches what stood still because the budget was spent.
+    fn fetch_again(&self) {
+        let recovered = self.shared.state.lock().recovered();
+        for lease in recovered {
+            let control = self.shared.control.lock();
+            self.shared.reconcile(self.consumer, &lease, control);
+        }
+    }
+
+    /// Polls as much as may be taken; only the first poll blocks.
+    fn poll_some(&mut self, mut timeout: Duration, intake: Intake) {
+        let mut bytes = 0;
+        for _ in 0..intake.records {
+            let Some(event) = self.queue.poll(timeout) else { return };
+            timeout = Duration::ZERO;
+            match event.read() {
+                Polled::Message(message) => {
+                    if !message.is_of(&self.batch.partition) || self.batch.records.is_empty() {
+                        self.publish();
+                        self.batch.partition = message.partition();
+                        self.batch.stamp = self.shared.state.lock().stamp(&self.batch.partition);
+                    }
+                    let record = message.record();
+                    bytes += record.size();
+                    self.batch.records.push(record);
+                }
+                Polled::End(partition, offset) => {
+                    self.publish();
+                    self.reach_end(&partition, offset);
+                }
+                Polled::Failed { code, is_fatal, partition, reason } => {
+                    self.shared.handle(code, is_fatal, partition, reason);
+                }
+                Polled::Rebalance(kind, mut list) => self.consumer.context().rebalance(self.consumer, kind, &mut list),
+                Polled::Log(level, facility, line) => log::librdkafka("poller", level, &facility, &line),
+                Polled::Other => {}
+            }
+            if bytes >= intake.bytes {
+                return;
+            }
+        }
+    }
+
+    fn reach_end(&self, partition: &TopicPartition, offset: i64) {
+        let again = {
+            let mut state = self.shared.state.lock();
+            let told = state.reach_end(partition, offset);
+            state.lease(partition).filter(|_| !told)
+        };
+        // A seek to where reading is due makes librdkafka tell the end again.
+        self.shared.repairs.lock().extend(again.map(Repair::Reposition));
+    }
+
+    /// Hands the batch to its lease.
+    fn publish(&mut self) {
+        if self.batch.records.is_empty() {
+            return;
+        }
+        let records = std::mem::take(&mut self.batch.records);
+        let Some(stamp) = self.batch.stamp else { return };
+        let (published, lease, changes) = {
+            let mut state = self.shared.state.lock();
+            let published = state.accept(&self.batch.partition, stamp, records);
+            let Some(lease) = state.lease(&self.batch.partition) else { return };
+            let changes = state.wants_change(&lease);
+            (published, lease, changes)
+        };
+        if published == Some(true) {
+            self.shared.events.notify_one();
+        }
+        if changes {
+            let control = self.shared.control.lock();
+            self.shared.reconcile(self.consumer, &lease, control);
+        }
+    }
 }
 
 // === impl Shared ===
@@ -64,85 +168,64 @@ impl Shared {
         state.is_sated()
     }
 
-    /// Polls up to `most` messages; only the first poll blocks.
-    fn poll_some(&self, consumer: &BaseConsumer<Callbacks>, batch: &mut Batch, mut timeout: Duration, most: usize) {
-        let mut bytes = 0;
-        for _ in 0..most {
-            match consumer.poll(timeout) {
-                Some(Ok(message)) => {
-                    if !batch.is_of(&message) {
-                        self.publish(consumer, batch);
-                        batch.partition = TopicPartition::new(message.topic(), message.partition());
-                    }
-                    let record = ffi::read_record(&message);
-                    bytes += record.size();
-                    batch.records.push(record);
-                }
-                Some(Err(error)) => self.handle(&error),
-                None => return,
-            }
-            if bytes >= BATCH_BYTES {
-                return;
-            }
-            timeout = Duration::ZERO;
-        }
-    }
-
-    /// Hands the batch to its lease.
-    fn publish(&self, consumer: &BaseConsumer<Callbacks>, batch: &mut Batch) {
-        if batch.records.is_empty() {
-            return;
-        }
-        let records = std::mem::take(&mut batch.records);
-        let (published, change) = {
-            let mut state = self.state.lock();
-            let published = state.accept(&batch.partition, records);
-            let lease = state.lease(&batch.partition);
-            (published, lease.filter(|lease| state.wants_change(lease)))
+    /// An error of the consumer. What passes by itself is logged and survived.
+    fn handle(&self, code: Code, is_fatal: bool, partition: Option<(TopicPartition, i64)>, reason: String) {
+        let call = match &partition {
+            Some((partition, _)) => format!("reading {partition}"),
+            None => format!("consuming as {}", self.options.group),
         };
-        if published {
-            self.events.notify_one();
-        }
-        if let Some(lease) = change {
-            let control = self.control.lock();
-            self.reconcile(consumer, &lease, control);
-        }
-    }
-
-    /// An error of the consumer. What passes by itself is logged (by the error callback) and survived.
-    fn handle(&self, error: &Native) {
-        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-        let ours = KafkaError::from_rdkafka(format!("consuming as {}", self.options.group), error);
-        if matches!(error, Native::MessageConsumptionFatal(_)) || ErrorCode(code).is_denied() {
-            self.fail(ours);
+        let error = KafkaError::Call { call, code: ErrorCode(code), reason: reason.clone() };
+        if is_fatal {
+            self.fail(error);
+        } else if code == Code::TopicAuthorizationFailed {
+            let topic = partition.map(|(partition, _)| partition.topic).or_else(|| subscribed(&reason));
+            self.deny(topic, &error);
+        } else if ErrorCode(code).is_denied() {
+            self.fail(error);
         } else if is_suspicious(code) {
-            // Which partition it is does not come with the error: the watch thread finds out.
-            log::call_failed(&ours);
-            *self.suspicious.lock() = true;
+            log::call_failed(&error);
+            let mut suspicion = self.suspicion.lock();
+            match partition.filter(|_| is_about_position(code)) {
+                Some((partition, offset)) => {
+                    let is_cut = reason.to_ascii_lowercase().contains(LOG_TRUNCATION);
+                    suspicion.positions.insert(partition, Refused { offset, is_cut, is_confirmed: false });
+                }
+                None => suspicion.topics = true,
+            }
             self.watch.notify_all();
-        } else if !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) {
-            log::call_failed(&ours);
+        } else {
+            log::client_error("poller", &Native::Global(code), &reason);
         }
     }
+}
+
+/// The topic of which librdkafka says that it cannot be subscribed to.
+fn subscribed(reason: &str) -> Option<Arc<str>> {
+    let (topic, _) = reason.strip_prefix(NOT_AVAILABLE)?.split_once(':')?;
+    Some(Arc::from(topic))
 }
 
 /// A position that does not exist, or a topic that does not.
 fn is_suspicious(code: Code) -> bool {
-    matches!(
-        code,
-        Code::OffsetOutOfRange
-            | Code::AutoOffsetReset
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::UnknownTopicId
-    )
+    is_about_position(code)
+        || matches!(
+            code,
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId
+        )
 }
 
-// === impl Batch ===
+fn is_about_position(code: Code) -> bool {
+    matches!(code, Code::OffsetOutOfRange | Code::AutoOffsetReset)
+}
 
-impl Batch {
-    fn is_of(&self, message: &BorrowedMessage<'_>) -> bool {
-        self.partition.partition == message.partition() && *self.partition.topic == *message.topic()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_cannot_be_subscribed_to_is_named() {
+        let reason = "Subscribed topic not available: orders.eu: Broker: Topic authorization failed";
+        assert_eq!(subscribed(reason).as_deref(), Some("orders.eu"));
+        assert_eq!(subscribed("Broker: Topic authorization failed"), None);
     }
 }

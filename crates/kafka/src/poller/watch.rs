@@ -1,28 +1,34 @@
 //! Looks for topics that were deleted and created again, and for positions that do not exist.
 //!
 //! librdkafka goes on reading a recreated topic at the old position, which is silently wrong when the new one is longer.
-//! So the topics' ids are compared every few seconds, and at once when a position was refused.
+//! So the topics' ids are compared every few seconds, and at once when a position was refused. What is to be done about a
+//! refused position is decided in [`verdict`], and done by the poll thread.
 
-use std::collections::HashSet;
+mod verdict;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::TopicPartition;
-use tracing::warn;
+use tracing::error;
 use uuid::Uuid;
 
-use super::{Callbacks, PollerEvent, RevokeDone, SEEK_TIMEOUT, Shared};
+use super::repair::Repair;
+use super::shared::Shared;
+use super::state::Begun;
 use crate::clock::instant;
 use crate::connection::Connection;
-use crate::error::KafkaError;
+use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
-use crate::lease::Lease;
 use crate::log::{self, Named};
+use crate::offsets;
+pub(super) use verdict::Refused;
+use verdict::{Verdict, judge};
 
 /// How often topic ids are compared.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -31,10 +37,34 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a question may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the poll thread has met since the last look.
+#[derive(Debug, Default)]
+pub(super) struct Suspicion {
+    /// A topic looked as if it were gone.
+    pub(super) topics: bool,
+    /// Positions that a broker refused, the last one of each partition.
+    pub(super) positions: HashMap<TopicPartition, Refused>,
+}
+
 /// The watch thread of one poller.
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     client: BaseConsumer<Named>,
+}
+
+// === impl Suspicion ===
+
+impl Suspicion {
+    fn is_any(&self) -> bool {
+        self.topics || !self.positions.is_empty()
+    }
+
+    /// Puts back what was not looked at; newer news stay.
+    fn restore(&mut self, mut other: Self) {
+        self.topics |= other.topics;
+        other.positions.extend(self.positions.drain());
+        self.positions = other.positions;
+    }
 }
 
 // === impl Watcher ===
@@ -48,125 +78,133 @@ impl Watcher {
     }
 
     pub(super) fn run(self) {
-        while let Some(suspicious) = self.wait() {
+        while let Some(suspicion) = self.wait() {
             self.client.poll(Duration::ZERO);
-            if let Err(error) = self.look(suspicious) {
+            if let Err((error, unseen)) = self.look(suspicion) {
                 log::call_failed(&error);
-                *self.shared.suspicious.lock() |= suspicious;
+                self.shared.suspicion.lock().restore(unseen);
             }
         }
     }
 
-    /// Waits for the next look, and whether something looked wrong. `None`: the poller is closed.
-    fn wait(&self) -> Option<bool> {
+    /// Waits for the next look, and tells what looked wrong. `None`: the poller is closed.
+    fn wait(&self) -> Option<Suspicion> {
         let deadline = instant() + PERIOD;
         let soonest = instant() + PAUSE;
-        let mut suspicious = self.shared.suspicious.lock();
+        let mut suspicion = self.shared.suspicion.lock();
         loop {
             if self.shared.closing.load(Ordering::Acquire) {
                 return None;
             }
             let now = instant();
-            if now >= deadline || (*suspicious && now >= soonest) {
-                return Some(std::mem::take(&mut *suspicious));
+            if now >= deadline || (suspicion.is_any() && now >= soonest) {
+                return Some(std::mem::take(&mut *suspicion));
             }
-            let until = if *suspicious { soonest } else { deadline };
+            let until = if suspicion.is_any() { soonest } else { deadline };
             // A wake-up that comes just before the wait is made up for by the next one.
-            self.shared.watch.wait_for(&mut suspicious, (until - now).min(PAUSE));
+            self.shared.watch.wait_for(&mut suspicion, (until - now).min(PAUSE));
         }
     }
 
-    fn look(&self, suspicious: bool) -> Result<(), KafkaError> {
+    /// One look. On failure the suspicion comes back.
+    fn look(&self, mut suspicion: Suspicion) -> Result<(), (KafkaError, Suspicion)> {
         let begun = self.shared.state.lock().begun();
-        let mut topics: Vec<&str> = begun.iter().map(|(lease, _, _)| &*lease.partition.topic).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        if topics.is_empty() {
+        // What has not begun is read from nowhere yet.
+        suspicion.positions.retain(|partition, _| begun.iter().any(|begun| begun.lease.partition == *partition));
+        match self.look_at(begun, &suspicion) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((error, suspicion)),
+        }
+    }
+
+    fn look_at(&self, mut begun: Vec<Begun>, suspicion: &Suspicion) -> Result<(), KafkaError> {
+        if begun.is_empty() {
             return Ok(());
         }
-        let ids = ffi::topic_ids(self.client.client().native_client(), &topics, ANSWER_TIMEOUT)
-            .map_err(|code| KafkaError::call("describe topics", code))?;
-        let changed: HashSet<&str> = begun
-            .iter()
-            .filter(|(lease, known, _)| ids.get(&*lease.partition.topic).is_some_and(|id| is_other(known, id)))
-            .map(|(lease, _, _)| &*lease.partition.topic)
-            .collect();
-        let of_changed = |(lease, _, _): &&(Lease, Uuid, i64)| changed.contains(&*lease.partition.topic);
+        let ids = self.topic_ids(&begun)?;
+        let is_other = |begun: &Begun| ids.get(&*begun.lease.partition.topic).is_some_and(|id| begun.is_of_other(id));
+        let changed: Vec<_> = begun.iter().filter(|begun| is_other(begun)).map(|begun| begun.lease.clone()).collect();
         if !changed.is_empty() {
-            self.restart(begun.iter().filter(of_changed).map(|(lease, _, _)| lease));
+            self.shared.ask(Repair::Restart(changed));
         }
-        if suspicious {
-            let same = begun.iter().filter(|entry| !of_changed(entry) && ids.contains_key(&*entry.0.partition.topic));
-            self.check_positions(same)?;
-        }
-        Ok(())
+        begun.retain(|begun| {
+            let exists = ids.contains_key(&*begun.lease.partition.topic);
+            exists && !is_other(begun) && suspicion.positions.contains_key(&begun.lease.partition)
+        });
+        self.check_positions(&begun, suspicion)
     }
 
-    /// The leases' topic is another one now: their epochs end, new ones begin, which find the new topic's id.
-    fn restart<'a>(&self, leases: impl Iterator<Item = &'a Lease>) {
-        let shared = &self.shared;
-        let Some(consumer) = shared.consumer.lock().clone() else { return };
-        let _control = shared.control.lock();
-        shared.topic_ids.lock().clear();
-        let mut state = shared.state.lock();
-        let partitions: Vec<TopicPartition> =
-            leases.filter(|lease| state.is_live(lease)).map(|lease| lease.partition.clone()).collect();
-        let old = state.start_revoke(&partitions);
-        if old.is_empty() {
-            return;
+    /// The ids of the topics that exist and may be seen.
+    fn topic_ids(&self, begun: &[Begun]) -> Result<HashMap<String, Uuid>, KafkaError> {
+        let mut topics: Vec<&Arc<str>> = begun.iter().map(|begun| &begun.lease.partition.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let names: Vec<&str> = topics.iter().map(|topic| &***topic).collect();
+        let described = ffi::describe_topics(self.client.client().native_client(), &names, ANSWER_TIMEOUT)
+            .map_err(|code| KafkaError::call("describe topics", code))?;
+        let mut ids = HashMap::with_capacity(described.len());
+        for topic in topics {
+            let failed = |code| KafkaError::call(format!("describe topic {topic}"), code);
+            match described.get(&**topic) {
+                Some(Ok(id)) => drop(ids.insert(topic.to_string(), *id)),
+                Some(Err(code)) if ErrorCode(*code).is_denied() => {
+                    self.shared.deny(Some(Arc::clone(topic)), &failed(*code));
+                }
+                Some(Err(code)) => log::call_failed(&failed(*code)),
+                // The group takes its partitions away with the next metadata; a new one is noticed by its id.
+                None => log::call_failed(&KafkaError::NoTopic { topic: Arc::clone(topic) }),
+            }
         }
-        warn!(group = shared.options.group, ?partitions, "the topic was deleted and created again: starting over");
-        let group = shared.ownership.snapshot(std::iter::empty()).group;
-        shared.ownership.remove(&old, false);
-        state.end_revoke(&old);
-        let (done, _) = RevokeDone::pair();
-        state.push(PollerEvent::Revoked { leases: old, lost: true, done });
-        let new: Vec<Lease> = partitions.into_iter().map(|partition| shared.new_lease(partition)).collect();
-        pause(&consumer, &new);
-        shared.ownership.add(&new, group);
-        state.assign(&new);
-        drop(state);
-        shared.events.notify_one();
+        Ok(ids)
     }
 
-    /// A position was refused: name the one that does not exist, or set the fetchers to where they should be.
-    fn check_positions<'a>(&self, begun: impl Iterator<Item = &'a (Lease, Uuid, i64)>) -> Result<(), KafkaError> {
-        let Some(consumer) = self.shared.consumer.lock().clone() else { return Ok(()) };
-        for (lease, _, _) in begun {
-            let TopicPartition { topic, partition } = &lease.partition;
-            let (log_start, log_end) =
-                self.client.fetch_watermarks(topic, *partition, ANSWER_TIMEOUT).map_err(|error| {
-                    KafkaError::from_rdkafka(format!("log start and end of {}", lease.partition), &error)
-                })?;
-            let _control = self.shared.control.lock();
-            // As it is now: it may have moved on since, then nothing is wrong with it.
-            let next = self.shared.state.lock().begun().into_iter().find(|(live, _, _)| live == lease);
-            let Some((_, _, offset)) = next else { continue };
-            if offset < log_start || offset > log_end {
-                let partition = lease.partition.clone();
-                self.shared.fail(KafkaError::OffsetOutOfRange { partition, offset, log_start, log_end });
+    /// Positions were refused: the log begins above them, was cut below them, or the fetcher is not where it should be.
+    fn check_positions(&self, begun: &[Begun], suspicion: &Suspicion) -> Result<(), KafkaError> {
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let partitions: Vec<_> = begun.iter().map(|begun| begun.lease.partition.clone()).collect();
+        let ranges = offsets::ranges(&self.client, &partitions)?;
+        let mut truncated = Vec::new();
+        for begun in begun {
+            let partition = &begun.lease.partition;
+            let (Some(range), Some(refused)) = (ranges.get(partition), suspicion.positions.get(partition)) else {
                 continue;
-            }
-            // Records that are read twice are dropped by their offset; a fetcher that had given up starts again.
-            if let Err(error) = consumer.seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT) {
-                log::call_failed(&KafkaError::from_rdkafka(format!("seek {}", lease.partition), &error));
+            };
+            let lease = begun.lease.clone();
+            match judge(begun, refused, range.clone()?) {
+                Verdict::Skip { to, lost } => {
+                    self.shared.ask(Repair::Skip { lease, from: begun.next, to, lost });
+                }
+                Verdict::Reposition => self.shared.ask(Repair::Reposition(lease)),
+                Verdict::Truncated { log_end } => truncated.push((begun.clone(), *refused, log_end)),
             }
         }
+        self.stop_at_truncation(truncated);
         Ok(())
     }
-}
 
-/// Whether a topic id is known and another one now.
-fn is_other(known: &Uuid, now: &Uuid) -> bool {
-    !known.is_nil() && !now.is_nil() && known != now && !is_planted(PlantedBug::TopicIdIgnored)
-}
-
-fn pause(consumer: &BaseConsumer<Callbacks>, leases: &[Lease]) {
-    let mut list = TopicPartitionList::with_capacity(leases.len());
-    for lease in leases {
-        list.add_partition(&lease.partition.topic, lease.partition.partition);
+    /// A log that was cut ends the role: what stands there now is not what followed the last record. It must look so twice,
+    /// because a new topic's id may be told a moment later than its log; the fetcher stands still meanwhile.
+    fn stop_at_truncation(&self, truncated: Vec<(Begun, Refused, i64)>) {
+        for (begun, refused, log_end) in truncated {
+            let partition = begun.lease.partition;
+            if refused.is_confirmed {
+                error!(%partition, offset = begun.next, log_end, "the log was cut below what was read");
+                self.shared.fail(KafkaError::Truncated { partition, offset: begun.next, log_end });
+            } else {
+                let again = Refused { is_confirmed: true, ..refused };
+                self.shared.suspicion.lock().positions.entry(partition).or_insert(again);
+            }
+        }
     }
-    if let Err(error) = consumer.pause(&list) {
-        log::call_failed(&KafkaError::from_rdkafka("pause", &error));
+}
+
+// === impl Begun ===
+
+impl Begun {
+    /// Whether both ids are known and differ.
+    fn is_of_other(&self, now: &Uuid) -> bool {
+        !self.topic_id.is_nil() && !now.is_nil() && self.topic_id != *now && !is_planted(PlantedBug::TopicIdIgnored)
     }
 }

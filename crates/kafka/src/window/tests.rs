@@ -97,7 +97,7 @@ fn one_old_record_does_not_keep_the_finished_ones_in_memory() {
             window.complete(offset);
         }
     }
-    assert!(window.slots.len() < 100);
+    assert!(window.admitted.len() < 100);
     assert_eq!(window.progress(), (0, 100_000, vec![0]));
 }
 
@@ -114,7 +114,93 @@ fn a_window_is_full_before_its_metadata_is_too_long() {
     assert!(not_done.len() > 900);
 }
 
+#[test]
+fn an_idle_window_moves_over_markers_and_a_busy_one_does_not() {
+    let mut window = Window::restore(0, 0, Vec::new());
+    assert!(window.admit(0));
+    assert!(!window.advance(2), "a record is live");
+    window.complete(0);
+    assert!(window.advance(2));
+    assert_eq!(window.progress(), (2, 2, vec![]));
+    assert!(!window.advance(2) && !window.advance(1), "not ahead");
+    assert!(window.admit(2));
+    assert_eq!(window.progress(), (2, 3, vec![2]));
+
+    let mut window = Window::restore(10, 15, vec![13]);
+    assert!(!window.advance(20), "13 is not done and may come");
+    assert_eq!(window.progress(), (13, 15, vec![13]));
+    assert!(!window.admit(14));
+    assert!(window.advance(20), "14 came: 13 no longer exists");
+    assert_eq!(window.progress_in_order(), 20);
+}
+
+#[test]
+fn what_was_completed_too_early_is_not_done_again() {
+    let mut window = Window::restore(0, 0, Vec::new());
+    for offset in 0..6 {
+        assert!(window.admit(offset));
+    }
+    for offset in [0, 1, 3, 5] {
+        window.complete(offset);
+    }
+    assert_eq!(window.progress(), (2, 6, vec![2, 4]));
+    // 0 and 1 were popped, 3 and 5 are still there; 2 is live already.
+    for offset in [1, 3, 3, 2] {
+        window.reopen(offset);
+    }
+    assert_eq!((window.progress(), window.live()), ((1, 6, vec![1, 2, 3, 4]), 4));
+    window.reopen(7);
+    assert_eq!(window.live(), 4, "7 was never admitted");
+    for offset in [1, 2, 3, 4] {
+        window.complete(offset);
+    }
+    assert_eq!((window.progress(), window.live()), ((6, 6, vec![]), 0));
+    window.reopen(5);
+    assert_eq!(window.progress(), (5, 6, vec![5]));
+    assert!(window.admit(6));
+}
+
 proptest! {
+    #[test]
+    fn with_failed_transactions_and_idle_ends_the_rule_holds_too(
+        ops in prop::collection::vec((0_u8..12, 0_usize..40), 1..400),
+    ) {
+        let mut window = Window::restore(0, 0, Vec::new());
+        // Records stand at even offsets, markers at odd ones.
+        let mut unresolved: BTreeSet<i64> = (0..400).map(|record| record * 2).collect();
+        let (mut read, mut uncommitted) = (0, Vec::new());
+        for (kind, pick) in ops {
+            match kind {
+                0..=4 => {
+                    prop_assert_eq!(window.admit(read), unresolved.contains(&read));
+                    read += 2;
+                }
+                5..=8 => {
+                    let live: Vec<i64> = unresolved.range(..read).copied().collect();
+                    if let Some(offset) = live.get(pick % live.len().max(1)) {
+                        window.complete(*offset);
+                        unresolved.remove(offset);
+                        uncommitted.push(*offset);
+                    }
+                }
+                9 => for offset in uncommitted.drain(..) {
+                    window.reopen(offset);
+                    unresolved.insert(offset);
+                },
+                10 => { window.advance(read); }
+                _ => {
+                    uncommitted.clear();
+                    let (committed, read_up_to, not_done) = window.progress();
+                    window = Window::restore(committed, read_up_to, not_done);
+                    read = committed + committed % 2;
+                }
+            }
+            check(&window, &unresolved, 800);
+            prop_assert_eq!(window.live(), window.progress().2.len() - window.inherited.len());
+            prop_assert_eq!(window.progress_in_order(), window.progress().0);
+        }
+    }
+
     #[test]
     fn random_histories_keep_the_rule(
         ops in prop::collection::vec((0_u8..10, 0_usize..40), 1..400),

@@ -82,6 +82,7 @@ async fn a_recreated_topic_ends_the_epochs_and_starts_at_its_beginning() {
             }
             PollerEvent::Records { records, .. } => values.extend(records.iter().map(text)),
             PollerEvent::Failed { error } => panic!("{error}"),
+            skipped @ PollerEvent::Skipped { .. } => panic!("{skipped:?}"),
         }
     }
     assert_eq!(values, (0..10).map(|index| format!("new {index}")).collect::<Vec<_>>());

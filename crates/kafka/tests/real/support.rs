@@ -43,6 +43,17 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
+/// Waits until something holds that no event tells.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    soon(what, async {
+        while !holds() {
+            tick.tick().await;
+        }
+    })
+    .await;
+}
+
 pub(crate) fn spec(name: &str, partitions: i32, config: &[(&'static str, &str)]) -> TopicSpec {
     let config = config.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     TopicSpec { name: Arc::from(name), partitions, replication_factor: None, config }

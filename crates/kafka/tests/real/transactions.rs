@@ -16,7 +16,7 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// A transactional producer that is not ours.
-fn foreign_producer(transactional_id: &str) -> BaseProducer {
+pub(crate) fn foreign_producer(transactional_id: &str) -> BaseProducer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers()).set("transactional.id", transactional_id);
     // Longer than any patience: only fencing ends its transaction.

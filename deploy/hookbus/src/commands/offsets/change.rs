@@ -144,7 +144,7 @@ mod tests {
 
     fn state(partition: i32, committed: Option<i64>, (log_start, log_end): (i64, i64)) -> PartitionState {
         let partition = TopicPartition::new("t", partition);
-        let lag = PartitionLag { partition, committed, metadata: String::new(), log_start, log_end };
+        let lag = PartitionLag { partition, committed, metadata: String::new(), log_start, log_end, records: None };
         let none = if log_start > 0 { Standing::Missing } else { Standing::New };
         let standing = match committed {
             Some(committed) if committed > log_end => Standing::Beyond,

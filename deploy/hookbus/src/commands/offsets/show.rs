@@ -112,7 +112,7 @@ impl Seen {
             log_start: lag.log_start,
             committed: lag.committed,
             log_end: lag.log_end,
-            lag: lag.offsets(),
+            lag: lag.records_behind(),
             standing: word(*standing),
             stops: standing.stops(),
         })
@@ -130,7 +130,7 @@ impl Seen {
         let title = ["TOPIC", "PARTITION", "LOG START", "COMMITTED", "LOG END", "LAG", ""].map(str::to_owned);
         let row = |PartitionState { lag, standing }: &PartitionState| {
             let committed = lag.committed.map_or_else(|| "none".to_owned(), |committed| committed.to_string());
-            let numbers = [lag.log_start, lag.log_end, lag.offsets()].map(|number| number.to_string());
+            let numbers = [lag.log_start, lag.log_end, lag.records_behind()].map(|number| number.to_string());
             let [start, end, behind] = numbers;
             let (topic, number) = (lag.partition.topic.to_string(), lag.partition.partition.to_string());
             [topic, number, start, committed, end, behind, remark(*standing)]

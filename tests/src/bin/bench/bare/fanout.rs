@@ -108,6 +108,9 @@ impl Loop {
                 self.queue.retain(|(lease, _)| !leases.contains(lease));
                 done.done();
             }
+            PollerEvent::Skipped { lease, from, to, lost } => {
+                anyhow::bail!("{lease}: {lost} records between {from} and {to} were deleted unread")
+            }
             PollerEvent::Failed { error } => return Err(error.into()),
         }
         Ok(())

@@ -1,0 +1,77 @@
+//! What a refused position means. Pure.
+
+use super::Begun;
+
+/// A position that a broker refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::poller) struct Refused {
+    /// The position; negative if it was not told.
+    pub(in crate::poller) offset: i64,
+    /// The broker's leader epochs prove that the log was cut below the position.
+    pub(in crate::poller) is_cut: bool,
+    /// An earlier look found the log cut.
+    pub(in crate::poller) is_confirmed: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The log begins above what is due: reading goes on at its start. `lost` offsets were never read.
+    Skip { to: i64, lost: i64 },
+    /// The log was cut below what was read.
+    Truncated { log_end: i64 },
+    /// What is due exists: the fetcher was somewhere else.
+    Reposition,
+}
+
+/// Judges a refused position by where the log begins and ends now.
+pub(super) fn judge(begun: &Begun, refused: &Refused, (log_start, log_end): (i64, i64)) -> Verdict {
+    let due = begun.next;
+    if due < log_start {
+        // At the end nothing but transaction markers can have been deleted.
+        return Verdict::Skip { to: log_start, lost: if begun.at_end { 0 } else { log_start - due } };
+    }
+    // A log never grows shorter by itself. What was refused and exists now was cut off and has grown again.
+    if due > log_end || refused.is_cut || refused.offset == due {
+        return Verdict::Truncated { log_end };
+    }
+    Verdict::Reposition
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::record::TopicPartition;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::lease::{Epoch, Lease};
+
+    fn begun(next: i64, at_end: bool) -> Begun {
+        let lease = Lease { partition: TopicPartition::new("t", 0), epoch: Epoch(1) };
+        Begun { lease, topic_id: Uuid::nil(), next, at_end }
+    }
+
+    #[test]
+    fn a_refused_position_is_below_the_log_beyond_it_or_somebody_elses() {
+        let refused = |offset| Refused { offset, is_cut: false, is_confirmed: false };
+        let cut = Refused { offset: -1, is_cut: true, is_confirmed: false };
+        let cases = [
+            // Retention: five were never read; none, if only markers followed.
+            (begun(5, false), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 5 }),
+            (begun(5, true), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 0 }),
+            (begun(5, true), refused(5), (10, 10), Verdict::Skip { to: 10, lost: 0 }),
+            // Cut below what was read: still so, grown again, or told by its leader epochs.
+            (begun(15, false), refused(15), (0, 12), Verdict::Truncated { log_end: 12 }),
+            (begun(15, true), refused(15), (0, 15), Verdict::Truncated { log_end: 15 }),
+            (begun(15, false), refused(15), (0, 40), Verdict::Truncated { log_end: 40 }),
+            (begun(15, false), cut, (0, 40), Verdict::Truncated { log_end: 40 }),
+            // The fetcher was somewhere else.
+            (begun(5, false), refused(10_000), (0, 10), Verdict::Reposition),
+            (begun(5, false), refused(-1), (0, 10), Verdict::Reposition),
+            (begun(5, true), refused(3), (5, 5), Verdict::Reposition),
+        ];
+        for (begun, refused, range, expected) in cases {
+            assert_eq!(judge(&begun, &refused, range), expected, "{begun:?} {refused:?} {range:?}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Where logs end and begin while they are read: transaction markers, deleted records, and what nobody was given.
+
+use std::time::Duration;
+
+use kafka::{Lease, LeaseLag, Membership, PollerEvent, Window};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::support::{Worker, World, brokers, eventually, soon, text, transaction};
+use crate::transactions::foreign_producer;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Writes one record per transaction to the first partition of the input; each is followed by a marker.
+async fn write_in_transactions(world: &World, outcomes: &'static [bool]) {
+    let (id, topic) = (world.slot("writer"), world.input.to_string());
+    let written = tokio::task::spawn_blocking(move || {
+        let producer: BaseProducer = foreign_producer(&id);
+        for (number, commits) in outcomes.iter().enumerate() {
+            producer.begin_transaction().unwrap();
+            let value = format!("{number}");
+            let record = BaseRecord::<(), str>::to(&topic).partition(0).payload(&value);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+            producer.flush(TIMEOUT).unwrap();
+            if *commits {
+                producer.commit_transaction(TIMEOUT).unwrap();
+            } else {
+                producer.abort_transaction(TIMEOUT).unwrap();
+            }
+        }
+    });
+    written.await.unwrap();
+}
+
+/// Deletes every record of the first partition below this offset.
+async fn delete_below(world: &World, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.input, 0, Offset::Offset(offset)).unwrap();
+    let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    deleted.elements()[0].error().unwrap();
+}
+
+fn lag(worker: &Worker) -> LeaseLag {
+    worker.poller.lag().remove(0)
+}
+
+async fn at_end(worker: &Worker) {
+    eventually("the end", || lag(worker).at_end).await;
+}
+
+/// The review's case: six transactions, all delivered, rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_group_is_not_behind_by_markers() {
+    let world = World::new(1).await;
+    write_in_transactions(&world, &[true, true, false, true, true, true, false]).await;
+    let mut worker = world.worker("idle").await;
+    let restored = worker.assigned().await.remove(0);
+    let mut window = restored.window(0);
+    for record in worker.records(5).await {
+        assert!(window.admit(record.offset));
+        window.complete(record.offset);
+    }
+    at_end(&worker).await;
+    let found = lag(&worker);
+    assert_eq!((found.position, found.high_watermark, found.records_behind()), (14, 14, 0), "{found:?}");
+    // Idle, so the position may be committed: whoever looks sees nothing behind, with or without a transaction.
+    let topics = [&*world.input];
+    let of_group = || kafka::lag::of_group(&world.connection, &world.group, &topics);
+    worker.writer.commit(transaction(&world, &restored.lease, &window, Vec::new())).await.unwrap();
+    let shown = of_group().await.unwrap().remove(0);
+    assert_eq!((shown.committed, shown.log_end, shown.records_behind()), (Some(11), 14, 0), "{shown:?}");
+    assert!(window.advance(found.position));
+    worker.writer.commit(transaction(&world, &restored.lease, &window, Vec::new())).await.unwrap();
+    let shown = of_group().await.unwrap().remove(0);
+    assert_eq!((shown.committed, shown.records_behind()), (Some(14), 0), "{shown:?}");
+
+    // One record more is one record behind until it is read.
+    write_in_transactions(&world, &[true]).await;
+    assert_eq!(of_group().await.unwrap()[0].records_behind(), 1);
+    assert_eq!(worker.records(1).await[0].offset, 14);
+    at_end(&worker).await;
+    assert_eq!(lag(&worker).position, 16);
+    worker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_an_open_transaction_is_no_lag() {
+    let world = World::new(1).await;
+    world.write(0, (0..3).map(|index| index.to_string())).await;
+    let (id, topic) = (world.slot("open"), world.input.to_string());
+    let open = tokio::task::spawn_blocking(move || {
+        let producer = foreign_producer(&id);
+        producer.begin_transaction().unwrap();
+        let record = BaseRecord::<(), str>::to(&topic).partition(0).payload("open");
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(TIMEOUT).unwrap();
+        producer
+    });
+    let open = open.await.unwrap();
+    let mut worker = world.worker("reader").await;
+    worker.assigned().await;
+    assert_eq!(worker.records(3).await.len(), 3);
+    at_end(&worker).await;
+    let found = lag(&worker);
+    assert_eq!((found.position, found.high_watermark, found.records_behind()), (3, 4, 0), "{found:?}");
+    tokio::task::spawn_blocking(move || open.commit_transaction(TIMEOUT)).await.unwrap().unwrap();
+    assert_eq!(text(&worker.records(1).await[0]), "open");
+    at_end(&worker).await;
+    assert_eq!(lag(&worker).position, 5);
+    worker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_log_ends_nobody_and_loses_nothing() {
+    let world = World::new(1).await;
+    write_in_transactions(&world, &[true, true, true]).await;
+    let mut worker = world.worker("emptied").await;
+    let restored = worker.assigned().await.remove(0);
+    assert_eq!(worker.records(3).await.len(), 3);
+    at_end(&worker).await;
+    delete_below(&world, 6).await;
+    // Each of these sets librdkafka back to what it remembers.
+    worker.poller.pause(&restored.lease);
+    worker.poller.resume(&restored.lease);
+    let mut second = world.worker("second").await;
+    let mut both = [worker.poller.membership(), second.poller.membership()];
+    eventually("the second member", || {
+        both = [worker.poller.membership(), second.poller.membership()];
+        both.iter().all(|membership| membership.joined)
+    })
+    .await;
+    assert_eq!(both[0].partitions + both[1].partitions, 1);
+    write_in_transactions(&world, &[true]).await;
+    // Wherever the partition is now, the next event of its owner is the new record or a hand-over, never a loss.
+    let owner = if both[0].partitions == 1 { &mut worker } else { &mut second };
+    let record = match soon("the new record", owner.events.next()).await.unwrap() {
+        PollerEvent::Records { records, .. } => records[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(record.offset, 6);
+    second.close().await;
+    worker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_unread_is_told_and_reading_goes_on_at_the_logs_start() {
+    let world = World::new(1).await;
+    world.write(0, (0..5).map(|index| index.to_string())).await;
+    let mut worker = world.worker("behind").await;
+    let restored = worker.assigned().await.remove(0);
+    assert_eq!(worker.records(5).await.len(), 5);
+    worker.poller.pause(&restored.lease);
+    world.write(0, (5..12).map(|index| index.to_string())).await;
+    delete_below(&world, 9).await;
+    worker.poller.resume(&restored.lease);
+    match soon("the loss", worker.events.next()).await.unwrap() {
+        PollerEvent::Skipped { lease, from, to, lost } => {
+            assert_eq!((lease, from, to, lost), (restored.lease.clone(), 5, 9, 4));
+        }
+        other => panic!("{other:?}"),
+    }
+    let offsets: Vec<i64> = worker.records(3).await.iter().map(|record| record.offset).collect();
+    assert_eq!(offsets, [9, 10, 11]);
+    assert!(worker.poller.ownership().is_live(&restored.lease));
+    worker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_beyond_the_log_ends_the_role_with_its_name() {
+    let world = World::new(1).await;
+    world.write(0, (0..5).map(|index| index.to_string())).await;
+    let mut worker = world.worker("cut").await;
+    let lease = assigned(&mut worker).await;
+    worker.begin(&lease, 8).await;
+    match soon("the error", worker.events.next()).await.unwrap() {
+        PollerEvent::Failed { error: kafka::KafkaError::Truncated { partition, offset, log_end } } => {
+            assert_eq!((partition, offset, log_end), (lease.partition, 8, 5));
+        }
+        other => panic!("{other:?}"),
+    }
+    worker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_given_nothing_knows_it() {
+    let world = World::new(1).await;
+    let mut first = world.worker("first").await;
+    assigned(&mut first).await;
+    let second = world.worker("second").await;
+    let (first_is, second_is) = (|| first.poller.membership(), || second.poller.membership());
+    eventually("an empty assignment", || first_is().joined && second_is().joined).await;
+    let partitions = [first_is().partitions, second_is().partitions];
+    assert_eq!(partitions.iter().sum::<usize>(), 1, "{partitions:?}");
+    assert!(partitions.contains(&0));
+    assert_eq!(first_is(), Membership { joined: true, partitions: partitions[0] });
+    second.close().await;
+    first.close().await;
+}
+
+async fn assigned(worker: &mut Worker) -> Lease {
+    match soon("an assignment", worker.events.next()).await.unwrap() {
+        PollerEvent::Assigned { mut leases } => leases.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Unused positions of a window are what a role commits when it is idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_owner_of_an_idle_partition_begins_behind_the_markers() {
+    let world = World::new(1).await;
+    write_in_transactions(&world, &[true, false]).await;
+    let mut worker = world.worker("before").await;
+    let restored = worker.assigned().await.remove(0);
+    let mut window: Window = restored.window(0);
+    let record = worker.records(1).await.remove(0);
+    assert!(window.admit(record.offset));
+    window.complete(record.offset);
+    at_end(&worker).await;
+    assert!(window.advance(lag(&worker).position));
+    worker.writer.commit(transaction(&world, &restored.lease, &window, Vec::new())).await.unwrap();
+    worker.close().await;
+    delete_below(&world, 4).await;
+    let mut next = world.worker("after").await;
+    let restored = next.assigned().await.remove(0);
+    assert_eq!((restored.committed, restored.log_start, restored.lost()), (Some(4), 4, 0));
+    next.close().await;
+}
