@@ -41,7 +41,6 @@ use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
 use kafka::Connection;
-use schemas::canary::Canary;
 use schemas::topics::Topics;
 
 pub use config::{FanoutConfig, Source, StartAt};
@@ -64,8 +63,6 @@ pub struct Deps {
     pub registry: Registry,
     /// Gets a latch (`partitions`) and a beat (the poll thread).
     pub health: Health,
-    /// A planted bug; tests only.
-    pub canary: Option<Canary>,
 }
 
 /// Runs the role until shutdown is requested and what was begun is committed.

@@ -17,9 +17,9 @@ use kafka::{
     Connection, From, KafkaError, Lease, Offsets, Ownership, Progress, Restored, Tail, TailEvent, TailOptions,
 };
 use kafka::{Transaction, Writer};
-use schemas::canary::Canary;
 use schemas::header;
 use schemas::invariants::Invariant;
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{Record, TopicPartition};
 use schemas::seen;
 use tracing::{error, info, warn};
@@ -46,7 +46,6 @@ pub(crate) struct Restorer {
     pub(crate) limits: Limits,
     /// Where sources begin that were never read; `events` is not among them.
     pub(crate) sources: BTreeMap<Arc<str>, StartAt>,
-    pub(crate) canary: Option<Canary>,
 }
 
 /// A partition that may begin.
@@ -181,7 +180,7 @@ impl Restorer {
     async fn ends(&self, leases: &[Lease]) -> Result<Ends, KafkaError> {
         let mut ends = Ends::new();
         // The planted bug: an end that was taken before the predecessor's last commits.
-        if self.canary == Some(Canary::StaleSeenEnd) {
+        if is_planted(PlantedBug::StaleSeenEnd) {
             return Ok(ends);
         }
         for lease in leases {

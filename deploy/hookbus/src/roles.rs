@@ -106,7 +106,6 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
-        canary: process.canary,
     };
     let run = fanout_worker::run(process.config.fanout.clone(), deps, process.shutdown.clone());
     spawn(process, "fanout", run);
@@ -121,7 +120,6 @@ pub(crate) fn delivery(process: &Process, directory: &Directory) {
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
-        canary: process.canary,
         grace: process.config.shutdown.grace,
     };
     let run = delivery_worker::run(process.config.delivery.clone(), deps, process.shutdown.clone());

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chassis::clock::instant;
 use chassis::config::Role;
 use kafka::{Offsets, Pace, Poller, PollerOptions, Writer, WriterOptions};
-use schemas::canary::Canary;
 use tokio::task::JoinSet;
 
 use super::Worker;
@@ -50,7 +49,6 @@ impl Worker {
             seen_partitions,
             limits: dedup,
             sources: deps.sources.into_iter().map(|Source { topic, start }| (topic, start)).collect(),
-            canary: deps.canary,
         };
         let expander = Expander::new(deps.topics, max_age(&config)?);
         Ok(Self {
@@ -102,7 +100,6 @@ fn writer_options(deps: &Deps, group: String) -> WriterOptions {
     WriterOptions {
         transaction_timeout: deps.kafka.transaction_timeout,
         message_max_bytes: deps.topics.max_message_bytes,
-        canary: (deps.canary == Some(Canary::NoNonceComparison)).then_some(kafka::Canary::NoNonceComparison),
         ..WriterOptions::new(deps.kafka.transactional_id(Role::Fanout), group)
     }
 }
