@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{KafkaConfig, Role};
-use chassis::health::Health;
+use chassis::health::{Health, Latch};
 use chassis::metrics::Registry;
 use chassis::status::Teller;
 use kafka::{Connection, Pace};
@@ -60,6 +60,8 @@ pub struct Options {
     pub give_up_bytes: Option<usize>,
     /// How long draining may take.
     pub grace: Duration,
+    /// The latch `<role> partitions`, of a role that waits for something before it runs its stage; else the stage takes it.
+    pub latch: Option<Latch>,
     /// Tells `status`, if the role tells anything.
     pub teller: Option<Teller>,
 }
@@ -87,6 +89,7 @@ impl Options {
             is_gated: false,
             give_up_bytes: None,
             grace: Duration::from_secs(20),
+            latch: None,
             teller: None,
         }
     }

@@ -28,7 +28,7 @@ impl<W: Work> Stage<W> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
         let metrics = StageMetrics::new(&deps.registry, name)?;
-        let latch = deps.health.latch(format!("{name} partitions"));
+        let latch = options.latch.unwrap_or_else(|| deps.health.latch(format!("{name} partitions")));
         let poller = PollerOptions {
             live_records: options.live_records,
             live_bytes: options.live_bytes,
