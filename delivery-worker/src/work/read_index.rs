@@ -49,7 +49,6 @@ impl ReadIndex {
                     std::future::pending::<()>().await;
                 }
             }
-            else => std::future::pending().await,
         }
     }
 }
