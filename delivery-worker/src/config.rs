@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use chassis::config::{DeliveryConfig, KafkaConfig};
+use chassis::config::DeliveryConfig;
 use retry::{RetryError, Schedule, Tiers};
+use stage::BatchLimits;
 
-use crate::book::BatchLimits;
 use crate::client::ClientLimits;
 use crate::engine::Rules;
 use crate::guard::Guard;
@@ -22,10 +22,6 @@ pub(crate) struct Settings {
     pub(crate) guard: Guard,
     /// Of subscriptions that do not say.
     pub(crate) attempt_timeout: Duration,
-    /// How long a revoke waits for what is in flight.
-    pub(crate) handover_wait: Duration,
-    /// Nothing is sent when contact to Kafka is older.
-    pub(crate) contact_limit_ms: i64,
     pub(crate) tier_names: Vec<(String, Duration)>,
 }
 
@@ -34,7 +30,7 @@ impl Settings {
     ///
     /// # Errors
     /// Tiers or a schedule that are none; the configuration has checked them already.
-    pub(crate) fn new(config: &DeliveryConfig, kafka: &KafkaConfig) -> Result<Self, RetryError> {
+    pub(crate) fn new(config: &DeliveryConfig) -> Result<Self, RetryError> {
         let names: Vec<&str> = config.tiers.iter().map(|(name, _)| name.as_str()).collect();
         let tiers = Tiers::parse(&names.join(" "))?;
         let schedule = Schedule::preset(config.schedule.parse()?);
@@ -59,8 +55,6 @@ impl Settings {
             },
             guard: Guard::new(config.allow_http, config.allow_networks.clone()),
             attempt_timeout: config.attempt_timeout,
-            handover_wait: kafka.handover_wait,
-            contact_limit_ms: ms(kafka.session_timeout / 2),
             tier_names: config.tiers.clone(),
         })
     }
@@ -87,9 +81,8 @@ mod tests {
                 ("HOSTNAME", "host"),
             ];
             let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let Config { delivery, kafka, .. } =
-                load_over(&chassis::config::Preset::default(), None, env).unwrap().config;
-            assert_eq!(Settings::new(&delivery, &kafka).unwrap().retry.schedule, Schedule::preset(preset));
+            let Config { delivery, .. } = load_over(&chassis::config::Preset::default(), None, env).unwrap().config;
+            assert_eq!(Settings::new(&delivery).unwrap().retry.schedule, Schedule::preset(preset));
         }
     }
 }

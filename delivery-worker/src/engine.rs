@@ -1,4 +1,4 @@
-//! Decides what is sent next and what leaves without being sent. Pure: virtual time, no I/O; the shell acts.
+//! Decides what is sent next and what leaves without being sent. Pure: virtual time, no I/O; `work` acts.
 //!
 //! ```text
 //! admit --> screen: deleted, disabled, too old? --> leaves
@@ -6,7 +6,7 @@
 //!             v
 //!           place: paused, open circuit, lane too slow? --> parked
 //!             v
-//!           lane queue --dispatch (round robin)--> in flight --outcome--> the shell settles it
+//!           lane queue --dispatch (round robin)--> in flight --outcome--> `work` writes its end
 //! ```
 //!
 //! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. While the
@@ -27,13 +27,13 @@ use hashbrown::HashMap;
 use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 
-use crate::book::LeaseKey;
 use crate::classify::Verdict;
 use crate::lanes::egress::Egress;
 use crate::lanes::streak::Failed;
 use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
+use kafka::Epoch;
 
 /// The catalog, as the engine sees it.
 pub(crate) trait Lookup {
@@ -63,8 +63,8 @@ pub(crate) struct Rules {
 /// A delivery that came.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
-    /// Whose record.
-    pub(crate) lease: LeaseKey,
+    /// Epoch of its record's lease.
+    pub(crate) lease: Epoch,
     /// Its offset.
     pub(crate) offset: i64,
     /// Its size.
@@ -98,9 +98,9 @@ pub(crate) struct Landed {
 /// A delivery that leaves without an attempt.
 #[derive(Debug)]
 pub(crate) struct Left {
-    /// It.
+    /// The delivery that leaves.
     pub(crate) arrival: Arrival,
-    /// How.
+    /// Why it leaves: cancelled, parked, passed on or dead.
     pub(crate) end: End,
 }
 
@@ -234,7 +234,7 @@ impl<L: Lookup> Engine<L> {
     }
 
     /// These leases go: what is queued is dropped. What is in flight stays if it can still be committed.
-    pub(crate) fn revoke(&mut self, leases: &[LeaseKey], can_commit: bool) {
+    pub(crate) fn revoke(&mut self, leases: &[Epoch], can_commit: bool) {
         let gone: Vec<(Ticket, State, SubscriptionId)> = self
             .live
             .iter()
@@ -286,9 +286,9 @@ impl<L: Lookup> Engine<L> {
         std::mem::take(&mut self.left)
     }
 
-    /// Something that is live here.
-    pub(crate) fn peek(&self, ticket: Ticket) -> Option<&Arrival> {
-        self.live.get(ticket).map(|live| &live.arrival)
+    /// Everything that is live here: for planted bugs.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (Ticket, &Arrival)> {
+        self.live.iter().map(|(ticket, live)| (ticket, &live.arrival))
     }
 
     /// Requests in flight.
@@ -297,7 +297,7 @@ impl<L: Lookup> Engine<L> {
     }
 
     /// Requests in flight of these leases, whose outcome is still wanted.
-    pub(crate) fn in_flight_of(&self, leases: &[LeaseKey]) -> usize {
+    pub(crate) fn in_flight_of(&self, leases: &[Epoch]) -> usize {
         let wanted = |live: &Live| live.state == State::InFlight && leases.contains(&live.arrival.lease);
         self.live.iter().filter(|(_, live)| wanted(live)).count()
     }

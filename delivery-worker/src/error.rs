@@ -1,21 +1,15 @@
 //! Why the worker stops by itself. What an endpoint does wrong is never among it.
 
-use kafka::KafkaError;
+use stage::StageError;
 
 pub use crate::client::TlsError;
 
 /// A failure of the role; its process ends with it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Kafka failed in a way that waiting does not heal.
-    #[error("the delivery worker cannot go on: {step}")]
-    Kafka {
-        /// What it was doing, with coordinates.
-        step: String,
-        /// What happened.
-        #[source]
-        source: KafkaError,
-    },
+    /// The loop ended.
+    #[error(transparent)]
+    Stage(#[from] StageError),
     /// A metric could not be registered.
     #[error(transparent)]
     Metrics(#[from] chassis::metrics::MetricsError),
@@ -34,15 +28,4 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// A task of this worker ended before its time.
-    #[error("the task {0} ended before its time")]
-    Task(&'static str),
-}
-
-impl Error {
-    /// Wraps a failure of Kafka.
-    pub(crate) fn kafka(step: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
-        let step = step.into();
-        move |source| Self::Kafka { step, source }
-    }
 }

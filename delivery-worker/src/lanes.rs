@@ -24,8 +24,8 @@ use self::pace::Pace;
 use self::queue::Queue;
 use self::rate::Rate;
 use self::streak::Streak;
-use crate::book::LeaseKey;
 use crate::slots::Ticket;
+use kafka::Epoch;
 
 /// What a lane has measured of its endpoint's speed is worth so much of its time: it is measured anew within seconds, and
 /// deliveries that come more seldom do not wait for each other.
@@ -52,7 +52,7 @@ pub(crate) struct Lane {
     /// When the next delivery of an open circuit comes back.
     pub(crate) long_pace: Pace,
     /// The lease of its latest delivery: the lane goes when that lease goes.
-    pub(crate) lease: LeaseKey,
+    pub(crate) lease: Epoch,
     /// Its lease is over; it goes when nothing is in flight any more.
     pub(crate) is_orphan: bool,
     /// Its subscription was paused when one of its deliveries was last looked at.
@@ -96,7 +96,7 @@ impl LaneWait {
 
 impl Lane {
     /// An idle lane.
-    pub(crate) fn new(lease: LeaseKey, breaker: Breaker) -> Self {
+    pub(crate) fn new(lease: Epoch, breaker: Breaker) -> Self {
         Self {
             queue: Queue::default(),
             cap: Cap::new(1),
@@ -181,7 +181,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn lane() -> Lane {
-        let mut lane = Lane::new(LeaseKey(1), Breaker::new(20));
+        let mut lane = Lane::new(Epoch(1), Breaker::new(20));
         lane.set_limits(Limits { concurrency: 2, per_second: None }, 1).unwrap();
         lane
     }

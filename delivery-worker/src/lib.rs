@@ -1,58 +1,60 @@
 //! Step 3: deliveries become signed requests, and their outcomes become records.
 //!
 //! ```text
-//! [deliveries] --poller--> shell/intake --> engine (pure): lanes/{queue, cap, rate, breaker, pace, egress}
-//!                                             | whose turn is it, and is it time?
-//!                                             v
-//!                          request --> guard --> client --> classify      one task per attempt
-//!                                             |
-//!                                             v
-//!                          settle --> report --> book --> shell/commits --> one transaction:
-//!                                                            [retry.<delay>] [dead-letters] [attempts] + offsets
+//! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, rate, breaker, pace, egress}
+//!                                                    | whose turn is it, and is it time?
+//!                                                    v
+//!                    attempts: targets --> request --> guard --> client --> classify      one task per attempt
+//!                                                    |
+//!                                                    v
+//!                    work/ends: settle --> report --> stage: one transaction
+//!                                                       [retry.<delay>] [dead-letters] [attempts] [rejected] + offsets
 //! ```
 //!
 //! All deliveries of one subscription are in one partition, so its lane is local to one owner. No record holds its partition
 //! for long: it leaves as delivered, retried, dead-lettered, cancelled or parked.
 //!
-//! What it leaves to others: matching (fan-out), waiting (retry scheduler), acting on a 410 (control plane).
+//! What it leaves to others: matching (fan-out), waiting (retry scheduler), acting on a 410 (control plane), leases and
+//! transactions (crates/stage).
 
+mod attempts;
 mod auth;
-mod book;
 mod classify;
 mod client;
 mod config;
 mod engine;
 mod error;
-mod gate;
 mod guard;
 mod lanes;
 mod metrics;
 mod report;
 mod request;
 mod settle;
-mod shell;
 mod slots;
+mod targets;
 #[cfg(test)]
 mod testing;
+mod work;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
+use chassis::clock;
 use chassis::config::{DeliveryConfig, KafkaConfig, Role};
 use chassis::health::Health;
 use chassis::shutdown::Shutdown;
 use chassis::status::{Teller, TellerOptions};
-use kafka::{Connection, Poller, PollerOptions, Writer, WriterOptions};
+use kafka::Connection;
 use prometheus::Registry;
 use schemas::topics::Topics;
 
 pub use self::error::{Error, TlsError};
 
 use self::client::{Client, Tls};
-use self::config::{Settings, ms};
+use self::config::Settings;
 use self::metrics::DeliveryMetrics;
-use self::report::Reporter;
-use self::shell::Parts;
+use self::work::DeliveryWork;
 
 /// What the role stands on.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ pub struct Deps {
     pub catalog: Catalog,
     /// Gets `hookbus_delivery_*`.
     pub registry: Registry,
-    /// Gets a latch `delivery partitions` and a beat of the poll thread.
+    /// Gets a latch `delivery partitions` and two beats.
     pub health: Health,
     /// How long draining may take after a request to stop.
     pub grace: Duration,
@@ -78,69 +80,33 @@ pub struct Deps {
 /// # Errors
 /// What makes it impossible to go on; the process ends with it.
 pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
-    let settings = Settings::new(&config, &deps.kafka)?;
+    let settings = Settings::new(&config)?;
     let metrics = DeliveryMetrics::new(&deps.registry)?;
     let tls = Tls::new(config.ca_file.as_deref())?;
     let client = Client::new(&settings.guard, settings.client, tls.plain()?);
-    let latch = deps.health.latch("delivery partitions");
-    // "Absent" means deleted only in a snapshot that has caught up.
+    let Deps { connection, kafka, topics, catalog, registry, health, grace } = deps;
+    // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
+    let latch = health.latch("delivery partitions");
+    // A subscription that is not there counts as deleted, which is true only of a snapshot that has caught up.
     tokio::select! {
-        () = deps.catalog.caught_up() => {}
+        () = catalog.caught_up() => {}
         () = shutdown.requested() => return Ok(()),
     }
-    let group = deps.kafka.group(Role::Delivery);
-    let (poller, events) = Poller::start(&deps.connection, poller_options(&config, &deps, &group))
-        .map_err(Error::kafka("starting to read deliveries"))?;
-    let heartbeat = poller.heartbeat();
-    let beat = deps.health.beat("delivery poller", move || heartbeat.age_ms(), ms(deps.kafka.session_timeout));
-    let writer = Writer::start(&deps.connection, writer_options(&deps, &group), poller.ownership())
-        .await
-        .map_err(Error::kafka("starting the transactional writer"))?;
-    tracing::info!(
-        group,
-        transactional.id = deps.kafka.transactional_id(Role::Delivery),
-        concurrency = config.concurrency,
-        allow_http = config.allow_http,
-        "delivery worker started"
-    );
-    let teller = Teller::start(TellerOptions::of(Role::Delivery, &deps.connection, &deps.topics, &deps.kafka));
-    let reporter = Reporter::new(deps.topics, &settings.tier_names, client.headers_limit());
-    let parts = Parts {
-        settings,
-        catalog: deps.catalog,
-        client,
-        tls,
-        poller: poller.clone(),
-        events,
-        writer,
-        reporter,
-        metrics,
-        teller,
-        latch,
-        grace: deps.grace,
-    };
-    let result = shell::run(parts, shutdown).await;
-    beat.end();
-    poller.close();
-    result
-}
-
-fn poller_options(config: &DeliveryConfig, deps: &Deps, group: &str) -> PollerOptions {
-    let topics = vec![deps.topics.deliveries.to_string()];
-    PollerOptions {
+    tracing::info!(concurrency = config.concurrency, allow_http = config.allow_http, "requests will be sent");
+    let outputs = [&topics.deliveries, &topics.dead_letters, &topics.attempts, &topics.rejected].map(Arc::clone);
+    let options = stage::Options {
+        writes: outputs.into_iter().chain(config.tiers.iter().map(|(name, _)| topics.retry(name))).collect(),
         live_records: config.live_records,
         live_bytes: config.live_bytes,
-        budget_bytes: deps.kafka.live_budget_bytes,
-        handover_wait: deps.kafka.handover_wait,
-        session_timeout: deps.kafka.session_timeout,
-        ..PollerOptions::new(group, topics, deps.kafka.client_id(Role::Delivery))
-    }
-}
-
-fn writer_options(deps: &Deps, group: &str) -> WriterOptions {
-    WriterOptions {
-        transaction_timeout: deps.kafka.transaction_timeout,
-        message_max_bytes: deps.topics.max_message_bytes,
-        ..WriterOptions::new(deps.kafka.transactional_id(Role::Delivery), group)
-    }
+        batch: settings.batch,
+        order: stage::Order::AnyOrder,
+        is_gated: true,
+        grace,
+        latch: Some(latch),
+        teller: Some(Teller::start(TellerOptions::of(Role::Delivery, &connection, &topics, &kafka))),
+        ..stage::Options::of(Role::Delivery, &kafka, vec![topics.deliveries.to_string()])
+    };
+    let work = DeliveryWork::new(settings, catalog, topics.clone(), (client, tls), metrics, clock::instant());
+    let deps = stage::Deps { connection, kafka, topics, registry, health };
+    Ok(stage::run(options, deps, work, shutdown).await?)
 }

@@ -1,14 +1,13 @@
 //! The metrics of this worker.
 
-use chassis::metrics::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError};
+use chassis::metrics::{Gauge, Histogram, IntCounter, IntGauge, LATENCY_SECONDS, Metrics, MetricsError};
 use prometheus::Registry;
 use schemas::dead_letter::{DeathReason, REASONS};
 use schemas::delivery::Wait;
-use schemas::invariants;
 
 use crate::classify::Verdict;
 
-/// See the fields; each doc is the metric's help.
+/// The metrics, under `hookbus_delivery_`; what every stage counts comes beside them.
 #[derive(Clone, Debug)]
 pub(crate) struct DeliveryMetrics {
     /// Attempts by outcome.
@@ -25,32 +24,24 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) failing: IntCounter,
     /// Records that are no delivery.
     pub(crate) rejected: IntCounter,
-    /// Records that retention deleted before they were read.
-    pub(crate) lost: IntCounter,
     /// Seconds from an event's acceptance to its delivery.
     pub(crate) latency: Histogram,
     /// Seconds of one attempt.
     pub(crate) attempt: Histogram,
-    /// Seconds of one transaction.
-    pub(crate) transaction: Histogram,
     /// Requests in flight.
     pub(crate) in_flight: IntGauge,
     /// Deliveries held in memory.
     pub(crate) live: IntGauge,
-    /// Partitions owned.
-    pub(crate) partitions: IntGauge,
     /// Subscriptions with a lane.
     pub(crate) lanes: IntGauge,
     /// Subscriptions whose circuit is open.
     pub(crate) open_circuits: IntGauge,
     /// 1 while everything fails at once and intake holds.
     pub(crate) held: IntGauge,
-    /// Records behind the end of `deliveries`.
+    /// Records of deliveries that are not committed as done.
     pub(crate) lag_records: IntGauge,
-    /// Age of the oldest record that is not settled, in seconds.
+    /// Age of the oldest record that is not committed as done, in seconds.
     pub(crate) lag_seconds: Gauge,
-    /// Violations of the numbered invariants seen by this process.
-    violations: IntGaugeVec,
 }
 
 impl DeliveryMetrics {
@@ -73,28 +64,20 @@ impl DeliveryMetrics {
             failing: metrics
                 .counter("failing_total", "Endpoints reported to be failing for longer than disable_after.")?,
             rejected: metrics.counter("rejected_total", "Records that are no delivery.")?,
-            lost: metrics.counter("lost_records_total", "Records that retention deleted before they were read.")?,
             latency: metrics.histogram(
                 "latency_seconds",
                 "Seconds from an event's acceptance to its delivery.",
                 LATENCY_SECONDS,
             )?,
             attempt: metrics.histogram("attempt_seconds", "Seconds of one attempt.", LATENCY_SECONDS)?,
-            transaction: metrics.histogram("transaction_seconds", "Seconds of one transaction.", LATENCY_SECONDS)?,
             in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
-            partitions: metrics.gauge("partitions", "Partitions owned.")?,
             live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
             lanes: metrics.gauge("lanes", "Subscriptions that are being served or were lately.")?,
             open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,
             held: metrics.gauge("egress_held", "1 while everything fails at once and intake holds.")?,
-            lag_records: metrics.gauge("lag_records", "Records behind the end of deliveries.")?,
+            lag_records: metrics.gauge("lag_records", "Records of deliveries that are not committed as done.")?,
             lag_seconds: metrics
-                .fraction("lag_seconds", "Age of the oldest record that is not settled, in seconds.")?,
-            violations: metrics.gauges(
-                "invariant_violations",
-                "Violations of the numbered invariants seen by this process.",
-                &["invariant"],
-            )?,
+                .fraction("lag_seconds", "Age of the oldest record that is not committed as done, in seconds.")?,
         })
     }
 
@@ -128,15 +111,6 @@ impl DeliveryMetrics {
             Wait::Circuit => circuit.inc(),
             Wait::Paused => paused.inc(),
             Wait::None | Wait::Retry => {}
-        }
-    }
-
-    /// Takes over what `schemas` has counted.
-    pub(crate) fn set_violations(&self) {
-        for invariant in invariants::ALL {
-            let number = invariant.number().to_string();
-            let seen = i64::try_from(invariant.violations()).unwrap_or(i64::MAX);
-            self.violations.with_label_values(&[number.as_str()]).set(seen);
         }
     }
 }

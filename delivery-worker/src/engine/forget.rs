@@ -17,9 +17,9 @@
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, Lookup};
-use crate::book::LeaseKey;
 use crate::lanes::breaker::Breaker;
 use crate::lanes::{LEARNED_MS, Lane};
+use kafka::Epoch;
 
 /// Each lane is looked at this often: a thousand lanes cost 17 looks a second.
 pub(super) const LOOK_EVERY_MS: i64 = 60_000;
@@ -32,7 +32,7 @@ const KEPT_ROOM: usize = 1_024;
 
 impl<L: Lookup> Engine<L> {
     /// A subscription's lane, for a delivery that came by this lease.
-    pub(super) fn lane(&mut self, id: SubscriptionId, lease: LeaseKey, now_ms: i64) -> &mut Lane {
+    pub(super) fn lane(&mut self, id: SubscriptionId, lease: Epoch, now_ms: i64) -> &mut Lane {
         let lane = self.lanes.entry(id).or_insert_with(|| {
             let mut lane = Box::new(Lane::new(lease, Breaker::new(self.rules.breaker_failures)));
             lane.look_ms = now_ms + LOOK_EVERY_MS;

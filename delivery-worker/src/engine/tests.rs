@@ -1,4 +1,4 @@
-//! A seeded simulation of the pure parts together: engine, lanes, settlement, reports and book, driven through virtual time
+//! A seeded simulation of the pure parts together: engine, lanes, settlement, reports and outbox, driven through virtual time
 //! against endpoints that are fast, slow, dead or rate-limited; the worker is restarted and loses its leases at any step.
 //!
 //! First safety while things go wrong, then everything heals and every delivery has to settle, exactly once.

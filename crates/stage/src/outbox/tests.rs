@@ -1,3 +1,5 @@
+mod leases;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -7,9 +7,9 @@ use schemas::delivery::Wait;
 
 use super::super::{Arrival, Engine, Left};
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::book::LeaseKey;
 use crate::settle::End;
 use crate::testing;
+use kafka::Epoch;
 
 #[test]
 fn a_paused_subscription_parks_and_a_deleted_one_cancels() {
@@ -38,7 +38,7 @@ fn busy(waiting: u32) -> (Engine<Subscriptions>, Subscriptions) {
     for number in 0..=waiting {
         let delivery = Arc::new(testing::delivery(&format!("evt_{number}"), 0));
         let offset = i64::from(number);
-        engine.admit(Arrival { lease: LeaseKey(1), offset, size: 1, timestamp_ms: 0, delivery }, 0);
+        engine.admit(Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery }, 0);
     }
     assert!(engine.dispatch(0).is_some() && engine.dispatch(0).is_none(), "one is on the wire, the rest waits");
     (engine, subscriptions)

@@ -6,10 +6,10 @@ use schemas::control;
 
 use super::super::{Arrival, Engine, Landed};
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::book::LeaseKey;
 use crate::classify::{NoAnswer, unanswered};
 use crate::slots::Ticket;
 use crate::testing;
+use kafka::Epoch;
 
 const DAY: i64 = 24 * 60 * MINUTE;
 
@@ -70,7 +70,7 @@ fn what_was_seen_before_the_partition_was_elsewhere_does_not_count() {
     let mut engine = Engine::new(rules(), subscriptions);
     let send = |engine: &mut Engine<Subscriptions>, lease, offset: i64, now| -> Ticket {
         let delivery = Arc::new(testing::delivery(&format!("evt_{offset}"), 0));
-        engine.admit(Arrival { lease: LeaseKey(lease), offset, size: 1, timestamp_ms: 0, delivery }, now);
+        engine.admit(Arrival { lease: Epoch(lease), offset, size: 1, timestamp_ms: 0, delivery }, now);
         engine.dispatch(now).unwrap().ticket
     };
     let fails = unanswered(NoAnswer::Timeout);
@@ -79,7 +79,7 @@ fn what_was_seen_before_the_partition_was_elsewhere_does_not_count() {
     assert_eq!(since(engine.outcome(first, &fails, 1, 1_000)), 1_000);
     // This one keeps the lane while the partition is elsewhere, where nobody knows what happens.
     let _under_way = send(&mut engine, 1, 1, 2_000);
-    engine.revoke(&[LeaseKey(1)], false);
+    engine.revoke(&[Epoch(1)], false);
     let second = send(&mut engine, 2, 2, 3_000);
     assert_eq!(since(engine.outcome(second, &fails, 1, 3_000)), 3_000);
 }

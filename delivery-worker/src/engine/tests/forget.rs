@@ -8,9 +8,9 @@ use schemas::control;
 use super::super::forget::LOOK_EVERY_MS;
 use super::super::{Arrival, Dispatch, Engine};
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::book::LeaseKey;
 use crate::classify::{NoAnswer, Verdict, unanswered};
 use crate::testing;
+use kafka::Epoch;
 
 const DAY: i64 = 24 * 60 * MINUTE;
 
@@ -40,7 +40,7 @@ impl Bench {
         let mut delivery = testing::delivery(&format!("evt_{}", self.sent), number);
         delivery.hop.failing_since_ms = failing_since_ms;
         let (offset, delivery) = (self.sent, Arc::new(delivery));
-        self.engine.admit(Arrival { lease: LeaseKey(1), offset, size: 1, timestamp_ms: 0, delivery }, now);
+        self.engine.admit(Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery }, now);
     }
 
     fn dispatch(&mut self, now: i64) -> Option<Dispatch> {
@@ -55,7 +55,7 @@ impl Bench {
         self.engine.outcome(ticket, verdict, 5, now).unwrap().failed.map(|failed| failed.since_ms)
     }
 
-    /// Nothing comes, time passes. The shell never sleeps for longer than half a second; for days a few turns will do.
+    /// Nothing comes, time passes. The stage never sleeps for longer than half a second; for days a few turns will do.
     fn rest(&mut self, from: i64, to: i64) {
         let step = if to - from < DAY / 24 { 500 } else { 30_000 };
         for now in (from..to).step_by(step) {
@@ -212,7 +212,7 @@ fn a_lane_is_looked_at_in_one_place_however_often_it_goes_and_comes_back() {
     for round in 0..50 {
         let now = 1_000_000 + round * 20 * MINUTE;
         bench.deliver(0, None, &Verdict::Delivered, now);
-        bench.engine.revoke(&[LeaseKey(1)], false);
+        bench.engine.revoke(&[Epoch(1)], false);
         bench.deliver(0, None, &Verdict::Delivered, now + 1);
         bench.rest(now, now + 2 * MINUTE);
         assert_eq!((bench.engine.lanes(), bench.engine.looks.len()), (1, 1));

@@ -8,9 +8,9 @@ use schemas::record::Record;
 
 use super::super::{Arrival, Engine};
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::book::LeaseKey;
 use crate::classify::{NoAnswer, Verdict, unanswered};
 use crate::testing;
+use kafka::Epoch;
 
 #[test]
 fn a_dead_endpoint_opens_its_circuit_and_its_deliveries_wait_in_long_tiers() {
@@ -85,7 +85,7 @@ fn everything_failing_at_once_holds_intake_and_parks_nothing() {
     for number in 0..400 {
         let delivery = Arc::new(testing::delivery(&format!("evt_{number}"), number % 4));
         let offset = i64::try_from(number).unwrap();
-        engine.admit(Arrival { lease: LeaseKey(1), offset, size: 1, timestamp_ms: 0, delivery }, now);
+        engine.admit(Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery }, now);
         if let Some(dispatch) = engine.dispatch(now) {
             now += 20;
             assert!(engine.outcome(dispatch.ticket, &unreachable, 20, now).is_some());

@@ -18,9 +18,9 @@ use schemas::delivery::{Delivery, Wait};
 use schemas::ids::{DeliveryId, SubscriptionId};
 use schemas::record::{OutRecord, Record, TopicPartition};
 use schemas::topics::{TopicSettings, Topics};
+use stage::{BatchLimits, Entry, Order, Outbox};
 
 use super::super::{Arrival, Dispatch, Engine, Landed, Lookup, Rules};
-use crate::book::{BatchLimits, Book, Entry, LeaseKey};
 use crate::classify::{NoAnswer, Verdict, answered, unanswered};
 use crate::lanes::LaneWait;
 use crate::lanes::streak::Failed;
@@ -83,9 +83,8 @@ pub(super) struct World {
     pub(super) read: usize,
     pub(super) committed: (i64, i64, Vec<i64>),
     pub(super) engine: Engine<Subscriptions>,
-    pub(super) book: Book,
-    pub(super) key: LeaseKey,
-    pub(super) epoch: u64,
+    pub(super) outbox: Outbox<()>,
+    pub(super) epoch: Epoch,
     pub(super) flights: BinaryHeap<Reverse<(i64, u64)>>,
     pub(super) flying: BTreeMap<u64, Flight>,
     pub(super) flown: u64,
@@ -114,8 +113,12 @@ pub(super) fn rules() -> Rules {
     }
 }
 
-pub(super) fn lease(epoch: u64) -> Lease {
-    Lease { partition: TopicPartition::new("hookbus.deliveries", 0), epoch: Epoch(epoch) }
+pub(super) fn lease(epoch: Epoch) -> Lease {
+    Lease { partition: TopicPartition::new("hookbus.deliveries", 0), epoch }
+}
+
+fn outbox() -> Outbox<()> {
+    Outbox::new(BatchLimits { records: 100, bytes: 1 << 20 }, Order::AnyOrder)
 }
 
 impl World {
@@ -131,8 +134,8 @@ impl World {
             let subscription = testing::subscription(object, 1, &vault);
             subscriptions.0.borrow_mut().insert(subscription.id(), subscription);
         }
-        let mut book = Book::new(BatchLimits { records: 100, bytes: 1 << 20 });
-        let key = book.open(lease(0), Window::restore(0, 0, Vec::new()));
+        let mut outbox = outbox();
+        outbox.open(&lease(Epoch(0)), Window::restore(0, 0, Vec::new()), 0);
         Self {
             seed,
             rng: StdRng::seed_from_u64(seed),
@@ -150,9 +153,8 @@ impl World {
             log: Vec::new(),
             read: 0,
             committed: (0, 0, Vec::new()),
-            book,
-            key,
-            epoch: 0,
+            outbox,
+            epoch: Epoch(0),
             flights: BinaryHeap::new(),
             flying: BTreeMap::new(),
             flown: 0,
@@ -215,7 +217,7 @@ impl World {
         let wake = self.engine.next_wake_ms().unwrap_or(i64::MAX);
         let landing = self.flights.peek().map_or(i64::MAX, |Reverse((at, _))| *at);
         let due = self.waiting.iter().map(|(at, _)| *at).min().unwrap_or(i64::MAX);
-        let commit = if self.book.is_clean() { i64::MAX } else { self.next_commit };
+        let commit = if self.outbox.is_empty() { i64::MAX } else { self.next_commit };
         let alarm = if self.alarm > self.now { self.alarm } else { i64::MAX };
         let next = wake.min(landing).min(due).min(commit).min(alarm);
         self.now = if next == i64::MAX { self.now + 1 } else { next.max(self.now + 1) };
@@ -249,12 +251,12 @@ impl World {
         while self.read < self.log.len() && self.engine.len() < LOOK_AHEAD {
             let record = self.log[self.read].clone();
             self.read += 1;
-            if !self.book.admit(self.key, record.offset) {
+            if !self.outbox.admit(self.epoch, record.offset) {
                 continue;
             }
             let delivery = Arc::new(Delivery::decode(&record).unwrap());
             let arrival =
-                Arrival { lease: self.key, offset: record.offset, size: record.size(), timestamp_ms: 0, delivery };
+                Arrival { lease: self.epoch, offset: record.offset, size: record.size(), timestamp_ms: 0, delivery };
             self.engine.admit(arrival, self.now);
         }
     }
@@ -275,17 +277,17 @@ impl World {
     }
 
     pub(super) fn resolve(&mut self, arrival: Arrival, end: &End) {
-        let outputs = self.reporter.outputs(&arrival.delivery, end, None, self.now).unwrap();
-        let Arrival { lease, offset, size, .. } = arrival;
-        self.book.resolve(Entry { lease, offset, size, outputs, boot_ms: 0 });
+        let mut outputs = self.reporter.outputs(&arrival.delivery, end, None, self.now).unwrap();
+        let Arrival { lease, offset, size, timestamp_ms, .. } = arrival;
+        self.outbox.resolve(Entry::new(lease, (offset, timestamp_ms), size, 0, ()), &mut outputs);
     }
 
     pub(super) fn commit(&mut self) {
-        while let Some(batch) = self.book.cut(0) {
-            for output in batch.transaction.outputs {
+        while let Some((_, transaction)) = self.outbox.cut(0) {
+            for output in transaction.outputs {
                 self.write(output.record);
             }
-            for progress in batch.transaction.progress {
+            for progress in transaction.progress {
                 self.committed = (progress.committed, progress.read_up_to, progress.not_done);
             }
         }
@@ -316,28 +318,28 @@ impl World {
         self.flying.clear();
         self.flights.clear();
         self.engine = Engine::new(rules(), self.subscriptions.clone());
-        self.book = Book::new(BatchLimits { records: 100, bytes: 1 << 20 });
+        self.outbox = outbox();
         self.reopen();
     }
 
     /// The partition goes and comes back; what is in flight may end in between.
     pub(super) fn revoke(&mut self, lost: bool) {
-        self.engine.revoke(&[self.key], !lost);
+        self.engine.revoke(&[self.epoch], !lost);
         if !lost {
-            while self.engine.in_flight_of(&[self.key]) > 0 {
+            while self.engine.in_flight_of(&[self.epoch]) > 0 {
                 self.now = self.flights.peek().map_or(self.now, |Reverse((at, _))| *at);
                 self.land();
             }
             self.commit();
         }
-        self.book.close(self.key);
+        self.outbox.close(self.epoch);
         self.reopen();
     }
 
     pub(super) fn reopen(&mut self) {
-        self.epoch += 1;
+        self.epoch.0 += 1;
         let (committed, read_up_to, not_done) = self.committed.clone();
-        self.key = self.book.open(lease(self.epoch), Window::restore(committed, read_up_to, not_done));
+        self.outbox.open(&lease(self.epoch), Window::restore(committed, read_up_to, not_done), committed);
         self.read = self.log.partition_point(|record| record.offset < committed);
     }
 

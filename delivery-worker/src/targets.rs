@@ -1,4 +1,4 @@
-//! What requests of a subscription have in common, prepared once per change of it and kept for those that are served.
+//! Targets: what requests of a subscription have in common, prepared once per change of it and kept for those that are served.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::guard::Guard;
 use crate::request::{Prepared, Target};
 
 /// Targets kept; the one that was not used for longest goes first, and is prepared again when its turn comes.
-pub(super) const TARGETS: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not 0");
+pub(crate) const TARGETS: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not 0");
 
-/// See the module.
+/// The targets of the subscriptions that are served.
 #[derive(Debug)]
-pub(super) struct Targets {
+pub(crate) struct Targets {
     guard: Guard,
     tls: Tls,
     /// With the `control` offset of the subscription they were prepared from.
@@ -24,12 +24,12 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    pub(super) fn new(most: NonZeroUsize, guard: Guard, tls: Tls) -> Self {
+    pub(crate) fn new(most: NonZeroUsize, guard: Guard, tls: Tls) -> Self {
         Self { guard, tls, kept: LruCache::new(most) }
     }
 
     /// The target of a subscription.
-    pub(super) fn of(&mut self, subscription: &Subscription) -> Prepared {
+    pub(crate) fn of(&mut self, subscription: &Subscription) -> Prepared {
         let (id, offset) = (subscription.id(), subscription.offset());
         if let Some((of, target)) = self.kept.get(&id)
             && *of == offset
@@ -42,7 +42,7 @@ impl Targets {
     }
 
     /// Drops targets whose subscription is no longer what it was, and with them its secrets.
-    pub(super) fn keep_current(&mut self, offset_of: impl Fn(SubscriptionId) -> Option<i64>) {
+    pub(crate) fn keep_current(&mut self, offset_of: impl Fn(SubscriptionId) -> Option<i64>) {
         let gone: Vec<SubscriptionId> =
             self.kept.iter().filter(|(id, (of, _))| offset_of(**id) != Some(*of)).map(|(id, _)| *id).collect();
         for id in gone {

@@ -1,0 +1,172 @@
+//! Attempts: a task per request, and the queue in which they come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, Subscription};
+use chassis::{clock, tasks};
+use tokio::sync::mpsc;
+
+use crate::classify::Verdict;
+use crate::client::{Answer, Client, Clients, Tls};
+use crate::config::{Settings, ms};
+use crate::engine::Dispatch;
+use crate::report::Attempt;
+use crate::request::{self, Prepared};
+use crate::slots::Ticket;
+use crate::targets::{TARGETS, Targets};
+
+/// How often an attempt passes the runtime's queue: its connection takes it, the answer comes, the attempt goes on, the worker
+/// hears of it.
+const PASSES: i64 = 4;
+/// Attempts taken out of the queue at once.
+const AT_ONCE: usize = 256;
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(crate) struct Completed {
+    pub(crate) ticket: Ticket,
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) attempt: Attempt,
+    /// How long its task waited for the runtime, ms: what this worker, not the endpoint, is slow by.
+    lag_ms: i64,
+}
+
+/// Makes attempts, and keeps those that ended until the worker's next turn.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    clients: Clients,
+    targets: Targets,
+    timeout: Duration,
+    sender: mpsc::Sender<Completed>,
+    receiver: mpsc::Receiver<Completed>,
+    completed: Vec<Completed>,
+}
+
+// === impl Completed ===
+
+impl Completed {
+    /// How long the endpoint took, ms. A worker short of CPU must not take its lanes for slow, and park what they could have
+    /// sent.
+    pub(crate) fn endpoint_ms(&self) -> i64 {
+        (self.attempt.elapsed_ms - PASSES * self.lag_ms).max(0)
+    }
+}
+
+// === impl Attempts ===
+
+impl Attempts {
+    /// Makes attempts over this client, or over one of a subscription's own.
+    pub(crate) fn new(client: Client, tls: Tls, settings: &Settings) -> Self {
+        let (sender, receiver) = mpsc::channel(settings.rules.concurrency.max(AT_ONCE));
+        Self {
+            clients: Clients::new(client, settings.guard.clone()),
+            targets: Targets::new(TARGETS, settings.guard.clone(), tls),
+            timeout: settings.attempt_timeout,
+            sender,
+            receiver,
+            completed: Vec::with_capacity(AT_ONCE),
+        }
+    }
+
+    /// Forgets clients and targets of subscriptions that are not what they were.
+    pub(crate) fn review(&mut self, catalog: &Catalog) {
+        let snapshot = catalog.read();
+        let offset_of = |id| snapshot.subscription(id).map(|it| it.offset());
+        self.clients.keep_current(offset_of);
+        self.targets.keep_current(offset_of);
+    }
+
+    /// Begins an attempt.
+    pub(crate) fn begin(&mut self, dispatch: Dispatch) {
+        let target = self.targets.of(&dispatch.subscription);
+        let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
+        let client = match target.as_ref() {
+            Ok(target) => self.clients.of(dispatch.subscription.id(), dispatch.subscription.offset(), target.auth()),
+            // Nothing will be sent.
+            Err(_verdict) => self.clients.shared(),
+        };
+        let sender = self.sender.clone();
+        let dispatched = clock::instant();
+        drop(tasks::spawn("attempt", async move {
+            let lag_ms = ms(clock::instant().saturating_duration_since(dispatched));
+            let completed = attempt(&client, &dispatch, &target, timeout, lag_ms).await;
+            if sender.send(completed).await.is_err() {
+                tracing::debug!("an attempt ended after the worker");
+            }
+        }));
+    }
+
+    /// Waits until attempts have ended, and keeps them. Cancel safe.
+    pub(crate) async fn wait(&mut self) {
+        let _count = self.receiver.recv_many(&mut self.completed, AT_ONCE).await;
+    }
+
+    /// Takes the attempts that have ended; their list comes back with [`Attempts::recycle`].
+    pub(crate) fn take_completed(&mut self) -> Vec<Completed> {
+        std::mem::take(&mut self.completed)
+    }
+
+    /// Takes an emptied list's room back.
+    pub(crate) fn recycle(&mut self, emptied: Vec<Completed>) {
+        self.completed = emptied;
+    }
+}
+
+async fn attempt(client: &Client, dispatch: &Dispatch, target: &Prepared, timeout: Duration, lag_ms: i64) -> Completed {
+    let (started_ms, started) = (clock::now_ms(), clock::instant());
+    let answer = match send(client, dispatch, target, timeout, started_ms) {
+        Ok(sending) => sending.await,
+        Err(verdict) => Answer::of(verdict),
+    };
+    let elapsed_ms = ms(clock::instant().saturating_duration_since(started));
+    Completed {
+        ticket: dispatch.ticket,
+        subscription: Arc::clone(&dispatch.subscription),
+        attempt: Attempt { started_ms, elapsed_ms, answer },
+        lag_ms,
+    }
+}
+
+/// Builds the request and begins to send it. No part of the attempt's future, which would carry the request.
+fn send<'a>(
+    client: &'a Client,
+    dispatch: &Dispatch,
+    target: &'a Prepared,
+    timeout: Duration,
+    now_ms: i64,
+) -> Result<impl Future<Output = Answer> + Send + use<'a>, Verdict> {
+    let target = target.as_ref().as_ref().map_err(Clone::clone)?;
+    let request = request::build(&dispatch.delivery, &dispatch.subscription, target, now_ms)?;
+    Ok(target.auth().send(client, request, timeout, now_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ClientLimits;
+    use crate::guard::Guard;
+    use crate::request::Target;
+    use crate::slots::Slots;
+    use crate::testing;
+
+    /// It is moved into its task and its place is written over when it ends. With the request in it, it had 4.8 KB.
+    #[test]
+    fn an_attempt_is_small() {
+        let (vault, guard, tls) = (testing::vault(), Guard::new(false, Vec::new()), Tls::new(None).unwrap());
+        let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), 1, &vault);
+        let target: Prepared = Arc::new(Target::new(&subscription, &guard, &tls));
+        let limits = ClientLimits {
+            connect_timeout: Duration::from_secs(5),
+            headers: 4_096,
+            body: 4_096,
+            idle_timeout: Duration::from_secs(60),
+            idle_per_host: 8,
+        };
+        let client = Client::new(&guard, limits, tls.plain().unwrap());
+        let ticket = Slots::default().insert(());
+        let dispatch = Dispatch { ticket, delivery: Arc::new(testing::delivery("evt_1", 1)), subscription };
+        let size = size_of_val(&attempt(&client, &dispatch, &target, Duration::from_secs(1), 0));
+        assert!(size <= 2_048, "{size} bytes");
+    }
+}

@@ -1,0 +1,65 @@
+//! Admission: deliveries go to the engine once the snapshot has reached what they were matched at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stage::Now;
+
+use super::intake::Batch;
+use super::{DeliveryWork, Resolved};
+use crate::engine::Arrival;
+use crate::error::Error;
+
+/// Pause after a question about the end of `control` that was not answered.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+impl DeliveryWork {
+    /// Hands deliveries to the engine. Records that are not valid deliveries are resolved with the next turn.
+    pub(super) fn admit(&mut self, batch: Batch, now_ms: i64) -> Result<(), Error> {
+        let Batch { lease, records, .. } = batch;
+        for (record, delivery) in records {
+            let (offset, timestamp_ms, size) = (record.offset, record.timestamp_ms, record.size());
+            match delivery {
+                Ok(delivery) => {
+                    let delivery = Arc::new(delivery);
+                    self.engine.admit(Arrival { lease: lease.epoch, offset, size, timestamp_ms, delivery }, now_ms);
+                }
+                Err(error) => {
+                    let outputs = self.ends.rejected(&lease, &record, &error, now_ms)?;
+                    self.resolved.push(Resolved { epoch: lease.epoch, at: (offset, timestamp_ms), size, outputs });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Admits what the snapshot has reached, and asks for the end of `control` where something waits.
+    pub(super) fn admit_stalled(&mut self, now: Now) -> Result<(), Error> {
+        let mut ask_after = Duration::ZERO;
+        match self.index.take_answer() {
+            None => {}
+            Some(Ok(_end)) => self.intake.answered(),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the end of control is not known, deliveries that need it wait");
+                self.intake.failed(now.boot_ms);
+                ask_after = ASK_AGAIN;
+            }
+        }
+        let position = self.catalog.position();
+        for batch in self.intake.take_reached(position) {
+            if batch.position > position {
+                tracing::error!(
+                    partition = %batch.lease.partition,
+                    control.position = batch.position,
+                    control.end = position,
+                    "deliveries name a position of control that does not exist, they are taken as they are"
+                );
+            }
+            self.admit(batch, now.wall_ms)?;
+        }
+        if self.intake.ask() {
+            self.index.ask(self.catalog.clone(), ask_after);
+        }
+        Ok(())
+    }
+}

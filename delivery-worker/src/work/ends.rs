@@ -1,0 +1,184 @@
+//! What becomes of a delivery that leaves: its end is counted, logged where somebody should know, and written.
+
+use std::time::Duration;
+
+use chassis::limited::Limited;
+use kafka::Lease;
+use schemas::delivery::{Delivery, DeliveryError};
+use schemas::ids::SubscriptionId;
+use schemas::record::{Headers, OutRecord, Record};
+use schemas::topics::Topics;
+use stage::{Refusal, Refused};
+
+use crate::attempts::Completed;
+use crate::classify::Verdict;
+use crate::engine::{Arrival, Landed, Left};
+use crate::error::Error;
+use crate::metrics::DeliveryMetrics;
+use crate::report::{Attempt, Reporter};
+use crate::settle::{End, RetryRules};
+
+/// One line per subscription and this long.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Turns ends into records.
+#[derive(Debug)]
+pub(super) struct Ends {
+    retry: RetryRules,
+    reporter: Reporter,
+    topics: Topics,
+    metrics: DeliveryMetrics,
+    limited: Limited<SubscriptionId>,
+}
+
+// === impl Ends ===
+
+impl Ends {
+    /// Writes to these topics; retries by these rules where a subscription has none of its own.
+    pub(super) fn new(retry: RetryRules, reporter: Reporter, topics: Topics, metrics: DeliveryMetrics) -> Self {
+        Self { retry, reporter, topics, metrics, limited: Limited::new(LINE_EVERY) }
+    }
+
+    /// Counts an attempt that ended, whoever its delivery belongs to by now.
+    pub(super) fn count(&self, attempt: &Attempt) {
+        #[expect(clippy::cast_precision_loss, reason = "durations are far below 2^52 ms")]
+        let seconds = attempt.elapsed_ms as f64 / 1_000.0;
+        self.metrics.attempted(&attempt.answer.verdict, seconds);
+    }
+
+    /// What is written after an attempt.
+    ///
+    /// # Errors
+    /// A record that cannot be encoded.
+    pub(super) fn attempted(&self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
+        let (Landed { arrival, failed }, Completed { attempt, subscription, .. }) = (landed, of);
+        let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
+        let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
+        let end = self.retry.after(verdict, delivery, since_ms, subscription, now_ms);
+        if *verdict != Verdict::Delivered {
+            self.log_failure(arrival, attempt, &end);
+        }
+        let mut outputs = self.written(delivery, &end, Some(attempt), now_ms)?;
+        if let Some(failed) = failed.filter(|failed| failed.is_due) {
+            self.metrics.failing.inc();
+            tracing::warn!(
+                subscription.id = %subscription.id(),
+                since.ms = failed.since_ms,
+                outcome = %attempt,
+                "no attempt has succeeded for longer than allowed, the control plane is told"
+            );
+            outputs.push(self.reporter.failing(delivery, failed.since_ms, attempt, now_ms)?);
+        }
+        Ok(outputs)
+    }
+
+    /// What is written about a delivery that leaves without an attempt.
+    ///
+    /// # Errors
+    /// As [`Ends::attempted`].
+    pub(super) fn left(&self, left: &Left, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
+        self.written(&left.arrival.delivery, &left.end, None, now_ms)
+    }
+
+    /// What is written about a record that is not a valid delivery.
+    ///
+    /// # Errors
+    /// As [`Ends::attempted`].
+    pub(super) fn rejected(
+        &self,
+        lease: &Lease,
+        record: &Record,
+        error: &DeliveryError,
+        now_ms: i64,
+    ) -> Result<Vec<OutRecord>, Error> {
+        self.metrics.rejected.inc();
+        tracing::warn!(
+            partition = %lease.partition,
+            offset = record.offset,
+            %error,
+            "record is not a valid delivery; moved to the topic of rejected records"
+        );
+        self.reporter.rejected(&lease.partition, record, &error.to_string(), now_ms)
+    }
+
+    /// What is written where Kafka can never take some outputs: those are replaced in their places, the others stay.
+    ///
+    /// # Errors
+    /// As [`Ends::attempted`].
+    pub(super) fn replaced<N>(&self, refused: Refused<'_, N>, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
+        let Refused { lease, offset, outputs, refusals, .. } = refused;
+        let mut replaced = Vec::with_capacity(outputs.len() + refusals.len());
+        for (at, output) in outputs.into_iter().enumerate() {
+            let reason = refusals.iter().find_map(|refusal| match refusal {
+                Refusal::Unwritable { index, reason } => (*index == at).then_some(reason),
+                Refusal::TooSlow { reason } => Some(reason),
+            });
+            let Some(reason) = reason else {
+                replaced.push(output);
+                continue;
+            };
+            let detail = format!("kafka never takes this record to {reason}");
+            tracing::error!(partition = %lease.partition, offset, detail, "something shorter is written instead");
+            // A rejection that was refused itself: what it rejects is left out, its place says which record it was.
+            let output = if output.topic == self.topics.rejected {
+                OutRecord { key: None, value: None, headers: Headers::default(), ..output }
+            } else {
+                output
+            };
+            replaced.extend(self.reporter.unwritable(output, (&lease.partition, offset), &detail, now_ms)?);
+        }
+        Ok(replaced)
+    }
+
+    /// Counts an end; returns what is written about it.
+    fn written(
+        &self,
+        delivery: &Delivery,
+        end: &End,
+        attempt: Option<&Attempt>,
+        now_ms: i64,
+    ) -> Result<Vec<OutRecord>, Error> {
+        match end {
+            End::Delivered => {
+                #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+                let age = (now_ms - delivery.accepted_ms).max(0) as f64;
+                self.metrics.latency.observe(age / 1_000.0);
+            }
+            End::Retry(_) => self.metrics.retries.inc(),
+            End::Parked { hop, .. } => self.metrics.parked(hop.wait),
+            End::PassedOn => {}
+            End::Died { reason, detail, .. } => {
+                self.metrics.died(*reason);
+                if let Some(swallowed) = self.limited.permit(&delivery.subscription) {
+                    tracing::warn!(
+                        delivery.id = %delivery.id,
+                        subscription.id = %delivery.subscription,
+                        reason = reason.as_str(),
+                        detail = %detail,
+                        attempt = delivery.hop.attempt,
+                        swallowed,
+                        "a delivery has become a dead letter"
+                    );
+                }
+            }
+            End::Cancelled(_) => self.metrics.cancelled.inc(),
+        }
+        self.reporter.outputs(delivery, end, attempt, now_ms)
+    }
+
+    fn log_failure(&self, arrival: &Arrival, attempt: &Attempt, end: &End) {
+        let End::Retry(hop) = end else { return };
+        let delivery = &arrival.delivery;
+        if let Some(swallowed) = self.limited.permit(&delivery.subscription) {
+            tracing::info!(
+                delivery.id = %delivery.id,
+                subscription.id = %delivery.subscription,
+                attempt = delivery.hop.attempt,
+                outcome = %attempt,
+                due.ms = hop.due_ms,
+                swallowed,
+                "an attempt failed and will be repeated"
+            );
+        }
+    }
+}

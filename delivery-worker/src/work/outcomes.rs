@@ -1,0 +1,52 @@
+//! Attempts begin, and what comes of them.
+
+use schemas::planted::{PlantedBug, is_planted};
+use stage::Turn;
+
+use super::{DeliveryWork, Resolved};
+use crate::attempts::Completed;
+use crate::engine::{Dispatch, Left};
+use crate::error::Error;
+use crate::settle::End;
+
+impl DeliveryWork {
+    /// Begins an attempt.
+    pub(super) fn send(&mut self, dispatch: Dispatch, now_ms: i64) -> Result<(), Error> {
+        if is_planted(PlantedBug::CommitBeforeSend)
+            && let Some((_, arrival)) = self.engine.live().find(|(ticket, _)| *ticket == dispatch.ticket)
+        {
+            // The planted bug: done before it is sent.
+            let left = Left { arrival: arrival.clone(), end: End::Delivered };
+            self.resolved.push(Resolved::new(&left.arrival, self.ends.left(&left, now_ms)?));
+        }
+        self.attempts.begin(dispatch);
+        Ok(())
+    }
+
+    /// Attempts that ended: their lanes learn from it, and their deliveries leave.
+    pub(super) fn land(&mut self, turn: &mut Turn<'_, ()>) -> Result<(), Error> {
+        let mut ended = self.attempts.take_completed();
+        for completed in ended.drain(..) {
+            if let Some(resolved) = self.outcome(&completed, turn.now.wall_ms)? {
+                resolved.put(turn);
+            }
+        }
+        self.attempts.recycle(ended);
+        Ok(())
+    }
+
+    /// `None`: the lease of the delivery is over.
+    fn outcome(&mut self, completed: &Completed, now_ms: i64) -> Result<Option<Resolved>, Error> {
+        let Completed { ticket, attempt, .. } = completed;
+        self.ends.count(attempt);
+        let verdict = &attempt.answer.verdict;
+        let Some(landed) = self.engine.outcome(*ticket, verdict, completed.endpoint_ms(), now_ms) else {
+            return Ok(None);
+        };
+        if is_planted(PlantedBug::CommitBeforeSend) {
+            return Ok(None);
+        }
+        let outputs = self.ends.attempted(&landed, completed, now_ms)?;
+        Ok(Some(Resolved::new(&landed.arrival, outputs)))
+    }
+}

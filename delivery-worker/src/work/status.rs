@@ -1,0 +1,42 @@
+//! How the worker is doing: its gauges, and what it tells to `status`.
+
+use chassis::status::Facts;
+use schemas::status::DeliveryHealth;
+use stage::{Measured, Now};
+
+use super::DeliveryWork;
+
+impl DeliveryWork {
+    /// Sets the gauges; returns what is told to `status`.
+    pub(super) fn measure(&self, measured: &Measured, now: Now) -> Facts {
+        let oldest =
+            [self.engine.oldest_timestamp_ms(), self.intake.oldest_timestamp_ms(), measured.oldest_timestamp_ms];
+        let oldest_ms = oldest.into_iter().flatten().min().map_or(0, |at_ms| (now.wall_ms - at_ms).max(0));
+        self.set_gauges(measured, oldest_ms);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Facts {
+            partitions: count(measured.partitions),
+            live: measured.live as u64,
+            in_flight: self.engine.in_flight() as u64,
+            delivery: Some(DeliveryHealth {
+                open_circuits: count(self.engine.open_circuits()),
+                paused: count(self.engine.paused()),
+                backlog_ms: oldest_ms,
+                held: self.engine.is_held(),
+            }),
+            ..Facts::default()
+        }
+    }
+
+    fn set_gauges(&self, measured: &Measured, oldest_ms: i64) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.in_flight.set(count(self.engine.in_flight()));
+        self.metrics.live.set(count(self.engine.len()));
+        self.metrics.lanes.set(count(self.engine.lanes()));
+        self.metrics.open_circuits.set(count(self.engine.open_circuits()));
+        self.metrics.held.set(i64::from(self.engine.is_held()));
+        self.metrics.lag_records.set(measured.behind.values().sum());
+        #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+        self.metrics.lag_seconds.set(oldest_ms as f64 / 1_000.0);
+    }
+}
