@@ -44,7 +44,9 @@ pub use offsets::Offsets;
 pub use pace::Pace;
 pub use poller::{Heartbeat, LeaseLag, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
 pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};
-pub use restore::Restored;
+pub use restore::{LogCut, Restored};
 pub use tail::{From, Tail, TailEvent, TailOptions};
 pub use window::Window;
-pub use writer::{Canary, Committed, Output, Progress, Transaction, Writer, WriterOptions, WriterStats};
+pub use writer::{
+    Canary, Committed, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions, WriterStats,
+};

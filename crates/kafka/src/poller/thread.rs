@@ -28,11 +28,13 @@ const BATCH_BYTES: usize = 1024 * 1024;
 struct Batch {
     partition: TopicPartition,
     records: Vec<Record>,
+    /// Of the record read last.
+    leader_epoch: Option<i32>,
 }
 
 /// Runs until the poller is closed, then leaves the group.
 pub(super) fn run(shared: &Arc<Shared>, consumer: Arc<BaseConsumer<Callbacks>>) {
-    let mut batch = Batch { partition: TopicPartition::new("", -1), records: Vec::new() };
+    let mut batch = Batch { partition: TopicPartition::new("", -1), records: Vec::new(), leader_epoch: None };
     while !shared.closing.load(Ordering::Acquire) {
         shared.beat();
         let sated = shared.wait_hungry();
@@ -73,7 +75,15 @@ impl Shared {
                     if !batch.is_of(&message) {
                         self.publish(consumer, batch);
                         batch.partition = TopicPartition::new(message.topic(), message.partition());
+                        batch.leader_epoch = None;
                     }
+                    let leader_epoch = ffi::leader_epoch(&message);
+                    if leader_epoch != batch.leader_epoch
+                        && let Some(leader_epoch) = leader_epoch
+                    {
+                        self.ownership.note_leader_epoch(&batch.partition, message.offset(), leader_epoch);
+                    }
+                    batch.leader_epoch = leader_epoch;
                     let record = ffi::read_record(&message);
                     bytes += record.size();
                     batch.records.push(record);

@@ -11,5 +11,7 @@
 mod group;
 mod ownership;
 mod reading;
+mod refused;
 mod support;
+mod takeover;
 mod transactions;
