@@ -192,6 +192,18 @@ impl Batch {
         Transaction { outputs, progress: self.slots.iter().map(progress).collect() }
     }
 
+    /// The first output of the event that output `index` of the transaction belongs to.
+    pub(crate) fn first_output(&self, index: usize) -> usize {
+        let mut first = 0;
+        for entry in &self.entries {
+            if index < first + entry.outputs {
+                break;
+            }
+            first += entry.outputs;
+        }
+        first
+    }
+
     /// Kafka can never take output `index` of the transaction: its event goes to `rejected` instead. Returns the identity
     /// that was not accepted after all, with its lease.
     pub(crate) fn refuse(

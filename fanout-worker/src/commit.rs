@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chassis::clock::now_ms;
-use kafka::{KafkaError, Lease, Writer};
+use kafka::{KafkaError, Lease, Refusal, Writer};
 use schemas::seen::Hash;
 use tracing::warn;
 
@@ -37,17 +37,31 @@ impl Committer {
     /// Resolves when the outcome is known.
     pub(crate) async fn commit(self, mut batch: Batch) -> Result<Done, Error> {
         let mut refused = Vec::new();
+        let mut transaction = batch.transaction(&self.expander, self.seen_partitions);
         loop {
-            let transaction = batch.transaction(&self.expander, self.seen_partitions);
             match self.writer.commit(transaction).await {
                 Ok(committed) => {
                     let (dropped, duration) = (committed.dropped, committed.duration);
                     return Ok(Done { batch, dropped, refused, duration });
                 }
-                Err(KafkaError::Unwritable { index, topic, code, reason, transaction }) => {
-                    warn!(%topic, ?code, reason, "kafka can never take an output: its event goes to `rejected`");
-                    let reason = format!("{topic}: {reason}");
-                    refused.extend(batch.refuse(*transaction, index, &reason, &self.expander, now_ms())?);
+                Err(KafkaError::Unwritable { refused: outputs, transaction: given }) => {
+                    transaction = *given;
+                    let mut above = usize::MAX;
+                    for Refusal { index, topic, code, reason } in outputs.into_iter().rev() {
+                        if index >= above {
+                            // The same event: it goes already.
+                            continue;
+                        }
+                        above = batch.first_output(index);
+                        warn!(%topic, ?code, reason, "kafka can never take an output: its event goes to `rejected`");
+                        let reason = format!("{topic}: {reason}");
+                        refused.extend(batch.refuse(transaction, index, &reason, &self.expander, now_ms())?);
+                        transaction = batch.transaction(&self.expander, self.seen_partitions);
+                    }
+                }
+                Err(KafkaError::TooSlow { transaction: given, written_bytes, reason }) => {
+                    warn!(written_bytes, reason, "a transaction does not get through in time; trying it again");
+                    transaction = *given;
                 }
                 Err(error) => return Err(doing("committing a batch")(error)),
             }

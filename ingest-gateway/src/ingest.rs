@@ -255,8 +255,10 @@ impl Gateway {
             | KafkaError::Client { .. }
             | KafkaError::Call { .. }
             | KafkaError::Unwritable { .. }
+            | KafkaError::TooSlow { .. }
             | KafkaError::NoCommittedOffset { .. }
             | KafkaError::OffsetOutOfRange { .. }
+            | KafkaError::LogCut { .. }
             | KafkaError::SecondProcess { .. }
             | KafkaError::NoTopic { .. }
             | KafkaError::NotOwned { .. }

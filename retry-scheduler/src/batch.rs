@@ -102,6 +102,18 @@ impl Batch {
         Transaction { outputs: std::mem::take(&mut self.outputs), progress }
     }
 
+    /// The first output of the record that output `index` belongs to.
+    pub(crate) fn first_output(&self, index: usize) -> usize {
+        let mut first = 0;
+        for entry in &self.entries {
+            if index < first + entry.outputs {
+                break;
+            }
+            first += entry.outputs;
+        }
+        first
+    }
+
     /// Kafka can never take output `index`: its record goes to `rejected` instead.
     pub(crate) fn refuse(
         &mut self,

@@ -17,9 +17,7 @@ use chassis::health::Latch;
 use chassis::pending::{Pending, finished, sleep_until};
 use chassis::shutdown::Shutdown;
 use chassis::status::Teller;
-use kafka::{
-    KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, Progress, Restored, RevokeDone, Transaction, Writer,
-};
+use kafka::{KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, Progress, Refusal, Restored, RevokeDone, Transaction, Writer};
 use schemas::invariants::Invariant;
 use schemas::topics::Topics;
 use tokio::task::{JoinError, JoinSet};
@@ -309,15 +307,30 @@ async fn take_over(writer: Writer, leases: Vec<Lease>) -> Result<Step, Error> {
 
 /// Resolves when the outcome is known.
 async fn commit(writer: Writer, mut batch: Batch, topics: Topics) -> Result<Done, Error> {
+    let mut transaction = batch.transaction();
     loop {
-        match writer.commit(batch.transaction()).await {
+        match writer.commit(transaction).await {
             Ok(committed) => {
                 return Ok(Done { batch, dropped: committed.dropped, duration: committed.duration });
             }
-            Err(KafkaError::Unwritable { index, topic, code, reason, transaction }) => {
-                warn!(%topic, ?code, reason, "kafka can never take an output: its delivery goes to `rejected`");
-                let reason = format!("{topic}: {reason}");
-                batch.refuse(*transaction, index, &reason, &topics, now_ms())?;
+            Err(KafkaError::Unwritable { refused, transaction: given }) => {
+                transaction = *given;
+                let mut above = usize::MAX;
+                for Refusal { index, topic, code, reason } in refused.into_iter().rev() {
+                    if index >= above {
+                        // The same delivery: it goes already.
+                        continue;
+                    }
+                    above = batch.first_output(index);
+                    warn!(%topic, ?code, reason, "kafka can never take an output: its delivery goes to `rejected`");
+                    let reason = format!("{topic}: {reason}");
+                    batch.refuse(transaction, index, &reason, &topics, now_ms())?;
+                    transaction = batch.transaction();
+                }
+            }
+            Err(KafkaError::TooSlow { transaction: given, written_bytes, reason }) => {
+                warn!(written_bytes, reason, "a transaction does not get through in time; trying it again");
+                transaction = *given;
             }
             Err(error) => return Err(doing("committing a batch")(error)),
         }

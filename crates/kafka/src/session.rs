@@ -319,10 +319,11 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// The failure that explains the others: a purge is a consequence, and so is the blame for a neighbour in the same batch.
+/// The failure that explains the others: a purge is a consequence, a record that a failed transaction
+/// does not take any more, and the blame for a neighbour in the same batch.
 fn cause(failed: &[Failed]) -> Option<&Failed> {
     let is_consequence =
-        |code| matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::InvalidDifferentRecord);
+        |code| matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::State | Code::InvalidDifferentRecord);
     let refused = failed.iter().find(|failed| ErrorCode(failed.code).is_unwritable());
     refused.or_else(|| failed.iter().find(|failed| !is_consequence(failed.code))).or_else(|| failed.first())
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use chassis::clock;
-use kafka::{Committed, KafkaError, Transaction};
+use kafka::{Committed, KafkaError, Refusal, Transaction};
 
 use super::Shell;
 use crate::book::{Batch, LeaseKey};
@@ -81,9 +81,17 @@ impl Shell {
                 self.after_commit(&committed, &meta);
                 Ok(None)
             }
-            Err(KafkaError::Unwritable { index, topic, reason, transaction, .. }) => {
-                let detail = format!("kafka never takes this record to {topic}: {reason}");
-                self.replace(*transaction, meta, index, &detail).map(Some)
+            Err(KafkaError::Unwritable { refused, transaction }) => {
+                let (mut transaction, mut meta) = (*transaction, meta);
+                for Refusal { index, topic, reason, .. } in refused.into_iter().rev() {
+                    let detail = format!("kafka never takes this record to {topic}: {reason}");
+                    self.replace(&mut transaction, &mut meta, index, &detail)?;
+                }
+                Ok(Some(self.commit(transaction, meta)))
+            }
+            Err(KafkaError::TooSlow { transaction, written_bytes, reason }) => {
+                tracing::warn!(written_bytes, reason, "a transaction does not get through in time; trying it again");
+                Ok(Some(self.commit(*transaction, meta)))
             }
             Err(error) => Err(Error::kafka("committing outcomes")(error)),
         }
@@ -111,11 +119,11 @@ impl Shell {
     /// One output can never be written: it goes to `rejected`, the rest stays as it is.
     fn replace(
         &mut self,
-        mut transaction: Transaction,
-        meta: Meta,
+        transaction: &mut Transaction,
+        meta: &mut Meta,
         index: usize,
         detail: &str,
-    ) -> Result<Committing, Error> {
+    ) -> Result<(), Error> {
         let Some((key, offset)) = meta.sources.get(index).copied().filter(|_| index < transaction.outputs.len()) else {
             return Err(Error::Task("writer: an output that was not written by this worker"));
         };
@@ -123,7 +131,6 @@ impl Shell {
         let output = transaction.outputs[index].clone();
         let partition = transaction.progress[output.lease].lease.partition.clone();
         let records = self.reporter.unwritable(output.record, (&partition, offset), detail, clock::now_ms())?;
-        let mut meta = meta;
         let lease = output.lease;
         let mut records = records.into_iter();
         if let Some(first) = records.next() {
@@ -133,7 +140,7 @@ impl Shell {
             transaction.outputs.push(kafka::Output { lease, record });
             meta.sources.push((key, offset));
         }
-        Ok(self.commit(transaction, meta))
+        Ok(())
     }
 
     /// Hands over what is settled; what is not settled in time is sent again by the next owner.

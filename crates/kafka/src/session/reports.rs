@@ -76,7 +76,7 @@ impl Reports {
 
     /// A record that was not sent, because the transaction has failed already.
     pub(super) fn skipped(&self, index: usize) {
-        self.0.lock().failed.push(Failed { index, partition: -1, code: Code::PurgeQueue, alone: false });
+        self.0.lock().failed.push(Failed { index, partition: -1, code: Code::State, alone: false });
     }
 
     /// Records that were not taken; once.

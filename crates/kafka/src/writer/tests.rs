@@ -17,7 +17,7 @@ use crate::lease::Epoch;
 /// Far beyond anything a healthy cluster takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Nobody waits for the end of such a transaction.
-const ENDLESS: Duration = Duration::from_secs(600);
+const ENDLESS: Duration = Duration::from_secs(500);
 
 #[expect(clippy::disallowed_methods, reason = "the testkit names its cluster in the environment")]
 fn brokers() -> String {
