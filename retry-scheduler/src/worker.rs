@@ -17,7 +17,10 @@ use chassis::health::Latch;
 use chassis::pending::{Pending, finished, sleep_until};
 use chassis::shutdown::Shutdown;
 use chassis::status::Teller;
-use kafka::{KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, Progress, Refusal, Restored, RevokeDone, Transaction, Writer};
+use kafka::{
+    KafkaError, Lease, Pace, Poller, PollerEvent, PollerEvents, Progress, Refusal, Restored, RevokeDone, Transaction,
+    Writer,
+};
 use schemas::invariants::Invariant;
 use schemas::topics::Topics;
 use tokio::task::{JoinError, JoinSet};

@@ -140,8 +140,12 @@ impl Owner {
         let Some(session) = &mut self.session else { return Err(ExclusiveError::Fenced) };
         let records: Vec<&OutRecord> = records.iter().collect();
         let random = boot_ms().unsigned_abs();
-        let all = [0..records.len()];
-        match session.transact(&Content { offsets: None, records: &records, random, groups: &all }) {
+        match session.transact(&Content {
+            offsets: None,
+            records: &records,
+            random,
+            groups: std::slice::from_ref(&(0..records.len())),
+        }) {
             Ok(_) => Ok(()),
             Err(Failure::Aborted(aborted)) => Err(ExclusiveError::Refused(aborted.error)),
             Err(Failure::Unknown { error, fenced, committing, .. }) => {

@@ -112,10 +112,11 @@ impl Restorer {
                 return Ok(Vec::new());
             }
             let all: Vec<&Lease> = leases.iter().collect();
-            let error = match self.stable_offsets(&all, STABLE_TIMEOUT).and_then(|offsets| self.complete(&leases, &offsets)) {
-                Ok(found) => return Ok(found),
-                Err(error) => error,
-            };
+            let error =
+                match self.stable_offsets(&all, STABLE_TIMEOUT).and_then(|offsets| self.complete(&leases, &offsets)) {
+                    Ok(found) => return Ok(found),
+                    Err(error) => error,
+                };
             match self.clear_way(&leases, &mut fenced) {
                 Ok(true) => continue,
                 Ok(false) if pending.since(boot_ms()) >= self.longest_pending_ms() => {

@@ -56,8 +56,9 @@ async fn a_small_batch_that_is_queued_stays_in_the_client_until_the_flush() {
     };
     let (small, large) = (record(0, 100), record(1, 600_000));
     let records = [&small, &large, &large];
-    let all = [0..records.len()];
-    let content = Content { offsets: Some((&offsets, &group)), records: &records, random: 0, groups: &all };
+    let all = 0..records.len();
+    let content =
+        Content { offsets: Some((&offsets, &group)), records: &records, random: 0, groups: std::slice::from_ref(&all) };
     assert!(!content.is_small());
 
     session.producer.begin_transaction().unwrap();
@@ -73,8 +74,8 @@ async fn a_small_batch_that_is_queued_stays_in_the_client_until_the_flush() {
 
     let is_small = |count: usize| {
         let records = vec![&small; count];
-        let all = [0..count];
-        Content { offsets: None, records: &records, random: 0, groups: &all }.is_small()
+        let all = 0..count;
+        Content { offsets: None, records: &records, random: 0, groups: std::slice::from_ref(&all) }.is_small()
     };
     assert!(is_small(1) && !is_small(SMALL.1 / 100) && !is_small(SMALL.0 + 1), "it never fills a batch");
 }

@@ -62,9 +62,10 @@ impl Restorer {
         let partitions: Vec<TopicPartition> = there.iter().map(|lease| lease.partition.clone()).collect();
         let ends = log_ends(&self.plain, &partitions)?;
         let found = there.into_iter().map(|lease| {
-            let ends = ends.get(&lease.partition).copied().ok_or_else(|| {
-                KafkaError::call(format!("log start and end of {}", lease.partition), Code::Fail)
-            })?;
+            let ends = ends
+                .get(&lease.partition)
+                .copied()
+                .ok_or_else(|| KafkaError::call(format!("log start and end of {}", lease.partition), Code::Fail))?;
             let topic_id = ids.get(&*lease.partition.topic).copied().unwrap_or(Uuid::nil());
             complete_one(lease, find(offsets, &lease.partition), topic_id, ends)
         });
@@ -75,11 +76,7 @@ impl Restorer {
 
     /// A log whose leader has changed since it was read may have lost its end and grown again. The records before the offset that
     /// was read up to tell: one of a newer epoch is not the one that was read.
-    fn look_for_cuts(
-        &self,
-        found: &mut [Found],
-        ends: &HashMap<TopicPartition, LogEnds>,
-    ) -> Result<(), KafkaError> {
+    fn look_for_cuts(&self, found: &mut [Found], ends: &HashMap<TopicPartition, LogEnds>) -> Result<(), KafkaError> {
         let is_suspect = |found: &Found| {
             let last = ends.get(&found.restored.lease.partition)?.leader_epoch?;
             let Restored { recreated, committed, read_up_to, log_start, log_end, .. } = found.restored;
@@ -106,10 +103,7 @@ impl Restorer {
         let mut known = vec![false; suspects.len()];
         while open > 0 {
             if instant() > deadline {
-                return Err(KafkaError::call(
-                    "reading the last records that were done",
-                    Code::OperationTimedOut,
-                ));
+                return Err(KafkaError::call("reading the last records that were done", Code::OperationTimedOut));
             }
             let (at, seen) = match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
@@ -119,9 +113,10 @@ impl Restorer {
                 }
                 // Which one it is of does not matter: an end is reached by all, or the time is over.
                 Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => {
-                    let at = suspects.iter().zip(&known).position(|(found, known)| {
-                        found.restored.lease.partition.partition == partition && !known
-                    });
+                    let at = suspects
+                        .iter()
+                        .zip(&known)
+                        .position(|(found, known)| found.restored.lease.partition.partition == partition && !known);
                     (at, None)
                 }
                 Some(Err(error)) => return Err(failed(error)),
@@ -179,7 +174,7 @@ fn log_ends(
         let place = TopicPartition::new(element.topic(), element.partition());
         let not_told = |code| KafkaError::call(format!("log start and end of {place}"), code);
         element.error().map_err(|error| KafkaError::from_rdkafka(format!("log end of {place}"), &error))?;
-        let first = first.find_partition(element.topic(), element.partition()).ok_or(not_told(Code::Fail))?;
+        let first = first.find_partition(element.topic(), element.partition()).ok_or_else(|| not_told(Code::Fail))?;
         first.error().map_err(|error| KafkaError::from_rdkafka(format!("log start of {place}"), &error))?;
         let (Offset::Offset(start), Offset::Offset(end)) = (first.offset(), element.offset()) else {
             return Err(not_told(Code::OffsetNotAvailable));

@@ -286,17 +286,17 @@ pub(super) fn refuse_denied(error: &KafkaError) -> Result<(), KafkaError> {
 
 /// Nor does it make the brokers take longer metadata.
 pub(super) fn refuse_short_metadata(error: &KafkaError) -> Result<(), KafkaError> {
-    match error {
-        KafkaError::Call { code: ErrorCode(Code::OffsetMetadataTooLarge), .. } => Err(KafkaError::Invalid {
-            what: "broker setting offset.metadata.max.bytes",
-            reason: format!(
-                "the brokers refuse commit metadata of at most {} characters; set it to {} at least, its default",
-                metadata::MAX_LENGTH,
-                metadata::MAX_LENGTH
-            ),
-        }),
-        _ => Ok(()),
+    if !matches!(error, KafkaError::Call { code: ErrorCode(Code::OffsetMetadataTooLarge), .. }) {
+        return Ok(());
     }
+    Err(KafkaError::Invalid {
+        what: "broker setting offset.metadata.max.bytes",
+        reason: format!(
+            "the brokers refuse commit metadata of at most {} characters; set it to {} at least, its default",
+            metadata::MAX_LENGTH,
+            metadata::MAX_LENGTH
+        ),
+    })
 }
 
 fn add(counter: &AtomicU64, count: usize) {

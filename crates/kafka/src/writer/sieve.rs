@@ -214,9 +214,8 @@ mod tests {
         /// What a try ends with: `None` if all groups are taken.
         fn answer(&self, groups: &[Range<usize>]) -> Option<Aborted> {
             let code = ErrorCode(rdkafka::types::RDKafkaErrorCode::MessageSizeTooLarge);
-            let is_refused = |group: &Range<usize>| {
-                group.len() > self.limit || self.bad.iter().any(|bad| group.contains(bad))
-            };
+            let is_refused =
+                |group: &Range<usize>| group.len() > self.limit || self.bad.iter().any(|bad| group.contains(bad));
             let passed = groups.iter().position(is_refused)?;
             let group = groups[passed].clone();
             let alone = group.len() == 1;

@@ -140,7 +140,8 @@ async fn brokers_that_take_shorter_metadata_are_named_and_not_tried_for_ever() {
         let mut element = offsets.add_partition(&world.leases[0].partition.topic, 0);
         element.set_offset(Offset::Offset(1)).unwrap();
         element.set_metadata("x".repeat(metadata::MAX_LENGTH + 1));
-        let content = crate::session::Content { offsets: Some((&offsets, &group)), records: &[], random: 0, groups: &[] };
+        let content =
+            crate::session::Content { offsets: Some((&offsets, &group)), records: &[], random: 0, groups: &[] };
         let session = world.committer.session.as_mut().unwrap();
         match session.transact(&content) {
             Err(crate::session::Failure::Aborted(aborted)) => commit::refuse_short_metadata(&aborted.error),

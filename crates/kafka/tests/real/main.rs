@@ -8,10 +8,12 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
+mod cut;
 mod group;
 mod ownership;
 mod reading;
 mod refused;
+mod slow;
 mod support;
 mod takeover;
 mod transactions;

@@ -26,7 +26,6 @@ async fn a_record_kafka_can_never_take_is_handed_back_and_nothing_is_committed()
     assert_eq!(world.outputs().await, ["cut", "good"]);
 }
 
-
 /// A batch names the record that is at fault and blames the others for being with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_a_key_for_a_compacted_topic_is_found_among_its_neighbours() {

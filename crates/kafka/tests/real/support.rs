@@ -87,7 +87,12 @@ impl World {
 
     /// Fresh topics: `input` and `output`, each with so many partitions.
     pub(crate) async fn with_partitions(input: i32, output: i32) -> Self {
-        let connection = Connection::new(&brokers(), &BTreeMap::new()).unwrap();
+        Self::at(&brokers(), input, output).await
+    }
+
+    /// The same on a cluster of the test's own.
+    pub(crate) async fn at(bootstrap: &str, input: i32, output: i32) -> Self {
+        let connection = Connection::new(bootstrap, &BTreeMap::new()).unwrap();
         let id = Uuid::new_v4().simple().to_string();
         let world = Self {
             connection,
@@ -108,12 +113,23 @@ impl World {
     }
 
     pub(crate) async fn worker(&self, slot: &str) -> Worker {
+        self.worker_that_writes_to(&self.connection, slot).await
+    }
+
+    /// A worker whose writer takes another way to the cluster.
+    pub(crate) async fn worker_that_writes_to(&self, connection: &Connection, slot: &str) -> Worker {
         // As in every role: a member's client id is its transactional id, and so a takeover knows who lives.
         let options = PollerOptions::new(self.group.as_str(), vec![self.input.to_string()], self.slot(slot));
         let (poller, events) = Poller::start(&self.connection, options).unwrap();
         let options = WriterOptions::new(self.slot(slot), self.group.as_str());
-        let writer = Writer::start(&self.connection, options, poller.ownership()).await.unwrap();
+        let writer = Writer::start(connection, options, poller.ownership()).await.unwrap();
         Worker { poller, events, writer }
+    }
+
+    /// Another writer for the partitions of a worker.
+    pub(crate) async fn worker_of(&self, worker: &Worker, slot: &str) -> Writer {
+        let options = WriterOptions::new(self.slot(slot), self.group.as_str());
+        Writer::start(&self.connection, options, worker.poller.ownership()).await.unwrap()
     }
 
     /// Writes values to one partition, in order.

@@ -56,7 +56,6 @@ async fn offsets_that_stay_pending_beyond_any_transactions_life_hold_nobody_for_
     drop(stranger);
 }
 
-
 /// Rule W5. A transaction of somebody who lives ends by itself; fencing would end its process's other transactions too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_owner_is_waited_for_and_not_fenced() {
