@@ -178,8 +178,8 @@ mod tests {
         assert_eq!([21, 22, 23, 99].map(at), [4, 4, 8, 8].map(Some));
         let other = Lease { epoch: Epoch(2), ..lease.clone() };
         assert_eq!(ownership.leader_epoch(&other, 99), None);
-        ownership.remove(&[lease.clone()], false);
-        ownership.add(&[other.clone()], None);
+        ownership.remove(std::slice::from_ref(&lease), false);
+        ownership.add(std::slice::from_ref(&other), None);
         assert_eq!(ownership.leader_epoch(&other, 99), None, "another owner may have come between");
     }
 }

@@ -46,7 +46,8 @@ impl World {
         let ownership = Ownership::default();
         let lease = |number| Lease { partition: TopicPartition::new(Arc::clone(&topic), number), epoch: Epoch(1) };
         let leases: Vec<Lease> = [0, 1].map(lease).to_vec();
-        let mut options = WriterOptions::new(format!("slot-{}", &id[..16]), group.as_str());
+        let mut options =
+            WriterOptions::new(format!("slot-{}", id.chars().take(16).collect::<String>()), group.as_str());
         options.transaction_timeout = ENDLESS;
         let (of, name) = (connection.clone(), group.clone());
         let metadata = tokio::task::spawn_blocking(move || {

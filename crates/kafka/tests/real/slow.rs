@@ -21,7 +21,7 @@ fn heavy(world: &World, lease: &Lease, outputs: usize) -> Transaction {
 
 async fn assert_written_once(world: &World, outputs: usize) {
     let values = world.outputs().await;
-    let names: Vec<&str> = values.iter().map(|value| &value[..2]).collect();
+    let names: Vec<String> = values.iter().map(|value| value.chars().take(2).collect()).collect();
     assert_eq!(names, (0..outputs).map(|index| format!("{index:02}")).collect::<Vec<_>>());
 }
 
@@ -89,23 +89,27 @@ async fn a_broker_that_stands_still_in_the_middle_is_waited_for() {
     // Slow enough to be met in the middle: the first batch is there and others are still to come.
     proxy.delay(Duration::from_millis(200));
     let (writer, given) = (worker.writer.clone(), heavy(&world, &lease, 40));
-    let committing = tokio::spawn(async move { writer.commit(given).await });
+    let committing = async move { writer.commit(given).await };
     let ends = Offsets::start(&world.connection).unwrap();
     let output = TopicPartition::new(Arc::clone(&world.output), 0);
-    let begun = async { while ends.end(&output).await.unwrap() == 0 {} };
-    soon("the first batch", begun).await;
-    let mut still = proxy.on_next(Api::Produce, Action::HoldAnswer);
-    still.met(Duration::from_secs(30)).await.unwrap();
-    let tries = soon("the end of the try", tries_that_ended(&worker)).await;
-    still.release();
-    proxy.delay(Duration::ZERO);
+    let standing_still = async {
+        let begun = async { while ends.end(&output).await.unwrap() == 0 {} };
+        soon("the first batch", begun).await;
+        let mut still = proxy.on_next(Api::Produce, Action::HoldAnswer);
+        still.met(Duration::from_secs(30)).await.unwrap();
+        let tries = soon("the end of the try", tries_that_ended(&worker)).await;
+        still.release();
+        proxy.delay(Duration::ZERO);
+        tries
+    };
+    let (committed, tries) = soon("the commit", async { tokio::join!(committing, standing_still) }).await;
     assert!(tries > 0);
-    soon("the commit", committing).await.unwrap().expect("it is not too slow");
+    committed.expect("it is not too slow");
     worker.close().await;
     assert_written_once(&world, 40).await;
 }
 
-/// Sets or removes what a client may produce per second: AlterClientQuotas, which librdkafka does not have.
+/// Sets or removes what a client may produce per second: `AlterClientQuotas`, which librdkafka does not have.
 fn set_quota(client_id: &str, bytes_per_second: Option<f64>) {
     let compact = |text: &str| {
         let length = u8::try_from(text.len() + 1).unwrap();

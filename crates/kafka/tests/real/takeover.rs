@@ -81,14 +81,14 @@ async fn a_live_owner_is_waited_for_and_not_fenced() {
     let leases = second.leases().await;
     assert_eq!(leases[0].partition, handed[0].partition);
     let writer = second.writer.clone();
-    let taking_over = tokio::spawn(async move { writer.take_over(leases).await });
+    let taking_over = writer.take_over(leases);
     tokio::pin!(taking_over);
     // Several times what finding out who is in the way takes.
     let early = tokio::time::timeout(Duration::from_secs(6), &mut taking_over).await;
     assert!(early.is_err(), "taken over while its owner's transaction was open: {early:?}");
     let ended = tokio::task::spawn_blocking(move || open.commit_transaction(Duration::from_secs(10))).await.unwrap();
     ended.expect("the live owner is not fenced");
-    let restored = soon("the takeover", taking_over).await.unwrap().unwrap();
+    let restored = soon("the takeover", taking_over).await.unwrap();
     assert_eq!(restored[0].committed, Some(7), "what the live owner committed");
     first.close().await;
     second.close().await;
