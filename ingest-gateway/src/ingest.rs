@@ -255,9 +255,11 @@ impl Gateway {
             | KafkaError::Client { .. }
             | KafkaError::Call { .. }
             | KafkaError::Unwritable { .. }
+            | KafkaError::TooSlow { .. }
             | KafkaError::NoCommittedOffset { .. }
             | KafkaError::OffsetOutOfRange { .. }
             | KafkaError::Truncated { .. }
+            | KafkaError::LogCut { .. }
             | KafkaError::SecondProcess { .. }
             | KafkaError::NoTopic { .. }
             | KafkaError::NotOwned { .. }

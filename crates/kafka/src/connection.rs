@@ -76,6 +76,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("check.crcs", "records are verified as they are read"),
     ("log.queue", "the client library sets it"),
     ("debug", "use the log level"),
+    ("statistics.interval.ms", "transactions learn from them that a quota throttles them"),
     ("test.mock.num.brokers", "it replaces the cluster"),
 ];
 
@@ -263,6 +264,8 @@ impl Connection {
             // CONCURRENT_TRANSACTIONS while the previous markers are written is met with this backoff: 8 ms, not 205.
             .set("retry.backoff.ms", "2")
             .set("retry.backoff.max.ms", "100")
+            // Tells how long brokers throttle us for a quota: a transaction that is too slow for it is no outage.
+            .set("statistics.interval.ms", "1000")
             // One transaction is bounded by the caller; these bound what a mistake could take.
             .set("queue.buffering.max.kbytes", "262144")
             .set("queue.buffering.max.messages", "500000");

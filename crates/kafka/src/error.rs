@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::TopicPartition;
 
-use crate::writer::Transaction;
+use crate::writer::{Refusal, Transaction};
 
 /// Everything this crate reports. Cloneable, so that one failure can be told to several waiters.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,20 +50,32 @@ pub enum KafkaError {
         /// The record's topic.
         topic: Arc<str>,
     },
-    /// A record Kafka can never take. Nothing of the transaction was committed; it is handed back so that the caller can
-    /// send that one output to `rejected` instead.
-    #[error("kafka can never take output {index} to {topic}: {reason} ({code:?})")]
+    /// Outputs that Kafka can never take. Nothing of the transaction was committed; it is handed back so that the caller can
+    /// write something else in their place.
+    #[error("kafka can never take {} of {} outputs, {}", refused.len(), transaction.outputs.len(), Refused(refused))]
     Unwritable {
-        /// Index into the transaction's outputs.
-        index: usize,
-        /// The output's topic.
-        topic: Arc<str>,
-        /// librdkafka's code.
-        code: ErrorCode,
-        /// librdkafka's text.
-        reason: String,
+        /// All of them, by ascending index.
+        refused: Vec<Refusal>,
         /// The transaction as it was given.
         transaction: Box<Transaction>,
+    },
+    /// A transaction that is too much for the time a transaction has. Nothing of it was committed; it is handed back to be
+    /// made smaller.
+    ///
+    /// Only a try that ended by time while Kafka went on acknowledging *steadily* ends so: from its first record to its end no two
+    /// acknowledgements were further apart than a quarter of the transaction timeout, plus the time for which a broker
+    /// said that it throttles us. An outage or a frozen broker is waited out with the same transaction instead.
+    #[error(
+        "a transaction of {} outputs does not get through within the transaction timeout: {reason}",
+        transaction.outputs.len()
+    )]
+    TooSlow {
+        /// The transaction as it was given.
+        transaction: Box<Transaction>,
+        /// Key and value bytes that the last try got acknowledged.
+        written_bytes: usize,
+        /// How they were.
+        reason: String,
     },
     /// A partition that was consumed before has no committed offset any more (or a consumed topic was never read though
     /// its start is gone): starting at either end would repeat or lose records.
@@ -103,6 +115,24 @@ pub enum KafkaError {
         /// The end now; it may have grown beyond the offset again.
         log_end: i64,
     },
+    /// The end of a log that was read is gone, and other records stand there.
+    #[error(
+        "{partition} was read up to offset {read_up_to} in leader epoch {read_epoch}, but offset {at} was written in epoch {found_epoch}: \
+         kafka dropped the end of the log (an unclean leader election); what is there now was never read. Choose where to begin \
+         with `hookbus offsets`"
+    )]
+    LogCut {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Everything below it was read.
+        read_up_to: i64,
+        /// Leader epoch of the last record that was read.
+        read_epoch: i32,
+        /// An offset below it that was written later.
+        at: i64,
+        /// The leader epoch it was written in.
+        found_epoch: i32,
+    },
     /// Somebody else writes under our transactional id.
     #[error(
         "fenced {times} times within {within_s} s: a second process uses the slot {transactional_id}; give every process its own slot"
@@ -116,7 +146,7 @@ pub enum KafkaError {
         within_s: u64,
     },
     /// A topic does not exist.
-    #[error("topic {topic} does not exist")]
+    #[error("topic {topic} does not exist: create it with `hookbus topics ensure`")]
     NoTopic {
         /// Its name.
         topic: Arc<str>,
@@ -135,6 +165,9 @@ pub enum KafkaError {
 /// librdkafka's error code, opaque so that rdkafka stays inside this crate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(pub(crate) Code);
+
+/// The first refusal, for a message.
+struct Refused<'a>(&'a [Refusal]);
 
 /// How an exclusive write ended when it did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -163,9 +196,11 @@ impl KafkaError {
             | Self::Invalid { .. }
             | Self::Client { .. }
             | Self::Unwritable { .. }
+            | Self::TooSlow { .. }
             | Self::NoCommittedOffset { .. }
             | Self::OffsetOutOfRange { .. }
             | Self::Truncated { .. }
+            | Self::LogCut { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }
@@ -183,9 +218,11 @@ impl KafkaError {
             | Self::RefusedProperty { .. }
             | Self::Invalid { .. }
             | Self::Client { .. }
+            | Self::TooSlow { .. }
             | Self::NoCommittedOffset { .. }
             | Self::OffsetOutOfRange { .. }
             | Self::Truncated { .. }
+            | Self::LogCut { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }
@@ -207,6 +244,13 @@ impl KafkaError {
     pub(crate) fn from_rdkafka(call: impl Into<String>, error: &rdkafka::error::KafkaError) -> Self {
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
         Self::Call { call: call.into(), code: ErrorCode(code), reason: error.to_string() }
+    }
+}
+
+impl std::fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(Refusal { index, topic, code, reason }) = self.0.first() else { return f.write_str("none") };
+        write!(f, "the first is output {index} to {topic}: {reason} ({code:?})")
     }
 }
 

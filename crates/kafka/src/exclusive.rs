@@ -140,10 +140,15 @@ impl Owner {
         let Some(session) = &mut self.session else { return Err(ExclusiveError::Fenced) };
         let records: Vec<&OutRecord> = records.iter().collect();
         let random = boot_ms().unsigned_abs();
-        match session.transact(&Content { offsets: None, records: &records, random, one_by_one: false }) {
+        match session.transact(&Content {
+            offsets: None,
+            records: &records,
+            random,
+            groups: std::slice::from_ref(&(0..records.len())),
+        }) {
             Ok(_) => Ok(()),
-            Err(Failure::Aborted { error, .. }) => Err(ExclusiveError::Refused(error)),
-            Err(Failure::Unknown { error, fenced, committing }) => {
+            Err(Failure::Aborted(aborted)) => Err(ExclusiveError::Refused(aborted.error)),
+            Err(Failure::Unknown { error, fenced, committing, .. }) => {
                 self.session = None;
                 self.held.store(false, Ordering::Release);
                 // A commit that was asked for may have been made before somebody fenced us.

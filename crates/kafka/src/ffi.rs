@@ -47,6 +47,8 @@ pub(crate) struct CommittedOffset {
     pub(crate) partition: i32,
     /// `None`: never committed.
     pub(crate) offset: Option<i64>,
+    /// Leader epoch of the last record that was read, if whoever committed it knew.
+    pub(crate) leader_epoch: Option<i32>,
     /// Empty if it is not UTF-8: nobody of ours wrote it.
     pub(crate) metadata: String,
 }
@@ -176,11 +178,39 @@ pub(crate) fn committed(list: &TopicPartitionList) -> Result<Vec<CommittedOffset
                 topic: text(element.topic),
                 partition: element.partition,
                 offset: (element.offset >= 0).then_some(element.offset),
+                leader_epoch: known(sys::rd_kafka_topic_partition_get_leader_epoch(element)),
                 metadata,
             });
         }
     }
     Ok(result)
+}
+
+/// The leader epoch of each element of a list of offsets, in its order.
+pub(crate) fn leader_epochs(list: &TopicPartitionList) -> Vec<Option<i32>> {
+    // SAFETY: the list is alive and its elements are only read.
+    let epoch = |index| unsafe { sys::rd_kafka_topic_partition_get_leader_epoch((*list.ptr()).elems.add(index)) };
+    (0..list.count()).map(|index| known(epoch(index))).collect()
+}
+
+/// Sets the leader epoch of each element of a list of offsets, in its order.
+pub(crate) fn set_leader_epochs(list: &mut TopicPartitionList, epochs: &[Option<i32>]) {
+    for (index, epoch) in epochs.iter().enumerate().take(list.count()) {
+        // SAFETY: the list is alive and borrowed for writing, and the index is below its count.
+        unsafe {
+            sys::rd_kafka_topic_partition_set_leader_epoch((*list.ptr()).elems.add(index), epoch.unwrap_or(-1));
+        }
+    }
+}
+
+/// The epoch of the leader that wrote a record, if the broker tells.
+pub(crate) fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
+    // SAFETY: the message is alive and only read.
+    known(unsafe { sys::rd_kafka_message_leader_epoch(message.ptr()) })
+}
+
+fn known(leader_epoch: i32) -> Option<i32> {
+    (leader_epoch >= 0).then_some(leader_epoch)
 }
 
 /// Low and high watermark as of the last fetch; no request is made. Negative: not known.

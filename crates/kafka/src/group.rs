@@ -130,21 +130,22 @@ pub async fn state(connection: &Connection, group: &str, topics: &[&str]) -> Res
 /// The cluster did not answer, or refuses.
 pub async fn members(connection: &Connection, group: &str) -> Result<Vec<Member>, KafkaError> {
     let (connection, group) = (connection.clone(), group.to_owned());
-    blocking(move || {
-        let client = plain_client(&connection, "hookbus-group")?;
-        let groups = client
-            .fetch_group_list(Some(&group), TIMEOUT)
-            .map_err(|error| KafkaError::from_rdkafka(format!("members of {group}"), &error))?;
-        let ours = groups.groups().iter().filter(|found| found.name() == group);
-        let members = ours.flat_map(|found| found.members()).map(|member| Member {
-            client_id: member.client_id().to_owned(),
-            host: member.client_host().trim_start_matches('/').to_owned(),
-        });
-        let mut members: Vec<Member> = members.collect();
-        members.sort();
-        Ok(members)
-    })
-    .await
+    blocking(move || members_of(&plain_client(&connection, "hookbus-group")?, &group)).await
+}
+
+/// As [`members`], blocking.
+pub(crate) fn members_of(client: &BaseConsumer<Named>, group: &str) -> Result<Vec<Member>, KafkaError> {
+    let groups = client
+        .fetch_group_list(Some(group), TIMEOUT)
+        .map_err(|error| KafkaError::from_rdkafka(format!("members of {group}"), &error))?;
+    let ours = groups.groups().iter().filter(|found| found.name() == group);
+    let members = ours.flat_map(|found| found.members()).map(|member| Member {
+        client_id: member.client_id().to_owned(),
+        host: member.client_host().trim_start_matches('/').to_owned(),
+    });
+    let mut members: Vec<Member> = members.collect();
+    members.sort();
+    Ok(members)
 }
 
 /// The topics whose names begin like this, sorted.
@@ -298,6 +299,7 @@ mod tests {
                 log_start: lag.log_start,
                 log_end: lag.log_end,
                 recreated: standing == Standing::Recreated,
+                cut: None,
             };
             assert_eq!(restored.start().is_err(), standing.stops(), "{lag:?}");
         }

@@ -13,6 +13,9 @@ use schemas::record::TopicPartition;
 
 use crate::ffi::GroupMetadata;
 
+/// Changes of leadership that are remembered of a partition: more than happen between two commits.
+const MAX_LEADER_EPOCHS: usize = 16;
+
 /// One ownership of one partition by this process. Never reused within a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Epoch(pub u64);
@@ -39,6 +42,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     live: HashMap<TopicPartition, Epoch>,
+    /// In which leader epochs a partition's records were written, as far as they were read: from which offset on, ascending.
+    leader_epochs: HashMap<TopicPartition, Vec<(i64, i32)>>,
     group: Option<Arc<GroupMetadata>>,
     version: u64,
 }
@@ -100,12 +105,40 @@ impl Ownership {
             for lease in leases {
                 if state.live.get(&lease.partition) == Some(&lease.epoch) {
                     state.live.remove(&lease.partition);
+                    state.leader_epochs.remove(&lease.partition);
                 }
             }
             if lost {
                 state.group = None;
             }
         });
+    }
+
+    /// Records of this partition were read that a leader of this epoch wrote, this offset first. No-op for a partition that is not ours.
+    pub(crate) fn note_leader_epoch(&self, partition: &TopicPartition, offset: i64, leader_epoch: i32) {
+        let mut state = self.0.state.lock();
+        if !state.live.contains_key(partition) {
+            return;
+        }
+        let epochs = state.leader_epochs.entry(partition.clone()).or_default();
+        // Read again, from an offset below: what was read above it before is of no account.
+        epochs.retain(|(from, _)| *from < offset);
+        if epochs.last().is_none_or(|(_, last)| *last != leader_epoch) {
+            if epochs.len() == MAX_LEADER_EPOCHS {
+                epochs.remove(0);
+            }
+            epochs.push((offset, leader_epoch));
+        }
+    }
+
+    /// The leader epoch of the last record below an offset, if that was read under this lease or is known from its predecessor.
+    pub(crate) fn leader_epoch(&self, lease: &Lease, read_up_to: i64) -> Option<i32> {
+        let state = self.0.state.lock();
+        if state.live.get(&lease.partition) != Some(&lease.epoch) {
+            return None;
+        }
+        let epochs = state.leader_epochs.get(&lease.partition)?;
+        epochs.iter().rev().find(|(from, _)| *from < read_up_to).map(|(_, epoch)| *epoch)
     }
 
     fn change(&self, apply: impl FnOnce(&mut State)) {
@@ -120,5 +153,33 @@ impl std::fmt::Debug for Ownership {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.0.state.lock();
         f.debug_struct("Ownership").field("live", &state.live.len()).field("group", &state.group).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_epoch_of_what_was_read_is_that_of_the_last_record_below() {
+        let (ownership, partition) = (Ownership::default(), TopicPartition::new("t", 0));
+        let lease = Lease { partition: partition.clone(), epoch: Epoch(1) };
+        ownership.note_leader_epoch(&partition, 0, 1);
+        assert_eq!(ownership.leader_epoch(&lease, 5), None, "not ours");
+        ownership.add(std::slice::from_ref(&lease), None);
+        ownership.note_leader_epoch(&partition, i64::MIN, 3);
+        for (offset, epoch) in [(10, 3), (20, 4), (25, 4), (30, 7)] {
+            ownership.note_leader_epoch(&partition, offset, epoch);
+        }
+        let at = |offset| ownership.leader_epoch(&lease, offset);
+        assert_eq!([0, 20, 21, 30, 31, 99].map(at), [3, 3, 4, 4, 7, 7].map(Some));
+        // Read once more from below, after a change of leadership that cut the log.
+        ownership.note_leader_epoch(&partition, 22, 8);
+        assert_eq!([21, 22, 23, 99].map(at), [4, 4, 8, 8].map(Some));
+        let other = Lease { epoch: Epoch(2), ..lease.clone() };
+        assert_eq!(ownership.leader_epoch(&other, 99), None);
+        ownership.remove(std::slice::from_ref(&lease), false);
+        ownership.add(std::slice::from_ref(&other), None);
+        assert_eq!(ownership.leader_epoch(&other, 99), None, "another owner may have come between");
     }
 }

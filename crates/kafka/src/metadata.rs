@@ -58,6 +58,13 @@ pub fn fits(committed: i64, not_done: &[i64]) -> bool {
     deltas(committed, not_done).map(varint_length).sum::<usize>() <= MAX_DELTAS
 }
 
+/// How long the metadata get at most, in characters.
+#[must_use]
+pub(crate) fn length(committed: i64, not_done: &[i64]) -> usize {
+    let bytes: usize = deltas(committed, not_done).map(varint_length).sum();
+    MAX_HEAD + bytes.min(MAX_DELTAS).div_ceil(3) * 4
+}
+
 /// Encodes; the second value says whether something was cut.
 ///
 /// What does not fit is cut at its end: `read_up_to` is lowered to the first not-done offset that has no room,
@@ -85,6 +92,15 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
         BASE64.encode(&bytes)
     );
     (text, cut)
+}
+
+/// The version of metadata that another release wrote, which [`decode`] does not read. `None`: this version, or no metadata of ours
+/// at all.
+#[must_use]
+pub fn other_version(text: &str) -> Option<&str> {
+    let (version, rest) = text.split_once(':')?;
+    let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && version != VERSION && rest.contains(':')).then_some(version)
 }
 
 /// Decodes; `None` for what is not ours (an offset set by hand, another version).

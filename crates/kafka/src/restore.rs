@@ -21,6 +21,20 @@ pub struct Restored {
     pub log_end: i64,
     /// The committed offset belongs to a topic of the same name that was deleted since.
     pub recreated: bool,
+    /// The log was cut below what was read, and has grown again.
+    pub cut: Option<LogCut>,
+}
+
+/// Kafka has dropped the end of a log (an unclean leader election) and appended other records since: those below the former
+/// read-up-to offset were never read, whatever the committed offset says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogCut {
+    /// The first offset seen that was written later than the offsets were committed; the cut is there or below.
+    pub at: i64,
+    /// Leader epoch of the last record that was read.
+    pub read_epoch: i32,
+    /// Leader epoch of the record that stands at [`Self::at`] now.
+    pub found_epoch: i32,
 }
 
 // === impl Restored ===
@@ -31,16 +45,22 @@ impl Restored {
     ///
     /// # Errors
     /// [`KafkaError::NoCommittedOffset`]: never committed though the log's start is above 0 (rule 8).
-    /// [`KafkaError::OffsetOutOfRange`]: committed above the log's end.
+    /// [`KafkaError::OffsetOutOfRange`]: read or committed above the log's end.
+    /// [`KafkaError::LogCut`]: the log lost what was read there and has grown again.
     pub fn start(&self) -> Result<i64, KafkaError> {
         let partition = || self.lease.partition.clone();
         if self.recreated {
             return Ok(self.log_start);
         }
+        if let Some(LogCut { at, read_epoch, found_epoch }) = self.cut {
+            let (partition, read_up_to) = (partition(), self.read_up_to);
+            return Err(KafkaError::LogCut { partition, read_up_to, read_epoch, at, found_epoch });
+        }
         match self.committed {
-            Some(offset) if offset > self.log_end => Err(KafkaError::OffsetOutOfRange {
+            // What is above the end and said to be done would be skipped when other records come to stand there.
+            Some(offset) if offset.max(self.read_up_to) > self.log_end => Err(KafkaError::OffsetOutOfRange {
                 partition: partition(),
-                offset,
+                offset: offset.max(self.read_up_to),
                 log_start: self.log_start,
                 log_end: self.log_end,
             }),
@@ -50,13 +70,20 @@ impl Restored {
         }
     }
 
-    /// Offsets that retention deleted before they were read: from the committed offset to the log's start.
+    /// Offsets that are gone before they were done: what retention has deleted below the log's start, less what was done above
+    /// the committed offset; and what was cut off and overwritten, see [`LogCut`].
+    ///
+    /// From offsets alone nobody can tell whether one held a record or a transaction's marker. Up to the read-up-to offset
+    /// it is known; what is deleted above it counts. So whoever is idle commits the position its reading has
+    /// reached, which is behind the markers: then an emptied log begins where the position stands, and a gap is a loss.
     #[must_use]
     pub fn lost(&self) -> i64 {
-        match self.committed {
-            Some(committed) if !self.recreated => (self.log_start - committed).max(0),
-            Some(_) | None => 0,
-        }
+        let Some(committed) = self.committed.filter(|_| !self.recreated) else { return 0 };
+        let read_up_to = self.read_up_to.max(committed);
+        let not_done = self.not_done.iter().filter(|offset| **offset < self.log_start).count();
+        let never_read = (self.log_start - read_up_to).max(0);
+        let cut = self.cut.map_or(0, |cut| (read_up_to - cut.at).max(0));
+        never_read + cut + i64::try_from(not_done).unwrap_or(i64::MAX)
     }
 
     /// The window to go on with when reading begins at `start`.
@@ -86,6 +113,7 @@ mod tests {
             log_start,
             log_end,
             recreated: false,
+            cut: None,
         }
     }
 
@@ -94,15 +122,44 @@ mod tests {
         assert_eq!(restored(Some(5), 0, 10).start().unwrap(), 5);
         assert_eq!(restored(None, 0, 10).start().unwrap(), 0);
         assert!(matches!(restored(None, 3, 10).start(), Err(KafkaError::NoCommittedOffset { log_start: 3, .. })));
-        assert!(matches!(restored(Some(11), 0, 10).start(), Err(KafkaError::OffsetOutOfRange { offset: 11, .. })));
-        assert!(restored(Some(10), 0, 10).start().is_ok());
+        assert!(matches!(restored(Some(11), 0, 10).start(), Err(KafkaError::OffsetOutOfRange { offset: 15, .. })));
+        assert!(restored(Some(6), 0, 10).start().is_ok());
+    }
+
+    #[test]
+    fn a_log_that_ends_below_what_was_read_does_not_begin() {
+        // Committed is 7, and everything below 11 was read: what comes to stand at 10 must not pass for done.
+        let short = restored(Some(7), 0, 10);
+        assert!(matches!(short.start(), Err(KafkaError::OffsetOutOfRange { offset: 11, log_end: 10, .. })));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_and_has_grown_again_does_not_begin() {
+        let mut restored = restored(Some(5), 0, 20);
+        restored.cut = Some(LogCut { at: 7, read_epoch: 3, found_epoch: 5 });
+        let refused = restored.start().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "t/0 was read up to offset 9 in leader epoch 3, but offset 7 was written in epoch 5: kafka dropped the end of the log \
+             (an unclean leader election); what is there now was never read. Choose where to begin with `hookbus offsets`"
+        );
+        assert_eq!(restored.lost(), 2);
     }
 
     #[test]
     fn what_retention_took_is_counted_and_skipped() {
-        let restored = restored(Some(5), 7, 10);
-        assert_eq!((restored.start().unwrap(), restored.lost()), (7, 2));
-        assert_eq!(restored.window(7).progress(), (7, 9, vec![7]));
+        // 5 and 7 are not done, 6 and 8 are.
+        let restored = |log_start| restored(Some(5), log_start, 20);
+        assert_eq!((restored(7).start().unwrap(), restored(7).lost()), (7, 1));
+        assert_eq!(restored(7).window(7).progress(), (7, 9, vec![7]));
+        assert_eq!([5, 6, 7, 8, 9, 10, 12].map(|start| restored(start).lost()), [0, 1, 1, 2, 2, 3, 5]);
+    }
+
+    #[test]
+    fn a_log_that_is_empty_up_to_the_committed_position_has_lost_nothing() {
+        let mut idle = restored(Some(12), 12, 12);
+        (idle.read_up_to, idle.not_done) = (12, Vec::new());
+        assert_eq!((idle.start().unwrap(), idle.lost()), (12, 0));
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //!                      +-- unknown (timeout, fenced, fatal): the session is over <-+
 //! ```
 
+mod failure;
+mod partitions;
 mod reports;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,21 +23,20 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError as Native;
 use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
-use schemas::record::OutRecord;
+use schemas::record::{OutRecord, TopicPartition};
 
 use crate::clock::instant;
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
 use crate::ffi::{self, GroupMetadata};
-use crate::log;
 
-use self::reports::Reports;
+use self::failure::fatal;
+pub(crate) use self::failure::{Aborted, Failure, Refused};
+use self::partitions::Topics;
+pub(crate) use self::reports::AckPace;
+use self::reports::{Failed, Reports};
 
-/// How long a topic's partitions are remembered for keyless records.
-const PARTITIONS_FRESH: Duration = Duration::from_secs(60);
-/// How long the question for them may take.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a full queue may take to drain before the attempt is given up.
+/// How long a full queue may take to drain before the try is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Records and bytes of a batch that stays in the client until it is flushed: well below what [`Connection::transactional`]
@@ -45,30 +46,10 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 /// A transactional producer that was initialised.
 pub(crate) struct Session {
     /// Before the producer: what they hold of it is let go first.
-    topics: HashMap<Arc<str>, KnownTopic>,
+    topics: Topics,
     producer: ThreadedProducer<Reports>,
     timeout: Duration,
     attempt: u32,
-}
-
-/// Why a transaction did not commit.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// It was aborted, surely. The session is usable.
-    Aborted {
-        error: KafkaError,
-        /// The record that Kafka can never take, as an index into the records given.
-        unwritable: Option<usize>,
-        /// Several records of one batch were refused together: which one is at fault shows when each is sent alone.
-        ambiguous: bool,
-    },
-    /// Nobody knows; the session is over. The next session's `init` settles it.
-    Unknown {
-        error: KafkaError,
-        fenced: bool,
-        /// The commit had been asked for: it may have happened. Otherwise it surely has not.
-        committing: bool,
-    },
 }
 
 /// What a committed transaction touched.
@@ -85,17 +66,8 @@ pub(crate) struct Content<'a> {
     pub(crate) records: &'a [&'a OutRecord],
     /// Picks the sticky partitions of keyless records.
     pub(crate) random: u64,
-    /// Waits for each record's report before the next is sent.
-    pub(crate) one_by_one: bool,
-}
-
-/// A topic that is written to.
-#[derive(Default)]
-struct KnownTopic {
-    /// Known from the first record on.
-    native: Option<ffi::Topic>,
-    /// Partitions that have a leader, and when that was asked.
-    writable: Option<(Vec<i32>, Instant)>,
+    /// Which records are sent, in this order, each group acknowledged before the next is sent.
+    pub(crate) groups: &'a [Range<usize>],
 }
 
 // === impl Content ===
@@ -103,7 +75,7 @@ struct KnownTopic {
 impl Content<'_> {
     /// Whether all of it stays below what the client sends without being asked to.
     fn is_small(&self) -> bool {
-        !self.one_by_one
+        self.groups.len() <= 1
             && self.records.len() <= SMALL.0
             && self.records.iter().map(|record| record.batch_size()).sum::<usize>() <= SMALL.1
     }
@@ -122,7 +94,7 @@ impl Session {
         let config = connection.transactional(transactional_id, timeout, message_max_bytes);
         let producer = ThreadedProducer::from_config_and_context(&config, Reports::default())
             .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
-        Ok(Self { producer, timeout, topics: HashMap::new(), attempt: 0 })
+        Ok(Self { producer, timeout, topics: Topics::default(), attempt: 0 })
     }
 
     /// Fences every other producer of this transactional id and settles its transaction.
@@ -132,43 +104,68 @@ impl Session {
 
     /// One transaction.
     pub(crate) fn transact(&mut self, content: &Content<'_>) -> Result<Touched, Failure> {
-        self.attempt = self.attempt.wrapping_add(1);
-        self.reports().begin(self.attempt);
-        self.producer.begin_transaction().map_err(|error| self.classify("begin_transaction", &error))?;
-        match self.fill(content) {
-            Ok(()) => {}
-            Err(Failure::Aborted { error, unwritable, ambiguous }) => {
-                self.abort()?;
-                return Err(Failure::Aborted { error, unwritable, ambiguous });
-            }
-            Err(unknown @ Failure::Unknown { .. }) => return Err(unknown),
-        }
+        self.write(content)?;
         let Err(error) = self.producer.commit_transaction(self.timeout) else {
             return Ok(Touched { partitions: self.reports().partitions() });
         };
         match self.classify("commit_transaction", &error) {
-            failure @ Failure::Aborted { .. } => {
-                self.abort()?;
-                Err(failure)
+            failure @ Failure::Aborted(_) => Err(failure.after_abort(self.abort(), true)),
+            Failure::Unknown { error, fenced, timed_out, .. } => {
+                Err(Failure::Unknown { error, fenced, committing: true, timed_out })
             }
-            Failure::Unknown { error, fenced, .. } => Err(Failure::Unknown { error, fenced, committing: true }),
+        }
+    }
+
+    /// Writes what a transaction would and aborts it: which records Kafka refuses is all that is wanted.
+    pub(crate) fn probe(&mut self, content: &Content<'_>) -> Result<(), Failure> {
+        self.write(content)?;
+        self.abort().map_err(|(error, fenced)| Failure::unknown(error, fenced))
+    }
+
+    /// How the last try's records were acknowledged, if it ends now.
+    pub(crate) fn ack_pace(&self) -> AckPace {
+        self.reports().pace(instant())
+    }
+
+    /// Forgets the topics, and with them which partitions have a leader: something could not be written.
+    pub(crate) fn forget_partitions(&mut self) {
+        self.topics.forget();
+    }
+
+    /// Everything before the commit; what fails is aborted.
+    fn write(&mut self, content: &Content<'_>) -> Result<(), Failure> {
+        self.attempt = self.attempt.wrapping_add(1);
+        self.reports().begin(self.attempt);
+        self.producer.begin_transaction().map_err(|error| self.classify("begin_transaction", &error))?;
+        match self.fill(content, instant()) {
+            failed @ Err(Failure::Aborted(_)) => failed.map_err(|failure| failure.after_abort(self.abort(), false)),
+            other => other,
         }
     }
 
     /// Everything between begin and commit. No record reaches the broker before the offsets have: an open transaction of a
-    /// process that died can always be found by them (rule 5).
+    /// process that died can always be found by them (rule W5).
     ///
     /// A small batch is queued first all the same: its partitions join the transaction while the offsets travel, and the
     /// records wait in the client until the flush. What fills a batch would be sent at once, so a large one comes after.
-    fn fill(&mut self, content: &Content<'_>) -> Result<(), Failure> {
+    fn fill(&mut self, content: &Content<'_>, began: Instant) -> Result<(), Failure> {
         if content.is_small() {
-            self.queue(content)?;
+            self.queue(content, content.groups.first())?;
             self.send_offsets(content)?;
-        } else {
-            self.send_offsets(content)?;
-            self.queue(content)?;
+            self.reports().start_sending();
+            return self.wait_reports(content, 0);
         }
-        self.wait_reports()
+        self.send_offsets(content)?;
+        self.reports().start_sending();
+        for (number, group) in content.groups.iter().enumerate() {
+            // What is left then would be cut off by the broker, with everything before it.
+            if number > 0 && instant() - began > self.timeout / 4 * 3 {
+                return Err(self.out_of_time(number));
+            }
+            self.queue(content, Some(group))?;
+            self.wait_reports(content, number)?;
+        }
+        Ok(())
     }
 
     fn send_offsets(&self, content: &Content<'_>) -> Result<(), Failure> {
@@ -178,9 +175,11 @@ impl Session {
             .map_err(|error| self.classify("send_offsets_to_transaction", &error))
     }
 
-    fn queue(&mut self, content: &Content<'_>) -> Result<(), Failure> {
+    fn queue(&mut self, content: &Content<'_>, group: Option<&Range<usize>>) -> Result<(), Failure> {
+        let Some(group) = group else { return Ok(()) };
         let mut sticky: HashMap<&str, Option<i32>> = HashMap::new();
-        for (index, record) in content.records.iter().copied().enumerate() {
+        for index in group.clone() {
+            let record = content.records[index];
             let partition = match (record.partition, &record.key) {
                 (Some(partition), _) => Some(partition),
                 (None, Some(_)) => None,
@@ -188,16 +187,13 @@ impl Session {
                     if let Some(partition) = sticky.get(&*record.topic) {
                         *partition
                     } else {
-                        let partition = self.sticky(&record.topic, content.random);
+                        let partition = self.topics.sticky(&self.producer, &record.topic, content.random);
                         sticky.insert(&record.topic, partition);
                         partition
                     }
                 }
             };
             self.send(index, record, partition)?;
-            if content.one_by_one {
-                self.wait_reports()?;
-            }
         }
         Ok(())
     }
@@ -205,80 +201,95 @@ impl Session {
     fn send(&mut self, index: usize, record: &OutRecord, partition: Option<i32>) -> Result<(), Failure> {
         let opaque = opaque(self.attempt, index);
         let deadline = instant() + QUEUE_TIMEOUT;
-        let known = match self.topics.get_mut(&record.topic) {
-            Some(topic) => topic,
-            None => self.topics.entry(Arc::clone(&record.topic)).or_default(),
-        };
         let client = self.producer.client().native_client();
-        let topic = match &mut known.native {
-            Some(topic) => topic,
-            unknown => {
-                // A name with a NUL in it cannot exist; it is cut and then refused by the broker as unknown.
-                let name = record.topic.split('\0').next().unwrap_or_default();
-                let name = CString::new(name).expect("the part before the first NUL has none");
-                match ffi::Topic::of(client, &name) {
-                    Ok(topic) => unknown.insert(topic),
-                    Err(code) => return Err(self.refused(index, &record.topic, code)),
-                }
-            }
-        };
         loop {
-            match ffi::produce(client, topic, partition, record, opaque) {
+            let sent = self
+                .topics
+                .native(client, &record.topic)
+                .and_then(|topic| ffi::produce(client, topic, partition, record, opaque));
+            match sent {
                 Ok(()) => return Ok(()),
                 Err(Code::QueueFull) if instant() < deadline => {
                     // The poll thread serves the reports that make room.
                     ffi::flush(client, Duration::from_millis(10));
                 }
-                Err(code) => return Err(self.refused(index, &record.topic, code)),
+                Err(code) if ErrorCode(code).is_unwritable() => {
+                    // The others are sent all the same: all that are refused are named at once.
+                    self.reports().refused(index, code);
+                    return Ok(());
+                }
+                Err(code) => {
+                    if let Some((code, reason)) = self.producer.client().fatal_error() {
+                        return Err(fatal("produce", code, reason));
+                    }
+                    // A transaction that a report has failed already takes no more records; the report names the cause.
+                    if code == Code::State {
+                        self.reports().skipped(index);
+                        return Ok(());
+                    }
+                    return Err(Failure::aborted(self.not_taken(&record.topic, partition.unwrap_or(-1), code)));
+                }
             }
         }
     }
 
-    fn refused(&self, index: usize, topic: &str, code: Code) -> Failure {
-        if let Some((code, reason)) = self.producer.client().fatal_error() {
-            return fatal("produce", code, reason);
-        }
-        let unwritable = ErrorCode(code).is_unwritable().then_some(index);
-        Failure::Aborted { error: KafkaError::call(format!("produce to {topic}"), code), unwritable, ambiguous: false }
-    }
-
-    /// Waits for the report of every record sent so far.
-    fn wait_reports(&self) -> Result<(), Failure> {
+    /// Waits for the report of every record sent so far, in which group `number` is the last.
+    fn wait_reports(&self, content: &Content<'_>, number: usize) -> Result<(), Failure> {
         let flushed = ffi::flush(self.producer.client().native_client(), self.timeout + Duration::from_secs(2));
         let failed = self.reports().take_failed();
         if let Some((code, reason)) = self.producer.client().fatal_error() {
-            return Err(fatal("delivery", code, reason));
-        }
-        // A purge is a consequence of another failure: name the cause.
-        let cause = failed.iter().find(|(_, code)| !matches!(code, Code::PurgeQueue | Code::PurgeInflight));
-        if let Some(&(index, code)) = cause.or_else(|| failed.first()) {
-            let bad = ErrorCode(code).is_unwritable();
-            // A broker refuses a whole batch: of several with the same answer any may be at fault.
-            let alone = failed.iter().filter(|(_, other)| *other == code).count() == 1;
-            return Err(Failure::Aborted {
-                error: KafkaError::call(format!("delivery of record {index}"), code),
-                unwritable: (bad && alone).then_some(index),
-                ambiguous: bad && !alone,
+            return Err(match fatal("delivery", code, reason) {
+                // An expired transaction is fenced: then it was the time that ended it, if records were still waiting.
+                Failure::Unknown { error, fenced, committing, .. } => {
+                    Failure::Unknown { error, fenced, committing, timed_out: !failed.is_empty() || !flushed }
+                }
+                aborted @ Failure::Aborted(_) => aborted,
             });
+        }
+        if let Some(cause) = cause(&failed) {
+            let record = content.records[cause.index];
+            let error = self.not_taken(&record.topic, cause.partition, cause.code);
+            let timed_out = cause.code == Code::MessageTimedOut && !matches!(error, KafkaError::NoTopic { .. });
+            let refused = refused(&failed);
+            let rest_passed = refused.len() == failed.len();
+            return Err(Failure::Aborted(Aborted { error, refused, passed: number, rest_passed, timed_out }));
         }
         if flushed {
             return Ok(());
         }
         let error = KafkaError::call("delivery", Code::OperationTimedOut);
-        Err(Failure::Unknown { error, fenced: false, committing: false })
+        Err(Failure::Unknown { error, fenced: false, committing: false, timed_out: true })
     }
 
-    fn abort(&self) -> Result<(), Failure> {
-        match self.producer.abort_transaction(self.timeout) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // Whatever it was: a session that cannot abort is over.
-                let fenced =
-                    matches!(self.classify("abort_transaction", &error), Failure::Unknown { fenced: true, .. });
-                let error = KafkaError::from_rdkafka("abort_transaction", &error);
-                Err(Failure::Unknown { error, fenced, committing: false })
-            }
+    /// The groups take too long one after the other.
+    fn out_of_time(&self, passed: usize) -> Failure {
+        let error = KafkaError::call("delivery in groups", Code::OperationTimedOut);
+        Failure::Aborted(Aborted { error, refused: Vec::new(), passed, rest_passed: false, timed_out: true })
+    }
+
+    /// Why a record of this topic was not taken: a topic that is missing is named as that.
+    fn not_taken(&self, topic: &Arc<str>, partition: i32, code: Code) -> KafkaError {
+        let may_be_missing = matches!(
+            code,
+            Code::MessageTimedOut | Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition
+        );
+        if may_be_missing && partitions::is_missing(&self.producer, topic) {
+            return KafkaError::NoTopic { topic: Arc::clone(topic) };
         }
+        let place = if partition < 0 {
+            topic.to_string()
+        } else {
+            TopicPartition::new(Arc::clone(topic), partition).to_string()
+        };
+        KafkaError::call(format!("writing to {place}"), code)
+    }
+
+    /// Why it failed, if it did, and whether as a fenced producer's.
+    fn abort(&self) -> Result<(), (KafkaError, bool)> {
+        self.producer.abort_transaction(self.timeout).map_err(|error| {
+            let fenced = matches!(self.classify("abort_transaction", &error), Failure::Unknown { fenced: true, .. });
+            (KafkaError::from_rdkafka("abort_transaction", &error), fenced)
+        })
     }
 
     /// Abortable, or unknown: everything that is not clearly abortable ends the session.
@@ -292,33 +303,9 @@ impl Session {
             && native.txn_requires_abort()
             && !native.is_fatal()
         {
-            return Failure::Aborted { error: ours, unwritable: None, ambiguous: false };
+            return Failure::aborted(ours);
         }
-        Failure::Unknown { error: ours, fenced, committing: false }
-    }
-
-    /// One partition per transaction and topic, so that keyless records touch as few as possible. `None`: not known, let
-    /// the partitioner decide.
-    fn sticky(&mut self, topic: &Arc<str>, random: u64) -> Option<i32> {
-        let now = instant();
-        let entry = self.topics.entry(Arc::clone(topic)).or_default();
-        let fresh = entry.writable.as_ref().is_some_and(|(_, asked)| now - *asked < PARTITIONS_FRESH);
-        if !fresh {
-            match writable_partitions(&self.producer, topic) {
-                Ok(partitions) => entry.writable = Some((partitions, now)),
-                Err(error) => log::call_failed(&error),
-            }
-        }
-        let (partitions, _) = entry.writable.as_ref()?;
-        let count = u64::try_from(partitions.len()).ok().filter(|count| *count > 0)?;
-        // Mixed with the topic's name, so that topics do not move in step.
-        let seed = topic.bytes().fold(random, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        partitions.get(usize::try_from(seed % count).ok()?).copied()
-    }
-
-    /// Forgets the topics, and with them which partitions have a leader: something could not be written.
-    pub(crate) fn forget_partitions(&mut self) {
-        self.topics.clear();
+        Failure::unknown(ours, fenced)
     }
 
     fn reports(&self) -> &Arc<Reports> {
@@ -332,22 +319,28 @@ impl std::fmt::Debug for Session {
     }
 }
 
-fn fatal(call: &str, code: Code, reason: String) -> Failure {
-    let fenced = ErrorCode(code).is_fencing();
-    let error = KafkaError::Call { call: call.to_owned(), code: ErrorCode(code), reason };
-    Failure::Unknown { error, fenced, committing: false }
+/// The failure that explains the others: a purge is a consequence, a record that a failed transaction
+/// does not take any more, and the blame for a neighbour in the same batch.
+fn cause(failed: &[Failed]) -> Option<&Failed> {
+    let is_consequence =
+        |code| matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::State | Code::InvalidDifferentRecord);
+    let refused = failed.iter().find(|failed| ErrorCode(failed.code).is_unwritable());
+    refused.or_else(|| failed.iter().find(|failed| !is_consequence(failed.code))).or_else(|| failed.first())
 }
 
-fn writable_partitions(producer: &ThreadedProducer<Reports>, topic: &str) -> Result<Vec<i32>, KafkaError> {
-    let metadata = producer
-        .client()
-        .fetch_metadata(Some(topic), METADATA_TIMEOUT)
-        .map_err(|error| KafkaError::from_rdkafka(format!("metadata of {topic}"), &error))?;
-    let partitions = metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
-    Ok(partitions.iter().filter(|partition| partition.leader() >= 0).map(|partition| partition.id()).collect())
+/// The records that Kafka refused. A broker refuses a whole batch: of several with the same answer any may be at fault.
+fn refused(failed: &[Failed]) -> Vec<Refused> {
+    let unwritable: Vec<&Failed> = failed.iter().filter(|failed| ErrorCode(failed.code).is_unwritable()).collect();
+    let in_batches = |code| unwritable.iter().filter(|failed| !failed.alone && failed.code == code).count();
+    let refused = unwritable.iter().map(|failed| Refused {
+        index: failed.index,
+        code: ErrorCode(failed.code),
+        alone: failed.alone || in_batches(failed.code) == 1,
+    });
+    refused.collect()
 }
 
-/// Attempt and index in one word, so that a late report of an older attempt is told apart.
+/// Try and index in one word, so that a late report of an older try is told apart.
 fn opaque(attempt: u32, index: usize) -> usize {
     (attempt as usize) << 32 | (index & 0xffff_ffff)
 }

@@ -6,9 +6,19 @@
 //!                                 +---+------------------------+
 //! ```
 //!
-//! The eight rules stand in ARCHITECTURE.md; this file has the handle and the types, `writer/commit.rs` the loop.
+//! The rules it keeps are W1 to W8 of docs/guarantees.md. This file has the handle, `writer/transaction.rs` what is written,
+//! `writer/commit.rs` the loop, and the others beside it decide one question each.
 
+mod chunks;
 mod commit;
+mod fencing;
+mod one_try;
+mod outcome;
+mod sieve;
+mod slow;
+#[cfg(test)]
+mod tests;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +27,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use schemas::planted::{PlantedBug, is_planted};
-use schemas::record::OutRecord;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -28,6 +37,11 @@ use crate::metadata;
 use crate::restore::Restored;
 use crate::takeover::{Found, Restorer};
 use commit::Committer;
+use fencing::Fencings;
+use sieve::GroupSize;
+
+pub use chunks::MAX_LEASES;
+pub use transaction::{Committed, Output, Progress, Refusal, Transaction};
 
 /// Transactions that may wait for the one under way. Callers wait beyond it.
 const QUEUE: usize = 64;
@@ -43,46 +57,6 @@ pub struct WriterOptions {
     pub transaction_timeout: Duration,
     /// Largest record of any topic written to.
     pub message_max_bytes: usize,
-}
-
-/// What one transaction writes.
-#[derive(Clone, Debug, Default)]
-pub struct Transaction {
-    /// Records to produce, each tagged with the progress it belongs to.
-    pub outputs: Vec<Output>,
-    /// Offsets to commit, one element per lease. May stand without outputs.
-    pub progress: Vec<Progress>,
-}
-
-/// One record of a transaction.
-#[derive(Clone, Debug)]
-pub struct Output {
-    /// Index into [`Transaction::progress`]: dropped together with it when that lease is over.
-    pub lease: usize,
-    /// The record.
-    pub record: OutRecord,
-}
-
-/// What is done of one partition, see [`crate::Window::progress`].
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// Which partition and epoch.
-    pub lease: Lease,
-    /// The offset to commit.
-    pub committed: i64,
-    /// Everything below this that is not listed is done.
-    pub read_up_to: i64,
-    /// What is not done in `[committed, read_up_to)`, ascending.
-    pub not_done: Vec<i64>,
-}
-
-/// How a transaction ended.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// Leases that were over: nothing of theirs was written by the transaction that was committed.
-    pub dropped: Vec<Lease>,
-    /// From the begin of the first attempt to the known outcome.
-    pub duration: Duration,
 }
 
 /// Counters of the writer since its start.
@@ -108,6 +82,7 @@ pub struct Writer {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
     restorer: Arc<Restorer>,
+    ownership: Ownership,
 }
 
 enum Request {
@@ -173,29 +148,39 @@ impl Writer {
         let restorer = Arc::new(Restorer::new(connection, &options.group, identity, ownership.clone(), closing)?);
         let (requests, queue) = mpsc::channel(QUEUE);
         let (ready, started) = oneshot::channel();
-        let committer =
-            Committer::new(connection.clone(), options, ownership, Arc::clone(&shared), Arc::clone(&restorer));
+        let committer = Committer {
+            connection: connection.clone(),
+            options,
+            ownership: ownership.clone(),
+            shared: Arc::clone(&shared),
+            restorer: Arc::clone(&restorer),
+            session: None,
+            fencings: Fencings::default(),
+            group_size: GroupSize::default(),
+        };
         std::thread::Builder::new()
             .name("kafka-writer".into())
             .spawn(move || run(committer, queue, ready))
             .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
         started.await.map_err(closed)??;
-        Ok(Self { requests, shared, restorer })
+        Ok(Self { requests, shared, restorer, ownership })
     }
 
-    /// Rules 5 and 8: stable committed offsets, fencing of a dead predecessor's open transaction, topic ids, the logs'
-    /// ends; then commits our id into each partition's metadata. Leases whose epoch is over are left out of the answer,
+    /// Rules W5 and W8: stable committed offsets, fencing of a dead predecessor's open transaction, topic ids, the logs'
+    /// ends; then commits our id into each partition's metadata, in portions, and with it where reading begins: what
+    /// retention has deleted is counted by [`Restored::lost`] once. Leases whose epoch is over are left out of the answer,
     /// the others keep the order of the question.
     ///
     /// A partition that was never committed stays so (where it starts is the caller's to say): commit its start, without
-    /// outputs, before beginning it, so that a successor finds our id.
+    /// outputs, before beginning it, so that a successor finds our id. One that may not be begun at all
+    /// ([`Restored::start`] is an error) is left as it is.
     ///
     /// # Errors
     /// Only what waiting cannot cure.
     pub async fn take_over(&self, leases: Vec<Lease>) -> Result<Vec<Restored>, KafkaError> {
         let restorer = Arc::clone(&self.restorer);
         let found = tokio::task::spawn_blocking(move || restorer.restore(leases)).await.map_err(closed)??;
-        self.remember_topic_ids(&found);
+        self.remember(&found);
         let mut restored: Vec<Restored> = found.into_iter().map(|found| found.restored).collect();
         let progress: Vec<Progress> = restored.iter().filter_map(claim).collect();
         if !progress.is_empty() && !is_planted(PlantedBug::ForgottenClaim) {
@@ -206,12 +191,27 @@ impl Writer {
     }
 
     /// One transaction: offsets first, outputs, commit. Resolves when its outcome is known. Aborts and unknown outcomes
-    /// are settled inside and produced again, less leases that are over.
+    /// are settled inside and produced again, less leases that are over. Without outputs it is committed in portions of at
+    /// most [`MAX_LEASES`] leases.
     ///
     /// # Errors
-    /// [`KafkaError::Unwritable`] hands the transaction back: nothing was committed, replace that output and try again.
-    /// Everything else is fatal for the process.
+    /// Two hand the transaction back, and nothing of it was committed: [`KafkaError::Unwritable`] with every output that Kafka can
+    /// never take (replace them and commit again), and [`KafkaError::TooSlow`] if it is too much for the time a transaction
+    /// has (make it smaller). Everything else is fatal for the process.
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, KafkaError> {
+        if !transaction.outputs.is_empty() || transaction.progress.len() <= 1 {
+            return self.commit_whole(transaction).await;
+        }
+        let mut all = Committed { dropped: Vec::new(), duration: Duration::ZERO };
+        for progress in chunks::portions(transaction.progress) {
+            let committed = self.commit_whole(Transaction { outputs: Vec::new(), progress }).await?;
+            all.dropped.extend(committed.dropped);
+            all.duration += committed.duration;
+        }
+        Ok(all)
+    }
+
+    async fn commit_whole(&self, transaction: Transaction) -> Result<Committed, KafkaError> {
         let (answer, outcome) = oneshot::channel();
         self.requests.send(Request::Commit(Box::new(transaction), answer)).await.map_err(closed)?;
         outcome.await.map_err(closed)?
@@ -243,10 +243,14 @@ impl Writer {
         }
     }
 
-    fn remember_topic_ids(&self, found: &[Found]) {
+    /// What goes into the partitions' metadata from now on.
+    fn remember(&self, found: &[Found]) {
         let mut ids = self.shared.topic_ids.lock();
         for found in found {
             let lease = &found.restored.lease;
+            if let Some(leader_epoch) = found.leader_epoch {
+                self.ownership.note_leader_epoch(&lease.partition, i64::MIN, leader_epoch);
+            }
             ids.retain(|known, _| known.partition != lease.partition);
             ids.insert(lease.clone(), found.topic_id);
         }
@@ -259,14 +263,12 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// The commit that puts our id where the previous owner's stands. Nothing is claimed where nothing was committed.
+/// The commit that puts our id where the previous owner's stands, and the offset where reading begins. Nothing is claimed
+/// where nothing was committed, or where nothing may be begun.
 fn claim(restored: &Restored) -> Option<Progress> {
-    Some(Progress {
-        lease: restored.lease.clone(),
-        committed: restored.committed?,
-        read_up_to: restored.read_up_to,
-        not_done: restored.not_done.clone(),
-    })
+    restored.committed?;
+    let (committed, read_up_to, not_done) = restored.window(restored.start().ok()?).progress();
+    Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done })
 }
 
 /// The thread.

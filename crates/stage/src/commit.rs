@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use kafka::{Committed, KafkaError, Lease};
+use kafka::{Committed, KafkaError, Lease, Refusal};
 use tracing::{error, info, warn};
 
 use crate::error::StageError;
@@ -55,18 +55,27 @@ impl<W: Work> Stage<W> {
                 self.on_committed(batch, &committed, now);
                 Ok(())
             }
-            Err(KafkaError::Unwritable { index, topic, code, reason, transaction }) => {
-                let refused = [(index, format!("{topic}: {reason}"))];
-                for (index, reason) in &refused {
-                    warn!(
-                        role = W::ROLE,
-                        index,
-                        ?code,
-                        reason,
-                        "kafka can never take an output, something shorter is written instead"
-                    );
+            Err(KafkaError::Unwritable { refused, transaction }) => {
+                if let Some(Refusal { topic, code, reason, .. }) = refused.first() {
+                    let outputs = refused.len();
+                    warn!(role = W::ROLE, outputs, %topic, ?code, reason, "kafka can never take some outputs, something shorter is written instead");
                 }
+                let with_topic = |refusal: Refusal| (refusal.index, format!("{}: {}", refusal.topic, refusal.reason));
+                let refused: Vec<(usize, String)> = refused.into_iter().map(with_topic).collect();
                 self.outbox.put_back_refused(batch, *transaction, &refused, &mut self.work, now)
+            }
+            Err(KafkaError::TooSlow { transaction, written_bytes, reason }) => {
+                let (entries, outputs) = (batch.entries.len(), transaction.outputs.len());
+                warn!(
+                    role = W::ROLE,
+                    entries,
+                    outputs,
+                    written_bytes,
+                    reason,
+                    "a transaction does not get through in time, smaller ones follow"
+                );
+                let slow = Slow { written: written_bytes, reason: &reason, give_up_bytes: self.give_up_bytes };
+                self.outbox.put_back_slow(batch, *transaction, slow, &mut self.work, now)
             }
             Err(KafkaError::Closed) if self.drain.is_some() => {
                 let (records, parts) = (batch.entries.len(), batch.parts.len());

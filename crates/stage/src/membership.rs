@@ -139,7 +139,12 @@ impl<W: Work> Stage<W> {
                 self.note_lost(&lease, lost, to);
                 Ok(())
             }
-            PollerEvent::Failed { error } => Err(StageError::kafka(W::ROLE, "reading")(error)),
+            PollerEvent::Failed { error } => {
+                if matches!(error, KafkaError::Truncated { .. }) {
+                    Invariant::NeverLost.violated();
+                }
+                Err(StageError::kafka(W::ROLE, "reading")(error))
+            }
         }
     }
 
@@ -251,13 +256,13 @@ impl<W: Work> Stage<W> {
         for restored in found {
             let Some(assigning) = self.members.assigning.get_mut(&restored.lease.epoch) else { continue };
             assigning.is_restoring = true;
+            self.note_lost(&restored.lease, restored.lost(), restored.log_start);
             let partition = &restored.lease.partition;
             let doing = || format!("finding where {partition} begins");
             let start = self.work.start(&restored).map_err(|source| StageError::kafka(W::ROLE, doing())(source))?;
             if restored.recreated {
                 warn!(role = W::ROLE, %partition, offset = start, "the topic was created anew: it is read from its beginning");
             }
-            self.note_lost(&restored.lease, restored.lost(), restored.log_start);
             starts.push((restored, start));
         }
         if starts.is_empty() {

@@ -13,7 +13,7 @@ use rdkafka::config::RDKafkaLogLevel as Level;
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
 use schemas::record::{Record, TopicPartition};
 
-use super::{millis, read_message, text};
+use super::{known, millis, read_message, text};
 
 /// The queue of a consumer with a group. To be dropped before the consumer.
 pub(crate) struct MessageQueue(NonNull<sys::rd_kafka_queue_t>);
@@ -170,6 +170,17 @@ impl Message<'_> {
             let message = self.message.as_ref();
             TopicPartition::new(text(sys::rd_kafka_topic_name(message.rkt)).as_str(), message.partition)
         }
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        // SAFETY: as above.
+        unsafe { self.message.as_ref().offset }
+    }
+
+    /// The epoch of the leader that wrote it, if the broker tells.
+    pub(crate) fn leader_epoch(&self) -> Option<i32> {
+        // SAFETY: as above.
+        known(unsafe { sys::rd_kafka_message_leader_epoch(self.message.as_ptr()) })
     }
 
     pub(crate) fn record(&self) -> Record {

@@ -66,3 +66,23 @@ fn transactional_ids_stay_within_the_separator_and_the_length() {
         assert!(!is_valid_transactional_id(bad), "{bad}");
     }
 }
+
+#[test]
+fn metadata_of_another_release_are_told_apart_from_nobodys() {
+    let ours = encode(7, &metadata(9, vec![8])).0;
+    assert_eq!(other_version(&ours), None);
+    let newer = ours.replacen("1:", "2:", 1);
+    assert_eq!((other_version(&newer), decode(7, &newer)), (Some("2"), None));
+    for nobodys in ["", "by hand", "note: set by hand: twice", "2", "2:x"] {
+        assert_eq!(other_version(nobodys), None, "{nobodys}");
+    }
+}
+
+#[test]
+fn the_length_is_never_told_too_short() {
+    for count in [0, 1, 10, 900, 5_000] {
+        let not_done: Vec<i64> = (0..count).map(|index| index * 20_000).collect();
+        let text = encode(0, &metadata(i64::MAX / 2, not_done.clone())).0;
+        assert!(text.len() <= length(0, &not_done), "{count}: {}", text.len());
+    }
+}

@@ -41,12 +41,15 @@ struct Batch {
     /// Under which ownership and position the first one was read; `None`: the partition is not ours.
     stamp: Option<Stamp>,
     records: Vec<Record>,
+    /// Of the record read last.
+    leader_epoch: Option<i32>,
 }
 
 /// Runs until the poller is closed, then leaves the group.
 pub(super) fn run(shared: &Arc<Shared>, consumer: Arc<BaseConsumer<Callbacks>>) {
     if let Some(queue) = MessageQueue::of(consumer.client().native_client()) {
-        let batch = Batch { partition: TopicPartition::new("", -1), stamp: None, records: Vec::new() };
+        let partition = TopicPartition::new("", -1);
+        let batch = Batch { partition, stamp: None, records: Vec::new(), leader_epoch: None };
         Reader { shared, consumer: &consumer, queue, batch }.run();
     } else {
         let reason = "the consumer has no queue".to_owned();
@@ -97,7 +100,9 @@ impl Reader<'_> {
                         self.publish();
                         self.batch.partition = message.partition();
                         self.batch.stamp = self.shared.state.lock().stamp(&self.batch.partition);
+                        self.batch.leader_epoch = None;
                     }
+                    self.note_leader_epoch(message.offset(), message.leader_epoch());
                     let record = message.record();
                     bytes += record.size();
                     self.batch.records.push(record);
@@ -117,6 +122,14 @@ impl Reader<'_> {
                 return;
             }
         }
+    }
+
+    /// Remembers from which offset on records of a new leader were read.
+    fn note_leader_epoch(&mut self, offset: i64, leader_epoch: Option<i32>) {
+        if let Some(epoch) = leader_epoch.filter(|_| leader_epoch != self.batch.leader_epoch) {
+            self.shared.ownership.note_leader_epoch(&self.batch.partition, offset, epoch);
+        }
+        self.batch.leader_epoch = leader_epoch;
     }
 
     fn reach_end(&self, partition: &TopicPartition, offset: i64) {

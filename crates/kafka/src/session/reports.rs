@@ -1,4 +1,6 @@
-//! Delivery reports of one attempt, as the thread that polls the producer brings them.
+//! Delivery reports of one try of a transaction, as the thread that polls the producer brings them.
+
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
@@ -8,6 +10,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use crate::clock::instant;
 use crate::log;
 
 /// Collects delivery reports; lives in the producer, called by its poll thread.
@@ -17,26 +20,97 @@ pub(super) struct Reports(Mutex<Reported>);
 #[derive(Default)]
 struct Reported {
     attempt: u32,
-    failed: Vec<(usize, Code)>,
+    failed: Vec<Failed>,
     partitions: Vec<(usize, i32)>,
+    /// When the first record was sent, if any was.
+    sending_since: Option<Instant>,
+    /// When the last acknowledgement came.
+    last: Option<Instant>,
+    longest_gap: Duration,
+    acknowledged_bytes: usize,
+    throttled: Duration,
+}
+
+/// One record that Kafka did not take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed {
+    /// Its index among the records of the try.
+    pub(super) index: usize,
+    /// Where it was to go; negative if that was not decided.
+    pub(super) partition: i32,
+    /// Why.
+    pub(super) code: Code,
+    /// It was refused for itself, before it was in a batch.
+    pub(super) alone: bool,
+}
+
+/// How Kafka acknowledged a try's records, to tell a slow cluster from one that is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AckPace {
+    /// The longest time without an acknowledgement, from the first record sent to the end of the try.
+    pub(crate) longest_gap: Duration,
+    /// Key and value bytes that were acknowledged.
+    pub(crate) acknowledged_bytes: usize,
+    /// The longest wait that a broker imposed for a quota.
+    pub(crate) throttled: Duration,
 }
 
 // === impl Reports ===
 
 impl Reports {
-    /// Forgets what was reported: another attempt begins.
+    /// Forgets what was reported: another try begins.
     pub(super) fn begin(&self, attempt: u32) {
         *self.0.lock() = Reported { attempt, ..Reported::default() };
     }
 
-    /// Records that were refused, by their index, and why; once.
-    pub(super) fn take_failed(&self) -> Vec<(usize, Code)> {
+    /// The first record goes out about now.
+    pub(super) fn start_sending(&self) {
+        let now = instant();
+        self.0.lock().sending_since.get_or_insert(now);
+    }
+
+    /// A record that librdkafka refused at once.
+    pub(super) fn refused(&self, index: usize, code: Code) {
+        self.0.lock().failed.push(Failed { index, partition: -1, code, alone: true });
+    }
+
+    /// A record that was not sent, because the transaction has failed already.
+    pub(super) fn skipped(&self, index: usize) {
+        self.0.lock().failed.push(Failed { index, partition: -1, code: Code::State, alone: false });
+    }
+
+    /// Records that were not taken; once.
+    pub(super) fn take_failed(&self) -> Vec<Failed> {
         std::mem::take(&mut self.0.lock().failed)
     }
 
     /// Distinct partitions that were written to.
     pub(super) fn partitions(&self) -> usize {
         self.0.lock().partitions.len()
+    }
+
+    /// The pace of the acknowledgements if the try ends now.
+    pub(super) fn pace(&self, now: Instant) -> AckPace {
+        let reported = self.0.lock();
+        let quiet_since = reported.last.or(reported.sending_since).unwrap_or(now);
+        AckPace {
+            longest_gap: reported.longest_gap.max(now.saturating_duration_since(quiet_since)),
+            acknowledged_bytes: reported.acknowledged_bytes,
+            throttled: reported.throttled,
+        }
+    }
+}
+
+// === impl Reported ===
+
+impl Reported {
+    fn acknowledged(&mut self, bytes: usize) {
+        let now = instant();
+        if let Some(before) = self.last.or(self.sending_since) {
+            self.longest_gap = self.longest_gap.max(now.saturating_duration_since(before));
+        }
+        self.last = Some(now);
+        self.acknowledged_bytes += bytes;
     }
 }
 
@@ -49,6 +123,13 @@ impl ClientContext for Reports {
 
     fn error(&self, error: Native, reason: &str) {
         log::client_error("writer", &error, reason);
+    }
+
+    /// Nothing but the throttling is read: parsing all of it would cost more than the rest of an idle writer.
+    fn stats_raw(&self, statistics: &[u8]) {
+        let throttled = longest_throttle(&String::from_utf8_lossy(statistics));
+        let mut reported = self.0.lock();
+        reported.throttled = reported.throttled.max(throttled);
     }
 }
 
@@ -63,14 +144,55 @@ impl ProducerContext for Reports {
         }
         match report {
             Ok(message) => {
+                reported.acknowledged(message.payload_len() + message.key_len());
                 let touched = (message.topic_ptr() as usize, message.partition());
                 if reported.partitions.last() != Some(&touched) && !reported.partitions.contains(&touched) {
                     reported.partitions.push(touched);
                 }
             }
-            Err((error, _)) => {
-                reported.failed.push((index, error.rdkafka_error_code().unwrap_or(Code::Fail)));
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                reported.failed.push(Failed { index, partition: message.partition(), code, alone: false });
             }
         }
+    }
+}
+
+/// The longest wait a broker imposed since the last statistics: `"throttle":{"min":0,"max":120,...}`, once per broker.
+fn longest_throttle(statistics: &str) -> Duration {
+    let windows = statistics.split("\"throttle\"").skip(1);
+    let longest = windows.filter_map(|rest| {
+        let window = rest.split('}').next()?;
+        let number = window.split("\"max\"").nth(1)?.trim_start_matches([':', ' ']);
+        number.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    });
+    Duration::from_millis(longest.max().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_throttle_of_any_broker_is_found_in_the_statistics() {
+        let statistics = r#"{"brokers":{"a":{"rtt":{"max":99},"throttle":{"min":0,"max":120,"avg":3}},
+            "b":{"throttle": { "min":0, "max": 4500, "p99":8000 }}},"max":7}"#;
+        assert_eq!(longest_throttle(statistics), Duration::from_millis(4_500));
+        assert_eq!(longest_throttle(r#"{"max":7}"#), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_longest_gap_counts_from_the_first_record_and_to_the_end() {
+        let reports = Reports::default();
+        let start = instant();
+        let second = Duration::from_secs(1);
+        assert_eq!(reports.pace(start), AckPace::default(), "nothing was sent");
+        *reports.0.lock() = Reported { sending_since: Some(start), ..Reported::default() };
+        assert_eq!(reports.pace(start + 9 * second).longest_gap, 9 * second, "nothing was acknowledged");
+        *reports.0.lock() =
+            Reported { sending_since: Some(start), last: Some(start + 8 * second), ..Reported::default() };
+        assert_eq!(reports.pace(start + 9 * second).longest_gap, second);
+        reports.0.lock().longest_gap = 5 * second;
+        assert_eq!(reports.pace(start + 9 * second).longest_gap, 5 * second);
     }
 }

@@ -23,7 +23,7 @@ fn connection() -> Connection {
 }
 
 /// A process that dies in the middle leaves an open transaction, and by its offsets the next owner finds whom to fence
-/// (rule 5). So what is queued before the offsets are sent must stay in the client until the flush.
+/// (rule W5). So what is queued before the offsets are sent must stay in the client until the flush.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_batch_that_is_queued_stays_in_the_client_until_the_flush() {
     let (connection, id) = (connection(), Uuid::new_v4().simple().to_string());
@@ -56,23 +56,26 @@ async fn a_small_batch_that_is_queued_stays_in_the_client_until_the_flush() {
     };
     let (small, large) = (record(0, 100), record(1, 600_000));
     let records = [&small, &large, &large];
-    let content = Content { offsets: Some((&offsets, &group)), records: &records, random: 0, one_by_one: false };
+    let all = 0..records.len();
+    let content =
+        Content { offsets: Some((&offsets, &group)), records: &records, random: 0, groups: std::slice::from_ref(&all) };
     assert!(!content.is_small());
 
     session.producer.begin_transaction().unwrap();
-    session.queue(&content).unwrap();
+    session.queue(&content, content.groups.first()).unwrap();
     // What fills a batch is sent at once. When it is there, both partitions have joined and the client has looked at both.
     let filled = async { while end(1).await.unwrap() == 0 {} };
     tokio::time::timeout(PATIENCE, filled).await.unwrap();
     assert_eq!(end(0).await.unwrap(), 0, "it waits for the flush");
     session.send_offsets(&content).unwrap();
-    session.wait_reports().unwrap();
+    session.wait_reports(&content, 0).unwrap();
     assert_eq!(end(0).await.unwrap(), 1);
     session.producer.commit_transaction(PATIENCE).unwrap();
 
     let is_small = |count: usize| {
         let records = vec![&small; count];
-        Content { offsets: None, records: &records, random: 0, one_by_one: false }.is_small()
+        let all = 0..count;
+        Content { offsets: None, records: &records, random: 0, groups: std::slice::from_ref(&all) }.is_small()
     };
     assert!(is_small(1) && !is_small(SMALL.1 / 100) && !is_small(SMALL.0 + 1), "it never fills a batch");
 }

@@ -1,81 +1,62 @@
-//! The loop of one commit, on the writer's thread: rules 2, 3 and 4.
+//! The loop of one commit, on the writer's thread: rules W2, W3 and W4.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::{Offset, TopicPartitionList};
-use schemas::planted::{PlantedBug, is_planted};
-use schemas::record::OutRecord;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use tracing::{info, warn};
-use uuid::Uuid;
 
-use super::{Committed, Progress, Shared, Transaction, WriterOptions};
+use super::fencing::Fencings;
+use super::one_try::Try;
+use super::sieve::{GroupSize, Sieve};
+use super::{Committed, Refusal, Shared, Transaction, WriterOptions, slow};
 use crate::clock::{boot_ms, instant};
 use crate::connection::Connection;
-use crate::error::KafkaError;
-use crate::lease::{Lease, Ownership};
+use crate::error::{ErrorCode, KafkaError};
+use crate::lease::Ownership;
 use crate::log;
-use crate::metadata::{self, CommitMetadata};
-use crate::session::{Content, Failure, Session, Touched};
-use crate::takeover::{Restorer, find};
+use crate::metadata;
+use crate::session::{Aborted, AckPace, Content, Failure, Session, Touched};
+use crate::takeover::Restorer;
 
 /// One `init_transactions` call; the loop around it never gives up.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// One question for the stable offsets after an unknown outcome; the loop around it never gives up.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// This many fencings ...
-const MAX_FENCINGS: usize = 3;
-/// ... within this time mean a second process in our slot.
-const FENCING_WINDOW: Duration = Duration::from_secs(60);
-/// First and longest pause between two attempts.
+/// First and longest pause between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
 /// The writer's thread state.
 pub(super) struct Committer {
-    connection: Connection,
-    options: WriterOptions,
-    ownership: Ownership,
-    shared: Arc<Shared>,
-    restorer: Arc<Restorer>,
-    session: Option<Session>,
-    /// When we were fenced, on the clock that counts suspension.
-    fencings: VecDeque<i64>,
+    pub(super) connection: Connection,
+    pub(super) options: WriterOptions,
+    pub(super) ownership: Ownership,
+    pub(super) shared: Arc<Shared>,
+    pub(super) restorer: Arc<Restorer>,
+    pub(super) session: Option<Session>,
+    pub(super) fencings: Fencings,
+    pub(super) group_size: GroupSize,
 }
 
-/// What one attempt of a commit carries.
-struct Attempt<'a> {
-    nonce: Uuid,
-    began: Instant,
-    progress: Vec<&'a Progress>,
-    records: Vec<&'a OutRecord>,
-    /// Index in the transaction of each record.
-    indices: Vec<usize>,
-}
-
-/// What to do after an attempt.
+/// What to do after a try.
 enum Next {
     Done,
-    Again { one_by_one: bool },
-    Unwritable { index: usize, error: KafkaError },
+    /// After a pause.
+    Again,
+    /// At once: the try has told which records to look at closer.
+    Sift,
+    /// After a pause, in groups small enough to show whether anything moves.
+    SmallGroups,
+    TooSlow {
+        written_bytes: usize,
+        reason: String,
+    },
 }
 
-struct Backoff(Duration);
+pub(super) struct Backoff(Duration);
 
 // === impl Committer ===
 
 impl Committer {
-    pub(super) fn new(
-        connection: Connection,
-        options: WriterOptions,
-        ownership: Ownership,
-        shared: Arc<Shared>,
-        restorer: Arc<Restorer>,
-    ) -> Self {
-        Self { connection, options, ownership, shared, restorer, session: None, fencings: VecDeque::new() }
-    }
-
     /// Makes sure that there is an initialised session, waiting for the cluster as long as it takes.
     pub(super) fn open(&mut self) -> Result<(), KafkaError> {
         let mut backoff = Backoff::new();
@@ -88,7 +69,10 @@ impl Committer {
                 self.options.message_max_bytes,
             )?;
             match session.init(INIT_TIMEOUT) {
-                Ok(()) => self.session = Some(session),
+                Ok(()) => {
+                    self.fencings.initialised(boot_ms());
+                    self.session = Some(session);
+                }
                 // After a timeout or a failure in a transaction call the producer is replaced, not reused.
                 Err(error) => {
                     drop(session);
@@ -104,12 +88,12 @@ impl Committer {
     pub(super) fn commit(&mut self, transaction: Transaction) -> Result<Committed, KafkaError> {
         let started = instant();
         let mut backoff = Backoff::new();
-        let mut one_by_one = false;
+        let mut sieve = Sieve::new(transaction.outputs.len(), self.group_size.now());
         loop {
             self.open()?;
             let snapshot = self.ownership.snapshot(transaction.progress.iter().map(|progress| &progress.lease));
-            let attempt = Attempt::new(&transaction, &snapshot.live);
-            if attempt.progress.is_empty() {
+            let one_try = Try::new(&transaction, &snapshot.live);
+            if one_try.progress.is_empty() {
                 return Ok(finished(&transaction, &snapshot.live, started));
             }
             let Some(group) = snapshot.group else {
@@ -118,137 +102,119 @@ impl Committer {
                 self.check_closing()?;
                 continue;
             };
-            let offsets = self.offsets(&attempt)?;
+            let offsets = one_try.offsets(&self.shared, &self.ownership, &self.options.transactional_id)?;
+            let (groups, of_records) = one_try.groups(sieve.groups());
             let content = Content {
                 offsets: Some((&offsets, &group)),
-                records: &attempt.records,
-                random: attempt.nonce.as_u64_pair().0,
-                one_by_one,
+                records: &one_try.records,
+                random: one_try.nonce.as_u64_pair().0,
+                groups: &of_records,
             };
             let session = self.session.as_mut().expect("open() returned Ok, so there is a session");
-            let outcome = session.transact(&content);
-            match self.decide(outcome, &attempt, &transaction)? {
+            let outcome = if sieve.is_probe() {
+                session.probe(&content).map(|()| None)
+            } else {
+                session.transact(&content).map(Some)
+            };
+            let next = match outcome {
+                Ok(None) => {
+                    sieve.all_passed();
+                    Next::Sift
+                }
+                Ok(Some(touched)) => {
+                    self.count_commit(&one_try, &touched, started);
+                    Next::Done
+                }
+                Err(Failure::Aborted(aborted)) => self.after_abort(one_try.of_outputs(aborted), &groups, &mut sieve)?,
+                Err(failure @ Failure::Unknown { .. }) => self.after_unknown(failure, &one_try)?,
+            };
+            if sieve.is_hopeless() {
+                self.group_size.refused(sieve.size());
+                return Err(unwritable(transaction, sieve));
+            }
+            match next {
                 Next::Done => {
-                    self.count_commit(&attempt, started);
+                    self.group_size.committed(sieve.size());
                     return Ok(finished(&transaction, &snapshot.live, started));
                 }
-                Next::Again { one_by_one: careful } => {
-                    one_by_one |= careful;
+                Next::TooSlow { written_bytes, reason } => {
+                    return Err(KafkaError::TooSlow { transaction: Box::new(transaction), written_bytes, reason });
+                }
+                Next::Sift => self.check_closing()?,
+                Next::Again | Next::SmallGroups => {
+                    if matches!(next, Next::SmallGroups) {
+                        let records: Vec<_> = transaction.outputs.iter().map(|output| &output.record).collect();
+                        sieve.regroup(slow::small_groups(&records, sieve.size()));
+                    }
                     // What is queued is still committed while closing, but nothing is tried for ever.
                     self.check_closing()?;
                     self.ownership.wait_change(snapshot.version, backoff.next());
                 }
-                Next::Unwritable { index, error } => return Err(unwritable(transaction, index, error)),
             }
         }
     }
 
-    /// Rule 4 and the abortable rest.
-    fn decide(
+    /// The try was aborted, surely.
+    fn after_abort(
         &mut self,
-        outcome: Result<Touched, Failure>,
-        attempt: &Attempt<'_>,
-        transaction: &Transaction,
+        aborted: Aborted,
+        groups: &[std::ops::Range<usize>],
+        sieve: &mut Sieve,
     ) -> Result<Next, KafkaError> {
-        let counters = &self.shared.counters;
-        match outcome {
-            Ok(touched) => {
-                add(&counters.partitions, touched.partitions);
-                Ok(Next::Done)
-            }
-            Err(Failure::Aborted { error, unwritable, ambiguous }) => {
-                add(&counters.aborted, 1);
-                refuse_denied(&error)?;
-                if let Some(index) = unwritable {
-                    return Ok(Next::Unwritable { index: attempt.indices[index], error });
-                }
-                self.note_aborted(&error);
-                Ok(Next::Again { one_by_one: ambiguous })
-            }
-            Err(Failure::Unknown { error, fenced, committing }) => {
-                warn!(%error, fenced, committing, records = transaction.outputs.len(), "the outcome of a transaction is unknown; settling it");
-                refuse_denied(&error)?;
-                self.session = None;
-                if fenced {
-                    self.note_fencing(attempt.began)?;
-                }
-                self.open()?;
-                let committed = self.settle(attempt)?;
-                add(&self.shared.counters.settled, 1);
-                info!(committed, "the outcome of the transaction is known");
-                Ok(if committed { Next::Done } else { Next::Again { one_by_one: false } })
-            }
+        add(&self.shared.counters.aborted, 1);
+        refuse_denied(&aborted.error)?;
+        refuse_short_metadata(&aborted.error)?;
+        if !aborted.refused.is_empty() {
+            let (error, records) = (&aborted.error, aborted.refused.len());
+            info!(%error, records, "kafka refused records of a transaction; finding out which it never takes");
+            sieve.refused(groups, &aborted);
+            return Ok(Next::Sift);
         }
+        self.note_aborted(&aborted.error);
+        if !aborted.timed_out {
+            return Ok(Next::Again);
+        }
+        if sieve.is_probe() {
+            sieve.some_passed(groups, aborted.passed);
+            return Ok(Next::Again);
+        }
+        let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();
+        Ok(self.out_of_time(&pace))
     }
 
-    /// Whether the attempt had committed: its nonce stands in the committed offsets. The new session's `init` has settled
-    /// the transaction before. A partition that went to somebody else meanwhile may carry their metadata, so one nonce of
-    /// ours on any partition is enough.
-    fn settle(&self, attempt: &Attempt<'_>) -> Result<bool, KafkaError> {
-        if is_planted(PlantedBug::NoNonceComparison) {
-            return Ok(false);
+    /// Nobody knows how the try ended: a new session ends it, and its nonce tells.
+    fn after_unknown(&mut self, failure: Failure, one_try: &Try<'_>) -> Result<Next, KafkaError> {
+        let Failure::Unknown { error, fenced, committing, timed_out } = failure else { return Ok(Next::Again) };
+        let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();
+        let records = one_try.records.len();
+        warn!(%error, fenced, committing, records, "the outcome of a transaction is unknown; finding it out");
+        refuse_denied(&error)?;
+        self.session = None;
+        // The broker ends what is open for longer than its timeout, which looks as if a second process had fenced us.
+        let expired = fenced && instant() - one_try.began >= self.options.transaction_timeout;
+        if fenced && !expired {
+            self.fencings.fenced(boot_ms(), &self.options.transactional_id)?;
         }
-        let leases: Vec<&Lease> = attempt.progress.iter().map(|progress| &progress.lease).collect();
-        let mut backoff = Backoff::new();
-        let mut held_since = None;
-        loop {
-            self.check_closing()?;
-            match self.restorer.stable_offsets(&leases, SETTLE_TIMEOUT) {
-                Ok(offsets) => {
-                    return Ok(leases.iter().any(|lease| {
-                        find(&offsets, &lease.partition)
-                            .and_then(|found| metadata::decode(found.offset?, &found.metadata))
-                            .is_some_and(|metadata| metadata.nonce == attempt.nonce)
-                    }));
-                }
-                Err(error) => {
-                    refuse_denied(&error)?;
-                    log::call_failed(&error);
-                    if !self.restorer.answers(&leases) {
-                        held_since = None;
-                    } else if self.restorer.is_lost(&mut held_since) {
-                        // Ours, and Kafka lost its markers: what is written now ends it.
-                        return Ok(false);
-                    }
-                    // Somebody else's open transaction on a partition that moved on must not hold the others for ever.
-                    let live = self.ownership.snapshot(leases.iter().copied());
-                    if !live.live.contains(&true) {
-                        return Ok(false);
-                    }
-                    self.ownership.wait_change(live.version, backoff.next());
-                }
-            }
+        self.open()?;
+        let committed = self.resolve_outcome(one_try)?;
+        add(&self.shared.counters.settled, 1);
+        info!(committed, "the outcome of the transaction is known");
+        if committed {
+            self.fencings.committed();
+            return Ok(Next::Done);
         }
+        if records > 0 && (timed_out || expired) {
+            return Ok(self.out_of_time(&pace));
+        }
+        Ok(Next::Again)
     }
 
-    /// The offsets with their metadata.
-    fn offsets(&self, attempt: &Attempt<'_>) -> Result<TopicPartitionList, KafkaError> {
-        let ids = self.shared.topic_ids.lock();
-        let mut list = TopicPartitionList::with_capacity(attempt.progress.len());
-        for progress in &attempt.progress {
-            let partition = &progress.lease.partition;
-            let (text, cut) = metadata::encode(
-                progress.committed,
-                &CommitMetadata {
-                    nonce: attempt.nonce,
-                    transactional_id: self.options.transactional_id.clone(),
-                    topic_id: ids.get(&progress.lease).copied().unwrap_or(Uuid::nil()),
-                    read_up_to: progress.read_up_to,
-                    not_done: progress.not_done.clone(),
-                },
-            );
-            if cut {
-                warn!(%partition, not_done = progress.not_done.len(), "the commit metadata has no room for everything that is done");
-            }
-            let mut element = list.add_partition(&partition.topic, partition.partition);
-            element.set_offset(Offset::Offset(progress.committed)).map_err(|error| KafkaError::Invalid {
-                what: "offset to commit",
-                reason: format!("{} of {partition}: {error}", progress.committed),
-            })?;
-            // Once per element: a second call would leak.
-            element.set_metadata(&text);
+    /// The try was not done in time: too much for the cluster, or an outage.
+    fn out_of_time(&self, pace: &AckPace) -> Next {
+        match slow::reason(pace, self.options.transaction_timeout) {
+            Some(reason) => Next::TooSlow { written_bytes: pace.acknowledged_bytes, reason },
+            None => Next::SmallGroups,
         }
-        Ok(list)
     }
 
     /// An abort that is tried again.
@@ -265,35 +231,17 @@ impl Committer {
         }
     }
 
-    /// A transaction that began at `began` was fenced. One that was open for longer than its timeout was ended by the
-    /// broker, which looks the same and says nothing about a second process.
-    fn note_fencing(&mut self, began: Instant) -> Result<(), KafkaError> {
-        if instant() - began >= self.options.transaction_timeout {
-            return Ok(());
-        }
-        let now = boot_ms();
-        let window = i64::try_from(FENCING_WINDOW.as_millis()).unwrap_or(i64::MAX);
-        self.fencings.retain(|at| now - *at < window);
-        self.fencings.push_back(now);
-        if self.fencings.len() < MAX_FENCINGS {
-            return Ok(());
-        }
-        Err(KafkaError::SecondProcess {
-            transactional_id: self.options.transactional_id.clone(),
-            times: self.fencings.len(),
-            within_s: FENCING_WINDOW.as_secs(),
-        })
-    }
-
-    fn count_commit(&self, attempt: &Attempt<'_>, started: Instant) {
+    fn count_commit(&mut self, one_try: &Try<'_>, touched: &Touched, started: Instant) {
+        self.fencings.committed();
         let counters = &self.shared.counters;
+        add(&counters.partitions, touched.partitions);
         add(&counters.transactions, 1);
-        add(&counters.records, attempt.records.len());
+        add(&counters.records, one_try.records.len());
         let micros = u64::try_from((instant() - started).as_micros()).unwrap_or(u64::MAX);
         counters.last_us.store(micros, Ordering::Relaxed);
     }
 
-    fn check_closing(&self) -> Result<(), KafkaError> {
+    pub(super) fn check_closing(&self) -> Result<(), KafkaError> {
         if self.shared.closing.load(Ordering::Relaxed) { Err(KafkaError::Closed) } else { Ok(()) }
     }
 
@@ -303,32 +251,14 @@ impl Committer {
     }
 }
 
-// === impl Attempt ===
-
-impl<'a> Attempt<'a> {
-    fn new(transaction: &'a Transaction, live: &[bool]) -> Self {
-        let is_any_live = live.contains(&true);
-        let with_old_offsets = is_any_live && is_planted(PlantedBug::OffsetsOfOldLease);
-        let with_old_outputs = with_old_offsets || (is_any_live && is_planted(PlantedBug::OutputsOfOldLease));
-        let progress = transaction.progress.iter().zip(live).filter(|(_, live)| **live || with_old_offsets);
-        let progress = progress.map(|(progress, _)| progress);
-        let outputs = transaction.outputs.iter().enumerate();
-        let (indices, records) = outputs
-            .filter(|(_, output)| with_old_outputs || live.get(output.lease).copied().unwrap_or(false))
-            .map(|(index, output)| (index, &output.record))
-            .unzip();
-        Self { nonce: Uuid::new_v4(), began: instant(), progress: progress.collect(), records, indices }
-    }
-}
-
 // === impl Backoff ===
 
 impl Backoff {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(BACKOFF.0)
     }
 
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let now = self.0;
         self.0 = (now * 2).min(BACKOFF.1);
         now
@@ -340,15 +270,33 @@ fn finished(transaction: &Transaction, live: &[bool], started: Instant) -> Commi
     Committed { dropped: dropped.map(|(progress, _)| progress.lease.clone()).collect(), duration: instant() - started }
 }
 
-fn unwritable(transaction: Transaction, index: usize, error: KafkaError) -> KafkaError {
-    let topic = Arc::clone(&transaction.outputs[index].record.topic);
-    let KafkaError::Call { code, reason, .. } = error else { return error };
-    KafkaError::Unwritable { index, topic, code, reason, transaction: Box::new(transaction) }
+fn unwritable(transaction: Transaction, sieve: Sieve) -> KafkaError {
+    let refusal = |(index, code): (usize, ErrorCode)| {
+        let topic = Arc::clone(&transaction.outputs[index].record.topic);
+        Refusal { index, topic, code, reason: code.0.to_string() }
+    };
+    let refused = sieve.into_refused().into_iter().map(refusal).collect();
+    KafkaError::Unwritable { refused, transaction: Box::new(transaction) }
 }
 
 /// Waiting does not cure a missing authorization.
-fn refuse_denied(error: &KafkaError) -> Result<(), KafkaError> {
+pub(super) fn refuse_denied(error: &KafkaError) -> Result<(), KafkaError> {
     if error.is_denied() { Err(error.clone()) } else { Ok(()) }
+}
+
+/// Nor does it make the brokers take longer metadata.
+pub(super) fn refuse_short_metadata(error: &KafkaError) -> Result<(), KafkaError> {
+    if !matches!(error, KafkaError::Call { code: ErrorCode(Code::OffsetMetadataTooLarge), .. }) {
+        return Ok(());
+    }
+    Err(KafkaError::Invalid {
+        what: "broker setting offset.metadata.max.bytes",
+        reason: format!(
+            "the brokers refuse commit metadata of at most {} characters; set it to {} at least, its default",
+            metadata::MAX_LENGTH,
+            metadata::MAX_LENGTH
+        ),
+    })
 }
 
 fn add(counter: &AtomicU64, count: usize) {

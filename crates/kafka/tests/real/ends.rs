@@ -8,8 +8,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::support::foreign_producer;
 use crate::support::{Worker, World, brokers, eventually, soon, text, transaction};
-use crate::transactions::foreign_producer;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

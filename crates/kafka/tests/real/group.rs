@@ -44,7 +44,8 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
 
     // While it lives nobody sets anything: it is shown, and Kafka refuses whoever did not look.
     let members = group::members(&world.connection, &world.group).await.unwrap();
-    assert_eq!(members.iter().map(|member| member.client_id.as_str()).collect::<Vec<_>>(), ["next"]);
+    let ids = members.iter().map(|member| member.client_id.as_str()).collect::<Vec<_>>();
+    assert_eq!(ids, [world.slot("next")]);
     let refused = group::set_offsets(&world.connection, &world.group, &[(partition(0), 0)], TIMEOUT).await;
     assert!(matches!(refused, Err(KafkaError::Call { .. })), "{refused:?}");
     worker.close().await;

@@ -8,9 +8,13 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
+mod cut;
 mod ends;
 mod group;
 mod ownership;
 mod reading;
+mod refused;
+mod slow;
 mod support;
+mod takeover;
 mod transactions;

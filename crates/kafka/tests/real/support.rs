@@ -8,6 +8,10 @@ use kafka::{
     Connection, From, Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Producer, ProducerOptions,
     Progress, Restored, Tail, TailEvent, TailOptions, Transaction, Window, Writer, WriterOptions,
 };
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::topics::TopicSpec;
 use uuid::Uuid;
@@ -73,6 +77,11 @@ pub(crate) fn text(record: &Record) -> String {
     String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()
 }
 
+/// So many different values.
+pub(crate) fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|index| format!("v{index:04}")).collect()
+}
+
 /// The progress of a window.
 pub(crate) fn progress(lease: &Lease, window: &Window) -> Progress {
     let (committed, read_up_to, not_done) = window.progress();
@@ -84,7 +93,17 @@ pub(crate) fn progress(lease: &Lease, window: &Window) -> Progress {
 impl World {
     /// Fresh topics: `input` and `output` with this many partitions.
     pub(crate) async fn new(partitions: i32) -> Self {
-        let connection = Connection::new(&brokers(), &BTreeMap::new()).unwrap();
+        Self::with_partitions(partitions, partitions).await
+    }
+
+    /// Fresh topics: `input` and `output`, each with so many partitions.
+    pub(crate) async fn with_partitions(input: i32, output: i32) -> Self {
+        Self::at(&brokers(), input, output).await
+    }
+
+    /// The same on a cluster of the test's own.
+    pub(crate) async fn at(bootstrap: &str, input: i32, output: i32) -> Self {
+        let connection = Connection::new(bootstrap, &BTreeMap::new()).unwrap();
         let id = Uuid::new_v4().simple().to_string();
         let world = Self {
             connection,
@@ -92,7 +111,7 @@ impl World {
             output: Arc::from(format!("out-{id}")),
             group: format!("group-{id}"),
         };
-        let specs = [spec(&world.input, partitions, &[]), spec(&world.output, partitions, &[])];
+        let specs = [spec(&world.input, input, &[]), spec(&world.output, output, &[])];
         let plan = kafka::topics::ensure(&world.connection, &specs).await.unwrap();
         assert!(plan.is_settled(), "{plan}");
         world
@@ -105,11 +124,23 @@ impl World {
     }
 
     pub(crate) async fn worker(&self, slot: &str) -> Worker {
-        let options = PollerOptions::new(self.group.as_str(), vec![self.input.to_string()], slot);
+        self.worker_that_writes_to(&self.connection, slot).await
+    }
+
+    /// A worker whose writer takes another way to the cluster.
+    pub(crate) async fn worker_that_writes_to(&self, connection: &Connection, slot: &str) -> Worker {
+        // As in every role: a member's client id is its transactional id, and so a takeover knows who lives.
+        let options = PollerOptions::new(self.group.as_str(), vec![self.input.to_string()], self.slot(slot));
         let (poller, events) = Poller::start(&self.connection, options).unwrap();
         let options = WriterOptions::new(self.slot(slot), self.group.as_str());
-        let writer = Writer::start(&self.connection, options, poller.ownership()).await.unwrap();
+        let writer = Writer::start(connection, options, poller.ownership()).await.unwrap();
         Worker { poller, events, writer }
+    }
+
+    /// Another writer for the partitions of a worker.
+    pub(crate) async fn worker_of(&self, worker: &Worker, slot: &str) -> Writer {
+        let options = WriterOptions::new(self.slot(slot), self.group.as_str());
+        Writer::start(&self.connection, options, worker.poller.ownership()).await.unwrap()
     }
 
     /// Writes values to one partition, in order.
@@ -157,12 +188,17 @@ impl World {
 // === impl Worker ===
 
 impl Worker {
-    /// Waits for an assignment, takes it over and begins it.
-    pub(crate) async fn assigned(&mut self) -> Vec<Restored> {
-        let leases = match soon("an assignment", self.events.next()).await.unwrap() {
+    /// Waits for an assignment.
+    pub(crate) async fn leases(&mut self) -> Vec<Lease> {
+        match soon("an assignment", self.events.next()).await.unwrap() {
             PollerEvent::Assigned { leases } => leases,
             other => panic!("expected an assignment, got {other:?}"),
-        };
+        }
+    }
+
+    /// Waits for an assignment, takes it over and begins it.
+    pub(crate) async fn assigned(&mut self) -> Vec<Restored> {
+        let leases = self.leases().await;
         let restored = soon("taking over", self.writer.take_over(leases)).await.unwrap();
         for restored in &restored {
             self.begin(&restored.lease, restored.start().unwrap()).await;
@@ -206,4 +242,34 @@ pub(crate) fn transaction(
     let partition = lease.partition.partition;
     let outputs = values.into_iter().map(|value| Output { lease: 0, record: record(&world.output, partition, &value) });
     Transaction { outputs: outputs.collect(), progress: vec![progress(lease, window)] }
+}
+
+/// A transactional producer that is not ours.
+pub(crate) fn foreign_producer(transactional_id: &str) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("transactional.id", transactional_id);
+    // Longer than any patience: only fencing ends its transaction.
+    config.set("transaction.timeout.ms", "600000");
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer
+}
+
+/// Leaves an open transaction of this id that holds the offsets of all partitions of the input.
+pub(crate) async fn pending(world: &World, transactional_id: String, partitions: i32) -> BaseProducer {
+    let (group, topic) = (world.group.clone(), world.input.to_string());
+    let open = tokio::task::spawn_blocking(move || {
+        let producer = foreign_producer(&transactional_id);
+        let group: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", group).create().unwrap();
+        producer.begin_transaction().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        for partition in 0..partitions {
+            offsets.add_partition_offset(&topic, partition, Offset::Offset(7)).unwrap();
+        }
+        let metadata = group.group_metadata().unwrap();
+        producer.send_offsets_to_transaction(&offsets, &metadata, Duration::from_secs(30)).unwrap();
+        producer
+    });
+    open.await.unwrap()
 }

@@ -44,7 +44,7 @@ fn a_lease_that_is_over_takes_what_it_had_pending_along() {
     }
     outbox.close(gone.epoch);
     finish(&mut outbox, &gone, 1, &[1]);
-    assert!(!outbox.has_pending(&[gone.clone()]) && outbox.has_pending(&[stays]));
+    assert!(!outbox.has_pending(std::slice::from_ref(&gone)) && outbox.has_pending(&[stays]));
     let (_, transaction) = outbox.cut(0).unwrap();
     assert_eq!((transaction.outputs.len(), transaction.progress.len()), (1, 1));
     assert!(!outbox.is_open(gone.epoch) && !outbox.admit(gone.epoch, 2));

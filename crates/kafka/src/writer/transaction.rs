@@ -1,0 +1,66 @@
+//! What a transaction writes, and what is told about it afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::record::OutRecord;
+
+use crate::error::ErrorCode;
+use crate::lease::Lease;
+
+/// What one transaction writes.
+///
+/// With outputs it is written as a whole: keep it at most at [`MAX_LEASES`](super::MAX_LEASES) leases, for Kafka stores the offsets of a
+/// transaction as one batch, and at what a cluster takes in the transaction timeout. Without outputs it may have any
+/// number of leases and is committed in portions.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// Records to produce, each tagged with the progress it belongs to.
+    pub outputs: Vec<Output>,
+    /// Offsets to commit, one element per lease. May stand without outputs.
+    pub progress: Vec<Progress>,
+}
+
+/// One record of a transaction.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Index into [`Transaction::progress`]: dropped together with it when that lease is over.
+    pub lease: usize,
+    /// The record.
+    pub record: OutRecord,
+}
+
+/// What is done of one partition, see [`crate::Window::progress`].
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Which partition and epoch.
+    pub lease: Lease,
+    /// The offset to commit.
+    pub committed: i64,
+    /// Everything below this that is not listed is done.
+    pub read_up_to: i64,
+    /// What is not done in `[committed, read_up_to)`, ascending.
+    pub not_done: Vec<i64>,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Leases that were over: nothing of theirs was written by the transaction that was committed.
+    pub dropped: Vec<Lease>,
+    /// From the begin of the first try to the known outcome.
+    pub duration: Duration,
+}
+
+/// An output that Kafka can never take.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Its index in [`Transaction::outputs`].
+    pub index: usize,
+    /// The topic it was to go to.
+    pub topic: Arc<str>,
+    /// librdkafka's code.
+    pub code: ErrorCode,
+    /// librdkafka's text.
+    pub reason: String,
+}
