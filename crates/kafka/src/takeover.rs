@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -63,6 +64,9 @@ pub(crate) struct Restorer {
     stable: BaseConsumer<Named>,
     unstable: BaseConsumer<Named>,
     plain: BaseConsumer<Named>,
+    /// The id each topic had when it was first met. Kafka deletes a group's offsets with a topic, so that of one that was
+    /// created anew meanwhile only this tells.
+    first_ids: Mutex<HashMap<String, Uuid>>,
 }
 
 /// What was found, with the topic's id to write into the metadata from now on.
@@ -90,6 +94,7 @@ impl Restorer {
             stable: client(&connection.committed(group, true), "stable offsets")?,
             unstable: client(&connection.committed(group, false), "unstable offsets")?,
             plain: client(&connection.plain("hookbus-takeover"), "log ends")?,
+            first_ids: Mutex::new(HashMap::new()),
         })
     }
 
@@ -208,6 +213,7 @@ impl Restorer {
         let topics: Vec<&str> = topics.into_iter().collect();
         let ids = ffi::topic_ids(self.plain.client().native_client(), &topics, ANSWER_TIMEOUT)
             .map_err(|code| KafkaError::call("describe topics", code))?;
+        self.note_ids(&ids);
         leases.iter().map(|lease| self.complete_one(lease, find(offsets, &lease.partition), &ids)).collect()
     }
 
@@ -227,12 +233,13 @@ impl Restorer {
         let metadata = committed.and_then(|at| metadata::decode(at, &offset?.metadata));
         let recreated = metadata
             .as_ref()
-            .is_some_and(|metadata| !metadata.topic_id.is_nil() && !topic_id.is_nil() && metadata.topic_id != topic_id);
+            .is_some_and(|metadata| !metadata.topic_id.is_nil() && !topic_id.is_nil() && metadata.topic_id != topic_id)
+            || (committed.is_none() && self.first_id(topic, topic_id) != topic_id);
         if recreated {
             warn!(partition = %lease.partition, committed, log_start, "the topic was deleted and created again: reading its beginning");
         }
         let (committed, read_up_to, not_done) = match (committed, metadata) {
-            (Some(_), _) if recreated => (Some(log_start), log_start, Vec::new()),
+            (_, _) if recreated => (Some(log_start), log_start, Vec::new()),
             (Some(at), Some(metadata)) => (Some(at), metadata.read_up_to, metadata.not_done),
             (Some(at), None) => (Some(at), at, Vec::new()),
             (None, _) => (None, log_start, Vec::new()),
@@ -242,6 +249,19 @@ impl Restorer {
             restored: Restored { lease, committed, read_up_to, not_done, log_start, log_end, recreated },
             topic_id,
         })
+    }
+
+    /// The id this topic had when it was first met, which is now if it was not.
+    fn first_id(&self, topic: &str, now: Uuid) -> Uuid {
+        *self.first_ids.lock().get(topic).unwrap_or(&now)
+    }
+
+    /// Notes the ids of topics that are met for the first time.
+    fn note_ids(&self, ids: &HashMap<String, Uuid>) {
+        let mut first = self.first_ids.lock();
+        for (topic, id) in ids.iter().filter(|(_, id)| !id.is_nil()) {
+            first.entry(topic.clone()).or_insert(*id);
+        }
     }
 
     fn keep_live(&self, leases: &mut Vec<Lease>) -> Result<(), KafkaError> {
