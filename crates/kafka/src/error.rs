@@ -104,7 +104,7 @@ pub enum KafkaError {
         within_s: u64,
     },
     /// A topic does not exist.
-    #[error("topic {topic} does not exist")]
+    #[error("topic {topic} does not exist (`hookbus topics ensure` creates those of Hookbus)")]
     NoTopic {
         /// Its name.
         topic: Arc<str>,

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::log::Named;
-use crate::offsets::plain_client;
+use crate::offsets::{self, plain_client};
 
 /// How long one question or creation may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -133,6 +133,25 @@ pub async fn ensure(connection: &Connection, specs: &[TopicSpec]) -> Result<Plan
             Err(KafkaError::call(format!("waiting for the new topic {}", spec.name), Code::OperationTimedOut))
         }
     }
+}
+
+/// Makes sure that topics exist before a role writes to them or reads them: at its start, where one word helps. Later a missing
+/// topic is a record that fails after ten seconds, for ever.
+///
+/// # Errors
+/// [`KafkaError::NoTopic`] names the first one that does not exist; or the cluster did not answer, or refuses.
+pub async fn require(connection: &Connection, names: &[&str]) -> Result<(), KafkaError> {
+    let client = plain_client(connection, "topics")?;
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let look = move || {
+        for name in &names {
+            if offsets::partition_count(&client, name, TIMEOUT)?.is_none() {
+                return Err(offsets::no_topic(name));
+            }
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|_gone| KafkaError::Closed)?
 }
 
 async fn create(connection: &Connection, missing: &[TopicSpec]) -> Result<Vec<String>, KafkaError> {
