@@ -80,7 +80,7 @@ pub enum KafkaError {
     /// A partition that was consumed before has no committed offset any more (or a consumed topic was never read though
     /// its start is gone): starting at either end would repeat or lose records.
     #[error(
-        "{partition} has no committed offset and starts at offset {log_start}, not 0: choose where to begin with `hookbus offsets` \
+        "{partition} has no committed offset, and records from {log_start} to {log_end}: choose where to begin with `hookbus offsets` \
          (deploy/runbooks/no-committed-offset.md)"
     )]
     NoCommittedOffset {
@@ -88,6 +88,8 @@ pub enum KafkaError {
         partition: TopicPartition,
         /// Its first available offset.
         log_start: i64,
+        /// Its end.
+        log_end: i64,
     },
     /// A position that the partition does not have.
     #[error("offset {offset} of {partition} is out of range (starts at {log_start}, ends at {log_end})")]
@@ -146,7 +148,7 @@ pub enum KafkaError {
         within_s: u64,
     },
     /// A topic does not exist.
-    #[error("topic {topic} does not exist: create it with `hookbus topics ensure`")]
+    #[error("topic {topic} does not exist (`hookbus topics ensure` creates those of Hookbus)")]
     NoTopic {
         /// Its name.
         topic: Arc<str>,

@@ -23,6 +23,10 @@ use crate::metadata::{self, CommitMetadata};
 use crate::offsets::{no_topic, plain_client};
 use crate::takeover;
 
+mod begin;
+
+pub use begin::{Beginning, begin};
+
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,9 +53,9 @@ pub struct PartitionState {
 pub enum Standing {
     /// It goes on from there.
     Committed,
-    /// Nothing was ever committed and the first record is still there: it begins at offset 0.
+    /// Nothing is committed and there never was a record: it begins at offset 0.
     New,
-    /// Nothing is committed and the first records are gone: the role stops.
+    /// Nothing is committed and there are records, or were: the role stops.
     Missing,
     /// Retention has deleted so many offsets that were never read: it goes on at the log's start.
     Lost(i64),
@@ -91,7 +95,7 @@ impl Standing {
 
     fn of(lag: &PartitionLag, topic_id: Option<Uuid>) -> Self {
         let Some(committed) = lag.committed else {
-            return if lag.log_start == 0 { Self::New } else { Self::Missing };
+            return if lag.log_end == 0 { Self::New } else { Self::Missing };
         };
         let former = metadata::decode(committed, &lag.metadata).map(|metadata| metadata.topic_id);
         match (former, topic_id) {
@@ -279,7 +283,9 @@ mod tests {
     #[test]
     fn what_is_shown_is_what_the_role_will_do() {
         let cases = [
-            (lag(None, (0, 9), NOW), Standing::New),
+            (lag(None, (0, 0), NOW), Standing::New),
+            (lag(None, (0, 9), NOW), Standing::Missing),
+            (lag(None, (9, 9), NOW), Standing::Missing),
             (lag(None, (3, 9), NOW), Standing::Missing),
             (lag(Some(5), (3, 9), NOW), Standing::Committed),
             (lag(Some(9), (3, 9), NOW), Standing::Committed),

@@ -41,10 +41,13 @@ pub struct LogCut {
 
 impl Restored {
     /// Where to begin reading: the committed offset (the log's start if retention has passed it, see [`Self::lost`]), the
-    /// start of a recreated topic, 0 for a partition that was never read and still has its first record.
+    /// start of a recreated topic, 0 for a partition that never had a record.
+    ///
+    /// Whoever creates a topic commits offset 0 for its reader ([`crate::group::begin`]). So records without a committed offset
+    /// mean that the offset was lost, also where the log begins at 0: a mirrored topic without its group, a deleted group.
     ///
     /// # Errors
-    /// [`KafkaError::NoCommittedOffset`]: never committed though the log's start is above 0 (rule 8).
+    /// [`KafkaError::NoCommittedOffset`]: nothing is committed and there are records, or were (rule W8).
     /// [`KafkaError::OffsetOutOfRange`]: read or committed above the log's end.
     /// [`KafkaError::LogCut`]: the log lost what was read there and has grown again.
     pub fn start(&self) -> Result<i64, KafkaError> {
@@ -65,8 +68,12 @@ impl Restored {
                 log_end: self.log_end,
             }),
             Some(offset) => Ok(offset.max(self.log_start)),
-            None if self.log_start == 0 => Ok(0),
-            None => Err(KafkaError::NoCommittedOffset { partition: partition(), log_start: self.log_start }),
+            None if self.log_end == 0 => Ok(0),
+            None => Err(KafkaError::NoCommittedOffset {
+                partition: partition(),
+                log_start: self.log_start,
+                log_end: self.log_end,
+            }),
         }
     }
 
@@ -120,8 +127,7 @@ mod tests {
     #[test]
     fn a_partition_starts_where_it_was_committed_or_at_its_first_record() {
         assert_eq!(restored(Some(5), 0, 10).start().unwrap(), 5);
-        assert_eq!(restored(None, 0, 10).start().unwrap(), 0);
-        assert!(matches!(restored(None, 3, 10).start(), Err(KafkaError::NoCommittedOffset { log_start: 3, .. })));
+        assert_eq!(restored(None, 0, 0).start().unwrap(), 0);
         assert!(matches!(restored(Some(11), 0, 10).start(), Err(KafkaError::OffsetOutOfRange { offset: 15, .. })));
         assert!(restored(Some(6), 0, 10).start().is_ok());
     }
@@ -144,6 +150,17 @@ mod tests {
              (an unclean leader election); what is there now was never read. Choose where to begin with `hookbus offsets`"
         );
         assert_eq!(restored.lost(), 2);
+    }
+
+    #[test]
+    fn records_without_a_committed_offset_stop_a_role_wherever_the_log_begins() {
+        for (log_start, log_end) in [(0, 10), (3, 10), (10, 10)] {
+            let error = restored(None, log_start, log_end).start().unwrap_err();
+            assert!(matches!(error, KafkaError::NoCommittedOffset { .. }), "{error}");
+        }
+        // A topic that was made anew under a running role is read from its beginning all the same.
+        let recreated = Restored { recreated: true, ..restored(None, 0, 10) };
+        assert_eq!(recreated.start().unwrap(), 0);
     }
 
     #[test]

@@ -20,17 +20,19 @@
 mod complete;
 mod fence;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::TopicPartition;
 use tracing::error;
+use uuid::Uuid;
 
 use crate::clock::boot_ms;
 use crate::connection::Connection;
@@ -62,6 +64,9 @@ pub(crate) struct Restorer {
     stable: BaseConsumer<Named>,
     unstable: BaseConsumer<Named>,
     plain: BaseConsumer<Named>,
+    /// The id each topic had when it was first met. Kafka deletes a group's offsets with a topic, so that of one that was
+    /// created anew meanwhile only this tells.
+    first_ids: Mutex<HashMap<String, Uuid>>,
 }
 
 /// Since when offsets have been pending while Kafka answered.
@@ -88,6 +93,7 @@ impl Restorer {
             stable: client(&connection.committed(group, true), "stable offsets")?,
             unstable: client(&connection.committed(group, false), "unstable offsets")?,
             plain: client(&connection.plain("hookbus-takeover"), "log ends")?,
+            first_ids: Mutex::new(HashMap::new()),
         })
     }
 
@@ -157,6 +163,19 @@ impl Restorer {
     /// Whether Kafka answers at all.
     pub(crate) fn answers(&self, leases: &[&Lease]) -> bool {
         committed(&self.unstable, leases, ANSWER_TIMEOUT, "unstable committed offsets").is_ok()
+    }
+
+    /// The id this topic had when it was first met, which is now if it was not.
+    pub(super) fn first_id(&self, topic: &str, now: Uuid) -> Uuid {
+        *self.first_ids.lock().get(topic).unwrap_or(&now)
+    }
+
+    /// Notes the ids of topics that are met for the first time.
+    pub(super) fn note_ids(&self, ids: &HashMap<String, Uuid>) {
+        let mut first = self.first_ids.lock();
+        for (topic, id) in ids.iter().filter(|(_, id)| !id.is_nil()) {
+            first.entry(topic.clone()).or_insert(*id);
+        }
     }
 
     fn keep_live(&self, leases: &mut Vec<Lease>) -> Result<(), KafkaError> {

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::log::Named;
-use crate::offsets::plain_client;
+use crate::offsets::{self, plain_client};
 
 /// How long one question or creation may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,6 +33,8 @@ pub struct Plan {
     pub differing: Vec<Difference>,
     /// Topics that are as they should be.
     pub matching: Vec<String>,
+    /// Topics that were created just now, by this process: nobody has read them.
+    pub created: Vec<String>,
 }
 
 /// One property of one topic.
@@ -116,15 +118,15 @@ pub async fn ensure(connection: &Connection, specs: &[TopicSpec]) -> Result<Plan
     if before.missing.is_empty() {
         return Ok(before);
     }
-    create(connection, &before.missing).await?;
+    let created = create(connection, &before.missing).await?;
     for _ in 0..LOOKS {
-        let now = plan(connection, specs).await?;
+        let now = Plan { created: created.clone(), ..plan(connection, specs).await? };
         if now.missing.is_empty() {
             return Ok(now);
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
-    let left = plan(connection, specs).await?;
+    let left = Plan { created, ..plan(connection, specs).await? };
     match left.missing.first() {
         None => Ok(left),
         Some(spec) => {
@@ -133,7 +135,26 @@ pub async fn ensure(connection: &Connection, specs: &[TopicSpec]) -> Result<Plan
     }
 }
 
-async fn create(connection: &Connection, missing: &[TopicSpec]) -> Result<(), KafkaError> {
+/// Makes sure that topics exist before a role writes to them or reads them: at its start, where one word helps. Later a missing
+/// topic is a record that fails after ten seconds, for ever.
+///
+/// # Errors
+/// [`KafkaError::NoTopic`] names the first one that does not exist; or the cluster did not answer, or refuses.
+pub async fn require(connection: &Connection, names: &[&str]) -> Result<(), KafkaError> {
+    let client = plain_client(connection, "topics")?;
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let look = move || {
+        for name in &names {
+            if offsets::partition_count(&client, name, TIMEOUT)?.is_none() {
+                return Err(offsets::no_topic(name));
+            }
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|_gone| KafkaError::Closed)?
+}
+
+async fn create(connection: &Connection, missing: &[TopicSpec]) -> Result<Vec<String>, KafkaError> {
     let topics: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|spec| {
@@ -148,15 +169,19 @@ async fn create(connection: &Connection, missing: &[TopicSpec]) -> Result<(), Ka
         .create_topics(&topics, &options)
         .await
         .map_err(|error| KafkaError::from_rdkafka("create topics", &error))?;
+    let mut names = Vec::with_capacity(missing.len());
     for result in created {
         match result {
-            Ok(topic) => info!(topic, "topic created"),
+            Ok(topic) => {
+                info!(topic, "topic created");
+                names.push(topic);
+            }
             // Another process was faster; what it made is compared afterwards.
             Err((_, Code::TopicAlreadyExists)) => {}
             Err((topic, code)) => return Err(KafkaError::call(format!("create topic {topic}"), code)),
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// The specified topics that exist.
@@ -253,7 +278,8 @@ mod tests {
     fn every_difference_is_named_with_both_values() {
         let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
         let differing = compare(&spec(), &Existing { partitions: 4, replicas: 3, config });
-        let plan = Plan { missing: vec![spec()], differing, matching: vec!["hookbus.seen".into()] };
+        let plan =
+            Plan { missing: vec![spec()], differing, matching: vec!["hookbus.seen".into()], created: Vec::new() };
         assert_eq!(
             plan.to_string(),
             "+ hookbus.events (8 partitions, cleanup.policy=delete, retention.ms=5)\n\

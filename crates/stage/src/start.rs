@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chassis::{clock, tasks};
-use kafka::{Offsets, Poller, PollerOptions, Writer, WriterOptions};
+use kafka::{Offsets, Poller, PollerOptions, Writer, WriterOptions, topics};
 use tracing::info;
 
 use crate::error::StageError;
@@ -30,6 +30,8 @@ impl<W: Work> Stage<W> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
         let metrics = StageMetrics::new(&deps.registry, name)?;
+        let writes: Vec<&str> = options.writes.iter().map(AsRef::as_ref).collect();
+        topics::require(&deps.connection, &writes).await.map_err(failed("looking for the topics it writes"))?;
         let poller = PollerOptions {
             live_records: options.live_records,
             live_bytes: options.live_bytes,

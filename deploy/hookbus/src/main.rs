@@ -68,7 +68,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Topics { command } => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
-            let done = runtime()?.block_on(commands::topics::run(&connection, &loaded.config.topics, &command));
+            let done = runtime()?.block_on(commands::topics::run(&connection, &loaded.config, &command));
             with_kafka(done, &loaded)
         }
         Command::Offsets(args) => {

@@ -97,6 +97,15 @@ pub async fn delete_records(brokers: &str, topic: &str, partition: i32, before: 
     run(&arguments, &[]).await
 }
 
+/// Deletes a consumer group without members, and its offsets with it, with `kafka-consumer-groups`.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn delete_group(brokers: &str, group: &str) -> anyhow::Result<()> {
+    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    run(&[tool, "--bootstrap-server", brokers, "--delete", "--group", group], &[]).await
+}
+
 /// Writes a script that is `kafka-acls`, for a shell that calls it.
 ///
 /// # Errors

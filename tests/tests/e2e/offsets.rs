@@ -50,6 +50,15 @@ async fn expire(pipeline: &Pipeline, partition: i32, before: i64) {
     console::delete_records(&brokers, &pipeline.topics().events, partition, before).await.unwrap();
 }
 
+/// Deletes a role's group, as when a cluster is mirrored without its groups. It has no members.
+async fn lose_group(pipeline: &Pipeline, role: &str) {
+    let (code, text) = offsets(pipeline, &["show", role, "--output", "json"]).await;
+    assert_eq!(code, 0, "{text}");
+    let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let brokers = SharedKafka::of_this_run().unwrap().bootstrap;
+    console::delete_group(&brokers, rows[0]["group"].as_str().unwrap()).await.unwrap();
+}
+
 /// The worker ends by itself, and its last words lead to the way out.
 async fn fanout_refuses(pipeline: &mut Pipeline) {
     pipeline.roles().launch(Role::Fanout, 1).await.unwrap();
@@ -86,6 +95,10 @@ async fn what_does_not_fit_is_refused(pipeline: &Pipeline) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_without_committed_offsets_is_told_where_to_begin_and_begins_there() {
     let mut pipeline = Setup::new("offsets").set("kafka.session_timeout_ms", 6_000).topics_only().await.unwrap();
+    // Who creates the topics commits the beginning; here the group is lost afterwards.
+    let beginning = events(&pipeline).await;
+    assert_eq!(beginning, [(Some(0), "committed".to_owned()), (Some(0), "committed".to_owned())]);
+    lose_group(&pipeline, "fanout").await;
     write(&pipeline, 0, 5).await;
     expire(&pipeline, 0, 3).await;
     write(&pipeline, 1, 4).await;
@@ -95,9 +108,7 @@ async fn a_role_without_committed_offsets_is_told_where_to_begin_and_begins_ther
     let (code, text) = offsets(&pipeline, &["show"]).await;
     assert_eq!(code, 0, "{text}");
     assert_eq!(text.matches("NO COMMITTED OFFSET: the role stops").count(), 2, "{text}");
-    for word in
-        ["fanout (group", "delivery (group", "retry.10m", "begins at 0", "hookbus offsets set fanout --topic events"]
-    {
+    for word in ["fanout (group", "delivery (group", "retry.10m", "hookbus offsets set fanout --topic events"] {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert_eq!(events(&pipeline).await, [(None, "missing".to_owned()), (None, "missing".to_owned())]);
@@ -135,4 +146,44 @@ async fn a_role_without_committed_offsets_is_told_where_to_begin_and_begins_ther
     // What was kept on partition 0 was read; what was skipped on partition 1 was not, which the ledger would call a loss.
     expire(&pipeline, 1, 4).await;
     pipeline.finish(Expect { rejected: 2, ..Expect::default() }).await.unwrap();
+}
+
+/// A lost group is not a new one, although nothing has expired yet: everything would be sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_whose_group_was_lost_stops_although_its_log_begins_at_zero() {
+    let mut pipeline = Setup::new("lost-group").set("kafka.session_timeout_ms", 6_000).start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let subscription = pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
+    let made: Vec<Event> = (0..8).map(|number| Event::new(format!("evt_{number}"), "a.b")).collect();
+    pipeline.publish(&application, &made).await.unwrap();
+    pipeline.endpoint().wait_for(&subscription.path, 8, SOON).await.unwrap();
+    pipeline.settled(SOON).await.unwrap();
+    pipeline.roles().stop(Role::Delivery, 1).await.unwrap();
+    lose_group(&pipeline, "delivery").await;
+
+    pipeline.roles().launch(Role::Delivery, 1).await.unwrap();
+    let delivery = pipeline.roles().process(Role::Delivery, 1).unwrap();
+    assert_eq!(delivery.ended(SOON).await.unwrap(), Exit::Code(1));
+    assert!(delivery.log().contains("has no committed offset, and records from 0 to"), "{}", delivery.log());
+    let (_, text) = offsets(&pipeline, &["show", "delivery"]).await;
+    assert!(text.contains("NO COMMITTED OFFSET: the role stops"), "{text}");
+    // Also asked to, nobody guesses; what never had a record begins at 0 once more.
+    let output = pipeline.command(&["topics", "ensure"]).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("HAS NO COMMITTED OFFSET") && text.contains("offsets set delivery --topic deliveries"),
+        "{text}"
+    );
+
+    let alone = || async {
+        let (_, text) = offsets(&pipeline, &["show", "delivery"]).await;
+        text.contains("no live members").then_some(())
+    };
+    eventually("a group without members", SOON, alone).await.unwrap();
+    let (code, text) = offsets(&pipeline, &["set", "delivery", "--topic", "deliveries", "--to", "end", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    pipeline.roles().start(Role::Delivery, 1).await.unwrap();
+    pipeline.publish(&application, &[Event::new("evt_last", "a.b")]).await.unwrap();
+    pipeline.endpoint().wait_for(&subscription.path, 9, SOON).await.unwrap();
+    pipeline.finish(Expect::default()).await.unwrap();
 }

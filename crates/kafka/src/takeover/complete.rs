@@ -55,6 +55,7 @@ impl Restorer {
         topics.dedup();
         let ids = ffi::topic_ids(self.plain.client().native_client(), &topics, ANSWER_TIMEOUT)
             .map_err(|code| KafkaError::call("describe topics", code))?;
+        self.note_ids(&ids);
         for topic in topics.iter().filter(|topic| !ids.contains_key(**topic)) {
             let missing = KafkaError::NoTopic { topic: Arc::from(*topic) };
             error!("{missing}; its partitions do not begin");
@@ -68,7 +69,8 @@ impl Restorer {
                 .copied()
                 .ok_or_else(|| KafkaError::call(format!("log start and end of {}", lease.partition), Code::Fail))?;
             let topic_id = ids.get(&*lease.partition.topic).copied().unwrap_or(Uuid::nil());
-            complete_one(lease, find(offsets, &lease.partition), topic_id, ends)
+            let first_id = self.first_id(&lease.partition.topic, topic_id);
+            complete_one(lease, find(offsets, &lease.partition), (first_id, topic_id), ends)
         });
         let mut found = found.collect::<Result<Vec<Found>, KafkaError>>()?;
         self.look_for_cuts(&mut found, &ends)?;
@@ -185,12 +187,14 @@ fn log_ends(
     Ok(ends)
 }
 
+/// `ids`: the topic's id when it was first met, and now.
 fn complete_one(
     lease: &Lease,
     offset: Option<&CommittedOffset>,
-    topic_id: Uuid,
+    ids: (Uuid, Uuid),
     ends: LogEnds,
 ) -> Result<Found, KafkaError> {
+    let (first_id, topic_id) = ids;
     let LogEnds { start: log_start, end: log_end, .. } = ends;
     let committed = offset.and_then(|found| found.offset);
     let metadata = committed.and_then(|at| metadata::decode(at, &offset?.metadata));
@@ -203,13 +207,14 @@ fn complete_one(
     }
     let recreated = metadata
         .as_ref()
-        .is_some_and(|metadata| !metadata.topic_id.is_nil() && !topic_id.is_nil() && metadata.topic_id != topic_id);
+        .is_some_and(|metadata| !metadata.topic_id.is_nil() && !topic_id.is_nil() && metadata.topic_id != topic_id)
+        || (committed.is_none() && first_id != topic_id);
     let recreated = recreated && !is_planted(PlantedBug::TopicIdIgnored);
     if recreated {
         warn!(partition = %lease.partition, committed, log_start, "the topic was deleted and created again: reading its beginning");
     }
     let (committed, read_up_to, not_done) = match (committed, metadata) {
-        (Some(_), _) if recreated => (Some(log_start), log_start, Vec::new()),
+        (_, _) if recreated => (Some(log_start), log_start, Vec::new()),
         (Some(at), Some(metadata)) => (Some(at), metadata.read_up_to, metadata.not_done),
         (Some(at), None) => (Some(at), at, Vec::new()),
         (None, _) => (None, log_start, Vec::new()),

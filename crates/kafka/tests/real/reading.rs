@@ -67,6 +67,36 @@ async fn concurrent_questions_for_the_end_are_all_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_is_named_before_anything_is_written() {
+    let world = World::new(1).await;
+    kafka::topics::require(&world.connection, &[&world.input, &world.output]).await.unwrap();
+    let error = kafka::topics::require(&world.connection, &[&world.input, "no-such-topic"]).await.unwrap_err();
+    assert!(matches!(&error, kafka::KafkaError::NoTopic { topic } if &**topic == "no-such-topic"), "{error}");
+    assert!(error.to_string().contains("hookbus topics ensure"), "{error}");
+}
+
+/// What an operator's command finds: topics made just now, topics that never had a record, and a lost group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_begins_at_zero_where_nothing_can_have_been_read_and_nowhere_else() {
+    let world = World::new(2).await;
+    let begin = async |group: &str, created: &[String]| {
+        let timeout = std::time::Duration::from_secs(10);
+        kafka::group::begin(&world.connection, group, &[&world.input], created, timeout).await.unwrap()
+    };
+    // `World` has done it, and a second time there is nothing to do.
+    assert_eq!(begin(&world.group, &[]).await, kafka::group::Beginning::default());
+    world.write(0, ["one".to_owned()]).await;
+    let other = format!("{}-other", world.group);
+    let found = begin(&other, &[]).await;
+    let numbers = |found: &[TopicPartition]| found.iter().map(|at| at.partition).collect::<Vec<_>>();
+    assert_eq!((numbers(&found.begun), numbers(&found.unknown)), (vec![1], vec![0]));
+    let created = format!("{}-created", world.group);
+    assert_eq!(numbers(&begin(&created, &[world.input.to_string()]).await.begun), [0, 1]);
+    let states = kafka::group::state(&world.connection, &created, &[&world.input]).await.unwrap();
+    assert!(states.iter().all(|state| state.lag.committed == Some(0)), "{states:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_producer_tells_where_a_record_stands_and_what_cannot_be_written() {
     let world = World::new(1).await;
     let options = ProducerOptions { message_max_bytes: 10_000, ..ProducerOptions::new("test") };

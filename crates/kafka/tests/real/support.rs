@@ -114,7 +114,15 @@ impl World {
         let specs = [spec(&world.input, input, &[]), spec(&world.output, output, &[])];
         let plan = kafka::topics::ensure(&world.connection, &specs).await.unwrap();
         assert!(plan.is_settled(), "{plan}");
+        world.begin(&plan).await;
         world
+    }
+
+    /// The group begins at 0 where topics were created, as `hookbus topics ensure` does it.
+    pub(crate) async fn begin(&self, plan: &kafka::topics::Plan) {
+        let (topics, timeout) = ([&*self.input], Duration::from_secs(10));
+        let begun = kafka::group::begin(&self.connection, &self.group, &topics, &plan.created, timeout).await.unwrap();
+        assert!(!begun.begun.is_empty() && begun.unknown.is_empty(), "{begun:?}");
     }
 
     /// A transactional id of its own for this test.

@@ -100,7 +100,7 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// What the role's group reads, as the role itself does, in full names.
-async fn topics_of(role: GroupRole, connection: &Connection, config: &Config) -> Result<Vec<String>> {
+pub(super) async fn topics_of(role: GroupRole, connection: &Connection, config: &Config) -> Result<Vec<String>> {
     let topics = config.topics.topics();
     Ok(match role {
         GroupRole::Fanout => vec![topics.events.to_string()],
@@ -134,7 +134,7 @@ fn resolve(role: GroupRole, topics: &[String], prefix: &str, name: &str) -> Resu
 // === impl GroupRole ===
 
 impl GroupRole {
-    const ALL: [Self; 3] = [Self::Fanout, Self::Delivery, Self::Retry];
+    pub(super) const ALL: [Self; 3] = [Self::Fanout, Self::Delivery, Self::Retry];
 
     fn role(self) -> Role {
         match self {
@@ -144,11 +144,11 @@ impl GroupRole {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         self.role().name()
     }
 
-    fn group(self, config: &Config) -> String {
+    pub(super) fn group(self, config: &Config) -> String {
         config.kafka.group(self.role())
     }
 }

@@ -157,6 +157,9 @@ async fn create_topics(config: &config::Config, agreed: bool) -> Result<()> {
         }
     }
     let plan = ::kafka::topics::ensure(&connection, &specs).await?;
+    for line in crate::commands::topics::begin(&connection, config, &plan).await? {
+        screen::line(&line)?;
+    }
     if !plan.differing.is_empty() {
         bail!("these topics exist and do not fit, and nothing was altered:\n{plan}");
     }

@@ -31,6 +31,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const BARE_WITHIN: Duration = Duration::from_secs(300);
 /// Ending takes less.
 const STOP_WITHIN: Duration = Duration::from_secs(40);
+/// For open transactions of a group that has none.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a start, before anything is asked of it.
 const SETTLING: Duration = Duration::from_secs(1);
 pub(crate) const ADMIN_KEY: &str = "bench-admin-key-0123456789";
@@ -134,7 +136,11 @@ impl Stage {
         let name = format!("bench{}", self.installations.fetch_add(1, Ordering::Relaxed));
         let mut topics = TopicSettings { prefix: format!("{name}."), ..TopicSettings::default() };
         topics.partitions.insert("retry".to_owned(), 1);
-        kafka::topics::ensure(&self.connection, &topics.specs()).await?;
+        let created = kafka::topics::ensure(&self.connection, &topics.specs()).await?.created;
+        for (role, topic) in [("fanout", topics.topics().events), ("delivery", topics.topics().deliveries)] {
+            let group = format!("{name}.{role}");
+            kafka::group::begin(&self.connection, &group, &[&topic], &created, BEGIN_TIMEOUT).await?;
+        }
         let config = self.folder.join(format!("{name}.toml"));
         self.settings(&name).write(&config)?;
         let mut installation = Installation {

@@ -91,7 +91,7 @@ fn word(standing: Standing) -> &'static str {
 fn remark(standing: Standing) -> String {
     match standing {
         Standing::Committed => String::new(),
-        Standing::New => "nothing committed yet: begins at 0".to_owned(),
+        Standing::New => "no records yet: begins at 0".to_owned(),
         Standing::Missing => "NO COMMITTED OFFSET: the role stops".to_owned(),
         Standing::Lost(lost) => format!("BELOW LOG START: up to {lost} records lost to retention"),
         Standing::Beyond => "BEYOND LOG END: the role stops".to_owned(),

@@ -1,0 +1,62 @@
+//! Where a group begins that has not read anything: offset 0, committed by whoever creates the topic.
+//!
+//! Only then does "no committed offset" mean that one was lost, so that a role may stop instead of sending everything again.
+
+use std::time::Duration;
+
+use schemas::record::TopicPartition;
+
+use super::{members, set_offsets};
+use crate::connection::Connection;
+use crate::error::KafkaError;
+use crate::lag;
+
+/// What was found and done for one group; partitions that have an offset are in none of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Offset 0 is committed now: the topic was created just now, or never had a record.
+    pub begun: Vec<TopicPartition>,
+    /// As those, but the group has members, and only they may commit: they begin at 0 when they find the partition.
+    pub left_to_members: Vec<TopicPartition>,
+    /// There are records, or were, and nobody knows what was read: a person chooses.
+    pub unknown: Vec<TopicPartition>,
+}
+
+/// Commits offset 0 for a group where it is known that nothing was read: in partitions of the `created` topics, and in those
+/// without any record. Topics that do not exist are left out.
+///
+/// # Errors
+/// The cluster did not answer, or refuses.
+pub async fn begin(
+    connection: &Connection,
+    group: &str,
+    topics: &[&str],
+    created: &[String],
+    transaction_timeout: Duration,
+) -> Result<Beginning, KafkaError> {
+    let lags = lag::of_group(connection, group, topics).await?;
+    let without = lags.into_iter().filter(|lag| lag.committed.is_none());
+    let is_unread = |topic: &str, log_end: i64| log_end == 0 || created.iter().any(|created| created == topic);
+    let (unread, unknown): (Vec<_>, Vec<_>) = without
+        .map(|lag| (is_unread(&lag.partition.topic, lag.log_end), lag.partition))
+        .partition(|(unread, _)| *unread);
+    let names = |found: Vec<(bool, TopicPartition)>| found.into_iter().map(|(_, partition)| partition).collect();
+    let (unread, unknown): (Vec<TopicPartition>, Vec<TopicPartition>) = (names(unread), names(unknown));
+    let mut beginning = Beginning { unknown, ..Beginning::default() };
+    if unread.is_empty() {
+        return Ok(beginning);
+    }
+    let is_read = |members: Vec<super::Member>| !members.is_empty();
+    if is_read(members(connection, group).await?) {
+        beginning.left_to_members = unread;
+        return Ok(beginning);
+    }
+    let offsets: Vec<(TopicPartition, i64)> = unread.iter().map(|partition| (partition.clone(), 0)).collect();
+    match set_offsets(connection, group, &offsets, transaction_timeout).await {
+        Ok(()) => beginning.begun = unread,
+        // Who came meanwhile has found them, or will.
+        Err(_) if is_read(members(connection, group).await?) => beginning.left_to_members = unread,
+        Err(error) => return Err(error),
+    }
+    Ok(beginning)
+}
