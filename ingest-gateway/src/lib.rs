@@ -55,6 +55,7 @@ mod serve;
 mod socket;
 mod validate;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use catalog::Catalog;
@@ -62,9 +63,10 @@ use chassis::config::KafkaConfig;
 use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
-use kafka::{Connection, Producer, ProducerOptions};
+use kafka::{Connection, LastingProducer, ProducerOptions, ProducerState};
 use schemas::topics::Topics;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 pub use config::GatewayConfig;
 pub use connection::Peer;
@@ -112,7 +114,8 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
         message_max_bytes: deps.topics.max_message_bytes,
         ..ProducerOptions::new("hookbus-gateway")
     };
-    let producer = Producer::start(&deps.connection, options).map_err(failed)?;
+    let producer = LastingProducer::start(&deps.connection, options).map_err(failed)?;
+    let health = deps.health.clone();
     let default = Allowance { per_second: config.rate_per_second, per_day: config.quota_per_day };
     let directory = CatalogDirectory::new(deps.catalog, config.admin_key.as_ref(), default);
     let message_timeout = config.message_timeout;
@@ -123,9 +126,35 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
             directory: Arc::new(directory),
             publisher: Arc::new(producer.clone()),
             fallback: deps.fallback,
-            metrics,
+            metrics: metrics.clone(),
         },
     );
-    report.during(serve::serve(gateway, listener, latch, shutdown)).await;
+    tokio::select! {
+        () = report.during(serve::serve(gateway, listener, latch, shutdown)) => {}
+        never = follow(producer.state(), &health, &metrics) => match never {},
+    }
     producer.flush(message_timeout).await.map_err(failed)
+}
+
+/// Counts replaced producers, and keeps the process unready from a failure until a new one has proved itself.
+async fn follow(mut state: watch::Receiver<ProducerState>, health: &Health, metrics: &GatewayMetrics) -> Infallible {
+    let mut failed = None;
+    let mut counted = 0;
+    loop {
+        let ProducerState { failure, replaced } = state.borrow_and_update().clone();
+        metrics.producers_replaced.inc_by(replaced - counted);
+        counted = replaced;
+        match (failure, &failed) {
+            (Some(_), None) => failed = Some(health.latch("a producer that Kafka accepts")),
+            (None, Some(latch)) => {
+                latch.release();
+                failed = None;
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if state.changed().await.is_err() {
+            // The producer is gone: nothing changes any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }

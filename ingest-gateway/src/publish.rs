@@ -1,8 +1,8 @@
-//! Behind what the gateway hands its records to: the idempotent producer, or a script in tests.
+//! The gateway's port to Kafka: the idempotent producer, or a scripted one in tests.
 
 use std::pin::Pin;
 
-use kafka::{Acknowledgement, KafkaError, Producer, Written};
+use kafka::{Acknowledgement, KafkaError, LastingProducer, Written};
 use schemas::record::OutRecord;
 
 /// Takes records for Kafka.
@@ -15,12 +15,12 @@ pub(crate) trait Publish: Send + Sync {
 pub(crate) enum Pending {
     /// To Kafka.
     Kafka(Acknowledgement),
-    /// To wherever a test says.
+    /// To a test.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests script it"))]
     Scripted(Pin<Box<dyn Future<Output = Result<Written, KafkaError>> + Send>>),
 }
 
-impl Publish for Producer {
+impl Publish for LastingProducer {
     fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError> {
         Self::send(self, record).map(Pending::Kafka)
     }
