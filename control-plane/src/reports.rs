@@ -148,7 +148,7 @@ impl Reports {
 
     async fn assigned(&self, leases: Vec<Lease>) -> Result<(), KafkaError> {
         for restored in self.writer.take_over(leases).await? {
-            // Reading old reports again is harmless, so a lost position is no reason to stop (unlike rule 8 elsewhere).
+            // Reading old reports again is harmless, so a lost position is no reason to stop (unlike under rule W8 elsewhere).
             let start = restored.start().unwrap_or(restored.log_start);
             if restored.lost() > 0 {
                 warn!(partition = %restored.lease.partition, records = restored.lost(), "worker reports expired unread");

@@ -1,9 +1,9 @@
 //! What a new owner does before the first record of a partition: take over, and read what was accepted before from `seen`.
 //!
 //! ```text
-//! Assigned -> Writer::take_over     stable committed offsets, a dead predecessor fenced (rules 5 and 8)
+//! Assigned -> Writer::take_over     stable committed offsets, a dead predecessor fenced (rules W5 and W8)
 //!          -> Offsets::end          E of each `seen` partition concerned, open transactions included
-//!          -> Tail, read_committed  until position >= E: every identity of a committed batch is known (rule 6)
+//!          -> Tail, read_committed  until position >= E: every identity of a committed batch is known (rule W6)
 //!          -> Poller::begin
 //! ```
 //!

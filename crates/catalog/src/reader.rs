@@ -22,7 +22,7 @@ use crate::metrics::CatalogMetrics;
 
 /// Records applied under one lock.
 const BATCH: usize = 1_000;
-/// DESIGN.md: an empty fetch returns after that, so that the end (and with it the position past transaction markers) is
+/// An empty fetch returns after that, so that the end (and with it the position past transaction markers) is
 /// seen within 20 ms.
 const FETCH_WAIT_MS: u32 = 20;
 /// The first looks at the end of `control` may fail without a word.

@@ -36,7 +36,7 @@ const TRIAL: Duration = Duration::from_secs(3);
 
 /// An idempotent producer that replaces its client. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct LastingProducer(Arc<Handle>);
+pub struct LastingProducer(Arc<KeptProducer>);
 
 /// How the producer is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,13 +49,13 @@ pub struct ProducerState {
 
 /// Ends the keeper with the last clone.
 #[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
+struct KeptProducer {
+    shared: Arc<RenewableClient>,
     keeper: AbortHandle,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RenewableClient {
     connection: Connection,
     options: ProducerOptions,
     current: RwLock<Producer>,
@@ -65,12 +65,12 @@ struct Shared {
 /// Decides when a client is replaced. Pure.
 #[derive(Debug)]
 struct Renewal {
-    phase: Phase,
+    phase: RenewalPhase,
     pause: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum RenewalPhase {
     Well,
     Failed { replace_at: Instant },
     OnTrial { until: Instant },
@@ -78,7 +78,7 @@ enum Phase {
 
 /// What the keeper does after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum RenewalStep {
     Nothing,
     TellFailure,
     Replace,
@@ -96,9 +96,9 @@ impl LastingProducer {
     pub fn start(connection: &Connection, options: ProducerOptions) -> Result<Self, KafkaError> {
         let current = RwLock::new(Producer::start(connection, options.clone())?);
         let state = watch::Sender::default();
-        let shared = Arc::new(Shared { connection: connection.clone(), options, current, state });
+        let shared = Arc::new(RenewableClient { connection: connection.clone(), options, current, state });
         let keeper = tokio::spawn(keep(Arc::downgrade(&shared))).abort_handle();
-        Ok(Self(Arc::new(Handle { shared, keeper })))
+        Ok(Self(Arc::new(KeptProducer { shared, keeper })))
     }
 
     /// Enqueues a record, never blocks.
@@ -125,27 +125,27 @@ impl LastingProducer {
     }
 }
 
-impl Drop for Handle {
+impl Drop for KeptProducer {
     fn drop(&mut self) {
         self.keeper.abort();
     }
 }
 
-async fn keep(shared: Weak<Shared>) {
+async fn keep(shared: Weak<RenewableClient>) {
     let mut renewal = Renewal::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(shared) = shared.upgrade() else { return };
         let failure = shared.current.read().fatal_error();
         match renewal.next(failure.is_some(), clock::instant()) {
-            Step::Nothing => {}
-            Step::TellFailure => {
+            RenewalStep::Nothing => {}
+            RenewalStep::TellFailure => {
                 let reason = failure.unwrap_or_default();
                 tracing::error!(reason, "the producer failed for good; it is replaced by a new one");
                 shared.state.send_modify(|state| state.failure = Some(reason));
             }
-            Step::Replace => shared.replace(),
-            Step::TellWell => {
+            RenewalStep::Replace => shared.replace(),
+            RenewalStep::TellWell => {
                 tracing::info!("the new producer works");
                 shared.state.send_modify(|state| state.failure = None);
             }
@@ -153,9 +153,9 @@ async fn keep(shared: Weak<Shared>) {
     }
 }
 
-// === impl Shared ===
+// === impl RenewableClient ===
 
-impl Shared {
+impl RenewableClient {
     #[expect(clippy::disallowed_methods, reason = "bounded by the message timeout; chassis is above this crate")]
     fn replace(&self) {
         let new = match Producer::start(&self.connection, self.options.clone()) {
@@ -182,25 +182,25 @@ impl Shared {
 
 impl Renewal {
     const fn new() -> Self {
-        Self { phase: Phase::Well, pause: FIRST_PAUSE }
+        Self { phase: RenewalPhase::Well, pause: FIRST_PAUSE }
     }
 
-    fn next(&mut self, has_failed: bool, now: Instant) -> Step {
+    fn next(&mut self, has_failed: bool, now: Instant) -> RenewalStep {
         match self.phase {
-            Phase::Well | Phase::OnTrial { .. } if has_failed => {
-                self.phase = Phase::Failed { replace_at: now + self.pause };
+            RenewalPhase::Well | RenewalPhase::OnTrial { .. } if has_failed => {
+                self.phase = RenewalPhase::Failed { replace_at: now + self.pause };
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                Step::TellFailure
+                RenewalStep::TellFailure
             }
-            Phase::Failed { replace_at } if now >= replace_at => {
-                self.phase = Phase::OnTrial { until: now + TRIAL };
-                Step::Replace
+            RenewalPhase::Failed { replace_at } if now >= replace_at => {
+                self.phase = RenewalPhase::OnTrial { until: now + TRIAL };
+                RenewalStep::Replace
             }
-            Phase::OnTrial { until } if now >= until => {
+            RenewalPhase::OnTrial { until } if now >= until => {
                 *self = Self::new();
-                Step::TellWell
+                RenewalStep::TellWell
             }
-            Phase::Well | Phase::Failed { .. } | Phase::OnTrial { .. } => Step::Nothing,
+            RenewalPhase::Well | RenewalPhase::Failed { .. } | RenewalPhase::OnTrial { .. } => RenewalStep::Nothing,
         }
     }
 }
@@ -214,16 +214,16 @@ mod tests {
         let start = clock::instant();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut renewal = Renewal::new();
-        assert_eq!(renewal.next(false, at(0)), Step::Nothing);
-        assert_eq!(renewal.next(true, at(0)), Step::TellFailure);
-        assert_eq!(renewal.next(true, at(999)), Step::Nothing);
-        assert_eq!(renewal.next(true, at(1_000)), Step::Replace);
-        assert_eq!(renewal.next(false, at(1_250)), Step::Nothing);
-        assert_eq!(renewal.next(true, at(1_500)), Step::TellFailure, "refused again");
-        assert_eq!(renewal.next(true, at(3_499)), Step::Nothing, "the pause has doubled");
-        assert_eq!(renewal.next(true, at(3_500)), Step::Replace);
-        assert_eq!(renewal.next(false, at(6_499)), Step::Nothing);
-        assert_eq!(renewal.next(false, at(6_500)), Step::TellWell);
+        assert_eq!(renewal.next(false, at(0)), RenewalStep::Nothing);
+        assert_eq!(renewal.next(true, at(0)), RenewalStep::TellFailure);
+        assert_eq!(renewal.next(true, at(999)), RenewalStep::Nothing);
+        assert_eq!(renewal.next(true, at(1_000)), RenewalStep::Replace);
+        assert_eq!(renewal.next(false, at(1_250)), RenewalStep::Nothing);
+        assert_eq!(renewal.next(true, at(1_500)), RenewalStep::TellFailure, "refused again");
+        assert_eq!(renewal.next(true, at(3_499)), RenewalStep::Nothing, "the pause has doubled");
+        assert_eq!(renewal.next(true, at(3_500)), RenewalStep::Replace);
+        assert_eq!(renewal.next(false, at(6_499)), RenewalStep::Nothing);
+        assert_eq!(renewal.next(false, at(6_500)), RenewalStep::TellWell);
         assert_eq!(renewal.pause, FIRST_PAUSE);
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let hour = now + Duration::from_secs(3_600);
         while now < hour {
             // It never works.
-            replaced += u32::from(renewal.next(true, now) == Step::Replace);
+            replaced += u32::from(renewal.next(true, now) == RenewalStep::Replace);
             now += LOOK_EVERY;
         }
         assert!((110..=130).contains(&replaced), "{replaced} in an hour");
