@@ -1,9 +1,14 @@
 //! Step 1: one event in. Authenticates, validates, publishes to the events topic.
 //!
 //! ```text
-//! connection -> route -> authenticate -> body -> parse -> validate -> recent_ids -> publish -> 201
-//!  (serve)        |       (directory)   (limits)  (or cloud_event)      (409)        (acks=all)
-//!                 +--> fallback: the control plane's routes, when both roles share a process
+//! serve -> connection -> gateway: one request goes through
+//!
+//!   by its head   route -> authenticate (directory) -> query          other routes -> fallback: the control plane's,
+//!   its body      body (limits of size, time, memory) -> encoding                    when both roles share a process
+//!   its events    parse -> validate | cloud_event | batch
+//!   each event    ingest -> recent_ids (409) -> limits (429) -> publish (acks=all) -> response (201)
+//!
+//! beside it       socket: ends connections that are slow or idle;  status: tells how the gateway is doing
 //! ```
 //!
 //! **201 means acknowledged**: by all in-sync replicas, never before. A repeat of an id whose first record was acknowledged
@@ -48,11 +53,11 @@ mod problem;
 mod publish;
 mod query;
 mod recent_ids;
-mod report;
 mod response;
 mod route;
 mod serve;
 mod socket;
+mod status;
 mod validate;
 
 use std::convert::Infallible;
@@ -77,7 +82,7 @@ use crate::directory::CatalogDirectory;
 use crate::gateway::Gateway;
 use crate::limits::Allowance;
 use crate::metrics::GatewayMetrics;
-use crate::report::Report;
+use crate::status::StatusReporter;
 
 /// What the gateway stands on.
 #[derive(Clone, Debug)]
@@ -106,7 +111,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let latch = deps.health.latch("gateway");
     let failed = |source| Error::Producer { topic: deps.topics.events.to_string(), source };
     let metrics = GatewayMetrics::new(&deps.registry)?;
-    let report = Report::new(&deps, metrics.clone(), shutdown.clone());
+    let status = StatusReporter::new(&deps, metrics.clone(), shutdown.clone());
     let options = ProducerOptions {
         linger: config.linger,
         message_timeout: config.message_timeout,
@@ -121,7 +126,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let message_timeout = config.message_timeout;
     let gateway = Gateway::new(
         config,
-        gateway::Parts {
+        gateway::GatewayParts {
             topics: deps.topics.clone(),
             directory: Arc::new(directory),
             publisher: Arc::new(producer.clone()),
@@ -130,7 +135,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
         },
     );
     tokio::select! {
-        () = report.during(serve::serve(gateway, listener, latch, shutdown)) => {}
+        () = status.during(serve::serve(gateway, listener, latch, shutdown)) => {}
         never = follow(producer.state(), &health, &metrics) => match never {},
     }
     producer.flush(message_timeout).await.map_err(failed)

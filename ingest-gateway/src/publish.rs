@@ -8,11 +8,11 @@ use schemas::record::OutRecord;
 /// Takes records for Kafka.
 pub(crate) trait Publish: Send + Sync {
     /// Hands one record over without waiting.
-    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError>;
+    fn send(&self, record: &OutRecord) -> Result<PendingRecord, KafkaError>;
 }
 
 /// A record on its way.
-pub(crate) enum Pending {
+pub(crate) enum PendingRecord {
     /// To Kafka.
     Kafka(Acknowledgement),
     /// To a test.
@@ -21,12 +21,12 @@ pub(crate) enum Pending {
 }
 
 impl Publish for LastingProducer {
-    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError> {
-        Self::send(self, record).map(Pending::Kafka)
+    fn send(&self, record: &OutRecord) -> Result<PendingRecord, KafkaError> {
+        Self::send(self, record).map(PendingRecord::Kafka)
     }
 }
 
-impl Pending {
+impl PendingRecord {
     /// Where it was written, once Kafka said so.
     pub(crate) async fn written(self) -> Result<Written, KafkaError> {
         match self {
