@@ -8,7 +8,7 @@ use super::{fail_with, files, read, root, shown};
 /// Endings that make a word in backquotes, or the target of a link, the name of a file of the repository.
 const FILES: [&str; 5] = [".rs", ".md", ".toml", ".yaml", ".sh"];
 /// Names that look like files of the repository and are others': what users write, or what is made when something runs.
-const STRANGERS: [&str; 3] = ["hookbus.toml", "keys.toml", "schemathesis.toml"];
+const STRANGERS: [&str; 4] = ["hookbus.toml", "./hookbus.toml", "kafka-acls.sh", "schemathesis.toml"];
 
 /// Pages of the repository.
 fn pages() -> Vec<PathBuf> {
