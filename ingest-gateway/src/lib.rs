@@ -159,7 +159,7 @@ async fn follow(mut state: watch::Receiver<ProducerState>, health: &Health, metr
         }
         if state.changed().await.is_err() {
             // The producer is gone: nothing changes any more.
-            std::future::pending::<()>().await;
+            return std::future::pending().await;
         }
     }
 }
