@@ -1,4 +1,4 @@
-//! The rules for custom headers of a target (API.md section 5).
+//! Custom headers of a target: how many, how long, and which names Hookbus and the connection keep for themselves.
 
 use schemas::problem::Code;
 use serde_json::{Map, Value};

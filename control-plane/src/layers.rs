@@ -140,22 +140,29 @@ async fn reached(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(CONSISTENCY) else { return Ok(()) };
     let digits = value.to_str().ok().filter(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
     let invalid = |message: &str| Problem::field(CONSISTENCY.as_str(), Code::InvalidField, message);
-    let token: i64 = digits.and_then(|it| it.parse().ok()).ok_or_else(|| invalid("is no token of ours"))?;
+    let token: i64 = digits
+        .and_then(|it| it.parse().ok())
+        .ok_or_else(|| invalid("is not a number that an answer to a write carried"))?;
     if app.catalog().position() >= token {
         return Ok(());
     }
     let wait = async {
         let end = app.catalog().end().await.map_err(|error| unavailable(format!("the end is not known: {error}")))?;
         if token > end {
-            let problem = Problem::new(ProblemId::Validation, "the write that is named is none of this installation");
+            let problem = Problem::new(
+                ProblemId::Validation,
+                "`Hookbus-Consistency-Token` is ahead of this installation's log: it comes from another one",
+            );
             return Err(problem.with_status(412).with_code(Code::PreconditionFailed));
         }
         app.catalog().wait_for(token).await;
         Ok(())
     };
     tokio::time::timeout(CONSISTENCY_WAIT, wait).await.unwrap_or_else(|_elapsed| {
-        let problem =
-            Problem::new(ProblemId::ServiceUnavailable, "this replica has not seen the write that is named yet");
+        let problem = Problem::new(
+            ProblemId::ServiceUnavailable,
+            "this replica has not seen the write of `Hookbus-Consistency-Token` yet",
+        );
         Err(problem.with_code(Code::CatalogBehind).with_retry_after(1))
     })
 }

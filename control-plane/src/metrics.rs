@@ -7,25 +7,25 @@ use chassis::metrics::{
 /// Metrics of the role.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlMetrics {
-    /// Requests by route (its template) and status.
+    /// Requests by route and status.
     pub(crate) requests: IntCounterVec,
     /// Time to the answer by route.
     pub(crate) request_seconds: HistogramVec,
-    /// Writes to `control` by outcome.
+    /// Writes to the control topic by outcome.
     pub(crate) writes: IntCounterVec,
     /// Time of one write, waiting for its turn included.
     pub(crate) write_seconds: Histogram,
-    /// Times another writer had taken the topic.
+    /// Times another writer had taken the control topic.
     pub(crate) fenced: IntCounter,
-    /// Times a write listed the end of the topic.
+    /// Times a write listed the end of the control topic: after a takeover, and before a refusal.
     pub(crate) listed: IntCounter,
     /// Writes whose outcome had to be looked up.
     pub(crate) unknown: IntCounter,
-    /// Worker reports acted on.
+    /// Worker reports by kind and what was done.
     pub(crate) reports: IntCounterVec,
-    /// Objects with secrets by the key that sealed them.
+    /// Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.
     pub(crate) sealed: IntGaugeVec,
-    /// Objects sealed again with the current key, or not.
+    /// Objects whose secrets had to be sealed again with the current key, by outcome.
     pub(crate) resealed: IntCounterVec,
 }
 

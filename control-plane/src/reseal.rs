@@ -213,23 +213,23 @@ impl Resealer {
 
 /// Where objects with secrets are.
 #[derive(Clone, Copy, Debug)]
-enum Scope {
+enum ResealScope {
     Organization(OrganizationId),
     Application(ApplicationId),
 }
 
-fn scopes(snapshot: &Snapshot) -> Vec<Scope> {
-    let organizations = snapshot.organizations().map(|it| Scope::Organization(it.organization_id));
-    let applications = snapshot.applications().map(|it| Scope::Application(it.application_id));
+fn scopes(snapshot: &Snapshot) -> Vec<ResealScope> {
+    let organizations = snapshot.organizations().map(|it| ResealScope::Organization(it.organization_id));
+    let applications = snapshot.applications().map(|it| ResealScope::Application(it.application_id));
     organizations.chain(applications).collect()
 }
 
-fn keys_in(snapshot: &Snapshot, scope: Scope) -> Vec<ControlKey> {
+fn keys_in(snapshot: &Snapshot, scope: ResealScope) -> Vec<ControlKey> {
     match scope {
-        Scope::Organization(id) => {
+        ResealScope::Organization(id) => {
             snapshot.service_tokens(id).map(|it| ControlKey::ServiceToken(id, it.token_id)).collect()
         }
-        Scope::Application(id) => {
+        ResealScope::Application(id) => {
             let secrets = snapshot.application_secrets(id).map(|it| ControlKey::ApplicationSecret(id, it.secret_id));
             let subscriptions = snapshot.subscriptions(id).map(|it| ControlKey::Subscription(id, it.id()));
             secrets.chain(subscriptions).collect()

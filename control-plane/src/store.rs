@@ -57,11 +57,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The writer. Clones are the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    inner: Arc<Inner>,
+    inner: Arc<StoreInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct StoreInner {
     catalog: Catalog,
     log: ControlLog,
     /// One write at a time in this process.
@@ -147,7 +147,7 @@ impl Store {
     }
 
     fn new(catalog: Catalog, log: ControlLog, deadline: Duration, metrics: ControlMetrics) -> Self {
-        Self { inner: Arc::new(Inner { catalog, log, turn: Mutex::default(), deadline, metrics }) }
+        Self { inner: Arc::new(StoreInner { catalog, log, turn: Mutex::default(), deadline, metrics }) }
     }
 
     /// A store over a catalog without Kafka, for tests of the handlers.
@@ -157,12 +157,12 @@ impl Store {
         Self::new(catalog, log, Duration::from_secs(10), metrics)
     }
 
-    /// Decides over a current snapshot and writes what was decided. `decide` may be called more than once. On return this
+    /// Decides over a current snapshot and writes what was decided. `rule` may be called more than once. On return this
     /// process's snapshot has the write.
     ///
     /// # Errors
-    /// The problem `decide` found, or a 503 when the outcome is not known to be good before the deadline.
-    pub(crate) async fn write<T, F>(&self, actor: impl Into<Actor>, decide: F) -> Result<T, Problem>
+    /// The problem `rule` found, or a 503 when the outcome is not known to be good before the deadline.
+    pub(crate) async fn write<T, F>(&self, actor: impl Into<Actor>, rule: F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
@@ -171,10 +171,10 @@ impl Store {
         let started = clock::instant();
         let deadline = started + inner.deadline;
         if actor.caller.dry_run {
-            return inner.try_out(decide, deadline).await;
+            return inner.try_out(rule, deadline).await;
         }
         let work = tasks::spawn("control-write", async move {
-            let outcome = inner.write(&actor, decide, deadline).await;
+            let outcome = inner.write(&actor, rule, deadline).await;
             inner.observe(started, &outcome);
             outcome
         });
@@ -186,21 +186,21 @@ impl Store {
     }
 }
 
-// === impl Inner ===
+// === impl StoreInner ===
 
-impl Inner {
+impl StoreInner {
     /// What a write would answer. It takes no turn and fences nobody.
-    async fn try_out<T, F>(&self, mut decide: F, deadline: Instant) -> Result<T, Problem>
+    async fn try_out<T, F>(&self, mut rule: F, deadline: Instant) -> Result<T, Problem>
     where
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
     {
         let end = self.catch_up(deadline).await?;
-        let decision = decide(&self.catalog.read(), Moment { end, now_ms: clock::now_ms() })?;
+        let decision = rule(&self.catalog.read(), Moment { end, now_ms: clock::now_ms() })?;
         Ok(decision.answer)
     }
 
-    async fn write<T, F>(&self, actor: &Actor, mut decide: F, deadline: Instant) -> Result<T, Problem>
+    async fn write<T, F>(&self, actor: &Actor, mut rule: F, deadline: Instant) -> Result<T, Problem>
     where
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
@@ -210,25 +210,25 @@ impl Inner {
             if clock::instant() >= deadline {
                 return Err(late());
             }
-            match self.attempt(&mut turn, actor, &mut decide, deadline).await? {
+            match self.try_once(&mut turn, actor, &mut rule, deadline).await? {
                 Tried::Done(answer) => return Ok(answer),
                 Tried::Again => {}
             }
         }
     }
 
-    async fn attempt<T, F>(
+    async fn try_once<T, F>(
         &self,
         turn: &mut Turn,
         actor: &Actor,
-        decide: &mut F,
+        rule: &mut F,
         deadline: Instant,
     ) -> Result<Tried<T>, Problem>
     where
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
     {
-        let (decision, audited) = self.decide(turn, decide, deadline).await?;
+        let (decision, audited) = self.decide(turn, rule, deadline).await?;
         if !decision.writes() {
             return Ok(Tried::Done(decision.answer));
         }
@@ -250,7 +250,7 @@ impl Inner {
     async fn decide<T, F>(
         &self,
         turn: &mut Turn,
-        decide: &mut F,
+        rule: &mut F,
         deadline: Instant,
     ) -> Result<(Decision<T>, Audited), Problem>
     where
@@ -259,7 +259,7 @@ impl Inner {
         let mut decide = |end: Option<i64>| {
             let snapshot = self.catalog.read();
             let end = end.unwrap_or_else(|| snapshot.position());
-            let decision = decide(&snapshot, Moment { end, now_ms: clock::now_ms() })?;
+            let decision = rule(&snapshot, Moment { end, now_ms: clock::now_ms() })?;
             let audited = Audited::take(&snapshot, &decision.changes);
             Ok((decision, audited))
         };

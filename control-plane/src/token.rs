@@ -51,7 +51,7 @@ pub(crate) enum RoleShown {
 
 /// What a body says about a token; absent fields say nothing.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct GivenToken {
     pub(crate) role: Option<TokenRole>,
     /// `Some(None)`: it is to live for ever.
     pub(crate) expires_ms: Option<Option<i64>>,
@@ -64,9 +64,9 @@ pub(crate) struct Minted {
     pub(crate) sealed: Sealed,
 }
 
-// === impl Given ===
+// === impl GivenToken ===
 
-impl Given {
+impl GivenToken {
     /// The fields `role` and `expires_at`.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self, Problem> {
         let role = match fields.kept_text("role", 0..=20)?.as_deref() {
@@ -176,8 +176,8 @@ mod tests {
     use super::*;
     use crate::body::parse;
 
-    fn given(json: &str) -> Result<Given, Problem> {
-        Given::read(&mut Fields::new(parse(json.as_bytes())?, "", &["role", "expires_at"])?)
+    fn given(json: &str) -> Result<GivenToken, Problem> {
+        GivenToken::read(&mut Fields::new(parse(json.as_bytes())?, "", &["role", "expires_at"])?)
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_expiry_stays_unless_something_is_said() {
-        let given = |expires_ms| Given { role: None, expires_ms };
+        let given = |expires_ms| GivenToken { role: None, expires_ms };
         assert_eq!(given(None).expiry(Some(5)), Some(5));
         assert_eq!(given(Some(Some(6))).expiry(Some(5)), Some(6));
         assert_eq!(given(Some(None)).expiry(Some(5)), None);

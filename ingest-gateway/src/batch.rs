@@ -8,30 +8,30 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::gateway::Gateway;
-use crate::ingest::{Accepted, Asking, Prepared, Sent};
+use crate::ingest::{Accepted, Asking, PreparedEvent, Sent};
 use crate::problem::{self, Refused, bad_body, field};
 use crate::recent_ids::Claim;
 use crate::validate::Event;
 use crate::{cloud_event, parse, validate};
 
 /// How far an event is.
-enum Step<'g> {
+enum EventStep<'g> {
     Done(Result<Accepted, Refused>),
     Sent(Box<Sent<'g>>),
-    PutOff(Box<Prepared>),
+    PutOff(Box<PreparedEvent>),
 }
 
 /// One event's entry in the answer.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry<'a> {
+enum ResultEntry<'a> {
     Accepted(&'a Accepted),
     Refused { problem: &'a schemas::problem::Problem },
 }
 
 #[derive(Serialize)]
 struct Results<'a> {
-    results: Vec<Entry<'a>>,
+    results: Vec<ResultEntry<'a>>,
 }
 
 impl Gateway {
@@ -84,46 +84,46 @@ impl Gateway {
     }
 
     /// Waits for the acknowledgements of what was sent, then takes what was put off in its turn.
-    async fn finish(&self, steps: Vec<Step<'_>>) -> Result<Vec<u8>, Refused> {
+    async fn finish(&self, steps: Vec<EventStep<'_>>) -> Result<Vec<u8>, Refused> {
         let mut settled = Vec::with_capacity(steps.len());
         for step in steps {
             settled.push(match step {
-                Step::Sent(sent) => Step::Done(self.acknowledged(*sent).await),
-                other @ (Step::Done(_) | Step::PutOff(_)) => other,
+                EventStep::Sent(sent) => EventStep::Done(self.acknowledged(*sent).await),
+                other @ (EventStep::Done(_) | EventStep::PutOff(_)) => other,
             });
         }
         let mut results = Vec::with_capacity(settled.len());
         for step in settled {
             results.push(match step {
-                Step::Done(result) => result,
-                Step::Sent(sent) => self.acknowledged(*sent).await,
-                Step::PutOff(prepared) => self.publish_in_turn(*prepared).await,
+                EventStep::Done(result) => result,
+                EventStep::Sent(sent) => self.acknowledged(*sent).await,
+                EventStep::PutOff(prepared) => self.publish_in_turn(*prepared).await,
             });
         }
         Ok(self.write(&results))
     }
 
-    async fn start(&self, checked: Result<Event<'_>, Refused>, asking: &mut Asking<'_>) -> Step<'_> {
+    async fn start(&self, checked: Result<Event<'_>, Refused>, asking: &mut Asking<'_>) -> EventStep<'_> {
         let prepared = match checked {
             Ok(event) => self.prepare(asking, &event).await,
             Err(refused) => Err(refused),
         };
         match prepared {
             Ok(prepared) => self.claim_and_send(prepared),
-            Err(refused) => Step::Done(Err(refused)),
+            Err(refused) => EventStep::Done(Err(refused)),
         }
     }
 
-    fn claim_and_send(&self, prepared: Prepared) -> Step<'_> {
+    fn claim_and_send(&self, prepared: PreparedEvent) -> EventStep<'_> {
         let claim = match prepared.key().map(|key| self.recent().claim(key)) {
             None => None,
             Some(Claim::New(claim)) => Some(claim),
-            Some(Claim::Known) => return Step::Done(Err(problem::repeat(prepared.event_id()))),
-            Some(Claim::Busy(_over)) => return Step::PutOff(Box::new(prepared)),
+            Some(Claim::Known) => return EventStep::Done(Err(problem::repeat(prepared.event_id()))),
+            Some(Claim::Busy(_over)) => return EventStep::PutOff(Box::new(prepared)),
         };
         match self.send(prepared, claim) {
-            Ok(sent) => Step::Sent(Box::new(sent)),
-            Err(refused) => Step::Done(Err(refused)),
+            Ok(sent) => EventStep::Sent(Box::new(sent)),
+            Err(refused) => EventStep::Done(Err(refused)),
         }
     }
 
@@ -135,8 +135,8 @@ impl Gateway {
         };
         results.iter().for_each(entry);
         let results = results.iter().map(|result| match result {
-            Ok(accepted) => Entry::Accepted(accepted),
-            Err(problem) => Entry::Refused { problem },
+            Ok(accepted) => ResultEntry::Accepted(accepted),
+            Err(problem) => ResultEntry::Refused { problem },
         });
         let results = Results { results: results.collect() };
         serde_json::to_vec(&results).expect("strings, numbers and trees of them are JSON")

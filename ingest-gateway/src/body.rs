@@ -14,7 +14,7 @@ use crate::problem::{Refused, bad_body, body_too_large, body_too_slow, overloade
 
 /// The bytes that bodies may take together.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct BodyBudget {
     used: AtomicUsize,
     limit: usize,
     shown: IntGauge,
@@ -23,7 +23,7 @@ pub(crate) struct Budget {
 /// A share of the budget, given back on drop.
 #[derive(Debug)]
 pub(crate) struct Share<'b> {
-    budget: &'b Budget,
+    budget: &'b BodyBudget,
     bytes: usize,
 }
 
@@ -36,9 +36,9 @@ pub(crate) struct BodyLimits {
     pub(crate) time: Duration,
 }
 
-// === impl Budget ===
+// === impl BodyBudget ===
 
-impl Budget {
+impl BodyBudget {
     pub(crate) fn new(limit: usize, shown: IntGauge) -> Self {
         Self { used: AtomicUsize::new(0), limit, shown }
     }

@@ -29,7 +29,7 @@ const CONTENT_TYPE_BYTES: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// The attributes of one event as they are found.
 #[derive(Default)]
-struct Attributes<'a> {
+struct FoundAttributes<'a> {
     version: Option<Cow<'a, str>>,
     id: Option<Cow<'a, str>>,
     source: Option<Cow<'a, str>>,
@@ -44,7 +44,7 @@ struct Attributes<'a> {
 /// Binary mode: attributes in `ce-` headers, the body is the data.
 pub(crate) fn binary<'a>(headers: &'a HeaderMap, body: &Bytes, payload_limit: usize) -> Result<Event<'a>, Refused> {
     let mut faults = Faults::default();
-    let mut attributes = Attributes::default();
+    let mut attributes = FoundAttributes::default();
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
         match percent_decode(value.as_bytes()).decode_utf8() {
@@ -72,7 +72,7 @@ pub(crate) fn binary<'a>(headers: &'a HeaderMap, body: &Bytes, payload_limit: us
 /// Structured mode: one JSON object.
 pub(crate) fn structured(body: &Bytes, payload_limit: usize) -> Result<Event<'_>, Refused> {
     let mut faults = Faults::default();
-    let mut attributes = Attributes::default();
+    let mut attributes = FoundAttributes::default();
     let (mut data, mut data_base64) = (None, None);
     for (name, value) in members(parse::utf8(body)?)? {
         match name.as_str() {
@@ -141,9 +141,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-// === impl Attributes ===
+// === impl FoundAttributes ===
 
-impl<'a> Attributes<'a> {
+impl<'a> FoundAttributes<'a> {
     fn set(&mut self, name: &str, value: Scalar<'a>, faults: &mut Faults) {
         let field = match name {
             "specversion" => &mut self.version,

@@ -58,7 +58,7 @@ pub(crate) struct Busy(Arc<ConnectionState>);
 
 /// What the watchdog does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum WatchdogAction {
     /// Look again then.
     Wait(Instant),
     /// Idle too long: no further request.
@@ -127,14 +127,15 @@ impl ConnectionState {
     }
 
     /// What to do about the connection. Looks again soon enough that a head which begins right after is judged in time.
-    pub(crate) fn verdict(&self, now: Instant, patience: Patience) -> Verdict {
+    pub(crate) fn verdict(&self, now: Instant, patience: Patience) -> WatchdogAction {
         let since = self.born + Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
         if self.is_busy() {
-            return Verdict::Wait(now + patience.head);
+            return WatchdogAction::Wait(now + patience.head);
         }
         let in_head = self.head.load(Ordering::Relaxed) && !self.http2.load(Ordering::Relaxed);
-        let (limit, end) = if in_head { (patience.head, Verdict::Drop) } else { (patience.idle, Verdict::Close) };
-        if since + limit <= now { end } else { Verdict::Wait((since + limit).min(now + patience.head)) }
+        let (limit, end) =
+            if in_head { (patience.head, WatchdogAction::Drop) } else { (patience.idle, WatchdogAction::Close) };
+        if since + limit <= now { end } else { WatchdogAction::Wait((since + limit).min(now + patience.head)) }
     }
 }
 
@@ -191,22 +192,22 @@ mod tests {
     fn a_head_has_seconds_an_idle_connection_more_and_a_busy_one_forever() {
         let state = state();
         let later = |seconds| state.born + Duration::from_secs(seconds);
-        assert!(matches!(state.verdict(later(74), PATIENCE), Verdict::Wait(_)));
-        assert_eq!(state.verdict(later(76), PATIENCE), Verdict::Close);
+        assert!(matches!(state.verdict(later(74), PATIENCE), WatchdogAction::Wait(_)));
+        assert_eq!(state.verdict(later(76), PATIENCE), WatchdogAction::Close);
         state.received(b"POST /");
-        assert!(matches!(state.verdict(later(4), PATIENCE), Verdict::Wait(_)));
-        assert_eq!(state.verdict(later(6), PATIENCE), Verdict::Drop);
+        assert!(matches!(state.verdict(later(4), PATIENCE), WatchdogAction::Wait(_)));
+        assert_eq!(state.verdict(later(6), PATIENCE), WatchdogAction::Drop);
         let busy = state.enter(http::Version::HTTP_11);
-        assert!(matches!(state.verdict(later(1_000), PATIENCE), Verdict::Wait(_)));
+        assert!(matches!(state.verdict(later(1_000), PATIENCE), WatchdogAction::Wait(_)));
         drop(busy);
-        assert_eq!(state.verdict(later(1_000), PATIENCE), Verdict::Close);
+        assert_eq!(state.verdict(later(1_000), PATIENCE), WatchdogAction::Close);
     }
 
     #[test]
     fn frames_of_http2_are_no_slow_heads() {
         let state = state();
         state.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        assert!(matches!(state.verdict(state.born + Duration::from_secs(60), PATIENCE), Verdict::Wait(_)));
+        assert!(matches!(state.verdict(state.born + Duration::from_secs(60), PATIENCE), WatchdogAction::Wait(_)));
     }
 
     #[tokio::test]

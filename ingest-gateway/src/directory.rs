@@ -43,7 +43,7 @@ pub(crate) struct Declared {
 }
 
 /// A boxed step of a directory.
-pub(crate) type Step<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type DirectoryAnswer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What the gateway asks the catalog. A trait, because a catalog that changes needs Kafka, and tests have none.
 pub(crate) trait Directory: Send + Sync {
@@ -54,9 +54,9 @@ pub(crate) trait Directory: Send + Sync {
     /// An event type of an application.
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared>;
     /// Resolves at the first catch-up.
-    fn caught_up(&self) -> Step<'_, ()>;
+    fn caught_up(&self) -> DirectoryAnswer<'_, ()>;
     /// Waits until what was written before the call is seen; the error is for people.
-    fn refresh(&self) -> Step<'_, Result<(), String>>;
+    fn refresh(&self) -> DirectoryAnswer<'_, Result<(), String>>;
 }
 
 /// The directory over a catalog.
@@ -76,11 +76,11 @@ pub(crate) struct CatalogDirectory {
 #[derive(Debug, Default)]
 pub(crate) struct Recheck {
     turn: tokio::sync::Mutex<()>,
-    state: SyncMutex<State>,
+    state: SyncMutex<RecheckState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RecheckState {
     started: u64,
     last_start: Option<Instant>,
     finished: Option<(u64, Result<(), String>)>,
@@ -153,11 +153,11 @@ impl Directory for CatalogDirectory {
         })
     }
 
-    fn caught_up(&self) -> Step<'_, ()> {
+    fn caught_up(&self) -> DirectoryAnswer<'_, ()> {
         Box::pin(self.catalog.caught_up())
     }
 
-    fn refresh(&self) -> Step<'_, Result<(), String>> {
+    fn refresh(&self) -> DirectoryAnswer<'_, Result<(), String>> {
         Box::pin(async { self.catalog.read_index().await.map(|_end| ()).map_err(|error| error.to_string()) })
     }
 }

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use schemas::topics::Topics;
 
-use crate::body::{self, BodyLimits, Budget};
+use crate::body::{self, BodyBudget, BodyLimits};
 use crate::cloud_event;
 use crate::config::{GatewayConfig, PARSED_HEADERS};
 use crate::connection::{Busy, ConnectionState, Patience};
@@ -22,7 +22,7 @@ use crate::directory::{Caller, Directory, Recheck};
 use crate::encoding::Encoding;
 use crate::fallback::Fallback;
 use crate::ingest::{Asking, Fresh};
-use crate::limits::Limits;
+use crate::limits::SendLimits;
 use crate::metrics::GatewayMetrics;
 use crate::problem::{self, Refused};
 use crate::publish::Publish;
@@ -35,7 +35,7 @@ use crate::{parse, query, validate};
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// What requests are served with.
-pub(crate) struct Parts {
+pub(crate) struct GatewayParts {
     pub(crate) topics: Topics,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) publisher: Arc<dyn Publish>,
@@ -46,19 +46,19 @@ pub(crate) struct Parts {
 /// Serves requests; shared by all connections.
 pub(crate) struct Gateway {
     config: GatewayConfig,
-    parts: Parts,
+    parts: GatewayParts,
     ready: AtomicBool,
     recheck: Recheck,
     recent: RecentIds,
-    limits: Limits,
-    budget: Budget,
+    limits: SendLimits,
+    budget: BodyBudget,
     request_ids: RequestIds,
     limited: Limited,
 }
 
 /// What a body holds, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum EventForm {
     /// Our own JSON.
     Json,
     /// One event per line.
@@ -73,13 +73,13 @@ enum Form {
 
 /// A request that its head does not refuse.
 struct Admitted {
-    form: Form,
+    form: EventForm,
     encoding: Encoding,
     caller: Caller,
 }
 
 /// An answer that is no refusal.
-struct Answer {
+struct Answered {
     status: StatusCode,
     body: Vec<u8>,
     /// The event's type should not be sent any more.
@@ -89,13 +89,13 @@ struct Answer {
 // === impl Gateway ===
 
 impl Gateway {
-    pub(crate) fn new(config: GatewayConfig, parts: Parts) -> Arc<Self> {
+    pub(crate) fn new(config: GatewayConfig, parts: GatewayParts) -> Arc<Self> {
         Arc::new(Self {
             ready: AtomicBool::new(false),
             recheck: Recheck::default(),
             recent: RecentIds::new(config.recent_ids),
-            limits: Limits::new(config.replicas),
-            budget: Budget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
+            limits: SendLimits::new(config.replicas),
+            budget: BodyBudget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
             request_ids: RequestIds::new(),
             limited: Limited::new(LOG_PERIOD),
             config,
@@ -127,7 +127,7 @@ impl Gateway {
         &self.recent
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &SendLimits {
         &self.limits
     }
 
@@ -151,7 +151,7 @@ impl Gateway {
             return Ok(false);
         }
         self.metrics().rechecks.inc();
-        // Boxed, like every way off the straight one: hyper moves and clears the whole future once a request.
+        // Boxed like every rare path, to keep the common future small: hyper moves all of it once per request.
         let refreshed = Box::pin(self.recheck.refresh(self.directory())).await;
         refreshed.map_err(|error| {
             if let Some(swallowed) = self.limited.permit("recheck") {
@@ -204,7 +204,7 @@ impl Gateway {
         route: Route,
         connection: &ConnectionState,
         request: Request<Incoming>,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Answered, Refused> {
         let limits = BodyLimits { size: self.config.request_limit, time: self.config.body_read_timeout };
         let (head, mut body) = request.into_parts();
         let mut fresh = Fresh::default();
@@ -252,7 +252,7 @@ impl Gateway {
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
         query::check(head.uri.query())?;
-        Ok(Admitted { form: Form::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
+        Ok(Admitted { form: EventForm::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
     }
 
     fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
@@ -271,21 +271,21 @@ impl Gateway {
     async fn ingest_body(
         &self,
         route: Route,
-        form: Form,
+        form: EventForm,
         head: Head,
         body: Bytes,
         mut asking: Asking<'_>,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Answered, Refused> {
         let limit = self.config.payload_limit;
         let event = match (route, form) {
-            (Route::Batch, Form::Lines) => return Box::pin(self.lines(&body, asking)).await.map(Answer::batch),
-            (Route::Batch, Form::CloudBatch) => {
-                return Box::pin(self.cloud_batch(&body, asking)).await.map(Answer::batch);
+            (Route::Batch, EventForm::Lines) => return Box::pin(self.lines(&body, asking)).await.map(Answered::batch),
+            (Route::Batch, EventForm::CloudBatch) => {
+                return Box::pin(self.cloud_batch(&body, asking)).await.map(Answered::batch);
             }
-            (Route::Batch, _) => return Box::pin(self.batch(&body, asking)).await.map(Answer::batch),
-            (Route::Event | Route::Other, Form::CloudBinary) => cloud_event::binary(&head.headers, &body, limit)?,
-            (Route::Event | Route::Other, Form::CloudStructured) => cloud_event::structured(&body, limit)?,
-            (Route::Event | Route::Other, Form::Json | Form::Lines | Form::CloudBatch) => {
+            (Route::Batch, _) => return Box::pin(self.batch(&body, asking)).await.map(Answered::batch),
+            (Route::Event | Route::Other, EventForm::CloudBinary) => cloud_event::binary(&head.headers, &body, limit)?,
+            (Route::Event | Route::Other, EventForm::CloudStructured) => cloud_event::structured(&body, limit)?,
+            (Route::Event | Route::Other, EventForm::Json | EventForm::Lines | EventForm::CloudBatch) => {
                 validate::event(&parse::event(parse::utf8(&body)?)?, &body, limit)?
             }
         };
@@ -295,7 +295,7 @@ impl Gateway {
         drop((head, body));
         let accepted = self.publish_in_turn(prepared).await?;
         let body = serde_json::to_vec(&accepted).expect("three strings are JSON");
-        Ok(Answer { status: StatusCode::CREATED, body, is_deprecated: accepted.is_deprecated })
+        Ok(Answered { status: StatusCode::CREATED, body, is_deprecated: accepted.is_deprecated })
     }
 }
 
@@ -305,9 +305,9 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-// === impl Form ===
+// === impl EventForm ===
 
-impl Form {
+impl EventForm {
     fn of(route: Route, headers: &HeaderMap) -> Result<Self, Refused> {
         let given = headers.get(CONTENT_TYPE).map_or(Ok(""), http::HeaderValue::to_str).unwrap_or("?");
         let media_type = given.split(';').next().unwrap_or_default().trim();
@@ -332,7 +332,7 @@ impl Form {
     }
 }
 
-impl Answer {
+impl Answered {
     fn batch(body: Vec<u8>) -> Self {
         Self { status: StatusCode::OK, body, is_deprecated: false }
     }

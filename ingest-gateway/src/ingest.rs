@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::json::quoted;
 use crate::limits::{Counted, Senders};
 use crate::problem::{self, Refused, problem};
-use crate::publish::Pending;
+use crate::publish::PendingRecord;
 use crate::recent_ids::{Claimed, IdKey};
 use crate::validate::Event;
 
@@ -53,7 +53,7 @@ pub(crate) struct Accepted {
 
 /// An event that may be published.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedEvent {
     /// Absent for an id that was made here: nobody can repeat it.
     key: Option<IdKey>,
     record: OutRecord,
@@ -84,7 +84,7 @@ enum Unprepared {
 
 /// A record on its way, with the claim on its id.
 pub(crate) struct Sent<'g> {
-    pending: Pending,
+    pending: PendingRecord,
     claim: Option<Claimed<'g>>,
     counted: Option<Counted>,
     asked: Asked,
@@ -93,7 +93,7 @@ pub(crate) struct Sent<'g> {
 
 impl Gateway {
     /// Waits for whoever is at the same id, then publishes.
-    pub(crate) async fn publish_in_turn(&self, prepared: Prepared) -> Result<Accepted, Refused> {
+    pub(crate) async fn publish_in_turn(&self, prepared: PreparedEvent) -> Result<Accepted, Refused> {
         let claim = match prepared.key {
             None => None,
             Some(key) => match self.recent().claim_in_turn(key).await {
@@ -106,7 +106,7 @@ impl Gateway {
     }
 
     /// Asks the catalog about the event and makes its record. What is not in it is looked for again in a current one.
-    pub(crate) async fn prepare(&self, asking: &mut Asking<'_>, event: &Event<'_>) -> Result<Prepared, Refused> {
+    pub(crate) async fn prepare(&self, asking: &mut Asking<'_>, event: &Event<'_>) -> Result<PreparedEvent, Refused> {
         loop {
             match self.prepared(asking, event) {
                 Err(Unprepared::Unknown(refused)) => {
@@ -120,8 +120,9 @@ impl Gateway {
         }
     }
 
-    /// As the snapshot is now. Not async, because hyper moves a request's whole future, and this has much to remember.
-    fn prepared(&self, asking: &Asking<'_>, event: &Event<'_>) -> Result<Prepared, Unprepared> {
+    /// Decides over the current snapshot. Synchronous on purpose: what is held across an `.await` enlarges the future that hyper
+    /// moves for each request.
+    fn prepared(&self, asking: &Asking<'_>, event: &Event<'_>) -> Result<PreparedEvent, Unprepared> {
         let application = self.application(asking, event.application.as_deref())?;
         let Declared { demanding, is_deprecated, senders } = self.event_type(application, &event.event_type)?;
         if let Some(demanding) = demanding {
@@ -161,7 +162,7 @@ impl Gateway {
         }
         let (payload_bytes, now_ms) = (event.payload.len(), asking.now_ms);
         let asked = Asked { application, event_id, shown_id, is_deprecated, now_ms, payload_bytes, batch_bytes };
-        Ok(Prepared { key, record, senders, asked })
+        Ok(PreparedEvent { key, record, senders, asked })
     }
 
     fn application(&self, asking: &Asking<'_>, given: Option<&str>) -> Result<ApplicationId, Unprepared> {
@@ -201,9 +202,9 @@ impl Gateway {
     }
 
     /// Counts the event against its limits and hands the record to the producer. Failed, it drops the claim: the id is forgotten.
-    pub(crate) fn send<'g>(&'g self, prepared: Prepared, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
+    pub(crate) fn send<'g>(&'g self, prepared: PreparedEvent, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
         // After the claim: a repeat is told that it is one, and counts against nothing.
-        let Prepared { record, senders, asked, .. } = prepared;
+        let PreparedEvent { record, senders, asked, .. } = prepared;
         let counted = self.limits().take(senders, asked.now_ms).map_err(problem::over_limit)?;
         let at = clock::instant();
         match self.publisher().send(&record) {
@@ -274,7 +275,7 @@ impl From<Refused> for Unprepared {
     }
 }
 
-impl Prepared {
+impl PreparedEvent {
     pub(crate) fn key(&self) -> Option<IdKey> {
         self.key
     }

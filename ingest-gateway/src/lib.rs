@@ -1,9 +1,14 @@
 //! Step 1: one event in. Authenticates, validates, publishes to the events topic.
 //!
 //! ```text
-//! connection -> route -> authenticate -> body -> parse -> validate -> recent_ids -> publish -> 201
-//!  (serve)        |       (directory)   (limits)  (or cloud_event)      (409)        (acks=all)
-//!                 +--> fallback: the control plane's routes, when both roles share a process
+//! serve -> connection -> gateway: one request goes through
+//!
+//!   by its head   route -> authenticate (directory) -> query          other routes -> fallback: the control plane's,
+//!   its body      body (limits of size, time, memory) -> encoding                    when both roles share a process
+//!   its events    parse -> validate | cloud_event | batch
+//!   each event    ingest -> recent_ids (409) -> limits (429) -> publish (acks=all) -> response (201)
+//!
+//! beside it       socket: ends connections that are slow or idle;  status: tells how the gateway is doing
 //! ```
 //!
 //! **201 means acknowledged**: by all in-sync replicas, never before. A repeat of an id whose first record was acknowledged
@@ -48,13 +53,14 @@ mod problem;
 mod publish;
 mod query;
 mod recent_ids;
-mod report;
 mod response;
 mod route;
 mod serve;
 mod socket;
+mod status;
 mod validate;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use catalog::Catalog;
@@ -62,9 +68,10 @@ use chassis::config::KafkaConfig;
 use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
-use kafka::{Connection, Producer, ProducerOptions};
+use kafka::{Connection, LastingProducer, ProducerOptions, ProducerState};
 use schemas::topics::Topics;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 pub use config::GatewayConfig;
 pub use connection::Peer;
@@ -75,7 +82,7 @@ use crate::directory::CatalogDirectory;
 use crate::gateway::Gateway;
 use crate::limits::Allowance;
 use crate::metrics::GatewayMetrics;
-use crate::report::Report;
+use crate::status::StatusReporter;
 
 /// What the gateway stands on.
 #[derive(Clone, Debug)]
@@ -104,7 +111,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let latch = deps.health.latch("gateway");
     let failed = |source| Error::Producer { topic: deps.topics.events.to_string(), source };
     let metrics = GatewayMetrics::new(&deps.registry)?;
-    let report = Report::new(&deps, metrics.clone(), shutdown.clone());
+    let status = StatusReporter::new(&deps, metrics.clone(), shutdown.clone());
     let options = ProducerOptions {
         linger: config.linger,
         message_timeout: config.message_timeout,
@@ -112,20 +119,47 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
         message_max_bytes: deps.topics.max_message_bytes,
         ..ProducerOptions::new("hookbus-gateway")
     };
-    let producer = Producer::start(&deps.connection, options).map_err(failed)?;
+    let producer = LastingProducer::start(&deps.connection, options).map_err(failed)?;
+    let health = deps.health.clone();
     let default = Allowance { per_second: config.rate_per_second, per_day: config.quota_per_day };
     let directory = CatalogDirectory::new(deps.catalog, config.admin_key.as_ref(), default);
     let message_timeout = config.message_timeout;
     let gateway = Gateway::new(
         config,
-        gateway::Parts {
+        gateway::GatewayParts {
             topics: deps.topics.clone(),
             directory: Arc::new(directory),
             publisher: Arc::new(producer.clone()),
             fallback: deps.fallback,
-            metrics,
+            metrics: metrics.clone(),
         },
     );
-    report.during(serve::serve(gateway, listener, latch, shutdown)).await;
+    tokio::select! {
+        () = status.during(serve::serve(gateway, listener, latch, shutdown)) => {}
+        never = follow(producer.state(), &health, &metrics) => match never {},
+    }
     producer.flush(message_timeout).await.map_err(failed)
+}
+
+/// Counts replaced producers, and keeps the process unready from a failure until a new one has proved itself.
+async fn follow(mut state: watch::Receiver<ProducerState>, health: &Health, metrics: &GatewayMetrics) -> Infallible {
+    let mut failed = None;
+    let mut counted = 0;
+    loop {
+        let ProducerState { failure, replaced } = state.borrow_and_update().clone();
+        metrics.producers_replaced.inc_by(replaced - counted);
+        counted = replaced;
+        match (failure, &failed) {
+            (Some(_), None) => failed = Some(health.latch("a producer that Kafka accepts")),
+            (None, Some(latch)) => {
+                latch.release();
+                failed = None;
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if state.changed().await.is_err() {
+            // The producer is gone: nothing changes any more.
+            return std::future::pending().await;
+        }
+    }
 }

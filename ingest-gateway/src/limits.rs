@@ -87,14 +87,14 @@ pub(crate) struct Counted {
 
 /// The counts of this replica.
 #[derive(Debug)]
-pub(crate) struct Limits {
+pub(crate) struct SendLimits {
     replicas: u32,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<LimitShard>; SHARDS],
     shard_keys: usize,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct LimitShard {
     usages: HashMap<Uuid, Usage>,
     next_sweep_ms: i64,
 }
@@ -133,9 +133,9 @@ impl Senders {
     }
 }
 
-// === impl Limits ===
+// === impl SendLimits ===
 
-impl Limits {
+impl SendLimits {
     /// Counts for one of so many replicas.
     pub(crate) fn new(replicas: u32) -> Self {
         Self { replicas: replicas.max(1), shards: Default::default(), shard_keys: SHARD_KEYS }
@@ -175,16 +175,16 @@ impl Limits {
         }
     }
 
-    fn shard(&self, organization: OrganizationId) -> &Mutex<Shard> {
+    fn shard(&self, organization: OrganizationId) -> &Mutex<LimitShard> {
         // The last byte is random in every version of a UUID.
         let [.., last] = organization.0.into_bytes();
         &self.shards[usize::from(last) % SHARDS]
     }
 }
 
-// === impl Shard ===
+// === impl LimitShard ===
 
-impl Shard {
+impl LimitShard {
     fn usage(&mut self, key: Uuid, limit: usize) -> Option<&mut Usage> {
         if !self.usages.contains_key(&key) && self.usages.len() >= limit {
             return None;

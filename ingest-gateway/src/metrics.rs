@@ -33,6 +33,8 @@ pub(crate) struct GatewayMetrics {
     pub(crate) connections: IntGauge,
     /// Bytes of bodies in memory.
     pub(crate) body_bytes: IntGauge,
+    /// Clients of Kafka that failed for good and were replaced.
+    pub(crate) producers_replaced: IntCounter,
     /// Times the catalog was brought up to date before a refusal.
     pub(crate) rechecks: IntCounter,
 }
@@ -61,6 +63,8 @@ impl GatewayMetrics {
             requests: metrics.gauge("requests_in_flight", "Requests being served.")?,
             connections: metrics.gauge("connections", "Open connections.")?,
             body_bytes: metrics.gauge("body_bytes", "Bytes of bodies in memory.")?,
+            producers_replaced: metrics
+                .counter("producers_replaced_total", "Clients of Kafka that failed for good and were replaced.")?,
             rechecks: metrics
                 .counter("rechecks_total", "Times the catalog was brought up to date before a refusal.")?,
         })

@@ -85,7 +85,7 @@ pub(crate) fn array(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused>
 
 fn list(json: &str, limit: usize) -> Result<Vec<&RawValue>, String> {
     let list = serde_json::Deserializer::from_str(json)
-        .deserialize_seq(LimitedVisitor { limit })
+        .deserialize_seq(ListVisitor { limit })
         .map_err(|_no_list| "must be an array of events".to_owned())?;
     if list.total == 0 || list.total > limit {
         return Err(format!("must hold 1 to {limit} events, not {}", list.total));
@@ -131,16 +131,16 @@ struct FieldsVisitor<const N: usize> {
     known: &'static [&'static str; N],
 }
 
-enum Key {
+enum FieldKey {
     Known(usize),
     Unknown(String),
 }
 
-struct KeySeed<const N: usize> {
+struct FieldKeySeed<const N: usize> {
     known: &'static [&'static str; N],
 }
 
-struct Limited<'a> {
+struct LimitedList<'a> {
     events: Vec<&'a RawValue>,
     total: usize,
 }
@@ -154,15 +154,15 @@ impl<'de, const N: usize> Visitor<'de> for FieldsVisitor<N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut fields = RawFields { values: [None; N], unknown: Vec::new(), repeated: Vec::new() };
-        while let Some(key) = entries.next_key_seed(KeySeed { known: self.known })? {
+        while let Some(key) = entries.next_key_seed(FieldKeySeed { known: self.known })? {
             match key {
-                Key::Known(index) => {
+                FieldKey::Known(index) => {
                     let value = entries.next_value::<&RawValue>()?;
                     if fields.values[index].replace(value).is_some() && fields.repeated.len() < NAMED_FAULTS {
                         fields.repeated.push(index);
                     }
                 }
-                Key::Unknown(name) => {
+                FieldKey::Unknown(name) => {
                     let IgnoredAny = entries.next_value()?;
                     if fields.unknown.len() < NAMED_FAULTS {
                         fields.unknown.push(name);
@@ -174,40 +174,40 @@ impl<'de, const N: usize> Visitor<'de> for FieldsVisitor<N> {
     }
 }
 
-impl<'de, const N: usize> serde::de::DeserializeSeed<'de> for KeySeed<N> {
-    type Value = Key;
+impl<'de, const N: usize> serde::de::DeserializeSeed<'de> for FieldKeySeed<N> {
+    type Value = FieldKey;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FieldKey, D::Error> {
         deserializer.deserialize_identifier(self)
     }
 }
 
-impl<const N: usize> Visitor<'_> for KeySeed<N> {
-    type Value = Key;
+impl<const N: usize> Visitor<'_> for FieldKeySeed<N> {
+    type Value = FieldKey;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
+    fn visit_str<E>(self, name: &str) -> Result<FieldKey, E> {
         let known = self.known.iter().position(|known| *known == name);
-        Ok(known.map_or_else(|| Key::Unknown(name.to_owned()), Key::Known))
+        Ok(known.map_or_else(|| FieldKey::Unknown(name.to_owned()), FieldKey::Known))
     }
 }
 
-struct LimitedVisitor {
+struct ListVisitor {
     limit: usize,
 }
 
-impl<'de> Visitor<'de> for LimitedVisitor {
-    type Value = Limited<'de>;
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = LimitedList<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut list = Limited { events: Vec::new(), total: 0 };
+        let mut list = LimitedList { events: Vec::new(), total: 0 };
         while let Some(event) = elements.next_element::<&RawValue>()? {
             list.total += 1;
             if list.total <= self.limit {

@@ -1,32 +1,32 @@
-//! Behind what the gateway hands its records to: the idempotent producer, or a script in tests.
+//! The gateway's port to Kafka: the idempotent producer, or a scripted one in tests.
 
 use std::pin::Pin;
 
-use kafka::{Acknowledgement, KafkaError, Producer, Written};
+use kafka::{Acknowledgement, KafkaError, LastingProducer, Written};
 use schemas::record::OutRecord;
 
 /// Takes records for Kafka.
 pub(crate) trait Publish: Send + Sync {
     /// Hands one record over without waiting.
-    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError>;
+    fn send(&self, record: &OutRecord) -> Result<PendingRecord, KafkaError>;
 }
 
 /// A record on its way.
-pub(crate) enum Pending {
+pub(crate) enum PendingRecord {
     /// To Kafka.
     Kafka(Acknowledgement),
-    /// To wherever a test says.
+    /// To a test.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests script it"))]
     Scripted(Pin<Box<dyn Future<Output = Result<Written, KafkaError>> + Send>>),
 }
 
-impl Publish for Producer {
-    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError> {
-        Self::send(self, record).map(Pending::Kafka)
+impl Publish for LastingProducer {
+    fn send(&self, record: &OutRecord) -> Result<PendingRecord, KafkaError> {
+        Self::send(self, record).map(PendingRecord::Kafka)
     }
 }
 
-impl Pending {
+impl PendingRecord {
     /// Where it was written, once Kafka said so.
     pub(crate) async fn written(self) -> Result<Written, KafkaError> {
         match self {

@@ -33,7 +33,7 @@ pub(crate) struct IdKey(u128);
 #[derive(Debug)]
 pub(crate) struct RecentIds {
     hashers: [RandomState; 2],
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<IdShard>; SHARDS],
     /// Ids of one generation of one shard; 0 remembers nothing.
     generation: usize,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Claimed<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct IdShard {
     younger: HashSet<IdKey, BuildHasherDefault<Hashed>>,
     older: HashSet<IdKey, BuildHasherDefault<Hashed>>,
     /// With a bell as soon as somebody waits.
@@ -117,7 +117,7 @@ impl RecentIds {
         }
     }
 
-    fn shard(&self, key: IdKey) -> &Mutex<Shard> {
+    fn shard(&self, key: IdKey) -> &Mutex<IdShard> {
         // The table inside uses the low half.
         let index = usize::try_from(key.0 >> 124).expect("four bits fit");
         &self.shards[index]
@@ -151,9 +151,9 @@ impl Drop for Claimed<'_> {
     }
 }
 
-// === impl Shard ===
+// === impl IdShard ===
 
-impl Shard {
+impl IdShard {
     fn knows(&mut self, key: IdKey, generation: usize) -> bool {
         if self.younger.contains(&key) {
             return true;
@@ -235,7 +235,7 @@ mod tests {
         for id in 0..100_000 {
             confirm(&ids, &id.to_string());
         }
-        let held = |shard: &Mutex<Shard>| {
+        let held = |shard: &Mutex<IdShard>| {
             let shard = shard.lock();
             shard.younger.len() + shard.older.len()
         };

@@ -23,12 +23,12 @@ const REQUEST_ID_BYTES: usize = 128;
 /// The body of every response. Its connection counts as busy until it is written.
 #[derive(Debug)]
 pub(crate) struct GatewayBody {
-    content: Content,
+    content: ResponseContent,
     _busy: Busy,
 }
 
 #[derive(Debug)]
-enum Content {
+enum ResponseContent {
     Whole(Bytes),
     Stream(FallbackBody),
 }
@@ -44,11 +44,11 @@ pub(crate) struct RequestIds {
 
 impl GatewayBody {
     pub(crate) fn whole(bytes: Bytes, busy: Busy) -> Self {
-        Self { content: Content::Whole(bytes), _busy: busy }
+        Self { content: ResponseContent::Whole(bytes), _busy: busy }
     }
 
     pub(crate) fn stream(body: FallbackBody, busy: Busy) -> Self {
-        Self { content: Content::Stream(body), _busy: busy }
+        Self { content: ResponseContent::Stream(body), _busy: busy }
     }
 }
 
@@ -58,23 +58,23 @@ impl Body for GatewayBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Stream(body) => Pin::new(body).poll_frame(cx),
+            ResponseContent::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ResponseContent::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            ResponseContent::Stream(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Whole(bytes) => bytes.is_empty(),
-            Content::Stream(body) => body.is_end_stream(),
+            ResponseContent::Whole(bytes) => bytes.is_empty(),
+            ResponseContent::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(body) => body.size_hint(),
+            ResponseContent::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            ResponseContent::Stream(body) => body.size_hint(),
         }
     }
 }

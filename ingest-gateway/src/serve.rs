@@ -21,9 +21,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::config::{ACCEPT_PAUSE, GatewayConfig, HTTP2_STREAMS};
-use crate::connection::{ConnectionState, Verdict};
+use crate::connection::{ConnectionState, WatchdogAction};
 use crate::gateway::{Gateway, parsed_headers};
-use crate::socket::Watched;
+use crate::socket::WatchedSocket;
 
 /// The least buffer hyper takes.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -79,7 +79,7 @@ async fn accept_all(
         };
         match accepted {
             Ok((socket, peer)) => {
-                let connection = Connection {
+                let connection = ServedConnection {
                     gateway: Arc::clone(gateway),
                     builder: Arc::clone(&builder),
                     shutdown: shutdown.clone(),
@@ -138,7 +138,7 @@ fn builder(config: &GatewayConfig) -> Builder<TokioExecutor> {
     builder
 }
 
-struct Connection {
+struct ServedConnection {
     gateway: Arc<Gateway>,
     builder: Arc<Builder<TokioExecutor>>,
     shutdown: Shutdown,
@@ -154,7 +154,7 @@ enum Ending {
     Cut,
 }
 
-impl Connection {
+impl ServedConnection {
     async fn serve(self, socket: TcpStream, peer: SocketAddr) {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(error = %error, "a connection was gone before it was served");
@@ -175,7 +175,7 @@ impl Connection {
             let served = Arc::clone(&served);
             async move { Ok::<_, Infallible>(served.0.answer(&served.1, request).await) }
         });
-        let io = TokioIo::new(Watched::new(socket, Arc::clone(state)));
+        let io = TokioIo::new(WatchedSocket::new(socket, Arc::clone(state)));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         // Polled only when something of its own woke it: each look at the shutdown takes a lock that all connections share.
         let mut endings = FuturesUnordered::from_iter([self.ending(state, false)]);
@@ -205,9 +205,9 @@ impl Connection {
         let patience = self.gateway.patience();
         let now = clock::instant();
         let first = match state.verdict(now, patience) {
-            Verdict::Wait(until) => until,
-            Verdict::Close => now + patience.head,
-            Verdict::Drop => now,
+            WatchdogAction::Wait(until) => until,
+            WatchdogAction::Close => now + patience.head,
+            WatchdogAction::Drop => now,
         };
         let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
         let mut requested = pin!(self.shutdown.requested());
@@ -217,9 +217,9 @@ impl Connection {
                 () = requested.as_mut(), if !closing => return Ending::Graceful,
                 () = self.ended.cancelled() => return Ending::Cut,
                 () = watchdog.as_mut() => match state.verdict(clock::instant(), patience) {
-                    Verdict::Wait(until) => watchdog.as_mut().reset(until.into()),
-                    Verdict::Close if !closing => return Ending::Graceful,
-                    Verdict::Close | Verdict::Drop => return Ending::Cut,
+                    WatchdogAction::Wait(until) => watchdog.as_mut().reset(until.into()),
+                    WatchdogAction::Close if !closing => return Ending::Graceful,
+                    WatchdogAction::Close | WatchdogAction::Drop => return Ending::Cut,
                 },
             }
         }

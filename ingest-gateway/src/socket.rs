@@ -18,7 +18,7 @@ use crate::problem::unreadable;
 
 /// The socket of one connection.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedSocket {
     socket: TcpStream,
     state: Arc<ConnectionState>,
     /// What is written instead of hyper's bare answer.
@@ -44,9 +44,9 @@ fn answer_for(bare: &[u8]) -> Option<Bytes> {
     Some(answer.into())
 }
 
-// === impl Watched ===
+// === impl WatchedSocket ===
 
-impl Watched {
+impl WatchedSocket {
     pub(crate) fn new(socket: TcpStream, state: Arc<ConnectionState>) -> Self {
         Self { socket, state, instead: Bytes::new() }
     }
@@ -77,7 +77,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
@@ -88,7 +88,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_instead(cx))?;
         if self.exchange(buf) {

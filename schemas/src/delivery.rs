@@ -63,7 +63,7 @@ pub struct Hop {
 /// Why a delivery waits in a delay topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// It never did.
+    /// It does not wait: its first attempt.
     #[default]
     None,
     /// The retry schedule.

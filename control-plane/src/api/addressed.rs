@@ -20,7 +20,7 @@ use crate::store::{Change, Decision, Moment};
 use crate::stored::Stored;
 
 /// What a request names. `None`: there is no such object, and deleting it has nothing left to do.
-pub(super) type Found<T> = Result<Option<T>, Problem>;
+pub(super) type FoundObject<T> = Result<Option<T>, Problem>;
 
 /// Which object a request is about, and who asks.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Addressed {
     pub(super) async fn change<T: Stored>(
         &self,
         app: &App,
-        find: impl Fn(&Self, &Snapshot) -> Found<T> + Send + 'static,
+        find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
         decide: impl Fn(&Snapshot, &T, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let decide =
@@ -59,7 +59,7 @@ impl Addressed {
     pub(super) async fn delete<T: Stored>(
         &self,
         app: &App,
-        find: impl Fn(&Self, &Snapshot) -> Found<T> + Send + 'static,
+        find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
     ) -> Answer {
         self.delete_with(app, find, |_, _| Ok(Vec::new())).await
     }
@@ -68,7 +68,7 @@ impl Addressed {
     pub(super) async fn delete_with<T: Stored>(
         &self,
         app: &App,
-        find: impl Fn(&Self, &Snapshot) -> Found<T> + Send + 'static,
+        find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
         inside: impl Fn(&Snapshot, &T) -> Result<Vec<ControlKey>, Problem> + Send + 'static,
     ) -> Answer {
         let decide = move |snapshot: &Snapshot, found: Option<T>, _: Moment| {
@@ -84,7 +84,7 @@ impl Addressed {
     async fn write<T: Stored, A: Send + 'static>(
         &self,
         app: &App,
-        find: impl Fn(&Self, &Snapshot) -> Found<T> + Send + 'static,
+        find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
         decide: impl Fn(&Snapshot, Option<T>, Moment) -> Result<Decision<A>, Problem> + Send + 'static,
     ) -> Result<A, Problem> {
         let mut actor = self.principal.actor();

@@ -16,7 +16,7 @@ use vault::Vault;
 use zeroize::Zeroizing;
 
 use self::shapes::{Post, Put, Rotation, Shown, show};
-use super::addressed::{Addressed, Found};
+use super::addressed::{Addressed, FoundObject};
 use super::{json, naming, object};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
@@ -24,7 +24,7 @@ use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Decision, Moment};
-use crate::token::{self, Given};
+use crate::token::{self, GivenToken};
 
 const FIELDS: &[&str] = &["application_id", "name", "role", "expires_at", "token", "secret_id"];
 /// What may be changed, and what is shown beside it: sent back, it changes nothing.
@@ -75,7 +75,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     let mut fields = Fields::new(body, "", FIELDS)?;
     let application = fields.required_text("application_id", 1..=200)?;
     let name = fields.text("name", NAME)?.flatten();
-    let given = Given::read(&mut fields)?;
+    let given = GivenToken::read(&mut fields)?;
     let text = match token::given_text(&mut fields)? {
         Some(text) => text,
         None => token::new_secret()?,
@@ -141,7 +141,7 @@ async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer
     let mut fields = Fields::new(body, "", UPDATABLE)?;
     let application = token::owner(&mut fields, "application_id", asked.principal.own_application())?;
     let name = fields.text("name", NAME)?;
-    let given = Given::read(&mut fields)?;
+    let given = GivenToken::read(&mut fields)?;
     let decide = move |_: &Snapshot, former: &ApplicationSecret, moment: Moment| {
         let secret = ApplicationSecret {
             name: name.clone().unwrap_or_else(|| former.name.clone()),
@@ -234,7 +234,7 @@ pub(super) fn new(
 fn of_application(
     app: &App,
     application: String,
-) -> impl Fn(&Addressed, &Snapshot) -> Found<ApplicationSecret> + Send + 'static {
+) -> impl Fn(&Addressed, &Snapshot) -> FoundObject<ApplicationSecret> + Send + 'static {
     let vault = Arc::clone(app.catalog().vault());
     move |asked, snapshot| {
         let application = asked.principal.application(snapshot, &application)?.application_id;

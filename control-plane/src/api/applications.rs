@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{ApplicationInfo, ApplicationPatch, ApplicationPost, ApplicationShown, UnknownEventTypes};
-use super::addressed::{Addressed, Found};
+use super::addressed::{Addressed, FoundObject};
 use super::{application_secrets, json, naming, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
@@ -34,7 +34,7 @@ const SHOWN: &[&str] = &["created_at", "updated_at", "quotas", "consumption", "o
 
 /// A request's fields, checked. `None`: not given, keeps its value.
 #[derive(Clone, Debug)]
-struct Input {
+struct ApplicationInput {
     organization: Option<String>,
     name: Option<String>,
     uid: Option<Option<String>>,
@@ -94,7 +94,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer
 )]
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
     principal.editor()?;
-    let input = Input::read(body, FIELDS)?;
+    let input = ApplicationInput::read(body, FIELDS)?;
     let name = input.name.clone().ok_or_else(|| Problem::new(ProblemId::ApplicationNameMissing, "name is required"))?;
     let id = input.application.unwrap_or_else(|| ApplicationId(Uuid::now_v7()));
     let vault = Arc::clone(app.catalog().vault());
@@ -129,7 +129,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     responses((status = 200, description = "The application as it is now", body = ApplicationShown)),
 )]
 pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
-    let input = Input::read(body, &[FIELDS, SHOWN].concat())?;
+    let input = ApplicationInput::read(body, &[FIELDS, SHOWN].concat())?;
     change(&app, asked, move |_former| Ok(input.clone())).await
 }
 
@@ -144,8 +144,9 @@ pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(b
 )]
 pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(patch): Json) -> Answer {
     // What is wrong by itself is told before anything is compared.
-    Input::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
-    change(&app, asked, move |former| Input::read(limits::merged(patch.clone(), former.limits), FIELDS)).await
+    ApplicationInput::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
+    change(&app, asked, move |former| ApplicationInput::read(limits::merged(patch.clone(), former.limits), FIELDS))
+        .await
 }
 
 /// Delete an application and everything in it
@@ -176,7 +177,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Ans
 async fn change(
     app: &App,
     asked: Addressed,
-    input: impl Fn(&Application) -> Result<Input, Problem> + Send + 'static,
+    input: impl Fn(&Application) -> Result<ApplicationInput, Problem> + Send + 'static,
 ) -> Answer {
     asked.principal.editor()?;
     let principal = asked.principal.clone();
@@ -189,13 +190,13 @@ async fn change(
     object(StatusCode::OK, &application, &ApplicationShown::of(&application))
 }
 
-fn find(asked: &Addressed, snapshot: &Snapshot) -> Found<Application> {
+fn find(asked: &Addressed, snapshot: &Snapshot) -> FoundObject<Application> {
     asked.principal.application(snapshot, &asked.id).map(|it| Some(Arc::unwrap_or_clone(it)))
 }
 
-// === impl Input ===
+// === impl ApplicationInput ===
 
-impl Input {
+impl ApplicationInput {
     fn read(body: Map<String, Value>, known: &[&str]) -> Result<Self, Problem> {
         let mut fields = Fields::new(body, "", known)?;
         let unknown_event_types = match fields.kept_text("unknown_event_types", 0..=20)? {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(super) use self::shapes::payload_schema;
 use self::shapes::{EventTypePatch, EventTypePost, EventTypeShown};
-use super::addressed::{Addressed, Found, there};
+use super::addressed::{Addressed, FoundObject, there};
 use super::{json, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
@@ -42,7 +42,7 @@ pub(super) const CHANGEABLE: &[&str] = &["application_id", "description", "schem
 
 /// What may be said about an event type. `None`: not given, keeps its value.
 #[derive(Clone, Debug)]
-struct Input {
+struct EventTypeInput {
     description: Option<Option<String>>,
     schema: Option<Option<Value>>,
     deprecated: Option<bool>,
@@ -118,7 +118,7 @@ pub(super) async fn create(
     let mut fields = Fields::new(body, "", FIELDS)?;
     let application = application(&principal, &mut fields)?;
     let name = name(&mut fields)?;
-    let input = Input::read(&mut fields)?;
+    let input = EventTypeInput::read(&mut fields)?;
     let instance = app.config().limits;
     let actor = principal.actor();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
@@ -156,7 +156,7 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: 
         Some(given) => given.to_owned(),
         None => application(&asked.principal, &mut fields)?,
     };
-    let input = Input::read(&mut fields)?;
+    let input = EventTypeInput::read(&mut fields)?;
     let decide = move |_: &Snapshot, former: &EventType, moment: Moment| {
         Ok(Decision::changed(former, input.apply(former.clone()), moment))
     };
@@ -181,7 +181,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed, query:
     asked.delete(&app, of_application(application)).await
 }
 
-fn of_application(application: String) -> impl Fn(&Addressed, &Snapshot) -> Found<EventType> + Send + 'static {
+fn of_application(application: String) -> impl Fn(&Addressed, &Snapshot) -> FoundObject<EventType> + Send + 'static {
     move |asked, snapshot| {
         let application = asked.principal.application(snapshot, &application)?.application_id;
         Ok(snapshot.event_type(application, &asked.id).map(|it| it.object().clone()))
@@ -221,9 +221,9 @@ fn name(fields: &mut Fields) -> Result<EventTypeName, Problem> {
     EventTypeName::parse(&text).map_err(|error| Problem::field(field, Code::InvalidField, error.to_string()))
 }
 
-// === impl Input ===
+// === impl EventTypeInput ===
 
-impl Input {
+impl EventTypeInput {
     fn read(fields: &mut Fields) -> Result<Self, Problem> {
         let schema = match fields.take("schema") {
             None => None,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{OrganizationInfo, OrganizationPatch, OrganizationPost, OrganizationShown};
-use super::addressed::{Addressed, Found};
+use super::addressed::{Addressed, FoundObject};
 use super::{json, naming, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
@@ -31,7 +31,7 @@ const SHOWN: &[&str] =
 
 /// A request's fields, checked. `None`: not given, keeps its value.
 #[derive(Clone, Debug)]
-struct Input {
+struct OrganizationInput {
     name: Option<String>,
     uid: Option<Option<String>>,
     organization: Option<OrganizationId>,
@@ -84,7 +84,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer
 )]
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
     principal.admin()?;
-    let input = Input::read(body, FIELDS)?;
+    let input = OrganizationInput::read(body, FIELDS)?;
     let name =
         input.name.clone().ok_or_else(|| Problem::new(ProblemId::OrganizationNameMissing, "name is required"))?;
     let id = input.organization.unwrap_or_else(|| OrganizationId(Uuid::now_v7()));
@@ -111,7 +111,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     responses((status = 200, description = "The organization as it is now", body = OrganizationInfo)),
 )]
 pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(body): Json) -> Answer {
-    let input = Input::read(body, &[FIELDS, SHOWN].concat())?;
+    let input = OrganizationInput::read(body, &[FIELDS, SHOWN].concat())?;
     change(&app, asked, move |_former| Ok(input.clone())).await
 }
 
@@ -126,8 +126,9 @@ pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(b
 )]
 pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(patch): Json) -> Answer {
     // What is wrong by itself is told before anything is compared.
-    Input::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
-    change(&app, asked, move |former| Input::read(limits::merged(patch.clone(), former.limits), FIELDS)).await
+    OrganizationInput::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
+    change(&app, asked, move |former| OrganizationInput::read(limits::merged(patch.clone(), former.limits), FIELDS))
+        .await
 }
 
 /// Delete an organization
@@ -159,7 +160,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Ans
 async fn change(
     app: &App,
     asked: Addressed,
-    input: impl Fn(&Organization) -> Result<Input, Problem> + Send + 'static,
+    input: impl Fn(&Organization) -> Result<OrganizationInput, Problem> + Send + 'static,
 ) -> Answer {
     asked.principal.editor()?;
     let principal = asked.principal.clone();
@@ -174,7 +175,7 @@ async fn change(
     answer(app, &asked.principal, StatusCode::OK, &organization)
 }
 
-fn find(asked: &Addressed, snapshot: &Snapshot) -> Found<Organization> {
+fn find(asked: &Addressed, snapshot: &Snapshot) -> FoundObject<Organization> {
     asked.principal.organization(snapshot, &asked.id).map(|it| Some(Arc::unwrap_or_clone(it)))
 }
 
@@ -184,9 +185,9 @@ fn answer(app: &App, principal: &Principal, status: StatusCode, organization: &O
     object(status, organization, &shown)
 }
 
-// === impl Input ===
+// === impl OrganizationInput ===
 
-impl Input {
+impl OrganizationInput {
     fn read(body: Map<String, Value>, known: &[&str]) -> Result<Self, Problem> {
         let mut fields = Fields::new(body, "", known)?;
         Ok(Self {

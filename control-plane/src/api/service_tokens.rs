@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{Post, Put, Rotation, Shown, masked, show};
-use super::addressed::{Addressed, Found, there};
+use super::addressed::{Addressed, FoundObject, there};
 use super::{json, naming, object, object_unless_known};
 use crate::auth::{Principal, Who};
 use crate::body::{Fields, Json};
@@ -22,7 +22,7 @@ use crate::problem::{self, Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Decision, Moment};
-use crate::token::{self, Given};
+use crate::token::{self, GivenToken};
 
 const FIELDS: &[&str] = &["organization_id", "name", "role", "expires_at", "token", "token_id"];
 /// What may be changed, and what is shown beside it: sent back, it changes nothing.
@@ -78,7 +78,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     let mut fields = Fields::new(body, "", FIELDS)?;
     let organization = token::owner(&mut fields, "organization_id", principal.own_organization())?;
     let name = fields.required_text("name", token::NAME)?;
-    let given = Given::read(&mut fields)?;
+    let given = GivenToken::read(&mut fields)?;
     let text = match token::given_text(&mut fields)? {
         Some(text) => text,
         None => token::new_service_token()?,
@@ -141,7 +141,7 @@ async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer
     let mut fields = Fields::new(body, "", UPDATABLE)?;
     let organization = token::owner(&mut fields, "organization_id", asked.principal.own_organization())?;
     let name = fields.kept_text("name", token::NAME)?;
-    let given = Given::read(&mut fields)?;
+    let given = GivenToken::read(&mut fields)?;
     let decide = move |_: &Snapshot, former: &ServiceToken, moment: Moment| {
         let token = ServiceToken {
             name: name.clone().unwrap_or_else(|| former.name.clone()),
@@ -222,7 +222,9 @@ fn editor(principal: &Principal) -> Result<(), Problem> {
 }
 
 /// Finds the token with an id, if it is this organization's.
-fn of_organization(organization: String) -> impl Fn(&Addressed, &Snapshot) -> Found<ServiceToken> + Send + 'static {
+fn of_organization(
+    organization: String,
+) -> impl Fn(&Addressed, &Snapshot) -> FoundObject<ServiceToken> + Send + 'static {
     move |asked, snapshot| {
         let organization = asked.principal.organization(snapshot, &organization)?.organization_id;
         let found = asked.id.parse().ok().and_then(|id| snapshot.service_token(id));

@@ -43,7 +43,7 @@ pub(super) fn complete(document: &mut Value) {
 }
 
 /// A problem that many operations share.
-struct Shared {
+struct SharedProblem {
     status: u16,
     name: &'static str,
     description: &'static str,
@@ -66,85 +66,85 @@ enum When {
     Unique,
 }
 
-const SHARED: &[Shared] = &[
-    Shared {
+const SHARED: &[SharedProblem] = &[
+    SharedProblem {
         status: 422,
         name: "Invalid",
         description: "A parameter or a field is not valid; `validation` says which and why",
         id: ProblemId::Validation,
         when: When::Always,
     },
-    Shared {
+    SharedProblem {
         status: 500,
         name: "Failed",
         description: "An error of the server",
         id: ProblemId::InternalServerError,
         when: When::Always,
     },
-    Shared {
+    SharedProblem {
         status: 503,
         name: "Unavailable",
         description: "Kafka does not answer, or the request's deadline passed",
         id: ProblemId::ServiceUnavailable,
         when: When::Always,
     },
-    Shared {
+    SharedProblem {
         status: 400,
         name: "Unreadable",
         description: "The request cannot be read: its Authorization header, or its body (`JsonPayload`)",
         id: ProblemId::AuthInvalidAuthorizationHeader,
         when: When::Secured,
     },
-    Shared {
+    SharedProblem {
         status: 401,
         name: "NoToken",
         description: "No token",
         id: ProblemId::AuthNoAuthorizationHeader,
         when: When::Secured,
     },
-    Shared {
+    SharedProblem {
         status: 403,
         name: "NoAccess",
         description: "The token is unknown (`AuthInvalidApplicationSecret`, `AuthInvalidBiscuit`) or gives no access",
         id: ProblemId::Forbidden,
         when: When::Secured,
     },
-    Shared {
+    SharedProblem {
         status: 404,
         name: "Absent",
         description: "There is no such thing, or it is out of sight",
         id: ProblemId::NotFound,
         when: When::Finds,
     },
-    Shared {
+    SharedProblem {
         status: 408,
         name: "TooSlow",
         description: "The body came too slowly",
         id: ProblemId::Validation,
         when: When::Body,
     },
-    Shared {
+    SharedProblem {
         status: 413,
         name: "TooLarge",
         description: "The body is too large",
         id: ProblemId::Validation,
         when: When::Body,
     },
-    Shared {
+    SharedProblem {
         status: 415,
         name: "NoJson",
         description: "The body is of another media type or content encoding",
         id: ProblemId::Validation,
         when: When::Body,
     },
-    Shared {
+    SharedProblem {
         status: 412,
         name: "LostRace",
         description: "The object is not the version the request names, or there is no such write as its consistency token names",
         id: ProblemId::Validation,
         when: When::Conditional,
     },
-    Shared {
+    SharedProblem {
         status: 409,
         name: "Taken",
         description: "Another object has the id, uid or token that is given (`code` is `taken`)",
@@ -267,9 +267,9 @@ impl Operation<'_> {
     }
 }
 
-// === impl Shared ===
+// === impl SharedProblem ===
 
-impl Shared {
+impl SharedProblem {
     fn response(&self) -> Value {
         let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
         let mut headers = json!({ "X-Request-Id": header("X-Request-Id") });

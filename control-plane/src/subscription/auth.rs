@@ -47,15 +47,15 @@ const MAX_PRIVATE_KEY: usize = 16_384;
 /// What a client gave. A secret that is `None` is to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AuthInput {
-    Basic { username: String, password: Given },
-    Bearer { token: Given },
-    Oauth2 { token_url: String, client_id: String, client_secret: Given, scopes: Vec<String> },
-    Mtls { certificate: String, private_key: Given },
+    Basic { username: String, password: GivenSecret },
+    Bearer { token: GivenSecret },
+    Oauth2 { token_url: String, client_id: String, client_secret: GivenSecret, scopes: Vec<String> },
+    Mtls { certificate: String, private_key: GivenSecret },
 }
 
 /// A secret as it was given. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Given(Option<String>);
+pub(super) struct GivenSecret(Option<String>);
 
 // === impl AuthInput ===
 
@@ -110,7 +110,7 @@ impl AuthInput {
     /// What is kept; whether it may be is up to `input::receiver`. An unchanged secret keeps its envelope, so that an unchanged
     /// object is seen to be one.
     pub(super) fn seal(&self, former: Option<&Auth>, vault: &Vault, context: &str) -> Result<Auth, Problem> {
-        let seal = |name: &str, given: &Given, stored: Option<&Sealed>| given.seal(name, stored, vault, context);
+        let seal = |name: &str, given: &GivenSecret, stored: Option<&Sealed>| given.seal(name, stored, vault, context);
         Ok(match self {
             Self::Basic { username, password } => {
                 let stored = if let Some(Auth::Basic { password, .. }) = former { Some(password) } else { None };
@@ -192,15 +192,15 @@ fn mtls(fields: &mut Fields) -> Result<AuthInput, Problem> {
     let private_key = match fields.text("private_key", 1..=MAX_PRIVATE_KEY)?.flatten() {
         Some(pem) if pem != MASK => {
             private_key(&pem).map_err(|message| fields.wrong("private_key", message))?;
-            Given(Some(pem))
+            GivenSecret(Some(pem))
         }
-        Some(_) | None => Given(None),
+        Some(_) | None => GivenSecret(None),
     };
     Ok(AuthInput::Mtls { certificate, private_key })
 }
 
 /// A secret that goes into a header or a form: no control characters.
-fn secret(fields: &mut Fields, name: &str, max: usize) -> Result<Given, Problem> {
+fn secret(fields: &mut Fields, name: &str, max: usize) -> Result<GivenSecret, Problem> {
     let given = fields.text(name, 1..=max)?.flatten().filter(|text| text != MASK);
     if given.as_deref().is_some_and(|text| text.chars().any(char::is_control)) {
         return Err(fields.wrong(name, "must not hold a control character"));
@@ -208,7 +208,7 @@ fn secret(fields: &mut Fields, name: &str, max: usize) -> Result<Given, Problem>
     if name == "token" && given.as_deref().is_some_and(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(fields.wrong(name, "must be visible ASCII without spaces"));
     }
-    Ok(Given(given))
+    Ok(GivenSecret(given))
 }
 
 fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -242,9 +242,9 @@ fn fits(certificate: &str, private: &Sealed, vault: &Vault, context: &str) -> Re
     }
 }
 
-// === impl Given ===
+// === impl GivenSecret ===
 
-impl Given {
+impl GivenSecret {
     fn seal(&self, name: &str, stored: Option<&Sealed>, vault: &Vault, context: &str) -> Result<Sealed, Problem> {
         match (&self.0, stored) {
             (None, Some(stored)) => Ok(stored.clone()),
@@ -259,7 +259,7 @@ impl Given {
     }
 }
 
-impl std::fmt::Debug for Given {
+impl std::fmt::Debug for GivenSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.0.is_some() { "Given(redacted)" } else { "Given(kept)" })
     }

@@ -22,7 +22,7 @@ use self::target::TargetInput;
 use crate::custom_headers::MASK;
 use crate::problem::{self, Problem};
 use crate::subscription::auth::AuthInput;
-use crate::subscription::keys::{self, Held, Keys};
+use crate::subscription::keys::{self, Keys, OpenedKey};
 
 /// A request's fields, checked. `None`: not given, keeps its value.
 #[derive(Debug, Default)]
@@ -191,11 +191,11 @@ impl Input {
         // A given secret takes the place of all others at once; a rotation is what lets the former one go on.
         if let Some(secret) = new {
             let sealed = seal(secret.expose())?;
-            keys.secrets = vec![Held::current(secret, sealed)];
+            keys.secrets = vec![OpenedKey::current(secret, sealed)];
         }
         if let Some(pair) = pair {
             let sealed = seal(pair.expose())?;
-            keys.pairs = vec![Held::current(pair, sealed)];
+            keys.pairs = vec![OpenedKey::current(pair, sealed)];
         }
         object.secrets = keys.into_stored();
         Ok(())

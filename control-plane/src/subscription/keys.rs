@@ -10,13 +10,13 @@ use crate::problem::{self, Problem};
 /// The opened secrets, the current one of each sort first.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    pub(super) secrets: Vec<Held<Secret>>,
-    pub(super) pairs: Vec<Held<Ed25519Key>>,
+    pub(super) secrets: Vec<OpenedKey<Secret>>,
+    pub(super) pairs: Vec<OpenedKey<Ed25519Key>>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Held<K> {
+pub(super) struct OpenedKey<K> {
     pub(super) key: K,
     /// As it stands in the object.
     pub(super) stored: SigningSecret,
@@ -33,9 +33,9 @@ impl Keys {
             let text = sealed::open_text(vault, &context, &stored.sealed).map_err(|error| problem::vault(&error))?;
             let stored = stored.clone();
             if text.starts_with("whsk_") {
-                keys.pairs.push(Held { key: Ed25519Key::parse(&text).map_err(unreadable)?, stored });
+                keys.pairs.push(OpenedKey { key: Ed25519Key::parse(&text).map_err(unreadable)?, stored });
             } else {
-                keys.secrets.push(Held { key: Secret::parse(&text).map_err(unreadable)?, stored });
+                keys.secrets.push(OpenedKey { key: Secret::parse(&text).map_err(unreadable)?, stored });
             }
         }
         Ok(keys)
@@ -58,9 +58,9 @@ impl Keys {
     }
 }
 
-// === impl Held ===
+// === impl OpenedKey ===
 
-impl<K> Held<K> {
+impl<K> OpenedKey<K> {
     /// A new one without an end.
     pub(super) fn current(key: K, sealed: Sealed) -> Self {
         Self { key, stored: SigningSecret { sealed, expires_ms: None } }

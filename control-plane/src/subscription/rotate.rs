@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use signing::{Ed25519Key, MAX_TEXT_BYTES, Secret, SigningError};
 
 use super::Facts;
-use super::keys::{self, Held, Keys};
+use super::keys::{self, Keys, OpenedKey};
 use crate::body::Fields;
 use crate::problem::{Problem, not_found};
 
@@ -58,12 +58,12 @@ impl Rotation {
         if self.secret.is_some() || (nothing_given && shares) {
             let new = self.new_secret()?;
             let sealed = seal(new.expose())?;
-            self.push("secret", &mut keys.secrets, Held::current(new, sealed), facts.now_ms)?;
+            self.push("secret", &mut keys.secrets, OpenedKey::current(new, sealed), facts.now_ms)?;
         }
         if self.signing_private_key.is_some() || (nothing_given && is_on(SigningScheme::Ed25519)) {
             let new = self.new_pair()?;
             let sealed = seal(new.expose())?;
-            self.push("signing_private_key", &mut keys.pairs, Held::current(new, sealed), facts.now_ms)?;
+            self.push("signing_private_key", &mut keys.pairs, OpenedKey::current(new, sealed), facts.now_ms)?;
         }
         let mut object = former.clone();
         object.secrets = keys.into_stored();
@@ -86,7 +86,13 @@ impl Rotation {
     }
 
     /// Puts the new one in front, gives the others their end and forgets those that have passed it.
-    fn push<K: Exposed>(&self, field: &str, list: &mut Vec<Held<K>>, new: Held<K>, now_ms: i64) -> Result<(), Problem> {
+    fn push<K: Exposed>(
+        &self,
+        field: &str,
+        list: &mut Vec<OpenedKey<K>>,
+        new: OpenedKey<K>,
+        now_ms: i64,
+    ) -> Result<(), Problem> {
         if list.first().is_some_and(|held| held.key.text() == new.key.text()) {
             return Err(Problem::field(field, Code::InvalidField, "is the current one already"));
         }

@@ -28,7 +28,7 @@ pub trait Indexed {
 /// The index of one application.
 #[derive(Debug)]
 pub struct MatchIndex<T> {
-    exact: HashMap<Box<str>, Bucket<T>>,
+    exact: HashMap<Box<str>, IndexBucket<T>>,
     trie: Node<T>,
 }
 
@@ -38,14 +38,14 @@ struct Node<T> {
     parts: HashMap<Box<str>, Self>,
     star: Option<Box<Self>>,
     /// Patterns that end here.
-    here: Bucket<T>,
+    here: IndexBucket<T>,
     /// Patterns that go on with a final `**`.
-    rest: Bucket<T>,
+    rest: IndexBucket<T>,
 }
 
 /// Entries of one pattern.
 #[derive(Debug)]
-struct Bucket<T> {
+struct IndexBucket<T> {
     plain: Vec<Arc<T>>,
     by_key: HashMap<Arc<str>, ByValue<T>>,
 }
@@ -75,7 +75,7 @@ impl<T: Indexed> MatchIndex<T> {
             let bucket = if pattern.is_exact() {
                 match self.exact.get_mut(pattern.as_str()) {
                     Some(bucket) => bucket,
-                    None => self.exact.entry(pattern.as_str().into()).or_insert_with(Bucket::new),
+                    None => self.exact.entry(pattern.as_str().into()).or_insert_with(IndexBucket::new),
                 }
             } else {
                 self.trie.bucket(pattern.as_str())
@@ -134,7 +134,7 @@ impl<T: Indexed> Default for MatchIndex<T> {
 
 impl<T: Indexed> Node<T> {
     fn new() -> Self {
-        Self { parts: HashMap::new(), star: None, here: Bucket::new(), rest: Bucket::new() }
+        Self { parts: HashMap::new(), star: None, here: IndexBucket::new(), rest: IndexBucket::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -142,7 +142,7 @@ impl<T: Indexed> Node<T> {
     }
 
     /// The bucket of a pattern, made if it is not there.
-    fn bucket(&mut self, pattern: &str) -> &mut Bucket<T> {
+    fn bucket(&mut self, pattern: &str) -> &mut IndexBucket<T> {
         let mut node = self;
         for part in pattern.split('.') {
             node = match part {
@@ -196,9 +196,9 @@ impl<T: Indexed> Node<T> {
     }
 }
 
-// === impl Bucket ===
+// === impl IndexBucket ===
 
-impl<T: Indexed> Bucket<T> {
+impl<T: Indexed> IndexBucket<T> {
     fn new() -> Self {
         Self { plain: Vec::new(), by_key: HashMap::new() }
     }

@@ -7,7 +7,7 @@ use chassis::metrics::{IntCounter, IntGauge, Metrics, MetricsError, Registry};
 pub(crate) struct CatalogMetrics {
     /// Next offset of the control topic.
     pub(crate) position: IntGauge,
-    /// What the snapshot's objects come to.
+    /// Digest of the snapshot's objects: equal in every process whose snapshot is the same.
     pub(crate) digest: IntGauge,
     /// Subscriptions in the snapshot.
     pub(crate) subscriptions: IntGauge,
@@ -26,7 +26,7 @@ impl CatalogMetrics {
             position: metrics.gauge("position_offset", "Next offset of the control topic.")?,
             digest: metrics.gauge(
                 "digest",
-                "What the snapshot's objects come to: equal in every process whose snapshot is the same.",
+                "Digest of the snapshot's objects: equal in every process whose snapshot is the same.",
             )?,
             subscriptions: metrics.gauge("subscriptions", "Subscriptions in the snapshot.")?,
             applied: metrics.counter("records_applied_total", "Control records applied since the start.")?,

@@ -22,7 +22,7 @@ use crate::metrics::CatalogMetrics;
 
 /// Records applied under one lock.
 const BATCH: usize = 1_000;
-/// DESIGN.md: an empty fetch returns after that, so that the end (and with it the position past transaction markers) is
+/// An empty fetch returns after that, so that the end (and with it the position past transaction markers) is
 /// seen within 20 ms.
 const FETCH_WAIT_MS: u32 = 20;
 /// The first looks at the end of `control` may fail without a word.
@@ -43,7 +43,7 @@ pub(crate) struct Reader {
 
 /// What came in one turn.
 #[derive(Default)]
-struct Batch {
+struct ReaderBatch {
     changes: Vec<Change>,
     end: Option<i64>,
     /// The last record's write, and how many of its records are still to come.
@@ -108,7 +108,7 @@ impl Reader {
     async fn tail(&self, waiting: &mut Option<(i64, Latch)>) -> Result<std::convert::Infallible, KafkaError> {
         let mut tail = Tail::start(&self.connection, self.options())?;
         loop {
-            let mut batch = Batch::default();
+            let mut batch = ReaderBatch::default();
             self.take(tail.next().await?, &mut batch);
             while batch.is_open() || batch.changes.len() < BATCH {
                 if batch.is_open() {
@@ -151,7 +151,7 @@ impl Reader {
         }
     }
 
-    fn take(&self, event: TailEvent, batch: &mut Batch) {
+    fn take(&self, event: TailEvent, batch: &mut ReaderBatch) {
         match event {
             TailEvent::Record { record, .. } => {
                 let change = Change::decode(&record, self.inner.vault());
@@ -168,7 +168,7 @@ impl Reader {
         }
     }
 
-    fn apply(&self, batch: Batch) {
+    fn apply(&self, batch: ReaderBatch) {
         let records = u64::try_from(batch.changes.len()).unwrap_or(u64::MAX);
         self.inner.apply(batch.changes, batch.end);
         self.metrics.applied.inc_by(records);
@@ -194,9 +194,9 @@ impl Reader {
     }
 }
 
-// === impl Batch ===
+// === impl ReaderBatch ===
 
-impl Batch {
+impl ReaderBatch {
     fn push(&mut self, change: Change) {
         self.open = change.write.and_then(|write| {
             let left = match self.open {
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_write_is_applied_as_a_whole_and_never_waited_for_in_vain() {
-        let mut batch = Batch::default();
+        let mut batch = ReaderBatch::default();
         let mut open = |change: Option<Change>| {
             match change {
                 Some(change) => batch.push(change),

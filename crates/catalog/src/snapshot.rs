@@ -87,7 +87,7 @@ impl Snapshot {
         self.undecodable
     }
 
-    /// What all objects come to: the same in every process whose snapshot holds the same, whatever way it came there.
+    /// Digest of all objects: the same in every process whose snapshot holds the same, whatever way it came there.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest.sum()

@@ -37,11 +37,11 @@ const MAX_TOKENS: usize = 10_000;
 /// The uses this process knows of. One per process, however many roles touch it.
 #[derive(Debug, Default)]
 pub struct TokenUse {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<UsageShard>; SHARDS],
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct UsageShard {
     /// What this instance says: its own and its predecessors'.
     own: BTreeMap<Uuid, i64>,
     /// What others say; empty in processes that do not ask.
@@ -79,7 +79,7 @@ impl TokenUse {
     /// Says from now on what others said of a shard, because some of them are gone.
     pub(crate) fn adopt(&self, shard: usize) {
         let mut shard = self.shards[shard].lock();
-        let Shard { own, others, changed } = &mut *shard;
+        let UsageShard { own, others, changed } = &mut *shard;
         for (token, at_ms) in others {
             *changed |= keep_latest(own, *token, *at_ms);
         }

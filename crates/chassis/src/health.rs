@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 /// What the process waits for and what must keep beating. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<HealthState>>,
 }
 
 /// One thing the process is not ready without. Dropped without a release, it stays missing: whoever held it failed.
@@ -42,14 +42,14 @@ pub struct Stale {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     next: u64,
     draining: bool,
     latches: BTreeMap<u64, String>,
-    beats: BTreeMap<u64, Watched>,
+    beats: BTreeMap<u64, WatchedBeat>,
 }
 
-struct Watched {
+struct WatchedBeat {
     name: String,
     limit_ms: i64,
     age_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
@@ -81,7 +81,7 @@ impl Health {
     ) -> Beat {
         let mut state = self.state.lock();
         let id = state.take_id();
-        state.beats.insert(id, Watched { name: name.into(), limit_ms, age_ms: Arc::new(age_ms) });
+        state.beats.insert(id, WatchedBeat { name: name.into(), limit_ms, age_ms: Arc::new(age_ms) });
         Beat { id, health: self.clone() }
     }
 
@@ -141,18 +141,18 @@ impl fmt::Display for Stale {
     }
 }
 
-// === impl State ===
+// === impl HealthState ===
 
-impl State {
+impl HealthState {
     fn take_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 }
 
-// === impl Watched ===
+// === impl WatchedBeat ===
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for WatchedBeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched").field("name", &self.name).field("limit_ms", &self.limit_ms).finish_non_exhaustive()
     }

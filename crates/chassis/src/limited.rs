@@ -27,19 +27,19 @@ const MAX_KEYS: usize = 1024;
 #[derive(Debug)]
 pub struct Limited<K = String> {
     period: Duration,
-    slots: Mutex<Slots<K>>,
+    slots: Mutex<LogQuotas<K>>,
 }
 
 #[derive(Debug)]
-struct Slots<K> {
-    by_key: HashMap<K, Slot>,
-    /// Before that no slot has run out, so that being full costs nothing: looking through them all is for once a period.
+struct LogQuotas<K> {
+    by_key: HashMap<K, LogQuota>,
+    /// Earliest time at which an entry can expire while the map is full: no look through all of them before it.
     full_until: Option<Instant>,
-    overflow: Option<Slot>,
+    overflow: Option<LogQuota>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct LogQuota {
     since: Instant,
     swallowed: u64,
 }
@@ -50,7 +50,7 @@ impl<K: Hash + Eq> Limited<K> {
     /// One line per key in each `period`.
     #[must_use]
     pub fn new(period: Duration) -> Self {
-        Self { period, slots: Mutex::new(Slots { by_key: HashMap::new(), full_until: None, overflow: None }) }
+        Self { period, slots: Mutex::new(LogQuotas { by_key: HashMap::new(), full_until: None, overflow: None }) }
     }
 
     /// `Some(lines swallowed since the last one)` when this line may be written.
@@ -77,22 +77,22 @@ impl<K: Hash + Eq> Limited<K> {
             slots.full_until = slots.by_key.values().map(|slot| slot.since + self.period).min();
         }
         if slots.by_key.len() < MAX_KEYS {
-            slots.by_key.insert(key.to_owned(), Slot { since: now, swallowed: 0 });
+            slots.by_key.insert(key.to_owned(), LogQuota { since: now, swallowed: 0 });
             return Some(0);
         }
         match &mut slots.overflow {
             Some(slot) => slot.permit(now, self.period),
             none @ None => {
-                *none = Some(Slot { since: now, swallowed: 0 });
+                *none = Some(LogQuota { since: now, swallowed: 0 });
                 Some(0)
             }
         }
     }
 }
 
-// === impl Slot ===
+// === impl LogQuota ===
 
-impl Slot {
+impl LogQuota {
     fn permit(&mut self, now: Instant, period: Duration) -> Option<u64> {
         if now.saturating_duration_since(self.since) < period {
             self.swallowed += 1;

@@ -21,7 +21,7 @@ use crate::shutdown::Shutdown;
 /// The named tasks of one process. Clones are the same set.
 #[derive(Clone, Debug)]
 pub struct Tasks {
-    inner: Arc<Inner>,
+    inner: Arc<TasksInner>,
 }
 
 /// The first task that failed, and why.
@@ -35,14 +35,14 @@ pub struct TaskFailure {
 }
 
 #[derive(Debug)]
-struct Inner {
+struct TasksInner {
     shutdown: Shutdown,
     tracker: TaskTracker,
-    state: Mutex<State>,
+    state: Mutex<TasksState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TasksState {
     next: u64,
     running: BTreeMap<u64, (String, AbortHandle)>,
     failure: Option<TaskFailure>,
@@ -54,7 +54,7 @@ impl Tasks {
     /// An empty set whose failures request this shutdown.
     #[must_use]
     pub fn new(shutdown: Shutdown) -> Self {
-        Self { inner: Arc::new(Inner { shutdown, tracker: TaskTracker::new(), state: Mutex::default() }) }
+        Self { inner: Arc::new(TasksInner { shutdown, tracker: TaskTracker::new(), state: Mutex::default() }) }
     }
 
     /// Starts a task. Its end with `Ok` is normal at any time, everything else stops the process.
@@ -105,9 +105,9 @@ impl Tasks {
     }
 }
 
-// === impl Inner ===
+// === impl TasksInner ===
 
-impl Inner {
+impl TasksInner {
     fn enter(&self, name: &str, handle: AbortHandle) -> u64 {
         let mut state = self.state.lock();
         let id = state.next;

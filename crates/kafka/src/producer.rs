@@ -66,7 +66,7 @@ struct Handle {
     serving: AbortHandle,
 }
 
-/// The native client, after what holds on to it and is let go first.
+/// The native client. The order of the fields matters: `bell` and `topic` point into `native` and are dropped before it.
 struct Client {
     bell: Bell,
     /// What the first record went to: nearly always all of them.
@@ -140,6 +140,12 @@ impl Producer {
     pub fn send(&self, record: &OutRecord) -> Result<Acknowledgement, KafkaError> {
         let (answer, acknowledgement) = oneshot::channel();
         self.0.client.send(record, Box::new(answer)).map(|()| Acknowledgement(acknowledgement))
+    }
+
+    /// Why the client failed for good, if it did: from then on it refuses everything.
+    pub(crate) fn fatal_error(&self) -> Option<String> {
+        let failure = self.0.client.native.client().fatal_error();
+        failure.map(|(code, reason)| format!("{code}: {reason}"))
     }
 
     /// Waits until every record sent so far is acknowledged or given up.

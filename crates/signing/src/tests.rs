@@ -116,7 +116,7 @@ fn a_given_secret_is_trimmed_and_shown_padded() {
         assert_eq!((secret.expose(), &**secret.signing_secret()), (padded, padded), "{given:?}");
         assert_eq!(secret.hook0_key(), padded.as_bytes(), "what is shown is what signs");
     }
-    assert_eq!(Secret::given(" 1a01cb48-5142-4d9b-8f90-d20cca61f0ee ").unwrap().is_uuid(), true);
+    assert!(Secret::given(" 1a01cb48-5142-4d9b-8f90-d20cca61f0ee ").unwrap().is_uuid());
     assert_eq!(Secret::given("\tmy old secret ").unwrap().expose(), "my old secret");
     let stored = secret("whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5IQAAAA");
     assert_eq!((stored.expose().len(), &**stored.signing_secret()), (padded.len() - 2, padded), "stored texts stay");

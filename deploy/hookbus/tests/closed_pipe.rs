@@ -4,10 +4,11 @@ use std::process::{Command, Stdio};
 
 /// Runs the binary with an output that nobody reads, from its first byte on.
 fn unread(arguments: &[&str]) -> (Option<i32>, String) {
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = std::io::pipe().expect("two descriptors");
     drop(reader);
     let mut hookbus = Command::new(env!("CARGO_BIN_EXE_hookbus"));
-    let output = hookbus.args(arguments).stdin(Stdio::null()).stdout(writer).output().unwrap();
+    let output = hookbus.args(arguments).stdin(Stdio::null()).stdout(writer).output();
+    let output = output.expect("the binary was built with this test");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

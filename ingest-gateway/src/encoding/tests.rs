@@ -6,7 +6,7 @@ use chassis::metrics::IntGauge;
 use http::HeaderValue;
 
 use super::*;
-use crate::body::Budget;
+use crate::body::BodyBudget;
 
 const LIMIT: usize = 100_000;
 
@@ -27,7 +27,7 @@ fn of(values: &[&'static str]) -> Result<Encoding, Refused> {
 /// The outcome, and what of the budget is in use while the body lives.
 fn decode(encoding: Encoding, body: Vec<u8>, budget: usize) -> (Result<Bytes, Refused>, i64) {
     let shown = IntGauge::new("bytes", "bytes").unwrap();
-    let budget = Budget::new(budget, shown.clone());
+    let budget = BodyBudget::new(budget, shown.clone());
     let mut share = budget.share();
     share.grow(body.len()).unwrap();
     let outcome = encoding.decode(body.into(), LIMIT, &mut share);

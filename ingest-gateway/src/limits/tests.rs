@@ -23,13 +23,13 @@ fn quota(per_day: u64) -> Allowance {
     Allowance { per_second: None, per_day: Some(per_day) }
 }
 
-fn passed(limits: &Limits, senders: Senders, tries: usize, now_ms: i64) -> usize {
+fn passed(limits: &SendLimits, senders: Senders, tries: usize, now_ms: i64) -> usize {
     (0..tries).filter(|_| limits.take(senders, now_ms).is_ok()).count()
 }
 
 #[test]
 fn without_a_limit_nothing_is_remembered() {
-    let limits = Limits::new(1);
+    let limits = SendLimits::new(1);
     let free = senders(Allowance::default(), Allowance::default());
     assert_eq!(limits.take(free, NOON), Ok(None));
     assert!(limits.shards.iter().all(|shard| shard.lock().usages.is_empty()));
@@ -37,7 +37,7 @@ fn without_a_limit_nothing_is_remembered() {
 
 #[test]
 fn a_second_lets_its_rate_pass_and_says_when_to_come_back() {
-    let limits = Limits::new(1);
+    let limits = SendLimits::new(1);
     let ten = senders(rate(10), Allowance::default());
     assert_eq!(passed(&limits, ten, 50, NOON), 10);
     let over = limits.take(ten, NOON).unwrap_err();
@@ -48,7 +48,7 @@ fn a_second_lets_its_rate_pass_and_says_when_to_come_back() {
 
 #[test]
 fn a_slow_rate_on_many_replicas_waits_for_whole_seconds() {
-    let limits = Limits::new(4);
+    let limits = SendLimits::new(4);
     let one = senders(rate(1), Allowance::default());
     assert_eq!(passed(&limits, one, 3, NOON), 1);
     let over = limits.take(one, NOON + 1).unwrap_err();
@@ -57,7 +57,7 @@ fn a_slow_rate_on_many_replicas_waits_for_whole_seconds() {
 
 #[test]
 fn a_limit_of_0_lets_nothing_pass() {
-    let limits = Limits::new(3);
+    let limits = SendLimits::new(3);
     let shut = limits.take(senders(rate(0), Allowance::default()), NOON).unwrap_err();
     assert_eq!(shut, Over::Rate { whose: Whose::Application, per_second: 0, retry_after_s: 60 });
     assert!(limits.take(senders(Allowance::default(), quota(0)), NOON).is_err());
@@ -65,16 +65,16 @@ fn a_limit_of_0_lets_nothing_pass() {
 
 #[test]
 fn a_replica_enforces_its_share() {
-    let limits = Limits::new(3);
+    let limits = SendLimits::new(3);
     assert_eq!(passed(&limits, senders(rate(30), Allowance::default()), 100, NOON), 10);
     assert_eq!(passed(&limits, senders(quota(10), Allowance::default()), 100, NOON), 0, "10 are used already today");
-    let other = Limits::new(3);
+    let other = SendLimits::new(3);
     assert_eq!(passed(&other, senders(quota(10), Allowance::default()), 100, NOON), 4, "a third of 10, rounded up");
 }
 
 #[test]
 fn the_day_ends_at_midnight_utc() {
-    let limits = Limits::new(1);
+    let limits = SendLimits::new(1);
     let three = senders(Allowance::default(), quota(3));
     assert_eq!(passed(&limits, three, 5, NOON), 3);
     let last = 20_001 * DAY_MS - 1;
@@ -84,7 +84,7 @@ fn the_day_ends_at_midnight_utc() {
 
 #[test]
 fn what_one_refuses_is_not_used_up_at_the_other() {
-    let limits = Limits::new(1);
+    let limits = SendLimits::new(1);
     let both = senders(quota(100), quota(2));
     assert_eq!(passed(&limits, both, 50, NOON), 2);
     let alone = senders(quota(3), Allowance::default());
@@ -93,7 +93,7 @@ fn what_one_refuses_is_not_used_up_at_the_other() {
 
 #[test]
 fn what_was_not_accepted_is_given_back_to_its_day() {
-    let limits = Limits::new(1);
+    let limits = SendLimits::new(1);
     let one = senders(quota(1), Allowance::default());
     let counted = limits.take(one, NOON).unwrap().unwrap();
     assert!(limits.take(one, NOON).is_err());
@@ -106,7 +106,7 @@ fn what_was_not_accepted_is_given_back_to_its_day() {
 
 #[test]
 fn a_changed_limit_counts_at_once() {
-    let limits = Limits::new(1);
+    let limits = SendLimits::new(1);
     assert_eq!(passed(&limits, senders(rate(2), quota(9)), 9, NOON), 2);
     assert_eq!(passed(&limits, senders(rate(1_000), quota(9)), 20, NOON + 1_000), 7);
     assert_eq!(passed(&limits, senders(Allowance::default(), Allowance::default()), 20, NOON), 20);
@@ -114,7 +114,7 @@ fn a_changed_limit_counts_at_once() {
 
 #[test]
 fn a_full_shard_forgets_what_says_nothing_and_then_lets_pass() {
-    let mut limits = Limits::new(1);
+    let mut limits = SendLimits::new(1);
     limits.shard_keys = 2;
     let of = |number: u128| Senders {
         application: ApplicationId(Uuid::from_u128(number)),
@@ -133,7 +133,7 @@ proptest! {
         replicas in 1_u32..6,
         tries in proptest::collection::vec((0_usize..6, 0_i64..DAY_MS / 2), 1..400),
     ) {
-        let all: Vec<Limits> = (0..replicas).map(|_| Limits::new(replicas)).collect();
+        let all: Vec<SendLimits> = (0..replicas).map(|_| SendLimits::new(replicas)).collect();
         let one = senders(quota(per_day), Allowance::default());
         let taken = |(at, ms): &(usize, i64)| all[at % all.len()].take(one, NOON + ms).is_ok();
         let passed = tries.iter().filter(|one| taken(one)).count();

@@ -121,3 +121,52 @@ async fn every_role_works_with_exactly_the_permissions_that_are_printed() {
     pipeline.finish(Expect { dead: 1, ..Expect::default() }).await.unwrap();
     broker.kill().await.unwrap();
 }
+
+/// Adds or removes a refusal of everything that a gateway's producer needs to begin.
+async fn refuse_producers(pipeline: &Pipeline, bootstrap: &str, change: &str) {
+    let script = console::acls_script(pipeline.folder()).await.unwrap();
+    for resource in [&["--operation", "Write", "--topic", "*"][..], &["--operation", "IdempotentWrite", "--cluster"]] {
+        let acls = Command::new(&script)
+            .args(["--bootstrap-server", bootstrap, change, "--deny-principal", "User:gateway", "--force"])
+            .args(resource)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(GRANTED_WITHIN, acls).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn a_gateway_whose_producer_was_refused_takes_events_once_it_is_granted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, brokers) = strict(folder.path()).await;
+    let mut setup = Setup::new("refused").on(broker.bootstrap());
+    for role in Role::ALL {
+        setup = setup.environment(role, user(role.command(), &brokers));
+    }
+    let mut pipeline = setup.topics_only().await.unwrap();
+    grant(&pipeline).await;
+    refuse_producers(&pipeline, &broker.bootstrap(), "--add").await;
+    for role in Role::ALL {
+        pipeline.roles().launch(role, 1).await.unwrap();
+    }
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Gateway) {
+        pipeline.roles().ready(role, 1).await.unwrap();
+    }
+    let gateway = &*pipeline.roles().process(Role::Gateway, 1).unwrap();
+    let replaced = eventually("a new producer, in vain", Duration::from_secs(60), || async move {
+        gateway.metric("hookbus_gateway_producers_replaced_total").await.ok().filter(|replaced| *replaced >= 1.0)
+    });
+    replaced.await.unwrap();
+    refuse_producers(&pipeline, &broker.bootstrap(), "--remove").await;
+    pipeline.roles().ready(Role::Gateway, 1).await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
+    let client = pipeline.client();
+    assert_eq!(client.send(1, &application, &Event::new("evt_1", "a.b")).await.unwrap().status, 201);
+    pipeline.settled(Duration::from_secs(60)).await.unwrap();
+    pipeline.finish(Expect::default()).await.unwrap();
+    broker.kill().await.unwrap();
+}

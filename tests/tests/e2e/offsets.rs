@@ -1,4 +1,4 @@
-//! Rule 8: a role does not guess where to begin. It stops, `hookbus offsets` says why, and mends it.
+//! Rule W8: a role does not guess where to begin. It stops, `hookbus offsets` says why, and mends it.
 
 use std::sync::Arc;
 use std::time::Duration;

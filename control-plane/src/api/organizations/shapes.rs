@@ -56,7 +56,7 @@ pub(in crate::api) struct OrganizationInfo {
     onboarding_steps: OrganizationInfoOnboardingSteps,
 }
 
-/// Limits; 2147483647 is none.
+/// Limits. 2147483647 means unlimited.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct OrganizationInfoQuotas {
     applications_per_organization_limit: i32,

@@ -282,10 +282,10 @@ fn max_age(fields: &mut Fields) -> Result<Option<Option<u64>>, Problem> {
     let in_ms = fields.number("max_age_ms", MAX_AGE_MS)?;
     let bad = "must be a duration such as `36h`, or milliseconds, 1 s to 30 days";
     match duration(fields, "max_age", &in_ms)? {
-        Given::Ms(ms) if MAX_AGE_MS.contains(&ms) => Ok(Some(Some(ms))),
-        Given::Ms(_) | Given::Other => Err(fields.wrong("max_age", bad)),
-        Given::Nothing => Ok(in_ms),
-        Given::Null => Ok(Some(in_ms.flatten())),
+        GivenDuration::Ms(ms) if MAX_AGE_MS.contains(&ms) => Ok(Some(Some(ms))),
+        GivenDuration::Ms(_) | GivenDuration::Other => Err(fields.wrong("max_age", bad)),
+        GivenDuration::Nothing => Ok(in_ms),
+        GivenDuration::Null => Ok(Some(in_ms.flatten())),
     }
 }
 
@@ -298,25 +298,25 @@ fn disable_after(fields: &mut Fields) -> Result<Option<Option<u64>>, Problem> {
         return Err(fields.wrong("disable_after_ms", bad));
     }
     match duration(fields, "disable_after", &in_ms)? {
-        Given::Ms(ms) if fits(ms) => Ok(Some(Some(ms))),
-        Given::Ms(_) | Given::Other => Err(fields.wrong("disable_after", bad)),
-        Given::Nothing => Ok(in_ms),
-        Given::Null => Ok(Some(in_ms.flatten())),
+        GivenDuration::Ms(ms) if fits(ms) => Ok(Some(Some(ms))),
+        GivenDuration::Ms(_) | GivenDuration::Other => Err(fields.wrong("disable_after", bad)),
+        GivenDuration::Nothing => Ok(in_ms),
+        GivenDuration::Null => Ok(Some(in_ms.flatten())),
     }
 }
 
 /// A duration that may also be given in a field of its own in ms.
-enum Given {
+enum GivenDuration {
     Nothing,
     Null,
     Ms(u64),
     Other,
 }
 
-fn duration(fields: &mut Fields, name: &str, in_ms: &Option<Option<u64>>) -> Result<Given, Problem> {
+fn duration(fields: &mut Fields, name: &str, in_ms: &Option<Option<u64>>) -> Result<GivenDuration, Problem> {
     let ms = match fields.take(name) {
-        None => return Ok(Given::Nothing),
-        Some(Value::Null) => return Ok(Given::Null),
+        None => return Ok(GivenDuration::Nothing),
+        Some(Value::Null) => return Ok(GivenDuration::Null),
         Some(Value::String(text)) if text == "never" => Some(0),
         Some(Value::String(text)) => {
             retry::duration::parse(&text).ok().and_then(|it| u64::try_from(it.as_millis()).ok())
@@ -325,7 +325,7 @@ fn duration(fields: &mut Fields, name: &str, in_ms: &Option<Option<u64>>) -> Res
     };
     match (ms, in_ms.flatten()) {
         (Some(ms), Some(other)) if ms != other => Err(fields.wrong(name, format!("differs from {name}_ms"))),
-        (Some(ms), _) => Ok(Given::Ms(ms)),
-        (None, _) => Ok(Given::Other),
+        (Some(ms), _) => Ok(GivenDuration::Ms(ms)),
+        (None, _) => Ok(GivenDuration::Other),
     }
 }

@@ -22,8 +22,8 @@ impl Scene {
         let context = keys::context(&object);
         let sealed = |text: &str| keys::seal(&vault, &context, text).unwrap();
         let pair = Ed25519Key::generate().unwrap();
-        let secrets = vec![Held::current(Secret::parse("secret s0").unwrap(), sealed("secret s0"))];
-        let pairs = vec![Held { stored: Held::current((), sealed(pair.expose())).stored, key: pair }];
+        let secrets = vec![OpenedKey::current(Secret::parse("secret s0").unwrap(), sealed("secret s0"))];
+        let pairs = vec![OpenedKey { stored: OpenedKey::current((), sealed(pair.expose())).stored, key: pair }];
         object.secrets = Keys { secrets, pairs }.into_stored();
         Self { vault, object }
     }

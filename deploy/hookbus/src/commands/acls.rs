@@ -20,7 +20,7 @@ pub(crate) struct Acl {
     pub(crate) principal: String,
     pub(crate) resource: Resource,
     pub(crate) name: String,
-    pub(crate) pattern: Pattern,
+    pub(crate) pattern: NamePattern,
     pub(crate) operations: &'static [&'static str],
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Resource {
 /// How the name is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Pattern {
+pub(crate) enum NamePattern {
     Literal,
     Prefixed,
 }
@@ -91,19 +91,19 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
     grants.acls.sort_by_key(|acl| (acl.pattern, acl.operations));
     // A reader without a group names one, and librdkafka looks for its coordinator.
     if ACCESS.iter().any(|access| access.topic == "control" && access.readers.contains(&part)) {
-        grants.add(Resource::Group, TAIL_GROUP.to_owned(), Pattern::Literal, &["Describe"]);
+        grants.add(Resource::Group, TAIL_GROUP.to_owned(), NamePattern::Literal, &["Describe"]);
     }
     if let Role::Gateway = role {
         return grants.acls;
     }
-    grants.add(Resource::Group, config.kafka.group(role), Pattern::Literal, &["Read", "Describe"]);
+    grants.add(Resource::Group, config.kafka.group(role), NamePattern::Literal, &["Read", "Describe"]);
     // Any slot: a takeover settles the transaction of a dead owner under its id.
     let slots = config.kafka.transactional_id(role);
     let slots = slots.strip_suffix(&config.kafka.slot).unwrap_or(&slots).to_owned();
-    grants.add(Resource::TransactionalId, slots, Pattern::Prefixed, &["Write", "Describe"]);
+    grants.add(Resource::TransactionalId, slots, NamePattern::Prefixed, &["Write", "Describe"]);
     if let Role::Control = role {
         let store = control_plane::transactional_id(&config.kafka);
-        grants.add(Resource::TransactionalId, store, Pattern::Literal, &["Write", "Describe"]);
+        grants.add(Resource::TransactionalId, store, NamePattern::Literal, &["Write", "Describe"]);
     }
     grants.acls
 }
@@ -111,9 +111,14 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
 fn of_operator(config: &Config, principal: &str) -> Vec<Acl> {
     let mut grants = Grants::new(config, OPERATOR, principal);
     let operations = &["Create", "Describe", "DescribeConfigs", "Read"];
-    grants.add(Resource::Topic, config.topics.prefix.clone(), Pattern::Prefixed, operations);
-    grants.add(Resource::Group, format!("{}.", config.kafka.installation), Pattern::Prefixed, &["Read", "Describe"]);
-    grants.add(Resource::Group, TAIL_GROUP.to_owned(), Pattern::Literal, &["Describe"]);
+    grants.add(Resource::Topic, config.topics.prefix.clone(), NamePattern::Prefixed, operations);
+    grants.add(
+        Resource::Group,
+        format!("{}.", config.kafka.installation),
+        NamePattern::Prefixed,
+        &["Read", "Describe"],
+    );
+    grants.add(Resource::Group, TAIL_GROUP.to_owned(), NamePattern::Literal, &["Describe"]);
     grants.acls
 }
 
@@ -138,13 +143,13 @@ impl<'a> Grants<'a> {
     fn topic(&mut self, access: &Access, operations: &'static [&'static str]) {
         if access.topic == "retry" {
             let prefix = self.config.topics.topics().retry_prefix.to_string();
-            return self.add(Resource::Topic, prefix, Pattern::Prefixed, operations);
+            return self.add(Resource::Topic, prefix, NamePattern::Prefixed, operations);
         }
         let name = format!("{}{}", self.config.topics.prefix, access.topic);
-        self.add(Resource::Topic, name, Pattern::Literal, operations);
+        self.add(Resource::Topic, name, NamePattern::Literal, operations);
     }
 
-    fn add(&mut self, resource: Resource, name: String, pattern: Pattern, operations: &'static [&'static str]) {
+    fn add(&mut self, resource: Resource, name: String, pattern: NamePattern, operations: &'static [&'static str]) {
         let principal = self.principal.clone();
         self.acls.push(Acl { role: self.role, principal, resource, name, pattern, operations });
     }
@@ -171,9 +176,9 @@ impl Resource {
     }
 }
 
-// === impl Pattern ===
+// === impl NamePattern ===
 
-impl Pattern {
+impl NamePattern {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Literal => "literal",
@@ -198,8 +203,8 @@ mod tests {
         let allowed = |role: &str, resource: Resource, name: &str, operation: &str| {
             acls.iter().any(|acl| {
                 let fits = match acl.pattern {
-                    Pattern::Literal => acl.name == name,
-                    Pattern::Prefixed => name.starts_with(&acl.name),
+                    NamePattern::Literal => acl.name == name,
+                    NamePattern::Prefixed => name.starts_with(&acl.name),
                 };
                 acl.role == role && acl.resource == resource && fits && acl.operations.contains(&operation)
             })

@@ -19,7 +19,7 @@ const SLACK_MS: i64 = 60_000;
 
 /// Which records are wanted.
 #[derive(Debug)]
-struct Wanted {
+struct AuditFilter {
     since_ms: Option<i64>,
     object: Option<String>,
     actor: Option<String>,
@@ -30,7 +30,7 @@ struct Wanted {
 /// # Errors
 /// When the topic cannot be read, or a time is none.
 pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args: &AuditArgs) -> Result<()> {
-    let wanted = Wanted {
+    let wanted = AuditFilter {
         since_ms: args.since.as_deref().map(|text| since(text, clock::now_ms())).transpose()?,
         object: args.object.clone(),
         actor: args.actor.clone(),
@@ -66,7 +66,7 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
     }
 }
 
-fn show(record: &Record, wanted: &Wanted, output: Output) -> Result<()> {
+fn show(record: &Record, wanted: &AuditFilter, output: Output) -> Result<()> {
     let value = record.value.as_deref().unwrap_or_default();
     let audit: Audit = match serde_json::from_slice(value) {
         Ok(audit) => audit,
@@ -120,9 +120,9 @@ fn since(text: &str, now_ms: i64) -> Result<i64> {
     Ok(now_ms.saturating_sub(milliseconds.abs() as i64))
 }
 
-// === impl Wanted ===
+// === impl AuditFilter ===
 
-impl Wanted {
+impl AuditFilter {
     fn fits(&self, audit: &Audit) -> bool {
         let since = self.since_ms.is_none_or(|since_ms| audit.at_ms >= since_ms);
         let actor = self.actor.as_deref().is_none_or(|actor| audit.actor.starts_with(actor));
@@ -158,12 +158,12 @@ mod tests {
     #[test]
     fn an_object_is_named_by_its_key_its_id_or_what_it_belongs_to() {
         let fits = |object: &str| {
-            let wanted = Wanted { since_ms: None, object: Some(object.to_owned()), actor: None };
+            let wanted = AuditFilter { since_ms: None, object: Some(object.to_owned()), actor: None };
             wanted.fits(&audit())
         };
         assert!(fits("subscription/app/sub") && fits("sub") && fits("app"));
         assert!(!fits("subscription") && !fits("su") && !fits("app/sub"));
-        let wanted = |since_ms, actor: &str| Wanted { since_ms, object: None, actor: Some(actor.to_owned()) };
+        let wanted = |since_ms, actor: &str| AuditFilter { since_ms, object: None, actor: Some(actor.to_owned()) };
         assert!(wanted(Some(1_000), "application_secret").fits(&audit()));
         assert!(!wanted(Some(1_001), "application_secret").fits(&audit()));
         assert!(!wanted(None, "admin").fits(&audit()));

@@ -1,4 +1,4 @@
-//! `hookbus offsets`: where each role's group stands in its topics, and setting by hand where it goes on (rule 8).
+//! `hookbus offsets`: where each role's group stands in its topics, and setting by hand where it goes on (rule W8).
 
 mod change;
 mod show;

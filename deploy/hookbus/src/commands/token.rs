@@ -66,21 +66,21 @@ pub(crate) async fn run(args: &TokenArgs) -> Result<()> {
 }
 
 /// Whose tokens.
-enum Scope {
+enum TokenScope {
     Application(String),
     Organization(String),
 }
 
-async fn scope(management: &Management, of: &OfToken) -> Result<Scope> {
+async fn scope(management: &Management, of: &OfToken) -> Result<TokenScope> {
     match &of.organization {
-        Some(organization) => Ok(Scope::Organization(organization.clone())),
-        None => management.application(of.application.as_deref()).await.map(Scope::Application),
+        Some(organization) => Ok(TokenScope::Organization(organization.clone())),
+        None => management.application(of.application.as_deref()).await.map(TokenScope::Application),
     }
 }
 
-// === impl Scope ===
+// === impl TokenScope ===
 
-impl Scope {
+impl TokenScope {
     fn id(&self) -> &str {
         match self {
             Self::Application(id) | Self::Organization(id) => id,

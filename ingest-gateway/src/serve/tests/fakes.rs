@@ -27,12 +27,12 @@ use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
 use crate::config::GatewayConfig;
-use crate::directory::{Caller, Declared, Directory, Step};
+use crate::directory::{Caller, Declared, Directory, DirectoryAnswer};
 use crate::fallback::Fallback;
-use crate::gateway::{Gateway, Parts};
+use crate::gateway::{Gateway, GatewayParts};
 use crate::limits::{Allowance, Senders};
 use crate::metrics::GatewayMetrics;
-use crate::publish::{Pending, Publish};
+use crate::publish::{PendingRecord, Publish};
 
 pub(super) const APPLICATION: &str = "c0ea6ffa-1972-4435-b434-ec9e93d38f42";
 pub(super) const SECRET: &str = "00000000-0000-4000-8000-000000000001";
@@ -118,7 +118,7 @@ impl Fixture {
         let mut config = Config::for_tests().gateway;
         change(&mut config);
         let (publisher, directory) = (Publisher::new(), Names::new());
-        let parts = Parts {
+        let parts = GatewayParts {
             topics: TopicSettings::default().topics(),
             directory: Arc::clone(&directory) as Arc<dyn Directory>,
             publisher: Arc::clone(&publisher) as Arc<dyn Publish>,
@@ -264,14 +264,14 @@ impl Publisher {
 }
 
 impl Publish for Publisher {
-    fn send(&self, record: &OutRecord) -> Result<Pending, KafkaError> {
+    fn send(&self, record: &OutRecord) -> Result<PendingRecord, KafkaError> {
         if let Some(error) = self.refusing.lock().clone() {
             return Err(error);
         }
         let failing = self.failing.swap(false, Ordering::SeqCst);
         self.records.send_modify(|records| records.push(record.clone()));
         let mut held = self.held.subscribe();
-        Ok(Pending::Scripted(Box::pin(async move {
+        Ok(PendingRecord::Scripted(Box::pin(async move {
             let _open = held.wait_for(|held| !*held).await;
             let written = Written { partition: 0, offset: 0, timestamp_ms: 1_795_343_400_123 };
             if failing { Err(KafkaError::Closed) } else { Ok(written) }
@@ -375,14 +375,14 @@ impl Directory for Names {
         (of == application() && self.types.lock().contains(name)).then_some(declared)
     }
 
-    fn caught_up(&self) -> Step<'_, ()> {
+    fn caught_up(&self) -> DirectoryAnswer<'_, ()> {
         let mut caught_up = self.caught_up.subscribe();
         Box::pin(async move {
             let _caught_up = caught_up.wait_for(|caught_up| *caught_up).await;
         })
     }
 
-    fn refresh(&self) -> Step<'_, Result<(), String>> {
+    fn refresh(&self) -> DirectoryAnswer<'_, Result<(), String>> {
         self.refreshes.fetch_add(1, Ordering::SeqCst);
         for (token, event_type) in self.appearing.lock().drain(..) {
             self.tokens.lock().insert(token);

@@ -1,6 +1,6 @@
 //! The published Rust client of Hook0, unmodified, against Hookbus.
 //!
-//! Speaks JSON lines with the test that runs it (see `../README.md`): reads the set-up, says `done` for every operation and
+//! Speaks JSON lines with the test that runs it (see `tests/clients/README.md`): reads the set-up, says `done` for every operation and
 //! every check that held, and ends with an error at the first that did not.
 
 mod events;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use chassis::config::Config;
 
-use super::{Acl, Pattern};
+use super::{Acl, NamePattern};
 use crate::screen;
 
 /// One `kafka-acls.sh` for all that differs by its name only: each takes seconds to start.
@@ -32,8 +32,8 @@ fn command(config: &Config, first: &Acl, same: &[Acl]) -> String {
     let operations: String = first.operations.iter().map(|operation| format!(" --operation {operation}")).collect();
     let names: String = same.iter().map(|acl| format!(" {} {}", acl.resource.option(), quoted(&acl.name))).collect();
     let pattern = match first.pattern {
-        Pattern::Literal => String::new(),
-        Pattern::Prefixed => format!(" --resource-pattern-type {}", first.pattern.name()),
+        NamePattern::Literal => String::new(),
+        NamePattern::Prefixed => format!(" --resource-pattern-type {}", first.pattern.name()),
     };
     format!(
         "\"$KAFKA_ACLS\" --bootstrap-server {} --command-config \"$ADMIN\" --add --allow-principal {}{operations}{names}{pattern}",

@@ -30,7 +30,7 @@ struct Row<'a> {
 }
 
 /// What is known of one role.
-struct Seen {
+struct GroupSeen {
     role: GroupRole,
     group: String,
     members: Vec<group::Member>,
@@ -49,7 +49,7 @@ pub(super) async fn run(connection: &Connection, config: &Config, args: &ShowArg
     }
     match args.output {
         Output::Json => {
-            let rows: Vec<Row<'_>> = seen.iter().flat_map(Seen::rows).collect();
+            let rows: Vec<Row<'_>> = seen.iter().flat_map(GroupSeen::rows).collect();
             Ok(screen::line(&serde_json::to_string_pretty(&rows)?)?)
         }
         Output::Table => {
@@ -64,7 +64,7 @@ pub(super) async fn run(connection: &Connection, config: &Config, args: &ShowArg
     }
 }
 
-async fn look(role: GroupRole, connection: &Connection, config: &Config) -> Result<Seen> {
+async fn look(role: GroupRole, connection: &Connection, config: &Config) -> Result<GroupSeen> {
     let group = role.group(config);
     let topics = topics_of(role, connection, config).await?;
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -72,7 +72,7 @@ async fn look(role: GroupRole, connection: &Connection, config: &Config) -> Resu
     let is_there = |topic: &String| states.iter().any(|state| *state.lag.partition.topic == **topic);
     let missing = topics.iter().filter(|topic| !is_there(topic)).cloned().collect();
     let members = group::members(connection, &group).await?;
-    Ok(Seen { role, group, members, missing, states })
+    Ok(GroupSeen { role, group, members, missing, states })
 }
 
 /// A word for programs.
@@ -99,9 +99,9 @@ fn remark(standing: Standing) -> String {
     }
 }
 
-// === impl Seen ===
+// === impl GroupSeen ===
 
-impl Seen {
+impl GroupSeen {
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.states.iter().map(|PartitionState { lag, standing }| Row {
             role: self.role.name(),

@@ -1,5 +1,9 @@
 //! The repository keeps its own rules: what a reviewer would have to look for every time is looked for here.
 
+mod citations;
+mod metrics;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -48,6 +52,12 @@ fn files(ending: &str) -> Vec<PathBuf> {
 
 fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// A file without its inline tests.
+fn without_tests(path: &Path) -> String {
+    let text = read(path);
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
 }
 
 fn read(path: &Path) -> String {

@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_millis(500);
 
 /// Tells until the gateway has ended.
-pub(crate) struct Report {
+pub(crate) struct StatusReporter {
     teller: Teller,
     metrics: GatewayMetrics,
     catalog: Catalog,
@@ -30,14 +30,14 @@ pub(crate) struct Report {
 
 /// What the counters said at the last look. Pure.
 #[derive(Debug, Default)]
-struct Pulse {
+struct GatewayPulse {
     looked: Option<Instant>,
-    counted: Counted,
+    counted: Totals,
 }
 
 /// What is counted, since the start.
 #[derive(Clone, Debug, Default)]
-struct Counted {
+struct Totals {
     accepted: u64,
     refused: u64,
     /// Answers with a 503, by reason.
@@ -55,9 +55,9 @@ enum Phase {
     Draining,
 }
 
-// === impl Report ===
+// === impl StatusReporter ===
 
-impl Report {
+impl StatusReporter {
     /// Makes the teller, which tells until it ends.
     pub(crate) fn new(deps: &Deps, metrics: GatewayMetrics, shutdown: Shutdown) -> Self {
         let teller = Teller::start(TellerOptions::of(Role::Gateway, &deps.connection, &deps.topics, &deps.kafka));
@@ -66,7 +66,7 @@ impl Report {
 
     /// Tells while `serving` goes on, and takes it back at its end.
     pub(crate) async fn during(self, serving: impl Future<Output = ()>) {
-        let mut pulse = Pulse::default();
+        let mut pulse = GatewayPulse::default();
         let mut serving = std::pin::pin!(serving);
         let mut caught_up = std::pin::pin!(self.catalog.caught_up());
         let mut phase = Phase::Starting;
@@ -94,8 +94,8 @@ impl Report {
         self.teller.end().await;
     }
 
-    fn counted(&self) -> Counted {
-        Counted {
+    fn counted(&self) -> Totals {
+        Totals {
             accepted: self.metrics.accepted.get(),
             refused: self.metrics.refused(),
             unavailable: self.metrics.unavailable(),
@@ -103,11 +103,11 @@ impl Report {
     }
 }
 
-// === impl Pulse ===
+// === impl GatewayPulse ===
 
-impl Pulse {
+impl GatewayPulse {
     /// What happened since the last look.
-    fn health(&mut self, counted: Counted, phase: Phase, now: Instant) -> GatewayHealth {
+    fn health(&mut self, counted: Totals, phase: Phase, now: Instant) -> GatewayHealth {
         let before = std::mem::replace(&mut self.counted, counted);
         let elapsed_ms = self.looked.replace(now).map_or(0, |at| now.saturating_duration_since(at).as_millis()).max(1);
         let per_second = |now: u64, before: u64| {
@@ -142,13 +142,13 @@ mod tests {
     use super::*;
 
     /// Accepted, refused, of these for Kafka's sake.
-    fn counted(accepted: u64, refused: u64, kafka: u64) -> Counted {
-        Counted { accepted, refused, unavailable: BTreeMap::from([("kafka_unavailable", kafka), ("overloaded", 0)]) }
+    fn counted(accepted: u64, refused: u64, kafka: u64) -> Totals {
+        Totals { accepted, refused, unavailable: BTreeMap::from([("kafka_unavailable", kafka), ("overloaded", 0)]) }
     }
 
     #[test]
     fn it_accepts_until_all_it_is_asked_is_refused_for_a_reason_of_its_own() {
-        let (mut pulse, begin) = (Pulse::default(), clock::instant());
+        let (mut pulse, begin) = (GatewayPulse::default(), clock::instant());
         let mut looks = 0;
         let mut look = |counted, phase| {
             looks += 1;
