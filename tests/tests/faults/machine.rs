@@ -1,0 +1,122 @@
+//! What the machine does to a role or to Kafka: a clock that jumps, a disk that is full.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kafka_dev::Broker;
+use testkit::Expect;
+use testkit::broker;
+use testkit::pipeline::{Role, Setup, report};
+use testkit::wait::eventually;
+
+use crate::scenes::{arrived, more_arrived, shop};
+
+/// Debian's libfaketime, as `deploy/setup.sh test` installs it: below the folder of the machine's architecture.
+fn faketime() -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().filter_map(Result::ok).map(|entry| entry.path());
+    let libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+    let found = libraries.into_iter().find(|library| library.is_file());
+    found.expect("libfaketime is missing: `deploy/setup.sh test` installs it").display().to_string()
+}
+
+/// The wall clocks of fan-out and delivery jump, forth and back. What is measured in durations goes on; nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_jump_lose_and_double_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let offset = folder.path().join("offset");
+    std::fs::write(&offset, "+0").unwrap();
+    let variables = [
+        ("LD_PRELOAD", faketime()),
+        ("FAKETIME_TIMESTAMP_FILE", offset.display().to_string()),
+        // The file is looked at again at every question for the time; the clocks that count durations stay what they are.
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let variables: Vec<(String, String)> =
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let setup = Setup::new("clocks")
+        .environment(Role::Fanout, variables.clone())
+        .environment(Role::Delivery, variables.clone())
+        .environment(Role::Retry, variables);
+    let (mut pipeline, application, _) = shop(setup, 3).await;
+    let load = pipeline.load(&application, "a.b", 40);
+    for jump in ["+2h", "-2h", "+0"] {
+        more_arrived(&pipeline, 120).await;
+        std::fs::write(&offset, jump).unwrap();
+    }
+    more_arrived(&pipeline, 120).await;
+    load.stop().await.unwrap();
+    for role in [Role::Fanout, Role::Delivery, Role::Retry] {
+        let process = pipeline.roles().process(role, 1).unwrap();
+        assert_eq!(process.exit().unwrap(), None, "{role:?} runs");
+    }
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
+/// A file system of so many MiB of its own, which `mount` gives to root alone.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(mib: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::run(&["-t", "tmpfs", "-o", &format!("size={mib}m"), "small", &folder.path().display().to_string()]);
+        Self(folder)
+    }
+
+    fn grow(&self, mib: u32) {
+        Self::run(&["-o", &format!("remount,size={mib}m"), &self.0.path().display().to_string()]);
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(arguments: &[&str]) {
+        let status = Command::new("mount").args(arguments).status().unwrap();
+        assert!(status.success(), "this test has to be root: mount {arguments:?} failed with {status}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whatever still has a file open there goes on; the mount is gone with it.
+        let gone = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        if !gone.is_ok_and(|status| status.success()) {
+            report(&format!("{} stays mounted", self.0.path().display()));
+        }
+    }
+}
+
+/// Kafka's disk gets full under load, and Kafka ends. With room again and a new start everything that was accepted is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults; needs root, for a file system of its own"]
+async fn a_kafka_whose_disk_is_full_loses_nothing_that_was_accepted() {
+    let disk = SmallDisk::mount(192);
+    let kafka = broker::start(disk.path(), 0).await.unwrap();
+    let options = kafka.options().clone();
+    let (mut pipeline, application, _) = shop(Setup::new("full-disk").on(kafka.bootstrap()), 3).await;
+    let load = pipeline.load(&application, "a.b", 100);
+    arrived(&pipeline, 300).await;
+    let client = pipeline.client();
+    let refused = || async {
+        let probe = testkit::pipeline::Event::new("probe", "a.b");
+        let answer = client.send(1, &application, &probe).await.ok()?;
+        (answer.status == 503).then_some(())
+    };
+    eventually("a gateway that takes nothing any more", Duration::from_secs(180), refused).await.unwrap();
+    disk.grow(2_048);
+    // It may have ended by itself, or may only have given up its log folder.
+    kafka.kill().await.unwrap();
+    let kafka = Broker::start(options).await.unwrap();
+    more_arrived(&pipeline, 600).await;
+    let loaded = load.stop().await.unwrap();
+    for role in Role::ALL {
+        let exit = pipeline.roles().process(role, 1).unwrap().exit().unwrap();
+        assert_eq!(exit, None, "{role:?} has recovered by itself");
+    }
+    let expect = Expect { repeats: 2_000, dropped: None, unclean: true, ..Expect::default() };
+    let outcome = pipeline.finish_within(expect, Duration::from_secs(180)).await.unwrap();
+    report(&format!("full disk: {} accepted, {} delivered", loaded.accepted, outcome.audit.counts.delivered));
+    kafka.kill().await.unwrap();
+}
