@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::invariants::Invariant;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{Committed, Progress, Shared, Transaction, WriterOptions};
@@ -227,6 +228,10 @@ impl Committer {
         let mut list = TopicPartitionList::with_capacity(attempt.progress.len());
         for progress in &attempt.progress {
             let partition = &progress.lease.partition;
+            if progress.skips_unresolved() {
+                Invariant::CommitBelowUnresolved.violated();
+                error!(%partition, committed = progress.committed, read_up_to = progress.read_up_to, "an offset above what is not done is committed");
+            }
             let (text, cut) = metadata::encode(
                 progress.committed,
                 &CommitMetadata {
