@@ -28,8 +28,6 @@ if [ "${1:-}" = test ]; then
     ! have python3 || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
-    # A role whose clock jumps.
-    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

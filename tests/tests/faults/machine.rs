@@ -1,6 +1,6 @@
 //! What the machine does to a role or to Kafka: a clock that jumps, a disk that is full.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,38 +12,54 @@ use testkit::wait::eventually;
 
 use crate::scenes::{arrived, more_arrived, shop};
 
-/// Debian's libfaketime, as `deploy/setup.sh test` installs it: below the folder of the machine's architecture.
-fn faketime() -> String {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().filter_map(Result::ok).map(|entry| entry.path());
-    let libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
-    let found = libraries.into_iter().find(|library| library.is_file());
-    found.expect("libfaketime is missing: `deploy/setup.sh test` installs it").display().to_string()
+/// A wall clock that its test moves, for processes that load it first.
+struct Clock {
+    folder: tempfile::TempDir,
 }
 
-/// The wall clocks of fan-out and delivery jump, forth and back. What is measured in durations goes on; nothing is lost.
+impl Clock {
+    fn build() -> Self {
+        let clock = Self { folder: tempfile::tempdir().unwrap() };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/clock.c");
+        let library = clock.folder.path().join("clock.so");
+        let built =
+            Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+        assert!(built.success(), "cc cannot build {}", source.display());
+        clock.moved_by(0);
+        clock
+    }
+
+    /// Written in place: the processes have the file mapped.
+    fn moved_by(&self, seconds: i64) {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.file()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &seconds.to_ne_bytes(), 0).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("offset")
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let library = self.folder.path().join("clock.so");
+        let variables = [("LD_PRELOAD", library), ("CLOCK_OFFSET_FILE", self.file())];
+        variables.map(|(name, path)| (name.to_owned(), path.display().to_string())).into()
+    }
+}
+
+/// The wall clocks of the three workers jump, forth and back. What is measured in durations goes on; nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_that_jump_lose_and_double_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let offset = folder.path().join("offset");
-    std::fs::write(&offset, "+0").unwrap();
-    let variables = [
-        ("LD_PRELOAD", faketime()),
-        ("FAKETIME_TIMESTAMP_FILE", offset.display().to_string()),
-        // The file is looked at again at every question for the time; the clocks that count durations stay what they are.
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    let variables: Vec<(String, String)> =
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let clock = Clock::build();
+    let variables = clock.variables();
     let setup = Setup::new("clocks")
         .environment(Role::Fanout, variables.clone())
         .environment(Role::Delivery, variables.clone())
         .environment(Role::Retry, variables);
     let (mut pipeline, application, _) = shop(setup, 3).await;
     let load = pipeline.load(&application, "a.b", 40);
-    for jump in ["+2h", "-2h", "+0"] {
+    for seconds in [7_200, -7_200, 0] {
         more_arrived(&pipeline, 120).await;
-        std::fs::write(&offset, jump).unwrap();
+        clock.moved_by(seconds);
     }
     more_arrived(&pipeline, 120).await;
     load.stop().await.unwrap();

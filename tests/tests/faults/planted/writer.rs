@@ -68,8 +68,11 @@ async fn one_of_two_leases_moves(bug: Option<PlantedBug>) -> Audit {
     second.done(SOON).await.unwrap();
     pipeline.roles().start(Role::Fanout, 2).await.unwrap();
     second.release();
-    let within = if bug.is_some() { RED_WITHIN } else { SOON };
-    pipeline.verdict(Expect { repeats: 1_000 * bug.iter().count(), ..Expect::default() }, within).await.unwrap().audit
+    if bug.is_some() {
+        // What is doubled comes to the endpoint after everything else: then the books show it.
+        arrived(&pipeline, 205).await;
+    }
+    pipeline.verdict(Expect { repeats: 1_000 * bug.iter().count(), ..Expect::default() }, SOON).await.unwrap().audit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
