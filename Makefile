@@ -1,11 +1,12 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
-.PHONY: help setup setup-test dev test faults bench check
+.PHONY: help setup setup-test dev test unit faults bench check
 
 built := $(or $(CARGO_TARGET_DIR),target)
 
 help:
 	@echo 'make dev     install what is missing, start Kafka, run all roles, show a delivery'
 	@echo 'make test    every test, against one real Kafka for the run'
+	@echo 'make unit    the tests that need no Kafka; of one crate: make unit p=delivery-worker'
 	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker'
 	@echo 'make bench   speeds, each next to a bare loop of the same libraries'
 	@echo 'make check   format, lints and docs, as CI sees them'
@@ -25,6 +26,10 @@ setup-test:
 test: setup-test
 	cargo build --locked --workspace --all-targets
 	$(built)/debug/with-kafka -- cargo test --locked --workspace
+
+# Everything inside the crates. What needs Kafka stands in their tests/ folders, and in one module of crates/kafka.
+unit:
+	cargo test --locked $(if $(p),-p $(p),--workspace) $(if $(filter hookbus,$(p)),,--lib) --bins -- --skip session::tests::
 
 faults: setup
 	cargo build --locked --workspace --all-targets

@@ -1,4 +1,7 @@
-//! The ten invariants, numbered once. Tests check them with the ledger; production counts what it can see of them.
+//! The ten invariants, numbered once.
+//!
+//! The ledger of the tests checks all of them. A role in production sees only its own records, and counts what these show: a due time that was not waited for (5), an offset above what is not done (6), a lane above its cap
+//! (7), records that were lost (10).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -21,6 +21,7 @@ pub mod http;
 pub mod ledger;
 pub mod pipeline;
 pub mod proxy;
+pub mod strict;
 pub mod supervisor;
 pub mod wait;
 

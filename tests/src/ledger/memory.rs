@@ -25,6 +25,9 @@ const FETCHED: u64 = 16 * MIB;
 /// What a poller holds of a partition beyond its credit, and how many records as a multiple of it.
 const HELD: u64 = 4 * MIB;
 const HELD_RECORDS: u64 = 4;
+/// What a poller holds in all, handed out or not: the default of `PollerOptions::budget_bytes`.
+/// What one event becomes at most: the default of `fanout.event_bytes`. One above it is rejected.
+const EVENT_BYTES: u64 = 16 * MIB;
 /// Records the retry scheduler holds of a partition.
 const RETRY_RECORDS: u64 = 1_000;
 /// Of a record beside its bytes: headers, places, queues.
@@ -140,10 +143,10 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
         }
         Role::Fanout => {
             let fanout = &config.fanout;
-            // An event is never split: its deliveries may exceed the batch.
-            let matches = wide(fanout.max_matches).min(of(SUBSCRIPTIONS)) * record(config);
+            // A batch closes after the event that fills it, and an event is never split.
+            let event = (wide(fanout.max_matches).min(of(SUBSCRIPTIONS)) * record(config)).min(EVENT_BYTES);
             let poller = poller(config, partitions(config, "events"), fanout.live_records, fanout.live_bytes);
-            common + poller + batch(fanout.batch_bytes) + matches + of(IDENTITIES) * ID
+            common + poller + BATCHES * (wide(fanout.batch_bytes) + event) + of(IDENTITIES) * ID
         }
         Role::Delivery => {
             let delivery = &config.delivery;
@@ -194,6 +197,26 @@ mod tests {
         for (name, limit) in Role::ALL.into_iter().flat_map(|role| gauges(&Config::for_tests(), role)) {
             assert!(docs.contains(&format!("`{name}`")) && limit > 0, "{name}");
         }
+    }
+
+    /// With as many matches as an event may have, the limit stood at the largest record times 10,000: 7.6 GB, which nothing exceeds.
+    #[test]
+    fn the_fanouts_limit_can_be_exceeded_whatever_the_number_of_matches() {
+        let mut config = Config::for_tests();
+        let held = Gauges::from([(SUBSCRIPTIONS, 20_000)]);
+        let before = resident_limit(&config, Role::Fanout, &held) - 20_000 * SUBSCRIPTION;
+        config.fanout.max_matches *= 10;
+        let after = resident_limit(&config, Role::Fanout, &held) - 20_000 * SUBSCRIPTION;
+        assert_eq!(before, after);
+        assert!(before < 1_024 * MIB, "{} MiB", before / MIB);
+    }
+
+    /// More partitions do not mean more memory: the poller's budget is for all of them.
+    #[test]
+    fn a_poller_has_one_budget_for_all_its_partitions() {
+        let config = Config::for_tests();
+        let beside = RECORD * (1 + HELD_RECORDS) * 10 + record(&config);
+        assert_eq!(poller(&config, 1_000, 10, 16 << 20) - poller(&config, 500, 10, 16 << 20), 500 * beside);
     }
 
     #[test]

@@ -83,6 +83,38 @@ pub async fn create_topic(brokers: &str, topic: &str, partitions: u32, config: &
     run(&arguments, &[]).await
 }
 
+/// Changes a setting of a topic with `kafka-configs`: `max.message.bytes=4000`.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn configure_topic(brokers: &str, topic: &str, setting: &str) -> anyhow::Result<()> {
+    configure(brokers, &["--entity-type", "topics", "--entity-name", topic], setting).await
+}
+
+/// Sets a quota of every client of a broker that has none of its own: `producer_byte_rate=2000000`, in bytes per second.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn throttle(brokers: &str, quota: &str) -> anyhow::Result<()> {
+    configure(brokers, &["--entity-type", "clients", "--entity-default"], quota).await
+}
+
+/// Grants, denies or takes back permissions with `kafka-acls`.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn acls(brokers: &str, rule: &[&str]) -> anyhow::Result<()> {
+    let command = ["org.apache.kafka.tools.AclCommand", "--bootstrap-server", brokers];
+    run(&[&command, rule].concat(), &[]).await
+}
+
+async fn configure(brokers: &str, entity: &[&str], setting: &str) -> anyhow::Result<()> {
+    let mut arguments = vec!["kafka.admin.ConfigCommand", "--bootstrap-server", brokers, "--alter"];
+    arguments.extend(entity);
+    arguments.extend(["--add-config", setting]);
+    run(&arguments, &[]).await
+}
+
 /// Deletes the records of one partition below an offset with `kafka-delete-records`: what retention does, at once.
 ///
 /// # Errors

@@ -1,53 +1,19 @@
 //! `hookbus acls` against a Kafka that refuses everything else: each role with its own user and exactly the printed permissions.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kafka_dev::{Broker, BrokerOptions, Proxied, ports};
 use serde_json::json;
+use testkit::Expect;
 use testkit::pipeline::{Event, Pipeline, Role, Setup, console};
+use testkit::strict::{self, Unsaid, user};
 use testkit::wait::eventually;
-use testkit::{Expect, broker};
 use tokio::process::Command;
 
 /// The operator is no role, but a user.
 const USERS: [&str; 6] = ["control", "gateway", "fanout", "delivery", "retry", "operator"];
 /// Two dozen Java programs, one after another.
 const GRANTED_WITHIN: Duration = Duration::from_secs(300);
-
-/// A broker with a listener for users, where only what is granted is allowed. On the other one everything is.
-async fn strict(folder: &Path) -> (Broker, String) {
-    let jars = kafka_dev::prepare(&broker::cache(), |_| {}).await.unwrap();
-    let port = ports::choose().unwrap();
-    let users: String = USERS.iter().map(|user| format!(" user_{user}=\"{user}-password\"")).collect();
-    let login = format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};");
-    let mut options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
-    options.quick = true;
-    options.proxied = vec![Proxied { port, advertised: port }];
-    options.properties = [
-        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED0:SASL_PLAINTEXT"),
-        ("sasl.enabled.mechanisms", "PLAIN"),
-        ("listener.name.proxied0.plain.sasl.jaas.config", &login),
-        ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
-        ("super.users", "User:ANONYMOUS"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
-    (Broker::start(options).await.unwrap(), format!("127.0.0.1:{port}"))
-}
-
-/// What makes a process of ours this user.
-fn user(name: &str, brokers: &str) -> Vec<(String, String)> {
-    let property = |name: &str, value: &str| (format!("HOOKBUS__KAFKA__PROPERTIES__{name}"), value.to_owned());
-    vec![
-        ("HOOKBUS__KAFKA__BROKERS".to_owned(), brokers.to_owned()),
-        property("SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
-        property("SASL_MECHANISM", "PLAIN"),
-        property("SASL_USERNAME", name),
-        property("SASL_PASSWORD", &format!("{name}-password")),
-    ]
-}
 
 async fn grant(pipeline: &Pipeline) {
     let output = pipeline.command(&["acls", "--principal", "User:{role}"]).await.unwrap();
@@ -80,7 +46,7 @@ async fn as_user(pipeline: &Pipeline, brokers: &str, name: &str, arguments: &[&s
 #[ignore = "long: make faults"]
 async fn every_role_works_with_exactly_the_permissions_that_are_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let (broker, brokers) = strict(folder.path()).await;
+    let (broker, brokers) = strict::start(folder.path(), &USERS, Unsaid::Refused).await.unwrap();
     let mut setup = Setup::new("acls").on(broker.bootstrap());
     for role in Role::ALL {
         setup = setup.environment(role, user(role.command(), &brokers));

@@ -7,6 +7,7 @@ use serde_json::json;
 use testkit::Expect;
 use testkit::endpoint::Signature;
 use testkit::pipeline::{Event, Pipeline, Role, Setup, report};
+use testkit::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -130,4 +131,34 @@ async fn a_deleted_subscription_cancels_what_waits_for_it() {
     pipeline.endpoint().wait_for(&stays.path, 2, SOON).await.unwrap();
     let outcome = pipeline.finish(Expect { cancelled: Some(1), ..Expect::default() }).await.unwrap();
     assert_eq!(outcome.audit.counts.delivered, 2);
+}
+
+/// Transactions leave markers in the logs that nobody reads. At rest everybody is at the end, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_rest_after_some_transactions_nobody_lags_behind() {
+    let mut pipeline = Pipeline::start("rest").await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let subscription = pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
+    let client = pipeline.client();
+    for number in 1..=6 {
+        // One after the other, so that each is a transaction of its own.
+        assert_eq!(client.send(1, &application, &Event::new(format!("e{number}"), "a.b")).await.unwrap().status, 201);
+        pipeline.endpoint().wait_for(&subscription.path, number, SOON).await.unwrap();
+        pipeline.settled(SOON).await.unwrap();
+    }
+    for (role, metric) in
+        [(Role::Fanout, "hookbus_fanout_lag_records"), (Role::Delivery, "hookbus_delivery_lag_records")]
+    {
+        let process = pipeline.roles().process(role, 1).unwrap();
+        let rests = || async { (process.metric(metric).await.ok()?.total_cmp(&0.0).is_eq()).then_some(()) };
+        eventually(&format!("{metric} 0"), SOON, rests).await.unwrap();
+    }
+    let (pipeline_, told) = (&pipeline, ["status", "--output", "json"]);
+    let rests = || async move {
+        let told = pipeline_.command(&told).await.ok()?;
+        let told = String::from_utf8_lossy(&told.stdout).replace([' ', '\n'], "");
+        told.contains("\"lag_records\":0,").then_some(())
+    };
+    eventually("a fan-out that tells of no lag", 2 * SOON, rests).await.unwrap();
+    pipeline.finish(Expect::default()).await.unwrap();
 }

@@ -14,9 +14,17 @@ mod limits;
 #[cfg(test)]
 mod long;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod planted;
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod scenes;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::time::Instant;
 
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::invariants::Invariant;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
-use tracing::warn;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::{Progress, Shared, Transaction};
@@ -73,6 +74,10 @@ impl<'a> Try<'a> {
         let mut leader_epochs = Vec::with_capacity(self.progress.len());
         for progress in &self.progress {
             let partition = &progress.lease.partition;
+            if progress.skips_unresolved() {
+                Invariant::CommitBelowUnresolved.violated();
+                error!(%partition, committed = progress.committed, read_up_to = progress.read_up_to, "an offset above what is not done is committed");
+            }
             let (text, cut) = metadata::encode(
                 progress.committed,
                 &CommitMetadata {

@@ -56,19 +56,23 @@ async fn one_of_two_leases_moves(bug: Option<PlantedBug>) -> Audit {
     pipeline.subscribe(&application, &["a.b"], serde_json::json!({})).await.unwrap();
     send(&pipeline, &application, names("before", 3)).await;
     arrived(&pipeline, 3).await;
-    // While the first transaction is held, the second one gets the rest: events of both partitions.
+    // While the transaction of one event is held, the next one gets all others: events of both partitions.
     let mut first = proxy.on_next(Api::TxnOffsetCommit, Action::HoldAnswer);
+    send(&pipeline, &application, names("first", 1)).await;
+    first.done(SOON).await.unwrap();
     let events: Vec<Event> = names("during", 200).map(|name| Event::new(name, "a.b").sized(100)).collect();
     pipeline.publish(&application, &events).await.unwrap();
-    first.done(SOON).await.unwrap();
-    planned(&mut pipeline, 203).await;
+    planned(&mut pipeline, 204).await;
     let mut second = proxy.on_next(Api::TxnOffsetCommit, Action::HoldAnswer);
     first.release();
     second.done(SOON).await.unwrap();
     pipeline.roles().start(Role::Fanout, 2).await.unwrap();
     second.release();
-    let within = if bug.is_some() { RED_WITHIN } else { SOON };
-    pipeline.verdict(Expect { repeats: 1_000 * bug.iter().count(), ..Expect::default() }, within).await.unwrap().audit
+    if bug.is_some() {
+        // What is doubled comes to the endpoint after everything else: then the books show it.
+        arrived(&pipeline, 205).await;
+    }
+    pipeline.verdict(Expect { repeats: 1_000 * bug.iter().count(), ..Expect::default() }, SOON).await.unwrap().audit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

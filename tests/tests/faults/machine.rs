@@ -1,0 +1,139 @@
+//! What the machine does to a role or to Kafka: a clock that jumps, a disk that is full.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kafka_dev::Broker;
+use testkit::Expect;
+use testkit::broker;
+use testkit::pipeline::{Role, Setup, report};
+use testkit::wait::eventually;
+
+use crate::scenes::{arrived, more_arrived, shop};
+
+/// A wall clock that its test moves, for processes that load it first.
+struct Clock {
+    folder: tempfile::TempDir,
+}
+
+impl Clock {
+    fn build() -> Self {
+        let clock = Self { folder: tempfile::tempdir().unwrap() };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/clock.c");
+        let library = clock.folder.path().join("clock.so");
+        let built =
+            Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+        assert!(built.success(), "cc cannot build {}", source.display());
+        clock.moved_by(0);
+        clock
+    }
+
+    /// Written in place: the processes have the file mapped.
+    fn moved_by(&self, seconds: i64) {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.file()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &seconds.to_ne_bytes(), 0).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("offset")
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let library = self.folder.path().join("clock.so");
+        let variables = [("LD_PRELOAD", library), ("CLOCK_OFFSET_FILE", self.file())];
+        variables.map(|(name, path)| (name.to_owned(), path.display().to_string())).into()
+    }
+}
+
+/// The wall clocks of the three workers jump, forth and back. What is measured in durations goes on; nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_jump_lose_and_double_nothing() {
+    let clock = Clock::build();
+    let variables = clock.variables();
+    let setup = Setup::new("clocks")
+        .environment(Role::Fanout, variables.clone())
+        .environment(Role::Delivery, variables.clone())
+        .environment(Role::Retry, variables);
+    let (mut pipeline, application, _) = shop(setup, 3).await;
+    let load = pipeline.load(&application, "a.b", 40);
+    // Far beyond every timeout, and within what a receiver allows the time in a signature to differ.
+    for seconds in [250, -250, 0] {
+        more_arrived(&pipeline, 120).await;
+        clock.moved_by(seconds);
+    }
+    more_arrived(&pipeline, 120).await;
+    load.stop().await.unwrap();
+    for role in [Role::Fanout, Role::Delivery, Role::Retry] {
+        let process = pipeline.roles().process(role, 1).unwrap();
+        assert_eq!(process.exit().unwrap(), None, "{role:?} runs");
+    }
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
+/// A file system of so many MiB of its own, which `mount` gives to root alone.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(mib: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::run(&["-t", "tmpfs", "-o", &format!("size={mib}m"), "small", &folder.path().display().to_string()]);
+        Self(folder)
+    }
+
+    fn grow(&self, mib: u32) {
+        Self::run(&["-o", &format!("remount,size={mib}m"), &self.0.path().display().to_string()]);
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(arguments: &[&str]) {
+        let status = Command::new("mount").args(arguments).status().unwrap();
+        assert!(status.success(), "this test has to be root: mount {arguments:?} failed with {status}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whatever still has a file open there goes on; the mount is gone with it.
+        let gone = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        if !gone.is_ok_and(|status| status.success()) {
+            report(&format!("{} stays mounted", self.0.path().display()));
+        }
+    }
+}
+
+/// Kafka's disk gets full under load, and Kafka ends. With room again and a new start everything that was accepted is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults; needs root, for a file system of its own"]
+async fn a_kafka_whose_disk_is_full_loses_nothing_that_was_accepted() {
+    let disk = SmallDisk::mount(192);
+    let kafka = broker::start(disk.path(), 0).await.unwrap();
+    let options = kafka.options().clone();
+    let (mut pipeline, application, _) = shop(Setup::new("full-disk").on(kafka.bootstrap()), 3).await;
+    let load = pipeline.load(&application, "a.b", 100);
+    arrived(&pipeline, 300).await;
+    let client = pipeline.client();
+    let refused = || async {
+        let probe = testkit::pipeline::Event::new("probe", "a.b");
+        let answer = client.send(1, &application, &probe).await.ok()?;
+        (answer.status == 503).then_some(())
+    };
+    eventually("a gateway that takes nothing any more", Duration::from_secs(180), refused).await.unwrap();
+    disk.grow(2_048);
+    // It may have ended by itself, or may only have given up its log folder.
+    kafka.kill().await.unwrap();
+    let kafka = Broker::start(options).await.unwrap();
+    more_arrived(&pipeline, 600).await;
+    let loaded = load.stop().await.unwrap();
+    for role in Role::ALL {
+        let exit = pipeline.roles().process(role, 1).unwrap().exit().unwrap();
+        assert_eq!(exit, None, "{role:?} has recovered by itself");
+    }
+    let expect = Expect { repeats: 2_000, dropped: None, unclean: true, ..Expect::default() };
+    let outcome = pipeline.finish_within(expect, Duration::from_secs(180)).await.unwrap();
+    report(&format!("full disk: {} accepted, {} delivered", loaded.accepted, outcome.audit.counts.delivered));
+    kafka.kill().await.unwrap();
+}

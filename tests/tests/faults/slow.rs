@@ -1,0 +1,150 @@
+//! A Kafka that is slow, not gone: every answer late, nothing at all for a while, or few bytes per second.
+
+use std::time::Duration;
+
+use kafka::clock::now_ms;
+use serde_json::json;
+use testkit::broker::SharedKafka;
+use testkit::ledger::collect;
+use testkit::pipeline::{Event, Pipeline, Role, Setup, Subscription, console, report};
+use testkit::{Expect, broker};
+
+use crate::scenes::{SOON, arrived, lasts, more_arrived, shop, within};
+
+/// Both workers that write transactions are far from Kafka: every answer takes 10 ms longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kafka_whose_answers_come_late_loses_and_doubles_nothing() {
+    let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
+    proxy.delay(Duration::from_millis(10));
+    let roles = [Role::Fanout, Role::Delivery, Role::Retry];
+    let setup = roles.into_iter().fold(Setup::new("late"), |setup, role| setup.through(role, 1, &proxy));
+    let (pipeline, application, subscriptions) = shop(setup, 3).await;
+    pipeline.endpoint().script(&subscriptions[0].path, "500 204").unwrap();
+    let load = pipeline.load(&application, "a.b", 40);
+    arrived(&pipeline, 400).await;
+    load.stop().await.unwrap();
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
+/// Connections stay open and nothing comes through, for less than a session lasts.
+async fn stalled(name: &str, stall: Duration, times: usize) {
+    let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
+    let roles = [Role::Fanout, Role::Delivery, Role::Retry];
+    let setup = roles.into_iter().fold(Setup::new(name), |setup, role| setup.through(role, 1, &proxy));
+    let (pipeline, application, subscriptions) = shop(setup, 3).await;
+    pipeline.endpoint().script(&subscriptions[0].path, "500 204").unwrap();
+    let load = pipeline.load(&application, "a.b", 40);
+    for _ in 0..times {
+        more_arrived(&pipeline, 200).await;
+        proxy.stall();
+        lasts(stall).await;
+        proxy.restore();
+    }
+    more_arrived(&pipeline, 200).await;
+    load.stop().await.unwrap();
+    // What was sent while nothing could be committed may be sent again.
+    let expect = Expect { repeats: 600 * times, unclean: true, ..Expect::default() };
+    pipeline.finish_within(expect, Duration::from_secs(120)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kafka_that_stalls_for_a_moment_loses_nothing() {
+    stalled("stalled", Duration::from_secs(3), 1).await;
+}
+
+/// Longer than a session and than a transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn a_kafka_that_stalls_longer_than_a_transaction_loses_nothing() {
+    stalled("stalled-15-s", Duration::from_secs(15), 3).await;
+}
+
+/// A pipeline whose subscriptions all want one type, on a broker that takes so many bytes per second from each client.
+struct Throttled {
+    pipeline: Pipeline,
+    application: testkit::pipeline::Application,
+    /// It wants the other type.
+    neighbour: Subscription,
+    many: usize,
+    _kafka: kafka_dev::Broker,
+    _folder: tempfile::TempDir,
+}
+
+async fn throttled(many: usize, bytes_per_second: u64) -> Throttled {
+    let folder = tempfile::tempdir().unwrap();
+    let kafka = broker::start(folder.path(), 0).await.unwrap();
+    let setup = Setup::new("throttled").on(kafka.bootstrap()).roles(Role::Fanout, 2);
+    let setup = setup.set("topics.partitions.events", 2).set("control.max_subscriptions", 20_000);
+    let mut pipeline = setup.start().await.unwrap();
+    let application = pipeline.application(&["a.b", "c.d"]).await.unwrap();
+    let neighbour = pipeline.subscribe(&application, &["c.d"], json!({})).await.unwrap();
+    for _ in 0..many {
+        pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
+    }
+    console::throttle(&kafka.bootstrap(), &format!("producer_byte_rate={bytes_per_second}")).await.unwrap();
+    Throttled { pipeline, application, neighbour, many, _kafka: kafka, _folder: folder }
+}
+
+impl Throttled {
+    /// How long so many small events need, from the first one sent to the last one at the endpoint.
+    async fn neighbours(&self, from: &str, count: u64) -> i64 {
+        let before = self.pipeline.endpoint().count(&self.neighbour.path);
+        let began = now_ms();
+        let client = self.pipeline.client();
+        for number in 0..count {
+            let event = Event::new(format!("{from}-{number}"), "c.d").sized(100);
+            assert_eq!(client.send(1, &self.application, &event).await.unwrap().status, 201);
+        }
+        self.pipeline.endpoint().wait_for(&self.neighbour.path, before + count, SOON).await.unwrap();
+        now_ms() - began
+    }
+
+    /// Sends one event for all of them; whether it was fanned out or rejected, its records were not written over and over.
+    async fn one_for_all(self, bytes: usize, rejected: bool) {
+        let Self { pipeline, application, many, .. } = &self;
+        let event = Event::new("for-all", "a.b").sized(bytes);
+        pipeline.publish(application, &[event]).await.unwrap();
+        let alone_ms = self.neighbours("beside", 20).await;
+        report(&format!("throttled: 20 events beside one with {many} matches took {alone_ms} ms"));
+        pipeline.settled(Duration::from_secs(180)).await.unwrap();
+        let ends = collect::ends(pipeline.connection(), &pipeline.topics().deliveries).await.unwrap();
+        let offsets: i64 = ends.values().sum();
+        let deliveries = i64::try_from(if rejected { 0 } else { *many }).unwrap();
+        let matched = i64::try_from(*many).unwrap();
+        // Records of neighbours, markers of transactions, and those of the large event: once, or once more.
+        let others = offsets - deliveries;
+        assert!(
+            others <= matched + 200,
+            "{offsets} offsets of `deliveries` for {matched} matches: written more than twice"
+        );
+        let Self { pipeline, .. } = self;
+        let expect = Expect { rejected: usize::from(rejected), ..Expect::default() };
+        pipeline.finish_within(expect, Duration::from_secs(180)).await.unwrap();
+    }
+}
+
+/// 10 MB at 2 MB/s: most of a transaction's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_takes_a_throttled_kafka_many_seconds_is_fanned_out_and_written_at_most_twice() {
+    throttled(100, 2_000_000).await.one_for_all(100_000, false).await;
+}
+
+/// Above what one event may become: it is rejected with its reason, and nothing of it is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_too_many_bytes_in_all_is_rejected() {
+    throttled(200, 2_000_000).await.one_for_all(100_000, true).await;
+}
+
+/// The same with 5,000 matches; events of other partitions arrive within one and a half times their time without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn an_event_of_100_kb_with_5000_matches_on_a_throttled_kafka_delays_nobody() {
+    let scene = throttled(5_000, 2_000_000).await;
+    let alone_ms = scene.neighbours("alone", 200).await;
+    let event = Event::new("for-all", "a.b").sized(100_000);
+    scene.pipeline.publish(&scene.application, &[event]).await.unwrap();
+    let beside_ms = scene.neighbours("beside-it", 200).await;
+    within("200 events beside the large one", beside_ms, alone_ms * 3 / 2);
+    let Throttled { pipeline, .. } = scene;
+    pipeline.finish_within(Expect { rejected: 1, ..Expect::default() }, Duration::from_secs(300)).await.unwrap();
+}
