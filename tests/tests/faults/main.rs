@@ -8,6 +8,8 @@ mod broker;
 #[cfg(test)]
 mod canaries;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod kills;
