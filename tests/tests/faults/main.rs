@@ -12,6 +12,8 @@ mod cluster;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod limits;
@@ -23,3 +25,5 @@ mod scenes;
 mod takeover;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod windows;

@@ -15,10 +15,18 @@ const fn seconds_of(per_second: u32, seconds: usize) -> usize {
     per_second as usize * 3 * seconds
 }
 
-/// The node that has most to do with a pipeline: it coordinates the transactions of a fan-out.
+/// The node that has most to do with a pipeline: it coordinates the transactions of a fan-out, and leads `control`, whose end the
+/// fan-out asks for before it plans anything.
 async fn busiest(cluster: &Cluster, pipeline: &Pipeline) -> i32 {
     let id = transactional_id(pipeline, Role::Fanout, 1);
-    cluster.coordinator(Coordinated::Transactions(&id)).await.unwrap()
+    let node = cluster.coordinator(Coordinated::Transactions(&id)).await.unwrap();
+    let mut control = cluster.layout(&[&pipeline.topics().control]).await.unwrap().partitions;
+    for partition in &mut control {
+        let at = partition.replicas.iter().position(|replica| *replica == node).expect("every node keeps it");
+        partition.replicas.swap(0, at);
+    }
+    cluster.lead(&control).await.unwrap();
+    node
 }
 
 /// Waits until a gateway has said 503.
@@ -31,10 +39,17 @@ async fn refused(pipeline: &Pipeline, application: &Application) {
     eventually("a 503", SOON, ask).await.unwrap();
 }
 
-/// kill -9 of a node that leads, follows and coordinates; it comes back while the load goes on.
-async fn killed_and_back(cluster: &mut Cluster, pipeline: &Pipeline, more: u64) {
+/// kill -9 of a node that leads, follows and coordinates. While it is gone everything goes on, also what takes partitions over;
+/// then it comes back.
+async fn killed_and_back(cluster: &mut Cluster, pipeline: &mut Pipeline, more: u64) {
     let node = busiest(cluster, pipeline).await;
+    more_arrived(pipeline, more / 2).await;
     cluster.kill(node).await.unwrap();
+    more_arrived(pipeline, more).await;
+    for role in [Role::Fanout, Role::Delivery] {
+        pipeline.roles().stop(role, 1).await.unwrap();
+        pipeline.roles().start(role, 1).await.unwrap();
+    }
     more_arrived(pipeline, more).await;
     cluster.restart(node).await.unwrap();
     cluster.whole().await.unwrap();
