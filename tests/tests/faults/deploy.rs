@@ -1,11 +1,17 @@
 //! A rolling deploy: every process of every role ends by SIGTERM and is replaced, with the grace periods of the defaults, while
 //! events come in. Nobody is killed, so nothing may be repeated.
 
+use std::time::Duration;
+
 use kafka::clock::now_ms;
+use kafka_dev::tether::Exit;
 use testkit::Expect;
 use testkit::pipeline::{Pipeline, Role, Setup, report};
 
 use crate::scenes::{more_arrived, shop};
+
+/// The grace period of 30 s, and then some for two busy cores.
+const DRAINS_WITHIN: Duration = Duration::from_secs(45);
 
 /// Each role is a deployment of two. `at_once`: all roles roll at the same time, as one `kubectl apply` makes them; else one after
 /// the other. Within a role each process is replaced when the one before it is ready.
@@ -17,7 +23,8 @@ async fn roll(pipeline: &mut Pipeline, at_once: bool) {
                 pipeline.roles().process(*role, number).unwrap().terminate().unwrap();
             }
             for role in roles {
-                pipeline.roles().stop(*role, number).await.unwrap();
+                let process = pipeline.roles().process(*role, number).unwrap();
+                assert_eq!(process.ended(DRAINS_WITHIN).await.unwrap(), Exit::Code(0), "{}", process.log_tail());
                 pipeline.roles().launch(*role, number).await.unwrap();
             }
             for role in roles {

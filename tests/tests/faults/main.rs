@@ -22,6 +22,8 @@ mod long;
 #[cfg(test)]
 mod scenes;
 #[cfg(test)]
+mod standstill;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod transactions;
