@@ -31,7 +31,7 @@ faults: setup
 	$(built)/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup
-	cargo build --locked --release -p hookbus -p testkit
+	cargo build --locked --release -p hookbus -p testkit --no-default-features
 	$(built)/release/bench
 
 check:

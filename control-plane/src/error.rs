@@ -14,6 +14,9 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+    /// The loop that reads worker reports ended.
+    #[error(transparent)]
+    Stage(#[from] stage::StageError),
     /// The listener does not work.
     #[error("cannot listen")]
     Listen {

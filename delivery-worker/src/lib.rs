@@ -44,7 +44,6 @@ use chassis::shutdown::Shutdown;
 use chassis::status::{Teller, TellerOptions};
 use kafka::{Connection, Poller, PollerOptions, Writer, WriterOptions};
 use prometheus::Registry;
-use schemas::canary::Canary;
 use schemas::topics::Topics;
 
 pub use self::error::{Error, TlsError};
@@ -72,8 +71,6 @@ pub struct Deps {
     pub health: Health,
     /// How long draining may take after a request to stop.
     pub grace: Duration,
-    /// A planted bug, in tests.
-    pub canary: Option<Canary>,
 }
 
 /// Runs the delivery worker until `shutdown` is requested and everything in flight has ended.
@@ -86,9 +83,6 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
     let tls = Tls::new(config.ca_file.as_deref())?;
     let client = Client::new(&settings.guard, settings.client, tls.plain()?);
     let latch = deps.health.latch("delivery partitions");
-    if let Some(canary) = deps.canary {
-        tracing::error!(?canary, "a planted bug is on: this process will lose or repeat deliveries");
-    }
     // "Absent" means deleted only in a snapshot that has caught up.
     tokio::select! {
         () = deps.catalog.caught_up() => {}
@@ -123,7 +117,6 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         metrics,
         teller,
         latch,
-        canary: deps.canary,
         grace: deps.grace,
     };
     let result = shell::run(parts, shutdown).await;
@@ -144,14 +137,9 @@ fn poller_options(config: &DeliveryConfig, deps: &Deps, group: &str) -> PollerOp
 }
 
 fn writer_options(deps: &Deps, group: &str) -> WriterOptions {
-    let canary = match deps.canary {
-        Some(Canary::NoNonceComparison) => Some(kafka::Canary::NoNonceComparison),
-        Some(Canary::CommitBeforeSend | Canary::DropOnRevoke | Canary::StaleSeenEnd) | None => None,
-    };
     WriterOptions {
         transaction_timeout: deps.kafka.transaction_timeout,
         message_max_bytes: deps.topics.max_message_bytes,
-        canary,
         ..WriterOptions::new(deps.kafka.transactional_id(Role::Delivery), group)
     }
 }

@@ -32,7 +32,6 @@ use chassis::limited::Limited;
 use chassis::shutdown::Shutdown;
 use chassis::status::Teller;
 use kafka::{Pace, Poller, PollerEvents, RevokeDone, Writer};
-use schemas::canary::Canary;
 use schemas::ids::SubscriptionId;
 use tokio::sync::mpsc;
 
@@ -72,7 +71,6 @@ pub(crate) struct Parts {
     pub(crate) metrics: DeliveryMetrics,
     pub(crate) teller: Teller,
     pub(crate) latch: Latch,
-    pub(crate) canary: Option<Canary>,
     pub(crate) grace: Duration,
 }
 
@@ -97,7 +95,6 @@ struct Shell {
     metrics: DeliveryMetrics,
     teller: Teller,
     latch: Latch,
-    canary: Option<Canary>,
     grace: Duration,
     engine: Engine<FromCatalog>,
     book: Book,
@@ -167,7 +164,6 @@ pub(crate) async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         metrics: parts.metrics,
         teller: parts.teller,
         latch: parts.latch,
-        canary: parts.canary,
         grace: parts.grace,
     };
     loop {

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub use chassis::config::FanoutConfig;
 use retry::{RetryError, Schedule};
 
+/// An event whose deliveries alone do not get through in one transaction's time, twice, is rejected if they are so many bytes.
+/// Below it the cluster is nearly away, and what is small waits for it.
+pub(crate) const GIVE_UP_BYTES: usize = 1024 * 1024;
 /// A partial batch waits as long as the last transaction took at most: half the time is spent waiting for company. After a
 /// small batch it waits less (`Pace::finished_filled`), at least [`PACE_FLOOR`].
 pub(crate) const PACE_FACTOR: f64 = 1.0;
@@ -19,12 +22,10 @@ pub(crate) const MAX_ID_BYTES: usize = 1_000;
 pub(crate) const INDEX_RETRY: Duration = Duration::from_millis(200);
 /// After a failed reading of `seen`.
 pub(crate) const RESTORE_RETRY: Duration = Duration::from_millis(500);
-/// A worker that was given no partition by then is a spare one, and ready as such.
-pub(crate) const SPARE_AFTER: Duration = Duration::from_secs(15);
-/// The poll thread stands still for a hand-over at most; far above that it hangs.
-pub(crate) const POLL_AGE_LIMIT_MS: i64 = 30_000;
 /// A subscription whose filter fails says so this often: the operator sees that it does, the log is not full of it.
 pub(crate) const FAILURE_PERIOD: Duration = Duration::from_secs(60);
+/// Failing filters one event says so of, about 300 KB of lifecycle records; the others are told by the next events.
+pub(crate) const FAILURES_AT_ONCE: usize = 100;
 /// A type to be declared is told this often, until it is: the first telling may have been lost with its transaction.
 pub(crate) const UNDECLARED_PERIOD: Duration = Duration::from_secs(30);
 /// Filters and schemas may take their time: planning gives way to commits and rebalances after that.
@@ -34,8 +35,6 @@ pub(crate) const PLAN_SLICE: Duration = Duration::from_millis(10);
 pub(crate) const COMPILED_AT_ONCE: usize = 16;
 /// While an event was put aside its filters may have changed again. So often it is put aside; then they are compiled in place.
 pub(crate) const ASIDE_AT_MOST: u32 = 3;
-/// How often lag is measured.
-pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// Parts the dedup window is forgotten in: it is exact to a 24th.
 pub(crate) const WINDOW_PARTS: u32 = 24;
 /// Parts the id budget is forgotten in.

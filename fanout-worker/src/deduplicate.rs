@@ -68,10 +68,14 @@ impl Seen {
         Self { limits, ids: HashMap::new(), buckets: VecDeque::new(), newest_ms: i64::MIN }
     }
 
-    /// Whether a record of this time repeats an identity that was accepted inside the window before it.
-    pub(crate) fn is_repeat(&mut self, id: &Hash, at_ms: i64) -> bool {
+    /// Moves the window on to a record of this time, and forgets what is before it.
+    pub(crate) fn advance(&mut self, at_ms: i64) {
         self.newest_ms = self.newest_ms.max(at_ms);
         self.forget_expired();
+    }
+
+    /// Whether the identity was accepted inside the window.
+    pub(crate) fn contains(&self, id: &Hash) -> bool {
         self.ids.contains_key(id)
     }
 
@@ -93,12 +97,6 @@ impl Seen {
             self.uncount(former);
         }
         self.forget_expired();
-    }
-
-    /// Whether the identity is remembered.
-    #[cfg(test)]
-    pub(crate) fn contains(&self, id: &Hash) -> bool {
-        self.ids.contains_key(id)
     }
 
     /// The identity was not accepted after all.
@@ -245,7 +243,8 @@ mod tests {
             for (number, forward) in steps {
                 now += forward;
                 let at = model.get(&number).copied();
-                let known = seen.is_repeat(&id(number), now);
+                seen.advance(now);
+                let known = seen.contains(&id(number));
                 // A bucket is 2 s wide: inside the window it is known, two seconds beyond it is not.
                 if at.is_some_and(|at: i64| now - at <= 48_000) { prop_assert!(known) }
                 if at.is_none_or(|at| now - at > 50_000) { prop_assert!(!known) }

@@ -1,10 +1,11 @@
 //! What ends the role.
 
+use std::sync::Arc;
+
 use catalog::CatalogError;
 use chassis::metrics::MetricsError;
 use kafka::KafkaError;
-use schemas::record::TopicPartition;
-use std::sync::Arc;
+use stage::StageError;
 
 /// Why the role ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +34,9 @@ pub enum Error {
         /// Its name.
         topic: Arc<str>,
     },
-    /// Kafka refuses even the shortest `rejected` record of an event.
-    #[error("record {offset} of {partition} can neither be used nor rejected: {reason}")]
-    Unwritable {
-        /// Where it stands.
-        partition: TopicPartition,
-        /// Its offset.
-        offset: i64,
-        /// What Kafka said.
-        reason: String,
-    },
-    /// A part of the role panicked.
-    #[error("fan-out cannot go on: {part} ended: {reason}")]
-    Ended {
-        /// Which part.
-        part: &'static str,
-        /// How.
-        reason: String,
-    },
+    /// The loop ended.
+    #[error(transparent)]
+    Stage(#[from] StageError),
 }
 
 /// Adds what was being done to an error of Kafka's.

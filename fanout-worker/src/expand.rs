@@ -84,7 +84,12 @@ impl Expander {
         self.topics.max_message_bytes
     }
 
-    /// Appends one delivery per subscription and the lifecycle record.
+    /// Appends the lifecycle record of an event that was matched.
+    pub(crate) fn matched(&self, accepted: Accepted<'_>, place: Place<'_>, matches: usize, out: &mut Vec<OutRecord>) {
+        out.push(self.lifecycle(&Self::facts(accepted, place, matches)));
+    }
+
+    /// Appends one delivery per subscription.
     pub(crate) fn deliveries(
         &self,
         accepted: Accepted<'_>,
@@ -119,7 +124,6 @@ impl Expander {
                 headers: new.encode(&event.headers, application, &origin),
             });
         }
-        out.push(self.lifecycle(&Self::matched(accepted, place, subscriptions.len())));
     }
 
     /// Appends the lifecycle record of a repeat.
@@ -202,7 +206,7 @@ impl Expander {
         })
     }
 
-    fn matched<'a>(accepted: Accepted<'a>, place: Place<'a>, matched: usize) -> Lifecycle<'a> {
+    fn facts<'a>(accepted: Accepted<'a>, place: Place<'a>, matched: usize) -> Lifecycle<'a> {
         let event = accepted.event;
         let facts = EventFacts {
             matched: u32::try_from(matched).unwrap_or(u32::MAX),

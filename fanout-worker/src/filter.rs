@@ -3,7 +3,7 @@
 //! A subscription without a filter costs nothing here. With one it is evaluated against the event's facts, which all filters
 //! of the event share: the payload is parsed once, and what all of them may cost together is bounded (crates/filter). A
 //! filter that fails at run time is no match; that is counted, and said in a lifecycle record, at most one per subscription
-//! and [`FAILURE_PERIOD`].
+//! and [`FAILURE_PERIOD`], and at most [`FAILURES_AT_ONCE`] per event: all records of an event are one transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use filter::Facts;
 use schemas::event::StringMap;
 use schemas::ids::SubscriptionId;
 
-use crate::config::FAILURE_PERIOD;
+use crate::config::{FAILURE_PERIOD, FAILURES_AT_ONCE};
 use crate::sources::Event;
 
 /// What a filter's text that does not compile counts as: a newer build wrote it.
@@ -70,14 +70,18 @@ impl Filters {
                 Err(error) => Err((UNCOMPILABLE, error.to_string())),
             };
             result.unwrap_or_else(|(reason, detail)| {
-                failures.extend(self.failure(subscription.id(), reason, detail, of.now));
+                *self.failed.entry(reason).or_default() += 1;
+                // What is not told now is told by one of the next events.
+                if failures.len() < FAILURES_AT_ONCE {
+                    failures.extend(self.failure(subscription.id(), reason, detail, of.now));
+                }
                 false
             })
         });
         failures
     }
 
-    /// Counts a failure; it is told if none of this subscription was told lately.
+    /// The failure to tell, if none of this subscription was told lately.
     fn failure(
         &mut self,
         subscription: SubscriptionId,
@@ -85,7 +89,6 @@ impl Filters {
         detail: String,
         now: Instant,
     ) -> Option<Failure> {
-        *self.failed.entry(reason).or_default() += 1;
         let untold = self.told.permit_at(&subscription, now)?;
         let detail = if untold == 0 { detail } else { format!("{detail} (and {untold} more failures before)") };
         Some(Failure { subscription, reason, detail })

@@ -1,13 +1,11 @@
 //! What the role counts. A transaction's records are counted when it is committed, so a restart counts nothing twice.
 
 use chassis::metrics::{
-    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError,
-    Registry, SIZES,
+    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics, MetricsError, Registry, SIZES,
 };
-use kafka::WriterStats;
 use schemas::rejected::{REASONS, RejectReason};
 
-use crate::batch::Verdict;
+use crate::plan::Verdict;
 
 /// The metrics, under `hookbus_fanout_`.
 #[derive(Clone, Debug)]
@@ -24,11 +22,7 @@ pub(crate) struct FanoutMetrics {
     pub(crate) filters_failed: IntCounterVec,
     /// Subscriptions an event matched.
     pub(crate) matches: Histogram,
-    /// Records of a transaction.
-    pub(crate) batch: Histogram,
-    /// Duration of a transaction.
-    pub(crate) transaction: Histogram,
-    /// Records between the committed offset and the end, by topic.
+    /// Records that were not committed yet, by topic.
     pub(crate) lag_records: IntGaugeVec,
     /// Age of the oldest record read and not committed.
     pub(crate) lag_seconds: Gauge,
@@ -36,18 +30,6 @@ pub(crate) struct FanoutMetrics {
     pub(crate) ids: IntGauge,
     /// Identities forgotten before the window's end because the budget was full.
     pub(crate) evicted: IntCounter,
-    /// Records that retention deleted before they were read.
-    pub(crate) lost: IntCounter,
-    /// Partitions owned.
-    pub(crate) partitions: IntGauge,
-    /// Transactions committed.
-    transactions: IntCounter,
-    /// Output partitions they touched: what they cost the brokers.
-    output_partitions: IntCounter,
-    /// Transactions aborted and made again.
-    aborted: IntCounter,
-    /// Transactions whose outcome was unknown and then settled.
-    settled: IntCounter,
 }
 
 impl FanoutMetrics {
@@ -69,39 +51,14 @@ impl FanoutMetrics {
                 &["reason"],
             )?,
             matches: metrics.histogram("matches", "Subscriptions an event matched.", SIZES)?,
-            batch: metrics.histogram("batch_records", "Records of a transaction.", SIZES)?,
-            transaction: metrics.histogram("transaction_seconds", "Duration of a transaction.", LATENCY_SECONDS)?,
-            lag_records: metrics.gauges(
-                "lag_records",
-                "Records between the committed offset and the end, by topic.",
-                &["topic"],
-            )?,
+            lag_records: metrics.gauges("lag_records", "Records that were not committed yet, by topic.", &["topic"])?,
             lag_seconds: metrics.fraction("lag_seconds", "Age of the oldest record read and not committed.")?,
             ids: metrics.gauge("dedup_ids", "Identities remembered.")?,
             evicted: metrics.counter(
                 "dedup_evicted_total",
                 "Identities forgotten before the window's end because the budget was full.",
             )?,
-            lost: metrics.counter("lost_records_total", "Records that retention deleted before they were read.")?,
-            partitions: metrics.gauge("partitions", "Partitions owned.")?,
-            transactions: metrics.counter("transactions_total", "Transactions committed.")?,
-            output_partitions: metrics.counter(
-                "transaction_partitions_total",
-                "Output partitions they touched: what they cost the brokers.",
-            )?,
-            aborted: metrics.counter("transactions_aborted_total", "Transactions aborted and made again.")?,
-            settled: metrics
-                .counter("transactions_settled_total", "Transactions whose outcome was unknown and then settled.")?,
         })
-    }
-
-    /// Takes over what the writer counted.
-    pub(crate) fn writer(&self, stats: WriterStats) {
-        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
-        raise(&self.transactions, stats.transactions);
-        raise(&self.output_partitions, stats.partitions);
-        raise(&self.aborted, stats.aborted);
-        raise(&self.settled, stats.settled);
     }
 
     /// Counts what became of one committed record.

@@ -1,13 +1,14 @@
 //! The pure core: one record and the catalog in, everything the transaction says about it out.
 //!
 //! ```text
-//! record --decode--> [lock: application, type, subscriptions of one state] --schema--> filters --expand--> outputs
-//!                                                                                 |
-//!        put aside <--more than a few of them were never compiled: compile() first, in slices
+//! record --decode--> [lock: application, type, subscriptions of one state] --schema--> filters --weigh--> expand --> outputs
+//!                                                                                 |                         |
+//!        put aside <--more than a few of them were never compiled: compile() first, in slices               |
+//!        put aside <--there is no time for all of its deliveries now: the rest when it comes again ---------+
 //! ```
 //!
 //! Only what the snapshot is asked happens under its lock. Schemas and filters are strangers' and take their time: they run
-//! on what was found there.
+//! on what was found there. An event is judged once: what a snapshot said of it stands until its last delivery is made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,19 +23,22 @@ use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
 
-use crate::batch::{Batch, Verdict};
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place};
 use crate::filter::{Filtered, Filters};
 use crate::select::{self, Selected};
 use crate::sources::{self, Rejection};
+use crate::weigh::EventLimits;
+
+/// Deliveries that are made between two looks at the time: each takes one to three microseconds.
+const EXPANDED_AT_ONCE: usize = 512;
 
 /// Plans records. Between two of them it holds buffers, and what was told lately.
 #[derive(Debug)]
 pub(crate) struct Planner {
     expander: Expander,
-    max_matches: usize,
+    limits: EventLimits,
     filters: Filters,
     /// Types that were told lately to be declared.
     undeclared: Limited<(ApplicationId, String)>,
@@ -42,54 +46,93 @@ pub(crate) struct Planner {
     outputs: Vec<OutRecord>,
     /// Whose filters are to be compiled before the record that was put aside.
     uncompiled: Vec<Arc<Subscription>>,
-    /// How often that record was put aside.
+    /// How often that record was put aside for its filters.
     asides: u32,
+    /// The event whose deliveries are being made, with those in `outputs` so far.
+    expansion: Option<Expansion>,
+}
+
+/// An accepted event on its way to being deliveries.
+#[derive(Debug)]
+struct Expansion {
+    /// The record it is: a partition that comes back under another lease begins anew.
+    lease: Lease,
+    offset: i64,
+    application: ApplicationId,
+    control_offset: i64,
+    id: Option<(Hash, i64)>,
+    /// Deliveries made so far, of as many as there are `subscriptions`.
+    made: usize,
 }
 
 /// What a record is planned against.
-#[derive(Debug)]
 pub(crate) struct Turn<'a> {
     /// Who receives what.
     pub(crate) catalog: &'a Catalog,
     /// What the partition accepted before.
     pub(crate) seen: &'a mut Seen,
-    /// What is being filled.
-    pub(crate) batch: &'a mut Batch,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
     /// Now, on the clock that never jumps.
     pub(crate) now: Instant,
+    /// Whether planning should give way.
+    pub(crate) is_over: &'a dyn Fn() -> bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// An event for this many subscriptions.
+    Matched(usize),
+    /// A repeat of an identity inside the dedup window.
+    Repeat,
+    /// No event, or one that cannot be passed on.
+    Rejected(RejectReason),
+}
+
+/// A planned record, remembered until its transaction is known.
+#[derive(Debug)]
+pub(crate) struct Note {
+    /// The record: should Kafka refuse its outputs, it goes to `rejected`.
+    pub(crate) record: Record,
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+    /// The identity it adds to `seen`, and its time, Unix ms.
+    pub(crate) id: Option<(Hash, i64)>,
 }
 
 /// What became of a record that was to be planned.
 #[derive(Debug)]
 pub(crate) enum Planned {
-    /// It is in the batch.
-    Done(Verdict),
-    /// Nothing has happened: it is to be planned again, before any other, once [`Planner::compile`] is done.
+    /// Its outputs are complete: [`Planner::outputs`].
+    Done(Note),
+    /// Its outputs are not complete yet: it is to be planned again, before any other, once [`Planner::compile`] is done.
     Aside(Record),
 }
 
 /// What is found out about an event.
 enum Judged {
-    /// Accepted: its verdict and the identity it adds.
-    Accepted(Verdict, Option<(Hash, i64)>),
+    /// A repeat: its outputs are complete.
+    Repeat,
+    /// Accepted: its deliveries are to be made.
+    Accepted(Expansion),
     /// Its filters are to be compiled first.
     Uncompiled,
 }
 
 impl Planner {
     /// A planner with its limits.
-    pub(crate) fn new(expander: Expander, max_matches: usize) -> Self {
+    pub(crate) fn new(expander: Expander, limits: EventLimits) -> Self {
         Self {
             expander,
-            max_matches,
+            limits,
             filters: Filters::new(),
             undeclared: Limited::new(UNDECLARED_PERIOD),
             subscriptions: Vec::new(),
             outputs: Vec::new(),
             uncompiled: Vec::new(),
             asides: 0,
+            expansion: None,
         }
     }
 
@@ -105,9 +148,10 @@ impl Planner {
         self.uncompiled.is_empty()
     }
 
-    /// What was put aside is gone: nothing waits for its filters.
+    /// What was put aside is gone: nothing waits for its filters or its deliveries.
     pub(crate) fn forget_aside(&mut self) {
         self.asides = 0;
+        self.expansion = None;
         self.uncompiled.clear();
     }
 
@@ -116,18 +160,26 @@ impl Planner {
         self.filters.take_failed()
     }
 
-    /// What makes its records.
-    #[cfg(test)]
-    pub(crate) fn expander(&self) -> &Expander {
-        &self.expander
-    }
-
-    /// Plans one record of a lease into the batch.
+    /// Plans one record of a lease.
     pub(crate) fn plan(&mut self, turn: &mut Turn<'_>, lease: &Lease, record: Record) -> Planned {
         let place = Place { record: &record, partition: &lease.partition, now_ms: turn.now_ms };
-        self.outputs.clear();
-        let (verdict, id) = match self.judge(turn, place) {
-            Ok(Judged::Accepted(verdict, id)) => (verdict, id),
+        let is_begun = |expansion: &Expansion| expansion.offset == record.offset && expansion.lease == *lease;
+        let judged = match self.expansion.take().filter(is_begun) {
+            Some(begun) => self.go_on(turn, place, begun),
+            None => {
+                self.outputs.clear();
+                self.judge(turn, lease, place)
+            }
+        };
+        let (verdict, id) = match judged {
+            Ok(Judged::Repeat) => (Verdict::Repeat, None),
+            Ok(Judged::Accepted(done)) if done.made == self.subscriptions.len() => {
+                (Verdict::Matched(done.made), done.id)
+            }
+            Ok(Judged::Accepted(begun)) => {
+                self.expansion = Some(begun);
+                return Planned::Aside(record);
+            }
             Ok(Judged::Uncompiled) => {
                 self.asides += 1;
                 return Planned::Aside(record);
@@ -142,12 +194,16 @@ impl Planner {
         if let Some((id, at_ms)) = id {
             turn.seen.insert(id, at_ms);
         }
-        let slot = turn.batch.slot(lease);
-        turn.batch.add(slot, record, verdict, id, &mut self.outputs);
-        Planned::Done(verdict)
+        Planned::Done(Note { record, verdict, id })
     }
 
-    fn judge(&mut self, turn: &mut Turn<'_>, place: Place<'_>) -> Result<Judged, Rejection> {
+    /// What the record that was planned last becomes. Its room is used again.
+    pub(crate) fn outputs(&mut self) -> &mut Vec<OutRecord> {
+        &mut self.outputs
+    }
+
+    /// What the event is and who receives it; its deliveries are begun.
+    fn judge(&mut self, turn: &mut Turn<'_>, lease: &Lease, place: Place<'_>) -> Result<Judged, Rejection> {
         let event = sources::decode(place.record, place.partition)?;
         self.subscriptions.clear();
         let snapshot = turn.catalog.read();
@@ -157,47 +213,78 @@ impl Planner {
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = place.accepted_ms().min(turn.now_ms);
-        if id.is_some_and(|id| turn.seen.is_repeat(&id, at_ms)) {
-            self.expander.repeat(accepted, place, &mut self.outputs);
-            return Ok(Judged::Accepted(Verdict::Repeat, None));
+        if let Some(id) = &id {
+            turn.seen.advance(at_ms);
+            if turn.seen.contains(id) {
+                self.expander.repeat(accepted, place, &mut self.outputs);
+                return Ok(Judged::Repeat);
+            }
         }
         let labels = select::subscriptions(&snapshot, accepted.application, &event, &mut self.subscriptions);
         let control_offset = snapshot.applied();
         drop(snapshot);
         select::schema(&selected, &event)?;
         let labels = labels?;
-        if self.is_to_compile() {
+        self.collect_uncompiled();
+        if !self.uncompiled.is_empty() {
             return Ok(Judged::Uncompiled);
         }
         let of = Filtered { event: &event, labels: &labels, accepted_ms: place.accepted_ms(), now: turn.now };
         let failures = self.filters.apply(of, &mut self.subscriptions);
-        let matches = self.subscriptions.len();
-        if matches > self.max_matches {
-            let detail = format!("the event matches {matches} subscriptions, at most {} are allowed", self.max_matches);
-            return Err(Rejection::new(RejectReason::TooManyMatches, detail));
-        }
-        self.expander.deliveries(accepted, place, control_offset, &self.subscriptions, &mut self.outputs);
-        self.check_sizes()?;
+        self.limits.check(self.subscriptions.len(), &event, place)?;
+        self.expander.matched(accepted, place, self.subscriptions.len(), &mut self.outputs);
         for failure in failures {
             self.expander.filter_failed(accepted, place, &failure, &mut self.outputs);
         }
         self.declare(&selected, accepted, place, turn.now);
-        Ok(Judged::Accepted(Verdict::Matched(matches), id.map(|id| (id, at_ms))))
+        let (lease, offset, application) = (lease.clone(), place.record.offset, accepted.application);
+        let id = id.map(|id| (id, at_ms));
+        let expansion = Expansion { lease, offset, application, control_offset, id, made: 0 };
+        self.expand(turn, accepted, place, expansion)
     }
 
-    /// Whether more filters are to be compiled for this event than are in passing; remembers which.
-    fn is_to_compile(&mut self) -> bool {
+    /// Goes on with an event that was put aside among its deliveries.
+    fn go_on(&mut self, turn: &Turn<'_>, place: Place<'_>, expansion: Expansion) -> Result<Judged, Rejection> {
+        let event = sources::decode(place.record, place.partition)?;
+        let accepted = Accepted { event: &event, application: expansion.application };
+        self.expand(turn, accepted, place, expansion)
+    }
+
+    /// Makes deliveries until all are made or planning should give way.
+    fn expand(
+        &mut self,
+        turn: &Turn<'_>,
+        accepted: Accepted<'_>,
+        place: Place<'_>,
+        mut expansion: Expansion,
+    ) -> Result<Judged, Rejection> {
+        loop {
+            let rest = &self.subscriptions[expansion.made..];
+            let now = &rest[..rest.len().min(EXPANDED_AT_ONCE)];
+            self.expander.deliveries(accepted, place, expansion.control_offset, now, &mut self.outputs);
+            expansion.made += now.len();
+            if expansion.made == self.subscriptions.len() {
+                self.check_sizes()?;
+                return Ok(Judged::Accepted(expansion));
+            }
+            if (turn.is_over)() {
+                return Ok(Judged::Accepted(expansion));
+            }
+        }
+    }
+
+    /// Notes which filters are to be compiled for this event, if they are more than are compiled in passing.
+    fn collect_uncompiled(&mut self) {
         self.uncompiled.clear();
         // Whoever changes filters as fast as they are compiled must not stop a partition.
         if self.asides >= ASIDE_AT_MOST {
-            return false;
+            return;
         }
         let uncompiled = self.subscriptions.iter().filter(|subscription| subscription.is_filter_uncompiled());
         self.uncompiled.extend(uncompiled.map(Arc::clone));
         if self.uncompiled.len() <= COMPILED_AT_ONCE {
             self.uncompiled.clear();
         }
-        !self.uncompiled.is_empty()
     }
 
     /// Tells the control plane to declare the event's type, unless it was told lately.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use kafka::Lease;
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::Record;
 
 /// Chunks in order of arrival. Bounded by the poller's credit: what is not released is not refilled.
@@ -41,6 +42,9 @@ impl Queue {
 
     /// Whether a question is needed before the next record may be planned; if so it covers everything here.
     pub(crate) fn ask(&mut self) -> bool {
+        if is_planted(PlantedBug::ReadIndexSkipped) {
+            self.covered = self.next;
+        }
         let needed = self.chunks.front().is_some_and(|chunk| chunk.number >= self.covered);
         if needed {
             self.asked = self.next;
@@ -70,6 +74,15 @@ impl Queue {
             }
             self.chunks.pop_front();
         }
+    }
+
+    /// The lease and offset of the record that is planned next, covered or not.
+    pub(crate) fn front(&self) -> Option<(&Lease, i64)> {
+        if let Some((lease, record)) = &self.aside {
+            return Some((lease, record.offset));
+        }
+        let heads = self.chunks.iter().map(|chunk| (&chunk.lease, chunk.records.as_slice().first()));
+        heads.filter_map(|(lease, head)| head.map(|record| (lease, record.offset))).next()
     }
 
     /// Drops what waits of a lease that is over. Whether the record that was put aside was among it.

@@ -1,28 +1,23 @@
-//! What a new owner does before the first record of a partition: take over, and read what was accepted before from `seen`.
+//! What a new owner reads before the first record of a partition: what was accepted before, from `seen`.
 //!
 //! ```text
-//! Assigned -> Writer::take_over     stable committed offsets, a dead predecessor fenced (rules 5 and 8)
-//!          -> Offsets::end          E of each `seen` partition concerned, open transactions included
-//!          -> Tail, read_committed  until position >= E: every identity of a committed batch is known (rule 6)
-//!          -> Poller::begin
+//! taken over -> Offsets::end          E of each `seen` partition concerned, open transactions included
+//!            -> Tail, read_committed  until position >= E: every identity of a committed batch is known (rule W6)
+//!            -> the partition begins
 //! ```
 //!
-//! It runs beside the worker's loop: partitions that are ours already go on meanwhile.
+//! It runs beside the stage's loop: partitions that are ours already go on meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chassis::clock::now_ms;
-use kafka::{
-    Connection, From, KafkaError, Lease, Offsets, Ownership, Progress, Restored, Tail, TailEvent, TailOptions,
-};
-use kafka::{Transaction, Writer};
-use schemas::canary::Canary;
+use kafka::{Connection, From, KafkaError, Lease, Offsets, Ownership, Restored, Tail, TailEvent, TailOptions};
 use schemas::header;
-use schemas::invariants::Invariant;
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{Record, TopicPartition};
 use schemas::seen;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{RESTORE_RETRY, StartAt};
 use crate::deduplicate::{Limits, Seen};
@@ -37,29 +32,13 @@ const FETCH_WAIT_MS: u32 = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Restorer {
     pub(crate) connection: Connection,
-    pub(crate) writer: Writer,
     pub(crate) offsets: Offsets,
-    pub(crate) ownership: Ownership,
     /// The topic of accepted identities, and how many partitions it has.
     pub(crate) seen_topic: Arc<str>,
     pub(crate) seen_partitions: i32,
     pub(crate) limits: Limits,
     /// Where sources begin that were never read; `events` is not among them.
     pub(crate) sources: BTreeMap<Arc<str>, StartAt>,
-    pub(crate) canary: Option<Canary>,
-}
-
-/// A partition that may begin.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    /// Which.
-    pub(crate) lease: Lease,
-    /// Offset of its first record.
-    pub(crate) start: i64,
-    /// What it accepted before.
-    pub(crate) seen: Seen,
-    /// Records that retention deleted before anybody read them.
-    pub(crate) lost: i64,
 }
 
 /// The partitions of `seen` that must be read, each until its end.
@@ -73,62 +52,32 @@ struct Restoring {
 // === impl Restorer ===
 
 impl Restorer {
-    /// Takes the leases over and restores them. Leases that are over meanwhile are left out.
-    pub(crate) async fn restore(self, leases: Vec<Lease>) -> Result<Vec<Ready>, Error> {
+    /// Restores what these leases accepted. They are ours and taken over.
+    pub(crate) async fn restore(self, leases: Vec<Lease>, ownership: Ownership) -> Result<Vec<(Lease, Seen)>, Error> {
         let started_ms = now_ms();
-        let restored = self.writer.take_over(leases).await.map_err(doing("taking over partitions"))?;
-        let mut starts = Vec::with_capacity(restored.len());
-        for partition in &restored {
-            starts.push((partition.lease.clone(), self.start(partition)?, partition.lost()));
-        }
-        let new = restored.iter().zip(&starts).filter(|(restored, _)| restored.committed.is_none());
-        self.commit_starts(new.map(|(restored, (_, start, _))| (restored.lease.clone(), *start)).collect()).await?;
-        let leases: Vec<Lease> = starts.iter().map(|(lease, ..)| lease.clone()).collect();
-        let mut seen = self.read_seen(&leases).await?;
-        let ready = starts.into_iter().map(|(lease, start, lost)| {
+        let mut seen = self.read_seen(&leases, &ownership).await?;
+        let restored = leases.into_iter().map(|lease| {
             let seen = seen.take(&lease.partition).unwrap_or_else(|| Seen::new(self.limits));
-            Ready { lease, start, seen, lost }
+            (lease, seen)
         });
-        let ready: Vec<Ready> = ready.collect();
-        let ids: usize = ready.iter().map(|ready| ready.seen.len()).sum();
-        info!(partitions = ready.len(), ids, elapsed_ms = now_ms() - started_ms, "partitions taken over");
-        Ok(ready)
+        let restored: Vec<(Lease, Seen)> = restored.collect();
+        let ids: usize = restored.iter().map(|(_, seen)| seen.len()).sum();
+        info!(partitions = restored.len(), ids, elapsed_ms = now_ms() - started_ms, "accepted identities restored");
+        Ok(restored)
     }
 
     /// Where reading begins.
-    fn start(&self, restored: &Restored) -> Result<i64, Error> {
-        let partition = &restored.lease.partition;
-        let lost = restored.lost();
-        if lost > 0 {
-            Invariant::NeverLost.violated();
-            error!(%partition, lost, log_start = restored.log_start, "retention deleted records before they were read");
-        }
-        match (restored.committed, self.sources.get(&partition.topic)) {
-            (None, Some(StartAt::End)) => Ok(restored.log_end),
-            (None, Some(StartAt::Beginning)) => Ok(restored.log_start),
-            (None, None) | (Some(_), _) => restored.start().map_err(doing("finding the start of a partition")),
+    pub(crate) fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
+        match (found.committed, self.sources.get(&found.lease.partition.topic)) {
+            (None, Some(StartAt::End)) => Ok(found.log_end),
+            (None, Some(StartAt::Beginning)) => Ok(found.log_start),
+            (None, None) | (Some(_), _) => found.start(),
         }
     }
 
-    /// A partition that was never read begins where it begins for good: after a restart before its first record it must not
-    /// begin at a later end. It also leaves our id where a successor looks for it.
-    async fn commit_starts(&self, starts: Vec<(Lease, i64)>) -> Result<(), Error> {
-        if starts.is_empty() {
-            return Ok(());
-        }
-        info!(partitions = starts.len(), first = %starts[0].0.partition, offset = starts[0].1, "read for the first time");
-        let progress =
-            |(lease, offset)| Progress { lease, committed: offset, read_up_to: offset, not_done: Vec::new() };
-        let progress = starts.into_iter().map(progress);
-        let transaction = Transaction { outputs: Vec::new(), progress: progress.collect() };
-        // What is over by now is left out again before it begins.
-        self.writer.commit(transaction).await.map_err(doing("committing where partitions begin"))?;
-        Ok(())
-    }
-
-    async fn read_seen(&self, leases: &[Lease]) -> Result<Restoring, Error> {
+    async fn read_seen(&self, leases: &[Lease], ownership: &Ownership) -> Result<Restoring, Error> {
         loop {
-            match self.try_read_seen(leases).await {
+            match self.try_read_seen(leases, ownership).await {
                 Ok(restoring) => return Ok(restoring),
                 // Retention may delete the oldest of them while they are read.
                 Err(error) if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) => {
@@ -140,7 +89,7 @@ impl Restorer {
         }
     }
 
-    async fn try_read_seen(&self, leases: &[Lease]) -> Result<Restoring, KafkaError> {
+    async fn try_read_seen(&self, leases: &[Lease], ownership: &Ownership) -> Result<Restoring, KafkaError> {
         let mut restoring = Restoring::new(leases, self.limits);
         let mut ends = self.ends(leases).await?;
         if ends.is_empty() {
@@ -170,7 +119,7 @@ impl Restorer {
                 ends.remove(&partition);
             }
             read += 1;
-            if read.is_multiple_of(CHECK_EVERY) && !leases.iter().any(|lease| self.ownership.is_live(lease)) {
+            if read.is_multiple_of(CHECK_EVERY) && !leases.iter().any(|lease| ownership.is_live(lease)) {
                 break;
             }
         }
@@ -181,7 +130,7 @@ impl Restorer {
     async fn ends(&self, leases: &[Lease]) -> Result<Ends, KafkaError> {
         let mut ends = Ends::new();
         // The planted bug: an end that was taken before the predecessor's last commits.
-        if self.canary == Some(Canary::StaleSeenEnd) {
+        if is_planted(PlantedBug::StaleSeenEnd) {
             return Ok(ends);
         }
         for lease in leases {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use schemas::header;
 use schemas::ids::SubscriptionId;
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::Record;
 
 /// A record that waits.
@@ -36,6 +37,10 @@ impl Waiting {
     /// Reads a record of a tier with this delay. What is no delivery is ready at once.
     pub(crate) fn new(record: Record, delay_ms: i64) -> Self {
         let what = Due::decode(&record);
+        if is_planted(PlantedBug::BeforeDue) {
+            let what = what.map(|due| Due { due_ms: 0, ..due });
+            return Self { ready_ms: record.timestamp_ms, record, what };
+        }
         let ready_ms =
             what.as_ref().map_or(record.timestamp_ms, |due| ready_ms(due.due_ms, record.timestamp_ms, delay_ms));
         Self { record, ready_ms, what }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kafka::{Epoch, Lease};
 use schemas::record::{Record, TopicPartition};
+use stage::Fetching;
 
 use crate::config::{PAUSE_OVER_MS, RESUME_BEFORE_MS};
 use crate::due::Waiting;
@@ -26,25 +27,15 @@ struct Line {
     is_long: bool,
     is_paused: bool,
     records: VecDeque<Waiting>,
-    committed: i64,
-}
-
-/// What the poller should do about a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fetching {
-    /// Its head waits long.
-    Pause(Lease),
-    /// Its head is about to move, or nothing waits.
-    Resume(Lease),
 }
 
 // === impl Lines ===
 
 impl Lines {
     /// A partition is ours.
-    pub(crate) fn open(&mut self, lease: &Lease, delay_ms: i64, is_long: bool, committed: i64) {
+    pub(crate) fn open(&mut self, lease: &Lease, delay_ms: i64, is_long: bool) {
         let records = VecDeque::new();
-        let line = Line { epoch: lease.epoch, delay_ms, is_long, is_paused: false, records, committed };
+        let line = Line { epoch: lease.epoch, delay_ms, is_long, is_paused: false, records };
         self.lines.insert(lease.partition.clone(), line);
     }
 
@@ -74,19 +65,14 @@ impl Lines {
         line.records.pop_front().map(|waiting| (lease, waiting))
     }
 
-    /// How many records could move now, counted to `up_to`.
-    pub(crate) fn ready(&self, now_ms: i64, up_to: usize) -> usize {
-        let ready = |line: &Line| line.records.iter().take(up_to).take_while(|it| it.ready_ms <= now_ms).count();
-        self.lines.values().map(ready).sum::<usize>().min(up_to)
-    }
-
-    /// When the next head is ready.
-    pub(crate) fn next_ready_ms(&self) -> Option<i64> {
-        self.lines.values().filter_map(|line| line.records.front()).map(|head| head.ready_ms).min()
+    /// The partition whose head is ready first, and the head.
+    pub(crate) fn first_ready(&self) -> Option<(&TopicPartition, &Waiting)> {
+        let heads = self.lines.iter().filter_map(|(partition, line)| Some((partition, line.records.front()?)));
+        heads.min_by_key(|(_, head)| head.ready_ms)
     }
 
     /// What to pause and to resume, remembered as done.
-    pub(crate) fn fetching(&mut self, now_ms: i64) -> Vec<Fetching> {
+    pub(crate) fn fetching(&mut self, now_ms: i64) -> Vec<(Lease, Fetching)> {
         let mut changes = Vec::new();
         for (partition, line) in self.lines.iter_mut().filter(|(_, line)| line.is_long) {
             let wait_ms = line.records.front().map_or(0, |head| head.ready_ms.saturating_sub(now_ms));
@@ -94,31 +80,14 @@ impl Lines {
             if should != line.is_paused {
                 line.is_paused = should;
                 let lease = Lease { partition: partition.clone(), epoch: line.epoch };
-                changes.push(if should { Fetching::Pause(lease) } else { Fetching::Resume(lease) });
+                changes.push((lease, if should { Fetching::Paused } else { Fetching::Flowing }));
             }
         }
         changes
     }
 
-    /// Everything of a lease below this offset has moved.
-    pub(crate) fn committed(&mut self, lease: &Lease, offset: i64) {
-        if let Some(line) = self.line(lease) {
-            line.committed = offset;
-        }
-    }
-
-    /// The committed offset of a partition.
-    pub(crate) fn committed_of(&self, partition: &TopicPartition) -> Option<i64> {
-        self.lines.get(partition).map(|line| line.committed)
-    }
-
-    /// How many partitions are ours.
-    pub(crate) fn len(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// Records held, and their bytes.
-    pub(crate) fn held(&self) -> (usize, usize) {
+    /// Records that wait in memory, and their bytes.
+    pub(crate) fn in_memory(&self) -> (usize, usize) {
         let all = || self.lines.values().flat_map(|line| &line.records);
         (all().count(), all().map(|waiting| waiting.record.size()).sum())
     }
@@ -150,41 +119,42 @@ mod tests {
     fn heads_come_out_when_they_are_ready_the_longest_ready_first() {
         let (fast, slow) = (lease("retry.5s", 1), lease("retry.20s", 1));
         let mut lines = Lines::default();
-        lines.open(&fast, 5_000, false, 0);
-        lines.open(&slow, 20_000, false, 0);
+        lines.open(&fast, 5_000, false);
+        lines.open(&slow, 20_000, false);
         assert!(lines.push(&fast, vec![record(0, 10_000, 60_000), record(1, 16_000, 60_000)]));
         assert!(lines.push(&slow, vec![record(7, 0, 60_000)]));
-        assert_eq!(lines.next_ready_ms(), Some(15_000));
+        let first_ready_ms = |lines: &Lines| lines.first_ready().map(|(_, head)| head.ready_ms);
+        assert_eq!(first_ready_ms(&lines), Some(15_000));
         assert!(lines.take(14_999).is_none());
-        assert_eq!((lines.ready(20_000, 10), lines.ready(21_000, 10), lines.ready(21_000, 2)), (2, 3, 2));
         let order: Vec<i64> = std::iter::from_fn(|| lines.take(20_000)).map(|(_, it)| it.record.offset).collect();
         assert_eq!(order, [0, 7]);
-        assert_eq!(lines.next_ready_ms(), Some(21_000));
+        assert_eq!(first_ready_ms(&lines), Some(21_000));
     }
 
     #[test]
     fn an_older_epoch_neither_adds_nor_closes() {
         let (old, new) = (lease("retry.5s", 1), lease("retry.5s", 2));
         let mut lines = Lines::default();
-        lines.open(&new, 5_000, false, 0);
+        lines.open(&new, 5_000, false);
         assert!(!lines.push(&old, vec![record(0, 0, 0)]));
         lines.close(&old);
         assert!(lines.push(&new, vec![record(0, 0, 0)]));
-        assert_eq!(lines.held().0, 1);
+        assert_eq!(lines.in_memory().0, 1);
         lines.close(&new);
-        assert_eq!(lines.len(), 0);
+        assert!(!lines.push(&new, vec![record(1, 0, 0)]));
+        assert_eq!(lines.in_memory(), (0, 0));
     }
 
     #[test]
     fn long_tiers_are_not_fetched_while_their_head_waits_long() {
         let long = lease("retry.10m", 1);
         let mut lines = Lines::default();
-        lines.open(&long, 600_000, true, 0);
+        lines.open(&long, 600_000, true);
         assert!(lines.fetching(0).is_empty());
         lines.push(&long, vec![record(0, 0, 9_000_000)]);
-        assert_eq!(lines.fetching(1_000), [Fetching::Pause(long.clone())]);
+        assert_eq!(lines.fetching(1_000), [(long.clone(), Fetching::Paused)]);
         assert!(lines.fetching(598_000).is_empty());
-        assert_eq!(lines.fetching(599_000), [Fetching::Resume(long)]);
+        assert_eq!(lines.fetching(599_000), [(long, Fetching::Flowing)]);
         assert!(lines.take(600_000).is_some());
         assert!(lines.fetching(600_000).is_empty());
     }

@@ -12,7 +12,6 @@
 pub mod access;
 pub mod attempt;
 pub mod audit;
-pub mod canary;
 pub mod control;
 pub mod dead_letter;
 pub mod delivery;
@@ -23,6 +22,7 @@ pub mod identity;
 pub mod ids;
 pub mod invariants;
 pub mod murmur2;
+pub mod planted;
 pub mod problem;
 pub mod record;
 pub mod rejected;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A ledger that cannot fail is no ledger: every check has a test that makes it fail on made-up books, and the planted bugs
-//! of `schemas::canary` must turn it red on real ones.
+//! of `schemas::planted` must turn it red on real ones.
 
 pub mod audit;
 pub mod books;

@@ -145,6 +145,28 @@ fn the_kit_of_tests_is_in_no_product() {
     fail_with("these crates depend on testkit", &users);
 }
 
+/// A product that is built alone has no bugs to plant: `schemas` has them behind a feature that only the testkit turns on.
+#[test]
+fn planted_bugs_are_in_no_product() {
+    const FEATURE: &str = "planted-bugs";
+    let names = |value: &toml::Value| value.to_string().contains(FEATURE);
+    let mut turned_on = Vec::new();
+    for (name, manifest) in crates() {
+        let features = manifest.get("features").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let dependencies = ["dependencies", "dev-dependencies", "build-dependencies"];
+        let by_dependency = dependencies.iter().filter_map(|table| manifest.get(*table)).any(names);
+        let by_feature = features.iter().any(|(feature, turns_on)| feature == "default" || names(turns_on));
+        if by_dependency || (by_feature && features.values().any(names)) {
+            turned_on.push(name.clone());
+        }
+        assert!(name != "schemas" || features.contains_key(FEATURE), "`schemas` defines {FEATURE}");
+        assert!(name != "schemas" || !features.contains_key("default"), "`schemas` turns nothing on by itself");
+    }
+    assert_eq!(turned_on, ["testkit"], "only the testkit turns {FEATURE} on");
+    let workspace = read(&root().join("Cargo.toml"));
+    assert!(!workspace.contains(FEATURE), "the workspace's dependencies turn {FEATURE} on for every product");
+}
+
 #[test]
 fn libraries_of_outside_stay_with_their_owners() {
     let mut wrong = Vec::new();

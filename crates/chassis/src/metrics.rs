@@ -31,13 +31,21 @@ pub struct MetricsError {
 pub struct Metrics {
     registry: Registry,
     role: &'static str,
+    /// A label that every metric carries, with its value.
+    label: Option<(&'static str, &'static str)>,
 }
 
 impl Metrics {
     /// Metrics of this role in this registry.
     #[must_use]
     pub fn new(registry: &Registry, role: &'static str) -> Self {
-        Self { registry: registry.clone(), role }
+        Self { registry: registry.clone(), role, label: None }
+    }
+
+    /// Metrics of a part that several roles of one process have: under the part's name, told apart by the label `role`.
+    #[must_use]
+    pub fn of_role(registry: &Registry, part: &'static str, role: &'static str) -> Self {
+        Self { registry: registry.clone(), role: part, label: Some(("role", role)) }
     }
 
     /// A number that only grows; `name` ends with `_total`.
@@ -103,7 +111,11 @@ impl Metrics {
     }
 
     fn opts(&self, name: &str, help: &str) -> Opts {
-        Opts::new(name, help).namespace("hookbus").subsystem(self.role)
+        let opts = Opts::new(name, help).namespace("hookbus").subsystem(self.role);
+        match self.label {
+            Some((label, value)) => opts.const_label(label, value),
+            None => opts,
+        }
     }
 
     fn histogram_opts(&self, name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {

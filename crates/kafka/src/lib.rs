@@ -47,4 +47,4 @@ pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};
 pub use restore::Restored;
 pub use tail::{From, Tail, TailEvent, TailOptions};
 pub use window::Window;
-pub use writer::{Canary, Committed, Output, Progress, Transaction, Writer, WriterOptions, WriterStats};
+pub use writer::{Committed, Output, Progress, Transaction, Writer, WriterOptions, WriterStats};

@@ -69,6 +69,10 @@ pub struct PollerOptions {
 /// How far one lease is behind.
 #[derive(Clone, Debug)]
 pub struct LeaseLag {
+    /// The lease.
+    pub lease: Lease,
+    /// The end of the log was reached at `position`, and nothing has come since.
+    pub at_end: bool,
     /// Which partition.
     pub partition: TopicPartition,
     /// Offset of the next record to be handed out, as far as known (transaction markers count until a record follows).
@@ -253,13 +257,16 @@ impl Poller {
     #[must_use]
     pub fn lag(&self) -> Vec<LeaseLag> {
         let Ok(consumer) = self.consumer() else { return Vec::new() };
-        let positions = self.0.state.lock().positions();
+        let state = self.0.state.lock();
+        let positions = state.positions();
         positions
             .into_iter()
-            .map(|(partition, position, oldest_waiting_ms)| {
+            .filter_map(|(partition, position, oldest_waiting_ms)| {
                 let client = consumer.client().native_client();
                 let marks = ffi::cached_watermarks(client, &partition.topic, partition.partition);
-                LeaseLag { partition, position, high_watermark: marks.map_or(-1, |(_, high)| high), oldest_waiting_ms }
+                let high_watermark = marks.map_or(-1, |(_, high)| high);
+                let lease = state.lease(&partition)?;
+                Some(LeaseLag { lease, at_end: false, partition, position, high_watermark, oldest_waiting_ms })
             })
             .collect()
     }

@@ -25,6 +25,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::invariants::Invariant;
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::TopicPartition;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -228,6 +229,7 @@ impl Restorer {
         let recreated = metadata
             .as_ref()
             .is_some_and(|metadata| !metadata.topic_id.is_nil() && !topic_id.is_nil() && metadata.topic_id != topic_id);
+        let recreated = recreated && !is_planted(PlantedBug::TopicIdIgnored);
         if recreated {
             warn!(partition = %lease.partition, committed, log_start, "the topic was deleted and created again: reading its beginning");
         }

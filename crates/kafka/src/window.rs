@@ -79,6 +79,30 @@ impl Window {
         }
     }
 
+    /// Takes `complete` back: the transaction that would have committed it did not get through.
+    pub fn reopen(&mut self, offset: i64) {
+        match self.slots.binary_search_by_key(&offset, |&(offset, _)| offset) {
+            Ok(index) if !self.slots[index].1 => return,
+            Ok(index) => self.slots[index].1 = false,
+            Err(index) => self.slots.insert(index, (offset, false)),
+        }
+        self.live += 1;
+    }
+
+    /// Everything below `position` was read: with nothing that is not done, what is committed moves there.
+    pub fn advance(&mut self, position: i64) {
+        while self.inherited.front().is_some_and(|&first| first < position) {
+            self.inherited.pop_front();
+        }
+        self.read_up_to = self.read_up_to.max(position);
+    }
+
+    /// What to commit where records are completed in order: the lowest offset that is not done, or the read-up-to offset.
+    #[must_use]
+    pub fn progress_in_order(&self) -> i64 {
+        self.oldest().unwrap_or(self.read_up_to)
+    }
+
     /// How many records are admitted and not complete.
     #[must_use]
     pub fn live(&self) -> usize {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::Subscription;
 use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
+use schemas::planted::{PlantedBug, is_planted};
 
 use super::{Engine, Left, Lookup, State, Timer};
 use crate::lanes::Limits;
@@ -24,7 +25,7 @@ impl<L: Lookup> Engine<L> {
         debug_assert_eq!(live.state, State::Waiting, "only what waits is placed");
         let hop = live.arrival.delivery.hop;
         let lease = live.arrival.lease;
-        if hop.due_ms > now_ms {
+        if hop.due_ms > now_ms && !is_planted(PlantedBug::BeforeDue) {
             if hop.due_ms - now_ms > self.rules.shortest_ms + SKEW_MS {
                 return self.leave(ticket, End::PassedOn);
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use catalog::{Catalog, Subscription};
 use chassis::{clock, tasks};
-use schemas::canary::Canary;
 use schemas::delivery::Delivery;
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
 use tokio::sync::mpsc;
 
@@ -111,7 +111,7 @@ fn begin<'a>(
 
 impl Shell {
     pub(super) fn on_dispatch(&mut self, dispatch: Dispatch, now_ms: i64) -> Result<(), Error> {
-        if self.canary == Some(Canary::CommitBeforeSend) {
+        if is_planted(PlantedBug::CommitBeforeSend) {
             // The planted bug: done before it is sent.
             if let Some(arrival) = self.engine.peek(dispatch.ticket).cloned() {
                 self.settle(&arrival, &End::Delivered, now_ms)?;
@@ -133,7 +133,7 @@ impl Shell {
         let Landed { arrival, failed } = landed;
         let since_ms = failed.map(|failed| failed.since_ms).or(arrival.delivery.hop.failing_since_ms);
         let end = self.settings.retry.after(verdict, &arrival.delivery, since_ms, &subscription, now_ms);
-        if self.canary == Some(Canary::CommitBeforeSend) {
+        if is_planted(PlantedBug::CommitBeforeSend) {
             return Ok(());
         }
         if *verdict != Verdict::Delivered {

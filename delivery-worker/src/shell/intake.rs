@@ -7,8 +7,8 @@ use std::time::Duration;
 use catalog::CatalogError;
 use chassis::{clock, tasks};
 use kafka::{KafkaError, Lease, Poller, PollerEvent, Restored, RevokeDone, Writer};
-use schemas::canary::Canary;
 use schemas::delivery::{Delivery, DeliveryError};
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::Record;
 use tokio::sync::mpsc;
 
@@ -240,7 +240,7 @@ impl Shell {
     fn on_revoked(&mut self, leases: &[Lease], lost: bool, done: RevokeDone) {
         let keys: Vec<LeaseKey> = leases.iter().filter_map(|lease| self.book.key(lease)).collect();
         self.intake.stalled.retain(|batch| !keys.contains(&batch.lease));
-        if self.canary == Some(Canary::DropOnRevoke) {
+        if is_planted(PlantedBug::DropOnRevoke) {
             for key in &keys {
                 self.book.forget_unresolved(*key);
             }

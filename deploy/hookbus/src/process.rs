@@ -11,12 +11,9 @@ use chassis::shutdown::Shutdown;
 use chassis::tasks::Tasks;
 use kafka::Connection;
 use prometheus::Registry;
-use schemas::canary::Canary;
+use schemas::planted::{self, PlantedBug};
 use schemas::topics::Topics;
 use vault::Vault;
-
-/// Names the test-only switch; see `schemas::canary`.
-const CANARY: &str = "HOOKBUS_TEST_CANARY";
 
 /// What the roles of this process stand on.
 #[derive(Debug)]
@@ -35,8 +32,6 @@ pub(crate) struct Process {
     pub(crate) shutdown: Shutdown,
     /// Everything that runs.
     pub(crate) tasks: Tasks,
-    /// A planted bug, in tests only.
-    pub(crate) canary: Option<Canary>,
     admin: AdminServer,
     /// Not ready before every role was wired and has taken its own latches.
     starting: Latch,
@@ -56,7 +51,7 @@ impl Process {
         let connection = connection(&config)?;
         let admin = AdminServer::start(admin::bind(config.admin.listen)?, registry.clone(), health.clone())?;
         tracing::info!(address = %admin.address(), "the admin port serves /livez, /readyz and /metrics");
-        let canary = canary(chassis::config::environment())?;
+        plant_bug(chassis::config::environment())?;
         crate::invariants::register(&registry)?;
         Ok(Self {
             topics: config.topics.topics(),
@@ -66,7 +61,6 @@ impl Process {
             registry,
             health,
             shutdown,
-            canary,
             admin,
             starting,
         })
@@ -138,9 +132,22 @@ pub(crate) fn connection(config: &Config) -> Result<Connection> {
     Ok(Connection::new(&config.kafka.brokers, config.kafka.properties.as_map())?)
 }
 
-fn canary(mut env: impl Iterator<Item = (String, String)>) -> Result<Option<Canary>> {
-    let Some((_name, value)) = env.find(|(name, value)| name == CANARY && !value.is_empty()) else { return Ok(None) };
-    let canary = value.parse::<Canary>().map_err(anyhow::Error::msg)?;
-    tracing::error!(?canary, "{CANARY} plants a bug in this process: never outside a test");
-    Ok(Some(canary))
+/// Tests alone: plants the bug that the environment names. A binary that can do so says it, bug or not.
+///
+/// # Errors
+/// When there is no such bug.
+fn plant_bug(mut env: impl Iterator<Item = (String, String)>) -> Result<()> {
+    if !planted::CAN_PLANT {
+        return Ok(());
+    }
+    tracing::warn!(
+        "this binary was built for tests: {} can plant a bug in it; never use it elsewhere",
+        planted::VARIABLE
+    );
+    let named = env.find(|(name, value)| name == planted::VARIABLE && !value.is_empty());
+    let Some((_name, value)) = named else { return Ok(()) };
+    let bug = value.parse::<PlantedBug>().map_err(anyhow::Error::msg)?;
+    planted::plant(bug).map_err(anyhow::Error::msg)?;
+    tracing::error!(?bug, "{} plants a bug in this process", planted::VARIABLE);
+    Ok(())
 }

@@ -106,7 +106,7 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
-        canary: process.canary,
+        grace: process.config.shutdown.grace,
     };
     let run = fanout_worker::run(process.config.fanout.clone(), deps, process.shutdown.clone());
     spawn(process, "fanout", run);
@@ -121,7 +121,6 @@ pub(crate) fn delivery(process: &Process, directory: &Directory) {
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
-        canary: process.canary,
         grace: process.config.shutdown.grace,
     };
     let run = delivery_worker::run(process.config.delivery.clone(), deps, process.shutdown.clone());
@@ -136,7 +135,7 @@ pub(crate) fn retry(process: &Process) {
         topics: process.topics.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
-        canary: process.canary,
+        grace: process.config.shutdown.grace,
     };
     let run = retry_scheduler::run(process.config.retry.clone(), deps, process.shutdown.clone());
     spawn(process, "retry", run);

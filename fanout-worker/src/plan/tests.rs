@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use catalog::Catalog;
-use kafka::{Epoch, Output};
+use kafka::{Epoch, Output, Window};
 use proptest::prelude::*;
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::control::{Application, ControlObject, EventType, Target, UnknownEventTypes};
@@ -15,12 +15,15 @@ use schemas::ids::{ApplicationId, OrganizationId, SubscriptionId};
 use schemas::record::{Headers, TopicPartition};
 use schemas::seen;
 use schemas::topics::{TopicSettings, Topics};
+use stage::{BatchLimits, Entry, Order, Outbox};
 use uuid::Uuid;
 
 use super::*;
 use crate::deduplicate::Limits;
+use crate::work::add_seen;
 
 mod matching;
+mod weight;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 /// A delivery's life where nobody says otherwise.
@@ -67,14 +70,17 @@ fn with(more: impl IntoIterator<Item = ControlObject>) -> Catalog {
     Catalog::of(objects.into_iter().chain(more), Arc::new(vault))
 }
 
-/// A worker without Kafka: one catalog, one batch, `seen` per partition.
+/// A worker without Kafka: one catalog, one outbox, `seen` per partition.
 struct World {
     catalog: Catalog,
     topics: Topics,
     planner: Planner,
     seen: BTreeMap<i32, Seen>,
-    batch: Batch,
+    expander: Expander,
+    outbox: Outbox<Note>,
     now: Instant,
+    /// Planning gives way whenever it asks.
+    hurry: bool,
 }
 
 impl World {
@@ -84,28 +90,41 @@ impl World {
 
     fn of(catalog: Catalog) -> Self {
         let topics = TopicSettings::default().topics();
-        let planner = Planner::new(Expander::new(topics.clone(), MAX_AGE), 2);
+        let expander = Expander::new(topics.clone(), MAX_AGE);
+        let planner = Planner::new(expander.clone(), EventLimits { matches: 2, bytes: 16_777_216 });
         let now = chassis::clock::instant();
-        Self { catalog, topics, planner, seen: BTreeMap::new(), batch: Batch::default(), now }
+        let limits = BatchLimits { records: 1_000_000, bytes: 1 << 30 };
+        let outbox = Outbox::new(limits, Order::InOrder);
+        Self { catalog, topics, planner, seen: BTreeMap::new(), expander, outbox, now, hurry: false }
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> Verdict {
         let mut record = record;
         loop {
             record = match self.try_plan(partition, record) {
-                Planned::Done(verdict) => return verdict,
-                Planned::Aside(record) => record,
+                Tried::Done(verdict) => return verdict,
+                Tried::Aside(record) => record,
             };
             self.compile();
         }
     }
 
-    fn try_plan(&mut self, partition: i32, record: Record) -> Planned {
+    fn try_plan(&mut self, partition: i32, record: Record) -> Tried {
         let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
         let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
-        let (catalog, batch) = (&self.catalog, &mut self.batch);
-        let mut turn = Turn { catalog, seen, batch, now_ms: NOW_MS, now: self.now };
-        self.planner.plan(&mut turn, &lease(partition), record)
+        let (now, hurry, lease) = (self.now, self.hurry, lease(partition));
+        let mut turn = Turn { catalog: &self.catalog, seen, now_ms: NOW_MS, now, is_over: &|| hurry };
+        let note = match self.planner.plan(&mut turn, &lease, record) {
+            Planned::Done(note) => note,
+            Planned::Aside(record) => return Tried::Aside(record),
+        };
+        if !self.outbox.is_open(lease.epoch) {
+            self.outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);
+        }
+        assert!(self.outbox.admit(lease.epoch, note.record.offset));
+        let (verdict, at) = (note.verdict, (note.record.offset, note.record.timestamp_ms));
+        self.outbox.resolve(Entry::new(lease.epoch, at, note.record.size(), 0, note), self.planner.outputs());
+        Tried::Done(verdict)
     }
 
     /// What the record that was put aside waits for, one filter per slice. Returns how many.
@@ -115,18 +134,27 @@ impl World {
 
     /// The transaction's outputs by topic.
     fn commit(&mut self) -> (BTreeMap<String, Vec<OutRecord>>, Vec<kafka::Progress>) {
-        let transaction = self.batch.transaction(self.planner.expander(), 16);
+        let Some((batch, mut transaction)) = self.outbox.cut(0) else { return Default::default() };
+        add_seen(&self.expander, 16, &batch, &mut transaction.outputs);
         let mut outputs: BTreeMap<String, Vec<OutRecord>> = BTreeMap::new();
         for Output { record, .. } in transaction.outputs {
             outputs.entry(record.topic.to_string()).or_default().push(record);
         }
-        self.batch.clear();
         (outputs, transaction.progress)
     }
 }
 
+/// What came of one try.
+#[derive(Debug)]
+enum Tried {
+    /// It is in the outbox.
+    Done(Verdict),
+    Aside(Record),
+}
+
 fn lease(partition: i32) -> Lease {
-    Lease { partition: TopicPartition::new("hookbus.events", partition), epoch: Epoch(1) }
+    let epoch = Epoch(u64::try_from(partition).unwrap());
+    Lease { partition: TopicPartition::new("hookbus.events", partition), epoch }
 }
 
 fn event(offset: i64, id: &str, extra: &[(&str, &str)]) -> Record {
@@ -145,7 +173,7 @@ fn lifecycle(record: &OutRecord) -> Lifecycle<'_> {
 fn an_event_becomes_one_delivery_per_subscription_and_one_lifecycle_record() {
     let mut world = World::new();
     let record = event(42, "evt_1", &[(header::LABELS, r#"{"env":"live"}"#), (header::CONTENT_TYPE, "text/plain")]);
-    world.planner.max_matches = 3;
+    world.planner.limits.matches = 3;
     assert_eq!(world.plan(0, record), Verdict::Matched(3));
     let (outputs, progress) = world.commit();
     assert_eq!((progress[0].committed, progress[0].read_up_to), (43, 43));
@@ -181,7 +209,7 @@ fn a_delivery_lives_as_long_as_its_subscription_says_else_its_schedule_else_the_
     };
     let objects = [aged(21, Some(1_000), Some("quick")), aged(22, None, Some("quick")), aged(23, None, None)];
     let mut world = World::of(with(objects));
-    world.planner.max_matches = 3;
+    world.planner.limits.matches = 3;
     world.plan(0, event(0, "a", &[(header::CE_TYPE, "order.placed")]));
     let (outputs, _) = world.commit();
     let deadlines: BTreeMap<u128, i64> = outputs["hookbus.deliveries"]
@@ -292,7 +320,7 @@ proptest! {
 }
 
 fn tally(world: &mut World, fanned_out: &mut BTreeMap<(i32, String), usize>, lifecycles: &mut usize) {
-    let last = world.batch.entries().len();
+    let last = world.outbox.len();
     let (outputs, progress) = world.commit();
     assert!(progress.iter().all(|progress| progress.committed > 0) || last == 0);
     *lifecycles += outputs.get("hookbus.attempts").map_or(0, Vec::len);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chassis::config::Config;
 use kafka_dev::ports;
+use schemas::planted::{self, PlantedBug};
 
 use super::setup::{SETTINGS_FILE, ready_within};
 use super::watch::Watch;
@@ -16,8 +17,6 @@ use crate::supervisor::{Process, ProcessOptions, Trouble};
 
 /// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
 const STOP_WITHIN: Duration = Duration::from_secs(45);
-/// Names the planted bug.
-const CANARY: &str = "HOOKBUS_TEST_CANARY";
 
 /// A role of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +45,7 @@ pub struct Roles {
 pub(super) struct Launching {
     pub(super) binary: PathBuf,
     pub(super) folder: PathBuf,
-    pub(super) canary: Option<String>,
+    pub(super) planted: Option<PlantedBug>,
     pub(super) proxied: BTreeMap<(Role, usize), String>,
     pub(super) environment: BTreeMap<Role, Vec<(String, String)>>,
 }
@@ -276,7 +275,7 @@ impl Launching {
             ("HOOKBUS__KAFKA__SLOT".to_owned(), number.to_string()),
         ];
         environment.extend(role.listen_variable().map(|name| (name.to_owned(), address(slot.listen_port))));
-        environment.extend(self.canary.clone().map(|canary| (CANARY.to_owned(), canary)));
+        environment.extend(self.planted.map(|bug| (planted::VARIABLE.to_owned(), bug.name().to_owned())));
         let proxied = self.proxied.get(&(role, number)).cloned();
         environment.extend(proxied.map(|brokers| ("HOOKBUS__KAFKA__BROKERS".to_owned(), brokers)));
         environment.extend(self.environment.get(&role).into_iter().flatten().cloned());

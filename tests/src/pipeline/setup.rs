@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kafka::Connection;
+use schemas::planted::PlantedBug;
 use schemas::topics::TopicSettings;
 use tokio::process::Command;
 use toml::Value;
@@ -40,7 +41,7 @@ pub struct Setup {
     brokers: Option<String>,
     counts: BTreeMap<Role, usize>,
     settings: Settings,
-    canary: Option<String>,
+    planted: Option<PlantedBug>,
     proxied: BTreeMap<(Role, usize), String>,
     environment: BTreeMap<Role, Vec<(String, String)>>,
     prefix: String,
@@ -58,7 +59,7 @@ impl Setup {
             brokers: None,
             counts,
             settings: defaults(&prefix),
-            canary: None,
+            planted: None,
             proxied: BTreeMap::new(),
             environment: BTreeMap::new(),
             prefix,
@@ -110,8 +111,8 @@ impl Setup {
 
     /// Plants a bug in every role.
     #[must_use]
-    pub fn canary(mut self, name: &str) -> Self {
-        self.canary = Some(name.to_owned());
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        self.planted = Some(bug);
         self
     }
 
@@ -140,6 +141,9 @@ impl Setup {
             None => SharedKafka::of_this_run()?.bootstrap,
         };
         let binary = environment::hookbus_binary()?;
+        if self.planted.is_some() {
+            can_plant(&binary).await?;
+        }
         let folder = tempfile::Builder::new().prefix(&format!("hookbus-{}-", self.name)).tempdir()?;
         self.settings.set("kafka.brokers", brokers.as_str());
         self.settings.write(&folder.path().join(SETTINGS_FILE))?;
@@ -152,7 +156,7 @@ impl Setup {
         let launching = Launching {
             binary: binary.clone(),
             folder: folder.path().to_owned(),
-            canary: self.canary,
+            planted: self.planted,
             proxied: self.proxied,
             environment: self.environment,
         };
@@ -223,6 +227,19 @@ pub(super) async fn run(
     let ended = tokio::time::timeout(COMMAND_WITHIN, running).await;
     let ended = ended.with_context(|| format!("hookbus {} does not end", arguments.join(" ")))?;
     ended.with_context(|| format!("running {}", binary.display()))
+}
+
+/// A binary built alone has no planted bugs: with it every scene of theirs would pass or fail for no reason.
+async fn can_plant(binary: &Path) -> anyhow::Result<()> {
+    let output = Command::new(binary).arg("--version").output().await.context("asking for the version")?;
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(
+        version.contains("planted-bugs"),
+        "{} ({}) has no planted bugs: build it together with the testkit, `cargo build -p hookbus -p testkit`",
+        binary.display(),
+        version.trim()
+    );
+    Ok(())
 }
 
 /// For tests that start roles one by one.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemas::delivery::key;
 use schemas::invariants::Invariant;
 use schemas::murmur2::partition_for;
+use schemas::planted::PlantedBug;
 use testkit::Expect;
 use testkit::broker::SharedKafka;
 use testkit::ledger::Audit;
@@ -20,19 +21,19 @@ fn names(from: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{from}-{number}"))
 }
 
-fn planted(name: &str, canary: Option<&str>) -> Setup {
-    let setup = Setup::new(&format!("{name}-{}", canary.map_or("sound", |_| "planted")));
-    canary.into_iter().fold(setup, Setup::canary)
+fn planted(name: &str, bug: Option<PlantedBug>) -> Setup {
+    let setup = Setup::new(&format!("{name}-{}", bug.map_or("sound", |_| "planted")));
+    bug.into_iter().fold(setup, Setup::plant)
 }
 
-fn assert_red(audit: &Audit, canary: &str, invariant: Invariant) {
+fn assert_red(audit: &Audit, bug: PlantedBug, invariant: Invariant) {
     let found = audit.violations.iter().any(|violation| violation.invariant == Some(invariant));
-    assert!(found, "{canary} went unnoticed by invariant {}: {audit}", invariant.number());
+    assert!(found, "{bug:?} went unnoticed by invariant {}: {audit}", invariant.number());
 }
 
 /// A delivery is in flight while another one's outcome is committed; then the worker dies.
-async fn killed_in_flight(canary: Option<&str>) -> Audit {
-    let setup = planted("in-flight", canary).set("topics.partitions.deliveries", 1);
+async fn killed_in_flight(bug: Option<PlantedBug>) -> Audit {
+    let setup = planted("in-flight", bug).set("topics.partitions.deliveries", 1);
     let (mut pipeline, application, subscriptions) = shop(setup, 2).await;
     let [hangs, works] = &subscriptions[..] else { unreachable!("two were asked for") };
     pipeline.endpoint().script(&hangs.path, "hang").unwrap();
@@ -61,13 +62,13 @@ async fn delivered(pipeline: &testkit::Pipeline, count: usize) {
 async fn a_commit_before_the_request_turns_the_ledger_red() {
     let sound = killed_in_flight(None).await;
     assert!(sound.balances(), "{sound}");
-    let planted = killed_in_flight(Some("commit-before-send")).await;
-    assert_red(&planted, "commit-before-send", Invariant::OneTerminalState);
+    let planted = killed_in_flight(Some(PlantedBug::CommitBeforeSend)).await;
+    assert_red(&planted, PlantedBug::CommitBeforeSend, Invariant::OneTerminalState);
 }
 
 /// Partitions move to a second worker while requests hang longer than the hand-over waits.
-async fn handed_over_in_flight(canary: Option<&str>) -> Audit {
-    let setup = planted("hand-over", canary)
+async fn handed_over_in_flight(bug: Option<PlantedBug>) -> Audit {
+    let setup = planted("hand-over", bug)
         .roles(Role::Delivery, 2)
         .set("delivery.attempt_timeout_ms", 6_000)
         .set("kafka.handover_wait_ms", 500);
@@ -99,17 +100,17 @@ async fn handed_over_in_flight(canary: Option<&str>) -> Audit {
 async fn forgetting_what_is_unresolved_on_revoke_turns_the_ledger_red() {
     let sound = handed_over_in_flight(None).await;
     assert!(sound.balances(), "{sound}");
-    let planted = handed_over_in_flight(Some("drop-on-revoke")).await;
+    let planted = handed_over_in_flight(Some(PlantedBug::DropOnRevoke)).await;
     let lost = planted.counts.waiting > 0
         || planted.violations.iter().any(|it| it.invariant == Some(Invariant::OneTerminalState));
-    assert!(lost, "drop-on-revoke went unnoticed: {planted}");
+    assert!(lost, "forgetting on revoke went unnoticed: {planted}");
 }
 
 /// The answer to a commit is lost; `transactions.rs` shows that this balances without the bug.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_comparing_nonces_turns_the_ledger_red() {
     let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
-    let setup = planted("nonce", Some("no-nonce-comparison")).through(Role::Fanout, 1, &proxy);
+    let setup = planted("nonce", Some(PlantedBug::NoNonceComparison)).through(Role::Fanout, 1, &proxy);
     let (pipeline, application, _) = shop(setup, 2).await;
     send(&pipeline, &application, names("before", 5)).await;
     let mut lost = proxy.on_next(Api::EndTxn, Action::LoseAnswer);
@@ -117,13 +118,13 @@ async fn not_comparing_nonces_turns_the_ledger_red() {
     lost.done(SOON).await.unwrap();
     send(&pipeline, &application, names("after", 5)).await;
     let audit = pipeline.verdict(Expect { repeats: 1_000, ..Expect::default() }, SOON).await.unwrap().audit;
-    assert_red(&audit, "no-nonce-comparison", Invariant::FansOutOnce);
+    assert_red(&audit, PlantedBug::NoNonceComparison, Invariant::FansOutOnce);
 }
 
 /// An event is repeated after the fan-out was restarted, while a stranger's open transaction holds back `seen`.
-async fn repeated_after_a_restart(canary: Option<&str>) -> Audit {
+async fn repeated_after_a_restart(bug: Option<PlantedBug>) -> Audit {
     let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
-    let setup = planted("seen", canary).roles(Role::Gateway, 2);
+    let setup = planted("seen", bug).roles(Role::Gateway, 2);
     let (mut pipeline, application, _) = shop(setup, 1).await;
     let open = open_transaction_in_seen(&pipeline, &proxy).await;
     send(&pipeline, &application, names("x", 3)).await;
@@ -168,6 +169,6 @@ async fn open_transaction_in_seen(pipeline: &testkit::Pipeline, proxy: &testkit:
 async fn restoring_seen_to_a_stale_end_turns_the_ledger_red() {
     let sound = repeated_after_a_restart(None).await;
     assert!(sound.balances(), "{sound}");
-    let planted = repeated_after_a_restart(Some("stale-seen-end")).await;
-    assert_red(&planted, "stale-seen-end", Invariant::FansOutOnce);
+    let planted = repeated_after_a_restart(Some(PlantedBug::StaleSeenEnd)).await;
+    assert_red(&planted, PlantedBug::StaleSeenEnd, Invariant::FansOutOnce);
 }

@@ -35,6 +35,14 @@ const KEYS: &[Key] = &[
         effect: "An event that matches more subscriptions is rejected: its deliveries are one transaction.",
     },
     Key {
+        path: "fanout.event_bytes",
+        kind: Kind::Integer(1_048_576, 1_073_741_824, Unit::Bytes),
+        default: "16777216",
+        title: "Bytes of an event's deliveries",
+        effect: "An event of which more would be written (matches x payload and headers) is rejected: it is one transaction, \
+                 which must pass within kafka.transaction_timeout_ms. One delivery is always written.",
+    },
+    Key {
         path: "fanout.batch_records",
         kind: Kind::Integer(1, 10_000, Unit::Count),
         default: "4000",
@@ -73,6 +81,8 @@ pub struct FanoutConfig {
     pub dedup_ids: usize,
     /// Most subscriptions an event may match.
     pub max_matches: usize,
+    /// Most bytes of one event's deliveries, unless it has only one.
+    pub event_bytes: usize,
     /// Most records of a transaction, unless one event has more.
     pub batch_records: usize,
     /// Bytes after which a transaction closes.
@@ -93,6 +103,7 @@ impl FanoutConfig {
             dedup_window: from.hours("fanout.dedup_window_hours"),
             dedup_ids: from.number("fanout.dedup_ids"),
             max_matches: from.number("fanout.max_matches"),
+            event_bytes: from.number("fanout.event_bytes"),
             batch_records: from.number("fanout.batch_records"),
             batch_bytes: from.number("fanout.batch_bytes"),
             live_records: from.number("fanout.live_records"),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{Record, TopicPartition};
 use uuid::Uuid;
 
@@ -318,7 +319,9 @@ impl Slot {
     }
 
     fn has_credit(&self, limits: &Limits) -> bool {
-        self.out_records == 0 || (self.out_records < limits.live_records && self.out_bytes < limits.live_bytes)
+        self.out_records == 0
+            || (self.out_records < limits.live_records && self.out_bytes < limits.live_bytes)
+            || is_planted(PlantedBug::CreditIgnored)
     }
 
     fn is_hungry(&self, limits: &Limits, stopped: bool) -> bool {

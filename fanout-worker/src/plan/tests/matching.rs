@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, FAILURE_PERIOD, UNDECLARED_PERIOD};
+use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, FAILURE_PERIOD, FAILURES_AT_ONCE, UNDECLARED_PERIOD};
 
 const SHOP: ApplicationId = ApplicationId(Uuid::from_u128(1));
 
@@ -59,7 +59,7 @@ fn a_filter_decides_after_type_and_labels() {
         filtered(23, "type == 'order.placed' && id.startsWith('evt_') && time > timestamp(1700000000)"),
         filtered(24, "data.total <= 100"),
     ]));
-    world.planner.max_matches = 10;
+    world.planner.limits.matches = 10;
     assert_eq!(
         world.plan(0, order(0, r#"{"total":150}"#, &[(header::LABELS, r#"{"region":"eu"}"#)])),
         Verdict::Matched(3)
@@ -84,20 +84,20 @@ fn the_cap_counts_what_the_filters_left() {
 fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_slices() {
     let filters = |total: u128| (21..121).map(move |number| filtered(number, &format!("data.total == {total}")));
     let mut world = World::of(with(filters(1).take(COMPILED_AT_ONCE)));
-    world.planner.max_matches = 100;
+    world.planner.limits.matches = 100;
     let few = order(0, r#"{"total":1}"#, &[]);
-    assert!(matches!(world.try_plan(0, few), Planned::Done(Verdict::Matched(COMPILED_AT_ONCE))), "a few pass");
+    assert!(matches!(world.try_plan(0, few), Tried::Done(Verdict::Matched(COMPILED_AT_ONCE))), "a few pass");
     world.commit();
 
     let mut world = World::of(with(filters(1)));
-    world.planner.max_matches = 100;
-    let Planned::Aside(record) = world.try_plan(0, order(1, r#"{"total":1}"#, &[])) else { panic!("not put aside") };
-    assert_eq!((world.batch.entries().len(), world.seen[&0].len()), (0, 0), "nothing has happened");
+    world.planner.limits.matches = 100;
+    let Tried::Aside(record) = world.try_plan(0, order(1, r#"{"total":1}"#, &[])) else { panic!("not put aside") };
+    assert_eq!((world.outbox.len(), world.seen[&0].len()), (0, 0), "nothing has happened");
     assert_eq!(world.compile(), 100, "it may give way after each");
     // What changes meanwhile counts: the event is matched with what is there when it is planned.
     let changed = filters(2).take(1).map(|object| control_record(&object));
     world.catalog.feed(changed);
-    assert!(matches!(world.try_plan(0, record), Planned::Done(Verdict::Matched(99))));
+    assert!(matches!(world.try_plan(0, record), Tried::Done(Verdict::Matched(99))));
     assert_eq!(said(&mut world).0, (22..121).collect::<Vec<_>>());
 }
 
@@ -105,13 +105,13 @@ fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_sl
 fn filters_that_change_as_fast_as_they_are_compiled_do_not_stop_a_partition() {
     let filters = |total: u128| (21..121).map(move |number| filtered(number, &format!("data.total < {total}")));
     let mut world = World::of(with(filters(5)));
-    world.planner.max_matches = 100;
+    world.planner.limits.matches = 100;
     let mut record = order(0, r#"{"total":1}"#, &[]);
     let (mut asides, mut total) = (0, 5);
     loop {
         record = match world.try_plan(0, record) {
-            Planned::Done(verdict) => break assert_eq!(verdict, Verdict::Matched(100)),
-            Planned::Aside(record) => record,
+            Tried::Done(verdict) => break assert_eq!(verdict, Verdict::Matched(100)),
+            Tried::Aside(record) => record,
         };
         (asides, total) = (asides + 1, total + 1);
         world.compile();
@@ -195,4 +195,16 @@ fn a_type_is_told_to_be_declared_once_in_a_while_until_it_is() {
     world.now += UNDECLARED_PERIOD;
     assert_eq!(undeclared(&mut world, open(5, "order.placed")), 0);
     assert_eq!(undeclared(&mut world, order(6, "{}", &[])), 0, "an application that accepts declares nothing");
+}
+
+#[test]
+fn more_failing_filters_than_one_event_tells_are_told_by_the_next_ones() {
+    let failing = (0..250).map(|number| filtered(1_000 + number, "data.missing > 1"));
+    let mut world = World::of(with(failing));
+    let told = [0, 1, 2, 3].map(|offset| {
+        world.plan(0, order(offset, "{}", &[]));
+        said(&mut world).1.len()
+    });
+    assert_eq!(told, [FAILURES_AT_ONCE, FAILURES_AT_ONCE, 50, 0]);
+    assert_eq!(world.planner.take_failed_filters().values().sum::<u64>(), 1_000, "each is counted");
 }

@@ -1,92 +1,51 @@
-//! What the role tells `status`: how far it is, how much it makes, and whether it stands still for `control`.
+//! What the role tells `status` beside what every stage measures: how much it makes, and whether it stands still for `control`.
 
 use std::time::{Duration, Instant};
 
-use chassis::clock;
-use chassis::config::Role;
-use chassis::status::{Facts, Teller, TellerOptions};
+use chassis::status::Facts;
 use schemas::status::FanoutHealth;
-
-use crate::Deps;
 
 /// The end of `control` is known in milliseconds; a question that is open for longer is worth telling.
 const SLOW_ANSWER: Duration = Duration::from_secs(1);
 
-/// Tells, and remembers what is told but no metric.
-#[derive(Debug)]
-pub(crate) struct Report {
-    teller: Teller,
-    pulse: Pulse,
-}
-
 /// What changes between two looks. Pure.
 #[derive(Debug, Default)]
-struct Pulse {
+pub(crate) struct Pulse {
     /// Since when the end of `control` is asked for.
-    asked: Option<Instant>,
-    last_commit_ms: Option<i64>,
+    pub(crate) asked: Option<Instant>,
     /// When was looked last, and how many deliveries had been made.
     looked: Option<(Instant, u64)>,
 }
 
 /// What is measured once a second.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Measured {
-    /// Partitions held.
+pub(crate) struct Seconds {
+    /// Partitions owned.
     pub(crate) partitions: usize,
     /// Records read and not committed.
     pub(crate) live: usize,
-    /// Records between the committed offsets and the ends.
+    /// Records that were not committed yet.
     pub(crate) lag_records: i64,
-    /// Age of the oldest record read and not committed.
+    /// Age of the oldest record read and not committed, ms.
     pub(crate) lag_ms: i64,
     /// Deliveries made since the start.
     pub(crate) matched: u64,
-    /// Where the snapshot is.
+    /// When a transaction was committed last, Unix ms.
+    pub(crate) last_commit_ms: Option<i64>,
+    /// Position of the snapshot.
     pub(crate) position: i64,
 }
 
-// === impl Report ===
-
-impl Report {
-    /// Starts telling: that it waits for the snapshot, for a start.
-    pub(crate) fn start(deps: &Deps) -> Self {
-        let teller = Teller::start(TellerOptions::of(Role::Fanout, &deps.connection, &deps.topics, &deps.kafka));
-        let fanout = Some(FanoutHealth { waiting_for_control: true, ..FanoutHealth::default() });
-        teller.tell(Facts { fanout, ..Facts::default() });
-        Self { teller, pulse: Pulse::default() }
-    }
-
-    /// The end of `control` is asked for.
-    pub(crate) fn asked(&mut self, now: Instant) {
-        self.pulse.asked = Some(now);
-    }
-
-    /// The snapshot is there, or nobody waits for it any more.
-    pub(crate) fn answered(&mut self) {
-        self.pulse.asked = None;
-    }
-
-    /// A transaction was committed.
-    pub(crate) fn committed(&mut self, now_ms: i64) {
-        self.pulse.last_commit_ms = Some(now_ms);
-    }
-
-    /// The newest facts.
-    pub(crate) fn tell(&mut self, measured: Measured) {
-        self.teller.tell(self.pulse.facts(measured, clock::instant()));
-    }
-
-    /// This instance leaves.
-    pub(crate) async fn end(self) {
-        self.teller.end().await;
-    }
+/// What is told before the snapshot has caught up.
+pub(crate) fn waiting_for_control() -> Facts {
+    let fanout = Some(FanoutHealth { waiting_for_control: true, ..FanoutHealth::default() });
+    Facts { fanout, ..Facts::default() }
 }
 
 // === impl Pulse ===
 
 impl Pulse {
-    fn facts(&mut self, measured: Measured, now: Instant) -> Facts {
+    pub(crate) fn facts(&mut self, measured: Seconds, now: Instant) -> Facts {
         let matched_per_second = self.looked.map_or(0, |(at, before)| {
             let made = u128::from(measured.matched.saturating_sub(before));
             let elapsed_ms = now.saturating_duration_since(at).as_millis().max(1);
@@ -101,7 +60,7 @@ impl Pulse {
                 lag_records: u64::try_from(measured.lag_records).unwrap_or(0),
                 lag_ms: measured.lag_ms.max(0),
                 matched_per_second,
-                last_commit_ms: self.last_commit_ms,
+                last_commit_ms: measured.last_commit_ms,
                 waiting_for_control: waits,
                 position: measured.position,
             }),
@@ -112,13 +71,15 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use chassis::clock;
+
     use super::*;
 
     #[test]
     fn a_question_that_stays_open_is_told_and_a_quick_one_is_not() {
         let (mut pulse, begin) = (Pulse::default(), clock::instant());
         let waits = |pulse: &mut Pulse, after| {
-            pulse.facts(Measured::default(), begin + after).fanout.is_some_and(|it| it.waiting_for_control)
+            pulse.facts(Seconds::default(), begin + after).fanout.is_some_and(|it| it.waiting_for_control)
         };
         pulse.asked = Some(begin);
         assert!(!waits(&mut pulse, Duration::from_millis(5)));
@@ -131,7 +92,7 @@ mod tests {
     fn deliveries_are_told_per_second_whenever_it_looks() {
         let (mut pulse, begin) = (Pulse::default(), clock::instant());
         let mut rate = |matched, seconds| {
-            let measured = Measured { matched, lag_records: -1, ..Measured::default() };
+            let measured = Seconds { matched, lag_records: -1, ..Seconds::default() };
             let fanout = pulse.facts(measured, begin + Duration::from_secs(seconds)).fanout.unwrap();
             assert_eq!(fanout.lag_records, 0, "an end that is not known yet is no lag");
             fanout.matched_per_second

@@ -1,17 +1,17 @@
 //! The whole scheduler in virtual time: topics are lists, a commit takes as long as the test says.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use kafka::Epoch;
+use kafka::{Epoch, Output, Window};
+use prometheus::Registry;
 use proptest::prelude::*;
 use schemas::header;
-use schemas::record::TopicPartition;
+use schemas::record::{Headers, TopicPartition};
 use schemas::topics::TopicSettings;
+use stage::{BatchLimits, Order, Outbox};
 use uuid::Uuid;
 
 use super::*;
-use crate::tiers::Tiers;
 
 const TIERS: [(&str, i64); 4] = [("1s", 1_000), ("5s", 5_000), ("20s", 20_000), ("2m", 120_000)];
 const LIMITS: BatchLimits = BatchLimits { records: 50, bytes: 1 << 20 };
@@ -27,8 +27,8 @@ struct Promoted {
 /// One partition per tier, one scheduler, one clock.
 struct World {
     topics: Topics,
-    lines: Lines,
-    promoter: Promoter,
+    work: RetryWork,
+    outbox: Outbox<Moving>,
     ends: BTreeMap<String, i64>,
     committed: BTreeMap<String, i64>,
     now_ms: i64,
@@ -41,17 +41,26 @@ impl World {
         let tiers = TIERS.map(|(name, ms)| (name.to_owned(), Duration::from_millis(ms.unsigned_abs())));
         let topics = TopicSettings::default().topics();
         let tiers = Tiers::new(&tiers, topics.clone()).unwrap();
-        let promoter = Promoter::new(tiers.clone(), topics.clone(), per_second).unwrap();
-        let mut lines = Lines::default();
+        let mut work = RetryWork {
+            promoter: Promoter::new(tiers.clone(), topics.clone(), per_second).unwrap(),
+            metrics: RetryMetrics::new(&Registry::new()).unwrap(),
+            lines: Lines::default(),
+            look_ahead_ms: i64::MAX,
+            moved_boot_ms: 0,
+            outputs: Vec::new(),
+            topics: topics.clone(),
+            tiers,
+        };
+        let mut outbox = Outbox::new(LIMITS, Order::InOrder);
         for (name, _) in TIERS {
-            let topic = topics.retry(name);
-            let delay_ms = tiers.delay_ms(&topic);
-            lines.open(&lease(&topic), delay_ms, false, 0);
+            let lease = lease(&topics.retry(name));
+            outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);
+            work.opened(&lease, (), at(0));
         }
         Self {
             topics,
-            lines,
-            promoter,
+            work,
+            outbox,
             ends: BTreeMap::new(),
             committed: BTreeMap::new(),
             now_ms: 1_000_000,
@@ -66,7 +75,9 @@ impl World {
         // Transaction markers occupy offsets too.
         let record = Record { offset: *end, timestamp_ms: self.now_ms, key: None, value, headers };
         *end += 2;
-        assert!(self.lines.push(&lease(topic), vec![record]));
+        let lease = lease(topic);
+        assert!(self.outbox.admit(lease.epoch, record.offset));
+        self.work.records(&lease, vec![record], at(self.now_ms)).unwrap();
     }
 
     /// A retry as the delivery worker writes it: through the largest tier that fits.
@@ -82,9 +93,9 @@ impl World {
     /// One transaction that takes this long.
     fn transact(&mut self, duration_ms: i64) {
         let decided_ms = self.now_ms;
-        let mut batch = Batch::fill(&mut self.lines, &mut self.promoter, LIMITS, decided_ms);
-        let transaction = batch.transaction();
-        assert_eq!(batch.entries().len(), batch.slots().iter().map(|slot| slot.records).sum::<usize>());
+        self.turn();
+        let Some((batch, transaction)) = self.outbox.cut(decided_ms) else { return };
+        assert_eq!(batch.entries().len(), batch.parts().iter().map(|part| part.records).sum::<usize>());
         self.now_ms += duration_ms;
         for progress in &transaction.progress {
             let topic = progress.lease.partition.topic.to_string();
@@ -94,6 +105,11 @@ impl World {
         for Output { record, .. } in transaction.outputs {
             self.deliver(record, decided_ms);
         }
+    }
+
+    /// One turn of the role.
+    fn turn(&mut self) -> NextTurn {
+        self.work.turn(&mut Turn::new(&mut self.outbox, at(self.now_ms))).unwrap()
     }
 
     fn deliver(&mut self, record: OutRecord, decided_ms: i64) {
@@ -114,7 +130,7 @@ impl World {
     fn drain(&mut self, durations_ms: &[i64]) {
         let mut durations_ms = durations_ms.iter().copied().cycle();
         for _ in 0..20_000 {
-            let Some(ready_ms) = self.lines.next_ready_ms() else { return };
+            let Some(ready_ms) = self.work.lines.first_ready().map(|(_, head)| head.ready_ms) else { return };
             self.now_ms = self.now_ms.max(ready_ms);
             self.transact(durations_ms.next().unwrap_or(10));
         }
@@ -123,7 +139,12 @@ impl World {
 }
 
 fn lease(topic: &str) -> Lease {
-    Lease { partition: TopicPartition::new(topic, 0), epoch: Epoch(1) }
+    let epoch = TIERS.iter().position(|(name, _)| topic.ends_with(&format!(".{name}"))).unwrap();
+    Lease { partition: TopicPartition::new(topic, 0), epoch: Epoch(epoch as u64) }
+}
+
+fn at(wall_ms: i64) -> Now {
+    Now { wall_ms, boot_ms: wall_ms, ..Now::read() }
 }
 
 proptest! {
@@ -197,17 +218,41 @@ fn what_kafka_can_never_take_is_rejected_then_rejected_bare_and_then_ends_the_ro
         world.retry(delivery, 2, 5_000);
     }
     world.now_ms += 10_000;
-    let mut batch = Batch::fill(&mut world.lines, &mut world.promoter, LIMITS, world.now_ms);
-    let first = batch.transaction();
+    world.turn();
+    let World { work, outbox, now_ms, .. } = &mut world;
+    let now = at(*now_ms);
+    let refused = |index| [(index, "too large".to_owned())];
+    let (batch, first) = outbox.cut(*now_ms).unwrap();
     assert_eq!(first.outputs.len(), 3);
-    batch.refuse(first, 1, "too large", &world.topics, world.now_ms).unwrap();
-    let second = batch.transaction();
+    outbox.put_back_refused(batch, first, &refused(1), work, now).unwrap();
+    let (batch, second) = outbox.cut(*now_ms).unwrap();
     let topics: Vec<&str> = second.outputs.iter().map(|output| &*output.record.topic).collect();
     assert_eq!(topics, ["hookbus.deliveries", "hookbus.rejected", "hookbus.attempts", "hookbus.deliveries"]);
     assert_eq!(second.progress[0].committed, 5);
-    assert_eq!(batch.entries()[1].moved, Move::Rejected);
-    batch.refuse(second, 1, "too large", &world.topics, world.now_ms).unwrap();
-    let third = batch.transaction();
+    assert_eq!(batch.entries()[1].note.moved, Move::Rejected);
+    outbox.put_back_refused(batch, second, &refused(1), work, now).unwrap();
+    let (batch, third) = outbox.cut(*now_ms).unwrap();
     assert_eq!((third.outputs.len(), third.outputs[1].record.value.as_ref()), (4, None));
-    assert!(batch.refuse(third, 2, "too large", &world.topics, world.now_ms).is_err());
+    assert!(outbox.put_back_refused(batch, third, &refused(2), work, now).is_err());
+}
+
+#[test]
+fn a_head_that_is_ready_and_does_not_move_is_what_the_role_waits_for() {
+    let mut world = World::new(1_000);
+    world.retry(0, 2, 5_000);
+    assert_eq!(world.work.waiting(at(world.now_ms)), None);
+    let later = at(world.now_ms + 65_000);
+    let waiting = world.work.waiting(later).unwrap();
+    assert_eq!((waiting.offset, later.boot_ms - waiting.since_boot_ms), (0, 60_000));
+}
+
+#[test]
+fn nothing_new_moves_while_the_role_stops() {
+    let mut world = World::new(1_000);
+    world.retry(0, 2, 5_000);
+    world.now_ms += 10_000;
+    let mut turn = Turn::new(&mut world.outbox, at(world.now_ms));
+    turn.is_stopping = true;
+    assert_eq!(world.work.turn(&mut turn).unwrap(), NextTurn::OnInput);
+    assert!(world.outbox.is_empty());
 }

@@ -1,0 +1,156 @@
+//! The reports' part of the stage: records are looked at as they come, what they ask for is done one after the other.
+
+use std::collections::VecDeque;
+
+use chassis::status::Facts;
+use kafka::{Epoch, KafkaError, Lease, Ownership, Restored};
+use schemas::attempt::Lifecycle;
+use schemas::record::{OutRecord, Record, TopicPartition};
+use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
+use tracing::warn;
+
+use super::act::{Acting, ActingOn};
+use super::decide::Report;
+
+/// See the module.
+pub(super) struct ReportsWork {
+    acting: Acting,
+    queue: VecDeque<Looked>,
+    /// What the front of the queue asked for, and since when, on the clock that counts suspension, ms.
+    under_way: Option<(ActingOn, i64)>,
+    /// What came of it.
+    outcome: Option<&'static str>,
+}
+
+/// A record that was looked at.
+struct Looked {
+    epoch: Epoch,
+    partition: TopicPartition,
+    offset: i64,
+    timestamp_ms: i64,
+    size: usize,
+    /// `None`: nothing that concerns us.
+    report: Option<Report>,
+}
+
+// === impl ReportsWork ===
+
+impl ReportsWork {
+    pub(super) fn new(acting: Acting) -> Self {
+        Self { acting, queue: VecDeque::new(), under_way: None, outcome: None }
+    }
+
+    /// Whether the front of the queue is done with. Begins what it asks for.
+    fn is_front_done(&mut self, now: Now) -> bool {
+        let Some(report) = self.queue.front().and_then(|looked| looked.report.as_ref()) else { return true };
+        if let Some(outcome) = self.outcome.take() {
+            self.acting.count(report, outcome);
+            return true;
+        }
+        if self.under_way.is_some() {
+            return false;
+        }
+        self.under_way = self.acting.begin(report, now.wall_ms).map(|acting| (acting, now.boot_ms));
+        self.under_way.is_none()
+    }
+
+    /// Drops what waits of a lease that is over. A write that is under way for it is let go: acting twice does no harm.
+    fn drop_lease(&mut self, lease: &Lease) {
+        if self.queue.front().is_some_and(|front| front.epoch == lease.epoch) {
+            (self.under_way, self.outcome) = (None, None);
+        }
+        self.queue.retain(|looked| looked.epoch != lease.epoch);
+    }
+}
+
+impl Work for ReportsWork {
+    const ROLE: &'static str = "reader of worker reports";
+    type State = ();
+    type Note = ();
+
+    /// Reading old reports again is harmless, so a lost position is no reason to stop, unlike elsewhere (rule W8).
+    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
+        Ok(found.start().unwrap_or(found.log_start))
+    }
+
+    fn restore(&self, leases: Vec<Lease>, _ownership: Ownership) -> Restoring<()> {
+        Box::pin(std::future::ready(Ok(leases.into_iter().map(|lease| (lease, ())).collect())))
+    }
+
+    fn opened(&mut self, _lease: &Lease, (): (), _now: Now) {}
+
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
+        let looked = records.into_iter().map(|record| Looked {
+            epoch: lease.epoch,
+            partition: lease.partition.clone(),
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            size: record.size(),
+            report: read(&record, lease),
+        });
+        self.queue.extend(looked);
+        Ok(())
+    }
+
+    fn turn(&mut self, turn: &mut Turn<'_, ()>) -> Result<NextTurn, WorkError> {
+        let now = turn.now;
+        while !turn.is_stopping && !turn.is_full() && !self.queue.is_empty() && self.is_front_done(now) {
+            let Some(looked) = self.queue.pop_front() else { break };
+            let at = (looked.offset, looked.timestamp_ms);
+            turn.resolve(Entry::new(looked.epoch, at, looked.size, now.boot_ms, ()), &mut Vec::new());
+        }
+        Ok(NextTurn::OnInput)
+    }
+
+    async fn input(&mut self) {
+        match &mut self.under_way {
+            Some((acting, _)) => {
+                self.outcome = Some(acting.as_mut().await);
+                self.under_way = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn replace(&mut self, _refused: Refused<'_, ()>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
+        // It writes offsets only.
+        Ok(Vec::new())
+    }
+
+    fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<()>>, _now: Now) {}
+
+    fn revoking(&mut self, leases: &[Lease]) {
+        for lease in leases {
+            self.drop_lease(lease);
+        }
+    }
+
+    fn closed(&mut self, lease: &Lease) {
+        self.drop_lease(lease);
+    }
+
+    fn waiting(&self, _now: Now) -> Option<Waiting> {
+        let (front, (_, since_boot_ms)) = (self.queue.front()?, self.under_way.as_ref()?);
+        let (partition, offset) = (front.partition.clone(), front.offset);
+        let reason = "`control` to take what a worker's report asks for";
+        Some(Waiting { reason, partition, offset, since_boot_ms: *since_boot_ms })
+    }
+
+    fn facts(&mut self, measured: &Measured, _now: Now) -> Facts {
+        Facts {
+            partitions: u32::try_from(measured.partitions).unwrap_or(u32::MAX),
+            live: measured.live as u64,
+            ..Facts::default()
+        }
+    }
+}
+
+fn read(record: &Record, lease: &Lease) -> Option<Report> {
+    match Lifecycle::decode(record.value.as_deref()?) {
+        Ok(lifecycle) => Report::of(&lifecycle),
+        Err(error) => {
+            warn!(partition = %lease.partition, offset = record.offset, %error, "a lifecycle record cannot be decoded");
+            None
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Partitions come and go: what is assigned is taken over, restored and begun beside the loop; what is revoked is handed over
+//! when nothing of it is under way any more.
+//!
+//! ```text
+//! Assigned --take over--> TakenOver --commit first starts, restore--> Ready --open, begin--> Begun
+//! Revoked  --drop what has not begun--> in flight ended, outcomes committed, or the wait is over --> done
+//! ```
+//!
+//! A lease that is revoked leaves the list of the assigned at once, so that a step that ends later opens nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use chassis::health::Latch;
+use kafka::{Epoch, KafkaError, Lease, PollerEvent, Progress, Restored, RevokeDone, Transaction, Writer};
+use schemas::invariants::Invariant;
+use schemas::record::Record;
+use tokio::task::{JoinError, JoinSet};
+use tracing::{debug, error, info, warn};
+
+use crate::error::StageError;
+use crate::turn::Stage;
+use crate::work::{Now, Restoring, Waiting, Work};
+
+/// Nothing was assigned by then: a spare worker, ready to take over.
+const SPARE_AFTER: Duration = Duration::from_secs(15);
+
+/// Which partitions are on their way in or out.
+pub(crate) struct Membership<S> {
+    /// Leases that are ours and have not begun.
+    assigning: BTreeMap<Epoch, Assigning>,
+    steps: JoinSet<Result<Step<S>, StageError>>,
+    handovers: VecDeque<Handover>,
+    /// Released when what was assigned has begun, or nothing was assigned. None where the process serves without it.
+    latch: Option<Latch>,
+    spare_at: Instant,
+    has_begun: bool,
+}
+
+struct Assigning {
+    lease: Lease,
+    since_boot_ms: i64,
+    /// Its state is being read, which may take long.
+    is_restoring: bool,
+}
+
+/// Partitions that go, and who waits for them.
+struct Handover {
+    leases: Vec<Lease>,
+    done: RevokeDone,
+    until: Instant,
+}
+
+/// What a task beside the loop brings back.
+pub(crate) enum Step<S> {
+    TakenOver(Vec<Restored>),
+    Ready { found: Vec<(Restored, i64)>, states: Vec<(Lease, S)> },
+    Begun(Lease),
+}
+
+/// A step that ended.
+pub(crate) type Stepped<S> = Result<Result<Step<S>, StageError>, JoinError>;
+
+// === impl Membership ===
+
+impl<S: Send + 'static> Membership<S> {
+    pub(crate) fn new(latch: Option<Latch>, now: Instant) -> Self {
+        Self {
+            assigning: BTreeMap::new(),
+            steps: JoinSet::new(),
+            handovers: VecDeque::new(),
+            latch,
+            spare_at: now + SPARE_AFTER,
+            has_begun: false,
+        }
+    }
+
+    /// The next step that ends. Cancel safe; never if none is under way.
+    pub(crate) async fn stepped(&mut self) -> Stepped<S> {
+        match self.steps.join_next().await {
+            Some(stepped) => stepped,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn is_handing_over(&self) -> bool {
+        !self.handovers.is_empty()
+    }
+
+    /// When the oldest hand-over stops waiting.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.handovers.front().map(|handover| handover.until)
+    }
+
+    pub(crate) fn abort_steps(&mut self) {
+        self.steps.abort_all();
+        self.assigning.clear();
+    }
+
+    /// Releases the latch where it is time. Rule W7: what was assigned has begun before a role is ready.
+    pub(crate) fn check_ready(&self, now: Instant) {
+        if let Some(latch) = &self.latch
+            && self.assigning.is_empty()
+            && (self.has_begun || now >= self.spare_at)
+        {
+            latch.release();
+        }
+    }
+
+    /// The lease that waits longest for its takeover. Restoring is not counted: how long it takes grows with what is read.
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        let stuck = self.assigning.values().filter(|it| !it.is_restoring).min_by_key(|it| it.since_boot_ms)?;
+        let (partition, since_boot_ms) = (stuck.lease.partition.clone(), stuck.since_boot_ms);
+        Some(Waiting { reason: "its takeover", partition, offset: -1, since_boot_ms })
+    }
+}
+
+// === impl Stage: signals of the poller ===
+
+impl<W: Work> Stage<W> {
+    pub(crate) fn on_signal(&mut self, signal: PollerEvent, now: Now) -> Result<(), StageError> {
+        match signal {
+            PollerEvent::Assigned { leases } if self.drain.is_some() => {
+                debug!(role = W::ROLE, partitions = leases.len(), "assigned while stopping: left to others");
+                Ok(())
+            }
+            PollerEvent::Assigned { leases } => {
+                self.on_assigned(leases, now);
+                Ok(())
+            }
+            PollerEvent::Records { lease, records } => self.on_records(&lease, records, now),
+            PollerEvent::Revoked { leases, lost, done } => {
+                self.on_revoked(&leases, lost, done, now);
+                Ok(())
+            }
+            PollerEvent::Failed { error } => Err(StageError::kafka(W::ROLE, "reading")(error)),
+        }
+    }
+
+    fn on_assigned(&mut self, leases: Vec<Lease>, now: Now) {
+        for lease in &leases {
+            let assigning = Assigning { lease: lease.clone(), since_boot_ms: now.boot_ms, is_restoring: false };
+            self.members.assigning.insert(lease.epoch, assigning);
+        }
+        let writer = self.writer.clone();
+        self.members.steps.spawn(async move {
+            let found = writer.take_over(leases).await;
+            found.map(Step::TakenOver).map_err(StageError::kafka(W::ROLE, "taking over partitions"))
+        });
+    }
+
+    fn on_records(&mut self, lease: &Lease, mut records: Vec<Record>, now: Now) -> Result<(), StageError> {
+        if self.drain.is_some() || !self.outbox.is_open(lease.epoch) {
+            debug!(role = W::ROLE, %lease, records = records.len(), "records of a partition that is not ours any more");
+            return Ok(());
+        }
+        let (mut done, mut done_bytes) = (0, 0);
+        records.retain(|record| {
+            let is_new = self.outbox.admit(lease.epoch, record.offset);
+            if !is_new {
+                done += 1;
+                done_bytes += record.size();
+            }
+            is_new
+        });
+        if done > 0 {
+            self.poller.release(lease, done, done_bytes);
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.work.records(lease, records, now).map_err(|source| StageError::Work { role: W::ROLE, source })
+    }
+
+    fn on_revoked(&mut self, leases: &[Lease], lost: bool, done: RevokeDone, now: Now) {
+        info!(role = W::ROLE, partitions = leases.len(), lost, "partitions revoked");
+        for lease in leases {
+            self.members.assigning.remove(&lease.epoch);
+        }
+        let open: Vec<Lease> = leases.iter().filter(|lease| self.outbox.is_open(lease.epoch)).cloned().collect();
+        if lost || open.is_empty() {
+            for lease in &open {
+                self.close(lease);
+            }
+            done.done();
+            return;
+        }
+        self.work.revoking(&open);
+        let until = now.instant + self.handover_wait;
+        self.members.handovers.push_back(Handover { leases: open, done, until });
+    }
+
+    /// Hands over what has nothing under way any more; what has not ended in time is done again by the next owner.
+    pub(crate) fn finish_handovers(&mut self, now: Now) {
+        while let Some(handover) = self.members.handovers.front() {
+            let epochs: Vec<Epoch> = handover.leases.iter().map(|lease| lease.epoch).collect();
+            let in_flight = self.work.in_flight(&epochs);
+            let is_committing = self.commit.as_ref().is_some_and(|commit| commit.batch.touches(&handover.leases));
+            let is_over = in_flight == 0 && !is_committing && !self.outbox.has_pending(&handover.leases);
+            if !is_over && now.instant < handover.until {
+                return;
+            }
+            let Some(handover) = self.members.handovers.pop_front() else { return };
+            if !is_over {
+                warn!(
+                    role = W::ROLE,
+                    in_flight,
+                    "partitions go before everything in flight has ended: it is done again by their next owner"
+                );
+            }
+            for lease in &handover.leases {
+                self.close(lease);
+            }
+            handover.done.done();
+        }
+    }
+}
+
+// === impl Stage: steps ===
+
+impl<W: Work> Stage<W> {
+    pub(crate) fn on_step(&mut self, stepped: Stepped<W::State>, now: Now) -> Result<(), StageError> {
+        match stepped {
+            Ok(Ok(Step::TakenOver(found))) => self.on_taken_over(found),
+            Ok(Ok(Step::Ready { found, states })) => {
+                self.on_ready(found, states, now);
+                Ok(())
+            }
+            Ok(Ok(Step::Begun(lease))) => {
+                self.members.has_begun |= self.members.assigning.remove(&lease.epoch).is_some();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(cancelled) if cancelled.is_cancelled() => Ok(()),
+            Err(panic) => {
+                let reason = panic.to_string();
+                Err(StageError::Ended { role: W::ROLE, part: "taking over partitions", reason })
+            }
+        }
+    }
+
+    /// Finds where each partition begins, commits that where nothing was committed, and restores what the role needs.
+    fn on_taken_over(&mut self, found: Vec<Restored>) -> Result<(), StageError> {
+        let mut starts = Vec::with_capacity(found.len());
+        for restored in found {
+            let Some(assigning) = self.members.assigning.get_mut(&restored.lease.epoch) else { continue };
+            assigning.is_restoring = true;
+            let partition = &restored.lease.partition;
+            let doing = || format!("finding where {partition} begins");
+            let start = self.work.start(&restored).map_err(|source| StageError::kafka(W::ROLE, doing())(source))?;
+            if restored.recreated {
+                warn!(role = W::ROLE, %partition, offset = start, "the topic was created anew: it is read from its beginning");
+            }
+            self.note_lost(&restored.lease, restored.lost(), restored.log_start);
+            starts.push((restored, start));
+        }
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let leases = starts.iter().map(|(restored, _)| restored.lease.clone()).collect();
+        let restoring = self.work.restore(leases, self.poller.ownership());
+        self.members.steps.spawn(restore::<W>(self.writer.clone(), starts, restoring));
+        Ok(())
+    }
+
+    /// Retention deleted records before anybody read them: that is loss, and is counted as such (invariant 10).
+    fn note_lost(&self, lease: &Lease, lost: i64, log_start: i64) {
+        if lost <= 0 {
+            return;
+        }
+        Invariant::NeverLost.violated();
+        self.metrics.lost.inc_by(u64::try_from(lost).unwrap_or(0));
+        let partition = &lease.partition;
+        error!(role = W::ROLE, %partition, lost, log_start, "retention deleted records before they were read");
+    }
+
+    /// Restored partitions begin; what was revoked meanwhile does not.
+    fn on_ready(&mut self, found: Vec<(Restored, i64)>, states: Vec<(Lease, W::State)>, now: Now) {
+        let mut states: BTreeMap<Epoch, W::State> =
+            states.into_iter().map(|(lease, state)| (lease.epoch, state)).collect();
+        for (restored, start) in found {
+            let lease = restored.lease.clone();
+            let Some(state) = states.remove(&lease.epoch) else {
+                self.members.assigning.remove(&lease.epoch);
+                continue;
+            };
+            let Some(assigning) = self.members.assigning.get_mut(&lease.epoch) else { continue };
+            (assigning.is_restoring, assigning.since_boot_ms) = (false, now.boot_ms);
+            self.outbox.open(&lease, restored.window(start), start);
+            self.work.opened(&lease, state, now);
+            debug!(role = W::ROLE, partition = %lease.partition, offset = start, "partition taken over");
+            let poller = self.poller.clone();
+            // It waits for the poll thread.
+            self.members.steps.spawn_blocking(move || match poller.begin(&lease, start) {
+                Ok(()) | Err(KafkaError::NotOwned { .. }) => Ok(Step::Begun(lease)),
+                Err(source) => Err(StageError::kafka(W::ROLE, format!("beginning {lease}"))(source)),
+            });
+        }
+    }
+}
+
+/// A partition that was never read commits its start before its first record: after a restart it must not begin at a later
+/// one, and a successor finds our id there to fence by.
+async fn restore<W: Work>(
+    writer: Writer,
+    found: Vec<(Restored, i64)>,
+    restoring: Restoring<W::State>,
+) -> Result<Step<W::State>, StageError> {
+    let new = found.iter().filter(|(restored, _)| restored.committed.is_none());
+    let progress: Vec<Progress> = new
+        .map(|(restored, start)| Progress {
+            lease: restored.lease.clone(),
+            committed: *start,
+            read_up_to: *start,
+            not_done: Vec::new(),
+        })
+        .collect();
+    if !progress.is_empty() {
+        let (partitions, first) = (progress.len(), progress[0].lease.to_string());
+        info!(role = W::ROLE, partitions, first, "partitions are read for the first time");
+        let transaction = Transaction { outputs: Vec::new(), progress };
+        // What is over by now is left out again before it begins.
+        writer.commit(transaction).await.map_err(StageError::kafka(W::ROLE, "committing where partitions begin"))?;
+    }
+    let states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;
+    Ok(Step::Ready { found, states })
+}

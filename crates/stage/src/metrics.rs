@@ -1,0 +1,57 @@
+//! What every stage counts, under the name of its role.
+
+use chassis::metrics::{Histogram, IntCounter, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry, SIZES};
+use kafka::WriterStats;
+
+/// The metrics, under `hookbus_<role>_`.
+#[derive(Clone, Debug)]
+pub(crate) struct StageMetrics {
+    /// Records of a transaction.
+    pub(crate) batch: Histogram,
+    /// Duration of a transaction.
+    pub(crate) transaction: Histogram,
+    /// Records that retention deleted before they were read.
+    pub(crate) lost: IntCounter,
+    /// Partitions owned.
+    pub(crate) partitions: IntGauge,
+    /// Seconds since when something stands still while Kafka answers.
+    pub(crate) stalled: IntGauge,
+    transactions: IntCounter,
+    output_partitions: IntCounter,
+    aborted: IntCounter,
+    settled: IntCounter,
+}
+
+impl StageMetrics {
+    /// Registers all of them.
+    pub(crate) fn new(registry: &Registry, name: &'static str) -> Result<Self, MetricsError> {
+        let metrics = Metrics::new(registry, name);
+        Ok(Self {
+            batch: metrics.histogram("batch_records", "Records of a transaction.", SIZES)?,
+            transaction: metrics.histogram("transaction_seconds", "Duration of a transaction.", LATENCY_SECONDS)?,
+            lost: metrics.counter("lost_records_total", "Records that retention deleted before they were read.")?,
+            partitions: metrics.gauge("partitions", "Partitions owned.")?,
+            stalled: Metrics::of_role(registry, "stage", name).gauge(
+                "stalled_seconds",
+                "Seconds since when a record or a transaction stands still while Kafka answers, by role; 0 while all moves.",
+            )?,
+            transactions: metrics.counter("transactions_total", "Transactions committed.")?,
+            output_partitions: metrics.counter(
+                "transaction_partitions_total",
+                "Output partitions they touched: what they cost the brokers.",
+            )?,
+            aborted: metrics.counter("transactions_aborted_total", "Transactions aborted and made again.")?,
+            settled: metrics
+                .counter("transactions_settled_total", "Transactions whose outcome was unknown and then settled.")?,
+        })
+    }
+
+    /// Takes over what the writer counted.
+    pub(crate) fn set_writer(&self, stats: WriterStats) {
+        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
+        raise(&self.transactions, stats.transactions);
+        raise(&self.output_partitions, stats.partitions);
+        raise(&self.aborted, stats.aborted);
+        raise(&self.settled, stats.settled);
+    }
+}

@@ -1,0 +1,97 @@
+//! How a stage behaves: who it is in Kafka, what it reads and writes, and where its batches close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::config::{KafkaConfig, Role};
+use chassis::health::{Health, Latch};
+use chassis::metrics::Registry;
+use chassis::status::Teller;
+use kafka::{Connection, Pace};
+use schemas::topics::Topics;
+
+use crate::outbox::{BatchLimits, Order};
+
+/// What a stage stands on.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Where Kafka is.
+    pub connection: Connection,
+    /// Time limits: session, transaction, hand-over.
+    pub kafka: KafkaConfig,
+    /// Names of the topics, and the largest record of any.
+    pub topics: Topics,
+    /// Gets `hookbus_<role>_*`.
+    pub registry: Registry,
+    /// Gets two beats: of the poll thread, and of progress.
+    pub health: Health,
+}
+
+/// How a stage behaves.
+#[derive(Debug)]
+pub struct Options {
+    /// First part of the names of beats and metrics: `fanout`.
+    pub name: &'static str,
+    /// Consumer group.
+    pub group: String,
+    /// Transactional id, stable per instance: a restart fences its predecessor.
+    pub transactional_id: String,
+    /// Name of the clients in the brokers' logs and quotas.
+    pub client_id: String,
+    /// Topics it reads; an entry that starts with `^` is a pattern.
+    pub reads: Vec<String>,
+    /// Topics it writes: they must exist.
+    pub writes: Vec<Arc<str>>,
+    /// Records of one partition read and not committed.
+    pub live_records: usize,
+    /// Their bytes; one record may exceed it.
+    pub live_bytes: usize,
+    /// Where a batch closes.
+    pub batch: BatchLimits,
+    /// In which order records of a partition are resolved.
+    pub order: Order,
+    /// When a partial batch goes.
+    pub pace: Pace,
+    /// After a small batch the next one waits less, see [`Pace::finished_filled`].
+    pub is_paced_by_fill: bool,
+    /// The role sends requests: they begin only while this process surely owns its partitions.
+    pub is_gated: bool,
+    /// An entry that alone does not get through in time, twice, is given up from this many bytes of outputs on.
+    pub give_up_bytes: Option<usize>,
+    /// Released when what was assigned has begun; none where the process serves without it. A role takes it before it waits
+    /// for anything, so that the process is not ready in between.
+    pub latch: Option<Latch>,
+    /// The grace period of the process; draining gets less of it, so that the end is still its own.
+    pub grace: Duration,
+    /// Tells `status`, if the role tells anything.
+    pub teller: Option<Teller>,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// A role of this process that reads these topics, with the defaults for the rest.
+    #[must_use]
+    pub fn of(role: Role, kafka: &KafkaConfig, reads: Vec<String>) -> Self {
+        Self {
+            name: role.name(),
+            group: kafka.group(role),
+            transactional_id: kafka.transactional_id(role),
+            client_id: kafka.client_id(role),
+            reads,
+            writes: Vec::new(),
+            live_records: 1_000,
+            live_bytes: 16 * 1024 * 1024,
+            batch: BatchLimits::default(),
+            order: Order::InOrder,
+            // Fewer, fuller transactions cost the brokers less, and nobody waits for most commits.
+            pace: Pace::new(4.0, Duration::from_millis(2), Duration::from_millis(200)),
+            is_paced_by_fill: false,
+            is_gated: false,
+            give_up_bytes: None,
+            latch: None,
+            grace: Duration::from_secs(20),
+            teller: None,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What is resolved and not committed: per lease what is done, and the outputs that wait for their transaction. Pure.
+//!
+//! ```text
+//! admit --> window (live) ... resolve --> pending --cut--> Batch: outputs + progress --committed--> credit
+//!                                           ^                 |
+//!                                           +----put back-----+   refused or too slow: replaced or in smaller batches
+//! ```
+//!
+//! A record is marked done in its window when the batch with its outputs is cut, never before: progress and outputs always
+//! stand in the same transaction. An entry is never split over two transactions.
+
+mod batch;
+mod leases;
+mod put_back;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kafka::{Epoch, Lease, Window};
+use schemas::planted::{PlantedBug, is_planted};
+use schemas::record::OutRecord;
+
+pub use self::batch::{Batch, Part};
+use self::leases::Owned;
+pub(crate) use self::put_back::Slow;
+
+/// Leases of one transaction with outputs: their offsets are one record batch of Kafka's own topic.
+const MAX_PARTS: usize = 64;
+
+/// Where a batch closes.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Outputs, and entries without any.
+    pub records: usize,
+    /// Bytes of outputs.
+    pub bytes: usize,
+}
+
+/// In which order a role resolves the records of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As they were read: the committed offset alone says what is done.
+    InOrder,
+    /// In any: the commit metadata lists what is not done above the committed offset.
+    AnyOrder,
+}
+
+/// A resolved record, until its transaction is known.
+#[derive(Debug)]
+pub struct Entry<N> {
+    /// Epoch of its lease.
+    pub epoch: Epoch,
+    /// Its offset.
+    pub offset: i64,
+    /// Kafka's time of the record, Unix ms.
+    pub timestamp_ms: i64,
+    /// Bytes of the record, for the poller's credit.
+    pub size: usize,
+    /// When it was resolved, on the clock that counts suspension, ms.
+    pub boot_ms: i64,
+    /// What the role remembers of it.
+    pub note: N,
+    pub(crate) outputs: usize,
+    pub(crate) output_bytes: usize,
+    /// How often some of its outputs were refused.
+    refused: u8,
+    /// How often it was too slow in a transaction of its own.
+    too_slow: u8,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Outbox<N> {
+    limits: BatchLimits,
+    /// Bytes at which a batch closes now: lowered where the cluster could not take one in time, doubled with each that it takes.
+    bytes_now: usize,
+    order: Order,
+    leases: BTreeMap<Epoch, Owned>,
+    pending: VecDeque<Entry<N>>,
+    outputs: VecDeque<OutRecord>,
+    output_bytes: usize,
+    /// Counts proofs asked for, see [`Outbox::ask_for_proof`].
+    proof: u64,
+    /// A batch came back: what is pending goes at once.
+    is_urgent: bool,
+    /// An emptied list whose room is used again.
+    spare: Vec<Entry<N>>,
+}
+
+// === impl BatchLimits ===
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { records: 1_000, bytes: 1024 * 1024 }
+    }
+}
+
+// === impl Entry ===
+
+impl<N> Entry<N> {
+    /// A record of the lease with this epoch that is resolved at `boot_ms`. `at`: offset and Kafka's time, Unix ms.
+    #[must_use]
+    pub fn new(epoch: Epoch, at: (i64, i64), size: usize, boot_ms: i64, note: N) -> Self {
+        let (offset, timestamp_ms) = at;
+        Self { epoch, offset, timestamp_ms, size, boot_ms, note, outputs: 0, output_bytes: 0, refused: 0, too_slow: 0 }
+    }
+
+    /// How many records it writes.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+}
+
+// === impl Outbox: records ===
+
+impl<N> Outbox<N> {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new(limits: BatchLimits, order: Order) -> Self {
+        Self {
+            limits,
+            bytes_now: limits.bytes,
+            order,
+            leases: BTreeMap::new(),
+            pending: VecDeque::new(),
+            outputs: VecDeque::new(),
+            output_bytes: 0,
+            proof: 0,
+            is_urgent: false,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Opens a lease that was committed at `committed`.
+    pub fn open(&mut self, lease: &Lease, window: Window, committed: i64) {
+        self.leases.insert(lease.epoch, Owned::new(lease.clone(), window, committed));
+    }
+
+    /// Closes a lease: what it had pending is forgotten.
+    pub fn close(&mut self, epoch: Epoch) {
+        let Some(owned) = self.leases.remove(&epoch) else { return };
+        if owned.pending > 0 {
+            self.retain_outputs(|entry| entry.epoch != epoch);
+        }
+    }
+
+    /// Whether this lease is open.
+    #[must_use]
+    pub fn is_open(&self, epoch: Epoch) -> bool {
+        self.leases.contains_key(&epoch)
+    }
+
+    /// A record was read. False: it was done before, or its lease is over.
+    pub fn admit(&mut self, epoch: Epoch, offset: i64) -> bool {
+        self.leases.get_mut(&epoch).is_some_and(|owned| owned.window.admit(offset))
+    }
+
+    /// See [`crate::Turn::resolve`].
+    pub fn resolve(&mut self, mut entry: Entry<N>, outputs: &mut Vec<OutRecord>) {
+        let Some(owned) = self.leases.get_mut(&entry.epoch) else {
+            outputs.clear();
+            return;
+        };
+        owned.pending += 1;
+        entry.outputs = outputs.len();
+        entry.output_bytes = outputs.iter().map(OutRecord::size).sum();
+        self.output_bytes += entry.output_bytes;
+        self.outputs.extend(outputs.drain(..));
+        self.pending.push_back(entry);
+    }
+
+    /// Whether what is pending fills a batch.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.outputs.len() >= self.limits.records
+            || self.output_bytes >= self.bytes_now
+            || self.pending.len() >= self.limits.records
+    }
+
+    /// Whether what is pending has to go without waiting for company.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent || self.is_full()
+    }
+
+    /// Entries that are in no batch yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.leases.values().all(|owned| !owned.is_dirty)
+    }
+
+    /// Whether one of these leases has something that is in no batch yet.
+    #[must_use]
+    pub fn has_pending(&self, leases: &[Lease]) -> bool {
+        let owned = leases.iter().filter_map(|lease| self.leases.get(&lease.epoch));
+        owned.into_iter().any(|owned| owned.is_dirty || owned.pending > 0)
+    }
+
+    /// When the oldest pending entry was resolved, on the clock that counts suspension, ms.
+    #[must_use]
+    pub fn oldest_boot_ms(&self) -> Option<i64> {
+        self.pending.front().map(|entry| entry.boot_ms)
+    }
+
+    /// Kafka's time of the oldest record pending, Unix ms.
+    #[must_use]
+    pub fn oldest_timestamp_ms(&self) -> Option<i64> {
+        self.pending.iter().map(|entry| entry.timestamp_ms).min()
+    }
+
+    /// Keeps what `stays` says, entries together with their outputs.
+    fn retain_outputs(&mut self, stays: impl Fn(&Entry<N>) -> bool) {
+        let mut outputs = std::mem::take(&mut self.outputs).into_iter();
+        let (kept, bytes) = (&mut self.outputs, &mut self.output_bytes);
+        self.pending.retain(|entry| {
+            let own = outputs.by_ref().take(entry.outputs);
+            if stays(entry) {
+                kept.extend(own);
+                return true;
+            }
+            if !is_planted(PlantedBug::BytesKept) {
+                *bytes -= entry.output_bytes;
+            }
+            own.for_each(drop);
+            false
+        });
+    }
+}

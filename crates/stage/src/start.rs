@@ -1,0 +1,95 @@
+//! Reaches Kafka and joins the group: everything the loop needs, made once.
+
+use std::time::Duration;
+
+use chassis::{clock, tasks};
+use kafka::{Offsets, Poller, PollerOptions, Writer, WriterOptions};
+use tracing::info;
+
+use crate::error::StageError;
+use crate::gate::Gate;
+use crate::membership::Membership;
+use crate::metrics::StageMetrics;
+use crate::options::{Deps, Options};
+use crate::outbox::Outbox;
+use crate::status::Progress;
+use crate::turn::Stage;
+use crate::watchdog::{Watchdog, Watched};
+use crate::work::Work;
+
+/// The poll thread stands still for a hand-over at most; far above that it hangs.
+const POLL_AGE_LIMIT_MS: i64 = 30_000;
+/// What stands still for so many transaction timeouts while Kafka answers does not move by itself any more.
+const STALL_TIMEOUTS: u32 = 6;
+/// The end of a drain: a hand-over and a transaction.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
+
+impl<W: Work> Stage<W> {
+    /// Reaches Kafka and joins the group.
+    pub(crate) async fn start(options: Options, deps: Deps, work: W) -> Result<Self, StageError> {
+        let name = options.name;
+        let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
+        let metrics = StageMetrics::new(&deps.registry, name)?;
+        let poller = PollerOptions {
+            live_records: options.live_records,
+            live_bytes: options.live_bytes,
+            handover_wait: deps.kafka.handover_wait,
+            session_timeout: deps.kafka.session_timeout,
+            ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
+        };
+        let (poller, signals) = Poller::start(&deps.connection, poller).map_err(failed("starting the poller"))?;
+        let heartbeat = poller.heartbeat();
+        let polling = deps.health.beat(format!("{name} poller"), move || heartbeat.age_ms(), POLL_AGE_LIMIT_MS);
+        let writer = WriterOptions {
+            transaction_timeout: deps.kafka.transaction_timeout,
+            message_max_bytes: deps.topics.max_message_bytes,
+            ..WriterOptions::new(options.transactional_id.clone(), options.group.clone())
+        };
+        let writer = Writer::start(&deps.connection, writer, poller.ownership()).await;
+        let writer = writer.map_err(failed("starting the transactional writer"))?;
+        let offsets = Offsets::start(&deps.connection).map_err(failed("starting the watchdog's client"))?;
+        let now = clock::instant();
+        let watched = Watched::new(clock::boot_ms());
+        let limit = deps.kafka.transaction_timeout * STALL_TIMEOUTS;
+        let watchdog = Watchdog { role: W::ROLE, watched: watched.clone(), offsets, limit, metrics: metrics.clone() };
+        let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let seen = watched.clone();
+        let moving = deps.health.beat(format!("{name} progress"), move || seen.stalled_ms(clock::boot_ms()), limit_ms);
+        info!(role = W::ROLE, options.group, transactional.id = options.transactional_id, reads = ?options.reads, "started");
+        Ok(Self {
+            work,
+            poller,
+            signals,
+            writer,
+            outbox: Outbox::new(options.batch, options.order),
+            commit: None,
+            pace: options.pace,
+            is_paced_by_fill: options.is_paced_by_fill,
+            members: Membership::new(options.latch, now),
+            gate: options.is_gated.then(|| Gate::new(half_ms(deps.kafka.session_timeout), clock::boot_ms())),
+            is_gate_open: true,
+            drain: None,
+            handover_wait: deps.kafka.handover_wait,
+            grace: drain_time(options.grace),
+            give_up_bytes: options.give_up_bytes,
+            metrics,
+            teller: options.teller,
+            progress: Progress::default(),
+            last_commit_ms: None,
+            measure_at: now,
+            watched,
+            watching: tasks::spawn("stage watchdog", watchdog.run()),
+            beats: vec![polling, moving],
+        })
+    }
+}
+
+/// How long draining may take of a process's grace period: leaving the group and the last transaction need the rest.
+fn drain_time(grace: Duration) -> Duration {
+    grace - (grace / 4).min(LEAVE_TIME)
+}
+
+/// Half of a timeout, ms: contact that is older may already be too old for others.
+fn half_ms(timeout: Duration) -> i64 {
+    i64::try_from((timeout / 2).as_millis()).unwrap_or(i64::MAX)
+}

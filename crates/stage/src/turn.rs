@@ -1,0 +1,264 @@
+//! The loop: takes one thing that happened, then does everything that became possible.
+
+use std::time::{Duration, Instant};
+
+use chassis::clock;
+use chassis::health::Beat;
+use chassis::shutdown::Shutdown;
+use chassis::status::Teller;
+use kafka::{Committed, KafkaError, Pace, Poller, PollerEvent, PollerEvents, Writer};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::commit::{CommitInFlight, outcome};
+use crate::error::StageError;
+use crate::gate::Gate;
+use crate::membership::{Membership, Stepped};
+use crate::metrics::StageMetrics;
+use crate::options::{Deps, Options};
+use crate::outbox::Outbox;
+use crate::status::Progress;
+use crate::watchdog::Watched;
+use crate::work::{Fetching, NextTurn, Now, Turn, Waiting, Work};
+
+/// Two turns are never further apart, so that the gate and the watchdog notice when this process stood still.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// While the gate is closed it is looked at this often.
+const GATE_SLEEP: Duration = Duration::from_millis(50);
+/// Between two measurements.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+/// A running role.
+pub(crate) struct Stage<W: Work> {
+    pub(crate) work: W,
+    pub(crate) poller: Poller,
+    pub(crate) signals: PollerEvents,
+    pub(crate) writer: Writer,
+    pub(crate) outbox: Outbox<W::Note>,
+    pub(crate) commit: Option<CommitInFlight<W::Note>>,
+    pub(crate) pace: Pace,
+    pub(crate) is_paced_by_fill: bool,
+    pub(crate) members: Membership<W::State>,
+    /// None where the role sends no requests.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) is_gate_open: bool,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) handover_wait: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) give_up_bytes: Option<usize>,
+    pub(crate) metrics: StageMetrics,
+    pub(crate) teller: Option<Teller>,
+    pub(crate) progress: Progress,
+    pub(crate) last_commit_ms: Option<i64>,
+    pub(crate) measure_at: Instant,
+    pub(crate) watched: Watched,
+    /// The watchdog's task.
+    pub(crate) watching: JoinHandle<()>,
+    pub(crate) beats: Vec<Beat>,
+}
+
+/// A stage that was asked to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drain {
+    until: Instant,
+    /// The poller was told to leave the group.
+    is_leaving: bool,
+}
+
+/// What the loop waits for.
+enum Wake<S> {
+    Committed(Result<Committed, KafkaError>),
+    /// `None`: the poller has left the group.
+    Signal(Option<PollerEvent>),
+    Step(Stepped<S>),
+    /// The role keeps what came in.
+    Input,
+    Stop,
+    Slept,
+}
+
+/// Runs a role until `shutdown` is requested and everything resolved is committed, at most its grace period.
+///
+/// # Errors
+/// What no waiting heals. The process should end with it; everything not committed is done again by others.
+pub async fn run<W: Work>(options: Options, deps: Deps, work: W, shutdown: Shutdown) -> Result<(), StageError> {
+    let mut stage = Stage::start(options, deps, work).await?;
+    loop {
+        let sleep = stage.turn()?;
+        let wake = stage.wait(sleep, &shutdown).await;
+        if matches!(wake, Wake::Signal(None)) {
+            return stage.end().await;
+        }
+        stage.on(wake)?;
+    }
+}
+
+impl<W: Work> Stage<W> {
+    async fn wait(&mut self, sleep: Duration, shutdown: &Shutdown) -> Wake<W::State> {
+        if sleep.is_zero() {
+            // Work is due: take what is there without waiting, but let the other tasks run.
+            tokio::task::yield_now().await;
+        }
+        let until = tokio::time::Instant::from_std(clock::instant() + sleep);
+        tokio::select! {
+            result = outcome(&mut self.commit) => Wake::Committed(result),
+            signal = self.signals.next() => Wake::Signal(signal),
+            stepped = self.members.stepped() => Wake::Step(stepped),
+            () = self.work.input() => Wake::Input,
+            () = shutdown.requested(), if self.drain.is_none() => Wake::Stop,
+            () = tokio::time::sleep_until(until) => Wake::Slept,
+        }
+    }
+
+    fn on(&mut self, wake: Wake<W::State>) -> Result<(), StageError> {
+        let now = Now::read();
+        match wake {
+            Wake::Committed(result) => self.on_outcome(result, now),
+            Wake::Signal(Some(signal)) => self.on_signal(signal, now),
+            Wake::Step(stepped) => self.on_step(stepped, now),
+            Wake::Stop => {
+                self.begin_drain(now);
+                Ok(())
+            }
+            Wake::Input | Wake::Slept | Wake::Signal(None) => Ok(()),
+        }
+    }
+
+    /// Does all work that is due. Returns how long the loop may sleep.
+    fn turn(&mut self) -> Result<Duration, StageError> {
+        let now = Now::read();
+        self.check_gate(now);
+        let mut next = self.work_turn(now)?;
+        if self.begin_commit(now) {
+            // The next batch has room now.
+            next = NextTurn::AtOnce;
+        }
+        self.finish_handovers(now);
+        self.finish_drain(now);
+        self.members.check_ready(now.instant);
+        self.watched.note(now.boot_ms, self.oldest_waiting(now));
+        self.measure(now);
+        Ok(self.sleep(now, next))
+    }
+
+    fn work_turn(&mut self, now: Now) -> Result<NextTurn, StageError> {
+        let mut turn = Turn::new(&mut self.outbox, now);
+        turn.may_send = self.is_gate_open && self.drain.is_none();
+        turn.is_stopping = self.drain.is_some();
+        let next = self.work.turn(&mut turn).map_err(|source| StageError::Work { role: W::ROLE, source })?;
+        for (lease, fetching) in turn.into_fetching() {
+            match fetching {
+                Fetching::Paused => self.poller.pause(&lease),
+                Fetching::Flowing => self.poller.resume(&lease),
+            }
+        }
+        Ok(next)
+    }
+
+    /// Nothing may be sent while somebody else may own what would be sent.
+    fn check_gate(&mut self, now: Now) {
+        let Some(gate) = &mut self.gate else { return };
+        let pending = [self.outbox.oldest_boot_ms(), self.commit.as_ref().map(|commit| commit.batch.oldest_boot_ms)];
+        let (was_suspect, doubts) = (gate.is_suspect(), gate.doubts());
+        gate.turn(now.boot_ms, self.poller.heartbeat().age_ms(), pending.into_iter().flatten().min());
+        if gate.doubts() != doubts {
+            // Only a transaction that begins from now on proves that the leases are still ours.
+            self.outbox.ask_for_proof();
+        }
+        if gate.is_suspect() && !was_suspect {
+            self.work.stood_still(now);
+        }
+        if gate.is_suspect() && self.outbox.is_proved() {
+            gate.prove();
+        }
+        if gate.is_open() != self.is_gate_open {
+            self.is_gate_open = gate.is_open();
+            if self.is_gate_open {
+                info!(role = W::ROLE, "contact to Kafka is back, sending again");
+            } else {
+                warn!(
+                    role = W::ROLE,
+                    "no contact to Kafka for half a session timeout, nothing is sent until it is back"
+                );
+            }
+        }
+    }
+
+    fn sleep(&self, now: Now, next: NextTurn) -> Duration {
+        let until = |at: Instant| at.saturating_duration_since(now.instant);
+        let mut sleep = match next {
+            NextTurn::AtOnce => Duration::ZERO,
+            NextTurn::After(time) => time.min(LONGEST_SLEEP),
+            NextTurn::OnInput => LONGEST_SLEEP,
+        };
+        if !self.is_gate_open {
+            sleep = sleep.min(GATE_SLEEP);
+        }
+        if self.commit.is_none() && !self.outbox.is_empty() {
+            sleep = sleep.min(until(self.pace.next_start(now.instant)));
+        }
+        let drain = self.drain.filter(|drain| !drain.is_leaving).map(|drain| drain.until);
+        let deadlines = [self.members.next_deadline(), drain];
+        deadlines.into_iter().flatten().map(until).fold(sleep, Duration::min)
+    }
+
+    /// The oldest thing that should have moved, for the watchdog.
+    fn oldest_waiting(&self, now: Now) -> Option<Waiting> {
+        let commit = self.commit.as_ref().and_then(|commit| {
+            let part = commit.batch.parts.first()?;
+            let (partition, offset) = (part.lease.partition.clone(), part.committed);
+            let reason = "the outcome of its transaction";
+            Some(Waiting { reason, partition, offset, since_boot_ms: commit.since_boot_ms })
+        });
+        let all = [commit, self.members.waiting(), self.work.waiting(now)];
+        all.into_iter().flatten().min_by_key(|waiting| waiting.since_boot_ms)
+    }
+
+    fn measure(&mut self, now: Now) {
+        if now.instant < self.measure_at {
+            return;
+        }
+        self.measure_at = now.instant + MEASURE_EVERY;
+        let lags = self.poller.lag();
+        let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.entries.len());
+        let mut measured = self.progress.measure(&lags, &self.outbox, committing);
+        measured.last_commit_ms = self.last_commit_ms;
+        let committing_ms = self.commit.as_ref().and_then(|commit| commit.batch.oldest_timestamp_ms());
+        measured.oldest_timestamp_ms = [measured.oldest_timestamp_ms, committing_ms].into_iter().flatten().min();
+        self.metrics.set_writer(self.writer.stats());
+        self.metrics.partitions.set(i64::try_from(measured.partitions).unwrap_or(i64::MAX));
+        let facts = self.work.facts(&measured, now);
+        if let Some(teller) = &self.teller {
+            teller.tell(facts);
+        }
+        if self.drain.is_none() {
+            self.progress.pass_markers(&lags, &mut self.outbox, now.instant);
+        }
+    }
+
+    fn begin_drain(&mut self, now: Now) {
+        let (in_flight, grace_ms) = (self.work.in_flight_of_all(), self.grace.as_millis());
+        info!(role = W::ROLE, in_flight, grace.ms = %grace_ms, "draining: no more intake, waiting for what is in flight");
+        self.drain = Some(Drain { until: now.instant + self.grace, is_leaving: false });
+        self.poller.stop_intake();
+        self.members.abort_steps();
+        self.work.stopping(now);
+    }
+
+    /// Once nothing is in flight and everything is committed, the partitions may go.
+    fn finish_drain(&mut self, now: Now) {
+        let Some(drain) = self.drain.as_mut().filter(|drain| !drain.is_leaving) else { return };
+        let in_flight = self.work.in_flight_of_all();
+        let is_drained = in_flight == 0 && self.outbox.is_empty() && self.commit.is_none();
+        if is_drained || now.instant >= drain.until {
+            drain.is_leaving = true;
+            if !is_drained {
+                warn!(
+                    role = W::ROLE,
+                    in_flight, "the grace period is over before everything ended: it is done again by others"
+                );
+            }
+            self.poller.close();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Notices what stands still while Kafka answers, says what it is, and ends the process's liveness.
+//!
+//! ```text
+//! turn ----Watched::note: the oldest thing that waits---> shared --> beat `<role> progress`: its age, /livez
+//! task ----every second: is it old? does Kafka answer?--->   |  no answer: the age counts from now
+//!                                                            +--> one line when it passes the limit
+//! ```
+//!
+//! An outage of Kafka is no stall: everything waits for it, and goes on by itself. A loop that takes no turn any more is one,
+//! whatever Kafka does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock;
+use kafka::Offsets;
+use parking_lot::Mutex;
+use schemas::record::TopicPartition;
+use tracing::{error, info};
+
+use crate::metrics::StageMetrics;
+use crate::work::Waiting;
+
+/// Between two looks of the task.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long Kafka may take to answer a question about an offset and still counts as answering.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A loop that took no turn for so long does not run: it wakes at least twice a second.
+const TURN_LIMIT_MS: i64 = 10_000;
+
+/// What the loop tells and the watchdog reads. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// When the loop turned last, on the clock that counts suspension, ms.
+    turned_ms: i64,
+    waiting: Option<Waiting>,
+    /// When Kafka failed to answer last, on the same clock.
+    unanswered_ms: i64,
+}
+
+/// The task's side.
+pub(crate) struct Watchdog {
+    pub(crate) role: &'static str,
+    pub(crate) watched: Watched,
+    pub(crate) offsets: Offsets,
+    /// Something that stands still for so long ends liveness.
+    pub(crate) limit: Duration,
+    pub(crate) metrics: StageMetrics,
+}
+
+// === impl Watched ===
+
+impl Watched {
+    pub(crate) fn new(boot_ms: i64) -> Self {
+        let state = State { turned_ms: boot_ms, waiting: None, unanswered_ms: boot_ms };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// The loop turned; this is the oldest thing that waits.
+    pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>) {
+        let mut state = self.0.lock();
+        (state.turned_ms, state.waiting) = (boot_ms, waiting);
+    }
+
+    /// For how long something has stood still while Kafka answered, ms.
+    pub(crate) fn stalled_ms(&self, boot_ms: i64) -> i64 {
+        self.0.lock().stalled_ms(boot_ms)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn stalled_ms(&self, boot_ms: i64) -> i64 {
+        let unturned_ms = boot_ms - self.turned_ms;
+        if unturned_ms >= TURN_LIMIT_MS {
+            return unturned_ms;
+        }
+        self.waiting.as_ref().map_or(0, |waiting| (boot_ms - waiting.since_boot_ms.max(self.unanswered_ms)).max(0))
+    }
+}
+
+// === impl Watchdog ===
+
+impl Watchdog {
+    /// Looks until its task is aborted.
+    #[expect(clippy::infinite_loop, reason = "its task is aborted when the stage ends")]
+    pub(crate) async fn run(self) {
+        let limit_ms = i64::try_from(self.limit.as_millis()).unwrap_or(i64::MAX);
+        let mut is_told = false;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let suspicious = self.watched.0.lock().waiting.clone();
+            // A sixth of the limit is one transaction's time: below that, waiting is ordinary.
+            if let Some(waiting) = suspicious.filter(|it| clock::boot_ms() - it.since_boot_ms >= limit_ms / 6)
+                && !self.answers(&waiting.partition).await
+            {
+                self.watched.0.lock().unanswered_ms = clock::boot_ms();
+            }
+            let stalled_ms = self.watched.stalled_ms(clock::boot_ms());
+            self.metrics.stalled.set(if stalled_ms < 1_000 { 0 } else { stalled_ms / 1_000 });
+            let is_over = stalled_ms >= limit_ms;
+            if is_over && !is_told {
+                self.tell(stalled_ms);
+            } else if is_told && !is_over {
+                info!(role = self.role, "it moves again");
+            }
+            is_told = is_over;
+        }
+    }
+
+    /// Whether Kafka answers a question about this partition.
+    async fn answers(&self, partition: &TopicPartition) -> bool {
+        matches!(tokio::time::timeout(ANSWER_WITHIN, self.offsets.end(partition)).await, Ok(Ok(_)))
+    }
+
+    fn tell(&self, stalled_ms: i64) {
+        let waiting = self.watched.0.lock().waiting.clone();
+        match waiting {
+            Some(Waiting { reason, partition, offset, .. }) => {
+                let seconds = stalled_ms / 1_000;
+                error!(role = self.role, %partition, offset, waits_for = reason, seconds, "nothing moves though kafka answers: this process counts as hung");
+            }
+            None => error!(
+                role = self.role,
+                seconds = stalled_ms / 1_000,
+                "the loop takes no turn: this process counts as hung"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(since_boot_ms: i64) -> Option<Waiting> {
+        Some(Waiting { reason: "a test", partition: TopicPartition::new("events", 3), offset: 7, since_boot_ms })
+    }
+
+    #[test]
+    fn only_what_stands_still_while_kafka_answers_counts() {
+        let watched = Watched::new(0);
+        assert_eq!(watched.stalled_ms(5_000), 0, "nothing waits");
+        watched.note(60_000, waiting(20_000));
+        assert_eq!(watched.stalled_ms(60_000), 40_000);
+        watched.0.lock().unanswered_ms = 55_000;
+        assert_eq!(watched.stalled_ms(60_000), 5_000, "an outage begins the count anew");
+        watched.note(61_000, None);
+        assert_eq!(watched.stalled_ms(61_000), 0, "it moved");
+    }
+
+    #[test]
+    fn a_loop_that_takes_no_turn_counts_whatever_kafka_does() {
+        let watched = Watched::new(0);
+        watched.note(1_000, None);
+        watched.0.lock().unanswered_ms = 90_000;
+        assert_eq!(watched.stalled_ms(1_000 + TURN_LIMIT_MS), TURN_LIMIT_MS);
+    }
+}

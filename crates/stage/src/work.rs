@@ -1,0 +1,231 @@
+//! What a role does with its records, and what it is told: the part of a stage that differs. Pure: time comes in as an argument.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use chassis::clock;
+use chassis::status::Facts;
+use kafka::{Epoch, KafkaError, Lease, Output, Ownership, Restored};
+use schemas::record::{OutRecord, Record, TopicPartition};
+
+use crate::error::WorkError;
+use crate::outbox::{Batch, Entry, Outbox};
+use crate::status::Measured;
+
+/// One moment on the three clocks that decisions need.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Wall clock, Unix ms: what stands in records.
+    pub wall_ms: i64,
+    /// Milliseconds on the clock that counts suspension: how long nothing happened.
+    pub boot_ms: i64,
+    /// The monotonic clock: when to wake.
+    pub instant: Instant,
+}
+
+/// States of leases being restored, see [`Work::restore`].
+pub type Restoring<S> = Pin<Box<dyn Future<Output = Result<Vec<(Lease, S)>, WorkError>> + Send>>;
+
+/// When the role wants its next turn if nothing else happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextTurn {
+    /// At once, after others have had theirs: it gave way before it was done.
+    AtOnce,
+    /// After this long.
+    After(Duration),
+    /// Not before something comes in.
+    OnInput,
+}
+
+/// The oldest thing that a role could not do yet, for the watchdog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it waits for: "the end of `control`".
+    pub reason: &'static str,
+    /// Partition of the record that waits.
+    pub partition: TopicPartition,
+    /// Offset of the record that waits.
+    pub offset: i64,
+    /// Since when nothing of its kind has moved, on the clock that counts suspension, ms.
+    pub since_boot_ms: i64,
+}
+
+/// Why an output of an entry has to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Kafka can never take the output at this index of the entry's outputs.
+    Unwritable {
+        /// Index among the entry's outputs.
+        index: usize,
+        /// What Kafka said, with the topic.
+        reason: String,
+    },
+    /// The cluster cannot take the whole entry within one transaction's time.
+    TooSlow {
+        /// What was measured.
+        reason: String,
+    },
+}
+
+/// An entry of which something was refused, see [`Work::replace`].
+#[derive(Debug)]
+pub struct Refused<'a, N> {
+    /// Lease of the record.
+    pub lease: &'a Lease,
+    /// Offset of the record.
+    pub offset: i64,
+    /// What the role remembers of it.
+    pub note: &'a mut N,
+    /// What it wanted to write.
+    pub outputs: Vec<OutRecord>,
+    /// What was refused; never empty, indices ascend.
+    pub refusals: &'a [Refusal],
+    /// How often something of it was refused before.
+    pub before: u8,
+}
+
+/// One turn of a role: what it may do now, and where its results go.
+#[derive(Debug)]
+pub struct Turn<'a, N> {
+    /// The moment.
+    pub now: Now,
+    /// Requests may be sent: this process surely still owns its partitions.
+    pub may_send: bool,
+    /// The stage drains: nothing new may begin.
+    pub is_stopping: bool,
+    outbox: &'a mut Outbox<N>,
+    fetching: Vec<(Lease, Fetching)>,
+}
+
+/// Whether a partition is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetching {
+    /// Its head waits long: its prefetch is thrown away.
+    Paused,
+    /// Records come again.
+    Flowing,
+}
+
+/// What a role does. Every method but [`Work::input`] and [`Work::restore`] decides without waiting.
+pub trait Work: Send + 'static {
+    /// The role's name in logs and errors: "fan-out worker".
+    const ROLE: &'static str;
+    /// What is restored for a lease beside its offsets, before its first record.
+    type State: Send + 'static;
+    /// What the role remembers of a resolved record until its transaction is known.
+    type Note: Send + 'static;
+
+    /// Where reading of a partition begins.
+    ///
+    /// # Errors
+    /// Rule W8: nobody guesses; the stage ends with it.
+    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
+        found.start()
+    }
+
+    /// Restores the state of these leases, which are ours and taken over. Runs beside the loop. Leases that are left out of
+    /// the answer do not begin; whoever takes long should look at `ownership` and leave out what is over.
+    fn restore(&self, leases: Vec<Lease>, ownership: Ownership) -> Restoring<Self::State>;
+
+    /// A lease begins; its records follow.
+    fn opened(&mut self, lease: &Lease, state: Self::State, now: Now);
+
+    /// Records of an open lease that are not done yet, in order.
+    ///
+    /// # Errors
+    /// What ends the role.
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), WorkError>;
+
+    /// Does what is possible now and puts what is resolved into the outbox.
+    ///
+    /// # Errors
+    /// What ends the role.
+    fn turn(&mut self, turn: &mut Turn<'_, Self::Note>) -> Result<NextTurn, WorkError>;
+
+    /// Waits for something the role waits for beside Kafka, keeps it for the next turn, and returns. Must be cancel safe: it
+    /// is dropped and called again whenever something else happens.
+    fn input(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Says what is written instead of an entry's outputs of which some can never be written, in full.
+    ///
+    /// # Errors
+    /// What ends the role.
+    fn replace(&mut self, refused: Refused<'_, Self::Note>, now: Now) -> Result<Vec<OutRecord>, WorkError>;
+
+    /// Adds what a batch writes once per part, not per entry. `outputs` belongs to the batch's transaction.
+    fn seal(&self, _batch: &Batch<Self::Note>, _outputs: &mut Vec<Output>) {}
+
+    /// A batch is committed. The entries of parts that were dropped are not among these.
+    fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Self::Note>>, now: Now);
+
+    /// Leases are about to go: what has not begun is dropped; what is in flight may still end.
+    fn revoking(&mut self, leases: &[Lease]);
+
+    /// A lease is over: whatever is left of it is dropped.
+    fn closed(&mut self, lease: &Lease);
+
+    /// The stage drains: what has not begun is left to others.
+    fn stopping(&mut self, _now: Now) {}
+
+    /// This process stood still, or lost contact to Kafka, long enough for others to own its partitions.
+    fn stood_still(&mut self, _now: Now) {}
+
+    /// How many records of these leases are being worked on and will end up in the outbox by themselves.
+    fn in_flight(&self, _leases: &[Epoch]) -> usize {
+        0
+    }
+
+    /// How many records of all leases are being worked on.
+    fn in_flight_of_all(&self) -> usize {
+        0
+    }
+
+    /// The oldest thing that could not be done yet, if something should have been.
+    fn waiting(&self, now: Now) -> Option<Waiting>;
+
+    /// Sets the role's gauges and says what is told to `status`, about once a second.
+    fn facts(&mut self, measured: &Measured, now: Now) -> Facts;
+}
+
+// === impl Now ===
+
+impl Now {
+    /// Reads the clocks. For the shell; decisions get it as an argument.
+    #[must_use]
+    pub fn read() -> Self {
+        Self { wall_ms: clock::now_ms(), boot_ms: clock::boot_ms(), instant: clock::instant() }
+    }
+}
+
+// === impl Turn ===
+
+impl<'a, N> Turn<'a, N> {
+    /// A turn over an outbox; also what a role's own tests call.
+    #[must_use]
+    pub fn new(outbox: &'a mut Outbox<N>, now: Now) -> Self {
+        Self { now, may_send: true, is_stopping: false, outbox, fetching: Vec::new() }
+    }
+
+    /// Whether the next batch is full. A role that can leave work for later stops here.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.outbox.is_full()
+    }
+
+    /// A record is resolved: `outputs` (drained, their room stays with the caller) and its progress go into one transaction.
+    /// Nothing happens if its lease is over.
+    pub fn resolve(&mut self, entry: Entry<N>, outputs: &mut Vec<OutRecord>) {
+        self.outbox.resolve(entry, outputs);
+    }
+
+    /// Pauses or resumes fetching of a lease, for long waits.
+    pub fn fetch(&mut self, lease: Lease, fetching: Fetching) {
+        self.fetching.push((lease, fetching));
+    }
+
+    pub(crate) fn into_fetching(self) -> Vec<(Lease, Fetching)> {
+        self.fetching
+    }
+}

@@ -1,0 +1,251 @@
+//! The fan-out's part of the stage: records wait until the snapshot covers them, are planned, and go to the outbox.
+//!
+//! ```text
+//! records --> queue --read-index covers them--> plan (gives way after a slice) --> outbox
+//! ```
+//!
+//! While one batch commits, the next one is planned.
+
+use std::collections::BTreeMap;
+
+use catalog::Catalog;
+use chassis::clock::instant;
+use chassis::pending::{Pending, finished};
+use chassis::status::Facts;
+use kafka::{Epoch, KafkaError, Lease, Output, Ownership, Restored};
+use schemas::record::{OutRecord, Record};
+use schemas::rejected::RejectReason;
+use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
+
+use crate::config::PLAN_SLICE;
+use crate::deduplicate::{Limits, Seen, fit_budget};
+use crate::expand::{Expander, Place};
+use crate::metrics::FanoutMetrics;
+use crate::plan::{self, Note, Planned, Planner, Verdict};
+use crate::queue::Queue;
+use crate::read_index::read_index;
+use crate::restore::Restorer;
+use crate::sources::Rejection;
+use crate::status::{Pulse, Seconds};
+
+/// See the module.
+pub(crate) struct FanoutWork {
+    pub(crate) catalog: Catalog,
+    pub(crate) metrics: FanoutMetrics,
+    pub(crate) restorer: Restorer,
+    pub(crate) planner: Planner,
+    pub(crate) expander: Expander,
+    pub(crate) dedup: Limits,
+    /// Partitions of `seen`.
+    pub(crate) seen_partitions: i32,
+    /// Identities that each open lease accepted inside the window.
+    pub(crate) seen: BTreeMap<Epoch, Seen>,
+    pub(crate) queue: Queue,
+    /// The question for the end of `control` under way.
+    pub(crate) index: Pending<()>,
+    /// It was answered since the last turn.
+    pub(crate) is_answered: bool,
+    pub(crate) pulse: Pulse,
+    /// When a record was planned last, on the clock that counts suspension, ms.
+    pub(crate) planned_boot_ms: i64,
+}
+
+impl Work for FanoutWork {
+    const ROLE: &'static str = "fan-out worker";
+    type State = Seen;
+    type Note = Note;
+
+    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
+        self.restorer.start(found)
+    }
+
+    fn restore(&self, leases: Vec<Lease>, ownership: Ownership) -> Restoring<Seen> {
+        let restorer = self.restorer.clone();
+        Box::pin(async move { restorer.restore(leases, ownership).await.map_err(WorkError::from) })
+    }
+
+    fn opened(&mut self, lease: &Lease, seen: Seen, _now: Now) {
+        self.seen.insert(lease.epoch, seen);
+        self.fit_budget();
+    }
+
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
+        self.queue.push(lease.clone(), records);
+        Ok(())
+    }
+
+    fn turn(&mut self, turn: &mut Turn<'_, Note>) -> Result<NextTurn, WorkError> {
+        if turn.is_stopping {
+            return Ok(NextTurn::OnInput);
+        }
+        if std::mem::take(&mut self.is_answered) {
+            self.queue.answered();
+            self.pulse.asked = None;
+        }
+        let gave_way = self.plan(turn);
+        if self.index.is_none() && !turn.is_full() && self.queue.ask() {
+            self.index = Some(Box::pin(read_index(self.catalog.clone())));
+            self.pulse.asked = Some(turn.now.instant);
+        }
+        Ok(if gave_way { NextTurn::AtOnce } else { NextTurn::OnInput })
+    }
+
+    async fn input(&mut self) {
+        finished(&mut self.index).await;
+        self.is_answered = true;
+    }
+
+    fn replace(&mut self, refused: Refused<'_, Note>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
+        let Refused { lease, note, refusals, before, .. } = refused;
+        let place = Place { record: &note.record, partition: &lease.partition, now_ms: now.wall_ms };
+        let mut outputs = Vec::with_capacity(2);
+        let (reason, detail) = match &refusals[0] {
+            Refusal::Unwritable { reason, .. } => (RejectReason::Unwritable, reason),
+            Refusal::TooSlow { reason } => (RejectReason::TooManyMatches, reason),
+        };
+        if before == 0 {
+            self.expander.rejection(place, &Rejection::new(reason, detail.clone()), &mut outputs);
+        } else {
+            self.expander.bare_rejection(place, detail, &mut outputs);
+        }
+        note.verdict = Verdict::Rejected(reason);
+        // The event was not accepted after all: when it comes again it is no repeat.
+        if let Some((id, _)) = note.id.take()
+            && let Some(seen) = self.seen.get_mut(&lease.epoch)
+        {
+            seen.remove(&id);
+        }
+        Ok(outputs)
+    }
+
+    fn seal(&self, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
+        add_seen(&self.expander, self.seen_partitions, batch, outputs);
+    }
+
+    fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Note>>, _now: Now) {
+        entries.for_each(|entry| self.metrics.count(entry.note.verdict));
+    }
+
+    fn revoking(&mut self, leases: &[Lease]) {
+        for lease in leases {
+            self.forget_queued(lease);
+        }
+    }
+
+    fn closed(&mut self, lease: &Lease) {
+        self.forget_queued(lease);
+        self.seen.remove(&lease.epoch);
+    }
+
+    fn stopping(&mut self, _now: Now) {
+        self.queue.clear();
+        self.index = None;
+        self.pulse.asked = None;
+    }
+
+    fn waiting(&self, now: Now) -> Option<Waiting> {
+        let (lease, offset) = self.queue.front()?;
+        let asked = self.pulse.asked.map(|asked| now.instant.saturating_duration_since(asked));
+        let asked_ms = asked.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        let reason = if asked_ms > 0 { "the end of `control`" } else { "being matched" };
+        let (partition, since_boot_ms) = (lease.partition.clone(), self.planned_boot_ms);
+        Some(Waiting { reason, partition, offset, since_boot_ms })
+    }
+
+    fn facts(&mut self, measured: &Measured, now: Now) -> Facts {
+        self.metrics.ids.set(gauge(self.seen.values().map(Seen::len).sum()));
+        let oldest_ms = [self.queue.oldest_ms(), measured.oldest_timestamp_ms].into_iter().flatten().min();
+        let lag_ms = oldest_ms.map_or(0, |oldest_ms| (now.wall_ms - oldest_ms).max(0));
+        #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+        self.metrics.lag_seconds.set(lag_ms as f64 / 1_000.0);
+        for (topic, behind) in &measured.behind {
+            self.metrics.lag_records.with_label_values(&[topic.as_str()]).set(*behind);
+        }
+        let seconds = Seconds {
+            partitions: measured.partitions,
+            live: measured.live,
+            lag_records: measured.behind.values().sum(),
+            lag_ms,
+            matched: self.metrics.matched.get(),
+            last_commit_ms: measured.last_commit_ms,
+            position: self.catalog.position(),
+        };
+        self.pulse.facts(seconds, now.instant)
+    }
+}
+
+impl FanoutWork {
+    /// Plans what the snapshot covers until the batch is full or others should have their turn. Whether it gave way.
+    fn plan(&mut self, turn: &mut Turn<'_, Note>) -> bool {
+        let begin = instant();
+        let is_over = || instant().saturating_duration_since(begin) > PLAN_SLICE;
+        if !self.planner.compile(is_over) {
+            return true;
+        }
+        let (mut gives_way, mut has_planned) = (false, false);
+        while !turn.is_full()
+            && !gives_way
+            && let Some((lease, record)) = self.queue.pop()
+        {
+            let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
+            let (now_ms, now) = (turn.now.wall_ms, instant());
+            let mut against = plan::Turn { catalog: &self.catalog, seen, now_ms, now, is_over: &is_over };
+            match self.planner.plan(&mut against, &lease, record) {
+                Planned::Done(note) => {
+                    let at = (note.record.offset, note.record.timestamp_ms);
+                    let entry = Entry::new(lease.epoch, at, note.record.size(), turn.now.boot_ms, note);
+                    turn.resolve(entry, self.planner.outputs());
+                    has_planned = true;
+                }
+                Planned::Aside(record) => {
+                    self.queue.put_back(lease, record);
+                    gives_way = true;
+                }
+            }
+            gives_way |= is_over();
+        }
+        if has_planned {
+            self.planned_boot_ms = turn.now.boot_ms;
+            self.fit_budget();
+            for (reason, count) in self.planner.take_failed_filters() {
+                self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
+            }
+        } else if self.queue.len() == 0 {
+            self.planned_boot_ms = turn.now.boot_ms;
+        }
+        gives_way
+    }
+
+    fn fit_budget(&mut self) {
+        let evicted = fit_budget(self.dedup, self.seen.values_mut());
+        if evicted > 0 {
+            self.metrics.evicted.inc_by(evicted as u64);
+        }
+    }
+
+    fn forget_queued(&mut self, lease: &Lease) {
+        if self.queue.forget(lease) {
+            self.planner.forget_aside();
+        }
+    }
+}
+
+/// Adds one record on `seen` per partition that accepted something.
+pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
+    for (index, part) in batch.parts().iter().enumerate() {
+        let own = batch.entries().iter().filter(|entry| entry.epoch == part.lease.epoch);
+        let accepted: Vec<_> = own.filter_map(|entry| entry.note.id).collect();
+        let Some(newest_ms) = accepted.iter().map(|(_, at_ms)| *at_ms).max() else { continue };
+        let ids: Vec<_> = accepted.into_iter().map(|(id, _)| id).collect();
+        let from = &part.lease.partition;
+        let partition = schemas::seen::partition(from, seen_partitions);
+        outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
