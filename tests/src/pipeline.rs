@@ -14,6 +14,7 @@ mod changes;
 pub mod client;
 pub mod console;
 mod load;
+mod payload;
 mod roles;
 mod setup;
 mod watch;

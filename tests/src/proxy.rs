@@ -109,7 +109,13 @@ impl Proxy {
     /// Does something to the next request of a kind, on whichever connection it comes.
     #[must_use]
     pub fn on_next(&self, api: Api, action: Action) -> Sprung {
-        self.shared.traps.set(api, action)
+        self.shared.traps.set(api, None, action)
+    }
+
+    /// The same for the requests of one client of a process, by its `client.id`.
+    #[must_use]
+    pub fn on_next_of(&self, client_id: &'static str, api: Api, action: Action) -> Sprung {
+        self.shared.traps.set(api, Some(client_id), action)
     }
 }
 

@@ -11,7 +11,7 @@ use schemas::identity::{EventIdentity, gateway_source};
 use schemas::record::OutRecord;
 use serde_json::json;
 
-use super::{Application, ToldLog};
+use super::{Application, ToldLog, payload};
 use crate::endpoint::seen::body_hash;
 use crate::http::{Answer, Http};
 use crate::ledger::books::Told;
@@ -40,11 +40,11 @@ pub struct Client {
 // === impl Event ===
 
 impl Event {
-    /// An event with a small payload.
+    /// An event with a payload of the mix: of 20 bytes mostly, and sometimes of the largest that is allowed.
     #[must_use]
     pub fn new(id: impl Into<String>, event_type: &str) -> Self {
         let id = id.into();
-        let payload = json!({ "id": id, "amount": 4200 }).to_string();
+        let payload = payload::of_mix(&id);
         Self { id, event_type: event_type.to_owned(), payload, labels: StringMap::new() }
     }
 
@@ -52,6 +52,13 @@ impl Event {
     #[must_use]
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a payload of so many bytes (20 at least).
+    #[must_use]
+    pub fn sized(mut self, bytes: usize) -> Self {
+        self.payload = payload::of_size(&self.id, bytes);
         self
     }
 

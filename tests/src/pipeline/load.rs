@@ -1,4 +1,5 @@
-//! A steady load of events over HTTP: every event is sent until a gateway says that it is accepted, as a client's SDK does.
+//! A steady load of events over HTTP, with payloads of every size: each event is sent until a gateway says that it is accepted,
+//! as a client's SDK does.
 
 use std::time::Duration;
 

@@ -51,7 +51,7 @@ async fn requests(
     while let Some(frame) = Frame::read(&mut client).await? {
         wait_while(&mut flow, |flow| flow == Flow::StallAll).await;
         if let Some((key, correlation)) = frame.request()
-            && let Some(trap) = shared.traps.take(key)
+            && let Some(trap) = shared.traps.take(key, frame.client())
         {
             if trap.action == Action::CloseForRequest {
                 trap.done();

@@ -43,6 +43,13 @@ impl Frame {
         Some((i16::from_be_bytes(api), i32::from_be_bytes(correlation)))
     }
 
+    /// A request's `client.id`, which stands behind its correlation id in every version that is in use.
+    pub(crate) fn client(&self) -> Option<&[u8]> {
+        let at = LENGTH_BYTES + 8;
+        let length = usize::try_from(i16::from_be_bytes(self.field::<2>(at)?)).ok()?;
+        self.0.get(at + 2..at + 2 + length)
+    }
+
     /// An answer's correlation id.
     pub(crate) fn answer(&self) -> Option<i32> {
         self.field::<4>(LENGTH_BYTES).map(i32::from_be_bytes)
@@ -56,6 +63,15 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_names_its_client() {
+        let named = b"\x00\x00\x00\x0d\x00\x01\x00\x10\x00\x00\x00\x07\x00\x03abc";
+        let nameless = b"\x00\x00\x00\x0a\x00\x01\x00\x10\x00\x00\x00\x07\xff\xff";
+        let mut wire: &[u8] = &[&named[..], &nameless[..]].concat();
+        assert_eq!(Frame::read(&mut wire).await.unwrap().unwrap().client(), Some(&b"abc"[..]));
+        assert_eq!(Frame::read(&mut wire).await.unwrap().unwrap().client(), None);
+    }
 
     #[tokio::test]
     async fn messages_are_cut_at_their_length_and_their_heads_read() {

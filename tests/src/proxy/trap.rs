@@ -76,6 +76,8 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Trap {
     api: Api,
+    /// Only of this client, by its `client.id`.
+    client: Option<&'static str>,
     pub(crate) action: Action,
     stage: watch::Sender<Stage>,
     released: watch::Receiver<bool>,
@@ -165,21 +167,22 @@ impl Trap {
 // === impl Traps ===
 
 impl Traps {
-    pub(crate) fn set(&self, api: Api, action: Action) -> Sprung {
+    pub(crate) fn set(&self, api: Api, client: Option<&'static str>, action: Action) -> Sprung {
         let (stage, stages) = watch::channel(Stage::Set);
         let (release, released) = watch::channel(false);
-        self.set.lock().push(Trap { api, action, stage, released });
+        self.set.lock().push(Trap { api, client, action, stage, released });
         self.count.fetch_add(1, Ordering::Release);
         Sprung { api, stage: stages, release }
     }
 
-    /// The trap for a request with this api key, if one is set: it is taken.
-    pub(crate) fn take(&self, key: i16) -> Option<Trap> {
+    /// The trap for a request with this api key of this client, if one is set: it is taken.
+    pub(crate) fn take(&self, key: i16, client: Option<&[u8]>) -> Option<Trap> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut set = self.set.lock();
-        let found = set.iter().position(|trap| trap.api.key() == key)?;
+        let is_for = |trap: &Trap| trap.client.is_none_or(|wanted| Some(wanted.as_bytes()) == client);
+        let found = set.iter().position(|trap| trap.api.key() == key && is_for(trap))?;
         self.count.fetch_sub(1, Ordering::Release);
         let trap = set.remove(found);
         trap.stage.send_replace(Stage::Met);

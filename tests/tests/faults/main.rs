@@ -6,8 +6,6 @@
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
-mod canaries;
-#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod control;
@@ -19,6 +17,8 @@ mod kills;
 mod limits;
 #[cfg(test)]
 mod long;
+#[cfg(test)]
+mod planted;
 #[cfg(test)]
 mod scenes;
 #[cfg(test)]

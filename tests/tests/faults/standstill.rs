@@ -42,7 +42,7 @@ fn backlog(count: usize) -> impl Iterator<Item = Event> {
             None
         });
         let bytes = if number % LARGE_ONE_IN == 0 { LARGE } else { of_ten.expect("the shares make ten") };
-        Event::new(format!("evt_{number}"), "a.b").payload(format!("\"{}\"", "x".repeat(bytes - 2)))
+        Event::new(format!("evt_{number}"), "a.b").sized(bytes)
     })
 }
 

@@ -16,7 +16,7 @@ use crate::scenes::{SOON, arrived, in_flight, within};
 const PARTITIONS: u16 = 64;
 /// So many that each partition surely has some (0.5 of 64 would have none with 300).
 const SUBSCRIPTIONS: usize = 400;
-/// Five or six subscriptions share a partition: their deliveries fill a window of 1,000 and wait behind it.
+/// Of 20 bytes each: a window is full by its records, long before its bytes. Five or six subscriptions share a partition: their deliveries fill a window of 1,000 and wait behind it.
 const EVENTS: usize = 220;
 /// Live records that show the windows as full as chance lets them be.
 const LIVE: u32 = 54_000;
@@ -38,7 +38,7 @@ async fn sixty_four_full_windows_move_from_a_killed_worker_within_12_s() {
     let setup = setup.set("delivery.lane_wait_ms", 60_000);
     let (mut pipeline, application, subscriptions) = only_one_worker(setup).await;
     pipeline.endpoint().script("/s", "204+delay=3s").unwrap();
-    let events: Vec<Event> = (0..EVENTS).map(|number| Event::new(format!("evt_{number}"), "a.b")).collect();
+    let events: Vec<Event> = (0..EVENTS).map(|number| Event::new(format!("evt_{number}"), "a.b").sized(20)).collect();
     pipeline.publish(&application, &events).await.unwrap();
     let worker = pipeline.roles().process(Role::Delivery, 1).unwrap();
     let full =

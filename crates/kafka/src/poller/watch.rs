@@ -11,6 +11,7 @@ use std::time::Duration;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::TopicPartition;
 use tracing::warn;
 use uuid::Uuid;
@@ -157,7 +158,7 @@ impl Watcher {
 
 /// Whether a topic id is known and another one now.
 fn is_other(known: &Uuid, now: &Uuid) -> bool {
-    !known.is_nil() && !now.is_nil() && known != now
+    !known.is_nil() && !now.is_nil() && known != now && !is_planted(PlantedBug::TopicIdIgnored)
 }
 
 fn pause(consumer: &BaseConsumer<Callbacks>, leases: &[Lease]) {

@@ -1,4 +1,8 @@
-//! Planted bugs: each scene balances with the product as it is, and turns the ledger red with the bug in it.
+//! Planted bugs: each scene balances with the product as it is, and turns the ledger red with the bug in it. Here those of the
+//! delivery worker and the retry scheduler, and what all of them share.
+
+mod fanout;
+mod writer;
 
 use std::time::Duration;
 
@@ -7,10 +11,8 @@ use schemas::invariants::Invariant;
 use schemas::murmur2::partition_for;
 use schemas::planted::PlantedBug;
 use testkit::Expect;
-use testkit::broker::SharedKafka;
 use testkit::ledger::Audit;
-use testkit::pipeline::{Event, Role, Setup};
-use testkit::proxy::{Action, Api};
+use testkit::pipeline::{Role, Setup};
 
 use crate::scenes::{SOON, arrived, send, shop};
 
@@ -106,69 +108,18 @@ async fn forgetting_what_is_unresolved_on_revoke_turns_the_ledger_red() {
     assert!(lost, "forgetting on revoke went unnoticed: {planted}");
 }
 
-/// The answer to a commit is lost; `transactions.rs` shows that this balances without the bug.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn not_comparing_nonces_turns_the_ledger_red() {
-    let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
-    let setup = planted("nonce", Some(PlantedBug::NoNonceComparison)).through(Role::Fanout, 1, &proxy);
-    let (pipeline, application, _) = shop(setup, 2).await;
-    send(&pipeline, &application, names("before", 5)).await;
-    let mut lost = proxy.on_next(Api::EndTxn, Action::LoseAnswer);
-    send(&pipeline, &application, names("during", 10)).await;
-    lost.done(SOON).await.unwrap();
-    send(&pipeline, &application, names("after", 5)).await;
-    let audit = pipeline.verdict(Expect { repeats: 1_000, ..Expect::default() }, SOON).await.unwrap().audit;
-    assert_red(&audit, PlantedBug::NoNonceComparison, Invariant::FansOutOnce);
-}
-
-/// An event is repeated after the fan-out was restarted, while a stranger's open transaction holds back `seen`.
-async fn repeated_after_a_restart(bug: Option<PlantedBug>) -> Audit {
-    let proxy = SharedKafka::of_this_run().unwrap().proxy().unwrap();
-    let setup = planted("seen", bug).roles(Role::Gateway, 2);
-    let (mut pipeline, application, _) = shop(setup, 1).await;
-    let open = open_transaction_in_seen(&pipeline, &proxy).await;
+/// Every first attempt fails. The retry schedule says when the next one may come.
+async fn failing_once(bug: Option<PlantedBug>) -> Audit {
+    let (pipeline, application, subscriptions) = shop(planted("due", bug), 1).await;
+    pipeline.endpoint().script(&subscriptions[0].path, "500 204").unwrap();
     send(&pipeline, &application, names("x", 3)).await;
-    arrived(&pipeline, 3).await;
-    pipeline.settled(SOON).await.unwrap();
-    pipeline.roles().stop(Role::Fanout, 1).await.unwrap();
-    pipeline.roles().launch(Role::Fanout, 1).await.unwrap();
-    let client = pipeline.client();
-    for name in names("x", 3) {
-        assert_eq!(client.send(2, &application, &Event::new(name, "a.b")).await.unwrap().status, 201);
-    }
-    pipeline.roles().ready(Role::Fanout, 1).await.unwrap();
-    let audit = pipeline.verdict(Expect { dropped: Some(3), ..Expect::default() }, SOON).await.unwrap().audit;
-    drop(open);
-    audit
-}
-
-/// A writer that has begun and was cut off before its commit: until its timeout nobody reads past it.
-async fn open_transaction_in_seen(pipeline: &testkit::Pipeline, proxy: &testkit::Proxy) -> kafka::ExclusiveWriter {
-    let through = kafka::Connection::new(&proxy.bootstrap(), &std::collections::BTreeMap::new()).unwrap();
-    let id = format!("{}-stranger", pipeline.topics().seen);
-    let writer = kafka::ExclusiveWriter::start(&through, &id, 1_048_588).await.unwrap();
-    writer.acquire().await.unwrap();
-    let mut cut = proxy.on_next(Api::EndTxn, Action::CloseForRequest);
-    let record = schemas::record::OutRecord {
-        topic: std::sync::Arc::clone(&pipeline.topics().seen),
-        partition: Some(0),
-        key: Some(bytes::Bytes::from_static(b"elsewhere/0")),
-        value: Some(schemas::seen::encode(&[])),
-        headers: schemas::record::Headers::default(),
-    };
-    let writing = writer.write(vec![record]);
-    tokio::select! {
-        written = writing => panic!("the commit got through: {written:?}"),
-        met = cut.met(SOON) => met.unwrap(),
-    }
-    proxy.cut();
-    writer
+    pipeline.verdict(Expect::default(), SOON).await.unwrap().audit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restoring_seen_to_a_stale_end_turns_the_ledger_red() {
-    let sound = repeated_after_a_restart(None).await;
+async fn a_retry_before_it_is_due_turns_the_ledger_red() {
+    let sound = failing_once(None).await;
     assert!(sound.balances(), "{sound}");
-    let planted = repeated_after_a_restart(Some(PlantedBug::StaleSeenEnd)).await;
-    assert_red(&planted, PlantedBug::StaleSeenEnd, Invariant::FansOutOnce);
+    let planted = failing_once(Some(PlantedBug::BeforeDue)).await;
+    assert_red(&planted, PlantedBug::BeforeDue, Invariant::NeverEarly);
 }
