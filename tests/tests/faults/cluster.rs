@@ -10,6 +10,7 @@ use std::time::Duration;
 use testkit::pipeline::{Application, Pipeline, Role, Setup, report};
 use testkit::{Cluster, Expect};
 
+pub(crate) use self::moves::transactional_id;
 use crate::scenes::{more_arrived, shop};
 
 /// Groups of ours have their coordinators here ...
@@ -20,17 +21,17 @@ const TRANSACTIONS: &str = "__transaction_state";
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
 
 /// A cluster with its data in a folder that goes with it.
-struct Stage {
-    cluster: Cluster,
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
     _folder: tempfile::TempDir,
 }
 
 /// A scene: a name, a load, and how many requests the ledger may see again.
 #[derive(Clone, Copy)]
-struct Scene {
-    name: &'static str,
-    per_second: u32,
-    repeats: usize,
+pub(crate) struct Scene {
+    pub(crate) name: &'static str,
+    pub(crate) per_second: u32,
+    pub(crate) repeats: usize,
 }
 
 /// Two workers of every role that owns partitions, one of the others: their death is another test's.
@@ -39,7 +40,7 @@ fn workers(name: &str) -> Setup {
 }
 
 impl Stage {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cluster = Cluster::start(folder.path()).await.unwrap();
         Self { cluster, _folder: folder }
@@ -48,7 +49,7 @@ impl Stage {
 
 impl Scene {
     /// A load before, during and after what happens to the cluster; then everything has ended and the ledger balances.
-    async fn play(
+    pub(crate) async fn play(
         self,
         setup: Setup,
         cluster: &mut Cluster,

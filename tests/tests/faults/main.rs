@@ -1,7 +1,7 @@
 //! The faults that sink such systems, on real Kafka, each with the ledger balanced after it.
 //!
 //! What runs in `make test` is short and asserts no timing. What is `#[ignore]`d is long (`make faults`): 20 kills under
-//! load, 50,000 records, pauses of the broker; it measures deadlines and prints the margin.
+//! load, 50,000 records, pauses of the broker, three brokers; it measures deadlines and prints the margin.
 
 #[cfg(test)]
 mod broker;
@@ -27,5 +27,7 @@ mod standstill;
 mod takeover;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod unknown;
 #[cfg(test)]
 mod windows;

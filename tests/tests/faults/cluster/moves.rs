@@ -30,7 +30,7 @@ fn group(pipeline: &Pipeline, role: Role) -> String {
 }
 
 /// The transactional id of a worker.
-pub(super) fn transactional_id(pipeline: &Pipeline, role: Role, number: usize) -> String {
+pub(crate) fn transactional_id(pipeline: &Pipeline, role: Role, number: usize) -> String {
     format!("{}-{}-{number}", installation(pipeline), role.command())
 }
 
