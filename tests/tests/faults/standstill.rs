@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use kafka::Offsets;
 use kafka::clock::now_ms;
+use schemas::record::TopicPartition;
 use testkit::broker::{self, SharedKafka};
 use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, report};
 use testkit::proxy::{Action, Api};
+use testkit::wait::eventually;
 use testkit::{Expect, Proxy};
 
 use crate::scenes::{SOON, lasts, shop};
@@ -18,6 +21,8 @@ const LARGE_ONE_IN: usize = 60;
 const LARGE: usize = 100 * 1_024;
 /// Published at once: what librdkafka's queue takes.
 const PART: usize = 500;
+/// Of `deliveries`, in a doubled pipeline.
+const PARTITIONS: i32 = 4;
 /// What a window holds may be done and not committed when its worker loses it: four partitions, 1,000 deliveries each.
 const WINDOWS: usize = 4 * 1_000;
 
@@ -68,10 +73,18 @@ impl Standstill {
         pipeline
     }
 
-    /// Waits until this standstill is due: they divide the backlog evenly.
+    /// Waits until this standstill is due: they divide the fan-out's work evenly, so that it has full batches each time.
     async fn is_due(self, pipeline: &Pipeline, time: usize) {
         let part = self.events / (self.times + 1) * time;
-        pipeline.endpoint().wait_for("/", u64::try_from(part).unwrap(), self.within).await.unwrap();
+        let offsets = Offsets::start(pipeline.connection()).unwrap();
+        let ask = || async {
+            let mut written = 0;
+            for partition in 0..PARTITIONS {
+                written += offsets.end(&TopicPartition::new(&pipeline.topics().deliveries, partition)).await.ok()?;
+            }
+            (written >= i64::try_from(part).ok()?).then_some(())
+        };
+        eventually("a fan-out in the midst of the backlog", self.within, ask).await.unwrap();
     }
 
     async fn end(self, pipeline: Pipeline, begun_ms: i64) {
@@ -126,9 +139,10 @@ impl Standstill {
     }
 }
 
-/// The shortest session a broker allows.
+/// The shortest session a broker allows, and batches so small that the backlog makes many.
 fn short_session(name: &str) -> Setup {
-    Setup::new(name).doubled().set("kafka.session_timeout_ms", 6_000).set("kafka.transaction_timeout_ms", 6_000)
+    let setup = Setup::new(name).doubled().set("fanout.batch_bytes", 262_144);
+    setup.set("kafka.session_timeout_ms", 6_000).set("kafka.transaction_timeout_ms", 6_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
