@@ -64,6 +64,13 @@ async fn json_bytes(request: Request, app: &App) -> Result<Bytes, Problem> {
         let problem = Problem::new(ProblemId::Validation, detail).with_status(415);
         return Err(problem.with_code(Code::UnsupportedMediaType));
     }
+    let encoding = request.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        let shown: String = encoding.chars().take(60).collect();
+        let detail = format!("content encoding `{shown}` is not accepted here, only `identity`");
+        let problem = Problem::new(ProblemId::Validation, detail).with_status(415);
+        return Err(problem.with_code(Code::UnsupportedEncoding));
+    }
     read(request.into_body(), app.config().request_limit).await
 }
 

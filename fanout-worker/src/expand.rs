@@ -217,7 +217,8 @@ impl Expander {
             metadata: raw(event.metadata),
             ip: event.ip.map(Cow::Borrowed),
         };
-        Lifecycle { event: Some(facts), ..Self::about(Kind::Matched, accepted, place) }
+        let detail = event.note.as_deref().map(Cow::Borrowed);
+        Lifecycle { event: Some(facts), detail, ..Self::about(Kind::Matched, accepted, place) }
     }
 
     fn about<'a>(kind: Kind, accepted: Accepted<'a>, place: Place<'a>) -> Lifecycle<'a> {

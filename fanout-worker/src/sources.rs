@@ -6,6 +6,7 @@ mod cloudevents_structured;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use schemas::cloud_event;
 use schemas::event_type::is_visible_type;
 use schemas::header;
 use schemas::identity::positional_id;
@@ -35,6 +36,8 @@ pub(crate) struct Event<'a> {
     pub(crate) labels: Option<&'a [u8]>,
     /// Metadata, undecoded JSON.
     pub(crate) metadata: Option<&'a [u8]>,
+    /// What was left out of the event, for its lifecycle record.
+    pub(crate) note: Option<String>,
     /// The producer's address.
     pub(crate) ip: Option<&'a str>,
     /// The payload, a slice of the record's value.
@@ -71,6 +74,8 @@ struct Resolved<'a> {
     is_default_source: bool,
     event_type: Cow<'a, str>,
     time: Option<Cow<'a, str>>,
+    /// Says that a time was there and is none.
+    note: Option<String>,
 }
 
 /// Reads one record of `events` or of a source.
@@ -98,7 +103,7 @@ fn cloudevents_format(content_type: &[u8]) -> Option<&[u8]> {
 
 /// Whether a header of the record travels on: everything else would only cost room in every delivery.
 fn travels_on(name: &str) -> bool {
-    name.starts_with("ce_")
+    (name.starts_with("ce_") && name != cloudevents_binary::CE_APPLICATION)
         || name == header::CONTENT_TYPE
         || name == header::TRACEPARENT
         || header::INBOUND.contains(&name)
@@ -128,7 +133,7 @@ impl Rejection {
 impl<'a> Attributes<'a> {
     /// Checks what is there and fills in what may be missing.
     fn resolve(self, record: &Record, from: &TopicPartition) -> Result<Resolved<'a>, Rejection> {
-        if let Some(version) = self.spec_version.filter(|version| !version.starts_with("1.")) {
+        if let Some(version) = self.spec_version.filter(|version| !cloud_event::is_version(version)) {
             return Err(Rejection::attribute(format!("CloudEvents version `{}` is not 1.x", cut(&version))));
         }
         let Some(event_type) = self.event_type else {
@@ -145,6 +150,14 @@ impl<'a> Attributes<'a> {
                 return Err(Rejection::attribute(format!("the event's {name} is longer than {MAX_ID_BYTES} bytes")));
             }
         }
+        let (time, note) = match given(self.time) {
+            Some(text) if !schemas::time::is_rfc3339(&text) => {
+                let note =
+                    format!("`ce_time` is `{}`, not an RFC 3339 time: the time of acceptance counts", cut(&text));
+                (None, Some(note))
+            }
+            time => (time, None),
+        };
         let is_positional = id.is_none();
         let is_default_source = source.is_none();
         let position = || positional_id(&from.topic, from.partition, record.offset, record.timestamp_ms).into();
@@ -154,7 +167,8 @@ impl<'a> Attributes<'a> {
             source: source.unwrap_or_else(|| format!("/topics/{}", from.topic).into()),
             is_default_source,
             event_type,
-            time: given(self.time),
+            time,
+            note,
         })
     }
 }

@@ -52,7 +52,8 @@ impl Budget {
 // === impl Share ===
 
 impl Share<'_> {
-    fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
+    /// Takes more of the budget; what was taken beyond it is given back with the rest.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
         let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         self.budget.shown.add(signed(bytes));
@@ -60,6 +61,16 @@ impl Share<'_> {
             return Err(overloaded("too many bytes of other requests are in flight"));
         }
         Ok(())
+    }
+}
+
+impl Share<'_> {
+    /// Gives back what a body does not need any more.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.shown.sub(signed(bytes));
     }
 }
 

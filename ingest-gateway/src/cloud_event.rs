@@ -1,7 +1,8 @@
 //! `CloudEvents` 1.0 over HTTP, binary and structured mode, as events of ours. Pure.
 //!
 //! A `CloudEvent`'s identity is its own (source, id), so its source is kept instead of the gateway's. `partitionkey` is the
-//! ordering key; every attribute Hookbus has no field for becomes metadata under its own name.
+//! ordering key. Every attribute Hookbus has no field for travels on as an extension, with its type. What an event may look like
+//! is decided in [`schemas::cloud_event`], as for events that come through Kafka.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,18 +11,18 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode;
-use schemas::event::StringMap;
+use schemas::cloud_event::{self as rule, APPLICATION, BINARY, Data, MAX_EXTENSIONS, Scalar, is_json};
+use schemas::event::{Extensions, StringMap};
 use schemas::problem::ProblemId;
 use serde::Deserializer as _;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::json::{self, quoted};
+use crate::parse;
 use crate::problem::{Faults, Refused, bad_body, too_deep};
-use crate::validate::{self, BINARY, Event, JSON};
-use crate::{json, parse};
+use crate::validate::{self, Event};
 
-/// Names the application where the token is of none; an attribute of ours, as `CloudEvents` names may be.
-const APPLICATION: &str = "hookbusapplication";
 const ATTRIBUTES: usize = 64;
 const SOURCE_BYTES: std::ops::RangeInclusive<usize> = 1..=512;
 const CONTENT_TYPE_BYTES: std::ops::RangeInclusive<usize> = 1..=256;
@@ -37,7 +38,7 @@ struct Attributes<'a> {
     content_type: Option<Cow<'a, str>>,
     ordering_key: Option<Cow<'a, str>>,
     application: Option<Cow<'a, str>>,
-    others: StringMap,
+    extensions: Extensions<'a>,
 }
 
 /// Binary mode: attributes in `ce-` headers, the body is the data.
@@ -47,7 +48,7 @@ pub(crate) fn binary<'a>(headers: &'a HeaderMap, body: &Bytes, payload_limit: us
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
         match percent_decode(value.as_bytes()).decode_utf8() {
-            Ok(text) => attributes.set(name, text, &mut faults),
+            Ok(text) => attributes.set(name, Scalar { text, of_type: None }, &mut faults),
             Err(_not_utf8) => faults.invalid(name, "is not UTF-8"),
         }
     }
@@ -57,10 +58,11 @@ pub(crate) fn binary<'a>(headers: &'a HeaderMap, body: &Bytes, payload_limit: us
             Err(_bytes) => faults.invalid("datacontenttype", "is not ASCII text"),
         }
     }
-    let content_type = attributes.content_type.take().unwrap_or(Cow::Borrowed(BINARY));
-    check_content_type(&content_type, &mut faults);
-    let event = attributes.event(body.clone(), content_type, faults)?;
-    if is_json(&event.content_type) {
+    let default = if body.is_empty() { "" } else { BINARY };
+    let content_type = attributes.content_type.take();
+    check_content_type(content_type.as_deref(), &mut faults);
+    let event = attributes.event(body.clone(), content_type.unwrap_or(Cow::Borrowed(default)), faults)?;
+    if is_json(&event.content_type) && !body.is_empty() {
         validate::check_json(parse::utf8(body)?, ProblemId::EventInvalidJsonPayload)?;
     }
     validate::check_size(body.len(), payload_limit)?;
@@ -76,51 +78,39 @@ pub(crate) fn structured(body: &Bytes, payload_limit: usize) -> Result<Event<'_>
         match name.as_str() {
             "data" => data = Some(value),
             "data_base64" => data_base64 = Some(value),
-            _attribute if json::is_null(value) => {}
-            name => match scalar(value) {
-                Ok(text) => attributes.set(name, text, &mut faults),
+            name => match rule::scalar(value) {
+                Ok(Some(scalar)) => attributes.set(name, scalar, &mut faults),
+                Ok(None) => {}
                 Err(message) => faults.invalid(name, message),
             },
         }
     }
-    if data.is_some() && data_base64.is_some() {
-        faults.invalid("data_base64", "stands beside data");
-    }
-    let content_type = attributes.content_type.take().unwrap_or(Cow::Borrowed(JSON));
-    check_content_type(&content_type, &mut faults);
-    let mut event = attributes.event(Bytes::new(), content_type, faults)?;
-    event.payload = match (data, data_base64) {
-        (_, Some(encoded)) => validate::base64(&validate::string(encoded)?)?,
-        (Some(data), None) if json::is_string(data) && !is_json(&event.content_type) => {
-            validate::kept(validate::string(data)?, body)
+    let content_type = attributes.content_type.take();
+    check_content_type(content_type.as_deref(), &mut faults);
+    let (data, content_type) = match rule::data(data, data_base64, content_type) {
+        Ok((data, content_type)) => (data, content_type.unwrap_or_default()),
+        Err(wrong) => {
+            faults.invalid(wrong.member, wrong.message);
+            (Data::None, Cow::Borrowed(""))
         }
-        (Some(data), None) if json::is_too_deep(data.get()) => return Err(too_deep("the data")),
-        (Some(data), None) => body.slice_ref(data.get().as_bytes()),
-        (None, None) => return Err(crate::problem::field("data", "must be there, or data_base64")),
+    };
+    let mut event = attributes.event(Bytes::new(), content_type, faults)?;
+    event.payload = match data {
+        Data::None => Bytes::new(),
+        Data::Json(json) if json::is_too_deep(json) => return Err(too_deep("the data")),
+        Data::Json(json) => body.slice_ref(json.as_bytes()),
+        Data::Text(text) => validate::kept(text, body),
+        Data::Bytes(bytes) => bytes,
     };
     validate::check_size(event.payload.len(), payload_limit)?;
     Ok(event)
 }
 
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media_type == JSON || media_type == "text/json" || media_type.ends_with("+json")
-}
-
-fn check_content_type(content_type: &str, faults: &mut Faults) {
+fn check_content_type(content_type: Option<&str>, faults: &mut Faults) {
+    let Some(content_type) = content_type else { return };
     let printable = content_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if !CONTENT_TYPE_BYTES.contains(&content_type.len()) || !printable {
         faults.invalid("datacontenttype", "must be 1 to 256 printable ASCII characters");
-    }
-}
-
-/// An attribute's value as text: `CloudEvents` knows strings, integers and booleans.
-fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
-    let first = raw.get().bytes().next();
-    match first {
-        Some(b'"') => json::text(raw),
-        Some(b'{' | b'[') | None => Err("must be a string, an integer or a boolean"),
-        Some(_scalar) => Ok(Cow::Borrowed(raw.get())),
     }
 }
 
@@ -154,8 +144,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
 // === impl Attributes ===
 
 impl<'a> Attributes<'a> {
-    fn set(&mut self, name: &str, value: Cow<'a, str>, faults: &mut Faults) {
-        let slot = match name {
+    fn set(&mut self, name: &str, value: Scalar<'a>, faults: &mut Faults) {
+        let field = match name {
             "specversion" => &mut self.version,
             "id" => &mut self.id,
             "source" => &mut self.source,
@@ -165,20 +155,22 @@ impl<'a> Attributes<'a> {
             "partitionkey" => &mut self.ordering_key,
             APPLICATION => &mut self.application,
             other => {
-                if self.others.insert(other.to_owned(), value.into_owned()).is_some() {
+                if !rule::is_extension_name(other) {
+                    faults.invalid(&quoted(other), "must have a name of visible ASCII characters");
+                } else if self.extensions.insert(other.to_owned(), value).is_some() {
                     faults.invalid(other, "stands twice");
                 }
                 return;
             }
         };
-        if slot.replace(value).is_some() {
+        if field.replace(value.text).is_some() {
             faults.invalid(name, "stands twice");
         }
     }
 
     /// The event, if all attributes are right.
     fn event(self, payload: Bytes, content_type: Cow<'a, str>, mut faults: Faults) -> Result<Event<'a>, Refused> {
-        if self.version.as_deref() != Some("1.0") {
+        if !self.version.as_deref().is_some_and(rule::is_version) {
             faults.invalid("specversion", "must be 1.0");
         }
         for (name, value) in [("id", &self.id), ("source", &self.source), ("type", &self.event_type)] {
@@ -203,10 +195,15 @@ impl<'a> Attributes<'a> {
         if let Some(key) = &self.ordering_key {
             validate::check_ordering_key("partitionkey", key, &mut faults);
         }
-        if self.others.len() > validate::METADATA {
-            faults.invalid("metadata", format!("more than {} other attributes", validate::METADATA));
+        if self.extensions.len() > MAX_EXTENSIONS {
+            faults.invalid("specversion", format!("stands beside more than {MAX_EXTENSIONS} extension attributes"));
         }
         faults.refuse()?;
+        let mut extensions = self.extensions;
+        if let Some(key) = &self.ordering_key {
+            // An extension as any other, which also is the record's key.
+            extensions.insert("partitionkey".to_owned(), Scalar { text: key.clone(), of_type: None });
+        }
         Ok(Event {
             application: self.application,
             event_type: self.event_type.expect("an absent type was a fault"),
@@ -216,7 +213,8 @@ impl<'a> Attributes<'a> {
             content_type,
             occurred_at: self.time,
             labels: StringMap::new(),
-            metadata: self.others,
+            metadata: StringMap::new(),
+            extensions,
             ordering_key: self.ordering_key,
         })
     }
@@ -225,6 +223,7 @@ impl<'a> Attributes<'a> {
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
+    use schemas::cloud_event::ScalarType;
 
     use super::*;
 
@@ -249,7 +248,8 @@ mod tests {
         let event = binary(&headers, &body, LIMIT).unwrap();
         assert_eq!(event.payload, body);
         assert_eq!((&*event.content_type, event.source.as_deref()), ("application/json", Some("/shop")));
-        assert_eq!(event.metadata["subject"], "caf\u{e9}");
+        assert_eq!(event.extensions["subject"].text, "caf\u{e9}");
+        assert_eq!(event.extensions["partitionkey"].text, "k");
         assert_eq!(event.ordering_key.as_deref(), Some("k"));
         assert_eq!(event.occurred_at.as_deref(), Some("2026-11-22T10:30:00Z"));
     }
@@ -270,11 +270,38 @@ mod tests {
         let body = Bytes::from(format!(r#"{{{attributes},"data": {{ "a" : [1 ,2] }} }}"#));
         let event = structured(&body, LIMIT).unwrap();
         assert_eq!(event.payload, r#"{ "a" : [1 ,2] }"#);
-        assert_eq!(event.metadata["count"], "3");
+        assert_eq!(event.extensions["count"], Scalar { text: "3".into(), of_type: Some(ScalarType::Number) });
         let body = Bytes::from(format!(r#"{{{attributes},"datacontenttype":"image/png","data_base64":"AP8="}}"#));
         assert_eq!(structured(&body, LIMIT).unwrap().payload, &b"\x00\xff"[..]);
         let body = Bytes::from(format!(r#"{{{attributes},"datacontenttype":"text/plain","data":"a\nb"}}"#));
         assert_eq!(structured(&body, LIMIT).unwrap().payload, "a\nb");
+    }
+
+    #[test]
+    fn an_event_needs_no_data_and_then_no_content_type() {
+        let attributes = r#""specversion":"1.0","id":"1","source":"/shop","type":"order.paid""#;
+        for more in ["", r#","data_base64":null"#] {
+            let body = Bytes::from(format!("{{{attributes}{more}}}"));
+            let event = structured(&body, LIMIT).unwrap();
+            assert_eq!((&event.payload[..], &*event.content_type), (&b""[..], ""), "{more}");
+        }
+        let event =
+            structured(&Bytes::from(format!(r#"{{{attributes},"data":null}}"#)), LIMIT).map(|e| e.payload.to_vec());
+        assert_eq!(event.unwrap(), b"null", "`null` is a value");
+        for content_type in ["application/json", "text/plain"] {
+            let headers = headers(&[("content-type", content_type)]);
+            let event = binary(&headers, &Bytes::new(), LIMIT).unwrap();
+            assert_eq!((&event.payload[..], &*event.content_type), (&b""[..], content_type));
+        }
+        let headers = headers(&[]);
+        assert_eq!(binary(&headers, &Bytes::new(), LIMIT).unwrap().content_type, "");
+    }
+
+    #[test]
+    fn bytes_that_do_not_say_what_they_are_are_bytes() {
+        let attributes = r#""specversion":"1.0","id":"1","source":"/shop","type":"order.paid""#;
+        let body = Bytes::from(format!(r#"{{{attributes},"data_base64":"AP8="}}"#));
+        assert_eq!(structured(&body, LIMIT).unwrap().content_type, BINARY);
     }
 
     #[test]

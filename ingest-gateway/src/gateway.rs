@@ -19,6 +19,7 @@ use crate::cloud_event;
 use crate::config::{GatewayConfig, PARSED_HEADERS};
 use crate::connection::{Busy, ConnectionState, Patience};
 use crate::directory::{Caller, Directory, Recheck};
+use crate::encoding::Encoding;
 use crate::fallback::Fallback;
 use crate::ingest::{Asking, Fresh};
 use crate::limits::Limits;
@@ -68,6 +69,13 @@ enum Form {
     CloudStructured,
     /// Many of them.
     CloudBatch,
+}
+
+/// A request that its head does not refuse.
+struct Admitted {
+    form: Form,
+    encoding: Encoding,
+    caller: Caller,
 }
 
 /// An answer that is no refusal.
@@ -212,7 +220,7 @@ impl Gateway {
             }
             Err(refused) => Err(refused),
         };
-        let ((form, caller), body) = match received {
+        let (Admitted { form, encoding, caller }, body) = match received {
             Ok(received) => received,
             Err(refused) => {
                 // A client that waits for `100 Continue` sends nothing yet, and one that was too slow had its time.
@@ -222,6 +230,7 @@ impl Gateway {
                 return Err(refused);
             }
         };
+        let body = encoding.decode(body, limits.size, &mut share)?;
         let hook0 = head.headers.contains_key("hook0-client-options");
         let asking = Asking { caller, ip: connection.ip(), now_ms: clock::now_ms(), hook0, fresh };
         let done = pin!(self.ingest_body(route, form, head, body, asking));
@@ -230,7 +239,7 @@ impl Gateway {
     }
 
     /// Everything that can be said by a request's head alone.
-    async fn admit(&self, route: Route, head: &Head, fresh: &mut Fresh) -> Result<(Form, Caller), Refused> {
+    async fn admit(&self, route: Route, head: &Head, fresh: &mut Fresh) -> Result<Admitted, Refused> {
         self.check_head(&head.headers)?;
         if route == Route::Other {
             return Err(problem::not_found());
@@ -243,7 +252,7 @@ impl Gateway {
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
         query::check(head.uri.query())?;
-        Ok((Form::of(route, &head.headers)?, caller))
+        Ok(Admitted { form: Form::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
     }
 
     fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {

@@ -146,7 +146,7 @@ impl Gateway {
             metadata: Some(&event.metadata),
             ip: Some(asking.ip),
         };
-        let headers = headers.encode().expect("maps of strings are JSON");
+        let headers = headers.encode_with(&event.extensions).expect("maps of strings are JSON");
         let record_key = event.ordering_key.as_deref().unwrap_or(&event_id);
         let record = OutRecord {
             topic: Arc::clone(&self.topics().events),

@@ -35,6 +35,7 @@ mod cloud_event;
 mod config;
 mod connection;
 mod directory;
+mod encoding;
 mod error;
 mod fallback;
 mod gateway;

@@ -105,8 +105,17 @@ pub(crate) fn unsupported_media_type(given: &str, accepted: &str) -> Refused {
     validation(415, Code::UnsupportedMediaType, detail)
 }
 
+pub(crate) fn unsupported_encoding(given: &str) -> Refused {
+    let detail = format!("content encoding `{}` is not accepted, only `gzip`, `zstd` and `identity`", quoted(given));
+    validation(415, Code::UnsupportedEncoding, detail)
+}
+
 pub(crate) fn body_too_large(limit: usize) -> Refused {
     validation(413, Code::BodyTooLarge, format!("the body is larger than {limit} bytes"))
+}
+
+pub(crate) fn decoded_body_too_large(limit: usize) -> Refused {
+    validation(413, Code::BodyTooLarge, format!("the decoded body is larger than {limit} bytes"))
 }
 
 pub(crate) fn payload_too_large(size: usize, limit: usize) -> Refused {

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
-use schemas::problem::Problem;
+use schemas::problem::{Code, Problem};
 use uuid::Uuid;
 
 use crate::connection::Busy;
@@ -108,6 +108,9 @@ pub(crate) fn problem(problem: &Problem, request_id: HeaderValue, busy: Busy) ->
         // What the client still sends cannot be told apart from a next request.
         StatusCode::REQUEST_TIMEOUT => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if problem.code == Some(Code::UnsupportedEncoding) => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
         }
         _other => {}
     }

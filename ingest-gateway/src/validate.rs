@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use schemas::event::StringMap;
+use schemas::event::{Extensions, StringMap};
 use schemas::event_type::EventTypeName;
 use schemas::problem::ProblemId;
 use serde_json::value::RawValue;
@@ -15,11 +15,11 @@ use crate::parse::{FIELDS, Field, RawEvent};
 use crate::problem::{Faults, Refused, payload_too_large, problem, too_deep};
 
 const LABELS: usize = 10;
-const LABEL_BYTES: std::ops::RangeInclusive<usize> = 1..=50;
+const LABEL_CHARACTERS: std::ops::RangeInclusive<usize> = 1..=50;
 /// Pairs of metadata.
-pub(crate) const METADATA: usize = 50;
+const METADATA: usize = 50;
 const EVENT_ID_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
-const ORDERING_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=256;
+const ORDERING_KEY_CHARACTERS: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// Content type of JSON payloads.
 pub(crate) const JSON: &str = "application/json";
@@ -42,11 +42,14 @@ pub(crate) struct Event<'a> {
     pub(crate) source: Option<Cow<'a, str>>,
     /// A slice of the body wherever nothing had to be decoded.
     pub(crate) payload: Bytes,
+    /// Empty: an event without data that does not say any.
     pub(crate) content_type: Cow<'a, str>,
     /// RFC 3339, as given.
     pub(crate) occurred_at: Option<Cow<'a, str>>,
     pub(crate) labels: StringMap,
     pub(crate) metadata: StringMap,
+    /// Extension attributes of a `CloudEvent`.
+    pub(crate) extensions: Extensions<'a>,
     pub(crate) ordering_key: Option<Cow<'a, str>>,
 }
 
@@ -88,6 +91,7 @@ pub(crate) fn event<'a>(raw: &RawEvent<'a>, body: &Bytes, payload_limit: usize) 
         occurred_at,
         labels,
         metadata,
+        extensions: Extensions::new(),
         ordering_key,
     })
 }
@@ -195,56 +199,29 @@ pub(crate) fn check_id(field: &str, id: &str, faults: &mut Faults) -> bool {
 
 /// Whether a time is RFC 3339 with a zone.
 pub(crate) fn check_time(field: &str, time: &str, faults: &mut Faults) -> bool {
-    let fits = is_rfc3339(time);
+    let fits = schemas::time::is_rfc3339(time);
     if !fits {
-        faults.invalid(field, "must be an RFC 3339 time with a zone, like 2026-11-22T10:30:00Z");
+        faults.invalid(field, "must be an RFC 3339 time with a zone of at most 23:59, like 2026-11-22T10:30:00Z");
     }
     fits
 }
 
-/// Whether an ordering key has 1..256 bytes.
+/// Whether an ordering key has 1..256 characters.
 pub(crate) fn check_ordering_key(field: &str, key: &str, faults: &mut Faults) -> bool {
-    let fits = ORDERING_KEY_BYTES.contains(&key.len());
+    let fits = ORDERING_KEY_CHARACTERS.contains(&key.chars().count());
     if !fits {
-        faults.invalid(field, "must have 1 to 256 bytes");
+        faults.invalid(field, "must have 1 to 256 characters");
     }
     fits
-}
-
-/// The shape here, the calendar by the library, which alone would also take shapes RFC 3339 does not know.
-fn is_rfc3339(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let shape = |shape: &[u8], bytes: &[u8]| {
-        shape.len() == bytes.len()
-            && shape.iter().zip(bytes).all(|(want, have)| match want {
-                b'0' => have.is_ascii_digit(),
-                b'T' => matches!(have, b'T' | b't'),
-                other => have == other,
-            })
-    };
-    let Some((front, rest)) = bytes.split_at_checked(19) else { return false };
-    if !shape(b"0000-00-00T00:00:00", front) {
-        return false;
-    }
-    let rest = match rest.strip_prefix(b".") {
-        None => rest,
-        Some(fraction) => {
-            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            if !(1..=9).contains(&digits) {
-                return false;
-            }
-            fraction.split_at(digits).1
-        }
-    };
-    let zone = matches!(rest, b"Z" | b"z") || shape(b"+00:00", rest) || shape(b"-00:00", rest);
-    zone && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn labels(raw: Option<&RawValue>, faults: &mut Faults) -> StringMap {
     let labels = map(raw, "labels", LABELS, faults);
     for (key, value) in &labels {
-        if !LABEL_BYTES.contains(&key.len()) || !LABEL_BYTES.contains(&value.len()) {
-            faults.invalid("labels", format!("`{}` and its value must have 1 to 50 bytes each", json::quoted(key)));
+        let fits = |text: &str| LABEL_CHARACTERS.contains(&text.chars().count());
+        if !fits(key) || !fits(value) {
+            faults
+                .invalid("labels", format!("`{}` and its value must have 1 to 50 characters each", json::quoted(key)));
         }
     }
     labels

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::cloud_event::{self, Scalar};
 use crate::header;
 use crate::record::Headers;
 
 /// Labels or metadata: a small map of strings.
 pub type StringMap = BTreeMap<String, String>;
+
+/// Extension attributes by name.
+pub type Extensions<'a> = BTreeMap<String, Scalar<'a>>;
 
 /// What the gateway writes beside the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub struct EventHeaders<'a> {
     pub source: &'a str,
     /// `ce_time`, RFC 3339.
     pub time: &'a str,
-    /// Media type of the payload.
+    /// Media type of the payload; empty where there is nothing to say, as for an event without data.
     pub content_type: &'a str,
     /// The application's id.
     pub application: &'a str,
@@ -37,15 +41,26 @@ impl EventHeaders<'_> {
     /// # Errors
     /// Never in practice: a map of strings always is JSON; the error is passed on rather than hidden.
     pub fn encode(&self) -> Result<Headers, serde_json::Error> {
+        self.encode_with(&BTreeMap::new())
+    }
+
+    /// Encodes all headers, and the extension attributes a `CloudEvent` brought, by name.
+    ///
+    /// # Errors
+    /// As [`EventHeaders::encode`].
+    pub fn encode_with(&self, extensions: &Extensions<'_>) -> Result<Headers, serde_json::Error> {
         let mut builder = Headers::builder(10, 256);
         builder
             .push(header::CE_SPECVERSION, b"1.0")
             .push(header::CE_ID, self.id.as_bytes())
             .push(header::CE_TYPE, self.event_type.as_bytes())
             .push(header::CE_SOURCE, self.source.as_bytes())
-            .push(header::CE_TIME, self.time.as_bytes())
-            .push(header::CONTENT_TYPE, self.content_type.as_bytes())
-            .push(header::APPLICATION, self.application.as_bytes());
+            .push(header::CE_TIME, self.time.as_bytes());
+        if !self.content_type.is_empty() {
+            builder.push(header::CONTENT_TYPE, self.content_type.as_bytes());
+        }
+        builder.push(header::APPLICATION, self.application.as_bytes());
+        cloud_event::push_extensions(&mut builder, extensions.iter().map(|(name, value)| (name.as_str(), value)));
         for (name, map) in [(header::LABELS, self.labels), (header::METADATA, self.metadata)] {
             if let Some(map) = map.filter(|map| !map.is_empty()) {
                 builder.push(name, &serde_json::to_vec(map)?);

@@ -21,8 +21,10 @@ pub const LABELS: &str = "hookbus-labels";
 pub const METADATA: &str = "hookbus-metadata";
 /// The producer's address as the gateway saw it.
 pub const IP: &str = "hookbus-ip";
+/// Types of the extension attributes that are no texts, a JSON object of words by name.
+pub const EXTENSION_TYPES: &str = "hookbus-extension-types";
 /// The inbound `hookbus-*` headers the fan-out keeps.
-pub const INBOUND: [&str; 4] = [APPLICATION, LABELS, METADATA, IP];
+pub const INBOUND: [&str; 5] = [APPLICATION, LABELS, METADATA, IP, EXTENSION_TYPES];
 
 /// Delivery id, a UUID.
 pub const DELIVERY: &str = "hookbus-delivery";

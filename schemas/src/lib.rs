@@ -12,6 +12,7 @@
 pub mod access;
 pub mod attempt;
 pub mod audit;
+pub mod cloud_event;
 pub mod control;
 pub mod dead_letter;
 pub mod delivery;
@@ -28,6 +29,7 @@ pub mod record;
 pub mod rejected;
 pub mod seen;
 pub mod status;
+pub mod time;
 pub mod topics;
 
 /// The OpenAPI document of the management and event routes: made from the control plane's code, committed, and served as it is.

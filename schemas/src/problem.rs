@@ -101,6 +101,8 @@ pub enum Code {
     PayloadTooLarge,
     /// 415.
     UnsupportedMediaType,
+    /// 415 of a `Content-Encoding`.
+    UnsupportedEncoding,
     /// 431.
     HeadersTooLarge,
     /// 408: headers or body came too slowly.

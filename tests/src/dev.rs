@@ -1,5 +1,6 @@
 //! `hookbus dev` of a test's own: every role in one process, one address for events and management, on the shared Kafka.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -8,6 +9,7 @@ use kafka_dev::ports;
 use kafka_dev::tether::Exit;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::broker::SharedKafka;
@@ -98,16 +100,31 @@ impl Dev {
     /// # Errors
     /// It does not end well: with what it said.
     pub async fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = tokio::process::Command::new(environment::hookbus_binary()?)
-            .arg("--config")
-            .arg(self.folder.path().join("hookbus.toml"))
-            .args(arguments)
-            .env("HOOKBUS__KAFKA__BROKERS", self.info("kafka_brokers")?)
-            .kill_on_drop(true)
-            .output();
+        let output = self.prepared(arguments)?.output();
         let output = tokio::time::timeout(STOP_WITHIN, output).await.context("a command does not end")??;
         ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs a command whose output nobody reads, from its first byte on: how it ended, and what it said about that.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn unread(&self, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = self.prepared(arguments)?.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn()?;
+        let output = tokio::time::timeout(STOP_WITHIN, output.wait_with_output());
+        let output = output.await.context("a command that nobody reads does not end")??;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// A command of the binary over the same Kafka and topics.
+    fn prepared(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(environment::hookbus_binary()?);
+        command.arg("--config").arg(self.folder.path().join("hookbus.toml")).args(arguments);
+        command.env("HOOKBUS__KAFKA__BROKERS", self.info("kafka_brokers")?).kill_on_drop(true);
+        Ok(command)
     }
 
     /// Its process.

@@ -15,7 +15,8 @@ pub(super) use self::shapes::shapes;
 ///
 /// 201 only after Kafka acknowledged it with all in-sync replicas. The id is the idempotency key inside the application: a
 /// repeat of one that is known is a 409, which clients count as success; one that is not known any more is dropped later
-/// (within 24 h by default). CloudEvents are taken too: `application/cloudevents+json`, or binary mode with `ce-*` headers.
+/// (within 24 h by default). CloudEvents are taken too, with or without data: `application/cloudevents+json`, or binary mode with
+/// `ce-*` headers. The body may be encoded (`Content-Encoding: gzip` or `zstd`); the limits hold for what it decodes to.
 #[utoipa::path(
     post,
     path = "/api/v1/event",
@@ -36,8 +37,9 @@ pub(super) async fn ingest() -> Problem {
 
 /// Send many events
 ///
-/// Up to 1,000 in one request, as `{"events": [...]}` or as one event per line. Each is accepted or refused by itself; the
-/// answer has one entry per event, in order.
+/// Up to 1,000 in one request: `{"events": [...]}`, one event per line (`application/x-ndjson`), or an array of CloudEvents
+/// (`application/cloudevents-batch+json`). The body may be encoded (`Content-Encoding: gzip` or `zstd`). Each event is accepted or
+/// refused by itself; the answer has one entry per event, in order.
 #[utoipa::path(
     post,
     path = "/api/v1/events:batch",

@@ -133,7 +133,7 @@ const SHARED: &[Shared] = &[
     Shared {
         status: 415,
         name: "NoJson",
-        description: "The body is of another media type",
+        description: "The body is of another media type or content encoding",
         id: ProblemId::Validation,
         when: When::Body,
     },

@@ -1,10 +1,28 @@
 //! The request bodies as the OpenAPI document shows them. They are read field by field (`input::read`), not by derive, so
 //! they are described by hand too; schemathesis sends what is written here.
 
+mod duration;
+
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
+
+use super::input::{DISABLE_AFTER_MS, MAX_AGE_MS, METHODS};
 
 /// A token of RFC 9110.
 const HEADER_NAME: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,500}$";
+/// What all delays of a growing one may last, as the document shows it; more never is reached.
+const MAX_BUDGET_MS: u64 = 3_650 * 86_400_000;
+/// Fields of the answer that a client may send back as it read them.
+const SHOWN: [&str; 7] = [
+    "created_at",
+    "updated_at",
+    "signing_public_key",
+    "former_secrets",
+    "disabled_reason",
+    "disabled_detail",
+    "disabled_at",
+];
 /// No control characters.
 const PLAIN: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
 
@@ -20,14 +38,8 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
     let post = body(&["event_types", "target"], target(true), example);
     let put = body(&[], target(true), json!({ "is_enabled": false, "description": "moved" }));
     let patch = body(&[], target(false), json!({ "labels": { "environment": "staging" }, "description": null }));
-    let former_id = "An id of the client's choice, for a subscription that was elsewhere before";
-    let with_id = |mut body: Value| {
-        body["properties"]["subscription_id"] =
-            json!({ "type": ["string", "null"], "format": "uuid", "description": former_id });
-        body
-    };
     vec![
-        ("SubscriptionPost", with_id(post)),
+        ("SubscriptionPost", post),
         ("SubscriptionPut", put),
         ("SubscriptionPatch", patch),
         ("SubscriptionAuth", auth()),
@@ -40,6 +52,10 @@ fn body(required: &[&str], target: Value, example: Value) -> Value {
     let mut properties = Map::new();
     properties.extend(what(target));
     properties.extend(how());
+    properties.extend(SHOWN.iter().map(|name| {
+        let about = "Shown by Hookbus; what is sent back is ignored.";
+        ((*name).to_owned(), json!({ "description": about }))
+    }));
     json!({ "type": "object", "required": required, "properties": properties, "example": example })
 }
 
@@ -69,9 +85,9 @@ fn what(target: Value) -> Map<String, Value> {
     let labels = json!({
         "type": ["object", "null"],
         "maxProperties": 10,
-        "propertyNames": { "minLength": 1, "maxLength": 50, "pattern": "^[ -~]*$" },
-        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 50, "pattern": "^[ -~]*$" },
-        "description": "An event must have them all; none match every event. At most 50 bytes each.",
+        "propertyNames": { "minLength": 1, "maxLength": 50 },
+        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 50 },
+        "description": "An event must have them all; none match every event.",
     });
     let uid = json!({
         "type": ["string", "null"], "pattern": "^[!-~]{1,128}$",
@@ -79,6 +95,10 @@ fn what(target: Value) -> Map<String, Value> {
     });
     let fields = json!({
         "application_id": text(1, 200, "Id or uid; an application's own token implies it"),
+        "subscription_id": {
+            "type": ["string", "null"], "format": "uuid",
+            "description": "An id of the client's choice, for a subscription that was elsewhere before; later the id it has",
+        },
         "is_enabled": { "type": "boolean", "description": "Whether it matches events. Disabling ends what is on its way." },
         "is_paused": { "type": ["boolean", "null"], "description": "Whether its deliveries are parked instead of sent." },
         "event_types": {
@@ -105,22 +125,17 @@ fn what(target: Value) -> Map<String, Value> {
 fn how() -> Map<String, Value> {
     let reference =
         |name: &str| json!({ "anyOf": [{ "$ref": format!("#/components/schemas/{name}") }, { "type": "null" }] });
-    let duration = |most: u64, never: Value, about: &str| {
-        json!({
-            "anyOf": [
-                { "type": "string", "pattern": "^[1-9][0-9]?(m|h)$" },
-                { "type": "integer", "minimum": 1000, "maximum": most },
-                never,
-                { "type": "null" },
-            ],
-            "description": about,
-        })
+    let duration = |range, never: Value, about: &str| {
+        let [text, number] = duration::schemas(range);
+        json!({ "anyOf": [text, number, never, { "type": "null" }], "description": about })
     };
-    const DAY_MS: u64 = 86_400_000;
+    // Nothing at all, in every unit, reads as never.
+    let never = json!({ "anyOf": [{ "enum": [0, "never"] }, { "type": "string", "pattern": "^0+(ms|s|m|h|d)$" }] });
     let schemes = ["standard", "hook0", "hook0_body", "ed25519"];
     let fields = json!({
-        "secret": text(1, 512, "A secret of the client's own: a UUID, `whsec_` and base64, or any text. It takes the place \
-            of all others at once; `rotate_secret` lets them overlap."),
+        "secret": text(2, 512, "A secret of the client's own: a UUID, `whsec_` and base64, or any text of at least 8 \
+            bytes. Blanks around it are left out. It takes the place of all others at once; `rotate_secret` lets them overlap."),
+        "signing_secret": text(2, 1_024, "The same as `secret`, as it is shown: sent back, it keeps what is stored."),
         "signing_private_key": text(1, 512, "An ed25519 key pair of the client's own: `whsk_` and base64. Never shown."),
         "signing": {
             "type": ["array", "null"], "minItems": 1, "maxItems": 4, "items": { "type": "string", "enum": schemes },
@@ -137,11 +152,14 @@ fn how() -> Map<String, Value> {
         "rate_per_second": { "type": ["number", "null"], "minimum": 0.01, "maximum": 100_000 },
         "ordering": { "type": ["string", "null"], "enum": ["none", null], "description": "Only `none` is built yet" },
         "auth": reference("SubscriptionAuth"),
-        "disable_after": duration(90 * DAY_MS, json!({ "enum": [0, "never"] }), "Failing for so long without a success disables it: a duration (`5d`), \
+        "disable_after": duration(DISABLE_AFTER_MS, never, "Failing for so long without a success disables it: a duration (`5d`), \
             milliseconds, 0 or `never`; 5 days by default"),
-        "disable_after_ms": number(0, 90 * DAY_MS, "The same in milliseconds: 0 is never, else at least 1000"),
-        "max_age": duration(30 * DAY_MS, json!({ "type": "null" }), "A delivery's whole life, parking included: a duration (`36h`) or milliseconds"),
-        "max_age_ms": number(1_000, 30 * DAY_MS, "The same in milliseconds"),
+        "disable_after_ms": {
+            "anyOf": [{ "enum": [0, null] }, number(*DISABLE_AFTER_MS.start(), *DISABLE_AFTER_MS.end(), "")],
+            "description": "The same in milliseconds; 0 is never",
+        },
+        "max_age": duration(MAX_AGE_MS, json!({ "type": "null" }), "A delivery's whole life, parking included: a duration (`36h`) or milliseconds"),
+        "max_age_ms": number(*MAX_AGE_MS.start(), *MAX_AGE_MS.end(), "The same in milliseconds"),
     });
     object(fields)
 }
@@ -152,14 +170,14 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn target(whole: bool) -> Value {
     let required = if whole { &["url"][..] } else { &[] };
-    let methods = json!(["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS", null]);
+    let methods: Vec<Option<&str>> = METHODS.iter().copied().map(Some).chain([None]).collect();
     let headers = json!({
         "type": ["object", "null"],
         "maxProperties": 10,
         "propertyNames": { "pattern": HEADER_NAME },
         "additionalProperties": {
             "type": if whole { json!("string") } else { json!(["string", "null"]) },
-            "maxLength": 500, "pattern": r"^[\t -~]*$",
+            "pattern": r"^[\t ]*([!-~]([\t -~]{0,498}[!-~])?)?[\t ]*$",
         },
         "description": "Custom headers: visible ASCII, none that Hookbus or the connection sets. A masked value keeps what is stored, \
             unless `target.url` goes to another scheme, host or port: then it must be given again.",
@@ -169,7 +187,10 @@ fn target(whole: bool) -> Value {
         "required": required,
         "properties": {
             "type": { "type": ["string", "null"], "enum": ["http", null] },
-            "method": { "type": ["string", "null"], "enum": methods, "description": "`POST` by default" },
+            "method": {
+                "anyOf": [{ "enum": methods }, { "type": "string", "pattern": any_case(&METHODS) }],
+                "description": "`POST` by default",
+            },
             "url": {
                 "type": "string", "format": "uri", "maxLength": 2048,
                 "description": "Must be allowed by the operator's policy: https, and a public address",
@@ -181,6 +202,13 @@ fn target(whole: bool) -> Value {
             },
         },
     })
+}
+
+/// The pattern of these words in any case.
+fn any_case(words: &[&str]) -> String {
+    let letter = |letter: char| format!("[{letter}{}]", letter.to_ascii_lowercase());
+    let words: Vec<String> = words.iter().map(|word| word.chars().map(letter).collect()).collect();
+    format!("^({})$", words.join("|"))
 }
 
 fn auth() -> Value {
@@ -216,16 +244,20 @@ fn auth() -> Value {
 }
 
 fn retry() -> Value {
-    let delay = || json!({ "anyOf": [{ "type": "string", "pattern": "^[1-9][0-9]?(s|m|h)$" }, { "type": "integer", "minimum": 100, "maximum": 604_800_000 }] });
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (shortest, longest) = (ms(retry::MIN_DELAY), ms(retry::MAX_DELAY));
+    let delay = || json!({ "anyOf": duration::schemas(shortest..=longest) });
+    let budget = json!({ "anyOf": duration::schemas(shortest..=MAX_BUDGET_MS) });
     let exponential = json!({
         "type": "object",
         "required": ["base", "factor", "cap", "budget"],
         "properties": {
-            "base": delay(), "factor": { "type": "number", "minimum": 1, "maximum": 10 }, "cap": delay(), "budget": delay(),
+            "base": delay(), "factor": { "type": "number", "minimum": 1, "maximum": 10 }, "cap": delay(), "budget": budget,
         },
     });
     json!({
-        "description": "When a failed attempt is repeated: a preset's name, a list of delays, or a growing delay.",
+        "description": "When a failed attempt is repeated: a preset's name, a list of delays (30 days in all at most), or a growing \
+            delay of which `base` is the first and `cap` the longest, until all of them fill the `budget`.",
         "oneOf": [
             { "type": "string", "enum": ["standard", "hook0", "quick"] },
             { "type": "array", "maxItems": 100, "items": delay() },
@@ -240,10 +272,13 @@ fn rotation() -> Value {
         "type": "object",
         "properties": {
             "application_id": text(1, 200, "Id or uid; an application's own token implies it"),
-            "secret": text(1, 512, "The new secret; without it one is made, and a new ed25519 pair where one is in use"),
+            "secret": text(2, 512, "The new secret; without it one is made, and a new ed25519 pair where one is in use"),
             "signing_private_key": text(1, 512, "A new ed25519 key pair: `whsk_` and base64"),
             "overlap_ms": number(0, 604_800_000, "How long the former ones go on signing; 24 h by default, 0 ends them at once"),
         },
         "example": { "overlap_ms": 86_400_000 },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,10 @@ use signing::{Ed25519Key, Secret, SigningError};
 use uuid::Uuid;
 use vault::Vault;
 
+#[cfg(test)]
+pub(super) use self::read::FIELDS;
+pub(super) use self::read::{DISABLE_AFTER_MS, MAX_AGE_MS};
+pub(super) use self::target::METHODS;
 use self::target::TargetInput;
 use crate::custom_headers::MASK;
 use crate::problem::{self, Problem};
@@ -200,6 +204,7 @@ impl Input {
     /// A secret that is given and is not what we show of the stored one.
     fn wanted_secret(&self, current: Option<&Secret>) -> Result<Option<Secret>, Problem> {
         let shown = |text: &str| {
+            let text = text.trim();
             let hidden = text == MASK || text == Uuid::nil().to_string();
             hidden
                 || current.is_some_and(|it| {
@@ -211,7 +216,7 @@ impl Input {
             given.into_iter().find_map(|(field, text)| Some((field, text.as_deref().filter(|text| !shown(text))?)));
         let Some((field, text)) = new else { return Ok(None) };
         let wrong = |error: SigningError| Problem::field(field, Code::InvalidField, error.to_string());
-        Secret::parse(text).map(Some).map_err(wrong)
+        Secret::given(text).map(Some).map_err(wrong)
     }
 
     fn wanted_pair(&self, current: Option<&Ed25519Key>) -> Result<Option<Ed25519Key>, Problem> {

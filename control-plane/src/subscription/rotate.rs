@@ -73,7 +73,7 @@ impl Rotation {
 
     fn new_secret(&self) -> Result<Secret, Problem> {
         match &self.secret {
-            Some(text) => Secret::parse(text).map_err(|error| wrong("secret", &error)),
+            Some(text) => Secret::given(text).map_err(|error| wrong("secret", &error)),
             None => Secret::generate().map_err(keys::not_made),
         }
     }

@@ -22,6 +22,20 @@ pub enum SigningError {
         /// Where the first one stands.
         position: usize,
     },
+    /// A free text that is too short to be a secret.
+    #[error("a signing secret has at least {min} bytes, this one has {actual}")]
+    SecretTooShort {
+        /// The least, in bytes.
+        min: usize,
+        /// What was given.
+        actual: usize,
+    },
+    /// A text that looks like a `whsec_` secret and is none.
+    #[error("this looks like a `whsec_` secret and is none: {hint}")]
+    SecretNearMiss {
+        /// What to change.
+        hint: &'static str,
+    },
     /// A `whsec_` secret that is not base64.
     #[error("what follows `whsec_` must be base64")]
     SecretNotBase64,

@@ -27,7 +27,7 @@ mod verify;
 pub use ed25519::{Ed25519Key, Ed25519PublicKey};
 pub use error::SigningError;
 pub use scheme::{Scheme, Schemes};
-pub use secret::{MAX_TEXT_BYTES, SECRET_NAMESPACE, Secret};
+pub use secret::{MAX_TEXT_BYTES, MIN_TEXT_BYTES, SECRET_NAMESPACE, Secret};
 pub use signer::Signer;
 pub use verify::{DEFAULT_TOLERANCE_S, StandardHeaders, Verifier};
 

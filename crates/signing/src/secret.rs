@@ -26,6 +26,9 @@ pub const MAX_TEXT_BYTES: usize = 512;
 /// The namespace of the UUIDs shown in place of secrets that are none. Never changes: clients compare what they saw.
 pub const SECRET_NAMESPACE: Uuid = Uuid::from_u128(0x6c1f_9d7e_52b3_4a08_9e4d_0b7a_35c8_f261);
 
+/// The shortest text of a secret of the third form, in bytes: anything less can be guessed.
+pub const MIN_TEXT_BYTES: usize = 8;
+
 /// What Standard Webhooks allows for a `whsec_` key, in bytes.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
@@ -54,7 +57,30 @@ enum Form {
 // === impl Secret ===
 
 impl Secret {
-    /// A secret from the text a client gave.
+    /// A new secret from the text a client gives: as [`Secret::parse`], but strict about what is nearly always a mistake.
+    ///
+    /// Blanks around it are no part of it. A `whsec_` without its padding gets it, so that what is shown is what every verifier
+    /// takes. What looks like a `whsec_` and is none is refused: as free text it would sign with bytes that no verifier uses.
+    ///
+    /// # Errors
+    /// As [`Secret::parse`], a near miss of `whsec_`, or a free text of less than [`MIN_TEXT_BYTES`].
+    pub fn given(text: &str) -> Result<Self, SigningError> {
+        let text = text.trim();
+        if let Some(hint) = near_miss(text) {
+            return Err(SigningError::SecretNearMiss { hint });
+        }
+        let mut secret = Self::parse(text)?;
+        match &secret.form {
+            Form::Whsec(_) => secret.text = secret.signing_secret(),
+            Form::Text if text.len() < MIN_TEXT_BYTES => {
+                return Err(SigningError::SecretTooShort { min: MIN_TEXT_BYTES, actual: text.len() });
+            }
+            Form::Uuid(_) | Form::Text => {}
+        }
+        Ok(secret)
+    }
+
+    /// A secret from a stored or configured text, exactly as it is.
     ///
     /// # Errors
     /// Empty, over [`MAX_TEXT_BYTES`], control characters, a `whsec_` that does not hold 24 to 64 bytes of base64, or an ed25519
@@ -94,13 +120,10 @@ impl Secret {
         &self.text
     }
 
-    /// What a Standard Webhooks verifier is given: the text itself if it is a `whsec_`, else `whsec_` and the base64 of the key.
+    /// What a Standard Webhooks verifier is given: `whsec_` and the base64 of the key, with its padding.
     #[must_use]
     pub fn signing_secret(&self) -> Zeroizing<String> {
-        match &self.form {
-            Form::Whsec(_) => self.text.clone(),
-            Form::Uuid(_) | Form::Text => Zeroizing::new(format!("{PREFIX}{}", STANDARD.encode(self.text.as_bytes()))),
-        }
+        Zeroizing::new(format!("{PREFIX}{}", STANDARD.encode(self.standard_key())))
     }
 
     /// What is shown where clients expect a UUID: the secret itself if it is one, else the UUIDv5 of its text (not a secret, and
@@ -131,6 +154,24 @@ impl Secret {
     pub(crate) fn hook0_key(&self) -> &[u8] {
         self.text.as_bytes()
     }
+}
+
+/// What is wrong with a text that was surely meant to be a `whsec_`.
+fn near_miss(text: &str) -> Option<&'static str> {
+    let lower = Zeroizing::new(text.to_ascii_lowercase());
+    if text.starts_with(PREFIX) {
+        let encoded = text.get(PREFIX.len()..).unwrap_or_default();
+        return encoded
+            .contains(['-', '_'])
+            .then_some("what follows `whsec_` is base64 of the URL-safe alphabet; write `+` for `-` and `/` for `_`");
+    }
+    if lower.starts_with("v1,whsec_") {
+        return Some("it begins with `v1,`; leave that out, a secret begins with `whsec_`");
+    }
+    if lower.starts_with(PREFIX) {
+        return Some("the prefix is written in lower case, `whsec_`");
+    }
+    lower.contains("whsec").then_some("a secret of Standard Webhooks begins with `whsec_`, and base64 follows")
 }
 
 impl fmt::Debug for Secret {

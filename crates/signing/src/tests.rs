@@ -109,6 +109,47 @@ fn other_texts_are_used_as_given() {
 }
 
 #[test]
+fn a_given_secret_is_trimmed_and_shown_padded() {
+    let padded = "whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5IQAAAA==";
+    for given in [padded, "whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5IQAAAA", "  whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5IQAAAA\n"] {
+        let secret = Secret::given(given).unwrap();
+        assert_eq!((secret.expose(), &**secret.signing_secret()), (padded, padded), "{given:?}");
+        assert_eq!(secret.hook0_key(), padded.as_bytes(), "what is shown is what signs");
+    }
+    assert_eq!(Secret::given(" 1a01cb48-5142-4d9b-8f90-d20cca61f0ee ").unwrap().is_uuid(), true);
+    assert_eq!(Secret::given("\tmy old secret ").unwrap().expose(), "my old secret");
+    let stored = secret("whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5IQAAAA");
+    assert_eq!((stored.expose().len(), &**stored.signing_secret()), (padded.len() - 2, padded), "stored texts stay");
+}
+
+#[test]
+fn near_misses_of_a_whsec_and_short_texts_are_refused_with_a_hint() {
+    let key = WHSEC.strip_prefix("whsec_").unwrap();
+    for (given, hint) in [
+        (format!("v1,{WHSEC}"), "`v1,`"),
+        (format!("V1,WHSEC_{key}"), "`v1,`"),
+        (format!("WHSEC_{key}"), "lower case"),
+        (format!("Whsec_{key}"), "lower case"),
+        (format!("whsec-{key}"), "begins with `whsec_`"),
+        (format!("\"{WHSEC}\""), "begins with `whsec_`"),
+        (format!("secret={WHSEC}"), "begins with `whsec_`"),
+        (format!("{WHSEC}_-"), "URL-safe"),
+    ] {
+        let error = Secret::given(&given).unwrap_err();
+        assert!(
+            matches!(&error, SigningError::SecretNearMiss { .. }) && error.to_string().contains(hint),
+            "{given}: {error}"
+        );
+        assert!(!error.to_string().contains(key), "no message holds a secret");
+    }
+    for (given, actual) in [("x", 1), ("  1234567  ", 7)] {
+        assert_eq!(Secret::given(given).unwrap_err(), SigningError::SecretTooShort { min: 8, actual });
+    }
+    assert_eq!(Secret::given(" \t ").unwrap_err(), SigningError::SecretEmpty);
+    assert_eq!(Secret::given("12345678").unwrap().expose(), "12345678");
+}
+
+#[test]
 fn bad_secrets_are_refused_with_their_reason() {
     let refuse = |text: &str| Secret::parse(text).unwrap_err();
     assert_eq!(refuse(""), SigningError::SecretEmpty);

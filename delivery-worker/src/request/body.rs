@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use catalog::Subscription;
+use schemas::cloud_event;
 use schemas::control::BodyForm;
 use schemas::delivery::Delivery;
 use serde::de::IgnoredAny;
@@ -35,9 +36,7 @@ pub(super) fn content_type(delivery: &Delivery) -> &str {
 
 /// `application/json`, `application/problem+json`, or nothing said.
 pub(super) fn is_json(delivery: &Delivery) -> bool {
-    let essence = content_type(delivery).split(';').next().unwrap_or_default().trim();
-    let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
-    subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json")
+    cloud_event::is_json(content_type(delivery))
 }
 
 /// The payload of a delivery that says it is JSON, checked to be: anything else would break the JSON around it.

@@ -24,7 +24,10 @@ pub(super) fn of(delivery: &Delivery, api_version: Option<&str>) -> Result<Bytes
     body.get_mut().put_slice(b",\"created_at\":");
     text(&mut body, &occurred_at(delivery))?;
     body.get_mut().put_slice(b",\"data\":");
-    if is_json(delivery) {
+    if payload.is_empty() && is_json(delivery) {
+        // An event without data.
+        body.get_mut().put_slice(b"null");
+    } else if is_json(delivery) {
         body.get_mut().put_slice(json(delivery)?);
     } else {
         let payload = std::str::from_utf8(payload)

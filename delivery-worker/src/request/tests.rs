@@ -145,6 +145,10 @@ fn an_envelope_holds_the_payload_byte_for_byte() {
     let text = changed(&delivery, header::CONTENT_TYPE, b"text/plain");
     let (_, body, _) = built(&text, envelope).unwrap();
     assert!(std::str::from_utf8(&body).unwrap().ends_with(r#","data":"{\"a\": 1}"}"#));
+    let mut empty = delivery.clone();
+    empty.payload = Bytes::new();
+    let (_, body, _) = built(&empty, envelope).unwrap();
+    assert!(std::str::from_utf8(&body).unwrap().ends_with(r#","data":null}"#), "an event without data");
     let mut broken = delivery;
     broken.payload = Bytes::from_static(b"{");
     assert!(matches!(built(&broken, envelope), Err(Verdict::Unwritable(_))));
@@ -155,11 +159,16 @@ fn a_cloudevent_holds_json_byte_for_byte_and_the_rest_in_base64() {
     let structured = |object: &mut control::Subscription, _: &vault::Vault| object.body = BodyForm::Cloudevents;
     let delivery = changed(&testing::delivery("evt_\"1", 1), "ce_subject", "käse".as_bytes());
     let delivery = changed(&delivery, "ce_Not-A-Name", b"x");
+    let delivery = changed(&delivery, "ce_count", b"03");
+    let delivery = changed(&delivery, "ce_level", b"3");
+    let delivery = changed(&delivery, "ce_urgent", b"true");
+    let types = r#"{"count":"number","level":"number","urgent":"boolean"}"#;
+    let delivery = changed(&delivery, header::EXTENSION_TYPES, types.as_bytes());
     let (headers, body, _) = built(&delivery, structured).unwrap();
     assert_eq!(text(&headers, "content-type"), "application/cloudevents+json");
     let source = delivery.event_source();
     let expected = format!(
-        r#"{{"specversion":"1.0","id":"evt_\"1","source":"{source}","type":"invoice.paid","time":"2026-11-22T01:02:03Z","subject":"käse","datacontenttype":"application/json","data":{{"a": 1}}}}"#
+        r#"{{"specversion":"1.0","id":"evt_\"1","source":"{source}","type":"invoice.paid","time":"2026-11-22T01:02:03Z","subject":"käse","count":"03","level":3,"urgent":true,"datacontenttype":"application/json","data":{{"a": 1}}}}"#
     );
     assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
     verify(&headers, &body);

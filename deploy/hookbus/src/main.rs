@@ -1,6 +1,7 @@
 //! The `hookbus` binary: parse, configure, log, run one subcommand, end with its exit code.
 //!
-//! Exit codes: 0 done, 1 failed, 64 wrong configuration or command line. A second signal during a drain ends it with 1.
+//! Exit codes: 0 done, also when whoever read the answer has seen enough (`hookbus status | head -3`), 1 failed, 64 wrong
+//! configuration or command line. A second signal during a drain ends it with 1.
 
 mod cli;
 mod commands;
@@ -21,6 +22,7 @@ use chassis::config::{self, ConfigError, Loaded, Role};
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::screen::ScreenError;
 pub(crate) use crate::usage::{Usage, usage};
 
 /// Deliveries are many small allocations that move between threads; measured, this one takes a sixth less CPU for them. It is
@@ -136,6 +138,12 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 #[expect(clippy::print_stderr, reason = "the last word of a failed command, where logs may not even be set up")]
 fn failed(error: &anyhow::Error) -> ExitCode {
+    let is_unread = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref::<ScreenError>(), Some(ScreenError::Closed))
+    };
+    if error.chain().any(is_unread) {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("hookbus: {error:#}");
     let of_user = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Usage>());
     if of_user { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
@@ -147,6 +155,7 @@ fn told_by_clap(told: &clap::Error) -> ExitCode {
     match (told.use_stderr(), printed) {
         (true, _) => ExitCode::from(USAGE),
         (false, Ok(())) => ExitCode::SUCCESS,
-        (false, Err(_closed)) => ExitCode::FAILURE,
+        (false, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        (false, Err(_unwritten)) => ExitCode::FAILURE,
     }
 }

@@ -4,22 +4,50 @@ use std::io::{self, IsTerminal as _, Write};
 
 use bytes::Bytes;
 
-/// Prints one line. A closed pipe ends the program quietly, as `head` expects.
+/// Standard output was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScreenError {
+    /// Whoever read it has seen enough, as `head` has: no failure, and nothing to say.
+    #[error("nobody reads standard output any more")]
+    Closed,
+    /// It cannot be written for another reason.
+    #[error("standard output cannot be written")]
+    Failed(#[source] io::Error),
+}
+
+impl From<io::Error> for ScreenError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Closed } else { Self::Failed(error) }
+    }
+}
+
+/// Prints one line of an answer. Where nobody reads any more it is [`ScreenError::Closed`], which `main` ends quietly.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn line(text: &str) -> io::Result<()> {
+pub(crate) fn line(text: &str) -> Result<(), ScreenError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
-    out.flush()
+    Ok(out.flush()?)
+}
+
+/// Prints one line about work that goes on whether or not somebody reads.
+///
+/// # Errors
+/// When stdout cannot be written for another reason than that nobody reads.
+pub(crate) fn progress(text: &str) -> Result<(), ScreenError> {
+    match line(text) {
+        Err(ScreenError::Closed) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Asks and waits for the answer; `None`: there is nobody to ask.
 ///
 /// # Errors
 /// When the terminal cannot be read or written.
-pub(crate) fn confirm(question: &str) -> io::Result<Option<bool>> {
+pub(crate) fn confirm(question: &str) -> Result<Option<bool>, ScreenError> {
     if !io::stdin().is_terminal() {
         return Ok(None);
     }

@@ -10,6 +10,8 @@ use super::{Attributes, Event, Rejection, Resolved, text, travels_on};
 
 /// Some producers spell the media type as the attribute it stands for.
 const CE_DATA_CONTENT_TYPE: &str = "ce_datacontenttype";
+/// The application as an attribute, as it can be named over HTTP too.
+pub(super) const CE_APPLICATION: &str = "ce_hookbusapplication";
 
 /// The headers of interest, found in one pass; a repeated one counts with its last value, as in Kafka's clients.
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ struct Found<'a> {
     time: Option<&'a [u8]>,
     content_type: Option<&'a [u8]>,
     application: Option<&'a [u8]>,
+    application_attribute: Option<&'a [u8]>,
     labels: Option<&'a [u8]>,
     metadata: Option<&'a [u8]>,
     ip: Option<&'a [u8]>,
@@ -30,12 +33,13 @@ struct Found<'a> {
 
 pub(super) fn decode<'a>(record: &'a Record, value: &Bytes, from: &TopicPartition) -> Result<Event<'a>, Rejection> {
     let found = Found::scan(&record.headers);
-    let application = application(found.application)?;
+    let attribute = found.application_attribute.map(|value| text(CE_APPLICATION, value)).transpose()?;
+    let application = application(found.application, attribute)?;
     let resolved = found.attributes()?.resolve(record, from)?;
     let content_type = found.content_type.map(|value| text(header::CONTENT_TYPE, value)).transpose()?;
     Ok(Event {
-        application,
-        headers: headers(&record.headers, &found, &resolved),
+        headers: headers(&record.headers, &application, &found, &resolved),
+        note: resolved.note,
         id: resolved.id,
         is_positional: resolved.is_positional,
         source: resolved.source,
@@ -44,27 +48,33 @@ pub(super) fn decode<'a>(record: &'a Record, value: &Bytes, from: &TopicPartitio
         content_type,
         labels: found.labels,
         metadata: found.metadata,
+        application,
         ip: found.ip.and_then(|ip| std::str::from_utf8(ip).ok()),
         payload: value.clone(),
     })
 }
 
-/// The application, which stands in a header in every format.
-pub(super) fn application(value: Option<&[u8]>) -> Result<Cow<'_, str>, Rejection> {
+/// The application, from the header that names it in every format, else from the attribute that names it over HTTP too.
+pub(super) fn application<'a>(
+    value: Option<&'a [u8]>,
+    attribute: Option<Cow<'a, str>>,
+) -> Result<Cow<'a, str>, Rejection> {
     let name = header::APPLICATION;
-    let application = value.map(|value| text(name, value)).transpose()?.filter(|text| !text.is_empty());
+    let application = value.map(|value| text(name, value)).transpose()?.or(attribute).filter(|text| !text.is_empty());
     application.ok_or_else(|| Rejection::attribute(format!("the record names no application (header `{name}`)")))
 }
 
 /// The record's own headers where all of them travel on and nothing is missing: then nothing is copied.
-fn headers(own: &Headers, found: &Found<'_>, resolved: &Resolved<'_>) -> Headers {
-    if !found.has_foreign && !resolved.is_positional && !resolved.is_default_source {
+fn headers(own: &Headers, application: &str, found: &Found<'_>, resolved: &Resolved<'_>) -> Headers {
+    let is_time_left_out = resolved.note.is_some();
+    if !found.has_foreign && !resolved.is_positional && !resolved.is_default_source && !is_time_left_out {
         return own.clone();
     }
     let mut builder = Headers::builder(own.len() + 2, own.size() + 128);
     for (name, value) in own.iter() {
         let is_replaced = (resolved.is_positional && name == header::CE_ID.as_bytes())
-            || (resolved.is_default_source && name == header::CE_SOURCE.as_bytes());
+            || (resolved.is_default_source && name == header::CE_SOURCE.as_bytes())
+            || (is_time_left_out && name == header::CE_TIME.as_bytes());
         if !is_replaced && std::str::from_utf8(name).is_ok_and(travels_on) {
             builder.push_raw(name, value);
         }
@@ -74,6 +84,9 @@ fn headers(own: &Headers, found: &Found<'_>, resolved: &Resolved<'_>) -> Headers
     }
     if resolved.is_default_source {
         builder.push(header::CE_SOURCE, resolved.source.as_bytes());
+    }
+    if found.application.is_none() {
+        builder.push(header::APPLICATION, application.as_bytes());
     }
     builder.build()
 }
@@ -97,6 +110,11 @@ impl<'a> Found<'a> {
                 header::CE_TIME => &mut found.time,
                 header::CONTENT_TYPE => &mut found.content_type,
                 header::APPLICATION => &mut found.application,
+                CE_APPLICATION => {
+                    // Read here, and written as the header that names it everywhere else.
+                    found.has_foreign = true;
+                    &mut found.application_attribute
+                }
                 header::LABELS => &mut found.labels,
                 header::METADATA => &mut found.metadata,
                 header::IP => &mut found.ip,

@@ -121,11 +121,12 @@ fn a_structured_payload_is_the_slice_of_the_envelope() {
         ("ce_id", "e1"),
         ("ce_type", "order.placed"),
         ("ce_source", "/shop"),
+        ("hookbus-application", "shop"),
         ("ce_time", "2026-11-22T00:00:00Z"),
         ("content-type", "application/json"),
         ("ce_attempt", "3"),
         ("ce_region", "eu"),
-        ("hookbus-application", "shop"),
+        ("hookbus-extension-types", r#"{"attempt":"number"}"#),
     ];
     assert_eq!(pairs, expected.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
 }
@@ -141,8 +142,37 @@ fn structured_text_and_base64_become_their_bytes() {
     let xml = r#""datacontenttype":"application/xml","data":"<a>\n</a>""#;
     assert_eq!(payload(xml), (b"<a>\n</a>".to_vec(), Some("application/xml".into())));
     assert_eq!(payload(r#""data":"text""#).0, b"\"text\"");
-    assert_eq!(payload(r#""data_base64":"AAEC""#), (vec![0, 1, 2], None));
+    assert_eq!(payload(r#""data_base64":"AAEC""#), (vec![0, 1, 2], Some("application/octet-stream".into())));
     assert_eq!(payload(r#""subject":"x""#), (Vec::new(), None));
+}
+
+#[test]
+fn a_time_that_is_none_is_left_out_and_said() {
+    let binary = with(&[(header::CE_TIME, "yesterday"), ("ce_region", "eu")]);
+    let structured =
+        structured(r#"{"id":"e1","source":"/s","type":"a.b","time":"2026-11-22T10:30:00+24:00","region":"eu"}"#);
+    for record in [&binary, &structured] {
+        let event = decode(record, &partition()).unwrap();
+        assert_eq!(event.time, None);
+        assert_eq!(event.headers.get(header::CE_TIME), None, "no endpoint gets it");
+        assert_eq!(event.headers.text("ce_region"), Some("eu"));
+        assert!(event.note.as_deref().unwrap().contains("not an RFC 3339 time"), "{:?}", event.note);
+    }
+    let empty = with(&[(header::CE_TIME, "")]);
+    assert_eq!(decode(&empty, &partition()).unwrap().note, None, "nothing was said");
+}
+
+#[test]
+fn the_application_may_be_an_attribute_as_over_http() {
+    let binary = record(&[(header::CE_TYPE, "a.b"), ("ce_hookbusapplication", "shop")], "{}");
+    let envelope = r#"{"type":"a.b","hookbusapplication":"shop"}"#;
+    let structured = record(&[(header::CONTENT_TYPE, "application/cloudevents+json")], envelope);
+    for record in [&binary, &structured] {
+        let event = decode(record, &partition()).unwrap();
+        assert_eq!(event.application, "shop");
+        assert_eq!(event.headers.text(header::APPLICATION), Some("shop"));
+        assert_eq!(event.headers.get("ce_hookbusapplication"), None);
+    }
 }
 
 #[test]
@@ -157,6 +187,7 @@ fn broken_envelopes_are_refused() {
         (r#"{"type":["a.b"]}"#, RejectReason::InvalidAttribute),
         (r#"{"id":"e1"}"#, RejectReason::InvalidAttribute),
         (r#"{"type":"a.b","specversion":"2.0"}"#, RejectReason::InvalidAttribute),
+        (r#"{"type":"a.b","a b":1}"#, RejectReason::InvalidAttribute),
     ] {
         assert_eq!(refused(&structured(envelope)).0, reason, "{envelope}");
     }

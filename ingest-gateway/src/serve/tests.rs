@@ -1,6 +1,7 @@
 //! The whole gateway over real sockets, with a scripted publisher and directory instead of Kafka.
 
 mod dry_run;
+mod encodings;
 mod fakes;
 mod limits;
 mod rates;
@@ -239,7 +240,12 @@ async fn cloud_events_come_in_batches_too() {
     let one = |id: &str, more: &str| {
         format!(r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"invoice.paid"{more}}}"#)
     };
-    let body = format!("[{}, {} ,{}]", one("1", r#","data": [1 ,2]"#), one("2", ""), one("3", r#","data":{}"#));
+    let body = format!(
+        "[{}, {} ,{}]",
+        one("1", r#","data": [1 ,2]"#),
+        one("2", r#","data":1,"data_base64":"""#),
+        one("3", r#","data":{}"#)
+    );
     let media = "application/cloudevents-batch+json";
     let reply = fixture.ask("POST", "/api/v1/events:batch", Some(SECRET), media, body.as_bytes()).await;
     let results = reply.body["results"].as_array().unwrap();

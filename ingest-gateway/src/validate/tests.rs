@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use schemas::problem::Code;
 
+use schemas::time::is_rfc3339;
+
 use super::*;
 use crate::parse;
 

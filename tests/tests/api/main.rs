@@ -9,6 +9,8 @@ mod audit;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod closed_pipe;
+#[cfg(test)]
 mod contention;
 #[cfg(test)]
 mod gateway;

@@ -48,7 +48,7 @@ fn event_post() -> Value {
 }
 
 fn event(payload: &Value, content_type: &Value, also_required: &[&str]) -> Value {
-    let required = [&["application_id", "event_type", "payload"], also_required].concat();
+    let required = [&["event_type", "payload"], also_required].concat();
     let label = json!({ "type": "string", "minLength": 1, "maxLength": 50 });
     json!({
         "type": "object",
@@ -56,8 +56,8 @@ fn event(payload: &Value, content_type: &Value, also_required: &[&str]) -> Value
         "additionalProperties": false,
         "properties": {
             "application_id": {
-                "type": "string", "minLength": 1, "maxLength": 200,
-                "description": "Id or uid; with an application's own token it may be left out.",
+                "type": ["string", "null"], "minLength": 1, "maxLength": 200,
+                "description": "Id or uid. An application's own token implies it; every other token must say it.",
             },
             "event_type": { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,50}(\\.[A-Za-z0-9_-]{1,50}){1,5}$" },
             "event_id": {
@@ -68,15 +68,15 @@ fn event(payload: &Value, content_type: &Value, also_required: &[&str]) -> Value
             "occurred_at": { "type": ["string", "null"], "format": "date-time", "description": "Now, if left out." },
             "labels": {
                 "type": ["object", "null"], "maxProperties": 10, "propertyNames": label, "additionalProperties": label,
-                "description": "What subscriptions select by; keys and values of at most 50 bytes.",
+                "description": "What subscriptions select by; keys and values of 1 to 50 characters.",
             },
             "metadata": {
                 "type": ["object", "null"], "maxProperties": 50, "additionalProperties": { "type": "string" },
                 "description": "The sender's own data.",
             },
             "ordering_key": {
-                "type": ["string", "null"], "minLength": 1, "maxLength": 64,
-                "description": "Events with one key are fanned out in order; at most 256 bytes.",
+                "type": ["string", "null"], "minLength": 1, "maxLength": 256,
+                "description": "Events with one key are fanned out in order.",
             },
         },
     })

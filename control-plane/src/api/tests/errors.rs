@@ -70,6 +70,15 @@ async fn bad_bodies_are_told_off_by_field() {
     let json = "application/json";
     assert_eq!(raw("{".into(), json).await, (400, "JsonPayload".into(), String::new()));
     assert_eq!(raw("{}".into(), "text/plain").await, (415, "Validation".into(), "unsupported_media_type".into()));
+    let encoded = Request::post("/api/v1/subscriptions")
+        .header("authorization", format!("Bearer {}", tenant.token))
+        .header("content-type", json)
+        .header("content-encoding", "gzip")
+        .body(Body::from("{}"))
+        .unwrap();
+    let (status, problem) = api.send(encoded).await;
+    assert_eq!((status, &problem["code"]), (415, &serde_json::json!("unsupported_encoding")));
+    assert!(problem["detail"].as_str().unwrap().contains("`gzip`"), "{problem}");
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(raw(deep, json).await, (422, "Validation".into(), "too_deep".into()));
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(70_000));

@@ -68,6 +68,34 @@ async fn imported_secrets_of_every_form_are_used_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_given_secret_is_trimmed_padded_or_refused_with_a_hint() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let padded = "whsec_bm9ib2R5IGtub3dzIHRoaXMga2V5IQAAAA==";
+    let (path, shown) =
+        made(&api, &tenant, |body| body["secret"] = value!(format!(" {}\n", padded.trim_end_matches('=')))).await;
+    assert_eq!(shown["signing_secret"], padded, "every verifier takes this");
+    let rotate = format!("{path}/rotate_secret");
+    for (secret, hint) in [
+        ("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "leave that out"),
+        ("WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "lower case"),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa-_", "URL-safe"),
+        ("short", "at least 8 bytes"),
+        ("   ", "must not be empty"),
+    ] {
+        for (status, answer) in [
+            api.put(&tenant.token, &path, value!({"secret": secret})).await,
+            api.post(&tenant.token, &rotate, value!({"secret": secret})).await,
+        ] {
+            assert_eq!(status, 422, "{secret}");
+            assert!(answer["validation"]["secret"][0]["message"].as_str().unwrap().contains(hint), "{answer}");
+        }
+    }
+    let (status, same) = api.post(&tenant.token, &rotate, value!({"secret": padded})).await;
+    assert_eq!(status, 422, "it is the current one already: {same}");
+}
+
+#[tokio::test]
 async fn an_auth_is_masked_kept_replaced_and_cleared() {
     let api = Api::new();
     let tenant = api.tenant("one").await;

@@ -23,19 +23,19 @@ use crate::subscription::{filter, show};
 const MAX_EVENT_TYPES: usize = 1_000;
 const MAX_LABELS: usize = 10;
 const MAX_METADATA: usize = 50;
-/// Bytes of a metadata key.
+/// Characters of a metadata key.
 const MAX_METADATA_KEY: usize = 100;
-/// Bytes of a metadata value.
+/// Characters of a metadata value.
 const MAX_METADATA_VALUE: usize = 1_000;
 const MAX_WORKERS: usize = 100;
-/// Bytes of a worker's name.
+/// Characters of a worker's name.
 const MAX_WORKER: usize = 200;
 const MAX_TIMEOUT_MS: u64 = 120_000;
 const DAY_MS: u64 = 86_400_000;
-const MAX_AGE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * DAY_MS;
-const DISABLE_AFTER_MS: std::ops::RangeInclusive<u64> = 1_000..=90 * DAY_MS;
+pub(crate) const MAX_AGE_MS: std::ops::RangeInclusive<u64> = 1_000..=30 * DAY_MS;
+pub(crate) const DISABLE_AFTER_MS: std::ops::RangeInclusive<u64> = 1_000..=90 * DAY_MS;
 
-pub(super) const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "application_id",
     "subscription_id",
     "is_enabled",
@@ -173,10 +173,12 @@ fn event_types(fields: &mut Fields) -> Result<Option<Vec<EventTypePattern>>, Pro
 
 fn metadata(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
     let metadata = fields.map("metadata", MAX_METADATA)?;
-    let fits = |key: &str, value: &str| key.len() <= MAX_METADATA_KEY && value.len() <= MAX_METADATA_VALUE;
+    let fits =
+        |key: &str, value: &str| key.chars().count() <= MAX_METADATA_KEY && value.chars().count() <= MAX_METADATA_VALUE;
     if let Some((key, _)) = metadata.iter().flatten().find(|(key, value)| !fits(key, value)) {
         let shown: String = key.chars().take(60).collect();
-        let message = format!("`{shown}`: keys have at most {MAX_METADATA_KEY} bytes, values {MAX_METADATA_VALUE}");
+        let message =
+            format!("`{shown}`: keys have at most {MAX_METADATA_KEY} characters, values {MAX_METADATA_VALUE}");
         return Err(fields.wrong("metadata", message));
     }
     Ok(metadata)
@@ -184,8 +186,8 @@ fn metadata(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
 
 fn workers(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
     let workers = fields.texts("dedicated_workers", MAX_WORKERS)?;
-    if workers.iter().flatten().any(|name| name.len() > MAX_WORKER) {
-        return Err(fields.wrong("dedicated_workers", format!("names have at most {MAX_WORKER} bytes")));
+    if workers.iter().flatten().any(|name| name.chars().count() > MAX_WORKER) {
+        return Err(fields.wrong("dedicated_workers", format!("names have at most {MAX_WORKER} characters")));
     }
     Ok(workers)
 }
@@ -201,9 +203,9 @@ fn labels(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
         (Some(_), None) => return Err(fields.wrong("label_value", "is required with label_key")),
         (None, Some(_)) => return Err(fields.wrong("label_key", "is required with label_value")),
     };
-    let fits = |text: &str| (1..=50).contains(&text.len());
+    let fits = |text: &str| (1..=50).contains(&text.chars().count());
     if labels.iter().flatten().any(|(key, value)| !fits(key) || !fits(value)) {
-        return Err(fields.wrong("labels", "keys and values have 1 to 50 bytes"));
+        return Err(fields.wrong("labels", "keys and values have 1 to 50 characters"));
     }
     match (labels, pair) {
         (Some(labels), Some((key, value))) if labels.get(&key) != Some(&value) => {

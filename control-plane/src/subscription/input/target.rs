@@ -15,7 +15,7 @@ use crate::subscription::Facts;
 use crate::subscription::keys;
 
 const FIELDS: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
-const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
+pub(crate) const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
 
 /// What a client gave.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ impl Scene {
         let context = keys::context(&object);
         let sealed = |text: &str| keys::seal(&vault, &context, text).unwrap();
         let pair = Ed25519Key::generate().unwrap();
-        let secrets = vec![Held::current(Secret::parse("s0").unwrap(), sealed("s0"))];
+        let secrets = vec![Held::current(Secret::parse("secret s0").unwrap(), sealed("secret s0"))];
         let pairs = vec![Held { stored: Held::current((), sealed(pair.expose())).stored, key: pair }];
         object.secrets = Keys { secrets, pairs }.into_stored();
         Self { vault, object }
@@ -61,8 +61,8 @@ fn both() -> Vec<SigningScheme> {
 #[test]
 fn the_former_secret_signs_until_the_overlap_ends() {
     let mut scene = Scene::new(both());
-    scene.rotate(1_000, json!({"secret": "s1"})).unwrap();
-    assert_eq!(scene.secrets(), [("s1".into(), None), ("s0".into(), Some(1_000 + DAY_MS))]);
+    scene.rotate(1_000, json!({"secret": "secret s1"})).unwrap();
+    assert_eq!(scene.secrets(), [("secret s1".into(), None), ("secret s0".into(), Some(1_000 + DAY_MS))]);
     assert_eq!(scene.object.updated_ms, 1_000);
     assert_eq!(scene.pairs(), 1, "a given secret leaves the pair alone");
 }
@@ -70,45 +70,46 @@ fn the_former_secret_signs_until_the_overlap_ends() {
 #[test]
 fn a_second_rotation_ends_everything_before_it_at_its_own_overlap_at_the_latest() {
     let mut scene = Scene::new(both());
-    scene.rotate(0, json!({"secret": "s1", "overlap_ms": 100_000})).unwrap();
-    scene.rotate(50_000, json!({"secret": "s2", "overlap_ms": 1_000_000})).unwrap();
-    let expected = [("s2".into(), None), ("s1".into(), Some(1_050_000)), ("s0".into(), Some(100_000))];
+    scene.rotate(0, json!({"secret": "secret s1", "overlap_ms": 100_000})).unwrap();
+    scene.rotate(50_000, json!({"secret": "secret s2", "overlap_ms": 1_000_000})).unwrap();
+    let expected =
+        [("secret s2".into(), None), ("secret s1".into(), Some(1_050_000)), ("secret s0".into(), Some(100_000))];
     assert_eq!(scene.secrets(), expected);
-    scene.rotate(60_000, json!({"secret": "s3", "overlap_ms": 10_000})).unwrap();
+    scene.rotate(60_000, json!({"secret": "secret s3", "overlap_ms": 10_000})).unwrap();
     let ends: Vec<Option<i64>> = scene.secrets().into_iter().map(|(_, end)| end).collect();
     assert_eq!(ends, [None, Some(70_000), Some(70_000), Some(70_000)]);
-    scene.rotate(80_000, json!({"secret": "s4"})).unwrap();
+    scene.rotate(80_000, json!({"secret": "secret s4"})).unwrap();
     let names: Vec<String> = scene.secrets().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["s4", "s3"], "what has ended is forgotten");
+    assert_eq!(names, ["secret s4", "secret s3"], "what has ended is forgotten");
 }
 
 #[test]
 fn no_overlap_leaves_the_new_one_alone() {
     let mut scene = Scene::new(both());
-    scene.rotate(0, json!({"secret": "s1"})).unwrap();
-    scene.rotate(1, json!({"secret": "s2", "overlap_ms": 0})).unwrap();
-    assert_eq!(scene.secrets(), [("s2".into(), None)]);
+    scene.rotate(0, json!({"secret": "secret s1"})).unwrap();
+    scene.rotate(1, json!({"secret": "secret s2", "overlap_ms": 0})).unwrap();
+    assert_eq!(scene.secrets(), [("secret s2".into(), None)]);
 }
 
 #[test]
 fn a_former_secret_may_be_taken_back_and_the_current_one_not_again() {
     let mut scene = Scene::new(both());
-    scene.rotate(0, json!({"secret": "s1"})).unwrap();
-    assert_eq!(scene.rotate(1, json!({"secret": "s1"})).unwrap_err().status, 422);
-    scene.rotate(2, json!({"secret": "s0"})).unwrap();
-    assert_eq!(scene.secrets(), [("s0".into(), None), ("s1".into(), Some(2 + DAY_MS))]);
+    scene.rotate(0, json!({"secret": "secret s1"})).unwrap();
+    assert_eq!(scene.rotate(1, json!({"secret": "secret s1"})).unwrap_err().status, 422);
+    scene.rotate(2, json!({"secret": "secret s0"})).unwrap();
+    assert_eq!(scene.secrets(), [("secret s0".into(), None), ("secret s1".into(), Some(2 + DAY_MS))]);
 }
 
 #[test]
 fn so_many_secrets_sign_at_once_and_no_more() {
     let mut scene = Scene::new(both());
     for number in 1..MAX_LIVE {
-        scene.rotate(0, json!({"secret": format!("s{number}")})).unwrap();
+        scene.rotate(0, json!({"secret": format!("secret s{number}")})).unwrap();
     }
-    let problem = scene.rotate(0, json!({"secret": "more"})).unwrap_err();
+    let problem = scene.rotate(0, json!({"secret": "one more"})).unwrap_err();
     assert_eq!(problem.code, Some(Code::LimitReached));
-    scene.rotate(0, json!({"secret": "more", "overlap_ms": 0})).unwrap();
-    assert_eq!(scene.secrets(), [("more".into(), None)]);
+    scene.rotate(0, json!({"secret": "one more", "overlap_ms": 0})).unwrap();
+    assert_eq!(scene.secrets(), [("one more".into(), None)]);
 }
 
 #[test]

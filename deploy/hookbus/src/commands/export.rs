@@ -113,7 +113,7 @@ fn write(folder: &Path, exported: &[Exported]) -> Result<()> {
         let open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         let written = open.and_then(|mut it| it.write_all(text.concat().as_bytes()));
         written.with_context(|| format!("cannot write {}", path.display()))?;
-        screen::line(&format!("{}: {} documents", path.display(), file.documents.len()))?;
+        screen::progress(&format!("{}: {} documents", path.display(), file.documents.len()))?;
     }
     Ok(())
 }

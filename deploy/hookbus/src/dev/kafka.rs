@@ -17,7 +17,7 @@ const USUAL_PORT: u16 = 9092;
 pub(crate) async fn start(folder: &Path) -> Result<Broker> {
     let mut failed = None;
     let jars = kafka_dev::prepare(&folder.join("cache"), |progress| {
-        if let Err(error) = screen::line(&format!("    {progress}")) {
+        if let Err(error) = screen::progress(&format!("    {progress}")) {
             failed = Some(error);
         }
     })

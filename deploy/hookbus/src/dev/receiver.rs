@@ -64,7 +64,7 @@ async fn receive(request: Request<Incoming>, verifier: &Verifier) -> Response<Fu
         Err(why) => format!("SIGNATURE REFUSED: {why}"),
     };
     let now = now_ms();
-    let shown = screen::line(&format!("{}  received   {id}  {event_type}  {said}", screen::clock(now)));
+    let shown = screen::progress(&format!("{}  received   {id}  {event_type}  {said}", screen::clock(now)));
     if let Err(error) = shown {
         tracing::warn!(%error, "cannot print what the demo receiver got");
     }

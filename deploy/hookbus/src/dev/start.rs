@@ -47,7 +47,7 @@ pub(crate) async fn run(file: Option<&Path>, args: &DevArgs) -> Result<()> {
         over_own_kafka(file, args, &folder, &keys).await
     };
     if outcome.is_ok() {
-        screen::line("==> stopped; the next start continues where this one ended")?;
+        screen::progress("==> stopped; the next start continues where this one ended")?;
     }
     outcome
 }
@@ -65,7 +65,7 @@ async fn over_own_kafka(file: Option<&Path>, args: &DevArgs, folder: &Path, keys
         }
     };
     Info::remove(folder);
-    screen::line("==> stopping Kafka")?;
+    screen::progress("==> stopping Kafka")?;
     broker.stop().await.context("Kafka did not stop")?;
     outcome
 }

@@ -21,9 +21,9 @@ pub(crate) async fn run(management: &Management, plan: &Plan<'_>) -> Result<()> 
                 step.name
             )));
         }
-        screen::line(&format!("{} {}", step.action.done(), step.name))?;
+        screen::progress(&format!("{} {}", step.action.done(), step.name))?;
     }
-    screen::line(&format!("Applied: {} done.", plan.steps.len()))?;
+    screen::progress(&format!("Applied: {} done.", plan.steps.len()))?;
     Ok(())
 }
 
