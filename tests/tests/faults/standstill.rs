@@ -80,7 +80,7 @@ impl Standstill {
         let ask = || async {
             let mut written = 0;
             for partition in 0..PARTITIONS {
-                written += offsets.end(&TopicPartition::new(&pipeline.topics().deliveries, partition)).await.ok()?;
+                written += offsets.end(&TopicPartition::new(&*pipeline.topics().deliveries, partition)).await.ok()?;
             }
             (written >= i64::try_from(part).ok()?).then_some(())
         };

@@ -93,7 +93,10 @@ async fn accepted(pipeline: &Pipeline, application: &Application, gateway: usize
     let ask = || async {
         match client.send(gateway, application, event).await.ok()?.status.as_u16() {
             201 => Some(()),
-            409 => Some(client.remember(application, event)),
+            409 => {
+                client.remember(application, event);
+                Some(())
+            }
             _ => None,
         }
     };
