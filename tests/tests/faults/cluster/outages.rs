@@ -79,7 +79,7 @@ async fn brokers_that_are_killed_one_after_the_other_lose_nothing() {
     let scene = Scene { name: "brokers killed", per_second: 100, repeats: seconds_of(100, 30) };
     scene
         .play(workers("brokers-killed"), &mut stage.cluster, async |cluster, pipeline, _| {
-            for _ in 0..5 {
+            for _ in 0..NODES {
                 killed_and_back(cluster, pipeline, 1_500).await;
             }
         })
