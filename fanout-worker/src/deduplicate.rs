@@ -1,21 +1,32 @@
-//! Which identities of one source partition were accepted inside the window. Pure.
+//! Which identities were accepted inside the window, of all partitions of a worker, within one budget. Pure.
 //!
 //! ```text
-//! buckets   [ 7: until 10:00 | 8: until 11:00 | 9: now ... ]     identity -> number of its bucket
-//!             ^ forgotten whole, when its newest identity is older than the newest record by more than the window
+//! events/0   buckets   [ 7: until 10:00 | 12: until 11:00 | 15: now ... ]
+//! events/1             [ 9: until 10:30 | 14: now ... ]                      one table: identity -> number of its bucket
+//!                        ^ forgotten whole: when its newest identity is older than the partition's newest record by more
+//!                          than the window, or when it is the oldest of all and the budget is spent
 //! ```
 //!
 //! The window counts back from the newest record of the partition, never from the clock on the wall: a worker that was down
-//! for two days still knows what came the day before it stopped. One number per identity and one pass per forgotten bucket
-//! cost 20 bytes an identity; the order inside a bucket is not kept.
+//! for two days still knows what came the day before it stopped. The budget is the worker's: what is being restored counts
+//! from its first identity on, beside what is owned already, so that no moment takes more memory than another
+//! ([`table`] says how much: about 26 bytes an identity of the budget). The order inside a bucket is not kept.
 
-use std::collections::VecDeque;
+mod table;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
+use parking_lot::Mutex;
 use schemas::seen::Hash;
 
+use self::table::Table;
 use crate::config::{BUDGET_PARTS, WINDOW_PARTS};
+
+/// Identities that are taken over under one lock while a partition is restored; the worker asks in between.
+const RESTORED_AT_ONCE: usize = 256;
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -23,16 +34,42 @@ pub(crate) struct Limits {
     window_ms: i64,
     bucket_ms: i64,
     /// Identities of a whole worker.
-    pub(crate) ids: usize,
+    ids: usize,
     bucket_ids: usize,
 }
 
-/// The identities of one source partition.
+/// The identities of one worker. Cheap to clone; restores fill it while the worker asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Identities {
+    limits: Limits,
+    inner: Arc<Mutex<Inner>>,
+}
+
+/// The identities of one source partition under one lease. Dropping it forgets them.
 #[derive(Debug)]
 pub(crate) struct Seen {
+    number: u32,
+    identities: Identities,
+}
+
+#[derive(Debug)]
+struct Inner {
     limits: Limits,
-    ids: HashMap<Hash, u32>,
-    /// Oldest first; numbers ascend by one.
+    table: Table,
+    partitions: BTreeMap<u32, Partition>,
+    /// Numbers of the buckets of all partitions: an identity in another bucket is forgotten.
+    alive: HashSet<u32>,
+    /// Identities in all of them.
+    len: usize,
+    /// Identities that left before the window's end since somebody asked.
+    evicted: u64,
+    next_partition: u32,
+    next_bucket: u32,
+}
+
+#[derive(Debug)]
+struct Partition {
+    /// Oldest first; numbers ascend.
     buckets: VecDeque<Bucket>,
     newest_ms: i64,
 }
@@ -60,67 +97,158 @@ impl Limits {
     }
 }
 
+// === impl Identities ===
+
+impl Identities {
+    /// Nothing was accepted yet.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, inner: Arc::new(Mutex::new(Inner::new(limits))) }
+    }
+
+    /// A partition of which nothing is known yet.
+    pub(crate) fn partition(&self) -> Seen {
+        Seen { number: self.inner.lock().add_partition(), identities: self.clone() }
+    }
+
+    /// How long an identity is remembered, ms.
+    pub(crate) fn window_ms(&self) -> i64 {
+        self.limits.window_ms
+    }
+
+    /// How many identities are remembered, those of partitions that are being restored among them.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().len
+    }
+
+    /// How many identities left before the window's end since the last call.
+    pub(crate) fn take_evicted(&self) -> u64 {
+        std::mem::take(&mut self.inner.lock().evicted)
+    }
+}
+
 // === impl Seen ===
 
 impl Seen {
-    /// Nothing was accepted yet.
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, ids: HashMap::new(), buckets: VecDeque::new(), newest_ms: i64::MIN }
-    }
-
     /// Moves the window on to a record of this time, and forgets what is before it.
     pub(crate) fn advance(&mut self, at_ms: i64) {
-        self.newest_ms = self.newest_ms.max(at_ms);
-        self.forget_expired();
+        self.identities.inner.lock().advance(self.number, at_ms);
     }
 
     /// Whether the identity was accepted inside the window.
     pub(crate) fn contains(&self, id: &Hash) -> bool {
-        self.ids.contains_key(id)
-    }
-
-    /// How many identities are remembered.
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// When the oldest bucket was filled, if there is one that is not being filled now.
-    pub(crate) fn oldest_ms(&self) -> Option<i64> {
-        self.buckets.front().map(|bucket| bucket.newest_ms)
+        let inner = self.identities.inner.lock();
+        inner.table.bucket_of(&self.key(id)).is_some_and(|bucket| inner.alive.contains(&bucket))
     }
 
     /// The identity of a record of this time was accepted.
     pub(crate) fn insert(&mut self, id: Hash, at_ms: i64) {
-        self.newest_ms = self.newest_ms.max(at_ms);
-        let number = self.open_bucket();
-        if let Some(former) = self.ids.insert(id, number) {
-            self.uncount(former);
+        self.insert_all(std::iter::once(id), at_ms);
+    }
+
+    /// The identities of records until this time were accepted.
+    pub(crate) fn insert_all(&mut self, ids: impl IntoIterator<Item = Hash>, at_ms: i64) {
+        let mut ids = ids.into_iter().peekable();
+        while ids.peek().is_some() {
+            let mut inner = self.identities.inner.lock();
+            for id in ids.by_ref().take(RESTORED_AT_ONCE) {
+                inner.insert(self.number, self.key(&id), at_ms);
+            }
         }
-        self.forget_expired();
     }
 
     /// The identity was not accepted after all.
     pub(crate) fn remove(&mut self, id: &Hash) {
-        if let Some(number) = self.ids.remove(id) {
-            self.uncount(number);
+        self.identities.inner.lock().remove(self.number, &self.key(id));
+    }
+
+    /// How many identities of this partition are remembered.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let inner = self.identities.inner.lock();
+        inner.partitions[&self.number].buckets.iter().map(|bucket| bucket.ids).sum()
+    }
+
+    /// The identity in the table of all partitions: the same event on another partition, or under another lease, is another.
+    fn key(&self, id: &Hash) -> Hash {
+        let mut key = *id;
+        for (byte, salt) in key.iter_mut().zip(self.number.to_be_bytes().iter().cycle()) {
+            *byte ^= salt;
+        }
+        key
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.identities.inner.lock().remove_partition(self.number);
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            table: Table::new(limits.ids),
+            partitions: BTreeMap::new(),
+            alive: HashSet::new(),
+            len: 0,
+            evicted: 0,
+            next_partition: 0,
+            next_bucket: 0,
         }
     }
 
-    /// Forgets the oldest bucket before its time; how many identities that were.
-    pub(crate) fn forget_oldest(&mut self) -> usize {
-        let before = self.ids.len();
-        if self.buckets.pop_front().is_some() {
-            self.drop_unbucketed();
-        }
-        before - self.ids.len()
+    fn add_partition(&mut self) -> u32 {
+        let number = self.next_partition;
+        self.next_partition = number.wrapping_add(1);
+        self.partitions.insert(number, Partition { buckets: VecDeque::new(), newest_ms: i64::MIN });
+        number
     }
 
-    /// The bucket for an identity of the newest time, with that identity counted.
-    fn open_bucket(&mut self) -> u32 {
-        let newest_ms = self.newest_ms;
+    fn remove_partition(&mut self, number: u32) {
+        let gone = self.partitions.remove(&number);
+        for bucket in gone.into_iter().flat_map(|partition| partition.buckets) {
+            self.forget(&bucket);
+        }
+    }
+
+    fn advance(&mut self, number: u32, at_ms: i64) {
+        let Some(partition) = self.partitions.get_mut(&number) else { return };
+        partition.newest_ms = partition.newest_ms.max(at_ms);
+        let horizon = partition.newest_ms.saturating_sub(self.limits.window_ms);
+        while let Some(partition) = self.partitions.get_mut(&number)
+            && let Some(expired) = partition.buckets.pop_front_if(|bucket| bucket.newest_ms < horizon)
+        {
+            self.forget(&expired);
+        }
+    }
+
+    fn insert(&mut self, number: u32, key: Hash, at_ms: i64) {
+        self.advance(number, at_ms);
+        let bucket = self.open_bucket(number);
+        let alive = &self.alive;
+        let former = self.table.insert(key, bucket, |bucket| alive.contains(&bucket));
+        self.len += 1;
+        if let Some(former) = former {
+            self.uncount(number, former);
+        }
+        while self.len > self.limits.ids && self.evict_oldest() {}
+    }
+
+    fn remove(&mut self, number: u32, key: &Hash) {
+        if let Some(bucket) = self.table.remove(key) {
+            self.uncount(number, bucket);
+        }
+    }
+
+    /// The bucket for an identity of the partition's newest time, with that identity counted.
+    fn open_bucket(&mut self, number: u32) -> u32 {
         let limits = self.limits;
-        let number = self.buckets.back().map_or(0, |bucket| bucket.number.wrapping_add(1));
-        if let Some(bucket) = self.buckets.back_mut()
+        let Some(partition) = self.partitions.get_mut(&number) else { return self.next_bucket };
+        let newest_ms = partition.newest_ms;
+        if let Some(bucket) = partition.buckets.back_mut()
             && newest_ms.saturating_sub(bucket.oldest_ms) < limits.bucket_ms
             && bucket.ids < limits.bucket_ids
         {
@@ -128,134 +256,38 @@ impl Seen {
             bucket.ids += 1;
             return bucket.number;
         }
-        self.buckets.push_back(Bucket { number, oldest_ms: newest_ms, newest_ms, ids: 1 });
+        let number = self.next_bucket;
+        self.next_bucket = number.wrapping_add(1);
+        self.alive.insert(number);
+        partition.buckets.push_back(Bucket { number, oldest_ms: newest_ms, newest_ms, ids: 1 });
         number
     }
 
-    fn uncount(&mut self, number: u32) {
-        let Some(first) = self.buckets.front().map(|bucket| bucket.number) else { return };
-        let index = number.wrapping_sub(first) as usize;
-        if let Some(bucket) = self.buckets.get_mut(index) {
-            bucket.ids = bucket.ids.saturating_sub(1);
+    /// An identity has left a bucket of the partition, if that is still there.
+    fn uncount(&mut self, number: u32, bucket: u32) {
+        let Some(partition) = self.partitions.get_mut(&number) else { return };
+        if let Ok(index) = partition.buckets.binary_search_by_key(&bucket, |bucket| bucket.number) {
+            partition.buckets[index].ids -= 1;
+            self.len -= 1;
         }
     }
 
-    fn forget_expired(&mut self) {
-        let horizon = self.newest_ms.saturating_sub(self.limits.window_ms);
-        let mut expired = false;
-        while self.buckets.front().is_some_and(|bucket| bucket.newest_ms < horizon) {
-            self.buckets.pop_front();
-            expired = true;
-        }
-        if expired {
-            self.drop_unbucketed();
-        }
+    /// Forgets the oldest bucket of all partitions before its time. False: there is none.
+    fn evict_oldest(&mut self) -> bool {
+        let oldest = self.partitions.values_mut().filter(|partition| !partition.buckets.is_empty());
+        let oldest = oldest.min_by_key(|partition| partition.buckets[0].newest_ms);
+        let Some(bucket) = oldest.and_then(|partition| partition.buckets.pop_front()) else { return false };
+        self.evicted += bucket.ids as u64;
+        self.forget(&bucket);
+        true
     }
 
-    /// Drops the identities whose bucket is gone.
-    fn drop_unbucketed(&mut self) {
-        let Some(first) = self.buckets.front().map(|bucket| bucket.number) else {
-            self.ids.clear();
-            return;
-        };
-        let buckets = self.buckets.len();
-        self.ids.retain(|_, number| (number.wrapping_sub(first) as usize) < buckets);
-    }
-}
-
-/// Forgets the oldest bucket of all partitions until they fit the budget together; how many identities that cost.
-pub(crate) fn fit_budget<'a>(limits: Limits, partitions: impl Iterator<Item = &'a mut Seen>) -> usize {
-    let mut partitions: Vec<&mut Seen> = partitions.collect();
-    let mut evicted = 0;
-    loop {
-        let total: usize = partitions.iter().map(|seen| seen.len()).sum();
-        if total <= limits.ids {
-            return evicted;
-        }
-        let oldest = partitions.iter_mut().filter(|seen| seen.len() > 0).min_by_key(|seen| seen.oldest_ms());
-        let Some(oldest) = oldest else { return evicted };
-        evicted += oldest.forget_oldest();
+    /// A bucket is gone: so are its identities, wherever they stand in the table.
+    fn forget(&mut self, bucket: &Bucket) {
+        self.alive.remove(&bucket.number);
+        self.len -= bucket.ids;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn id(number: u32) -> Hash {
-        let mut id = [0; 16];
-        id[..4].copy_from_slice(&number.to_be_bytes());
-        id
-    }
-
-    fn limits(window_s: u64, ids: usize) -> Limits {
-        Limits::new(Duration::from_secs(window_s), ids)
-    }
-
-    #[test]
-    fn what_is_older_than_the_window_is_forgotten_and_nothing_younger() {
-        let mut seen = Seen::new(limits(24, 1_000_000));
-        for second in 0..100 {
-            seen.insert(id(second), i64::from(second) * 1_000);
-        }
-        assert!((75..100).all(|second| seen.contains(&id(second))));
-        assert!((0..73).all(|second| !seen.contains(&id(second))));
-    }
-
-    #[test]
-    fn time_that_stands_still_forgets_nothing() {
-        let mut seen = Seen::new(limits(24, 1_000_000));
-        seen.insert(id(1), 50_000);
-        // Times of producers may jump back; the window follows the newest.
-        seen.insert(id(2), 0);
-        assert!(seen.contains(&id(1)) && seen.contains(&id(2)));
-        assert_eq!(seen.oldest_ms(), Some(50_000));
-    }
-
-    #[test]
-    fn an_identity_taken_back_counts_no_more() {
-        let mut seen = Seen::new(limits(24, 1_000_000));
-        seen.insert(id(1), 0);
-        seen.remove(&id(1));
-        assert_eq!((seen.contains(&id(1)), seen.len()), (false, 0));
-    }
-
-    #[test]
-    fn the_budget_takes_the_oldest_of_all_partitions() {
-        let limits = limits(24, 128);
-        let (mut old, mut new) = (Seen::new(limits), Seen::new(limits));
-        for number in 0..100 {
-            old.insert(id(number), 1_000);
-            new.insert(id(number), 9_000);
-        }
-        let evicted = fit_budget(limits, [&mut old, &mut new].into_iter());
-        assert_eq!((evicted, old.len(), new.len()), (72, 28, 100));
-        assert!(old.contains(&id(99)) && !old.contains(&id(0)));
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_list_of_times(steps in proptest::collection::vec((0_u32..60, 0_i64..4_000), 1..300)) {
-            let limits = limits(48, 1_000_000);
-            let (mut seen, mut model, mut now) = (Seen::new(limits), std::collections::HashMap::new(), 0_i64);
-            for (number, forward) in steps {
-                now += forward;
-                let at = model.get(&number).copied();
-                seen.advance(now);
-                let known = seen.contains(&id(number));
-                // A bucket is 2 s wide: inside the window it is known, two seconds beyond it is not.
-                if at.is_some_and(|at: i64| now - at <= 48_000) { prop_assert!(known) }
-                if at.is_none_or(|at| now - at > 50_000) { prop_assert!(!known) }
-                if !known {
-                    seen.insert(id(number), now);
-                    model.insert(number, now);
-                }
-                let counted: usize = seen.buckets.iter().map(|bucket| bucket.ids).sum();
-                prop_assert_eq!(counted, seen.len());
-                prop_assert!(seen.buckets.iter().all(|bucket| now - bucket.newest_ms <= 48_000));
-            }
-        }
-    }
-}
+mod tests;

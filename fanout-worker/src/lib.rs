@@ -53,7 +53,7 @@ pub use config::{FanoutConfig, Source, StartAt};
 pub use error::Error;
 
 use self::config::{GIVE_UP_BYTES, PACE_CAP, PACE_FACTOR, PACE_FLOOR, max_age};
-use self::deduplicate::Limits;
+use self::deduplicate::{Identities, Limits};
 use self::error::doing;
 use self::expand::Expander;
 use self::metrics::FanoutMetrics;
@@ -113,7 +113,7 @@ async fn work(config: &FanoutConfig, deps: &Deps) -> Result<FanoutWork, Error> {
     let seen_topic = &deps.topics.seen;
     let seen_partitions = offsets.partitions(seen_topic).await.map_err(doing("looking for the topic `seen`"))?;
     let seen_partitions = seen_partitions.ok_or_else(|| Error::NoTopic { topic: Arc::clone(seen_topic) })?;
-    let dedup = Limits::new(config.dedup_window, config.dedup_ids);
+    let identities = Identities::new(Limits::new(config.dedup_window, config.dedup_ids));
     let expander = Expander::new(deps.topics.clone(), max_age(config)?);
     let limits = EventLimits { matches: config.max_matches, bytes: config.event_bytes };
     Ok(FanoutWork {
@@ -124,12 +124,11 @@ async fn work(config: &FanoutConfig, deps: &Deps) -> Result<FanoutWork, Error> {
             offsets,
             seen_topic: Arc::clone(seen_topic),
             seen_partitions,
-            limits: dedup,
+            identities,
             sources: deps.sources.iter().map(|source| (Arc::clone(&source.topic), source.start)).collect(),
         },
         planner: Planner::new(expander.clone(), limits),
         expander,
-        dedup,
         seen_partitions,
         seen: BTreeMap::new(),
         queue: Queue::default(),

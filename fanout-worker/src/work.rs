@@ -18,7 +18,7 @@ use schemas::rejected::RejectReason;
 use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
 
 use crate::config::PLAN_SLICE;
-use crate::deduplicate::{Limits, Seen, fit_budget};
+use crate::deduplicate::Seen;
 use crate::expand::{Expander, Place};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{self, Note, Planned, Planner, Verdict};
@@ -35,7 +35,6 @@ pub(crate) struct FanoutWork {
     pub(crate) restorer: Restorer,
     pub(crate) planner: Planner,
     pub(crate) expander: Expander,
-    pub(crate) dedup: Limits,
     /// Partitions of `seen`.
     pub(crate) seen_partitions: i32,
     /// Identities that each open lease accepted inside the window.
@@ -59,14 +58,13 @@ impl Work for FanoutWork {
         self.restorer.start(found)
     }
 
-    fn restore(&self, leases: Vec<Lease>, ownership: Ownership) -> Restoring<Seen> {
+    fn restore(&self, places: Vec<(Lease, i64)>, ownership: Ownership) -> Restoring<Seen> {
         let restorer = self.restorer.clone();
-        Box::pin(async move { restorer.restore(leases, ownership).await.map_err(WorkError::from) })
+        Box::pin(async move { restorer.restore(places, ownership).await.map_err(WorkError::from) })
     }
 
     fn opened(&mut self, lease: &Lease, seen: Seen, _now: Now) {
         self.seen.insert(lease.epoch, seen);
-        self.fit_budget();
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
@@ -153,7 +151,8 @@ impl Work for FanoutWork {
     }
 
     fn facts(&mut self, measured: &Measured, now: Now) -> Facts {
-        self.metrics.ids.set(gauge(self.seen.values().map(Seen::len).sum()));
+        self.metrics.ids.set(gauge(self.restorer.identities.len()));
+        self.metrics.evicted.inc_by(self.restorer.identities.take_evicted());
         let oldest_ms = [self.queue.oldest_ms(), measured.oldest_timestamp_ms].into_iter().flatten().min();
         let lag_ms = oldest_ms.map_or(0, |oldest_ms| (now.wall_ms - oldest_ms).max(0));
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
@@ -206,7 +205,6 @@ impl FanoutWork {
         }
         if has_planned {
             self.planned_boot_ms = turn.now.boot_ms;
-            self.fit_budget();
             for (reason, count) in self.planner.take_failed_filters() {
                 self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
             }
@@ -214,13 +212,6 @@ impl FanoutWork {
             self.planned_boot_ms = turn.now.boot_ms;
         }
         gives_way
-    }
-
-    fn fit_budget(&mut self) {
-        let evicted = fit_budget(self.dedup, self.seen.values_mut());
-        if evicted > 0 {
-            self.metrics.evicted.inc_by(evicted as u64);
-        }
     }
 
     fn forget_queued(&mut self, lease: &Lease) {

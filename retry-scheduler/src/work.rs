@@ -52,8 +52,8 @@ impl Work for RetryWork {
     type State = ();
     type Note = Moving;
 
-    fn restore(&self, leases: Vec<Lease>, _ownership: Ownership) -> Restoring<()> {
-        Box::pin(std::future::ready(Ok(leases.into_iter().map(|lease| (lease, ())).collect())))
+    fn restore(&self, leases: Vec<(Lease, i64)>, _ownership: Ownership) -> Restoring<()> {
+        Box::pin(std::future::ready(Ok(leases.into_iter().map(|(lease, _)| (lease, ())).collect())))
     }
 
     fn opened(&mut self, lease: &Lease, (): (), _now: Now) {

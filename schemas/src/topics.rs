@@ -23,6 +23,8 @@ pub const BROKER_DEFAULT_MESSAGE_BYTES: usize = 1_048_588;
 /// Room for our headers above the payload limit.
 pub const HEADER_ROOM_BYTES: usize = 64 * 1024;
 
+/// The time after which a segment of `seen` is closed.
+const SEEN_SEGMENT: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the topic set depends on. Validated by whoever read the configuration.
@@ -152,7 +154,7 @@ impl TopicSettings {
         specs.push(self.deleted("dead-letters", 8, 30 * DAY));
         specs.push(self.deleted("attempts", 8, 30 * DAY));
         specs.push(self.deleted("rejected", 8, 30 * DAY));
-        specs.push(self.deleted("seen", 16, self.dedup_window + DAY));
+        specs.push(self.seen());
         specs.push(self.spec("control", "control", 1, Cleanup::Compact));
         specs.push(self.deleted("audit", 1, 365 * DAY));
         specs.push(self.spec("status", "status", 1, Cleanup::Compact));
@@ -162,6 +164,13 @@ impl TopicSettings {
     fn deleted(&self, short: &str, partitions: i32, retention: Duration) -> TopicSpec {
         let retention = self.retention.get(short).copied().unwrap_or(retention);
         self.spec(short, short, partitions, Cleanup::Delete(retention))
+    }
+
+    /// Retention deletes whole segments, and a takeover reads what is there: an hour's segment keeps no week beyond it.
+    fn seen(&self) -> TopicSpec {
+        let mut spec = self.deleted("seen", 16, self.dedup_window + DAY);
+        spec.config.insert("segment.ms", SEEN_SEGMENT.as_millis().to_string());
+        spec
     }
 
     fn tier(&self, tier: &str, delay: Duration) -> TopicSpec {
@@ -268,6 +277,12 @@ mod tests {
             ]
         );
         assert!(specs.iter().all(|spec| spec.config["max.message.bytes"] == "1048588"));
+    }
+
+    #[test]
+    fn identities_are_deleted_an_hour_after_their_time_not_a_week() {
+        let seen = TopicSettings::default().specs().into_iter().find(|spec| &*spec.name == "hookbus.seen").unwrap();
+        assert_eq!((&*seen.config["segment.ms"], &*seen.config["retention.ms"]), ("3600000", "172800000"));
     }
 
     #[test]

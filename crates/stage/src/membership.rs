@@ -257,7 +257,7 @@ impl<W: Work> Stage<W> {
         if starts.is_empty() {
             return Ok(());
         }
-        let leases = starts.iter().map(|(restored, _)| restored.lease.clone()).collect();
+        let leases = starts.iter().map(|(restored, start)| (restored.lease.clone(), *start)).collect();
         let restoring = self.work.restore(leases, self.poller.ownership());
         self.members.steps.spawn(restore::<W>(self.writer.clone(), starts, restoring));
         Ok(())

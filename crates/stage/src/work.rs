@@ -123,9 +123,10 @@ pub trait Work: Send + 'static {
         found.start()
     }
 
-    /// Restores the state of these leases, which are ours and taken over. Runs beside the loop. Leases that are left out of
-    /// the answer do not begin; whoever takes long should look at `ownership` and leave out what is over.
-    fn restore(&self, leases: Vec<Lease>, ownership: Ownership) -> Restoring<Self::State>;
+    /// Restores the state of these leases, which are ours and taken over, each with the offset it begins at. Runs beside the
+    /// loop. Leases that are left out of the answer do not begin; whoever takes long should look at `ownership` and leave out
+    /// what is over.
+    fn restore(&self, leases: Vec<(Lease, i64)>, ownership: Ownership) -> Restoring<Self::State>;
 
     /// A lease begins; its records follow.
     fn opened(&mut self, lease: &Lease, state: Self::State, now: Now);

@@ -19,7 +19,7 @@ use stage::{BatchLimits, Entry, Order, Outbox};
 use uuid::Uuid;
 
 use super::*;
-use crate::deduplicate::Limits;
+use crate::deduplicate::{Identities, Limits};
 use crate::work::add_seen;
 
 mod matching;
@@ -75,6 +75,7 @@ struct World {
     catalog: Catalog,
     topics: Topics,
     planner: Planner,
+    identities: Identities,
     seen: BTreeMap<i32, Seen>,
     expander: Expander,
     outbox: Outbox<Note>,
@@ -95,7 +96,8 @@ impl World {
         let now = chassis::clock::instant();
         let limits = BatchLimits { records: 1_000_000, bytes: 1 << 30 };
         let outbox = Outbox::new(limits, Order::InOrder);
-        Self { catalog, topics, planner, seen: BTreeMap::new(), expander, outbox, now, hurry: false }
+        let identities = Identities::new(Limits::new(Duration::from_secs(86_400), 1_000_000));
+        Self { catalog, topics, planner, identities, seen: BTreeMap::new(), expander, outbox, now, hurry: false }
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> Verdict {
@@ -110,8 +112,7 @@ impl World {
     }
 
     fn try_plan(&mut self, partition: i32, record: Record) -> Tried {
-        let limits = Limits::new(Duration::from_secs(86_400), 1_000_000);
-        let seen = self.seen.entry(partition).or_insert_with(|| Seen::new(limits));
+        let seen = self.seen.entry(partition).or_insert_with(|| self.identities.partition());
         let (now, hurry, lease) = (self.now, self.hurry, lease(partition));
         let mut turn = Turn { catalog: &self.catalog, seen, now_ms: NOW_MS, now, is_over: &|| hurry };
         let note = match self.planner.plan(&mut turn, &lease, record) {

@@ -9,6 +9,7 @@ use schemas::topics::TopicSettings;
 use stage::{BatchLimits, Order, Outbox, StageError};
 
 use super::*;
+use crate::deduplicate::{Identities, Limits};
 use crate::weigh::EventLimits;
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -23,7 +24,7 @@ impl World {
     fn new() -> Self {
         let topics = TopicSettings::default().topics();
         let expander = Expander::new(topics.clone(), Duration::from_secs(60));
-        let dedup = Limits::new(Duration::from_secs(3_600), 1_000);
+        let identities = Identities::new(Limits::new(Duration::from_secs(3_600), 1_000));
         let connection = kafka::Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
         let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
         let work = FanoutWork {
@@ -34,12 +35,11 @@ impl World {
                 connection,
                 seen_topic: std::sync::Arc::clone(&topics.seen),
                 seen_partitions: 16,
-                limits: dedup,
+                identities: identities.clone(),
                 sources: BTreeMap::new(),
             },
             planner: Planner::new(expander.clone(), EventLimits { matches: 10, bytes: 1_000_000 }),
             expander,
-            dedup,
             seen_partitions: 16,
             seen: BTreeMap::new(),
             queue: Queue::default(),
@@ -51,7 +51,7 @@ impl World {
         let mut world = Self { work, outbox: Outbox::new(BatchLimits::default(), Order::InOrder) };
         for partition in 0..2 {
             world.outbox.open(&lease(partition), Window::restore(0, 0, Vec::new()), 0);
-            world.work.opened(&lease(partition), Seen::new(dedup), now());
+            world.work.opened(&lease(partition), identities.partition(), now());
         }
         world
     }

@@ -21,7 +21,7 @@ impl Work for Scripted {
     type State = ();
     type Note = u64;
 
-    fn restore(&self, _leases: Vec<Lease>, _ownership: Ownership) -> Restoring<()> {
+    fn restore(&self, _leases: Vec<(Lease, i64)>, _ownership: Ownership) -> Restoring<()> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     fn opened(&mut self, _lease: &Lease, _state: (), _now: Now) {}
