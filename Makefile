@@ -7,7 +7,7 @@ help:
 	@echo 'make dev     install what is missing, start Kafka, run all roles, show a delivery'
 	@echo 'make test    every test, against one real Kafka for the run'
 	@echo 'make unit    the tests that need no Kafka; of one crate: make unit p=delivery-worker'
-	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker'
+	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker, three brokers'
 	@echo 'make bench   speeds, each next to a bare loop of the same libraries'
 	@echo 'make check   format, lints and docs, as CI sees them'
 

@@ -14,6 +14,7 @@ pub mod audit;
 pub mod books;
 mod checks;
 pub mod collect;
+mod cut;
 pub mod memory;
 pub mod pings;
 mod plan;

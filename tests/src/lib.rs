@@ -7,12 +7,13 @@
 //!               |
 //!             Proxy    between a role and Kafka: cuts, stalls, loses one answer of one kind
 //!               v
-//!    kafka-dev's Broker, one for the whole run (`with-kafka`), or one of a test's own
+//!    kafka-dev's Broker, one for the whole run (`with-kafka`), or one of a test's own; or a Cluster of three
 //! ```
 //!
 //! Nothing here is linked into the product. Errors are `anyhow`, as in every test.
 
 pub mod broker;
+pub mod cluster;
 pub mod dev;
 pub mod endpoint;
 pub mod engine;
@@ -25,6 +26,7 @@ pub mod strict;
 pub mod supervisor;
 pub mod wait;
 
+pub use cluster::Cluster;
 pub use dev::Dev;
 pub use endpoint::Endpoint;
 pub use ledger::Expect;

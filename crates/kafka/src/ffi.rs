@@ -10,6 +10,7 @@
 mod bell;
 mod produce;
 mod queue;
+mod refresh;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -29,6 +30,7 @@ use uuid::Uuid;
 pub(crate) use self::bell::Bell;
 pub(crate) use self::produce::{Topic, produce, produce_boxed};
 pub(crate) use self::queue::{MessageQueue, Polled};
+pub(crate) use self::refresh::refresh;
 
 const OK: Resp = Resp::RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -254,6 +256,10 @@ pub(crate) fn describe_topics(
         sys::rd_kafka_DescribeTopics(client.ptr(), collection, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(1)));
         let result = if event.is_null() { Err(Code::OperationTimedOut) } else { read_topic_ids(event) };
+        if result.is_err() {
+            // The controller it asked may be gone.
+            refresh(client);
+        }
         if !event.is_null() {
             sys::rd_kafka_event_destroy(event);
         }

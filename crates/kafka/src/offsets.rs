@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
+use crate::ffi;
 use crate::log::Named;
 
 /// Questions that may wait for the request under way; they are then answered by one request.
@@ -151,7 +152,12 @@ fn list<'a>(
     for partition in partitions {
         list.add_partition(&partition.topic, partition.partition).set_offset(time).map_err(failed)?;
     }
-    let list = client.offsets_for_times(list, TIMEOUT).map_err(failed)?;
+    let listed = client.offsets_for_times(list, TIMEOUT);
+    if listed.is_err() {
+        // A leader it asked may be gone.
+        ffi::refresh(client.client().native_client());
+    }
+    let list = listed.map_err(failed)?;
     let answers = list.elements().into_iter().map(|element| {
         let partition = TopicPartition::new(element.topic(), element.partition());
         let offset = match (element.error(), element.offset()) {

@@ -109,15 +109,6 @@ struct Counters {
     last_us: AtomicU64,
 }
 
-// === impl Progress ===
-
-impl Progress {
-    /// Whether the offset to commit lies above something that is not done, or above everything that was read.
-    fn skips_unresolved(&self) -> bool {
-        self.read_up_to < self.committed || self.not_done.first().is_some_and(|offset| *offset < self.committed)
-    }
-}
-
 // === impl WriterOptions ===
 
 impl WriterOptions {

@@ -39,10 +39,11 @@ impl Broker {
         options.data_dir = data_dir.canonicalize().map_err(KafkaDevError::file("find", data_dir))?;
         let properties = options.properties_file();
         std::fs::write(&properties, options.render()).map_err(KafkaDevError::file("write", &properties))?;
-        if options.storage().join("meta.properties").is_file() {
-            fence::former_incarnation(&options).await?;
-        } else {
+        if !options.storage().join("meta.properties").is_file() {
             format(&options, &properties).await?;
+        } else if options.member.is_none() {
+            // The other controllers of a cluster live on and do it meanwhile.
+            fence::former_incarnation(&options).await?;
         }
         let process = launch(&options, &properties).spawn().await;
         let process = process.map_err(KafkaDevError::file("start kafka with the log", &options.log_file))?;

@@ -1,4 +1,4 @@
-//! A real Kafka for development and tests: one `KRaft` node, everything on loopback, gone when its parent is.
+//! A real Kafka for development and tests: one `KRaft` node, or one of three, everything on loopback, gone when its parent is.
 //!
 //! ```text
 //! prepare  -> Jars     Maven copies Kafka's jars into a cache folder, once
@@ -22,4 +22,4 @@ pub mod tether;
 pub use broker::Broker;
 pub use error::KafkaDevError;
 pub use jars::{Jars, KAFKA_VERSION, prepare};
-pub use options::{BrokerOptions, Proxied};
+pub use options::{BrokerOptions, Member, Proxied};

@@ -7,6 +7,7 @@ use crate::jars::Jars;
 use crate::{KafkaDevError, ports};
 
 const TEMPLATE: &str = include_str!("../server.properties");
+const CLUSTER: &str = include_str!("../cluster.properties");
 
 /// A further listener whose clients come through something in between: the broker listens on `port` and tells clients
 /// to talk to `advertised`, where a proxy forwards to `port`.
@@ -16,6 +17,15 @@ pub struct Proxied {
     pub port: u16,
     /// What it tells its clients; 0 chooses.
     pub advertised: u16,
+}
+
+/// A node's place in a cluster of three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id, from 1.
+    pub node: u16,
+    /// Where the controllers of nodes 1, 2, 3 listen on 127.0.0.1, its own among them.
+    pub controllers: Vec<u16>,
 }
 
 /// What a broker is started with.
@@ -29,8 +39,10 @@ pub struct BrokerOptions {
     pub log_file: PathBuf,
     /// Where clients connect on 127.0.0.1; 0 chooses.
     pub port: u16,
-    /// Where the controller listens on 127.0.0.1; 0 chooses.
+    /// Where the controller listens on 127.0.0.1; 0 chooses, unless it is a member's.
     pub controller_port: u16,
+    /// Which node of a cluster it is; `None`: it is alone.
+    pub member: Option<Member>,
     /// Listeners for clients that come through a proxy.
     pub proxied: Vec<Proxied>,
     /// The Java heap, in MiB. Resident is about 200 more.
@@ -53,6 +65,7 @@ impl BrokerOptions {
             log_file: log_file.into(),
             port: 0,
             controller_port: 0,
+            member: None,
             proxied: Vec::new(),
             heap_mib: 768,
             quick: false,
@@ -82,6 +95,19 @@ impl BrokerOptions {
         self.data_dir.join("server.properties")
     }
 
+    /// Its id in the quorum.
+    fn node(&self) -> u16 {
+        self.member.as_ref().map_or(1, |member| member.node)
+    }
+
+    /// Every controller of the quorum, as Kafka wants them.
+    fn voters(&self) -> String {
+        let alone = [self.controller_port];
+        let controllers = self.member.as_ref().map_or(&alone[..], |member| &member.controllers);
+        let voters = controllers.iter().zip(1..).map(|(port, node)| format!("{node}@127.0.0.1:{port}"));
+        voters.collect::<Vec<_>>().join(",")
+    }
+
     /// The text of `server.properties`; ports must have been chosen.
     pub(crate) fn render(&self) -> String {
         let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", self.port);
@@ -96,12 +122,16 @@ impl BrokerOptions {
         }
         listeners.push_str(&format!(",CONTROLLER://127.0.0.1:{}", self.controller_port));
         let mut text = TEMPLATE
-            .replace("{controller_port}", &self.controller_port.to_string())
+            .replace("{node}", &self.node().to_string())
+            .replace("{voters}", &self.voters())
             .replace("{listeners}", &listeners)
             .replace("{advertised_listeners}", &advertised)
             .replace("{protocol_map}", &protocols)
             .replace("{data_dir}", &self.storage().to_string_lossy());
         text.push_str(&threads);
+        if self.member.is_some() {
+            text.push_str(CLUSTER);
+        }
         for (name, value) in &self.properties {
             text.push_str(&format!("{name}={value}\n"));
         }
@@ -128,6 +158,21 @@ mod tests {
         let advertised = format!("PROXIED1://127.0.0.1:{}", options.proxied[1].advertised);
         assert!(text.contains(&advertised) && !listeners.contains(&advertised));
         assert!(text.ends_with("message.max.bytes=5\n"));
+    }
+
+    #[test]
+    fn a_member_knows_every_controller_and_keeps_its_records_three_times() {
+        let mut options = BrokerOptions::new(Jars::in_folder("jars".into()), "data", "log");
+        options.controller_port = 5002;
+        options.member = Some(Member { node: 2, controllers: vec![5001, 5002, 5003] });
+        let text = options.render();
+        let last = |key: &str| text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).next_back();
+        assert_eq!(last("node.id"), Some("2"));
+        assert_eq!(last("controller.quorum.voters"), Some("1@127.0.0.1:5001,2@127.0.0.1:5002,3@127.0.0.1:5003"));
+        assert_eq!(last("transaction.state.log.replication.factor"), Some("3"));
+        assert_eq!(last("controlled.shutdown.enable"), Some("true"));
+        options.member = None;
+        assert!(options.render().contains("controller.quorum.voters=1@127.0.0.1:5002\n"));
     }
 
     #[test]

@@ -25,7 +25,6 @@ const FETCHED: u64 = 16 * MIB;
 /// What a poller holds of a partition beyond its credit, and how many records as a multiple of it.
 const HELD: u64 = 4 * MIB;
 const HELD_RECORDS: u64 = 4;
-/// What a poller holds in all, handed out or not: the default of `PollerOptions::budget_bytes`.
 /// What one event becomes at most: the default of `fanout.event_bytes`. One above it is rejected.
 const EVENT_BYTES: u64 = 16 * MIB;
 /// Records the retry scheduler holds of a partition.

@@ -1,12 +1,16 @@
 //! The faults that sink such systems, on real Kafka, each with the ledger balanced after it.
 //!
 //! What runs in `make test` is short and asserts no timing. What is `#[ignore]`d is long (`make faults`): 20 kills under
-//! load, 50,000 records, pauses of the broker; it measures deadlines and prints the margin.
+//! load, 50,000 records, pauses of the broker, three brokers; it measures deadlines and prints the margin.
 
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod control;
+#[cfg(test)]
+mod deploy;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
@@ -26,6 +30,12 @@ mod scenes;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]
+mod standstill;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod unknown;
+#[cfg(test)]
+mod windows;

@@ -64,3 +64,12 @@ pub struct Refusal {
     /// librdkafka's text.
     pub reason: String,
 }
+
+// === impl Progress ===
+
+impl Progress {
+    /// Whether the offset to commit lies above something that is not done, or above everything that was read.
+    pub(super) fn skips_unresolved(&self) -> bool {
+        self.read_up_to < self.committed || self.not_done.first().is_some_and(|offset| *offset < self.committed)
+    }
+}
