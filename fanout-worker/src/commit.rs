@@ -44,15 +44,11 @@ impl Committer {
                     let (dropped, duration) = (committed.dropped, committed.duration);
                     return Ok(Done { batch, dropped, refused, duration });
                 }
-                Err(KafkaError::Unwritable { refused: outputs, transaction: given }) => {
+                Err(KafkaError::Unwritable { refused: mut outputs, transaction: given }) => {
                     transaction = *given;
-                    let mut above = usize::MAX;
+                    // An event goes once, however many of its outputs are refused.
+                    outputs.dedup_by_key(|refusal| batch.first_output(refusal.index));
                     for Refusal { index, topic, code, reason } in outputs.into_iter().rev() {
-                        if index >= above {
-                            // The same event: it goes already.
-                            continue;
-                        }
-                        above = batch.first_output(index);
                         warn!(%topic, ?code, reason, "kafka can never take an output: its event goes to `rejected`");
                         let reason = format!("{topic}: {reason}");
                         refused.extend(batch.refuse(transaction, index, &reason, &self.expander, now_ms())?);

@@ -316,15 +316,11 @@ async fn commit(writer: Writer, mut batch: Batch, topics: Topics) -> Result<Done
             Ok(committed) => {
                 return Ok(Done { batch, dropped: committed.dropped, duration: committed.duration });
             }
-            Err(KafkaError::Unwritable { refused, transaction: given }) => {
+            Err(KafkaError::Unwritable { mut refused, transaction: given }) => {
                 transaction = *given;
-                let mut above = usize::MAX;
+                // A delivery goes once, however many of its outputs are refused.
+                refused.dedup_by_key(|refusal| batch.first_output(refusal.index));
                 for Refusal { index, topic, code, reason } in refused.into_iter().rev() {
-                    if index >= above {
-                        // The same delivery: it goes already.
-                        continue;
-                    }
-                    above = batch.first_output(index);
                     warn!(%topic, ?code, reason, "kafka can never take an output: its delivery goes to `rejected`");
                     let reason = format!("{topic}: {reason}");
                     batch.refuse(transaction, index, &reason, &topics, now_ms())?;
