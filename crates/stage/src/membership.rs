@@ -24,6 +24,8 @@ use crate::work::{Now, Restoring, Waiting, Work};
 
 /// A member of the group that owns nothing by then is a spare worker, ready to take over.
 const SPARE_AFTER: Duration = Duration::from_secs(15);
+/// Until partitions are looked for again whose topic was not there.
+const TAKE_OVER_AGAIN: Duration = Duration::from_secs(5);
 
 /// Which partitions are on their way in or out.
 pub(crate) struct Membership<S> {
@@ -53,7 +55,7 @@ struct Handover {
 
 /// What a task beside the loop brings back.
 pub(crate) enum Step<S> {
-    TakenOver(Vec<Restored>),
+    TakenOver { asked: Vec<Lease>, found: Vec<Restored> },
     Ready { found: Vec<(Restored, i64)>, states: Vec<(Lease, S)> },
     Begun(Lease),
 }
@@ -153,10 +155,16 @@ impl<W: Work> Stage<W> {
             let assigning = Assigning { lease: lease.clone(), since_boot_ms: now.boot_ms, is_restoring: false };
             self.members.assigning.insert(lease.epoch, assigning);
         }
+        self.take_over(leases, Duration::ZERO);
+    }
+
+    fn take_over(&mut self, leases: Vec<Lease>, after: Duration) {
         let writer = self.writer.clone();
         self.members.steps.spawn(async move {
-            let found = writer.take_over(leases).await;
-            found.map(Step::TakenOver).map_err(StageError::kafka(W::ROLE, "taking over partitions"))
+            tokio::time::sleep(after).await;
+            let found = writer.take_over(leases.clone()).await;
+            let found = found.map_err(StageError::kafka(W::ROLE, "taking over partitions"))?;
+            Ok(Step::TakenOver { asked: leases, found })
         });
     }
 
@@ -232,7 +240,10 @@ impl<W: Work> Stage<W> {
 impl<W: Work> Stage<W> {
     pub(crate) fn on_step(&mut self, stepped: Stepped<W::State>, now: Now) -> Result<(), StageError> {
         match stepped {
-            Ok(Ok(Step::TakenOver(found))) => self.on_taken_over(found),
+            Ok(Ok(Step::TakenOver { asked, found })) => {
+                self.take_over_again(asked, &found, now);
+                self.on_taken_over(found)
+            }
             Ok(Ok(Step::Ready { found, states })) => {
                 self.on_ready(found, states, now);
                 Ok(())
@@ -248,6 +259,24 @@ impl<W: Work> Stage<W> {
                 Err(StageError::Ended { role: W::ROLE, part: "taking over partitions", reason })
             }
         }
+    }
+
+    /// Partitions whose topic is gone or denied were left out: the others begin meanwhile, and these when it is back.
+    fn take_over_again(&mut self, mut asked: Vec<Lease>, found: &[Restored], now: Now) {
+        asked.retain(|lease| {
+            let is_found = found.iter().any(|restored| restored.lease == *lease);
+            !is_found && self.members.assigning.contains_key(&lease.epoch)
+        });
+        if asked.is_empty() {
+            return;
+        }
+        for lease in &asked {
+            if let Some(assigning) = self.members.assigning.get_mut(&lease.epoch) {
+                // It was answered: what is wrong with its topic was said, and is nothing that stands still in here.
+                assigning.since_boot_ms = now.boot_ms;
+            }
+        }
+        self.take_over(asked, TAKE_OVER_AGAIN);
     }
 
     /// Finds where each partition begins, commits that where nothing was committed, and restores what the role needs.

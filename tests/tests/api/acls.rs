@@ -107,7 +107,7 @@ async fn refuse_producers(pipeline: &Pipeline, bootstrap: &str, change: &str) {
 #[ignore = "long: make faults"]
 async fn a_gateway_whose_producer_was_refused_takes_events_once_it_is_granted() {
     let folder = tempfile::tempdir().unwrap();
-    let (broker, brokers) = strict(folder.path()).await;
+    let (broker, brokers) = strict::start(folder.path(), &USERS, Unsaid::Refused).await.unwrap();
     let mut setup = Setup::new("refused").on(broker.bootstrap());
     for role in Role::ALL {
         setup = setup.environment(role, user(role.command(), &brokers));

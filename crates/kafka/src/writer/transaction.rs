@@ -73,3 +73,23 @@ impl Progress {
         self.read_up_to < self.committed || self.not_done.first().is_some_and(|offset| *offset < self.committed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::record::TopicPartition;
+
+    use super::*;
+    use crate::lease::Epoch;
+
+    #[test]
+    fn an_offset_above_what_is_not_done_is_seen() {
+        let progress = |committed, read_up_to, not_done: &[i64]| Progress {
+            lease: Lease { partition: TopicPartition::new("t", 0), epoch: Epoch(1) },
+            committed,
+            read_up_to,
+            not_done: not_done.to_vec(),
+        };
+        assert!(!progress(5, 9, &[5, 7]).skips_unresolved() && !progress(5, 5, &[]).skips_unresolved());
+        assert!(progress(6, 9, &[5, 7]).skips_unresolved() && progress(6, 5, &[]).skips_unresolved());
+    }
+}
