@@ -10,6 +10,11 @@ use super::{members, set_offsets};
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::lag;
+use crate::log;
+
+/// A cluster that has just started makes the groups' topic when it is first asked for, and says no until it is there.
+const TRIES: usize = 30;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What was found and done for one group; partitions that have an offset are in none of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,8 +31,28 @@ pub struct Beginning {
 /// without any record. Topics that do not exist are left out.
 ///
 /// # Errors
-/// The cluster did not answer, or refuses.
+/// The cluster did not answer for some time, or refuses.
 pub async fn begin(
+    connection: &Connection,
+    group: &str,
+    topics: &[&str],
+    created: &[String],
+    transaction_timeout: Duration,
+) -> Result<Beginning, KafkaError> {
+    let mut tries = 1;
+    loop {
+        match try_begin(connection, group, topics, created, transaction_timeout).await {
+            Err(error) if error.is_retriable() && tries < TRIES => {
+                log::call_failed(&error);
+                tokio::time::sleep(PAUSE).await;
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn try_begin(
     connection: &Connection,
     group: &str,
     topics: &[&str],

@@ -17,7 +17,9 @@ fn names(range: std::ops::Range<i32>) -> impl Iterator<Item = String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
-    let world = World::new(2).await;
+    let mut world = World::new(2).await;
+    // A group that nobody began.
+    world.group.push_str("-lost");
     world.write(0, names(0..8)).await;
     let partition = |number| TopicPartition::new(&*world.input, number);
     let standings = |states: &[group::PartitionState]| {
@@ -25,7 +27,7 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
     };
     let topics = [&*world.input, "no-such-topic"];
     let before = group::state(&world.connection, &world.group, &topics).await.unwrap();
-    assert_eq!(standings(&before), [(None, Standing::New), (None, Standing::New)]);
+    assert_eq!(standings(&before), [(None, Standing::Missing), (None, Standing::New)]);
     assert_eq!(group::members(&world.connection, &world.group).await.unwrap(), []);
 
     group::set_offsets(&world.connection, &world.group, &[(partition(0), 3)], TIMEOUT).await.unwrap();

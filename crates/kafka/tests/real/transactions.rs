@@ -10,7 +10,7 @@ async fn the_next_owner_reads_only_what_was_not_done() {
     world.write(0, names(0..20)).await;
     let mut first = world.worker("first").await;
     let restored = first.assigned().await.remove(0);
-    assert_eq!((restored.committed, restored.log_start, restored.log_end), (None, 0, 20));
+    assert_eq!((restored.committed, restored.log_start, restored.log_end), (Some(0), 0, 20));
     let mut window = restored.window(0);
     let records = first.records(20).await;
     // Every third stays undone.
