@@ -10,7 +10,7 @@ async fn answers_from_kafka_that_nobody_reads_are_no_failure() {
         &["status"][..],
         &["status", "--output", "json"],
         &["audit"],
-        &["topics", "check"],
+        &["topics", "plan"],
         &["offsets", "show"],
         &["tail", "control", "--from", "beginning", "--no-follow"],
         &["tail", "control", "--from", "beginning"],

@@ -32,17 +32,18 @@ fn numbers_after(text: &str, word: &str) -> Vec<String> {
     let lower = text.to_lowercase();
     let mut found = Vec::new();
     for (at, _) in lower.match_indices(word) {
-        let rest = &lower[at + word.len()..];
+        let rest = lower.get(at + word.len()..).unwrap_or_default();
         let rest = rest.strip_prefix('s').unwrap_or(rest);
         let Some(mut rest) = rest.strip_prefix(' ') else { continue };
         loop {
             let digits = rest.strip_prefix('w').unwrap_or(rest);
             let length = rest.len() - digits.len() + digits.bytes().take_while(u8::is_ascii_digit).count();
-            if !rest[..length].ends_with(|last: char| last.is_ascii_digit()) {
+            let (number, behind) = rest.split_at(length);
+            if !number.ends_with(|last: char| last.is_ascii_digit()) {
                 break;
             }
-            found.push(rest[..length].to_uppercase());
-            rest = &rest[length..];
+            found.push(number.to_uppercase());
+            rest = behind;
             match [", ", " and "].iter().find_map(|joint| rest.strip_prefix(joint)) {
                 Some(next) => rest = next,
                 None => break,
@@ -96,8 +97,11 @@ fn every_rule_and_invariant_that_is_cited_stands_in_the_guarantees() {
 
 #[test]
 fn every_file_that_is_cited_exists() {
-    let all: Vec<String> =
-        FILES.iter().flat_map(|ending| files(&ending[1..])).map(|path| format!("/{}", shown(&path))).collect();
+    let all: Vec<String> = FILES
+        .iter()
+        .flat_map(|ending| files(ending.trim_start_matches('.')))
+        .map(|path| format!("/{}", shown(&path)))
+        .collect();
     let mut wrong = Vec::new();
     for (place, text) in prose() {
         let beside = root().join(&place);

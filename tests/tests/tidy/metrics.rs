@@ -40,10 +40,11 @@ fn documented(text: &str) -> Vec<(String, String)> {
 fn help(text: &str, field: &str) -> Option<String> {
     let made = text.split("Ok(Self {").nth(1)?;
     let own = made.split(&format!("\n            {field}: ")).nth(1)?;
-    let end = own
-        .match_indices("\n            ")
-        .find(|(at, _)| own[at + 13..].starts_with(|c: char| c.is_ascii_lowercase()));
-    let own = end.map_or(own, |(at, _)| &own[..at]);
+    // Lines of the initialiser are indented further than the fields: it ends with the first that is not.
+    let is_next = |line: &&str| line.starts_with("            ") && line.trim_start().len() + 12 == line.len();
+    let own: Vec<&str> =
+        own.lines().enumerate().take_while(|(at, line)| *at == 0 || !is_next(line)).map(|(_, line)| line).collect();
+    let own = own.join("\n");
     own.split('"').skip(1).step_by(2).find(|literal| literal.contains(' ')).map(str::to_owned)
 }
 

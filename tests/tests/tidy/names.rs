@@ -128,7 +128,9 @@ impl ExtendWith for BTreeMap<String, Vec<String>> {
 /// The type a line declares, if it does.
 fn declared(line: &str) -> Option<&str> {
     let line = line.strip_prefix("pub").map_or(line, |rest| {
-        rest.strip_prefix('(').and_then(|rest| rest.split_once(") ")).map_or(rest.trim_start(), |(_, rest)| rest)
+        rest.strip_prefix('(')
+            .and_then(|rest| rest.split_once(") "))
+            .map_or_else(|| rest.trim_start(), |(_, rest)| rest)
     });
     let kinds = ["struct ", "enum ", "trait ", "type "];
     let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
