@@ -167,7 +167,7 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
 fn poller(config: &Config, partitions: u64, records: usize, bytes: usize) -> u64 {
     let live = wide(bytes) + wide(bytes).min(HELD);
     let beside = (1 + HELD_RECORDS) * wide(records) * RECORD;
-    let records = (partitions * live).min(wide(config.kafka.live_budget_bytes)) + partitions * 2 * record(config);
+    let records = (partitions * live).min(wide(config.kafka.live_budget_bytes)) + partitions * record(config);
     QUEUED + (partitions * FETCHED_PARTITION).min(FETCHED) + records + partitions * beside
 }
 
