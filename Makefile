@@ -27,9 +27,10 @@ test: setup-test
 	cargo build --locked --workspace --all-targets
 	$(built)/debug/with-kafka -- cargo test --locked --workspace
 
-# Everything inside the crates. What needs Kafka stands in their tests/ folders, and in one module of crates/kafka.
+# Everything inside the crates. What needs Kafka is in their tests/ folders, and in these modules of crates/kafka.
+needs_kafka := session::tests:: writer::tests:: poller::tests::
 unit:
-	cargo test --locked $(if $(p),-p $(p),--workspace) $(if $(filter hookbus,$(p)),,--lib) --bins -- --skip session::tests::
+	cargo test --locked $(if $(p),-p $(p),--workspace) $(if $(filter hookbus,$(p)),,--lib) --bins -- $(addprefix --skip ,$(needs_kafka))
 
 faults: setup
 	cargo build --locked --workspace --all-targets

@@ -28,7 +28,7 @@ pub(crate) struct Completed {
     pub(crate) ticket: Ticket,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) attempt: Attempt,
-    /// How long its task waited for the runtime, ms: what this worker, not the endpoint, is slow by.
+    /// How long its task waited for the runtime, ms: the part of its time that is this worker's and not the endpoint's.
     lag_ms: i64,
 }
 
@@ -128,7 +128,7 @@ async fn attempt(client: &Client, dispatch: &Dispatch, target: &Prepared, timeou
     }
 }
 
-/// Builds the request and begins to send it. No part of the attempt's future, which would carry the request.
+/// Builds the request and begins to send it. A function of its own, so that the attempt's future does not carry the request.
 fn send<'a>(
     client: &'a Client,
     dispatch: &Dispatch,
@@ -150,7 +150,8 @@ mod tests {
     use crate::slots::Slots;
     use crate::testing;
 
-    /// It is moved into its task and its place is written over when it ends. With the request in it, it had 4.8 KB.
+    /// The future of an attempt is moved into its task, and its memory is written over when it ends. With the
+    /// request in it, it had 4.8 KB.
     #[test]
     fn an_attempt_is_small() {
         let (vault, guard, tls) = (testing::vault(), Guard::new(false, Vec::new()), Tls::new(None).unwrap());

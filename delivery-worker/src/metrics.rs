@@ -20,7 +20,7 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) retries: IntCounter,
     /// Deliveries cancelled.
     pub(crate) cancelled: IntCounter,
-    /// Endpoints reported to be failing for too long.
+    /// Endpoints reported to be failing for longer than disable_after.
     pub(crate) failing: IntCounter,
     /// Records that are no delivery.
     pub(crate) rejected: IntCounter,
@@ -32,7 +32,7 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) in_flight: IntGauge,
     /// Deliveries held in memory.
     pub(crate) live: IntGauge,
-    /// Subscriptions with a lane.
+    /// Subscriptions that are being served or were lately.
     pub(crate) lanes: IntGauge,
     /// Subscriptions whose circuit is open.
     pub(crate) open_circuits: IntGauge,

@@ -47,7 +47,7 @@ use self::read_index::ReadIndex;
 /// A change of a subscription is acted on this soon, however many there are.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
 
-/// The worker.
+/// The delivery worker, with what it remembers between two turns.
 pub(crate) struct DeliveryWork {
     catalog: Catalog,
     engine: Engine<FromCatalog>,
@@ -66,7 +66,7 @@ pub(crate) struct DeliveryWork {
 #[derive(Debug)]
 struct FromCatalog(Catalog);
 
-/// A record that is done, and what it writes.
+/// A record that is resolved, and what is written about it.
 #[derive(Debug)]
 struct Resolved {
     epoch: Epoch,
@@ -152,7 +152,7 @@ impl Work for DeliveryWork {
         Ok(self.ends.replaced(refused, now.wall_ms)?)
     }
 
-    /// Everything was counted when it was resolved.
+    /// Does nothing: what is committed was counted when it was resolved.
     fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<()>>, _now: Now) {}
 
     fn revoking(&mut self, leases: &[Lease]) {

@@ -40,7 +40,7 @@ impl Queue {
         self.next += 1;
     }
 
-    /// Whether a question is needed before the next record may be planned; if so it covers everything here.
+    /// Returns whether a question is needed before the next record may be planned; if so, that question covers everything here.
     pub(crate) fn ask(&mut self) -> bool {
         if is_planted(PlantedBug::ReadIndexSkipped) {
             self.covered = self.next;
@@ -52,12 +52,12 @@ impl Queue {
         needed
     }
 
-    /// The question was answered and the snapshot is there.
+    /// Notes that the question was answered and the snapshot is there.
     pub(crate) fn answered(&mut self) {
         self.covered = self.asked;
     }
 
-    /// The record that was taken last comes again, before any other.
+    /// Puts back the record that was taken last: it comes again before any other.
     pub(crate) fn put_back(&mut self, lease: Lease, record: Record) {
         self.aside = Some((lease, record));
     }
@@ -85,7 +85,7 @@ impl Queue {
         heads.filter_map(|(lease, head)| head.map(|record| (lease, record.offset))).next()
     }
 
-    /// Drops what waits of a lease that is over. Whether the record that was put aside was among it.
+    /// Drops what waits of a lease that is over. Returns whether the record that was put back was among it.
     pub(crate) fn forget(&mut self, lease: &Lease) -> bool {
         self.chunks.retain(|chunk| chunk.lease != *lease);
         self.aside.take_if(|(aside, _)| aside == lease).is_some()

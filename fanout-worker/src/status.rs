@@ -8,12 +8,12 @@ use schemas::status::FanoutHealth;
 /// The end of `control` is known in milliseconds; a question that is open for longer is worth telling.
 const SLOW_ANSWER: Duration = Duration::from_secs(1);
 
-/// What changes between two looks. Pure.
+/// What has to be remembered between two measurements. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    /// Since when the end of `control` is asked for.
+    /// When the question for the end of `control` that is under way was asked.
     pub(crate) asked: Option<Instant>,
-    /// When was looked last, and how many deliveries had been made.
+    /// When it was measured last, and how many deliveries had been made by then.
     looked: Option<(Instant, u64)>,
 }
 

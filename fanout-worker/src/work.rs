@@ -28,21 +28,21 @@ use crate::restore::Restorer;
 use crate::sources::Rejection;
 use crate::status::{Pulse, Seconds};
 
-/// See the module.
+/// The fan-out, with what it remembers between two turns.
 pub(crate) struct FanoutWork {
     pub(crate) catalog: Catalog,
     pub(crate) metrics: FanoutMetrics,
     pub(crate) restorer: Restorer,
     pub(crate) planner: Planner,
     pub(crate) expander: Expander,
-    /// Partitions of `seen`.
+    /// How many partitions `seen` has.
     pub(crate) seen_partitions: i32,
     /// Identities that each open lease accepted inside the window.
     pub(crate) seen: BTreeMap<Epoch, Seen>,
     pub(crate) queue: Queue,
-    /// The question for the end of `control` under way.
+    /// The question for the end of `control` that is under way.
     pub(crate) index: Pending<()>,
-    /// It was answered since the last turn.
+    /// The question was answered since the last turn.
     pub(crate) is_answered: bool,
     pub(crate) pulse: Pulse,
     /// When a record was planned last, on the clock that counts suspension, ms.
@@ -174,7 +174,7 @@ impl Work for FanoutWork {
 }
 
 impl FanoutWork {
-    /// Plans what the snapshot covers until the batch is full or others should have their turn. Whether it gave way.
+    /// Plans what the snapshot covers until the batch is full or other tasks should have their turn. Returns whether it gave way.
     fn plan(&mut self, turn: &mut Turn<'_, Note>) -> bool {
         let begin = instant();
         let is_over = || instant().saturating_duration_since(begin) > PLAN_SLICE;

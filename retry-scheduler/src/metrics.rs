@@ -17,7 +17,7 @@ pub(crate) struct RetryMetrics {
     pub(crate) waiting: IntGaugeVec,
     /// Records held in memory.
     pub(crate) held_records: IntGauge,
-    /// Their bytes.
+    /// Bytes held in memory.
     pub(crate) held_bytes: IntGauge,
     /// How long the head that is ready longest has been.
     pub(crate) overdue: Gauge,

@@ -12,13 +12,13 @@ use stage::Fetching;
 use crate::config::{PAUSE_OVER_MS, RESUME_BEFORE_MS};
 use crate::due::Waiting;
 
-/// All partitions that are ours.
+/// The lines of all partitions that this worker owns.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     lines: BTreeMap<TopicPartition, Line>,
 }
 
-/// One partition.
+/// The line of one partition.
 #[derive(Debug)]
 struct Line {
     epoch: Epoch,
@@ -32,21 +32,21 @@ struct Line {
 // === impl Lines ===
 
 impl Lines {
-    /// A partition is ours.
+    /// Begins the line of a partition.
     pub(crate) fn open(&mut self, lease: &Lease, delay_ms: i64, is_long: bool) {
         let records = VecDeque::new();
         let line = Line { epoch: lease.epoch, delay_ms, is_long, is_paused: false, records };
         self.lines.insert(lease.partition.clone(), line);
     }
 
-    /// A lease is over.
+    /// Drops the line of a lease that is over.
     pub(crate) fn close(&mut self, lease: &Lease) {
         if self.line(lease).is_some() {
             self.lines.remove(&lease.partition);
         }
     }
 
-    /// Adds what was read, in order. False: the lease is over.
+    /// Adds what was read, in order. Returns false if the lease is over.
     pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>) -> bool {
         let Some(line) = self.line(lease) else { return false };
         let delay_ms = line.delay_ms;
@@ -71,7 +71,7 @@ impl Lines {
         heads.min_by_key(|(_, head)| head.ready_ms)
     }
 
-    /// What to pause and to resume, remembered as done.
+    /// Returns which partitions to pause and which to resume, and remembers that this was done.
     pub(crate) fn fetching(&mut self, now_ms: i64) -> Vec<(Lease, Fetching)> {
         let mut changes = Vec::new();
         for (partition, line) in self.lines.iter_mut().filter(|(_, line)| line.is_long) {

@@ -19,10 +19,10 @@ use crate::promote::{self, Move, Place, Promoter};
 use crate::tiers::Tiers;
 use crate::wait::Lines;
 
-/// A jump of the wall clock goes unnoticed for so long at most.
+/// A jump of the wall clock goes unnoticed for at most this long.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// The retry scheduler, with what it remembers between two turns.
 #[derive(Debug)]
 pub(crate) struct RetryWork {
     pub(crate) topics: Topics,
@@ -43,7 +43,7 @@ pub(crate) struct RetryWork {
 pub(crate) struct Moving {
     record: Record,
     moved: Move,
-    /// When it could have moved, Unix ms; none for what is no delivery.
+    /// When it could have moved, Unix ms; none for a record that is not a valid delivery.
     ready_ms: Option<i64>,
 }
 
@@ -168,7 +168,7 @@ impl RetryWork {
     }
 }
 
-/// Milliseconds as seconds; what lies ahead is 0.
+/// Milliseconds as seconds; 0 for a time that is still ahead.
 fn seconds(ms: i64) -> f64 {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
 }

@@ -21,7 +21,7 @@ use crate::store::{Moment, Store};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Event types declared on sight per application and second: beyond it the fan-out says so again later.
 const DECLARED_PER_SECOND: f64 = 10.0;
-/// Of them at once.
+/// How many of them may come at once.
 const DECLARED_BURST: u32 = 50;
 /// Applications that are counted at once.
 const MAX_COUNTED: usize = 10_000;
@@ -59,8 +59,8 @@ impl Acting {
         Self { writing: Writing { store, limits, lines }, catalog, metrics, declared }
     }
 
-    /// What needs no write is counted at once; else the write that has to be made, which resolves to its outcome and is not
-    /// over before Kafka has taken it.
+    /// A report that needs no write is counted at once. For any other the write is returned, which resolves to its outcome
+    /// once Kafka has taken it.
     pub(super) fn begin(&mut self, report: &Report, now_ms: i64) -> Option<ActingOn> {
         let Some(outcome) = self.quick(report, now_ms) else {
             let (writing, report) = (self.writing.clone(), report.clone());

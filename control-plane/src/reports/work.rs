@@ -12,13 +12,13 @@ use tracing::warn;
 use super::act::{Acting, ActingOn};
 use super::decide::Report;
 
-/// See the module.
+/// The reader of reports, with what it remembers between two turns.
 pub(super) struct ReportsWork {
     acting: Acting,
     queue: VecDeque<Looked>,
     /// What the front of the queue asked for, and since when, on the clock that counts suspension, ms.
     under_way: Option<(ActingOn, i64)>,
-    /// What came of it.
+    /// The outcome of that write, once it is known.
     outcome: Option<&'static str>,
 }
 
@@ -29,7 +29,7 @@ struct Looked {
     offset: i64,
     timestamp_ms: i64,
     size: usize,
-    /// `None`: nothing that concerns us.
+    /// What a worker reports; `None` for a record that does not concern the control plane.
     report: Option<Report>,
 }
 
@@ -40,7 +40,7 @@ impl ReportsWork {
         Self { acting, queue: VecDeque::new(), under_way: None, outcome: None }
     }
 
-    /// Whether the front of the queue is done with. Begins what it asks for.
+    /// Begins what the front of the queue asks for. Returns whether it is done.
     fn is_front_done(&mut self, now: Now) -> bool {
         let Some(report) = self.queue.front().and_then(|looked| looked.report.as_ref()) else { return true };
         if let Some(outcome) = self.outcome.take() {
@@ -113,7 +113,7 @@ impl Work for ReportsWork {
     }
 
     fn replace(&mut self, _refused: Refused<'_, ()>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
-        // It writes offsets only.
+        // This role writes offsets only: there is no output to replace.
         Ok(Vec::new())
     }
 

@@ -27,7 +27,7 @@ pub(crate) async fn outcome<N>(commit: &mut Option<CommitInFlight<N>>) -> Result
 }
 
 impl<W: Work> Stage<W> {
-    /// Begins the next transaction if there is anything to commit and it is time. Whether it did.
+    /// Begins the next transaction if there is anything to commit and it is time. Returns whether one began.
     pub(crate) fn begin_commit(&mut self, now: Now) -> bool {
         if self.commit.is_some() || self.outbox.is_empty() {
             return false;
@@ -109,7 +109,7 @@ impl<W: Work> Stage<W> {
         self.outbox.recycle(batch);
     }
 
-    /// Everything of a lease is dropped.
+    /// Drops everything that is left of a lease.
     pub(crate) fn close(&mut self, lease: &Lease) {
         self.work.closed(lease);
         self.outbox.close(lease.epoch);

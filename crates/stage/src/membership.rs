@@ -24,10 +24,10 @@ use crate::work::{Now, Restoring, Waiting, Work};
 
 /// A member of the group that owns nothing by then is a spare worker, ready to take over.
 const SPARE_AFTER: Duration = Duration::from_secs(15);
-/// Until partitions are looked for again whose topic was not there.
+/// How long until partitions whose topic was not there are looked for again.
 const TAKE_OVER_AGAIN: Duration = Duration::from_secs(5);
 
-/// Which partitions are on their way in or out.
+/// The partitions that are being taken over or handed over.
 pub(crate) struct Membership<S> {
     /// Leases that are ours and have not begun.
     assigning: BTreeMap<Epoch, Assigning>,
@@ -46,7 +46,7 @@ struct Assigning {
     is_restoring: bool,
 }
 
-/// Partitions that go, and who waits for them.
+/// Partitions that are given away, and the revoke that waits for them.
 struct Handover {
     leases: Vec<Lease>,
     done: RevokeDone,
@@ -272,7 +272,7 @@ impl<W: Work> Stage<W> {
         }
         for lease in &asked {
             if let Some(assigning) = self.members.assigning.get_mut(&lease.epoch) {
-                // It was answered: what is wrong with its topic was said, and is nothing that stands still in here.
+                // Kafka answered, and what is wrong with the topic was logged: waiting for an operator is no stall.
                 assigning.since_boot_ms = now.boot_ms;
             }
         }
@@ -330,7 +330,7 @@ impl<W: Work> Stage<W> {
             self.work.opened(&lease, state, now);
             debug!(role = W::ROLE, partition = %lease.partition, offset = start, "partition taken over");
             let poller = self.poller.clone();
-            // It waits for the poll thread.
+            // `begin` waits for the poll thread.
             self.members.steps.spawn_blocking(move || match poller.begin(&lease, start) {
                 Ok(()) | Err(KafkaError::NotOwned { .. }) => Ok(Step::Begun(lease)),
                 Err(source) => Err(StageError::kafka(W::ROLE, format!("beginning {lease}"))(source)),
@@ -359,7 +359,7 @@ async fn restore<W: Work>(
         let (partitions, first) = (progress.len(), progress[0].lease.to_string());
         info!(role = W::ROLE, partitions, first, "partitions are read for the first time");
         let transaction = Transaction { outputs: Vec::new(), progress };
-        // What is over by now is left out again before it begins.
+        // The writer leaves out leases that are over by now; they do not begin either.
         writer.commit(transaction).await.map_err(StageError::kafka(W::ROLE, "committing where partitions begin"))?;
     }
     let states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;

@@ -14,7 +14,7 @@ pub(crate) struct StageMetrics {
     pub(crate) lost: IntCounter,
     /// Partitions owned.
     pub(crate) partitions: IntGauge,
-    /// Seconds since when something stands still while Kafka answers.
+    /// Seconds that a record or a transaction has stood still while Kafka answers, by role; 0 while everything moves.
     pub(crate) stalled: IntGauge,
     transactions: IntCounter,
     output_partitions: IntCounter,
@@ -33,16 +33,16 @@ impl StageMetrics {
             partitions: metrics.gauge("partitions", "Partitions owned.")?,
             stalled: Metrics::of_role(registry, "stage", name).gauge(
                 "stalled_seconds",
-                "Seconds since when a record or a transaction stands still while Kafka answers, by role; 0 while all moves.",
+                "Seconds that a record or a transaction has stood still while Kafka answers, by role; 0 while everything moves.",
             )?,
             transactions: metrics.counter("transactions_total", "Transactions committed.")?,
             output_partitions: metrics.counter(
                 "transaction_partitions_total",
-                "Output partitions they touched: what they cost the brokers.",
+                "Output partitions that transactions touched: what they cost the brokers.",
             )?,
             aborted: metrics.counter("transactions_aborted_total", "Transactions aborted and made again.")?,
             settled: metrics
-                .counter("transactions_settled_total", "Transactions whose outcome was unknown and then settled.")?,
+                .counter("transactions_settled_total", "Transactions whose outcome was unknown and was found out.")?,
         })
     }
 

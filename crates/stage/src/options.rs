@@ -12,7 +12,7 @@ use schemas::topics::Topics;
 
 use crate::outbox::{BatchLimits, Order};
 
-/// What a stage stands on.
+/// What a stage needs from its process.
 #[derive(Clone, Debug)]
 pub struct Deps {
     /// Where Kafka is.
@@ -21,9 +21,9 @@ pub struct Deps {
     pub kafka: KafkaConfig,
     /// Names of the topics, and the largest record of any.
     pub topics: Topics,
-    /// Gets `hookbus_<role>_*`.
+    /// Registry that gets the metrics `hookbus_<role>_*`.
     pub registry: Registry,
-    /// Gets two beats: of the poll thread, and of progress.
+    /// Health that gets two beats: of the poll thread, and of progress.
     pub health: Health,
 }
 
@@ -42,15 +42,15 @@ pub struct Options {
     pub reads: Vec<String>,
     /// Topics it writes: they must exist.
     pub writes: Vec<Arc<str>>,
-    /// Records of one partition read and not committed.
+    /// The look-ahead: how many records of one partition may be read and not committed.
     pub live_records: usize,
-    /// Their bytes; one record may exceed it.
+    /// How many bytes those records may have; one record may exceed the limit.
     pub live_bytes: usize,
     /// Where a batch closes.
     pub batch: BatchLimits,
     /// In which order records of a partition are resolved.
     pub order: Order,
-    /// When a partial batch goes.
+    /// How long a partial batch waits for more.
     pub pace: Pace,
     /// After a small batch the next one waits less, see [`Pace::finished_filled`].
     pub is_paced_by_fill: bool,
@@ -63,7 +63,7 @@ pub struct Options {
     pub latch: Option<Latch>,
     /// The grace period of the process; draining gets less of it, so that the end is still its own.
     pub grace: Duration,
-    /// Tells `status`, if the role tells anything.
+    /// Writes what the role says of itself to the topic `status`, if it says anything.
     pub teller: Option<Teller>,
 }
 

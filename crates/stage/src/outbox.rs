@@ -42,7 +42,7 @@ pub struct BatchLimits {
 pub enum Order {
     /// As they were read: the committed offset alone says what is done.
     InOrder,
-    /// In any: the commit metadata lists what is not done above the committed offset.
+    /// In any order: the commit metadata lists what is not done above the committed offset.
     AnyOrder,
 }
 
@@ -69,11 +69,11 @@ pub struct Entry<N> {
     too_slow: u8,
 }
 
-/// See the module.
+/// Everything that is resolved and not committed, see the module.
 #[derive(Debug)]
 pub struct Outbox<N> {
     limits: BatchLimits,
-    /// Bytes at which a batch closes now: lowered where the cluster could not take one in time, doubled with each that it takes.
+    /// Bytes at which a batch closes now: fewer after a batch that the cluster could not take in time, doubled with each that it takes.
     bytes_now: usize,
     order: Order,
     leases: BTreeMap<Epoch, Owned>,
@@ -82,7 +82,7 @@ pub struct Outbox<N> {
     output_bytes: usize,
     /// Counts proofs asked for, see [`Outbox::ask_for_proof`].
     proof: u64,
-    /// A batch came back: what is pending goes at once.
+    /// A batch came back: what is pending is committed at once.
     is_urgent: bool,
     /// An emptied list whose room is used again.
     spare: Vec<Entry<N>>,
@@ -152,7 +152,7 @@ impl<N> Outbox<N> {
         self.leases.contains_key(&epoch)
     }
 
-    /// A record was read. False: it was done before, or its lease is over.
+    /// Notes that a record was read. Returns false if it was done before, or if its lease is over.
     pub fn admit(&mut self, epoch: Epoch, offset: i64) -> bool {
         self.leases.get_mut(&epoch).is_some_and(|owned| owned.window.admit(offset))
     }
@@ -179,7 +179,7 @@ impl<N> Outbox<N> {
             || self.pending.len() >= self.limits.records
     }
 
-    /// Whether what is pending has to go without waiting for company.
+    /// Whether what is pending is committed without waiting for more.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.is_urgent || self.is_full()
@@ -216,7 +216,7 @@ impl<N> Outbox<N> {
         self.pending.iter().map(|entry| entry.timestamp_ms).min()
     }
 
-    /// Keeps what `stays` says, entries together with their outputs.
+    /// Keeps the entries that `stays` accepts, together with their outputs.
     fn retain_outputs(&mut self, stays: impl Fn(&Entry<N>) -> bool) {
         let mut outputs = std::mem::take(&mut self.outputs).into_iter();
         let (kept, bytes) = (&mut self.outputs, &mut self.output_bytes);

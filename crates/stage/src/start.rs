@@ -19,9 +19,9 @@ use crate::work::Work;
 
 /// The poll thread stands still for a hand-over at most; far above that it hangs.
 const POLL_AGE_LIMIT_MS: i64 = 30_000;
-/// What stands still for so many transaction timeouts while Kafka answers does not move by itself any more.
+/// After how many transaction timeouts something that stands still while Kafka answers counts as hung.
 const STALL_TIMEOUTS: u32 = 6;
-/// The end of a drain: a hand-over and a transaction.
+/// How long the end of a drain takes: a hand-over and a transaction.
 const LEAVE_TIME: Duration = Duration::from_secs(5);
 
 impl<W: Work> Stage<W> {

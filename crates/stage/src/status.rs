@@ -27,7 +27,7 @@ pub struct Measured {
     pub last_commit_ms: Option<i64>,
 }
 
-/// Remembers what a single look cannot tell.
+/// What has to be remembered between two measurements.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     behind: BTreeMap<String, i64>,

@@ -106,7 +106,7 @@ impl Watchdog {
             if is_over && !is_told {
                 self.tell(stalled_ms);
             } else if is_told && !is_over {
-                info!(role = self.role, "it moves again");
+                info!(role = self.role, "what stood still moves again");
             }
             is_told = is_over;
         }

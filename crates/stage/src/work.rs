@@ -23,13 +23,13 @@ pub struct Now {
     pub instant: Instant,
 }
 
-/// States of leases being restored, see [`Work::restore`].
+/// The future that restores the states of leases, see [`Work::restore`].
 pub type Restoring<S> = Pin<Box<dyn Future<Output = Result<Vec<(Lease, S)>, WorkError>> + Send>>;
 
 /// When the role wants its next turn if nothing else happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextTurn {
-    /// At once, after others have had theirs: it gave way before it was done.
+    /// At once, after the other tasks of the process: the role gave way before it was done.
     AtOnce,
     /// After this long.
     After(Duration),
@@ -67,7 +67,7 @@ pub enum Refusal {
     },
 }
 
-/// An entry of which something was refused, see [`Work::replace`].
+/// An entry with outputs that were refused, see [`Work::replace`].
 #[derive(Debug)]
 pub struct Refused<'a, N> {
     /// Lease of the record.
@@ -76,7 +76,7 @@ pub struct Refused<'a, N> {
     pub offset: i64,
     /// What the role remembers of it.
     pub note: &'a mut N,
-    /// What it wanted to write.
+    /// The outputs it was resolved with.
     pub outputs: Vec<OutRecord>,
     /// What was refused; never empty, indices ascend.
     pub refusals: &'a [Refusal],
@@ -100,9 +100,9 @@ pub struct Turn<'a, N> {
 /// Whether a partition is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetching {
-    /// Its head waits long: its prefetch is thrown away.
+    /// Not fetched, because its first record waits long; what was prefetched is thrown away.
     Paused,
-    /// Records come again.
+    /// Fetched.
     Flowing,
 }
 
@@ -118,7 +118,7 @@ pub trait Work: Send + 'static {
     /// Where reading of a partition begins.
     ///
     /// # Errors
-    /// Rule W8: nobody guesses; the stage ends with it.
+    /// Where reading begins is not known. Rule W8: nobody guesses, the stage ends with it.
     fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
         found.start()
     }
@@ -134,13 +134,13 @@ pub trait Work: Send + 'static {
     /// Records of an open lease that are not done yet, in order.
     ///
     /// # Errors
-    /// What ends the role.
+    /// A failure that ends the role.
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), WorkError>;
 
     /// Does what is possible now and puts what is resolved into the outbox.
     ///
     /// # Errors
-    /// What ends the role.
+    /// A failure that ends the role.
     fn turn(&mut self, turn: &mut Turn<'_, Self::Note>) -> Result<NextTurn, WorkError>;
 
     /// Waits for something the role waits for beside Kafka, keeps it for the next turn, and returns. Must be cancel safe: it
@@ -149,10 +149,10 @@ pub trait Work: Send + 'static {
         std::future::pending()
     }
 
-    /// Says what is written instead of an entry's outputs of which some can never be written, in full.
+    /// Returns everything that is written instead of an entry's outputs, some of which can never be written.
     ///
     /// # Errors
-    /// What ends the role.
+    /// A failure that ends the role.
     fn replace(&mut self, refused: Refused<'_, Self::Note>, now: Now) -> Result<Vec<OutRecord>, WorkError>;
 
     /// Adds what a batch writes once per part, not per entry. `outputs` belongs to the batch's transaction.
@@ -186,14 +186,14 @@ pub trait Work: Send + 'static {
     /// The oldest thing that could not be done yet, if something should have been.
     fn waiting(&self, now: Now) -> Option<Waiting>;
 
-    /// Sets the role's gauges and says what is told to `status`, about once a second.
+    /// Sets the role's gauges and returns what the topic `status` is told, about once a second.
     fn facts(&mut self, measured: &Measured, now: Now) -> Facts;
 }
 
 // === impl Now ===
 
 impl Now {
-    /// Reads the clocks. For the shell; decisions get it as an argument.
+    /// Reads the clocks. Only the shell does; decisions take the moment as an argument.
     #[must_use]
     pub fn read() -> Self {
         Self { wall_ms: clock::now_ms(), boot_ms: clock::boot_ms(), instant: clock::instant() }

@@ -40,7 +40,7 @@ impl DeliveryWork {
             None => {}
             Some(Ok(_end)) => self.intake.answered(),
             Some(Err(error)) => {
-                tracing::warn!(%error, "the end of control is not known, deliveries that need it wait");
+                tracing::warn!(%error, "the end of `control` is not known: deliveries that need it wait, and it is asked for again");
                 self.intake.failed(now.boot_ms);
                 ask_after = ASK_AGAIN;
             }
@@ -52,7 +52,7 @@ impl DeliveryWork {
                     partition = %batch.lease.partition,
                     control.position = batch.position,
                     control.end = position,
-                    "deliveries name a position of control that does not exist, they are taken as they are"
+                    "deliveries name a position of `control` that does not exist, and are taken without waiting for it"
                 );
             }
             self.admit(batch, now.wall_ms)?;

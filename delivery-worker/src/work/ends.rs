@@ -18,10 +18,10 @@ use crate::metrics::DeliveryMetrics;
 use crate::report::{Attempt, Reporter};
 use crate::settle::{End, RetryRules};
 
-/// One line per subscription and this long.
+/// At most one line is logged per subscription in this time.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Turns ends into records.
+/// Turns the ends of deliveries into records.
 #[derive(Debug)]
 pub(super) struct Ends {
     retry: RetryRules,

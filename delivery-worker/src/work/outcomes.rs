@@ -35,7 +35,7 @@ impl DeliveryWork {
         Ok(())
     }
 
-    /// `None`: the lease of the delivery is over.
+    /// Returns what is written about an attempt; `None` if the lease of its delivery is over.
     fn outcome(&mut self, completed: &Completed, now_ms: i64) -> Result<Option<Resolved>, Error> {
         let Completed { ticket, attempt, .. } = completed;
         self.ends.count(attempt);

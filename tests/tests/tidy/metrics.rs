@@ -4,16 +4,11 @@ use std::path::PathBuf;
 
 use super::{fail_with, files, read, shown};
 
-/// Roles whose loops, and with them their metrics, are copies of one another: they come with the one loop.
-const LATER: [&str; 3] = ["fanout-worker/", "delivery-worker/", "retry-scheduler/"];
-
 /// Files with the metrics of a role or a library.
 fn pages() -> Vec<PathBuf> {
     let own = |path: &PathBuf| {
         let place = shown(path);
-        place.ends_with("/metrics.rs")
-            && !LATER.iter().any(|folder| place.starts_with(folder))
-            && !place.contains("tests/")
+        place.ends_with("/metrics.rs") && !place.contains("tests/")
     };
     files("rs").into_iter().filter(own).filter(|path| read(path).contains("Ok(Self {")).collect()
 }

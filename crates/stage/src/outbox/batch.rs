@@ -11,7 +11,7 @@ pub struct Batch<N> {
     pub(crate) entries: Vec<Entry<N>>,
     /// When its oldest entry was resolved, on the clock that counts suspension, ms.
     pub(crate) oldest_boot_ms: i64,
-    /// To which part of its limits it was filled.
+    /// How full it is: the larger of its shares of the two limits; 1 is full.
     pub(crate) fill_ratio: f64,
     pub(super) output_bytes: usize,
     pub(super) proof: u64,
@@ -45,7 +45,7 @@ impl<N> Batch<N> {
         &self.entries
     }
 
-    /// Whether it writes for one of these leases.
+    /// Whether it writes anything for one of these leases.
     pub(crate) fn touches(&self, leases: &[Lease]) -> bool {
         self.parts.iter().any(|part| leases.contains(&part.lease))
     }
@@ -90,7 +90,7 @@ impl<N> Outbox<N> {
         Some((batch, transaction))
     }
 
-    /// A batch is committed; of the parts for which `dropped` says so nothing was written.
+    /// Notes that a batch is committed. Of parts for which `dropped` returns true nothing was written.
     pub(crate) fn committed(&mut self, batch: &Batch<N>, dropped: impl Fn(&Lease) -> bool) {
         let limit = self.limits.bytes;
         if self.bytes_now < limit && batch.output_bytes >= self.bytes_now / 2 {
@@ -116,7 +116,7 @@ impl<N> Outbox<N> {
             && batch.entries.len() < self.limits.records
             && batch.output_bytes + next.output_bytes <= self.bytes_now;
         let has_part = batch.parts.len() < MAX_PARTS || self.leases.get(&next.epoch).is_none_or(|it| it.part.is_some());
-        // One entry always goes, whatever it takes.
+        // The first entry always fits: else one that is larger than the limits would never be written.
         batch.entries.is_empty() || (fits && has_part)
     }
 
@@ -137,7 +137,7 @@ impl<N> Outbox<N> {
         batch.entries.push(entry);
     }
 
-    /// Adds leases that are only dirty, and the progress of every part, in the order of the parts.
+    /// Adds leases whose progress alone is owed, then the progress of every part, in the order of the parts.
     fn add_progress(&mut self, batch: &mut Batch<N>, transaction: &mut Transaction) {
         // A transaction without outputs is cut into chunks by the writer.
         let room = if transaction.outputs.is_empty() { usize::MAX } else { MAX_PARTS };

@@ -86,7 +86,7 @@ impl<N> Outbox<N> {
     }
 
     /// Everything up to `position` was read and nothing of the lease is live: its committed offset moves past the markers of
-    /// transactions that lie in between, so that what retention empties later was surely read.
+    /// transactions in between. Else nobody could tell, once retention has deleted them, that no record was among them.
     pub(crate) fn pass_markers(&mut self, epoch: Epoch, position: i64) {
         let Some(owned) = self.leases.get_mut(&epoch) else { return };
         owned.window.advance(position);

@@ -102,7 +102,7 @@ impl<N> Outbox<N> {
         work: &mut W,
         now: Now,
     ) -> Result<(), StageError> {
-        // What is over needs no replacement: it is dropped when it is put back.
+        // A lease that is over needs no replacement: its entry is dropped when the batch is put back.
         let Some(owned) = self.leases.get(&item.entry.epoch) else { return Ok(()) };
         let before = item.entry.refused;
         if before >= MAX_REFUSALS {
@@ -123,7 +123,7 @@ impl<N> Outbox<N> {
         Ok(())
     }
 
-    /// Everything goes to the front of what is pending, in its order, and is not done any more.
+    /// Puts entries back to the front of what is pending, in their order. Their records are not done any more.
     fn put_back(&mut self, returned: Vec<Returned<N>>) {
         let mut entries = VecDeque::with_capacity(returned.len() + self.pending.len());
         let mut outputs = VecDeque::with_capacity(self.outputs.len());
@@ -142,14 +142,14 @@ impl<N> Outbox<N> {
     }
 }
 
-/// What is known of a batch that was too slow.
+/// What the writer said of a batch that was too slow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slow<'a> {
     /// Bytes that were acknowledged in time.
     pub(crate) written: usize,
     /// What was measured.
     pub(crate) reason: &'a str,
-    /// An entry is given up from this many bytes on; never, where a role has no other way to end it.
+    /// An entry is given up from this many bytes of outputs on; never, where a role has no other way to end it.
     pub(crate) give_up_bytes: Option<usize>,
 }
 

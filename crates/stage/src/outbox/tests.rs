@@ -1,3 +1,5 @@
+//! Over random orders, refusals and losses: every record is committed once, with its outputs, and nothing is kept that is over.
+
 mod leases;
 
 use std::sync::Arc;
