@@ -41,7 +41,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &Bytes, from: &TopicPartitio
         headers: headers(&record.headers, &application, &found, &resolved),
         note: resolved.note,
         id: resolved.id,
-        is_positional: resolved.is_positional,
+        is_id_made: resolved.is_positional,
         source: resolved.source,
         event_type: resolved.event_type,
         time: resolved.time,

@@ -44,7 +44,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicParti
     Ok(Event {
         application,
         id: resolved.id,
-        is_positional: resolved.is_positional,
+        is_id_made: resolved.is_positional,
         source: resolved.source,
         event_type: resolved.event_type,
         time: resolved.time,
