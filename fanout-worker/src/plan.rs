@@ -97,7 +97,7 @@ pub(crate) struct Note {
     pub(crate) record: Record,
     /// What became of it.
     pub(crate) verdict: Verdict,
-    /// The identity it adds to `seen`, and its time, Unix ms.
+    /// The identity it adds to `seen`, if its id can come again, and its time, Unix ms.
     pub(crate) id: Option<(Hash, i64)>,
 }
 
