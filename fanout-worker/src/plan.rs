@@ -97,7 +97,7 @@ pub(crate) struct Note {
     pub(crate) record: Record,
     /// What became of it.
     pub(crate) verdict: Verdict,
-    /// The identity it adds to `seen`, and its time, Unix ms.
+    /// The identity it adds to `seen`, if its id can come again, and its time, Unix ms.
     pub(crate) id: Option<(Hash, i64)>,
 }
 
@@ -209,7 +209,7 @@ impl Planner {
         let snapshot = turn.catalog.read();
         let selected = select::application(&snapshot, &event)?;
         let accepted = Accepted { event: &event, application: selected.application };
-        let id = (!event.is_positional)
+        let id = (!event.is_id_made)
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = place.accepted_ms().min(turn.now_ms);

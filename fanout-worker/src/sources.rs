@@ -22,8 +22,9 @@ pub(crate) struct Event<'a> {
     pub(crate) application: Cow<'a, str>,
     /// `ce_id`, or its position where it brought none.
     pub(crate) id: Cow<'a, str>,
-    /// The id is its position: it needs no deduplication.
-    pub(crate) is_positional: bool,
+    /// The id was made for this record alone (by the gateway, or it is its position): nobody can repeat it, so it needs no
+    /// deduplication.
+    pub(crate) is_id_made: bool,
     /// `ce_source`, or its topic where it brought none.
     pub(crate) source: Cow<'a, str>,
     /// `ce_type`.

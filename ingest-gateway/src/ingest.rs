@@ -138,6 +138,7 @@ impl Gateway {
         let mut application_text = Uuid::encode_buffer();
         let headers = EventHeaders {
             id: &event_id,
+            is_id_made: event.id.is_none(),
             event_type: &event.event_type,
             source: &source,
             time: &event.occurred_at.as_deref().map_or_else(|| Cow::Owned(rfc3339(asking.now_ms)), Cow::Borrowed),

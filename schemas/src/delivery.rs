@@ -212,12 +212,13 @@ impl Delivery {
 // === impl NewDelivery ===
 
 impl NewDelivery {
-    /// Encodes a first hop: `inbound` are the event's headers that may stay (already without foreign `hookbus-*`). An empty
-    /// `origin` is none: a ping was never accepted anywhere.
+    /// Encodes a first hop: `inbound` are the event's headers that may stay (already without foreign `hookbus-*`). The mark of a
+    /// made id may be among them, so that an event of the gateway needs no copy for it; it ends here. An empty `origin` is none:
+    /// a ping was never accepted anywhere.
     #[must_use]
     pub fn encode(&self, inbound: &Headers, application: ApplicationId, origin: &str) -> Headers {
         let mut builder = Headers::builder(inbound.len() + 10, inbound.size() + 420);
-        builder.copy_if(inbound, |name| name != header::APPLICATION.as_bytes());
+        builder.copy_if(inbound, |name| name != header::APPLICATION.as_bytes() && name != header::ID_MADE.as_bytes());
         builder
             .push_display(header::APPLICATION, application)
             .push_display(header::DELIVERY, self.id)

@@ -38,6 +38,21 @@ fn a_new_delivery_decodes_to_what_was_encoded() {
 }
 
 #[test]
+fn the_mark_of_a_made_id_ends_with_the_event() {
+    let event: Headers = [(header::CE_ID, "evt_1"), (header::ID_MADE, "1")].into_iter().collect();
+    let new = NewDelivery {
+        id: DeliveryId(Uuid::from_u128(1)),
+        subscription: SubscriptionId(Uuid::from_u128(2)),
+        generation: Generation(None),
+        accepted_ms: 1_000,
+        deadline_ms: 9_000,
+        control_offset: 7,
+    };
+    let headers = new.encode(&event, ApplicationId(Uuid::from_u128(3)), "hookbus.events/0/42");
+    assert_eq!((headers.text(header::CE_ID), headers.get(header::ID_MADE)), (Some("evt_1"), None));
+}
+
+#[test]
 fn a_hop_replaces_only_its_own_headers() {
     let first = Delivery::decode(&sample()).unwrap();
     let parks = Parks::default().parked(4_000);

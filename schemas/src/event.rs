@@ -17,6 +17,8 @@ pub type Extensions<'a> = BTreeMap<String, Scalar<'a>>;
 pub struct EventHeaders<'a> {
     /// `ce_id`.
     pub id: &'a str,
+    /// The id was made for this record, by whoever writes it. See [`header::ID_MADE`].
+    pub is_id_made: bool,
     /// `ce_type`.
     pub event_type: &'a str,
     /// `ce_source`.
@@ -60,6 +62,9 @@ impl EventHeaders<'_> {
             builder.push(header::CONTENT_TYPE, self.content_type.as_bytes());
         }
         builder.push(header::APPLICATION, self.application.as_bytes());
+        if self.is_id_made {
+            builder.push(header::ID_MADE, b"1");
+        }
         cloud_event::push_extensions(&mut builder, extensions.iter().map(|(name, value)| (name.as_str(), value)));
         for (name, map) in [(header::LABELS, self.labels), (header::METADATA, self.metadata)] {
             if let Some(map) = map.filter(|map| !map.is_empty()) {
@@ -71,6 +76,12 @@ impl EventHeaders<'_> {
         }
         Ok(builder.build())
     }
+}
+
+/// Whether a record's id was made for it alone, by its header [`header::ID_MADE`].
+#[must_use]
+pub fn is_id_made(value: Option<&[u8]>) -> bool {
+    value == Some(b"1")
 }
 
 /// Reads a header that holds a JSON object of strings; absent is empty.
@@ -90,6 +101,7 @@ mod tests {
         let labels = StringMap::from([("environment".to_owned(), "production".to_owned())]);
         let headers = EventHeaders {
             id: "evt_1",
+            is_id_made: false,
             event_type: "invoice.paid",
             source: "/applications/x",
             time: "2026-11-22T00:00:00Z",
@@ -105,5 +117,9 @@ mod tests {
         assert!(string_map(&encoded, header::METADATA).unwrap().is_empty());
         let broken: Headers = [(header::LABELS, "[1]")].into_iter().collect();
         assert!(string_map(&broken, header::LABELS).is_err());
+        assert!(!is_id_made(encoded.get(header::ID_MADE)));
+        let made = EventHeaders { is_id_made: true, ..headers }.encode().unwrap();
+        assert!(is_id_made(made.get(header::ID_MADE)));
+        assert_eq!(made.len(), encoded.len() + 1);
     }
 }

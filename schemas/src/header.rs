@@ -23,6 +23,9 @@ pub const METADATA: &str = "hookbus-metadata";
 pub const IP: &str = "hookbus-ip";
 /// Types of the extension attributes that are no texts, a JSON object of words by name.
 pub const EXTENSION_TYPES: &str = "hookbus-extension-types";
+/// `1`: whoever wrote the record made its id for it alone, so that nobody can repeat it, and nobody has to remember it. It ends
+/// with the fan-out: no delivery carries it.
+pub const ID_MADE: &str = "hookbus-id-made";
 /// The inbound `hookbus-*` headers the fan-out keeps.
 pub const INBOUND: [&str; 5] = [APPLICATION, LABELS, METADATA, IP, EXTENSION_TYPES];
 

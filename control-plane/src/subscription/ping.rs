@@ -65,6 +65,7 @@ pub(crate) fn ping(
     let application_text = application.to_string();
     let headers = EventHeaders {
         id: &event_id,
+        is_id_made: false,
         event_type: EVENT_TYPE,
         source: &source,
         time: &sent_at,

@@ -11,7 +11,7 @@ use schemas::control::{Application, ControlObject, EventType, Target, UnknownEve
 use schemas::delivery::Delivery;
 use schemas::event_type::{EventTypeName, EventTypePattern};
 use schemas::header;
-use schemas::ids::{ApplicationId, OrganizationId, SubscriptionId};
+use schemas::ids::{ApplicationId, Generation, OrganizationId, SubscriptionId};
 use schemas::record::{Headers, TopicPartition};
 use schemas::seen;
 use schemas::topics::{TopicSettings, Topics};
@@ -286,6 +286,33 @@ fn records_without_id_are_events_of_their_own() {
     let (outputs, _) = world.commit();
     assert_eq!(outputs["hookbus.deliveries"].len(), 3);
     assert!(!outputs.contains_key("hookbus.seen"), "the offset commit already makes them exactly once");
+}
+
+/// Nobody can repeat an id that was made for this record: remembering it would cost a restart its time for nothing.
+#[test]
+fn ids_that_the_gateway_made_are_delivered_and_not_remembered() {
+    let mut world = World::new();
+    for (offset, id) in [(0, "made_1"), (1, "made_2")] {
+        let verdict = world.plan(0, event(offset, id, &[("hookbus-id-made", "1")]));
+        assert_eq!(verdict, Verdict::Matched(1));
+    }
+    let (outputs, _) = world.commit();
+    assert!(!outputs.contains_key("hookbus.seen"), "{:?}", outputs.keys());
+    let matched: Vec<_> = outputs["hookbus.attempts"].iter().map(lifecycle).collect();
+    assert!(matched.iter().all(|fact| fact.kind == Kind::Matched));
+    let application = ApplicationId(Uuid::from_u128(1));
+    for (out, id) in outputs["hookbus.deliveries"].iter().zip(["made_1", "made_2"]) {
+        assert_eq!(out.headers.get("hookbus-id-made"), None, "it says nothing to whoever delivers");
+        let subscription = SubscriptionId(Uuid::from_u128(11));
+        let expected = identity::delivery_id(application, "/billing", id, subscription, Generation::default());
+        assert_eq!(out.headers.text(header::DELIVERY), Some(expected.to_string().as_str()), "its id is as any other's");
+    }
+    // Whoever writes it once more, with its mark, means it. Any other value of the header is no mark.
+    assert_eq!(world.plan(0, event(2, "made_1", &[("hookbus-id-made", "1")])), Verdict::Matched(1));
+    for (offset, verdict) in [(3, Verdict::Matched(1)), (4, Verdict::Repeat)] {
+        assert_eq!(world.plan(0, event(offset, "own", &[("hookbus-id-made", "0")])), verdict);
+    }
+    assert!(world.commit().0.contains_key("hookbus.seen"));
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use schemas::event::is_id_made;
 use schemas::header;
 use schemas::record::{Headers, Record, TopicPartition};
 
@@ -27,6 +28,7 @@ struct Found<'a> {
     labels: Option<&'a [u8]>,
     metadata: Option<&'a [u8]>,
     ip: Option<&'a [u8]>,
+    id_made: Option<&'a [u8]>,
     /// There are headers that do not travel on.
     has_foreign: bool,
 }
@@ -41,7 +43,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &Bytes, from: &TopicPartitio
         headers: headers(&record.headers, &application, &found, &resolved),
         note: resolved.note,
         id: resolved.id,
-        is_positional: resolved.is_positional,
+        is_id_made: resolved.is_positional || is_id_made(found.id_made),
         source: resolved.source,
         event_type: resolved.event_type,
         time: resolved.time,
@@ -118,6 +120,8 @@ impl<'a> Found<'a> {
                 header::LABELS => &mut found.labels,
                 header::METADATA => &mut found.metadata,
                 header::IP => &mut found.ip,
+                // No delivery carries it, and still it is not foreign: most events of the gateway would be copied for it.
+                header::ID_MADE => &mut found.id_made,
                 CE_DATA_CONTENT_TYPE => &mut data_content_type,
                 other => {
                     found.has_foreign |= !travels_on(other);

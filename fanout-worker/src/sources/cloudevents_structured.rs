@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use schemas::cloud_event::{self as rule, APPLICATION, Data, MAX_EXTENSIONS, Scalar};
+use schemas::event::is_id_made;
 use schemas::header;
 use schemas::record::{Headers, Record, TopicPartition};
 use schemas::rejected::RejectReason;
@@ -44,7 +45,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicParti
     Ok(Event {
         application,
         id: resolved.id,
-        is_positional: resolved.is_positional,
+        is_id_made: resolved.is_positional || is_id_made(record.headers.get(header::ID_MADE)),
         source: resolved.source,
         event_type: resolved.event_type,
         time: resolved.time,

@@ -49,9 +49,37 @@ fn a_binary_record_of_ours_passes_without_a_copy() {
     let record = with(&[(header::LABELS, "{}"), ("ce_region", "eu"), (header::IP, "203.0.113.7")]);
     let event = decode(&record, &partition()).unwrap();
     assert_eq!((&*event.application, &*event.id, &*event.event_type), ("shop", "evt_1", "invoice.paid"));
-    assert_eq!((&*event.source, event.is_positional, event.ip), ("/billing", false, Some("203.0.113.7")));
+    assert_eq!((&*event.source, event.is_id_made, event.ip), ("/billing", false, Some("203.0.113.7")));
     assert_eq!(&event.payload[..], b"{ \"a\" : 1 }");
     assert_eq!(event.headers, record.headers);
+}
+
+#[test]
+fn a_mark_of_a_made_id_is_read_in_both_formats_and_costs_no_copy() {
+    let made = ("hookbus-id-made", "1");
+    let record = with(&[made]);
+    let event = decode(&record, &partition()).unwrap();
+    assert!(event.is_id_made);
+    // The same bytes, not equal ones: nothing was copied.
+    let bytes = |headers: &Headers| headers.get(header::CE_ID).map(<[u8]>::as_ptr);
+    assert_eq!(bytes(&event.headers), bytes(&record.headers));
+    // What is copied for another reason leaves it out.
+    let foreign = with(&[made, ("x-debug", "y")]);
+    let foreign = decode(&foreign, &partition()).unwrap();
+    assert!(foreign.is_id_made);
+    assert_eq!(foreign.headers.get(made.0), None);
+    let headers = [(header::CONTENT_TYPE, "application/cloudevents+json"), (header::APPLICATION, "shop"), made];
+    let envelope = record_of_envelope(&headers);
+    let structured = decode(&envelope, &partition()).unwrap();
+    assert!(structured.is_id_made);
+    assert_eq!((&*structured.id, structured.headers.get(made.0)), ("e1", None));
+    for other in ["0", "", "true"] {
+        assert!(!decode(&with(&[(made.0, other)]), &partition()).unwrap().is_id_made, "{other:?}");
+    }
+}
+
+fn record_of_envelope(headers: &[(&str, &str)]) -> Record {
+    record(headers, r#"{"id":"e1","type":"order.placed","source":"/shop"}"#)
 }
 
 #[test]
@@ -69,7 +97,7 @@ fn id_and_source_are_filled_in_and_stand_in_the_headers() {
     let record = with(&[(header::CE_ID, ""), (header::CE_SOURCE, "")]);
     let event = decode(&record, &partition()).unwrap();
     assert_eq!((&*event.id, &*event.source), ("orders-3-42-1700", "/topics/orders"));
-    assert!(event.is_positional);
+    assert!(event.is_id_made);
     assert_eq!(event.headers.text(header::CE_ID), Some("orders-3-42-1700"));
     assert_eq!(event.headers.text(header::CE_SOURCE), Some("/topics/orders"));
     assert_eq!(event.headers.iter().filter(|(name, _)| *name == b"ce_id").count(), 1);

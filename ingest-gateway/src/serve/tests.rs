@@ -4,6 +4,7 @@ mod dry_run;
 mod encodings;
 mod fakes;
 mod limits;
+mod made_ids;
 mod rates;
 
 use std::sync::Arc;

@@ -88,6 +88,7 @@ impl Event {
         let application_id = application.id.to_string();
         let headers = EventHeaders {
             id: &self.id,
+            is_id_made: false,
             event_type: &self.event_type,
             source: &gateway_source(application.id),
             time: "2026-01-01T00:00:00Z",

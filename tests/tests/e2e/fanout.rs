@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use schemas::record::{Headers, OutRecord};
+use schemas::seen;
 use serde_json::json;
 use testkit::Expect;
+use testkit::ledger::collect;
 use testkit::pipeline::{Application, Event, Pipeline};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -118,4 +120,37 @@ async fn send_as_object(client: &testkit::pipeline::Client, application: &Applic
     let inner = event.payload.len() - 4;
     let event = Event { payload: format!("[\"{}\"]", "x".repeat(inner)), ..event.clone() };
     client.send(1, application, &event).await.unwrap().status.as_u16()
+}
+
+/// A restart reads `seen` back: only ids that somebody could repeat may stand on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_the_gateway_made_leave_nothing_in_seen() {
+    let mut pipeline = Pipeline::start("made-ids").await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
+    let client = pipeline.client();
+    let nameless = format!(r#"{{"application_id":"{}","event_type":"a.b","payload":{{"n":1}}}}"#, application.id);
+    let batch = format!(r#"{{"events":[{}]}}"#, vec![nameless; 100].join(","));
+    let answer = client.post(1, "/api/v1/events:batch", &application.token, batch.into()).await.unwrap();
+    let results = answer.json().unwrap()["results"].as_array().unwrap().clone();
+    for result in &results {
+        let id = result["event_id"].as_str().unwrap();
+        client.remember(&application, &Event::new(id, "a.b").payload(r#"{"n":1}"#));
+    }
+    assert_eq!(results.len(), 100);
+    pipeline.settled(SOON).await.unwrap();
+    assert_eq!(remembered(&pipeline).await, 0, "nobody can repeat them");
+
+    let own: Vec<Event> = (0..100).map(|number| Event::new(format!("own_{number}"), "a.b")).collect();
+    client.send_batch(1, &application, &own).await.unwrap();
+    pipeline.settled(SOON).await.unwrap();
+    assert_eq!(remembered(&pipeline).await, 100);
+    let outcome = pipeline.finish(Expect::default()).await.unwrap();
+    assert_eq!(outcome.audit.counts.delivered, 200);
+}
+
+/// How many identities stand in `seen`.
+async fn remembered(pipeline: &Pipeline) -> usize {
+    let records = collect::read_topic(pipeline.connection(), &pipeline.topics().seen).await.unwrap();
+    records.iter().map(|(_, record)| seen::decode(record.value.as_ref().unwrap()).unwrap().count()).sum()
 }

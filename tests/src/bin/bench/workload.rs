@@ -96,6 +96,7 @@ pub(crate) async fn write_deliveries(
 fn event_headers(application: ApplicationId, source: &str, id: &str, event_type: &str) -> Headers {
     let event = EventHeaders {
         id,
+        is_id_made: false,
         event_type,
         source,
         time: "2026-11-22T00:00:00Z",

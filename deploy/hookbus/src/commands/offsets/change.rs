@@ -84,7 +84,8 @@ pub(super) fn explain(role: GroupRole, changes: &[Change]) -> Vec<String> {
         lines.push(match role {
             GroupRole::Fanout => {
                 "Read again: events are matched again. Deduplication drops those it still remembers (fanout.dedup_window_hours, and only \
-                 events with an id); the others are sent to their endpoints once more, with the same `webhook-id`."
+                 events that their sender gave an id); the others, also those whose id the gateway made, are sent to their endpoints \
+                 once more, with the same `webhook-id`."
             }
             GroupRole::Delivery => {
                 "Read again: deliveries that ended already are sent once more, with the same `webhook-id`, unless they are \
