@@ -64,11 +64,11 @@ impl Filler {
     async fn write(&mut self, source: &TopicPartition, accepted_ms: i64, ids: &[Hash]) {
         let record = accepted(&self.topic, self.partitions, source, accepted_ms, ids);
         let acknowledged = loop {
-            match self.producer.send(&record) {
-                Ok(acknowledged) => break acknowledged,
-                Err(KafkaError::QueueFull) => self.one_is_written().await,
-                Err(error) => Err(error).unwrap(),
+            let sent = self.producer.send(&record);
+            if !matches!(sent, Err(KafkaError::QueueFull)) {
+                break sent.unwrap();
             }
+            self.one_is_written().await;
         };
         self.sent.push_back(acknowledged);
         if self.sent.len() > ON_THEIR_WAY {
