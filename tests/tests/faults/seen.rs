@@ -65,7 +65,7 @@ impl Filler {
         let record = accepted(&self.topic, self.partitions, source, accepted_ms, ids);
         let acknowledged = loop {
             let sent = self.producer.send(&record);
-            if !matches!(sent, Err(KafkaError::QueueFull)) {
+            if !matches!(sent, Err(KafkaError::QueueFull { .. })) {
                 break sent.unwrap();
             }
             self.one_is_written().await;
@@ -226,9 +226,9 @@ async fn eighty_million_identities_are_restored_within_the_budget_and_60_s() {
     let all = f64::from(u32::try_from(IDENTITIES).unwrap()) + 2.0 + 1.0;
     let (ids, evicted) = restored(fanout, all).await;
     let resident = fanout.resident();
-    let restored =
-        fanout.log().lines().filter(|line| line.contains("identities restored")).collect::<Vec<_>>().join("\n");
-    report(&format!("{ids} are remembered, {evicted} left early\n{restored}"));
+    let log = fanout.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("identities restored")).collect();
+    report(&format!("{ids} are remembered, {evicted} left early\n{}", said.join("\n")));
     let events = ["known", "evicted"].map(|id| Event::new(id, "a.b"));
     pipeline.publish(&application, &events).await.unwrap();
     arrived(&pipeline, 2).await;
