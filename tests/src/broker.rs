@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use kafka_dev::{Broker, BrokerOptions, Proxied};
 
+use crate::cluster::admin;
 use crate::environment::{self, KAFKA, PROXIED};
 use crate::proxy::Proxy;
 
@@ -42,6 +43,15 @@ impl SharedKafka {
     pub fn variables(&self) -> [(&'static str, String); 2] {
         let pairs = self.proxied.iter().map(|listener| format!("{}:{}", listener.port, listener.advertised));
         [(KAFKA, self.bootstrap.clone()), (PROXIED, pairs.collect::<Vec<_>>().join(","))]
+    }
+
+    /// Sets one property of a topic. The broker goes by it a moment later.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn configure(&self, topic: &str, name: &str, value: &str) -> anyhow::Result<()> {
+        let port = self.bootstrap.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        admin::configure(port.context("a bootstrap is host:port")?, topic, name, value).await
     }
 
     /// A proxy on the first listener that no other test holds.

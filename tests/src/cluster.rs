@@ -8,7 +8,7 @@
 //! rotate, reassign, elect  moves it
 //! ```
 
-mod admin;
+pub(crate) mod admin;
 mod wire;
 
 use std::collections::BTreeSet;

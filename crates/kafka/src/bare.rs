@@ -1,12 +1,15 @@
-//! What the bare loops of the bench produce with: rdkafka's own future producer, as anybody would use it.
+//! What the bare loops of the bench produce with: rdkafka's own future producer, as anybody would use it. Tests write with it
+//! what is older than they are.
 
 use std::time::Duration;
 
+use rdkafka::message::{Header, OwnedHeaders, Timestamp};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use schemas::record::OutRecord;
 
 use crate::connection::Connection;
 use crate::error::KafkaError;
-use crate::producer::ProducerOptions;
+use crate::producer::{ProducerOptions, Written};
 
 /// rdkafka's producer, with the same properties as ours.
 #[derive(Clone)]
@@ -30,6 +33,34 @@ impl BareProducer {
     pub async fn send(&self, topic: &str, key: &[u8], value: &[u8]) -> Result<(), KafkaError> {
         let sent = self.0.send(FutureRecord::to(topic).key(key).payload(value), Duration::ZERO).await;
         sent.map(drop).map_err(|(error, _record)| KafkaError::from_rdkafka(format!("delivery to {topic}"), &error))
+    }
+
+    /// Sends a record with a time of its own, Unix ms, and waits for the acknowledgement. The time that stands in the answer
+    /// is another one on a topic with `LogAppendTime`.
+    ///
+    /// # Errors
+    /// What the broker or the client said.
+    pub async fn send_dated(&self, record: &OutRecord, timestamp_ms: i64) -> Result<Written, KafkaError> {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (name, value) in record.headers.iter() {
+            headers = headers.insert(Header { key: &String::from_utf8_lossy(name), value: Some(value) });
+        }
+        let dated = FutureRecord {
+            topic: &record.topic,
+            partition: record.partition,
+            payload: record.value.as_deref(),
+            key: record.key.as_deref(),
+            timestamp: Some(timestamp_ms),
+            headers: Some(headers),
+        };
+        let sent = self.0.send(dated, Duration::ZERO).await;
+        let failed = |error| KafkaError::from_rdkafka(format!("delivery to {}", record.topic), &error);
+        let sent = sent.map_err(|(error, _record)| failed(error))?;
+        let timestamp_ms = match sent.timestamp {
+            Timestamp::CreateTime(at_ms) | Timestamp::LogAppendTime(at_ms) => at_ms,
+            Timestamp::NotAvailable => -1,
+        };
+        Ok(Written { partition: sent.partition, offset: sent.offset, timestamp_ms })
     }
 }
 

@@ -180,7 +180,7 @@ pub(super) async fn elect(port: u16, election: Election, partitions: &[Partition
 }
 
 /// Sets one property of a topic.
-pub(super) async fn configure(port: u16, topic: &str, name: &str, value: &str) -> anyhow::Result<()> {
+pub(crate) async fn configure(port: u16, topic: &str, name: &str, value: &str) -> anyhow::Result<()> {
     let mut call = Call::new(44, 0, false);
     call.count(1);
     call.byte(TOPIC);

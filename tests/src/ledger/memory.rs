@@ -39,6 +39,10 @@ const BATCHES: u64 = 3;
 const SUBSCRIPTION: u64 = 16 * 1_024;
 /// Of a remembered identity or event id, tables that are half empty included.
 const ID: u64 = 64;
+/// Of an identity of the fan-out's budget: its table's size when the budget is spent, whatever comes after (the tests of
+/// `fanout-worker/src/deduplicate` say so), and one part of it that is being swept.
+const IDENTITY: u64 = 27;
+const SWEPT: u64 = 400 * 1_024;
 /// Buffers of one connection.
 const CONNECTION: u64 = 32 * 1_024;
 /// Requests of the management API at once: no gauge counts them, and no test makes more.
@@ -145,7 +149,8 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
             // A batch closes after the event that fills it, and an event is never split.
             let event = (wide(fanout.max_matches).min(of(SUBSCRIPTIONS)) * record(config)).min(EVENT_BYTES);
             let poller = poller(config, partitions(config, "events"), fanout.live_records, fanout.live_bytes);
-            common + poller + BATCHES * (wide(fanout.batch_bytes) + event) + of(IDENTITIES) * ID
+            let identities = (of(IDENTITIES) * ID).min(identities_limit(config));
+            common + poller + BATCHES * (wide(fanout.batch_bytes) + event) + identities
         }
         Role::Delivery => {
             let delivery = &config.delivery;
@@ -160,6 +165,12 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
             common + poller(config, lines, records, retry.look_ahead_bytes) + batch(retry.batch_bytes)
         }
     }
+}
+
+/// What the identities of a fan-out worker may take when its budget is spent.
+#[must_use]
+pub fn identities_limit(config: &Config) -> u64 {
+    wide(config.fanout.dedup_ids) * IDENTITY + SWEPT
 }
 
 /// A poller of so many partitions, and what it has handed out: each partition's credit and the budget of all count up to the
@@ -208,6 +219,15 @@ mod tests {
         let after = resident_limit(&config, Role::Fanout, &held) - 20_000 * SUBSCRIPTION;
         assert_eq!(before, after);
         assert!(before < 1_024 * MIB, "{} MiB", before / MIB);
+    }
+
+    /// At 64 bytes an identity the default budget was allowed more than twice of what it takes.
+    #[test]
+    fn a_spent_budget_of_identities_is_allowed_what_its_table_takes() {
+        let config = Config::for_tests();
+        let of = |ids| resident_limit(&config, Role::Fanout, &Gauges::from([(IDENTITIES, ids)]));
+        let (none, few, all) = (of(0), of(1_000), of(wide(config.fanout.dedup_ids)));
+        assert_eq!((few - none, all - none), (1_000 * ID, identities_limit(&config)));
     }
 
     /// More partitions do not mean more memory: the poller's budget is for all of them.

@@ -28,6 +28,8 @@ mod retention;
 #[cfg(test)]
 mod scenes;
 #[cfg(test)]
+mod seen;
+#[cfg(test)]
 mod slow;
 #[cfg(test)]
 mod standstill;
