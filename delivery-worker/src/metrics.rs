@@ -20,7 +20,7 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) retries: IntCounter,
     /// Deliveries cancelled.
     pub(crate) cancelled: IntCounter,
-    /// Endpoints reported to be failing for longer than disable_after.
+    /// Endpoints reported to be failing for longer than their subscription allows.
     pub(crate) failing: IntCounter,
     /// Records that are no delivery.
     pub(crate) rejected: IntCounter,
@@ -61,8 +61,10 @@ impl DeliveryMetrics {
             parked: [Wait::Lane, Wait::Circuit, Wait::Paused].map(|wait| parked.with_label_values(&[wait.as_str()])),
             retries: metrics.counter("retries_total", "Retries scheduled.")?,
             cancelled: metrics.counter("cancelled_total", "Deliveries cancelled.")?,
-            failing: metrics
-                .counter("failing_total", "Endpoints reported to be failing for longer than disable_after.")?,
+            failing: metrics.counter(
+                "failing_total",
+                "Endpoints reported to be failing for longer than their subscription allows.",
+            )?,
             rejected: metrics.counter("rejected_total", "Records that are no delivery.")?,
             latency: metrics.histogram(
                 "latency_seconds",

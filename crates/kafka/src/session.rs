@@ -247,6 +247,12 @@ impl Session {
             });
         }
         if let Some(cause) = cause(&failed) {
+            // Nothing but consequences: what failed the transaction, as a denied topic does, the next call on it tells.
+            if is_consequence(cause.code)
+                && let Err(named @ Failure::Aborted(_)) = self.send_offsets(content)
+            {
+                return Err(named);
+            }
             let record = content.records[cause.index];
             let error = self.not_taken(&record.topic, cause.partition, cause.code);
             let timed_out = cause.code == Code::MessageTimedOut && !matches!(error, KafkaError::NoTopic { .. });
@@ -319,11 +325,14 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// Whether a record was not taken because another one, or the transaction, had failed.
+fn is_consequence(code: Code) -> bool {
+    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::State | Code::InvalidDifferentRecord)
+}
+
 /// The failure that explains the others: a purge is a consequence, a record that a failed transaction
 /// does not take any more, and the blame for a neighbour in the same batch.
 fn cause(failed: &[Failed]) -> Option<&Failed> {
-    let is_consequence =
-        |code| matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::State | Code::InvalidDifferentRecord);
     let refused = failed.iter().find(|failed| ErrorCode(failed.code).is_unwritable());
     refused.or_else(|| failed.iter().find(|failed| !is_consequence(failed.code))).or_else(|| failed.first())
 }

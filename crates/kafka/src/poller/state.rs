@@ -55,8 +55,6 @@ pub(super) struct Begun {
     pub(super) topic_id: Uuid,
     /// Offset of the next record that is accepted.
     pub(super) next: i64,
-    /// Nothing lay between the last record and `next` when it was last looked.
-    pub(super) at_end: bool,
 }
 
 /// How far a begun lease is.
@@ -183,7 +181,7 @@ impl State {
         let begun = self.leases.iter().filter(|(_, state)| !state.revoking);
         let begun = begun.filter_map(|(partition, state)| {
             let lease = Lease { partition: partition.clone(), epoch: state.epoch };
-            Some(Begun { lease, topic_id: state.topic_id, next: state.next?, at_end: state.end_is_next() })
+            Some(Begun { lease, topic_id: state.topic_id, next: state.next? })
         });
         begun.collect()
     }

@@ -28,8 +28,8 @@ pub(super) enum Verdict {
 pub(super) fn judge(begun: &Begun, refused: &Refused, (log_start, log_end): (i64, i64)) -> Verdict {
     let due = begun.next;
     if due < log_start {
-        // At the end nothing but transaction markers can have been deleted.
-        return Verdict::Skip { to: log_start, lost: if begun.at_end { 0 } else { log_start - due } };
+        // What is due lies behind the end as it was last seen, markers included: whatever stood from there on came later.
+        return Verdict::Skip { to: log_start, lost: log_start - due };
     }
     // A log never grows shorter by itself. What was refused and exists now was cut off and has grown again.
     if due > log_end || refused.is_cut || refused.offset == due {
@@ -46,9 +46,9 @@ mod tests {
     use super::*;
     use crate::lease::{Epoch, Lease};
 
-    fn begun(next: i64, at_end: bool) -> Begun {
+    fn begun(next: i64) -> Begun {
         let lease = Lease { partition: TopicPartition::new("t", 0), epoch: Epoch(1) };
-        Begun { lease, topic_id: Uuid::nil(), next, at_end }
+        Begun { lease, topic_id: Uuid::nil(), next }
     }
 
     #[test]
@@ -56,19 +56,18 @@ mod tests {
         let refused = |offset| Refused { offset, is_cut: false, is_confirmed: false };
         let cut = Refused { offset: -1, is_cut: true, is_confirmed: false };
         let cases = [
-            // Retention: five were never read; none, if only markers followed.
-            (begun(5, false), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 5 }),
-            (begun(5, true), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 0 }),
-            (begun(5, true), refused(5), (10, 10), Verdict::Skip { to: 10, lost: 0 }),
+            // Retention: five were never read, also where the end had been reached before they came.
+            (begun(5), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 5 }),
+            (begun(5), refused(5), (10, 10), Verdict::Skip { to: 10, lost: 5 }),
             // Cut below what was read: still so, grown again, or told by its leader epochs.
-            (begun(15, false), refused(15), (0, 12), Verdict::Truncated { log_end: 12 }),
-            (begun(15, true), refused(15), (0, 15), Verdict::Truncated { log_end: 15 }),
-            (begun(15, false), refused(15), (0, 40), Verdict::Truncated { log_end: 40 }),
-            (begun(15, false), cut, (0, 40), Verdict::Truncated { log_end: 40 }),
+            (begun(15), refused(15), (0, 12), Verdict::Truncated { log_end: 12 }),
+            (begun(15), refused(15), (0, 15), Verdict::Truncated { log_end: 15 }),
+            (begun(15), refused(15), (0, 40), Verdict::Truncated { log_end: 40 }),
+            (begun(15), cut, (0, 40), Verdict::Truncated { log_end: 40 }),
             // The fetcher was somewhere else.
-            (begun(5, false), refused(10_000), (0, 10), Verdict::Reposition),
-            (begun(5, false), refused(-1), (0, 10), Verdict::Reposition),
-            (begun(5, true), refused(3), (5, 5), Verdict::Reposition),
+            (begun(5), refused(10_000), (0, 10), Verdict::Reposition),
+            (begun(5), refused(-1), (0, 10), Verdict::Reposition),
+            (begun(5), refused(3), (5, 5), Verdict::Reposition),
         ];
         for (begun, refused, range, expected) in cases {
             assert_eq!(judge(&begun, &refused, range), expected, "{begun:?} {refused:?} {range:?}");
