@@ -249,9 +249,10 @@ impl Session {
         if let Some(cause) = cause(&failed) {
             // Nothing but consequences: what failed the transaction, as a denied topic does, the next call on it tells.
             if is_consequence(cause.code)
-                && let Err(named @ Failure::Aborted(_)) = self.send_offsets(content)
+                && let Err(Failure::Aborted(mut named)) = self.send_offsets(content)
             {
-                return Err(named);
+                named.error = writing_to(content, named.error);
+                return Err(Failure::Aborted(named));
             }
             let record = content.records[cause.index];
             let error = self.not_taken(&record.topic, cause.partition, cause.code);
@@ -323,6 +324,15 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("attempt", &self.attempt).finish_non_exhaustive()
     }
+}
+
+/// Adds to an error that names no topic which ones the transaction writes to: it is about one of them.
+fn writing_to(content: &Content<'_>, error: KafkaError) -> KafkaError {
+    let KafkaError::Call { call, code, reason } = error else { return error };
+    let mut topics: Vec<&str> = content.records.iter().map(|record| &*record.topic).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    KafkaError::Call { call: format!("{call} of a transaction that writes to {}", topics.join(", ")), code, reason }
 }
 
 /// Whether a record was not taken because another one, or the transaction, had failed.

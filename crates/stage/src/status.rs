@@ -9,7 +9,7 @@ use crate::outbox::Outbox;
 
 /// A partition whose records are all done is committed at its end after this long, so that its committed offset does not
 /// stay below markers of transactions for ever: nobody could tell them from records.
-const PASS_MARKERS_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const PASS_MARKERS_AFTER: Duration = Duration::from_secs(5);
 
 /// How far a stage is.
 #[derive(Clone, Debug, Default)]
@@ -62,8 +62,14 @@ impl Progress {
         }
     }
 
-    /// Lets leases that have been idle below the end of their log pass it.
-    pub(crate) fn pass_markers<N>(&mut self, lags: &[LeaseLag], outbox: &mut Outbox<N>, now: Instant) {
+    /// Lets leases that have been idle below the end of their log for `at_least` pass it.
+    pub(crate) fn pass_markers<N>(
+        &mut self,
+        lags: &[LeaseLag],
+        outbox: &mut Outbox<N>,
+        now: Instant,
+        at_least: Duration,
+    ) {
         let ends: HashMap<Epoch, i64> =
             lags.iter().filter(|lag| lag.at_end).map(|lag| (lag.lease.epoch, lag.position)).collect();
         let mut below_end = HashMap::new();
@@ -73,7 +79,7 @@ impl Progress {
             let Some(&end) = ends.get(&epoch).filter(|end| **end > reached.committed) else { continue };
             let known = self.below_end.get(&epoch).filter(|(position, _)| *position == end);
             let since = known.map_or(now, |(_, since)| *since);
-            if now.saturating_duration_since(since) >= PASS_MARKERS_AFTER {
+            if now.saturating_duration_since(since) >= at_least {
                 passing.push((epoch, end));
             } else {
                 below_end.insert(epoch, (end, since));

@@ -17,7 +17,7 @@ use crate::membership::{Membership, Stepped};
 use crate::metrics::StageMetrics;
 use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
-use crate::status::Progress;
+use crate::status::{PASS_MARKERS_AFTER, Progress};
 use crate::watchdog::Watched;
 use crate::work::{Fetching, NextTurn, Now, Turn, Waiting, Work};
 
@@ -232,7 +232,7 @@ impl<W: Work> Stage<W> {
             teller.tell(facts);
         }
         if self.drain.is_none() {
-            self.progress.pass_markers(&lags, &mut self.outbox, now.instant);
+            self.progress.pass_markers(&lags, &mut self.outbox, now.instant, PASS_MARKERS_AFTER);
         }
     }
 
@@ -240,6 +240,8 @@ impl<W: Work> Stage<W> {
         let (in_flight, grace_ms) = (self.work.in_flight_of_all(), self.grace.as_millis());
         info!(role = W::ROLE, in_flight, grace.ms = %grace_ms, "draining: no more intake, waiting for what is in flight");
         self.drain = Some(Drain { until: now.instant + self.grace, is_leaving: false });
+        // What retention empties before the next owner comes was read.
+        self.progress.pass_markers(&self.poller.lag(), &mut self.outbox, now.instant, Duration::ZERO);
         self.poller.stop_intake();
         self.members.abort_steps();
         self.work.stopping(now);
