@@ -1,9 +1,8 @@
-//! What the loop of a worker waits for besides its events: one piece of work under way, and a moment.
+//! What the loop of a worker waits for besides its events: one piece of work under way.
 //!
-//! Both stand in a `select!` whether or not there is something to wait for; where there is nothing, they never resolve.
+//! It stands in a `select!` whether or not there is something to wait for; where there is nothing, it never resolves.
 
 use std::pin::Pin;
-use std::time::Instant;
 
 /// One piece of work under way, if there is one.
 pub type Pending<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
@@ -20,18 +19,9 @@ pub async fn finished<T>(pending: &mut Pending<T>) -> T {
     }
 }
 
-/// Resolves at this moment; never if there is none.
-pub async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::instant;
 
     #[tokio::test]
     async fn what_is_done_is_taken_away_and_what_is_not_there_is_waited_for() {
@@ -41,9 +31,8 @@ mod tests {
         let first = tokio::select! {
             biased;
             _never = finished(&mut pending) => 0,
-            () = sleep_until(None) => 1,
-            () = sleep_until(Some(instant())) => 2,
+            () = std::future::ready(()) => 1,
         };
-        assert_eq!(first, 2);
+        assert_eq!(first, 1);
     }
 }

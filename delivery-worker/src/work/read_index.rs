@@ -1,9 +1,9 @@
 //! Asks for the end of `control` beside the loop, one question at a time, and hears when the snapshot moves.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use catalog::{Catalog, CatalogError};
+use chassis::pending::{Pending, finished};
 use tokio::sync::watch;
 
 type Answer = Result<i64, CatalogError>;
@@ -11,7 +11,7 @@ type Answer = Result<i64, CatalogError>;
 /// The question under way, and its answer.
 pub(super) struct ReadIndex {
     moved: watch::Receiver<i64>,
-    question: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    question: Pending<Answer>,
     answer: Option<Answer>,
 }
 
@@ -39,10 +39,7 @@ impl ReadIndex {
     /// Waits until the question is answered or the snapshot has moved; for ever where nothing `is_stalled`. Cancel safe.
     pub(super) async fn wait(&mut self, is_stalled: bool) {
         tokio::select! {
-            answer = answered(&mut self.question) => {
-                self.question = None;
-                self.answer = Some(answer);
-            }
+            answer = finished(&mut self.question) => self.answer = Some(answer),
             moved = self.moved.changed(), if is_stalled => {
                 if moved.is_err() {
                     // The catalog has ended, and the process ends with it.
@@ -50,12 +47,5 @@ impl ReadIndex {
                 }
             }
         }
-    }
-}
-
-async fn answered(question: &mut Option<Pin<Box<dyn Future<Output = Answer> + Send>>>) -> Answer {
-    match question {
-        Some(question) => question.await,
-        None => std::future::pending().await,
     }
 }
