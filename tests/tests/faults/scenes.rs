@@ -1,10 +1,12 @@
 //! What several tests set up, and the waiting they share.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::ensure;
 use kafka::clock::instant;
 use serde_json::json;
+use testkit::ledger::books::{self, Books};
 use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
 
 /// Everything here happens in a few seconds; two busy cores may make it many.
@@ -49,6 +51,26 @@ pub(crate) fn in_flight(pipeline: &Pipeline) -> usize {
 pub(crate) async fn lasts(duration: Duration) {
     let until = instant() + duration;
     tokio::time::sleep_until(until.into()).await;
+}
+
+/// From acceptance to the first arrival at the last of its endpoints, of these events, in ms and ascending.
+pub(crate) fn latencies(books: &Books, of: impl Fn(&books::Event) -> bool) -> Vec<i64> {
+    let mut first: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for request in &books.requests {
+        let Some(event) = request.event.as_deref() else { continue };
+        let arrived = first.entry((event, &request.path)).or_insert(request.arrived_ms);
+        *arrived = request.arrived_ms.min(*arrived);
+    }
+    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
+    for ((event, _), arrived) in first {
+        let latest = last.entry(event).or_insert(arrived);
+        *latest = arrived.max(*latest);
+    }
+    let events = books.events.iter().filter(|event| of(event));
+    let took = events.filter_map(|event| Some(last.get(&*event.content.as_ref()?.identity.id)? - event.written_ms));
+    let mut took: Vec<i64> = took.collect();
+    took.sort_unstable();
+    took
 }
 
 /// A deadline of the issue, with its margin. Only for what is `#[ignore]`d.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use kafka::clock::now_ms;
 use serde_json::json;
 use testkit::broker::SharedKafka;
+use testkit::ledger::books::{self, Books};
 use testkit::ledger::collect;
 use testkit::pipeline::{Event, Pipeline, Role, Setup, Subscription, console, report};
 use testkit::{Expect, broker};
 
-use crate::scenes::{SOON, arrived, lasts, more_arrived, shop, within};
+use crate::scenes::{SOON, arrived, lasts, latencies, more_arrived, shop, within};
 
 /// Both workers that write transactions are far from Kafka: every answer takes 10 ms longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +60,9 @@ async fn a_kafka_that_stalls_longer_than_a_transaction_loses_nothing() {
     stalled("stalled-15-s", Duration::from_secs(15), 3).await;
 }
 
+/// Of the few transactions that the large event is tried in.
+const MARKERS: i64 = 20;
+
 /// A pipeline whose subscriptions all want one type, on a broker that takes so many bytes per second from each client.
 struct Throttled {
     pipeline: Pipeline,
@@ -99,6 +103,27 @@ impl Throttled {
         now_ms() - began
     }
 
+    /// Requests that the large event became so far.
+    fn fanned_out(&self) -> usize {
+        let endpoint = self.pipeline.endpoint();
+        usize::try_from(endpoint.count("/") - endpoint.count(&self.neighbour.path)).unwrap()
+    }
+
+    /// What stands on `deliveries` beside the neighbours, aborted writes and their markers included: the large event's records
+    /// once, and at most once more.
+    async fn written_at_most_twice(&self, rejected: bool) {
+        let topics = self.pipeline.topics();
+        let ends = collect::ends(self.pipeline.connection(), &topics.deliveries).await.unwrap();
+        let offsets: i64 = ends.values().sum();
+        let matched = i64::try_from(self.many).unwrap();
+        let neighbours = i64::try_from(self.pipeline.endpoint().count(&self.neighbour.path)).unwrap();
+        // Each at most with a marker of its own.
+        let others = offsets - 2 * neighbours - if rejected { 0 } else { matched };
+        let told = format!("{offsets} offsets of `deliveries` for {matched} matches and {neighbours} neighbours");
+        assert!(others <= matched + MARKERS, "{told}: written more than twice");
+        report(&format!("throttled: {told}"));
+    }
+
     /// Sends one event for all of them; whether it was fanned out or rejected, its records were not written over and over.
     async fn one_for_all(self, bytes: usize, rejected: bool) {
         let Self { pipeline, application, many, .. } = &self;
@@ -107,16 +132,7 @@ impl Throttled {
         let alone_ms = self.neighbours("beside", 20).await;
         report(&format!("throttled: 20 events beside one with {many} matches took {alone_ms} ms"));
         pipeline.settled(Duration::from_secs(180)).await.unwrap();
-        let ends = collect::ends(pipeline.connection(), &pipeline.topics().deliveries).await.unwrap();
-        let offsets: i64 = ends.values().sum();
-        let deliveries = i64::try_from(if rejected { 0 } else { *many }).unwrap();
-        let matched = i64::try_from(*many).unwrap();
-        // Records of neighbours, markers of transactions, and those of the large event: once, or once more.
-        let others = offsets - deliveries;
-        assert!(
-            others <= matched + 200,
-            "{offsets} offsets of `deliveries` for {matched} matches: written more than twice"
-        );
+        self.written_at_most_twice(rejected).await;
         let Self { pipeline, .. } = self;
         let expect = Expect { rejected: usize::from(rejected), ..Expect::default() };
         pipeline.finish_within(expect, Duration::from_secs(180)).await.unwrap();
@@ -147,4 +163,44 @@ async fn an_event_of_100_kb_with_5000_matches_on_a_throttled_kafka_delays_nobody
     within("200 events beside the large one", beside_ms, alone_ms * 3 / 2);
     let Throttled { pipeline, .. } = scene;
     pipeline.finish_within(Expect { rejected: 1, ..Expect::default() }, Duration::from_secs(300)).await.unwrap();
+}
+
+/// The largest that may be: 15 MB of 16 MiB, at 2 MB/s most of a transaction's time. Its neighbours wait for what is written
+/// before them in their worker, and for the end of the transaction on `deliveries`: how long is printed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn the_largest_event_that_may_be_on_a_throttled_kafka_is_fanned_out_and_written_at_most_twice() {
+    let scene = throttled(150, 2_000_000).await;
+    scene.neighbours("before", 200).await;
+    let event = Event::new("for-all", "a.b").sized(100_000);
+    scene.pipeline.publish(&scene.application, &[event]).await.unwrap();
+    let published_ms = now_ms();
+    let mut rounds = 0;
+    while scene.fanned_out() < scene.many {
+        scene.neighbours(&format!("during-{rounds}"), 10).await;
+        rounds += 1;
+    }
+    report(&format!("throttled: 15 MB are fanned out and delivered {} ms after they came", now_ms() - published_ms));
+    scene.neighbours("after", 200).await;
+    scene.written_at_most_twice(false).await;
+    let Throttled { pipeline, .. } = scene;
+    let outcome = pipeline.finish_within(Expect::default(), Duration::from_secs(180)).await.unwrap();
+    ["before", "during", "after"].iter().for_each(|when| report_latencies(&outcome.books, when));
+}
+
+/// Of the neighbours of a time, from their acceptance to the endpoint: in the large event's partition and in the other one.
+fn report_latencies(books: &Books, when: &str) {
+    let named =
+        |event: &books::Event, name: &str| event.content.as_ref().is_some_and(|it| it.identity.id.starts_with(name));
+    let large = books.events.iter().find(|event| named(event, "for-all")).expect("it was published");
+    for (partition, same) in [("its own", true), ("the other", false)] {
+        let here =
+            |event: &books::Event| named(event, when) && (event.place.partition == large.place.partition) == same;
+        let took = latencies(books, here);
+        let (median, slowest) = (took.get(took.len() / 2), took.last());
+        let count = took.len();
+        report(&format!(
+            "throttled: {when} it, {count} of {partition} partition took {median:?} ms, at most {slowest:?}"
+        ));
+    }
 }
