@@ -10,9 +10,8 @@ use kafka_dev::Broker;
 use testkit::Expect;
 use testkit::broker;
 use testkit::pipeline::{Role, Setup, report};
-use testkit::wait::eventually;
 
-use crate::scenes::{arrived, more_arrived, shop};
+use crate::scenes::{arrived, more_arrived, refused, shop};
 
 /// A wall clock that its test moves, for processes that load it first.
 struct Clock {
@@ -155,13 +154,7 @@ async fn a_kafka_whose_disk_is_full_loses_nothing_that_was_accepted() {
     let (mut pipeline, application, _) = shop(Setup::new("full-disk").on(kafka.bootstrap()), 3).await;
     let load = pipeline.load(&application, "a.b", 100);
     arrived(&pipeline, 300).await;
-    let client = pipeline.client();
-    let refused = || async {
-        let probe = testkit::pipeline::Event::new("probe", "a.b");
-        let answer = client.send(1, &application, &probe).await.ok()?;
-        (answer.status == 503).then_some(())
-    };
-    eventually("a gateway that takes nothing any more", Duration::from_secs(180), refused).await.unwrap();
+    refused(&pipeline, &application, Duration::from_secs(180)).await;
     disk.grow(2_048);
     // It may have ended by itself, or may only have given up its log folder.
     kafka.kill().await.unwrap();

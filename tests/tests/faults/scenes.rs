@@ -1,6 +1,7 @@
 //! What several tests set up, and the waiting they share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -8,6 +9,7 @@ use kafka::clock::instant;
 use serde_json::json;
 use testkit::ledger::books::{self, Books};
 use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
+use testkit::wait::eventually;
 
 /// Everything here happens in a few seconds; two busy cores may make it many.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -40,6 +42,19 @@ pub(crate) async fn arrived(pipeline: &Pipeline, count: u64) {
 /// Waits until the endpoint has seen so many requests more than now.
 pub(crate) async fn more_arrived(pipeline: &Pipeline, more: u64) {
     arrived(pipeline, pipeline.endpoint().count("/") + more).await;
+}
+
+/// Waits until a gateway says 503. Each question is an event of its own: one that was accepted before is answered with 409, again
+/// and again.
+pub(crate) async fn refused(pipeline: &Pipeline, application: &Application, within: Duration) {
+    let client = pipeline.client();
+    let asked = AtomicUsize::new(0);
+    let ask = || async {
+        let name = format!("refused-{}", asked.fetch_add(1, Ordering::Relaxed));
+        let answer = client.send(1, application, &Event::new(name, "a.b").sized(20)).await.ok()?;
+        (answer.status == 503).then_some(())
+    };
+    eventually("a gateway that takes nothing any more", within, ask).await.unwrap();
 }
 
 /// Requests that have arrived and were not answered yet.
