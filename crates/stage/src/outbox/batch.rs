@@ -89,8 +89,8 @@ impl<N> Outbox<N> {
         batch.entries = take_front(&mut self.pending, entries, spare);
         // The next batch will need as much room, and so will what is sealed into this one.
         let room = Vec::with_capacity(outputs + MAX_PARTS);
-        let mut transaction = Transaction::default();
-        transaction.outputs = take_front(&mut self.outputs, outputs, room);
+        let outputs = take_front(&mut self.outputs, outputs, room);
+        let mut transaction = Transaction { outputs, progress: Vec::new() };
         self.is_urgent = self.is_urgent && !self.pending.is_empty();
         batch.fill_ratio = self.fill_ratio(&batch, transaction.outputs.len());
         self.add_progress(&mut batch, &mut transaction);
