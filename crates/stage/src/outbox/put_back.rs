@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use kafka::Transaction;
 use schemas::record::OutRecord;
 
-use super::{Batch, Entry, Outbox, Part};
+use super::{Batch, Entry, Outbox, Part, unassigned};
 use crate::error::StageError;
 use crate::work::{Now, Refusal, Refused, Work};
 
@@ -132,7 +132,7 @@ impl<N> Outbox<N> {
             owned.window.reopen(entry.offset);
             owned.pending += 1;
             self.output_bytes += entry.output_bytes;
-            outputs.extend(own);
+            outputs.extend(own.into_iter().map(unassigned));
             entries.push_back(entry);
         }
         entries.append(&mut self.pending);
