@@ -262,6 +262,7 @@ impl Gateway {
             | KafkaError::OffsetOutOfRange { .. }
             | KafkaError::Truncated { .. }
             | KafkaError::LogCut { .. }
+            | KafkaError::ListsHeld { .. }
             | KafkaError::SecondProcess { .. }
             | KafkaError::NoTopic { .. }
             | KafkaError::NotOwned { .. }
