@@ -80,7 +80,7 @@ pub struct KeptRecord {
 
 /// How far a partition has to be read, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reading {
+struct ListsReading {
     position: i64,
     end: i64,
     /// When the position was reached, on the clock that counts suspension, ms.
@@ -153,7 +153,7 @@ impl ListsRestorer {
             let range = ranges.get(&partition).copied().unwrap_or_default();
             let (from, end) = (begin(claim, topic_id, range), range.1);
             if from < end {
-                open.insert(partition, Reading { position: from, end, since_ms: boot_ms() });
+                open.insert(partition, ListsReading { position: from, end, since_ms: boot_ms() });
             }
             lists.insert(partition, RestoredLists { lease, topic_id, from, end, bytes: 0, records: HashMap::new() });
         }
@@ -189,7 +189,7 @@ impl ListsRestorer {
     async fn read(
         &self,
         lists: &mut BTreeMap<i32, RestoredLists>,
-        mut open: BTreeMap<i32, Reading>,
+        mut open: BTreeMap<i32, ListsReading>,
         is_needed: impl Fn(&RestoredLists) -> bool,
     ) -> Result<(), KafkaError> {
         let options = TailOptions {
@@ -235,7 +235,7 @@ impl ListsRestorer {
     }
 
     /// Whether a partition stands still for longer than any transaction lives while Kafka answers.
-    async fn check_held(&self, open: &mut BTreeMap<i32, Reading>) -> Result<(), KafkaError> {
+    async fn check_held(&self, open: &mut BTreeMap<i32, ListsReading>) -> Result<(), KafkaError> {
         let now_ms = boot_ms();
         let held = open.iter().find(|(_, reading)| now_ms - reading.since_ms >= self.longest_open_ms);
         let Some((partition, reading)) = held else { return Ok(()) };
@@ -245,7 +245,7 @@ impl ListsRestorer {
             open.values_mut().for_each(|reading| reading.since_ms = now_ms);
             return Ok(());
         }
-        let Reading { position, end, since_ms } = reading;
+        let ListsReading { position, end, since_ms } = reading;
         Err(KafkaError::ListsHeld { partition, position, end, waited_ms: now_ms - since_ms })
     }
 
@@ -280,9 +280,9 @@ impl RestoredLists {
     }
 }
 
-// === impl Reading ===
+// === impl ListsReading ===
 
-impl Reading {
+impl ListsReading {
     /// Notes the position. True: it is at the end.
     fn reached(&mut self, position: i64, now_ms: i64) -> bool {
         if position > self.position {
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_position_that_stands_keeps_its_time() {
-        let mut reading = Reading { position: 4, end: 9, since_ms: 100 };
+        let mut reading = ListsReading { position: 4, end: 9, since_ms: 100 };
         assert!(!reading.reached(4, 200) && !reading.reached(6, 300) && !reading.reached(6, 400));
         assert_eq!((reading.position, reading.since_ms), (6, 300));
         assert!(reading.reached(9, 500));

@@ -162,7 +162,8 @@ mod tests {
     fn a_lane_is_told_by_what_waits_and_why() {
         let lists = vec![list(ListRole::Retries, 2, 9_000), list(ListRole::FirstTries, 40, 7_000)];
         let circuit = Some(LaneCircuit { until_ms: 60_000, wait_ms: 5_000 });
-        let lane = LaneRecord { circuit, hold_until_ms: Some(30_000), ..LaneRecord::new(lists) };
+        let mut lane = LaneRecord::new(lists);
+        (lane.circuit, lane.hold_until_ms) = (circuit, Some(30_000));
         let row = LaneRow::new(SubscriptionId(uuid::Uuid::nil()), 3, &lane);
         assert_eq!((row.waiting, row.retries, row.first_tries, row.set_aside), (42, 2, 40, 0));
         assert_eq!(row.oldest_ms, Some(7_000));
