@@ -8,9 +8,12 @@
     reason = "a test fails by panicking, also in its helpers"
 )]
 
+mod claims;
 mod cut;
 mod ends;
+mod fetcher;
 mod group;
+mod lists;
 mod ownership;
 mod reading;
 mod refused;

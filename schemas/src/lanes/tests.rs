@@ -1,0 +1,90 @@
+//! Round trips, refusals, and the golden records of version 1.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn lane() -> SubscriptionId {
+    SubscriptionId(Uuid::from_u128(0x5001))
+}
+
+fn chunk_key(list: u32, number: i64) -> LaneKey {
+    LaneKey::Chunk(ChunkKey { subscription: lane(), list, number })
+}
+
+#[test]
+fn a_key_is_a_subscription_or_a_chunk_and_has_one_spelling() {
+    let id = "00000000-0000-0000-0000-000000005001";
+    for (text, key) in [(id.to_owned(), LaneKey::Lane(lane())), (format!("{id}/7/-3"), chunk_key(7, -3))] {
+        assert_eq!(LaneKey::decode(Some(text.as_bytes())), Ok(key));
+        assert_eq!(key.to_string(), text);
+    }
+    for bad in ["", "x", &format!("{id}/"), &format!("{id}/1"), &format!("{id}/1/2/3"), &format!("{id}/01/2")] {
+        assert!(LaneKey::decode(Some(bad.as_bytes())).is_err(), "{bad}");
+    }
+    assert_eq!(LaneKey::decode(None), Err(LaneError::Key(String::new())));
+}
+
+#[test]
+fn the_golden_lane_of_version_1_still_decodes_and_encodes_to_itself() {
+    let golden = include_str!("../../golden/lane.v1.json").trim();
+    let record = LaneRecord::decode(LaneKey::Lane(lane()), golden.as_bytes()).unwrap();
+    let [retries, tries] = &record.lists[..] else { panic!("two lists: {record:?}") };
+    assert_eq!((retries.role, &retries.front[..], retries.chunks), (ListRole::Retries, &[4_000, 4_002][..], (0, 0)));
+    assert_eq!(
+        (tries.role, tries.chunks, &tries.back[..]),
+        (ListRole::FirstTries, (-1, 1), &[9_000_001, 9_000_300][..])
+    );
+    assert_eq!(record.circuit, Some(LaneCircuit { until_ms: 1_700_000_005_000, wait_ms: 10_000 }));
+    assert_eq!(String::from_utf8(record.encode().to_vec()).unwrap(), golden);
+}
+
+#[test]
+fn the_golden_chunk_of_version_1_still_decodes_and_encodes_to_itself() {
+    let golden = include_str!("../../golden/lane_chunk.v1.json").trim();
+    let record = ChunkRecord::decode(chunk_key(2, 0), golden.as_bytes()).unwrap();
+    assert_eq!(record.offsets, [5_000, 5_002, 5_900]);
+    assert_eq!(String::from_utf8(record.encode().to_vec()).unwrap(), golden);
+}
+
+#[test]
+fn a_later_version_and_anything_else_is_refused_by_name() {
+    let key = LaneKey::Lane(lane());
+    let newer = LaneRecord::decode(key, br#"{"v":2}"#).unwrap_err();
+    assert_eq!(
+        newer.to_string(),
+        format!("the value of `{key}` cannot be read: its version is 2, this release reads 1")
+    );
+    for bad in ["", "{}", r#"{"v":1,"lists":[{}]}"#] {
+        assert!(LaneRecord::decode(key, bad.as_bytes()).is_err(), "{bad}");
+    }
+    let broken = ChunkRecord::decode(chunk_key(1, 1), br#"{"v":1,"offsets":"!","oldest_ms":0,"dead_ms":0}"#);
+    assert!(broken.unwrap_err().to_string().contains("no list of offsets"));
+}
+
+#[test]
+fn a_lane_that_says_nothing_is_empty() {
+    assert!(LaneRecord::new(Vec::new()).is_empty());
+    assert!(!LaneRecord { window: Some(4), ..LaneRecord::new(Vec::new()) }.is_empty());
+}
+
+#[test]
+fn a_full_front_of_a_busy_partition_is_short() {
+    let offsets: Vec<i64> = (0..256).map(|at| 123_456_789 + at * 3).collect();
+    assert!(encode_offsets(&offsets).len() < 360, "{}", encode_offsets(&offsets).len());
+}
+
+proptest! {
+    #[test]
+    fn any_offsets_come_back(offsets in proptest::collection::vec(any::<i64>(), 0..300)) {
+        prop_assert_eq!(decode_offsets(&encode_offsets(&offsets)), Some(offsets));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "[A-Za-z0-9_-]{0,40}") {
+        if let Some(offsets) = decode_offsets(&text) {
+            prop_assert!(offsets.len() <= text.len());
+        }
+    }
+}
