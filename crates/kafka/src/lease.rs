@@ -46,6 +46,7 @@ struct State {
     leader_epochs: HashMap<TopicPartition, Vec<(i64, i32)>>,
     group: Option<Arc<GroupMetadata>>,
     version: u64,
+    losses: u64,
 }
 
 /// What the writer needs at the begin of a transaction, taken under one lock.
@@ -108,10 +109,15 @@ impl Ownership {
                     state.leader_epochs.remove(&lease.partition);
                 }
             }
-            if lost {
-                state.group = None;
+            if lost && state.group.take().is_some() {
+                state.losses += 1;
             }
         });
+    }
+
+    /// How often the whole membership was lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.0.state.lock().losses
     }
 
     /// Records of this partition were read that a leader of this epoch wrote, this offset first. No-op for a partition that is not ours.

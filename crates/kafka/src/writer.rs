@@ -179,6 +179,7 @@ impl Writer {
             shared: Arc::clone(&shared),
             restorer: Arc::clone(&restorer),
             session: None,
+            losses: 0,
             fencings: Fencings::default(),
             group_size: GroupSize::default(),
         };

@@ -285,10 +285,16 @@ impl<W: Work> Stage<W> {
         for restored in found {
             let Some(assigning) = self.members.assigning.get_mut(&restored.lease.epoch) else { continue };
             assigning.is_restoring = true;
-            self.note_lost(&restored.lease, restored.lost(), restored.log_start);
             let partition = &restored.lease.partition;
             let doing = || format!("finding where {partition} begins");
-            let start = self.work.start(&restored).map_err(|source| StageError::kafka(W::ROLE, doing())(source))?;
+            let start = self.work.start(&restored).map_err(|source| {
+                if matches!(source, KafkaError::LogCut { .. }) {
+                    Invariant::NeverLost.violated();
+                }
+                StageError::kafka(W::ROLE, doing())(source)
+            })?;
+            // Only what may begin: a log that was cut has lost records too, and not to retention.
+            self.note_lost(&restored.lease, restored.lost(), restored.log_start);
             if restored.recreated {
                 warn!(role = W::ROLE, %partition, offset = start, "the topic was created anew: it is read from its beginning");
             }

@@ -33,6 +33,8 @@ pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) restorer: Arc<Restorer>,
     pub(super) session: Option<Session>,
+    /// How often the membership had been lost when the session was opened.
+    pub(super) losses: u64,
     pub(super) fencings: Fencings,
     pub(super) group_size: GroupSize,
 }
@@ -60,6 +62,7 @@ impl Committer {
     /// Makes sure that there is an initialised session, waiting for the cluster as long as it takes.
     pub(super) fn open(&mut self) -> Result<(), KafkaError> {
         let mut backoff = Backoff::new();
+        self.renew_after_loss();
         while self.session.is_none() {
             self.check_closing()?;
             let session = Session::open(
@@ -83,6 +86,17 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// A membership is lost when the group's coordinator is gone, and librdkafka remembers it as such for as long as nobody asked it
+    /// meanwhile. Offsets that are sent to one that the cluster does not name any more wait without a timeout, for a connection that
+    /// nobody makes. A new session asks who it is.
+    fn renew_after_loss(&mut self) {
+        let losses = self.ownership.losses();
+        if losses != self.losses && self.session.take().is_some() {
+            info!("the membership of the group was lost; writing goes on with a new producer");
+        }
+        self.losses = losses;
     }
 
     pub(super) fn commit(&mut self, transaction: Transaction) -> Result<Committed, KafkaError> {

@@ -68,6 +68,7 @@ impl World {
             shared,
             restorer: Arc::new(restorer),
             session: None,
+            losses: 0,
             fencings: Fencings::default(),
             group_size: GroupSize::default(),
         };
@@ -129,6 +130,28 @@ async fn an_outcome_is_known_from_the_leases_that_live() {
     });
     let looked_up = tokio::time::timeout(PATIENCE, looked_up).await.expect("it waits for somebody else's transaction");
     assert_eq!(looked_up.unwrap(), ([true, false], false));
+}
+
+/// Whoever lost its membership has lost its coordinator: a session that was idle meanwhile would wait for it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_does_not_outlive_the_membership() {
+    let mut world = World::new().await;
+    let sessions = tokio::task::spawn_blocking(move || {
+        let session = |world: &World| format!("{:?}", world.committer.session.as_ref().unwrap());
+        world.committer.commit(world.transaction(3)).unwrap();
+        world.committer.commit(world.transaction(4)).unwrap();
+        let before = session(&world);
+        let group = world.ownership.snapshot(std::iter::empty()).group;
+        world.ownership.remove(&world.leases, true);
+        world.ownership.add(&world.leases, group);
+        world.committer.commit(world.transaction(5)).unwrap();
+        let after = session(&world);
+        world.committer.commit(world.transaction(6)).unwrap();
+        [before, after, session(&world)]
+    });
+    // A session counts its transactions.
+    let expected = ["2", "1", "2"].map(|count| format!("Session {{ attempt: {count}, .. }}"));
+    assert_eq!(sessions.await.unwrap(), expected);
 }
 
 /// Kafka's own answer to metadata that are longer than it takes ends the role with the setting's name.

@@ -31,7 +31,7 @@ fn names(from: &'static str, count: usize) -> impl Iterator<Item = String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "red: a gateway that wrote to the cut log accepts nothing more until it is started again; make faults shows it"]
+#[ignore = "long: make faults"]
 async fn a_log_that_an_unclean_election_cuts_is_noticed_and_nothing_after_it_is_skipped() {
     let mut stage = Stage::start().await;
     cut(&mut stage.cluster, Worker::Runs).await;
@@ -71,7 +71,7 @@ async fn cut(cluster: &mut Cluster, worker: Worker) {
     let alone = || async { pipeline.command(&set).await.is_ok_and(|it| it.status.success()).then_some(()) };
     eventually("an offset that is set: the group has forgotten its member", SOON, alone).await.unwrap();
     pipeline.roles().start(Role::Fanout, 1).await.unwrap();
-    accepted(&pipeline, &application, 1, &Event::new("the first gateway again", "a.b")).await;
+    accepted(&pipeline, &application, 1, &Event::new("by-the-first-gateway", "a.b")).await;
     arrived(&pipeline, (KEPT + CUT + AFTER + 1) as u64).await;
     // A 503 may be followed by the repeat of what was written: the fan-out drops it.
     let expect = Expect { dropped: None, ..Expect::default() };
@@ -92,16 +92,17 @@ async fn cut(cluster: &mut Cluster, worker: Worker) {
 async fn accepted(pipeline: &Pipeline, application: &Application, gateway: usize, event: &Event) {
     let client = pipeline.client();
     let ask = || async {
-        match client.send(gateway, application, event).await.ok()?.status.as_u16() {
-            201 => Some(()),
-            409 => {
-                client.remember(application, event);
-                Some(())
-            }
-            _ => None,
+        let answer = client.send(gateway, application, event).await.ok()?;
+        match answer.status.as_u16() {
+            409 => client.remember(application, event),
+            503 => return None,
+            // Remembered, or refused for good.
+            _ => {}
         }
+        Some(answer)
     };
-    eventually("a gateway that accepts", SOON, ask).await.unwrap();
+    let answer = eventually("a gateway that accepts", SOON, ask).await.unwrap();
+    assert!(matches!(answer.status.as_u16(), 201 | 409), "{:?}", answer.body);
 }
 
 /// `events` stands on two nodes, and one of them is enough to accept. Returns its only partition.
@@ -144,8 +145,13 @@ async fn noticed(pipeline: &mut Pipeline, pair: &Partition) {
     let exit = fanout.ended(SOON).await.unwrap();
     let log = fanout.log();
     assert_eq!(exit, Exit::Code(1), "{}", fanout.log_tail());
-    // A reader finds its position refused; who takes the partition over finds its committed offset beyond the end.
-    let said =
-        [format!("the log of {}/0 was cut below offset", pair.topic), format!("of {}/0 is out of range", pair.topic)];
+    // A reader finds its position refused; who takes the partition over finds its committed offset beyond the end, or other
+    // records before it than were read.
+    let place = format!("{}/0", pair.topic);
+    let said = [
+        format!("the log of {place} was cut below offset"),
+        format!("of {place} is out of range"),
+        format!("{place} was read up to offset {} in leader epoch", KEPT + CUT),
+    ];
     assert!(said.iter().any(|said| log.contains(said)), "{said:?}: {}", fanout.log_tail());
 }
