@@ -1,7 +1,7 @@
 //! Step 3: deliveries become signed requests, and their outcomes become records.
 //!
 //! ```text
-//! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, rate, breaker, pace, egress}
+//! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, congestion, rate, breaker, origin, pace}
 //!                                                    | whose turn is it, and is it time?
 //!                                                    v
 //!                    attempts: targets --> request --> guard --> client --> classify      one task per attempt
@@ -31,6 +31,7 @@ mod report;
 mod request;
 mod settle;
 mod slots;
+mod steady;
 mod targets;
 #[cfg(test)]
 mod testing;
