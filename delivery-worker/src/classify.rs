@@ -41,10 +41,25 @@ pub(crate) enum Verdict {
 pub(crate) struct Failure {
     /// What the endpoint asked to wait.
     pub(crate) retry_after: Option<Duration>,
-    /// It asked for less.
-    pub(crate) slows: bool,
+    /// What it says about how much the endpoint takes.
+    pub(crate) pressure: Pressure,
     /// What it says about the way there.
     pub(crate) reach: Reach,
+}
+
+/// What a failed attempt says about how much its endpoint takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    /// Nothing.
+    None,
+    /// 429: so many are too many.
+    TooMany,
+    /// 502, 504: somebody before it got nothing out of it.
+    Overloaded,
+    /// 503: all of it is down, or has too much to do.
+    Unavailable,
+    /// No answer in time.
+    TimedOut,
 }
 
 /// Whether the request got through to anybody.
@@ -127,10 +142,15 @@ pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> 
     if status == StatusCode::GONE {
         return Verdict::Gone("the endpoint answered 410");
     }
-    let slows = matches!(status.as_u16(), 429 | 502 | 504);
+    let pressure = match status.as_u16() {
+        429 => Pressure::TooMany,
+        502 | 504 => Pressure::Overloaded,
+        503 => Pressure::Unavailable,
+        _ => Pressure::None,
+    };
     let waits = matches!(status.as_u16(), 408 | 425 | 429 | 502 | 503 | 504);
     let retry_after = if waits { retry_after(headers, now_ms) } else { None };
-    Verdict::Failed(Failure { retry_after, slows, reach: Reach::Reached })
+    Verdict::Failed(Failure { retry_after, pressure, reach: Reach::Reached })
 }
 
 /// The verdict when none came.
@@ -142,7 +162,8 @@ pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
         NoAnswer::Unsigned => Reach::Unsent,
         NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
     };
-    Verdict::Failed(Failure { retry_after: None, slows: false, reach })
+    let pressure = if why == NoAnswer::Timeout { Pressure::TimedOut } else { Pressure::None };
+    Verdict::Failed(Failure { retry_after: None, pressure, reach })
 }
 
 /// `Retry-After`: seconds or an HTTP date. What is neither, or is past, asks for nothing.

@@ -37,11 +37,13 @@ impl Settings {
         Ok(Self {
             rules: Rules {
                 concurrency: config.concurrency,
+                in_flight_bytes: config.in_flight_bytes,
                 lane_concurrency: u32::try_from(config.lane_concurrency).unwrap_or(u32::MAX),
                 lane_wait: LaneWait { ms: ms(config.lane_wait), share: config.live_records / 2 },
                 shortest_ms: ms(tiers.shortest().delay()),
                 long_park_ms: ms(config.breaker_park),
                 breaker_failures: config.breaker_failures,
+                longest_hold_ms: ms(config.retry_after_cap),
                 disable_after_ms: (!config.disable_after.is_zero()).then(|| ms(config.disable_after)),
             },
             retry: RetryRules { schedule, tiers, retry_after_cap: config.retry_after_cap },

@@ -9,31 +9,43 @@
 //!           lane queue --dispatch (round robin)--> in flight --outcome--> `work` writes its end
 //! ```
 //!
-//! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. While the
-//! worker is nearly full, its last quarter of requests is for lanes with few in flight, so slow endpoints cannot take it all.
+//! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. A request
+//! that hangs costs a place and its bytes, never another lane's share: while the worker is nearly full (of requests or of bytes),
+//! its last quarter is for lanes whose requests come back, and for the first request of each other.
+//!
+//! **Time** is the worker's own, which never jumps ([`Wall`]); due times, deadlines and failing times are the wall's.
 
+mod endpoint;
 mod flight;
 mod forget;
+mod origins;
 mod place;
+mod reserve;
+mod takeover;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use catalog::Subscription;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 
 use crate::classify::Verdict;
 use crate::lanes::egress::Egress;
+use crate::lanes::origin::OriginKey;
 use crate::lanes::streak::Failed;
 use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
+use crate::steady::Wall;
 use kafka::Epoch;
+
+use self::origins::{Origins, Takeoff};
 
 /// The catalog, as the engine sees it.
 pub(crate) trait Lookup {
@@ -46,6 +58,8 @@ pub(crate) trait Lookup {
 pub(crate) struct Rules {
     /// Requests in flight over all lanes.
     pub(crate) concurrency: usize,
+    /// Bytes of their records, but for one.
+    pub(crate) in_flight_bytes: usize,
     /// Requests in flight of a lane whose subscription does not say.
     pub(crate) lane_concurrency: u32,
     /// What would wait longer for its lane is parked.
@@ -56,6 +70,8 @@ pub(crate) struct Rules {
     pub(crate) long_park_ms: i64,
     /// Failures in a row that open a circuit.
     pub(crate) breaker_failures: u32,
+    /// Longest that an endpoint may ask its lane to wait.
+    pub(crate) longest_hold_ms: i64,
     /// An endpoint that fails for longer is reported, if its subscription does not say; `None`: never.
     pub(crate) disable_after_ms: Option<i64>,
 }
@@ -112,6 +128,11 @@ pub(crate) struct Engine<L> {
     live: Slots<Live>,
     /// Boxed: growing and shrinking the table holds everything up, and takes a tenth of the time where it moves only pointers.
     lanes: HashMap<SubscriptionId, Box<Lane>>,
+    origins: Origins,
+    /// Lanes whose circuit is not closed.
+    open_circuits: usize,
+    /// Lanes that were paused when one of their deliveries was last looked at.
+    paused: HashSet<SubscriptionId>,
     /// When each lane is looked at next, whether it can be forgotten; the next one first.
     looks: VecDeque<(i64, SubscriptionId)>,
     /// Newest success of lanes that were forgotten, Unix ms, and when those were last swept.
@@ -123,7 +144,11 @@ pub(crate) struct Engine<L> {
     timers: BinaryHeap<Reverse<(i64, u64, Timer)>>,
     timer_count: u64,
     egress: Egress,
+    wall: Wall,
+    /// What it was when the timers of what is due were set.
+    timers_wall: Wall,
     in_flight: usize,
+    in_flight_bytes: usize,
     left: Vec<Left>,
 }
 
@@ -131,6 +156,8 @@ pub(crate) struct Engine<L> {
 struct Live {
     arrival: Arrival,
     state: State,
+    /// Of its request, while that is in flight.
+    takeoff: Option<Takeoff>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,10 +169,11 @@ enum State {
     Abandoned,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Due(Ticket),
     Lane(SubscriptionId),
+    Origin(OriginKey),
 }
 
 impl<L: Lookup> Engine<L> {
@@ -156,6 +184,9 @@ impl<L: Lookup> Engine<L> {
             lookup,
             live: Slots::default(),
             lanes: HashMap::new(),
+            origins: Origins::default(),
+            open_circuits: 0,
+            paused: HashSet::new(),
             looks: VecDeque::new(),
             successes: HashMap::new(),
             swept_ms: 0,
@@ -164,20 +195,26 @@ impl<L: Lookup> Engine<L> {
             timers: BinaryHeap::new(),
             timer_count: 0,
             egress: Egress::default(),
+            wall: Wall::default(),
+            timers_wall: Wall::default(),
             in_flight: 0,
+            in_flight_bytes: 0,
             left: Vec::new(),
         }
     }
 
     /// Takes a delivery in.
     pub(crate) fn admit(&mut self, arrival: Arrival, now_ms: i64) {
-        let ticket = self.live.insert(Live { arrival, state: State::Waiting });
+        let ticket = self.live.insert(Live { arrival, state: State::Waiting, takeoff: None });
         self.place(ticket, now_ms);
     }
 
     /// The next request to make now, if any. Its lane and the worker have room for it.
     pub(crate) fn dispatch(&mut self, now_ms: i64) -> Option<Dispatch> {
-        while self.in_flight < self.rules.concurrency && self.egress.may_send(now_ms) {
+        while self.in_flight < self.rules.concurrency
+            && self.in_flight_bytes < self.rules.in_flight_bytes
+            && self.egress.may_send(now_ms)
+        {
             let id = self.ready.pop_front()?;
             if let Some(dispatch) = self.dispatch_lane(id, now_ms) {
                 return Some(dispatch);
@@ -196,23 +233,20 @@ impl<L: Lookup> Engine<L> {
     ) -> Option<Landed> {
         let live = self.live.remove(ticket)?;
         self.in_flight -= 1;
-        let id = live.arrival.delivery.subscription;
-        if self.in_flight < self.full() {
-            self.ready.extend(self.held.drain(..));
+        self.in_flight_bytes -= live.arrival.size;
+        if !self.is_nearly_full() {
+            self.release_held();
         }
-        let failed = self.streak(&live.arrival.delivery, verdict, now_ms);
-        self.note(id, verdict, elapsed_ms, now_ms);
+        let failed = self.streak(&live.arrival.delivery, verdict, self.wall.ms(now_ms));
+        self.note(&live, verdict, elapsed_ms, now_ms);
         (live.state != State::Abandoned).then_some(Landed { arrival: live.arrival, failed })
     }
 
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now_ms: i64) {
         self.forget(now_ms);
-        while let Some(Reverse((at_ms, _, timer))) = self.timers.peek().copied() {
-            if at_ms > now_ms {
-                return;
-            }
-            self.timers.pop();
+        while self.timers.peek().is_some_and(|Reverse((at_ms, ..))| *at_ms <= now_ms) {
+            let Some(Reverse((_, _, timer))) = self.timers.pop() else { return };
             match timer {
                 Timer::Due(ticket) => self.place(ticket, now_ms),
                 Timer::Lane(id) => {
@@ -221,6 +255,12 @@ impl<L: Lookup> Engine<L> {
                     }
                     self.trim(id, now_ms);
                     self.wake(id);
+                }
+                Timer::Origin(key) => {
+                    if let Some(origin) = self.origins.get_mut(&key) {
+                        origin.timer_ms = None;
+                    }
+                    self.unblock(&key, now_ms);
                 }
             }
         }
@@ -254,21 +294,28 @@ impl<L: Lookup> Engine<L> {
                 lane.queue.retain(|ticket| live.get(*ticket).is_some());
             }
         }
-        self.lanes.retain(|_, lane| {
+        let mut orphans = Vec::new();
+        for (id, lane) in &mut self.lanes {
             lane.is_orphan |= leases.contains(&lane.lease);
-            !(lane.is_orphan && lane.is_idle())
-        });
+            if lane.is_orphan && lane.is_idle() {
+                orphans.push(*id);
+            }
+        }
+        orphans.into_iter().for_each(|id| self.drop_lane(id));
     }
 
     /// The catalog has moved: what waits in a lane whose subscription was changed is looked at again, so that what was disabled,
     /// deleted or paused leaves now and not when its turn comes. What waits for its time is looked at then.
     pub(crate) fn review(&mut self, now_ms: i64) {
-        let waits = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty());
-        let mut changed: Vec<SubscriptionId> = waits
-            .filter(|(id, lane)| self.lookup.subscription(**id).map(|it| it.offset()) != lane.limits_of)
-            .map(|(id, _)| *id)
-            .collect();
+        // Not over the lanes: there may be a hundred times as many, and most of them idle.
+        let waits = self.live.iter().filter(|(_, live)| live.state == State::Waiting);
+        let mut changed: Vec<SubscriptionId> = waits.map(|(_, live)| live.arrival.delivery.subscription).collect();
         changed.sort_unstable();
+        changed.dedup();
+        changed.retain(|id| {
+            let offset = self.lookup.subscription(*id).map(|it| it.offset());
+            self.lanes.get(id).is_some_and(|lane| !lane.queue.is_empty() && offset != lane.limits_of)
+        });
         for id in changed {
             self.review_lane(id, now_ms);
         }
@@ -314,13 +361,18 @@ impl<L: Lookup> Engine<L> {
 
     /// Lanes whose circuit is open.
     pub(crate) fn open_circuits(&self) -> usize {
-        self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
+        self.open_circuits
+    }
+
+    /// Origins whose circuit is open.
+    pub(crate) fn open_origins(&self) -> usize {
+        self.origins.open()
     }
 
     /// Lanes whose subscription is paused. It may have been resumed or deleted since one of its deliveries was looked at.
     pub(crate) fn paused(&self) -> usize {
         let is_paused = |id| self.lookup.subscription(id).is_some_and(|it| it.is_enabled() && it.is_paused());
-        self.lanes.iter().filter(|(id, lane)| lane.is_paused && is_paused(**id)).count()
+        self.paused.iter().filter(|id| is_paused(**id)).count()
     }
 
     /// Whether everything fails at once, so that intake holds.
@@ -333,11 +385,6 @@ impl<L: Lookup> Engine<L> {
         self.live.iter().map(|(_, live)| live.arrival.timestamp_ms).min()
     }
 
-    /// Above this many in flight the rest is for light lanes.
-    fn full(&self) -> usize {
-        self.rules.concurrency - self.rules.concurrency / 4
-    }
-
     /// Puts a lane with work and room into the ready queue.
     fn wake(&mut self, id: SubscriptionId) {
         if let Some(lane) = self.lanes.get_mut(&id)
@@ -348,19 +395,5 @@ impl<L: Lookup> Engine<L> {
             lane.is_ready = true;
             self.ready.push_back(id);
         }
-    }
-
-    fn set_lane_timer(&mut self, id: SubscriptionId, at_ms: i64) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if lane.timer_ms.is_some_and(|timer_ms| timer_ms <= at_ms) {
-            return;
-        }
-        lane.timer_ms = Some(at_ms);
-        self.set_timer(at_ms, Timer::Lane(id));
-    }
-
-    fn set_timer(&mut self, at_ms: i64, timer: Timer) {
-        self.timer_count += 1;
-        self.timers.push(Reverse((at_ms, self.timer_count, timer)));
     }
 }

@@ -1,28 +1,43 @@
 //! Lanes: one per subscription, local to the owner of its partition. Decides when the next of its deliveries may be sent.
 //!
 //! ```text
-//! queue --cap, breaker, rate--> in flight --outcome--> measured rate, breaker
+//! queue --hold, circuit, window, cap, rate--> (its origin's circuit and window) --> in flight --end--> sign --> all of them learn
 //!   |
 //!   +-- longer than lane_wait at that rate --> pace: parked to a delay topic
 //! ```
 //!
-//! Everything here is pure; the engine owns the lanes and knows the clock.
+//! **Who holds what back.** The *hold* is what the endpoint asked for (`Retry-After`), the *circuit* ([`breaker`]) whether it
+//! works at all, the *window* ([`congestion`]) how many at a time come back well, the *rate* ([`rate`]) how many a second it may
+//! be sent and, where it turns some away, how many it took lately. Above the lanes stands their [`origin`].
+//!
+//! Everything here is pure; the engine owns the lanes and knows the clock. Times are the engine's, which never jump
+//! (`crate::steady`), but for failing times, which are the wall's.
 
 pub(crate) mod breaker;
 pub(crate) mod cap;
+pub(crate) mod condition;
+pub(crate) mod congestion;
 pub(crate) mod egress;
+pub(crate) mod identity;
+mod learn;
+pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod queue;
 pub(crate) mod rate;
+pub(crate) mod share;
+pub(crate) mod sign;
 pub(crate) mod streak;
+pub(crate) mod throttle;
 
 use retry::RetryError;
 
-use self::breaker::Breaker;
+use self::breaker::{Breaker, SentAs};
 use self::cap::Cap;
+use self::identity::EndpointIdentity;
 use self::pace::Pace;
 use self::queue::Queue;
 use self::rate::Rate;
+use self::sign::Sign;
 use self::streak::Streak;
 use crate::slots::Ticket;
 use kafka::Epoch;
@@ -43,8 +58,26 @@ pub(crate) struct Lane {
     pub(crate) cap: Cap,
     /// What it does per second, and what it may do.
     pub(crate) rate: Rate,
-    /// Whether its endpoint answers at all.
+    /// Whether its endpoint works at all.
     pub(crate) breaker: Breaker,
+    /// Nothing is sent before, ms: its endpoint asked for it.
+    pub(crate) hold_until_ms: i64,
+    /// Requests below this number were under way when it asked.
+    held_at: u64,
+    /// Requests that began here.
+    sends: u64,
+    /// Whose endpoint it is: what was learned is of this one.
+    pub(crate) identity: EndpointIdentity,
+    /// When its endpoint last took one, ms.
+    pub(crate) worked_ms: Option<i64>,
+    /// The last request that ended came back well.
+    is_well: bool,
+    /// The last request that ended did not.
+    has_failed: bool,
+    /// Turn of its circuit since which its endpoint is the present one.
+    anew: u64,
+    /// Its next request goes whatever its circuits say: somebody says that its endpoint is mended.
+    pub(crate) is_probe_due: bool,
     /// How long its endpoint has been failing.
     pub(crate) streak: Streak,
     /// When the next delivery that its lane is too slow for comes back.
@@ -59,14 +92,33 @@ pub(crate) struct Lane {
     pub(crate) is_paused: bool,
     /// It stands in the ready queue, or is held back from it.
     pub(crate) is_ready: bool,
+    /// What holds it back from the ready queue, while it is ready.
+    pub(crate) held_back: HeldBack,
+    /// It is counted among the lanes whose circuit is open.
+    pub(crate) is_counted_open: bool,
     /// The earliest timer that is set for it.
     pub(crate) timer_ms: Option<i64>,
     /// `control` offset of the subscription its limits were taken from.
     pub(crate) limits_of: Option<i64>,
-    /// When a delivery last came or a request last ended, Unix ms.
+    /// When a delivery last came or a request last ended, ms.
     pub(crate) used_ms: i64,
-    /// When it is looked at next, whether it can be forgotten, Unix ms.
+    /// When it is looked at next, whether it can be forgotten, ms.
     pub(crate) look_ms: i64,
+}
+
+/// What holds a lane back although it has work and room. A lane that goes leaves its entries in those lists behind: where it is
+/// held back again, they stand for it, so that no list has it twice.
+#[derive(Debug, Default)]
+pub(crate) struct HeldBack {
+    /// Its origin.
+    pub(crate) by_origin: bool,
+    /// It has an entry among those of its origin that have not failed, and among the others.
+    pub(crate) in_untried: bool,
+    pub(crate) in_failed: bool,
+    /// The worker, which is nearly full.
+    pub(crate) by_worker: bool,
+    /// It has an entry among those.
+    pub(crate) in_held: bool,
 }
 
 /// How long deliveries may wait for their lane.
@@ -76,6 +128,19 @@ pub(crate) struct LaneWait {
     pub(crate) ms: i64,
     /// As many may wait where nothing is known yet.
     pub(crate) share: usize,
+}
+
+/// The end of a request, as its lane is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestEnd {
+    /// What it says.
+    pub(crate) sign: Sign,
+    /// What it was remembered by.
+    pub(crate) sent: SentAs,
+    /// How long it took, ms.
+    pub(crate) elapsed_ms: i64,
+    /// How long its endpoint asked to wait, cut, ms.
+    pub(crate) asked_ms: Option<i64>,
 }
 
 /// What a subscription limits its lane to.
@@ -102,6 +167,15 @@ impl Lane {
             cap: Cap::new(1),
             rate: Rate::default(),
             breaker,
+            hold_until_ms: i64::MIN,
+            held_at: 0,
+            sends: 0,
+            identity: EndpointIdentity::default(),
+            worked_ms: None,
+            is_well: false,
+            has_failed: false,
+            anew: 0,
+            is_probe_due: false,
             streak: Streak::default(),
             pace: Pace::default(),
             long_pace: Pace::default(),
@@ -109,6 +183,8 @@ impl Lane {
             is_orphan: false,
             is_paused: false,
             is_ready: false,
+            held_back: HeldBack::default(),
+            is_counted_open: false,
             timer_ms: None,
             limits_of: None,
             used_ms: 0,
@@ -169,45 +245,12 @@ impl Lane {
         if unused_ms < MEASURED_MS || !self.pace.is_over(now_ms) || !self.long_pace.is_over(now_ms) {
             return false;
         }
-        let learned = !self.breaker.is_fresh() || !self.streak.is_fresh() || self.rate.is_slowed() || self.is_paused;
+        let is_held = self.hold_until_ms > now_ms;
+        let is_hurt = !self.breaker.is_fresh() || self.cap.window().is_shrunk() || self.rate.is_slowed();
+        let learned = is_held || is_hurt || !self.streak.is_fresh() || self.is_paused;
         !learned || unused_ms >= LEARNED_MS
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: i64 = 3_600_000;
-
-    fn lane() -> Lane {
-        let mut lane = Lane::new(Epoch(1), Breaker::new(20));
-        lane.set_limits(Limits { concurrency: 2, per_second: None }, 1).unwrap();
-        lane
-    }
-
-    #[test]
-    fn a_lane_that_something_is_on_the_way_back_to_is_not_blank() {
-        let mut slow = lane();
-        assert!(slow.is_blank(HOUR));
-        let back = slow.pace.slot(HOUR, 5_000, 0.001);
-        assert!(!slow.is_blank(back - 1) && slow.is_blank(back));
-        let mut dead = lane();
-        let back = dead.long_pace.slot(0, 2 * HOUR, 8.0);
-        assert!(!dead.is_blank(HOUR) && dead.is_blank(back));
-    }
-
-    #[test]
-    fn what_is_failing_slowed_or_paused_is_known_for_as_long_as_anything_can_come_back() {
-        let mut slowed = lane();
-        slowed.rate.observe(10);
-        slowed.rate.slow_down(2, 0);
-        let mut paused = lane();
-        paused.is_paused = true;
-        let mut failing = lane();
-        failing.breaker.on_failure(0);
-        for lane in [failing, slowed, paused] {
-            assert!(!lane.is_blank(LEARNED_MS - 1) && lane.is_blank(LEARNED_MS));
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Step 3: deliveries become signed requests, and their outcomes become records.
 //!
 //! ```text
-//! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, rate, breaker, pace, egress}
+//! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, congestion, rate, breaker, origin, pace}
 //!                                                    | whose turn is it, and is it time?
 //!                                                    v
 //!                    attempts: targets --> request --> client --> classify   one task per attempt
@@ -32,6 +32,7 @@ mod request;
 mod resolve;
 mod settle;
 mod slots;
+mod steady;
 mod targets;
 #[cfg(test)]
 mod testing;

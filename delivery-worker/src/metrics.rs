@@ -36,6 +36,8 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) lanes: IntGauge,
     /// Subscriptions whose circuit is open.
     pub(crate) open_circuits: IntGauge,
+    /// Origins (scheme, host, port) whose circuit is open.
+    pub(crate) open_origins: IntGauge,
     /// 1 while everything fails at once and intake holds.
     pub(crate) held: IntGauge,
     /// Records of deliveries that are not committed as done.
@@ -76,6 +78,7 @@ impl DeliveryMetrics {
             live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
             lanes: metrics.gauge("lanes", "Subscriptions that are being served or were lately.")?,
             open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,
+            open_origins: metrics.gauge("open_origins", "Origins (scheme, host, port) whose circuit is open.")?,
             held: metrics.gauge("egress_held", "1 while everything fails at once and intake holds.")?,
             lag_records: metrics.gauge("lag_records", "Records of deliveries that are not committed as done.")?,
             lag_seconds: metrics

@@ -39,6 +39,7 @@ use crate::config::Settings;
 use crate::engine::{Arrival, Engine, Lookup};
 use crate::metrics::DeliveryMetrics;
 use crate::report::Reporter;
+use crate::steady::SteadyClock;
 
 use self::ends::Ends;
 use self::intake::{Batch, Intake};
@@ -56,6 +57,7 @@ pub(crate) struct DeliveryWork {
     intake: Intake,
     index: ReadIndex,
     metrics: DeliveryMetrics,
+    clock: SteadyClock,
     /// Records that were resolved outside a turn, until the next one.
     resolved: Vec<Resolved>,
     /// Position of the snapshot at the last review, and when that was.
@@ -117,11 +119,11 @@ impl Work for DeliveryWork {
             self.intake.push(batch, now.boot_ms);
             return Ok(());
         }
-        Ok(self.admit(batch, now.wall_ms)?)
+        Ok(self.admit(batch, now)?)
     }
 
     fn turn(&mut self, turn: &mut Turn<'_, ()>) -> Result<NextTurn, WorkError> {
-        let now_ms = turn.now.wall_ms;
+        let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
         self.land(turn)?;
         self.admit_stalled(turn.now)?;
         self.review(turn.now);
@@ -129,10 +131,10 @@ impl Work for DeliveryWork {
         while turn.may_send
             && let Some(dispatch) = self.engine.dispatch(now_ms)
         {
-            self.send(dispatch, now_ms)?;
+            self.send(dispatch, wall_ms)?;
         }
         for left in self.engine.take_left() {
-            Resolved::new(&left.arrival, self.ends.left(&left, now_ms)?).put(turn);
+            Resolved::new(&left.arrival, self.ends.left(&left, wall_ms)?).put(turn);
         }
         for resolved in self.resolved.drain(..) {
             resolved.put(turn);
@@ -173,7 +175,8 @@ impl Work for DeliveryWork {
     }
 
     fn stood_still(&mut self, now: Now) {
-        self.engine.forget_stalls(now.wall_ms);
+        let now_ms = self.engine_ms(now);
+        self.engine.forget_stalls(now_ms);
     }
 
     fn in_flight(&self, leases: &[Epoch]) -> usize {
@@ -212,10 +215,18 @@ impl DeliveryWork {
             intake: Intake::default(),
             index: ReadIndex::new(&catalog),
             metrics,
+            clock: SteadyClock::default(),
             resolved: Vec::new(),
             reviewed: (catalog.position(), now),
             catalog,
         }
+    }
+
+    /// The engine's time; what the wall shows is told to it.
+    fn engine_ms(&mut self, now: Now) -> i64 {
+        let (now_ms, wall) = self.clock.read(now);
+        self.engine.set_wall(wall);
+        now_ms
     }
 
     /// Looks at what waits here again when the snapshot has moved: its subscription may be disabled, deleted or paused now.
@@ -226,7 +237,8 @@ impl DeliveryWork {
             return;
         }
         self.reviewed = (current, now.instant);
-        self.engine.review(now.wall_ms);
+        let now_ms = self.engine_ms(now);
+        self.engine.review(now_ms);
         self.attempts.review(&self.catalog);
     }
 

@@ -1,4 +1,4 @@
-//! A delivery takes off when it is its lane's turn, and its landing tells the lane about its endpoint.
+//! A delivery takes off when it is its lane's turn, and its landing tells the lane and its origin about the endpoint.
 
 use std::sync::Arc;
 
@@ -6,36 +6,52 @@ use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 use schemas::invariants::Invariant;
 
-use super::{Dispatch, Engine, Lookup, State};
+use super::endpoint::is_ping;
+use super::origins::Takeoff;
+use super::{Dispatch, Engine, Live, Lookup, State};
 use crate::classify::{Reach, Verdict};
+use crate::lanes::RequestEnd;
 use crate::lanes::breaker::Admission;
+use crate::lanes::sign::{Sign, asked_ms};
 use crate::lanes::streak::{Failed, Limit};
-
-/// A lane with this many in flight may not use the worker's reserve.
-const LIGHT: u32 = 4;
+use crate::slots::Ticket;
 
 impl<L: Lookup> Engine<L> {
-    /// The next request of a lane whose turn it is.
+    /// The next request of a lane whose turn it is. Whether or not it takes it, the next lane of its origin may try.
     pub(super) fn dispatch_lane(&mut self, id: SubscriptionId, now_ms: i64) -> Option<Dispatch> {
-        let is_full = self.in_flight >= self.full();
+        let ticket = self.take_turn(id, now_ms);
+        if let Some(key) = self.lanes.get(&id).and_then(|lane| lane.identity.origin.clone()) {
+            self.unblock(&key, now_ms);
+        }
+        let (ticket, subscription) = ticket?;
+        let live = self.live.get_mut(ticket)?;
+        if live.arrival.delivery.hop.due_ms > self.wall.ms(now_ms) {
+            Invariant::NeverEarly.violated();
+        }
+        Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })
+    }
+
+    fn take_turn(&mut self, id: SubscriptionId, now_ms: i64) -> Option<(Ticket, Arc<catalog::Subscription>)> {
+        let is_nearly_full = self.is_nearly_full();
         let lane = self.lanes.get_mut(&id)?;
         lane.is_ready = false;
-        if lane.queue.is_empty() || !lane.cap.has_room() {
+        if !lane.cap.has_room() {
             return None;
         }
-        if is_full && lane.cap.in_flight() >= LIGHT {
+        let first = self.live.get(*lane.queue.first()?)?;
+        let is_probe = lane.is_probe_due || is_ping(&first.arrival.delivery);
+        if is_nearly_full && !lane.may_use_reserve(now_ms) {
             lane.is_ready = true;
-            self.held.push(id);
+            lane.held_back.by_worker = true;
+            if !std::mem::replace(&mut lane.held_back.in_held, true) {
+                self.held.push(id);
+            }
             return None;
         }
-        if let Admission::Wait(until_ms) = lane.breaker.admission(now_ms) {
-            self.set_lane_timer(id, until_ms);
+        if !is_probe && !self.is_admitted(id, now_ms) {
             return None;
         }
-        if lane.breaker.admission(now_ms) == Admission::Probing {
-            return None;
-        }
-        let ticket = lane.queue.pop()?;
+        let ticket = self.lanes.get_mut(&id)?.queue.pop()?;
         let Some(subscription) = self.screen(ticket, now_ms) else {
             self.wake(id);
             return None;
@@ -47,23 +63,45 @@ impl<L: Lookup> Engine<L> {
             self.set_lane_timer(id, next_ms);
             return None;
         }
-        lane.cap.take(now_ms);
-        lane.breaker.on_send();
-        self.egress.on_send(now_ms);
-        self.in_flight += 1;
+        self.take_off(id, ticket, now_ms);
         self.wake(id);
         self.watch(id, now_ms);
-        let live = self.live.get_mut(ticket)?;
-        live.state = State::InFlight;
-        if live.arrival.delivery.hop.due_ms > now_ms {
-            Invariant::NeverEarly.violated();
+        Some((ticket, subscription))
+    }
+
+    /// Whether the lane's circuit and its origin let the next one through; if not, something will wake it.
+    fn is_admitted(&mut self, id: SubscriptionId, now_ms: i64) -> bool {
+        let Some(lane) = self.lanes.get(&id) else { return false };
+        match lane.admission(now_ms) {
+            Admission::Send => {}
+            Admission::Wait(until_ms) => {
+                self.set_lane_timer(id, until_ms);
+                return false;
+            }
+            // Its next end wakes it.
+            Admission::Probing => return false,
         }
-        Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })
+        let standing = lane.standing(now_ms);
+        let Some(key) = lane.identity.origin.clone() else { return true };
+        self.passes_origin(id, &key, standing, now_ms)
+    }
+
+    fn take_off(&mut self, id: SubscriptionId, ticket: Ticket, now_ms: i64) {
+        let Some(live) = self.live.get_mut(ticket) else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let sent = lane.on_send(now_ms);
+        let key = lane.identity.origin.as_ref();
+        let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(now_ms))));
+        live.state = State::InFlight;
+        live.takeoff = Some(Takeoff { sent, origin });
+        self.in_flight += 1;
+        self.in_flight_bytes += live.arrival.size;
+        self.egress.on_send(now_ms);
     }
 
     /// Tells the lane's streak what an attempt says about its endpoint. What this worker could not send, and what nobody could
     /// while the network is down, says nothing; nor does an endpoint that refuses one message on purpose.
-    pub(super) fn streak(&mut self, delivery: &Delivery, verdict: &Verdict, now_ms: i64) -> Option<Failed> {
+    pub(super) fn streak(&mut self, delivery: &Delivery, verdict: &Verdict, wall_ms: i64) -> Option<Failed> {
         let id = delivery.subscription;
         let fails = match verdict {
             // Its lane is told below, where it is at hand.
@@ -86,54 +124,37 @@ impl<L: Lookup> Engine<L> {
             Some(after_ms) => Some(i64::try_from(after_ms).unwrap_or(i64::MAX)),
         };
         let limit = Limit { after_ms, changed_ms: subscription.updated_ms() };
-        Some(self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, now_ms))
+        Some(self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, wall_ms))
     }
 
-    /// Tells the lane and the egress watch what an attempt says about its endpoint.
-    pub(super) fn note(&mut self, id: SubscriptionId, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
-        let is_held = self.egress.is_held();
-        match verdict {
-            Verdict::Failed(failure) => match failure.reach {
-                Reach::Reached => self.egress.on_answer(),
-                Reach::Unknown | Reach::Unsent => {}
-                Reach::Unreachable => self.egress.on_unreachable(id, now_ms),
-            },
-            Verdict::Delivered | Verdict::Gone(_) | Verdict::Aborted => self.egress.on_answer(),
-            Verdict::Refused(_) | Verdict::Unwritable(_) => {}
+    /// Tells the lane, its origin and the egress watch what an attempt says.
+    pub(super) fn note(&mut self, live: &Live, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
+        let id = live.arrival.delivery.subscription;
+        let Some(takeoff) = &live.takeoff else { return };
+        let sign = Sign::of(verdict, self.egress.is_held());
+        self.watch_egress(id, takeoff, verdict, now_ms);
+        self.origins.on_end(id, takeoff, sign.of_origin(), now_ms);
+        if let Some((key, _)) = &takeoff.origin {
+            self.unblock(key, now_ms);
         }
-        if is_held && !self.egress.is_held() {
-            self.lanes.values_mut().for_each(|lane| lane.streak.forget());
-        }
+        let wall_ms = self.wall.ms(now_ms);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        lane.cap.give(now_ms);
-        lane.used_ms = now_ms;
-        let mut opened = false;
-        match verdict {
-            Verdict::Delivered => {
-                lane.rate.observe(elapsed_ms);
-                lane.rate.speed_up();
-                lane.breaker.on_success();
-                lane.streak.on_success(now_ms);
-            }
-            Verdict::Failed(failure) => {
-                lane.rate.observe(elapsed_ms);
-                if failure.slows {
-                    lane.rate.slow_down(lane.cap.limit(), now_ms);
-                }
-                if failure.reach == Reach::Unreachable && is_held {
-                    lane.breaker.on_nothing(now_ms);
-                } else {
-                    opened = lane.breaker.on_failure(now_ms);
-                }
-            }
-            Verdict::Gone(_) | Verdict::Aborted => {
-                lane.rate.observe(elapsed_ms);
-                lane.breaker.on_success();
-            }
-            Verdict::Refused(_) | Verdict::Unwritable(_) => lane.breaker.on_nothing(now_ms),
+        let asked_ms = asked_ms(verdict, self.rules.longest_hold_ms);
+        let opened = lane.on_end(&RequestEnd { sign, sent: takeoff.sent, elapsed_ms, asked_ms }, now_ms);
+        if sign == Sign::Taken {
+            lane.streak.on_success(wall_ms);
         }
-        if lane.is_orphan && lane.is_idle() {
-            self.lanes.remove(&id);
+        if lane.held_back.by_worker && lane.may_use_reserve(now_ms) {
+            lane.held_back.by_worker = false;
+            self.ready.push_back(id);
+        }
+        let is_over = lane.is_orphan && lane.is_idle();
+        self.count_circuit(id);
+        if sign == Sign::Taken {
+            self.wake_blocked(id);
+        }
+        if is_over {
+            self.drop_lane(id);
             return;
         }
         if opened {
@@ -142,5 +163,46 @@ impl<L: Lookup> Engine<L> {
             self.trim(id, now_ms);
         }
         self.wake(id);
+    }
+
+    fn watch_egress(&mut self, id: SubscriptionId, takeoff: &Takeoff, verdict: &Verdict, now_ms: i64) {
+        let has_answered = match verdict {
+            Verdict::Delivered | Verdict::Gone(_) | Verdict::Aborted => true,
+            Verdict::Failed(failure) => match failure.reach {
+                Reach::Reached => true,
+                Reach::Unknown | Reach::Unsent => false,
+                Reach::Unreachable => {
+                    let since_ms = self.egress.failing_since_ms().unwrap_or(now_ms);
+                    let is_evidence = self.lanes.get(&id).is_some_and(|lane| lane.is_evidence(since_ms, now_ms));
+                    if let Some((key, _)) = takeoff.origin.as_ref().filter(|_| is_evidence) {
+                        self.egress.on_unreachable(key, now_ms);
+                    }
+                    false
+                }
+            },
+            Verdict::Refused(_) | Verdict::Unwritable(_) => false,
+        };
+        if has_answered && let Some(since_ms) = self.egress.on_answer() {
+            self.end_outage(since_ms, now_ms);
+        }
+    }
+
+    /// The network is back that was gone since then: whom it made look dead, and only those, get another chance at once.
+    fn end_outage(&mut self, since_ms: i64, now_ms: i64) {
+        let since = (since_ms, self.wall.ms(since_ms));
+        self.lanes.values_mut().for_each(|lane| lane.end_outage(since));
+        for key in self.origins.end_outage(since_ms) {
+            self.unblock(&key, now_ms);
+        }
+        let ids: Vec<SubscriptionId> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.is_probe_due && !lane.queue.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.wake_blocked(id);
+            self.wake(id);
+        }
     }
 }

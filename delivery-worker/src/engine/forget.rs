@@ -17,7 +17,7 @@
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, Lookup};
-use crate::lanes::breaker::Breaker;
+use crate::lanes::breaker::{Breaker, Trip};
 use crate::lanes::{LEARNED_MS, Lane};
 use kafka::Epoch;
 
@@ -34,7 +34,9 @@ impl<L: Lookup> Engine<L> {
     /// A subscription's lane, for a delivery that came by this lease.
     pub(super) fn lane(&mut self, id: SubscriptionId, lease: Epoch, now_ms: i64) -> &mut Lane {
         let lane = self.lanes.entry(id).or_insert_with(|| {
-            let mut lane = Box::new(Lane::new(lease, Breaker::new(self.rules.breaker_failures)));
+            let trip = Trip { failures: self.rules.breaker_failures, by_share: true };
+            let (high, low) = id.0.as_u64_pair();
+            let mut lane = Box::new(Lane::new(lease, Breaker::new(trip, high ^ low)));
             lane.look_ms = now_ms + LOOK_EVERY_MS;
             self.looks.push_back((lane.look_ms, id));
             if let Some(succeeded_ms) = self.successes.remove(&id) {
@@ -50,22 +52,40 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn forget(&mut self, now_ms: i64) {
         for _ in 0..LOOKS {
             let Some((at_ms, id)) = self.looks.front().copied() else { break };
-            // Of a clock that was set back, what is further away than it can be is due as well.
-            if at_ms > now_ms && at_ms <= now_ms + LOOK_EVERY_MS {
+            if at_ms > now_ms {
                 break;
             }
             self.looks.pop_front();
             self.look(id, at_ms, now_ms);
         }
-        if (now_ms - self.swept_ms).abs() >= SWEEP_EVERY_MS {
+        if now_ms - self.swept_ms >= SWEEP_EVERY_MS {
             self.swept_ms = now_ms;
-            self.successes.retain(|_, succeeded_ms| now_ms - *succeeded_ms < LEARNED_MS);
+            let wall_ms = self.wall.ms(now_ms);
+            self.successes.retain(|_, succeeded_ms| wall_ms - *succeeded_ms < LEARNED_MS);
         }
         if self.lanes.capacity() > KEPT_ROOM && self.lanes.len() < self.lanes.capacity() / 8 {
             // Moving an eighth is paid for by the seven that went.
             self.lanes.shrink_to(self.lanes.len() * 2);
             self.looks.shrink_to(self.looks.len() * 2);
         }
+    }
+
+    /// A lane goes, and what was counted of it.
+    pub(super) fn drop_lane(&mut self, id: SubscriptionId) {
+        let Some(lane) = self.lanes.remove(&id) else { return };
+        self.open_circuits -= usize::from(lane.is_counted_open);
+        self.paused.remove(&id);
+        if let Some(key) = &lane.identity.origin {
+            self.origins.leave(key);
+        }
+    }
+
+    /// Counts a lane whose circuit may have opened or closed.
+    pub(super) fn count_circuit(&mut self, id: SubscriptionId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let is_open = lane.breaker.is_open();
+        self.open_circuits = self.open_circuits + usize::from(is_open) - usize::from(lane.is_counted_open);
+        lane.is_counted_open = is_open;
     }
 
     /// Lanes there is memory for.
@@ -83,7 +103,7 @@ impl<L: Lookup> Engine<L> {
                 if let Some(succeeded_ms) = lane.streak.succeeded_ms().filter(|_| !is_gone) {
                     self.successes.insert(id, succeeded_ms);
                 }
-                self.lanes.remove(&id);
+                self.drop_lane(id);
                 return;
             }
         }

@@ -7,9 +7,11 @@ use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
 use schemas::planted::{PlantedBug, is_planted};
 
+use super::endpoint::is_ping;
 use super::{Engine, Left, Lookup, State, Timer};
 use crate::lanes::Limits;
 use crate::lanes::breaker::Admission;
+use crate::lanes::identity::EndpointIdentity;
 use crate::lanes::pace::least_ms;
 use crate::settle::End;
 use crate::slots::Ticket;
@@ -25,11 +27,13 @@ impl<L: Lookup> Engine<L> {
         debug_assert_eq!(live.state, State::Waiting, "only what waits is placed");
         let hop = live.arrival.delivery.hop;
         let lease = live.arrival.lease;
-        if hop.due_ms > now_ms && !is_planted(PlantedBug::BeforeDue) {
-            if hop.due_ms - now_ms > self.rules.shortest_ms + SKEW_MS {
+        let is_ping = is_ping(&live.arrival.delivery);
+        let due_in_ms = hop.due_ms.saturating_sub(self.wall.ms(now_ms));
+        if due_in_ms > 0 && !is_planted(PlantedBug::BeforeDue) {
+            if due_in_ms > self.rules.shortest_ms + SKEW_MS {
                 return self.leave(ticket, End::PassedOn);
             }
-            return self.set_timer(hop.due_ms, Timer::Due(ticket));
+            return self.set_timer(now_ms + due_in_ms, Timer::Due(ticket));
         }
         let id = subscription.id();
         let lane = self.lane(id, lease, now_ms);
@@ -40,11 +44,21 @@ impl<L: Lookup> Engine<L> {
         }
         lane.lease = lease;
         lane.is_orphan = false;
-        lane.is_paused = false;
+        let is_resumed = std::mem::take(&mut lane.is_paused);
+        if is_resumed {
+            // Whoever did that may have mended the endpoint.
+            lane.probe_now();
+        }
         if hop.failing_since_ms.is_some() {
             lane.streak.on_stamp();
         }
+        if is_resumed {
+            self.paused.remove(&id);
+        }
         self.limit(id, &subscription);
+        if is_ping {
+            return self.go_first(id, ticket);
+        }
         match self.wait_for(id, hop, now_ms) {
             Some(wait) => self.park(ticket, wait, now_ms),
             None => {
@@ -63,10 +77,11 @@ impl<L: Lookup> Engine<L> {
         let end = match self.lookup.subscription(delivery.subscription) {
             None => End::Cancelled("deleted"),
             Some(subscription) if subscription.cancels(delivery.control_offset) => End::Cancelled("disabled"),
-            Some(_) if delivery.deadline_ms <= now_ms => End::too_old(),
-            Some(subscription) if subscription.is_paused() && delivery.hop.due_ms <= now_ms => {
+            Some(_) if delivery.deadline_ms <= self.wall.ms(now_ms) => End::too_old(),
+            Some(subscription) if subscription.is_paused() && delivery.hop.due_ms <= self.wall.ms(now_ms) => {
                 let lease = self.live.get(ticket)?.arrival.lease;
                 self.lane(subscription.id(), lease, now_ms).is_paused = true;
+                self.paused.insert(subscription.id());
                 self.park(ticket, Wait::Paused, now_ms);
                 return None;
             }
@@ -100,7 +115,9 @@ impl<L: Lookup> Engine<L> {
             Admission::Send => {}
             // One waits here for the next probe.
             Admission::Wait(_) if lane.queue.is_empty() => return None,
-            Admission::Wait(_) | Admission::Probing => return Some(Wait::Circuit),
+            Admission::Wait(_) => return Some(Wait::Circuit),
+            // What is in flight decides soon, and if it goes well, more go.
+            Admission::Probing => {}
         }
         if lane.queue.len() > lane.room(self.rules.lane_wait, now_ms) {
             return Some(Wait::Lane);
@@ -150,6 +167,7 @@ impl<L: Lookup> Engine<L> {
         if lane.limits_of == Some(subscription.offset()) {
             return;
         }
+        let identity = EndpointIdentity::of(subscription);
         let limits = Limits {
             concurrency: subscription.concurrency().unwrap_or(self.rules.lane_concurrency),
             per_second: subscription.rate_per_second(),
@@ -157,6 +175,7 @@ impl<L: Lookup> Engine<L> {
         if let Err(error) = lane.set_limits(limits, subscription.offset()) {
             tracing::warn!(subscription.id = %id, %error, "the subscription's rate cannot be kept, the former one stays");
         }
+        self.identify(id, identity);
     }
 
     fn park(&mut self, ticket: Ticket, wait: Wait, now_ms: i64) {
@@ -187,7 +206,11 @@ impl<L: Lookup> Engine<L> {
         self.leave(ticket, End::Parked { hop, first });
     }
 
-    fn leave(&mut self, ticket: Ticket, end: End) {
+    fn leave(&mut self, ticket: Ticket, mut end: End) {
+        if let End::Parked { hop, .. } = &mut end {
+            // Slots are in the engine's time, due times are the wall's.
+            hop.due_ms = self.wall.ms(hop.due_ms);
+        }
         if let Some(live) = self.live.remove(ticket) {
             self.left.push(Left { arrival: live.arrival, end });
         }

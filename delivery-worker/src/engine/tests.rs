@@ -7,6 +7,12 @@ mod changes;
 mod failing;
 mod forget;
 mod limits;
+mod network;
+mod origins;
+mod room;
+mod takeover;
+mod time;
+mod wire;
 mod world;
 
 use rand::Rng;

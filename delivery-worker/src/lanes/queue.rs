@@ -23,6 +23,11 @@ impl<T> Queue<T> {
         self.0.push_front(item);
     }
 
+    /// The next one.
+    pub(crate) fn first(&self) -> Option<&T> {
+        self.0.front()
+    }
+
     /// The oldest.
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.0.pop_front()

@@ -1,48 +1,25 @@
-//! What a lane does per second: measured, limited by its subscription, and slowed by its endpoint.
+//! What a lane does per second: measured, limited by its subscription, and slowed by its endpoint ([`Throttle`]).
 //!
 //! **Measured** is the better one of two: `cap / mean duration` (Little's law: what the lane could do, also while it has little to
 //! do or the worker has no room for it), and the ends per second while all places were taken. A fast lane looks slow to one
-//! of them now and then, to both only if it is. While nothing moves for long, no request is faster than that has lasted.
-//!
-//! **Slowed**: 429, 502 and 504 halve the rate, at most once a second (requests in flight fail together); each success adds a
-//! share, so that the rate comes back in about 20 s, and at its old value the limit goes.
+//! of them now and then, to both only if it is. While nothing moves for long, no request is faster than that has lasted. What is
+//! turned away in a millisecond says nothing of how long the work takes, and is not measured.
 
-use retry::{RetryError, TokenBucket};
+use retry::RetryError;
+
+use super::throttle::{PacedRate, Refusing, Throttle};
 
 /// Weight of the newest duration in the mean.
 const WEIGHT: f64 = 0.1;
-/// Shortest time between two halvings.
-const HALVE_EVERY_MS: i64 = 1_000;
-/// The slowest a lane is slowed to, per second.
-const SLOWEST: f64 = 0.1;
-/// Seconds of unbroken success after which a halved rate is back.
-const RECOVERY_S: f64 = 20.0;
-/// A bucket holds what comes in this share of a second: timers tick in milliseconds, faster lanes need a few at once.
-const BURST_S: f64 = 0.02;
-/// Rates the bucket can count.
-const COUNTABLE: std::ops::RangeInclusive<f64> = 0.0001..=1_000_000.0;
 
 /// A lane's rate.
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
     mean_ms: f64,
+    measured: u64,
     outcomes: u64,
-    asked: Option<Limit>,
-    slowed: Option<Slowed>,
-}
-
-#[derive(Debug)]
-struct Limit {
-    per_second: f64,
-    bucket: TokenBucket,
-}
-
-#[derive(Debug)]
-struct Slowed {
-    limit: Limit,
-    /// What it was before.
-    before: f64,
-    halved_ms: i64,
+    asked: Option<PacedRate>,
+    throttle: Throttle,
 }
 
 impl Rate {
@@ -58,7 +35,7 @@ impl Rate {
         match &mut self.asked {
             Some(limit) => limit.set(per_second),
             none @ None => {
-                *none = Some(Limit::new(per_second)?);
+                *none = Some(PacedRate::new(per_second)?);
                 Ok(())
             }
         }
@@ -73,91 +50,73 @@ impl Rate {
     pub(crate) fn observe(&mut self, elapsed_ms: i64) {
         #[expect(clippy::cast_precision_loss, reason = "durations are far below 2^52 ms")]
         let elapsed = elapsed_ms.max(0) as f64;
-        self.mean_ms = if self.outcomes == 0 { elapsed } else { self.mean_ms + WEIGHT * (elapsed - self.mean_ms) };
+        self.mean_ms = if self.measured == 0 { elapsed } else { self.mean_ms + WEIGHT * (elapsed - self.mean_ms) };
+        self.measured += 1;
         self.outcomes += 1;
+    }
+
+    /// The endpoint took the request of this number; the lane has so many places.
+    pub(crate) fn on_success(&mut self, number: u64, cap: u32, now_ms: i64) {
+        self.throttle.on_success(number, places_per_second(cap, self.mean_ms), now_ms);
+    }
+
+    /// The endpoint turned the request of this number away; the next one that begins has the number `next`.
+    pub(crate) fn on_refusal(&mut self, how: Refusing, (number, next): (u64, u64), now_ms: i64) {
+        self.outcomes += 1;
+        self.throttle.on_refusal(how, (number, next), now_ms);
     }
 
     /// Requests per second with `cap` places, of which `busy` end per second, or none for `stalled_ms`.
     pub(crate) fn per_second(&self, cap: u32, busy: Option<f64>, stalled_ms: i64) -> f64 {
-        // The clock ticks in milliseconds: what took 0 took less than one.
-        let per_second = |ms: f64| f64::from(cap) * 1_000.0 / ms.max(0.2);
         #[expect(clippy::cast_precision_loss, reason = "durations are far below 2^52 ms")]
-        let stalled = per_second(stalled_ms as f64);
-        let measured = per_second(self.mean_ms).max(busy.unwrap_or(0.0)).min(stalled);
-        let limits = self.asked.iter().chain(self.slowed.iter().map(|slowed| &slowed.limit));
-        limits.fold(measured, |rate, limit| rate.min(limit.per_second))
+        let stalled = places_per_second(cap, stalled_ms as f64);
+        let measured = places_per_second(cap, self.mean_ms).max(busy.unwrap_or(0.0)).min(stalled);
+        self.limits().fold(measured, |rate, limit| rate.min(limit.per_second()))
     }
 
     /// Takes the right to send one now.
     ///
     /// # Errors
-    /// When to ask again, Unix ms.
+    /// When to ask again, ms.
     pub(crate) fn try_take(&mut self, now_ms: i64) -> Result<(), i64> {
-        let buckets = self.asked.iter().chain(self.slowed.iter().map(|slowed| &slowed.limit));
-        let next_ms = buckets.map(|limit| limit.bucket.next_ms(now_ms)).max().unwrap_or(now_ms);
+        let next_ms = self.limits().map(|limit| limit.bucket().next_ms(now_ms)).max().unwrap_or(now_ms);
         if next_ms > now_ms {
             return Err(next_ms);
         }
-        for limit in self.asked.iter_mut().chain(self.slowed.iter_mut().map(|slowed| &mut slowed.limit)) {
-            limit.bucket.try_take(now_ms);
+        for limit in self.asked.iter_mut().chain(self.throttle.rate_mut()) {
+            limit.bucket_mut().try_take(now_ms);
         }
         Ok(())
     }
 
     /// Whether everything its subscription's limit allows is there: a new one would allow no more.
     pub(crate) fn is_rested(&self, now_ms: i64) -> bool {
-        self.asked.as_ref().is_none_or(|limit| limit.bucket.is_full(now_ms))
+        self.asked.as_ref().is_none_or(|limit| limit.bucket().is_full(now_ms))
     }
 
     /// Whether its endpoint asked for less and has not had enough successes since.
     pub(crate) fn is_slowed(&self) -> bool {
-        self.slowed.is_some()
+        self.throttle.rate().is_some()
     }
 
-    /// The endpoint asked for less.
-    pub(crate) fn slow_down(&mut self, cap: u32, now_ms: i64) {
-        if self.slowed.as_ref().is_some_and(|slowed| now_ms - slowed.halved_ms < HALVE_EVERY_MS) {
-            return;
-        }
-        let now = self.per_second(cap, None, 0);
-        let before = self.slowed.as_ref().map_or(now, |slowed| slowed.before);
-        if let Ok(limit) = Limit::new((now / 2.0).max(SLOWEST)) {
-            self.slowed = Some(Slowed { limit, before, halved_ms: now_ms });
-        }
+    /// Its circuit has closed: it grows by that from now on.
+    pub(crate) fn forget_refusals(&mut self) {
+        self.throttle.forget();
     }
 
-    /// The endpoint took one.
-    pub(crate) fn speed_up(&mut self) {
-        let Some(slowed) = &mut self.slowed else { return };
-        let rate = slowed.limit.per_second;
-        let next = rate + slowed.before / RECOVERY_S / rate.max(1.0);
-        if next >= slowed.before || slowed.limit.set(next).is_err() {
-            self.slowed = None;
-        }
+    /// What was measured was another endpoint.
+    pub(crate) fn forget_measured(&mut self) {
+        *self = Self { asked: self.asked.take(), ..Self::default() };
+    }
+
+    fn limits(&self) -> impl Iterator<Item = &PacedRate> {
+        self.asked.iter().chain(self.throttle.rate())
     }
 }
 
-impl Limit {
-    fn new(per_second: f64) -> Result<Self, RetryError> {
-        Ok(Self { per_second, bucket: TokenBucket::new(countable(per_second), burst(per_second))? })
-    }
-
-    fn set(&mut self, per_second: f64) -> Result<(), RetryError> {
-        self.bucket.set_rate(countable(per_second), burst(per_second))?;
-        self.per_second = per_second;
-        Ok(())
-    }
-}
-
-/// NaN stays NaN and is refused by the bucket.
-fn countable(per_second: f64) -> f64 {
-    per_second.clamp(*COUNTABLE.start(), *COUNTABLE.end())
-}
-
-fn burst(per_second: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 20,000 by the clamp")]
-    let burst = (countable(per_second) * BURST_S) as u32;
-    burst.max(1)
+/// The clock ticks in milliseconds: what took 0 took less than one.
+fn places_per_second(places: u32, ms: f64) -> f64 {
+    f64::from(places) * 1_000.0 / ms.max(0.2)
 }
 
 #[cfg(test)]
@@ -183,20 +142,26 @@ mod tests {
     }
 
     #[test]
-    fn slowing_halves_once_a_second_and_success_brings_the_rate_back() {
+    fn what_is_turned_away_at_once_makes_a_lane_no_faster() {
         let mut rate = Rate::default();
-        rate.observe(10);
-        let full = rate.per_second(4, None, 0);
-        rate.slow_down(4, 0);
-        rate.slow_down(4, 10);
-        assert!((rate.per_second(4, None, 0) - full / 2.0).abs() < 1e-9);
-        rate.slow_down(4, 1_000);
-        assert!((rate.per_second(4, None, 0) - full / 4.0).abs() < 1e-9);
-        let needed = (1..100_000).find(|_| {
-            rate.speed_up();
-            rate.slowed.is_none()
-        });
-        assert!(needed.is_some_and(|successes| successes < 8_000), "{needed:?}");
-        assert!((rate.per_second(4, None, 0) - full).abs() < 1e-9);
+        rate.observe(100);
+        for number in 0..100 {
+            rate.on_refusal(Refusing::TooMany, (number, number + 1), 0);
+        }
+        rate.forget_refusals();
+        assert!((rate.per_second(10, None, 0) - 100.0).abs() < 1e-9);
+        assert_eq!(rate.outcomes(), 101);
+    }
+
+    #[test]
+    fn another_endpoint_keeps_the_subscriptions_limit_and_nothing_else() {
+        let mut rate = Rate::default();
+        rate.set_limit(Some(10.0)).unwrap();
+        rate.observe(5_000);
+        rate.on_refusal(Refusing::TooMany, (0, 1), 0);
+        assert!(rate.is_slowed() && rate.try_take(0).is_ok());
+        rate.forget_measured();
+        assert!(!rate.is_slowed() && rate.outcomes() == 0);
+        assert_eq!(rate.try_take(0), Err(100), "what was taken of it is taken");
     }
 }

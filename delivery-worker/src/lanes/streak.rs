@@ -31,6 +31,8 @@ pub(crate) struct Streak {
     failing: Option<Failing>,
     /// A retry with a stamp was seen here, or written: more of them may be under way, and a success outlaws them.
     is_stamped: bool,
+    /// Failing since, as another owner's record of the lane said, Unix ms: a stamp that counts with the first failure here.
+    known_ms: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl Streak {
     pub(crate) fn on_success(&mut self, now_ms: i64) {
         self.succeeded_ms = Some(now_ms);
         self.failing = None;
+        self.known_ms = None;
     }
 
     /// It did not take one that came with this stamp.
@@ -100,11 +103,31 @@ impl Streak {
             self.failing = None;
         }
         // Another host's clock may be ahead of this one.
-        let carried_ms = carried_ms.map(|at_ms| at_ms.min(now_ms)).filter(|at_ms| *at_ms >= floor_ms);
+        let stamps = [carried_ms, self.known_ms].into_iter().flatten();
+        let carried_ms = stamps.map(|at_ms| at_ms.min(now_ms)).filter(|at_ms| *at_ms >= floor_ms).min();
         let failing = self.failing.get_or_insert(Failing { since_ms: now_ms, seen_ms: now_ms, reported_ms: None });
         failing.since_ms = failing.since_ms.min(carried_ms.unwrap_or(now_ms));
         self.is_stamped = true;
         Failed { since_ms: failing.since_ms, is_due: failing.report(limit.after_ms, now_ms) }
+    }
+
+    /// Since then nothing could be known of any endpoint: what began to fail before goes on failing, what began then may not.
+    pub(crate) fn forget_since(&mut self, at_ms: i64) {
+        if self.failing.as_ref().is_some_and(|failing| failing.since_ms >= at_ms) {
+            self.failing = None;
+        }
+    }
+
+    /// Failing since, as far as is known here, Unix ms.
+    pub(crate) fn failing_since_ms(&self) -> Option<i64> {
+        self.failing.as_ref().map(|failing| failing.since_ms)
+    }
+
+    /// Goes on from what another owner knew, which is a stamp like those of retries.
+    pub(crate) fn restore(&mut self, failing_since_ms: Option<i64>, succeeded_ms: Option<i64>) {
+        self.is_stamped |= failing_since_ms.is_some();
+        self.known_ms = failing_since_ms;
+        self.succeeded_ms = self.succeeded_ms.max(succeeded_ms);
     }
 
     /// For some time nothing could be known of any endpoint: what was seen here before is no evidence any more.
@@ -181,6 +204,28 @@ mod tests {
         let failed = streak.on_failure(Some(DAY), changed, 6 * DAY + 5);
         assert_eq!(failed, Failed { since_ms: 6 * DAY + 5, is_due: false });
         assert!(streak.on_failure(Some(DAY), changed, 11 * DAY + 5).is_due);
+    }
+
+    #[test]
+    fn what_another_owner_knew_counts_like_a_stamp_until_a_success() {
+        let mut after = Streak::default();
+        after.restore(Some(DAY), Some(DAY / 2));
+        assert_eq!((after.failing_since_ms(), after.succeeded_ms()), (None, Some(DAY / 2)));
+        assert_eq!(after.on_failure(None, LIMIT, 6 * DAY), Failed { since_ms: DAY, is_due: false });
+        assert!(after.on_failure(None, LIMIT, 6 * DAY + HOUR).is_due);
+        after.on_success(6 * DAY + 2 * HOUR);
+        assert_eq!(after.on_failure(None, LIMIT, 7 * DAY).since_ms, 7 * DAY);
+    }
+
+    #[test]
+    fn an_outage_of_our_own_takes_back_only_what_began_in_it() {
+        let [mut dead, mut healthy] = [Streak::default(), Streak::default()];
+        dead.on_failure(None, LIMIT, DAY);
+        healthy.on_failure(None, LIMIT, 2 * DAY + 1);
+        for streak in [&mut dead, &mut healthy] {
+            streak.forget_since(2 * DAY);
+        }
+        assert_eq!((dead.failing_since_ms(), healthy.failing_since_ms()), (Some(DAY), None));
     }
 
     #[test]

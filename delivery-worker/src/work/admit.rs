@@ -15,7 +15,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl DeliveryWork {
     /// Hands deliveries to the engine. Records that are not valid deliveries are resolved with the next turn.
-    pub(super) fn admit(&mut self, batch: Batch, now_ms: i64) -> Result<(), Error> {
+    pub(super) fn admit(&mut self, batch: Batch, now: Now) -> Result<(), Error> {
+        let now_ms = self.engine_ms(now);
         let Batch { lease, records, .. } = batch;
         for (record, delivery) in records {
             let (offset, timestamp_ms, size) = (record.offset, record.timestamp_ms, record.size());
@@ -25,7 +26,7 @@ impl DeliveryWork {
                     self.engine.admit(Arrival { lease: lease.epoch, offset, size, timestamp_ms, delivery }, now_ms);
                 }
                 Err(error) => {
-                    let outputs = self.ends.rejected(&lease, &record, &error, now_ms)?;
+                    let outputs = self.ends.rejected(&lease, &record, &error, now.wall_ms)?;
                     self.resolved.push(Resolved { epoch: lease.epoch, at: (offset, timestamp_ms), size, outputs });
                 }
             }
@@ -55,7 +56,7 @@ impl DeliveryWork {
                     "deliveries name a position of `control` that does not exist, and are taken without waiting for it"
                 );
             }
-            self.admit(batch, now.wall_ms)?;
+            self.admit(batch, now)?;
         }
         if self.intake.ask() {
             self.index.ask(self.catalog.clone(), ask_after);

@@ -1,7 +1,7 @@
 //! Attempts begin, and what comes of them.
 
 use schemas::planted::{PlantedBug, is_planted};
-use stage::Turn;
+use stage::{Now, Turn};
 
 use super::{DeliveryWork, Resolved};
 use crate::attempts::Completed;
@@ -27,7 +27,7 @@ impl DeliveryWork {
     pub(super) fn land(&mut self, turn: &mut Turn<'_, ()>) -> Result<(), Error> {
         let mut ended = self.attempts.take_completed();
         for completed in ended.drain(..) {
-            if let Some(resolved) = self.outcome(&completed, turn.now.wall_ms)? {
+            if let Some(resolved) = self.outcome(&completed, turn.now)? {
                 resolved.put(turn);
             }
         }
@@ -36,7 +36,8 @@ impl DeliveryWork {
     }
 
     /// Returns what is written about an attempt; `None` if the lease of its delivery is over.
-    fn outcome(&mut self, completed: &Completed, now_ms: i64) -> Result<Option<Resolved>, Error> {
+    fn outcome(&mut self, completed: &Completed, now: Now) -> Result<Option<Resolved>, Error> {
+        let now_ms = self.engine_ms(now);
         let Completed { ticket, attempt, .. } = completed;
         self.ends.count(attempt);
         let verdict = &attempt.answer.verdict;
@@ -46,7 +47,7 @@ impl DeliveryWork {
         if is_planted(PlantedBug::CommitBeforeSend) {
             return Ok(None);
         }
-        let outputs = self.ends.attempted(&landed, completed, now_ms)?;
+        let outputs = self.ends.attempted(&landed, completed, now.wall_ms)?;
         Ok(Some(Resolved::new(&landed.arrival, outputs)))
     }
 }

@@ -34,6 +34,7 @@ impl DeliveryWork {
         self.metrics.live.set(count(self.engine.len()));
         self.metrics.lanes.set(count(self.engine.lanes()));
         self.metrics.open_circuits.set(count(self.engine.open_circuits()));
+        self.metrics.open_origins.set(count(self.engine.open_origins()));
         self.metrics.held.set(i64::from(self.engine.is_held()));
         self.metrics.lag_records.set(measured.behind.values().sum());
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]

@@ -48,7 +48,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Key", 2, INSIDE),
     ("Keys", 3, INSIDE),
     ("Kind", 3, INSIDE),
-    ("Limit", 2, INSIDE),
     ("Limits", 4, INSIDE),
     ("Member", 2, INSIDE),
     ("Membership", 2, STAGE),

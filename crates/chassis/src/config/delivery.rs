@@ -24,16 +24,25 @@ const KEYS: &[Key] = &[
     Key {
         path: "delivery.concurrency",
         kind: Kind::Integer(1, 100_000, Unit::Count),
-        default: "1024",
+        default: "4096",
         title: "Requests of a worker",
-        effect: "In flight at once over all subscriptions.",
+        effect: "In flight at once over all subscriptions; one that hangs costs little more than its place. The last \
+                 quarter is for subscriptions whose requests come back, and for the first one of each other.",
+    },
+    Key {
+        path: "delivery.in_flight_bytes",
+        kind: Kind::Integer(65_536, 4_294_967_296, Unit::Bytes),
+        default: "67108864",
+        title: "Bytes of a worker's requests",
+        effect: "Of the deliveries that are in flight at once over all subscriptions, at least one.",
     },
     Key {
         path: "delivery.lane_concurrency",
         kind: Kind::Integer(1, 1_000, Unit::Count),
         default: "32",
         title: "Requests of a subscription",
-        effect: "In flight at once, unless the subscription says otherwise.",
+        effect: "In flight at once at most, unless the subscription says otherwise. It begins with 4, and with fewer where \
+                 requests are lost.",
     },
     Key {
         path: "delivery.connect_timeout_ms",
@@ -136,7 +145,9 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(1, 10_000, Unit::Count),
         default: "20",
         title: "Failures that open the circuit",
-        effect: "In a row, of one subscription; its deliveries are then parked and one at a time tries again.",
+        effect: "In a row for at least a second, of one subscription or of several of one origin (host and port); or a \
+                 quarter of them over half a minute; or 80 % of at least so many within ten seconds. Nothing is sent for 5 s \
+                 then, doubling to 5 min, and 1, 2, 4, 8 at a time after it.",
     },
     Key {
         path: "delivery.breaker_park_ms",
@@ -212,6 +223,8 @@ const KEYS: &[Key] = &[
 pub struct DeliveryConfig {
     /// Requests in flight over all subscriptions.
     pub concurrency: usize,
+    /// Bytes of their deliveries.
+    pub in_flight_bytes: usize,
     /// Requests in flight of one subscription, unless it says otherwise.
     pub lane_concurrency: usize,
     /// Longest connect: name, connection, TLS.
@@ -270,6 +283,7 @@ impl DeliveryConfig {
         from.at_most("delivery.lane_concurrency", "delivery.concurrency");
         Self {
             concurrency: from.number("delivery.concurrency"),
+            in_flight_bytes: from.number("delivery.in_flight_bytes"),
             lane_concurrency: from.number("delivery.lane_concurrency"),
             connect_timeout: from.millis("delivery.connect_timeout_ms"),
             attempt_timeout: from.millis("delivery.attempt_timeout_ms"),

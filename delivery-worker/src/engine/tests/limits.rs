@@ -1,4 +1,4 @@
-//! What limits a lane: its circuit, its cap and rate, due times, and the network.
+//! What limits a lane: its circuit, its cap and rate, and due times.
 
 use std::sync::Arc;
 
@@ -6,11 +6,8 @@ use schemas::control;
 use schemas::delivery::Wait;
 use schemas::record::Record;
 
-use super::super::{Arrival, Engine};
-use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use super::world::{Endpoint, MINUTE, World};
 use crate::testing;
-use kafka::Epoch;
 
 #[test]
 fn a_dead_endpoint_opens_its_circuit_and_its_deliveries_wait_in_long_tiers() {
@@ -67,36 +64,4 @@ fn what_is_due_later_waits_and_what_is_due_much_later_goes_back() {
     assert!(world.now >= begin + 3_000);
     assert!(world.settled.contains_key(&base.id));
     assert_eq!(world.waiting.len(), 1);
-}
-
-#[test]
-fn everything_failing_at_once_holds_intake_and_parks_nothing() {
-    let mut engine = Engine::new(rules(), {
-        let (subscriptions, vault) = (Subscriptions::default(), testing::vault());
-        for number in 0..4 {
-            let object = testing::object(number, "https://example.com/", &vault);
-            let subscription = testing::subscription(object, 1, &vault);
-            subscriptions.0.borrow_mut().insert(subscription.id(), subscription);
-        }
-        subscriptions
-    });
-    let mut now = 0;
-    let unreachable = unanswered(NoAnswer::Connect);
-    for number in 0..400 {
-        let delivery = Arc::new(testing::delivery(&format!("evt_{number}"), number % 4));
-        let offset = i64::try_from(number).unwrap();
-        engine.admit(Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery }, now);
-        if let Some(dispatch) = engine.dispatch(now) {
-            now += 20;
-            assert!(engine.outcome(dispatch.ticket, &unreachable, 20, now).is_some());
-        }
-    }
-    assert!(engine.is_held());
-    assert!(engine.take_left().is_empty(), "nothing is parked while the network is down");
-    assert!(engine.dispatch(now).is_none());
-    now = engine.next_wake_ms().unwrap();
-    let probe = engine.dispatch(now).unwrap();
-    engine.outcome(probe.ticket, &Verdict::Delivered, 20, now);
-    assert!(!engine.is_held());
-    assert!(engine.dispatch(now).is_some());
 }

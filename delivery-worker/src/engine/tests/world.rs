@@ -104,11 +104,13 @@ pub(super) struct World {
 pub(super) fn rules() -> Rules {
     Rules {
         concurrency: 64,
+        in_flight_bytes: 1 << 20,
         lane_concurrency: CAP,
         lane_wait: LaneWait { ms: 1_000, share: LOOK_AHEAD / 2 },
         shortest_ms: 5_000,
         long_park_ms: 10 * MINUTE,
         breaker_failures: 20,
+        longest_hold_ms: 86_400_000,
         disable_after_ms: None,
     }
 }

@@ -1,0 +1,58 @@
+//! What may make a lane send although it would wait: its endpoint is another one, its subscription was resumed, somebody pings.
+
+use schemas::delivery::Delivery;
+use schemas::header;
+use schemas::ids::SubscriptionId;
+
+use super::{Engine, Lookup};
+use crate::lanes::identity::EndpointIdentity;
+use crate::slots::Ticket;
+
+/// Whether nothing but the question stands behind a delivery. A ping was never accepted anywhere, so it names no origin; what is
+/// asked again on the schedule is no new question.
+pub(super) fn is_ping(delivery: &Delivery) -> bool {
+    let Delivery { generation, hop, headers, .. } = delivery;
+    generation.0.is_some() && hop.attempt == 1 && headers.get(header::ORIGIN).is_none()
+}
+
+impl<L: Lookup> Engine<L> {
+    /// Takes a subscription's endpoint into its lane, as it is now. Another origin is a new endpoint, other credentials may be
+    /// what the same one missed: either probes at once.
+    pub(super) fn identify(&mut self, id: SubscriptionId, identity: EndpointIdentity) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.identity == identity {
+            return;
+        }
+        let before = std::mem::replace(&mut lane.identity, identity.clone());
+        // The first look at it is no change: what is known may come from another owner.
+        let is_known = before != EndpointIdentity::default();
+        let is_elsewhere = before.origin != identity.origin;
+        if is_known && is_elsewhere {
+            lane.start_anew();
+        } else if is_known {
+            lane.probe_now();
+        }
+        if is_elsewhere {
+            if let Some(key) = &identity.origin {
+                self.origins.enter(key, self.rules.breaker_failures);
+            }
+            if let Some(key) = &before.origin {
+                self.origins.leave(key);
+            }
+        }
+        self.count_circuit(id);
+        self.wake_blocked(id);
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|_| is_elsewhere) {
+            (lane.held_back.in_untried, lane.held_back.in_failed) = (false, false);
+        }
+    }
+
+    /// A ping asks whether the endpoint works: it goes before everything that waits, and passes a circuit or a hold as a probe.
+    pub(super) fn go_first(&mut self, id: SubscriptionId, ticket: Ticket) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.queue.push_front(ticket);
+        }
+        self.wake_blocked(id);
+        self.wake(id);
+    }
+}

@@ -1,0 +1,83 @@
+//! Many subscriptions of one origin.
+
+use super::wire::Wire;
+use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::testing::subscription_id;
+
+const MINUTE: i64 = 60_000;
+
+fn status(code: u16) -> Verdict {
+    answered(http::StatusCode::from_u16(code).unwrap(), &http::HeaderMap::new(), 0)
+}
+
+/// So many subscriptions of one origin, each with a path of its own, and one elsewhere with the number 1,000.
+fn wire(lanes: u128) -> Wire {
+    let wire = Wire::new(|_| {});
+    for number in 0..lanes {
+        wire.subscribe(number, &format!("https://shared.example/{number}"), 1, |_| {});
+    }
+    wire.subscribe(1_000, "https://elsewhere.example/", 1, |_| {});
+    wire
+}
+
+#[test]
+fn an_origin_with_five_hundred_dead_subscriptions_is_discovered_dead_once() {
+    let mut wire = wire(500);
+    for _ in 0..2 {
+        (0..500).for_each(|number| wire.event(number));
+    }
+    let elsewhere = subscription_id(1_000);
+    let mut answers = |id, _| {
+        if id == elsewhere { (Verdict::Delivered, 20) } else { (unanswered(NoAnswer::Timeout), 15_000) }
+    };
+    for _ in 0..300 {
+        wire.event(1_000);
+        wire.run(1_000, &mut answers);
+    }
+    let sent: usize = (0..500).map(|number| wire.sent_to(number).len()).sum();
+    assert!(sent <= 130, "{sent} requests hung in five minutes");
+    assert_eq!((wire.engine.open_origins(), wire.taken_of(1_000)), (1, 300));
+    // It heals: everything is delivered soon, whoever's probe it was that found out.
+    wire.run(5 * MINUTE + 60_000, &mut |_, _| (Verdict::Delivered, 20));
+    let taken: usize = (0..500).map(|number| wire.taken_of(number)).sum();
+    assert_eq!((taken, wire.engine.open_origins()), (1_000, 0));
+}
+
+#[test]
+fn a_path_that_answers_500_closes_no_other_out() {
+    let mut wire = wire(20);
+    let healthy = subscription_id(0);
+    let mut answers = |id, _| if id == healthy { (Verdict::Delivered, 20) } else { (status(500), 5) };
+    for _ in 0..50 {
+        (1..20).for_each(|number| wire.event(number));
+    }
+    for _ in 0..60 {
+        wire.event(0);
+        wire.run(1_000, &mut answers);
+    }
+    assert_eq!((wire.engine.open_origins(), wire.engine.open_circuits()), (0, 19));
+    assert_eq!(wire.taken_of(0), 60);
+}
+
+#[test]
+fn paths_that_hang_never_take_the_share_of_one_that_works() {
+    let run = |hanging: u128| {
+        let mut wire = wire(1 + hanging);
+        let healthy = subscription_id(0);
+        let mut answers = |id, _| {
+            if id == healthy { (Verdict::Delivered, 20) } else { (unanswered(NoAnswer::Timeout), 15_000) }
+        };
+        for _ in 0..5 {
+            (1..=hanging).for_each(|number| wire.event(number));
+        }
+        // It is one of those that come back a moment later.
+        wire.run(5_000, &mut answers);
+        for _ in 0..12_000 {
+            wire.event(0);
+            wire.step(&mut answers);
+        }
+        wire.taken_of(0)
+    };
+    let (alone, beside) = (run(0), run(40));
+    assert!(beside * 100 >= alone * 85, "{beside} beside forty that hang, {alone} alone");
+}

@@ -1,0 +1,186 @@
+//! Windows, refusals, probes, and who gets the worker's requests.
+
+use std::sync::Arc;
+
+use schemas::control;
+use schemas::header;
+use schemas::ids::Generation;
+use schemas::record::Headers;
+
+use super::super::Arrival;
+use super::wire::Wire;
+use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::testing::{self, subscription_id};
+use kafka::Epoch;
+
+fn refusing(retry_after: Option<&'static str>) -> Verdict {
+    let after = retry_after.map(|value| (http::header::RETRY_AFTER, http::HeaderValue::from_static(value)));
+    answered(http::StatusCode::TOO_MANY_REQUESTS, &http::HeaderMap::from_iter(after), 0)
+}
+
+fn hangs() -> (Verdict, i64) {
+    (unanswered(NoAnswer::Timeout), 15_000)
+}
+
+/// One subscription whose circuit is open.
+fn opened() -> Wire {
+    let mut wire = Wire::new(|_| {});
+    wire.subscribe(0, "https://dead.example/", 1, |_| {});
+    (0..40).for_each(|_| wire.event(0));
+    while wire.engine.open_circuits() == 0 {
+        wire.step(&mut |_, _| (unanswered(NoAnswer::Connect), 5));
+    }
+    wire.run(100, &mut |_, _| (unanswered(NoAnswer::Connect), 5));
+    wire
+}
+
+#[test]
+fn a_new_lane_begins_with_four_and_reaches_its_cap_within_a_few_round_trips() {
+    let mut wire = Wire::new(|_| {});
+    wire.subscribe(0, "https://new.example/", 1, |_| {});
+    (0..500).for_each(|_| wire.event(0));
+    let mut widths = Vec::new();
+    for _ in 0..5 {
+        wire.step(&mut |_, _| (Verdict::Delivered, 50));
+        widths.push(wire.in_flight(0));
+        wire.run(49, &mut |_, _| (Verdict::Delivered, 50));
+    }
+    assert_eq!(widths, [4, 8, 16, 32, 32]);
+}
+
+/// The endpoint of a report: it took 10 a second and turned the rest away in a millisecond; of 300 deliveries 820 to 1,249
+/// answers were 429, each a step of its schedule.
+#[test]
+fn an_endpoint_that_takes_ten_a_second_gets_ten_a_second() {
+    let mut wire = Wire::new(|_| {});
+    wire.subscribe(0, "https://limited.example/", 1, |_| {});
+    (0..300).for_each(|_| wire.event(0));
+    let begin = wire.now;
+    let (mut second, mut taken) = (-1, 0);
+    let mut answers = |_, now: i64| {
+        if now / 1_000 != second {
+            (second, taken) = (now / 1_000, 0);
+        }
+        taken += 1;
+        if taken <= 10 { (Verdict::Delivered, 20) } else { (refusing(None), 1) }
+    };
+    while wire.taken_of(0) < 300 {
+        wire.step(&mut answers);
+        assert!(wire.now < begin + 120_000, "{} of 300", wire.taken_of(0));
+    }
+    let (took, refused) = (wire.now - begin, wire.failed[&subscription_id(0)].len());
+    assert!(took < 40_000, "{took} ms for 300");
+    assert!(refused <= 30, "{refused} refusals");
+}
+
+#[test]
+fn what_one_request_was_asked_to_wait_holds_the_whole_lane_and_ends() {
+    let mut wire = Wire::new(|_| {});
+    wire.subscribe(0, "https://limited.example/", 1, |_| {});
+    wire.subscribe(1, "https://limited.example/other", 1, |_| {});
+    (0..20).for_each(|_| wire.event(0));
+    wire.run(2, &mut |_, _| (refusing(Some("30")), 1));
+    let before = wire.sent_to(0).len();
+    for _ in 0..29 {
+        wire.event(1);
+        wire.run(1_000, &mut |_, _| (Verdict::Delivered, 5));
+    }
+    assert_eq!((wire.sent_to(0).len(), wire.taken_of(1)), (before, 29), "it alone is held");
+    wire.run(30_000, &mut |_, _| (Verdict::Delivered, 5));
+    assert_eq!(wire.taken_of(0), 20);
+}
+
+#[test]
+fn a_ping_passes_an_open_circuit_as_a_probe() {
+    let mut wire = opened();
+    let before = wire.sent_to(0).len();
+    let mut ping = testing::delivery("evt_ping", 0);
+    ping.generation = Generation(Some(uuid::Uuid::from_u128(7)));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let all = ping.headers.iter().map(|(name, value)| (text(name), text(value)));
+    let kept: Vec<(String, String)> = all.filter(|(name, _)| name != header::ORIGIN).collect();
+    ping.headers = kept.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Headers>();
+    let arrival =
+        |delivery| Arrival { lease: Epoch(1), offset: 9_999, size: 1, timestamp_ms: 0, delivery: Arc::new(delivery) };
+    wire.admit(arrival(ping));
+    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    assert!(wire.sent_to(0).len() > before, "it was sent at once");
+    assert!(wire.taken_of(0) >= 2, "and as it went well, so is what waits");
+}
+
+#[test]
+fn resume_other_credentials_and_another_origin_probe_at_once() {
+    let header = |wire: &Wire, value: &str| {
+        let sealed = testing::seal(&wire.vault, subscription_id(0), value);
+        move |object: &mut control::Subscription| {
+            object.target.headers.insert("x-key".to_owned(), sealed);
+        }
+    };
+    let mut wire = opened();
+    let before = wire.sent_to(0).len();
+    wire.subscribe(0, "https://dead.example/", 2, header(&wire, "new"));
+    wire.engine.review(wire.now);
+    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    assert!(wire.taken_of(0) >= 2 && wire.sent_to(0).len() > before, "other credentials");
+
+    let mut wire = opened();
+    wire.subscribe(0, "https://dead.example/path", 2, |object| object.rate_per_second = Some(100.0));
+    wire.engine.review(wire.now);
+    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    assert_eq!(wire.taken_of(0), 0, "another path is the same receiver");
+    wire.subscribe(0, "https://mended.example/", 3, |_| {});
+    wire.engine.review(wire.now);
+    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    assert!(wire.taken_of(0) >= 2, "another origin");
+
+    let mut wire = opened();
+    wire.subscribe(0, "https://dead.example/", 2, |object| object.is_paused = true);
+    wire.engine.review(wire.now);
+    wire.event(0);
+    wire.engine.take_left();
+    assert_eq!(wire.engine.paused(), 1);
+    wire.subscribe(0, "https://dead.example/", 3, |_| {});
+    assert_eq!(wire.engine.paused(), 0);
+    (0..9).for_each(|_| wire.event(0));
+    wire.run(30, &mut |_, _| (Verdict::Delivered, 5));
+    assert!(wire.taken_of(0) >= 9, "resumed");
+}
+
+#[test]
+fn lanes_that_hang_cost_places_and_never_a_neighbours_share() {
+    let run = |hanging: u128| {
+        let mut wire = Wire::new(|rules| rules.concurrency = 256);
+        wire.subscribe(0, "https://healthy.example/", 1, |_| {});
+        for number in 1..=hanging {
+            wire.subscribe(number, &format!("https://{number}.example/"), 1, |_| {});
+            (0..40).for_each(|_| wire.event(number));
+        }
+        let healthy = subscription_id(0);
+        let mut answers = |id, _| if id == healthy { (Verdict::Delivered, 20) } else { hangs() };
+        wire.run(100, &mut answers);
+        for _ in 0..12_000 {
+            wire.event(0);
+            wire.step(&mut answers);
+        }
+        wire.taken_of(0)
+    };
+    let (alone, beside) = (run(0), run(150));
+    assert!(beside * 100 >= alone * 90, "{beside} beside 150 that hang, {alone} alone");
+}
+
+#[test]
+fn bytes_in_flight_are_bounded_and_one_delivery_always_goes() {
+    let mut wire = Wire::new(|rules| rules.in_flight_bytes = 1_000);
+    for number in 0..12 {
+        wire.subscribe(number, &format!("https://{number}.example/"), 1, |_| {});
+        (0..4).for_each(|_| wire.event(number));
+    }
+    wire.step(&mut |_, _| (Verdict::Delivered, 50));
+    let in_flight: usize = (0..12).map(|number| wire.in_flight(number)).sum();
+    assert_eq!(in_flight, 10, "of 100 bytes each, in 1,000");
+    let mut wire = Wire::new(|rules| rules.in_flight_bytes = 10);
+    wire.subscribe(0, "https://large.example/", 1, |_| {});
+    (0..3).for_each(|_| wire.event(0));
+    wire.run(200, &mut |_, _| (Verdict::Delivered, 50));
+    assert_eq!(wire.taken_of(0), 3, "one after another");
+}

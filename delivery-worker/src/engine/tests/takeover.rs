@@ -1,0 +1,35 @@
+//! A lane that goes to another owner.
+
+use super::wire::Wire;
+use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::lanes::condition::LaneCondition;
+use crate::steady::Wall;
+use crate::testing::subscription_id;
+use kafka::Epoch;
+
+#[test]
+fn a_deploy_does_not_discover_a_dead_endpoint_anew() {
+    let id = subscription_id(0);
+    let mut gone = |_, _| (unanswered(NoAnswer::Timeout), 15_000);
+    let mut before = Wire::new(|_| {});
+    before.subscribe(0, "https://dead.example/", 1, |_| {});
+    (0..40).for_each(|_| before.event(0));
+    while before.engine.open_circuits() == 0 {
+        before.run(1_000, &mut gone);
+    }
+    let kept = before.engine.condition(id, before.now);
+    assert!(kept.circuit.is_some() && kept.failing_since_ms.is_some());
+
+    // The next owner's own clock began an hour later by the wall, and it has the lane before the first delivery.
+    let mut after = Wire::new(|_| {});
+    after.engine.set_wall(Wall { ahead_ms: before.now - after.now });
+    after.engine.restore(id, &kept, Epoch(1), after.now);
+    assert_eq!(after.engine.open_circuits(), 1);
+    after.subscribe(0, "https://dead.example/", 1, |_| {});
+    (0..40).for_each(|_| after.event(0));
+    after.run(60_000, &mut gone);
+    assert!(after.sent_to(0).len() <= 4, "{:?}: a probe now and then", after.sent_to(0));
+    after.run(60_000, &mut |_, _| (Verdict::Delivered, 5));
+    assert_eq!((after.taken_of(0), after.engine.open_circuits()), (40, 0));
+    assert_eq!(after.engine.condition(id, after.now), LaneCondition::default());
+}

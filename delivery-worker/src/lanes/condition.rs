@@ -1,0 +1,136 @@
+//! What of a lane survives a restart or a takeover, so that a deploy does not discover every dead endpoint anew: as plain values,
+//! with times of the wall clock, and only where they differ from a new lane's.
+//!
+//! The circuit's times, the hold and the window are about one endpoint; how long it has been failing and when it last took
+//! something are facts. What was measured of its speed is found again within a second and is not kept.
+
+use super::Lane;
+use super::breaker::Probe;
+use super::congestion::CongestionWindow;
+
+/// A lane's condition, as it is written and read back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneCondition {
+    /// Its circuit, unless it is closed.
+    pub(crate) circuit: Option<CircuitCondition>,
+    /// Requests that may be in flight, where losses have made it fewer.
+    pub(crate) window: Option<u32>,
+    /// Nothing is sent before, Unix ms: its endpoint asked for it.
+    pub(crate) hold_until_ms: Option<i64>,
+    /// Every attempt has failed since, Unix ms.
+    pub(crate) failing_since_ms: Option<i64>,
+    /// Its endpoint last took one, Unix ms; only while it fails, for a healthy one it would change with each attempt.
+    pub(crate) success_ms: Option<i64>,
+}
+
+/// A circuit that is not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CircuitCondition {
+    /// Whether its probe was under way.
+    pub(crate) state: CircuitState,
+    /// When the probe may go, Unix ms.
+    pub(crate) until_ms: i64,
+    /// How long it is waited for; doubles with the next failure.
+    pub(crate) wait_ms: i64,
+}
+
+/// How a circuit is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CircuitState {
+    /// Nothing is sent.
+    Open,
+    /// Probes are.
+    HalfOpen,
+}
+
+impl Lane {
+    /// What survives, if the wall clock is so far ahead of the engine's.
+    pub(crate) fn condition(&self, wall_ahead_ms: i64, now_ms: i64) -> LaneCondition {
+        let wall = |at_ms: i64| at_ms.max(now_ms).saturating_add(wall_ahead_ms);
+        let circuit = self.breaker.probe().map(|Probe { until_ms, wait_ms, is_under_way }| CircuitCondition {
+            state: if is_under_way { CircuitState::HalfOpen } else { CircuitState::Open },
+            until_ms: wall(until_ms),
+            wait_ms,
+        });
+        let failing_since_ms = self.streak.failing_since_ms();
+        LaneCondition {
+            circuit,
+            window: self.cap.window().is_shrunk().then(|| self.cap.window().size()),
+            hold_until_ms: (self.hold_until_ms > now_ms).then(|| wall(self.hold_until_ms)),
+            failing_since_ms,
+            success_ms: failing_since_ms.and_then(|_| self.streak.succeeded_ms()),
+        }
+    }
+
+    /// Goes on from what another owner's lane was. A probe that was under way there is repeated at once; nobody waits longer than
+    /// an endpoint may ask for, however wrong a clock was.
+    pub(crate) fn restore(&mut self, was: &LaneCondition, (wall_ahead_ms, longest_hold_ms): (i64, i64), now_ms: i64) {
+        if let Some(CircuitCondition { state, until_ms, wait_ms }) = was.circuit {
+            let until_ms =
+                if state == CircuitState::HalfOpen { now_ms } else { until_ms.saturating_sub(wall_ahead_ms) };
+            self.breaker.restore(until_ms, wait_ms, now_ms);
+        }
+        if let Some(size) = was.window {
+            self.cap.set_window(CongestionWindow::shrunk(size));
+        }
+        if let Some(until_ms) = was.hold_until_ms {
+            self.hold_until_ms = until_ms.saturating_sub(wall_ahead_ms).min(now_ms.saturating_add(longest_hold_ms));
+        }
+        self.streak.restore(was.failing_since_ms, was.success_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{end, lane};
+    use super::*;
+    use crate::lanes::breaker::{Admission, LONGEST_MS};
+    use crate::lanes::sign::Sign;
+
+    /// The wall is so far ahead of the engine's clock here, and elsewhere by another day.
+    const AHEAD: i64 = 1_700_000_000_000;
+    const ELSEWHERE: i64 = AHEAD - 86_400_000;
+
+    #[test]
+    fn a_new_lane_and_one_that_works_have_nothing_to_keep() {
+        let mut lane = lane();
+        assert_eq!(lane.condition(AHEAD, 0), LaneCondition::default());
+        lane.streak.on_success(5 + AHEAD);
+        end(&mut lane, Sign::Taken, 5);
+        assert_eq!(lane.condition(AHEAD, 5), LaneCondition::default());
+    }
+
+    #[test]
+    fn an_open_circuit_a_hold_and_a_window_go_on_where_they_were() {
+        let mut before = lane();
+        before.hold_until_ms = 30_000;
+        for at_ms in 0..30 {
+            end(&mut before, Sign::Silent, at_ms * 100);
+        }
+        before.cap.set_window(CongestionWindow::shrunk(3));
+        let kept = before.condition(AHEAD, 3_000);
+        let circuit = kept.circuit.unwrap();
+        assert_eq!((circuit.state, circuit.wait_ms, kept.window), (CircuitState::Open, 5_000, Some(3)));
+        assert_eq!(kept.hold_until_ms, Some(AHEAD + 30_000));
+        // A second later by the wall, at an owner whose own clock began elsewhere.
+        let mut after = lane();
+        let now_ms = 4_000 + AHEAD - ELSEWHERE;
+        after.restore(&kept, (ELSEWHERE, 86_400_000), now_ms);
+        assert_eq!(after.admission(now_ms), Admission::Wait(30_000 + AHEAD - ELSEWHERE));
+        assert_eq!(after.next_probe(), Some(30_000 + AHEAD - ELSEWHERE));
+        assert_eq!(after.condition(ELSEWHERE, now_ms), kept);
+    }
+
+    #[test]
+    fn a_probe_that_was_under_way_is_repeated_and_a_wrong_clock_holds_nobody_for_long() {
+        let circuit = CircuitCondition { state: CircuitState::HalfOpen, until_ms: 7, wait_ms: 40_000 };
+        let mut lane = lane();
+        lane.restore(&LaneCondition { circuit: Some(circuit), ..LaneCondition::default() }, (0, 60_000), 100);
+        assert_eq!(lane.admission(100), Admission::Send);
+        let far = CircuitCondition { state: CircuitState::Open, until_ms: i64::MAX, wait_ms: i64::MAX };
+        let was = LaneCondition { circuit: Some(far), hold_until_ms: Some(i64::MAX), ..LaneCondition::default() };
+        lane.restore(&was, (0, 60_000), 100);
+        assert_eq!(lane.next_probe(), Some(100 + LONGEST_MS));
+        assert_eq!(lane.hold_until_ms, 60_100);
+    }
+}

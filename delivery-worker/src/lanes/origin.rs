@@ -1,0 +1,318 @@
+//! An origin (scheme, host and port): what the lanes whose endpoints are there have in common, a window and a circuit above theirs.
+//!
+//! An origin that is dead is discovered once, not by each of its subscriptions. What one path answers is no concern of the
+//! others: against the origin speaks only that nobody answers (no connection, no answer in time) or 503, every other answer
+//! says that it is there. It opens on an unbroken run of that from at least [`LANES`] lanes; fewer have their own circuits.
+//!
+//! The window bounds what its lanes have in flight together. One request of a lane whose last one came back well always goes,
+//! and a loss shrinks it only while losses are more than what came back, so that lanes that hang never take the place of one that
+//! works. What is silent on one path may work on another: while it is open or full of what hangs, the first request of a lane
+//! that has not failed goes every [`TRICKLE_MS`], so that one good path among many that hang is found, and a dead origin is not
+//! asked by all of its lanes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use catalog::Subscription;
+use schemas::ids::SubscriptionId;
+
+use super::breaker::{Admission, Breaker, ENOUGH, FailedRequest, SentAs, Trip};
+use super::congestion::CongestionWindow;
+
+/// An origin speaks for its lanes only if so many of them failed.
+const LANES: usize = 3;
+/// What the window of a new origin begins with.
+const FIRST: u32 = 32;
+/// Between two first requests of lanes that have not failed, while nothing else may be sent.
+const TRICKLE_MS: i64 = 5_000;
+
+/// Scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct OriginKey(Arc<str>);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SharedOrigin {
+    breaker: Breaker,
+    window: CongestionWindow,
+    in_flight: u32,
+    /// Requests that began here.
+    sends: u64,
+    /// Outcomes since the window shrank last, fading: what came back, and what did not.
+    answered: u32,
+    lost: u32,
+    /// Lanes of the present run of failures, up to [`LANES`].
+    failing: Vec<SubscriptionId>,
+    /// Lanes whose endpoint is here.
+    pub(crate) lanes: usize,
+    /// Lanes with work that wait for it: those that have not failed, and the others.
+    untried: VecDeque<SubscriptionId>,
+    failed: VecDeque<SubscriptionId>,
+    /// When the next one that has not failed may go, ms.
+    trickle_ms: i64,
+    /// The earliest timer that is set for it, ms.
+    pub(crate) timer_ms: Option<i64>,
+}
+
+/// A lane, as its origin looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneStanding {
+    /// Its requests in flight.
+    pub(crate) in_flight: u32,
+    /// The last one that ended came back well, and not long ago.
+    pub(crate) is_proven: bool,
+    /// None of its requests is in flight, and the last one did not fail.
+    pub(crate) is_untried: bool,
+}
+
+/// A lane whose last request failed.
+const FAILED: LaneStanding = LaneStanding { in_flight: 0, is_proven: false, is_untried: false };
+
+impl OriginKey {
+    /// Of a subscription's target; `None` where that cannot be used.
+    pub(crate) fn of(subscription: &Subscription) -> Option<Self> {
+        let origin = subscription.target().ok()?.url.origin();
+        Some(Self(origin.ascii_serialization().into()))
+    }
+}
+
+impl SharedOrigin {
+    /// One that nothing is known of.
+    pub(crate) fn new(failures: u32, seed: u64) -> Self {
+        Self {
+            breaker: Breaker::new(Trip { failures, by_share: false }, seed),
+            window: CongestionWindow::new(FIRST),
+            in_flight: 0,
+            sends: 0,
+            answered: 0,
+            lost: 0,
+            failing: Vec::new(),
+            lanes: 0,
+            untried: VecDeque::new(),
+            failed: VecDeque::new(),
+            trickle_ms: i64::MIN,
+            timer_ms: None,
+        }
+    }
+
+    /// Whether a lane may send one more. `Wait`: not before then; `Probing`: not before something has ended.
+    pub(crate) fn admission(&self, lane: LaneStanding, now_ms: i64) -> Admission {
+        let admission = self.by_circuit(lane, now_ms);
+        if admission == Admission::Send || !lane.is_untried {
+            return admission;
+        }
+        if now_ms >= self.trickle_ms { Admission::Send } else { Admission::Wait(self.trickle_ms) }
+    }
+
+    fn by_circuit(&self, lane: LaneStanding, now_ms: i64) -> Admission {
+        let admission = self.breaker.admission(now_ms);
+        let is_first = lane.is_proven && lane.in_flight == 0;
+        if admission == Admission::Send && !self.breaker.is_open() && !is_first && self.in_flight >= self.window.size()
+        {
+            return Admission::Probing;
+        }
+        admission
+    }
+
+    /// A lane waits for it, and stands in the list of those that have not failed, or in that of the others.
+    pub(crate) fn block(&mut self, lane: SubscriptionId, is_untried: bool) {
+        if is_untried { self.untried.push_back(lane) } else { self.failed.push_back(lane) }
+    }
+
+    /// The next lane of those that wait, if one may go now, and whether it stood among those that have not failed.
+    pub(crate) fn next(&mut self, now_ms: i64) -> Option<(SubscriptionId, bool)> {
+        let has_room = self.by_circuit(FAILED, now_ms) == Admission::Send;
+        let untried = if has_room || now_ms >= self.trickle_ms { self.untried.pop_front() } else { None };
+        let failed = |failed: &mut VecDeque<SubscriptionId>| if has_room { failed.pop_front() } else { None };
+        untried.map(|id| (id, true)).or_else(|| failed(&mut self.failed).map(|id| (id, false)))
+    }
+
+    /// When the next one of those that wait may go, if time alone decides that.
+    pub(crate) fn next_ms(&self, now_ms: i64) -> Option<i64> {
+        let circuit_ms = match self.breaker.admission(now_ms) {
+            Admission::Wait(until_ms) if self.is_waited_for() => Some(until_ms),
+            Admission::Wait(_) | Admission::Send | Admission::Probing => None,
+        };
+        let trickle_ms = (!self.untried.is_empty()).then_some(self.trickle_ms.max(now_ms));
+        [circuit_ms, trickle_ms].into_iter().flatten().min()
+    }
+
+    /// Whether a lane waits for it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.untried.is_empty() || !self.failed.is_empty()
+    }
+
+    /// Whether its circuit is not closed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Whether nobody needs it any more.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.lanes == 0 && self.in_flight == 0
+    }
+
+    /// A request begins. Returns what it is to be remembered by.
+    pub(crate) fn on_send(&mut self, now_ms: i64) -> SentAs {
+        if self.by_circuit(FAILED, now_ms) != Admission::Send {
+            self.trickle_ms = now_ms + TRICKLE_MS;
+        }
+        self.in_flight += 1;
+        self.window.on_send(self.in_flight);
+        let sent = SentAs { turn: self.breaker.on_send(), number: self.sends };
+        self.sends += 1;
+        sent
+    }
+
+    /// A request of a lane ended. `works`: what that says, if anything.
+    pub(crate) fn on_end(&mut self, lane: SubscriptionId, works: Option<bool>, sent: SentAs, now_ms: i64) {
+        match works {
+            None => self.breaker.on_nothing(sent.turn),
+            Some(true) => {
+                self.failing.clear();
+                self.window.on_success(self.in_flight, u32::MAX);
+                self.breaker.on_success(sent.turn, now_ms);
+                self.answered += 1;
+            }
+            Some(false) => self.on_failure(lane, sent, now_ms),
+        }
+        if self.answered + self.lost > self.window.size().saturating_mul(2) {
+            (self.answered, self.lost) = (self.answered / 2, self.lost / 2);
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// The network of this worker is back that was gone since then: an origin that it made look dead probes at once.
+    pub(crate) fn end_outage(&mut self, since_ms: i64) {
+        self.failing.clear();
+        if self.breaker.has_opened_since(since_ms) {
+            self.breaker.reset();
+        }
+    }
+
+    fn on_failure(&mut self, lane: SubscriptionId, sent: SentAs, now_ms: i64) {
+        if self.failing.len() < LANES && !self.failing.contains(&lane) {
+            self.failing.push(lane);
+        }
+        self.lost += 1;
+        if self.lost > self.answered {
+            self.window.on_loss(sent.number, self.sends, now_ms);
+        }
+        let may_open = self.failing.len() >= LANES;
+        if self.breaker.on_failure(FailedRequest { turn: sent.turn, in_share: false, may_open }, now_ms) {
+            self.window = CongestionWindow::after_circuit(ENOUGH, self.sends, now_ms);
+            (self.answered, self.lost) = (0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, subscription_id};
+
+    const UNTRIED: LaneStanding = LaneStanding { in_flight: 0, is_proven: false, is_untried: true };
+
+    /// Sends what it lets through, one each of so many lanes; how many that were.
+    fn fill(origin: &mut SharedOrigin, lanes: u128, now_ms: i64) -> Vec<(SubscriptionId, SentAs)> {
+        let mut sent = Vec::new();
+        for number in 0..lanes {
+            if origin.admission(FAILED, now_ms) == Admission::Send {
+                sent.push((subscription_id(number), origin.on_send(now_ms)));
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn a_dead_origin_of_five_hundred_lanes_is_discovered_once() {
+        let mut origin = SharedOrigin::new(20, 7);
+        let (mut now_ms, mut sent) = (0, 0);
+        let mut probes = Vec::new();
+        while now_ms < 600_000 {
+            let flying = fill(&mut origin, 500, now_ms);
+            sent += flying.len();
+            if origin.is_open() {
+                probes.push(flying.len());
+            }
+            now_ms += 15_000;
+            for (lane, request) in flying {
+                origin.on_end(lane, Some(false), request, now_ms);
+            }
+        }
+        assert!(sent < 90, "{sent} requests in ten minutes, of 500 lanes");
+        assert!(probes.iter().all(|count| *count <= 1), "{probes:?}");
+    }
+
+    #[test]
+    fn what_one_path_answers_closes_nobody_out() {
+        let mut origin = SharedOrigin::new(20, 7);
+        for at in 0..=10_000 {
+            let sent = origin.on_send(i64::try_from(at).unwrap());
+            // 500 from many lanes, and a connection that fails for one of two.
+            let works = at % 3 != 0;
+            origin.on_end(subscription_id(at % 50), Some(works), sent, i64::try_from(at).unwrap());
+            assert!(!origin.is_open());
+        }
+        // Two lanes alone are no evidence either.
+        for at in 10_000..20_000 {
+            let sent = origin.on_send(i64::try_from(at).unwrap());
+            origin.on_end(subscription_id(at % 2), Some(false), sent, i64::try_from(at).unwrap());
+        }
+        assert!(!origin.is_open());
+    }
+
+    #[test]
+    fn lanes_that_hang_never_take_the_place_of_one_that_works() {
+        let mut origin = SharedOrigin::new(20, 7);
+        let hanging = fill(&mut origin, 100, 0);
+        assert_eq!((hanging.len(), origin.admission(FAILED, 0)), (32, Admission::Probing));
+        let proven = |in_flight| LaneStanding { in_flight, is_proven: true, is_untried: in_flight == 0 };
+        let mut now_ms = 0;
+        let mut most = 0;
+        for _ in 0..10 {
+            let mut flying = Vec::new();
+            let count = |flying: &Vec<SentAs>| u32::try_from(flying.len()).unwrap();
+            while flying.len() < 32 && origin.admission(proven(count(&flying)), now_ms) == Admission::Send {
+                flying.push(origin.on_send(now_ms));
+            }
+            most = most.max(flying.len());
+            now_ms += 50;
+            for sent in flying {
+                origin.on_end(subscription_id(500), Some(true), sent, now_ms);
+            }
+        }
+        assert_eq!(most, 32, "all of its own window within a few round trips");
+        // Those that hang end: fewer than what came back, so nothing shrinks.
+        let before = origin.window.size();
+        for (lane, sent) in hanging {
+            origin.on_end(lane, Some(false), sent, now_ms + 1);
+        }
+        assert!(origin.window.size() >= before / 2);
+    }
+
+    #[test]
+    fn while_it_is_full_or_open_a_lane_that_has_not_failed_goes_now_and_then() {
+        let mut origin = SharedOrigin::new(20, 7);
+        fill(&mut origin, 100, 0);
+        assert_eq!(origin.admission(UNTRIED, 1), Admission::Send);
+        origin.on_send(1);
+        assert_eq!(origin.admission(UNTRIED, 2), Admission::Wait(1 + TRICKLE_MS));
+        // Those that wait: untried ones first, and only they go before there is room.
+        origin.block(subscription_id(1), false);
+        origin.block(subscription_id(2), true);
+        assert_eq!((origin.next(2), origin.next_ms(2)), (None, Some(1 + TRICKLE_MS)));
+        assert_eq!(origin.next(1 + TRICKLE_MS), Some((subscription_id(2), true)));
+        assert_eq!((origin.next(1 + TRICKLE_MS), origin.next_ms(2)), (None, None));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let vault = testing::vault();
+        let of = |url: &str| OriginKey::of(&testing::subscription(testing::object(1, url, &vault), 1, &vault));
+        assert_eq!(of("https://example.com/a?b=1"), of("https://EXAMPLE.com:443/c"));
+        assert_ne!(of("https://example.com/"), of("https://example.com:8443/"));
+        assert_ne!(of("https://example.com/"), of("http://example.com/"));
+        assert_eq!(of("no url"), None);
+    }
+}
