@@ -115,6 +115,8 @@ impl<L: Lookup> Engine<L> {
                 lane.breaker.on_success();
                 lane.streak.on_success(now_ms);
             }
+            // What this worker lacks says nothing about any endpoint.
+            Verdict::Failed(failure) if failure.reach == Reach::Unsent => lane.breaker.on_nothing(now_ms),
             Verdict::Failed(failure) => {
                 lane.rate.observe(elapsed_ms);
                 if failure.slows {
