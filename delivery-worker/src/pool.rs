@@ -45,7 +45,7 @@ use crate::resolve::Resolver;
 
 pub(crate) use self::carrier::{Carrier, SendResult, Sending};
 pub(crate) use self::descriptors::fit_descriptors;
-pub(crate) use self::http1::Http1;
+pub(crate) use self::http1::{Http1, host_header};
 pub(crate) use self::http2::Http2Stream;
 pub(crate) use self::key::{ClientIdentity, Holder, OriginRef};
 pub(crate) use self::rules::PoolLimits;

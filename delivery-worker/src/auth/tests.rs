@@ -75,6 +75,7 @@ async fn server(handler: Arc<Handler>) -> SocketAddr {
 
 async fn answer(handler: Arc<Handler>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    assert!(head.headers.contains_key(http::header::HOST), "HTTP/1.1 wants it");
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap());
     let (status, body) = handler(head.uri.path(), authorization, &body);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HeaderName;
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Request};
 use http_body_util::Full;
@@ -81,6 +81,11 @@ impl Http1 {
         mut request: Request<Full<Bytes>>,
     ) -> impl Future<Output = SendResult> + Send + use<> {
         let uri = std::mem::take(request.uri_mut());
+        if !request.headers().contains_key(HOST)
+            && let Some(host) = host_header(&uri)
+        {
+            request.headers_mut().insert(HOST, host);
+        }
         *request.uri_mut() = origin_form(uri);
         self.count.allow(1);
         self.sender.try_send_request(request)
@@ -124,6 +129,14 @@ impl std::fmt::Debug for Http1 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http1").field("address", &self.address).field("served", &self.served).finish_non_exhaustive()
     }
+}
+
+/// The host, with its port where that is not the usual one. The URL's user is no part of it.
+pub(crate) fn host_header(uri: &Uri) -> Option<HeaderValue> {
+    let host = uri.host()?;
+    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    let port = uri.port_u16().filter(|port| *port != usual);
+    HeaderValue::try_from(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))).ok()
 }
 
 /// What stands in the request line: the path alone.
@@ -176,6 +189,20 @@ mod tests {
         ] {
             assert_eq!(timeout(text), seconds.map(Duration::from_secs), "{text}");
         }
+    }
+
+    #[test]
+    fn the_host_has_its_port_where_that_is_unusual_and_never_a_user() {
+        for (uri, expected) in [
+            ("https://a.example/x", "a.example"),
+            ("https://a.example:443/", "a.example"),
+            ("http://a.example:443/", "a.example:443"),
+            ("https://user:secret@a.example:8443/", "a.example:8443"),
+            ("http://[::1]:80/", "[::1]"),
+        ] {
+            assert_eq!(host_header(&uri.parse().unwrap()).unwrap(), expected, "{uri}");
+        }
+        assert_eq!(host_header(&"/path".parse().unwrap()), None);
     }
 
     #[test]

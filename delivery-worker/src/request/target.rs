@@ -12,6 +12,7 @@ use crate::auth::Auth;
 use crate::auth::token::TokenSource;
 use crate::classify::Verdict;
 use crate::client::Tls;
+use crate::pool::host_header;
 
 /// Where requests go and what they carry, checked and parsed.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Target {
         policy.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
         let uri: Uri =
             target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
-        let host = host_of(&uri).ok_or_else(|| Verdict::Refused("the URL has no host".to_owned()))?;
+        let host = host_header(&uri).ok_or_else(|| Verdict::Refused("the URL has no host".to_owned()))?;
         let method = Method::from_bytes(target.method.as_bytes())
             .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
         let holder = (subscription.id(), subscription.offset());
@@ -66,14 +67,6 @@ impl Target {
     pub(crate) fn auth(&self) -> &Auth {
         &self.auth
     }
-}
-
-/// The host, with its port where that is not the usual one. The URL's user is no part of it.
-fn host_of(uri: &Uri) -> Option<HeaderValue> {
-    let host = uri.host()?;
-    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
-    let port = uri.port_u16().filter(|port| *port != usual);
-    HeaderValue::try_from(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))).ok()
 }
 
 fn custom_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Verdict> {
