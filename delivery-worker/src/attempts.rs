@@ -8,7 +8,7 @@ use chassis::{clock, tasks};
 use tokio::sync::mpsc;
 
 use crate::classify::Verdict;
-use crate::client::{Answer, Client, Clients, Tls};
+use crate::client::{Answer, Client, Tls};
 use crate::config::{Settings, ms};
 use crate::engine::Dispatch;
 use crate::report::Attempt;
@@ -16,9 +16,8 @@ use crate::request::{self, Prepared};
 use crate::slots::Ticket;
 use crate::targets::{TARGETS, Targets};
 
-/// How often an attempt passes the runtime's queue: its connection takes it, the answer comes, the attempt goes on, the worker
-/// hears of it.
-const PASSES: i64 = 4;
+/// How often an attempt passes the runtime's queue: its answer comes, the worker hears of it.
+const PASSES: i64 = 2;
 /// Attempts taken out of the queue at once.
 const AT_ONCE: usize = 256;
 
@@ -35,7 +34,7 @@ pub(crate) struct Completed {
 /// Makes attempts, and keeps those that ended until the worker's next turn.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    clients: Clients,
+    client: Client,
     targets: Targets,
     timeout: Duration,
     sender: mpsc::Sender<Completed>,
@@ -56,11 +55,11 @@ impl Completed {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Makes attempts over this client, or over one of a subscription's own.
+    /// Makes attempts over this client.
     pub(crate) fn new(client: Client, tls: Tls, settings: &Settings) -> Self {
         let (sender, receiver) = mpsc::channel(settings.rules.concurrency.max(AT_ONCE));
         Self {
-            clients: Clients::new(client),
+            client,
             targets: Targets::new(TARGETS, settings.targets.clone(), tls),
             timeout: settings.attempt_timeout,
             sender,
@@ -69,23 +68,24 @@ impl Attempts {
         }
     }
 
-    /// Forgets clients and targets of subscriptions that are not what they were.
+    /// Forgets connections and targets of subscriptions that are not what they were.
     pub(crate) fn review(&mut self, catalog: &Catalog) {
         let snapshot = catalog.read();
         let offset_of = |id| snapshot.subscription(id).map(|it| it.offset());
-        self.clients.keep_current(offset_of);
+        self.client.keep_current(|(id, offset)| offset_of(id) == Some(offset));
         self.targets.keep_current(offset_of);
+    }
+
+    /// Connections to endpoints.
+    pub(crate) fn connections(&self) -> usize {
+        self.client.connections()
     }
 
     /// Begins an attempt.
     pub(crate) fn begin(&mut self, dispatch: Dispatch) {
         let target = self.targets.of(&dispatch.subscription);
         let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
-        let client = match target.as_ref() {
-            Ok(target) => self.clients.of(dispatch.subscription.id(), dispatch.subscription.offset(), target.auth()),
-            // Nothing will be sent.
-            Err(_verdict) => self.clients.shared(),
-        };
+        let client = self.client.clone();
         let sender = self.sender.clone();
         let dispatched = clock::instant();
         drop(tasks::spawn("attempt", async move {
@@ -131,20 +131,25 @@ async fn attempt(client: &Client, dispatch: &Dispatch, target: &Prepared, timeou
 /// Builds the request and begins to send it. A function of its own, so that the attempt's future does not carry the request.
 fn send<'a>(
     client: &'a Client,
-    dispatch: &Dispatch,
+    dispatch: &'a Dispatch,
     target: &'a Prepared,
     timeout: Duration,
     now_ms: i64,
 ) -> Result<impl Future<Output = Answer> + Send + use<'a>, Verdict> {
     let target = target.as_ref().as_ref().map_err(Clone::clone)?;
-    let request = request::build(&dispatch.delivery, &dispatch.subscription, target, now_ms)?;
-    Ok(target.auth().send(client, request, timeout, now_ms))
+    let auth = target.auth();
+    let build = move || {
+        let request = request::build(&dispatch.delivery, &dispatch.subscription, target, now_ms)?;
+        Ok(auth.authorize(request))
+    };
+    Ok(auth.send(client, build()?, build, timeout, now_ms))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::ClientLimits;
+    use crate::pool::PoolLimits;
     use crate::request::Target;
     use crate::slots::Slots;
     use crate::testing;
@@ -156,14 +161,9 @@ mod tests {
     fn an_attempt_is_small() {
         let (vault, tls) = (testing::vault(), Tls::new(None).unwrap());
         let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), 1, &vault);
-        let target: Prepared = Arc::new(Target::new(&subscription, &TargetPolicy::default(), &tls));
-        let limits = ClientLimits {
-            connect_timeout: Duration::from_secs(5),
-            headers: 4_096,
-            body: 4_096,
-            idle_timeout: Duration::from_secs(60),
-            idle_per_host: 8,
-        };
+        let target: Prepared = Arc::new(Target::new(&subscription, None, &TargetPolicy::default(), &tls));
+        let pool = PoolLimits::new(Duration::from_secs(5), Duration::from_secs(60), 8);
+        let limits = ClientLimits::new(4_096, 4_096, pool);
         let client = Client::new(testing::resolver(false, &[]), limits, tls.plain().unwrap());
         let ticket = Slots::default().insert(());
         let dispatch = Dispatch { ticket, delivery: Arc::new(testing::delivery("evt_1", 1)), subscription };

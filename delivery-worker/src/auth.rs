@@ -5,7 +5,7 @@
 //! | none | nothing |
 //! | basic, bearer | adds the prepared header |
 //! | OAuth 2 client credentials | adds the cached token, fetches one where there is none ([`token`]) |
-//! | client certificate | goes over its subscription's own connections ([`crate::client::Clients`]) |
+//! | client certificate | goes over its subscription's own connections ([`crate::pool`]) |
 //!
 //! The header is added after signing: a signature is over what is sent to everybody alike, and proxies take this one off.
 
@@ -19,18 +19,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use futures_util::future::Either;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request};
-use http_body_util::Full;
-use rustls::ClientConfig;
 use target::TargetPolicy;
 use zeroize::Zeroizing;
 
 use self::token::TokenSource;
 use crate::classify::{NoAnswer, Verdict, unanswered};
-use crate::client::{Answer, Client, Tls};
+use crate::client::{Answer, Client, HttpRequest, Tls};
+use crate::pool::{ClientIdentity, Holder};
 
 /// A subscription's way to show who it is.
 #[derive(Debug)]
@@ -39,31 +37,47 @@ pub(crate) enum Auth {
     None,
     /// `Authorization`, always the same.
     Header(HeaderValue),
-    /// `Authorization` with a token that is fetched. Boxed: few have one.
-    Token(Box<TokenSource>),
+    /// `Authorization` with a token that is fetched. Its source outlives what is prepared around it.
+    Token(Arc<TokenSource>),
     /// Its own TLS.
-    Certificate(Arc<ClientConfig>),
+    Certificate(ClientIdentity),
 }
 
 impl Auth {
-    /// Prepares what a subscription says.
+    /// Prepares what a subscription says. A source of its tokens that was made before goes on, with the token it has.
     ///
     /// # Errors
     /// The verdict on every attempt until the subscription changes.
-    pub(crate) fn new(auth: Option<&catalog::Auth>, policy: &TargetPolicy, tls: &Tls) -> Result<Self, Verdict> {
+    pub(crate) fn new(
+        auth: Option<&catalog::Auth>,
+        holder: Holder,
+        source: Option<Arc<TokenSource>>,
+        (policy, tls): (&TargetPolicy, &Tls),
+    ) -> Result<Self, Verdict> {
         Ok(match auth {
             None => Self::None,
             Some(catalog::Auth::Basic { username, password }) => Self::Header(basic(username, password)?),
             Some(catalog::Auth::Bearer { token }) => Self::Header(bearer(token)?),
-            Some(catalog::Auth::Oauth2(oauth2)) => Self::Token(Box::new(TokenSource::new(oauth2, policy)?)),
+            Some(catalog::Auth::Oauth2(oauth2)) => Self::Token(match source {
+                Some(source) => source,
+                None => Arc::new(TokenSource::new(oauth2, policy)?),
+            }),
             Some(catalog::Auth::Mtls { certificate, private_key }) => {
                 let config = tls.with_certificate(certificate, private_key).map_err(|error| {
                     tracing::warn!(%error, "a client certificate cannot be used");
                     unanswered(NoAnswer::Unsigned)
                 })?;
-                Self::Certificate(Arc::new(config))
+                Self::Certificate(ClientIdentity { holder, tls: Arc::new(config) })
             }
         })
+    }
+
+    /// Where its tokens come from, if it has any.
+    pub(crate) fn source(&self) -> Option<&Arc<TokenSource>> {
+        match self {
+            Self::Token(source) => Some(source),
+            Self::None | Self::Header(_) | Self::Certificate(_) => None,
+        }
     }
 
     /// Whether it sets `Authorization`.
@@ -71,23 +85,32 @@ impl Auth {
         matches!(self, Self::Header(_) | Self::Token(_))
     }
 
-    /// Makes an attempt.
+    /// Adds what is always the same.
+    pub(crate) fn authorize(&self, mut request: HttpRequest) -> HttpRequest {
+        if let Self::Header(value) = self {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        request
+    }
+
+    /// Makes an attempt with a request that is authorized, and can be made again.
     pub(crate) fn send<'a>(
         &'a self,
         client: &'a Client,
-        mut request: Request<Full<Bytes>>,
+        request: HttpRequest,
+        again: impl Fn() -> Result<HttpRequest, Verdict> + Send + Sync + 'a,
         timeout: Duration,
         now_ms: i64,
     ) -> impl Future<Output = Answer> + Send + 'a {
-        match self {
-            Self::None | Self::Certificate(_) => {}
-            Self::Header(value) => {
-                request.headers_mut().insert(AUTHORIZATION, value.clone());
-            }
+        let identity = match self {
+            Self::None | Self::Header(_) => None,
+            Self::Certificate(identity) => Some(identity),
             // Boxed: nobody else pays for the size of this future.
-            Self::Token(source) => return Either::Right(Box::pin(source.send(client, request, timeout, now_ms))),
-        }
-        Either::Left(client.send(request, timeout, now_ms))
+            Self::Token(source) => {
+                return Either::Right(Box::pin(source.send(client, request, again, timeout, now_ms)));
+            }
+        };
+        Either::Left(client.send(request, again, identity, timeout, now_ms))
     }
 }
 

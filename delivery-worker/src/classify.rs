@@ -7,6 +7,7 @@
 //! | `webhook-delivery: abort-message` on anything but a 2xx | aborted: ends it |
 //! | 408, 425, 429, 502, 503, 504 | failed; `Retry-After` counts |
 //! | everything else, no answer | failed |
+//! | nothing was sent: this worker could not | failed, and no attempt: it is repeated under the same number |
 //! | the name has, now, no address that may be called | failed: a name server may say otherwise next time |
 //! | a URL that is refused as it is written: scheme, address, no URL | refused: ends it |
 //! | request that cannot be written | unwritable: ends it |
@@ -96,12 +97,14 @@ pub(crate) enum NoAnswer {
     Unsigned,
     /// The subscription's token endpoint gave no token.
     Token,
+    /// This worker or its host lacks what a connection needs: descriptors, ports, memory.
+    Local,
 }
 
 impl NoAnswer {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Dns,
         Self::Refused,
         Self::Connect,
@@ -111,6 +114,7 @@ impl NoAnswer {
         Self::Protocol,
         Self::Unsigned,
         Self::Token,
+        Self::Local,
     ];
 
     /// The word.
@@ -125,7 +129,15 @@ impl NoAnswer {
             Self::Protocol => "protocol",
             Self::Unsigned => "unsigned",
             Self::Token => "token",
+            Self::Local => "local",
         }
+    }
+}
+
+impl Verdict {
+    /// Whether nothing was sent, and for no reason that lies with the endpoint.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Failed(Failure { reach: Reach::Unsent, .. }))
     }
 }
 
@@ -159,7 +171,7 @@ pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
         NoAnswer::Dns | NoAnswer::Connect => Reach::Unreachable,
         // What name servers say of one name says nothing about the network.
         NoAnswer::Timeout | NoAnswer::Token | NoAnswer::Refused => Reach::Unknown,
-        NoAnswer::Unsigned => Reach::Unsent,
+        NoAnswer::Unsigned | NoAnswer::Local => Reach::Unsent,
         NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
     };
     let pressure = if why == NoAnswer::Timeout { Pressure::TimedOut } else { Pressure::None };
@@ -225,6 +237,15 @@ mod tests {
             assert_eq!(waits(answer(429, &[("retry-after", nonsense)])), None, "{nonsense}");
         }
         assert!(waits(answer(429, &[("retry-after", "99999999999999999999999")])).unwrap() > 86_400);
+    }
+
+    #[test]
+    fn what_this_worker_lacks_was_never_sent() {
+        for why in NoAnswer::ALL {
+            let expected = matches!(why, NoAnswer::Unsigned | NoAnswer::Local);
+            assert_eq!(unanswered(why).is_unsent(), expected, "{why:?}");
+        }
+        assert!(!Verdict::Delivered.is_unsent());
     }
 
     #[test]

@@ -1,67 +1,61 @@
-//! Sends requests: one pool of kept connections, HTTP/1.1 and HTTP/2, TLS on ring, bounded in every direction.
+//! Sends requests over pooled connections, bounded in every direction, and says what came of them.
 //!
-//! An attempt ends by its timeout, body included. Redirects are never followed. Of a response so much is kept as the delivery
-//! log shows; when more comes the connection is dropped, nobody reads on.
+//! ```text
+//! request --pool--> carrier --> head ----> verdict
+//!    ^                |          +-------> body: for the log, at most a second more
+//!    +-- surely not processed: once more at once, and no attempt of its own
+//! ```
+//!
+//! An attempt ends by its timeout. **Status and head decide**; what becomes of the body is noted and changes nothing. Redirects
+//! are never followed. Of a response so much is kept as the delivery log shows; when more comes nobody reads on.
 
-mod dial;
-mod own;
-mod stream;
+mod lost;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use chassis::clock;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{self, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
-use tower::util::MapResponse;
 
-use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::classify::{NoAnswer, Verdict, answered};
+use crate::pool::{Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken};
 
-use self::dial::Dialler;
-pub(crate) use self::own::Clients;
-use self::stream::Joined;
+use crate::resolve::Resolver;
+
+use self::lost::Lost;
 pub(crate) use self::tls::Tls;
 pub use self::tls::TlsError;
 use crate::resolve::{ResolveError, Resolver};
 
-/// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
-const HEAD_LIMIT: usize = 64 * 1024;
+/// What is left of an answer once its head is there is waited for this long: it is for the log alone.
+const BODY_TIME: Duration = Duration::from_secs(1);
+/// How often a request that was surely not processed goes out again. A server that says so again and again is at fault.
+const REPEATS: u32 = 3;
 
 /// What the client is bounded by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientLimits {
-    /// TCP connect.
-    pub(crate) connect_timeout: Duration,
     /// Response headers kept, bytes.
     pub(crate) headers: usize,
     /// Response body kept, bytes.
     pub(crate) body: usize,
-    /// Idle connections live this long.
-    pub(crate) idle_timeout: Duration,
-    /// Idle connections kept per host.
-    pub(crate) idle_per_host: usize,
+    /// A body may take so long after its head.
+    pub(crate) body_time: Duration,
+    /// Of its connections.
+    pub(crate) pool: PoolLimits,
 }
 
-/// Connects to what may be called.
-type Tcp = MapResponse<Dialler, fn(TokioIo<TcpStream>) -> Joined<TokioIo<TcpStream>>>;
-
-/// The pooled client.
+/// Sends requests. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// Shared: a clone of hyper's own is a clone of everything that connecting needs.
-    inner: Arc<legacy::Client<HttpsConnector<Tcp>, Full<Bytes>>>,
-    /// Whom its connections go to.
-    resolver: Resolver,
+    pool: ConnectionPool,
     limits: ClientLimits,
 }
 
@@ -82,57 +76,198 @@ pub(crate) struct Answer {
     pub(crate) detail: Option<String>,
 }
 
+/// A request, ready to go.
+pub(crate) type HttpRequest = Request<Full<Bytes>>;
+
+/// A request that was begun.
+enum Outgoing {
+    /// It is on its way, with a body of this length.
+    Sent(Carrier, Sending, u64),
+    /// It waits for a connection. Boxed: most never do.
+    Waits(Box<(QueuePlace, HttpRequest)>),
+    /// Its URI leads nowhere.
+    Nowhere,
+}
+
+/// An answer's head, and what brought it. Failures are boxed: they are rare, and large.
+type Head = Result<AnswerHead, Box<Lost>>;
+type AnswerHead = (Carrier, Response<Incoming>);
+
+/// How an answer's body ended.
+enum BodyEnd {
+    /// It came whole, in one piece: the usual case, and no copy.
+    Piece(Bytes),
+    /// It came whole.
+    Whole,
+    /// There is more than is kept.
+    Cut,
+    /// It broke off.
+    Broken(hyper::Error),
+}
+
+// === impl ClientLimits ===
+
+impl ClientLimits {
+    /// So much is kept of an answer.
+    pub(crate) fn new(headers: usize, body: usize, pool: PoolLimits) -> Self {
+        Self { headers, body, body_time: BODY_TIME, pool }
+    }
+}
+
+// === impl Client ===
+
 impl Client {
     /// A client that connects to what this resolver allows.
     pub(crate) fn new(resolver: Resolver, limits: ClientLimits, tls: ClientConfig) -> Self {
-        let tcp: Tcp = MapResponse::new(Dialler::new(resolver.clone(), limits.connect_timeout), Joined);
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(limits.idle_timeout)
-            .pool_max_idle_per_host(limits.idle_per_host)
-            .http1_max_buf_size(HEAD_LIMIT)
-            .http2_max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
-        Self { inner: Arc::new(builder.build(connector)), resolver, limits }
+        Self { pool: ConnectionPool::new(resolver, Arc::new(tls), limits.pool), limits }
     }
 
-    /// The same connections, but so much of a response's body is kept.
-    pub(crate) fn with_body_limit(&self, body: usize) -> Self {
-        let (inner, resolver) = (Arc::clone(&self.inner), self.resolver.clone());
-        Self { inner, resolver, limits: ClientLimits { body, ..self.limits } }
+    /// The same connections, for answers whose body matters: so much of it, and it may take all the time there is.
+    pub(crate) fn for_bodies(&self, body: usize) -> Self {
+        Self { pool: self.pool.clone(), limits: ClientLimits { body, body_time: Duration::MAX, ..self.limits } }
     }
 
-    /// Sends one request and waits for the whole answer, at most `timeout`. Never fails: a failure is an answer too.
+    /// Sends one request and waits for its answer, at most `timeout`. Never fails: a failure is an answer too.
     ///
-    /// The request is handed on here and not in the future: it would be the largest part of what every attempt carries.
-    pub(crate) fn send(
-        &self,
-        request: Request<Full<Bytes>>,
+    /// The request is handed on here and not in the future: it would be the largest part of what every attempt carries. Where it
+    /// has to go out once more, `again` makes it.
+    pub(crate) fn send<'a>(
+        &'a self,
+        request: HttpRequest,
+        again: impl Fn() -> Result<HttpRequest, Verdict> + Send + Sync + 'a,
+        identity: Option<&'a ClientIdentity>,
         timeout: Duration,
         now_ms: i64,
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        let response = self.inner.request(request);
-        let body_limit = self.limits.body;
+    ) -> impl Future<Output = Answer> + Send + 'a {
+        let deadline = clock::instant() + timeout;
+        let begun = self.begin(request, identity);
         async move {
-            let mut answer = Answer::none();
-            let ended = tokio::time::timeout(timeout, exchange(response, body_limit, &mut answer)).await;
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(verdict)) => {
-                    answer.verdict = verdict;
-                    return answer;
-                }
-                Err(_elapsed) => answer.error = Some(NoAnswer::Timeout),
-            }
-            answer.verdict = match (answer.error, answer.status) {
-                (None, Some(status)) => answered(status, &answer.headers, now_ms),
-                (error, _) => unanswered(error.unwrap_or(NoAnswer::Protocol)),
+            let lost = match self.head(begun, timeout, deadline).await {
+                Ok(answered) => match self.answer(answered, deadline, now_ms) {
+                    Ok(answer) => return answer,
+                    Err(reading) => return reading.await,
+                },
+                Err(lost) => lost,
             };
-            answer
+            // Boxed: few need it.
+            Box::pin(self.repeat(lost, &again, identity, (timeout, deadline), now_ms)).await
         }
+    }
+
+    /// Goes out once more, as often as that is sure to do no harm.
+    async fn repeat(
+        &self,
+        mut lost: Box<Lost>,
+        again: &(dyn Fn() -> Result<HttpRequest, Verdict> + Send + Sync),
+        identity: Option<&ClientIdentity>,
+        (timeout, deadline): (Duration, Instant),
+        now_ms: i64,
+    ) -> Answer {
+        for repeats in 0.. {
+            if repeats >= lost.repeats(REPEATS) {
+                break;
+            }
+            tracing::debug!(why = %lost, "a request was not processed and goes out once more");
+            let request = match again() {
+                Ok(request) => request,
+                Err(verdict) => return Answer::of(verdict),
+            };
+            lost = match self.head(self.begin(request, identity), timeout, deadline).await {
+                Ok(answered) => match self.answer(answered, deadline, now_ms) {
+                    Ok(answer) => return answer,
+                    Err(reading) => return reading.await,
+                },
+                Err(lost) => lost,
+            };
+        }
+        lost.into_answer()
+    }
+
+    /// Goes out over a connection that is there, or waits for one.
+    fn begin(&self, request: HttpRequest, identity: Option<&ClientIdentity>) -> Outgoing {
+        let Some(origin) = OriginRef::of(request.uri(), identity) else { return Outgoing::Nowhere };
+        match self.pool.take(origin, identity) {
+            Taken::Now(carrier) => Outgoing::sent(carrier, request),
+            Taken::Waits(waiting) => Outgoing::Waits(Box::new((waiting, request))),
+        }
+    }
+
+    /// Waits for an answer's head.
+    async fn head(&self, begun: Outgoing, timeout: Duration, deadline: Instant) -> Head {
+        let begun = match begun {
+            Outgoing::Waits(waits) => Box::pin(self.wait(waits, timeout, deadline)).await?,
+            begun @ (Outgoing::Sent(..) | Outgoing::Nowhere) => begun,
+        };
+        let Outgoing::Sent(mut carrier, mut sending, length) = begun else { return Err(Box::new(Lost::nowhere())) };
+        let before = carrier.bytes();
+        let head = std::future::poll_fn(|context| carrier.poll_with(context, |context| sending.as_mut().poll(context)));
+        let lost = match tokio::time::timeout_at(deadline.into(), head).await {
+            Ok(Ok(response)) => return Ok((carrier, response)),
+            Ok(Err(error)) => Lost::broken(&carrier, before, error),
+            Err(_elapsed) => Lost::late(&carrier, before, length, timeout),
+        };
+        if lost.condemns() {
+            self.pool.condemn(&carrier, deadline - timeout);
+        }
+        Err(Box::new(lost))
+    }
+
+    /// Waits for a connection, and goes out over it.
+    async fn wait(
+        &self,
+        waits: Box<(QueuePlace, HttpRequest)>,
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Result<Outgoing, Box<Lost>> {
+        let (mut waiting, request) = *waits;
+        match tokio::time::timeout_at(deadline.into(), waiting.carrier()).await {
+            Ok(Ok(carrier)) => Ok(Outgoing::sent(carrier, request)),
+            Ok(Err(error)) => Err(Box::new(error.into())),
+            Err(_elapsed) => Err(Box::new(self.pool.waited(&waiting, timeout).into())),
+        }
+    }
+
+    /// The verdict on a head; its body is read for the log. What has none is done, and many have none: the rest is boxed.
+    fn answer(
+        &self,
+        (carrier, response): AnswerHead,
+        deadline: Instant,
+        now_ms: i64,
+    ) -> Result<Answer, impl Future<Output = Answer> + Send> {
+        let (head, body) = response.into_parts();
+        let mut answer = Answer::of(answered(head.status, &head.headers, now_ms));
+        answer.status = Some(head.status);
+        answer.headers = head.headers;
+        if body.is_end_stream() {
+            carrier.finish(&self.pool, &answer.headers);
+            return Ok(answer);
+        }
+        Err(Box::pin(self.body(answer, carrier, body, deadline)))
+    }
+
+    async fn body(&self, mut answer: Answer, mut carrier: Carrier, mut body: Incoming, deadline: Instant) -> Answer {
+        let now = clock::instant();
+        let until = now.checked_add(self.limits.body_time).map_or(deadline, |at| at.min(deadline));
+        let mut kept = BytesMut::new();
+        let reading = read(&mut carrier, &mut body, self.limits.body, &mut kept);
+        let end = tokio::time::timeout_at(until.into(), reading).await;
+        answer.body = kept.freeze();
+        match end {
+            Ok(BodyEnd::Piece(piece)) => {
+                answer.body = piece;
+                carrier.finish(&self.pool, &answer.headers);
+            }
+            Ok(BodyEnd::Whole) => carrier.finish(&self.pool, &answer.headers),
+            Ok(BodyEnd::Cut) => {}
+            Ok(BodyEnd::Broken(error)) => answer.lacks(&Lost::of_body(&carrier, &error)),
+            Err(_elapsed) => answer.lacks(&Lost::late_body(&carrier, until.saturating_duration_since(now))),
+        }
+        answer
+    }
+
+    /// Gives up connections of subscriptions that are not what they were.
+    pub(crate) fn keep_current(&self, is_current: impl Fn(Holder) -> bool) {
+        self.pool.keep_current(is_current);
     }
 
     /// What it is bounded by.
@@ -141,116 +276,55 @@ impl Client {
         self.limits
     }
 
+    /// Its connections, those under way included.
+    pub(crate) fn connections(&self) -> usize {
+        self.pool.open()
+    }
+
     /// Response headers kept, bytes.
     pub(crate) fn headers_limit(&self) -> usize {
         self.limits.headers
     }
 }
 
-impl Answer {
-    /// Nothing came yet.
-    fn none() -> Self {
-        Self::of(unanswered(NoAnswer::Timeout))
-    }
-
-    /// A verdict without any exchange.
-    pub(crate) fn of(verdict: Verdict) -> Self {
-        Self { verdict, status: None, error: None, headers: HeaderMap::new(), body: Bytes::new(), detail: None }
+impl Outgoing {
+    fn sent(mut carrier: Carrier, request: HttpRequest) -> Self {
+        let length = request.body().size_hint().lower();
+        let sending = carrier.send(request);
+        Self::Sent(carrier, sending, length)
     }
 }
 
-/// Fills the answer as it comes in, so that what came before a timeout is known.
-async fn exchange(response: ResponseFuture, body_limit: usize, answer: &mut Answer) -> Result<(), Verdict> {
-    let response = match response.await {
-        Ok(response) => response,
-        Err(error) => {
-            if let Some(unresolved) = unresolved(&error) {
-                answer.detail = Some(unresolved.to_string());
-            }
-            answer.error = Some(no_answer(&error)?);
-            return Ok(());
-        }
-    };
-    let (head, body) = response.into_parts();
-    answer.status = Some(head.status);
-    answer.headers = head.headers;
-    if body.is_end_stream() {
-        return Ok(());
+impl Answer {
+    /// A verdict without any exchange.
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        // What was not sent for want of a key says so; other wants say which they are.
+        let error = verdict.is_unsent().then_some(NoAnswer::Unsigned);
+        Self { verdict, status: None, error, headers: HeaderMap::new(), body: Bytes::new(), detail: None }
     }
-    answer.error = read(body, body_limit, &mut answer.body).await;
-    Ok(())
+
+    /// Its body is not whole. The verdict stays.
+    fn lacks(&mut self, lost: &Lost) {
+        self.error = Some(lost.error());
+        self.detail = Some(lost.to_string());
+    }
 }
 
 /// Keeps the beginning of a body. Dropping the rest unread closes the connection (or resets the stream).
-async fn read(mut body: Incoming, limit: usize, kept: &mut Bytes) -> Option<NoAnswer> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+async fn read(carrier: &mut Carrier, body: &mut Incoming, limit: usize, kept: &mut BytesMut) -> BodyEnd {
+    while let Some(frame) = carrier.frame(body).await {
         let data = match frame {
             Ok(frame) => frame.into_data().unwrap_or_default(),
-            Err(error) => {
-                *kept = whole.freeze();
-                return Some(broken(&error));
-            }
+            Err(error) => return BodyEnd::Broken(error),
         };
-        if whole.len() + data.len() > limit {
-            whole.extend_from_slice(&data[..limit - whole.len()]);
-            break;
+        if kept.len() + data.len() > limit {
+            kept.extend_from_slice(&data[..limit - kept.len()]);
+            return BodyEnd::Cut;
         }
-        if whole.is_empty() && body.is_end_stream() {
-            // The usual case: one frame, no copy.
-            *kept = data;
-            return None;
+        if kept.is_empty() && body.is_end_stream() {
+            return BodyEnd::Piece(data);
         }
-        whole.extend_from_slice(&data);
+        kept.extend_from_slice(&data);
     }
-    *kept = whole.freeze();
-    None
-}
-
-/// What the resolver said, if it is the reason.
-fn unresolved(error: &legacy::Error) -> Option<&ResolveError> {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(unresolved) = error.downcast_ref() {
-            return Some(unresolved);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// Why no response came.
-///
-/// # Errors
-/// The verdict, if the policy refuses the target as it is written.
-fn no_answer(error: &legacy::Error) -> Result<NoAnswer, Verdict> {
-    match unresolved(error) {
-        Some(ResolveError::Refused(refused)) => return Err(Verdict::Refused(refused.to_string())),
-        Some(ResolveError::RefusedNow { .. }) => return Ok(NoAnswer::Refused),
-        Some(ResolveError::Unresolved { .. }) => return Ok(NoAnswer::Dns),
-        None => {}
-    }
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return Ok(NoAnswer::Tls);
-        }
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return Ok(broken(error));
-        }
-        // An I/O error's source is its content's source: the content itself has to be asked for.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
-    }
-    Ok(if error.is_connect() { NoAnswer::Connect } else { NoAnswer::Reset })
-}
-
-fn broken(error: &hyper::Error) -> NoAnswer {
-    if error.is_parse() {
-        NoAnswer::Protocol
-    } else if error.is_timeout() {
-        NoAnswer::Timeout
-    } else {
-        NoAnswer::Reset
-    }
+    BodyEnd::Whole
 }

@@ -10,6 +10,7 @@ use target::TargetPolicy;
 use crate::client::ClientLimits;
 use crate::engine::Rules;
 use crate::lanes::LaneWait;
+use crate::pool::PoolLimits;
 use crate::settle::RetryRules;
 
 /// Everything, by part.
@@ -48,13 +49,11 @@ impl Settings {
             },
             retry: RetryRules { schedule, tiers, retry_after_cap: config.retry_after_cap },
             batch: BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
-            client: ClientLimits {
-                connect_timeout: config.connect_timeout,
-                headers: config.response_headers_limit,
-                body: config.response_body_limit,
-                idle_timeout: config.pool_idle_timeout,
-                idle_per_host: config.pool_idle_per_host,
-            },
+            client: ClientLimits::new(
+                config.response_headers_limit,
+                config.response_body_limit,
+                PoolLimits::new(config.connect_timeout, config.pool_idle_timeout, config.concurrency),
+            ),
             targets,
             attempt_timeout: config.attempt_timeout,
             tier_names: config.tiers.clone(),

@@ -4,9 +4,9 @@
 //! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, congestion, rate, breaker, origin, pace}
 //!                                                    | whose turn is it, and is it time?
 //!                                                    v
-//!                    attempts: targets --> request --> client --> classify   one task per attempt
-//!                                                    |             |
-//!                                                    |             +--> resolve: name --> addresses that may be dialled
+//!                    attempts: targets --> request --> client --> classify                one task per attempt
+//!                                                    |     pool: connections, kept and shared <-- resolve: who may be dialled
+//!                                                    |
 //!                                                    v
 //!                    work/ends: settle --> report --> stage: one transaction
 //!                                                       [retry.<delay>] [dead-letters] [attempts] [rejected] + offsets
@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod lanes;
 mod metrics;
+mod pool;
 mod report;
 mod request;
 mod resolve;
@@ -87,7 +88,8 @@ pub struct Deps {
 /// What makes it impossible to go on; the process ends with it.
 pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
     let Deps { targets, connection, kafka, topics, catalog, registry, health, grace } = deps;
-    let settings = Settings::new(&config, targets)?;
+    let mut settings = Settings::new(&config, targets)?;
+    settings.client.pool = pool::fit_descriptors(settings.client.pool);
     let metrics = DeliveryMetrics::new(&registry)?;
     let tls = Tls::new(config.ca_file.as_deref())?;
     let resolver = Resolver::new(settings.targets.clone(), &config.dns_servers);

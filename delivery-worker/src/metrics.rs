@@ -30,6 +30,8 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) attempt: Histogram,
     /// Requests in flight.
     pub(crate) in_flight: IntGauge,
+    /// Connections to endpoints, those being made included.
+    pub(crate) connections: IntGauge,
     /// Deliveries held in memory.
     pub(crate) live: IntGauge,
     /// Subscriptions that are being served or were lately.
@@ -75,6 +77,7 @@ impl DeliveryMetrics {
             )?,
             attempt: metrics.histogram("attempt_seconds", "Seconds of one attempt.", LATENCY_SECONDS)?,
             in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
+            connections: metrics.gauge("connections", "Connections to endpoints, those being made included.")?,
             live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
             lanes: metrics.gauge("lanes", "Subscriptions that are being served or were lately.")?,
             open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,

@@ -62,7 +62,10 @@ impl Reporter {
     ) -> Result<Vec<OutRecord>, Error> {
         let about = |kind| self.about(kind, delivery, attempt, now_ms);
         match end {
-            End::Delivered => Ok(vec![self.lifecycle(&about(Kind::Delivered))?]),
+            End::Delivered => {
+                let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
+                Ok(vec![self.lifecycle(&Lifecycle { detail, ..about(Kind::Delivered) })?])
+            }
             End::Retry(hop) => match self.hop(delivery, *hop, now_ms) {
                 Some(record) => {
                     let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
@@ -181,12 +184,15 @@ impl Reporter {
     ) -> Result<Vec<OutRecord>, Error> {
         let made = if attempt.is_some() { delivery.hop.attempt } else { delivery.hop.attempt.saturating_sub(1) };
         let last_status = attempt.and_then(|attempt| attempt.answer.status).map(|status| status.as_u16());
-        let death = Death { reason, detail, attempts: made, last_status, at_ms: now_ms };
+        // What ended its last attempt, beside why there is no other.
+        let last = attempt.and_then(|attempt| attempt.answer.detail.as_deref());
+        let told = last.map_or(Cow::Borrowed(detail), |last| format!("{detail}; {last}").into());
+        let death = Death { reason, detail: &told, attempts: made, last_status, at_ms: now_ms };
         let topic = Arc::clone(&self.topics.dead_letters);
         let lifecycle = Lifecycle {
             attempt: Some(made),
             reason: Some(Cow::Borrowed(reason.as_str())),
-            detail: Some(Cow::Borrowed(detail)),
+            detail: Some(Cow::Borrowed(&told)),
             ..self.about(Kind::DeadLettered, delivery, attempt, now_ms)
         };
         Ok(vec![death.to_record(topic, delivery, self.topics.max_message_bytes), self.lifecycle(&lifecycle)?])

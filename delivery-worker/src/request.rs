@@ -1,7 +1,7 @@
 //! Builds one signed request. Pure: the delivery, its subscription and the time in, the request out.
 //!
-//! Headers in the order of the contract: custom ones, `content-type`, `x-event-id`, `x-event-type` (these are what Hook0's
-//! signature covers), then the Standard Webhooks set, Hook0's signature, and ours. The body of the `raw` form is the payload's own
+//! Headers in the order of the contract: `host`, custom ones, `content-type`, `x-event-id`, `x-event-type` (these but
+//! `host` are what Hook0's signature covers), then the Standard Webhooks set, Hook0's signature, and ours. The body of the `raw` form is the payload's own
 //! buffer, never a copy.
 
 mod body;
@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use catalog::{PrepareError, Subscription};
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -37,9 +37,10 @@ const DELIVERY_ID: HeaderName = HeaderName::from_static("x-hookbus-delivery-id")
 const ATTEMPT: HeaderName = HeaderName::from_static("x-hookbus-attempt");
 const REPLAY: HeaderName = HeaderName::from_static("x-hookbus-replay");
 
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Hookbus/", env!("CARGO_PKG_VERSION")));
 
-/// Everything that is not visible ASCII, and `%` itself, so that decoding gives the original back.
+/// Everything that is not visible ASCII, and `%` itself.
 const NOT_VISIBLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// The request of one attempt made at `now_ms`.
@@ -53,7 +54,8 @@ pub(crate) fn build(
     now_ms: i64,
 ) -> Result<Request<Full<Bytes>>, Verdict> {
     let (body, content_type) = body::of(delivery, subscription)?;
-    let mut headers = HeaderMap::with_capacity(16 + target.custom.len());
+    let mut headers = HeaderMap::with_capacity(18 + target.custom.len());
+    headers.insert(HOST, target.host.clone());
     for (name, value) in &target.custom {
         headers.append(name.clone(), value.clone());
     }
@@ -63,6 +65,13 @@ pub(crate) fn build(
     sign(&mut headers, delivery, subscription, &body, now_ms)?;
     if !headers.contains_key(USER_AGENT) {
         headers.insert(USER_AGENT, AGENT);
+    }
+    if !headers.contains_key(ACCEPT) {
+        headers.insert(ACCEPT, ANYTHING);
+    }
+    if body.is_empty() {
+        // Of an empty body nobody else says so, and servers that want a length answer 411.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
     }
     headers.insert(DELIVERY_ID, uuid_value(delivery.id.0));
     headers.insert(ATTEMPT, HeaderValue::from(delivery.hop.attempt));
@@ -95,7 +104,7 @@ fn sign(
     let body: &[&[u8]] = &[body];
     let hook0 = {
         let mut signed: Vec<(&str, &str)> = Vec::with_capacity(headers.len());
-        for (name, value) in headers.iter() {
+        for (name, value) in headers.iter().filter(|(name, _)| *name != HOST) {
             let value = value.to_str().map_err(|_invalid| not_text(name))?;
             signed.push((name.as_str(), value));
         }
@@ -128,9 +137,9 @@ fn webhook_id(delivery: &Delivery) -> Cow<'_, str> {
     }
 }
 
-/// As it is, if it is visible ASCII; else percent-encoded.
+/// As it is, if it is visible ASCII without `%`; else percent-encoded, so that decoding always gives the original back.
 fn visible(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%') {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(utf8_percent_encode(text, NOT_VISIBLE).to_string())

@@ -9,7 +9,10 @@ use retry::{RetryAfter, Schedule, Tiers};
 use schemas::dead_letter::DeathReason;
 use schemas::delivery::{Delivery, Hop, Wait};
 
-use crate::classify::Verdict;
+use crate::classify::{Reach, Verdict};
+
+/// What could not be sent for want of something here waits so long: somebody has to mend it, or load to fall.
+const DEFERRED: Duration = Duration::from_secs(30);
 
 /// The end of one stay here.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,8 +84,19 @@ impl RetryRules {
             Verdict::Aborted => End::died(DeathReason::Aborted, "the receiver asked to abort this message"),
             Verdict::Refused(detail) => End::died(DeathReason::Refused, detail.clone()),
             Verdict::Unwritable(detail) => End::died(DeathReason::Unwritable, detail.clone()),
+            Verdict::Failed(failure) if failure.reach == Reach::Unsent => self.deferred(delivery, now_ms),
             Verdict::Failed(failure) => self.again(delivery, of, failure.retry_after, failing_since_ms, now_ms),
         }
+    }
+
+    /// Nothing was sent, and not because of the endpoint: the same attempt, later. Its life goes on meanwhile.
+    fn deferred(&self, delivery: &Delivery, now_ms: i64) -> End {
+        let no_hint = RetryAfter { asked: None, cap: self.retry_after_cap };
+        let due_ms = retry::next(now_ms, DEFERRED, no_hint, unit(delivery), &self.tiers).due_ms;
+        if due_ms >= delivery.deadline_ms {
+            return End::too_old();
+        }
+        End::Retry(Hop { due_ms, wait: Wait::Retry, ..delivery.hop })
     }
 
     fn again(
@@ -112,4 +126,34 @@ impl RetryRules {
 fn unit(delivery: &Delivery) -> f64 {
     let (high, low) = delivery.id.0.as_u64_pair();
     retry::unit(high ^ low ^ u64::from(delivery.hop.attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use retry::Preset;
+
+    use super::*;
+    use crate::classify::{NoAnswer, unanswered};
+    use crate::testing;
+
+    #[test]
+    fn what_could_not_be_sent_is_no_attempt() {
+        let vault = testing::vault();
+        let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), 1, &vault);
+        let rules = RetryRules {
+            schedule: Schedule::preset(Preset::Quick),
+            tiers: Tiers::parse("1s 5s 20s").unwrap(),
+            retry_after_cap: Duration::from_secs(60),
+        };
+        let mut delivery = testing::delivery("evt_1", 1);
+        let after = |why, delivery: &Delivery| rules.after(&unanswered(why), delivery, None, &subscription, 1_000);
+        for why in NoAnswer::ALL {
+            let End::Retry(hop) = after(why, &delivery) else { panic!("{why:?} ends it") };
+            let is_own = matches!(why, NoAnswer::Local | NoAnswer::Unsigned);
+            assert_eq!(hop.attempt, delivery.hop.attempt + u32::from(!is_own), "{why:?}");
+            assert!(!is_own || hop.due_ms >= 31_000, "{why:?}");
+        }
+        delivery.deadline_ms = 20_000;
+        assert_eq!(after(NoAnswer::Local, &delivery), End::too_old());
+    }
 }

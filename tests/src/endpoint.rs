@@ -7,6 +7,7 @@
 mod body;
 mod routes;
 pub mod script;
+pub mod secure;
 pub mod seen;
 mod serve;
 mod socket;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 
 use self::routes::Routes;
 pub use self::script::{Reply, Script};
+pub use self::secure::{Flaw, Secure, TestAuthority};
 use self::seen::SeenLog;
 pub use self::seen::{Seen, Signature};
 use self::serve::Server;
@@ -68,11 +70,23 @@ impl Endpoint {
     /// # Errors
     /// The port is taken.
     pub fn start_with(options: EndpointOptions) -> anyhow::Result<Self> {
+        Self::start_as(options, None)
+    }
+
+    /// Starts one that speaks TLS.
+    ///
+    /// # Errors
+    /// As [`Endpoint::start_with`].
+    pub fn start_secure(options: EndpointOptions, secure: Secure) -> anyhow::Result<Self> {
+        Self::start_as(options, Some(secure))
+    }
+
+    fn start_as(options: EndpointOptions, secure: Option<Secure>) -> anyhow::Result<Self> {
         let port = if options.port == 0 { kafka_dev::ports::choose()? } else { options.port };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let engine = Engine::start("fake-endpoint", options.threads)?;
         let server =
-            Arc::new(Server { routes: Routes::default(), log: SeenLog::new(options.body_limit, options.keep) });
+            Arc::new(Server { routes: Routes::default(), log: SeenLog::new(options.body_limit, options.keep), secure });
         let first = bind(address).with_context(|| format!("binding {address}"))?;
         let (listening, changes) = watch::channel(true);
         engine.spawn(listen(engine.handle(), Arc::clone(&server), first, changes));
@@ -88,7 +102,8 @@ impl Endpoint {
     /// The URL of a path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.server.secure.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// Answers a path and everything below it by this script, with call numbers from 1.
@@ -227,7 +242,7 @@ async fn accept_until_closed(
         let mut closed = closed.clone();
         drop(engine.spawn(async move {
             tokio::select! {
-                () = server.serve(stream) => {}
+                () = Arc::clone(&server).serve(stream) => {}
                 _ = closed.wait_for(|open| !*open) => {}
             }
         }));

@@ -1,6 +1,8 @@
 //! The testkit: what tests, faults, load and benchmarks of Hookbus are made with.
 //!
 //! ```text
+//!     Hostile, Swallow  what endpoints and networks do to whoever sends: raw bytes, bytes that go nowhere
+//!               ^
 //!            Endpoint  scripted by path and call number, remembers and verifies what it was sent
 //!          NameServer  scripted by name: lies, silence, a thousand addresses
 //!               ^
@@ -20,18 +22,22 @@ pub mod dns;
 pub mod endpoint;
 pub mod engine;
 pub mod environment;
+pub mod hostile;
 pub mod http;
 pub mod ledger;
 pub mod pipeline;
 pub mod proxy;
 pub mod strict;
 pub mod supervisor;
+pub mod swallow;
 pub mod wait;
 
 pub use cluster::Cluster;
 pub use dev::Dev;
 pub use endpoint::Endpoint;
+pub use hostile::Hostile;
 pub use ledger::Expect;
 pub use pipeline::Pipeline;
 pub use proxy::Proxy;
 pub use supervisor::Process;
+pub use swallow::Swallow;

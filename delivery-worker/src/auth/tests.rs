@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use chassis::tasks;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,7 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::*;
-use crate::client::{ClientLimits, Clients};
+use crate::client::ClientLimits;
+use crate::pool::PoolLimits;
 use crate::resolve::Resolver;
 use crate::testing;
 
@@ -35,14 +37,19 @@ fn policy() -> TargetPolicy {
 }
 
 fn client(tls: &Tls) -> Client {
-    let limits = ClientLimits {
-        connect_timeout: Duration::from_secs(5),
-        headers: 4_096,
-        body: 64,
-        idle_timeout: Duration::from_secs(60),
-        idle_per_host: 8,
-    };
+    let pool = PoolLimits::new(Duration::from_secs(5), Duration::from_secs(60), 64);
+    let limits = ClientLimits::new(4_096, 64, pool);
     Client::new(Resolver::new(policy(), &[]), limits, tls.plain().unwrap())
+}
+
+fn holder() -> Holder {
+    (testing::subscription_id(1), 1)
+}
+
+/// An attempt to POST to a URL.
+async fn attempted(auth: &Auth, client: &Client, url: &str) -> Answer {
+    let request = || auth.authorize(post(url));
+    auth.send(client, request(), || Ok(request()), LIMIT, 0).await
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {
@@ -68,6 +75,7 @@ async fn server(handler: Arc<Handler>) -> SocketAddr {
 
 async fn answer(handler: Arc<Handler>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    assert!(head.headers.contains_key(http::header::HOST), "HTTP/1.1 wants it");
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap());
     let (status, body) = handler(head.uri.path(), authorization, &body);
@@ -84,7 +92,7 @@ fn oauth2(address: SocketAddr) -> catalog::Auth {
 }
 
 fn prepared(auth: &catalog::Auth) -> Auth {
-    Auth::new(Some(auth), &policy(), &Tls::new(None).unwrap()).unwrap()
+    Auth::new(Some(auth), holder(), None, (&policy(), &Tls::new(None).unwrap())).unwrap()
 }
 
 /// A token server and target in one: counts fetches; token number `n` is `token-n`.
@@ -133,8 +141,8 @@ impl Tokens {
 /// So many attempts at once: their verdicts.
 async fn attempts(auth: &Arc<Auth>, client: &Client, url: &str, count: usize) -> Vec<Answer> {
     let attempt = |_| {
-        let (auth, client, request) = (Arc::clone(auth), client.clone(), post(url));
-        tasks::spawn("test attempt", async move { auth.send(&client, request, LIMIT, 0).await })
+        let (auth, client, url) = (Arc::clone(auth), client.clone(), url.to_owned());
+        tasks::spawn("test attempt", async move { attempted(&auth, &client, &url).await })
     };
     let running: Vec<_> = (0..count).map(attempt).collect();
     let mut answers = Vec::new();
@@ -213,19 +221,19 @@ async fn a_failed_fetch_is_a_failed_attempt_that_says_why() {
 async fn a_token_endpoint_inside_our_own_network_is_refused() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let strict = testing::policy(true, &[]);
-    let refused = Auth::new(Some(&oauth2(address)), &strict, &Tls::new(None).unwrap());
+    let refused = Auth::new(Some(&oauth2(address)), holder(), None, (&strict, &Tls::new(None).unwrap()));
     assert!(matches!(refused, Err(Verdict::Refused(why)) if why.starts_with("the token endpoint: ")));
     let mut by_name = oauth2(address);
     if let catalog::Auth::Oauth2(oauth2) = &mut by_name {
         oauth2.token_url = Url::parse("http://tokens.example:1/token").unwrap();
     }
-    let auth = Auth::new(Some(&by_name), &strict, &Tls::new(None).unwrap()).unwrap();
+    let auth = Auth::new(Some(&by_name), holder(), None, (&strict, &Tls::new(None).unwrap())).unwrap();
     let names = NameServer::start().unwrap();
     names.answers("tokens.example", Reply::addresses(&["127.0.0.1"]));
     let resolver = testing::resolver_at(&names, true, &[]);
     let limits = client(&Tls::new(None).unwrap()).limits();
     let client = Client::new(resolver, limits, Tls::new(None).unwrap().plain().unwrap());
-    let answer = auth.send(&client, post("http://example.com/"), LIMIT, 0).await;
+    let answer = attempted(&auth, &client, "http://example.com/").await;
     assert!(matches!(answer.verdict, Verdict::Failed(_)), "{:?}", answer.verdict);
     assert_eq!(answer.error, Some(NoAnswer::Token));
     let detail = answer.detail.unwrap();
@@ -246,12 +254,12 @@ async fn basic_and_bearer_are_what_the_receiver_gets() {
         [(basic, format!("Basic {}", STANDARD.encode("käthe:a:b"))), (bearer, "Bearer t0ken".into())]
     {
         let auth = prepared(&auth);
-        let answer = auth.send(&client, post(&format!("http://{address}/")), LIMIT, 0).await;
+        let answer = attempted(&auth, &client, &format!("http://{address}/")).await;
         assert_eq!(answer.body, expected);
         assert!(!format!("{auth:?}").contains(&expected), "a header with a secret is not printed");
     }
     let unwritable = catalog::Auth::Bearer { token: Zeroizing::new("q\nz".into()) };
-    let refused = Auth::new(Some(&unwritable), &policy(), &Tls::new(None).unwrap());
+    let refused = Auth::new(Some(&unwritable), holder(), None, (&policy(), &Tls::new(None).unwrap()));
     assert!(matches!(refused, Err(Verdict::Unwritable(why)) if !why.contains('q')));
 }
 
@@ -323,26 +331,30 @@ async fn a_client_certificate_is_shown_and_its_connections_are_its_subscriptions
     let (_file, tls) = authority.trusted();
     let url = format!("https://localhost:{}/", address.port());
     let shared = client(&tls);
-    let none = Auth::None.send(&shared, post(&url), LIMIT, 0).await;
-    assert!(matches!(none.error, Some(NoAnswer::Tls | NoAnswer::Reset)), "without one the server ends it: {none:?}");
+    let none = attempted(&Auth::None, &shared, &url).await;
+    assert_eq!(none.error, Some(NoAnswer::Tls), "without one the server ends it: {none:?}");
+    assert!(none.detail.unwrap().starts_with("TLS: client certificate required ("));
 
-    let mtls = |name| {
+    let mtls = |name, holder| {
         let (certificate, key) = authority.issue(name, ExtendedKeyUsagePurpose::ClientAuth);
         let private_key = Zeroizing::new(key.serialize_pem());
-        Auth::new(Some(&catalog::Auth::Mtls { certificate: certificate.pem(), private_key }), &policy(), &tls).unwrap()
+        let auth = catalog::Auth::Mtls { certificate: certificate.pem(), private_key };
+        Auth::new(Some(&auth), holder, None, (&policy(), &tls)).unwrap()
     };
-    let (one, other) = (mtls("one"), mtls("other"));
-    let mut clients = Clients::new(shared);
     let (a, b) = (testing::subscription_id(1), testing::subscription_id(2));
+    let (one, other, changed) = (mtls("one", (a, 1)), mtls("other", (b, 1)), mtls("one", (a, 2)));
+    // The same subscription, prepared once more.
+    let again = mtls("one", (a, 1));
     let mut connections = Vec::new();
-    for (id, offset, auth) in [(a, 1, &one), (a, 1, &one), (b, 1, &other), (a, 1, &one), (a, 2, &one), (a, 2, &one)] {
-        let answer = auth.send(&clients.of(id, offset, auth), post(&url), LIMIT, 0).await;
+    for auth in [&one, &one, &other, &again, &changed, &changed] {
+        let answer = attempted(auth, &shared, &url).await;
         assert_eq!(answer.verdict, Verdict::Delivered, "{answer:?}");
         connections.push(String::from_utf8(answer.body.to_vec()).unwrap());
     }
     assert_eq!(connections, ["1", "1", "2", "1", "3", "3"], "kept per subscription, made anew when it is changed");
-    clients.keep_current(|id| (id == b).then_some(1));
-    assert_eq!(clients.own(), 1, "what is gone is dropped");
+    assert_eq!(shared.connections(), 3);
+    shared.keep_current(|holder| holder == (b, 1));
+    assert_eq!(shared.connections(), 1, "what is gone is dropped");
 }
 
 #[test]
@@ -350,7 +362,7 @@ fn a_certificate_that_is_none_can_be_mended() {
     let tls = Tls::new(None).unwrap();
     let of = |certificate: &str, key: &str| {
         let auth = catalog::Auth::Mtls { certificate: certificate.into(), private_key: Zeroizing::new(key.into()) };
-        Auth::new(Some(&auth), &policy(), &tls)
+        Auth::new(Some(&auth), holder(), None, (&policy(), &tls))
     };
     let authority = Authority::new();
     let (certificate, _) = authority.issue("one", ExtendedKeyUsagePurpose::ClientAuth);

@@ -11,12 +11,10 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use catalog::Oauth2;
 use chassis::clock;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::Full;
+use http::{HeaderValue, StatusCode, Uri};
 use target::TargetPolicy;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -24,7 +22,7 @@ use zeroize::Zeroizing;
 use super::bearer;
 use super::grant::{self, Style};
 use crate::classify::{NoAnswer, Verdict, unanswered};
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, HttpRequest};
 
 /// Of one request to the token endpoint.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,7 +81,8 @@ impl TokenSource {
     pub(super) async fn send(
         &self,
         client: &Client,
-        request: Request<Full<Bytes>>,
+        request: HttpRequest,
+        again: impl Fn() -> Result<HttpRequest, Verdict> + Send + Sync,
         timeout: Duration,
         now_ms: i64,
     ) -> Answer {
@@ -93,16 +92,20 @@ impl TokenSource {
             Ok(token) => token,
             Err(failure) => return failure.into_answer(),
         };
-        let again = request.clone();
-        let answer = client.send(token.authorize(request), left(until), now_ms).await;
-        let is_refused = answer.status == Some(StatusCode::UNAUTHORIZED) && answer.error.is_none();
+        let with = |token: &Token| again().map(|request| token.authorize(request));
+        let answer = client.send(token.authorize(request), || with(&token), None, left(until), now_ms).await;
+        let is_refused = answer.status == Some(StatusCode::UNAUTHORIZED);
         if !is_refused || token.fetched >= began {
             return answer;
         }
         // The target no longer takes a token that should still be good.
-        match self.token(client, Some(token.fetched), until, now_ms).await {
-            Ok(token) => client.send(token.authorize(again), left(until), now_ms).await,
-            Err(failure) => failure.into_answer(),
+        let token = match self.token(client, Some(token.fetched), until, now_ms).await {
+            Ok(token) => token,
+            Err(failure) => return failure.into_answer(),
+        };
+        match with(&token) {
+            Ok(request) => client.send(request, || with(&token), None, left(until), now_ms).await,
+            Err(verdict) => Answer::of(verdict),
         }
     }
 
@@ -144,9 +147,10 @@ impl TokenSource {
     }
 
     async fn fetch(&self, client: &Client, style: &mut Style, now_ms: i64) -> Result<Token, Failure> {
-        let client = client.with_body_limit(ANSWER_LIMIT);
+        let client = client.for_bodies(ANSWER_LIMIT);
         let fetched = clock::instant();
-        let ask = |style| client.send(grant::request(&self.oauth2, &self.uri, style), FETCH_TIMEOUT, now_ms);
+        let request = |style| grant::request(&self.oauth2, &self.uri, style);
+        let ask = |style| client.send(request(style), move || Ok(request(style)), None, FETCH_TIMEOUT, now_ms);
         let first = ask(*style).await;
         let mut granted = self.granted(&first, fetched);
         if matches!(first.status, Some(StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED)) {
@@ -164,6 +168,11 @@ impl TokenSource {
         if let Verdict::Refused(why) = &answer.verdict {
             let detail = format!("the token endpoint: {why}");
             return Err(Failure { verdict: Verdict::Refused(detail.clone()), detail });
+        }
+        if answer.verdict.is_unsent() {
+            // Nobody was asked.
+            let detail = answer.detail.clone().unwrap_or_default();
+            return Err(Failure { verdict: answer.verdict.clone(), detail: format!("the token endpoint: {detail}") });
         }
         let granted = grant::read(answer).map_err(|why| {
             tracing::debug!(token.host = self.uri.host(), why, "no token");
@@ -187,7 +196,7 @@ impl std::fmt::Debug for TokenSource {
 // === impl Token ===
 
 impl Token {
-    fn authorize(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    fn authorize(&self, mut request: HttpRequest) -> HttpRequest {
         request.headers_mut().insert(AUTHORIZATION, self.value.clone());
         request
     }
@@ -201,8 +210,9 @@ impl Failure {
     }
 
     fn into_answer(self) -> Answer {
+        let error = if self.verdict.is_unsent() { NoAnswer::Local } else { NoAnswer::Token };
         let mut answer = Answer::of(self.verdict);
-        answer.error = Some(NoAnswer::Token);
+        answer.error = Some(error);
         answer.detail = Some(self.detail);
         answer
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chassis::tasks;
-use http::Response;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use testkit::dns::{NameServer, Reply};
@@ -14,19 +13,21 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::classify::Reach;
+use crate::pool::PoolLimits;
 use crate::testing;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn client(allow: &[&str]) -> Client {
-    let limits = ClientLimits {
-        connect_timeout: Duration::from_secs(5),
-        headers: 4_096,
-        body: 16,
-        idle_timeout: Duration::from_secs(60),
-        idle_per_host: 8,
-    };
+    let pool = PoolLimits::new(Duration::from_secs(5), Duration::from_secs(60), 64);
+    let limits = ClientLimits::new(4_096, 16, pool);
     Client::new(testing::resolver(true, allow), limits, Tls::new(None).unwrap().plain().unwrap())
+}
+
+/// Sends a request to a URL.
+async fn send(client: &Client, url: &str, timeout: Duration) -> Answer {
+    let request = || post(url);
+    client.send(request(), || Ok(request()), None, timeout, 0).await
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {
@@ -84,14 +85,14 @@ async fn answers_are_kept_up_to_the_limit_and_connections_are_used_again() {
     let (url, connections) = server().await;
     let client = client(&["127.0.0.0/8"]);
     for _ in 0..5 {
-        let answer = client.send(post(&format!("{url}/small")), LIMIT, 0).await;
+        let answer = send(&client, &format!("{url}/small"), LIMIT).await;
         assert_eq!((answer.verdict, answer.body.as_ref()), (Verdict::Delivered, b"fine".as_slice()));
-        assert_eq!(client.send(post(&format!("{url}/ok")), LIMIT, 0).await.verdict, Verdict::Delivered);
+        assert_eq!(send(&client, &format!("{url}/ok"), LIMIT).await.verdict, Verdict::Delivered);
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
-    let answer = client.send(post(&format!("{url}/huge")), LIMIT, 0).await;
+    let answer = send(&client, &format!("{url}/huge"), LIMIT).await;
     assert_eq!((answer.verdict, answer.body.len(), answer.error), (Verdict::Delivered, 16, None));
-    client.send(post(&format!("{url}/ok")), LIMIT, 0).await;
+    send(&client, &format!("{url}/ok"), LIMIT).await;
     assert_eq!(connections.load(Ordering::SeqCst), 2, "the connection with an unread rest is not used again");
 }
 
@@ -99,27 +100,33 @@ async fn answers_are_kept_up_to_the_limit_and_connections_are_used_again() {
 async fn redirects_are_not_followed_and_errors_keep_their_body() {
     let (url, _) = server().await;
     let client = client(&["127.0.0.0/8"]);
-    let moved = client.send(post(&format!("{url}/moved")), LIMIT, 0).await;
+    let moved = send(&client, &format!("{url}/moved"), LIMIT).await;
     assert_eq!(moved.status, Some(StatusCode::FOUND));
     assert!(matches!(moved.verdict, Verdict::Failed(_)));
-    let broken = client.send(post(&format!("{url}/other")), LIMIT, 0).await;
+    let broken = send(&client, &format!("{url}/other"), LIMIT).await;
     assert_eq!((broken.status, broken.body.as_ref()), (Some(StatusCode::INTERNAL_SERVER_ERROR), b"broken".as_slice()));
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_or_never_ends_is_none() {
+async fn status_and_head_decide_and_what_breaks_off_is_noted() {
     let client = client(&["127.0.0.0/8"]);
     let partial = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
-    let broken = client.send(post(&raw(partial, true).await), LIMIT, 0).await;
+    let broken = send(&client, &raw(partial, true).await, LIMIT).await;
     assert_eq!((broken.status, broken.error), (Some(StatusCode::OK), Some(NoAnswer::Reset)));
-    assert!(matches!(broken.verdict, Verdict::Failed(_)), "a 200 without its body is no delivery");
-    let hanging = client.send(post(&raw(partial, false).await), Duration::from_millis(50), 0).await;
+    assert_eq!(broken.verdict, Verdict::Delivered, "the endpoint has taken it");
+    assert!(broken.detail.unwrap().starts_with("body: connection closed (127.0.0.1:"));
+    assert_eq!(broken.body, "abc");
+    let hanging = send(&client, &raw(partial, false).await, Duration::from_millis(50)).await;
     assert_eq!((hanging.status, hanging.error), (Some(StatusCode::OK), Some(NoAnswer::Timeout)));
-    let silent = client.send(post(&raw(b"", false).await), Duration::from_millis(50), 0).await;
+    assert_eq!((hanging.verdict, hanging.body), (Verdict::Delivered, Bytes::from_static(b"abc")));
+    let silent = send(&client, &raw(b"", false).await, Duration::from_millis(50)).await;
     assert_eq!((silent.status, silent.error), (None, Some(NoAnswer::Timeout)));
-    let closed = client.send(post(&raw(b"", true).await), LIMIT, 0).await;
+    let detail = silent.detail.unwrap();
+    assert!(detail.starts_with("head: timed out after 50 ms (127.0.0.1:"), "{detail}");
+    assert!(detail.ends_with(", HTTP/1.1, new connection)"), "{detail}");
+    let closed = send(&client, &raw(b"", true).await, LIMIT).await;
     assert_eq!((closed.status, closed.error), (None, Some(NoAnswer::Reset)));
-    let nonsense = client.send(post(&raw(b"SSH-2.0-x\r\n\r\n", true).await), LIMIT, 0).await;
+    let nonsense = send(&client, &raw(b"SSH-2.0-x\r\n\r\n", true).await, LIMIT).await;
     assert_eq!(nonsense.error, Some(NoAnswer::Protocol));
 }
 
@@ -129,30 +136,60 @@ async fn what_cannot_be_reached_says_how() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let free = listener.local_addr().unwrap();
     drop(listener);
-    let refused = client.send(post(&format!("http://{free}/")), LIMIT, 0).await;
+    let refused = send(&client, &format!("http://{free}/"), LIMIT).await;
     assert_eq!(refused.error, Some(NoAnswer::Connect));
-    let unknown = client.send(post("http://does-not-exist.invalid/"), LIMIT, 0).await;
+    assert_eq!(refused.detail, Some(format!("connect: connection refused ({free})")));
+    let unknown = send(&client, "http://does-not-exist.invalid/", LIMIT).await;
     assert_eq!(unknown.error, Some(NoAnswer::Dns));
     let (url, _) = server().await;
-    let plain = client.send(post(&url.replace("http:", "https:")), LIMIT, 0).await;
+    let plain = send(&client, &url.replace("http:", "https:"), LIMIT).await;
     assert_eq!(plain.error, Some(NoAnswer::Tls));
+    assert!(plain.detail.unwrap().starts_with("TLS: not TLS: "));
 }
 
 /// Nothing can mend a literal; what a name server said may be mended.
 #[tokio::test]
 async fn what_is_refused_as_it_is_written_dies_and_what_a_name_resolves_to_fails() {
     for literal in ["http://localhost:1/", "http://127.0.0.1:1/", "http://[::1]:1/", "http://[::ffff:10.0.0.1]/"] {
-        let answer = client(&[]).send(post(literal), LIMIT, 0).await;
+        let answer = send(&client(&[]), literal, LIMIT).await;
         assert!(matches!(answer.verdict, Verdict::Refused(_)), "{literal}: {:?}", answer.verdict);
     }
     let names = NameServer::start().unwrap();
     names.answers("moves.example", Reply::addresses(&["10.0.0.1"]));
     let resolver = testing::resolver_at(&names, true, &["127.0.0.0/8"]);
     let client = Client::new(resolver, client(&[]).limits(), Tls::new(None).unwrap().plain().unwrap());
-    let answer = client.send(post("http://moves.example:1/"), LIMIT, 0).await;
+    let answer = send(&client, "http://moves.example:1/", LIMIT).await;
     assert_eq!(answer.error, Some(NoAnswer::Refused));
     let Verdict::Failed(failure) = answer.verdict else { panic!("{:?} is no failure", answer.verdict) };
     assert_eq!(failure.reach, Reach::Unknown, "it opens the circuit and says nothing of the network");
     let detail = answer.detail.unwrap();
     assert!(detail.contains("moves.example") && detail.contains("10.0.0.1 is a private address"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_head_decides_whatever_its_body_does() {
+    let client = client(&["127.0.0.0/8"]);
+    let gone = b"HTTP/1.1 410 Gone\r\ncontent-length: 9\r\n\r\nx";
+    assert!(matches!(send(&client, &raw(gone, true).await, LIMIT).await.verdict, Verdict::Gone(_)));
+    let wish = b"HTTP/1.1 500 X\r\nwebhook-delivery: abort-message\r\ntransfer-encoding: chunked\r\n\r\nzz";
+    assert_eq!(send(&client, &raw(wish, true).await, LIMIT).await.verdict, Verdict::Aborted);
+    let slow = b"HTTP/1.1 429 X\r\nretry-after: 7\r\ncontent-length: 9\r\n\r\n";
+    let slow = send(&client, &raw(slow, true).await, LIMIT).await.verdict;
+    assert!(matches!(slow, Verdict::Failed(failure) if failure.retry_after == Some(Duration::from_secs(7))));
+}
+
+#[tokio::test]
+async fn heads_are_read_as_leniently_as_browsers_do() {
+    let client = client(&["127.0.0.0/8"]);
+    for untidy in [
+        b"HTTP/1.1 200 OK\r\nx-folded: a\r\n  b\r\ncontent-length: 0\r\n\r\n".as_slice(),
+        b"HTTP/1.1 200 OK\r\nx-space : a\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon here\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\nfine",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204 X\r\n\r\n",
+    ] {
+        let answer = send(&client, &raw(untidy, true).await, LIMIT).await;
+        assert_eq!(answer.verdict, Verdict::Delivered, "{}: {answer:?}", String::from_utf8_lossy(untidy));
+    }
 }

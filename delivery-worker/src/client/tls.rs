@@ -3,10 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+
+/// Servers whose sessions are kept: a new connection to one of them needs no key exchange. Each is at most some KiB.
+const SESSIONS: usize = 4_096 * TICKETS;
+/// The same for who shows a certificate of its own: a few servers.
+const OWN_SESSIONS: usize = 2 * TICKETS;
+/// What rustls counts per server.
+const TICKETS: usize = 8;
 
 /// Makes TLS configurations. Clones share the authorities.
 #[derive(Clone, Debug)]
@@ -36,12 +44,16 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// Trusts the public authorities, and those in a PEM file.
+    /// Trusts the public authorities, those that this host trusts, and those in a PEM file.
     ///
     /// # Errors
     /// The file cannot be read or holds something else.
     pub(crate) fn new(authorities: Option<&Path>) -> Result<Self, TlsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        // What is wrong with one of them is the host's business: it is not trusted then.
+        let native = rustls_native_certs::load_native_certs();
+        let (added, ignored) = roots.add_parsable_certificates(native.certs);
+        tracing::debug!(added, ignored, errors = native.errors.len(), "certificate authorities of this host");
         if let Some(path) = authorities {
             let unread = |source| TlsError::Authorities { path: path.to_owned(), source };
             for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
@@ -56,7 +68,8 @@ impl Tls {
     /// # Errors
     /// The provider cannot serve the protocol versions.
     pub(crate) fn plain(&self) -> Result<ClientConfig, TlsError> {
-        Ok(self.builder()?.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth())
+        let config = self.builder()?.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
+        Ok(pooled(config, SESSIONS))
     }
 
     /// With a client certificate: a chain and its private key, both PEM.
@@ -70,11 +83,19 @@ impl Tls {
             return Err(TlsError::Pem(PemError::NoItemsFound));
         }
         let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).map_err(TlsError::Pem)?;
-        Ok(self.builder()?.with_root_certificates(Arc::clone(&self.roots)).with_client_auth_cert(chain, key)?)
+        let builder = self.builder()?.with_root_certificates(Arc::clone(&self.roots));
+        Ok(pooled(builder.with_client_auth_cert(chain, key)?, OWN_SESSIONS))
     }
 
     fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         Ok(builder.with_safe_default_protocol_versions()?)
     }
+}
+
+/// What connections of the pool have in common.
+fn pooled(mut config: ClientConfig, sessions: usize) -> ClientConfig {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = Resumption::in_memory_sessions(sessions);
+    config
 }

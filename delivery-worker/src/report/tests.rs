@@ -131,5 +131,7 @@ fn an_attempt_reads_as_one_line() {
     broken.answer.error = Some(NoAnswer::Reset);
     assert_eq!(broken.to_string(), "status 200, then reset");
     let none = Attempt { started_ms: 0, elapsed_ms: 0, answer: Answer::of(unanswered(NoAnswer::Unsigned)) };
-    assert_eq!(none.to_string(), "not sent");
+    assert_eq!(none.to_string(), "unsigned");
+    let refused = Attempt { answer: Answer::of(Verdict::Aborted), ..none };
+    assert_eq!(refused.to_string(), "not sent");
 }

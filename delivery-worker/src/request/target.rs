@@ -9,14 +9,18 @@ use target::TargetPolicy;
 
 use super::unprepared;
 use crate::auth::Auth;
+use crate::auth::token::TokenSource;
 use crate::classify::Verdict;
 use crate::client::Tls;
+use crate::pool::host_header;
 
 /// Where requests go and what they carry, checked and parsed.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(super) method: Method,
     pub(super) uri: Uri,
+    /// First in a request: some servers look for it there.
+    pub(super) host: HeaderValue,
     pub(super) custom: Vec<(HeaderName, HeaderValue)>,
     auth: Auth,
 }
@@ -25,18 +29,25 @@ pub(crate) struct Target {
 pub(crate) type Prepared = Arc<Result<Target, Verdict>>;
 
 impl Target {
-    /// Prepares a subscription's target.
+    /// Prepares a subscription's target. A source of its tokens that was made before goes on.
     ///
     /// # Errors
     /// The verdict on every attempt until the subscription changes.
-    pub(crate) fn new(subscription: &Subscription, policy: &TargetPolicy, tls: &Tls) -> Result<Self, Verdict> {
+    pub(crate) fn new(
+        subscription: &Subscription,
+        source: Option<Arc<TokenSource>>,
+        policy: &TargetPolicy,
+        tls: &Tls,
+    ) -> Result<Self, Verdict> {
         let target = subscription.target().map_err(unprepared)?;
         policy.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
-        let uri =
+        let uri: Uri =
             target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
+        let host = host_header(&uri).ok_or_else(|| Verdict::Refused("the URL has no host".to_owned()))?;
         let method = Method::from_bytes(target.method.as_bytes())
             .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
-        let auth = Auth::new(target.auth.as_ref(), policy, tls)?;
+        let holder = (subscription.id(), subscription.offset());
+        let auth = Auth::new(target.auth.as_ref(), holder, source, (policy, tls))?;
         let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
         for (name, value) in &target.headers {
             let (header, value) = custom_header(name, value)?;
@@ -49,7 +60,7 @@ impl Target {
             }
             custom.push((header, value));
         }
-        Ok(Self { method, uri, custom, auth })
+        Ok(Self { method, uri, host, custom, auth })
     }
 
     /// How its requests show who sends them.

@@ -23,7 +23,7 @@ fn built(
     let mut object = testing::object(1, "https://example.com/hooks?a=b", &vault);
     change(&mut object, &vault);
     let subscription = testing::subscription(object, 1, &vault);
-    let target = Target::new(&subscription, &::target::TargetPolicy::default(), &Tls::new(None).unwrap())?;
+    let target = Target::new(&subscription, None, &::target::TargetPolicy::default(), &Tls::new(None).unwrap())?;
     let (parts, body) = build(delivery, &subscription, &target, NOW_MS)?.into_parts();
     let body = futures_now(body);
     Ok((parts.headers.clone(), body, Request::from_parts(parts, ())))

@@ -31,6 +31,7 @@ impl DeliveryWork {
     fn set_gauges(&self, measured: &Measured, oldest_ms: i64) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.in_flight.set(count(self.engine.in_flight()));
+        self.metrics.connections.set(count(self.attempts.connections()));
         self.metrics.live.set(count(self.engine.len()));
         self.metrics.lanes.set(count(self.engine.lanes()));
         self.metrics.open_circuits.set(count(self.engine.open_circuits()));

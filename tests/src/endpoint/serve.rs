@@ -3,22 +3,25 @@
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kafka::clock::now_ms;
 use signing::{SigningError, StandardHeaders, Verifier};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::body::Sending;
 use super::routes::Routes;
 use super::script::{Fault, Reply};
+use super::secure::Secure;
 use super::seen::{Arrival, Seen, SeenLog, Signature};
 use super::socket::{ResetSwitch, Socket};
 
@@ -27,6 +30,7 @@ use super::socket::{ResetSwitch, Socket};
 pub(crate) struct Server {
     pub(crate) routes: Routes,
     pub(crate) log: SeenLog,
+    pub(crate) secure: Option<Secure>,
 }
 
 /// A request whose body is still coming; remembered as incomplete if it never does.
@@ -42,14 +46,53 @@ struct Open<'a> {
 }
 
 impl Server {
-    /// Serves a connection to its end.
-    pub(crate) async fn serve(&self, stream: TcpStream) {
+    /// Serves a connection to its end. How that comes is the client's choice, or the script's.
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream) {
         stream.set_nodelay(true).ok();
         let reset = ResetSwitch::default();
-        let io = TokioIo::new(Socket::new(stream, Arc::clone(&reset)));
-        let service = service_fn(|request| self.answer(request, &reset));
-        // How a connection ends is the client's choice, or the script's.
-        http1::Builder::new().header_read_timeout(None).serve_connection(io, service).await.ok();
+        let socket = Socket::new(stream, Arc::clone(&reset));
+        let Some(secure) = &self.secure else { return self.serve_http1(socket, &reset).await };
+        if !secure.answers() {
+            let _kept_open = socket;
+            return pending().await;
+        }
+        let Ok(stream) = secure.acceptor().accept(socket).await else { return };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Arc::clone(&self).serve_http2(stream, reset, secure).await;
+        } else {
+            self.serve_http1(stream, &reset).await;
+        }
+    }
+
+    async fn serve_http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, reset: &ResetSwitch) {
+        let service = service_fn(|request| self.answer(request, reset));
+        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service).await.ok();
+    }
+
+    async fn serve_http2(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        reset: ResetSwitch,
+        secure: &Secure,
+    ) {
+        let (served, is_enough) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+        let enough = Arc::clone(&is_enough);
+        let goaway_after = secure.goaway_after;
+        let service = service_fn(move |request| {
+            if goaway_after == Some(served.fetch_add(1, Ordering::Relaxed) + 1) {
+                enough.notify_one();
+            }
+            let (server, reset) = (Arc::clone(&self), Arc::clone(&reset));
+            async move { server.answer(request, &reset).await }
+        });
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.max_concurrent_streams(secure.max_streams);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            _ended = connection.as_mut() => return,
+            () = is_enough.notified() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await.ok();
     }
 
     async fn answer(&self, request: Request<Incoming>, reset: &ResetSwitch) -> io::Result<Response<Sending>> {

@@ -17,7 +17,7 @@ use super::roles::{Launching, Role, Roles};
 use super::watch::Watch;
 use super::{Pipeline, READY_WITHIN, producer, report};
 use crate::broker::SharedKafka;
-use crate::endpoint::{Endpoint, EndpointOptions};
+use crate::endpoint::{Endpoint, EndpointOptions, Secure};
 use crate::environment;
 use crate::http::Http;
 use crate::proxy::Proxy;
@@ -44,6 +44,7 @@ pub struct Setup {
     planted: Option<PlantedBug>,
     proxied: BTreeMap<(Role, usize), String>,
     environment: BTreeMap<Role, Vec<(String, String)>>,
+    secure: Option<Secure>,
     prefix: String,
 }
 
@@ -62,6 +63,7 @@ impl Setup {
             planted: None,
             proxied: BTreeMap::new(),
             environment: BTreeMap::new(),
+            secure: None,
             prefix,
         }
     }
@@ -106,6 +108,13 @@ impl Setup {
     #[must_use]
     pub fn environment(mut self, role: Role, variables: Vec<(String, String)>) -> Self {
         self.environment.insert(role, variables);
+        self
+    }
+
+    /// The endpoint speaks TLS. Who is to trust it is set with `delivery.ca_file`.
+    #[must_use]
+    pub fn secure(mut self, secure: Secure) -> Self {
+        self.secure = Some(secure);
         self
     }
 
@@ -163,6 +172,10 @@ impl Setup {
         let config = chassis::config::load(Some(&folder.path().join(SETTINGS_FILE)), std::iter::empty())?.config;
         let roles = Roles::new(launching, &self.counts)?;
         let options = EndpointOptions { threads: 1, ..EndpointOptions::default() };
+        let endpoint = match self.secure.take() {
+            Some(secure) => Endpoint::start_secure(options, secure)?,
+            None => Endpoint::start_with(options)?,
+        };
         Ok(Pipeline {
             topics: TopicSettings { prefix: self.prefix, ..TopicSettings::default() }.topics(),
             producer: producer(&connection)?,
@@ -172,7 +185,7 @@ impl Setup {
             watch: Watch::start(&config, roles.admin_ports()),
             config,
             roles,
-            endpoint: Endpoint::start_with(options)?,
+            endpoint,
             http: Http::default(),
             told: super::ToldLog::default(),
             applications: BTreeMap::new(),

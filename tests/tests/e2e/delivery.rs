@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use schemas::attempt::Kind;
 use serde_json::json;
-use testkit::Expect;
-use testkit::endpoint::Signature;
+use testkit::endpoint::{Flaw, Signature, TestAuthority};
 use testkit::pipeline::{Event, Pipeline, Role, Setup, report};
 use testkit::wait::eventually;
+use testkit::{Expect, Swallow};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -113,6 +113,42 @@ async fn an_endpoint_that_hangs_does_not_hold_its_neighbours() {
     pipeline.endpoint().script(&hangs.path, "204").unwrap();
     // Those that hung time out, and what was parked comes back: nothing arrives twice, nothing is lost.
     pipeline.finish(Expect::default()).await.unwrap();
+}
+
+/// A path that loses connections without a word costs one timeout, over HTTP/2 as over HTTP/1.1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_goes_silent_costs_one_timeout() {
+    for (name, protocol) in [("silent-h2", "h2"), ("silent-h1", "http/1.1")] {
+        let authority = TestAuthority::new().unwrap();
+        let trusted = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(trusted.path(), authority.pem()).unwrap();
+        let setup = Setup::new(name)
+            .secure(authority.secure(&[protocol], Flaw::None).unwrap())
+            .set("delivery.ca_file", trusted.path().display().to_string())
+            .set("delivery.connect_timeout_ms", 2_000)
+            .set("delivery.attempt_timeout_ms", 2_000);
+        let mut pipeline = setup.start().await.unwrap();
+        let path = Swallow::start(pipeline.endpoint().address()).unwrap();
+        let application = pipeline.application(&["a.b"]).await.unwrap();
+        let target = json!({ "url": format!("https://{}/s/1", path.address()) });
+        let fields = json!({ "target": target, "retry": "quick" });
+        let subscription = pipeline.subscribe(&application, &["a.b"], fields).await.unwrap();
+        let client = pipeline.client();
+        for number in 1..=3 {
+            let event = Event::new(format!("evt_{number}"), "a.b");
+            assert_eq!(client.send(1, &application, &event).await.unwrap().status, 201);
+            pipeline.endpoint().wait_for(&subscription.path, number, SOON).await.unwrap();
+        }
+        path.swallow();
+        for number in 4..=6 {
+            let event = Event::new(format!("evt_{number}"), "a.b");
+            assert_eq!(client.send(1, &application, &event).await.unwrap().status, 201);
+            pipeline.endpoint().wait_for(&subscription.path, number, SOON).await.unwrap();
+        }
+        let outcome = pipeline.finish(Expect::default()).await.unwrap();
+        assert_eq!(outcome.audit.counts.failed_attempts, 1, "{protocol}");
+        report(&format!("{name}: {} connections", path.connections()));
+    }
 }
 
 /// What is deleted gets nothing any more; what was queued for it is cancelled and says so.

@@ -49,7 +49,7 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(50, 300_000, Unit::Millis),
         default: "5000",
         title: "Connect timeout",
-        effect: "Name, connection and TLS.",
+        effect: "Name, connection, TLS and HTTP/2 preface together.",
     },
     Key {
         path: "delivery.attempt_timeout_ms",
@@ -176,7 +176,7 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 65_536, Unit::Bytes),
         default: "4096",
         title: "Response body kept",
-        effect: "In the delivery log; the connection is closed when more comes.",
+        effect: "In the delivery log; the connection is closed when more comes. A body changes no verdict and has a second.",
     },
     Key {
         path: "delivery.retry_after_cap_hours",
@@ -207,14 +207,7 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 3_600_000, Unit::Millis),
         default: "60000",
         title: "Idle connections",
-        effect: "Kept this long for the next request.",
-    },
-    Key {
-        path: "delivery.pool_idle_per_host",
-        kind: Kind::Integer(0, 10_000, Unit::Count),
-        default: "64",
-        title: "Idle connections of a host",
-        effect: "Kept at most.",
+        effect: "Kept at most this long for the next request; as many as were in use lately.",
     },
 ];
 
@@ -227,7 +220,7 @@ pub struct DeliveryConfig {
     pub in_flight_bytes: usize,
     /// Requests in flight of one subscription, unless it says otherwise.
     pub lane_concurrency: usize,
-    /// Longest connect: name, connection, TLS.
+    /// Longest connect: name, connection, TLS, HTTP/2 preface.
     pub connect_timeout: Duration,
     /// Longest attempt, response body included.
     pub attempt_timeout: Duration,
@@ -269,8 +262,6 @@ pub struct DeliveryConfig {
     pub schedule: String,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Duration,
-    /// Idle connections kept per host.
-    pub pool_idle_per_host: usize,
     /// The delay topics by name and delay, from `retry.tiers`.
     pub tiers: Vec<(String, Duration)>,
 }
@@ -306,7 +297,6 @@ impl DeliveryConfig {
             retry_after_cap: from.hours("delivery.retry_after_cap_hours"),
             schedule: from.text("delivery.schedule"),
             pool_idle_timeout: from.millis("delivery.pool_idle_timeout_ms"),
-            pool_idle_per_host: from.number("delivery.pool_idle_per_host"),
             tiers: super::retry::tiers(from),
         }
     }

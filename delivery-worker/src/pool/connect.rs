@@ -1,0 +1,165 @@
+//! Makes one connection: name, addresses, TLS, protocol.
+//!
+//! ```text
+//! name --judged addresses (at most 8)--> the first that answers, one more tried every 250 ms --> TLS, ALPN --+--> HTTP/1.1
+//!                                                                                                          +--> HTTP/2
+//! ```
+//!
+//! There is no deadline in here: the pool has one for the whole way, and dropping this future ends everything it began.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use chassis::clock;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::http1::Http1;
+use super::http2::{Http2, NoPreface};
+use super::key::ConnectionKey;
+use super::why::{AttemptPhase, NoConnection, clipped};
+use super::wire::{Wire, WireCount};
+use crate::classify::NoAnswer;
+use crate::resolve::{ResolveError, Resolver};
+
+/// Addresses of a name that are tried.
+const ADDRESSES: usize = 8;
+/// The next address is tried as well when the one before has not answered within this time (RFC 8305).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// How far the newest connect to an origin has got: for requests that give up while they wait for it.
+#[derive(Debug)]
+pub(super) struct ConnectPhase(AtomicU8);
+
+/// Makes connections.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) resolver: Resolver,
+    /// For who shows no certificate.
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+/// A connection that was just made.
+#[derive(Debug)]
+pub(super) enum NewConnection {
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
+}
+
+// === impl ConnectPhase ===
+
+impl ConnectPhase {
+    /// Nothing was done yet.
+    pub(super) fn new() -> Self {
+        Self(AtomicU8::new(AttemptPhase::Connect as u8))
+    }
+
+    /// What is being done.
+    pub(super) fn now(&self) -> AttemptPhase {
+        AttemptPhase::of(self.0.load(Ordering::Relaxed))
+    }
+
+    fn enter(&self, phase: AttemptPhase) {
+        self.0.store(phase as u8, Ordering::Relaxed);
+    }
+}
+
+// === impl Dialer ===
+
+impl Dialer {
+    /// Makes a connection, with this TLS instead of everybody's where it is given.
+    ///
+    /// # Errors
+    /// The first step that failed, and why.
+    pub(super) async fn dial(
+        &self,
+        key: &ConnectionKey,
+        tls: Option<Arc<ClientConfig>>,
+        phase: &ConnectPhase,
+    ) -> Result<NewConnection, NoConnection> {
+        phase.enter(AttemptPhase::Name);
+        let addresses = self.resolver.resolve(&key.host, key.port).await.map_err(|error| not_found(&error))?;
+        phase.enter(AttemptPhase::Connect);
+        let (stream, address) = first_of(addresses).await?;
+        let count = Arc::new(WireCount::new());
+        if !key.is_tls {
+            return http1(Wire::plain(stream, Arc::clone(&count)), count, address).await;
+        }
+        phase.enter(AttemptPhase::Tls);
+        let name = ServerName::try_from(key.host.trim_matches(['[', ']']).to_owned()).map_err(|_invalid| {
+            let reason = "the host is no name that a certificate could be for";
+            NoConnection::new(NoAnswer::Tls, AttemptPhase::Tls, Some(address), reason)
+        })?;
+        let connector = TlsConnector::from(tls.unwrap_or_else(|| Arc::clone(&self.tls)));
+        let failed = |error| NoConnection::io(&error, AttemptPhase::Tls, Some(address));
+        let stream = connector.connect(name, stream).await.map_err(failed)?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let wire = Wire::tls(stream, Arc::clone(&count));
+        if !is_http2 {
+            return http1(wire, count, address).await;
+        }
+        phase.enter(AttemptPhase::Preface);
+        let connection = Http2::handshake(wire, count, address, clock::instant()).await;
+        connection.map(|connection| NewConnection::Http2(Box::new(connection))).map_err(|error: NoPreface| {
+            NoConnection::new(NoAnswer::Reset, AttemptPhase::Preface, Some(address), error.to_string())
+        })
+    }
+}
+
+async fn http1(wire: Wire, count: Arc<WireCount>, address: SocketAddr) -> Result<NewConnection, NoConnection> {
+    let connection = Http1::handshake(wire, count, address, clock::instant()).await;
+    connection
+        .map(|connection| NewConnection::Http1(Box::new(connection)))
+        .map_err(|error| NoConnection::new(NoAnswer::Reset, AttemptPhase::Connect, Some(address), error.to_string()))
+}
+
+fn not_found(error: &ResolveError) -> NoConnection {
+    let reason = error.to_string();
+    match error {
+        ResolveError::Refused(_) => NoConnection::refused(reason),
+        ResolveError::RefusedNow { .. } => {
+            NoConnection::new(NoAnswer::Refused, AttemptPhase::Name, None, clipped(reason))
+        }
+        ResolveError::Unresolved { .. } => NoConnection::new(NoAnswer::Dns, AttemptPhase::Name, None, clipped(reason)),
+    }
+}
+
+/// Happy eyeballs: whoever answers first; the others are let go.
+async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), NoConnection> {
+    let mut left = addresses.into_iter().take(ADDRESSES);
+    let mut under_way = FuturesUnordered::new();
+    let mut failed = None;
+    loop {
+        if let Some(address) = left.next() {
+            under_way.push(async move { (TcpStream::connect(address).await, address) });
+        }
+        let has_more = left.len() > 0;
+        tokio::select! {
+            biased;
+            ended = under_way.next() => match ended {
+                Some((Ok(stream), address)) => return ready(stream, address),
+                // The first error is kept: it is of the address that the resolver prefers.
+                Some((Err(error), address)) => {
+                    failed.get_or_insert_with(|| NoConnection::io(&error, AttemptPhase::Connect, Some(address)));
+                    if under_way.is_empty() && !has_more {
+                        break;
+                    }
+                }
+                None => break,
+            },
+            () = tokio::time::sleep(STAGGER), if has_more => {}
+        }
+    }
+    Err(failed.unwrap_or_else(|| NoConnection::new(NoAnswer::Dns, AttemptPhase::Name, None, "the name has no address")))
+}
+
+fn ready(stream: TcpStream, address: SocketAddr) -> Result<(TcpStream, SocketAddr), NoConnection> {
+    let failed = |error| NoConnection::io(&error, AttemptPhase::Connect, Some(address));
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok((stream, address))
+}
