@@ -26,7 +26,7 @@ pub(super) struct Dialler {
 
 /// What a connector takes for a resolver: it knows the addresses already.
 #[derive(Clone)]
-struct Resolved(Vec<SocketAddr>);
+struct JudgedAddresses(Vec<SocketAddr>);
 
 impl Dialler {
     pub(super) fn new(resolver: Resolver, connect_timeout: Duration) -> Self {
@@ -49,7 +49,7 @@ impl Service<Uri> for Dialler {
             let by_scheme = if uri.scheme_str() == Some("http") { 80 } else { 443 };
             let port = uri.port_u16().unwrap_or(by_scheme);
             let addresses = resolver.resolve(uri.host().unwrap_or_default(), port).await?;
-            let mut tcp = HttpConnector::new_with_resolver(Resolved(addresses));
+            let mut tcp = HttpConnector::new_with_resolver(JudgedAddresses(addresses));
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
             tcp.set_connect_timeout(Some(connect_timeout));
@@ -59,7 +59,7 @@ impl Service<Uri> for Dialler {
     }
 }
 
-impl Service<Name> for Resolved {
+impl Service<Name> for JudgedAddresses {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = std::convert::Infallible;
     type Future = Ready<Result<Self::Response, Self::Error>>;
