@@ -32,7 +32,7 @@ pub(crate) use self::own::Clients;
 use self::stream::Joined;
 pub(crate) use self::tls::Tls;
 pub use self::tls::TlsError;
-use crate::resolve::{ResolveError, Resolver};
+use crate::resolve::{ResolveError, TargetResolver};
 
 /// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -61,7 +61,7 @@ pub(crate) struct Client {
     /// Shared: a clone of hyper's own is a clone of everything that connecting needs.
     inner: Arc<legacy::Client<HttpsConnector<Tcp>, Full<Bytes>>>,
     /// Whom its connections go to.
-    resolver: Resolver,
+    resolver: TargetResolver,
     limits: ClientLimits,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Answer {
 
 impl Client {
     /// A client that connects to what this resolver allows.
-    pub(crate) fn new(resolver: Resolver, limits: ClientLimits, tls: ClientConfig) -> Self {
+    pub(crate) fn new(resolver: TargetResolver, limits: ClientLimits, tls: ClientConfig) -> Self {
         let tcp: Tcp = MapResponse::new(Dialler::new(resolver.clone(), limits.connect_timeout), Joined);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);

@@ -23,7 +23,7 @@ use url::Url;
 
 use super::*;
 use crate::client::{ClientLimits, Clients};
-use crate::resolve::Resolver;
+use crate::resolve::TargetResolver;
 use crate::testing;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -42,7 +42,7 @@ fn client(tls: &Tls) -> Client {
         idle_timeout: Duration::from_secs(60),
         idle_per_host: 8,
     };
-    Client::new(Resolver::new(policy(), &[]), limits, tls.plain().unwrap())
+    Client::new(TargetResolver::new(policy(), &[]), limits, tls.plain().unwrap())
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {

@@ -15,12 +15,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::resolve::Resolver;
+use crate::resolve::TargetResolver;
 
 /// Resolves, then dials.
 #[derive(Clone, Debug)]
 pub(super) struct Dialler {
-    resolver: Resolver,
+    resolver: TargetResolver,
     connect_timeout: Duration,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Dialler {
 struct JudgedAddresses(Vec<SocketAddr>);
 
 impl Dialler {
-    pub(super) fn new(resolver: Resolver, connect_timeout: Duration) -> Self {
+    pub(super) fn new(resolver: TargetResolver, connect_timeout: Duration) -> Self {
         Self { resolver, connect_timeout }
     }
 }
