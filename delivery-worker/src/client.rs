@@ -26,7 +26,7 @@ use rustls::ClientConfig;
 
 use crate::classify::{NoAnswer, Verdict, answered};
 use crate::pool::{Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken};
-use crate::resolve::Resolver;
+use crate::resolve::TargetResolver;
 
 use self::lost::Lost;
 pub(crate) use self::tls::Tls;
@@ -116,7 +116,7 @@ impl ClientLimits {
 
 impl Client {
     /// A client that connects to what this resolver allows.
-    pub(crate) fn new(resolver: Resolver, limits: ClientLimits, tls: ClientConfig) -> Self {
+    pub(crate) fn new(resolver: TargetResolver, limits: ClientLimits, tls: ClientConfig) -> Self {
         Self { pool: ConnectionPool::new(resolver, Arc::new(tls), limits.pool), limits }
     }
 

@@ -58,7 +58,7 @@ pub use self::error::{Error, TlsError};
 use self::client::{Client, Tls};
 use self::config::Settings;
 use self::metrics::DeliveryMetrics;
-use self::resolve::Resolver;
+use self::resolve::TargetResolver;
 use self::work::DeliveryWork;
 
 /// What the role stands on.
@@ -92,7 +92,7 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
     settings.client.pool = pool::fit_descriptors(settings.client.pool);
     let metrics = DeliveryMetrics::new(&registry)?;
     let tls = Tls::new(config.ca_file.as_deref())?;
-    let resolver = Resolver::new(settings.targets.clone(), &config.dns_servers);
+    let resolver = TargetResolver::new(settings.targets.clone(), &config.dns_servers);
     let client = Client::new(resolver, settings.client, tls.plain()?);
     // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
     let latch = health.latch("delivery partitions");

@@ -41,7 +41,7 @@ use rustls::ClientConfig;
 use tokio::sync::oneshot;
 
 use crate::classify::NoAnswer;
-use crate::resolve::Resolver;
+use crate::resolve::TargetResolver;
 
 pub(crate) use self::carrier::{Carrier, SendResult, Sending};
 pub(crate) use self::descriptors::fit_descriptors;
@@ -105,7 +105,7 @@ struct Connect {
 
 impl ConnectionPool {
     /// A pool without connections. It connects to what the resolver allows, and with this TLS where no identity brings its own.
-    pub(crate) fn new(resolver: Resolver, tls: Arc<ClientConfig>, limits: PoolLimits) -> Self {
+    pub(crate) fn new(resolver: TargetResolver, tls: Arc<ClientConfig>, limits: PoolLimits) -> Self {
         let dialer = Dialer { resolver, tls };
         let shared = PoolShared { limits, dialer, origins: Mutex::default(), is_swept: AtomicBool::new(false) };
         Self { shared: Arc::new(shared) }

@@ -39,7 +39,7 @@ const DIALLED: usize = 8;
 
 /// Resolves and judges. Clones are the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Resolver {
+pub(crate) struct TargetResolver {
     policy: TargetPolicy,
     lookups: Lookups,
 }
@@ -68,7 +68,7 @@ pub(crate) enum ResolveError {
     },
 }
 
-impl Resolver {
+impl TargetResolver {
     /// Asks these name servers, or those of the system if there are none.
     pub(crate) fn new(policy: TargetPolicy, servers: &[SocketAddr]) -> Self {
         Self { policy, lookups: Lookups::new(NameServers::new(servers)) }

@@ -14,7 +14,7 @@ use testkit::dns::NameServer;
 use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
-use crate::resolve::Resolver;
+use crate::resolve::TargetResolver;
 
 pub(crate) const APPLICATION: ApplicationId = ApplicationId(Uuid::from_u128(0xa));
 pub(crate) const SECRET: &str = "3b0b1bdc-1a26-4f5c-9a0f-0d5f7d0d7a11";
@@ -26,13 +26,13 @@ pub(crate) fn policy(allow_http: bool, networks: &[&str]) -> TargetPolicy {
 }
 
 /// The system's names under such a policy.
-pub(crate) fn resolver(allow_http: bool, networks: &[&str]) -> Resolver {
-    Resolver::new(policy(allow_http, networks), &[])
+pub(crate) fn resolver(allow_http: bool, networks: &[&str]) -> TargetResolver {
+    TargetResolver::new(policy(allow_http, networks), &[])
 }
 
 /// The names of a fake name server under such a policy.
-pub(crate) fn resolver_at(names: &NameServer, allow_http: bool, networks: &[&str]) -> Resolver {
-    Resolver::new(policy(allow_http, networks), &[names.address()])
+pub(crate) fn resolver_at(names: &NameServer, allow_http: bool, networks: &[&str]) -> TargetResolver {
+    TargetResolver::new(policy(allow_http, networks), &[names.address()])
 }
 
 pub(crate) fn vault() -> Arc<Vault> {

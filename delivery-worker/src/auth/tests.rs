@@ -25,7 +25,7 @@ use url::Url;
 use super::*;
 use crate::client::ClientLimits;
 use crate::pool::PoolLimits;
-use crate::resolve::Resolver;
+use crate::resolve::TargetResolver;
 use crate::testing;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -39,7 +39,7 @@ fn policy() -> TargetPolicy {
 fn client(tls: &Tls) -> Client {
     let pool = PoolLimits::new(Duration::from_secs(5), Duration::from_secs(60), 64);
     let limits = ClientLimits::new(4_096, 64, pool);
-    Client::new(Resolver::new(policy(), &[]), limits, tls.plain().unwrap())
+    Client::new(TargetResolver::new(policy(), &[]), limits, tls.plain().unwrap())
 }
 
 fn holder() -> Holder {

@@ -25,7 +25,7 @@ use super::key::ConnectionKey;
 use super::why::{AttemptPhase, NoConnection, clipped};
 use super::wire::{Wire, WireCount};
 use crate::classify::NoAnswer;
-use crate::resolve::{ResolveError, Resolver};
+use crate::resolve::{ResolveError, TargetResolver};
 
 /// Addresses of a name that are tried.
 const ADDRESSES: usize = 8;
@@ -39,7 +39,7 @@ pub(super) struct ConnectPhase(AtomicU8);
 /// Makes connections.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    pub(super) resolver: Resolver,
+    pub(super) resolver: TargetResolver,
     /// For who shows no certificate.
     pub(super) tls: Arc<ClientConfig>,
 }

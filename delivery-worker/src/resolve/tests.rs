@@ -56,11 +56,11 @@ async fn an_alias_that_leads_inside_is_refused() {
         TargetPolicy::new(TargetRules::default(), AllowList { networks: Vec::new(), hosts })
     };
     for hosts in [&[][..], &["corp.example"]] {
-        let resolver = Resolver::new(policy(hosts), &[names.address()]);
+        let resolver = TargetResolver::new(policy(hosts), &[names.address()]);
         let refused = resolver.resolve("outside.example", 443).await;
         assert!(matches!(refused, Err(ResolveError::RefusedNow { .. })), "{hosts:?}: {refused:?}");
     }
-    let resolver = Resolver::new(policy(&["corp.example"]), &[names.address()]);
+    let resolver = TargetResolver::new(policy(&["corp.example"]), &[names.address()]);
     assert_eq!(shown(resolver.resolve("inside.corp.example", 443).await), ["10.0.0.1:443"], "by its own name it may");
 }
 
@@ -160,7 +160,7 @@ async fn brokers_known_by_name_are_refused_where_another_name_leads_to_them() {
     let networks = vec!["127.0.0.0/8".parse().unwrap()];
     let policy =
         TargetPolicy::new(TargetRules { own, ..TargetRules::default() }, AllowList { networks, hosts: vec![] });
-    let resolver = Resolver::new(policy, &[names.address()]);
+    let resolver = TargetResolver::new(policy, &[names.address()]);
     assert_eq!(shown(resolver.resolve("hooks.example", 443).await), ["127.0.0.1:443"]);
     for port in [9092, 8081] {
         let refused = resolver.resolve("hooks.example", port).await;
