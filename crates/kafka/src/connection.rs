@@ -278,6 +278,9 @@ impl Connection {
             // CONCURRENT_TRANSACTIONS while the previous markers are written is met with this backoff: 8 ms, not 205.
             .set("retry.backoff.ms", "2")
             .set("retry.backoff.max.ms", "100")
+            // librdkafka 2.12 waits without a limit for a group's coordinator that nobody knew for some milliseconds: only a
+            // connection that comes or goes makes it ask again. Longer than a transaction has, so that none is cut off.
+            .set("connections.max.idle.ms", (timeout * 3 / 2).as_millis().to_string())
             // Tells how long brokers throttle us for a quota: a transaction that is too slow for it is no outage.
             .set("statistics.interval.ms", "1000")
             // One transaction is bounded by the caller; these bound what a mistake could take.
@@ -309,6 +312,8 @@ mod tests {
         let connection = Connection::new("localhost:9092", &BTreeMap::new()).unwrap();
         let producer = crate::ProducerOptions::new("test");
         let overridable = [
+            // In all clients but the writer's.
+            "connections.max.idle.ms",
             "reconnect.backoff.ms",
             "reconnect.backoff.max.ms",
             "socket.keepalive.enable",

@@ -71,7 +71,7 @@ async fn answers(
     awaited: &Awaited,
 ) -> io::Result<()> {
     let mut flow = shared.flow.subscribe();
-    while let Some(frame) = Frame::read(&mut broker).await? {
+    while let Some(mut frame) = Frame::read(&mut broker).await? {
         let trap = frame.answer().and_then(|correlation| awaited.lock().remove(&correlation));
         if let Some(mut trap) = trap {
             match trap.action {
@@ -82,6 +82,10 @@ async fn answers(
                 Action::CloseForAnswer | Action::CloseForRequest => {
                     trap.done();
                     return Ok(());
+                }
+                Action::Fail(code) => {
+                    frame = frame.failed(code);
+                    trap.done();
                 }
                 Action::HoldAnswer => {
                     trap.done();

@@ -55,6 +55,16 @@ impl Frame {
         self.field::<4>(LENGTH_BYTES).map(i32::from_be_bytes)
     }
 
+    /// An answer with this error code, which stands behind the correlation id and the throttle time. One that is too short for
+    /// it stays as it is.
+    pub(crate) fn failed(self, code: i16) -> Self {
+        let mut bytes = self.0.to_vec();
+        if let Some(place) = bytes.get_mut(LENGTH_BYTES + 8..LENGTH_BYTES + 10) {
+            place.copy_from_slice(&code.to_be_bytes());
+        }
+        Self(bytes.into())
+    }
+
     fn field<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         self.0.get(at..at + N)?.try_into().ok()
     }
@@ -71,6 +81,13 @@ mod tests {
         let mut wire: &[u8] = &[&named[..], &nameless[..]].concat();
         assert_eq!(Frame::read(&mut wire).await.unwrap().unwrap().client(), Some(&b"abc"[..]));
         assert_eq!(Frame::read(&mut wire).await.unwrap().unwrap().client(), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_fails_behind_its_throttle_time() {
+        let mut wire: &[u8] = b"\x00\x00\x00\x0b\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00!";
+        let answer = Frame::read(&mut wire).await.unwrap().unwrap().failed(15);
+        assert_eq!(answer.bytes(), b"\x00\x00\x00\x0b\x00\x00\x00\x07\x00\x00\x00\x00\x00\x0f!");
     }
 
     #[tokio::test]

@@ -51,6 +51,9 @@ pub enum Action {
     CloseForAnswer,
     /// It never reaches the broker: the connection is closed in its place.
     CloseForRequest,
+    /// It reaches the broker; its answer says this error instead, behind the throttle time: as those of
+    /// [`Api::FindCoordinator`] do in the versions that librdkafka speaks.
+    Fail(i16),
     /// It reaches the broker; its answer and all that follow on the connection wait for [`Sprung::release`].
     HoldAnswer,
 }

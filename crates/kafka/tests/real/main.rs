@@ -9,6 +9,7 @@
 )]
 
 mod claims;
+mod coordinator;
 mod cut;
 mod ends;
 mod fetcher;
