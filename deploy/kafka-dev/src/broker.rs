@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::process::Command;
 
@@ -14,6 +16,8 @@ use crate::{BrokerOptions, KafkaDevError, fence, probe};
 
 /// Any 16 bytes in base64; the same for all, so that a data folder fits every later start.
 const CLUSTER_ID: &str = "SG9va2J1c0RldkthZmthMQ";
+/// A broker that was killed with its parent has gone after this, and with it its lock.
+const FREED_WITHIN: Duration = Duration::from_secs(3);
 /// How often a starting broker is asked whether it serves.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// A clean stop flushes logs and takes 1 to 3 s; one that takes longer than this is stuck.
@@ -30,13 +34,14 @@ impl Broker {
     /// Starts Kafka and returns when it serves. Data that is there already is kept.
     ///
     /// # Errors
-    /// Java is missing, the storage cannot be formatted, a port is taken, or it does not serve in time; each with the
+    /// Another Kafka runs on this storage, Java is missing, the storage cannot be formatted, a port is taken, or it does not serve in time; each with the
     /// end of what Kafka printed.
     pub async fn start(mut options: BrokerOptions) -> Result<Self, KafkaDevError> {
         options.choose_ports()?;
         let data_dir = &options.data_dir;
         std::fs::create_dir_all(data_dir).map_err(KafkaDevError::file("create", data_dir))?;
         options.data_dir = data_dir.canonicalize().map_err(KafkaDevError::file("find", data_dir))?;
+        refuse_if_in_use(&options.storage()).await?;
         let properties = options.properties_file();
         std::fs::write(&properties, options.render()).map_err(KafkaDevError::file("write", &properties))?;
         if !options.storage().join("meta.properties").is_file() {
@@ -136,6 +141,37 @@ impl Broker {
             Ok(())
         };
         comes_up(&mut self.process, (*port, *ready_within, log_file), serves).await
+    }
+}
+
+/// Kafka would say so itself, below fifty lines of Java. One whose parent was killed is on its way out, and waited for.
+async fn refuse_if_in_use(storage: &Path) -> Result<(), KafkaDevError> {
+    let freed = async {
+        let mut turns = tokio::time::interval(PROBE_EVERY);
+        loop {
+            turns.tick().await;
+            if !is_in_use(storage)? {
+                return Ok(());
+            }
+        }
+    };
+    let freed = tokio::time::timeout(FREED_WITHIN, freed).await;
+    freed.unwrap_or_else(|_elapsed| Err(KafkaDevError::InUse { path: storage.to_owned() }))
+}
+
+/// Whether somebody has the lock that Kafka holds on a file of its storage as long as it runs.
+fn is_in_use(storage: &Path) -> Result<bool, KafkaDevError> {
+    let path = storage.join(".lock");
+    let file = match std::fs::OpenOptions::new().write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(KafkaDevError::file("open", &path)(error)),
+    };
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Closing the file gives it back.
+        Ok(()) => Ok(false),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(true),
+        Err(error) => Err(KafkaDevError::file("lock", &path)(error.into())),
     }
 }
 

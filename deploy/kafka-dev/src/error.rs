@@ -40,6 +40,12 @@ pub enum KafkaDevError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Another Kafka runs on the same storage.
+    #[error("a kafka runs on {} already: end the process that started it, or choose another folder", path.display())]
+    InUse {
+        /// The storage folder.
+        path: PathBuf,
+    },
     /// No free port in the range that outgoing connections do not use.
     #[error("no free port between {first} and {last}")]
     NoPort {

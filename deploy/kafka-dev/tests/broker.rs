@@ -23,6 +23,8 @@ async fn a_broker_starts_serves_all_its_listeners_and_comes_back_with_its_data()
     for port in [broker.port(), chosen.proxied[0].port] {
         TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     }
+    let refused = Broker::start(chosen.clone()).await.unwrap_err();
+    assert!(matches!(refused, KafkaDevError::InUse { .. }), "{refused}");
     broker.pause().unwrap();
     broker.resume().unwrap();
     assert_eq!(broker.kill().await.unwrap(), Exit::Signal(9));

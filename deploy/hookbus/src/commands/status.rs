@@ -76,6 +76,10 @@ fn show<'a>(reports: impl Iterator<Item = &'a Status>, output: Output) -> Result
         Output::Table => {
             let head = ["ROLE", "INSTANCE", "SAID", "PARTITIONS", "LIVE", "IN FLIGHT", "HEALTH"].map(str::to_owned);
             let now_ms = clock::now_ms();
+            let mut reports = reports.peekable();
+            if reports.peek().is_none() {
+                return Ok(screen::line("no role has said how it is yet: each does within a minute of its start")?);
+            }
             let rows: Vec<_> = std::iter::once(head).chain(reports.map(|status| row(status, now_ms))).collect();
             screen::columns(&rows)
         }

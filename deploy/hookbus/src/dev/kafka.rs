@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use kafka_dev::{Broker, BrokerOptions};
+use anyhow::{Context, Result, bail};
+use kafka_dev::{Broker, BrokerOptions, KafkaDevError};
 
 use crate::screen;
 
@@ -13,7 +13,7 @@ const USUAL_PORT: u16 = 9092;
 /// Starts the development broker.
 ///
 /// # Errors
-/// When Java or Maven is missing, or the broker does not come up; with the end of its log.
+/// When another one runs on this folder, Java or Maven is missing, or the broker does not come up; with the end of its log.
 pub(crate) async fn start(folder: &Path) -> Result<Broker> {
     let mut failed = None;
     let jars = kafka_dev::prepare(&folder.join("cache"), |progress| {
@@ -29,7 +29,13 @@ pub(crate) async fn start(folder: &Path) -> Result<Broker> {
     let mut options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
     options.port = if kafka_dev::ports::is_free(USUAL_PORT) { USUAL_PORT } else { 0 };
     options.quick = true;
-    Broker::start(options)
-        .await
-        .with_context(|| format!("Kafka did not start; its log is {}", folder.join("kafka.log").display()))
+    match Broker::start(options).await {
+        Err(KafkaDevError::InUse { .. }) => bail!(
+            "another `hookbus dev` runs on {}: end it, or give this one a folder of its own with --folder",
+            folder.display()
+        ),
+        started => {
+            started.with_context(|| format!("Kafka did not start; its log is {}", folder.join("kafka.log").display()))
+        }
+    }
 }
