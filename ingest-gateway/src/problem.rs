@@ -38,7 +38,8 @@ impl Faults {
         let whole = known.iter().find(|name| name.ends_with(&format!("_{field}")));
         let scored = known.iter().map(|name| (strsim::jaro_winkler(name, &field), name));
         let similar = scored.filter(|(score, _)| *score >= SIMILAR).max_by(|one, other| one.0.total_cmp(&other.0));
-        let message = whole.or(similar.map(|(_, name)| name)).map_or_else(
+        let similar = similar.map(|(_, name)| name);
+        let message = whole.or(similar).map_or_else(
             || format!("is not known; known are {}", known.join(", ")),
             |name| format!("is not known, did you mean `{name}`?"),
         );
