@@ -26,13 +26,11 @@ use rustls::ClientConfig;
 
 use crate::classify::{NoAnswer, Verdict, answered};
 use crate::pool::{Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken};
-
 use crate::resolve::Resolver;
 
 use self::lost::Lost;
 pub(crate) use self::tls::Tls;
 pub use self::tls::TlsError;
-use crate::resolve::{ResolveError, Resolver};
 
 /// What is left of an answer once its head is there is waited for this long: it is for the log alone.
 const BODY_TIME: Duration = Duration::from_secs(1);
