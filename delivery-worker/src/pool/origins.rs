@@ -38,7 +38,7 @@ pub(super) enum Usable {
 /// What is to be closed, once nothing is locked any more.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    pub(super) kept: Vec<Box<Http1>>,
+    pub(super) kept: VecDeque<Box<Http1>>,
     pub(super) shared: Vec<Arc<Http2>>,
 }
 
