@@ -121,7 +121,7 @@ impl OriginBook {
         let mut stays = VecDeque::with_capacity(self.kept.len());
         for mut kept in self.kept.drain(..) {
             if limits.is_over(kept.born, kept.used, kept.promised, now) || !kept.is_alive() {
-                gone.kept.push(kept);
+                gone.kept.push_back(kept);
             } else {
                 stays.push_back(kept);
             }

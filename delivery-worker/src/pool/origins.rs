@@ -38,8 +38,7 @@ pub(super) enum Usable {
 /// What is to be closed, once nothing is locked any more.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    #[expect(clippy::vec_box, reason = "they come boxed and are only dropped: unboxing would copy each")]
-    pub(super) kept: Vec<Box<Http1>>,
+    pub(super) kept: VecDeque<Box<Http1>>,
     pub(super) shared: Vec<Arc<Http2>>,
 }
 
