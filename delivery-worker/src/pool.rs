@@ -54,7 +54,7 @@ pub(crate) use self::why::{AttemptPhase, NoConnection, of_cause, of_io};
 use self::connect::{ConnectPhase, Dialer, NewConnection};
 use self::http2::Http2;
 use self::key::ConnectionKey;
-use self::origins::{Gone, Origins, Usable};
+use self::origins::{Gone, PooledOrigins, Usable};
 use self::slot::{PoolSlot, SlotPlace};
 
 /// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
@@ -72,7 +72,7 @@ pub(crate) struct ConnectionPool {
 struct PoolShared {
     limits: PoolLimits,
     dialer: Dialer,
-    origins: Mutex<Origins>,
+    origins: Mutex<PooledOrigins>,
     is_swept: AtomicBool,
 }
 
@@ -141,7 +141,7 @@ impl ConnectionPool {
 
     fn queue(
         &self,
-        origins: &mut Origins,
+        origins: &mut PooledOrigins,
         (origin, identity): (OriginRef<'_>, Option<&ClientIdentity>),
         gone: &mut Gone,
         now: Instant,

@@ -1,6 +1,10 @@
 //! Every spelling of `corpus.txt` at both doors: written as a target, stored as a target, and come back from a name server.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "an integration test's helpers are not in a function that is a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "an integration test's helpers are not in a function that is a test"
+)]
 
 use std::net::{IpAddr, SocketAddr};
 

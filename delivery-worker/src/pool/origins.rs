@@ -21,7 +21,7 @@ use super::{Carrier, Connect, PoolShared};
 
 /// All origins.
 #[derive(Debug, Default)]
-pub(super) struct Origins {
+pub(super) struct PooledOrigins {
     known: HashMap<Arc<ConnectionKey>, OriginBook>,
     totals: PoolTotals,
     /// Origins that need more connects than all may have at once, in order.
@@ -51,9 +51,9 @@ pub(super) struct StreamEnd {
     pub(super) needs_more: bool,
 }
 
-// === impl Origins ===
+// === impl PooledOrigins ===
 
-impl Origins {
+impl PooledOrigins {
     /// A connection with room; it counts as used from here on.
     pub(super) fn find(&mut self, origin: OriginRef<'_>, now: Instant) -> Option<Usable> {
         let book = self.known.get_mut(&origin)?;
@@ -265,7 +265,7 @@ impl Origins {
         self.held.contains(key) && self.known.get(key).is_some_and(|book| book.connecting == 0)
     }
 
-    /// Origins that are known.
+    /// PooledOrigins that are known.
     pub(super) fn keys(&self) -> Vec<Arc<ConnectionKey>> {
         self.known.keys().cloned().collect()
     }

@@ -127,9 +127,11 @@ async fn forty_names_that_do_not_resolve_leave_a_healthy_one_alone() {
     names.answers("healthy.test", Reply::addresses(&[OUTSIDE]));
     let mut pipeline = asking("silent", &names).start().await.unwrap();
     let application = pipeline.application(&["a.b"]).await.unwrap();
+    let mut silent = Vec::new();
     for number in 0..SILENT {
         let made = pipeline.subscribe(&application, &["a.b"], json!({ "retry": "quick" })).await.unwrap();
         name(&pipeline, &application, &made, &format!("tenant-{number}.silent.example")).await;
+        silent.push(made);
     }
     let healthy = pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
     name(&pipeline, &application, &healthy, "healthy.test").await;
