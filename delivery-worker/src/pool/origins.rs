@@ -265,7 +265,7 @@ impl PooledOrigins {
         self.held.contains(key) && self.known.get(key).is_some_and(|book| book.connecting == 0)
     }
 
-    /// PooledOrigins that are known.
+    /// Origins that are known.
     pub(super) fn keys(&self) -> Vec<Arc<ConnectionKey>> {
         self.known.keys().cloned().collect()
     }

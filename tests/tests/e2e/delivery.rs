@@ -139,6 +139,8 @@ async fn a_path_that_goes_silent_costs_one_timeout() {
             assert_eq!(client.send(1, &application, &event).await.unwrap().status, 201);
             pipeline.endpoint().wait_for(&subscription.path, number, SOON).await.unwrap();
         }
+        // The answer to the third has come back, too.
+        pipeline.settled(SOON).await.unwrap();
         path.swallow();
         for number in 4..=6 {
             let event = Event::new(format!("evt_{number}"), "a.b");
