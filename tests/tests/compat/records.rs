@@ -15,7 +15,14 @@ const LIFECYCLE: &str = include_str!("../../../schemas/golden/lifecycle.v1.json"
 const AUDIT: &str = include_str!("golden/audit.v1.json");
 
 /// What `schemas` itself decodes in its tests.
-const OF_SCHEMAS: [&str; 4] = ["delivery.v1.txt", "lifecycle.v1.json", "status.v1.txt", "subscription.v1.json"];
+const OF_SCHEMAS: [&str; 6] = [
+    "delivery.v1.txt",
+    "lane.v1.json",
+    "lane_chunk.v1.json",
+    "lifecycle.v1.json",
+    "status.v1.txt",
+    "subscription.v1.json",
+];
 
 #[test]
 fn objects_of_version_1_decode_and_encode_to_themselves() {
