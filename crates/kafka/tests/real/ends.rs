@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use kafka::{Lease, LeaseLag, Membership, PollerEvent, Window};
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::support::foreign_producer;
-use crate::support::{Worker, World, brokers, eventually, soon, text, transaction};
+use crate::support::{Worker, World, delete_below, eventually, soon, text, transaction};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,16 +29,6 @@ async fn write_in_transactions(world: &World, outcomes: &'static [bool]) {
         }
     });
     written.await.unwrap();
-}
-
-/// Deletes every record of the first partition below this offset.
-async fn delete_below(world: &World, offset: i64) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&world.input, 0, Offset::Offset(offset)).unwrap();
-    let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
-    deleted.elements()[0].error().unwrap();
 }
 
 fn lag(worker: &Worker) -> LeaseLag {

@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka::{Epoch, FetchOutcome, Fetched, Fetcher, FetcherOptions, KafkaError, Lease, Urgency};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseRecord, Producer as _};
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::TopicPartition;
 
-use crate::support::{World, brokers, foreign_producer, soon, text};
+use crate::support::{World, delete_below, foreign_producer, soon, text};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -40,14 +36,6 @@ async fn write_in_transactions(world: &World, transactions: usize, records: usiz
         }
     });
     written.await.unwrap();
-}
-
-async fn delete_below(world: &World, offset: i64) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&world.input, 0, Offset::Offset(offset)).unwrap();
-    admin.delete_records(&list, &AdminOptions::new()).await.unwrap().elements()[0].error().unwrap();
 }
 
 /// So many answers, by offset: the record's value, or what else became of it.

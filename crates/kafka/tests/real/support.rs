@@ -9,6 +9,8 @@ use kafka::{
     ProducerOptions, Progress, Restored, Tail, TailEvent, TailOptions, Transaction, Window, Writer, WriterOptions,
 };
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -280,4 +282,14 @@ pub(crate) async fn pending(world: &World, transactional_id: String, partitions:
         producer
     });
     open.await.unwrap()
+}
+
+/// Deletes every record of the first partition below this offset.
+pub(crate) async fn delete_below(world: &World, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.input, 0, Offset::Offset(offset)).unwrap();
+    let deleted = admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    deleted.elements()[0].error().unwrap();
 }
