@@ -22,16 +22,18 @@ pub(crate) async fn serve(client: TcpStream, shared: Arc<Shared>) {
     if *flow.borrow() == Flow::Cut {
         return;
     }
+    let awaited = Awaited::default();
+    let nodelay = client.set_nodelay(true);
+    let (from_client, mut to_client) = client.into_split();
+    let mut from_client = BufReader::new(from_client);
     let forward = async {
+        nodelay?;
         let broker = TcpStream::connect(shared.upstream).await?;
-        client.set_nodelay(true)?;
         broker.set_nodelay(true)?;
-        let (from_client, to_client) = client.into_split();
         let (from_broker, to_broker) = broker.into_split();
-        let awaited = Awaited::default();
         tokio::select! {
-            ended = requests(BufReader::new(from_client), to_broker, &shared, &awaited) => ended,
-            ended = answers(BufReader::new(from_broker), to_client, &shared, &awaited) => ended,
+            ended = requests(&mut from_client, to_broker, &shared, &awaited) => ended,
+            ended = answers(BufReader::new(from_broker), &mut to_client, &shared, &awaited) => ended,
         }
     };
     tokio::select! {
@@ -39,6 +41,9 @@ pub(crate) async fn serve(client: TcpStream, shared: Arc<Shared>) {
         ended = forward => drop(ended),
         _ = flow.wait_for(|flow| *flow == Flow::Cut) => {}
     }
+    // Their requests have no answer here any more. The client asks again elsewhere once this connection is closed, and that is
+    // the next request of the kind: so they are set before.
+    shared.traps.set_again(awaited.into_inner().into_values());
 }
 
 async fn requests(

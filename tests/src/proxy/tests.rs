@@ -68,6 +68,26 @@ async fn a_connection_is_closed_in_place_of_a_request_or_an_answer() {
 }
 
 #[tokio::test]
+async fn a_trap_whose_connection_ends_before_the_answer_waits_for_the_next_request() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let proxy = Proxy::start(Proxied { port, advertised: kafka_dev::ports::choose().unwrap() }).unwrap();
+    let mut closes = proxy.on_next(Api::FindCoordinator, Action::CloseForAnswer);
+    let mut client = TcpStream::connect(proxy.bootstrap()).await.unwrap();
+    let (upstream, _) = silent.accept().await.unwrap();
+    ask(&mut client, 10, 1).await;
+    closes.met(SOON).await.unwrap();
+    drop(upstream);
+    assert_eq!(answered(&mut client).await, None, "closed without an answer");
+    let mut again = TcpStream::connect(proxy.bootstrap()).await.unwrap();
+    let (mut upstream, _) = silent.accept().await.unwrap();
+    ask(&mut again, 10, 2).await;
+    upstream.write_all(&[0, 0, 0, 4, 0, 0, 0, 2]).await.unwrap();
+    assert_eq!(answered(&mut again).await, None, "closed in place of the answer");
+    closes.done(SOON).await.unwrap();
+}
+
+#[tokio::test]
 async fn held_answers_come_in_order_when_released() {
     let proxy = Proxy::start(broker().await).unwrap();
     let mut client = TcpStream::connect(proxy.bootstrap()).await.unwrap();

@@ -173,9 +173,15 @@ impl Traps {
     pub(crate) fn set(&self, api: Api, client: Option<&'static str>, action: Action) -> Sprung {
         let (stage, stages) = watch::channel(Stage::Set);
         let (release, released) = watch::channel(false);
-        self.set.lock().push(Trap { api, client, action, stage, released });
-        self.count.fetch_add(1, Ordering::Release);
+        self.set_again([Trap { api, client, action, stage, released }]);
         Sprung { api, stage: stages, release }
+    }
+
+    /// Traps whose request passed on a connection that ended before the answer: they wait for the next request.
+    pub(crate) fn set_again(&self, traps: impl IntoIterator<Item = Trap>) {
+        let mut set = self.set.lock();
+        set.extend(traps);
+        self.count.store(set.len(), Ordering::Release);
     }
 
     /// The trap for a request with this api key of this client, if one is set: it is taken.
@@ -186,8 +192,8 @@ impl Traps {
         let mut set = self.set.lock();
         let is_for = |trap: &Trap| trap.client.is_none_or(|wanted| Some(wanted.as_bytes()) == client);
         let found = set.iter().position(|trap| trap.api.key() == key && is_for(trap))?;
-        self.count.fetch_sub(1, Ordering::Release);
         let trap = set.remove(found);
+        self.count.store(set.len(), Ordering::Release);
         trap.stage.send_replace(Stage::Met);
         Some(trap)
     }

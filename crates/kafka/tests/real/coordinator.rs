@@ -26,9 +26,8 @@ async fn a_commit_goes_on_after_nobody_knew_the_groups_coordinator_for_a_moment(
     let values = vec!["once".to_owned()];
     soon("the commit", worker.writer.commit(transaction(&world, &lease, &window, values.clone()))).await.unwrap();
     soon("the coordinator that goes", gone.done(std::time::Duration::from_secs(1))).await.unwrap();
-    for unknown in &mut unknown {
-        unknown.done(std::time::Duration::from_secs(1)).await.unwrap();
-    }
+    // The question that stood on the connection that went may count as one of the client's three, so the last need not come.
+    unknown[0].done(std::time::Duration::from_secs(1)).await.unwrap();
     worker.close().await;
     assert_eq!(world.outputs().await, values);
 }
