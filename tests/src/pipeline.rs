@@ -142,14 +142,14 @@ impl Pipeline {
     /// # Errors
     /// Kafka does not take one.
     pub async fn publish(&self, application: &Application, events: &[Event]) -> anyhow::Result<()> {
-        let records = events.iter().map(|event| event.record(application, &self.topics.events));
-        let mut sent = Vec::with_capacity(events.len());
-        for record in records {
-            sent.push(self.producer.send(&record)?);
-        }
-        for (event, acknowledged) in events.iter().zip(sent) {
-            acknowledged.await?;
-            self.told.lock().push(event.told(application));
+        // The producer's queue holds no more of the largest ones.
+        for part in events.chunks(500) {
+            let send = |event: &Event| self.producer.send(&event.record(application, &self.topics.events));
+            let sent = part.iter().map(send).collect::<Result<Vec<_>, _>>()?;
+            for (event, acknowledged) in part.iter().zip(sent) {
+                acknowledged.await?;
+                self.told.lock().push(event.told(application));
+            }
         }
         Ok(())
     }

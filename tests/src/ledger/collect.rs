@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
+use kafka::{Connection, From, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::ids::DeliveryId;
 use schemas::record::{Record, TopicPartition};
 use schemas::topics::Topics;
@@ -15,13 +15,24 @@ use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Reject
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// Catch-up: an empty fetch comes back at once.
 const FETCH_WAIT_MS: u32 = 10;
+/// Between two tries of what a broker that has just stood still did not answer.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Reads a topic at `read_committed` until the end it had when this was called.
 ///
 /// # Errors
 /// The topic is not there, or its end is not reached in 60 s: a transaction stays open.
 pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
-    let reading = read_to_end(connection, topic);
+    let reading = async {
+        loop {
+            let read = read_to_end(connection, topic).await;
+            let failed = read.as_ref().err().and_then(|error| error.downcast_ref::<KafkaError>());
+            if !failed.is_some_and(KafkaError::is_retriable) {
+                return read;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
     let read = tokio::time::timeout(READ_WITHIN, reading).await;
     read.with_context(|| format!("{topic} was not read to its end in {READ_WITHIN:?}"))?
 }
