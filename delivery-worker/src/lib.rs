@@ -19,6 +19,8 @@
 
 mod attempts;
 mod auth;
+#[cfg(test)]
+mod book;
 mod classify;
 mod client;
 mod config;
@@ -26,6 +28,8 @@ mod engine;
 mod error;
 mod guard;
 mod lanes;
+#[cfg(test)]
+mod lists;
 mod metrics;
 mod report;
 mod request;
