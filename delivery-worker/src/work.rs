@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Subscription};
 use chassis::status::Facts;
-use kafka::{Epoch, Lease, Ownership};
+use kafka::{Epoch, Lease, Ownership, Restored};
 use schemas::ids::SubscriptionId;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{OutRecord, Record};
@@ -105,8 +105,8 @@ impl Work for DeliveryWork {
     type State = ();
     type Note = ();
 
-    fn restore(&self, leases: Vec<(Lease, i64)>, _ownership: Ownership) -> Restoring<()> {
-        Box::pin(std::future::ready(Ok(leases.into_iter().map(|(lease, _)| (lease, ())).collect())))
+    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+        Box::pin(std::future::ready(Ok(found.into_iter().map(|(found, _)| (found.lease, ())).collect())))
     }
 
     fn opened(&mut self, _lease: &Lease, (): (), _now: Now) {}

@@ -12,7 +12,7 @@ use catalog::Catalog;
 use chassis::clock::instant;
 use chassis::pending::{Pending, finished};
 use chassis::status::Facts;
-use kafka::{Epoch, KafkaError, Lease, Output, Ownership, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, Restored};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -58,8 +58,9 @@ impl Work for FanoutWork {
         self.restorer.start(found)
     }
 
-    fn restore(&self, places: Vec<(Lease, i64)>, ownership: Ownership) -> Restoring<Seen> {
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<Seen> {
         let restorer = self.restorer.clone();
+        let places = found.into_iter().map(|(found, start)| (found.lease, start)).collect();
         Box::pin(async move { restorer.restore(places, ownership).await.map_err(WorkError::from) })
     }
 
@@ -116,8 +117,9 @@ impl Work for FanoutWork {
         Ok(outputs)
     }
 
-    fn seal(&self, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
+    fn seal(&mut self, batch: &Batch<Note>, outputs: &mut Vec<Output>) -> Vec<Claimed> {
         add_seen(&self.expander, self.seen_partitions, batch, outputs);
+        Vec::new()
     }
 
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Note>>, _now: Now) {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chassis::status::Facts;
-use kafka::{Lease, Ownership};
+use kafka::{Lease, Ownership, Restored};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::status::RetryHealth;
@@ -52,8 +52,8 @@ impl Work for RetryWork {
     type State = ();
     type Note = Moving;
 
-    fn restore(&self, leases: Vec<(Lease, i64)>, _ownership: Ownership) -> Restoring<()> {
-        Box::pin(std::future::ready(Ok(leases.into_iter().map(|(lease, _)| (lease, ())).collect())))
+    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+        Box::pin(std::future::ready(Ok(found.into_iter().map(|(found, _)| (found.lease, ())).collect())))
     }
 
     fn opened(&mut self, lease: &Lease, (): (), _now: Now) {

@@ -73,8 +73,8 @@ impl Work for ReportsWork {
         Ok(found.start().unwrap_or(found.log_start))
     }
 
-    fn restore(&self, leases: Vec<(Lease, i64)>, _ownership: Ownership) -> Restoring<()> {
-        Box::pin(std::future::ready(Ok(leases.into_iter().map(|(lease, _)| (lease, ())).collect())))
+    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+        Box::pin(std::future::ready(Ok(found.into_iter().map(|(found, _)| (found.lease, ())).collect())))
     }
 
     fn opened(&mut self, _lease: &Lease, (): (), _now: Now) {}

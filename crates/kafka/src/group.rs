@@ -230,7 +230,8 @@ fn set(
 /// Nobody's transaction, so that a takeover finds nobody to fence.
 fn by_hand(offset: i64, topic_id: Uuid) -> String {
     let (nonce, transactional_id) = (Uuid::nil(), String::new());
-    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to: offset, not_done: Vec::new() };
+    let (read_up_to, not_done, lists) = (offset, Vec::new(), None);
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists };
     metadata::encode(offset, &metadata).0
 }
 
@@ -302,6 +303,7 @@ mod tests {
                 committed: lag.committed,
                 read_up_to: 0,
                 not_done: Vec::new(),
+                lists: None,
                 log_start: lag.log_start,
                 log_end: lag.log_end,
                 recreated: standing == Standing::Recreated,
@@ -319,6 +321,7 @@ mod tests {
             topic_id: NOW,
             read_up_to: 20,
             not_done: vec![10, 15],
+            lists: None,
         };
         let mut lag = lag(Some(10), (3, 30), NOW);
         lag.metadata = metadata::encode(10, &head).0;

@@ -42,6 +42,7 @@ pub use error::{ErrorCode, ExclusiveError, KafkaError};
 pub use exclusive::ExclusiveWriter;
 pub use lasting_producer::{LastingProducer, ProducerState};
 pub use lease::{Epoch, Lease, Ownership};
+pub use metadata::ListsClaim;
 pub use offsets::Offsets;
 pub use pace::Pace;
 pub use poller::{Heartbeat, LeaseLag, Membership, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
@@ -49,4 +50,6 @@ pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};
 pub use restore::{LogCut, Restored};
 pub use tail::{From, Tail, TailEvent, TailOptions};
 pub use window::Window;
-pub use writer::{Committed, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions, WriterStats};
+pub use writer::{
+    Claimed, Committed, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions, WriterStats,
+};

@@ -3,23 +3,36 @@
 //!
 //! ```text
 //! 1:<nonce>:<transactional id>:<topic id>:<read-up-to minus committed>:<not done>
+//! 2:<the same five>:<member>:<member>...
 //! ```
 //!
 //! Nonce and topic id are 22 characters of base64url; *not done* is base64url over varint deltas, the first from the
-//! committed offset, the others from their predecessor. At most 4,096 characters, which is the broker's limit.
+//! committed offset, the others from their predecessor. A member is one letter, which names it, and base64url; they stand in any
+//! order, and one that is not known is passed over, so that another can come without a third version: `l` is the claim about
+//! lists, see [`ListsClaim`]. What has no member is written as version 1, which every release reads. At most 4,096
+//! characters, which is the broker's limit.
+
+mod lists;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use uuid::Uuid;
+
+pub use self::lists::ListsClaim;
 
 /// The broker's `offset.metadata.max.bytes`.
 pub const MAX_LENGTH: usize = 4_096;
 /// Longest transactional id, so that the window's share of the metadata is known.
 pub const MAX_TRANSACTIONAL_ID: usize = 40;
 
-const VERSION: &str = "1";
-/// Version, nonce, transactional id, topic id, a span of 19 digits, five separators.
-const MAX_HEAD: usize = 1 + 22 + MAX_TRANSACTIONAL_ID + 22 + 19 + 5;
+/// Without members.
+const BARE: &str = "1";
+/// With members.
+const EXTENDED: &str = "2";
+/// Characters that are kept free for members, whether or not there are any: a window that fits once must fit with them.
+const MAX_MEMBERS: usize = 70;
+/// Version, nonce, transactional id, topic id, a span of 19 digits, five separators, and the members with theirs.
+const MAX_HEAD: usize = 1 + 22 + MAX_TRANSACTIONAL_ID + 22 + 19 + 5 + MAX_MEMBERS;
 /// The longest delta, in bytes.
 const MAX_VARINT: usize = 9;
 /// What is left for the deltas, in bytes before base64 (3 bytes become 4 characters).
@@ -38,6 +51,8 @@ pub struct CommitMetadata {
     pub read_up_to: i64,
     /// What is not done in `[committed, read_up_to)`, ascending.
     pub not_done: Vec<i64>,
+    /// What is claimed about lists; `None`: nothing, also where version 1 or a person wrote the metadata.
+    pub lists: Option<ListsClaim>,
 }
 
 /// Whether any further offset has room beside `count` not-done ones over a span of offsets, without looking at them.
@@ -83,14 +98,20 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
         }
         push_varint(&mut bytes, delta);
     }
-    let text = format!(
-        "{VERSION}:{}:{}:{}:{}:{}",
+    let version = if metadata.lists.is_some() { EXTENDED } else { BARE };
+    let mut text = format!(
+        "{version}:{}:{}:{}:{}:{}",
         BASE64.encode(metadata.nonce.as_bytes()),
         metadata.transactional_id,
         BASE64.encode(metadata.topic_id.as_bytes()),
         read_up_to - committed,
         BASE64.encode(&bytes)
     );
+    if let Some(claim) = &metadata.lists {
+        text.push(':');
+        text.push(lists::LETTER);
+        text.push_str(&BASE64.encode(claim.to_bytes()));
+    }
     (text, cut)
 }
 
@@ -100,14 +121,15 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
 pub fn other_version(text: &str) -> Option<&str> {
     let (version, rest) = text.split_once(':')?;
     let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && version != VERSION && rest.contains(':')).then_some(version)
+    (is_number && ![BARE, EXTENDED].contains(&version) && rest.contains(':')).then_some(version)
 }
 
 /// Decodes; `None` for what is not ours (an offset set by hand, another version).
 #[must_use]
 pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
     let mut parts = text.split(':');
-    if parts.next()? != VERSION {
+    let version = parts.next()?;
+    if ![BARE, EXTENDED].contains(&version) {
         return None;
     }
     let nonce = decode_uuid(parts.next()?)?;
@@ -115,8 +137,14 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
     let topic_id = decode_uuid(parts.next()?)?;
     let span = parts.next()?.parse::<i64>().ok().filter(|span| *span >= 0)?;
     let deltas = BASE64.decode(parts.next()?).ok()?;
-    if parts.next().is_some() {
-        return None;
+    let mut claim = None;
+    for member in parts {
+        if version == BARE {
+            return None;
+        }
+        if let Some(encoded) = member.strip_prefix(lists::LETTER) {
+            claim = Some(ListsClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
+        }
     }
     let read_up_to = committed.checked_add(span)?;
     let mut not_done = Vec::new();
@@ -126,7 +154,8 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
         last = last.checked_add(read_varint(&mut rest)?)?;
         not_done.push(last);
     }
-    (last <= read_up_to).then_some(CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done })
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists: claim };
+    (last <= read_up_to).then_some(metadata)
 }
 
 /// A transactional id that fits the metadata.

@@ -2,6 +2,7 @@
 
 use crate::error::KafkaError;
 use crate::lease::Lease;
+use crate::metadata::ListsClaim;
 use crate::window::Window;
 
 /// The state of one partition at takeover.
@@ -15,6 +16,8 @@ pub struct Restored {
     pub read_up_to: i64,
     /// What is not done in `[committed, read_up_to)`, ascending.
     pub not_done: Vec<i64>,
+    /// What the previous owner said about its lists; of a topic that was recreated, too.
+    pub lists: Option<ListsClaim>,
     /// First available offset.
     pub log_start: i64,
     /// High watermark: records of open transactions count.
@@ -117,6 +120,7 @@ mod tests {
             committed,
             read_up_to: committed.unwrap_or(log_start) + 4,
             not_done: committed.into_iter().flat_map(|at| [at, at + 2]).collect(),
+            lists: None,
             log_start,
             log_end,
             recreated: false,

@@ -33,7 +33,7 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::lease::{Lease, Ownership};
-use crate::metadata;
+use crate::metadata::{self, ListsClaim};
 use crate::restore::Restored;
 use crate::takeover::{Found, Restorer};
 use commit::Committer;
@@ -41,7 +41,7 @@ use fencing::Fencings;
 use sieve::GroupSize;
 
 pub use chunks::MAX_LEASES;
-pub use transaction::{Committed, Output, Progress, Refusal, Transaction};
+pub use transaction::{Claimed, Committed, Output, Progress, Refusal, Transaction};
 
 /// Transactions that may wait for the one under way. Callers wait beyond it.
 const QUEUE: usize = 64;
@@ -95,8 +95,19 @@ enum Request {
 struct Shared {
     closing: Arc<AtomicBool>,
     counters: Counters,
-    /// Ids of the topics of live leases, for the metadata.
-    topic_ids: Mutex<HashMap<Lease, Uuid>>,
+    /// What the metadata of live leases say beside their progress.
+    known: Mutex<HashMap<Lease, Known>>,
+}
+
+/// What a takeover found out for the metadata of its lease.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// The topic's id now.
+    topic_id: Uuid,
+    /// The id that stood in the metadata; the one of now where none did.
+    found_id: Uuid,
+    /// The claim that stood there.
+    found_claim: Option<ListsClaim>,
 }
 
 #[derive(Default)]
@@ -107,6 +118,19 @@ struct Counters {
     aborted: AtomicU64,
     settled: AtomicU64,
     last_us: AtomicU64,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// The topic's id and the claim that a commit carries.
+    fn say(self, claim: Claimed) -> (Uuid, Option<ListsClaim>) {
+        match claim {
+            Claimed::Nothing => (self.topic_id, None),
+            Claimed::Lists(claim) => (self.topic_id, Some(claim)),
+            Claimed::AsFound => (self.found_id, self.found_claim),
+        }
+    }
 }
 
 // === impl WriterOptions ===
@@ -245,14 +269,16 @@ impl Writer {
 
     /// What goes into the partitions' metadata from now on.
     fn remember(&self, found: &[Found]) {
-        let mut ids = self.shared.topic_ids.lock();
+        let mut all = self.shared.known.lock();
         for found in found {
             let lease = &found.restored.lease;
             if let Some(leader_epoch) = found.leader_epoch {
                 self.ownership.note_leader_epoch(&lease.partition, i64::MIN, leader_epoch);
             }
-            ids.retain(|known, _| known.partition != lease.partition);
-            ids.insert(lease.clone(), found.topic_id);
+            all.retain(|other, _| other.partition != lease.partition);
+            let (topic_id, found_id) = (found.topic_id, found.committed_id.unwrap_or(found.topic_id));
+            let known = Known { topic_id, found_id, found_claim: found.restored.lists };
+            all.insert(lease.clone(), known);
         }
     }
 }
@@ -264,11 +290,12 @@ impl std::fmt::Debug for Writer {
 }
 
 /// The commit that puts our id where the previous owner's stands, and the offset where reading begins. Nothing is claimed
-/// where nothing was committed, or where nothing may be begun.
+/// where nothing was committed, or where nothing may be begun. What was said about lists stays until the role has looked at them.
 fn claim(restored: &Restored) -> Option<Progress> {
     restored.committed?;
     let (committed, read_up_to, not_done) = restored.window(restored.start().ok()?).progress();
-    Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done })
+    let claim = restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound);
+    Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done, claim })
 }
 
 /// The thread.

@@ -40,7 +40,10 @@ impl<W: Work> Stage<W> {
         let Some((batch, mut transaction)) = self.outbox.cut(now.boot_ms) else { return false };
         #[expect(clippy::cast_precision_loss, reason = "a histogram's value; a batch is far below 2^53 records")]
         self.metrics.batch.observe(transaction.outputs.len() as f64);
-        self.work.seal(&batch, &mut transaction.outputs);
+        let claims = self.work.seal(&batch, &mut transaction.outputs);
+        for (progress, claim) in transaction.progress.iter_mut().zip(claims) {
+            progress.claim = claim;
+        }
         let writer = self.writer.clone();
         let future = Box::pin(async move { writer.commit(transaction).await });
         self.commit = Some(CommitInFlight { future, batch, since_boot_ms: now.boot_ms });
@@ -83,6 +86,7 @@ impl<W: Work> Stage<W> {
                     role = W::ROLE,
                     records, parts, "stopped before a transaction got through: its records are done again by others"
                 );
+                self.work.unsealed(&batch);
                 Ok(())
             }
             Err(source) => Err(StageError::kafka(W::ROLE, "committing a batch")(source)),

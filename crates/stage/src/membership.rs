@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chassis::health::Latch;
-use kafka::{Epoch, KafkaError, Lease, PollerEvent, Progress, Restored, RevokeDone, Transaction, Writer};
+use kafka::{Claimed, Epoch, KafkaError, Lease, PollerEvent, Progress, Restored, RevokeDone, Transaction, Writer};
 use schemas::invariants::Invariant;
 use schemas::record::Record;
 use tokio::task::{JoinError, JoinSet};
@@ -297,8 +297,7 @@ impl<W: Work> Stage<W> {
         if starts.is_empty() {
             return Ok(());
         }
-        let leases = starts.iter().map(|(restored, start)| (restored.lease.clone(), *start)).collect();
-        let restoring = self.work.restore(leases, self.poller.ownership());
+        let restoring = self.work.restore(starts.clone(), self.poller.ownership());
         self.members.steps.spawn(restore::<W>(self.writer.clone(), starts, restoring));
         Ok(())
     }
@@ -353,6 +352,7 @@ async fn restore<W: Work>(
             committed: *start,
             read_up_to: *start,
             not_done: Vec::new(),
+            claim: Claimed::Nothing,
         })
         .collect();
     if !progress.is_empty() {

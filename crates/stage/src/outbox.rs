@@ -46,7 +46,7 @@ pub enum Order {
     AnyOrder,
 }
 
-/// A resolved record, until its transaction is known.
+/// A resolved record, until its transaction is known; or something beside the window, see [`Entry::beside`].
 #[derive(Debug)]
 pub struct Entry<N> {
     /// Epoch of its lease.
@@ -61,6 +61,8 @@ pub struct Entry<N> {
     pub boot_ms: i64,
     /// What the role remembers of it.
     pub note: N,
+    /// Whether it resolves no record of the window.
+    pub(crate) is_beside: bool,
     pub(crate) outputs: usize,
     pub(crate) output_bytes: usize,
     /// How often some of its outputs were refused.
@@ -102,8 +104,18 @@ impl<N> Entry<N> {
     /// A record of the lease with this epoch that is resolved at `boot_ms`. `at`: offset and Kafka's time, Unix ms.
     #[must_use]
     pub fn new(epoch: Epoch, at: (i64, i64), size: usize, boot_ms: i64, note: N) -> Self {
-        let (offset, timestamp_ms) = at;
-        Self { epoch, offset, timestamp_ms, size, boot_ms, note, outputs: 0, output_bytes: 0, refused: 0, too_slow: 0 }
+        let ((offset, timestamp_ms), is_beside) = (at, false);
+        let (outputs, output_bytes, refused, too_slow) = (0, 0, 0, 0);
+        Self { epoch, offset, timestamp_ms, size, boot_ms, note, is_beside, outputs, output_bytes, refused, too_slow }
+    }
+
+    /// Something that belongs to the lease with this epoch and is no live record of it: one that left the window before, a change of
+    /// what the role keeps. It is committed with its outputs, if any, and the lease's progress, so it is dropped when the lease is over;
+    /// it marks no offset as done, gives no credit back, and its age is not the role's. `at`: the offset and the time by which it is
+    /// named where an output of it is refused.
+    #[must_use]
+    pub fn beside(epoch: Epoch, at: (i64, i64), boot_ms: i64, note: N) -> Self {
+        Self { is_beside: true, ..Self::new(epoch, at, 0, boot_ms, note) }
     }
 
     /// How many records it writes.
@@ -213,7 +225,7 @@ impl<N> Outbox<N> {
     /// Kafka's time of the oldest record pending, Unix ms.
     #[must_use]
     pub fn oldest_timestamp_ms(&self) -> Option<i64> {
-        self.pending.iter().map(|entry| entry.timestamp_ms).min()
+        self.pending.iter().filter(|entry| !entry.is_beside).map(|entry| entry.timestamp_ms).min()
     }
 
     /// Keeps the entries that `stays` accepts, together with their outputs.

@@ -38,7 +38,7 @@ pub(crate) struct Progress {
 // === impl Progress ===
 
 impl Progress {
-    /// Measures what the poller and the outbox say. `committing`: entries of the batch under way.
+    /// Measures what the poller and the outbox say. `committing`: records of the batch under way.
     pub(crate) fn measure<N>(&mut self, lags: &[LeaseLag], outbox: &Outbox<N>, committing: usize) -> Measured {
         for behind in self.behind.values_mut() {
             *behind = 0;

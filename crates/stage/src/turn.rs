@@ -220,7 +220,7 @@ impl<W: Work> Stage<W> {
         }
         self.measure_at = now.instant + MEASURE_EVERY;
         let lags = self.poller.lag();
-        let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.entries.len());
+        let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.records());
         let mut measured = self.progress.measure(&lags, &self.outbox, committing);
         measured.last_commit_ms = self.last_commit_ms;
         let committing_ms = self.commit.as_ref().and_then(|commit| commit.batch.oldest_timestamp_ms());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chassis::clock;
 use chassis::status::Facts;
-use kafka::{Epoch, KafkaError, Lease, Output, Ownership, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, Restored};
 use schemas::record::{OutRecord, Record, TopicPartition};
 
 use crate::error::WorkError;
@@ -123,10 +123,10 @@ pub trait Work: Send + 'static {
         found.start()
     }
 
-    /// Restores the state of these leases, which are ours and taken over, each with the offset it begins at. Runs beside the
-    /// loop. Leases that are left out of the answer do not begin; whoever takes long should look at `ownership` and leave out
+    /// Restores the state of these leases, which are ours and taken over: what was found of each, and the offset it begins at.
+    /// Whatever a previous owner committed was written before this is called. Runs beside the loop. Leases that are left out of the answer do not begin; whoever takes long should look at `ownership` and leave out
     /// what is over.
-    fn restore(&self, leases: Vec<(Lease, i64)>, ownership: Ownership) -> Restoring<Self::State>;
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<Self::State>;
 
     /// A lease begins; its records follow.
     fn opened(&mut self, lease: &Lease, state: Self::State, now: Now);
@@ -155,10 +155,25 @@ pub trait Work: Send + 'static {
     /// A failure that ends the role.
     fn replace(&mut self, refused: Refused<'_, Self::Note>, now: Now) -> Result<Vec<OutRecord>, WorkError>;
 
-    /// Adds what a batch writes once per part, not per entry. `outputs` belongs to the batch's transaction.
-    fn seal(&self, _batch: &Batch<Self::Note>, _outputs: &mut Vec<Output>) {}
+    /// A batch was cut: adds what it writes once per part, not per entry, and says what the metadata of each part claim about
+    /// lists, in the order of the parts (nothing: none does). `outputs` belongs to the batch's transaction; an output's lease is the
+    /// index of its part. A batch without entries takes no outputs: it has any number of parts and is committed in portions.
+    ///
+    /// The role may change what it has in memory here: exactly one of three follows. [`Work::committed`] once the batch is
+    /// written; [`Work::unsealed`] once it surely is not; for a part whose lease ends, [`Work::closed`]. One batch is under way
+    /// at a time. After an unknown outcome, an abort or a rebalance the writer tries the same outputs and claims again by
+    /// itself, and nothing is sealed anew.
+    fn seal(&mut self, _batch: &Batch<Self::Note>, _outputs: &mut Vec<Output>) -> Vec<Claimed> {
+        Vec::new()
+    }
 
-    /// A batch is committed. The entries of parts that were dropped are not among these.
+    /// A sealed batch was not written, because something of it is refused, it was too slow, or the stage ends: what
+    /// [`Work::seal`] changed is taken back, in the state of before. Its entries are resolved again in their order, in one batch or in
+    /// several, which are sealed like any other. Parts whose lease was closed since are still among the batch's: what was known of
+    /// them went with [`Work::closed`], and there is nothing to take back.
+    fn unsealed(&mut self, _batch: &Batch<Self::Note>) {}
+
+    /// A batch is committed. The entries of parts that were dropped are not among these; [`Work::closed`] follows for such a part.
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Self::Note>>, now: Now);
 
     /// Leases are about to go: what has not begun is dropped; what is in flight may still end.

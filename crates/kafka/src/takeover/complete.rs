@@ -31,7 +31,10 @@ const LOOK_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// What was found, and what goes into the metadata from now on.
 pub(crate) struct Found {
     pub(crate) restored: Restored,
+    /// The topic's id now.
     pub(crate) topic_id: Uuid,
+    /// The id that stands in the metadata.
+    pub(crate) committed_id: Option<Uuid>,
     /// Leader epoch of the last record that was read.
     pub(crate) leader_epoch: Option<i32>,
 }
@@ -213,6 +216,8 @@ fn complete_one(
     if recreated {
         warn!(partition = %lease.partition, committed, log_start, "the topic was deleted and created again: reading its beginning");
     }
+    let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
+    let committed_id = metadata.as_ref().map(|metadata| metadata.topic_id).filter(|id| !id.is_nil());
     let (committed, read_up_to, not_done) = match (committed, metadata) {
         (_, _) if recreated => (Some(log_start), log_start, Vec::new()),
         (Some(at), Some(metadata)) => (Some(at), metadata.read_up_to, metadata.not_done),
@@ -221,6 +226,7 @@ fn complete_one(
     };
     let leader_epoch = offset.filter(|_| !recreated).and_then(|found| found.leader_epoch);
     let lease = lease.clone();
-    let restored = Restored { lease, committed, read_up_to, not_done, log_start, log_end, recreated, cut: None };
-    Ok(Found { restored, topic_id, leader_epoch })
+    let cut = None;
+    let restored = Restored { lease, committed, read_up_to, not_done, lists, log_start, log_end, recreated, cut };
+    Ok(Found { restored, topic_id, committed_id, leader_epoch })
 }

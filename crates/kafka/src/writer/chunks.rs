@@ -38,10 +38,12 @@ mod tests {
 
     use super::*;
     use crate::lease::{Epoch, Lease};
+    use crate::writer::Claimed;
 
     fn progress(partition: i32, not_done: i64) -> Progress {
         let lease = Lease { partition: TopicPartition::new("t", partition), epoch: Epoch(1) };
-        Progress { lease, committed: 0, read_up_to: 30_000_000, not_done: (0..not_done).map(|i| i * 20_000).collect() }
+        let (committed, read_up_to, claim) = (0, 30_000_000, Claimed::Nothing);
+        Progress { lease, committed, read_up_to, not_done: (0..not_done).map(|i| i * 20_000).collect(), claim }
     }
 
     fn sizes(count: i32, not_done: i64) -> Vec<usize> {

@@ -69,7 +69,7 @@ impl<'a> Try<'a> {
         ownership: &Ownership,
         transactional_id: &str,
     ) -> Result<TopicPartitionList, KafkaError> {
-        let ids = shared.topic_ids.lock();
+        let known = shared.known.lock();
         let mut list = TopicPartitionList::with_capacity(self.progress.len());
         let mut leader_epochs = Vec::with_capacity(self.progress.len());
         for progress in &self.progress {
@@ -78,14 +78,17 @@ impl<'a> Try<'a> {
                 Invariant::CommitBelowUnresolved.violated();
                 error!(%partition, committed = progress.committed, read_up_to = progress.read_up_to, "an offset above what is not done is committed");
             }
+            let of_lease = known.get(&progress.lease).copied().unwrap_or_default();
+            let (topic_id, lists) = of_lease.say(progress.claim);
             let (text, cut) = metadata::encode(
                 progress.committed,
                 &CommitMetadata {
                     nonce: self.nonce,
                     transactional_id: transactional_id.to_owned(),
-                    topic_id: ids.get(&progress.lease).copied().unwrap_or(Uuid::nil()),
+                    topic_id,
                     read_up_to: progress.read_up_to,
                     not_done: progress.not_done.clone(),
+                    lists,
                 },
             );
             if cut {

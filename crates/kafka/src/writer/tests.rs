@@ -80,6 +80,7 @@ impl World {
             committed,
             read_up_to: committed,
             not_done: Vec::new(),
+            claim: Claimed::Nothing,
         });
         Transaction { outputs: Vec::new(), progress: progress.collect() }
     }

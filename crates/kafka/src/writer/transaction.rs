@@ -7,6 +7,7 @@ use schemas::record::OutRecord;
 
 use crate::error::ErrorCode;
 use crate::lease::Lease;
+use crate::metadata::ListsClaim;
 
 /// What one transaction writes.
 ///
@@ -41,6 +42,21 @@ pub struct Progress {
     pub read_up_to: i64,
     /// What is not done in `[committed, read_up_to)`, ascending.
     pub not_done: Vec<i64>,
+    /// What its metadata say about lists.
+    pub claim: Claimed,
+}
+
+/// What a commit says about the lists of records that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Claimed {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What the lists come to with this transaction.
+    Lists(ListsClaim),
+    /// What the takeover of the lease found, and the topic's id beside it: the lists are being corrected and this transaction is
+    /// not the last, so that whoever takes over in between finds what there was to correct.
+    AsFound,
 }
 
 /// How a transaction ended.
@@ -88,6 +104,7 @@ mod tests {
             committed,
             read_up_to,
             not_done: not_done.to_vec(),
+            claim: Claimed::Nothing,
         };
         assert!(!progress(5, 9, &[5, 7]).skips_unresolved() && !progress(5, 5, &[]).skips_unresolved());
         assert!(progress(6, 9, &[5, 7]).skips_unresolved() && progress(6, 5, &[]).skips_unresolved());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::{
-    Connection, From, Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Producer, ProducerOptions,
-    Progress, Restored, Tail, TailEvent, TailOptions, Transaction, Window, Writer, WriterOptions,
+    Claimed, Connection, From, Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Producer,
+    ProducerOptions, Progress, Restored, Tail, TailEvent, TailOptions, Transaction, Window, Writer, WriterOptions,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -85,7 +85,7 @@ pub(crate) fn names(range: std::ops::Range<usize>) -> Vec<String> {
 /// The progress of a window.
 pub(crate) fn progress(lease: &Lease, window: &Window) -> Progress {
     let (committed, read_up_to, not_done) = window.progress();
-    Progress { lease: lease.clone(), committed, read_up_to, not_done }
+    Progress { lease: lease.clone(), committed, read_up_to, not_done, claim: Claimed::Nothing }
 }
 
 // === impl World ===

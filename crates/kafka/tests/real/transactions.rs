@@ -102,6 +102,40 @@ async fn keyless_records_of_a_transaction_share_one_partition_and_keyed_ones_use
     }
 }
 
+/// A key in the partition that its owner chose, whatever the key's hash, first with a value and then removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_is_written_to_the_partition_it_names() {
+    let world = World::new(8).await;
+    let mut worker = world.worker("tombstone").await;
+    let lease = worker.assigned().await.remove(0).lease;
+    let window = Window::restore(0, 0, Vec::new());
+    let partition = 3;
+    for value in [Some("there"), None] {
+        let mut given = transaction(&world, &lease, &window, vec![String::new()]);
+        let record = &mut given.outputs[0].record;
+        (record.partition, record.key, record.value) = (Some(partition), Some("21".into()), value.map(Into::into));
+        worker.writer.commit(given).await.unwrap();
+    }
+    worker.close().await;
+    let options = kafka::TailOptions {
+        topic: world.output.to_string(),
+        partitions: Some(vec![partition]),
+        from: kafka::From::Beginning,
+        committed: true,
+        eof: false,
+        fetch_wait_ms: 10,
+    };
+    let mut tail = kafka::Tail::start(&world.connection, options).unwrap();
+    let mut values = Vec::new();
+    while values.len() < 2 {
+        match soon("the records", tail.next()).await.unwrap() {
+            kafka::TailEvent::Record { record, .. } => values.push((record.key.unwrap(), record.value)),
+            other @ kafka::TailEvent::Eof { .. } => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(values, [("21".into(), Some("there".into())), ("21".into(), None)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_belongs_to_a_lease_that_is_over_is_not_written() {
     let world = World::new(2).await;

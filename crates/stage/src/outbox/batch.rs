@@ -22,7 +22,7 @@ pub struct Batch<N> {
 pub struct Part {
     /// The lease.
     pub lease: Lease,
-    /// Records resolved, for the poller's credit.
+    /// Records resolved, for the poller's credit; entries beside the window are none.
     pub records: usize,
     /// Their bytes.
     pub bytes: usize,
@@ -52,7 +52,12 @@ impl<N> Batch<N> {
 
     /// Kafka's time of its oldest record, Unix ms.
     pub(crate) fn oldest_timestamp_ms(&self) -> Option<i64> {
-        self.entries.iter().map(|entry| entry.timestamp_ms).min()
+        self.entries.iter().filter(|entry| !entry.is_beside).map(|entry| entry.timestamp_ms).min()
+    }
+
+    /// Records that it resolves, over all parts.
+    pub(crate) fn records(&self) -> usize {
+        self.parts.iter().map(|part| part.records).sum()
     }
 
     /// Outputs of its entries.
@@ -128,10 +133,12 @@ impl<N> Outbox<N> {
             batch.parts.push(Part { lease: owned.lease.clone(), records: 0, bytes: 0, committed: 0 });
             batch.parts.len() - 1
         });
-        owned.window.complete(entry.offset);
         owned.pending -= 1;
-        batch.parts[part].records += 1;
-        batch.parts[part].bytes += entry.size;
+        if !entry.is_beside {
+            owned.window.complete(entry.offset);
+            batch.parts[part].records += 1;
+            batch.parts[part].bytes += entry.size;
+        }
         batch.output_bytes += entry.output_bytes;
         transaction.outputs.extend(own.map(|record| Output { lease: part, record }));
         batch.entries.push(entry);
@@ -139,8 +146,8 @@ impl<N> Outbox<N> {
 
     /// Adds leases whose progress alone is owed, then the progress of every part, in the order of the parts.
     fn add_progress(&mut self, batch: &mut Batch<N>, transaction: &mut Transaction) {
-        // A transaction without outputs is cut into chunks by the writer.
-        let room = if transaction.outputs.is_empty() { usize::MAX } else { MAX_PARTS };
+        // A transaction without outputs is cut into chunks by the writer. The role may still add some where there are entries.
+        let room = if batch.entries.is_empty() { usize::MAX } else { MAX_PARTS };
         for owned in self.leases.values_mut() {
             if owned.part.is_none() && owned.is_dirty && batch.parts.len() < room {
                 owned.part = Some(batch.parts.len());

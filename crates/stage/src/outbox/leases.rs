@@ -1,6 +1,6 @@
 //! What the outbox knows of each lease: its window, what is committed of it, and whether it has to be proved.
 
-use kafka::{Epoch, Lease, Progress, Window};
+use kafka::{Claimed, Epoch, Lease, Progress, Window};
 
 use super::{Order, Outbox};
 
@@ -50,7 +50,7 @@ impl Owned {
             }
             Order::AnyOrder => self.window.progress(),
         };
-        Progress { lease: self.lease.clone(), committed, read_up_to, not_done }
+        Progress { lease: self.lease.clone(), committed, read_up_to, not_done, claim: Claimed::Nothing }
     }
 }
 

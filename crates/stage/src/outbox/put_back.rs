@@ -39,6 +39,7 @@ impl<N> Outbox<N> {
         work: &mut impl Work<Note = N>,
         now: Now,
     ) -> Result<(), StageError> {
+        work.unsealed(&batch);
         if let Some((index, reason)) = refused.iter().find(|(index, _)| *index >= batch.outputs()) {
             return Err(sealed(&batch, &transaction, *index, reason));
         }
@@ -71,6 +72,7 @@ impl<N> Outbox<N> {
         work: &mut impl Work<Note = N>,
         now: Now,
     ) -> Result<(), StageError> {
+        work.unsealed(&batch);
         self.bytes_now = (slow.written / 2).clamp(MIN_BYTES.min(self.limits.bytes), self.bytes_now);
         self.mark_dirty(&batch.parts);
         let mut returned = returned(batch, transaction);
@@ -129,7 +131,9 @@ impl<N> Outbox<N> {
         let mut outputs = VecDeque::with_capacity(self.outputs.len());
         for Returned { entry, outputs: own } in returned {
             let Some(owned) = self.leases.get_mut(&entry.epoch) else { continue };
-            owned.window.reopen(entry.offset);
+            if !entry.is_beside {
+                owned.window.reopen(entry.offset);
+            }
             owned.pending += 1;
             self.output_bytes += entry.output_bytes;
             outputs.extend(own);

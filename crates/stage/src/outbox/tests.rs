@@ -1,11 +1,12 @@
 //! Over random orders, refusals and losses: every record is committed once, with its outputs, and nothing is kept that is over.
 
+mod beside;
 mod leases;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka::{Epoch, Ownership};
+use kafka::{Epoch, Ownership, Restored};
 use proptest::prelude::*;
 use schemas::record::{Headers, Record, TopicPartition};
 
@@ -18,6 +19,8 @@ use crate::work::{NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Wor
 #[derive(Default)]
 struct Scripted {
     refusals: Vec<(i64, Vec<Refusal>)>,
+    /// Entries of each batch that was taken back.
+    unsealed: Vec<usize>,
 }
 
 impl Work for Scripted {
@@ -25,7 +28,7 @@ impl Work for Scripted {
     type State = ();
     type Note = u64;
 
-    fn restore(&self, _leases: Vec<(Lease, i64)>, _ownership: Ownership) -> Restoring<()> {
+    fn restore(&self, _found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     fn opened(&mut self, _lease: &Lease, _state: (), _now: Now) {}
@@ -38,6 +41,9 @@ impl Work for Scripted {
     fn replace(&mut self, refused: Refused<'_, u64>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
         self.refusals.push((refused.offset, refused.refusals.to_vec()));
         Ok(vec![output(1)])
+    }
+    fn unsealed(&mut self, batch: &Batch<u64>) {
+        self.unsealed.push(batch.entries().len());
     }
     fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<u64>>, _now: Now) {}
     fn revoking(&mut self, _leases: &[Lease]) {}
@@ -157,6 +163,7 @@ fn what_was_refused_is_replaced_in_its_place_and_the_rest_goes_on_as_it_was() {
     outbox.put_back_refused(batch, transaction, &refused, &mut work, now()).unwrap();
     let unwritable = |index| Refusal::Unwritable { index, reason: "too large".to_owned() };
     assert_eq!(work.refusals, [(1, vec![unwritable(0), unwritable(1)])]);
+    assert_eq!(work.unsealed, [3]);
     assert!(outbox.is_urgent());
     let (batch, transaction) = outbox.cut(0).unwrap();
     let sizes: Vec<usize> = transaction.outputs.iter().map(|output| output.record.size()).collect();
@@ -195,6 +202,7 @@ fn a_slow_cluster_gets_smaller_batches_until_it_takes_them() {
     }
     assert_eq!(sizes, [2, 5, 1], "half of what was written, then doubled with success");
     assert!(work.refusals.is_empty());
+    assert_eq!(work.unsealed, [8], "only what did not get through is taken back");
 }
 
 #[test]

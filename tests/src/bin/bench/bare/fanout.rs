@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use kafka::{
-    Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Progress, Transaction, Writer, WriterOptions,
+    Claimed, Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Progress, Transaction, Writer,
+    WriterOptions,
 };
 use schemas::record::{OutRecord, Record};
 
@@ -124,7 +125,8 @@ impl Loop {
             let known = transaction.progress.iter().position(|progress| progress.lease == lease);
             let index = known.unwrap_or_else(|| {
                 held.push((0, 0));
-                transaction.progress.push(Progress { lease, committed: 0, read_up_to: 0, not_done: Vec::new() });
+                let (committed, read_up_to, not_done, claim) = (0, 0, Vec::new(), Claimed::Nothing);
+                transaction.progress.push(Progress { lease, committed, read_up_to, not_done, claim });
                 transaction.progress.len() - 1
             });
             let progress = &mut transaction.progress[index];

@@ -1,0 +1,72 @@
+//! Entries beside the window: outputs and progress of a lease without a record that is read.
+
+use super::*;
+
+/// Puts something beside the window of a lease with outputs of these sizes.
+fn beside(outbox: &mut Outbox<u64>, lease: &Lease, offset: i64, outputs: &[usize]) {
+    let mut records = outputs.iter().map(|bytes| output(*bytes)).collect();
+    outbox.resolve(Entry::beside(lease.epoch, (offset, 1), 7, 0), &mut records);
+}
+
+#[test]
+fn what_is_beside_the_window_carries_progress_and_resolves_nothing() {
+    let mut outbox = outbox(Order::AnyOrder, 2);
+    assert!(outbox.admit(lease(0).epoch, 4));
+    beside(&mut outbox, &lease(0), 4, &[3]);
+    assert!(!outbox.is_empty() && outbox.has_pending(&[lease(0)]));
+    assert_eq!((outbox.oldest_timestamp_ms(), outbox.oldest_boot_ms()), (None, Some(7)));
+    let (batch, transaction) = outbox.cut(9).unwrap();
+    let progress = &transaction.progress[0];
+    assert_eq!((progress.committed, progress.read_up_to, &progress.not_done[..]), (4, 5, &[4][..]));
+    assert_eq!((transaction.outputs.len(), transaction.progress.len()), (1, 1));
+    let part = &batch.parts()[0];
+    assert_eq!((part.records, part.bytes, batch.entries().len(), batch.records()), (0, 0, 1, 0));
+    assert_eq!((outbox.live(), batch.oldest_timestamp_ms()), (1, None));
+}
+
+#[test]
+fn progress_alone_is_an_entry_without_outputs() {
+    let mut outbox = outbox(Order::AnyOrder, 2);
+    beside(&mut outbox, &lease(1), 0, &[]);
+    let (batch, transaction) = outbox.cut(9).unwrap();
+    assert_eq!((transaction.outputs.len(), &batch.parts()[0].lease), (0, &lease(1)));
+    assert!(outbox.is_empty());
+}
+
+#[test]
+fn what_comes_back_reopens_no_record_and_keeps_its_place() {
+    let (mut outbox, mut work) = (outbox(Order::AnyOrder, 1), Scripted::default());
+    resolve(&mut outbox, &lease(0), 3, &[10]);
+    let (batch, _) = outbox.cut(0).unwrap();
+    outbox.committed(&batch, |_| false);
+    // Its record was done long ago, in the window and before it.
+    for offset in [3, -1] {
+        beside(&mut outbox, &lease(0), offset, &[20]);
+    }
+    let (batch, transaction) = outbox.cut(0).unwrap();
+    outbox.put_back_refused(batch, transaction, &[(1, "no".to_owned())], &mut work, now()).unwrap();
+    assert_eq!(work.refusals.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [-1]);
+    let (batch, transaction) = outbox.cut(0).unwrap();
+    let sizes: Vec<usize> = transaction.outputs.iter().map(|output| output.record.size()).collect();
+    assert_eq!((sizes, batch.entries().len()), (vec![20, 1], 2));
+    assert_eq!((transaction.progress[0].committed, outbox.live(), work.unsealed.len()), (4, 0, 1));
+}
+
+#[test]
+fn what_belongs_to_a_lease_that_is_over_is_forgotten() {
+    let mut outbox = outbox(Order::AnyOrder, 1);
+    beside(&mut outbox, &lease(0), 0, &[1]);
+    outbox.close(lease(0).epoch);
+    beside(&mut outbox, &lease(0), 0, &[1]);
+    assert!(outbox.is_empty() && outbox.cut(0).is_none());
+}
+
+/// A role may add outputs to a batch with entries, and then it is one transaction, which holds so many leases.
+#[test]
+fn a_batch_with_entries_has_a_bounded_number_of_parts_though_none_has_an_output_yet() {
+    let mut outbox = outbox(Order::AnyOrder, 100);
+    outbox.ask_for_proof();
+    beside(&mut outbox, &lease(99), 0, &[]);
+    let parts: Vec<usize> = std::iter::from_fn(|| outbox.cut(0)).map(|(batch, _)| batch.parts().len()).collect();
+    assert_eq!(parts, [MAX_PARTS, 100 - MAX_PARTS]);
+}
