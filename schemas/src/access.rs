@@ -34,6 +34,7 @@ pub const ACCESS: &[Access] = {
     &[
         Access { topic: "events", writers: &[Gateway, People], readers: &[Fanout] },
         Access { topic: "deliveries", writers: &[Fanout, Delivery, Retry, Control], readers: &[Delivery] },
+        Access { topic: "lanes", writers: &[Delivery], readers: &[Delivery, Control] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },
         Access { topic: "dead-letters", writers: &[Delivery], readers: &[People] },
         Access { topic: "attempts", writers: &[Fanout, Delivery, Retry], readers: &[Control, People] },

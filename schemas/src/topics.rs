@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `events` | ordering key, else event id | gateway, producers -> fan-out |
 //! | `deliveries` | subscription id | fan-out, retry scheduler, replay -> delivery workers |
+//! | `lanes` | `subscription[/list/chunk]`, in the partition of `deliveries` it is about | delivery workers -> themselves, control plane |
 //! | `retry.<delay>` | none | delivery workers, retry scheduler -> retry scheduler |
 //! | `dead-letters` | subscription id | delivery workers -> people, redrive |
 //! | `attempts` | none | fan-out, delivery workers -> delivery log, control plane |
@@ -23,8 +24,14 @@ pub const BROKER_DEFAULT_MESSAGE_BYTES: usize = 1_048_588;
 /// Room for our headers above the payload limit.
 pub const HEADER_ROOM_BYTES: usize = 64 * 1024;
 
+/// Partitions of `deliveries` where the configuration does not say.
+const DELIVERIES: i32 = 16;
 /// The time after which a segment of `seen` is closed.
 const SEEN_SEGMENT: Duration = Duration::from_secs(3_600);
+/// The lists of what waits are rewritten as they change, and whoever takes over reads them all. Kafka compacts closed segments only, so
+/// these close soon, and are compacted while little of them is out of date.
+const LANES: [(&str, &str); 3] =
+    [("segment.bytes", "16777216"), ("segment.ms", "600000"), ("min.cleanable.dirty.ratio", "0.1")];
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the topic set depends on. Validated by whoever read the configuration.
@@ -55,6 +62,8 @@ pub struct Topics {
     pub events: Arc<str>,
     /// Deliveries that may be attempted now.
     pub deliveries: Arc<str>,
+    /// What waits for each lane, as lists of offsets of `deliveries`.
+    pub lanes: Arc<str>,
     /// Deliveries that ended badly.
     pub dead_letters: Arc<str>,
     /// Lifecycle records.
@@ -132,6 +141,7 @@ impl TopicSettings {
         Topics {
             events: name("events"),
             deliveries: name("deliveries"),
+            lanes: name("lanes"),
             dead_letters: name("dead-letters"),
             attempts: name("attempts"),
             rejected: name("rejected"),
@@ -147,7 +157,7 @@ impl TopicSettings {
     /// Everything `hookbus topics ensure` creates and verifies, in flow order.
     #[must_use]
     pub fn specs(&self) -> Vec<TopicSpec> {
-        let mut specs = vec![self.deleted("events", 8, 7 * DAY), self.deleted("deliveries", 16, 14 * DAY)];
+        let mut specs = vec![self.deleted("events", 8, 7 * DAY), self.deliveries(), self.lanes()];
         for (tier, delay) in &self.tiers {
             specs.push(self.tier(tier, *delay));
         }
@@ -164,6 +174,20 @@ impl TopicSettings {
     fn deleted(&self, short: &str, partitions: i32, retention: Duration) -> TopicSpec {
         let retention = self.retention.get(short).copied().unwrap_or(retention);
         self.spec(short, short, partitions, Cleanup::Delete(retention))
+    }
+
+    /// What waits may be the oldest of its partition: only its age may delete it, never how much came after it.
+    fn deliveries(&self) -> TopicSpec {
+        let mut spec = self.deleted("deliveries", DELIVERIES, 14 * DAY);
+        spec.config.insert("retention.bytes", "-1".to_owned());
+        spec
+    }
+
+    /// Partition for partition beside `deliveries`.
+    fn lanes(&self) -> TopicSpec {
+        let mut spec = self.spec("deliveries", "lanes", DELIVERIES, Cleanup::Compact);
+        spec.config.extend(LANES.map(|(name, value)| (name, value.to_owned())));
+        spec
     }
 
     /// Retention deletes whole segments, and a takeover reads what is there: an hour's segment keeps no week beyond it.
@@ -260,6 +284,7 @@ mod tests {
             [
                 "hookbus.events:8",
                 "hookbus.deliveries:16",
+                "hookbus.lanes:16",
                 "hookbus.retry.5s:8",
                 "hookbus.retry.20s:8",
                 "hookbus.retry.2m:8",
@@ -283,6 +308,18 @@ mod tests {
     fn identities_are_deleted_an_hour_after_their_time_not_a_week() {
         let seen = TopicSettings::default().specs().into_iter().find(|spec| &*spec.name == "hookbus.seen").unwrap();
         assert_eq!((&*seen.config["segment.ms"], &*seen.config["retention.ms"]), ("3600000", "172800000"));
+    }
+
+    #[test]
+    fn lists_stand_partition_for_partition_beside_deliveries_and_only_age_deletes_these() {
+        let partitions = BTreeMap::from([("deliveries".to_owned(), 6), ("lanes".to_owned(), 3)]);
+        let specs = TopicSettings { partitions, ..TopicSettings::default() }.specs();
+        let of = |name: &str| specs.iter().find(|spec| *spec.name == *format!("hookbus.{name}")).unwrap();
+        let (deliveries, lanes) = (of("deliveries"), of("lanes"));
+        assert_eq!((deliveries.partitions, lanes.partitions), (6, 6));
+        assert_eq!(deliveries.config["retention.bytes"], "-1");
+        let said = ["cleanup.policy", "segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"];
+        assert_eq!(said.map(|name| &*lanes.config[name]), ["compact", "16777216", "600000", "0.1"]);
     }
 
     #[test]

@@ -101,6 +101,11 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
     let slots = config.kafka.transactional_id(role);
     let slots = slots.strip_suffix(&config.kafka.slot).unwrap_or(&slots).to_owned();
     grants.add(Resource::TransactionalId, slots, NamePattern::Prefixed, &["Write", "Describe"]);
+    if let Role::Delivery = role {
+        // How long a delivery that waits is kept is asked of the topic.
+        let name = config.topics.topics().deliveries.to_string();
+        grants.add(Resource::Topic, name, NamePattern::Literal, &["DescribeConfigs"]);
+    }
     if let Role::Control = role {
         let store = control_plane::transactional_id(&config.kafka);
         grants.add(Resource::TransactionalId, store, NamePattern::Literal, &["Write", "Describe"]);
