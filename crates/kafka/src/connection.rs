@@ -217,6 +217,20 @@ impl Connection {
         config
     }
 
+    /// A consumer that reads back single records of one partition, or a run of them.
+    pub(crate) fn fetcher(&self, is_scan: bool) -> ClientConfig {
+        // Whatever is read back was committed, and records of open transactions stand in nobody's way.
+        let mut config = self.tail(false, true, 5);
+        config
+            // A partition that has just been given is fetched at once.
+            .set("fetch.queue.backoff.ms", "5")
+            // A seek that reads more than it was made for costs the brokers, and a scan in small pieces does.
+            .set("queued.min.messages", if is_scan { "10000" } else { "1" })
+            .set("fetch.message.max.bytes", if is_scan { "1048576" } else { "65536" })
+            .set("queued.max.messages.kbytes", if is_scan { "8192" } else { "1024" });
+        config
+    }
+
     /// What all producers share.
     fn producer_base(&self, client_id: &str, message_max_bytes: usize) -> ClientConfig {
         let mut config = self.base(client_id);

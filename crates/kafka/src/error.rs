@@ -135,6 +135,20 @@ pub enum KafkaError {
         /// The leader epoch it was written in.
         found_epoch: i32,
     },
+    /// What was committed of lists cannot be read to the end: a transaction on their partition does not end.
+    #[error(
+        "{partition} cannot be read beyond offset {position}, and its records from there to {end} are needed: kafka has kept a transaction          open there for {waited_ms} ms, longer than any lives (see deploy/runbooks/lists-held.md)"
+    )]
+    ListsHeld {
+        /// The partition of the lists.
+        partition: TopicPartition,
+        /// How far it was read.
+        position: i64,
+        /// Where it ended when it was taken over.
+        end: i64,
+        /// Since it was read so far, milliseconds.
+        waited_ms: i64,
+    },
     /// Somebody else writes under our transactional id.
     #[error(
         "fenced {times} times within {within_s} s: a second process uses the slot {transactional_id}; give every process its own slot"
@@ -203,6 +217,7 @@ impl KafkaError {
             | Self::OffsetOutOfRange { .. }
             | Self::Truncated { .. }
             | Self::LogCut { .. }
+            | Self::ListsHeld { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }
@@ -225,6 +240,7 @@ impl KafkaError {
             | Self::OffsetOutOfRange { .. }
             | Self::Truncated { .. }
             | Self::LogCut { .. }
+            | Self::ListsHeld { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }

@@ -19,7 +19,7 @@ use crate::error::KafkaError;
 use crate::ffi;
 use crate::lag::{self, PartitionLag};
 use crate::log::Named;
-use crate::metadata::{self, CommitMetadata};
+use crate::metadata::{self, CommitMetadata, ListsClaim};
 use crate::offsets::{no_topic, plain_client};
 use crate::takeover;
 
@@ -68,6 +68,12 @@ pub enum Standing {
 // === impl PartitionState ===
 
 impl PartitionState {
+    /// What the metadata claim about lists of records that wait.
+    #[must_use]
+    pub fn lists(&self) -> Option<ListsClaim> {
+        metadata::decode(self.lag.committed?, &self.lag.metadata)?.lists
+    }
+
     /// How many of these offsets are done: what is below the committed offset, and above it what its metadata say.
     #[must_use]
     pub fn done_in(&self, offsets: Range<i64>) -> i64 {
@@ -321,11 +327,12 @@ mod tests {
             topic_id: NOW,
             read_up_to: 20,
             not_done: vec![10, 15],
-            lists: None,
+            lists: Some(ListsClaim { queued: 4, sum: 1, topic_id: NOW, from: 0 }),
         };
         let mut lag = lag(Some(10), (3, 30), NOW);
         lag.metadata = metadata::encode(10, &head).0;
         let state = PartitionState { lag, standing: Standing::Committed };
+        assert_eq!(state.lists(), head.lists);
         let counts = [3..30, 3..10, 10..20, 11..15, 15..16, 20..30, 25..25].map(|offsets| state.done_in(offsets));
         assert_eq!(counts, [15, 7, 8, 4, 0, 0, 0]);
     }

@@ -1,5 +1,7 @@
 //! Creating and verifying topics. What exists is never altered: a difference is reported, and people decide.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::log::Named;
 use crate::offsets::{self, plain_client};
+
+pub use self::look::{require_alike, setting};
 
 /// How long one question or creation may take.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -11,7 +11,9 @@
 mod claims;
 mod cut;
 mod ends;
+mod fetcher;
 mod group;
+mod lists;
 mod ownership;
 mod reading;
 mod refused;

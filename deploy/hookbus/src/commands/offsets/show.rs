@@ -25,6 +25,8 @@ struct Row<'a> {
     committed: Option<i64>,
     log_end: i64,
     lag: i64,
+    /// Records that wait in lists, below the committed offset or above it; none if nothing is said of any.
+    queued: Option<u64>,
     standing: &'static str,
     stops: bool,
 }
@@ -88,7 +90,15 @@ fn word(standing: Standing) -> &'static str {
 }
 
 /// A remark for people; what needs them is in capitals.
-fn remark(standing: Standing) -> String {
+fn remark(state: &PartitionState) -> String {
+    let queued = state.lists().map(|lists| lists.queued).filter(|queued| *queued > 0);
+    let queued = queued.map(|queued| format!("{queued} wait in lists")).unwrap_or_default();
+    let standing = of_standing(state.standing);
+    let separator = if standing.is_empty() || queued.is_empty() { "" } else { "; " };
+    format!("{standing}{separator}{queued}")
+}
+
+fn of_standing(standing: Standing) -> String {
     match standing {
         Standing::Committed => String::new(),
         Standing::New => "no records yet: begins at 0".to_owned(),
@@ -103,7 +113,7 @@ fn remark(standing: Standing) -> String {
 
 impl GroupSeen {
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.states.iter().map(|PartitionState { lag, standing }| Row {
+        self.states.iter().map(|state @ PartitionState { lag, standing }| Row {
             role: self.role.name(),
             group: &self.group,
             members: self.members.len(),
@@ -113,6 +123,7 @@ impl GroupSeen {
             committed: lag.committed,
             log_end: lag.log_end,
             lag: lag.records_behind(),
+            queued: state.lists().map(|lists| lists.queued),
             standing: word(*standing),
             stops: standing.stops(),
         })
@@ -128,12 +139,13 @@ impl GroupSeen {
             screen::line(&format!("{topic} does not exist"))?;
         }
         let title = ["TOPIC", "PARTITION", "LOG START", "COMMITTED", "LOG END", "LAG", ""].map(str::to_owned);
-        let row = |PartitionState { lag, standing }: &PartitionState| {
+        let row = |state: &PartitionState| {
+            let lag = &state.lag;
             let committed = lag.committed.map_or_else(|| "none".to_owned(), |committed| committed.to_string());
             let numbers = [lag.log_start, lag.log_end, lag.records_behind()].map(|number| number.to_string());
             let [start, end, behind] = numbers;
             let (topic, number) = (lag.partition.topic.to_string(), lag.partition.partition.to_string());
-            [topic, number, start, committed, end, behind, remark(*standing)]
+            [topic, number, start, committed, end, behind, remark(state)]
         };
         let rows: Vec<[String; 7]> = std::iter::once(title).chain(self.states.iter().map(row)).collect();
         screen::columns(&rows)?;
