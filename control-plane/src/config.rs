@@ -10,7 +10,7 @@ use chassis::tasks::Tasks;
 use kafka::Connection;
 use schemas::topics::Topics;
 
-use crate::policy::TargetPolicy;
+use target::TargetPolicy;
 
 /// What it stands on.
 #[derive(Clone, Debug)]

@@ -29,7 +29,6 @@ mod limits;
 mod metrics;
 mod openapi;
 mod pings;
-mod policy;
 mod problem;
 mod query;
 mod reports;
@@ -52,7 +51,6 @@ use tracing::info;
 pub use actor::Peer;
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
-pub use policy::{Refusal, TargetPolicy};
 pub use store::transactional_id;
 
 use crate::metrics::ControlMetrics;

@@ -9,8 +9,8 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
-use crate::policy::TargetPolicy;
 use crate::store::Store;
+use target::TargetPolicy;
 
 /// The application state of the router.
 #[derive(Debug)]

@@ -60,8 +60,8 @@ impl Attempts {
     pub(crate) fn new(client: Client, tls: Tls, settings: &Settings) -> Self {
         let (sender, receiver) = mpsc::channel(settings.rules.concurrency.max(AT_ONCE));
         Self {
-            clients: Clients::new(client, settings.guard.clone()),
-            targets: Targets::new(TARGETS, settings.guard.clone(), tls),
+            clients: Clients::new(client),
+            targets: Targets::new(TARGETS, settings.targets.clone(), tls),
             timeout: settings.attempt_timeout,
             sender,
             receiver,
@@ -145,18 +145,18 @@ fn send<'a>(
 mod tests {
     use super::*;
     use crate::client::ClientLimits;
-    use crate::guard::Guard;
     use crate::request::Target;
     use crate::slots::Slots;
     use crate::testing;
+    use target::TargetPolicy;
 
     /// The future of an attempt is moved into its task, and its memory is written over when it ends. With the
     /// request in it, it had 4.8 KB.
     #[test]
     fn an_attempt_is_small() {
-        let (vault, guard, tls) = (testing::vault(), Guard::new(false, Vec::new()), Tls::new(None).unwrap());
+        let (vault, tls) = (testing::vault(), Tls::new(None).unwrap());
         let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), 1, &vault);
-        let target: Prepared = Arc::new(Target::new(&subscription, &guard, &tls));
+        let target: Prepared = Arc::new(Target::new(&subscription, &TargetPolicy::default(), &tls));
         let limits = ClientLimits {
             connect_timeout: Duration::from_secs(5),
             headers: 4_096,
@@ -164,7 +164,7 @@ mod tests {
             idle_timeout: Duration::from_secs(60),
             idle_per_host: 8,
         };
-        let client = Client::new(&guard, limits, tls.plain().unwrap());
+        let client = Client::new(testing::resolver(false, &[]), limits, tls.plain().unwrap());
         let ticket = Slots::default().insert(());
         let dispatch = Dispatch { ticket, delivery: Arc::new(testing::delivery("evt_1", 1)), subscription };
         let size = size_of_val(&attempt(&client, &dispatch, &target, Duration::from_secs(1), 0));

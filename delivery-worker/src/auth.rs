@@ -25,12 +25,12 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use rustls::ClientConfig;
+use target::TargetPolicy;
 use zeroize::Zeroizing;
 
 use self::token::TokenSource;
 use crate::classify::{NoAnswer, Verdict, unanswered};
 use crate::client::{Answer, Client, Tls};
-use crate::guard::Guard;
 
 /// A subscription's way to show who it is.
 #[derive(Debug)]
@@ -50,12 +50,12 @@ impl Auth {
     ///
     /// # Errors
     /// The verdict on every attempt until the subscription changes.
-    pub(crate) fn new(auth: Option<&catalog::Auth>, guard: &Guard, tls: &Tls) -> Result<Self, Verdict> {
+    pub(crate) fn new(auth: Option<&catalog::Auth>, policy: &TargetPolicy, tls: &Tls) -> Result<Self, Verdict> {
         Ok(match auth {
             None => Self::None,
             Some(catalog::Auth::Basic { username, password }) => Self::Header(basic(username, password)?),
             Some(catalog::Auth::Bearer { token }) => Self::Header(bearer(token)?),
-            Some(catalog::Auth::Oauth2(oauth2)) => Self::Token(Box::new(TokenSource::new(oauth2, guard)?)),
+            Some(catalog::Auth::Oauth2(oauth2)) => Self::Token(Box::new(TokenSource::new(oauth2, policy)?)),
             Some(catalog::Auth::Mtls { certificate, private_key }) => {
                 let config = tls.with_certificate(certificate, private_key).map_err(|error| {
                     tracing::warn!(%error, "a client certificate cannot be used");

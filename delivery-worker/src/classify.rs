@@ -7,7 +7,8 @@
 //! | `webhook-delivery: abort-message` on anything but a 2xx | aborted: ends it |
 //! | 408, 425, 429, 502, 503, 504 | failed; `Retry-After` counts |
 //! | everything else, no answer | failed |
-//! | refused target, bad URL | refused: ends it |
+//! | the name has, now, no address that may be called | failed: a name server may say otherwise next time |
+//! | a URL that is refused as it is written: scheme, address, no URL | refused: ends it |
 //! | request that cannot be written | unwritable: ends it |
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub(crate) enum Verdict {
     Gone(&'static str),
     /// The endpoint does not want this one.
     Aborted,
-    /// The target policy does not allow the address.
+    /// The target policy does not allow the URL as it is written; no answer of a name server can mend that.
     Refused(String),
     /// There is no way to write the request.
     Unwritable(String),
@@ -64,6 +65,8 @@ pub(crate) enum Reach {
 pub(crate) enum NoAnswer {
     /// The name does not resolve.
     Dns,
+    /// The name resolves, for now, only to addresses that the target policy refuses.
+    Refused,
     /// No connection.
     Connect,
     /// TLS failed.
@@ -83,13 +86,23 @@ pub(crate) enum NoAnswer {
 impl NoAnswer {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Reset, Self::Protocol, Self::Unsigned, Self::Token];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Dns,
+        Self::Refused,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Reset,
+        Self::Protocol,
+        Self::Unsigned,
+        Self::Token,
+    ];
 
     /// The word.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
+            Self::Refused => "refused",
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Timeout => "timeout",
@@ -124,7 +137,8 @@ pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> 
 pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
     let reach = match why {
         NoAnswer::Dns | NoAnswer::Connect => Reach::Unreachable,
-        NoAnswer::Timeout | NoAnswer::Token => Reach::Unknown,
+        // What name servers say of one name says nothing about the network.
+        NoAnswer::Timeout | NoAnswer::Token | NoAnswer::Refused => Reach::Unknown,
         NoAnswer::Unsigned => Reach::Unsent,
         NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
     };

@@ -3,6 +3,7 @@
 //! An attempt ends by its timeout, body included. Redirects are never followed. Of a response so much is kept as the delivery
 //! log shows; when more comes the connection is dropped, nobody reads on.
 
+mod dial;
 mod own;
 mod stream;
 #[cfg(test)]
@@ -18,7 +19,6 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
@@ -26,12 +26,13 @@ use tokio::net::TcpStream;
 use tower::util::MapResponse;
 
 use crate::classify::{NoAnswer, Verdict, answered, unanswered};
-use crate::guard::{Guard, GuardError, GuardedResolver};
 
+use self::dial::Dialler;
 pub(crate) use self::own::Clients;
 use self::stream::Joined;
 pub(crate) use self::tls::Tls;
 pub use self::tls::TlsError;
+use crate::resolve::{ResolveError, Resolver};
 
 /// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -51,14 +52,16 @@ pub(crate) struct ClientLimits {
     pub(crate) idle_per_host: usize,
 }
 
-/// Connects, as the guard allows.
-type Tcp = MapResponse<HttpConnector<GuardedResolver>, fn(TokioIo<TcpStream>) -> Joined<TokioIo<TcpStream>>>;
+/// Connects to what may be called.
+type Tcp = MapResponse<Dialler, fn(TokioIo<TcpStream>) -> Joined<TokioIo<TcpStream>>>;
 
 /// The pooled client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     /// Shared: a clone of hyper's own is a clone of everything that connecting needs.
     inner: Arc<legacy::Client<HttpsConnector<Tcp>, Full<Bytes>>>,
+    /// Whom its connections go to.
+    resolver: Resolver,
     limits: ClientLimits,
 }
 
@@ -80,14 +83,9 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client whose connections the guard allows.
-    pub(crate) fn new(guard: &Guard, limits: ClientLimits, tls: ClientConfig) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(guard.resolver());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(limits.connect_timeout));
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let tcp: Tcp = MapResponse::new(tcp, Joined);
+    /// A client that connects to what this resolver allows.
+    pub(crate) fn new(resolver: Resolver, limits: ClientLimits, tls: ClientConfig) -> Self {
+        let tcp: Tcp = MapResponse::new(Dialler::new(resolver.clone(), limits.connect_timeout), Joined);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
@@ -98,12 +96,13 @@ impl Client {
             .pool_max_idle_per_host(limits.idle_per_host)
             .http1_max_buf_size(HEAD_LIMIT)
             .http2_max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX));
-        Self { inner: Arc::new(builder.build(connector)), limits }
+        Self { inner: Arc::new(builder.build(connector)), resolver, limits }
     }
 
     /// The same connections, but so much of a response's body is kept.
     pub(crate) fn with_body_limit(&self, body: usize) -> Self {
-        Self { inner: Arc::clone(&self.inner), limits: ClientLimits { body, ..self.limits } }
+        let (inner, resolver) = (Arc::clone(&self.inner), self.resolver.clone());
+        Self { inner, resolver, limits: ClientLimits { body, ..self.limits } }
     }
 
     /// Sends one request and waits for the whole answer, at most `timeout`. Never fails: a failure is an answer too.
@@ -165,8 +164,10 @@ async fn exchange(response: ResponseFuture, body_limit: usize, answer: &mut Answ
     let response = match response.await {
         Ok(response) => response,
         Err(error) => {
-            let why = no_answer(&error)?;
-            answer.error = Some(why);
+            if let Some(unresolved) = unresolved(&error) {
+                answer.detail = Some(unresolved.to_string());
+            }
+            answer.error = Some(no_answer(&error)?);
             return Ok(());
         }
     };
@@ -206,19 +207,31 @@ async fn read(mut body: Incoming, limit: usize, kept: &mut Bytes) -> Option<NoAn
     None
 }
 
+/// What the resolver said, if it is the reason.
+fn unresolved(error: &legacy::Error) -> Option<&ResolveError> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(unresolved) = error.downcast_ref() {
+            return Some(unresolved);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// Why no response came.
 ///
 /// # Errors
-/// The verdict, if the policy refused the target.
+/// The verdict, if the policy refuses the target as it is written.
 fn no_answer(error: &legacy::Error) -> Result<NoAnswer, Verdict> {
+    match unresolved(error) {
+        Some(ResolveError::Refused(refused)) => return Err(Verdict::Refused(refused.to_string())),
+        Some(ResolveError::RefusedNow { .. }) => return Ok(NoAnswer::Refused),
+        Some(ResolveError::Unresolved { .. }) => return Ok(NoAnswer::Dns),
+        None => {}
+    }
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(guard) = error.downcast_ref::<GuardError>() {
-            return match guard {
-                GuardError::Refused(refused) => Err(Verdict::Refused(refused.to_string())),
-                GuardError::Resolve(_) => Ok(NoAnswer::Dns),
-            };
-        }
         if error.is::<rustls::Error>() {
             return Ok(NoAnswer::Tls);
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use chassis::config::DeliveryConfig;
 use retry::{RetryError, Schedule, Tiers};
 use stage::BatchLimits;
+use target::TargetPolicy;
 
 use crate::client::ClientLimits;
 use crate::engine::Rules;
-use crate::guard::Guard;
 use crate::lanes::LaneWait;
 use crate::settle::RetryRules;
 
@@ -19,18 +19,18 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryRules,
     pub(crate) batch: BatchLimits,
     pub(crate) client: ClientLimits,
-    pub(crate) guard: Guard,
+    pub(crate) targets: TargetPolicy,
     /// Of subscriptions that do not say.
     pub(crate) attempt_timeout: Duration,
     pub(crate) tier_names: Vec<(String, Duration)>,
 }
 
 impl Settings {
-    /// From the sections this role reads.
+    /// From the sections this role reads, and what may be called.
     ///
     /// # Errors
     /// Tiers or a schedule that are none; the configuration has checked them already.
-    pub(crate) fn new(config: &DeliveryConfig) -> Result<Self, RetryError> {
+    pub(crate) fn new(config: &DeliveryConfig, targets: TargetPolicy) -> Result<Self, RetryError> {
         let names: Vec<&str> = config.tiers.iter().map(|(name, _)| name.as_str()).collect();
         let tiers = Tiers::parse(&names.join(" "))?;
         let schedule = Schedule::preset(config.schedule.parse()?);
@@ -53,7 +53,7 @@ impl Settings {
                 idle_timeout: config.pool_idle_timeout,
                 idle_per_host: config.pool_idle_per_host,
             },
-            guard: Guard::new(config.allow_http, config.allow_networks.clone()),
+            targets,
             attempt_timeout: config.attempt_timeout,
             tier_names: config.tiers.clone(),
         })
@@ -82,7 +82,10 @@ mod tests {
             ];
             let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
             let Config { delivery, .. } = load_over(&chassis::config::Preset::default(), None, env).unwrap().config;
-            assert_eq!(Settings::new(&delivery).unwrap().retry.schedule, Schedule::preset(preset));
+            assert_eq!(
+                Settings::new(&delivery, TargetPolicy::default()).unwrap().retry.schedule,
+                Schedule::preset(preset)
+            );
         }
     }
 }

@@ -4,8 +4,9 @@
 //! [deliveries] --stage--> work --> work/intake --> engine (pure): lanes/{queue, cap, rate, breaker, pace, egress}
 //!                                                    | whose turn is it, and is it time?
 //!                                                    v
-//!                    attempts: targets --> request --> guard --> client --> classify      one task per attempt
-//!                                                    |
+//!                    attempts: targets --> request --> client --> classify   one task per attempt
+//!                                                    |             |
+//!                                                    |             +--> resolve: name --> addresses that may be dialled
 //!                                                    v
 //!                    work/ends: settle --> report --> stage: one transaction
 //!                                                       [retry.<delay>] [dead-letters] [attempts] [rejected] + offsets
@@ -26,13 +27,13 @@ mod client;
 mod config;
 mod engine;
 mod error;
-mod guard;
 mod lanes;
 #[cfg(test)]
 mod lists;
 mod metrics;
 mod report;
 mod request;
+mod resolve;
 mod settle;
 mod slots;
 mod targets;
@@ -52,17 +53,21 @@ use chassis::status::{Teller, TellerOptions};
 use kafka::Connection;
 use prometheus::Registry;
 use schemas::topics::Topics;
+use target::TargetPolicy;
 
 pub use self::error::{Error, TlsError};
 
 use self::client::{Client, Tls};
 use self::config::Settings;
 use self::metrics::DeliveryMetrics;
+use self::resolve::Resolver;
 use self::work::DeliveryWork;
 
 /// What the role stands on.
 #[derive(Clone, Debug)]
 pub struct Deps {
+    /// Which targets may be called.
+    pub targets: TargetPolicy,
     /// Where Kafka is.
     pub connection: Connection,
     /// Names under which this process appears there, and its time limits.
@@ -84,11 +89,12 @@ pub struct Deps {
 /// # Errors
 /// What makes it impossible to go on; the process ends with it.
 pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Result<(), Error> {
-    let settings = Settings::new(&config)?;
-    let metrics = DeliveryMetrics::new(&deps.registry)?;
+    let Deps { targets, connection, kafka, topics, catalog, registry, health, grace } = deps;
+    let settings = Settings::new(&config, targets)?;
+    let metrics = DeliveryMetrics::new(&registry)?;
     let tls = Tls::new(config.ca_file.as_deref())?;
-    let client = Client::new(&settings.guard, settings.client, tls.plain()?);
-    let Deps { connection, kafka, topics, catalog, registry, health, grace } = deps;
+    let resolver = Resolver::new(settings.targets.clone(), &config.dns_servers);
+    let client = Client::new(resolver, settings.client, tls.plain()?);
     // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
     let latch = health.latch("delivery partitions");
     // A subscription that is not there counts as deleted, which is true only of a snapshot that has caught up.

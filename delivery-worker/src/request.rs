@@ -66,7 +66,7 @@ pub(crate) fn build(
     }
     headers.insert(DELIVERY_ID, uuid_value(delivery.id.0));
     headers.insert(ATTEMPT, HeaderValue::from(delivery.hop.attempt));
-    if delivery.generation.0.is_some() {
+    if is_replay(delivery) {
         headers.insert(REPLAY, HeaderValue::from_static("true"));
     }
     let mut request = Request::new(Full::new(body));
@@ -74,6 +74,11 @@ pub(crate) fn build(
     *request.uri_mut() = target.uri.clone();
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Whether it was made anew from an event that had deliveries before. A ping is an event of its own, by the id that made it.
+fn is_replay(delivery: &Delivery) -> bool {
+    delivery.generation.0.is_some_and(|made_by| delivery.event_id().parse() != Ok(made_by))
 }
 
 /// Signs over what stands in the headers so far, and adds the signatures.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use catalog::Subscription;
 use lru::LruCache;
 use schemas::ids::SubscriptionId;
+use target::TargetPolicy;
 
 use crate::client::Tls;
-use crate::guard::Guard;
 use crate::request::{Prepared, Target};
 
 /// Targets kept; the one that was not used for longest goes first, and is prepared again when its turn comes.
@@ -17,15 +17,15 @@ pub(crate) const TARGETS: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is
 /// The targets of the subscriptions that are served.
 #[derive(Debug)]
 pub(crate) struct Targets {
-    guard: Guard,
+    policy: TargetPolicy,
     tls: Tls,
     /// With the `control` offset of the subscription they were prepared from.
     kept: LruCache<SubscriptionId, (i64, Prepared)>,
 }
 
 impl Targets {
-    pub(crate) fn new(most: NonZeroUsize, guard: Guard, tls: Tls) -> Self {
-        Self { guard, tls, kept: LruCache::new(most) }
+    pub(crate) fn new(most: NonZeroUsize, policy: TargetPolicy, tls: Tls) -> Self {
+        Self { policy, tls, kept: LruCache::new(most) }
     }
 
     /// The target of a subscription.
@@ -36,7 +36,7 @@ impl Targets {
         {
             return Arc::clone(target);
         }
-        let target = Arc::new(Target::new(subscription, &self.guard, &self.tls));
+        let target = Arc::new(Target::new(subscription, &self.policy, &self.tls));
         self.kept.put(id, (offset, Arc::clone(&target)));
         target
     }
@@ -63,7 +63,7 @@ mod tests {
             testing::subscription(testing::object(number, "https://example.com/", &vault), offset, &vault)
         };
         let most = NonZeroUsize::new(3).unwrap();
-        let mut targets = Targets::new(most, Guard::new(false, Vec::new()), Tls::new(None).unwrap());
+        let mut targets = Targets::new(most, TargetPolicy::default(), Tls::new(None).unwrap());
         let first = targets.of(&at(0, 1));
         for number in 1..50 {
             targets.of(&at(number, 1));

@@ -9,11 +9,31 @@ use schemas::delivery::{Delivery, NewDelivery, key};
 use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::{ApplicationId, Generation, SubscriptionId};
 use schemas::record::{Headers, Record};
+use target::{AllowList, TargetPolicy, TargetRules};
+use testkit::dns::NameServer;
 use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
+use crate::resolve::Resolver;
+
 pub(crate) const APPLICATION: ApplicationId = ApplicationId(Uuid::from_u128(0xa));
 pub(crate) const SECRET: &str = "3b0b1bdc-1a26-4f5c-9a0f-0d5f7d0d7a11";
+
+/// What may be called: with http or without, public addresses and these networks.
+pub(crate) fn policy(allow_http: bool, networks: &[&str]) -> TargetPolicy {
+    let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+    TargetPolicy::new(TargetRules { allow_http, ..TargetRules::default() }, AllowList { networks, hosts: Vec::new() })
+}
+
+/// The system's names under such a policy.
+pub(crate) fn resolver(allow_http: bool, networks: &[&str]) -> Resolver {
+    Resolver::new(policy(allow_http, networks), &[])
+}
+
+/// The names of a fake name server under such a policy.
+pub(crate) fn resolver_at(names: &NameServer, allow_http: bool, networks: &[&str]) -> Resolver {
+    Resolver::new(policy(allow_http, networks), &[names.address()])
+}
 
 pub(crate) fn vault() -> Arc<Vault> {
     Arc::new(Vault::new(&[EncryptionKey::new("test", [7; 32])], &[9; 32]).unwrap())

@@ -10,7 +10,7 @@
 //! The window counts back from the newest record of the partition, never from the clock on the wall: a worker that was down
 //! for two days still knows what came the day before it stopped. The budget is the worker's: what is being restored counts
 //! from its first identity on, beside what is owned already, so that no moment takes more memory than another
-//! ([`table`] says how much: about 26 bytes an identity of the budget). The order inside a bucket is not kept.
+//! ([`table`] says how much: about 28 bytes an identity of the budget). The order inside a bucket is not kept.
 
 mod table;
 
@@ -57,14 +57,20 @@ struct Inner {
     limits: Limits,
     table: Table,
     partitions: BTreeMap<u32, Partition>,
-    /// Numbers of the buckets of all partitions: an identity in another bucket is forgotten.
-    alive: HashSet<u32>,
-    /// Identities in all of them.
-    len: usize,
+    alive: Alive,
     /// Identities that left before the window's end since somebody asked.
     evicted: u64,
     next_partition: u32,
     next_bucket: u32,
+}
+
+/// The buckets of all partitions.
+#[derive(Debug, Default)]
+struct Alive {
+    /// Their numbers: an identity in another bucket is forgotten.
+    buckets: HashSet<u32>,
+    /// Identities in all of them.
+    ids: usize,
 }
 
 #[derive(Debug)]
@@ -117,7 +123,7 @@ impl Identities {
 
     /// How many identities are remembered, those of partitions that are being restored among them.
     pub(crate) fn len(&self) -> usize {
-        self.inner.lock().len
+        self.inner.lock().alive.ids
     }
 
     /// How many identities left before the window's end since the last call.
@@ -129,15 +135,18 @@ impl Identities {
 // === impl Seen ===
 
 impl Seen {
-    /// Moves the window on to a record of this time, and forgets what is before it.
-    pub(crate) fn advance(&mut self, at_ms: i64) {
-        self.identities.inner.lock().advance(self.number, at_ms);
+    /// Whether a record of this time repeats an identity that was accepted inside the window before it. The window moves on to
+    /// that time.
+    pub(crate) fn is_repeat(&mut self, id: &Hash, at_ms: i64) -> bool {
+        let mut inner = self.identities.inner.lock();
+        inner.advance(self.number, at_ms);
+        inner.contains(&self.key(id))
     }
 
-    /// Whether the identity was accepted inside the window.
+    /// Whether the identity is remembered.
+    #[cfg(test)]
     pub(crate) fn contains(&self, id: &Hash) -> bool {
-        let inner = self.identities.inner.lock();
-        inner.table.bucket_of(&self.key(id)).is_some_and(|bucket| inner.alive.contains(&bucket))
+        self.identities.inner.lock().contains(&self.key(id))
     }
 
     /// The identity of a record of this time was accepted.
@@ -149,10 +158,8 @@ impl Seen {
     pub(crate) fn insert_all(&mut self, ids: impl IntoIterator<Item = Hash>, at_ms: i64) {
         let mut ids = ids.into_iter().peekable();
         while ids.peek().is_some() {
-            let mut inner = self.identities.inner.lock();
-            for id in ids.by_ref().take(RESTORED_AT_ONCE) {
-                inner.insert(self.number, self.key(&id), at_ms);
-            }
+            let keys = ids.by_ref().take(RESTORED_AT_ONCE).map(|id| self.key(&id));
+            self.identities.inner.lock().insert_all(self.number, keys, at_ms);
         }
     }
 
@@ -192,8 +199,7 @@ impl Inner {
             limits,
             table: Table::new(limits.ids),
             partitions: BTreeMap::new(),
-            alive: HashSet::new(),
-            len: 0,
+            alive: Alive::default(),
             evicted: 0,
             next_partition: 0,
             next_bucket: 0,
@@ -210,7 +216,7 @@ impl Inner {
     fn remove_partition(&mut self, number: u32) {
         let gone = self.partitions.remove(&number);
         for bucket in gone.into_iter().flat_map(|partition| partition.buckets) {
-            self.forget(&bucket);
+            self.alive.forget(&bucket);
         }
     }
 
@@ -218,57 +224,33 @@ impl Inner {
         let Some(partition) = self.partitions.get_mut(&number) else { return };
         partition.newest_ms = partition.newest_ms.max(at_ms);
         let horizon = partition.newest_ms.saturating_sub(self.limits.window_ms);
-        while let Some(partition) = self.partitions.get_mut(&number)
-            && let Some(expired) = partition.buckets.pop_front_if(|bucket| bucket.newest_ms < horizon)
-        {
-            self.forget(&expired);
+        while let Some(expired) = partition.buckets.pop_front_if(|bucket| bucket.newest_ms < horizon) {
+            self.alive.forget(&expired);
         }
     }
 
-    fn insert(&mut self, number: u32, key: Hash, at_ms: i64) {
+    fn contains(&self, key: &Hash) -> bool {
+        self.table.bucket_of(key).is_some_and(|bucket| self.alive.buckets.contains(&bucket))
+    }
+
+    fn insert_all(&mut self, number: u32, keys: impl Iterator<Item = Hash>, at_ms: i64) {
         self.advance(number, at_ms);
-        let bucket = self.open_bucket(number);
-        let alive = &self.alive;
-        let former = self.table.insert(key, bucket, |bucket| alive.contains(&bucket));
-        self.len += 1;
-        if let Some(former) = former {
-            self.uncount(number, former);
+        for key in keys {
+            let Some(partition) = self.partitions.get_mut(&number) else { return };
+            let bucket = partition.open_bucket(self.limits, &mut self.next_bucket, &mut self.alive);
+            let alive = &self.alive.buckets;
+            if let Some(former) = self.table.insert(key, bucket, |bucket| alive.contains(&bucket)) {
+                partition.uncount(former, &mut self.alive);
+            }
+            while self.alive.ids > self.limits.ids && self.evict_oldest() {}
         }
-        while self.len > self.limits.ids && self.evict_oldest() {}
     }
 
     fn remove(&mut self, number: u32, key: &Hash) {
-        if let Some(bucket) = self.table.remove(key) {
-            self.uncount(number, bucket);
-        }
-    }
-
-    /// The bucket for an identity of the partition's newest time, with that identity counted.
-    fn open_bucket(&mut self, number: u32) -> u32 {
-        let limits = self.limits;
-        let Some(partition) = self.partitions.get_mut(&number) else { return self.next_bucket };
-        let newest_ms = partition.newest_ms;
-        if let Some(bucket) = partition.buckets.back_mut()
-            && newest_ms.saturating_sub(bucket.oldest_ms) < limits.bucket_ms
-            && bucket.ids < limits.bucket_ids
+        if let Some(bucket) = self.table.remove(key)
+            && let Some(partition) = self.partitions.get_mut(&number)
         {
-            bucket.newest_ms = newest_ms;
-            bucket.ids += 1;
-            return bucket.number;
-        }
-        let number = self.next_bucket;
-        self.next_bucket = number.wrapping_add(1);
-        self.alive.insert(number);
-        partition.buckets.push_back(Bucket { number, oldest_ms: newest_ms, newest_ms, ids: 1 });
-        number
-    }
-
-    /// An identity has left a bucket of the partition, if that is still there.
-    fn uncount(&mut self, number: u32, bucket: u32) {
-        let Some(partition) = self.partitions.get_mut(&number) else { return };
-        if let Ok(index) = partition.buckets.binary_search_by_key(&bucket, |bucket| bucket.number) {
-            partition.buckets[index].ids -= 1;
-            self.len -= 1;
+            partition.uncount(bucket, &mut self.alive);
         }
     }
 
@@ -278,14 +260,49 @@ impl Inner {
         let oldest = oldest.min_by_key(|partition| partition.buckets[0].newest_ms);
         let Some(bucket) = oldest.and_then(|partition| partition.buckets.pop_front()) else { return false };
         self.evicted += bucket.ids as u64;
-        self.forget(&bucket);
+        self.alive.forget(&bucket);
         true
     }
+}
 
+// === impl Alive ===
+
+impl Alive {
     /// A bucket is gone: so are its identities, wherever they stand in the table.
     fn forget(&mut self, bucket: &Bucket) {
-        self.alive.remove(&bucket.number);
-        self.len -= bucket.ids;
+        self.buckets.remove(&bucket.number);
+        self.ids -= bucket.ids;
+    }
+}
+
+// === impl Partition ===
+
+impl Partition {
+    /// The bucket for an identity of the partition's newest time, with that identity counted. `next`: the number of the next bucket.
+    fn open_bucket(&mut self, limits: Limits, next: &mut u32, alive: &mut Alive) -> u32 {
+        alive.ids += 1;
+        let newest_ms = self.newest_ms;
+        if let Some(bucket) = self.buckets.back_mut()
+            && newest_ms.saturating_sub(bucket.oldest_ms) < limits.bucket_ms
+            && bucket.ids < limits.bucket_ids
+        {
+            bucket.newest_ms = newest_ms;
+            bucket.ids += 1;
+            return bucket.number;
+        }
+        let number = *next;
+        *next = number.wrapping_add(1);
+        alive.buckets.insert(number);
+        self.buckets.push_back(Bucket { number, oldest_ms: newest_ms, newest_ms, ids: 1 });
+        number
+    }
+
+    /// An identity has left this bucket, if that is still there.
+    fn uncount(&mut self, bucket: u32, alive: &mut Alive) {
+        if let Ok(index) = self.buckets.binary_search_by_key(&bucket, |bucket| bucket.number) {
+            self.buckets[index].ids -= 1;
+            alive.ids -= 1;
+        }
     }
 }
 

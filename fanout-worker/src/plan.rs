@@ -213,12 +213,9 @@ impl Planner {
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = place.accepted_ms().min(turn.now_ms);
-        if let Some(id) = &id {
-            turn.seen.advance(at_ms);
-            if turn.seen.contains(id) {
-                self.expander.repeat(accepted, place, &mut self.outputs);
-                return Ok(Judged::Repeat);
-            }
+        if id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms)) {
+            self.expander.repeat(accepted, place, &mut self.outputs);
+            return Ok(Judged::Repeat);
         }
         let labels = select::subscriptions(&snapshot, accepted.application, &event, &mut self.subscriptions);
         let control_offset = snapshot.applied();

@@ -183,13 +183,13 @@ impl FanoutWork {
         if !self.planner.compile(is_over) {
             return true;
         }
-        let (mut gives_way, mut has_planned) = (false, false);
+        let (mut gives_way, mut has_planned, mut now) = (false, false, instant());
         while !turn.is_full()
             && !gives_way
             && let Some((lease, record)) = self.queue.pop()
         {
             let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
-            let (now_ms, now) = (turn.now.wall_ms, instant());
+            let now_ms = turn.now.wall_ms;
             let mut against = plan::Turn { catalog: &self.catalog, seen, now_ms, now, is_over: &is_over };
             match self.planner.plan(&mut against, &lease, record) {
                 Planned::Done(note) => {
@@ -203,7 +203,8 @@ impl FanoutWork {
                     gives_way = true;
                 }
             }
-            gives_way |= is_over();
+            now = instant();
+            gives_way |= now.saturating_duration_since(begin) > PLAN_SLICE;
         }
         if has_planned {
             self.planned_boot_ms = turn.now.boot_ms;

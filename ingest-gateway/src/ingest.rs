@@ -22,7 +22,7 @@ use crate::json::quoted;
 use crate::limits::{Counted, Senders};
 use crate::problem::{self, Refused, problem};
 use crate::publish::PendingRecord;
-use crate::recent_ids::{Claimed, IdKey};
+use crate::recent_ids::{ClaimedId, IdKey};
 use crate::validate::Event;
 
 /// Whether the snapshot was brought up to date for this request.
@@ -85,7 +85,7 @@ enum Unprepared {
 /// A record on its way, with the claim on its id.
 pub(crate) struct Sent<'g> {
     pending: PendingRecord,
-    claim: Option<Claimed<'g>>,
+    claim: Option<ClaimedId<'g>>,
     counted: Option<Counted>,
     asked: Asked,
     at: std::time::Instant,
@@ -203,7 +203,11 @@ impl Gateway {
     }
 
     /// Counts the event against its limits and hands the record to the producer. Failed, it drops the claim: the id is forgotten.
-    pub(crate) fn send<'g>(&'g self, prepared: PreparedEvent, claim: Option<Claimed<'g>>) -> Result<Sent<'g>, Refused> {
+    pub(crate) fn send<'g>(
+        &'g self,
+        prepared: PreparedEvent,
+        claim: Option<ClaimedId<'g>>,
+    ) -> Result<Sent<'g>, Refused> {
         // After the claim: a repeat is told that it is one, and counts against nothing.
         let PreparedEvent { record, senders, asked, .. } = prepared;
         let counted = self.limits().take(senders, asked.now_ms).map_err(problem::over_limit)?;
@@ -262,6 +266,7 @@ impl Gateway {
             | KafkaError::OffsetOutOfRange { .. }
             | KafkaError::Truncated { .. }
             | KafkaError::LogCut { .. }
+            | KafkaError::ListsHeld { .. }
             | KafkaError::SecondProcess { .. }
             | KafkaError::NoTopic { .. }
             | KafkaError::NotOwned { .. }

@@ -7,6 +7,9 @@ use crate::config::RETRY_AFTER_S;
 use crate::json::quoted;
 use crate::limits::{Over, Whose};
 
+/// From here on (Jaro-Winkler, 0 to 1) a name is taken for a mistyped one.
+const SIMILAR: f64 = 0.8;
+
 /// A refusal. Boxed: results of the hot path stay small.
 pub(crate) type Refused = Box<Problem>;
 
@@ -29,12 +32,16 @@ impl Faults {
         self.0.push(Fault { field: field.to_owned(), code: Code::InvalidField, message: message.into() });
     }
 
-    /// A field nobody knows, with the known one that looks most like it.
+    /// A field nobody knows, with the known one that was meant: that ends with it (`type`), or looks like it.
     pub(crate) fn unknown(&mut self, field: &str, known: &[&str]) {
         let field = quoted(field).into_owned();
-        let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, &field));
-        let message =
-            nearest.map_or_else(|| "is not known".to_owned(), |name| format!("is not known, did you mean `{name}`?"));
+        let whole = known.iter().find(|name| name.ends_with(&format!("_{field}")));
+        let scored = known.iter().map(|name| (strsim::jaro_winkler(name, &field), name));
+        let similar = scored.filter(|(score, _)| *score >= SIMILAR).max_by(|one, other| one.0.total_cmp(&other.0));
+        let message = whole.or(similar.map(|(_, name)| name)).map_or_else(
+            || format!("is not known; known are {}", known.join(", ")),
+            |name| format!("is not known, did you mean `{name}`?"),
+        );
         self.0.push(Fault { field, code: Code::UnknownField, message });
     }
 
@@ -194,6 +201,18 @@ mod tests {
         let problem = faults.refuse().unwrap_err();
         assert_eq!((problem.status, problem.code), (422, Some(Code::UnknownField)));
         assert!(problem.detail.contains("event_typ") && problem.detail.contains("`event_type`"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn what_is_like_no_known_field_is_answered_with_all_of_them() {
+        let told = |field: &str| {
+            let mut faults = Faults::default();
+            faults.unknown(field, &["event_type", "labels", "payload"]);
+            faults.refuse().unwrap_err().detail
+        };
+        assert!(told("type").ends_with("did you mean `event_type`?"), "{}", told("type"));
+        assert!(told("lables").ends_with("did you mean `labels`?"), "{}", told("lables"));
+        assert!(told("x").ends_with("known are event_type, labels, payload"), "{}", told("x"));
     }
 
     #[test]

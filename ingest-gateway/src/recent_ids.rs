@@ -41,8 +41,8 @@ pub(crate) struct RecentIds {
 /// What a claim found.
 #[derive(Debug)]
 pub(crate) enum Claim<'a> {
-    /// Nobody has it: it is the caller's until [`Claimed::confirm`] or drop.
-    New(Claimed<'a>),
+    /// Nobody has it: it is the caller's until [`ClaimedId::confirm`] or drop.
+    New(ClaimedId<'a>),
     /// It was acknowledged.
     Known,
     /// Somebody is at it; resolves when that is over.
@@ -51,7 +51,7 @@ pub(crate) enum Claim<'a> {
 
 /// An id under way. Dropped unconfirmed, it is forgotten.
 #[derive(Debug)]
-pub(crate) struct Claimed<'a> {
+pub(crate) struct ClaimedId<'a> {
     ids: &'a RecentIds,
     key: IdKey,
     confirmed: bool,
@@ -103,11 +103,11 @@ impl RecentIds {
             return Claim::Busy(Arc::clone(bell.get_or_insert_with(Arc::default)).notified_owned());
         }
         shard.under_way.insert(key, None);
-        Claim::New(Claimed { ids: self, key, confirmed: false })
+        Claim::New(ClaimedId { ids: self, key, confirmed: false })
     }
 
     /// Takes an id as soon as nobody else is at it; `None` when it was acknowledged.
-    pub(crate) async fn claim_in_turn(&self, key: IdKey) -> Option<Claimed<'_>> {
+    pub(crate) async fn claim_in_turn(&self, key: IdKey) -> Option<ClaimedId<'_>> {
         loop {
             match self.claim(key) {
                 Claim::New(claimed) => return Some(claimed),
@@ -136,16 +136,16 @@ impl RecentIds {
     }
 }
 
-// === impl Claimed ===
+// === impl ClaimedId ===
 
-impl Claimed<'_> {
+impl ClaimedId<'_> {
     /// The record was acknowledged: from now on the id is known.
     pub(crate) fn confirm(mut self) {
         self.confirmed = true;
     }
 }
 
-impl Drop for Claimed<'_> {
+impl Drop for ClaimedId<'_> {
     fn drop(&mut self) {
         self.ids.end(self.key, self.confirmed);
     }

@@ -17,7 +17,7 @@ pub enum DeathReason {
     Schedule,
     /// It grew older than `max_age`.
     MaxAge,
-    /// The target policy refuses the address or URL.
+    /// The target policy refuses the URL as it is written. What a name resolves to may change, so that is a failed attempt.
     Refused,
     /// The endpoint answered 410 or asked to be disabled.
     Gone,

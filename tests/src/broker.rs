@@ -79,10 +79,19 @@ fn parse_proxied(text: &str) -> anyhow::Result<Vec<Proxied>> {
 /// # Errors
 /// As [`kafka_dev::prepare`] and [`Broker::start`].
 pub async fn start(folder: &Path, proxied: usize) -> anyhow::Result<Broker> {
+    start_with(folder, proxied, &[]).await
+}
+
+/// The same with properties of the broker on top.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(folder: &Path, proxied: usize, properties: &[(&str, &str)]) -> anyhow::Result<Broker> {
     let jars = kafka_dev::prepare(&cache(), |line| tracing::info!("{line}")).await?;
     let mut options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
     options.quick = true;
     options.proxied = vec![Proxied { port: 0, advertised: 0 }; proxied];
+    options.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Ok(Broker::start(options).await?)
 }
 

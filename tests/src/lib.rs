@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!            Endpoint  scripted by path and call number, remembers and verifies what it was sent
+//!          NameServer  scripted by name: lies, silence, a thousand addresses
 //!               ^
 //!   Process: one role of the built binary, killed, frozen and stopped by id
 //!               |
@@ -15,6 +16,7 @@
 pub mod broker;
 pub mod cluster;
 pub mod dev;
+pub mod dns;
 pub mod endpoint;
 pub mod engine;
 pub mod environment;

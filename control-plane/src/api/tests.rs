@@ -16,8 +16,8 @@ use vault::{EncryptionKey, Vault};
 use super::*;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
-use crate::policy::TargetPolicy;
 use crate::store::Store;
+use target::TargetPolicy;
 
 mod audited;
 mod bola;
@@ -63,7 +63,7 @@ impl Api {
         let catalog = Catalog::of([schemas::control::ControlObject::Organization(organization)], vault);
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), metrics.clone());
-        let policy = TargetPolicy { allow_http: false, allow_networks: Vec::new() };
+        let policy = TargetPolicy::default();
         let app = Arc::new(App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics));
         Self { router: router(Arc::clone(&app)), catalog, app }
     }

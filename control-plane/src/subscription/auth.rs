@@ -13,8 +13,8 @@ use vault::Vault;
 use super::keys;
 use crate::body::Fields;
 use crate::custom_headers::MASK;
-use crate::policy::TargetPolicy;
 use crate::problem::Problem;
+use target::TargetPolicy;
 
 const PREFIX: &str = "auth.";
 const FIELDS: &[&str] = &[
@@ -166,8 +166,8 @@ fn basic(fields: &mut Fields) -> Result<AuthInput, Problem> {
 
 fn oauth2(fields: &mut Fields, policy: &TargetPolicy) -> Result<AuthInput, Problem> {
     let token_url = policy
-        .check(&fields.required_text("token_url", 1..=MAX_TOKEN)?)
-        .map_err(|refusal| Problem::field("auth.token_url", Code::TargetRefused, refusal.to_string()))?;
+        .read(&fields.required_text("token_url", 1..=MAX_TOKEN)?)
+        .map_err(|refused| Problem::field("auth.token_url", Code::TargetRefused, refused.to_string()))?;
     let client_id = fields.required_text("client_id", 1..=MAX_TEXT)?;
     if client_id.chars().any(char::is_control) {
         return Err(fields.wrong("client_id", "must not hold a control character"));

@@ -12,7 +12,7 @@ use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
 use chassis::tasks::Tasks;
-use control_plane::{ControlPlane, Deps, TargetPolicy};
+use control_plane::{ControlPlane, Deps};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kafka::Connection;
@@ -85,7 +85,7 @@ impl World {
             topics: self.topics.clone(),
             catalog: catalog.clone(),
             kafka: self.kafka(slot),
-            policy: TargetPolicy::default(),
+            policy: target::TargetPolicy::default(),
             registry,
             health,
             tasks: tasks.clone(),

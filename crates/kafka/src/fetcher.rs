@@ -21,7 +21,7 @@ use schemas::record::Record;
 use tokio::sync::mpsc;
 
 use self::board::Board;
-use self::reader::Reader;
+use self::reader::RunReader;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::lease::Lease;
@@ -46,10 +46,10 @@ pub struct FetcherOptions {
 
 /// Demands records; cheap to clone. The threads end with the last handle, or with its [`Answers`].
 #[derive(Clone, Debug)]
-pub struct Fetcher(Arc<Handle>);
+pub struct Fetcher(Arc<FetcherHandle>);
 
 #[derive(Debug)]
-struct Handle {
+struct FetcherHandle {
     board: Arc<Board>,
 }
 
@@ -69,12 +69,12 @@ pub struct Fetched {
     /// The offset that was demanded.
     pub offset: i64,
     /// What was found.
-    pub outcome: Outcome,
+    pub outcome: FetchOutcome,
 }
 
 /// What was found at an offset.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum FetchOutcome {
     /// The record that stands there.
     Found(Record),
     /// No record: below the log's start, compacted away, or a transaction's marker.
@@ -102,14 +102,14 @@ impl Fetcher {
         let board = Arc::new(Board::new(options));
         let (answers, batches) = mpsc::channel(QUEUE);
         for _ in 0..THREADS {
-            let reader = Reader::new(connection, Arc::clone(&board), answers.clone(), options.patience);
+            let reader = RunReader::new(connection, Arc::clone(&board), answers.clone(), options.patience);
             std::thread::Builder::new().name("kafka-fetcher".into()).spawn(move || reader.run()).map_err(|error| {
                 board.stop();
                 KafkaError::Client { purpose: "reading records back", reason: error.to_string() }
             })?;
         }
         let answers = Answers { batches, ready: VecDeque::new(), board: Arc::clone(&board) };
-        Ok((Self(Arc::new(Handle { board })), answers))
+        Ok((Self(Arc::new(FetcherHandle { board })), answers))
     }
 
     /// Demands these offsets of a lease's partition, in any order, each once. Returns how many were taken, from the first on: the
@@ -137,7 +137,7 @@ impl Fetcher {
     }
 }
 
-impl Drop for Handle {
+impl Drop for FetcherHandle {
     fn drop(&mut self) {
         self.board.stop();
     }

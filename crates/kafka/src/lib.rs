@@ -42,7 +42,7 @@ pub use bare::BareProducer;
 pub use connection::{Connection, TAIL_GROUP};
 pub use error::{ErrorCode, ExclusiveError, KafkaError};
 pub use exclusive::ExclusiveWriter;
-pub use fetcher::{Answers, Fetched, Fetcher, FetcherOptions, Outcome, Urgency};
+pub use fetcher::{Answers, FetchOutcome, Fetched, Fetcher, FetcherOptions, Urgency};
 pub use lasting_producer::{LastingProducer, ProducerState};
 pub use lease::{Epoch, Lease, Ownership};
 pub use lists::{KeptRecord, ListsRestorer, RestoredLists};

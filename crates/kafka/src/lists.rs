@@ -24,7 +24,7 @@ use crate::clock::boot_ms;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::ffi;
-use crate::lease::{Lease, Ownership};
+use crate::lease::{Epoch, Lease, Ownership};
 use crate::metadata::ListsClaim;
 use crate::offsets::{self, Offsets, plain_client};
 use crate::restore::Restored;
@@ -80,7 +80,7 @@ pub struct KeptRecord {
 
 /// How far a partition has to be read, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reading {
+struct ListsReading {
     position: i64,
     end: i64,
     /// When the position was reached, on the clock that counts suspension, ms.
@@ -107,7 +107,8 @@ impl ListsRestorer {
         let started_ms = boot_ms();
         loop {
             let live: Vec<&Restored> = found.iter().filter(|found| ownership.is_live(&found.lease)).collect();
-            match self.try_restore(&live, ownership).await {
+            let wanted = live.iter().map(|found| (found.lease.clone(), found.lists)).collect();
+            match self.try_restore(wanted, Some(ownership)).await {
                 Ok(restored) => {
                     let (partitions, bytes) = (restored.len(), restored.iter().map(|lists| lists.bytes).sum::<u64>());
                     let records: usize = restored.iter().map(|lists| lists.records.len()).sum();
@@ -124,29 +125,44 @@ impl ListsRestorer {
         }
     }
 
-    async fn try_restore(&self, found: &[&Restored], ownership: &Ownership) -> Result<Vec<RestoredLists>, KafkaError> {
-        if found.is_empty() {
+    /// The lists of all partitions as they are committed now, for people who look.
+    ///
+    /// # Errors
+    /// As [`Self::restore`]; and the cluster did not answer.
+    pub async fn look_at_all(&self) -> Result<Vec<RestoredLists>, KafkaError> {
+        let count = self.offsets.partitions(&self.topic).await?.ok_or_else(|| offsets::no_topic(&self.topic))?;
+        let nobodys = |number| (Lease { partition: self.partition(number), epoch: Epoch(0) }, None);
+        self.try_restore((0..count).map(nobodys).collect(), None).await
+    }
+
+    /// `ownership`: who needs it; without one it is needed in any case.
+    async fn try_restore(
+        &self,
+        wanted: Vec<(Lease, Option<ListsClaim>)>,
+        ownership: Option<&Ownership>,
+    ) -> Result<Vec<RestoredLists>, KafkaError> {
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let partitions = found.iter().map(|found| self.partition(found.lease.partition.partition)).collect();
+        let partitions = wanted.iter().map(|(lease, _)| self.partition(lease.partition.partition)).collect();
         let (topic_id, ranges) = self.look(partitions).await?;
         let mut lists = BTreeMap::new();
         let mut open = BTreeMap::new();
-        for found in found {
-            let partition = found.lease.partition.partition;
+        for (lease, claim) in wanted {
+            let partition = lease.partition.partition;
             let range = ranges.get(&partition).copied().unwrap_or_default();
-            let (from, end) = (begin(found.lists, topic_id, range), range.1);
+            let (from, end) = (begin(claim, topic_id, range), range.1);
             if from < end {
-                open.insert(partition, Reading { position: from, end, since_ms: boot_ms() });
+                open.insert(partition, ListsReading { position: from, end, since_ms: boot_ms() });
             }
-            let lease = found.lease.clone();
             lists.insert(partition, RestoredLists { lease, topic_id, from, end, bytes: 0, records: HashMap::new() });
         }
+        let is_needed = |lists: &RestoredLists| ownership.is_none_or(|ownership| ownership.is_live(&lists.lease));
         if !open.is_empty() {
-            self.read(&mut lists, open, ownership).await?;
+            self.read(&mut lists, open, is_needed).await?;
         }
         let mut lists: Vec<RestoredLists> = lists.into_values().collect();
-        lists.retain(|lists| ownership.is_live(&lists.lease));
+        lists.retain(is_needed);
         Ok(lists)
     }
 
@@ -169,12 +185,12 @@ impl ListsRestorer {
         tokio::task::spawn_blocking(look).await.map_err(|_gone| KafkaError::Closed)?
     }
 
-    /// Reads every partition that is open to its end.
+    /// Reads every partition that is open to its end, as long as one of them is needed.
     async fn read(
         &self,
         lists: &mut BTreeMap<i32, RestoredLists>,
-        mut open: BTreeMap<i32, Reading>,
-        ownership: &Ownership,
+        mut open: BTreeMap<i32, ListsReading>,
+        is_needed: impl Fn(&RestoredLists) -> bool,
     ) -> Result<(), KafkaError> {
         let options = TailOptions {
             topic: self.topic.to_string(),
@@ -189,7 +205,7 @@ impl ListsRestorer {
         while !open.is_empty() {
             let Ok(event) = tokio::time::timeout(LOOK_AFTER, tail.next()).await else {
                 self.check_held(&mut open).await?;
-                if !lists.values().any(|lists| ownership.is_live(&lists.lease)) {
+                if !lists.values().any(&is_needed) {
                     return Ok(());
                 }
                 continue;
@@ -211,7 +227,7 @@ impl ListsRestorer {
                 open.remove(&partition);
             }
             read += 1;
-            if read.is_multiple_of(CHECK_EVERY) && !lists.values().any(|lists| ownership.is_live(&lists.lease)) {
+            if read.is_multiple_of(CHECK_EVERY) && !lists.values().any(&is_needed) {
                 return Ok(());
             }
         }
@@ -219,7 +235,7 @@ impl ListsRestorer {
     }
 
     /// Whether a partition stands still for longer than any transaction lives while Kafka answers.
-    async fn check_held(&self, open: &mut BTreeMap<i32, Reading>) -> Result<(), KafkaError> {
+    async fn check_held(&self, open: &mut BTreeMap<i32, ListsReading>) -> Result<(), KafkaError> {
         let now_ms = boot_ms();
         let held = open.iter().find(|(_, reading)| now_ms - reading.since_ms >= self.longest_open_ms);
         let Some((partition, reading)) = held else { return Ok(()) };
@@ -229,7 +245,7 @@ impl ListsRestorer {
             open.values_mut().for_each(|reading| reading.since_ms = now_ms);
             return Ok(());
         }
-        let Reading { position, end, since_ms } = reading;
+        let ListsReading { position, end, since_ms } = reading;
         Err(KafkaError::ListsHeld { partition, position, end, waited_ms: now_ms - since_ms })
     }
 
@@ -264,9 +280,9 @@ impl RestoredLists {
     }
 }
 
-// === impl Reading ===
+// === impl ListsReading ===
 
-impl Reading {
+impl ListsReading {
     /// Notes the position. True: it is at the end.
     fn reached(&mut self, position: i64, now_ms: i64) -> bool {
         if position > self.position {
@@ -281,7 +297,6 @@ mod tests {
     use schemas::record::Headers;
 
     use super::*;
-    use crate::lease::Epoch;
 
     const ID: Uuid = Uuid::from_u128(5);
 
@@ -326,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_position_that_stands_keeps_its_time() {
-        let mut reading = Reading { position: 4, end: 9, since_ms: 100 };
+        let mut reading = ListsReading { position: 4, end: 9, since_ms: 100 };
         assert!(!reading.reached(4, 200) && !reading.reached(6, 300) && !reading.reached(6, 400));
         assert_eq!((reading.position, reading.since_ms), (6, 300));
         assert!(reading.reached(9, 500));

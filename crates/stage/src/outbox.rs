@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kafka::{Epoch, Lease, Window};
+use kafka::{Epoch, Lease, Output, Window};
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
 
@@ -80,7 +80,9 @@ pub struct Outbox<N> {
     order: Order,
     leases: BTreeMap<Epoch, Owned>,
     pending: VecDeque<Entry<N>>,
-    outputs: VecDeque<OutRecord>,
+    /// Theirs, in the same order. Which part they belong to is known when the batch is cut; they are made as what a transaction
+    /// takes, so that a batch takes all of them without moving one.
+    outputs: VecDeque<Output>,
     output_bytes: usize,
     /// Counts proofs asked for, see [`Outbox::ask_for_proof`].
     proof: u64,
@@ -179,7 +181,7 @@ impl<N> Outbox<N> {
         entry.outputs = outputs.len();
         entry.output_bytes = outputs.iter().map(OutRecord::size).sum();
         self.output_bytes += entry.output_bytes;
-        self.outputs.extend(outputs.drain(..));
+        self.outputs.extend(outputs.drain(..).map(unassigned));
         self.pending.push_back(entry);
     }
 
@@ -245,4 +247,9 @@ impl<N> Outbox<N> {
             false
         });
     }
+}
+
+/// An output whose part is not known yet.
+fn unassigned(record: OutRecord) -> Output {
+    Output { lease: 0, record }
 }

@@ -106,11 +106,14 @@ fn credentials(of: &Oauth2) -> HeaderValue {
 /// What an answer grants.
 ///
 /// # Errors
-/// Why it grants nothing, for people. Nothing of the answer but its status and its error word stands in it.
+/// Why it grants nothing, for people. Nothing that the endpoint sent but its status and its error word stands in it.
 pub(super) fn read(answer: &Answer) -> Result<Grant, String> {
     let status = match (answer.status, answer.error) {
         (Some(status), None) => status,
-        (_, Some(error)) => return Err(format!("the token endpoint did not answer: {}", error.as_str())),
+        (_, Some(error)) => {
+            let detail = answer.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            return Err(format!("the token endpoint did not answer: {}{detail}", error.as_str()));
+        }
         (None, None) => return Err("the token endpoint was not asked".to_owned()),
     };
     if !status.is_success() {

@@ -16,20 +16,22 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use schemas::control;
+use testkit::dns::{NameServer, Reply};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::*;
 use crate::client::{ClientLimits, Clients};
+use crate::resolve::Resolver;
 use crate::testing;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 type Handler = dyn Fn(&str, Option<&str>, &str) -> (u16, String) + Send + Sync;
 
-fn guard() -> Guard {
-    Guard::new(true, vec!["127.0.0.0/8".parse().unwrap()])
+fn policy() -> TargetPolicy {
+    testing::policy(true, &["127.0.0.0/8"])
 }
 
 fn client(tls: &Tls) -> Client {
@@ -40,7 +42,7 @@ fn client(tls: &Tls) -> Client {
         idle_timeout: Duration::from_secs(60),
         idle_per_host: 8,
     };
-    Client::new(&guard(), limits, tls.plain().unwrap())
+    Client::new(Resolver::new(policy(), &[]), limits, tls.plain().unwrap())
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {
@@ -82,7 +84,7 @@ fn oauth2(address: SocketAddr) -> catalog::Auth {
 }
 
 fn prepared(auth: &catalog::Auth) -> Auth {
-    Auth::new(Some(auth), &guard(), &Tls::new(None).unwrap()).unwrap()
+    Auth::new(Some(auth), &policy(), &Tls::new(None).unwrap()).unwrap()
 }
 
 /// A token server and target in one: counts fetches; token number `n` is `token-n`.
@@ -206,21 +208,29 @@ async fn a_failed_fetch_is_a_failed_attempt_that_says_why() {
     assert!(fetches.load(Ordering::SeqCst) <= 8, "who waited for the failed one shares its failure");
 }
 
+/// As with targets: a literal dies at once, what a name server says now is a failed attempt.
 #[tokio::test]
 async fn a_token_endpoint_inside_our_own_network_is_refused() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
-    let strict = Guard::new(true, Vec::new());
+    let strict = testing::policy(true, &[]);
     let refused = Auth::new(Some(&oauth2(address)), &strict, &Tls::new(None).unwrap());
     assert!(matches!(refused, Err(Verdict::Refused(why)) if why.starts_with("the token endpoint: ")));
     let mut by_name = oauth2(address);
     if let catalog::Auth::Oauth2(oauth2) = &mut by_name {
-        oauth2.token_url = Url::parse("http://localhost:1/token").unwrap();
+        oauth2.token_url = Url::parse("http://tokens.example:1/token").unwrap();
     }
     let auth = Auth::new(Some(&by_name), &strict, &Tls::new(None).unwrap()).unwrap();
-    let client =
-        Client::new(&strict, client(&Tls::new(None).unwrap()).limits(), Tls::new(None).unwrap().plain().unwrap());
+    let names = NameServer::start().unwrap();
+    names.answers("tokens.example", Reply::addresses(&["127.0.0.1"]));
+    let resolver = testing::resolver_at(&names, true, &[]);
+    let limits = client(&Tls::new(None).unwrap()).limits();
+    let client = Client::new(resolver, limits, Tls::new(None).unwrap().plain().unwrap());
     let answer = auth.send(&client, post("http://example.com/"), LIMIT, 0).await;
-    assert!(matches!(answer.verdict, Verdict::Refused(why) if why.starts_with("the token endpoint: ")));
+    assert!(matches!(answer.verdict, Verdict::Failed(_)), "{:?}", answer.verdict);
+    assert_eq!(answer.error, Some(NoAnswer::Token));
+    let detail = answer.detail.unwrap();
+    assert!(detail.starts_with("the token endpoint did not answer: refused"), "{detail}");
+    assert!(detail.contains("127.0.0.1 is a loopback address"), "{detail}");
 }
 
 #[tokio::test]
@@ -241,7 +251,7 @@ async fn basic_and_bearer_are_what_the_receiver_gets() {
         assert!(!format!("{auth:?}").contains(&expected), "a header with a secret is not printed");
     }
     let unwritable = catalog::Auth::Bearer { token: Zeroizing::new("q\nz".into()) };
-    let refused = Auth::new(Some(&unwritable), &guard(), &Tls::new(None).unwrap());
+    let refused = Auth::new(Some(&unwritable), &policy(), &Tls::new(None).unwrap());
     assert!(matches!(refused, Err(Verdict::Unwritable(why)) if !why.contains('q')));
 }
 
@@ -319,10 +329,10 @@ async fn a_client_certificate_is_shown_and_its_connections_are_its_subscriptions
     let mtls = |name| {
         let (certificate, key) = authority.issue(name, ExtendedKeyUsagePurpose::ClientAuth);
         let private_key = Zeroizing::new(key.serialize_pem());
-        Auth::new(Some(&catalog::Auth::Mtls { certificate: certificate.pem(), private_key }), &guard(), &tls).unwrap()
+        Auth::new(Some(&catalog::Auth::Mtls { certificate: certificate.pem(), private_key }), &policy(), &tls).unwrap()
     };
     let (one, other) = (mtls("one"), mtls("other"));
-    let mut clients = Clients::new(shared, guard());
+    let mut clients = Clients::new(shared);
     let (a, b) = (testing::subscription_id(1), testing::subscription_id(2));
     let mut connections = Vec::new();
     for (id, offset, auth) in [(a, 1, &one), (a, 1, &one), (b, 1, &other), (a, 1, &one), (a, 2, &one), (a, 2, &one)] {
@@ -340,7 +350,7 @@ fn a_certificate_that_is_none_can_be_mended() {
     let tls = Tls::new(None).unwrap();
     let of = |certificate: &str, key: &str| {
         let auth = catalog::Auth::Mtls { certificate: certificate.into(), private_key: Zeroizing::new(key.into()) };
-        Auth::new(Some(&auth), &guard(), &tls)
+        Auth::new(Some(&auth), &policy(), &tls)
     };
     let authority = Authority::new();
     let (certificate, _) = authority.issue("one", ExtendedKeyUsagePurpose::ClientAuth);

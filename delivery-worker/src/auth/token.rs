@@ -6,7 +6,7 @@
 //!             401, and the token is not from just now: forget it, fetch once, send again <---+
 //! ```
 //!
-//! The token endpoint is reached through the same guard, TLS and limits as the target. A failed fetch is a failed attempt, which
+//! The token endpoint is reached through the same rules, resolver, TLS and limits as the target. A failed fetch is a failed attempt, which
 //! the schedule repeats. Nothing is kept beyond this process: a restart fetches anew.
 
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use chassis::clock;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
+use target::TargetPolicy;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -24,7 +25,6 @@ use super::bearer;
 use super::grant::{self, Style};
 use crate::classify::{NoAnswer, Verdict, unanswered};
 use crate::client::{Answer, Client};
-use crate::guard::Guard;
 
 /// Of one request to the token endpoint.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,9 +65,9 @@ impl TokenSource {
     ///
     /// # Errors
     /// The verdict on every attempt: the policy refuses the token endpoint.
-    pub(super) fn new(oauth2: &Oauth2, guard: &Guard) -> Result<Self, Verdict> {
+    pub(super) fn new(oauth2: &Oauth2, policy: &TargetPolicy) -> Result<Self, Verdict> {
         let refused = |why: &dyn std::fmt::Display| Verdict::Refused(format!("the token endpoint: {why}"));
-        guard.check_url(&oauth2.token_url).map_err(|error| refused(&error))?;
+        policy.check_url(&oauth2.token_url).map_err(|error| refused(&error))?;
         let uri = oauth2.token_url.as_str().parse().map_err(|error: http::uri::InvalidUri| refused(&error))?;
         let oauth2 = Oauth2 {
             token_url: oauth2.token_url.clone(),

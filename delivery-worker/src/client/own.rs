@@ -8,7 +8,6 @@ use schemas::ids::SubscriptionId;
 
 use super::{Client, ClientLimits};
 use crate::auth::Auth;
-use crate::guard::Guard;
 
 /// Clients of their own kept; the one that was not used for longest goes first. Its requests in flight end as they would.
 const OWN_CLIENTS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
@@ -19,7 +18,6 @@ const OWN_IDLE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Clients {
     shared: Client,
-    guard: Guard,
     limits: ClientLimits,
     /// With the `control` offset of the subscription they were made for.
     own: LruCache<SubscriptionId, (i64, Client)>,
@@ -27,10 +25,10 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// No client of its own yet.
-    pub(crate) fn new(shared: Client, guard: Guard) -> Self {
+    pub(crate) fn new(shared: Client) -> Self {
         let limits = shared.limits;
         let limits = ClientLimits { idle_per_host: limits.idle_per_host.min(OWN_IDLE), ..limits };
-        Self { shared, guard, limits, own: LruCache::new(OWN_CLIENTS) }
+        Self { shared, limits, own: LruCache::new(OWN_CLIENTS) }
     }
 
     /// The client for everybody.
@@ -46,7 +44,7 @@ impl Clients {
         {
             return client.clone();
         }
-        let client = Client::new(&self.guard, self.limits, config.as_ref().clone());
+        let client = Client::new(self.shared.resolver.clone(), self.limits, config.as_ref().clone());
         self.own.put(id, (offset, client.clone()));
         client
     }

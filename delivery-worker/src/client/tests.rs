@@ -8,15 +8,17 @@ use chassis::tasks;
 use http::Response;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use testkit::dns::{NameServer, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::classify::Reach;
+use crate::testing;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn client(allow: &[&str]) -> Client {
-    let networks = allow.iter().map(|network| network.parse().unwrap()).collect();
     let limits = ClientLimits {
         connect_timeout: Duration::from_secs(5),
         headers: 4_096,
@@ -24,7 +26,7 @@ fn client(allow: &[&str]) -> Client {
         idle_timeout: Duration::from_secs(60),
         idle_per_host: 8,
     };
-    Client::new(&Guard::new(true, networks), limits, Tls::new(None).unwrap().plain().unwrap())
+    Client::new(testing::resolver(true, allow), limits, Tls::new(None).unwrap().plain().unwrap())
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {
@@ -136,8 +138,21 @@ async fn what_cannot_be_reached_says_how() {
     assert_eq!(plain.error, Some(NoAnswer::Tls));
 }
 
+/// Nothing can mend a literal; what a name server said may be mended.
 #[tokio::test]
-async fn a_name_that_resolves_to_a_refused_address_is_refused() {
-    let answer = client(&[]).send(post("http://localhost:1/"), LIMIT, 0).await;
-    assert!(matches!(answer.verdict, Verdict::Refused(_)), "{:?}", answer.verdict);
+async fn what_is_refused_as_it_is_written_dies_and_what_a_name_resolves_to_fails() {
+    for literal in ["http://localhost:1/", "http://127.0.0.1:1/", "http://[::1]:1/", "http://[::ffff:10.0.0.1]/"] {
+        let answer = client(&[]).send(post(literal), LIMIT, 0).await;
+        assert!(matches!(answer.verdict, Verdict::Refused(_)), "{literal}: {:?}", answer.verdict);
+    }
+    let names = NameServer::start().unwrap();
+    names.answers("moves.example", Reply::addresses(&["10.0.0.1"]));
+    let resolver = testing::resolver_at(&names, true, &["127.0.0.0/8"]);
+    let client = Client::new(resolver, client(&[]).limits(), Tls::new(None).unwrap().plain().unwrap());
+    let answer = client.send(post("http://moves.example:1/"), LIMIT, 0).await;
+    assert_eq!(answer.error, Some(NoAnswer::Refused));
+    let Verdict::Failed(failure) = answer.verdict else { panic!("{:?} is no failure", answer.verdict) };
+    assert_eq!(failure.reach, Reach::Unknown, "it opens the circuit and says nothing of the network");
+    let detail = answer.detail.unwrap();
+    assert!(detail.contains("moves.example") && detail.contains("10.0.0.1 is a private address"), "{detail}");
 }

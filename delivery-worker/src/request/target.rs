@@ -5,12 +5,12 @@ use std::sync::Arc;
 use catalog::Subscription;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Method, Uri};
+use target::TargetPolicy;
 
 use super::unprepared;
 use crate::auth::Auth;
 use crate::classify::Verdict;
 use crate::client::Tls;
-use crate::guard::Guard;
 
 /// Where requests go and what they carry, checked and parsed.
 #[derive(Debug)]
@@ -29,14 +29,14 @@ impl Target {
     ///
     /// # Errors
     /// The verdict on every attempt until the subscription changes.
-    pub(crate) fn new(subscription: &Subscription, guard: &Guard, tls: &Tls) -> Result<Self, Verdict> {
+    pub(crate) fn new(subscription: &Subscription, policy: &TargetPolicy, tls: &Tls) -> Result<Self, Verdict> {
         let target = subscription.target().map_err(unprepared)?;
-        guard.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
+        policy.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
         let uri =
             target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
         let method = Method::from_bytes(target.method.as_bytes())
             .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
-        let auth = Auth::new(target.auth.as_ref(), guard, tls)?;
+        let auth = Auth::new(target.auth.as_ref(), policy, tls)?;
         let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
         for (name, value) in &target.headers {
             let (header, value) = custom_header(name, value)?;

@@ -11,7 +11,6 @@ use signing::{Secret, StandardHeaders, Verifier};
 
 use super::*;
 use crate::client::Tls;
-use crate::guard::Guard;
 use crate::testing;
 
 const NOW_MS: i64 = 1_700_000_000_123;
@@ -24,7 +23,7 @@ fn built(
     let mut object = testing::object(1, "https://example.com/hooks?a=b", &vault);
     change(&mut object, &vault);
     let subscription = testing::subscription(object, 1, &vault);
-    let target = Target::new(&subscription, &Guard::new(false, Vec::new()), &Tls::new(None).unwrap())?;
+    let target = Target::new(&subscription, &::target::TargetPolicy::default(), &Tls::new(None).unwrap())?;
     let (parts, body) = build(delivery, &subscription, &target, NOW_MS)?.into_parts();
     let body = futures_now(body);
     Ok((parts.headers.clone(), body, Request::from_parts(parts, ())))
@@ -248,6 +247,15 @@ fn a_replay_says_so() {
         changed(&testing::delivery("evt_1", 1), header::GENERATION, Uuid::from_u128(7).to_string().as_bytes());
     let (headers, ..) = built(&delivery, |_, _| {}).unwrap();
     assert_eq!(text(&headers, "x-hookbus-replay"), "true");
+}
+
+#[test]
+fn a_ping_is_no_replay() {
+    let made_by = Uuid::from_u128(7).to_string();
+    let delivery = changed(&testing::delivery(&made_by, 1), header::GENERATION, made_by.as_bytes());
+    assert!(delivery.generation.0.is_some());
+    let (headers, ..) = built(&delivery, |_, _| {}).unwrap();
+    assert!(!headers.contains_key("x-hookbus-replay"));
 }
 
 #[test]

@@ -28,9 +28,9 @@ impl Bench {
     /// With a catalog of these objects.
     fn new(objects: Vec<ControlObject>) -> Self {
         let config = Config::for_tests().delivery;
-        let settings = Settings::new(&config).unwrap();
+        let settings = Settings::new(&config, target::TargetPolicy::default()).unwrap();
         let tls = Tls::new(None).unwrap();
-        let client = Client::new(&settings.guard, settings.client, tls.plain().unwrap());
+        let client = Client::new(testing::resolver(false, &[]), settings.client, tls.plain().unwrap());
         let metrics = DeliveryMetrics::new(&prometheus::Registry::new()).unwrap();
         let topics = TopicSettings::default().topics();
         let catalog = Catalog::of(objects, testing::vault());

@@ -1,6 +1,7 @@
 //! The command line: one subcommand per role, and what a person needs around them.
 
 pub(crate) mod apply;
+pub(crate) mod lanes;
 pub(crate) mod manage;
 pub(crate) mod offsets;
 pub(crate) mod operate;
@@ -72,6 +73,9 @@ pub(crate) enum Command {
     /// Show how far the roles have read, and set where they go on.
     #[command(after_help = offsets::OFFSETS_HELP)]
     Offsets(offsets::OffsetsArgs),
+    /// Show what waits for its lane: how much, since when, and until when nothing is sent.
+    #[command(after_help = lanes::LANES_HELP)]
+    Lanes(lanes::LanesArgs),
     /// Print the records of a topic as text.
     Tail(TailArgs),
     /// Make organizations, applications, event types and subscriptions what YAML files say.

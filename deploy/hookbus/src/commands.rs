@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod event;
 pub(crate) mod event_type;
 pub(crate) mod export;
+pub(crate) mod lanes;
 pub(crate) mod offsets;
 pub(crate) mod organization;
 pub(crate) mod role;

@@ -77,6 +77,11 @@ fn run(cli: Cli) -> Result<()> {
             let done = runtime()?.block_on(commands::offsets::run(&connection, &loaded.config, &args.command));
             with_kafka(done, &loaded)
         }
+        Command::Lanes(args) => {
+            let loaded = loaded(file)?;
+            let connection = process::connection(&loaded.config)?;
+            with_kafka(runtime()?.block_on(commands::lanes::run(&connection, &loaded.config, &args.command)), &loaded)
+        }
         Command::Apply(args) => runtime()?.block_on(commands::apply::run(&args)),
         Command::Export(args) => runtime()?.block_on(commands::export::run(&args)),
         Command::Organization(args) => runtime()?.block_on(commands::organization::run(&args)),

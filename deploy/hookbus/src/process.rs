@@ -1,5 +1,6 @@
 //! One process: configuration, logs, admin port, shutdown, and the parts that several roles share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ use kafka::Connection;
 use prometheus::Registry;
 use schemas::planted::{self, PlantedBug};
 use schemas::topics::Topics;
+use target::{AllowList, OwnAddresses, TargetPolicy, TargetRules};
 use vault::Vault;
 
 /// What the roles of this process stand on.
@@ -33,6 +35,8 @@ pub(crate) struct Process {
     /// Everything that runs.
     pub(crate) tasks: Tasks,
     admin: AdminServer,
+    /// Where this process listens.
+    listeners: Vec<SocketAddr>,
     /// Not ready before every role was wired and has taken its own latches.
     starting: Latch,
 }
@@ -61,14 +65,33 @@ impl Process {
             registry,
             health,
             shutdown,
+            listeners: vec![admin.address()],
             admin,
             starting,
         })
     }
 
     /// The address of the admin port.
-    pub(crate) fn admin_address(&self) -> std::net::SocketAddr {
+    pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.address()
+    }
+
+    /// Remembers an address that this process listens on: no target of its own.
+    pub(crate) fn listens_on(&mut self, address: SocketAddr) {
+        self.listeners.push(address);
+    }
+
+    /// Which targets may be called. The control plane asks it when one is written, the delivery worker when one is dialled; so
+    /// whatever this process listens on is taken before.
+    pub(crate) fn targets(&self) -> TargetPolicy {
+        let delivery = &self.config.delivery;
+        let rules = TargetRules {
+            allow_http: delivery.allow_http,
+            nat64: delivery.nat64_prefixes.clone(),
+            own: OwnAddresses::new(self.listeners.clone(), self.connection.brokers()),
+        };
+        let allow = AllowList { networks: delivery.allow_networks.clone(), hosts: delivery.allow_hosts.clone() };
+        TargetPolicy::new(rules, allow)
     }
 
     /// Every role of this process was wired: from now on their latches decide whether it is ready.

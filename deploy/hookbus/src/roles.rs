@@ -35,9 +35,10 @@ impl Directory {
 ///
 /// # Errors
 /// When it is taken.
-pub(crate) async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
+pub(crate) async fn listen(process: &mut Process, address: SocketAddr, key: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))?;
     tracing::info!(address = %listener.local_addr()?, key, "listening");
+    process.listens_on(listener.local_addr()?);
     Ok(listener)
 }
 
@@ -115,6 +116,7 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
 /// Signed requests.
 pub(crate) fn delivery(process: &Process, directory: &Directory) {
     let deps = delivery_worker::Deps {
+        targets: process.targets(),
         connection: process.connection.clone(),
         kafka: process.config.kafka.clone(),
         topics: process.topics.clone(),
@@ -146,16 +148,12 @@ pub(crate) fn retry(process: &Process) {
 /// # Errors
 /// When a Kafka client cannot be made.
 pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<ControlPlane> {
-    let delivery = &process.config.delivery;
     let deps = control_plane::Deps {
         connection: process.connection.clone(),
         topics: process.topics.clone(),
         catalog: directory.catalog.clone(),
         kafka: process.config.kafka.clone(),
-        policy: control_plane::TargetPolicy {
-            allow_http: delivery.allow_http,
-            allow_networks: delivery.allow_networks.clone(),
-        },
+        policy: process.targets(),
         registry: process.registry.clone(),
         health: process.health.clone(),
         tasks: process.tasks.clone(),

@@ -3,16 +3,19 @@
 //! A hash table doubles when it is full, and while it does, both halves of the truth are in memory: three times what is
 //! needed. So the table is many small ones, and there are as many of them as are full when the budget is spent: each doubles
 //! alone, and at the budget all have the same size. What is forgotten is not looked for: a full shard throws it out before
-//! it takes the next identity. Forgetting a bucket of a million identities costs nothing, and an insert sweeps about ten.
+//! it takes the next identity. Forgetting a bucket of a million identities costs nothing, and an insert sweeps about seven.
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use schemas::seen::Hash;
 use std::hash::BuildHasher as _;
 
-/// Entries of a full shard: 7/8 of 16,384 places.
-const SHARD_FULL: usize = 14_336;
-/// Identities of the budget per shard: a tenth below what it takes, so that chance fills none and a sweep frees enough.
-const SHARD_IDS: usize = 13_000;
+use hashbrown::hash_table::Entry as Found;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use schemas::seen::Hash;
+
+/// Entries of a full shard: 7/8 of 65,536 places. Of smaller ones each look-up would meet another page of memory, in a table
+/// that is nearly empty too; a larger one would be swept for longer than everybody can wait.
+const SHARD_FULL: usize = 57_344;
+/// Identities of the budget per shard: an eighth below what it takes, so that chance fills none and a sweep frees enough.
+const SHARD_IDS: usize = 50_000;
 
 /// Identities, each with the number of the bucket it stands in.
 #[derive(Debug)]
@@ -48,14 +51,16 @@ impl Table {
     pub(super) fn insert(&mut self, key: Hash, bucket: u32, is_alive: impl Fn(u32) -> bool) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
         let at = self.shard(hash);
-        if let Some(entry) = self.shards[at].find_mut(hash, |entry| entry.key == key) {
-            return Some(std::mem::replace(&mut entry.bucket, bucket));
-        }
         if self.shards[at].len() == self.shards[at].capacity() {
             self.sweep(at, is_alive);
         }
-        self.shards[at].insert_unique(hash, Entry { key, bucket }, |entry| self.hasher.hash_one(entry.key));
-        None
+        match self.shards[at].entry(hash, |entry| entry.key == key, |entry| self.hasher.hash_one(entry.key)) {
+            Found::Occupied(mut known) => Some(std::mem::replace(&mut known.get_mut().bucket, bucket)),
+            Found::Vacant(place) => {
+                place.insert(Entry { key, bucket });
+                None
+            }
+        }
     }
 
     /// Takes an identity out; the bucket it stood in.
@@ -78,7 +83,8 @@ impl Table {
     fn sweep(&mut self, at: usize, is_alive: impl Fn(u32) -> bool) {
         let shard = &mut self.shards[at];
         let full = shard.capacity();
-        let alive = shard.iter().filter(|entry| is_alive(entry.bucket)).count();
+        shard.retain(|entry| is_alive(entry.bucket));
+        let alive = shard.len();
         // At its full size it stays as long as sweeping frees anything worth it, else as long as it frees a quarter.
         let is_full_size = full > SHARD_FULL / 16 * 15;
         let is_crowded = if is_full_size { alive * 64 > full * 63 } else { alive * 4 >= full * 3 };
@@ -88,7 +94,7 @@ impl Table {
         } else {
             HashTable::with_capacity(wanted)
         };
-        for entry in shard.drain().filter(|entry| is_alive(entry.bucket)) {
+        for entry in shard.drain() {
             let hash = self.hasher.hash_one(entry.key);
             next.insert_unique(hash, entry, |entry| self.hasher.hash_one(entry.key));
         }

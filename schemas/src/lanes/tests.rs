@@ -32,7 +32,10 @@ fn the_golden_lane_of_version_1_still_decodes_and_encodes_to_itself() {
     let record = LaneRecord::decode(LaneKey::Lane(lane()), golden.as_bytes()).unwrap();
     let [retries, tries] = &record.lists[..] else { panic!("two lists: {record:?}") };
     assert_eq!((retries.role, &retries.front[..], retries.chunks), (ListRole::Retries, &[4_000, 4_002][..], (0, 0)));
-    assert_eq!((tries.role, tries.chunks, &tries.back[..]), (ListRole::FirstTries, (-1, 1), &[9_000_001, 9_000_300][..]));
+    assert_eq!(
+        (tries.role, tries.chunks, &tries.back[..]),
+        (ListRole::FirstTries, (-1, 1), &[9_000_001, 9_000_300][..])
+    );
     assert_eq!(record.circuit, Some(LaneCircuit { until_ms: 1_700_000_005_000, wait_ms: 10_000 }));
     assert_eq!(String::from_utf8(record.encode().to_vec()).unwrap(), golden);
 }

@@ -108,6 +108,8 @@ pub struct Fact {
     pub matched: Option<u32>,
     /// Why.
     pub reason: Option<String>,
+    /// Why no whole answer came.
+    pub error: Option<String>,
     /// When, Unix ms.
     pub at_ms: i64,
     /// When the broker wrote it, Unix ms: before its commit.
@@ -268,6 +270,7 @@ impl Fact {
             status: lifecycle.exchange.as_ref().and_then(|exchange| exchange.status),
             matched: lifecycle.event.as_ref().map(|event| event.matched),
             reason: lifecycle.reason.map(String::from),
+            error: lifecycle.exchange.as_ref().and_then(|exchange| exchange.error.as_deref().map(str::to_owned)),
             at_ms: lifecycle.at_ms,
             written_ms: record.timestamp_ms,
         })

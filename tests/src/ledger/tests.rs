@@ -53,6 +53,7 @@ fn fact(kind: Kind, offset: i64) -> Fact {
         reason: None,
         at_ms: 0,
         written_ms: i64::MAX,
+        error: None,
     }
 }
 

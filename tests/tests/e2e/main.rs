@@ -11,4 +11,6 @@ mod offsets;
 #[cfg(test)]
 mod producers;
 #[cfg(test)]
+mod targets;
+#[cfg(test)]
 mod topics;

@@ -1,11 +1,15 @@
 //! What several tests set up, and the waiting they share.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
 use kafka::clock::instant;
 use serde_json::json;
+use testkit::ledger::books::{self, Books};
 use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
+use testkit::wait::eventually;
 
 /// Everything here happens in a few seconds; two busy cores may make it many.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -40,6 +44,19 @@ pub(crate) async fn more_arrived(pipeline: &Pipeline, more: u64) {
     arrived(pipeline, pipeline.endpoint().count("/") + more).await;
 }
 
+/// Waits until a gateway says 503. Each question is an event of its own: one that was accepted before is answered with 409, again
+/// and again.
+pub(crate) async fn refused(pipeline: &Pipeline, application: &Application, within: Duration) {
+    let client = pipeline.client();
+    let asked = AtomicUsize::new(0);
+    let ask = || async {
+        let name = format!("refused-{}", asked.fetch_add(1, Ordering::Relaxed));
+        let answer = client.send(1, application, &Event::new(name, "a.b").sized(20)).await.ok()?;
+        (answer.status == 503).then_some(())
+    };
+    eventually("a gateway that takes nothing any more", within, ask).await.unwrap();
+}
+
 /// Requests that have arrived and were not answered yet.
 pub(crate) fn in_flight(pipeline: &Pipeline) -> usize {
     pipeline.endpoint().requests("/").iter().filter(|seen| seen.complete && seen.answered().is_none()).count()
@@ -49,6 +66,26 @@ pub(crate) fn in_flight(pipeline: &Pipeline) -> usize {
 pub(crate) async fn lasts(duration: Duration) {
     let until = instant() + duration;
     tokio::time::sleep_until(until.into()).await;
+}
+
+/// From acceptance to the first arrival at the last of its endpoints, of these events, in ms and ascending.
+pub(crate) fn latencies(books: &Books, of: impl Fn(&books::Event) -> bool) -> Vec<i64> {
+    let mut first: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for request in &books.requests {
+        let Some(event) = request.event.as_deref() else { continue };
+        let arrived = first.entry((event, &request.path)).or_insert(request.arrived_ms);
+        *arrived = request.arrived_ms.min(*arrived);
+    }
+    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
+    for ((event, _), arrived) in first {
+        let latest = last.entry(event).or_insert(arrived);
+        *latest = arrived.max(*latest);
+    }
+    let events = books.events.iter().filter(|event| of(event));
+    let took = events.filter_map(|event| Some(last.get(&*event.content.as_ref()?.identity.id)? - event.written_ms));
+    let mut took: Vec<i64> = took.collect();
+    took.sort_unstable();
+    took
 }
 
 /// A deadline of the issue, with its margin. Only for what is `#[ignore]`d.

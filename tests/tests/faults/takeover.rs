@@ -1,6 +1,5 @@
 //! Workers that freeze, die or leave while requests are under way: who takes over, and what is sent again.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use testkit::Expect;
 use testkit::ledger::Books;
 use testkit::pipeline::{Role, Setup, report};
 
-use crate::scenes::{SOON, arrived, lasts, more_arrived, send, shop, within};
+use crate::scenes::{SOON, arrived, lasts, latencies, more_arrived, send, shop, within};
 
 fn names(from: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{from}-{number}"))
@@ -121,20 +120,8 @@ async fn partitions_move_in_time_after_a_kill_and_after_a_sigterm() {
     }
 }
 
-/// From acceptance to the first arrival at the last of its endpoints, of the slowest event that was accepted in a time.
+/// Of the slowest event that was accepted in a time.
 fn slowest_ms(books: &Books, accepted: Range<i64>) -> i64 {
-    let mut first: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for request in &books.requests {
-        let Some(event) = request.event.as_deref() else { continue };
-        let arrived = first.entry((event, &request.path)).or_insert(request.arrived_ms);
-        *arrived = request.arrived_ms.min(*arrived);
-    }
-    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
-    for ((event, _), arrived) in first {
-        let latest = last.entry(event).or_insert(arrived);
-        *latest = arrived.max(*latest);
-    }
-    let events = books.events.iter().filter(|event| accepted.contains(&event.written_ms));
-    let took = events.filter_map(|event| Some(last.get(&*event.content.as_ref()?.identity.id)? - event.written_ms));
-    took.max().expect("events were accepted in that time")
+    let took = latencies(books, |event| accepted.contains(&event.written_ms));
+    *took.last().expect("events were accepted in that time")
 }

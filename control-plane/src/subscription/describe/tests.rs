@@ -11,9 +11,9 @@ use proptest::string::string_regex;
 use schemas::problem::Problem as Said;
 
 use super::*;
-use crate::policy::TargetPolicy;
 use crate::subscription::Input;
 use crate::subscription::input::FIELDS;
+use target::TargetPolicy;
 
 /// Refusals of values that fit their schema.
 const SAID_IN_WORDS: [&str; 2] = ["must not be a UUID", "is set by Hookbus or by the connection"];

@@ -14,10 +14,10 @@ use super::Input;
 use super::target::TargetInput;
 use crate::api;
 use crate::body::Fields;
-use crate::policy::TargetPolicy;
 use crate::problem::{self, Problem};
 use crate::subscription::auth::AuthInput;
 use crate::subscription::{filter, show};
+use target::TargetPolicy;
 
 /// Event types of one subscription.
 const MAX_EVENT_TYPES: usize = 1_000;

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::body::Fields;
 use crate::custom_headers::{self, Given, MASK};
-use crate::policy::TargetPolicy;
 use crate::problem::Problem;
 use crate::subscription::Facts;
 use crate::subscription::keys;
+use target::TargetPolicy;
 
 const FIELDS: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
 pub(crate) const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
@@ -41,8 +41,8 @@ impl TargetInput {
             return Err(fields.wrong("method", format!("must be one of {}", METHODS.join(", "))));
         }
         let url = policy
-            .check(&fields.required_text("url", 1..=4_096)?)
-            .map_err(|refusal| Problem::field("target.url", Code::TargetRefused, refusal.to_string()))?;
+            .read(&fields.required_text("url", 1..=4_096)?)
+            .map_err(|refused| Problem::field("target.url", Code::TargetRefused, refused.to_string()))?;
         let headers = match fields.take("headers") {
             None => None,
             Some(Value::Null) => Some(Vec::new()),

@@ -1,9 +1,12 @@
 //! `[delivery]`: how requests are made, how many at once, whom they may reach.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use target::{HostSuffix, Nat64Prefix};
 
 use super::key::{Key, Kind, Section, Unit};
 use super::reader::Reader;
@@ -13,6 +16,9 @@ pub(super) const SECTION: Section = Section {
     about: "The delivery worker: signed requests, their limits and what their targets may be.",
     keys: KEYS,
 };
+
+/// Where name servers listen.
+const DNS_PORT: u16 = 53;
 
 const KEYS: &[Key] = &[
     Key {
@@ -93,6 +99,30 @@ const KEYS: &[Key] = &[
         title: "Allowed networks",
         effect: "Private, loopback and reserved networks that targets may be in (`10.0.0.0/8`); metadata addresses \
                  never.",
+    },
+    Key {
+        path: "delivery.allow_hosts",
+        kind: Kind::List,
+        default: "",
+        title: "Allowed names",
+        effect: "Names that may resolve to such networks: `corp.example` stands for itself and every name below it. \
+                 Metadata addresses, what the process itself listens on, and Kafka's brokers stay refused.",
+    },
+    Key {
+        path: "delivery.nat64_prefixes",
+        kind: Kind::List,
+        default: "",
+        title: "NAT64 prefixes",
+        effect: "IPv6 networks behind which your network translates to IPv4 (NAT64 with a prefix of its own, RFC 6052): \
+                 the address inside is what is judged. 64:ff9b::/96 is known.",
+    },
+    Key {
+        path: "delivery.dns_servers",
+        kind: Kind::List,
+        default: "",
+        title: "Name servers",
+        effect: "Asked for the names of targets, as addresses with or without a port (`10.0.0.53`), instead of those of \
+                 `/etc/resolv.conf`, whose search list then does not apply. `/etc/hosts` is read first in any case.",
     },
     Key {
         path: "delivery.ca_file",
@@ -202,6 +232,12 @@ pub struct DeliveryConfig {
     pub allow_http: bool,
     /// Networks that are refused by default and allowed here.
     pub allow_networks: Vec<IpNet>,
+    /// Names, with all below them, that may resolve to such networks.
+    pub allow_hosts: Vec<HostSuffix>,
+    /// Networks that are translated to IPv4, beside the well-known one.
+    pub nat64_prefixes: Vec<Nat64Prefix>,
+    /// Name servers that are asked for targets; none: those of the system.
+    pub dns_servers: Vec<SocketAddr>,
     /// Authorities beside the public ones, PEM.
     pub ca_file: Option<PathBuf>,
     /// Failures in a row that open a subscription's circuit.
@@ -243,7 +279,10 @@ impl DeliveryConfig {
             batch_records: from.number("delivery.batch_records"),
             batch_bytes: from.number("delivery.batch_bytes"),
             allow_http: from.flag("delivery.allow_http"),
-            allow_networks: networks(from),
+            allow_networks: items(from, "delivery.allow_networks", "networks such as 10.0.0.0/8"),
+            allow_hosts: items(from, "delivery.allow_hosts", "names such as corp.example"),
+            nat64_prefixes: items(from, "delivery.nat64_prefixes", "IPv6 networks of length 32, 40, 48, 56, 64 or 96"),
+            dns_servers: servers(from),
             ca_file: from.optional("delivery.ca_file").map(PathBuf::from),
             breaker_failures: from.number("delivery.breaker_failures"),
             breaker_park: from.millis("delivery.breaker_park_ms"),
@@ -259,14 +298,32 @@ impl DeliveryConfig {
     }
 }
 
-fn networks(from: &mut Reader<'_>) -> Vec<IpNet> {
-    let path = "delivery.allow_networks";
-    let mut networks = Vec::new();
+/// The items of a list, each of one type.
+fn items<T: FromStr>(from: &mut Reader<'_>, path: &str, expected: &str) -> Vec<T> {
+    let mut items = Vec::new();
     for text in from.list(path) {
         match text.parse() {
-            Ok(network) => networks.push(network),
-            Err(_) => from.check(false, path, format_args!("networks such as 10.0.0.0/8, {text:?} is none")),
+            Ok(item) => items.push(item),
+            Err(_) => from.check(false, path, format_args!("{expected}, {text:?} is none")),
         }
     }
-    networks
+    items
+}
+
+/// Addresses of name servers, at port 53 where they name none.
+fn servers(from: &mut Reader<'_>) -> Vec<SocketAddr> {
+    let servers: Vec<NameServerAddress> =
+        items(from, "delivery.dns_servers", "addresses such as 10.0.0.53 or [fd00::53]:5353");
+    servers.into_iter().map(|server| server.0).collect()
+}
+
+struct NameServerAddress(SocketAddr);
+
+impl FromStr for NameServerAddress {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let with_port = text.parse().or_else(|_no_port| Ok(SocketAddr::new(text.parse::<IpAddr>()?, DNS_PORT)));
+        with_port.map(Self)
+    }
 }

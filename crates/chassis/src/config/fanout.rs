@@ -25,7 +25,7 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(1_000, 1_000_000_000, Unit::Count),
         default: "10000000",
         title: "Dedup budget",
-        effect: "Identities one worker remembers at about 26 bytes each, also while it restores partitions; what leaves before the \
+        effect: "Identities one worker remembers at about 28 bytes each, also while it restores partitions; what leaves before the \
                  window's end is counted.",
     },
     Key {

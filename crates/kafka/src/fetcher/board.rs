@@ -38,7 +38,7 @@ pub(super) struct Run {
 /// What is demanded. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Demands {
-    by_epoch: BTreeMap<Epoch, Wanted>,
+    by_epoch: BTreeMap<Epoch, WantedOffsets>,
     /// The lease that was served last.
     last: Option<Epoch>,
     /// Offsets that are in no run.
@@ -47,7 +47,7 @@ pub(super) struct Demands {
 
 /// What is demanded of one lease.
 #[derive(Debug)]
-struct Wanted {
+struct WantedOffsets {
     lease: Lease,
     urgent: BTreeSet<i64>,
     normal: BTreeSet<i64>,
@@ -60,14 +60,14 @@ struct Wanted {
 /// Demands, shared by whoever makes them and the threads that serve them.
 #[derive(Debug)]
 pub(super) struct Board {
-    state: Mutex<State>,
+    state: Mutex<BoardState>,
     changed: Condvar,
     bytes_read: AtomicU64,
     limit: usize,
 }
 
 #[derive(Debug)]
-struct State {
+struct BoardState {
     demands: Demands,
     rate: ByteRate,
     is_stopped: bool,
@@ -88,7 +88,7 @@ impl Run {
 impl Demands {
     /// Takes as many as there is room for; returns how many.
     pub(super) fn add(&mut self, lease: &Lease, offsets: &[i64], urgency: Urgency, limit: usize) -> usize {
-        let wanted = self.by_epoch.entry(lease.epoch).or_insert_with(|| Wanted::new(lease.clone()));
+        let wanted = self.by_epoch.entry(lease.epoch).or_insert_with(|| WantedOffsets::new(lease.clone()));
         let mut taken = 0;
         for &offset in offsets {
             let is_known = wanted.normal.contains(&offset) || wanted.urgent.contains(&offset);
@@ -142,17 +142,17 @@ impl Demands {
     }
 
     /// The next lease behind the one that was served last.
-    fn next(&self, fits: impl Fn(&Wanted) -> bool) -> Option<Epoch> {
-        let fits = |(_, wanted): &(&Epoch, &Wanted)| !wanted.is_taken && fits(wanted);
+    fn next(&self, fits: impl Fn(&WantedOffsets) -> bool) -> Option<Epoch> {
+        let fits = |(_, wanted): &(&Epoch, &WantedOffsets)| !wanted.is_taken && fits(wanted);
         let behind =
             self.last.and_then(|last| self.by_epoch.range(last..).filter(|(epoch, _)| **epoch > last).find(fits));
         behind.or_else(|| self.by_epoch.iter().find(fits)).map(|(epoch, _)| *epoch)
     }
 }
 
-// === impl Wanted ===
+// === impl WantedOffsets ===
 
-impl Wanted {
+impl WantedOffsets {
     fn new(lease: Lease) -> Self {
         Self { lease, urgent: BTreeSet::new(), normal: BTreeSet::new(), position: 0, is_taken: false }
     }
@@ -194,7 +194,7 @@ impl Wanted {
 impl Board {
     pub(super) fn new(options: FetcherOptions) -> Self {
         let rate = ByteRate::new(options.bytes_per_second, instant());
-        let state = State { demands: Demands::default(), rate, is_stopped: false };
+        let state = BoardState { demands: Demands::default(), rate, is_stopped: false };
         let (state, changed, bytes_read) = (Mutex::new(state), Condvar::new(), AtomicU64::new(0));
         Self { state, changed, bytes_read, limit: options.demands }
     }
@@ -255,12 +255,17 @@ impl Board {
         !state.is_stopped && state.demands.is_wanted(epoch)
     }
 
-    /// Counts what was read, and waits as long as the rate says, unless the run is cancelled meanwhile.
-    pub(super) fn count(&self, bytes: usize, epoch: Epoch) {
+    /// Counts what was read; returns how long to wait before more is.
+    pub(super) fn count(&self, bytes: usize) -> Duration {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.state.lock().rate.take(bytes, instant())
+    }
+
+    /// Waits, unless the lease's run is not wanted any more.
+    pub(super) fn wait(&self, time: Duration, epoch: Epoch) {
+        let until = instant() + time;
         let mut state = self.state.lock();
-        let until = instant() + state.rate.take(bytes, instant());
         while !state.is_stopped && state.demands.is_wanted(epoch) {
             let left = until.saturating_duration_since(instant());
             if left == Duration::ZERO || self.changed.wait_for(&mut state, left).timed_out() {

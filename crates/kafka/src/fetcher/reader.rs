@@ -19,7 +19,7 @@ use schemas::record::TopicPartition;
 use tokio::sync::mpsc;
 
 use super::board::{Board, Run};
-use super::{Fetched, Outcome};
+use super::{FetchOutcome, Fetched};
 use crate::clock::instant;
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The thread's state.
-pub(super) struct Reader {
+pub(super) struct RunReader {
     connection: Connection,
     board: Arc<Board>,
     answers: mpsc::Sender<Vec<Fetched>>,
@@ -54,7 +54,7 @@ struct Assigned {
 }
 
 /// A run that is being read.
-struct Reading<'a> {
+struct RunReading<'a> {
     lease: Lease,
     /// What is not answered yet, ascending.
     left: VecDeque<i64>,
@@ -66,9 +66,9 @@ struct Reading<'a> {
     since: Instant,
 }
 
-// === impl Reader ===
+// === impl RunReader ===
 
-impl Reader {
+impl RunReader {
     pub(super) fn new(
         connection: &Connection,
         board: Arc<Board>,
@@ -95,7 +95,7 @@ impl Reader {
     fn read(&mut self, run: Run) {
         let is_scan = run.is_scan();
         let slot = &mut self.consumers[usize::from(is_scan)];
-        let mut reading = Reading::new(run, &self.board, &self.answers);
+        let mut reading = RunReading::new(run, &self.board, &self.answers);
         let assigned = match slot {
             Some(assigned) => assigned,
             None => match Assigned::new(&self.connection, is_scan) {
@@ -168,9 +168,9 @@ impl Assigned {
     }
 }
 
-// === impl Reading ===
+// === impl RunReading ===
 
-impl<'a> Reading<'a> {
+impl<'a> RunReading<'a> {
     fn new(run: Run, board: &'a Board, answers: &'a mpsc::Sender<Vec<Fetched>>) -> Self {
         let (batch, since) = (Vec::new(), instant());
         Self { lease: run.lease, left: run.offsets.into(), board, answers, batch, batch_bytes: 0, since }
@@ -231,9 +231,15 @@ impl<'a> Reading<'a> {
             let record = ffi::read_record(message);
             bytes = record.size();
             self.batch_bytes += bytes;
-            self.answer(offset, Outcome::Found(record));
+            self.answer(offset, FetchOutcome::Found(record));
         }
-        self.board.count(bytes, self.lease.epoch);
+        let wait = self.board.count(bytes);
+        if wait > Duration::ZERO {
+            // Nobody waits for the rate with answers that are there.
+            self.hand_over();
+            self.board.wait(wait, self.lease.epoch);
+            self.since = instant();
+        }
     }
 
     /// Everything below this position was read: what is demanded there and did not come is not there.
@@ -242,7 +248,7 @@ impl<'a> Reading<'a> {
             self.since = instant();
         }
         while let Some(offset) = self.left.pop_front_if(|offset| *offset < position) {
-            self.answer(offset, Outcome::Gone);
+            self.answer(offset, FetchOutcome::Gone);
         }
     }
 
@@ -284,7 +290,7 @@ impl<'a> Reading<'a> {
         assigned.go_to(&partition, offset)
     }
 
-    fn answer(&mut self, offset: i64, outcome: Outcome) {
+    fn answer(&mut self, offset: i64, outcome: FetchOutcome) {
         self.batch.push(Fetched { lease: self.lease.clone(), offset, outcome });
         if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES {
             self.hand_over();
@@ -303,7 +309,7 @@ impl<'a> Reading<'a> {
     fn fail(mut self, error: &KafkaError) {
         log::call_failed(error);
         while let Some(offset) = self.left.pop_front() {
-            self.answer(offset, Outcome::Failed(error.clone()));
+            self.answer(offset, FetchOutcome::Failed(error.clone()));
         }
         self.hand_over();
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka::{Epoch, Fetched, Fetcher, FetcherOptions, KafkaError, Lease, Outcome, Urgency};
+use kafka::{Epoch, FetchOutcome, Fetched, Fetcher, FetcherOptions, KafkaError, Lease, Urgency};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -56,12 +56,12 @@ async fn answers(answers: &mut kafka::Answers, count: usize) -> BTreeMap<i64, St
     for _ in 0..count {
         let Fetched { offset, outcome, .. } = soon("an answer", answers.next()).await.unwrap();
         let told = match outcome {
-            Outcome::Found(record) => {
+            FetchOutcome::Found(record) => {
                 assert_eq!(record.offset, offset);
                 text(&record)
             }
-            Outcome::Gone => "gone".to_owned(),
-            Outcome::Failed(error) => error.to_string(),
+            FetchOutcome::Gone => "gone".to_owned(),
+            FetchOutcome::Failed(error) => error.to_string(),
         };
         assert_eq!(all.insert(offset, told), None, "offset {offset} was answered twice");
     }
@@ -90,12 +90,12 @@ async fn records_are_found_and_markers_and_deleted_ones_are_gone() {
         // Records of transactions that were aborted stand there too: nobody lists them.
         let is_there = offset >= 3 && offset % 5 != 4;
         match &told[&(0, offset)] {
-            Outcome::Found(record) if is_there => assert_eq!(text(record), offset.to_string()),
-            Outcome::Gone if !is_there => {}
+            FetchOutcome::Found(record) if is_there => assert_eq!(text(record), offset.to_string()),
+            FetchOutcome::Gone if !is_there => {}
             other => panic!("offset {offset}: {other:?}"),
         }
     }
-    assert!(matches!(&told[&(1, 0)], Outcome::Found(record) if text(record) == "other"));
+    assert!(matches!(&told[&(1, 0)], FetchOutcome::Found(record) if text(record) == "other"));
     assert_eq!(fetcher.waiting(), 0);
     drop(fetcher);
     assert!(soon("the end", answered.next()).await.is_none());
@@ -114,9 +114,9 @@ async fn what_lies_above_the_end_or_in_no_topic_has_failed_and_says_so() {
     for _ in 0..4 {
         let Fetched { offset, outcome, .. } = soon("an answer", answered.next()).await.unwrap();
         match outcome {
-            Outcome::Found(record) => assert_eq!((offset, text(&record)), (2, "2".to_owned())),
-            Outcome::Failed(error) => failed.push((offset, error)),
-            Outcome::Gone => panic!("{offset} is gone"),
+            FetchOutcome::Found(record) => assert_eq!((offset, text(&record)), (2, "2".to_owned())),
+            FetchOutcome::Failed(error) => failed.push((offset, error)),
+            FetchOutcome::Gone => panic!("{offset} is gone"),
         }
     }
     failed.sort_by_key(|(offset, _)| *offset);
@@ -174,7 +174,7 @@ async fn what_is_cancelled_stops_and_others_go_on_at_the_rate_that_is_allowed() 
     loop {
         let Fetched { lease, outcome, .. } = soon("the other's", answered.next()).await.unwrap();
         if lease == other {
-            assert!(matches!(outcome, Outcome::Found(_)));
+            assert!(matches!(outcome, FetchOutcome::Found(_)));
             break;
         }
     }

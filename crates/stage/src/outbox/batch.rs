@@ -1,6 +1,8 @@
 //! One transaction's worth of entries: cut from what is pending, and what its outcome changes.
 
-use kafka::{Lease, Output, Transaction};
+use std::collections::VecDeque;
+
+use kafka::{Lease, Transaction};
 
 use super::{Entry, MAX_PARTS, Outbox};
 
@@ -76,19 +78,24 @@ impl<N> Outbox<N> {
         }
         let mut batch = Batch {
             parts: Vec::new(),
-            entries: std::mem::take(&mut self.spare),
+            entries: Vec::new(),
             oldest_boot_ms: self.oldest_boot_ms().unwrap_or(boot_ms),
             fill_ratio: 0.0,
             output_bytes: 0,
             proof: self.proof,
         };
-        let mut transaction = Transaction::default();
-        transaction.outputs.reserve(self.outputs.len().min(self.limits.records) + MAX_PARTS);
-        while self.has_room(&batch, transaction.outputs.len())
-            && let Some(entry) = self.pending.pop_front()
-        {
-            self.include(entry, &mut batch, &mut transaction);
+        let (mut entries, mut outputs) = (0, 0);
+        while self.has_room(&batch, entries, outputs) {
+            outputs += self.include(entries, outputs, &mut batch);
+            entries += 1;
         }
+        self.output_bytes -= batch.output_bytes;
+        let spare = std::mem::take(&mut self.spare);
+        batch.entries = take_front(&mut self.pending, entries, spare);
+        // The next batch will need as much room, and so will what is sealed into this one.
+        let room = Vec::with_capacity(outputs + MAX_PARTS);
+        let outputs = take_front(&mut self.outputs, outputs, room);
+        let mut transaction = Transaction { outputs, progress: Vec::new() };
         self.is_urgent = self.is_urgent && !self.pending.is_empty();
         batch.fill_ratio = self.fill_ratio(&batch, transaction.outputs.len());
         self.add_progress(&mut batch, &mut transaction);
@@ -115,20 +122,21 @@ impl<N> Outbox<N> {
         self.spare = entries;
     }
 
-    fn has_room(&self, batch: &Batch<N>, outputs: usize) -> bool {
-        let Some(next) = self.pending.front() else { return false };
+    /// Whether the entry at this index of what is pending goes into the batch, which has those before it and their outputs.
+    fn has_room(&self, batch: &Batch<N>, entries: usize, outputs: usize) -> bool {
+        let Some(next) = self.pending.get(entries) else { return false };
         let fits = outputs + next.outputs <= self.limits.records
-            && batch.entries.len() < self.limits.records
+            && entries < self.limits.records
             && batch.output_bytes + next.output_bytes <= self.bytes_now;
         let has_part = batch.parts.len() < MAX_PARTS || self.leases.get(&next.epoch).is_none_or(|it| it.part.is_some());
         // The first entry always fits: else one that is larger than the limits would never be written.
-        batch.entries.is_empty() || (fits && has_part)
+        entries == 0 || (fits && has_part)
     }
 
-    fn include(&mut self, entry: Entry<N>, batch: &mut Batch<N>, transaction: &mut Transaction) {
-        self.output_bytes -= entry.output_bytes;
-        let own = self.outputs.drain(..entry.outputs);
-        let Some(owned) = self.leases.get_mut(&entry.epoch) else { return };
+    /// Counts the entry at this index, whose outputs begin at `first`, into its part of the batch. Returns how many outputs it has.
+    fn include(&mut self, index: usize, first: usize, batch: &mut Batch<N>) -> usize {
+        let entry = &self.pending[index];
+        let owned = self.leases.get_mut(&entry.epoch).expect("a lease that is closed takes its entries with it");
         let part = *owned.part.get_or_insert_with(|| {
             batch.parts.push(Part { lease: owned.lease.clone(), records: 0, bytes: 0, committed: 0 });
             batch.parts.len() - 1
@@ -140,8 +148,10 @@ impl<N> Outbox<N> {
             batch.parts[part].bytes += entry.size;
         }
         batch.output_bytes += entry.output_bytes;
-        transaction.outputs.extend(own.map(|record| Output { lease: part, record }));
-        batch.entries.push(entry);
+        for output in self.outputs.range_mut(first..first + entry.outputs) {
+            output.lease = part;
+        }
+        entry.outputs
     }
 
     /// Adds leases whose progress alone is owed, then the progress of every part, in the order of the parts.
@@ -168,4 +178,14 @@ impl<N> Outbox<N> {
         let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
         share(outputs, self.limits.records).max(share(batch.output_bytes, self.limits.bytes))
     }
+}
+
+/// Takes the first `count` items. `room` is an empty list: it takes the place of what is taken where that is all there is, so
+/// that no item moves.
+fn take_front<T>(from: &mut VecDeque<T>, count: usize, mut room: Vec<T>) -> Vec<T> {
+    if count > 0 && count == from.len() {
+        return std::mem::replace(from, room.into()).into();
+    }
+    room.extend(from.drain(..count));
+    room
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use kafka::Transaction;
 use schemas::record::OutRecord;
 
-use super::{Batch, Entry, Outbox, Part};
+use super::{Batch, Entry, Outbox, Part, unassigned};
 use crate::error::StageError;
 use crate::work::{Now, Refusal, Refused, Work};
 
@@ -136,7 +136,7 @@ impl<N> Outbox<N> {
             }
             owned.pending += 1;
             self.output_bytes += entry.output_bytes;
-            outputs.extend(own);
+            outputs.extend(own.into_iter().map(unassigned));
             entries.push_back(entry);
         }
         entries.append(&mut self.pending);

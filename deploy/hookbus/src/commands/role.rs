@@ -11,17 +11,19 @@ use crate::roles::{self, Directory};
 /// # Errors
 /// What the role stopped with.
 pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
-    let process = Process::start(loaded)?;
+    let mut process = Process::start(loaded)?;
     match role {
         Role::Gateway => {
-            let listener = roles::listen(process.config.gateway.listen, "gateway.listen").await?;
+            let address = process.config.gateway.listen;
+            let listener = roles::listen(&mut process, address, "gateway.listen").await?;
             roles::gateway(&process, &Directory::start(&process)?, listener, None);
         }
         Role::Fanout => roles::fanout(&process, &Directory::start(&process)?),
         Role::Delivery => roles::delivery(&process, &Directory::start(&process)?),
         Role::Retry => roles::retry(&process),
         Role::Control => {
-            let listener = roles::listen(process.config.control.listen, "control.listen").await?;
+            let address = process.config.control.listen;
+            let listener = roles::listen(&mut process, address, "control.listen").await?;
             let control = roles::control(&process, &Directory::start(&process)?).await?;
             roles::serve_control(&process, control, listener);
         }

@@ -87,9 +87,9 @@ async fn with_kafka(
     let loaded = config::load_over(&preset(keys, bootstrap), file, config::environment())?;
     chassis::telemetry::init(&loaded.config.log)?;
     create_topics(&loaded.config, bootstrap.is_some() || args.yes).await?;
-    let process = Process::start(&loaded)?;
+    let mut process = Process::start(&loaded)?;
     let directory = Directory::start(&process)?;
-    let listener = roles::listen(loaded.config.gateway.listen, "gateway.listen").await?;
+    let listener = roles::listen(&mut process, loaded.config.gateway.listen, "gateway.listen").await?;
     let base = format!("http://{}", listener.local_addr()?);
     let control = roles::control(&process, &directory).await?;
     roles::gateway(&process, &directory, listener, Some(roles::as_fallback(&control)));

@@ -2,12 +2,11 @@
 
 use testkit::Cluster;
 use testkit::cluster::{Coordinated, NODES};
-use testkit::pipeline::{Application, Event, Pipeline, Role};
-use testkit::wait::eventually;
+use testkit::pipeline::{Pipeline, Role};
 
 use super::moves::{coordinators, leaders, transactional_id};
 use super::{Scene, Stage, workers};
-use crate::scenes::{SOON, more_arrived};
+use crate::scenes::{SOON, more_arrived, refused};
 
 /// Requests of the three subscriptions in so many seconds of a load: what may be in flight, or done and not committed, when
 /// workers lose their partitions.
@@ -27,16 +26,6 @@ async fn busiest(cluster: &Cluster, pipeline: &Pipeline) -> i32 {
     }
     cluster.lead(&control).await.unwrap();
     node
-}
-
-/// Waits until a gateway has said 503.
-async fn refused(pipeline: &Pipeline, application: &Application) {
-    let client = pipeline.client();
-    let ask = || async {
-        let answer = client.send(1, application, &Event::new("refused", "a.b")).await.ok()?;
-        (answer.status == 503).then_some(())
-    };
-    eventually("a 503", SOON, ask).await.unwrap();
 }
 
 /// kill -9 of a node that leads, follows and coordinates. While it is gone everything goes on, also what takes partitions over;
@@ -115,7 +104,7 @@ async fn writes_that_want_more_replicas_than_there_are_say_503_and_lose_nothing(
         .play(setup, &mut stage.cluster, async |cluster, pipeline, application| {
             let node = busiest(cluster, pipeline).await;
             cluster.kill(node).await.unwrap();
-            refused(pipeline, application).await;
+            refused(pipeline, application, SOON).await;
             cluster.restart(node).await.unwrap();
             cluster.whole().await.unwrap();
         })
@@ -134,7 +123,7 @@ async fn two_brokers_of_three_that_are_down_say_503_and_lose_nothing() {
                 for node in down {
                     cluster.kill(node).await.unwrap();
                 }
-                refused(pipeline, application).await;
+                refused(pipeline, application, SOON).await;
                 cluster.restart_both(down).await.unwrap();
                 cluster.whole().await.unwrap();
                 more_arrived(pipeline, 900).await;

@@ -8,7 +8,7 @@ use vault::{EncryptionKey, Vault};
 use super::super::Facts;
 use super::*;
 use crate::custom_headers::MASK;
-use crate::policy::TargetPolicy;
+use target::TargetPolicy;
 
 const HERE: &str = "https://here.example/hooks";
 const THERE: &str = "https://there.example/hooks";
