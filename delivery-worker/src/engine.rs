@@ -1,22 +1,30 @@
 //! Decides what is sent next and what leaves without being sent. Pure: virtual time, no I/O; `work` acts.
 //!
 //! ```text
-//! admit --> screen: deleted, disabled, too old? --> leaves
-//!             | due later: waits for its time
-//!             v
-//!           place: paused, open circuit, lane too slow? --> parked
-//!             v
-//!           lane queue --dispatch (round robin)--> in flight --outcome--> `work` writes its end
+//! admit, read back --> screen: deleted, disabled, too old? --> leaves
+//!                        | due later: waits for its time
+//!                        v
+//!                      lane queue --dispatch (round robin)--> in flight --outcome--> `work` writes its end
+//!                        | the look-ahead is full: useful.rs
+//!                        v
+//!                      listed: its offset waits on `lanes`, and is read back when its turn comes
 //! ```
+//!
+//! **Waiting for a lane is not waiting for a time.** A delivery waits in its lane's one order until its turn comes, through the
+//! window or listed; the durable place decides nothing about when it is sent, and nothing is given a time to come back.
 //!
 //! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. While the
 //! worker is nearly full, its last quarter of requests is for lanes with few in flight, so slow endpoints cannot take it all.
 
+mod awaited;
 mod flight;
 mod forget;
+mod listed;
+mod measure;
 mod place;
 #[cfg(test)]
 mod tests;
+mod useful;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -28,12 +36,21 @@ use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 
 use crate::classify::Verdict;
+use crate::flaws::{self, Flaw};
+use crate::lanes::Lane;
 use crate::lanes::egress::Egress;
+use crate::lanes::queue::{Head, Rank};
 use crate::lanes::streak::Failed;
-use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
 use kafka::Epoch;
+use schemas::lanes::ListRole;
+
+use self::awaited::Awaited;
+pub(crate) use self::listed::{Demand, LaneChange, ListedRecord};
+use self::listed::{ReadBacks, Reserve};
+pub(crate) use self::useful::LookAhead;
+use self::useful::Windows;
 
 /// The catalog, as the engine sees it.
 pub(crate) trait Lookup {
@@ -48,12 +65,16 @@ pub(crate) struct Rules {
     pub(crate) concurrency: usize,
     /// Requests in flight of a lane whose subscription does not say.
     pub(crate) lane_concurrency: u32,
-    /// What would wait longer for its lane is parked.
-    pub(crate) lane_wait: LaneWait,
-    /// Shortest delay topic: nothing is parked for less.
-    pub(crate) shortest_ms: i64,
-    /// Shortest park of an open circuit or a pause.
-    pub(crate) long_park_ms: i64,
+    /// What a lane does within this time is not listed, ms.
+    pub(crate) lane_wait_ms: i64,
+    /// What a partition may hold in its window.
+    pub(crate) look_ahead: LookAhead,
+    /// Nothing waits for longer than `deliveries` surely keeps it, ms; `None`: it keeps everything.
+    pub(crate) keep_ms: Option<i64>,
+    /// Payloads of listed deliveries in memory, bytes.
+    pub(crate) queue_bytes: usize,
+    /// Listed deliveries of this worker; beyond them nothing more is listed, and intake holds.
+    pub(crate) queue_entries: usize,
     /// Failures in a row that open a circuit.
     pub(crate) breaker_failures: u32,
     /// An endpoint that fails for longer is reported, if its subscription does not say; `None`: never.
@@ -91,6 +112,8 @@ pub(crate) struct Dispatch {
 pub(crate) struct Landed {
     /// What it was made for.
     pub(crate) arrival: Arrival,
+    /// It left the window before: it is an entry of its lane's list.
+    pub(crate) is_listed: bool,
     /// How long its endpoint has been failing, if it does.
     pub(crate) failed: Option<Failed>,
 }
@@ -100,7 +123,9 @@ pub(crate) struct Landed {
 pub(crate) struct Left {
     /// The delivery that leaves.
     pub(crate) arrival: Arrival,
-    /// Why it leaves: cancelled, parked, passed on or dead.
+    /// It left the window before: it is an entry of its lane's list.
+    pub(crate) is_listed: bool,
+    /// Why it leaves: cancelled, passed on or dead.
     pub(crate) end: End,
 }
 
@@ -125,19 +150,40 @@ pub(crate) struct Engine<L> {
     egress: Egress,
     in_flight: usize,
     left: Vec<Left>,
+    /// What the windows hold, by lease.
+    windows: Windows,
+    /// What is listed and in memory, or on its way.
+    reserve: Reserve,
+    read_backs: ReadBacks,
+    /// Leases whose window was not read again yet.
+    awaited: HashMap<Epoch, Awaited>,
+    /// Changes of lists, in order.
+    changes: Vec<LaneChange>,
 }
 
 #[derive(Debug)]
 struct Live {
     arrival: Arrival,
     state: State,
+    role: ListRole,
+    /// It left the window: an entry of a list stands for it.
+    is_listed: bool,
+}
+
+impl Live {
+    fn rank(&self) -> Rank {
+        Rank { role: self.role, offset: self.arrival.offset }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Not due, or in its lane's queue.
     Waiting,
-    InFlight,
+    InFlight {
+        /// Unix ms.
+        since_ms: i64,
+    },
     /// In flight, but its lease is over: its outcome concerns nobody here.
     Abandoned,
 }
@@ -146,6 +192,7 @@ enum State {
 enum Timer {
     Due(Ticket),
     Lane(SubscriptionId),
+    Awaited(Epoch),
 }
 
 impl<L: Lookup> Engine<L> {
@@ -166,13 +213,22 @@ impl<L: Lookup> Engine<L> {
             egress: Egress::default(),
             in_flight: 0,
             left: Vec::new(),
+            windows: Windows::default(),
+            reserve: Reserve::default(),
+            read_backs: ReadBacks::default(),
+            awaited: HashMap::new(),
+            changes: Vec::new(),
         }
     }
 
     /// Takes a delivery in.
     pub(crate) fn admit(&mut self, arrival: Arrival, now_ms: i64) {
-        let ticket = self.live.insert(Live { arrival, state: State::Waiting });
+        let (lease, offset) = (arrival.lease, arrival.offset);
+        self.windows.admit(&arrival);
+        let role = listed::role(&arrival.delivery.hop);
+        let ticket = self.live.insert(Live { arrival, state: State::Waiting, role, is_listed: false });
         self.place(ticket, now_ms);
+        self.seen(lease, offset, now_ms);
     }
 
     /// The next request to make now, if any. Its lane and the worker have room for it.
@@ -194,7 +250,10 @@ impl<L: Lookup> Engine<L> {
         elapsed_ms: i64,
         now_ms: i64,
     ) -> Option<Landed> {
-        let live = self.live.remove(ticket)?;
+        let live = self.take(ticket)?;
+        if live.state == State::Abandoned && flaws::has(Flaw::LeakedPlace) {
+            return None;
+        }
         self.in_flight -= 1;
         let id = live.arrival.delivery.subscription;
         if self.in_flight < self.full() {
@@ -202,7 +261,9 @@ impl<L: Lookup> Engine<L> {
         }
         let failed = self.streak(&live.arrival.delivery, verdict, now_ms);
         self.note(id, verdict, elapsed_ms, now_ms);
-        (live.state != State::Abandoned).then_some(Landed { arrival: live.arrival, failed })
+        self.feed(id, now_ms);
+        let Live { arrival, state, is_listed, .. } = live;
+        (state != State::Abandoned).then_some(Landed { arrival, is_listed, failed })
     }
 
     /// Lets time pass.
@@ -210,27 +271,37 @@ impl<L: Lookup> Engine<L> {
         self.forget(now_ms);
         while let Some(Reverse((at_ms, _, timer))) = self.timers.peek().copied() {
             if at_ms > now_ms {
-                return;
+                break;
             }
             self.timers.pop();
             match timer {
                 Timer::Due(ticket) => self.place(ticket, now_ms),
+                Timer::Awaited(lease) => {
+                    if self.awaited.get(&lease).is_some_and(|awaited| awaited.is_over(now_ms)) {
+                        tracing::warn!(
+                            lease = lease.0,
+                            "records that were not done did not come again; their partition goes on"
+                        );
+                        self.stop_awaiting(lease, now_ms);
+                    }
+                }
                 Timer::Lane(id) => {
                     if let Some(lane) = self.lanes.get_mut(&id) {
                         lane.timer_ms = None;
                     }
-                    self.trim(id, now_ms);
+                    self.feed(id, now_ms);
                     self.wake(id);
                 }
             }
         }
+        self.make_room(now_ms);
     }
 
     /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome.
     pub(crate) fn next_wake_ms(&self) -> Option<i64> {
         let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty());
         let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
-        [probe_ms, timer_ms].into_iter().flatten().min()
+        [probe_ms, timer_ms, self.windows.wake_ms()].into_iter().flatten().min()
     }
 
     /// These leases go: what is queued is dropped. What is in flight stays if it can still be committed.
@@ -243,7 +314,7 @@ impl<L: Lookup> Engine<L> {
             .collect();
         for (ticket, state, _) in &gone {
             if *state == State::Waiting {
-                self.live.remove(*ticket);
+                self.take(*ticket);
             } else if !can_commit && let Some(live) = self.live.get_mut(*ticket) {
                 live.state = State::Abandoned;
             }
@@ -255,23 +326,13 @@ impl<L: Lookup> Engine<L> {
             }
         }
         self.lanes.retain(|_, lane| {
-            lane.is_orphan |= leases.contains(&lane.lease);
+            if leases.contains(&lane.lease) {
+                lane.is_orphan = true;
+                lane.queue.drop_offsets();
+            }
             !(lane.is_orphan && lane.is_idle())
         });
-    }
-
-    /// The catalog has moved: what waits in a lane whose subscription was changed is looked at again, so that what was disabled,
-    /// deleted or paused leaves now and not when its turn comes. What waits for its time is looked at then.
-    pub(crate) fn review(&mut self, now_ms: i64) {
-        let waits = self.lanes.iter().filter(|(_, lane)| !lane.queue.is_empty());
-        let mut changed: Vec<SubscriptionId> = waits
-            .filter(|(id, lane)| self.lookup.subscription(**id).map(|it| it.offset()) != lane.limits_of)
-            .map(|(id, _)| *id)
-            .collect();
-        changed.sort_unstable();
-        for id in changed {
-            self.review_lane(id, now_ms);
-        }
+        self.close(leases, can_commit);
     }
 
     /// This process itself stood still until now: that no request ended meanwhile says nothing about any endpoint.
@@ -286,51 +347,15 @@ impl<L: Lookup> Engine<L> {
         std::mem::take(&mut self.left)
     }
 
-    /// Everything that is live here: for planted bugs.
-    pub(crate) fn live(&self) -> impl Iterator<Item = (Ticket, &Arrival)> {
-        self.live.iter().map(|(ticket, live)| (ticket, &live.arrival))
-    }
-
-    /// Requests in flight.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Requests in flight of these leases, whose outcome is still wanted.
-    pub(crate) fn in_flight_of(&self, leases: &[Epoch]) -> usize {
-        let wanted = |live: &Live| live.state == State::InFlight && leases.contains(&live.arrival.lease);
-        self.live.iter().filter(|(_, live)| wanted(live)).count()
-    }
-
-    /// Deliveries held here.
-    pub(crate) fn len(&self) -> usize {
-        self.live.len()
-    }
-
-    /// Lanes.
-    pub(crate) fn lanes(&self) -> usize {
-        self.lanes.len()
-    }
-
-    /// Lanes whose circuit is open.
-    pub(crate) fn open_circuits(&self) -> usize {
-        self.lanes.values().filter(|lane| lane.breaker.is_open()).count()
-    }
-
-    /// Lanes whose subscription is paused. It may have been resumed or deleted since one of its deliveries was looked at.
-    pub(crate) fn paused(&self) -> usize {
-        let is_paused = |id| self.lookup.subscription(id).is_some_and(|it| it.is_enabled() && it.is_paused());
-        self.lanes.iter().filter(|(id, lane)| lane.is_paused && is_paused(**id)).count()
-    }
-
-    /// Whether everything fails at once, so that intake holds.
-    pub(crate) fn is_held(&self) -> bool {
-        self.egress.is_held()
-    }
-
-    /// Kafka timestamp of the oldest delivery held here.
-    pub(crate) fn oldest_timestamp_ms(&self) -> Option<i64> {
-        self.live.iter().map(|(_, live)| live.arrival.timestamp_ms).min()
+    /// Takes a delivery out of what is live.
+    fn take(&mut self, ticket: Ticket) -> Option<Live> {
+        let live = self.live.remove(ticket)?;
+        if live.is_listed {
+            self.reserve.give(live.arrival.size);
+        } else {
+            self.windows.take(&live.arrival);
+        }
+        Some(live)
     }
 
     /// Above this many in flight the rest is for light lanes.
@@ -342,7 +367,9 @@ impl<L: Lookup> Engine<L> {
     fn wake(&mut self, id: SubscriptionId) {
         if let Some(lane) = self.lanes.get_mut(&id)
             && !lane.is_ready
-            && !lane.queue.is_empty()
+            && !lane.is_paused
+            && !self.awaited.contains_key(&lane.lease)
+            && matches!(lane.queue.head(), Head::Ready(_))
             && lane.cap.has_room()
         {
             lane.is_ready = true;

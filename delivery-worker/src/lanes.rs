@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! queue --cap, breaker, rate--> in flight --outcome--> measured rate, breaker
-//!   |
-//!   +-- longer than lane_wait at that rate --> pace: parked to a delay topic
+//!   ^
+//!   +-- what waits: in memory, or as an offset that is read back when its turn comes
 //! ```
 //!
 //! Everything here is pure; the engine owns the lanes and knows the clock.
@@ -11,7 +11,7 @@
 pub(crate) mod breaker;
 pub(crate) mod cap;
 pub(crate) mod egress;
-pub(crate) mod pace;
+mod line;
 pub(crate) mod queue;
 pub(crate) mod rate;
 pub(crate) mod streak;
@@ -20,7 +20,7 @@ use retry::RetryError;
 
 use self::breaker::Breaker;
 use self::cap::Cap;
-use self::pace::Pace;
+pub(crate) use self::line::OffsetLine;
 use self::queue::Queue;
 use self::rate::Rate;
 use self::streak::Streak;
@@ -37,7 +37,7 @@ pub(crate) const LEARNED_MS: i64 = 8 * 86_400_000;
 /// One subscription's lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// Deliveries that may be sent as soon as there is room.
+    /// Deliveries that wait for their turn.
     pub(crate) queue: Queue<Ticket>,
     /// Requests in flight.
     pub(crate) cap: Cap,
@@ -47,16 +47,16 @@ pub(crate) struct Lane {
     pub(crate) breaker: Breaker,
     /// How long its endpoint has been failing.
     pub(crate) streak: Streak,
-    /// When the next delivery that its lane is too slow for comes back.
-    pub(crate) pace: Pace,
-    /// When the next delivery of an open circuit comes back.
-    pub(crate) long_pace: Pace,
     /// The lease of its latest delivery: the lane goes when that lease goes.
     pub(crate) lease: Epoch,
     /// Its lease is over; it goes when nothing is in flight any more.
     pub(crate) is_orphan: bool,
-    /// Its subscription was paused when one of its deliveries was last looked at.
+    /// Its subscription is paused, as far as it was looked at.
     pub(crate) is_paused: bool,
+    /// Its head is read back to see whether it has died of age, though nothing is sent.
+    pub(crate) checks_age: bool,
+    /// When it began, Unix ms: for a moment nothing can be known of its speed.
+    pub(crate) begun_ms: i64,
     /// It stands in the ready queue, or is held back from it.
     pub(crate) is_ready: bool,
     /// The earliest timer that is set for it.
@@ -69,15 +69,6 @@ pub(crate) struct Lane {
     pub(crate) look_ms: i64,
 }
 
-/// How long deliveries may wait for their lane.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LaneWait {
-    /// Longer ones are parked.
-    pub(crate) ms: i64,
-    /// As many may wait where nothing is known yet.
-    pub(crate) share: usize,
-}
-
 /// What a subscription limits its lane to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
@@ -85,13 +76,6 @@ pub(crate) struct Limits {
     pub(crate) concurrency: u32,
     /// Requests per second.
     pub(crate) per_second: Option<f64>,
-}
-
-impl LaneWait {
-    /// A lane that stood still this long is as slow as that.
-    fn stall_ms(self) -> i64 {
-        self.ms * 3
-    }
 }
 
 impl Lane {
@@ -103,11 +87,11 @@ impl Lane {
             rate: Rate::default(),
             breaker,
             streak: Streak::default(),
-            pace: Pace::default(),
-            long_pace: Pace::default(),
             lease,
             is_orphan: false,
             is_paused: false,
+            checks_age: false,
+            begun_ms: 0,
             is_ready: false,
             timer_ms: None,
             limits_of: None,
@@ -126,30 +110,11 @@ impl Lane {
         self.rate.set_limit(limits.per_second)
     }
 
-    /// Requests per second it is good for now. A short stall is no measure: endpoints pause.
-    pub(crate) fn per_second(&self, wait: LaneWait, now_ms: i64) -> f64 {
+    /// Requests per second it is good for now. A stall below `stall_ms` is no measure: endpoints pause.
+    pub(crate) fn per_second(&self, stall_ms: i64, now_ms: i64) -> f64 {
         let stalled_ms = self.cap.stalled_ms(now_ms);
-        let stalled_ms = if stalled_ms < wait.stall_ms() { 0 } else { stalled_ms };
+        let stalled_ms = if stalled_ms < stall_ms { 0 } else { stalled_ms };
         self.rate.per_second(self.cap.limit(), self.cap.per_second(), stalled_ms)
-    }
-
-    /// How many of its deliveries may wait here, so that the last one still is in flight in time. Before `concurrency` outcomes
-    /// are known any number may, but if nothing moves at all, no more than a lane's share of the look-ahead.
-    pub(crate) fn room(&self, wait: LaneWait, now_ms: i64) -> usize {
-        let is_known = self.rate.outcomes() >= u64::from(self.cap.limit());
-        if !is_known && self.cap.stalled_ms(now_ms) < wait.stall_ms() {
-            return usize::MAX;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "waits are far below 2^52 ms")]
-        let records = self.per_second(wait, now_ms) * wait.ms as f64 / 1_000.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, and saturating is meant"
-        )]
-        let records = records as usize;
-        // One always may: else a lane slower than one in `wait` would never send anything.
-        records.max(if is_known { 1 } else { wait.share })
     }
 
     /// Whether it could go without loss: nothing waits and nothing is in flight.
@@ -166,7 +131,7 @@ impl Lane {
     /// endpoint did not fail, or that was too long ago for anything to come back that could tell.
     pub(crate) fn is_blank(&self, now_ms: i64) -> bool {
         let unused_ms = now_ms - self.used_ms;
-        if unused_ms < MEASURED_MS || !self.pace.is_over(now_ms) || !self.long_pace.is_over(now_ms) {
+        if unused_ms < MEASURED_MS {
             return false;
         }
         let learned = !self.breaker.is_fresh() || !self.streak.is_fresh() || self.rate.is_slowed() || self.is_paused;
@@ -178,23 +143,10 @@ impl Lane {
 mod tests {
     use super::*;
 
-    const HOUR: i64 = 3_600_000;
-
     fn lane() -> Lane {
         let mut lane = Lane::new(Epoch(1), Breaker::new(20));
         lane.set_limits(Limits { concurrency: 2, per_second: None }, 1).unwrap();
         lane
-    }
-
-    #[test]
-    fn a_lane_that_something_is_on_the_way_back_to_is_not_blank() {
-        let mut slow = lane();
-        assert!(slow.is_blank(HOUR));
-        let back = slow.pace.slot(HOUR, 5_000, 0.001);
-        assert!(!slow.is_blank(back - 1) && slow.is_blank(back));
-        let mut dead = lane();
-        let back = dead.long_pace.slot(0, 2 * HOUR, 8.0);
-        assert!(!dead.is_blank(HOUR) && dead.is_blank(back));
     }
 
     #[test]

@@ -21,8 +21,9 @@ use std::collections::VecDeque;
 
 use schemas::lanes::{ChunkRecord, ListRecord, ListRole};
 
-pub(crate) use self::chunk::{Age, Chunk, ChunkStep};
-use self::ends::Ends;
+pub(crate) use self::chunk::{Age, ChunkStep, SealedChunk};
+use self::ends::ListEnds;
+use crate::flaws::{self, Flaw};
 
 /// Offsets of a chunk.
 pub(crate) const CHUNK: usize = 128;
@@ -36,13 +37,13 @@ const FRONT_AT_LEAST: usize = 64;
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
-    ends: Ends,
-    chunks: VecDeque<Chunk>,
+    ends: ListEnds,
+    chunks: VecDeque<SealedChunk>,
 }
 
 /// The ends of a list as they were.
 #[derive(Clone, Debug)]
-pub(crate) struct Before(Ends);
+pub(crate) struct Before(ListEnds);
 
 // === impl Before ===
 
@@ -58,13 +59,13 @@ impl Before {
 impl List {
     /// An empty list with this number.
     pub(crate) fn new(role: ListRole, id: u32) -> Self {
-        Self { ends: Ends::new(role, id), chunks: VecDeque::new() }
+        Self { ends: ListEnds::new(role, id), chunks: VecDeque::new() }
     }
 
     /// A list as its record says, with the chunks it names, in order. `None`: they do not make one list.
     pub(crate) fn restore(record: &ListRecord, chunks: Vec<ChunkRecord>) -> Option<Self> {
-        let chunks: Option<VecDeque<Chunk>> = chunks.into_iter().map(Chunk::restore).collect();
-        let list = Self { ends: Ends::restore(record), chunks: chunks? };
+        let chunks: Option<VecDeque<SealedChunk>> = chunks.into_iter().map(SealedChunk::restore).collect();
+        let list = Self { ends: ListEnds::restore(record), chunks: chunks? };
         let named = record.chunks.1.checked_sub(record.chunks.0)?;
         let ascends = list.offsets().zip(list.offsets().skip(1)).all(|(one, next)| one < next);
         let is_whole = ascends && list.len() == record.n && usize::try_from(named) == Ok(list.chunks.len());
@@ -105,24 +106,24 @@ impl List {
 
     /// Its first offset.
     pub(crate) fn first(&self) -> Option<i64> {
-        let chunk = || self.chunks.front().map(Chunk::first);
+        let chunk = || self.chunks.front().map(SealedChunk::first);
         self.ends.front.front().copied().or_else(chunk).or_else(|| self.ends.back.first().copied())
     }
 
     /// Its last offset.
     pub(crate) fn last(&self) -> Option<i64> {
-        let chunk = || self.chunks.back().map(Chunk::last);
+        let chunk = || self.chunks.back().map(SealedChunk::last);
         self.ends.back.last().copied().or_else(chunk).or_else(|| self.ends.front.back().copied())
     }
 
     /// Everything in it, in order.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = i64> + '_ {
-        let chunks = self.chunks.iter().flat_map(Chunk::offsets);
+        let chunks = self.chunks.iter().flat_map(SealedChunk::offsets);
         self.ends.front.iter().copied().chain(chunks).chain(self.ends.back.iter().copied())
     }
 
     /// Its parts for whoever keeps an order of its own: the front, the chunks, the back.
-    pub(crate) fn parts(&self) -> (&VecDeque<i64>, &VecDeque<Chunk>, &[i64]) {
+    pub(crate) fn parts(&self) -> (&VecDeque<i64>, &VecDeque<SealedChunk>, &[i64]) {
         (&self.ends.front, &self.chunks, &self.ends.back)
     }
 
@@ -138,12 +139,12 @@ impl List {
     }
 
     /// The list that had these ends, once the steps of its chunks since are taken back.
-    pub(crate) fn rewind(before: Before, chunks: VecDeque<Chunk>) -> Self {
+    pub(crate) fn rewind(before: Before, chunks: VecDeque<SealedChunk>) -> Self {
         Self { ends: before.0, chunks }
     }
 
     /// Gives up its chunks, for [`List::rewind`].
-    pub(crate) fn into_chunks(self) -> VecDeque<Chunk> {
+    pub(crate) fn into_chunks(self) -> VecDeque<SealedChunk> {
         self.chunks
     }
 
@@ -154,8 +155,9 @@ impl List {
             return true;
         }
         self.reach(offset, steps);
-        let is_front = self.chunks.front().map_or(true, |chunk| offset < chunk.first());
-        let inserted = if is_front { self.ends.insert_ahead(offset, age) } else { self.ends.insert_behind(offset, age) };
+        let is_front = self.chunks.front().is_none_or(|chunk| offset < chunk.first());
+        let inserted =
+            if is_front { self.ends.insert_ahead(offset, age) } else { self.ends.insert_behind(offset, age) };
         if inserted && is_front && self.ends.front.len() > FRONT_AT_MOST {
             let chunk = self.ends.cut_front(CHUNK);
             self.ends.first -= 1;
@@ -235,7 +237,9 @@ impl List {
     /// The first chunk joins the front.
     fn join(&mut self, steps: &mut Vec<ChunkStep>) {
         let Some(chunk) = self.chunks.pop_front() else { return };
-        self.ends.join(&chunk);
+        if !flaws::has(Flaw::TombstoneWithoutRefill) {
+            self.ends.join(&chunk);
+        }
         let number = self.ends.first;
         self.ends.first += 1;
         steps.push(ChunkStep::Taken { number, chunk, is_first: true });

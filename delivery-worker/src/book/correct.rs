@@ -14,8 +14,9 @@ use std::ops::Range;
 
 use schemas::ids::SubscriptionId;
 
+use super::restore::FoundLists;
 use super::{Book, Total};
-use super::restore::Known;
+use crate::flaws::{self, Flaw};
 
 /// Lanes of one portion.
 const PORTION: usize = 200;
@@ -41,17 +42,17 @@ pub(super) struct Correction {
 
 impl Correction {
     /// Of lists as they were found.
-    pub(super) fn of(book: &Book, known: Known) -> Self {
+    pub(super) fn of(book: &Book, known: FoundLists) -> Self {
         let kept = match known {
-            Known { is_recreated: true, .. } => 0..0,
-            Known { claimed: Some(_), log_start, .. } => log_start..i64::MAX,
-            Known { claimed: None, start, log_start, .. } => log_start..start.max(log_start),
+            FoundLists { is_recreated: true, .. } => 0..0,
+            FoundLists { claimed: Some(_), log_start, .. } => log_start..i64::MAX,
+            FoundLists { claimed: None, start, log_start, .. } => log_start..start.max(log_start),
         };
         let lost_below = if known.is_recreated { i64::MIN } else { known.log_start };
         let is_outside = |at: Option<i64>| at.is_some_and(|at| !kept.contains(&at));
-        let lists = book.lists().filter(|(_, lists)| {
-            lists.iter().any(|list| is_outside(list.first()) || is_outside(list.last()))
-        });
+        let lists = book
+            .lists()
+            .filter(|(_, lists)| lists.iter().any(|list| is_outside(list.first()) || is_outside(list.last())));
         let left = lists.map(|(id, _)| id).collect();
         let owes_claim = known.claimed.is_none() && book.total.queued > 0;
         let repeats_found = known.is_recreated || known.claimed.is_none();
@@ -84,6 +85,7 @@ impl Book {
     /// What the batch that was cut claims; `None`: what was found at the takeover, once more.
     pub(crate) fn claim(&self) -> Option<Total> {
         let repeats = self.correction.repeats_found && self.needs_correction();
+        let repeats = repeats && !flaws::has(Flaw::ClaimBeforeCorrection);
         (!repeats).then_some(self.total)
     }
 

@@ -7,7 +7,7 @@ use schemas::ids::SubscriptionId;
 use schemas::lanes::ChunkKey;
 
 use super::{Shelf, Total};
-use crate::lists::{Before, Chunk, ChunkStep, List};
+use crate::lists::{Before, ChunkStep, List, SealedChunk};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ impl Journal {
 
     /// Takes everything back; returns count and sum as they were.
     pub(super) fn undo(self, lanes: &mut HashMap<SubscriptionId, Shelf>) -> Total {
-        let mut chunks: BTreeMap<ListKey, VecDeque<Chunk>> = BTreeMap::new();
+        let mut chunks: BTreeMap<ListKey, VecDeque<SealedChunk>> = BTreeMap::new();
         for subscription in self.lanes.keys().copied() {
             for list in lanes.remove(&subscription).into_iter().flat_map(|lane| lane.lists) {
                 chunks.insert(ListKey { subscription, list: list.id() }, list.into_chunks());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kafka::Restored;
 use schemas::ids::SubscriptionId;
 use schemas::lanes::{ChunkKey, ChunkRecord, LaneError, LaneKey, LaneRecord};
 use schemas::record::Record;
@@ -21,7 +22,7 @@ pub(crate) struct Shelved {
 
 /// What a takeover knows beside the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct FoundLists {
     /// What the previous owner claimed, if it did.
     pub(crate) claimed: Option<Total>,
     /// Where reading of `deliveries` begins.
@@ -34,12 +35,14 @@ pub(crate) struct Known {
 
 /// Why the lists of a partition cannot be gone on with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum BookError {
+pub enum BookError {
     /// A record cannot be read.
     #[error(transparent)]
     Record(#[from] LaneError),
     /// The records do not make one list.
-    #[error("list {list} of {subscription} does not agree with its chunks: `lanes` was cut, emptied or written by another")]
+    #[error(
+        "list {list} of {subscription} does not agree with its chunks: `lanes` was cut, emptied or written by another"
+    )]
     Torn {
         /// Whose.
         subscription: SubscriptionId,
@@ -61,6 +64,16 @@ pub(crate) enum BookError {
         /// Their sum.
         claimed_sum: u64,
     },
+}
+
+// === impl FoundLists ===
+
+impl FoundLists {
+    /// From what the stage's takeover has found.
+    pub(crate) fn of(found: &Restored, start: i64) -> Self {
+        let claimed = found.lists.map(|claim| Total { queued: claim.queued, sum: claim.sum });
+        Self { claimed, start, log_start: found.log_start, is_recreated: found.recreated }
+    }
 }
 
 // === impl Shelved ===
@@ -85,7 +98,7 @@ impl Shelved {
     ///
     /// # Errors
     /// Records that do not agree with each other or with what was claimed.
-    pub(crate) fn book(mut self, topic: Arc<str>, partition: i32, known: Known) -> Result<Book, BookError> {
+    pub(crate) fn book(mut self, topic: Arc<str>, partition: i32, known: FoundLists) -> Result<Book, BookError> {
         let mut book = Book::new(topic, partition);
         for (subscription, record) in std::mem::take(&mut self.lanes) {
             let mut lane = Shelf { lists: Vec::with_capacity(record.lists.len()), is_written: true };

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use schemas::record::{Headers, Record};
 use uuid::Uuid;
 
-use super::restore::{BookError, Known, Shelved};
+use super::restore::{BookError, FoundLists, Shelved};
 use super::*;
 
 const PARTITION: i32 = 3;
@@ -27,8 +27,8 @@ fn age(offset: i64) -> Age {
     Age { oldest_ms: offset, dead_ms: 1_000_000 + offset }
 }
 
-fn known(claimed: Option<Total>) -> Known {
-    Known { claimed, start: 0, log_start: 0, is_recreated: false }
+fn known(claimed: Option<Total>) -> FoundLists {
+    FoundLists { claimed, start: 0, log_start: 0, is_recreated: false }
 }
 
 /// `lanes` and the metadata, as they are committed.
@@ -63,7 +63,7 @@ impl Kafka {
         shelved
     }
 
-    fn take_over(&self, known: Known) -> Result<Book, BookError> {
+    fn take_over(&self, known: FoundLists) -> Result<Book, BookError> {
         self.shelved().book(topic(), PARTITION, known)
     }
 }
@@ -118,7 +118,7 @@ fn apply(book: &mut Book, model: &mut Model, does: Does) {
 
 /// How a batch ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Ends {
+enum Fate {
     Committed,
     NotWritten,
     CrashedBefore,
@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    fn batch(&mut self, all: &[Does], ends: Ends) {
+    fn batch(&mut self, all: &[Does], ends: Fate) {
         let (before, total) = (self.model.clone(), self.book.total());
         self.book.begin();
         for does in all {
@@ -157,18 +157,18 @@ impl World {
         let records = self.book.encode();
         let keys: BTreeSet<_> = records.iter().map(|record| record.key.clone()).collect();
         assert_eq!(keys.len(), records.len(), "each key once");
-        if matches!(ends, Ends::Committed | Ends::CrashedBehind) {
+        if matches!(ends, Fate::Committed | Fate::CrashedBehind) {
             self.kafka.commit(&records, self.book.total());
         } else {
             self.model = before;
         }
         match ends {
-            Ends::Committed => self.book.keep(),
-            Ends::NotWritten => {
+            Fate::Committed => self.book.keep(),
+            Fate::NotWritten => {
                 self.book.undo();
                 assert_eq!(self.book.total(), total);
             }
-            Ends::CrashedBefore | Ends::CrashedBehind => {
+            Fate::CrashedBefore | Fate::CrashedBehind => {
                 self.book = self.kafka.take_over(known(Some(self.kafka.claim))).unwrap();
                 assert!(!self.book.needs_correction());
             }
@@ -176,7 +176,7 @@ impl World {
         self.batches += 1;
         // Reading everything back is most of the time: a long list is looked at now and then.
         let waiting: usize = self.model.values().map(BTreeMap::len).sum();
-        if waiting < 2_000 || self.batches % 32 == 0 {
+        if waiting < 2_000 || self.batches.is_multiple_of(32) {
             self.check();
         }
     }
@@ -186,7 +186,10 @@ impl World {
         let restored = self.kafka.take_over(known(Some(self.kafka.claim))).expect("what is committed is a book");
         assert_eq!(listed(&restored), self.model);
         assert_eq!(restored.total(), self.book.total());
-        assert_eq!(self.kafka.claim.queued, u64::try_from(self.model.values().map(BTreeMap::len).sum::<usize>()).unwrap());
+        assert_eq!(
+            self.kafka.claim.queued,
+            u64::try_from(self.model.values().map(BTreeMap::len).sum::<usize>()).unwrap()
+        );
     }
 
     /// A stretch of newer offsets for one lane.
@@ -207,7 +210,7 @@ fn what_is_listed_and_settled_in_one_batch_writes_nothing() {
     let mut world = World::new();
     let mut all = world.fresh(1, ListRole::FirstTries, 300);
     all.extend((0..300).map(|offset| Does::Settle(1, offset)));
-    world.batch(&all, Ends::Committed);
+    world.batch(&all, Fate::Committed);
     let written: Vec<_> = world.kafka.values.keys().collect();
     assert!(written.is_empty(), "{written:?}");
     assert_eq!(world.kafka.lane_records, 0);
@@ -219,7 +222,7 @@ fn a_long_stay_costs_little_and_a_pause_nothing() {
     let count = 40_000;
     for _ in 0..count / 400 {
         let all = world.fresh(1, ListRole::FirstTries, 400);
-        world.batch(&all, Ends::Committed);
+        world.batch(&all, Fate::Committed);
     }
     let bytes: usize = world.kafka.values.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert!(bytes < 4 * 40_000, "{bytes} bytes for {count} that wait");
@@ -227,7 +230,7 @@ fn a_long_stay_costs_little_and_a_pause_nothing() {
     // Nothing happens, nothing is written. Then all of it goes.
     while !world.model.is_empty() {
         let all = world.heads(1, 900);
-        world.batch(&all, Ends::Committed);
+        world.batch(&all, Fate::Committed);
     }
     assert!(world.kafka.values.is_empty());
 }
@@ -237,9 +240,9 @@ fn a_batch_that_is_not_written_leaves_no_trace_however_much_it_changed() {
     let mut world = World::new();
     for _ in 0..5 {
         let all = world.fresh(1, ListRole::FirstTries, 400);
-        world.batch(&all, Ends::Committed);
+        world.batch(&all, Fate::Committed);
     }
-    for ends in [Ends::NotWritten, Ends::CrashedBefore, Ends::NotWritten] {
+    for ends in [Fate::NotWritten, Fate::CrashedBefore, Fate::NotWritten] {
         let mut all = world.heads(1, 900);
         all.extend(world.fresh(1, ListRole::FirstTries, 300));
         all.push(Does::SetAside(1));
@@ -253,7 +256,7 @@ fn a_book_whose_topic_was_tampered_with_stops() {
     let mut world = World::new();
     let mut all = world.fresh(1, ListRole::FirstTries, 1_000);
     all.extend(world.fresh(2, ListRole::Retries, 3));
-    world.batch(&all, Ends::Committed);
+    world.batch(&all, Fate::Committed);
     let claim = world.kafka.claim;
     for key in world.kafka.values.keys().cloned().collect::<Vec<_>>() {
         let mut cut = world.kafka.clone();
@@ -266,8 +269,21 @@ fn a_book_whose_topic_was_tampered_with_stops() {
     assert!(matches!(world.kafka.take_over(known(Some(more))), Err(BookError::Claim { .. })));
 }
 
+#[test]
+fn a_claim_that_comes_before_the_correction_is_found() {
+    let mut world = World::new();
+    let all: Vec<Does> = (0..500).flat_map(|number| world.fresh(number, ListRole::FirstTries, 3)).collect();
+    world.batch(&all, Fate::Committed);
+    let by_hand = FoundLists { claimed: None, start: 600, log_start: 0, is_recreated: false };
+    let left = |kafka: &mut Kafka| corrected(kafka, by_hand).0.total().queued;
+    assert_eq!(left(&mut world.kafka.clone()), 600);
+    flaws::plant(Some(Flaw::ClaimBeforeCorrection));
+    assert_ne!(left(&mut world.kafka.clone()), 600, "what is left is sent, and read again");
+    flaws::plant(None);
+}
+
 /// Corrects portion by portion, with a crash or a failure now and then.
-fn corrected(kafka: &mut Kafka, of: Known) -> (Book, Vec<i64>) {
+fn corrected(kafka: &mut Kafka, of: FoundLists) -> (Book, Vec<i64>) {
     let (mut lost, mut of) = (Vec::new(), of);
     for round in 0.. {
         let mut book = kafka.take_over(of).unwrap();
@@ -286,7 +302,7 @@ fn corrected(kafka: &mut Kafka, of: Known) -> (Book, Vec<i64>) {
         lost.extend(gone);
         of.claimed = book.claim().or(of.claimed);
         if !book.needs_correction() {
-            of = Known { is_recreated: false, ..of };
+            of = FoundLists { is_recreated: false, ..of };
         }
     }
     unreachable!("a correction ends")
@@ -298,12 +314,12 @@ fn a_takeover_drops_what_is_read_again_and_what_is_gone() {
         let mut world = World::new();
         let mut all: Vec<Does> = (0..500).flat_map(|number| world.fresh(number, ListRole::FirstTries, 3)).collect();
         all.extend(world.fresh(7, ListRole::FirstTries, 1_500));
-        world.batch(&all, Ends::Committed);
+        world.batch(&all, Fate::Committed);
         world
     };
     // By hand to 1,000, and retention has passed 200.
     let mut world = filled();
-    let by_hand = Known { claimed: None, start: 1_000, log_start: 200, is_recreated: false };
+    let by_hand = FoundLists { claimed: None, start: 1_000, log_start: 200, is_recreated: false };
     let (book, mut lost) = corrected(&mut world.kafka, by_hand);
     let left: BTreeSet<i64> = listed(&book).values().flat_map(BTreeMap::keys).copied().collect();
     assert!(left.into_iter().eq(200..1_000));
@@ -311,7 +327,7 @@ fn a_takeover_drops_what_is_read_again_and_what_is_gone() {
     assert!(lost.into_iter().eq(0..200));
     // The topic is another one.
     let mut world = filled();
-    let anew = Known { claimed: Some(world.kafka.claim), start: 0, log_start: 0, is_recreated: true };
+    let anew = FoundLists { claimed: Some(world.kafka.claim), start: 0, log_start: 0, is_recreated: true };
     let (book, lost) = corrected(&mut world.kafka, anew);
     assert_eq!((book.lanes(), book.total(), lost), (0, Total::default(), Vec::new()));
     assert!(world.kafka.values.is_empty());
@@ -320,12 +336,12 @@ fn a_takeover_drops_what_is_read_again_and_what_is_gone() {
     assert!(!world.kafka.take_over(known(Some(world.kafka.claim))).unwrap().needs_correction());
 }
 
-fn ends() -> impl Strategy<Value = Ends> {
+fn ends() -> impl Strategy<Value = Fate> {
     prop_oneof![
-        4 => Just(Ends::Committed),
-        2 => Just(Ends::NotWritten),
-        1 => Just(Ends::CrashedBefore),
-        1 => Just(Ends::CrashedBehind),
+        4 => Just(Fate::Committed),
+        2 => Just(Fate::NotWritten),
+        1 => Just(Fate::CrashedBefore),
+        1 => Just(Fate::CrashedBehind),
     ]
 }
 
@@ -375,7 +391,7 @@ proptest! {
                 all.extend(more);
             }
             world.batch(&all, ends);
-            if matches!(ends, Ends::NotWritten | Ends::CrashedBefore) {
+            if matches!(ends, Fate::NotWritten | Fate::CrashedBefore) {
                 held = held_before;
             }
         }

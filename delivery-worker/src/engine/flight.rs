@@ -6,7 +6,7 @@ use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 use schemas::invariants::Invariant;
 
-use super::{Dispatch, Engine, Lookup, State};
+use super::{Dispatch, Engine, Head, Lookup, State};
 use crate::classify::{Reach, Verdict};
 use crate::lanes::breaker::Admission;
 use crate::lanes::streak::{Failed, Limit};
@@ -35,26 +35,33 @@ impl<L: Lookup> Engine<L> {
         if lane.breaker.admission(now_ms) == Admission::Probing {
             return None;
         }
-        let ticket = lane.queue.pop()?;
+        let Head::Ready(ticket) = lane.queue.head() else {
+            self.feed(id, now_ms);
+            return None;
+        };
         let Some(subscription) = self.screen(ticket, now_ms) else {
             self.wake(id);
             return None;
         };
-        self.limit(id, &subscription);
+        self.limit(id, &subscription, now_ms);
+        let rank = self.live.get(ticket)?.rank();
         let lane = self.lanes.get_mut(&id)?;
+        if lane.is_paused {
+            return None;
+        }
         if let Err(next_ms) = lane.rate.try_take(now_ms) {
-            lane.queue.push_front(ticket);
             self.set_lane_timer(id, next_ms);
             return None;
         }
+        lane.queue.remove(rank);
         lane.cap.take(now_ms);
         lane.breaker.on_send();
         self.egress.on_send(now_ms);
         self.in_flight += 1;
+        self.feed(id, now_ms);
         self.wake(id);
-        self.watch(id, now_ms);
         let live = self.live.get_mut(ticket)?;
-        live.state = State::InFlight;
+        live.state = State::InFlight { since_ms: now_ms };
         if live.arrival.delivery.hop.due_ms > now_ms {
             Invariant::NeverEarly.violated();
         }
@@ -137,9 +144,7 @@ impl<L: Lookup> Engine<L> {
             return;
         }
         if opened {
-            self.park_beyond_probe(id, now_ms);
-        } else {
-            self.trim(id, now_ms);
+            self.unload(id);
         }
         self.wake(id);
     }

@@ -69,6 +69,13 @@ impl Breaker {
         matches!(self.state, State::Closed { failures: 0, .. })
     }
 
+    /// Something has changed that may have mended it: an open circuit tries at once.
+    pub(crate) fn probe_now(&mut self, now_ms: i64) {
+        if let State::Open { until_ms, .. } = &mut self.state {
+            *until_ms = (*until_ms).min(now_ms);
+        }
+    }
+
     /// A request begins: of an open circuit it is the probe.
     pub(crate) fn on_send(&mut self) {
         if let State::Open { wait_ms, .. } = self.state {

@@ -16,7 +16,7 @@ pub(crate) struct Age {
 
 /// Offsets that were sealed together; at least one.
 #[derive(Clone, Debug)]
-pub(crate) struct Chunk {
+pub(crate) struct SealedChunk {
     text: Arc<str>,
     first: i64,
     last: i64,
@@ -33,7 +33,7 @@ pub(crate) enum ChunkStep {
         /// Its number.
         number: i64,
         /// Its offsets.
-        chunk: Chunk,
+        chunk: SealedChunk,
         /// It stands before all others; else behind them.
         is_first: bool,
     },
@@ -42,7 +42,7 @@ pub(crate) enum ChunkStep {
         /// Its number.
         number: i64,
         /// Its offsets.
-        chunk: Chunk,
+        chunk: SealedChunk,
         /// It stood before all others; else behind them.
         is_first: bool,
     },
@@ -58,9 +58,9 @@ impl Age {
     }
 }
 
-// === impl Chunk ===
+// === impl SealedChunk ===
 
-impl Chunk {
+impl SealedChunk {
     /// These offsets, ascending; `None` for none.
     pub(crate) fn new(offsets: &[i64], age: Age) -> Option<Self> {
         let (first, last) = (*offsets.first()?, *offsets.last()?);
@@ -100,7 +100,7 @@ impl Chunk {
 
 impl ChunkStep {
     /// Which chunk, and its offsets where it is one of the list's now.
-    pub(crate) fn written(&self) -> (i64, Option<&Chunk>) {
+    pub(crate) fn written(&self) -> (i64, Option<&SealedChunk>) {
         match self {
             Self::Sealed { number, chunk, .. } => (*number, Some(chunk)),
             Self::Taken { number, .. } => (*number, None),
@@ -108,7 +108,7 @@ impl ChunkStep {
     }
 
     /// Takes the step back.
-    pub(crate) fn undo(self, chunks: &mut VecDeque<Chunk>) {
+    pub(crate) fn undo(self, chunks: &mut VecDeque<SealedChunk>) {
         match self {
             Self::Sealed { is_first: true, .. } => drop(chunks.pop_front()),
             Self::Sealed { is_first: false, .. } => drop(chunks.pop_back()),

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use schemas::lanes::{ListRecord, ListRole};
 
-use super::chunk::{Age, Chunk};
+use super::chunk::{Age, SealedChunk};
 
 #[derive(Clone, Debug)]
-pub(super) struct Ends {
+pub(super) struct ListEnds {
     pub(super) role: ListRole,
     pub(super) id: u32,
     pub(super) front: VecDeque<i64>,
@@ -21,7 +21,7 @@ pub(super) struct Ends {
     back_age: Option<Age>,
 }
 
-impl Ends {
+impl ListEnds {
     pub(super) fn new(role: ListRole, id: u32) -> Self {
         Self { role, id, front: VecDeque::new(), back: Vec::new(), first: 0, age: None, back_age: None }
     }
@@ -84,7 +84,9 @@ impl Ends {
         if let Ok(at) = self.front.binary_search(&offset) {
             self.front.remove(at);
             // Kafka's times ascend with the offsets: what is left is no older than the first was.
-            if at == 0 && let Some(age) = &mut self.age {
+            if at == 0
+                && let Some(age) = &mut self.age
+            {
                 age.oldest_ms = age.oldest_ms.max(timestamp_ms);
             }
             return true;
@@ -99,27 +101,27 @@ impl Ends {
     }
 
     /// Takes the last offsets of the front as a chunk.
-    pub(super) fn cut_front(&mut self, count: usize) -> Chunk {
+    pub(super) fn cut_front(&mut self, count: usize) -> SealedChunk {
         let offsets: Vec<i64> = self.front.split_off(self.front.len() - count).into();
         let age = self.age.expect("a front with offsets has an age");
-        Chunk::new(&offsets, age).expect("as many offsets as a chunk has")
+        SealedChunk::new(&offsets, age).expect("as many offsets as a chunk has")
     }
 
     /// Takes the back as a chunk.
-    pub(super) fn take_back(&mut self) -> Chunk {
+    pub(super) fn take_back(&mut self) -> SealedChunk {
         let offsets = std::mem::take(&mut self.back);
         let age = self.back_age.take().expect("a back with offsets has an age");
-        Chunk::new(&offsets, age).expect("as many offsets as a chunk has")
+        SealedChunk::new(&offsets, age).expect("as many offsets as a chunk has")
     }
 
     /// The offsets of a chunk that stood before all others.
-    pub(super) fn join(&mut self, chunk: &Chunk) {
+    pub(super) fn join(&mut self, chunk: &SealedChunk) {
         self.age = Some(if self.front.is_empty() { chunk.age } else { chunk.age.with(self.age) });
         self.front.extend(chunk.offsets());
     }
 
     /// The last chunk takes the back's place; what the back held is returned.
-    pub(super) fn replace_back(&mut self, chunk: &Chunk) -> Vec<i64> {
+    pub(super) fn replace_back(&mut self, chunk: &SealedChunk) -> Vec<i64> {
         self.back_age = Some(chunk.age);
         std::mem::replace(&mut self.back, chunk.offsets())
     }
