@@ -6,9 +6,9 @@ use schemas::ids::SubscriptionId;
 
 use super::{Engine, Lookup};
 use crate::lanes::identity::EndpointIdentity;
-use crate::slots::Ticket;
 
-/// Whether nothing but the question stands behind a delivery. A ping was never accepted anywhere, so it names no origin; what is
+/// Whether nothing but the question stands behind a delivery: it goes before everything that waits, and passes a circuit or a hold
+/// as a probe. A ping was never accepted anywhere, so it names no origin; what is
 /// asked again on the schedule is no new question.
 pub(super) fn is_ping(delivery: &Delivery) -> bool {
     let Delivery { generation, hop, headers, .. } = delivery;
@@ -45,14 +45,5 @@ impl<L: Lookup> Engine<L> {
         if let Some(lane) = self.lanes.get_mut(&id).filter(|_| is_elsewhere) {
             (lane.held_back.in_untried, lane.held_back.in_failed) = (false, false);
         }
-    }
-
-    /// A ping asks whether the endpoint works: it goes before everything that waits, and passes a circuit or a hold as a probe.
-    pub(super) fn go_first(&mut self, id: SubscriptionId, ticket: Ticket) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.queue.push_front(ticket);
-        }
-        self.wake_blocked(id);
-        self.wake(id);
     }
 }

@@ -15,7 +15,7 @@ impl<L: Lookup> Engine<L> {
 
     /// Makes a lane that goes on from what the owner before kept of it.
     #[cfg_attr(not(test), expect(dead_code, reason = "read with the lanes' records, which are being built"))]
-    pub(crate) fn restore(&mut self, id: SubscriptionId, was: &LaneCondition, lease: Epoch, now_ms: i64) {
+    pub(crate) fn restore_condition(&mut self, id: SubscriptionId, was: &LaneCondition, lease: Epoch, now_ms: i64) {
         let clock = (self.wall.ahead_ms, self.rules.longest_hold_ms);
         self.lane(id, lease, now_ms).restore(was, clock, now_ms);
         self.count_circuit(id);

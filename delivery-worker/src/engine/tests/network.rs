@@ -17,7 +17,7 @@ fn unreachable() -> (Verdict, i64) {
 }
 
 #[test]
-fn everything_failing_at_once_holds_intake_and_parks_nothing() {
+fn everything_failing_at_once_holds_intake_and_lists_nothing() {
     let mut wire = wire(4);
     (0..4).for_each(|number| wire.event(number));
     wire.run(100, &mut |_, _| (Verdict::Delivered, 20));
@@ -28,6 +28,7 @@ fn everything_failing_at_once_holds_intake_and_parks_nothing() {
     wire.run(3_000, &mut |_, _| unreachable());
     assert!(wire.engine.is_held());
     assert_eq!(wire.engine.len(), 400, "nothing leaves while the network is down");
+    assert!(wire.engine.take_changes().is_empty(), "and nothing is listed");
     let before: usize = wire.sent.values().map(Vec::len).sum();
     wire.run(10_000, &mut |_, _| unreachable());
     let probes = wire.sent.values().map(Vec::len).sum::<usize>() - before;

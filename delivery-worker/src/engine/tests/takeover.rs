@@ -23,7 +23,7 @@ fn a_deploy_does_not_discover_a_dead_endpoint_anew() {
     // The next owner's own clock began an hour later by the wall, and it has the lane before the first delivery.
     let mut after = Wire::new(|_| {});
     after.engine.set_wall(Wall { ahead_ms: before.now - after.now });
-    after.engine.restore(id, &kept, Epoch(1), after.now);
+    after.engine.restore_condition(id, &kept, Epoch(1), after.now);
     assert_eq!(after.engine.open_circuits(), 1);
     after.subscribe(0, "https://dead.example/", 1, |_| {});
     (0..40).for_each(|_| after.event(0));
