@@ -22,12 +22,13 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{LaneKey, LaneRecord, ListRole};
+use schemas::lanes::{LaneKey, ListRole};
 use schemas::record::OutRecord;
 
 use self::correct::Correction;
 use self::journal::Journal;
 use crate::flaws::{self, Flaw};
+use crate::lanes::condition::LaneCondition;
 use crate::lists::{Age, List};
 
 /// See the module.
@@ -41,10 +42,11 @@ pub(crate) struct Book {
     correction: Correction,
 }
 
-/// What one lane has: its lists, by number.
+/// What one lane has: its lists, by number, and what is not as new of it.
 #[derive(Clone, Debug, Default)]
 struct Shelf {
     lists: Vec<List>,
+    condition: LaneCondition,
     /// Its record stands on the topic.
     is_written: bool,
 }
@@ -104,7 +106,7 @@ impl Book {
         self.lanes.len()
     }
 
-    /// All lists, lane by lane in the order of their ids.
+    /// All lists, lane by lane in the order of their ids; a lane of which only its condition is known has none.
     pub(crate) fn lists(&self) -> impl Iterator<Item = (SubscriptionId, &[List])> {
         let mut ids: Vec<SubscriptionId> = self.lanes.keys().copied().collect();
         ids.sort_unstable();
@@ -166,6 +168,18 @@ impl Book {
         lane.lists.iter_mut().for_each(List::set_aside);
     }
 
+    /// Beside its lists, this is to be known of a lane.
+    pub(crate) fn set_condition(&mut self, id: SubscriptionId, condition: LaneCondition) {
+        let lane = self.lanes.entry(id).or_default();
+        self.journal.touch(id, lane);
+        lane.condition = condition;
+    }
+
+    /// What is known of a lane beside its lists.
+    pub(crate) fn condition(&self, id: SubscriptionId) -> LaneCondition {
+        self.lanes.get(&id).map(|lane| lane.condition).unwrap_or_default()
+    }
+
     /// Writes what the batch has changed: each lane once, each chunk as it is now.
     pub(crate) fn encode(&mut self) -> Vec<OutRecord> {
         let mut records = Vec::new();
@@ -182,7 +196,7 @@ impl Book {
         }
         for id in self.journal.touched() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let record = LaneRecord::new(lane.lists.iter().map(List::record).collect());
+            let record = lane.condition.record(lane.lists.iter().map(List::record).collect());
             let value = (!record.is_empty()).then(|| record.encode());
             // Listed and settled in one batch: nobody has to know.
             if value.is_some() || lane.is_written {

@@ -33,6 +33,7 @@ use retry::RetryError;
 
 use self::breaker::{Breaker, SentAs};
 use self::cap::Cap;
+use self::condition::ToldCondition;
 use self::identity::EndpointIdentity;
 pub(crate) use self::line::OffsetLine;
 use self::queue::Queue;
@@ -80,6 +81,8 @@ pub(crate) struct Lane {
     pub(crate) is_probe_due: bool,
     /// How long its endpoint has been failing.
     pub(crate) streak: Streak,
+    /// What stands of it in its record.
+    told: ToldCondition,
     /// The lease of its latest delivery: the lane goes when that lease goes.
     pub(crate) lease: Epoch,
     /// Its lease is over; it goes when nothing is in flight any more.
@@ -161,6 +164,7 @@ impl Lane {
             anew: 0,
             is_probe_due: false,
             streak: Streak::default(),
+            told: ToldCondition::default(),
             lease,
             is_orphan: false,
             is_paused: false,

@@ -113,7 +113,7 @@ impl Resolved {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
             LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
-            LaneNote::Settled(_) | LaneNote::SetAside(_) | LaneNote::Correct => {
+            LaneNote::Settled(_) | LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
         };

@@ -7,6 +7,7 @@ use schemas::ids::SubscriptionId;
 use schemas::lanes::ChunkKey;
 
 use super::{Shelf, Total};
+use crate::lanes::condition::LaneCondition;
 use crate::lists::{Before, ChunkStep, List, SealedChunk};
 
 /// See the module.
@@ -22,6 +23,7 @@ pub(super) struct Journal {
 #[derive(Clone, Debug)]
 struct Was {
     lists: Vec<Before>,
+    condition: LaneCondition,
     is_written: bool,
 }
 
@@ -57,7 +59,11 @@ impl Journal {
 
     /// A lane is about to be changed.
     pub(super) fn touch(&mut self, id: SubscriptionId, lane: &Shelf) {
-        let was = || Was { lists: lane.lists.iter().map(List::before).collect(), is_written: lane.is_written };
+        let was = || Was {
+            lists: lane.lists.iter().map(List::before).collect(),
+            condition: lane.condition,
+            is_written: lane.is_written,
+        };
         self.lanes.entry(id).or_insert_with(was);
     }
 
@@ -95,14 +101,14 @@ impl Journal {
         for (key, step) in self.steps.into_iter().rev() {
             step.undo(chunks.entry(key).or_default());
         }
-        for (subscription, Was { lists, is_written }) in self.lanes {
+        for (subscription, Was { lists, condition, is_written }) in self.lanes {
             let rewound = lists.into_iter().map(|before| {
                 let key = ListKey { subscription, list: before.id() };
                 List::rewind(before, chunks.remove(&key).unwrap_or_default())
             });
             let lists: Vec<List> = rewound.collect();
             if !lists.is_empty() || is_written {
-                lanes.insert(subscription, Shelf { lists, is_written });
+                lanes.insert(subscription, Shelf { lists, condition, is_written });
             }
         }
         self.total.unwrap_or_default()

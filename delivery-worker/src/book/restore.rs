@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::correct::Correction;
 use super::{Book, Shelf, Total};
+use crate::lanes::condition::LaneCondition;
 use crate::lists::List;
 
 /// What stands on a partition of `lanes`: the last value of each key.
@@ -101,7 +102,8 @@ impl Shelved {
     pub(crate) fn book(mut self, topic: Arc<str>, partition: i32, known: FoundLists) -> Result<Book, BookError> {
         let mut book = Book::new(topic, partition);
         for (subscription, record) in std::mem::take(&mut self.lanes) {
-            let mut lane = Shelf { lists: Vec::with_capacity(record.lists.len()), is_written: true };
+            let (lists, condition) = (Vec::with_capacity(record.lists.len()), LaneCondition::of(&record));
+            let mut lane = Shelf { lists, condition, is_written: true };
             for of in &record.lists {
                 let torn = BookError::Torn { subscription, list: of.id };
                 let numbers = of.chunks.0..of.chunks.1;

@@ -18,7 +18,7 @@ pub(super) fn is_ping(delivery: &Delivery) -> bool {
 impl<L: Lookup> Engine<L> {
     /// Takes a subscription's endpoint into its lane, as it is now. Another origin is a new endpoint, other credentials may be
     /// what the same one missed: either probes at once.
-    pub(super) fn identify(&mut self, id: SubscriptionId, identity: EndpointIdentity) {
+    pub(super) fn identify(&mut self, id: SubscriptionId, identity: EndpointIdentity, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if lane.identity == identity {
             return;
@@ -41,6 +41,9 @@ impl<L: Lookup> Engine<L> {
             }
         }
         self.count_circuit(id);
+        if is_known {
+            self.tell(id, now_ms);
+        }
         self.wake_blocked(id);
         if let Some(lane) = self.lanes.get_mut(&id).filter(|_| is_elsewhere) {
             (lane.held_back.in_untried, lane.held_back.in_failed) = (false, false);

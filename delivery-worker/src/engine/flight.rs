@@ -164,6 +164,7 @@ impl<L: Lookup> Engine<L> {
             self.drop_lane(id);
             return;
         }
+        self.tell(id, now_ms);
         if opened || asked_ms.is_some() {
             self.unload(id, now_ms);
         }

@@ -106,6 +106,7 @@ impl<L: Lookup> Engine<L> {
                 if let Some(succeeded_ms) = lane.streak.succeeded_ms().filter(|_| !is_gone) {
                     self.successes.insert(id, succeeded_ms);
                 }
+                self.tell_blank(id);
                 self.drop_lane(id);
                 return;
             }

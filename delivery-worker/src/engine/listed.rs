@@ -18,6 +18,7 @@ use schemas::lanes::ListRole;
 use super::{Arrival, Engine, Live, Lookup, State};
 use crate::flaws::{self, Flaw};
 use crate::lanes::OffsetLine;
+use crate::lanes::condition::LaneCondition;
 use crate::lanes::queue::Rank;
 use crate::lists::List;
 use crate::slots::Ticket;
@@ -42,6 +43,15 @@ pub(crate) enum LaneChange {
         lease: Epoch,
         /// Whose.
         subscription: SubscriptionId,
+    },
+    /// This is to be known of a lane beside its lists.
+    Condition {
+        /// The lease.
+        lease: Epoch,
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Where it differs from a new lane's.
+        condition: LaneCondition,
     },
     /// An entry that cannot be read back.
     Lost {
@@ -200,6 +210,7 @@ impl<L: Lookup> Engine<L> {
         let lease_of = |change: &LaneChange| match change {
             LaneChange::Listed(ListedRecord { lease, .. })
             | LaneChange::SetAside { lease, .. }
+            | LaneChange::Condition { lease, .. }
             | LaneChange::Lost { lease, .. } => *lease,
         };
         self.changes.retain(|change| !leases.contains(&lease_of(change)));

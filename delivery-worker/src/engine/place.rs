@@ -138,7 +138,7 @@ impl<L: Lookup> Engine<L> {
         if let Err(error) = lane.set_limits(limits, subscription.offset()) {
             tracing::warn!(subscription.id = %id, %error, "the subscription's rate cannot be kept, the former one stays");
         }
-        self.identify(id, EndpointIdentity::of(subscription));
+        self.identify(id, EndpointIdentity::of(subscription), now_ms);
         self.set_paused(id, subscription.is_paused(), now_ms);
     }
 
@@ -157,6 +157,7 @@ impl<L: Lookup> Engine<L> {
         // Whoever resumed it may have mended the endpoint.
         lane.probe_now();
         self.count_circuit(id);
+        self.tell(id, now_ms);
         self.wake_blocked(id);
     }
 

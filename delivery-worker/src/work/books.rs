@@ -22,6 +22,7 @@ use crate::book::restore::{FoundLists, Shelved};
 use crate::engine::ListedRecord;
 use crate::error::Error;
 use crate::flaws::{self, Flaw};
+use crate::lanes::condition::LaneCondition;
 use crate::lists::Age;
 
 /// What an entry of the outbox does to the lists of its partition.
@@ -35,6 +36,8 @@ pub(crate) enum LaneNote {
     Settled(SubscriptionId),
     /// What waits in this subscription's lists is to be swept.
     SetAside(SubscriptionId),
+    /// This is to be known of this subscription's lane beside its lists.
+    Condition(SubscriptionId, LaneCondition),
     /// The next portion of what a takeover has to correct.
     Correct,
 }
@@ -283,6 +286,7 @@ impl OpenBook {
                 }
             }
             LaneNote::SetAside(subscription) => self.book.set_aside(subscription),
+            LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
             LaneNote::Correct => self.correct(),
         }
     }

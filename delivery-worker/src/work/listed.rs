@@ -24,6 +24,10 @@ impl DeliveryWork {
                 LaneChange::SetAside { lease, subscription } => {
                     beside_or_done(lease, (-1, turn.now.wall_ms), 0, LaneNote::SetAside(subscription)).put(turn);
                 }
+                LaneChange::Condition { lease, subscription, condition } => {
+                    let note = LaneNote::Condition(subscription, condition);
+                    beside_or_done(lease, (-1, turn.now.wall_ms), 0, note).put(turn);
+                }
                 LaneChange::Lost { lease, subscription, offset } => {
                     Invariant::NeverLost.violated();
                     self.metrics.lost.inc();
@@ -50,6 +54,7 @@ impl DeliveryWork {
             self.engine.begin(lease.epoch, awaited, now_ms);
             if let Some(book) = self.books.of(lease.epoch) {
                 for (id, lists) in book.lists() {
+                    self.engine.restore_condition(lease.epoch, id, &book.condition(id), now_ms);
                     self.engine.restore(lease.epoch, id, lists, now_ms);
                 }
             }

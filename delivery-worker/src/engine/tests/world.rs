@@ -381,6 +381,10 @@ impl World {
                     self.ledger.set_aside(subscription);
                     Entry::beside(lease, (-1, 0), 0, LaneNote::SetAside(subscription))
                 }
+                LaneChange::Condition { lease, subscription, condition } => {
+                    self.ledger.told += 1;
+                    Entry::beside(lease, (-1, 0), 0, LaneNote::Condition(subscription, condition))
+                }
                 LaneChange::Lost { lease, subscription, offset } => {
                     self.ledger.lost(offset);
                     Entry::beside(lease, (offset, 0), 0, LaneNote::Settled(subscription))
@@ -434,6 +438,7 @@ impl World {
             self.engine.begin(lease.epoch, awaited, self.now);
             let Some(book) = self.shell.books.of(lease.epoch) else { continue };
             for (id, lists) in book.lists() {
+                self.engine.restore_condition(lease.epoch, id, &book.condition(id), self.now);
                 self.engine.restore(lease.epoch, id, lists, self.now);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::kafka::{Claimed, Progress, Transaction};
 use bytes::Bytes;
+use schemas::lanes::{LaneKey, LaneRecord};
 use schemas::record::{Headers, Record};
 
 use crate::book::restore::{BookError, FoundLists, Shelved};
@@ -37,6 +38,21 @@ impl Kafka {
                 None => drop(self.values.remove(&key)),
             }
         }
+    }
+
+    /// Keys of `lanes` under which an offset stands.
+    pub(in super::super) fn listing(&self) -> Vec<LaneKey> {
+        let key = |key: &Bytes| LaneKey::decode(Some(key)).unwrap();
+        let lists = |key: LaneKey, value: &Bytes| match key {
+            LaneKey::Lane(_) => !LaneRecord::decode(key, value).unwrap().lists.is_empty(),
+            LaneKey::Chunk(_) => true,
+        };
+        self.values
+            .iter()
+            .map(|(of, value)| (key(of), value))
+            .filter(|(key, value)| lists(*key, value))
+            .map(|it| it.0)
+            .collect()
     }
 
     pub(super) fn commit(&mut self, progress: Progress) {

@@ -40,6 +40,8 @@ pub(in super::super) struct Ledger {
     hops: BTreeMap<DeliveryId, u32>,
     pub(in super::super) settled: BTreeMap<DeliveryId, u32>,
     pub(in super::super) listed: u64,
+    /// Conditions of lanes that were written.
+    pub(in super::super) told: u64,
     /// Records that could not be read back.
     pub(in super::super) lost: u64,
 }
@@ -108,7 +110,7 @@ impl Ledger {
                     self.lists.insert(entry.offset, listing.subscription);
                 }
                 LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
-                LaneNote::SetAside(_) | LaneNote::Correct => {}
+                LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {}
             }
         }
     }
