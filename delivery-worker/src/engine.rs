@@ -29,6 +29,7 @@ mod measure;
 mod origins;
 mod place;
 mod reserve;
+mod revoke;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,7 @@ use crate::flaws::{self, Flaw};
 use crate::lanes::Lane;
 use crate::lanes::egress::Egress;
 use crate::lanes::origin::OriginKey;
-use crate::lanes::queue::{Head, Rank};
+use crate::lanes::queue::{QueueHead, Rank};
 use crate::lanes::streak::Failed;
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
@@ -58,7 +59,7 @@ use kafka::Epoch;
 use schemas::lanes::ListRole;
 
 use self::awaited::Awaited;
-pub(crate) use self::listed::{Demand, LaneChange, ListedRecord};
+pub(crate) use self::listed::{LaneChange, ListedRecord, ReadBackDemand};
 use self::listed::{ReadBacks, Reserve};
 use self::origins::{Origins, Takeoff};
 pub(crate) use self::useful::LookAhead;
@@ -344,48 +345,6 @@ impl<L: Lookup> Engine<L> {
         [probe_ms, timer_ms, self.windows.wake_ms()].into_iter().flatten().min()
     }
 
-    /// These leases go: what is queued is dropped. What is in flight stays if it can still be committed.
-    pub(crate) fn revoke(&mut self, leases: &[Epoch], can_commit: bool) {
-        let gone: Vec<(Ticket, State, SubscriptionId)> = self
-            .live
-            .iter()
-            .filter(|(_, live)| leases.contains(&live.arrival.lease))
-            .map(|(ticket, live)| (ticket, live.state, live.arrival.delivery.subscription))
-            .collect();
-        for (ticket, state, _) in &gone {
-            if *state == State::Waiting {
-                self.take(*ticket);
-            } else if !can_commit && let Some(live) = self.live.get_mut(*ticket) {
-                live.state = State::Abandoned;
-            }
-        }
-        let live = &self.live;
-        for (_, _, id) in &gone {
-            if let Some(lane) = self.lanes.get_mut(id) {
-                lane.queue.retain(|ticket| live.get(*ticket).is_some());
-            }
-        }
-        let mut orphans = Vec::new();
-        for (id, lane) in &mut self.lanes {
-            if leases.contains(&lane.lease) {
-                lane.is_orphan = true;
-                lane.queue.drop_offsets();
-            }
-            if lane.is_orphan && lane.is_idle() {
-                orphans.push(*id);
-            }
-        }
-        orphans.into_iter().for_each(|id| self.drop_lane(id));
-        self.close(leases, can_commit);
-    }
-
-    /// This process itself stood still until now: that no request ended meanwhile says nothing about any endpoint.
-    pub(crate) fn forget_stalls(&mut self, now_ms: i64) {
-        for lane in self.lanes.values_mut() {
-            lane.cap.forget_stall(now_ms);
-        }
-    }
-
     /// What left without an attempt since the last call.
     pub(crate) fn take_left(&mut self) -> Vec<Left> {
         std::mem::take(&mut self.left)
@@ -408,7 +367,7 @@ impl<L: Lookup> Engine<L> {
             && !lane.is_ready
             && !lane.is_paused
             && !self.awaited.contains_key(&lane.lease)
-            && matches!(lane.queue.head(), Head::Ready(_))
+            && matches!(lane.queue.head(), QueueHead::Ready(_))
             && lane.cap.has_room()
         {
             lane.is_ready = true;

@@ -8,7 +8,7 @@ use schemas::invariants::Invariant;
 
 use super::endpoint::is_ping;
 use super::origins::Takeoff;
-use super::{Dispatch, Engine, Head, Live, Lookup, State};
+use super::{Dispatch, Engine, Live, Lookup, QueueHead, State};
 use crate::classify::{Reach, Verdict};
 use crate::lanes::RequestEnd;
 use crate::lanes::breaker::Admission;
@@ -38,7 +38,7 @@ impl<L: Lookup> Engine<L> {
         if !lane.cap.has_room() {
             return None;
         }
-        let Head::Ready(ticket) = lane.queue.head() else {
+        let QueueHead::Ready(ticket) = lane.queue.head() else {
             self.feed(id, now_ms);
             return None;
         };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! waiting or in flight --list--> an entry of its lane's list; its payload stays in memory where that is allowed
-//! entry --feed: its turn is near--> Demand --> read back --> screened and placed like a delivery that came
+//! entry --feed: its turn is near--> ReadBackDemand --> read back --> screened and placed like a delivery that came
 //!                                                 | not there, or another's: lost, counted, its entry leaves
 //! ```
 //!
@@ -85,7 +85,7 @@ pub(crate) struct ListedRecord {
 
 /// A record to read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Demand {
+pub(crate) struct ReadBackDemand {
     /// Lease of its partition.
     pub(crate) lease: Epoch,
     /// Its offset.
@@ -104,7 +104,7 @@ pub(super) struct Reserve {
 #[derive(Debug, Default)]
 pub(super) struct ReadBacks {
     asked: HashMap<(Epoch, i64), SubscriptionId>,
-    demands: Vec<Demand>,
+    demands: Vec<ReadBackDemand>,
     /// Listed deliveries of all partitions.
     queued: usize,
 }
@@ -146,7 +146,7 @@ impl<L: Lookup> Engine<L> {
     }
 
     /// What has to be read back, since the last call.
-    pub(crate) fn take_demands(&mut self) -> Vec<Demand> {
+    pub(crate) fn take_demands(&mut self) -> Vec<ReadBackDemand> {
         std::mem::take(&mut self.read_backs.demands)
     }
 
@@ -241,7 +241,7 @@ impl<L: Lookup> Engine<L> {
             let Some(lane) = self.lanes.get_mut(&id) else { return };
             let Some(rank) = lane.queue.ask_aside(ASIDE).or_else(|| lane.queue.ask(wanted)) else { return };
             self.read_backs.asked.insert((lease, rank.offset), id);
-            self.read_backs.demands.push(Demand { lease, offset: rank.offset });
+            self.read_backs.demands.push(ReadBackDemand { lease, offset: rank.offset });
         }
     }
 

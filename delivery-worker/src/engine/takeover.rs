@@ -10,7 +10,7 @@ impl<L: Lookup> Engine<L> {
     /// Tells what is to be kept of a lane, where that has changed.
     pub(super) fn tell(&mut self, id: SubscriptionId, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.is_orphan) else { return };
-        let Some(condition) = lane.to_tell(self.wall.ahead_ms, now_ms) else { return };
+        let Some(condition) = lane.take_news(self.wall.ahead_ms, now_ms) else { return };
         self.changes.push(LaneChange::Condition { lease: lane.lease, subscription: id, condition });
     }
 

@@ -90,7 +90,7 @@ impl LaneCondition {
 
 impl Lane {
     /// What has to be written of it now, if anything, if the wall clock is so far ahead of the engine's.
-    pub(crate) fn to_tell(&mut self, wall_ahead_ms: i64, now_ms: i64) -> Option<LaneCondition> {
+    pub(crate) fn take_news(&mut self, wall_ahead_ms: i64, now_ms: i64) -> Option<LaneCondition> {
         let is_failing = self.streak.failing_since_ms().is_some();
         let now = ToldCondition { is_failing: self.told.is_failing && is_failing, ..self.telling(now_ms) };
         if now == self.told {
@@ -203,7 +203,7 @@ mod tests {
         let mut told = Vec::new();
         for at_ms in 0..60 {
             end(&mut lane, Sign::Failed, at_ms * 100);
-            told.extend(lane.to_tell(AHEAD, at_ms * 100));
+            told.extend(lane.take_news(AHEAD, at_ms * 100));
         }
         assert_eq!(told.len(), 1, "{told:?}");
         let record = told[0].record(Vec::new());
@@ -212,7 +212,7 @@ mod tests {
         for at_ms in 100..200 {
             lane.streak.on_success(at_ms * 100 + AHEAD);
             end(&mut lane, Sign::Taken, at_ms * 100);
-            told.extend(lane.to_tell(AHEAD, at_ms * 100));
+            told.extend(lane.take_news(AHEAD, at_ms * 100));
         }
         assert_eq!(told.last(), Some(&LaneCondition::default()));
         assert!(told.len() <= 3 && !lane.has_told(), "{told:?}");

@@ -28,7 +28,7 @@ pub(crate) struct Rank {
 
 /// What a lane sends next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Head<T> {
+pub(crate) enum QueueHead<T> {
     /// This one.
     Ready(T),
     /// One that is not in memory.
@@ -90,15 +90,15 @@ impl<T: Copy> Queue<T> {
     }
 
     /// What is next.
-    pub(crate) fn head(&self) -> Head<T> {
+    pub(crate) fn head(&self) -> QueueHead<T> {
         if let Some((item, _)) = self.first.first().and_then(|rank| self.ready.get(rank)) {
-            return Head::Ready(*item);
+            return QueueHead::Ready(*item);
         }
         let absent = [self.first_asked(), self.first_in_lines()].into_iter().flatten().min();
         match (self.ready.first_key_value(), absent) {
-            (Some((rank, (item, _))), absent) if absent.is_none_or(|absent| *rank < absent) => Head::Ready(*item),
-            (None, None) => Head::Nothing,
-            _ => Head::Absent,
+            (Some((rank, (item, _))), absent) if absent.is_none_or(|absent| *rank < absent) => QueueHead::Ready(*item),
+            (None, None) => QueueHead::Nothing,
+            _ => QueueHead::Absent,
         }
     }
 
@@ -243,17 +243,17 @@ mod tests {
     fn retries_go_first_and_what_is_not_in_memory_is_not_passed() {
         let mut queue = Queue::default();
         queue.push(rank(ListRole::FirstTries, 5), 'a', false);
-        assert_eq!(queue.head(), Head::Ready('a'));
+        assert_eq!(queue.head(), QueueHead::Ready('a'));
         queue.push_offset(rank(ListRole::Retries, 90));
-        assert_eq!(queue.head(), Head::Absent);
+        assert_eq!(queue.head(), QueueHead::Absent);
         assert_eq!((queue.ask(0), queue.ask(1)), (None, Some(rank(ListRole::Retries, 90))));
-        assert_eq!((queue.head(), queue.ask(1)), (Head::Absent, None));
+        assert_eq!((queue.head(), queue.ask(1)), (QueueHead::Absent, None));
         assert_eq!(queue.answered(90), Some(rank(ListRole::Retries, 90)));
         queue.push(rank(ListRole::Retries, 90), 'r', true);
-        assert_eq!(queue.head(), Head::Ready('r'));
+        assert_eq!(queue.head(), QueueHead::Ready('r'));
         assert_eq!((queue.len(), queue.listed()), (2, 1));
         assert!(queue.remove(rank(ListRole::Retries, 90)));
-        assert_eq!((queue.head(), queue.listed()), (Head::Ready('a'), 0));
+        assert_eq!((queue.head(), queue.listed()), (QueueHead::Ready('a'), 0));
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
         let mut queue = Queue::default();
         (50..58).for_each(|offset| queue.push(rank(ListRole::FirstTries, offset), 'n', true));
         queue.push_offset(rank(ListRole::FirstTries, 30));
-        assert_eq!((queue.head(), queue.ask(1)), (Head::Absent, Some(rank(ListRole::FirstTries, 30))));
+        assert_eq!((queue.head(), queue.ask(1)), (QueueHead::Absent, Some(rank(ListRole::FirstTries, 30))));
     }
 
     #[test]
@@ -269,11 +269,11 @@ mod tests {
         let mut queue = Queue::default();
         queue.push_offset(rank(ListRole::Retries, 1));
         queue.push(rank(ListRole::FirstTries, 9), 'p', false);
-        assert_eq!(queue.head(), Head::Absent);
+        assert_eq!(queue.head(), QueueHead::Absent);
         queue.put_first(rank(ListRole::FirstTries, 9));
-        assert_eq!(queue.head(), Head::Ready('p'));
+        assert_eq!(queue.head(), QueueHead::Ready('p'));
         assert!(queue.remove(rank(ListRole::FirstTries, 9)));
-        assert_eq!(queue.head(), Head::Absent);
+        assert_eq!(queue.head(), QueueHead::Absent);
     }
 
     #[test]
@@ -282,10 +282,10 @@ mod tests {
         (0..300).for_each(|offset| queue.push_offset(rank(ListRole::FirstTries, offset)));
         queue.set_aside();
         queue.push(rank(ListRole::FirstTries, 400), 'f', false);
-        assert_eq!((queue.head(), queue.ask(10)), (Head::Ready('f'), None));
+        assert_eq!((queue.head(), queue.ask(10)), (QueueHead::Ready('f'), None));
         assert_eq!(queue.ask_aside(10), Some(rank(ListRole::SetAside, 0)));
         queue.answered(0);
         queue.push(rank(ListRole::SetAside, 0), 'x', true);
-        assert_eq!(queue.head(), Head::Ready('x'));
+        assert_eq!(queue.head(), QueueHead::Ready('x'));
     }
 }

@@ -8,7 +8,7 @@ use stage::{Now, Turn};
 use super::books::LaneNote;
 use super::intake::Batch;
 use super::{DeliveryWork, Resolved};
-use crate::engine::{Demand, LaneChange, ListedRecord};
+use crate::engine::{LaneChange, ListedRecord, ReadBackDemand};
 use crate::error::Error;
 
 impl DeliveryWork {
@@ -106,7 +106,7 @@ impl DeliveryWork {
 
     /// Asks for what is near its turn.
     pub(super) fn demand(&mut self) {
-        for Demand { lease, offset } in self.engine.take_demands() {
+        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
             if let Some(lease) = self.books.lease(lease) {
                 self.read_back.ask(lease, offset);
             }

@@ -30,7 +30,9 @@ use self::kafka::Kafka;
 use self::ledger::Ledger;
 use self::scheduler::Scheduler;
 use self::shell::{Committing, Shell};
-use super::super::{Arrival, Demand, Dispatch, Engine, Landed, LaneChange, ListedRecord, LookAhead, Lookup, Rules};
+use super::super::{
+    Arrival, Dispatch, Engine, Landed, LaneChange, ListedRecord, LookAhead, Lookup, ReadBackDemand, Rules,
+};
 use crate::classify::{NoAnswer, Verdict, answered, unanswered};
 use crate::flaws::{self, Flaw};
 use crate::lanes::streak::Failed;
@@ -396,7 +398,7 @@ impl World {
 
     /// Reads back what the engine asked for, a moment later.
     fn demand(&mut self) {
-        for Demand { lease, offset } in self.engine.take_demands() {
+        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
             let at = self.now + self.rng.random_range(1..40);
             self.reading.push(Reverse((at, offset, lease.0)));
         }
