@@ -34,6 +34,7 @@ unit:
 
 faults: setup
 	cargo build --locked --workspace --all-targets
+	cargo test --locked -p delivery-worker --lib ten_thousand -- --ignored
 	$(built)/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup

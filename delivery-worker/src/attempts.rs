@@ -45,7 +45,7 @@ pub(crate) struct Attempts {
 // === impl Completed ===
 
 impl Completed {
-    /// How long the endpoint took, ms. A worker short of CPU must not take its lanes for slow, and park what they could have
+    /// How long the endpoint took, ms. A worker short of CPU must not take its lanes for slow, and list what they could have
     /// sent.
     pub(crate) fn endpoint_ms(&self) -> i64 {
         (self.attempt.elapsed_ms - PASSES * self.lag_ms).max(0)

@@ -8,10 +8,12 @@ use stage::BatchLimits;
 use target::TargetPolicy;
 
 use crate::client::ClientLimits;
-use crate::engine::Rules;
-use crate::lanes::LaneWait;
+use crate::engine::{LookAhead, Rules};
 use crate::pool::PoolLimits;
 use crate::settle::RetryRules;
+
+/// Offsets that a window spans at most, see [`LookAhead::span`]: 1,000 of them always fit the metadata.
+const SPAN: i64 = 16_000;
 
 /// Everything, by part.
 #[derive(Clone, Debug)]
@@ -40,9 +42,16 @@ impl Settings {
                 concurrency: config.concurrency,
                 in_flight_bytes: config.in_flight_bytes,
                 lane_concurrency: u32::try_from(config.lane_concurrency).unwrap_or(u32::MAX),
-                lane_wait: LaneWait { ms: ms(config.lane_wait), share: config.live_records / 2 },
-                shortest_ms: ms(tiers.shortest().delay()),
-                long_park_ms: ms(config.breaker_park),
+                lane_wait_ms: ms(config.lane_wait),
+                look_ahead: LookAhead {
+                    records: config.live_records,
+                    bytes: config.live_bytes,
+                    budget: usize::MAX,
+                    span: SPAN,
+                },
+                keep_ms: None,
+                queue_bytes: config.queue_bytes,
+                queue_entries: config.queue_entries,
                 breaker_failures: config.breaker_failures,
                 longest_hold_ms: ms(config.retry_after_cap),
                 disable_after_ms: (!config.disable_after.is_zero()).then(|| ms(config.disable_after)),

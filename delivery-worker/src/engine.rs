@@ -1,30 +1,40 @@
 //! Decides what is sent next and what leaves without being sent. Pure: virtual time, no I/O; `work` acts.
 //!
 //! ```text
-//! admit --> screen: deleted, disabled, too old? --> leaves
-//!             | due later: waits for its time
-//!             v
-//!           place: paused, open circuit, lane too slow? --> parked
-//!             v
-//!           lane queue --dispatch (round robin)--> in flight --outcome--> `work` writes its end
+//! admit, read back --> screen: deleted, disabled, too old? --> leaves
+//!                        | due later: waits for its time
+//!                        v
+//!                      lane queue --dispatch (round robin)--> in flight --outcome--> `work` writes its end
+//!                        | the look-ahead is full: useful.rs
+//!                        v
+//!                      listed: its offset waits on `lanes`, and is read back when its turn comes
 //! ```
+//!
+//! **Waiting for a lane is not waiting for a time.** A delivery waits in its lane's one order until its turn comes, through the
+//! window or listed; the durable place decides nothing about when it is sent, and nothing is given a time to come back.
 //!
 //! **Fairness.** Lanes with work and room stand in one ready queue and are served in turn; none is ever scanned for. A request
 //! that hangs costs a place and its bytes, never another lane's share: while the worker is nearly full (of requests or of bytes),
 //! its last quarter is for lanes whose requests come back, and for the first request of each other.
 //!
-//! **Time** is the worker's own, which never jumps ([`Wall`]); due times, deadlines and failing times are the wall's.
+//! **Time** is the worker's own, which never jumps ([`Wall`]); due times, deadlines and failing times are the wall's, and so is
+//! Kafka's time of a record.
 
+mod awaited;
 mod endpoint;
 mod flight;
 mod forget;
+mod listed;
+mod measure;
 mod origins;
 mod place;
 mod reserve;
+mod revoke;
 mod takeover;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod useful;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -36,16 +46,24 @@ use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 
 use crate::classify::Verdict;
+use crate::flaws::{self, Flaw};
+use crate::lanes::Lane;
 use crate::lanes::egress::Egress;
 use crate::lanes::origin::OriginKey;
+use crate::lanes::queue::{QueueHead, Rank};
 use crate::lanes::streak::Failed;
-use crate::lanes::{Lane, LaneWait};
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
 use crate::steady::Wall;
 use kafka::Epoch;
+use schemas::lanes::ListRole;
 
+use self::awaited::Awaited;
+pub(crate) use self::listed::{LaneChange, ListedRecord, ReadBackDemand};
+use self::listed::{ReadBacks, Reserve};
 use self::origins::{Origins, Takeoff};
+pub(crate) use self::useful::LookAhead;
+use self::useful::Windows;
 
 /// The catalog, as the engine sees it.
 pub(crate) trait Lookup {
@@ -62,12 +80,16 @@ pub(crate) struct Rules {
     pub(crate) in_flight_bytes: usize,
     /// Requests in flight of a lane whose subscription does not say.
     pub(crate) lane_concurrency: u32,
-    /// What would wait longer for its lane is parked.
-    pub(crate) lane_wait: LaneWait,
-    /// Shortest delay topic: nothing is parked for less.
-    pub(crate) shortest_ms: i64,
-    /// Shortest park of an open circuit or a pause.
-    pub(crate) long_park_ms: i64,
+    /// What a lane does within this time is not listed, ms.
+    pub(crate) lane_wait_ms: i64,
+    /// What a partition may hold in its window.
+    pub(crate) look_ahead: LookAhead,
+    /// Nothing waits for longer than `deliveries` surely keeps it, ms; `None`: it keeps everything.
+    pub(crate) keep_ms: Option<i64>,
+    /// Payloads of listed deliveries in memory, bytes.
+    pub(crate) queue_bytes: usize,
+    /// Listed deliveries of this worker; beyond them nothing more is listed, and intake holds.
+    pub(crate) queue_entries: usize,
     /// Failures in a row that open a circuit.
     pub(crate) breaker_failures: u32,
     /// Longest that an endpoint may ask its lane to wait.
@@ -107,6 +129,8 @@ pub(crate) struct Dispatch {
 pub(crate) struct Landed {
     /// What it was made for.
     pub(crate) arrival: Arrival,
+    /// It left the window before: it is an entry of its lane's list.
+    pub(crate) is_listed: bool,
     /// How long its endpoint has been failing, if it does.
     pub(crate) failed: Option<Failed>,
 }
@@ -116,7 +140,9 @@ pub(crate) struct Landed {
 pub(crate) struct Left {
     /// The delivery that leaves.
     pub(crate) arrival: Arrival,
-    /// Why it leaves: cancelled, parked, passed on or dead.
+    /// It left the window before: it is an entry of its lane's list.
+    pub(crate) is_listed: bool,
+    /// Why it leaves: cancelled, passed on or dead.
     pub(crate) end: End,
 }
 
@@ -131,8 +157,10 @@ pub(crate) struct Engine<L> {
     origins: Origins,
     /// Lanes whose circuit is not closed.
     open_circuits: usize,
-    /// Lanes that were paused when one of their deliveries was last looked at.
+    /// Lanes whose subscription is paused, as far as they were looked at.
     paused: HashSet<SubscriptionId>,
+    /// Lanes with something in their lists, and perhaps some that had.
+    queues: HashSet<SubscriptionId>,
     /// When each lane is looked at next, whether it can be forgotten; the next one first.
     looks: VecDeque<(i64, SubscriptionId)>,
     /// Newest success of lanes that were forgotten, Unix ms, and when those were last swept.
@@ -150,21 +178,47 @@ pub(crate) struct Engine<L> {
     in_flight: usize,
     in_flight_bytes: usize,
     left: Vec<Left>,
+    /// What the windows hold, by lease.
+    windows: Windows,
+    /// What is listed and in memory, or on its way.
+    reserve: Reserve,
+    read_backs: ReadBacks,
+    /// Leases whose window was not read again yet.
+    awaited: HashMap<Epoch, Awaited>,
+    /// Changes of lists, in order.
+    changes: Vec<LaneChange>,
 }
 
 #[derive(Debug)]
 struct Live {
     arrival: Arrival,
     state: State,
+    role: ListRole,
+    /// It left the window: an entry of a list stands for it.
+    is_listed: bool,
     /// Of its request, while that is in flight.
     takeoff: Option<Takeoff>,
+}
+
+impl Live {
+    /// One that came, or was read back.
+    fn new(arrival: Arrival, role: ListRole, is_listed: bool) -> Self {
+        Self { arrival, state: State::Waiting, role, is_listed, takeoff: None }
+    }
+
+    fn rank(&self) -> Rank {
+        Rank { role: self.role, offset: self.arrival.offset }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Not due, or in its lane's queue.
     Waiting,
-    InFlight,
+    InFlight {
+        /// In the engine's time.
+        since_ms: i64,
+    },
     /// In flight, but its lease is over: its outcome concerns nobody here.
     Abandoned,
 }
@@ -174,6 +228,7 @@ enum Timer {
     Due(Ticket),
     Lane(SubscriptionId),
     Origin(OriginKey),
+    Awaited(Epoch),
 }
 
 impl<L: Lookup> Engine<L> {
@@ -187,6 +242,7 @@ impl<L: Lookup> Engine<L> {
             origins: Origins::default(),
             open_circuits: 0,
             paused: HashSet::new(),
+            queues: HashSet::new(),
             looks: VecDeque::new(),
             successes: HashMap::new(),
             swept_ms: 0,
@@ -200,13 +256,22 @@ impl<L: Lookup> Engine<L> {
             in_flight: 0,
             in_flight_bytes: 0,
             left: Vec::new(),
+            windows: Windows::default(),
+            reserve: Reserve::default(),
+            read_backs: ReadBacks::default(),
+            awaited: HashMap::new(),
+            changes: Vec::new(),
         }
     }
 
     /// Takes a delivery in.
     pub(crate) fn admit(&mut self, arrival: Arrival, now_ms: i64) {
-        let ticket = self.live.insert(Live { arrival, state: State::Waiting, takeoff: None });
+        let (lease, offset) = (arrival.lease, arrival.offset);
+        self.windows.admit(&arrival);
+        let role = listed::role(&arrival.delivery.hop);
+        let ticket = self.live.insert(Live::new(arrival, role, false));
         self.place(ticket, now_ms);
+        self.seen(lease, offset, now_ms);
     }
 
     /// The next request to make now, if any. Its lane and the worker have room for it.
@@ -231,7 +296,10 @@ impl<L: Lookup> Engine<L> {
         elapsed_ms: i64,
         now_ms: i64,
     ) -> Option<Landed> {
-        let live = self.live.remove(ticket)?;
+        let live = self.take(ticket)?;
+        if live.state == State::Abandoned && flaws::has(Flaw::LeakedPlace) {
+            return None;
+        }
         self.in_flight -= 1;
         self.in_flight_bytes -= live.arrival.size;
         if !self.is_nearly_full() {
@@ -239,7 +307,9 @@ impl<L: Lookup> Engine<L> {
         }
         let failed = self.streak(&live.arrival.delivery, verdict, self.wall.ms(now_ms));
         self.note(&live, verdict, elapsed_ms, now_ms);
-        (live.state != State::Abandoned).then_some(Landed { arrival: live.arrival, failed })
+        self.feed(live.arrival.delivery.subscription, now_ms);
+        let Live { arrival, state, is_listed, .. } = live;
+        (state != State::Abandoned).then_some(Landed { arrival, is_listed, failed })
     }
 
     /// Lets time pass.
@@ -253,9 +323,10 @@ impl<L: Lookup> Engine<L> {
                     if let Some(lane) = self.lanes.get_mut(&id) {
                         lane.timer_ms = None;
                     }
-                    self.trim(id, now_ms);
+                    self.feed(id, now_ms);
                     self.wake(id);
                 }
+                Timer::Awaited(lease) => self.end_awaiting(lease, now_ms),
                 Timer::Origin(key) => {
                     if let Some(origin) = self.origins.get_mut(&key) {
                         origin.timer_ms = None;
@@ -264,68 +335,14 @@ impl<L: Lookup> Engine<L> {
                 }
             }
         }
+        self.make_room(now_ms);
     }
 
     /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome.
     pub(crate) fn next_wake_ms(&self) -> Option<i64> {
         let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty());
         let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
-        [probe_ms, timer_ms].into_iter().flatten().min()
-    }
-
-    /// These leases go: what is queued is dropped. What is in flight stays if it can still be committed.
-    pub(crate) fn revoke(&mut self, leases: &[Epoch], can_commit: bool) {
-        let gone: Vec<(Ticket, State, SubscriptionId)> = self
-            .live
-            .iter()
-            .filter(|(_, live)| leases.contains(&live.arrival.lease))
-            .map(|(ticket, live)| (ticket, live.state, live.arrival.delivery.subscription))
-            .collect();
-        for (ticket, state, _) in &gone {
-            if *state == State::Waiting {
-                self.live.remove(*ticket);
-            } else if !can_commit && let Some(live) = self.live.get_mut(*ticket) {
-                live.state = State::Abandoned;
-            }
-        }
-        let live = &self.live;
-        for (_, _, id) in &gone {
-            if let Some(lane) = self.lanes.get_mut(id) {
-                lane.queue.retain(|ticket| live.get(*ticket).is_some());
-            }
-        }
-        let mut orphans = Vec::new();
-        for (id, lane) in &mut self.lanes {
-            lane.is_orphan |= leases.contains(&lane.lease);
-            if lane.is_orphan && lane.is_idle() {
-                orphans.push(*id);
-            }
-        }
-        orphans.into_iter().for_each(|id| self.drop_lane(id));
-    }
-
-    /// The catalog has moved: what waits in a lane whose subscription was changed is looked at again, so that what was disabled,
-    /// deleted or paused leaves now and not when its turn comes. What waits for its time is looked at then.
-    pub(crate) fn review(&mut self, now_ms: i64) {
-        // Not over the lanes: there may be a hundred times as many, and most of them idle.
-        let waits = self.live.iter().filter(|(_, live)| live.state == State::Waiting);
-        let mut changed: Vec<SubscriptionId> = waits.map(|(_, live)| live.arrival.delivery.subscription).collect();
-        changed.sort_unstable();
-        changed.dedup();
-        changed.retain(|id| {
-            let offset = self.lookup.subscription(*id).map(|it| it.offset());
-            self.lanes.get(id).is_some_and(|lane| !lane.queue.is_empty() && offset != lane.limits_of)
-        });
-        for id in changed {
-            self.review_lane(id, now_ms);
-        }
-    }
-
-    /// This process itself stood still until now: that no request ended meanwhile says nothing about any endpoint.
-    pub(crate) fn forget_stalls(&mut self, now_ms: i64) {
-        for lane in self.lanes.values_mut() {
-            lane.cap.forget_stall(now_ms);
-        }
+        [probe_ms, timer_ms, self.windows.wake_ms()].into_iter().flatten().min()
     }
 
     /// What left without an attempt since the last call.
@@ -333,63 +350,24 @@ impl<L: Lookup> Engine<L> {
         std::mem::take(&mut self.left)
     }
 
-    /// Everything that is live here: for planted bugs.
-    pub(crate) fn live(&self) -> impl Iterator<Item = (Ticket, &Arrival)> {
-        self.live.iter().map(|(ticket, live)| (ticket, &live.arrival))
-    }
-
-    /// Requests in flight.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Requests in flight of these leases, whose outcome is still wanted.
-    pub(crate) fn in_flight_of(&self, leases: &[Epoch]) -> usize {
-        let wanted = |live: &Live| live.state == State::InFlight && leases.contains(&live.arrival.lease);
-        self.live.iter().filter(|(_, live)| wanted(live)).count()
-    }
-
-    /// Deliveries held here.
-    pub(crate) fn len(&self) -> usize {
-        self.live.len()
-    }
-
-    /// Lanes.
-    pub(crate) fn lanes(&self) -> usize {
-        self.lanes.len()
-    }
-
-    /// Lanes whose circuit is open.
-    pub(crate) fn open_circuits(&self) -> usize {
-        self.open_circuits
-    }
-
-    /// Origins whose circuit is open.
-    pub(crate) fn open_origins(&self) -> usize {
-        self.origins.open()
-    }
-
-    /// Lanes whose subscription is paused. It may have been resumed or deleted since one of its deliveries was looked at.
-    pub(crate) fn paused(&self) -> usize {
-        let is_paused = |id| self.lookup.subscription(id).is_some_and(|it| it.is_enabled() && it.is_paused());
-        self.paused.iter().filter(|id| is_paused(**id)).count()
-    }
-
-    /// Whether everything fails at once, so that intake holds.
-    pub(crate) fn is_held(&self) -> bool {
-        self.egress.is_held()
-    }
-
-    /// Kafka timestamp of the oldest delivery held here.
-    pub(crate) fn oldest_timestamp_ms(&self) -> Option<i64> {
-        self.live.iter().map(|(_, live)| live.arrival.timestamp_ms).min()
+    /// Takes a delivery out of what is live.
+    fn take(&mut self, ticket: Ticket) -> Option<Live> {
+        let live = self.live.remove(ticket)?;
+        if live.is_listed {
+            self.reserve.give(live.arrival.size);
+        } else {
+            self.windows.take(&live.arrival);
+        }
+        Some(live)
     }
 
     /// Puts a lane with work and room into the ready queue.
     fn wake(&mut self, id: SubscriptionId) {
         if let Some(lane) = self.lanes.get_mut(&id)
             && !lane.is_ready
-            && !lane.queue.is_empty()
+            && !lane.is_paused
+            && !self.awaited.contains_key(&lane.lease)
+            && matches!(lane.queue.head(), QueueHead::Ready(_))
             && lane.cap.has_room()
         {
             lane.is_ready = true;

@@ -2,6 +2,7 @@
 
 use stage::StageError;
 
+pub use crate::book::restore::BookError;
 pub use crate::client::TlsError;
 
 /// A failure of the role; its process ends with it.
@@ -19,6 +20,21 @@ pub enum Error {
     /// The TLS client could not be made.
     #[error("the TLS client cannot be made")]
     Tls(#[from] TlsError),
+    /// The lists of what waits could not be read.
+    #[error("the lists of what waits cannot be read")]
+    Lists(#[source] kafka::KafkaError),
+    /// The lists of a partition are not what was left there.
+    #[error("the lists of what waits of {partition} cannot be gone on with (see deploy/runbooks/lists-differ.md)")]
+    Book {
+        /// Of `deliveries`.
+        partition: schemas::record::TopicPartition,
+        /// Why.
+        #[source]
+        source: BookError,
+    },
+    /// What was listed cannot be read back.
+    #[error("reading back what was listed cannot begin")]
+    ReadBack(#[source] kafka::KafkaError),
     /// A lifecycle record could not be encoded.
     #[error("a record for {topic} cannot be encoded")]
     Encode {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! queue --hold, circuit, window, cap, rate--> (its origin's circuit and window) --> in flight --end--> sign --> all of them learn
-//!   |
-//!   +-- longer than lane_wait at that rate --> pace: parked to a delay topic
+//!   ^
+//!   +-- what waits: in memory, or as an offset that is read back when its turn comes
 //! ```
 //!
 //! **Who holds what back.** The *hold* is what the endpoint asked for (`Retry-After`), the *circuit* ([`breaker`]) whether it
@@ -20,8 +20,8 @@ pub(crate) mod congestion;
 pub(crate) mod egress;
 pub(crate) mod identity;
 mod learn;
+mod line;
 pub(crate) mod origin;
-pub(crate) mod pace;
 pub(crate) mod queue;
 pub(crate) mod rate;
 pub(crate) mod share;
@@ -33,8 +33,9 @@ use retry::RetryError;
 
 use self::breaker::{Breaker, SentAs};
 use self::cap::Cap;
+use self::condition::ToldCondition;
 use self::identity::EndpointIdentity;
-use self::pace::Pace;
+pub(crate) use self::line::OffsetLine;
 use self::queue::Queue;
 use self::rate::Rate;
 use self::sign::Sign;
@@ -52,7 +53,7 @@ pub(crate) const LEARNED_MS: i64 = 8 * 86_400_000;
 /// One subscription's lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// Deliveries that may be sent as soon as there is room.
+    /// Deliveries that wait for their turn.
     pub(crate) queue: Queue<Ticket>,
     /// Requests in flight.
     pub(crate) cap: Cap,
@@ -80,16 +81,18 @@ pub(crate) struct Lane {
     pub(crate) is_probe_due: bool,
     /// How long its endpoint has been failing.
     pub(crate) streak: Streak,
-    /// When the next delivery that its lane is too slow for comes back.
-    pub(crate) pace: Pace,
-    /// When the next delivery of an open circuit comes back.
-    pub(crate) long_pace: Pace,
+    /// What stands of it in its record.
+    told: ToldCondition,
     /// The lease of its latest delivery: the lane goes when that lease goes.
     pub(crate) lease: Epoch,
     /// Its lease is over; it goes when nothing is in flight any more.
     pub(crate) is_orphan: bool,
-    /// Its subscription was paused when one of its deliveries was last looked at.
+    /// Its subscription is paused, as far as it was looked at.
     pub(crate) is_paused: bool,
+    /// Its head is read back to see whether it has died of age, though nothing is sent.
+    pub(crate) checks_age: bool,
+    /// When it began, ms: for a moment nothing can be known of its speed.
+    pub(crate) begun_ms: i64,
     /// It stands in the ready queue, or is held back from it.
     pub(crate) is_ready: bool,
     /// What holds it back from the ready queue, while it is ready.
@@ -121,15 +124,6 @@ pub(crate) struct HeldBack {
     pub(crate) in_held: bool,
 }
 
-/// How long deliveries may wait for their lane.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LaneWait {
-    /// Longer ones are parked.
-    pub(crate) ms: i64,
-    /// As many may wait where nothing is known yet.
-    pub(crate) share: usize,
-}
-
 /// The end of a request, as its lane is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestEnd {
@@ -152,13 +146,6 @@ pub(crate) struct Limits {
     pub(crate) per_second: Option<f64>,
 }
 
-impl LaneWait {
-    /// A lane that stood still this long is as slow as that.
-    fn stall_ms(self) -> i64 {
-        self.ms * 3
-    }
-}
-
 impl Lane {
     /// An idle lane.
     pub(crate) fn new(lease: Epoch, breaker: Breaker) -> Self {
@@ -177,11 +164,12 @@ impl Lane {
             anew: 0,
             is_probe_due: false,
             streak: Streak::default(),
-            pace: Pace::default(),
-            long_pace: Pace::default(),
+            told: ToldCondition::default(),
             lease,
             is_orphan: false,
             is_paused: false,
+            checks_age: false,
+            begun_ms: 0,
             is_ready: false,
             held_back: HeldBack::default(),
             is_counted_open: false,
@@ -202,30 +190,16 @@ impl Lane {
         self.rate.set_limit(limits.per_second)
     }
 
-    /// Requests per second it is good for now. A short stall is no measure: endpoints pause.
-    pub(crate) fn per_second(&self, wait: LaneWait, now_ms: i64) -> f64 {
+    /// Requests per second it is good for now. A stall below `stall_ms` is no measure: endpoints pause.
+    pub(crate) fn per_second(&self, stall_ms: i64, now_ms: i64) -> f64 {
         let stalled_ms = self.cap.stalled_ms(now_ms);
-        let stalled_ms = if stalled_ms < wait.stall_ms() { 0 } else { stalled_ms };
-        self.rate.per_second(self.cap.limit(), self.cap.per_second(), stalled_ms)
+        let stalled_ms = if stalled_ms < stall_ms { 0 } else { stalled_ms };
+        self.rate.per_second(self.cap.likely_places(now_ms), self.cap.per_second(), stalled_ms)
     }
 
-    /// How many of its deliveries may wait here, so that the last one still is in flight in time. Before `concurrency` outcomes
-    /// are known any number may, but if nothing moves at all, no more than a lane's share of the look-ahead.
-    pub(crate) fn room(&self, wait: LaneWait, now_ms: i64) -> usize {
-        let is_known = self.rate.outcomes() >= u64::from(self.cap.limit());
-        if !is_known && self.cap.stalled_ms(now_ms) < wait.stall_ms() {
-            return usize::MAX;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "waits are far below 2^52 ms")]
-        let records = self.per_second(wait, now_ms) * wait.ms as f64 / 1_000.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, and saturating is meant"
-        )]
-        let records = records as usize;
-        // One always may: else a lane slower than one in `wait` would never send anything.
-        records.max(if is_known { 1 } else { wait.share })
+    /// Whether it sends nothing now, or a probe at most.
+    pub(crate) fn is_closed(&self, now_ms: i64) -> bool {
+        self.is_paused || self.breaker.is_open() || now_ms < self.hold_until_ms
     }
 
     /// Whether it could go without loss: nothing waits and nothing is in flight.
@@ -242,7 +216,7 @@ impl Lane {
     /// endpoint did not fail, or that was too long ago for anything to come back that could tell.
     pub(crate) fn is_blank(&self, now_ms: i64) -> bool {
         let unused_ms = now_ms - self.used_ms;
-        if unused_ms < MEASURED_MS || !self.pace.is_over(now_ms) || !self.long_pace.is_over(now_ms) {
+        if unused_ms < MEASURED_MS {
             return false;
         }
         let is_held = self.hold_until_ms > now_ms;

@@ -3,7 +3,6 @@
 use chassis::metrics::{Gauge, Histogram, IntCounter, IntGauge, LATENCY_SECONDS, Metrics, MetricsError};
 use prometheus::Registry;
 use schemas::dead_letter::{DeathReason, REASONS};
-use schemas::delivery::Wait;
 
 use crate::classify::Verdict;
 
@@ -14,8 +13,12 @@ pub(crate) struct DeliveryMetrics {
     attempts: [IntCounter; 6],
     /// Dead letters by reason.
     dead_letters: Vec<IntCounter>,
-    /// Deliveries parked, by what they wait for.
-    parked: [IntCounter; 3],
+    /// Deliveries that went from the window to their lane's list.
+    pub(crate) listed: IntCounter,
+    /// Listed deliveries that were read back.
+    pub(crate) read_back: IntCounter,
+    /// Listed deliveries whose record was not there any more.
+    pub(crate) lost: IntCounter,
     /// Retries scheduled.
     pub(crate) retries: IntCounter,
     /// Deliveries cancelled.
@@ -46,6 +49,10 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) lag_records: IntGauge,
     /// Age of the oldest record that is not committed as done, in seconds.
     pub(crate) lag_seconds: Gauge,
+    /// Deliveries that wait in their lanes' lists: of busy lanes, of open circuits, of paused subscriptions.
+    pub(crate) queued: [IntGauge; 3],
+    /// Age of the oldest record that waits in a list, in seconds; 0 if none does.
+    pub(crate) queued_seconds: Gauge,
 }
 
 impl DeliveryMetrics {
@@ -58,11 +65,22 @@ impl DeliveryMetrics {
         let attempts = metrics.counters("attempts_total", "Attempts by outcome.", &["outcome"])?;
         let outcomes = ["delivered", "failed", "gone", "aborted", "refused", "unwritable"];
         let deaths = metrics.counters("dead_letters_total", "Dead letters by reason.", &["reason"])?;
-        let parked = metrics.counters("parked_total", "Deliveries parked, by what they wait for.", &["reason"])?;
+        let queued = metrics.gauges(
+            "queued",
+            "Deliveries that wait in their lanes' lists, by what their lane does.",
+            &["state"],
+        )?;
         Ok(Self {
             attempts: outcomes.map(|outcome| attempts.with_label_values(&[outcome])),
             dead_letters: REASONS.map(|reason| deaths.with_label_values(&[reason.as_str()])).to_vec(),
-            parked: [Wait::Lane, Wait::Circuit, Wait::Paused].map(|wait| parked.with_label_values(&[wait.as_str()])),
+            listed: metrics.counter("listed_total", "Deliveries that went from the window to their lane's list.")?,
+            read_back: metrics.counter("read_back_total", "Listed deliveries that were read back.")?,
+            lost: metrics.counter("queued_lost_total", "Listed deliveries whose record was not there any more.")?,
+            queued: ["busy", "circuit", "paused"].map(|state| queued.with_label_values(&[state])),
+            queued_seconds: metrics.fraction(
+                "queued_seconds",
+                "Age of the oldest record that waits in a list, in seconds; 0 if none does.",
+            )?,
             retries: metrics.counter("retries_total", "Retries scheduled.")?,
             cancelled: metrics.counter("cancelled_total", "Deliveries cancelled.")?,
             failing: metrics.counter(
@@ -108,17 +126,6 @@ impl DeliveryMetrics {
     pub(crate) fn died(&self, reason: DeathReason) {
         if let Some(at) = REASONS.iter().position(|known| *known == reason) {
             self.dead_letters[at].inc();
-        }
-    }
-
-    /// A delivery was parked.
-    pub(crate) fn parked(&self, wait: Wait) {
-        let [lane, circuit, paused] = &self.parked;
-        match wait {
-            Wait::Lane => lane.inc(),
-            Wait::Circuit => circuit.inc(),
-            Wait::Paused => paused.inc(),
-            Wait::None | Wait::Retry => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is written about a delivery's end: the retry, park or dead letter, and the lifecycle record. Pure.
+//! What is written about a delivery's end: the retry or dead letter, and the lifecycle record. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -72,15 +72,6 @@ impl Reporter {
                     let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), detail, ..about(Kind::Attempted) };
                     Ok(vec![record, self.lifecycle(&lifecycle)?])
                 }
-                None => self.outputs(delivery, &too_large(), attempt, now_ms),
-            },
-            End::Parked { hop, first } => match self.hop(delivery, *hop, now_ms) {
-                Some(record) if *first => {
-                    let reason = Some(Cow::Borrowed(hop.wait.as_str()));
-                    let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), reason, ..about(Kind::Parked) };
-                    Ok(vec![record, self.lifecycle(&lifecycle)?])
-                }
-                Some(record) => Ok(vec![record]),
                 None => self.outputs(delivery, &too_large(), attempt, now_ms),
             },
             End::PassedOn => match self.hop(delivery, delivery.hop, now_ms) {
@@ -198,11 +189,12 @@ impl Reporter {
         Ok(vec![death.to_record(topic, delivery, self.topics.max_message_bytes), self.lifecycle(&lifecycle)?])
     }
 
-    /// The delivery's record for its next hop: the longest tier that fits what remains; below the shortest one `deliveries`,
-    /// where a worker waits it out. `None`: it does not fit the topic.
+    /// The delivery's record for its next hop: the longest tier that fits what remains, or the shortest one, where the scheduler
+    /// waits out less; `deliveries` once it is due. `None`: it does not fit the topic.
     fn hop(&self, delivery: &Delivery, hop: Hop, now_ms: i64) -> Option<OutRecord> {
         let remaining_ms = hop.due_ms - now_ms;
-        let tier = self.tiers.iter().find(|(delay_ms, _)| *delay_ms <= remaining_ms);
+        let fits = self.tiers.iter().find(|(delay_ms, _)| *delay_ms <= remaining_ms);
+        let tier = fits.or_else(|| self.tiers.last().filter(|_| remaining_ms > 0));
         let record = match tier {
             Some((_, topic)) => delivery.to_hop(Arc::clone(topic), None, hop),
             None => delivery.to_hop(Arc::clone(&self.topics.deliveries), Some(key(delivery.subscription)), hop),

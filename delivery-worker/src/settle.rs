@@ -1,4 +1,4 @@
-//! How a delivery leaves this worker: delivered, retried, parked, passed on, dead or cancelled. Pure: an attempt's verdict and
+//! How a delivery leaves this worker: delivered, retried, passed on, dead or cancelled. Pure: an attempt's verdict and
 //! the subscription's schedule in, the end out.
 
 use std::borrow::Cow;
@@ -21,13 +21,6 @@ pub(crate) enum End {
     Delivered,
     /// Another attempt, later.
     Retry(Hop),
-    /// The same attempt, later; `first` says so in the delivery log.
-    Parked {
-        /// With its due time.
-        hop: Hop,
-        /// It was never parked before.
-        first: bool,
-    },
     /// It came far too early: back to a delay topic as it is.
     PassedOn,
     /// It ended badly.

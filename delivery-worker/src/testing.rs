@@ -97,3 +97,24 @@ pub(crate) fn record(event: &str, number: u128, deadline_ms: i64) -> Record {
 pub(crate) fn delivery(event: &str, number: u128) -> Delivery {
     Delivery::decode(&record(event, number, i64::MAX)).unwrap()
 }
+
+/// Of a subscription whose origin no other one has.
+pub(crate) fn url(number: u128) -> String {
+    format!("https://{number}.example.com/")
+}
+
+thread_local! {
+    /// Sealing its secrets is most of what a subscription costs.
+    static SHARED: std::cell::RefCell<std::collections::HashMap<u128, Arc<Subscription>>> = Default::default();
+}
+
+/// A subscription with all defaults and an origin of its own, made once per thread.
+pub(crate) fn shared_subscription(number: u128) -> Arc<Subscription> {
+    SHARED.with_borrow_mut(|shared| {
+        let made = shared.entry(number).or_insert_with(|| {
+            let vault = vault();
+            subscription(object(number, &url(number), &vault), 1, &vault)
+        });
+        Arc::clone(made)
+    })
+}

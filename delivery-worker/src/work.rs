@@ -5,18 +5,21 @@
 //!               |   ^          | leaves without an attempt          ^                 |
 //!               v   |          v                                    +---- outcome ----+
 //!           intake.rs      ends.rs: what is written <------------------+
-//!         read_index.rs        |
-//!                              v
-//!                            outbox
+//!         read_index.rs        |          listed.rs: what the engine lists
+//!                              v            |
+//!                            outbox <-------+   --seal--> books.rs: lists of each partition, written with its progress
 //! ```
 //!
 //! Each turn handles what came in and then everything that became possible. Requests begin only while the stage allows it.
 
 mod admit;
+mod books;
 mod ends;
 mod intake;
+mod listed;
 mod outcomes;
 mod read_index;
+mod readback;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -26,24 +29,26 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Subscription};
 use chassis::status::Facts;
-use kafka::{Epoch, Lease, Ownership, Restored};
+use kafka::{Claimed, Epoch, Lease, Output, Ownership, Restored};
 use schemas::ids::SubscriptionId;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{OutRecord, Record};
-use schemas::topics::Topics;
-use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
+use stage::{Batch as Sealed, Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
 
 use crate::attempts::Attempts;
 use crate::client::{Client, Tls};
 use crate::config::Settings;
 use crate::engine::{Arrival, Engine, Lookup};
+use crate::flaws::{self, Flaw};
 use crate::metrics::DeliveryMetrics;
 use crate::report::Reporter;
 use crate::steady::SteadyClock;
 
+pub(crate) use self::books::{Books, FoundBook, LaneNote};
 use self::ends::Ends;
-use self::intake::{Batch, Intake};
+use self::intake::Intake;
 use self::read_index::ReadIndex;
+pub(crate) use self::readback::ReadBack;
 
 /// A change of a subscription is acted on this soon, however many there are.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
@@ -56,10 +61,14 @@ pub(crate) struct DeliveryWork {
     ends: Ends,
     intake: Intake,
     index: ReadIndex,
+    books: Books,
+    read_back: ReadBack,
     metrics: DeliveryMetrics,
     clock: SteadyClock,
     /// Records that were resolved outside a turn, until the next one.
     resolved: Vec<Resolved>,
+    /// Records of partitions that have just begun, until the next turn.
+    held: Vec<(Lease, Vec<Record>)>,
     /// Position of the snapshot at the last review, and when that was.
     reviewed: (i64, Instant),
 }
@@ -75,6 +84,7 @@ struct Resolved {
     /// Its offset and Kafka's time, Unix ms.
     at: (i64, i64),
     size: usize,
+    note: LaneNote,
     outputs: Vec<OutRecord>,
 }
 
@@ -89,13 +99,24 @@ impl Lookup for FromCatalog {
 // === impl Resolved ===
 
 impl Resolved {
-    fn new(arrival: &Arrival, outputs: Vec<OutRecord>) -> Self {
+    /// An arrival with an outcome; what `is_listed` left the window before.
+    fn new(arrival: &Arrival, is_listed: bool, outputs: Vec<OutRecord>) -> Self {
         let Arrival { lease: epoch, offset, timestamp_ms, size, .. } = *arrival;
-        Self { epoch, at: (offset, timestamp_ms), size, outputs }
+        let note = if is_listed { LaneNote::Settled(arrival.delivery.subscription) } else { LaneNote::Done };
+        Self { epoch, at: (offset, timestamp_ms), size, note, outputs }
     }
 
-    fn put(mut self, turn: &mut Turn<'_, ()>) {
-        let entry = Entry::new(self.epoch, self.at, self.size, turn.now.boot_ms, ());
+    fn put(mut self, turn: &mut Turn<'_, LaneNote>) {
+        let boot_ms = turn.now.boot_ms;
+        let entry = match self.note {
+            LaneNote::Listed(_) if flaws::has(Flaw::EntryWithoutCompleting) => {
+                Entry::beside(self.epoch, self.at, boot_ms, self.note)
+            }
+            LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
+            LaneNote::Settled(_) | LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {
+                Entry::beside(self.epoch, self.at, boot_ms, self.note)
+            }
+        };
         turn.resolve(entry, &mut self.outputs);
     }
 }
@@ -104,27 +125,28 @@ impl Resolved {
 
 impl Work for DeliveryWork {
     const ROLE: &'static str = "delivery worker";
-    type State = ();
-    type Note = ();
+    type State = FoundBook;
+    type Note = LaneNote;
 
-    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
-        Box::pin(std::future::ready(Ok(found.into_iter().map(|(found, _)| (found.lease, ())).collect())))
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<FoundBook> {
+        self.books.restore(found, ownership)
     }
 
-    fn opened(&mut self, _lease: &Lease, (): (), _now: Now) {}
+    fn opened(&mut self, lease: &Lease, found: FoundBook, now: Now) {
+        self.books.open(lease, found);
+        self.begin_corrected(now);
+    }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), WorkError> {
-        let batch = Batch::decode(lease, records);
-        if batch.position > self.catalog.position() || self.intake.has(lease.epoch) {
-            self.intake.push(batch, now.boot_ms);
-            return Ok(());
-        }
-        Ok(self.admit(batch, now)?)
+        let Some(records) = self.books.hold(lease, records) else { return Ok(()) };
+        Ok(self.take_in(lease, records, now)?)
     }
 
-    fn turn(&mut self, turn: &mut Turn<'_, ()>) -> Result<NextTurn, WorkError> {
+    fn turn(&mut self, turn: &mut Turn<'_, LaneNote>) -> Result<NextTurn, WorkError> {
         let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
         self.land(turn)?;
+        self.correct(turn)?;
+        self.take_read_back(turn.now)?;
         self.admit_stalled(turn.now)?;
         self.review(turn.now);
         self.engine.tick(now_ms);
@@ -133,12 +155,14 @@ impl Work for DeliveryWork {
         {
             self.send(dispatch, wall_ms)?;
         }
+        self.put_changes(turn);
         for left in self.engine.take_left() {
-            Resolved::new(&left.arrival, self.ends.left(&left, wall_ms)?).put(turn);
+            Resolved::new(&left.arrival, left.is_listed, self.ends.left(&left, wall_ms)?).put(turn);
         }
         for resolved in self.resolved.drain(..) {
             resolved.put(turn);
         }
+        self.demand();
         Ok(self.next_turn(now_ms))
     }
 
@@ -147,24 +171,37 @@ impl Work for DeliveryWork {
         tokio::select! {
             () = self.attempts.wait() => {}
             () = self.index.wait(is_stalled) => {}
+            () = self.read_back.wait() => {}
         }
     }
 
-    fn replace(&mut self, refused: Refused<'_, ()>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
+    fn replace(&mut self, refused: Refused<'_, LaneNote>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
         Ok(self.ends.replaced(refused, now.wall_ms)?)
     }
 
-    /// Does nothing: what is committed was counted when it was resolved.
-    fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<()>>, _now: Now) {}
+    fn seal(&mut self, batch: &Sealed<LaneNote>, outputs: &mut Vec<Output>) -> Vec<Claimed> {
+        self.books.seal(batch, outputs)
+    }
+
+    fn unsealed(&mut self, batch: &Sealed<LaneNote>) {
+        self.books.unsealed(batch);
+    }
+
+    /// The lists stand as the books say. The entries were counted when they were resolved.
+    fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<LaneNote>>, now: Now) {
+        self.books.committed();
+        self.begin_corrected(now);
+    }
 
     fn revoking(&mut self, leases: &[Lease]) {
         let epochs: Vec<Epoch> = leases.iter().map(|lease| lease.epoch).collect();
         self.intake.close(&epochs);
+        self.read_back.cancel(leases);
         let can_commit = !is_planted(PlantedBug::DropOnRevoke);
         if !can_commit {
             // The planted bug: what is unresolved counts as done.
             let gone = self.engine.live().filter(|(_, arrival)| epochs.contains(&arrival.lease));
-            self.resolved.extend(gone.map(|(_, arrival)| Resolved::new(arrival, Vec::new())));
+            self.resolved.extend(gone.map(|(_, arrival)| Resolved::new(arrival, false, Vec::new())));
         }
         self.engine.revoke(&epochs, can_commit);
     }
@@ -172,6 +209,8 @@ impl Work for DeliveryWork {
     fn closed(&mut self, lease: &Lease) {
         self.intake.close(&[lease.epoch]);
         self.engine.revoke(&[lease.epoch], false);
+        self.books.close(lease.epoch);
+        self.read_back.cancel(std::slice::from_ref(lease));
     }
 
     fn stood_still(&mut self, now: Now) {
@@ -187,7 +226,7 @@ impl Work for DeliveryWork {
         self.engine.in_flight()
     }
 
-    /// What waits in a lane is no concern of the watchdog: its lane parks it.
+    /// What waits in a lane is no concern of the watchdog: its reason ends when it ends.
     fn waiting(&self, _now: Now) -> Option<Waiting> {
         self.intake.waiting()
     }
@@ -202,21 +241,25 @@ impl DeliveryWork {
     pub(crate) fn new(
         settings: Settings,
         catalog: Catalog,
-        topics: Topics,
+        (books, read_back): (Books, ReadBack),
         (client, tls): (Client, Tls),
         metrics: DeliveryMetrics,
         now: Instant,
     ) -> Self {
+        let topics = books.topics().clone();
         let reporter = Reporter::new(topics.clone(), &settings.tier_names, client.headers_limit());
         Self {
             engine: Engine::new(settings.rules, FromCatalog(catalog.clone())),
             attempts: Attempts::new(client, tls, &settings),
             ends: Ends::new(settings.retry, reporter, topics, metrics.clone()),
+            books,
+            read_back,
             intake: Intake::default(),
             index: ReadIndex::new(&catalog),
             metrics,
             clock: SteadyClock::default(),
             resolved: Vec::new(),
+            held: Vec::new(),
             reviewed: (catalog.position(), now),
             catalog,
         }

@@ -8,5 +8,3 @@ pub(crate) const PAUSE_OVER_MS: i64 = 10_000;
 pub(crate) const RESUME_BEFORE_MS: i64 = 1_000;
 /// Records read and not moved, per partition; the bytes are configured.
 pub(crate) const LIVE_RECORDS: usize = 1_000;
-/// Subscriptions whose promotion budget is remembered at once; more pass unbudgeted and are counted.
-pub(crate) const MAX_BUDGETS: usize = 100_000;

@@ -1,11 +1,14 @@
 //! When a record of a delay topic may move on. Pure.
 //!
 //! A record waits for its tier's delay from the time Kafka wrote it, or until it is due, whichever comes first: a hop is
-//! never longer than what remained when it was made. One that was overdue when it was written (it came here because the
-//! promotion budget was used up) waits for the whole delay, or it would come back at once.
+//! never longer than what remained when it was made. What remains below every tier waits here, so that nothing comes early.
+//!
+//! What was parked by a version before lists of lanes (its lane was busy, its circuit open, its subscription paused) waits for
+//! nothing any more: it joins its lane at once.
 
 use std::str::FromStr;
 
+use schemas::delivery::Wait;
 use schemas::header;
 use schemas::ids::SubscriptionId;
 use schemas::planted::{PlantedBug, is_planted};
@@ -29,21 +32,31 @@ pub(crate) struct Due {
     pub(crate) due_ms: i64,
     /// Whose it is: its key on `deliveries`.
     pub(crate) subscription: SubscriptionId,
+    /// It waits for its lane, as an older version made it.
+    pub(crate) was_parked: bool,
 }
 
 // === impl Waiting ===
 
 impl Waiting {
     /// Reads a record of a tier with this delay. What is no delivery is ready at once.
-    pub(crate) fn new(record: Record, delay_ms: i64) -> Self {
+    pub(crate) fn new(record: Record, delay_ms: i64, shortest_ms: i64) -> Self {
         let what = Due::decode(&record);
         if is_planted(PlantedBug::BeforeDue) {
             let what = what.map(|due| Due { due_ms: 0, ..due });
             return Self { ready_ms: record.timestamp_ms, record, what };
         }
         let ready_ms =
-            what.as_ref().map_or(record.timestamp_ms, |due| ready_ms(due.due_ms, record.timestamp_ms, delay_ms));
+            what.as_ref().map_or(record.timestamp_ms, |due| due.ready_ms(record.timestamp_ms, delay_ms, shortest_ms));
         Self { record, ready_ms, what }
+    }
+}
+
+impl Waiting {
+    /// When it is due, if that is ahead and no tier fits what remains: it is waited out.
+    pub(crate) fn rest_until(&self, now_ms: i64, shortest_ms: i64) -> Option<i64> {
+        let due_ms = self.what.as_ref().ok()?.due_ms;
+        (due_ms > now_ms && due_ms - now_ms < shortest_ms).then_some(due_ms)
     }
 }
 
@@ -56,13 +69,18 @@ impl Due {
         }
         let subscription = parse(record, header::SUBSCRIPTION, "a UUID")?;
         let subscription = subscription.ok_or_else(|| format!("header `{}` is missing", header::SUBSCRIPTION))?;
-        Ok(Self { due_ms: parse(record, header::DUE, "Unix ms")?.unwrap_or(0), subscription })
+        let wait: Option<Wait> = parse(record, header::WAIT, "a wait reason")?;
+        let was_parked = matches!(wait, Some(Wait::Lane | Wait::Circuit | Wait::Paused));
+        let due_ms = parse(record, header::DUE, "Unix ms")?.unwrap_or(0);
+        Ok(Self { due_ms: if was_parked { 0 } else { due_ms }, subscription, was_parked })
     }
-}
 
-fn ready_ms(due_ms: i64, written_ms: i64, delay_ms: i64) -> i64 {
-    let end = written_ms.saturating_add(delay_ms);
-    if due_ms <= written_ms { end } else { due_ms.min(end) }
+    /// When it moves: at its tier's end if another tier follows, else when it is due.
+    fn ready_ms(self, written_ms: i64, delay_ms: i64, shortest_ms: i64) -> i64 {
+        let end_ms = written_ms.saturating_add(delay_ms);
+        let is_last = self.due_ms.saturating_sub(end_ms) < shortest_ms;
+        if is_last { self.due_ms.max(written_ms) } else { end_ms }
+    }
 }
 
 fn parse<T: FromStr>(record: &Record, name: &str, expected: &str) -> Result<Option<T>, String> {
@@ -83,25 +101,40 @@ mod tests {
         Record { offset: 1, timestamp_ms: 1_000, key: None, value: Some(bytes::Bytes::new()), headers }
     }
 
+    fn ready_ms(due_ms: i64, written_ms: i64, delay_ms: i64) -> i64 {
+        let subscription = SubscriptionId(uuid::Uuid::nil());
+        Due { due_ms, subscription, was_parked: false }.ready_ms(written_ms, delay_ms, 1_000)
+    }
+
     #[test]
-    fn the_tier_or_the_due_time_ends_the_wait_whichever_is_first() {
+    fn the_tier_ends_the_wait_where_another_follows_and_else_the_due_time() {
         assert_eq!(ready_ms(9_000, 1_000, 5_000), 6_000);
+        assert_eq!(ready_ms(7_000, 1_000, 5_000), 6_000, "a second is a tier");
+        assert_eq!(ready_ms(6_999, 1_000, 5_000), 6_999, "less is waited out");
         assert_eq!(ready_ms(5_990, 1_000, 5_000), 5_990);
-        // Overdue when it was written: the whole delay.
-        assert_eq!(ready_ms(500, 1_000, 5_000), 6_000);
+        assert_eq!(ready_ms(500, 1_000, 5_000), 1_000, "overdue when it was written");
         assert_eq!(ready_ms(i64::MAX, 1_000, i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn what_an_older_version_has_parked_is_due_at_once() {
+        let id = "00000000-0000-0000-0000-000000000002";
+        for (wait, ready) in [("lane", 1_000), ("circuit", 1_000), ("paused", 1_000), ("retry", 6_000)] {
+            let parked = record(&[(header::SUBSCRIPTION, id), (header::DUE, "90000"), (header::WAIT, wait)]);
+            assert_eq!(Waiting::new(parked, 5_000, 1_000).ready_ms, ready, "{wait}");
+        }
     }
 
     #[test]
     fn what_is_no_delivery_says_why_and_waits_for_nothing() {
         let id = "00000000-0000-0000-0000-000000000002";
-        let good = Waiting::new(record(&[(header::SUBSCRIPTION, id), (header::DUE, "7000")]), 5_000);
+        let good = Waiting::new(record(&[(header::SUBSCRIPTION, id), (header::DUE, "7000")]), 5_000, 1_000);
         assert_eq!((good.ready_ms, good.what.unwrap().due_ms), (6_000, 7_000));
-        let soon = Waiting::new(record(&[(header::SUBSCRIPTION, id), (header::DUE, "soon")]), 5_000);
+        let soon = Waiting::new(record(&[(header::SUBSCRIPTION, id), (header::DUE, "soon")]), 5_000, 1_000);
         assert_eq!(soon.ready_ms, 1_000);
         assert_eq!(soon.what.unwrap_err(), "header `hookbus-due` holds `soon`, which is not Unix ms");
-        assert_eq!(Waiting::new(record(&[]), 0).what.unwrap_err(), "header `hookbus-subscription` is missing");
+        assert_eq!(Waiting::new(record(&[]), 0, 1_000).what.unwrap_err(), "header `hookbus-subscription` is missing");
         let tombstone = Record { value: None, ..record(&[]) };
-        assert_eq!(Waiting::new(tombstone, 0).what.unwrap_err(), "the record has no value");
+        assert_eq!(Waiting::new(tombstone, 0, 1_000).what.unwrap_err(), "the record has no value");
     }
 }

@@ -1,21 +1,21 @@
 //! Step 4: waits until a delivery is due and promotes it.
 //!
 //! ```text
-//! [retry.5s] --+                       due.rs    when may the head of each partition move?
+//! [retry.5s] --+                       due.rs    when may a record move?
 //! [retry.20s] -+--stage --> lines -----wait.rs   (in memory, at most the look-ahead per partition)
 //! [retry.2m] --+              |
 //!    ...                      | head is ready
 //!                             v
 //!                promote.rs   remaining >= a tier ----> [retry.<largest tier that fits>]
-//!                             remaining below all ----> [deliveries], keyed by subscription; the delivery worker waits it out
-//!                             budget is used up ------> [retry.<smallest>], once more
+//!                             due --------------------> [deliveries], keyed by subscription
 //!                             not a delivery ---------> [rejected] + a lifecycle record
 //!                             |
 //!                           stage: outputs and offsets in one transaction
 //! ```
 //!
-//! A tier has one constant delay and its topics carry the broker's time, so a partition is in due order and waiting for its
-//! head is exact. Every `retry.*` topic that exists is read, so a tier that left the configuration still drains.
+//! A tier has one constant delay and its topics carry the broker's time, so a partition is nearly in due order; what remains below
+//! every tier is waited out in memory, among the records of the look-ahead. Nothing is promoted early, and nothing is held back:
+//! what is too much for a lane waits in its list. Every `retry.*` topic that exists is read, so a tier that left the configuration still drains.
 //!
 //! What it leaves to others: how long to wait (crates/retry, asked by the delivery worker), whether the subscription still
 //! exists (delivery-worker): this role needs no catalog.
@@ -74,7 +74,7 @@ pub async fn run(config: RetryConfig, deps: Deps, shutdown: Shutdown) -> Result<
     let latch = Some(deps.health.latch("retry partitions"));
     let tiers = Tiers::new(&config.tiers, deps.topics.clone())?;
     let work = RetryWork {
-        promoter: Promoter::new(tiers.clone(), deps.topics.clone(), config.promotion_per_second)?,
+        promoter: Promoter::new(tiers.clone(), deps.topics.clone()),
         metrics: RetryMetrics::new(&deps.registry)?,
         lines: Lines::default(),
         look_ahead_ms: i64::try_from(config.look_ahead_tier.as_millis()).unwrap_or(i64::MAX),
@@ -90,6 +90,7 @@ pub async fn run(config: RetryConfig, deps: Deps, shutdown: Shutdown) -> Result<
         writes: outputs.into_iter().chain(tiers).collect(),
         live_records: config::LIVE_RECORDS,
         live_bytes: config.look_ahead_bytes,
+        order: stage::Order::AnyOrder,
         batch: stage::BatchLimits { records: config.batch_records, bytes: config.batch_bytes },
         teller: Some(Teller::start(TellerOptions::of(Role::Retry, &connection, &topics, &kafka))),
         grace,

@@ -1,8 +1,7 @@
 //! What the role counts. A record is counted when its move is committed, so a restart counts nothing twice.
 
 use chassis::metrics::{
-    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError,
-    Registry,
+    Gauge, Histogram, IntCounterVec, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError, Registry,
 };
 
 use crate::promote::Move;
@@ -21,8 +20,6 @@ pub(crate) struct RetryMetrics {
     pub(crate) held_bytes: IntGauge,
     /// How long the head that is ready longest has been.
     pub(crate) overdue: Gauge,
-    /// Promotions that no budget was kept for.
-    pub(crate) unbudgeted: IntGauge,
 }
 
 impl RetryMetrics {
@@ -36,27 +33,16 @@ impl RetryMetrics {
             held_records: metrics.gauge("held_records", "Records held in memory.")?,
             held_bytes: metrics.gauge("held_bytes", "Bytes held in memory.")?,
             overdue: metrics.fraction("overdue_seconds", "How long the head that is ready longest has been.")?,
-            unbudgeted: metrics.gauge("unbudgeted", "Promotions that no budget was kept for.")?,
         })
     }
 
     /// Counts one committed move.
     pub(crate) fn count(&self, moved: Move) {
-        self.moved(moved).inc();
-    }
-
-    /// Moves that were put off because a budget was used up.
-    pub(crate) fn over_budget(&self) -> u64 {
-        self.moved(Move::Deferred).get()
-    }
-
-    fn moved(&self, moved: Move) -> IntCounter {
         let to = match moved {
             Move::Promoted => "deliveries",
             Move::Hopped => "tier",
-            Move::Deferred => "smallest_tier",
             Move::Rejected => "rejected",
         };
-        self.moved.with_label_values(&[to])
+        self.moved.with_label_values(&[to]).inc();
     }
 }

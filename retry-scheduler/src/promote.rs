@@ -4,16 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use retry::{Budget, RetryError, remaining};
+use retry::remaining;
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::delivery::{self, Origin};
 use schemas::header;
-use schemas::ids::SubscriptionId;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, RejectReason};
 use schemas::topics::Topics;
 
-use crate::config::MAX_BUDGETS;
 use crate::due::{Due, Waiting};
 use crate::tiers::Tiers;
 
@@ -27,18 +25,15 @@ pub(crate) enum Move {
     Promoted,
     /// Through another tier, because so much remains.
     Hopped,
-    /// Through the smallest tier, because its subscription's budget was used up.
-    Deferred,
     /// To `rejected`.
     Rejected,
 }
 
-/// Decides, with the budgets of all subscriptions.
+/// Decides.
 #[derive(Debug)]
 pub(crate) struct Promoter {
     tiers: Tiers,
     topics: Topics,
-    budget: Budget<SubscriptionId>,
 }
 
 /// Where a record stands and when it is looked at.
@@ -55,15 +50,14 @@ pub(crate) struct Place<'a> {
 // === impl Promoter ===
 
 impl Promoter {
-    /// With a budget per subscription and second.
-    pub(crate) fn new(tiers: Tiers, topics: Topics, per_second: u32) -> Result<Self, RetryError> {
-        let budget = Budget::new(f64::from(per_second), per_second.max(1), MAX_BUDGETS)?;
-        Ok(Self { tiers, topics, budget })
+    /// Through these tiers, to these topics.
+    pub(crate) fn new(tiers: Tiers, topics: Topics) -> Self {
+        Self { tiers, topics }
     }
 
     /// Appends what a ready record becomes.
     pub(crate) fn promote(
-        &mut self,
+        &self,
         waiting: &Waiting,
         partition: &TopicPartition,
         now_ms: i64,
@@ -74,7 +68,8 @@ impl Promoter {
             Ok(due) => {
                 let (moved, topic) = self.destination(*due, now_ms);
                 let key = (moved == Move::Promoted).then(|| delivery::key(due.subscription));
-                let (value, headers) = (record.value.clone(), record.headers.clone());
+                let headers = if due.was_parked { without_due(&record.headers) } else { record.headers.clone() };
+                let value = record.value.clone();
                 out.push(OutRecord { topic, partition: None, key, value, headers });
                 moved
             }
@@ -86,21 +81,19 @@ impl Promoter {
         }
     }
 
-    /// How often a subscription passed unbudgeted because too many had budgets.
-    pub(crate) fn unbudgeted(&self) -> u64 {
-        self.budget.untracked()
+    fn destination(&self, due: Due, now_ms: i64) -> (Move, Arc<str>) {
+        match self.tiers.hop(remaining(now_ms, due.due_ms)) {
+            Some(topic) => (Move::Hopped, Arc::clone(topic)),
+            None => (Move::Promoted, Arc::clone(&self.topics.deliveries)),
+        }
     }
+}
 
-    fn destination(&mut self, due: Due, now_ms: i64) -> (Move, Arc<str>) {
-        if let Some(topic) = self.tiers.hop(remaining(now_ms, due.due_ms)) {
-            return (Move::Hopped, Arc::clone(topic));
-        }
-        if self.budget.try_take(&due.subscription, now_ms) {
-            (Move::Promoted, Arc::clone(&self.topics.deliveries))
-        } else {
-            (Move::Deferred, Arc::clone(self.tiers.shortest()))
-        }
-    }
+/// What a version before lists of lanes had parked is due at once: it waits in its lane.
+fn without_due(headers: &Headers) -> Headers {
+    let mut builder = Headers::builder(headers.len(), headers.size());
+    builder.copy_if(headers, |name| name != header::DUE.as_bytes());
+    builder.build()
 }
 
 /// Appends the record on `rejected` and the lifecycle record that says so.

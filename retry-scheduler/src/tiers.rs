@@ -46,9 +46,9 @@ impl Tiers {
         self.tiers.hop(remaining).map(|tier| self.topic(tier))
     }
 
-    /// The topic of the shortest wait.
-    pub(crate) fn shortest(&self) -> &Arc<str> {
-        self.topic(self.tiers.shortest())
+    /// The shortest tier, ms: what remains below it is waited out.
+    pub(crate) fn shortest_ms(&self) -> i64 {
+        i64::try_from(self.tiers.shortest().delay().as_millis()).unwrap_or(i64::MAX)
     }
 
     fn topic(&self, tier: &Tier) -> &Arc<str> {
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(tiers.delay_ms("hookbus.retry.10m"), 600_000);
         assert_eq!(tiers.delay_ms("hookbus.retry.3m"), 180_000);
         assert_eq!(tiers.delay_ms("hookbus.retry.soon"), 0);
-        assert_eq!(&**tiers.shortest(), "hookbus.retry.5s");
+        assert_eq!(tiers.shortest_ms(), 5_000);
         assert_eq!(tiers.hop(Duration::from_secs(700)).map(|name| &**name), Some("hookbus.retry.10m"));
         assert_eq!(tiers.hop(Duration::from_secs(4)), None);
     }

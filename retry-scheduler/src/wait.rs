@@ -1,9 +1,9 @@
-//! The lines: per partition what was read and waits, in order. Pure.
+//! The lines: per partition what was read and waits, by when it is ready. Pure.
 //!
-//! Only heads move. A partition's records become ready in order (one delay, the broker's time); where a due time comes a
-//! moment before its neighbour's, it waits that moment: late, never early.
+//! A partition's records become ready nearly in order (one delay, the broker's time). What is due a moment earlier or later than its
+//! neighbours moves when it is due: within the look-ahead nothing waits for what stands before it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use kafka::{Epoch, Lease};
 use schemas::record::{Record, TopicPartition};
@@ -23,10 +23,13 @@ pub(crate) struct Lines {
 struct Line {
     epoch: Epoch,
     delay_ms: i64,
+    /// What remains below it is waited out here.
+    shortest_ms: i64,
     /// Its tier is so long that it is not fetched while its head waits.
     is_long: bool,
     is_paused: bool,
-    records: VecDeque<Waiting>,
+    /// By when they are ready, then by offset.
+    records: BTreeMap<(i64, i64), Waiting>,
 }
 
 // === impl Lines ===
@@ -34,8 +37,8 @@ struct Line {
 impl Lines {
     /// Begins the line of a partition.
     pub(crate) fn open(&mut self, lease: &Lease, delay_ms: i64, is_long: bool) {
-        let records = VecDeque::new();
-        let line = Line { epoch: lease.epoch, delay_ms, is_long, is_paused: false, records };
+        let records = BTreeMap::new();
+        let line = Line { epoch: lease.epoch, delay_ms, shortest_ms: 0, is_long, is_paused: false, records };
         self.lines.insert(lease.partition.clone(), line);
     }
 
@@ -47,27 +50,37 @@ impl Lines {
     }
 
     /// Adds what was read, in order. Returns false if the lease is over.
-    pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>) -> bool {
+    pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>, shortest_ms: i64) -> bool {
         let Some(line) = self.line(lease) else { return false };
         let delay_ms = line.delay_ms;
-        line.records.extend(records.into_iter().map(|record| Waiting::new(record, delay_ms)));
+        line.shortest_ms = shortest_ms;
+        let waiting = records.into_iter().map(|record| Waiting::new(record, delay_ms, shortest_ms));
+        line.records.extend(waiting.map(|waiting| ((waiting.ready_ms, waiting.record.offset), waiting)));
         true
     }
 
-    /// Takes the head that is ready longest.
+    /// Takes what is ready longest.
     pub(crate) fn take(&mut self, now_ms: i64) -> Option<(Lease, Waiting)> {
-        let heads = self.lines.iter_mut().filter_map(|(partition, line)| {
-            let ready_ms = line.records.front()?.ready_ms;
-            (ready_ms <= now_ms).then_some((ready_ms, partition, line))
-        });
-        let (_, partition, line) = heads.min_by_key(|(ready_ms, ..)| *ready_ms)?;
-        let lease = Lease { partition: partition.clone(), epoch: line.epoch };
-        line.records.pop_front().map(|waiting| (lease, waiting))
+        loop {
+            let heads = self.lines.iter_mut().filter_map(|(partition, line)| {
+                let ready_ms = line.first()?.ready_ms;
+                (ready_ms <= now_ms).then_some((ready_ms, partition, line))
+            });
+            let (_, partition, line) = heads.min_by_key(|(ready_ms, ..)| *ready_ms)?;
+            let (_, mut waiting) = line.records.pop_first()?;
+            if let Some(due_ms) = waiting.rest_until(now_ms, line.shortest_ms) {
+                // Its tier ended while the transaction before was under way, and what remains is below every tier by now.
+                waiting.ready_ms = due_ms;
+                line.records.insert((due_ms, waiting.record.offset), waiting);
+                continue;
+            }
+            return Some((Lease { partition: partition.clone(), epoch: line.epoch }, waiting));
+        }
     }
 
-    /// The partition whose head is ready first, and the head.
+    /// What is ready first, and its partition.
     pub(crate) fn first_ready(&self) -> Option<(&TopicPartition, &Waiting)> {
-        let heads = self.lines.iter().filter_map(|(partition, line)| Some((partition, line.records.front()?)));
+        let heads = self.lines.iter().filter_map(|(partition, line)| Some((partition, line.first()?)));
         heads.min_by_key(|(_, head)| head.ready_ms)
     }
 
@@ -75,7 +88,7 @@ impl Lines {
     pub(crate) fn fetching(&mut self, now_ms: i64) -> Vec<(Lease, Fetching)> {
         let mut changes = Vec::new();
         for (partition, line) in self.lines.iter_mut().filter(|(_, line)| line.is_long) {
-            let wait_ms = line.records.front().map_or(0, |head| head.ready_ms.saturating_sub(now_ms));
+            let wait_ms = line.first().map_or(0, |head| head.ready_ms.saturating_sub(now_ms));
             let should = if line.is_paused { wait_ms > RESUME_BEFORE_MS } else { wait_ms > PAUSE_OVER_MS };
             if should != line.is_paused {
                 line.is_paused = should;
@@ -88,12 +101,20 @@ impl Lines {
 
     /// Records that wait in memory, and their bytes.
     pub(crate) fn in_memory(&self) -> (usize, usize) {
-        let all = || self.lines.values().flat_map(|line| &line.records);
+        let all = || self.lines.values().flat_map(|line| line.records.values());
         (all().count(), all().map(|waiting| waiting.record.size()).sum())
     }
 
     fn line(&mut self, lease: &Lease) -> Option<&mut Line> {
         self.lines.get_mut(&lease.partition).filter(|line| line.epoch == lease.epoch)
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn first(&self) -> Option<&Waiting> {
+        self.records.first_key_value().map(|(_, waiting)| waiting)
     }
 }
 
@@ -121,8 +142,8 @@ mod tests {
         let mut lines = Lines::default();
         lines.open(&fast, 5_000, false);
         lines.open(&slow, 20_000, false);
-        assert!(lines.push(&fast, vec![record(0, 10_000, 60_000), record(1, 16_000, 60_000)]));
-        assert!(lines.push(&slow, vec![record(7, 0, 60_000)]));
+        assert!(lines.push(&fast, vec![record(0, 10_000, 60_000), record(1, 16_000, 60_000)], 1_000));
+        assert!(lines.push(&slow, vec![record(7, 0, 60_000)], 1_000));
         let first_ready_ms = |lines: &Lines| lines.first_ready().map(|(_, head)| head.ready_ms);
         assert_eq!(first_ready_ms(&lines), Some(15_000));
         assert!(lines.take(14_999).is_none());
@@ -132,16 +153,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_earlier_does_not_wait_for_what_was_written_before() {
+        let fast = lease("retry.5s", 1);
+        let mut lines = Lines::default();
+        lines.open(&fast, 5_000, false);
+        assert!(lines.push(&fast, vec![record(0, 10_000, 15_900), record(1, 10_100, 12_000)], 1_000));
+        assert_eq!(lines.take(12_000).map(|(_, it)| it.record.offset), Some(1));
+        assert!(lines.take(15_899).is_none());
+        assert_eq!(lines.take(15_900).map(|(_, it)| it.record.offset), Some(0));
+    }
+
+    #[test]
     fn an_older_epoch_neither_adds_nor_closes() {
         let (old, new) = (lease("retry.5s", 1), lease("retry.5s", 2));
         let mut lines = Lines::default();
         lines.open(&new, 5_000, false);
-        assert!(!lines.push(&old, vec![record(0, 0, 0)]));
+        assert!(!lines.push(&old, vec![record(0, 0, 0)], 1_000));
         lines.close(&old);
-        assert!(lines.push(&new, vec![record(0, 0, 0)]));
+        assert!(lines.push(&new, vec![record(0, 0, 0)], 1_000));
         assert_eq!(lines.in_memory().0, 1);
         lines.close(&new);
-        assert!(!lines.push(&new, vec![record(1, 0, 0)]));
+        assert!(!lines.push(&new, vec![record(1, 0, 0)], 1_000));
         assert_eq!(lines.in_memory(), (0, 0));
     }
 
@@ -151,7 +183,7 @@ mod tests {
         let mut lines = Lines::default();
         lines.open(&long, 600_000, true);
         assert!(lines.fetching(0).is_empty());
-        lines.push(&long, vec![record(0, 0, 9_000_000)]);
+        lines.push(&long, vec![record(0, 0, 9_000_000)], 1_000);
         assert_eq!(lines.fetching(1_000), [(long.clone(), Fetching::Paused)]);
         assert!(lines.fetching(598_000).is_empty());
         assert_eq!(lines.fetching(599_000), [(long, Fetching::Flowing)]);

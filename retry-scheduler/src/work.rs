@@ -1,7 +1,7 @@
 //! The scheduler's part of the stage: what is read waits in its line, what is ready moves on. Pure.
 //!
 //! ```text
-//! records --> lines (per partition, in due order) --head is ready--> promote --> outbox
+//! records --> lines (per partition, by when they are ready) --> promote --> outbox
 //! ```
 
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Work for RetryWork {
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
-        self.lines.push(lease, records);
+        self.lines.push(lease, records, self.tiers.shortest_ms());
         Ok(())
     }
 
@@ -135,7 +135,6 @@ impl Work for RetryWork {
         let (records, bytes) = self.lines.in_memory();
         self.metrics.held_records.set(gauge(records));
         self.metrics.held_bytes.set(gauge(bytes));
-        self.metrics.unbudgeted.set(i64::try_from(self.promoter.unbudgeted()).unwrap_or(i64::MAX));
         let first_ready_ms = self.lines.first_ready().map(|(_, head)| head.ready_ms);
         let overdue_ms = first_ready_ms.map_or(0, |ready_ms| now.wall_ms.saturating_sub(ready_ms)).max(0);
         self.metrics.overdue.set(seconds(overdue_ms));
@@ -150,8 +149,6 @@ impl Work for RetryWork {
             retry: Some(RetryHealth {
                 waiting: waiting.collect(),
                 overdue_ms,
-                over_budget: self.metrics.over_budget(),
-                unbudgeted: self.promoter.unbudgeted(),
                 last_commit_ms: measured.last_commit_ms,
             }),
             ..Facts::default()

@@ -18,7 +18,7 @@ pub enum Invariant {
     PureDeliveryId = 4,
     /// 5. No attempt before its due time; a committed hop is never repeated.
     NeverEarly = 5,
-    /// 6. A committed offset is never above an unresolved record.
+    /// 6. A committed offset is never above a record that is neither resolved nor, in the same or an earlier transaction, listed.
     CommitBelowUnresolved = 6,
     /// 7. Requests in flight never exceed the subscription's cap, nor requests per second its rate.
     LaneCap = 7,
@@ -64,7 +64,9 @@ impl Invariant {
             Self::FansOutOnce => "one identity fans out once inside the dedup window",
             Self::PureDeliveryId => "a delivery id is a pure function of event identity, subscription and generation",
             Self::NeverEarly => "no attempt before its due time, no committed hop repeated",
-            Self::CommitBelowUnresolved => "a committed offset is never above an unresolved record",
+            Self::CommitBelowUnresolved => {
+                "a committed offset is never above a record that is neither resolved nor listed"
+            }
             Self::LaneCap => "requests in flight and per second stay within the subscription's cap and rate",
             Self::SameBytes => "bytes delivered are the bytes accepted",
             Self::BoundedMemory => "memory is bounded by configuration",

@@ -54,6 +54,12 @@ pub struct DeliveryHealth {
     pub backlog_ms: i64,
     /// Whether everything fails at once, so that intake holds.
     pub held: bool,
+    /// Deliveries that wait in the lists of their lanes.
+    #[serde(default)]
+    pub queued: u64,
+    /// Age of the oldest of them, ms.
+    #[serde(default)]
+    pub queued_ms: i64,
 }
 
 /// How far a fan-out worker is.
@@ -81,10 +87,6 @@ pub struct RetryHealth {
     pub waiting: BTreeMap<String, u64>,
     /// How long the head that is ready longest has been, ms.
     pub overdue_ms: i64,
-    /// Promotions put off since its start because their subscription's budget was used up.
-    pub over_budget: u64,
-    /// Promotions since its start that no budget was kept for.
-    pub unbudgeted: u64,
     /// When it committed last, Unix ms; never since its start: absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit_ms: Option<i64>,

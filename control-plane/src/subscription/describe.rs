@@ -100,7 +100,7 @@ fn what(target: Value) -> Map<String, Value> {
             "description": "An id of the client's choice, for a subscription that was elsewhere before; later the id it has",
         },
         "is_enabled": { "type": "boolean", "description": "Whether it matches events. Disabling ends what is on its way." },
-        "is_paused": { "type": ["boolean", "null"], "description": "Whether its deliveries are parked instead of sent." },
+        "is_paused": { "type": ["boolean", "null"], "description": "Whether its deliveries wait instead of being sent." },
         "event_types": {
             "type": "array", "minItems": 1, "maxItems": 1000, "description": about,
             "items": { "type": "string", "pattern": pattern },
@@ -158,7 +158,7 @@ fn how() -> Map<String, Value> {
             "anyOf": [{ "enum": [0, null] }, number(*DISABLE_AFTER_MS.start(), *DISABLE_AFTER_MS.end(), "")],
             "description": "The same in milliseconds; 0 is never",
         },
-        "max_age": duration(MAX_AGE_MS, json!({ "type": "null" }), "A delivery's whole life, parking included: a duration (`36h`) or milliseconds"),
+        "max_age": duration(MAX_AGE_MS, json!({ "type": "null" }), "A delivery's whole life, waiting included: a duration (`36h`) or milliseconds"),
         "max_age_ms": number(*MAX_AGE_MS.start(), *MAX_AGE_MS.end(), "The same in milliseconds"),
     });
     object(fields)

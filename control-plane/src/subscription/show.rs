@@ -79,7 +79,7 @@ pub(crate) struct SubscriptionShown {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     disabled_at: Option<String>,
-    /// Whether its deliveries are parked.
+    /// Whether its deliveries wait.
     is_paused: bool,
     /// Event types and patterns: `*` is one part, a final `**` one or more.
     #[schema(value_type = Vec<String>)]

@@ -205,7 +205,7 @@ impl Subscription {
         self.filter.as_ref().map(|compiled| compiled.get_or_init(compile).as_ref())
     }
 
-    /// Whether its deliveries are parked.
+    /// Whether its deliveries wait.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.is_paused

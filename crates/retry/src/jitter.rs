@@ -1,9 +1,10 @@
 //! Jitter: what failed together must not come back together. It adds 0 to 10 % to a wait and never takes anything away.
 //!
-//! A wait is made of hops through tiers, the longest that fits first, and each hop is a transaction's work. An arbitrary wait of
+//! A wait is made of hops through tiers, the longest that fits first, and each hop writes the payload once. An arbitrary wait of
 //! 13 h 7 min 33 s would take a dozen of them. So the end of a wait is moved, within the 10 %, to where the longest tier and **at
-//! most one shorter one** lead: a *stop* `n x A + k x B`, plus a rest below the shortest tier that the delivery worker waits out.
-//! Of the stops in reach the last one before the drawn end is taken, which keeps the spread as even as the tiers allow.
+//! most one hop of one shorter one** lead: a *stop* `n x A` or `n x A + B`, plus a rest below the shortest tier that the scheduler
+//! waits out. Where none is in reach, which a wait that is a tier never meets, one with several hops of the shorter tier is taken.
+//! Of the stops in reach the last one before the drawn end is taken, which keeps the spread as even as so few hops allow.
 //!
 //! Each hop may end late (a fraction of a second), which counts against what remains. A wait that stands exactly on a stop would
 //! then fall below the next tier and pay for many short hops instead of one. So a rest behind several hops is drawn from above
@@ -28,6 +29,8 @@ const MAX_HOPS: u64 = 24;
 struct Stop {
     ms: u64,
     hops: u64,
+    /// Those through the shorter tier.
+    shorter: u64,
 }
 
 /// Where a wait by way of a stop ends.
@@ -69,7 +72,11 @@ pub fn jittered(wait: Duration, unit: f64, tiers: &Tiers) -> Duration {
     if bounds.most < bounds.shortest {
         return wait.max(Duration::from_millis(bounds.drawn));
     }
-    let best = stops(&bounds, tiers).filter_map(|stop| bounds.end(stop)).reduce(|one, other| bounds.better(one, other));
+    let best_of = |most: u64| {
+        let few = stops(&bounds, tiers).filter(|stop| stop.shorter <= most);
+        few.filter_map(|stop| bounds.end(stop)).reduce(|one, other| bounds.better(one, other))
+    };
+    let best = best_of(1).or_else(|| best_of(u64::MAX));
     // Below a millisecond `wait` is the larger one.
     wait.max(Duration::from_millis(best.map_or(bounds.drawn, |end| end.ms)))
 }
@@ -102,7 +109,8 @@ fn stops<'a>(bounds: &'a Bounds, tiers: &'a Tiers) -> impl Iterator<Item = Stop>
             let short = tiers.iter().take_while(move |tier| tier.delay() < long.delay());
             let beside = short.flat_map(move |tier| {
                 let over = bounds.drawn.saturating_sub(base);
-                counts(over, ms(tier.delay())).map(|k| base.saturating_add(k.saturating_mul(ms(tier.delay()))))
+                let [few, more] = counts(over, ms(tier.delay()));
+                [1, few, more].map(|k| base.saturating_add(k.saturating_mul(ms(tier.delay()))))
             });
             std::iter::once(base).chain(beside).filter_map(|at| Stop::at(at, tiers))
         })
@@ -122,16 +130,17 @@ fn share(whole: u64, unit: f64) -> u64 {
 impl Stop {
     /// The stop at a point in time, if the hops of the scheduler really get there through at most two tiers.
     fn at(at: u64, tiers: &Tiers) -> Option<Self> {
-        let (mut left, mut hops, mut used) = (at, 0_u64, 0);
+        let (mut left, mut hops, mut used, mut shorter) = (at, 0_u64, 0, 0);
         for tier in tiers.iter().rev().map(Tier::delay).map(ms) {
             if left >= tier {
                 hops = hops.saturating_add(left / tier);
+                shorter = if used > 0 { left / tier } else { 0 };
                 left %= tier;
                 used += 1;
             }
         }
         let reached = left == 0 && (1..=2).contains(&used) && hops <= MAX_HOPS;
-        reached.then_some(Self { ms: at, hops })
+        reached.then_some(Self { ms: at, hops, shorter })
     }
 }
 
@@ -190,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_schedule_needs_at_most_one_shorter_tier_even_when_hops_are_late() {
+    fn the_default_schedule_needs_at_most_one_hop_more_than_its_tier_even_when_hops_are_late() {
         let tiers = Tiers::default();
         for seconds in [5, 20, 120, 600, 3_600, 4 * 3_600, 12 * 3_600] {
             let wait = Duration::from_secs(seconds);
@@ -198,9 +207,22 @@ mod tests {
                 let whole = jittered(wait, unit(seed), &tiers);
                 assert!(whole >= wait && whole <= wait.mul_f64(1.1), "{wait:?} became {whole:?}");
                 let names = hops(whole, Duration::from_millis(300), &tiers);
-                assert!(distinct(&names) <= 2 && names.len() <= 7, "{whole:?} takes {names:?}");
+                assert!(names.len() <= 2, "{whole:?} takes {names:?}");
                 assert_eq!(tiers.get(&names[0]).unwrap().delay(), wait, "its own tier comes first");
             }
+        }
+    }
+
+    /// One delivery that dies after the standard schedule: its first record, per retry its tiers and its way back, its dead letter.
+    #[test]
+    fn a_delivery_of_the_standard_schedule_is_written_38_times_at_most() {
+        let (tiers, schedule) = (Tiers::default(), crate::Schedule::default());
+        for seed in 0..500 {
+            let hops = schedule.delays().iter().copied().zip(0..).map(|(delay, at)| {
+                hops(jittered(delay, unit(seed * 100 + at), &tiers), Duration::from_millis(300), &tiers).len() + 1
+            });
+            let writes = 1 + hops.sum::<usize>() + 1;
+            assert!(writes <= 38, "{writes}");
         }
     }
 
@@ -212,7 +234,7 @@ mod tests {
             let whole = jittered(Duration::from_millis(12 * HOUR), unit(seed), &tiers);
             minutes.insert((ms(whole) - 12 * HOUR) / (60 * SECOND));
         }
-        assert!(minutes.is_superset(&BTreeSet::from([0, 10, 20, 30, 40, 50, 60])), "{minutes:?}");
+        assert!(minutes.is_superset(&BTreeSet::from([0, 2, 10, 60])), "{minutes:?}");
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Tiers {
     }
 
     /// The tier to wait in next: the longest that is not longer than what remains, so that nothing is ever early. `None` below
-    /// the shortest tier: promote at once, the delivery worker waits out the rest.
+    /// the shortest tier: the scheduler waits out the rest.
     #[must_use]
     pub fn hop(&self, remaining: Duration) -> Option<&Tier> {
         self.0.iter().rev().find(|tier| tier.delay <= remaining)

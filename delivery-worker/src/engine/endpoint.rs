@@ -6,9 +6,9 @@ use schemas::ids::SubscriptionId;
 
 use super::{Engine, Lookup};
 use crate::lanes::identity::EndpointIdentity;
-use crate::slots::Ticket;
 
-/// Whether nothing but the question stands behind a delivery. A ping was never accepted anywhere, so it names no origin; what is
+/// Whether nothing but the question stands behind a delivery: it goes before everything that waits, and passes a circuit or a hold
+/// as a probe. A ping was never accepted anywhere, so it names no origin; what is
 /// asked again on the schedule is no new question.
 pub(super) fn is_ping(delivery: &Delivery) -> bool {
     let Delivery { generation, hop, headers, .. } = delivery;
@@ -18,7 +18,7 @@ pub(super) fn is_ping(delivery: &Delivery) -> bool {
 impl<L: Lookup> Engine<L> {
     /// Takes a subscription's endpoint into its lane, as it is now. Another origin is a new endpoint, other credentials may be
     /// what the same one missed: either probes at once.
-    pub(super) fn identify(&mut self, id: SubscriptionId, identity: EndpointIdentity) {
+    pub(super) fn identify(&mut self, id: SubscriptionId, identity: EndpointIdentity, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if lane.identity == identity {
             return;
@@ -41,18 +41,12 @@ impl<L: Lookup> Engine<L> {
             }
         }
         self.count_circuit(id);
+        if is_known {
+            self.tell(id, now_ms);
+        }
         self.wake_blocked(id);
         if let Some(lane) = self.lanes.get_mut(&id).filter(|_| is_elsewhere) {
             (lane.held_back.in_untried, lane.held_back.in_failed) = (false, false);
         }
-    }
-
-    /// A ping asks whether the endpoint works: it goes before everything that waits, and passes a circuit or a hold as a probe.
-    pub(super) fn go_first(&mut self, id: SubscriptionId, ticket: Ticket) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.queue.push_front(ticket);
-        }
-        self.wake_blocked(id);
-        self.wake(id);
     }
 }

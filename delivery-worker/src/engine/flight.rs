@@ -8,7 +8,7 @@ use schemas::invariants::Invariant;
 
 use super::endpoint::is_ping;
 use super::origins::Takeoff;
-use super::{Dispatch, Engine, Live, Lookup, State};
+use super::{Dispatch, Engine, Live, Lookup, QueueHead, State};
 use crate::classify::{Reach, Verdict};
 use crate::lanes::RequestEnd;
 use crate::lanes::breaker::Admission;
@@ -38,8 +38,11 @@ impl<L: Lookup> Engine<L> {
         if !lane.cap.has_room() {
             return None;
         }
-        let first = self.live.get(*lane.queue.first()?)?;
-        let is_probe = lane.is_probe_due || is_ping(&first.arrival.delivery);
+        let QueueHead::Ready(ticket) = lane.queue.head() else {
+            self.feed(id, now_ms);
+            return None;
+        };
+        let is_probe = lane.is_probe_due || is_ping(&self.live.get(ticket)?.arrival.delivery);
         if is_nearly_full && !lane.may_use_reserve(now_ms) {
             lane.is_ready = true;
             lane.held_back.by_worker = true;
@@ -51,21 +54,25 @@ impl<L: Lookup> Engine<L> {
         if !is_probe && !self.is_admitted(id, now_ms) {
             return None;
         }
-        let ticket = self.lanes.get_mut(&id)?.queue.pop()?;
         let Some(subscription) = self.screen(ticket, now_ms) else {
+            self.feed(id, now_ms);
             self.wake(id);
             return None;
         };
-        self.limit(id, &subscription);
+        self.limit(id, &subscription, now_ms);
+        let rank = self.live.get(ticket)?.rank();
         let lane = self.lanes.get_mut(&id)?;
+        if lane.is_paused {
+            return None;
+        }
         if let Err(next_ms) = lane.rate.try_take(now_ms) {
-            lane.queue.push_front(ticket);
             self.set_lane_timer(id, next_ms);
             return None;
         }
+        lane.queue.remove(rank);
         self.take_off(id, ticket, now_ms);
+        self.feed(id, now_ms);
         self.wake(id);
-        self.watch(id, now_ms);
         Some((ticket, subscription))
     }
 
@@ -92,7 +99,7 @@ impl<L: Lookup> Engine<L> {
         let sent = lane.on_send(now_ms);
         let key = lane.identity.origin.as_ref();
         let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(now_ms))));
-        live.state = State::InFlight;
+        live.state = State::InFlight { since_ms: now_ms };
         live.takeoff = Some(Takeoff { sent, origin });
         self.in_flight += 1;
         self.in_flight_bytes += live.arrival.size;
@@ -157,10 +164,9 @@ impl<L: Lookup> Engine<L> {
             self.drop_lane(id);
             return;
         }
-        if opened {
-            self.park_beyond_probe(id, now_ms);
-        } else {
-            self.trim(id, now_ms);
+        self.tell(id, now_ms);
+        if opened || asked_ms.is_some() {
+            self.unload(id, now_ms);
         }
         self.wake(id);
     }
@@ -202,6 +208,7 @@ impl<L: Lookup> Engine<L> {
             .collect();
         for id in ids {
             self.wake_blocked(id);
+            self.feed(id, now_ms);
             self.wake(id);
         }
     }

@@ -17,6 +17,7 @@
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, Lookup};
+use crate::flaws::{self, Flaw};
 use crate::lanes::breaker::{Breaker, Trip};
 use crate::lanes::{LEARNED_MS, Lane};
 use kafka::Epoch;
@@ -38,6 +39,7 @@ impl<L: Lookup> Engine<L> {
             let (high, low) = id.0.as_u64_pair();
             let mut lane = Box::new(Lane::new(lease, Breaker::new(trip, high ^ low)));
             lane.look_ms = now_ms + LOOK_EVERY_MS;
+            lane.begun_ms = now_ms;
             self.looks.push_back((lane.look_ms, id));
             if let Some(succeeded_ms) = self.successes.remove(&id) {
                 lane.streak.remember(succeeded_ms);
@@ -97,17 +99,24 @@ impl<L: Lookup> Engine<L> {
     fn look(&mut self, id: SubscriptionId, at_ms: i64, now_ms: i64) {
         // Another time: a lane that went with its lease, and came back.
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.look_ms == at_ms) else { return };
-        if lane.is_at_rest(now_ms) {
+        let forgets = flaws::has(Flaw::ForgottenQueue) && lane.queue.absent() > 0;
+        if lane.is_at_rest(now_ms) || forgets {
             let is_gone = self.lookup.subscription(id).is_none();
-            if is_gone || lane.is_blank(now_ms) {
+            if is_gone || forgets || lane.is_blank(now_ms) {
                 if let Some(succeeded_ms) = lane.streak.succeeded_ms().filter(|_| !is_gone) {
                     self.successes.insert(id, succeeded_ms);
                 }
+                self.tell_blank(id);
                 self.drop_lane(id);
                 return;
             }
         }
         lane.look_ms = now_ms + LOOK_EVERY_MS;
         self.looks.push_back((lane.look_ms, id));
+        if lane.is_paused {
+            // What stands may die of age meanwhile.
+            lane.checks_age = true;
+            self.review_lane(id, now_ms);
+        }
     }
 }

@@ -72,6 +72,11 @@ impl Origins {
         self.known.iter().filter(|(_, origin)| origin.is_waited_for()).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether the circuit of this one is open.
+    pub(super) fn is_open(&self, key: &OriginKey) -> bool {
+        self.known.get(key).is_some_and(SharedOrigin::is_open)
+    }
+
     /// How many have an open circuit.
     pub(super) fn open(&self) -> usize {
         self.open

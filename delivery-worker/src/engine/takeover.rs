@@ -1,23 +1,41 @@
-//! What of a lane goes from one owner to the next.
+//! What of a lane goes from one owner to the next, beside its lists.
 
 use schemas::ids::SubscriptionId;
 
-use super::{Engine, Lookup};
+use super::{Engine, LaneChange, Lookup};
 use crate::lanes::condition::LaneCondition;
 use kafka::Epoch;
 
 impl<L: Lookup> Engine<L> {
+    /// Tells what is to be kept of a lane, where that has changed.
+    pub(super) fn tell(&mut self, id: SubscriptionId, now_ms: i64) {
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.is_orphan) else { return };
+        let Some(condition) = lane.take_news(self.wall.ahead_ms, now_ms) else { return };
+        self.changes.push(LaneChange::Condition { lease: lane.lease, subscription: id, condition });
+    }
+
+    /// A lane is forgotten: nothing has to be kept of it.
+    pub(super) fn tell_blank(&mut self, id: SubscriptionId) {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| !lane.is_orphan && lane.has_told()) else { return };
+        let (lease, condition) = (lane.lease, LaneCondition::default());
+        self.changes.push(LaneChange::Condition { lease, subscription: id, condition });
+    }
+
     /// What of a lane is to be kept, where it differs from a new one's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "written with the lanes' records, which are being built"))]
+    #[cfg(test)]
     pub(crate) fn condition(&self, id: SubscriptionId, now_ms: i64) -> LaneCondition {
         self.lanes.get(&id).map(|lane| lane.condition(self.wall.ahead_ms, now_ms)).unwrap_or_default()
     }
 
     /// Makes a lane that goes on from what the owner before kept of it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read with the lanes' records, which are being built"))]
-    pub(crate) fn restore(&mut self, id: SubscriptionId, was: &LaneCondition, lease: Epoch, now_ms: i64) {
+    pub(crate) fn restore_condition(&mut self, lease: Epoch, id: SubscriptionId, was: &LaneCondition, now_ms: i64) {
+        if *was == LaneCondition::default() {
+            return;
+        }
         let clock = (self.wall.ahead_ms, self.rules.longest_hold_ms);
-        self.lane(id, lease, now_ms).restore(was, clock, now_ms);
+        let lane = self.lane(id, lease, now_ms);
+        (lane.lease, lane.is_orphan) = (lease, false);
+        lane.restore(was, clock, now_ms);
         self.count_circuit(id);
     }
 }

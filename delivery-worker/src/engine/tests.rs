@@ -1,10 +1,13 @@
-//! A seeded simulation of the pure parts together: engine, lanes, settlement, reports and outbox, driven through virtual time
-//! against endpoints that are fast, slow, dead or rate-limited; the worker is restarted and loses its leases at any step.
+//! A seeded simulation of the parts together: engine, lanes, lists and book, settlement, reports and outbox, the scheduler and what
+//! Kafka holds, driven through virtual time against endpoints that are fast, slow, dead or rate-limited. Batches are refused, the
+//! worker is restarted and loses its leases, subscriptions are paused, resumed, disabled and enabled, at any step.
 //!
-//! First safety while things go wrong, then everything heals and every delivery has to settle, exactly once.
+//! First safety while things go wrong, then everything heals and every delivery has to settle, exactly once. What must hold is
+//! looked at with every commit, takeover and request (`world/ledger.rs`). The flaws of [`crate::flaws`] show that it looks.
 
 mod changes;
 mod failing;
+mod flaws;
 mod forget;
 mod limits;
 mod network;
@@ -12,43 +15,105 @@ mod origins;
 mod room;
 mod takeover;
 mod time;
+mod waiting;
 mod wire;
 mod world;
 
+use std::ops::Range;
+
 use rand::Rng;
+use schemas::control;
 
 use self::world::{Endpoint, MINUTE, World};
 use crate::testing;
 
-#[test]
-fn every_delivery_settles_once_whatever_endpoints_and_restarts_do() {
-    for seed in 0..20 {
-        let kinds = [Endpoint::Fast, Endpoint::Slow, Endpoint::Dead, Endpoint::Busy, Endpoint::Flaky];
-        let mut world = World::new(seed, &kinds);
-        let count = 400;
-        for number in 0..count {
-            let subscription = world.rng.random_range(0..kinds.len());
-            world.event(number, subscription);
-        }
-        for _ in 0..2_000 {
-            world.step();
-            match world.rng.random_range(0..400) {
-                0 => world.restart(),
-                1 => world.revoke(true),
-                2 => world.revoke(false),
-                _ => {}
+/// Small worlds of the test, and of the long one.
+const SEEDS: u64 = 200;
+const MANY_SEEDS: u64 = 10_000;
+
+/// One small world from its seed.
+fn live(seed: u64) -> World {
+    let all = [Endpoint::Fast, Endpoint::Slow, Endpoint::Dead, Endpoint::Busy, Endpoint::Flaky, Endpoint::Down];
+    let mut world = World::new(seed, &all);
+    let kinds: Vec<Endpoint> =
+        (0..world.rng.random_range(1..4)).map(|_| all[world.rng.random_range(0..all.len())]).collect();
+    for (number, kind) in (0_u128..).zip(&kinds) {
+        world.endpoints.insert(testing::subscription_id(number), *kind);
+    }
+    world.refused_percent = world.rng.random_range(0..20);
+    if seed.is_multiple_of(5) {
+        world.share_an_origin();
+    }
+    let count = world.rng.random_range(40..250);
+    let (mut written, mut changed) = (0, 10);
+    for _ in 0..world.rng.random_range(60..400) {
+        if written < count && world.rng.random_bool(0.4) {
+            for _ in 0..world.rng.random_range(1..60).min(count - written) {
+                let subscription = world.rng.random_range(0..kinds.len());
+                world.event(written, subscription);
+                written += 1;
             }
         }
-        world.heal();
-        world.run_until_settled(count);
-        assert!(world.settled.values().all(|times| *times == 1), "seed {seed}");
+        world.step();
+        match world.rng.random_range(0..250) {
+            0..=2 => world.restart(),
+            3 => world.revoke(true),
+            4 => world.revoke(false),
+            5..=8 => {
+                changed += 1;
+                let (of, is_paused) = (world.rng.random_range(0..kinds.len()), world.rng.random_bool(0.5));
+                pause(&mut world, of, is_paused, changed);
+            }
+            _ => {}
+        }
     }
+    for of in 0..kinds.len() {
+        pause(&mut world, of, false, changed + 1);
+    }
+    world.heal();
+    world.refused_percent = 0;
+    world.run_until_settled(written);
+    world
+}
+
+fn pause(world: &mut World, of: usize, is_paused: bool, offset: i64) {
+    let vault = testing::vault();
+    let number = u128::try_from(of).unwrap();
+    let object = control::Subscription { is_paused, ..testing::object(number, &world.url(number), &vault) };
+    world.subscriptions.put(testing::subscription(object, offset, &vault));
+    world.review();
 }
 
 #[test]
-fn a_fast_lane_is_never_parked_and_no_neighbour_holds_it_up() {
+fn every_delivery_settles_once_whatever_happens() {
+    settle(0..SEEDS);
+}
+
+#[test]
+#[ignore = "long: make faults"]
+fn every_delivery_settles_once_in_ten_thousand_worlds() {
+    settle(SEEDS..MANY_SEEDS);
+}
+
+fn settle(seeds: Range<u64>) {
+    let count = seeds.end - seeds.start;
+    let (mut listed, mut told, mut records) = (0, 0, 0);
+    for seed in seeds {
+        let world = live(seed);
+        assert!(world.settled().values().all(|times| *times == 1), "seed {seed}");
+        assert_eq!(world.kafka.listing(), [], "seed {seed}: nothing waits, nothing is listed on the topic");
+        (listed, told) = (listed + world.ledger.listed, told + world.ledger.told);
+        records += world.kafka.lane_records;
+    }
+    assert!(listed > 10 * count, "the worlds are too small to list anything: {listed}");
+    let most = 2 * listed + told + 100 * count;
+    assert!(records <= most, "{records} lane records for {listed} that were listed and {told} changes of circuits (8)");
+}
+
+#[test]
+fn a_fast_lane_is_never_held_up_by_its_neighbours() {
     for seed in 0..6 {
-        let kinds = [Endpoint::Fast, Endpoint::Slow, Endpoint::Dead, Endpoint::Busy];
+        let kinds = [Endpoint::Fast, Endpoint::Slow, Endpoint::Dead, Endpoint::Down];
         let mut world = World::new(seed, &kinds);
         let fast = testing::subscription_id(0);
         // The look-ahead is full of others before the first delivery of the fast lane comes.
@@ -63,8 +128,7 @@ fn a_fast_lane_is_never_parked_and_no_neighbour_holds_it_up() {
             world.step();
         }
         world.step();
-        assert!(world.parked_lanes.iter().all(|(id, _)| *id != fast), "seed {seed}: the fast lane was parked");
         let last = world.started[&fast] - begin;
-        assert!(last < 2 * MINUTE, "seed {seed}: the fast lane waited {last} ms for its neighbours");
+        assert!(last < MINUTE, "seed {seed}: the fast lane waited {last} ms for its neighbours");
     }
 }

@@ -63,7 +63,6 @@ impl Cap {
     }
 
     /// How many places may be counted on: all of the cap, unless losses shrank the window within the last minute.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the room of a lane's queue counts by it"))]
     pub(crate) fn likely_places(&self, now_ms: i64) -> u32 {
         let shrunk = self.window.shrunk_ms().is_some_and(|at_ms| now_ms - at_ms < SHRUNK_LATELY_MS);
         if shrunk { self.places() } else { self.limit }

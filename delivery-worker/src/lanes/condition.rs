@@ -4,6 +4,8 @@
 //! The circuit's times, the hold and the window are about one endpoint; how long it has been failing and when it last took
 //! something are facts. What was measured of its speed is found again within a second and is not kept.
 
+use schemas::lanes::{LaneCircuit, LaneRecord, ListRecord};
+
 use super::Lane;
 use super::breaker::Probe;
 use super::congestion::CongestionWindow;
@@ -43,7 +45,80 @@ pub(crate) enum CircuitState {
     HalfOpen,
 }
 
+/// What was written of a lane last: it is written again where one of these differs, and not with every request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ToldCondition {
+    /// Turn of its circuit, while that is open.
+    turn: Option<u64>,
+    /// In the engine's time.
+    hold_until_ms: Option<i64>,
+    /// Its shrunk window, as the power of two below it: while it grows it is written a few times.
+    window: Option<u32>,
+    /// That it failed stands there: the success that ends it is written, too.
+    is_failing: bool,
+}
+
+impl LaneCondition {
+    /// The lane's record, with these lists.
+    pub(crate) fn record(&self, lists: Vec<ListRecord>) -> LaneRecord {
+        let circuit = self.circuit.map(|CircuitCondition { state, until_ms, wait_ms }| LaneCircuit {
+            until_ms: if state == CircuitState::HalfOpen { 0 } else { until_ms },
+            wait_ms,
+        });
+        let mut record = LaneRecord::new(lists);
+        (record.circuit, record.window, record.hold_until_ms) = (circuit, self.window, self.hold_until_ms);
+        (record.failing_since_ms, record.success_ms) = (self.failing_since_ms, self.success_ms);
+        record
+    }
+
+    /// What a lane's record says beside its lists.
+    pub(crate) fn of(record: &LaneRecord) -> Self {
+        let circuit = record.circuit.map(|LaneCircuit { until_ms, wait_ms }| CircuitCondition {
+            state: CircuitState::Open,
+            until_ms,
+            wait_ms,
+        });
+        Self {
+            circuit,
+            window: record.window,
+            hold_until_ms: record.hold_until_ms,
+            failing_since_ms: record.failing_since_ms,
+            success_ms: record.success_ms,
+        }
+    }
+}
+
 impl Lane {
+    /// What has to be written of it now, if anything, if the wall clock is so far ahead of the engine's.
+    pub(crate) fn take_news(&mut self, wall_ahead_ms: i64, now_ms: i64) -> Option<LaneCondition> {
+        let is_failing = self.streak.failing_since_ms().is_some();
+        let now = ToldCondition { is_failing: self.told.is_failing && is_failing, ..self.telling(now_ms) };
+        if now == self.told {
+            return None;
+        }
+        let condition = self.condition(wall_ahead_ms, now_ms);
+        // A healthy lane's failures are in its retries: they alone are not worth a record.
+        let is_worth = condition.circuit.is_some() || condition.window.is_some() || condition.hold_until_ms.is_some();
+        let condition = if is_worth { condition } else { LaneCondition::default() };
+        self.told = ToldCondition { is_failing: condition.failing_since_ms.is_some(), ..now };
+        Some(condition)
+    }
+
+    /// Whether something stands in its record that a new lane's does not say.
+    pub(crate) fn has_told(&self) -> bool {
+        self.told != ToldCondition::default()
+    }
+
+    fn telling(&self, now_ms: i64) -> ToldCondition {
+        let window = self.cap.window();
+        ToldCondition {
+            turn: self.breaker.is_open().then(|| self.breaker.turn()),
+            hold_until_ms: (self.hold_until_ms > now_ms).then_some(self.hold_until_ms),
+            window: window.is_shrunk().then(|| window.size().ilog2()),
+            is_failing: false,
+        }
+    }
+
     /// What survives, if the wall clock is so far ahead of the engine's.
     pub(crate) fn condition(&self, wall_ahead_ms: i64, now_ms: i64) -> LaneCondition {
         let wall = |at_ms: i64| at_ms.max(now_ms).saturating_add(wall_ahead_ms);
@@ -77,6 +152,7 @@ impl Lane {
             self.hold_until_ms = until_ms.saturating_sub(wall_ahead_ms).min(now_ms.saturating_add(longest_hold_ms));
         }
         self.streak.restore(was.failing_since_ms, was.success_ms);
+        self.told = ToldCondition { is_failing: was.failing_since_ms.is_some(), ..self.telling(now_ms) };
     }
 }
 
@@ -119,6 +195,27 @@ mod tests {
         assert_eq!(after.admission(now_ms), Admission::Wait(30_000 + AHEAD - ELSEWHERE));
         assert_eq!(after.next_probe(), Some(30_000 + AHEAD - ELSEWHERE));
         assert_eq!(after.condition(ELSEWHERE, now_ms), kept);
+    }
+
+    #[test]
+    fn it_is_written_when_its_circuit_opens_and_closes_and_not_with_every_request() {
+        let mut lane = lane();
+        let mut told = Vec::new();
+        for at_ms in 0..60 {
+            end(&mut lane, Sign::Failed, at_ms * 100);
+            told.extend(lane.take_news(AHEAD, at_ms * 100));
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        let record = told[0].record(Vec::new());
+        assert_eq!(LaneCondition::of(&record), told[0]);
+        assert!(record.circuit.is_some() && !record.is_empty());
+        for at_ms in 100..200 {
+            lane.streak.on_success(at_ms * 100 + AHEAD);
+            end(&mut lane, Sign::Taken, at_ms * 100);
+            told.extend(lane.take_news(AHEAD, at_ms * 100));
+        }
+        assert_eq!(told.last(), Some(&LaneCondition::default()));
+        assert!(told.len() <= 3 && !lane.has_told(), "{told:?}");
     }
 
     #[test]

@@ -7,8 +7,6 @@ use super::throttle::Refusing;
 use super::*;
 use crate::classify::{NoAnswer, unanswered};
 
-const HOUR: i64 = 3_600_000;
-
 /// A lane of 32 places that nothing is known of.
 pub(super) fn lane() -> Lane {
     let mut lane = Lane::new(Epoch(1), Breaker::new(Trip { failures: 20, by_share: true }, 7));
@@ -26,17 +24,6 @@ fn ends_asking(lane: &mut Lane, asked_ms: i64, now_ms: i64) {
     let sent = lane.on_send(now_ms);
     let sign = Sign::Refusing(Refusing::TooMany);
     lane.on_end(&RequestEnd { sign, sent, elapsed_ms: 1, asked_ms: Some(asked_ms) }, now_ms);
-}
-
-#[test]
-fn a_lane_that_something_is_on_the_way_back_to_is_not_blank() {
-    let mut slow = lane();
-    assert!(slow.is_blank(HOUR));
-    let back = slow.pace.slot(HOUR, 5_000, 0.001);
-    assert!(!slow.is_blank(back - 1) && slow.is_blank(back));
-    let mut dead = lane();
-    let back = dead.long_pace.slot(0, 2 * HOUR, 8.0);
-    assert!(!dead.is_blank(HOUR) && dead.is_blank(back));
 }
 
 #[test]

@@ -44,10 +44,11 @@ fn a_delivered_one_carries_its_exchange_cut_to_the_limit() {
 }
 
 #[test]
-fn a_retry_goes_to_the_longest_tier_that_fits_and_below_the_shortest_back_to_deliveries() {
+fn a_retry_goes_to_the_longest_tier_that_fits_and_never_below_the_shortest_until_it_is_due() {
     let delivery = testing::delivery("evt_1", 1);
     for (wait_ms, topic, keyed) in [
-        (3_000, "hookbus.deliveries", true),
+        (0, "hookbus.deliveries", true),
+        (3_000, "hookbus.retry.5s", false),
         (5_000, "hookbus.retry.5s", false),
         (119_999, "hookbus.retry.20s", false),
         (100 * 3_600_000, "hookbus.retry.12h", false),
@@ -68,14 +69,6 @@ fn a_retry_goes_to_the_longest_tier_that_fits_and_below_the_shortest_back_to_del
         assert_eq!((lifecycle.kind, lifecycle.attempt), (Kind::Attempted, Some(1)));
         assert_eq!(lifecycle.due_ms, Some(hop.due_ms));
     }
-}
-
-#[test]
-fn only_the_first_park_is_told() {
-    let delivery = testing::delivery("evt_1", 1);
-    let hop = Hop { due_ms: NOW_MS + 600_000, wait: Wait::Circuit, ..delivery.hop };
-    let count = |first| reporter().outputs(&delivery, &End::Parked { hop, first }, None, NOW_MS).unwrap().len();
-    assert_eq!((count(true), count(false)), (2, 1));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stage::Now;
 
+use super::books::LaneNote;
 use super::intake::Batch;
 use super::{DeliveryWork, Resolved};
 use crate::engine::Arrival;
@@ -14,20 +15,37 @@ use crate::error::Error;
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl DeliveryWork {
-    /// Hands deliveries to the engine. Records that are not valid deliveries are resolved with the next turn.
+    /// Hands deliveries to the engine, also those that were read back. Records that are not valid deliveries are resolved with the
+    /// next turn.
     pub(super) fn admit(&mut self, batch: Batch, now: Now) -> Result<(), Error> {
         let now_ms = self.engine_ms(now);
         let Batch { lease, records, .. } = batch;
         for (record, delivery) in records {
             let (offset, timestamp_ms, size) = (record.offset, record.timestamp_ms, record.size());
+            let asked = self.engine.asked(lease.epoch, offset);
             match delivery {
                 Ok(delivery) => {
                     let delivery = Arc::new(delivery);
-                    self.engine.admit(Arrival { lease: lease.epoch, offset, size, timestamp_ms, delivery }, now_ms);
+                    let arrival = Arrival { lease: lease.epoch, offset, size, timestamp_ms, delivery };
+                    match asked {
+                        Some(_) => self.engine.read_back(arrival, now_ms),
+                        None => self.engine.admit(arrival, now_ms),
+                    }
                 }
                 Err(error) => {
                     let outputs = self.ends.rejected(&lease, &record, &error, now.wall_ms)?;
-                    self.resolved.push(Resolved { epoch: lease.epoch, at: (offset, timestamp_ms), size, outputs });
+                    self.engine.seen(lease.epoch, offset, now_ms);
+                    if asked.is_some() {
+                        self.engine.withdraw(lease.epoch, offset, now_ms);
+                    }
+                    let note = asked.map_or(LaneNote::Done, LaneNote::Settled);
+                    self.resolved.push(Resolved {
+                        epoch: lease.epoch,
+                        at: (offset, timestamp_ms),
+                        size,
+                        note,
+                        outputs,
+                    });
                 }
             }
         }

@@ -51,7 +51,7 @@ impl Ends {
     /// # Errors
     /// A record that cannot be encoded.
     pub(super) fn attempted(&self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
-        let (Landed { arrival, failed }, Completed { attempt, subscription, .. }) = (landed, of);
+        let (Landed { arrival, failed, .. }, Completed { attempt, subscription, .. }) = (landed, of);
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
         let end = self.retry.after(verdict, delivery, since_ms, subscription, now_ms);
@@ -145,7 +145,6 @@ impl Ends {
                 self.metrics.latency.observe(age / 1_000.0);
             }
             End::Retry(_) => self.metrics.retries.inc(),
-            End::Parked { hop, .. } => self.metrics.parked(hop.wait),
             End::PassedOn => {}
             End::Died { reason, detail, .. } => {
                 self.metrics.died(*reason);

@@ -3,6 +3,7 @@
 use schemas::planted::{PlantedBug, is_planted};
 use stage::{Now, Turn};
 
+use super::books::LaneNote;
 use super::{DeliveryWork, Resolved};
 use crate::attempts::Completed;
 use crate::engine::{Dispatch, Left};
@@ -16,15 +17,15 @@ impl DeliveryWork {
             && let Some((_, arrival)) = self.engine.live().find(|(ticket, _)| *ticket == dispatch.ticket)
         {
             // The planted bug: done before it is sent.
-            let left = Left { arrival: arrival.clone(), end: End::Delivered };
-            self.resolved.push(Resolved::new(&left.arrival, self.ends.left(&left, now_ms)?));
+            let left = Left { arrival: arrival.clone(), is_listed: false, end: End::Delivered };
+            self.resolved.push(Resolved::new(&left.arrival, false, self.ends.left(&left, now_ms)?));
         }
         self.attempts.begin(dispatch);
         Ok(())
     }
 
     /// Attempts that ended: their lanes learn from it, and their deliveries leave.
-    pub(super) fn land(&mut self, turn: &mut Turn<'_, ()>) -> Result<(), Error> {
+    pub(super) fn land(&mut self, turn: &mut Turn<'_, LaneNote>) -> Result<(), Error> {
         let mut ended = self.attempts.take_completed();
         for completed in ended.drain(..) {
             if let Some(resolved) = self.outcome(&completed, turn.now)? {
@@ -48,6 +49,6 @@ impl DeliveryWork {
             return Ok(None);
         }
         let outputs = self.ends.attempted(&landed, completed, now.wall_ms)?;
-        Ok(Some(Resolved::new(&landed.arrival, outputs)))
+        Ok(Some(Resolved::new(&landed.arrival, landed.is_listed, outputs)))
     }
 }

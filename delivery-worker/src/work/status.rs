@@ -8,11 +8,13 @@ use super::DeliveryWork;
 
 impl DeliveryWork {
     /// Sets the gauges; returns what is told to `status`.
-    pub(super) fn measure(&self, measured: &Measured, now: Now) -> Facts {
+    pub(super) fn measure(&mut self, measured: &Measured, now: Now) -> Facts {
+        self.engine.set_behind(measured.behind.values().sum());
+        self.engine.set_queued(self.books.queued());
         let oldest =
             [self.engine.oldest_timestamp_ms(), self.intake.oldest_timestamp_ms(), measured.oldest_timestamp_ms];
         let oldest_ms = oldest.into_iter().flatten().min().map_or(0, |at_ms| (now.wall_ms - at_ms).max(0));
-        self.set_gauges(measured, oldest_ms);
+        self.set_gauges(measured, oldest_ms, now.wall_ms);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Facts {
             partitions: count(measured.partitions),
@@ -23,12 +25,14 @@ impl DeliveryWork {
                 paused: count(self.engine.paused()),
                 backlog_ms: oldest_ms,
                 held: self.engine.is_held(),
+                queued: self.books.queued() as u64,
+                queued_ms: self.books.oldest_ms().map_or(0, |at_ms| (now.wall_ms - at_ms).max(0)),
             }),
             ..Facts::default()
         }
     }
 
-    fn set_gauges(&self, measured: &Measured, oldest_ms: i64) {
+    fn set_gauges(&self, measured: &Measured, oldest_ms: i64, now_ms: i64) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.in_flight.set(count(self.engine.in_flight()));
         self.metrics.connections.set(count(self.attempts.connections()));
@@ -40,5 +44,12 @@ impl DeliveryWork {
         self.metrics.lag_records.set(measured.behind.values().sum());
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
         self.metrics.lag_seconds.set(oldest_ms as f64 / 1_000.0);
+        let queued = self.engine.queued();
+        for (gauge, entries) in self.metrics.queued.iter().zip([queued.busy, queued.circuit, queued.paused]) {
+            gauge.set(count(entries));
+        }
+        let oldest_ms = self.books.oldest_ms().map_or(0, |at_ms| (now_ms - at_ms).max(0));
+        #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+        self.metrics.queued_seconds.set(oldest_ms as f64 / 1_000.0);
     }
 }

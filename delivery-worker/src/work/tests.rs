@@ -7,7 +7,7 @@ use schemas::attempt::{Kind, Lifecycle};
 use schemas::control::{Application, ControlObject};
 use schemas::ids::OrganizationId;
 use schemas::record::{Headers, TopicPartition};
-use schemas::topics::TopicSettings;
+use schemas::topics::{TopicSettings, Topics};
 use stage::{Batch as Transacted, BatchLimits, Order, Outbox, Refusal};
 
 use super::*;
@@ -18,7 +18,7 @@ const LIMITS: BatchLimits = BatchLimits { records: 100, bytes: 1 << 20 };
 /// A worker that owns one partition.
 struct Bench {
     work: DeliveryWork,
-    outbox: Outbox<()>,
+    outbox: Outbox<LaneNote>,
     topics: Topics,
     lease: Lease,
     now: Now,
@@ -35,7 +35,14 @@ impl Bench {
         let topics = TopicSettings::default().topics();
         let catalog = Catalog::of(objects, testing::vault());
         let now = Now { wall_ms: 1_000_000, boot_ms: 5_000, instant: chassis::clock::instant() };
-        let work = DeliveryWork::new(settings, catalog, topics.clone(), (client, tls), metrics, now.instant);
+        let work = DeliveryWork::new(
+            settings,
+            catalog,
+            (Books::new(topics.clone(), None), ReadBack::default()),
+            (client, tls),
+            metrics,
+            now.instant,
+        );
         let lease = Lease { partition: TopicPartition::new(&*topics.deliveries, 0), epoch: Epoch(1) };
         let mut outbox = Outbox::new(LIMITS, Order::AnyOrder);
         outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);
@@ -60,7 +67,7 @@ impl Bench {
 
     /// Topics of what the next transaction writes.
     fn written(&mut self) -> Vec<String> {
-        let cut: Option<(Transacted<()>, _)> = self.outbox.cut(0);
+        let cut: Option<(Transacted<LaneNote>, _)> = self.outbox.cut(0);
         let outputs = cut.map(|(_, transaction)| transaction.outputs).unwrap_or_default();
         outputs.iter().map(|output| output.record.topic.to_string()).collect()
     }
@@ -130,7 +137,8 @@ fn replaced(bench: &mut Bench, outputs: Vec<OutRecord>, indices: &[usize]) -> Ve
     let unwritable = |index: &usize| Refusal::Unwritable { index: *index, reason: "topic: too large".to_owned() };
     let refusals: Vec<Refusal> = indices.iter().map(unwritable).collect();
     let (lease, now) = (bench.lease.clone(), bench.now);
-    let refused = Refused { lease: &lease, offset: 7, note: &mut (), outputs, refusals: &refusals, before: 0 };
+    let refused =
+        Refused { lease: &lease, offset: 7, note: &mut LaneNote::Done, outputs, refusals: &refusals, before: 0 };
     bench.work.replace(refused, now).unwrap()
 }
 
@@ -163,4 +171,31 @@ fn a_rejection_that_is_refused_itself_comes_back_without_its_content() {
     let rejected = Arc::clone(&bench.topics.rejected);
     let written = replaced(&mut bench, vec![output(&rejected, &Bytes::from_static(b"content"))], &[0]);
     assert_eq!((written.len(), &written[0].topic, &written[0].value), (1, &rejected, &None));
+}
+
+/// More than the look-ahead holds of a subscription that is paused: all but one of it is listed, and the claim says so.
+#[test]
+fn what_waits_beyond_the_look_ahead_is_completed_listed_and_claimed() {
+    let mut objects = shop();
+    if let Some(ControlObject::Subscription(subscription)) = objects.last_mut() {
+        subscription.is_paused = true;
+    }
+    let mut bench = Bench::new(objects);
+    let found =
+        FoundBook::of(crate::book::Book::new(Arc::clone(&bench.topics.lanes), 0), std::collections::BTreeSet::new());
+    bench.work.opened(&bench.lease.clone(), found, bench.now);
+    bench.read((0..1_000).map(|number| delivery(&format!("evt_{number}"))));
+    bench.turn();
+    let mut listed = 0;
+    while let Some((batch, mut transaction)) = bench.outbox.cut(0) {
+        listed += batch.entries().len();
+        let claims = bench.work.seal(&batch, &mut transaction.outputs);
+        let lanes = transaction.outputs.iter().filter(|output| output.record.topic == bench.topics.lanes);
+        assert!(lanes.clone().count() >= 1 && lanes.clone().all(|output| output.record.partition == Some(0)));
+        let [Claimed::Lists(claim)] = claims[..] else { panic!("one claim: {claims:?}") };
+        assert_eq!(claim.queued, u64::try_from(listed).unwrap());
+        bench.work.committed(batch.entries().iter(), bench.now);
+    }
+    let progress = bench.outbox.progress(bench.lease.epoch).unwrap();
+    assert_eq!((listed, progress.committed, progress.read_up_to, progress.not_done), (999, 0, 1_000, vec![0]));
 }

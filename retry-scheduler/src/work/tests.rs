@@ -37,12 +37,12 @@ struct World {
 }
 
 impl World {
-    fn new(per_second: u32) -> Self {
+    fn new() -> Self {
         let tiers = TIERS.map(|(name, ms)| (name.to_owned(), Duration::from_millis(ms.unsigned_abs())));
         let topics = TopicSettings::default().topics();
         let tiers = Tiers::new(&tiers, topics.clone()).unwrap();
         let mut work = RetryWork {
-            promoter: Promoter::new(tiers.clone(), topics.clone(), per_second).unwrap(),
+            promoter: Promoter::new(tiers.clone(), topics.clone()),
             metrics: RetryMetrics::new(&Registry::new()).unwrap(),
             lines: Lines::default(),
             look_ahead_ms: i64::MAX,
@@ -51,7 +51,7 @@ impl World {
             topics: topics.clone(),
             tiers,
         };
-        let mut outbox = Outbox::new(LIMITS, Order::InOrder);
+        let mut outbox = Outbox::new(LIMITS, Order::AnyOrder);
         for (name, _) in TIERS {
             let lease = lease(&topics.retry(name));
             outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);
@@ -100,7 +100,7 @@ impl World {
         for progress in &transaction.progress {
             let topic = progress.lease.partition.topic.to_string();
             let former = self.committed.insert(topic, progress.committed);
-            assert!(former.is_none_or(|former| former < progress.committed), "offsets only rise");
+            assert!(former.is_none_or(|former| former <= progress.committed), "offsets never fall");
         }
         for Output { record, .. } in transaction.outputs {
             self.deliver(record, decided_ms);
@@ -153,7 +153,7 @@ proptest! {
         waits_ms in proptest::collection::vec(0_i64..600_000, 1..80),
         durations_ms in proptest::collection::vec(0_i64..400, 1..5),
     ) {
-        let mut world = World::new(1_000_000);
+        let mut world = World::new();
         for (delivery, wait_ms) in (0..).zip(&waits_ms) {
             world.retry(delivery, 2, *wait_ms);
             world.now_ms += 1;
@@ -163,46 +163,19 @@ proptest! {
         ids.sort_unstable();
         prop_assert_eq!(ids, (0..waits_ms.len() as u64).collect::<Vec<_>>());
         for it in &world.promoted {
-            prop_assert!(it.due_ms - it.at_ms < TIERS[0].1, "what remains is below the smallest tier: {:?}", it);
-            // Two full batches ahead of it and the transaction that was under way; one delay if it was overdue when written.
-            let wait_ms = waits_ms[usize::try_from(it.delivery).unwrap()];
-            let overdue_ms = if wait_ms == 0 { TIERS[0].1 } else { 0 };
-            prop_assert!(it.at_ms - it.due_ms <= overdue_ms + 3 * 400 + 100, "late: {:?}", it);
+            prop_assert!(it.due_ms <= it.at_ms, "early: {:?}", it);
+            // Two full batches ahead of it and the transaction that was under way.
+            prop_assert!(it.at_ms - it.due_ms <= 3 * 400 + 100, "late: {:?}", it);
         }
         for (topic, end) in &world.ends {
             prop_assert_eq!(world.committed[topic], end - 1, "everything of {} is committed", topic);
-        }
-    }
-
-    #[test]
-    fn a_budget_spreads_promotions_and_loses_none(count in 1_u64..120, other in 0_u64..10) {
-        let mut world = World::new(10);
-        for delivery in 0..count {
-            world.retry(delivery, 2, 5_000);
-        }
-        for delivery in 0..other {
-            world.retry(count + delivery, 3, 5_000);
-        }
-        world.drain(&[10]);
-        let mut ids: Vec<u64> = world.promoted.iter().map(|it| it.delivery).collect();
-        ids.sort_unstable();
-        prop_assert_eq!(ids, (0..count + other).collect::<Vec<_>>());
-        for first in &world.promoted {
-            let second = world.promoted.iter().filter(|it| {
-                it.delivery < count && (first.at_ms..first.at_ms + 1_000).contains(&it.at_ms)
-            });
-            prop_assert!(second.count() <= 20, "a burst of ten and ten per second");
-        }
-        // Within its own budget another subscription is not held up.
-        for it in world.promoted.iter().filter(|it| it.delivery >= count) {
-            prop_assert!(it.at_ms - it.due_ms <= 200, "{:?}", it);
         }
     }
 }
 
 #[test]
 fn what_is_no_delivery_is_rejected_and_the_rest_moves_on() {
-    let mut world = World::new(1_000);
+    let mut world = World::new();
     let topic = world.topics.retry("5s");
     world.write(&topic, Headers::default(), Some(bytes::Bytes::from_static(b"?")));
     world.write(&topic, Headers::default(), None);
@@ -213,7 +186,7 @@ fn what_is_no_delivery_is_rejected_and_the_rest_moves_on() {
 
 #[test]
 fn what_kafka_can_never_take_is_rejected_then_rejected_bare_and_then_ends_the_role() {
-    let mut world = World::new(1_000);
+    let mut world = World::new();
     for delivery in 0..3 {
         world.retry(delivery, 2, 5_000);
     }
@@ -238,7 +211,7 @@ fn what_kafka_can_never_take_is_rejected_then_rejected_bare_and_then_ends_the_ro
 
 #[test]
 fn a_head_that_is_ready_and_does_not_move_is_what_the_role_waits_for() {
-    let mut world = World::new(1_000);
+    let mut world = World::new();
     world.retry(0, 2, 5_000);
     assert_eq!(world.work.waiting(at(world.now_ms)), None);
     let later = at(world.now_ms + 65_000);
@@ -248,7 +221,7 @@ fn a_head_that_is_ready_and_does_not_move_is_what_the_role_waits_for() {
 
 #[test]
 fn nothing_new_moves_while_the_role_stops() {
-    let mut world = World::new(1_000);
+    let mut world = World::new();
     world.retry(0, 2, 5_000);
     world.now_ms += 10_000;
     let mut turn = Turn::new(&mut world.outbox, at(world.now_ms));

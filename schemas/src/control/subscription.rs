@@ -119,7 +119,7 @@ pub struct Subscription {
     /// When it was disabled, by whomever, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_ms: Option<i64>,
-    /// Parks deliveries instead of sending them.
+    /// Lets deliveries wait instead of sending them.
     #[serde(default)]
     pub is_paused: bool,
     /// Event types and patterns.

@@ -214,7 +214,7 @@ fn defaults(prefix: &str) -> Settings {
     }
     settings.set("retry.tiers", vec!["1s", "5s", "20s", "2m", "10m"]);
     settings.set("delivery.allow_http", true).set("delivery.allow_networks", vec!["127.0.0.0/8"]);
-    // Scripts that fail every delivery once would open the circuit, which parks for minutes.
+    // Scripts that fail every delivery once would open the circuit, and what comes then waits for its probe.
     settings.set("delivery.breaker_failures", 10_000);
     settings.set("control.admin_key", ADMIN_KEY).set("control.organization_id", ORGANIZATION);
     settings.set("security.encryption_keys", vec![format!("k1:{KEY}")]).set("security.lookup_key", KEY);

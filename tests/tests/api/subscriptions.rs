@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use signing::{Ed25519PublicKey, Secret, StandardHeaders, Verifier};
 use testkit::Expect;
 use testkit::endpoint::{Seen, Signature};
-use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
+use testkit::pipeline::{Application, Event, Pipeline, Subscription};
 
 const SOON: Duration = Duration::from_secs(60);
 /// A secret of another system.
@@ -21,8 +21,7 @@ fn path(application: &Application, subscription: &Subscription, action: &str) ->
 /// A ping arrives signed, also at a subscription that listens to something else; at a paused one when it is resumed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ping_arrives_like_an_event_and_a_paused_one_waits() {
-    let setup = Setup::new("pings").set("delivery.breaker_park_ms", 1_000);
-    let mut pipeline = setup.start().await.unwrap();
+    let mut pipeline = Pipeline::start("pings").await.unwrap();
     let application = pipeline.application(&["a.b"]).await.unwrap();
     let fields = json!({ "labels": { "nobody": "has it" }, "filter": "type == 'c.d'" });
     let awake = pipeline.subscribe(&application, &["a.b"], fields).await.unwrap();

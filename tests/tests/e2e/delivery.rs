@@ -111,7 +111,7 @@ async fn an_endpoint_that_hangs_does_not_hold_its_neighbours() {
     let answered = pipeline.endpoint().requests(&hangs.path).iter().filter(|seen| seen.answered().is_some()).count();
     report(&format!("hanging: 16 of {} arrived beside {answered} answers of the one that hangs", seen.len()));
     pipeline.endpoint().script(&hangs.path, "204").unwrap();
-    // Those that hung time out, and what was parked comes back: nothing arrives twice, nothing is lost.
+    // Those that hung time out, and what was listed comes back: nothing arrives twice, nothing is lost.
     pipeline.finish(Expect::default()).await.unwrap();
 }
 

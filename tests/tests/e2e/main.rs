@@ -14,3 +14,5 @@ mod producers;
 mod targets;
 #[cfg(test)]
 mod topics;
+#[cfg(test)]
+mod waiting;

@@ -40,4 +40,6 @@ mod transactions;
 #[cfg(test)]
 mod unknown;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod windows;

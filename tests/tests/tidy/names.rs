@@ -54,7 +54,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Next", 2, INSIDE),
     ("Origin", 2, LAYERS),
     ("Output", 2, INSIDE),
-    ("Pace", 2, INSIDE),
     ("Part", 2, STAGE),
     ("Peer", 2, LAYERS),
     ("Pending", 2, INSIDE),

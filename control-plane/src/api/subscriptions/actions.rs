@@ -18,7 +18,7 @@ use crate::subscription::{Input, Rotation, SubscriptionShown};
 
 /// Pause a subscription
 ///
-/// Parks its deliveries instead of sending them: keeps what is queued, unlike disabling.
+/// Lets its deliveries wait instead of sending them: keeps what is queued, unlike disabling.
 #[utoipa::path(
     post, path = "/api/v1/subscriptions/{subscription_id}/pause", operation_id = "subscriptions.pause",
     tag = "subscriptions",
@@ -35,7 +35,7 @@ pub(in crate::api) async fn pause(State(app): State<Arc<App>>, asked: Addressed,
 
 /// Resume a paused subscription
 ///
-/// What was parked comes within 10 minutes.
+/// What waited comes at once, in order, at the speed of its endpoint.
 #[utoipa::path(
     post, path = "/api/v1/subscriptions/{subscription_id}/resume", operation_id = "subscriptions.resume",
     tag = "subscriptions",

@@ -63,8 +63,8 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(10, 60_000, Unit::Millis),
         default: "1000",
         title: "Lane wait",
-        effect: "A delivery that would wait longer for its own subscription is parked in a delay topic, so that it \
-                 does not hold its partition.",
+        effect: "Where a partition's look-ahead is short of room, a delivery that would wait longer for its own \
+                 subscription leaves it: its offset is listed, and it is read back when its turn comes.",
     },
     Key {
         path: "delivery.live_records",
@@ -79,6 +79,27 @@ const KEYS: &[Key] = &[
         default: "16777216",
         title: "Bytes in memory",
         effect: "Read and not yet settled, per partition, at least one record.",
+    },
+    Key {
+        path: "delivery.queue_bytes",
+        kind: Kind::Integer(1_048_576, 1_073_741_824, Unit::Bytes),
+        default: "67108864",
+        title: "Bytes of listed deliveries",
+        effect: "Payloads that are kept or read back before their turn, of a worker; a quarter for one subscription.",
+    },
+    Key {
+        path: "delivery.queue_entries",
+        kind: Kind::Integer(10_000, 1_000_000_000, Unit::Count),
+        default: "20000000",
+        title: "Listed deliveries",
+        effect: "That wait in the lists of a worker, 3 to 6 bytes each; with as many, intake waits.",
+    },
+    Key {
+        path: "delivery.read_back_bytes",
+        kind: Kind::Integer(1_048_576, 10_737_418_240, Unit::Bytes),
+        default: "134217728",
+        title: "Bytes read back",
+        effect: "Of the log, per second and worker, while listed deliveries are read back.",
     },
     Key {
         path: "delivery.batch_records",
@@ -150,13 +171,6 @@ const KEYS: &[Key] = &[
                  then, doubling to 5 min, and 1, 2, 4, 8 at a time after it.",
     },
     Key {
-        path: "delivery.breaker_park_ms",
-        kind: Kind::Integer(100, 86_400_000, Unit::Millis),
-        default: "600000",
-        title: "Shortest park",
-        effect: "Of deliveries of an open circuit or a paused subscription.",
-    },
-    Key {
         path: "delivery.disable_after_hours",
         kind: Kind::Integer(0, 8_760, Unit::Hours),
         default: "120",
@@ -198,7 +212,7 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 8_760, Unit::Hours),
         default: "0",
         title: "Longest life",
-        effect: "A delivery that is not settled this long after its first write, parked time included, is \
+        effect: "A delivery that is not settled this long after its first write, waiting included, is \
                  dead-lettered, where its subscription says nothing else. 0 is the span of `delivery.schedule` x 1.1 \
                  and a day.",
     },
@@ -224,12 +238,18 @@ pub struct DeliveryConfig {
     pub connect_timeout: Duration,
     /// Longest attempt, response body included.
     pub attempt_timeout: Duration,
-    /// A delivery that would wait longer for its lane is parked.
+    /// What a lane does within this time is not listed.
     pub lane_wait: Duration,
     /// Records read and not settled, per partition.
     pub live_records: usize,
     /// Bytes read and not settled, per partition.
     pub live_bytes: usize,
+    /// Bytes of listed deliveries in memory.
+    pub queue_bytes: usize,
+    /// Listed deliveries of a worker.
+    pub queue_entries: usize,
+    /// Bytes of log read per second for listed deliveries.
+    pub read_back_bytes: usize,
     /// Most records of a transaction.
     pub batch_records: usize,
     /// Bytes after which a transaction closes.
@@ -248,8 +268,6 @@ pub struct DeliveryConfig {
     pub ca_file: Option<PathBuf>,
     /// Failures in a row that open a subscription's circuit.
     pub breaker_failures: u32,
-    /// Shortest park of an open circuit or a paused subscription.
-    pub breaker_park: Duration,
     /// Failing without a success for so long is reported, unless the subscription says otherwise; zero: never.
     pub disable_after: Duration,
     /// Bytes of response headers kept.
@@ -281,6 +299,9 @@ impl DeliveryConfig {
             lane_wait: from.millis("delivery.lane_wait_ms"),
             live_records: from.number("delivery.live_records"),
             live_bytes: from.number("delivery.live_bytes"),
+            queue_bytes: from.number("delivery.queue_bytes"),
+            queue_entries: from.number("delivery.queue_entries"),
+            read_back_bytes: from.number("delivery.read_back_bytes"),
             batch_records: from.number("delivery.batch_records"),
             batch_bytes: from.number("delivery.batch_bytes"),
             allow_http: from.flag("delivery.allow_http"),
@@ -290,7 +311,6 @@ impl DeliveryConfig {
             dns_servers: servers(from),
             ca_file: from.optional("delivery.ca_file").map(PathBuf::from),
             breaker_failures: from.number("delivery.breaker_failures"),
-            breaker_park: from.millis("delivery.breaker_park_ms"),
             disable_after: from.hours("delivery.disable_after_hours"),
             response_headers_limit: from.number("delivery.response_headers_limit_bytes"),
             response_body_limit: from.number("delivery.response_body_limit_bytes"),

@@ -26,14 +26,6 @@ const KEYS: &[Key] = &[
                  that is removed still drains.",
     },
     Key {
-        path: "retry.promotion_per_second",
-        kind: Kind::Integer(1, 1_000_000, Unit::PerSecond),
-        default: "1000",
-        title: "Promotion budget",
-        effect: "Deliveries of one subscription that come back at once; what is over it takes one more hop through the \
-                 smallest tier.",
-    },
-    Key {
         path: "retry.look_ahead_bytes",
         kind: Kind::Integer(1_024, 67_108_864, Unit::Bytes),
         default: "524288",
@@ -68,8 +60,6 @@ const KEYS: &[Key] = &[
 pub struct RetryConfig {
     /// The delay topics by name (`10m`) and delay, rising.
     pub tiers: Vec<(String, Duration)>,
-    /// Deliveries of one subscription promoted per second.
-    pub promotion_per_second: u32,
     /// Bytes held per partition of a short tier.
     pub look_ahead_bytes: usize,
     /// Tiers up to this delay are short.
@@ -91,7 +81,6 @@ impl RetryConfig {
         from.check(fits, "retry.tiers", expected);
         Self {
             tiers,
-            promotion_per_second: from.number("retry.promotion_per_second"),
             look_ahead_bytes: from.number("retry.look_ahead_bytes"),
             look_ahead_tier: from.millis("retry.look_ahead_tier_ms"),
             batch_records: from.number("retry.batch_records"),

@@ -3,36 +3,114 @@
 use std::sync::Arc;
 
 use schemas::control;
-use schemas::delivery::Wait;
 
-use super::super::{Arrival, Engine, Left};
+use super::super::{Arrival, Engine, Left, Rules};
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
 use crate::settle::End;
 use crate::testing;
 use kafka::Epoch;
 
-#[test]
-fn a_paused_subscription_parks_and_a_deleted_one_cancels() {
-    let mut world = World::new(1, &[Endpoint::Fast, Endpoint::Fast]);
+/// The object of the only subscription, changed.
+fn change(world: &mut World, offset: i64, change: impl FnOnce(&mut control::Subscription)) {
     let vault = testing::vault();
-    let paused = control::Subscription { is_paused: true, ..testing::object(0, "https://example.com/", &vault) };
-    let id = paused.subscription_id;
-    world.subscriptions.0.borrow_mut().insert(id, testing::subscription(paused, 2, &vault));
-    world.subscriptions.0.borrow_mut().remove(&testing::subscription_id(1));
-    world.event(0, 0);
-    world.event(1, 1);
+    let mut object = testing::object(0, &testing::url(0), &vault);
+    change(&mut object);
+    world.subscriptions.put(testing::subscription(object, offset, &vault));
+    world.review();
+}
+
+#[test]
+fn a_paused_subscription_waits_without_a_write_and_goes_at_once_when_it_is_resumed() {
+    let mut world = World::new(1, &[Endpoint::Fast, Endpoint::Fast]);
+    change(&mut world, 2, |object| object.is_paused = true);
+    for number in 0..3_000 {
+        world.event(number, 0);
+    }
+    world.event(3_000, 1);
     let begin = world.now;
-    world.step();
-    assert_eq!(world.parked_lanes, [(id, Wait::Paused)]);
-    assert_eq!(world.settled.len(), 1, "the deleted subscription's delivery is cancelled");
-    let wait = world.waiting.iter().map(|(at, _)| *at).min().unwrap() - begin;
-    assert!(wait > 9 * MINUTE, "{wait}");
+    while world.read < world.log.len() || !world.outbox.is_empty() {
+        world.step();
+    }
+    assert!(world.started[&testing::subscription_id(1)] - begin < MINUTE, "its neighbour is served");
+    world.run_until_settled(1);
+    assert!(world.engine.queued().paused > 2_900, "{:?}", world.engine.queued());
+    let written = (world.kafka.lane_records, world.kafka.lane_bytes, world.scheduler.writes);
+    assert!(world.kafka.lane_bytes < 80_000, "{} bytes for 3,000 that wait", world.kafka.lane_bytes);
+    let resumed = world.now + 24 * 60 * MINUTE;
+    while world.now < resumed {
+        world.alarm = world.now + MINUTE;
+        world.step();
+    }
+    assert_eq!(
+        written,
+        (world.kafka.lane_records, world.kafka.lane_bytes, world.scheduler.writes),
+        "nothing is written"
+    );
+    world.restart();
+    let resumed = world.now;
+    change(&mut world, 3, |_| {});
+    while !world.started.contains_key(&testing::subscription_id(0)) {
+        world.step();
+    }
+    assert!(world.now - resumed < 200, "{} ms to the first", world.now - resumed);
+    world.run_until_settled(3_001);
+    assert!(world.now - resumed < MINUTE, "{} ms for all", world.now - resumed);
+}
+
+#[test]
+fn what_waits_in_the_lists_of_a_disabled_subscription_is_cancelled_and_fresh_deliveries_pass_it() {
+    let mut world = World::new(2, &[Endpoint::Fast]);
+    change(&mut world, 2, |object| object.is_paused = true);
+    for number in 0..1_000 {
+        world.event(number, 0);
+    }
+    while world.read < world.log.len() {
+        world.step();
+    }
+    change(&mut world, 3, |object| (object.is_paused, object.is_enabled) = (true, false));
+    // Enabled again: what was matched before is cancelled, record by record.
+    change(&mut world, 20, |object| object.cancel_before = Some(10));
+    let begin = world.now;
+    world.run_until_settled(1_000);
+    assert_eq!(world.flown, 0, "none of them is sent");
+    assert!(world.now - begin < MINUTE);
+}
+
+#[test]
+fn what_is_paused_for_longer_than_it_may_live_dies_before_its_record_is_deleted() {
+    let rules = Rules { keep_ms: Some(10 * MINUTE), ..rules() };
+    let mut world = World::with(1, &[Endpoint::Fast], rules);
+    change(&mut world, 2, |object| object.is_paused = true);
+    for number in 0..500 {
+        world.event(number, 0);
+    }
+    let until = world.now + 9 * MINUTE;
+    while world.now < until {
+        world.alarm = world.now + 1_000;
+        world.step();
+    }
+    assert_eq!(world.settled().len(), 0, "they live");
+    let until = world.now + 5 * MINUTE;
+    while world.now < until {
+        world.alarm = world.now + 1_000;
+        world.step();
+    }
+    assert_eq!((world.settled().len(), world.flown), (500, 0), "none of them was sent");
+}
+
+#[test]
+fn a_deleted_subscription_cancels() {
+    let mut world = World::new(1, &[Endpoint::Fast]);
+    world.subscriptions.remove(0);
+    world.event(0, 0);
+    world.run_until_settled(1);
+    assert_eq!(world.flown, 0);
 }
 
 /// An engine whose one lane is full and has more waiting.
 fn busy(waiting: u32) -> (Engine<Subscriptions>, Subscriptions) {
     let (subscriptions, vault) = (Subscriptions::default(), testing::vault());
-    let object = control::Subscription { concurrency: Some(1), ..testing::object(0, "https://example.com/", &vault) };
+    let object = control::Subscription { concurrency: Some(1), ..testing::object(0, &testing::url(0), &vault) };
     subscriptions.put(testing::subscription(object, 1, &vault));
     let mut engine = Engine::new(rules(), subscriptions.clone());
     for number in 0..=waiting {
@@ -45,11 +123,11 @@ fn busy(waiting: u32) -> (Engine<Subscriptions>, Subscriptions) {
 }
 
 #[test]
-fn what_waits_for_a_disabled_deleted_or_paused_subscription_leaves_at_once() {
+fn what_waits_for_a_disabled_or_deleted_subscription_leaves_at_once_and_a_pause_keeps_it() {
     let ends = |left: Vec<Left>| left.into_iter().map(|left| left.end).collect::<Vec<_>>();
     let vault = testing::vault();
     let changed = |change: fn(&mut control::Subscription)| {
-        let mut object = testing::object(0, "https://example.com/", &vault);
+        let mut object = testing::object(0, &testing::url(0), &vault);
         change(&mut object);
         testing::subscription(object, 2, &vault)
     };
@@ -69,10 +147,8 @@ fn what_waits_for_a_disabled_deleted_or_paused_subscription_leaves_at_once() {
     let (mut engine, subscriptions) = busy(3);
     subscriptions.put(changed(|object| object.is_paused = true));
     engine.review(10);
-    let parked = ends(engine.take_left());
-    let is_paused = |end: &End| matches!(end, End::Parked { hop, .. } if hop.wait == Wait::Paused);
-    assert!(parked.len() == 3 && parked.iter().all(is_paused), "{parked:?}");
-    assert_eq!(engine.len(), 1, "the one on the wire may end");
+    assert!(engine.take_left().is_empty());
+    assert_eq!(engine.len(), 4, "the one on the wire may end, the others stand");
 }
 
 #[test]
@@ -86,23 +162,4 @@ fn an_edited_subscription_keeps_what_waits_and_its_new_limits_count_at_once() {
     let next = [engine.dispatch(10), engine.dispatch(10)].map(|dispatch| dispatch.unwrap().subscription.offset());
     assert_eq!(next, [2, 2], "requests begin by what stands in the catalog now");
     assert!(engine.dispatch(10).is_none());
-}
-
-#[test]
-fn everything_that_was_paused_is_back_within_one_park_of_the_resume() {
-    let mut world = World::new(3, &[Endpoint::Fast]);
-    let vault = testing::vault();
-    let paused = control::Subscription { is_paused: true, ..testing::object(0, "https://example.com/", &vault) };
-    world.subscriptions.put(testing::subscription(paused, 2, &vault));
-    for number in 0..1_000 {
-        world.event(number, 0);
-    }
-    while world.waiting.len() < 1_000 {
-        world.step();
-    }
-    let resumed = world.now;
-    world.subscriptions.put(testing::subscription(testing::object(0, "https://example.com/", &vault), 3, &vault));
-    world.run_until_settled(1_000);
-    let took = world.now - resumed;
-    assert!(took < 11 * MINUTE, "{took} ms");
 }

@@ -18,7 +18,7 @@ fn world(endpoint: Endpoint, days: u64) -> World {
     let world = World::new(7, &[endpoint]);
     let vault = testing::vault();
     let disable_after_ms = Some(days * 86_400_000);
-    let object = control::Subscription { disable_after_ms, ..testing::object(0, "https://example.com/", &vault) };
+    let object = control::Subscription { disable_after_ms, ..testing::object(0, &testing::url(0), &vault) };
     world.subscriptions.put(testing::subscription(object, 2, &vault));
     world
 }
@@ -66,7 +66,7 @@ fn an_endpoint_that_works_now_and_then_is_not_reported() {
 fn what_was_seen_before_the_partition_was_elsewhere_does_not_count() {
     let subscriptions = Subscriptions::default();
     let vault = testing::vault();
-    subscriptions.put(testing::subscription(testing::object(0, "https://example.com/", &vault), 1, &vault));
+    subscriptions.put(testing::subscription(testing::object(0, &testing::url(0), &vault), 1, &vault));
     let mut engine = Engine::new(rules(), subscriptions);
     let send = |engine: &mut Engine<Subscriptions>, lease, offset: i64, now| -> Ticket {
         let delivery = Arc::new(testing::delivery(&format!("evt_{offset}"), 0));

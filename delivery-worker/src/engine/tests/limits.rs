@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use schemas::control;
-use schemas::delivery::Wait;
-use schemas::record::Record;
 
-use super::world::{Endpoint, MINUTE, World};
+use super::super::{Arrival, Engine};
+use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
+use crate::settle::End;
 use crate::testing;
+use kafka::Epoch;
 
 #[test]
-fn a_dead_endpoint_opens_its_circuit_and_its_deliveries_wait_in_long_tiers() {
+fn a_dead_endpoint_opens_its_circuit_and_its_deliveries_wait_in_its_list() {
     let mut world = World::new(1, &[Endpoint::Dead]);
     for number in 0..300 {
         world.event(number, 0);
@@ -20,8 +21,9 @@ fn a_dead_endpoint_opens_its_circuit_and_its_deliveries_wait_in_long_tiers() {
         world.step();
     }
     assert_eq!(world.engine.open_circuits(), 1);
-    assert!(world.parked_lanes.iter().any(|(_, wait)| *wait == Wait::Circuit));
     assert!(world.flying.len() <= 1, "one probe at a time");
+    assert_eq!(world.read, world.log.len(), "its look-ahead is free");
+    assert!(world.engine.queued().circuit > 200);
 }
 
 #[test]
@@ -31,14 +33,14 @@ fn a_subscriptions_cap_and_rate_hold() {
     let limited = control::Subscription {
         concurrency: Some(2),
         rate_per_second: Some(20.0),
-        ..testing::object(0, "https://example.com/", &vault)
+        ..testing::object(0, &testing::url(0), &vault)
     };
     world.subscriptions.0.borrow_mut().insert(limited.subscription_id, testing::subscription(limited, 2, &vault));
     for number in 0..200 {
         world.event(number, 0);
     }
     let mut sent = Vec::new();
-    while world.settled.len() < 200 {
+    while world.settled().len() < 200 {
         let before = world.flown;
         world.step();
         assert!(world.flying.len() <= 2);
@@ -48,20 +50,20 @@ fn a_subscriptions_cap_and_rate_hold() {
 }
 
 #[test]
-fn what_is_due_later_waits_and_what_is_due_much_later_goes_back() {
-    let mut world = World::new(1, &[Endpoint::Fast]);
-    let base = testing::delivery("evt_1", 0);
-    for (number, wait) in [(1, 3_000), (2, 600_000)] {
-        let mut delivery = testing::delivery(&format!("evt_{number}"), 0);
-        delivery.hop.due_ms = world.now + wait;
-        let record = delivery.to_hop(Arc::clone(&world.topics.deliveries), None, delivery.hop);
-        world.append(Record { offset: 0, timestamp_ms: 0, key: None, value: record.value, headers: record.headers });
+fn what_is_due_in_a_moment_waits_and_what_is_due_later_goes_back() {
+    let subscriptions = Subscriptions::default();
+    subscriptions.put(testing::shared_subscription(0));
+    let mut engine = Engine::new(rules(), subscriptions);
+    for (offset, wait) in [(1, 800), (2, 600_000)] {
+        let mut delivery = testing::delivery(&format!("evt_{offset}"), 0);
+        delivery.hop.due_ms = 1_000 + wait;
+        let arrival = Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery: Arc::new(delivery) };
+        engine.admit(arrival, 1_000);
     }
-    let begin = world.now;
-    while world.settled.is_empty() {
-        world.step();
-    }
-    assert!(world.now >= begin + 3_000);
-    assert!(world.settled.contains_key(&base.id));
-    assert_eq!(world.waiting.len(), 1);
+    let left: Vec<(i64, End)> = engine.take_left().into_iter().map(|left| (left.arrival.offset, left.end)).collect();
+    assert_eq!(left, [(2, End::PassedOn)]);
+    engine.tick(1_799);
+    assert!(engine.dispatch(1_799).is_none());
+    engine.tick(1_800);
+    assert!(engine.dispatch(1_800).is_some());
 }

@@ -1,5 +1,6 @@
 //! A network that is gone, and endpoints that only look like it.
 
+use super::super::LaneChange;
 use super::wire::Wire;
 use crate::classify::{NoAnswer, Verdict, unanswered};
 use crate::testing::subscription_id;
@@ -17,7 +18,7 @@ fn unreachable() -> (Verdict, i64) {
 }
 
 #[test]
-fn everything_failing_at_once_holds_intake_and_parks_nothing() {
+fn everything_failing_at_once_holds_intake_and_lists_nothing() {
     let mut wire = wire(4);
     (0..4).for_each(|number| wire.event(number));
     wire.run(100, &mut |_, _| (Verdict::Delivered, 20));
@@ -28,6 +29,8 @@ fn everything_failing_at_once_holds_intake_and_parks_nothing() {
     wire.run(3_000, &mut |_, _| unreachable());
     assert!(wire.engine.is_held());
     assert_eq!(wire.engine.len(), 400, "nothing leaves while the network is down");
+    let is_listing = |change: &LaneChange| matches!(change, LaneChange::Listed(_));
+    assert!(!wire.engine.take_changes().iter().any(is_listing), "and nothing is listed");
     let before: usize = wire.sent.values().map(Vec::len).sum();
     wire.run(10_000, &mut |_, _| unreachable());
     let probes = wire.sent.values().map(Vec::len).sum::<usize>() - before;

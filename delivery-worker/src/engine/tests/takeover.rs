@@ -1,6 +1,7 @@
 //! A lane that goes to another owner.
 
 use super::wire::Wire;
+use super::world::{Endpoint, MINUTE, World};
 use crate::classify::{NoAnswer, Verdict, unanswered};
 use crate::lanes::condition::LaneCondition;
 use crate::steady::Wall;
@@ -23,7 +24,7 @@ fn a_deploy_does_not_discover_a_dead_endpoint_anew() {
     // The next owner's own clock began an hour later by the wall, and it has the lane before the first delivery.
     let mut after = Wire::new(|_| {});
     after.engine.set_wall(Wall { ahead_ms: before.now - after.now });
-    after.engine.restore(id, &kept, Epoch(1), after.now);
+    after.engine.restore_condition(Epoch(1), id, &kept, after.now);
     assert_eq!(after.engine.open_circuits(), 1);
     after.subscribe(0, "https://dead.example/", 1, |_| {});
     (0..40).for_each(|_| after.event(0));
@@ -32,4 +33,29 @@ fn a_deploy_does_not_discover_a_dead_endpoint_anew() {
     after.run(60_000, &mut |_, _| (Verdict::Delivered, 5));
     assert_eq!((after.taken_of(0), after.engine.open_circuits()), (40, 0));
     assert_eq!(after.engine.condition(id, after.now), LaneCondition::default());
+}
+
+#[test]
+fn circuits_stand_in_the_lanes_records_and_survive_restarts() {
+    let mut world = World::new(9, &[Endpoint::Dead]);
+    (0..100).for_each(|number| world.event(number, 0));
+    let run = |world: &mut World| {
+        let until = world.now + 5 * MINUTE;
+        while world.now < until {
+            world.alarm = until;
+            world.step();
+        }
+    };
+    run(&mut world);
+    assert_eq!(world.engine.open_circuits(), 1);
+    for _ in 0..5 {
+        let before = world.flown;
+        world.restart();
+        assert_eq!(world.engine.open_circuits(), 1, "known before anything is sent");
+        run(&mut world);
+        assert!(world.flown - before <= 3, "{} requests to a dead endpoint in five minutes", world.flown - before);
+    }
+    world.heal();
+    world.run_until_settled(100);
+    assert_eq!(world.engine.open_circuits(), 0);
 }

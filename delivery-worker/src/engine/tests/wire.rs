@@ -1,5 +1,5 @@
-//! An engine and endpoints of any kind in virtual time, where only what is sent when matters: nothing is parked for long, what
-//! left comes back, and each request ends as its endpoint says.
+//! An engine and endpoints of any kind in virtual time, where only what is sent when matters: nothing is listed, what left comes
+//! back, and each request ends as its endpoint says.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -8,10 +8,9 @@ use std::sync::Arc;
 use schemas::control;
 use schemas::ids::SubscriptionId;
 
-use super::super::{Arrival, Dispatch, Engine, Rules};
+use super::super::{Arrival, Dispatch, Engine, LookAhead, Rules};
 use super::world::{Subscriptions, rules};
 use crate::classify::Verdict;
-use crate::lanes::LaneWait;
 use crate::slots::Ticket;
 use crate::testing;
 use kafka::Epoch;
@@ -39,14 +38,14 @@ pub(super) struct Wire {
     back: VecDeque<(i64, Arrival)>,
 }
 
-/// What was parked is away for so long.
+/// What left is away for so long.
 const BACK_MS: i64 = 5;
 
 impl Wire {
     pub(super) fn new(change: impl FnOnce(&mut Rules)) -> Self {
-        // Nobody is too slow for anything here.
-        let lane_wait = LaneWait { ms: 100_000_000, share: 100_000 };
-        let mut rules = Rules { concurrency: 1_024, lane_concurrency: 32, lane_wait, ..rules() };
+        // The window is never short of room here: nothing is listed.
+        let look_ahead = LookAhead { records: 1_000_000, bytes: 1 << 30, budget: 1 << 30, span: 1_000_000 };
+        let mut rules = Rules { concurrency: 1_024, lane_concurrency: 32, look_ahead, ..rules() };
         change(&mut rules);
         let subscriptions = Subscriptions::default();
         Self {

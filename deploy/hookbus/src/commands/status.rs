@@ -119,6 +119,11 @@ fn of_delivery(health: &DeliveryHealth) -> Vec<String> {
         if_any(health.open_circuits.into(), "circuits open"),
         if_any(health.paused.into(), "paused"),
         format!("backlog {}", seconds(health.backlog_ms)),
+        if health.queued > 0 {
+            format!("{} queued, oldest {}", health.queued, seconds(health.queued_ms))
+        } else {
+            String::new()
+        },
         if health.held { "holds: everything fails".to_owned() } else { String::new() },
     ]
 }
@@ -135,11 +140,7 @@ fn of_retry(health: &RetryHealth) -> Vec<String> {
     let waiting = health.waiting.iter().filter(|(_, count)| **count > 0);
     let waiting = waiting.map(|(topic, count)| format!("{count} in {}", topic.rsplit('.').next().unwrap_or_default()));
     let mut words: Vec<String> = waiting.collect();
-    words.extend([
-        format!("overdue {}", seconds(health.overdue_ms)),
-        if_any(health.over_budget, "put off over budget"),
-        if_any(health.unbudgeted, "without a budget"),
-    ]);
+    words.push(format!("overdue {}", seconds(health.overdue_ms)));
     words
 }
 

@@ -1,0 +1,317 @@
+//! What leaves the window and waits as an offset, and how it comes back when its turn is near.
+//!
+//! ```text
+//! waiting or in flight --list--> an entry of its lane's list; its payload stays in memory where that is allowed
+//! entry --feed: its turn is near--> ReadBackDemand --> read back --> screened and placed like a delivery that came
+//!                                                 | not there, or another's: lost, counted, its entry leaves
+//! ```
+//!
+//! Payloads of listed deliveries have a room of their own ([`super::Rules::queue_bytes`]), a quarter of it for one lane at most. A
+//! lane that is closed keeps none: it may stand for days.
+
+use hashbrown::HashMap;
+use kafka::Epoch;
+use schemas::delivery::{Hop, Wait};
+use schemas::ids::SubscriptionId;
+use schemas::lanes::ListRole;
+
+use super::{Arrival, Engine, Live, Lookup, State};
+use crate::flaws::{self, Flaw};
+use crate::lanes::OffsetLine;
+use crate::lanes::condition::LaneCondition;
+use crate::lanes::queue::Rank;
+use crate::lists::List;
+use crate::slots::Ticket;
+
+/// What one lane may have near its turn at most.
+const NEAR: usize = 512;
+/// What is set aside is read so many at a time, beside everything else.
+const ASIDE: usize = 128;
+/// What is not read yet counts as so large before anything was read, bytes; then as what was read lately.
+const GUESS: usize = 16 * 1024;
+/// Read back at once, over all lanes.
+const ASKED: usize = 8_192;
+
+/// A change of the lists, to be committed with the progress of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneChange {
+    /// A record of the window is an entry of a list from now on.
+    Listed(ListedRecord),
+    /// What waits in a lane's lists is to be swept.
+    SetAside {
+        /// The lease.
+        lease: Epoch,
+        /// Whose.
+        subscription: SubscriptionId,
+    },
+    /// This is to be known of a lane beside its lists.
+    Condition {
+        /// The lease.
+        lease: Epoch,
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Where it differs from a new lane's.
+        condition: LaneCondition,
+    },
+    /// An entry that cannot be read back.
+    Lost {
+        /// The lease.
+        lease: Epoch,
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Where its record was.
+        offset: i64,
+    },
+}
+
+/// A record that leaves the window for a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListedRecord {
+    /// Its lease.
+    pub(crate) lease: Epoch,
+    /// Whose.
+    pub(crate) subscription: SubscriptionId,
+    /// Retry or first try.
+    pub(crate) role: ListRole,
+    /// Its offset.
+    pub(crate) offset: i64,
+    /// Its Kafka timestamp.
+    pub(crate) timestamp_ms: i64,
+    /// When it dies of age.
+    pub(crate) deadline_ms: i64,
+    /// Its size.
+    pub(crate) size: usize,
+}
+
+/// A record to read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadBackDemand {
+    /// Lease of its partition.
+    pub(crate) lease: Epoch,
+    /// Its offset.
+    pub(crate) offset: i64,
+}
+
+/// Payloads of listed deliveries, in memory.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    bytes: usize,
+    /// Mean size of what was read back lately.
+    guess: usize,
+}
+
+/// What is being read back.
+#[derive(Debug, Default)]
+pub(super) struct ReadBacks {
+    asked: HashMap<(Epoch, i64), SubscriptionId>,
+    demands: Vec<ReadBackDemand>,
+    /// Listed deliveries of all partitions.
+    queued: usize,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self { bytes: 0, guess: GUESS }
+    }
+}
+
+impl Reserve {
+    fn read(&mut self, size: usize) {
+        self.bytes += size;
+        self.guess = (self.guess * 15 + size) / 16;
+    }
+
+    pub(super) fn give(&mut self, size: usize) {
+        self.bytes = self.bytes.saturating_sub(size);
+    }
+}
+
+/// Which list a delivery belongs to. What an older version parked is older than what comes, as retries are.
+pub(super) fn role(hop: &Hop) -> ListRole {
+    let is_first = hop.attempt <= 1 && matches!(hop.wait, Wait::None);
+    if is_first { ListRole::FirstTries } else { ListRole::Retries }
+}
+
+impl<L: Lookup> Engine<L> {
+    /// A lane's lists, as its partition's new owner found them.
+    pub(crate) fn restore(&mut self, lease: Epoch, id: SubscriptionId, lists: &[List], now_ms: i64) {
+        let lane = self.lane(id, lease, now_ms);
+        lane.lease = lease;
+        lane.is_orphan = false;
+        for list in lists {
+            lane.queue.push_line(list.role(), OffsetLine::of(list));
+        }
+        self.queues.insert(id);
+        self.review_lane(id, now_ms);
+    }
+
+    /// What has to be read back, since the last call.
+    pub(crate) fn take_demands(&mut self) -> Vec<ReadBackDemand> {
+        std::mem::take(&mut self.read_backs.demands)
+    }
+
+    /// Changes of lists, since the last call, in order.
+    pub(crate) fn take_changes(&mut self) -> Vec<LaneChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether this record was asked for.
+    pub(crate) fn asked(&self, lease: Epoch, offset: i64) -> Option<SubscriptionId> {
+        self.read_backs.asked.get(&(lease, offset)).copied()
+    }
+
+    /// A record that was asked for. It is its lane's, or it is lost.
+    pub(crate) fn read_back(&mut self, arrival: Arrival, now_ms: i64) {
+        let (lease, offset) = (arrival.lease, arrival.offset);
+        let Some((id, rank)) = self.answered(lease, offset) else { return };
+        if arrival.delivery.subscription != id && !flaws::has(Flaw::OthersRecord) {
+            self.lose(lease, id, offset);
+            return self.feed(id, now_ms);
+        }
+        self.reserve.read(arrival.size);
+        let live = Live::new(arrival, rank.role, true);
+        let ticket = self.live.insert(live);
+        self.place(ticket, now_ms);
+    }
+
+    /// A record that was asked for is not there any more, or is no delivery.
+    pub(crate) fn not_there(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
+        let Some((id, _)) = self.answered(lease, offset) else { return };
+        self.lose(lease, id, offset);
+        self.feed(id, now_ms);
+        self.wake(id);
+    }
+
+    /// A record that was asked for is no delivery: whoever asked ends it.
+    pub(crate) fn withdraw(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
+        let Some((id, _)) = self.answered(lease, offset) else { return };
+        self.feed(id, now_ms);
+        self.wake(id);
+    }
+
+    /// So many deliveries are listed, over all partitions.
+    pub(crate) fn set_queued(&mut self, entries: usize) {
+        self.read_backs.queued = entries;
+    }
+
+    pub(super) fn is_full_of_lists(&self) -> bool {
+        self.read_backs.queued >= self.rules.queue_entries
+    }
+
+    /// These leases go. What was listed is still told where it can be committed: outcomes of it may follow.
+    pub(super) fn close(&mut self, leases: &[Epoch], can_commit: bool) {
+        self.windows.close(leases);
+        self.awaited.retain(|epoch, _| !leases.contains(epoch));
+        self.read_backs.asked.retain(|(epoch, _), _| !leases.contains(epoch));
+        self.read_backs.demands.retain(|demand| !leases.contains(&demand.lease));
+        if can_commit {
+            return;
+        }
+        let lease_of = |change: &LaneChange| match change {
+            LaneChange::Listed(ListedRecord { lease, .. })
+            | LaneChange::SetAside { lease, .. }
+            | LaneChange::Condition { lease, .. }
+            | LaneChange::Lost { lease, .. } => *lease,
+        };
+        self.changes.retain(|change| !leases.contains(&lease_of(change)));
+    }
+
+    /// Asks for what is near its turn.
+    pub(super) fn feed(&mut self, id: SubscriptionId, now_ms: i64) {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| lane.queue.absent() > lane.queue.asked()) else { return };
+        if self.awaited.contains_key(&lane.lease) || (flaws::has(Flaw::GuessedReturn) && now_ms % 600_000 > 1_000) {
+            return;
+        }
+        let wanted = match self.lookup.subscription(id) {
+            None => ASIDE,
+            Some(subscription) if !subscription.is_enabled() => ASIDE,
+            Some(_) if lane.is_paused => usize::from(lane.checks_age),
+            Some(_) if self.is_shut(lane, now_ms) => 1,
+            Some(_) => self.useful(lane, now_ms).clamp(1, NEAR),
+        };
+        let lease = lane.lease;
+        loop {
+            let is_idle = self.lanes.get(&id).is_some_and(|lane| lane.queue.asked() == 0 && lane.cap.in_flight() == 0);
+            let asked = self.read_backs.asked.len();
+            let expected = self.reserve.bytes + asked * self.reserve.guess;
+            // One always may: else a lane whose neighbours have taken all memory would stand still.
+            if (expected >= self.rules.queue_bytes || asked >= ASKED) && !is_idle {
+                return;
+            }
+            let Some(lane) = self.lanes.get_mut(&id) else { return };
+            let Some(rank) = lane.queue.ask_aside(ASIDE).or_else(|| lane.queue.ask(wanted)) else { return };
+            self.read_backs.asked.insert((lease, rank.offset), id);
+            self.read_backs.demands.push(ReadBackDemand { lease, offset: rank.offset });
+        }
+    }
+
+    /// Lists records of one lane: those older than what is listed from the newest to the oldest, the others as they came, so that
+    /// no batch that is cut in between leaves one of the window between two of a list.
+    pub(super) fn list_of(&mut self, id: SubscriptionId, mut all: Vec<(Rank, Ticket)>, now_ms: i64) {
+        all.sort_unstable();
+        let first = self.lanes.get(&id).and_then(|lane| lane.queue.first_listed());
+        let older = all.partition_point(|(rank, _)| first.is_some_and(|first| *rank < first));
+        let newer = all.split_off(older);
+        for (_, ticket) in all.into_iter().rev().chain(newer) {
+            self.list(ticket, id, now_ms);
+        }
+        self.feed(id, now_ms);
+        self.wake(id);
+    }
+
+    /// Drops the payloads of what is listed and waits: its lane is closed for who knows how long.
+    pub(super) fn unload(&mut self, id: SubscriptionId, now_ms: i64) {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| self.is_shut(lane, now_ms)) else { return };
+        let listed: Vec<(Rank, Ticket)> =
+            lane.queue.ready().filter(|(_, _, is_listed)| *is_listed).map(|(rank, ticket, _)| (rank, ticket)).collect();
+        for (rank, ticket) in listed.into_iter().rev() {
+            self.take(ticket);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.queue.remove(rank);
+                lane.queue.push_offset(rank);
+            }
+        }
+    }
+
+    fn list(&mut self, ticket: Ticket, id: SubscriptionId, now_ms: i64) {
+        self.queues.insert(id);
+        let is_shut = self.lanes.get(&id).is_some_and(|lane| self.is_shut(lane, now_ms));
+        let quarter = self.rules.queue_bytes / 4;
+        let Some(live) = self.live.get_mut(ticket).filter(|live| !live.is_listed) else { return };
+        let (rank, size, state) = (live.rank(), live.arrival.size, live.state);
+        let Arrival { lease, offset, timestamp_ms, .. } = live.arrival;
+        let deadline_ms = live.arrival.delivery.deadline_ms;
+        live.is_listed = true;
+        self.windows.take(&live.arrival);
+        self.reserve.bytes += size;
+        let listing =
+            ListedRecord { lease, subscription: id, role: rank.role, offset, timestamp_ms, deadline_ms, size };
+        self.changes.push(LaneChange::Listed(listing));
+        let Some(lane) = self.lanes.get_mut(&id).filter(|_| state == State::Waiting) else { return };
+        if !lane.queue.has(rank) {
+            // It waits for its time, a moment only.
+            return;
+        }
+        let near = lane.queue.listed();
+        let is_kept = !is_shut
+            && lane.queue.absent() == 0
+            && self.reserve.bytes <= self.rules.queue_bytes
+            && near.saturating_mul(size.max(1)) <= quarter;
+        lane.queue.push(rank, ticket, true);
+        if !is_kept {
+            lane.queue.remove(rank);
+            lane.queue.push_offset(rank);
+            self.take(ticket);
+        }
+    }
+
+    fn answered(&mut self, lease: Epoch, offset: i64) -> Option<(SubscriptionId, Rank)> {
+        let id = self.read_backs.asked.remove(&(lease, offset))?;
+        let rank = self.lanes.get_mut(&id)?.queue.answered(offset)?;
+        Some((id, rank))
+    }
+
+    fn lose(&mut self, lease: Epoch, subscription: SubscriptionId, offset: i64) {
+        self.changes.push(LaneChange::Lost { lease, subscription, offset });
+    }
+}

@@ -1,0 +1,105 @@
+//! What is told of the engine: gauges, `status`, and what its tests look at.
+
+use kafka::Epoch;
+#[cfg(test)]
+use schemas::ids::SubscriptionId;
+
+use super::{Arrival, Engine, Live, Lookup, State};
+use crate::slots::Ticket;
+
+/// What waits in lists, by what its lane does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queued {
+    /// Lanes that send.
+    pub(crate) busy: usize,
+    /// Lanes whose circuit is open.
+    pub(crate) circuit: usize,
+    /// Lanes whose subscription is paused.
+    pub(crate) paused: usize,
+}
+
+impl<L: Lookup> Engine<L> {
+    /// Everything that is live here: for planted bugs.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (Ticket, &Arrival)> {
+        self.live.iter().map(|(ticket, live)| (ticket, &live.arrival))
+    }
+
+    /// Offset of what is live under this ticket.
+    #[cfg(test)]
+    pub(crate) fn offset_of(&self, ticket: Ticket) -> Option<i64> {
+        self.live.get(ticket).map(|live| live.arrival.offset)
+    }
+
+    /// Whether a lane sends nothing now, or a probe at most, or waits for its origin; one that is not there does not.
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self, id: SubscriptionId, now_ms: i64) -> bool {
+        self.lanes.get(&id).is_some_and(|lane| self.is_shut(lane, now_ms) || lane.held_back.by_origin)
+    }
+
+    /// Whether a lane's endpoint asked for less.
+    #[cfg(test)]
+    pub(crate) fn is_slowed(&self, id: SubscriptionId) -> bool {
+        self.lanes.get(&id).is_some_and(|lane| lane.rate.is_slowed())
+    }
+
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Requests in flight of these leases, whose outcome is still wanted.
+    pub(crate) fn in_flight_of(&self, leases: &[Epoch]) -> usize {
+        let wanted = |live: &Live| matches!(live.state, State::InFlight { .. }) && leases.contains(&live.arrival.lease);
+        self.live.iter().filter(|(_, live)| wanted(live)).count()
+    }
+
+    /// Deliveries held here.
+    pub(crate) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Lanes.
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Lanes whose circuit is open.
+    pub(crate) fn open_circuits(&self) -> usize {
+        self.open_circuits
+    }
+
+    /// Origins whose circuit is open.
+    pub(crate) fn open_origins(&self) -> usize {
+        self.origins.open()
+    }
+
+    /// Lanes whose subscription is paused. It may have been resumed or deleted since one of its deliveries was looked at.
+    pub(crate) fn paused(&self) -> usize {
+        let is_paused = |id| self.lookup.subscription(id).is_some_and(|it| it.is_enabled() && it.is_paused());
+        self.paused.iter().filter(|id| is_paused(**id)).count()
+    }
+
+    /// What waits in lists, by what its lane does.
+    pub(crate) fn queued(&self) -> Queued {
+        let mut queued = Queued::default();
+        for lane in self.queues.iter().filter_map(|id| self.lanes.get(id)) {
+            let entries = lane.queue.listed();
+            match lane {
+                lane if lane.is_paused => queued.paused += entries,
+                lane if lane.breaker.is_open() => queued.circuit += entries,
+                _ => queued.busy += entries,
+            }
+        }
+        queued
+    }
+
+    /// Whether everything fails at once, so that intake holds.
+    pub(crate) fn is_held(&self) -> bool {
+        self.egress.is_held()
+    }
+
+    /// Kafka timestamp of the oldest delivery held here.
+    pub(crate) fn oldest_timestamp_ms(&self) -> Option<i64> {
+        self.live.iter().map(|(_, live)| live.arrival.timestamp_ms).min()
+    }
+}

@@ -1,0 +1,168 @@
+//! Waiting ends when its reason ends: the rows of what was measured before lanes had lists, in virtual time.
+
+use rand::Rng;
+
+use super::pause;
+use super::world::{CAP, Endpoint, LOOK_AHEAD, MINUTE, World, rules};
+use crate::engine::{LookAhead, Rules};
+use crate::testing;
+
+/// A worker of default size.
+fn large() -> Rules {
+    Rules {
+        concurrency: 1_024,
+        lane_concurrency: CAP,
+        look_ahead: LookAhead { records: LOOK_AHEAD, bytes: 16 << 20, budget: 16 << 20, span: 16_000 },
+        queue_bytes: 64 << 20,
+        ..rules()
+    }
+}
+
+/// An event every 10 ms until then; returns how many there are.
+fn stream(world: &mut World, mut written: usize, until: i64) -> usize {
+    let mut next = world.now;
+    while world.now < until {
+        while world.now >= next {
+            world.event(written, 0);
+            written += 1;
+            next += 10;
+        }
+        world.alarm = next.min(until);
+        world.step();
+    }
+    written
+}
+
+#[test]
+fn a_slow_minute_is_caught_up_within_seconds_and_nothing_is_late_after_it() {
+    let mut world = World::with(3, &[Endpoint::Takes(20)], large());
+    let id = testing::subscription_id(0);
+    let until = world.now + 5_000;
+    let mut written = stream(&mut world, 0, until);
+    world.endpoints.insert(id, Endpoint::Takes(5_000));
+    let until = world.now + MINUTE;
+    written = stream(&mut world, written, until);
+    assert!(world.ledger.listed > 1_000, "it was behind: {}", world.ledger.listed);
+    world.endpoints.insert(id, Endpoint::Takes(20));
+    let until = world.now + 25_000;
+    written = stream(&mut world, written, until);
+    world.latest = 0;
+    let until = world.now + 20_000;
+    written = stream(&mut world, written, until);
+    assert!(world.latest < 1_000, "{} ms late", world.latest);
+    world.run_until_settled(written);
+    assert_eq!(world.scheduler.writes, 0, "no payload was written");
+}
+
+/// As many lanes that answer at once, with more than fits their window.
+pub(super) fn all_fast(lanes: u64) -> World {
+    let kinds = vec![Endpoint::Fast; usize::try_from(lanes).unwrap()];
+    let mut world = World::with(4, &kinds, large());
+    for number in 0..3_000 {
+        let of = world.rng.random_range(0..kinds.len());
+        world.event(number, of);
+    }
+    world.run_until_settled(3_000);
+    assert_eq!(world.ledger.listed, 0, "{lanes} lanes");
+    world
+}
+
+#[test]
+fn fast_lanes_list_nothing_however_much_they_have() {
+    for lanes in [1, 2, 12] {
+        all_fast(lanes);
+    }
+}
+
+/// More than a thousand are paused for some minutes and resumed, and the worker dies again and again while they go.
+pub(super) fn deep(seed: u64) -> World {
+    let mut world = World::with(seed, &[Endpoint::Fast], large());
+    pause(&mut world, 0, true, 2);
+    for number in 0..1_200 {
+        world.event(number, 0);
+    }
+    let until = world.now + 4 * MINUTE;
+    while world.now < until {
+        world.alarm = world.now + 1_000;
+        world.step();
+    }
+    assert!(world.engine.queued().paused > 1_000 && world.kafka.values.len() > 5, "seed {seed}: in chunks");
+    pause(&mut world, 0, false, 3);
+    for settled in [200, 500, 900] {
+        world.run_until(settled);
+        world.restart();
+    }
+    world.run_until_settled(1_200);
+    world
+}
+
+#[test]
+fn a_long_list_goes_once_and_in_order_whenever_its_worker_dies() {
+    for seed in 0..5 {
+        deep(seed);
+    }
+}
+
+/// Lanes that hang with as many requests as fill the window, and one that does not.
+pub(super) fn hanging(seed: u64) -> World {
+    let mut kinds = vec![Endpoint::Dead; 9];
+    kinds.push(Endpoint::Fast);
+    let mut world = World::with(seed, &kinds, large());
+    for number in 0..900 {
+        world.event(number, number % 9);
+    }
+    for number in 900..910 {
+        world.event(number, 9);
+    }
+    let (begin, fast) = (world.now, testing::subscription_id(9));
+    while !world.started.contains_key(&fast) {
+        world.step();
+    }
+    assert!(world.now - begin < 8_000, "{} ms beside lanes that hang", world.now - begin);
+    world
+}
+
+#[test]
+fn requests_that_hang_do_not_keep_their_neighbours_from_being_read() {
+    for seed in 0..5 {
+        hanging(seed);
+    }
+}
+
+#[test]
+fn a_blip_of_503_is_over_when_it_is_over() {
+    let mut world = World::with(5, &[Endpoint::Takes(20)], large());
+    let id = testing::subscription_id(0);
+    let until = world.now + 3_000;
+    let mut written = stream(&mut world, 0, until);
+    world.endpoints.insert(id, Endpoint::Down);
+    let until = world.now + 10_000;
+    written = stream(&mut world, written, until);
+    world.endpoints.insert(id, Endpoint::Takes(20));
+    let healed = world.now;
+    world.run_until_settled(written);
+    assert!(world.now - healed < 60_000, "{} ms after the blip", world.now - healed);
+}
+
+#[test]
+fn what_waits_for_a_dead_endpoint_costs_bytes_and_goes_in_order_when_it_heals() {
+    let mut world = World::with(6, &[Endpoint::Dead, Endpoint::Fast], large());
+    let count = 8_000;
+    for number in 0..count {
+        world.event(number, usize::from(number % 50 == 0));
+    }
+    let until = world.now + 60 * MINUTE;
+    while world.now < until {
+        world.alarm = world.now + MINUTE;
+        world.step();
+    }
+    assert_eq!(world.read, world.log.len(), "its look-ahead is free");
+    let bytes = world.kafka.lane_bytes;
+    assert!(bytes < 40 * count, "{bytes} bytes for {count}");
+    let writes = world.scheduler.writes;
+    world.heal();
+    let healed = world.now;
+    world.run_until_settled(count);
+    assert!(world.now - healed < 15 * MINUTE, "{} ms after it healed", world.now - healed);
+    assert!(world.scheduler.writes - writes < 500, "retries only");
+}

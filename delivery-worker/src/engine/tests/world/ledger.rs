@@ -1,0 +1,206 @@
+//! What must hold, whatever happens: looked at with everything that is committed, sent or taken over. Numbers are those of the lists'
+//! invariants in ARCHITECTURE.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::attempt::Lifecycle;
+use schemas::delivery::Delivery;
+use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::lanes::ListRole;
+use schemas::record::{OutRecord, Record};
+use schemas::topics::Topics;
+use stage::Batch;
+
+use super::kafka::Kafka;
+use super::{Endpoint, Flight, Subscriptions};
+use crate::book::Book;
+use crate::engine::listed::role;
+use crate::engine::{Arrival, Engine, Lookup};
+use crate::settle::End;
+use crate::work::LaneNote;
+
+/// An open lane with something to send and nothing in flight stands still no longer than this, ms.
+const IDLE: i64 = 3_000;
+
+#[derive(Default)]
+pub(in super::super) struct Ledger {
+    seed: u64,
+    /// Every record, when it was written, whose it is, and whether it goes first.
+    log: BTreeMap<i64, (i64, SubscriptionId, ListRole)>,
+    /// Records that are neither resolved nor listed.
+    window: BTreeSet<i64>,
+    /// Records that are listed, and whose.
+    lists: BTreeMap<i64, SubscriptionId>,
+    /// What the present owner knows and has not sent, by lane in its order.
+    own: BTreeMap<SubscriptionId, BTreeSet<(ListRole, i64)>>,
+    /// Lanes that were set aside: their order is another.
+    aside: BTreeSet<SubscriptionId>,
+    idle: BTreeMap<SubscriptionId, i64>,
+    failed: BTreeMap<DeliveryId, u32>,
+    hops: BTreeMap<DeliveryId, u32>,
+    pub(in super::super) settled: BTreeMap<DeliveryId, u32>,
+    pub(in super::super) listed: u64,
+    /// Conditions of lanes that were written.
+    pub(in super::super) told: u64,
+    /// Records that could not be read back.
+    pub(in super::super) lost: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    pub(super) fn written(&mut self, record: &Record) {
+        let delivery = Delivery::decode(record).unwrap();
+        self.log.insert(record.offset, (record.timestamp_ms, delivery.subscription, role(&delivery.hop)));
+        self.window.insert(record.offset);
+    }
+
+    pub(super) fn written_ms(&self, offset: i64) -> i64 {
+        self.log[&offset].0
+    }
+
+    pub(super) fn admitted(&mut self, arrival: &Arrival) {
+        let (_, id, role) = self.log[&arrival.offset];
+        self.own.entry(id).or_default().insert((role, arrival.offset));
+    }
+
+    /// 6 and 7: it is its lane's, and the first of what its lane may send.
+    pub(super) fn sent(&mut self, delivery: &Delivery, offset: i64, _now: i64) {
+        let (_, id, role) = self.log[&offset];
+        let seed = self.seed;
+        assert_eq!(id, delivery.subscription, "seed {seed}: the record at {offset} is another lane's (6)");
+        let own = self.own.entry(id).or_default();
+        let first = own.first().copied();
+        assert!(own.remove(&(role, offset)), "seed {seed}: {offset} was sent twice, or by nobody's order");
+        if !self.aside.contains(&id) {
+            assert_eq!(first, Some((role, offset)), "seed {seed}: sent out of its order (7)");
+        }
+    }
+
+    pub(super) fn leaves(&mut self, arrival: &Arrival, end: &End) {
+        assert!(!matches!(end, End::PassedOn), "seed {}: it came far too early", self.seed);
+        let (_, id, role) = self.log[&arrival.offset];
+        self.own.entry(id).or_default().remove(&(role, arrival.offset));
+    }
+
+    pub(super) fn attempted(&mut self, delivery: &Delivery, end: &End) {
+        if matches!(end, End::Retry(_)) {
+            *self.failed.entry(delivery.id).or_default() += 1;
+        }
+    }
+
+    pub(super) fn set_aside(&mut self, id: SubscriptionId) {
+        self.aside.insert(id);
+    }
+
+    pub(super) fn lost(&mut self, offset: i64) {
+        self.lost += 1;
+        panic!("seed {}: {offset} is not there any more, or it is another lane's", self.seed);
+    }
+
+    /// Each entry of a batch that is committed moves its record.
+    pub(super) fn committed(&mut self, batch: &Batch<LaneNote>) {
+        for entry in batch.entries() {
+            match entry.note {
+                LaneNote::Done => drop(self.window.remove(&entry.offset)),
+                LaneNote::Listed(listing) => {
+                    self.window.remove(&entry.offset);
+                    self.lists.insert(entry.offset, listing.subscription);
+                }
+                LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
+                LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {}
+            }
+        }
+    }
+
+    pub(super) fn output(&mut self, record: &OutRecord, topics: &Topics) {
+        let seed = self.seed;
+        if record.topic == topics.attempts {
+            let lifecycle = Lifecycle::decode(record.value.as_ref().unwrap()).unwrap();
+            if lifecycle.kind.is_terminal() {
+                let count = self.settled.entry(lifecycle.delivery_id.unwrap()).or_default();
+                *count += 1;
+                assert_eq!(*count, 1, "seed {seed}: settled twice");
+            }
+        } else if record.topic == topics.deliveries || topics.tier_of(&record.topic).is_some() {
+            let (key, value, headers) = (record.key.clone(), record.value.clone(), record.headers.clone());
+            let id = Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key, value, headers }).unwrap().id;
+            let hops = self.hops.entry(id).or_default();
+            *hops += 1;
+            let failed = self.failed.get(&id).copied().unwrap_or(0);
+            assert!(*hops <= failed, "seed {seed}: a payload was written for waiting (8)");
+        }
+    }
+
+    /// 1, 2: each record is in one place, and the claim is what is listed.
+    pub(super) fn check_committed(&self, kafka: &Kafka) {
+        let seed = self.seed;
+        assert!(
+            self.window.range(..kafka.read_up_to).eq(kafka.not_done.iter()),
+            "seed {seed}: what is not done is {:?}, and has to be {:?} (1)",
+            kafka.not_done,
+            self.window.range(..kafka.read_up_to).collect::<Vec<_>>()
+        );
+        if let Some(claim) = kafka.claim {
+            assert_eq!(claim.queued, u64::try_from(self.lists.len()).unwrap(), "seed {seed}: the count (2)");
+        }
+        let span = kafka.read_up_to - kafka.committed;
+        assert!(span <= 16_000 + 1_000, "seed {seed}: a span of {span} (9)");
+    }
+
+    /// 1, 4, 5: what a successor finds is what was committed.
+    pub(super) fn taken_over(&mut self, kafka: &Kafka, book: &Book) {
+        let seed = self.seed;
+        let mut found = BTreeMap::new();
+        for (id, lists) in book.lists() {
+            for list in lists {
+                for offset in list.offsets() {
+                    assert_eq!(found.insert(offset, id), None, "seed {seed}: {offset} is listed twice (1)");
+                }
+                let (first, last) = (list.first().unwrap(), list.last().unwrap());
+                let own = self.window.range(first..last).find(|offset| {
+                    let (_, of, role) = self.log[*offset];
+                    **offset < kafka.read_up_to && of == id && role == list.role()
+                });
+                assert_eq!(own, None, "seed {seed}: the window holds one between two of a list (4)");
+            }
+        }
+        assert_eq!(found, self.lists, "seed {seed}: what is listed (1)");
+        self.own.clear();
+        self.idle.clear();
+        for (offset, id) in found {
+            let (_, _, role) = self.log[&offset];
+            self.own.entry(id).or_default().insert((role, offset));
+        }
+        for offset in self.window.range(..kafka.read_up_to) {
+            let (_, id, role) = self.log[offset];
+            self.own.entry(id).or_default().insert((role, *offset));
+        }
+    }
+
+    /// What waits for a lane goes as soon as its lane has room.
+    pub(super) fn check_idle<L: Lookup>(
+        &mut self,
+        now: i64,
+        engine: &Engine<L>,
+        subscriptions: &Subscriptions,
+        endpoints: &BTreeMap<SubscriptionId, Endpoint>,
+        flying: &BTreeMap<u64, Flight>,
+    ) {
+        for (id, own) in &self.own {
+            let subscription = subscriptions.subscription(*id);
+            let may_send =
+                subscription.is_some_and(|it| it.is_enabled() && !it.is_paused() && it.rate_per_second().is_none());
+            let is_open = !engine.is_closed(*id, now) && !engine.is_held() && endpoints[id] == Endpoint::Fast;
+            let is_busy = flying.values().any(|flight| flight.subscription.id() == *id);
+            if own.is_empty() || !may_send || !is_open || is_busy || engine.is_slowed(*id) {
+                self.idle.remove(id);
+                continue;
+            }
+            let since = *self.idle.entry(*id).or_insert(now);
+            assert!(now - since <= IDLE, "seed {}: {id} stands still with {} waiting", self.seed, own.len());
+        }
+    }
+}

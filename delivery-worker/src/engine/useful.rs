@@ -1,0 +1,332 @@
+//! When a delivery is listed: where the look-ahead is short of room, what its lane will not send soon leaves it.
+//!
+//! | rule | when | what is listed |
+//! |---|---|---|
+//! | a, room | the look-ahead is 90 % full, and more is known to lie behind it | surplus, of the lane with most of it first and wholly, until half is free; if that is not enough, requests that have been in flight for longer than `lane_wait`, and the window of their lanes |
+//! | b, span | the oldest record of the window lies more than 16,000 offsets back | the lanes of the older half, wholly |
+//! | c, neighbours | the look-ahead was full without surplus for longer than `lane_wait`, one lane holds most of it, and another is there | what that lane has beyond a half |
+//!
+//! A lane's *useful* records are those it sends within `lane_wait`; what waits beyond them is *surplus*, and so is everything newer
+//! than what is listed already. Where no lane has surplus nothing is listed: intake holds, and that is as it should be. While
+//! everything fails at once nothing is listed either.
+//!
+//! It is no guess that could be wrong for long: listing costs a few bytes, and what is listed goes as soon as its lane has room.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use kafka::Epoch;
+use schemas::ids::SubscriptionId;
+
+use super::{Arrival, Engine, Lookup, Rules, State};
+use crate::flaws::{self, Flaw};
+use crate::lanes::Lane;
+use crate::lanes::queue::Rank;
+use crate::slots::Ticket;
+
+/// While nothing is known of its speed, everything a lane has is useful for so long.
+const UNKNOWN_MS: i64 = 1_000;
+/// A lane that stood still for so many times `lane_wait` is as slow as that.
+const STALL: i64 = 3;
+/// Between two looks at a window in which nothing was found.
+const LOOK_AGAIN_MS: i64 = 10;
+/// So much later it is looked at again in any case: requests hang longer, and what was not known is known.
+const WAKE_MS: i64 = 50;
+/// Between two looks at the spans.
+const SPAN_EVERY_MS: i64 = 100;
+
+/// What a partition may hold in its window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LookAhead {
+    /// Records.
+    pub(crate) records: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+    /// Bytes of all partitions together; each has its share.
+    pub(crate) budget: usize,
+    /// Offsets from its oldest record to its newest: what a takeover reads again, and what the metadata have to hold.
+    pub(crate) span: i64,
+}
+
+/// The windows of all leases.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    held: HashMap<Epoch, Held>,
+    /// Records of all partitions that are known to be there and were not committed as done.
+    behind: i64,
+    spans_at_ms: i64,
+    /// When a window that is short of room is looked at again.
+    wake_ms: Option<i64>,
+}
+
+/// What one window holds.
+#[derive(Debug, Default)]
+struct Held {
+    records: usize,
+    bytes: usize,
+    read_up_to: i64,
+    /// Since when it has been full without surplus, ms.
+    full_ms: Option<i64>,
+    look_ms: i64,
+}
+
+/// A lane's part of one window.
+#[derive(Debug, Default)]
+struct Holding {
+    waiting: Vec<(Rank, Ticket)>,
+    flying: Vec<(i64, Rank, Ticket)>,
+}
+
+// === impl Windows ===
+
+impl Windows {
+    pub(super) fn admit(&mut self, arrival: &Arrival) {
+        let held = self.held.entry(arrival.lease).or_default();
+        held.records += 1;
+        held.bytes += arrival.size;
+        held.read_up_to = held.read_up_to.max(arrival.offset + 1);
+    }
+
+    pub(super) fn take(&mut self, arrival: &Arrival) {
+        let Some(held) = self.held.get_mut(&arrival.lease) else { return };
+        held.records = held.records.saturating_sub(1);
+        held.bytes = held.bytes.saturating_sub(arrival.size);
+    }
+
+    pub(super) fn close(&mut self, leases: &[Epoch]) {
+        self.held.retain(|epoch, _| !leases.contains(epoch));
+    }
+
+    pub(super) fn set_behind(&mut self, records: i64) {
+        self.behind = records;
+    }
+
+    /// What each of them may hold now.
+    fn most(&self, most: LookAhead) -> LookAhead {
+        LookAhead { bytes: most.bytes.min(most.budget / self.held.len().max(1)), ..most }
+    }
+
+    pub(super) fn wake_ms(&self) -> Option<i64> {
+        self.wake_ms
+    }
+
+    fn records(&self) -> usize {
+        self.held.values().map(|held| held.records).sum()
+    }
+
+    /// Leases whose window is short of room now, in their order.
+    fn short(&self, most: LookAhead, now_ms: i64) -> Vec<Epoch> {
+        let lies_behind = self.behind > i64::try_from(self.records()).unwrap_or(i64::MAX);
+        let is_short = |held: &Held| {
+            let is_full = held.records >= most.records || held.bytes >= most.bytes;
+            held.look_ms <= now_ms && (is_full || (lies_behind && held.is_nearly_full(most)))
+        };
+        let mut short: Vec<Epoch> =
+            self.held.iter().filter(|(_, held)| is_short(held)).map(|(epoch, _)| *epoch).collect();
+        short.sort_unstable();
+        short
+    }
+}
+
+impl Held {
+    fn is_nearly_full(&self, most: LookAhead) -> bool {
+        self.records * 10 >= most.records * 9 || self.bytes >= most.bytes / 10 * 9
+    }
+
+    fn is_half_free(&self, most: LookAhead) -> bool {
+        self.records <= most.records / 2 && self.bytes <= most.bytes / 2
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// How many of its records it will send soon, while it is open: the rest need not be in the window.
+    fn useful(&self, rules: &Rules, now_ms: i64) -> usize {
+        let window = self.cap.places() as usize;
+        let is_known = self.rate.outcomes() > 0;
+        if !is_known && now_ms < self.begun_ms + UNKNOWN_MS {
+            return usize::MAX;
+        }
+        if !is_known {
+            return 2 * window;
+        }
+        let wait_ms = rules.lane_wait_ms.max(1_000);
+        #[expect(clippy::cast_precision_loss, reason = "waits are far below 2^52 ms")]
+        let records = self.per_second(rules.lane_wait_ms * STALL, now_ms) * wait_ms as f64 / 1_000.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and saturating is meant"
+        )]
+        let records = records as usize;
+        records.max(2 * window)
+    }
+}
+
+// === impl Engine: room ===
+
+impl<L: Lookup> Engine<L> {
+    /// Whether a lane sends nothing now, or a probe at most: it is paused or held, its circuit is open, or it waits for an origin
+    /// whose circuit is.
+    pub(super) fn is_shut(&self, lane: &Lane, now_ms: i64) -> bool {
+        let by_origin =
+            || lane.held_back.by_origin && lane.identity.origin.as_ref().is_some_and(|key| self.origins.is_open(key));
+        lane.is_closed(now_ms) || by_origin()
+    }
+
+    /// How many of a lane's records it will send soon.
+    pub(super) fn useful(&self, lane: &Lane, now_ms: i64) -> usize {
+        if self.is_shut(lane, now_ms) { 1 } else { lane.useful(&self.rules, now_ms) }
+    }
+
+    /// So many records of all partitions are there and not committed as done.
+    pub(crate) fn set_behind(&mut self, records: i64) {
+        self.windows.set_behind(records);
+    }
+
+    /// See the module.
+    pub(super) fn make_room(&mut self, now_ms: i64) {
+        self.windows.wake_ms = None;
+        if self.egress.is_held() || self.is_full_of_lists() {
+            return;
+        }
+        self.check_spans(now_ms);
+        for epoch in self.windows.short(self.windows.most(self.rules.look_ahead), now_ms) {
+            let mut parts = self.parts(epoch);
+            let found = self.list_surplus(epoch, &mut parts, now_ms);
+            if !self.has_room(epoch) && !flaws::has(Flaw::StuckKeptInWindow) {
+                self.list_stuck(&parts, now_ms);
+            }
+            if !found && !self.has_room(epoch) {
+                self.list_for_neighbours(epoch, &parts, now_ms);
+            }
+            let has_room = self.has_room(epoch);
+            let Some(held) = self.windows.held.get_mut(&epoch) else { continue };
+            held.look_ms = now_ms + LOOK_AGAIN_MS;
+            if has_room || found {
+                held.full_ms = None;
+            }
+            if !has_room {
+                // What is awaited cannot be read any more before something leaves, and nothing leaves while it is awaited.
+                self.stop_awaiting(epoch, now_ms);
+            }
+        }
+        let most = self.windows.most(self.rules.look_ahead);
+        let is_short = self.windows.held.values().any(|held| held.is_nearly_full(most));
+        self.windows.wake_ms = is_short.then_some(now_ms + WAKE_MS);
+    }
+
+    /// Rule a: surplus, the lane with most of it first and wholly, until half is free.
+    fn list_surplus(&mut self, epoch: Epoch, parts: &mut BTreeMap<SubscriptionId, Holding>, now_ms: i64) -> bool {
+        let mut surplus: Vec<(SubscriptionId, Vec<(Rank, Ticket)>)> = Vec::new();
+        for (id, part) in parts {
+            part.waiting.sort_unstable();
+            let Some(lane) = self.lanes.get(id) else { continue };
+            let useful = self.useful(lane, now_ms);
+            let first_listed = lane.queue.first_listed();
+            let stays = |at: usize, rank: Rank| at < useful && first_listed.is_none_or(|first| rank < first);
+            let beyond = part.waiting.iter().enumerate().filter(|(at, (rank, _))| !stays(*at, *rank));
+            let beyond: Vec<(Rank, Ticket)> = beyond.map(|(_, it)| *it).collect();
+            if !beyond.is_empty() {
+                surplus.push((*id, beyond));
+            }
+        }
+        surplus.sort_unstable_by_key(|(id, beyond)| (std::cmp::Reverse(beyond.len()), *id));
+        let found = !surplus.is_empty();
+        let most = self.windows.most(self.rules.look_ahead);
+        for (id, beyond) in surplus {
+            if self.windows.held.get(&epoch).is_none_or(|held| held.is_half_free(most)) {
+                break;
+            }
+            self.list_of(id, beyond, now_ms);
+        }
+        found
+    }
+
+    /// Rule a, where that was not enough: what hangs.
+    fn list_stuck(&mut self, parts: &BTreeMap<SubscriptionId, Holding>, now_ms: i64) {
+        for (id, part) in parts {
+            let wait_ms = self.rules.lane_wait_ms;
+            let stuck: Vec<(Rank, Ticket)> = part
+                .flying
+                .iter()
+                .filter(|(since, ..)| now_ms - since > wait_ms)
+                .map(|(_, rank, it)| (*rank, *it))
+                .collect();
+            if stuck.is_empty() {
+                continue;
+            }
+            let flying = part.flying.iter().map(|(_, rank, ticket)| (*rank, *ticket));
+            self.list_of(*id, part.waiting.iter().copied().chain(flying).collect(), now_ms);
+        }
+    }
+
+    /// Rule c: one fast lane does not keep its neighbours from being read.
+    fn list_for_neighbours(&mut self, epoch: Epoch, parts: &BTreeMap<SubscriptionId, Holding>, now_ms: i64) {
+        let lane_wait_ms = self.rules.lane_wait_ms;
+        let Some(held) = self.windows.held.get_mut(&epoch) else { return };
+        let full_ms = *held.full_ms.get_or_insert(now_ms);
+        if now_ms - full_ms <= lane_wait_ms {
+            return;
+        }
+        let all = held.records;
+        let Some((id, part)) = parts.iter().max_by_key(|(_, part)| part.waiting.len() + part.flying.len()) else {
+            return;
+        };
+        let own = part.waiting.len() + part.flying.len();
+        let is_served = |lane: &Lane| lane.lease == epoch && now_ms - lane.used_ms < 60_000;
+        let has_neighbour = self.lanes.iter().any(|(other, lane)| other != id && is_served(lane));
+        if own * 4 <= all * 3 || !has_neighbour {
+            return;
+        }
+        let keep = (self.rules.look_ahead.records / 2).saturating_sub(part.flying.len());
+        self.list_of(*id, part.waiting.iter().skip(keep).copied().collect(), now_ms);
+    }
+
+    /// Rule b: no window reaches back too far.
+    fn check_spans(&mut self, now_ms: i64) {
+        if now_ms - self.windows.spans_at_ms < SPAN_EVERY_MS {
+            return;
+        }
+        self.windows.spans_at_ms = now_ms;
+        let mut oldest: BTreeMap<Epoch, i64> = BTreeMap::new();
+        for (_, live) in self.live.iter().filter(|(_, live)| !live.is_listed && live.state != State::Abandoned) {
+            let offset = oldest.entry(live.arrival.lease).or_insert(i64::MAX);
+            *offset = (*offset).min(live.arrival.offset);
+        }
+        for (epoch, oldest) in oldest {
+            let Some(read_up_to) = self.windows.held.get(&epoch).map(|held| held.read_up_to) else { continue };
+            if read_up_to - oldest <= self.rules.look_ahead.span {
+                continue;
+            }
+            let middle = oldest + (read_up_to - oldest) / 2;
+            for (id, part) in self.parts(epoch) {
+                let flying = part.flying.iter().map(|(_, rank, ticket)| (*rank, *ticket));
+                let all: Vec<(Rank, Ticket)> = part.waiting.iter().copied().chain(flying).collect();
+                if all.iter().any(|(rank, _)| rank.offset < middle) {
+                    self.list_of(id, all, now_ms);
+                }
+            }
+        }
+    }
+
+    /// What each lane has in a window.
+    fn parts(&self, epoch: Epoch) -> BTreeMap<SubscriptionId, Holding> {
+        let mut parts: BTreeMap<SubscriptionId, Holding> = BTreeMap::new();
+        for (ticket, live) in self.live.iter().filter(|(_, live)| live.arrival.lease == epoch && !live.is_listed) {
+            let part = parts.entry(live.arrival.delivery.subscription).or_default();
+            match live.state {
+                State::Waiting => part.waiting.push((live.rank(), ticket)),
+                State::InFlight { since_ms } => part.flying.push((since_ms, live.rank(), ticket)),
+                State::Abandoned => {}
+            }
+        }
+        parts
+    }
+
+    fn has_room(&self, epoch: Epoch) -> bool {
+        let most = self.windows.most(self.rules.look_ahead);
+        self.windows.held.get(&epoch).is_none_or(|held| !held.is_nearly_full(most))
+    }
+}

@@ -1,0 +1,65 @@
+//! Flaws that the simulation plants, to show that it finds them. Nothing of this is there in a built program.
+
+/// One flaw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only the simulation plants them"))]
+pub(crate) enum Flaw {
+    /// A listed record is not completed in its window.
+    EntryWithoutCompleting,
+    /// A listed record is completed and no entry stands for it.
+    CompletedWithoutEntry,
+    /// A chunk that joined the front stays on the topic.
+    RefillWithoutTombstone,
+    /// A chunk is removed, and its offsets do not join the front.
+    TombstoneWithoutRefill,
+    /// Outcomes do not change the sum.
+    SumKept,
+    /// After a takeover lists are served before the window was read again.
+    NewerFirst,
+    /// Nobody wakes a lane that was resumed.
+    ResumeUnseen,
+    /// The claim is written before everything is corrected.
+    ClaimBeforeCorrection,
+    /// Whatever is read back is taken for its lane's.
+    OthersRecord,
+    /// What is listed is given a time to come back.
+    GuessedReturn,
+    /// A request whose lease is over keeps its place.
+    LeakedPlace,
+    /// A lane that has nothing in memory is forgotten, whatever waits in its lists.
+    ForgottenQueue,
+    /// What hangs is never listed.
+    StuckKeptInWindow,
+    /// Lanes are written though their batch is not.
+    LaneAheadOfBatch,
+    /// The end of `lanes` is asked for before the offsets are stable.
+    EndAskedTooEarly,
+    /// The scheduler promotes some seconds early.
+    EarlyPromotion,
+    /// A worker short of CPU takes its own lag for the endpoint's.
+    WorkersLagMeasured,
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Flaw>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this flaw is planted in this thread.
+#[cfg(test)]
+pub(crate) fn has(flaw: Flaw) -> bool {
+    PLANTED.get() == Some(flaw)
+}
+
+/// None is.
+#[cfg(not(test))]
+#[inline]
+pub(crate) fn has(_flaw: Flaw) -> bool {
+    false
+}
+
+/// Plants a flaw in this thread, or none.
+#[cfg(test)]
+pub(crate) fn plant(flaw: Option<Flaw>) {
+    PLANTED.set(flaw);
+}

@@ -1,0 +1,120 @@
+//! What the engine lists is put into the outbox, and what is near its turn is read back.
+
+use kafka::{Epoch, FetchOutcome, Fetched, Lease};
+use schemas::invariants::Invariant;
+use schemas::record::Record;
+use stage::{Now, Turn};
+
+use super::books::LaneNote;
+use super::intake::Batch;
+use super::{DeliveryWork, Resolved};
+use crate::engine::{LaneChange, ListedRecord, ReadBackDemand};
+use crate::error::Error;
+
+impl DeliveryWork {
+    /// Puts what the engine has listed into the outbox, in its order.
+    pub(super) fn put_changes(&mut self, turn: &mut Turn<'_, LaneNote>) {
+        for change in self.engine.take_changes() {
+            match change {
+                LaneChange::Listed(listing) => {
+                    let ListedRecord { lease, offset, timestamp_ms, size, .. } = listing;
+                    self.metrics.listed.inc();
+                    beside_or_done(lease, (offset, timestamp_ms), size, LaneNote::Listed(listing)).put(turn);
+                }
+                LaneChange::SetAside { lease, subscription } => {
+                    beside_or_done(lease, (-1, turn.now.wall_ms), 0, LaneNote::SetAside(subscription)).put(turn);
+                }
+                LaneChange::Condition { lease, subscription, condition } => {
+                    let note = LaneNote::Condition(subscription, condition);
+                    beside_or_done(lease, (-1, turn.now.wall_ms), 0, note).put(turn);
+                }
+                LaneChange::Lost { lease, subscription, offset } => {
+                    Invariant::NeverLost.violated();
+                    self.metrics.lost.inc();
+                    tracing::error!(subscription.id = %subscription, offset, "a listed delivery is not in `deliveries` any more");
+                    beside_or_done(lease, (offset, turn.now.wall_ms), 0, LaneNote::Settled(subscription)).put(turn);
+                }
+            }
+        }
+    }
+
+    /// Puts the next portion of what takeovers have to correct into the outbox.
+    pub(super) fn correct(&mut self, turn: &mut Turn<'_, LaneNote>) -> Result<(), Error> {
+        for epoch in self.books.take_uncorrected() {
+            beside_or_done(epoch, (-1, turn.now.wall_ms), 0, LaneNote::Correct).put(turn);
+        }
+        self.begin_held(turn.now)
+    }
+
+    /// Partitions with nothing left to correct begin: their lists are served.
+    pub(super) fn begin_corrected(&mut self, now: Now) {
+        let now_ms = self.engine_ms(now);
+        for (lease, records) in self.books.take_corrected() {
+            let awaited = self.books.take_awaited(lease.epoch);
+            self.engine.begin(lease.epoch, awaited, now_ms);
+            if let Some(book) = self.books.of(lease.epoch) {
+                for (id, lists) in book.lists() {
+                    self.engine.restore_condition(lease.epoch, id, &book.condition(id), now_ms);
+                    self.engine.restore(lease.epoch, id, lists, now_ms);
+                }
+            }
+            if !records.is_empty() {
+                self.held.push((lease, records));
+            }
+        }
+    }
+
+    /// Takes the records that waited for a correction.
+    fn begin_held(&mut self, now: Now) -> Result<(), Error> {
+        for (lease, records) in std::mem::take(&mut self.held) {
+            self.take_in(&lease, records, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes records in, or lets them wait for the snapshot.
+    pub(super) fn take_in(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), Error> {
+        let batch = Batch::decode(lease, records);
+        if batch.position > self.catalog.position() || self.intake.has(lease.epoch) {
+            self.intake.push(batch, now.boot_ms);
+            return Ok(());
+        }
+        self.admit(batch, now)
+    }
+
+    /// Hands what was read back to the engine.
+    pub(super) fn take_read_back(&mut self, now: Now) -> Result<(), Error> {
+        let now_ms = self.engine_ms(now);
+        for Fetched { lease, offset, outcome } in self.read_back.take() {
+            if self.engine.asked(lease.epoch, offset).is_none() {
+                continue;
+            }
+            match outcome {
+                FetchOutcome::Found(record) => {
+                    self.metrics.read_back.inc();
+                    self.take_in(&lease, vec![record], now)?;
+                }
+                FetchOutcome::Gone => self.engine.not_there(lease.epoch, offset, now_ms),
+                FetchOutcome::Failed(error) => {
+                    tracing::warn!(%lease, offset, %error, "a listed delivery cannot be read back now; asking again");
+                    self.read_back.ask(&lease, offset);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what is near its turn.
+    pub(super) fn demand(&mut self) {
+        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
+            if let Some(lease) = self.books.lease(lease) {
+                self.read_back.ask(lease, offset);
+            }
+        }
+        self.read_back.flush();
+    }
+}
+
+fn beside_or_done(epoch: Epoch, at: (i64, i64), size: usize, note: LaneNote) -> Resolved {
+    Resolved { epoch, at, size, note, outputs: Vec::new() }
+}

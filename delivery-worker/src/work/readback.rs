@@ -1,0 +1,83 @@
+//! Reads listed deliveries back beside the loop, by their offsets.
+
+use std::collections::BTreeMap;
+
+use kafka::{Answers, Connection, Epoch, Fetched, Fetcher, FetcherOptions, Lease, Urgency};
+
+use crate::error::Error;
+
+/// Answers that are taken at once.
+const AT_ONCE: usize = 256;
+
+/// What is asked for, and what came back until the next turn.
+#[derive(Debug, Default)]
+pub(crate) struct ReadBack {
+    /// None in tests without Kafka.
+    fetcher: Option<(Fetcher, Answers)>,
+    /// Not handed over yet, in the order they were asked for.
+    asking: BTreeMap<Epoch, (Lease, Vec<i64>)>,
+    fetched: Vec<Fetched>,
+}
+
+// === impl ReadBack ===
+
+impl ReadBack {
+    /// Reads at most so many bytes of the log per second.
+    ///
+    /// # Errors
+    /// No threads.
+    pub(crate) fn start(connection: &Connection, bytes_per_second: usize) -> Result<Self, Error> {
+        let bytes_per_second = u64::try_from(bytes_per_second).unwrap_or(u64::MAX);
+        let options = FetcherOptions { bytes_per_second, ..FetcherOptions::default() };
+        let fetcher = Fetcher::start(connection, options).map_err(Error::ReadBack)?;
+        Ok(Self { fetcher: Some(fetcher), ..Self::default() })
+    }
+
+    /// Asks for a record of a lease.
+    pub(super) fn ask(&mut self, lease: &Lease, offset: i64) {
+        self.asking.entry(lease.epoch).or_insert_with(|| (lease.clone(), Vec::new())).1.push(offset);
+    }
+
+    /// Hands over what was asked for, as far as there is room for it.
+    pub(super) fn flush(&mut self) {
+        let Some((fetcher, _)) = &self.fetcher else { return };
+        self.asking.retain(|_, (lease, offsets)| {
+            let taken = fetcher.demand(lease, offsets, Urgency::Normal);
+            offsets.drain(..taken.min(offsets.len()));
+            !offsets.is_empty()
+        });
+    }
+
+    /// Forgets what was asked for of these leases.
+    pub(super) fn cancel(&mut self, leases: &[Lease]) {
+        for lease in leases {
+            self.asking.remove(&lease.epoch);
+            self.fetched.retain(|fetched| fetched.lease != *lease);
+            if let Some((fetcher, _)) = &self.fetcher {
+                fetcher.cancel(lease);
+            }
+        }
+    }
+
+    /// Takes what came back.
+    pub(super) fn take(&mut self) -> Vec<Fetched> {
+        if let Some((_, answers)) = &mut self.fetcher {
+            while self.fetched.len() < AT_ONCE
+                && let Some(fetched) = answers.try_next()
+            {
+                self.fetched.push(fetched);
+            }
+        }
+        std::mem::take(&mut self.fetched)
+    }
+
+    /// Waits until something came back, and keeps it. Cancel safe.
+    pub(super) async fn wait(&mut self) {
+        let Some((_, answers)) = &mut self.fetcher else { return std::future::pending().await };
+        match answers.next().await {
+            Some(fetched) => self.fetched.push(fetched),
+            // Its threads are gone: the worker goes on without, and what is listed waits for the next owner.
+            None => std::future::pending().await,
+        }
+    }
+}
