@@ -32,6 +32,7 @@ pub mod seen;
 pub mod status;
 pub mod time;
 pub mod topics;
+pub mod varint;
 
 /// The OpenAPI document of the management and event routes: made from the control plane's code, committed, and served as it is.
 pub const OPENAPI: &str = include_str!("../openapi/openapi.json");

@@ -81,7 +81,8 @@ pub enum KafkaError {
     /// its start is gone): starting at either end would repeat or lose records.
     #[error(
         "{partition} has no committed offset, and records from {log_start} to {log_end}: choose where to begin with `hookbus offsets` \
-         (deploy/runbooks/no-committed-offset.md)"
+         (deploy/runbooks/no-committed-offset.md){}",
+        NeverRead(*log_start)
     )]
     NoCommittedOffset {
         /// Which partition.
@@ -182,6 +183,10 @@ pub enum KafkaError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(pub(crate) Code);
 
+/// What is most likely right where a log begins at 0: a topic that was created, and written to, while its reader's group had
+/// members that did not read it yet.
+struct NeverRead(i64);
+
 /// The first refusal, for a message.
 struct Refused<'a>(&'a [Refusal]);
 
@@ -265,6 +270,17 @@ impl KafkaError {
     }
 }
 
+impl std::fmt::Display for NeverRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 > 0 {
+            return Ok(());
+        }
+        f.write_str(
+            "; if the topic is new, as that of a new retry tier, nothing of it was read yet: `--to start` is right",
+        )
+    }
+}
+
 impl std::fmt::Display for Refused<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Some(Refusal { index, topic, code, reason }) = self.0.first() else { return f.write_str("none") };
@@ -310,6 +326,16 @@ impl ErrorCode {
                 | Code::SaslAuthenticationFailed
                 | Code::UnsupportedSASLMechanism
         )
+    }
+
+    /// The group has no coordinator yet, or it still reads what was committed: a cluster that starts, or moves it.
+    pub(crate) fn is_without_coordinator(self) -> bool {
+        matches!(self.0, Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress)
+    }
+
+    /// No broker can be reached, or one of them: a fact of the process, whichever client meets it.
+    pub(crate) fn is_unreachable(self) -> bool {
+        matches!(self.0, Code::AllBrokersDown | Code::BrokerTransportFailure)
     }
 
     /// The group moved on: the next assignment brings a newer generation.

@@ -11,8 +11,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::boot_ms;
-use crate::error::KafkaError;
+use crate::error::{ErrorCode, KafkaError};
 
+/// librdkafka's facility of connections that fail.
+const FAILED_CONNECTION: &str = "FAIL";
 /// At most one line per key in this time.
 const PERIOD_MS: i64 = 10_000;
 /// Keys that are remembered; more than there are kinds of lines.
@@ -43,8 +45,17 @@ pub(crate) fn allowed(key: &str) -> Option<u64> {
 /// A call failed and will be tried again.
 pub(crate) fn call_failed(error: &KafkaError) {
     let text = error.to_string();
-    if let Some(swallowed) = allowed(&text) {
+    let code = if let KafkaError::Call { code, .. } = error { Some(*code) } else { None };
+    if let Some(swallowed) = allowed(&key(&text, code)) {
         warn!(swallowed, "{text}; trying again");
+    }
+}
+
+/// What is one kind of line: `text`, but that brokers are away is found out by every client and every call on its own, and is one.
+fn key(text: &str, code: Option<ErrorCode>) -> String {
+    match code.filter(|code| code.is_unreachable()) {
+        Some(code) => format!("{code:?}"),
+        None => text.to_owned(),
     }
 }
 
@@ -52,6 +63,10 @@ pub(crate) fn call_failed(error: &KafkaError) {
 pub(crate) fn librdkafka(client: &'static str, level: RDKafkaLogLevel, facility: &str, message: &str) {
     let Some(swallowed) = allowed(&format!("{client} {facility}")) else { return };
     match level {
+        // An error of the client, too, and told as that.
+        RDKafkaLogLevel::Error if facility == FAILED_CONNECTION => {
+            debug!(client, facility, swallowed, "{message}");
+        }
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
             error!(client, facility, swallowed, "{message}");
         }
@@ -68,7 +83,7 @@ pub(crate) fn client_error(client: &'static str, error: &Native, reason: &str) {
         // News for whoever asked for it, no failure.
         return;
     }
-    if let Some(swallowed) = allowed(&format!("{client} {code:?}")) {
+    if let Some(swallowed) = allowed(&key(&format!("{client} {code:?}"), code.map(ErrorCode))) {
         warn!(client, ?code, swallowed, "{reason}");
     }
 }
@@ -110,3 +125,18 @@ impl rdkafka::ClientContext for Named {
 }
 
 impl rdkafka::consumer::ConsumerContext for Named {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_no_broker_can_be_reached_is_one_line_whoever_finds_it_out() {
+        let code = |code| Some(ErrorCode(code));
+        let down = RDKafkaErrorCode::AllBrokersDown;
+        assert_eq!(key("tail AllBrokersDown", code(down)), key("reading t failed: AllBrokersDown", code(down)));
+        let other = RDKafkaErrorCode::NotCoordinator;
+        assert_ne!(key("offsets of a", code(other)), key("offsets of b", code(other)));
+        assert_ne!(key("a", None), key("b", None));
+    }
+}

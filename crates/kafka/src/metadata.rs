@@ -16,6 +16,7 @@ mod lists;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use schemas::varint;
 use uuid::Uuid;
 
 pub use self::lists::ListsClaim;
@@ -33,8 +34,8 @@ const EXTENDED: &str = "2";
 const MAX_MEMBERS: usize = 70;
 /// Version, nonce, transactional id, topic id, a span of 19 digits, five separators, and the members with theirs.
 const MAX_HEAD: usize = 1 + 22 + MAX_TRANSACTIONAL_ID + 22 + 19 + 5 + MAX_MEMBERS;
-/// The longest delta, in bytes.
-const MAX_VARINT: usize = 9;
+/// The longest delta, in bytes: 63 bits.
+const MAX_DELTA: usize = 9;
 /// What is left for the deltas, in bytes before base64 (3 bytes become 4 characters).
 const MAX_DELTAS: usize = (MAX_LENGTH - MAX_HEAD) / 4 * 3;
 
@@ -58,25 +59,25 @@ pub struct CommitMetadata {
 /// Whether any further offset has room beside `count` not-done ones over a span of offsets, without looking at them.
 #[must_use]
 pub(crate) fn has_room_surely(count: usize, span: i64) -> bool {
-    count.saturating_mul(varint_length(span)).saturating_add(MAX_VARINT) <= MAX_DELTAS
+    count.saturating_mul(delta_length(span)).saturating_add(MAX_DELTA) <= MAX_DELTAS
 }
 
 /// Whether any further offset has room beside these not-done ones.
 #[must_use]
 pub(crate) fn has_room(committed: i64, not_done: &[i64]) -> bool {
-    deltas(committed, not_done).map(varint_length).sum::<usize>() + MAX_VARINT <= MAX_DELTAS
+    deltas(committed, not_done).map(delta_length).sum::<usize>() + MAX_DELTA <= MAX_DELTAS
 }
 
 /// Whether these not-done offsets fit.
 #[must_use]
 pub fn fits(committed: i64, not_done: &[i64]) -> bool {
-    deltas(committed, not_done).map(varint_length).sum::<usize>() <= MAX_DELTAS
+    deltas(committed, not_done).map(delta_length).sum::<usize>() <= MAX_DELTAS
 }
 
 /// How long the metadata get at most, in characters.
 #[must_use]
 pub(crate) fn length(committed: i64, not_done: &[i64]) -> usize {
-    let bytes: usize = deltas(committed, not_done).map(varint_length).sum();
+    let bytes: usize = deltas(committed, not_done).map(delta_length).sum();
     MAX_HEAD + bytes.min(MAX_DELTAS).div_ceil(3) * 4
 }
 
@@ -91,12 +92,12 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
     let mut read_up_to = metadata.read_up_to.max(committed);
     let mut cut = false;
     for (delta, &offset) in deltas(committed, &metadata.not_done).zip(&metadata.not_done) {
-        if bytes.len() + varint_length(delta) > MAX_DELTAS {
+        if bytes.len() + delta_length(delta) > MAX_DELTAS {
             read_up_to = offset;
             cut = true;
             break;
         }
-        push_varint(&mut bytes, delta);
+        varint::push(&mut bytes, delta.unsigned_abs());
     }
     let version = if metadata.lists.is_some() { EXTENDED } else { BARE };
     let mut text = format!(
@@ -151,7 +152,7 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
     let mut rest = deltas.as_slice();
     let mut last = committed;
     while !rest.is_empty() {
-        last = last.checked_add(read_varint(&mut rest)?)?;
+        last = last.checked_add(i64::try_from(varint::pull(&mut rest)?).ok()?)?;
         not_done.push(last);
     }
     let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists: claim };
@@ -173,35 +174,9 @@ fn deltas(committed: i64, not_done: &[i64]) -> impl Iterator<Item = i64> {
     not_done.iter().zip(before).map(|(&offset, before)| (offset - before).max(0))
 }
 
-fn varint_length(value: i64) -> usize {
-    let bits = 64 - value.max(1).leading_zeros() as usize;
-    bits.div_ceil(7)
-}
-
-fn push_varint(bytes: &mut Vec<u8>, value: i64) {
-    let mut rest = value.unsigned_abs();
-    loop {
-        let low = u8::try_from(rest & 0x7f).expect("seven bits fit a byte");
-        rest >>= 7;
-        if rest == 0 {
-            bytes.push(low);
-            return;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-fn read_varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0_u64;
-    for shift in (0..63).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return i64::try_from(value).ok();
-        }
-    }
-    None
+/// Bytes of a delta, which is never negative.
+fn delta_length(delta: i64) -> usize {
+    varint::length(delta.max(0).unsigned_abs())
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-/// Seven bits of a varint stand in each byte; 64 of them need ten.
-const MAX_SHIFT: u32 = 63;
+use crate::varint;
 
 /// Encodes offsets in the order given.
 #[must_use]
@@ -13,7 +12,7 @@ pub fn encode_offsets(offsets: &[i64]) -> String {
     let mut bytes = Vec::with_capacity(offsets.len() * 2);
     let mut last = 0_i64;
     for &offset in offsets {
-        push(&mut bytes, zigzag(offset.wrapping_sub(last)));
+        varint::push(&mut bytes, zigzag(offset.wrapping_sub(last)));
         last = offset;
     }
     BASE64.encode(&bytes)
@@ -26,7 +25,7 @@ pub fn decode_offsets(text: &str) -> Option<Vec<i64>> {
     let mut rest = bytes.as_slice();
     let (mut offsets, mut last) = (Vec::with_capacity(bytes.len()), 0_i64);
     while !rest.is_empty() {
-        last = last.wrapping_add(unzigzag(pull(&mut rest)?));
+        last = last.wrapping_add(unzigzag(varint::pull(&mut rest)?));
         offsets.push(last);
     }
     Some(offsets)
@@ -52,33 +51,4 @@ fn zigzag(value: i64) -> u64 {
 
 fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
-}
-
-fn push(bytes: &mut Vec<u8>, mut rest: u64) {
-    loop {
-        let low = u8::try_from(rest & 0x7f).expect("seven bits fit a byte");
-        rest >>= 7;
-        if rest == 0 {
-            bytes.push(low);
-            return;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-fn pull(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..=MAX_SHIFT).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let part = u64::from(byte & 0x7f);
-        if part << shift >> shift != part {
-            return None;
-        }
-        value |= part << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

@@ -15,6 +15,8 @@ use crate::log;
 /// A cluster that has just started makes the groups' topic when it is first asked for, and says no until it is there.
 const TRIES: usize = 30;
 const PAUSE: Duration = Duration::from_millis(500);
+/// So many of these answers are part of a cluster's start: it reads what its groups have committed first.
+const STARTING_TRIES: usize = 10;
 
 /// What was found and done for one group; partitions that have an offset are in none of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,13 +45,21 @@ pub async fn begin(
     loop {
         match try_begin(connection, group, topics, created, transaction_timeout).await {
             Err(error) if error.is_retriable() && tries < TRIES => {
-                log::call_failed(&error);
+                if is_worth_a_warning(&error, tries) {
+                    log::call_failed(&error);
+                }
                 tokio::time::sleep(PAUSE).await;
                 tries += 1;
             }
             done => return done,
         }
     }
+}
+
+/// Whether somebody should hear of a try that failed: not of a cluster that starts, unless it takes long.
+fn is_worth_a_warning(error: &KafkaError, tries: usize) -> bool {
+    let is_starting = matches!(error, KafkaError::Call { code, .. } if code.is_without_coordinator());
+    !is_starting || tries > STARTING_TRIES
 }
 
 async fn try_begin(
@@ -84,4 +94,21 @@ async fn try_begin(
         Err(error) => return Err(error),
     }
     Ok(beginning)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::types::RDKafkaErrorCode as Code;
+
+    use super::*;
+
+    #[test]
+    fn a_coordinator_that_is_not_ready_yet_is_warned_of_when_it_takes_long() {
+        let failed = |code| KafkaError::call("committed offsets of hookbus.fanout", code);
+        for code in [Code::NotCoordinator, Code::CoordinatorNotAvailable, Code::CoordinatorLoadInProgress] {
+            assert!(!is_worth_a_warning(&failed(code), 1), "{code:?}");
+            assert!(is_worth_a_warning(&failed(code), STARTING_TRIES + 1), "{code:?}");
+        }
+        assert!(is_worth_a_warning(&failed(Code::BrokerTransportFailure), 1));
+    }
 }

@@ -1,8 +1,7 @@
 //! The member `l` of the commit metadata: what the lists of a partition's waiting records came to at this commit.
 
+use schemas::varint;
 use uuid::Uuid;
-
-use super::{push_varint, read_varint};
 
 /// What names this member.
 pub(super) const LETTER: char = 'l';
@@ -28,16 +27,17 @@ impl ListsClaim {
     /// Two varints, the id and the sum: 42 bytes at most, 56 characters of base64.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(42);
-        push_varint(&mut bytes, i64::try_from(self.queued).unwrap_or(i64::MAX));
-        push_varint(&mut bytes, self.from.max(0));
+        // 63 bits, as every release reads them.
+        varint::push(&mut bytes, self.queued.min(i64::MAX.unsigned_abs()));
+        varint::push(&mut bytes, self.from.max(0).unsigned_abs());
         bytes.extend_from_slice(&self.sum.to_be_bytes());
         bytes.extend_from_slice(self.topic_id.as_bytes());
         bytes
     }
 
     pub(super) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-        let queued = read_varint(&mut bytes)?.cast_unsigned();
-        let from = read_varint(&mut bytes)?;
+        let queued = varint::pull(&mut bytes)?;
+        let from = i64::try_from(varint::pull(&mut bytes)?).ok()?;
         let (sum, topic_id) = bytes.split_first_chunk::<8>()?;
         let topic_id = Uuid::from_slice(topic_id).ok()?;
         Some(Self { queued, sum: u64::from_be_bytes(*sum), topic_id, from })

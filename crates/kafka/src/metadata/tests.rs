@@ -137,3 +137,19 @@ fn members_of_a_later_release_are_passed_over_and_a_damaged_claim_is_not_trusted
     }
     assert_eq!(decode(5, &text(":sAbc").replacen("2:", "1:", 1)), None);
 }
+
+#[test]
+fn a_delta_beyond_every_offset_is_no_metadata() {
+    let text = |delta: u64| {
+        let mut bytes = Vec::new();
+        varint::push(&mut bytes, delta);
+        let golden = "1:AAAAAAAAAAAAAAAAAAAABw:slot:AAAAAAAAAAAAAAAAAAAA_w:9223372036854775807:";
+        format!("{golden}{}", BASE64.encode(bytes))
+    };
+    let largest = i64::MAX.unsigned_abs();
+    assert_eq!(decode(0, &text(largest)).map(|metadata| metadata.not_done), Some(vec![i64::MAX]));
+    // Ten bytes.
+    for delta in [largest + 1, u64::MAX] {
+        assert_eq!(decode(0, &text(delta)), None, "{delta}");
+    }
+}

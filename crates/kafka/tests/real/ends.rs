@@ -3,33 +3,12 @@
 use std::time::Duration;
 
 use kafka::{Lease, LeaseLag, Membership, PollerEvent, Window};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer};
 
-use crate::support::foreign_producer;
+use crate::foreign::{foreign_producer, write_in_transactions};
 use crate::support::{Worker, World, delete_below, eventually, soon, text, transaction};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Writes one record per transaction to the first partition of the input; each is followed by a marker.
-async fn write_in_transactions(world: &World, outcomes: &'static [bool]) {
-    let (id, topic) = (world.slot("writer"), world.input.to_string());
-    let written = tokio::task::spawn_blocking(move || {
-        let producer: BaseProducer = foreign_producer(&id);
-        for (number, commits) in outcomes.iter().enumerate() {
-            producer.begin_transaction().unwrap();
-            let value = format!("{number}");
-            let record = BaseRecord::<(), str>::to(&topic).partition(0).payload(&value);
-            producer.send(record).map_err(|(error, _)| error).unwrap();
-            producer.flush(TIMEOUT).unwrap();
-            if *commits {
-                producer.commit_transaction(TIMEOUT).unwrap();
-            } else {
-                producer.abort_transaction(TIMEOUT).unwrap();
-            }
-        }
-    });
-    written.await.unwrap();
-}
 
 fn lag(worker: &Worker) -> LeaseLag {
     worker.poller.lag().remove(0)
@@ -43,7 +22,7 @@ async fn at_end(worker: &Worker) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_group_is_not_behind_by_markers() {
     let world = World::new(1).await;
-    write_in_transactions(&world, &[true, true, false, true, true, true, false]).await;
+    write_in_transactions(&world, &[true, true, false, true, true, true, false], 1).await;
     let mut worker = world.worker("idle").await;
     let restored = worker.assigned().await.remove(0);
     let mut window = restored.window(0);
@@ -66,7 +45,7 @@ async fn an_idle_group_is_not_behind_by_markers() {
     assert_eq!((shown.committed, shown.records_behind()), (Some(14), 0), "{shown:?}");
 
     // One record more is one record behind until it is read.
-    write_in_transactions(&world, &[true]).await;
+    write_in_transactions(&world, &[true], 1).await;
     assert_eq!(of_group().await.unwrap()[0].records_behind(), 1);
     assert_eq!(worker.records(1).await[0].offset, 14);
     at_end(&worker).await;
@@ -104,7 +83,7 @@ async fn what_stands_before_an_open_transaction_is_no_lag() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_log_ends_nobody_and_loses_nothing() {
     let world = World::new(1).await;
-    write_in_transactions(&world, &[true, true, true]).await;
+    write_in_transactions(&world, &[true, true, true], 1).await;
     let mut worker = world.worker("emptied").await;
     let restored = worker.assigned().await.remove(0);
     assert_eq!(worker.records(3).await.len(), 3);
@@ -121,7 +100,7 @@ async fn an_emptied_log_ends_nobody_and_loses_nothing() {
     })
     .await;
     assert_eq!(both[0].partitions + both[1].partitions, 1);
-    write_in_transactions(&world, &[true]).await;
+    write_in_transactions(&world, &[true], 1).await;
     // Wherever the partition is now, the next event of its owner is the new record or a hand-over, never a loss.
     let owner = if both[0].partitions == 1 { &mut worker } else { &mut second };
     let record = match soon("the new record", owner.events.next()).await.unwrap() {
@@ -199,7 +178,7 @@ async fn assigned(worker: &mut Worker) -> Lease {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_owner_of_an_idle_partition_begins_behind_the_markers() {
     let world = World::new(1).await;
-    write_in_transactions(&world, &[true, false]).await;
+    write_in_transactions(&world, &[true, false], 1).await;
     let mut worker = world.worker("before").await;
     let restored = worker.assigned().await.remove(0);
     let mut window: Window = restored.window(0);

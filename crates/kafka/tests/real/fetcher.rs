@@ -4,38 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka::{Epoch, FetchOutcome, Fetched, Fetcher, FetcherOptions, KafkaError, Lease, Urgency};
-use rdkafka::producer::{BaseRecord, Producer as _};
 use schemas::record::TopicPartition;
 
-use crate::support::{World, delete_below, foreign_producer, soon, text};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::foreign::write_in_transactions;
+use crate::support::{World, delete_below, soon, text};
 
 fn lease(world: &World, partition: i32, epoch: u64) -> Lease {
     Lease { partition: TopicPartition::new(world.input.as_ref(), partition), epoch: Epoch(epoch) }
-}
-
-/// Transactions of so many records each in partition 0, every other one aborted; each is followed by a marker.
-async fn write_in_transactions(world: &World, transactions: usize, records: usize) {
-    let (id, topic) = (world.slot("writer"), world.input.to_string());
-    let written = tokio::task::spawn_blocking(move || {
-        let producer = foreign_producer(&id);
-        for transaction in 0..transactions {
-            producer.begin_transaction().unwrap();
-            for record in 0..records {
-                let value = (transaction * (records + 1) + record).to_string();
-                let record = BaseRecord::<(), str>::to(&topic).partition(0).payload(&value);
-                producer.send(record).map_err(|(error, _)| error).unwrap();
-            }
-            producer.flush(TIMEOUT).unwrap();
-            if transaction % 2 == 0 {
-                producer.commit_transaction(TIMEOUT).unwrap();
-            } else {
-                producer.abort_transaction(TIMEOUT).unwrap();
-            }
-        }
-    });
-    written.await.unwrap();
 }
 
 /// So many answers, by offset: the record's value, or what else became of it.
@@ -60,7 +35,7 @@ async fn answers(answers: &mut kafka::Answers, count: usize) -> BTreeMap<i64, St
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_found_and_markers_and_deleted_ones_are_gone() {
     let world = World::new(2).await;
-    write_in_transactions(&world, 6, 4).await;
+    write_in_transactions(&world, &[true, false, true, false, true, false], 4).await;
     world.write(1, ["other".to_owned()]).await;
     delete_below(&world, 3).await;
     let (fetcher, mut answered) = Fetcher::start(&world.connection, FetcherOptions::default()).unwrap();

@@ -8,7 +8,8 @@ use kafka::{KafkaError, ListsClaim, ListsRestorer, Offsets, Output, Restored, Re
 use rdkafka::producer::{BaseRecord, Producer as _};
 use schemas::record::{Headers, OutRecord};
 
-use crate::support::{Worker, World, foreign_producer, progress, soon};
+use crate::foreign::foreign_producer;
+use crate::support::{Worker, World, progress, soon};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -13,6 +13,7 @@ mod coordinator;
 mod cut;
 mod ends;
 mod fetcher;
+mod foreign;
 mod group;
 mod lists;
 mod ownership;

@@ -11,8 +11,6 @@ use kafka::{
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::topics::TopicSpec;
@@ -252,36 +250,6 @@ pub(crate) fn transaction(
     let partition = lease.partition.partition;
     let outputs = values.into_iter().map(|value| Output { lease: 0, record: record(&world.output, partition, &value) });
     Transaction { outputs: outputs.collect(), progress: vec![progress(lease, window)] }
-}
-
-/// A transactional producer that is not ours.
-pub(crate) fn foreign_producer(transactional_id: &str) -> BaseProducer {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers()).set("transactional.id", transactional_id);
-    // Longer than any patience: only fencing ends its transaction.
-    config.set("transaction.timeout.ms", "600000");
-    let producer: BaseProducer = config.create().unwrap();
-    producer.init_transactions(Duration::from_secs(30)).unwrap();
-    producer
-}
-
-/// Leaves an open transaction of this id that holds the offsets of all partitions of the input.
-pub(crate) async fn pending(world: &World, transactional_id: String, partitions: i32) -> BaseProducer {
-    let (group, topic) = (world.group.clone(), world.input.to_string());
-    let open = tokio::task::spawn_blocking(move || {
-        let producer = foreign_producer(&transactional_id);
-        let group: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", group).create().unwrap();
-        producer.begin_transaction().unwrap();
-        let mut offsets = TopicPartitionList::new();
-        for partition in 0..partitions {
-            offsets.add_partition_offset(&topic, partition, Offset::Offset(7)).unwrap();
-        }
-        let metadata = group.group_metadata().unwrap();
-        producer.send_offsets_to_transaction(&offsets, &metadata, Duration::from_secs(30)).unwrap();
-        producer
-    });
-    open.await.unwrap()
 }
 
 /// Deletes every record of the first partition below this offset.

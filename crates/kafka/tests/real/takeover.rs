@@ -9,7 +9,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::support::{World, brokers, names, pending, progress, soon, transaction};
+use crate::foreign::pending;
+use crate::support::{World, brokers, names, progress, soon, transaction};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_owners_open_transaction_is_fenced_by_the_id_in_its_metadata() {

@@ -2,7 +2,8 @@
 
 use kafka::{KafkaError, Output, Window};
 
-use crate::support::{World, foreign_producer, names, progress, record, soon, text, transaction};
+use crate::foreign::foreign_producer;
+use crate::support::{World, names, progress, record, soon, text, transaction};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_owner_reads_only_what_was_not_done() {

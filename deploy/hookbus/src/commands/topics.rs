@@ -63,8 +63,8 @@ fn told(role: GroupRole, group: &str, prefix: &str, beginning: &Beginning) -> Ve
     }
     if !left_to_members.is_empty() {
         lines.push(format!(
-            "> {role} (group {group}) runs, and begins at offset 0 by itself of {}; let it find them before anything is \
-             written there (`hookbus offsets show {role}`)",
+            "> {role} (group {group}) runs, and begins at offset 0 by itself of {}; let it find them, if need be with a \
+             restart under this configuration, before anything is written there (`hookbus offsets show {role}`)",
             listed(left_to_members)
         ));
     }

@@ -10,6 +10,7 @@
 //! here fails because something is slow.
 
 mod bare;
+mod compare;
 mod load;
 mod meter;
 mod rows;
@@ -17,9 +18,12 @@ mod stage;
 mod table;
 mod workload;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use self::bare::Bare;
+use self::compare::Against;
 use self::rows::{Row, Scale};
 use self::stage::Stage;
 use self::table::Table;
@@ -36,6 +40,13 @@ struct Arguments {
     /// Leave the bare loops out.
     #[arg(long)]
     ours_only: bool,
+    /// Measure this `hookbus` too, in turns with the one beside the bench, and print what ours costs of it: `fanout`,
+    /// `fanout100` and `delivery`, the only rows there are then.
+    #[arg(long, value_name = "HOOKBUS")]
+    against: Option<PathBuf>,
+    /// Rounds of `--against`: each has two turns of both.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000), requires = "against")]
+    rounds: u32,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -60,15 +71,21 @@ fn main() -> anyhow::Result<()> {
 async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let scale = Scale { factor: arguments.scale.clamp(0.01, 10.0), ours_only: arguments.ours_only };
+    let against = arguments.against.map(|binary| Against { binary, rounds: arguments.rounds });
+    let all = if against.is_some() { Row::COMPARED.to_vec() } else { Row::ALL.to_vec() };
+    let rows = if arguments.rows.is_empty() { all } else { arguments.rows };
     let stage = Stage::open(folder.path()).await?;
-    let rows = if arguments.rows.is_empty() { Row::ALL.to_vec() } else { arguments.rows };
     let mut table = Table::default();
     table::say("warming Kafka up ...")?;
     rows::warm_up(&stage).await?;
     for row in rows {
         table::say(&format!("measuring {} ...", row.title()))?;
         let before = kafka::clock::instant();
-        if let Err(error) = row.measure(&stage, scale, &mut table).await {
+        let measured = match &against {
+            Some(against) => row.compare(&stage, scale, against).await,
+            None => row.measure(&stage, scale, &mut table).await,
+        };
+        if let Err(error) = measured {
             // The other rows are worth having; the end of the run says that this one is missing.
             table.failed(row.title(), &error);
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 pub(crate) use self::fanout::warm_up;
+use crate::compare::Against;
 use crate::stage::Stage;
 use crate::table::Table;
 
@@ -48,6 +49,9 @@ impl Row {
     pub(crate) const ALL: [Self; 7] =
         [Self::Ingest, Self::Fanout, Self::Fanout100, Self::Delivery, Self::Latency, Self::Snapshot, Self::Control];
 
+    /// Rows that two binaries can be compared in.
+    pub(crate) const COMPARED: [Self; 3] = [Self::Fanout, Self::Fanout100, Self::Delivery];
+
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
@@ -69,6 +73,18 @@ impl Row {
             Self::Latency => latency::measure(stage, scale, table).await,
             Self::Snapshot => snapshot::measure(stage, scale, table).await,
             Self::Control => control::measure(stage, scale, table).await,
+        }
+    }
+
+    /// Measures ours and another binary in turns.
+    pub(crate) async fn compare(self, stage: &Stage, scale: Scale, against: &Against) -> anyhow::Result<()> {
+        match self {
+            Self::Fanout => fanout::compare(stage, scale, against, 1).await,
+            Self::Fanout100 => fanout::compare(stage, scale, against, 100).await,
+            Self::Delivery => delivery::compare(stage, scale, against).await,
+            Self::Ingest | Self::Latency | Self::Snapshot | Self::Control => {
+                anyhow::bail!("two binaries are compared in fanout, fanout100 and delivery")
+            }
         }
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Stage {
 #[derive(Debug)]
 pub(crate) struct Installation<'a> {
     stage: &'a Stage,
+    /// What its roles are started from.
+    binary: PathBuf,
     pub(crate) name: String,
     pub(crate) topics: Topics,
     config: PathBuf,
@@ -131,8 +133,13 @@ impl Stage {
         ["--brokers".to_owned(), self.connection.brokers().to_owned()]
     }
 
-    /// Makes topics, an application, event types and subscriptions under a new prefix.
+    /// Makes topics, an application, event types and subscriptions under a new prefix, of the `hookbus` beside the bench.
     pub(crate) async fn install(&self, plan: &Plan) -> anyhow::Result<Installation<'_>> {
+        self.install_from(environment::hookbus_binary()?, plan).await
+    }
+
+    /// As [`Self::install`], of any `hookbus`.
+    pub(crate) async fn install_from(&self, binary: PathBuf, plan: &Plan) -> anyhow::Result<Installation<'_>> {
         let name = format!("bench{}", self.installations.fetch_add(1, Ordering::Relaxed));
         let mut topics = TopicSettings { prefix: format!("{name}."), ..TopicSettings::default() };
         topics.partitions.insert("retry".to_owned(), 1);
@@ -145,6 +152,7 @@ impl Stage {
         self.settings(&name).write(&config)?;
         let mut installation = Installation {
             stage: self,
+            binary,
             name,
             topics: topics.topics(),
             config,
@@ -203,7 +211,7 @@ impl Installation<'_> {
         if let "gateway" | "control" = role {
             environment.push((format!("HOOKBUS__{}__LISTEN", role.to_uppercase()), address.to_string()));
         }
-        let binary = environment::hookbus_binary()?;
+        let binary = self.binary.clone();
         let arguments = vec!["--config".to_owned(), self.config.to_string_lossy().into_owned(), role.to_owned()];
         let name = format!("{}-{role}", self.name);
         let folder = self.stage.folder.clone();

@@ -11,6 +11,7 @@ use testkit::wait::eventually;
 use testkit::{Endpoint, Process};
 
 use super::{DONE_WITHIN, Scale};
+use crate::compare::Against;
 use crate::meter::{Cost, Meter};
 use crate::stage::{self, Installation, Plan, Stage};
 use crate::table::{Aim, Table};
@@ -24,12 +25,7 @@ const SUBSCRIPTIONS: u32 = 16;
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let endpoint = Endpoint::start_with(EndpointOptions { keep: false, ..EndpointOptions::default() })?;
-    let plan = Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url("/ours") };
-    let installation = stage.install(&plan).await?;
-    // What is parked would not come back without it.
-    let (retry, _) = installation.start("retry").await?;
-    let (process, _) = installation.start("delivery").await?;
-    let mut worker = Worker { installation, process, sent: 0 };
+    let mut worker = Worker::start(&endpoint, "/ours", async |plan| stage.install(&plan).await).await?;
     let count = scale.of(TURN);
     let (mut ours, mut bare) = (Cost::default(), None);
     for turn in 0..TURNS {
@@ -43,16 +39,28 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
             *bare.get_or_insert_default() += send_bare(stage, &endpoint, count).await?;
         }
     }
-    let Worker { installation, process, sent } = worker;
-    stage::stop(process).await?;
-    stage::stop(retry).await?;
     table.delivery = Some((ours, bare));
     table.add_costs("delivery, 64 in flight", "deliveries", ours, bare, Aim::None);
-    let shortest = installation.topics.retry("5s");
-    let parked = stage::end_of(&Offsets::start(&stage.connection)?, &shortest).await?;
+    let parked = worker.stop(stage, &endpoint).await?;
     table.add("delivery, 64 in flight: parked or retried", f64::from(u32::try_from(parked)?), None, Aim::AtMost(0.0));
-    let repeats = endpoint.count("/ours").saturating_sub(u64::from(sent));
-    anyhow::ensure!(repeats == 0, "{repeats} deliveries came twice");
+    Ok(())
+}
+
+/// Ours and another `hookbus` in turns.
+pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against) -> anyhow::Result<()> {
+    let endpoint = Endpoint::start_with(EndpointOptions { keep: false, ..EndpointOptions::default() })?;
+    let binary = &against.binary;
+    let mut ours = Worker::start(&endpoint, "/ours", async |plan| stage.install(&plan).await).await?;
+    let theirs = async |plan| stage.install_from(binary.clone(), &plan).await;
+    let mut theirs = Worker::start(&endpoint, "/theirs", theirs).await?;
+    let count = scale.of(TURN);
+    let turn = async |worker: &mut Worker<'_>| worker.send(stage, &endpoint, count).await;
+    against.measure(&mut ours, &mut theirs, turn).await?;
+    for worker in [ours, theirs] {
+        let path = worker.path;
+        let parked = worker.stop(stage, &endpoint).await?;
+        anyhow::ensure!(parked == 0, "{parked} deliveries to {path} were parked or retried");
+    }
     Ok(())
 }
 
@@ -60,10 +68,24 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
 struct Worker<'a> {
     installation: Installation<'a>,
     process: Process,
+    /// What is parked would not come back without it.
+    retry: Process,
+    path: &'static str,
     sent: u32,
 }
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
+    async fn start(
+        endpoint: &Endpoint,
+        path: &'static str,
+        install: impl AsyncFnOnce(Plan) -> anyhow::Result<Installation<'a>>,
+    ) -> anyhow::Result<Self> {
+        let installation = install(Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url(path) }).await?;
+        let (retry, _) = installation.start("retry").await?;
+        let (process, _) = installation.start("delivery").await?;
+        Ok(Self { installation, process, retry, path, sent: 0 })
+    }
+
     /// One backlog.
     async fn send(&mut self, stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
         let Installation { topics, application, subscriptions, .. } = &self.installation;
@@ -73,13 +95,22 @@ impl Worker<'_> {
         workload::write_deliveries(&stage.connection, &topics.deliveries, *application, subscriptions, numbers).await?;
         let meter = Meter::start(self.process.pid(), stage.broker())?;
         self.process.resume()?;
-        let expected = u64::from(self.sent);
+        let (expected, path) = (u64::from(self.sent), self.path);
         let arrived = eventually("all deliveries to arrive", DONE_WITHIN, || async {
-            (endpoint.count("/ours") >= expected).then(kafka::clock::instant)
+            (endpoint.count(path) >= expected).then(kafka::clock::instant)
         });
-        let arrived = arrived.await.with_context(|| format!("{} of {expected}", endpoint.count("/ours")))?;
+        let arrived = arrived.await.with_context(|| format!("{} of {expected}", endpoint.count(path)))?;
         stage::committed(&stage.connection, &self.installation.group("delivery"), &topics.deliveries).await?;
         meter.stop(count, arrived)
+    }
+
+    /// Ends it; each delivery must have come once. Returns how many were parked or retried.
+    async fn stop(self, stage: &Stage, endpoint: &Endpoint) -> anyhow::Result<i64> {
+        stage::stop(self.process).await?;
+        stage::stop(self.retry).await?;
+        let repeats = endpoint.count(self.path).saturating_sub(u64::from(self.sent));
+        anyhow::ensure!(repeats == 0, "{repeats} deliveries to {} came twice", self.path);
+        stage::end_of(&Offsets::start(&stage.connection)?, &self.installation.topics.retry("5s")).await
     }
 }
 

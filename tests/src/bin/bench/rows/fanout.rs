@@ -10,6 +10,7 @@ use testkit::Process;
 use testkit::wait::eventually;
 
 use super::{DONE_WITHIN, Scale};
+use crate::compare::Against;
 use crate::meter::{Cost, Meter};
 use crate::stage::{self, Installation, Plan, SESSION_TIMEOUT, Stage};
 use crate::table::{Aim, Table};
@@ -30,9 +31,8 @@ pub(super) async fn measure(
     title: &str,
     matches: u32,
 ) -> anyhow::Result<()> {
-    let types = if matches == 1 { TYPES } else { 1 };
-    let plan = Plan { types, subscriptions: types * matches, url: "http://127.0.0.1:9/never".into() };
-    let mut loops = vec![Copier::ours(stage, &plan, matches).await?];
+    let plan = plan(matches);
+    let mut loops = vec![Copier::ours(stage.install(&plan).await?, &plan, matches).await?];
     if !scale.ours_only {
         loops.push(Copier::bare(stage, &plan, matches).await?);
     }
@@ -58,6 +58,23 @@ pub(super) async fn measure(
     Ok(())
 }
 
+/// Ours and another `hookbus` in turns.
+pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against, matches: u32) -> anyhow::Result<()> {
+    let plan = plan(matches);
+    let mut ours = Copier::ours(stage.install(&plan).await?, &plan, matches).await?;
+    let theirs = stage.install_from(against.binary.clone(), &plan).await?;
+    let mut theirs = Copier::ours(theirs, &plan, matches).await?;
+    let count = scale.of(TURN / matches);
+    against.measure(&mut ours, &mut theirs, async |copier: &mut Copier<'_>| copier.copy(stage, count).await).await?;
+    stage::stop(ours.process).await?;
+    stage::stop(theirs.process).await
+}
+
+fn plan(matches: u32) -> Plan {
+    let types = if matches == 1 { TYPES } else { 1 };
+    Plan { types, subscriptions: types * matches, url: "http://127.0.0.1:9/never".into() }
+}
+
 /// Work for a broker that has done nothing yet: it compiles what it runs often.
 pub(crate) async fn warm_up(stage: &Stage) -> anyhow::Result<()> {
     let plan = Plan { types: TYPES, subscriptions: 0, url: String::new() };
@@ -76,8 +93,7 @@ struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    async fn ours(stage: &'a Stage, plan: &Plan, matches: u32) -> anyhow::Result<Self> {
-        let installation = stage.install(plan).await?;
+    async fn ours(installation: Installation<'a>, plan: &Plan, matches: u32) -> anyhow::Result<Self> {
         let (process, _) = installation.start("fanout").await?;
         let group = installation.group("fanout");
         Ok(Self { installation, group, process, types: plan.types, matches, copied: 0 })
