@@ -39,6 +39,7 @@ mod state;
 mod store;
 mod stored;
 mod subscription;
+mod sweep;
 mod token;
 
 use std::sync::Arc;
@@ -97,6 +98,7 @@ impl ControlPlane {
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);
         deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting));
+        deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let app = Arc::new(App::new(config, &deps, store, metrics)?);
         Ok(Self { app, deps })

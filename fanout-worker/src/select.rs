@@ -1,9 +1,9 @@
-//! Which application, which type, which subscriptions: what the snapshot says about an event.
+//! Which type, which subscriptions: what the snapshot says about an event.
 
 use std::sync::Arc;
 
 use catalog::{EventType, Snapshot, Subscription};
-use schemas::control::UnknownEventTypes;
+use schemas::control::{Application, UnknownEventTypes};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypeName;
 use schemas::header;
@@ -23,12 +23,12 @@ pub(crate) struct Selected {
     pub(crate) is_to_be_declared: bool,
 }
 
-/// The application of an event, if it exists and takes this type.
-pub(crate) fn application(snapshot: &Snapshot, event: &Event<'_>) -> Result<Selected, Rejection> {
-    let Some(application) = snapshot.application(&event.application) else {
-        let detail = format!("no application has the id or uid `{}`", event.application);
-        return Err(Rejection::new(RejectReason::UnknownApplication, detail));
-    };
+/// What an application says about an event's type, if it takes it.
+pub(crate) fn event_type(
+    snapshot: &Snapshot,
+    application: &Application,
+    event: &Event<'_>,
+) -> Result<Selected, Rejection> {
     let id = application.application_id;
     let event_type = snapshot.event_type(id, &event.event_type).map(Arc::clone);
     let is_to_be_declared = match (&event_type, application.unknown_event_types) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use catalog::{Catalog, EventType, TokenScope};
 use chassis::clock;
 use parking_lot::Mutex as SyncMutex;
-use schemas::control::{Application, Limits};
+use schemas::control::Limits;
 use schemas::ids::{ApplicationId, OrganizationId};
 use secrecy::{ExposeSecret as _, SecretString};
 use vault::LookupHash;
@@ -132,8 +132,17 @@ impl Directory for CatalogDirectory {
 
     fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId> {
         let snapshot = self.catalog.read();
-        let may = |it: &Application| caller.may_send(it.application_id, it.organization_id);
-        snapshot.application_among(id_or_uid, may).map(|it| it.application_id)
+        let found = match caller {
+            Caller::Admin => {
+                let mut called = snapshot.applications_called(id_or_uid);
+                let first = called.next();
+                if called.next().is_none() { first } else { None }
+            }
+            Caller::Application(own) => snapshot.application_by_id(own).filter(|it| it.is_called(id_or_uid)),
+            Caller::Organization(own) => snapshot.application_in(own, id_or_uid),
+            Caller::ReadOnly => None,
+        };
+        found.map(|it| it.application_id)
     }
 
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared> {
@@ -200,7 +209,7 @@ impl Recheck {
 
 #[cfg(test)]
 mod tests {
-    use schemas::control::{ControlObject, Organization};
+    use schemas::control::{Application, ControlObject, Organization};
     use uuid::Uuid;
     use vault::{EncryptionKey, Vault};
 

@@ -81,15 +81,16 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         None => token::new_secret()?,
     };
     let given_id = naming::given_id(&mut fields, "secret_id")?;
+    principal.may_give_id("secret_id", given_id.is_some())?;
     let (id, is_given) = (SecretId(given_id.unwrap_or_else(Uuid::now_v7)), given_id.is_some());
     let (vault, admin) = (Arc::clone(app.catalog().vault()), app.admin());
     let (asking, actor) = (principal.clone(), principal.actor());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let application = asking.application(snapshot, &application)?.application_id;
-        token::room(snapshot.application_secrets(application).count())?;
+        token::room(snapshot.application_secret_count(application))?;
         let key = ControlKey::ApplicationSecret(application, id);
         // The audit and the last use name a secret by its id alone, so it is nobody else's either.
-        if is_given && snapshot.applications().any(|it| by_id(snapshot, it.application_id, id).is_some()) {
+        if is_given && snapshot.has_application_secret(id) {
             return Err(naming::taken("secret_id", "secret"));
         }
         let minted = token::mint(&vault, &key, &text)?;
@@ -173,7 +174,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let vault = Arc::clone(app.catalog().vault());
     let decide = move |snapshot: &Snapshot, former: &ApplicationSecret, moment: Moment| {
         let application = former.application_id;
-        token::room(snapshot.application_secrets(application).count())?;
+        token::room(snapshot.application_secret_count(application))?;
         let minted = token::mint(&vault, &ControlKey::ApplicationSecret(application, id), &text)?;
         let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
         let ended = ApplicationSecret { expires_ms: Some(ended), ..former.clone() };
@@ -246,5 +247,5 @@ fn of_application(
 }
 
 fn by_id(snapshot: &Snapshot, application: ApplicationId, id: SecretId) -> Option<Arc<ApplicationSecret>> {
-    snapshot.application_secrets(application).find(|secret| secret.secret_id == id).cloned()
+    snapshot.application_secret(application, id).cloned()
 }

@@ -83,12 +83,14 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         Some(text) => text,
         None => token::new_service_token()?,
     };
-    let id = ServiceTokenId(naming::given_id(&mut fields, "token_id")?.unwrap_or_else(Uuid::now_v7));
+    let given_id = naming::given_id(&mut fields, "token_id")?;
+    principal.may_give_id("token_id", given_id.is_some())?;
+    let id = ServiceTokenId(given_id.unwrap_or_else(Uuid::now_v7));
     let biscuit = text.to_string();
     let (vault, admin, actor) = (Arc::clone(app.catalog().vault()), app.admin(), principal.actor());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let organization = principal.organization(snapshot, &organization)?.organization_id;
-        token::room(snapshot.service_tokens(organization).count())?;
+        token::room(snapshot.service_token_count(organization))?;
         if snapshot.service_token(id).is_some() {
             return Err(naming::taken("token_id", "service token"));
         }
@@ -174,7 +176,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let (vault, biscuit) = (Arc::clone(app.catalog().vault()), text.to_string());
     let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
         let organization = former.organization_id;
-        token::room(snapshot.service_tokens(organization).count())?;
+        token::room(snapshot.service_token_count(organization))?;
         let minted = token::mint(&vault, &ControlKey::ServiceToken(organization, id), &text)?;
         let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
         let ended = ServiceToken { expires_ms: Some(ended), ..former.clone() };

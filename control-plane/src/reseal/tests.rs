@@ -104,7 +104,10 @@ async fn everything_is_sealed_with_the_current_key_and_says_the_same() {
                 ControlObject::Subscription(_) => assert_eq!(texts, ["header", "bearer", "signing"]),
                 ControlObject::ServiceToken(_) => assert_eq!(texts, ["service"]),
                 ControlObject::ApplicationSecret(_) => assert!(texts[0].starts_with("secret "), "{texts:?}"),
-                ControlObject::Organization(_) | ControlObject::Application(_) | ControlObject::EventType(_) => {
+                ControlObject::Organization(_)
+                | ControlObject::Application(_)
+                | ControlObject::RetiredApplication(_)
+                | ControlObject::EventType(_) => {
                     assert!(texts.is_empty());
                 }
             }

@@ -92,6 +92,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
             let lookup: LookupHash = it.lookup.parse().map_err(|error: vault::VaultError| error.to_string())?;
             Object::ApplicationSecret(lookup, Arc::new(it))
         }
+        ControlObject::RetiredApplication(it) => Object::RetiredApplication(Arc::new(it)),
         ControlObject::EventType(it) => Object::EventType(Arc::new(EventType::new(it))),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;

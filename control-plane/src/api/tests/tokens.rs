@@ -207,7 +207,7 @@ async fn a_given_id_of_a_secret_is_one_secrets_alone() {
     let (one, two) = (api.tenant("one").await, api.tenant("two").await);
     let id = Uuid::now_v7();
     let make = async |tenant: &Tenant| {
-        api.post(&tenant.token, "/application_secrets", value!({"application_id": tenant.id, "secret_id": id})).await.0
+        api.post(ADMIN, "/application_secrets", value!({"application_id": tenant.id, "secret_id": id})).await.0
     };
     assert_eq!(make(&one).await, 201);
     assert_eq!(make(&one).await, 409);

@@ -40,7 +40,8 @@ const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "0b5e55ed-0000-7000-8000-000000000001",
         title: "Organization id",
-        effect: "UUID of the organization that is there from the start.",
+        effect: "UUID of the organization that is there from the start. Records on the topic `events` name its applications by uid or \
+                 id, those of other organizations by id only.",
     },
     Key {
         path: "control.organization_name",
