@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use catalog::schema::Unfit;
 use catalog::{EventType, Snapshot, Subscription};
 use schemas::control::{Application, UnknownEventTypes};
 use schemas::event::StringMap;
@@ -53,9 +54,15 @@ pub(crate) fn schema(selected: &Selected, event: &Event<'_>) -> Result<(), Rejec
     if event.source == gateway_source(selected.application) {
         return Ok(());
     }
-    event_type.check(&event.payload).map_err(|mismatch| {
-        let detail = format!("the payload does not fit the schema of `{}`: {mismatch}", event.event_type);
-        Rejection::new(RejectReason::SchemaMismatch, detail)
+    event_type.check(&event.payload).map_err(|unfit| match unfit {
+        Unfit::Mismatch(mismatch) => {
+            let detail = format!("the payload does not fit the schema of `{}`: {mismatch}", event.event_type);
+            Rejection::new(RejectReason::SchemaMismatch, detail)
+        }
+        costly @ Unfit::TooCostly { .. } => {
+            let detail = format!("the payload cannot be checked with the schema of `{}`: {costly}", event.event_type);
+            Rejection::new(RejectReason::SchemaTooCostly, detail)
+        }
     })
 }
 
