@@ -22,7 +22,7 @@ use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, Subs
 use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
-use crate::actor::{Actor, Caller};
+use crate::actor::{Actor, ActorToken, Caller};
 use crate::problem::{Problem, forbidden, not_found, unavailable};
 use crate::state::App;
 
@@ -83,7 +83,21 @@ impl Principal {
             Who::Service(entry) => format!("service_token/{}", entry.token),
             Who::Application(entry) => format!("application_secret/{}", entry.secret),
         };
-        Actor::new(name, self.caller.clone())
+        let token = match &self.who {
+            Who::Admin => None,
+            Who::Service(entry) => Some(ActorToken::Service(entry.token)),
+            Who::Application(entry) => Some(ActorToken::Application(entry.application, entry.secret)),
+        };
+        Actor::new(name, self.caller.clone()).with_token(token)
+    }
+
+    /// When its token ends: what it makes ends no later.
+    pub(crate) fn end(&self, snapshot: &Snapshot) -> Option<i64> {
+        match &self.who {
+            Who::Admin => None,
+            Who::Service(entry) => snapshot.service_token(entry.token)?.expires_ms,
+            Who::Application(entry) => snapshot.application_secret(entry.application, entry.secret)?.expires_ms,
+        }
     }
 
     /// Whether everything is to be checked and answered as if, and nothing done. The store sees to its writes itself.
@@ -242,6 +256,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let token = token.trim();
     let fits = (1..=TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
     if scheme.eq_ignore_ascii_case("bearer") && fits { Ok(token) } else { Err(malformed()) }
+}
+
+/// Whether a request's token is known as things stand here; a new one may not be yet.
+pub(crate) fn is_known(app: &App, headers: &HeaderMap) -> bool {
+    let Ok(token) = bearer(headers) else { return false };
+    let lookup = app.catalog().vault().lookup(token);
+    let now_ms = clock::now_ms();
+    app.admin() == Some(lookup) || app.catalog().read().token(&lookup).is_some_and(|entry| entry.is_live(now_ms))
 }
 
 async fn authenticate(app: &App, token: &str) -> Result<Who, Problem> {

@@ -41,6 +41,7 @@ mod stored;
 mod subscription;
 mod sweep;
 mod token;
+mod weights;
 
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ impl ControlPlane {
     /// A Kafka client cannot be made, or a metric's name is taken.
     pub async fn start(config: ControlConfig, deps: Deps) -> Result<Self, Error> {
         let metrics = ControlMetrics::new(&deps.registry)?;
-        let store = Store::start(&deps, config.request_timeout, metrics.clone()).await?;
+        let store = Store::start(&deps, config.request_timeout, config.bytes, metrics.clone()).await?;
         let latch = deps.health.latch("control");
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);

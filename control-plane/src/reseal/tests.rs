@@ -74,7 +74,7 @@ fn objects(vault: &Vault) -> Vec<ControlObject> {
 fn resealer(objects: Vec<ControlObject>, vault: Arc<Vault>) -> Resealer {
     let catalog = Catalog::of(objects, vault);
     let metrics = ControlMetrics::new(&Registry::new()).unwrap();
-    let store = Store::in_memory(catalog.clone(), metrics.clone());
+    let store = Store::in_memory(catalog.clone(), chassis::config::ByteLimits::default(), metrics.clone());
     Resealer { catalog, store, metrics, pause: Duration::ZERO, start: 77, stuck: BTreeSet::new() }
 }
 

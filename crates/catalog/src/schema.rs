@@ -13,7 +13,7 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 pub use self::price::MAX_CHECK_NS;
-use self::price::{Extent, Work};
+use self::price::{CheckWork, Extent};
 
 /// Largest schema, bytes of JSON.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
@@ -26,7 +26,7 @@ const MAX_MESSAGE: usize = 300;
 pub struct Schema {
     validator: Validator,
     /// The most that may be done at one place of a payload.
-    work: Work,
+    work: CheckWork,
 }
 
 /// Why a value is no schema that events can be checked with: told to whoever wrote it.

@@ -6,6 +6,7 @@
 mod orphans;
 mod tenants;
 mod tokens;
+pub mod weights;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::subscription::Subscription;
 use crate::writes::Writes;
 
 use self::tenants::Tenants;
+use self::weights::Weights;
 
 pub use tokens::{TokenEntry, TokenScope};
 
@@ -49,6 +51,7 @@ pub struct Snapshot {
     undecodable: u64,
     writes: Writes,
     digest: Digest,
+    weights: Weights,
     tenants: Tenants,
     scopes: HashMap<ApplicationId, Scope>,
     /// Scopes of applications that are not there.
@@ -210,13 +213,17 @@ impl Snapshot {
             self.writes.remember(write.id);
         }
         match change.kind {
-            ChangeKind::Put(object, digest) => {
+            ChangeKind::Put(object, digest, weight) => {
+                let key = object.key();
+                self.weigh(self.owner(&key), self.weight_under(&key), false);
                 if !matches!(object, Object::Subscription(_)) {
-                    self.digest.put(object.key(), digest);
+                    self.digest.put(key.clone(), digest, weight);
                 }
                 self.put(object);
+                self.weigh(self.owner(&key), weight, true);
             }
             ChangeKind::Remove(key) => {
+                self.weigh(self.owner(&key), self.weight_under(&key), false);
                 self.digest.remove(&key);
                 self.remove(&key);
             }
@@ -238,7 +245,9 @@ impl Snapshot {
             Object::ServiceToken(lookup, it) => self.put_service_token(lookup, it),
             Object::Application(it) => {
                 let id = it.application_id;
+                self.weigh_application(id, false);
                 self.tenants.put_application(it);
+                self.weigh_application(id, true);
                 self.settle(id);
             }
             Object::ApplicationSecret(lookup, it) => self.put_secret(lookup, it),
@@ -258,6 +267,7 @@ impl Snapshot {
             ControlKey::Organization(id) => self.tenants.remove_organization(*id),
             ControlKey::ServiceToken(_, id) => self.remove_service_token(*id),
             ControlKey::Application(_, id) => {
+                self.weigh_application(*id, false);
                 self.tenants.remove_application(*id);
                 self.settle(*id);
             }

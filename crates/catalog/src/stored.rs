@@ -33,6 +33,24 @@ impl Snapshot {
 }
 
 impl Object {
+    /// A subscription knows what it weighs.
+    pub(crate) fn weighing(self, weight: u32) -> Self {
+        match self {
+            Self::Subscription(mut it) => {
+                if let Some(fresh) = std::sync::Arc::get_mut(&mut it) {
+                    fresh.set_weight(weight);
+                }
+                Self::Subscription(it)
+            }
+            other @ (Self::Organization(_)
+            | Self::ServiceToken(..)
+            | Self::Application(_)
+            | Self::ApplicationSecret(..)
+            | Self::RetiredApplication(_)
+            | Self::EventType(_)) => other,
+        }
+    }
+
     /// The key it stands under.
     pub(crate) fn key(&self) -> ControlKey {
         match self {

@@ -10,13 +10,13 @@
 //! ```
 //!
 //! and refuses what exceeds [`MAX_VISITS`], and references that come back to where they stand. In the same way it adds up what
-//! the subschemas do at a place ([`Work`]), from which a check is priced before it begins.
+//! the subschemas do at a place ([`CheckWork`]), from which a check is priced before it begins.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::price::Work;
+use super::price::CheckWork;
 use super::{MAX_SCHEMA_BYTES, SchemaError};
 
 /// Subschemas that may meet at one place: a generous union, no explosion.
@@ -53,15 +53,15 @@ struct Cost {
     /// Subschemas that meet at one place below.
     below: u64,
     /// All that is done where it applies.
-    work: Work,
+    work: CheckWork,
     /// All that is done at one place below.
-    work_below: Work,
+    work_below: CheckWork,
     /// Levels of nesting.
     height: usize,
 }
 
 /// Refuses a schema that reaches outside of itself or costs too much. Returns the most that may be done at one place.
-pub(super) fn check(schema: &Value) -> Result<Work, SchemaError> {
+pub(super) fn check(schema: &Value) -> Result<CheckWork, SchemaError> {
     let bytes = schema.to_string().len();
     if bytes > MAX_SCHEMA_BYTES {
         return Err(error("", format!("a schema has at most {MAX_SCHEMA_BYTES} bytes, this one has {bytes}")));
@@ -91,16 +91,21 @@ impl Walk<'_> {
         }
         let Value::Object(schema) = schema else {
             // `true` and `false` are schemas; what is none at all is for the compiler to say.
-            return Ok(Cost { here: 1, height: 1, work: Work { visits: 1, ..Work::default() }, ..Cost::default() });
+            return Ok(Cost {
+                here: 1,
+                height: 1,
+                work: CheckWork { visits: 1, ..CheckWork::default() },
+                ..Cost::default()
+            });
         };
         let refused = REFUSED.into_iter().find(|keyword| schema.contains_key(*keyword));
         if let Some(keyword) = refused.or_else(|| ["$id", "id"].into_iter().find(|id| is_nested_id(schema, id, path))) {
             return Err(error(path, format!("`{keyword}` is not supported here")));
         }
-        let mut cost = Cost { here: 1, work: Work::of(schema), ..Cost::default() };
+        let mut cost = Cost { here: 1, work: CheckWork::of(schema), ..Cost::default() };
         if schema.contains_key("uniqueItems") {
             // What is compared is compared down to its leaves.
-            cost.work_below = Work { visits: 4, ..Work::default() };
+            cost.work_below = CheckWork { visits: 4, ..CheckWork::default() };
         }
         if schema.contains_key("pattern") {
             cost.here += PATTERN_WEIGHT;

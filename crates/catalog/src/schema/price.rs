@@ -1,6 +1,6 @@
 //! What one check of a payload costs at worst, by what the payload consists of and by what meets it.
 //!
-//! A schema says how much work may meet at one place ([`Work`], counted by `cost`), a payload how many places it has. Their
+//! A schema says how much work may meet at one place ([`CheckWork`], counted by `cost`), a payload how many places it has. Their
 //! product is known before the check begins, so a check that would take too long is not begun: nothing could end it.
 
 use serde_json::Value;
@@ -20,7 +20,7 @@ const PARSE_NS: u64 = 4;
 
 /// What may meet at one place of a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Work {
+pub(super) struct CheckWork {
     /// Subschemas.
     pub(super) visits: u64,
     /// Values of `enum` and `const` that are compared one by one.
@@ -40,9 +40,9 @@ pub(super) struct Extent {
     pub(super) text_bytes: u64,
 }
 
-// === impl Work ===
+// === impl CheckWork ===
 
-impl Work {
+impl CheckWork {
     /// A subschema with what it does at its place itself. `enum` of many texts is hashed.
     pub(super) fn of(schema: &serde_json::Map<String, Value>) -> Self {
         let len = |keyword: &str| match schema.get(keyword) {

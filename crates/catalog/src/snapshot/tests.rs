@@ -343,3 +343,31 @@ fn a_usual_subscription_is_small() {
     assert!(packed <= 224, "{packed} bytes of {text}");
     assert!(size_of::<Subscription>() <= 208, "{} bytes", size_of::<Subscription>());
 }
+
+#[test]
+fn bytes_are_weighed_by_owner_and_come_back() {
+    use crate::weights::WeightOwner;
+    let (vault, parent) = (vault(), application(None));
+    let mut wide = subscription(2, None, "*.b.c.d.**", true);
+    wide.event_types =
+        (0..100).map(|number| EventTypePattern::parse(&format!("a{number}.*.b.c.**")).unwrap()).collect();
+    let objects = [secret(&vault, 1, "token"), boxed(wide), boxed(subscription(3, None, "a.b", true))];
+    let of = |snapshot: &Snapshot| {
+        let (application, organization) =
+            (WeightOwner::Application(APPLICATION), WeightOwner::Organization(ORGANIZATION));
+        (snapshot.weight_of(application), snapshot.weight_of(organization), snapshot.weight())
+    };
+    let mut records: Vec<_> = objects.iter().map(put).collect();
+    let alone = of(&apply(records.clone()));
+    assert_eq!((alone.0, alone.1), (alone.2, 0), "whose the application is, is not known yet");
+    assert!(alone.0 > 400_000, "a wide subscription takes what it takes: {}", alone.0);
+    records.push(put(&parent));
+    let whole = of(&apply(records.clone()));
+    assert!(whole.0 == whole.1 && whole.1 == whole.2 && whole.2 > alone.2, "{whole:?}");
+    // Written again, it weighs the same; gone, nothing.
+    assert_eq!(of(&apply(records.iter().chain(&records).cloned())), whole);
+    records.push(gone(&parent));
+    assert_eq!(of(&apply(records.clone())), alone);
+    records.extend(objects.iter().map(gone));
+    assert_eq!(of(&apply(records)), (0, 0, 0));
+}

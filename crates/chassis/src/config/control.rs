@@ -86,6 +86,28 @@ const KEYS: &[Key] = &[
         effect: "Of the whole instance: every process holds them in memory.",
     },
     Key {
+        path: "control.application_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "1073741824",
+        title: "Bytes of an application",
+        effect: "What its objects take in the memory of every process, as Hookbus weighs them: a usual subscription less than \
+                 1,000. Beyond it a write is refused, `limit_reached`.",
+    },
+    Key {
+        path: "control.organization_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "1073741824",
+        title: "Bytes of an organization",
+        effect: "The same of an organization with all of its applications.",
+    },
+    Key {
+        path: "control.instance_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "2147483648",
+        title: "Bytes of all objects",
+        effect: "The same of the whole instance.",
+    },
+    Key {
         path: "control.applications_per_organization",
         kind: Kind::Integer(0, 100_000_000, Unit::Count),
         default: "0",
@@ -147,12 +169,31 @@ pub struct ControlConfig {
     pub max_connections: usize,
     /// Most subscriptions of the whole instance.
     pub max_subscriptions: usize,
+    /// Most bytes of memory that objects take.
+    pub bytes: ByteLimits,
     /// What binds organizations and applications without limits of their own; the gateway's for events.
     pub limits: Limits,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
     /// Whether requests are logged at level info.
     pub access_log: bool,
+}
+
+/// How many bytes of every process's memory objects may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteLimits {
+    /// Of one application.
+    pub application: u64,
+    /// Of one organization with its applications.
+    pub organization: u64,
+    /// Of all.
+    pub instance: u64,
+}
+
+impl Default for ByteLimits {
+    fn default() -> Self {
+        Self { application: 1 << 30, organization: 1 << 30, instance: 1 << 31 }
+    }
 }
 
 impl ControlConfig {
@@ -175,6 +216,11 @@ impl ControlConfig {
             header_read_timeout: from.millis("control.header_read_timeout_ms"),
             max_connections: from.number("control.max_connections"),
             max_subscriptions: from.number("control.max_subscriptions"),
+            bytes: ByteLimits {
+                application: from.number("control.application_bytes"),
+                organization: from.number("control.organization_bytes"),
+                instance: from.number("control.instance_bytes"),
+            },
             limits: limits(from),
             cors_origins: origins(from),
             access_log: from.flag("control.access_log"),

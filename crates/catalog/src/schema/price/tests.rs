@@ -33,7 +33,7 @@ fn patterns(of: impl Fn(usize) -> String) -> Value {
 #[test]
 fn the_worst_that_a_schema_can_ask_for_is_not_begun() {
     let mixed: Vec<f64> = (0..8_000).map(|number| f64::from(number) + 0.5).collect();
-    assert!(is_refused(json!({"items": {"enum": mixed.clone()}}), &list("7.5", 80_000)));
+    assert!(is_refused(json!({"items": {"enum": mixed}}), &list("7.5", 80_000)));
     assert!(is_refused(json!({"items": {"items": {"enum": mixed}}}), &list("[1.5]", 80_000)));
     let texts: Vec<Value> = (0..4_000).map(|number| json!(format!("t{number}"))).chain([json!(1)]).collect();
     assert!(is_refused(json!({"items": {"enum": texts}}), &list("\"t3999\"", 80_000)));
@@ -96,8 +96,8 @@ fn what_people_ask_for_is_checked() {
 fn a_price_is_work_times_extent() {
     let extent = Extent::of(&json!({"a": [1, "text"], "bb": {}}));
     assert_eq!(extent, Extent { places: 5, objects: 2, text_bytes: 7 });
-    let work = Work { visits: 2, entries: 3, names: 5, byte_ns: 7 };
+    let work = CheckWork { visits: 2, entries: 3, names: 5, byte_ns: 7 };
     let price = 5 * (2 * VISIT_NS + 3 * ENTRY_NS) + 2 * 5 * NAME_NS + 7 * 7 + 10 * PARSE_NS;
     assert_eq!(work.price_ns(extent, 10), price);
-    assert_eq!(Work { visits: u64::MAX, ..work }.price_ns(extent, 10), u64::MAX, "it never wraps");
+    assert_eq!(CheckWork { visits: u64::MAX, ..work }.price_ns(extent, 10), u64::MAX, "it never wraps");
 }
