@@ -3,6 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use catalog::Snapshot;
+use schemas::control::TokenRole;
+use schemas::ids::{ApplicationId, SecretId, ServiceTokenId};
+
 /// The client's address, in the extensions of a request. What proxies claim is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
@@ -27,6 +31,17 @@ pub(crate) struct Actor {
     pub(crate) action: Option<&'static str>,
     /// Where the request came from.
     pub(crate) caller: Caller,
+    /// The token it was asked with, which must still be one when the write is decided.
+    pub(crate) token: Option<ActorToken>,
+}
+
+/// A token that may change things.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ActorToken {
+    /// Of an organization.
+    Service(ServiceTokenId),
+    /// Of an application.
+    Application(ApplicationId, SecretId),
 }
 
 // === impl Actor ===
@@ -34,7 +49,26 @@ pub(crate) struct Actor {
 impl Actor {
     /// Somebody who asked.
     pub(crate) fn new(name: impl Into<Arc<str>>, caller: Caller) -> Self {
-        Self { name: name.into(), action: None, caller }
+        Self { name: name.into(), action: None, caller, token: None }
+    }
+
+    /// With the token it was asked with.
+    #[must_use]
+    pub(crate) fn with_token(mut self, token: Option<ActorToken>) -> Self {
+        self.token = token;
+        self
+    }
+
+    /// Whether its token still opens what it did when the request came: a write may have waited for its turn.
+    pub(crate) fn may_still_write(&self, snapshot: &Snapshot, now_ms: i64) -> bool {
+        let standing = match self.token {
+            None => return true,
+            Some(ActorToken::Service(id)) => snapshot.service_token(id).map(|it| (it.role, it.expires_ms)),
+            Some(ActorToken::Application(application, id)) => {
+                snapshot.application_secret(application, id).map(|it| (it.role, it.expires_ms))
+            }
+        };
+        standing.is_some_and(|(role, end)| role >= TokenRole::Editor && end.is_none_or(|end| now_ms < end))
     }
 
     /// The control plane itself.

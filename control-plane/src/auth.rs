@@ -22,7 +22,7 @@ use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, Subs
 use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
-use crate::actor::{Actor, Caller};
+use crate::actor::{Actor, ActorToken, Caller};
 use crate::problem::{Problem, forbidden, not_found, unavailable};
 use crate::state::App;
 
@@ -83,7 +83,21 @@ impl Principal {
             Who::Service(entry) => format!("service_token/{}", entry.token),
             Who::Application(entry) => format!("application_secret/{}", entry.secret),
         };
-        Actor::new(name, self.caller.clone())
+        let token = match &self.who {
+            Who::Admin => None,
+            Who::Service(entry) => Some(ActorToken::Service(entry.token)),
+            Who::Application(entry) => Some(ActorToken::Application(entry.application, entry.secret)),
+        };
+        Actor::new(name, self.caller.clone()).with_token(token)
+    }
+
+    /// When its token ends: what it makes ends no later.
+    pub(crate) fn end(&self, snapshot: &Snapshot) -> Option<i64> {
+        match &self.who {
+            Who::Admin => None,
+            Who::Service(entry) => snapshot.service_token(entry.token)?.expires_ms,
+            Who::Application(entry) => snapshot.application_secret(entry.application, entry.secret)?.expires_ms,
+        }
     }
 
     /// Whether everything is to be checked and answered as if, and nothing done. The store sees to its writes itself.
@@ -102,6 +116,16 @@ impl Principal {
     /// Whether it may change what it sees.
     pub(crate) fn editor(&self) -> Result<(), Problem> {
         if self.is_editor() { Ok(()) } else { Err(forbidden()) }
+    }
+
+    /// Ids are made here. Another system's are the operator's to bring: whether an id is free would tell a tenant what others
+    /// have.
+    pub(crate) fn may_give_id(&self, field: &str, is_given: bool) -> Result<(), Problem> {
+        let refused = |_forbidden| {
+            let message = "only the admin key may give an id: leave it out, or use `uid` where there is one";
+            Problem::field(field, Code::InvalidField, message).with_status(403)
+        };
+        if is_given { self.admin().map_err(refused) } else { Ok(()) }
     }
 
     /// Whether it may change what it sees, and see the tokens of others.
@@ -158,24 +182,29 @@ impl Principal {
 
     /// An organization it may see, by id or uid.
     pub(crate) fn organization(&self, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<Organization>, Problem> {
-        let by_id = Uuid::parse_str(id_or_uid).ok().and_then(|id| snapshot.organization(OrganizationId(id)));
-        let found = by_id.or_else(|| snapshot.organizations().find(|it| it.uid.as_deref() == Some(id_or_uid)));
-        let found = found.filter(|it| self.sees_organization(it.organization_id));
+        let found = snapshot.organization_called(id_or_uid).filter(|it| self.sees_organization(it.organization_id));
         found.cloned().ok_or_else(|| self.absent("organization"))
     }
 
     /// An application it may see, by id or uid.
     pub(crate) fn application(&self, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<Application>, Problem> {
-        let found = snapshot.application_among(id_or_uid, |it| self.sees(it));
-        found.cloned().ok_or_else(|| {
-            // Only the operator sees more than one organization. "There is none" would let a deletion succeed without one.
-            let named = |it: &&Arc<Application>| it.uid.as_deref() == Some(id_or_uid);
-            if matches!(self.who, Who::Admin) && snapshot.applications().filter(named).nth(1).is_some() {
-                let message = "applications of several organizations have this uid: name one by its id";
-                return Problem::field("application_id", Code::InvalidField, message);
+        let found = match &self.who {
+            Who::Admin => {
+                let mut called = snapshot.applications_called(id_or_uid);
+                let found = called.next();
+                // "There is none" would let a deletion succeed without one.
+                if called.next().is_some() {
+                    let message = "applications of several organizations have this uid: name one by its id";
+                    return Err(Problem::field("application_id", Code::InvalidField, message));
+                }
+                found
             }
-            self.absent("application")
-        })
+            Who::Service(entry) => snapshot.application_in(entry.organization, id_or_uid),
+            Who::Application(entry) => {
+                snapshot.application_by_id(entry.application).filter(|it| it.is_called(id_or_uid))
+            }
+        };
+        found.cloned().ok_or_else(|| self.absent("application"))
     }
 
     /// A subscription it may see, by id, or by uid inside `application` (its own for an application's token).
@@ -227,6 +256,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let token = token.trim();
     let fits = (1..=TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
     if scheme.eq_ignore_ascii_case("bearer") && fits { Ok(token) } else { Err(malformed()) }
+}
+
+/// Whether a request's token is known as things stand here; a new one may not be yet.
+pub(crate) fn is_known(app: &App, headers: &HeaderMap) -> bool {
+    let Ok(token) = bearer(headers) else { return false };
+    let lookup = app.catalog().vault().lookup(token);
+    let now_ms = clock::now_ms();
+    app.admin() == Some(lookup) || app.catalog().read().token(&lookup).is_some_and(|entry| entry.is_live(now_ms))
 }
 
 async fn authenticate(app: &App, token: &str) -> Result<Who, Problem> {

@@ -3,6 +3,8 @@
 //! Bodies are taken apart by hand and not by derive, because every mistake is to be answered with its field: unknown names
 //! with the nearest known one, absent told apart from `null` (an absent field of a `PUT` keeps its value).
 
+mod once;
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,6 +17,7 @@ use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+use self::once::Once;
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -97,7 +100,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
 
 /// Parses an object. The parser itself stops at 128 levels.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    match serde_json::from_slice(bytes) {
+    match serde_json::from_slice(bytes).map(|Once(value)| value) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_other) => Err(Problem::new(ProblemId::JsonPayload, "the body must be a JSON object")),
         Err(error) if error.to_string().starts_with("recursion limit") => {

@@ -35,7 +35,9 @@ const OURS: [&str; 3] = ["x-event-id", "x-event-type", "x-hook0-signature"];
 const OUR_PREFIXES: [&str; 2] = ["webhook-", "x-hookbus-"];
 
 /// Values of these are not shown again.
-const SECRET: [&str; 3] = ["authorization", "cookie", "x-api-key"];
+const SECRET: [&str; 1] = ["cookie"];
+/// Nor those of names with one of these in them.
+const SECRET_PARTS: [&str; 7] = ["auth", "key", "password", "secret", "session", "signature", "token"];
 
 /// A custom header as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ pub(crate) fn check_names(list: Value) -> Result<Vec<String>, Problem> {
 
 /// Whether its value is masked in answers, listed or not.
 pub(crate) fn is_secret(name: &str) -> bool {
-    SECRET.contains(&name)
+    SECRET.contains(&name) || SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -126,6 +128,14 @@ mod tests {
         assert!(headers.contains(&("x-tenant".into(), Given::Value("a b".into()))));
         assert!(headers.contains(&("authorization".into(), Given::Masked)));
         assert!(headers.contains(&("x-other".into(), Given::Masked)));
+    }
+
+    #[test]
+    fn a_name_that_sounds_like_a_secret_is_one() {
+        for name in ["authorization", "cookie", "x-api-key", "apikey", "x-auth-token", "x-client-secret"] {
+            assert!(is_secret(name), "{name}");
+        }
+        assert!(!is_secret("x-tenant"));
     }
 
     #[test]

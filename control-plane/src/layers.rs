@@ -17,6 +17,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use crate::actor::{Caller, Peer};
+use crate::auth;
 use crate::problem::{Problem, unavailable};
 use crate::state::App;
 
@@ -105,15 +106,19 @@ pub(crate) async fn observe(
 /// Read your writes, on whatever replica: waits for the write that the request names, and names the one that is answered.
 pub(crate) async fn consistent(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let is_known = auth::is_known(&app, request.headers());
     let ready = match dry_run(request.uri().query()) {
-        Ok(_asked) => reached(&app, request.headers()).await,
+        // Who may not ask learns nothing of the log, and has nobody ask Kafka for its end.
+        Ok(_asked) if is_known => reached(&app, request.headers()).await,
+        Ok(_asked) => Ok(()),
         Err(problem) => Err(problem),
     };
     let mut response = match ready {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    if !reads {
+    let is_refused = matches!(response.status().as_u16(), 401 | 403);
+    if !reads && (is_known || !is_refused) {
         // The store has returned: the snapshot holds the write, so its position is behind it.
         response.headers_mut().insert(CONSISTENCY, HeaderValue::from(app.catalog().position()));
     }

@@ -39,7 +39,9 @@ mod state;
 mod store;
 mod stored;
 mod subscription;
+mod sweep;
 mod token;
+mod weights;
 
 use std::sync::Arc;
 
@@ -92,11 +94,12 @@ impl ControlPlane {
     /// A Kafka client cannot be made, or a metric's name is taken.
     pub async fn start(config: ControlConfig, deps: Deps) -> Result<Self, Error> {
         let metrics = ControlMetrics::new(&deps.registry)?;
-        let store = Store::start(&deps, config.request_timeout, metrics.clone()).await?;
+        let store = Store::start(&deps, config.request_timeout, config.bytes, metrics.clone()).await?;
         let latch = deps.health.latch("control");
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);
         deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting));
+        deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let app = Arc::new(App::new(config, &deps, store, metrics)?);
         Ok(Self { app, deps })

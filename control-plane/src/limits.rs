@@ -140,7 +140,7 @@ fn full(there: usize, limit: Option<u32>) -> bool {
 /// Refuses one more application of an organization.
 pub(crate) fn application(snapshot: &Snapshot, organization: &Organization, instance: &Limits) -> Result<(), Problem> {
     let limit = first([organization.limits.applications, instance.applications]);
-    let there = snapshot.applications().filter(|it| it.organization_id == organization.organization_id).count();
+    let there = snapshot.application_count(organization.organization_id);
     if full(there, limit) { Err(reached(ProblemId::TooManyApplicationsPerOrganization, limit)) } else { Ok(()) }
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn subscription(snapshot: &Snapshot, application: &Application, insta
 /// Refuses one more event type of an application.
 pub(crate) fn event_type(snapshot: &Snapshot, application: &Application, instance: &Limits) -> Result<(), Problem> {
     let limit = effective(snapshot, application, instance).event_types;
-    let there = snapshot.event_types(application.application_id).count();
+    let there = snapshot.event_type_count(application.application_id);
     if full(there, limit) { Err(reached(ProblemId::TooManyEventTypesPerApplication, limit)) } else { Ok(()) }
 }
 

@@ -243,14 +243,16 @@ fn find(snapshot: &Snapshot, key: &ControlKey) -> Option<ControlObject> {
             snapshot.service_token(*id).map(|it| ControlObject::ServiceToken((**it).clone()))
         }
         ControlKey::ApplicationSecret(application, id) => {
-            let mut secrets = snapshot.application_secrets(*application);
-            let found = secrets.find(|it| it.secret_id == *id);
+            let found = snapshot.application_secret(*application, *id);
             found.map(|it| ControlObject::ApplicationSecret((**it).clone()))
         }
         ControlKey::Subscription(_, id) => {
             snapshot.subscription(*id).map(|it| ControlObject::Subscription(Box::new(it.object())))
         }
-        ControlKey::Organization(_) | ControlKey::Application(..) | ControlKey::EventType(..) => None,
+        ControlKey::Organization(_)
+        | ControlKey::Application(..)
+        | ControlKey::RetiredApplication(_)
+        | ControlKey::EventType(..) => None,
     }
 }
 

@@ -27,12 +27,14 @@
 
 mod audit;
 mod log;
+mod refuse;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Snapshot};
 use chassis::clock;
+use chassis::config::ByteLimits;
 use chassis::tasks;
 use kafka::ExclusiveError;
 use schemas::control::{ControlKey, ControlObject};
@@ -48,6 +50,8 @@ use crate::metrics::ControlMetrics;
 use crate::problem::{Problem, internal, unavailable};
 use crate::store::audit::Audited;
 use crate::store::log::{ControlLog, Entry, encode};
+use crate::store::refuse::{check_token, late, too_large};
+use crate::weights;
 
 pub use crate::store::log::transactional_id;
 
@@ -67,6 +71,7 @@ struct StoreInner {
     /// One write at a time in this process.
     turn: Mutex<Turn>,
     deadline: Duration,
+    bytes: ByteLimits,
     metrics: ControlMetrics,
 }
 
@@ -141,20 +146,30 @@ impl<T> Decision<T> {
 // === impl Store ===
 
 impl Store {
-    pub(crate) async fn start(deps: &Deps, deadline: Duration, metrics: ControlMetrics) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        deps: &Deps,
+        deadline: Duration,
+        bytes: ByteLimits,
+        metrics: ControlMetrics,
+    ) -> Result<Self, Error> {
         let log = ControlLog::start(deps).await?;
-        Ok(Self::new(deps.catalog.clone(), log, deadline, metrics))
+        Ok(Self::new(deps.catalog.clone(), log, (deadline, bytes), metrics))
     }
 
-    fn new(catalog: Catalog, log: ControlLog, deadline: Duration, metrics: ControlMetrics) -> Self {
-        Self { inner: Arc::new(StoreInner { catalog, log, turn: Mutex::default(), deadline, metrics }) }
+    fn new(
+        catalog: Catalog,
+        log: ControlLog,
+        (deadline, bytes): (Duration, ByteLimits),
+        metrics: ControlMetrics,
+    ) -> Self {
+        Self { inner: Arc::new(StoreInner { catalog, log, turn: Mutex::default(), deadline, bytes, metrics }) }
     }
 
     /// A store over a catalog without Kafka, for tests of the handlers.
     #[cfg(test)]
-    pub(crate) fn in_memory(catalog: Catalog, metrics: ControlMetrics) -> Self {
+    pub(crate) fn in_memory(catalog: Catalog, bytes: ByteLimits, metrics: ControlMetrics) -> Self {
         let log = ControlLog::memory(catalog.clone(), Vec::new());
-        Self::new(catalog, log, Duration::from_secs(10), metrics)
+        Self::new(catalog, log, (Duration::from_secs(10), bytes), metrics)
     }
 
     /// Decides over a current snapshot and writes what was decided. `rule` may be called more than once. On return this
@@ -171,7 +186,7 @@ impl Store {
         let started = clock::instant();
         let deadline = started + inner.deadline;
         if actor.caller.dry_run {
-            return inner.try_out(rule, deadline).await;
+            return inner.try_out(&actor, rule, deadline).await;
         }
         let work = tasks::spawn("control-write", async move {
             let outcome = inner.write(&actor, rule, deadline).await;
@@ -190,13 +205,16 @@ impl Store {
 
 impl StoreInner {
     /// What a write would answer. It takes no turn and fences nobody.
-    async fn try_out<T, F>(&self, mut rule: F, deadline: Instant) -> Result<T, Problem>
+    async fn try_out<T, F>(&self, actor: &Actor, mut rule: F, deadline: Instant) -> Result<T, Problem>
     where
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
     {
         let end = self.catch_up(deadline).await?;
-        let decision = rule(&self.catalog.read(), Moment { end, now_ms: clock::now_ms() })?;
+        let (snapshot, now_ms) = (self.catalog.read(), clock::now_ms());
+        check_token(actor, &snapshot, now_ms)?;
+        let decision = rule(&snapshot, Moment { end, now_ms })?;
+        weights::check(&snapshot, &decision.changes, &self.bytes)?;
         Ok(decision.answer)
     }
 
@@ -228,7 +246,13 @@ impl StoreInner {
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
         T: Send,
     {
-        let (decision, audited) = self.decide(turn, rule, deadline).await?;
+        let mut rule = |snapshot: &Snapshot, moment: Moment| {
+            check_token(actor, snapshot, moment.now_ms)?;
+            let decision = rule(snapshot, moment)?;
+            weights::check(snapshot, &decision.changes, &self.bytes)?;
+            Ok(decision)
+        };
+        let (decision, audited) = self.decide(turn, &mut rule, deadline).await?;
         if !decision.writes() {
             return Ok(Tried::Done(decision.answer));
         }
@@ -366,17 +390,6 @@ impl StoreInner {
         self.metrics.writes.with_label_values(&[outcome]).inc();
         self.metrics.write_seconds.observe(clock::instant().saturating_duration_since(started).as_secs_f64());
     }
-}
-
-fn late() -> Problem {
-    unavailable("the write was not confirmed in time; it may or may not have taken effect")
-}
-
-fn too_large(error: &kafka::KafkaError) -> Problem {
-    use schemas::problem::{Code, ProblemId};
-    warn!(%error, "a control record does not fit the topic");
-    let detail = "the object is larger than the control topic takes";
-    Problem::new(ProblemId::Validation, detail).with_status(413).with_code(Code::BodyTooLarge)
 }
 
 #[cfg(test)]

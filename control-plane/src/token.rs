@@ -27,6 +27,8 @@ pub(crate) const MAX_TOKENS: usize = 1_000;
 const PREFIX: &str = "hookbus_st_";
 /// A given token is at least as hard to guess as this long.
 const MIN_GIVEN: usize = 16;
+/// And not one character over and over.
+const MIN_DISTINCT: usize = 6;
 /// What stands for what is not shown.
 const MASK: &str = "********";
 /// Characters of a masked token that are shown, to tell one from another.
@@ -87,6 +89,16 @@ impl GivenToken {
         Ok(Self { role, expires_ms })
     }
 
+    /// The same where whoever asks has an end of his own: what he makes or changes ends no later. What is as it was may stay.
+    pub(crate) fn expiry_within(&self, former: Option<i64>, own_end: Option<i64>) -> Result<Option<i64>, Problem> {
+        let (wanted, Some(own_end)) = (self.expiry(former), own_end) else { return Ok(self.expiry(former)) };
+        if self.expires_ms.is_none() || wanted.is_some_and(|wanted| wanted <= own_end) || wanted == former {
+            return Ok(wanted);
+        }
+        let message = "must not be later than the end of the token that asks";
+        Err(Problem::field("expires_at", Code::InvalidField, message).with_status(403))
+    }
+
     /// When a token is to expire that so far would at `former`. A time that has passed is as good as any: it revokes at once,
     /// and a file that says it goes on to fit when it has.
     pub(crate) fn expiry(&self, former: Option<i64>) -> Option<i64> {
@@ -104,6 +116,10 @@ pub(crate) fn owner(fields: &mut Fields, field: &str, own: Option<impl Display>)
 pub(crate) fn given_text(fields: &mut Fields) -> Result<Option<Zeroizing<String>>, Problem> {
     let Some(text) = fields.text("token", 0..=TOKEN_BYTES)?.flatten().map(Zeroizing::new) else { return Ok(None) };
     let fits = (MIN_GIVEN..=TOKEN_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let distinct = text.bytes().collect::<std::collections::BTreeSet<u8>>().len();
+    if fits && distinct < MIN_DISTINCT {
+        return Err(fields.wrong("token", format!("must have at least {MIN_DISTINCT} different characters")));
+    }
     if fits {
         return Ok(Some(text));
     }
@@ -114,6 +130,11 @@ pub(crate) fn given_text(fields: &mut Fields) -> Result<Option<Zeroizing<String>
 pub(crate) fn overlap_ms(fields: &mut Fields) -> Result<i64, Problem> {
     let overlap = fields.number("overlap_ms", 0..=MAX_OVERLAP_MS)?.flatten().unwrap_or(OVERLAP_MS);
     Ok(i64::try_from(overlap).unwrap_or(i64::MAX))
+}
+
+/// The end of a token that is made by one that has an end: the earlier of both.
+pub(crate) fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
 }
 
 /// When the former token of a rotation ends: it never lives longer than it would have.
@@ -197,6 +218,19 @@ mod tests {
         assert_eq!(given(None).expiry(Some(5)), Some(5));
         assert_eq!(given(Some(Some(6))).expiry(Some(5)), Some(6));
         assert_eq!(given(Some(None)).expiry(Some(5)), None);
+    }
+
+    #[test]
+    fn who_has_an_end_makes_nothing_that_lives_longer() {
+        let given = |expires_ms| GivenToken { role: None, expires_ms };
+        assert_eq!(given(Some(Some(7))).expiry_within(None, Some(7)).unwrap(), Some(7));
+        assert_eq!(given(Some(None)).expiry_within(Some(5), None).unwrap(), None, "without an end anything goes");
+        assert_eq!(given(None).expiry_within(Some(9), Some(7)).unwrap(), Some(9), "what is not said stays");
+        assert_eq!(given(Some(Some(9))).expiry_within(Some(9), Some(7)).unwrap(), Some(9), "and what is said to stay");
+        for longer in [Some(Some(8)), Some(None)] {
+            assert_eq!(given(longer).expiry_within(Some(5), Some(7)).unwrap_err().status, 403);
+        }
+        assert_eq!((earlier(None, Some(3)), earlier(Some(2), Some(3)), earlier(None, None)), (Some(3), Some(2), None));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub use chassis::config::FanoutConfig;
 use retry::{RetryError, Schedule};
+use schemas::ids::OrganizationId;
 
 /// An event whose deliveries alone do not get through in one transaction's time, twice, is rejected if they are so many bytes.
 /// Below it the cluster is nearly away, and what is small waits for it.
@@ -54,6 +55,8 @@ pub(crate) fn max_age(config: &FanoutConfig) -> Result<Duration, RetryError> {
 pub struct Source {
     /// Its full name.
     pub topic: Arc<str>,
+    /// Whose it is: its records are events of this organization's applications.
+    pub organization: OrganizationId,
     /// Where it is read from when it was never read before.
     pub start: StartAt,
 }

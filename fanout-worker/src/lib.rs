@@ -26,6 +26,7 @@ mod error;
 mod expand;
 mod filter;
 mod metrics;
+mod owners;
 mod plan;
 mod queue;
 mod read_index;
@@ -57,6 +58,7 @@ use self::deduplicate::{Identities, Limits};
 use self::error::doing;
 use self::expand::Expander;
 use self::metrics::FanoutMetrics;
+use self::owners::Owners;
 use self::plan::Planner;
 use self::queue::Queue;
 use self::restore::Restorer;
@@ -127,7 +129,7 @@ async fn work(config: &FanoutConfig, deps: &Deps) -> Result<FanoutWork, Error> {
             identities,
             sources: deps.sources.iter().map(|source| (Arc::clone(&source.topic), source.start)).collect(),
         },
-        planner: Planner::new(expander.clone(), limits),
+        planner: Planner::new(expander.clone(), limits, Owners::new(config.organization_id, &deps.sources)),
         expander,
         seen_partitions,
         seen: BTreeMap::new(),

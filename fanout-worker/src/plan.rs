@@ -27,6 +27,7 @@ use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place};
 use crate::filter::{Filtered, Filters};
+use crate::owners::Owners;
 use crate::select::{self, Selected};
 use crate::sources::{self, Rejection};
 use crate::weigh::EventLimits;
@@ -39,6 +40,7 @@ const EXPANDED_AT_ONCE: usize = 512;
 pub(crate) struct Planner {
     expander: Expander,
     limits: EventLimits,
+    owners: Owners,
     filters: Filters,
     /// Types that were told lately to be declared.
     undeclared: Limited<(ApplicationId, String)>,
@@ -122,10 +124,11 @@ enum Judged {
 
 impl Planner {
     /// A planner with its limits.
-    pub(crate) fn new(expander: Expander, limits: EventLimits) -> Self {
+    pub(crate) fn new(expander: Expander, limits: EventLimits, owners: Owners) -> Self {
         Self {
             expander,
             limits,
+            owners,
             filters: Filters::new(),
             undeclared: Limited::new(UNDECLARED_PERIOD),
             subscriptions: Vec::new(),
@@ -207,7 +210,8 @@ impl Planner {
         let event = sources::decode(place.record, place.partition)?;
         self.subscriptions.clear();
         let snapshot = turn.catalog.read();
-        let selected = select::application(&snapshot, &event)?;
+        let application = self.owners.application(&snapshot, &place.partition.topic, &event.application)?;
+        let selected = select::event_type(&snapshot, application, &event)?;
         let accepted = Accepted { event: &event, application: selected.application };
         let id = (!event.is_id_made)
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());

@@ -1,9 +1,10 @@
-//! Which application, which type, which subscriptions: what the snapshot says about an event.
+//! Which type, which subscriptions: what the snapshot says about an event.
 
 use std::sync::Arc;
 
+use catalog::schema::Unfit;
 use catalog::{EventType, Snapshot, Subscription};
-use schemas::control::UnknownEventTypes;
+use schemas::control::{Application, UnknownEventTypes};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypeName;
 use schemas::header;
@@ -23,12 +24,12 @@ pub(crate) struct Selected {
     pub(crate) is_to_be_declared: bool,
 }
 
-/// The application of an event, if it exists and takes this type.
-pub(crate) fn application(snapshot: &Snapshot, event: &Event<'_>) -> Result<Selected, Rejection> {
-    let Some(application) = snapshot.application(&event.application) else {
-        let detail = format!("no application has the id or uid `{}`", event.application);
-        return Err(Rejection::new(RejectReason::UnknownApplication, detail));
-    };
+/// What an application says about an event's type, if it takes it.
+pub(crate) fn event_type(
+    snapshot: &Snapshot,
+    application: &Application,
+    event: &Event<'_>,
+) -> Result<Selected, Rejection> {
     let id = application.application_id;
     let event_type = snapshot.event_type(id, &event.event_type).map(Arc::clone);
     let is_to_be_declared = match (&event_type, application.unknown_event_types) {
@@ -53,9 +54,15 @@ pub(crate) fn schema(selected: &Selected, event: &Event<'_>) -> Result<(), Rejec
     if event.source == gateway_source(selected.application) {
         return Ok(());
     }
-    event_type.check(&event.payload).map_err(|mismatch| {
-        let detail = format!("the payload does not fit the schema of `{}`: {mismatch}", event.event_type);
-        Rejection::new(RejectReason::SchemaMismatch, detail)
+    event_type.check(&event.payload).map_err(|unfit| match unfit {
+        Unfit::Mismatch(mismatch) => {
+            let detail = format!("the payload does not fit the schema of `{}`: {mismatch}", event.event_type);
+            Rejection::new(RejectReason::SchemaMismatch, detail)
+        }
+        costly @ Unfit::TooCostly { .. } => {
+            let detail = format!("the payload cannot be checked with the schema of `{}`: {costly}", event.event_type);
+            Rejection::new(RejectReason::SchemaTooCostly, detail)
+        }
     })
 }
 

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Catalog, EventType, TokenScope};
+use catalog::{Catalog, EventType, Snapshot, TokenScope};
 use chassis::clock;
 use parking_lot::Mutex as SyncMutex;
-use schemas::control::{Application, Limits};
+use schemas::control::Limits;
 use schemas::ids::{ApplicationId, OrganizationId};
 use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
 use vault::LookupHash;
 
 use crate::config::{RECHECK_PACE, RECHECK_TIMEOUT};
@@ -53,6 +54,8 @@ pub(crate) trait Directory: Send + Sync {
     fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId>;
     /// An event type of an application.
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared>;
+    /// Whose limits a request of this caller counts against, as far as the caller alone tells.
+    fn senders(&self, caller: Caller) -> Option<Senders>;
     /// Resolves at the first catch-up.
     fn caught_up(&self) -> DirectoryAnswer<'_, ()>;
     /// Waits until what was written before the call is seen; the error is for people.
@@ -86,26 +89,23 @@ struct RecheckState {
     finished: Option<(u64, Result<(), String>)>,
 }
 
-// === impl Caller ===
-
-impl Caller {
-    /// Whether it may send events for an application of an organization.
-    pub(crate) fn may_send(self, application: ApplicationId, organization: OrganizationId) -> bool {
-        match self {
-            Self::Admin => true,
-            Self::Application(own) => application == own,
-            Self::Organization(own) => organization == own,
-            Self::ReadOnly => false,
-        }
-    }
-}
-
 // === impl CatalogDirectory ===
 
 impl CatalogDirectory {
     pub(crate) fn new(catalog: Catalog, admin_key: Option<&SecretString>, default: Allowance) -> Self {
         let admin = admin_key.map(|key| catalog.vault().lookup(key.expose_secret()));
         Self { catalog, admin, default }
+    }
+
+    fn senders_of(&self, snapshot: &Snapshot, application: ApplicationId) -> Option<Senders> {
+        let of = snapshot.application_by_id(application)?;
+        let organization = snapshot.organization(of.organization_id);
+        Some(Senders {
+            application,
+            application_allowance: allowance(of.limits).or(self.default),
+            organization: of.organization_id,
+            organization_allowance: organization.map(|it| allowance(it.limits)).unwrap_or_default(),
+        })
     }
 }
 
@@ -132,25 +132,41 @@ impl Directory for CatalogDirectory {
 
     fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId> {
         let snapshot = self.catalog.read();
-        let may = |it: &Application| caller.may_send(it.application_id, it.organization_id);
-        snapshot.application_among(id_or_uid, may).map(|it| it.application_id)
+        let found = match caller {
+            Caller::Admin => {
+                let mut called = snapshot.applications_called(id_or_uid);
+                let first = called.next();
+                if called.next().is_none() { first } else { None }
+            }
+            Caller::Application(own) => snapshot.application_by_id(own).filter(|it| it.is_called(id_or_uid)),
+            Caller::Organization(own) => snapshot.application_in(own, id_or_uid),
+            Caller::ReadOnly => None,
+        };
+        found.map(|it| it.application_id)
     }
 
     fn event_type(&self, application: ApplicationId, name: &str) -> Option<Declared> {
         let snapshot = self.catalog.read();
         let event_type = snapshot.event_type(application, name)?;
-        let of = snapshot.application_by_id(application)?;
-        let organization = snapshot.organization(of.organization_id);
         Some(Declared {
             demanding: event_type.is_demanding().then(|| Arc::clone(event_type)),
             is_deprecated: event_type.deprecated,
-            senders: Senders {
-                application,
-                application_allowance: allowance(of.limits).or(self.default),
-                organization: of.organization_id,
-                organization_allowance: organization.map(|it| allowance(it.limits)).unwrap_or_default(),
-            },
+            senders: self.senders_of(&snapshot, application)?,
         })
+    }
+
+    fn senders(&self, caller: Caller) -> Option<Senders> {
+        let snapshot = self.catalog.read();
+        match caller {
+            Caller::Application(own) => self.senders_of(&snapshot, own),
+            Caller::Organization(own) => Some(Senders {
+                application: ApplicationId(Uuid::nil()),
+                application_allowance: Allowance::default(),
+                organization: own,
+                organization_allowance: allowance(snapshot.organization(own)?.limits),
+            }),
+            Caller::Admin | Caller::ReadOnly => None,
+        }
     }
 
     fn caught_up(&self) -> DirectoryAnswer<'_, ()> {
@@ -200,7 +216,7 @@ impl Recheck {
 
 #[cfg(test)]
 mod tests {
-    use schemas::control::{ControlObject, Organization};
+    use schemas::control::{Application, ControlObject, Organization};
     use uuid::Uuid;
     use vault::{EncryptionKey, Vault};
 

@@ -252,6 +252,9 @@ impl Gateway {
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
         query::check(head.uri.query())?;
+        if let Some(senders) = self.directory().senders(caller) {
+            self.limits().ask_rate(senders, clock::now_ms()).map_err(problem::over_limit)?;
+        }
         Ok(Admitted { form: EventForm::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
     }
 

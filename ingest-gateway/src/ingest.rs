@@ -126,9 +126,7 @@ impl Gateway {
         let application = self.application(asking, event.application.as_deref())?;
         let Declared { demanding, is_deprecated, senders } = self.event_type(application, &event.event_type)?;
         if let Some(demanding) = demanding {
-            demanding
-                .check(&event.payload)
-                .map_err(|mismatch| problem::unfit(&event.event_type, &mismatch.path, &mismatch.message))?;
+            demanding.check(&event.payload).map_err(|unfit| problem::unfit(&event.event_type, &unfit))?;
         }
         let key = event.id.as_ref().map(|id| self.recent().key(application, event.source.as_deref(), id));
         let event_id = event.id.as_deref().map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);

@@ -163,6 +163,28 @@ impl SendLimits {
         Ok(Some(Counted { senders, day }))
     }
 
+    /// Says whether an event would be beyond a rate, and counts nothing: asked before a body is read, so that who sends too fast
+    /// costs no more than his heads. The day's quota is asked with the event, which may be a repeat and count against nothing.
+    pub(crate) fn ask_rate(&self, senders: Senders, now_ms: i64) -> Result<(), Over> {
+        if senders.limited().all(|(_, _, allowance)| allowance.per_second.is_none()) {
+            return Ok(());
+        }
+        let shard = self.shard(senders.organization).lock();
+        for (whose, key, allowance) in senders.limited() {
+            let allowance = Allowance { per_day: None, ..allowance };
+            // A rate that was changed is taken over with the next event that counts.
+            let usage = shard.usages.get(&key).filter(|usage| usage.rate() == allowance.per_second);
+            match usage {
+                Some(usage) => usage.ask(whose, allowance, self.replicas, now_ms)?,
+                None if allowance.per_second == Some(0) => {
+                    return Err(Over::Rate { whose, per_second: 0, retry_after_s: SHUT_S });
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The event was not accepted: it does not count against the day. Its place in the second is used up.
     pub(crate) fn give_back(&self, counted: Counted) {
         let mut shard = self.shard(counted.senders.organization).lock();
@@ -215,7 +237,7 @@ impl Usage {
             self.day = day;
             self.used = 0;
         }
-        let known = self.bucket.as_ref().map(|(rate, _)| *rate);
+        let known = self.rate();
         let Some(rate) = allowance.per_second else {
             self.bucket = None;
             return;
@@ -229,6 +251,11 @@ impl Usage {
             None => TokenBucket::new(share, burst),
         };
         self.bucket = bucket.ok().map(|bucket| (rate, bucket));
+    }
+
+    /// The rate its bucket was made for.
+    fn rate(&self) -> Option<u32> {
+        self.bucket.as_ref().map(|(rate, _)| *rate)
     }
 
     fn ask(&self, whose: Whose, allowance: Allowance, replicas: u32, now_ms: i64) -> Result<(), Over> {

@@ -1,5 +1,6 @@
 //! The problems the gateway answers with, each made in one place. Pure.
 
+use catalog::schema::{Mismatch, Unfit};
 use schemas::problem::{Code, Problem, ProblemId};
 use serde_json::{Map, Value, json};
 
@@ -29,7 +30,8 @@ struct Fault {
 impl Faults {
     /// A value that does not fit its field.
     pub(crate) fn invalid(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(Fault { field: field.to_owned(), code: Code::InvalidField, message: message.into() });
+        let field = quoted(field).into_owned();
+        self.0.push(Fault { field, code: Code::InvalidField, message: message.into() });
     }
 
     /// A field nobody knows, with the known one that was meant: that ends with it (`type`), or looks like it.
@@ -161,10 +163,18 @@ pub(crate) fn catalog_behind(detail: impl Into<String>) -> Refused {
 }
 
 /// A payload that does not fit its type's schema: the field is `payload` and the JSON pointer of the place in it.
-pub(crate) fn unfit(event_type: &str, path: &str, why: &str) -> Refused {
-    let field = format!("payload{}", quoted(path));
-    let message = format!("does not fit the schema of `{event_type}`: {}", quoted(why));
-    Box::new(Problem::field(&field, Code::InvalidField, message))
+pub(crate) fn unfit(event_type: &str, unfit: &Unfit) -> Refused {
+    match unfit {
+        Unfit::Mismatch(Mismatch { path, message }) => {
+            let field = format!("payload{}", quoted(path));
+            let message = format!("does not fit the schema of `{event_type}`: {}", quoted(message));
+            Box::new(Problem::field(&field, Code::InvalidField, message))
+        }
+        Unfit::TooCostly { .. } => {
+            let message = format!("cannot be checked with the schema of `{event_type}`: {unfit}");
+            Box::new(Problem::field("payload", Code::SchemaTooCostly, message))
+        }
+    }
 }
 
 /// Beyond a limit of the application or its organization.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::event_type::EventTypeName;
 use crate::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 
-pub use application::{Application, ApplicationSecret, EventType, UnknownEventTypes};
+pub use application::{Application, ApplicationSecret, EventType, RetiredApplication, UnknownEventTypes};
 pub use organization::{Limits, Organization, ServiceToken, TokenRole};
 pub use subscription::{Auth, BodyForm, SigningScheme, SigningSecret, Subscription, Target};
 
@@ -34,6 +34,8 @@ pub enum ControlKey {
     Application(OrganizationId, ApplicationId),
     /// `application_secret/application/id`
     ApplicationSecret(ApplicationId, SecretId),
+    /// `retired/application/id`
+    RetiredApplication(ApplicationId),
     /// `event_type/application/name`
     EventType(ApplicationId, EventTypeName),
     /// `subscription/application/id`
@@ -51,6 +53,8 @@ pub enum ControlObject {
     Application(Application),
     /// A token of an application.
     ApplicationSecret(ApplicationSecret),
+    /// An application that is no more.
+    RetiredApplication(RetiredApplication),
     /// A declared event type.
     EventType(EventType),
     /// Who receives what.
@@ -85,6 +89,7 @@ impl fmt::Display for ControlKey {
             Self::ServiceToken(organization, id) => write!(f, "service_token/{organization}/{id}"),
             Self::Application(organization, id) => write!(f, "application/{organization}/{id}"),
             Self::ApplicationSecret(application, id) => write!(f, "application_secret/{application}/{id}"),
+            Self::RetiredApplication(id) => write!(f, "retired/application/{id}"),
             Self::EventType(application, name) => write!(f, "event_type/{application}/{name}"),
             Self::Subscription(application, id) => write!(f, "subscription/{application}/{id}"),
         }
@@ -103,6 +108,7 @@ impl ControlKey {
             "service_token" => Some(Self::ServiceToken(uuid(scope)?.into(), uuid(id)?.into())),
             "application" => Some(Self::Application(uuid(scope)?.into(), uuid(id)?.into())),
             "application_secret" => Some(Self::ApplicationSecret(uuid(scope)?.into(), uuid(id)?.into())),
+            "retired" if scope == "application" => Some(Self::RetiredApplication(uuid(id)?.into())),
             "event_type" => Some(Self::EventType(uuid(scope)?.into(), EventTypeName::parse(id).ok()?)),
             "subscription" => Some(Self::Subscription(uuid(scope)?.into(), uuid(id)?.into())),
             _unknown => None,
@@ -121,6 +127,7 @@ impl ControlObject {
             Self::ServiceToken(it) => ControlKey::ServiceToken(it.organization_id, it.token_id),
             Self::Application(it) => ControlKey::Application(it.organization_id, it.application_id),
             Self::ApplicationSecret(it) => ControlKey::ApplicationSecret(it.application_id, it.secret_id),
+            Self::RetiredApplication(it) => ControlKey::RetiredApplication(it.application_id),
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application_id, it.subscription_id),
         }
@@ -136,6 +143,7 @@ impl ControlObject {
             Self::ServiceToken(it) => serde_json::to_vec(it),
             Self::Application(it) => serde_json::to_vec(it),
             Self::ApplicationSecret(it) => serde_json::to_vec(it),
+            Self::RetiredApplication(it) => serde_json::to_vec(it),
             Self::EventType(it) => serde_json::to_vec(it),
             Self::Subscription(it) => serde_json::to_vec(it),
         }
@@ -151,6 +159,7 @@ impl ControlObject {
             ControlKey::ServiceToken(..) => Self::ServiceToken(serde_json::from_slice(value)?),
             ControlKey::Application(..) => Self::Application(serde_json::from_slice(value)?),
             ControlKey::ApplicationSecret(..) => Self::ApplicationSecret(serde_json::from_slice(value)?),
+            ControlKey::RetiredApplication(_) => Self::RetiredApplication(serde_json::from_slice(value)?),
             ControlKey::EventType(..) => Self::EventType(serde_json::from_slice(value)?),
             ControlKey::Subscription(..) => Self::Subscription(serde_json::from_slice(value)?),
         })
@@ -167,6 +176,7 @@ mod tests {
         for key in [
             ControlKey::Organization(OrganizationId(Uuid::from_u128(9))),
             ControlKey::ServiceToken(OrganizationId(Uuid::from_u128(9)), ServiceTokenId(Uuid::from_u128(8))),
+            ControlKey::RetiredApplication(application),
             ControlKey::EventType(application, EventTypeName::parse("invoice.paid").unwrap()),
             ControlKey::Subscription(application, SubscriptionId(Uuid::from_u128(2))),
         ] {
@@ -174,6 +184,7 @@ mod tests {
         }
         assert_eq!(ControlKey::parse("flux/1/2"), None);
         assert_eq!(ControlKey::parse("organization"), None);
+        assert_eq!(ControlKey::parse(&format!("retired/subscription/{application}")), None);
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub enum Code {
     UnknownField,
     /// A value outside its range or form.
     InvalidField,
+    /// Checking a payload against its schema would take too long.
+    SchemaTooCostly,
     /// The same request is under way or was just done.
     Repeat,
     /// 409: another object has the id, uid or token.

@@ -18,12 +18,16 @@ pub enum RejectReason {
     NullValue,
     /// Its application does not exist.
     UnknownApplication,
+    /// It names its application by a uid that does not tell which one of several organizations' is meant.
+    AmbiguousApplication,
     /// It names no application, or its type is missing or not allowed.
     InvalidAttribute,
     /// Its event type is not declared and the application rejects those.
     UnknownEventType,
     /// Its payload does not fit the JSON Schema of its type.
     SchemaMismatch,
+    /// Checking its payload against the JSON Schema of its type would take too long.
+    SchemaTooCostly,
     /// It does not fit the topics of the pipeline with our headers.
     TooLarge,
     /// It matches more subscriptions than one event may.
@@ -33,13 +37,15 @@ pub enum RejectReason {
 }
 
 /// All reasons.
-pub const REASONS: [RejectReason; 9] = [
+pub const REASONS: [RejectReason; 11] = [
     RejectReason::Undecodable,
     RejectReason::NullValue,
     RejectReason::UnknownApplication,
+    RejectReason::AmbiguousApplication,
     RejectReason::InvalidAttribute,
     RejectReason::UnknownEventType,
     RejectReason::SchemaMismatch,
+    RejectReason::SchemaTooCostly,
     RejectReason::TooLarge,
     RejectReason::TooManyMatches,
     RejectReason::Unwritable,
@@ -60,9 +66,11 @@ impl RejectReason {
             Self::Undecodable => "undecodable",
             Self::NullValue => "null_value",
             Self::UnknownApplication => "unknown_application",
+            Self::AmbiguousApplication => "ambiguous_application",
             Self::InvalidAttribute => "invalid_attribute",
             Self::UnknownEventType => "unknown_event_type",
             Self::SchemaMismatch => "schema_mismatch",
+            Self::SchemaTooCostly => "schema_too_costly",
             Self::TooLarge => "too_large",
             Self::TooManyMatches => "too_many_matches",
             Self::Unwritable => "unwritable",

@@ -9,7 +9,6 @@ use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use catalog::Snapshot;
 use http::request::Parts;
-use schemas::control::ControlKey;
 
 use super::no_content;
 use crate::auth::Principal;
@@ -61,21 +60,21 @@ impl Addressed {
         app: &App,
         find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
     ) -> Answer {
-        self.delete_with(app, find, |_, _| Ok(Vec::new())).await
+        self.delete_with(app, find, |_, _, _| Ok(Vec::new())).await
     }
 
-    /// Deletes what `find` finds, and first what `inside` says is in it.
+    /// Deletes what `find` finds, and makes with it the changes that `inside` says.
     pub(super) async fn delete_with<T: Stored>(
         &self,
         app: &App,
         find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
-        inside: impl Fn(&Snapshot, &T) -> Result<Vec<ControlKey>, Problem> + Send + 'static,
+        inside: impl Fn(&Snapshot, &T, Moment) -> Result<Vec<Change>, Problem> + Send + 'static,
     ) -> Answer {
-        let decide = move |snapshot: &Snapshot, found: Option<T>, _: Moment| {
+        let decide = move |snapshot: &Snapshot, found: Option<T>, moment: Moment| {
             let Some(found) = found else { return Ok(Decision::nothing(())) };
-            let mut keys = inside(snapshot, &found)?;
-            keys.push(found.into_object().key());
-            Ok(Decision { changes: keys.into_iter().map(Change::Remove).collect(), answer: () })
+            let mut changes = inside(snapshot, &found, moment)?;
+            changes.push(Change::Remove(found.into_object().key()));
+            Ok(Decision { changes, answer: () })
         };
         self.write(app, find, decide).await?;
         no_content()

@@ -81,17 +81,19 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         None => token::new_secret()?,
     };
     let given_id = naming::given_id(&mut fields, "secret_id")?;
+    principal.may_give_id("secret_id", given_id.is_some())?;
     let (id, is_given) = (SecretId(given_id.unwrap_or_else(Uuid::now_v7)), given_id.is_some());
     let (vault, admin) = (Arc::clone(app.catalog().vault()), app.admin());
     let (asking, actor) = (principal.clone(), principal.actor());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let application = asking.application(snapshot, &application)?.application_id;
-        token::room(snapshot.application_secrets(application).count())?;
+        token::room(snapshot.application_secret_count(application))?;
         let key = ControlKey::ApplicationSecret(application, id);
         // The audit and the last use name a secret by its id alone, so it is nobody else's either.
-        if is_given && snapshot.applications().any(|it| by_id(snapshot, it.application_id, id).is_some()) {
+        if is_given && snapshot.has_application_secret(id) {
             return Err(naming::taken("secret_id", "secret"));
         }
+        let own_end = asking.end(snapshot);
         let minted = token::mint(&vault, &key, &text)?;
         token::free(snapshot, admin, &minted.lookup)?;
         let secret = ApplicationSecret {
@@ -102,7 +104,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
             token: minted.sealed,
             role: given.role.unwrap_or_default(),
             created_ms: moment.now_ms,
-            expires_ms: given.expiry(None),
+            expires_ms: token::earlier(given.expiry_within(None, own_end)?, own_end),
         };
         Ok(Decision::made(secret))
     };
@@ -142,11 +144,12 @@ async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer
     let application = token::owner(&mut fields, "application_id", asked.principal.own_application())?;
     let name = fields.text("name", NAME)?;
     let given = GivenToken::read(&mut fields)?;
-    let decide = move |_: &Snapshot, former: &ApplicationSecret, moment: Moment| {
+    let principal = asked.principal.clone();
+    let decide = move |snapshot: &Snapshot, former: &ApplicationSecret, moment: Moment| {
         let secret = ApplicationSecret {
             name: name.clone().unwrap_or_else(|| former.name.clone()),
             role: given.role.unwrap_or(former.role),
-            expires_ms: given.expiry(former.expires_ms),
+            expires_ms: given.expiry_within(former.expires_ms, principal.end(snapshot))?,
             ..former.clone()
         };
         Ok(Decision::changed(former, secret, moment))
@@ -171,9 +174,10 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let overlap_ms = token::overlap_ms(&mut fields)?;
     let (text, id) = (token::new_secret()?, SecretId(Uuid::now_v7()));
     let vault = Arc::clone(app.catalog().vault());
+    let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ApplicationSecret, moment: Moment| {
         let application = former.application_id;
-        token::room(snapshot.application_secrets(application).count())?;
+        token::room(snapshot.application_secret_count(application))?;
         let minted = token::mint(&vault, &ControlKey::ApplicationSecret(application, id), &text)?;
         let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
         let ended = ApplicationSecret { expires_ms: Some(ended), ..former.clone() };
@@ -182,6 +186,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
             lookup: minted.lookup.to_string(),
             token: minted.sealed,
             created_ms: moment.now_ms,
+            expires_ms: token::earlier(former.expires_ms, principal.end(snapshot)),
             ..former.clone()
         };
         Ok(Decision::succeeded(ended, next))
@@ -246,5 +251,5 @@ fn of_application(
 }
 
 fn by_id(snapshot: &Snapshot, application: ApplicationId, id: SecretId) -> Option<Arc<ApplicationSecret>> {
-    snapshot.application_secrets(application).find(|secret| secret.secret_id == id).cloned()
+    snapshot.application_secret(application, id).cloned()
 }

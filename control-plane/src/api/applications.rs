@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{Application, ControlKey, ControlObject, Organization};
+use schemas::control::{Application, ControlObject, Organization, RetiredApplication};
 use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
@@ -55,10 +55,12 @@ struct ApplicationInput {
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
     let shown: Vec<ApplicationShown> = {
         let snapshot = app.catalog().read();
-        let organization = query.get("organization_id").map(|given| scope(&principal, &snapshot, given)).transpose()?;
-        let visible = snapshot.applications().filter(|it| principal.sees(it));
-        let asked = visible.filter(|it| organization.is_none_or(|id| it.organization_id.0 == id));
-        asked.map(|it| ApplicationShown::of(it)).collect()
+        let given = query.get("organization_id").map(|given| scope(&principal, &snapshot, given)).transpose()?;
+        let organization = given.or_else(|| principal.own_organization());
+        let all = organization.is_none().then(|| snapshot.applications());
+        let asked = organization.map(|id| snapshot.applications_of(id));
+        let asked = all.into_iter().flatten().chain(asked.into_iter().flatten());
+        asked.filter(|it| principal.sees(it)).map(|it| ApplicationShown::of(it)).collect()
     };
     json(StatusCode::OK, &shown)
 }
@@ -96,15 +98,14 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     principal.editor()?;
     let input = ApplicationInput::read(body, FIELDS)?;
     let name = input.name.clone().ok_or_else(|| Problem::new(ProblemId::ApplicationNameMissing, "name is required"))?;
+    principal.may_give_id("application_id", input.application.is_some())?;
     let id = input.application.unwrap_or_else(|| ApplicationId(Uuid::now_v7()));
     let vault = Arc::clone(app.catalog().vault());
     let (instance, first) = (app.config().limits, app.config().organization_id);
     let actor = principal.actor();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let organization = input.organization(&principal, snapshot, first)?;
-        if snapshot.application_by_id(id).is_some() {
-            return Err(naming::taken("application_id", "application"));
-        }
+        free_id(snapshot, id, organization.organization_id)?;
         limits::application(snapshot, &organization, &instance)?;
         let new = Application::new(id, organization.organization_id, name.clone(), moment.now_ms);
         let application = input.apply(&principal, snapshot, new)?;
@@ -151,7 +152,8 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(pa
 
 /// Delete an application and everything in it
 ///
-/// In one transaction; what is queued for its subscriptions is cancelled. Deleting what is gone already is a 204 too.
+/// At once nothing in it is found, nothing is delivered and none of its tokens opens anything; what is queued for its
+/// subscriptions is cancelled. Its id is never another organization's again. Deleting what is gone already is a 204 too.
 #[utoipa::path(
     delete, path = "/api/v1/applications/{application_id}", operation_id = "applications.delete", tag = "applications",
     params(("application_id" = String, Path, description = "Id or uid")),
@@ -163,14 +165,15 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Ans
         Err(problem) if problem.status == 404 => Ok(None),
         found => found,
     };
-    let inside = |snapshot: &Snapshot, application: &Application| {
-        let id = application.application_id;
-        let secrets = snapshot.application_secrets(id).map(|it| ControlKey::ApplicationSecret(id, it.secret_id));
-        let types = snapshot.event_types(id).map(|it| ControlKey::EventType(id, it.name.clone()));
-        let subscriptions = snapshot.subscriptions(id).map(|it| ControlKey::Subscription(id, it.id()));
-        Ok(secrets.chain(types).chain(subscriptions).collect())
+    // What is in it cannot be found any more, and follows bit by bit: `sweep`.
+    let retire = |_: &Snapshot, application: &Application, moment: Moment| {
+        Ok(vec![Change::Put(ControlObject::RetiredApplication(RetiredApplication {
+            application_id: application.application_id,
+            organization_id: application.organization_id,
+            retired_ms: moment.now_ms,
+        }))])
     };
-    asked.delete_with(&app, if_there, inside).await
+    asked.delete_with(&app, if_there, retire).await
 }
 
 /// One change for `PUT` and `PATCH`: `input` says what is given, looking at the former object.
@@ -264,22 +267,39 @@ impl ApplicationInput {
     }
 }
 
+/// An id is one application's, and after it nobody's but its organization's: records on Kafka may still name it.
+fn free_id(snapshot: &Snapshot, id: ApplicationId, organization: OrganizationId) -> Result<(), Problem> {
+    if snapshot.application_by_id(id).is_some() {
+        return Err(naming::taken("application_id", "application"));
+    }
+    if snapshot.retired_application(id).is_some_and(|it| it.organization_id != organization) {
+        let message = "an application of another organization had it, and what names it may still be on its way";
+        return Err(Problem::field("application_id", Code::Taken, message).with_status(409));
+    }
+    if snapshot.is_orphaned(id) {
+        let message = "the application that had it is still being removed: try again in a while";
+        return Err(Problem::field("application_id", Code::Taken, message).with_status(409));
+    }
+    Ok(())
+}
+
 /// A uid is unique in its organization.
 fn free_uid(snapshot: &Snapshot, uid: Option<&str>, application: &Application) -> Result<(), Problem> {
     let Some(uid) = uid else { return Ok(()) };
-    let own = |it: &&Arc<Application>| {
-        it.application_id != application.application_id && it.organization_id == application.organization_id
-    };
-    let taken = snapshot.applications().filter(own).any(|it| it.uid.as_deref() == Some(uid));
-    if taken { Err(naming::taken("uid", "application")) } else { Ok(()) }
+    let holder = snapshot.application_in(application.organization_id, uid);
+    if holder.is_some_and(|it| it.application_id != application.application_id) {
+        Err(naming::taken("uid", "application"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The organization that a list is about: one the token sees, or that of the token's application.
-fn scope(principal: &Principal, snapshot: &Snapshot, given: &str) -> Result<Uuid, Problem> {
+fn scope(principal: &Principal, snapshot: &Snapshot, given: &str) -> Result<OrganizationId, Problem> {
     let own = principal.own_application().and_then(|id| snapshot.application_by_id(id)).map(|it| it.organization_id);
     let uid = own.and_then(|id| snapshot.organization(id)).and_then(|it| it.uid.as_deref());
     match own {
-        Some(own) if own.to_string() == given || uid == Some(given) => Ok(own.0),
-        Some(_) | None => principal.organization(snapshot, given).map(|it| it.organization_id.0),
+        Some(own) if own.to_string() == given || uid == Some(given) => Ok(own),
+        Some(_) | None => principal.organization(snapshot, given).map(|it| it.organization_id),
     }
 }

@@ -19,7 +19,7 @@ use crate::body::{self, Fields, Json};
 use crate::limits;
 use crate::problem::{Answer, Problem};
 use crate::state::App;
-use crate::store::{Decision, Moment};
+use crate::store::{Change, Decision, Moment};
 
 mod shapes;
 
@@ -146,12 +146,12 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Ans
     asked.principal.admin()?;
     // The operator is refused no organization: what is not found is not there.
     let if_there = |asked: &Addressed, snapshot: &Snapshot| Ok(find(asked, snapshot).unwrap_or(None));
-    let inside = |snapshot: &Snapshot, organization: &Organization| {
+    let inside = |snapshot: &Snapshot, organization: &Organization, _: Moment| {
         let id = organization.organization_id;
-        if snapshot.applications().any(|it| it.organization_id == id) {
+        if snapshot.application_count(id) > 0 {
             return Err(Problem::new(ProblemId::OrganizationIsNotEmpty, "it still has applications"));
         }
-        Ok(snapshot.service_tokens(id).map(|it| ControlKey::ServiceToken(id, it.token_id)).collect())
+        Ok(snapshot.service_tokens(id).map(|it| Change::Remove(ControlKey::ServiceToken(id, it.token_id))).collect())
     };
     asked.delete_with(&app, if_there, inside).await
 }
@@ -205,8 +205,12 @@ impl OrganizationInput {
             organization.name.clone_from(name);
         }
         if let Some(uid) = &self.uid {
-            let other = |it: &&Arc<Organization>| it.organization_id != organization.organization_id;
-            if uid.is_some() && snapshot.organizations().filter(other).any(|it| it.uid == *uid) {
+            if *uid != organization.uid {
+                // Whether a uid is free would tell a tenant what others are called.
+                principal.admin()?;
+            }
+            let holder = uid.as_deref().and_then(|uid| snapshot.organization_called(uid));
+            if holder.is_some_and(|it| it.organization_id != organization.organization_id) {
                 return Err(naming::taken("uid", "organization"));
             }
             organization.uid.clone_from(uid);

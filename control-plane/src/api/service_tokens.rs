@@ -83,15 +83,19 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         Some(text) => text,
         None => token::new_service_token()?,
     };
-    let id = ServiceTokenId(naming::given_id(&mut fields, "token_id")?.unwrap_or_else(Uuid::now_v7));
-    let biscuit = text.to_string();
+    let given_id = naming::given_id(&mut fields, "token_id")?;
+    principal.may_give_id("token_id", given_id.is_some())?;
+    let id = ServiceTokenId(given_id.unwrap_or_else(Uuid::now_v7));
+    // What opens nothing must not look as if it did.
+    let biscuit = if principal.is_dry_run() { token::masked(&text) } else { text.to_string() };
     let (vault, admin, actor) = (Arc::clone(app.catalog().vault()), app.admin(), principal.actor());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let organization = principal.organization(snapshot, &organization)?.organization_id;
-        token::room(snapshot.service_tokens(organization).count())?;
+        token::room(snapshot.service_token_count(organization))?;
         if snapshot.service_token(id).is_some() {
             return Err(naming::taken("token_id", "service token"));
         }
+        let own_end = principal.end(snapshot);
         let minted = token::mint(&vault, &ControlKey::ServiceToken(organization, id), &text)?;
         token::free(snapshot, admin, &minted.lookup)?;
         let token = ServiceToken {
@@ -102,7 +106,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
             lookup: minted.lookup.to_string(),
             token: minted.sealed,
             created_ms: moment.now_ms,
-            expires_ms: given.expiry(None),
+            expires_ms: token::earlier(given.expiry_within(None, own_end)?, own_end),
         };
         Ok(Decision::made(token))
     };
@@ -142,11 +146,12 @@ async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer
     let organization = token::owner(&mut fields, "organization_id", asked.principal.own_organization())?;
     let name = fields.kept_text("name", token::NAME)?;
     let given = GivenToken::read(&mut fields)?;
-    let decide = move |_: &Snapshot, former: &ServiceToken, moment: Moment| {
+    let principal = asked.principal.clone();
+    let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
         let token = ServiceToken {
             name: name.clone().unwrap_or_else(|| former.name.clone()),
             role: given.role.unwrap_or(former.role),
-            expires_ms: given.expiry(former.expires_ms),
+            expires_ms: given.expiry_within(former.expires_ms, principal.end(snapshot))?,
             ..former.clone()
         };
         Ok(Decision::changed(former, token, moment))
@@ -171,10 +176,13 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let organization = token::owner(&mut fields, "organization_id", asked.principal.own_organization())?;
     let overlap_ms = token::overlap_ms(&mut fields)?;
     let (text, id) = (token::new_service_token()?, ServiceTokenId(Uuid::now_v7()));
-    let (vault, biscuit) = (Arc::clone(app.catalog().vault()), text.to_string());
+    // What opens nothing must not look as if it did.
+    let biscuit = if asked.principal.is_dry_run() { token::masked(&text) } else { text.to_string() };
+    let vault = Arc::clone(app.catalog().vault());
+    let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
         let organization = former.organization_id;
-        token::room(snapshot.service_tokens(organization).count())?;
+        token::room(snapshot.service_token_count(organization))?;
         let minted = token::mint(&vault, &ControlKey::ServiceToken(organization, id), &text)?;
         let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
         let ended = ServiceToken { expires_ms: Some(ended), ..former.clone() };
@@ -183,6 +191,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
             lookup: minted.lookup.to_string(),
             token: minted.sealed,
             created_ms: moment.now_ms,
+            expires_ms: token::earlier(former.expires_ms, principal.end(snapshot)),
             ..former.clone()
         };
         Ok(Decision::succeeded(ended, next))

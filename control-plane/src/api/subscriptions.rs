@@ -79,6 +79,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Qu
 pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
     principal.editor()?;
     let input = Input::read(body, app.policy())?;
+    principal.may_give_id("subscription_id", input.subscription_id.is_some())?;
     let application = given_application(&principal, &input)?;
     let vault = Arc::clone(app.catalog().vault());
     let (total, instance) = (app.config().max_subscriptions, app.config().limits);
@@ -86,7 +87,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
     let actor = principal.actor();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let application = principal.application(snapshot, &application)?;
-        if snapshot.subscription(id).is_some() {
+        if snapshot.has_subscription(id) {
             return Err(naming::taken("subscription_id", "subscription"));
         }
         room(snapshot, total)?;

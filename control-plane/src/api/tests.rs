@@ -24,6 +24,7 @@ mod bola;
 mod dry_run;
 mod edges;
 mod errors;
+mod ids;
 mod limits;
 mod preconditions;
 mod resources;
@@ -62,7 +63,7 @@ impl Api {
         let organization = Organization::new(OrganizationId(Uuid::from_u128(ORGANIZATION)), "default", 1);
         let catalog = Catalog::of([schemas::control::ControlObject::Organization(organization)], vault);
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
-        let store = Store::in_memory(catalog.clone(), metrics.clone());
+        let store = Store::in_memory(catalog.clone(), config.bytes, metrics.clone());
         let policy = TargetPolicy::default();
         let app = Arc::new(App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics));
         Self { router: router(Arc::clone(&app)), catalog, app }
@@ -173,6 +174,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         header_read_timeout: Duration::from_secs(5),
         max_connections: 10,
         max_subscriptions,
+        bytes: chassis::config::ByteLimits::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
         access_log: true,

@@ -74,7 +74,7 @@ fn objects(vault: &Vault) -> Vec<ControlObject> {
 fn resealer(objects: Vec<ControlObject>, vault: Arc<Vault>) -> Resealer {
     let catalog = Catalog::of(objects, vault);
     let metrics = ControlMetrics::new(&Registry::new()).unwrap();
-    let store = Store::in_memory(catalog.clone(), metrics.clone());
+    let store = Store::in_memory(catalog.clone(), chassis::config::ByteLimits::default(), metrics.clone());
     Resealer { catalog, store, metrics, pause: Duration::ZERO, start: 77, stuck: BTreeSet::new() }
 }
 
@@ -104,7 +104,10 @@ async fn everything_is_sealed_with_the_current_key_and_says_the_same() {
                 ControlObject::Subscription(_) => assert_eq!(texts, ["header", "bearer", "signing"]),
                 ControlObject::ServiceToken(_) => assert_eq!(texts, ["service"]),
                 ControlObject::ApplicationSecret(_) => assert!(texts[0].starts_with("secret "), "{texts:?}"),
-                ControlObject::Organization(_) | ControlObject::Application(_) | ControlObject::EventType(_) => {
+                ControlObject::Organization(_)
+                | ControlObject::Application(_)
+                | ControlObject::RetiredApplication(_)
+                | ControlObject::EventType(_) => {
                     assert!(texts.is_empty());
                 }
             }

@@ -70,6 +70,7 @@ fn kind(key: &ControlKey) -> &'static str {
         ControlKey::ServiceToken(..) => "service_token",
         ControlKey::Application(..) => "application",
         ControlKey::ApplicationSecret(..) => "application_secret",
+        ControlKey::RetiredApplication(_) => "retired",
         ControlKey::EventType(..) => "event_type",
         ControlKey::Subscription(..) => "subscription",
     }

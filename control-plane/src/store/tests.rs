@@ -107,7 +107,12 @@ fn store(script: Vec<Step>) -> Store {
     let vault = Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap();
     let catalog = Catalog::of([], Arc::new(vault));
     let log = ControlLog::memory(catalog.clone(), script);
-    Store::new(catalog, log, Duration::from_secs(10), ControlMetrics::new(&Registry::new()).unwrap())
+    Store::new(
+        catalog,
+        log,
+        (Duration::from_secs(10), ByteLimits::default()),
+        ControlMetrics::new(&Registry::new()).unwrap(),
+    )
 }
 
 /// Adds an organization with the next free number; how often it decided.

@@ -102,7 +102,7 @@ fn what(target: Value) -> Map<String, Value> {
         "is_enabled": { "type": "boolean", "description": "Whether it matches events. Disabling ends what is on its way." },
         "is_paused": { "type": ["boolean", "null"], "description": "Whether its deliveries wait instead of being sent." },
         "event_types": {
-            "type": "array", "minItems": 1, "maxItems": 1000, "description": about,
+            "type": "array", "minItems": 1, "maxItems": 100, "description": about,
             "items": { "type": "string", "pattern": pattern },
         },
         "labels": labels,
@@ -114,7 +114,7 @@ fn what(target: Value) -> Map<String, Value> {
         "description": text(0, 1000, "For people"),
         "metadata": pairs(50, (100, 1000), "The client's own data"),
         "dedicated_workers": {
-            "type": ["array", "null"], "maxItems": 100, "items": { "type": "string", "maxLength": 200 },
+            "type": ["array", "null"], "maxItems": 20, "items": { "type": "string", "maxLength": 200 },
             "description": "Names of Hook0's workers: kept, without effect",
         },
     });

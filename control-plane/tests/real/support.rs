@@ -155,6 +155,7 @@ fn config() -> ControlConfig {
         header_read_timeout: Duration::from_secs(5),
         max_connections: 10,
         max_subscriptions: 1_000,
+        bytes: chassis::config::ByteLimits::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
         access_log: true,

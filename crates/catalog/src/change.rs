@@ -10,6 +10,7 @@ use vault::{LookupHash, Vault};
 
 use crate::event_type::EventType;
 use crate::snapshot::Object;
+use crate::snapshot::weights::weight;
 use crate::subscription::Subscription;
 
 /// One record of `control`.
@@ -31,8 +32,8 @@ pub(crate) struct Write {
 /// What it does.
 #[derive(Debug)]
 pub(crate) enum ChangeKind {
-    /// The object is this now; the digest stands for its key and value.
-    Put(Object, u64),
+    /// The object is this now; the digest stands for its key and value, the weight is its bytes in memory.
+    Put(Object, u64, u32),
     /// The object is gone.
     Remove(ControlKey),
     /// A type of object that this build does not know.
@@ -63,8 +64,9 @@ impl ChangeKind {
             Err(error) => return undecodable(&text, &error.to_string()),
         };
         let digest = digest_of(&text, value);
+        let weight = weight(&object, value.len());
         match prepare(object, digest, record.offset, vault) {
-            Ok(object) => Self::Put(object, digest),
+            Ok(object) => Self::Put(object.weighing(weight), digest, weight),
             Err(reason) => undecodable(&text, &reason),
         }
     }
@@ -92,6 +94,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
             let lookup: LookupHash = it.lookup.parse().map_err(|error: vault::VaultError| error.to_string())?;
             Object::ApplicationSecret(lookup, Arc::new(it))
         }
+        ControlObject::RetiredApplication(it) => Object::RetiredApplication(Arc::new(it)),
         ControlObject::EventType(it) => Object::EventType(Arc::new(EventType::new(it))),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;
@@ -115,9 +118,10 @@ impl Change {
     /// The change a record with this object makes.
     pub(crate) fn of(object: ControlObject, offset: i64, vault: &Arc<Vault>) -> Self {
         let key = object.key().to_string();
-        let kind = match object.encode().map(|value| digest_of(&key, &value)) {
-            Ok(digest) => match prepare(object, digest, offset, vault) {
-                Ok(object) => ChangeKind::Put(object, digest),
+        let encoded = object.encode().map(|value| (digest_of(&key, &value), weight(&object, value.len())));
+        let kind = match encoded {
+            Ok((digest, weight)) => match prepare(object, digest, offset, vault) {
+                Ok(object) => ChangeKind::Put(object.weighing(weight), digest, weight),
                 Err(reason) => undecodable(&key, &reason),
             },
             Err(error) => undecodable(&key, &error.to_string()),

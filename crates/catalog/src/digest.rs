@@ -12,20 +12,32 @@ const SHOWN_BITS: u32 = 52;
 pub(crate) struct Digest {
     sum: u64,
     /// What each object adds that does not know it itself, as subscriptions do.
-    known: HashMap<ControlKey, u64>,
+    known: HashMap<ControlKey, DigestEntry>,
+}
+
+/// What is known of an object.
+#[derive(Clone, Copy, Debug)]
+struct DigestEntry {
+    digest: u64,
+    weight: u32,
 }
 
 impl Digest {
     /// The object under this key is another one now.
-    pub(crate) fn put(&mut self, key: ControlKey, digest: u64) {
-        let former = self.known.insert(key, digest);
-        self.swap(former, Some(digest));
+    pub(crate) fn put(&mut self, key: ControlKey, digest: u64, weight: u32) {
+        let former = self.known.insert(key, DigestEntry { digest, weight });
+        self.swap(former.map(|it| it.digest), Some(digest));
     }
 
     /// It is gone.
     pub(crate) fn remove(&mut self, key: &ControlKey) {
         let former = self.known.remove(key);
-        self.swap(former, None);
+        self.swap(former.map(|it| it.digest), None);
+    }
+
+    /// Bytes it takes in memory, 0 if it is not there.
+    pub(crate) fn weight(&self, key: &ControlKey) -> u32 {
+        self.known.get(key).map_or(0, |it| it.weight)
     }
 
     /// An object that knows what it adds has come, gone or changed.

@@ -8,14 +8,18 @@
 //!
 //! A subscription stands in one bucket per pattern. In a bucket it stands in one list only: without labels in the plain one,
 //! else in the list of *one* of its label pairs, the one with the fewest entries when it came. An event looks at the lists
-//! of its own pairs (at most ten), so a hundred thousand subscriptions for other label values cost it nothing.
+//! of its own pairs (at most ten), so a hundred thousand subscriptions for other label values cost it nothing. To come and to go
+//! costs the same in a list of one and in a list of a million (`entries`).
+
+mod entries;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
-use smallvec::SmallVec;
+
+use self::entries::Entries;
 
 /// What the index needs to know of an entry.
 pub trait Indexed {
@@ -46,15 +50,12 @@ struct Node<T> {
 /// Entries of one pattern.
 #[derive(Debug)]
 struct IndexBucket<T> {
-    plain: Vec<Arc<T>>,
+    plain: Entries<T>,
     by_key: HashMap<Arc<str>, ByValue<T>>,
 }
 
 /// Entries by the value of one label.
 type ByValue<T> = HashMap<Arc<str>, Entries<T>>;
-
-/// Often one: a label that names a customer.
-type Entries<T> = SmallVec<[Arc<T>; 1]>;
 
 // === impl MatchIndex ===
 
@@ -67,11 +68,7 @@ impl<T: Indexed> MatchIndex<T> {
 
     /// Adds an entry. The same one must not be in the index.
     pub fn insert(&mut self, entry: &Arc<T>) {
-        for (at, pattern) in entry.patterns().iter().enumerate() {
-            // A pattern that is given twice fills one place.
-            if entry.patterns()[..at].contains(pattern) {
-                continue;
-            }
+        for pattern in entry.patterns() {
             let bucket = if pattern.is_exact() {
                 match self.exact.get_mut(pattern.as_str()) {
                     Some(bucket) => bucket,
@@ -200,7 +197,7 @@ impl<T: Indexed> Node<T> {
 
 impl<T: Indexed> IndexBucket<T> {
     fn new() -> Self {
-        Self { plain: Vec::new(), by_key: HashMap::new() }
+        Self { plain: Entries::new(), by_key: HashMap::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -217,19 +214,21 @@ impl<T: Indexed> IndexBucket<T> {
             .iter()
             .min_by_key(|(key, value)| self.entries(key, value).map_or(0, |entries| entries.len()));
         let Some((key, value)) = fewest else {
-            self.plain.push(Arc::clone(entry));
+            self.plain.insert(entry);
             return;
         };
         let by_value = self.by_key.entry(Arc::clone(key)).or_default();
-        by_value.entry(Arc::clone(value)).or_default().push(Arc::clone(entry));
+        by_value.entry(Arc::clone(value)).or_insert_with(Entries::new).insert(entry);
     }
 
     fn remove(&mut self, entry: &Arc<T>) {
-        take(&mut self.plain, entry);
+        if entry.labels().is_empty() {
+            self.plain.remove(entry);
+        }
         for (key, value) in entry.labels() {
             let Some(by_value) = self.by_key.get_mut(key) else { continue };
             if let Some(entries) = by_value.get_mut(value) {
-                take_small(entries, entry);
+                entries.remove(entry);
                 if entries.is_empty() {
                     by_value.remove(value);
                 }
@@ -246,7 +245,7 @@ impl<T: Indexed> IndexBucket<T> {
             return;
         }
         for (key, value) in labels {
-            for entry in self.entries(key, value).into_iter().flatten() {
+            for entry in self.entries(key, value).into_iter().flat_map(Entries::iter) {
                 let fits = entry
                     .labels()
                     .iter()
@@ -256,19 +255,6 @@ impl<T: Indexed> IndexBucket<T> {
                 }
             }
         }
-    }
-}
-
-/// Removes one entry by identity; the order of the others does not matter.
-fn take<T>(entries: &mut Vec<Arc<T>>, entry: &Arc<T>) {
-    if let Some(at) = entries.iter().position(|other| Arc::ptr_eq(other, entry)) {
-        entries.swap_remove(at);
-    }
-}
-
-fn take_small<T>(entries: &mut Entries<T>, entry: &Arc<T>) {
-    if let Some(at) = entries.iter().position(|other| Arc::ptr_eq(other, entry)) {
-        entries.swap_remove(at);
     }
 }
 

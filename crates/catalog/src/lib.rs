@@ -45,7 +45,7 @@ pub use auth::{Auth, Oauth2};
 pub use catalog::{Catalog, CatalogDeps, SnapshotGuard};
 pub use error::{CatalogError, PrepareError};
 pub use event_type::EventType;
-pub use snapshot::{Snapshot, TokenEntry, TokenScope};
+pub use snapshot::{Snapshot, TokenEntry, TokenScope, weights};
 pub use stored::Stored;
 pub use subscription::{Subscription, Target};
 pub use usage::TokenUse;

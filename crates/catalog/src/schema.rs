@@ -5,11 +5,15 @@
 //! written, the gateway and the fan-out when the first event of its type comes.
 
 mod cost;
+mod price;
 
 use std::fmt;
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+
+pub use self::price::MAX_CHECK_NS;
+use self::price::{CheckWork, Extent};
 
 /// Largest schema, bytes of JSON.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
@@ -19,7 +23,11 @@ const PATTERN_MEMORY: usize = 32 * 1024;
 const MAX_MESSAGE: usize = 300;
 
 /// A compiled schema.
-pub struct Schema(Validator);
+pub struct Schema {
+    validator: Validator,
+    /// The most that may be done at one place of a payload.
+    work: CheckWork,
+}
 
 /// Why a value is no schema that events can be checked with: told to whoever wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +49,23 @@ pub struct Mismatch {
     pub message: String,
 }
 
+/// Why a payload is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It does not fit.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// To tell would take too long.
+    #[error(
+        "the check may take {price_ms} ms, at most {} are allowed: send less at once, or simplify the schema",
+        MAX_CHECK_NS / 1_000_000
+    )]
+    TooCostly {
+        /// What it may take.
+        price_ms: u64,
+    },
+}
+
 // === impl Schema ===
 
 impl Schema {
@@ -49,10 +74,10 @@ impl Schema {
     /// # Errors
     /// It is none, reaches outside of itself, or costs more than a check may.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
-        cost::check(schema)?;
+        let work = cost::check(schema)?;
         let patterns = PatternOptions::regex().size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_MEMORY);
         let built = jsonschema::options().offline().with_pattern_options(patterns).build(schema);
-        built.map(Self).map_err(|error| SchemaError {
+        built.map(|validator| Self { validator, work }).map_err(|error| SchemaError {
             path: cut(error.instance_path().as_str()),
             message: cut(&error.masked().to_string()),
         })
@@ -61,14 +86,20 @@ impl Schema {
     /// Whether a payload fits.
     ///
     /// # Errors
-    /// The first place where it does not.
-    pub fn check(&self, payload: &[u8]) -> Result<(), Mismatch> {
+    /// The first place where it does not, or that it would take too long to tell.
+    pub fn check(&self, payload: &[u8]) -> Result<(), Unfit> {
+        let bytes = payload.len();
         let payload: Value = serde_json::from_slice(payload)
             .map_err(|error| Mismatch { path: String::new(), message: format!("the payload is not JSON: {error}") })?;
-        self.0.validate(&payload).map_err(|error| Mismatch {
+        let price_ns = self.work.price_ns(Extent::of(&payload), bytes);
+        if price_ns > MAX_CHECK_NS {
+            return Err(Unfit::TooCostly { price_ms: price_ns.div_ceil(1_000_000) });
+        }
+        let misfit = |error: jsonschema::ValidationError<'_>| Mismatch {
             path: cut(error.instance_path().as_str()),
             message: cut(&error.masked().to_string()),
-        })
+        };
+        self.validator.validate(&payload).map_err(|error| misfit(error).into())
     }
 }
 

@@ -3,12 +3,15 @@
 //! Compaction lets an object's record stand before its parent's, so the tables of an application (`Scope`) do not need the
 //! application itself; what belongs to an application that is not there is simply not found.
 
+mod orphans;
+mod tenants;
 mod tokens;
+pub mod weights;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use schemas::control::{Application, ApplicationSecret, ControlKey, Organization, ServiceToken};
+use schemas::control::{Application, ApplicationSecret, ControlKey, Organization, RetiredApplication, ServiceToken};
 use schemas::event::StringMap;
 use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 use uuid::Uuid;
@@ -23,6 +26,9 @@ use crate::shared::Shared;
 use crate::subscription::Subscription;
 use crate::writes::Writes;
 
+use self::tenants::Tenants;
+use self::weights::Weights;
+
 pub use tokens::{TokenEntry, TokenScope};
 
 /// An object as the snapshot keeps it.
@@ -32,6 +38,7 @@ pub(crate) enum Object {
     ServiceToken(LookupHash, Arc<ServiceToken>),
     Application(Arc<Application>),
     ApplicationSecret(LookupHash, Arc<ApplicationSecret>),
+    RetiredApplication(Arc<RetiredApplication>),
     EventType(Arc<EventType>),
     Subscription(Arc<Subscription>),
 }
@@ -44,13 +51,17 @@ pub struct Snapshot {
     undecodable: u64,
     writes: Writes,
     digest: Digest,
-    organizations: BTreeMap<OrganizationId, Arc<Organization>>,
-    applications: BTreeMap<ApplicationId, Arc<Application>>,
-    /// Applications by uid; more than one in different organizations is possible.
-    application_uids: HashMap<String, BTreeSet<ApplicationId>>,
+    weights: Weights,
+    tenants: Tenants,
     scopes: HashMap<ApplicationId, Scope>,
+    /// Scopes of applications that are not there.
+    orphans: BTreeSet<ApplicationId>,
     /// Service tokens with the hashes they are found by.
     service_tokens: BTreeMap<ServiceTokenId, (LookupHash, Arc<ServiceToken>)>,
+    /// The same by organization.
+    service_tokens_of: HashMap<OrganizationId, BTreeSet<ServiceTokenId>>,
+    /// Application secrets by their ids alone.
+    secrets: HashMap<SecretId, ApplicationId>,
     tokens: HashMap<LookupHash, Arc<TokenEntry>>,
     subscriptions: HashSet<ById>,
     shared: Shared,
@@ -99,46 +110,6 @@ impl Snapshot {
         self.writes.contains(&write_id)
     }
 
-    /// An organization.
-    #[must_use]
-    pub fn organization(&self, id: OrganizationId) -> Option<&Arc<Organization>> {
-        self.organizations.get(&id)
-    }
-
-    /// All organizations, oldest id first.
-    pub fn organizations(&self) -> impl Iterator<Item = &Arc<Organization>> {
-        self.organizations.values()
-    }
-
-    /// An application by its id, or by its uid where only one has it.
-    #[must_use]
-    pub fn application(&self, id_or_uid: &str) -> Option<&Arc<Application>> {
-        self.application_among(id_or_uid, |_any| true)
-    }
-
-    /// The same among those that are `seen`: a uid is unique in its organization only, and another's does not hide it.
-    #[must_use]
-    pub fn application_among(&self, id_or_uid: &str, seen: impl Fn(&Application) -> bool) -> Option<&Arc<Application>> {
-        if let Some(found) = Uuid::parse_str(id_or_uid).ok().and_then(|id| self.applications.get(&ApplicationId(id))) {
-            return Some(found).filter(|found| seen(found));
-        }
-        let ids = self.application_uids.get(id_or_uid)?.iter();
-        let mut found = ids.filter_map(|id| self.applications.get(id)).filter(|found| seen(found));
-        let first = found.next()?;
-        if found.next().is_none() { Some(first) } else { None }
-    }
-
-    /// An application by its id.
-    #[must_use]
-    pub fn application_by_id(&self, id: ApplicationId) -> Option<&Arc<Application>> {
-        self.applications.get(&id)
-    }
-
-    /// All applications, oldest id first.
-    pub fn applications(&self) -> impl Iterator<Item = &Arc<Application>> {
-        self.applications.values()
-    }
-
     /// A declared event type.
     #[must_use]
     pub fn event_type(&self, application: ApplicationId, name: &str) -> Option<&Arc<EventType>> {
@@ -154,13 +125,25 @@ impl Snapshot {
     #[must_use]
     pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
         let ById(found) = self.subscriptions.get(&id)?;
-        self.applications.contains_key(&found.application()).then_some(found)
+        self.tenants.has_application(found.application()).then_some(found)
+    }
+
+    /// Whether a subscription has this id, also one that a deleted application has left behind.
+    #[must_use]
+    pub fn has_subscription(&self, id: SubscriptionId) -> bool {
+        self.subscriptions.contains(&id)
     }
 
     /// A subscription of an application by its uid.
     #[must_use]
     pub fn subscription_by_uid(&self, application: ApplicationId, uid: &str) -> Option<&Arc<Subscription>> {
         self.scope(application)?.subscription_uids.get(uid).map(|ByUid(found)| found)
+    }
+
+    /// Number of event types of an application.
+    #[must_use]
+    pub fn event_type_count(&self, application: ApplicationId) -> usize {
+        self.scope(application).map_or(0, |scope| scope.event_types.len())
     }
 
     /// The subscriptions of an application, oldest id first.
@@ -196,15 +179,18 @@ impl Snapshot {
     /// What stands under a key.
     pub(crate) fn held(&self, key: &ControlKey) -> Option<Object> {
         Some(match key {
-            ControlKey::Organization(id) => Object::Organization(Arc::clone(self.organizations.get(id)?)),
+            ControlKey::Organization(id) => Object::Organization(Arc::clone(self.organization(*id)?)),
             ControlKey::ServiceToken(_, id) => {
                 let (lookup, token) = self.service_tokens.get(id)?;
                 Object::ServiceToken(*lookup, Arc::clone(token))
             }
-            ControlKey::Application(_, id) => Object::Application(Arc::clone(self.applications.get(id)?)),
+            ControlKey::Application(_, id) => Object::Application(Arc::clone(self.application_by_id(*id)?)),
             ControlKey::ApplicationSecret(application, id) => {
                 let (lookup, secret) = self.scopes.get(application)?.secrets.get(id)?;
                 Object::ApplicationSecret(*lookup, Arc::clone(secret))
+            }
+            ControlKey::RetiredApplication(id) => {
+                Object::RetiredApplication(Arc::clone(self.retired_application(*id)?))
             }
             ControlKey::EventType(application, name) => {
                 Object::EventType(Arc::clone(self.scopes.get(application)?.event_types.get(name.as_str())?))
@@ -214,7 +200,7 @@ impl Snapshot {
     }
 
     fn scope(&self, application: ApplicationId) -> Option<&Scope> {
-        if self.applications.contains_key(&application) { self.scopes.get(&application) } else { None }
+        if self.tenants.has_application(application) { self.scopes.get(&application) } else { None }
     }
 }
 
@@ -227,13 +213,17 @@ impl Snapshot {
             self.writes.remember(write.id);
         }
         match change.kind {
-            ChangeKind::Put(object, digest) => {
+            ChangeKind::Put(object, digest, weight) => {
+                let key = object.key();
+                self.weigh(self.owner(&key), self.weight_under(&key), false);
                 if !matches!(object, Object::Subscription(_)) {
-                    self.digest.put(object.key(), digest);
+                    self.digest.put(key.clone(), digest, weight);
                 }
                 self.put(object);
+                self.weigh(self.owner(&key), weight, true);
             }
             ChangeKind::Remove(key) => {
+                self.weigh(self.owner(&key), self.weight_under(&key), false);
                 self.digest.remove(&key);
                 self.remove(&key);
             }
@@ -251,15 +241,22 @@ impl Snapshot {
 
     fn put(&mut self, object: Object) {
         match object {
-            Object::Organization(it) => {
-                self.organizations.insert(it.organization_id, it);
-            }
+            Object::Organization(it) => self.tenants.put_organization(it),
             Object::ServiceToken(lookup, it) => self.put_service_token(lookup, it),
-            Object::Application(it) => self.put_application(it),
+            Object::Application(it) => {
+                let id = it.application_id;
+                self.weigh_application(id, false);
+                self.tenants.put_application(it);
+                self.weigh_application(id, true);
+                self.settle(id);
+            }
             Object::ApplicationSecret(lookup, it) => self.put_secret(lookup, it),
+            Object::RetiredApplication(it) => self.tenants.put_retired(it),
             Object::EventType(it) => {
-                let scope = self.scopes.entry(it.application_id).or_default();
+                let id = it.application_id;
+                let scope = self.scopes.entry(id).or_default();
                 scope.event_types.insert(it.name.as_str().to_owned(), it);
+                self.settle(id);
             }
             Object::Subscription(it) => self.put_subscription(it),
         }
@@ -267,56 +264,49 @@ impl Snapshot {
 
     fn remove(&mut self, key: &ControlKey) {
         match key {
-            ControlKey::Organization(id) => {
-                self.organizations.remove(id);
+            ControlKey::Organization(id) => self.tenants.remove_organization(*id),
+            ControlKey::ServiceToken(_, id) => self.remove_service_token(*id),
+            ControlKey::Application(_, id) => {
+                self.weigh_application(*id, false);
+                self.tenants.remove_application(*id);
+                self.settle(*id);
             }
-            ControlKey::ServiceToken(_, id) => {
-                if let Some((lookup, _)) = self.service_tokens.remove(id) {
-                    self.forget_token(lookup, id.0);
-                }
-            }
-            ControlKey::Application(_, id) => self.remove_application(*id),
+            ControlKey::RetiredApplication(id) => self.tenants.remove_retired(*id),
             ControlKey::ApplicationSecret(application, id) => self.remove_secret(*application, *id),
             ControlKey::EventType(application, name) => {
                 if let Some(scope) = self.scopes.get_mut(application) {
                     scope.event_types.remove(name.as_str());
                 }
-                self.forget_if_empty(*application);
+                self.settle(*application);
             }
             ControlKey::Subscription(application, id) => {
                 self.remove_subscription(*id);
-                self.forget_if_empty(*application);
+                self.settle(*application);
             }
         }
     }
 
-    fn put_application(&mut self, application: Arc<Application>) {
-        self.remove_application(application.application_id);
-        if let Some(uid) = &application.uid {
-            self.application_uids.entry(uid.clone()).or_default().insert(application.application_id);
+    /// Notes whether an application that is not there has left something behind.
+    fn settle(&mut self, application: ApplicationId) {
+        if self.scopes.get(&application).is_some_and(Scope::is_empty) {
+            self.scopes.remove(&application);
         }
-        self.applications.insert(application.application_id, application);
-    }
-
-    fn remove_application(&mut self, id: ApplicationId) {
-        let Some(former) = self.applications.remove(&id) else { return };
-        let Some(uid) = &former.uid else { return };
-        if let Some(ids) = self.application_uids.get_mut(uid) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.application_uids.remove(uid);
-            }
+        let is_orphaned = self.scopes.contains_key(&application) && !self.tenants.has_application(application);
+        if is_orphaned {
+            self.orphans.insert(application);
+        } else {
+            self.orphans.remove(&application);
         }
     }
 
     fn put_subscription(&mut self, mut subscription: Arc<Subscription>) {
-        let id = subscription.id();
+        let (id, application) = (subscription.id(), subscription.application());
         // Nobody else has it yet.
         if let Some(fresh) = Arc::get_mut(&mut subscription) {
             fresh.share(&mut self.shared);
         }
         self.remove_subscription(id);
-        let scope = self.scopes.entry(subscription.application()).or_default();
+        let scope = self.scopes.entry(application).or_default();
         scope.subscriptions.insert(ById(Arc::clone(&subscription)));
         if subscription.uid().is_some() {
             scope.subscription_uids.replace(ByUid(Arc::clone(&subscription)));
@@ -326,6 +316,7 @@ impl Snapshot {
         }
         self.digest.swap(None, Some(subscription.digest()));
         self.subscriptions.insert(ById(subscription));
+        self.settle(application);
     }
 
     fn remove_subscription(&mut self, id: SubscriptionId) {
@@ -340,12 +331,6 @@ impl Snapshot {
         }
         if former.is_enabled() {
             scope.index.remove(&former);
-        }
-    }
-
-    fn forget_if_empty(&mut self, application: ApplicationId) {
-        if self.scopes.get(&application).is_some_and(Scope::is_empty) {
-            self.scopes.remove(&application);
         }
     }
 }

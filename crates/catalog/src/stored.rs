@@ -17,6 +17,7 @@ impl Stored {
             Object::ServiceToken(_, it) => ControlObject::ServiceToken((**it).clone()),
             Object::Application(it) => ControlObject::Application((**it).clone()),
             Object::ApplicationSecret(_, it) => ControlObject::ApplicationSecret((**it).clone()),
+            Object::RetiredApplication(it) => ControlObject::RetiredApplication((**it).clone()),
             Object::EventType(it) => ControlObject::EventType(it.object().clone()),
             Object::Subscription(it) => ControlObject::Subscription(Box::new(it.object())),
         }
@@ -32,6 +33,24 @@ impl Snapshot {
 }
 
 impl Object {
+    /// A subscription knows what it weighs.
+    pub(crate) fn weighing(self, weight: u32) -> Self {
+        match self {
+            Self::Subscription(mut it) => {
+                if let Some(fresh) = std::sync::Arc::get_mut(&mut it) {
+                    fresh.set_weight(weight);
+                }
+                Self::Subscription(it)
+            }
+            other @ (Self::Organization(_)
+            | Self::ServiceToken(..)
+            | Self::Application(_)
+            | Self::ApplicationSecret(..)
+            | Self::RetiredApplication(_)
+            | Self::EventType(_)) => other,
+        }
+    }
+
     /// The key it stands under.
     pub(crate) fn key(&self) -> ControlKey {
         match self {
@@ -39,6 +58,7 @@ impl Object {
             Self::ServiceToken(_, it) => ControlKey::ServiceToken(it.organization_id, it.token_id),
             Self::Application(it) => ControlKey::Application(it.organization_id, it.application_id),
             Self::ApplicationSecret(_, it) => ControlKey::ApplicationSecret(it.application_id, it.secret_id),
+            Self::RetiredApplication(it) => ControlKey::RetiredApplication(it.application_id),
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application(), it.id()),
         }

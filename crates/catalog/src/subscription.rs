@@ -38,6 +38,8 @@ pub struct Subscription {
     offset: i64,
     /// What it adds to the snapshot's digest.
     digest: u64,
+    /// Bytes it takes in memory.
+    weight: u32,
     updated_ms: i64,
     cancel_before: Option<i64>,
     uid: Option<Box<str>>,
@@ -94,6 +96,7 @@ impl Subscription {
             application: object.application_id,
             offset,
             digest: 0,
+            weight: 0,
             updated_ms: object.updated_ms,
             cancel_before: object.cancel_before,
             uid: object.uid.take().map(Into::into),
@@ -116,6 +119,16 @@ impl Subscription {
     pub(crate) fn with_digest(mut self, digest: u64) -> Self {
         self.digest = digest;
         self
+    }
+
+    /// Notes the bytes it takes in memory.
+    pub(crate) fn set_weight(&mut self, weight: u32) {
+        self.weight = weight;
+    }
+
+    /// Bytes it takes in memory.
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight
     }
 
     /// What it adds to the snapshot's digest.

@@ -21,7 +21,9 @@ pub mod limits;
 mod matches;
 mod meter;
 mod payload;
+mod price;
 
 pub use error::{EvaluationError, FilterError, NoData};
 pub use facts::{Event, Facts};
 pub use matches::Filter;
+pub use price::pattern_ns_per_byte;

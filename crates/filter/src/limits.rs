@@ -34,6 +34,8 @@ pub const EVENT_UNITS: u64 = 2_500_000;
 pub const OWN_UNITS: u64 = 500;
 /// Units of a loop's turn.
 pub(crate) const TURN: usize = 15;
+/// Nanoseconds of a unit.
+pub(crate) const UNIT_NS: u64 = 20;
 /// Bytes of text that cost one unit.
 pub(crate) const UNIT_BYTES: usize = 64;
 /// Longest name or message part repeated in an error, characters.

@@ -16,15 +16,16 @@ use regex_automata::util::syntax;
 use crate::check::{check, cut};
 use crate::error::{EvaluationError, FilterError};
 use crate::facts::Facts;
-use crate::limits::{FILTER_UNITS, OWN_UNITS, PARSER_DEPTH, PATTERN_BYTES, PATTERN_MEMORY, SUBJECT_BYTES, TEXT_BYTES};
+use crate::limits::{
+    FILTER_UNITS, OWN_UNITS, PARSER_DEPTH, PATTERN_BYTES, PATTERN_MEMORY, SUBJECT_BYTES, TEXT_BYTES, UNIT_NS,
+};
 use crate::meter;
+use crate::price::pattern_ns_per_byte;
 
 /// The function that tries a pattern; the meter puts it in place of `matches`.
 pub(crate) const MATCHES: &str = "@matches";
 /// What a variable that holds a pattern begins with.
 const PATTERN: &str = "@pattern";
-/// A byte of text costs a pattern this many bytes of its memory per unit: 20 ns times the states a byte may visit.
-const PATTERN_UNIT: usize = 4_096;
 
 static PATTERN_TYPE: Type = Type::new_unspecified_type(PATTERN);
 
@@ -47,7 +48,11 @@ pub struct Filter {
 
 /// A compiled pattern of `matches`.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern(Regex);
+pub(crate) struct Pattern {
+    regex: Regex,
+    /// Units a byte of text costs at worst.
+    units_per_byte: u64,
+}
 
 /// What names stand for while a filter is evaluated.
 struct Scope<'s, 'a> {
@@ -159,7 +164,8 @@ impl Pattern {
             .onepass_size_limit(Some(PATTERN_MEMORY))
             .hybrid_cache_capacity(PATTERN_MEMORY);
         let built = Regex::builder().configure(config).syntax(syntax::Config::new().nest_limit(32)).build(text);
-        built.map(Self).map_err(|error| match error.size_limit() {
+        let units_per_byte = pattern_ns_per_byte(text, PATTERN_MEMORY).div_ceil(UNIT_NS);
+        built.map(|regex| Self { regex, units_per_byte }).map_err(|error| match error.size_limit() {
             Some(_) => "the pattern is too large when compiled".to_owned(),
             None => format!("not a pattern: {}", syntax_error(&error)),
         })
@@ -206,7 +212,7 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     let [text, pattern] = args.as_slice() else { return Err(ExecutionError::missing_argument_or_target()) };
     let text = text.downcast_ref::<CelString<'_>>();
     let pattern = pattern.downcast_ref::<Pattern>();
-    let (Some(text), Some(Pattern(pattern))) = (text, pattern) else {
+    let (Some(text), Some(pattern)) = (text, pattern) else {
         return Err(ExecutionError::missing_argument_or_target());
     };
     let bytes = text.inner().len();
@@ -214,8 +220,8 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
         let message = format!("a pattern is tried on {SUBJECT_BYTES} bytes at most, not on {bytes}");
         return Err(ExecutionError::function_error("matches", message));
     }
-    meter::spend((1 + bytes * (1 + pattern.memory_usage() / PATTERN_UNIT)) as u64)?;
-    Ok(CowVal::owned(CelBool::from(pattern.is_match(text.inner()))))
+    meter::spend(pattern.units_per_byte.saturating_mul(bytes as u64).saturating_add(1))?;
+    Ok(CowVal::owned(CelBool::from(pattern.regex.is_match(text.inner()))))
 }
 
 // === impl Scope ===

@@ -23,6 +23,7 @@ use crate::deduplicate::{Identities, Limits};
 use crate::work::add_seen;
 
 mod matching;
+mod tenants;
 mod weight;
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -49,6 +50,11 @@ fn subscription(number: u128, pattern: &str, labels: &[(&str, &str)]) -> Control
         max_age_ms: Some(60_000),
         ..schemas::control::Subscription::new(id, application, 0)
     }))
+}
+
+/// `events` names uids of organization 9.
+fn owners() -> Owners {
+    Owners::new(OrganizationId(Uuid::from_u128(9)), &[])
 }
 
 fn catalog() -> Catalog {
@@ -92,7 +98,7 @@ impl World {
     fn of(catalog: Catalog) -> Self {
         let topics = TopicSettings::default().topics();
         let expander = Expander::new(topics.clone(), MAX_AGE);
-        let planner = Planner::new(expander.clone(), EventLimits { matches: 2, bytes: 16_777_216 });
+        let planner = Planner::new(expander.clone(), EventLimits { matches: 2, bytes: 16_777_216 }, owners());
         let now = chassis::clock::instant();
         let limits = BatchLimits { records: 1_000_000, bytes: 1 << 30 };
         let outbox = Outbox::new(limits, Order::InOrder);

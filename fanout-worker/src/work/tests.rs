@@ -10,6 +10,7 @@ use stage::{BatchLimits, Order, Outbox, StageError};
 
 use super::*;
 use crate::deduplicate::{Identities, Limits};
+use crate::owners::Owners;
 use crate::weigh::EventLimits;
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -38,7 +39,11 @@ impl World {
                 identities: identities.clone(),
                 sources: BTreeMap::new(),
             },
-            planner: Planner::new(expander.clone(), EventLimits { matches: 10, bytes: 1_000_000 }),
+            planner: Planner::new(
+                expander.clone(),
+                EventLimits { matches: 10, bytes: 1_000_000 },
+                Owners::new(schemas::ids::OrganizationId(uuid::Uuid::nil()), &[]),
+            ),
             expander,
             seen_partitions: 16,
             seen: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Limits, Sealed, TokenRole};
 use crate::event_type::EventTypeName;
@@ -43,6 +44,17 @@ pub struct Application {
     /// Its own limits, instead of its organization's defaults (`applications` has no meaning here).
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+}
+
+/// An application that was deleted: whoever still names its id means its organization, so nobody else ever has that id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredApplication {
+    /// Its id.
+    pub application_id: ApplicationId,
+    /// The organization it was of.
+    pub organization_id: OrganizationId,
+    /// When it was deleted, Unix ms.
+    pub retired_ms: i64,
 }
 
 /// A token of an application.
@@ -112,6 +124,15 @@ impl Application {
             uid: None,
             unknown_event_types: UnknownEventTypes::default(),
             limits: Limits::default(),
+        }
+    }
+
+    /// Whether this is its id or its uid.
+    #[must_use]
+    pub fn is_called(&self, id_or_uid: &str) -> bool {
+        match Uuid::parse_str(id_or_uid) {
+            Ok(id) => self.application_id.0 == id,
+            Err(_no_id) => self.uid.as_deref() == Some(id_or_uid),
         }
     }
 }

@@ -10,7 +10,9 @@ impl ControlObject {
             Self::ServiceToken(it) => vec![&it.token],
             Self::ApplicationSecret(it) => vec![&it.token],
             Self::Subscription(it) => it.sealed(),
-            Self::Organization(_) | Self::Application(_) | Self::EventType(_) => Vec::new(),
+            Self::Organization(_) | Self::Application(_) | Self::RetiredApplication(_) | Self::EventType(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -20,7 +22,9 @@ impl ControlObject {
             Self::ServiceToken(it) => vec![&mut it.token],
             Self::ApplicationSecret(it) => vec![&mut it.token],
             Self::Subscription(it) => it.sealed_mut(),
-            Self::Organization(_) | Self::Application(_) | Self::EventType(_) => Vec::new(),
+            Self::Organization(_) | Self::Application(_) | Self::RetiredApplication(_) | Self::EventType(_) => {
+                Vec::new()
+            }
         }
     }
 }

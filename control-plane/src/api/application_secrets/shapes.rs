@@ -104,8 +104,9 @@ pub(super) struct Rotation {
 
 /// A secret as this caller may see it.
 pub(super) fn show(secret: &ApplicationSecret, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
-    let (token, value) =
-        if principal.is_editor() { opened(secret, catalog.vault())? } else { (token::masked_secret(), None) };
+    // What a dry run makes opens nothing, and must not look as if it did.
+    let is_shown = principal.is_editor() && !principal.is_dry_run();
+    let (token, value) = if is_shown { opened(secret, catalog.vault())? } else { (token::masked_secret(), None) };
     Ok(Shown {
         name: secret.name.clone(),
         token,

@@ -154,7 +154,7 @@ impl ApplicationInfo {
     pub(in crate::api) fn of(application: &Application, snapshot: &Snapshot, instance: &Limits) -> Self {
         let limits = limits::effective(snapshot, application, instance);
         let id = application.application_id;
-        let (event_types, subscriptions) = (snapshot.event_types(id).count(), snapshot.subscription_count(id));
+        let (event_types, subscriptions) = (snapshot.event_type_count(id), snapshot.subscription_count(id));
         Self {
             application: ApplicationShown::of(application),
             quotas: ApplicationInfoQuotas {

@@ -136,9 +136,9 @@ impl OrganizationInfo {
         instance: &Limits,
     ) -> Self {
         let id = organization.organization_id;
-        let applications = || snapshot.applications().filter(|it| it.organization_id == id).map(|it| it.application_id);
+        let applications = || snapshot.applications_of(id).map(|it| it.application_id);
         let own = organization.limits;
-        let count = applications().count();
+        let count = snapshot.application_count(id);
         Self {
             organization: OrganizationShown::of(organization, principal),
             users: [],
@@ -151,7 +151,7 @@ impl OrganizationInfo {
             consumption: OrganizationInfoConsumption { applications: count, members: 0 },
             onboarding_steps: OrganizationInfoOnboardingSteps {
                 application: Step::done(count > 0),
-                event_type: Step::done(applications().any(|it| snapshot.event_types(it).next().is_some())),
+                event_type: Step::done(applications().any(|it| snapshot.event_type_count(it) > 0)),
                 subscription: Step::done(applications().any(|it| snapshot.subscription_count(it) > 0)),
                 // Known to the delivery log, which is not built yet.
                 event: Step::ToDo,

@@ -74,3 +74,28 @@ async fn the_instance_says_what_it_limits() {
     let shown = &some["limits"]["global_subscriptions_per_application_limit"];
     assert_eq!((&some["enabled"], shown), (&value!(true), &value!(7)));
 }
+
+#[tokio::test]
+async fn objects_are_limited_in_bytes_and_deleting_is_not() {
+    let api = Api::configured(ControlConfig {
+        bytes: chassis::config::ByteLimits { application: 60_000, organization: 1 << 20, instance: 1 << 20 },
+        ..config(1_000)
+    });
+    let tenant = api.tenant("one").await;
+    let mut wide = tenant.subscription();
+    wide["event_types"] = (0..10).map(|number| format!("a{number}.*.b.c.**")).collect();
+    let (status, made) = api.post(&tenant.token, "/subscriptions", wide.clone()).await;
+    assert_eq!(status, 201, "{made}");
+    let (status, problem) = api.post(&tenant.token, "/subscriptions", wide.clone()).await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some("limit_reached")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("this application"), "{problem}");
+    assert_eq!(
+        api.post(&tenant.token, "/subscriptions?dry_run=true", wide.clone()).await.0,
+        422,
+        "a dry run says so too"
+    );
+    assert_eq!(api.post(&tenant.token, "/subscriptions", tenant.subscription()).await.0, 201, "a usual one fits");
+    let path = format!("/subscriptions/{}", made["subscription_id"].as_str().unwrap());
+    assert_eq!(api.delete(&tenant.token, &path).await, 204);
+    assert_eq!(api.post(&tenant.token, "/subscriptions", wide).await.0, 201, "its room is free again");
+}

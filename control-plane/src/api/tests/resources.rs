@@ -33,7 +33,13 @@ async fn applications_are_made_renamed_and_deleted_with_everything_in_them() {
     assert_eq!(api.delete(ADMIN, &path).await, 204, "deleting again is fine");
     assert_eq!(api.get(ADMIN, &path).await.0, 404);
     assert_eq!(api.get(&tenant.token, &path).await.0, 403, "its token is gone");
+    let audited = crate::store::audited(api.app.store());
+    let keys: Vec<&str> = audited.iter().rev().take(2).map(|it| it.action.as_str()).collect();
+    assert_eq!(keys, ["application.delete", "retired.create"], "one small write, whatever is in it");
+    assert_eq!(api.catalog.read().subscriptions_total(), 1, "what is in it follows");
+    crate::sweep::clear(&api.catalog, api.app.store(), Duration::ZERO).await;
     assert_eq!(api.catalog.read().subscriptions_total(), 0);
+    assert!(!api.catalog.read().is_orphaned(tenant.id.parse().unwrap()));
 }
 
 #[tokio::test]

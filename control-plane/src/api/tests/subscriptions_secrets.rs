@@ -134,12 +134,12 @@ async fn a_secret_header_is_never_shown_again() {
     let api = Api::new();
     let tenant = api.tenant("one").await;
     let (path, shown) = made(&api, &tenant, |body| {
-        body["target"]["headers"] = value!({"X-Key": "hidden", "X-Open": "shown"});
-        body["target"]["secret_headers"] = value!(["X-KEY"]);
+        body["target"]["headers"] = value!({"X-Blue": "hidden", "X-Open": "shown"});
+        body["target"]["secret_headers"] = value!(["X-BLUE"]);
     })
     .await;
-    assert_eq!(shown["target"]["headers"], value!({"x-key": MASK, "x-open": "shown"}));
-    assert_eq!(shown["target"]["secret_headers"], value!(["x-key"]));
+    assert_eq!(shown["target"]["headers"], value!({"x-blue": MASK, "x-open": "shown"}));
+    assert_eq!(shown["target"]["secret_headers"], value!(["x-blue"]));
     let value_of = |name: &str| {
         let id = shown["subscription_id"].as_str().unwrap().parse().unwrap();
         let found = Arc::clone(api.catalog.read().subscription(id).unwrap());
@@ -149,17 +149,17 @@ async fn a_secret_header_is_never_shown_again() {
     for attempt in [
         value!({"target": {"secret_headers": []}}),
         value!({"target": {"secret_headers": null}}),
-        value!({"target": {"headers": {"x-key": MASK}, "secret_headers": []}}),
+        value!({"target": {"headers": {"x-blue": MASK}, "secret_headers": []}}),
     ] {
         let (status, patched) = api.patch(&tenant.token, &path, attempt.clone()).await;
-        assert_eq!((status, &patched["target"]["headers"]["x-key"]), (200, &value!(MASK)), "{attempt}");
-        assert_eq!(value_of("x-key").as_deref(), Some("hidden"), "{attempt}");
+        assert_eq!((status, &patched["target"]["headers"]["x-blue"]), (200, &value!(MASK)), "{attempt}");
+        assert_eq!(value_of("x-blue").as_deref(), Some("hidden"), "{attempt}");
     }
-    let open = value!({"target": {"headers": {"x-key": "new"}, "secret_headers": []}});
-    assert_eq!(api.patch(&tenant.token, &path, open).await.1["target"]["headers"]["x-key"], "new");
+    let open = value!({"target": {"headers": {"x-blue": "new"}, "secret_headers": []}});
+    assert_eq!(api.patch(&tenant.token, &path, open).await.1["target"]["headers"]["x-blue"], "new");
     let stray = value!({"target": {"secret_headers": ["x-other"]}});
     assert_eq!(api.patch(&tenant.token, &path, stray).await.0, 422);
-    let gone = value!({"target": {"headers": {"X-Key": null}}});
+    let gone = value!({"target": {"headers": {"X-Blue": null}}});
     assert_eq!(api.patch(&tenant.token, &path, gone).await.1["target"]["headers"], value!({"x-open": "shown"}));
     let none = value!({"target": {"headers": null}});
     assert_eq!(api.patch(&tenant.token, &path, none).await.1["target"]["headers"], value!({}));

@@ -207,9 +207,94 @@ async fn a_given_id_of_a_secret_is_one_secrets_alone() {
     let (one, two) = (api.tenant("one").await, api.tenant("two").await);
     let id = Uuid::now_v7();
     let make = async |tenant: &Tenant| {
-        api.post(&tenant.token, "/application_secrets", value!({"application_id": tenant.id, "secret_id": id})).await.0
+        api.post(ADMIN, "/application_secrets", value!({"application_id": tenant.id, "secret_id": id})).await.0
     };
     assert_eq!(make(&one).await, 201);
     assert_eq!(make(&one).await, 409);
     assert_eq!(make(&two).await, 409, "its uses and its entries in the audit would be taken for the other's");
+}
+
+#[tokio::test]
+async fn a_token_with_an_end_makes_nothing_that_lives_longer() {
+    let api = Api::new();
+    let soon = ahead(3_600_000);
+    let body = value!({"organization_id": organization(), "name": "ending", "expires_at": soon});
+    let (_, ending) = api.post(ADMIN, "/service_token", body).await;
+    let (token, end) = (text(&ending, "biscuit").to_owned(), ending["expires_at"].clone());
+    let own = format!("/service_token/{}", text(&ending, "token_id"));
+    for expires_at in [value!(null), value!(ahead(7_200_000))] {
+        assert_eq!(api.put(&token, &own, value!({"expires_at": expires_at})).await.0, 403, "its own end stays");
+        let (status, problem) =
+            api.post(&token, "/service_token", value!({"name": "next", "expires_at": ahead(7_200_000)})).await;
+        assert_eq!(status, 403, "{problem}");
+    }
+    assert_eq!(api.put(&token, &own, value!({"name": "renamed", "expires_at": end})).await.0, 200, "as it is");
+    let (_, next) = api.post(&token, "/service_token", value!({"name": "next"})).await;
+    assert_eq!(next["expires_at"], end, "what says nothing of an end has the same");
+    let tenant = api.tenant("one").await;
+    let (_, secret) = api.post(&token, "/application_secrets", value!({"application_id": tenant.id})).await;
+    assert_eq!(secret["expires_at"], end, "{secret}");
+    let rotate = format!("/application_secrets/{}/rotate", tenant.token);
+    let (_, successor) = api.post(&token, &rotate, value!({"application_id": tenant.id})).await;
+    assert_eq!(successor["expires_at"], end, "{successor}");
+    assert!(
+        api.put(ADMIN, &own, value!({"organization_id": organization(), "expires_at": null})).await.1["expires_at"]
+            .is_null()
+    );
+}
+
+#[tokio::test]
+async fn what_a_dry_run_makes_does_not_look_like_a_token() {
+    let api = Api::new();
+    let body = value!({"organization_id": organization(), "name": "ci"});
+    let (status, made) = api.post(ADMIN, "/service_token?dry_run=true", body).await;
+    assert_eq!((status, text(&made, "biscuit").ends_with("********")), (201, true), "{made}");
+    let tenant = api.tenant("one").await;
+    let path = "/application_secrets?dry_run=true";
+    let (_, made) = api.post(&tenant.token, path, value!({"application_id": tenant.id})).await;
+    assert_eq!(made["token"], value!(Uuid::nil()), "{made}");
+}
+
+#[tokio::test]
+async fn one_character_over_and_over_is_no_token() {
+    let api = Api::new();
+    let body = value!({"organization_id": organization(), "name": "weak", "token": "aaaaaaaaaaaaaaaaaaaaaaaa"});
+    assert_eq!(api.post(ADMIN, "/service_token", body).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_while_its_write_waited_writes_nothing() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let lookup = api.catalog.vault().lookup(&tenant.token);
+    let entry = Arc::clone(api.catalog.read().token(&lookup).unwrap());
+    let secret = schemas::ids::SecretId(entry.token);
+    let token = crate::actor::ActorToken::Application(tenant.id.parse().unwrap(), secret);
+    let actor = || crate::actor::Actor::from("test".to_owned()).with_token(Some(token));
+    let write = async || {
+        let decide = |_: &catalog::Snapshot, _: crate::store::Moment| Ok(crate::store::Decision::nothing(()));
+        api.app.store().write(actor(), decide).await.map_err(|problem| problem.status)
+    };
+    assert_eq!(write().await, Ok(()));
+    let path = format!("/application_secrets/{secret}?application_id={}", tenant.id);
+    assert_eq!(api.delete(ADMIN, &path).await, 204);
+    assert_eq!(write().await, Err(403));
+}
+
+#[tokio::test]
+async fn who_is_unknown_learns_nothing_of_the_log() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    for (token, status, tells) in [("nobody", 403, false), (tenant.token.as_str(), 412, true)] {
+        let request = Request::post("/api/v1/event_types")
+            .header("authorization", format!("Bearer {token}"))
+            .header("hookbus-consistency-token", "999999")
+            .body(Body::from("{}"))
+            .unwrap();
+        let response = api.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), response.headers().contains_key("hookbus-consistency-token")),
+            (status, tells)
+        );
+    }
 }

@@ -20,14 +20,16 @@ use crate::subscription::{filter, show};
 use target::TargetPolicy;
 
 /// Event types of one subscription.
-const MAX_EVENT_TYPES: usize = 1_000;
+const MAX_EVENT_TYPES: usize = 100;
 const MAX_LABELS: usize = 10;
 const MAX_METADATA: usize = 50;
 /// Characters of a metadata key.
 const MAX_METADATA_KEY: usize = 100;
 /// Characters of a metadata value.
 const MAX_METADATA_VALUE: usize = 1_000;
-const MAX_WORKERS: usize = 100;
+/// Bytes of all metadata: every process holds them in memory.
+const MAX_METADATA_BYTES: usize = 8 * 1024;
+const MAX_WORKERS: usize = 20;
 /// Characters of a worker's name.
 const MAX_WORKER: usize = 200;
 const MAX_TIMEOUT_MS: u64 = 120_000;
@@ -180,6 +182,12 @@ fn metadata(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
         let message =
             format!("`{shown}`: keys have at most {MAX_METADATA_KEY} characters, values {MAX_METADATA_VALUE}");
         return Err(fields.wrong("metadata", message));
+    }
+    let bytes: usize = metadata.iter().flatten().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(
+            fields.wrong("metadata", format!("has at most {MAX_METADATA_BYTES} bytes, keys and values together"))
+        );
     }
     Ok(metadata)
 }

@@ -9,12 +9,14 @@
 //! below(S) = their below + what one child can meet of S's own     one of properties, all of patternProperties, items, ..
 //! ```
 //!
-//! and refuses what exceeds [`MAX_VISITS`], and references that come back to where they stand.
+//! and refuses what exceeds [`MAX_VISITS`], and references that come back to where they stand. In the same way it adds up what
+//! the subschemas do at a place ([`CheckWork`]), from which a check is priced before it begins.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::price::CheckWork;
 use super::{MAX_SCHEMA_BYTES, SchemaError};
 
 /// Subschemas that may meet at one place: a generous union, no explosion.
@@ -50,12 +52,16 @@ struct Cost {
     here: u64,
     /// Subschemas that meet at one place below.
     below: u64,
+    /// All that is done where it applies.
+    work: CheckWork,
+    /// All that is done at one place below.
+    work_below: CheckWork,
     /// Levels of nesting.
     height: usize,
 }
 
-/// Refuses a schema that reaches outside of itself or costs too much.
-pub(super) fn check(schema: &Value) -> Result<(), SchemaError> {
+/// Refuses a schema that reaches outside of itself or costs too much. Returns the most that may be done at one place.
+pub(super) fn check(schema: &Value) -> Result<CheckWork, SchemaError> {
     let bytes = schema.to_string().len();
     if bytes > MAX_SCHEMA_BYTES {
         return Err(error("", format!("a schema has at most {MAX_SCHEMA_BYTES} bytes, this one has {bytes}")));
@@ -67,7 +73,7 @@ pub(super) fn check(schema: &Value) -> Result<(), SchemaError> {
         let message = format!("{visits} subschemas can apply to one place of a payload, at most {MAX_VISITS} may");
         return Err(error("", message));
     }
-    Ok(())
+    Ok(cost.work.max(cost.work_below))
 }
 
 struct Walk<'a> {
@@ -85,13 +91,22 @@ impl Walk<'_> {
         }
         let Value::Object(schema) = schema else {
             // `true` and `false` are schemas; what is none at all is for the compiler to say.
-            return Ok(Cost { here: 1, below: 0, height: 1 });
+            return Ok(Cost {
+                here: 1,
+                height: 1,
+                work: CheckWork { visits: 1, ..CheckWork::default() },
+                ..Cost::default()
+            });
         };
         let refused = REFUSED.into_iter().find(|keyword| schema.contains_key(*keyword));
         if let Some(keyword) = refused.or_else(|| ["$id", "id"].into_iter().find(|id| is_nested_id(schema, id, path))) {
             return Err(error(path, format!("`{keyword}` is not supported here")));
         }
-        let mut cost = Cost { here: 1, below: 0, height: 0 };
+        let mut cost = Cost { here: 1, work: CheckWork::of(schema), ..Cost::default() };
+        if schema.contains_key("uniqueItems") {
+            // What is compared is compared down to its leaves.
+            cost.work_below = CheckWork { visits: 4, ..CheckWork::default() };
+        }
         if schema.contains_key("pattern") {
             cost.here += PATTERN_WEIGHT;
         }
@@ -109,10 +124,13 @@ impl Walk<'_> {
         }
         let child = self.child(schema, path, depth)?;
         cost.below = cost.below.saturating_add(child.here.max(child.below));
+        cost.work_below = cost.work_below.add(child.work.max(child.work_below));
         cost.height = cost.height.max(child.height) + 1;
         if schema.keys().any(|keyword| keyword.starts_with("unevaluated")) {
             cost.here = cost.here.saturating_mul(2);
             cost.below = cost.below.saturating_mul(2);
+            cost.work = cost.work.add(cost.work);
+            cost.work_below = cost.work_below.add(cost.work_below);
         }
         Ok(cost)
     }
@@ -125,6 +143,8 @@ impl Walk<'_> {
             for part in self.parts(schema, keyword, path, depth)? {
                 costliest.here = costliest.here.max(part.here);
                 costliest.below = costliest.below.max(part.below);
+                costliest.work = costliest.work.max(part.work);
+                costliest.work_below = costliest.work_below.max(part.work_below);
                 costliest.height = costliest.height.max(part.height);
             }
             child.add(costliest);
@@ -203,6 +223,8 @@ impl Cost {
     fn add(&mut self, other: Self) {
         self.here = self.here.saturating_add(other.here);
         self.below = self.below.saturating_add(other.below);
+        self.work = self.work.add(other.work);
+        self.work_below = self.work_below.add(other.work_below);
         self.height = self.height.max(other.height);
     }
 }

@@ -111,7 +111,7 @@ fn a_child_may_stand_before_its_parent() {
     assert_eq!(snapshot.token(&vault.lookup("token")).unwrap().scope, TokenScope::Application(APPLICATION));
     assert_eq!(matched(&snapshot, "a.b"), [2]);
     assert!(snapshot.subscription_by_uid(APPLICATION, "mine").is_some());
-    assert_eq!(snapshot.application("app").unwrap().application_id, APPLICATION);
+    assert_eq!(snapshot.application_in(ORGANIZATION, "app").unwrap().application_id, APPLICATION);
 }
 
 #[test]
@@ -123,11 +123,73 @@ fn what_belongs_to_a_deleted_application_is_not_found() {
         put(&boxed(subscription(2, None, "**", true))),
         gone(&parent),
     ]);
-    assert!(snapshot.application("app").is_none());
+    assert!(snapshot.application_in(ORGANIZATION, "app").is_none());
     assert!(snapshot.token(&vault.lookup("token")).is_none());
     assert!(snapshot.subscription(SubscriptionId(Uuid::from_u128(2))).is_none());
     assert!(matched(&snapshot, "a.b").is_empty());
     assert_eq!(snapshot.subscriptions(APPLICATION).count(), 0);
+}
+
+#[test]
+fn what_a_deleted_application_leaves_behind_is_known_until_it_is_gone() {
+    let (vault, parent) = (vault(), application(None));
+    let declared = ControlObject::EventType(schemas::control::EventType::new(
+        APPLICATION,
+        EventTypeName::parse("a.b").unwrap(),
+        1,
+    ));
+    let children = [secret(&vault, 1, "token"), declared, boxed(subscription(2, None, "**", true))];
+    let mut records: Vec<_> = std::iter::once(&parent).chain(&children).map(put).collect();
+    assert!(apply(records.clone()).orphans(9).is_empty());
+    records.push(gone(&parent));
+    let snapshot = apply(records.clone());
+    let mut keys: Vec<_> = children.iter().map(ControlObject::key).collect();
+    assert_eq!(
+        (snapshot.orphans(9), snapshot.orphans(2).len(), snapshot.orphaned_subscriptions()),
+        (keys.clone(), 2, 1)
+    );
+    // The application comes again before all is gone: it has what is left.
+    let again = records.iter().cloned().chain([put(&parent)]);
+    assert!(!apply(again).is_orphaned(APPLICATION));
+    records.extend(children[..2].iter().map(gone));
+    keys.drain(..2);
+    assert_eq!(apply(records.clone()).orphans(9), keys);
+    records.extend(children[2..].iter().map(gone));
+    let snapshot = apply(records);
+    assert!(!snapshot.is_orphaned(APPLICATION) && snapshot.orphans(9).is_empty());
+    // Compaction may have taken the application's own records altogether.
+    assert_eq!(apply(children.iter().map(put)).orphans(9).len(), 3);
+}
+
+#[test]
+fn uids_follow_their_objects_and_an_organization_finds_its_own() {
+    let organization = |id: u128, uid: Option<&str>| {
+        let new = Organization::new(OrganizationId(Uuid::from_u128(id)), "one", 1);
+        ControlObject::Organization(Organization { uid: uid.map(str::to_owned), ..new })
+    };
+    let shop = |id: u128, owner: u128, uid: Option<&str>| {
+        let (id, owner) = (ApplicationId(Uuid::from_u128(id)), OrganizationId(Uuid::from_u128(owner)));
+        let new = Application::new(id, owner, "shop", 1);
+        ControlObject::Application(Application { uid: uid.map(str::to_owned), ..new })
+    };
+    let (one, other) = (OrganizationId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2)));
+    let mut records = vec![put(&organization(1, Some("a"))), put(&organization(2, None))];
+    records.extend([put(&shop(11, 1, Some("shop"))), put(&shop(12, 2, Some("shop"))), put(&shop(13, 2, None))]);
+    let snapshot = apply(records.clone());
+    let found = |snapshot: &Snapshot, owner, called: &str| {
+        snapshot.application_in(owner, called).map(|it| it.application_id.0.as_u128())
+    };
+    assert_eq!((found(&snapshot, one, "shop"), found(&snapshot, other, "shop")), (Some(11), Some(12)));
+    let id = Uuid::from_u128(11).to_string();
+    assert_eq!((found(&snapshot, one, &id), found(&snapshot, other, &id)), (Some(11), None));
+    assert_eq!((snapshot.applications_called("shop").count(), snapshot.applications_called(&id).count()), (2, 1));
+    assert_eq!((snapshot.application_count(one), snapshot.applications_of(other).count()), (1, 2));
+    assert_eq!(snapshot.organization_called("a").map(|it| it.organization_id), Some(one));
+    // The uid goes over to another one, whichever record comes first.
+    records.extend([put(&organization(2, Some("a"))), put(&organization(1, None)), put(&shop(11, 1, None))]);
+    let snapshot = apply(records);
+    assert_eq!(snapshot.organization_called("a").map(|it| it.organization_id), Some(other));
+    assert_eq!((found(&snapshot, one, "shop"), snapshot.applications_called("shop").count()), (None, 1));
 }
 
 #[test]
@@ -280,4 +342,32 @@ fn a_usual_subscription_is_small() {
     let packed = crate::packed::Packed::pack(object).unwrap().len();
     assert!(packed <= 224, "{packed} bytes of {text}");
     assert!(size_of::<Subscription>() <= 208, "{} bytes", size_of::<Subscription>());
+}
+
+#[test]
+fn bytes_are_weighed_by_owner_and_come_back() {
+    use crate::weights::WeightOwner;
+    let (vault, parent) = (vault(), application(None));
+    let mut wide = subscription(2, None, "*.b.c.d.**", true);
+    wide.event_types =
+        (0..100).map(|number| EventTypePattern::parse(&format!("a{number}.*.b.c.**")).unwrap()).collect();
+    let objects = [secret(&vault, 1, "token"), boxed(wide), boxed(subscription(3, None, "a.b", true))];
+    let of = |snapshot: &Snapshot| {
+        let (application, organization) =
+            (WeightOwner::Application(APPLICATION), WeightOwner::Organization(ORGANIZATION));
+        (snapshot.weight_of(application), snapshot.weight_of(organization), snapshot.weight())
+    };
+    let mut records: Vec<_> = objects.iter().map(put).collect();
+    let alone = of(&apply(records.clone()));
+    assert_eq!((alone.0, alone.1), (alone.2, 0), "whose the application is, is not known yet");
+    assert!(alone.0 > 400_000, "a wide subscription takes what it takes: {}", alone.0);
+    records.push(put(&parent));
+    let whole = of(&apply(records.clone()));
+    assert!(whole.0 == whole.1 && whole.1 == whole.2 && whole.2 > alone.2, "{whole:?}");
+    // Written again, it weighs the same; gone, nothing.
+    assert_eq!(of(&apply(records.iter().chain(&records).cloned())), whole);
+    records.push(gone(&parent));
+    assert_eq!(of(&apply(records.clone())), alone);
+    records.extend(objects.iter().map(gone));
+    assert_eq!(of(&apply(records)), (0, 0, 0));
 }

@@ -1,5 +1,6 @@
 //! The tokens of a snapshot: found by their hash, listed by what they open.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemas::control::{ApplicationSecret, ServiceToken, TokenRole};
@@ -38,8 +39,8 @@ impl Snapshot {
     #[must_use]
     pub fn token(&self, lookup: &LookupHash) -> Option<&Arc<TokenEntry>> {
         self.tokens.get(lookup).filter(|entry| match entry.scope {
-            TokenScope::Application(id) => self.applications.contains_key(&id),
-            TokenScope::Organization(id) => self.organizations.contains_key(&id),
+            TokenScope::Application(id) => self.tenants.has_application(id),
+            TokenScope::Organization(id) => self.organization(id).is_some(),
         })
     }
 
@@ -51,28 +52,64 @@ impl Snapshot {
 
     /// The service tokens of an organization, oldest id first.
     pub fn service_tokens(&self, organization: OrganizationId) -> impl Iterator<Item = &Arc<ServiceToken>> {
-        let all = self.service_tokens.values().map(|(_, token)| token);
-        all.filter(move |token| token.organization_id == organization)
+        let ids = self.service_tokens_of.get(&organization).into_iter().flatten();
+        ids.filter_map(|id| self.service_token(*id))
+    }
+
+    /// Number of service tokens of an organization.
+    #[must_use]
+    pub fn service_token_count(&self, organization: OrganizationId) -> usize {
+        self.service_tokens_of.get(&organization).map_or(0, BTreeSet::len)
     }
 
     /// The tokens of an application, oldest id first.
     pub fn application_secrets(&self, application: ApplicationId) -> impl Iterator<Item = &Arc<ApplicationSecret>> {
         self.scope(application).into_iter().flat_map(|scope| scope.secrets.values().map(|(_, secret)| secret))
     }
+
+    /// A token of an application by its id.
+    #[must_use]
+    pub fn application_secret(&self, application: ApplicationId, id: SecretId) -> Option<&Arc<ApplicationSecret>> {
+        self.scope(application)?.secrets.get(&id).map(|(_, secret)| secret)
+    }
+
+    /// Number of tokens of an application.
+    #[must_use]
+    pub fn application_secret_count(&self, application: ApplicationId) -> usize {
+        self.scope(application).map_or(0, |scope| scope.secrets.len())
+    }
+
+    /// Whether any application has a token with this id.
+    #[must_use]
+    pub fn has_application_secret(&self, id: SecretId) -> bool {
+        self.secrets.contains_key(&id)
+    }
 }
 
 impl Snapshot {
     pub(super) fn put_service_token(&mut self, lookup: LookupHash, token: Arc<ServiceToken>) {
+        let id = token.token_id;
+        self.remove_service_token(id);
+        self.service_tokens_of.entry(token.organization_id).or_default().insert(id);
         let entry = TokenEntry {
             scope: TokenScope::Organization(token.organization_id),
-            token: token.token_id.0,
+            token: id.0,
             role: token.role,
             expires_ms: token.expires_ms,
         };
-        if let Some((former, _)) = self.service_tokens.insert(token.token_id, (lookup, token)) {
-            self.forget_token(former, entry.token);
-        }
+        self.service_tokens.insert(id, (lookup, token));
         self.tokens.insert(lookup, Arc::new(entry));
+    }
+
+    pub(super) fn remove_service_token(&mut self, id: ServiceTokenId) {
+        let Some((lookup, former)) = self.service_tokens.remove(&id) else { return };
+        if let Some(ids) = self.service_tokens_of.get_mut(&former.organization_id) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.service_tokens_of.remove(&former.organization_id);
+            }
+        }
+        self.forget_token(lookup, id.0);
     }
 
     pub(super) fn put_secret(&mut self, lookup: LookupHash, secret: Arc<ApplicationSecret>) {
@@ -88,6 +125,8 @@ impl Snapshot {
             self.forget_token(former, id.0);
         }
         self.tokens.insert(lookup, Arc::new(entry));
+        self.secrets.insert(id, application);
+        self.settle(application);
     }
 
     pub(super) fn remove_secret(&mut self, application: ApplicationId, id: SecretId) {
@@ -95,7 +134,11 @@ impl Snapshot {
         if let Some((former, _)) = former {
             self.forget_token(former, id.0);
         }
-        self.forget_if_empty(application);
+        // Another application may have taken the id meanwhile.
+        if self.secrets.get(&id) == Some(&application) {
+            self.secrets.remove(&id);
+        }
+        self.settle(application);
     }
 
     pub(super) fn forget_token(&mut self, lookup: LookupHash, token: Uuid) {

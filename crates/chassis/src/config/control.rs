@@ -40,7 +40,8 @@ const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "0b5e55ed-0000-7000-8000-000000000001",
         title: "Organization id",
-        effect: "UUID of the organization that is there from the start.",
+        effect: "UUID of the organization that is there from the start. Records on the topic `events` name its applications by uid or \
+                 id, those of other organizations by id only.",
     },
     Key {
         path: "control.organization_name",
@@ -83,6 +84,28 @@ const KEYS: &[Key] = &[
         default: "1000000",
         title: "Subscriptions",
         effect: "Of the whole instance: every process holds them in memory.",
+    },
+    Key {
+        path: "control.application_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "1073741824",
+        title: "Bytes of an application",
+        effect: "What its objects take in the memory of every process, as Hookbus weighs them: a usual subscription less than \
+                 1,000. Beyond it a write is refused, `limit_reached`.",
+    },
+    Key {
+        path: "control.organization_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "1073741824",
+        title: "Bytes of an organization",
+        effect: "The same of an organization with all of its applications.",
+    },
+    Key {
+        path: "control.instance_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "2147483648",
+        title: "Bytes of all objects",
+        effect: "The same of the whole instance.",
     },
     Key {
         path: "control.applications_per_organization",
@@ -146,12 +169,31 @@ pub struct ControlConfig {
     pub max_connections: usize,
     /// Most subscriptions of the whole instance.
     pub max_subscriptions: usize,
+    /// Most bytes of memory that objects take.
+    pub bytes: ByteLimits,
     /// What binds organizations and applications without limits of their own; the gateway's for events.
     pub limits: Limits,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
     /// Whether requests are logged at level info.
     pub access_log: bool,
+}
+
+/// How many bytes of every process's memory objects may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteLimits {
+    /// Of one application.
+    pub application: u64,
+    /// Of one organization with its applications.
+    pub organization: u64,
+    /// Of all.
+    pub instance: u64,
+}
+
+impl Default for ByteLimits {
+    fn default() -> Self {
+        Self { application: 1 << 30, organization: 1 << 30, instance: 1 << 31 }
+    }
 }
 
 impl ControlConfig {
@@ -174,6 +216,11 @@ impl ControlConfig {
             header_read_timeout: from.millis("control.header_read_timeout_ms"),
             max_connections: from.number("control.max_connections"),
             max_subscriptions: from.number("control.max_subscriptions"),
+            bytes: ByteLimits {
+                application: from.number("control.application_bytes"),
+                organization: from.number("control.organization_bytes"),
+                instance: from.number("control.instance_bytes"),
+            },
             limits: limits(from),
             cors_origins: origins(from),
             access_log: from.flag("control.access_log"),

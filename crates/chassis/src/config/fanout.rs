@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use schemas::ids::OrganizationId;
+
 use super::key::{Key, Kind, Section, Unit};
 use super::reader::Reader;
 
@@ -76,6 +78,8 @@ const KEYS: &[Key] = &[
 /// The `[fanout]` section, with what it needs of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FanoutConfig {
+    /// Whose uids records of `events` name; from `control.organization_id`.
+    pub organization_id: OrganizationId,
     /// How long an identity is remembered.
     pub dedup_window: Duration,
     /// Identities remembered by one worker.
@@ -100,7 +104,10 @@ pub struct FanoutConfig {
 
 impl FanoutConfig {
     pub(super) fn read(from: &mut Reader<'_>) -> Self {
+        let organization_id = from.text("control.organization_id").parse();
         Self {
+            // The control section says what is wrong with it.
+            organization_id: organization_id.unwrap_or(OrganizationId(uuid::Uuid::nil())),
             dedup_window: from.hours("fanout.dedup_window_hours"),
             dedup_ids: from.number("fanout.dedup_ids"),
             max_matches: from.number("fanout.max_matches"),

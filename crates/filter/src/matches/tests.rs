@@ -358,3 +358,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pattern_whose_table_does_not_fit_pays_for_all_its_places() {
+    let payload = |bytes: usize| format!(r#"{{"s":"{}"}}"#, "ab".repeat(bytes / 2));
+    let hard = r#"data.s.matches("[ab]*a[ab]{250}c")"#;
+    assert_eq!(on(&payload(100), hard), Ok(false));
+    assert_eq!(on(&payload(25_000), hard), Err(EvaluationError::TooCostly));
+    assert_eq!(on(&payload(25_000), r#"data.s.matches("^[ab]*c$")"#), Ok(false), "a byte is a byte");
+}

@@ -1,6 +1,8 @@
 //! `var/dev/info.json`: where everything is, for scripts.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -39,7 +41,8 @@ impl Info {
         let aside = folder.join("info.json.new");
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        fs::write(&aside, text).with_context(|| format!("cannot write {}", aside.display()))?;
+        // It has the admin key in it.
+        private(&aside, &text).with_context(|| format!("cannot write {}", aside.display()))?;
         fs::rename(&aside, &path).with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -49,4 +52,16 @@ impl Info {
             tracing::debug!(%error, "info.json was not there");
         }
     }
+}
+
+/// Writes a file that nobody else reads.
+fn private(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    // What is left of an earlier try may have another mode.
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)
 }

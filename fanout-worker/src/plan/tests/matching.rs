@@ -208,3 +208,17 @@ fn more_failing_filters_than_one_event_tells_are_told_by_the_next_ones() {
     assert_eq!(told, [FAILURES_AT_ONCE, FAILURES_AT_ONCE, 50, 0]);
     assert_eq!(world.planner.take_failed_filters().values().sum::<u64>(), 1_000, "each is counted");
 }
+
+#[test]
+fn a_payload_whose_check_would_stop_the_others_is_rejected_unread() {
+    let ControlObject::EventType(mut costly) = demanding(SHOP) else { unreachable!() };
+    let values: Vec<f64> = (0..8_000).map(|number| f64::from(number) + 0.5).collect();
+    costly.schema = Some(serde_json::json!({"items": {"enum": values}}));
+    let mut world = World::of(with([ControlObject::EventType(costly)]));
+    let payload = format!("[{}]", vec!["7.5"; 20_000].join(","));
+    assert_eq!(world.plan(0, order(0, &payload, &[])), Verdict::Rejected(RejectReason::SchemaTooCostly));
+    assert_eq!(world.plan(0, order(1, "[7.5]", &[])), Verdict::Matched(0));
+    let (outputs, _) = world.commit();
+    let detail = outputs["hookbus.rejected"][0].headers.text(header::DETAIL).unwrap();
+    assert!(detail.contains("at most 20 are allowed"), "{detail}");
+}

@@ -362,7 +362,12 @@ impl Directory for Names {
     }
 
     fn application(&self, caller: Caller, id_or_uid: &str) -> Option<ApplicationId> {
-        let may = caller.may_send(application(), organization());
+        let may = match caller {
+            Caller::Admin => true,
+            Caller::Application(own) => own == application(),
+            Caller::Organization(own) => own == organization(),
+            Caller::ReadOnly => false,
+        };
         (may && id_or_uid == APPLICATION).then(application)
     }
 
@@ -373,6 +378,17 @@ impl Directory for Names {
         let demanding = self.demanding.lock().clone();
         let declared = Declared { demanding, is_deprecated: self.deprecated.load(Ordering::SeqCst), senders };
         (of == application() && self.types.lock().contains(name)).then_some(declared)
+    }
+
+    fn senders(&self, caller: Caller) -> Option<Senders> {
+        let (application_allowance, organization_allowance) = *self.limits.lock();
+        let is_ours = caller == Caller::Application(application());
+        is_ours.then(|| Senders {
+            application: application(),
+            application_allowance,
+            organization: organization(),
+            organization_allowance,
+        })
     }
 
     fn caught_up(&self) -> DirectoryAnswer<'_, ()> {

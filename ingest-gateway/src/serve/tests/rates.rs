@@ -31,6 +31,8 @@ async fn beyond_the_rate_is_a_429_that_says_when_to_try_again() {
     assert_eq!((over.status, over.id()), (429, "RateLimited"));
     let seconds: u32 = over.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=50).contains(&seconds), "{seconds}");
+    let unread = fixture.send("no JSON at all").await;
+    assert_eq!((unread.status, unread.id()), (429, "RateLimited"), "what is in the body is not even looked at");
 }
 
 #[tokio::test]

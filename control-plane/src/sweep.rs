@@ -1,0 +1,87 @@
+//! What a deleted application has left behind, removed bit by bit.
+//!
+//! Deleting an application is one small write: from then on nothing in it is found, nothing matches and no token of it opens
+//! anything. Its objects follow in batches with pauses between them, so that a million of them stand in nobody's way. They are
+//! found in the snapshot itself, so a restart goes on where the last process was.
+//!
+//! Every replica does it. Whoever sees during its pause that another one is at it leaves it to that one.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use catalog::{Catalog, Snapshot};
+use tracing::{info, warn};
+
+use crate::actor::Actor;
+use crate::config::Deps;
+use crate::problem::Problem;
+use crate::store::{Change, Decision, Moment, Store};
+
+/// Objects of one write: some milliseconds in which nobody else decides.
+const BATCH: usize = 1_000;
+/// Between two writes: those who manage go first. A million objects take about five minutes.
+const PAUSE: Duration = Duration::from_millis(250);
+/// After a write that failed.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Runs until shutdown is requested.
+pub(crate) async fn run(deps: Deps, store: Store) -> Result<(), Infallible> {
+    let shutdown = deps.tasks.shutdown().clone();
+    let work = async {
+        deps.catalog.caught_up().await;
+        let mut changed = deps.catalog.changed();
+        loop {
+            clear(&deps.catalog, &store, PAUSE).await;
+            // The sender lives as long as the catalog does.
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = work => Ok(()),
+        () = shutdown.requested() => Ok(()),
+    }
+}
+
+/// Removes all that is there to be removed.
+pub(crate) async fn clear(catalog: &Catalog, store: &Store, pause: Duration) {
+    let mut removed = 0;
+    while left(catalog) > 0 {
+        match batch(store).await {
+            Ok(count) => removed += count,
+            Err(problem) => {
+                warn!(
+                    detail = problem.into_detail(),
+                    "cannot remove what deleted applications left behind, trying again"
+                );
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        loop {
+            let before = left(catalog);
+            tokio::time::sleep(pause).await;
+            if left(catalog) >= before {
+                break;
+            }
+        }
+    }
+    if removed > 0 {
+        info!(objects = removed, "what deleted applications left behind is removed");
+    }
+}
+
+/// Objects there are, as far as one batch goes, and the subscriptions beyond it: enough to see whether they become fewer.
+fn left(catalog: &Catalog) -> usize {
+    let snapshot = catalog.read();
+    snapshot.orphans(BATCH).len() + snapshot.orphaned_subscriptions()
+}
+
+async fn batch(store: &Store) -> Result<usize, Problem> {
+    let decide = |snapshot: &Snapshot, _moment: Moment| {
+        let changes: Vec<Change> = snapshot.orphans(BATCH).into_iter().map(Change::Remove).collect();
+        let count = changes.len();
+        Ok(Decision { changes, answer: count })
+    };
+    store.write(Actor::system("sweep"), decide).await
+}

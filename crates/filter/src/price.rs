@@ -1,0 +1,91 @@
+//! What one byte of text costs a pattern, at worst.
+//!
+//! A pattern runs as a table of states that is made while it is read: then a byte is one step. Where the table does not fit its
+//! room it is thrown away and made anew, or given up for the simulation of all places the pattern may be at, and a byte costs a
+//! step per place. `[ab]*a[ab]{300}c` is such a one: 300 places, and 2^300 sets of them. So it is tried: if all of the table
+//! fits, a byte is a byte; else it is the number of places.
+
+use std::collections::HashSet;
+
+use regex_automata::Input;
+use regex_automata::hybrid::dfa::DFA;
+use regex_automata::util::syntax;
+use regex_syntax::hir::{Hir, HirKind};
+
+/// A byte of text where the table fits, ns.
+const STEP_NS: u64 = 5;
+/// A byte of text at one of the places of a pattern whose table does not fit, ns.
+const PLACE_NS: u64 = 15;
+/// States that are looked at before the table counts as too large: what a compilation may take.
+const MAX_STATES: usize = 2_000;
+/// Places of a pattern that cannot be taken apart here: more than the engines' own limits let through.
+const UNKNOWN_PLACES: u64 = 1_500;
+
+/// Nanoseconds that a byte of text costs a pattern at worst, in an engine with that much room for its table.
+#[must_use]
+pub fn pattern_ns_per_byte(pattern: &str, table_bytes: usize) -> u64 {
+    if fits(pattern, table_bytes) == Some(true) {
+        return STEP_NS;
+    }
+    let places = regex_syntax::Parser::new().parse(pattern).map_or(UNKNOWN_PLACES, |hir| places(&hir));
+    STEP_NS.max(PLACE_NS.saturating_mul(places.saturating_add(1)))
+}
+
+/// Whether the whole table fits. `None`: it cannot be made at all, as with word boundaries beyond ASCII.
+fn fits(pattern: &str, table_bytes: usize) -> Option<bool> {
+    let config = DFA::config().cache_capacity(table_bytes).skip_cache_capacity_check(true);
+    let built = DFA::builder().configure(config).syntax(syntax::Config::new().nest_limit(32)).build(pattern);
+    let dfa = built.ok()?;
+    let mut cache = dfa.create_cache();
+    let start = dfa.start_state_forward(&mut cache, &Input::new("")).ok()?;
+    let bytes: Vec<u8> = dfa.byte_classes().representatives(0..=255).filter_map(|unit| unit.as_u8()).collect();
+    let (mut known, mut waiting) = (HashSet::from([start]), vec![start]);
+    while let Some(state) = waiting.pop() {
+        // The search ends there.
+        if state.is_dead() || state.is_match() {
+            continue;
+        }
+        for byte in &bytes {
+            let next = dfa.next_state(&mut cache, state, *byte).ok()?;
+            if cache.clear_count() > 0 || known.len() > MAX_STATES {
+                return Some(false);
+            }
+            if next.is_quit() {
+                return None;
+            }
+            if known.insert(next) {
+                waiting.push(next);
+            }
+        }
+    }
+    Some(true)
+}
+
+/// Places a pattern may be at: what is repeated counts as often as it may be told apart.
+fn places(hir: &Hir) -> u64 {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Class(_) => 1,
+        HirKind::Repetition(it) => places(&it.sub).saturating_mul(u64::from(it.max.unwrap_or_else(|| it.min.max(1)))),
+        HirKind::Capture(it) => places(&it.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(places).fold(0, u64::saturating_add),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_a_byte_where_the_table_fits_and_a_step_per_place_where_it_cannot() {
+        for plain in ["^in_[0-9]+$", "(foo|bar)baz", "^[A-Z]{2}[0-9]{6}$", "[ab]*a[ab]{4}c", "^[a-z0-9-]{1,64}$"] {
+            assert_eq!(pattern_ns_per_byte(plain, 32 * 1024), STEP_NS, "{plain}");
+        }
+        for (hard, places) in [("[ab]*a[ab]{300}c", 304), ("(a|b)*a(a|b){40}c", 43)] {
+            let price = pattern_ns_per_byte(hard, 32 * 1024);
+            assert!(price >= places * PLACE_NS, "{hard}: {price}");
+        }
+        assert_eq!(pattern_ns_per_byte("(", 1_024), PLACE_NS * (UNKNOWN_PLACES + 1), "for others to refuse");
+    }
+}

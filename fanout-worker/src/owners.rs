@@ -1,0 +1,73 @@
+//! Whose the records of a topic are: applications are looked for nowhere else.
+//!
+//! A uid is unique in its organization only, and whoever wins or loses one changes whom it means. So a record names its
+//! application within the organization of its topic. `events` is the installation's: the gateway writes there for everybody,
+//! by id, and an id is never another organization's again; uids are those of the one organization that is there from the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use catalog::Snapshot;
+use schemas::control::Application;
+use schemas::ids::OrganizationId;
+use schemas::rejected::RejectReason;
+use uuid::Uuid;
+
+use crate::config::Source;
+use crate::sources::Rejection;
+
+/// Whose the topics are.
+#[derive(Clone, Debug)]
+pub(crate) struct Owners {
+    /// Whose uids records of `events` name.
+    installation: OrganizationId,
+    sources: BTreeMap<Arc<str>, OrganizationId>,
+}
+
+// === impl Owners ===
+
+impl Owners {
+    pub(crate) fn new(installation: OrganizationId, sources: &[Source]) -> Self {
+        let sources = sources.iter().map(|source| (Arc::clone(&source.topic), source.organization)).collect();
+        Self { installation, sources }
+    }
+
+    /// The application that a record of a topic names.
+    pub(crate) fn application<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        topic: &str,
+        id_or_uid: &str,
+    ) -> Result<&'a Arc<Application>, Rejection> {
+        let source = self.sources.get(topic);
+        let is_id = Uuid::parse_str(id_or_uid).is_ok();
+        let found = match source {
+            Some(organization) => snapshot.application_in(*organization, id_or_uid),
+            None if is_id => snapshot.applications_called(id_or_uid).next(),
+            None => snapshot.application_in(self.installation, id_or_uid),
+        };
+        // The control plane gives no id to a second organization; what another build wrote is not believed.
+        let is_theirs = |it: &&Arc<Application>| {
+            let retired = snapshot.retired_application(it.application_id);
+            retired.is_none_or(|retired| retired.organization_id == it.organization_id)
+        };
+        found.filter(is_theirs).ok_or_else(|| match source {
+            None if !is_id && snapshot.applications_called(id_or_uid).next().is_some() => Rejection::new(
+                RejectReason::AmbiguousApplication,
+                format!(
+                    "`{id_or_uid}` is a uid of another organization than {}, whose uids records of {topic} may name: name \
+                     the application by its id",
+                    self.installation
+                ),
+            ),
+            Some(organization) => Rejection::new(
+                RejectReason::UnknownApplication,
+                format!("organization {organization}, which {topic} belongs to, has no application `{id_or_uid}`"),
+            ),
+            None => Rejection::new(
+                RejectReason::UnknownApplication,
+                format!("no application has the id or uid `{id_or_uid}`"),
+            ),
+        })
+    }
+}
