@@ -20,7 +20,7 @@ use crate::dev::demo::{self, APPLICATION, Demo};
 use crate::dev::info::Info;
 use crate::dev::keys::Keys;
 use crate::dev::{feed, kafka, receiver};
-use crate::management::Management;
+use crate::management::{Management, Trust};
 use crate::process::{self, Process};
 use crate::roles::{self, Directory};
 use crate::screen;
@@ -172,7 +172,7 @@ async fn make_demo(process: &Process, base: &str, keys: &Keys, receiver_url: &st
         // A role that fails requests the shutdown, which ends this wait.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let management = Management::new(base, keys.admin_key.as_str())?;
+    let management = Management::new(base, keys.admin_key.as_str(), &Trust::default())?;
     let organization = process.config.control.organization_id.to_string();
     demo::ensure(&management, &organization, receiver_url).await.context("the demo objects could not be created")
 }
