@@ -16,9 +16,10 @@ pub type FallbackBody = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<FallbackBody>> + Send>>;
 
-/// A boxed service for everything that is not an event route. It finds the connection's
-/// [`ConnectionState`](chassis::server::ConnectionState) in the request's extensions: the client's address, and what to tell
-/// when a token is known.
+/// A boxed service for everything that is not an event route.
+///
+/// It finds the connection's [`ConnectionState`](chassis::server::ConnectionState) in the request's extensions: the client's
+/// address, and what to tell when a token is known.
 #[derive(Clone)]
 pub struct Fallback(Arc<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>);
 
