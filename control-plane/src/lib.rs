@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use chassis::server::Server;
-use chassis::server::tls::Tls;
+use chassis::server::tls::ListenerTls;
 use chassis::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -113,7 +113,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// The listener fails.
-    pub async fn serve(self, listener: TcpListener, tls: Option<Tls>, shutdown: Shutdown) -> Result<(), Error> {
+    pub async fn serve(self, listener: TcpListener, tls: Option<ListenerTls>, shutdown: Shutdown) -> Result<(), Error> {
         let address = listener.local_addr().map_err(|source| Error::Listen { source })?;
         info!(%address, "control plane listens");
         let (config, metrics) = (self.app.config(), self.app.metrics().server.clone());

@@ -65,7 +65,7 @@ use catalog::Catalog;
 use chassis::config::KafkaConfig;
 use chassis::health::Health;
 use chassis::metrics::Registry;
-use chassis::server::tls::Tls;
+use chassis::server::tls::ListenerTls;
 use chassis::shutdown::Shutdown;
 use kafka::{Connection, LastingProducer, ProducerOptions, ProducerState};
 use schemas::topics::Topics;
@@ -100,7 +100,7 @@ pub struct Deps {
     /// Serves what is no event route; without it that is a 404.
     pub fallback: Option<Fallback>,
     /// TLS of the listener; without it plain HTTP.
-    pub tls: Option<Tls>,
+    pub tls: Option<ListenerTls>,
 }
 
 /// Serves until the shutdown is requested and what was in flight has been answered.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chassis::health::Latch;
 use chassis::server::Server;
-use chassis::server::tls::Tls;
+use chassis::server::tls::ListenerTls;
 use chassis::shutdown::Shutdown;
 use chassis::tasks;
 use tokio::net::TcpListener;
@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 /// Serves until the shutdown is requested and every connection has ended.
 pub(crate) async fn serve(
     gateway: Arc<Gateway>,
-    tls: Option<Tls>,
+    tls: Option<ListenerTls>,
     listener: TcpListener,
     latch: Latch,
     shutdown: Shutdown,

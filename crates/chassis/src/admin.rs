@@ -28,7 +28,7 @@ use tracing::{debug, error, warn};
 
 use crate::health::Health;
 use crate::limited::Limited;
-use crate::server::tls::Tls;
+use crate::server::tls::ListenerTls;
 use crate::tasks;
 
 /// Connections served at once: probes and a few scrapers. The next one ends the oldest.
@@ -97,7 +97,7 @@ impl AdminServer {
     /// When the listener, the thread or its runtime cannot be set up.
     pub fn start(
         listener: TcpListener,
-        tls: Option<Tls>,
+        tls: Option<ListenerTls>,
         registry: Registry,
         health: Health,
     ) -> Result<Self, AdminError> {
@@ -132,7 +132,12 @@ impl Drop for AdminServer {
     }
 }
 
-async fn serve(listener: TcpListener, tls: Option<Tls>, pages: Pages, stop: CancellationToken) -> std::io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    tls: Option<ListenerTls>,
+    pages: Pages,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     // They end with this runtime.
     let _follower = tls.clone().map(|tls| tasks::spawn("admin certificate", tls.follow("admin")));
@@ -158,7 +163,7 @@ async fn serve(listener: TcpListener, tls: Option<Tls>, pages: Pages, stop: Canc
 }
 
 /// One connection, for as long as it may live.
-async fn connection(stream: tokio::net::TcpStream, tls: Option<Tls>, pages: Pages) {
+async fn connection(stream: tokio::net::TcpStream, tls: Option<ListenerTls>, pages: Pages) {
     let whole = async {
         match tls {
             None => answer(stream, pages).await,

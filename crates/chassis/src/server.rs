@@ -42,7 +42,7 @@ pub use self::timer::Timer;
 use self::addresses::Addresses;
 use self::connection::Patience;
 use self::listening::Listening;
-use self::tls::Tls;
+use self::tls::ListenerTls;
 use crate::limited::Limited;
 use crate::shutdown::Shutdown;
 
@@ -99,7 +99,7 @@ pub struct ServerLimits {
 pub struct Server {
     name: &'static str,
     limits: ServerLimits,
-    tls: Option<Tls>,
+    tls: Option<ListenerTls>,
     metrics: ServerMetrics,
     addresses: Addresses,
     limited: Limited,
@@ -149,7 +149,7 @@ impl Closed {
 impl Server {
     /// A listener named in log lines.
     #[must_use]
-    pub fn new(name: &'static str, limits: ServerLimits, tls: Option<Tls>, metrics: ServerMetrics) -> Self {
+    pub fn new(name: &'static str, limits: ServerLimits, tls: Option<ListenerTls>, metrics: ServerMetrics) -> Self {
         let addresses = Addresses::new(limits.per_address, metrics.without_token.clone());
         Self { name, limits, tls, metrics, addresses, limited: Limited::new(LOG_PERIOD) }
     }

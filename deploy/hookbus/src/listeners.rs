@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use chassis::config::TlsFiles;
-use chassis::server::tls::Tls;
+use chassis::server::tls::ListenerTls;
 use tokio::net::TcpListener;
 
 use crate::process::Process;
@@ -24,7 +24,7 @@ pub(crate) async fn listen(process: &mut Process, address: SocketAddr, key: &str
 ///
 /// # Errors
 /// Its files cannot be used.
-pub(crate) fn tls(section: &str, files: Option<&TlsFiles>, address: SocketAddr) -> Result<Option<Tls>> {
+pub(crate) fn tls(section: &str, files: Option<&TlsFiles>, address: SocketAddr) -> Result<Option<ListenerTls>> {
     let Some(files) = files else {
         if !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
@@ -35,7 +35,7 @@ pub(crate) fn tls(section: &str, files: Option<&TlsFiles>, address: SocketAddr) 
         }
         return Ok(None);
     };
-    let tls = Tls::load(files.clone()).with_context(|| format!("{section}.tls_certificate"))?;
+    let tls = ListenerTls::load(files.clone()).with_context(|| format!("{section}.tls_certificate"))?;
     let client_ca = files.client_ca.as_ref().map(|path| path.display().to_string());
     tracing::info!(%address, certificate = %files.certificate.display(), client_ca, "{section} speaks TLS");
     Ok(Some(tls))
@@ -50,7 +50,7 @@ pub(crate) fn followed_tls(
     section: &'static str,
     files: Option<&TlsFiles>,
     listener: &TcpListener,
-) -> Result<Option<Tls>> {
+) -> Result<Option<ListenerTls>> {
     let tls = tls(section, files, listener.local_addr()?)?;
     if let Some(tls) = tls.clone() {
         let shutdown = process.shutdown.clone();

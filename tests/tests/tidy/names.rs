@@ -56,7 +56,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Output", 2, INSIDE),
     ("Pace", 2, INSIDE),
     ("Part", 2, STAGE),
-    ("Peer", 2, LAYERS),
     ("Pending", 2, INSIDE),
     ("Place", 4, INSIDE),
     ("Plan", 2, INSIDE),

@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 use super::answer::WatchedBody;
 use super::connection::{ConnectionState, WatchdogAction};
 use super::socket::WatchedSocket;
-use super::tls::{Session, Tls};
+use super::tls::{ListenerSession, ListenerTls};
 use super::{Closed, Serve, Server};
 use crate::shutdown::Shutdown;
 use crate::{clock, tasks};
@@ -133,7 +133,7 @@ impl<S: Serve> Listening<S> {
     }
 
     /// The session over a socket. It has as long as a head.
-    async fn handshake(&self, tls: &Tls, socket: TcpStream, peer: SocketAddr) -> Option<Session> {
+    async fn handshake(&self, tls: &ListenerTls, socket: TcpStream, peer: SocketAddr) -> Option<ListenerSession> {
         let session = tokio::select! {
             session = tokio::time::timeout(self.server.limits.head, tls.accept(socket)) => session,
             () = self.shutdown.requested() => return None,

@@ -55,7 +55,7 @@ fn limits() -> ServerLimits {
     }
 }
 
-async fn start(limits: ServerLimits, tls: Option<Tls>) -> Running {
+async fn start(limits: ServerLimits, tls: Option<ListenerTls>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let metrics = ServerMetrics::new(&Metrics::new(&Registry::new(), "test")).unwrap();

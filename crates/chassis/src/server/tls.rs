@@ -21,14 +21,14 @@ use tracing::{error, info};
 use crate::config::TlsFiles;
 
 /// A handshake's outcome: encrypted bytes in both directions.
-pub type Session = tokio_rustls::server::TlsStream<TcpStream>;
+pub type ListenerSession = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// How often the files are looked at. Secrets that Kubernetes mounts change within a minute or so of their renewal.
 const LOOK_PERIOD: Duration = Duration::from_secs(10);
 
 /// The TLS of a listener. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub struct ListenerTls {
     inner: Arc<TlsInner>,
 }
 
@@ -55,7 +55,7 @@ struct FileBytes {
 
 /// Why a listener cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub enum ListenerTlsError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -94,21 +94,21 @@ pub enum TlsError {
 
 /// Whether the files changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looked {
+pub enum CertificateLook {
     /// They are the ones in use.
     Same,
     /// New handshakes use what they hold now.
     Replaced,
 }
 
-// === impl Tls ===
+// === impl ListenerTls ===
 
-impl Tls {
+impl ListenerTls {
     /// Reads the files.
     ///
     /// # Errors
     /// They cannot be read, or not be used.
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    pub fn load(files: TlsFiles) -> Result<Self, ListenerTlsError> {
         let bytes = FileBytes::read(&files)?;
         let config = bytes.config(&files)?;
         Ok(Self { inner: Arc::new(TlsInner { files, now: RwLock::new(InUse { config, bytes }) }) })
@@ -117,15 +117,15 @@ impl Tls {
     /// Reads the files again and uses them from now on if they are others.
     ///
     /// # Errors
-    /// As [`Tls::load`]; what was in use stays in use.
-    pub fn look(&self) -> Result<Looked, TlsError> {
+    /// As [`ListenerTls::load`]; what was in use stays in use.
+    pub fn look(&self) -> Result<CertificateLook, ListenerTlsError> {
         let bytes = FileBytes::read(&self.inner.files)?;
         if self.inner.now.read().bytes == bytes {
-            return Ok(Looked::Same);
+            return Ok(CertificateLook::Same);
         }
         let config = bytes.config(&self.inner.files)?;
         *self.inner.now.write() = InUse { config, bytes };
-        Ok(Looked::Replaced)
+        Ok(CertificateLook::Replaced)
     }
 
     /// Looks at the files now and then, for ever. Files are small and looked at rarely: reading them holds nobody up.
@@ -136,8 +136,8 @@ impl Tls {
             tokio::time::sleep(LOOK_PERIOD).await;
             let certificate = self.inner.files.certificate.display();
             match self.look() {
-                Ok(Looked::Same) => failing = false,
-                Ok(Looked::Replaced) => {
+                Ok(CertificateLook::Same) => failing = false,
+                Ok(CertificateLook::Replaced) => {
                     failing = false;
                     info!(listener, %certificate, "the certificate was replaced; open connections keep the former one");
                 }
@@ -156,7 +156,7 @@ impl Tls {
     ///
     /// # Errors
     /// The peer speaks no TLS, or shows no certificate where one is asked for.
-    pub async fn accept(&self, socket: TcpStream) -> io::Result<Session> {
+    pub async fn accept(&self, socket: TcpStream) -> io::Result<ListenerSession> {
         let config = Arc::clone(&self.inner.now.read().config);
         TlsAcceptor::from(config).accept(socket).await
     }
@@ -165,8 +165,10 @@ impl Tls {
 // === impl FileBytes ===
 
 impl FileBytes {
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let read = |path: &Path| std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source });
+    fn read(files: &TlsFiles) -> Result<Self, ListenerTlsError> {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|source| ListenerTlsError::Read { path: path.to_owned(), source })
+        };
         Ok(Self {
             certificate: read(&files.certificate)?,
             key: read(&files.key)?,
@@ -174,18 +176,18 @@ impl FileBytes {
         })
     }
 
-    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, ListenerTlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let unusable = |source| TlsError::Unusable { path: files.certificate.clone(), source };
+        let unusable = |source| ListenerTlsError::Unusable { path: files.certificate.clone(), source };
         let chain = certificates(&self.certificate, &files.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_no_key| TlsError::Content { path: files.key.clone(), expected: "private key" })?;
+            .map_err(|_no_key| ListenerTlsError::Content { path: files.key.clone(), expected: "private key" })?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
         let builder = match self.client_ca.as_deref().zip(files.client_ca.as_deref()) {
             None => builder.with_no_client_auth(),
             Some((bytes, path)) => {
-                let refused = |reason: String| TlsError::ClientCa { path: path.to_owned(), reason };
+                let refused = |reason: String| ListenerTlsError::ClientCa { path: path.to_owned(), reason };
                 let mut roots = RootCertStore::empty();
                 for authority in certificates(bytes, path)? {
                     roots.add(authority).map_err(|error| refused(error.to_string()))?;
@@ -206,8 +208,8 @@ impl std::fmt::Debug for FileBytes {
     }
 }
 
-fn certificates(bytes: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let content = || TlsError::Content { path: path.to_owned(), expected: "certificate" };
+fn certificates(bytes: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenerTlsError> {
+    let content = || ListenerTlsError::Content { path: path.to_owned(), expected: "certificate" };
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     read.ok().filter(|found| !found.is_empty()).ok_or_else(content)
 }

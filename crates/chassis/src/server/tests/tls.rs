@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::tls::{Looked, TlsError};
+use super::super::tls::{CertificateLook, ListenerTlsError};
 use super::*;
 use crate::admin::{self, AdminServer};
 use crate::config::TlsFiles;
@@ -109,7 +109,7 @@ fn shown(session: &TlsStream<TcpStream>) -> Vec<u8> {
 async fn a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
-    let running = start(limits(), Some(Tls::load(folder.files(None)).unwrap())).await;
+    let running = start(limits(), Some(ListenerTls::load(folder.files(None)).unwrap())).await;
     let mut trusted = session(&running, &authority.client(None)).await.unwrap();
     ask(&mut trusted).await.unwrap();
     let stranger = session(&running, &Authority::new().client(None)).await;
@@ -124,7 +124,7 @@ async fn a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
 async fn a_handshake_that_does_not_come_is_closed_like_a_slow_head() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
-    let tls = Tls::load(folder.files(None)).unwrap();
+    let tls = ListenerTls::load(folder.files(None)).unwrap();
     let running = start(ServerLimits { head: SHORT, ..limits() }, Some(tls)).await;
     rest(running.connect().await).await;
     assert_eq!(running.closed(Closed::Handshake), 1);
@@ -139,7 +139,7 @@ async fn a_handshake_that_does_not_come_is_closed_like_a_slow_head() {
 async fn a_client_must_show_a_certificate_where_an_authority_of_clients_is_named() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let folder = Folder::with(&authority.signs("hookbus.test"));
-    let running = start(limits(), Some(Tls::load(folder.files(Some(&clients.pem))).unwrap())).await;
+    let running = start(limits(), Some(ListenerTls::load(folder.files(Some(&clients.pem))).unwrap())).await;
     let known = authority.client(Some(clients.signs("client.test")));
     let mut welcome = session(&running, &known).await.unwrap();
     ask(&mut welcome).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_certificate_is_replaced_under_load_and_no_request_is_lost() {
     let authority = Authority::new();
     let (first, second) = (authority.signs("hookbus.test"), authority.signs("hookbus.test"));
     let folder = Folder::with(&first);
-    let tls = Tls::load(folder.files(None)).unwrap();
+    let tls = ListenerTls::load(folder.files(None)).unwrap();
     let running = Arc::new(start(limits(), Some(tls.clone())).await);
     let stop = CancellationToken::new();
     let load: Vec<_> = (0..4)
@@ -180,13 +180,13 @@ async fn a_certificate_is_replaced_under_load_and_no_request_is_lost() {
         .collect();
     let client = authority.client(None);
     let before = shown(&session(&running, &client).await.unwrap());
-    assert_eq!(tls.look().unwrap(), Looked::Same);
+    assert_eq!(tls.look().unwrap(), CertificateLook::Same);
     // Half of a renewal: the former pair goes on.
     std::fs::write(folder.path("tls.crt"), &second.0).unwrap();
-    assert!(matches!(tls.look(), Err(TlsError::Unusable { .. })));
+    assert!(matches!(tls.look(), Err(ListenerTlsError::Unusable { .. })));
     assert_eq!(shown(&session(&running, &client).await.unwrap()), before);
     folder.write(&second);
-    assert_eq!(tls.look().unwrap(), Looked::Replaced);
+    assert_eq!(tls.look().unwrap(), CertificateLook::Replaced);
     assert_ne!(shown(&session(&running, &client).await.unwrap()), before);
     stop.cancel();
     for task in load {
@@ -200,7 +200,7 @@ async fn the_admin_port_speaks_tls_too_and_ends_while_a_handshake_hangs() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
     let port = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let tls = Tls::load(folder.files(None)).unwrap();
+    let tls = ListenerTls::load(folder.files(None)).unwrap();
     let server = AdminServer::start(port, Some(tls), Registry::new(), Health::new()).unwrap();
     let silent = TcpStream::connect(server.address()).await.unwrap();
     let socket = TcpStream::connect(server.address()).await.unwrap();
@@ -219,7 +219,7 @@ fn files_that_cannot_be_used_are_named() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
     let files = folder.files(None);
-    let fails = |files: TlsFiles| Tls::load(files).unwrap_err().to_string();
+    let fails = |files: TlsFiles| ListenerTls::load(files).unwrap_err().to_string();
     let absent = folder.path("absent");
     assert!(fails(TlsFiles { key: absent, ..files.clone() }).contains("absent"));
     let swapped = TlsFiles { certificate: files.key.clone(), key: files.certificate.clone(), client_ca: None };
