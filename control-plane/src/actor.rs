@@ -1,15 +1,11 @@
 //! Who makes a change, from where, and by which request: what the audit says of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalog::Snapshot;
 use schemas::control::TokenRole;
 use schemas::ids::{ApplicationId, SecretId, ServiceTokenId};
-
-/// The client's address, in the extensions of a request. What proxies claim is not trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
 
 /// Where a request comes from; the layers put it into the extensions of each.
 #[derive(Clone, Debug, Default)]

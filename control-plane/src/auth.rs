@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use catalog::{Snapshot, Subscription, TokenEntry, TokenScope};
 use chassis::clock;
+use chassis::server::ConnectionState;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -231,6 +232,9 @@ impl FromRequestParts<Arc<App>> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let who = authenticate(app, bearer(&parts.headers)?).await?;
+        if let Some(connection) = parts.extensions.get::<Arc<ConnectionState>>() {
+            connection.trust();
+        }
         let role = match &who {
             Who::Admin => TokenRole::Editor,
             Who::Service(entry) => entry.role,

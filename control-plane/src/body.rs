@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::state::App;
 
 /// How long a body may take; a request's own deadline may be shorter.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// A field name this near to a known one is taken for a slip.
 const NEAR: f64 = 0.6;
 

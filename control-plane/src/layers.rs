@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chassis::clock;
 use chassis::config::ControlConfig;
+use chassis::server::ConnectionState;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use schemas::problem::{Code, ProblemId};
@@ -16,7 +17,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::{debug, info};
 use uuid::Uuid;
 
-use crate::actor::{Caller, Peer};
+use crate::actor::Caller;
 use crate::auth;
 use crate::problem::{Problem, unavailable};
 use crate::state::App;
@@ -72,7 +73,7 @@ pub(crate) async fn observe(
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
     let caller = Caller {
-        address: request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical()),
+        address: request.extensions().get::<Arc<ConnectionState>>().map(|it| it.peer().0.ip().to_canonical()),
         request_id: id.to_str().ok().map(Arc::from),
         // What it says otherwise is refused further in, so nothing is done for a misspelt one either.
         dry_run: dry_run(request.uri().query()).unwrap_or(true),

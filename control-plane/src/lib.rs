@@ -46,17 +46,19 @@ mod weights;
 use std::sync::Arc;
 
 use axum::Router;
+use chassis::server::Server;
+use chassis::server::tls::ListenerTls;
 use chassis::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tracing::info;
 
-pub use actor::Peer;
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
 pub use store::transactional_id;
 
 use crate::metrics::ControlMetrics;
 use crate::reports::Acting;
+use crate::server::Routes;
 use crate::state::App;
 use crate::store::Store;
 
@@ -67,13 +69,13 @@ pub struct ControlPlane {
     deps: Deps,
 }
 
-/// Starts and serves until shutdown is requested, then drains. `deps.tasks` runs what goes on in the background.
+/// Starts and serves plain HTTP until shutdown is requested, then drains. `deps.tasks` runs what goes on in the background.
 ///
 /// # Errors
 /// Kafka refuses what the role needs, or the listener fails.
 pub async fn run(config: ControlConfig, deps: Deps, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let control = ControlPlane::start(config, deps).await?;
-    control.serve(listener, shutdown).await
+    control.serve(listener, None, shutdown).await
 }
 
 /// The OpenAPI document as the code describes it. The committed one, [`schemas::OPENAPI`], is the same; it is what is served.
@@ -110,15 +112,16 @@ impl ControlPlane {
         api::router(Arc::clone(&self.app))
     }
 
-    /// Serves the routes on a listener until shutdown is requested, then lets what is in flight finish.
+    /// Serves the routes on a listener, over TLS if there is one, until shutdown is requested, then lets what is in flight finish.
     ///
     /// # Errors
     /// The listener fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    pub async fn serve(self, listener: TcpListener, tls: Option<ListenerTls>, shutdown: Shutdown) -> Result<(), Error> {
         let address = listener.local_addr().map_err(|source| Error::Listen { source })?;
         info!(%address, "control plane listens");
-        let router = self.router();
-        server::serve(self.app.config(), router, listener, shutdown).await;
+        let (config, metrics) = (self.app.config(), self.app.metrics().server.clone());
+        let server = Server::new("control", server::limits(config), tls, metrics);
+        server.serve(Arc::new(Routes(self.router())), listener, shutdown).await;
         drop(self.deps);
         Ok(())
     }

@@ -3,10 +3,13 @@
 use chassis::metrics::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError, Registry,
 };
+use chassis::server::ServerMetrics;
 
 /// Metrics of the role.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlMetrics {
+    /// Of the listener.
+    pub(crate) server: ServerMetrics,
     /// Requests by route and status.
     pub(crate) requests: IntCounterVec,
     /// Time to the answer by route.
@@ -33,6 +36,7 @@ impl ControlMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
         let metrics = Metrics::new(registry, "control");
         Ok(Self {
+            server: ServerMetrics::new(&metrics)?,
             requests: metrics.counters("requests_total", "Requests by route and status.", &["route", "status"])?,
             request_seconds: metrics.histograms(
                 "request_seconds",

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chassis::metrics::IntGauge;
+use chassis::server::Timer;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
-use crate::connection::Timer;
 use crate::problem::{Refused, bad_body, body_too_large, body_too_slow, overloaded};
 
 /// The bytes that bodies may take together.

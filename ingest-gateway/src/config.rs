@@ -12,8 +12,6 @@ pub(crate) const RECHECK_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const HTTP2_STREAMS: u32 = 256;
 /// What later hops add to a record (delivery id, times, reason, detail): an accepted event must still fit the topics then.
 pub(crate) const LATER_HEADERS: usize = 16 * 1024;
-/// Pause after an accept that failed for want of file descriptors.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// `Retry-After` of a 503, seconds: the published clients give up after 5.
 pub(crate) const RETRY_AFTER_S: u32 = 1;
 /// hyper parses this many headers on its stack and answers more with a bare 431.

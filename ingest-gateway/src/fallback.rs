@@ -5,20 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chassis::server::BoxError;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Incoming};
 
-/// Any error of a response body.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a fallback's response.
 pub type FallbackBody = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Response<FallbackBody>> + Send>>;
 
-/// A boxed service for everything that is not an event route. It finds the client's address as [`crate::Peer`] in the
-/// request's extensions.
+/// A boxed service for everything that is not an event route.
+///
+/// It finds the connection's [`ConnectionState`](chassis::server::ConnectionState) in the request's extensions: the client's
+/// address, and what to tell when a token is known.
 #[derive(Clone)]
 pub struct Fallback(Arc<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>);
 

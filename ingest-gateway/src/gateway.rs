@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::clock;
 use chassis::limited::Limited;
+use chassis::server::{ConnectionState, Serve, ServerLimits};
 use http::header::{CONTENT_TYPE, EXPECT};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -16,8 +17,7 @@ use schemas::topics::Topics;
 
 use crate::body::{self, BodyBudget, BodyLimits};
 use crate::cloud_event;
-use crate::config::{GatewayConfig, PARSED_HEADERS};
-use crate::connection::{Busy, ConnectionState, Patience};
+use crate::config::{GatewayConfig, HTTP2_STREAMS, PARSED_HEADERS};
 use crate::directory::{Caller, Directory, Recheck};
 use crate::encoding::Encoding;
 use crate::fallback::Fallback;
@@ -135,8 +135,20 @@ impl Gateway {
         &self.limited
     }
 
-    pub(crate) fn patience(&self) -> Patience {
-        Patience { head: self.config.header_read_timeout, idle: self.config.idle_timeout }
+    /// What its listener takes.
+    pub(crate) fn server_limits(&self) -> ServerLimits {
+        let config = &self.config;
+        ServerLimits {
+            head: config.header_read_timeout,
+            idle: config.idle_timeout,
+            write: config.write_timeout,
+            request: config.body_read_timeout + config.request_timeout + config.header_read_timeout,
+            connections: config.max_connections,
+            per_address: config.connections_per_address,
+            head_bytes: config.header_limit,
+            headers: parsed_headers(config.header_count_limit),
+            streams: HTTP2_STREAMS,
+        }
     }
 
     /// Events are taken from the first catch-up of the catalog on; before it they are answered with a 503.
@@ -163,40 +175,15 @@ impl Gateway {
         Ok(true)
     }
 
-    /// Serves one request.
-    pub(crate) async fn answer(
-        &self,
-        connection: &Arc<ConnectionState>,
-        mut request: Request<Incoming>,
-    ) -> Response<GatewayBody> {
-        let busy = connection.enter(request.version());
-        let route = Route::of(request.uri().path());
-        if let (Route::Other, Some(fallback)) = (route, &self.parts.fallback) {
-            request.extensions_mut().insert(connection.peer());
-            return fallback.answer(request).await.map(|body| GatewayBody::stream(body, busy));
-        }
-        let request_id = self.request_ids.of(request.headers());
-        match self.events(route, connection, request).await {
-            Ok(answer) => {
-                let mut response = response::json(answer.status, answer.body, request_id, busy);
-                if answer.is_deprecated {
-                    response::mark_deprecated(&mut response);
-                }
-                response
-            }
-            Err(refused) => self.refuse(&refused, request_id, busy),
-        }
-    }
-
     /// Counts a refusal; `hookbus::refused=debug` shows it, as `hookbus dev` does.
     pub(crate) fn note_refusal(&self, refused: &Refused) {
         self.metrics().refuse(refused);
         tracing::debug!(target: "hookbus::refused", status = refused.status, "{}: {}", refused.id, refused.detail);
     }
 
-    fn refuse(&self, refused: &Refused, request_id: http::HeaderValue, busy: Busy) -> Response<GatewayBody> {
+    fn refuse(&self, refused: &Refused, request_id: http::HeaderValue) -> Response<GatewayBody> {
         self.note_refusal(refused);
-        response::problem(refused, request_id, busy)
+        response::problem(refused, request_id)
     }
 
     async fn events(
@@ -210,7 +197,7 @@ impl Gateway {
         let mut fresh = Fresh::default();
         let mut share = self.budget.share();
         let admitted = match body::check_announced(&body, limits) {
-            Ok(()) => self.admit(route, &head, &mut fresh).await,
+            Ok(()) => self.admit(route, connection, &head, &mut fresh).await,
             Err(refused) => Err(refused),
         };
         let received = match admitted {
@@ -239,7 +226,13 @@ impl Gateway {
     }
 
     /// Everything that can be said by a request's head alone.
-    async fn admit(&self, route: Route, head: &Head, fresh: &mut Fresh) -> Result<Admitted, Refused> {
+    async fn admit(
+        &self,
+        route: Route,
+        connection: &ConnectionState,
+        head: &Head,
+        fresh: &mut Fresh,
+    ) -> Result<Admitted, Refused> {
         self.check_head(&head.headers)?;
         if route == Route::Other {
             return Err(problem::not_found());
@@ -251,6 +244,7 @@ impl Gateway {
             return Err(problem::catalog_behind("the gateway is starting"));
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
+        connection.trust();
         query::check(head.uri.query())?;
         if let Some(senders) = self.directory().senders(caller) {
             self.limits().ask_rate(senders, clock::now_ms()).map_err(problem::over_limit)?;
@@ -302,6 +296,29 @@ impl Gateway {
     }
 }
 
+impl Serve for Gateway {
+    type Body = GatewayBody;
+
+    async fn serve(&self, connection: &Arc<ConnectionState>, mut request: Request<Incoming>) -> Response<GatewayBody> {
+        let route = Route::of(request.uri().path());
+        if let (Route::Other, Some(fallback)) = (route, &self.parts.fallback) {
+            request.extensions_mut().insert(Arc::clone(connection));
+            return fallback.answer(request).await.map(GatewayBody::Stream);
+        }
+        let request_id = self.request_ids.of(request.headers());
+        match self.events(route, connection, request).await {
+            Ok(answer) => {
+                let mut response = response::json(answer.status, answer.body, request_id);
+                if answer.is_deprecated {
+                    response::mark_deprecated(&mut response);
+                }
+                response
+            }
+            Err(refused) => self.refuse(&refused, request_id),
+        }
+    }
+}
+
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").field("config", &self.config).finish_non_exhaustive()
@@ -342,6 +359,6 @@ impl Answered {
 }
 
 /// Headers hyper is told to parse: never fewer than it does anyway, so that most floods get a problem of ours.
-pub(crate) fn parsed_headers(limit: usize) -> Option<usize> {
+fn parsed_headers(limit: usize) -> Option<usize> {
     (limit >= PARSED_HEADERS).then_some(limit + 1)
 }

@@ -1,14 +1,14 @@
 //! Step 1: one event in. Authenticates, validates, publishes to the events topic.
 //!
 //! ```text
-//! serve -> connection -> gateway: one request goes through
+//! serve (chassis' server) -> gateway: one request goes through
 //!
 //!   by its head   route -> authenticate (directory) -> query          other routes -> fallback: the control plane's,
 //!   its body      body (limits of size, time, memory) -> encoding                    when both roles share a process
 //!   its events    parse -> validate | cloud_event | batch
 //!   each event    ingest -> recent_ids (409) -> limits (429) -> publish (acks=all) -> response (201)
 //!
-//! beside it       socket: ends connections that are slow or idle;  status: tells how the gateway is doing
+//! beside it       status: tells how the gateway is doing
 //! ```
 //!
 //! **201 means acknowledged**: by all in-sync replicas, never before. A repeat of an id whose first record was acknowledged
@@ -38,7 +38,6 @@ mod batch;
 mod body;
 mod cloud_event;
 mod config;
-mod connection;
 mod directory;
 mod encoding;
 mod error;
@@ -56,7 +55,6 @@ mod recent_ids;
 mod response;
 mod route;
 mod serve;
-mod socket;
 mod status;
 mod validate;
 
@@ -67,6 +65,7 @@ use catalog::Catalog;
 use chassis::config::KafkaConfig;
 use chassis::health::Health;
 use chassis::metrics::Registry;
+use chassis::server::tls::ListenerTls;
 use chassis::shutdown::Shutdown;
 use kafka::{Connection, LastingProducer, ProducerOptions, ProducerState};
 use schemas::topics::Topics;
@@ -74,9 +73,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use config::GatewayConfig;
-pub use connection::Peer;
 pub use error::Error;
-pub use fallback::{BoxError, Fallback, FallbackBody};
+pub use fallback::{Fallback, FallbackBody};
 
 use crate::directory::CatalogDirectory;
 use crate::gateway::Gateway;
@@ -101,6 +99,8 @@ pub struct Deps {
     pub health: Health,
     /// Serves what is no event route; without it that is a 404.
     pub fallback: Option<Fallback>,
+    /// TLS of the listener; without it plain HTTP.
+    pub tls: Option<ListenerTls>,
 }
 
 /// Serves until the shutdown is requested and what was in flight has been answered.
@@ -135,7 +135,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
         },
     );
     tokio::select! {
-        () = status.during(serve::serve(gateway, listener, latch, shutdown)) => {}
+        () = status.during(serve::serve(gateway, deps.tls, listener, latch, shutdown)) => {}
         never = follow(producer.state(), &health, &metrics) => match never {},
     }
     producer.flush(message_timeout).await.map_err(failed)

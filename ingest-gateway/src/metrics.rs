@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chassis::metrics::{
     Histogram, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry,
 };
+use chassis::server::ServerMetrics;
 use schemas::problem::{Code, Problem};
 
 /// Why a 503 is answered, as labels.
@@ -27,10 +28,8 @@ pub(crate) struct GatewayMetrics {
     unavailable: IntCounterVec,
     /// From handing a record to the producer to its acknowledgement.
     pub(crate) produce_seconds: Histogram,
-    /// Requests being served.
-    pub(crate) requests: IntGauge,
-    /// Open connections.
-    pub(crate) connections: IntGauge,
+    /// Of the listener.
+    pub(crate) server: ServerMetrics,
     /// Bytes of bodies in memory.
     pub(crate) body_bytes: IntGauge,
     /// Clients of Kafka that failed for good and were replaced.
@@ -60,8 +59,7 @@ impl GatewayMetrics {
                 "From handing a record to the producer to its acknowledgement.",
                 LATENCY_SECONDS,
             )?,
-            requests: metrics.gauge("requests_in_flight", "Requests being served.")?,
-            connections: metrics.gauge("connections", "Open connections.")?,
+            server: ServerMetrics::new(&metrics)?,
             body_bytes: metrics.gauge("body_bytes", "Bytes of bodies in memory.")?,
             producers_replaced: metrics
                 .counter("producers_replaced_total", "Clients of Kafka that failed for good and were replaced.")?,

@@ -97,15 +97,6 @@ pub(crate) fn method_not_allowed(method: &http::Method) -> Refused {
     validation(405, Code::MethodNotAllowed, detail)
 }
 
-/// What hyper refused by itself, because it was no request it could read.
-pub(crate) fn unreadable(status: u16) -> Refused {
-    match status {
-        431 => headers_too_large("the request's head is too large"),
-        414 => Box::new(Problem::new(ProblemId::Validation, "the request's path is too long").with_status(status)),
-        other => Box::new(Problem::new(ProblemId::Validation, "this is no HTTP request").with_status(other)),
-    }
-}
-
 pub(crate) fn headers_too_large(detail: impl Into<String>) -> Refused {
     validation(431, Code::HeadersTooLarge, detail)
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use chassis::server::BoxError;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use schemas::problem::{Code, Problem};
 use uuid::Uuid;
 
-use crate::connection::Busy;
-use crate::fallback::{BoxError, FallbackBody};
+use crate::fallback::FallbackBody;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Says that an event of a deprecated type was accepted.
@@ -20,15 +20,9 @@ const EVENT_TYPE: HeaderName = HeaderName::from_static("x-hookbus-event-type");
 /// Longest request id of a client that is echoed.
 const REQUEST_ID_BYTES: usize = 128;
 
-/// The body of every response. Its connection counts as busy until it is written.
+/// The body of every response.
 #[derive(Debug)]
-pub(crate) struct GatewayBody {
-    content: ResponseContent,
-    _busy: Busy,
-}
-
-#[derive(Debug)]
-enum ResponseContent {
+pub(crate) enum GatewayBody {
     Whole(Bytes),
     Stream(FallbackBody),
 }
@@ -42,39 +36,29 @@ pub(crate) struct RequestIds {
 
 // === impl GatewayBody ===
 
-impl GatewayBody {
-    pub(crate) fn whole(bytes: Bytes, busy: Busy) -> Self {
-        Self { content: ResponseContent::Whole(bytes), _busy: busy }
-    }
-
-    pub(crate) fn stream(body: FallbackBody, busy: Busy) -> Self {
-        Self { content: ResponseContent::Stream(body), _busy: busy }
-    }
-}
-
 impl Body for GatewayBody {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.content {
-            ResponseContent::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            ResponseContent::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            ResponseContent::Stream(body) => Pin::new(body).poll_frame(cx),
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            ResponseContent::Whole(bytes) => bytes.is_empty(),
-            ResponseContent::Stream(body) => body.is_end_stream(),
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            ResponseContent::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            ResponseContent::Stream(body) => body.size_hint(),
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(body) => body.size_hint(),
         }
     }
 }
@@ -82,8 +66,8 @@ impl Body for GatewayBody {
 // === responses ===
 
 /// JSON with a status.
-pub(crate) fn json(status: StatusCode, body: Vec<u8>, request_id: HeaderValue, busy: Busy) -> Response<GatewayBody> {
-    respond(status, HeaderValue::from_static("application/json"), body, request_id, busy)
+pub(crate) fn json(status: StatusCode, body: Vec<u8>, request_id: HeaderValue) -> Response<GatewayBody> {
+    respond(status, HeaderValue::from_static("application/json"), body, request_id)
 }
 
 /// Says in a header that the event's type is deprecated.
@@ -92,11 +76,11 @@ pub(crate) fn mark_deprecated(response: &mut Response<GatewayBody>) {
 }
 
 /// A problem with its headers.
-pub(crate) fn problem(problem: &Problem, request_id: HeaderValue, busy: Busy) -> Response<GatewayBody> {
+pub(crate) fn problem(problem: &Problem, request_id: HeaderValue) -> Response<GatewayBody> {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(problem).expect("a problem holds nothing that is not JSON");
     let content_type = HeaderValue::from_static(Problem::CONTENT_TYPE);
-    let mut response = respond(status, content_type, body, request_id, busy);
+    let mut response = respond(status, content_type, body, request_id);
     let headers = response.headers_mut();
     if let Some(seconds) = problem.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -122,9 +106,8 @@ fn respond(
     content_type: HeaderValue,
     body: Vec<u8>,
     request_id: HeaderValue,
-    busy: Busy,
 ) -> Response<GatewayBody> {
-    let mut response = Response::new(GatewayBody::whole(body.into(), busy));
+    let mut response = Response::new(GatewayBody::Whole(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     // With what hyper adds: `date` and `content-length`.

@@ -81,12 +81,12 @@ impl StatusReporter {
             }
             let facts = pulse.health(self.counted(), phase, clock::instant());
             let gateway = GatewayHealth {
-                connections: count(self.metrics.connections.get()),
+                connections: count(self.metrics.server.connections.get()),
                 position: self.catalog.position(),
                 ..facts
             };
             self.teller.tell(Facts {
-                in_flight: count(self.metrics.requests.get()),
+                in_flight: count(self.metrics.server.requests.get()),
                 gateway: Some(gateway),
                 ..Facts::default()
             });

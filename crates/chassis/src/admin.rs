@@ -3,10 +3,14 @@
 //!
 //! `/livez` is 503 when a beat is stale (a poll thread hangs: restart me), `/readyz` while a latch is held
 //! (do not send me requests yet). Both name what is wrong, one per line.
+//!
+//! **Nobody keeps a probe out**: a connection answers one request and lives for seconds at most, whatever its peer does, and
+//! when all places are taken the newest connection gets that of the oldest. So peers that are silent, or do not read what
+//! they asked for, hold places only until somebody else wants them. Nor do they hold up the end of the process.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,16 +21,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Registry, TextEncoder};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::health::Health;
 use crate::limited::Limited;
+use crate::server::tls::ListenerTls;
 use crate::tasks;
 
-/// Connections served at once: probes and a few scrapers. More wait in the kernel's queue.
+/// Connections served at once: probes and a few scrapers. The next one ends the oldest.
 const MAX_CONNECTIONS: usize = 64;
+/// How long a connection may live: TLS, head, answer. Whoever has not read its answer by then does not read.
+const LIFETIME: Duration = Duration::from_secs(10);
 /// A peer that has not sent its head by then is gone.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (usually: out of file descriptors), so that the thread does not spin.
@@ -62,6 +70,10 @@ pub struct AdminServer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The connections that are served, the oldest first.
+#[derive(Default)]
+struct Places(VecDeque<TaskHandle<()>>);
+
 #[derive(Clone)]
 struct Pages {
     registry: Registry,
@@ -79,11 +91,16 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Serves the admin pages on this listener.
+    /// Serves the admin pages on this listener, over TLS if there is one.
     ///
     /// # Errors
     /// When the listener, the thread or its runtime cannot be set up.
-    pub fn start(listener: TcpListener, registry: Registry, health: Health) -> Result<Self, AdminError> {
+    pub fn start(
+        listener: TcpListener,
+        tls: Option<ListenerTls>,
+        registry: Registry,
+        health: Health,
+    ) -> Result<Self, AdminError> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -91,7 +108,7 @@ impl AdminServer {
         let stopped = stop.clone();
         let pages = Pages { registry, health };
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-            if let Err(error) = runtime.block_on(serve(listener, pages, stopped)) {
+            if let Err(error) = runtime.block_on(serve(listener, tls, pages, stopped)) {
                 error!(%error, "admin port failed");
             }
         })?;
@@ -115,37 +132,63 @@ impl Drop for AdminServer {
     }
 }
 
-async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) -> std::io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    tls: Option<ListenerTls>,
+    pages: Pages,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // They end with this runtime.
+    let _follower = tls.clone().map(|tls| tasks::spawn("admin certificate", tls.follow("admin")));
+    let mut places = Places::default();
     let failures = Limited::new(Duration::from_secs(10));
     while let Some(accepted) = accept(&listener, &stop).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = connection(stream, tls.clone(), pages.clone());
+                places.take(tasks::spawn("admin connection", connection));
+                // Each is looked at before the next is accepted: many at once would end a probe that nobody has read yet.
+                tokio::task::yield_now().await;
+            }
             Err(error) => {
                 if let Some(swallowed) = failures.permit("accept") {
                     warn!(%error, swallowed, "admin port cannot accept a connection");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
-        let pages = pages.clone();
-        let _connection = tasks::spawn("admin connection", async move {
-            let service = service_fn(|request| {
-                let answer = pages.answer(&request);
-                async { Ok::<_, Infallible>(answer) }
-            });
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                debug!(%error, "admin connection ended early");
-            }
-            drop(permit);
-        });
+        }
     }
     Ok(())
+}
+
+/// One connection, for as long as it may live.
+async fn connection(stream: tokio::net::TcpStream, tls: Option<ListenerTls>, pages: Pages) {
+    let whole = async {
+        match tls {
+            None => answer(stream, pages).await,
+            Some(tls) => match tls.accept(stream).await {
+                Ok(session) => answer(session, pages).await,
+                Err(error) => debug!(%error, "a TLS handshake on the admin port failed"),
+            },
+        }
+    };
+    if tokio::time::timeout(LIFETIME, whole).await.is_err() {
+        debug!("an admin connection outlived its time");
+    }
+}
+
+/// One request: who keeps a connection would keep its place.
+async fn answer(io: impl AsyncRead + AsyncWrite + Unpin, pages: Pages) {
+    let service = service_fn(|request| {
+        let answer = pages.answer(&request);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(false);
+    if let Err(error) = server.serve_connection(TokioIo::new(io), service).await {
+        debug!(%error, "admin connection ended early");
+    }
 }
 
 async fn accept(
@@ -155,6 +198,21 @@ async fn accept(
     tokio::select! {
         () = stop.cancelled() => None,
         accepted = listener.accept() => Some(accepted),
+    }
+}
+
+// === impl Places ===
+
+impl Places {
+    /// A place for the newest connection, if need be the oldest one's.
+    fn take(&mut self, connection: TaskHandle<()>) {
+        self.0.retain(|other| !other.is_finished());
+        if self.0.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(connection);
     }
 }
 
@@ -217,7 +275,7 @@ mod tests {
     }
 
     fn start(registry: Registry, health: Health) -> AdminServer {
-        AdminServer::start(bind("127.0.0.1:0".parse().unwrap()).unwrap(), registry, health).unwrap()
+        AdminServer::start(bind("127.0.0.1:0".parse().unwrap()).unwrap(), None, registry, health).unwrap()
     }
 
     #[test]
@@ -263,6 +321,31 @@ mod tests {
         let server = start(Registry::new(), Health::new());
         let error = bind(server.address()).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on admin address {}", server.address()));
+    }
+
+    /// A page that no kernel buffers whole, and peers that pipeline requests for it, never read, or say nothing.
+    #[test]
+    fn readers_that_do_not_read_keep_neither_probes_out_nor_the_process_alive() {
+        let registry = Registry::new();
+        let pages = Metrics::new(&registry, "gateway").counters("padding_total", "Padding.", &["text"]).unwrap();
+        for number in 0..24 {
+            pages.with_label_values(&[&format!("{number}{}", "x".repeat(250_000))]).inc();
+        }
+        let server = start(registry, Health::new());
+        let address = server.address();
+        let stuck: Vec<TcpStream> = (0..MAX_CONNECTIONS * 2)
+            .map(|number| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                let request = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+                let sent = if number % 8 == 0 { request.repeat(10) } else { String::new() };
+                stream.write_all(sent.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        assert_eq!(get(address, "GET /livez"), (200, "alive\n".to_owned()), "the probe has a place");
+        drop(server);
+        assert!(TcpStream::connect(address).is_err(), "it ended while they hang on");
+        drop(stuck);
     }
 
     #[test]

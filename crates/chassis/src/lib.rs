@@ -1,4 +1,4 @@
-//! What every role stands on: configuration, telemetry, admin port, health, shutdown, tasks, clock.
+//! What every role stands on: configuration, telemetry, admin port, HTTP server, health, shutdown, tasks, clock.
 //!
 //! A process starts like this: `config::load` → `telemetry::init` → `Shutdown::on_signals` → bind the admin port →
 //! start the roles as `Tasks`, which take `Health` latches and register their metrics → `Tasks::join`.
@@ -11,6 +11,7 @@ pub mod health;
 pub mod limited;
 pub mod metrics;
 pub mod pending;
+pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod tasks;

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod dev;
 mod invariants;
+mod listeners;
 mod management;
 mod output;
 mod process;

@@ -2,6 +2,7 @@
 
 mod login;
 mod refused;
+mod trust;
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 pub(crate) use login::open;
 pub(crate) use refused::Refused;
+pub(crate) use trust::Trust;
 
 /// A list of 100,000 subscriptions is about this large.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
@@ -37,6 +39,7 @@ pub(crate) struct Management {
     base: String,
     gateway: Option<String>,
     authorization: HeaderValue,
+    trust: Trust,
     /// The application that is meant where none is named.
     application: Option<String>,
     /// What this client has seen written, for a replica that has not.
@@ -92,8 +95,9 @@ impl Management {
     /// A client of `base` (`http://127.0.0.1:8080`).
     ///
     /// # Errors
-    /// The token is no header value, or the system's certificates cannot be read.
-    pub(crate) fn new(base: &str, token: &str) -> Result<Self> {
+    /// The token is no header value, the certificates of authorities cannot be read, or the token would go out in clear.
+    pub(crate) fn new(base: &str, token: &str, trust: &Trust) -> Result<Self> {
+        trust.check(base)?;
         let mut authorization =
             HeaderValue::try_from(format!("Bearer {token}")).context("the token holds what no header can")?;
         authorization.set_sensitive(true);
@@ -101,14 +105,13 @@ impl Management {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_WITHIN));
-        // The system's own authorities: a company's management API is often signed by the company.
-        let tls = HttpsConnectorBuilder::new().with_native_roots().context("cannot read the system's certificates")?;
-        let connector = tls.https_or_http().enable_all_versions().wrap_connector(tcp);
+        let connector = trust.connector()?.https_or_http().enable_all_versions().wrap_connector(tcp);
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             base: root(base).to_owned(),
             gateway: None,
             authorization,
+            trust: trust.clone(),
             application: None,
             seen: Mutex::default(),
         })
@@ -134,6 +137,9 @@ impl Management {
     /// # Errors
     /// As [`Management::ask`].
     pub(crate) async fn ask_gateway(&self, url: Option<&str>, what: &str, ask: Ask<'_>) -> Result<Answer> {
+        if let Some(url) = url {
+            self.trust.check(url)?;
+        }
         let base = url.map(root).or(self.gateway.as_deref()).unwrap_or(&self.base);
         self.ask_at(base, what, ask).await
     }
@@ -276,7 +282,7 @@ mod tests {
     #[test]
     fn the_token_is_not_shown() {
         rustls::crypto::ring::default_provider().install_default().ok();
-        let shown = format!("{:?}", Management::new("http://127.0.0.1:1/", "a-secret").unwrap());
+        let shown = format!("{:?}", Management::new("http://127.0.0.1:1/", "a-secret", &Trust::default()).unwrap());
         assert!(!shown.contains("a-secret"), "{shown}");
     }
 }

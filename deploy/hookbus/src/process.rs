@@ -53,7 +53,9 @@ impl Process {
         let starting = health.latch("start");
         let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
         let connection = connection(&config)?;
-        let admin = AdminServer::start(admin::bind(config.admin.listen)?, registry.clone(), health.clone())?;
+        let port = admin::bind(config.admin.listen)?;
+        let tls = crate::listeners::tls("admin", config.admin.tls.as_ref(), config.admin.listen)?;
+        let admin = AdminServer::start(port, tls, registry.clone(), health.clone())?;
         tracing::info!(address = %admin.address(), "the admin port serves /livez, /readyz and /metrics");
         plant_bug(chassis::config::environment())?;
         crate::invariants::register(&registry)?;

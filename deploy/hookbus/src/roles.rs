@@ -1,16 +1,16 @@
 //! How each role is wired: its section of the configuration, what it stands on, its task.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::task::Poll;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use catalog::Catalog;
 use control_plane::ControlPlane;
 use ingest_gateway::Fallback;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
+use crate::listeners;
 use crate::process::Process;
 
 /// The read side of `control` in this process.
@@ -29,17 +29,6 @@ impl Directory {
         let vault = process.vault()?;
         Ok(Self { catalog: process.catalog(&vault)? })
     }
-}
-
-/// Takes an address before any work begins, so that a taken port is the first thing one hears of.
-///
-/// # Errors
-/// When it is taken.
-pub(crate) async fn listen(process: &mut Process, address: SocketAddr, key: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))?;
-    tracing::info!(address = %listener.local_addr()?, key, "listening");
-    process.listens_on(listener.local_addr()?);
-    Ok(listener)
 }
 
 /// Runs a role as a task. The process is not ready before the role has taken its own latches, which it does before it waits
@@ -76,7 +65,15 @@ fn share_token_use(process: &Process, directory: &Directory, role: &'static str,
 }
 
 /// Events over HTTP.
-pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpListener, fallback: Option<Fallback>) {
+///
+/// # Errors
+/// When its certificate cannot be used.
+pub(crate) fn gateway(
+    process: &Process,
+    directory: &Directory,
+    listener: TcpListener,
+    fallback: Option<Fallback>,
+) -> Result<()> {
     let mut config = process.config.gateway.clone();
     if config.admin_key.is_none() {
         config.admin_key.clone_from(&process.config.control.admin_key);
@@ -93,8 +90,10 @@ pub(crate) fn gateway(process: &Process, directory: &Directory, listener: TcpLis
         registry: process.registry.clone(),
         health: process.health.clone(),
         fallback,
+        tls: listeners::followed_tls(process, "gateway", config.tls.as_ref(), &listener)?,
     };
     spawn(process, "gateway", ingest_gateway::run(config, deps, listener, process.shutdown.clone()));
+    Ok(())
 }
 
 /// Events x subscriptions.
@@ -163,18 +162,19 @@ pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<
 }
 
 /// Serves the management API on its own port.
-pub(crate) fn serve_control(process: &Process, control: ControlPlane, listener: TcpListener) {
-    spawn(process, "control", control.serve(listener, process.shutdown.clone()));
+///
+/// # Errors
+/// When its certificate cannot be used.
+pub(crate) fn serve_control(process: &Process, control: ControlPlane, listener: TcpListener) -> Result<()> {
+    let tls = listeners::followed_tls(process, "control", process.config.control.tls.as_ref(), &listener)?;
+    spawn(process, "control", control.serve(listener, tls, process.shutdown.clone()));
+    Ok(())
 }
 
 /// The management API as what the gateway does not serve itself: one address for both, as Hook0's clients expect.
 pub(crate) fn as_fallback(control: &ControlPlane) -> Fallback {
     let router = control.router();
-    Fallback::new(move |mut request| {
-        // The gateway knows who called; the audit wants to.
-        if let Some(ingest_gateway::Peer(peer)) = request.extensions().get().copied() {
-            request.extensions_mut().insert(control_plane::Peer(peer));
-        }
+    Fallback::new(move |request| {
         let router = router.clone();
         async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}) }
     })

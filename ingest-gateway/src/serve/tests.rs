@@ -20,7 +20,6 @@ use tokio::net::TcpStream;
 
 use self::fakes::{ADMIN, APPLICATION, Fixture, OTHER_SECRET, OTHER_SERVICE, Reply, SECRET, SERVICE, event, request};
 use crate::Fallback;
-use crate::connection::Peer;
 
 #[tokio::test]
 async fn an_event_is_acknowledged_before_it_is_answered_and_its_bytes_are_kept() {
@@ -304,7 +303,7 @@ async fn clients_of_hook0_see_uuids() {
 #[tokio::test]
 async fn other_routes_go_to_the_fallback_with_the_peer() {
     let fallback = Fallback::new(|request| async move {
-        let peer = request.extensions().get::<Peer>().unwrap().0;
+        let peer = request.extensions().get::<Arc<chassis::server::ConnectionState>>().unwrap().peer().0;
         let text = format!(r#"{{"path":"{}","ip":"{}"}}"#, request.uri().path(), peer.ip());
         http::Response::new(Full::new(bytes::Bytes::from(text)))
     });

@@ -82,6 +82,7 @@ async fn a_trap_whose_connection_ends_before_the_answer_waits_for_the_next_reque
     let mut again = TcpStream::connect(proxy.bootstrap()).await.unwrap();
     let (mut upstream, _) = silent.accept().await.unwrap();
     ask(&mut again, 10, 2).await;
+    assert!(frame::Frame::read(&mut upstream).await.unwrap().is_some(), "a broker answers what it has read");
     upstream.write_all(&[0, 0, 0, 4, 0, 0, 0, 2]).await.unwrap();
     assert_eq!(answered(&mut again).await, None, "closed in place of the answer");
     closes.done(SOON).await.unwrap();

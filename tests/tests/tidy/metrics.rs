@@ -21,7 +21,11 @@ fn documented(text: &str) -> Vec<(String, String)> {
         if let Some(said) = line.strip_prefix("/// ") {
             doc = if doc.is_empty() { said.to_owned() } else { format!("{doc} {said}") };
         } else {
-            let field = line.trim_start_matches("pub(crate) ").split_once(": ").map(|(name, _)| name.to_owned());
+            let field = line
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub ")
+                .split_once(": ")
+                .map(|(name, _)| name.to_owned());
             if let Some(name) = field.filter(|_| line.ends_with(',') && !doc.is_empty()) {
                 found.push((name, doc.clone()));
             }

@@ -55,7 +55,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Origin", 2, LAYERS),
     ("Output", 2, INSIDE),
     ("Part", 2, STAGE),
-    ("Peer", 2, LAYERS),
     ("Pending", 2, INSIDE),
     ("Place", 4, INSIDE),
     ("Plan", 2, INSIDE),

@@ -8,6 +8,7 @@ use schemas::ids::OrganizationId;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::key::{Key, Kind, Section, Unit};
+use super::listener::{self, TlsFiles};
 use super::reader::Reader;
 
 /// An admin key can do everything; shorter ones can be guessed.
@@ -69,8 +70,11 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(100, 300_000, Unit::Millis),
         default: "5000",
         title: "Header read timeout",
-        effect: "From a request's first byte to the end of its head; then the connection is closed.",
+        effect: "From a request's first byte to the end of its head, for the first one from the accept on; then the \
+                 connection is closed.",
     },
+    listener::idle("control.idle_timeout_ms"),
+    listener::write("control.write_timeout_ms"),
     Key {
         path: "control.max_connections",
         kind: Kind::Integer(1, 1_000_000, Unit::Count),
@@ -78,6 +82,10 @@ const KEYS: &[Key] = &[
         title: "Connections",
         effect: "Served at once; more wait in the kernel's queue.",
     },
+    listener::per_address("control.connections_per_address", "250"),
+    listener::certificate("control.tls_certificate"),
+    listener::key("control.tls_key"),
+    listener::client_ca("control.tls_client_ca"),
     Key {
         path: "control.max_subscriptions",
         kind: Kind::Integer(1, 100_000_000, Unit::Count),
@@ -165,8 +173,16 @@ pub struct ControlConfig {
     pub request_timeout: Duration,
     /// From a request's first byte to the end of its head.
     pub header_read_timeout: Duration,
+    /// Connections without a request are closed after it.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Connections of one address without a known token; `None` is no limit.
+    pub connections_per_address: Option<usize>,
+    /// TLS of the listener; without it plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Most subscriptions of the whole instance.
     pub max_subscriptions: usize,
     /// Most bytes of memory that objects take.
@@ -214,7 +230,11 @@ impl ControlConfig {
             request_limit: from.number("control.request_limit_bytes"),
             request_timeout: from.millis("control.request_timeout_ms"),
             header_read_timeout: from.millis("control.header_read_timeout_ms"),
+            idle_timeout: from.millis("control.idle_timeout_ms"),
+            write_timeout: from.millis("control.write_timeout_ms"),
             max_connections: from.number("control.max_connections"),
+            connections_per_address: from.positive("control.connections_per_address"),
+            tls: listener::read_tls(from, "control"),
             max_subscriptions: from.number("control.max_subscriptions"),
             bytes: ByteLimits {
                 application: from.number("control.application_bytes"),

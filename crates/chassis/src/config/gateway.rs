@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::key::{Key, Kind, Section, Unit};
+use super::listener::{self, TlsFiles};
 use super::reader::Reader;
 
 pub(super) const SECTION: Section = Section {
@@ -48,7 +49,8 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(100, 300_000, Unit::Millis),
         default: "5000",
         title: "Header read timeout",
-        effect: "From a request's first byte to the end of its head; then the connection is closed.",
+        effect: "From a request's first byte to the end of its head, for the first one from the accept on; then the \
+                 connection is closed.",
     },
     Key {
         path: "gateway.body_read_timeout_ms",
@@ -79,13 +81,8 @@ const KEYS: &[Key] = &[
         title: "Linger",
         effect: "How long a record waits for others to share a request to the broker.",
     },
-    Key {
-        path: "gateway.idle_timeout_ms",
-        kind: Kind::Integer(1_000, 3_600_000, Unit::Millis),
-        default: "75000",
-        title: "Idle timeout",
-        effect: "Connections without a request are closed after it. Above the load balancer's own.",
-    },
+    listener::idle("gateway.idle_timeout_ms"),
+    listener::write("gateway.write_timeout_ms"),
     Key {
         path: "gateway.max_connections",
         kind: Kind::Integer(1, 1_000_000, Unit::Count),
@@ -93,6 +90,10 @@ const KEYS: &[Key] = &[
         title: "Connections",
         effect: "Served at once; more wait in the kernel's queue.",
     },
+    listener::per_address("gateway.connections_per_address", "2500"),
+    listener::certificate("gateway.tls_certificate"),
+    listener::key("gateway.tls_key"),
+    listener::client_ca("gateway.tls_client_ca"),
     Key {
         path: "gateway.max_in_flight_bytes",
         kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
@@ -173,8 +174,14 @@ pub struct GatewayConfig {
     pub linger: Duration,
     /// Connections without a request are closed after it.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Connections of one address without a known token; `None` is no limit.
+    pub connections_per_address: Option<usize>,
+    /// TLS of the listener; without it plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Bytes of bodies held at once.
     pub max_in_flight_bytes: usize,
     /// Bytes of records waiting for Kafka.
@@ -211,7 +218,10 @@ impl GatewayConfig {
             message_timeout: from.millis("gateway.message_timeout_ms"),
             linger: from.millis("gateway.linger_ms"),
             idle_timeout: from.millis("gateway.idle_timeout_ms"),
+            write_timeout: from.millis("gateway.write_timeout_ms"),
             max_connections: from.number("gateway.max_connections"),
+            connections_per_address: from.positive("gateway.connections_per_address"),
+            tls: listener::read_tls(from, "gateway"),
             max_in_flight_bytes: from.number("gateway.max_in_flight_bytes"),
             queue_bytes: from.number("gateway.queue_bytes"),
             recent_ids: from.number("gateway.recent_ids"),

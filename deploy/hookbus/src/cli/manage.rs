@@ -21,6 +21,12 @@ pub(crate) struct Login {
         help_heading = "Management API"
     )]
     pub(crate) token: Option<String>,
+    /// File with the authority that signed the management API's certificate, as PEM. Without it those that this system trusts.
+    #[arg(long, env = "HOOKBUS_CA", value_name = "FILE", global = true, help_heading = "Management API")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Send the token to another host over plain HTTP, where everybody in between can read it.
+    #[arg(long, env = "HOOKBUS_INSECURE", global = true, help_heading = "Management API")]
+    pub(crate) insecure: bool,
     /// Folder of a running `hookbus dev`, whose `info.json` is used when neither address nor token is given.
     #[arg(long, default_value = "var/dev", value_name = "FOLDER", global = true, help_heading = "Management API")]
     pub(crate) dev_folder: PathBuf,

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use chassis::config::{Loaded, Role};
 
+use crate::listeners::listen;
 use crate::process::Process;
 use crate::roles::{self, Directory};
 
@@ -15,17 +16,17 @@ pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
     match role {
         Role::Gateway => {
             let address = process.config.gateway.listen;
-            let listener = roles::listen(&mut process, address, "gateway.listen").await?;
-            roles::gateway(&process, &Directory::start(&process)?, listener, None);
+            let listener = listen(&mut process, address, "gateway.listen").await?;
+            roles::gateway(&process, &Directory::start(&process)?, listener, None)?;
         }
         Role::Fanout => roles::fanout(&process, &Directory::start(&process)?),
         Role::Delivery => roles::delivery(&process, &Directory::start(&process)?),
         Role::Retry => roles::retry(&process),
         Role::Control => {
             let address = process.config.control.listen;
-            let listener = roles::listen(&mut process, address, "control.listen").await?;
+            let listener = listen(&mut process, address, "control.listen").await?;
             let control = roles::control(&process, &Directory::start(&process)?).await?;
-            roles::serve_control(&process, control, listener);
+            roles::serve_control(&process, control, listener)?;
         }
     }
     process.wired();

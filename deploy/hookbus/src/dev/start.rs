@@ -20,7 +20,8 @@ use crate::dev::demo::{self, APPLICATION, Demo};
 use crate::dev::info::Info;
 use crate::dev::keys::Keys;
 use crate::dev::{feed, kafka, receiver};
-use crate::management::Management;
+use crate::listeners;
+use crate::management::{Management, Trust};
 use crate::process::{self, Process};
 use crate::roles::{self, Directory};
 use crate::screen;
@@ -86,13 +87,18 @@ async fn with_kafka(
 ) -> Result<()> {
     let loaded = config::load_over(&preset(keys, bootstrap), file, config::environment())?;
     chassis::telemetry::init(&loaded.config.log)?;
+    if loaded.config.gateway.tls.is_some() || loaded.config.admin.tls.is_some() {
+        return Err(crate::usage(
+            "`hookbus dev` serves plain HTTP on loopback: take `tls_certificate` out of its configuration",
+        ));
+    }
     create_topics(&loaded.config, bootstrap.is_some() || args.yes).await?;
     let mut process = Process::start(&loaded)?;
     let directory = Directory::start(&process)?;
-    let listener = roles::listen(&mut process, loaded.config.gateway.listen, "gateway.listen").await?;
+    let listener = listeners::listen(&mut process, loaded.config.gateway.listen, "gateway.listen").await?;
     let base = format!("http://{}", listener.local_addr()?);
     let control = roles::control(&process, &directory).await?;
-    roles::gateway(&process, &directory, listener, Some(roles::as_fallback(&control)));
+    roles::gateway(&process, &directory, listener, Some(roles::as_fallback(&control)))?;
     roles::fanout(&process, &directory);
     roles::delivery(&process, &directory);
     roles::retry(&process);
@@ -172,7 +178,7 @@ async fn make_demo(process: &Process, base: &str, keys: &Keys, receiver_url: &st
         // A role that fails requests the shutdown, which ends this wait.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let management = Management::new(base, keys.admin_key.as_str())?;
+    let management = Management::new(base, keys.admin_key.as_str(), &Trust::default())?;
     let organization = process.config.control.organization_id.to_string();
     demo::ensure(&management, &organization, receiver_url).await.context("the demo objects could not be created")
 }

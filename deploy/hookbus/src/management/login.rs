@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::Management;
+use super::{Management, Trust};
 use crate::cli::manage::Login;
 
 /// What is needed of `info.json`.
@@ -23,16 +23,17 @@ struct Info {
 /// # Errors
 /// Nothing is said and no `hookbus dev` runs, or only half of it is.
 pub(crate) fn open(login: &Login) -> Result<Management> {
+    let trust = Trust { ca: login.ca.clone(), insecure: login.insecure };
     match (login.url.as_deref(), login.token.as_deref()) {
-        (Some(url), Some(token)) => Management::new(check(url)?, token),
+        (Some(url), Some(token)) => Management::new(check(url)?, token, &trust),
         // The development key is not sent to just any address, nor a real token to the development server.
         (Some(_), None) => Err(crate::usage("give the token too: HOOKBUS_TOKEN or --token")),
         (None, Some(_)) => Err(crate::usage("give the address too: HOOKBUS_URL or --url")),
-        (None, None) => of_dev(&login.dev_folder),
+        (None, None) => of_dev(&login.dev_folder, &trust),
     }
 }
 
-fn of_dev(folder: &Path) -> Result<Management> {
+fn of_dev(folder: &Path, trust: &Trust) -> Result<Management> {
     let path = folder.join("info.json");
     let text = fs::read(&path).map_err(|_absent| {
         let path = path.display();
@@ -41,7 +42,7 @@ fn of_dev(folder: &Path) -> Result<Management> {
         ))
     })?;
     let info: Info = serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
-    let management = Management::new(&info.control_url, &info.admin_key)?;
+    let management = Management::new(&info.control_url, &info.admin_key, trust)?;
     Ok(management.with_defaults(Some(info.gateway_url), Some(info.application_id)))
 }
 
@@ -56,7 +57,8 @@ mod tests {
     use super::*;
 
     fn login(url: Option<&str>, token: Option<&str>) -> Login {
-        Login { url: url.map(str::to_owned), token: token.map(str::to_owned), dev_folder: "no such folder".into() }
+        let (url, token) = (url.map(str::to_owned), token.map(str::to_owned));
+        Login { url, token, ca: None, insecure: false, dev_folder: "no such folder".into() }
     }
 
     #[test]
@@ -68,6 +70,7 @@ mod tests {
             (None, Some("t"), "HOOKBUS_URL"),
             (None, None, "hookbus dev"),
             (Some("x"), Some("t"), "no address"),
+            (Some("http://hookbus.example.com"), Some("t"), "--insecure"),
         ] {
             let error = open(&login(url, token)).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

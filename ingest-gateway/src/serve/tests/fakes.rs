@@ -129,7 +129,7 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (shutdown, health) = (Shutdown::new(), Health::new());
         let latch = health.latch("gateway");
-        let serving = crate::serve::serve(Gateway::new(config, parts), listener, latch, shutdown.clone());
+        let serving = crate::serve::serve(Gateway::new(config, parts), None, listener, latch, shutdown.clone());
         let server = Some(tasks::spawn("server", serving));
         Self { address, publisher, directory, shutdown, health, server }
     }

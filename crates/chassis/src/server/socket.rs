@@ -1,4 +1,4 @@
-//! A connection's socket: tells the watchdog when a head begins, and gives hyper's own refusals a body.
+//! A connection's socket: tells the watchdog when a head begins and when the peer reads, and gives hyper's own refusals a body.
 //!
 //! What is no readable request (a head beyond all limits, no HTTP at all) never reaches a service: hyper answers it with a
 //! bare status and closes. Here that answer is exchanged for the same status as a problem.
@@ -9,17 +9,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use schemas::problem::Problem;
+use schemas::problem::{Code, Problem, ProblemId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::connection::ConnectionState;
-use crate::problem::unreadable;
+use super::connection::ConnectionState;
 
-/// The socket of one connection.
+/// The socket of one connection, or the TLS session over it.
 #[derive(Debug)]
-pub(crate) struct WatchedSocket {
-    socket: TcpStream,
+pub(super) struct WatchedSocket<S> {
+    socket: S,
     state: Arc<ConnectionState>,
     /// What is written instead of hyper's bare answer.
     instead: Bytes,
@@ -44,17 +42,33 @@ fn answer_for(bare: &[u8]) -> Option<Bytes> {
     Some(answer.into())
 }
 
+/// What hyper refused by itself, because it was no request it could read.
+fn unreadable(status: u16) -> Problem {
+    let (detail, code) = match status {
+        431 => ("the request's head is too large", Some(Code::HeadersTooLarge)),
+        414 => ("the request's path is too long", None),
+        _other => ("this is no HTTP request", None),
+    };
+    let problem = Problem::new(ProblemId::Validation, detail).with_status(status);
+    match code {
+        Some(code) => problem.with_code(code),
+        None => problem,
+    }
+}
+
 // === impl WatchedSocket ===
 
-impl WatchedSocket {
-    pub(crate) fn new(socket: TcpStream, state: Arc<ConnectionState>) -> Self {
+impl<S: AsyncWrite + Unpin> WatchedSocket<S> {
+    pub(super) fn new(socket: S, state: Arc<ConnectionState>) -> Self {
         Self { socket, state, instead: Bytes::new() }
     }
 
     /// Writes what stands instead of a bare answer.
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.instead.is_empty() {
-            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.instead))?;
+            let written = Pin::new(&mut self.socket).poll_write(cx, &self.instead);
+            self.state.wrote(written.is_ready());
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -77,24 +91,26 @@ impl WatchedSocket {
     }
 }
 
-impl AsyncRead for WatchedSocket {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedSocket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if let Some(read) = buf.filled().get(before..).filter(|read| !read.is_empty()) {
-            self.state.received(read);
+        if buf.filled().len() > before {
+            self.state.received();
         }
         outcome
     }
 }
 
-impl AsyncWrite for WatchedSocket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_instead(cx))?;
         if self.exchange(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.state.wrote(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -108,7 +124,9 @@ impl AsyncWrite for WatchedSocket {
         {
             return Poll::Ready(Ok(only.len()));
         }
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.state.wrote(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -117,7 +135,9 @@ impl AsyncWrite for WatchedSocket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_instead(cx))?;
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.state.wrote(flushed.is_ready());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,0 +1,212 @@
+//! The HTTP server of the roles: what a listener does about peers that are slow, silent, many, or do not read.
+//!
+//! ```text
+//! accept --a place of its address?--> [TLS handshake] --> hyper --> the role's Serve
+//!    |      no: closed                                      |
+//!    |                                                      +-- socket, answer: tell what the connection does
+//!    +-- a slot of all connections, else new ones           |
+//!        wait in the kernel's queue                         v
+//!                                          watchdog: head, idle and write limits, from the accept on
+//! ```
+//!
+//! hyper's own limits begin with the first byte, so a peer that sends none would stay for ever; and none of them ends an
+//! HTTP/2 connection whose client answers pings, or an answer that nobody reads.
+
+mod addresses;
+mod answer;
+mod connection;
+mod listening;
+mod metrics;
+mod socket;
+mod timer;
+pub mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+pub use self::connection::{ConnectionState, Peer};
+pub use self::metrics::ServerMetrics;
+pub use self::timer::Timer;
+
+use self::addresses::Addresses;
+use self::connection::Patience;
+use self::listening::Listening;
+use self::tls::ListenerTls;
+use crate::limited::Limited;
+use crate::shutdown::Shutdown;
+
+/// How often a repeated failure is logged.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// The least buffer hyper takes.
+const MIN_BUFFER: usize = 8 * 1024;
+/// Bytes of one request's body that HTTP/2 takes before they are asked for. No budget of bodies knows of them.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// Any error of a response body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What answers the requests of a listener.
+pub trait Serve: Send + Sync + 'static {
+    /// The body of its responses.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+
+    /// Answers one request.
+    fn serve(
+        &self,
+        connection: &Arc<ConnectionState>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// How much of everything a listener takes.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// From a request's first byte to the end of its head; for the first request, and for TLS, from the accept on.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// Without the peer taking anything of an answer.
+    pub write: Duration,
+    /// From a request's head to its answer at the longest: so long a shutdown waits for what is in flight.
+    pub request: Duration,
+    /// Connections served at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections of one address that showed no token; more are closed. `None`: as many as it likes.
+    pub per_address: Option<usize>,
+    /// Bytes of a head.
+    pub head_bytes: usize,
+    /// Headers that hyper parses; `None` is its own number.
+    pub headers: Option<usize>,
+    /// Requests of one HTTP/2 connection at once.
+    pub streams: u32,
+}
+
+/// A listener of a role.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    limits: ServerLimits,
+    tls: Option<ListenerTls>,
+    metrics: ServerMetrics,
+    addresses: Addresses,
+    limited: Limited,
+}
+
+/// Why the server ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    SlowHead,
+    Idle,
+    Unread,
+    Handshake,
+    AddressLimit,
+}
+
+// === impl Closed ===
+
+impl Closed {
+    const ALL: [Self; 5] = [Self::SlowHead, Self::Idle, Self::Unread, Self::Handshake, Self::AddressLimit];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SlowHead => "slow_head",
+            Self::Idle => "idle",
+            Self::Unread => "unread_answer",
+            Self::Handshake => "tls_handshake",
+            Self::AddressLimit => "address_limit",
+        }
+    }
+
+    /// What it says in a log line; nothing for what is everyday.
+    const fn line(self) -> Option<&'static str> {
+        match self {
+            Self::SlowHead => Some("a connection was closed: it sent no whole request head in time"),
+            Self::Idle => None,
+            Self::Unread => Some("a connection was closed: its client does not read what it asked for"),
+            Self::Handshake => Some("a connection was closed: its TLS handshake failed or came too slowly"),
+            Self::AddressLimit => {
+                Some("a connection was refused: its address holds as many without a token as one address may")
+            }
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A listener named in log lines.
+    #[must_use]
+    pub fn new(name: &'static str, limits: ServerLimits, tls: Option<ListenerTls>, metrics: ServerMetrics) -> Self {
+        let addresses = Addresses::new(limits.per_address, metrics.without_token.clone());
+        Self { name, limits, tls, metrics, addresses, limited: Limited::new(LOG_PERIOD) }
+    }
+
+    /// Serves until the shutdown is requested and every connection has ended.
+    pub async fn serve<S: Serve>(self, service: Arc<S>, listener: TcpListener, shutdown: Shutdown) {
+        let connections = TaskTracker::new();
+        let longest = self.limits.request;
+        let listening = Arc::new(Listening {
+            builder: builder(&self.limits),
+            server: self,
+            service,
+            shutdown,
+            ended: CancellationToken::new(),
+        });
+        listening.accept_all(&listener, &connections).await;
+        // From here on the kernel refuses, and a balancer goes elsewhere.
+        drop(listener);
+        connections.close();
+        info!(listener = listening.server.name, connections = connections.len(), "draining");
+        if tokio::time::timeout(longest, connections.wait()).await.is_err() {
+            warn!(connections = connections.len(), "connections are cut: they outlast the longest request");
+            listening.ended.cancel();
+            connections.wait().await;
+        }
+    }
+
+    fn closed(&self, why: Closed, peer: SocketAddr) {
+        self.metrics.closed.with_label_values(&[why.name()]).inc();
+        let Some(line) = why.line() else { return };
+        if let Some(swallowed) = self.limited.permit(why.name()) {
+            warn!(listener = self.name, address = %peer.ip().to_canonical(), swallowed, "{line}");
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { head: self.limits.head, idle: self.limits.idle, write: self.limits.write }
+    }
+}
+
+fn builder(limits: &ServerLimits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    let mut http1 = builder.http1();
+    // Our own watchdog ends slow heads and idle connections.
+    http1.timer(TokioTimer::new()).header_read_timeout(None);
+    // Answers are short: one buffer and one `send` cost less than two buffers and a `writev`.
+    http1.half_close(false).writev(false).max_buf_size(limits.head_bytes.saturating_mul(2).max(MIN_BUFFER));
+    if let Some(count) = limits.headers {
+        http1.max_headers(count);
+    }
+    let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).max_concurrent_streams(limits.streams).max_header_list_size(head_bytes);
+    http2.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+    http2.keep_alive_interval(limits.head).keep_alive_timeout(limits.write);
+    builder
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! How many connections an address holds before it has shown a token.
+//!
+//! A connection counts from its accept until a request on it was authenticated, or until it ends. So one address that only
+//! opens connections cannot take the places of all others, and a balancer, whose connections carry tokens, is not bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+
+/// The connections without a token, by address.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    limit: Option<usize>,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// All of them together.
+    shown: IntGauge,
+}
+
+/// The place of one connection, given back on drop.
+#[derive(Debug)]
+pub(super) struct AddressSlot {
+    address: IpAddr,
+    addresses: Addresses,
+}
+
+// === impl Addresses ===
+
+impl Addresses {
+    /// At most `limit` of each address.
+    pub(super) fn new(limit: Option<usize>, shown: IntGauge) -> Self {
+        Self { limit, counts: Arc::default(), shown }
+    }
+
+    /// A place for a new connection; `None` if its address has as many as it may.
+    pub(super) fn take(&self, peer: IpAddr) -> Option<AddressSlot> {
+        let address = whose(peer);
+        let mut counts = self.counts.lock();
+        let count = counts.entry(address).or_default();
+        if self.limit.is_some_and(|limit| *count >= limit) {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        self.shown.inc();
+        Some(AddressSlot { address, addresses: self.clone() })
+    }
+}
+
+/// Whoever has an IPv6 address has 2^64 of them: they count as one.
+fn whose(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(network.into())
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+// === impl AddressSlot ===
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        self.addresses.shown.dec();
+        let mut counts = self.addresses.counts.lock();
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(limit: Option<usize>) -> Addresses {
+        Addresses::new(limit, IntGauge::new("without_token", "Without.").unwrap())
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_takes_none_of_anothers() {
+        let addresses = addresses(Some(2));
+        let take = |text: &str| addresses.take(text.parse().unwrap());
+        let (first, second) = (take("10.0.0.1").unwrap(), take("::ffff:10.0.0.1").unwrap());
+        assert!(take("10.0.0.1").is_none());
+        let other = take("10.0.0.2").unwrap();
+        assert_eq!(addresses.shown.get(), 3);
+        drop(first);
+        assert!(take("10.0.0.1").is_some());
+        drop((second, other));
+        assert_eq!(addresses.shown.get(), 0);
+        assert!(addresses.counts.lock().is_empty(), "who is gone takes no memory");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let addresses = addresses(Some(1));
+        let _first = addresses.take("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(addresses.take("2001:db8::ffff:2".parse().unwrap()).is_none());
+        assert!(addresses.take("2001:db8:0:1::1".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn without_a_limit_they_are_only_counted() {
+        let addresses = addresses(None);
+        let held: Vec<_> = (0..100).map(|_| addresses.take("10.0.0.1".parse().unwrap()).unwrap()).collect();
+        assert_eq!(addresses.shown.get(), 100);
+        drop(held);
+    }
+}

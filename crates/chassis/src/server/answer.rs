@@ -1,0 +1,80 @@
+//! A response's body as the watchdog sees it: its connection is busy until it is written, and it says when it waits for the
+//! peer to make room.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::connection::Busy;
+
+pin_project! {
+    /// The body of a response.
+    #[derive(Debug)]
+    pub(super) struct WatchedBody<B> {
+        #[pin]
+        body: B,
+        owed: Owed,
+    }
+}
+
+/// Whether the next bytes wait for the peer.
+#[derive(Debug)]
+struct Owed {
+    owes: bool,
+    busy: Busy,
+}
+
+// === impl Owed ===
+
+impl Owed {
+    fn set(&mut self, owes: bool) {
+        match (self.owes, owes) {
+            (false, true) => self.busy.owe(),
+            (true, false) => self.busy.paid(),
+            (true, true) | (false, false) => {}
+        }
+        self.owes = owes;
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+// === impl WatchedBody ===
+
+impl<B: Body> WatchedBody<B> {
+    pub(super) fn new(body: B, busy: Busy) -> Self {
+        let mut owed = Owed { owes: false, busy };
+        owed.set(!body.is_end_stream());
+        Self { body, owed }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut this = self.project();
+        // Who asks for more has had room for what came before.
+        this.owed.set(false);
+        let frame = this.body.as_mut().poll_frame(cx);
+        // The last one too: over HTTP/2 it waits for the peer's window, and this body with it.
+        this.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,310 @@
+//! One connection's state as its watchdog sees it: reading a head, serving, waiting for its peer to read, or idle.
+//!
+//! hyper's own header timeout begins with the first byte, also ends idle connections, and costs a timer per request. Here a
+//! request costs a few stores; one timer per connection looks at them now and then, and two more are put off by one request
+//! after another.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+
+use super::addresses::AddressSlot;
+use super::timer::Timer;
+use crate::clock;
+
+/// The client's address, in the extensions of a request. What proxies claim is not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// How long a connection may be in each state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From a request's first byte to the end of its head; for the first request from the accept on.
+    pub(super) head: Duration,
+    /// Between requests.
+    pub(super) idle: Duration,
+    /// Without the peer taking anything of an answer.
+    pub(super) write: Duration,
+}
+
+/// What a connection does.
+#[derive(Debug)]
+pub struct ConnectionState {
+    peer: Peer,
+    ip: Box<str>,
+    born: Instant,
+    /// Requests whose response is not written yet.
+    busy: AtomicUsize,
+    /// Milliseconds after `born` when the present state began.
+    since_ms: AtomicU64,
+    /// The first bytes of a request came, its head is not complete. A new connection is in its first head.
+    head: AtomicBool,
+    /// Frames of HTTP/2 are no heads.
+    http2: AtomicBool,
+    /// Responses whose next bytes wait for the peer.
+    owed: AtomicUsize,
+    /// Milliseconds after `born` when one of them last moved.
+    owed_ms: AtomicU64,
+    /// Milliseconds after `born` since when the socket takes nothing; `TAKES` while it does.
+    stuck_ms: AtomicU64,
+    /// Its place among the connections of its address that showed no token.
+    slot: Mutex<Option<AddressSlot>>,
+    trusted: AtomicBool,
+    requests: IntGauge,
+    /// For bodies and for everything after them: two, because a timer that is only ever put off is never registered anew.
+    pub body_timer: Timer,
+    /// For what comes after the body.
+    pub request_timer: Timer,
+}
+
+/// `stuck_ms` of a socket that takes what it is given.
+const TAKES: u64 = u64::MAX;
+
+/// Held while a request is served and its response written.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<ConnectionState>);
+
+/// What the watchdog does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WatchdogAction {
+    /// Look again then.
+    Wait(Instant),
+    /// Idle too long: no further request.
+    Close,
+    /// A head comes too slowly.
+    DropSlowHead,
+    /// The peer does not read what it asked for.
+    DropUnread,
+}
+
+// === impl ConnectionState ===
+
+impl ConnectionState {
+    pub(super) fn new(peer: SocketAddr, slot: Option<AddressSlot>, requests: IntGauge) -> Arc<Self> {
+        Arc::new(Self {
+            peer: Peer(peer),
+            ip: peer.ip().to_canonical().to_string().into(),
+            born: clock::instant(),
+            busy: AtomicUsize::new(0),
+            since_ms: AtomicU64::new(0),
+            head: AtomicBool::new(true),
+            http2: AtomicBool::new(false),
+            owed: AtomicUsize::new(0),
+            owed_ms: AtomicU64::new(0),
+            stuck_ms: AtomicU64::new(TAKES),
+            slot: Mutex::new(slot),
+            trusted: AtomicBool::new(false),
+            requests,
+            body_timer: Timer::default(),
+            request_timer: Timer::default(),
+        })
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The client's address as text.
+    #[must_use]
+    pub fn ip(&self) -> &str {
+        &self.ip
+    }
+
+    /// A request of this connection showed a token that is known: it counts no more against its address.
+    pub fn trust(&self) {
+        if !self.trusted.swap(true, Ordering::Relaxed) {
+            drop(self.slot.lock().take());
+        }
+    }
+
+    /// A request's head is complete.
+    pub(super) fn enter(self: &Arc<Self>, version: http::Version) -> Busy {
+        if version == http::Version::HTTP_2 {
+            self.http2.store(true, Ordering::Relaxed);
+        }
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.requests.inc();
+        Busy(Arc::clone(self))
+    }
+
+    /// Whether a request is being served.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes came; outside a request they begin a head.
+    pub(super) fn received(&self) {
+        if self.is_busy() || self.head.load(Ordering::Relaxed) || self.http2.load(Ordering::Relaxed) {
+            return;
+        }
+        self.begin(true);
+    }
+
+    /// The socket took bytes, or could not.
+    pub(super) fn wrote(&self, taken: bool) {
+        let stuck = self.stuck_ms.load(Ordering::Relaxed) != TAKES;
+        if taken == stuck {
+            self.stuck_ms.store(if taken { TAKES } else { self.age_ms() }, Ordering::Relaxed);
+        }
+    }
+
+    /// The next bytes of a response wait for the peer.
+    fn owe(&self) {
+        if self.owed.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.owed_ms.store(self.age_ms(), Ordering::Relaxed);
+        }
+    }
+
+    /// The peer made room for them.
+    fn paid(&self) {
+        if self.owed.fetch_sub(1, Ordering::Relaxed) > 1 {
+            self.owed_ms.store(self.age_ms(), Ordering::Relaxed);
+        }
+    }
+
+    fn begin(&self, head: bool) {
+        self.since_ms.store(self.age_ms(), Ordering::Relaxed);
+        self.head.store(head, Ordering::Relaxed);
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(clock::instant().saturating_duration_since(self.born).as_millis()).unwrap_or(TAKES - 1)
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.born + Duration::from_millis(ms)
+    }
+
+    /// Since when the peer has taken nothing of what waits for it.
+    fn unread_since(&self) -> Option<Instant> {
+        let stuck = Some(self.stuck_ms.load(Ordering::Relaxed)).filter(|ms| *ms != TAKES);
+        let owed = (self.owed.load(Ordering::Relaxed) > 0).then(|| self.owed_ms.load(Ordering::Relaxed));
+        stuck.into_iter().chain(owed).min().map(|ms| self.at(ms))
+    }
+
+    /// What to do about the connection. Looks again soon enough that a state which begins right after is judged in time.
+    pub(super) fn verdict(&self, now: Instant, patience: Patience) -> WatchdogAction {
+        let soon = now + patience.head.min(patience.write);
+        let unread = self.unread_since().map(|since| since + patience.write);
+        if unread.is_some_and(|end| end <= now) {
+            return WatchdogAction::DropUnread;
+        }
+        let soon = unread.map_or(soon, |end| end.min(soon));
+        if self.is_busy() {
+            return WatchdogAction::Wait(soon);
+        }
+        let since = self.at(self.since_ms.load(Ordering::Relaxed));
+        let (limit, end) = if self.head.load(Ordering::Relaxed) {
+            (patience.head, WatchdogAction::DropSlowHead)
+        } else {
+            (patience.idle, WatchdogAction::Close)
+        };
+        if since + limit <= now { end } else { WatchdogAction::Wait((since + limit).min(soon)) }
+    }
+}
+
+// === impl Busy ===
+
+impl Busy {
+    /// The next bytes of the response wait for the peer.
+    pub(super) fn owe(&self) {
+        self.0.owe();
+    }
+
+    /// The peer made room for them.
+    pub(super) fn paid(&self) {
+        self.0.paid();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.requests.dec();
+        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.begin(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { head: Duration::from_secs(5), idle: Duration::from_secs(75), write: Duration::from_secs(10) };
+
+    fn state() -> Arc<ConnectionState> {
+        let gauge = IntGauge::new("requests", "Requests.").unwrap();
+        ConnectionState::new("[::ffff:127.0.0.1]:80".parse().unwrap(), None, gauge)
+    }
+
+    fn verdict(state: &ConnectionState, seconds: u64) -> WatchdogAction {
+        state.verdict(state.born + Duration::from_secs(seconds), PATIENCE)
+    }
+
+    #[test]
+    fn the_first_head_has_seconds_from_the_accept_on_whatever_comes_of_it() {
+        for sent in [false, true] {
+            let state = state();
+            if sent {
+                state.received();
+            }
+            assert!(matches!(verdict(&state, 4), WatchdogAction::Wait(_)));
+            assert_eq!(verdict(&state, 6), WatchdogAction::DropSlowHead);
+        }
+    }
+
+    #[test]
+    fn a_head_has_seconds_an_idle_connection_more_and_a_busy_one_forever() {
+        let state = state();
+        let busy = state.enter(http::Version::HTTP_11);
+        assert!(matches!(verdict(&state, 1_000), WatchdogAction::Wait(_)));
+        drop(busy);
+        assert!(matches!(verdict(&state, 74), WatchdogAction::Wait(_)));
+        assert_eq!(verdict(&state, 76), WatchdogAction::Close);
+        state.received();
+        assert!(matches!(verdict(&state, 4), WatchdogAction::Wait(_)));
+        assert_eq!(verdict(&state, 6), WatchdogAction::DropSlowHead);
+    }
+
+    #[test]
+    fn frames_of_http2_between_requests_are_no_slow_heads_and_put_nothing_off() {
+        let state = state();
+        drop(state.enter(http::Version::HTTP_2));
+        state.received();
+        assert!(matches!(verdict(&state, 60), WatchdogAction::Wait(_)));
+        assert_eq!(verdict(&state, 76), WatchdogAction::Close);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_read_ends_the_connection_and_one_that_moves_does_not() {
+        let state = state();
+        let busy = state.enter(http::Version::HTTP_2);
+        busy.owe();
+        assert!(matches!(verdict(&state, 9), WatchdogAction::Wait(_)));
+        assert_eq!(verdict(&state, 11), WatchdogAction::DropUnread);
+        busy.paid();
+        assert!(matches!(verdict(&state, 1_000), WatchdogAction::Wait(_)), "now it is the handler that takes its time");
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_ends_the_connection() {
+        let state = state();
+        let _busy = state.enter(http::Version::HTTP_11);
+        state.wrote(false);
+        assert_eq!(verdict(&state, 11), WatchdogAction::DropUnread);
+        state.wrote(true);
+        assert!(matches!(verdict(&state, 11), WatchdogAction::Wait(_)));
+    }
+
+    #[test]
+    fn mapped_addresses_are_shown_as_what_they_are() {
+        assert_eq!(state().ip(), "127.0.0.1");
+    }
+}

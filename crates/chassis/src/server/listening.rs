@@ -1,0 +1,234 @@
+//! A listener at work: accepts within its limits, and drives each connection to its end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::answer::WatchedBody;
+use super::connection::{ConnectionState, WatchdogAction};
+use super::socket::WatchedSocket;
+use super::tls::{ListenerSession, ListenerTls};
+use super::{Closed, Serve, Server};
+use crate::shutdown::Shutdown;
+use crate::{clock, tasks};
+
+/// Pause after an accept that failed for want of file descriptors, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all connections of a listener share.
+pub(super) struct Listening<S> {
+    pub(super) server: Server,
+    pub(super) service: Arc<S>,
+    pub(super) builder: Builder<TokioExecutor>,
+    pub(super) shutdown: Shutdown,
+    /// Cancelled when what is still open is cut.
+    pub(super) ended: CancellationToken,
+}
+
+/// How a connection ends.
+enum Ending {
+    /// After the request it is at.
+    Graceful,
+    /// Now.
+    Cut,
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
+// === impl Listening ===
+
+impl<S: Serve> Listening<S> {
+    /// Accepts until the shutdown is requested; the tracker knows what was accepted.
+    pub(super) async fn accept_all(self: &Arc<Self>, listener: &TcpListener, connections: &TaskTracker) {
+        let slots = Arc::new(Semaphore::new(self.server.limits.connections.min(Semaphore::MAX_PERMITS)));
+        loop {
+            let next = async {
+                let slot = self.slot(&slots).await;
+                (listener.accept().await, slot)
+            };
+            let (accepted, slot) = tokio::select! {
+                next = next => next,
+                () = self.shutdown.requested() => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    let task = connections.track_future(Arc::clone(self).connection(socket, peer, slot));
+                    // The tracker joins it.
+                    let _joined_by_tracker = tasks::spawn("connection", task);
+                }
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    /// A connection's slot. While none is free nothing is accepted: clients wait in the kernel's queue.
+    async fn slot(&self, slots: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return slot;
+        }
+        let server = &self.server;
+        if let Some(swallowed) = server.limited.permit("connections") {
+            let (limit, without_token) = (server.limits.connections, server.metrics.without_token.get());
+            let line = "all connections are taken, new ones wait";
+            warn!(listener = server.name, limit, without_token, swallowed, "{line}");
+        }
+        Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    async fn pause(&self, error: &io::Error) {
+        let of_the_client = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        );
+        if of_the_client {
+            return;
+        }
+        if let Some(swallowed) = self.server.limited.permit("accept") {
+            warn!(listener = self.server.name, error = %error, swallowed, "a connection could not be accepted");
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
+        let Some(slot) = self.server.addresses.take(peer.ip()) else {
+            self.server.closed(Closed::AddressLimit, peer);
+            return;
+        };
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(error = %error, "a connection was gone before it was served");
+            return;
+        }
+        let metrics = &self.server.metrics;
+        metrics.connections.inc();
+        let state = ConnectionState::new(peer, Some(slot), metrics.requests.clone());
+        match &self.server.tls {
+            None => self.drive(socket, &state).await,
+            Some(tls) => {
+                if let Some(session) = self.handshake(tls, socket, peer).await {
+                    self.drive(session, &state).await;
+                }
+            }
+        }
+        metrics.connections.dec();
+    }
+
+    /// The session over a socket. It has as long as a head.
+    async fn handshake(&self, tls: &ListenerTls, socket: TcpStream, peer: SocketAddr) -> Option<ListenerSession> {
+        let session = tokio::select! {
+            session = tokio::time::timeout(self.server.limits.head, tls.accept(socket)) => session,
+            () = self.shutdown.requested() => return None,
+        };
+        match session {
+            Ok(Ok(session)) => return Some(session),
+            // A balancer that only looks whether the port is open, and everybody who hangs up, ends it itself.
+            Ok(Err(error)) if is_hang_up(&error) => {
+                debug!(%error, %peer, "a client ended its TLS handshake");
+                return None;
+            }
+            Ok(Err(error)) => debug!(%error, %peer, "a TLS handshake failed"),
+            Err(_elapsed) => debug!(%peer, "a TLS handshake came too slowly"),
+        }
+        self.server.closed(Closed::Handshake, peer);
+        None
+    }
+
+    /// Drives the connection to its end.
+    async fn drive<I>(self: &Arc<Self>, socket: I, state: &Arc<ConnectionState>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // One reference count of the connection's own for each request: all of them on the listener's would be in each
+        // other's way.
+        let served = Arc::new((Arc::clone(self), Arc::clone(state)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let served = Arc::clone(&served);
+            async move {
+                let (listening, state) = &*served;
+                let busy = state.enter(request.version());
+                let response = listening.service.serve(state, request).await;
+                Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, busy)))
+            }
+        });
+        let io = TokioIo::new(WatchedSocket::new(socket, Arc::clone(state)));
+        let mut connection = pin!(self.builder.serve_connection(io, service));
+        // Polled only when something of its own woke it: each look at the shutdown takes a lock that all connections share.
+        let mut endings = FuturesUnordered::from_iter([self.ending(state, false)]);
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(error, "a connection ended early");
+                    }
+                    return;
+                }
+                Some(ending) = endings.next() => match ending {
+                    Ending::Graceful => {
+                        connection.as_mut().graceful_shutdown();
+                        endings.push(self.ending(state, true));
+                    }
+                    Ending::Cut => return,
+                },
+            }
+        }
+    }
+
+    /// Waits for a reason to end the connection, `closing` if it ends gracefully already. The watchdog looks at its state
+    /// now and then.
+    async fn ending(&self, state: &ConnectionState, closing: bool) -> Ending {
+        let (server, peer) = (&self.server, state.peer().0);
+        let patience = server.patience();
+        let now = clock::instant();
+        let first = match state.verdict(now, patience) {
+            WatchdogAction::Wait(until) => until,
+            WatchdogAction::Close => now + patience.head,
+            WatchdogAction::DropSlowHead | WatchdogAction::DropUnread => now,
+        };
+        let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
+        let mut requested = pin!(self.shutdown.requested());
+        loop {
+            tokio::select! {
+                biased;
+                () = requested.as_mut(), if !closing => return Ending::Graceful,
+                () = self.ended.cancelled() => return Ending::Cut,
+                () = watchdog.as_mut() => {}
+            }
+            match state.verdict(clock::instant(), patience) {
+                WatchdogAction::Wait(until) => watchdog.as_mut().reset(until.into()),
+                WatchdogAction::Close if !closing => {
+                    server.closed(Closed::Idle, peer);
+                    return Ending::Graceful;
+                }
+                WatchdogAction::Close => return Ending::Cut,
+                WatchdogAction::DropSlowHead => {
+                    server.closed(Closed::SlowHead, peer);
+                    return Ending::Cut;
+                }
+                WatchdogAction::DropUnread => {
+                    server.closed(Closed::Unread, peer);
+                    return Ending::Cut;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a listener counts.
+
+use prometheus::{IntCounterVec, IntGauge};
+
+use super::Closed;
+use crate::metrics::{Metrics, MetricsError};
+
+/// Metrics of the listener of a role.
+#[derive(Clone, Debug)]
+pub struct ServerMetrics {
+    /// Open connections.
+    pub connections: IntGauge,
+    /// Open connections without a request that showed a known token.
+    pub without_token: IntGauge,
+    /// Requests being served.
+    pub requests: IntGauge,
+    /// Connections that the server ended, by reason.
+    pub closed: IntCounterVec,
+}
+
+impl ServerMetrics {
+    /// Registered among those of a role.
+    ///
+    /// # Errors
+    /// A name is taken.
+    pub fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self {
+            connections: metrics.gauge("connections", "Open connections.")?,
+            without_token: metrics
+                .gauge("connections_without_token", "Open connections without a request that showed a known token.")?,
+            requests: metrics.gauge("requests_in_flight", "Requests being served.")?,
+            closed: {
+                let help = "Connections that the server ended, by reason.";
+                let closed = metrics.counters("connections_closed_total", help, &["reason"])?;
+                for reason in Closed::ALL {
+                    closed.with_label_values(&[reason.name()]).inc_by(0);
+                }
+                closed
+            },
+        })
+    }
+}
