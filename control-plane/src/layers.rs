@@ -108,18 +108,18 @@ pub(crate) async fn observe(
 pub(crate) async fn consistent(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let is_known = auth::is_known(&app, request.headers());
-    let ready = match dry_run(request.uri().query()) {
+    let asked = dry_run(request.uri().query()).and_then(|_asked| named_write(request.headers()));
+    let ready = match asked {
         // Who may not ask learns nothing of the log, and has nobody ask Kafka for its end.
-        Ok(_asked) if is_known => reached(&app, request.headers()).await,
-        Ok(_asked) => Ok(()),
+        Ok(Some(token)) if is_known => reached(&app, token).await,
+        Ok(_token) => Ok(()),
         Err(problem) => Err(problem),
     };
     let mut response = match ready {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    let is_refused = matches!(response.status().as_u16(), 401 | 403);
-    if !reads && (is_known || !is_refused) {
+    if !reads && (is_known || response.status().is_success()) {
         // The store has returned: the snapshot holds the write, so its position is behind it.
         response.headers_mut().insert(CONSISTENCY, HeaderValue::from(app.catalog().position()));
     }
@@ -142,13 +142,16 @@ fn dry_run(query: Option<&str>) -> Result<bool, Problem> {
     Ok(asked)
 }
 
-async fn reached(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(CONSISTENCY) else { return Ok(()) };
+/// The position that the request's consistency token names.
+fn named_write(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get(CONSISTENCY) else { return Ok(None) };
     let digits = value.to_str().ok().filter(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
-    let invalid = |message: &str| Problem::field(CONSISTENCY.as_str(), Code::InvalidField, message);
-    let token: i64 = digits
-        .and_then(|it| it.parse().ok())
-        .ok_or_else(|| invalid("is not a number that an answer to a write carried"))?;
+    let message = "is not a number that an answer to a write carried";
+    let invalid = || Problem::field(CONSISTENCY.as_str(), Code::InvalidField, message);
+    digits.and_then(|it| it.parse().ok()).map(Some).ok_or_else(invalid)
+}
+
+async fn reached(app: &App, token: i64) -> Result<(), Problem> {
     if app.catalog().position() >= token {
         return Ok(());
     }

@@ -285,10 +285,14 @@ async fn a_token_that_was_revoked_while_its_write_waited_writes_nothing() {
 async fn who_is_unknown_learns_nothing_of_the_log() {
     let api = Api::new();
     let tenant = api.tenant("one").await;
-    for (token, status, tells) in [("nobody", 403, false), (tenant.token.as_str(), 412, true)] {
+    let known = tenant.token.as_str();
+    // What no answer carried is said to everybody: it tells nothing.
+    for (token, named, status, tells) in
+        [("nobody", "999999", 403, false), (known, "999999", 412, true), ("nobody", "x", 422, false)]
+    {
         let request = Request::post("/api/v1/event_types")
             .header("authorization", format!("Bearer {token}"))
-            .header("hookbus-consistency-token", "999999")
+            .header("hookbus-consistency-token", named)
             .body(Body::from("{}"))
             .unwrap();
         let response = api.router.clone().oneshot(request).await.unwrap();
