@@ -16,6 +16,7 @@ mod admit;
 mod books;
 mod ends;
 mod intake;
+mod lane_ends;
 mod listed;
 mod outcomes;
 mod read_index;
@@ -47,6 +48,7 @@ use crate::steady::SteadyClock;
 pub(crate) use self::books::{Books, FoundBook, LaneNote};
 use self::ends::Ends;
 use self::intake::Intake;
+pub(crate) use self::lane_ends::LaneEnds;
 use self::read_index::ReadIndex;
 pub(crate) use self::readback::ReadBack;
 
@@ -63,6 +65,7 @@ pub(crate) struct DeliveryWork {
     index: ReadIndex,
     books: Books,
     read_back: ReadBack,
+    lane_ends: LaneEnds,
     metrics: DeliveryMetrics,
     clock: SteadyClock,
     /// Records that were resolved outside a turn, until the next one.
@@ -113,9 +116,11 @@ impl Resolved {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
             LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
-            LaneNote::Settled(_) | LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {
-                Entry::beside(self.epoch, self.at, boot_ms, self.note)
-            }
+            LaneNote::Settled(_)
+            | LaneNote::SetAside(_)
+            | LaneNote::Condition(..)
+            | LaneNote::Correct
+            | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
         };
         turn.resolve(entry, &mut self.outputs);
     }
@@ -146,6 +151,7 @@ impl Work for DeliveryWork {
         let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
         self.land(turn)?;
         self.correct(turn)?;
+        self.checkpoint(turn);
         self.take_read_back(turn.now)?;
         self.admit_stalled(turn.now)?;
         self.review(turn.now);
@@ -172,6 +178,7 @@ impl Work for DeliveryWork {
             () = self.attempts.wait() => {}
             () = self.index.wait(is_stalled) => {}
             () = self.read_back.wait() => {}
+            () = self.lane_ends.wait() => {}
         }
     }
 
@@ -241,7 +248,7 @@ impl DeliveryWork {
     pub(crate) fn new(
         settings: Settings,
         catalog: Catalog,
-        (books, read_back): (Books, ReadBack),
+        (books, lane_ends, read_back): (Books, LaneEnds, ReadBack),
         (client, tls): (Client, Tls),
         metrics: DeliveryMetrics,
         now: Instant,
@@ -254,6 +261,7 @@ impl DeliveryWork {
             ends: Ends::new(settings.retry, reporter, topics, metrics.clone()),
             books,
             read_back,
+            lane_ends,
             intake: Intake::default(),
             index: ReadIndex::new(&catalog),
             metrics,

@@ -46,6 +46,19 @@ impl DeliveryWork {
         self.begin_held(turn.now)
     }
 
+    /// What is written to `lanes` is written once more where a takeover would have to read too much.
+    pub(super) fn checkpoint(&mut self, turn: &mut Turn<'_, LaneNote>) {
+        if let Some((epoch, end)) = self.lane_ends.take() {
+            self.books.rewrite_above(epoch, end);
+        }
+        for (epoch, partition) in self.books.take_checkpoints_due() {
+            self.lane_ends.ask(epoch, partition);
+        }
+        for epoch in self.books.take_rewrites() {
+            beside_or_done(epoch, (-1, turn.now.wall_ms), 0, LaneNote::Checkpoint).put(turn);
+        }
+    }
+
     /// Partitions with nothing left to correct begin: their lists are served.
     pub(super) fn begin_corrected(&mut self, now: Now) {
         let now_ms = self.engine_ms(now);
