@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Subscription};
+use chassis::limited::Limited;
 use chassis::status::Facts;
 use kafka::{Claimed, Epoch, Lease, Output, Ownership, Restored};
 use schemas::ids::SubscriptionId;
@@ -54,6 +55,8 @@ pub(crate) use self::readback::ReadBack;
 
 /// A change of a subscription is acted on this soon, however many there are.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
+/// One line in this time says that nothing more can be listed.
+const FULL_EVERY: Duration = Duration::from_secs(60);
 
 /// The delivery worker, with what it remembers between two turns.
 pub(crate) struct DeliveryWork {
@@ -70,6 +73,8 @@ pub(crate) struct DeliveryWork {
     clock: SteadyClock,
     /// Records that were resolved outside a turn, until the next one.
     resolved: Vec<Resolved>,
+    /// The line that says that nothing more can be listed.
+    full: Limited<()>,
     /// Records of partitions that have just begun, until the next turn.
     held: Vec<(Lease, Vec<Record>)>,
     /// Position of the snapshot at the last review, and when that was.
@@ -267,6 +272,7 @@ impl DeliveryWork {
             metrics,
             clock: SteadyClock::default(),
             resolved: Vec::new(),
+            full: Limited::new(FULL_EVERY),
             held: Vec::new(),
             reviewed: (catalog.position(), now),
             catalog,

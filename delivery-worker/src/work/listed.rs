@@ -1,6 +1,6 @@
 //! What the engine lists is put into the outbox, and what is near its turn is read back.
 
-use kafka::{Epoch, FetchOutcome, Fetched, Lease};
+use kafka::{Epoch, FetchOutcome, Fetched, Lease, Urgency};
 use schemas::invariants::Invariant;
 use schemas::record::Record;
 use stage::{Now, Turn};
@@ -110,7 +110,7 @@ impl DeliveryWork {
                 FetchOutcome::Gone => self.engine.not_there(lease.epoch, offset, now_ms),
                 FetchOutcome::Failed(error) => {
                     tracing::warn!(%lease, offset, %error, "a listed delivery cannot be read back now; asking again");
-                    self.read_back.ask(&lease, offset);
+                    self.read_back.ask(&lease, offset, Urgency::Normal);
                 }
             }
         }
@@ -119,9 +119,10 @@ impl DeliveryWork {
 
     /// Asks for what is near its turn.
     pub(super) fn demand(&mut self) {
-        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
+        for ReadBackDemand { lease, offset, is_urgent } in self.engine.take_demands() {
             if let Some(lease) = self.books.lease(lease) {
-                self.read_back.ask(lease, offset);
+                let urgency = if is_urgent { Urgency::Urgent } else { Urgency::Normal };
+                self.read_back.ask(lease, offset, urgency);
             }
         }
         self.read_back.flush();

@@ -110,6 +110,20 @@ fn deep_in(mut world: World) -> World {
 }
 
 #[test]
+fn probes_are_read_back_before_what_waits_for_its_turn() {
+    let mut world = World::with(5, &[Endpoint::Down], large());
+    (0..600).for_each(|number| world.event(number, 0));
+    let until = world.now + 10 * MINUTE;
+    while world.now < until {
+        world.alarm = until;
+        world.step();
+    }
+    assert!(world.demands.0 > 0, "a circuit that is open reads its probes at once: {:?}", world.demands);
+    let (urgent, others) = deep(1).demands;
+    assert!(urgent == 0 && others > 500, "{urgent} urgent of a lane that only was paused, {others} others");
+}
+
+#[test]
 fn what_a_takeover_reads_of_lanes_is_bounded_by_what_counts() {
     for seed in 0..20 {
         let world = worn(seed);

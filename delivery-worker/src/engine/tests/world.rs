@@ -126,6 +126,8 @@ pub(super) struct World {
     is_origin_shared: bool,
     /// When `lanes` is written once more, where that is not as built in.
     pub(super) bounds: Option<CheckpointBounds>,
+    /// Demands to read back: urgent ones, and others.
+    pub(super) demands: (u64, u64),
     /// Ends of `lanes` that were asked for.
     ends: Vec<(Epoch, i64)>,
     /// Nothing is read before: the first fetch of a new owner may be slow.
@@ -207,6 +209,7 @@ impl World {
             refused_percent: 0,
             is_origin_shared: false,
             bounds: None,
+            demands: (0, 0),
             ends: Vec::new(),
             fetches_at: 0,
         };
@@ -406,7 +409,8 @@ impl World {
 
     /// Reads back what the engine asked for, a moment later.
     fn demand(&mut self) {
-        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
+        for ReadBackDemand { lease, offset, is_urgent } in self.engine.take_demands() {
+            *(if is_urgent { &mut self.demands.0 } else { &mut self.demands.1 }) += 1;
             let at = self.now + self.rng.random_range(1..40);
             self.reading.push(Reverse((at, offset, lease.0)));
         }
