@@ -11,6 +11,7 @@
 //! What it leaves to others: which delivery is listed (engine), when a batch is cut (crates/stage), what a takeover finds
 //! (`book/restore.rs`).
 
+pub(crate) mod checkpoint;
 mod correct;
 mod journal;
 pub(crate) mod restore;
@@ -25,6 +26,7 @@ use schemas::ids::SubscriptionId;
 use schemas::lanes::{LaneKey, ListRole};
 use schemas::record::OutRecord;
 
+use self::checkpoint::Checkpoint;
 use self::correct::Correction;
 use self::journal::Journal;
 use crate::flaws::{self, Flaw};
@@ -40,6 +42,7 @@ pub(crate) struct Book {
     total: Total,
     journal: Journal,
     correction: Correction,
+    checkpoint: Checkpoint,
 }
 
 /// What one lane has: its lists, by number, and what is not as new of it.
@@ -47,8 +50,8 @@ pub(crate) struct Book {
 struct Shelf {
     lists: Vec<List>,
     condition: LaneCondition,
-    /// Its record stands on the topic.
-    is_written: bool,
+    /// Bytes of its record on the topic; 0: there is none.
+    written: usize,
 }
 
 /// Count and sum of all listed offsets: what the commit metadata claim.
@@ -92,7 +95,8 @@ impl Book {
     /// A book in which nothing stands, of this partition of `lanes`.
     pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
         let (total, journal, correction) = (Total::default(), Journal::default(), Correction::default());
-        Self { topic, partition, lanes: HashMap::new(), total, journal, correction }
+        let checkpoint = Checkpoint::default();
+        Self { topic, partition, lanes: HashMap::new(), total, journal, correction, checkpoint }
     }
 
     /// What the metadata claim.
@@ -122,6 +126,7 @@ impl Book {
     pub(crate) fn begin(&mut self) {
         debug_assert!(self.journal.is_empty(), "one batch at a time");
         self.journal = Journal::new(self.total);
+        self.checkpoint.begin();
     }
 
     /// A delivery waits in its lane's list from now on. False: it does already.
@@ -185,11 +190,18 @@ impl Book {
         let mut records = Vec::new();
         let mut chunks = BTreeMap::new();
         for (key, step) in self.journal.steps() {
+            let (was, is) = step.sizes();
+            self.checkpoint.replaced(was, is);
             let (number, chunk) = step.written();
             if chunk.is_none() && flaws::has(Flaw::RefillWithoutTombstone) {
                 continue;
             }
             chunks.insert(key.of(number), chunk.map(|chunk| chunk.record().encode()));
+        }
+        for key in self.checkpoint.chunks() {
+            if let Some(chunk) = self.chunk(key) {
+                chunks.entry(key).or_insert_with(|| Some(chunk.record().encode()));
+            }
         }
         for (key, value) in chunks {
             records.push(LaneKey::Chunk(key).record(&self.topic, self.partition, value));
@@ -199,14 +211,18 @@ impl Book {
             let record = lane.condition.record(lane.lists.iter().map(List::record).collect());
             let value = (!record.is_empty()).then(|| record.encode());
             // Listed and settled in one batch: nobody has to know.
-            if value.is_some() || lane.is_written {
-                lane.is_written = value.is_some();
-                records.push(LaneKey::Lane(id).record(&self.topic, self.partition, value));
+            if value.is_some() || lane.written > 0 {
+                let is_there = value.is_some();
+                let record = LaneKey::Lane(id).record(&self.topic, self.partition, value);
+                let size = if is_there { record.size() } else { 0 };
+                self.checkpoint.replaced(std::mem::replace(&mut lane.written, size), size);
+                records.push(record);
             }
-            if !lane.is_written {
+            if lane.written == 0 {
                 self.lanes.remove(&id);
             }
         }
+        self.checkpoint.wrote(records.iter().map(OutRecord::size).sum());
         records
     }
 
@@ -214,6 +230,7 @@ impl Book {
     pub(crate) fn keep(&mut self) {
         self.journal = Journal::default();
         self.correction.keep();
+        self.checkpoint.keep();
     }
 
     /// The batch was not written: everything is as it was before.
@@ -224,5 +241,6 @@ impl Book {
         }
         self.total = journal.undo(&mut self.lanes);
         self.correction.undo();
+        self.checkpoint.undo();
     }
 }

@@ -34,6 +34,10 @@ pub(crate) enum Flaw {
     LaneAheadOfBatch,
     /// The end of `lanes` is asked for before the offsets are stable.
     EndAskedTooEarly,
+    /// `lanes` is to be read from a place that is committed before everything was written above it.
+    CheckpointTooEarly,
+    /// Nothing is ever written once more.
+    CheckpointForgotten,
     /// The scheduler promotes some seconds early.
     EarlyPromotion,
     /// A worker short of CPU takes its own lag for the endpoint's.

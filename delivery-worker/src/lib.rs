@@ -64,7 +64,7 @@ use self::client::{Client, Tls};
 use self::config::Settings;
 use self::metrics::DeliveryMetrics;
 use self::resolve::TargetResolver;
-use self::work::{Books, DeliveryWork, ReadBack};
+use self::work::{Books, DeliveryWork, LaneEnds, ReadBack};
 
 /// What the role stands on.
 #[derive(Clone, Debug)]
@@ -105,9 +105,9 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         kafka::topics::setting(&connection, &topics.deliveries, "retention.ms").await.map_err(Error::Lists)?;
     settings.rules.keep_ms = keep_ms(retention.as_deref());
     let offsets = Offsets::start(&connection).map_err(Error::Lists)?;
-    let lists = ListsRestorer::new(&connection, offsets, Arc::clone(&topics.lanes), kafka.transaction_timeout);
+    let lists = ListsRestorer::new(&connection, offsets.clone(), Arc::clone(&topics.lanes), kafka.transaction_timeout);
     let read_back = ReadBack::start(&connection, config.read_back_bytes)?;
-    let books = Books::new(topics.clone(), Some(lists));
+    let (books, lane_ends) = (Books::new(topics.clone(), Some(lists)), LaneEnds::new(offsets));
     // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
     let latch = health.latch("delivery partitions");
     // A subscription that is not there counts as deleted, which is true only of a snapshot that has caught up.
@@ -130,7 +130,8 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         teller: Some(Teller::start(TellerOptions::of(Role::Delivery, &connection, &topics, &kafka))),
         ..stage::Options::of(Role::Delivery, &kafka, vec![topics.deliveries.to_string()])
     };
-    let work = DeliveryWork::new(settings, catalog, (books, read_back), (client, tls), metrics, clock::instant());
+    let work =
+        DeliveryWork::new(settings, catalog, (books, lane_ends, read_back), (client, tls), metrics, clock::instant());
     let deps = stage::Deps { connection, kafka, topics, registry, health };
     Ok(stage::run(options, deps, work, shutdown).await?)
 }

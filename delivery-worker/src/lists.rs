@@ -18,6 +18,7 @@ mod ends;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use schemas::lanes::{ChunkRecord, ListRecord, ListRole};
 
@@ -143,6 +144,21 @@ impl List {
         Self { ends: before.0, chunks }
     }
 
+    /// The numbers of its chunks.
+    pub(crate) fn chunk_numbers(&self) -> Range<i64> {
+        self.ends.first..self.ends.first + number(self.chunks.len())
+    }
+
+    /// The chunk of this number.
+    pub(crate) fn chunk(&self, number: i64) -> Option<&SealedChunk> {
+        self.chunks.get(usize::try_from(number.checked_sub(self.ends.first)?).ok()?)
+    }
+
+    /// Bytes of the records of its chunks.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        self.chunks.iter().map(SealedChunk::bytes).sum()
+    }
+
     /// Gives up its chunks, for [`List::rewind`].
     pub(crate) fn into_chunks(self) -> VecDeque<SealedChunk> {
         self.chunks
@@ -177,7 +193,7 @@ impl List {
     }
 
     /// Drops everything outside `kept`; returns the offsets that went.
-    pub(crate) fn keep(&mut self, kept: &std::ops::Range<i64>, steps: &mut Vec<ChunkStep>) -> Vec<i64> {
+    pub(crate) fn keep(&mut self, kept: &Range<i64>, steps: &mut Vec<ChunkStep>) -> Vec<i64> {
         let mut gone = Vec::new();
         while self.chunks.back().is_some_and(|chunk| chunk.last() >= kept.end) {
             let Some(chunk) = self.chunks.pop_back() else { break };

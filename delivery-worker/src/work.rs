@@ -16,6 +16,7 @@ mod admit;
 mod books;
 mod ends;
 mod intake;
+mod lane_ends;
 mod listed;
 mod outcomes;
 mod read_index;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Subscription};
+use chassis::limited::Limited;
 use chassis::status::Facts;
 use kafka::{Claimed, Epoch, Lease, Output, Ownership, Restored};
 use schemas::ids::SubscriptionId;
@@ -47,11 +49,14 @@ use crate::steady::SteadyClock;
 pub(crate) use self::books::{Books, FoundBook, LaneNote};
 use self::ends::Ends;
 use self::intake::Intake;
+pub(crate) use self::lane_ends::LaneEnds;
 use self::read_index::ReadIndex;
 pub(crate) use self::readback::ReadBack;
 
 /// A change of a subscription is acted on this soon, however many there are.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
+/// One line in this time says that nothing more can be listed.
+const FULL_EVERY: Duration = Duration::from_secs(60);
 
 /// The delivery worker, with what it remembers between two turns.
 pub(crate) struct DeliveryWork {
@@ -63,10 +68,13 @@ pub(crate) struct DeliveryWork {
     index: ReadIndex,
     books: Books,
     read_back: ReadBack,
+    lane_ends: LaneEnds,
     metrics: DeliveryMetrics,
     clock: SteadyClock,
     /// Records that were resolved outside a turn, until the next one.
     resolved: Vec<Resolved>,
+    /// The line that says that nothing more can be listed.
+    full: Limited<()>,
     /// Records of partitions that have just begun, until the next turn.
     held: Vec<(Lease, Vec<Record>)>,
     /// Position of the snapshot at the last review, and when that was.
@@ -113,9 +121,11 @@ impl Resolved {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
             LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
-            LaneNote::Settled(_) | LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {
-                Entry::beside(self.epoch, self.at, boot_ms, self.note)
-            }
+            LaneNote::Settled(_)
+            | LaneNote::SetAside(_)
+            | LaneNote::Condition(..)
+            | LaneNote::Correct
+            | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
         };
         turn.resolve(entry, &mut self.outputs);
     }
@@ -146,6 +156,7 @@ impl Work for DeliveryWork {
         let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
         self.land(turn)?;
         self.correct(turn)?;
+        self.checkpoint(turn);
         self.take_read_back(turn.now)?;
         self.admit_stalled(turn.now)?;
         self.review(turn.now);
@@ -172,6 +183,7 @@ impl Work for DeliveryWork {
             () = self.attempts.wait() => {}
             () = self.index.wait(is_stalled) => {}
             () = self.read_back.wait() => {}
+            () = self.lane_ends.wait() => {}
         }
     }
 
@@ -241,7 +253,7 @@ impl DeliveryWork {
     pub(crate) fn new(
         settings: Settings,
         catalog: Catalog,
-        (books, read_back): (Books, ReadBack),
+        (books, lane_ends, read_back): (Books, LaneEnds, ReadBack),
         (client, tls): (Client, Tls),
         metrics: DeliveryMetrics,
         now: Instant,
@@ -254,11 +266,13 @@ impl DeliveryWork {
             ends: Ends::new(settings.retry, reporter, topics, metrics.clone()),
             books,
             read_back,
+            lane_ends,
             intake: Intake::default(),
             index: ReadIndex::new(&catalog),
             metrics,
             clock: SteadyClock::default(),
             resolved: Vec::new(),
+            full: Limited::new(FULL_EVERY),
             held: Vec::new(),
             reviewed: (catalog.position(), now),
             catalog,

@@ -24,7 +24,7 @@ pub(super) struct Journal {
 struct Was {
     lists: Vec<Before>,
     condition: LaneCondition,
-    is_written: bool,
+    written: usize,
 }
 
 /// Which list of which lane.
@@ -62,7 +62,7 @@ impl Journal {
         let was = || Was {
             lists: lane.lists.iter().map(List::before).collect(),
             condition: lane.condition,
-            is_written: lane.is_written,
+            written: lane.written,
         };
         self.lanes.entry(id).or_insert_with(was);
     }
@@ -101,14 +101,14 @@ impl Journal {
         for (key, step) in self.steps.into_iter().rev() {
             step.undo(chunks.entry(key).or_default());
         }
-        for (subscription, Was { lists, condition, is_written }) in self.lanes {
+        for (subscription, Was { lists, condition, written }) in self.lanes {
             let rewound = lists.into_iter().map(|before| {
                 let key = ListKey { subscription, list: before.id() };
                 List::rewind(before, chunks.remove(&key).unwrap_or_default())
             });
             let lists: Vec<List> = rewound.collect();
-            if !lists.is_empty() || is_written {
-                lanes.insert(subscription, Shelf { lists, condition, is_written });
+            if !lists.is_empty() || written > 0 {
+                lanes.insert(subscription, Shelf { lists, condition, written });
             }
         }
         self.total.unwrap_or_default()

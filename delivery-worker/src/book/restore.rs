@@ -103,7 +103,9 @@ impl Shelved {
         let mut book = Book::new(topic, partition);
         for (subscription, record) in std::mem::take(&mut self.lanes) {
             let (lists, condition) = (Vec::with_capacity(record.lists.len()), LaneCondition::of(&record));
-            let mut lane = Shelf { lists, condition, is_written: true };
+            let written = LaneKey::Lane(subscription).record(&book.topic, partition, Some(record.encode())).size();
+            let mut lane = Shelf { lists, condition, written };
+            book.checkpoint.replaced(0, written);
             for of in &record.lists {
                 let torn = BookError::Torn { subscription, list: of.id };
                 let numbers = of.chunks.0..of.chunks.1;
@@ -112,6 +114,7 @@ impl Shelved {
                 lane.lists.push(list.ok_or(torn)?);
             }
             lane.lists.iter().flat_map(List::offsets).for_each(|offset| book.total.add(offset));
+            book.checkpoint.replaced(0, lane.lists.iter().map(List::chunk_bytes).sum());
             book.lanes.insert(subscription, lane);
         }
         if let Some(ChunkKey { subscription, list, .. }) = self.chunks.keys().next().copied() {

@@ -90,6 +90,8 @@ pub(crate) struct ReadBackDemand {
     pub(crate) lease: Epoch,
     /// Its offset.
     pub(crate) offset: i64,
+    /// It is the probe of a lane that is closed: its endpoint may have healed, and it is one record.
+    pub(crate) is_urgent: bool,
 }
 
 /// Payloads of listed deliveries, in memory.
@@ -194,7 +196,8 @@ impl<L: Lookup> Engine<L> {
         self.read_backs.queued = entries;
     }
 
-    pub(super) fn is_full_of_lists(&self) -> bool {
+    /// Whether nothing more may be listed: intake holds until some of it has left.
+    pub(crate) fn is_full_of_lists(&self) -> bool {
         self.read_backs.queued >= self.rules.queue_entries
     }
 
@@ -229,7 +232,7 @@ impl<L: Lookup> Engine<L> {
             Some(_) if self.is_shut(lane, now_ms) => 1,
             Some(_) => self.useful(lane, now_ms).clamp(1, NEAR),
         };
-        let lease = lane.lease;
+        let (lease, is_urgent) = (lane.lease, !lane.is_paused && self.is_shut(lane, now_ms));
         loop {
             let is_idle = self.lanes.get(&id).is_some_and(|lane| lane.queue.asked() == 0 && lane.cap.in_flight() == 0);
             let asked = self.read_backs.asked.len();
@@ -241,7 +244,7 @@ impl<L: Lookup> Engine<L> {
             let Some(lane) = self.lanes.get_mut(&id) else { return };
             let Some(rank) = lane.queue.ask_aside(ASIDE).or_else(|| lane.queue.ask(wanted)) else { return };
             self.read_backs.asked.insert((lease, rank.offset), id);
-            self.read_backs.demands.push(ReadBackDemand { lease, offset: rank.offset });
+            self.read_backs.demands.push(ReadBackDemand { lease, offset: rank.offset, is_urgent });
         }
     }
 

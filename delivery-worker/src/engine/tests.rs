@@ -25,6 +25,7 @@ use rand::Rng;
 use schemas::control;
 
 use self::world::{Endpoint, MINUTE, World};
+use crate::book::checkpoint::CheckpointBounds;
 use crate::testing;
 
 /// Small worlds of the test, and of the long one.
@@ -41,6 +42,10 @@ fn live(seed: u64) -> World {
         world.endpoints.insert(testing::subscription_id(number), *kind);
     }
     world.refused_percent = world.rng.random_range(0..20);
+    if seed.is_multiple_of(3) {
+        world.bounds = Some(CheckpointBounds { floor: 2_048, times: 2, portion: 4 });
+        world.restart();
+    }
     if seed.is_multiple_of(5) {
         world.share_an_origin();
     }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use schemas::lanes::{ChunkRecord, decode_offsets, encode_offsets};
 
+/// Bytes of a chunk's key and value without any offset, at least.
+const BARE: usize = 86;
+
 /// Bounds of what waits somewhere: nothing of it is older, nothing dies of age earlier. Unix ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
@@ -94,11 +97,24 @@ impl SealedChunk {
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
+
+    /// Bytes of its record, or a few less: numbers and times have lengths of their own.
+    pub(crate) fn bytes(&self) -> usize {
+        BARE + self.text.len()
+    }
 }
 
 // === impl ChunkStep ===
 
 impl ChunkStep {
+    /// Bytes of the record that counts: before the step, and after it.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        match self {
+            Self::Sealed { chunk, .. } => (0, chunk.bytes()),
+            Self::Taken { chunk, .. } => (chunk.bytes(), 0),
+        }
+    }
+
     /// Which chunk, and its offsets where it is one of the list's now.
     pub(crate) fn written(&self) -> (i64, Option<&SealedChunk>) {
         match self {

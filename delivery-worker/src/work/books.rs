@@ -12,7 +12,7 @@ use std::sync::Arc;
 use kafka::{Claimed, Epoch, Lease, ListsClaim, ListsRestorer, Output, Ownership, Restored, RestoredLists};
 use schemas::ids::SubscriptionId;
 use schemas::invariants::Invariant;
-use schemas::record::{Headers, Record};
+use schemas::record::{Headers, Record, TopicPartition};
 use schemas::topics::Topics;
 use stage::{Batch, Restoring};
 use uuid::Uuid;
@@ -40,6 +40,8 @@ pub(crate) enum LaneNote {
     Condition(SubscriptionId, LaneCondition),
     /// The next portion of what a takeover has to correct.
     Correct,
+    /// The next portion of what is written once more.
+    Checkpoint,
 }
 
 /// What a takeover found.
@@ -55,7 +57,6 @@ pub(crate) struct FoundBook {
 #[derive(Clone, Copy, Debug, Default)]
 struct ListsPlace {
     topic_id: Uuid,
-    from: i64,
 }
 
 /// See the module.
@@ -74,6 +75,16 @@ struct OpenBook {
     place: ListsPlace,
     awaited: BTreeSet<i64>,
     state: BookState,
+    checkpoint: CheckpointState,
+}
+
+/// What is under way so that less has to be read of a partition.
+#[derive(Clone, Copy, Debug, Default)]
+struct CheckpointState {
+    /// The end of its lists is asked for.
+    is_asked: bool,
+    /// A portion is in the outbox.
+    is_under_way: bool,
 }
 
 /// How far a partition is.
@@ -143,13 +154,14 @@ impl Books {
     /// A lease begins.
     pub(crate) fn open(&mut self, lease: &Lease, found: FoundBook) {
         let FoundBook { book, place, awaited } = found;
+        let checkpoint = CheckpointState::default();
         let held = Vec::new();
         let state = if book.needs_correction() {
             BookState::Correcting { is_under_way: false, held }
         } else {
             BookState::Corrected { held }
         };
-        self.open.insert(lease.epoch, OpenBook { lease: lease.clone(), book, place, awaited, state });
+        self.open.insert(lease.epoch, OpenBook { lease: lease.clone(), book, place, awaited, state, checkpoint });
     }
 
     /// A lease is over.
@@ -175,6 +187,37 @@ impl Books {
             if let BookState::Correcting { is_under_way, .. } = &mut open.state
                 && !std::mem::replace(is_under_way, true)
             {
+                epochs.push(*epoch);
+            }
+        }
+        epochs
+    }
+
+    /// Partitions of `lanes` whose ends are to be asked for.
+    pub(crate) fn take_checkpoints_due(&mut self) -> Vec<(Epoch, TopicPartition)> {
+        let mut due = Vec::new();
+        for (epoch, open) in &mut self.open {
+            let is_due = matches!(open.state, BookState::Begun) && open.book.is_checkpoint_due();
+            if is_due && !std::mem::replace(&mut open.checkpoint.is_asked, true) {
+                let number = open.lease.partition.partition;
+                due.push((*epoch, TopicPartition::new(Arc::clone(&self.topics.lanes), number)));
+            }
+        }
+        due
+    }
+
+    /// The end that was asked for: everything that counts is written above it.
+    pub(crate) fn rewrite_above(&mut self, epoch: Epoch, end: i64) {
+        let Some(open) = self.open.get_mut(&epoch) else { return };
+        open.checkpoint.is_asked = false;
+        open.book.rewrite_above(end);
+    }
+
+    /// Partitions of which the next portion is to be written once more.
+    pub(crate) fn take_rewrites(&mut self) -> Vec<Epoch> {
+        let mut epochs = Vec::new();
+        for (epoch, open) in &mut self.open {
+            if open.book.is_rewriting() && !std::mem::replace(&mut open.checkpoint.is_under_way, true) {
                 epochs.push(*epoch);
             }
         }
@@ -243,6 +286,7 @@ impl Books {
     /// The batch that was sealed last is committed.
     pub(crate) fn committed(&mut self) {
         for open in self.open.values_mut() {
+            open.checkpoint.is_under_way &= !open.book.has_portion();
             open.book.keep();
             if let BookState::Correcting { is_under_way, held } = &mut open.state {
                 if open.book.needs_correction() {
@@ -288,6 +332,7 @@ impl OpenBook {
             LaneNote::SetAside(subscription) => self.book.set_aside(subscription),
             LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
             LaneNote::Correct => self.correct(),
+            LaneNote::Checkpoint => self.book.rewrite(),
         }
     }
 
@@ -305,7 +350,7 @@ impl OpenBook {
     }
 
     fn claim(&self) -> Claimed {
-        let ListsPlace { topic_id, from } = self.place;
+        let (ListsPlace { topic_id }, from) = (self.place, self.book.read_from());
         match self.book.claim() {
             None => Claimed::AsFound,
             Some(total) => Claimed::Lists(ListsClaim { queued: total.queued, sum: total.sum, topic_id, from }),
@@ -327,8 +372,9 @@ fn book(topic: &Arc<str>, lists: RestoredLists, restored: &Restored, start: i64)
         shelved.read(&record).map_err(|error| torn(error.into()))?;
     }
     let found = FoundLists::of(restored, start);
-    let book = shelved.book(Arc::clone(topic), partition.partition, found).map_err(torn)?;
+    let mut book = shelved.book(Arc::clone(topic), partition.partition, found).map_err(torn)?;
+    book.set_read(lists.from, lists.bytes);
     let is_awaited = |offset: &i64| *offset >= start && !restored.recreated;
     let awaited = restored.not_done.iter().copied().filter(is_awaited).collect();
-    Ok(FoundBook { book, place: ListsPlace { topic_id: lists.topic_id, from: lists.from }, awaited })
+    Ok(FoundBook { book, place: ListsPlace { topic_id: lists.topic_id }, awaited })
 }

@@ -1,6 +1,6 @@
 //! What the engine lists is put into the outbox, and what is near its turn is read back.
 
-use kafka::{Epoch, FetchOutcome, Fetched, Lease};
+use kafka::{Epoch, FetchOutcome, Fetched, Lease, Urgency};
 use schemas::invariants::Invariant;
 use schemas::record::Record;
 use stage::{Now, Turn};
@@ -44,6 +44,19 @@ impl DeliveryWork {
             beside_or_done(epoch, (-1, turn.now.wall_ms), 0, LaneNote::Correct).put(turn);
         }
         self.begin_held(turn.now)
+    }
+
+    /// What is written to `lanes` is written once more where a takeover would have to read too much.
+    pub(super) fn checkpoint(&mut self, turn: &mut Turn<'_, LaneNote>) {
+        if let Some((epoch, end)) = self.lane_ends.take() {
+            self.books.rewrite_above(epoch, end);
+        }
+        for (epoch, partition) in self.books.take_checkpoints_due() {
+            self.lane_ends.ask(epoch, partition);
+        }
+        for epoch in self.books.take_rewrites() {
+            beside_or_done(epoch, (-1, turn.now.wall_ms), 0, LaneNote::Checkpoint).put(turn);
+        }
     }
 
     /// Partitions with nothing left to correct begin: their lists are served.
@@ -97,7 +110,7 @@ impl DeliveryWork {
                 FetchOutcome::Gone => self.engine.not_there(lease.epoch, offset, now_ms),
                 FetchOutcome::Failed(error) => {
                     tracing::warn!(%lease, offset, %error, "a listed delivery cannot be read back now; asking again");
-                    self.read_back.ask(&lease, offset);
+                    self.read_back.ask(&lease, offset, Urgency::Normal);
                 }
             }
         }
@@ -106,9 +119,10 @@ impl DeliveryWork {
 
     /// Asks for what is near its turn.
     pub(super) fn demand(&mut self) {
-        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
+        for ReadBackDemand { lease, offset, is_urgent } in self.engine.take_demands() {
             if let Some(lease) = self.books.lease(lease) {
-                self.read_back.ask(lease, offset);
+                let urgency = if is_urgent { Urgency::Urgent } else { Urgency::Normal };
+                self.read_back.ask(lease, offset, urgency);
             }
         }
         self.read_back.flush();

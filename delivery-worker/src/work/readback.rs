@@ -15,8 +15,16 @@ pub(crate) struct ReadBack {
     /// None in tests without Kafka.
     fetcher: Option<(Fetcher, Answers)>,
     /// Not handed over yet, in the order they were asked for.
-    asking: BTreeMap<Epoch, (Lease, Vec<i64>)>,
+    asking: BTreeMap<Epoch, UnaskedOffsets>,
     fetched: Vec<Fetched>,
+}
+
+/// What is asked for of one lease.
+#[derive(Debug)]
+struct UnaskedOffsets {
+    lease: Lease,
+    urgent: Vec<i64>,
+    normal: Vec<i64>,
 }
 
 // === impl ReadBack ===
@@ -34,17 +42,31 @@ impl ReadBack {
     }
 
     /// Asks for a record of a lease.
-    pub(super) fn ask(&mut self, lease: &Lease, offset: i64) {
-        self.asking.entry(lease.epoch).or_insert_with(|| (lease.clone(), Vec::new())).1.push(offset);
+    pub(super) fn ask(&mut self, lease: &Lease, offset: i64, urgency: Urgency) {
+        let none = || UnaskedOffsets { lease: lease.clone(), urgent: Vec::new(), normal: Vec::new() };
+        let asking = self.asking.entry(lease.epoch).or_insert_with(none);
+        match urgency {
+            Urgency::Urgent => asking.urgent.push(offset),
+            Urgency::Normal => asking.normal.push(offset),
+        }
     }
 
     /// Hands over what was asked for, as far as there is room for it.
     pub(super) fn flush(&mut self) {
         let Some((fetcher, _)) = &self.fetcher else { return };
-        self.asking.retain(|_, (lease, offsets)| {
-            let taken = fetcher.demand(lease, offsets, Urgency::Normal);
+        let hand_over = |lease: &Lease, offsets: &mut Vec<i64>, urgency: Urgency| {
+            let taken = fetcher.demand(lease, offsets, urgency);
             offsets.drain(..taken.min(offsets.len()));
-            !offsets.is_empty()
+            offsets.is_empty()
+        };
+        // Urgent ones of all leases first: the room is one.
+        for UnaskedOffsets { lease, urgent, .. } in self.asking.values_mut().filter(|asking| !asking.urgent.is_empty())
+        {
+            hand_over(lease, urgent, Urgency::Urgent);
+        }
+        self.asking.retain(|_, UnaskedOffsets { lease, urgent, normal }| {
+            let is_done = normal.is_empty() || hand_over(lease, normal, Urgency::Normal);
+            !(is_done && urgent.is_empty())
         });
     }
 

@@ -11,6 +11,12 @@ impl DeliveryWork {
     pub(super) fn measure(&mut self, measured: &Measured, now: Now) -> Facts {
         self.engine.set_behind(measured.behind.values().sum());
         self.engine.set_queued(self.books.queued());
+        if self.engine.is_full_of_lists() && self.full.permit(&()).is_some() {
+            tracing::warn!(
+                queued = self.books.queued(),
+                "as many deliveries wait for their lanes as `delivery.queue_entries` allows: nothing more is read where lanes are behind"
+            );
+        }
         let oldest =
             [self.engine.oldest_timestamp_ms(), self.intake.oldest_timestamp_ms(), measured.oldest_timestamp_ms];
         let oldest_ms = oldest.into_iter().flatten().min().map_or(0, |at_ms| (now.wall_ms - at_ms).max(0));

@@ -38,7 +38,7 @@ impl Bench {
         let work = DeliveryWork::new(
             settings,
             catalog,
-            (Books::new(topics.clone(), None), ReadBack::default()),
+            (Books::new(topics.clone(), None), LaneEnds::default(), ReadBack::default()),
             (client, tls),
             metrics,
             now.instant,

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::live;
-use super::waiting::{all_fast, deep, hanging};
+use super::waiting::{all_fast, deep, hanging, worn};
 use super::world::World;
 use crate::flaws::{self, Flaw};
 
@@ -44,6 +44,9 @@ fn every_planted_flaw_is_found() {
     let mut seeds: Vec<(Flaw, Option<u64>)> = all.into_iter().map(|flaw| (flaw, found(flaw, live))).collect();
     for flaw in [Flaw::RefillWithoutTombstone, Flaw::TombstoneWithoutRefill, Flaw::ForgottenQueue] {
         seeds.push((flaw, found(flaw, deep)));
+    }
+    for flaw in [Flaw::CheckpointTooEarly, Flaw::CheckpointForgotten] {
+        seeds.push((flaw, found(flaw, worn)));
     }
     seeds.push((Flaw::WorkersLagMeasured, found(Flaw::WorkersLagMeasured, |_| all_fast(2))));
     seeds.push((Flaw::StuckKeptInWindow, found(Flaw::StuckKeptInWindow, hanging)));

@@ -4,6 +4,7 @@ use rand::Rng;
 
 use super::pause;
 use super::world::{CAP, Endpoint, LOOK_AHEAD, MINUTE, World, rules};
+use crate::book::checkpoint::CheckpointBounds;
 use crate::engine::{LookAhead, Rules};
 use crate::testing;
 
@@ -76,7 +77,19 @@ fn fast_lanes_list_nothing_however_much_they_have() {
 
 /// More than a thousand are paused for some minutes and resumed, and the worker dies again and again while they go.
 pub(super) fn deep(seed: u64) -> World {
+    deep_in(World::with(seed, &[Endpoint::Fast], large()))
+}
+
+/// The same where `lanes` is written once more again and again.
+pub(super) fn worn(seed: u64) -> World {
     let mut world = World::with(seed, &[Endpoint::Fast], large());
+    world.bounds = Some(CheckpointBounds { floor: 1_024, times: 1, portion: 4 });
+    world.restart();
+    deep_in(world)
+}
+
+fn deep_in(mut world: World) -> World {
+    let seed = world.seed;
     pause(&mut world, 0, true, 2);
     for number in 0..1_200 {
         world.event(number, 0);
@@ -94,6 +107,31 @@ pub(super) fn deep(seed: u64) -> World {
     }
     world.run_until_settled(1_200);
     world
+}
+
+#[test]
+fn probes_are_read_back_before_what_waits_for_its_turn() {
+    let mut world = World::with(5, &[Endpoint::Down], large());
+    (0..600).for_each(|number| world.event(number, 0));
+    let until = world.now + 10 * MINUTE;
+    while world.now < until {
+        world.alarm = until;
+        world.step();
+    }
+    assert!(world.demands.0 > 0, "a circuit that is open reads its probes at once: {:?}", world.demands);
+    let (urgent, others) = deep(1).demands;
+    assert!(urgent == 0 && others > 500, "{urgent} urgent of a lane that only was paused, {others} others");
+}
+
+#[test]
+fn what_a_takeover_reads_of_lanes_is_bounded_by_what_counts() {
+    for seed in 0..20 {
+        let world = worn(seed);
+        assert!(world.settled().values().all(|times| *times == 1), "seed {seed}");
+        let (from, left) = world.kafka.lanes.read();
+        let all = u64::try_from(world.kafka.lane_bytes).unwrap();
+        assert!(from > 0 && left < all / 4, "seed {seed}: {left} of {all} bytes, from {from}");
+    }
 }
 
 #[test]

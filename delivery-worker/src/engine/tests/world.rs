@@ -33,6 +33,7 @@ use self::shell::{Committing, Shell};
 use super::super::{
     Arrival, Dispatch, Engine, Landed, LaneChange, ListedRecord, LookAhead, Lookup, ReadBackDemand, Rules,
 };
+use crate::book::checkpoint::CheckpointBounds;
 use crate::classify::{NoAnswer, Verdict, answered, unanswered};
 use crate::flaws::{self, Flaw};
 use crate::lanes::streak::Failed;
@@ -123,6 +124,12 @@ pub(super) struct World {
     /// Batches that do not get through, of a hundred.
     pub(super) refused_percent: u32,
     is_origin_shared: bool,
+    /// When `lanes` is written once more, where that is not as built in.
+    pub(super) bounds: Option<CheckpointBounds>,
+    /// Demands to read back: urgent ones, and others.
+    pub(super) demands: (u64, u64),
+    /// Ends of `lanes` that were asked for.
+    ends: Vec<(Epoch, i64)>,
     /// Nothing is read before: the first fetch of a new owner may be slow.
     fetches_at: i64,
 }
@@ -201,6 +208,9 @@ impl World {
             reported: Vec::new(),
             refused_percent: 0,
             is_origin_shared: false,
+            bounds: None,
+            demands: (0, 0),
+            ends: Vec::new(),
             fetches_at: 0,
         };
         world.reopen();
@@ -257,6 +267,7 @@ impl World {
         self.end_commit();
         self.land();
         self.correct();
+        self.checkpoint();
         self.answer();
         self.intake();
         self.engine.set_behind(i64::try_from(self.log.len() - self.read + self.outbox.live()).unwrap());
@@ -398,7 +409,8 @@ impl World {
 
     /// Reads back what the engine asked for, a moment later.
     fn demand(&mut self) {
-        for ReadBackDemand { lease, offset } in self.engine.take_demands() {
+        for ReadBackDemand { lease, offset, is_urgent } in self.engine.take_demands() {
+            *(if is_urgent { &mut self.demands.0 } else { &mut self.demands.1 }) += 1;
             let at = self.now + self.rng.random_range(1..40);
             self.reading.push(Reverse((at, offset, lease.0)));
         }
@@ -430,6 +442,19 @@ impl World {
     fn correct(&mut self) {
         for epoch in self.shell.books.take_uncorrected() {
             self.outbox.resolve(Entry::beside(epoch, (-1, 0), 0, LaneNote::Correct), &mut Vec::new());
+        }
+    }
+
+    /// The end of `lanes` is told a moment after it was asked for.
+    fn checkpoint(&mut self) {
+        for (epoch, end) in std::mem::take(&mut self.ends) {
+            self.shell.books.rewrite_above(epoch, end);
+        }
+        for (epoch, _) in self.shell.books.take_checkpoints_due() {
+            self.ends.push((epoch, self.kafka.lanes.end()));
+        }
+        for epoch in self.shell.books.take_rewrites() {
+            self.outbox.resolve(Entry::beside(epoch, (-1, 0), 0, LaneNote::Checkpoint), &mut Vec::new());
         }
     }
 
@@ -488,6 +513,9 @@ impl World {
             self.kafka.commit(progress);
         }
         self.ledger.check_committed(&self.kafka);
+        if let Some(bounds) = self.bounds {
+            self.kafka.check_bound(bounds, self.seed);
+        }
     }
 
     /// The process dies: what is in flight is forgotten, the next one starts from what was committed.
@@ -500,7 +528,7 @@ impl World {
         self.outbox = outbox();
         if flaws::has(Flaw::EndAskedTooEarly) {
             // The lists as they were before the predecessor's last transaction, the offsets as they are behind it.
-            self.kafka.values = before.values;
+            (self.kafka.values, self.kafka.lanes) = (before.values, before.lanes);
         }
         self.reopen();
     }
@@ -543,7 +571,10 @@ impl World {
         let Kafka { committed, read_up_to, not_done, .. } = self.kafka.clone();
         let awaited: BTreeSet<i64> = not_done.iter().copied().collect();
         let book = self.kafka.take_over(&self.topics.lanes);
-        let book = book.unwrap_or_else(|error| panic!("seed {}: takeover: {error}", self.seed));
+        let mut book = book.unwrap_or_else(|error| panic!("seed {}: takeover: {error}", self.seed));
+        if let Some(bounds) = self.bounds {
+            book.set_bounds(bounds);
+        }
         self.shell.open(&lease(self.epoch), book, awaited);
         self.outbox.open(&lease(self.epoch), Window::restore(committed, read_up_to, not_done), committed);
         self.read = self.log.partition_point(|record| record.offset < committed);

@@ -1,6 +1,6 @@
 //! What Kafka holds of the partition: the committed offset with its metadata, and `lanes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ::kafka::{Claimed, Progress, Transaction};
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use schemas::lanes::{LaneKey, LaneRecord};
 use schemas::record::{Headers, Record};
 
+use crate::book::checkpoint::CheckpointBounds;
 use crate::book::restore::{BookError, FoundLists, Shelved};
 use crate::book::{Book, Total};
 
@@ -17,27 +18,94 @@ pub(in super::super) struct Kafka {
     pub(in super::super) read_up_to: i64,
     pub(in super::super) not_done: Vec<i64>,
     pub(in super::super) claim: Option<Total>,
-    /// Records of `lanes`: the last value of each key.
+    /// `lanes`, record by record, from where a takeover reads it.
+    pub(in super::super) lanes: LanesLog,
+    /// The last value of each key.
     pub(in super::super) values: BTreeMap<Bytes, Bytes>,
     /// Written to it so far: lane records, and bytes of everything.
     pub(in super::super) lane_records: u64,
     pub(in super::super) lane_bytes: usize,
 }
 
+/// A partition of `lanes`; what nobody will read any more is gone.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct LanesLog {
+    /// Offset of its first record.
+    start: i64,
+    records: VecDeque<(Bytes, Option<Bytes>)>,
+    bytes: usize,
+    /// Most that one transaction has written.
+    largest: usize,
+}
+
+impl LanesLog {
+    /// Where the next record will stand.
+    pub(in super::super) fn end(&self) -> i64 {
+        self.start + i64::try_from(self.records.len()).unwrap()
+    }
+
+    /// Where it begins, and what stands there.
+    pub(in super::super) fn read(&self) -> (i64, u64) {
+        (self.start, u64::try_from(self.bytes).unwrap())
+    }
+
+    /// Nothing below is read any more.
+    fn begin_at(&mut self, from: i64) {
+        while self.start < from {
+            let (key, value) = self.records.pop_front().unwrap();
+            self.bytes -= size(&key, value.as_ref());
+            self.start += 1;
+        }
+    }
+
+    /// The last value of each key.
+    fn values(&self) -> BTreeMap<Bytes, Bytes> {
+        let mut values = BTreeMap::new();
+        for (key, value) in &self.records {
+            match value.clone() {
+                Some(value) => drop(values.insert(key.clone(), value)),
+                None => drop(values.remove(key)),
+            }
+        }
+        values
+    }
+}
+
+fn size(key: &Bytes, value: Option<&Bytes>) -> usize {
+    key.len() + value.map_or(0, Bytes::len)
+}
+
 impl Kafka {
     /// What a transaction writes to `lanes`, each record with the progress of its partition.
     pub(super) fn apply_lanes(&mut self, transaction: &Transaction, topic: &Arc<str>) {
+        let before = self.lanes.bytes;
         for output in transaction.outputs.iter().filter(|output| output.record.topic == *topic) {
             let of = &transaction.progress[output.lease].lease.partition;
             assert_eq!(Some(of.partition), output.record.partition, "with the progress of its partition");
             let key = output.record.key.clone().unwrap();
             self.lane_records += u64::from(!key.contains(&b'/'));
             self.lane_bytes += output.record.size();
+            self.lanes.bytes += output.record.size();
+            self.lanes.records.push_back((key.clone(), output.record.value.clone()));
             match output.record.value.clone() {
                 Some(value) => drop(self.values.insert(key, value)),
                 None => drop(self.values.remove(&key)),
             }
         }
+        self.lanes.largest = self.lanes.largest.max(self.lanes.bytes - before);
+    }
+
+    /// What a successor would have to read is bounded (10); in each of some batches others write beside what is written once more.
+    pub(super) fn check_bound(&self, bounds: CheckpointBounds, seed: u64) {
+        let live: usize = self.values.iter().map(|(key, value)| size(key, Some(value))).sum();
+        let times = usize::try_from(bounds.times).unwrap() + 1;
+        let batches = 4 + self.values.len() / bounds.portion;
+        let most = usize::try_from(bounds.floor).unwrap() + times * live + batches * self.lanes.largest;
+        assert!(
+            self.lanes.bytes <= most,
+            "seed {seed}: {} bytes to read, {live} count, {most} at most (10)",
+            self.lanes.bytes
+        );
     }
 
     /// Keys of `lanes` under which an offset stands.
@@ -56,6 +124,9 @@ impl Kafka {
     }
 
     pub(super) fn commit(&mut self, progress: Progress) {
+        if let Claimed::Lists(claim) = progress.claim {
+            self.lanes.begin_at(claim.from);
+        }
         self.claim = match progress.claim {
             Claimed::Lists(claim) => Some(Total { queued: claim.queued, sum: claim.sum }),
             Claimed::AsFound => self.claim,
@@ -66,11 +137,14 @@ impl Kafka {
 
     pub(super) fn take_over(&self, topic: &Arc<str>) -> Result<Book, BookError> {
         let mut shelved = Shelved::default();
-        for (key, value) in &self.values {
-            let (key, value) = (Some(key.clone()), Some(value.clone()));
+        for (key, value) in self.lanes.values() {
+            let (key, value) = (Some(key), Some(value));
             shelved.read(&Record { offset: 0, timestamp_ms: 0, key, value, headers: Headers::default() })?;
         }
         let found = FoundLists { claimed: self.claim, start: self.committed, log_start: 0, is_recreated: false };
-        shelved.book(Arc::clone(topic), 0, found)
+        let mut book = shelved.book(Arc::clone(topic), 0, found)?;
+        let (from, bytes) = self.lanes.read();
+        book.set_read(from, bytes);
+        Ok(book)
     }
 }

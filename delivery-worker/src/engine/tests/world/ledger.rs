@@ -110,7 +110,7 @@ impl Ledger {
                     self.lists.insert(entry.offset, listing.subscription);
                 }
                 LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
-                LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct => {}
+                LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
             }
         }
     }
