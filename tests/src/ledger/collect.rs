@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
     let reading = async {
         loop {
-            let read = read_to_end(connection, topic).await;
+            let read = Box::pin(read_to_end(connection, topic)).await;
             let failed = read.as_ref().err().and_then(|error| error.downcast_ref::<KafkaError>());
             if !failed.is_some_and(KafkaError::is_retriable) {
                 return read;
