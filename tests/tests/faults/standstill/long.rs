@@ -22,12 +22,12 @@ fn long(name: &'static str, payload: Payload, workers: usize) -> (Standstill, Se
 
 async fn frozen(name: &'static str, payload: Payload, workers: usize) {
     let (standstill, setup) = long(name, payload, workers);
-    standstill.frozen(setup).await;
+    Box::pin(standstill.frozen(setup)).await;
 }
 
 async fn lost(name: &'static str, payload: Payload, workers: usize) {
     let (standstill, setup) = long(name, payload, workers);
-    standstill.cut_off(setup).await;
+    Box::pin(standstill.cut_off(setup)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
