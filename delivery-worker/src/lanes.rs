@@ -103,6 +103,8 @@ pub(crate) struct Lane {
     pub(crate) timer_ms: Option<i64>,
     /// `control` offset of the subscription its limits were taken from.
     pub(crate) limits_of: Option<i64>,
+    /// Its version when everything that waits here was last looked at; `None`: it is gone, or nothing was here yet.
+    pub(crate) reviewed_of: Option<i64>,
     /// When a delivery last came or a request last ended, ms.
     pub(crate) used_ms: i64,
     /// When it is looked at next, whether it can be forgotten, ms.
@@ -175,6 +177,7 @@ impl Lane {
             is_counted_open: false,
             timer_ms: None,
             limits_of: None,
+            reviewed_of: None,
             used_ms: 0,
             look_ms: 0,
         }

@@ -184,8 +184,19 @@ impl List {
         inserted
     }
 
-    /// Takes an offset out; the record at it was written at `timestamp_ms`. False: it was not there.
+    /// Whether this offset is in it.
+    fn holds(&self, offset: i64) -> bool {
+        let at = self.chunks.partition_point(|chunk| chunk.last() < offset);
+        let in_chunk = |chunk: &SealedChunk| chunk.first() <= offset && chunk.offsets().contains(&offset);
+        self.ends.holds(offset) || self.chunks.get(at).is_some_and(in_chunk)
+    }
+
+    /// Takes an offset out; the record at it was written at `timestamp_ms`. False: it was not there, and nothing has changed: an
+    /// offset between two of this list may be another list's.
     pub(crate) fn remove(&mut self, offset: i64, timestamp_ms: i64, steps: &mut Vec<ChunkStep>) -> bool {
+        if !self.holds(offset) {
+            return false;
+        }
         self.reach(offset, steps);
         let removed = self.ends.remove(offset, timestamp_ms);
         self.refill(steps);

@@ -222,6 +222,8 @@ impl Work for DeliveryWork {
         self.intake.close(&[lease.epoch]);
         self.engine.revoke(&[lease.epoch], false);
         self.books.close(lease.epoch);
+        // What its correction had held back is its next owner's to send.
+        self.held.retain(|(of, _)| of.epoch != lease.epoch);
         self.read_back.cancel(std::slice::from_ref(lease));
     }
 

@@ -168,7 +168,8 @@ impl<L: Lookup> Engine<L> {
         let Some((id, rank)) = self.answered(lease, offset) else { return };
         if arrival.delivery.subscription != id && !flaws::has(Flaw::OthersRecord) {
             self.lose(lease, id, offset);
-            return self.feed(id, now_ms);
+            self.feed(id, now_ms);
+            return self.wake(id);
         }
         self.reserve.read(arrival.size);
         let live = Live::new(arrival, rank.role, true);
@@ -232,6 +233,9 @@ impl<L: Lookup> Engine<L> {
             Some(_) if self.is_shut(lane, now_ms) => 1,
             Some(_) => self.useful(lane, now_ms).clamp(1, NEAR),
         };
+        let is_enabled = self.lookup.subscription(id).is_some_and(|it| it.is_enabled());
+        // What was set aside and is not cancelled goes back in a lane that is paused: it is swept after the resume.
+        let aside = if lane.is_paused && is_enabled { usize::from(lane.checks_age) } else { ASIDE };
         let (lease, is_urgent) = (lane.lease, !lane.is_paused && self.is_shut(lane, now_ms));
         loop {
             let is_idle = self.lanes.get(&id).is_some_and(|lane| lane.queue.asked() == 0 && lane.cap.in_flight() == 0);
@@ -242,7 +246,9 @@ impl<L: Lookup> Engine<L> {
                 return;
             }
             let Some(lane) = self.lanes.get_mut(&id) else { return };
-            let Some(rank) = lane.queue.ask_aside(ASIDE).or_else(|| lane.queue.ask(wanted)) else { return };
+            let swept = lane.queue.ask_aside(aside);
+            let Some(rank) = swept.or_else(|| lane.queue.ask(wanted)) else { return };
+            let is_urgent = is_urgent && swept.is_none();
             self.read_backs.asked.insert((lease, rank.offset), id);
             self.read_backs.demands.push(ReadBackDemand { lease, offset: rank.offset, is_urgent });
         }

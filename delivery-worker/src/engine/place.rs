@@ -24,7 +24,11 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn place(&mut self, ticket: Ticket, now_ms: i64) {
         let Some(live) = self.live.get(ticket) else { return };
         let (id, lease) = (live.arrival.delivery.subscription, live.arrival.lease);
-        let Some(subscription) = self.screen(ticket, now_ms) else { return self.feed(id, now_ms) };
+        let Some(subscription) = self.screen(ticket, now_ms) else {
+            // What has left may have been what its lane waited for.
+            self.feed(id, now_ms);
+            return self.wake(id);
+        };
         let Some(live) = self.live.get(ticket) else { return };
         debug_assert_eq!(live.state, State::Waiting, "only what waits is placed");
         let hop = live.arrival.delivery.hop;
@@ -60,6 +64,8 @@ impl<L: Lookup> Engine<L> {
         if is_ping {
             self.wake_blocked(id);
         }
+        // It may have been what told its lane of a resume: then what is listed before it goes first.
+        self.feed(id, now_ms);
         self.wake(id);
     }
 
@@ -93,7 +99,7 @@ impl<L: Lookup> Engine<L> {
         changed.dedup();
         changed.retain(|id| {
             let offset = self.lookup.subscription(*id).map(|it| it.offset());
-            self.lanes.get(id).is_some_and(|lane| offset != lane.limits_of)
+            self.lanes.get(id).is_some_and(|lane| offset != lane.reviewed_of)
         });
         for id in changed {
             self.review_lane(id, now_ms);
@@ -105,7 +111,12 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn review_lane(&mut self, id: SubscriptionId, now_ms: i64) {
         let subscription = self.lookup.subscription(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        let may_cancel = subscription.as_ref().is_none_or(|it| it.cancels(0));
+        // What was cancelled before the last look is set aside already; what comes back by a takeover is looked at in its turn.
+        let reviewed_of = std::mem::replace(&mut lane.reviewed_of, subscription.as_ref().map(|it| it.offset()));
+        let may_cancel = match &subscription {
+            None => true,
+            Some(it) => !it.is_enabled() || reviewed_of.is_some_and(|seen| it.cancels(seen)),
+        };
         if may_cancel && lane.queue.listed() > 0 {
             lane.queue.set_aside();
             self.changes.push(LaneChange::SetAside { lease: lane.lease, subscription: id });
@@ -128,6 +139,7 @@ impl<L: Lookup> Engine<L> {
     /// Takes a subscription's limits, its endpoint and its pause into its lane where they are new.
     pub(super) fn limit(&mut self, id: SubscriptionId, subscription: &Subscription, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.reviewed_of.get_or_insert(subscription.offset());
         if lane.limits_of == Some(subscription.offset()) {
             return;
         }

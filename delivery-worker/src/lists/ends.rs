@@ -80,6 +80,10 @@ impl ListEnds {
         }
     }
 
+    pub(super) fn holds(&self, offset: i64) -> bool {
+        self.front.binary_search(&offset).is_ok() || self.back.binary_search(&offset).is_ok()
+    }
+
     pub(super) fn remove(&mut self, offset: i64, timestamp_ms: i64) -> bool {
         if let Ok(at) = self.front.binary_search(&offset) {
             self.front.remove(at);

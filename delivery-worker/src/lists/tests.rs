@@ -95,6 +95,18 @@ fn an_outcome_far_behind_the_front_costs_the_chunks_before_it_and_loses_none() {
 }
 
 #[test]
+fn an_offset_between_two_of_it_that_is_another_lists_changes_nothing() {
+    let mut twin = Twin::new();
+    (0..2_000).for_each(|number| twin.insert(2 * number));
+    let record = twin.list.record();
+    for offset in [1, 1_001, 3_001, 3_999] {
+        twin.remove(offset);
+    }
+    assert_eq!(twin.list.record(), record);
+    twin.check();
+}
+
+#[test]
 fn a_list_that_was_tampered_with_is_none() {
     let mut twin = Twin::new();
     (0..600).for_each(|offset| twin.insert(offset));

@@ -58,6 +58,27 @@ fn a_paused_subscription_waits_without_a_write_and_goes_at_once_when_it_is_resum
 }
 
 #[test]
+fn a_subscription_that_was_disabled_once_is_swept_once() {
+    let mut world = World::new(4, &[Endpoint::Fast]);
+    change(&mut world, 2, |object| (object.is_paused, object.cancel_before) = (true, Some(1)));
+    for number in 0..2_000 {
+        world.event(number, 0);
+        world.alarm = world.now + 1_000;
+        world.step();
+    }
+    world.restart();
+    let until = world.now + 60 * MINUTE;
+    while world.now < until {
+        world.alarm = world.now + 1_000;
+        world.step();
+    }
+    let bytes = world.kafka.lane_bytes;
+    assert!(bytes < 100 * 2_000, "{bytes} bytes for 2,000 that wait");
+    let lists = world.kafka.values.values().filter(|value| value.len() > 20).count();
+    assert!(lists < 30, "{lists} records of one lane");
+}
+
+#[test]
 fn what_waits_in_the_lists_of_a_disabled_subscription_is_cancelled_and_fresh_deliveries_pass_it() {
     let mut world = World::new(2, &[Endpoint::Fast]);
     change(&mut world, 2, |object| object.is_paused = true);
