@@ -19,6 +19,9 @@ use self::price::{CheckWork, Extent};
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 /// Largest compiled pattern, bytes.
 const PATTERN_MEMORY: usize = 32 * 1024;
+/// Bytes of a pattern's table of states, which is made while it is read: names, numbers and mail addresses fit, so that their
+/// bytes cost a step each.
+const PATTERN_TABLE: usize = 256 * 1024;
 /// Longest message and path, characters.
 const MAX_MESSAGE: usize = 300;
 
@@ -75,7 +78,7 @@ impl Schema {
     /// It is none, reaches outside of itself, or costs more than a check may.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
         let work = cost::check(schema)?;
-        let patterns = PatternOptions::regex().size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_MEMORY);
+        let patterns = PatternOptions::regex().size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_TABLE);
         let built = jsonschema::options().offline().with_pattern_options(patterns).build(schema);
         built.map(|validator| Self { validator, work }).map_err(|error| SchemaError {
             path: cut(error.instance_path().as_str()),

@@ -251,7 +251,11 @@ impl Snapshot {
                 self.settle(id);
             }
             Object::ApplicationSecret(lookup, it) => self.put_secret(lookup, it),
-            Object::RetiredApplication(it) => self.tenants.put_retired(it),
+            Object::RetiredApplication(it) => {
+                let id = it.application_id;
+                self.tenants.put_retired(it);
+                self.settle(id);
+            }
             Object::EventType(it) => {
                 let id = it.application_id;
                 let scope = self.scopes.entry(id).or_default();
@@ -271,7 +275,10 @@ impl Snapshot {
                 self.tenants.remove_application(*id);
                 self.settle(*id);
             }
-            ControlKey::RetiredApplication(id) => self.tenants.remove_retired(*id),
+            ControlKey::RetiredApplication(id) => {
+                self.tenants.remove_retired(*id);
+                self.settle(*id);
+            }
             ControlKey::ApplicationSecret(application, id) => self.remove_secret(*application, *id),
             ControlKey::EventType(application, name) => {
                 if let Some(scope) = self.scopes.get_mut(application) {
@@ -286,12 +293,14 @@ impl Snapshot {
         }
     }
 
-    /// Notes whether an application that is not there has left something behind.
+    /// Notes whether an application that was deleted has left something behind. One that is merely not there may be one that
+    /// this build cannot read: what is in it stays.
     fn settle(&mut self, application: ApplicationId) {
         if self.scopes.get(&application).is_some_and(Scope::is_empty) {
             self.scopes.remove(&application);
         }
-        let is_orphaned = self.scopes.contains_key(&application) && !self.tenants.has_application(application);
+        let is_deleted = self.tenants.is_retired(application) && !self.tenants.has_application(application);
+        let is_orphaned = is_deleted && self.scopes.contains_key(&application);
         if is_orphaned {
             self.orphans.insert(application);
         } else {

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use regex_automata::Input;
 use regex_automata::hybrid::dfa::DFA;
+use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_syntax::hir::{Hir, HirKind};
 
@@ -18,6 +19,8 @@ const STEP_NS: u64 = 5;
 const PLACE_NS: u64 = 15;
 /// States that are looked at before the table counts as too large: what a compilation may take.
 const MAX_STATES: usize = 2_000;
+/// Bytes of a pattern's places: `a{500000000}` is refused here as it is by the engines, before it takes the memory.
+const PLACES_BYTES: usize = 256 * 1024;
 /// Places of a pattern that cannot be taken apart here: more than the engines' own limits let through.
 const UNKNOWN_PLACES: u64 = 1_500;
 
@@ -31,10 +34,12 @@ pub fn pattern_ns_per_byte(pattern: &str, table_bytes: usize) -> u64 {
     STEP_NS.max(PLACE_NS.saturating_mul(places.saturating_add(1)))
 }
 
-/// Whether the whole table fits. `None`: it cannot be made at all, as with word boundaries beyond ASCII.
+/// Whether the whole table fits. `None`: it cannot be made at all, as with word boundaries beyond ASCII or too many places.
 fn fits(pattern: &str, table_bytes: usize) -> Option<bool> {
     let config = DFA::config().cache_capacity(table_bytes).skip_cache_capacity_check(true);
-    let built = DFA::builder().configure(config).syntax(syntax::Config::new().nest_limit(32)).build(pattern);
+    let places = thompson::Config::new().nfa_size_limit(Some(PLACES_BYTES));
+    let syntax = syntax::Config::new().nest_limit(32);
+    let built = DFA::builder().configure(config).thompson(places).syntax(syntax).build(pattern);
     let dfa = built.ok()?;
     let mut cache = dfa.create_cache();
     let start = dfa.start_state_forward(&mut cache, &Input::new("")).ok()?;
@@ -85,6 +90,10 @@ mod tests {
         for (hard, places) in [("[ab]*a[ab]{300}c", 304), ("(a|b)*a(a|b){40}c", 43)] {
             let price = pattern_ns_per_byte(hard, 32 * 1024);
             assert!(price >= places * PLACE_NS, "{hard}: {price}");
+        }
+        // As refused as they are, they are priced in no memory.
+        for huge in ["a{4000000000}", "a{500000000}", r"(\w{20000}){20000}"] {
+            assert!(pattern_ns_per_byte(huge, 32 * 1024) >= PLACE_NS * UNKNOWN_PLACES, "{huge}");
         }
         assert_eq!(pattern_ns_per_byte("(", 1_024), PLACE_NS * (UNKNOWN_PLACES + 1), "for others to refuse");
     }

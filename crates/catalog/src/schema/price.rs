@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::PATTERN_MEMORY;
+use super::PATTERN_TABLE;
 
 /// A check costs at most that much, ns: while it runs nobody else is served by its thread.
 pub const MAX_CHECK_NS: u64 = 20_000_000;
@@ -15,6 +15,8 @@ const VISIT_NS: u64 = 40;
 const ENTRY_NS: u64 = 8;
 /// A name that is looked for in an object, ns.
 const NAME_NS: u64 = 15;
+/// A byte of a text that is looked at as a `format`, or counted for its length, ns.
+const FORM_NS: u64 = 5;
 /// A byte that is read as JSON, ns.
 const PARSE_NS: u64 = 4;
 
@@ -58,13 +60,15 @@ impl CheckWork {
         let dependent = ["dependentRequired", "dependencies"].into_iter().filter_map(|keyword| schema.get(keyword));
         let names = len("properties") + len("required") + dependent.map(leaves).fold(0, u64::saturating_add);
         let pattern = schema.get("pattern").and_then(Value::as_str).map_or(0, price_of_pattern);
+        let forms =
+            ["format", "minLength", "maxLength"].into_iter().filter(|it| schema.contains_key(*it)).count() as u64;
         let names_of = schema.get("patternProperties").and_then(Value::as_object);
         let patterns = names_of.into_iter().flat_map(|map| map.keys()).map(|it| price_of_pattern(it));
         Self {
             visits: 1 + u64::from(schema.contains_key("uniqueItems")) * 4,
             entries: compared.saturating_add(schema.get("const").map_or(0, leaves)),
             names,
-            byte_ns: patterns.fold(pattern, u64::saturating_add),
+            byte_ns: patterns.fold(pattern.saturating_add(forms * FORM_NS), u64::saturating_add),
         }
     }
 
@@ -100,7 +104,7 @@ impl CheckWork {
 }
 
 fn price_of_pattern(pattern: &str) -> u64 {
-    filter::pattern_ns_per_byte(pattern, PATTERN_MEMORY)
+    filter::pattern_ns_per_byte(pattern, PATTERN_TABLE)
 }
 
 /// Values without values in them, and texts by their length.

@@ -1,4 +1,4 @@
-//! What deleted applications have left behind. It is found nowhere any more (nothing matches, no token opens anything), and the
+//! What deleted applications have left behind: those whose id is retired. It is found nowhere any more (nothing matches, no token opens anything), and the
 //! control plane removes it bit by bit.
 
 use schemas::control::ControlKey;
@@ -8,13 +8,13 @@ use super::Snapshot;
 use crate::handles::ById;
 
 impl Snapshot {
-    /// Whether something of an application that is not there is still to be removed.
+    /// Whether something of an application that was deleted is still to be removed.
     #[must_use]
     pub fn is_orphaned(&self, application: ApplicationId) -> bool {
         self.orphans.contains(&application)
     }
 
-    /// Objects of applications that are not there, at most so many.
+    /// Objects of applications that were deleted, at most so many.
     #[must_use]
     pub fn orphans(&self, limit: usize) -> Vec<ControlKey> {
         let scopes = self.orphans.iter().filter_map(|id| Some((*id, self.scopes.get(id)?)));
@@ -29,7 +29,7 @@ impl Snapshot {
         keys.take(limit).collect()
     }
 
-    /// Number of subscriptions of applications that are not there.
+    /// Number of subscriptions of applications that were deleted.
     #[must_use]
     pub fn orphaned_subscriptions(&self) -> usize {
         self.orphans.iter().filter_map(|id| self.scopes.get(id)).map(|scope| scope.subscriptions.len()).sum()

@@ -152,6 +152,10 @@ impl Tenants {
         }
     }
 
+    pub(super) fn is_retired(&self, id: ApplicationId) -> bool {
+        self.retired.contains_key(&id)
+    }
+
     pub(super) fn put_retired(&mut self, retired: Arc<RetiredApplication>) {
         self.retired.insert(retired.application_id, retired);
     }

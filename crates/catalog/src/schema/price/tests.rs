@@ -54,6 +54,8 @@ fn the_worst_that_a_schema_can_ask_for_is_not_begun() {
     let properties: serde_json::Map<String, Value> =
         (0..4_000).map(|number| (format!("p{number}"), json!({}))).collect();
     assert!(is_refused(json!({"items": {"properties": properties}}), &list("{}", PAYLOAD)));
+    let formats = vec![json!({"format": "idn-hostname"}); 190];
+    assert!(is_refused(json!({"allOf": formats}), json!("a".repeat(400_000)).to_string().as_bytes()));
     let wide = vec![json!({"items": {"type": "number"}}); 60];
     assert!(is_refused(json!({"allOf": wide}), &list("1", PAYLOAD)));
     let unevaluated =
@@ -90,6 +92,17 @@ fn what_people_ask_for_is_checked() {
     }
     let countries: Vec<String> = (0..250).map(|number| format!("c{number}")).collect();
     assert!(!is_refused(json!({"items": {"enum": countries}}), &list("\"c7\"", 100_000)));
+    // A pattern with many places beside a long text that it never meets.
+    let name =
+        json!({"properties": {"name": {"type": "string", "pattern": "^[A-Za-z0-9 _-]{1,64}$", "maxLength": 64}}});
+    assert!(!is_refused(name, &repeated(r#"{"name":"a b","text":""#, "lorem ipsum ", "\"}", 400_000)));
+}
+
+#[test]
+fn a_pattern_that_nobody_can_compile_is_refused_before_it_takes_memory() {
+    for pattern in ["a{500000000}", "a{4000000000}"] {
+        assert!(Schema::compile(&json!({ "pattern": pattern })).is_err(), "{pattern}");
+    }
 }
 
 #[test]
