@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use chassis::config::TlsFiles;
-use chassis::server::tls::ListenerTls;
+use chassis::server::tls::{ListenerTls, Protocols};
 use tokio::net::TcpListener;
 
 use crate::process::Process;
@@ -24,7 +24,12 @@ pub(crate) async fn listen(process: &mut Process, address: SocketAddr, key: &str
 ///
 /// # Errors
 /// Its files cannot be used.
-pub(crate) fn tls(section: &str, files: Option<&TlsFiles>, address: SocketAddr) -> Result<Option<ListenerTls>> {
+pub(crate) fn tls(
+    section: &str,
+    files: Option<&TlsFiles>,
+    address: SocketAddr,
+    protocols: Protocols,
+) -> Result<Option<ListenerTls>> {
     let Some(files) = files else {
         if !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
@@ -35,7 +40,7 @@ pub(crate) fn tls(section: &str, files: Option<&TlsFiles>, address: SocketAddr) 
         }
         return Ok(None);
     };
-    let tls = ListenerTls::load(files.clone()).with_context(|| format!("{section}.tls_certificate"))?;
+    let tls = ListenerTls::load(files.clone(), protocols).with_context(|| format!("{section}.tls_certificate"))?;
     let client_ca = files.client_ca.as_ref().map(|path| path.display().to_string());
     tracing::info!(%address, certificate = %files.certificate.display(), client_ca, "{section} speaks TLS");
     Ok(Some(tls))
@@ -51,7 +56,7 @@ pub(crate) fn followed_tls(
     files: Option<&TlsFiles>,
     listener: &TcpListener,
 ) -> Result<Option<ListenerTls>> {
-    let tls = tls(section, files, listener.local_addr()?)?;
+    let tls = tls(section, files, listener.local_addr()?, Protocols::Http1And2)?;
     if let Some(tls) = tls.clone() {
         let shutdown = process.shutdown.clone();
         process.tasks.spawn(format!("{section}-certificate"), async move {

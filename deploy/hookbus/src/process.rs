@@ -8,6 +8,7 @@ use catalog::{Catalog, CatalogDeps};
 use chassis::admin::{self, AdminServer};
 use chassis::config::{Config, Loaded};
 use chassis::health::{Health, Latch};
+use chassis::server::tls::Protocols;
 use chassis::shutdown::Shutdown;
 use chassis::tasks::Tasks;
 use kafka::Connection;
@@ -53,7 +54,7 @@ impl Process {
         let starting = health.latch("start");
         let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
         let connection = connection(&config)?;
-        let port = admin::bind(config.admin.listen)?;
+        let port = admin::bind(config.admin.listen, Protocols::Http1)?;
         let tls = crate::listeners::tls("admin", config.admin.tls.as_ref(), config.admin.listen)?;
         let admin = AdminServer::start(port, tls, registry.clone(), health.clone())?;
         tracing::info!(address = %admin.address(), "the admin port serves /livez, /readyz and /metrics");

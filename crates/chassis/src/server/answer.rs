@@ -16,9 +16,15 @@ pin_project! {
     pub(super) struct WatchedBody<B> {
         #[pin]
         body: B,
+        // What is left of a frame that is handed on in pieces.
+        rest: Bytes,
         owed: Owed,
     }
 }
+
+/// A frame is handed on in pieces of so many bytes: HTTP takes a whole one at once, and would seem to have written a list of many
+/// megabytes of which the peer has read nothing.
+const PIECE: usize = 64 * 1024;
 
 /// Whether the next bytes wait for the peer.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl<B: Body> WatchedBody<B> {
     pub(super) fn new(body: B, busy: Busy) -> Self {
         let mut owed = Owed { owes: false, busy };
         owed.set(!body.is_end_stream());
-        Self { body, owed }
+        Self { body, rest: Bytes::new(), owed }
     }
 }
 
@@ -64,17 +70,39 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
         let mut this = self.project();
         // Who asks for more has had room for what came before.
         this.owed.set(false);
-        let frame = this.body.as_mut().poll_frame(cx);
+        let frame = if this.rest.is_empty() {
+            match this.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        *this.rest = data;
+                        Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))))
+                    }
+                    Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+                },
+                other => other,
+            }
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))))
+        };
         // The last one too: over HTTP/2 it waits for the peer's window, and this body with it.
         this.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (left, mut hint) = (self.rest.len() as u64, self.body.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(left));
+        }
+        hint.set_lower(hint.lower().saturating_add(left));
+        hint
     }
+}
+
+fn piece(rest: &mut Bytes) -> Bytes {
+    rest.split_to(rest.len().min(PIECE))
 }

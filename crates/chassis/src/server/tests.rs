@@ -146,13 +146,19 @@ async fn an_answer_that_is_not_read_ends_its_connection() {
 
 #[tokio::test]
 async fn an_answer_over_http2_without_a_window_ends_its_connection() {
+    without_a_window(0, "http://x/small").await;
+    // HTTP takes a whole frame as soon as there is room for a byte of it.
+    without_a_window(1, "http://x/large").await;
+}
+
+async fn without_a_window(bytes: u32, of: &str) {
     let running = start(ServerLimits { write: SHORT, ..limits() }, None).await;
     let socket = running.connect().await;
     let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(0);
+    builder.initial_stream_window_size(bytes);
     let (mut client, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
     let driver = tasks::spawn("client", connection);
-    let request = Request::get("http://x/small").body(Full::new(Bytes::new())).unwrap();
+    let request = Request::get(of).body(Full::new(Bytes::new())).unwrap();
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let _ended = driver.await.unwrap();

@@ -35,6 +35,7 @@ pub struct ListenerTls {
 #[derive(Debug)]
 struct TlsInner {
     files: TlsFiles,
+    protocols: Protocols,
     now: RwLock<InUse>,
 }
 
@@ -92,6 +93,15 @@ pub enum ListenerTlsError {
     },
 }
 
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/1.1 alone: the admin port.
+    Http1,
+    /// HTTP/2 for peers that can.
+    Http1And2,
+}
+
 /// Whether the files changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateLook {
@@ -104,14 +114,14 @@ pub enum CertificateLook {
 // === impl ListenerTls ===
 
 impl ListenerTls {
-    /// Reads the files.
+    /// Reads the files, for a listener that speaks these protocols. Peers choose among them (ALPN), so it names no other.
     ///
     /// # Errors
     /// They cannot be read, or not be used.
-    pub fn load(files: TlsFiles) -> Result<Self, ListenerTlsError> {
+    pub fn load(files: TlsFiles, protocols: Protocols) -> Result<Self, ListenerTlsError> {
         let bytes = FileBytes::read(&files)?;
-        let config = bytes.config(&files)?;
-        Ok(Self { inner: Arc::new(TlsInner { files, now: RwLock::new(InUse { config, bytes }) }) })
+        let config = bytes.config(&files, protocols)?;
+        Ok(Self { inner: Arc::new(TlsInner { files, protocols, now: RwLock::new(InUse { config, bytes }) }) })
     }
 
     /// Reads the files again and uses them from now on if they are others.
@@ -123,7 +133,7 @@ impl ListenerTls {
         if self.inner.now.read().bytes == bytes {
             return Ok(CertificateLook::Same);
         }
-        let config = bytes.config(&self.inner.files)?;
+        let config = bytes.config(&self.inner.files, self.inner.protocols)?;
         *self.inner.now.write() = InUse { config, bytes };
         Ok(CertificateLook::Replaced)
     }
@@ -176,7 +186,7 @@ impl FileBytes {
         })
     }
 
-    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, ListenerTlsError> {
+    fn config(&self, files: &TlsFiles, protocols: Protocols) -> Result<Arc<ServerConfig>, ListenerTlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let unusable = |source| ListenerTlsError::Unusable { path: files.certificate.clone(), source };
         let chain = certificates(&self.certificate, &files.certificate)?;
@@ -197,7 +207,10 @@ impl FileBytes {
             }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = match protocols {
+            Protocols::Http1 => vec![b"http/1.1".to_vec()],
+            Protocols::Http1And2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
         Ok(Arc::new(config))
     }
 }

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::tls::{CertificateLook, ListenerTlsError};
+use super::super::tls::{CertificateLook, ListenerTlsError, Protocols};
 use super::*;
 use crate::admin::{self, AdminServer};
 use crate::config::TlsFiles;
@@ -109,7 +109,7 @@ fn shown(session: &TlsStream<TcpStream>) -> Vec<u8> {
 async fn a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
-    let running = start(limits(), Some(ListenerTls::load(folder.files(None)).unwrap())).await;
+    let running = start(limits(), Some(ListenerTls::load(folder.files(None), Protocols::Http1And2).unwrap())).await;
     let mut trusted = session(&running, &authority.client(None)).await.unwrap();
     ask(&mut trusted).await.unwrap();
     let stranger = session(&running, &Authority::new().client(None)).await;
@@ -124,7 +124,7 @@ async fn a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
 async fn a_handshake_that_does_not_come_is_closed_like_a_slow_head() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
-    let tls = ListenerTls::load(folder.files(None)).unwrap();
+    let tls = ListenerTls::load(folder.files(None), Protocols::Http1And2).unwrap();
     let running = start(ServerLimits { head: SHORT, ..limits() }, Some(tls)).await;
     rest(running.connect().await).await;
     assert_eq!(running.closed(Closed::Handshake), 1);
@@ -139,7 +139,8 @@ async fn a_handshake_that_does_not_come_is_closed_like_a_slow_head() {
 async fn a_client_must_show_a_certificate_where_an_authority_of_clients_is_named() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let folder = Folder::with(&authority.signs("hookbus.test"));
-    let running = start(limits(), Some(ListenerTls::load(folder.files(Some(&clients.pem))).unwrap())).await;
+    let running =
+        start(limits(), Some(ListenerTls::load(folder.files(Some(&clients.pem)), Protocols::Http1And2).unwrap())).await;
     let known = authority.client(Some(clients.signs("client.test")));
     let mut welcome = session(&running, &known).await.unwrap();
     ask(&mut welcome).await.unwrap();
@@ -160,7 +161,7 @@ async fn a_certificate_is_replaced_under_load_and_no_request_is_lost() {
     let authority = Authority::new();
     let (first, second) = (authority.signs("hookbus.test"), authority.signs("hookbus.test"));
     let folder = Folder::with(&first);
-    let tls = ListenerTls::load(folder.files(None)).unwrap();
+    let tls = ListenerTls::load(folder.files(None), Protocols::Http1And2).unwrap();
     let running = Arc::new(start(limits(), Some(tls.clone())).await);
     let stop = CancellationToken::new();
     let load: Vec<_> = (0..4)
@@ -200,12 +201,16 @@ async fn the_admin_port_speaks_tls_too_and_ends_while_a_handshake_hangs() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
     let port = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let tls = ListenerTls::load(folder.files(None)).unwrap();
+    let tls = ListenerTls::load(folder.files(None), Protocols::Http1).unwrap();
     let server = AdminServer::start(port, Some(tls), Registry::new(), Health::new()).unwrap();
     let silent = TcpStream::connect(server.address()).await.unwrap();
     let socket = TcpStream::connect(server.address()).await.unwrap();
     let name = ServerName::try_from("hookbus.test").unwrap();
-    let mut probe = authority.client(None).connect(name, socket).await.unwrap();
+    // As probes and scrapers do, which would speak HTTP/2 if they were let.
+    let mut offers = ClientConfig::clone(authority.client(None).config());
+    offers.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut probe = TlsConnector::from(Arc::new(offers)).connect(name, socket).await.unwrap();
+    assert_eq!(probe.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     probe.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     probe.read_to_string(&mut answer).await.unwrap();
@@ -219,7 +224,7 @@ fn files_that_cannot_be_used_are_named() {
     let authority = Authority::new();
     let folder = Folder::with(&authority.signs("hookbus.test"));
     let files = folder.files(None);
-    let fails = |files: TlsFiles| ListenerTls::load(files).unwrap_err().to_string();
+    let fails = |files: TlsFiles| ListenerTls::load(files, Protocols::Http1And2).unwrap_err().to_string();
     let absent = folder.path("absent");
     assert!(fails(TlsFiles { key: absent, ..files.clone() }).contains("absent"));
     let swapped = TlsFiles { certificate: files.key.clone(), key: files.certificate.clone(), client_ca: None };
