@@ -139,7 +139,7 @@ impl<L: Lookup> Engine<L> {
     /// Takes a subscription's limits, its endpoint and its pause into its lane where they are new.
     pub(super) fn limit(&mut self, id: SubscriptionId, subscription: &Subscription, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        lane.reviewed_of.get_or_insert(subscription.offset());
+        lane.reviewed_of.get_or_insert_with(|| subscription.offset());
         if lane.limits_of == Some(subscription.offset()) {
             return;
         }

@@ -54,8 +54,8 @@ impl Process {
         let starting = health.latch("start");
         let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
         let connection = connection(&config)?;
-        let port = admin::bind(config.admin.listen, Protocols::Http1)?;
-        let tls = crate::listeners::tls("admin", config.admin.tls.as_ref(), config.admin.listen)?;
+        let port = admin::bind(config.admin.listen)?;
+        let tls = crate::listeners::tls("admin", config.admin.tls.as_ref(), config.admin.listen, Protocols::Http1)?;
         let admin = AdminServer::start(port, tls, registry.clone(), health.clone())?;
         tracing::info!(address = %admin.address(), "the admin port serves /livez, /readyz and /metrics");
         plant_bug(chassis::config::environment())?;

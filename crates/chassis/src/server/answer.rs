@@ -79,7 +79,7 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
                     }
                     Err(trailers) => Poll::Ready(Some(Ok(trailers))),
                 },
-                other => other,
+                ended @ (Poll::Ready(None | Some(Err(_))) | Poll::Pending) => ended,
             }
         } else {
             Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))))
