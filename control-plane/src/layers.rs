@@ -107,7 +107,9 @@ pub(crate) async fn observe(
 /// Read your writes, on whatever replica: waits for the write that the request names, and names the one that is answered.
 pub(crate) async fn consistent(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let is_known = auth::is_known(&app, request.headers());
+    // A plain read neither names a write nor is told of one.
+    let is_asked = !reads || request.headers().contains_key(CONSISTENCY);
+    let is_known = is_asked && auth::is_known(&app, request.headers());
     let asked = dry_run(request.uri().query()).and_then(|_asked| named_write(request.headers()));
     let ready = match asked {
         // Who may not ask learns nothing of the log, and has nobody ask Kafka for its end.

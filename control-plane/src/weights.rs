@@ -21,6 +21,9 @@ const SLACK: i64 = 1_024;
 
 /// Refuses changes that would make something heavier than it may be.
 pub(crate) fn check(snapshot: &Snapshot, changes: &[Change], limits: &ByteLimits) -> Result<(), Problem> {
+    if changes.iter().all(|change| matches!(change, Change::Remove(_))) {
+        return Ok(());
+    }
     let (mut total, mut of_application, mut of_organization) = (0, BTreeMap::new(), BTreeMap::new());
     for change in changes {
         let key = change.key();

@@ -164,8 +164,9 @@ impl Pattern {
             .onepass_size_limit(Some(PATTERN_MEMORY))
             .hybrid_cache_capacity(PATTERN_MEMORY);
         let built = Regex::builder().configure(config).syntax(syntax::Config::new().nest_limit(32)).build(text);
-        let price = || pattern_ns_per_byte(text, PATTERN_MEMORY).div_ceil(UNIT_NS);
-        built.map(|regex| Self { regex, units_per_byte: price() }).map_err(|error| match error.size_limit() {
+        let priced =
+            |regex| Self { regex, units_per_byte: pattern_ns_per_byte(text, PATTERN_MEMORY).div_ceil(UNIT_NS) };
+        built.map(priced).map_err(|error| match error.size_limit() {
             Some(_) => "the pattern is too large when compiled".to_owned(),
             None => format!("not a pattern: {}", syntax_error(&error)),
         })

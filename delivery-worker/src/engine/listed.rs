@@ -226,17 +226,17 @@ impl<L: Lookup> Engine<L> {
         if self.awaited.contains_key(&lane.lease) || (flaws::has(Flaw::GuessedReturn) && now_ms % 600_000 > 1_000) {
             return;
         }
-        let wanted = match self.lookup.subscription(id) {
-            None => ASIDE,
-            Some(subscription) if !subscription.is_enabled() => ASIDE,
-            Some(_) if lane.is_paused => usize::from(lane.checks_age),
-            Some(_) if self.is_shut(lane, now_ms) => 1,
-            Some(_) => self.useful(lane, now_ms).clamp(1, NEAR),
+        let is_shut = self.is_shut(lane, now_ms);
+        // How many of its order and of what was set aside are wanted near their turn. What was set aside and is not cancelled goes
+        // back in a lane that is paused: it is swept after the resume.
+        let (wanted, aside) = match self.lookup.subscription(id) {
+            None => (ASIDE, ASIDE),
+            Some(subscription) if !subscription.is_enabled() => (ASIDE, ASIDE),
+            Some(_) if lane.is_paused => (usize::from(lane.checks_age), usize::from(lane.checks_age)),
+            Some(_) if is_shut => (1, ASIDE),
+            Some(_) => (self.useful(lane, now_ms).clamp(1, NEAR), ASIDE),
         };
-        let is_enabled = self.lookup.subscription(id).is_some_and(|it| it.is_enabled());
-        // What was set aside and is not cancelled goes back in a lane that is paused: it is swept after the resume.
-        let aside = if lane.is_paused && is_enabled { usize::from(lane.checks_age) } else { ASIDE };
-        let (lease, is_urgent) = (lane.lease, !lane.is_paused && self.is_shut(lane, now_ms));
+        let (lease, is_urgent) = (lane.lease, !lane.is_paused && is_shut);
         loop {
             let is_idle = self.lanes.get(&id).is_some_and(|lane| lane.queue.asked() == 0 && lane.cap.in_flight() == 0);
             let asked = self.read_backs.asked.len();

@@ -48,15 +48,10 @@ pub(crate) enum LaneNote {
 #[derive(Debug)]
 pub(crate) struct FoundBook {
     book: Book,
-    place: ListsPlace,
+    /// Of the topic its lists stand in.
+    topic_id: Uuid,
     /// Offsets of the window that are read again.
     awaited: BTreeSet<i64>,
-}
-
-/// Where the lists of a partition stand.
-#[derive(Clone, Copy, Debug, Default)]
-struct ListsPlace {
-    topic_id: Uuid,
 }
 
 /// See the module.
@@ -72,7 +67,7 @@ pub(crate) struct Books {
 struct OpenBook {
     lease: Lease,
     book: Book,
-    place: ListsPlace,
+    topic_id: Uuid,
     awaited: BTreeSet<i64>,
     state: BookState,
     checkpoint: CheckpointState,
@@ -108,7 +103,7 @@ impl FoundBook {
     /// A book and the offsets that its window reads again.
     #[cfg(test)]
     pub(crate) fn of(book: Book, awaited: BTreeSet<i64>) -> Self {
-        Self { book, place: ListsPlace::default(), awaited }
+        Self { book, topic_id: Uuid::nil(), awaited }
     }
 }
 
@@ -132,7 +127,7 @@ impl Books {
             let Some(restorer) = restorer else {
                 let empty = |lease: &Lease| FoundBook {
                     book: Book::new(Arc::clone(&topic), lease.partition.partition),
-                    place: ListsPlace::default(),
+                    topic_id: Uuid::nil(),
                     awaited: BTreeSet::new(),
                 };
                 return Ok(found.into_iter().map(|(found, _)| (found.lease.clone(), empty(&found.lease))).collect());
@@ -153,7 +148,7 @@ impl Books {
 
     /// A lease begins.
     pub(crate) fn open(&mut self, lease: &Lease, found: FoundBook) {
-        let FoundBook { book, place, awaited } = found;
+        let FoundBook { book, topic_id, awaited } = found;
         let checkpoint = CheckpointState::default();
         let held = Vec::new();
         let state = if book.needs_correction() {
@@ -161,7 +156,7 @@ impl Books {
         } else {
             BookState::Corrected { held }
         };
-        self.open.insert(lease.epoch, OpenBook { lease: lease.clone(), book, place, awaited, state, checkpoint });
+        self.open.insert(lease.epoch, OpenBook { lease: lease.clone(), book, topic_id, awaited, state, checkpoint });
     }
 
     /// A lease is over.
@@ -350,7 +345,7 @@ impl OpenBook {
     }
 
     fn claim(&self) -> Claimed {
-        let (ListsPlace { topic_id }, from) = (self.place, self.book.read_from());
+        let (topic_id, from) = (self.topic_id, self.book.read_from());
         match self.book.claim() {
             None => Claimed::AsFound,
             Some(total) => Claimed::Lists(ListsClaim { queued: total.queued, sum: total.sum, topic_id, from }),
@@ -376,5 +371,5 @@ fn book(topic: &Arc<str>, lists: RestoredLists, restored: &Restored, start: i64)
     book.set_read(lists.from, lists.bytes);
     let is_awaited = |offset: &i64| *offset >= start && !restored.recreated;
     let awaited = restored.not_done.iter().copied().filter(is_awaited).collect();
-    Ok(FoundBook { book, place: ListsPlace { topic_id: lists.topic_id }, awaited })
+    Ok(FoundBook { book, topic_id: lists.topic_id, awaited })
 }

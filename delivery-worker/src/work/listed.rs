@@ -19,20 +19,22 @@ impl DeliveryWork {
                 LaneChange::Listed(listing) => {
                     let ListedRecord { lease, offset, timestamp_ms, size, .. } = listing;
                     self.metrics.listed.inc();
-                    beside_or_done(lease, (offset, timestamp_ms), size, LaneNote::Listed(listing)).put(turn);
+                    let note = LaneNote::Listed(listing);
+                    Resolved { epoch: lease, at: (offset, timestamp_ms), size, note, outputs: Vec::new() }.put(turn);
                 }
                 LaneChange::SetAside { lease, subscription } => {
-                    beside_or_done(lease, (-1, turn.now.wall_ms), 0, LaneNote::SetAside(subscription)).put(turn);
+                    noted(lease, turn.now, LaneNote::SetAside(subscription)).put(turn);
                 }
                 LaneChange::Condition { lease, subscription, condition } => {
                     let note = LaneNote::Condition(subscription, condition);
-                    beside_or_done(lease, (-1, turn.now.wall_ms), 0, note).put(turn);
+                    noted(lease, turn.now, note).put(turn);
                 }
                 LaneChange::Lost { lease, subscription, offset } => {
                     Invariant::NeverLost.violated();
                     self.metrics.lost.inc();
                     tracing::error!(subscription.id = %subscription, offset, "a listed delivery is not in `deliveries` any more");
-                    beside_or_done(lease, (offset, turn.now.wall_ms), 0, LaneNote::Settled(subscription)).put(turn);
+                    let (at, note) = ((offset, turn.now.wall_ms), LaneNote::Settled(subscription));
+                    Resolved { epoch: lease, at, size: 0, note, outputs: Vec::new() }.put(turn);
                 }
             }
         }
@@ -41,7 +43,7 @@ impl DeliveryWork {
     /// Puts the next portion of what takeovers have to correct into the outbox.
     pub(super) fn correct(&mut self, turn: &mut Turn<'_, LaneNote>) -> Result<(), Error> {
         for epoch in self.books.take_uncorrected() {
-            beside_or_done(epoch, (-1, turn.now.wall_ms), 0, LaneNote::Correct).put(turn);
+            noted(epoch, turn.now, LaneNote::Correct).put(turn);
         }
         self.begin_held(turn.now)
     }
@@ -55,7 +57,7 @@ impl DeliveryWork {
             self.lane_ends.ask(epoch, partition);
         }
         for epoch in self.books.take_rewrites() {
-            beside_or_done(epoch, (-1, turn.now.wall_ms), 0, LaneNote::Checkpoint).put(turn);
+            noted(epoch, turn.now, LaneNote::Checkpoint).put(turn);
         }
     }
 
@@ -129,6 +131,7 @@ impl DeliveryWork {
     }
 }
 
-fn beside_or_done(epoch: Epoch, at: (i64, i64), size: usize, note: LaneNote) -> Resolved {
-    Resolved { epoch, at, size, note, outputs: Vec::new() }
+/// What a batch does to lists beside its records.
+fn noted(epoch: Epoch, now: Now, note: LaneNote) -> Resolved {
+    Resolved { epoch, at: (-1, now.wall_ms), size: 0, note, outputs: Vec::new() }
 }

@@ -3,38 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use kafka::{Connection, From, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::ids::DeliveryId;
 use schemas::record::{Record, TopicPartition};
 use schemas::topics::Topics;
 
 use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Rejected};
+use crate::wait::eventually;
 
 /// A broker that serves answers in milliseconds; an open transaction at the end of a topic holds its readers for 12 s.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// Catch-up: an empty fetch comes back at once.
 const FETCH_WAIT_MS: u32 = 10;
-/// Between two tries of what a broker that has just stood still did not answer.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// Reads a topic at `read_committed` until the end it had when this was called.
 ///
 /// # Errors
 /// The topic is not there, or its end is not reached in 60 s: a transaction stays open.
 pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
-    let reading = async {
-        loop {
-            let read = Box::pin(read_to_end(connection, topic)).await;
-            let failed = read.as_ref().err().and_then(|error| error.downcast_ref::<KafkaError>());
-            if !failed.is_some_and(KafkaError::is_retriable) {
-                return read;
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
+    // A broker that has just stood still may leave one question unanswered: it is asked again.
+    let read = || async {
+        let read = Box::pin(read_to_end(connection, topic)).await;
+        let failed = read.as_ref().err().and_then(|error| error.downcast_ref::<KafkaError>());
+        if failed.is_some_and(KafkaError::is_retriable) { None } else { Some(read) }
     };
-    let read = tokio::time::timeout(READ_WITHIN, reading).await;
-    read.with_context(|| format!("{topic} was not read to its end in {READ_WITHIN:?}"))?
+    eventually(&format!("the end of {topic}"), READ_WITHIN, read).await?
 }
 
 async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {

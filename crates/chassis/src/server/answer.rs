@@ -2,7 +2,7 @@
 //! peer to make room.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -67,23 +67,10 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut this = self.project();
+        let this = self.project();
         // Who asks for more has had room for what came before.
         this.owed.set(false);
-        let frame = if this.rest.is_empty() {
-            match this.body.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        *this.rest = data;
-                        Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))))
-                    }
-                    Err(trailers) => Poll::Ready(Some(Ok(trailers))),
-                },
-                ended @ (Poll::Ready(None | Some(Err(_))) | Poll::Pending) => ended,
-            }
-        } else {
-            Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))))
-        };
+        let frame = next_piece(this.body, this.rest, cx);
         // The last one too: over HTTP/2 it waits for the peer's window, and this body with it.
         this.owed.set(matches!(frame, Poll::Ready(Some(Ok(_)))));
         frame
@@ -103,6 +90,21 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
     }
 }
 
-fn piece(rest: &mut Bytes) -> Bytes {
-    rest.split_to(rest.len().min(PIECE))
+/// The next frame: a piece of the one that `rest` is left of, else of the body's next one.
+fn next_piece<B: Body<Data = Bytes>>(
+    body: Pin<&mut B>,
+    rest: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    if rest.is_empty() {
+        let frame = match ready!(body.poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            ended @ (None | Some(Err(_))) => return Poll::Ready(ended),
+        };
+        match frame.into_data() {
+            Ok(data) => *rest = data,
+            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+        }
+    }
+    Poll::Ready(Some(Ok(Frame::data(rest.split_to(rest.len().min(PIECE))))))
 }

@@ -36,11 +36,7 @@ fn a_paused_subscription_waits_without_a_write_and_goes_at_once_when_it_is_resum
     assert!(world.engine.queued().paused > 2_900, "{:?}", world.engine.queued());
     let written = (world.kafka.lane_records, world.kafka.lane_bytes, world.scheduler.writes);
     assert!(world.kafka.lane_bytes < 80_000, "{} bytes for 3,000 that wait", world.kafka.lane_bytes);
-    let resumed = world.now + 24 * 60 * MINUTE;
-    while world.now < resumed {
-        world.alarm = world.now + MINUTE;
-        world.step();
-    }
+    world.wait_until(world.now + 24 * 60 * MINUTE, MINUTE);
     assert_eq!(
         written,
         (world.kafka.lane_records, world.kafka.lane_bytes, world.scheduler.writes),
@@ -67,11 +63,7 @@ fn a_subscription_that_was_disabled_once_is_swept_once() {
         world.step();
     }
     world.restart();
-    let until = world.now + 60 * MINUTE;
-    while world.now < until {
-        world.alarm = world.now + 1_000;
-        world.step();
-    }
+    world.wait_until(world.now + 60 * MINUTE, 1_000);
     let bytes = world.kafka.lane_bytes;
     assert!(bytes < 100 * 2_000, "{bytes} bytes for 2,000 that wait");
     let lists = world.kafka.values.values().filter(|value| value.len() > 20).count();
@@ -105,17 +97,9 @@ fn what_is_paused_for_longer_than_it_may_live_dies_before_its_record_is_deleted(
     for number in 0..500 {
         world.event(number, 0);
     }
-    let until = world.now + 9 * MINUTE;
-    while world.now < until {
-        world.alarm = world.now + 1_000;
-        world.step();
-    }
+    world.wait_until(world.now + 9 * MINUTE, 1_000);
     assert_eq!(world.settled().len(), 0, "they live");
-    let until = world.now + 5 * MINUTE;
-    while world.now < until {
-        world.alarm = world.now + 1_000;
-        world.step();
-    }
+    world.wait_until(world.now + 5 * MINUTE, 1_000);
     assert_eq!((world.settled().len(), world.flown), (500, 0), "none of them was sent");
 }
 

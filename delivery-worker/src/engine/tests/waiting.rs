@@ -94,11 +94,7 @@ fn deep_in(mut world: World) -> World {
     for number in 0..1_200 {
         world.event(number, 0);
     }
-    let until = world.now + 4 * MINUTE;
-    while world.now < until {
-        world.alarm = world.now + 1_000;
-        world.step();
-    }
+    world.wait_until(world.now + 4 * MINUTE, 1_000);
     assert!(world.engine.queued().paused > 1_000 && world.kafka.values.len() > 5, "seed {seed}: in chunks");
     pause(&mut world, 0, false, 3);
     for settled in [200, 500, 900] {
@@ -189,11 +185,7 @@ fn what_waits_for_a_dead_endpoint_costs_bytes_and_goes_in_order_when_it_heals() 
     for number in 0..count {
         world.event(number, usize::from(number % 50 == 0));
     }
-    let until = world.now + 60 * MINUTE;
-    while world.now < until {
-        world.alarm = world.now + MINUTE;
-        world.step();
-    }
+    world.wait_until(world.now + 60 * MINUTE, MINUTE);
     assert_eq!(world.read, world.log.len(), "its look-ahead is free");
     let bytes = world.kafka.lane_bytes;
     assert!(bytes < 40 * count, "{bytes} bytes for {count}");

@@ -599,6 +599,14 @@ impl World {
     }
 
     /// Until at least so many are settled.
+    /// Lets time go by until then, with something to look at this often (ms) though nothing happens.
+    pub(super) fn wait_until(&mut self, until: i64, every: i64) {
+        while self.now < until {
+            self.alarm = self.now + every;
+            self.step();
+        }
+    }
+
     pub(super) fn run_until(&mut self, count: usize) {
         while self.settled().len() < count {
             self.step();
