@@ -138,7 +138,8 @@ pub enum KafkaError {
     },
     /// What was committed of lists cannot be read to the end: a transaction on their partition does not end.
     #[error(
-        "{partition} cannot be read beyond offset {position}, and its records from there to {end} are needed: kafka has kept a transaction          open there for {waited_ms} ms, longer than any lives (see deploy/runbooks/lists-held.md)"
+        "{partition} cannot be read beyond offset {position}, and its records from there to {end} are needed: kafka has kept a transaction \
+         open there for {waited_ms} ms, longer than any lives (see deploy/runbooks/lists-held.md)"
     )]
     ListsHeld {
         /// The partition of the lists.
@@ -346,5 +347,36 @@ impl ErrorCode {
     /// Another producer with our transactional id, or an expired transaction: both look the same.
     pub(crate) fn is_fencing(self) -> bool {
         matches!(self.0, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition() -> TopicPartition {
+        TopicPartition::new(Arc::from("deliveries"), 3)
+    }
+
+    #[test]
+    fn a_log_that_begins_at_0_may_never_have_been_read_and_one_that_begins_later_was() {
+        let text =
+            |log_start| KafkaError::NoCommittedOffset { partition: partition(), log_start, log_end: 90 }.to_string();
+        assert!(text(0).ends_with("nothing of it was read yet: `--to start` is right"), "{}", text(0));
+        assert!(text(1).ends_with("(deploy/runbooks/no-committed-offset.md)"), "{}", text(1));
+    }
+
+    #[test]
+    fn what_stands_in_several_lines_here_is_one_line_for_people() {
+        let partition = partition();
+        let errors = [
+            KafkaError::NoCommittedOffset { partition: partition.clone(), log_start: 0, log_end: 9 },
+            KafkaError::Truncated { partition: partition.clone(), offset: 5, log_end: 4 },
+            KafkaError::LogCut { partition: partition.clone(), read_up_to: 7, read_epoch: 1, at: 6, found_epoch: 2 },
+            KafkaError::ListsHeld { partition, position: 5, end: 9, waited_ms: 60_000 },
+        ];
+        for text in errors.map(|error| error.to_string()) {
+            assert!(!text.contains("  ") && !text.contains('\n'), "{text}");
+        }
     }
 }
