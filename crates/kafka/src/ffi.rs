@@ -8,11 +8,11 @@
 #![expect(unsafe_code, reason = "librdkafka is C: each block states why its call is sound")]
 
 mod bell;
+mod describe;
 mod produce;
 mod queue;
 mod refresh;
 
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 use std::time::Duration;
@@ -25,9 +25,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMe
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
 use schemas::record::{Headers, Record};
-use uuid::Uuid;
 
 pub(crate) use self::bell::Bell;
+pub(crate) use self::describe::{Described, Permissions, describe_topics, permissions, topic_ids};
 pub(crate) use self::produce::{Topic, produce, produce_boxed};
 pub(crate) use self::queue::{MessageQueue, Polled};
 pub(crate) use self::refresh::refresh;
@@ -224,81 +224,6 @@ pub(crate) fn cached_watermarks(client: &NativeClient, topic: &str, partition: i
         sys::rd_kafka_get_watermark_offsets(client.ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high)
     };
     (result == OK).then_some((low, high))
-}
-
-/// The ids of topics (KIP-516). A topic that does not exist is missing from the answer.
-pub(crate) fn topic_ids(
-    client: &NativeClient,
-    topics: &[&str],
-    timeout: Duration,
-) -> Result<HashMap<String, Uuid>, Code> {
-    let described = describe_topics(client, topics, timeout)?;
-    described.into_iter().map(|(topic, id)| Ok((topic, id?))).collect()
-}
-
-/// The id of each topic, or why it is not told: one that is denied hides no other. A topic that does not exist is missing.
-pub(crate) fn describe_topics(
-    client: &NativeClient,
-    topics: &[&str],
-    timeout: Duration,
-) -> Result<HashMap<String, Result<Uuid, Code>>, Code> {
-    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
-    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: everything made here is destroyed here; the collection copies the names; the event is read before it is
-    // destroyed.
-    unsafe {
-        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options =
-            sys::rd_kafka_AdminOptions_new(client.ptr(), sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        let queue = sys::rd_kafka_queue_new(client.ptr());
-        let mut reason = [0 as c_char; 256];
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), reason.as_mut_ptr(), reason.len());
-        sys::rd_kafka_DescribeTopics(client.ptr(), collection, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(1)));
-        let result = if event.is_null() { Err(Code::OperationTimedOut) } else { read_topic_ids(event) };
-        if result.is_err() {
-            // The controller it asked may be gone.
-            refresh(client);
-        }
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_queue_destroy(queue);
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_TopicCollection_destroy(collection);
-        result
-    }
-}
-
-unsafe fn read_topic_ids(event: *mut sys::rd_kafka_event_t) -> Result<HashMap<String, Result<Uuid, Code>>, Code> {
-    // SAFETY: the event is the answer to DescribeTopics and stays alive; every count comes with its array.
-    unsafe {
-        let error = sys::rd_kafka_event_error(event);
-        if error != OK {
-            return Err(Code::from(error));
-        }
-        let described = sys::rd_kafka_event_DescribeTopics_result(event);
-        if described.is_null() {
-            return Err(Code::Fail);
-        }
-        let mut count = 0;
-        let topics = sys::rd_kafka_DescribeTopics_result_topics(described, &raw mut count);
-        let mut ids = HashMap::with_capacity(count);
-        for index in 0..count {
-            let topic = *topics.add(index);
-            let code = sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic));
-            let name = text(sys::rd_kafka_TopicDescription_name(topic));
-            if code == OK {
-                let id = sys::rd_kafka_TopicDescription_topic_id(topic);
-                let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
-                let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-                ids.insert(name, Ok(Uuid::from_u64_pair(high, low)));
-            } else if Code::from(code) != Code::UnknownTopicOrPartition && Code::from(code) != Code::UnknownTopicId {
-                ids.insert(name, Err(Code::from(code)));
-            }
-        }
-        Ok(ids)
-    }
 }
 
 /// Copies a C string; empty if null.

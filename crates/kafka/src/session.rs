@@ -25,7 +25,7 @@ use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{OutRecord, TopicPartition};
 
-use crate::clock::instant;
+use crate::clock::{coarse_ms, instant};
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
 use crate::ffi::{self, GroupMetadata};
@@ -124,7 +124,7 @@ impl Session {
 
     /// How the last try's records were acknowledged, if it ends now.
     pub(crate) fn ack_pace(&self) -> AckPace {
-        self.reports().pace(instant())
+        self.reports().pace(coarse_ms())
     }
 
     /// Forgets the topics, and with them which partitions have a leader: something could not be written.
@@ -137,9 +137,20 @@ impl Session {
         self.attempt = self.attempt.wrapping_add(1);
         self.reports().begin(self.attempt);
         self.producer.begin_transaction().map_err(|error| self.classify("begin_transaction", &error))?;
-        match self.fill(content, instant()) {
-            failed @ Err(Failure::Aborted(_)) => failed.map_err(|failure| failure.after_abort(self.abort(), false)),
-            other => other,
+        let Err(failure) = self.fill(content, instant()) else { return Ok(()) };
+        let Failure::Aborted(mut aborted) = failure else { return Err(failure) };
+        let ended = self.abort();
+        aborted.error = self.name_denied(content, aborted.error);
+        Err(Failure::Aborted(aborted).after_abort(ended, false))
+    }
+
+    /// Adds to a missing permission which topics it is missing for. Kafka refuses a transaction with a topic in it and librdkafka
+    /// names none.
+    fn name_denied(&self, content: &Content<'_>, error: KafkaError) -> KafkaError {
+        if matches!(&error, KafkaError::Call { code: ErrorCode(Code::TopicAuthorizationFailed), .. }) {
+            partitions::with_denied(content, &partitions::denied(&self.producer, content), error)
+        } else {
+            error
         }
     }
 
@@ -200,7 +211,8 @@ impl Session {
 
     fn send(&mut self, index: usize, record: &OutRecord, partition: Option<i32>) -> Result<(), Failure> {
         let opaque = opaque(self.attempt, index);
-        let deadline = instant() + QUEUE_TIMEOUT;
+        // The clock is asked only of a queue that is full: this is done for each record.
+        let mut deadline = None;
         let client = self.producer.client().native_client();
         loop {
             let sent = self
@@ -209,7 +221,7 @@ impl Session {
                 .and_then(|topic| ffi::produce(client, topic, partition, record, opaque));
             match sent {
                 Ok(()) => return Ok(()),
-                Err(Code::QueueFull) if instant() < deadline => {
+                Err(Code::QueueFull) if instant() < *deadline.get_or_insert_with(|| instant() + QUEUE_TIMEOUT) => {
                     // The poll thread serves the reports that make room.
                     ffi::flush(client, Duration::from_millis(10));
                 }
@@ -251,7 +263,9 @@ impl Session {
             if is_consequence(cause.code)
                 && let Err(Failure::Aborted(mut named)) = self.send_offsets(content)
             {
-                named.error = writing_to(content, named.error);
+                if !named.error.is_denied() {
+                    named.error = partitions::writing_to(content, named.error);
+                }
                 return Err(Failure::Aborted(named));
             }
             let record = content.records[cause.index];
@@ -324,15 +338,6 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("attempt", &self.attempt).finish_non_exhaustive()
     }
-}
-
-/// Adds to an error that names no topic which ones the transaction writes to: it is about one of them.
-fn writing_to(content: &Content<'_>, error: KafkaError) -> KafkaError {
-    let KafkaError::Call { call, code, reason } = error else { return error };
-    let mut topics: Vec<&str> = content.records.iter().map(|record| &*record.topic).collect();
-    topics.sort_unstable();
-    topics.dedup();
-    KafkaError::Call { call: format!("{call} of a transaction that writes to {}", topics.join(", ")), code, reason }
 }
 
 /// Whether a record was not taken because another one, or the transaction, had failed.

@@ -123,6 +123,11 @@ impl Restorer {
                     Ok(found) => return Ok(found),
                     Err(error) => error,
                 };
+            // Kafka names no offsets of topics that may not be described.
+            if error.is_denied() && self.leave_out_denied(&mut leases)? {
+                continue;
+            }
+            let all: Vec<&Lease> = leases.iter().collect();
             match self.clear_way(&leases, &mut fenced) {
                 Ok(true) => continue,
                 Ok(false) if pending.since(boot_ms()) >= self.longest_pending_ms() => {
@@ -186,6 +191,17 @@ impl Restorer {
         Ok(())
     }
 
+    /// Leaves out the leases whose topics may not be described. Whether to ask again: there were such, or nobody could tell for now.
+    fn leave_out_denied(&self, leases: &mut Vec<Lease>) -> Result<bool, KafkaError> {
+        let ids = match self.ids_of(leases) {
+            Ok(ids) => ids,
+            Err(error) => return self.pause(error).map(|()| true),
+        };
+        let before = leases.len();
+        leases.retain(|lease| ids.contains_key(&*lease.partition.topic));
+        Ok(leases.len() < before)
+    }
+
     /// Waits a little after a failure, unless waiting cannot help.
     fn pause(&self, error: KafkaError) -> Result<(), KafkaError> {
         if error.is_denied() {
@@ -241,7 +257,22 @@ pub(crate) fn find<'a>(offsets: &'a [CommittedOffset], partition: &TopicPartitio
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::lease::Epoch;
+
+    #[test]
+    fn a_cluster_that_cannot_tell_for_now_what_is_denied_ends_no_takeover() {
+        // Nobody listens there.
+        let connection = Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
+        let identity = ("slot", Duration::from_secs(10));
+        let restorer = Restorer::new(&connection, "group", identity, Ownership::default(), Arc::default()).unwrap();
+        let partition = TopicPartition::new(Arc::from("topic"), 0);
+        let mut leases = vec![Lease { partition, epoch: Epoch(1) }];
+        assert!(restorer.leave_out_denied(&mut leases).unwrap(), "to be asked again");
+        assert_eq!(leases.len(), 1);
+    }
 
     #[test]
     fn only_time_in_which_kafka_answered_counts_as_pending() {

@@ -1,5 +1,6 @@
 //! The topics a session writes to, and which partition keyless records of a transaction share.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +9,10 @@ use rdkafka::client::NativeClient;
 use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
+use super::Content;
 use super::reports::Reports;
 use crate::clock::instant;
-use crate::error::KafkaError;
+use crate::error::{ErrorCode, KafkaError};
 use crate::{ffi, log};
 
 /// How long a topic's partitions are remembered for keyless records.
@@ -99,6 +101,56 @@ pub(super) fn is_missing(producer: &ThreadedProducer<Reports>, topic: &str) -> b
     )
 }
 
+/// Which topics of a transaction may not be read or written, in words; empty if the cluster does not tell.
+pub(super) fn denied(producer: &ThreadedProducer<Reports>, content: &Content<'_>) -> String {
+    let written: BTreeSet<&str> = content.records.iter().map(|record| &*record.topic).collect();
+    let offsets = content.offsets.map(|(offsets, _)| offsets.elements()).unwrap_or_default();
+    let read: BTreeSet<&str> =
+        offsets.iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::topic).collect();
+    let all: Vec<&str> = written.union(&read).copied().collect();
+    let told = match ffi::permissions(producer.client().native_client(), &all, METADATA_TIMEOUT) {
+        Ok(told) => told,
+        Err(code) => {
+            log::call_failed(&KafkaError::call("asking for the permissions of topics", code));
+            return String::new();
+        }
+    };
+    denied_in_words(&told, &written, &read)
+}
+
+/// What is denied of topics that are written to and read, by what was told of each.
+fn denied_in_words(told: &ffi::Described<ffi::Permissions>, written: &BTreeSet<&str>, read: &BTreeSet<&str>) -> String {
+    let is_denied = |topic: &str, of: fn(&ffi::Permissions) -> bool| match told.get(topic) {
+        Some(Ok(permissions)) => !of(permissions),
+        Some(Err(code)) => ErrorCode(*code).is_denied(),
+        None => false,
+    };
+    let named = |topics: &BTreeSet<&str>, doing: &str, of: fn(&ffi::Permissions) -> bool| {
+        let denied: Vec<&str> = topics.iter().copied().filter(|topic| is_denied(topic, of)).collect();
+        (!denied.is_empty()).then(|| format!("may not {doing} {}", denied.join(", ")))
+    };
+    let sides = [named(written, "write to", |may| may.write), named(read, "read", |may| may.read)];
+    sides.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// Adds to an error that names no topic which ones the transaction writes to: it is about one of them.
+pub(super) fn writing_to(content: &Content<'_>, error: KafkaError) -> KafkaError {
+    let KafkaError::Call { call, code, reason } = error else { return error };
+    let mut topics: Vec<&str> = content.records.iter().map(|record| &*record.topic).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    KafkaError::Call { call: format!("{call} of a transaction that writes to {}", topics.join(", ")), code, reason }
+}
+
+/// Adds to an error what is denied, in words; where nobody told, the topics it may be.
+pub(super) fn with_denied(content: &Content<'_>, denied: &str, error: KafkaError) -> KafkaError {
+    let KafkaError::Call { call, code, reason } = error else { return error };
+    if denied.is_empty() {
+        return writing_to(content, KafkaError::Call { call, code, reason });
+    }
+    KafkaError::Call { call: format!("{call} ({denied})"), code, reason }
+}
+
 fn writable(producer: &ThreadedProducer<Reports>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = producer
         .client()
@@ -106,4 +158,47 @@ fn writable(producer: &ThreadedProducer<Reports>, topic: &str) -> Result<Vec<i32
         .map_err(|error| KafkaError::from_rdkafka(format!("metadata of {topic}"), &error))?;
     let partitions = metadata.topics().first().map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
     Ok(partitions.iter().filter(|partition| partition.leader() >= 0).map(|partition| partition.id()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::record::{Headers, OutRecord};
+
+    use super::*;
+
+    #[test]
+    fn a_denied_transaction_names_what_is_denied_or_all_that_it_writes_to() {
+        let record = |topic: &str| OutRecord {
+            topic: Arc::from(topic),
+            partition: None,
+            key: None,
+            value: None,
+            headers: Headers::default(),
+        };
+        let (one, other) = (record("deliveries"), record("activity"));
+        let content = Content { offsets: None, records: &[&one, &other, &one], random: 0, groups: &[] };
+        let error = || KafkaError::call("delivery", Code::TopicAuthorizationFailed);
+        let text = |denied: &str| with_denied(&content, denied, error()).to_string();
+        assert!(text("may not write to activity").starts_with("delivery (may not write to activity)"), "{}", text("x"));
+        assert!(text("").starts_with("delivery of a transaction that writes to activity, deliveries"), "{}", text(""));
+        assert!(with_denied(&content, "", error()).is_denied());
+    }
+
+    #[test]
+    fn what_is_denied_is_named_by_side_and_nothing_else() {
+        let may = |read, write| Ok(ffi::Permissions { read, write });
+        let told = ffi::Described::from([
+            ("all".to_owned(), may(true, true)),
+            ("read-only".to_owned(), may(true, false)),
+            ("write-only".to_owned(), may(false, true)),
+            ("hidden".to_owned(), Err(Code::TopicAuthorizationFailed)),
+            ("unknown".to_owned(), Err(Code::LeaderNotAvailable)),
+        ]);
+        let words = |written: &[&str], read: &[&str]| {
+            denied_in_words(&told, &written.iter().copied().collect(), &read.iter().copied().collect())
+        };
+        assert_eq!(words(&["all", "write-only", "unknown", "missing"], &["all", "read-only", "unknown"]), "");
+        assert_eq!(words(&["all", "read-only", "hidden"], &["all"]), "may not write to hidden, read-only");
+        assert_eq!(words(&["read-only"], &["write-only"]), "may not write to read-only and may not read write-only");
+    }
 }

@@ -1,6 +1,6 @@
 //! Delivery reports of one try of a transaction, as the thread that polls the producer brings them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
@@ -10,7 +10,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::clock::instant;
+use crate::clock::coarse_ms;
 use crate::log;
 
 /// Collects delivery reports; lives in the producer, called by its poll thread.
@@ -22,11 +22,11 @@ struct Reported {
     attempt: u32,
     failed: Vec<Failed>,
     partitions: Vec<(usize, i32)>,
-    /// When the first record was sent, if any was.
-    sending_since: Option<Instant>,
+    /// When the first record was sent, if any was: coarse milliseconds, as all times here.
+    sending_since_ms: Option<i64>,
     /// When the last acknowledgement came.
-    last: Option<Instant>,
-    longest_gap: Duration,
+    last_ms: Option<i64>,
+    longest_gap_ms: i64,
     acknowledged_bytes: usize,
     throttled: Duration,
 }
@@ -65,8 +65,8 @@ impl Reports {
 
     /// The first record goes out about now.
     pub(super) fn start_sending(&self) {
-        let now = instant();
-        self.0.lock().sending_since.get_or_insert(now);
+        let now_ms = coarse_ms();
+        self.0.lock().sending_since_ms.get_or_insert(now_ms);
     }
 
     /// A record that librdkafka refused at once.
@@ -89,12 +89,12 @@ impl Reports {
         self.0.lock().partitions.len()
     }
 
-    /// The pace of the acknowledgements if the try ends now.
-    pub(super) fn pace(&self, now: Instant) -> AckPace {
+    /// The pace of the acknowledgements if the try ends at `now_ms`, [coarse milliseconds](coarse_ms).
+    pub(super) fn pace(&self, now_ms: i64) -> AckPace {
         let reported = self.0.lock();
-        let quiet_since = reported.last.or(reported.sending_since).unwrap_or(now);
+        let longest_gap_ms = reported.longest_gap_ms.max(reported.gap_ms(now_ms));
         AckPace {
-            longest_gap: reported.longest_gap.max(now.saturating_duration_since(quiet_since)),
+            longest_gap: Duration::from_millis(u64::try_from(longest_gap_ms).unwrap_or(0)),
             acknowledged_bytes: reported.acknowledged_bytes,
             throttled: reported.throttled,
         }
@@ -104,13 +104,16 @@ impl Reports {
 // === impl Reported ===
 
 impl Reported {
-    fn acknowledged(&mut self, bytes: usize) {
-        let now = instant();
-        if let Some(before) = self.last.or(self.sending_since) {
-            self.longest_gap = self.longest_gap.max(now.saturating_duration_since(before));
-        }
-        self.last = Some(now);
+    /// The clock is read for each record: it is the coarse one.
+    fn acknowledged(&mut self, bytes: usize, now_ms: i64) {
         self.acknowledged_bytes += bytes;
+        self.longest_gap_ms = self.longest_gap_ms.max(self.gap_ms(now_ms));
+        self.last_ms = Some(now_ms);
+    }
+
+    /// How long nothing was acknowledged.
+    fn gap_ms(&self, now_ms: i64) -> i64 {
+        self.last_ms.or(self.sending_since_ms).map_or(0, |since_ms| now_ms - since_ms)
     }
 }
 
@@ -144,7 +147,7 @@ impl ProducerContext for Reports {
         }
         match report {
             Ok(message) => {
-                reported.acknowledged(message.payload_len() + message.key_len());
+                reported.acknowledged(message.payload_len() + message.key_len(), coarse_ms());
                 let touched = (message.topic_ptr() as usize, message.partition());
                 if reported.partitions.last() != Some(&touched) && !reported.partitions.contains(&touched) {
                     reported.partitions.push(touched);
@@ -184,15 +187,23 @@ mod tests {
     #[test]
     fn the_longest_gap_counts_from_the_first_record_and_to_the_end() {
         let reports = Reports::default();
-        let start = instant();
-        let second = Duration::from_secs(1);
-        assert_eq!(reports.pace(start), AckPace::default(), "nothing was sent");
-        *reports.0.lock() = Reported { sending_since: Some(start), ..Reported::default() };
-        assert_eq!(reports.pace(start + 9 * second).longest_gap, 9 * second, "nothing was acknowledged");
-        *reports.0.lock() =
-            Reported { sending_since: Some(start), last: Some(start + 8 * second), ..Reported::default() };
-        assert_eq!(reports.pace(start + 9 * second).longest_gap, second);
-        reports.0.lock().longest_gap = 5 * second;
-        assert_eq!(reports.pace(start + 9 * second).longest_gap, 5 * second);
+        let gap = |now_ms| reports.pace(now_ms).longest_gap.as_millis();
+        assert_eq!(reports.pace(1_000), AckPace::default(), "nothing was sent");
+        *reports.0.lock() = Reported { sending_since_ms: Some(1_000), ..Reported::default() };
+        assert_eq!(gap(10_000), 9_000, "nothing was acknowledged");
+        reports.0.lock().acknowledged(20, 6_000);
+        assert_eq!(gap(6_500), 5_000, "from the first record sent to the first acknowledgement");
+        assert_eq!(gap(12_000), 6_000, "from the last acknowledgement to the end");
+    }
+
+    #[test]
+    fn each_acknowledgement_ends_a_gap_however_small_its_record() {
+        let reports = Reports::default();
+        *reports.0.lock() = Reported { sending_since_ms: Some(0), ..Reported::default() };
+        for second in 1..=60 {
+            reports.0.lock().acknowledged(1, second * 1_000);
+        }
+        let pace = reports.pace(60_500);
+        assert_eq!((pace.longest_gap.as_millis(), pace.acknowledged_bytes), (1_000, 60));
     }
 }

@@ -52,17 +52,8 @@ struct LogEnds {
 impl Restorer {
     /// Topic ids and the logs' ends for offsets that were read.
     pub(super) fn complete(&self, leases: &[Lease], offsets: &[CommittedOffset]) -> Result<Vec<Found>, KafkaError> {
-        self.plain.poll(Duration::ZERO);
-        let mut topics: Vec<&str> = leases.iter().map(|lease| &*lease.partition.topic).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        let ids = ffi::topic_ids(self.plain.client().native_client(), &topics, ANSWER_TIMEOUT)
-            .map_err(|code| KafkaError::call("describe topics", code))?;
+        let ids = self.ids_of(leases)?;
         self.note_ids(&ids);
-        for topic in topics.iter().filter(|topic| !ids.contains_key(**topic)) {
-            let missing = KafkaError::NoTopic { topic: Arc::from(*topic) };
-            error!("{missing}; its partitions do not begin");
-        }
         let there: Vec<&Lease> = leases.iter().filter(|lease| ids.contains_key(&*lease.partition.topic)).collect();
         let partitions: Vec<TopicPartition> = there.iter().map(|lease| lease.partition.clone()).collect();
         let ends = log_ends(&self.plain, &partitions)?;
@@ -78,6 +69,33 @@ impl Restorer {
         let mut found = found.collect::<Result<Vec<Found>, KafkaError>>()?;
         self.look_for_cuts(&mut found, &ends)?;
         Ok(found)
+    }
+
+    /// The ids of these leases' topics. One that is missing or denied is left out, which says a line of the log: what the
+    /// others have is not its to hold up.
+    pub(super) fn ids_of(&self, leases: &[Lease]) -> Result<HashMap<String, Uuid>, KafkaError> {
+        self.plain.poll(Duration::ZERO);
+        let mut topics: Vec<&str> = leases.iter().map(|lease| &*lease.partition.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let mut described = ffi::describe_topics(self.plain.client().native_client(), &topics, ANSWER_TIMEOUT)
+            .map_err(|code| KafkaError::call("describe topics", code))?;
+        let mut ids = HashMap::with_capacity(topics.len());
+        for topic in topics {
+            let left_out = match described.remove(topic) {
+                Some(Ok(id)) => {
+                    ids.insert(topic.to_owned(), id);
+                    continue;
+                }
+                Some(Err(code)) => KafkaError::call(format!("describe topic {topic}"), code),
+                None => KafkaError::NoTopic { topic: Arc::from(topic) },
+            };
+            if !left_out.is_denied() && !matches!(left_out, KafkaError::NoTopic { .. }) {
+                return Err(left_out);
+            }
+            error!("{left_out}; its partitions do not begin");
+        }
+        Ok(ids)
     }
 
     /// A log whose leader has changed since it was read may have lost its end and grown again. The records before the offset that

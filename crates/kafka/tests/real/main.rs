@@ -17,6 +17,7 @@ mod foreign;
 mod group;
 mod lists;
 mod ownership;
+mod permissions;
 mod reading;
 mod refused;
 mod slow;
