@@ -8,7 +8,8 @@ help:
 	@echo 'make test    every test, against one real Kafka for the run'
 	@echo 'make unit    the tests that need no Kafka; of one crate: make unit p=delivery-worker'
 	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker, three brokers'
-	@echo 'make bench   speeds, each next to a bare loop of the same libraries'
+	@echo 'make bench   speeds, each next to a bare loop of the same libraries; next to another build of ours:'
+	@echo '             make bench a="fanout delivery --against OTHER/hookbus"'
 	@echo 'make check   format, lints and docs, as CI sees them'
 
 setup:
@@ -39,7 +40,7 @@ faults: setup
 
 bench: setup
 	cargo build --locked --release -p hookbus -p testkit --no-default-features
-	$(built)/release/bench
+	$(built)/release/bench $(a)
 
 check:
 	cargo fmt --all --check

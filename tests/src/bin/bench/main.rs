@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Leave the bare loops out.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "against")]
     ours_only: bool,
     /// Measure this `hookbus` too, in turns with the one beside the bench, and print what ours costs of it: `fanout`,
     /// `fanout100` and `delivery`, the only rows there are then.
@@ -93,4 +93,22 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     }
     stage.close().await?;
     table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_compared_has_no_bare_loops_to_leave_out() {
+        let error = |arguments: &[&str]| Arguments::try_parse_from(arguments).unwrap_err();
+        let both = error(&["bench", "fanout", "--ours-only", "--against", "other"]);
+        assert_eq!(both.kind(), ErrorKind::ArgumentConflict);
+        let text = both.to_string();
+        assert!(text.contains("--ours-only") && text.contains("--against"), "{text}");
+        assert_eq!(error(&["bench", "--rounds", "3"]).kind(), ErrorKind::MissingRequiredArgument);
+        assert!(Arguments::try_parse_from(["bench", "fanout", "--against", "other", "--rounds", "3"]).is_ok());
+    }
 }
