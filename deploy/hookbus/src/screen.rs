@@ -1,8 +1,11 @@
 //! What people read: lines on stdout. Logs go to stderr; this is the only place that writes answers.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
 
 use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::net::unix::pipe::Sender;
 
 /// Standard output was not written.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,22 @@ pub(crate) fn progress(text: &str) -> Result<(), ScreenError> {
     match line(text) {
         Err(ScreenError::Closed) => Ok(()),
         outcome => outcome,
+    }
+}
+
+/// Waits until nobody reads standard output any more, for a command that may have nothing to print for long. Never returns where
+/// nobody can go away: a file takes everything.
+pub(crate) async fn unread() -> ScreenError {
+    let out = io::stdout().as_fd().try_clone_to_owned();
+    // Nothing is written through it, so what it is need not be checked. A file cannot be waited for.
+    let Ok(out) = out.and_then(Sender::from_owned_fd_unchecked) else { return std::future::pending().await };
+    loop {
+        match out.ready(Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => return ScreenError::Closed,
+            // Nothing else was asked for.
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => return ScreenError::Failed(error),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use schemas::topics::TopicSettings;
 use crate::cli::{TailArgs, TailFrom};
 use crate::screen;
 
-/// Follows a topic until it is told to stop.
+/// Follows a topic until it is told to stop, or nobody reads what it prints.
 ///
 /// # Errors
 /// When the topic does not exist or Kafka cannot be read.
@@ -33,8 +33,14 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
     let mut tail = Tail::start(connection, options)?;
     let mut at_end = HashSet::new();
     let mut shown = 0;
+    let unread = screen::unread();
+    tokio::pin!(unread);
     while args.count.is_none_or(|count| shown < count) {
-        match tail.next().await.with_context(|| format!("cannot read {topic}"))? {
+        let event = tokio::select! {
+            event = tail.next() => event,
+            closed = &mut unread => return Err(closed.into()),
+        };
+        match event.with_context(|| format!("cannot read {topic}"))? {
             TailEvent::Record { partition, record } => {
                 show(&topic, partition, &record, args.cut)?;
                 shown += 1;
