@@ -11,6 +11,7 @@
 //! What it leaves to others: which delivery is listed (engine), when a batch is cut (crates/stage), what a takeover finds
 //! (`book/restore.rs`).
 
+mod ages;
 pub(crate) mod checkpoint;
 mod correct;
 mod journal;
@@ -26,6 +27,7 @@ use schemas::ids::SubscriptionId;
 use schemas::lanes::{LaneKey, ListRole};
 use schemas::record::OutRecord;
 
+use self::ages::AgeWatch;
 use self::checkpoint::Checkpoint;
 use self::correct::Correction;
 use self::journal::Journal;
@@ -43,6 +45,7 @@ pub(crate) struct Book {
     journal: Journal,
     correction: Correction,
     checkpoint: Checkpoint,
+    ages: AgeWatch,
 }
 
 /// What one lane has: its lists, by number, and what is not as new of it.
@@ -95,8 +98,8 @@ impl Book {
     /// A book in which nothing stands, of this partition of `lanes`.
     pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
         let (total, journal, correction) = (Total::default(), Journal::default(), Correction::default());
-        let checkpoint = Checkpoint::default();
-        Self { topic, partition, lanes: HashMap::new(), total, journal, correction, checkpoint }
+        let (checkpoint, ages) = (Checkpoint::default(), AgeWatch::default());
+        Self { topic, partition, lanes: HashMap::new(), total, journal, correction, checkpoint, ages }
     }
 
     /// What the metadata claim.

@@ -20,6 +20,7 @@
 //! **Time** is the worker's own, which never jumps ([`Wall`]); due times, deadlines and failing times are the wall's, and so is
 //! Kafka's time of a record.
 
+mod aged;
 mod awaited;
 mod endpoint;
 mod flight;
@@ -58,6 +59,7 @@ use crate::steady::Wall;
 use kafka::Epoch;
 use schemas::lanes::ListRole;
 
+pub(crate) use self::aged::AgeTold;
 use self::awaited::Awaited;
 pub(crate) use self::listed::{LaneChange, ListedRecord, ReadBackDemand};
 use self::listed::{ReadBacks, Reserve};
@@ -315,6 +317,7 @@ impl<L: Lookup> Engine<L> {
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now_ms: i64) {
         self.forget(now_ms);
+        self.read_backs.ask_again(now_ms);
         while self.timers.peek().is_some_and(|Reverse((at_ms, ..))| *at_ms <= now_ms) {
             let Some(Reverse((_, _, timer))) = self.timers.pop() else { return };
             match timer {
@@ -342,7 +345,12 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn next_wake_ms(&self) -> Option<i64> {
         let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty());
         let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
-        [probe_ms, timer_ms, self.windows.wake_ms()].into_iter().flatten().min()
+        [probe_ms, timer_ms, self.windows.wake_ms(), self.read_backs.next_ms()].into_iter().flatten().min()
+    }
+
+    /// How long `deliveries` surely keeps a record, ms.
+    pub(crate) fn keep_ms(&self) -> Option<i64> {
+        self.rules.keep_ms
     }
 
     /// What left without an attempt since the last call.

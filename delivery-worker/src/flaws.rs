@@ -40,6 +40,14 @@ pub(crate) enum Flaw {
     CheckpointForgotten,
     /// The scheduler promotes some seconds early.
     EarlyPromotion,
+    /// What was cancelled once sets aside what waits with every look.
+    SetAsideAgain,
+    /// A lane stands when what it had read back has died.
+    DiedUnwoken,
+    /// What a delivery has told its lane is not reviewed, and the lane is not fed.
+    ToldUnreviewed,
+    /// Only the head of a list is looked at for its age.
+    AgedHeadsOnly,
     /// A worker short of CPU takes its own lag for the endpoint's.
     WorkersLagMeasured,
 }

@@ -89,8 +89,6 @@ pub(crate) struct Lane {
     pub(crate) is_orphan: bool,
     /// Its subscription is paused, as far as it was looked at.
     pub(crate) is_paused: bool,
-    /// Its head is read back to see whether it has died of age, though nothing is sent.
-    pub(crate) checks_age: bool,
     /// When it began, ms: for a moment nothing can be known of its speed.
     pub(crate) begun_ms: i64,
     /// It stands in the ready queue, or is held back from it.
@@ -170,7 +168,6 @@ impl Lane {
             lease,
             is_orphan: false,
             is_paused: false,
-            checks_age: false,
             begun_ms: 0,
             is_ready: false,
             held_back: HeldBack::default(),

@@ -133,7 +133,7 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
     let work =
         DeliveryWork::new(settings, catalog, (books, lane_ends, read_back), (client, tls), metrics, clock::instant());
     let deps = stage::Deps { connection, kafka, topics, registry, health };
-    Ok(stage::run(options, deps, work, shutdown).await?)
+    Ok(Box::pin(stage::run(options, deps, work, shutdown)).await?)
 }
 
 /// How long a delivery may wait in `deliveries` with this retention: a day less, or half of one that is shorter than two.

@@ -1,19 +1,22 @@
 //! One list of a lane: offsets of `deliveries` that wait, in order. Pure.
 //!
 //! ```text
-//!   front (at most 384, and what is in flight)    chunks of 128, never changed      back (below 128)
+//!   front (at most 384)                           chunks of 128                      back (below 128)
 //!  [ 3 4 9 ... ]                                 [ -1 ][ 0 ][ 1 ] ... [ n ]         [ ... 812 ]
 //!    ^ outcomes leave here; below 64 the first chunk joins it                          ^ what is newer comes here
 //! ```
 //!
 //! Both ends stand in the lane's record, which is written again with each change; a chunk is a record of its own, written once
-//! and removed once. So what waits long costs nothing, however much it is.
+//! and removed once. So what waits long costs nothing, however much it is. Only where some of its offsets leave before their turn
+//! (they have died of age, or their outcome was faster) a chunk is written again without them, or removed; the numbers of the
+//! others stay.
 //!
 //! What comes is newer than all of it or older than all of it on nearly every occasion. Anything in between finds its place, too,
 //! and costs the chunks that stand before it.
 
 mod chunk;
 mod ends;
+pub(crate) mod part;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +25,8 @@ use std::ops::Range;
 
 use schemas::lanes::{ChunkRecord, ListRecord, ListRole};
 
-pub(crate) use self::chunk::{Age, ChunkStep, SealedChunk};
-use self::ends::ListEnds;
+pub(crate) use self::chunk::{Age, ChunkStep, SealedChunk, UNKNOWN_AGE};
+use self::ends::{EndAge, ListEnds};
 use crate::flaws::{self, Flaw};
 
 /// Offsets of a chunk.
@@ -63,19 +66,19 @@ impl List {
         Self { ends: ListEnds::new(role, id), chunks: VecDeque::new() }
     }
 
-    /// A list as its record says, with the chunks it names, in order. `None`: they do not make one list.
-    pub(crate) fn restore(record: &ListRecord, chunks: Vec<ChunkRecord>) -> Option<Self> {
-        let chunks: Option<VecDeque<SealedChunk>> = chunks.into_iter().map(SealedChunk::restore).collect();
-        let list = Self { ends: ListEnds::restore(record), chunks: chunks? };
-        let named = record.chunks.1.checked_sub(record.chunks.0)?;
+    /// A list as its record says, with the chunks it names, by number. `None`: they do not make one list.
+    pub(crate) fn restore(record: &ListRecord, chunks: Vec<(i64, ChunkRecord)>) -> Option<Self> {
+        let restored = chunks.iter().map(|(number, chunk)| SealedChunk::restore(*number, chunk));
+        let list = Self { ends: ListEnds::restore(record), chunks: restored.collect::<Option<_>>()? };
         let ascends = list.offsets().zip(list.offsets().skip(1)).all(|(one, next)| one < next);
-        let is_whole = ascends && list.len() == record.n && usize::try_from(named) == Ok(list.chunks.len());
+        // Between its first and its last chunk some may have become empty: the count tells whether any is missing.
+        let is_whole = ascends && list.len() == record.n && list.record().chunks == record.chunks;
         is_whole.then_some(list)
     }
 
     /// What its lane's record says of it.
     pub(crate) fn record(&self) -> ListRecord {
-        self.ends.record(self.chunks.len(), self.len())
+        self.ends.record(self.chunks.back().map(|chunk| chunk.number), self.len())
     }
 
     /// What it holds.
@@ -131,7 +134,7 @@ impl List {
     /// Nothing in it is older than this, Unix ms.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         let chunks = self.chunks.front().map(|chunk| chunk.age.oldest_ms);
-        [self.ends.age.map(|age| age.oldest_ms), chunks].into_iter().flatten().min()
+        [self.ends.age.all.map(|age| age.oldest_ms), chunks].into_iter().flatten().min()
     }
 
     /// The ends as they are now, to go back to.
@@ -145,13 +148,13 @@ impl List {
     }
 
     /// The numbers of its chunks.
-    pub(crate) fn chunk_numbers(&self) -> Range<i64> {
-        self.ends.first..self.ends.first + number(self.chunks.len())
+    pub(crate) fn chunk_numbers(&self) -> impl Iterator<Item = i64> + '_ {
+        self.chunks.iter().map(|chunk| chunk.number)
     }
 
     /// The chunk of this number.
     pub(crate) fn chunk(&self, number: i64) -> Option<&SealedChunk> {
-        self.chunks.get(usize::try_from(number.checked_sub(self.ends.first)?).ok()?)
+        self.chunks.get(self.chunks.binary_search_by_key(&number, |chunk| chunk.number).ok()?)
     }
 
     /// Bytes of the records of its chunks.
@@ -174,51 +177,54 @@ impl List {
         let is_front = self.chunks.front().is_none_or(|chunk| offset < chunk.first());
         let inserted =
             if is_front { self.ends.insert_ahead(offset, age) } else { self.ends.insert_behind(offset, age) };
-        if inserted && is_front && self.ends.front.len() > FRONT_AT_MOST {
+        while self.ends.front.len() > FRONT_AT_MOST {
             let chunk = self.ends.cut_front(CHUNK);
-            self.ends.first -= 1;
             self.chunks.push_front(chunk.clone());
-            steps.push(ChunkStep::Sealed { number: self.ends.first, chunk, is_first: true });
+            steps.push(ChunkStep::Sealed { chunk, is_first: true });
         }
         self.seal_back(steps);
         inserted
     }
 
-    /// Whether this offset is in it.
-    fn holds(&self, offset: i64) -> bool {
-        let at = self.chunks.partition_point(|chunk| chunk.last() < offset);
-        let in_chunk = |chunk: &SealedChunk| chunk.first() <= offset && chunk.offsets().contains(&offset);
-        self.ends.holds(offset) || self.chunks.get(at).is_some_and(in_chunk)
-    }
-
-    /// Takes an offset out; the record at it was written at `timestamp_ms`. False: it was not there, and nothing has changed: an
-    /// offset between two of this list may be another list's.
+    /// Takes an offset out, wherever it is; the record at it was written at `timestamp_ms`. False: it was not there, and nothing
+    /// has changed: an offset between two of this list may be another list's.
     pub(crate) fn remove(&mut self, offset: i64, timestamp_ms: i64, steps: &mut Vec<ChunkStep>) -> bool {
-        if !self.holds(offset) {
-            return false;
+        let at = self.chunks.partition_point(|chunk| chunk.last() < offset);
+        if !self.ends.remove(offset, timestamp_ms) {
+            if !self.chunks.get(at).is_some_and(|chunk| chunk.holds(offset)) {
+                return false;
+            }
+            self.cut(at, |own| *own != offset, steps);
         }
-        self.reach(offset, steps);
-        let removed = self.ends.remove(offset, timestamp_ms);
         self.refill(steps);
-        removed
+        true
     }
 
-    /// Drops everything outside `kept`; returns the offsets that went.
-    pub(crate) fn keep(&mut self, kept: &Range<i64>, steps: &mut Vec<ChunkStep>) -> Vec<i64> {
-        let mut gone = Vec::new();
-        while self.chunks.back().is_some_and(|chunk| chunk.last() >= kept.end) {
-            let Some(chunk) = self.chunks.pop_back() else { break };
-            let number = self.ends.first + number(self.chunks.len());
-            gone.extend(self.ends.replace_back(&chunk));
-            steps.push(ChunkStep::Taken { number, chunk, is_first: false });
+    /// Drops what lies outside `kept`, of so many chunks at most; returns the offsets that went.
+    pub(crate) fn keep(&mut self, kept: &Range<i64>, most: usize, steps: &mut Vec<ChunkStep>) -> Vec<i64> {
+        let mut gone = self.ends.keep(kept);
+        let is_outside = |chunk: &SealedChunk| chunk.first() < kept.start || chunk.last() >= kept.end;
+        for _ in 0..most {
+            let at = if self.chunks.front().is_some_and(is_outside) { 0 } else { self.chunks.len().saturating_sub(1) };
+            let Some(chunk) = self.chunks.get(at).filter(|chunk| is_outside(chunk)) else { break };
+            gone.extend(chunk.offsets().into_iter().filter(|offset| !kept.contains(offset)));
+            self.cut(at, |offset| kept.contains(offset), steps);
         }
-        while self.chunks.front().is_some_and(|chunk| chunk.first() < kept.start) {
-            self.join(steps);
-        }
-        gone.extend(self.ends.keep(kept));
         self.refill(steps);
         gone.sort_unstable();
         gone
+    }
+
+    /// Offsets leave a chunk.
+    fn cut(&mut self, at: usize, keep: impl FnMut(&i64) -> bool, steps: &mut Vec<ChunkStep>) {
+        let Some(was) = self.chunks.get(at).cloned() else { return };
+        let is = was.keep(keep);
+        match is.clone() {
+            Some(is) => self.chunks[at] = is,
+            None => drop(self.chunks.remove(at)),
+        }
+        self.ends.first = self.chunks.front().map_or(self.ends.first, |chunk| chunk.number);
+        steps.push(ChunkStep::Cut { was, is });
     }
 
     fn push_back(&mut self, offset: i64, age: Age, steps: &mut Vec<ChunkStep>) {
@@ -232,10 +238,10 @@ impl List {
 
     fn seal_back(&mut self, steps: &mut Vec<ChunkStep>) {
         if self.ends.back.len() >= CHUNK {
-            let chunk = self.ends.take_back();
-            let number = self.ends.first + number(self.chunks.len());
+            let number = self.chunks.back().map_or(self.ends.first, |chunk| chunk.number + 1);
+            let chunk = self.ends.take_back(number);
             self.chunks.push_back(chunk.clone());
-            steps.push(ChunkStep::Sealed { number, chunk, is_first: false });
+            steps.push(ChunkStep::Sealed { chunk, is_first: false });
         }
     }
 
@@ -257,7 +263,7 @@ impl List {
             self.ends.back_joins();
         }
         if self.is_empty() {
-            self.ends.age = None;
+            self.ends.age = EndAge::default();
         }
     }
 
@@ -267,12 +273,7 @@ impl List {
         if !flaws::has(Flaw::TombstoneWithoutRefill) {
             self.ends.join(&chunk);
         }
-        let number = self.ends.first;
-        self.ends.first += 1;
-        steps.push(ChunkStep::Taken { number, chunk, is_first: true });
+        self.ends.first = self.chunks.front().map_or(chunk.number + 1, |next| next.number);
+        steps.push(ChunkStep::Joined(chunk));
     }
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catalog::Subscription;
 use schemas::control::{self, ControlKey, Sealed, SigningSecret, Target};
-use schemas::delivery::{Delivery, NewDelivery, key};
+use schemas::delivery::{Delivery, Hop, NewDelivery, key};
 use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::{ApplicationId, Generation, SubscriptionId};
 use schemas::record::{Headers, Record};
@@ -65,6 +65,11 @@ pub(crate) fn subscription(object: control::Subscription, offset: i64, vault: &A
 
 /// The record of a new delivery of event `event` for subscription `number`.
 pub(crate) fn record(event: &str, number: u128, deadline_ms: i64) -> Record {
+    matched(event, number, deadline_ms, 5)
+}
+
+/// The same, matched when this was the newest record of `control`.
+pub(crate) fn matched(event: &str, number: u128, deadline_ms: i64, control_offset: i64) -> Record {
     let source = gateway_source(APPLICATION);
     let inbound: Headers = [
         ("ce_specversion", "1.0"),
@@ -83,7 +88,7 @@ pub(crate) fn record(event: &str, number: u128, deadline_ms: i64) -> Record {
         generation: Generation::default(),
         accepted_ms: 1_000,
         deadline_ms,
-        control_offset: 5,
+        control_offset,
     };
     Record {
         offset: 0,
@@ -92,6 +97,15 @@ pub(crate) fn record(event: &str, number: u128, deadline_ms: i64) -> Record {
         value: Some(Bytes::from_static(br#"{"a": 1}"#)),
         headers: new.encode(&inbound, APPLICATION, "hookbus.events/0/7"),
     }
+}
+
+/// The record of a delivery that was tried once and is due again.
+pub(crate) fn retry(event: &str, number: u128, deadline_ms: i64, control_offset: i64) -> Record {
+    let first = matched(event, number, deadline_ms, control_offset);
+    let delivery = Delivery::decode(&first).unwrap();
+    let hop = Hop { attempt: delivery.hop.attempt + 1, ..delivery.hop };
+    let headers = delivery.to_hop(Arc::from("hookbus.deliveries"), None, hop).headers;
+    Record { headers, ..first }
 }
 
 pub(crate) fn delivery(event: &str, number: u128) -> Delivery {
@@ -106,6 +120,15 @@ pub(crate) fn url(number: u128) -> String {
 thread_local! {
     /// Sealing its secrets is most of what a subscription costs.
     static SHARED: std::cell::RefCell<std::collections::HashMap<u128, Arc<Subscription>>> = Default::default();
+    static OBJECTS: std::cell::RefCell<std::collections::HashMap<u128, control::Subscription>> = Default::default();
+}
+
+/// The control object of a subscription with all defaults; its secret is sealed once per thread.
+pub(crate) fn shared_object(number: u128, url: &str, vault: &Vault) -> control::Subscription {
+    OBJECTS.with_borrow_mut(|objects| {
+        let made = objects.entry(number).or_insert_with(|| object(number, url, vault));
+        control::Subscription { target: Target { url: url.into(), ..made.target.clone() }, ..made.clone() }
+    })
 }
 
 /// A subscription with all defaults and an origin of its own, made once per thread.

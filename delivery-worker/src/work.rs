@@ -57,6 +57,8 @@ pub(crate) use self::readback::ReadBack;
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
 /// One line in this time says that nothing more can be listed.
 const FULL_EVERY: Duration = Duration::from_secs(60);
+/// One line per partition in this time says that something cannot be read back.
+const UNREAD_EVERY: Duration = Duration::from_secs(10);
 
 /// The delivery worker, with what it remembers between two turns.
 pub(crate) struct DeliveryWork {
@@ -75,6 +77,8 @@ pub(crate) struct DeliveryWork {
     resolved: Vec<Resolved>,
     /// The line that says that nothing more can be listed.
     full: Limited<()>,
+    /// The lines that say that something cannot be read back.
+    unread: Limited<Epoch>,
     /// Records of partitions that have just begun, until the next turn.
     held: Vec<(Lease, Vec<Record>)>,
     /// Position of the snapshot at the last review, and when that was.
@@ -160,6 +164,7 @@ impl Work for DeliveryWork {
         self.take_read_back(turn.now)?;
         self.admit_stalled(turn.now)?;
         self.review(turn.now);
+        self.check_ages(turn);
         self.engine.tick(now_ms);
         while turn.may_send
             && let Some(dispatch) = self.engine.dispatch(now_ms)
@@ -174,7 +179,7 @@ impl Work for DeliveryWork {
             resolved.put(turn);
         }
         self.demand();
-        Ok(self.next_turn(now_ms))
+        Ok(self.next_turn(turn, now_ms))
     }
 
     async fn input(&mut self) {
@@ -207,8 +212,7 @@ impl Work for DeliveryWork {
 
     fn revoking(&mut self, leases: &[Lease]) {
         let epochs: Vec<Epoch> = leases.iter().map(|lease| lease.epoch).collect();
-        self.intake.close(&epochs);
-        self.read_back.cancel(leases);
+        self.leave_to_others(leases, &epochs);
         let can_commit = !is_planted(PlantedBug::DropOnRevoke);
         if !can_commit {
             // The planted bug: what is unresolved counts as done.
@@ -218,10 +222,19 @@ impl Work for DeliveryWork {
         self.engine.revoke(&epochs, can_commit);
     }
 
+    /// What is in flight may end; whatever else there is would keep the process for all of its grace.
+    fn stopping(&mut self, _now: Now) {
+        let leases = self.books.leases();
+        let epochs: Vec<Epoch> = leases.iter().map(|lease| lease.epoch).collect();
+        self.leave_to_others(&leases, &epochs);
+        self.engine.revoke(&epochs, true);
+    }
+
     fn closed(&mut self, lease: &Lease) {
         self.intake.close(&[lease.epoch]);
         self.engine.revoke(&[lease.epoch], false);
         self.books.close(lease.epoch);
+        self.lane_ends.forget(lease.epoch);
         // What its correction had held back is its next owner's to send.
         self.held.retain(|(of, _)| of.epoch != lease.epoch);
         self.read_back.cancel(std::slice::from_ref(lease));
@@ -275,9 +288,20 @@ impl DeliveryWork {
             clock: SteadyClock::default(),
             resolved: Vec::new(),
             full: Limited::new(FULL_EVERY),
+            unread: Limited::new(UNREAD_EVERY),
             held: Vec::new(),
             reviewed: (catalog.position(), now),
             catalog,
+        }
+    }
+
+    /// Nothing more begins of these leases: no sweep, no correction, no checkpoint.
+    fn leave_to_others(&mut self, leases: &[Lease], epochs: &[Epoch]) {
+        self.intake.close(epochs);
+        self.read_back.cancel(leases);
+        for epoch in epochs {
+            self.books.end(*epoch);
+            self.lane_ends.forget(*epoch);
         }
     }
 
@@ -301,9 +325,13 @@ impl DeliveryWork {
         self.attempts.review(&self.catalog);
     }
 
-    fn next_turn(&self, now_ms: i64) -> NextTurn {
-        let Some(wake_ms) = self.engine.next_wake_ms() else { return NextTurn::OnInput };
+    fn next_turn(&self, turn: &Turn<'_, LaneNote>, now_ms: i64) -> NextTurn {
+        let wake_ms = self.engine.next_wake_ms().map(|wake_ms| wake_ms - now_ms);
+        // While a batch is full its outcome wakes the loop.
+        let look_ms = self.books.next_age_look_ms().filter(|_| !turn.is_full());
+        let look_ms = look_ms.map(|look_ms| look_ms - turn.now.wall_ms);
+        let Some(after_ms) = wake_ms.into_iter().chain(look_ms).min() else { return NextTurn::OnInput };
         // At least the clock's tick: what is due and cannot go yet must not spin.
-        NextTurn::After(Duration::from_millis(u64::try_from(wake_ms - now_ms).unwrap_or(0).max(1)))
+        NextTurn::After(Duration::from_millis(u64::try_from(after_ms).unwrap_or(0).max(1)))
     }
 }

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `<subscription>` | [`LaneRecord`]: the ends of its lists, its circuit and window. None: nothing waits and all is as new |
-//! | `<subscription>/<list id>/<number>` | [`ChunkRecord`]: 128 offsets of the middle of a list, never changed. None: they left |
+//! | `<subscription>/<list id>/<number>` | [`ChunkRecord`]: up to 128 offsets of the middle of a list. None: they left |
 //!
 //! Partition `p` holds the lanes of partition `p` of `deliveries`, and only the owner of that one writes it, together with its
 //! progress. No payload is here: a delivery that is listed stays where it is, and is read back by its offset.
@@ -105,7 +105,7 @@ pub struct ListRecord {
     /// Its first offsets, ascending.
     #[serde(with = "offsets::text", default, skip_serializing_if = "Vec::is_empty")]
     pub front: Vec<i64>,
-    /// The first of its chunks and the one behind the last.
+    /// The first of its chunks and the one behind the last; between them some may be missing, all of which has left.
     #[serde(default, skip_serializing_if = "is_nowhere")]
     pub chunks: (i64, i64),
     /// Its last offsets, ascending.

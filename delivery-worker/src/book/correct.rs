@@ -6,7 +6,7 @@
 //! | no claim: the offset was set by hand, or by a worker that knows no lists | what lies at or above the offset: it is read again |
 //! | retention has passed some of it | that: it is lost, and counted |
 //!
-//! It is done in portions. Where there was no claim, or for another topic, each but the last repeats offset, topic id and claim as
+//! It is done in portions, each of which one transaction takes: a lane may have more than that in one list. Where there was no claim, or for another topic, each but the last repeats offset, topic id and claim as
 //! they were found, so that whoever takes over in between finds the same, and goes on.
 
 use std::collections::VecDeque;
@@ -17,9 +17,12 @@ use schemas::ids::SubscriptionId;
 use super::restore::FoundLists;
 use super::{Book, Total};
 use crate::flaws::{self, Flaw};
+use crate::lists::List;
 
 /// Lanes of one portion.
 const PORTION: usize = 200;
+/// Chunks of one portion.
+const CHUNKS: usize = 400;
 
 /// What is left to correct.
 #[derive(Clone, Debug, Default)]
@@ -49,10 +52,7 @@ impl Correction {
             FoundLists { claimed: None, start, log_start, .. } => log_start..start.max(log_start),
         };
         let lost_below = if known.is_recreated { i64::MIN } else { known.log_start };
-        let is_outside = |at: Option<i64>| at.is_some_and(|at| !kept.contains(&at));
-        let lists = book
-            .lists()
-            .filter(|(_, lists)| lists.iter().any(|list| is_outside(list.first()) || is_outside(list.last())));
+        let lists = book.lists().filter(|(_, lists)| lists.iter().any(|list| reaches_beyond(list, &kept)));
         let left = lists.map(|(id, _)| id).collect();
         let owes_claim = known.claimed.is_none() && book.total.queued > 0;
         let repeats_found = known.is_recreated || known.claimed.is_none();
@@ -68,10 +68,18 @@ impl Correction {
     /// It was not written.
     pub(super) fn undo(&mut self) {
         for id in std::mem::take(&mut self.under_way).into_iter().rev() {
-            self.left.push_front(id);
+            // The last one may not have been done with: then it stands there already.
+            if self.left.front() != Some(&id) {
+                self.left.push_front(id);
+            }
         }
         self.owes_claim |= std::mem::take(&mut self.pays_claim);
     }
+}
+
+/// Whether something of a list lies outside.
+fn reaches_beyond(list: &List, kept: &Range<i64>) -> bool {
+    [list.first(), list.last()].into_iter().flatten().any(|at| !kept.contains(&at))
 }
 
 // === impl Book: corrections ===
@@ -94,18 +102,28 @@ impl Book {
     pub(crate) fn correct(&mut self) -> Vec<i64> {
         let mut lost = Vec::new();
         self.correction.pays_claim |= std::mem::take(&mut self.correction.owes_claim);
+        let mut chunks = CHUNKS;
         for _ in 0..PORTION {
             let Some(id) = self.correction.left.pop_front() else { break };
             self.correction.under_way.push(id);
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             self.journal.touch(id, lane);
+            let kept = &self.correction.kept;
             for list in &mut lane.lists {
-                let kept = &self.correction.kept;
-                let gone = self.journal.step(id, list.id(), |steps| list.keep(kept, steps));
+                let gone = self.journal.step(id, list.id(), |steps| {
+                    let gone = list.keep(kept, chunks, steps);
+                    chunks = chunks.saturating_sub(steps.len());
+                    gone
+                });
                 gone.iter().for_each(|offset| self.total.take(*offset));
                 lost.extend(gone.into_iter().filter(|offset| *offset < self.correction.lost_below));
             }
             lane.lists.retain(|list| !list.is_empty());
+            if lane.lists.iter().any(|list| reaches_beyond(list, kept)) {
+                // The next portion goes on with it.
+                self.correction.left.push_front(id);
+                break;
+            }
         }
         lost
     }

@@ -108,9 +108,14 @@ impl Shelved {
             book.checkpoint.replaced(0, written);
             for of in &record.lists {
                 let torn = BookError::Torn { subscription, list: of.id };
-                let numbers = of.chunks.0..of.chunks.1;
-                let chunks = numbers.map(|number| self.chunks.remove(&ChunkKey { subscription, list: of.id, number }));
-                let list = chunks.collect::<Option<Vec<_>>>().and_then(|chunks| List::restore(of, chunks));
+                let key = |number| ChunkKey { subscription, list: of.id, number };
+                let named: Vec<ChunkKey> = if of.chunks.0 < of.chunks.1 {
+                    self.chunks.range(key(of.chunks.0)..key(of.chunks.1)).map(|(key, _)| *key).collect()
+                } else {
+                    Vec::new()
+                };
+                let chunks = named.into_iter().filter_map(|key| Some((key.number, self.chunks.remove(&key)?)));
+                let list = List::restore(of, chunks.collect());
                 lane.lists.push(list.ok_or(torn)?);
             }
             lane.lists.iter().flat_map(List::offsets).for_each(|offset| book.total.add(offset));

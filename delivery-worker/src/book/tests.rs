@@ -293,6 +293,7 @@ fn corrected(kafka: &mut Kafka, of: FoundLists) -> (Book, Vec<i64>) {
         book.begin();
         let gone = book.correct();
         let records = book.encode();
+        assert!(records.len() <= 1_000, "{} records in one transaction", records.len());
         if round % 3 == 1 {
             book.undo();
             assert!(book.needs_correction());
@@ -334,6 +335,27 @@ fn a_takeover_drops_what_is_read_again_and_what_is_gone() {
     // Everything is as it was claimed.
     let world = filled();
     assert!(!world.kafka.take_over(known(Some(world.kafka.claim))).unwrap().needs_correction());
+}
+
+#[test]
+fn a_correction_of_one_long_list_is_split_over_transactions() {
+    let filled = || {
+        let mut world = World::new();
+        for _ in 0..20 {
+            let all = world.fresh(7, ListRole::FirstTries, 10_000);
+            world.batch(&all, Fate::Committed);
+        }
+        world
+    };
+    let mut world = filled();
+    let anew = FoundLists { claimed: Some(world.kafka.claim), start: 0, log_start: 0, is_recreated: true };
+    let (book, lost) = corrected(&mut world.kafka, anew);
+    assert_eq!((book.total(), lost, world.kafka.values.len()), (Total::default(), Vec::new(), 0));
+    let mut world = filled();
+    let passed = FoundLists { log_start: 190_001, ..known(Some(world.kafka.claim)) };
+    let (book, mut lost) = corrected(&mut world.kafka, passed);
+    lost.sort_unstable();
+    assert!(lost.into_iter().eq(0..190_001) && book.total().queued == 9_999);
 }
 
 fn ends() -> impl Strategy<Value = Fate> {

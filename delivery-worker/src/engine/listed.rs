@@ -3,11 +3,14 @@
 //! ```text
 //! waiting or in flight --list--> an entry of its lane's list; its payload stays in memory where that is allowed
 //! entry --feed: its turn is near--> ReadBackDemand --> read back --> screened and placed like a delivery that came
-//!                                                 | not there, or another's: lost, counted, its entry leaves
+//!                                     ^           | not there, or another's: lost, counted, its entry leaves
+//!                                     +-- a while --+ Kafka cannot be asked
 //! ```
 //!
 //! Payloads of listed deliveries have a room of their own ([`super::Rules::queue_bytes`]), a quarter of it for one lane at most. A
 //! lane that is closed keeps none: it may stand for days.
+
+use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use kafka::Epoch;
@@ -15,6 +18,7 @@ use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
 use schemas::lanes::ListRole;
 
+use super::aged::{AgeTold, age_of};
 use super::{Arrival, Engine, Live, Lookup, State};
 use crate::flaws::{self, Flaw};
 use crate::lanes::OffsetLine;
@@ -31,6 +35,8 @@ const ASIDE: usize = 128;
 const GUESS: usize = 16 * 1024;
 /// Read back at once, over all lanes.
 const ASKED: usize = 8_192;
+/// What could not be read back is asked for again after this time.
+const ASK_AGAIN_MS: i64 = 1_000;
 
 /// A change of the lists, to be committed with the progress of its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +111,46 @@ pub(super) struct Reserve {
 /// What is being read back.
 #[derive(Debug, Default)]
 pub(super) struct ReadBacks {
-    asked: HashMap<(Epoch, i64), SubscriptionId>,
-    demands: Vec<ReadBackDemand>,
+    asked: HashMap<(Epoch, i64), NearTurn>,
+    /// Asked for because they may have died of age; some of them are among the others, too.
+    pub(super) ages: HashMap<(Epoch, i64), SubscriptionId>,
+    /// What was found of those.
+    pub(super) told: Vec<AgeTold>,
+    pub(super) demands: Vec<ReadBackDemand>,
+    /// Demands that failed and are made again, and when; the next one first.
+    again: VecDeque<(i64, ReadBackDemand)>,
     /// Listed deliveries of all partitions.
     queued: usize,
+}
+
+/// One whose turn is near.
+#[derive(Clone, Copy, Debug)]
+struct NearTurn {
+    subscription: SubscriptionId,
+    is_urgent: bool,
+}
+
+impl ReadBacks {
+    /// When something is asked for again.
+    pub(super) fn next_ms(&self) -> Option<i64> {
+        self.again.front().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// What failed a while ago is asked for again.
+    pub(super) fn ask_again(&mut self, now_ms: i64) {
+        while let Some((_, demand)) = self.again.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
+            self.demands.push(demand);
+        }
+    }
+
+    /// These leases go.
+    fn close(&mut self, leases: &[Epoch]) {
+        self.asked.retain(|(epoch, _), _| !leases.contains(epoch));
+        self.ages.retain(|(epoch, _), _| !leases.contains(epoch));
+        self.told.retain(|told| !leases.contains(&told.lease));
+        self.demands.retain(|demand| !leases.contains(&demand.lease));
+        self.again.retain(|(_, demand)| !leases.contains(&demand.lease));
+    }
 }
 
 impl Default for Reserve {
@@ -159,17 +201,25 @@ impl<L: Lookup> Engine<L> {
 
     /// Whether this record was asked for.
     pub(crate) fn asked(&self, lease: Epoch, offset: i64) -> Option<SubscriptionId> {
-        self.read_backs.asked.get(&(lease, offset)).copied()
+        let near = self.read_backs.asked.get(&(lease, offset)).map(|asked| asked.subscription);
+        near.or_else(|| self.read_backs.ages.get(&(lease, offset)).copied())
     }
 
     /// A record that was asked for. It is its lane's, or it is lost.
     pub(crate) fn read_back(&mut self, arrival: Arrival, now_ms: i64) {
         let (lease, offset) = (arrival.lease, arrival.offset);
-        let Some((id, rank)) = self.answered(lease, offset) else { return };
-        if arrival.delivery.subscription != id && !flaws::has(Flaw::OthersRecord) {
+        let aged = self.read_backs.ages.remove(&(lease, offset));
+        let Some((id, rank)) = self.answered(lease, offset) else {
+            aged.into_iter().for_each(|id| self.read_age(id, arrival.clone(), now_ms));
+            return;
+        };
+        let is_its_own = arrival.delivery.subscription == id || flaws::has(Flaw::OthersRecord);
+        if aged.is_some() {
+            self.tell_age(lease, offset, is_its_own.then(|| age_of(&arrival)));
+        }
+        if !is_its_own {
             self.lose(lease, id, offset);
-            self.feed(id, now_ms);
-            return self.wake(id);
+            return self.go_on(id, now_ms);
         }
         self.reserve.read(arrival.size);
         let live = Live::new(arrival, rank.role, true);
@@ -177,19 +227,37 @@ impl<L: Lookup> Engine<L> {
         self.place(ticket, now_ms);
     }
 
-    /// A record that was asked for is not there any more, or is no delivery.
+    /// A record that was asked for is not there any more.
     pub(crate) fn not_there(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
-        let Some((id, _)) = self.answered(lease, offset) else { return };
+        let aged = self.read_backs.ages.remove(&(lease, offset));
+        let Some((id, _)) = self.answered(lease, offset) else {
+            return aged.into_iter().for_each(|id| self.lose_aged(id, (lease, offset), now_ms));
+        };
+        if aged.is_some() {
+            self.tell_age(lease, offset, None);
+        }
         self.lose(lease, id, offset);
-        self.feed(id, now_ms);
-        self.wake(id);
+        self.go_on(id, now_ms);
     }
 
-    /// A record that was asked for is no delivery: whoever asked ends it.
-    pub(crate) fn withdraw(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
-        let Some((id, _)) = self.answered(lease, offset) else { return };
-        self.feed(id, now_ms);
-        self.wake(id);
+    /// A record that was asked for is no delivery: whoever asked ends it. False: it was ended before.
+    pub(crate) fn withdraw(&mut self, lease: Epoch, offset: i64, now_ms: i64) -> bool {
+        let aged = self.read_backs.ages.remove(&(lease, offset));
+        if aged.is_some() {
+            self.tell_age(lease, offset, None);
+        }
+        let near = self.answered(lease, offset).map(|(id, _)| id);
+        let forgotten = || aged.filter(|id| self.lanes.get_mut(id).is_some_and(|lane| lane.queue.forget(offset)));
+        let Some(id) = near.or_else(forgotten) else { return false };
+        self.go_on(id, now_ms);
+        true
+    }
+
+    /// A record that was asked for cannot be read now: it is asked for again in a while, as urgent as it was.
+    pub(crate) fn not_read(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
+        let is_urgent = self.read_backs.asked.get(&(lease, offset)).is_some_and(|asked| asked.is_urgent);
+        let demand = ReadBackDemand { lease, offset, is_urgent };
+        self.read_backs.again.push_back((now_ms + ASK_AGAIN_MS, demand));
     }
 
     /// So many deliveries are listed, over all partitions.
@@ -206,9 +274,12 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn close(&mut self, leases: &[Epoch], can_commit: bool) {
         self.windows.close(leases);
         self.awaited.retain(|epoch, _| !leases.contains(epoch));
-        self.read_backs.asked.retain(|(epoch, _), _| !leases.contains(epoch));
-        self.read_backs.demands.retain(|demand| !leases.contains(&demand.lease));
+        self.read_backs.close(leases);
         if can_commit {
+            // Its next owner sets aside what is to be swept.
+            let is_aside =
+                |change: &LaneChange| matches!(change, LaneChange::SetAside { lease, .. } if leases.contains(lease));
+            self.changes.retain(|change| !is_aside(change));
             return;
         }
         let lease_of = |change: &LaneChange| match change {
@@ -232,7 +303,7 @@ impl<L: Lookup> Engine<L> {
         let (wanted, aside) = match self.lookup.subscription(id) {
             None => (ASIDE, ASIDE),
             Some(subscription) if !subscription.is_enabled() => (ASIDE, ASIDE),
-            Some(_) if lane.is_paused => (usize::from(lane.checks_age), usize::from(lane.checks_age)),
+            Some(_) if lane.is_paused => (0, 0),
             Some(_) if is_shut => (1, ASIDE),
             Some(_) => (self.useful(lane, now_ms).clamp(1, NEAR), ASIDE),
         };
@@ -249,7 +320,7 @@ impl<L: Lookup> Engine<L> {
             let swept = lane.queue.ask_aside(aside);
             let Some(rank) = swept.or_else(|| lane.queue.ask(wanted)) else { return };
             let is_urgent = is_urgent && swept.is_none();
-            self.read_backs.asked.insert((lease, rank.offset), id);
+            self.read_backs.asked.insert((lease, rank.offset), NearTurn { subscription: id, is_urgent });
             self.read_backs.demands.push(ReadBackDemand { lease, offset: rank.offset, is_urgent });
         }
     }
@@ -264,8 +335,7 @@ impl<L: Lookup> Engine<L> {
         for (_, ticket) in all.into_iter().rev().chain(newer) {
             self.list(ticket, id, now_ms);
         }
-        self.feed(id, now_ms);
-        self.wake(id);
+        self.go_on(id, now_ms);
     }
 
     /// Drops the payloads of what is listed and waits: its lane is closed for who knows how long.
@@ -315,12 +385,12 @@ impl<L: Lookup> Engine<L> {
     }
 
     fn answered(&mut self, lease: Epoch, offset: i64) -> Option<(SubscriptionId, Rank)> {
-        let id = self.read_backs.asked.remove(&(lease, offset))?;
+        let id = self.read_backs.asked.remove(&(lease, offset))?.subscription;
         let rank = self.lanes.get_mut(&id)?.queue.answered(offset)?;
         Some((id, rank))
     }
 
-    fn lose(&mut self, lease: Epoch, subscription: SubscriptionId, offset: i64) {
+    pub(super) fn lose(&mut self, lease: Epoch, subscription: SubscriptionId, offset: i64) {
         self.changes.push(LaneChange::Lost { lease, subscription, offset });
     }
 }

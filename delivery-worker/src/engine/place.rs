@@ -10,8 +10,8 @@ use schemas::planted::{PlantedBug, is_planted};
 use super::endpoint::is_ping;
 use super::{Arrival, Engine, LaneChange, Left, Lookup, State, Timer};
 use crate::flaws::{self, Flaw};
-use crate::lanes::Limits;
 use crate::lanes::identity::EndpointIdentity;
+use crate::lanes::{Lane, Limits};
 use crate::settle::End;
 use crate::slots::Ticket;
 
@@ -25,9 +25,10 @@ impl<L: Lookup> Engine<L> {
         let Some(live) = self.live.get(ticket) else { return };
         let (id, lease) = (live.arrival.delivery.subscription, live.arrival.lease);
         let Some(subscription) = self.screen(ticket, now_ms) else {
-            // What has left may have been what its lane waited for.
-            self.feed(id, now_ms);
-            return self.wake(id);
+            if flaws::has(Flaw::DiedUnwoken) {
+                return self.feed(id, now_ms);
+            }
+            return self.go_on(id, now_ms);
         };
         let Some(live) = self.live.get(ticket) else { return };
         debug_assert_eq!(live.state, State::Waiting, "only what waits is placed");
@@ -56,33 +57,43 @@ impl<L: Lookup> Engine<L> {
             lane.queue.put_first(rank);
         }
         self.limit(id, &subscription, now_ms);
-        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.is_paused && is_listed) {
-            // It was read back only to see whether it lives.
-            lane.checks_age = false;
+        if is_listed && self.lanes.get(&id).is_some_and(|lane| lane.is_paused) {
+            // It was asked for before the pause.
             self.unload(id, now_ms);
         }
         if is_ping {
             self.wake_blocked(id);
         }
         // It may have been what told its lane of a resume: then what is listed before it goes first.
-        self.feed(id, now_ms);
+        if !flaws::has(Flaw::ToldUnreviewed) {
+            self.feed(id, now_ms);
+        }
         self.wake(id);
     }
 
     /// The subscription of a delivery that may still be sent, now or later; else it leaves.
     pub(super) fn screen(&mut self, ticket: Ticket, now_ms: i64) -> Option<Arc<Subscription>> {
-        let Arrival { timestamp_ms, ref delivery, .. } = self.live.get(ticket)?.arrival;
+        match self.judge(&self.live.get(ticket)?.arrival, now_ms) {
+            Ok(subscription) => Some(subscription),
+            Err(end) => {
+                self.leave(ticket, end);
+                None
+            }
+        }
+    }
+
+    /// The subscription of a delivery that may still be sent, or how it leaves.
+    pub(super) fn judge(&self, arrival: &Arrival, now_ms: i64) -> Result<Arc<Subscription>, End> {
+        let Arrival { timestamp_ms, ref delivery, .. } = *arrival;
         let wall_ms = self.wall.ms(now_ms);
         let is_kept = self.rules.keep_ms.is_none_or(|keep_ms| wall_ms - timestamp_ms < keep_ms);
-        let end = match self.lookup.subscription(delivery.subscription) {
-            None => End::Cancelled("deleted"),
-            Some(subscription) if subscription.cancels(delivery.control_offset) => End::Cancelled("disabled"),
-            Some(_) if delivery.deadline_ms <= wall_ms => End::too_old(),
-            Some(_) if !is_kept => End::died(DeathReason::MaxAge, "kept no longer than `deliveries` keeps it"),
-            Some(subscription) => return Some(subscription),
-        };
-        self.leave(ticket, end);
-        None
+        match self.lookup.subscription(delivery.subscription) {
+            None => Err(End::Cancelled("deleted")),
+            Some(subscription) if subscription.cancels(delivery.control_offset) => Err(End::Cancelled("disabled")),
+            Some(_) if delivery.deadline_ms <= wall_ms => Err(End::too_old()),
+            Some(_) if !is_kept => Err(End::died(DeathReason::MaxAge, "kept no longer than `deliveries` keeps it")),
+            Some(subscription) => Ok(subscription),
+        }
     }
 
     /// The catalog has moved: what waits in a lane whose subscription was changed is looked at again, so that what was disabled
@@ -99,7 +110,8 @@ impl<L: Lookup> Engine<L> {
         changed.dedup();
         changed.retain(|id| {
             let offset = self.lookup.subscription(*id).map(|it| it.offset());
-            self.lanes.get(id).is_some_and(|lane| offset != lane.reviewed_of)
+            let seen = |lane: &Lane| if flaws::has(Flaw::ToldUnreviewed) { lane.limits_of } else { lane.reviewed_of };
+            self.lanes.get(id).is_some_and(|lane| offset != seen(lane))
         });
         for id in changed {
             self.review_lane(id, now_ms);
@@ -115,15 +127,14 @@ impl<L: Lookup> Engine<L> {
         let reviewed_of = std::mem::replace(&mut lane.reviewed_of, subscription.as_ref().map(|it| it.offset()));
         let may_cancel = match &subscription {
             None => true,
+            Some(it) if flaws::has(Flaw::SetAsideAgain) => it.cancels(0),
             Some(it) => !it.is_enabled() || reviewed_of.is_some_and(|seen| it.cancels(seen)),
         };
         if may_cancel && lane.queue.listed() > 0 {
             lane.queue.set_aside();
             self.changes.push(LaneChange::SetAside { lease: lane.lease, subscription: id });
         }
-        for ticket in lane.queue.ready().map(|(_, ticket, _)| ticket).collect::<Vec<_>>() {
-            self.screen(ticket, now_ms);
-        }
+        self.screen_ready(id, now_ms);
         match &subscription {
             Some(subscription) => self.limit(id, subscription, now_ms),
             None => {
@@ -134,6 +145,14 @@ impl<L: Lookup> Engine<L> {
         }
         self.feed(id, now_ms);
         self.wake(id);
+    }
+
+    /// What waits in memory leaves where it must.
+    pub(super) fn screen_ready(&mut self, id: SubscriptionId, now_ms: i64) {
+        let Some(lane) = self.lanes.get(&id) else { return };
+        for ticket in lane.queue.ready().map(|(_, ticket, _)| ticket).collect::<Vec<_>>() {
+            self.screen(ticket, now_ms);
+        }
     }
 
     /// Takes a subscription's limits, its endpoint and its pause into its lane where they are new.

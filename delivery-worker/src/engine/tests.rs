@@ -1,6 +1,7 @@
 //! A seeded simulation of the parts together: engine, lanes, lists and book, settlement, reports and outbox, the scheduler and what
 //! Kafka holds, driven through virtual time against endpoints that are fast, slow, dead or rate-limited. Batches are refused, the
-//! worker is restarted and loses its leases, subscriptions are paused, resumed, disabled and enabled, at any step.
+//! worker is restarted and loses its leases, subscriptions are paused, resumed, disabled and enabled, at any step; some deliveries
+//! are retries, and some die of age.
 //!
 //! First safety while things go wrong, then everything heals and every delivery has to settle, exactly once. What must hold is
 //! looked at with every commit, takeover and request (`world/ledger.rs`). The flaws of [`crate::flaws`] show that it looks.
@@ -10,6 +11,7 @@ mod failing;
 mod flaws;
 mod forget;
 mod limits;
+mod listed;
 mod network;
 mod origins;
 mod room;
@@ -50,12 +52,13 @@ fn live(seed: u64) -> World {
         world.share_an_origin();
     }
     let count = world.rng.random_range(40..250);
-    let (mut written, mut changed) = (0, 10);
+    let mut written = 0;
     for _ in 0..world.rng.random_range(60..400) {
-        if written < count && world.rng.random_bool(0.4) {
+        let matching: Vec<usize> = (0..kinds.len()).filter(|of| world.state(*of).is_enabled).collect();
+        if written < count && !matching.is_empty() && world.rng.random_bool(0.4) {
             for _ in 0..world.rng.random_range(1..60).min(count - written) {
-                let subscription = world.rng.random_range(0..kinds.len());
-                world.event(written, subscription);
+                let subscription = matching[world.rng.random_range(0..matching.len())];
+                happen(&mut world, written, subscription);
                 written += 1;
             }
         }
@@ -64,21 +67,33 @@ fn live(seed: u64) -> World {
             0..=2 => world.restart(),
             3 => world.revoke(true),
             4 => world.revoke(false),
-            5..=8 => {
-                changed += 1;
-                let (of, is_paused) = (world.rng.random_range(0..kinds.len()), world.rng.random_bool(0.5));
-                pause(&mut world, of, is_paused, changed);
+            5..=10 => {
+                let of = world.rng.random_range(0..kinds.len());
+                let (is_paused, is_enabled) = (world.rng.random_bool(0.5), world.rng.random_bool(0.7));
+                world.operate(of, is_paused, is_enabled);
             }
             _ => {}
         }
     }
     for of in 0..kinds.len() {
-        pause(&mut world, of, false, changed + 1);
+        world.operate(of, false, true);
     }
     world.heal();
     world.refused_percent = 0;
     world.run_until_settled(written);
     world
+}
+
+/// A first try, a retry now and then, and some that die soon.
+fn happen(world: &mut World, number: usize, subscription: usize) {
+    match world.rng.random_range(0..20) {
+        0..=2 => world.retry(number, subscription, world.now + 30 * 86_400_000),
+        3 => {
+            let deadline_ms = world.now + world.rng.random_range(100..20_000);
+            world.event_until(number, subscription, deadline_ms);
+        }
+        _ => world.event(number, subscription),
+    }
 }
 
 fn pause(world: &mut World, of: usize, is_paused: bool, offset: i64) {

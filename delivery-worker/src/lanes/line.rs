@@ -2,10 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::lists::{Age, CHUNK, List, SealedChunk};
-
-/// Nobody asks a packed chunk for its age here.
-const NO_AGE: Age = Age { oldest_ms: 0, dead_ms: 0 };
+use crate::lists::{CHUNK, List, SealedChunk, UNKNOWN_AGE};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -51,7 +48,8 @@ impl OffsetLine {
             self.tail.push(offset);
             if self.tail.len() >= CHUNK {
                 let tail = std::mem::take(&mut self.tail);
-                self.packed.extend(SealedChunk::new(&tail, NO_AGE));
+                // Nobody asks it for its number or its age here.
+                self.packed.extend(SealedChunk::new(0, &tail, UNKNOWN_AGE));
             }
             self.len += 1;
             return;
@@ -66,6 +64,34 @@ impl OffsetLine {
             self.head.insert(at, offset);
             self.len += 1;
         }
+    }
+
+    /// Whether this offset waits here.
+    pub(crate) fn holds(&self, offset: i64) -> bool {
+        let at = self.packed.partition_point(|chunk| chunk.last() < offset);
+        self.head.binary_search(&offset).is_ok()
+            || self.packed.get(at).is_some_and(|chunk| chunk.holds(offset))
+            || self.tail.binary_search(&offset).is_ok()
+    }
+
+    /// Takes an offset out, wherever it is. False: it was not here.
+    pub(crate) fn remove(&mut self, offset: i64) -> bool {
+        if !self.holds(offset) {
+            return false;
+        }
+        self.len -= 1;
+        if let Ok(at) = self.head.binary_search(&offset) {
+            self.head.remove(at);
+        } else if let Ok(at) = self.tail.binary_search(&offset) {
+            self.tail.remove(at);
+        } else {
+            let at = self.packed.partition_point(|chunk| chunk.last() < offset);
+            match self.packed[at].keep(|own| *own != offset) {
+                Some(chunk) => self.packed[at] = chunk,
+                None => drop(self.packed.remove(at)),
+            }
+        }
+        true
     }
 
     /// All of another one, which may lie anywhere.
@@ -104,13 +130,17 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn a_line_is_an_ordered_set(steps in proptest::collection::vec((0..5_u8, 0..4_000_i64), 1..600)) {
+        fn a_line_is_an_ordered_set(steps in proptest::collection::vec((0..7_u8, 0..14_000_i64), 1..600)) {
             let (mut line, mut set, mut next) = (OffsetLine::default(), BTreeSet::new(), 10_000_i64);
             for (what, offset) in steps {
                 match what {
                     0 => { for _ in 0..offset % 300 { next += 1; line.insert(next); set.insert(next); } }
                     1 => { line.insert(offset); set.insert(offset); }
                     2 => { let at = 10_000 + offset; line.insert(at); set.insert(at); next = next.max(at); }
+                    3 | 4 => {
+                        prop_assert_eq!(line.holds(offset), set.contains(&offset));
+                        prop_assert_eq!(line.remove(offset), set.remove(&offset));
+                    }
                     _any => prop_assert_eq!(line.pop_front(), set.pop_first()),
                 }
                 prop_assert_eq!((line.front(), line.len()), (set.first().copied(), set.len()));

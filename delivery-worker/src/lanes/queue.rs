@@ -37,6 +37,17 @@ pub(crate) enum QueueHead<T> {
     Nothing,
 }
 
+/// Where one that is listed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whereabouts<T> {
+    /// In memory.
+    Ready(T),
+    /// It is being read back.
+    Asked,
+    /// It is an offset only.
+    Absent,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -163,6 +174,21 @@ impl<T: Copy> Queue<T> {
         let rank = ROLES.into_iter().map(|role| Rank { role, offset }).find(|rank| self.asked.contains(rank))?;
         self.asked.remove(&rank);
         Some(rank)
+    }
+
+    /// Where an offset waits; `None`: not here.
+    pub(crate) fn whereabouts(&self, offset: i64) -> Option<Whereabouts<T>> {
+        let mut ranks = ROLES.into_iter().map(|role| Rank { role, offset });
+        ranks.find_map(|rank| match self.ready.get(&rank) {
+            Some((item, _)) => Some(Whereabouts::Ready(*item)),
+            None if self.asked.contains(&rank) => Some(Whereabouts::Asked),
+            None => self.lines[index(rank.role)].holds(offset).then_some(Whereabouts::Absent),
+        })
+    }
+
+    /// Takes out one that is an offset only. False: it is not here.
+    pub(crate) fn forget(&mut self, offset: i64) -> bool {
+        self.lines.iter_mut().any(|line| line.remove(offset))
     }
 
     /// Those in memory, in order.

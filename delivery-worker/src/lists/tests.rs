@@ -43,15 +43,21 @@ impl Twin {
         }
     }
 
+    fn chunks(&self) -> Vec<(i64, ChunkRecord)> {
+        self.topic.iter().map(|(number, chunk)| (*number, chunk.clone())).collect()
+    }
+
     /// What its next owner finds is what it is (invariants 4 and 5).
     fn check(&self) {
         assert!(self.list.offsets().eq(self.set.iter().copied()));
         assert_eq!((self.list.first(), self.list.last()), (self.set.first().copied(), self.set.last().copied()));
         let record = self.list.record();
-        let named: Vec<i64> = (record.chunks.0..record.chunks.1).collect();
-        assert!(self.topic.keys().eq(named.iter()), "the chunks that are there are those that are named");
-        assert!(record.back.len() < CHUNK);
-        let restored = List::restore(&record, self.topic.values().cloned().collect()).unwrap();
+        let ends = self.topic.keys().next().zip(self.topic.keys().next_back());
+        let named = (record.chunks.0 < record.chunks.1).then_some((record.chunks.0, record.chunks.1 - 1));
+        assert_eq!(ends.map(|(first, last)| (*first, *last)), named, "those that are there reach as far as is named");
+        assert!(self.list.chunk_numbers().eq(self.topic.keys().copied()), "and each is known");
+        assert!(record.back.len() < CHUNK && record.front.len() <= FRONT_AT_MOST);
+        let restored = List::restore(&record, self.chunks()).unwrap();
         assert_eq!(restored.record(), record);
         assert!(restored.offsets().eq(self.set.iter().copied()));
         if let Some(oldest) = self.set.first() {
@@ -84,13 +90,17 @@ fn what_is_older_than_all_of_it_is_put_before_it() {
 }
 
 #[test]
-fn an_outcome_far_behind_the_front_costs_the_chunks_before_it_and_loses_none() {
+fn an_outcome_far_behind_the_front_costs_its_own_chunk_and_a_chunk_may_become_empty() {
     let mut twin = Twin::new();
     (0..2_000).for_each(|offset| twin.insert(offset));
-    twin.remove(1_000);
+    let chunks = twin.topic.len();
+    (700..1_400).for_each(|offset| twin.remove(offset));
     twin.check();
-    assert!((900..1_200).contains(&twin.list.record().front.len()));
+    assert_eq!((twin.list.record().front.len(), chunks - twin.topic.len()), (256, 4));
     twin.remove(1_999);
+    (0..700).for_each(|offset| twin.remove(offset));
+    twin.check();
+    (2_000..3_000).for_each(|offset| twin.insert(offset));
     twin.check();
 }
 
@@ -110,12 +120,13 @@ fn an_offset_between_two_of_it_that_is_another_lists_changes_nothing() {
 fn a_list_that_was_tampered_with_is_none() {
     let mut twin = Twin::new();
     (0..600).for_each(|offset| twin.insert(offset));
-    let (record, chunks) = (twin.list.record(), || twin.topic.values().cloned());
-    assert!(List::restore(&record, chunks().collect()).is_some());
-    assert!(List::restore(&record, chunks().skip(1).collect()).is_none(), "a chunk is missing");
-    assert!(List::restore(&record, chunks().rev().collect()).is_none(), "the order is not ascending");
+    let (record, chunks) = (twin.list.record(), twin.chunks());
+    assert!(chunks.len() > 1 && List::restore(&record, chunks.clone()).is_some());
+    assert!(List::restore(&record, chunks[1..].to_vec()).is_none(), "a chunk is missing");
+    let reversed = chunks.iter().rev().cloned().collect();
+    assert!(List::restore(&record, reversed).is_none(), "the order is not ascending");
     let fewer = ListRecord { n: record.n - 1, ..record };
-    assert!(List::restore(&fewer, chunks().collect()).is_none(), "the count is another");
+    assert!(List::restore(&fewer, chunks).is_none(), "the count is another");
 }
 
 proptest! {
@@ -152,7 +163,7 @@ proptest! {
         let mut twin = Twin::new();
         (0..count).for_each(|offset| twin.insert(offset * 2));
         let (kept, mut steps) = (from..from + length, Vec::new());
-        let gone = twin.list.keep(&kept, &mut steps);
+        let gone = twin.list.keep(&kept, usize::MAX, &mut steps);
         let expected: Vec<i64> = twin.set.iter().copied().filter(|offset| !kept.contains(offset)).collect();
         twin.set.retain(|offset| kept.contains(offset));
         twin.write(steps);

@@ -33,11 +33,11 @@ impl DeliveryWork {
                     }
                 }
                 Err(error) => {
-                    let outputs = self.ends.rejected(&lease, &record, &error, now.wall_ms)?;
                     self.engine.seen(lease.epoch, offset, now_ms);
-                    if asked.is_some() {
-                        self.engine.withdraw(lease.epoch, offset, now_ms);
+                    if asked.is_some() && !self.engine.withdraw(lease.epoch, offset, now_ms) {
+                        continue;
                     }
+                    let outputs = self.ends.rejected(&lease, &record, &error, now.wall_ms)?;
                     let note = asked.map_or(LaneNote::Done, LaneNote::Settled);
                     self.resolved.push(Resolved {
                         epoch: lease.epoch,

@@ -6,53 +6,26 @@
 //! seal: each entry's note changes its book --> each touched lane once --> outputs, and the claim of each part
 //! ```
 
+mod found;
+mod note;
+mod open;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kafka::{Claimed, Epoch, Lease, ListsClaim, ListsRestorer, Output, Ownership, Restored, RestoredLists};
+use kafka::{Claimed, Epoch, Lease, ListsRestorer, Output, Ownership, Restored};
 use schemas::ids::SubscriptionId;
-use schemas::invariants::Invariant;
-use schemas::record::{Headers, Record, TopicPartition};
+use schemas::record::{Record, TopicPartition};
 use schemas::topics::Topics;
 use stage::{Batch, Restoring};
 use uuid::Uuid;
 
+pub(crate) use self::found::FoundBook;
+pub(crate) use self::note::LaneNote;
+use self::open::{BookState, OpenBook};
 use crate::book::Book;
-use crate::book::restore::{FoundLists, Shelved};
-use crate::engine::ListedRecord;
 use crate::error::Error;
-use crate::flaws::{self, Flaw};
-use crate::lanes::condition::LaneCondition;
 use crate::lists::Age;
-
-/// What an entry of the outbox does to the lists of its partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LaneNote {
-    /// Nothing: a record of the window has an outcome.
-    Done,
-    /// A record of the window waits in a list from now on.
-    Listed(ListedRecord),
-    /// A listed delivery of this subscription has an outcome.
-    Settled(SubscriptionId),
-    /// What waits in this subscription's lists is to be swept.
-    SetAside(SubscriptionId),
-    /// This is to be known of this subscription's lane beside its lists.
-    Condition(SubscriptionId, LaneCondition),
-    /// The next portion of what a takeover has to correct.
-    Correct,
-    /// The next portion of what is written once more.
-    Checkpoint,
-}
-
-/// What a takeover found.
-#[derive(Debug)]
-pub(crate) struct FoundBook {
-    book: Book,
-    /// Of the topic its lists stand in.
-    topic_id: Uuid,
-    /// Offsets of the window that are read again.
-    awaited: BTreeSet<i64>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -61,50 +34,6 @@ pub(crate) struct Books {
     /// None in tests without Kafka: nothing is found there.
     restorer: Option<ListsRestorer>,
     open: BTreeMap<Epoch, OpenBook>,
-}
-
-#[derive(Debug)]
-struct OpenBook {
-    lease: Lease,
-    book: Book,
-    topic_id: Uuid,
-    awaited: BTreeSet<i64>,
-    state: BookState,
-    checkpoint: CheckpointState,
-}
-
-/// What is under way so that less has to be read of a partition.
-#[derive(Clone, Copy, Debug, Default)]
-struct CheckpointState {
-    /// The end of its lists is asked for.
-    is_asked: bool,
-    /// A portion is in the outbox.
-    is_under_way: bool,
-}
-
-/// How far a partition is.
-#[derive(Debug)]
-enum BookState {
-    /// What was found has to be corrected first; records wait.
-    Correcting {
-        is_under_way: bool,
-        held: Vec<Record>,
-    },
-    /// Nothing is left to correct; its records are taken with the next moment.
-    Corrected {
-        held: Vec<Record>,
-    },
-    Begun,
-}
-
-// === impl FoundBook ===
-
-impl FoundBook {
-    /// A book and the offsets that its window reads again.
-    #[cfg(test)]
-    pub(crate) fn of(book: Book, awaited: BTreeSet<i64>) -> Self {
-        Self { book, topic_id: Uuid::nil(), awaited }
-    }
 }
 
 // === impl Books ===
@@ -140,7 +69,7 @@ impl Books {
                     continue;
                 };
                 let lease = lists.lease.clone();
-                books.push((lease, book(&topic, lists, restored, *start)?));
+                books.push((lease, found::book(&topic, lists, restored, *start)?));
             }
             Ok(books)
         })
@@ -148,15 +77,19 @@ impl Books {
 
     /// A lease begins.
     pub(crate) fn open(&mut self, lease: &Lease, found: FoundBook) {
-        let FoundBook { book, topic_id, awaited } = found;
-        let checkpoint = CheckpointState::default();
-        let held = Vec::new();
-        let state = if book.needs_correction() {
-            BookState::Correcting { is_under_way: false, held }
-        } else {
-            BookState::Corrected { held }
-        };
-        self.open.insert(lease.epoch, OpenBook { lease: lease.clone(), book, topic_id, awaited, state, checkpoint });
+        self.open.insert(lease.epoch, OpenBook::new(lease.clone(), found));
+    }
+
+    /// A lease goes: what has not begun of its lists is its next owner's.
+    pub(crate) fn end(&mut self, epoch: Epoch) {
+        if let Some(open) = self.open.get_mut(&epoch) {
+            open.is_ending = true;
+        }
+    }
+
+    /// All that are open.
+    pub(crate) fn leases(&self) -> Vec<Lease> {
+        self.open.values().map(|open| open.lease.clone()).collect()
     }
 
     /// A lease is over.
@@ -178,7 +111,7 @@ impl Books {
     /// Partitions of which the next portion is to be corrected.
     pub(crate) fn take_uncorrected(&mut self) -> Vec<Epoch> {
         let mut epochs = Vec::new();
-        for (epoch, open) in &mut self.open {
+        for (epoch, open) in self.going_on() {
             if let BookState::Correcting { is_under_way, .. } = &mut open.state
                 && !std::mem::replace(is_under_way, true)
             {
@@ -191,11 +124,12 @@ impl Books {
     /// Partitions of `lanes` whose ends are to be asked for.
     pub(crate) fn take_checkpoints_due(&mut self) -> Vec<(Epoch, TopicPartition)> {
         let mut due = Vec::new();
-        for (epoch, open) in &mut self.open {
-            let is_due = matches!(open.state, BookState::Begun) && open.book.is_checkpoint_due();
+        let topic = Arc::clone(&self.topics.lanes);
+        for (epoch, open) in self.going_on() {
+            let is_due = open.is_served() && open.book.is_checkpoint_due();
             if is_due && !std::mem::replace(&mut open.checkpoint.is_asked, true) {
                 let number = open.lease.partition.partition;
-                due.push((*epoch, TopicPartition::new(Arc::clone(&self.topics.lanes), number)));
+                due.push((*epoch, TopicPartition::new(Arc::clone(&topic), number)));
             }
         }
         due
@@ -211,7 +145,7 @@ impl Books {
     /// Partitions of which the next portion is to be written once more.
     pub(crate) fn take_rewrites(&mut self) -> Vec<Epoch> {
         let mut epochs = Vec::new();
-        for (epoch, open) in &mut self.open {
+        for (epoch, open) in self.going_on() {
             if open.book.is_rewriting() && !std::mem::replace(&mut open.checkpoint.is_under_way, true) {
                 epochs.push(*epoch);
             }
@@ -219,10 +153,38 @@ impl Books {
         epochs
     }
 
+    /// Listed deliveries that may have died of age, to be told of, see [`Book::take_aged`].
+    pub(crate) fn take_aged(&mut self, wall_ms: i64, keep_ms: Option<i64>) -> Vec<(Epoch, SubscriptionId, i64)> {
+        let mut aged = Vec::new();
+        for (epoch, open) in self.going_on().filter(|(_, open)| open.is_served()) {
+            let of = open.book.take_aged(wall_ms, keep_ms);
+            aged.extend(of.into_iter().map(|(subscription, offset)| (*epoch, subscription, offset)));
+        }
+        aged
+    }
+
+    /// One of them lives and is so old, or it leaves.
+    pub(crate) fn age_told(&mut self, epoch: Epoch, offset: i64, living: Option<Age>) {
+        if let Some(open) = self.open.get_mut(&epoch) {
+            open.book.age_told(offset, living);
+        }
+    }
+
+    /// When ages are looked at next though nothing happens, Unix ms.
+    pub(crate) fn next_age_look_ms(&self) -> Option<i64> {
+        let going_on = self.open.values().filter(|open| open.is_served());
+        going_on.filter_map(|open| open.book.next_age_look_ms()).min()
+    }
+
+    /// Those that do not go to another owner.
+    fn going_on(&mut self) -> impl Iterator<Item = (&Epoch, &mut OpenBook)> {
+        self.open.iter_mut().filter(|(_, open)| !open.is_ending)
+    }
+
     /// Partitions that begin now, with their lists and the records that waited.
     pub(crate) fn take_corrected(&mut self) -> Vec<(Lease, Vec<Record>)> {
         let mut begun = Vec::new();
-        for open in self.open.values_mut() {
+        for (_, open) in self.going_on() {
             if let BookState::Corrected { held } = &mut open.state {
                 begun.push((open.lease.clone(), std::mem::take(held)));
                 open.state = BookState::Begun;
@@ -303,73 +265,4 @@ impl Books {
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         self.open.values().filter_map(|open| open.book.oldest_ms()).min()
     }
-}
-
-// === impl OpenBook ===
-
-impl OpenBook {
-    fn apply(&mut self, note: &LaneNote, (offset, timestamp_ms): (i64, i64)) {
-        match *note {
-            LaneNote::Done => {}
-            LaneNote::Listed(_) if flaws::has(Flaw::CompletedWithoutEntry) => {}
-            LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, .. }) => {
-                let age = Age { oldest_ms: timestamp_ms, dead_ms: deadline_ms };
-                if !self.book.list(subscription, role, offset, age) {
-                    tracing::error!(lease = %self.lease, offset, "a delivery was listed twice");
-                }
-            }
-            LaneNote::Settled(subscription) => {
-                if !self.book.settle(subscription, offset, timestamp_ms) {
-                    Invariant::OneTerminalState.violated();
-                    tracing::error!(lease = %self.lease, offset, "an outcome of a delivery that was not listed");
-                }
-            }
-            LaneNote::SetAside(subscription) => self.book.set_aside(subscription),
-            LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
-            LaneNote::Correct => self.correct(),
-            LaneNote::Checkpoint => self.book.rewrite(),
-        }
-    }
-
-    fn correct(&mut self) {
-        let lost = self.book.correct();
-        if !lost.is_empty() {
-            Invariant::NeverLost.violated();
-            tracing::error!(
-                lease = %self.lease,
-                lost = lost.len(),
-                first = lost[0],
-                "retention deleted deliveries that waited in lists"
-            );
-        }
-    }
-
-    fn claim(&self) -> Claimed {
-        let (topic_id, from) = (self.topic_id, self.book.read_from());
-        match self.book.claim() {
-            None => Claimed::AsFound,
-            Some(total) => Claimed::Lists(ListsClaim { queued: total.queued, sum: total.sum, topic_id, from }),
-        }
-    }
-}
-
-/// The book of what was read of one partition.
-fn book(topic: &Arc<str>, lists: RestoredLists, restored: &Restored, start: i64) -> Result<FoundBook, Error> {
-    let partition = lists.lease.partition.clone();
-    let torn = |source| Error::Book { partition: partition.clone(), source };
-    let mut shelved = Shelved::default();
-    // One record per key: their order says nothing.
-    let mut kept: Vec<_> = lists.records.into_iter().collect();
-    kept.sort_unstable_by_key(|(_, kept)| kept.offset);
-    for (key, kept) in kept {
-        let (key, value, headers) = (Some(key), Some(kept.value), Headers::default());
-        let record = Record { offset: kept.offset, timestamp_ms: 0, key, value, headers };
-        shelved.read(&record).map_err(|error| torn(error.into()))?;
-    }
-    let found = FoundLists::of(restored, start);
-    let mut book = shelved.book(Arc::clone(topic), partition.partition, found).map_err(torn)?;
-    book.set_read(lists.from, lists.bytes);
-    let is_awaited = |offset: &i64| *offset >= start && !restored.recreated;
-    let awaited = restored.not_done.iter().copied().filter(is_awaited).collect();
-    Ok(FoundBook { book, topic_id: lists.topic_id, awaited })
 }

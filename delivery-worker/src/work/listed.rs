@@ -8,7 +8,7 @@ use stage::{Now, Turn};
 use super::books::LaneNote;
 use super::intake::Batch;
 use super::{DeliveryWork, Resolved};
-use crate::engine::{LaneChange, ListedRecord, ReadBackDemand};
+use crate::engine::{AgeTold, LaneChange, ListedRecord, ReadBackDemand};
 use crate::error::Error;
 
 impl DeliveryWork {
@@ -50,7 +50,7 @@ impl DeliveryWork {
 
     /// What is written to `lanes` is written once more where a takeover would have to read too much.
     pub(super) fn checkpoint(&mut self, turn: &mut Turn<'_, LaneNote>) {
-        if let Some((epoch, end)) = self.lane_ends.take() {
+        for (epoch, end) in self.lane_ends.take() {
             self.books.rewrite_above(epoch, end);
         }
         for (epoch, partition) in self.books.take_checkpoints_due() {
@@ -58,6 +58,24 @@ impl DeliveryWork {
         }
         for epoch in self.books.take_rewrites() {
             noted(epoch, turn.now, LaneNote::Checkpoint).put(turn);
+        }
+    }
+
+    /// What may have died of age in the lists is looked at, whatever its lane does.
+    pub(super) fn check_ages(&mut self, turn: &Turn<'_, LaneNote>) {
+        let (now_ms, wall_ms, keep_ms) = (self.engine_ms(turn.now), turn.now.wall_ms, self.engine.keep_ms());
+        loop {
+            for AgeTold { lease, offset, living } in self.engine.take_ages() {
+                self.books.age_told(lease, offset, living);
+            }
+            // What is found dead is written with its payload.
+            let aged = if turn.is_full() { Vec::new() } else { self.books.take_aged(wall_ms, keep_ms) };
+            if aged.is_empty() {
+                return;
+            }
+            for (epoch, subscription, offset) in aged {
+                self.engine.ask_age(epoch, subscription, offset, now_ms);
+            }
         }
     }
 
@@ -111,8 +129,16 @@ impl DeliveryWork {
                 }
                 FetchOutcome::Gone => self.engine.not_there(lease.epoch, offset, now_ms),
                 FetchOutcome::Failed(error) => {
-                    tracing::warn!(%lease, offset, %error, "a listed delivery cannot be read back now; asking again");
-                    self.read_back.ask(&lease, offset, Urgency::Normal);
+                    if let Some(swallowed) = self.unread.permit(&lease.epoch) {
+                        tracing::warn!(
+                            %lease,
+                            offset,
+                            %error,
+                            swallowed,
+                            "a listed delivery cannot be read back now; it is asked for again and again"
+                        );
+                    }
+                    self.engine.not_read(lease.epoch, offset, now_ms);
                 }
             }
         }

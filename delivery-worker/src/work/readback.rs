@@ -93,6 +93,26 @@ impl ReadBack {
         std::mem::take(&mut self.fetched)
     }
 
+    /// As if this had come back.
+    #[cfg(test)]
+    pub(super) fn put(&mut self, fetched: Fetched) {
+        self.fetched.push(fetched);
+    }
+
+    /// What is asked for and was not handed over.
+    #[cfg(test)]
+    pub(super) fn asking(&self, epoch: Epoch) -> Vec<(i64, Urgency)> {
+        let Some(asking) = self.asking.get(&epoch) else { return Vec::new() };
+        let with = |offsets: &[i64], urgency| offsets.iter().map(move |offset| (*offset, urgency)).collect::<Vec<_>>();
+        [with(&asking.urgent, Urgency::Urgent), with(&asking.normal, Urgency::Normal)].concat()
+    }
+
+    /// As if everything were handed over.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self, epoch: Epoch) {
+        self.asking.remove(&epoch);
+    }
+
     /// Waits until something came back, and keeps it. Cancel safe.
     pub(super) async fn wait(&mut self) {
         let Some((_, answers)) = &mut self.fetcher else { return std::future::pending().await };

@@ -199,3 +199,66 @@ fn what_waits_beyond_the_look_ahead_is_completed_listed_and_claimed() {
     let progress = bench.outbox.progress(bench.lease.epoch).unwrap();
     assert_eq!((listed, progress.committed, progress.read_up_to, progress.not_done), (999, 0, 1_000, vec![0]));
 }
+
+/// A worker whose lists hold as many deliveries of its only subscription.
+fn with_lists(objects: Vec<ControlObject>, count: i64) -> Bench {
+    let mut bench = Bench::new(objects);
+    let mut book = crate::book::Book::new(Arc::clone(&bench.topics.lanes), 0);
+    let age = crate::lists::Age { oldest_ms: 0, dead_ms: i64::MAX };
+    book.begin();
+    for offset in 0..count {
+        book.list(testing::subscription_id(1), schemas::lanes::ListRole::FirstTries, offset, age);
+    }
+    book.encode();
+    book.keep();
+    bench.work.opened(&bench.lease.clone(), FoundBook::of(book, std::collections::BTreeSet::new()), bench.now);
+    bench
+}
+
+impl Bench {
+    /// What is near its turn comes back like this.
+    fn fetched(&mut self, offset: i64, outcome: kafka::FetchOutcome) {
+        let lease = self.lease.clone();
+        self.work.read_back.put(kafka::Fetched { lease, offset, outcome });
+    }
+
+    fn asked(&self) -> Vec<(i64, kafka::Urgency)> {
+        self.work.read_back.asking(self.lease.epoch)
+    }
+}
+
+/// What has not begun is its next owner's: the hand-over waits for what is in flight, and for nothing else.
+#[test]
+fn what_is_handed_over_or_stopped_begins_no_sweep_and_no_checkpoint() {
+    let ends: [fn(&mut Bench); 2] =
+        [|bench| bench.work.revoking(std::slice::from_ref(&bench.lease)), |bench| bench.work.stopping(bench.now)];
+    for end in ends {
+        // Its subscription does not exist: everything is to be swept.
+        let mut bench = with_lists(Vec::new(), 1_000);
+        bench.work.books.rewrite_above(bench.lease.epoch, 7);
+        end(&mut bench);
+        bench.fetched(0, kafka::FetchOutcome::Found(delivery("evt_1")));
+        bench.turn();
+        assert!(bench.outbox.is_empty(), "nothing has begun");
+        assert_eq!(bench.asked(), [], "nothing is read back");
+        bench.work.books.rewrite_above(bench.lease.epoch, 7);
+        bench.turn();
+        assert!(bench.outbox.is_empty(), "the end of `lanes` is told too late");
+    }
+}
+
+#[test]
+fn a_read_back_that_fails_is_repeated_after_a_pause_as_urgent_as_it_was() {
+    let mut bench = with_lists(shop(), 1);
+    bench.turn();
+    let asked = bench.asked();
+    assert_eq!(asked.len(), 1);
+    bench.work.read_back.forget(bench.lease.epoch);
+    let error = || kafka::KafkaError::Client { purpose: "reading back", reason: "no leader".into() };
+    bench.fetched(0, kafka::FetchOutcome::Failed(error()));
+    assert_ne!(bench.turn(), NextTurn::OnInput);
+    assert_eq!(bench.asked(), [], "not at once");
+    bench.now = Now { wall_ms: bench.now.wall_ms + 2_000, boot_ms: bench.now.boot_ms + 2_000, ..bench.now };
+    bench.turn();
+    assert_eq!(bench.asked(), asked);
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemas::control;
 
 use super::super::{Arrival, Engine, Left, Rules};
-use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
+use super::world::{Endpoint, LOOK_AHEAD, MINUTE, Subscriptions, World, rules};
 use crate::settle::End;
 use crate::testing;
 use kafka::Epoch;
@@ -101,6 +101,68 @@ fn what_is_paused_for_longer_than_it_may_live_dies_before_its_record_is_deleted(
     assert_eq!(world.settled().len(), 0, "they live");
     world.wait_until(world.now + 5 * MINUTE, 1_000);
     assert_eq!((world.settled().len(), world.flown), (500, 0), "none of them was sent");
+}
+
+/// Of which one stays in the window.
+const RETRIES: usize = 5;
+
+/// A paused lane whose order begins with retries that live, and what waits behind them.
+fn behind_a_retry(waiting: usize, deadline_ms: impl Fn(usize) -> i64) -> World {
+    let mut world = World::with(1, &[Endpoint::Fast], Rules { keep_ms: Some(10 * MINUTE), ..rules() });
+    world.deletes_after = Some(12 * MINUTE);
+    change(&mut world, 2, |object| object.is_paused = true);
+    for number in 0..waiting {
+        let deadline_ms = world.now + deadline_ms(number);
+        world.event_until(number, 0, deadline_ms);
+    }
+    world.wait_until(world.now + 8 * MINUTE, 1_000);
+    let deadline_ms = world.now + 60 * MINUTE;
+    for number in waiting..waiting + RETRIES {
+        world.retry(number, 0, deadline_ms);
+    }
+    for number in waiting + RETRIES..waiting + RETRIES + LOOK_AHEAD {
+        world.event(number, 0);
+    }
+    world
+}
+
+/// All of it dies before retention deletes it, behind what lives.
+pub(super) fn aged() -> World {
+    let mut world = behind_a_retry(700, |_| 60 * MINUTE);
+    world.wait_until(world.now + MINUTE, 1_000);
+    assert_eq!(world.settled().len(), 0, "they live");
+    world.wait_until(world.now + 3 * MINUTE, 1_000);
+    assert_eq!((world.settled().len(), world.flown), (700, 0), "none of them was sent");
+    world
+}
+
+#[test]
+fn what_waits_behind_one_that_lives_dies_before_its_record_is_deleted_too() {
+    aged();
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_what_is_paused_is_kept_and_what_lives_around_it_costs_nothing_more() {
+    let mut world = behind_a_retry(2_000, |number| if number % 100 == 50 { 3 * MINUTE } else { 60 * MINUTE });
+    assert_eq!(world.settled().len(), 20, "those whose time is over, and no others");
+    let read = world.demands;
+    world.wait_until(world.now + MINUTE, 1_000);
+    assert_eq!((world.settled().len(), world.demands), (20, read), "what lives is not read again and again");
+    world.restart();
+    change(&mut world, 3, |_| {});
+    world.run_until_settled(2_000 + RETRIES + LOOK_AHEAD);
+}
+
+#[test]
+fn what_waits_for_a_dead_endpoint_dies_before_its_record_is_deleted() {
+    let rules = Rules { keep_ms: Some(40 * MINUTE), ..rules() };
+    let mut world = World::with(1, &[Endpoint::Dead], rules);
+    world.deletes_after = Some(42 * MINUTE);
+    for number in 0..1_500 {
+        world.event(number, 0);
+    }
+    world.wait_until(world.now + 44 * MINUTE, 1_000);
+    assert!(world.settled().len() > 1_400, "{} are settled", world.settled().len());
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::changes::aged;
 use super::live;
-use super::waiting::{all_fast, deep, hanging, worn};
+use super::waiting::{all_fast, deep, expired, hanging, worn};
 use super::world::World;
 use crate::flaws::{self, Flaw};
 
@@ -40,6 +41,8 @@ fn every_planted_flaw_is_found() {
         Flaw::LaneAheadOfBatch,
         Flaw::EndAskedTooEarly,
         Flaw::EarlyPromotion,
+        Flaw::SetAsideAgain,
+        Flaw::ToldUnreviewed,
     ];
     let mut seeds: Vec<(Flaw, Option<u64>)> = all.into_iter().map(|flaw| (flaw, found(flaw, live))).collect();
     for flaw in [Flaw::RefillWithoutTombstone, Flaw::TombstoneWithoutRefill, Flaw::ForgottenQueue] {
@@ -48,6 +51,8 @@ fn every_planted_flaw_is_found() {
     for flaw in [Flaw::CheckpointTooEarly, Flaw::CheckpointForgotten] {
         seeds.push((flaw, found(flaw, worn)));
     }
+    seeds.push((Flaw::DiedUnwoken, found(Flaw::DiedUnwoken, expired)));
+    seeds.push((Flaw::AgedHeadsOnly, found(Flaw::AgedHeadsOnly, |_| aged())));
     seeds.push((Flaw::WorkersLagMeasured, found(Flaw::WorkersLagMeasured, |_| all_fast(2))));
     seeds.push((Flaw::StuckKeptInWindow, found(Flaw::StuckKeptInWindow, hanging)));
     drop(std::panic::take_hook());

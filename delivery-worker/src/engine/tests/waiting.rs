@@ -88,6 +88,52 @@ pub(super) fn worn(seed: u64) -> World {
     deep_in(world)
 }
 
+/// Retries and first tries, both in chunks, that go while the worker dies again and again.
+fn wide(seed: u64) -> World {
+    let mut world = World::with(seed, &[Endpoint::Fast], large());
+    world.operate(0, true, true);
+    for number in 0..1_800 {
+        if number == 200 {
+            world.wait_until(world.now + MINUTE, 1_000);
+        }
+        if number > 200 && number % 3 == 0 { world.retry(number, 0, i64::MAX) } else { world.event(number, 0) }
+    }
+    world.wait_until(world.now + 4 * MINUTE, 1_000);
+    world.operate(0, false, true);
+    for settled in [300, 900, 1_500] {
+        world.run_until(settled);
+        world.restart();
+    }
+    world.run_until_settled(1_800);
+    world
+}
+
+/// What is listed dies just before it is resumed, and what waits behind it in memory goes.
+pub(super) fn expired(seed: u64) -> World {
+    let mut world = World::with(seed, &[Endpoint::Fast], large());
+    world.operate(0, true, true);
+    let deadline_ms = world.now + 5_000;
+    (0..100).for_each(|number| world.event_until(number, 0, deadline_ms));
+    world.wait_until(world.now + 2_000, 100);
+    (100..110).for_each(|number| world.event(number, 0));
+    world.wait_until(deadline_ms + 1, 100);
+    world.operate(0, false, true);
+    world.run_until_settled(110);
+    assert_eq!(world.flown, 10, "seed {seed}");
+    world
+}
+
+#[test]
+fn a_lane_whose_listed_deliveries_died_while_it_was_paused_goes_on() {
+    expired(1);
+}
+
+#[test]
+fn two_long_lists_of_one_lane_go_side_by_side() {
+    let world = wide(1);
+    assert!(world.kafka.listing().is_empty());
+}
+
 fn deep_in(mut world: World) -> World {
     let seed = world.seed;
     pause(&mut world, 0, true, 2);

@@ -2,11 +2,13 @@
 //! invariants in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use ::kafka::Transaction;
 use schemas::attempt::Lifecycle;
 use schemas::delivery::Delivery;
 use schemas::ids::{DeliveryId, SubscriptionId};
-use schemas::lanes::ListRole;
+use schemas::lanes::{LaneKey, LaneRecord, ListRole};
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use stage::Batch;
@@ -29,12 +31,14 @@ pub(in super::super) struct Ledger {
     log: BTreeMap<i64, (i64, SubscriptionId, ListRole)>,
     /// Records that are neither resolved nor listed.
     window: BTreeSet<i64>,
-    /// Records that are listed, and whose.
-    lists: BTreeMap<i64, SubscriptionId>,
+    /// Records that are listed, whose, and in which kind of list.
+    lists: BTreeMap<i64, (SubscriptionId, ListRole)>,
+    /// Records that the present owner has listed, committed or not.
+    entered: BTreeSet<i64>,
     /// What the present owner knows and has not sent, by lane in its order.
     own: BTreeMap<SubscriptionId, BTreeSet<(ListRole, i64)>>,
-    /// Lanes that were set aside: their order is another.
-    aside: BTreeSet<SubscriptionId>,
+    /// How often what waited of a subscription was set aside, and its version then.
+    aside: BTreeMap<SubscriptionId, (usize, i64)>,
     idle: BTreeMap<SubscriptionId, i64>,
     failed: BTreeMap<DeliveryId, u32>,
     hops: BTreeMap<DeliveryId, u32>,
@@ -66,23 +70,26 @@ impl Ledger {
         self.own.entry(id).or_default().insert((role, arrival.offset));
     }
 
-    /// 6 and 7: it is its lane's, and the first of what its lane may send.
-    pub(super) fn sent(&mut self, delivery: &Delivery, offset: i64, _now: i64) {
+    /// 6 and 7: it is its lane's, and the first of what its lane may send. What was set aside goes when it was read.
+    pub(super) fn sent(&mut self, delivery: &Delivery, offset: i64) {
         let (_, id, role) = self.log[&offset];
         let seed = self.seed;
         assert_eq!(id, delivery.subscription, "seed {seed}: the record at {offset} is another lane's (6)");
         let own = self.own.entry(id).or_default();
-        let first = own.first().copied();
-        assert!(own.remove(&(role, offset)), "seed {seed}: {offset} was sent twice, or by nobody's order");
-        if !self.aside.contains(&id) {
-            assert_eq!(first, Some((role, offset)), "seed {seed}: sent out of its order (7)");
+        if own.remove(&(ListRole::SetAside, offset)) {
+            return;
         }
+        let first = own.iter().find(|(role, _)| *role != ListRole::SetAside).copied();
+        assert!(own.remove(&(role, offset)), "seed {seed}: {offset} was sent twice, or by nobody's order");
+        assert_eq!(first, Some((role, offset)), "seed {seed}: sent out of its order (7)");
     }
 
     pub(super) fn leaves(&mut self, arrival: &Arrival, end: &End) {
         assert!(!matches!(end, End::PassedOn), "seed {}: it came far too early", self.seed);
         let (_, id, role) = self.log[&arrival.offset];
-        self.own.entry(id).or_default().remove(&(role, arrival.offset));
+        let own = self.own.entry(id).or_default();
+        own.remove(&(role, arrival.offset));
+        own.remove(&(ListRole::SetAside, arrival.offset));
     }
 
     pub(super) fn attempted(&mut self, delivery: &Delivery, end: &End) {
@@ -91,8 +98,24 @@ impl Ledger {
         }
     }
 
-    pub(super) fn set_aside(&mut self, id: SubscriptionId) {
-        self.aside.insert(id);
+    pub(super) fn lists_it(&mut self, offset: i64) {
+        self.listed += 1;
+        self.entered.insert(offset);
+    }
+
+    /// What waits is set aside once for each time that something is cancelled.
+    pub(super) fn set_aside(&mut self, id: SubscriptionId, subscriptions: &Subscriptions) {
+        let subscription = subscriptions.subscription(id);
+        let (times, version) = self.aside.entry(id).or_default();
+        let is_new = subscription.as_ref().is_none_or(|it| it.cancels(*version));
+        assert!(is_new, "seed {}: set aside though nothing more is cancelled", self.seed);
+        *times += 1;
+        *version = subscription.map_or(0, |it| it.offset());
+        let entered = &self.entered;
+        let aside =
+            |(role, offset)| if entered.contains(&offset) { (ListRole::SetAside, offset) } else { (role, offset) };
+        let own = self.own.entry(id).or_default();
+        *own = std::mem::take(own).into_iter().map(aside).collect();
     }
 
     pub(super) fn lost(&mut self, offset: i64) {
@@ -107,10 +130,14 @@ impl Ledger {
                 LaneNote::Done => drop(self.window.remove(&entry.offset)),
                 LaneNote::Listed(listing) => {
                     self.window.remove(&entry.offset);
-                    self.lists.insert(entry.offset, listing.subscription);
+                    self.lists.insert(entry.offset, (listing.subscription, listing.role));
                 }
                 LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
-                LaneNote::SetAside(_) | LaneNote::Condition(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
+                LaneNote::SetAside(id) => {
+                    let own = self.lists.values_mut().filter(|(of, _)| *of == id);
+                    own.for_each(|(_, role)| *role = ListRole::SetAside);
+                }
+                LaneNote::Condition(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
             }
         }
     }
@@ -131,6 +158,22 @@ impl Ledger {
             *hops += 1;
             let failed = self.failed.get(&id).copied().unwrap_or(0);
             assert!(*hops <= failed, "seed {seed}: a payload was written for waiting (8)");
+        }
+    }
+
+    /// A lane's record stays small, however much waits in whichever of its lists.
+    pub(super) fn check_lanes(&self, transaction: &Transaction, topic: &Arc<str>) {
+        let seed = self.seed;
+        for output in transaction.outputs.iter().filter(|output| output.record.topic == *topic) {
+            let key = LaneKey::decode(output.record.key.as_deref()).unwrap();
+            let (LaneKey::Lane(id), Some(value)) = (key, output.record.value.as_deref()) else { continue };
+            let record = LaneRecord::decode(key, value).unwrap();
+            let most = 2 + self.aside.get(&id).map_or(0, |(times, _)| *times);
+            assert!(record.lists.len() <= most, "seed {seed}: {} lists of one lane", record.lists.len());
+            for list in &record.lists {
+                let ends = (list.front.len(), list.back.len());
+                assert!(ends.0 <= 384 && ends.1 < 128, "seed {seed}: {ends:?} offsets in a lane's record");
+            }
         }
     }
 
@@ -157,7 +200,8 @@ impl Ledger {
         for (id, lists) in book.lists() {
             for list in lists {
                 for offset in list.offsets() {
-                    assert_eq!(found.insert(offset, id), None, "seed {seed}: {offset} is listed twice (1)");
+                    let is_twice = found.insert(offset, (id, list.role())).is_some();
+                    assert!(!is_twice, "seed {seed}: {offset} is listed twice (1)");
                 }
                 let (first, last) = (list.first().unwrap(), list.last().unwrap());
                 let own = self.window.range(first..last).find(|offset| {
@@ -170,8 +214,8 @@ impl Ledger {
         assert_eq!(found, self.lists, "seed {seed}: what is listed (1)");
         self.own.clear();
         self.idle.clear();
-        for (offset, id) in found {
-            let (_, _, role) = self.log[&offset];
+        self.entered = found.keys().copied().collect();
+        for (offset, (id, role)) in found {
             self.own.entry(id).or_default().insert((role, offset));
         }
         for offset in self.window.range(..kafka.read_up_to) {

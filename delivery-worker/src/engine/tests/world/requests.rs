@@ -1,0 +1,99 @@
+//! Requests, and what endpoints answer.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use catalog::Subscription;
+use rand::Rng;
+use schemas::ids::SubscriptionId;
+
+use super::{CAP, World};
+use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::engine::{Dispatch, Landed};
+use crate::flaws::{self, Flaw};
+use crate::lanes::streak::Failed;
+use crate::slots::Ticket;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) enum Endpoint {
+    Fast,
+    /// Answers after as many ms.
+    Takes(i64),
+    Slow,
+    Dead,
+    /// Fails at once.
+    Down,
+    Busy,
+    Flaky,
+}
+
+/// A request under way.
+pub(in super::super) struct Flight {
+    pub(in super::super) ticket: Ticket,
+    pub(in super::super) subscription: Arc<Subscription>,
+    pub(in super::super) verdict: Verdict,
+    pub(in super::super) elapsed: i64,
+}
+
+impl World {
+    pub(super) fn verdict(&mut self, id: SubscriptionId) -> (Verdict, i64) {
+        let status = |code: u16| answered(http::StatusCode::from_u16(code).unwrap(), &http::HeaderMap::new(), 0);
+        match self.endpoints[&id] {
+            Endpoint::Fast => (Verdict::Delivered, self.rng.random_range(1..8)),
+            Endpoint::Takes(ms) => (Verdict::Delivered, ms),
+            Endpoint::Slow => (Verdict::Delivered, self.rng.random_range(1_500..4_000)),
+            Endpoint::Dead => (unanswered(NoAnswer::Timeout), 15_000),
+            Endpoint::Down => (status(503), 5),
+            Endpoint::Busy if self.rng.random_bool(0.5) => (status(429), 20),
+            Endpoint::Busy => (Verdict::Delivered, 20),
+            Endpoint::Flaky if self.rng.random_bool(0.3) => (status(500), 30),
+            Endpoint::Flaky => (Verdict::Delivered, 30),
+        }
+    }
+
+    pub(super) fn fly(&mut self, dispatch: Dispatch) {
+        let Dispatch { ticket, delivery, subscription } = dispatch;
+        let id = delivery.subscription;
+        let offset = self.engine.offset_of(ticket).unwrap();
+        assert!(delivery.hop.due_ms <= self.now, "seed {}: early", self.seed);
+        assert!(!subscription.is_paused(), "seed {}: sent while paused", self.seed);
+        assert!(!subscription.cancels(delivery.control_offset), "seed {}: sent though cancelled", self.seed);
+        assert!(delivery.deadline_ms > self.now, "seed {}: sent though too old", self.seed);
+        let in_lane = self.flying.values().filter(|flight| flight.subscription.id() == id).count();
+        assert!(in_lane < CAP as usize, "seed {}: cap exceeded", self.seed);
+        self.ledger.sent(&delivery, offset);
+        if delivery.hop.attempt == 1 {
+            self.started.insert(id, self.now);
+            self.latest = self.latest.max(self.now - self.ledger.written_ms(offset));
+        }
+        let (verdict, elapsed) = self.verdict(id);
+        self.flown += 1;
+        self.flights.push(Reverse((self.now + elapsed, self.flown)));
+        self.flying.insert(self.flown, Flight { ticket, subscription, verdict, elapsed });
+    }
+
+    pub(super) fn land(&mut self) {
+        while let Some(Reverse((at, flight))) = self.flights.peek().copied() {
+            if at > self.now {
+                return;
+            }
+            self.flights.pop();
+            let Some(flight) = self.flying.remove(&flight) else { continue };
+            // The worker is short of CPU now and then; what it measures must be the endpoint's time alone.
+            let lag = if flaws::has(Flaw::WorkersLagMeasured) { 20_000 } else { 0 };
+            let landed = self.engine.outcome(flight.ticket, &flight.verdict, flight.elapsed + lag, self.now);
+            let Some(Landed { arrival, failed, is_listed }) = landed else { continue };
+            self.reported.extend(failed.filter(|failed| failed.is_due).map(|_| self.now));
+            let since = failed.map(|failed: Failed| failed.since_ms).or(arrival.delivery.hop.failing_since_ms);
+            let end = self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now);
+            self.ledger.attempted(&arrival.delivery, &end);
+            self.resolve(arrival, is_listed, &end);
+        }
+    }
+
+    pub(in super::super) fn heal(&mut self) {
+        for endpoint in self.endpoints.values_mut() {
+            *endpoint = Endpoint::Fast;
+        }
+    }
+}

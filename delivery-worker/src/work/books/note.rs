@@ -1,0 +1,69 @@
+//! What an entry of the outbox does to the lists of its partition, when its batch is cut.
+
+use schemas::ids::SubscriptionId;
+use schemas::invariants::Invariant;
+
+use super::open::OpenBook;
+use crate::engine::ListedRecord;
+use crate::flaws::{self, Flaw};
+use crate::lanes::condition::LaneCondition;
+use crate::lists::Age;
+
+/// What an entry of the outbox does to the lists of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneNote {
+    /// Nothing: a record of the window has an outcome.
+    Done,
+    /// A record of the window waits in a list from now on.
+    Listed(ListedRecord),
+    /// A listed delivery of this subscription has an outcome.
+    Settled(SubscriptionId),
+    /// What waits in this subscription's lists is to be swept.
+    SetAside(SubscriptionId),
+    /// This is to be known of this subscription's lane beside its lists.
+    Condition(SubscriptionId, LaneCondition),
+    /// The next portion of what a takeover has to correct.
+    Correct,
+    /// The next portion of what is written once more.
+    Checkpoint,
+}
+
+// === impl OpenBook ===
+
+impl OpenBook {
+    pub(super) fn apply(&mut self, note: &LaneNote, (offset, timestamp_ms): (i64, i64)) {
+        match *note {
+            LaneNote::Done => {}
+            LaneNote::Listed(_) if flaws::has(Flaw::CompletedWithoutEntry) => {}
+            LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, .. }) => {
+                let age = Age { oldest_ms: timestamp_ms, dead_ms: deadline_ms };
+                if !self.book.list(subscription, role, offset, age) {
+                    tracing::error!(lease = %self.lease, offset, "a delivery was listed twice");
+                }
+            }
+            LaneNote::Settled(subscription) => {
+                if !self.book.settle(subscription, offset, timestamp_ms) {
+                    Invariant::OneTerminalState.violated();
+                    tracing::error!(lease = %self.lease, offset, "an outcome of a delivery that was not listed");
+                }
+            }
+            LaneNote::SetAside(subscription) => self.book.set_aside(subscription),
+            LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
+            LaneNote::Correct => self.correct(),
+            LaneNote::Checkpoint => self.book.rewrite(),
+        }
+    }
+
+    fn correct(&mut self) {
+        let lost = self.book.correct();
+        if !lost.is_empty() {
+            Invariant::NeverLost.violated();
+            tracing::error!(
+                lease = %self.lease,
+                lost = lost.len(),
+                first = lost[0],
+                "retention deleted deliveries that waited in lists"
+            );
+        }
+    }
+}
