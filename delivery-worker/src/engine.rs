@@ -35,6 +35,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unsettled;
 mod useful;
 
 use std::cmp::Reverse;
@@ -64,6 +65,7 @@ use self::awaited::Awaited;
 pub(crate) use self::listed::{LaneChange, ListedRecord, ReadBackDemand};
 use self::listed::{ReadBacks, Reserve};
 use self::origins::{Origins, Takeoff};
+use self::unsettled::Unsettled;
 pub(crate) use self::useful::LookAhead;
 use self::useful::Windows;
 
@@ -182,6 +184,8 @@ pub(crate) struct Engine<L> {
     left: Vec<Left>,
     /// What the windows hold, by lease.
     windows: Windows,
+    /// Outcomes that wait for their transaction.
+    unsettled: Unsettled,
     /// What is listed and in memory, or on its way.
     reserve: Reserve,
     read_backs: ReadBacks,
@@ -259,6 +263,7 @@ impl<L: Lookup> Engine<L> {
             in_flight_bytes: 0,
             left: Vec::new(),
             windows: Windows::default(),
+            unsettled: Unsettled::default(),
             reserve: Reserve::default(),
             read_backs: ReadBacks::default(),
             awaited: HashMap::new(),
@@ -304,6 +309,7 @@ impl<L: Lookup> Engine<L> {
         }
         self.in_flight -= 1;
         self.in_flight_bytes -= live.arrival.size;
+        self.ended(live.arrival.lease);
         if !self.is_nearly_full() {
             self.release_held();
         }

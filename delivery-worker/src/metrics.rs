@@ -37,6 +37,8 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) connections: IntGauge,
     /// Deliveries held in memory.
     pub(crate) live: IntGauge,
+    /// See [`crate::engine::Rules::queue_bytes`].
+    pub(crate) queue_bytes: IntGauge,
     /// Subscriptions that are being served or were lately.
     pub(crate) lanes: IntGauge,
     /// Subscriptions whose circuit is open.
@@ -96,7 +98,8 @@ impl DeliveryMetrics {
             attempt: metrics.histogram("attempt_seconds", "Seconds of one attempt.", LATENCY_SECONDS)?,
             in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
             connections: metrics.gauge("connections", "Connections to endpoints, those being made included.")?,
-            live: metrics.gauge("live_deliveries", "Deliveries held in memory.")?,
+            live: metrics.gauge("live_deliveries", "Deliveries in memory that stand in no list.")?,
+            queue_bytes: metrics.gauge("queue_bytes", "Payloads of listed deliveries that are in memory, in bytes.")?,
             lanes: metrics.gauge("lanes", "Subscriptions that are being served or were lately.")?,
             open_circuits: metrics.gauge("open_circuits", "Subscriptions whose circuit is open.")?,
             open_origins: metrics.gauge("open_origins", "Origins (scheme, host, port) whose circuit is open.")?,

@@ -25,6 +25,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -173,10 +174,11 @@ impl Work for DeliveryWork {
         }
         self.put_changes(turn);
         for left in self.engine.take_left() {
-            Resolved::new(&left.arrival, left.is_listed, self.ends.left(&left, wall_ms)?).put(turn);
+            let resolved = Resolved::new(&left.arrival, left.is_listed, self.ends.left(&left, wall_ms)?);
+            self.put(resolved, turn);
         }
-        for resolved in self.resolved.drain(..) {
-            resolved.put(turn);
+        for resolved in std::mem::take(&mut self.resolved) {
+            self.put(resolved, turn);
         }
         self.demand();
         Ok(self.next_turn(turn, now_ms))
@@ -205,7 +207,12 @@ impl Work for DeliveryWork {
     }
 
     /// The lists stand as the books say. The entries were counted when they were resolved.
-    fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<LaneNote>>, now: Now) {
+    fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<LaneNote>>, now: Now) {
+        let mut settled: BTreeMap<Epoch, usize> = BTreeMap::new();
+        for entry in entries.filter(|entry| entry.note.is_outcome()) {
+            *settled.entry(entry.epoch).or_default() += 1;
+        }
+        settled.into_iter().for_each(|(epoch, count)| self.engine.settled(epoch, count));
         self.books.committed();
         self.begin_corrected(now);
     }
@@ -303,6 +310,14 @@ impl DeliveryWork {
             self.books.end(*epoch);
             self.lane_ends.forget(*epoch);
         }
+    }
+
+    /// Puts what is resolved into the outbox. Of a lease that is over nothing comes back.
+    fn put(&mut self, resolved: Resolved, turn: &mut Turn<'_, LaneNote>) {
+        if resolved.note.is_outcome() && self.books.lease(resolved.epoch).is_some() {
+            self.engine.resolved(resolved.epoch);
+        }
+        resolved.put(turn);
     }
 
     /// The engine's time; what the wall shows is told to it.

@@ -103,6 +103,7 @@ pub(crate) struct ReadBackDemand {
 /// Payloads of listed deliveries, in memory.
 #[derive(Debug)]
 pub(super) struct Reserve {
+    records: usize,
     bytes: usize,
     /// Mean size of what was read back lately.
     guess: usize,
@@ -155,18 +156,36 @@ impl ReadBacks {
 
 impl Default for Reserve {
     fn default() -> Self {
-        Self { bytes: 0, guess: GUESS }
+        Self { records: 0, bytes: 0, guess: GUESS }
     }
 }
 
 impl Reserve {
+    /// One was read back.
     fn read(&mut self, size: usize) {
-        self.bytes += size;
+        self.keep(size);
         self.guess = (self.guess * 15 + size) / 16;
     }
 
+    /// One that was live is listed, and its payload is still here.
+    fn keep(&mut self, size: usize) {
+        self.records += 1;
+        self.bytes += size;
+    }
+
     pub(super) fn give(&mut self, size: usize) {
+        self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(size);
+    }
+
+    /// Listed deliveries whose payload is in memory.
+    pub(super) const fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Of these payloads.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -282,6 +301,7 @@ impl<L: Lookup> Engine<L> {
             self.changes.retain(|change| !is_aside(change));
             return;
         }
+        self.unsettled.forget(leases);
         let lease_of = |change: &LaneChange| match change {
             LaneChange::Listed(ListedRecord { lease, .. })
             | LaneChange::SetAside { lease, .. }
@@ -362,7 +382,7 @@ impl<L: Lookup> Engine<L> {
         let deadline_ms = live.arrival.delivery.deadline_ms;
         live.is_listed = true;
         self.windows.take(&live.arrival);
-        self.reserve.bytes += size;
+        self.reserve.keep(size);
         let listing =
             ListedRecord { lease, subscription: id, role: rank.role, offset, timestamp_ms, deadline_ms, size };
         self.changes.push(LaneChange::Listed(listing));

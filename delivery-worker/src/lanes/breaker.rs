@@ -217,6 +217,15 @@ impl Breaker {
         self.state = if self.is_open() { State::Open { until_ms: i64::MIN, wait_ms: FIRST_MS / 2 } } else { CLOSED };
     }
 
+    /// One success says all: it is closed. What is under way says nothing any more.
+    pub(crate) fn close(&mut self) {
+        if self.is_open() {
+            self.turn += 1;
+            self.share = FailureShare::default();
+            self.state = CLOSED;
+        }
+    }
+
     /// Goes on from where another owner's was.
     pub(crate) fn restore(&mut self, until_ms: i64, wait_ms: i64, now_ms: i64) {
         self.turn += 1;

@@ -7,8 +7,10 @@
 //! The window bounds what its lanes have in flight together. One request of a lane whose last one came back well always goes,
 //! and a loss shrinks it only while losses are more than what came back, so that lanes that hang never take the place of one that
 //! works. What is silent on one path may work on another: while it is open or full of what hangs, the first request of a lane
-//! that has not failed goes every [`TRICKLE_MS`], so that one good path among many that hang is found, and a dead origin is not
-//! asked by all of its lanes.
+//! that has not failed goes every [`TRICKLE_MS`], and while it is open one of the others where none such waits, in turn. So one good
+//! path among many is found, also if it was bad before, and a dead origin is not asked by all of its lanes. One that comes back well
+//! closes the circuit: its origin is there, whatever the other paths do. How many go at once then is its window's to say, which is
+//! small after a circuit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use super::congestion::CongestionWindow;
 const LANES: usize = 3;
 /// What the window of a new origin begins with.
 const FIRST: u32 = 32;
-/// Between two first requests of lanes that have not failed, while nothing else may be sent.
+/// Between two requests that go although nothing else may be sent.
 const TRICKLE_MS: i64 = 5_000;
 
 /// Scheme, host and port.
@@ -48,7 +50,7 @@ pub(crate) struct SharedOrigin {
     /// Lanes with work that wait for it: those that have not failed, and the others.
     untried: VecDeque<SubscriptionId>,
     failed: VecDeque<SubscriptionId>,
-    /// When the next one that has not failed may go, ms.
+    /// When the next one may go while nothing else may, ms.
     trickle_ms: i64,
     /// The earliest timer that is set for it, ms.
     pub(crate) timer_ms: Option<i64>,
@@ -98,7 +100,7 @@ impl SharedOrigin {
     /// Whether a lane may send one more. `Wait`: not before then; `Probing`: not before something has ended.
     pub(crate) fn admission(&self, lane: LaneStanding, now_ms: i64) -> Admission {
         let admission = self.by_circuit(lane, now_ms);
-        if admission == Admission::Send || !lane.is_untried {
+        if admission == Admission::Send || !(lane.is_untried || self.breaker.is_open()) {
             return admission;
         }
         if now_ms >= self.trickle_ms { Admission::Send } else { Admission::Wait(self.trickle_ms) }
@@ -122,9 +124,10 @@ impl SharedOrigin {
     /// The next lane of those that wait, if one may go now, and whether it stood among those that have not failed.
     pub(crate) fn next(&mut self, now_ms: i64) -> Option<(SubscriptionId, bool)> {
         let has_room = self.by_circuit(FAILED, now_ms) == Admission::Send;
-        let untried = if has_room || now_ms >= self.trickle_ms { self.untried.pop_front() } else { None };
-        let failed = |failed: &mut VecDeque<SubscriptionId>| if has_room { failed.pop_front() } else { None };
-        untried.map(|id| (id, true)).or_else(|| failed(&mut self.failed).map(|id| (id, false)))
+        let may_trickle = now_ms >= self.trickle_ms;
+        let untried = if has_room || may_trickle { self.untried.pop_front() } else { None };
+        let failed = has_room || (may_trickle && self.breaker.is_open());
+        untried.map(|id| (id, true)).or_else(|| if failed { Some((self.failed.pop_front()?, false)) } else { None })
     }
 
     /// When the next one of those that wait may go, if time alone decides that.
@@ -133,7 +136,8 @@ impl SharedOrigin {
             Admission::Wait(until_ms) if self.is_waited_for() => Some(until_ms),
             Admission::Wait(_) | Admission::Send | Admission::Probing => None,
         };
-        let trickle_ms = (!self.untried.is_empty()).then_some(self.trickle_ms.max(now_ms));
+        let trickles = !self.untried.is_empty() || (self.breaker.is_open() && !self.failed.is_empty());
+        let trickle_ms = trickles.then_some(self.trickle_ms.max(now_ms));
         [circuit_ms, trickle_ms].into_iter().flatten().min()
     }
 
@@ -171,6 +175,9 @@ impl SharedOrigin {
             Some(true) => {
                 self.failing.clear();
                 self.window.on_success(self.in_flight, u32::MAX);
+                if sent.turn == self.breaker.turn() {
+                    self.breaker.close();
+                }
                 self.breaker.on_success(sent.turn, now_ms);
                 self.answered += 1;
             }
@@ -240,8 +247,36 @@ mod tests {
                 origin.on_end(lane, Some(false), request, now_ms);
             }
         }
-        assert!(sent < 90, "{sent} requests in ten minutes, of 500 lanes");
+        assert!(sent < 130, "{sent} requests in ten minutes, of 500 lanes");
         assert!(probes.iter().all(|count| *count <= 1), "{probes:?}");
+    }
+
+    /// Sixteen paths of one origin are dead, and the last of them is healed: it has not to wait for fifteen probes that take five
+    /// minutes each.
+    #[test]
+    fn a_path_that_works_again_among_many_dead_ones_is_found_within_minutes() {
+        let mut origin = SharedOrigin::new(20, 7);
+        let mut now_ms = 0;
+        let mut flying = Vec::new();
+        while now_ms < 1_800_000 {
+            flying.extend(fill(&mut origin, 16, now_ms));
+            now_ms += 100;
+            for (lane, request) in flying.drain(..) {
+                origin.on_end(lane, Some(false), request, now_ms);
+            }
+        }
+        assert!(origin.is_open());
+        (0..16).for_each(|number| origin.block(subscription_id(number), false));
+        let healed_ms = now_ms;
+        for _ in 0..16 {
+            now_ms = now_ms.max(origin.next_ms(now_ms).expect("somebody goes"));
+            let (lane, _) = origin.next(now_ms).expect("its time has come");
+            let sent = origin.on_send(now_ms);
+            origin.on_end(lane, Some(lane == subscription_id(15)), sent, now_ms + 5);
+            origin.block(lane, false);
+        }
+        assert!(!origin.is_open(), "it is closed as soon as one of them is taken");
+        assert!(now_ms - healed_ms <= 16 * TRICKLE_MS, "{} ms", now_ms - healed_ms);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl DeliveryWork {
         let mut ended = self.attempts.take_completed();
         for completed in ended.drain(..) {
             if let Some(resolved) = self.outcome(&completed, turn.now)? {
-                resolved.put(turn);
+                self.put(resolved, turn);
             }
         }
         self.attempts.recycle(ended);

@@ -42,7 +42,8 @@ impl DeliveryWork {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.in_flight.set(count(self.engine.in_flight()));
         self.metrics.connections.set(count(self.attempts.connections()));
-        self.metrics.live.set(count(self.engine.len()));
+        self.metrics.live.set(count(self.engine.unlisted()));
+        self.metrics.queue_bytes.set(count(self.engine.queue_bytes()));
         self.metrics.lanes.set(count(self.engine.lanes()));
         self.metrics.open_circuits.set(count(self.engine.open_circuits()));
         self.metrics.open_origins.set(count(self.engine.open_origins()));

@@ -61,6 +61,8 @@ pub struct Subscribed {
     pub created_ms: i64,
     /// When its end (disabled, deleted) was asked for and answered.
     pub ended_ms: Option<(i64, i64)>,
+    /// When it had been enabled again after its end, Unix ms: an event written later must reach it.
+    pub enabled_again_ms: Option<i64>,
 }
 
 /// A record of the events topic.

@@ -105,10 +105,13 @@ pub fn gauges(config: &Config, role: Role) -> Vec<(&'static str, u64)> {
         }
         Role::Delivery => {
             let (live, sent) = (wide(config.delivery.live_records), wide(config.delivery.concurrency));
+            // What is in flight when it is listed keeps its payload.
+            let listed = wide(config.delivery.queue_bytes) + sent * record(config);
             vec![
                 subscriptions,
                 // Requests whose partition has gone are there until they end.
                 ("hookbus_delivery_live_deliveries", partitions("deliveries") * live + sent),
+                ("hookbus_delivery_queue_bytes", listed),
                 ("hookbus_delivery_in_flight", sent),
             ]
         }
@@ -156,7 +159,8 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
             let delivery = &config.delivery;
             let answer = wide(delivery.response_headers_limit) + wide(delivery.response_body_limit);
             let poller = poller(config, partitions(config, "deliveries"), delivery.live_records, delivery.live_bytes);
-            common + poller + batch(delivery.batch_bytes) + wide(delivery.concurrency) * (CONNECTION + answer)
+            let queue = wide(delivery.queue_bytes);
+            common + poller + queue + batch(delivery.batch_bytes) + wide(delivery.concurrency) * (CONNECTION + answer)
         }
         Role::Retry => {
             let retry = &config.retry;

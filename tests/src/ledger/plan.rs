@@ -96,10 +96,13 @@ impl Subscribed {
             && self.patterns.iter().any(|pattern| pattern.matches(&content.event_type))
             && self.labels.iter().all(|(name, value)| content.labels.get(name) == Some(value))
             && self.only.as_ref().is_none_or(|only| only.contains(&content.identity.id));
-        if !fits || self.ended_ms.is_some_and(|(_, answered)| event.written_ms > answered) {
+        if !fits {
             return None;
         }
         // The fan-out may know more than was there when the event was accepted, never less.
-        Some(event.written_ms >= self.created_ms && self.ended_ms.is_none())
+        let known_ms = if self.ended_ms.is_some() { self.enabled_again_ms } else { Some(self.created_ms) };
+        let required = known_ms.is_some_and(|known_ms| event.written_ms >= known_ms);
+        let over = self.ended_ms.is_some_and(|(_, answered)| event.written_ms > answered);
+        (required || !over || self.enabled_again_ms.is_some()).then_some(required)
     }
 }

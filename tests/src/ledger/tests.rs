@@ -102,6 +102,7 @@ fn good() -> Books {
         per_second: None,
         created_ms: 50,
         ended_ms: None,
+        enabled_again_ms: None,
     };
     Books {
         told: vec![Told { identity: identity("a"), payload: 7 }],
@@ -314,6 +315,20 @@ fn a_subscription_made_later_may_get_an_event_but_need_not() {
     assert_eq!(after(without), [], "it need not");
     let ended = |books: &mut Books| books.subscriptions[0].ended_ms = Some((90, 95));
     assert!(after(ended).contains(&Some(Invariant::OnlyAccepted)), "after its end it must not");
+    let again = |at_ms: i64| {
+        move |books: &mut Books| {
+            ended(books);
+            books.subscriptions[0].enabled_again_ms = Some(at_ms);
+        }
+    };
+    assert_eq!(after(again(96)), [], "enabled again, it must");
+    let lost = |books: &mut Books| {
+        again(96)(books);
+        without(books);
+        books.subscriptions[0].created_ms = 1;
+    };
+    assert!(!after(lost).is_empty(), "and where it does not, it is missed");
+    assert_eq!(after(again(1_000)), [], "of what was written meanwhile it may get any");
 }
 
 #[test]

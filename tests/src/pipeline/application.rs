@@ -134,6 +134,7 @@ impl Pipeline {
             per_second: body.get("rate_per_second").and_then(Value::as_f64),
             created_ms,
             ended_ms: None,
+            enabled_again_ms: None,
         });
         Ok(Subscription { id, path })
     }

@@ -54,6 +54,16 @@ impl Pipeline {
         Ok(at_ms)
     }
 
+    /// Enables a subscription again that was disabled. Returns when that was answered, Unix ms.
+    ///
+    /// # Errors
+    /// The management API refuses.
+    pub async fn enable(&mut self, application: &Application, subscription: &Subscription) -> anyhow::Result<i64> {
+        let (at_ms, _) = self.edit(application, subscription, &json!({ "is_enabled": true })).await?;
+        self.known(subscription)?.enabled_again_ms = Some(at_ms);
+        Ok(at_ms)
+    }
+
     /// Pauses or resumes a subscription. Returns when that was answered, Unix ms.
     ///
     /// # Errors

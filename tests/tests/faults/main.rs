@@ -16,6 +16,8 @@ mod kills;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod long;
 #[cfg(test)]
 mod machine;

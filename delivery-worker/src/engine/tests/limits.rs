@@ -5,7 +5,9 @@ use std::sync::Arc;
 use schemas::control;
 
 use super::super::{Arrival, Engine};
+use super::wire::Wire;
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
+use crate::classify::Verdict;
 use crate::settle::End;
 use crate::testing;
 use kafka::Epoch;
@@ -47,6 +49,29 @@ fn a_subscriptions_cap_and_rate_hold() {
         sent.extend((before..world.flown).map(|_| world.now));
     }
     assert!(sent.windows(22).all(|window| window[21] - window[0] >= 1_000), "more than 20 in a second");
+}
+
+#[test]
+fn nothing_more_is_sent_of_a_partition_with_a_window_of_outcomes_that_are_not_committed() {
+    let mut wire = Wire::new(|rules| rules.look_ahead.records = 10);
+    wire.subscribe(0, "https://one.example/", 1, |_| {});
+    let mut fast = |_, _| (Verdict::Delivered, 5);
+    (0..10).for_each(|_| wire.engine.resolved(Epoch(1)));
+    (0..3).for_each(|_| wire.event(0));
+    wire.run(10_000, &mut fast);
+    assert_eq!(wire.sent_to(0).len(), 0, "all of it would be sent again");
+    wire.engine.settled(Epoch(1), 1);
+    wire.run(1_000, &mut fast);
+    assert_eq!(wire.taken_of(0), 3, "a commit makes room at once");
+
+    (0..1).for_each(|_| wire.engine.resolved(Epoch(1)));
+    wire.event(0);
+    wire.run(1_000, &mut fast);
+    assert_eq!(wire.sent_to(0).len(), 3);
+    wire.engine.revoke(&[Epoch(1)], false);
+    wire.event(0);
+    wire.run(1_000, &mut fast);
+    assert_eq!(wire.sent_to(0).len(), 4, "what a lost lease owed holds nobody");
 }
 
 #[test]

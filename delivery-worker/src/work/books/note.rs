@@ -28,6 +28,15 @@ pub(crate) enum LaneNote {
     Checkpoint,
 }
 
+// === impl LaneNote ===
+
+impl LaneNote {
+    /// Whether its record has an outcome: whoever takes over before it is committed delivers it again.
+    pub(crate) const fn is_outcome(&self) -> bool {
+        matches!(self, Self::Done | Self::Settled(_))
+    }
+}
+
 // === impl OpenBook ===
 
 impl OpenBook {
