@@ -12,6 +12,7 @@ mod forget;
 mod limits;
 mod network;
 mod origins;
+mod recent;
 mod room;
 mod takeover;
 mod time;
