@@ -9,6 +9,7 @@
 //!     +--> every role's catalog    +-- reports: what workers say in [attempts] (an endpoint is gone or failing, a type is new)
 //!
 //! POST .../ping --> one record on [deliveries], which no event stands behind
+//! [lanes], [status] --> health: how each lane is doing --> GET .../health
 //! ```
 //!
 //! Every write is a pure decision over one [`catalog::Snapshot`] (`Store::write` takes it as a closure, because it may have
@@ -24,6 +25,7 @@ pub mod config;
 mod custom_headers;
 mod error;
 mod etag;
+mod health;
 mod layers;
 mod limits;
 mod metrics;
@@ -46,6 +48,7 @@ mod weights;
 use std::sync::Arc;
 
 use axum::Router;
+use chassis::config::Role;
 use chassis::server::Server;
 use chassis::server::tls::ListenerTls;
 use chassis::shutdown::Shutdown;
@@ -56,6 +59,7 @@ pub use config::{ControlConfig, Deps};
 pub use error::Error;
 pub use store::transactional_id;
 
+use crate::health::HealthView;
 use crate::metrics::ControlMetrics;
 use crate::reports::Acting;
 use crate::server::Routes;
@@ -86,6 +90,28 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     openapi::finish(&api::document())
 }
 
+/// Starts to read what is told of lanes and of tokens, and to tell when tokens were used.
+fn watch_health(config: &ControlConfig, deps: &Deps) -> HealthView {
+    let view = HealthView::default();
+    catalog::usage::share_use(catalog::usage::UseDeps {
+        connection: deps.connection.clone(),
+        topic: Arc::clone(&deps.topics.status),
+        tasks: deps.tasks.clone(),
+        used: Arc::clone(deps.catalog.used()),
+        role: Role::Control.name(),
+        instance: deps.kafka.slot.clone(),
+        hears: Some(Arc::new(view.workers.clone())),
+    });
+    let (connection, topic) = (deps.connection.clone(), Arc::clone(&deps.topics.lanes));
+    let (lanes, stop) = (view.lanes.clone(), deps.tasks.shutdown().clone());
+    let follow = health::follow(connection, topic, lanes, config.max_subscriptions, stop);
+    deps.tasks.spawn("control-lanes", async move {
+        follow.await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    view
+}
+
 // === impl ControlPlane ===
 
 impl ControlPlane {
@@ -103,7 +129,8 @@ impl ControlPlane {
         deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting));
         deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
-        let app = Arc::new(App::new(config, &deps, store, metrics)?);
+        let health = watch_health(&config, &deps);
+        let app = Arc::new(App::new(config, &deps, store, health, metrics)?);
         Ok(Self { app, deps })
     }
 

@@ -7,6 +7,7 @@ use vault::LookupHash;
 
 use crate::config::Deps;
 use crate::error::Error;
+use crate::health::HealthView;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::store::Store;
@@ -20,6 +21,7 @@ pub(crate) struct App {
     policy: TargetPolicy,
     store: Store,
     pings: Pings,
+    health: HealthView,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
 }
@@ -29,12 +31,15 @@ impl App {
         config: ControlConfig,
         deps: &Deps,
         store: Store,
+        health: HealthView,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
-        Ok(Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics))
+        let app = Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics);
+        Ok(Self { health, ..app })
     }
 
+    /// Nothing is known of health.
     pub(crate) fn assemble(
         config: ControlConfig,
         catalog: Catalog,
@@ -44,7 +49,7 @@ impl App {
         metrics: ControlMetrics,
     ) -> Self {
         let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
-        Self { config, catalog, policy, store, pings, metrics, admin }
+        Self { config, catalog, policy, store, pings, health: HealthView::default(), metrics, admin }
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -66,6 +71,11 @@ impl App {
     /// What writes pings.
     pub(crate) fn pings(&self) -> &Pings {
         &self.pings
+    }
+
+    /// How lanes are doing.
+    pub(crate) fn health(&self) -> &HealthView {
+        &self.health
     }
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {

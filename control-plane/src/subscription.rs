@@ -7,6 +7,7 @@
 mod auth;
 mod describe;
 mod filter;
+pub(crate) mod health;
 mod input;
 mod keys;
 mod patch;

@@ -29,6 +29,7 @@ mod listed;
 mod measure;
 mod origins;
 mod place;
+mod recent;
 mod reserve;
 mod revoke;
 mod takeover;
@@ -65,6 +66,7 @@ use self::awaited::Awaited;
 pub(crate) use self::listed::{LaneChange, ListedRecord, ReadBackDemand};
 use self::listed::{ReadBacks, Reserve};
 use self::origins::{Origins, Takeoff};
+use self::recent::RecentLanes;
 use self::unsettled::Unsettled;
 pub(crate) use self::useful::LookAhead;
 use self::useful::Windows;
@@ -193,6 +195,8 @@ pub(crate) struct Engine<L> {
     awaited: HashMap<Epoch, Awaited>,
     /// Changes of lists, in order.
     changes: Vec<LaneChange>,
+    /// What `status` is told of lanes one by one.
+    recent: RecentLanes,
 }
 
 #[derive(Debug)]
@@ -268,12 +272,14 @@ impl<L: Lookup> Engine<L> {
             read_backs: ReadBacks::default(),
             awaited: HashMap::new(),
             changes: Vec::new(),
+            recent: RecentLanes::default(),
         }
     }
 
     /// Takes a delivery in.
     pub(crate) fn admit(&mut self, arrival: Arrival, now_ms: i64) {
         let (lease, offset) = (arrival.lease, arrival.offset);
+        self.recent.touch(arrival.delivery.subscription, now_ms);
         self.windows.admit(&arrival);
         let role = listed::role(&arrival.delivery.hop);
         let ticket = self.live.insert(Live::new(arrival, role, false));

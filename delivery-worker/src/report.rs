@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use schemas::attempt::{Exchange, Kind, Lifecycle};
 use schemas::dead_letter::{Death, DeathReason};
-use schemas::delivery::{Delivery, Hop, key};
+use schemas::delivery::{Delivery, Hop, LastAttempt, key};
+use schemas::header;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, RejectReason};
 use schemas::topics::Topics;
@@ -66,7 +67,7 @@ impl Reporter {
                 let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
                 Ok(vec![self.lifecycle(&Lifecycle { detail, ..about(Kind::Delivered) })?])
             }
-            End::Retry(hop) => match self.hop(delivery, *hop, now_ms) {
+            End::Retry(hop) => match self.hop(delivery, *hop, attempt, now_ms) {
                 Some(record) => {
                     let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
                     let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), detail, ..about(Kind::Attempted) };
@@ -74,7 +75,7 @@ impl Reporter {
                 }
                 None => self.outputs(delivery, &too_large(), attempt, now_ms),
             },
-            End::PassedOn => match self.hop(delivery, delivery.hop, now_ms) {
+            End::PassedOn => match self.hop(delivery, delivery.hop, None, now_ms) {
                 Some(record) => Ok(vec![record]),
                 None => self.outputs(delivery, &too_large(), attempt, now_ms),
             },
@@ -174,11 +175,18 @@ impl Reporter {
         now_ms: i64,
     ) -> Result<Vec<OutRecord>, Error> {
         let made = if attempt.is_some() { delivery.hop.attempt } else { delivery.hop.attempt.saturating_sub(1) };
-        let last_status = attempt.and_then(|attempt| attempt.answer.status).map(|status| status.as_u16());
         // What ended its last attempt, beside why there is no other.
-        let last = attempt.and_then(|attempt| attempt.answer.detail.as_deref());
-        let told = last.map_or(Cow::Borrowed(detail), |last| format!("{detail}; {last}").into());
-        let death = Death { reason, detail: &told, attempts: made, last_status, at_ms: now_ms };
+        let told: Cow<'_, str> = match (attempt, delivery.headers.text(header::LAST_ERROR)) {
+            (Some(attempt), _) => {
+                let last = attempt.answer.detail.as_deref();
+                last.map_or(Cow::Borrowed(detail), |last| format!("{detail}; {last}").into())
+            }
+            (None, Some(last)) => format!("{detail}; the last attempt ended with {last}").into(),
+            (None, None) => Cow::Borrowed(detail),
+        };
+        let ended = attempt.map(Attempt::to_string);
+        let last = attempt.zip(ended.as_deref()).map(|(attempt, error)| attempt.last(error));
+        let death = Death { reason, detail: &told, attempts: made, last, at_ms: now_ms };
         let topic = Arc::clone(&self.topics.dead_letters);
         let lifecycle = Lifecycle {
             attempt: Some(made),
@@ -191,13 +199,15 @@ impl Reporter {
 
     /// The delivery's record for its next hop: the longest tier that fits what remains, or the shortest one, where the scheduler
     /// waits out less; `deliveries` once it is due. `None`: it does not fit the topic.
-    fn hop(&self, delivery: &Delivery, hop: Hop, now_ms: i64) -> Option<OutRecord> {
+    fn hop(&self, delivery: &Delivery, hop: Hop, attempt: Option<&Attempt>, now_ms: i64) -> Option<OutRecord> {
+        let ended = attempt.map(Attempt::to_string);
+        let last = attempt.zip(ended.as_deref()).map(|(attempt, error)| attempt.last(error));
         let remaining_ms = hop.due_ms - now_ms;
         let fits = self.tiers.iter().find(|(delay_ms, _)| *delay_ms <= remaining_ms);
         let tier = fits.or_else(|| self.tiers.last().filter(|_| remaining_ms > 0));
         let record = match tier {
-            Some((_, topic)) => delivery.to_hop(Arc::clone(topic), None, hop),
-            None => delivery.to_hop(Arc::clone(&self.topics.deliveries), Some(key(delivery.subscription)), hop),
+            Some((_, topic)) => delivery.to_hop(Arc::clone(topic), None, hop, last),
+            None => delivery.to_hop(Arc::clone(&self.topics.deliveries), Some(key(delivery.subscription)), hop, last),
         };
         (record.batch_size() <= self.topics.max_message_bytes).then_some(record)
     }
@@ -262,6 +272,13 @@ impl Reporter {
 
 fn too_large() -> End {
     End::died(DeathReason::Unwritable, "the delivery does not fit the topic with its new headers")
+}
+
+impl Attempt {
+    /// What retries and dead letters say of it; `error` is how it reads as one line.
+    fn last<'a>(&self, error: &'a str) -> LastAttempt<'a> {
+        LastAttempt { status: self.answer.status.map(|status| status.as_u16()), error }
+    }
 }
 
 impl std::fmt::Display for Attempt {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::delivery::{Delivery, key};
+use crate::delivery::{Delivery, LastAttempt, key};
 use crate::header;
 use crate::record::{Headers, OutRecord};
 
@@ -36,8 +36,8 @@ pub struct Death<'a> {
     pub detail: &'a str,
     /// Attempts made in all.
     pub attempts: u32,
-    /// Status of the last answer, if there was one.
-    pub last_status: Option<u16>,
+    /// The attempt that just ended, if one did: else what the delivery carries of an earlier one stays.
+    pub last: Option<LastAttempt<'a>>,
     /// When, Unix ms.
     pub at_ms: i64,
 }
@@ -95,15 +95,16 @@ impl Death<'_> {
     }
 
     fn record(self, topic: Arc<str>, delivery: &Delivery, cut: Option<usize>) -> OutRecord {
-        let mut builder = Headers::builder(delivery.headers.len() + 6, delivery.headers.size() + 200);
-        builder.copy_if(&delivery.headers, |name| name != header::ATTEMPT.as_bytes());
+        let mut builder = Headers::builder(delivery.headers.len() + 7, delivery.headers.size() + 300);
+        let is_replaced = |name: &[u8]| self.last.is_some() && LastAttempt::is_named(name);
+        builder.copy_if(&delivery.headers, |name| name != header::ATTEMPT.as_bytes() && !is_replaced(name));
         builder
             .push_display(header::ATTEMPT, self.attempts)
             .push(header::REASON, self.reason.as_str().as_bytes())
             .push(header::DETAIL, self.detail.as_bytes())
             .push_i64(header::AT, self.at_ms);
-        if let Some(status) = self.last_status {
-            builder.push_i64(header::LAST_STATUS, i64::from(status));
+        if let Some(last) = self.last {
+            last.encode(&mut builder);
         }
         if let Some(size) = cut {
             builder.push_display(header::CUT, size);

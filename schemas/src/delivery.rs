@@ -4,6 +4,7 @@
 //! replaces only the [`Hop`].
 
 mod fields;
+mod last;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
 use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
 use self::fields::{Fields, Texts};
+pub use self::last::LastAttempt;
 
 /// A decoded delivery. Texts stay in the shared header buffer.
 #[derive(Clone, Debug)]
@@ -199,12 +201,21 @@ impl Delivery {
         std::str::from_utf8(self.headers.at(place)).ok()
     }
 
-    /// The same delivery as a record for its next hop, with `hop` replaced.
+    /// The same delivery as a record for its next hop, with `hop` replaced, and the last attempt if there was one since.
     #[must_use]
-    pub fn to_hop(&self, topic: std::sync::Arc<str>, key: Option<Bytes>, hop: Hop) -> OutRecord {
-        let mut builder = Headers::builder(self.headers.len() + 4, self.headers.size() + 96);
-        builder.copy_if(&self.headers, |name| !Hop::NAMES.iter().any(|own| own.as_bytes() == name));
+    pub fn to_hop(
+        &self,
+        topic: std::sync::Arc<str>,
+        key: Option<Bytes>,
+        hop: Hop,
+        last: Option<LastAttempt<'_>>,
+    ) -> OutRecord {
+        let mut builder = Headers::builder(self.headers.len() + 6, self.headers.size() + 160);
+        let is_replaced = |name: &[u8]| last.is_some() && LastAttempt::is_named(name);
+        builder
+            .copy_if(&self.headers, |name| !is_replaced(name) && !Hop::NAMES.iter().any(|own| own.as_bytes() == name));
         hop.encode(&mut builder);
+        last.into_iter().for_each(|last| last.encode(&mut builder));
         OutRecord { topic, partition: None, key, value: Some(self.payload.clone()), headers: builder.build() }
     }
 }

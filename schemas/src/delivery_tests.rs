@@ -57,12 +57,34 @@ fn a_hop_replaces_only_its_own_headers() {
     let first = Delivery::decode(&sample()).unwrap();
     let parks = Parks::default().parked(4_000);
     let hop = Hop { attempt: 3, due_ms: 5_000, wait: Wait::Circuit, parks, failing_since_ms: Some(3_000) };
-    let out = first.to_hop(Arc::from("hookbus.retry.5s"), None, hop);
+    let out = first.to_hop(Arc::from("hookbus.retry.5s"), None, hop, None);
     let record = Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers };
     let second = Delivery::decode(&record).unwrap();
     assert_eq!(second.hop, hop);
     assert_eq!(second.id, first.id);
     assert_eq!(second.headers.len(), first.headers.len() + 4);
+}
+
+#[test]
+fn a_retry_carries_how_the_last_attempt_ended_until_there_is_another() {
+    let topic = || Arc::from("hookbus.retry.5s");
+    let decode = |out: OutRecord| {
+        Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers })
+            .unwrap()
+    };
+    let first = Delivery::decode(&sample()).unwrap();
+    let long = "\u{e9}".repeat(200);
+    let last = LastAttempt { status: Some(503), error: &long };
+    let failed = decode(first.to_hop(topic(), None, first.hop, Some(last)));
+    assert_eq!(failed.headers.text(header::LAST_STATUS), Some("503"));
+    assert_eq!(failed.headers.text(header::LAST_ERROR).map(str::len), Some(300), "whole characters");
+    let kept = decode(failed.to_hop(topic(), None, first.hop, None));
+    assert_eq!(kept.headers.text(header::LAST_STATUS), Some("503"));
+    let last = LastAttempt { status: None, error: "connect: refused" };
+    let again = decode(kept.to_hop(topic(), None, first.hop, Some(last)));
+    assert_eq!(again.headers.get(header::LAST_STATUS), None, "no answer came");
+    assert_eq!(again.headers.text(header::LAST_ERROR), Some("connect: refused"));
+    assert_eq!(again.headers.len(), first.headers.len() + 1);
 }
 
 #[test]

@@ -60,8 +60,10 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const REASON: &str = "hookbus-reason";
 /// A sentence for people.
 pub const DETAIL: &str = "hookbus-detail";
-/// HTTP status of the last answer.
+/// HTTP status of the last attempt's answer, on retries and dead letters.
 pub const LAST_STATUS: &str = "hookbus-last-status";
+/// How the last attempt ended, for people, on retries and dead letters; absent: none was made.
+pub const LAST_ERROR: &str = "hookbus-last-error";
 /// When it died or was rejected, Unix ms.
 pub const AT: &str = "hookbus-at";
 /// Original size in bytes, where the value was cut or left out.

@@ -9,6 +9,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::ids::SubscriptionId;
+
+/// Lanes that one delivery worker tells of at most, so that its record stays below 256 KiB.
+pub const MAX_LANES: usize = 1_000;
+
 /// One instance's report. Version 1. Fields are added to it without a new version: readers pass over what they do not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -29,6 +34,9 @@ pub struct Status {
     /// What only delivery workers have to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliveryHealth>,
+    /// What delivery workers say of their lanes one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<LanesHealth>,
     /// What only fan-out workers have to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fanout: Option<FanoutHealth>,
@@ -60,6 +68,48 @@ pub struct DeliveryHealth {
     /// Age of the oldest of them, ms.
     #[serde(default)]
     pub queued_ms: i64,
+}
+
+/// The lanes of a delivery worker with which something happens or lately did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanesHealth {
+    /// Partitions of `deliveries` whose lanes these are, ascending.
+    pub partitions: Vec<i32>,
+    /// By subscription, at most [`MAX_LANES`]. One that is left out is at rest, unless [`LanesHealth::is_cut`].
+    pub of: BTreeMap<SubscriptionId, LaneHealth>,
+    /// There are more of them than are told.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_cut: bool,
+}
+
+/// One subscription's lane, as its worker sees it. What stands in its record on `lanes` is not said twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneHealth {
+    /// Requests in flight.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_flight: u64,
+    /// Requests it may have in flight now.
+    pub window: u32,
+    /// Deliveries that wait for their turn, those in its lists included; not those that wait for a time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u64,
+    /// Kafka's time of the oldest of them whose payload is in memory, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ms: Option<i64>,
+    /// Since when every attempt has failed, Unix ms; absent: the last one did not, or none ended here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since_ms: Option<i64>,
+    /// When its endpoint last took one here, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_ms: Option<i64>,
+    /// Since when ends of requests are counted, Unix ms.
+    pub from_ms: i64,
+    /// Requests that ended since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ended: u64,
+    /// Those of them that delivered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub succeeded: u64,
 }
 
 /// How far a fan-out worker is.
@@ -109,6 +159,18 @@ pub struct GatewayHealth {
     /// Everything on `control` below this offset is known to it.
     pub position: i64,
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references over")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references over")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+// === impl Status ===
 
 impl Status {
     /// A report without facts.

@@ -1,6 +1,7 @@
 //! Subscriptions: who receives what.
 
 pub(super) mod actions;
+pub(super) mod health;
 mod listing;
 
 use std::sync::Arc;

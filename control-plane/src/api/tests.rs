@@ -24,6 +24,7 @@ mod bola;
 mod dry_run;
 mod edges;
 mod errors;
+mod health;
 mod ids;
 mod limits;
 mod preconditions;

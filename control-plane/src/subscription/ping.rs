@@ -110,4 +110,4 @@ pub(crate) fn ping(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

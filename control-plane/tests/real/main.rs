@@ -8,7 +8,10 @@ use http::Method;
 use kafka::{Producer, ProducerOptions};
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::ids::SubscriptionId;
+use schemas::lanes::{LaneCircuit, LaneKey, LaneRecord};
+use schemas::murmur2::partition_for;
 use schemas::record::{Headers, OutRecord};
+use schemas::status::{LaneHealth, LanesHealth, Status};
 use serde_json::json;
 use support::{Replica, World, soon};
 
@@ -83,6 +86,56 @@ async fn an_endpoint_that_is_gone_disables_its_subscription_unless_it_was_change
     let cancel_before = replica.catalog.read().subscription(subscription).unwrap().object().cancel_before;
     assert!(cancel_before.is_some());
     replica.stop().await;
+}
+
+/// Both topics are read from their beginning, in every partition, and what comes later counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_lane_is_doing_is_read_from_lanes_and_status() {
+    let world = World::new().await;
+    let producer = Producer::start(&world.connection, ProducerOptions::new("test")).unwrap();
+    let put = async |topic: &std::sync::Arc<str>, partition: i32, key: String, value: Option<bytes::Bytes>| {
+        let (topic, key) = (std::sync::Arc::clone(topic), Some(key.into()));
+        let record = OutRecord { topic, partition: Some(partition), key, value, headers: Headers::default() };
+        producer.send(&record).unwrap().await.unwrap();
+    };
+    let replica = world.replica("one").await;
+    let (id, _token) = tenant(&replica, "lanes").await;
+    let (_, made) = replica.post("/subscriptions", subscription(&id, "mine")).await;
+    let subscription: SubscriptionId = made["subscription_id"].as_str().unwrap().parse().unwrap();
+    let partitions = kafka::Offsets::start(&world.connection).unwrap().partitions(&world.topics.lanes).await.unwrap();
+    let partition = partition_for(&schemas::delivery::key(subscription), partitions.unwrap());
+    let until_ms = kafka::clock::now_ms() + 3_600_000;
+    let mut lane = LaneRecord::new(Vec::new());
+    lane.circuit = Some(LaneCircuit { until_ms, wait_ms: 9 });
+    put(&world.topics.lanes, partition, LaneKey::Lane(subscription).to_string(), Some(lane.encode())).await;
+    let told = LaneHealth { in_flight: 3, window: 4, ..LaneHealth::default() };
+    let lanes = LanesHealth { partitions: vec![partition], of: [(subscription, told)].into(), is_cut: false };
+    let status = Status { lanes: Some(lanes), ..Status::new("delivery", "x", kafka::clock::now_ms()) };
+    put(&world.topics.status, 0, Status::key("delivery", "x"), Some(status.encode().unwrap().into())).await;
+    // A replica that was there before, and one that begins now.
+    let other = world.replica("other").await;
+    let path = format!("/subscriptions/{subscription}/health");
+    let is_told =
+        |shown: &serde_json::Value| shown["circuit"] == "open" && shown["in_flight"] == 3 && shown["queued"] == 0;
+    for replica in [&replica, &other] {
+        let told = async {
+            while !is_told(&replica.get(&path).await.1) {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("both are told", told).await;
+    }
+    put(&world.topics.lanes, partition, LaneKey::Lane(subscription).to_string(), None).await;
+    put(&world.topics.status, 0, Status::key("delivery", "x"), None).await;
+    soon("the worker has left", async {
+        while !replica.get(&path).await.1["as_of"].is_null() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(replica.get(&path).await.1["circuit"], "unknown");
+    replica.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

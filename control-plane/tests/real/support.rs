@@ -60,7 +60,8 @@ impl World {
         let installation = format!("t{:x}", Uuid::new_v4().as_u128() >> 80);
         let settings = TopicSettings { prefix: format!("{installation}."), ..TopicSettings::default() };
         let topics = settings.topics();
-        let wanted = [&topics.control, &topics.audit, &topics.attempts, &topics.status, &topics.deliveries];
+        let wanted =
+            [&topics.control, &topics.audit, &topics.attempts, &topics.status, &topics.deliveries, &topics.lanes];
         let specs: Vec<_> = settings.specs().into_iter().filter(|spec| wanted.contains(&&spec.name)).collect();
         kafka::topics::ensure(&connection, &specs).await.unwrap();
         Self { connection, topics, installation }

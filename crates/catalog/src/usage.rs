@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-pub use share::{UseDeps, share_use};
+pub use share::{HearsStatus, UseDeps, share_use};
 
 /// A use this soon after the known one is no news.
 pub const COARSE_MS: i64 = 10 * 60 * 1_000;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka::{Connection, KafkaError, Producer, ProducerOptions};
 use schemas::record::{Headers, OutRecord};
-use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, RetryHealth, Status};
+use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, LanesHealth, RetryHealth, Status};
 use schemas::topics::Topics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,6 +58,8 @@ pub struct Facts {
     pub in_flight: u64,
     /// Of a delivery worker.
     pub delivery: Option<DeliveryHealth>,
+    /// Of a delivery worker's lanes.
+    pub lanes: Option<LanesHealth>,
     /// Of a fan-out worker.
     pub fanout: Option<FanoutHealth>,
     /// Of a retry scheduler.
@@ -174,6 +176,7 @@ impl TellerOptions {
             live: facts.live,
             in_flight: facts.in_flight,
             delivery: facts.delivery,
+            lanes: facts.lanes,
             fanout: facts.fanout,
             retry: facts.retry,
             gateway: facts.gateway,

@@ -64,7 +64,8 @@ impl PartitionLag {
     }
 
     /// The first offset that is not committed and not deleted.
-    fn begin(&self) -> i64 {
+    #[must_use]
+    pub fn begin(&self) -> i64 {
         self.committed.unwrap_or(self.log_start).max(self.log_start)
     }
 }

@@ -139,6 +139,10 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn note(&mut self, live: &Live, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
         let id = live.arrival.delivery.subscription;
         let Some(takeoff) = &live.takeoff else { return };
+        let is_unsent = matches!(verdict, Verdict::Failed(failure) if failure.reach == Reach::Unsent);
+        if !is_unsent {
+            self.recent.on_end(id, *verdict == Verdict::Delivered, now_ms);
+        }
         let sign = Sign::of(verdict, self.egress.is_held());
         self.watch_egress(id, takeoff, verdict, now_ms);
         self.origins.on_end(id, takeoff, sign.of_origin(), now_ms);

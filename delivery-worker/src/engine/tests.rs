@@ -14,6 +14,7 @@ mod limits;
 mod listed;
 mod network;
 mod origins;
+mod recent;
 mod room;
 mod takeover;
 mod time;

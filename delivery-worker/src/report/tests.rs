@@ -87,6 +87,37 @@ fn a_death_says_why_and_how_often_it_was_tried() {
 }
 
 #[test]
+fn a_death_while_it_waits_says_how_the_last_attempt_ended() {
+    let delivery = testing::delivery("evt_1", 1);
+    let hop = Hop { attempt: 2, due_ms: NOW_MS + 5_000, wait: Wait::Retry, ..delivery.hop };
+    let mut failed = attempt(503);
+    failed.answer.detail = Some("head: timed out after 15000 ms".into());
+    let retry = reporter().outputs(&delivery, &End::Retry(hop), Some(&failed), NOW_MS).unwrap().remove(0);
+    let record =
+        |out: OutRecord| Record { offset: 0, timestamp_ms: 0, key: out.key, value: out.value, headers: out.headers };
+    let waiting = Delivery::decode(&record(retry)).unwrap();
+    // It is put off once more without an attempt, then it is too old.
+    let put_off = reporter().outputs(&waiting, &End::PassedOn, None, NOW_MS).unwrap().remove(0);
+    let waiting = Delivery::decode(&record(put_off)).unwrap();
+    let dead = reporter().outputs(&waiting, &End::too_old(), None, NOW_MS).unwrap();
+    let headers = &dead[0].headers;
+    assert_eq!((headers.text(header::ATTEMPT), headers.text(header::LAST_STATUS)), (Some("1"), Some("503")));
+    let last = "status 503: head: timed out after 15000 ms";
+    assert_eq!(headers.text(header::LAST_ERROR), Some(last));
+    let told = lifecycle(&dead[1]).detail.unwrap();
+    assert_eq!(told, format!("older than the subscription's max_age; the last attempt ended with {last}"));
+    // Another attempt takes the place of the former one.
+    let again =
+        reporter().outputs(&waiting, &End::died(DeathReason::Schedule, "x"), Some(&attempt(410)), NOW_MS).unwrap();
+    let headers = &again[0].headers;
+    assert_eq!(
+        (headers.text(header::LAST_STATUS), headers.text(header::LAST_ERROR)),
+        (Some("410"), Some("status 410"))
+    );
+    assert_eq!(headers.iter().filter(|(name, _)| *name == header::LAST_STATUS.as_bytes()).count(), 1);
+}
+
+#[test]
 fn what_does_not_fit_its_topic_dies_and_keeps_its_coordinates() {
     let mut delivery = testing::delivery("evt_1", 1);
     delivery.payload = Bytes::from(vec![b'x'; 1_048_000]);
@@ -111,7 +142,7 @@ fn what_is_no_delivery_is_rejected_with_its_coordinates() {
 #[test]
 fn an_output_kafka_never_takes_ends_in_rejected_and_its_delivery_dies() {
     let delivery = testing::delivery("evt_1", 1);
-    let hop = delivery.to_hop(Arc::from("hookbus.retry.5s"), None, delivery.hop);
+    let hop = delivery.to_hop(Arc::from("hookbus.retry.5s"), None, delivery.hop, None);
     let from = TopicPartition::new("hookbus.deliveries", 3);
     let records = reporter().unwritable(hop, (&from, 9), "too large", NOW_MS).unwrap();
     assert_eq!(&*records[0].topic, "hookbus.rejected");

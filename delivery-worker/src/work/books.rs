@@ -255,6 +255,13 @@ impl Books {
         }
     }
 
+    /// Partitions of `deliveries` that are open, ascending.
+    pub(crate) fn partitions(&self) -> Vec<i32> {
+        let mut partitions: Vec<i32> = self.open.values().map(|open| open.lease.partition.partition).collect();
+        partitions.sort_unstable();
+        partitions
+    }
+
     /// Deliveries that wait in lists.
     pub(crate) fn queued(&self) -> usize {
         let queued: u64 = self.open.values().map(|open| open.book.total().queued).sum();

@@ -22,6 +22,8 @@ impl DeliveryWork {
         let oldest_ms = oldest.into_iter().flatten().min().map_or(0, |at_ms| (now.wall_ms - at_ms).max(0));
         self.set_gauges(measured, oldest_ms, now.wall_ms);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let now_ms = self.engine_ms(now);
+        let lanes = self.engine.lanes_health(self.books.partitions(), now_ms);
         Facts {
             partitions: count(measured.partitions),
             live: measured.live as u64,
@@ -34,6 +36,7 @@ impl DeliveryWork {
                 queued: self.books.queued() as u64,
                 queued_ms: self.books.oldest_ms().map_or(0, |at_ms| (now.wall_ms - at_ms).max(0)),
             }),
+            lanes: Some(lanes),
             ..Facts::default()
         }
     }

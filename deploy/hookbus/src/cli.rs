@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Token(manage::TokenArgs),
     /// Show how the running gateways, fan-outs, delivery workers and retry schedulers are doing.
     Status(operate::StatusArgs),
+    /// Show what waits for its retry: how much per tier, and when the next of it moves.
+    Retries(operate::RetriesArgs),
     /// Show who changed what.
     #[command(after_help = operate::AUDIT_HELP)]
     Audit(operate::AuditArgs),

@@ -102,6 +102,11 @@ fn run(cli: Cli) -> Result<()> {
             let connection = process::connection(&loaded.config)?;
             with_kafka(runtime()?.block_on(commands::status::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
+        Command::Retries(args) => {
+            let loaded = loaded(file)?;
+            let connection = process::connection(&loaded.config)?;
+            with_kafka(runtime()?.block_on(commands::retries::run(&connection, &loaded.config, &args)), &loaded)
+        }
         Command::Acls(args) => commands::acls::run(&config::load(file, config::environment())?.config, &args),
         Command::Tail(args) => {
             let loaded = loaded(file)?;

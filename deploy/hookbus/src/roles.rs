@@ -51,8 +51,8 @@ where
     });
 }
 
-/// Tells the control plane when tokens were used; it hears what the others tell.
-fn share_token_use(process: &Process, directory: &Directory, role: &'static str, hear: bool) {
+/// Tells the control plane when tokens were used.
+fn share_token_use(process: &Process, directory: &Directory, role: &'static str) {
     catalog::usage::share_use(catalog::usage::UseDeps {
         connection: process.connection.clone(),
         topic: std::sync::Arc::clone(&process.topics.status),
@@ -60,7 +60,7 @@ fn share_token_use(process: &Process, directory: &Directory, role: &'static str,
         used: std::sync::Arc::clone(directory.catalog.used()),
         role,
         instance: process.config.kafka.slot.clone(),
-        hear,
+        hears: None,
     });
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn gateway(
     }
     // With the control plane in the same process, that one tells for both.
     if fallback.is_none() {
-        share_token_use(process, directory, "gateway", false);
+        share_token_use(process, directory, "gateway");
     }
     let deps = ingest_gateway::Deps {
         connection: process.connection.clone(),
@@ -157,7 +157,6 @@ pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<
         health: process.health.clone(),
         tasks: process.tasks.clone(),
     };
-    share_token_use(process, directory, "control", true);
     Ok(ControlPlane::start(process.config.control.clone(), deps).await?)
 }
 

@@ -9,6 +9,8 @@ async fn answers_from_kafka_that_nobody_reads_are_no_failure() {
     for arguments in [
         &["status"][..],
         &["status", "--output", "json"],
+        &["retries"],
+        &["retries", "--output", "json"],
         &["audit"],
         &["topics", "plan"],
         &["offsets", "show"],

@@ -29,6 +29,8 @@ mod receivers;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod subscription_health;
+#[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
 mod tokens;

@@ -206,6 +206,7 @@ fn subscriptions(things: &Things) -> Vec<Row> {
         act("subscriptions.pause", "pause"),
         act("subscriptions.resume", "resume"),
         act("subscriptions.rotateSecret", "rotate_secret"),
+        row("subscriptions.health", reach(READ), 200, Method::GET, format!("{one}/health?{query}")),
         row("subscriptions.ping", reach(WRITE), 202, Method::POST, format!("{one}/ping?{query}")),
     ]
 }

@@ -9,7 +9,7 @@ use vault::{EncryptionKey, Vault};
 
 use super::*;
 
-fn subscription(change: impl FnOnce(&mut control::Subscription)) -> Subscription {
+pub(in crate::subscription) fn subscription(change: impl FnOnce(&mut control::Subscription)) -> Subscription {
     let vault = Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap();
     let (id, application) = (SubscriptionId(Uuid::from_u128(1)), ApplicationId(Uuid::from_u128(2)));
     let mut object = control::Subscription::new(id, application, 0);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +51,15 @@ pub struct UseDeps {
     pub role: &'static str,
     /// The slot: the second part.
     pub instance: String,
-    /// Whether to hear what others tell, and to adopt what is left of those that are gone: for whoever shows it.
-    pub hear: bool,
+    /// Hears what others tell beside the uses of tokens: for whoever shows all of it. Then those are heard, too, and what is left
+    /// of instances that are gone is adopted.
+    pub hears: Option<Arc<dyn HearsStatus>>,
+}
+
+/// Whoever wants to know what instances say of themselves.
+pub trait HearsStatus: fmt::Debug + Send + Sync {
+    /// The newest report of an instance, by its key `role/instance`; `None`: it was taken back. May be told more than once.
+    fn hears(&self, key: &str, status: Option<&Status>);
 }
 
 /// The records of others: key -> when they were written.
@@ -138,7 +146,7 @@ impl Reader {
                 TailEvent::Record { record, .. } => self.take(&record),
                 TailEvent::Eof { position, .. } if position >= end => {
                     self.restored.send_replace(true);
-                    if !self.deps.hear {
+                    if self.deps.hears.is_none() {
                         return Ok(());
                     }
                 }
@@ -150,11 +158,15 @@ impl Reader {
     fn take(&self, record: &Record) {
         let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else { return };
         let shard = shard_of(key);
-        if shard.is_none() && !self.deps.hear {
+        if shard.is_none() && self.deps.hears.is_none() {
             return;
         }
+        let hears = self.deps.hears.as_ref().filter(|_| shard.is_none());
         let Some(value) = &record.value else {
             self.heard.lock().remove(key);
+            if let Some(hears) = hears {
+                hears.hears(key, None);
+            }
             return;
         };
         let status: Status = match serde_json::from_slice(value) {
@@ -166,7 +178,10 @@ impl Reader {
         };
         if shard.is_some_and(|shard| key == key_of(self.deps.role, &self.deps.instance, shard)) {
             self.deps.used.restore(&status.tokens);
-        } else if self.deps.hear {
+        } else if self.deps.hears.is_some() {
+            if let Some(hears) = hears {
+                hears.hears(key, Some(&status));
+            }
             self.deps.used.heard(&status.tokens);
             self.heard.lock().insert(key.to_owned(), status.at_ms);
         }
@@ -197,7 +212,7 @@ impl Reporter {
             wait = PERIOD.max(Duration::from_secs(1) * bytes / BYTES_PER_SECOND);
             let now = clock::instant();
             let due = adopted.is_none_or(|last| now.saturating_duration_since(last) >= ADOPT_PERIOD);
-            if self.deps.hear && due {
+            if self.deps.hears.is_some() && due {
                 adopted = Some(now);
                 self.adopt().await;
             }

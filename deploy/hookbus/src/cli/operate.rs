@@ -1,4 +1,4 @@
-//! The subcommands of whoever operates an installation: `status`, `audit` and `acls`.
+//! The subcommands of whoever operates an installation: `status`, `retries`, `audit` and `acls`.
 
 use clap::{Args, ValueEnum};
 
@@ -40,6 +40,14 @@ pub(crate) struct AuditArgs {
 /// `hookbus status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// `hookbus retries`
+#[derive(Debug, Args)]
+pub(crate) struct RetriesArgs {
     /// How to print.
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

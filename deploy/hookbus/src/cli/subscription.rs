@@ -57,6 +57,8 @@ pub(crate) enum SubscriptionCommand {
         #[arg(long, value_name = "SECONDS")]
         overlap_seconds: Option<u64>,
     },
+    /// Show how it is doing: its circuit, what waits for it, how its requests ended lately.
+    Health(One),
     /// Send it a test event.
     Ping(One),
 }

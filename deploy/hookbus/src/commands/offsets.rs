@@ -100,7 +100,11 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// What the role's group reads, as the role itself does, in full names.
-pub(super) async fn topics_of(role: GroupRole, connection: &Connection, config: &Config) -> Result<Vec<String>> {
+pub(in crate::commands) async fn topics_of(
+    role: GroupRole,
+    connection: &Connection,
+    config: &Config,
+) -> Result<Vec<String>> {
     let topics = config.topics.topics();
     Ok(match role {
         GroupRole::Fanout => vec![topics.events.to_string()],

@@ -186,6 +186,7 @@ mod tests {
             told,
             [
                 "1 circuits open, 2 paused, backlog 1.5 s, 12 queued, oldest 90.0 s",
+                "-",
                 "lag 9 records, 1.5 s, 300 deliveries/s",
                 "refuses (kafka_unavailable), 11 refused/s, 8 connections",
                 "5 in 20s, 2 in 5s, overdue 0.0 s",

@@ -6,6 +6,7 @@ use anyhow::Result;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::cli::manage::Output;
 use crate::cli::subscription::{CreateArgs, Fields, One, SubscriptionArgs, SubscriptionCommand, UpdateArgs};
 use crate::management::{self, Ask, Management, path};
 use crate::output::{self, Column};
@@ -46,6 +47,31 @@ const ONE: &[Column] = &[
     ("updated", "updated_at"),
 ];
 
+const HEALTH: &[Column] = &[
+    ("id", "subscription_id"),
+    ("application", "application_id"),
+    ("enabled", "is_enabled"),
+    ("disabled because", "disabled_reason"),
+    ("paused", "is_paused"),
+    ("circuit", "circuit"),
+    ("next probe", "circuit_until"),
+    ("held until", "held_until"),
+    ("failing since", "failing_since"),
+    ("last success", "last_success_at"),
+    ("in flight", "in_flight"),
+    ("in flight at most", "lane_window"),
+    ("waiting", "waiting"),
+    ("in its list", "queued"),
+    ("oldest waiting", "oldest_waiting_at"),
+    ("waits for ms", "backlog_age_ms"),
+    ("counted from", "window.from"),
+    ("attempts", "window.attempts"),
+    ("success rate", "window.success_rate"),
+    ("as of", "as_of"),
+];
+/// What is unknown as a number is shown as such, and not left out.
+const MAY_BE_UNKNOWN: [&str; 4] = ["in_flight", "waiting", "queued", "as_of"];
+
 /// Lists, shows, makes or changes.
 ///
 /// # Errors
@@ -70,6 +96,11 @@ pub(crate) async fn run(args: &SubscriptionArgs) -> Result<()> {
                 &format!("a test event is on its way to subscription {}", one.subscription),
                 &answer,
             );
+        }
+        SubscriptionCommand::Health(one) => {
+            let read = Ask::get(place(&management, one, "/health").await?);
+            let answer = management.ask(&what(one), read).await?.value;
+            return output::one(output, &told(output, answer), HEALTH);
         }
         SubscriptionCommand::Get(one) => {
             let read = Ask::get(place(&management, one, "").await?);
@@ -96,6 +127,18 @@ pub(crate) async fn run(args: &SubscriptionArgs) -> Result<()> {
         }
     };
     output::one(output, &shown, ONE)
+}
+
+/// For people a number that is not known says so; programs get the answer as it is.
+fn told(output: Output, mut health: Value) -> Value {
+    if output == Output::Table {
+        for name in MAY_BE_UNKNOWN {
+            if health[name].is_null() {
+                health[name] = json!("unknown");
+            }
+        }
+    }
+    health
 }
 
 async fn make(management: &Management, args: &CreateArgs) -> Result<Value> {

@@ -1,0 +1,240 @@
+//! What stands on `lanes`: the records of lanes, read by one tail from the beginning on. Chunks of lists are passed over.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::limited::Limited;
+use chassis::shutdown::Shutdown;
+use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
+use parking_lot::Mutex;
+use schemas::ids::SubscriptionId;
+use schemas::lanes::{LaneCircuit, LaneKey, LaneRecord};
+use schemas::record::{Record, TopicPartition};
+use tracing::{debug, warn};
+
+/// Between two tries of a reader that failed.
+const RESTART_WAIT: Duration = Duration::from_secs(5);
+/// One line about failures per that.
+const LOG_PERIOD: Duration = Duration::from_secs(60);
+
+/// See the module. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LanesView(Arc<Mutex<Lanes>>);
+
+#[derive(Debug, Default)]
+struct Lanes {
+    /// How many partitions there are, once it is known.
+    partitions: Option<i32>,
+    /// Those that were not read to the end they had at the start.
+    unread: BTreeSet<i32>,
+    of: HashMap<SubscriptionId, LaneSeen>,
+    /// Some found no room here.
+    is_cut: bool,
+}
+
+/// What a lane's record says; by default what the absence of one says. Times are Unix ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneSeen {
+    /// Deliveries in its lists.
+    pub(crate) queued: u64,
+    /// Kafka's time of nothing in them is older.
+    pub(crate) oldest_ms: Option<i64>,
+    /// Its circuit, where it is not closed.
+    pub(crate) circuit: Option<LaneCircuit>,
+    /// Requests it may have in flight, where losses have made it fewer.
+    pub(crate) window: Option<u32>,
+    /// Nothing is sent before, as its endpoint asked.
+    pub(crate) hold_until_ms: Option<i64>,
+    /// Since when every attempt has failed.
+    pub(crate) failing_since_ms: Option<i64>,
+    /// Its newest success, while it fails.
+    pub(crate) success_ms: Option<i64>,
+}
+
+/// Reads `lanes` until shutdown is requested, and keeps what at most `limit` lanes say.
+pub(crate) async fn follow(connection: Connection, topic: Arc<str>, view: LanesView, limit: usize, stop: Shutdown) {
+    tokio::select! {
+        () = follow_for_ever(&connection, &topic, &view, limit) => {}
+        () = stop.requested() => {}
+    }
+}
+
+async fn follow_for_ever(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit: usize) {
+    let limited = Limited::new(LOG_PERIOD);
+    for tried in 0_u64.. {
+        let Err(error) = read(connection, topic, view, limit).await else { return };
+        view.restart(None);
+        if tried == 0 {
+            // A topic that was made a moment ago has no leader for a moment: nobody needs to hear of that.
+            debug!(%topic, %error, "cannot read how lanes are, trying again");
+        } else if let Some(swallowed) = limited.permit(&()) {
+            warn!(%topic, %error, swallowed, "cannot read how lanes are, trying again: health is unknown meanwhile");
+        }
+        tokio::time::sleep(RESTART_WAIT).await;
+    }
+}
+
+async fn read(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit: usize) -> Result<(), KafkaError> {
+    let offsets = Offsets::start(connection)?;
+    let count = offsets.partitions(topic).await?.ok_or_else(|| KafkaError::NoTopic { topic: Arc::clone(topic) })?;
+    let mut ends = HashMap::new();
+    for partition in 0..count {
+        ends.insert(partition, offsets.end(&TopicPartition::new(Arc::clone(topic), partition)).await?);
+    }
+    view.restart(Some(count));
+    let options = TailOptions {
+        topic: topic.to_string(),
+        partitions: None,
+        from: kafka::From::Beginning,
+        committed: true,
+        eof: true,
+        fetch_wait_ms: 500,
+    };
+    let mut tail = Tail::start(connection, options)?;
+    loop {
+        match tail.next().await? {
+            TailEvent::Record { partition, record } => view.take(partition, &record, limit),
+            TailEvent::Eof { partition, position } => {
+                if ends.get(&partition).is_some_and(|end| position >= *end) {
+                    view.reached(partition);
+                }
+            }
+        }
+    }
+}
+
+// === impl LanesView ===
+
+impl LanesView {
+    /// How many partitions `lanes` has; `None`: it was never read.
+    pub(crate) fn partitions(&self) -> Option<i32> {
+        self.0.lock().partitions
+    }
+
+    /// What stands of a lane of this partition; `None`: that is not known.
+    pub(crate) fn get(&self, subscription: SubscriptionId, partition: i32) -> Option<LaneSeen> {
+        let lanes = self.0.lock();
+        if lanes.unread.contains(&partition) {
+            return None;
+        }
+        let found = lanes.of.get(&subscription).copied();
+        found.or_else(|| (!lanes.is_cut).then(LaneSeen::default))
+    }
+
+    /// Nothing is known; so many partitions are going to be read, or nobody knows how many.
+    pub(crate) fn restart(&self, partitions: Option<i32>) {
+        let unread = (0..partitions.unwrap_or(0)).collect();
+        *self.0.lock() = Lanes { partitions, unread, ..Lanes::default() };
+    }
+
+    /// A partition was read to the end it had at the start.
+    pub(crate) fn reached(&self, partition: i32) {
+        self.0.lock().unread.remove(&partition);
+    }
+
+    /// A record.
+    pub(crate) fn take(&self, partition: i32, record: &Record, limit: usize) {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            warn!(partition, offset = record.offset, %error, "a record of the lists cannot be read");
+        };
+        let key = match LaneKey::decode(record.key.as_deref()) {
+            Ok(key) => key,
+            Err(error) => return unreadable(&error),
+        };
+        let LaneKey::Lane(id) = key else { return };
+        let Some(value) = record.value.as_deref() else {
+            self.0.lock().of.remove(&id);
+            return;
+        };
+        let seen = match LaneRecord::decode(key, value) {
+            Ok(lane) => LaneSeen::of(&lane),
+            Err(error) => return unreadable(&error),
+        };
+        let mut lanes = self.0.lock();
+        if lanes.of.len() < limit || lanes.of.contains_key(&id) {
+            lanes.of.insert(id, seen);
+        } else {
+            lanes.is_cut = true;
+        }
+    }
+}
+
+// === impl LaneSeen ===
+
+impl LaneSeen {
+    fn of(lane: &LaneRecord) -> Self {
+        Self {
+            queued: lane.lists.iter().map(|list| list.n).sum(),
+            oldest_ms: lane.lists.iter().map(|list| list.oldest_ms).min(),
+            circuit: lane.circuit,
+            window: lane.window,
+            hold_until_ms: lane.hold_until_ms,
+            failing_since_ms: lane.failing_since_ms,
+            success_ms: lane.success_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use schemas::lanes::{ChunkKey, ListRecord, ListRole};
+    use schemas::record::Headers;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(number: u128) -> SubscriptionId {
+        SubscriptionId(Uuid::from_u128(number))
+    }
+
+    fn record(key: LaneKey, value: Option<Bytes>) -> Record {
+        let key = Some(Bytes::from(key.to_string()));
+        Record { offset: 0, timestamp_ms: 0, key, value, headers: Headers::default() }
+    }
+
+    fn list(role: ListRole, n: u64, oldest_ms: i64) -> ListRecord {
+        ListRecord { role, id: 0, front: vec![1], chunks: (0, 0), back: Vec::new(), n, oldest_ms, dead_ms: 9 }
+    }
+
+    #[test]
+    fn what_a_lane_says_holds_until_it_says_something_else_and_is_unknown_before_the_end_was_seen() {
+        let view = LanesView::default();
+        assert_eq!(view.partitions(), None);
+        view.restart(Some(2));
+        let mut lane = LaneRecord::new(vec![list(ListRole::Retries, 4, 70), list(ListRole::FirstTries, 3, 50)]);
+        let circuit = LaneCircuit { until_ms: 5, wait_ms: 9 };
+        (lane.circuit, lane.failing_since_ms) = (Some(circuit), Some(3));
+        view.take(1, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 10);
+        assert_eq!(view.get(id(1), 1), None, "what is read may be old");
+        view.reached(1);
+        let seen = view.get(id(1), 1).unwrap();
+        assert_eq!((seen.queued, seen.oldest_ms, seen.circuit), (7, Some(50), Some(circuit)));
+        assert_eq!((seen.failing_since_ms, seen.window), (Some(3), None));
+        assert_eq!((view.get(id(2), 1), view.get(id(2), 0)), (Some(LaneSeen::default()), None));
+        // A chunk of its lists and what cannot be read change nothing; a tombstone does.
+        let chunk = LaneKey::Chunk(ChunkKey { subscription: id(1), list: 0, number: 0 });
+        view.take(1, &record(chunk, None), 10);
+        view.take(1, &record(LaneKey::Lane(id(1)), Some(Bytes::from_static(b"{"))), 10);
+        assert_eq!(view.get(id(1), 1), Some(seen));
+        view.take(1, &record(LaneKey::Lane(id(1)), None), 10);
+        assert_eq!(view.get(id(1), 1), Some(LaneSeen::default()));
+        view.restart(None);
+        assert_eq!(view.partitions(), None, "a reader that begins anew knows nothing");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_unknown_and_not_as_new() {
+        let view = LanesView::default();
+        view.restart(Some(1));
+        view.reached(0);
+        for number in 0..3 {
+            let mut lane = LaneRecord::new(Vec::new());
+            lane.window = Some(1);
+            view.take(0, &record(LaneKey::Lane(id(number)), Some(lane.encode())), 2);
+        }
+        let windows = [0, 1, 2, 3].map(|number| view.get(id(number), 0).map(|seen| seen.window));
+        assert_eq!(windows, [Some(Some(1)), Some(Some(1)), None, None]);
+    }
+}
