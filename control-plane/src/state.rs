@@ -9,6 +9,7 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
+use crate::rates::Rates;
 use crate::store::Store;
 use target::TargetPolicy;
 
@@ -22,6 +23,7 @@ pub(crate) struct App {
     pings: Pings,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
+    rates: Rates,
 }
 
 impl App {
@@ -32,7 +34,7 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
-        Ok(Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics))
+        Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics)
     }
 
     pub(crate) fn assemble(
@@ -42,9 +44,10 @@ impl App {
         store: Store,
         pings: Pings,
         metrics: ControlMetrics,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
-        Self { config, catalog, policy, store, pings, metrics, admin }
+        let rates = Rates::new(config.rates)?;
+        Ok(Self { config, catalog, policy, store, pings, metrics, admin, rates })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -70,6 +73,11 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {
         &self.metrics
+    }
+
+    /// How often one may ask.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     /// Keyed hash of the admin key, if there is one.
