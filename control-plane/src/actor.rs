@@ -72,6 +72,11 @@ impl Actor {
         Self::new(format!("system/{part}"), Caller::default())
     }
 
+    /// Whether no request stands behind it.
+    pub(crate) fn is_system(&self) -> bool {
+        self.name.starts_with("system/")
+    }
+
     /// Names the action in the audit, in place of the one that follows from the change.
     #[must_use]
     pub(crate) fn doing(mut self, action: &'static str) -> Self {

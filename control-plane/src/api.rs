@@ -10,6 +10,7 @@ mod events;
 mod instance;
 mod naming;
 mod organizations;
+mod own_token;
 mod service_tokens;
 mod subscriptions;
 
@@ -29,7 +30,9 @@ use utoipa_axum::routes;
 use crate::etag::{ETag, Preconditions};
 use crate::layers;
 use crate::openapi;
+use crate::page::Rows;
 use crate::problem::{Answer, internal};
+use crate::query::Query;
 use crate::state::App;
 use crate::stored::Stored;
 
@@ -75,6 +78,7 @@ fn tenants() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(service_tokens::list, service_tokens::create))
         .routes(routes!(service_tokens::get, service_tokens::update, service_tokens::patch, service_tokens::delete))
         .routes(routes!(service_tokens::rotate))
+        .routes(routes!(own_token::get))
 }
 
 fn applications() -> OpenApiRouter<Arc<App>> {
@@ -92,6 +96,7 @@ fn traffic() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::default()
         .routes(routes!(subscriptions::list, subscriptions::create))
         .routes(routes!(subscriptions::get, subscriptions::update, subscriptions::patch, subscriptions::delete))
+        .routes(routes!(subscriptions::batch::create))
         .routes(routes!(subscriptions::actions::pause))
         .routes(routes!(subscriptions::actions::resume))
         .routes(routes!(subscriptions::actions::rotate_secret))
@@ -108,6 +113,19 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// A page of a list, with the way to the next one.
+fn rows(query: &Query, rows: &Rows<impl Serialize>) -> Answer {
+    let mut response = json(StatusCode::OK, &rows.rows)?;
+    linked(&mut response, rows.link(query)?);
+    Ok(response)
+}
+
+fn linked(response: &mut Response, link: Option<HeaderValue>) {
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
 }
 
 /// A JSON answer about one object: `stored` as it stands on the topic (for the entity tag), `shown` as it is answered.

@@ -9,15 +9,16 @@
 //! On top of that stands the role: `ingest` may not manage at all, `viewer` may read, `editor` may change. A token that has
 //! expired is as unknown as one that never was.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use catalog::{Snapshot, Subscription, TokenEntry, TokenScope};
 use chassis::clock;
 use chassis::server::ConnectionState;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use schemas::control::{Application, Organization, TokenRole};
 use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 use schemas::problem::{Code, ProblemId};
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 use crate::actor::{Actor, ActorToken, Caller};
 use crate::problem::{Problem, forbidden, not_found, unavailable};
+use crate::rates::Asker;
 use crate::state::App;
 
 /// Longest token that is looked for.
@@ -231,10 +233,12 @@ impl FromRequestParts<Arc<App>> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let who = authenticate(app, bearer(&parts.headers)?).await?;
+        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
+        let who = authenticate(app, bearer(&parts.headers)?, caller.address).await?;
         if let Some(connection) = parts.extensions.get::<Arc<ConnectionState>>() {
             connection.trust();
         }
+        paced(app, &who, &parts.method)?;
         let role = match &who {
             Who::Admin => TokenRole::Editor,
             Who::Service(entry) => entry.role,
@@ -243,7 +247,7 @@ impl FromRequestParts<Arc<App>> for Principal {
         if role == TokenRole::Ingest {
             return Err(Problem::new(ProblemId::Forbidden, "this token may send events, nothing else"));
         }
-        Ok(Self { who, caller: parts.extensions.get::<Caller>().cloned().unwrap_or_default() })
+        Ok(Self { who, caller })
     }
 }
 
@@ -270,7 +274,22 @@ pub(crate) fn is_known(app: &App, headers: &HeaderMap) -> bool {
     app.admin() == Some(lookup) || app.catalog().read().token(&lookup).is_some_and(|entry| entry.is_live(now_ms))
 }
 
-async fn authenticate(app: &App, token: &str) -> Result<Who, Problem> {
+/// Refuses who asks too often.
+fn paced(app: &App, who: &Who, method: &Method) -> Result<(), Problem> {
+    let asker = match who {
+        Who::Admin => return Ok(()),
+        Who::Service(entry) => Asker { token: entry.token.0, organization: Some(entry.organization) },
+        Who::Application(entry) => {
+            let snapshot = app.catalog().read();
+            let organization = snapshot.application_by_id(entry.application).map(|it| it.organization_id);
+            Asker { token: entry.secret.0, organization }
+        }
+    };
+    let writes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    app.rates().known(asker, writes, clock::now_ms())
+}
+
+async fn authenticate(app: &App, token: &str, address: Option<IpAddr>) -> Result<Who, Problem> {
     // Hashes are compared, and they are keyed: how long a comparison takes says nothing about the admin key.
     let lookup = app.catalog().vault().lookup(token);
     if app.admin() == Some(lookup) {
@@ -281,6 +300,7 @@ async fn authenticate(app: &App, token: &str) -> Result<Who, Problem> {
     if let Some(found) = find() {
         return Ok(who(app, &found, now_ms));
     }
+    app.rates().unknown(address, now_ms)?;
     // Perhaps it was made on another replica a moment ago.
     let current = app.catalog().read_index().await;
     current.map_err(|error| unavailable(format!("the catalog is not current: {error}")))?;

@@ -27,6 +27,9 @@ pub enum Error {
     /// A metric could not be registered.
     #[error(transparent)]
     Metrics(#[from] chassis::metrics::MetricsError),
+    /// A rate of the configuration cannot be counted.
+    #[error(transparent)]
+    Rate(#[from] retry::RetryError),
     /// The first organization cannot be written.
     #[error("cannot write the first organization: {detail}")]
     Seed {

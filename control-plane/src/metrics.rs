@@ -18,6 +18,8 @@ pub(crate) struct ControlMetrics {
     pub(crate) writes: IntCounterVec,
     /// Time of one write, waiting for its turn included.
     pub(crate) write_seconds: Histogram,
+    /// Transactions on the control topic: writes that wait together share one.
+    pub(crate) transactions: IntCounter,
     /// Times another writer had taken the control topic.
     pub(crate) fenced: IntCounter,
     /// Times a write listed the end of the control topic: after a takeover, and before a refusal.
@@ -49,6 +51,10 @@ impl ControlMetrics {
                 "write_seconds",
                 "Time of one write, waiting for its turn included.",
                 LATENCY_SECONDS,
+            )?,
+            transactions: metrics.counter(
+                "write_transactions_total",
+                "Transactions on the control topic: writes that wait together share one.",
             )?,
             fenced: metrics.counter("fenced_total", "Times another writer had taken the control topic.")?,
             listed: metrics.counter(

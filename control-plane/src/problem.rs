@@ -11,7 +11,7 @@ use tracing::error;
 use vault::VaultError;
 
 /// What a request failed with: [`problem::Problem`] behind a pointer, because every `Result` of this crate carries one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem(Box<problem::Problem>);
 
 /// What a handler gives.
@@ -75,6 +75,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = status;
         let content_type = HeaderValue::from_static(problem::Problem::CONTENT_TYPE);
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.0.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -19,15 +19,54 @@ const KNOWN: &[&str] = &[
     "from",
     "to",
     "status",
+    "limit",
+    "pagination_cursor",
+    "is_enabled",
+    "disabled_reason",
+    "uid",
+    "host",
+    "name",
 ];
 
 /// The parameters of a request.
 #[derive(Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct Query {
+    path: String,
+    pairs: Vec<(String, String)>,
+}
 
 impl Query {
+    pub(crate) fn parse(path: &str, text: &str) -> Result<Self, Problem> {
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+        let repeated = |name: &&&str| pairs.iter().filter(|(key, _)| key == **name).count() > 1;
+        match KNOWN.iter().find(repeated) {
+            Some(name) => Err(Problem::field(name, Code::InvalidField, "is given twice")),
+            None => Ok(Self { path: path.to_owned(), pairs }),
+        }
+    }
+
+    /// The path they stand behind.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// All of them.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_other) => Err(Problem::field(name, Code::InvalidField, "must be true or false")),
+        }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<&str, Problem> {
@@ -39,12 +78,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let text = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-        let repeated = |name: &&&str| pairs.iter().filter(|(key, _)| key == **name).count() > 1;
-        match KNOWN.iter().find(repeated) {
-            Some(name) => Err(Problem::field(name, Code::InvalidField, "is given twice")),
-            None => Ok(Self(pairs)),
-        }
+        Self::parse(parts.uri.path(), parts.uri.query().unwrap_or_default())
     }
 }

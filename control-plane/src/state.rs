@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::health::HealthView;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
+use crate::rates::Rates;
 use crate::store::Store;
 use target::TargetPolicy;
 
@@ -24,6 +25,7 @@ pub(crate) struct App {
     health: HealthView,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
+    rates: Rates,
 }
 
 impl App {
@@ -35,7 +37,7 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
-        let app = Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics);
+        let app = Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics)?;
         Ok(Self { health, ..app })
     }
 
@@ -47,9 +49,10 @@ impl App {
         store: Store,
         pings: Pings,
         metrics: ControlMetrics,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
-        Self { config, catalog, policy, store, pings, health: HealthView::default(), metrics, admin }
+        let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
+        Ok(Self { config, catalog, policy, store, pings, health, metrics, admin, rates })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -80,6 +83,11 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {
         &self.metrics
+    }
+
+    /// How often one may ask.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     /// Keyed hash of the admin key, if there is one.

@@ -1,34 +1,39 @@
 //! The only writer of `control`: compare-and-set over a compacted topic, without a leader and without a database.
 //!
 //! ```text
-//! turn -> decide over the snapshot --nothing to write--> list the end, snapshot reaches it, decide again --> answer
-//!            | something                                                   | something after all
-//!            v                                                             v
+//! line, one of each owner in turn --> group (`group.rs`): decide one after the other over the snapshot
+//!          | nobody has anything to write --> list the end, snapshot reaches it, decide again --> answers
+//!          | somebody has                                                    | somebody has after all
+//!          v                                                                 v
 //!         held, and the snapshot has our own last write? --no--> acquire (fences every other writer), list the end,
 //!            | yes: nobody can have written since                snapshot reaches it, decide again
-//!            v                                                             |
-//!         one transaction: control and audit <-----------------------------+
-//!            +-- committed: snapshot has it -> answer
+//!            v                                                               |
+//!         one transaction: control and audit of all <------------------------+
+//!            +-- committed: snapshot has it -> answers
 //!            +-- fenced: nothing was written, again
-//!            +-- unknown: acquire settles it; look for the write id, else again
+//!            +-- unknown: acquire settles it; look for the last write id, else again
 //! ```
 //!
 //! Why it holds: whoever writes after us has fenced us first, and whoever listed the end after its own fencing sees everything
 //! that can still be in the topic. An end-of-partition event is never trusted for that (it may be stale), only `ListOffsets`.
 //! So while nobody has fenced us, the snapshot with our own last write in it is the state our next write will meet, and the
-//! transaction proves it: fenced, it does not commit. What writes nothing proves nothing, so a refusal is decided again over
-//! a listed end.
+//! transaction proves it: fenced, it does not commit. What writes nothing proves nothing, so refusals alone are decided again
+//! over a listed end.
 //!
 //! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other.
 //!
-//! A write runs as a task of its own: a request that gives up does not tear it in the middle, because the next write relies
-//! on knowing how this one ended. When Kafka stays silent past the deadline the task gives up between two steps; the next
-//! write then begins by acquiring, which settles whatever was left open.
+//! The line is served by a task of its own: a request that gives up does not tear its write in the middle, because the next
+//! one relies on knowing how this one ended. When Kafka stays silent past the deadline the task gives up between two steps; the
+//! next write then begins by acquiring, which settles whatever was left open.
 
 mod audit;
+mod group;
+mod line;
 mod log;
+mod pending;
 mod refuse;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,22 +41,23 @@ use catalog::{Catalog, Snapshot};
 use chassis::clock;
 use chassis::config::ByteLimits;
 use chassis::tasks;
-use kafka::ExclusiveError;
+use parking_lot::Mutex as Lock;
 use schemas::control::{ControlKey, ControlObject};
-use schemas::record::OutRecord;
-use tokio::sync::Mutex;
-use tracing::{debug, warn};
+use schemas::problem::ProblemId;
+use tokio::sync::{Mutex, oneshot};
+use tracing::warn;
 use uuid::Uuid;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorToken};
 use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
-use crate::problem::{Problem, internal, unavailable};
-use crate::store::audit::Audited;
-use crate::store::log::{ControlLog, Entry, encode};
-use crate::store::refuse::{check_token, late, too_large};
-use crate::weights;
+use crate::problem::{Problem, unavailable};
+use crate::store::group::Waiting;
+use crate::store::line::{Line, WriteOwner};
+use crate::store::log::ControlLog;
+use crate::store::pending::{Pending, PendingWrite};
+use crate::store::refuse::{full, late};
 
 pub use crate::store::log::transactional_id;
 
@@ -68,11 +74,25 @@ pub(crate) struct Store {
 struct StoreInner {
     catalog: Catalog,
     log: ControlLog,
-    /// One write at a time in this process.
+    /// One transaction at a time in this process.
     turn: Mutex<Turn>,
+    line: Lock<ServedLine>,
     deadline: Duration,
     bytes: ByteLimits,
     metrics: ControlMetrics,
+}
+
+/// Those who wait, and whether somebody serves them.
+#[derive(Default)]
+struct ServedLine {
+    writes: Line<Box<dyn PendingWrite>>,
+    is_served: bool,
+}
+
+impl fmt::Debug for ServedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedLine").field("waiting", &self.writes.len()).finish_non_exhaustive()
+    }
 }
 
 /// What a write leaves to the next one.
@@ -108,12 +128,6 @@ pub(crate) struct Decision<T> {
     pub(crate) answer: T,
 }
 
-/// How one try ended.
-enum Tried<T> {
-    Done(T),
-    Again,
-}
-
 // === impl Change ===
 
 impl Change {
@@ -136,11 +150,6 @@ impl<T> Decision<T> {
     pub(crate) fn nothing(answer: T) -> Self {
         Self { changes: Vec::new(), answer }
     }
-
-    /// Whether there is anything to write.
-    fn writes(&self) -> bool {
-        !self.changes.is_empty()
-    }
 }
 
 // === impl Store ===
@@ -162,7 +171,17 @@ impl Store {
         (deadline, bytes): (Duration, ByteLimits),
         metrics: ControlMetrics,
     ) -> Self {
-        Self { inner: Arc::new(StoreInner { catalog, log, turn: Mutex::default(), deadline, bytes, metrics }) }
+        Self {
+            inner: Arc::new(StoreInner {
+                catalog,
+                log,
+                turn: Mutex::default(),
+                line: Lock::default(),
+                deadline,
+                bytes,
+                metrics,
+            }),
+        }
     }
 
     /// A store over a catalog without Kafka, for tests of the handlers.
@@ -176,171 +195,96 @@ impl Store {
     /// process's snapshot has the write.
     ///
     /// # Errors
-    /// The problem `rule` found, or a 503 when the outcome is not known to be good before the deadline.
+    /// The problem `rule` found, a 429 where its owner has too many waiting, or a 503 when the outcome is not known to be good
+    /// before the deadline.
     pub(crate) async fn write<T, F>(&self, actor: impl Into<Actor>, rule: F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
     {
-        let (inner, actor) = (Arc::clone(&self.inner), actor.into());
+        let mut answers = self.write_all(actor, vec![rule]).await?;
+        answers.pop().unwrap_or_else(|| Err(Problem::new(ProblemId::InternalServerError, "the write was not decided")))
+    }
+
+    /// The same for several writes, in their order, each decided over what those before it decided, each with its own answer.
+    ///
+    /// # Errors
+    /// Nothing was decided: a 429 where their owner has too many waiting, a 503.
+    pub(crate) async fn write_all<T, F>(
+        &self,
+        actor: impl Into<Actor>,
+        rules: Vec<F>,
+    ) -> Result<Vec<Result<T, Problem>>, Problem>
+    where
+        T: Send + 'static,
+        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
+    {
+        let (inner, actor) = (&self.inner, actor.into());
         let started = clock::instant();
         let deadline = started + inner.deadline;
+        let owner = inner.owner(&actor);
+        let (mut group, mut answers): (Vec<Waiting>, Vec<_>) = (Vec::new(), Vec::new());
+        for rule in rules {
+            let (answer, told) = oneshot::channel();
+            let write = Pending { actor: actor.clone(), rule, started, deadline, decided: None, answer };
+            group.push((owner, Box::new(write)));
+            answers.push(told);
+        }
         if actor.caller.dry_run {
-            return inner.try_out(&actor, rule, deadline).await;
+            inner.try_out(group, deadline).await?;
+        } else {
+            inner.push(owner, group)?;
         }
-        let work = tasks::spawn("control-write", async move {
-            let outcome = inner.write(&actor, rule, deadline).await;
-            inner.observe(started, &outcome);
-            outcome
-        });
-        match tokio::time::timeout(self.inner.deadline, work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panic)) => Err(internal("the write failed", &panic)),
-            Err(_elapsed) => Err(late()),
-        }
+        let left = deadline.saturating_duration_since(clock::instant());
+        let all = async {
+            let mut told = Vec::with_capacity(answers.len());
+            for answer in &mut answers {
+                let lost = |_closed| Err(Problem::new(ProblemId::InternalServerError, "the write failed"));
+                told.push(answer.await.unwrap_or_else(lost));
+            }
+            told
+        };
+        tokio::time::timeout(left, all).await.map_err(|_elapsed| late())
     }
 }
 
 // === impl StoreInner ===
 
 impl StoreInner {
-    /// What a write would answer. It takes no turn and fences nobody.
-    async fn try_out<T, F>(&self, actor: &Actor, mut rule: F, deadline: Instant) -> Result<T, Problem>
-    where
-        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
-        T: Send,
-    {
-        let end = self.catch_up(deadline).await?;
-        let (snapshot, now_ms) = (self.catalog.read(), clock::now_ms());
-        check_token(actor, &snapshot, now_ms)?;
-        let decision = rule(&snapshot, Moment { end, now_ms })?;
-        weights::check(&snapshot, &decision.changes, &self.bytes)?;
-        Ok(decision.answer)
-    }
-
-    async fn write<T, F>(&self, actor: &Actor, mut rule: F, deadline: Instant) -> Result<T, Problem>
-    where
-        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
-        T: Send,
-    {
-        let mut turn = self.turn.lock().await;
-        loop {
-            if clock::instant() >= deadline {
-                return Err(late());
-            }
-            match self.try_once(&mut turn, actor, &mut rule, deadline).await? {
-                Tried::Done(answer) => return Ok(answer),
-                Tried::Again => {}
-            }
-        }
-    }
-
-    async fn try_once<T, F>(
-        &self,
-        turn: &mut Turn,
-        actor: &Actor,
-        rule: &mut F,
-        deadline: Instant,
-    ) -> Result<Tried<T>, Problem>
-    where
-        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
-        T: Send,
-    {
-        let mut rule = |snapshot: &Snapshot, moment: Moment| {
-            check_token(actor, snapshot, moment.now_ms)?;
-            let decision = rule(snapshot, moment)?;
-            weights::check(snapshot, &decision.changes, &self.bytes)?;
-            Ok(decision)
+    /// Whose turn a write takes.
+    fn owner(&self, actor: &Actor) -> WriteOwner {
+        let snapshot = self.catalog.read();
+        let organization = match actor.token {
+            None if actor.is_system() => return WriteOwner::System,
+            None => return WriteOwner::Admin,
+            Some(ActorToken::Service(id)) => snapshot.service_token(id).map(|it| it.organization_id),
+            Some(ActorToken::Application(id, _)) => snapshot.application_by_id(id).map(|it| it.organization_id),
         };
-        let (decision, audited) = self.decide(turn, &mut rule, deadline).await?;
-        if !decision.writes() {
-            return Ok(Tried::Done(decision.answer));
-        }
-        let entry = Entry { write_id: Uuid::now_v7(), at_ms: clock::now_ms(), actor, changes: &decision.changes };
-        let records = encode(&self.log, &entry, &audited)
-            .map_err(|error| internal("a control record could not be encoded", &error))?;
-        // Until the snapshot has this write, it is not what the next one will meet.
-        turn.current = false;
-        match self.commit(turn, entry.write_id, records, deadline).await? {
-            Tried::Done(()) => {}
-            Tried::Again => return Ok(Tried::Again),
-        }
-        self.applied(entry.write_id, deadline).await?;
-        turn.current = true;
-        Ok(Tried::Done(decision.answer))
+        organization.map_or(WriteOwner::Gone, WriteOwner::Organization)
     }
 
-    /// Decides over a state that no other write can lie behind. What is there of the changed objects comes with it.
-    async fn decide<T, F>(
-        &self,
-        turn: &mut Turn,
-        rule: &mut F,
-        deadline: Instant,
-    ) -> Result<(Decision<T>, Audited), Problem>
-    where
-        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
-    {
-        let mut decide = |end: Option<i64>| {
-            let snapshot = self.catalog.read();
-            let end = end.unwrap_or_else(|| snapshot.position());
-            let decision = rule(&snapshot, Moment { end, now_ms: clock::now_ms() })?;
-            let audited = Audited::take(&snapshot, &decision.changes);
-            Ok((decision, audited))
-        };
-        turn.current &= self.log.is_held();
-        match decide(None) {
-            Ok(decided) if decided.0.writes() && turn.current => return Ok(decided),
-            Ok(decided) if decided.0.writes() => {}
-            // Nothing would be written, so nothing would prove that this is how things stand: that takes a listed end, and
-            // nobody's place as the writer.
-            Ok(_) | Err::<_, Problem>(_) => {
-                let end = self.catch_up(deadline).await?;
-                turn.current = self.log.is_held();
-                let decided = decide(Some(end))?;
-                if turn.current || !decided.0.writes() {
-                    return Ok(decided);
-                }
-            }
+    /// Puts writes into the line, and has it served.
+    fn push(self: &Arc<Self>, owner: WriteOwner, group: Vec<Waiting>) -> Result<(), Problem> {
+        let mut line = self.line.lock();
+        let writes = group.into_iter().map(|(_, write)| write).collect();
+        line.writes.push(owner, writes).map_err(full)?;
+        if !std::mem::replace(&mut line.is_served, true) {
+            tasks::spawn("control-write", Arc::clone(self).serve());
         }
-        if !self.log.is_held() {
-            self.acquire(deadline).await?;
-        }
+        Ok(())
+    }
+
+    /// Answers what writes would answer. It takes no turn and fences nobody.
+    async fn try_out(&self, mut group: Vec<Waiting>, deadline: Instant) -> Result<(), Problem> {
         let end = self.catch_up(deadline).await?;
-        turn.current = true;
-        decide(Some(end))
-    }
-
-    /// One transaction. `Again`: it is certain that nothing was written.
-    async fn commit(
-        &self,
-        turn: &mut Turn,
-        write_id: Uuid,
-        records: Vec<OutRecord>,
-        deadline: Instant,
-    ) -> Result<Tried<()>, Problem> {
-        match self.log.write(records).await {
-            Ok(()) => Ok(Tried::Done(())),
-            Err(ExclusiveError::Fenced) => {
-                debug!("another control plane wrote meanwhile, deciding again");
-                self.metrics.fenced.inc();
-                Ok(Tried::Again)
-            }
-            Err(ExclusiveError::Unknown(error)) => {
-                warn!(%error, %write_id, "the outcome of a control write is unknown, looking for it");
-                self.metrics.unknown.inc();
-                self.acquire(deadline).await?;
-                self.catch_up(deadline).await?;
-                turn.current = true;
-                let written = self.catalog.read().write_seen(write_id);
-                Ok(if written { Tried::Done(()) } else { Tried::Again })
-            }
-            Err(ExclusiveError::Refused(error)) if error.is_unwritable() => Err(too_large(&error)),
-            Err(ExclusiveError::Refused(error)) => {
-                warn!(%error, %write_id, "a control write was refused, trying again");
-                tokio::time::sleep(PAUSE).await;
-                Ok(Tried::Again)
+        while !group.is_empty() {
+            // What one look cannot hold is decided without what stands before it.
+            let decided = self.rehearse(&mut group, Some(end)).len();
+            for (_, write) in group.drain(..decided) {
+                write.settle(None);
             }
         }
+        Ok(())
     }
 
     /// Fences every other writer; on return nothing of an earlier one is open any more.
@@ -379,16 +323,6 @@ impl StoreInner {
             }
         };
         tokio::time::timeout(left, seen).await.map_err(|_elapsed| late())
-    }
-
-    fn observe<T>(&self, started: Instant, outcome: &Result<T, Problem>) {
-        let outcome = match outcome {
-            Ok(_) => "written",
-            Err(problem) if problem.status >= 500 => "failed",
-            Err(_) => "refused",
-        };
-        self.metrics.writes.with_label_values(&[outcome]).inc();
-        self.metrics.write_seconds.observe(clock::instant().saturating_duration_since(started).as_secs_f64());
     }
 }
 

@@ -171,10 +171,19 @@ pub(crate) fn free(snapshot: &Snapshot, admin: Option<LookupHash>, lookup: &Look
 
 /// At most so many in one place.
 pub(crate) fn room(count: usize) -> Result<(), Problem> {
-    if count < MAX_TOKENS {
+    at_most(count, MAX_TOKENS)
+}
+
+/// The same for a successor: each of as many tokens as there may be can be replaced, and the former ones go on for a while.
+pub(crate) fn room_for_successor(count: usize) -> Result<(), Problem> {
+    at_most(count, 2 * MAX_TOKENS)
+}
+
+fn at_most(count: usize, limit: usize) -> Result<(), Problem> {
+    if count < limit {
         return Ok(());
     }
-    let detail = format!("there are {MAX_TOKENS} tokens already: delete those that are not used");
+    let detail = format!("there are {count} tokens already: delete those that are not used");
     Err(Problem::new(schemas::problem::ProblemId::Validation, detail).with_code(Code::LimitReached))
 }
 

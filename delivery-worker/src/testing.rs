@@ -104,7 +104,7 @@ pub(crate) fn retry(event: &str, number: u128, deadline_ms: i64, control_offset:
     let first = matched(event, number, deadline_ms, control_offset);
     let delivery = Delivery::decode(&first).unwrap();
     let hop = Hop { attempt: delivery.hop.attempt + 1, ..delivery.hop };
-    let headers = delivery.to_hop(Arc::from("hookbus.deliveries"), None, hop).headers;
+    let headers = delivery.to_hop(Arc::from("hookbus.deliveries"), None, hop, None).headers;
     Record { headers, ..first }
 }
 

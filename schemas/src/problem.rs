@@ -121,6 +121,8 @@ pub enum Code {
     Taken,
     /// Kafka does not take records now.
     KafkaUnavailable,
+    /// A write was not confirmed in time: it may or may not have taken effect.
+    OutcomeUnknown,
     /// Memory or queue limit reached.
     Overloaded,
     /// The catalog is not caught up.

@@ -17,9 +17,11 @@ use zeroize::Zeroizing;
 
 use self::shapes::{Post, Put, Rotation, Shown, show};
 use super::addressed::{Addressed, FoundObject};
-use super::{json, naming, object};
+use super::{naming, object, rows};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
+use crate::etag::Preconditions;
+use crate::page::Page;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
@@ -53,13 +55,16 @@ const ROTATION: &[&str] = &["application_id", "overlap_ms"];
     responses((status = 200, description = "The secrets", body = Vec<Shown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    let shown: Vec<Shown> = {
+    let page = Page::of(&query)?;
+    let after = page.after_id()?.map(SecretId);
+    let found = {
         let snapshot = app.catalog().read();
         let application = principal.application(&snapshot, query.required("application_id")?)?;
         let secrets = snapshot.application_secrets(application.application_id);
-        secrets.map(|secret| show(secret, app.catalog(), &principal)).collect::<Result<_, _>>()?
+        let left = secrets.filter(|it| after.is_none_or(|after| it.secret_id > after));
+        page.cut(left.cloned(), |it| it.secret_id.to_string())?
     };
-    json(StatusCode::OK, &shown)
+    rows(&query, &found.map(|it| show(&it, app.catalog(), &principal)).transpose()?)
 }
 
 /// Make a secret
@@ -70,8 +75,14 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     request_body = Post,
     responses((status = 201, description = "The secret", body = Shown)),
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.editor()?;
+    preconditions.check_absent()?;
     let mut fields = Fields::new(body, "", FIELDS)?;
     let application = fields.required_text("application_id", 1..=200)?;
     let name = fields.text("name", NAME)?.flatten();
@@ -177,7 +188,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ApplicationSecret, moment: Moment| {
         let application = former.application_id;
-        token::room(snapshot.application_secret_count(application))?;
+        token::room_for_successor(snapshot.application_secret_count(application))?;
         let minted = token::mint(&vault, &ControlKey::ApplicationSecret(application, id), &text)?;
         let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
         let ended = ApplicationSecret { expires_ms: Some(ended), ..former.clone() };

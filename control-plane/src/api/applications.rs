@@ -13,10 +13,12 @@ use uuid::Uuid;
 
 use self::shapes::{ApplicationInfo, ApplicationPatch, ApplicationPost, ApplicationShown, UnknownEventTypes};
 use super::addressed::{Addressed, FoundObject};
-use super::{application_secrets, json, naming, object, object_unless_known};
+use super::{application_secrets, naming, object, object_unless_known, rows};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
+use crate::etag::Preconditions;
 use crate::limits;
+use crate::page::Page;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
@@ -49,20 +51,30 @@ struct ApplicationInput {
     params(
         ("organization_id" = Option<String>, Query, description = "Id or uid; without it all that the token sees",
             min_length = 1, nullable = false),
+        ("uid" = Option<String>, Query, description = "Only the one with this uid", nullable = false),
+        ("name" = Option<String>, Query, description = "Only those whose name has this in it, whatever its case",
+            nullable = false),
     ),
     responses((status = 200, description = "What the token sees", body = Vec<ApplicationShown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    let shown: Vec<ApplicationShown> = {
+    let page = Page::of(&query)?;
+    let after = page.after_id()?.map(ApplicationId);
+    let (uid, name) = (query.get("uid"), query.get("name").map(str::to_lowercase));
+    let fits = |it: &&Arc<Application>| {
+        let named = |name: &String| it.name.to_lowercase().contains(name.as_str());
+        principal.sees(it) && uid.is_none_or(|uid| it.uid.as_deref() == Some(uid)) && name.as_ref().is_none_or(named)
+    };
+    let found = {
         let snapshot = app.catalog().read();
         let given = query.get("organization_id").map(|given| scope(&principal, &snapshot, given)).transpose()?;
         let organization = given.or_else(|| principal.own_organization());
-        let all = organization.is_none().then(|| snapshot.applications());
-        let asked = organization.map(|id| snapshot.applications_of(id));
+        let all = organization.is_none().then(|| snapshot.applications_after(after));
+        let asked = organization.map(|id| snapshot.applications_of_after(id, after));
         let asked = all.into_iter().flatten().chain(asked.into_iter().flatten());
-        asked.filter(|it| principal.sees(it)).map(|it| ApplicationShown::of(it)).collect()
+        page.cut(asked.filter(fits).cloned(), |it| it.application_id.to_string())?
     };
-    json(StatusCode::OK, &shown)
+    rows(&query, &found.map(|it| ApplicationShown::of(&it)))
 }
 
 /// Read an application
@@ -94,8 +106,14 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer
         (status = 429, description = "TooManyApplicationsPerOrganization: the organization's limit is reached"),
     ),
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.editor()?;
+    preconditions.check_absent()?;
     let input = ApplicationInput::read(body, FIELDS)?;
     let name = input.name.clone().ok_or_else(|| Problem::new(ProblemId::ApplicationNameMissing, "name is required"))?;
     principal.may_give_id("application_id", input.application.is_some())?;

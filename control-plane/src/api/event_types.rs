@@ -15,11 +15,12 @@ use serde_json::Value;
 pub(super) use self::shapes::payload_schema;
 use self::shapes::{EventTypePatch, EventTypePost, EventTypeShown};
 use super::addressed::{Addressed, FoundObject, there};
-use super::{json, object, object_unless_known};
+use super::{object, object_unless_known, rows};
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
 use crate::etag::Preconditions;
 use crate::limits;
+use crate::page::Page;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
@@ -59,25 +60,21 @@ struct EventTypeInput {
     responses((status = 200, description = "By name", body = Vec<EventTypeShown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    let deprecated = match query.get("deprecated") {
-        None => None,
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(_other) => return Err(Problem::field("deprecated", Code::InvalidField, "must be true or false")),
-    };
+    let deprecated = query.flag("deprecated")?;
     let prefix = query.get("prefix");
     if prefix == Some("") {
         return Err(Problem::field("prefix", Code::InvalidField, "is empty"));
     }
-    let shown: Vec<EventTypeShown> = {
+    let page = Page::of(&query)?;
+    let found = {
         let snapshot = app.catalog().read();
         let application = principal.application(&snapshot, query.required("application_id")?)?;
-        let all = snapshot.event_types(application.application_id);
+        let all = snapshot.event_types_after(application.application_id, page.after_name());
         let named = all.filter(|it| prefix.is_none_or(|prefix| it.name.as_str().starts_with(prefix)));
         let asked = named.filter(|it| deprecated.is_none_or(|deprecated| it.deprecated == deprecated));
-        asked.map(|it| EventTypeShown::of(it)).collect()
+        page.cut(asked.cloned(), |it| it.name.as_str().to_owned())?
     };
-    json(StatusCode::OK, &shown)
+    rows(&query, &found.map(|it| EventTypeShown::of(&it)))
 }
 
 /// Read an event type

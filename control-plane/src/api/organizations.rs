@@ -13,11 +13,14 @@ use uuid::Uuid;
 
 use self::shapes::{OrganizationInfo, OrganizationPatch, OrganizationPost, OrganizationShown};
 use super::addressed::{Addressed, FoundObject};
-use super::{json, naming, object, object_unless_known};
+use super::{naming, object, object_unless_known, rows};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
+use crate::etag::Preconditions;
 use crate::limits;
+use crate::page::Page;
 use crate::problem::{Answer, Problem};
+use crate::query::Query;
 use crate::state::App;
 use crate::store::{Change, Decision, Moment};
 
@@ -43,17 +46,19 @@ struct OrganizationInput {
     get, path = "/api/v1/organizations", operation_id = "organizations.list", tag = "organizations",
     responses((status = 200, description = "What the token sees", body = Vec<OrganizationShown>)),
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal) -> Answer {
-    let shown: Vec<OrganizationShown> = {
-        let snapshot = app.catalog().read();
-        let visible = snapshot.organizations().filter(|it| principal.sees_organization(it.organization_id));
-        visible.map(|it| OrganizationShown::of(it, &principal)).collect()
-    };
+pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
     // An application's secret has no organization to list.
     if principal.own_application().is_some() {
         return Err(principal.absent("organization"));
     }
-    json(StatusCode::OK, &shown)
+    let page = Page::of(&query)?;
+    let after = page.after_id()?.map(OrganizationId);
+    let found = {
+        let snapshot = app.catalog().read();
+        let visible = snapshot.organizations_after(after).filter(|it| principal.sees_organization(it.organization_id));
+        page.cut(visible.cloned(), |it| it.organization_id.to_string())?
+    };
+    rows(&query, &found.map(|it| OrganizationShown::of(&it, &principal)))
 }
 
 /// Read an organization
@@ -82,8 +87,14 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer
     request_body(content = OrganizationPost),
     responses((status = 201, description = "The organization", body = OrganizationInfo)),
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.admin()?;
+    preconditions.check_absent()?;
     let input = OrganizationInput::read(body, FIELDS)?;
     let name =
         input.name.clone().ok_or_else(|| Problem::new(ProblemId::OrganizationNameMissing, "name is required"))?;

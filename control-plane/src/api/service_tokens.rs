@@ -15,9 +15,11 @@ use uuid::Uuid;
 
 use self::shapes::{Post, Put, Rotation, Shown, masked, show};
 use super::addressed::{Addressed, FoundObject, there};
-use super::{json, naming, object, object_unless_known};
+use super::{naming, object, object_unless_known, rows};
 use crate::auth::{Principal, Who};
 use crate::body::{Fields, Json};
+use crate::etag::Preconditions;
+use crate::page::Page;
 use crate::problem::{self, Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
@@ -40,13 +42,16 @@ const ROTATION: &[&str] = &["organization_id", "overlap_ms"];
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
     inside(&principal)?;
-    let shown: Vec<Shown> = {
+    let page = Page::of(&query)?;
+    let after = page.after_id()?.map(ServiceTokenId);
+    let found = {
         let snapshot = app.catalog().read();
         let organization = principal.organization(&snapshot, query.required("organization_id")?)?;
         let tokens = snapshot.service_tokens(organization.organization_id);
-        tokens.map(|it| masked(it, app.catalog(), &principal)).collect::<Result<_, _>>()?
+        let left = tokens.filter(|it| after.is_none_or(|after| it.token_id > after));
+        page.cut(left.cloned(), |it| it.token_id.to_string())?
     };
-    json(StatusCode::OK, &shown)
+    rows(&query, &found.map(|it| masked(&it, app.catalog(), &principal)).transpose()?)
 }
 
 /// Read a token
@@ -73,8 +78,14 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Qu
     request_body = Post,
     responses((status = 201, description = "The token, in full", body = Shown)),
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     editor(&principal)?;
+    preconditions.check_absent()?;
     let mut fields = Fields::new(body, "", FIELDS)?;
     let organization = token::owner(&mut fields, "organization_id", principal.own_organization())?;
     let name = fields.required_text("name", token::NAME)?;
@@ -182,7 +193,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
         let organization = former.organization_id;
-        token::room(snapshot.service_token_count(organization))?;
+        token::room_for_successor(snapshot.service_token_count(organization))?;
         let minted = token::mint(&vault, &ControlKey::ServiceToken(organization, id), &text)?;
         let ended = token::end_of_former(former.expires_ms, overlap_ms, moment.now_ms);
         let ended = ServiceToken { expires_ms: Some(ended), ..former.clone() };

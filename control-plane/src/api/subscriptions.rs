@@ -1,6 +1,7 @@
 //! Subscriptions: who receives what.
 
 pub(super) mod actions;
+pub(super) mod batch;
 pub(super) mod health;
 mod listing;
 
@@ -12,12 +13,14 @@ use http::StatusCode;
 use schemas::control::Subscription;
 use schemas::ids::{ApplicationId, SubscriptionId};
 use schemas::problem::{Code, ProblemId};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::addressed::Addressed;
 use super::{naming, object, object_unless_known};
 use crate::auth::Principal;
 use crate::body::Json;
+use crate::etag::Preconditions;
 use crate::limits;
 use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
@@ -27,7 +30,7 @@ use crate::subscription::{Facts, Input, Sees, SubscriptionShown, View, merged, s
 
 /// List an application's subscriptions
 ///
-/// Oldest first, all of them. The optional parameters leave out what does not fit.
+/// Oldest first. The optional parameters leave out what does not fit.
 #[utoipa::path(
     get, path = "/api/v1/subscriptions", operation_id = "subscriptions.list", tag = "subscriptions",
     params(
@@ -35,19 +38,16 @@ use crate::subscription::{Facts, Input, Sees, SubscriptionShown, View, merged, s
         ("event_type" = Option<String>, Query, description = "Only those whose event types fit this one", nullable = false),
         ("label_key" = Option<String>, Query, description = "Only those with this label", nullable = false),
         ("label_value" = Option<String>, Query, description = "Only those whose label has this value", nullable = false),
+        ("is_enabled" = Option<bool>, Query, description = "Only those that are, or are not", nullable = false),
+        ("disabled_reason" = Option<String>, Query, description = "Only those that were disabled for it", nullable = false),
+        ("uid" = Option<String>, Query, description = "Only the one with this uid", nullable = false),
+        ("host" = Option<String>, Query, description = "Only those whose target is on this host", nullable = false),
     ),
     responses((status = 200, description = "The subscriptions", body = Vec<SubscriptionShown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    // Taken out first: opening the secrets of thousands is not done under the lock.
-    let found: Vec<Arc<catalog::Subscription>> = {
-        let snapshot = app.catalog().read();
-        let application = principal.application(&snapshot, query.required("application_id")?)?;
-        let fitting = listing::Fitting::of(&query);
-        snapshot.subscriptions(application.application_id).filter(|it| fitting.takes(it)).map(Arc::clone).collect()
-    };
-    let sees = sees(&principal);
-    listing::answer(app, found, sees)
+    let found = listing::find(&app, &principal, &query).await?;
+    listing::answer(app, found, sees(&principal), &query)
 }
 
 /// Read a subscription
@@ -77,16 +77,33 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Qu
         (status = 429, description = "TooManySubscriptionsPerApplication: the application's limit is reached"),
     ),
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    preconditions: Preconditions,
+    Json(body): Json,
+) -> Answer {
     principal.editor()?;
+    preconditions.check_absent()?;
+    let rule = creating(&app, &principal, body)?;
+    let made = app.store().write(principal.actor(), rule).await?;
+    object(StatusCode::CREATED, &made, &show(&made, view(&app, Sees::Secrets))?)
+}
+
+/// The rule that makes a subscription.
+fn creating(
+    app: &App,
+    principal: &Principal,
+    body: Map<String, Value>,
+) -> Result<impl FnMut(&Snapshot, Moment) -> Result<Decision<Subscription>, Problem> + Send + use<>, Problem> {
     let input = Input::read(body, app.policy())?;
     principal.may_give_id("subscription_id", input.subscription_id.is_some())?;
-    let application = given_application(&principal, &input)?;
+    let application = given_application(principal, &input)?;
     let vault = Arc::clone(app.catalog().vault());
     let (total, instance) = (app.config().max_subscriptions, app.config().limits);
     let id = input.subscription_id.unwrap_or_else(|| SubscriptionId(Uuid::now_v7()));
-    let actor = principal.actor();
-    let decide = move |snapshot: &Snapshot, moment: Moment| {
+    let principal = principal.clone();
+    Ok(move |snapshot: &Snapshot, moment: Moment| {
         let application = principal.application(snapshot, &application)?;
         if snapshot.has_subscription(id) {
             return Err(naming::taken("subscription_id", "subscription"));
@@ -99,9 +116,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, principal: Principal, Js
         let facts = Facts { application, id, former: None, end: moment.end, now_ms: moment.now_ms, vault: &vault };
         let made = input.apply(facts)?;
         Ok(Decision::made(made))
-    };
-    let made = app.store().write(actor, decide).await?;
-    object(StatusCode::CREATED, &made, &show(&made, view(&app, Sees::Secrets))?)
+    })
 }
 
 /// Change a subscription
@@ -148,7 +163,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, query:
 )]
 pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: Query, Json(patch): Json) -> Answer {
     asked.principal.editor()?;
-    let named = patch.get("application_id").and_then(serde_json::Value::as_str);
+    let named = patch.get("application_id").and_then(Value::as_str);
     let application = named.or_else(|| query.get("application_id")).map(str::to_owned);
     let policy = app.policy().clone();
     let input = move |snapshot: &Snapshot, facts: Facts<'_>| {

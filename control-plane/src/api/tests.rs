@@ -20,6 +20,7 @@ use crate::store::Store;
 use target::TargetPolicy;
 
 mod audited;
+mod batch;
 mod bola;
 mod dry_run;
 mod edges;
@@ -27,7 +28,9 @@ mod errors;
 mod health;
 mod ids;
 mod limits;
+mod pages;
 mod preconditions;
+mod rates;
 mod resources;
 mod subscriptions;
 mod subscriptions_actions;
@@ -66,7 +69,7 @@ impl Api {
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), config.bytes, metrics.clone());
         let policy = TargetPolicy::default();
-        let app = Arc::new(App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics));
+        let app = Arc::new(App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics).unwrap());
         Self { router: router(Arc::clone(&app)), catalog, app }
     }
 
@@ -180,6 +183,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         tls: None,
         max_subscriptions,
         bytes: chassis::config::ByteLimits::default(),
+        rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
         access_log: true,

@@ -3,6 +3,8 @@
 use schemas::problem::{Problem, ProblemId};
 use serde_json::{Value, json};
 
+use crate::page::MOST;
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// A token of a write, in the header of that name.
 const CONSISTENCY: &str = "Hookbus-Consistency-Token";
@@ -163,6 +165,13 @@ impl Operation<'_> {
         let object = secured && self.path.contains('{');
         // The gateway serves events, and they change nothing that a later request could miss.
         let own = self.value["tags"][0] != "events";
+        let listed = secured
+            && !writes
+            && self.value["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array";
+        if listed {
+            self.parameter("limit");
+            self.parameter(if self.value["tags"][0] == "event_types" { "NameCursor" } else { "IdCursor" });
+        }
         self.problems(secured, own);
         self.require_body();
         if own {
@@ -176,6 +185,9 @@ impl Operation<'_> {
             self.response(304, json!({ "description": "The client has this version already" }));
         }
         self.response_headers(writes && secured && own, tag);
+        if listed {
+            self.value["responses"]["200"]["headers"]["Link"] = json!({ "$ref": "#/components/headers/Link" });
+        }
     }
 
     /// Adds the problems that the layers, the extractors and the store may answer with.
@@ -319,7 +331,19 @@ fn parameters() -> Value {
             "schema": schema, "example": example,
         })
     };
+    let query = |name: &str, description: &str, schema: Value, example: Value| {
+        json!({
+            "name": name, "in": "query", "required": false, "description": description,
+            "schema": schema, "example": example,
+        })
+    };
+    let cursor = "Where the page begins: as the `Link` of the page before says.";
     json!({
+        "limit": query("limit", "Rows of a page. Without it the list is whole, and a 422 above 10,000 rows.",
+            json!({ "type": "integer", "minimum": 1, "maximum": MOST }), json!(100)),
+        "IdCursor": query("pagination_cursor", cursor, json!({ "type": "string", "format": "uuid" }),
+            json!("01890a5d-ac96-774b-bcce-b302099a8057")),
+        "NameCursor": query("pagination_cursor", cursor, json!({ "type": "string", "minLength": 1 }), json!("invoice.paid")),
         "If-Match": header("If-Match", "The version the write builds on; another one is a 412. `*`: any that is there.", &tags,
             "*"),
         "If-None-Match": header("If-None-Match", "The version the client has; if it is still that, the answer is a 304.", &tags,
@@ -336,6 +360,9 @@ fn headers() -> Value {
         "X-Request-Id": text("The request's id: the client's own, or a new one."),
         "ETag": text("The version of the object as it was written, in double quotes."),
         CONSISTENCY: text("Send it with later requests: they see this write, whichever replica answers."),
+        "Link": {
+            "description": "The next page: `<...>; rel=\"next\"`. Absent on the last one.", "schema": { "type": "string" },
+        },
         "Retry-After": { "description": "Seconds to wait.", "schema": { "type": "integer", "minimum": 0 } },
     })
 }

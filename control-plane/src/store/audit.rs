@@ -17,6 +17,11 @@ impl Audited {
         Self(changes.iter().map(|change| snapshot.stored(&change.key())).collect())
     }
 
+    /// Of a decision that changes nothing.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Nothing was there.
     #[cfg(test)]
     pub(crate) fn nothing(changes: &[Change]) -> Self {

@@ -67,7 +67,7 @@ impl ControlLog {
         match self {
             Self::Kafka { writer, .. } => writer.write(records).await,
             #[cfg(test)]
-            Self::Memory(memory) => memory.write(records),
+            Self::Memory(memory) => memory.write(records).await,
         }
     }
 }

@@ -5,7 +5,8 @@ use schemas::problem::{Code, ProblemId};
 use tracing::warn;
 
 use crate::actor::Actor;
-use crate::problem::{Problem, unavailable};
+use crate::problem::Problem;
+use crate::store::line::{LineFull, OF_ONE};
 
 /// A token that was revoked while its write waited opens nothing.
 pub(super) fn check_token(actor: &Actor, snapshot: &Snapshot, now_ms: i64) -> Result<(), Problem> {
@@ -15,9 +16,26 @@ pub(super) fn check_token(actor: &Actor, snapshot: &Snapshot, now_ms: i64) -> Re
     Err(Problem::new(ProblemId::Forbidden, "the token was revoked, has ended or may not write any more"))
 }
 
-/// The deadline is over, and what came of the write is not known.
+/// The deadline is over, and what came of the write is not known. Without `Retry-After`: asked again as it is, it might be done
+/// twice.
 pub(super) fn late() -> Problem {
-    unavailable("the write was not confirmed in time; it may or may not have taken effect")
+    let detail =
+        "the write was not confirmed in time: it may or may not have taken effect, so look before you send it again";
+    Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::OutcomeUnknown)
+}
+
+/// Too many wait already; nothing was decided.
+pub(super) fn full(full: LineFull) -> Problem {
+    let problem = match full {
+        LineFull::OfOne => Problem::new(
+            ProblemId::RateLimited,
+            format!("{OF_ONE} writes of this organization wait already: wait for their answers before sending more"),
+        ),
+        LineFull::OfAll => {
+            Problem::new(ProblemId::ServiceUnavailable, "too many writes wait already").with_code(Code::Overloaded)
+        }
+    };
+    problem.with_retry_after(1)
 }
 
 /// Kafka takes no record of that size.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chassis::metrics::Registry;
-use parking_lot::Mutex as Lock;
+use kafka::ExclusiveError;
 use schemas::audit::Audit;
 use schemas::control::Organization;
 use schemas::ids::OrganizationId;
@@ -13,6 +13,8 @@ use vault::{EncryptionKey, Vault};
 
 use super::*;
 use crate::actor::Caller;
+use crate::store::audit::Audited;
+use crate::store::log::{Entry, encode};
 
 /// What happens to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +34,12 @@ pub(super) enum Step {
 pub(crate) struct Memory {
     catalog: Catalog,
     held: AtomicBool,
-    script: Lock<VecDeque<Step>>,
+    pub(super) script: Lock<VecDeque<Step>>,
     audited: Lock<Vec<Audit>>,
+    /// Writes wait while a test holds it.
+    pub(super) gate: Mutex<()>,
+    /// A record with a longer value fits no topic.
+    pub(super) longest: usize,
 }
 
 impl Memory {
@@ -47,7 +53,13 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+    pub(super) async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+        let _open = self.gate.lock().await;
+        let longest = records.iter().filter_map(|it| it.value.as_ref()).map(bytes::Bytes::len).max();
+        if longest.is_some_and(|longest| longest > self.longest) {
+            let transaction = Box::new(kafka::Transaction { outputs: Vec::new(), progress: Vec::new() });
+            return Err(ExclusiveError::Refused(kafka::KafkaError::Unwritable { refused: Vec::new(), transaction }));
+        }
         assert!(self.is_held(), "a write without having acquired");
         let step = self.script.lock().pop_front();
         let lost = || ExclusiveError::Unknown(kafka::KafkaError::Closed);
@@ -94,16 +106,18 @@ impl ControlLog {
             held: AtomicBool::new(false),
             script: Lock::new(script.into()),
             audited: Lock::default(),
+            gate: Mutex::default(),
+            longest: 2_000,
         })
     }
 }
 
-fn organization(number: u128, name: &str) -> ControlObject {
+pub(super) fn organization(number: u128, name: &str) -> ControlObject {
     let organization_id = OrganizationId(Uuid::from_u128(number));
     ControlObject::Organization(Organization::new(organization_id, name, 1))
 }
 
-fn store(script: Vec<Step>) -> Store {
+pub(super) fn store(script: Vec<Step>) -> Store {
     let vault = Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap();
     let catalog = Catalog::of([], Arc::new(vault));
     let log = ControlLog::memory(catalog.clone(), script);
@@ -126,7 +140,7 @@ async fn add(store: &Store) -> (u128, usize) {
     store.write("test".to_owned(), decide).await.unwrap()
 }
 
-fn names(store: &Store) -> Vec<String> {
+pub(super) fn names(store: &Store) -> Vec<String> {
     store.inner.catalog.read().organizations().map(|it| it.name.clone()).collect()
 }
 

@@ -40,12 +40,29 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
     let patch = body(&[], target(false), json!({ "labels": { "environment": "staging" }, "description": null }));
     vec![
         ("SubscriptionPost", post),
+        ("SubscriptionBatch", batch()),
         ("SubscriptionPut", put),
         ("SubscriptionPatch", patch),
         ("SubscriptionAuth", auth()),
         ("RetrySchedule", retry()),
         ("SecretRotation", rotation()),
     ]
+}
+
+fn batch() -> Value {
+    let one = json!({ "event_types": ["invoice.*"], "target": { "type": "http", "method": "POST", "url": "https://example.com/a" } });
+    json!({
+        "type": "object",
+        "required": ["subscriptions"],
+        "properties": {
+            "application_id": text(1, 200, "Id or uid of the application of all that name none; an application's token may leave it out."),
+            "subscriptions": {
+                "type": "array", "minItems": 1, "maxItems": 1_000,
+                "items": { "$ref": "#/components/schemas/SubscriptionPost" },
+            },
+        },
+        "example": { "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42", "subscriptions": [one] },
+    })
 }
 
 fn body(required: &[&str], target: Value, example: Value) -> Value {

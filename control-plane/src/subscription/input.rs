@@ -1,5 +1,6 @@
 //! What a client may give (`read`), and how it changes the object.
 
+mod caps;
 mod read;
 mod receiver;
 mod target;
@@ -83,6 +84,7 @@ impl Input {
             receiver::check(self, former)?;
         }
         self.apply_plain(&mut object)?;
+        caps::check(&object, facts.former)?;
         self.apply_enabled(&mut object, facts);
         let context = keys::context(&object);
         if let Some(target) = &self.target {

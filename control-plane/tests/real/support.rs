@@ -161,6 +161,7 @@ fn config() -> ControlConfig {
         tls: None,
         max_subscriptions: 1_000,
         bytes: chassis::config::ByteLimits::default(),
+        rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
         access_log: true,

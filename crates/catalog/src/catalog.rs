@@ -19,6 +19,7 @@ use crate::change::Change;
 use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 use crate::reader::Reader;
+use crate::rehearsal::Rehearsal;
 use crate::snapshot::Snapshot;
 use crate::usage::TokenUse;
 
@@ -178,6 +179,12 @@ impl Catalog {
     /// The snapshot, locked for reading.
     pub fn read(&self) -> SnapshotGuard<'_> {
         self.inner.snapshot.read()
+    }
+
+    /// Tries changes out on the snapshot, which is locked meanwhile and the same again afterwards.
+    pub fn rehearse<T>(&self, play: impl FnOnce(&mut Rehearsal<'_>) -> T) -> T {
+        let mut snapshot = self.inner.snapshot.write();
+        play(&mut Rehearsal::new(&mut snapshot, &self.inner.vault))
     }
 
     /// Says when the snapshot has changed: the position after each batch of changes.

@@ -40,6 +40,11 @@ impl Digest {
         self.known.get(key).map_or(0, |it| it.weight)
     }
 
+    /// What it adds, 0 if it is not there.
+    pub(crate) fn digest(&self, key: &ControlKey) -> u64 {
+        self.known.get(key).map_or(0, |it| it.digest)
+    }
+
     /// An object that knows what it adds has come, gone or changed.
     pub(crate) fn swap(&mut self, former: Option<u64>, now: Option<u64>) {
         self.sum = self.sum.wrapping_sub(former.unwrap_or(0)).wrapping_add(now.unwrap_or(0));

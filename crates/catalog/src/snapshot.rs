@@ -4,6 +4,7 @@
 //! application itself; what belongs to an application that is not there is simply not found.
 
 mod orphans;
+mod pages;
 mod tenants;
 mod tokens;
 pub mod weights;
@@ -176,6 +177,11 @@ impl Snapshot {
         }
     }
 
+    /// What an object that is no subscription adds to the digest.
+    pub(crate) fn digest_under(&self, key: &ControlKey) -> u64 {
+        self.digest.digest(key)
+    }
+
     /// What stands under a key.
     pub(crate) fn held(&self, key: &ControlKey) -> Option<Object> {
         Some(match key {
@@ -212,7 +218,14 @@ impl Snapshot {
         if let Some(write) = change.write {
             self.writes.remember(write.id);
         }
-        match change.kind {
+        self.change(change.kind);
+        self.applied = Some(change.offset);
+        self.pass(change.offset + 1);
+    }
+
+    /// Changes the objects alone, not what the snapshot knows of the topic.
+    pub(crate) fn change(&mut self, kind: ChangeKind) {
+        match kind {
             ChangeKind::Put(object, digest, weight) => {
                 let key = object.key();
                 self.weigh(self.owner(&key), self.weight_under(&key), false);
@@ -230,8 +243,6 @@ impl Snapshot {
             ChangeKind::Undecodable { .. } => self.undecodable += 1,
             ChangeKind::Unknown => {}
         }
-        self.applied = Some(change.offset);
-        self.pass(change.offset + 1);
     }
 
     /// Everything below is applied: the end was seen there.

@@ -35,7 +35,7 @@ use std::fmt;
 use std::path::Path;
 
 pub use self::admin::AdminConfig;
-pub use self::control::{ByteLimits, ControlConfig};
+pub use self::control::{ByteLimits, ControlConfig, ControlRates};
 pub use self::delivery::DeliveryConfig;
 pub use self::error::{ConfigError, Problem};
 pub use self::fanout::FanoutConfig;

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use self::addresses::network;
 pub use self::connection::{ConnectionState, Peer};
 pub use self::metrics::ServerMetrics;
 pub use self::timer::Timer;

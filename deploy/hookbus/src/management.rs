@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
@@ -23,8 +23,13 @@ pub(crate) use login::open;
 pub(crate) use refused::Refused;
 pub(crate) use trust::Trust;
 
-/// A list of 100,000 subscriptions is about this large.
+/// Far beyond a page of a list, or an object.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
+/// Rows of one page of a list.
+const PAGE: usize = 1_000;
+/// How often a request is sent again that was one too many.
+const RETRIES: usize = 20;
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A control plane answers within 10 s, with a 503 if it must.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -62,6 +67,16 @@ pub(crate) struct Answer {
     pub(crate) value: Value,
     /// The object's version.
     pub(crate) etag: Option<String>,
+    /// The path of a list's next page.
+    next: Option<String>,
+}
+
+/// What came back, whatever it says.
+struct Exchanged {
+    status: StatusCode,
+    answer: Answer,
+    /// When to ask again.
+    retry_after: Option<Duration>,
 }
 
 // === impl Ask ===
@@ -172,10 +187,15 @@ impl Management {
     /// # Errors
     /// As [`Management::ask`], or the answer is no list.
     pub(crate) async fn list(&self, what: &str, path: &str) -> Result<Vec<Value>> {
-        let Value::Array(list) = self.ask(what, Ask::get(path)).await?.value else {
-            bail!("{what}: the answer is no list");
-        };
-        Ok(list)
+        let mut all = Vec::new();
+        let mut next = Some(format!("{path}{}limit={PAGE}", if path.contains('?') { '&' } else { '?' }));
+        while let Some(path) = next {
+            let answer = self.ask(what, Ask::get(path)).await?;
+            let Value::Array(list) = answer.value else { bail!("{what}: the answer is no list") };
+            all.extend(list);
+            next = answer.next;
+        }
+        Ok(all)
     }
 
     /// The application that is meant: the named one, or the only one there is.
@@ -196,6 +216,23 @@ impl Management {
 
     async fn ask_at(&self, base: &str, what: &str, ask: Ask<'_>) -> Result<Answer> {
         let bytes = ask.body.map_or_else(|| Ok(Bytes::new()), |body| serde_json::to_vec(body).map(Bytes::from))?;
+        let mut left = RETRIES;
+        loop {
+            let exchanged = self.once(base, &ask, bytes.clone()).await?;
+            let Exchanged { status, answer, retry_after } = exchanged;
+            if status.is_success() {
+                return Ok(answer);
+            }
+            // It was refused before anything was done.
+            match retry_after.filter(|_| status == StatusCode::TOO_MANY_REQUESTS && left > 0) {
+                Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
+                None => return Err(Refused::of(what, status, &answer.value).into()),
+            }
+            left -= 1;
+        }
+    }
+
+    async fn once(&self, base: &str, ask: &Ask<'_>, bytes: Bytes) -> Result<Exchanged> {
         let mut request = Request::builder()
             .method(&ask.method)
             .uri(format!("{base}/api/v1{}", ask.path))
@@ -212,19 +249,17 @@ impl Management {
         let request = request.body(Full::new(bytes)).with_context(|| format!("{base} is no address"))?;
         let answer = tokio::time::timeout(ANSWER_WITHIN, self.exchange(request));
         let answer = answer.await.with_context(|| format!("{base} did not answer within {ANSWER_WITHIN:?}"))?;
-        let (status, etag, value) = answer.with_context(|| format!("cannot reach {base}"))?;
-        if status.is_success() {
-            return Ok(Answer { value, etag });
-        }
-        Err(Refused::of(what, status, &value).into())
+        answer.with_context(|| format!("cannot reach {base}"))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Option<String>, Value)> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchanged> {
         let (head, body) = self.client.request(request).await?.into_parts();
         if let Some(seen) = head.headers.get(&SEEN) {
             *self.seen.lock() = Some(seen.clone());
         }
-        let etag = head.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let text = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
+        let (etag, next) = (text(ETAG).map(str::to_owned), text(LINK).and_then(next_page));
+        let retry_after = text(RETRY_AFTER).and_then(|it| it.parse().ok()).map(Duration::from_secs);
         let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
         let value = match serde_json::from_slice(&body) {
             Ok(value) => value,
@@ -232,7 +267,7 @@ impl Management {
             // A proxy in between, perhaps: its page says more than that it is no JSON.
             Err(_no_json) => Value::String(crate::screen::text(body.trim_ascii(), 200)),
         };
-        Ok((head.status, etag, value))
+        Ok(Exchanged { status: head.status, answer: Answer { value, etag, next }, retry_after })
     }
 }
 
@@ -240,6 +275,12 @@ impl std::fmt::Debug for Management {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Management").field("base", &self.base).finish_non_exhaustive()
     }
+}
+
+/// The path after `/api/v1` of `</api/v1/...>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let target = link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"")?;
+    target.strip_prefix("/api/v1").map(str::to_owned)
 }
 
 /// An address without the prefix that Hook0's clients are given with it.
@@ -269,6 +310,15 @@ mod tests {
     fn values_in_paths_are_escaped() {
         assert_eq!(path("/a/{}/b?c={}", ["x y/z", "&="]), "/a/x%20y%2Fz/b?c=%26%3D");
         assert_eq!(path("/a", []), "/a");
+    }
+
+    #[test]
+    fn a_list_goes_on_where_its_link_says() {
+        let link = "</api/v1/subscriptions?limit=1&pagination_cursor=a%2Fb>; rel=\"next\"";
+        assert_eq!(next_page(link).as_deref(), Some("/subscriptions?limit=1&pagination_cursor=a%2Fb"));
+        for other in ["", "</api/v1/x>; rel=\"prev\"", "<https://elsewhere/api/v1/x>; rel=\"next\""] {
+            assert_eq!(next_page(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The list of an application's subscriptions: whole, and written piece by piece, so that ten thousand of them cost no more
-//! memory than a hundred.
+//! The list of an application's subscriptions, written piece by piece, so that ten thousand of them cost no more memory than a
+//! hundred.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +11,12 @@ use bytes::Bytes;
 use catalog::Subscription;
 use http::{HeaderValue, header};
 use hyper::body::Frame;
+use schemas::ids::SubscriptionId;
 
+use super::super::linked;
 use super::view;
+use crate::auth::Principal;
+use crate::page::{Page, Rows};
 use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
@@ -20,12 +24,18 @@ use crate::subscription::{Sees, show};
 
 /// Subscriptions of one piece: some ms of opening secrets, some 100 KB.
 const PIECE: usize = 100;
+/// Subscriptions that are looked into under one lock.
+const LOOK: usize = 1_000;
 
 /// What the request leaves over.
-pub(super) struct Fitting<'a> {
+struct Fitting<'a> {
     event_type: Option<&'a str>,
     label_key: Option<&'a str>,
     label_value: Option<&'a str>,
+    is_enabled: Option<bool>,
+    disabled_reason: Option<&'a str>,
+    uid: Option<&'a str>,
+    host: Option<&'a str>,
 }
 
 /// A JSON list that is made while it is sent.
@@ -40,35 +50,73 @@ struct Listing {
 // === impl Fitting ===
 
 impl<'a> Fitting<'a> {
-    pub(super) fn of(query: &'a Query) -> Self {
-        Self {
+    fn of(query: &'a Query) -> Result<Self, Problem> {
+        Ok(Self {
             event_type: query.get("event_type"),
             label_key: query.get("label_key"),
             label_value: query.get("label_value"),
-        }
+            is_enabled: query.flag("is_enabled")?,
+            disabled_reason: query.get("disabled_reason"),
+            uid: query.get("uid"),
+            host: query.get("host"),
+        })
     }
 
-    pub(super) fn takes(&self, subscription: &Subscription) -> bool {
-        if self.event_type.is_none() && self.label_key.is_none() && self.label_value.is_none() {
-            return true;
-        }
-        let object = subscription.object();
-        let fits = self.event_type.is_none_or(|name| object.event_types.iter().any(|it| it.matches(name)));
+    fn takes(&self, subscription: &Subscription) -> bool {
+        let plain = self.is_enabled.is_none_or(|wanted| subscription.is_enabled() == wanted)
+            && self.uid.is_none_or(|wanted| subscription.uid() == Some(wanted));
+        let packed = [self.event_type, self.label_key, self.label_value, self.disabled_reason, self.host];
+        // Most of a subscription is packed: it is only opened where the question is about it.
+        plain && (packed.iter().all(Option::is_none) || self.takes_object(&subscription.object()))
+    }
+
+    fn takes_object(&self, object: &schemas::control::Subscription) -> bool {
         let wanted = |key: &str, value: &str| {
             self.label_key.is_none_or(|wanted| wanted == key) && self.label_value.is_none_or(|wanted| wanted == value)
         };
         let unlabelled = self.label_key.is_none() && self.label_value.is_none();
-        fits && (unlabelled || object.labels.iter().any(|(key, value)| wanted(key, value)))
+        let on_host = |wanted: &str| {
+            let url = url::Url::parse(&object.target.url).ok();
+            url.is_some_and(|url| url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(wanted)))
+        };
+        self.event_type.is_none_or(|name| object.event_types.iter().any(|it| it.matches(name)))
+            && (unlabelled || object.labels.iter().any(|(key, value)| wanted(key, value)))
+            && self.disabled_reason.is_none_or(|wanted| object.disabled_reason.as_deref() == Some(wanted))
+            && self.host.is_none_or(on_host)
+    }
+}
+
+/// The page that is asked for. The snapshot is locked for some of them at a time: looking into thousands, and opening their
+/// secrets, is not done under the lock.
+pub(super) async fn find(app: &App, principal: &Principal, query: &Query) -> Result<Rows<Arc<Subscription>>, Problem> {
+    let (page, fitting) = (Page::of(query)?, Fitting::of(query)?);
+    let mut after = page.after_id()?.map(SubscriptionId);
+    let mut found = Vec::new();
+    loop {
+        let looked: Vec<Arc<Subscription>> = {
+            let snapshot = app.catalog().read();
+            let application = principal.application(&snapshot, query.required("application_id")?)?;
+            snapshot.subscriptions_after(application.application_id, after).take(LOOK).cloned().collect()
+        };
+        let is_last = looked.len() < LOOK;
+        after = looked.last().map(|it| it.id());
+        found.extend(looked.into_iter().filter(|it| fitting.takes(it)));
+        if is_last || found.len() > page.wanted() {
+            return page.cut(found.into_iter(), |it| it.id().to_string());
+        }
+        tokio::task::yield_now().await;
     }
 }
 
 /// The answer. What does not open in the first piece is a problem; later it ends the connection, and is logged.
-pub(super) fn answer(app: Arc<App>, found: Vec<Arc<Subscription>>, sees: Sees) -> Answer {
-    let mut listing = Listing { app, left: found.into_iter(), sees, begun: false, done: false };
+pub(super) fn answer(app: Arc<App>, found: Rows<Arc<Subscription>>, sees: Sees, query: &Query) -> Answer {
+    let link = found.link(query)?;
+    let mut listing = Listing { app, left: found.rows.into_iter(), sees, begun: false, done: false };
     let first = listing.piece()?;
     let body = if listing.done { Body::from(first) } else { Body::new(Begun { first: Some(first), listing }) };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    linked(&mut response, link);
     Ok(response)
 }
 

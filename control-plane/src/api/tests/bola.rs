@@ -17,6 +17,8 @@ enum Reach {
     Gateway,
     /// The operator alone.
     Operator,
+    /// The token itself.
+    Own,
     /// Something of an organization that is no application's.
     Organization { writes: bool },
     /// Something of an application.
@@ -99,6 +101,7 @@ fn rows(things: &Things) -> Vec<Row> {
     let gateway =
         gateway.into_iter().map(|(operation, path)| row(operation, Reach::Gateway, 404, Method::POST, path.into()));
     let mut all: Vec<Row> = public.chain(gateway).collect();
+    all.push(row("token.get", Reach::Own, 200, Method::GET, "/token".into()));
     all.extend(organizations(things));
     all.extend(service_tokens(things));
     all.extend(applications(things));
@@ -199,6 +202,8 @@ fn subscriptions(things: &Things) -> Vec<Row> {
     vec![
         row("subscriptions.list", reach(READ), 200, Method::GET, format!("{list}?{query}")),
         row("subscriptions.create", reach(WRITE), 201, Method::POST, list).body(target.subscription()),
+        row("subscriptions.createBatch", reach(WRITE), 200, Method::POST, "/subscriptions:batch".into())
+            .body(value!({"application_id": things.application, "subscriptions": [target.subscription()]})),
         row("subscriptions.get", reach(READ), 200, Method::GET, one.clone()),
         row("subscriptions.update", reach(WRITE), 200, Method::PUT, one.clone()).body(target.subscription()),
         row("subscriptions.patch", reach(WRITE), 200, Method::PATCH, one.clone()).body(value!({"description": "new"})),
@@ -332,6 +337,13 @@ async fn check_row(world: &World, row: &Row) {
     check_strangers(world, row).await;
     match row.reach {
         Reach::Public | Reach::Gateway => {}
+        Reach::Own => {
+            for token in
+                [&callers.viewer_secret, &callers.editor_secret, &callers.viewer_service, &callers.other_service]
+            {
+                world.expect("any token", token, row, 200).await;
+            }
+        }
         Reach::Operator => {
             world.expect("an application secret", &callers.editor_secret, row, 403).await;
             world.expect("a service token", &callers.editor_service, row, 403).await;

@@ -19,16 +19,14 @@ use crate::subscription::auth::AuthInput;
 use crate::subscription::{filter, show};
 use target::TargetPolicy;
 
-/// Event types of one subscription.
-const MAX_EVENT_TYPES: usize = 100;
+/// Event types that are read: a subscription that was made when so many were allowed can be sent back. `caps` has today's cap.
+const FORMER_EVENT_TYPES: usize = 1_000;
 const MAX_LABELS: usize = 10;
 const MAX_METADATA: usize = 50;
 /// Characters of a metadata key.
 const MAX_METADATA_KEY: usize = 100;
 /// Characters of a metadata value.
 const MAX_METADATA_VALUE: usize = 1_000;
-/// Bytes of all metadata: every process holds them in memory.
-const MAX_METADATA_BYTES: usize = 8 * 1024;
 const MAX_WORKERS: usize = 20;
 /// Characters of a worker's name.
 const MAX_WORKER: usize = 200;
@@ -158,7 +156,7 @@ struct Clears {
 }
 
 fn event_types(fields: &mut Fields) -> Result<Option<Vec<EventTypePattern>>, Problem> {
-    let Some(texts) = fields.texts("event_types", MAX_EVENT_TYPES)? else { return Ok(None) };
+    let Some(texts) = fields.texts("event_types", FORMER_EVENT_TYPES)? else { return Ok(None) };
     if texts.is_empty() {
         return Err(fields.wrong("event_types", "at least one event type or pattern is needed"));
     }
@@ -182,12 +180,6 @@ fn metadata(fields: &mut Fields) -> Result<Option<StringMap>, Problem> {
         let message =
             format!("`{shown}`: keys have at most {MAX_METADATA_KEY} characters, values {MAX_METADATA_VALUE}");
         return Err(fields.wrong("metadata", message));
-    }
-    let bytes: usize = metadata.iter().flatten().map(|(key, value)| key.len() + value.len()).sum();
-    if bytes > MAX_METADATA_BYTES {
-        return Err(
-            fields.wrong("metadata", format!("has at most {MAX_METADATA_BYTES} bytes, keys and values together"))
-        );
     }
     Ok(metadata)
 }

@@ -5,6 +5,7 @@
 //! whose. An id that an application had stays its organization's after the application is gone ([`RetiredApplication`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use schemas::control::{Application, Organization, RetiredApplication};
@@ -103,6 +104,29 @@ impl Snapshot {
 // === impl Tenants ===
 
 impl Tenants {
+    pub(super) fn organizations_from(
+        &self,
+        range: (Bound<OrganizationId>, Bound<OrganizationId>),
+    ) -> impl Iterator<Item = &Arc<Organization>> {
+        self.organizations.range(range).map(|(_, it)| it)
+    }
+
+    pub(super) fn applications_from(
+        &self,
+        range: (Bound<ApplicationId>, Bound<ApplicationId>),
+    ) -> impl Iterator<Item = &Arc<Application>> {
+        self.applications.range(range).map(|(_, it)| it)
+    }
+
+    pub(super) fn applications_of_from(
+        &self,
+        organization: OrganizationId,
+        range: (Bound<ApplicationId>, Bound<ApplicationId>),
+    ) -> impl Iterator<Item = &Arc<Application>> {
+        let ids = self.of_organization.get(&organization).into_iter().flat_map(move |ids| ids.range(range));
+        ids.filter_map(|id| self.applications.get(id))
+    }
+
     pub(super) fn put_organization(&mut self, organization: Arc<Organization>) {
         self.remove_organization(organization.organization_id);
         if let Some(uid) = &organization.uid {

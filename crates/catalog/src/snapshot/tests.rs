@@ -8,7 +8,9 @@ use schemas::header;
 use schemas::record::{Headers, Record};
 use vault::{EncryptionKey, Vault};
 
+use super::weights::WeightOwner;
 use super::*;
+use crate::rehearsal::Rehearsal;
 use crate::sealed::seal_text;
 
 const APPLICATION: ApplicationId = ApplicationId(Uuid::from_u128(10));
@@ -379,4 +381,59 @@ fn bytes_are_weighed_by_owner_and_come_back() {
     assert_eq!(of(&apply(records.clone())), alone);
     records.extend(objects.iter().map(gone));
     assert_eq!(of(&apply(records)), (0, 0, 0));
+}
+
+/// What can be asked of a snapshot with the objects of the tests.
+fn seen(snapshot: &Snapshot) -> String {
+    let of = |owner| snapshot.weight_of(owner);
+    format!(
+        "{:?}",
+        (
+            (snapshot.digest(), snapshot.weight(), snapshot.position(), snapshot.applied(), snapshot.undecodable()),
+            (of(WeightOwner::Application(APPLICATION)), of(WeightOwner::Organization(ORGANIZATION))),
+            (matched(snapshot, "a.b"), matched(snapshot, "a.c"), snapshot.orphans(10)),
+            ["mine", "yours"].map(|uid| snapshot.subscription_by_uid(APPLICATION, uid).map(|it| it.id())),
+            ["t1", "t2"].map(|token| snapshot.token(&vault().lookup(token)).is_some()),
+            (snapshot.application_in(ORGANIZATION, "shop").is_some(), snapshot.application_count(ORGANIZATION)),
+            (snapshot.subscription_count(APPLICATION), snapshot.subscriptions_total()),
+        )
+    )
+}
+
+#[test]
+fn what_was_tried_is_seen_by_what_is_tried_next_and_leaves_nothing_behind() {
+    let vault = vault();
+    let retired = ControlObject::RetiredApplication(RetiredApplication {
+        application_id: APPLICATION,
+        organization_id: ORGANIZATION,
+        retired_ms: 1,
+    });
+    let organization = ControlObject::Organization(Organization::new(ORGANIZATION, "one", 1));
+    let mut snapshot = apply([
+        put(&organization),
+        put(&application(Some("shop"))),
+        put(&secret(&vault, 1, "t1")),
+        put(&boxed(subscription(20, Some("mine"), "a.b", true))),
+    ]);
+    let before = seen(&snapshot);
+    {
+        let mut rehearsal = Rehearsal::new(&mut snapshot, &vault);
+        rehearsal.put(&boxed(subscription(21, Some("yours"), "a.*", true))).unwrap();
+        assert_eq!(matched(rehearsal.snapshot(), "a.c"), [21]);
+        rehearsal.put(&boxed(subscription(20, None, "a.c", true))).unwrap();
+        rehearsal.put(&secret(&vault, 2, "t2")).unwrap();
+        assert!(rehearsal.snapshot().token(&vault.lookup("t2")).is_some());
+        rehearsal.remove(&secret(&vault, 1, "t1").key());
+        rehearsal.put(&application(None)).unwrap();
+        rehearsal.put(&retired).unwrap();
+        rehearsal.remove(&application(None).key());
+        assert_eq!(rehearsal.snapshot().subscription_count(APPLICATION), 0);
+        // Twice the same, and something that is not there.
+        rehearsal.put(&application(Some("shop"))).unwrap();
+        rehearsal.remove(&boxed(subscription(20, None, "a.c", true)).key());
+        rehearsal.remove(&boxed(subscription(99, None, "a.c", true)).key());
+        assert_eq!(rehearsal.snapshot().position(), 4);
+        assert_ne!(seen(rehearsal.snapshot()), before);
+    }
+    assert_eq!(seen(&snapshot), before);
 }

@@ -96,7 +96,7 @@ const KEYS: &[Key] = &[
     Key {
         path: "control.application_bytes",
         kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
-        default: "1073741824",
+        default: "268435456",
         title: "Bytes of an application",
         effect: "What its objects take in the memory of every process, as Hookbus weighs them: a usual subscription less than \
                  1,000. Beyond it a write is refused, `limit_reached`.",
@@ -104,9 +104,10 @@ const KEYS: &[Key] = &[
     Key {
         path: "control.organization_bytes",
         kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
-        default: "1073741824",
+        default: "268435456",
         title: "Bytes of an organization",
-        effect: "The same of an organization with all of its applications.",
+        effect: "The same of an organization with all of its applications. Where organizations do not trust each other, keep it at \
+                 a small part of `control.instance_bytes`: as many as fit there can fill the instance for all others.",
     },
     Key {
         path: "control.instance_bytes",
@@ -114,6 +115,30 @@ const KEYS: &[Key] = &[
         default: "2147483648",
         title: "Bytes of all objects",
         effect: "The same of the whole instance.",
+    },
+    Key {
+        path: "control.reads_per_second",
+        kind: Kind::Integer(0, 100_000, Unit::Count),
+        default: "100",
+        title: "Reads of a token",
+        effect: "Requests per second that change nothing, of each token and on each replica; ten seconds' worth may come at once. \
+                 An organization with all of its tokens has four times as many. 0 is no limit, and the admin key has none. \
+                 Beyond it 429 `RateLimited` with `Retry-After`.",
+    },
+    Key {
+        path: "control.writes_per_second",
+        kind: Kind::Integer(0, 100_000, Unit::Count),
+        default: "20",
+        title: "Writes of a token",
+        effect: "The same of all other requests.",
+    },
+    Key {
+        path: "control.unknown_tokens_per_second",
+        kind: Kind::Integer(0, 100_000, Unit::Count),
+        default: "20",
+        title: "Unknown tokens of an address",
+        effect: "Requests per second with a token that is not known, of each address: each of them asks Kafka whether the token is \
+                 new. Ten seconds' worth may come at once; 0 is no limit.",
     },
     Key {
         path: "control.applications_per_organization",
@@ -187,12 +212,25 @@ pub struct ControlConfig {
     pub max_subscriptions: usize,
     /// Most bytes of memory that objects take.
     pub bytes: ByteLimits,
+    /// How often tokens may ask.
+    pub rates: ControlRates,
     /// What binds organizations and applications without limits of their own; the gateway's for events.
     pub limits: Limits,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
     /// Whether requests are logged at level info.
     pub access_log: bool,
+}
+
+/// How often each token may ask each replica, per second; absent is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControlRates {
+    /// For what changes nothing.
+    pub reads: Option<u32>,
+    /// For all else.
+    pub writes: Option<u32>,
+    /// Of unknown tokens, each address.
+    pub unknown: Option<u32>,
 }
 
 /// How many bytes of every process's memory objects may take.
@@ -208,7 +246,7 @@ pub struct ByteLimits {
 
 impl Default for ByteLimits {
     fn default() -> Self {
-        Self { application: 1 << 30, organization: 1 << 30, instance: 1 << 31 }
+        Self { application: 1 << 28, organization: 1 << 28, instance: 1 << 31 }
     }
 }
 
@@ -240,6 +278,11 @@ impl ControlConfig {
                 application: from.number("control.application_bytes"),
                 organization: from.number("control.organization_bytes"),
                 instance: from.number("control.instance_bytes"),
+            },
+            rates: ControlRates {
+                reads: from.positive("control.reads_per_second"),
+                writes: from.positive("control.writes_per_second"),
+                unknown: from.positive("control.unknown_tokens_per_second"),
             },
             limits: limits(from),
             cors_origins: origins(from),

@@ -2,6 +2,9 @@
 //!
 //! A connection counts from its accept until a request on it was authenticated, or until it ends. So one address that only
 //! opens connections cannot take the places of all others, and a balancer, whose connections carry tokens, is not bounded.
+//!
+//! Nor can some addresses together: each holds at most as many as half of the places that are still free. The fewer are free,
+//! the less one address gets, so that there is one left for the next.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,12 +37,12 @@ impl Addresses {
         Self { limit, counts: Arc::default(), shown }
     }
 
-    /// A place for a new connection; `None` if its address has as many as it may.
-    pub(super) fn take(&self, peer: IpAddr) -> Option<AddressSlot> {
-        let address = whose(peer);
+    /// A place for a new connection; `None` if its address has as many as it may. `free`: places of the listener that nobody has.
+    pub(super) fn take(&self, peer: IpAddr, free: usize) -> Option<AddressSlot> {
+        let address = network(peer);
         let mut counts = self.counts.lock();
         let count = counts.entry(address).or_default();
-        if self.limit.is_some_and(|limit| *count >= limit) {
+        if self.limit.is_some_and(|limit| *count >= limit.min(free / 2).max(1)) {
             return None;
         }
         *count += 1;
@@ -49,8 +52,9 @@ impl Addresses {
     }
 }
 
-/// Whoever has an IPv6 address has 2^64 of them: they count as one.
-fn whose(peer: IpAddr) -> IpAddr {
+/// What counts as one address: whoever has one of IPv6 has 2^64 of them.
+#[must_use]
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;
@@ -86,7 +90,7 @@ mod tests {
     #[test]
     fn an_address_has_so_many_places_and_takes_none_of_anothers() {
         let addresses = addresses(Some(2));
-        let take = |text: &str| addresses.take(text.parse().unwrap());
+        let take = |text: &str| addresses.take(text.parse().unwrap(), 100);
         let (first, second) = (take("10.0.0.1").unwrap(), take("::ffff:10.0.0.1").unwrap());
         assert!(take("10.0.0.1").is_none());
         let other = take("10.0.0.2").unwrap();
@@ -101,15 +105,31 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_counts_as_one_address() {
         let addresses = addresses(Some(1));
-        let _first = addresses.take("2001:db8::1".parse().unwrap()).unwrap();
-        assert!(addresses.take("2001:db8::ffff:2".parse().unwrap()).is_none());
-        assert!(addresses.take("2001:db8:0:1::1".parse().unwrap()).is_some());
+        let _first = addresses.take("2001:db8::1".parse().unwrap(), 100).unwrap();
+        assert!(addresses.take("2001:db8::ffff:2".parse().unwrap(), 100).is_none());
+        assert!(addresses.take("2001:db8:0:1::1".parse().unwrap(), 100).is_some());
+    }
+
+    #[test]
+    fn many_addresses_together_leave_places_for_the_next() {
+        let (addresses, places) = (addresses(Some(250)), 1_000);
+        let mut held = Vec::new();
+        for _ in 0..300 {
+            for address in 1..=8 {
+                let free = places - held.len();
+                held.extend(addresses.take(format!("10.0.0.{address}").parse().unwrap(), free));
+            }
+        }
+        let free = places - held.len();
+        assert!(free >= 150, "{free} are left");
+        let mine = (0..50).filter_map(|_| addresses.take("10.9.9.9".parse().unwrap(), free - 50)).collect::<Vec<_>>();
+        assert_eq!(mine.len(), 50, "who comes ninth is served");
     }
 
     #[test]
     fn without_a_limit_they_are_only_counted() {
         let addresses = addresses(None);
-        let held: Vec<_> = (0..100).map(|_| addresses.take("10.0.0.1".parse().unwrap()).unwrap()).collect();
+        let held: Vec<_> = (0..100).map(|_| addresses.take("10.0.0.1".parse().unwrap(), 0).unwrap()).collect();
         assert_eq!(addresses.shown.get(), 100);
         drop(held);
     }

@@ -72,7 +72,11 @@ impl<S: Serve> Listening<S> {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    let task = connections.track_future(Arc::clone(self).connection(socket, peer, slot));
+                    let task = connections.track_future(Arc::clone(self).connection(
+                        socket,
+                        peer,
+                        (slot, slots.available_permits()),
+                    ));
                     // The tracker joins it.
                     let _joined_by_tracker = tasks::spawn("connection", task);
                 }
@@ -109,8 +113,13 @@ impl<S: Serve> Listening<S> {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 
-    async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
-        let Some(slot) = self.server.addresses.take(peer.ip()) else {
+    async fn connection(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        (_place, free): (OwnedSemaphorePermit, usize),
+    ) {
+        let Some(slot) = self.server.addresses.take(peer.ip(), free) else {
             self.server.closed(Closed::AddressLimit, peer);
             return;
         };

@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use rustls::pki_types::pem::PemObject as _;
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
+use crate::clock;
 use crate::config::TlsFiles;
 
 /// A handshake's outcome: encrypted bytes in both directions.
@@ -25,6 +26,8 @@ pub type ListenerSession = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// How often the files are looked at. Secrets that Kubernetes mounts change within a minute or so of their renewal.
 const LOOK_PERIOD: Duration = Duration::from_secs(10);
+/// What is wrong with the files is said again after that.
+const REMIND: Duration = Duration::from_secs(600);
 
 /// The TLS of a listener. Clones are the same.
 #[derive(Clone, Debug)]
@@ -111,6 +114,12 @@ pub enum CertificateLook {
     Replaced,
 }
 
+/// What was last said of files that cannot be used.
+#[derive(Debug, Default)]
+struct Complaint {
+    said: Option<(String, Instant)>,
+}
+
 // === impl ListenerTls ===
 
 impl ListenerTls {
@@ -141,23 +150,22 @@ impl ListenerTls {
     /// Looks at the files now and then, for ever. Files are small and looked at rarely: reading them holds nobody up.
     #[expect(clippy::infinite_loop, reason = "its task is aborted, or dropped, when the listener ends")]
     pub async fn follow(self, listener: &'static str) -> std::convert::Infallible {
-        let mut failing = false;
+        let mut complaint = Complaint::default();
         loop {
             tokio::time::sleep(LOOK_PERIOD).await;
             let certificate = self.inner.files.certificate.display();
             match self.look() {
-                Ok(CertificateLook::Same) => failing = false,
+                Ok(CertificateLook::Same) => complaint = Complaint::default(),
                 Ok(CertificateLook::Replaced) => {
-                    failing = false;
+                    complaint = Complaint::default();
                     info!(listener, %certificate, "the certificate was replaced; open connections keep the former one");
                 }
-                // Once per failure: half a renewal is over at the next look.
-                Err(error) if !failing => {
-                    failing = true;
+                Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    error!(listener, %error, cause, "the certificate's files changed and cannot be used; the former ones stay");
+                    if complaint.is_due(format!("{error}: {cause}"), clock::instant()) {
+                        error!(listener, %error, cause, "the certificate's files cannot be used; the former ones stay");
+                    }
                 }
-                Err(_again) => {}
             }
         }
     }
@@ -169,6 +177,19 @@ impl ListenerTls {
     pub async fn accept(&self, socket: TcpStream) -> io::Result<ListenerSession> {
         let config = Arc::clone(&self.inner.now.read().config);
         TlsAcceptor::from(config).accept(socket).await
+    }
+}
+
+// === impl Complaint ===
+
+impl Complaint {
+    /// Whether to say it: when it is new, and again now and then for as long as it lasts. The former certificate ends some day.
+    fn is_due(&mut self, text: String, now: Instant) -> bool {
+        let is_news = self.said.as_ref().is_none_or(|(said, at)| *said != text || now >= *at + REMIND);
+        if is_news {
+            self.said = Some((text, now));
+        }
+        is_news
     }
 }
 
@@ -225,4 +246,20 @@ fn certificates(bytes: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>
     let content = || ListenerTlsError::Content { path: path.to_owned(), expected: "certificate" };
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     read.ok().filter(|found| !found.is_empty()).ok_or_else(content)
+}
+
+#[cfg(test)]
+mod complaint {
+    use super::*;
+
+    #[test]
+    fn what_stays_wrong_is_said_again_and_what_is_wrong_otherwise_at_once() {
+        let (mut complaint, start) = (Complaint::default(), clock::instant());
+        let mut said = |text: &str, seconds| complaint.is_due(text.to_owned(), start + Duration::from_secs(seconds));
+        assert!(said("no key", 0));
+        assert!(!said("no key", 30));
+        assert!(said("no certificate", 60));
+        assert!(!said("no certificate", 659));
+        assert!(said("no certificate", 660));
+    }
 }

@@ -1,0 +1,265 @@
+//! Group commit: the writes that wait are decided one after the other over one snapshot, each over what those before it decided,
+//! and go into one transaction. Each keeps its own write id, its own audit and its own refusal.
+//!
+//! What one refuses is as certain as what another writes: the transaction proves that nobody else has written meanwhile. Only a
+//! group in which nobody has anything to write asks for the topic's end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::Snapshot;
+use chassis::clock;
+use kafka::ExclusiveError;
+use schemas::problem::ProblemId;
+use schemas::record::OutRecord;
+use tracing::{debug, error, warn};
+use uuid::Uuid;
+
+use crate::problem::{Problem, internal};
+use crate::store::audit::Audited;
+use crate::store::line::WriteOwner;
+use crate::store::log::{Entry, encode};
+use crate::store::pending::PendingWrite;
+use crate::store::refuse::{late, too_large};
+use crate::store::{Change, Moment, PAUSE, StoreInner, Turn};
+
+/// Writes of one transaction.
+const WRITES: usize = 256;
+/// A transaction takes no more writes when it has so many changes.
+const CHANGES: usize = 1_024;
+/// How long a group may keep readers of the snapshot waiting; what is left then is in the next one.
+const HOLD: Duration = Duration::from_millis(5);
+
+/// A write and whose it is.
+pub(super) type Waiting = (WriteOwner, Box<dyn PendingWrite>);
+
+/// What is to be written, and what stands there.
+pub(super) struct DecidedWrite {
+    changes: Vec<Change>,
+    audited: Audited,
+}
+
+/// How one try ended.
+enum Tried {
+    Done,
+    Again,
+}
+
+// === impl StoreInner ===
+
+impl StoreInner {
+    /// Serves the line until it is empty. One task at a time does.
+    pub(super) async fn serve(self: Arc<Self>) {
+        let mut serving = Serving { store: Arc::clone(&self), is_over: false };
+        let mut turn = self.turn.lock().await;
+        loop {
+            let group = {
+                let mut line = self.line.lock();
+                let group = line.writes.take(WRITES);
+                if group.is_empty() {
+                    // Under the same lock: whoever comes next starts the next task.
+                    line.is_served = false;
+                    serving.is_over = true;
+                    return;
+                }
+                group
+            };
+            self.write_group(&mut turn, group).await;
+        }
+    }
+
+    /// Writes a group and tells each of it what came of it.
+    async fn write_group(&self, turn: &mut Turn, mut group: Vec<Waiting>) {
+        loop {
+            group = self.living(group);
+            let Some(deadline) = group.iter().map(|(_, write)| write.deadline()).max() else { return };
+            match self.try_once(turn, &mut group, deadline).await {
+                Ok(Tried::Done) => return self.settle(group, None),
+                Ok(Tried::Again) => {}
+                Err(problem) if problem.status == 413 && group.len() > 1 => break,
+                Err(problem) => return self.settle(group, Some(&problem)),
+            }
+        }
+        // One of them is too large for the topic: it shows alone, and the others do not pay for it.
+        for write in group {
+            Box::pin(self.write_group(turn, vec![write])).await;
+        }
+    }
+
+    /// Without those whose time is over and those nobody waits for.
+    fn living(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+        let now = clock::instant();
+        let (living, over): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|(_, write)| now < write.deadline() && !write.is_abandoned());
+        self.settle(over, Some(&late()));
+        living
+    }
+
+    pub(super) fn settle(&self, group: Vec<Waiting>, failure: Option<&Problem>) {
+        for (_, write) in group {
+            let started = write.started();
+            let word = write.settle(failure.cloned());
+            self.metrics.writes.with_label_values(&[word]).inc();
+            self.metrics.write_seconds.observe(clock::instant().saturating_duration_since(started).as_secs_f64());
+        }
+    }
+
+    async fn try_once(&self, turn: &mut Turn, group: &mut Vec<Waiting>, deadline: Instant) -> Result<Tried, Problem> {
+        let decided = self.decide(turn, group, deadline).await?;
+        let mut records = Vec::new();
+        let mut last = None;
+        for ((_, write), DecidedWrite { changes, audited }) in group.iter().zip(&decided) {
+            if changes.is_empty() {
+                continue;
+            }
+            let entry = Entry { write_id: Uuid::now_v7(), at_ms: clock::now_ms(), actor: write.actor(), changes };
+            let encoded = encode(&self.log, &entry, audited);
+            records.extend(encoded.map_err(|error| internal("a control record could not be encoded", &error))?);
+            last = Some(entry.write_id);
+        }
+        let Some(write_id) = last else { return Ok(Tried::Done) };
+        // Until the snapshot has these writes, it is not what the next ones will meet.
+        turn.current = false;
+        match self.commit(turn, write_id, records, deadline).await? {
+            Tried::Done => {}
+            Tried::Again => return Ok(Tried::Again),
+        }
+        self.applied(write_id, deadline).await?;
+        turn.current = true;
+        Ok(Tried::Done)
+    }
+
+    /// Decides over a state that no other write can lie behind. What is not decided in time is back in the line.
+    async fn decide(
+        &self,
+        turn: &mut Turn,
+        group: &mut Vec<Waiting>,
+        deadline: Instant,
+    ) -> Result<Vec<DecidedWrite>, Problem> {
+        let writes = |decided: &[DecidedWrite]| decided.iter().any(|it| !it.changes.is_empty());
+        turn.current &= self.log.is_held();
+        let decided = self.decide_in_turn(group, None);
+        if !writes(&decided) {
+            // Nothing would be written, so nothing would prove that this is how things stand: that takes a listed end, and
+            // nobody's place as the writer.
+            let end = self.catch_up(deadline).await?;
+            turn.current = self.log.is_held();
+            let decided = self.decide_in_turn(group, Some(end));
+            if turn.current || !writes(&decided) {
+                return Ok(decided);
+            }
+        } else if turn.current {
+            return Ok(decided);
+        }
+        if !self.log.is_held() {
+            self.acquire(deadline).await?;
+        }
+        let end = self.catch_up(deadline).await?;
+        turn.current = true;
+        Ok(self.decide_in_turn(group, Some(end)))
+    }
+
+    fn decide_in_turn(&self, group: &mut Vec<Waiting>, end: Option<i64>) -> Vec<DecidedWrite> {
+        let decided = self.rehearse(group, end);
+        if decided.len() < group.len() {
+            self.line.lock().writes.put_back(group.split_off(decided.len()));
+        }
+        decided
+    }
+
+    /// Decides the first of a group, as many as fit: at least one.
+    pub(super) fn rehearse(&self, group: &mut [Waiting], end: Option<i64>) -> Vec<DecidedWrite> {
+        let decide = |snapshot: &Snapshot, write: &mut Box<dyn PendingWrite>| {
+            let moment = Moment { end: end.unwrap_or_else(|| snapshot.position()), now_ms: clock::now_ms() };
+            let changes = write.decide(snapshot, moment, &self.bytes);
+            let audited = Audited::take(snapshot, &changes);
+            DecidedWrite { changes, audited }
+        };
+        if let [(_, only)] = group {
+            return vec![decide(&self.catalog.read(), only)];
+        }
+        self.catalog.rehearse(|rehearsal| {
+            let began = clock::instant();
+            let (mut all, mut changes) = (Vec::with_capacity(group.len()), 0);
+            for (_, write) in group {
+                let mut decided = decide(rehearsal.snapshot(), write);
+                let tried = decided.changes.iter().try_for_each(|change| match change {
+                    Change::Put(object) => rehearsal.put(object),
+                    Change::Remove(key) => {
+                        rehearsal.remove(key);
+                        Ok(())
+                    }
+                });
+                if let Err(reason) = &tried {
+                    error!(reason, actor = %write.actor().name, "a write was to make an object that nobody could read");
+                    write.refuse(unreadable());
+                    decided = DecidedWrite { changes: Vec::new(), audited: Audited::none() };
+                }
+                changes += decided.changes.len();
+                all.push(decided);
+                if changes >= CHANGES || tried.is_err() || began.elapsed() >= HOLD {
+                    break;
+                }
+            }
+            all
+        })
+    }
+
+    /// One transaction. `Again`: it is certain that nothing was written.
+    async fn commit(
+        &self,
+        turn: &mut Turn,
+        write_id: Uuid,
+        records: Vec<OutRecord>,
+        deadline: Instant,
+    ) -> Result<Tried, Problem> {
+        match self.log.write(records).await {
+            Ok(()) => {
+                self.metrics.transactions.inc();
+                Ok(Tried::Done)
+            }
+            Err(ExclusiveError::Fenced) => {
+                debug!("another control plane wrote meanwhile, deciding again");
+                self.metrics.fenced.inc();
+                Ok(Tried::Again)
+            }
+            Err(ExclusiveError::Unknown(error)) => {
+                warn!(%error, %write_id, "the outcome of a control write is unknown, looking for it");
+                self.metrics.unknown.inc();
+                self.acquire(deadline).await?;
+                self.catch_up(deadline).await?;
+                turn.current = true;
+                // A transaction is there whole or not at all: its last write stands for the others.
+                let written = self.catalog.read().write_seen(write_id);
+                Ok(if written { Tried::Done } else { Tried::Again })
+            }
+            Err(ExclusiveError::Refused(error)) if error.is_unwritable() => Err(too_large(&error)),
+            Err(ExclusiveError::Refused(error)) => {
+                warn!(%error, %write_id, "a control write was refused, trying again");
+                tokio::time::sleep(PAUSE).await;
+                Ok(Tried::Again)
+            }
+        }
+    }
+}
+
+/// Says that nobody serves the line any more, should serving it panic: the next write starts it again.
+struct Serving {
+    store: Arc<StoreInner>,
+    is_over: bool,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.store.line.lock().is_served = false;
+        }
+    }
+}
+
+fn unreadable() -> Problem {
+    Problem::new(ProblemId::InternalServerError, "the write would make an object that nobody could read")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Writes that wait together.
+
+use std::collections::BTreeSet;
+
+use chassis::tasks;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::actor::{Actor, Caller};
+use crate::store::log::ControlLog;
+use crate::store::tests::{Memory, Step, audited, names, organization, store};
+use crate::store::{Decision, Store};
+
+fn memory(store: &Store) -> &Memory {
+    match &store.inner.log {
+        ControlLog::Memory(memory) => memory,
+        ControlLog::Kafka { .. } => panic!("a store in memory"),
+    }
+}
+
+/// Gives an organization the next number, unless its name is taken.
+fn add(snapshot: &Snapshot, name: &str) -> Result<Decision<u128>, Problem> {
+    if snapshot.organizations().any(|it| it.name == name) {
+        return Err(Problem::new(ProblemId::Validation, format!("{name} is taken")));
+    }
+    let number = snapshot.organizations().count() as u128 + 1;
+    Ok(Decision::put(organization(number, name), number))
+}
+
+/// A write by itself, begun. It has a number that nobody else has, or is refused because its name is taken.
+async fn named(store: &Store, name: &'static str) -> JoinHandle<Result<u128, Problem>> {
+    let waiting = store.inner.line.lock().writes.len();
+    let own = store.clone();
+    let rule = move |snapshot: &Snapshot, _: Moment| add(snapshot, name);
+    let write = tasks::spawn("write", async move { own.write("test".to_owned(), rule).await });
+    until(|| store.inner.line.lock().writes.len() > waiting || write.is_finished()).await;
+    write
+}
+
+/// Lets others run until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A store whose first write is under way and stays so as long as its gate is held.
+async fn busy(store: &Store) -> JoinHandle<Result<u128, Problem>> {
+    let own = store.clone();
+    let rule = |_: &Snapshot, _: Moment| Ok(Decision::put(organization(1, "first"), 1));
+    let first = tasks::spawn("write", async move { own.write("test".to_owned(), rule).await });
+    until(|| store.inner.line.lock().is_served && store.inner.line.lock().writes.len() == 0).await;
+    first
+}
+
+#[tokio::test]
+async fn writes_that_wait_share_a_transaction_and_each_has_its_own_answer_and_audit() {
+    let store = store(vec![]);
+    let gate = memory(&store).gate.lock().await;
+    let first = busy(&store).await;
+    let mut writes = Vec::new();
+    for name in ["a", "b", "a", "c"] {
+        writes.push(named(&store, name).await);
+    }
+    drop(gate);
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+    let mut answers = Vec::new();
+    for write in writes {
+        answers.push(write.await.unwrap().map_err(|problem| problem.detail.clone()));
+    }
+    assert_eq!(answers, [Ok(2), Ok(3), Err("a is taken".to_owned()), Ok(4)]);
+    assert_eq!(names(&store), ["first", "a", "b", "c"]);
+    assert_eq!(store.inner.metrics.transactions.get(), 2, "one for the first, one for those who waited for it");
+    let audited = audited(&store);
+    let writes: BTreeSet<_> = audited.iter().map(|it| it.write_id).collect();
+    assert_eq!((audited.len(), writes.len()), (4, 4));
+    assert_eq!(store.inner.metrics.listed.get(), 1, "what the transaction proves needs no listed end");
+}
+
+#[tokio::test]
+async fn a_group_that_is_fenced_is_decided_again_over_what_the_other_wrote() {
+    let store = store(vec![]);
+    let gate = memory(&store).gate.lock().await;
+    let first = busy(&store).await;
+    let writes = [named(&store, "a").await, named(&store, "other").await];
+    // The first write is the one that meets it: both come after it.
+    memory(&store).script.lock().push_back(Step::FencedBy(2));
+    drop(gate);
+    first.await.unwrap().unwrap();
+    let [a, other] = writes;
+    assert_eq!(a.await.unwrap().unwrap(), 3);
+    assert_eq!(other.await.unwrap().unwrap_err().detail, "other is taken");
+}
+
+#[tokio::test]
+async fn a_write_that_fits_no_topic_and_one_that_panics_fail_alone() {
+    let store = store(vec![]);
+    let gate = memory(&store).gate.lock().await;
+    let first = busy(&store).await;
+    let long: &'static str = Box::leak("x".repeat(3_000).into_boxed_str());
+    let own = store.clone();
+    let panics = tasks::spawn("write", async move {
+        let rule = |_: &Snapshot, _: Moment| -> Result<Decision<()>, Problem> { panic!("a defect of a rule") };
+        own.write("test".to_owned(), rule).await
+    });
+    until(|| store.inner.line.lock().writes.len() == 1).await;
+    let writes = [named(&store, "a").await, named(&store, long).await, named(&store, "b").await];
+    drop(gate);
+    first.await.unwrap().unwrap();
+    assert_eq!(panics.await.unwrap().unwrap_err().status, 500);
+    let mut outcomes = Vec::new();
+    for write in writes {
+        outcomes.push(write.await.unwrap().map_err(|problem| problem.status));
+    }
+    assert_eq!(outcomes, [Ok(2), Err(413), Ok(3)]);
+}
+
+#[tokio::test]
+async fn a_batch_is_decided_in_its_order_and_a_trial_of_it_writes_nothing() {
+    let store = store(vec![]);
+    let rules = || ["a", "b", "a"].map(|name| move |snapshot: &Snapshot, _: Moment| add(snapshot, name)).into();
+    let shown = |answers: Vec<Result<u128, Problem>>| -> Vec<_> { answers.into_iter().map(Result::ok).collect() };
+    let caller = Caller { dry_run: true, ..Caller::default() };
+    let tried = store.write_all(Actor::new("test", caller), rules()).await.unwrap();
+    assert_eq!(shown(tried), [Some(1), Some(2), None]);
+    assert_eq!(names(&store), Vec::<String>::new());
+    let written = store.write_all("test".to_owned(), rules()).await.unwrap();
+    assert_eq!(shown(written), [Some(1), Some(2), None]);
+    assert_eq!(names(&store), ["a", "b"]);
+}
