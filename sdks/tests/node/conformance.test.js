@@ -73,6 +73,7 @@ async function sending(sdk, vector) {
   for (const [index, request] of requests.entries()) {
     const wanted = vector.requests[index];
     assert.equal(request.headers.authorization, "Bearer the-token");
+    assert.equal(request.redirect, "manual", "a redirect would be sent the token");
     assert.deepEqual([request.method, request.url.pathname], [wanted.method, wanted.path]);
     if (wanted.body.includes("${id}")) made ??= JSON.parse(request.body).event_id;
     const body = wanted.body.replace("${id}", made);
