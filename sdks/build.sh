@@ -10,7 +10,7 @@ out="$root/var/sdks"
 cd "$root"
 
 say() { printf '==> %s\n' "$*"; }
-generate() { "$tools/python/bin/python" -B "$here/generate.py" "$document" "$root/Cargo.toml" "$@"; }
+generate() { "$tools/python/bin/python" -B "$here/generate" "$document" "$root/Cargo.toml" "$@"; }
 
 "$here/prepare.sh"
 rm -rf "$out/python" "$out/node" dist

@@ -13,6 +13,7 @@ say() { printf '==> %s\n' "$*"; }
 
 say "types and packages, Python"
 "$tools/python/bin/mypy" --strict --cache-dir "$out/mypy" --config-file "$here/python/pyproject.toml" "$out/python/src/hookbus"
+"$tools/python/bin/mypy" --strict --cache-dir "$out/mypy" "$here"/generate/*.py
 "$tools/node/node_modules/.bin/pyright" -p "$out/python/pyproject.toml" --pythonpath "$tools/python/bin/python"
 "$tools/python/bin/twine" check --strict dist/*.whl dist/*.tar.gz
 say "types and packages, Node"
@@ -21,7 +22,7 @@ say "types and packages, Node"
 
 "$here/install.sh"
 say "tests, Python"
-(cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q test_conformance test_receivers test_docs)
+(cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q test_conformance test_receivers test_docs test_hostile)
 say "import of hookbus beside its HTTP library"
 "$out/user/python/bin/python" "$here/tests/python/import_time.py"
 say "tests, Node"

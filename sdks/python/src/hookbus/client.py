@@ -162,14 +162,20 @@ class AsyncHookbus(AsyncOperations):
             return result
 
     async def _try(self, step: Try) -> Outcome:
+        import anyio
+
         reading = Reading(step.limit, self._max_bytes)
         try:
             sent = {"headers": step.headers, "content": step.content, "timeout": step.limit}
-            async with self._http.stream(step.method, step.url, **sent) as response:  # type: ignore[arg-type]
-                reading.begin(response)
-                async for chunk in response.aiter_bytes():
-                    reading.take(chunk)
-                return reading.answer(response)
+            # httpx bounds each read alone; this bounds them together, those of the headers too.
+            with anyio.fail_after(step.limit):
+                async with self._http.stream(step.method, step.url, **sent) as response:  # type: ignore[arg-type]
+                    reading.begin(response)
+                    async for chunk in response.aiter_bytes():
+                        reading.take(chunk)
+                    return reading.answer(response)
+        except TimeoutError:
+            return errors.TimedOut("no whole answer in time")
         except (errors.HookbusError, httpx.TransportError) as error:
             return failure(error)
 
