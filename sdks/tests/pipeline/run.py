@@ -7,6 +7,7 @@ has the Node package verify the same bytes.
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -100,7 +101,10 @@ def main():
     finally:
         node.stdin.close()
         dev.process.terminate()
-        dev.process.wait()
+        ended = dev.process.wait()
+    assert ended == 0, f"hookbus dev ended with {ended}: {dev.folder / 'log'}"
+    # Its log is worth keeping only after a failure.
+    shutil.rmtree(dev.folder)
 
 
 if __name__ == "__main__":
