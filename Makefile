@@ -1,5 +1,5 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
-.PHONY: help setup setup-test dev test unit faults bench check
+.PHONY: help setup setup-test dev sdks sdks-test test unit faults bench check
 
 built := $(or $(CARGO_TARGET_DIR),target)
 
@@ -8,6 +8,7 @@ help:
 	@echo 'make test    every test, against one real Kafka for the run'
 	@echo 'make unit    the tests that need no Kafka; of one crate: make unit p=delivery-worker'
 	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker, three brokers'
+	@echo 'make sdks    the SDKs for Python and Node from the OpenAPI document, built into dist/ and checked'
 	@echo 'make bench   speeds, each next to a bare loop of the same libraries; next to another build of ours:'
 	@echo '             make bench a="fanout delivery --against OTHER/hookbus"'
 	@echo 'make check   format, lints and docs, as CI sees them'
@@ -24,8 +25,21 @@ setup-test:
 	@deploy/setup.sh test
 	@tests/clients/prepare.sh
 
+# After a change of the OpenAPI document: writes sdks/surface.txt anew, which is to be committed with it.
+sdks:
+	@deploy/setup.sh test
+	sdks/build.sh
+	sdks/check.sh
+
+# The SDKs as they stand, against a running pipeline. About a minute.
+sdks-test:
+	sdks/build.sh check
+	sdks/check.sh
+	$(built)/debug/with-kafka -- sdks/pipeline.sh
+
 test: setup-test
 	cargo build --locked --workspace --all-targets
+	$(MAKE) sdks-test
 	$(built)/debug/with-kafka -- cargo test --locked --workspace
 
 # Everything inside the crates. What needs Kafka is in their tests/ folders, and in these modules of crates/kafka.

@@ -23,6 +23,9 @@ if [ -z "${HOOKBUS__KAFKA__BROKERS:-}" ]; then
     have mvn || missing+=(maven)
 fi
 
+# Debian has rustup since version 13; elsewhere its own page says how to install it.
+have cargo || have rustup || { have apt-cache && apt-cache show rustup >/dev/null 2>&1 && missing+=(rustup); } || true
+
 if [ "${1:-}" = test ]; then
     have python3 || missing+=(python3 python3-venv)
     ! have python3 || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -63,11 +66,15 @@ if [ ! -d "$target/debug" ]; then
     fi
 fi
 
+wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+if have rustup && ! rustc --version >/dev/null 2>&1; then
+    say "installing Rust $wanted, which rust-toolchain.toml pins"
+    rustup toolchain install "$wanted" --profile minimal --component clippy --component rustfmt
+fi
 if ! have cargo; then
     say "Rust is missing. Install it with rustup (or Debian's package rustup), then start again." >&2
     exit 1
 fi
-wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 if ! rustc --version >/dev/null 2>&1; then
     say "Rust $wanted, which rust-toolchain.toml pins, is not installed. Run: rustup toolchain install $wanted" >&2
     exit 1
@@ -84,8 +91,9 @@ if [ "${1:-}" = test ]; then
         say "the tests need Python 3.11 or newer, this is $(python3 --version). Put a newer python3 first in PATH." >&2
         exit 1
     fi
-    if ! node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)'; then
-        say "the tests need Node.js 18 or newer, this is $(node --version). Put a newer node first in PATH." >&2
+    # The generator of the SDK's types needs it; the SDK itself runs on Node.js 18.
+    if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2019 ? 1 : 0)'; then
+        say "the tests need Node.js 20.19 or newer, this is $(node --version). Put a newer node first in PATH." >&2
         exit 1
     fi
 fi

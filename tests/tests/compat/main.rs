@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod records;

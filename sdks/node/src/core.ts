@@ -1,0 +1,240 @@
+// From a call to its answer, over fetch.
+import { ApiError, BadAnswer, ConnectionFailed, HookbusError, NotModified, TimedOut, type ProblemDocument } from "./errors.js";
+import { nextPage, Pages } from "./pages.js";
+import { pause, POLICY, retryAfter, type RetryPolicy } from "./retry.js";
+import { VERSION } from "./version.js";
+
+/** What an operation sends. `path` are its segments, not yet encoded; `content` stands in place of `body` where its text matters. */
+export interface Call {
+  operation: string;
+  method: string;
+  path: readonly string[];
+  query?: Record<string, unknown>;
+  headers?: Record<string, string | undefined>;
+  body?: unknown;
+  content?: string;
+}
+
+/** What a single call may be given. */
+export interface CallOptions {
+  /** Ends it, and its pauses. */
+  signal?: AbortSignal;
+}
+
+/** What came back, whole, and how often it was asked for. */
+export interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  tries: number;
+}
+
+export interface Options {
+  /** Where Hookbus is; else `HOOKBUS_URL`. */
+  baseUrl?: string;
+  /** How long calls may take. */
+  retry?: Partial<RetryPolicy>;
+  /** Is given each operation's id and answer, with its headers (`ETag`, `Hookbus-Consistency-Token`). */
+  onAnswer?: (operation: string, answer: Answer) => void;
+  /** In place of the global one: a fake in tests, or a proxy's. */
+  fetch?: typeof globalThis.fetch;
+  /** Larger answers are refused; 8 MiB by default. */
+  maxAnswerBytes?: number;
+}
+
+const environment = (name: string): string | undefined =>
+  (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name];
+
+/** Sends calls: the one place that knows the token. */
+export class Sender {
+  readonly baseUrl: string;
+  readonly retry: RetryPolicy;
+  readonly #token: string;
+  readonly #options: Options;
+
+  constructor(token: string | undefined, options: Options) {
+    this.#token = (token ?? environment("HOOKBUS_TOKEN") ?? "").trim();
+    if (!/^[!-~]+$/.test(this.#token)) throw new TypeError("a token of visible ASCII characters is needed: the first argument, or HOOKBUS_TOKEN");
+    const url = options.baseUrl ?? environment("HOOKBUS_URL");
+    if (!url) throw new TypeError("the address of Hookbus is needed: baseUrl, or HOOKBUS_URL");
+    if (!/^https?:$/.test(new URL(url).protocol)) throw new TypeError("the address of Hookbus begins with http:// or https://");
+    this.baseUrl = url.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
+    this.retry = { ...POLICY, ...options.retry };
+    this.#options = options;
+  }
+
+  /** A call and what it answers. Models are plain objects: what is newer than this package stays in them. */
+  async send<T>(call: Call, options: CallOptions = {}): Promise<T> {
+    return decode<T>(call, await this.exchange(call, options));
+  }
+
+  /** A list, page by page. */
+  pages<T>(call: Call, options: CallOptions = {}): Pages<T> {
+    return new Pages<T>(async (url) => {
+      const answer = await this.exchange(call, options, false, url);
+      const items = decode<T[]>(call, answer);
+      if (!Array.isArray(items)) throw new BadAnswer("a list was expected", { operation: call.operation });
+      return { items, nextUrl: nextPage(url ?? this.url(call), answer.headers.get("link")) };
+    });
+  }
+
+  /** Sends until there is an answer that stays, or the time is over. With `repeatIsSuccess`, the 409 of an event that an earlier
+   * try may have brought is an answer too. */
+  async exchange(call: Call, options: CallOptions, repeatIsSuccess = false, url = this.url(call)): Promise<Answer> {
+    const headers: Record<string, string> = { authorization: `Bearer ${this.#token}`, accept: "application/json, application/problem+json" };
+    // Browsers decide over these two themselves.
+    headers["user-agent"] = `hookbus-node/${VERSION}`;
+    headers["accept-encoding"] = "identity";
+    for (const [name, value] of Object.entries(call.headers ?? {})) if (value !== undefined) headers[name] = value;
+    const content = call.content ?? (call.body === undefined ? undefined : encode(call.body));
+    if (content !== undefined) headers["content-type"] = "application/json";
+    if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] = newId();
+    const begun = performance.now();
+    for (let tries = 1, mayHaveArrived = false; ; tries++) {
+      const left = this.retry.totalMs - (performance.now() - begun);
+      const limit = Math.max(tries > 1 ? Math.min(this.retry.perTryMs, left) : this.retry.perTryMs, 1);
+      const outcome = await this.#try(call, url, headers, content, limit, options.signal);
+      let error: HookbusError;
+      let askedMs = 0;
+      if (outcome instanceof HookbusError) {
+        error = Object.assign(outcome, { operation: call.operation, tries });
+        if (error instanceof BadAnswer) throw error;
+        mayHaveArrived = true;
+      } else {
+        const answer = { ...outcome, tries };
+        this.#options.onAnswer?.(call.operation, answer);
+        if (answer.status >= 200 && answer.status < 300) return answer;
+        error = problem(call.operation, answer);
+        if (repeatIsSuccess && mayHaveArrived && isRepeat(error)) return answer;
+        if (!isTransient(error)) throw error;
+        mayHaveArrived ||= answer.status >= 500;
+        askedMs = 1000 * (retryAfter(answer.headers.get("retry-after"), Date.now()) ?? 0);
+      }
+      const wait = pause(this.retry, tries, performance.now() - begun, askedMs, Math.random);
+      if (wait === undefined) throw error;
+      await sleep(wait, options.signal);
+    }
+  }
+
+  /** One request. Only the kind of a cause is told: texts of causes may hold what was sent. */
+  async #try(call: Call, url: string, headers: Record<string, string>, content: string | undefined, limitMs: number, signal?: AbortSignal) {
+    signal?.throwIfAborted();
+    const ended = new AbortController();
+    const abort = () => ended.abort();
+    const timer = setTimeout(abort, limitMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      const init: RequestInit = { method: call.method, headers, redirect: "manual", signal: ended.signal };
+      if (content !== undefined) init.body = content;
+      const response = await (this.#options.fetch ?? globalThis.fetch)(url, init);
+      return { status: response.status, headers: response.headers, text: await this.#read(response, ended.signal) };
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof HookbusError) return error;
+      if (ended.signal.aborted || (error as Error)?.name === "TimeoutError") return new TimedOut("no answer in time");
+      const code = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
+      return new ConnectionFailed(`no answer: ${typeof code === "string" ? code : "the connection failed"}`);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** The body, no larger than the bound, no longer than its try may take. */
+  async #read(response: Response, signal: AbortSignal): Promise<string> {
+    const most = this.#options.maxAnswerBytes ?? 8 * 1024 * 1024;
+    const reader = response.body?.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    let size = 0;
+    while (reader) {
+      signal.throwIfAborted();
+      const { done, value } = await reader.read();
+      if (done) break;
+      size += value.byteLength;
+      if (size > most) {
+        await reader.cancel().catch(() => undefined);
+        throw new BadAnswer(`the answer is larger than ${most} bytes`);
+      }
+      text += decoder.decode(value, { stream: true });
+    }
+    return text + decoder.decode();
+  }
+
+  /** The address of a call. A segment that a server or proxy would take for a step up is refused. */
+  url(call: Call): string {
+    for (const segment of call.path) {
+      if (["", ".", ".."].includes(segment)) throw new TypeError(`${call.operation}: ${JSON.stringify(segment)} cannot stand in a path`);
+    }
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(call.query ?? {})) {
+      for (const item of Array.isArray(value) ? value : [value]) if (item !== undefined && item !== null) query.append(name, String(item));
+    }
+    const path = call.path.map((segment) => encodeURIComponent(segment).replaceAll("%3A", ":")).join("/");
+    return `${this.baseUrl}/${path}${query.size ? `?${query}` : ""}`;
+  }
+}
+
+/** Ids where there is no WebCrypto: they need to be different, not secret. */
+const fallbackId = (): string => Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 12)).join("-");
+
+export const newId = (): string => globalThis.crypto?.randomUUID?.() ?? fallbackId();
+
+/** JSON as it goes out. A bigint has no JSON of its own here: as raw text it keeps every digit. */
+export function encode(value: unknown): string {
+  const text = JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === "bigint") throw new TypeError("a bigint in a payload: give the JSON text itself, as rawJson(text)");
+    if (typeof item === "number" && !Number.isFinite(item)) throw new TypeError(`${item} is no JSON`);
+    return item;
+  }) as string | undefined;
+  if (text === undefined) throw new TypeError("undefined is no JSON");
+  return text;
+}
+
+export function decode<T>(call: Call, answer: Answer): T {
+  if (answer.text === "") return undefined as T;
+  try {
+    return JSON.parse(answer.text) as T;
+  } catch {
+    throw new BadAnswer("the answer is no JSON", where(call.operation, answer));
+  }
+}
+
+export const isRepeat = (error: HookbusError): boolean => error instanceof ApiError && error.is("EventAlreadyIngested");
+
+export const isTransient = (error: HookbusError): boolean => error instanceof ApiError && (error.status >= 500 || error.is("RateLimited"));
+
+function where(operation: string, answer: Answer) {
+  const requestId = answer.headers.get("x-request-id");
+  return { operation, tries: answer.tries, ...(requestId === null ? {} : { requestId }) };
+}
+
+/** The error an answer stands for. */
+function problem(operation: string, answer: Answer): HookbusError {
+  if (answer.status === 304) return new NotModified("not modified", where(operation, answer));
+  let document: unknown;
+  try {
+    document = JSON.parse(answer.text);
+  } catch {
+    document = undefined;
+  }
+  const read = document !== null && typeof document === "object" && !Array.isArray(document) ? document : undefined;
+  const known = (read ?? { detail: "the answer is no problem document" }) as ProblemDocument;
+  return new ApiError(answer.status, known, where(operation, answer), retryAfter(answer.headers.get("retry-after"), Date.now()));
+}
+
+/** Waits, or ends with the signal. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal?.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    }, ms);
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort, { once: true });
+  });
+}

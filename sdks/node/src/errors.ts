@@ -1,0 +1,75 @@
+// What goes wrong. `ApiError.id` is typed by the ids of the OpenAPI document.
+import type { ProblemId } from "./problems.js";
+
+/** Where an error belongs to. */
+export interface Where {
+  operation?: string;
+  tries?: number;
+  requestId?: string;
+}
+
+/** Anything this package throws about a call: never with a token in it. */
+export class HookbusError extends Error {
+  /** The operation's id, such as `subscriptions.get`. */
+  operation: string;
+  /** How often it was sent. */
+  tries: number;
+  /** What the last answer said in `X-Request-Id`, for the server's logs. */
+  requestId: string | undefined;
+
+  constructor(message: string, where: Where = {}) {
+    super(message);
+    this.name = new.target.name;
+    this.operation = where.operation ?? "";
+    this.tries = where.tries ?? 1;
+    this.requestId = where.requestId;
+  }
+}
+
+/** No answer came: refused, reset, or not found. What was sent may have arrived. */
+export class ConnectionFailed extends HookbusError {}
+
+/** No whole answer came in time. What was sent may have arrived. */
+export class TimedOut extends HookbusError {}
+
+/** An answer that is too large, no JSON, or from somewhere else than Hookbus. */
+export class BadAnswer extends HookbusError {}
+
+/** 304: what `if_none_match` names is still current. */
+export class NotModified extends HookbusError {}
+
+/** A problem document as it is read: nothing in it is sure. */
+export type ProblemDocument = Partial<Record<"id" | "code" | "title" | "detail" | "validation" | "status", unknown>>;
+
+/** A problem document (RFC 9457). */
+export class ApiError extends HookbusError {
+  /** The HTTP status. */
+  readonly status: number;
+  /** The problem's id; one that is newer than this package is a string all the same. */
+  readonly id: ProblemId | (string & {});
+  /** What exactly, for programs. */
+  readonly code: string | undefined;
+  readonly title: string;
+  readonly detail: string;
+  /** Messages per field. */
+  readonly validation: Record<string, unknown> | undefined;
+  /** Seconds the server asked to wait. */
+  readonly retryAfter: number | undefined;
+
+  constructor(status: number, problem: ProblemDocument, where: Where = {}, retryAfter?: number) {
+    const text = (value: unknown): string => (typeof value === "string" ? value : "");
+    super(`${status} ${text(problem.id)}: ${text(problem.detail) || text(problem.title)}`, where);
+    this.status = status;
+    this.id = text(problem.id);
+    this.code = text(problem.code) || undefined;
+    this.title = text(problem.title);
+    this.detail = text(problem.detail);
+    this.validation = (problem.validation as Record<string, unknown> | null) ?? undefined;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether it is this problem: `error.is("NotFound")`. */
+  is(id: ProblemId): boolean {
+    return this.id === id;
+  }
+}

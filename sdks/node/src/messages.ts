@@ -1,0 +1,160 @@
+// Sending events: one, or many.
+import { decode, encode, isRepeat, isTransient, newId, sleep, type CallOptions, type Sender } from "./core.js";
+import { ApiError, BadAnswer, HookbusError, type ProblemDocument } from "./errors.js";
+import { pause } from "./retry.js";
+
+const MAX_EVENTS = 1000;
+const MAX_BYTES = 2 * 1024 * 1024;
+const HEAD = '{"events":[';
+const TAIL = "]}";
+
+/** A payload that is JSON text already: it arrives byte for byte. */
+export class RawJson {
+  constructor(readonly text: string) {
+    if (text.trim() === "") throw new TypeError("an empty text is no JSON");
+  }
+}
+
+/** A payload that is JSON text already: numbers of any size, keys in their order. */
+export const rawJson = (text: string): RawJson => new RawJson(text);
+
+/** An event to send. */
+export interface MessageIn {
+  /** A type that the application has declared, such as `invoice.paid`. */
+  event_type: string;
+  /** A JSON value; `rawJson(text)`; or text together with `payload_content_type`. */
+  payload: unknown;
+  /** 1 to 128 visible ASCII characters, the idempotency key; one is made if it is left out. */
+  event_id?: string;
+  /** What subscriptions select by. */
+  labels?: Record<string, string>;
+  /** When it happened; now, if left out. */
+  occurred_at?: Date | string;
+  /** The sender's own data. */
+  metadata?: Record<string, string>;
+  /** Events with one key are fanned out in order. */
+  ordering_key?: string;
+  payload_content_type?: string;
+}
+
+/** An event that Kafka has. `received_at` is missing where a repeat learnt only that it is there. */
+export interface MessageOut {
+  application_id: string;
+  event_id: string;
+  received_at?: string;
+}
+
+/** What became of one event of many. */
+export type MessageResult = { event_id: string; message: MessageOut; error?: never } | { event_id: string; error: HookbusError; message?: never };
+
+interface Encoded {
+  id: string;
+  text: string;
+  bytes: number;
+}
+
+function encoded(applicationId: string, message: MessageIn): Encoded {
+  const { payload, event_id, occurred_at, ...rest } = message;
+  const id = event_id ?? newId();
+  const at = occurred_at instanceof Date ? occurred_at.toISOString() : occurred_at;
+  const fields = encode({ application_id: applicationId, ...rest, event_id: id, occurred_at: at });
+  const text = `${fields.slice(0, -1)},"payload":${payload instanceof RawJson ? payload.text : encode(payload)}}`;
+  return { id, text, bytes: new TextEncoder().encode(text).byteLength };
+}
+
+/** Parts of at most 1,000 events and 2 MiB. One that is larger alone goes alone, and the server says what it thinks of it. */
+function* batches(events: Iterable<Encoded>): Generator<Encoded[]> {
+  let part: Encoded[] = [];
+  let size = HEAD.length + TAIL.length;
+  for (const event of events) {
+    if (part.length && (part.length === MAX_EVENTS || size + event.bytes + 1 > MAX_BYTES)) {
+      yield part;
+      [part, size] = [[], HEAD.length + TAIL.length];
+    }
+    part.push(event);
+    size += event.bytes + 1;
+  }
+  if (part.length) yield part;
+}
+
+function* map<A, B>(items: Iterable<A>, change: (item: A) => B): Generator<B> {
+  for (const item of items) yield change(item);
+}
+
+/** Sending events. */
+export class Messages {
+  constructor(private readonly sender: Sender) {}
+
+  /** Sends one event: it is in Kafka when this resolves. Safe to repeat, and repeated as the client's policy says. */
+  async create(applicationId: string, message: MessageIn, options: CallOptions = {}): Promise<MessageOut> {
+    const { id, text } = encoded(applicationId, message);
+    const call = { operation: "events.ingest", method: "POST", path: ["api", "v1", "event"], content: text };
+    const answer = await this.sender.exchange(call, options, true);
+    if (answer.status === 409) return { application_id: applicationId, event_id: id };
+    return decode<MessageOut>(call, answer);
+  }
+
+  /** Sends many, up to 1,000 or 2 MiB a request, and says for each what became of it, in their order. After a request that failed as
+   * a whole nothing more is sent: the rest has its error too. */
+  async createMany(applicationId: string, messages: Iterable<MessageIn>, options: CallOptions = {}): Promise<MessageResult[]> {
+    const results: MessageResult[] = [];
+    let ended: HookbusError | undefined;
+    for (const part of batches(map(messages, (message) => encoded(applicationId, message)))) {
+      if (ended) {
+        for (const { id } of part) results.push({ event_id: id, error: ended });
+        continue;
+      }
+      const done = await this.#batch(applicationId, part, options);
+      results.push(...done);
+      const first = done[0]?.error;
+      // What a request held may be at fault, and others may succeed.
+      const ofOneEvent = first instanceof ApiError && [400, 413, 422].includes(first.status);
+      if (first && !ofOneEvent && done.every(({ error }) => error === first)) ended = first;
+    }
+    return results;
+  }
+
+  /** One request's events. Those that are worth a repeat are sent again, alone among themselves. */
+  async #batch(applicationId: string, part: Encoded[], options: CallOptions): Promise<MessageResult[]> {
+    const results: MessageResult[] = [];
+    const begun = performance.now();
+    let waiting = [...part.entries()];
+    for (let rounds = 1; ; rounds++) {
+      const content = HEAD + waiting.map(([, event]) => event.text).join(",") + TAIL;
+      const call = { operation: "events.ingestBatch", method: "POST", path: ["api", "v1", "events:batch"], content };
+      let told: unknown[];
+      let tries = rounds;
+      try {
+        const answer = await this.sender.exchange(call, options);
+        tries += answer.tries - 1;
+        const read = decode<{ results?: unknown[] } | undefined>(call, answer)?.results;
+        if (!Array.isArray(read) || read.length !== waiting.length) throw new BadAnswer("a result for each event was expected", { operation: call.operation });
+        told = read;
+      } catch (error) {
+        if (!(error instanceof HookbusError)) throw error;
+        for (const [place, { id }] of waiting) results[place] = { event_id: id, error };
+        return results;
+      }
+      const again: typeof waiting = [];
+      for (const [index, [place, event]] of waiting.entries()) {
+        const result = oneOf(told[index], applicationId, event.id, tries);
+        results[place] = result;
+        if (result.error && isTransient(result.error)) again.push([place, event]);
+      }
+      const wait = again.length ? pause(this.sender.retry, rounds, performance.now() - begun, 0, Math.random) : undefined;
+      if (wait === undefined) return results;
+      waiting = again;
+      await sleep(wait, options.signal);
+    }
+  }
+}
+
+/** What the server says of one event. On a repeat, a 409 says that an earlier try has brought it. */
+function oneOf(result: unknown, applicationId: string, eventId: string, tries: number): MessageResult {
+  const refused = (result as { problem?: ProblemDocument } | null)?.problem;
+  if (!refused) return { event_id: eventId, message: result as MessageOut };
+  const status = typeof refused.status === "number" ? refused.status : 0;
+  const error = new ApiError(status, refused, { operation: "events.ingestBatch", tries });
+  if (tries > 1 && isRepeat(error)) return { event_id: eventId, message: { application_id: applicationId, event_id: eventId } };
+  return { event_id: eventId, error };
+}

@@ -1,0 +1,243 @@
+"""From a call to its answer. The steps are generators that ask for tries and pauses; a blocking and an awaiting driver run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, Generator, Generic, Mapping, Optional, Tuple, TypeVar, Union
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from . import errors
+from ._retry import RetryPolicy, pause, retry_after
+from ._version import __version__
+from .pages import AsyncPages, Page, Pages, next_page
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+USER_AGENT = f"hookbus-python/{__version__} (Python {platform.python_version()}; httpx {httpx.__version__})"
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """What an operation sends. `path` are its segments, not yet encoded; `content` stands in place of `body` where bytes matter."""
+
+    operation: str
+    method: str
+    path: Tuple[str, ...]
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Optional[str]] = field(default_factory=dict)
+    body: Any = None
+    content: Optional[bytes] = None
+
+
+@dataclass(frozen=True)
+class Try:
+    """One request, ready to go out, and the seconds it may take."""
+
+    method: str
+    url: str
+    headers: Dict[str, str]
+    content: Optional[bytes]
+    limit: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Seconds to wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whole, and how often it was asked for."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    tries: int = 1
+
+
+Step = Union[Try, Pause]
+Outcome = Union[Answer, errors.HookbusError, None]
+Flow = Generator[Step, Outcome, T]
+Run = Callable[[Flow[Any]], Any]
+
+
+class Settings:
+    """Where calls go and how long they may take. Shows no token."""
+
+    def __init__(
+        self,
+        token: Optional[str],
+        base_url: Optional[str],
+        retry: Optional[RetryPolicy],
+        on_answer: Optional[Callable[[str, Answer], None]],
+    ) -> None:
+        token = (token or os.environ.get("HOOKBUS_TOKEN") or "").strip()
+        if not token or not all("!" <= letter <= "~" for letter in token):
+            raise ValueError("a token of visible ASCII characters is needed: the first argument, or HOOKBUS_TOKEN")
+        url = base_url or os.environ.get("HOOKBUS_URL") or ""
+        if not url:
+            raise ValueError("the address of Hookbus is needed: base_url, or HOOKBUS_URL")
+        if httpx.URL(url).scheme not in ("http", "https") or not httpx.URL(url).host:
+            raise ValueError("the address of Hookbus begins with http:// or https:// and names a host")
+        url = url.rstrip("/")
+        self.base_url = url[: -len("/api/v1")] if url.endswith("/api/v1") else url
+        self.retry = retry or RetryPolicy()
+        self.on_answer = on_answer
+        self.headers = {
+            "Authorization": f"Bearer {token}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json, application/problem+json",
+            # An answer's size is known before it is unpacked.
+            "Accept-Encoding": "identity",
+        }
+
+    def __repr__(self) -> str:
+        return f"Settings({self.base_url})"
+
+
+def encode(value: Any) -> bytes:
+    """JSON as it goes out: numbers of any size, keys in their order."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def url_of(base_url: str, call: Call[Any]) -> str:
+    """The address of a call. A segment that a server or proxy would take for a step up is refused."""
+    for segment in call.path:
+        if segment in ("", ".", ".."):
+            raise ValueError(f"{call.operation}: {segment!r} cannot stand in a path")
+    pairs = []
+    for name, value in call.query.items():
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if item is not None:
+                pairs.append((name, str(item).lower() if isinstance(item, bool) else str(item)))
+    path = "/".join(quote(segment, safe=":") for segment in call.path)
+    return f"{base_url}/{path}" + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+def exchange(settings: Settings, call: Call[Any], repeat_is_success: bool = False, url: Optional[str] = None) -> Flow[Answer]:
+    """Sends until there is an answer that stays, or the time is over. With `repeat_is_success`, the 409 of an event that an earlier
+    try may have brought is an answer too."""
+    headers = {**settings.headers, **{name: value for name, value in call.headers.items() if value is not None}}
+    content = call.content if call.content is not None else None if call.body is None else encode(call.body)
+    if content is not None:
+        headers["Content-Type"] = "application/json"
+    if call.method == "POST" and not call.operation.startswith("events.ingest"):
+        headers["Idempotency-Key"] = str(uuid.uuid4())
+    request_url = url or url_of(settings.base_url, call)
+    begun, tries, may_have_arrived = time.monotonic(), 0, False
+    while True:
+        left = settings.retry.total - (time.monotonic() - begun)
+        limit = min(settings.retry.per_try, left) if tries else settings.retry.per_try
+        outcome = yield Try(call.method, request_url, headers, content, max(limit, 0.001))
+        tries += 1
+        if isinstance(outcome, Answer):
+            if settings.on_answer:
+                settings.on_answer(call.operation, outcome)
+            if 200 <= outcome.status < 300:
+                return replace(outcome, tries=tries)
+            error = problem(call.operation, outcome, tries)
+            if repeat_is_success and may_have_arrived and isinstance(error, errors.EventAlreadyIngested):
+                return outcome
+            if not transient(error):
+                raise error
+            may_have_arrived = may_have_arrived or outcome.status >= 500
+            asked = retry_after(outcome.headers.get("retry-after"), time.time())
+        elif isinstance(outcome, (errors.ConnectionFailed, errors.TimedOut)):
+            error, asked, may_have_arrived = outcome, None, True
+            error.operation, error.tries = call.operation, tries
+        else:
+            assert outcome is not None
+            outcome.operation, outcome.tries = call.operation, tries
+            raise outcome
+        wait = pause(settings.retry, tries, time.monotonic() - begun, asked, random.random)
+        if wait is None:
+            raise error
+        yield Pause(wait)
+
+
+def transient(error: Optional[errors.HookbusError]) -> bool:
+    """Whether a problem is worth a repeat."""
+    return isinstance(error, errors.ApiError) and (error.status >= 500 or isinstance(error, errors.RateLimited))
+
+
+def problem(operation: str, answer: Answer, tries: int) -> errors.HookbusError:
+    """The error an answer stands for."""
+    request_id = answer.headers.get("x-request-id")
+    if answer.status == 304:
+        return errors.NotModified("not modified", operation=operation, tries=tries, request_id=request_id)
+    try:
+        read = json.loads(answer.body)
+    except ValueError:
+        read = None
+    document: Dict[str, Any] = read if isinstance(read, dict) else {"detail": "the answer is no problem document"}
+    kind = errors.BY_ID.get(str(document.get("id")), errors.ApiError)
+    wait = retry_after(answer.headers.get("retry-after"), time.time())
+    return kind(answer.status, document, retry_after=wait, operation=operation, tries=tries, request_id=request_id)
+
+
+def decode(call: Call[T], answer: Answer) -> T:
+    """The body of a 2xx. Models are dictionaries: what is newer than this package stays in them."""
+    if not answer.body:
+        return None  # type: ignore[return-value]  # a 204 is of operations without an answer
+    try:
+        return json.loads(answer.body)  # type: ignore[no-any-return]
+    except ValueError:
+        told = answer.headers.get("x-request-id")
+        raise errors.BadAnswer("the answer is no JSON", operation=call.operation, request_id=told) from None
+
+
+def send(settings: Settings, call: Call[T]) -> Flow[T]:
+    """A call and what it answers."""
+    answer = yield from exchange(settings, call)
+    return decode(call, answer)
+
+
+def page(settings: Settings, call: Call[T], url: Optional[str]) -> Flow[Page[T]]:
+    """One page of a list, and the address of the next."""
+    answer = yield from exchange(settings, call, url=url)
+    items: Any = decode(call, answer)
+    if not isinstance(items, list):
+        raise errors.BadAnswer("a list was expected", operation=call.operation)
+    here = url or url_of(settings.base_url, call)
+    return Page(items, next_page(here, answer.headers.get("link")))
+
+
+class Resource:
+    """Operations that block."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings = settings
+        self._run = run
+
+    def _send(self, call: Call[T]) -> T:
+        result: T = self._run(send(self._settings, call))
+        return result
+
+    def _pages(self, call: Call[T]) -> Pages[T]:
+        return Pages(lambda url: self._run(page(self._settings, call, url)))
+
+
+class AsyncResource:
+    """Operations that are awaited."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings = settings
+        self._run = run
+
+    async def _send(self, call: Call[T]) -> T:
+        result: T = await self._run(send(self._settings, call))
+        return result
+
+    def _pages(self, call: Call[T]) -> AsyncPages[T]:
+        return AsyncPages(lambda url: self._run(page(self._settings, call, url)))

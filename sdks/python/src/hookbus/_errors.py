@@ -1,0 +1,81 @@
+"""What goes wrong, whatever its problem id: the bases of the classes in `errors.py`."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Type
+
+__all__ = ["ApiError", "BadAnswer", "ConnectionFailed", "HookbusError", "NotModified", "TimedOut"]
+
+
+class HookbusError(Exception):
+    """Anything this package raises about a call.
+
+    Attributes:
+        operation: the operation's id, such as `subscriptions.get`.
+        tries: how often it was sent.
+        request_id: what the last answer said in `X-Request-Id`, for the server's logs.
+    """
+
+    def __init__(self, message: str, *, operation: str = "", tries: int = 1, request_id: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.tries = tries
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        told = [f"request {self.request_id}"] if self.request_id else []
+        told += [f"{self.tries} tries"] if self.tries > 1 else []
+        where = f"{self.operation}: " if self.operation else ""
+        return f"{where}{self.args[0]}{' (' + ', '.join(told) + ')' if told else ''}"
+
+
+class ConnectionFailed(HookbusError):
+    """No answer came: refused, reset, or not found. What was sent may have arrived."""
+
+
+class TimedOut(HookbusError):
+    """No whole answer came in time. What was sent may have arrived."""
+
+
+class BadAnswer(HookbusError):
+    """An answer that is too large, no JSON, or from somewhere else than Hookbus."""
+
+
+class NotModified(HookbusError):
+    """304: what `if_none_match` names is still current."""
+
+
+class ApiError(HookbusError):
+    """A problem document (RFC 9457). `errors.py` has a class for each id; an id that is newer than this package is this class.
+
+    Attributes:
+        status: the HTTP status.
+        id: the problem's id, such as `NotFound`.
+        code: what exactly, for programs; None if the server did not say.
+        title, detail: for people.
+        validation: messages per field, or None.
+        retry_after: seconds the server asked to wait, or None.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: Optional[float] = None, **where: Any) -> None:
+        def text(name: str) -> str:
+            return str(problem.get(name) or "")
+
+        super().__init__(f"{status} {text('id')}: {text('detail') or text('title')}", **where)
+        self.status = status
+        self.id = text("id")
+        self.code = text("code") or None
+        self.title = text("title")
+        self.detail = text("detail")
+        self.validation: Optional[Dict[str, Any]] = problem.get("validation")
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> Any:
+        return (_again, (type(self), dict(self.__dict__), self.args))
+
+
+def _again(kind: Type[ApiError], values: Dict[str, Any], args: Any) -> ApiError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(values)
+    return error

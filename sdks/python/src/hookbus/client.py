@@ -1,0 +1,198 @@
+"""The two clients. Each runs the same steps over a connection pool of its own; they differ in whether they wait or are awaited."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Callable, Optional, Type, TypeVar
+
+import httpx
+
+from . import errors
+from ._core import MAX_ANSWER_BYTES, Answer, Flow, Outcome, Pause, Settings, Step, Try
+from ._retry import RetryPolicy
+from .messages import AsyncMessages, Messages
+from .operations import AsyncOperations, Operations
+
+__all__ = ["AsyncHookbus", "Hook0", "Hookbus"]
+
+T = TypeVar("T")
+
+#: How many connections a client keeps, in use and idle.
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
+
+class Reading:
+    """The body of an answer while it comes: no larger than the bound, no longer than its try may take."""
+
+    def __init__(self, limit: float, max_bytes: int) -> None:
+        self._until = time.monotonic() + limit
+        self._max = max_bytes
+        self._body = bytearray()
+
+    def begin(self, response: httpx.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise errors.BadAnswer("the answer has an encoding nobody asked for")
+
+    def take(self, chunk: bytes) -> None:
+        self._body += chunk
+        if len(self._body) > self._max:
+            raise errors.BadAnswer(f"the answer is larger than {self._max} bytes")
+        if time.monotonic() > self._until:
+            raise errors.TimedOut("no whole answer in time")
+
+    def answer(self, response: httpx.Response) -> Answer:
+        return Answer(response.status_code, response.headers, bytes(self._body))
+
+
+def failure(error: Exception) -> errors.HookbusError:
+    """What a failed try stands for. Only the kind of the cause is told: texts of causes may hold what was sent."""
+    if isinstance(error, errors.HookbusError):
+        return error
+    if isinstance(error, httpx.TimeoutException):
+        return errors.TimedOut("no answer in time")
+    if isinstance(error, httpx.TransportError):
+        return errors.ConnectionFailed(f"no answer: {type(error).__name__}")
+    raise error
+
+
+class Hookbus(Operations):
+    """A client of Hookbus that blocks. Threads may share it; close it, or use it as a context manager.
+
+    Arguments:
+        token: of an application, of an organization, or the admin key; else `HOOKBUS_TOKEN`.
+        base_url: where Hookbus is; else `HOOKBUS_URL`.
+        retry: how long calls may take.
+        on_answer: is given each operation's id and answer, with its headers (`ETag`, `Hookbus-Consistency-Token`).
+        transport: in place of the network: `httpx.MockTransport` in tests, or a proxy.
+        max_answer_bytes: larger answers are refused.
+    """
+
+    def __init__(
+        self,
+        token: Optional[str] = None,
+        base_url: Optional[str] = None,
+        *,
+        retry: Optional[RetryPolicy] = None,
+        on_answer: Optional[Callable[[str, Answer], None]] = None,
+        transport: Optional[httpx.BaseTransport] = None,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._settings = Settings(token, base_url, retry, on_answer)
+        self._max_bytes = max_answer_bytes
+        self._http = httpx.Client(transport=transport, limits=LIMITS)
+        self.message = Messages(self._settings, self._run)
+        self._open(self._settings, self._run)
+
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            step: Step = next(flow)
+            while True:
+                outcome: Outcome = None
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                else:
+                    outcome = self._try(step)
+                step = flow.send(outcome)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+
+    def _try(self, step: Try) -> Outcome:
+        reading = Reading(step.limit, self._max_bytes)
+        try:
+            sent = {"headers": step.headers, "content": step.content, "timeout": step.limit}
+            with self._http.stream(step.method, step.url, **sent) as response:  # type: ignore[arg-type]
+                reading.begin(response)
+                for chunk in response.iter_bytes():
+                    reading.take(chunk)
+                return reading.answer(response)
+        except (errors.HookbusError, httpx.TransportError) as error:
+            return failure(error)
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
+
+    def __enter__(self) -> "Hookbus":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.base_url})"
+
+
+class AsyncHookbus(AsyncOperations):
+    """A client of Hookbus that is awaited, under asyncio and trio. Its arguments are those of `Hookbus`."""
+
+    def __init__(
+        self,
+        token: Optional[str] = None,
+        base_url: Optional[str] = None,
+        *,
+        retry: Optional[RetryPolicy] = None,
+        on_answer: Optional[Callable[[str, Answer], None]] = None,
+        transport: Optional[httpx.AsyncBaseTransport] = None,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._settings = Settings(token, base_url, retry, on_answer)
+        self._max_bytes = max_answer_bytes
+        self._http = httpx.AsyncClient(transport=transport, limits=LIMITS)
+        self.message = AsyncMessages(self._settings, self._run)
+        self._open(self._settings, self._run)
+
+    async def _run(self, flow: Flow[T]) -> T:
+        import anyio
+
+        try:
+            step: Step = next(flow)
+            while True:
+                outcome: Outcome = None
+                if isinstance(step, Pause):
+                    await anyio.sleep(step.seconds)
+                else:
+                    outcome = await self._try(step)
+                step = flow.send(outcome)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+
+    async def _try(self, step: Try) -> Outcome:
+        import anyio
+
+        reading = Reading(step.limit, self._max_bytes)
+        try:
+            sent = {"headers": step.headers, "content": step.content, "timeout": step.limit}
+            # httpx bounds each read alone; this bounds them together, those of the headers too.
+            with anyio.fail_after(step.limit):
+                async with self._http.stream(step.method, step.url, **sent) as response:  # type: ignore[arg-type]
+                    reading.begin(response)
+                    async for chunk in response.aiter_bytes():
+                        reading.take(chunk)
+                    return reading.answer(response)
+        except TimeoutError:
+            return errors.TimedOut("no whole answer in time")
+        except (errors.HookbusError, httpx.TransportError) as error:
+            return failure(error)
+
+    async def aclose(self) -> None:
+        """Closes its connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> "AsyncHookbus":
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.base_url})"
+
+
+Hook0 = Hookbus

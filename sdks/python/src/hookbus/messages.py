@@ -1,0 +1,224 @@
+"""Sending events: one, or many."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+
+from . import errors
+from ._core import Call, Flow, Pause, Run, Settings, decode, encode, exchange, transient
+from ._retry import pause
+
+__all__ = ["MessageIn", "MessageOut", "MessageResult", "RawJson"]
+
+MAX_EVENTS = 1000
+MAX_BYTES = 2 * 1024 * 1024
+_HEAD, _TAIL = b'{"events":[', b"]}"
+
+
+class RawJson:
+    """A payload that is JSON text already: it arrives byte for byte."""
+
+    def __init__(self, text: Union[str, bytes]) -> None:
+        self.content = text.encode() if isinstance(text, str) else bytes(text)
+        if not self.content.strip():
+            raise ValueError("an empty text is no JSON")
+
+
+@dataclass(frozen=True)
+class MessageIn:
+    """An event to send.
+
+    Attributes:
+        event_type: a type that the application has declared, such as `invoice.paid`.
+        payload: a JSON value; `RawJson(text)`; or text together with `payload_content_type`.
+        event_id: 1 to 128 visible ASCII characters, the idempotency key; one is made if it is left out.
+        labels: what subscriptions select by.
+        occurred_at: when it happened, with its zone; now, if left out.
+        metadata: the sender's own data.
+        ordering_key: events with one key are fanned out in order.
+    """
+
+    event_type: str
+    payload: Any
+    event_id: Optional[str] = None
+    labels: Optional[Mapping[str, str]] = None
+    occurred_at: Optional[datetime] = None
+    metadata: Optional[Mapping[str, str]] = None
+    ordering_key: Optional[str] = None
+    payload_content_type: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class MessageOut:
+    """An event that Kafka has. `received_at` (RFC 3339) is None where a repeat learnt only that it is there."""
+
+    application_id: str
+    event_id: str
+    received_at: Optional[str]
+
+
+@dataclass(frozen=True)
+class MessageResult:
+    """What became of one event of many: `message`, or the `error` it was refused for."""
+
+    event_id: str
+    message: Optional[MessageOut] = None
+    error: Optional[errors.HookbusError] = None
+
+
+def encoded(application_id: str, message: MessageIn) -> Tuple[str, bytes]:
+    """An event's id and its bytes as they go out."""
+    event_id = message.event_id or str(uuid.uuid4())
+    fields: Dict[str, Any] = {"application_id": application_id, "event_type": message.event_type, "event_id": event_id}
+    if message.occurred_at is not None:
+        if message.occurred_at.tzinfo is None:
+            raise ValueError("occurred_at needs a zone, such as datetime.now(timezone.utc)")
+        fields["occurred_at"] = message.occurred_at.isoformat()
+    for name in ("labels", "metadata"):
+        pairs = getattr(message, name)
+        if pairs is not None:
+            fields[name] = dict(pairs)
+    for name in ("ordering_key", "payload_content_type"):
+        if getattr(message, name) is not None:
+            fields[name] = getattr(message, name)
+    payload = message.payload.content if isinstance(message.payload, RawJson) else encode(message.payload)
+    return event_id, encode(fields)[:-1] + b',"payload":' + payload + b"}"
+
+
+def create(settings: Settings, application_id: str, message: MessageIn) -> Flow[MessageOut]:
+    """Sends one event, and again until it is there."""
+    event_id, content = encoded(application_id, message)
+    call: Call[Dict[str, str]] = Call("events.ingest", "POST", ("api", "v1", "event"), content=content)
+    answer = yield from exchange(settings, call, repeat_is_success=True)
+    if answer.status == 409:
+        return MessageOut(application_id, event_id, None)
+    return out(decode(call, answer), application_id, event_id)
+
+
+def out(read: Any, application_id: str, event_id: str) -> MessageOut:
+    """What an accepted event is answered with."""
+    if not isinstance(read, dict):
+        raise errors.BadAnswer("an object was expected", operation="events.ingest")
+    received_at = read.get("received_at")
+    told = str(received_at) if received_at is not None else None
+    return MessageOut(str(read.get("application_id", application_id)), str(read.get("event_id", event_id)), told)
+
+
+def batches(events: Iterable[Tuple[str, bytes]]) -> Iterator[List[Tuple[str, bytes]]]:
+    """Parts of at most 1,000 events and 2 MiB. One that is larger alone goes alone, and the server says what it thinks of it."""
+    part: List[Tuple[str, bytes]] = []
+    size = len(_HEAD) + len(_TAIL)
+    for event in events:
+        if part and (len(part) == MAX_EVENTS or size + len(event[1]) + 1 > MAX_BYTES):
+            yield part
+            part, size = [], len(_HEAD) + len(_TAIL)
+        part.append(event)
+        size += len(event[1]) + 1
+    if part:
+        yield part
+
+
+def create_batch(settings: Settings, application_id: str, part: List[Tuple[str, bytes]]) -> Flow[List[MessageResult]]:
+    """One request's events: what each became. Those that are worth a repeat are sent again, alone among themselves."""
+    results: Dict[int, MessageResult] = {}
+    waiting = list(enumerate(part))
+    begun, rounds = time.monotonic(), 0
+    while True:
+        content = _HEAD + b",".join(event for _, (_, event) in waiting) + _TAIL
+        call: Call[Dict[str, Any]] = Call("events.ingestBatch", "POST", ("api", "v1", "events:batch"), content=content)
+        try:
+            answer = yield from exchange(settings, call)
+            read: Any = decode(call, answer)
+            told = read.get("results") if isinstance(read, dict) else None
+            if not isinstance(told, list) or len(told) != len(waiting):
+                raise errors.BadAnswer("a result for each event was expected", operation=call.operation)
+        except errors.HookbusError as error:
+            results.update({place: MessageResult(event_id, error=error) for place, (event_id, _) in waiting})
+            break
+        rounds += 1
+        again = []
+        for (place, event), result in zip(waiting, told):
+            results[place] = one_of(result, application_id, event[0], rounds + answer.tries - 1)
+            if transient(results[place].error):
+                again.append((place, event))
+        wait = pause(settings.retry, rounds, time.monotonic() - begun, None, random.random) if again else None
+        if wait is None:
+            break
+        waiting = again
+        yield Pause(wait)
+    return [results[place] for place in range(len(part))]
+
+
+def one_of(result: Any, application_id: str, event_id: str, tries: int) -> MessageResult:
+    """What the server says of one event. On a repeat, a 409 says that an earlier try has brought it."""
+    refused = result.get("problem") if isinstance(result, dict) else None
+    if not isinstance(refused, dict):
+        return MessageResult(event_id, out(result, application_id, event_id))
+    kind = errors.BY_ID.get(str(refused.get("id")), errors.ApiError)
+    if kind is errors.EventAlreadyIngested and tries > 1:
+        return MessageResult(event_id, MessageOut(application_id, event_id, None))
+    status = refused.get("status")
+    error = kind(status if isinstance(status, int) else 0, refused, operation="events.ingestBatch", tries=tries)
+    return MessageResult(event_id, error=error)
+
+
+def create_many(settings: Settings, application_id: str, messages: Iterable[MessageIn]) -> Flow[List[MessageResult]]:
+    """Sends all of them in their order. After a request that failed as a whole nothing more is sent: the rest has its error too."""
+    results: List[MessageResult] = []
+    ended: Optional[errors.HookbusError] = None
+    for part in batches(encoded(application_id, message) for message in messages):
+        if ended is not None:
+            results += [MessageResult(event_id, error=ended) for event_id, _ in part]
+            continue
+        done = yield from create_batch(settings, application_id, part)
+        results += done
+        first = done[0].error
+        if first is not None and all(result.error is first for result in done) and not _of_one_event(first, part):
+            ended = first
+    return results
+
+
+def _of_one_event(error: errors.HookbusError, part: List[Tuple[str, bytes]]) -> bool:
+    """Whether a whole request failed for what it held, so that others may succeed."""
+    return isinstance(error, errors.ApiError) and error.status in (400, 413, 422)
+
+
+class Messages:
+    """Sending events, blocking."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings = settings
+        self._run = run
+
+    def create(self, application_id: str, message: MessageIn) -> MessageOut:
+        """Sends one event: it is in Kafka when this returns. Safe to repeat, and repeated as the client's policy says."""
+        result: MessageOut = self._run(create(self._settings, application_id, message))
+        return result
+
+    def create_many(self, application_id: str, messages: Iterable[MessageIn]) -> List[MessageResult]:
+        """Sends many, up to 1,000 or 2 MiB a request, and says for each what became of it, in their order."""
+        result: List[MessageResult] = self._run(create_many(self._settings, application_id, messages))
+        return result
+
+
+class AsyncMessages:
+    """Sending events, awaiting."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings = settings
+        self._run = run
+
+    async def create(self, application_id: str, message: MessageIn) -> MessageOut:
+        """Sends one event: it is in Kafka when this returns. Safe to repeat, and repeated as the client's policy says."""
+        result: MessageOut = await self._run(create(self._settings, application_id, message))
+        return result
+
+    async def create_many(self, application_id: str, messages: Iterable[MessageIn]) -> List[MessageResult]:
+        """Sends many, up to 1,000 or 2 MiB a request, and says for each what became of it, in their order."""
+        result: List[MessageResult] = await self._run(create_many(self._settings, application_id, messages))
+        return result

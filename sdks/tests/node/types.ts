@@ -1,0 +1,16 @@
+// What TypeScript makes of the packages: this file is compiled, not run.
+import { Hook0, Hookbus, rawJson, type MessageResult, type Subscription } from "hookbus";
+import { Webhook, type WebhookEvent } from "hookbus/webhooks";
+
+const client: Hookbus = Hook0("token", { baseUrl: "http://127.0.0.1" });
+export async function typed(request: Request): Promise<WebhookEvent> {
+  const made: Subscription = await client.subscriptions.get({ subscription_id: "s" });
+  for await (const { secret } of client.subscriptions.list({ application_id: made.application_id })) secret.toUpperCase();
+  const results: MessageResult[] = await client.message.createMany("a", [{ event_type: "a.b", payload: rawJson("1") }]);
+  for (const result of results) if (result.error) result.error.tries.toFixed(); else result.message.event_id.trim();
+  // @ts-expect-error a field that is required is missing
+  await client.applications.create({ body: {} });
+  // @ts-expect-error text is no body
+  await new Webhook("s").verify("text", request.headers);
+  return new Webhook(["a", "b"]).verify(await request.arrayBuffer(), request.headers);
+}
