@@ -10,6 +10,7 @@
 //! the layers and the extractors do to every request is said here, once.
 
 mod complete;
+mod shared;
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement};

@@ -53,10 +53,10 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::problem::{Problem, unavailable};
-use crate::store::group::Waiting;
-use crate::store::line::{Line, WriteOwner};
+use crate::store::group::QueuedWrite;
+use crate::store::line::{WriteLine, WriteOwner};
 use crate::store::log::ControlLog;
-use crate::store::pending::{Pending, PendingWrite};
+use crate::store::pending::{PendingWrite, RuledWrite};
 use crate::store::refuse::{full, late};
 
 pub use crate::store::log::transactional_id;
@@ -85,7 +85,7 @@ struct StoreInner {
 /// Those who wait, and whether somebody serves them.
 #[derive(Default)]
 struct ServedLine {
-    writes: Line<Box<dyn PendingWrite>>,
+    writes: WriteLine<Box<dyn PendingWrite>>,
     is_served: bool,
 }
 
@@ -223,10 +223,10 @@ impl Store {
         let started = clock::instant();
         let deadline = started + inner.deadline;
         let owner = inner.owner(&actor);
-        let (mut group, mut answers): (Vec<Waiting>, Vec<_>) = (Vec::new(), Vec::new());
+        let (mut group, mut answers): (Vec<QueuedWrite>, Vec<_>) = (Vec::new(), Vec::new());
         for rule in rules {
             let (answer, told) = oneshot::channel();
-            let write = Pending { actor: actor.clone(), rule, started, deadline, decided: None, answer };
+            let write = RuledWrite { actor: actor.clone(), rule, started, deadline, decided: None, answer };
             group.push((owner, Box::new(write)));
             answers.push(told);
         }
@@ -264,7 +264,7 @@ impl StoreInner {
     }
 
     /// Puts writes into the line, and has it served.
-    fn push(self: &Arc<Self>, owner: WriteOwner, group: Vec<Waiting>) -> Result<(), Problem> {
+    fn push(self: &Arc<Self>, owner: WriteOwner, group: Vec<QueuedWrite>) -> Result<(), Problem> {
         let mut line = self.line.lock();
         let writes = group.into_iter().map(|(_, write)| write).collect();
         line.writes.push(owner, writes).map_err(full)?;
@@ -275,7 +275,7 @@ impl StoreInner {
     }
 
     /// Answers what writes would answer. It takes no turn and fences nobody.
-    async fn try_out(&self, mut group: Vec<Waiting>, deadline: Instant) -> Result<(), Problem> {
+    async fn try_out(&self, mut group: Vec<QueuedWrite>, deadline: Instant) -> Result<(), Problem> {
         let end = self.catch_up(deadline).await?;
         while !group.is_empty() {
             // What one look cannot hold is decided without what stands before it.

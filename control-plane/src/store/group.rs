@@ -31,7 +31,7 @@ const CHANGES: usize = 1_024;
 const HOLD: Duration = Duration::from_millis(5);
 
 /// A write and whose it is.
-pub(super) type Waiting = (WriteOwner, Box<dyn PendingWrite>);
+pub(super) type QueuedWrite = (WriteOwner, Box<dyn PendingWrite>);
 
 /// What is to be written, and what stands there.
 pub(super) struct DecidedWrite {
@@ -50,7 +50,7 @@ enum Tried {
 impl StoreInner {
     /// Serves the line until it is empty. One task at a time does.
     pub(super) async fn serve(self: Arc<Self>) {
-        let mut serving = Serving { store: Arc::clone(&self), is_over: false };
+        let mut serving = LineServer { store: Arc::clone(&self), is_over: false };
         let mut turn = self.turn.lock().await;
         loop {
             let group = {
@@ -69,7 +69,7 @@ impl StoreInner {
     }
 
     /// Writes a group and tells each of it what came of it.
-    async fn write_group(&self, turn: &mut Turn, mut group: Vec<Waiting>) {
+    async fn write_group(&self, turn: &mut Turn, mut group: Vec<QueuedWrite>) {
         loop {
             group = self.living(group);
             let Some(deadline) = group.iter().map(|(_, write)| write.deadline()).max() else { return };
@@ -87,7 +87,7 @@ impl StoreInner {
     }
 
     /// Without those whose time is over and those nobody waits for.
-    fn living(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+    fn living(&self, group: Vec<QueuedWrite>) -> Vec<QueuedWrite> {
         let now = clock::instant();
         let (living, over): (Vec<_>, Vec<_>) =
             group.into_iter().partition(|(_, write)| now < write.deadline() && !write.is_abandoned());
@@ -95,7 +95,7 @@ impl StoreInner {
         living
     }
 
-    pub(super) fn settle(&self, group: Vec<Waiting>, failure: Option<&Problem>) {
+    pub(super) fn settle(&self, group: Vec<QueuedWrite>, failure: Option<&Problem>) {
         for (_, write) in group {
             let started = write.started();
             let word = write.settle(failure.cloned());
@@ -104,7 +104,12 @@ impl StoreInner {
         }
     }
 
-    async fn try_once(&self, turn: &mut Turn, group: &mut Vec<Waiting>, deadline: Instant) -> Result<Tried, Problem> {
+    async fn try_once(
+        &self,
+        turn: &mut Turn,
+        group: &mut Vec<QueuedWrite>,
+        deadline: Instant,
+    ) -> Result<Tried, Problem> {
         let decided = self.decide(turn, group, deadline).await?;
         let mut records = Vec::new();
         let mut last = None;
@@ -133,7 +138,7 @@ impl StoreInner {
     async fn decide(
         &self,
         turn: &mut Turn,
-        group: &mut Vec<Waiting>,
+        group: &mut Vec<QueuedWrite>,
         deadline: Instant,
     ) -> Result<Vec<DecidedWrite>, Problem> {
         let writes = |decided: &[DecidedWrite]| decided.iter().any(|it| !it.changes.is_empty());
@@ -159,7 +164,7 @@ impl StoreInner {
         Ok(self.decide_in_turn(group, Some(end)))
     }
 
-    fn decide_in_turn(&self, group: &mut Vec<Waiting>, end: Option<i64>) -> Vec<DecidedWrite> {
+    fn decide_in_turn(&self, group: &mut Vec<QueuedWrite>, end: Option<i64>) -> Vec<DecidedWrite> {
         let decided = self.rehearse(group, end);
         if decided.len() < group.len() {
             self.line.lock().writes.put_back(group.split_off(decided.len()));
@@ -168,7 +173,7 @@ impl StoreInner {
     }
 
     /// Decides the first of a group, as many as fit: at least one.
-    pub(super) fn rehearse(&self, group: &mut [Waiting], end: Option<i64>) -> Vec<DecidedWrite> {
+    pub(super) fn rehearse(&self, group: &mut [QueuedWrite], end: Option<i64>) -> Vec<DecidedWrite> {
         let decide = |snapshot: &Snapshot, write: &mut Box<dyn PendingWrite>| {
             let moment = Moment { end: end.unwrap_or_else(|| snapshot.position()), now_ms: clock::now_ms() };
             let changes = write.decide(snapshot, moment, &self.bytes);
@@ -244,12 +249,12 @@ impl StoreInner {
 }
 
 /// Says that nobody serves the line any more, should serving it panic: the next write starts it again.
-struct Serving {
+struct LineServer {
     store: Arc<StoreInner>,
     is_over: bool,
 }
 
-impl Drop for Serving {
+impl Drop for LineServer {
     fn drop(&mut self) {
         if !self.is_over {
             self.store.line.lock().is_served = false;

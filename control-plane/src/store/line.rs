@@ -33,16 +33,16 @@ pub(super) enum LineFull {
 
 /// What waits.
 #[derive(Debug)]
-pub(super) struct Line<T> {
+pub(super) struct WriteLine<T> {
     waiting: BTreeMap<WriteOwner, VecDeque<T>>,
     /// Whose turn it is, each owner that waits once.
     turns: VecDeque<WriteOwner>,
     len: usize,
 }
 
-// === impl Line ===
+// === impl WriteLine ===
 
-impl<T> Line<T> {
+impl<T> WriteLine<T> {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -97,7 +97,7 @@ impl<T> Line<T> {
     }
 }
 
-impl<T> Default for Line<T> {
+impl<T> Default for WriteLine<T> {
     fn default() -> Self {
         Self { waiting: BTreeMap::new(), turns: VecDeque::new(), len: 0 }
     }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn who_asks_little_does_not_wait_behind_who_asks_much() {
-        let mut line = Line::default();
+        let mut line = WriteLine::default();
         line.push(organization(1), vec!["much-1", "much-2", "much-3", "much-4"]).unwrap();
         line.push(organization(2), vec!["little"]).unwrap();
         line.push(WriteOwner::Admin, vec!["admin-1", "admin-2"]).unwrap();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_was_not_served_is_next_and_in_order() {
-        let mut line = Line::default();
+        let mut line = WriteLine::default();
         line.push(organization(1), vec!["a1", "a2", "a3"]).unwrap();
         line.push(organization(2), vec!["b1", "b2"]).unwrap();
         let mut taken = line.take(4);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_owner_that_has_enough_waiting_takes_no_place_of_others() {
-        let mut line = Line::default();
+        let mut line = WriteLine::default();
         line.push(organization(1), vec!["x"; OF_ONE - 1]).unwrap();
         line.push(organization(1), vec!["a", "whole", "batch"]).unwrap();
         assert_eq!(line.push(organization(1), vec!["x"]), Err(LineFull::OfOne));

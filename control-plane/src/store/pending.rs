@@ -34,7 +34,7 @@ pub(super) trait PendingWrite: Send {
 
 /// The same with its rule and its answer.
 #[derive(Debug)]
-pub(super) struct Pending<T, F> {
+pub(super) struct RuledWrite<T, F> {
     pub(super) actor: Actor,
     pub(super) rule: F,
     pub(super) started: Instant,
@@ -43,7 +43,7 @@ pub(super) struct Pending<T, F> {
     pub(super) answer: oneshot::Sender<Result<T, Problem>>,
 }
 
-impl<T, F> PendingWrite for Pending<T, F>
+impl<T, F> PendingWrite for RuledWrite<T, F>
 where
     T: Send,
     F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send,
