@@ -35,9 +35,9 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) in_flight: IntGauge,
     /// Connections to endpoints, those being made included.
     pub(crate) connections: IntGauge,
-    /// Deliveries held in memory.
+    /// Deliveries in memory that stand in no list.
     pub(crate) live: IntGauge,
-    /// See [`crate::engine::Rules::queue_bytes`].
+    /// Payloads of listed deliveries that are in memory, in bytes.
     pub(crate) queue_bytes: IntGauge,
     /// Subscriptions that are being served or were lately.
     pub(crate) lanes: IntGauge,
