@@ -10,15 +10,13 @@
 //! Payloads of listed deliveries have a room of their own ([`super::Rules::queue_bytes`]), a quarter of it for one lane at most. A
 //! lane that is closed keeps none: it may stand for days.
 
-use std::collections::VecDeque;
-
-use hashbrown::HashMap;
 use kafka::Epoch;
 use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
 use schemas::lanes::ListRole;
 
-use super::aged::{AgeTold, age_of};
+use super::aged::age_of;
+use super::read_backs::{NearTurn, ReadBackDemand};
 use super::{Arrival, Engine, Live, Lookup, State};
 use crate::flaws::{self, Flaw};
 use crate::lanes::OffsetLine;
@@ -31,12 +29,8 @@ use crate::slots::Ticket;
 const NEAR: usize = 512;
 /// What is set aside is read so many at a time, beside everything else.
 const ASIDE: usize = 128;
-/// What is not read yet counts as so large before anything was read, bytes; then as what was read lately.
-const GUESS: usize = 16 * 1024;
 /// Read back at once, over all lanes.
 const ASKED: usize = 8_192;
-/// What could not be read back is asked for again after this time.
-const ASK_AGAIN_MS: i64 = 1_000;
 
 /// A change of the lists, to be committed with the progress of its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,106 +81,6 @@ pub(crate) struct ListedRecord {
     pub(crate) deadline_ms: i64,
     /// Its size.
     pub(crate) size: usize,
-}
-
-/// A record to read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReadBackDemand {
-    /// Lease of its partition.
-    pub(crate) lease: Epoch,
-    /// Its offset.
-    pub(crate) offset: i64,
-    /// It is the probe of a lane that is closed: its endpoint may have healed, and it is one record.
-    pub(crate) is_urgent: bool,
-}
-
-/// Payloads of listed deliveries, in memory.
-#[derive(Debug)]
-pub(super) struct Reserve {
-    records: usize,
-    bytes: usize,
-    /// Mean size of what was read back lately.
-    guess: usize,
-}
-
-/// What is being read back.
-#[derive(Debug, Default)]
-pub(super) struct ReadBacks {
-    asked: HashMap<(Epoch, i64), NearTurn>,
-    /// Asked for because they may have died of age; some of them are among the others, too.
-    pub(super) ages: HashMap<(Epoch, i64), SubscriptionId>,
-    /// What was found of those.
-    pub(super) told: Vec<AgeTold>,
-    pub(super) demands: Vec<ReadBackDemand>,
-    /// Demands that failed and are made again, and when; the next one first.
-    again: VecDeque<(i64, ReadBackDemand)>,
-    /// Listed deliveries of all partitions.
-    queued: usize,
-}
-
-/// One whose turn is near.
-#[derive(Clone, Copy, Debug)]
-struct NearTurn {
-    subscription: SubscriptionId,
-    is_urgent: bool,
-}
-
-impl ReadBacks {
-    /// When something is asked for again.
-    pub(super) fn next_ms(&self) -> Option<i64> {
-        self.again.front().map(|(at_ms, _)| *at_ms)
-    }
-
-    /// What failed a while ago is asked for again.
-    pub(super) fn ask_again(&mut self, now_ms: i64) {
-        while let Some((_, demand)) = self.again.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
-            self.demands.push(demand);
-        }
-    }
-
-    /// These leases go.
-    fn close(&mut self, leases: &[Epoch]) {
-        self.asked.retain(|(epoch, _), _| !leases.contains(epoch));
-        self.ages.retain(|(epoch, _), _| !leases.contains(epoch));
-        self.told.retain(|told| !leases.contains(&told.lease));
-        self.demands.retain(|demand| !leases.contains(&demand.lease));
-        self.again.retain(|(_, demand)| !leases.contains(&demand.lease));
-    }
-}
-
-impl Default for Reserve {
-    fn default() -> Self {
-        Self { records: 0, bytes: 0, guess: GUESS }
-    }
-}
-
-impl Reserve {
-    /// One was read back.
-    fn read(&mut self, size: usize) {
-        self.keep(size);
-        self.guess = (self.guess * 15 + size) / 16;
-    }
-
-    /// One that was live is listed, and its payload is still here.
-    fn keep(&mut self, size: usize) {
-        self.records += 1;
-        self.bytes += size;
-    }
-
-    pub(super) fn give(&mut self, size: usize) {
-        self.records = self.records.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
-    }
-
-    /// Listed deliveries whose payload is in memory.
-    pub(super) const fn records(&self) -> usize {
-        self.records
-    }
-
-    /// Of these payloads.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 /// Which list a delivery belongs to. What an older version parked is older than what comes, as retries are.
@@ -276,7 +170,7 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn not_read(&mut self, lease: Epoch, offset: i64, now_ms: i64) {
         let is_urgent = self.read_backs.asked.get(&(lease, offset)).is_some_and(|asked| asked.is_urgent);
         let demand = ReadBackDemand { lease, offset, is_urgent };
-        self.read_backs.again.push_back((now_ms + ASK_AGAIN_MS, demand));
+        self.read_backs.failed(demand, now_ms);
     }
 
     /// So many deliveries are listed, over all partitions.

@@ -54,6 +54,7 @@ impl<L: Lookup> Engine<L> {
     }
 
     /// Deliveries held here.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.live.len()
     }
