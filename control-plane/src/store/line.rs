@@ -113,7 +113,7 @@ mod tests {
         WriteOwner::Organization(OrganizationId(Uuid::from_u128(number)))
     }
 
-    fn served(line: &mut Line<&'static str>, max: usize) -> Vec<&'static str> {
+    fn served(line: &mut WriteLine<&'static str>, max: usize) -> Vec<&'static str> {
         line.take(max).into_iter().map(|(_, it)| it).collect()
     }
 
