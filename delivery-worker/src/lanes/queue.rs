@@ -155,8 +155,10 @@ impl<T: Copy> Queue<T> {
             // What is newer than the next offset is not near yet, though it may be in memory.
             let ahead =
                 Rank { role: *role, offset: i64::MIN }..Rank { role: *role, offset: line.front().unwrap_or(i64::MAX) };
-            near += self.ready.range(ahead.clone()).filter(|(_, (_, is_listed))| *is_listed).count();
-            near += self.asked.range(ahead).count();
+            // No further than is wanted: many thousands may be in memory, and this is asked with each outcome.
+            let listed = self.ready.range(ahead.clone()).filter(|(_, (_, is_listed))| *is_listed);
+            near += listed.take(wanted.saturating_sub(near)).count();
+            near += self.asked.range(ahead).take(wanted.saturating_sub(near)).count();
             if near >= wanted {
                 return None;
             }
