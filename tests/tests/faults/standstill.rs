@@ -179,7 +179,7 @@ fn short(name: &'static str) -> (Standstill, Setup) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_goes_on_after_kafka_stood_still_for_longer_than_a_session() {
     let (standstill, setup) = short("standstill");
-    standstill.frozen(setup).await;
+    Box::pin(standstill.frozen(setup)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
