@@ -8,6 +8,7 @@
 //!     |                            ^
 //!     +--> every role's catalog    +-- reports: what workers say in [attempts] (an endpoint is gone or failing, a type is new)
 //!
+//! writes, reports --> operations: events about them, for the application that the operator names --> [events]
 //! POST .../ping --> one record on [deliveries], which no event stands behind
 //! [lanes], [status] --> health: how each lane is doing --> GET .../health
 //! ```
@@ -30,6 +31,7 @@ mod layers;
 mod limits;
 mod metrics;
 mod openapi;
+mod operations;
 mod page;
 mod pings;
 mod problem;
@@ -63,6 +65,7 @@ pub use store::transactional_id;
 
 use crate::health::HealthView;
 use crate::metrics::ControlMetrics;
+use crate::operations::Operations;
 use crate::reports::Acting;
 use crate::server::Routes;
 use crate::state::App;
@@ -124,11 +127,13 @@ impl ControlPlane {
     /// A Kafka client cannot be made, or a metric's name is taken.
     pub async fn start(config: ControlConfig, deps: Deps) -> Result<Self, Error> {
         let metrics = ControlMetrics::new(&deps.registry)?;
-        let store = Store::start(&deps, config.request_timeout, config.bytes, metrics.clone()).await?;
+        let operations = Operations::of(&config, &deps.topics);
+        let store =
+            Store::start(&deps, (config.request_timeout, config.bytes), operations.clone(), metrics.clone()).await?;
         let latch = deps.health.latch("control");
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);
-        deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting));
+        deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting, operations));
         deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let health = watch_health(&config, &deps);

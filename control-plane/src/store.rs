@@ -52,6 +52,7 @@ use crate::actor::{Actor, ActorToken};
 use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
+use crate::operations::Operations;
 use crate::problem::{Problem, unavailable};
 use crate::store::group::QueuedWrite;
 use crate::store::line::{WriteLine, WriteOwner};
@@ -157,12 +158,12 @@ impl<T> Decision<T> {
 impl Store {
     pub(crate) async fn start(
         deps: &Deps,
-        deadline: Duration,
-        bytes: ByteLimits,
+        limits: (Duration, ByteLimits),
+        operations: Option<Operations>,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
-        let log = ControlLog::start(deps).await?;
-        Ok(Self::new(deps.catalog.clone(), log, (deadline, bytes), metrics))
+        let log = ControlLog::start(deps, operations).await?;
+        Ok(Self::new(deps.catalog.clone(), log, limits, metrics))
     }
 
     fn new(

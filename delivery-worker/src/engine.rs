@@ -141,6 +141,8 @@ pub(crate) struct Landed {
     pub(crate) is_listed: bool,
     /// How long its endpoint has been failing, if it does.
     pub(crate) failed: Option<Failed>,
+    /// Since when every attempt had failed, if this one ends that, Unix ms.
+    pub(crate) recovered_ms: Option<i64>,
 }
 
 /// A delivery that leaves without an attempt.
@@ -281,7 +283,6 @@ impl<L: Lookup> Engine<L> {
     /// Takes a delivery in.
     pub(crate) fn admit(&mut self, arrival: Arrival, now_ms: i64) {
         let (lease, offset) = (arrival.lease, arrival.offset);
-        self.recent.touch(arrival.delivery.subscription, now_ms);
         self.windows.admit(&arrival);
         let role = listed::role(&arrival.delivery.hop);
         let ticket = self.live.insert(Live::new(arrival, role, false));
@@ -322,10 +323,10 @@ impl<L: Lookup> Engine<L> {
             self.release_held();
         }
         let failed = self.streak(&live.arrival.delivery, verdict, self.wall.ms(now_ms));
-        self.note(&live, verdict, elapsed_ms, now_ms);
+        let recovered_ms = self.note(&live, verdict, elapsed_ms, now_ms);
         self.feed(live.arrival.delivery.subscription, now_ms);
         let Live { arrival, state, is_listed, .. } = live;
-        (state != State::Abandoned).then_some(Landed { arrival, is_listed, failed })
+        (state != State::Abandoned).then_some(Landed { arrival, is_listed, failed, recovered_ms })
     }
 
     /// Lets time pass.

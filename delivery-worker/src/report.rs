@@ -116,6 +116,21 @@ impl Reporter {
         self.lifecycle(&lifecycle)
     }
 
+    /// The record that an endpoint has taken a delivery again, after every attempt had failed since then.
+    ///
+    /// # Errors
+    /// As [`Reporter::outputs`].
+    pub(crate) fn recovered(&self, delivery: &Delivery, since_ms: i64, now_ms: i64) -> Result<OutRecord, Error> {
+        let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let detail = format!("the endpoint works again, every attempt had failed since {since:.0}");
+        let lifecycle = Lifecycle {
+            failing_since_ms: Some(since_ms),
+            detail: Some(Cow::Owned(detail)),
+            ..Lifecycle::of_delivery(Kind::Recovered, now_ms, delivery)
+        };
+        self.lifecycle(&lifecycle)
+    }
+
     /// The records of something that is no delivery.
     ///
     /// # Errors

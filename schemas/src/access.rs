@@ -32,7 +32,8 @@ pub struct Access {
 pub const ACCESS: &[Access] = {
     use Part::{Control, Delivery, Fanout, Gateway, People, Retry};
     &[
-        Access { topic: "events", writers: &[Gateway, People], readers: &[Fanout] },
+        // The control plane writes operational events.
+        Access { topic: "events", writers: &[Gateway, Control, People], readers: &[Fanout] },
         Access { topic: "deliveries", writers: &[Fanout, Delivery, Retry, Control], readers: &[Delivery] },
         Access { topic: "lanes", writers: &[Delivery], readers: &[Delivery, Control] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },

@@ -38,6 +38,8 @@ pub enum Kind {
     EndpointGone,
     /// An endpoint has been failing for longer than its subscription's `disable_after`; the control plane acts on it.
     Failing,
+    /// An endpoint took a delivery again after every attempt had failed for some minutes; the control plane tells of it.
+    Recovered,
     /// An event came with a type that its application wants declared on sight; the control plane acts on it.
     Undeclared,
 }
@@ -87,6 +89,9 @@ pub struct Lifecycle<'a> {
     /// When the next attempt is due, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_ms: Option<i64>,
+    /// Since when every attempt for its subscription had failed, Unix ms, on `recovered`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since_ms: Option<i64>,
     /// Why, a word of a closed list per kind.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
@@ -167,6 +172,7 @@ impl Kind {
             Self::Cancelled => "cancelled",
             Self::EndpointGone => "endpoint_gone",
             Self::Failing => "failing",
+            Self::Recovered => "recovered",
             Self::Undeclared => "undeclared",
         }
     }
@@ -194,6 +200,7 @@ impl<'a> Lifecycle<'a> {
             generation: None,
             attempt: None,
             due_ms: None,
+            failing_since_ms: None,
             reason: None,
             detail: None,
             exchange: None,

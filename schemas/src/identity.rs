@@ -11,6 +11,8 @@ use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
 const EVENT_NAMESPACE: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e801);
 /// Namespace of delivery ids. Fixed for ever: receivers deduplicate by them.
 const DELIVERY_NAMESPACE: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e802);
+/// Namespace of operational events' ids. Fixed for ever: made again of one cause an event is a repeat.
+const OPERATIONAL_NAMESPACE: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e803);
 
 /// The identity of an event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +83,13 @@ pub fn delivery_id(
         generation.as_slice(),
     ];
     DeliveryId(Uuid::new_v5(&DELIVERY_NAMESPACE, &length_prefixed(&parts)))
+}
+
+/// The id of an operational event: of what type, about which subscription, and what it was made of.
+#[must_use]
+pub(crate) fn operational_id(event_type: &str, subscription: SubscriptionId, cause: &str) -> Uuid {
+    let parts = [event_type.as_bytes(), subscription.0.as_bytes().as_slice(), cause.as_bytes()];
+    Uuid::new_v5(&OPERATIONAL_NAMESPACE, &length_prefixed(&parts))
 }
 
 fn length_prefixed(parts: &[&[u8]]) -> Vec<u8> {

@@ -24,6 +24,7 @@ pub mod ids;
 pub mod invariants;
 pub mod lanes;
 pub mod murmur2;
+pub mod operational;
 pub mod planted;
 pub mod problem;
 pub mod record;

@@ -2,7 +2,7 @@
 //!
 //! | topic | key | written by -> read by |
 //! |---|---|---|
-//! | `events` | ordering key, else event id | gateway, producers -> fan-out |
+//! | `events` | ordering key, else event id | gateway, producers, control plane (operational events) -> fan-out |
 //! | `deliveries` | subscription id | fan-out, retry scheduler, replay -> delivery workers |
 //! | `lanes` | `subscription[/list/chunk]`, in the partition of `deliveries` it is about | delivery workers -> themselves, control plane |
 //! | `retry.<delay>` | none | delivery workers, retry scheduler -> retry scheduler |

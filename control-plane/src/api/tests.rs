@@ -173,6 +173,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         admin_key: Some(ADMIN.to_owned().into()),
         organization_id: OrganizationId(Uuid::from_u128(ORGANIZATION)),
         organization_name: "default".into(),
+        operational_application: None,
         request_limit: 64 * 1024,
         request_timeout: Duration::from_secs(10),
         header_read_timeout: Duration::from_secs(5),

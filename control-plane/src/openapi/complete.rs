@@ -159,7 +159,7 @@ impl Operation<'_> {
         let tag = self.tag();
         let writes = self.method != "get";
         let secured = self.value.get("security").is_none();
-        let object = secured && self.path.contains('{');
+        let object = secured && self.path.contains('{') && !self.is_beside();
         // The gateway serves events, and they change nothing that a later request could miss.
         let own = self.value["tags"][0] != "events";
         let listed = secured
@@ -264,6 +264,11 @@ impl Operation<'_> {
         }
     }
 
+    /// Whether it reads something beside an object, which has no version of its own: how a subscription is doing.
+    fn is_beside(&self) -> bool {
+        self.method == "get" && self.path.contains('{') && !self.path.ends_with('}')
+    }
+
     /// Whether it answers with one object of the control topic.
     fn tag(&self) -> bool {
         let success = |status: &str| {
@@ -272,7 +277,7 @@ impl Operation<'_> {
             !(schema.is_null() || array)
         };
         let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance"));
-        !own && (success("200") || success("201"))
+        !own && !self.is_beside() && (success("200") || success("201"))
     }
 }
 

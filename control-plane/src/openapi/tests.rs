@@ -94,6 +94,16 @@ fn pointers(value: &Value, found: &mut Vec<String>) {
 }
 
 #[test]
+fn what_is_read_beside_an_object_promises_no_version() {
+    let document = document();
+    let of = |path: &str| document["paths"][path]["get"]["responses"].clone();
+    let (object, beside) =
+        (of("/api/v1/subscriptions/{subscription_id}"), of("/api/v1/subscriptions/{subscription_id}/health"));
+    assert!(object.get("304").is_some() && object["200"]["headers"].get("ETag").is_some(), "{object}");
+    assert!(beside.get("304").is_none() && beside["200"]["headers"].get("ETag").is_none(), "{beside}");
+}
+
+#[test]
 fn bodies_are_described_with_the_fields_that_are_read() {
     let document = document();
     for (schema, fields) in crate::api::fields() {

@@ -7,13 +7,16 @@ use std::time::Duration;
 use catalog::{Catalog, Snapshot};
 use chassis::limited::Limited;
 use retry::Budget;
+use schemas::attempt::Lifecycle;
 use schemas::control::Limits;
 use schemas::ids::ApplicationId;
+use schemas::record::OutRecord;
 use tracing::{error, info, warn};
 
 use super::decide::{Outcome, Report};
 use crate::actor::Actor;
 use crate::metrics::ControlMetrics;
+use crate::operations::{Operations, ToldOperator};
 use crate::problem::Problem;
 use crate::store::{Moment, Store};
 
@@ -68,6 +71,22 @@ impl Acting {
         };
         self.count(report, outcome.as_str());
         None
+    }
+
+    /// What the operator is told of a worker's report, if that is anything.
+    pub(super) fn tell_operator(
+        &self,
+        operations: &Operations,
+        report: &Lifecycle<'_>,
+        now_ms: i64,
+    ) -> Option<OutRecord> {
+        let told = operations.of_report(&self.catalog.read(), report, now_ms)?;
+        let (event, outcome) = match told {
+            ToldOperator::Event(record) => (Some(record), "told"),
+            ToldOperator::TooMany => (None, Outcome::Limited.as_str()),
+        };
+        self.metrics.reports.with_label_values(&[report.kind.as_str(), outcome]).inc();
+        event
     }
 
     pub(super) fn count(&self, report: &Report, outcome: &'static str) {

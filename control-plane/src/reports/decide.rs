@@ -73,7 +73,8 @@ impl Report {
             | Kind::Parked
             | Kind::Delivered
             | Kind::DeadLettered
-            | Kind::Cancelled => return None,
+            | Kind::Cancelled
+            | Kind::Recovered => return None,
         };
         let detail = lifecycle.detail.as_deref().unwrap_or_else(|| why.sentence());
         Some(Self::Disable {

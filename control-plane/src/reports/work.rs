@@ -11,10 +11,13 @@ use tracing::warn;
 
 use super::act::{Acting, ActingOn};
 use super::decide::Report;
+use crate::operations::Operations;
 
 /// The reader of reports, with what it remembers between two turns.
 pub(super) struct ReportsWork {
     acting: Acting,
+    /// What the operator is told.
+    operations: Option<Operations>,
     queue: VecDeque<Looked>,
     /// What the front of the queue asked for, and since when, on the clock that counts suspension, ms.
     under_way: Option<(ActingOn, i64)>,
@@ -31,13 +34,15 @@ struct Looked {
     size: usize,
     /// What a worker reports; `None` for a record that does not concern the control plane.
     report: Option<Report>,
+    /// What the operator is told of it, with its progress.
+    event: Option<OutRecord>,
 }
 
 // === impl ReportsWork ===
 
 impl ReportsWork {
-    pub(super) fn new(acting: Acting) -> Self {
-        Self { acting, queue: VecDeque::new(), under_way: None, outcome: None }
+    pub(super) fn new(acting: Acting, operations: Option<Operations>) -> Self {
+        Self { acting, operations, queue: VecDeque::new(), under_way: None, outcome: None }
     }
 
     /// Begins what the front of the queue asks for. Returns whether it is done.
@@ -79,16 +84,24 @@ impl Work for ReportsWork {
 
     fn opened(&mut self, _lease: &Lease, (): (), _now: Now) {}
 
-    fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
-        let looked = records.into_iter().map(|record| Looked {
-            epoch: lease.epoch,
-            partition: lease.partition.clone(),
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            size: record.size(),
-            report: read(&record, lease),
-        });
-        self.queue.extend(looked);
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), WorkError> {
+        for record in records {
+            let lifecycle = read(&record, lease);
+            let event = self
+                .operations
+                .as_ref()
+                .zip(lifecycle.as_ref())
+                .and_then(|(operations, lifecycle)| self.acting.tell_operator(operations, lifecycle, now.wall_ms));
+            self.queue.push_back(Looked {
+                epoch: lease.epoch,
+                partition: lease.partition.clone(),
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                size: record.size(),
+                report: lifecycle.as_ref().and_then(Report::of),
+                event,
+            });
+        }
         Ok(())
     }
 
@@ -97,7 +110,8 @@ impl Work for ReportsWork {
         while !turn.is_stopping && !turn.is_full() && !self.queue.is_empty() && self.is_front_done(now) {
             let Some(looked) = self.queue.pop_front() else { break };
             let at = (looked.offset, looked.timestamp_ms);
-            turn.resolve(Entry::new(looked.epoch, at, looked.size, now.boot_ms, ()), &mut Vec::new());
+            let entry = Entry::new(looked.epoch, at, looked.size, now.boot_ms, ());
+            turn.resolve(entry, &mut looked.event.into_iter().collect());
         }
         Ok(NextTurn::OnInput)
     }
@@ -112,8 +126,10 @@ impl Work for ReportsWork {
         }
     }
 
-    fn replace(&mut self, _refused: Refused<'_, ()>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
-        // This role writes offsets only: there is no output to replace.
+    /// An operational event that Kafka never takes is not worth a stop: whoever reads the log hears of it.
+    fn replace(&mut self, refused: Refused<'_, ()>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
+        let Refused { lease, offset, refusals, .. } = refused;
+        warn!(partition = %lease.partition, offset, ?refusals, "kafka does not take an operational event; it is left out");
         Ok(Vec::new())
     }
 
@@ -145,9 +161,9 @@ impl Work for ReportsWork {
     }
 }
 
-fn read(record: &Record, lease: &Lease) -> Option<Report> {
+fn read<'a>(record: &'a Record, lease: &Lease) -> Option<Lifecycle<'a>> {
     match Lifecycle::decode(record.value.as_deref()?) {
-        Ok(lifecycle) => Report::of(&lifecycle),
+        Ok(lifecycle) => Some(lifecycle),
         Err(error) => {
             warn!(partition = %lease.partition, offset = record.offset, %error, "a lifecycle record cannot be decoded");
             None

@@ -2,7 +2,7 @@
 
 use catalog::{Snapshot, Stored};
 use schemas::audit::{Audit, VERSION};
-use schemas::control::ControlKey;
+use schemas::control::{ControlKey, ControlObject};
 
 use crate::store::Change;
 use crate::store::log::Entry;
@@ -26,6 +26,14 @@ impl Audited {
     #[cfg(test)]
     pub(crate) fn nothing(changes: &[Change]) -> Self {
         Self(changes.iter().map(|_| None).collect())
+    }
+
+    /// The changes, each with the object that was there.
+    pub(crate) fn changed<'a>(
+        &self,
+        changes: &'a [Change],
+    ) -> impl Iterator<Item = (&'a Change, Option<ControlObject>)> {
+        changes.iter().zip(&self.0).map(|(change, before)| (change, before.as_ref().map(Stored::object)))
     }
 
     /// One record per change. A change that changes nothing (an object that was not there is removed) has none.

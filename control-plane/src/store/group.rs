@@ -118,7 +118,7 @@ impl StoreInner {
                 continue;
             }
             let entry = Entry { write_id: Uuid::now_v7(), at_ms: clock::now_ms(), actor: write.actor(), changes };
-            let encoded = encode(&self.log, &entry, audited);
+            let encoded = encode(&self.log, &self.catalog.read(), &entry, audited);
             records.extend(encoded.map_err(|error| internal("a control record could not be encoded", &error))?);
             last = Some(entry.write_id);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use catalog::Snapshot;
 use chassis::config::KafkaConfig;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError};
 use schemas::audit::VERSION as AUDIT_VERSION;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
+use crate::operations::Operations;
 use crate::store::Change;
 use crate::store::audit::Audited;
 
@@ -24,18 +26,20 @@ pub(crate) enum ControlLog {
         writer: ExclusiveWriter,
         control: Arc<str>,
         audit: Arc<str>,
+        operations: Option<Operations>,
     },
     #[cfg(test)]
     Memory(super::tests::Memory),
 }
 
 impl ControlLog {
-    pub(crate) async fn start(deps: &Deps) -> Result<Self, Error> {
+    pub(crate) async fn start(deps: &Deps, operations: Option<Operations>) -> Result<Self, Error> {
         let id = transactional_id(&deps.kafka);
         let writer = ExclusiveWriter::start(&deps.connection, &id, deps.topics.max_message_bytes)
             .await
             .map_err(|source| Error::Kafka { purpose: "writing the control topic", source })?;
-        Ok(Self::Kafka { writer, control: Arc::clone(&deps.topics.control), audit: Arc::clone(&deps.topics.audit) })
+        let (control, audit) = (Arc::clone(&deps.topics.control), Arc::clone(&deps.topics.audit));
+        Ok(Self::Kafka { writer, control, audit, operations })
     }
 
     /// The names of `control` and `audit`.
@@ -44,6 +48,14 @@ impl ControlLog {
             Self::Kafka { control, audit, .. } => (Arc::clone(control), Arc::clone(audit)),
             #[cfg(test)]
             Self::Memory(_) => (Arc::from("control"), Arc::from("audit")),
+        }
+    }
+
+    fn operations(&self) -> Option<&Operations> {
+        match self {
+            Self::Kafka { operations, .. } => operations.as_ref(),
+            #[cfg(test)]
+            Self::Memory(_) => None,
         }
     }
 
@@ -86,9 +98,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) changes: &'a [Change],
 }
 
-/// The records of one write on both topics. Tombstones carry the write's headers too.
+/// The records of one write on both topics, and what the operator is told of it. Tombstones carry the write's headers too.
 pub(crate) fn encode(
     log: &ControlLog,
+    snapshot: &Snapshot,
     entry: &Entry<'_>,
     audited: &Audited,
 ) -> Result<Vec<OutRecord>, serde_json::Error> {
@@ -116,6 +129,9 @@ pub(crate) fn encode(
             key: Some(Bytes::from(record.key)),
             headers: audit_headers(),
         });
+    }
+    if let Some(operations) = log.operations() {
+        records.extend(operations.of_write(snapshot, audited.changed(entry.changes), entry.at_ms)?);
     }
     Ok(records)
 }

@@ -72,7 +72,8 @@ impl Memory {
                 let actor = Actor::system("other");
                 let entry = Entry { write_id: Uuid::now_v7(), at_ms: 1, actor: &actor, changes: &changes };
                 let log = ControlLog::memory(self.catalog.clone(), Vec::new());
-                self.apply(encode(&log, &entry, &Audited::nothing(&changes)).unwrap());
+                let records = encode(&log, &self.catalog.read(), &entry, &Audited::nothing(&changes)).unwrap();
+                self.apply(records);
                 Err(ExclusiveError::Fenced)
             }
             Some(Step::LostWrite) => Err(lost()),

@@ -151,6 +151,7 @@ fn config() -> ControlConfig {
         admin_key: Some(ADMIN.to_owned().into()),
         organization_id: OrganizationId(Uuid::from_u128(1)),
         organization_name: "default".into(),
+        operational_application: None,
         request_limit: 64 * 1024,
         request_timeout: Duration::from_secs(10),
         header_read_timeout: Duration::from_secs(5),

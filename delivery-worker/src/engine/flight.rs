@@ -135,10 +135,11 @@ impl<L: Lookup> Engine<L> {
         Some(self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, wall_ms))
     }
 
-    /// Tells the lane, its origin and the egress watch what an attempt says.
-    pub(super) fn note(&mut self, live: &Live, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) {
+    /// Tells the lane, its origin and the egress watch what an attempt says. Returns since when all others had failed, if it
+    /// ends that, Unix ms.
+    pub(super) fn note(&mut self, live: &Live, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) -> Option<i64> {
         let id = live.arrival.delivery.subscription;
-        let Some(takeoff) = &live.takeoff else { return };
+        let takeoff = live.takeoff.as_ref()?;
         let is_unsent = matches!(verdict, Verdict::Failed(failure) if failure.reach == Reach::Unsent);
         if !is_unsent {
             self.recent.on_end(id, *verdict == Verdict::Delivered, now_ms);
@@ -150,12 +151,10 @@ impl<L: Lookup> Engine<L> {
             self.unblock(key, now_ms);
         }
         let wall_ms = self.wall.ms(now_ms);
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let lane = self.lanes.get_mut(&id)?;
         let asked_ms = asked_ms(verdict, self.rules.longest_hold_ms);
         let opened = lane.on_end(&RequestEnd { sign, sent: takeoff.sent, elapsed_ms, asked_ms }, now_ms);
-        if sign == Sign::Taken {
-            lane.streak.on_success(wall_ms);
-        }
+        let recovered_ms = if sign == Sign::Taken { lane.streak.on_success(wall_ms) } else { None };
         if lane.held_back.by_worker && lane.may_use_reserve(now_ms) {
             lane.held_back.by_worker = false;
             self.ready.push_back(id);
@@ -167,13 +166,14 @@ impl<L: Lookup> Engine<L> {
         }
         if is_over {
             self.drop_lane(id);
-            return;
+            return recovered_ms;
         }
         self.tell(id, now_ms);
         if opened || asked_ms.is_some() {
             self.unload(id, now_ms);
         }
         self.wake(id);
+        recovered_ms
     }
 
     fn watch_egress(&mut self, id: SubscriptionId, takeoff: &Takeoff, verdict: &Verdict, now_ms: i64) {

@@ -34,6 +34,7 @@ const KEPT_ROOM: usize = 1_024;
 impl<L: Lookup> Engine<L> {
     /// A subscription's lane, for a delivery that came by this lease.
     pub(super) fn lane(&mut self, id: SubscriptionId, lease: Epoch, now_ms: i64) -> &mut Lane {
+        self.recent.touch(id, now_ms);
         let lane = self.lanes.entry(id).or_insert_with(|| {
             let trip = Trip { failures: self.rules.breaker_failures, by_share: true };
             let (high, low) = id.0.as_u64_pair();

@@ -89,11 +89,11 @@ impl Streak {
         self.succeeded_ms = Some(succeeded_ms);
     }
 
-    /// The endpoint took one.
-    pub(crate) fn on_success(&mut self, now_ms: i64) {
+    /// The endpoint took one. Returns since when every attempt had failed, if that is what it ends, Unix ms.
+    pub(crate) fn on_success(&mut self, now_ms: i64) -> Option<i64> {
         self.succeeded_ms = Some(now_ms);
-        self.failing = None;
-        self.known_ms = None;
+        let here_ms = self.failing.take().map(|failing| failing.since_ms);
+        [here_ms, self.known_ms.take()].into_iter().flatten().min()
     }
 
     /// It did not take one that came with this stamp.
@@ -215,6 +215,21 @@ mod tests {
         assert!(after.on_failure(None, LIMIT, 6 * DAY + HOUR).is_due);
         after.on_success(6 * DAY + 2 * HOUR);
         assert_eq!(after.on_failure(None, LIMIT, 7 * DAY).since_ms, 7 * DAY);
+    }
+
+    #[test]
+    fn the_success_that_ends_a_row_of_failures_tells_how_long_it_was() {
+        let mut streak = Streak::default();
+        assert_eq!(streak.on_success(DAY), None);
+        streak.on_failure(None, LIMIT, 2 * DAY);
+        streak.on_failure(None, LIMIT, 3 * DAY);
+        assert_eq!((streak.on_success(4 * DAY), streak.on_success(5 * DAY)), (Some(2 * DAY), None), "once");
+        // What another owner knew counts, with or without a failure seen here.
+        streak.restore(Some(6 * DAY), None);
+        assert_eq!(streak.on_success(7 * DAY), Some(6 * DAY));
+        streak.restore(Some(8 * DAY), None);
+        streak.on_failure(None, LIMIT, 9 * DAY);
+        assert_eq!(streak.on_success(10 * DAY), Some(8 * DAY));
     }
 
     #[test]

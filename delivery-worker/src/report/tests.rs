@@ -118,6 +118,15 @@ fn a_death_while_it_waits_says_how_the_last_attempt_ended() {
 }
 
 #[test]
+fn an_endpoint_that_works_again_says_since_when_it_had_failed() {
+    let delivery = testing::delivery("evt_1", 1);
+    let record = reporter().recovered(&delivery, NOW_MS - 600_000, NOW_MS).unwrap();
+    let told = lifecycle(&record);
+    assert_eq!((told.kind, told.failing_since_ms), (Kind::Recovered, Some(NOW_MS - 600_000)));
+    assert_eq!((told.subscription_id, told.application_id), (Some(delivery.subscription), Some(delivery.application)));
+}
+
+#[test]
 fn what_does_not_fit_its_topic_dies_and_keeps_its_coordinates() {
     let mut delivery = testing::delivery("evt_1", 1);
     delivery.payload = Bytes::from(vec![b'x'; 1_048_000]);

@@ -20,6 +20,8 @@ use crate::settle::{End, RetryRules};
 
 /// At most one line is logged per subscription in this time.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// An endpoint that works again is reported if nothing had worked for so long: shorter blips are no news.
+const RECOVERED_AFTER_MS: i64 = 5 * 60_000;
 
 /// Turns the ends of deliveries into records.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Ends {
     /// # Errors
     /// A record that cannot be encoded.
     pub(super) fn attempted(&self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
-        let (Landed { arrival, failed, .. }, Completed { attempt, subscription, .. }) = (landed, of);
+        let (Landed { arrival, failed, recovered_ms, .. }, Completed { attempt, subscription, .. }) = (landed, of);
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
         let end = self.retry.after(verdict, delivery, since_ms, subscription, now_ms);
@@ -68,6 +70,10 @@ impl Ends {
                 "no attempt has succeeded for longer than allowed, the control plane is told"
             );
             outputs.push(self.reporter.failing(delivery, failed.since_ms, attempt, now_ms)?);
+        }
+        if let Some(since_ms) = worth_telling(*recovered_ms, now_ms) {
+            tracing::info!(subscription.id = %subscription.id(), since.ms = since_ms, "an endpoint works again");
+            outputs.push(self.reporter.recovered(delivery, since_ms, now_ms)?);
         }
         Ok(outputs)
     }
@@ -179,5 +185,23 @@ impl Ends {
                 "an attempt failed and will be repeated"
             );
         }
+    }
+}
+
+/// Since when every attempt had failed, if that was long.
+fn worth_telling(recovered_ms: Option<i64>, now_ms: i64) -> Option<i64> {
+    recovered_ms.filter(|since_ms| now_ms - since_ms >= RECOVERED_AFTER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blip_is_no_recovery() {
+        let now_ms = 1_790_000_000_000;
+        let told = [None, Some(RECOVERED_AFTER_MS - 1), Some(RECOVERED_AFTER_MS)]
+            .map(|lasted_ms| worth_telling(lasted_ms.map(|lasted_ms| now_ms - lasted_ms), now_ms));
+        assert_eq!(told, [None, None, Some(now_ms - RECOVERED_AFTER_MS)]);
     }
 }

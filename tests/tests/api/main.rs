@@ -23,6 +23,8 @@ mod one_port;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod queued;
 #[cfg(test)]
 mod receivers;

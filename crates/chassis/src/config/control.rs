@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemas::control::Limits;
-use schemas::ids::OrganizationId;
+use schemas::ids::{ApplicationId, OrganizationId};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::key::{Key, Kind, Section, Unit};
@@ -50,6 +50,14 @@ const KEYS: &[Key] = &[
         default: "default",
         title: "Organization name",
         effect: "Its name, 1 to 50 characters.",
+    },
+    Key {
+        path: "control.operational_application",
+        kind: Kind::Text,
+        default: "",
+        title: "Application for operational events",
+        effect: "Id of the application that gets an event when a subscription is disabled, works again, or has a delivery that is \
+                 given up (docs/operational-events.md). None where it is empty. The control plane writes them to `events`.",
     },
     Key {
         path: "control.request_limit_bytes",
@@ -192,6 +200,8 @@ pub struct ControlConfig {
     pub organization_id: OrganizationId,
     /// Its name.
     pub organization_name: String,
+    /// The application that gets operational events.
+    pub operational_application: Option<ApplicationId>,
     /// Largest request body.
     pub request_limit: usize,
     /// From the end of the head to the answer.
@@ -257,6 +267,8 @@ impl ControlConfig {
         from.check(long, "control.admin_key", format_args!("at least {MIN_ADMIN_KEY} characters"));
         let organization_id = from.text("control.organization_id").parse();
         from.check(organization_id.is_ok(), "control.organization_id", "a UUID");
+        let operational = from.optional("control.operational_application").map(|id| id.parse());
+        from.check(!matches!(operational, Some(Err(_))), "control.operational_application", "a UUID, or nothing");
         let organization_name = from.text("control.organization_name");
         let named = (1..=50).contains(&organization_name.chars().count());
         from.check(named, "control.organization_name", "1 to 50 characters");
@@ -265,6 +277,7 @@ impl ControlConfig {
             admin_key,
             organization_id: organization_id.unwrap_or(OrganizationId(uuid::Uuid::nil())),
             organization_name,
+            operational_application: operational.and_then(Result::ok),
             request_limit: from.number("control.request_limit_bytes"),
             request_timeout: from.millis("control.request_timeout_ms"),
             header_read_timeout: from.millis("control.header_read_timeout_ms"),

@@ -35,6 +35,7 @@ pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> String {
             format!("gone       {event}  the endpoint asks for no more; its subscription is disabled")
         }
         Kind::Failing => format!("failing    {event}  {}; its subscription is disabled", detail(record)),
+        Kind::Recovered => format!("recovered  {event}  {}", detail(record)),
         Kind::Undeclared => format!("undeclared {event}  {event_type} is declared on sight"),
     };
     // Ids and answers come from outside: nothing of them may steer the terminal.

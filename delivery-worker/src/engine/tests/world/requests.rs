@@ -82,7 +82,7 @@ impl World {
             // The worker is short of CPU now and then; what it measures must be the endpoint's time alone.
             let lag = if flaws::has(Flaw::WorkersLagMeasured) { 20_000 } else { 0 };
             let landed = self.engine.outcome(flight.ticket, &flight.verdict, flight.elapsed + lag, self.now);
-            let Some(Landed { arrival, failed, is_listed }) = landed else { continue };
+            let Some(Landed { arrival, failed, is_listed, .. }) = landed else { continue };
             self.reported.extend(failed.filter(|failed| failed.is_due).map(|_| self.now));
             let since = failed.map(|failed: Failed| failed.since_ms).or(arrival.delivery.hop.failing_since_ms);
             let end = self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now);

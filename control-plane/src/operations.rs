@@ -1,0 +1,192 @@
+//! Events about Hookbus itself, for the application that the operator names; none where none is named.
+//!
+//! ```text
+//! a write that disables a subscription --store: in the write's transaction---------+
+//! [attempts] recovered, dead_lettered --reports: with the progress on `attempts` --+--> [events] --> fan-out, like any other event
+//! ```
+//!
+//! Each stands in one transaction with what it follows from, so it is there exactly once. **Never recursive**: nothing is told of
+//! the subscriptions of the application that is told. **Bounded**: what may come in numbers has a budget, per subscription and in
+//! all; what happened long ago is not told.
+
+use std::sync::Arc;
+
+use catalog::Snapshot;
+use chassis::config::ControlConfig;
+use parking_lot::Mutex;
+use retry::Budget;
+use schemas::attempt::{Kind, Lifecycle};
+use schemas::control::{ControlObject, Subscription};
+use schemas::dead_letter::DeathReason;
+use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::operational::{OperationalEvent, OperationalKind};
+use schemas::record::OutRecord;
+use schemas::topics::Topics;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use crate::api::time;
+use crate::store::Change;
+
+/// Events of one kind about one subscription: so many at once, then one a minute.
+const BURST: u32 = 5;
+const PER_SECOND: f64 = 1.0 / 60.0;
+/// Of one replica's reports in all.
+const TOTAL_BURST: u32 = 50;
+const TOTAL_PER_SECOND: f64 = 10.0;
+/// Subscriptions that are counted at once.
+const MAX_COUNTED: usize = 10_000;
+/// What happened so long ago is no news: reports may be read again. Repeats are known for as long.
+const OLD_MS: i64 = 24 * 3_600_000;
+
+/// See the module. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Operations {
+    application: ApplicationId,
+    topic: Arc<str>,
+    budgets: Arc<Mutex<Budgets>>,
+}
+
+#[derive(Debug)]
+struct Budgets {
+    of_one: Budget<SubscriptionId>,
+    total: Budget<()>,
+}
+
+/// What a report leads to.
+#[derive(Clone, Debug)]
+pub(crate) enum ToldOperator {
+    /// An event.
+    Event(OutRecord),
+    /// None: there were too many.
+    TooMany,
+}
+
+// === impl Operations ===
+
+impl Operations {
+    /// `None`: the operator names no application.
+    pub(crate) fn of(config: &ControlConfig, topics: &Topics) -> Option<Self> {
+        Some(Self::new(config.operational_application?, Arc::clone(&topics.events)))
+    }
+
+    pub(crate) fn new(application: ApplicationId, topic: Arc<str>) -> Self {
+        let fits = "a rate and a burst within the limits";
+        let of_one = Budget::new(PER_SECOND, BURST, MAX_COUNTED).expect(fits);
+        let total = Budget::new(TOTAL_PER_SECOND, TOTAL_BURST, 1).expect(fits);
+        Self { application, topic, budgets: Arc::new(Mutex::new(Budgets { of_one, total })) }
+    }
+
+    /// Where events go.
+    pub(crate) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// What a write disables, over what was there before it. No budget holds it back: each is a change by hand, or one report.
+    pub(crate) fn of_write<'a>(
+        &self,
+        snapshot: &Snapshot,
+        changes: impl Iterator<Item = (&'a Change, Option<ControlObject>)>,
+        at_ms: i64,
+    ) -> Result<Vec<OutRecord>, serde_json::Error> {
+        let mut records = Vec::new();
+        for (change, before) in changes {
+            let (Change::Put(ControlObject::Subscription(after)), Some(ControlObject::Subscription(before))) =
+                (change, before)
+            else {
+                continue;
+            };
+            if before.is_enabled && !after.is_enabled && self.is_told_of(snapshot, after.application_id) {
+                records.push(self.disabled(snapshot, after, at_ms).record(Arc::clone(&self.topic))?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// What is told of a worker's report; most say nothing.
+    pub(crate) fn of_report(&self, snapshot: &Snapshot, report: &Lifecycle<'_>, now_ms: i64) -> Option<ToldOperator> {
+        let event = self.reported(snapshot, report)?;
+        if now_ms.saturating_sub(event.at_ms) > OLD_MS {
+            return None;
+        }
+        let mut budgets = self.budgets.lock();
+        if !budgets.of_one.try_take(&event.subscription, now_ms) || !budgets.total.try_take(&(), now_ms) {
+            return Some(ToldOperator::TooMany);
+        }
+        match event.record(Arc::clone(&self.topic)) {
+            Ok(record) => Some(ToldOperator::Event(record)),
+            Err(error) => {
+                warn!(%error, subscription.id = %event.subscription, "an operational event cannot be encoded");
+                None
+            }
+        }
+    }
+
+    /// Nothing is told of the application that is told, nor to one that is not there.
+    fn is_told_of(&self, snapshot: &Snapshot, application: ApplicationId) -> bool {
+        application != self.application && snapshot.application_by_id(self.application).is_some()
+    }
+
+    fn disabled(&self, snapshot: &Snapshot, subscription: &Subscription, at_ms: i64) -> OperationalEvent {
+        let mut data = facts(snapshot, subscription.application_id, subscription.uid.as_deref());
+        data.insert("reason".to_owned(), json!(subscription.disabled_reason.as_deref().unwrap_or("request")));
+        data.insert("detail".to_owned(), json!(subscription.disabled_detail));
+        OperationalEvent {
+            kind: OperationalKind::SubscriptionDisabled,
+            application: self.application,
+            subscription: subscription.subscription_id,
+            cause: at_ms.to_string(),
+            at_ms,
+            data,
+        }
+    }
+
+    fn reported(&self, snapshot: &Snapshot, report: &Lifecycle<'_>) -> Option<OperationalEvent> {
+        let (kind, cause) = if report.kind == Kind::Recovered {
+            (OperationalKind::SubscriptionRecovered, report.failing_since_ms?.to_string())
+        } else if report.kind == Kind::DeadLettered && is_exhausted(report) {
+            (OperationalKind::AttemptsExhausted, report.delivery_id?.to_string())
+        } else {
+            return None;
+        };
+        let (subscription, application) = (report.subscription_id?, report.application_id?);
+        if !self.is_told_of(snapshot, application) {
+            return None;
+        }
+        // One that is gone since has no uid.
+        let uid = snapshot.subscription(subscription).and_then(|found| found.object().uid);
+        let mut data = facts(snapshot, application, uid.as_deref());
+        let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
+        if kind == OperationalKind::SubscriptionRecovered {
+            put("failing_since", json!(report.failing_since_ms.map(time)));
+        } else {
+            put("delivery_id", json!(report.delivery_id));
+            put("event_id", json!(report.event_id));
+            put("event_type", json!(report.event_type));
+            put("attempts", json!(report.attempt));
+            put("reason", json!(report.reason));
+            put("detail", json!(report.detail));
+        }
+        let application = self.application;
+        Some(OperationalEvent { kind, application, subscription, cause, at_ms: report.at_ms, data })
+    }
+}
+
+/// Whether a delivery died because it was tried as often, or for as long, as it may be.
+fn is_exhausted(report: &Lifecycle<'_>) -> bool {
+    let reason = report.reason.as_deref().and_then(|reason| reason.parse().ok());
+    matches!(reason, Some(DeathReason::Schedule | DeathReason::MaxAge))
+}
+
+/// Whose subscription it is.
+fn facts(snapshot: &Snapshot, application: ApplicationId, uid: Option<&str>) -> Map<String, Value> {
+    let organization = snapshot.application_by_id(application).map(|found| found.organization_id);
+    Map::from_iter([
+        ("organization_id".to_owned(), json!(organization)),
+        ("application_id".to_owned(), json!(application)),
+        ("subscription_uid".to_owned(), json!(uid)),
+    ])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What is told, of whom, and how often.
+
+use std::borrow::Cow;
+
+use catalog::Catalog;
+use schemas::control::{Application, Organization};
+use schemas::ids::{DeliveryId, OrganizationId};
+use uuid::Uuid;
+use vault::{EncryptionKey, Vault};
+
+use super::*;
+
+const OPERATORS: ApplicationId = ApplicationId(Uuid::from_u128(7));
+const TENANTS: ApplicationId = ApplicationId(Uuid::from_u128(8));
+const NOW: i64 = 1_790_000_000_000;
+
+fn catalog(applications: &[ApplicationId]) -> Catalog {
+    let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+    let organization = OrganizationId(Uuid::from_u128(1));
+    let objects = applications
+        .iter()
+        .map(|id| ControlObject::Application(Application::new(*id, organization, format!("a{}", id.0.as_u128()), 1)));
+    let first = ControlObject::Organization(Organization::new(organization, "o", 1));
+    Catalog::of(std::iter::once(first).chain(objects), vault)
+}
+
+fn operations() -> Operations {
+    Operations::new(OPERATORS, Arc::from("events"))
+}
+
+fn subscription(application: ApplicationId, is_enabled: bool) -> Subscription {
+    let mut object = Subscription::new(SubscriptionId(Uuid::from_u128(5)), application, 1);
+    object.is_enabled = is_enabled;
+    object.uid = Some("mine".to_owned());
+    object
+}
+
+fn put(object: Subscription) -> Change {
+    Change::Put(ControlObject::Subscription(Box::new(object)))
+}
+
+fn written(catalog: &Catalog, change: &Change, before: Option<Subscription>) -> Vec<Value> {
+    let before = before.map(|object| ControlObject::Subscription(Box::new(object)));
+    let changes = [(change, before)].into_iter();
+    let records = operations().of_write(&catalog.read(), changes, NOW).unwrap();
+    records.iter().map(|record| serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()).collect()
+}
+
+fn report(kind: Kind, reason: Option<&'static str>, number: u128) -> Lifecycle<'static> {
+    Lifecycle {
+        application_id: Some(TENANTS),
+        subscription_id: Some(SubscriptionId(Uuid::from_u128(5))),
+        delivery_id: Some(DeliveryId(Uuid::from_u128(number))),
+        failing_since_ms: Some(NOW - 600_000),
+        reason: reason.map(Cow::Borrowed),
+        attempt: Some(12),
+        ..Lifecycle::new(kind, NOW - 1_000)
+    }
+}
+
+fn told(operations: &Operations, catalog: &Catalog, report: &Lifecycle<'_>) -> Option<Value> {
+    match operations.of_report(&catalog.read(), report, NOW)? {
+        ToldOperator::Event(record) => Some(serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()),
+        ToldOperator::TooMany => Some(json!("too many")),
+    }
+}
+
+#[test]
+fn what_a_write_disables_is_told_and_no_other_change() {
+    let catalog = catalog(&[OPERATORS, TENANTS]);
+    let mut off = subscription(TENANTS, false);
+    (off.disabled_reason, off.disabled_detail) = (Some("gone".to_owned()), Some("410".to_owned()));
+    let told = written(&catalog, &put(off), Some(subscription(TENANTS, true)));
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["type"], &told[0]["reason"]), (&json!("hookbus.subscription.disabled"), &json!("gone")));
+    assert_eq!((&told[0]["subscription_uid"], &told[0]["application_id"]), (&json!("mine"), &json!(TENANTS)));
+    let by_hand = written(&catalog, &put(subscription(TENANTS, false)), Some(subscription(TENANTS, true)));
+    assert_eq!(by_hand[0]["reason"], "request");
+    let on = |is_enabled| Some(subscription(TENANTS, is_enabled));
+    for (after, before) in [(true, on(false)), (true, on(true)), (false, on(false)), (false, None), (true, None)] {
+        assert_eq!(
+            written(&catalog, &put(subscription(TENANTS, after)), before.clone()),
+            Vec::<Value>::new(),
+            "{before:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_told_of_the_application_that_is_told_nor_to_one_that_is_not_there() {
+    let all = catalog(&[OPERATORS, TENANTS]);
+    let own = written(&all, &put(subscription(OPERATORS, false)), Some(subscription(OPERATORS, true)));
+    assert_eq!(own, Vec::<Value>::new());
+    let exhausted = report(Kind::DeadLettered, Some("schedule"), 1);
+    let own = Lifecycle { application_id: Some(OPERATORS), ..exhausted.clone() };
+    assert_eq!(told(&operations(), &all, &own), None);
+    let lonely = catalog(&[TENANTS]);
+    assert_eq!(told(&operations(), &lonely, &exhausted), None);
+    let off = put(subscription(TENANTS, false));
+    assert_eq!(written(&lonely, &off, Some(subscription(TENANTS, true))), Vec::<Value>::new());
+}
+
+#[test]
+fn reports_of_recovery_and_of_exhausted_attempts_are_told() {
+    let catalog = catalog(&[OPERATORS, TENANTS]);
+    let recovered = told(&operations(), &catalog, &report(Kind::Recovered, None, 1)).unwrap();
+    assert_eq!(recovered["type"], "hookbus.subscription.recovered");
+    assert_eq!(recovered["failing_since"], time(NOW - 600_000));
+    for reason in ["schedule", "max_age"] {
+        let exhausted = told(&operations(), &catalog, &report(Kind::DeadLettered, Some(reason), 1)).unwrap();
+        assert_eq!(exhausted["type"], "hookbus.subscription.attempts_exhausted");
+        assert_eq!((&exhausted["attempts"], &exhausted["reason"]), (&json!(12), &json!(reason)));
+    }
+    for (kind, reason) in [(Kind::DeadLettered, Some("gone")), (Kind::Delivered, None), (Kind::Failing, None)] {
+        assert_eq!(told(&operations(), &catalog, &report(kind, reason, 1)), None, "{kind:?}");
+    }
+    let old = Lifecycle { at_ms: NOW - OLD_MS - 1, ..report(Kind::Recovered, None, 1) };
+    assert_eq!(told(&operations(), &catalog, &old), None, "it may have been told when it was new");
+}
+
+#[test]
+fn a_subscription_whose_deliveries_all_die_is_told_of_a_few_times() {
+    let (catalog, operations) = (catalog(&[OPERATORS, TENANTS]), operations());
+    let reports = (0..1_000).map(|number| report(Kind::DeadLettered, Some("schedule"), number));
+    let events = reports.filter(|report| told(&operations, &catalog, report).unwrap().is_object()).count();
+    assert_eq!(events, BURST as usize);
+    let other =
+        Lifecycle { subscription_id: Some(SubscriptionId(Uuid::from_u128(6))), ..report(Kind::Recovered, None, 1) };
+    assert!(told(&operations, &catalog, &other).unwrap().is_object(), "another one is not held back");
+}
