@@ -2,6 +2,8 @@
 .PHONY: help setup setup-test dev sdks sdks-test test unit faults bench check
 
 built := $(or $(CARGO_TARGET_DIR),target)
+# Where deploy/setup.sh puts a Node.js if that of the machine is too old for the tests.
+export PATH := $(CURDIR)/var/cache/node/bin:$(PATH)
 
 help:
 	@echo 'make dev     install what is missing, start Kafka, run all roles, show a delivery'
