@@ -236,16 +236,14 @@ impl Store {
         } else {
             inner.push(owner, group)?;
         }
-        let left = deadline.saturating_duration_since(clock::instant());
-        let all = async {
-            let mut told = Vec::with_capacity(answers.len());
-            for answer in &mut answers {
-                let lost = |_closed| Err(Problem::new(ProblemId::InternalServerError, "the write failed"));
-                told.push(answer.await.unwrap_or_else(lost));
-            }
-            told
-        };
-        tokio::time::timeout(left, all).await.map_err(|_elapsed| late())
+        let mut told = Vec::with_capacity(answers.len());
+        for answer in answers {
+            let lost = |_closed| Err(Problem::new(ProblemId::InternalServerError, "the write failed"));
+            // What is known of one does not wait for what is not known of another.
+            let answered = tokio::time::timeout_at(deadline.into(), answer).await;
+            told.push(answered.map_or_else(|_elapsed| Err(late()), |answer| answer.unwrap_or_else(lost)));
+        }
+        Ok(told)
     }
 }
 

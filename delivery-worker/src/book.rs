@@ -245,5 +245,7 @@ impl Book {
         self.total = journal.undo(&mut self.lanes);
         self.correction.undo();
         self.checkpoint.undo();
+        // What is being looked at may stand elsewhere now: it is looked at anew.
+        self.end_look();
     }
 }

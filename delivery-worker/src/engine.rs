@@ -318,7 +318,6 @@ impl<L: Lookup> Engine<L> {
         }
         self.in_flight -= 1;
         self.in_flight_bytes -= live.arrival.size;
-        self.ended(live.arrival.lease);
         if !self.is_nearly_full() {
             self.release_held();
         }

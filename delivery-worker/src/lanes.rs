@@ -122,6 +122,8 @@ pub(crate) struct HeldBack {
     pub(crate) by_worker: bool,
     /// It has an entry among those.
     pub(crate) in_held: bool,
+    /// It waits for a commit of its partition.
+    pub(crate) by_commit: bool,
 }
 
 /// The end of a request, as its lane is told.

@@ -276,7 +276,8 @@ impl Operation<'_> {
             let array = schema["type"] == "array";
             !(schema.is_null() || array)
         };
-        let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance"));
+        let own =
+            matches!(self.value["tags"][0].as_str(), Some("events" | "instance")) || self.path.ends_with(":batch");
         !own && !self.is_beside() && (success("200") || success("201"))
     }
 }

@@ -101,6 +101,8 @@ fn what_is_read_beside_an_object_promises_no_version() {
         (of("/api/v1/subscriptions/{subscription_id}"), of("/api/v1/subscriptions/{subscription_id}/health"));
     assert!(object.get("304").is_some() && object["200"]["headers"].get("ETag").is_some(), "{object}");
     assert!(beside.get("304").is_none() && beside["200"]["headers"].get("ETag").is_none(), "{beside}");
+    let batch = &document["paths"]["/api/v1/subscriptions:batch"]["post"]["responses"]["200"];
+    assert!(batch["headers"].is_object() && batch["headers"].get("ETag").is_none(), "{batch}");
 }
 
 #[test]

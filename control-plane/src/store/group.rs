@@ -231,8 +231,9 @@ impl StoreInner {
             Err(ExclusiveError::Unknown(error)) => {
                 warn!(%error, %write_id, "the outcome of a control write is unknown, looking for it");
                 self.metrics.unknown.inc();
-                self.acquire(deadline).await?;
-                self.catch_up(deadline).await?;
+                // Until it is found nobody may say that it can be sent again.
+                self.acquire(deadline).await.map_err(|_unavailable| late())?;
+                self.catch_up(deadline).await.map_err(|_unavailable| late())?;
                 turn.current = true;
                 // A transaction is there whole or not at all: its last write stands for the others.
                 let written = self.catalog.read().write_seen(write_id);

@@ -94,12 +94,19 @@ impl Book {
         (self.total.queued > 0 && self.ages.check.is_none()).then_some(self.ages.look_ms)
     }
 
+    /// What is being looked at may stand elsewhere now: nothing of it is concluded, and it is looked at with the next look.
+    pub(super) fn end_look(&mut self) {
+        self.ages.check = None;
+    }
+
     /// The part that is looked at now.
     fn aged_part(&mut self, wall_ms: i64, keep_ms: Option<i64>) -> Option<AgedPart> {
         if let Some(check) = &self.ages.check {
             return Some(check.of);
         }
-        if self.ages.found.is_empty() && self.ages.look_ms <= wall_ms {
+        // A wall that was set back does not put the next look off.
+        let is_due = self.ages.look_ms <= wall_ms || self.ages.look_ms > wall_ms + LOOK_EVERY_MS;
+        if self.ages.found.is_empty() && is_due {
             self.find_aged(wall_ms, keep_ms);
         }
         while let Some(of) = self.ages.found.pop() {

@@ -35,9 +35,10 @@ impl<L: Lookup> Engine<L> {
         let is_nearly_full = self.is_nearly_full();
         let lane = self.lanes.get_mut(&id)?;
         lane.is_ready = false;
-        if !lane.cap.has_room() || self.unsettled.holds(lane.lease, id, self.rules.look_ahead.records) {
+        if !lane.cap.has_room() || self.is_held_for_commit(id) {
             return None;
         }
+        let lane = self.lanes.get_mut(&id)?;
         let QueueHead::Ready(ticket) = lane.queue.head() else {
             self.feed(id, now_ms);
             return None;
@@ -101,7 +102,6 @@ impl<L: Lookup> Engine<L> {
         let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(now_ms))));
         live.state = State::InFlight { since_ms: now_ms };
         live.takeoff = Some(Takeoff { sent, origin });
-        self.unsettled.began(live.arrival.lease);
         self.in_flight += 1;
         self.in_flight_bytes += live.arrival.size;
         self.egress.on_send(now_ms);

@@ -195,7 +195,7 @@ impl<L: Lookup> Engine<L> {
             self.changes.retain(|change| !is_aside(change));
             return;
         }
-        self.unsettled.forget(leases);
+        self.forget_unsettled(leases);
         let lease_of = |change: &LaneChange| match change {
             LaneChange::Listed(ListedRecord { lease, .. })
             | LaneChange::SetAside { lease, .. }

@@ -99,7 +99,7 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn lanes_health(&mut self, partitions: Vec<i32>, now_ms: i64) -> LanesHealth {
         let Self { recent, lanes, queues, live, wall, .. } = self;
         // What waits in lists that were restored came with no delivery.
-        queues.iter().filter(|id| lanes.contains_key(*id)).for_each(|id| {
+        queues.iter().filter(|id| lanes.get(*id).is_some_and(|lane| lane.queue.listed() > 0)).for_each(|id| {
             if !recent.of.contains_key(id) {
                 recent.touch(*id, now_ms);
             }

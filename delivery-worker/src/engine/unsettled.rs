@@ -1,9 +1,10 @@
-//! Requests that began and whose outcome is not committed yet. While a partition has as many of them as its window may hold, none
-//! begins: whoever takes it over sends all of them again.
+//! Outcomes that are not committed yet. While a partition has as many of them as its window may hold, none of its requests begins:
+//! whoever takes it over sends all of them again.
 //!
-//! A window bounds its own, for it keeps its records until they are committed. What is read back from lists is in no window.
+//! A window bounds its own, for it keeps its records until they are committed. What is read back from lists is in no window. What
+//! is in flight does not count: lanes that hang hold no other one up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use kafka::Epoch;
 use schemas::ids::SubscriptionId;
@@ -18,58 +19,55 @@ pub(super) struct Unsettled {
 
 #[derive(Debug, Default)]
 struct Outcomes {
-    in_flight: usize,
-    /// Outcomes that wait for their transaction, also of what left without a request.
-    ended: usize,
-    /// Lanes whose turn came meanwhile.
-    held: BTreeSet<SubscriptionId>,
+    /// Wait for their transaction, also those of what left without a request.
+    count: usize,
+    /// Lanes whose turn came meanwhile, in that order: whoever was not served comes before whoever was.
+    held: Vec<SubscriptionId>,
 }
-
-// === impl Unsettled ===
-
-impl Unsettled {
-    /// Whether a lane has to wait for a commit.
-    pub(super) fn holds(&mut self, lease: Epoch, id: SubscriptionId, most: usize) -> bool {
-        let Some(outcomes) = self.leases.get_mut(&lease).filter(|it| it.in_flight + it.ended >= most) else {
-            return false;
-        };
-        outcomes.held.insert(id);
-        true
-    }
-
-    pub(super) fn began(&mut self, lease: Epoch) {
-        self.leases.entry(lease).or_default().in_flight += 1;
-    }
-
-    pub(super) fn forget(&mut self, leases: &[Epoch]) {
-        self.leases.retain(|epoch, _| !leases.contains(epoch));
-    }
-}
-
-// === impl Engine: outcomes ===
 
 impl<L: Lookup> Engine<L> {
-    /// A request ended; if its outcome is to be committed, [`Engine::resolved`] follows.
-    pub(super) fn ended(&mut self, lease: Epoch) {
-        self.give(lease, |outcomes| &mut outcomes.in_flight, 1);
+    /// Whether a lane has to wait for a commit.
+    pub(super) fn is_held_for_commit(&mut self, id: SubscriptionId) -> bool {
+        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let most = self.rules.look_ahead.records;
+        let outcomes = self.unsettled.leases.get_mut(&lane.lease);
+        let Some(outcomes) = outcomes.filter(|outcomes| outcomes.count >= most) else { return false };
+        if !std::mem::replace(&mut lane.held_back.by_commit, true) {
+            outcomes.held.push(id);
+        }
+        true
     }
 
     /// An outcome waits for its transaction.
     pub(crate) fn resolved(&mut self, lease: Epoch) {
-        self.unsettled.leases.entry(lease).or_default().ended += 1;
+        self.unsettled.leases.entry(lease).or_default().count += 1;
     }
 
     /// So many of a lease are committed.
     pub(crate) fn settled(&mut self, lease: Epoch, count: usize) {
-        self.give(lease, |outcomes| &mut outcomes.ended, count);
+        let Some(outcomes) = self.unsettled.leases.get_mut(&lease) else { return };
+        outcomes.count = outcomes.count.saturating_sub(count);
+        if outcomes.count < self.rules.look_ahead.records {
+            let held = std::mem::take(&mut outcomes.held);
+            self.release_for_commit(held);
+        }
     }
 
-    fn give(&mut self, lease: Epoch, of: fn(&mut Outcomes) -> &mut usize, count: usize) {
-        let Some(outcomes) = self.unsettled.leases.get_mut(&lease) else { return };
-        let left = of(outcomes);
-        *left = left.saturating_sub(count);
-        if !outcomes.held.is_empty() && outcomes.in_flight + outcomes.ended < self.rules.look_ahead.records {
-            std::mem::take(&mut outcomes.held).into_iter().for_each(|id| self.wake(id));
+    /// These leases are over: what they owed holds nobody.
+    pub(super) fn forget_unsettled(&mut self, leases: &[Epoch]) {
+        for lease in leases {
+            if let Some(outcomes) = self.unsettled.leases.remove(lease) {
+                self.release_for_commit(outcomes.held);
+            }
+        }
+    }
+
+    fn release_for_commit(&mut self, held: Vec<SubscriptionId>) {
+        for id in held {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.held_back.by_commit = false;
+            }
+            self.wake(id);
         }
     }
 }

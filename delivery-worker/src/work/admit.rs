@@ -19,10 +19,14 @@ impl DeliveryWork {
     /// next turn.
     pub(super) fn admit(&mut self, batch: Batch, now: Now) -> Result<(), Error> {
         let now_ms = self.engine_ms(now);
-        let Batch { lease, records, .. } = batch;
+        let Batch { lease, records, is_read_back, .. } = batch;
         for (record, delivery) in records {
             let (offset, timestamp_ms, size) = (record.offset, record.timestamp_ms, record.size());
             let asked = self.engine.asked(lease.epoch, offset);
+            if is_read_back && asked.is_none() {
+                // The same record came twice: it was asked for again while the first one waited for the snapshot.
+                continue;
+            }
             match delivery {
                 Ok(delivery) => {
                     let delivery = Arc::new(delivery);

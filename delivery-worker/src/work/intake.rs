@@ -27,6 +27,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<(Record, Result<Delivery, DeliveryError>)>,
     /// The snapshot has to reach this position of `control`.
     pub(super) position: i64,
+    /// They were read back: each is wanted once, by whoever asked.
+    pub(super) is_read_back: bool,
 }
 
 /// The batches that wait for the snapshot, in the order they came.
@@ -65,7 +67,7 @@ impl Batch {
             (record, delivery)
         };
         let records = records.into_iter().map(decode).collect();
-        Self { lease: lease.clone(), records, position }
+        Self { lease: lease.clone(), records, position, is_read_back: false }
     }
 }
 

@@ -107,8 +107,11 @@ impl DeliveryWork {
 
     /// Takes records in, or lets them wait for the snapshot.
     pub(super) fn take_in(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), Error> {
-        let batch = Batch::decode(lease, records);
-        if batch.position > self.catalog.position() || self.intake.has(lease.epoch) {
+        self.take_batch(Batch::decode(lease, records), now)
+    }
+
+    fn take_batch(&mut self, batch: Batch, now: Now) -> Result<(), Error> {
+        if batch.position > self.catalog.position() || self.intake.has(batch.lease.epoch) {
             self.intake.push(batch, now.boot_ms);
             return Ok(());
         }
@@ -125,7 +128,8 @@ impl DeliveryWork {
             match outcome {
                 FetchOutcome::Found(record) => {
                     self.metrics.read_back.inc();
-                    self.take_in(&lease, vec![record], now)?;
+                    let batch = Batch { is_read_back: true, ..Batch::decode(&lease, vec![record]) };
+                    self.take_batch(batch, now)?;
                 }
                 FetchOutcome::Gone => self.engine.not_there(lease.epoch, offset, now_ms),
                 FetchOutcome::Failed(error) => {

@@ -26,6 +26,8 @@ const PART: usize = 500;
 /// The deliveries of one subscription lie in one partition, whose window has so many. Of these some may be done and not
 /// committed when their worker loses it.
 const WINDOW: usize = 1_000;
+/// What one subscription may have in flight beside them.
+const IN_FLIGHT: usize = 32;
 const KIB: usize = 1_024;
 
 /// A backlog, and how often and for how long Kafka stands still in its midst.
@@ -114,7 +116,7 @@ impl Standstill {
     }
 
     async fn end(self, pipeline: Pipeline, begun_ms: i64) {
-        let repeats = self.times * WINDOW;
+        let repeats = self.times * (WINDOW + IN_FLIGHT);
         let expect = Expect { repeats, unclean: true, ..Expect::default() };
         let outcome = pipeline.finish_within(expect, self.within).await.unwrap();
         let counts = outcome.audit.counts;

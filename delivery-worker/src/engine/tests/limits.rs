@@ -64,7 +64,7 @@ fn nothing_more_is_sent_of_a_partition_with_a_window_of_outcomes_that_are_not_co
     wire.run(1_000, &mut fast);
     assert_eq!(wire.taken_of(0), 3, "a commit makes room at once");
 
-    (0..1).for_each(|_| wire.engine.resolved(Epoch(1)));
+    wire.engine.resolved(Epoch(1));
     wire.event(0);
     wire.run(1_000, &mut fast);
     assert_eq!(wire.sent_to(0).len(), 3);
@@ -72,6 +72,30 @@ fn nothing_more_is_sent_of_a_partition_with_a_window_of_outcomes_that_are_not_co
     wire.event(0);
     wire.run(1_000, &mut fast);
     assert_eq!(wire.sent_to(0).len(), 4, "what a lost lease owed holds nobody");
+}
+
+#[test]
+fn requests_that_hang_hold_no_neighbour_up_and_lanes_that_wait_for_a_commit_are_served_in_turn() {
+    let mut wire = Wire::new(|rules| rules.look_ahead.records = 10);
+    for number in 0..4 {
+        wire.subscribe(number, &format!("https://{number}.example/"), 1, |_| {});
+    }
+    let hangs = testing::subscription_id(0);
+    let mut answers = |id, _| (Verdict::Delivered, if id == hangs { 1_000_000 } else { 5 });
+    (0..40).for_each(|_| wire.event(0));
+    (0..4).for_each(|_| wire.event(1));
+    wire.run(1_000, &mut answers);
+    assert_eq!(wire.taken_of(1), 4, "beside more that hang than a window holds");
+
+    (0..10).for_each(|_| wire.engine.resolved(Epoch(1)));
+    for number in [3, 2, 1] {
+        wire.event(number);
+        wire.run(100, &mut answers);
+    }
+    wire.engine.settled(Epoch(1), 10);
+    wire.run(100, &mut answers);
+    let first = |number| wire.sent_to(number).last().copied().unwrap();
+    assert!(first(3) <= first(2) && first(2) <= first(1), "in the order in which they asked");
 }
 
 #[test]
