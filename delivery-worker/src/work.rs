@@ -119,9 +119,9 @@ impl Resolved {
         Self { epoch, at: (offset, timestamp_ms), size, note, outputs }
     }
 
-    fn put(mut self, turn: &mut Turn<'_, LaneNote>) {
-        let boot_ms = turn.now.boot_ms;
-        let entry = match self.note {
+    /// What the outbox keeps of it.
+    fn entry(&self, boot_ms: i64) -> Entry<LaneNote> {
+        match self.note {
             LaneNote::Listed(_) if flaws::has(Flaw::EntryWithoutCompleting) => {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
@@ -131,8 +131,7 @@ impl Resolved {
             | LaneNote::Condition(..)
             | LaneNote::Correct
             | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
-        };
-        turn.resolve(entry, &mut self.outputs);
+        }
     }
 }
 
@@ -313,11 +312,11 @@ impl DeliveryWork {
     }
 
     /// Puts what is resolved into the outbox. Of a lease that is over nothing comes back.
-    fn put(&mut self, resolved: Resolved, turn: &mut Turn<'_, LaneNote>) {
+    fn put(&mut self, mut resolved: Resolved, turn: &mut Turn<'_, LaneNote>) {
         if resolved.note.is_outcome() && self.books.lease(resolved.epoch).is_some() {
             self.engine.resolved(resolved.epoch);
         }
-        resolved.put(turn);
+        turn.resolve(resolved.entry(turn.now.boot_ms), &mut resolved.outputs);
     }
 
     /// The engine's time; what the wall shows is told to it.

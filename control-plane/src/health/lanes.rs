@@ -2,21 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use chassis::limited::Limited;
 use chassis::shutdown::Shutdown;
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use parking_lot::Mutex;
 use schemas::ids::SubscriptionId;
 use schemas::lanes::{LaneCircuit, LaneKey, LaneRecord};
-use schemas::record::{Record, TopicPartition};
-use tracing::{debug, warn};
-
-/// Between two tries of a reader that failed.
-const RESTART_WAIT: Duration = Duration::from_secs(5);
-/// One line about failures per that.
-const LOG_PERIOD: Duration = Duration::from_secs(60);
+use schemas::record::Record;
+use tracing::warn;
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -54,35 +47,22 @@ pub(crate) struct LaneSeen {
 
 /// Reads `lanes` until shutdown is requested, and keeps what at most `limit` lanes say.
 pub(crate) async fn follow(connection: Connection, topic: Arc<str>, view: LanesView, limit: usize, stop: Shutdown) {
+    let read = || async {
+        let ended = read(&connection, &topic, &view, limit).await;
+        if ended.is_err() {
+            view.restart(None);
+        }
+        ended
+    };
     tokio::select! {
-        () = follow_for_ever(&connection, &topic, &view, limit) => {}
+        () = chassis::follow::follow(&topic, "how lanes are, so that health is unknown", read) => {}
         () = stop.requested() => {}
     }
 }
 
-async fn follow_for_ever(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit: usize) {
-    let limited = Limited::new(LOG_PERIOD);
-    for tried in 0_u64.. {
-        let Err(error) = read(connection, topic, view, limit).await else { return };
-        view.restart(None);
-        if tried == 0 {
-            // A topic that was made a moment ago has no leader for a moment: nobody needs to hear of that.
-            debug!(%topic, %error, "cannot read how lanes are, trying again");
-        } else if let Some(swallowed) = limited.permit(&()) {
-            warn!(%topic, %error, swallowed, "cannot read how lanes are, trying again: health is unknown meanwhile");
-        }
-        tokio::time::sleep(RESTART_WAIT).await;
-    }
-}
-
 async fn read(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit: usize) -> Result<(), KafkaError> {
-    let offsets = Offsets::start(connection)?;
-    let count = offsets.partitions(topic).await?.ok_or_else(|| KafkaError::NoTopic { topic: Arc::clone(topic) })?;
-    let mut ends = HashMap::new();
-    for partition in 0..count {
-        ends.insert(partition, offsets.end(&TopicPartition::new(Arc::clone(topic), partition)).await?);
-    }
-    view.restart(Some(count));
+    let ends = Offsets::start(connection)?.ends(topic).await?;
+    view.restart(Some(i32::try_from(ends.len()).unwrap_or(i32::MAX)));
     let options = TailOptions {
         topic: topic.to_string(),
         partitions: None,

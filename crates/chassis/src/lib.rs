@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod follow;
 pub mod health;
 pub mod limited;
 pub mod metrics;

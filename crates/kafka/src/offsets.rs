@@ -94,6 +94,20 @@ impl Offsets {
         outcome.await.map_err(|_closed| KafkaError::Closed)?
     }
 
+    /// The high watermark of each partition of a topic.
+    ///
+    /// # Errors
+    /// The topic does not exist, or the cluster did not answer.
+    pub async fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let topic: Arc<str> = Arc::from(topic);
+        let missing = || KafkaError::NoTopic { topic: Arc::clone(&topic) };
+        let mut ends = BTreeMap::new();
+        for partition in 0..self.partitions(&topic).await?.ok_or_else(missing)? {
+            ends.insert(partition, self.end(&TopicPartition::new(Arc::clone(&topic), partition)).await?);
+        }
+        Ok(ends)
+    }
+
     async fn offset(&self, partition: &TopicPartition, end: End) -> Result<i64, KafkaError> {
         let (answer, outcome) = oneshot::channel();
         let question = Question::Offset(partition.clone(), end, answer);

@@ -61,12 +61,12 @@ impl<L: Lookup> Engine<L> {
 
     /// Those of them that no list stands for: what the windows of partitions hold, and requests whose partition has gone.
     pub(crate) fn unlisted(&self) -> usize {
-        self.live.len().saturating_sub(self.reserve.records())
+        self.live.len().saturating_sub(self.reserve.records)
     }
 
     /// Payloads of listed deliveries that are in memory, in bytes.
     pub(crate) const fn queue_bytes(&self) -> usize {
-        self.reserve.bytes()
+        self.reserve.bytes
     }
 
     /// Lanes.

@@ -106,14 +106,4 @@ impl Reserve {
         self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(size);
     }
-
-    /// Listed deliveries whose payload is in memory.
-    pub(super) const fn records(&self) -> usize {
-        self.records
-    }
-
-    /// Of these payloads.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
 }

@@ -46,9 +46,18 @@ struct EndCounts {
 impl RecentLanes {
     /// Something happens with a lane.
     pub(super) fn touch(&mut self, id: SubscriptionId, now_ms: i64) {
-        if let Some(ends) = self.of.get_mut(&id) {
-            ends.used_ms = now_ms;
-        } else if self.of.len() < MAX_LANES {
+        match self.of.get_mut(&id) {
+            Some(ends) => ends.used_ms = now_ms,
+            None => self.enter(id, now_ms),
+        }
+    }
+
+    /// A lane comes in, if it is not there yet and there is room.
+    fn enter(&mut self, id: SubscriptionId, now_ms: i64) {
+        if self.of.contains_key(&id) {
+            return;
+        }
+        if self.of.len() < MAX_LANES {
             self.of.insert(id, RecentEnds::new(now_ms));
         } else {
             self.search_ms.get_or_insert(now_ms + SEARCH_EVERY_MS);
@@ -99,20 +108,18 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn lanes_health(&mut self, partitions: Vec<i32>, now_ms: i64) -> LanesHealth {
         let Self { recent, lanes, queues, live, wall, .. } = self;
         // What waits in lists that were restored came with no delivery.
-        queues.iter().filter(|id| lanes.get(*id).is_some_and(|lane| lane.queue.listed() > 0)).for_each(|id| {
-            if !recent.of.contains_key(id) {
-                recent.touch(*id, now_ms);
-            }
-        });
+        queues
+            .iter()
+            .filter(|id| lanes.get(*id).is_some_and(|lane| lane.queue.listed() > 0))
+            .for_each(|id| recent.enter(*id, now_ms));
         let is_wanted = |lane: &Lane, used_ms: i64| !lane.is_idle() || now_ms - used_ms < RECENT_MS;
         recent.of.retain(|id, ends| lanes.get(id).is_some_and(|lane| is_wanted(lane, ends.used_ms)));
         if recent.searches(now_ms) {
             recent.search_ms = None;
-            lanes.iter().filter(|(_, lane)| is_wanted(lane, lane.used_ms)).for_each(|(id, lane)| {
-                if !recent.of.contains_key(id) {
-                    recent.touch(*id, lane.used_ms);
-                }
-            });
+            lanes
+                .iter()
+                .filter(|(_, lane)| is_wanted(lane, lane.used_ms))
+                .for_each(|(id, lane)| recent.enter(*id, lane.used_ms));
         }
         let told = recent.of.iter_mut().filter_map(|(id, ends)| {
             ends.pass(now_ms);

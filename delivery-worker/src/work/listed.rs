@@ -20,14 +20,15 @@ impl DeliveryWork {
                     let ListedRecord { lease, offset, timestamp_ms, size, .. } = listing;
                     self.metrics.listed.inc();
                     let note = LaneNote::Listed(listing);
-                    Resolved { epoch: lease, at: (offset, timestamp_ms), size, note, outputs: Vec::new() }.put(turn);
+                    let at = (offset, timestamp_ms);
+                    self.put(Resolved { epoch: lease, at, size, note, outputs: Vec::new() }, turn);
                 }
                 LaneChange::SetAside { lease, subscription } => {
-                    noted(lease, turn.now, LaneNote::SetAside(subscription)).put(turn);
+                    self.put(noted(lease, turn.now, LaneNote::SetAside(subscription)), turn);
                 }
                 LaneChange::Condition { lease, subscription, condition } => {
                     let note = LaneNote::Condition(subscription, condition);
-                    noted(lease, turn.now, note).put(turn);
+                    self.put(noted(lease, turn.now, note), turn);
                 }
                 LaneChange::Lost { lease, subscription, offset } => {
                     Invariant::NeverLost.violated();
@@ -43,7 +44,7 @@ impl DeliveryWork {
     /// Puts the next portion of what takeovers have to correct into the outbox.
     pub(super) fn correct(&mut self, turn: &mut Turn<'_, LaneNote>) -> Result<(), Error> {
         for epoch in self.books.take_uncorrected() {
-            noted(epoch, turn.now, LaneNote::Correct).put(turn);
+            self.put(noted(epoch, turn.now, LaneNote::Correct), turn);
         }
         self.begin_held(turn.now)
     }
@@ -57,7 +58,7 @@ impl DeliveryWork {
             self.lane_ends.ask(epoch, partition);
         }
         for epoch in self.books.take_rewrites() {
-            noted(epoch, turn.now, LaneNote::Checkpoint).put(turn);
+            self.put(noted(epoch, turn.now, LaneNote::Checkpoint), turn);
         }
     }
 

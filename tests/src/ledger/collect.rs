@@ -1,12 +1,11 @@
 //! Reads topics to their ends, and waits until everything that was accepted has ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::bail;
 use kafka::{Connection, From, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::ids::DeliveryId;
-use schemas::record::{Record, TopicPartition};
+use schemas::record::Record;
 use schemas::topics::Topics;
 
 use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Rejected};
@@ -32,15 +31,8 @@ pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<
 }
 
 async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
-    let offsets = Offsets::start(connection)?;
-    let Some(partitions) = offsets.partitions(topic).await? else { bail!("there is no topic {topic}") };
-    let mut ends = BTreeMap::new();
-    for partition in 0..partitions {
-        let end = offsets.end(&TopicPartition::new(topic, partition)).await?;
-        if end > 0 {
-            ends.insert(partition, end);
-        }
-    }
+    let mut ends = Offsets::start(connection)?.ends(topic).await?;
+    ends.retain(|_, end| *end > 0);
     let mut records = Vec::new();
     if ends.is_empty() {
         return Ok(records);
@@ -162,16 +154,10 @@ fn readable<T>(
     known
 }
 
-/// Whether nothing of a topic was committed yet, partition by partition: ends by partition.
+/// Where each partition of a topic ends.
 ///
 /// # Errors
-/// The cluster does not answer.
-pub async fn ends(connection: &Connection, topic: &str) -> anyhow::Result<HashMap<i32, i64>> {
-    let offsets = Offsets::start(connection)?;
-    let Some(partitions) = offsets.partitions(topic).await? else { bail!("there is no topic {topic}") };
-    let mut ends = HashMap::new();
-    for partition in 0..partitions {
-        ends.insert(partition, offsets.end(&TopicPartition::new(topic, partition)).await?);
-    }
-    Ok(ends)
+/// The topic does not exist, or the cluster does not answer.
+pub async fn ends(connection: &Connection, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+    Ok(Offsets::start(connection)?.ends(topic).await?)
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use kafka::Offsets;
 use kafka::clock::now_ms;
-use schemas::record::TopicPartition;
 use testkit::broker::{self, SharedKafka};
 use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, report};
 use testkit::proxy::{Action, Api};
@@ -104,12 +103,8 @@ impl Standstill {
         let part = self.events / (self.times + 1) * time;
         let offsets = Offsets::start(pipeline.connection()).unwrap();
         let topic = &*pipeline.topics().deliveries;
-        let partitions = offsets.partitions(topic).await.unwrap().expect("it was created");
         let ask = || async {
-            let mut written = 0;
-            for partition in 0..partitions {
-                written += offsets.end(&TopicPartition::new(topic, partition)).await.ok()?;
-            }
+            let written: i64 = offsets.ends(topic).await.ok()?.values().sum();
             (written >= i64::try_from(part).ok()?).then_some(())
         };
         eventually("a fan-out in the midst of the backlog", self.within, ask).await.unwrap();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::clock;
+use chassis::follow::follow;
 use chassis::limited::Limited;
 use chassis::tasks::Tasks;
 use kafka::{Connection, KafkaError, Offsets, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
@@ -25,8 +26,6 @@ use super::{SHARDS, TokenUse};
 const PERIOD: Duration = Duration::from_secs(5);
 /// Reports take no more of Kafka than that: large ones come less often.
 const BYTES_PER_SECOND: u32 = 64 * 1024;
-/// Between two tries of a reader that failed.
-const RESTART_WAIT: Duration = Duration::from_secs(5);
 /// An instance that has told nothing for so long may be gone: what it said of tokens is adopted, of its health removed. It loses nothing if it is not.
 const ADOPT_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Between two looks for such records.
@@ -69,7 +68,6 @@ struct Reader {
     deps: UseDeps,
     heard: Heard,
     restored: watch::Sender<bool>,
-    limited: Limited<String>,
 }
 
 struct Reporter {
@@ -84,9 +82,8 @@ pub fn share_use(deps: UseDeps) {
     let heard = Heard::default();
     let (restored, until) = watch::channel(false);
     let tasks = deps.tasks.clone();
-    let limited = || Limited::new(LOG_PERIOD);
-    let reader = Reader { deps: deps.clone(), heard: Arc::clone(&heard), restored, limited: limited() };
-    let reporter = Reporter { deps, heard, producer: None, limited: limited() };
+    let reader = Reader { deps: deps.clone(), heard: Arc::clone(&heard), restored };
+    let reporter = Reporter { deps, heard, producer: None, limited: Limited::new(LOG_PERIOD) };
     let stop = tasks.shutdown().clone();
     tasks.spawn("token-use-reader", async move {
         tokio::select! {
@@ -116,20 +113,11 @@ fn shard_of(key: &str) -> Option<usize> {
 
 impl Reader {
     async fn run(self) {
-        for tried in 0_u64.. {
-            let Err(error) = self.follow().await else { return };
-            if tried == 0 {
-                // A topic that was made a moment ago has no leader for a moment: nobody needs to hear of that.
-                debug!(topic = %self.deps.topic, %error, "cannot read when tokens were used, trying again");
-            } else if let Some(swallowed) = self.limited.permit("read") {
-                warn!(topic = %self.deps.topic, %error, swallowed, "cannot read when tokens were used, trying again");
-            }
-            tokio::time::sleep(RESTART_WAIT).await;
-        }
+        follow(&self.deps.topic, "when tokens were used", || self.read()).await;
     }
 
     /// Ends at the end of the topic if nobody wants to hear more.
-    async fn follow(&self) -> Result<(), KafkaError> {
+    async fn read(&self) -> Result<(), KafkaError> {
         let partition = TopicPartition::new(Arc::clone(&self.deps.topic), 0);
         let end = Offsets::start(&self.deps.connection)?.end(&partition).await?;
         let options = TailOptions {

@@ -144,10 +144,10 @@ pub(super) fn writing_to(content: &Content<'_>, error: KafkaError) -> KafkaError
 
 /// Adds to an error what is denied, in words; where nobody told, the topics it may be.
 pub(super) fn with_denied(content: &Content<'_>, denied: &str, error: KafkaError) -> KafkaError {
-    let KafkaError::Call { call, code, reason } = error else { return error };
     if denied.is_empty() {
-        return writing_to(content, KafkaError::Call { call, code, reason });
+        return writing_to(content, error);
     }
+    let KafkaError::Call { call, code, reason } = error else { return error };
     KafkaError::Call { call: format!("{call} ({denied})"), code, reason }
 }
 
