@@ -51,7 +51,8 @@ unit:
 
 faults: setup
 	cargo build --locked --workspace --all-targets
-	cargo test --locked -p delivery-worker --lib ten_thousand -- --ignored
+	# The whole workspace, so that its dependencies are not built a second time with the features of one crate.
+	cargo test --locked --workspace --lib ten_thousand_worlds -- --ignored
 	$(built)/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup

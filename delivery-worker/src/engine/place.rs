@@ -52,6 +52,10 @@ impl<L: Lookup> Engine<L> {
         if hop.failing_since_ms.is_some() {
             lane.streak.on_stamp();
         }
+        if lane.queue.is_empty() {
+            // Changes that found nothing here have nothing to cancel of what comes now.
+            lane.reviewed_of = Some(subscription.offset());
+        }
         lane.queue.push(rank, ticket, is_listed);
         if is_ping {
             lane.queue.put_first(rank);
@@ -130,7 +134,7 @@ impl<L: Lookup> Engine<L> {
             Some(it) if flaws::has(Flaw::SetAsideAgain) => it.cancels(0),
             Some(it) => !it.is_enabled() || reviewed_of.is_some_and(|seen| it.cancels(seen)),
         };
-        if may_cancel && lane.queue.listed() > 0 {
+        if may_cancel && lane.queue.has_listed_in_order() {
             lane.queue.set_aside();
             self.changes.push(LaneChange::SetAside { lease: lane.lease, subscription: id });
         }

@@ -222,6 +222,14 @@ impl<T: Copy> Queue<T> {
         self.listed.iter().sum::<usize>() + self.absent()
     }
 
+    /// Whether any of those in lists was not set aside.
+    pub(crate) fn has_listed_in_order(&self) -> bool {
+        self.asked.iter().any(|rank| rank.role != ListRole::SetAside)
+            || [ListRole::Retries, ListRole::FirstTries]
+                .into_iter()
+                .any(|role| self.listed[index(role)] > 0 || self.lines[index(role)].len() > 0)
+    }
+
     /// How many are being read back.
     pub(crate) fn asked(&self) -> usize {
         self.asked.len()

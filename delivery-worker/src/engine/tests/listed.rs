@@ -17,10 +17,18 @@ const LEASE: Epoch = Epoch(1);
 
 /// A lane of which these offsets are listed, as the next owner of its partition finds it.
 fn found(listed: &[i64], change: impl FnOnce(&mut control::Subscription)) -> (Engine<Subscriptions>, Subscriptions) {
+    found_in(ListRole::FirstTries, listed, change)
+}
+
+fn found_in(
+    role: ListRole,
+    listed: &[i64],
+    change: impl FnOnce(&mut control::Subscription),
+) -> (Engine<Subscriptions>, Subscriptions) {
     let subscriptions = Subscriptions::default();
     let mut engine = Engine::new(rules(), subscriptions.clone());
     put(&subscriptions, 1, change);
-    let mut list = List::new(ListRole::FirstTries, 1);
+    let mut list = List::new(role, 1);
     for offset in listed {
         list.insert(*offset, Age { oldest_ms: 0, dead_ms: 0 }, &mut Vec::new());
     }
@@ -97,4 +105,34 @@ fn what_a_delivery_told_its_lane_is_reviewed_nevertheless() {
     engine.review(2);
     let is_aside = |change: &LaneChange| matches!(change, LaneChange::SetAside { .. });
     assert_eq!(engine.take_changes().iter().filter(|change| is_aside(change)).count(), 1);
+}
+
+#[test]
+fn what_the_owner_before_set_aside_is_not_set_aside_again() {
+    let is_aside = |change: &LaneChange| matches!(change, LaneChange::SetAside { .. });
+    for (role, count) in [(ListRole::SetAside, 0), (ListRole::Retries, 1), (ListRole::FirstTries, 1)] {
+        let (mut engine, _) = found_in(role, &[0, 1], |object| object.is_enabled = false);
+        engine.review(1);
+        assert_eq!(engine.take_changes().iter().filter(|change| is_aside(change)).count(), count, "{role:?}");
+    }
+}
+
+#[test]
+fn what_came_after_a_change_that_found_nothing_here_is_not_set_aside_for_it() {
+    let (mut engine, subscriptions) = found(&[], |_| {});
+    engine.admit(arrival(5, 1_000), 1);
+    assert_eq!(sent(&mut engine, 1), [5]);
+    put(&subscriptions, 20, |object| object.cancel_before = Some(10));
+    engine.review(2);
+    // Nothing waits, so nobody looks; what comes now was matched after the change.
+    for offset in 6..9 {
+        engine.admit(arrival_of(&testing::matched(&format!("evt_{offset}"), 0, 1_000, 20), offset), 3);
+    }
+    let mut list = List::new(ListRole::FirstTries, 1);
+    list.insert(9, Age { oldest_ms: 0, dead_ms: 0 }, &mut Vec::new());
+    engine.restore(LEASE, testing::subscription_id(0), &[list], 3);
+    put(&subscriptions, 30, |object| (object.cancel_before, object.is_paused) = (Some(10), true));
+    engine.review(4);
+    let is_aside = |change: &LaneChange| matches!(change, LaneChange::SetAside { .. });
+    assert!(!engine.take_changes().iter().any(is_aside));
 }

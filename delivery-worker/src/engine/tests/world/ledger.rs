@@ -37,7 +37,7 @@ pub(in super::super) struct Ledger {
     entered: BTreeSet<i64>,
     /// What the present owner knows and has not sent, by lane in its order.
     own: BTreeMap<SubscriptionId, BTreeSet<(ListRole, i64)>>,
-    /// How often what waited of a subscription was set aside, and its version then.
+    /// How often what waited of a subscription was set aside, and its version when the present owner did so last.
     aside: BTreeMap<SubscriptionId, (usize, i64)>,
     idle: BTreeMap<SubscriptionId, i64>,
     failed: BTreeMap<DeliveryId, u32>,
@@ -215,6 +215,8 @@ impl Ledger {
         self.own.clear();
         self.idle.clear();
         self.entered = found.keys().copied().collect();
+        // What the owner before set aside and did not commit, the next one sets aside.
+        self.aside.values_mut().for_each(|(_, version)| *version = 0);
         for (offset, (id, role)) in found {
             self.own.entry(id).or_default().insert((role, offset));
         }
