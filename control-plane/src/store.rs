@@ -22,6 +22,8 @@
 //!
 //! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other.
 //!
+//! **Two that write.** Who is fenced soon after it acquired leaves the other its turn for a while (`share.rs`).
+//!
 //! The line is served by a task of its own: a request that gives up does not tear its write in the middle, because the next
 //! one relies on knowing how this one ended. When Kafka stays silent past the deadline the task gives up between two steps; the
 //! next write then begins by acquiring, which settles whatever was left open.
@@ -32,6 +34,7 @@ mod line;
 mod log;
 mod pending;
 mod refuse;
+mod share;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,6 +62,7 @@ use crate::store::line::{WriteLine, WriteOwner};
 use crate::store::log::ControlLog;
 use crate::store::pending::{PendingWrite, RuledWrite};
 use crate::store::refuse::{full, late};
+use crate::store::share::WriterShare;
 
 pub use crate::store::log::transactional_id;
 
@@ -101,6 +105,7 @@ impl fmt::Debug for ServedLine {
 struct Turn {
     /// The snapshot has everything that was written before we acquired, and every write of ours since.
     current: bool,
+    share: WriterShare,
 }
 
 /// What a decision may look at beside the snapshot.

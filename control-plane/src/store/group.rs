@@ -157,7 +157,10 @@ impl StoreInner {
             return Ok(decided);
         }
         if !self.log.is_held() {
+            let left = deadline.saturating_duration_since(clock::instant());
+            tokio::time::sleep(turn.share.wait(clock::instant()).min(left)).await;
             self.acquire(deadline).await?;
+            turn.share.on_acquired(clock::instant());
         }
         let end = self.catch_up(deadline).await?;
         turn.current = true;
