@@ -2,6 +2,7 @@
 
 mod control;
 mod delivery;
+mod drain;
 mod fanout;
 mod ingest;
 mod latency;
@@ -27,6 +28,8 @@ pub(crate) enum Row {
     Fanout100,
     /// `deliveries` to an endpoint.
     Delivery,
+    /// The same with default settings: several numbers of subscriptions, TLS, HTTP/2.
+    Drain,
     /// From a request to the gateway to the arrival at an endpoint.
     Latency,
     /// A start over a million subscriptions.
@@ -46,8 +49,16 @@ pub(crate) struct Scale {
 pub(crate) const DONE_WITHIN: Duration = Duration::from_secs(120);
 
 impl Row {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Ingest, Self::Fanout, Self::Fanout100, Self::Delivery, Self::Latency, Self::Snapshot, Self::Control];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ingest,
+        Self::Fanout,
+        Self::Fanout100,
+        Self::Delivery,
+        Self::Drain,
+        Self::Latency,
+        Self::Snapshot,
+        Self::Control,
+    ];
 
     /// Rows that two binaries can be compared in.
     pub(crate) const COMPARED: [Self; 3] = [Self::Fanout, Self::Fanout100, Self::Delivery];
@@ -58,6 +69,7 @@ impl Row {
             Self::Fanout => "fan-out, 1 match",
             Self::Fanout100 => "fan-out, 100 matches",
             Self::Delivery => "delivery",
+            Self::Drain => "delivery with default settings",
             Self::Latency => "end to end",
             Self::Snapshot => "snapshot start",
             Self::Control => "control writes",
@@ -70,6 +82,7 @@ impl Row {
             Self::Fanout => fanout::measure(stage, scale, table, self.title(), 1).await,
             Self::Fanout100 => fanout::measure(stage, scale, table, self.title(), 100).await,
             Self::Delivery => delivery::measure(stage, scale, table).await,
+            Self::Drain => drain::measure(stage, scale, table).await,
             Self::Latency => latency::measure(stage, scale, table).await,
             Self::Snapshot => snapshot::measure(stage, scale, table).await,
             Self::Control => control::measure(stage, scale, table).await,
@@ -82,7 +95,7 @@ impl Row {
             Self::Fanout => fanout::compare(stage, scale, against, 1).await,
             Self::Fanout100 => fanout::compare(stage, scale, against, 100).await,
             Self::Delivery => delivery::compare(stage, scale, against).await,
-            Self::Ingest | Self::Latency | Self::Snapshot | Self::Control => {
+            Self::Ingest | Self::Drain | Self::Latency | Self::Snapshot | Self::Control => {
                 anyhow::bail!("two binaries are compared in fanout, fanout100 and delivery")
             }
         }

@@ -62,7 +62,7 @@ pub(crate) struct Installation<'a> {
 }
 
 /// Subscriptions of an installation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     /// Event types; each subscription takes the next of them in turn.
     pub(crate) types: u32,
@@ -70,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) subscriptions: u32,
     /// Where they point.
     pub(crate) url: String,
+    /// Settings of the roles beside the usual ones.
+    pub(crate) settings: Vec<(&'static str, toml::Value)>,
 }
 
 // === impl Stage ===
@@ -149,7 +151,11 @@ impl Stage {
             kafka::group::begin(&self.connection, &group, &[&topic], &created, BEGIN_TIMEOUT).await?;
         }
         let config = self.folder.join(format!("{name}.toml"));
-        self.settings(&name).write(&config)?;
+        let mut settings = self.settings(&name);
+        for (key, value) in &plan.settings {
+            settings.set(key, value.clone());
+        }
+        settings.write(&config)?;
         let mut installation = Installation {
             stage: self,
             binary,
@@ -179,8 +185,6 @@ impl Stage {
             .set("control.organization_id", ORGANIZATION)
             .set("delivery.allow_http", true)
             .set("delivery.allow_networks", vec!["127.0.0.0/8"])
-            // As many as the bare loop has.
-            .set("delivery.concurrency", 64)
             .set("log.format", "text");
         settings
     }

@@ -1,5 +1,6 @@
 //! hyper-util's pooled client: so many signed requests, so many at a time. Measures itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,10 +9,14 @@ use bytes::Bytes;
 use clap::Args;
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kafka::clock::{instant, now_ms};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use schemas::identity;
 use schemas::ids::ApplicationId;
 use signing::{Schemes, Secret, Signer};
@@ -34,10 +39,16 @@ pub(crate) struct Delivery {
     count: u32,
     #[arg(long)]
     in_flight: u32,
+    /// Certificates that are trusted.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// Over TLS nothing but HTTP/2.
+    #[arg(long)]
+    http2: bool,
 }
 
 struct Sender {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     signer: Signer,
     url: http::Uri,
     payload: Bytes,
@@ -46,8 +57,7 @@ struct Sender {
 
 impl Delivery {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let connector = self.connector()?;
         let sender = Arc::new(Sender {
             client: Client::builder(TokioExecutor::new()).build(connector),
             signer: Signer::new(&[Secret::generate()?], Vec::new(), Schemes::default())?,
@@ -62,6 +72,28 @@ impl Delivery {
         let (wall, cpu) = (started.elapsed(), cpu_time(this)?.saturating_sub(cpu));
         say(&format!("{} {}", wall.as_micros(), cpu.as_micros()))?;
         Ok(())
+    }
+
+    fn connector(&self) -> anyhow::Result<HttpsConnector<HttpConnector>> {
+        let mut plain = HttpConnector::new();
+        plain.set_nodelay(true);
+        plain.enforce_http(false);
+        let mut trusted = RootCertStore::empty();
+        for certificate in self.ca.iter().map(CertificateDer::pem_file_iter) {
+            for certificate in certificate? {
+                trusted.add(certificate?)?;
+            }
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        Ok(if self.http2 {
+            connector.enable_http2().wrap_connector(plain)
+        } else {
+            connector.enable_http1().wrap_connector(plain)
+        })
     }
 }
 

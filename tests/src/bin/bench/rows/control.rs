@@ -18,7 +18,7 @@ const CONTENDED: u32 = 100;
 const WRITERS: u32 = 4;
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
-    let installation = stage.install(&Plan { types: 0, subscriptions: 0, url: String::new() }).await?;
+    let installation = stage.install(&Plan::default()).await?;
     let application = installation.application.to_string();
     let (first, one) = installation.start("control").await?;
     let mut times = writes(one, &application, "alone", scale.of(WRITES)).await?;

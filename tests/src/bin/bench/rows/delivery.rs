@@ -25,7 +25,7 @@ const SUBSCRIPTIONS: u32 = 16;
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let endpoint = Endpoint::start_with(EndpointOptions { keep: false, ..EndpointOptions::default() })?;
-    let mut worker = Worker::start(&endpoint, "/ours", async |plan| stage.install(&plan).await).await?;
+    let mut worker = Worker::start("/ours", plan(&endpoint, "/ours"), async |plan| stage.install(&plan).await).await?;
     let count = scale.of(TURN);
     let (mut ours, mut bare) = (Cost::default(), None);
     for turn in 0..TURNS {
@@ -36,7 +36,7 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
         }
         ours += cost;
         if !scale.ours_only {
-            *bare.get_or_insert_default() += send_bare(stage, &endpoint, count).await?;
+            *bare.get_or_insert_default() += send_bare(stage, &endpoint, &[], count).await?;
         }
     }
     table.delivery = Some((ours, bare));
@@ -50,9 +50,9 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
 pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against) -> anyhow::Result<()> {
     let endpoint = Endpoint::start_with(EndpointOptions { keep: false, ..EndpointOptions::default() })?;
     let binary = &against.binary;
-    let mut ours = Worker::start(&endpoint, "/ours", async |plan| stage.install(&plan).await).await?;
+    let mut ours = Worker::start("/ours", plan(&endpoint, "/ours"), async |plan| stage.install(&plan).await).await?;
     let theirs = async |plan| stage.install_from(binary.clone(), &plan).await;
-    let mut theirs = Worker::start(&endpoint, "/theirs", theirs).await?;
+    let mut theirs = Worker::start("/theirs", plan(&endpoint, "/theirs"), theirs).await?;
     let count = scale.of(TURN);
     let turn = async |worker: &mut Worker<'_>| worker.send(stage, &endpoint, count).await;
     against.measure(&mut ours, &mut theirs, turn).await?;
@@ -64,8 +64,14 @@ pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against) -> a
     Ok(())
 }
 
+/// As many in flight as the bare loop has.
+fn plan(endpoint: &Endpoint, path: &str) -> Plan {
+    let settings = vec![("delivery.concurrency", IN_FLIGHT.into())];
+    Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url(path), settings }
+}
+
 /// The worker and how many deliveries it was given.
-struct Worker<'a> {
+pub(super) struct Worker<'a> {
     installation: Installation<'a>,
     process: Process,
     /// What is parked would not come back without it.
@@ -75,19 +81,19 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    async fn start(
-        endpoint: &Endpoint,
+    pub(super) async fn start(
         path: &'static str,
+        plan: Plan,
         install: impl AsyncFnOnce(Plan) -> anyhow::Result<Installation<'a>>,
     ) -> anyhow::Result<Self> {
-        let installation = install(Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url(path) }).await?;
+        let installation = install(plan).await?;
         let (retry, _) = installation.start("retry").await?;
         let (process, _) = installation.start("delivery").await?;
         Ok(Self { installation, process, retry, path, sent: 0 })
     }
 
     /// One backlog.
-    async fn send(&mut self, stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
+    pub(super) async fn send(&mut self, stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
         let Installation { topics, application, subscriptions, .. } = &self.installation;
         self.process.pause()?;
         let numbers = self.sent..self.sent + count;
@@ -104,8 +110,13 @@ impl<'a> Worker<'a> {
         meter.stop(count, arrived)
     }
 
+    /// How many deliveries went to their lane's list: the endpoint could have taken them.
+    pub(super) async fn listed(&self) -> anyhow::Result<f64> {
+        self.process.metric("hookbus_delivery_listed_total").await
+    }
+
     /// Ends it; each delivery must have come once. Returns how many were parked or retried.
-    async fn stop(self, stage: &Stage, endpoint: &Endpoint) -> anyhow::Result<i64> {
+    pub(super) async fn stop(self, stage: &Stage, endpoint: &Endpoint) -> anyhow::Result<i64> {
         stage::stop(self.process).await?;
         stage::stop(self.retry).await?;
         let repeats = endpoint.count(self.path).saturating_sub(u64::from(self.sent));
@@ -114,9 +125,16 @@ impl<'a> Worker<'a> {
     }
 }
 
-async fn send_bare(stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
+/// The bare client, told how to speak where that is not plain HTTP/1.1.
+pub(super) async fn send_bare(
+    stage: &Stage,
+    endpoint: &Endpoint,
+    speaks: &[String],
+    count: u32,
+) -> anyhow::Result<Cost> {
     let (url, count_text, in_flight) = (endpoint.url("/bare"), count.to_string(), IN_FLIGHT.to_string());
     let arguments = ["--url", &url, "--count", &count_text, "--in-flight", &in_flight].map(str::to_owned);
+    let arguments = [&arguments, speaks].concat();
     let output = stage.bare_to_its_end("delivery", &arguments).await?;
     let last = output.lines().last().context("the bare loop said nothing")?;
     let (wall, cpu) = last.split_once(' ').with_context(|| last.to_owned())?;

@@ -72,12 +72,12 @@ pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against, matc
 
 fn plan(matches: u32) -> Plan {
     let types = if matches == 1 { TYPES } else { 1 };
-    Plan { types, subscriptions: types * matches, url: "http://127.0.0.1:9/never".into() }
+    Plan { types, subscriptions: types * matches, url: "http://127.0.0.1:9/never".into(), ..Plan::default() }
 }
 
 /// Work for a broker that has done nothing yet: it compiles what it runs often.
 pub(crate) async fn warm_up(stage: &Stage) -> anyhow::Result<()> {
-    let plan = Plan { types: TYPES, subscriptions: 0, url: String::new() };
+    let plan = Plan { types: TYPES, ..Plan::default() };
     Copier::bare(stage, &plan, 1).await?.copy(stage, WARM_UP).await.map(drop)
 }
 

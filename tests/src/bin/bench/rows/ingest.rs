@@ -29,7 +29,7 @@ struct Server {
 }
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
-    let plan = Plan { types: 1, subscriptions: 0, url: String::new() };
+    let plan = Plan { types: 1, ..Plan::default() };
     let installation = stage.install(&plan).await?;
     let mut servers = vec![Server::gateway(&installation).await?];
     if !scale.ours_only {

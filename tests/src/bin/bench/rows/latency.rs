@@ -40,7 +40,7 @@ type Percentiles = (f64, f64);
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let endpoint = Endpoint::start()?;
-    let plan = Plan { types: SUBSCRIPTIONS, subscriptions: SUBSCRIPTIONS, url: endpoint.url("/") };
+    let plan = Plan { types: SUBSCRIPTIONS, subscriptions: SUBSCRIPTIONS, url: endpoint.url("/"), ..Plan::default() };
     let count = scale.of(COUNT);
     let bare = if scale.ours_only { None } else { Some(bare(stage, &plan, count).await?) };
     let ours = ours(stage, &plan, &endpoint, count).await?;

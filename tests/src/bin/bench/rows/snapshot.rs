@@ -38,7 +38,7 @@ const AT_MOST_MIB: f64 = 1_024.0;
 const READY_WITHIN: Duration = Duration::from_secs(600);
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
-    let plan = Plan { types: 0, subscriptions: 0, url: String::new() };
+    let plan = Plan::default();
     let installation = stage.install(&plan).await?;
     let count = scale.of(COUNT);
     let began = instant();
