@@ -72,7 +72,11 @@ impl ControlMetrics {
                 "Objects whose secrets had to be sealed again with the current key, by outcome.",
                 &["outcome"],
             )?,
-            reports: metrics.counters("reports_total", "Worker reports by kind and what was done.", &["kind", "outcome"])?,
+            reports: metrics.counters(
+                "reports_total",
+                "Worker reports by kind and what was done; `unknown` are those of a newer build.",
+                &["kind", "outcome"],
+            )?,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod fields;
 mod last;
+mod place;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +20,7 @@ use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
 use self::fields::{Fields, Texts};
 pub use self::last::LastAttempt;
+pub use self::place::{Origin, RecordPlace};
 
 /// A decoded delivery. Texts stay in the shared header buffer.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Delivery {
     pub control_offset: i64,
     /// What changes from hop to hop.
     pub hop: Hop,
+    /// Where it was read on `deliveries`, if its reader says so.
+    pub record: Option<RecordPlace>,
     /// The payload; empty if the record had none.
     pub payload: Bytes,
     /// All headers as they came.
@@ -87,15 +91,17 @@ pub struct Parks {
     pub since_ms: i64,
 }
 
-/// Coordinates of the record that holds the accepted payload.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Origin {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
+/// What made a delivery of a later generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeBy {
+    /// A ping: no event stands behind it.
+    Ping,
+    /// A replay of an event.
+    Replay,
+    /// One more attempt that somebody asked for.
+    Retry,
+    /// A dead letter that is sent once more.
+    Redrive,
 }
 
 /// What the fan-out knows of a new delivery beyond the event's own headers.
@@ -107,6 +113,8 @@ pub struct NewDelivery {
     pub subscription: SubscriptionId,
     /// What made it.
     pub generation: Generation,
+    /// The same in a word; `None` for the first generation.
+    pub made_by: Option<MadeBy>,
     /// When the event was accepted, Unix ms.
     pub accepted_ms: i64,
     /// When it dies of age, Unix ms.
@@ -156,6 +164,7 @@ impl Delivery {
             deadline_ms: fields.parse(header::DEADLINE, "Unix ms")?,
             control_offset: fields.parse(header::CONTROL_OFFSET, "an offset")?,
             hop: Hop::read(&fields)?,
+            record: None,
             payload,
             headers: record.headers.clone(),
         })
@@ -194,7 +203,25 @@ impl Delivery {
     /// Where the payload was accepted.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
-        self.texts.origin.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
+        self.origin_text().and_then(|text| text.parse().ok())
+    }
+
+    /// The same as it stands in its header, `topic/partition/offset`.
+    #[must_use]
+    pub fn origin_text(&self) -> Option<&str> {
+        self.texts.origin.and_then(|place| self.text(place))
+    }
+
+    /// What made it, where it is of a later generation and its maker says so: a word of [`MadeBy`], or of a newer build.
+    #[must_use]
+    pub fn made_by(&self) -> Option<&str> {
+        self.texts.made_by.and_then(|place| self.text(place))
+    }
+
+    /// How often it was redriven, where it was.
+    #[must_use]
+    pub fn redrives(&self) -> Option<u32> {
+        self.texts.redrives.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
     }
 
     fn text(&self, place: Place) -> Option<&str> {
@@ -243,6 +270,9 @@ impl NewDelivery {
         if let Some(id) = self.generation.0 {
             builder.push_display(header::GENERATION, id);
         }
+        if let Some(made_by) = self.made_by {
+            builder.push(header::MADE_BY, made_by.as_str().as_bytes());
+        }
         Hop::first().encode(&mut builder);
         builder.build()
     }
@@ -290,6 +320,21 @@ impl Hop {
         }
         if let Some(since_ms) = self.failing_since_ms {
             builder.push_i64(header::FAILING_SINCE, since_ms);
+        }
+    }
+}
+
+// === impl MadeBy ===
+
+impl MadeBy {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Replay => "replay",
+            Self::Retry => "retry",
+            Self::Redrive => "redrive",
         }
     }
 }
@@ -361,30 +406,6 @@ impl FromStr for Parks {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, since) = text.split_once('/').ok_or(())?;
         Ok(Self { count: count.parse().map_err(drop)?, since_ms: since.parse().map_err(drop)? })
-    }
-}
-
-// === impl Origin ===
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
-    }
-}
-
-impl FromStr for Origin {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.rsplitn(3, '/');
-        let (Some(offset), Some(partition), Some(topic)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(());
-        };
-        Ok(Self {
-            topic: topic.to_owned(),
-            partition: partition.parse().map_err(drop)?,
-            offset: offset.parse().map_err(drop)?,
-        })
     }
 }
 
