@@ -26,7 +26,7 @@ pub(crate) struct ControlMetrics {
     pub(crate) listed: IntCounter,
     /// Writes whose outcome had to be looked up.
     pub(crate) unknown: IntCounter,
-    /// Worker reports by kind and what was done.
+    /// Worker reports by kind and what was done; `unknown` are those of a newer build.
     pub(crate) reports: IntCounterVec,
     /// Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.
     pub(crate) sealed: IntGaugeVec,

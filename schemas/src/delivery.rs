@@ -5,6 +5,8 @@
 
 mod fields;
 mod last;
+mod made_by;
+mod parks;
 mod place;
 
 use std::fmt;
@@ -20,6 +22,8 @@ use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
 use self::fields::{Fields, Texts};
 pub use self::last::LastAttempt;
+pub use self::made_by::MadeBy;
+pub use self::parks::Parks;
 pub use self::place::{Origin, RecordPlace};
 
 /// A decoded delivery. Texts stay in the shared header buffer.
@@ -80,28 +84,6 @@ pub enum Wait {
     Circuit,
     /// The subscription is paused.
     Paused,
-}
-
-/// How often it was parked within one hour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parks {
-    /// Parks since `since_ms`.
-    pub count: u32,
-    /// Start of the hour, Unix ms.
-    pub since_ms: i64,
-}
-
-/// What made a delivery of a later generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MadeBy {
-    /// A ping: no event stands behind it.
-    Ping,
-    /// A replay of an event.
-    Replay,
-    /// One more attempt that somebody asked for.
-    Retry,
-    /// A dead letter that is sent once more.
-    Redrive,
 }
 
 /// What the fan-out knows of a new delivery beyond the event's own headers.
@@ -324,21 +306,6 @@ impl Hop {
     }
 }
 
-// === impl MadeBy ===
-
-impl MadeBy {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ping => "ping",
-            Self::Replay => "replay",
-            Self::Retry => "retry",
-            Self::Redrive => "redrive",
-        }
-    }
-}
-
 // === impl Wait ===
 
 impl Wait {
@@ -369,43 +336,6 @@ impl FromStr for Wait {
             .into_iter()
             .find(|wait| wait.as_str() == text)
             .ok_or(())
-    }
-}
-
-// === impl Parks ===
-
-impl Parks {
-    const HOUR_MS: i64 = 3_600_000;
-
-    /// One more park at `now_ms`; a new hour starts at zero.
-    #[must_use]
-    pub fn parked(self, now_ms: i64) -> Self {
-        if self.count == 0 || now_ms - self.since_ms >= Self::HOUR_MS {
-            Self { count: 1, since_ms: now_ms }
-        } else {
-            Self { count: self.count + 1, since_ms: self.since_ms }
-        }
-    }
-
-    /// Parks already made in the hour that `now_ms` is in.
-    #[must_use]
-    pub fn in_hour(self, now_ms: i64) -> u32 {
-        if now_ms - self.since_ms >= Self::HOUR_MS { 0 } else { self.count }
-    }
-}
-
-impl fmt::Display for Parks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.count, self.since_ms)
-    }
-}
-
-impl FromStr for Parks {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (count, since) = text.split_once('/').ok_or(())?;
-        Ok(Self { count: count.parse().map_err(drop)?, since_ms: since.parse().map_err(drop)? })
     }
 }
 
