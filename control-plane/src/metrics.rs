@@ -26,7 +26,7 @@ pub(crate) struct ControlMetrics {
     pub(crate) listed: IntCounter,
     /// Writes whose outcome had to be looked up.
     pub(crate) unknown: IntCounter,
-    /// Worker reports by kind and what was done.
+    /// Worker reports by kind and what was done; `unknown` are those of a newer build.
     pub(crate) reports: IntCounterVec,
     /// Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.
     pub(crate) sealed: IntGaugeVec,
@@ -72,7 +72,11 @@ impl ControlMetrics {
                 "Objects whose secrets had to be sealed again with the current key, by outcome.",
                 &["outcome"],
             )?,
-            reports: metrics.counters("reports_total", "Worker reports by kind and what was done.", &["kind", "outcome"])?,
+            reports: metrics.counters(
+                "reports_total",
+                "Worker reports by kind and what was done; `unknown` are those of a newer build.",
+                &["kind", "outcome"],
+            )?,
         })
     }
 }

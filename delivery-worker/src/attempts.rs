@@ -12,7 +12,7 @@ use crate::client::{Answer, Client, Tls};
 use crate::config::{Settings, ms};
 use crate::engine::Dispatch;
 use crate::report::Attempt;
-use crate::request::{self, Prepared};
+use crate::request::{self, Prepared, Signed};
 use crate::slots::Ticket;
 use crate::targets::{TARGETS, Targets};
 
@@ -28,7 +28,7 @@ pub(crate) struct Completed {
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) attempt: Attempt,
     /// How long its task waited for the runtime, ms: the part of its time that is this worker's and not the endpoint's.
-    lag_ms: i64,
+    pub(crate) lag_ms: i64,
 }
 
 /// Makes attempts, and keeps those that ended until the worker's next turn.
@@ -115,34 +115,39 @@ impl Attempts {
 
 async fn attempt(client: &Client, dispatch: &Dispatch, target: &Prepared, timeout: Duration, lag_ms: i64) -> Completed {
     let (started_ms, started) = (clock::now_ms(), clock::instant());
-    let answer = match send(client, dispatch, target, timeout, started_ms) {
-        Ok(sending) => sending.await,
-        Err(verdict) => Answer::of(verdict),
+    let (answer, signed) = match send(client, dispatch, target, timeout, started_ms) {
+        Ok((sending, signed)) => (sending.await, signed),
+        Err(verdict) => (Answer::of(verdict), Signed::default()),
     };
     let elapsed_ms = ms(clock::instant().saturating_duration_since(started));
+    let first_byte_ms = answer.head_at.map(|head_at| ms(head_at.saturating_duration_since(started)));
+    let target = dispatch.subscription.offset();
     Completed {
         ticket: dispatch.ticket,
         subscription: Arc::clone(&dispatch.subscription),
-        attempt: Attempt { started_ms, elapsed_ms, answer },
+        attempt: Attempt { started_ms, elapsed_ms, first_byte_ms, target, signed, answer },
         lag_ms,
     }
 }
 
-/// Builds the request and begins to send it. A function of its own, so that the attempt's future does not carry the request.
+/// Builds the request and begins to send it; also returns how it is signed. A function of its own, so that the attempt's future does not carry the request.
 fn send<'a>(
     client: &'a Client,
     dispatch: &'a Dispatch,
     target: &'a Prepared,
     timeout: Duration,
     now_ms: i64,
-) -> Result<impl Future<Output = Answer> + Send + use<'a>, Verdict> {
+) -> Result<(impl Future<Output = Answer> + Send + use<'a>, Signed), Verdict> {
     let target = target.as_ref().as_ref().map_err(Clone::clone)?;
     let auth = target.auth();
     let build = move || {
         let request = request::build(&dispatch.delivery, &dispatch.subscription, target, now_ms)?;
         Ok(auth.authorize(request))
     };
-    Ok(auth.send(client, build()?, build, timeout, now_ms))
+    let request = build()?;
+    // Whatever goes out once more is signed alike: its time is the same.
+    let signed = Signed::of(request.headers());
+    Ok((auth.send(client, request, build, timeout, now_ms), signed))
 }
 
 #[cfg(test)]

@@ -25,7 +25,9 @@ use hyper::body::{Body, Incoming};
 use rustls::ClientConfig;
 
 use crate::classify::{NoAnswer, Verdict, answered};
-use crate::pool::{Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken};
+use crate::pool::{
+    Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken, Way,
+};
 use crate::resolve::TargetResolver;
 
 use self::lost::Lost;
@@ -70,6 +72,12 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Its body, cut.
     pub(crate) body: Bytes,
+    /// Bytes of its body that came, where those are more than are kept.
+    pub(crate) cut: Option<u64>,
+    /// When its head was there.
+    pub(crate) head_at: Option<Instant>,
+    /// What the request went over, or tried to.
+    pub(crate) way: Option<Way>,
     /// What there is to say beyond that, for people.
     pub(crate) detail: Option<String>,
 }
@@ -97,8 +105,8 @@ enum BodyEnd {
     Piece(Bytes),
     /// It came whole.
     Whole,
-    /// There is more than is kept.
-    Cut,
+    /// More than is kept: so many bytes came.
+    Cut(u64),
     /// It broke off.
     Broken(hyper::Error),
 }
@@ -236,6 +244,8 @@ impl Client {
         let mut answer = Answer::of(answered(head.status, &head.headers, now_ms));
         answer.status = Some(head.status);
         answer.headers = head.headers;
+        answer.head_at = Some(clock::instant());
+        answer.way = Some(carrier.way());
         if body.is_end_stream() {
             carrier.finish(&self.pool, &answer.headers);
             return Ok(answer);
@@ -256,7 +266,7 @@ impl Client {
                 carrier.finish(&self.pool, &answer.headers);
             }
             Ok(BodyEnd::Whole) => carrier.finish(&self.pool, &answer.headers),
-            Ok(BodyEnd::Cut) => {}
+            Ok(BodyEnd::Cut(came)) => answer.cut = Some(came),
             Ok(BodyEnd::Broken(error)) => answer.lacks(&Lost::of_body(&carrier, &error)),
             Err(_elapsed) => answer.lacks(&Lost::late_body(&carrier, until.saturating_duration_since(now))),
         }
@@ -298,7 +308,8 @@ impl Answer {
     pub(crate) fn of(verdict: Verdict) -> Self {
         // What was not sent for want of a key says so; other wants say which they are.
         let error = verdict.is_unsent().then_some(NoAnswer::Unsigned);
-        Self { verdict, status: None, error, headers: HeaderMap::new(), body: Bytes::new(), detail: None }
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { verdict, status: None, error, headers, body, cut: None, head_at: None, way: None, detail: None }
     }
 
     /// Its body is not whole. The verdict stays.
@@ -316,8 +327,9 @@ async fn read(carrier: &mut Carrier, body: &mut Incoming, limit: usize, kept: &m
             Err(error) => return BodyEnd::Broken(error),
         };
         if kept.len() + data.len() > limit {
+            let came = kept.len() + data.len();
             kept.extend_from_slice(&data[..limit - kept.len()]);
-            return BodyEnd::Cut;
+            return BodyEnd::Cut(came as u64);
         }
         if kept.is_empty() && body.is_end_stream() {
             return BodyEnd::Piece(data);

@@ -42,6 +42,7 @@ mod steady;
 mod targets;
 #[cfg(test)]
 mod testing;
+mod told;
 mod work;
 
 use std::sync::Arc;

@@ -28,6 +28,7 @@ mod rules;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod way;
 mod why;
 mod wire;
 
@@ -49,6 +50,9 @@ pub(crate) use self::http1::{Http1, host_header};
 pub(crate) use self::http2::Http2Stream;
 pub(crate) use self::key::{ClientIdentity, Holder, OriginRef};
 pub(crate) use self::rules::PoolLimits;
+pub(crate) use self::way::Way;
+#[cfg(test)]
+pub(crate) use self::way::{ConnectTimes, Protocol};
 pub(crate) use self::why::{AttemptPhase, NoConnection, of_cause, of_io};
 
 use self::connect::{ConnectPhase, Dialer, NewConnection};
@@ -159,7 +163,8 @@ impl ConnectionPool {
             let reason = "this worker has no room for another connection";
             return NoConnection::new(NoAnswer::Local, AttemptPhase::Connect, None, reason);
         }
-        NoConnection { error: NoAnswer::Timeout, ..NoConnection::late(waiting.phase.now(), None, limit) }
+        let (phase, address) = waiting.phase.now();
+        NoConnection { error: NoAnswer::Timeout, ..NoConnection::late(phase, address, limit) }
     }
 
     /// Gives a connection back that carried a request to its end.
@@ -226,7 +231,10 @@ impl PoolShared {
         let key = Arc::clone(&slot.key);
         let dial = self.dialer.dial(&key, tls, &phase);
         let made = tokio::time::timeout(self.limits.connect, dial).await;
-        let made = made.unwrap_or_else(|_elapsed| Err(NoConnection::late(phase.now(), None, self.limits.connect)));
+        let made = made.unwrap_or_else(|_elapsed| {
+            let (phase, address) = phase.now();
+            Err(NoConnection::late(phase, address, self.limits.connect))
+        });
         let now = clock::instant();
         let held = self.origins.lock().next_held();
         match made {
@@ -312,7 +320,7 @@ impl QueuePlace {
     /// Why none can be made.
     pub(crate) async fn carrier(&mut self) -> Result<Carrier, NoConnection> {
         let answer = (&mut self.answer).await;
-        let ended = |_gone| Err(NoConnection::new(NoAnswer::Local, self.phase.now(), None, "this worker ends"));
+        let ended = |_gone| Err(NoConnection::new(NoAnswer::Local, self.phase.now().0, None, "this worker ends"));
         answer.unwrap_or_else(ended)
     }
 }

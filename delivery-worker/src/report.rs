@@ -1,5 +1,7 @@
 //! What is written about a delivery's end: the retry or dead letter, and the lifecycle record. Pure.
 
+mod attempt;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -8,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use schemas::attempt::{Exchange, Kind, Lifecycle};
+use catalog::Subscription;
+use http::HeaderValue;
+use schemas::attempt::{Kind, Lifecycle, push_body, push_head};
 use schemas::dead_letter::{Death, DeathReason};
-use schemas::delivery::{Delivery, Hop, LastAttempt, key};
+use schemas::delivery::{Delivery, Hop, RecordPlace, key};
 use schemas::header;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, RejectReason};
@@ -21,16 +24,10 @@ use crate::client::Answer;
 use crate::error::Error;
 use crate::settle::End;
 
-/// An attempt that was made.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    /// When it began, Unix ms.
-    pub(crate) started_ms: i64,
-    /// How long it took.
-    pub(crate) elapsed_ms: i64,
-    /// What came back.
-    pub(crate) answer: Answer,
-}
+pub(crate) use self::attempt::Attempt;
+
+/// Room that is made for an answer's head before it is seen how long it is, bytes.
+const HEAD_BYTES: usize = 1_024;
 
 /// Writes records for ends.
 #[derive(Clone, Debug)]
@@ -39,15 +36,18 @@ pub(crate) struct Reporter {
     /// Delay topics, the longest first.
     tiers: Vec<(i64, Arc<str>)>,
     headers_limit: usize,
+    /// Of an attempt, where its subscription does not say.
+    timeout: Duration,
 }
 
 impl Reporter {
-    /// For a topic set and its tiers.
-    pub(crate) fn new(topics: Topics, tiers: &[(String, Duration)], headers_limit: usize) -> Self {
+    /// For a topic set and its tiers. So much is kept of an answer's head, and an attempt takes so long at most, where its
+    /// subscription does not say.
+    pub(crate) fn new(topics: Topics, tiers: &[(String, Duration)], headers_limit: usize, timeout: Duration) -> Self {
         let mut tiers: Vec<(i64, Arc<str>)> =
             tiers.iter().map(|(name, delay)| (crate::config::ms(*delay), topics.retry(name))).collect();
         tiers.sort_by_key(|(delay_ms, _)| std::cmp::Reverse(*delay_ms));
-        Self { topics, tiers, headers_limit }
+        Self { topics, tiers, headers_limit, timeout }
     }
 
     /// The records of one end.
@@ -61,17 +61,17 @@ impl Reporter {
         attempt: Option<&Attempt>,
         now_ms: i64,
     ) -> Result<Vec<OutRecord>, Error> {
-        let about = |kind| self.about(kind, delivery, attempt, now_ms);
+        let about = |kind| Self::about(kind, delivery, attempt, now_ms);
         match end {
             End::Delivered => {
                 let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
-                Ok(vec![self.lifecycle(&Lifecycle { detail, ..about(Kind::Delivered) })?])
+                Ok(vec![self.answered(&Lifecycle { detail, ..about(Kind::Delivered) }, attempt)?])
             }
             End::Retry(hop) => match self.hop(delivery, *hop, attempt, now_ms) {
                 Some(record) => {
                     let detail = attempt.and_then(|attempt| attempt.answer.detail.as_deref()).map(Cow::Borrowed);
                     let lifecycle = Lifecycle { due_ms: Some(hop.due_ms), detail, ..about(Kind::Attempted) };
-                    Ok(vec![record, self.lifecycle(&lifecycle)?])
+                    Ok(vec![record, self.answered(&lifecycle, attempt)?])
                 }
                 None => self.outputs(delivery, &too_large(), attempt, now_ms),
             },
@@ -90,7 +90,7 @@ impl Reporter {
             }
             End::Cancelled(reason) => {
                 let lifecycle = Lifecycle { reason: Some(Cow::Borrowed(reason)), ..about(Kind::Cancelled) };
-                Ok(vec![self.lifecycle(&lifecycle)?])
+                Ok(vec![self.answered(&lifecycle, attempt)?])
             }
         }
     }
@@ -131,6 +131,21 @@ impl Reporter {
         self.lifecycle(&lifecycle)
     }
 
+    /// The record of what the attempts of a subscription have in common.
+    ///
+    /// # Errors
+    /// As [`Reporter::outputs`].
+    pub(crate) fn target(&self, subscription: &Subscription, now_ms: i64) -> Result<OutRecord, Error> {
+        let object = subscription.object();
+        let lifecycle = Lifecycle {
+            application_id: Some(subscription.application()),
+            subscription_id: Some(subscription.id()),
+            target: Some(target::facts(subscription, &object, self.timeout)),
+            ..Lifecycle::new(Kind::Target, now_ms)
+        };
+        self.lifecycle(&lifecycle)
+    }
+
     /// The records of something that is no delivery.
     ///
     /// # Errors
@@ -144,9 +159,10 @@ impl Reporter {
     ) -> Result<Vec<OutRecord>, Error> {
         let reason = if record.value.is_none() { RejectReason::NullValue } else { RejectReason::Undecodable };
         let lifecycle = Lifecycle {
+            application_id: record.headers.text(header::APPLICATION).and_then(|id| id.parse().ok()),
             reason: Some(Cow::Borrowed(reason.as_str())),
             detail: Some(Cow::Borrowed(detail)),
-            origin: format!("{from}/{}", record.offset).parse().ok(),
+            origin: Some(Cow::Owned(format!("{from}/{}", record.offset))),
             ..Lifecycle::new(Kind::Rejected, now_ms)
         };
         let topic = Arc::clone(&self.topics.rejected);
@@ -170,7 +186,8 @@ impl Reporter {
         let record = Record { offset: from.1, timestamp_ms: now_ms, key, value, headers };
         let (topic, limit) = (Arc::clone(&self.topics.rejected), self.topics.max_message_bytes);
         let mut records = vec![rejected::to_record(topic, from.0, &record, RejectReason::Unwritable, detail, limit)];
-        if let Ok(delivery) = Delivery::decode(&record) {
+        if let Ok(mut delivery) = Delivery::decode(&record) {
+            delivery.record = Some(RecordPlace { partition: from.0.partition, offset: from.1 });
             let lifecycle = Lifecycle {
                 reason: Some(Cow::Borrowed(DeathReason::Unwritable.as_str())),
                 detail: Some(Cow::Borrowed(detail)),
@@ -207,9 +224,10 @@ impl Reporter {
             attempt: Some(made),
             reason: Some(Cow::Borrowed(reason.as_str())),
             detail: Some(Cow::Borrowed(&told)),
-            ..self.about(Kind::DeadLettered, delivery, attempt, now_ms)
+            ..Self::about(Kind::DeadLettered, delivery, attempt, now_ms)
         };
-        Ok(vec![death.to_record(topic, delivery, self.topics.max_message_bytes), self.lifecycle(&lifecycle)?])
+        let letter = death.to_record(topic, delivery, self.topics.max_message_bytes);
+        Ok(vec![letter, self.answered(&lifecycle, attempt)?])
     }
 
     /// The delivery's record for its next hop: the longest tier that fits what remains, or the shortest one, where the scheduler
@@ -227,49 +245,28 @@ impl Reporter {
         (record.batch_size() <= self.topics.max_message_bytes).then_some(record)
     }
 
-    fn about<'a>(
-        &self,
-        kind: Kind,
-        delivery: &'a Delivery,
-        attempt: Option<&'a Attempt>,
-        now_ms: i64,
-    ) -> Lifecycle<'a> {
-        let exchange = attempt.map(|attempt| self.exchange(attempt));
+    fn about<'a>(kind: Kind, delivery: &'a Delivery, attempt: Option<&'a Attempt>, now_ms: i64) -> Lifecycle<'a> {
+        let exchange = attempt.map(|attempt| attempt.exchange(delivery));
         Lifecycle { exchange, ..Lifecycle::of_delivery(kind, now_ms, delivery) }
     }
 
-    fn exchange<'a>(&self, attempt: &'a Attempt) -> Exchange<'a> {
-        let answer = &attempt.answer;
-        Exchange {
-            started_ms: attempt.started_ms,
-            elapsed_ms: attempt.elapsed_ms,
-            status: answer.status.map(|status| status.as_u16()),
-            error: answer.error.map(|error| Cow::Borrowed(error.as_str())),
-            headers: self.headers(&answer.headers),
-            body: (!answer.body.is_empty()).then(|| String::from_utf8_lossy(&answer.body)),
-        }
+    /// A lifecycle record, with the answer beside it where an attempt was made.
+    fn answered(&self, lifecycle: &Lifecycle<'_>, attempt: Option<&Attempt>) -> Result<OutRecord, Error> {
+        let record = self.lifecycle(lifecycle)?;
+        let answer = attempt.map(|attempt| &attempt.answer).filter(|answer| answer.status.is_some());
+        Ok(OutRecord { headers: answer.map_or_else(Headers::default, |answer| self.response(answer)), ..record })
     }
 
-    /// Response headers, repeats joined, as far as the limit allows.
-    fn headers<'a>(&self, from: &'a HeaderMap) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-        let mut headers = Vec::with_capacity(from.keys_len());
-        let mut room = self.headers_limit;
-        for name in from.keys() {
-            let mut values = from.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-            let mut value = values.next().unwrap_or_default();
-            for more in values {
-                let joined = value.to_mut();
-                joined.push_str(", ");
-                joined.push_str(&more);
-            }
-            let size = name.as_str().len() + value.len();
-            if size > room {
-                break;
-            }
-            room -= size;
-            headers.push((Cow::Borrowed(name.as_str()), value));
-        }
-        headers
+    /// What is kept of an answer's head and body.
+    fn response(&self, answer: &Answer) -> Headers {
+        let head = &answer.headers;
+        let names = header::RESPONSE_HEAD.len() + header::RESPONSE_BODY.len();
+        // An ordinary head at once, a large one grows.
+        let mut headers = Headers::builder(3, names + answer.body.len() + HEAD_BYTES.min(48 * head.len()));
+        let lines = head.keys().map(|name| (name.as_str(), head.get_all(name).iter().map(HeaderValue::as_bytes)));
+        push_head(&mut headers, lines, self.headers_limit);
+        push_body(&mut headers, &answer.body, answer.cut);
+        headers.build()
     }
 
     fn lifecycle(&self, lifecycle: &Lifecycle<'_>) -> Result<OutRecord, Error> {
@@ -287,23 +284,4 @@ impl Reporter {
 
 fn too_large() -> End {
     End::died(DeathReason::Unwritable, "the delivery does not fit the topic with its new headers")
-}
-
-impl Attempt {
-    /// What retries and dead letters say of it; `error` is how it reads as one line.
-    fn last<'a>(&self, error: &'a str) -> LastAttempt<'a> {
-        LastAttempt { status: self.answer.status.map(|status| status.as_u16()), error }
-    }
-}
-
-impl std::fmt::Display for Attempt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.answer.status, self.answer.error) {
-            (Some(status), None) => write!(f, "status {}", status.as_u16())?,
-            (Some(status), Some(error)) => write!(f, "status {}, then {}", status.as_u16(), error.as_str())?,
-            (None, Some(error)) => f.write_str(error.as_str())?,
-            (None, None) => f.write_str("not sent")?,
-        }
-        self.answer.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
-    }
 }

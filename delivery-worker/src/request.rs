@@ -7,6 +7,7 @@
 mod body;
 mod cloudevents;
 mod envelope;
+mod signed;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 use crate::classify::{NoAnswer, Verdict, unanswered};
 
+pub(crate) use self::signed::Signed;
 pub(crate) use self::target::{Prepared, Target};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -126,9 +128,7 @@ fn sign(
 /// As [`identity::EventIdentity::webhook_id`], without owning the parts.
 fn webhook_id(delivery: &Delivery) -> Cow<'_, str> {
     let (source, id) = (delivery.event_source(), delivery.event_id());
-    let mut buffer = Uuid::encode_buffer();
-    let application: &str = delivery.application.0.hyphenated().encode_lower(&mut buffer);
-    let over_http = source.strip_prefix("/applications/") == Some(application);
+    let over_http = identity::is_gateway_source(delivery.application, source);
     let plain = id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'.');
     if over_http && plain {
         Cow::Borrowed(id)

@@ -86,6 +86,7 @@ pub(crate) fn matched(event: &str, number: u128, deadline_ms: i64, control_offse
         id: delivery_id(APPLICATION, &source, event, subscription, Generation::default()),
         subscription,
         generation: Generation::default(),
+        made_by: None,
         accepted_ms: 1_000,
         deadline_ms,
         control_offset,

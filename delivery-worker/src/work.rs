@@ -238,6 +238,7 @@ impl Work for DeliveryWork {
 
     fn closed(&mut self, lease: &Lease) {
         self.intake.close(&[lease.epoch]);
+        self.ends.closed();
         self.engine.revoke(&[lease.epoch], false);
         self.books.close(lease.epoch);
         self.lane_ends.forget(lease.epoch);
@@ -280,7 +281,8 @@ impl DeliveryWork {
         now: Instant,
     ) -> Self {
         let topics = books.topics().clone();
-        let reporter = Reporter::new(topics.clone(), &settings.tier_names, client.headers_limit());
+        let reporter =
+            Reporter::new(topics.clone(), &settings.tier_names, client.headers_limit(), settings.attempt_timeout);
         Self {
             engine: Engine::new(settings.rules, FromCatalog(catalog.clone())),
             attempts: Attempts::new(client, tls, &settings),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catalog::Subscription;
-use schemas::attempt::{EventFacts, Kind, Lifecycle};
-use schemas::delivery::{self, NewDelivery, Origin};
+use schemas::attempt::{EventFacts, Kind, Lifecycle, foreign_source, name_subscriptions};
+use schemas::delivery::{self, NewDelivery};
 use schemas::identity;
 use schemas::ids::{ApplicationId, Generation};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
@@ -62,12 +62,11 @@ impl Place<'_> {
         if self.record.timestamp_ms > 0 { self.record.timestamp_ms } else { self.now_ms }
     }
 
-    fn origin(&self) -> Origin {
-        Origin {
-            topic: self.partition.topic.to_string(),
-            partition: self.partition.partition,
-            offset: self.record.offset,
-        }
+    /// The record's place, `topic/partition/offset`.
+    fn origin(&self) -> String {
+        let mut origin = String::with_capacity(64);
+        write!(origin, "{}/{}", self.partition, self.record.offset).expect("writing to a string cannot fail");
+        origin
     }
 }
 
@@ -84,9 +83,26 @@ impl Expander {
         self.topics.max_message_bytes
     }
 
-    /// Appends the lifecycle record of an event that was matched.
-    pub(crate) fn matched(&self, accepted: Accepted<'_>, place: Place<'_>, matches: usize, out: &mut Vec<OutRecord>) {
-        out.push(self.lifecycle(&Self::facts(accepted, place, matches)));
+    /// Appends the lifecycle record of an event that was matched, by the snapshot at a control offset.
+    pub(crate) fn matched(
+        &self,
+        accepted: Accepted<'_>,
+        place: Place<'_>,
+        control_offset: i64,
+        matching: &[Arc<Subscription>],
+        out: &mut Vec<OutRecord>,
+    ) {
+        // One that takes half of the largest record is left out: no event may be refused for it.
+        let named = name_subscriptions(matching.iter().map(|subscription| subscription.id()));
+        let named = named.filter(|named| named.len() <= self.limit() / 2);
+        let facts = EventFacts {
+            control_offset: Some(control_offset),
+            subscriptions: named.map(Cow::Owned),
+            ..Self::facts(accepted, matching.len())
+        };
+        let detail = accepted.event.note.as_deref().map(Cow::Borrowed);
+        let about = Self::about(Kind::Matched, accepted, place);
+        out.push(self.lifecycle(&Lifecycle { event: Some(facts), detail, ..about }));
     }
 
     /// Appends one delivery per subscription.
@@ -99,8 +115,7 @@ impl Expander {
         out: &mut Vec<OutRecord>,
     ) {
         let Accepted { event, application } = accepted;
-        let mut origin = String::with_capacity(64);
-        write!(origin, "{}/{}", place.partition, place.record.offset).expect("writing to a string cannot fail");
+        let origin = place.origin();
         let accepted_ms = place.accepted_ms();
         for subscription in subscriptions {
             let id = subscription.id();
@@ -111,6 +126,7 @@ impl Expander {
                 id: identity::delivery_id(application, &event.source, &event.id, id, generation),
                 subscription: id,
                 generation,
+                made_by: None,
                 accepted_ms,
                 // A delivery's life begins with its first write, which is now: a backlog costs it nothing.
                 deadline_ms: place.now_ms.saturating_add(max_age_ms),
@@ -154,19 +170,26 @@ impl Expander {
         out.push(self.lifecycle(&Self::about(Kind::Undeclared, accepted, place)));
     }
 
-    /// Appends the record on `rejected` and the lifecycle record that says so.
-    pub(crate) fn rejection(&self, place: Place<'_>, rejection: &Rejection, out: &mut Vec<OutRecord>) {
+    /// Appends the record on `rejected` and the lifecycle record that says so, of the application that
+    /// it means, where that is known.
+    pub(crate) fn rejection(
+        &self,
+        place: Place<'_>,
+        application: Option<ApplicationId>,
+        rejection: &Rejection,
+        out: &mut Vec<OutRecord>,
+    ) {
         let Rejection { reason, detail } = rejection;
         let topic = Arc::clone(&self.topics.rejected);
         out.push(rejected::to_record(topic, place.partition, place.record, *reason, detail, self.limit()));
-        out.push(self.rejected_lifecycle(place, *reason, detail));
+        out.push(self.rejected_lifecycle(place, application, *reason, detail));
     }
 
     /// As [`Self::rejection`] with nothing of the record but its coordinates: for what even `rejected` cannot take.
     pub(crate) fn bare_rejection(&self, place: Place<'_>, detail: &str, out: &mut Vec<OutRecord>) {
         let bare = Record { key: None, value: None, headers: Headers::default(), ..place.record.clone() };
         let place = Place { record: &bare, ..place };
-        self.rejection(place, &Rejection::new(RejectReason::Unwritable, detail.to_owned()), out);
+        self.rejection(place, None, &Rejection::new(RejectReason::Unwritable, detail.to_owned()), out);
     }
 
     /// The record on `seen` of what one partition accepted in one transaction.
@@ -189,16 +212,22 @@ impl Expander {
         }
     }
 
-    fn rejected_lifecycle(&self, place: Place<'_>, reason: RejectReason, detail: &str) -> OutRecord {
+    fn rejected_lifecycle(
+        &self,
+        place: Place<'_>,
+        application: Option<ApplicationId>,
+        reason: RejectReason,
+        detail: &str,
+    ) -> OutRecord {
         let headers = &place.record.headers;
         let text = |name| headers.text(name).filter(|text| text.len() <= MAX_REPEATED).map(Cow::Borrowed);
         let detail = detail.char_indices().nth(MAX_REPEATED).and_then(|(end, _)| detail.get(..end)).unwrap_or(detail);
         self.lifecycle(&Lifecycle {
-            application_id: headers.text(header::APPLICATION).and_then(|id| id.parse().ok()),
+            application_id: application,
             event_id: text(header::CE_ID),
             event_source: text(header::CE_SOURCE),
             event_type: text(header::CE_TYPE),
-            origin: Some(place.origin()),
+            origin: Some(Cow::Owned(place.origin())),
             accepted_ms: Some(place.accepted_ms()),
             reason: Some(Cow::Borrowed(reason.as_str())),
             detail: Some(Cow::Borrowed(detail)),
@@ -206,9 +235,9 @@ impl Expander {
         })
     }
 
-    fn facts<'a>(accepted: Accepted<'a>, place: Place<'a>, matched: usize) -> Lifecycle<'a> {
+    fn facts(accepted: Accepted<'_>, matched: usize) -> EventFacts<'_> {
         let event = accepted.event;
-        let facts = EventFacts {
+        EventFacts {
             matched: u32::try_from(matched).unwrap_or(u32::MAX),
             payload_bytes: event.payload.len() as u64,
             content_type: event.content_type.as_deref().map(Cow::Borrowed),
@@ -216,9 +245,9 @@ impl Expander {
             labels: raw(event.labels),
             metadata: raw(event.metadata),
             ip: event.ip.map(Cow::Borrowed),
-        };
-        let detail = event.note.as_deref().map(Cow::Borrowed);
-        Lifecycle { event: Some(facts), detail, ..Self::about(Kind::Matched, accepted, place) }
+            control_offset: None,
+            subscriptions: None,
+        }
     }
 
     fn about<'a>(kind: Kind, accepted: Accepted<'a>, place: Place<'a>) -> Lifecycle<'a> {
@@ -226,9 +255,9 @@ impl Expander {
         Lifecycle {
             application_id: Some(accepted.application),
             event_id: Some(Cow::Borrowed(&event.id)),
-            event_source: Some(Cow::Borrowed(&event.source)),
+            event_source: foreign_source(accepted.application, &event.source),
             event_type: Some(Cow::Borrowed(&event.event_type)),
-            origin: Some(place.origin()),
+            origin: Some(Cow::Owned(place.origin())),
             accepted_ms: Some(place.accepted_ms()),
             ..Lifecycle::new(kind, place.now_ms)
         }

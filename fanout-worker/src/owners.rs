@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use catalog::Snapshot;
 use schemas::control::Application;
-use schemas::ids::OrganizationId;
+use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::rejected::RejectReason;
 use uuid::Uuid;
 
@@ -30,6 +30,15 @@ impl Owners {
     pub(crate) fn new(installation: OrganizationId, sources: &[Source]) -> Self {
         let sources = sources.iter().map(|source| (Arc::clone(&source.topic), source.organization)).collect();
         Self { installation, sources }
+    }
+
+    /// The application that a rejected record of a topic means. An id that is nobody's is taken for it on `events`, where a
+    /// snapshot may be behind the gateway; on an organization's own topic it may be another's.
+    pub(crate) fn named(&self, snapshot: &Snapshot, topic: &str, id_or_uid: &str) -> Option<ApplicationId> {
+        if let Ok(found) = self.application(snapshot, topic, id_or_uid) {
+            return Some(found.application_id);
+        }
+        id_or_uid.parse().ok().filter(|_| !self.sources.contains_key(topic))
     }
 
     /// The application that a record of a topic names.

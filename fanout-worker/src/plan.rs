@@ -189,7 +189,8 @@ impl Planner {
             }
             Err(rejection) => {
                 self.outputs.clear();
-                self.expander.rejection(place, &rejection, &mut self.outputs);
+                let application = self.named(turn.catalog, place);
+                self.expander.rejection(place, application, &rejection, &mut self.outputs);
                 (Verdict::Rejected(rejection.reason), None)
             }
         };
@@ -233,7 +234,7 @@ impl Planner {
         let of = Filtered { event: &event, labels: &labels, accepted_ms: place.accepted_ms(), now: turn.now };
         let failures = self.filters.apply(of, &mut self.subscriptions);
         self.limits.check(self.subscriptions.len(), &event, place)?;
-        self.expander.matched(accepted, place, self.subscriptions.len(), &mut self.outputs);
+        self.expander.matched(accepted, place, control_offset, &self.subscriptions, &mut self.outputs);
         for failure in failures {
             self.expander.filter_failed(accepted, place, &failure, &mut self.outputs);
         }
@@ -242,6 +243,13 @@ impl Planner {
         let id = id.map(|id| (id, at_ms));
         let expansion = Expansion { lease, offset, application, control_offset, id, made: 0 };
         self.expand(turn, accepted, place, expansion)
+    }
+
+    /// The application that a record means, for its rejection: whoever looks for it finds it there, also where the record names
+    /// it by uid.
+    pub(crate) fn named(&self, catalog: &Catalog, place: Place<'_>) -> Option<ApplicationId> {
+        let name = sources::named_application(place.record)?;
+        self.owners.named(&catalog.read(), &place.partition.topic, &name)
     }
 
     /// Goes on with an event that was put aside among its deliveries.

@@ -8,7 +8,7 @@ use schemas::control::{Application, UnknownEventTypes};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypeName;
 use schemas::header;
-use schemas::identity::gateway_source;
+use schemas::identity::is_gateway_source;
 use schemas::ids::ApplicationId;
 use schemas::rejected::RejectReason;
 
@@ -51,7 +51,7 @@ pub(crate) fn schema(selected: &Selected, event: &Event<'_>) -> Result<(), Rejec
         return Ok(());
     };
     // The gateway has checked its own before it said 201, and the schema may have changed since: accepted is accepted.
-    if event.source == gateway_source(selected.application) {
+    if is_gateway_source(selected.application, &event.source) {
         return Ok(());
     }
     event_type.check(&event.payload).map_err(|unfit| match unfit {

@@ -94,6 +94,16 @@ pub(crate) fn decode<'a>(record: &'a Record, from: &TopicPartition) -> Result<Ev
     }
 }
 
+/// The application that a record names, by id or uid, also where it is no event.
+pub(crate) fn named_application(record: &Record) -> Option<Cow<'_, str>> {
+    let named = record.headers.text(header::APPLICATION).map(Cow::Borrowed);
+    let attribute = || match record.headers.get(header::CONTENT_TYPE).and_then(cloudevents_format) {
+        Some(_) => cloudevents_structured::named_application(record.value.as_deref()?),
+        None => record.headers.text(cloudevents_binary::CE_APPLICATION).map(Cow::Borrowed),
+    };
+    named.or_else(attribute).filter(|name| !name.is_empty())
+}
+
 /// What follows `application/cloudevents` in a media type, if it is one: `+json`, `-batch+json`, nothing.
 fn cloudevents_format(content_type: &[u8]) -> Option<&[u8]> {
     const PREFIX: &[u8] = b"application/cloudevents";

@@ -103,7 +103,8 @@ impl Work for FanoutWork {
             Refusal::TooSlow { reason } => (RejectReason::TooManyMatches, reason),
         };
         if before == 0 {
-            self.expander.rejection(place, &Rejection::new(reason, detail.clone()), &mut outputs);
+            let application = self.planner.named(&self.catalog, place);
+            self.expander.rejection(place, application, &Rejection::new(reason, detail.clone()), &mut outputs);
         } else {
             self.expander.bare_rejection(place, detail, &mut outputs);
         }

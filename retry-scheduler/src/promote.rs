@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use retry::remaining;
 use schemas::attempt::{Kind, Lifecycle};
-use schemas::delivery::{self, Origin};
+use schemas::delivery;
 use schemas::header;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, RejectReason};
@@ -108,11 +108,7 @@ pub(crate) fn reject(topics: &Topics, place: Place<'_>, reason: RejectReason, de
         event_id: text(header::CE_ID),
         event_source: text(header::CE_SOURCE),
         event_type: text(header::CE_TYPE),
-        origin: Some(Origin {
-            topic: partition.topic.to_string(),
-            partition: partition.partition,
-            offset: record.offset,
-        }),
+        origin: Some(format!("{partition}/{}", record.offset).into()),
         subscription_id: headers.text(header::SUBSCRIPTION).and_then(|id| id.parse().ok()),
         delivery_id: headers.text(header::DELIVERY).and_then(|id| id.parse().ok()),
         reason: Some(Cow::Borrowed(reason.as_str())),

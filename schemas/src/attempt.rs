@@ -1,53 +1,51 @@
-//! What happened: lifecycle records on `attempts`, JSON values. The delivery log is built from them, in any order.
+//! What happened: lifecycle records on `attempts`. The delivery log is built from them, in any order.
+//!
+//! The value is an index, one JSON object of at most 600 bytes for an ordinary attempt; what an endpoint answered stands beside
+//! it, in the record's headers ([`Response`]). `v` and `kind` are the first two members, in this order, for ever
+//! ([`Kind::peek`]). What says nothing is left out.
+//!
+//! | kind | members beside the event's, the delivery's and `at_ms` |
+//! |---|---|
+//! | `matched` | `event` |
+//! | `rejected` | `origin` is the record's own place; whatever of the others its headers had; `reason`, `detail` |
+//! | `attempted`, `delivered`, `dead_lettered`, `tried_once` | `exchange`, where an attempt was made; `due_ms`, `reason`, `detail` |
+//! | `target` | `application_id`, `subscription_id`, `target` |
+//! | `redriven` | the dead delivery's; `generation` of the new one, `made_by`, `redrives`, `actor` |
+//! | `discarded` | the dead delivery's; `actor`, `reason` of 1 to 500 characters |
+//! | `erased` | the event's application, source and id; `actor`, `reason` if one was given |
+
+mod event_facts;
+mod exchange;
+mod kind;
+mod response;
+mod target_facts;
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::delivery::Origin;
+use crate::delivery::{Origin, RecordPlace};
+use crate::identity::{gateway_source, is_gateway_source};
 use crate::ids::{ApplicationId, DeliveryId, SubscriptionId};
 
-/// Current version of the record.
-pub const VERSION: u8 = 1;
+pub use self::event_facts::{EventFacts, MAX_NAMED, name_subscriptions};
+pub use self::exchange::Exchange;
+pub use self::kind::Kind;
+pub use self::response::{Response, push_body, push_head};
+pub use self::target_facts::TargetFacts;
 
-/// What a lifecycle record reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The fan-out accepted an event; `matched` says how many subscriptions fit (also 0).
-    Matched,
-    /// An identity that was seen inside the dedup window; nothing fires.
-    Repeat,
-    /// A record that could not be used; it is in `rejected`.
-    Rejected,
-    /// A filter failed at run time: no match.
-    FilterFailed,
-    /// An attempt failed and will be repeated at `due_ms`.
-    Attempted,
-    /// First park of a delivery: it waits without an attempt.
-    Parked,
-    /// Terminal: an attempt succeeded.
-    Delivered,
-    /// Terminal: it is in `dead-letters`.
-    DeadLettered,
-    /// Terminal: the subscription was disabled or deleted.
-    Cancelled,
-    /// An endpoint said 410 or asked to be disabled; the control plane acts on it.
-    EndpointGone,
-    /// An endpoint has been failing for longer than its subscription's `disable_after`; the control plane acts on it.
-    Failing,
-    /// An endpoint took a delivery again after every attempt had failed for some minutes; the control plane tells of it.
-    Recovered,
-    /// An event came with a type that its application wants declared on sight; the control plane acts on it.
-    Undeclared,
-}
+/// Current version of the record. Version 1 had the answer inside its JSON, and `origin` as an object.
+pub const VERSION: u8 = 2;
+/// Bytes of an ordinary value.
+const ORDINARY: usize = 640;
 
 /// One lifecycle record. Absent fields do not apply.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Lifecycle<'a> {
-    /// Version, [`VERSION`].
+    /// Version of the record: [`VERSION`], or an older one.
     pub v: u8,
     /// What it reports.
     pub kind: Kind,
@@ -59,15 +57,15 @@ pub struct Lifecycle<'a> {
     /// `ce_id`.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Cow<'a, str>>,
-    /// `ce_source`.
+    /// `ce_source`; left out where it is the gateway's of that application. Read it with [`Lifecycle::source`].
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub event_source: Option<Cow<'a, str>>,
     /// `ce_type`.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<Cow<'a, str>>,
-    /// Where the accepted payload is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    /// Where the accepted payload is, `topic/partition/offset`. Read it with [`Lifecycle::origin`].
+    #[serde(default, borrow, deserialize_with = "origin", skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Cow<'a, str>>,
     /// When the event was accepted, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_ms: Option<i64>,
@@ -80,9 +78,19 @@ pub struct Lifecycle<'a> {
     /// Delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<DeliveryId>,
-    /// Generation; absent for the first.
+    /// Record of `deliveries` that it was read from: the youngest copy of the payload. On whatever a delivery worker says of a
+    /// delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordPlace>,
+    /// Generation: the id of the job or ping that made the delivery; absent for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Uuid>,
+    /// What made a later generation: `ping`, `replay`, `retry` or `redrive` ([`crate::delivery::MadeBy`]).
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Cow<'a, str>>,
+    /// How often its delivery was redriven, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrives: Option<u32>,
     /// Attempt number, 1-based: the one made, or the next one for a park.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -98,84 +106,15 @@ pub struct Lifecycle<'a> {
     /// A sentence for people.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Cow<'a, str>>,
+    /// Who asked for it, on what the control plane writes for somebody; as in `audit`.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Cow<'a, str>>,
     /// What went over the wire, on records of an attempt.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange<'a>>,
-}
-
-/// Facts of an accepted event, for the delivery log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EventFacts<'a> {
-    /// How many subscriptions matched.
-    pub matched: u32,
-    /// Payload size in bytes.
-    pub payload_bytes: u64,
-    /// Media type.
+    /// What attempts have in common, on `target` only.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<Cow<'a, str>>,
-    /// `ce_time`.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub occurred_at: Option<Cow<'a, str>>,
-    /// Labels as they came, a JSON object.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<&'a RawValue>,
-    /// Metadata as it came, a JSON object.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<&'a RawValue>,
-    /// Producer's address.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub ip: Option<Cow<'a, str>>,
-}
-
-/// One request and what came back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exchange<'a> {
-    /// When the request started, Unix ms.
-    pub started_ms: i64,
-    /// How long it took, body included, ms.
-    pub elapsed_ms: i64,
-    /// HTTP status, if an answer came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Error word of a closed list, if none came or it broke off.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Cow<'a, str>>,
-    /// Response headers (repeats joined), cut to the configured limit.
-    #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
-    pub headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Response body (lossy UTF-8), cut to the configured limit.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    pub body: Option<Cow<'a, str>>,
-}
-
-// === impl Kind ===
-
-impl Kind {
-    /// Whether the delivery ends with it.
-    #[must_use]
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Delivered | Self::DeadLettered | Self::Cancelled)
-    }
-
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Matched => "matched",
-            Self::Repeat => "repeat",
-            Self::Rejected => "rejected",
-            Self::FilterFailed => "filter_failed",
-            Self::Attempted => "attempted",
-            Self::Parked => "parked",
-            Self::Delivered => "delivered",
-            Self::DeadLettered => "dead_lettered",
-            Self::Cancelled => "cancelled",
-            Self::EndpointGone => "endpoint_gone",
-            Self::Failing => "failing",
-            Self::Recovered => "recovered",
-            Self::Undeclared => "undeclared",
-        }
-    }
+    pub target: Option<TargetFacts<'a>>,
 }
 
 // === impl Lifecycle ===
@@ -197,13 +136,18 @@ impl<'a> Lifecycle<'a> {
             event: None,
             subscription_id: None,
             delivery_id: None,
+            record: None,
             generation: None,
+            made_by: None,
+            redrives: None,
             attempt: None,
             due_ms: None,
             failing_since_ms: None,
             reason: None,
             detail: None,
+            actor: None,
             exchange: None,
+            target: None,
         }
     }
 
@@ -213,23 +157,47 @@ impl<'a> Lifecycle<'a> {
         Self {
             application_id: Some(delivery.application),
             event_id: Some(Cow::Borrowed(delivery.event_id())),
-            event_source: Some(Cow::Borrowed(delivery.event_source())),
+            event_source: foreign_source(delivery.application, delivery.event_source()),
             event_type: Some(Cow::Borrowed(delivery.event_type())),
-            origin: delivery.origin(),
+            origin: delivery.origin_text().map(Cow::Borrowed),
             accepted_ms: Some(delivery.accepted_ms),
             subscription_id: Some(delivery.subscription),
             delivery_id: Some(delivery.id),
+            record: delivery.record,
             generation: delivery.generation.0,
+            made_by: delivery.made_by().map(Cow::Borrowed),
+            redrives: delivery.redrives(),
             attempt: Some(delivery.hop.attempt),
             ..Self::new(kind, at_ms)
         }
     }
 
-    /// Decodes a record value.
+    /// `ce_source`, also where it is left out because it is the gateway's.
+    #[must_use]
+    pub fn source(&self) -> Option<Cow<'_, str>> {
+        if let Some(source) = self.event_source.as_deref() {
+            return Some(Cow::Borrowed(source));
+        }
+        // What was rejected may have had none.
+        let is_event = self.event_id.is_some() && self.kind != Kind::Rejected;
+        self.application_id.filter(|_| is_event).map(|application| Cow::Owned(gateway_source(application)))
+    }
+
+    /// Where the accepted payload is; `None` also where that is no place.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin.as_deref().and_then(|text| text.parse().ok())
+    }
+
+    /// Decodes a record value. Of what a newer build wrote, kind or version, only the time is read.
     ///
     /// # Errors
-    /// When it is not a lifecycle record of a version this build knows.
+    /// When it is not a lifecycle record.
     pub fn decode(value: &'a [u8]) -> Result<Self, serde_json::Error> {
+        if Kind::peek(value) == Some(Kind::Unknown) {
+            let Foreign { at_ms } = serde_json::from_slice(value)?;
+            return Ok(Self::new(Kind::Unknown, at_ms));
+        }
         serde_json::from_slice(value)
     }
 
@@ -238,22 +206,50 @@ impl<'a> Lifecycle<'a> {
     /// # Errors
     /// Never in practice; passed on rather than hidden.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut value = Vec::with_capacity(640);
+        let mut value = Vec::with_capacity(ORDINARY);
         serde_json::to_writer(&mut value, self)?;
         Ok(value)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_golden_record_of_version_1_still_decodes_and_encodes_to_itself() {
-        let golden = include_str!("../golden/lifecycle.v1.json").trim();
-        let record = Lifecycle::decode(golden.as_bytes()).unwrap();
-        assert_eq!(record.kind, Kind::Delivered);
-        assert_eq!(record.exchange.as_ref().and_then(|exchange| exchange.status), Some(204));
-        assert_eq!(String::from_utf8(record.encode().unwrap()).unwrap(), golden);
-    }
+/// What every version of the record has.
+#[derive(Deserialize)]
+struct Foreign {
+    #[serde(default)]
+    at_ms: i64,
 }
+
+/// A source as a record names it: not at all where it is the gateway's of this application.
+#[must_use]
+pub fn foreign_source(application: ApplicationId, source: &str) -> Option<Cow<'_, str>> {
+    (!is_gateway_source(application, source)).then_some(Cow::Borrowed(source))
+}
+
+/// Reads `origin`: a text, or the object of version 1.
+fn origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    struct Either;
+    impl<'de> Visitor<'de> for Either {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`topic/partition/offset`, or an object of those three")
+        }
+
+        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            let origin = Origin::deserialize(de::value::MapAccessDeserializer::new(map))?;
+            Ok(Cow::Owned(origin.to_string()))
+        }
+    }
+    deserializer.deserialize_any(Either).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

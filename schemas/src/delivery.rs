@@ -5,6 +5,9 @@
 
 mod fields;
 mod last;
+mod made_by;
+mod parks;
+mod place;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +22,9 @@ use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
 use self::fields::{Fields, Texts};
 pub use self::last::LastAttempt;
+pub use self::made_by::MadeBy;
+pub use self::parks::Parks;
+pub use self::place::{Origin, RecordPlace};
 
 /// A decoded delivery. Texts stay in the shared header buffer.
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub struct Delivery {
     pub control_offset: i64,
     /// What changes from hop to hop.
     pub hop: Hop,
+    /// Where it was read on `deliveries`, if its reader says so.
+    pub record: Option<RecordPlace>,
     /// The payload; empty if the record had none.
     pub payload: Bytes,
     /// All headers as they came.
@@ -78,26 +86,6 @@ pub enum Wait {
     Paused,
 }
 
-/// How often it was parked within one hour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parks {
-    /// Parks since `since_ms`.
-    pub count: u32,
-    /// Start of the hour, Unix ms.
-    pub since_ms: i64,
-}
-
-/// Coordinates of the record that holds the accepted payload.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Origin {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
-}
-
 /// What the fan-out knows of a new delivery beyond the event's own headers.
 #[derive(Clone, Copy, Debug)]
 pub struct NewDelivery {
@@ -107,6 +95,8 @@ pub struct NewDelivery {
     pub subscription: SubscriptionId,
     /// What made it.
     pub generation: Generation,
+    /// The same in a word; `None` for the first generation.
+    pub made_by: Option<MadeBy>,
     /// When the event was accepted, Unix ms.
     pub accepted_ms: i64,
     /// When it dies of age, Unix ms.
@@ -156,6 +146,7 @@ impl Delivery {
             deadline_ms: fields.parse(header::DEADLINE, "Unix ms")?,
             control_offset: fields.parse(header::CONTROL_OFFSET, "an offset")?,
             hop: Hop::read(&fields)?,
+            record: None,
             payload,
             headers: record.headers.clone(),
         })
@@ -194,7 +185,25 @@ impl Delivery {
     /// Where the payload was accepted.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
-        self.texts.origin.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
+        self.origin_text().and_then(|text| text.parse().ok())
+    }
+
+    /// The same as it stands in its header, `topic/partition/offset`.
+    #[must_use]
+    pub fn origin_text(&self) -> Option<&str> {
+        self.texts.origin.and_then(|place| self.text(place))
+    }
+
+    /// What made it, where it is of a later generation and its maker says so: a word of [`MadeBy`], or of a newer build.
+    #[must_use]
+    pub fn made_by(&self) -> Option<&str> {
+        self.texts.made_by.and_then(|place| self.text(place))
+    }
+
+    /// How often it was redriven, where it was.
+    #[must_use]
+    pub fn redrives(&self) -> Option<u32> {
+        self.texts.redrives.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
     }
 
     fn text(&self, place: Place) -> Option<&str> {
@@ -242,6 +251,9 @@ impl NewDelivery {
         }
         if let Some(id) = self.generation.0 {
             builder.push_display(header::GENERATION, id);
+        }
+        if let Some(made_by) = self.made_by {
+            builder.push(header::MADE_BY, made_by.as_str().as_bytes());
         }
         Hop::first().encode(&mut builder);
         builder.build()
@@ -324,67 +336,6 @@ impl FromStr for Wait {
             .into_iter()
             .find(|wait| wait.as_str() == text)
             .ok_or(())
-    }
-}
-
-// === impl Parks ===
-
-impl Parks {
-    const HOUR_MS: i64 = 3_600_000;
-
-    /// One more park at `now_ms`; a new hour starts at zero.
-    #[must_use]
-    pub fn parked(self, now_ms: i64) -> Self {
-        if self.count == 0 || now_ms - self.since_ms >= Self::HOUR_MS {
-            Self { count: 1, since_ms: now_ms }
-        } else {
-            Self { count: self.count + 1, since_ms: self.since_ms }
-        }
-    }
-
-    /// Parks already made in the hour that `now_ms` is in.
-    #[must_use]
-    pub fn in_hour(self, now_ms: i64) -> u32 {
-        if now_ms - self.since_ms >= Self::HOUR_MS { 0 } else { self.count }
-    }
-}
-
-impl fmt::Display for Parks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.count, self.since_ms)
-    }
-}
-
-impl FromStr for Parks {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (count, since) = text.split_once('/').ok_or(())?;
-        Ok(Self { count: count.parse().map_err(drop)?, since_ms: since.parse().map_err(drop)? })
-    }
-}
-
-// === impl Origin ===
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
-    }
-}
-
-impl FromStr for Origin {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.rsplitn(3, '/');
-        let (Some(offset), Some(partition), Some(topic)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(());
-        };
-        Ok(Self {
-            topic: topic.to_owned(),
-            partition: partition.parse().map_err(drop)?,
-            offset: offset.parse().map_err(drop)?,
-        })
     }
 }
 

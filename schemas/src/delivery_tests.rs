@@ -18,6 +18,7 @@ fn sample() -> Record {
         id: DeliveryId(Uuid::from_u128(1)),
         subscription: SubscriptionId(Uuid::from_u128(2)),
         generation: Generation(None),
+        made_by: None,
         accepted_ms: 1_000,
         deadline_ms: 9_000,
         control_offset: 7,
@@ -38,12 +39,35 @@ fn a_new_delivery_decodes_to_what_was_encoded() {
 }
 
 #[test]
+fn a_later_generation_says_what_made_it_on_every_hop() {
+    let first = Delivery::decode(&sample()).unwrap();
+    assert_eq!((first.made_by(), first.redrives(), first.record), (None, None, None));
+    let new = NewDelivery {
+        id: first.id,
+        subscription: first.subscription,
+        generation: Generation(Some(Uuid::from_u128(9))),
+        made_by: Some(MadeBy::Redrive),
+        accepted_ms: 1_000,
+        deadline_ms: 9_000,
+        control_offset: 7,
+    };
+    let mut headers = Headers::builder(0, 0);
+    headers.copy_if(&new.encode(&sample().headers, first.application, ""), |_| true).push(header::REDRIVES, b"3");
+    let again = Delivery::decode(&Record { headers: headers.build(), ..sample() }).unwrap();
+    let out = again.to_hop(Arc::from("hookbus.retry.5s"), None, again.hop, None);
+    let record = Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers };
+    let hopped = Delivery::decode(&record).unwrap();
+    assert_eq!((hopped.made_by(), hopped.redrives()), (Some("redrive"), Some(3)));
+}
+
+#[test]
 fn the_mark_of_a_made_id_ends_with_the_event() {
     let event: Headers = [(header::CE_ID, "evt_1"), (header::ID_MADE, "1")].into_iter().collect();
     let new = NewDelivery {
         id: DeliveryId(Uuid::from_u128(1)),
         subscription: SubscriptionId(Uuid::from_u128(2)),
         generation: Generation(None),
+        made_by: None,
         accepted_ms: 1_000,
         deadline_ms: 9_000,
         control_offset: 7,

@@ -1,4 +1,5 @@
-//! The names of all headers, in one place, with the shape of their values. Every value is text, readable with `kcat`.
+//! The names of all headers, in one place, with the shape of their values. Every value is text, readable with `kcat`, but for
+//! what an endpoint answered.
 
 /// CloudEvents version, `1.0`.
 pub const CE_SPECVERSION: &str = "ce_specversion";
@@ -47,6 +48,10 @@ pub const CONTROL_OFFSET: &str = "hookbus-control-offset";
 pub const ORIGIN: &str = "hookbus-origin";
 /// Replay, redrive, retry or ping that made it, a UUID; absent for the first generation.
 pub const GENERATION: &str = "hookbus-generation";
+/// What made a later generation: `ping`, `replay`, `retry` or `redrive`.
+pub const MADE_BY: &str = "hookbus-made-by";
+/// How often the delivery was redriven, where it was.
+pub const REDRIVES: &str = "hookbus-redrives";
 /// Parks in the current hour and the hour's start: `count/unix-ms`.
 pub const PARKS: &str = "hookbus-parks";
 /// Why it waits: `retry` or a park reason.
@@ -66,8 +71,12 @@ pub const LAST_STATUS: &str = "hookbus-last-status";
 pub const LAST_ERROR: &str = "hookbus-last-error";
 /// When it died or was rejected, Unix ms.
 pub const AT: &str = "hookbus-at";
-/// Original size in bytes, where the value was cut or left out.
+/// Original size in bytes, where the value was cut or left out; on lifecycle records, of an answer's body that was cut.
 pub const CUT: &str = "hookbus-cut";
+/// Head of an endpoint's answer, lines `name: value`, on lifecycle records. Not always UTF-8.
+pub const RESPONSE_HEAD: &str = "hookbus-response-head";
+/// First bytes of an answer's body, as they came, on lifecycle records. Any bytes.
+pub const RESPONSE_BODY: &str = "hookbus-response-body";
 /// Version of the record's shape, a small integer.
 pub const VERSION: &str = "hookbus-version";
 /// Id of one write to `control`, a UUID.

@@ -53,6 +53,14 @@ pub fn gateway_source(application: ApplicationId) -> String {
     format!("/applications/{application}")
 }
 
+/// Whether a source is the gateway's of this application, without making its text.
+#[must_use]
+pub fn is_gateway_source(application: ApplicationId, source: &str) -> bool {
+    let mut buffer = Uuid::encode_buffer();
+    let id: &str = application.0.hyphenated().encode_lower(&mut buffer);
+    source.strip_prefix("/applications/") == Some(id)
+}
+
 /// The id of a record that brought none. It needs no deduplication: the offset commit already makes it exactly once.
 #[must_use]
 pub fn positional_id(topic: &str, partition: i32, offset: i64, timestamp_ms: i64) -> String {
@@ -126,6 +134,15 @@ mod tests {
         assert_eq!(event.uuid().to_string(), "f923b90c-a70e-57f5-9536-f55aecaadb8e");
         let delivery = event.delivery_id(SubscriptionId(Uuid::from_u128(2)), Generation::default());
         assert_eq!(delivery.to_string(), "648aa157-7f28-5037-9af1-2c8364067bd2");
+    }
+
+    #[test]
+    fn a_source_is_the_gateways_of_one_application_only() {
+        let (one, other) = (ApplicationId(Uuid::from_u128(1)), ApplicationId(Uuid::from_u128(2)));
+        assert!(is_gateway_source(one, &gateway_source(one)));
+        for source in [gateway_source(other), gateway_source(one) + "/x", "/topics/x".to_owned(), String::new()] {
+            assert!(!is_gateway_source(one, &source), "{source}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod planted;
 pub mod problem;
 pub mod record;
 pub mod rejected;
+pub mod secret_header;
 pub mod seen;
 pub mod status;
 pub mod time;

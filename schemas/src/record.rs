@@ -247,13 +247,7 @@ impl HeadersBuilder {
 
     /// Appends one header with an integer value in decimal.
     pub fn push_i64(&mut self, name: &str, value: i64) -> &mut Self {
-        use fmt::Write as _;
-        let start = position(&self.data);
-        self.data.put_slice(name.as_bytes());
-        let name_end = position(&self.data);
-        write!(self.data, "{value}").expect("writing to a growing buffer cannot fail");
-        self.spans.push(Span { start, name_end, end: position(&self.data) });
-        self
+        self.push_display(name, value)
     }
 
     /// Appends one header with any displayed value.
@@ -264,6 +258,22 @@ impl HeadersBuilder {
         let name_end = position(&self.data);
         write!(self.data, "{value}").expect("writing to a growing buffer cannot fail");
         self.spans.push(Span { start, name_end, end: position(&self.data) });
+        self
+    }
+
+    /// Appends one header whose value is written in place, at the end of the buffer; none where nothing is written. What stands
+    /// before it must stay.
+    pub fn push_if(&mut self, name: &str, write: impl FnOnce(&mut BytesMut)) -> &mut Self {
+        let start = position(&self.data);
+        self.data.put_slice(name.as_bytes());
+        let name_end = position(&self.data);
+        write(&mut self.data);
+        let end = position(&self.data);
+        if end > name_end {
+            self.spans.push(Span { start, name_end, end });
+        } else {
+            self.data.truncate(start as usize);
+        }
         self
     }
 

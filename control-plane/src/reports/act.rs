@@ -7,7 +7,7 @@ use std::time::Duration;
 use catalog::{Catalog, Snapshot};
 use chassis::limited::Limited;
 use retry::Budget;
-use schemas::attempt::Lifecycle;
+use schemas::attempt::{Kind, Lifecycle};
 use schemas::control::Limits;
 use schemas::ids::ApplicationId;
 use schemas::record::OutRecord;
@@ -87,6 +87,11 @@ impl Acting {
         };
         self.metrics.reports.with_label_values(&[report.kind.as_str(), outcome]).inc();
         event
+    }
+
+    /// A record of a kind that is not known here was skipped.
+    pub(super) fn skipped(&self) {
+        self.metrics.reports.with_label_values(&[Kind::Unknown.as_str(), "skipped"]).inc();
     }
 
     pub(super) fn count(&self, report: &Report, outcome: &'static str) {

@@ -53,6 +53,45 @@ pub(super) enum Outcome {
     Limited,
 }
 
+/// What the first bytes of a lifecycle record say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstLook {
+    /// Nothing that concerns us: most are such.
+    Passed,
+    /// A newer build wrote it.
+    Unknown,
+    /// It is to be decoded: it is acted on, the operator may be told of it, or it is no lifecycle record and says so then.
+    Decoded,
+}
+
+// === impl FirstLook ===
+
+impl FirstLook {
+    /// Looks at a record's value; nothing is decoded.
+    pub(super) fn of(value: &[u8]) -> Self {
+        let Some(kind) = Kind::peek(value) else { return Self::Decoded };
+        match kind {
+            Kind::Unknown => Self::Unknown,
+            Kind::EndpointGone | Kind::Failing | Kind::Undeclared | Kind::Recovered | Kind::DeadLettered => {
+                Self::Decoded
+            }
+            Kind::Matched
+            | Kind::Repeat
+            | Kind::Rejected
+            | Kind::FilterFailed
+            | Kind::Attempted
+            | Kind::Parked
+            | Kind::Delivered
+            | Kind::Cancelled
+            | Kind::TriedOnce
+            | Kind::Target
+            | Kind::Redriven
+            | Kind::Discarded
+            | Kind::Erased => Self::Passed,
+        }
+    }
+}
+
 // === impl Report ===
 
 impl Report {
@@ -74,7 +113,13 @@ impl Report {
             | Kind::Delivered
             | Kind::DeadLettered
             | Kind::Cancelled
-            | Kind::Recovered => return None,
+            | Kind::TriedOnce
+            | Kind::Recovered
+            | Kind::Target
+            | Kind::Redriven
+            | Kind::Discarded
+            | Kind::Erased
+            | Kind::Unknown => return None,
         };
         let detail = lifecycle.detail.as_deref().unwrap_or_else(|| why.sentence());
         Some(Self::Disable {

@@ -1,7 +1,9 @@
 //! The reports' part of the stage: records are looked at as they come, what they ask for is done one after the other.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use chassis::limited::Limited;
 use chassis::status::Facts;
 use kafka::{Epoch, KafkaError, Lease, Ownership, Restored};
 use schemas::attempt::Lifecycle;
@@ -10,8 +12,11 @@ use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, W
 use tracing::warn;
 
 use super::act::{Acting, ActingOn};
-use super::decide::Report;
+use super::decide::{FirstLook, Report};
 use crate::operations::Operations;
+
+/// One line in this time says that records of a kind that is not known here are skipped.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(60);
 
 /// The reader of reports, with what it remembers between two turns.
 pub(super) struct ReportsWork {
@@ -23,6 +28,8 @@ pub(super) struct ReportsWork {
     under_way: Option<(ActingOn, i64)>,
     /// The outcome of that write, once it is known.
     outcome: Option<&'static str>,
+    /// The line that says that a newer build wrote what is not known here.
+    unknown: Limited<()>,
 }
 
 /// A record that was looked at.
@@ -42,7 +49,8 @@ struct Looked {
 
 impl ReportsWork {
     pub(super) fn new(acting: Acting, operations: Option<Operations>) -> Self {
-        Self { acting, operations, queue: VecDeque::new(), under_way: None, outcome: None }
+        let unknown = Limited::new(UNKNOWN_EVERY);
+        Self { acting, operations, queue: VecDeque::new(), under_way: None, outcome: None, unknown }
     }
 
     /// Begins what the front of the queue asks for. Returns whether it is done.
@@ -57,6 +65,23 @@ impl ReportsWork {
         }
         self.under_way = self.acting.begin(report, now.wall_ms).map(|acting| (acting, now.boot_ms));
         self.under_way.is_none()
+    }
+
+    /// A record that concerns the control plane: the first bytes of any other say that it does not.
+    fn read<'a>(&self, record: &'a Record, lease: &Lease) -> Option<Lifecycle<'a>> {
+        let value = record.value.as_deref()?;
+        match FirstLook::of(value) {
+            FirstLook::Passed => None,
+            FirstLook::Decoded => decode(value, record.offset, lease),
+            FirstLook::Unknown => {
+                self.acting.skipped();
+                if let Some(swallowed) = self.unknown.permit(&()) {
+                    let (partition, offset) = (&lease.partition, record.offset);
+                    warn!(%partition, offset, swallowed, "a newer build wrote lifecycle records of a kind that is not known here: they are skipped");
+                }
+                None
+            }
+        }
     }
 
     /// Drops what waits of a lease that is over. A write that is under way for it is let go: acting twice does no harm.
@@ -86,7 +111,7 @@ impl Work for ReportsWork {
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Now) -> Result<(), WorkError> {
         for record in records {
-            let lifecycle = read(&record, lease);
+            let lifecycle = self.read(&record, lease);
             let event = self
                 .operations
                 .as_ref()
@@ -161,11 +186,11 @@ impl Work for ReportsWork {
     }
 }
 
-fn read<'a>(record: &'a Record, lease: &Lease) -> Option<Lifecycle<'a>> {
-    match Lifecycle::decode(record.value.as_deref()?) {
+fn decode<'a>(value: &'a [u8], offset: i64, lease: &Lease) -> Option<Lifecycle<'a>> {
+    match Lifecycle::decode(value) {
         Ok(lifecycle) => Some(lifecycle),
         Err(error) => {
-            warn!(partition = %lease.partition, offset = record.offset, %error, "a lifecycle record cannot be decoded");
+            warn!(partition = %lease.partition, offset, %error, "a lifecycle record cannot be decoded");
             None
         }
     }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use catalog::Subscription;
-use schemas::delivery::{self, NewDelivery};
+use schemas::delivery::{self, MadeBy, NewDelivery};
 use schemas::event::EventHeaders;
 use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::{DeliveryId, Generation};
@@ -81,6 +81,7 @@ pub(crate) fn ping(
         id: delivery,
         subscription: subscription.id(),
         generation,
+        made_by: Some(MadeBy::Ping),
         accepted_ms: now_ms,
         deadline_ms: now_ms.saturating_add(max_age_ms),
         control_offset,

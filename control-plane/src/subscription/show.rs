@@ -8,6 +8,7 @@ use catalog::sealed;
 use schemas::control::{Auth, BodyForm, SigningScheme, Subscription, Target};
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::secret_header::is_always_secret;
 use serde::Serialize;
 use serde_json::Value;
 use signing::{Scheme, Secret};
@@ -17,7 +18,7 @@ use vault::Vault;
 
 use super::keys::{self, Keys};
 use crate::api::time;
-use crate::custom_headers::{MASK, is_secret};
+use crate::custom_headers::MASK;
 use crate::problem::{self, Problem};
 
 /// Whether the reader may see secrets.
@@ -238,7 +239,7 @@ fn former(keys: &Keys, view: View<'_>) -> Vec<FormerSecret> {
 fn target(target: &Target, context: &str, vault: &Vault) -> Result<TargetShown, Problem> {
     let mut headers = BTreeMap::new();
     for (name, value) in &target.headers {
-        let shown = if is_secret(name) || target.secret_headers.contains(name) {
+        let shown = if is_always_secret(name) || target.secret_headers.contains(name) {
             MASK.to_owned()
         } else {
             sealed::open_text(vault, context, value).map_err(|error| problem::vault(&error))?.to_string()

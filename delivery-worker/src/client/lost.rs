@@ -16,7 +16,7 @@ use hyper::client::conn::TrySendError;
 
 use super::{Answer, HttpRequest};
 use crate::classify::{NoAnswer, Verdict, unanswered};
-use crate::pool::{AttemptPhase, Carrier, NoConnection, of_cause, of_io};
+use crate::pool::{AttemptPhase, Carrier, NoConnection, Way, of_cause, of_io};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,13 +26,6 @@ pub(super) struct Lost {
     unprocessed: Unprocessed,
     /// See [`Lost::condemns`].
     condemns: bool,
-}
-
-/// What it went over.
-#[derive(Clone, Copy, Debug)]
-struct Way {
-    protocol: &'static str,
-    is_kept: bool,
 }
 
 /// Whether the endpoint can have seen it.
@@ -96,8 +89,8 @@ impl Lost {
     }
 
     fn over(carrier: &Carrier, why: NoConnection) -> Self {
-        let way = Way { protocol: carrier.protocol(), is_kept: carrier.is_kept() };
-        let why = NoConnection { address: Some(carrier.address()), ..why };
+        let way = carrier.way();
+        let why = NoConnection { address: Some(way.to), ..why };
         Self { why, way: Some(way), unprocessed: Unprocessed::No, condemns: true }
     }
 
@@ -128,6 +121,7 @@ impl Lost {
         let mut answer = Answer::of(unanswered(self.why.error));
         answer.error = Some(self.why.error);
         answer.detail = Some(self.to_string());
+        answer.way = self.way.or_else(|| self.why.address.map(|to| Way::tried(to, self.why.times)));
         answer
     }
 }
@@ -144,10 +138,11 @@ impl std::fmt::Display for Lost {
         let NoConnection { phase, reason, address, .. } = &self.why;
         write!(f, "{}: {reason}", phase.as_str())?;
         match (address, self.way) {
-            (Some(address), Some(Way { protocol, is_kept })) => {
+            (Some(address), Some(Way { protocol: Some(protocol), is_kept, .. })) => {
+                let protocol = protocol.as_str();
                 write!(f, " ({address}, {protocol}, {} connection)", if is_kept { "kept" } else { "new" })
             }
-            (Some(address), None) => write!(f, " ({address})"),
+            (Some(address), _) => write!(f, " ({address})"),
             (None, _) => Ok(()),
         }
     }

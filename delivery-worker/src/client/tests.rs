@@ -139,12 +139,17 @@ async fn what_cannot_be_reached_says_how() {
     let refused = send(&client, &format!("http://{free}/"), LIMIT).await;
     assert_eq!(refused.error, Some(NoAnswer::Connect));
     assert_eq!(refused.detail, Some(format!("connect: connection refused ({free})")));
+    let way = refused.way.unwrap();
+    let steps = |way: Way| [way.times.dns_ms, way.times.connect_ms, way.times.tls_ms].map(|time| time.is_some());
+    assert_eq!((way.to, way.protocol, steps(way)), (free, None, [true, true, false]));
     let unknown = send(&client, "http://does-not-exist.invalid/", LIMIT).await;
-    assert_eq!(unknown.error, Some(NoAnswer::Dns));
+    assert_eq!((unknown.error, unknown.way, unknown.head_at), (Some(NoAnswer::Dns), None, None));
     let (url, _) = server().await;
     let plain = send(&client, &url.replace("http:", "https:"), LIMIT).await;
     assert_eq!(plain.error, Some(NoAnswer::Tls));
     assert!(plain.detail.unwrap().starts_with("TLS: not TLS: "));
+    let way = plain.way.unwrap();
+    assert_eq!((format!("http://{}", way.to), way.protocol, steps(way)), (url, None, [true; 3]));
 }
 
 /// Nothing can mend a literal; what a name server said may be mended.

@@ -1,6 +1,5 @@
 //! What one request goes out on.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,6 +12,7 @@ use hyper::client::conn::TrySendError;
 use super::ConnectionPool;
 use super::http1::{self, Http1};
 use super::http2::Http2Stream;
+use super::way::{Protocol, Way};
 
 /// What carries one request.
 #[derive(Debug)]
@@ -66,20 +66,13 @@ impl Carrier {
         }
     }
 
-    /// Where it leads.
-    pub(crate) fn address(&self) -> SocketAddr {
-        match self {
-            Self::Http1(connection) => connection.address,
-            Self::Http2(stream) => stream.connection().address,
-        }
-    }
-
-    /// The word for what is spoken over it.
-    pub(crate) fn protocol(&self) -> &'static str {
-        match self {
-            Self::Http1(_) => "HTTP/1.1",
-            Self::Http2(_) => "HTTP/2",
-        }
+    /// Where it leads, and how it came to be.
+    pub(crate) fn way(&self) -> Way {
+        let (to, protocol, times) = match self {
+            Self::Http1(connection) => (connection.address, Protocol::Http1, connection.times),
+            Self::Http2(stream) => (stream.connection().address, Protocol::Http2, stream.connection().times),
+        };
+        Way { to, protocol: Some(protocol), is_kept: self.is_kept(), times }
     }
 
     /// Whether it carried a request before this one.

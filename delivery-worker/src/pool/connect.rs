@@ -9,11 +9,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use chassis::clock;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::http1::Http1;
 use super::http2::{Http2, NoPreface};
 use super::key::ConnectionKey;
+use super::way::{ConnectTimes, ms_since};
 use super::why::{AttemptPhase, NoConnection, clipped};
 use super::wire::{Wire, WireCount};
 use crate::classify::NoAnswer;
@@ -34,7 +35,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// How far the newest connect to an origin has got: for requests that give up while they wait for it.
 #[derive(Debug)]
-pub(super) struct ConnectPhase(AtomicU8);
+pub(super) struct ConnectPhase(Mutex<(AttemptPhase, Option<SocketAddr>)>);
 
 /// Makes connections.
 #[derive(Debug)]
@@ -56,16 +57,29 @@ pub(super) enum NewConnection {
 impl ConnectPhase {
     /// Nothing was done yet.
     pub(super) fn new() -> Self {
-        Self(AtomicU8::new(AttemptPhase::Connect as u8))
+        Self(Mutex::new((AttemptPhase::Connect, None)))
     }
 
-    /// What is being done.
-    pub(super) fn now(&self) -> AttemptPhase {
-        AttemptPhase::of(self.0.load(Ordering::Relaxed))
+    /// What is being done, and the address that was reached for, if it came so far.
+    pub(super) fn now(&self) -> (AttemptPhase, Option<SocketAddr>) {
+        *self.0.lock()
     }
 
-    fn enter(&self, phase: AttemptPhase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+    fn enter(&self, phase: AttemptPhase, address: Option<SocketAddr>) {
+        *self.0.lock() = (phase, address);
+    }
+}
+
+// === impl NewConnection ===
+
+impl NewConnection {
+    /// Notes how long it took to be made.
+    fn with_times(mut self, times: ConnectTimes) -> Self {
+        match &mut self {
+            Self::Http1(connection) => connection.times = times,
+            Self::Http2(connection) => connection.times = times,
+        }
+        self
     }
 }
 
@@ -82,28 +96,51 @@ impl Dialer {
         tls: Option<Arc<ClientConfig>>,
         phase: &ConnectPhase,
     ) -> Result<NewConnection, NoConnection> {
-        phase.enter(AttemptPhase::Name);
-        let addresses = self.resolver.resolve(&key.host, key.port).await.map_err(|error| not_found(&error))?;
-        phase.enter(AttemptPhase::Connect);
-        let (stream, address) = first_of(addresses).await?;
+        let mut times = ConnectTimes::default();
+        match self.steps(key, tls, phase, &mut times).await {
+            Ok(connection) => Ok(connection.with_times(times)),
+            Err(why) => Err(NoConnection { times, ..why }),
+        }
+    }
+
+    async fn steps(
+        &self,
+        key: &ConnectionKey,
+        tls: Option<Arc<ClientConfig>>,
+        phase: &ConnectPhase,
+        times: &mut ConnectTimes,
+    ) -> Result<NewConnection, NoConnection> {
+        phase.enter(AttemptPhase::Name, None);
+        let began = clock::instant();
+        let addresses = self.resolver.resolve(&key.host, key.port).await;
+        times.dns_ms = Some(ms_since(began));
+        let addresses = addresses.map_err(|error| not_found(&error))?;
+        phase.enter(AttemptPhase::Connect, addresses.first().copied());
+        let began = clock::instant();
+        let connected = first_of(addresses).await;
+        times.connect_ms = Some(ms_since(began));
+        let (stream, address) = connected?;
         let count = Arc::new(WireCount::new());
         if !key.is_tls {
             return http1(Wire::plain(stream, Arc::clone(&count)), count, address).await;
         }
-        phase.enter(AttemptPhase::Tls);
+        phase.enter(AttemptPhase::Tls, Some(address));
         let name = ServerName::try_from(key.host.trim_matches(['[', ']']).to_owned()).map_err(|_invalid| {
             let reason = "the host is no name that a certificate could be for";
             NoConnection::new(NoAnswer::Tls, AttemptPhase::Tls, Some(address), reason)
         })?;
         let connector = TlsConnector::from(tls.unwrap_or_else(|| Arc::clone(&self.tls)));
         let failed = |error| NoConnection::io(&error, AttemptPhase::Tls, Some(address));
-        let stream = connector.connect(name, stream).await.map_err(failed)?;
+        let began = clock::instant();
+        let agreed = connector.connect(name, stream).await;
+        times.tls_ms = Some(ms_since(began));
+        let stream = agreed.map_err(failed)?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let wire = Wire::tls(stream, Arc::clone(&count));
         if !is_http2 {
             return http1(wire, count, address).await;
         }
-        phase.enter(AttemptPhase::Preface);
+        phase.enter(AttemptPhase::Preface, Some(address));
         let connection = Http2::handshake(wire, count, address, clock::instant()).await;
         connection.map(|connection| NewConnection::Http2(Box::new(connection))).map_err(|error: NoPreface| {
             NoConnection::new(NoAnswer::Reset, AttemptPhase::Preface, Some(address), error.to_string())

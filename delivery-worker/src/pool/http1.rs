@@ -18,6 +18,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::slot::PoolSlot;
+use super::way::ConnectTimes;
 use super::wire::{Wire, WireCount};
 use super::{HEAD_LIMIT, SendResult};
 
@@ -30,6 +31,8 @@ pub(crate) struct Http1 {
     is_over: bool,
     pub(super) count: Arc<WireCount>,
     pub(super) address: SocketAddr,
+    /// How long it took to be made.
+    pub(super) times: ConnectTimes,
     pub(super) born: Instant,
     /// Last given back.
     pub(super) used: Instant,
@@ -67,6 +70,7 @@ impl Http1 {
             is_over: false,
             count,
             address,
+            times: ConnectTimes::default(),
             born,
             used,
             promised: None,

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rules::STREAMS;
 use super::slot::PoolSlot;
+use super::way::ConnectTimes;
 use super::wire::{Wire, WireCount};
 use super::{HEAD_LIMIT, PoolShared, Sending};
 
@@ -40,6 +41,8 @@ pub(crate) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
     pub(super) count: Arc<WireCount>,
     pub(super) address: SocketAddr,
+    /// How long it took to be made.
+    pub(super) times: ConnectTimes,
     pub(super) born: Instant,
     limit: Arc<AtomicUsize>,
     /// Requests under way.
@@ -128,7 +131,8 @@ impl Http2 {
         }));
         let close = guard.disarm();
         let (active, has_served) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Self { sender, count, address, born: now, limit, active, has_served, close, slot: None })
+        let times = ConnectTimes::default();
+        Ok(Self { sender, count, address, times, born: now, limit, active, has_served, close, slot: None })
     }
 
     /// Requests it may carry at once.

@@ -82,6 +82,25 @@ async fn http2_is_shared_and_http1_is_kept_as_often_as_it_was_used() {
     assert!(secure.handshakes_begun() <= 45, "{} handshakes for 40 at once", secure.handshakes_begun());
 }
 
+/// What the log shows of a request's way: the times of a connection stand with the first request that it carries.
+#[tokio::test]
+async fn an_answer_says_what_it_came_over_and_how_long_a_new_connection_took() {
+    let authority = TestAuthority::new().unwrap();
+    for (protocols, version) in [(&["h2"], "2"), (&["http/1.1"], "1.1")] {
+        let (endpoint, _) = endpoint(&authority, protocols, |_| {});
+        let client = client(&authority, LIMIT);
+        for is_kept in [false, true, true] {
+            let answer = post(&client, &endpoint.url("/"), LIMIT).await;
+            let way = answer.way.unwrap();
+            assert_eq!((way.to, way.protocol.map(Protocol::version)), (endpoint.address(), Some(version)));
+            let ConnectTimes { dns_ms, connect_ms, tls_ms } = way.own_times();
+            let times = [dns_ms, connect_ms, tls_ms].map(|time| time.is_some());
+            assert_eq!((way.is_kept, times), (is_kept, [!is_kept; 3]), "{version}: {way:?}");
+            assert!(answer.head_at.is_some());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_takes_one_stream_gets_one_stream() {
     let authority = TestAuthority::new().unwrap();
@@ -157,10 +176,14 @@ async fn handshakes_that_stall_leak_nothing() {
 async fn a_handshake_that_stalls_says_so() {
     let authority = TestAuthority::new().unwrap();
     let (endpoint, _) = endpoint(&authority, &["h2"], |secure| secure.handshakes = Some(0));
+    let expected = format!("TLS: timed out after 300 ms ({})", endpoint.address());
+    let to = |answer: &Answer| answer.way.map(|way| (way.to, way.protocol));
     let stalled = post(&client(&authority, CONNECT), &endpoint.url("/"), LIMIT).await;
-    assert_eq!((stalled.error, detail(&stalled)), (Some(NoAnswer::Tls), "TLS: timed out after 300 ms"));
+    assert_eq!((stalled.error, detail(&stalled)), (Some(NoAnswer::Tls), &*expected));
+    assert_eq!(to(&stalled), Some((endpoint.address(), None)));
     let impatient = post(&client(&authority, LIMIT), &endpoint.url("/"), CONNECT).await;
-    assert_eq!((impatient.error, detail(&impatient)), (Some(NoAnswer::Timeout), "TLS: timed out after 300 ms"));
+    assert_eq!((impatient.error, detail(&impatient)), (Some(NoAnswer::Timeout), &*expected));
+    assert_eq!(to(&impatient), Some((endpoint.address(), None)));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError, Error as RustlsError, PeerIncompatible};
 
+use super::way::ConnectTimes;
 use super::wire::Flood;
 use crate::classify::NoAnswer;
 
@@ -16,7 +17,6 @@ const REASON_BYTES: usize = 200;
 
 /// How far a request got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum AttemptPhase {
     /// Its name is looked up.
     Name,
@@ -47,6 +47,8 @@ pub(crate) struct NoConnection {
     pub(crate) phase: AttemptPhase,
     /// Where to, if an address was reached for.
     pub(crate) address: Option<SocketAddr>,
+    /// How long the steps took, as far as they came to an end.
+    pub(crate) times: ConnectTimes,
     /// Its cause.
     pub(crate) reason: Cow<'static, str>,
 }
@@ -54,9 +56,6 @@ pub(crate) struct NoConnection {
 // === impl AttemptPhase ===
 
 impl AttemptPhase {
-    /// In the order of an attempt.
-    const ALL: [Self; 7] = [Self::Name, Self::Connect, Self::Tls, Self::Preface, Self::Send, Self::Head, Self::Body];
-
     /// The word in an attempt's detail.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -68,11 +67,6 @@ impl AttemptPhase {
             Self::Head => "head",
             Self::Body => "body",
         }
-    }
-
-    /// The phase with this number.
-    pub(super) fn of(number: u8) -> Self {
-        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Connect)
     }
 }
 
@@ -86,7 +80,8 @@ impl NoConnection {
         address: Option<SocketAddr>,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { is_refused: false, is_late: false, error, phase, address, reason: reason.into() }
+        let times = ConnectTimes::default();
+        Self { is_refused: false, is_late: false, error, phase, address, times, reason: reason.into() }
     }
 
     /// The target policy refuses every address of the name.

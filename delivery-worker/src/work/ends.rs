@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::metrics::DeliveryMetrics;
 use crate::report::{Attempt, Reporter};
 use crate::settle::{End, RetryRules};
+use crate::told::ToldTargets;
 
 /// At most one line is logged per subscription in this time.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -31,6 +32,7 @@ pub(super) struct Ends {
     topics: Topics,
     metrics: DeliveryMetrics,
     limited: Limited<SubscriptionId>,
+    told: ToldTargets,
 }
 
 // === impl Ends ===
@@ -38,7 +40,7 @@ pub(super) struct Ends {
 impl Ends {
     /// Writes to these topics; retries by these rules where a subscription has none of its own.
     pub(super) fn new(retry: RetryRules, reporter: Reporter, topics: Topics, metrics: DeliveryMetrics) -> Self {
-        Self { retry, reporter, topics, metrics, limited: Limited::new(LINE_EVERY) }
+        Self { retry, reporter, topics, metrics, limited: Limited::new(LINE_EVERY), told: ToldTargets::default() }
     }
 
     /// Counts an attempt that ended, whoever its delivery belongs to by now.
@@ -52,7 +54,7 @@ impl Ends {
     ///
     /// # Errors
     /// A record that cannot be encoded.
-    pub(super) fn attempted(&self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
+    pub(super) fn attempted(&mut self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
         let (Landed { arrival, failed, recovered_ms, .. }, Completed { attempt, subscription, .. }) = (landed, of);
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
@@ -61,6 +63,9 @@ impl Ends {
             self.log_failure(arrival, attempt, &end);
         }
         let mut outputs = self.written(delivery, &end, Some(attempt), now_ms)?;
+        if self.told.is_news(subscription.id(), subscription.offset(), now_ms) {
+            outputs.push(self.reporter.target(subscription, now_ms)?);
+        }
         if let Some(failed) = failed.filter(|failed| failed.is_due) {
             self.metrics.failing.inc();
             tracing::warn!(
@@ -76,6 +81,11 @@ impl Ends {
             outputs.push(self.reporter.recovered(delivery, since_ms, now_ms)?);
         }
         Ok(outputs)
+    }
+
+    /// A lease is over, and perhaps with outputs that were not committed: what they told is told again.
+    pub(super) fn closed(&mut self) {
+        self.told.forget();
     }
 
     /// What is written about a delivery that leaves without an attempt.
@@ -195,7 +205,55 @@ fn worth_telling(recovered_ms: Option<i64>, now_ms: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use kafka::Epoch;
+    use retry::{Schedule, Tiers};
+    use schemas::attempt::{Kind, Lifecycle};
+    use schemas::topics::TopicSettings;
+
     use super::*;
+    use crate::client::Answer;
+    use crate::request::Signed;
+    use crate::slots::Slots;
+    use crate::testing;
+
+    /// Kinds of the lifecycle records that are written after an attempt with a subscription as it stood at an offset.
+    fn kinds(ends: &mut Ends, offset: i64, now_ms: i64) -> Vec<Kind> {
+        let vault = testing::vault();
+        let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), offset, &vault);
+        let delivery = Arc::new(testing::delivery("evt_1", 1));
+        let arrival = Arrival { lease: Epoch(1), offset: 0, size: 0, timestamp_ms: 0, delivery };
+        let landed = Landed { arrival, is_listed: false, failed: None, recovered_ms: None };
+        let (answer, signed) = (Answer::of(Verdict::Delivered), Signed::default());
+        let attempt = Attempt { started_ms: 0, elapsed_ms: 0, first_byte_ms: None, target: offset, signed, answer };
+        let ticket = Slots::default().insert(());
+        let written = ends.attempted(&landed, &Completed { ticket, subscription, attempt, lag_ms: 0 }, now_ms).unwrap();
+        let kind = |out: &OutRecord| Lifecycle::decode(out.value.as_ref().unwrap()).unwrap().kind;
+        written.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn what_attempts_have_in_common_is_written_with_the_first_of_them() {
+        let (settings, day_ms) = (TopicSettings::default(), 86_400_000);
+        let reporter = Reporter::new(settings.topics(), &settings.tiers, 4_096, Duration::from_secs(15));
+        let rules = RetryRules {
+            schedule: Schedule::default(),
+            tiers: Tiers::default(),
+            retry_after_cap: Duration::from_secs(86_400),
+        };
+        let metrics = DeliveryMetrics::new(&prometheus::Registry::new()).unwrap();
+        let mut ends = Ends::new(rules, reporter, settings.topics(), metrics);
+        let (first, others) = (vec![Kind::Delivered, Kind::Target], vec![Kind::Delivered]);
+        assert_eq!(kinds(&mut ends, 7, 0), first);
+        assert_eq!(kinds(&mut ends, 7, 1), others);
+        assert_eq!(kinds(&mut ends, 8, 2), first, "it was changed");
+        assert_eq!(kinds(&mut ends, 8, day_ms + 2), first, "a day has passed");
+        assert_eq!(kinds(&mut ends, 8, day_ms + 3), others);
+        // The transaction that told of it may have been aborted with its lease.
+        ends.closed();
+        assert_eq!(kinds(&mut ends, 8, day_ms + 4), first);
+    }
 
     #[test]
     fn a_blip_is_no_recovery() {

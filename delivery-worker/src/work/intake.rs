@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 
 use kafka::{Epoch, Lease};
-use schemas::delivery::{Delivery, DeliveryError};
+use schemas::delivery::{Delivery, DeliveryError, RecordPlace};
 use schemas::record::Record;
 use stage::Waiting;
 
@@ -59,9 +59,11 @@ impl Batch {
     /// Decodes records.
     pub(super) fn decode(lease: &Lease, records: Vec<Record>) -> Self {
         let mut position = 0;
+        let partition = lease.partition.partition;
         let decode = |record: Record| {
-            let delivery = Delivery::decode(&record);
-            if let Ok(delivery) = &delivery {
+            let mut delivery = Delivery::decode(&record);
+            if let Ok(delivery) = &mut delivery {
+                delivery.record = Some(RecordPlace { partition, offset: record.offset });
                 position = position.max(delivery.control_offset.saturating_add(1));
             }
             (record, delivery)

@@ -199,7 +199,13 @@ fn an_event_becomes_one_delivery_per_subscription_and_one_lifecycle_record() {
     let matched = lifecycle(&outputs["hookbus.attempts"][0]);
     assert_eq!((matched.kind, matched.event_id.as_deref()), (Kind::Matched, Some("evt_1")));
     let facts = matched.event.unwrap();
-    assert_eq!((facts.matched, facts.payload_bytes), (3, 9));
+    assert_eq!((facts.matched, facts.payload_bytes, facts.control_offset), (3, 9, Some(5)));
+    let named = facts.subscription_ids().unwrap().into_iter().map(|id| id.0.as_u128()).collect::<BTreeSet<_>>();
+    assert_eq!(named, subscriptions);
+    assert_eq!(
+        (matched.origin.as_deref(), matched.event_source.as_deref()),
+        (Some("hookbus.events/0/42"), Some("/billing"))
+    );
     assert_eq!(facts.labels.map(|labels| labels.get()), Some(r#"{"env":"live"}"#));
     let seen_record = &outputs["hookbus.seen"][0];
     assert_eq!(seen_record.key.as_deref(), Some(b"hookbus.events/0".as_slice()));
@@ -241,7 +247,7 @@ fn a_repeat_fires_nothing_and_says_so_also_inside_one_batch() {
     let (outputs, progress) = world.commit();
     assert_eq!(outputs["hookbus.deliveries"].len(), 2);
     let repeat = lifecycle(&outputs["hookbus.attempts"][1]);
-    assert_eq!((repeat.kind, repeat.origin.as_ref().map(|origin| origin.offset)), (Kind::Repeat, Some(1)));
+    assert_eq!((repeat.kind, repeat.origin.as_deref()), (Kind::Repeat, Some("hookbus.events/0/1")));
     assert!(repeat.detail.is_some());
     assert_eq!(progress.iter().map(|progress| progress.committed).collect::<Vec<_>>(), [3, 1]);
 }
@@ -267,9 +273,11 @@ fn what_cannot_be_used_is_rejected_with_its_reason_and_is_not_remembered() {
     let (outputs, progress) = world.commit();
     assert_eq!((outputs["hookbus.rejected"].len(), outputs["hookbus.deliveries"].len()), (count, 1));
     assert!(outputs.values().flatten().all(|out| out.batch_size() <= world.topics.max_message_bytes));
-    let kinds =
-        outputs["hookbus.attempts"].iter().map(|out| lifecycle(out).kind).filter(|kind| *kind == Kind::Rejected);
-    assert_eq!(kinds.count(), count);
+    let told = outputs["hookbus.attempts"].iter().map(lifecycle).filter(|told| told.kind == Kind::Rejected);
+    let applications: Vec<Option<u128>> = told.map(|told| told.application_id.map(|id| id.0.as_u128())).collect();
+    // Named by uid; nobody knows the first one.
+    assert_eq!(applications, [None, Some(2), Some(1), Some(1), Some(1), Some(1), Some(1)]);
+    assert_eq!(applications.len(), count);
     assert_eq!(progress[0].committed, 8);
 }
 
@@ -279,7 +287,8 @@ fn a_declared_type_passes_where_others_are_rejected_and_an_event_without_matches
     let record = event(0, "a", &[(header::APPLICATION, "strict"), (header::CE_TYPE, "order.placed")]);
     assert_eq!(world.plan(0, record), Verdict::Matched(0));
     let (outputs, _) = world.commit();
-    assert_eq!(lifecycle(&outputs["hookbus.attempts"][0]).event.unwrap().matched, 0);
+    let facts = lifecycle(&outputs["hookbus.attempts"][0]).event.unwrap();
+    assert_eq!((facts.matched, facts.subscriptions), (0, None));
     assert!(!outputs.contains_key("hookbus.deliveries"));
 }
 

@@ -59,6 +59,12 @@ pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicParti
     })
 }
 
+/// The application that an envelope names, if it is one.
+pub(super) fn named_application(value: &[u8]) -> Option<Cow<'_, str>> {
+    let mut envelope: Envelope<'_> = serde_json::from_slice(value).ok()?;
+    take(&mut envelope, APPLICATION).ok().flatten()
+}
+
 fn undecodable(detail: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(RejectReason::Undecodable, detail)
 }

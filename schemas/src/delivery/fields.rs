@@ -7,7 +7,7 @@ use crate::header;
 use crate::record::{Headers, Place};
 
 /// The headers that are looked for, by their place in [`Fields`].
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     header::CE_ID,
     header::CE_SOURCE,
     header::CE_TYPE,
@@ -26,6 +26,8 @@ const NAMES: [&str; 18] = [
     header::WAIT,
     header::PARKS,
     header::FAILING_SINCE,
+    header::MADE_BY,
+    header::REDRIVES,
 ];
 
 /// Where each header's last value stands, if it is there.
@@ -43,6 +45,8 @@ pub(super) struct Texts {
     pub(super) time: Option<Place>,
     pub(super) content_type: Option<Place>,
     pub(super) origin: Option<Place>,
+    pub(super) made_by: Option<Place>,
+    pub(super) redrives: Option<Place>,
 }
 
 impl<'a> Fields<'a> {
@@ -87,6 +91,8 @@ impl<'a> Fields<'a> {
             time: self.place(header::CE_TIME),
             content_type: self.place(header::CONTENT_TYPE),
             origin: self.place(header::ORIGIN),
+            made_by: self.place(header::MADE_BY),
+            redrives: self.place(header::REDRIVES),
         })
     }
 
@@ -125,6 +131,8 @@ fn field(name: &[u8]) -> Option<usize> {
         b"hookbus-wait" => 15,
         b"hookbus-parks" => 16,
         b"hookbus-failing-since" => 17,
+        b"hookbus-made-by" => 18,
+        b"hookbus-redrives" => 19,
         _another => return None,
     })
 }

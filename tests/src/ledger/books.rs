@@ -98,10 +98,14 @@ pub struct Fact {
     pub kind: Kind,
     /// The event's record.
     pub place: Option<Place>,
+    /// The subscription.
+    pub subscription: Option<SubscriptionId>,
     /// The delivery.
     pub delivery: Option<DeliveryId>,
     /// The attempt.
     pub attempt: Option<u32>,
+    /// Offset on `control` of the subscription as an attempt used it, or as a target is told.
+    pub target: Option<i64>,
     /// When the next one is due.
     pub due_ms: Option<i64>,
     /// The answer's status.
@@ -265,9 +269,14 @@ impl Fact {
         let lifecycle = Lifecycle::decode(record.value.as_deref().unwrap_or_default())?;
         Ok(Self {
             kind: lifecycle.kind,
-            place: lifecycle.origin.map(Place::from),
+            place: lifecycle.origin().map(Place::from),
+            subscription: lifecycle.subscription_id,
             delivery: lifecycle.delivery_id,
             attempt: lifecycle.attempt,
+            target: lifecycle.target.as_ref().map_or_else(
+                || lifecycle.exchange.as_ref().and_then(|exchange| exchange.target),
+                |target| Some(target.offset),
+            ),
             due_ms: lifecycle.due_ms,
             status: lifecycle.exchange.as_ref().and_then(|exchange| exchange.status),
             matched: lifecycle.event.as_ref().map(|event| event.matched),

@@ -12,7 +12,7 @@ use schemas::invariants::Invariant;
 
 use self::lanes::{lane_caps, lane_rates};
 use self::timing::{never_early, nothing_after_its_outcome};
-use super::books::{Books, Place, Request};
+use super::books::{Books, Fact, Place, Request};
 use super::plan::Plan;
 use crate::endpoint::seen::Signature;
 
@@ -29,7 +29,7 @@ pub struct Violation {
 pub(crate) type Check = fn(&Books, &Plan<'_>) -> Vec<Violation>;
 
 /// All of them.
-pub(crate) const CHECKS: [Check; 10] = [
+pub(crate) const CHECKS: [Check; 11] = [
     accepted_is_kept,
     every_event_has_one_fate,
     one_terminal_state,
@@ -40,6 +40,7 @@ pub(crate) const CHECKS: [Check; 10] = [
     never_early,
     same_bytes,
     bounded_memory,
+    targets_are_told,
 ];
 
 /// Those that a worker that died or froze may seem to break: only for runs in which none did, or of which it is known when.
@@ -246,6 +247,18 @@ fn same_bytes(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
 fn bounded_memory(books: &Books, _plan: &Plan<'_>) -> Vec<Violation> {
     let over = books.memory.iter().filter(|measure| measure.most > measure.limit);
     over.map(|measure| broken(Invariant::BoundedMemory, measure.to_string())).collect()
+}
+
+/// 10: what an attempt was made with stands on the topic, too: its request can be shown as it was.
+fn targets_are_told(books: &Books, _plan: &Plan<'_>) -> Vec<Violation> {
+    let named = |fact: &Fact| Some((fact.subscription?, fact.target?));
+    let (told, attempts): (Vec<_>, Vec<_>) = books.facts.iter().partition(|fact| fact.kind == Kind::Target);
+    let told: BTreeSet<_> = told.into_iter().filter_map(named).collect();
+    let used: BTreeSet<_> = attempts.into_iter().filter_map(named).collect();
+    let untold = used.difference(&told).map(|(subscription, offset)| {
+        format!("an attempt used subscription {subscription} as it stood at {offset}, and nothing tells how that was")
+    });
+    untold.map(|what| broken(Invariant::NeverLost, what)).collect()
 }
 
 /// 6: attempts that arrived more than once, counted beyond the first.

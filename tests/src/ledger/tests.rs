@@ -45,8 +45,10 @@ fn fact(kind: Kind, offset: i64) -> Fact {
     Fact {
         kind,
         place: Some(place(offset)),
+        subscription: None,
         delivery: None,
         attempt: None,
+        target: None,
         due_ms: None,
         status: None,
         matched: (kind == Kind::Matched).then_some(1),
@@ -329,6 +331,25 @@ fn a_subscription_made_later_may_get_an_event_but_need_not() {
     };
     assert!(!after(lost).is_empty(), "and where it does not, it is missed");
     assert_eq!(after(again(1_000)), [], "of what was written meanwhile it may get any");
+}
+
+#[test]
+fn an_attempt_whose_target_nobody_tells_of_is_found() {
+    let with = |kind, target| Fact { subscription: Some(SUBSCRIPTION), target: Some(target), ..fact(kind, 0) };
+    let told = |books: &mut Books| books.facts.push(Fact { place: None, ..with(Kind::Target, 7) });
+    let used = |books: &mut Books| (books.facts[4].subscription, books.facts[4].target) = (Some(SUBSCRIPTION), Some(7));
+    assert!(after(told).is_empty());
+    assert_eq!(after(used), [Some(Invariant::NeverLost)]);
+    let both = |books: &mut Books| {
+        told(books);
+        used(books);
+    };
+    assert!(after(both).is_empty());
+    let older = |books: &mut Books| {
+        books.facts.push(Fact { place: None, ..with(Kind::Target, 6) });
+        used(books);
+    };
+    assert_eq!(after(older), [Some(Invariant::NeverLost)], "another version");
 }
 
 #[test]

@@ -61,6 +61,20 @@ fn decided(report: &Report, catalog: &Catalog) -> (Outcome, Option<ControlObject
 }
 
 #[test]
+fn only_what_may_concern_us_is_decoded() {
+    let look = |kind| FirstLook::of(&Lifecycle::new(kind, 1).encode().unwrap());
+    for kind in [Kind::EndpointGone, Kind::Failing, Kind::Undeclared, Kind::Recovered, Kind::DeadLettered] {
+        assert_eq!(look(kind), FirstLook::Decoded, "{kind:?}");
+    }
+    for kind in [Kind::Matched, Kind::Delivered, Kind::Attempted, Kind::Target, Kind::Rejected] {
+        assert_eq!(look(kind), FirstLook::Passed, "{kind:?}");
+    }
+    assert_eq!(FirstLook::of(br#"{"v":2,"kind":"teleported","at_ms":1}"#), FirstLook::Unknown);
+    assert_eq!(FirstLook::of(br#"{"v":9,"kind":"failing","at_ms":1}"#), FirstLook::Unknown);
+    assert_eq!(FirstLook::of(b"nonsense"), FirstLook::Decoded, "whoever decodes it says what is wrong");
+}
+
+#[test]
 fn a_gone_endpoint_and_a_failing_one_disable_their_subscription_and_say_why() {
     let catalog = catalog(UnknownEventTypes::Accept, Limits::default(), |_| {});
     for (kind, reason) in [(Kind::EndpointGone, "gone"), (Kind::Failing, "failing")] {

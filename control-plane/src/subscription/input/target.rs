@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use catalog::sealed;
 use schemas::control::{Sealed, Target};
 use schemas::problem::Code;
+use schemas::secret_header::is_always_secret;
 use serde_json::{Map, Value};
 
 use crate::body::Fields;
@@ -60,7 +61,7 @@ impl TargetInput {
     /// Headers whose stored secret values stay: masked here, or not given at all. Their values are shown to nobody; a plain
     /// one is no secret, even if this change makes it one.
     pub(super) fn keeps<'a>(&self, former: &'a Target) -> impl Iterator<Item = &'a str> {
-        let hidden = |name: &str| custom_headers::is_secret(name) || former.secret_headers.iter().any(|it| it == name);
+        let hidden = |name: &str| is_always_secret(name) || former.secret_headers.iter().any(|it| it == name);
         let stays = |name: &str| match &self.headers {
             Some(headers) => headers.iter().any(|(other, given)| other == name && *given == Given::Masked),
             None => true,
@@ -136,6 +137,6 @@ impl Sealing<'_> {
     fn is_hidden(&self, name: &str) -> bool {
         let was = self.former.is_some_and(|former| former.secret_headers.iter().any(|it| it == name));
         let listed = self.listed.is_some_and(|listed| listed.iter().any(|it| it == name));
-        custom_headers::is_secret(name) || was || listed
+        is_always_secret(name) || was || listed
     }
 }

@@ -28,7 +28,7 @@ fn it_is_a_delivery_of_a_generation_of_its_own() {
     assert_eq!(out.key.as_deref(), Some(Uuid::from_u128(1).to_string().as_bytes()));
     let OutRecord { key, value, headers, .. } = out;
     let delivery = Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key, value, headers }).unwrap();
-    assert_eq!(delivery.generation, Generation(Some(Uuid::from_u128(9))));
+    assert_eq!((delivery.generation, delivery.made_by()), (Generation(Some(Uuid::from_u128(9))), Some("ping")));
     assert_eq!((delivery.event_type(), delivery.event_id()), (EVENT_TYPE, Uuid::from_u128(9).to_string().as_str()));
     assert_eq!((delivery.control_offset, delivery.deadline_ms, delivery.hop), (7, 6_000, Hop::first()));
     assert_eq!((delivery.id, delivery.origin()), (shown.delivery_id, None));

@@ -146,7 +146,7 @@ impl World {
             seed,
             rng: StdRng::seed_from_u64(seed),
             now: 1_000_000,
-            reporter: Reporter::new(topics.clone(), &settings.tiers, 4_096),
+            reporter: Reporter::new(topics.clone(), &settings.tiers, 4_096, Duration::from_secs(15)),
             scheduler: Scheduler::new(&settings, &topics),
             shell: Shell::new(topics.clone()),
             topics,

@@ -5,7 +5,7 @@ use schemas::attempt::{Kind, Lifecycle};
 use crate::screen;
 
 /// One line for one lifecycle record, or nothing for what only the log needs.
-pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> String {
+pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> Option<String> {
     let event = record.event_id.as_deref().unwrap_or("(no id)");
     let event_type = record.event_type.as_deref().unwrap_or("");
     let attempt = record.attempt.unwrap_or(0);
@@ -37,9 +37,14 @@ pub(crate) fn line(record: &Lifecycle<'_>, now_ms: i64) -> String {
         Kind::Failing => format!("failing    {event}  {}; its subscription is disabled", detail(record)),
         Kind::Recovered => format!("recovered  {event}  {}", detail(record)),
         Kind::Undeclared => format!("undeclared {event}  {event_type} is declared on sight"),
+        Kind::TriedOnce => format!("tried once {event}  {}", answer(record)),
+        Kind::Redriven => format!("redriven   {event}  its dead letter is sent once more"),
+        Kind::Discarded => format!("discarded  {event}  {}", reason(record)),
+        Kind::Erased => format!("erased     {event}  its content leaves the delivery log"),
+        Kind::Target | Kind::Unknown => return None,
     };
     // Ids and answers come from outside: nothing of them may steer the terminal.
-    format!("{}  {}", screen::clock(record.at_ms), screen::text(what.as_bytes(), 400))
+    Some(format!("{}  {}", screen::clock(record.at_ms), screen::text(what.as_bytes(), 400)))
 }
 
 fn reason<'a>(record: &'a Lifecycle<'_>) -> &'a str {
@@ -85,7 +90,7 @@ mod tests {
         record.due_ms = Some(1_790_000_005_200);
         record.exchange = Some(Exchange { status: Some(500), elapsed_ms: 3, ..Exchange::default() });
         assert_eq!(
-            line(&record, 1_790_000_000_000),
+            line(&record, 1_790_000_000_000).unwrap(),
             "14:13:20.000  retry      evt_1  attempt 2 failed: status 500 in 3 ms, next in 5.2 s"
         );
     }
@@ -94,6 +99,12 @@ mod tests {
     fn an_id_cannot_steer_the_terminal() {
         let mut record = Lifecycle::new(Kind::Cancelled, 0);
         record.event_id = Some(Cow::Borrowed("\u{1b}[2J"));
-        assert!(!line(&record, 0).contains('\u{1b}'));
+        assert!(!line(&record, 0).unwrap().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_only_the_log_needs_is_no_line() {
+        assert_eq!(line(&Lifecycle::new(Kind::Target, 0), 0), None);
+        assert_eq!(line(&Lifecycle::new(Kind::Unknown, 0), 0), None);
     }
 }

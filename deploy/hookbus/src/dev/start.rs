@@ -203,7 +203,11 @@ async fn show(mut tail: Tail, shutdown: Shutdown) -> Result<()> {
         let TailEvent::Record { partition, record } = event else { continue };
         let value = record.value.unwrap_or_default();
         match Lifecycle::decode(&value) {
-            Ok(lifecycle) => screen::line(&feed::line(&lifecycle, now_ms()))?,
+            Ok(lifecycle) => {
+                if let Some(line) = feed::line(&lifecycle, now_ms()) {
+                    screen::line(&line)?;
+                }
+            }
             Err(error) => {
                 tracing::warn!(partition, offset = record.offset, %error, "a lifecycle record cannot be read");
             }

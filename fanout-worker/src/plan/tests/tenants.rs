@@ -106,6 +106,43 @@ fn a_uid_means_the_application_of_the_topics_organization() {
     }
 }
 
+/// A rejection is found where its application looks, and nowhere else: no topic writes into another tenant's log.
+#[test]
+fn a_rejected_record_is_told_of_the_application_it_means_inside_its_organization() {
+    let world = world();
+    let (ours, theirs) = (id(OUR_SHOP), id(THEIR_SHOP));
+    let attribute = ("ce_hookbusapplication", "shop");
+    let structured = (header::CONTENT_TYPE, "application/cloudevents+json");
+    let envelope = bytes::Bytes::from_static(br#"{"hookbusapplication":"shop"}"#);
+    for (topic, named, means) in [
+        (EVENTS, "shop", Some(OUR_SHOP)),
+        (EVENTS, &*theirs, Some(THEIR_SHOP)),
+        (EVENTS, &*id(7), Some(7)),
+        (EVENTS, "nobody", None),
+        (THEIR_TOPIC, "shop", Some(THEIR_SHOP)),
+        (THEIR_TOPIC, &*ours, None),
+        (THEIR_TOPIC, &*id(7), None),
+    ] {
+        // No type, so it is no event.
+        let record = |headers: &[(&str, &str)], value| Record {
+            headers: headers.iter().copied().collect(),
+            value: Some(value),
+            ..event(0, "", &[])
+        };
+        let partition = TopicPartition::new(topic, 0);
+        let mut records = vec![record(&[(header::APPLICATION, named)], bytes::Bytes::new())];
+        if named == "shop" {
+            records.push(record(&[attribute], bytes::Bytes::new()));
+            records.push(record(&[structured], envelope.clone()));
+        }
+        for record in &records {
+            let place = Place { record, partition: &partition, now_ms: NOW_MS };
+            let found = world.planner.named(&world.catalog, place).map(|id| id.0.as_u128());
+            assert_eq!(found, means, "{named} on {topic}: {:?}", record.headers);
+        }
+    }
+}
+
 #[test]
 fn who_gives_a_uid_up_is_not_followed_by_another_tenant() {
     let mut world = world();

@@ -83,6 +83,7 @@ pub(crate) async fn write_deliveries(
             id: event.delivery_id(subscription, Generation(None)),
             subscription,
             generation: Generation(None),
+            made_by: None,
             accepted_ms,
             deadline_ms: accepted_ms + LIFE_MS,
             control_offset: 0,
