@@ -97,9 +97,10 @@ impl<L: Lookup> Engine<L> {
     fn take_off(&mut self, id: SubscriptionId, ticket: Ticket, now_ms: i64) {
         let Some(live) = self.live.get_mut(ticket) else { return };
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let standing = lane.standing(now_ms);
         let sent = lane.on_send(now_ms);
         let key = lane.identity.origin.as_ref();
-        let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(now_ms))));
+        let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(standing, now_ms))));
         live.state = State::InFlight { since_ms: now_ms };
         live.takeoff = Some(Takeoff { sent, origin });
         self.in_flight += 1;

@@ -156,9 +156,12 @@ impl SharedOrigin {
         self.lanes == 0 && self.in_flight == 0
     }
 
-    /// A request begins. Returns what it is to be remembered by.
-    pub(crate) fn on_send(&mut self, now_ms: i64) -> SentAs {
-        if self.by_circuit(FAILED, now_ms) != Admission::Send {
+    /// A request of a lane begins, which stood like this before. Returns what it is to be remembered by.
+    ///
+    /// Only one that goes although nothing else may puts off the next of its kind: one that works has its own place, and however often
+    /// it sends, it takes no turn of those that are to be tried.
+    pub(crate) fn on_send(&mut self, lane: LaneStanding, now_ms: i64) -> SentAs {
+        if self.by_circuit(lane, now_ms) != Admission::Send {
             self.trickle_ms = now_ms + TRICKLE_MS;
         }
         self.in_flight += 1;
@@ -225,7 +228,7 @@ mod tests {
         let mut sent = Vec::new();
         for number in 0..lanes {
             if origin.admission(FAILED, now_ms) == Admission::Send {
-                sent.push((subscription_id(number), origin.on_send(now_ms)));
+                sent.push((subscription_id(number), origin.on_send(FAILED, now_ms)));
             }
         }
         sent
@@ -271,7 +274,7 @@ mod tests {
         for _ in 0..16 {
             now_ms = now_ms.max(origin.next_ms(now_ms).expect("somebody goes"));
             let (lane, _) = origin.next(now_ms).expect("its time has come");
-            let sent = origin.on_send(now_ms);
+            let sent = origin.on_send(FAILED, now_ms);
             origin.on_end(lane, Some(lane == subscription_id(15)), sent, now_ms + 5);
             origin.block(lane, false);
         }
@@ -283,7 +286,7 @@ mod tests {
     fn what_one_path_answers_closes_nobody_out() {
         let mut origin = SharedOrigin::new(20, 7);
         for at in 0..=10_000 {
-            let sent = origin.on_send(i64::try_from(at).unwrap());
+            let sent = origin.on_send(FAILED, i64::try_from(at).unwrap());
             // 500 from many lanes, and a connection that fails for one of two.
             let works = at % 3 != 0;
             origin.on_end(subscription_id(at % 50), Some(works), sent, i64::try_from(at).unwrap());
@@ -291,7 +294,7 @@ mod tests {
         }
         // Two lanes alone are no evidence either.
         for at in 10_000..20_000 {
-            let sent = origin.on_send(i64::try_from(at).unwrap());
+            let sent = origin.on_send(FAILED, i64::try_from(at).unwrap());
             origin.on_end(subscription_id(at % 2), Some(false), sent, i64::try_from(at).unwrap());
         }
         assert!(!origin.is_open());
@@ -309,7 +312,7 @@ mod tests {
             let mut flying = Vec::new();
             let count = |flying: &Vec<SentAs>| u32::try_from(flying.len()).unwrap();
             while flying.len() < 32 && origin.admission(proven(count(&flying)), now_ms) == Admission::Send {
-                flying.push(origin.on_send(now_ms));
+                flying.push(origin.on_send(proven(count(&flying)), now_ms));
             }
             most = most.max(flying.len());
             now_ms += 50;
@@ -331,7 +334,7 @@ mod tests {
         let mut origin = SharedOrigin::new(20, 7);
         fill(&mut origin, 100, 0);
         assert_eq!(origin.admission(UNTRIED, 1), Admission::Send);
-        origin.on_send(1);
+        origin.on_send(UNTRIED, 1);
         assert_eq!(origin.admission(UNTRIED, 2), Admission::Wait(1 + TRICKLE_MS));
         // Those that wait: untried ones first, and only they go before there is room.
         origin.block(subscription_id(1), false);
@@ -339,6 +342,25 @@ mod tests {
         assert_eq!((origin.next(2), origin.next_ms(2)), (None, Some(1 + TRICKLE_MS)));
         assert_eq!(origin.next(1 + TRICKLE_MS), Some((subscription_id(2), true)));
         assert_eq!((origin.next(1 + TRICKLE_MS), origin.next_ms(2)), (None, None));
+    }
+
+    #[test]
+    fn one_that_works_takes_no_turn_of_those_that_are_to_be_tried() {
+        let mut origin = SharedOrigin::new(20, 7);
+        let proven = LaneStanding { in_flight: 0, is_proven: true, is_untried: true };
+        fill(&mut origin, 100, 0);
+        origin.on_send(UNTRIED, 1);
+        origin.block(subscription_id(2), true);
+        // One request after the other of a lane that works, all of that time.
+        for now_ms in (2..TRICKLE_MS).step_by(100) {
+            assert_eq!(origin.admission(proven, now_ms), Admission::Send);
+            let sent = origin.on_send(proven, now_ms);
+            origin.on_end(subscription_id(500), Some(true), sent, now_ms + 50);
+            // What came back made room for one more, and one that hangs took it.
+            fill(&mut origin, 100, now_ms + 50);
+        }
+        assert_eq!(origin.next_ms(TRICKLE_MS), Some(1 + TRICKLE_MS), "the turn stands where it stood");
+        assert_eq!(origin.next(1 + TRICKLE_MS), Some((subscription_id(2), true)));
     }
 
     #[test]
