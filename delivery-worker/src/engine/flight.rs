@@ -147,12 +147,16 @@ impl<L: Lookup> Engine<L> {
         }
         let sign = Sign::of(verdict, self.egress.is_held());
         self.watch_egress(id, takeoff, verdict, now_ms);
-        self.origins.on_end(id, takeoff, sign.of_origin(), now_ms);
+        let news = self.origins.on_end(id, takeoff, sign.of_origin(), now_ms);
         if let Some((key, _)) = &takeoff.origin {
             self.unblock(key, now_ms);
         }
         let wall_ms = self.wall.ms(now_ms);
         let lane = self.lanes.get_mut(&id)?;
+        // What it tells of an origin that it was at before is not of its own.
+        if takeoff.origin.as_ref().map(|(key, _)| key) == lane.identity.origin.as_ref() {
+            lane.note_origin(news);
+        }
         let asked_ms = asked_ms(verdict, self.rules.longest_hold_ms);
         let opened = lane.on_end(&RequestEnd { sign, sent: takeoff.sent, elapsed_ms, asked_ms }, now_ms);
         let recovered_ms = if sign == Sign::Taken { lane.streak.on_success(wall_ms) } else { None };

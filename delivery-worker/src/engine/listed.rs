@@ -98,10 +98,6 @@ impl<L: Lookup> Engine<L> {
         for list in lists {
             lane.queue.push_line(list.role(), OffsetLine::of(list));
         }
-        if !lane.queue.is_empty() {
-            // It came with no delivery.
-            self.recent.enter(id, now_ms);
-        }
         self.queues.insert(id);
         self.review_lane(id, now_ms);
     }

@@ -53,7 +53,7 @@ impl RecentLanes {
     }
 
     /// A lane comes in, if it is not there yet and there is room.
-    pub(super) fn enter(&mut self, id: SubscriptionId, now_ms: i64) {
+    fn enter(&mut self, id: SubscriptionId, now_ms: i64) {
         if self.of.contains_key(&id) {
             return;
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use catalog::Subscription;
 use schemas::ids::SubscriptionId;
 
-use super::breaker::{Admission, Breaker, ENOUGH, FailedRequest, SentAs, Trip};
+use super::breaker::{Admission, Breaker, ENOUGH, FailedRequest, LONGEST_MS, Probe, SentAs, Trip};
 use super::congestion::CongestionWindow;
 
 /// An origin speaks for its lanes only if so many of them failed.
@@ -54,6 +54,26 @@ pub(crate) struct SharedOrigin {
     trickle_ms: i64,
     /// The earliest timer that is set for it, ms.
     pub(crate) timer_ms: Option<i64>,
+}
+
+/// An origin's circuit that is not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenOrigin {
+    /// Number of its opening.
+    pub(crate) turn: u64,
+    /// Its next probe.
+    pub(crate) probe: Probe,
+}
+
+/// What the end of a request did to the circuit of its origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OriginNews {
+    /// It is as it was.
+    Nothing,
+    /// It has opened (again).
+    Opened(OpenOrigin),
+    /// It is closed.
+    Closed,
 }
 
 /// A lane, as its origin looks at it.
@@ -172,7 +192,41 @@ impl SharedOrigin {
     }
 
     /// A request of a lane ended. `works`: what that says, if anything.
-    pub(crate) fn on_end(&mut self, lane: SubscriptionId, works: Option<bool>, sent: SentAs, now_ms: i64) {
+    pub(crate) fn on_end(
+        &mut self,
+        lane: SubscriptionId,
+        works: Option<bool>,
+        sent: SentAs,
+        now_ms: i64,
+    ) -> OriginNews {
+        let turn = self.breaker.turn();
+        self.learn(lane, works, sent, now_ms);
+        match self.open_circuit() {
+            None => OriginNews::Closed,
+            Some(circuit) if circuit.turn != turn => OriginNews::Opened(circuit),
+            Some(_) => OriginNews::Nothing,
+        }
+    }
+
+    /// Its circuit, while that is not closed.
+    fn open_circuit(&self) -> Option<OpenOrigin> {
+        Some(OpenOrigin { turn: self.breaker.turn(), probe: self.breaker.probe()? })
+    }
+
+    /// Goes on from where another owner's was, as one of its lanes kept it: of several the latest counts. One whose probe was due too
+    /// long ago says nothing: it has closed since, or nobody asked. Returns what it is then, if it goes on with that.
+    pub(crate) fn restore(&mut self, until_ms: i64, wait_ms: i64, now_ms: i64) -> Option<OpenOrigin> {
+        if until_ms.saturating_add(LONGEST_MS) < now_ms {
+            return None;
+        }
+        if self.breaker.probe().is_none_or(|probe| probe.until_ms < until_ms) {
+            self.breaker.restore(until_ms, wait_ms, now_ms);
+            self.window = CongestionWindow::after_circuit(ENOUGH, self.sends, now_ms);
+        }
+        self.open_circuit()
+    }
+
+    fn learn(&mut self, lane: SubscriptionId, works: Option<bool>, sent: SentAs, now_ms: i64) {
         match works {
             None => self.breaker.on_nothing(sent.turn),
             Some(true) => {
@@ -361,6 +415,32 @@ mod tests {
         }
         assert_eq!(origin.next_ms(TRICKLE_MS), Some(1 + TRICKLE_MS), "the turn stands where it stood");
         assert_eq!(origin.next(1 + TRICKLE_MS), Some((subscription_id(2), true)));
+    }
+
+    #[test]
+    fn who_takes_over_goes_on_with_the_latest_that_a_lane_kept_unless_it_is_too_old() {
+        let mut dead = SharedOrigin::new(20, 7);
+        let (mut now_ms, mut kept) = (0, Vec::new());
+        while now_ms < 600_000 {
+            let flying = fill(&mut dead, 500, now_ms);
+            now_ms += 15_000;
+            for (lane, request) in flying {
+                if let OriginNews::Opened(circuit) = dead.on_end(lane, Some(false), request, now_ms) {
+                    kept.push(circuit.probe);
+                }
+            }
+        }
+        assert!((3..20).contains(&kept.len()), "once per opening: {kept:?}");
+        let last = kept[kept.len() - 1];
+        let mut next = SharedOrigin::new(20, 7);
+        for probe in kept.iter().rev() {
+            next.restore(probe.until_ms, probe.wait_ms, now_ms);
+        }
+        assert_eq!(next.open_circuit().map(|circuit| circuit.probe), Some(last));
+        assert!(fill(&mut next, 500, now_ms).len() <= 1, "one at a time");
+        let late_ms = last.until_ms + LONGEST_MS + 1;
+        let mut later = SharedOrigin::new(20, 7);
+        assert_eq!((later.restore(last.until_ms, last.wait_ms, late_ms), later.is_open()), (None, false));
     }
 
     #[test]
