@@ -28,7 +28,7 @@ async fn hookbus(pipeline: &Pipeline, arguments: &[&str]) -> (i32, String) {
 /// One partition and one subscription that is paused with so many deliveries, all but its window in lists.
 async fn paused(name: &str, count: usize) -> (Pipeline, Application, Subscription) {
     let setup = Setup::new(name).set("topics.partitions.deliveries", 1).set("kafka.session_timeout_ms", 6_000);
-    let mut pipeline = setup.set("delivery.live_records", WINDOW).start().await.unwrap();
+    let mut pipeline = setup.set("delivery.live_records", i64::try_from(WINDOW).unwrap()).start().await.unwrap();
     let application = pipeline.application(&["a.b"]).await.unwrap();
     let subscription = pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
     pipeline.pause(&application, &subscription, true).await.unwrap();
