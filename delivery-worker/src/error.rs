@@ -32,6 +32,18 @@ pub enum Error {
         #[source]
         source: BookError,
     },
+    /// A listed delivery cannot be written once more.
+    #[error(
+        "what is listed at offset {offset} of {partition} cannot be written to its end once more and stays listed: {reason}"
+    )]
+    Uncopied {
+        /// Of `deliveries`.
+        partition: schemas::record::TopicPartition,
+        /// Where it stands.
+        offset: i64,
+        /// What Kafka said.
+        reason: String,
+    },
     /// What was listed cannot be read back.
     #[error("reading back what was listed cannot begin")]
     ReadBack(#[source] kafka::KafkaError),

@@ -36,6 +36,7 @@ use self::cap::Cap;
 use self::condition::ToldCondition;
 use self::identity::EndpointIdentity;
 pub(crate) use self::line::OffsetLine;
+use self::origin::OpenOrigin;
 use self::queue::Queue;
 use self::rate::Rate;
 use self::sign::Sign;
@@ -81,6 +82,8 @@ pub(crate) struct Lane {
     pub(crate) is_probe_due: bool,
     /// How long its endpoint has been failing.
     pub(crate) streak: Streak,
+    /// The circuit of its origin, where a request of this lane has opened it: what is kept of it for the next owner.
+    origin: Option<OpenOrigin>,
     /// What stands of it in its record.
     told: ToldCondition,
     /// The lease of its latest delivery: the lane goes when that lease goes.
@@ -166,6 +169,7 @@ impl Lane {
             anew: 0,
             is_probe_due: false,
             streak: Streak::default(),
+            origin: None,
             told: ToldCondition::default(),
             lease,
             is_orphan: false,

@@ -32,6 +32,7 @@ mod flaws;
 mod lanes;
 mod lists;
 mod metrics;
+pub mod operator;
 mod pool;
 mod report;
 mod request;

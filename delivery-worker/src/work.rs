@@ -47,7 +47,7 @@ use crate::metrics::DeliveryMetrics;
 use crate::report::Reporter;
 use crate::steady::SteadyClock;
 
-pub(crate) use self::books::{Books, FoundBook, LaneNote};
+pub(crate) use self::books::{AcceptedLists, Books, FoundBook, LaneNote};
 use self::ends::Ends;
 use self::intake::Intake;
 pub(crate) use self::lane_ends::LaneEnds;

@@ -1,7 +1,7 @@
 //! When a record of a delay topic may move on. Pure.
 //!
-//! A record waits for its tier's delay from the time Kafka wrote it, or until it is due, whichever comes first: a hop is
-//! never longer than what remained when it was made. What remains below every tier waits here, so that nothing comes early.
+//! A record waits for its tier's delay from the time Kafka wrote it, or until it is due, whichever comes first, so that a hop that is
+//! longer than what remains makes nothing late. What remains below every tier that may follow waits here, so that nothing comes early.
 //!
 //! What was parked by a version before lists of lanes (its lane was busy, its circuit open, its subscription paused) waits for
 //! nothing any more: it joins its lane at once.
@@ -21,6 +21,8 @@ pub(crate) struct Waiting {
     pub(crate) record: Record,
     /// Not moved before this time, Unix ms.
     pub(crate) ready_ms: i64,
+    /// The delay of its tier, ms.
+    pub(crate) delay_ms: i64,
     /// What it is, or why it is no delivery.
     pub(crate) what: Result<Due, String>,
 }
@@ -40,23 +42,23 @@ pub(crate) struct Due {
 
 impl Waiting {
     /// Reads a record of a tier with this delay. What is no delivery is ready at once.
-    pub(crate) fn new(record: Record, delay_ms: i64, shortest_ms: i64) -> Self {
+    pub(crate) fn new(record: Record, delay_ms: i64, rest_ms: i64) -> Self {
         let what = Due::decode(&record);
         if is_planted(PlantedBug::BeforeDue) {
             let what = what.map(|due| Due { due_ms: 0, ..due });
-            return Self { ready_ms: record.timestamp_ms, record, what };
+            return Self { ready_ms: record.timestamp_ms, delay_ms, record, what };
         }
         let ready_ms =
-            what.as_ref().map_or(record.timestamp_ms, |due| due.ready_ms(record.timestamp_ms, delay_ms, shortest_ms));
-        Self { record, ready_ms, what }
+            what.as_ref().map_or(record.timestamp_ms, |due| due.ready_ms(record.timestamp_ms, delay_ms, rest_ms));
+        Self { record, ready_ms, delay_ms, what }
     }
 }
 
 impl Waiting {
     /// When it is due, if that is ahead and no tier fits what remains: it is waited out.
-    pub(crate) fn rest_until(&self, now_ms: i64, shortest_ms: i64) -> Option<i64> {
+    pub(crate) fn rest_until(&self, now_ms: i64, rest_ms: i64) -> Option<i64> {
         let due_ms = self.what.as_ref().ok()?.due_ms;
-        (due_ms > now_ms && due_ms - now_ms < shortest_ms).then_some(due_ms)
+        (due_ms > now_ms && due_ms - now_ms < rest_ms).then_some(due_ms)
     }
 }
 
@@ -76,9 +78,9 @@ impl Due {
     }
 
     /// When it moves: at its tier's end if another tier follows, else when it is due.
-    fn ready_ms(self, written_ms: i64, delay_ms: i64, shortest_ms: i64) -> i64 {
+    fn ready_ms(self, written_ms: i64, delay_ms: i64, rest_ms: i64) -> i64 {
         let end_ms = written_ms.saturating_add(delay_ms);
-        let is_last = self.due_ms.saturating_sub(end_ms) < shortest_ms;
+        let is_last = self.due_ms.saturating_sub(end_ms) < rest_ms;
         if is_last { self.due_ms.max(written_ms) } else { end_ms }
     }
 }

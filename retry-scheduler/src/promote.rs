@@ -18,6 +18,9 @@ use crate::tiers::Tiers;
 /// Longest text of a rejected record that its lifecycle record repeats, bytes.
 const MAX_REPEATED: usize = 1_000;
 
+/// A tier may be longer than what remains by this part of it, if that is how late the move is.
+const LATE_PART: u32 = 10;
+
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
@@ -66,7 +69,7 @@ impl Promoter {
         let record = &waiting.record;
         match &waiting.what {
             Ok(due) => {
-                let (moved, topic) = self.destination(*due, now_ms);
+                let (moved, topic) = self.destination(waiting, *due, now_ms);
                 let key = (moved == Move::Promoted).then(|| delivery::key(due.subscription));
                 let headers = if due.was_parked { without_due(&record.headers) } else { record.headers.clone() };
                 let value = record.value.clone();
@@ -81,8 +84,12 @@ impl Promoter {
         }
     }
 
-    fn destination(&self, due: Due, now_ms: i64) -> (Move, Arc<str>) {
-        match self.tiers.hop(remaining(now_ms, due.due_ms)) {
+    /// A move that comes a little late goes where it would have gone in time: else what is just short of a long tier would be
+    /// written through many short ones. It is not later for that: in its tier it waits until it is due.
+    fn destination(&self, waiting: &Waiting, due: Due, now_ms: i64) -> (Move, Arc<str>) {
+        let left = remaining(now_ms, due.due_ms);
+        let late = remaining(waiting.ready_ms, now_ms).min(left / LATE_PART);
+        match self.tiers.hop_after(waiting.delay_ms, left + late) {
             Some(topic) => (Move::Hopped, Arc::clone(topic)),
             None => (Move::Promoted, Arc::clone(&self.topics.deliveries)),
         }

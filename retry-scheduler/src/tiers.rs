@@ -41,20 +41,24 @@ impl Tiers {
         }
     }
 
-    /// The topic to wait in next, if what remains is not below every tier.
-    pub(crate) fn hop(&self, remaining: Duration) -> Option<&Arc<str>> {
-        self.tiers.hop(remaining).map(|tier| self.topic(tier))
+    /// The topic to wait in next after a tier of this delay, if what remains is not below every tier that may follow.
+    pub(crate) fn hop_after(&self, delay_ms: i64, remaining: Duration) -> Option<&Arc<str>> {
+        self.tiers.hop_after(millis(delay_ms), remaining).map(|tier| self.topic(tier))
     }
 
-    /// The shortest tier, ms: what remains below it is waited out.
-    pub(crate) fn shortest_ms(&self) -> i64 {
-        i64::try_from(self.tiers.shortest().delay().as_millis()).unwrap_or(i64::MAX)
+    /// What remains below this after a tier of this delay is waited out, ms.
+    pub(crate) fn rest_ms(&self, delay_ms: i64) -> i64 {
+        i64::try_from(self.tiers.rest_after(millis(delay_ms)).as_millis()).unwrap_or(i64::MAX)
     }
 
     fn topic(&self, tier: &Tier) -> &Arc<str> {
         let index = self.tiers.iter().position(|own| own == tier).expect("the tier is one of these");
         &self.names[index]
     }
+}
+
+fn millis(delay_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -70,8 +74,8 @@ mod tests {
         assert_eq!(tiers.delay_ms("hookbus.retry.10m"), 600_000);
         assert_eq!(tiers.delay_ms("hookbus.retry.3m"), 180_000);
         assert_eq!(tiers.delay_ms("hookbus.retry.soon"), 0);
-        assert_eq!(tiers.shortest_ms(), 5_000);
-        assert_eq!(tiers.hop(Duration::from_secs(700)).map(|name| &**name), Some("hookbus.retry.10m"));
-        assert_eq!(tiers.hop(Duration::from_secs(4)), None);
+        assert_eq!(tiers.rest_ms(600_000), 5_000);
+        assert_eq!(tiers.hop_after(0, Duration::from_secs(700)).map(|name| &**name), Some("hookbus.retry.10m"));
+        assert_eq!(tiers.hop_after(600_000, Duration::from_secs(4)), None);
     }
 }

@@ -24,7 +24,7 @@ struct Line {
     epoch: Epoch,
     delay_ms: i64,
     /// What remains below it is waited out here.
-    shortest_ms: i64,
+    rest_ms: i64,
     /// Its tier is so long that it is not fetched while its head waits.
     is_long: bool,
     is_paused: bool,
@@ -35,10 +35,10 @@ struct Line {
 // === impl Lines ===
 
 impl Lines {
-    /// Begins the line of a partition.
-    pub(crate) fn open(&mut self, lease: &Lease, delay_ms: i64, is_long: bool) {
+    /// Begins the line of a partition of a tier with this delay, after which what remains below `rest_ms` is waited out.
+    pub(crate) fn open(&mut self, lease: &Lease, (delay_ms, rest_ms): (i64, i64), is_long: bool) {
         let records = BTreeMap::new();
-        let line = Line { epoch: lease.epoch, delay_ms, shortest_ms: 0, is_long, is_paused: false, records };
+        let line = Line { epoch: lease.epoch, delay_ms, rest_ms, is_long, is_paused: false, records };
         self.lines.insert(lease.partition.clone(), line);
     }
 
@@ -50,11 +50,10 @@ impl Lines {
     }
 
     /// Adds what was read, in order. Returns false if the lease is over.
-    pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>, shortest_ms: i64) -> bool {
+    pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>) -> bool {
         let Some(line) = self.line(lease) else { return false };
-        let delay_ms = line.delay_ms;
-        line.shortest_ms = shortest_ms;
-        let waiting = records.into_iter().map(|record| Waiting::new(record, delay_ms, shortest_ms));
+        let (delay_ms, rest_ms) = (line.delay_ms, line.rest_ms);
+        let waiting = records.into_iter().map(|record| Waiting::new(record, delay_ms, rest_ms));
         line.records.extend(waiting.map(|waiting| ((waiting.ready_ms, waiting.record.offset), waiting)));
         true
     }
@@ -68,8 +67,8 @@ impl Lines {
             });
             let (_, partition, line) = heads.min_by_key(|(ready_ms, ..)| *ready_ms)?;
             let (_, mut waiting) = line.records.pop_first()?;
-            if let Some(due_ms) = waiting.rest_until(now_ms, line.shortest_ms) {
-                // Its tier ended while the transaction before was under way, and what remains is below every tier by now.
+            if let Some(due_ms) = waiting.rest_until(now_ms, line.rest_ms) {
+                // Its tier ended while the transaction before was under way, and what remains is below every tier that may follow by now.
                 waiting.ready_ms = due_ms;
                 line.records.insert((due_ms, waiting.record.offset), waiting);
                 continue;
@@ -140,10 +139,10 @@ mod tests {
     fn heads_come_out_when_they_are_ready_the_longest_ready_first() {
         let (fast, slow) = (lease("retry.5s", 1), lease("retry.20s", 1));
         let mut lines = Lines::default();
-        lines.open(&fast, 5_000, false);
-        lines.open(&slow, 20_000, false);
-        assert!(lines.push(&fast, vec![record(0, 10_000, 60_000), record(1, 16_000, 60_000)], 1_000));
-        assert!(lines.push(&slow, vec![record(7, 0, 60_000)], 1_000));
+        lines.open(&fast, (5_000, 1_000), false);
+        lines.open(&slow, (20_000, 1_000), false);
+        assert!(lines.push(&fast, vec![record(0, 10_000, 60_000), record(1, 16_000, 60_000)]));
+        assert!(lines.push(&slow, vec![record(7, 0, 60_000)]));
         let first_ready_ms = |lines: &Lines| lines.first_ready().map(|(_, head)| head.ready_ms);
         assert_eq!(first_ready_ms(&lines), Some(15_000));
         assert!(lines.take(14_999).is_none());
@@ -156,8 +155,8 @@ mod tests {
     fn what_is_due_earlier_does_not_wait_for_what_was_written_before() {
         let fast = lease("retry.5s", 1);
         let mut lines = Lines::default();
-        lines.open(&fast, 5_000, false);
-        assert!(lines.push(&fast, vec![record(0, 10_000, 15_900), record(1, 10_100, 12_000)], 1_000));
+        lines.open(&fast, (5_000, 1_000), false);
+        assert!(lines.push(&fast, vec![record(0, 10_000, 15_900), record(1, 10_100, 12_000)]));
         assert_eq!(lines.take(12_000).map(|(_, it)| it.record.offset), Some(1));
         assert!(lines.take(15_899).is_none());
         assert_eq!(lines.take(15_900).map(|(_, it)| it.record.offset), Some(0));
@@ -167,13 +166,13 @@ mod tests {
     fn an_older_epoch_neither_adds_nor_closes() {
         let (old, new) = (lease("retry.5s", 1), lease("retry.5s", 2));
         let mut lines = Lines::default();
-        lines.open(&new, 5_000, false);
-        assert!(!lines.push(&old, vec![record(0, 0, 0)], 1_000));
+        lines.open(&new, (5_000, 1_000), false);
+        assert!(!lines.push(&old, vec![record(0, 0, 0)]));
         lines.close(&old);
-        assert!(lines.push(&new, vec![record(0, 0, 0)], 1_000));
+        assert!(lines.push(&new, vec![record(0, 0, 0)]));
         assert_eq!(lines.in_memory().0, 1);
         lines.close(&new);
-        assert!(!lines.push(&new, vec![record(1, 0, 0)], 1_000));
+        assert!(!lines.push(&new, vec![record(1, 0, 0)]));
         assert_eq!(lines.in_memory(), (0, 0));
     }
 
@@ -181,9 +180,9 @@ mod tests {
     fn long_tiers_are_not_fetched_while_their_head_waits_long() {
         let long = lease("retry.10m", 1);
         let mut lines = Lines::default();
-        lines.open(&long, 600_000, true);
+        lines.open(&long, (600_000, 1_000), true);
         assert!(lines.fetching(0).is_empty());
-        lines.push(&long, vec![record(0, 0, 9_000_000)], 1_000);
+        lines.push(&long, vec![record(0, 0, 9_000_000)]);
         assert_eq!(lines.fetching(1_000), [(long.clone(), Fetching::Paused)]);
         assert!(lines.fetching(598_000).is_empty());
         assert_eq!(lines.fetching(599_000), [(long, Fetching::Flowing)]);

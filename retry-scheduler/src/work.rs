@@ -58,11 +58,12 @@ impl Work for RetryWork {
 
     fn opened(&mut self, lease: &Lease, (): (), _now: Now) {
         let delay_ms = self.tiers.delay_ms(&lease.partition.topic);
-        self.lines.open(lease, delay_ms, delay_ms > self.look_ahead_ms);
+        let waits = (delay_ms, self.tiers.rest_ms(delay_ms));
+        self.lines.open(lease, waits, delay_ms > self.look_ahead_ms);
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
-        self.lines.push(lease, records, self.tiers.shortest_ms());
+        self.lines.push(lease, records);
         Ok(())
     }
 

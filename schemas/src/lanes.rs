@@ -72,6 +72,9 @@ pub struct LaneRecord {
     /// Its circuit, where it is not closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<LaneCircuit>,
+    /// The circuit of its endpoint's origin (scheme, host and port), where a request of this lane has opened it (again).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<LaneCircuit>,
     /// Requests it may have in flight, where that is not what a new lane begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
@@ -216,6 +219,7 @@ impl LaneRecord {
             v: VERSION,
             lists,
             circuit: None,
+            origin: None,
             window: None,
             hold_until_ms: None,
             failing_since_ms: None,

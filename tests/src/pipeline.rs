@@ -21,6 +21,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,6 +173,14 @@ impl Pipeline {
         arguments: &[&str],
     ) -> anyhow::Result<std::process::Output> {
         setup::run(&self.binary, self.folder(), environment, arguments).await
+    }
+
+    /// Starts the binary with this pipeline's configuration, to be watched and killed; it dies with the handle.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn spawn(&self, arguments: &[&str], stdout: Stdio) -> anyhow::Result<tokio::process::Child> {
+        setup::spawn(&self.binary, self.folder(), arguments, stdout)
     }
 
     /// Waits until everything that was accepted so far has ended.

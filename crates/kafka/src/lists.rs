@@ -125,13 +125,15 @@ impl ListsRestorer {
         }
     }
 
-    /// The lists of all partitions as they are committed now, for people who look.
+    /// The lists of all partitions as a takeover would find them now, for people who look. `claims`: what was committed of them, by
+    /// partition, read before this is called.
     ///
     /// # Errors
     /// As [`Self::restore`]; and the cluster did not answer.
-    pub async fn look_at_all(&self) -> Result<Vec<RestoredLists>, KafkaError> {
+    pub async fn look_at_all(&self, claims: &BTreeMap<i32, ListsClaim>) -> Result<Vec<RestoredLists>, KafkaError> {
         let count = self.offsets.partitions(&self.topic).await?.ok_or_else(|| offsets::no_topic(&self.topic))?;
-        let nobodys = |number| (Lease { partition: self.partition(number), epoch: Epoch(0) }, None);
+        let nobodys =
+            |number| (Lease { partition: self.partition(number), epoch: Epoch(0) }, claims.get(&number).copied());
         self.try_restore((0..count).map(nobodys).collect(), None).await
     }
 

@@ -3,8 +3,12 @@
 //! A wait is made of hops through tiers, the longest that fits first, and each hop writes the payload once. An arbitrary wait of
 //! 13 h 7 min 33 s would take a dozen of them. So the end of a wait is moved, within the 10 %, to where the longest tier and **at
 //! most one hop of one shorter one** lead: a *stop* `n x A` or `n x A + B`, plus a rest below the shortest tier that the scheduler
-//! waits out. Where none is in reach, which a wait that is a tier never meets, one with several hops of the shorter tier is taken.
-//! Of the stops in reach the last one before the drawn end is taken, which keeps the spread as even as so few hops allow.
+//! waits out (tiers below 5 s count only for waits that are shorter than all others). Of the stops in reach the last one before the
+//! drawn end is taken, which keeps the spread as even as so few hops allow.
+//!
+//! So a retry writes its payload at most `n + 1` times to tiers, `n` being how often the longest tier that is not above the wait fits
+//! into the wait with all its jitter, and once to `deliveries`. Where no such stop is in reach (10 h between tiers of 1 h and 4 h;
+//! a wait that is a tier never meets it) one with several hops of the shorter tier is taken.
 //!
 //! Each hop may end late (a fraction of a second), which counts against what remains. A wait that stands exactly on a stop would
 //! then fall below the next tier and pay for many short hops instead of one. So a rest behind several hops is drawn from above
@@ -49,7 +53,9 @@ struct Bounds {
     most: u64,
     /// Where the draw would end without tiers.
     drawn: u64,
-    /// The delay of the shortest tier.
+    /// The delay of the tier that the wait is in first.
+    first: Duration,
+    /// The delay of the shortest tier that may follow: less is waited out.
     shortest: u64,
     /// A second draw in 0..1, for the rest behind the stop.
     unit: f64,
@@ -61,11 +67,13 @@ pub fn jittered(wait: Duration, unit: f64, tiers: &Tiers) -> Duration {
     let unit = if unit.is_nan() { 0.0 } else { unit.clamp(0.0, 1.0) };
     let least = ms(wait);
     let room = least / 100 * JITTER_PERCENT + least % 100 * JITTER_PERCENT / 100;
+    let first = tiers.hop(wait).unwrap_or_else(|| tiers.shortest()).delay();
     let bounds = Bounds {
         least,
         most: least.saturating_add(room),
         drawn: least.saturating_add(share(room, unit)),
-        shortest: ms(tiers.shortest().delay()),
+        first,
+        shortest: ms(tiers.rest_after(first)),
         // The low digits of a draw are as good as a second one.
         unit: (unit * 8_191.0).fract(),
     };
@@ -106,13 +114,13 @@ fn stops<'a>(bounds: &'a Bounds, tiers: &'a Tiers) -> impl Iterator<Item = Stop>
         let long_ms = ms(long.delay());
         counts(bounds.drawn, long_ms).into_iter().flat_map(move |n| {
             let base = n.saturating_mul(long_ms);
-            let short = tiers.iter().take_while(move |tier| tier.delay() < long.delay());
+            let short = tiers.following(bounds.first).take_while(move |tier| tier.delay() < long.delay());
             let beside = short.flat_map(move |tier| {
                 let over = bounds.drawn.saturating_sub(base);
                 let [few, more] = counts(over, ms(tier.delay()));
                 [1, few, more].map(|k| base.saturating_add(k.saturating_mul(ms(tier.delay()))))
             });
-            std::iter::once(base).chain(beside).filter_map(|at| Stop::at(at, tiers))
+            std::iter::once(base).chain(beside).filter_map(|at| Stop::at(at, bounds.first, tiers))
         })
     })
 }
@@ -128,10 +136,11 @@ fn share(whole: u64, unit: f64) -> u64 {
 // === impl Stop ===
 
 impl Stop {
-    /// The stop at a point in time, if the hops of the scheduler really get there through at most two tiers.
-    fn at(at: u64, tiers: &Tiers) -> Option<Self> {
+    /// The stop at a point in time, if the hops of the scheduler really get there through at most two tiers of those that may follow
+    /// the first.
+    fn at(at: u64, first: Duration, tiers: &Tiers) -> Option<Self> {
         let (mut left, mut hops, mut used, mut shorter) = (at, 0_u64, 0, 0);
-        for tier in tiers.iter().rev().map(Tier::delay).map(ms) {
+        for tier in tiers.following(first).rev().map(Tier::delay).map(ms) {
             if left >= tier {
                 hops = hops.saturating_add(left / tier);
                 shorter = if used > 0 { left / tier } else { 0 };
@@ -187,11 +196,29 @@ mod tests {
     fn hops(wait: Duration, late: Duration, tiers: &Tiers) -> Vec<String> {
         let mut left = wait;
         let mut names = Vec::new();
-        while let Some(tier) = tiers.hop(left) {
+        let mut next = tiers.hop(left);
+        while let Some(tier) = next {
             names.push(tier.name().to_owned());
             left = left.saturating_sub(tier.delay() + late);
+            next = tiers.hop_after(tier.delay(), left);
         }
         names
+    }
+
+    /// Whether hops of the longest tier and one hop of a shorter one lead to within the jitter, looked for one by one.
+    fn is_in_reach(wait: u64, tiers: &Tiers) -> bool {
+        let most = wait + wait / 10;
+        let longest = |limit: u64| tiers.hop(Duration::from_millis(limit)).unwrap().delay();
+        let first = longest(wait);
+        let rest = ms(tiers.rest_after(first));
+        let shorter = |long: u64| tiers.following(first).map(Tier::delay).map(ms).filter(move |tier| *tier < long);
+        [first, longest(most)].into_iter().map(ms).any(|long| {
+            (0..=most / long).any(|n| {
+                let ends = std::iter::once(0).chain(shorter(long)).map(|short| n * long + short);
+                ends.filter(|at| *at > 0 && *at <= most && at + rest > wait)
+                    .any(|at| Stop::at(at, first, tiers).is_some_and(|stop| stop.shorter <= 1))
+            })
+        })
     }
 
     fn distinct(names: &[String]) -> usize {
@@ -278,12 +305,30 @@ mod tests {
             prop_assert!(whole >= wait && whole <= wait + wait / 10, "{} became {}", wait, whole);
         }
 
+        /// The bound of writes, over any tiers and waits: `n + 1` where any place within the jitter allows it.
+        #[test]
+        fn a_retry_is_written_to_tiers_once_more_often_than_its_longest_tier_fits(
+            wait in SECOND..20 * 24 * HOUR,
+            unit in 0.0_f64..1.0,
+            names in proptest::collection::btree_set(1_u64..200_000, 1..8),
+        ) {
+            let text: Vec<String> = names.iter().map(|seconds| format!("{seconds}s")).collect();
+            let tiers = Tiers::parse(&text.join(" ")).unwrap();
+            // What fits in no tier is in the shortest one until it is due.
+            let Some(longest) = tiers.hop(Duration::from_millis(wait)) else { return Ok(()) };
+            let n = (wait + wait / 10) / ms(longest.delay());
+            prop_assume!(n < MAX_HOPS && is_in_reach(wait, &tiers));
+            let whole = jittered(Duration::from_millis(wait), unit, &tiers);
+            let count = u64::try_from(hops(whole, Duration::ZERO, &tiers).len()).unwrap();
+            prop_assert!(count <= n + 1, "{:?} of {} s takes {} hops, {} at most", whole, wait / SECOND, count, n + 1);
+        }
+
         #[test]
         fn where_the_default_tiers_allow_it_two_are_enough(wait in 10 * 60 * SECOND..13 * HOUR, unit in 0.0_f64..1.0) {
             let tiers = Tiers::default();
             let bounds = wait..=wait + wait / 10;
             let stops = (wait / (5 * SECOND)..=bounds.end() / (5 * SECOND)).map(|step| step * 5 * SECOND);
-            let possible = stops.filter(|stop| Stop::at(*stop, &tiers).is_some()).any(|stop| stop + 5 * SECOND > wait && bounds.end() >= &stop);
+            let possible = stops.filter(|stop| Stop::at(*stop, tiers.shortest().delay(), &tiers).is_some()).any(|stop| stop + 5 * SECOND > wait && bounds.end() >= &stop);
             let whole = jittered(Duration::from_millis(wait), unit, &tiers);
             let names = hops(whole, Duration::ZERO, &tiers);
             prop_assert!(!possible || distinct(&names) <= 2, "{:?} takes {:?}", whole, names);

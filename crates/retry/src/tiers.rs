@@ -11,6 +11,9 @@ use crate::schedule::MAX_DELAY;
 /// The tiers unless configured otherwise. Development adds `1s`.
 pub const DEFAULT_TIERS: &str = "5s 20s 2m 10m 1h 4h 12h";
 
+/// Shorter tiers than this are for short waits: where a longer one was waited in, they would cost a write per second of its rest.
+const SHORT: Duration = Duration::from_secs(5);
+
 /// More tiers than this are refused: each one is a topic with partitions.
 pub const MAX_TIERS: usize = 32;
 
@@ -97,6 +100,25 @@ impl Tiers {
         self.0.iter().rev().find(|tier| tier.delay <= remaining)
     }
 
+    /// The tier to wait in after one of this delay, see [`Tiers::following`]: the longest that is not longer than what remains.
+    /// `None`: the scheduler waits out the rest.
+    #[must_use]
+    pub fn hop_after(&self, delay: Duration, remaining: Duration) -> Option<&Tier> {
+        self.following(delay).rev().find(|tier| tier.delay <= remaining)
+    }
+
+    /// The tiers that may follow one of this delay, the shortest first: after 5 s and more none that is shorter than that.
+    pub fn following(&self, delay: Duration) -> impl DoubleEndedIterator<Item = &Tier> {
+        let least = if delay >= SHORT { SHORT } else { Duration::ZERO };
+        self.0.iter().filter(move |tier| tier.delay >= least)
+    }
+
+    /// What remains below this after a tier of this delay is waited out.
+    #[must_use]
+    pub fn rest_after(&self, delay: Duration) -> Duration {
+        self.following(delay).next().unwrap_or_else(|| self.longest()).delay
+    }
+
     /// The shortest tier.
     #[must_use]
     pub fn shortest(&self) -> &Tier {
@@ -180,6 +202,23 @@ mod tests {
         assert_eq!(hop(5_000), Some("5s"));
         assert_eq!(hop(119_999), Some("20s"));
         assert_eq!(hop(86_400_000 * 30), Some("12h"));
+    }
+
+    #[test]
+    fn tiers_of_seconds_are_for_waits_of_seconds() {
+        let tiers = Tiers::parse("1s 5s 20s").unwrap();
+        let after = |after_ms, left_ms| {
+            let (delay, left) = (Duration::from_millis(after_ms), Duration::from_millis(left_ms));
+            tiers.hop_after(delay, left).map(Tier::name)
+        };
+        assert_eq!([after(1_000, 4_900), after(1_000, 900), after(0, 3_000)], [Some("1s"), None, Some("1s")]);
+        assert_eq!([after(5_000, 4_900), after(20_000, 6_000), after(20_000, 4_000)], [None, Some("5s"), None]);
+        let rest = |delay_ms| tiers.rest_after(Duration::from_millis(delay_ms)).as_secs();
+        assert_eq!([rest(1_000), rest(5_000), rest(20_000)], [1, 5, 5]);
+        // A tier that left the configuration still drains.
+        let seconds = Tiers::parse("1s 2s").unwrap();
+        assert_eq!(seconds.rest_after(Duration::from_secs(60)).as_secs(), 2);
+        assert_eq!(seconds.hop_after(Duration::from_secs(60), Duration::from_secs(9)), None);
     }
 
     proptest! {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kafka::Restored;
+use kafka::{Restored, RestoredLists};
 use schemas::ids::SubscriptionId;
 use schemas::lanes::{ChunkKey, ChunkRecord, LaneError, LaneKey, LaneRecord};
-use schemas::record::Record;
+use schemas::record::{Headers, Record};
 use thiserror::Error;
 
 use super::correct::Correction;
@@ -53,7 +53,7 @@ pub enum BookError {
     /// They are not what was claimed.
     #[error(
         "`lanes` holds {found} entries (sum {found_sum:016x}) where the commit metadata of `deliveries` claim {claimed} \
-         (sum {claimed_sum:016x}): it was cut, recreated or mirrored"
+         (sum {claimed_sum:016x}): it was cut, recreated or mirrored; `hookbus lanes accept` goes on with what it holds"
     )]
     Claim {
         /// Entries read.
@@ -80,6 +80,22 @@ impl FoundLists {
 // === impl Shelved ===
 
 impl Shelved {
+    /// What was read of a partition.
+    ///
+    /// # Errors
+    /// A key or a value that this release does not read.
+    pub(crate) fn of(lists: &RestoredLists) -> Result<Self, LaneError> {
+        // One record per key: their order says nothing but which error is told.
+        let mut kept: Vec<_> = lists.records.iter().collect();
+        kept.sort_unstable_by_key(|(_, kept)| kept.offset);
+        let mut shelved = Self::default();
+        for (key, kept) in kept {
+            let (key, value, headers) = (Some(key.clone()), Some(kept.value.clone()), Headers::default());
+            shelved.read(&Record { offset: kept.offset, timestamp_ms: 0, key, value, headers })?;
+        }
+        Ok(shelved)
+    }
+
     /// One more record, in the order of the topic.
     ///
     /// # Errors

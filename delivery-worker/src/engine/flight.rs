@@ -97,9 +97,10 @@ impl<L: Lookup> Engine<L> {
     fn take_off(&mut self, id: SubscriptionId, ticket: Ticket, now_ms: i64) {
         let Some(live) = self.live.get_mut(ticket) else { return };
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let standing = lane.standing(now_ms);
         let sent = lane.on_send(now_ms);
         let key = lane.identity.origin.as_ref();
-        let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(now_ms))));
+        let origin = key.and_then(|key| Some((key.clone(), self.origins.get_mut(key)?.on_send(standing, now_ms))));
         live.state = State::InFlight { since_ms: now_ms };
         live.takeoff = Some(Takeoff { sent, origin });
         self.in_flight += 1;
@@ -146,12 +147,16 @@ impl<L: Lookup> Engine<L> {
         }
         let sign = Sign::of(verdict, self.egress.is_held());
         self.watch_egress(id, takeoff, verdict, now_ms);
-        self.origins.on_end(id, takeoff, sign.of_origin(), now_ms);
+        let news = self.origins.on_end(id, takeoff, sign.of_origin(), now_ms);
         if let Some((key, _)) = &takeoff.origin {
             self.unblock(key, now_ms);
         }
         let wall_ms = self.wall.ms(now_ms);
         let lane = self.lanes.get_mut(&id)?;
+        // What it tells of an origin that it was at before is not of its own.
+        if takeoff.origin.as_ref().map(|(key, _)| key) == lane.identity.origin.as_ref() {
+            lane.note_origin(news);
+        }
         let asked_ms = asked_ms(verdict, self.rules.longest_hold_ms);
         let opened = lane.on_end(&RequestEnd { sign, sent: takeoff.sent, elapsed_ms, asked_ms }, now_ms);
         let recovered_ms = if sign == Sign::Taken { lane.streak.on_success(wall_ms) } else { None };

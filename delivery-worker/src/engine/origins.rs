@@ -17,7 +17,7 @@ use schemas::ids::SubscriptionId;
 use super::{Engine, Lookup, Timer};
 use crate::lanes::HeldBack;
 use crate::lanes::breaker::{Admission, SentAs};
-use crate::lanes::origin::{LaneStanding, OriginKey, SharedOrigin};
+use crate::lanes::origin::{LaneStanding, OpenOrigin, OriginKey, OriginNews, SharedOrigin};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -57,13 +57,34 @@ impl Origins {
     }
 
     /// A request of a lane ended; `works` is what that says, if anything.
-    pub(super) fn on_end(&mut self, lane: SubscriptionId, takeoff: &Takeoff, works: Option<bool>, now_ms: i64) {
-        let Some((key, sent)) = &takeoff.origin else { return };
-        let Some(origin) = self.known.get_mut(key) else { return };
+    pub(super) fn on_end(
+        &mut self,
+        lane: SubscriptionId,
+        takeoff: &Takeoff,
+        works: Option<bool>,
+        now_ms: i64,
+    ) -> OriginNews {
+        let Some((key, sent)) = &takeoff.origin else { return OriginNews::Nothing };
+        let Some(origin) = self.known.get_mut(key) else { return OriginNews::Nothing };
         let was_open = origin.is_open();
-        origin.on_end(lane, works, *sent, now_ms);
+        let news = origin.on_end(lane, works, *sent, now_ms);
         self.open = self.open + usize::from(origin.is_open()) - usize::from(was_open);
         self.clear(key);
+        news
+    }
+
+    /// One goes on from what a lane of another owner kept of it, see [`SharedOrigin::restore`].
+    pub(super) fn restore(
+        &mut self,
+        key: &OriginKey,
+        (until_ms, wait_ms): (i64, i64),
+        now_ms: i64,
+    ) -> Option<OpenOrigin> {
+        let origin = self.known.get_mut(key)?;
+        let was_open = origin.is_open();
+        let circuit = origin.restore(until_ms, wait_ms, now_ms);
+        self.open = self.open + usize::from(origin.is_open()) - usize::from(was_open);
+        circuit
     }
 
     /// The network of this worker is back that was gone since then. Returns the origins that lanes wait for.

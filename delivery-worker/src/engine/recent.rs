@@ -104,14 +104,9 @@ impl RecentEnds {
 }
 
 impl<L: Lookup> Engine<L> {
-    /// What is told of these partitions' lanes.
+    /// What is told of these partitions' lanes. It costs as much as there are lanes to tell of, however much waits in them.
     pub(crate) fn lanes_health(&mut self, partitions: Vec<i32>, now_ms: i64) -> LanesHealth {
-        let Self { recent, lanes, queues, live, wall, .. } = self;
-        // What waits in lists that were restored came with no delivery.
-        queues
-            .iter()
-            .filter(|id| lanes.get(*id).is_some_and(|lane| lane.queue.listed() > 0))
-            .for_each(|id| recent.enter(*id, now_ms));
+        let Self { recent, lanes, live, wall, .. } = self;
         let is_wanted = |lane: &Lane, used_ms: i64| !lane.is_idle() || now_ms - used_ms < RECENT_MS;
         recent.of.retain(|id, ends| lanes.get(id).is_some_and(|lane| is_wanted(lane, ends.used_ms)));
         if recent.searches(now_ms) {
@@ -124,17 +119,12 @@ impl<L: Lookup> Engine<L> {
         let told = recent.of.iter_mut().filter_map(|(id, ends)| {
             ends.pass(now_ms);
             let lane = lanes.get(id)?;
-            let (mut ready, mut oldest_ms) = (0, None);
-            for (_, ticket, _) in lane.queue.ready() {
-                ready += 1;
-                let at_ms = live.get(ticket).map(|live| live.arrival.timestamp_ms);
-                oldest_ms = [oldest_ms, at_ms].into_iter().flatten().min();
-            }
+            let oldest = lane.queue.oldest_ready().filter_map(|ticket| live.get(ticket));
             let health = LaneHealth {
                 in_flight: u64::from(lane.cap.in_flight()),
                 window: lane.cap.places(),
-                waiting: ready + lane.queue.absent() as u64,
-                oldest_ms,
+                waiting: lane.queue.len() as u64,
+                oldest_ms: oldest.map(|live| live.arrival.timestamp_ms).min(),
                 failing_since_ms: lane.streak.failing_since_ms(),
                 success_ms: lane.streak.succeeded_ms(),
                 from_ms: wall.ms(ends.from_ms),

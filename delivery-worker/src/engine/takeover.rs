@@ -3,7 +3,7 @@
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, LaneChange, Lookup};
-use crate::lanes::condition::LaneCondition;
+use crate::lanes::condition::{CircuitCondition, LaneCondition};
 use kafka::Epoch;
 
 impl<L: Lookup> Engine<L> {
@@ -37,5 +37,20 @@ impl<L: Lookup> Engine<L> {
         (lane.lease, lane.is_orphan) = (lease, false);
         lane.restore(was, clock, now_ms);
         self.count_circuit(id);
+        self.restore_origin(id, was, now_ms);
+    }
+
+    /// What a lane kept of its origin counts for all lanes that are there, before any of them sends: else whoever takes over finds a
+    /// dead host anew with a request of each.
+    fn restore_origin(&mut self, id: SubscriptionId, was: &LaneCondition, now_ms: i64) {
+        let Some(CircuitCondition { until_ms, wait_ms, .. }) = was.origin else { return };
+        let Some(subscription) = self.lookup.subscription(id) else { return };
+        self.limit(id, &subscription, now_ms);
+        let key = self.lanes.get(&id).and_then(|lane| lane.identity.origin.clone());
+        let until_ms = until_ms.saturating_sub(self.wall.ahead_ms);
+        let circuit = key.and_then(|key| self.origins.restore(&key, (until_ms, wait_ms), now_ms));
+        if let Some((lane, circuit)) = self.lanes.get_mut(&id).zip(circuit) {
+            lane.restored_origin(circuit);
+        }
     }
 }

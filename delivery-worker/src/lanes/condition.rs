@@ -9,12 +9,15 @@ use schemas::lanes::{LaneCircuit, LaneRecord, ListRecord};
 use super::Lane;
 use super::breaker::Probe;
 use super::congestion::CongestionWindow;
+use super::origin::{OpenOrigin, OriginNews};
 
 /// A lane's condition, as it is written and read back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LaneCondition {
     /// Its circuit, unless it is closed.
     pub(crate) circuit: Option<CircuitCondition>,
+    /// Its origin's, where a request of this lane has opened it. A few lanes keep it for all that are there.
+    pub(crate) origin: Option<CircuitCondition>,
     /// Requests that may be in flight, where losses have made it fewer.
     pub(crate) window: Option<u32>,
     /// Nothing is sent before, Unix ms: its endpoint asked for it.
@@ -50,6 +53,8 @@ pub(crate) enum CircuitState {
 pub(crate) struct ToldCondition {
     /// Turn of its circuit, while that is open.
     turn: Option<u64>,
+    /// The same of its origin's, where this lane keeps it.
+    origin_turn: Option<u64>,
     /// In the engine's time.
     hold_until_ms: Option<i64>,
     /// Its shrunk window, as the power of two below it: while it grows it is written a few times.
@@ -61,25 +66,23 @@ pub(crate) struct ToldCondition {
 impl LaneCondition {
     /// The lane's record, with these lists.
     pub(crate) fn record(&self, lists: Vec<ListRecord>) -> LaneRecord {
-        let circuit = self.circuit.map(|CircuitCondition { state, until_ms, wait_ms }| LaneCircuit {
+        let of = |CircuitCondition { state, until_ms, wait_ms }| LaneCircuit {
             until_ms: if state == CircuitState::HalfOpen { 0 } else { until_ms },
             wait_ms,
-        });
+        };
         let mut record = LaneRecord::new(lists);
-        (record.circuit, record.window, record.hold_until_ms) = (circuit, self.window, self.hold_until_ms);
+        (record.circuit, record.origin) = (self.circuit.map(of), self.origin.map(of));
+        (record.window, record.hold_until_ms) = (self.window, self.hold_until_ms);
         (record.failing_since_ms, record.success_ms) = (self.failing_since_ms, self.success_ms);
         record
     }
 
     /// What a lane's record says beside its lists.
     pub(crate) fn of(record: &LaneRecord) -> Self {
-        let circuit = record.circuit.map(|LaneCircuit { until_ms, wait_ms }| CircuitCondition {
-            state: CircuitState::Open,
-            until_ms,
-            wait_ms,
-        });
+        let of = |LaneCircuit { until_ms, wait_ms }| CircuitCondition { state: CircuitState::Open, until_ms, wait_ms };
         Self {
-            circuit,
+            circuit: record.circuit.map(of),
+            origin: record.origin.map(of),
             window: record.window,
             hold_until_ms: record.hold_until_ms,
             failing_since_ms: record.failing_since_ms,
@@ -98,7 +101,8 @@ impl Lane {
         }
         let condition = self.condition(wall_ahead_ms, now_ms);
         // A healthy lane's failures are in its retries: they alone are not worth a record.
-        let is_worth = condition.circuit.is_some() || condition.window.is_some() || condition.hold_until_ms.is_some();
+        let is_open = condition.circuit.is_some() || condition.origin.is_some();
+        let is_worth = is_open || condition.window.is_some() || condition.hold_until_ms.is_some();
         let condition = if is_worth { condition } else { LaneCondition::default() };
         self.told = ToldCondition { is_failing: condition.failing_since_ms.is_some(), ..now };
         Some(condition)
@@ -113,6 +117,7 @@ impl Lane {
         let window = self.cap.window();
         ToldCondition {
             turn: self.breaker.is_open().then(|| self.breaker.turn()),
+            origin_turn: self.origin.map(|origin| origin.turn),
             hold_until_ms: (self.hold_until_ms > now_ms).then_some(self.hold_until_ms),
             window: window.is_shrunk().then(|| window.size().ilog2()),
             is_failing: false,
@@ -122,14 +127,15 @@ impl Lane {
     /// What survives, if the wall clock is so far ahead of the engine's.
     pub(crate) fn condition(&self, wall_ahead_ms: i64, now_ms: i64) -> LaneCondition {
         let wall = |at_ms: i64| at_ms.max(now_ms).saturating_add(wall_ahead_ms);
-        let circuit = self.breaker.probe().map(|Probe { until_ms, wait_ms, is_under_way }| CircuitCondition {
+        let of = |Probe { until_ms, wait_ms, is_under_way }| CircuitCondition {
             state: if is_under_way { CircuitState::HalfOpen } else { CircuitState::Open },
             until_ms: wall(until_ms),
             wait_ms,
-        });
+        };
         let failing_since_ms = self.streak.failing_since_ms();
         LaneCondition {
-            circuit,
+            circuit: self.breaker.probe().map(of),
+            origin: self.origin.map(|origin| of(origin.probe)),
             window: self.cap.window().is_shrunk().then(|| self.cap.window().size()),
             hold_until_ms: (self.hold_until_ms > now_ms).then(|| wall(self.hold_until_ms)),
             failing_since_ms,
@@ -152,7 +158,27 @@ impl Lane {
             self.hold_until_ms = until_ms.saturating_sub(wall_ahead_ms).min(now_ms.saturating_add(longest_hold_ms));
         }
         self.streak.restore(was.failing_since_ms, was.success_ms);
-        self.told = ToldCondition { is_failing: was.failing_since_ms.is_some(), ..self.telling(now_ms) };
+        self.told = ToldCondition {
+            is_failing: was.failing_since_ms.is_some(),
+            // It stands in the record, whether or not it is gone on with: the lane's next news take it out or replace it.
+            origin_turn: was.origin.map(|_| 0),
+            ..self.telling(now_ms)
+        };
+    }
+
+    /// What a request of this lane did to its origin's circuit. Only who opened it keeps it, so that it is written once.
+    pub(crate) fn note_origin(&mut self, news: OriginNews) {
+        match news {
+            OriginNews::Nothing => {}
+            OriginNews::Opened(circuit) => self.origin = Some(circuit),
+            OriginNews::Closed => self.origin = None,
+        }
+    }
+
+    /// The origin goes on from what this lane kept of it.
+    pub(crate) fn restored_origin(&mut self, circuit: OpenOrigin) {
+        self.origin = Some(circuit);
+        self.told.origin_turn = Some(circuit.turn);
     }
 }
 

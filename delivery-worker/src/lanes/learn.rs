@@ -131,6 +131,7 @@ impl Lane {
         self.cap.forget_measured();
         self.rate.forget_measured();
         (self.is_well, self.has_failed, self.worked_ms) = (false, false, None);
+        self.origin = None;
     }
 
     /// How its origin looks at it.

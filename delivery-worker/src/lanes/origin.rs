@@ -18,7 +18,7 @@ use std::sync::Arc;
 use catalog::Subscription;
 use schemas::ids::SubscriptionId;
 
-use super::breaker::{Admission, Breaker, ENOUGH, FailedRequest, SentAs, Trip};
+use super::breaker::{Admission, Breaker, ENOUGH, FailedRequest, LONGEST_MS, Probe, SentAs, Trip};
 use super::congestion::CongestionWindow;
 
 /// An origin speaks for its lanes only if so many of them failed.
@@ -54,6 +54,26 @@ pub(crate) struct SharedOrigin {
     trickle_ms: i64,
     /// The earliest timer that is set for it, ms.
     pub(crate) timer_ms: Option<i64>,
+}
+
+/// An origin's circuit that is not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenOrigin {
+    /// Number of its opening.
+    pub(crate) turn: u64,
+    /// Its next probe.
+    pub(crate) probe: Probe,
+}
+
+/// What the end of a request did to the circuit of its origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OriginNews {
+    /// It is as it was.
+    Nothing,
+    /// It has opened (again).
+    Opened(OpenOrigin),
+    /// It is closed.
+    Closed,
 }
 
 /// A lane, as its origin looks at it.
@@ -156,9 +176,12 @@ impl SharedOrigin {
         self.lanes == 0 && self.in_flight == 0
     }
 
-    /// A request begins. Returns what it is to be remembered by.
-    pub(crate) fn on_send(&mut self, now_ms: i64) -> SentAs {
-        if self.by_circuit(FAILED, now_ms) != Admission::Send {
+    /// A request of a lane begins, which stood like this before. Returns what it is to be remembered by.
+    ///
+    /// Only one that goes although nothing else may puts off the next of its kind: one that works has its own place, and however often
+    /// it sends, it takes no turn of those that are to be tried.
+    pub(crate) fn on_send(&mut self, lane: LaneStanding, now_ms: i64) -> SentAs {
+        if self.by_circuit(lane, now_ms) != Admission::Send {
             self.trickle_ms = now_ms + TRICKLE_MS;
         }
         self.in_flight += 1;
@@ -169,7 +192,41 @@ impl SharedOrigin {
     }
 
     /// A request of a lane ended. `works`: what that says, if anything.
-    pub(crate) fn on_end(&mut self, lane: SubscriptionId, works: Option<bool>, sent: SentAs, now_ms: i64) {
+    pub(crate) fn on_end(
+        &mut self,
+        lane: SubscriptionId,
+        works: Option<bool>,
+        sent: SentAs,
+        now_ms: i64,
+    ) -> OriginNews {
+        let turn = self.breaker.turn();
+        self.learn(lane, works, sent, now_ms);
+        match self.open_circuit() {
+            None => OriginNews::Closed,
+            Some(circuit) if circuit.turn != turn => OriginNews::Opened(circuit),
+            Some(_) => OriginNews::Nothing,
+        }
+    }
+
+    /// Its circuit, while that is not closed.
+    fn open_circuit(&self) -> Option<OpenOrigin> {
+        Some(OpenOrigin { turn: self.breaker.turn(), probe: self.breaker.probe()? })
+    }
+
+    /// Goes on from where another owner's was, as one of its lanes kept it: of several the latest counts. One whose probe was due too
+    /// long ago says nothing: it has closed since, or nobody asked. Returns what it is then, if it goes on with that.
+    pub(crate) fn restore(&mut self, until_ms: i64, wait_ms: i64, now_ms: i64) -> Option<OpenOrigin> {
+        if until_ms.saturating_add(LONGEST_MS) < now_ms {
+            return None;
+        }
+        if self.breaker.probe().is_none_or(|probe| probe.until_ms < until_ms) {
+            self.breaker.restore(until_ms, wait_ms, now_ms);
+            self.window = CongestionWindow::after_circuit(ENOUGH, self.sends, now_ms);
+        }
+        self.open_circuit()
+    }
+
+    fn learn(&mut self, lane: SubscriptionId, works: Option<bool>, sent: SentAs, now_ms: i64) {
         match works {
             None => self.breaker.on_nothing(sent.turn),
             Some(true) => {
@@ -225,7 +282,7 @@ mod tests {
         let mut sent = Vec::new();
         for number in 0..lanes {
             if origin.admission(FAILED, now_ms) == Admission::Send {
-                sent.push((subscription_id(number), origin.on_send(now_ms)));
+                sent.push((subscription_id(number), origin.on_send(FAILED, now_ms)));
             }
         }
         sent
@@ -271,7 +328,7 @@ mod tests {
         for _ in 0..16 {
             now_ms = now_ms.max(origin.next_ms(now_ms).expect("somebody goes"));
             let (lane, _) = origin.next(now_ms).expect("its time has come");
-            let sent = origin.on_send(now_ms);
+            let sent = origin.on_send(FAILED, now_ms);
             origin.on_end(lane, Some(lane == subscription_id(15)), sent, now_ms + 5);
             origin.block(lane, false);
         }
@@ -283,7 +340,7 @@ mod tests {
     fn what_one_path_answers_closes_nobody_out() {
         let mut origin = SharedOrigin::new(20, 7);
         for at in 0..=10_000 {
-            let sent = origin.on_send(i64::try_from(at).unwrap());
+            let sent = origin.on_send(FAILED, i64::try_from(at).unwrap());
             // 500 from many lanes, and a connection that fails for one of two.
             let works = at % 3 != 0;
             origin.on_end(subscription_id(at % 50), Some(works), sent, i64::try_from(at).unwrap());
@@ -291,7 +348,7 @@ mod tests {
         }
         // Two lanes alone are no evidence either.
         for at in 10_000..20_000 {
-            let sent = origin.on_send(i64::try_from(at).unwrap());
+            let sent = origin.on_send(FAILED, i64::try_from(at).unwrap());
             origin.on_end(subscription_id(at % 2), Some(false), sent, i64::try_from(at).unwrap());
         }
         assert!(!origin.is_open());
@@ -309,7 +366,7 @@ mod tests {
             let mut flying = Vec::new();
             let count = |flying: &Vec<SentAs>| u32::try_from(flying.len()).unwrap();
             while flying.len() < 32 && origin.admission(proven(count(&flying)), now_ms) == Admission::Send {
-                flying.push(origin.on_send(now_ms));
+                flying.push(origin.on_send(proven(count(&flying)), now_ms));
             }
             most = most.max(flying.len());
             now_ms += 50;
@@ -331,7 +388,7 @@ mod tests {
         let mut origin = SharedOrigin::new(20, 7);
         fill(&mut origin, 100, 0);
         assert_eq!(origin.admission(UNTRIED, 1), Admission::Send);
-        origin.on_send(1);
+        origin.on_send(UNTRIED, 1);
         assert_eq!(origin.admission(UNTRIED, 2), Admission::Wait(1 + TRICKLE_MS));
         // Those that wait: untried ones first, and only they go before there is room.
         origin.block(subscription_id(1), false);
@@ -339,6 +396,51 @@ mod tests {
         assert_eq!((origin.next(2), origin.next_ms(2)), (None, Some(1 + TRICKLE_MS)));
         assert_eq!(origin.next(1 + TRICKLE_MS), Some((subscription_id(2), true)));
         assert_eq!((origin.next(1 + TRICKLE_MS), origin.next_ms(2)), (None, None));
+    }
+
+    #[test]
+    fn one_that_works_takes_no_turn_of_those_that_are_to_be_tried() {
+        let mut origin = SharedOrigin::new(20, 7);
+        let proven = LaneStanding { in_flight: 0, is_proven: true, is_untried: true };
+        fill(&mut origin, 100, 0);
+        origin.on_send(UNTRIED, 1);
+        origin.block(subscription_id(2), true);
+        // One request after the other of a lane that works, all of that time.
+        for now_ms in (2..TRICKLE_MS).step_by(100) {
+            assert_eq!(origin.admission(proven, now_ms), Admission::Send);
+            let sent = origin.on_send(proven, now_ms);
+            origin.on_end(subscription_id(500), Some(true), sent, now_ms + 50);
+            // What came back made room for one more, and one that hangs took it.
+            fill(&mut origin, 100, now_ms + 50);
+        }
+        assert_eq!(origin.next_ms(TRICKLE_MS), Some(1 + TRICKLE_MS), "the turn stands where it stood");
+        assert_eq!(origin.next(1 + TRICKLE_MS), Some((subscription_id(2), true)));
+    }
+
+    #[test]
+    fn who_takes_over_goes_on_with_the_latest_that_a_lane_kept_unless_it_is_too_old() {
+        let mut dead = SharedOrigin::new(20, 7);
+        let (mut now_ms, mut kept) = (0, Vec::new());
+        while now_ms < 600_000 {
+            let flying = fill(&mut dead, 500, now_ms);
+            now_ms += 15_000;
+            for (lane, request) in flying {
+                if let OriginNews::Opened(circuit) = dead.on_end(lane, Some(false), request, now_ms) {
+                    kept.push(circuit.probe);
+                }
+            }
+        }
+        assert!((3..20).contains(&kept.len()), "once per opening: {kept:?}");
+        let last = kept[kept.len() - 1];
+        let mut next = SharedOrigin::new(20, 7);
+        for probe in kept.iter().rev() {
+            next.restore(probe.until_ms, probe.wait_ms, now_ms);
+        }
+        assert_eq!(next.open_circuit().map(|circuit| circuit.probe), Some(last));
+        assert!(fill(&mut next, 500, now_ms).len() <= 1, "one at a time");
+        let late_ms = last.until_ms + LONGEST_MS + 1;
+        let mut later = SharedOrigin::new(20, 7);
+        assert_eq!((later.restore(last.until_ms, last.wait_ms, late_ms), later.is_open()), (None, false));
     }
 
     #[test]

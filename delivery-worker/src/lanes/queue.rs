@@ -235,8 +235,13 @@ impl<T: Copy> Queue<T> {
         self.asked.len()
     }
 
+    /// Those in memory that were written first, one of each role: the oldest of all in memory is one of them.
+    pub(crate) fn oldest_ready(&self) -> impl Iterator<Item = T> + '_ {
+        let first_of = |role| Rank { role, offset: i64::MIN }..=Rank { role, offset: i64::MAX };
+        ROLES.into_iter().filter_map(move |role| self.ready.range(first_of(role)).next()).map(|(_, (item, _))| *item)
+    }
+
     /// How many wait.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.ready.len() + self.absent()
     }

@@ -20,7 +20,7 @@ use schemas::topics::Topics;
 use stage::{Batch, Restoring};
 use uuid::Uuid;
 
-pub(crate) use self::found::FoundBook;
+pub(crate) use self::found::{AcceptedLists, FoundBook};
 pub(crate) use self::note::LaneNote;
 use self::open::{BookState, OpenBook};
 use crate::book::Book;
@@ -33,6 +33,8 @@ pub(crate) struct Books {
     topics: Topics,
     /// None in tests without Kafka: nothing is found there.
     restorer: Option<ListsRestorer>,
+    /// Partitions whose lists a person goes on with though something else was claimed.
+    accepted: Arc<BTreeMap<i32, AcceptedLists>>,
     open: BTreeMap<Epoch, OpenBook>,
 }
 
@@ -41,7 +43,12 @@ pub(crate) struct Books {
 impl Books {
     /// No partition is open.
     pub(crate) fn new(topics: Topics, restorer: Option<ListsRestorer>) -> Self {
-        Self { topics, restorer, open: BTreeMap::new() }
+        Self { topics, restorer, accepted: Arc::default(), open: BTreeMap::new() }
+    }
+
+    /// Lists of these partitions are gone on with, whatever was claimed.
+    pub(crate) fn accepting(self, accepted: BTreeMap<i32, AcceptedLists>) -> Self {
+        Self { accepted: Arc::new(accepted), ..self }
     }
 
     /// Names of the topics.
@@ -52,12 +59,14 @@ impl Books {
     /// Reads the lists of partitions that were taken over, and compares them with what was claimed.
     pub(crate) fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<FoundBook> {
         let (topic, restorer) = (Arc::clone(&self.topics.lanes), self.restorer.clone());
+        let accepted = Arc::clone(&self.accepted);
         Box::pin(async move {
             let Some(restorer) = restorer else {
                 let empty = |lease: &Lease| FoundBook {
                     book: Book::new(Arc::clone(&topic), lease.partition.partition),
                     topic_id: Uuid::nil(),
                     awaited: BTreeSet::new(),
+                    listed_again: Vec::new(),
                 };
                 return Ok(found.into_iter().map(|(found, _)| (found.lease.clone(), empty(&found.lease))).collect());
             };
@@ -69,7 +78,8 @@ impl Books {
                     continue;
                 };
                 let lease = lists.lease.clone();
-                books.push((lease, found::book(&topic, lists, restored, *start)?));
+                let accepted = accepted.get(&lease.partition.partition).copied();
+                books.push((lease, found::book(&topic, &lists, (restored, *start), accepted)?));
             }
             Ok(books)
         })
@@ -196,6 +206,11 @@ impl Books {
     /// Offsets of a lease's window that are read again; once.
     pub(crate) fn take_awaited(&mut self, epoch: Epoch) -> BTreeSet<i64> {
         self.open.get_mut(&epoch).map(|open| std::mem::take(&mut open.awaited)).unwrap_or_default()
+    }
+
+    /// What is listed and read again all the same, and so leaves the lists; once.
+    pub(crate) fn take_listed_again(&mut self, epoch: Epoch) -> Vec<(SubscriptionId, i64)> {
+        self.open.get_mut(&epoch).map(|open| std::mem::take(&mut open.listed_again)).unwrap_or_default()
     }
 
     /// The book of a lease.

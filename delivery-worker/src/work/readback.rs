@@ -42,7 +42,7 @@ impl ReadBack {
     }
 
     /// Asks for a record of a lease.
-    pub(super) fn ask(&mut self, lease: &Lease, offset: i64, urgency: Urgency) {
+    pub(crate) fn ask(&mut self, lease: &Lease, offset: i64, urgency: Urgency) {
         let none = || UnaskedOffsets { lease: lease.clone(), urgent: Vec::new(), normal: Vec::new() };
         let asking = self.asking.entry(lease.epoch).or_insert_with(none);
         match urgency {
@@ -52,7 +52,7 @@ impl ReadBack {
     }
 
     /// Hands over what was asked for, as far as there is room for it.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let Some((fetcher, _)) = &self.fetcher else { return };
         let hand_over = |lease: &Lease, offsets: &mut Vec<i64>, urgency: Urgency| {
             let taken = fetcher.demand(lease, offsets, urgency);
@@ -71,7 +71,7 @@ impl ReadBack {
     }
 
     /// Forgets what was asked for of these leases.
-    pub(super) fn cancel(&mut self, leases: &[Lease]) {
+    pub(crate) fn cancel(&mut self, leases: &[Lease]) {
         for lease in leases {
             self.asking.remove(&lease.epoch);
             self.fetched.retain(|fetched| fetched.lease != *lease);
@@ -82,7 +82,7 @@ impl ReadBack {
     }
 
     /// Takes what came back.
-    pub(super) fn take(&mut self) -> Vec<Fetched> {
+    pub(crate) fn take(&mut self) -> Vec<Fetched> {
         if let Some((_, answers)) = &mut self.fetcher {
             while self.fetched.len() < AT_ONCE
                 && let Some(fetched) = answers.try_next()
@@ -95,13 +95,13 @@ impl ReadBack {
 
     /// As if this had come back.
     #[cfg(test)]
-    pub(super) fn put(&mut self, fetched: Fetched) {
+    pub(crate) fn put(&mut self, fetched: Fetched) {
         self.fetched.push(fetched);
     }
 
     /// What is asked for and was not handed over.
     #[cfg(test)]
-    pub(super) fn asking(&self, epoch: Epoch) -> Vec<(i64, Urgency)> {
+    pub(crate) fn asking(&self, epoch: Epoch) -> Vec<(i64, Urgency)> {
         let Some(asking) = self.asking.get(&epoch) else { return Vec::new() };
         let with = |offsets: &[i64], urgency| offsets.iter().map(move |offset| (*offset, urgency)).collect::<Vec<_>>();
         [with(&asking.urgent, Urgency::Urgent), with(&asking.normal, Urgency::Normal)].concat()
@@ -109,12 +109,12 @@ impl ReadBack {
 
     /// As if everything were handed over.
     #[cfg(test)]
-    pub(super) fn forget(&mut self, epoch: Epoch) {
+    pub(crate) fn forget(&mut self, epoch: Epoch) {
         self.asking.remove(&epoch);
     }
 
     /// Waits until something came back, and keeps it. Cancel safe.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let Some((_, answers)) = &mut self.fetcher else { return std::future::pending().await };
         match answers.next().await {
             Some(fetched) => self.fetched.push(fetched),

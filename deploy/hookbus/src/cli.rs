@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Show how far the roles have read, and set where they go on.
     #[command(after_help = offsets::OFFSETS_HELP)]
     Offsets(offsets::OffsetsArgs),
-    /// Show what waits for its lane: how much, since when, and until when nothing is sent.
+    /// Show what waits for its lane: how much, since when, and until when nothing is sent; mend its lists, or empty them.
     #[command(after_help = lanes::LANES_HELP)]
     Lanes(lanes::LanesArgs),
     /// Print the records of a topic as text.

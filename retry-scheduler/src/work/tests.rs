@@ -33,6 +33,8 @@ struct World {
     committed: BTreeMap<String, i64>,
     now_ms: i64,
     promoted: Vec<Promoted>,
+    /// How often each delivery was written to a delay topic.
+    hops: BTreeMap<u64, u64>,
     rejected: usize,
 }
 
@@ -65,6 +67,7 @@ impl World {
             committed: BTreeMap::new(),
             now_ms: 1_000_000,
             promoted: Vec::new(),
+            hops: BTreeMap::new(),
             rejected: 0,
         }
     }
@@ -85,6 +88,7 @@ impl World {
         let due_ms = self.now_ms + wait_ms;
         let fits = TIERS.iter().rev().find(|(_, delay_ms)| *delay_ms <= wait_ms).map_or("1s", |(name, _)| name);
         let topic = self.topics.retry(fits);
+        *self.hops.entry(delivery).or_default() += 1;
         let mut headers = Headers::builder(2, 100);
         headers.push_display(header::SUBSCRIPTION, Uuid::from_u128(subscription)).push_i64(header::DUE, due_ms);
         self.write(&topic, headers.build(), Some(delivery.to_be_bytes().to_vec().into()));
@@ -122,6 +126,8 @@ impl World {
             self.rejected += 1;
         } else if record.topic != self.topics.attempts {
             let topic = record.topic.to_string();
+            let delivery = u64::from_be_bytes(record.value.as_deref().unwrap().try_into().unwrap());
+            *self.hops.entry(delivery).or_default() += 1;
             self.write(&topic, record.headers, record.value);
         }
     }
@@ -171,6 +177,40 @@ proptest! {
             prop_assert_eq!(world.committed[topic], end - 1, "everything of {} is committed", topic);
         }
     }
+}
+
+proptest! {
+    /// `n + 1` writes to tiers at most: twice for a wait that is a tier, also while every transaction takes long.
+    #[test]
+    fn a_retry_is_written_twice_at_most_for_a_wait_that_is_a_tier(
+        draws in proptest::collection::vec((0..TIERS.len(), 0.0_f64..1.0), 1..80),
+        durations_ms in proptest::collection::vec(0_i64..400, 1..5),
+    ) {
+        let tiers: retry::Tiers = TIERS.map(|(name, _)| name).join(" ").parse().unwrap();
+        let mut world = World::new();
+        for (delivery, (tier, unit)) in (0..).zip(draws) {
+            let wait = retry::jittered(Duration::from_millis(TIERS[tier].1.unsigned_abs()), unit, &tiers);
+            world.retry(delivery, 2, i64::try_from(wait.as_millis()).unwrap());
+        }
+        world.drain(&durations_ms);
+        prop_assert!(world.hops.values().all(|hops| *hops <= 2), "{:?}", world.hops);
+    }
+}
+
+#[test]
+fn a_move_that_comes_a_little_late_goes_where_it_would_have_gone_in_time() {
+    let mut world = World::new();
+    world.retry(0, 2, 140_300);
+    world.now_ms += 120_900;
+    // 19.4 s are left, 0.9 s too late: 20 s, not 5 s three times. A second later it would be too late for that.
+    world.drain(&[10]);
+    assert_eq!(world.hops[&0], 2);
+    assert_eq!(world.promoted[0].at_ms, 1_140_300);
+    let mut world = World::new();
+    world.retry(0, 2, 140_300);
+    world.now_ms += 123_000;
+    world.drain(&[10]);
+    assert_eq!((world.hops[&0], world.promoted[0].at_ms), (4, 1_140_300));
 }
 
 #[test]

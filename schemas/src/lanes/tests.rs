@@ -64,6 +64,16 @@ fn a_later_version_and_anything_else_is_refused_by_name() {
 }
 
 #[test]
+fn what_is_known_of_an_origin_comes_back_and_is_not_there_for_a_closed_one() {
+    let key = LaneKey::Lane(lane());
+    let origin = Some(LaneCircuit { until_ms: 7, wait_ms: 5_000 });
+    let record = LaneRecord { origin, ..LaneRecord::new(Vec::new()) };
+    assert_eq!(&record.encode()[..], br#"{"v":1,"origin":{"until_ms":7,"wait_ms":5000}}"#);
+    assert_eq!(LaneRecord::decode(key, &record.encode()), Ok(record));
+    assert_eq!(LaneRecord::decode(key, br#"{"v":1}"#).unwrap().origin, None, "as releases before wrote it");
+}
+
+#[test]
 fn a_lane_that_says_nothing_is_empty() {
     assert!(LaneRecord::new(Vec::new()).is_empty());
     assert!(!LaneRecord { window: Some(4), ..LaneRecord::new(Vec::new()) }.is_empty());

@@ -139,6 +139,17 @@ pub struct Hopped {
     pub payload: u64,
 }
 
+/// A record of a delay topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierWrite {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Attempt and due time.
+    pub hop: Hop,
+    /// When the broker wrote it, Unix ms.
+    pub written_ms: i64,
+}
+
 /// A record of the dead letters.
 #[derive(Clone, Debug)]
 pub struct Dead {
@@ -214,6 +225,10 @@ pub struct Books {
     pub facts: Vec<Fact>,
     /// The deliveries topic.
     pub hops: Vec<Hopped>,
+    /// The delay topics.
+    pub tier_writes: Vec<TierWrite>,
+    /// Their delays, ms, ascending.
+    pub tiers_ms: Vec<i64>,
     /// The dead letters.
     pub dead: Vec<Dead>,
     /// The rejected records.
@@ -321,6 +336,19 @@ impl Hopped {
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.hop == Hop::first()
+    }
+}
+
+// === impl TierWrite ===
+
+impl TierWrite {
+    /// Reads a record of a delay topic.
+    ///
+    /// # Errors
+    /// It is no delivery.
+    pub fn of(record: &Record) -> anyhow::Result<Self> {
+        let delivery = Delivery::decode(record)?;
+        Ok(Self { delivery: delivery.id, hop: delivery.hop, written_ms: record.timestamp_ms })
     }
 }
 

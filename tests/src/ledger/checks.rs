@@ -2,6 +2,7 @@
 
 mod lanes;
 mod timing;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,6 +13,7 @@ use schemas::invariants::Invariant;
 
 use self::lanes::{lane_caps, lane_rates};
 use self::timing::{never_early, nothing_after_its_outcome};
+use self::writes::few_tier_writes;
 use super::books::{Books, Fact, Place, Request};
 use super::plan::Plan;
 use crate::endpoint::seen::Signature;
@@ -29,7 +31,7 @@ pub struct Violation {
 pub(crate) type Check = fn(&Books, &Plan<'_>) -> Vec<Violation>;
 
 /// All of them.
-pub(crate) const CHECKS: [Check; 11] = [
+pub(crate) const CHECKS: [Check; 12] = [
     accepted_is_kept,
     every_event_has_one_fate,
     one_terminal_state,
@@ -41,6 +43,7 @@ pub(crate) const CHECKS: [Check; 11] = [
     same_bytes,
     bounded_memory,
     targets_are_told,
+    few_tier_writes,
 ];
 
 /// Those that a worker that died or froze may seem to break: only for runs in which none did, or of which it is known when.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kafka::group;
 use kafka::{Connection, From, KafkaError, Offsets, Tail, TailEvent, TailOptions};
+use retry::Tier;
 use schemas::ids::DeliveryId;
 use schemas::record::Record;
 use schemas::topics::Topics;
 
-use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Rejected};
+use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Rejected, TierWrite};
 use crate::wait::eventually;
 
 /// A broker that serves answers in milliseconds; an open transaction at the end of a topic holds its readers for 12 s.
@@ -131,11 +133,28 @@ pub async fn fill(
     for ping in &mut books.pings {
         ping.look_up(&books.hops);
     }
+    for (topic, tier) in tiers(connection, topics).await? {
+        let waits = read_topic(connection, &topic).await?;
+        let written = readable(&mut books.unreadable, &topic, waits, TierWrite::of);
+        books.tier_writes.extend(written);
+        books.tiers_ms.push(i64::try_from(tier.delay().as_millis())?);
+    }
+    books.tiers_ms.sort_unstable();
     let dead = read_topic(connection, &topics.dead_letters).await?;
     books.dead = readable(&mut books.unreadable, &topics.dead_letters, dead, Dead::of);
     let rejected = read_topic(connection, &topics.rejected).await?;
     books.rejected = rejected.iter().map(|(_, record)| Rejected::of(record)).collect();
     Ok(())
+}
+
+/// The delay topics that exist and their tiers.
+async fn tiers(connection: &Connection, topics: &Topics) -> anyhow::Result<Vec<(String, Tier)>> {
+    let names = group::topics_with_prefix(connection, &topics.retry_prefix).await?;
+    let tier = |name: String| {
+        let tier = Tier::parse(topics.tier_of(&name)?).ok()?;
+        Some((name, tier))
+    };
+    Ok(names.into_iter().filter_map(tier).collect())
 }
 
 fn readable<T>(

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use kafka::Connection;
 use schemas::planted::PlantedBug;
 use schemas::topics::TopicSettings;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use toml::Value;
 use uuid::Uuid;
 
@@ -240,6 +240,14 @@ pub(super) async fn run(
     let ended = tokio::time::timeout(COMMAND_WITHIN, running).await;
     let ended = ended.with_context(|| format!("hookbus {} does not end", arguments.join(" ")))?;
     ended.with_context(|| format!("running {}", binary.display()))
+}
+
+/// Starts the binary and leaves it running.
+pub(super) fn spawn(binary: &Path, folder: &Path, arguments: &[&str], stdout: Stdio) -> anyhow::Result<Child> {
+    let mut command = Command::new(binary);
+    command.arg("--config").arg(folder.join(SETTINGS_FILE)).args(arguments);
+    let spawned = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).kill_on_drop(true).spawn();
+    spawned.with_context(|| format!("running {}", binary.display()))
 }
 
 /// A binary built alone has no planted bugs: with it every scene of theirs would pass or fail for no reason.

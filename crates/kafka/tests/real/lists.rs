@@ -1,5 +1,6 @@
 //! Reading the lists of what waits back, at a takeover.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ async fn what_counts_is_the_last_record_of_a_key_in_the_partition_of_the_lease()
     // Five records and two markers.
     assert_eq!((restored[0].from, restored[0].end), (0, 7));
     assert!(!restored[0].topic_id.is_nil() && restored[0].bytes >= 9 && restored[2].bytes == 0);
-    let seen = soon("all lists", lists.look_at_all()).await.unwrap();
+    let seen = soon("all lists", lists.look_at_all(&BTreeMap::new())).await.unwrap();
     assert_eq!(seen.iter().map(kept).collect::<Vec<_>>(), all);
     // From where a claim says: behind the first transaction. One about another topic says nothing.
     let claim = ListsClaim { queued: 0, sum: 0, topic_id: restored[0].topic_id, from: 3 };

@@ -1,5 +1,10 @@
 //! A lane that goes to another owner.
 
+use std::collections::BTreeMap;
+
+use schemas::ids::SubscriptionId;
+
+use super::super::LaneChange;
 use super::wire::Wire;
 use super::world::{Endpoint, MINUTE, World};
 use crate::classify::{NoAnswer, Verdict, unanswered};
@@ -33,6 +38,57 @@ fn a_deploy_does_not_discover_a_dead_endpoint_anew() {
     after.run(60_000, &mut |_, _| (Verdict::Delivered, 5));
     assert_eq!((after.taken_of(0), after.engine.open_circuits()), (40, 0));
     assert_eq!(after.engine.condition(id, after.now), LaneCondition::default());
+}
+
+/// What stands in the lanes' records, as the engine has told it so far.
+fn kept(wire: &mut Wire) -> BTreeMap<SubscriptionId, LaneCondition> {
+    let mut kept = BTreeMap::new();
+    for change in wire.engine.take_changes() {
+        if let LaneChange::Condition { subscription, condition, .. } = change {
+            kept.insert(subscription, condition);
+        }
+    }
+    kept.retain(|_, condition| *condition != LaneCondition::default());
+    kept
+}
+
+#[test]
+fn a_deploy_does_not_discover_a_dead_host_anew_with_each_of_its_endpoints() {
+    const LANES: u128 = 200;
+    let mut gone = |_, _| (unanswered(NoAnswer::Timeout), 15_000);
+    let fill = |wire: &mut Wire| {
+        for number in 0..LANES {
+            wire.subscribe(number, &format!("https://dead.example/{number}"), 1, |_| {});
+            (0..3).for_each(|_| wire.event(number));
+        }
+    };
+    let mut before = Wire::new(|_| {});
+    fill(&mut before);
+    before.run(10 * MINUTE, &mut gone);
+    assert_eq!(before.engine.open_origins(), 1);
+    let records = kept(&mut before);
+    let of_origin = records.values().filter(|condition| condition.origin.is_some()).count();
+    assert!((1..20).contains(&of_origin), "{of_origin} lanes keep it");
+
+    let mut after = Wire::new(|_| {});
+    after.engine.set_wall(Wall { ahead_ms: before.now - after.now });
+    let all: Vec<u128> = (0..LANES).collect();
+    for number in &all {
+        after.subscribe(*number, &format!("https://dead.example/{number}"), 1, |_| {});
+    }
+    for (id, condition) in &records {
+        after.engine.restore_condition(Epoch(1), *id, condition, after.now);
+    }
+    assert_eq!(after.engine.open_origins(), 1, "known before anything is sent");
+    all.iter().for_each(|number| after.event(*number));
+    after.run(MINUTE, &mut gone);
+    let sent: usize = all.iter().map(|number| after.sent_to(*number).len()).sum();
+    assert!(sent <= 14, "{sent} requests in a minute to a host that was known to be dead: one in five seconds");
+    // It is back: all of them go, and no record keeps it once each lane has sent.
+    after.run(10 * MINUTE, &mut |_, _| (Verdict::Delivered, 5));
+    assert_eq!(after.engine.open_origins(), 0);
+    assert!(all.iter().all(|number| after.taken_of(*number) >= 1));
+    assert!(all.iter().all(|number| after.engine.condition(subscription_id(*number), after.now).origin.is_none()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use kafka::{Claimed, Lease, ListsClaim};
+use schemas::ids::SubscriptionId;
 use schemas::record::Record;
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ pub(super) struct OpenBook {
     pub(super) book: Book,
     pub(super) topic_id: Uuid,
     pub(super) awaited: BTreeSet<i64>,
+    pub(super) listed_again: Vec<(SubscriptionId, i64)>,
     pub(super) state: BookState,
     pub(super) checkpoint: CheckpointState,
     /// It goes to its next owner: nothing more begins.
@@ -51,14 +53,15 @@ pub(super) enum BookState {
 impl OpenBook {
     /// As it was found: its records wait until nothing is left to correct.
     pub(super) fn new(lease: Lease, found: FoundBook) -> Self {
-        let FoundBook { book, topic_id, awaited } = found;
+        let FoundBook { book, topic_id, awaited, listed_again } = found;
         let held = Vec::new();
         let state = if book.needs_correction() {
             BookState::Correcting { is_under_way: false, held }
         } else {
             BookState::Corrected { held }
         };
-        Self { lease, book, topic_id, awaited, state, checkpoint: CheckpointState::default(), is_ending: false }
+        let (checkpoint, is_ending) = (CheckpointState::default(), false);
+        Self { lease, book, topic_id, awaited, listed_again, state, checkpoint, is_ending }
     }
 
     /// Whether its lists are served: nothing is left to correct, and it does not go to another owner.

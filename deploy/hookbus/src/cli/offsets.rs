@@ -24,7 +24,8 @@ pub(crate) struct OffsetsArgs {
 /// What to do with the offsets.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OffsetsCommand {
-    /// Show log start, committed offset, log end and lag of every partition, and what keeps a role from starting.
+    /// Show log start, committed offset, log end and lag of every partition, what waits in lists and since when, and what keeps a
+    /// role from starting.
     Show(ShowArgs),
     /// Set the committed offset of partitions. The role must not run.
     Set(SetArgs),

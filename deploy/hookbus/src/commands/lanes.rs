@@ -1,174 +1,109 @@
-//! `hookbus lanes show`: what the lists on `lanes` say, and whether they agree with the offsets of `deliveries`.
+//! `hookbus lanes`: what waits in lists, whether that is what was committed, and what a person does about it.
 
-use anyhow::{Context, Result};
-use chassis::clock;
+mod accept;
+mod release;
+mod show;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
 use chassis::config::Config;
-use kafka::group::{self, PartitionState};
-use kafka::{Connection, ListsRestorer, Offsets, RestoredLists};
-use schemas::ids::SubscriptionId;
-use schemas::lanes::{LaneKey, LaneRecord, ListRole};
-use serde::Serialize;
+use chassis::shutdown::Shutdown;
+use delivery_worker::operator::{JudgedLists, OperatorDeps, OperatorProgress, judge};
+use kafka::group;
+use kafka::{Connection, ListsClaim, ListsRestorer, Offsets, RestoredLists};
 
-use crate::cli::lanes::{LanesCommand, LanesShowArgs};
-use crate::cli::manage::Output;
+use super::offsets::nobody_reads;
+use crate::cli::lanes::LanesCommand;
 use crate::cli::offsets::GroupRole;
 use crate::screen;
 
-/// One lane in one partition, for programs.
-#[derive(Debug, Serialize)]
-struct LaneRow {
-    subscription: String,
-    partition: i32,
-    /// Deliveries that wait: the sum of the three that follow.
-    waiting: u64,
-    retries: u64,
-    first_tries: u64,
-    set_aside: u64,
-    /// No delivery that waits is older, Unix ms.
-    oldest_ms: Option<i64>,
-    /// The circuit is not closed; the next probe goes then, Unix ms.
-    probe_ms: Option<i64>,
-    hold_until_ms: Option<i64>,
-    failing_since_ms: Option<i64>,
-    success_ms: Option<i64>,
-    window: Option<u32>,
+const ROLE: GroupRole = GroupRole::Delivery;
+
+/// What stands on `lanes`, and what was committed of it.
+pub(in crate::commands) struct SeenLists {
+    /// Partition by partition, as a takeover would read them.
+    pub(in crate::commands) all: Vec<RestoredLists>,
+    /// Whether they agree.
+    pub(in crate::commands) judged: Vec<JudgedLists>,
 }
 
-/// Shows them.
+/// Shows them, accepts them or empties them.
 ///
 /// # Errors
-/// Kafka cannot be reached or refuses, or the id is none.
+/// Kafka cannot be reached or refuses, a delivery worker runs, nobody agreed, or the command line does not fit what is there.
 pub(crate) async fn run(connection: &Connection, config: &Config, command: &LanesCommand) -> Result<()> {
-    let LanesCommand::Show(args) = command;
-    show(connection, config, args).await
+    match command {
+        LanesCommand::Show(args) => show::run(connection, config, args).await,
+        LanesCommand::Accept(args) => accept::run(connection, config, args).await,
+        LanesCommand::Release(args) => release::run(connection, config, args).await,
+    }
 }
 
-async fn show(connection: &Connection, config: &Config, args: &LanesShowArgs) -> Result<()> {
-    let wanted = args.subscription.as_deref().map(subscription).transpose()?;
+/// Reads them. While a delivery worker writes them, lists and what was committed are not of one moment.
+pub(in crate::commands) async fn look(connection: &Connection, config: &Config) -> Result<SeenLists> {
     let topics = config.topics.topics();
     let offsets = Offsets::start(connection)?;
     let lists = ListsRestorer::new(connection, offsets, topics.lanes, config.kafka.transaction_timeout);
-    // The offsets first: what was committed with them is in the lists then.
-    let group = GroupRole::Delivery.group(config);
-    let states = group::state(connection, &group, &[&topics.deliveries]).await?;
-    let all = lists.look_at_all().await.context("cannot read the lists")?;
-    let mut rows: Vec<LaneRow> = all.iter().flat_map(|lists| rows(lists, wanted)).collect();
-    rows.sort_by(|one, other| (other.waiting, &one.subscription).cmp(&(one.waiting, &other.subscription)));
-    if args.output == Output::Json {
-        return Ok(screen::line(&serde_json::to_string_pretty(&rows)?)?);
-    }
-    table(&rows)?;
-    // While somebody writes them, lists and offsets are never seen at one moment.
-    if wanted.is_none() && group::members(connection, &group).await?.is_empty() {
-        for line in differing(&all, &states) {
-            screen::line(&line)?;
-        }
-    }
-    Ok(())
+    // What was committed first: it is in the lists then.
+    let states = group::state(connection, &ROLE.group(config), &[&topics.deliveries]).await?;
+    let claims: BTreeMap<i32, ListsClaim> =
+        states.iter().filter_map(|state| Some((state.lag.partition.partition, state.lists()?))).collect();
+    let all = lists.look_at_all(&claims).await.context("cannot read the lists")?;
+    let judged = all.iter().map(|lists| judge(lists, claims.get(&lists.lease.partition.partition).copied())).collect();
+    Ok(SeenLists { all, judged })
 }
 
-fn subscription(text: &str) -> Result<SubscriptionId> {
-    text.parse().map_err(|_not_one| crate::usage(format!("`{text}` is no id of a subscription")))
+/// What changes lists is a delivery worker's to do while one runs.
+async fn nobody_delivers(connection: &Connection, config: &Config) -> Result<()> {
+    let group = ROLE.group(config);
+    nobody_reads(&group::members(connection, &group).await?, ROLE, &group)
 }
 
-fn rows(lists: &RestoredLists, wanted: Option<SubscriptionId>) -> impl Iterator<Item = LaneRow> {
-    lists.records.iter().filter_map(move |(key, kept)| {
-        let partition = lists.lease.partition.partition;
-        let unreadable = |error: &dyn std::fmt::Display| {
-            tracing::warn!(partition, offset = kept.offset, %error, "a record of the lists cannot be read");
+/// Asks unless somebody has agreed before.
+fn agreed(is_agreed: bool, question: &str) -> Result<()> {
+    if is_agreed {
+        return Ok(());
+    }
+    match screen::confirm(&format!("{question} [y/N] "))? {
+        Some(true) => Ok(()),
+        Some(false) => bail!("nothing was changed"),
+        None => Err(crate::usage("nothing was changed: there is nobody to ask; `--yes` agrees without asking")),
+    }
+}
+
+/// What a task on lists stands on, and what ends it early.
+fn deps(connection: &Connection, config: &Config) -> Result<(OperatorDeps, Shutdown)> {
+    let (kafka, topics) = (config.kafka.clone(), config.topics.topics());
+    let deps = OperatorDeps { connection: connection.clone(), kafka, topics, grace: config.shutdown.grace };
+    Ok((deps, Shutdown::on_signals().context("cannot listen for signals")?))
+}
+
+/// A task that did not come to its end says why, and that it goes on when it is run again.
+fn ended(progress: &OperatorProgress, command: &str) -> Result<()> {
+    if progress.is_done {
+        return Ok(());
+    }
+    let why = match &progress.other {
+        Some(other) => format!("{other} has joined the group: stop every delivery worker first"),
+        None => "it was asked to stop, or its partitions were taken away".to_owned(),
+    };
+    bail!("not all partitions are done with: {why}. What was done stays done; `{command}` goes on")
+}
+
+/// The lists that a delivery worker would stop at, in words.
+fn differing<'a>(config: &Config, judged: &'a [JudgedLists]) -> impl Iterator<Item = String> + 'a {
+    let (lanes, deliveries) = (config.topics.topics().lanes, config.topics.topics().deliveries);
+    judged.iter().filter(|lists| !lists.agrees()).map(move |lists| {
+        let partition = lists.partition;
+        let held = match &lists.held {
+            Ok(held) => held.queued,
+            Err(error) => return format!("{lanes}/{partition} cannot be read as lists: {error}"),
         };
-        let key = LaneKey::decode(Some(key)).inspect_err(|error| unreadable(error)).ok()?;
-        let LaneKey::Lane(id) = key else { return None };
-        if wanted.is_some_and(|wanted| wanted != id) {
-            return None;
-        }
-        let lane = LaneRecord::decode(key, &kept.value).inspect_err(|error| unreadable(error)).ok()?;
-        Some(LaneRow::new(id, partition, &lane))
+        let claimed = lists.claimed.map_or(0, |claimed| claimed.queued);
+        let claimed = if held == claimed { format!("{claimed} others") } else { claimed.to_string() };
+        format!(
+            "{lanes}/{partition} holds {held} entries, and {claimed} were committed with the offset of {deliveries}/{partition}"
+        )
     })
-}
-
-/// Partitions whose lists are not what was committed beside their offset.
-fn differing(all: &[RestoredLists], states: &[PartitionState]) -> Vec<String> {
-    let line = |lists: &RestoredLists| {
-        let number = lists.lease.partition.partition;
-        let state = states.iter().find(|state| state.lag.partition.partition == number)?;
-        let (held, said) = (rows(lists, None).map(|row| row.waiting).sum::<u64>(), state.lists()?.queued);
-        let lanes = &lists.lease.partition;
-        (held != said).then(|| {
-            format!("! {lanes} HOLDS {held} AND {said} WERE COMMITTED with the offset of {}", state.lag.partition)
-        })
-    };
-    all.iter().filter_map(line).collect()
-}
-
-fn table(rows: &[LaneRow]) -> Result<()> {
-    let title = ["SUBSCRIPTION", "PARTITION", "WAITING", "RETRIES", "SET ASIDE", "OLDEST", ""].map(str::to_owned);
-    let now_ms = clock::now_ms();
-    let row = |row: &LaneRow| {
-        let oldest = row.oldest_ms.map_or_else(|| "-".to_owned(), screen::time);
-        let numbers = [row.waiting, row.retries, row.set_aside].map(|number| number.to_string());
-        let [waiting, retries, set_aside] = numbers;
-        let partition = row.partition.to_string();
-        [row.subscription.clone(), partition, waiting, retries, set_aside, oldest, row.remark(now_ms)]
-    };
-    let rows: Vec<[String; 7]> = std::iter::once(title).chain(rows.iter().map(row)).collect();
-    screen::columns(&rows)
-}
-
-// === impl LaneRow ===
-
-impl LaneRow {
-    fn new(id: SubscriptionId, partition: i32, lane: &LaneRecord) -> Self {
-        let of = |role: ListRole| lane.lists.iter().filter(|list| list.role == role).map(|list| list.n).sum::<u64>();
-        let [retries, first_tries, set_aside] = [ListRole::Retries, ListRole::FirstTries, ListRole::SetAside].map(of);
-        Self {
-            subscription: id.to_string(),
-            partition,
-            waiting: retries + first_tries + set_aside,
-            retries,
-            first_tries,
-            set_aside,
-            oldest_ms: lane.lists.iter().map(|list| list.oldest_ms).min(),
-            probe_ms: lane.circuit.map(|circuit| circuit.until_ms),
-            hold_until_ms: lane.hold_until_ms,
-            failing_since_ms: lane.failing_since_ms,
-            success_ms: lane.success_ms,
-            window: lane.window,
-        }
-    }
-
-    /// Why nothing is sent, for people.
-    fn remark(&self, now_ms: i64) -> String {
-        let probe = self.probe_ms.map(|at| format!("circuit open, next probe {}", screen::time(at.max(now_ms))));
-        let hold = self.hold_until_ms.filter(|until| *until > now_ms);
-        let hold = hold.map(|until| format!("held by its endpoint until {}", screen::time(until)));
-        let failing = self.failing_since_ms.map(|since| format!("failing since {}", screen::time(since)));
-        let all: Vec<String> = [probe, hold, failing].into_iter().flatten().collect();
-        all.join("; ")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use schemas::lanes::{LaneCircuit, ListRecord};
-
-    use super::*;
-
-    fn list(role: ListRole, n: u64, oldest_ms: i64) -> ListRecord {
-        ListRecord { role, id: 0, front: Vec::new(), chunks: (0, 0), back: Vec::new(), n, oldest_ms, dead_ms: 0 }
-    }
-
-    #[test]
-    fn a_lane_is_told_by_what_waits_and_why() {
-        let lists = vec![list(ListRole::Retries, 2, 9_000), list(ListRole::FirstTries, 40, 7_000)];
-        let circuit = Some(LaneCircuit { until_ms: 60_000, wait_ms: 5_000 });
-        let mut lane = LaneRecord::new(lists);
-        (lane.circuit, lane.hold_until_ms) = (circuit, Some(30_000));
-        let row = LaneRow::new(SubscriptionId(uuid::Uuid::nil()), 3, &lane);
-        assert_eq!((row.waiting, row.retries, row.first_tries, row.set_aside), (42, 2, 40, 0));
-        assert_eq!(row.oldest_ms, Some(7_000));
-        let remark = row.remark(40_000);
-        assert!(remark.starts_with("circuit open, next probe ") && !remark.contains("held"), "{remark}");
-        assert!(row.remark(20_000).contains("; held by its endpoint until "));
-    }
 }

@@ -72,7 +72,7 @@ async fn set(connection: &Connection, config: &Config, args: &SetArgs) -> Result
 }
 
 /// A worker that runs would go on from where it is and overwrite what is set.
-fn nobody_reads(members: &[Member], role: GroupRole, group: &str) -> Result<()> {
+pub(in crate::commands) fn nobody_reads(members: &[Member], role: GroupRole, group: &str) -> Result<()> {
     if members.is_empty() {
         return Ok(());
     }

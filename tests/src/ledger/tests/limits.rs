@@ -1,7 +1,7 @@
 //! What is limited: memory, requests at once and per second, and what may still arrive.
 
 use super::*;
-use crate::ledger::books::Overlap;
+use crate::ledger::books::{Overlap, TierWrite};
 use crate::ledger::memory::{Measure, RESIDENT};
 
 fn overlap(from_ms: i64, until_ms: i64, frozen: bool) -> Overlap {
@@ -117,4 +117,21 @@ fn what_was_parked_or_told_a_time_does_not_come_before_it() {
 fn what_is_told_of_a_delivery_that_no_event_has_is_seen() {
     let foreign = of_delivery(Kind::Parked, "zzz", 1);
     assert_eq!(after(|books| books.facts.push(foreign.clone())), [Some(Invariant::PureDeliveryId)]);
+}
+
+/// A retry of `a` that is due so late after it was first written, and was written so often.
+fn waits(books: &mut Books, wait_ms: i64, times: i64) {
+    books.tiers_ms = vec![1_000, 5_000, 20_000];
+    for at in 0..times {
+        let hop = Hop { attempt: 2, due_ms: 300 + wait_ms, wait: Wait::Retry, ..Hop::first() };
+        books.tier_writes.push(TierWrite { delivery: delivery("a"), hop, written_ms: 300 + at });
+    }
+}
+
+#[test]
+fn a_payload_that_is_written_to_delay_topics_more_often_than_its_wait_needs_is_seen() {
+    for (wait_ms, most) in [(500, 1), (1_050, 2), (5_400, 2), (21_000, 2), (45_000, 3), (3_200, 4)] {
+        assert_eq!(after(|books| waits(books, wait_ms, most)), [], "{wait_ms}");
+        assert_eq!(after(|books| waits(books, wait_ms, most + 1)), [None], "{wait_ms}");
+    }
 }

@@ -1,5 +1,7 @@
 //! `hookbus offsets show`: a block per role for people, one list for programs.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use chassis::config::Config;
 use kafka::Connection;
@@ -9,6 +11,7 @@ use serde::Serialize;
 use super::{count, named, topics_of};
 use crate::cli::manage::Output;
 use crate::cli::offsets::{GroupRole, ShowArgs};
+use crate::commands::lanes;
 use crate::screen;
 
 const RUNBOOK: &str = "deploy/runbooks/no-committed-offset.md";
@@ -27,6 +30,8 @@ struct Row<'a> {
     lag: i64,
     /// Records that wait in lists, below the committed offset or above it; none if nothing is said of any.
     queued: Option<u64>,
+    /// Kafka's time of nothing that waits in lists is older, Unix ms; none if nothing waits, or if the lists cannot be read.
+    queued_since_ms: Option<i64>,
     standing: &'static str,
     stops: bool,
 }
@@ -38,6 +43,8 @@ struct GroupSeen {
     members: Vec<group::Member>,
     missing: Vec<String>,
     states: Vec<PartitionState>,
+    /// By partition: Kafka's time of nothing that waits in lists is older, Unix ms.
+    oldest_ms: BTreeMap<i32, i64>,
 }
 
 /// Prints it.
@@ -74,7 +81,25 @@ async fn look(role: GroupRole, connection: &Connection, config: &Config) -> Resu
     let is_there = |topic: &String| states.iter().any(|state| *state.lag.partition.topic == **topic);
     let missing = topics.iter().filter(|topic| !is_there(topic)).cloned().collect();
     let members = group::members(connection, &group).await?;
-    Ok(GroupSeen { role, group, members, missing, states })
+    let is_queued = states.iter().any(|state| queued(state).is_some());
+    let oldest_ms = if is_queued { oldest(connection, config).await } else { BTreeMap::new() };
+    Ok(GroupSeen { role, group, members, missing, states, oldest_ms })
+}
+
+/// Since when what waits in lists does. Offsets are told also where the lists cannot be read.
+async fn oldest(connection: &Connection, config: &Config) -> BTreeMap<i32, i64> {
+    match lanes::look(connection, config).await {
+        Ok(seen) => seen.judged.iter().filter_map(|lists| Some((lists.partition, lists.oldest_ms?))).collect(),
+        Err(error) => {
+            tracing::warn!("since when deliveries wait in lists is not known: {error:#}");
+            BTreeMap::new()
+        }
+    }
+}
+
+/// How many records of a partition wait in lists, if any do.
+fn queued(state: &PartitionState) -> Option<u64> {
+    state.lists().map(|lists| lists.queued).filter(|queued| *queued > 0)
 }
 
 /// A word for programs.
@@ -90,9 +115,9 @@ fn word(standing: Standing) -> &'static str {
 }
 
 /// A remark for people; what needs them is in capitals.
-fn remark(state: &PartitionState) -> String {
-    let queued = state.lists().map(|lists| lists.queued).filter(|queued| *queued > 0);
-    let queued = queued.map(|queued| format!("{queued} wait in lists")).unwrap_or_default();
+fn remark(state: &PartitionState, oldest_ms: Option<i64>) -> String {
+    let since = oldest_ms.map(|at_ms| format!(", the oldest since {}", screen::time(at_ms))).unwrap_or_default();
+    let queued = queued(state).map(|queued| format!("{queued} wait in lists{since}")).unwrap_or_default();
     let standing = of_standing(state.standing);
     let separator = if standing.is_empty() || queued.is_empty() { "" } else { "; " };
     format!("{standing}{separator}{queued}")
@@ -124,9 +149,14 @@ impl GroupSeen {
             log_end: lag.log_end,
             lag: lag.records_behind(),
             queued: state.lists().map(|lists| lists.queued),
+            queued_since_ms: queued(state).and_then(|_some| self.oldest_of(state)),
             standing: word(*standing),
             stops: standing.stops(),
         })
+    }
+
+    fn oldest_of(&self, state: &PartitionState) -> Option<i64> {
+        self.oldest_ms.get(&state.lag.partition.partition).copied()
     }
 
     fn print(&self, prefix: &str) -> Result<()> {
@@ -145,7 +175,7 @@ impl GroupSeen {
             let numbers = [lag.log_start, lag.log_end, lag.records_behind()].map(|number| number.to_string());
             let [start, end, behind] = numbers;
             let (topic, number) = (lag.partition.topic.to_string(), lag.partition.partition.to_string());
-            [topic, number, start, committed, end, behind, remark(state)]
+            [topic, number, start, committed, end, behind, remark(state, self.oldest_of(state))]
         };
         let rows: Vec<[String; 7]> = std::iter::once(title).chain(self.states.iter().map(row)).collect();
         screen::columns(&rows)?;
