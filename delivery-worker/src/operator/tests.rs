@@ -295,7 +295,7 @@ fn lists_are_judged_by_what_was_claimed() {
         assert!(!judge(&lists, claim(queued, sum)).agrees());
     }
     // A chunk of a list that nobody names.
-    let mut torn = lists.clone();
+    let mut torn = lists;
     let (key, _) = committed.lanes.iter().next().unwrap();
     let id: SubscriptionId = SubscriptionId(std::str::from_utf8(key).unwrap().parse().unwrap());
     let chunk = schemas::lanes::ChunkKey { subscription: id, list: 9, number: 0 };
