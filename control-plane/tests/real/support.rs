@@ -79,6 +79,7 @@ impl World {
             tasks: tasks.clone(),
             health: health.clone(),
             registry: registry.clone(),
+            keeps_answers: true,
         })
         .unwrap();
         let deps = Deps {

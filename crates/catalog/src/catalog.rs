@@ -41,6 +41,8 @@ pub struct CatalogDeps {
     pub health: Health,
     /// Gets the catalog's metrics.
     pub registry: Registry,
+    /// Whether this process answers repeats of writes, so that it holds the answers that are kept.
+    pub keeps_answers: bool,
 }
 
 /// The catalog. Clones are the same one.
@@ -89,7 +91,8 @@ impl Catalog {
         let metrics = CatalogMetrics::new(&deps.registry)?;
         let latch = deps.health.latch("catalog");
         let source = Source { offsets: offsets.clone(), partition: partition.clone() };
-        let catalog = Self::new(Inner::new(deps.vault, Some(source)));
+        let snapshot = if deps.keeps_answers { Snapshot::default() } else { Snapshot::without_answers() };
+        let catalog = Self::new(Inner::new(snapshot, deps.vault, Some(source)));
         let abandoned = catalog.abandoned.token.clone();
         let reader = Reader::new(Arc::clone(&catalog.inner), deps.connection, offsets, partition, metrics);
         let reader = tasks::spawn("catalog-reader", reader.run(latch, abandoned));
@@ -108,7 +111,7 @@ impl Catalog {
     /// A catalog of these objects without Kafka behind it, for tests of other crates: always current, never changing.
     #[must_use]
     pub fn of(objects: impl IntoIterator<Item = ControlObject>, vault: Arc<Vault>) -> Self {
-        let inner = Inner::new(vault, None);
+        let inner = Inner::new(Snapshot::default(), vault, None);
         let changes = (0..).zip(objects).map(|(offset, object)| Change::of(object, offset, &inner.vault)).collect();
         inner.apply(changes, None);
         inner.ready.send_replace(true);
@@ -229,9 +232,9 @@ impl Drop for Abandoned {
 // === impl Inner ===
 
 impl Inner {
-    fn new(vault: Arc<Vault>, source: Option<Source>) -> Self {
+    fn new(snapshot: Snapshot, vault: Arc<Vault>, source: Option<Source>) -> Self {
         Self {
-            snapshot: RwLock::new(Snapshot::default()),
+            snapshot: RwLock::new(snapshot),
             position: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),
