@@ -1,7 +1,8 @@
 //! The catalog's changelog on `control`: one JSON object per key `type/scope/id`, a tombstone when it is gone.
 //!
 //! Secrets are sealed (AES-256-GCM, key id beside) by whoever writes; this module only gives them a place. Every record
-//! carries `hookbus-version`, `hookbus-write-id`, `hookbus-write-size` and `hookbus-actor` as headers, tombstones too.
+//! carries `hookbus-version`, `hookbus-write-id`, `hookbus-write-size` and `hookbus-actor` as headers, tombstones too, and
+//! `hookbus-transaction-id` where several writes share a transaction.
 
 mod answer;
 mod application;

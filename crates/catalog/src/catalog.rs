@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
-use crate::change::Change;
+use crate::change::{Change, ChangeKind};
 use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 use crate::reader::Reader;
@@ -188,6 +188,17 @@ impl Catalog {
     pub fn rehearse<T>(&self, play: impl FnOnce(&mut Rehearsal<'_>) -> T) -> T {
         let mut snapshot = self.inner.snapshot.write();
         play(&mut Rehearsal::new(&mut snapshot, &self.inner.vault))
+    }
+
+    /// Whether every process could read an object from the topic.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_readable(&self, object: &ControlObject) -> Result<(), String> {
+        match Change::of(object.clone(), 0, &self.inner.vault).kind {
+            ChangeKind::Undecodable { reason, .. } => Err(reason),
+            ChangeKind::Put(..) | ChangeKind::Remove(_) | ChangeKind::Unknown => Ok(()),
+        }
     }
 
     /// Says when the snapshot has changed: the position after each batch of changes.
