@@ -121,9 +121,9 @@ mod tests {
     fn gone(catalog: &Catalog, owner: Option<u128>, of_one: usize, of_all: usize) -> Vec<u128> {
         let limit = |count| KeptAmount { count, bytes: u64::MAX };
         let changes = over(&catalog.read(), &kept(99, owner), (limit(of_one), limit(of_all)));
-        let number = |change: Change| match change.key() {
-            ControlKey::KeptAnswer(_, id) => id.0.as_u128(),
-            other => panic!("{other:?}"),
+        let number = |change: Change| {
+            let ControlKey::KeptAnswer(_, id) = change.key() else { panic!("an answer goes") };
+            id.0.as_u128()
         };
         changes.into_iter().map(number).collect()
     }
