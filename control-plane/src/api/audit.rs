@@ -65,7 +65,7 @@ struct AuditScope {
 
 /// What a request asks for.
 #[derive(Debug)]
-struct AuditFilter<'a> {
+struct ChangesAsked<'a> {
     scope: AuditScope,
     actor: Option<&'a str>,
     action: Option<&'a str>,
@@ -93,7 +93,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     let page = Page::of(&query)?;
     let end = page.after_name().map(|text| text.parse().ok().filter(|end| *end >= 0_i64).ok_or_else(no_cursor));
     let wanted = page.limit().unwrap_or(USUAL);
-    let filter = AuditFilter {
+    let filter = ChangesAsked {
         scope: asked(&principal, &app.catalog().read(), &query)?,
         actor: query.get("actor"),
         action: query.get("action"),
@@ -155,9 +155,9 @@ impl AuditScope {
     }
 }
 
-// === impl AuditFilter ===
+// === impl ChangesAsked ===
 
-impl AuditFilter<'_> {
+impl ChangesAsked<'_> {
     fn fits(&self, audit: &Audit, of: AuditScope, principal: &Principal) -> bool {
         let seen = match &principal.who {
             Who::Admin => true,

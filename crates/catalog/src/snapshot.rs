@@ -30,7 +30,7 @@ use crate::shared::Shared;
 use crate::subscription::Subscription;
 use crate::transactions::Transactions;
 
-use self::answers::Answers;
+use self::answers::AnswerTable;
 use self::tenants::Tenants;
 use self::weights::Weights;
 
@@ -72,7 +72,7 @@ pub struct Snapshot {
     tokens: HashMap<LookupHash, Arc<TokenEntry>>,
     subscriptions: HashSet<ById>,
     shared: Shared,
-    answers: Answers,
+    answers: AnswerTable,
     /// Answers that are kept are not held: this process gives none.
     passes_answers: bool,
 }

@@ -22,7 +22,7 @@ pub struct KeptAmount {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct AnswerTable {
     by_id: HashMap<AnswerId, Arc<KeptAnswer>>,
     /// All of them, oldest first.
     by_age: BTreeSet<(i64, AnswerId)>,
@@ -66,9 +66,9 @@ impl KeptAmount {
     }
 }
 
-// === impl Answers ===
+// === impl AnswerTable ===
 
-impl Answers {
+impl AnswerTable {
     pub(super) fn put(&mut self, answer: Arc<KeptAnswer>) {
         self.remove(answer.answer_id);
         let (age, amount) = ((answer.at_ms, answer.answer_id), KeptAmount::of(&answer));
