@@ -7,6 +7,8 @@ use catalog::Snapshot;
 use schemas::control::TokenRole;
 use schemas::ids::{ApplicationId, SecretId, ServiceTokenId};
 
+use crate::idempotency::KeyedRequest;
+
 /// Where a request comes from; the layers put it into the extensions of each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
@@ -16,6 +18,8 @@ pub(crate) struct Caller {
     pub(crate) request_id: Option<Arc<str>>,
     /// `?dry_run=true`: everything is checked and answered as if, and nothing is written.
     pub(crate) dry_run: bool,
+    /// The request may be sent again: its answer is kept. Known once it is known who asks.
+    pub(crate) keyed: Option<Arc<KeyedRequest>>,
 }
 
 /// Who changes something. A `String` is an actor that no request stands behind.

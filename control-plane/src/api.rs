@@ -5,6 +5,7 @@
 mod addressed;
 mod application_secrets;
 mod applications;
+mod audit;
 mod event_types;
 mod events;
 mod instance;
@@ -79,6 +80,7 @@ fn tenants() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(service_tokens::get, service_tokens::update, service_tokens::patch, service_tokens::delete))
         .routes(routes!(service_tokens::rotate))
         .routes(routes!(own_token::get))
+        .routes(routes!(audit::list))
 }
 
 fn applications() -> OpenApiRouter<Arc<App>> {

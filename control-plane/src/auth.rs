@@ -25,6 +25,7 @@ use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
 use crate::actor::{Actor, ActorToken, Caller};
+use crate::idempotency::KeyedRequest;
 use crate::problem::{Problem, forbidden, not_found, unavailable};
 use crate::rates::Asker;
 use crate::state::App;
@@ -42,6 +43,10 @@ pub(crate) struct Principal {
     /// Where the request comes from.
     caller: Caller,
 }
+
+/// Who asks, also with a token that may only send events: what a token is it may be told.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyRole(pub(crate) Principal);
 
 /// Who it is.
 #[derive(Clone, Debug)]
@@ -76,22 +81,30 @@ pub(crate) struct ApplicationToken {
     pub(crate) role: TokenRole,
 }
 
+// === impl Who ===
+
+impl Who {
+    /// As the audit calls it.
+    fn name(&self) -> String {
+        match self {
+            Self::Admin => "admin".to_owned(),
+            Self::Service(entry) => format!("service_token/{}", entry.token),
+            Self::Application(entry) => format!("application_secret/{}", entry.secret),
+        }
+    }
+}
+
 // === impl Principal ===
 
 impl Principal {
     /// For the `hookbus-actor` header and the audit.
     pub(crate) fn actor(&self) -> Actor {
-        let name = match &self.who {
-            Who::Admin => "admin".to_owned(),
-            Who::Service(entry) => format!("service_token/{}", entry.token),
-            Who::Application(entry) => format!("application_secret/{}", entry.secret),
-        };
         let token = match &self.who {
             Who::Admin => None,
             Who::Service(entry) => Some(ActorToken::Service(entry.token)),
             Who::Application(entry) => Some(ActorToken::Application(entry.application, entry.secret)),
         };
-        Actor::new(name, self.caller.clone()).with_token(token)
+        Actor::new(self.who.name(), self.caller.clone()).with_token(token)
     }
 
     /// When its token ends: what it makes ends no later.
@@ -106,6 +119,11 @@ impl Principal {
     /// Whether everything is to be checked and answered as if, and nothing done. The store sees to its writes itself.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.caller.dry_run
+    }
+
+    /// Whether the request may be sent again, and is to be done once all the same.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.caller.keyed.is_some()
     }
 
     /// Only the operator.
@@ -233,13 +251,8 @@ impl FromRequestParts<Arc<App>> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
-        let who = authenticate(app, bearer(&parts.headers)?, caller.address).await?;
-        if let Some(connection) = parts.extensions.get::<Arc<ConnectionState>>() {
-            connection.trust();
-        }
-        paced(app, &who, &parts.method)?;
-        let role = match &who {
+        let AnyRole(principal) = AnyRole::from_request_parts(parts, app).await?;
+        let role = match &principal.who {
             Who::Admin => TokenRole::Editor,
             Who::Service(entry) => entry.role,
             Who::Application(entry) => entry.role,
@@ -247,7 +260,26 @@ impl FromRequestParts<Arc<App>> for Principal {
         if role == TokenRole::Ingest {
             return Err(Problem::new(ProblemId::Forbidden, "this token may send events, nothing else"));
         }
-        Ok(Self { who, caller })
+        Ok(principal)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for AnyRole {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let mut caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
+        let who = authenticate(app, bearer(&parts.headers)?, caller.address).await?;
+        if let Some(connection) = parts.extensions.get::<Arc<ConnectionState>>() {
+            connection.trust();
+        }
+        paced(app, &who, &parts.method)?;
+        if let Some(keyed) = KeyedRequest::read(parts, &who.name())? {
+            // Whoever reads the body adds it.
+            parts.extensions.insert(Arc::clone(&keyed));
+            caller.keyed = Some(keyed);
+        }
+        Ok(Self(Principal { who, caller }))
     }
 }
 
@@ -276,6 +308,17 @@ pub(crate) fn is_known(app: &App, headers: &HeaderMap) -> bool {
 
 /// Refuses who asks too often.
 fn paced(app: &App, who: &Who, method: &Method) -> Result<(), Problem> {
+    let writes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    charge(app, who, writes, 1)
+}
+
+/// Counts so many writes more for a request that asks for many at once, or refuses it.
+pub(crate) fn pay(app: &App, who: &Who, writes: usize) -> Result<(), Problem> {
+    let count = u32::try_from(writes).unwrap_or(u32::MAX);
+    if count == 0 { Ok(()) } else { charge(app, who, true, count) }
+}
+
+fn charge(app: &App, who: &Who, writes: bool, count: u32) -> Result<(), Problem> {
     let asker = match who {
         Who::Admin => return Ok(()),
         Who::Service(entry) => Asker { token: entry.token.0, organization: Some(entry.organization) },
@@ -285,8 +328,7 @@ fn paced(app: &App, who: &Who, method: &Method) -> Result<(), Problem> {
             Asker { token: entry.secret.0, organization }
         }
     };
-    let writes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    app.rates().known(asker, writes, clock::now_ms())
+    app.rates().known(asker, writes, count, clock::now_ms())
 }
 
 async fn authenticate(app: &App, token: &str, address: Option<IpAddr>) -> Result<Who, Problem> {

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use self::once::Once;
+use crate::idempotency::KeyedRequest;
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -74,7 +75,12 @@ async fn json_bytes(request: Request, app: &App) -> Result<Bytes, Problem> {
         let problem = Problem::new(ProblemId::Validation, detail).with_status(415);
         return Err(problem.with_code(Code::UnsupportedEncoding));
     }
-    read(request.into_body(), app.config().request_limit).await
+    let keyed = request.extensions().get::<Arc<KeyedRequest>>().cloned();
+    let bytes = read(request.into_body(), app.config().request_limit).await?;
+    if let Some(keyed) = keyed {
+        keyed.has_body(&bytes);
+    }
+    Ok(bytes)
 }
 
 fn is_json(content_type: &str) -> bool {

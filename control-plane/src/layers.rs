@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::actor::Caller;
 use crate::auth;
+use crate::idempotency::IDEMPOTENCY_KEY;
 use crate::problem::{Problem, unavailable};
 use crate::state::App;
 
@@ -77,6 +78,7 @@ pub(crate) async fn observe(
         request_id: id.to_str().ok().map(Arc::from),
         // What it says otherwise is refused further in, so nothing is done for a misspelt one either.
         dry_run: dry_run(request.uri().query()).unwrap_or(true),
+        keyed: None,
     };
     let address = caller.address;
     request.extensions_mut().insert(caller);
@@ -213,6 +215,7 @@ pub(crate) fn cors(config: &ControlConfig) -> Option<CorsLayer> {
                 header::CONTENT_TYPE,
                 header::IF_MATCH,
                 header::IF_NONE_MATCH,
+                IDEMPOTENCY_KEY,
                 named("hook0-client-options"),
                 REQUEST_ID,
                 CONSISTENCY,

@@ -20,6 +20,7 @@
 
 mod actor;
 mod api;
+mod audits;
 mod auth;
 mod body;
 pub mod config;
@@ -27,6 +28,7 @@ mod custom_headers;
 mod error;
 mod etag;
 mod health;
+mod idempotency;
 mod layers;
 mod limits;
 mod metrics;
@@ -134,7 +136,7 @@ impl ControlPlane {
         deps.tasks.spawn("control-seed", seed::run(config.clone(), deps.clone(), store.clone(), latch));
         let acting = Acting::new(store.clone(), deps.catalog.clone(), metrics.clone(), config.limits);
         deps.tasks.spawn("control-reports", reports::run(deps.clone(), acting, operations));
-        deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone()));
+        deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone(), metrics.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let health = watch_health(&config, &deps);
         let app = Arc::new(App::new(config, &deps, store, health, metrics)?);

@@ -1,7 +1,8 @@
 //! What the control plane tells Prometheus.
 
 use chassis::metrics::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError, Registry,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LATENCY_SECONDS, Metrics, MetricsError,
+    Registry,
 };
 use chassis::server::ServerMetrics;
 
@@ -26,6 +27,10 @@ pub(crate) struct ControlMetrics {
     pub(crate) listed: IntCounter,
     /// Writes whose outcome had to be looked up.
     pub(crate) unknown: IntCounter,
+    /// Operational events that were not written, because Kafka does not let the control plane write them.
+    pub(crate) not_told: IntCounter,
+    /// Answers that are kept for repeats of their requests.
+    pub(crate) kept_answers: IntGauge,
     /// Worker reports by kind and what was done; `unknown` are those of a newer build.
     pub(crate) reports: IntCounterVec,
     /// Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.
@@ -62,6 +67,11 @@ impl ControlMetrics {
                 "Times a write listed the end of the control topic: after a takeover, and before a refusal.",
             )?,
             unknown: metrics.counter("unknown_outcomes_total", "Writes whose outcome had to be looked up.")?,
+            not_told: metrics.counter(
+                "not_told_events_total",
+                "Operational events that were not written, because Kafka does not let the control plane write them.",
+            )?,
+            kept_answers: metrics.gauge("kept_answers", "Answers that are kept for repeats of their requests.")?,
             sealed: metrics.gauges(
                 "sealed_objects",
                 "Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.",

@@ -21,7 +21,8 @@ const BEARER: &str = "bearer";
 const ABOUT: &str = "Webhooks from Kafka. Shapes follow Hook0's API; what is ours is additional and optional. Unknown query \
     parameters are ignored, unknown body fields are a 422. A trailing slash is accepted everywhere. Every object carries an \
     `ETag` that stands for what was written: send it back as `If-Match` and a lost race is a 412. Every answer to a write \
-    carries `Hookbus-Consistency-Token`: a request that sends it sees that write, whichever replica answers.";
+    carries `Hookbus-Consistency-Token`: a request that sends it sees that write, whichever replica answers. A `POST` with an \
+    `Idempotency-Key` may be sent again until it is answered: it is done once.";
 const TAGS: &[(&str, &str)] = &[
     ("organizations", "Tenants."),
     ("service_tokens", "Tokens of an organization."),
@@ -30,6 +31,7 @@ const TAGS: &[(&str, &str)] = &[
     ("event_types", "What kinds of events an application has."),
     ("subscriptions", "Who receives what."),
     ("events", "Sending events: the gateway's routes."),
+    ("audit", "Who changed what."),
     ("instance", "What a client may ask before it has a token."),
 ];
 

@@ -24,6 +24,7 @@ use schemas::record::OutRecord;
 use schemas::topics::Topics;
 use serde_json::{Map, Value, json};
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::api::time;
 use crate::store::Change;
@@ -49,7 +50,7 @@ pub(crate) struct Operations {
 
 #[derive(Debug)]
 struct Budgets {
-    of_one: Budget<SubscriptionId>,
+    of_one: Budget<(SubscriptionId, OperationalKind)>,
     total: Budget<()>,
 }
 
@@ -60,6 +61,16 @@ pub(crate) enum ToldOperator {
     Event(OutRecord),
     /// None: there were too many.
     TooMany,
+}
+
+// === impl Budgets ===
+
+impl Budgets {
+    /// Takes one of both or none.
+    fn pay(&mut self, key: (SubscriptionId, OperationalKind), at_ms: i64) -> bool {
+        let is_there = self.total.next_ms(&(), at_ms) <= at_ms;
+        is_there && self.of_one.try_take(&key, at_ms) && self.total.try_take(&(), at_ms)
+    }
 }
 
 // === impl Operations ===
@@ -83,11 +94,12 @@ impl Operations {
     }
 
     /// What a write disables, over what was there before it. No budget holds it back: each is a change by hand, or one report.
+    /// `write`: its id, which tells it from another one of the same moment, and when it was made, Unix ms.
     pub(crate) fn of_write<'a>(
         &self,
         snapshot: &Snapshot,
         changes: impl Iterator<Item = (&'a Change, Option<ControlObject>)>,
-        at_ms: i64,
+        write: (Uuid, i64),
     ) -> Result<Vec<OutRecord>, serde_json::Error> {
         let mut records = Vec::new();
         for (change, before) in changes {
@@ -97,7 +109,7 @@ impl Operations {
                 continue;
             };
             if before.is_enabled && !after.is_enabled && self.is_told_of(snapshot, after.application_id) {
-                records.push(self.disabled(snapshot, after, at_ms).record(Arc::clone(&self.topic))?);
+                records.push(self.disabled(snapshot, after, write).record(Arc::clone(&self.topic))?);
             }
         }
         Ok(records)
@@ -109,8 +121,8 @@ impl Operations {
         if now_ms.saturating_sub(event.at_ms) > OLD_MS {
             return None;
         }
-        let mut budgets = self.budgets.lock();
-        if !budgets.of_one.try_take(&event.subscription, now_ms) || !budgets.total.try_take(&(), now_ms) {
+        // Paid for the time it happened at, not for that of reading: reports that waited while nobody read are not too many.
+        if !self.budgets.lock().pay((event.subscription, event.kind), event.at_ms) {
             return Some(ToldOperator::TooMany);
         }
         match event.record(Arc::clone(&self.topic)) {
@@ -127,7 +139,12 @@ impl Operations {
         application != self.application && snapshot.application_by_id(self.application).is_some()
     }
 
-    fn disabled(&self, snapshot: &Snapshot, subscription: &Subscription, at_ms: i64) -> OperationalEvent {
+    fn disabled(
+        &self,
+        snapshot: &Snapshot,
+        subscription: &Subscription,
+        (write_id, at_ms): (Uuid, i64),
+    ) -> OperationalEvent {
         let mut data = facts(snapshot, subscription.application_id, subscription.uid.as_deref());
         data.insert("reason".to_owned(), json!(subscription.disabled_reason.as_deref().unwrap_or("request")));
         data.insert("detail".to_owned(), json!(subscription.disabled_detail));
@@ -135,7 +152,7 @@ impl Operations {
             kind: OperationalKind::SubscriptionDisabled,
             application: self.application,
             subscription: subscription.subscription_id,
-            cause: at_ms.to_string(),
+            cause: write_id.to_string(),
             at_ms,
             data,
         }

@@ -60,6 +60,11 @@ impl Page {
         self.after.as_deref()
     }
 
+    /// Rows of a page, where the request says it.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     /// Rows that are shown; with one more of them there is a next page.
     pub(crate) fn wanted(&self) -> usize {
         self.limit.unwrap_or(WHOLE)
@@ -100,6 +105,11 @@ impl<T> Rows<Result<T, Problem>> {
 }
 
 impl<T> Rows<T> {
+    /// Rows that were found, and the cursor of what comes after them.
+    pub(crate) fn of(rows: Vec<T>, next: Option<String>) -> Self {
+        Self { rows, next }
+    }
+
     /// The same rows as they are shown.
     pub(crate) fn map<U>(self, show: impl FnMut(T) -> U) -> Rows<U> {
         Rows { rows: self.rows.into_iter().map(show).collect(), next: self.next }

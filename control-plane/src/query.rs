@@ -26,6 +26,9 @@ const KNOWN: &[&str] = &[
     "uid",
     "host",
     "name",
+    "actor",
+    "action",
+    "object",
 ];
 
 /// The parameters of a request.

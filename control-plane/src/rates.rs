@@ -59,14 +59,14 @@ impl Rates {
         })
     }
 
-    /// Counts a request of a known token, or refuses it.
-    pub(crate) fn known(&self, asker: Asker, writes: bool, now_ms: i64) -> Result<(), Problem> {
+    /// Counts so many requests of a known token, or refuses them all. More than its share of a burst is taken for a whole one.
+    pub(crate) fn known(&self, asker: Asker, writes: bool, count: u32, now_ms: i64) -> Result<(), Problem> {
         let Some(paced) = (if writes { &self.writes } else { &self.reads }) else { return Ok(()) };
         let what = if writes { "writes" } else { "reads" };
-        take(&paced.tokens, &asker.token, now_ms)
+        take(&paced.tokens, &asker.token, count, now_ms)
             .map_err(|seconds| refused(format!("this token asks too often for its share of {what}"), seconds))?;
         let Some(organization) = asker.organization else { return Ok(()) };
-        take(&paced.organizations, &organization, now_ms).map_err(|seconds| {
+        take(&paced.organizations, &organization, count, now_ms).map_err(|seconds| {
             refused(format!("the tokens of this organization ask too often for its share of {what}"), seconds)
         })
     }
@@ -75,7 +75,7 @@ impl Rates {
     pub(crate) fn unknown(&self, address: Option<IpAddr>, now_ms: i64) -> Result<(), Problem> {
         let Some(unknown) = &self.unknown else { return Ok(()) };
         let refused = |seconds| refused("too many unknown tokens came from this address".to_owned(), seconds);
-        take(unknown, &address.map(chassis::server::network), now_ms).map_err(refused)
+        take(unknown, &address.map(chassis::server::network), 1, now_ms).map_err(refused)
     }
 }
 
@@ -94,13 +94,18 @@ fn budget<K: Eq + std::hash::Hash + Clone>(per_second: u32) -> Result<Budget<K>,
     Budget::new(f64::from(per_second), per_second.saturating_mul(BURST), KEYS)
 }
 
-/// Takes one, or says after how many seconds there is one again.
-fn take<K: Eq + std::hash::Hash + Clone>(budget: &Mutex<Budget<K>>, key: &K, now_ms: i64) -> Result<(), u32> {
+/// Takes so many, or says after how many seconds there are so many again.
+fn take<K: Eq + std::hash::Hash + Clone>(
+    budget: &Mutex<Budget<K>>,
+    key: &K,
+    count: u32,
+    now_ms: i64,
+) -> Result<(), u32> {
     let mut budget = budget.lock();
-    if budget.try_take(key, now_ms) {
+    if budget.try_take_many(key, count, now_ms) {
         return Ok(());
     }
-    let wait_ms = budget.next_ms(key, now_ms).saturating_sub(now_ms).max(1);
+    let wait_ms = budget.next_many_ms(key, count, now_ms).saturating_sub(now_ms).max(1);
     Err(u32::try_from(wait_ms.saturating_add(999) / 1_000).unwrap_or(u32::MAX))
 }
 
@@ -122,17 +127,17 @@ mod tests {
 
     /// How many pass at one moment.
     fn passing(rates: &Rates, asker: Asker, now_ms: i64) -> usize {
-        (0..10_000).take_while(|_| rates.known(asker, true, now_ms).is_ok()).count()
+        (0..10_000).take_while(|_| rates.known(asker, true, 1, now_ms).is_ok()).count()
     }
 
     #[test]
     fn a_token_that_asks_too_often_is_told_when_to_come_back_and_takes_nothing_of_others() {
         let rates = rates(2);
         assert_eq!(passing(&rates, asker(1, 1), 0), 20);
-        let problem = rates.known(asker(1, 1), true, 0).unwrap_err();
+        let problem = rates.known(asker(1, 1), true, 1, 0).unwrap_err();
         assert_eq!((problem.status, problem.id, problem.retry_after_s), (429, "RateLimited", Some(1)));
-        assert!(rates.known(asker(2, 2), true, 0).is_ok());
-        assert!(rates.known(asker(1, 1), false, 0).is_ok(), "reads are counted for themselves, here not at all");
+        assert!(rates.known(asker(2, 2), true, 1, 0).is_ok());
+        assert!(rates.known(asker(1, 1), false, 1, 0).is_ok(), "reads are counted for themselves, here not at all");
         assert_eq!(passing(&rates, asker(1, 1), 1_000), 2);
     }
 
@@ -142,6 +147,17 @@ mod tests {
         let all: usize = (1..=9).map(|token| passing(&rates, asker(token, 1), 0)).sum();
         assert_eq!(all, 40);
         assert_eq!(passing(&rates, asker(10, 2), 0), 10);
+    }
+
+    #[test]
+    fn many_at_once_cost_as_many_and_more_than_a_burst_costs_a_whole_one() {
+        let rates = rates(2);
+        assert!(rates.known(asker(1, 1), true, 15, 0).is_ok());
+        let problem = rates.known(asker(1, 1), true, 15, 0).unwrap_err();
+        assert_eq!(problem.retry_after_s, Some(5), "ten of fifteen are missing");
+        assert_eq!(passing(&rates, asker(1, 1), 0), 5, "what was refused has cost nothing");
+        assert!(rates.known(asker(2, 2), true, 1_000, 0).is_ok());
+        assert_eq!(passing(&rates, asker(2, 2), 0), 0);
     }
 
     #[test]

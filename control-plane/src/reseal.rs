@@ -157,9 +157,9 @@ impl Resealer {
                 }
             }
             let done = u64::try_from(changes.len()).unwrap_or(u64::MAX);
-            Ok(Decision { changes, answer: (done, failed) })
+            Ok(Decision::of(changes, (done, failed)))
         };
-        self.store.write(Actor::system("reseal"), decide).await
+        self.store.write_own(&Actor::system("reseal"), decide).await
     }
 
     fn give_up(&mut self, key: ControlKey, error: &VaultError) {
@@ -181,6 +181,7 @@ impl Resealer {
                 tokio::task::yield_now().await;
             }
         }
+        self.look_at_answers(&mut survey).await;
         let configured = self.vault().key_ids().map(|id| (id.to_owned(), 0));
         let mut counts: BTreeMap<String, i64> = configured.collect();
         counts.extend(std::mem::take(&mut survey.counts));
@@ -190,6 +191,17 @@ impl Resealer {
         }
         survey.counts = counts;
         survey
+    }
+
+    /// Answers that are kept are not sealed again: they are gone after a day. Until then their keys are needed.
+    async fn look_at_answers(&self, survey: &mut Survey) {
+        let answers: Vec<_> = self.catalog.read().kept_answers().cloned().collect();
+        for answers in answers.chunks(SLICE) {
+            for id in answers.iter().flat_map(|it| it.key_ids()) {
+                *survey.counts.entry(id).or_default() += 1;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     fn look(&self, keys: &[ControlKey], survey: &mut Survey) {
@@ -252,7 +264,8 @@ fn find(snapshot: &Snapshot, key: &ControlKey) -> Option<ControlObject> {
         ControlKey::Organization(_)
         | ControlKey::Application(..)
         | ControlKey::RetiredApplication(_)
-        | ControlKey::EventType(..) => None,
+        | ControlKey::EventType(..)
+        | ControlKey::KeptAnswer(..) => None,
     }
 }
 

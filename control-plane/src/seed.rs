@@ -55,5 +55,5 @@ async fn write(config: &ControlConfig, store: &Store) -> Result<bool, crate::pro
         let organization = Organization::new(id, name.clone(), moment.now_ms);
         Ok(Decision::put(ControlObject::Organization(organization), true))
     };
-    store.write(Actor::system("seed"), decide).await
+    store.write_own(&Actor::system("seed"), decide).await
 }

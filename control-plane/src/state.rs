@@ -5,6 +5,7 @@ use chassis::config::ControlConfig;
 use secrecy::ExposeSecret as _;
 use vault::LookupHash;
 
+use crate::audits::AuditLog;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     store: Store,
     pings: Pings,
     health: HealthView,
+    audits: AuditLog,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
@@ -37,11 +39,14 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
-        let app = Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics)?;
-        Ok(Self { health, ..app })
+        let admin = admin(&config, &deps.catalog);
+        let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
+        let audits = AuditLog::start(deps)?;
+        Ok(Self { config, catalog, policy, store, pings, health, audits, metrics, admin, rates })
     }
 
-    /// Nothing is known of health.
+    /// Without Kafka, for tests of the handlers: nothing is known of health.
+    #[cfg(test)]
     pub(crate) fn assemble(
         config: ControlConfig,
         catalog: Catalog,
@@ -50,9 +55,9 @@ impl App {
         pings: Pings,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
-        let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
+        let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
-        Ok(Self { config, catalog, policy, store, pings, health, metrics, admin, rates })
+        Ok(Self { config, catalog, policy, store, pings, health, audits, metrics, admin, rates })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -81,6 +86,11 @@ impl App {
         &self.health
     }
 
+    /// Who changed what.
+    pub(crate) fn audits(&self) -> &AuditLog {
+        &self.audits
+    }
+
     pub(crate) fn metrics(&self) -> &ControlMetrics {
         &self.metrics
     }
@@ -94,4 +104,8 @@ impl App {
     pub(crate) fn admin(&self) -> Option<LookupHash> {
         self.admin
     }
+}
+
+fn admin(config: &ControlConfig, catalog: &Catalog) -> Option<LookupHash> {
+    config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()))
 }

@@ -11,7 +11,7 @@
 //!         one transaction: control and audit of all <------------------------+
 //!            +-- committed: snapshot has it -> answers
 //!            +-- fenced: nothing was written, again
-//!            +-- unknown: acquire settles it; look for the last write id, else again
+//!            +-- unknown: acquire settles it; look for the transaction's id, else again
 //! ```
 //!
 //! Why it holds: whoever writes after us has fenced us first, and whoever listed the end after its own fencing sees everything
@@ -28,7 +28,10 @@
 //! one relies on knowing how this one ended. When Kafka stays silent past the deadline the task gives up between two steps; the
 //! next write then begins by acquiring, which settles whatever was left open.
 
+mod answers;
 mod audit;
+mod changed;
+mod decision;
 mod group;
 mod line;
 mod log;
@@ -43,10 +46,12 @@ use std::time::{Duration, Instant};
 use catalog::{Catalog, Snapshot};
 use chassis::clock;
 use chassis::config::ByteLimits;
+use chassis::limited::Limited;
 use chassis::tasks;
 use parking_lot::Mutex as Lock;
-use schemas::control::{ControlKey, ControlObject};
 use schemas::problem::ProblemId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, oneshot};
 use tracing::warn;
 use uuid::Uuid;
@@ -57,17 +62,21 @@ use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
 use crate::problem::{Problem, unavailable};
+use crate::store::answers::Keeping;
 use crate::store::group::QueuedWrite;
-use crate::store::line::{WriteLine, WriteOwner};
+use crate::store::line::{LineFull, WriteLine, WriteOwner};
 use crate::store::log::ControlLog;
 use crate::store::pending::{PendingWrite, RuledWrite};
 use crate::store::refuse::{full, late};
 use crate::store::share::WriterShare;
 
+pub(crate) use crate::store::decision::{Change, Decision, Moment};
 pub use crate::store::log::transactional_id;
 
 /// Between two tries of a call that failed.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two lines about the same.
+const LINE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The writer. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -82,6 +91,10 @@ struct StoreInner {
     /// One transaction at a time in this process.
     turn: Mutex<Turn>,
     line: Lock<ServedLine>,
+    /// One trial of many writes at a time: each of them keeps readers of the snapshot waiting.
+    trial: Mutex<()>,
+    /// Lines about what the operator is not told.
+    lines: Limited<()>,
     deadline: Duration,
     bytes: ByteLimits,
     metrics: ControlMetrics,
@@ -106,56 +119,6 @@ struct Turn {
     /// The snapshot has everything that was written before we acquired, and every write of ours since.
     current: bool,
     share: WriterShare,
-}
-
-/// What a decision may look at beside the snapshot.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// An end of `control` that the snapshot has reached and that no other write can lie behind: what is matched from the
-    /// write on has seen everything below.
-    pub(crate) end: i64,
-    /// Unix ms.
-    pub(crate) now_ms: i64,
-}
-
-/// A change of one object.
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
-    /// It is this now.
-    Put(ControlObject),
-    /// It is gone.
-    Remove(ControlKey),
-}
-
-/// What a decision comes to: changes for one transaction (none: nothing is written) and what to answer.
-#[derive(Debug)]
-pub(crate) struct Decision<T> {
-    pub(crate) changes: Vec<Change>,
-    pub(crate) answer: T,
-}
-
-// === impl Change ===
-
-impl Change {
-    /// The key of the object that is changed.
-    pub(crate) fn key(&self) -> ControlKey {
-        match self {
-            Self::Put(object) => object.key(),
-            Self::Remove(key) => key.clone(),
-        }
-    }
-}
-
-// === impl Decision ===
-
-impl<T> Decision<T> {
-    pub(crate) fn put(object: ControlObject, answer: T) -> Self {
-        Self { changes: vec![Change::Put(object)], answer }
-    }
-
-    pub(crate) fn nothing(answer: T) -> Self {
-        Self { changes: Vec::new(), answer }
-    }
 }
 
 // === impl Store ===
@@ -183,6 +146,8 @@ impl Store {
                 log,
                 turn: Mutex::default(),
                 line: Lock::default(),
+                trial: Mutex::default(),
+                lines: Limited::new(LINE_PERIOD),
                 deadline,
                 bytes,
                 metrics,
@@ -198,41 +163,70 @@ impl Store {
     }
 
     /// Decides over a current snapshot and writes what was decided. `rule` may be called more than once. On return this
-    /// process's snapshot has the write.
+    /// process's snapshot has the write. A repeat of a request that carried an `Idempotency-Key` has the answer of the first.
     ///
     /// # Errors
     /// The problem `rule` found, a 429 where its owner has too many waiting, or a 503 when the outcome is not known to be good
     /// before the deadline.
     pub(crate) async fn write<T, F>(&self, actor: impl Into<Actor>, rule: F) -> Result<T, Problem>
     where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
+    {
+        let actor = actor.into();
+        let keeping = self.inner.keeping(&actor, None);
+        only(self.write_each(actor, vec![(rule, keeping)]).await?)
+    }
+
+    /// The same for a write of the control plane itself, which no request stands behind.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) async fn write_own<T, F>(&self, part: &Actor, rule: F) -> Result<T, Problem>
+    where
         T: Send + 'static,
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
     {
-        let mut answers = self.write_all(actor, vec![rule]).await?;
-        answers.pop().unwrap_or_else(|| Err(Problem::new(ProblemId::InternalServerError, "the write was not decided")))
+        only(self.write_each(part.clone(), vec![(rule, None)]).await?)
     }
 
-    /// The same for several writes, in their order, each decided over what those before it decided, each with its own answer.
+    /// The same for several writes, in their order, each decided over what those before it decided, each with its own answer. Each
+    /// has a number among those of its request.
     ///
     /// # Errors
     /// Nothing was decided: a 429 where their owner has too many waiting, a 503.
     pub(crate) async fn write_all<T, F>(
         &self,
         actor: impl Into<Actor>,
-        rules: Vec<F>,
+        rules: Vec<(usize, F)>,
+    ) -> Result<Vec<Result<T, Problem>>, Problem>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
+    {
+        let actor = actor.into();
+        let kept = rules.into_iter().map(|(part, rule)| (rule, self.inner.keeping(&actor, Some(part)))).collect();
+        self.write_each(actor, kept).await
+    }
+
+    async fn write_each<T, F>(
+        &self,
+        actor: Actor,
+        rules: Vec<(F, Option<Keeping<T>>)>,
     ) -> Result<Vec<Result<T, Problem>>, Problem>
     where
         T: Send + 'static,
         F: FnMut(&Snapshot, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
     {
-        let (inner, actor) = (&self.inner, actor.into());
+        let inner = &self.inner;
+        let is_keyed = rules.iter().any(|(_, keeping)| keeping.is_some());
         let started = clock::instant();
         let deadline = started + inner.deadline;
         let owner = inner.owner(&actor);
         let (mut group, mut answers): (Vec<QueuedWrite>, Vec<_>) = (Vec::new(), Vec::new());
-        for rule in rules {
+        for (rule, keeping) in rules {
             let (answer, told) = oneshot::channel();
-            let write = RuledWrite { actor: actor.clone(), rule, started, deadline, decided: None, answer };
+            let write = RuledWrite::new(actor.clone(), rule, keeping, (started, deadline), answer);
             group.push((owner, Box::new(write)));
             answers.push(told);
         }
@@ -246,7 +240,7 @@ impl Store {
             let lost = |_closed| Err(Problem::new(ProblemId::InternalServerError, "the write failed"));
             // What is known of one does not wait for what is not known of another.
             let answered = tokio::time::timeout_at(deadline.into(), answer).await;
-            told.push(answered.map_or_else(|_elapsed| Err(late()), |answer| answer.unwrap_or_else(lost)));
+            told.push(answered.map_or_else(|_elapsed| Err(late(is_keyed)), |answer| answer.unwrap_or_else(lost)));
         }
         Ok(told)
     }
@@ -267,6 +261,16 @@ impl StoreInner {
         organization.map_or(WriteOwner::Gone, WriteOwner::Organization)
     }
 
+    /// How the answer of a write is kept, if its request has a key. A trial leaves nothing behind.
+    fn keeping<T: Serialize + DeserializeOwned>(&self, actor: &Actor, part: Option<usize>) -> Option<Keeping<T>> {
+        let keyed = actor.caller.keyed.as_ref().filter(|_| !actor.caller.dry_run)?;
+        let owner = match self.owner(actor) {
+            WriteOwner::Organization(id) => Some(id),
+            WriteOwner::System | WriteOwner::Admin | WriteOwner::Gone => None,
+        };
+        Some(Keeping::new(keyed.hashes(self.catalog.vault(), part), owner))
+    }
+
     /// Puts writes into the line, and has it served.
     fn push(self: &Arc<Self>, owner: WriteOwner, group: Vec<QueuedWrite>) -> Result<(), Problem> {
         let mut line = self.line.lock();
@@ -278,10 +282,18 @@ impl StoreInner {
         Ok(())
     }
 
-    /// Answers what writes would answer. It takes no turn and fences nobody.
+    /// Answers what writes would answer. It fences nobody, and takes no turn from those who write; who tries many writes waits for
+    /// others who do, and lets readers of the snapshot in between two looks.
     async fn try_out(&self, mut group: Vec<QueuedWrite>, deadline: Instant) -> Result<(), Problem> {
         let end = self.catch_up(deadline).await?;
+        let _turn = if group.len() > 1 {
+            let turn = tokio::time::timeout_at(deadline.into(), self.trial.lock()).await;
+            Some(turn.map_err(|_elapsed| full(LineFull::OfAll))?)
+        } else {
+            None
+        };
         while !group.is_empty() {
+            tokio::task::yield_now().await;
             // What one look cannot hold is decided without what stands before it.
             let decided = self.rehearse(&mut group, Some(end)).len();
             for (_, write) in group.drain(..decided) {
@@ -310,28 +322,34 @@ impl StoreInner {
         match tokio::time::timeout(left, self.catalog.read_index()).await {
             Ok(Ok(end)) => Ok(end),
             Ok(Err(error)) => Err(unavailable(format!("the catalog cannot be brought up to date: {error}"))),
-            Err(_elapsed) => Err(late()),
+            Err(_elapsed) => Err(late(false)),
         }
     }
 
-    /// Waits until the own snapshot has the write: whoever asks this replica next sees it.
-    async fn applied(&self, write_id: Uuid, deadline: Instant) -> Result<(), Problem> {
+    /// Waits until the own snapshot has the transaction: whoever asks this replica next sees it.
+    async fn applied(&self, transaction: Uuid, deadline: Instant) -> Result<(), Problem> {
         let mut changed = self.catalog.changed();
         let left = deadline.saturating_duration_since(clock::instant());
         let seen = async {
             loop {
                 changed.borrow_and_update();
-                if self.catalog.read().write_seen(write_id) || changed.changed().await.is_err() {
+                if self.catalog.read().transaction_seen(transaction) || changed.changed().await.is_err() {
                     return;
                 }
             }
         };
-        tokio::time::timeout(left, seen).await.map_err(|_elapsed| late())
+        tokio::time::timeout(left, seen).await.map_err(|_elapsed| late(false))
     }
 }
 
+/// The answer of the only write.
+fn only<T>(answers: Vec<Result<T, Problem>>) -> Result<T, Problem> {
+    let undecided = || Err(Problem::new(ProblemId::InternalServerError, "the write was not decided"));
+    answers.into_iter().next().unwrap_or_else(undecided)
+}
+
 #[cfg(test)]
-pub(crate) use tests::audited;
+pub(crate) use tests::{audited, beside};
 
 #[cfg(test)]
 mod tests;

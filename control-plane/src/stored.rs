@@ -39,7 +39,7 @@ impl<T: Stored> Decision<T> {
     /// The next object stands beside a former one that has an end now.
     pub(crate) fn succeeded(ended: T, next: T) -> Self {
         let changes = [ended, next.clone()].map(|it| Change::Put(it.into_object()));
-        Self { changes: changes.to_vec(), answer: next }
+        Self::of(changes.to_vec(), next)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a deleted application has left behind, removed bit by bit.
+//! What nobody asks for any more, removed bit by bit: what a deleted application has left behind, and answers whose day is over.
 //!
 //! Deleting an application is one small write: from then on nothing in it is found, nothing matches and no token of it opens
 //! anything. Its objects follow in batches with pauses between them, so that a million of them stand in nobody's way. They are
@@ -10,10 +10,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use catalog::{Catalog, Snapshot};
+use chassis::clock;
 use tracing::{info, warn};
 
 use crate::actor::Actor;
 use crate::config::Deps;
+use crate::metrics::ControlMetrics;
 use crate::problem::Problem;
 use crate::store::{Change, Decision, Moment, Store};
 
@@ -23,9 +25,11 @@ const BATCH: usize = 1_000;
 const PAUSE: Duration = Duration::from_millis(250);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// Between two looks for answers whose time is over.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(60);
 
 /// Runs until shutdown is requested.
-pub(crate) async fn run(deps: Deps, store: Store) -> Result<(), Infallible> {
+pub(crate) async fn run(deps: Deps, store: Store, metrics: ControlMetrics) -> Result<(), Infallible> {
     let shutdown = deps.tasks.shutdown().clone();
     let work = async {
         deps.catalog.caught_up().await;
@@ -38,9 +42,37 @@ pub(crate) async fn run(deps: Deps, store: Store) -> Result<(), Infallible> {
             }
         }
     };
+    let expiry = async {
+        deps.catalog.caught_up().await;
+        loop {
+            expire(&deps.catalog, &store).await;
+            let kept = deps.catalog.read().kept_amount().count;
+            metrics.kept_answers.set(i64::try_from(kept).unwrap_or(i64::MAX));
+            tokio::time::sleep(EXPIRY_PERIOD).await;
+        }
+    };
     tokio::select! {
         () = work => Ok(()),
+        () = expiry => Ok(()),
         () = shutdown.requested() => Ok(()),
+    }
+}
+
+/// Removes the answers whose time is over. What another replica has removed meanwhile is not there any more when it is decided.
+pub(crate) async fn expire(catalog: &Catalog, store: &Store) {
+    while !catalog.read().expired_answers(clock::now_ms(), 1).is_empty() {
+        let decide = |snapshot: &Snapshot, moment: Moment| {
+            let expired = snapshot.expired_answers(moment.now_ms, BATCH);
+            Ok(Decision::of(expired.into_iter().map(Change::Remove).collect(), ()))
+        };
+        let pause = match store.write_own(&Actor::system("sweep"), decide).await {
+            Ok(()) => PAUSE,
+            Err(problem) => {
+                warn!(detail = problem.into_detail(), "cannot remove answers whose time is over, trying again");
+                RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -81,7 +113,7 @@ async fn batch(store: &Store) -> Result<usize, Problem> {
     let decide = |snapshot: &Snapshot, _moment: Moment| {
         let changes: Vec<Change> = snapshot.orphans(BATCH).into_iter().map(Change::Remove).collect();
         let count = changes.len();
-        Ok(Decision { changes, answer: count })
+        Ok(Decision::of(changes, count))
     };
-    store.write(Actor::system("sweep"), decide).await
+    store.write_own(&Actor::system("sweep"), decide).await
 }

@@ -42,7 +42,7 @@ pub const ACCESS: &[Access] = {
         Access { topic: "rejected", writers: &[Fanout, Delivery, Retry], readers: &[People] },
         Access { topic: "seen", writers: &[Fanout], readers: &[Fanout] },
         Access { topic: "control", writers: &[Control], readers: &[Gateway, Fanout, Delivery, Control] },
-        Access { topic: "audit", writers: &[Control], readers: &[People] },
+        Access { topic: "audit", writers: &[Control], readers: &[Control, People] },
         Access { topic: "status", writers: &[Gateway, Fanout, Delivery, Retry, Control], readers: &[Gateway, Control] },
     ]
 };

@@ -6,7 +6,7 @@ use uuid::Uuid;
 /// Current version of the record.
 pub const VERSION: u8 = 1;
 
-/// One change of one object. Holds hashes, never values: what an object held is nobody's business but its owner's.
+/// One change of one object. Holds names and hashes, never values: what an object held is nobody's business but its owner's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Version, [`VERSION`].
@@ -25,6 +25,9 @@ pub struct Audit {
     /// SHA-256 of the encoded object after; absent if it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Names of the fields that were changed, never what stands in them: `description`, `target.url`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// Where the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

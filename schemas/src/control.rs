@@ -1,8 +1,10 @@
 //! The catalog's changelog on `control`: one JSON object per key `type/scope/id`, a tombstone when it is gone.
 //!
 //! Secrets are sealed (AES-256-GCM, key id beside) by whoever writes; this module only gives them a place. Every record
-//! carries `hookbus-version`, `hookbus-write-id`, `hookbus-write-size` and `hookbus-actor` as headers, tombstones too.
+//! carries `hookbus-version`, `hookbus-write-id`, `hookbus-write-size` and `hookbus-actor` as headers, tombstones too, and
+//! `hookbus-transaction-id` where several writes share a transaction.
 
+mod answer;
 mod application;
 mod organization;
 mod sealed;
@@ -14,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event_type::EventTypeName;
-use crate::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
+use crate::ids::{AnswerId, ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 
+pub use answer::{KEPT_MS, KeptAnswer};
 pub use application::{Application, ApplicationSecret, EventType, RetiredApplication, UnknownEventTypes};
 pub use organization::{Limits, Organization, ServiceToken, TokenRole};
 pub use subscription::{Auth, BodyForm, SigningScheme, SigningSecret, Subscription, Target};
@@ -40,6 +43,8 @@ pub enum ControlKey {
     EventType(ApplicationId, EventTypeName),
     /// `subscription/application/id`
     Subscription(ApplicationId, SubscriptionId),
+    /// `answer/organization/id`, `answer/-/id` of the operator
+    KeptAnswer(Option<OrganizationId>, AnswerId),
 }
 
 /// An object of the catalog.
@@ -59,6 +64,8 @@ pub enum ControlObject {
     EventType(EventType),
     /// Who receives what.
     Subscription(Box<Subscription>),
+    /// What a request was answered, for a repeat of it.
+    KeptAnswer(KeptAnswer),
 }
 
 /// AES-256-GCM ciphertext, all parts base64.
@@ -92,6 +99,8 @@ impl fmt::Display for ControlKey {
             Self::RetiredApplication(id) => write!(f, "retired/application/{id}"),
             Self::EventType(application, name) => write!(f, "event_type/{application}/{name}"),
             Self::Subscription(application, id) => write!(f, "subscription/{application}/{id}"),
+            Self::KeptAnswer(Some(organization), id) => write!(f, "answer/{organization}/{id}"),
+            Self::KeptAnswer(None, id) => write!(f, "answer/-/{id}"),
         }
     }
 }
@@ -111,6 +120,8 @@ impl ControlKey {
             "retired" if scope == "application" => Some(Self::RetiredApplication(uuid(id)?.into())),
             "event_type" => Some(Self::EventType(uuid(scope)?.into(), EventTypeName::parse(id).ok()?)),
             "subscription" => Some(Self::Subscription(uuid(scope)?.into(), uuid(id)?.into())),
+            "answer" if scope == "-" => Some(Self::KeptAnswer(None, uuid(id)?.into())),
+            "answer" => Some(Self::KeptAnswer(Some(uuid(scope)?.into()), uuid(id)?.into())),
             _unknown => None,
         }
     }
@@ -130,6 +141,7 @@ impl ControlObject {
             Self::RetiredApplication(it) => ControlKey::RetiredApplication(it.application_id),
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application_id, it.subscription_id),
+            Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
         }
     }
 
@@ -146,6 +158,7 @@ impl ControlObject {
             Self::RetiredApplication(it) => serde_json::to_vec(it),
             Self::EventType(it) => serde_json::to_vec(it),
             Self::Subscription(it) => serde_json::to_vec(it),
+            Self::KeptAnswer(it) => serde_json::to_vec(it),
         }
     }
 
@@ -162,6 +175,7 @@ impl ControlObject {
             ControlKey::RetiredApplication(_) => Self::RetiredApplication(serde_json::from_slice(value)?),
             ControlKey::EventType(..) => Self::EventType(serde_json::from_slice(value)?),
             ControlKey::Subscription(..) => Self::Subscription(serde_json::from_slice(value)?),
+            ControlKey::KeptAnswer(..) => Self::KeptAnswer(serde_json::from_slice(value)?),
         })
     }
 }

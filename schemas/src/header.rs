@@ -81,6 +81,8 @@ pub const RESPONSE_BODY: &str = "hookbus-response-body";
 pub const VERSION: &str = "hookbus-version";
 /// Id of one write to `control`, a UUID.
 pub const WRITE_ID: &str = "hookbus-write-id";
+/// Id of the transaction that several writes share, a UUID; absent where a write has one for itself, which has the write's id then.
+pub const TRANSACTION_ID: &str = "hookbus-transaction-id";
 /// How many records of `control` that write has: readers apply them together.
 pub const WRITE_SIZE: &str = "hookbus-write-size";
 /// Who wrote it.

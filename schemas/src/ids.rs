@@ -54,6 +54,10 @@ id!(
     SubscriptionId
 );
 id!(
+    /// An answer that is kept for a repeat of its request.
+    AnswerId
+);
+id!(
     /// One secret of an application, as an object (not the token itself).
     SecretId
 );

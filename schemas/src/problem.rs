@@ -119,6 +119,8 @@ pub enum Code {
     Repeat,
     /// 409: another object has the id, uid or token.
     Taken,
+    /// 409: the `Idempotency-Key` was used for another request.
+    IdempotencyKeyReused,
     /// Kafka does not take records now.
     KafkaUnavailable,
     /// A write was not confirmed in time: it may or may not have taken effect.

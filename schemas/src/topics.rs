@@ -11,7 +11,7 @@
 //! | `rejected` | original key | all workers -> people |
 //! | `seen` | source topic/partition | fan-out -> itself |
 //! | `control` | `type/application/id` | control plane -> everybody |
-//! | `audit` | the object's key on `control` | control plane -> people |
+//! | `audit` | the object's key on `control` | control plane -> people, control plane |
 //! | `status` | `role/instance` | every role -> gateway, control plane, `hookbus status` |
 
 use std::collections::BTreeMap;

@@ -9,6 +9,8 @@ use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use catalog::Snapshot;
 use http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::no_content;
 use crate::auth::Principal;
@@ -42,13 +44,13 @@ impl Addressed {
         Self { action: Some(action), ..self }
     }
 
-    /// Changes what `find` finds into what `decide` says.
-    pub(super) async fn change<T: Stored>(
+    /// Changes what `find` finds into what `decide` says, and answers what it says.
+    pub(super) async fn change<T: Stored, A: Serialize + DeserializeOwned + Send + 'static>(
         &self,
         app: &App,
         find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,
-        decide: impl Fn(&Snapshot, &T, Moment) -> Result<Decision<T>, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        decide: impl Fn(&Snapshot, &T, Moment) -> Result<Decision<A>, Problem> + Send + 'static,
+    ) -> Result<A, Problem> {
         let decide =
             move |snapshot: &Snapshot, found: Option<T>, moment: Moment| decide(snapshot, &there(found)?, moment);
         self.write(app, find, decide).await
@@ -74,13 +76,13 @@ impl Addressed {
             let Some(found) = found else { return Ok(Decision::nothing(())) };
             let mut changes = inside(snapshot, &found, moment)?;
             changes.push(Change::Remove(found.into_object().key()));
-            Ok(Decision { changes, answer: () })
+            Ok(Decision::of(changes, ()))
         };
         self.write(app, find, decide).await?;
         no_content()
     }
 
-    async fn write<T: Stored, A: Send + 'static>(
+    async fn write<T: Stored, A: Serialize + DeserializeOwned + Send + 'static>(
         &self,
         app: &App,
         find: impl Fn(&Self, &Snapshot) -> FoundObject<T> + Send + 'static,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use vault::Vault;
 use zeroize::Zeroizing;
 
-use self::shapes::{Post, Put, Rotation, Shown, show};
+use self::shapes::{Post, Put, Rotation, Shown, fresh, show};
 use super::addressed::{Addressed, FoundObject};
 use super::{naming, object, rows};
 use crate::auth::Principal;
@@ -120,7 +120,7 @@ pub(super) async fn create(
         Ok(Decision::made(secret))
     };
     let secret = app.store().write(actor, decide).await?;
-    object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &principal)?)
+    object(StatusCode::CREATED, &secret, &fresh(&secret, app.catalog(), &principal)?)
 }
 
 /// Change a secret
@@ -204,7 +204,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     };
     let asked = asked.doing("application_secret.rotate");
     let secret = asked.change(&app, of_application(&app, application), decide).await?;
-    object(StatusCode::CREATED, &secret, &show(&secret, app.catalog(), &asked.principal)?)
+    object(StatusCode::CREATED, &secret, &fresh(&secret, app.catalog(), &asked.principal)?)
 }
 
 /// Revoke a secret

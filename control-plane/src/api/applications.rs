@@ -132,7 +132,7 @@ pub(super) async fn create(
             Change::Put(ControlObject::Application(application.clone())),
             Change::Put(ControlObject::ApplicationSecret(secret)),
         ];
-        Ok(Decision { changes, answer: application })
+        Ok(Decision::of(changes, application))
     };
     let application = app.store().write(actor, decide).await?;
     object(StatusCode::CREATED, &application, &ApplicationShown::of(&application))

@@ -109,7 +109,9 @@ pub(super) async fn create(
         Ok(Decision::made(organization))
     };
     let organization = app.store().write(actor, decide).await?;
-    answer(&app, &asking, StatusCode::CREATED, &organization)
+    // Nothing is in it yet, whenever the answer is asked for again.
+    let shown = OrganizationInfo::of(&organization, &asking, &Snapshot::default(), &app.config().limits);
+    object(StatusCode::CREATED, &organization, &shown)
 }
 
 /// Change an organization

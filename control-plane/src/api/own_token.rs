@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{json, time};
-use crate::auth::{Principal, Who};
+use crate::auth::{AnyRole, Who};
 use crate::problem::Answer;
 use crate::state::App;
 
@@ -49,7 +49,7 @@ pub(super) struct OwnToken {
     get, path = "/api/v1/token", operation_id = "token.get", tag = "instance",
     responses((status = 200, description = "The token", body = OwnToken)),
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal) -> Answer {
+pub(super) async fn get(State(app): State<Arc<App>>, AnyRole(principal): AnyRole) -> Answer {
     let shown = {
         let snapshot = app.catalog().read();
         let empty = |kind, role| OwnToken {

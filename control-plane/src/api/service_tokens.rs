@@ -13,7 +13,7 @@ use schemas::ids::ServiceTokenId;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::shapes::{Post, Put, Rotation, Shown, masked, show};
+use self::shapes::{Post, Put, Rotation, Shown, fresh, masked};
 use super::addressed::{Addressed, FoundObject, there};
 use super::{naming, object, object_unless_known, rows};
 use crate::auth::{Principal, Who};
@@ -97,9 +97,8 @@ pub(super) async fn create(
     let given_id = naming::given_id(&mut fields, "token_id")?;
     principal.may_give_id("token_id", given_id.is_some())?;
     let id = ServiceTokenId(given_id.unwrap_or_else(Uuid::now_v7));
-    // What opens nothing must not look as if it did.
-    let biscuit = if principal.is_dry_run() { token::masked(&text) } else { text.to_string() };
     let (vault, admin, actor) = (Arc::clone(app.catalog().vault()), app.admin(), principal.actor());
+    let asking = principal.clone();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let organization = principal.organization(snapshot, &organization)?.organization_id;
         token::room(snapshot.service_token_count(organization))?;
@@ -122,7 +121,7 @@ pub(super) async fn create(
         Ok(Decision::made(token))
     };
     let token = app.store().write(actor, decide).await?;
-    object(StatusCode::CREATED, &token, &show(&token, app.catalog(), biscuit))
+    object(StatusCode::CREATED, &token, &fresh(&token, app.catalog(), &asking)?)
 }
 
 /// Change a token
@@ -187,8 +186,6 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     let organization = token::owner(&mut fields, "organization_id", asked.principal.own_organization())?;
     let overlap_ms = token::overlap_ms(&mut fields)?;
     let (text, id) = (token::new_service_token()?, ServiceTokenId(Uuid::now_v7()));
-    // What opens nothing must not look as if it did.
-    let biscuit = if asked.principal.is_dry_run() { token::masked(&text) } else { text.to_string() };
     let vault = Arc::clone(app.catalog().vault());
     let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
@@ -209,7 +206,7 @@ pub(super) async fn rotate(State(app): State<Arc<App>>, asked: Addressed, Json(b
     };
     let asked = asked.doing("service_token.rotate");
     let token = asked.change(&app, of_organization(organization), decide).await?;
-    object(StatusCode::CREATED, &token, &show(&token, app.catalog(), biscuit))
+    object(StatusCode::CREATED, &token, &fresh(&token, app.catalog(), &asked.principal)?)
 }
 
 /// Revoke a token

@@ -229,10 +229,12 @@ where
             now_ms: moment.now_ms,
             vault: &vault,
         };
-        Ok(Decision::changed(former, make(snapshot, facts)?, moment))
+        let decision = Decision::changed(former, make(snapshot, facts)?, moment);
+        // Which secrets of before a rotation go on is shown as of now.
+        Ok(decision.answering(|changed| (changed, moment.now_ms)))
     };
-    let changed = asked.change(app, find, decide).await?;
-    object(StatusCode::OK, &changed, &show(&changed, view(app, Sees::Secrets))?)
+    let (changed, now_ms) = asked.change(app, find, decide).await?;
+    object(StatusCode::OK, &changed, &show(&changed, View { now_ms, ..view(app, Sees::Secrets) })?)
 }
 
 /// A `PUT` or `PATCH` over what is there.

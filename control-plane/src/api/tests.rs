@@ -19,6 +19,7 @@ use crate::pings::Pings;
 use crate::store::Store;
 use target::TargetPolicy;
 
+mod audit;
 mod audited;
 mod batch;
 mod bola;
@@ -26,6 +27,7 @@ mod dry_run;
 mod edges;
 mod errors;
 mod health;
+mod idempotency;
 mod ids;
 mod limits;
 mod pages;

@@ -3,7 +3,7 @@
 use schemas::problem::{Problem, ProblemId};
 use serde_json::{Value, json};
 
-use super::shared::{CONSISTENCY, headers, parameters};
+use super::shared::{CONSISTENCY, IDEMPOTENCY_KEY, headers, parameters};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// The operation whose body may be left out.
@@ -61,7 +61,7 @@ enum When {
     Body,
     /// Those that may name a version or a write.
     Conditional,
-    /// Bodies that may name what must be unique.
+    /// Bodies that may name what must be unique, and keys of requests that may be sent again.
     Unique,
 }
 
@@ -146,7 +146,8 @@ const SHARED: &[SharedProblem] = &[
     SharedProblem {
         status: 409,
         name: "Taken",
-        description: "Another object has the id, uid or token that is given (`code` is `taken`)",
+        description: "Another object has the id, uid or token that is given (`code` is `taken`), or another request had this \
+            `Idempotency-Key` (`idempotency_key_reused`)",
         id: ProblemId::Validation,
         when: When::Unique,
     },
@@ -165,7 +166,8 @@ impl Operation<'_> {
         let listed = secured
             && !writes
             && self.value["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array";
-        if listed {
+        // Its pages are not made of rows alone.
+        if listed && self.value["tags"][0] != "audit" {
             self.parameter("limit");
             self.parameter(if self.value["tags"][0] == "event_types" { "NameCursor" } else { "IdCursor" });
         }
@@ -173,6 +175,9 @@ impl Operation<'_> {
         self.require_body();
         if own {
             self.parameter(CONSISTENCY);
+        }
+        if own && secured && self.method == "post" {
+            self.parameter(IDEMPOTENCY_KEY);
         }
         if object && writes {
             self.parameter("If-Match");
@@ -198,7 +203,7 @@ impl Operation<'_> {
                 When::Finds => finds,
                 When::Body => body,
                 When::Conditional => conditional,
-                When::Unique => secured && body && self.value["tags"][0] != "events",
+                When::Unique => secured && (body || self.method == "post") && self.value["tags"][0] != "events",
             };
             if applies {
                 self.response(shared.status, json!({ "$ref": format!("#/components/responses/{}", shared.name) }));

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::page::MOST;
 
+/// The key of a request that may be sent again, in the header of that name.
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// A token of a write, in the header of that name.
 pub(super) const CONSISTENCY: &str = "Hookbus-Consistency-Token";
 
@@ -34,6 +36,10 @@ pub(super) fn parameters() -> Value {
             "*"),
         "If-None-Match": header("If-None-Match", "The version the client has; if it is still that, the answer is a 304.", &tags,
             "\"5891b5b522d5df086d0ff0b110fbd9d2\""),
+        IDEMPOTENCY_KEY: header(IDEMPOTENCY_KEY, "Makes it safe to send the request again: for 24 h a repeat with the same key, path and \
+            body has the answer of the first and changes nothing, another body is a 409. A key is the token's own.",
+            &json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" }),
+            "9f0c1f6e-5b1e-4d0b-8f3e-2d5a9c7b1e44"),
         CONSISTENCY: header(CONSISTENCY, "What an earlier write answered: this request sees that write, on every replica.",
             &digits, "0"),
     })

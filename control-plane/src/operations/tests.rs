@@ -42,7 +42,7 @@ fn put(object: Subscription) -> Change {
 fn written(catalog: &Catalog, change: &Change, before: Option<Subscription>) -> Vec<Value> {
     let before = before.map(|object| ControlObject::Subscription(Box::new(object)));
     let changes = [(change, before)].into_iter();
-    let records = operations().of_write(&catalog.read(), changes, NOW).unwrap();
+    let records = operations().of_write(&catalog.read(), changes, (Uuid::from_u128(3), NOW)).unwrap();
     records.iter().map(|record| serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()).collect()
 }
 
@@ -127,4 +127,48 @@ fn a_subscription_whose_deliveries_all_die_is_told_of_a_few_times() {
     let other =
         Lifecycle { subscription_id: Some(SubscriptionId(Uuid::from_u128(6))), ..report(Kind::Recovered, None, 1) };
     assert!(told(&operations, &catalog, &other).unwrap().is_object(), "another one is not held back");
+    let recovered = report(Kind::Recovered, None, 1);
+    assert!(told(&operations, &catalog, &recovered).unwrap().is_object(), "nor is what it is told of otherwise");
+}
+
+#[test]
+fn what_waited_while_nobody_read_is_not_too_much() {
+    let (catalog, operations) = (catalog(&[OPERATORS, TENANTS]), operations());
+    let minutes = (0..100).rev().map(|ago| Lifecycle {
+        at_ms: NOW - ago * 60_000,
+        ..report(Kind::DeadLettered, Some("schedule"), u128::try_from(ago).unwrap())
+    });
+    let events = minutes.filter(|report| told(&operations, &catalog, report).unwrap().is_object()).count();
+    assert_eq!(events, 100, "one a minute, all read at once");
+}
+
+#[test]
+fn what_all_may_have_together_costs_no_subscription_its_own() {
+    let (catalog, operations) = (catalog(&[OPERATORS, TENANTS]), operations());
+    let of = |subscription: u128| Lifecycle {
+        subscription_id: Some(SubscriptionId(Uuid::from_u128(100 + subscription))),
+        ..report(Kind::DeadLettered, Some("schedule"), subscription)
+    };
+    let is_told = |report: &Lifecycle<'_>| told(&operations, &catalog, report).unwrap().is_object();
+    assert_eq!((0..1_000).filter(|number| is_told(&of(*number))).count(), TOTAL_BURST as usize);
+    let later = Lifecycle { at_ms: NOW, ..of(999) };
+    assert_eq!(
+        (0..10).filter(|_| is_told(&later)).count(),
+        BURST as usize,
+        "it has paid nothing while it was held back"
+    );
+}
+
+#[test]
+fn two_writes_of_one_moment_are_two_events() {
+    let catalog = catalog(&[OPERATORS, TENANTS]);
+    let (off, on) = (put(subscription(TENANTS, false)), subscription(TENANTS, true));
+    let id = |write: u128| {
+        let before = ControlObject::Subscription(Box::new(on.clone()));
+        let changes = [(&off, Some(before))].into_iter();
+        let records = operations().of_write(&catalog.read(), changes, (Uuid::from_u128(write), NOW)).unwrap();
+        records[0].headers.text(schemas::header::CE_ID).unwrap().to_owned()
+    };
+    assert_ne!(id(1), id(2));
+    assert_eq!(id(1), id(1));
 }

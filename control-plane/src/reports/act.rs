@@ -115,7 +115,7 @@ impl Writing {
             let (decided, limits) = (report.clone(), self.limits);
             let decide = move |snapshot: &Snapshot, moment: Moment| Ok(decided.decide(snapshot, moment, &limits));
             let actor = Actor::system("reports").doing(report.action());
-            match self.store.write(actor, decide).await {
+            match self.store.write_own(&actor, decide).await {
                 Ok(outcome) => {
                     self.tell(report, outcome);
                     return outcome.as_str();

@@ -107,6 +107,7 @@ async fn everything_is_sealed_with_the_current_key_and_says_the_same() {
                 ControlObject::Organization(_)
                 | ControlObject::Application(_)
                 | ControlObject::RetiredApplication(_)
+                | ControlObject::KeptAnswer(_)
                 | ControlObject::EventType(_) => {
                     assert!(texts.is_empty());
                 }

@@ -1,10 +1,11 @@
-//! What the audit says of a write: hashes of every changed object before and after, never a value.
+//! What the audit says of a write: hashes of every changed object before and after and the names of its changed fields, never a value.
 
 use catalog::{Snapshot, Stored};
 use schemas::audit::{Audit, VERSION};
 use schemas::control::{ControlKey, ControlObject};
 
 use crate::store::Change;
+use crate::store::changed::fields;
 use crate::store::log::Entry;
 
 /// What was there of the objects a decision changes, in the order of its changes.
@@ -36,7 +37,8 @@ impl Audited {
         changes.iter().zip(&self.0).map(|(change, before)| (change, before.as_ref().map(Stored::object)))
     }
 
-    /// One record per change. A change that changes nothing (an object that was not there is removed) has none.
+    /// One record per change. A change that changes nothing (an object that was not there is removed) has none, and an answer that
+    /// is kept is no object.
     pub(crate) fn records(&self, entry: &Entry<'_>) -> Result<Vec<Audit>, serde_json::Error> {
         let mut records = Vec::with_capacity(entry.changes.len());
         for (change, before) in entry.changes.iter().zip(&self.0) {
@@ -45,7 +47,8 @@ impl Audited {
                 Change::Put(object) => Some(object.encode()?),
                 Change::Remove(_) => None,
             };
-            if before.is_none() && after.is_none() {
+            let is_answer = matches!(change.key(), ControlKey::KeptAnswer(..));
+            if is_answer || (before.is_none() && after.is_none()) {
                 continue;
             }
             records.push(record(entry, &change.key(), before.as_deref(), after.as_deref()));
@@ -68,6 +71,7 @@ fn record(entry: &Entry<'_>, key: &ControlKey, before: Option<&[u8]>, after: Opt
         actor: entry.actor.name.to_string(),
         action: own.map_or_else(|| format!("{}.{verb}", kind(key)), str::to_owned),
         key: key.to_string(),
+        changed: fields(before, after),
         before: before.map(hash),
         after: after.map(hash),
         address: caller.address.map(|address| address.to_string()),
@@ -86,6 +90,7 @@ fn kind(key: &ControlKey) -> &'static str {
         ControlKey::RetiredApplication(_) => "retired",
         ControlKey::EventType(..) => "event_type",
         ControlKey::Subscription(..) => "subscription",
+        ControlKey::KeptAnswer(..) => "answer",
     }
 }
 

@@ -4,13 +4,14 @@
 //! What one refuses is as certain as what another writes: the transaction proves that nobody else has written meanwhile. Only a
 //! group in which nobody has anything to write asks for the topic's end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Snapshot;
 use chassis::clock;
-use kafka::ExclusiveError;
-use schemas::problem::ProblemId;
+use kafka::{ExclusiveError, KafkaError};
+use schemas::control::ControlKey;
 use schemas::record::OutRecord;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
@@ -18,9 +19,9 @@ use uuid::Uuid;
 use crate::problem::{Problem, internal};
 use crate::store::audit::Audited;
 use crate::store::line::WriteOwner;
-use crate::store::log::{Entry, encode};
-use crate::store::pending::PendingWrite;
-use crate::store::refuse::{late, too_large};
+use crate::store::log::{Encoded, Entry, encode};
+use crate::store::pending::{Decided, PendingWrite};
+use crate::store::refuse::{denied, late, too_large, unreadable};
 use crate::store::{Change, Moment, PAUSE, StoreInner, Turn};
 
 /// Writes of one transaction.
@@ -35,7 +36,7 @@ pub(super) type QueuedWrite = (WriteOwner, Box<dyn PendingWrite>);
 
 /// What is to be written, and what stands there.
 pub(super) struct DecidedWrite {
-    changes: Vec<Change>,
+    decided: Decided,
     audited: Audited,
 }
 
@@ -43,6 +44,16 @@ pub(super) struct DecidedWrite {
 enum Tried {
     Done,
     Again,
+    /// Nothing was written: Kafka does not let the control plane write to one of the topics.
+    Denied(KafkaError),
+}
+
+// === impl DecidedWrite ===
+
+impl DecidedWrite {
+    fn writes(&self) -> bool {
+        !self.decided.changes.is_empty()
+    }
 }
 
 // === impl StoreInner ===
@@ -76,11 +87,14 @@ impl StoreInner {
             match self.try_once(turn, &mut group, deadline).await {
                 Ok(Tried::Done) => return self.settle(group, None),
                 Ok(Tried::Again) => {}
+                Ok(Tried::Denied(_)) if group.len() > 1 => break,
+                Ok(Tried::Denied(error)) => return self.settle(group, Some(&denied(&error))),
                 Err(problem) if problem.status == 413 && group.len() > 1 => break,
                 Err(problem) => return self.settle(group, Some(&problem)),
             }
         }
-        // One of them is too large for the topic: it shows alone, and the others do not pay for it.
+        // One of them is too large for the topic, or goes where the control plane may not write: it shows alone, and the others do
+        // not pay for it.
         for write in group {
             Box::pin(self.write_group(turn, vec![write])).await;
         }
@@ -91,7 +105,7 @@ impl StoreInner {
         let now = clock::instant();
         let (living, over): (Vec<_>, Vec<_>) =
             group.into_iter().partition(|(_, write)| now < write.deadline() && !write.is_abandoned());
-        self.settle(over, Some(&late()));
+        self.settle(over, Some(&late(false)));
         living
     }
 
@@ -111,27 +125,65 @@ impl StoreInner {
         deadline: Instant,
     ) -> Result<Tried, Problem> {
         let decided = self.decide(turn, group, deadline).await?;
-        let mut records = Vec::new();
-        let mut last = None;
-        for ((_, write), DecidedWrite { changes, audited }) in group.iter().zip(&decided) {
-            if changes.is_empty() {
-                continue;
-            }
-            let entry = Entry { write_id: Uuid::now_v7(), at_ms: clock::now_ms(), actor: write.actor(), changes };
-            let encoded = encode(&self.log, &self.catalog.read(), &entry, audited);
-            records.extend(encoded.map_err(|error| internal("a control record could not be encoded", &error))?);
-            last = Some(entry.write_id);
+        let writes = decided.iter().filter(|it| it.writes()).count();
+        if writes == 0 {
+            return Ok(Tried::Done);
         }
-        let Some(write_id) = last else { return Ok(Tried::Done) };
+        let transaction = Uuid::now_v7();
+        let Encoded { records, told } = self.encode(group, &decided, (transaction, writes))?;
         // Until the snapshot has these writes, it is not what the next ones will meet.
         turn.current = false;
-        match self.commit(turn, write_id, records, deadline).await? {
-            Tried::Done => {}
-            Tried::Again => return Ok(Tried::Again),
+        let tried = if told.is_empty() {
+            self.commit(turn, transaction, records, deadline).await?
+        } else {
+            let with_told = records.iter().cloned().chain(told.iter().cloned()).collect();
+            match self.commit(turn, transaction, with_told, deadline).await? {
+                // Nobody's write waits for what only the operator would hear of.
+                Tried::Denied(error) => {
+                    self.not_told(told.len(), &error);
+                    self.commit(turn, transaction, records, deadline).await?
+                }
+                other @ (Tried::Done | Tried::Again) => other,
+            }
+        };
+        if let Tried::Done = tried {
+            self.applied(transaction, deadline).await?;
+            turn.current = true;
         }
-        self.applied(write_id, deadline).await?;
-        turn.current = true;
-        Ok(Tried::Done)
+        Ok(tried)
+    }
+
+    /// The records of a group, each write under an id of its own. A write that is alone in its transaction gives it its id.
+    fn encode(
+        &self,
+        group: &[QueuedWrite],
+        decided: &[DecidedWrite],
+        (transaction, writes): (Uuid, usize),
+    ) -> Result<Encoded, Problem> {
+        let mut all = Encoded::default();
+        for ((_, write), it) in group.iter().zip(decided).filter(|(_, it)| it.writes()) {
+            let entry = Entry {
+                write_id: if writes == 1 { transaction } else { Uuid::now_v7() },
+                transaction: (writes > 1).then_some(transaction),
+                at_ms: clock::now_ms(),
+                actor: write.actor(),
+                changes: &it.decided.changes,
+            };
+            let encoded = encode(&self.log, &self.catalog.read(), &entry, &it.audited);
+            let encoded = encoded.map_err(|error| internal("a control record could not be encoded", &error))?;
+            all.records.extend(encoded.records);
+            all.records.extend(it.decided.beside.iter().cloned());
+            all.told.extend(encoded.told);
+        }
+        Ok(all)
+    }
+
+    /// The operator is not told of what is written.
+    fn not_told(&self, events: usize, error: &KafkaError) {
+        self.metrics.not_told.inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+        if let Some(swallowed) = self.lines.permit(&()) {
+            error!(%error, swallowed, "operational events are not written: kafka does not let the control plane write them");
+        }
     }
 
     /// Decides over a state that no other write can lie behind. What is not decided in time is back in the line.
@@ -141,7 +193,7 @@ impl StoreInner {
         group: &mut Vec<QueuedWrite>,
         deadline: Instant,
     ) -> Result<Vec<DecidedWrite>, Problem> {
-        let writes = |decided: &[DecidedWrite]| decided.iter().any(|it| !it.changes.is_empty());
+        let writes = |decided: &[DecidedWrite]| decided.iter().any(DecidedWrite::writes);
         turn.current &= self.log.is_held();
         let decided = self.decide_in_turn(group, None);
         if !writes(&decided) {
@@ -179,19 +231,31 @@ impl StoreInner {
     pub(super) fn rehearse(&self, group: &mut [QueuedWrite], end: Option<i64>) -> Vec<DecidedWrite> {
         let decide = |snapshot: &Snapshot, write: &mut Box<dyn PendingWrite>| {
             let moment = Moment { end: end.unwrap_or_else(|| snapshot.position()), now_ms: clock::now_ms() };
-            let changes = write.decide(snapshot, moment, &self.bytes);
-            let audited = Audited::take(snapshot, &changes);
-            DecidedWrite { changes, audited }
+            let decided = write.decide(snapshot, moment, &self.bytes);
+            let audited = Audited::take(snapshot, &decided.changes);
+            DecidedWrite { decided, audited }
         };
         if let [(_, only)] = group {
-            return vec![decide(&self.catalog.read(), only)];
+            let mut decided = decide(&self.catalog.read(), only);
+            let mut put = decided.decided.changes.iter().filter_map(Change::put);
+            if let Err(reason) = put.try_for_each(|object| self.catalog.check_readable(object)) {
+                decided = refuse_unreadable(only, &reason);
+            }
+            return vec![decided];
         }
         self.catalog.rehearse(|rehearsal| {
             let began = clock::instant();
             let (mut all, mut changes) = (Vec::with_capacity(group.len()), 0);
+            let mut changed: BTreeSet<ControlKey> = BTreeSet::new();
             for (_, write) in group {
                 let mut decided = decide(rehearsal.snapshot(), write);
-                let tried = decided.changes.iter().try_for_each(|change| match change {
+                let subscriptions = || decided.decided.changes.iter().filter_map(Change::subscription);
+                // What it cancels is said by an end of the topic, and that of an earlier write of the group is not known yet.
+                if subscriptions().any(|key| changed.contains(&key)) {
+                    break;
+                }
+                changed.extend(subscriptions());
+                let tried = decided.decided.changes.iter().try_for_each(|change| match change {
                     Change::Put(object) => rehearsal.put(object),
                     Change::Remove(key) => {
                         rehearsal.remove(key);
@@ -199,11 +263,9 @@ impl StoreInner {
                     }
                 });
                 if let Err(reason) = &tried {
-                    error!(reason, actor = %write.actor().name, "a write was to make an object that nobody could read");
-                    write.refuse(unreadable());
-                    decided = DecidedWrite { changes: Vec::new(), audited: Audited::none() };
+                    decided = refuse_unreadable(write, reason);
                 }
-                changes += decided.changes.len();
+                changes += decided.decided.changes.len();
                 all.push(decided);
                 if changes >= CHANGES || tried.is_err() || began.elapsed() >= HOLD {
                     break;
@@ -217,7 +279,7 @@ impl StoreInner {
     async fn commit(
         &self,
         turn: &mut Turn,
-        write_id: Uuid,
+        transaction: Uuid,
         records: Vec<OutRecord>,
         deadline: Instant,
     ) -> Result<Tried, Problem> {
@@ -232,19 +294,20 @@ impl StoreInner {
                 Ok(Tried::Again)
             }
             Err(ExclusiveError::Unknown(error)) => {
-                warn!(%error, %write_id, "the outcome of a control write is unknown, looking for it");
+                warn!(%error, %transaction, "the outcome of a control write is unknown, looking for it");
                 self.metrics.unknown.inc();
                 // Until it is found nobody may say that it can be sent again.
-                self.acquire(deadline).await.map_err(|_unavailable| late())?;
-                self.catch_up(deadline).await.map_err(|_unavailable| late())?;
+                self.acquire(deadline).await.map_err(|_unavailable| late(false))?;
+                self.catch_up(deadline).await.map_err(|_unavailable| late(false))?;
                 turn.current = true;
-                // A transaction is there whole or not at all: its last write stands for the others.
-                let written = self.catalog.read().write_seen(write_id);
+                // A transaction is there whole or not at all.
+                let written = self.catalog.read().transaction_seen(transaction);
                 Ok(if written { Tried::Done } else { Tried::Again })
             }
             Err(ExclusiveError::Refused(error)) if error.is_unwritable() => Err(too_large(&error)),
+            Err(ExclusiveError::Refused(error)) if error.is_denied() => Ok(Tried::Denied(error)),
             Err(ExclusiveError::Refused(error)) => {
-                warn!(%error, %write_id, "a control write was refused, trying again");
+                warn!(%error, %transaction, "a control write was refused, trying again");
                 tokio::time::sleep(PAUSE).await;
                 Ok(Tried::Again)
             }
@@ -266,8 +329,11 @@ impl Drop for LineServer {
     }
 }
 
-fn unreadable() -> Problem {
-    Problem::new(ProblemId::InternalServerError, "the write would make an object that nobody could read")
+/// A write that would make an object that nobody could read makes nothing.
+fn refuse_unreadable(write: &mut Box<dyn PendingWrite>, reason: &str) -> DecidedWrite {
+    error!(reason, actor = %write.actor().name, "a write was to make an object that nobody could read");
+    write.refuse(unreadable());
+    DecidedWrite { decided: Decided::default(), audited: Audited::none() }
 }
 
 #[cfg(test)]

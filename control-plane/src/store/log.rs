@@ -55,7 +55,7 @@ impl ControlLog {
         match self {
             Self::Kafka { operations, .. } => operations.as_ref(),
             #[cfg(test)]
-            Self::Memory(_) => None,
+            Self::Memory(memory) => memory.operations.as_ref(),
         }
     }
 
@@ -93,9 +93,20 @@ pub fn transactional_id(kafka: &KafkaConfig) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) write_id: Uuid,
+    /// The transaction it shares with others.
+    pub(crate) transaction: Option<Uuid>,
     pub(crate) at_ms: i64,
     pub(crate) actor: &'a Actor,
     pub(crate) changes: &'a [Change],
+}
+
+/// Records of writes.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    /// Those that belong together.
+    pub(crate) records: Vec<OutRecord>,
+    /// What the operator is told of it, in the same transaction if Kafka takes that.
+    pub(crate) told: Vec<OutRecord>,
 }
 
 /// The records of one write on both topics, and what the operator is told of it. Tombstones carry the write's headers too.
@@ -104,7 +115,7 @@ pub(crate) fn encode(
     snapshot: &Snapshot,
     entry: &Entry<'_>,
     audited: &Audited,
-) -> Result<Vec<OutRecord>, serde_json::Error> {
+) -> Result<Encoded, serde_json::Error> {
     let (control, audit) = log.topics();
     let headers = headers(entry);
     let mut records = Vec::with_capacity(2 * entry.changes.len());
@@ -130,19 +141,23 @@ pub(crate) fn encode(
             headers: audit_headers(),
         });
     }
+    let mut told = Vec::new();
     if let Some(operations) = log.operations() {
-        records.extend(operations.of_write(snapshot, audited.changed(entry.changes), entry.at_ms)?);
+        told = operations.of_write(snapshot, audited.changed(entry.changes), (entry.write_id, entry.at_ms))?;
     }
-    Ok(records)
+    Ok(Encoded { records, told })
 }
 
 fn headers(entry: &Entry<'_>) -> Headers {
-    let mut builder = Headers::builder(4, 160);
+    let mut builder = Headers::builder(5, 240);
     builder
         .push_i64(header::VERSION, i64::from(VERSION))
         .push_display(header::WRITE_ID, entry.write_id)
         .push_display(header::WRITE_SIZE, entry.changes.len())
         .push(header::ACTOR, entry.actor.name.as_bytes());
+    if let Some(transaction) = entry.transaction {
+        builder.push_display(header::TRANSACTION_ID, transaction);
+    }
     builder.build()
 }
 

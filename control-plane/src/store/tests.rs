@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chassis::metrics::Registry;
 use kafka::ExclusiveError;
 use schemas::audit::Audit;
-use schemas::control::Organization;
+use schemas::control::{ControlKey, ControlObject, Organization};
 use schemas::ids::OrganizationId;
 use schemas::record::OutRecord;
 use vault::{EncryptionKey, Vault};
 
 use super::*;
 use crate::actor::Caller;
+use crate::operations::Operations;
 use crate::store::audit::Audited;
 use crate::store::log::{Entry, encode};
 
@@ -36,6 +37,11 @@ pub(crate) struct Memory {
     held: AtomicBool,
     pub(super) script: Lock<VecDeque<Step>>,
     audited: Lock<Vec<Audit>>,
+    /// Records of other topics.
+    beside: Lock<Vec<OutRecord>>,
+    /// Kafka does not let us write to other topics.
+    pub(super) denies_others: AtomicBool,
+    pub(super) operations: Option<Operations>,
     /// Writes wait while a test holds it.
     pub(super) gate: Mutex<()>,
     /// A record with a longer value fits no topic.
@@ -55,6 +61,10 @@ impl Memory {
 
     pub(super) async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
         let _open = self.gate.lock().await;
+        let other = records.iter().find(|record| !matches!(&*record.topic, "control" | "audit"));
+        if let Some(other) = other.filter(|_| self.denies_others.load(Ordering::SeqCst)) {
+            return Err(ExclusiveError::Refused(kafka::KafkaError::may_not_write(&other.topic)));
+        }
         let longest = records.iter().filter_map(|it| it.value.as_ref()).map(bytes::Bytes::len).max();
         if longest.is_some_and(|longest| longest > self.longest) {
             let transaction = Box::new(kafka::Transaction { outputs: Vec::new(), progress: Vec::new() });
@@ -70,10 +80,11 @@ impl Memory {
             Some(Step::FencedBy(number)) => {
                 let changes = [Change::Put(organization(number, "other"))];
                 let actor = Actor::system("other");
-                let entry = Entry { write_id: Uuid::now_v7(), at_ms: 1, actor: &actor, changes: &changes };
+                let entry =
+                    Entry { write_id: Uuid::now_v7(), transaction: None, at_ms: 1, actor: &actor, changes: &changes };
                 let log = ControlLog::memory(self.catalog.clone(), Vec::new());
                 let records = encode(&log, &self.catalog.read(), &entry, &Audited::nothing(&changes)).unwrap();
-                self.apply(records);
+                self.apply(records.records);
                 Err(ExclusiveError::Fenced)
             }
             Some(Step::LostWrite) => Err(lost()),
@@ -91,9 +102,11 @@ impl Memory {
 }
 
 impl Memory {
-    /// What is committed: `control` to the catalog, `audit` to the list.
+    /// What is committed: `control` to the catalog, `audit` and all others to lists.
     fn apply(&self, records: Vec<OutRecord>) {
-        let (control, audit): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| &*record.topic == "control");
+        let (control, others): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| &*record.topic == "control");
+        let (audit, beside): (Vec<_>, Vec<_>) = others.into_iter().partition(|record| &*record.topic == "audit");
+        self.beside.lock().extend(beside);
         let decode = |record: OutRecord| serde_json::from_slice(&record.value.unwrap()).unwrap();
         self.audited.lock().extend(audit.into_iter().map(decode));
         self.catalog.feed(control);
@@ -107,6 +120,9 @@ impl ControlLog {
             held: AtomicBool::new(false),
             script: Lock::new(script.into()),
             audited: Lock::default(),
+            beside: Lock::default(),
+            denies_others: AtomicBool::new(false),
+            operations: None,
             gate: Mutex::default(),
             longest: 2_000,
         })
@@ -182,6 +198,14 @@ async fn concurrent_writes_take_turns() {
     assert_eq!(numbers, [1, 2]);
 }
 
+/// What a store in memory has written to other topics.
+pub(crate) fn beside(store: &Store) -> Vec<OutRecord> {
+    match &store.inner.log {
+        ControlLog::Memory(memory) => memory.beside.lock().clone(),
+        ControlLog::Kafka { .. } => Vec::new(),
+    }
+}
+
 /// What a store in memory has audited.
 pub(crate) fn audited(store: &Store) -> Vec<Audit> {
     match &store.inner.log {
@@ -229,7 +253,7 @@ async fn every_change_is_audited_once_with_what_was_there_before() {
     store.write(actor.clone().doing("organization.rename"), put("two")).await.unwrap();
     let gone = |_: &Snapshot, _: Moment| {
         let keys = [1, 2].map(|number| ControlKey::Organization(OrganizationId(Uuid::from_u128(number))));
-        Ok(Decision { changes: keys.into_iter().map(Change::Remove).collect(), answer: () })
+        Ok(Decision::of(keys.into_iter().map(Change::Remove).collect(), ()))
     };
     store.write(Actor::system("test").doing("subscription.rotate_secret"), gone).await.unwrap();
     let audited = audited(&store);

@@ -11,8 +11,9 @@ use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::{DeliveryId, Generation};
 use schemas::problem::{Code, ProblemId};
 use schemas::record::OutRecord;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ use crate::problem::{Problem, internal};
 pub(crate) const EVENT_TYPE: &str = "hookbus.ping";
 
 /// What is answered.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Ping, example = json!({
     "event_id": "01a20186-21cb-7749-81d0-b27446f73332",
     "event_type": "hookbus.ping",
@@ -36,7 +37,8 @@ pub(crate) struct PingShown {
     /// The ping's id, as the endpoint sees it in `webhook-id`.
     event_id: Uuid,
     /// `hookbus.ping`.
-    event_type: &'static str,
+    #[schema(value_type = String)]
+    event_type: Cow<'static, str>,
     /// `X-Hookbus-Delivery-Id`.
     #[schema(value_type = Uuid)]
     delivery_id: DeliveryId,
@@ -102,7 +104,7 @@ pub(crate) fn ping(
     };
     let shown = PingShown {
         event_id: id,
-        event_type: EVENT_TYPE,
+        event_type: Cow::Borrowed(EVENT_TYPE),
         delivery_id: delivery,
         subscription_id: subscription.id(),
         is_paused: subscription.is_paused(),

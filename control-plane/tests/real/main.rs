@@ -50,6 +50,35 @@ async fn two_replicas_share_one_truth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_one_answer_on_every_replica_and_after_a_restart() {
+    let world = World::new().await;
+    let (one, other) = (world.replica("one").await, world.replica("other").await);
+    let (id, token) = tenant(&one, "keyed").await;
+    let body = subscription(&id, "mine");
+    let repeats = (0..RIVALS).map(|number| {
+        let replica = if number % 2 == 0 { &one } else { &other };
+        replica.keyed(&token, "the key", "/subscriptions", body.clone())
+    });
+    let answers = futures(repeats.map(Box::pin).collect()).await;
+    let (status, tag, made) = &answers[0];
+    assert_eq!(*status, 201, "{made}");
+    assert!(tag.is_some());
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    // A ping is written beside the answer, in one transaction over two topics.
+    let ping = "/subscriptions/mine/ping";
+    let (status, _, pinged) = one.keyed(&token, "ping", ping, json!({})).await;
+    assert_eq!(status, 202, "{pinged}");
+    one.stop().await;
+    other.stop().await;
+    let later = world.replica("one").await;
+    assert_eq!(later.keyed(&token, "the key", "/subscriptions", body).await, answers[0]);
+    assert_eq!(later.keyed(&token, "ping", ping, json!({})).await.2, pinged);
+    let (status, _, problem) = later.keyed(&token, "the key", "/subscriptions", subscription(&id, "other")).await;
+    assert_eq!((status, problem["code"].as_str()), (409, Some("idempotency_key_reused")));
+    later.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_gone_disables_its_subscription_unless_it_was_changed_since() {
     let world = World::new().await;
     let replica = world.replica("one").await;
@@ -172,8 +201,8 @@ fn subscription(application: &str, uid: &str) -> serde_json::Value {
 }
 
 /// All at once, in order of the list.
-async fn futures<F: Future<Output = u16>>(mut all: Vec<std::pin::Pin<Box<F>>>) -> Vec<u16> {
-    let mut done: Vec<Option<u16>> = vec![None; all.len()];
+async fn futures<F: Future>(mut all: Vec<std::pin::Pin<Box<F>>>) -> Vec<F::Output> {
+    let mut done: Vec<Option<F::Output>> = all.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         for (future, done) in all.iter_mut().zip(&mut done) {
             if done.is_none()

@@ -79,6 +79,7 @@ impl World {
             tasks: tasks.clone(),
             health: health.clone(),
             registry: registry.clone(),
+            keeps_answers: true,
         })
         .unwrap();
         let deps = Deps {
@@ -128,6 +129,21 @@ impl Replica {
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
+    }
+
+    /// Status, entity tag and body of a `POST` with an `Idempotency-Key`.
+    pub(crate) async fn keyed(&self, token: &str, key: &str, path: &str, body: Value) -> (u16, Option<String>, Value) {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("/api/v1{path}"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("idempotency-key", key);
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let tag = response.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, tag, serde_json::from_slice(&bytes).unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

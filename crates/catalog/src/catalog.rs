@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
-use crate::change::Change;
+use crate::change::{Change, ChangeKind};
 use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 use crate::reader::Reader;
@@ -41,6 +41,8 @@ pub struct CatalogDeps {
     pub health: Health,
     /// Gets the catalog's metrics.
     pub registry: Registry,
+    /// Whether this process answers repeats of writes, so that it holds the answers that are kept.
+    pub keeps_answers: bool,
 }
 
 /// The catalog. Clones are the same one.
@@ -89,7 +91,8 @@ impl Catalog {
         let metrics = CatalogMetrics::new(&deps.registry)?;
         let latch = deps.health.latch("catalog");
         let source = Source { offsets: offsets.clone(), partition: partition.clone() };
-        let catalog = Self::new(Inner::new(deps.vault, Some(source)));
+        let snapshot = if deps.keeps_answers { Snapshot::default() } else { Snapshot::without_answers() };
+        let catalog = Self::new(Inner::new(snapshot, deps.vault, Some(source)));
         let abandoned = catalog.abandoned.token.clone();
         let reader = Reader::new(Arc::clone(&catalog.inner), deps.connection, offsets, partition, metrics);
         let reader = tasks::spawn("catalog-reader", reader.run(latch, abandoned));
@@ -108,7 +111,7 @@ impl Catalog {
     /// A catalog of these objects without Kafka behind it, for tests of other crates: always current, never changing.
     #[must_use]
     pub fn of(objects: impl IntoIterator<Item = ControlObject>, vault: Arc<Vault>) -> Self {
-        let inner = Inner::new(vault, None);
+        let inner = Inner::new(Snapshot::default(), vault, None);
         let changes = (0..).zip(objects).map(|(offset, object)| Change::of(object, offset, &inner.vault)).collect();
         inner.apply(changes, None);
         inner.ready.send_replace(true);
@@ -187,6 +190,17 @@ impl Catalog {
         play(&mut Rehearsal::new(&mut snapshot, &self.inner.vault))
     }
 
+    /// Whether every process could read an object from the topic.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_readable(&self, object: &ControlObject) -> Result<(), String> {
+        match Change::of(object.clone(), 0, &self.inner.vault).kind {
+            ChangeKind::Undecodable { reason, .. } => Err(reason),
+            ChangeKind::Put(..) | ChangeKind::Remove(_) | ChangeKind::Unknown => Ok(()),
+        }
+    }
+
     /// Says when the snapshot has changed: the position after each batch of changes.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<i64> {
@@ -229,9 +243,9 @@ impl Drop for Abandoned {
 // === impl Inner ===
 
 impl Inner {
-    fn new(vault: Arc<Vault>, source: Option<Source>) -> Self {
+    fn new(snapshot: Snapshot, vault: Arc<Vault>, source: Option<Source>) -> Self {
         Self {
-            snapshot: RwLock::new(Snapshot::default()),
+            snapshot: RwLock::new(snapshot),
             position: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),

@@ -27,6 +27,8 @@ pub(crate) struct Write {
     pub(crate) id: Uuid,
     /// How many records it has; compaction may have taken some of them.
     pub(crate) size: u32,
+    /// The transaction it came in: its own id, where it was alone.
+    pub(crate) transaction: Uuid,
 }
 
 /// What it does.
@@ -44,9 +46,10 @@ pub(crate) enum ChangeKind {
 
 impl Change {
     pub(crate) fn decode(record: &Record, vault: &Arc<Vault>) -> Self {
-        let id = record.headers.text(header::WRITE_ID).and_then(|text| Uuid::parse_str(text).ok());
+        let id = |name| record.headers.text(name).and_then(|text| Uuid::parse_str(text).ok());
         let size = record.headers.text(header::WRITE_SIZE).and_then(|text| text.parse().ok()).unwrap_or(1);
-        let write = id.map(|id| Write { id, size });
+        let transaction = id(header::TRANSACTION_ID);
+        let write = id(header::WRITE_ID).map(|id| Write { id, size, transaction: transaction.unwrap_or(id) });
         Self { offset: record.offset, write, kind: ChangeKind::decode(record, vault) }
     }
 }
@@ -96,6 +99,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
         }
         ControlObject::RetiredApplication(it) => Object::RetiredApplication(Arc::new(it)),
         ControlObject::EventType(it) => Object::EventType(Arc::new(EventType::new(it))),
+        ControlObject::KeptAnswer(it) => Object::KeptAnswer(Arc::new(it)),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;
             Object::Subscription(Arc::new(compiled.with_digest(digest)))
@@ -106,7 +110,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
 /// Whether the key names a type of this build, so that a bad one is damage and not a newer writer's.
 fn is_ours(key: &str) -> bool {
     let kind = key.split('/').next().unwrap_or_default();
-    ["organization", "service_token", "application", "application_secret", "event_type", "subscription", ""]
+    ["organization", "service_token", "application", "application_secret", "event_type", "subscription", "answer", ""]
         .contains(&kind)
 }
 

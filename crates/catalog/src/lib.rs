@@ -39,15 +39,15 @@ mod shared;
 mod snapshot;
 mod stored;
 mod subscription;
+mod transactions;
 pub mod usage;
-mod writes;
 
 pub use auth::{Auth, Oauth2};
 pub use catalog::{Catalog, CatalogDeps, SnapshotGuard};
 pub use error::{CatalogError, PrepareError};
 pub use event_type::EventType;
 pub use rehearsal::Rehearsal;
-pub use snapshot::{Snapshot, TokenEntry, TokenScope, weights};
+pub use snapshot::{KeptAmount, Snapshot, TokenEntry, TokenScope, weights};
 pub use stored::Stored;
 pub use subscription::{Subscription, Target};
 pub use usage::TokenUse;

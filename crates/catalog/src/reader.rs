@@ -226,7 +226,8 @@ mod tests {
     use crate::change::Write;
 
     fn change(offset: i64, id: u128, size: u32) -> Change {
-        let write = Some(Write { id: Uuid::from_u128(id), size });
+        let id = Uuid::from_u128(id);
+        let write = Some(Write { id, size, transaction: id });
         Change { offset, write, kind: ChangeKind::Unknown }
     }
 

@@ -3,6 +3,7 @@
 //! Compaction lets an object's record stand before its parent's, so the tables of an application (`Scope`) do not need the
 //! application itself; what belongs to an application that is not there is simply not found.
 
+mod answers;
 mod orphans;
 mod pages;
 mod tenants;
@@ -12,7 +13,9 @@ pub mod weights;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use schemas::control::{Application, ApplicationSecret, ControlKey, Organization, RetiredApplication, ServiceToken};
+use schemas::control::{
+    Application, ApplicationSecret, ControlKey, KeptAnswer, Organization, RetiredApplication, ServiceToken,
+};
 use schemas::event::StringMap;
 use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 use uuid::Uuid;
@@ -25,11 +28,13 @@ use crate::handles::{ById, ByUid};
 use crate::index::MatchIndex;
 use crate::shared::Shared;
 use crate::subscription::Subscription;
-use crate::writes::Writes;
+use crate::transactions::Transactions;
 
+use self::answers::AnswerTable;
 use self::tenants::Tenants;
 use self::weights::Weights;
 
+pub use answers::KeptAmount;
 pub use tokens::{TokenEntry, TokenScope};
 
 /// An object as the snapshot keeps it.
@@ -42,6 +47,7 @@ pub(crate) enum Object {
     RetiredApplication(Arc<RetiredApplication>),
     EventType(Arc<EventType>),
     Subscription(Arc<Subscription>),
+    KeptAnswer(Arc<KeptAnswer>),
 }
 
 /// One consistent state.
@@ -50,7 +56,7 @@ pub struct Snapshot {
     position: i64,
     applied: Option<i64>,
     undecodable: u64,
-    writes: Writes,
+    transactions: Transactions,
     digest: Digest,
     weights: Weights,
     tenants: Tenants,
@@ -66,6 +72,9 @@ pub struct Snapshot {
     tokens: HashMap<LookupHash, Arc<TokenEntry>>,
     subscriptions: HashSet<ById>,
     shared: Shared,
+    answers: AnswerTable,
+    /// Answers that are kept are not held: this process gives none.
+    passes_answers: bool,
 }
 
 /// What belongs to one application.
@@ -105,10 +114,10 @@ impl Snapshot {
         self.digest.sum()
     }
 
-    /// Whether a write with this id was applied, among the last 10,000.
+    /// Whether a transaction with this id was applied, among the last 10,000. A write that was alone in its transaction gave it its id.
     #[must_use]
-    pub fn write_seen(&self, write_id: Uuid) -> bool {
-        self.writes.contains(&write_id)
+    pub fn transaction_seen(&self, id: Uuid) -> bool {
+        self.transactions.contains(&id)
     }
 
     /// A declared event type.
@@ -202,6 +211,7 @@ impl Snapshot {
                 Object::EventType(Arc::clone(self.scopes.get(application)?.event_types.get(name.as_str())?))
             }
             ControlKey::Subscription(_, id) => Object::Subscription(Arc::clone(&self.subscriptions.get(id)?.0)),
+            ControlKey::KeptAnswer(_, id) => Object::KeptAnswer(Arc::clone(self.kept_answer(*id)?)),
         })
     }
 
@@ -216,7 +226,7 @@ impl Snapshot {
     /// Applies one record.
     pub(crate) fn apply(&mut self, change: Change) {
         if let Some(write) = change.write {
-            self.writes.remember(write.id);
+            self.transactions.remember(write.transaction);
         }
         self.change(change.kind);
         self.applied = Some(change.offset);
@@ -226,6 +236,12 @@ impl Snapshot {
     /// Changes the objects alone, not what the snapshot knows of the topic.
     pub(crate) fn change(&mut self, kind: ChangeKind) {
         match kind {
+            ChangeKind::Put(Object::KeptAnswer(answer), ..) => {
+                if !self.passes_answers {
+                    self.answers.put(answer);
+                }
+            }
+            ChangeKind::Remove(ControlKey::KeptAnswer(_, id)) => self.answers.remove(id),
             ChangeKind::Put(object, digest, weight) => {
                 let key = object.key();
                 self.weigh(self.owner(&key), self.weight_under(&key), false);
@@ -243,6 +259,11 @@ impl Snapshot {
             ChangeKind::Undecodable { .. } => self.undecodable += 1,
             ChangeKind::Unknown => {}
         }
+    }
+
+    /// A snapshot for a process that gives no answers.
+    pub(crate) fn without_answers() -> Self {
+        Self { passes_answers: true, ..Self::default() }
     }
 
     /// Everything below is applied: the end was seen there.
@@ -274,6 +295,7 @@ impl Snapshot {
                 self.settle(id);
             }
             Object::Subscription(it) => self.put_subscription(it),
+            Object::KeptAnswer(it) => self.answers.put(it),
         }
     }
 
@@ -301,6 +323,7 @@ impl Snapshot {
                 self.remove_subscription(*id);
                 self.settle(*application);
             }
+            ControlKey::KeptAnswer(_, id) => self.answers.remove(*id),
         }
     }
 

@@ -20,6 +20,7 @@ impl Stored {
             Object::RetiredApplication(it) => ControlObject::RetiredApplication((**it).clone()),
             Object::EventType(it) => ControlObject::EventType(it.object().clone()),
             Object::Subscription(it) => ControlObject::Subscription(Box::new(it.object())),
+            Object::KeptAnswer(it) => ControlObject::KeptAnswer((**it).clone()),
         }
     }
 }
@@ -47,7 +48,8 @@ impl Object {
             | Self::Application(_)
             | Self::ApplicationSecret(..)
             | Self::RetiredApplication(_)
-            | Self::EventType(_)) => other,
+            | Self::EventType(_)
+            | Self::KeptAnswer(_)) => other,
         }
     }
 
@@ -61,6 +63,7 @@ impl Object {
             Self::RetiredApplication(it) => ControlKey::RetiredApplication(it.application_id),
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application(), it.id()),
+            Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
         }
     }
 }

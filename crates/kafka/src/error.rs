@@ -260,6 +260,12 @@ impl KafkaError {
         matches!(self, Self::Call { code, .. } if code.is_denied())
     }
 
+    /// A missing permission to write to a topic, for tests of what follows from it.
+    #[must_use]
+    pub fn may_not_write(topic: &str) -> Self {
+        Self::call(format!("writing to {topic}"), Code::TopicAuthorizationFailed)
+    }
+
     pub(crate) fn call(call: impl Into<String>, code: Code) -> Self {
         Self::Call { call: call.into(), code: ErrorCode(code), reason: code.to_string() }
     }

@@ -59,8 +59,13 @@ impl TokenBucket {
 
     /// Takes a token if there is one.
     pub fn try_take(&mut self, now_ms: i64) -> bool {
+        self.try_take_many(1, now_ms)
+    }
+
+    /// Takes so many tokens if there are so many, or none. More than the burst is taken for the burst: a full bucket.
+    pub fn try_take_many(&mut self, count: u32, now_ms: i64) -> bool {
         let now = ns(now_ms);
-        let full_at = self.full_at(now).saturating_add(self.interval_ns);
+        let full_at = self.full_at(now).saturating_add(self.time_of(count));
         let taken = full_at.saturating_sub(now) <= self.capacity_ns;
         if taken {
             self.full_at_ns = full_at;
@@ -71,8 +76,14 @@ impl TokenBucket {
     /// When the next token is there: now, or later.
     #[must_use]
     pub fn next_ms(&self, now_ms: i64) -> i64 {
+        self.next_many_ms(1, now_ms)
+    }
+
+    /// When so many tokens are there: now, or later.
+    #[must_use]
+    pub fn next_many_ms(&self, count: u32, now_ms: i64) -> i64 {
         let now = ns(now_ms);
-        let full_at = self.full_at(now).saturating_add(self.interval_ns);
+        let full_at = self.full_at(now).saturating_add(self.time_of(count));
         let wait_ns = full_at.saturating_sub(now).saturating_sub(self.capacity_ns).max(0);
         let whole_ms = wait_ns / NS_PER_MS + i64::from(wait_ns % NS_PER_MS > 0);
         now_ms.saturating_add(whole_ms)
@@ -93,6 +104,11 @@ impl TokenBucket {
         *self = Self::new(rate_per_second, burst)?;
         self.full_at_ns = full_at_ns;
         Ok(())
+    }
+
+    /// What so many tokens are, as time.
+    fn time_of(&self, count: u32) -> i64 {
+        self.interval_ns.saturating_mul(i64::from(count)).min(self.capacity_ns)
     }
 
     /// Never before now (a bucket holds no more than its burst) and never later than an empty bucket needs (a clock that jumped
@@ -122,8 +138,13 @@ impl<K: Eq + Hash + Clone> Budget<K> {
     /// Takes a token of a key if there is one. A key that the full table has no place for passes: a budget smooths, and holding
     /// back what nobody counts would stop it for ever.
     pub fn try_take(&mut self, key: &K, now_ms: i64) -> bool {
+        self.try_take_many(key, 1, now_ms)
+    }
+
+    /// The same with so many tokens, all or none. More than the burst is taken for the burst.
+    pub fn try_take_many(&mut self, key: &K, count: u32, now_ms: i64) -> bool {
         if let Some(bucket) = self.buckets.get_mut(key) {
-            return bucket.try_take(now_ms);
+            return bucket.try_take_many(count, now_ms);
         }
         if self.buckets.len() >= self.max_keys {
             self.sweep(now_ms);
@@ -133,7 +154,7 @@ impl<K: Eq + Hash + Clone> Budget<K> {
             return true;
         }
         let mut bucket = self.fresh.clone();
-        let taken = bucket.try_take(now_ms);
+        let taken = bucket.try_take_many(count, now_ms);
         self.buckets.insert(key.clone(), bucket);
         taken
     }
@@ -141,7 +162,13 @@ impl<K: Eq + Hash + Clone> Budget<K> {
     /// When a key's next token is there: now, or later.
     #[must_use]
     pub fn next_ms(&self, key: &K, now_ms: i64) -> i64 {
-        self.buckets.get(key).map_or(now_ms, |bucket| bucket.next_ms(now_ms))
+        self.next_many_ms(key, 1, now_ms)
+    }
+
+    /// When so many tokens of a key are there: now, or later.
+    #[must_use]
+    pub fn next_many_ms(&self, key: &K, count: u32, now_ms: i64) -> i64 {
+        self.buckets.get(key).map_or(now_ms, |bucket| bucket.next_many_ms(count, now_ms))
     }
 
     /// Keys that are remembered now.

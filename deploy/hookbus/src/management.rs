@@ -18,6 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use uuid::Uuid;
 
 pub(crate) use login::open;
 pub(crate) use refused::Refused;
@@ -29,12 +30,16 @@ const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
 const PAGE: usize = 1_000;
 /// How often a request is sent again that was one too many.
 const RETRIES: usize = 20;
+/// How often one is sent again whose outcome is not known, with the same key: it is done once.
+const UNKNOWN_RETRIES: usize = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A control plane answers within 10 s, with a 503 if it must.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// A replica that gets it answers with what this client has seen written.
 const SEEN: HeaderName = HeaderName::from_static("hookbus-consistency-token");
+/// A repeat with the same one is the same request.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// What a path segment and a query value may hold as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -216,23 +221,31 @@ impl Management {
 
     async fn ask_at(&self, base: &str, what: &str, ask: Ask<'_>) -> Result<Answer> {
         let bytes = ask.body.map_or_else(|| Ok(Bytes::new()), |body| serde_json::to_vec(body).map(Bytes::from))?;
-        let mut left = RETRIES;
+        // An event has its id instead.
+        let is_keyed = ask.method == Method::POST && ask.path != "/event";
+        let key = is_keyed.then(|| Uuid::now_v7().to_string());
+        let (mut left, mut left_unknown) = (RETRIES, if key.is_some() { UNKNOWN_RETRIES } else { 0 });
         loop {
-            let exchanged = self.once(base, &ask, bytes.clone()).await?;
+            let exchanged = self.once(base, (&ask, key.as_deref()), bytes.clone()).await?;
             let Exchanged { status, answer, retry_after } = exchanged;
             if status.is_success() {
                 return Ok(answer);
             }
-            // It was refused before anything was done.
-            match retry_after.filter(|_| status == StatusCode::TOO_MANY_REQUESTS && left > 0) {
+            let left = match status {
+                // It was refused before anything was done.
+                StatusCode::TOO_MANY_REQUESTS => &mut left,
+                StatusCode::SERVICE_UNAVAILABLE if answer.value["code"] == "outcome_unknown" => &mut left_unknown,
+                _other => return Err(Refused::of(what, status, &answer.value).into()),
+            };
+            match retry_after.filter(|_| *left > 0) {
                 Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
                 None => return Err(Refused::of(what, status, &answer.value).into()),
             }
-            left -= 1;
+            *left -= 1;
         }
     }
 
-    async fn once(&self, base: &str, ask: &Ask<'_>, bytes: Bytes) -> Result<Exchanged> {
+    async fn once(&self, base: &str, (ask, key): (&Ask<'_>, Option<&str>), bytes: Bytes) -> Result<Exchanged> {
         let mut request = Request::builder()
             .method(&ask.method)
             .uri(format!("{base}/api/v1{}", ask.path))
@@ -242,6 +255,9 @@ impl Management {
         }
         if let Some(etag) = ask.if_match {
             request = request.header(IF_MATCH, etag);
+        }
+        if let Some(key) = key {
+            request = request.header(&IDEMPOTENCY_KEY, key);
         }
         if let Some(seen) = self.seen.lock().clone() {
             request = request.header(&SEEN, seen);

@@ -115,11 +115,11 @@ impl Process {
         Ok(Arc::new(Vault::new(&encryption, &lookup)?))
     }
 
-    /// Starts the read side of `control`.
+    /// Starts the read side of `control`, which holds kept answers where this process gives any.
     ///
     /// # Errors
     /// When Kafka cannot be reached at all.
-    pub(crate) fn catalog(&self, vault: &Arc<Vault>) -> Result<Catalog> {
+    pub(crate) fn catalog(&self, vault: &Arc<Vault>, keeps_answers: bool) -> Result<Catalog> {
         Ok(Catalog::start(CatalogDeps {
             connection: self.connection.clone(),
             topics: self.topics.clone(),
@@ -127,6 +127,7 @@ impl Process {
             tasks: self.tasks.clone(),
             health: self.health.clone(),
             registry: self.registry.clone(),
+            keeps_answers,
         })?)
     }
 

@@ -21,13 +21,25 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Starts the snapshot of this process.
+    /// Starts the snapshot of a process that reads it.
     ///
     /// # Errors
     /// When a key is missing or Kafka cannot be reached at all.
     pub(crate) fn start(process: &Process) -> Result<Self> {
+        Self::of(process, false)
+    }
+
+    /// Starts the snapshot of a process with the control plane in it, which answers repeats of writes.
+    ///
+    /// # Errors
+    /// As [`Directory::start`].
+    pub(crate) fn of_control(process: &Process) -> Result<Self> {
+        Self::of(process, true)
+    }
+
+    fn of(process: &Process, keeps_answers: bool) -> Result<Self> {
         let vault = process.vault()?;
-        Ok(Self { catalog: process.catalog(&vault)? })
+        Ok(Self { catalog: process.catalog(&vault, keeps_answers)? })
     }
 }
 

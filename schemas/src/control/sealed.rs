@@ -1,4 +1,5 @@
-//! Every sealed value of an object, for whoever has to seal them all again.
+//! Every sealed value of an object, for whoever has to seal them all again. What an answer that is kept holds is not among them: it
+//! is gone after a day.
 
 use super::{Auth, ControlObject, Sealed, Subscription};
 
@@ -10,9 +11,11 @@ impl ControlObject {
             Self::ServiceToken(it) => vec![&it.token],
             Self::ApplicationSecret(it) => vec![&it.token],
             Self::Subscription(it) => it.sealed(),
-            Self::Organization(_) | Self::Application(_) | Self::RetiredApplication(_) | Self::EventType(_) => {
-                Vec::new()
-            }
+            Self::Organization(_)
+            | Self::Application(_)
+            | Self::RetiredApplication(_)
+            | Self::EventType(_)
+            | Self::KeptAnswer(_) => Vec::new(),
         }
     }
 
@@ -22,9 +25,11 @@ impl ControlObject {
             Self::ServiceToken(it) => vec![&mut it.token],
             Self::ApplicationSecret(it) => vec![&mut it.token],
             Self::Subscription(it) => it.sealed_mut(),
-            Self::Organization(_) | Self::Application(_) | Self::RetiredApplication(_) | Self::EventType(_) => {
-                Vec::new()
-            }
+            Self::Organization(_)
+            | Self::Application(_)
+            | Self::RetiredApplication(_)
+            | Self::EventType(_)
+            | Self::KeptAnswer(_) => Vec::new(),
         }
     }
 }

@@ -120,6 +120,11 @@ pub(super) fn show(secret: &ApplicationSecret, catalog: &Catalog, principal: &Pr
     })
 }
 
+/// A secret that was just made: nobody has used it yet, whenever the answer is asked for again.
+pub(super) fn fresh(secret: &ApplicationSecret, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
+    Ok(Shown { last_used_at: None, ..show(secret, catalog, principal)? })
+}
+
 /// The token as clients decode it, and its text where that is something else.
 fn opened(secret: &ApplicationSecret, vault: &Vault) -> Result<(Uuid, Option<String>), Problem> {
     let context = ControlKey::ApplicationSecret(secret.application_id, secret.secret_id).to_string();

@@ -6,6 +6,7 @@ use schemas::problem::ProblemId;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::api::time;
 use crate::auth::Principal;
@@ -100,19 +101,28 @@ pub(super) struct Rotation {
 
 /// A token with almost nothing of its text; nothing at all for who may not change it.
 pub(super) fn masked(token: &ServiceToken, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
-    if !principal.is_editor() {
-        return Ok(show(token, catalog, token::masked("")));
-    }
+    let biscuit = if principal.is_editor() { token::masked(&opened(token, catalog)?) } else { token::masked("") };
+    Ok(show(token, catalog, biscuit))
+}
+
+/// A token that was just made, with all of its text: nobody has used it yet, whenever the answer is asked for again.
+pub(super) fn fresh(token: &ServiceToken, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
+    let text = opened(token, catalog)?;
+    // What a dry run makes opens nothing, and must not look as if it did.
+    let biscuit = if principal.is_dry_run() { token::masked(&text) } else { text.to_string() };
+    Ok(Shown { last_used_at: None, ..show(token, catalog, biscuit) })
+}
+
+fn opened(token: &ServiceToken, catalog: &Catalog) -> Result<Zeroizing<String>, Problem> {
     let context = ControlKey::ServiceToken(token.organization_id, token.token_id).to_string();
-    let text = sealed::open_text(catalog.vault(), &context, &token.token).map_err(|error| {
+    sealed::open_text(catalog.vault(), &context, &token.token).map_err(|error| {
         problem::vault(&error);
         Problem::new(ProblemId::AuthBiscuitLookupError, "a stored token could not be opened")
-    })?;
-    Ok(show(token, catalog, token::masked(&text)))
+    })
 }
 
 /// A token with this much of its text.
-pub(super) fn show(token: &ServiceToken, catalog: &Catalog, biscuit: String) -> Shown {
+fn show(token: &ServiceToken, catalog: &Catalog, biscuit: String) -> Shown {
     Shown {
         token_id: token.token_id.0,
         organization_id: token.organization_id.0,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use catalog::Snapshot;
 use http::StatusCode;
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ use crate::body::OptionalJson;
 use crate::problem::Answer;
 use crate::query::Query;
 use crate::state::App;
+use crate::store::{Decision, Moment};
 use crate::subscription::ping::{PingShown, ping as make_ping};
 use crate::subscription::{Input, Rotation, SubscriptionShown};
 
@@ -75,7 +77,7 @@ pub(in crate::api) async fn rotate_secret(
     let given = body.get("application_id").and_then(serde_json::Value::as_str).map(str::to_owned);
     let application = given.or_else(|| named(&query));
     let rotation = Rotation::read(body)?;
-    let make = move |_: &catalog::Snapshot, facts: crate::subscription::Facts<'_>| rotation.apply(facts);
+    let make = move |_: &Snapshot, facts: crate::subscription::Facts<'_>| rotation.apply(facts);
     change(&app, asked.doing("subscription.rotate_secret"), application, make).await
 }
 
@@ -98,6 +100,9 @@ pub(in crate::api) async fn rotate_secret(
 )]
 pub(in crate::api) async fn ping(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
     asked.principal.editor()?;
+    if asked.principal.is_keyed() && !asked.principal.is_dry_run() {
+        return ping_once(app, asked, query).await;
+    }
     let (is_dry_run, now_ms) = (asked.principal.is_dry_run(), chassis::clock::now_ms());
     let (subscription, record, shown) = {
         let snapshot = app.catalog().read();
@@ -110,6 +115,27 @@ pub(in crate::api) async fn ping(State(app): State<Arc<App>>, asked: Addressed, 
         app.pings().permit(subscription, now_ms)?;
         app.pings().send(record).await?;
     }
+    json(StatusCode::ACCEPTED, &shown)
+}
+
+/// A ping whose request may be sent again: it is written in one transaction with what keeps its answer, so it is sent once.
+async fn ping_once(app: Arc<App>, asked: Addressed, query: Query) -> Answer {
+    let actor = asked.principal.actor().doing("subscription.ping");
+    let (pinging, id) = (Arc::clone(&app), Uuid::now_v7());
+    let mut is_permitted = false;
+    let decide = move |snapshot: &Snapshot, moment: Moment| {
+        let found = asked.principal.subscription(snapshot, &asked.id, query.get("application_id"))?;
+        asked.preconditions.check(&found.object())?;
+        let topic = pinging.pings().topic();
+        let (record, shown) = make_ping(&found, snapshot.applied(), topic, id, moment.now_ms)?;
+        // Decided again, it is still the same ping.
+        if !is_permitted {
+            pinging.pings().permit(found.id(), moment.now_ms)?;
+            is_permitted = true;
+        }
+        Ok(Decision { changes: Vec::new(), beside: vec![record], answer: shown })
+    };
+    let shown: PingShown = app.store().write(actor, decide).await?;
     json(StatusCode::ACCEPTED, &shown)
 }
 

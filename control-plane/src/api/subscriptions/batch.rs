@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use catalog::Snapshot;
 use http::StatusCode;
 use schemas::problem::Code;
 use serde::Serialize;
@@ -11,14 +12,17 @@ use utoipa::ToSchema;
 
 use super::super::json;
 use super::{creating, view};
-use crate::auth::Principal;
+use crate::auth::{self, Principal};
 use crate::body::{Fields, Json};
 use crate::problem::{Answer, Problem};
 use crate::state::App;
+use crate::store::{Decision, Moment};
 use crate::subscription::{Sees, SubscriptionShown, show};
 
 /// Subscriptions of one request.
 pub(crate) const MOST: usize = 1_000;
+/// Subscriptions that cost as much as one write: they share its transaction.
+const OF_ONE_WRITE: usize = 10;
 const FIELDS: &[&str] = &["application_id", "subscriptions"];
 
 /// What came of each, in the order of the request.
@@ -45,7 +49,7 @@ struct BatchResult {
 /// Make many subscriptions
 ///
 /// Up to 1,000, as if each was made alone, one after the other: some may be made and others not. One that names no
-/// `application_id` is made in that of the batch.
+/// `application_id` is made in that of the batch. Ten of them count as one write of the token's share.
 #[utoipa::path(
     post, path = "/api/v1/subscriptions:batch", operation_id = "subscriptions.createBatch", tag = "subscriptions",
     request_body(content = ref("#/components/schemas/SubscriptionBatch"), content_type = "application/json"),
@@ -56,9 +60,6 @@ pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Princ
     let mut fields = Fields::new(body, "", FIELDS)?;
     let named = fields.text("application_id", 1..=200)?.flatten();
     let application = named.or_else(|| principal.own_application().map(|id| id.to_string()));
-    if let Some(application) = &application {
-        principal.application(&app.catalog().read(), application)?;
-    }
     let given = match fields.take("subscriptions") {
         Some(Value::Array(list)) if (1..=MOST).contains(&list.len()) => list,
         Some(_other) => {
@@ -66,12 +67,14 @@ pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Princ
         }
         None => return Err(fields.wrong("subscriptions", "is required")),
     };
+    pay(&app, &principal, given.len())?;
+    admit(&app, &principal, application.clone()).await?;
     let rules: Vec<Result<_, Problem>> =
         given.into_iter().map(|one| creating(&app, &principal, inside(one, application.as_deref())?)).collect();
     let mut places = Vec::with_capacity(rules.len());
     let mut wanted = Vec::with_capacity(rules.len());
-    for rule in rules {
-        places.push(rule.map(|rule| wanted.push(rule)));
+    for (number, rule) in rules.into_iter().enumerate() {
+        places.push(rule.map(|rule| wanted.push((number, rule))));
     }
     let mut made = app.store().write_all(principal.actor(), wanted).await?.into_iter();
     let results = places.into_iter().map(|place| {
@@ -87,6 +90,27 @@ pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Princ
         }
     });
     json(StatusCode::OK, &BatchShown { results: results.collect() })
+}
+
+/// A batch costs more than one write: its first ones are paid with the request.
+fn pay(app: &App, principal: &Principal, subscriptions: usize) -> Result<(), Problem> {
+    let cost = subscriptions.div_ceil(OF_ONE_WRITE);
+    auth::pay(app, &principal.who, cost.saturating_sub(1))
+}
+
+/// Whether its application is there. With an `Idempotency-Key`, a batch with another body is refused as a whole, before anything of it
+/// is made; each subscription that is made keeps its own answer, so a repeat goes on where the first was cut off.
+async fn admit(app: &App, principal: &Principal, application: Option<String>) -> Result<(), Problem> {
+    let asking = principal.clone();
+    let sees = move |snapshot: &Snapshot| match &application {
+        Some(application) => asking.application(snapshot, application).map(drop),
+        None => Ok(()),
+    };
+    if !principal.is_keyed() {
+        return sees(&app.catalog().read());
+    }
+    let decide = move |snapshot: &Snapshot, _: Moment| sees(snapshot).map(Decision::nothing);
+    app.store().write(principal.actor(), decide).await
 }
 
 /// One of the list, in the batch's application unless it names another.

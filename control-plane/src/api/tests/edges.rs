@@ -39,7 +39,10 @@ async fn pages_of_configured_origins_may_call() {
     let asking = [
         ("origin", "https://console.example.com"),
         ("access-control-request-method", "PATCH"),
-        ("access-control-request-headers", "authorization,if-match,hook0-client-options,hookbus-consistency-token"),
+        (
+            "access-control-request-headers",
+            "authorization,if-match,idempotency-key,hook0-client-options,hookbus-consistency-token",
+        ),
     ];
     let (status, headers, _) = api.exchange(Method::OPTIONS, "/applications/x", &asking, None).await;
     assert_eq!(
@@ -48,7 +51,9 @@ async fn pages_of_configured_origins_may_call() {
     );
     let list = |name: &str| headers[name].to_str().unwrap().to_lowercase();
     assert!(list("access-control-allow-methods").contains("patch"));
-    for name in ["authorization", "content-type", "if-match", "if-none-match", "hook0-client-options", "x-request-id"] {
+    let sent =
+        ["authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "hook0-client-options"];
+    for name in sent.into_iter().chain(["x-request-id"]) {
         assert!(list("access-control-allow-headers").contains(name), "{name}");
     }
     assert!(!headers.contains_key("access-control-allow-credentials"));

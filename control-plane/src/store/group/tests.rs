@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 
 use chassis::tasks;
+use schemas::control::{Application, ControlObject, Sealed, ServiceToken, Subscription, Target, TokenRole};
+use schemas::ids::{ApplicationId, OrganizationId, ServiceTokenId, SubscriptionId};
+use schemas::problem::{Code, ProblemId};
+use schemas::record::{Headers, OutRecord};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -118,7 +122,10 @@ async fn a_write_that_fits_no_topic_and_one_that_panics_fail_alone() {
 #[tokio::test]
 async fn a_batch_is_decided_in_its_order_and_a_trial_of_it_writes_nothing() {
     let store = store(vec![]);
-    let rules = || ["a", "b", "a"].map(|name| move |snapshot: &Snapshot, _: Moment| add(snapshot, name)).into();
+    let rules = || {
+        let rule = |name| move |snapshot: &Snapshot, _: Moment| add(snapshot, name);
+        ["a", "b", "a"].map(rule).into_iter().enumerate().collect()
+    };
     let shown = |answers: Vec<Result<u128, Problem>>| -> Vec<_> { answers.into_iter().map(Result::ok).collect() };
     let caller = Caller { dry_run: true, ..Caller::default() };
     let tried = store.write_all(Actor::new("test", caller), rules()).await.unwrap();
@@ -127,4 +134,101 @@ async fn a_batch_is_decided_in_its_order_and_a_trial_of_it_writes_nothing() {
     let written = store.write_all("test".to_owned(), rules()).await.unwrap();
     assert_eq!(shown(written), [Some(1), Some(2), None]);
     assert_eq!(names(&store), ["a", "b"]);
+}
+
+/// A subscription that every process can read.
+fn subscription(is_enabled: bool) -> ControlObject {
+    let (id, application) = (SubscriptionId(Uuid::from_u128(5)), ApplicationId(Uuid::from_u128(2)));
+    let mut object = Subscription::new(id, application, 1);
+    object.target = Target { method: "POST".into(), url: "https://e.example/".into(), ..Target::default() };
+    object.is_enabled = is_enabled;
+    ControlObject::Subscription(Box::new(object))
+}
+
+#[tokio::test]
+async fn what_a_write_cancels_was_matched_over_the_write_before_it_too() {
+    let store = store(vec![]);
+    let gate = memory(&store).gate.lock().await;
+    let first = busy(&store).await;
+    let own = store.clone();
+    let rule = |is_enabled| move |_: &Snapshot, moment: Moment| Ok(Decision::put(subscription(is_enabled), moment.end));
+    let writes = tasks::spawn("write", async move {
+        own.write_all("test".to_owned(), vec![(0, rule(true)), (1, rule(false))]).await
+    });
+    until(|| store.inner.line.lock().writes.len() == 2).await;
+    drop(gate);
+    first.await.unwrap().unwrap();
+    let ends: Vec<i64> = writes.await.unwrap().unwrap().into_iter().map(Result::unwrap).collect();
+    // The first write's record stands at the end that it was told.
+    assert!(ends[1] > ends[0], "what was matched over the first is below the end that the second cancels by: {ends:?}");
+}
+
+#[tokio::test]
+async fn a_lone_write_makes_nothing_that_nobody_could_read() {
+    let store = store(vec![]);
+    let rule = |_: &Snapshot, _: Moment| {
+        let token = ServiceToken {
+            token_id: ServiceTokenId(Uuid::from_u128(1)),
+            organization_id: OrganizationId(Uuid::from_u128(1)),
+            name: "one".to_owned(),
+            role: TokenRole::Editor,
+            lookup: "no hash".to_owned(),
+            token: Sealed { kid: String::new(), nonce: String::new(), ct: String::new() },
+            created_ms: 1,
+            expires_ms: None,
+        };
+        Ok(Decision::put(ControlObject::ServiceToken(token), ()))
+    };
+    let problem = store.write("test".to_owned(), rule).await.unwrap_err();
+    assert_eq!(problem.status, 500);
+    assert_eq!(store.inner.catalog.read().undecodable(), 0, "it is not on the topic");
+}
+
+#[tokio::test]
+async fn a_topic_that_may_not_be_written_holds_nobody_up() {
+    let mut store = store(vec![]);
+    let operators = ApplicationId(Uuid::from_u128(7));
+    let inner = Arc::get_mut(&mut store.inner).unwrap();
+    let ControlLog::Memory(log) = &mut inner.log else { panic!("a store in memory") };
+    log.operations = Some(crate::operations::Operations::new(operators, "events".into()));
+    log.denies_others = true.into();
+    let application = Application::new(operators, OrganizationId(Uuid::from_u128(1)), "operators", 1);
+    for object in [ControlObject::Application(application), subscription(true), subscription(false)] {
+        let rule = move |_: &Snapshot, _: Moment| Ok(Decision::put(object.clone(), ()));
+        store.write("test".to_owned(), rule).await.unwrap();
+    }
+    assert_eq!(store.inner.metrics.not_told.get(), 1, "the subscription is disabled, and nobody is told");
+    assert!(crate::store::beside(&store).is_empty());
+    // What a write itself has to write there fails, alone and at once.
+    let record =
+        OutRecord { topic: "deliveries".into(), partition: None, key: None, value: None, headers: Headers::default() };
+    let gate = memory(&store).gate.lock().await;
+    let first = busy(&store).await;
+    let own = store.clone();
+    let denied = tasks::spawn("write", async move {
+        let rule = move |_: &Snapshot, _: Moment| {
+            let changes = vec![Change::Put(organization(9, "pings"))];
+            Ok(Decision { changes, beside: vec![record.clone()], answer: () })
+        };
+        own.write("test".to_owned(), rule).await
+    });
+    until(|| store.inner.line.lock().writes.len() == 1).await;
+    let beside_it = named(&store, "beside it").await;
+    drop(gate);
+    first.await.unwrap().unwrap();
+    let problem = denied.await.unwrap().unwrap_err();
+    assert_eq!((problem.status, problem.code), (503, Some(Code::KafkaUnavailable)));
+    assert!(beside_it.await.unwrap().is_ok());
+    assert!(!names(&store).contains(&"pings".to_owned()));
+}
+
+#[tokio::test]
+async fn a_group_whose_answer_was_lost_is_found_by_the_id_of_its_transaction() {
+    let store = store(vec![Step::LostAnswer]);
+    let rule = |name| move |snapshot: &Snapshot, _: Moment| add(snapshot, name);
+    let rules = ["a", "b"].map(rule).into_iter().enumerate().collect();
+    let written = store.write_all("test".to_owned(), rules).await.unwrap();
+    assert!(written.iter().all(Result::is_ok), "{written:?}");
+    assert_eq!(names(&store), ["a", "b"], "it is there, so it is not written again");
+    assert_eq!((store.inner.metrics.unknown.get(), store.inner.metrics.transactions.get()), (1, 0));
 }

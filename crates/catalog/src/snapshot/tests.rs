@@ -98,8 +98,8 @@ fn position_is_the_next_offset_and_applied_the_last_record() {
     snapshot.pass(9);
     snapshot.pass(7);
     assert_eq!((snapshot.position(), snapshot.applied()), (9, 4));
-    assert!(snapshot.write_seen(Uuid::from_u128(4)));
-    assert!(!snapshot.write_seen(Uuid::from_u128(5)));
+    assert!(snapshot.transaction_seen(Uuid::from_u128(4)));
+    assert!(!snapshot.transaction_seen(Uuid::from_u128(5)));
 }
 
 #[test]
@@ -436,4 +436,50 @@ fn what_was_tried_is_seen_by_what_is_tried_next_and_leaves_nothing_behind() {
         assert_ne!(seen(rehearsal.snapshot()), before);
     }
     assert_eq!(seen(&snapshot), before);
+}
+
+#[test]
+fn a_transaction_of_many_writes_is_remembered_as_one() {
+    let mut snapshot = Snapshot::default();
+    let mut offset = 0;
+    let (groups, writes_of_one) = (100, 256);
+    for transaction in 0..groups {
+        for write in 0..writes_of_one {
+            let id = Uuid::from_u128(1_000_000 + transaction * writes_of_one + write);
+            let write = Some(crate::change::Write { id, size: 1, transaction: Uuid::from_u128(transaction) });
+            snapshot.apply(Change { offset, write, kind: ChangeKind::Unknown });
+            offset += 1;
+        }
+    }
+    assert!((0..groups).all(|transaction| snapshot.transaction_seen(Uuid::from_u128(transaction))));
+}
+
+#[test]
+fn answers_are_in_no_digest_and_a_process_that_gives_none_holds_none() {
+    let answer = ControlObject::KeptAnswer(KeptAnswer {
+        answer_id: schemas::ids::AnswerId(Uuid::from_u128(5)),
+        organization_id: Some(ORGANIZATION),
+        request: "00".to_owned(),
+        at_ms: 1,
+        answer: "{}".to_owned(),
+    });
+    let organization = ControlObject::Organization(Organization::new(ORGANIZATION, "one", 1));
+    let without = apply([put(&organization)]);
+    let mut holds = apply([put(&organization), put(&answer)]);
+    let mut passes = Snapshot::without_answers();
+    passes.apply(Change::of(organization, 0, &vault()));
+    passes.apply(Change::of(answer.clone(), 1, &vault()));
+    let counts = [&holds, &passes].map(|it| it.kept_amount().count);
+    assert_eq!(counts, [1, 0]);
+    let same = |it: &Snapshot| (it.digest(), it.weight(), it.weight_of(WeightOwner::Organization(ORGANIZATION)));
+    assert_eq!((same(&holds), same(&passes)), (same(&without), same(&without)));
+    assert_eq!((holds.position(), passes.position()), (2, 2), "both have passed it");
+    // Tried, it is seen by what is tried next, and taken back.
+    let vault = vault();
+    {
+        let mut rehearsal = Rehearsal::new(&mut holds, &vault);
+        rehearsal.remove(&answer.key());
+        assert_eq!(rehearsal.snapshot().kept_amount().count, 0);
+    }
+    assert_eq!(holds.kept_amount().count, 1);
 }

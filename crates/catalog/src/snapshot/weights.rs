@@ -50,6 +50,8 @@ pub fn weight(object: &ControlObject, encoded: usize) -> u32 {
             // The rest is kept compressed.
             encoded / 2 + places.sum::<usize>()
         }
+        // It has a limit of its own, and goes before it refuses anything.
+        ControlObject::KeptAnswer(_) => return 0,
         ControlObject::EventType(it) if it.schema.is_some() => encoded * COMPILED,
         ControlObject::Organization(_)
         | ControlObject::ServiceToken(_)
@@ -72,7 +74,7 @@ impl WeightOwner {
             | ControlKey::ApplicationSecret(id, _)
             | ControlKey::EventType(id, _)
             | ControlKey::Subscription(id, _) => Some(Self::Application(*id)),
-            ControlKey::RetiredApplication(_) => None,
+            ControlKey::RetiredApplication(_) | ControlKey::KeptAnswer(..) => None,
         }
     }
 }
@@ -106,7 +108,8 @@ impl Snapshot {
             | ControlKey::Application(..)
             | ControlKey::ApplicationSecret(..)
             | ControlKey::RetiredApplication(_)
-            | ControlKey::EventType(..) => self.digest.weight(key),
+            | ControlKey::EventType(..)
+            | ControlKey::KeptAnswer(..) => self.digest.weight(key),
         }
     }
 

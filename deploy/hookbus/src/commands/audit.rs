@@ -149,6 +149,7 @@ mod tests {
             key: "subscription/app/sub".into(),
             before: None,
             after: None,
+            changed: Vec::new(),
             address: None,
             request_id: None,
             write_id: Uuid::nil(),

@@ -25,7 +25,7 @@ pub(crate) async fn run(role: Role, loaded: &Loaded) -> Result<()> {
         Role::Control => {
             let address = process.config.control.listen;
             let listener = listen(&mut process, address, "control.listen").await?;
-            let control = roles::control(&process, &Directory::start(&process)?).await?;
+            let control = roles::control(&process, &Directory::of_control(&process)?).await?;
             roles::serve_control(&process, control, listener)?;
         }
     }

@@ -94,7 +94,7 @@ async fn with_kafka(
     }
     create_topics(&loaded.config, bootstrap.is_some() || args.yes).await?;
     let mut process = Process::start(&loaded)?;
-    let directory = Directory::start(&process)?;
+    let directory = Directory::of_control(&process)?;
     let listener = listeners::listen(&mut process, loaded.config.gateway.listen, "gateway.listen").await?;
     let base = format!("http://{}", listener.local_addr()?);
     let control = roles::control(&process, &directory).await?;

@@ -36,6 +36,7 @@ impl Loading {
             tasks: Tasks::new(shutdown.clone()),
             health: Health::new(),
             registry: Registry::new(),
+            keeps_answers: false,
         })?;
         catalog.caught_up().await;
         say(&format!("{READY} {}", catalog.read().subscriptions_total()))?;
