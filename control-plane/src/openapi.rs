@@ -30,6 +30,7 @@ const TAGS: &[(&str, &str)] = &[
     ("event_types", "What kinds of events an application has."),
     ("subscriptions", "Who receives what."),
     ("events", "Sending events: the gateway's routes."),
+    ("log", "What became of events: an index over Kafka, some moments behind it (`Hookbus-Log-Behind-Ms`)."),
     ("instance", "What a client may ask before it has a token."),
 ];
 

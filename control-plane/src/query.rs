@@ -26,6 +26,19 @@ const KNOWN: &[&str] = &[
     "uid",
     "host",
     "name",
+    "event_id",
+    "subscription_id",
+    "delivery_id",
+    "event.event_type_names",
+    "min_created_at",
+    "max_created_at",
+    "order",
+    "http_status",
+    "error",
+    "is_last",
+    "source",
+    "payload",
+    "reason",
 ];
 
 /// The parameters of a request.

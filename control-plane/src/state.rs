@@ -8,6 +8,7 @@ use vault::LookupHash;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
+use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     store: Store,
     pings: Pings,
     health: HealthView,
+    log: DeliveryLog,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
@@ -33,15 +35,15 @@ impl App {
         config: ControlConfig,
         deps: &Deps,
         store: Store,
-        health: HealthView,
+        (health, log): (HealthView, DeliveryLog),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
         let app = Self::assemble(config, deps.catalog.clone(), deps.policy.clone(), store, pings, metrics)?;
-        Ok(Self { health, ..app })
+        Ok(Self { health, log, ..app })
     }
 
-    /// Nothing is known of health.
+    /// Nothing is known of health, and there is no log.
     pub(crate) fn assemble(
         config: ControlConfig,
         catalog: Catalog,
@@ -52,7 +54,8 @@ impl App {
     ) -> Result<Self, Error> {
         let admin = config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
-        Ok(Self { config, catalog, policy, store, pings, health, metrics, admin, rates })
+        let log = DeliveryLog::none("it was not started");
+        Ok(Self { config, catalog, policy, store, pings, health, log, metrics, admin, rates })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -79,6 +82,17 @@ impl App {
     /// How lanes are doing.
     pub(crate) fn health(&self) -> &HealthView {
         &self.health
+    }
+
+    /// What happened to events.
+    pub(crate) fn log(&self) -> &DeliveryLog {
+        &self.log
+    }
+
+    /// With this log in place of none.
+    #[cfg(test)]
+    pub(crate) fn with_log(self, log: DeliveryLog) -> Self {
+        Self { log, ..self }
     }
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {

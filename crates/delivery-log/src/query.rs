@@ -84,6 +84,8 @@ pub struct FactQuery {
     pub status: Option<RangeInclusive<u16>>,
     /// With this error word.
     pub error: Option<String>,
+    /// With this reason.
+    pub reason: Option<String>,
     /// Of a generation that was made by this.
     pub made_by: Option<String>,
     /// Stored within these times.
@@ -181,6 +183,7 @@ impl FactQuery {
             types: Vec::new(),
             status: None,
             error: None,
+            reason: None,
             made_by: None,
             times: Times::default(),
             page: PageOf::newest(limit),
@@ -209,6 +212,7 @@ impl FactQuery {
             && (self.types.is_empty() || fact.event_type.as_ref().is_some_and(|name| matches(&self.types, name)))
             && self.status.as_ref().is_none_or(|wanted| status.is_some_and(|status| wanted.contains(&status)))
             && self.error.as_ref().is_none_or(|wanted| exchange.and_then(|it| it.error.as_ref()) == Some(wanted))
+            && self.reason.as_ref().is_none_or(|wanted| fact.reason.as_ref() == Some(wanted))
             && self.made_by.as_ref().is_none_or(|wanted| fact.made_by.as_ref() == Some(wanted))
     }
 }

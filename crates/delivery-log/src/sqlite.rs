@@ -165,7 +165,7 @@ impl Store for SqliteStore {
         self.readers.ask(move |reader| facts::history_of(reader, application, prefix))
     }
 
-    fn open(&self, deliveries: Vec<DeliveryId>) -> Answer<'_, Vec<OpenDelivery>> {
+    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> Answer<'_, Vec<OpenDelivery>> {
         self.readers.ask(move |reader| counts::open(reader, &deliveries))
     }
 

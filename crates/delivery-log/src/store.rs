@@ -56,7 +56,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> Answer<'_, Vec<Fact>>;
 
     /// Those of these deliveries that have been tried and have not ended.
-    fn open(&self, deliveries: Vec<DeliveryId>) -> Answer<'_, Vec<OpenDelivery>>;
+    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> Answer<'_, Vec<OpenDelivery>>;
 
     /// How a subscription did, minute by minute, the oldest first; minutes without anything are left out.
     fn buckets(&self, subscription: SubscriptionId, times: Times) -> Answer<'_, Vec<Bucket>>;

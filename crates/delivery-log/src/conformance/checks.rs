@@ -1,6 +1,6 @@
 //! What a store holds and answers, beside a filter over all that was made.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, DeliveryId};
@@ -31,7 +31,7 @@ async fn told(store: &impl Store, made: &Made) -> Vec<Told> {
         let mut told = Told {
             facts: all_facts(store, &FactQuery::of(*application, 250)).await,
             events: all_events(store, &EventQuery::of(*application, 250)).await,
-            open: store.open(deliveries(&made.facts, *application)).await.unwrap(),
+            open: store.open_deliveries(deliveries(&made.facts, *application)).await.unwrap(),
             buckets: Vec::new(),
             accepted: accepted(store, *application).await,
         };
@@ -159,6 +159,7 @@ fn fact_queries(made: &Made) -> Vec<FactQuery> {
         FactQuery { types: vec![pattern("invoice.*")], status: Some(500..=599), ..plain.clone() },
         FactQuery { types: vec![pattern("nothing.*")], ..plain.clone() },
         FactQuery { error: Some("timeout".into()), ..plain.clone() },
+        FactQuery { reason: Some("schedule".into()), ..plain.clone() },
         FactQuery { made_by: Some("replay".into()), ..plain.clone() },
         FactQuery { times: Times { from_ms: Some(middle), to_ms: None }, ..plain.clone() },
         FactQuery { times: Times { from_ms: None, to_ms: Some(middle) }, ..plain.clone() },
@@ -304,7 +305,7 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
     for chunk in made.chunks() {
         store.project(vec![chunk]).await.unwrap();
     }
-    let mut expected: HashMap<_, BTreeMap<i64, Bucket>> = HashMap::new();
+    let mut expected: BTreeMap<_, BTreeMap<i64, Bucket>> = BTreeMap::new();
     for fact in made.facts.iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)) {
         let from_ms = fact.stored_ms - fact.stored_ms.rem_euclid(60_000);
         let minutes = expected.entry(fact.subscription.unwrap()).or_default();

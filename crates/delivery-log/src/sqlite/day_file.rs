@@ -348,7 +348,7 @@ pub(super) fn open(folder: &std::path::Path, day: Day) -> rusqlite::Result<DayFi
     match opened {
         Ok(Some(file)) => return Ok(file),
         Ok(None) => {
-            tracing::warn!(%day, "the file of this day of the delivery log has another shape; it is made again")
+            tracing::warn!(%day, "the file of this day of the delivery log has another shape; it is made again");
         }
         Err(error) if is_damaged(&error) => {
             tracing::warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
