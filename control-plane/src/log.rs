@@ -1,7 +1,7 @@
 //! The delivery log: an index over `attempts` in a store of this process, which can be thrown away and made again.
 //!
 //! ```text
-//! [attempts] --two tails without a group--> gather.rs: rows, by partition --> project.rs: Store::project, newest day first
+//! [attempts] --two tails without a group--> gather.rs: rows, by partition --> project.rs: DeliveryStore::project, newest day first
 //!                                                                                  |
 //! request --> api/<resource>.rs --> DeliveryLog::store --> crates/delivery-log <---+
 //! ```
@@ -20,15 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
-use delivery_log::{SqliteOptions, SqliteStore, Store, StoreError};
+use delivery_log::{DeliveryStore, SqliteOptions, SqliteStore, StoreError};
 use http::{HeaderName, HeaderValue};
 use parking_lot::RwLock;
 use schemas::problem::{Code, ProblemId};
 use tracing::{error, info};
 
-use self::fetch::ReadBack;
+use self::fetch::RecordFetch;
 use self::metrics::LogMetrics;
-use self::progress::Progress;
+use self::progress::LogProgress;
 use self::project::Projection;
 use crate::config::Deps;
 use crate::error::Error;
@@ -43,17 +43,17 @@ pub(crate) const FROM: HeaderName = HeaderName::from_static("hookbus-log-from");
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct DeliveryLog(Arc<Inner>);
+pub(crate) struct DeliveryLog(Arc<LogInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct LogInner {
     /// The store, or why there is none.
-    opened: RwLock<Result<Arc<dyn Store>, String>>,
-    progress: Progress,
+    opened: RwLock<Result<Arc<dyn DeliveryStore>, String>>,
+    progress: LogProgress,
     /// The topic that it is an index of.
     topic: Arc<str>,
     /// Reads records back, where Kafka can be asked.
-    read_back: Option<ReadBack>,
+    read_back: Option<RecordFetch>,
 }
 
 // === impl DeliveryLog ===
@@ -64,14 +64,14 @@ impl DeliveryLog {
         Self::new(reason, Arc::from(""), None)
     }
 
-    fn new(reason: &str, topic: Arc<str>, read_back: Option<ReadBack>) -> Self {
+    fn new(reason: &str, topic: Arc<str>, read_back: Option<RecordFetch>) -> Self {
         let opened = RwLock::new(Err(reason.to_owned()));
-        Self(Arc::new(Inner { opened, progress: Progress::default(), topic, read_back }))
+        Self(Arc::new(LogInner { opened, progress: LogProgress::default(), topic, read_back }))
     }
 
     /// With a store that somebody else fills.
     #[cfg(test)]
-    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn over(store: Arc<dyn DeliveryStore>) -> Self {
         let log = Self::none("");
         *log.0.opened.write() = Ok(store);
         log
@@ -86,7 +86,7 @@ impl DeliveryLog {
             return Ok(Self::none("`control.log.store` is `none`"));
         }
         let metrics = LogMetrics::new(&deps.registry)?;
-        let read_back = ReadBack::start(&deps.connection, &deps.tasks)
+        let read_back = RecordFetch::start(&deps.connection, &deps.tasks)
             .map_err(|source| Error::Kafka { purpose: "reading records back", source })?;
         let log = Self::new("its store is being opened", Arc::clone(&deps.topics.attempts), Some(read_back));
         let (run, stop) = (log.clone().run(config.clone(), deps.clone(), metrics), deps.tasks.shutdown().clone());
@@ -104,7 +104,7 @@ impl DeliveryLog {
     ///
     /// # Errors
     /// 503 `log_unavailable` with the reason.
-    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Problem> {
+    pub(crate) fn store(&self) -> Result<Arc<dyn DeliveryStore>, Problem> {
         self.0.opened.read().clone().map_err(|reason| unavailable(&reason))
     }
 
@@ -112,7 +112,7 @@ impl DeliveryLog {
     ///
     /// # Errors
     /// 503 `log_unavailable`: Kafka cannot be asked.
-    pub(crate) fn read_back(&self) -> Result<&ReadBack, Problem> {
+    pub(crate) fn read_back(&self) -> Result<&RecordFetch, Problem> {
         self.0.read_back.as_ref().ok_or_else(|| unavailable("records cannot be read back here"))
     }
 
@@ -153,12 +153,12 @@ impl DeliveryLog {
         projection.run().await;
     }
 
-    fn progress(&self) -> &Progress {
+    fn progress(&self) -> &LogProgress {
         &self.0.progress
     }
 }
 
-async fn open(config: &ControlLogConfig) -> Result<Arc<dyn Store>, String> {
+async fn open(config: &ControlLogConfig) -> Result<Arc<dyn DeliveryStore>, String> {
     let options =
         SqliteOptions { folder: config.folder.clone(), readers: config.readers, memory_bytes: config.memory_bytes };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;

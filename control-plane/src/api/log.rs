@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::Response;
-use delivery_log::{CursorError, FilterHash, Order, Page, PageOf, Position, Store, Times};
+use delivery_log::{CursorError, DeliveryStore, FilterHash, ListOrder, LogPage, PageOf, RowPosition, Times};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
@@ -37,7 +37,7 @@ const MOST: usize = 250;
 const CURSOR: &str = "pagination_cursor";
 
 /// Who asks for what of which application's log.
-pub(in crate::api) struct Asked {
+pub(in crate::api) struct AskedLog {
     pub(in crate::api) principal: Principal,
     pub(in crate::api) query: Query,
     /// Whether the client takes UUIDs only as ids of events.
@@ -45,16 +45,16 @@ pub(in crate::api) struct Asked {
 }
 
 /// The part of a list that is asked for, with what its cursors go with.
-struct Part {
+struct LogPart {
     page: PageOf,
     filter: FilterHash,
 }
 
-// === impl Asked ===
+// === impl AskedLog ===
 
-impl Asked {
+impl AskedLog {
     /// The application that is asked about, and the log.
-    fn log(&self, app: &App) -> Result<(Arc<Application>, Arc<dyn Store>), Problem> {
+    fn log(&self, app: &App) -> Result<(Arc<Application>, Arc<dyn DeliveryStore>), Problem> {
         let named = self.query.get("application_id");
         let own = self.principal.own_application().map(|id| id.to_string());
         let Some(id) = named.or(own.as_deref()) else { return Err(missing_application()) };
@@ -62,7 +62,7 @@ impl Asked {
         Ok((application, app.log().store()?))
     }
 
-    fn part(&self, application: ApplicationId, usual: usize) -> Result<Part, Problem> {
+    fn part(&self, application: ApplicationId, usual: usize) -> Result<LogPart, Problem> {
         let wrong = |message: String| Problem::field("limit", Code::InvalidField, message);
         let limit = match self.query.get("limit") {
             None => usual,
@@ -74,14 +74,14 @@ impl Asked {
             }
         };
         let order = match self.query.get("order") {
-            None | Some("desc") => Order::Descending,
-            Some("asc") => Order::Ascending,
+            None | Some("desc") => ListOrder::Descending,
+            Some("asc") => ListOrder::Ascending,
             Some(_other) => return Err(Problem::field("order", Code::InvalidField, "must be asc or desc")),
         };
         let filter = self.filter(application);
-        let after = self.query.get(CURSOR).map(|cursor| Position::of_cursor(cursor, filter)).transpose();
+        let after = self.query.get(CURSOR).map(|cursor| RowPosition::of_cursor(cursor, filter)).transpose();
         let wrong = |error: CursorError| Problem::field(CURSOR, Code::InvalidField, error.to_string());
-        Ok(Part { page: PageOf { order, after: after.map_err(wrong)?, limit }, filter })
+        Ok(LogPart { page: PageOf { order, after: after.map_err(wrong)?, limit }, filter })
     }
 
     /// Of all that was asked but the cursor and the limit.
@@ -123,13 +123,13 @@ impl Asked {
     }
 
     /// A page as it is answered, with the way to the next one.
-    fn answer<T: Serialize>(&self, app: &App, part: &Part, page: &Page<T>) -> Answer {
+    fn answer<T: Serialize>(&self, app: &App, part: &LogPart, page: &LogPage<T>) -> Answer {
         let mut response = json(StatusCode::OK, &page.rows)?;
         super::linked(&mut response, self.link(part, page.next)?);
         Ok(with_headers(app, response))
     }
 
-    fn link(&self, part: &Part, next: Option<Position>) -> Result<Option<HeaderValue>, Problem> {
+    fn link(&self, part: &LogPart, next: Option<RowPosition>) -> Result<Option<HeaderValue>, Problem> {
         let Some(next) = next else { return Ok(None) };
         let others = self.query.pairs().filter(|(name, _)| *name != CURSOR);
         let cursor = next.to_cursor(part.filter);
@@ -140,7 +140,7 @@ impl Asked {
     }
 }
 
-impl FromRequestParts<Arc<App>> for Asked {
+impl FromRequestParts<Arc<App>> for AskedLog {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
@@ -177,10 +177,10 @@ fn uuids_of(application: ApplicationId, name: &str) -> Vec<Uuid> {
 
 /// The event that a path or a parameter names: by its id, its UUID or its webhook id.
 async fn event_named(
-    store: &dyn Store,
+    store: &dyn DeliveryStore,
     application: ApplicationId,
     name: &str,
-) -> Result<Option<delivery_log::Event>, Problem> {
+) -> Result<Option<delivery_log::LoggedEvent>, Problem> {
     use delivery_log::EventName;
     let uuids = uuids_of(application, name).into_iter().map(EventName::Uuid);
     for name in uuids.chain([EventName::Id(name.to_owned())]) {

@@ -70,15 +70,18 @@ impl Api {
     }
 
     /// With a delivery log, which the test fills.
-    fn with_log() -> (Self, Arc<dyn delivery_log::Store>) {
+    fn with_log() -> (Self, Arc<dyn delivery_log::DeliveryStore>) {
         let folder = tempfile::tempdir().unwrap();
         let options =
             delivery_log::SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 8 << 20 };
-        let store: Arc<dyn delivery_log::Store> = Arc::new(delivery_log::SqliteStore::open(&options).unwrap());
+        let store: Arc<dyn delivery_log::DeliveryStore> = Arc::new(delivery_log::SqliteStore::open(&options).unwrap());
         (Self::assembled(config(1_000), Some((folder, Arc::clone(&store)))), store)
     }
 
-    fn assembled(config: ControlConfig, log: Option<(tempfile::TempDir, Arc<dyn delivery_log::Store>)>) -> Self {
+    fn assembled(
+        config: ControlConfig,
+        log: Option<(tempfile::TempDir, Arc<dyn delivery_log::DeliveryStore>)>,
+    ) -> Self {
         let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
         let organization = Organization::new(OrganizationId(Uuid::from_u128(ORGANIZATION)), "default", 1);
         let catalog = Catalog::of([schemas::control::ControlObject::Organization(organization)], vault);

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 
 use delivery_log::{
-    Day, Event, Fact, FactKind, FactQuery, Kinds, OpenDelivery, Page, Store, StoreError, attempt_id, delivery_prefix,
+    Day, DeliveryStore, Fact, FactKind, FactQuery, Kinds, LogPage, LoggedEvent, OpenDelivery, StoreError, attempt_id,
+    delivery_prefix,
 };
 use schemas::ids::{ApplicationId, DeliveryId};
 use uuid::Uuid;
 
 /// An attempt with what is known of its delivery.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Attempt {
+pub(crate) struct LoggedAttempt {
     /// What was said of it, or of the one before it, where it waits.
     pub(crate) fact: Fact,
     /// Its delivery.
@@ -23,12 +24,12 @@ pub(crate) struct Attempt {
     /// Whether it is yet to be made.
     pub(crate) waits: bool,
     /// Its event, where that is in the log.
-    pub(crate) event: Option<Event>,
+    pub(crate) event: Option<LoggedEvent>,
 }
 
 /// Which attempts are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum WantedAttempts {
     /// All.
     #[default]
     All,
@@ -44,9 +45,9 @@ pub(crate) enum Wanted {
     Undelivered,
 }
 
-// === impl Attempt ===
+// === impl LoggedAttempt ===
 
-impl Attempt {
+impl LoggedAttempt {
     /// Its id.
     pub(crate) fn id(&self) -> Uuid {
         attempt_id(self.delivery, self.number)
@@ -75,7 +76,7 @@ impl Attempt {
     }
 }
 
-impl Wanted {
+impl WantedAttempts {
     fn kinds(self) -> Kinds {
         match self {
             Self::All => Kinds::ATTEMPTS,
@@ -107,32 +108,36 @@ fn created(fact: &Fact, number: u32, earlier: &[Fact]) -> i64 {
 }
 
 /// A page of attempts, in the order of the page's facts.
-pub(crate) async fn page(store: &dyn Store, query: FactQuery, wanted: Wanted) -> Result<Page<Attempt>, StoreError> {
+pub(crate) async fn page(
+    store: &dyn DeliveryStore,
+    query: FactQuery,
+    wanted: WantedAttempts,
+) -> Result<LogPage<LoggedAttempt>, StoreError> {
     let application = query.application;
     let found = store.facts(FactQuery { kinds: wanted.kinds(), ..query }).await?;
     let rows = compose(store, application, found.rows, wanted).await?;
-    Ok(Page { rows, next: found.next })
+    Ok(LogPage { rows, next: found.next })
 }
 
 /// One attempt by its id.
 pub(crate) async fn find(
-    store: &dyn Store,
+    store: &dyn DeliveryStore,
     application: ApplicationId,
     id: Uuid,
-) -> Result<Option<Attempt>, StoreError> {
+) -> Result<Option<LoggedAttempt>, StoreError> {
     let Some((prefix, number)) = delivery_prefix(id) else { return Ok(None) };
     let history = store.history_of(application, prefix).await?;
     let facts = history.into_iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)).collect();
-    let all = compose(store, application, facts, Wanted::All).await?;
+    let all = compose(store, application, facts, WantedAttempts::All).await?;
     Ok(all.into_iter().find(|attempt| attempt.number == number && attempt.id() == id))
 }
 
 async fn compose(
-    store: &dyn Store,
+    store: &dyn DeliveryStore,
     application: ApplicationId,
     facts: Vec<Fact>,
-    wanted: Wanted,
-) -> Result<Vec<Attempt>, StoreError> {
+    wanted: WantedAttempts,
+) -> Result<Vec<LoggedAttempt>, StoreError> {
     let deliveries = |of: &dyn Fn(&Fact) -> bool| {
         let mut wanted: Vec<(DeliveryId, Day)> =
             facts.iter().filter(|fact| of(fact)).filter_map(|fact| Some((fact.delivery?, since(fact)))).collect();
@@ -153,14 +158,15 @@ async fn compose(
     events.sort_unstable();
     events.dedup_by_key(|(event, _)| *event);
     let events = store.events_of(application, events).await?;
-    let events: HashMap<Uuid, Event> = events.into_iter().map(|event| (event.uuid, event)).collect();
+    let events: HashMap<Uuid, LoggedEvent> = events.into_iter().map(|event| (event.uuid, event)).collect();
     let mut rows = Vec::new();
     for fact in facts {
-        let waiting = Attempt::waiting(&fact, &open).filter(|_| matches!(wanted, Wanted::All | Wanted::Waiting));
+        let waiting = LoggedAttempt::waiting(&fact, &open)
+            .filter(|_| matches!(wanted, WantedAttempts::All | WantedAttempts::Waiting));
         let event = fact.event.and_then(|event| events.get(&event)).cloned();
         let earlier = fact.delivery.and_then(|delivery| histories.get(&delivery)).map_or(&[][..], Vec::as_slice);
-        let made = if wanted == Wanted::Waiting { None } else { Attempt::made(fact, earlier) };
-        rows.extend(waiting.into_iter().chain(made).map(|row| Attempt { event: event.clone(), ..row }));
+        let made = if wanted == WantedAttempts::Waiting { None } else { LoggedAttempt::made(fact, earlier) };
+        rows.extend(waiting.into_iter().chain(made).map(|row| LoggedAttempt { event: event.clone(), ..row }));
     }
     Ok(rows)
 }

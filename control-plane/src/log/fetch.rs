@@ -23,10 +23,10 @@ const BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct ReadBack(Arc<Inner>);
+pub(crate) struct RecordFetch(Arc<ReadBackInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ReadBackInner {
     fetcher: Fetcher,
     waiting: Mutex<HashMap<Epoch, oneshot::Sender<FetchOutcome>>>,
     next: AtomicU64,
@@ -34,14 +34,14 @@ struct Inner {
 }
 
 /// Forgets a question whose asker is gone.
-struct Asked<'a> {
-    inner: &'a Inner,
+struct AskedRecord<'a> {
+    inner: &'a ReadBackInner,
     lease: Lease,
 }
 
-// === impl ReadBack ===
+// === impl RecordFetch ===
 
-impl ReadBack {
+impl RecordFetch {
     /// Starts the threads.
     ///
     /// # Errors
@@ -49,8 +49,12 @@ impl ReadBack {
     pub(super) fn start(connection: &Connection, tasks: &Tasks) -> Result<Self, KafkaError> {
         let options = FetcherOptions { bytes_per_second: BYTES_PER_SECOND, demands: AT_ONCE, patience: WITHIN };
         let (fetcher, answers) = Fetcher::start(connection, options)?;
-        let inner =
-            Inner { fetcher, waiting: Mutex::default(), next: AtomicU64::new(0), permits: Semaphore::new(AT_ONCE) };
+        let inner = ReadBackInner {
+            fetcher,
+            waiting: Mutex::default(),
+            next: AtomicU64::new(0),
+            permits: Semaphore::new(AT_ONCE),
+        };
         let read_back = Self(Arc::new(inner));
         let (run, stop) = (read_back.clone().answer(answers), tasks.shutdown().clone());
         tasks.spawn("control-read-back", async move {
@@ -79,7 +83,7 @@ impl ReadBack {
         let lease = Lease { partition: TopicPartition::new(at.topic.as_str(), at.partition), epoch };
         let (reply, answer) = oneshot::channel();
         self.0.waiting.lock().insert(epoch, reply);
-        let asked = Asked { inner: &self.0, lease };
+        let asked = AskedRecord { inner: &self.0, lease };
         if self.0.fetcher.demand(&asked.lease, &[at.offset], Urgency::Urgent) == 0 {
             return Err(unavailable("too many records are being read back"));
         }
@@ -93,13 +97,15 @@ impl ReadBack {
     async fn answer(self, mut answers: Answers) {
         while let Some(fetched) = answers.next().await {
             let waiting = self.0.waiting.lock().remove(&fetched.lease.epoch);
-            // Whoever does not wait any more does not want it.
-            drop(waiting.map(|waiting| waiting.send(fetched.outcome)));
+            if let Some(waiting) = waiting {
+                // Whoever does not wait any more does not want it.
+                drop(waiting.send(fetched.outcome));
+            }
         }
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for AskedRecord<'_> {
     fn drop(&mut self) {
         if self.inner.waiting.lock().remove(&self.lease.epoch).is_some() {
             self.inner.fetcher.cancel(&self.lease);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use delivery_log::{Chunk, Row};
+use delivery_log::{LogChunk, LogRow};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Gather {
 struct Gathered {
     start: i64,
     next: i64,
-    rows: Vec<Row>,
+    rows: Vec<LogRow>,
 }
 
 // === impl Gather ===
@@ -28,7 +28,7 @@ impl Gather {
     }
 
     /// A record.
-    pub(super) fn row(&mut self, partition: i32, row: Row) {
+    pub(super) fn row(&mut self, partition: i32, row: LogRow) {
         let Some(gathered) = self.partitions.get_mut(&partition) else { return };
         gathered.next = row.offset + 1;
         gathered.rows.push(row);
@@ -54,7 +54,7 @@ impl Gather {
     }
 
     /// Takes all that waits. Offsets that were passed behind the last row go with it; where there is no row they wait for one.
-    pub(super) fn take(&mut self) -> Vec<Chunk> {
+    pub(super) fn take(&mut self) -> Vec<LogChunk> {
         self.rows = 0;
         let mut chunks = Vec::new();
         for (partition, gathered) in &mut self.partitions {
@@ -63,7 +63,7 @@ impl Gather {
             }
             let (offsets, rows) = (gathered.start..gathered.next, std::mem::take(&mut gathered.rows));
             gathered.start = gathered.next;
-            chunks.push(Chunk { partition: *partition, offsets, rows });
+            chunks.push(LogChunk { partition: *partition, offsets, rows });
         }
         chunks
     }
@@ -71,12 +71,12 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
-    use delivery_log::Content;
+    use delivery_log::RowContent;
 
     use super::*;
 
-    fn row(offset: i64) -> Row {
-        Row { offset, stored_ms: offset * 10, content: Content::Nothing }
+    fn row(offset: i64) -> LogRow {
+        LogRow { offset, stored_ms: offset * 10, content: RowContent::Nothing }
     }
 
     #[test]
@@ -95,7 +95,8 @@ mod tests {
         gather.row(0, row(11));
         gather.row(1, row(0));
         let second = gather.take();
-        let offsets = |chunks: &[Chunk]| chunks.iter().map(|it| (it.partition, it.offsets.clone())).collect::<Vec<_>>();
+        let offsets =
+            |chunks: &[LogChunk]| chunks.iter().map(|it| (it.partition, it.offsets.clone())).collect::<Vec<_>>();
         assert_eq!(offsets(&first), [(0, 5..11)]);
         assert_eq!(offsets(&second), [(0, 11..12), (1, 0..1)]);
         assert_eq!(gather.rows(), 0);

@@ -6,26 +6,26 @@ use parking_lot::Mutex;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Known>);
+pub(super) struct LogProgress(Mutex<KnownProgress>);
 
 #[derive(Debug, Default)]
-struct Known {
-    partitions: BTreeMap<i32, Reached>,
+struct KnownProgress {
+    partitions: BTreeMap<i32, ReachedTo>,
     whole_from_ms: Option<i64>,
 }
 
 /// Where the reader of a partition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
+pub(super) enum ReachedTo {
     /// Everything that was written is in the log.
     End,
     /// The record that was taken last has this Kafka timestamp, Unix ms.
     Time(i64),
 }
 
-// === impl Progress ===
+// === impl LogProgress ===
 
-impl Progress {
+impl LogProgress {
     /// A reader begins: nothing is reached since this time, Unix ms.
     pub(super) fn begin(&self, partitions: impl Iterator<Item = i32>, since_ms: i64) {
         let mut known = self.0.lock();
@@ -34,15 +34,15 @@ impl Progress {
         known.partitions = partitions
             .map(|partition| {
                 let was = match before.get(&partition) {
-                    Some(Reached::Time(ms)) => *ms,
-                    Some(Reached::End) | None => since_ms,
+                    Some(ReachedTo::Time(ms)) => *ms,
+                    Some(ReachedTo::End) | None => since_ms,
                 };
-                (partition, Reached::Time(was))
+                (partition, ReachedTo::Time(was))
             })
             .collect();
     }
 
-    pub(super) fn reached(&self, partition: i32, reached: Reached) {
+    pub(super) fn reached(&self, partition: i32, reached: ReachedTo) {
         self.0.lock().partitions.insert(partition, reached);
     }
 
@@ -55,8 +55,8 @@ impl Progress {
     pub(super) fn behind_ms(&self, now_ms: i64) -> i64 {
         let known = self.0.lock();
         let behind = known.partitions.values().map(|reached| match reached {
-            Reached::End => 0,
-            Reached::Time(ms) => now_ms.saturating_sub(*ms).max(0),
+            ReachedTo::End => 0,
+            ReachedTo::Time(ms) => now_ms.saturating_sub(*ms).max(0),
         });
         behind.max().unwrap_or(0)
     }
@@ -72,23 +72,23 @@ mod tests {
 
     #[test]
     fn a_log_is_as_far_behind_as_its_slowest_partition() {
-        let progress = Progress::default();
+        let progress = LogProgress::default();
         assert_eq!(progress.behind_ms(5_000), 0);
         progress.begin(0..2, 1_000);
         assert_eq!(progress.behind_ms(5_000), 4_000);
-        progress.reached(0, Reached::End);
-        progress.reached(1, Reached::Time(4_500));
+        progress.reached(0, ReachedTo::End);
+        progress.reached(1, ReachedTo::Time(4_500));
         assert_eq!(progress.behind_ms(5_000), 500);
-        progress.reached(1, Reached::End);
+        progress.reached(1, ReachedTo::End);
         assert_eq!(progress.behind_ms(5_000), 0);
     }
 
     #[test]
     fn a_reader_that_begins_anew_is_where_it_was() {
-        let progress = Progress::default();
+        let progress = LogProgress::default();
         progress.begin(0..2, 1_000);
-        progress.reached(0, Reached::End);
-        progress.reached(1, Reached::Time(3_000));
+        progress.reached(0, ReachedTo::End);
+        progress.reached(1, ReachedTo::Time(3_000));
         progress.begin(0..3, 4_000);
         assert_eq!(progress.behind_ms(5_000), 2_000);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chassis::clock;
 use chassis::limited::Limited;
-use delivery_log::{Content, Coverage, Day, Store, StoreError};
+use delivery_log::{Coverage, Day, DeliveryStore, RowContent, StoreError};
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use thiserror::Error;
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::DeliveryLog;
 use super::gather::Gather;
 use super::metrics::LogMetrics;
-use super::progress::Reached;
+use super::progress::ReachedTo;
 
 /// Rows that are written at once.
 const ROWS: usize = 2_000;
@@ -36,7 +36,7 @@ const DAY_MS: u128 = 86_400_000;
 pub(super) struct Projection {
     pub(super) connection: Connection,
     pub(super) topic: Arc<str>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) keep: Duration,
     pub(super) metrics: LogMetrics,
     pub(super) log: DeliveryLog,
@@ -48,7 +48,7 @@ enum ProjectError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    DeliveryStore(#[from] StoreError),
 }
 
 /// One reader, from its start to its failure.
@@ -82,7 +82,7 @@ impl Projection {
     /// Reads for ever; a reader that fails begins anew.
     pub(super) async fn run(self) {
         let (limited, unreadable) = (Limited::<()>::new(LINE), Limited::<()>::new(LINE));
-        loop {
+        for _try in 0_u64.. {
             let Err(error) = self.read(&unreadable).await;
             if let Some(swallowed) = limited.permit(&()) {
                 warn!(topic = %self.topic, %error, swallowed, "the delivery log is not filled, trying again");
@@ -221,7 +221,7 @@ impl Reading<'_> {
                 self.ended.insert(partition, true);
                 // Without rows there is nothing to write, and all of it is there.
                 if self.live.rows() == 0 {
-                    self.projection.log.progress().reached(partition, Reached::End);
+                    self.projection.log.progress().reached(partition, ReachedTo::End);
                 }
             }
         }
@@ -249,12 +249,12 @@ impl Reading<'_> {
         self.flush_at.get_or_insert_with(|| clock::instant() + WAIT);
     }
 
-    fn decode(&self, partition: i32, record: &schemas::record::Record) -> delivery_log::Row {
+    fn decode(&self, partition: i32, record: &schemas::record::Record) -> delivery_log::LogRow {
         let (row, problem) = delivery_log::decode(partition, record);
         let kind = match &row.content {
-            Content::Fact(fact) => fact.kind.as_str(),
-            Content::Event(_) => "matched",
-            Content::Nothing => "unreadable",
+            RowContent::Fact(fact) => fact.kind.as_str(),
+            RowContent::Event(_) => "matched",
+            RowContent::Nothing => "unreadable",
         };
         self.projection.metrics.projected.with_label_values(&[kind]).inc();
         if let Some(problem) = problem
@@ -276,10 +276,10 @@ impl Reading<'_> {
         }
         let progress = self.projection.log.progress();
         for (partition, stored_ms) in times {
-            progress.reached(partition, Reached::Time(stored_ms));
+            progress.reached(partition, ReachedTo::Time(stored_ms));
         }
         for (partition, _) in self.ended.iter().filter(|(_, ended)| **ended) {
-            progress.reached(*partition, Reached::End);
+            progress.reached(*partition, ReachedTo::End);
         }
         Ok(())
     }

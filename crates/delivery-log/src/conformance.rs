@@ -4,13 +4,13 @@ pub(crate) mod checks;
 pub(crate) mod made;
 pub(crate) mod paging;
 
-use crate::query::{EventQuery, FactQuery, Order, Page, PageOf};
-use crate::store::{Store, StoreError};
+use crate::query::{EventQuery, FactQuery, ListOrder, LogPage, PageOf};
+use crate::store::{DeliveryStore, StoreError};
 
 /// Opens stores.
 pub(crate) trait Fixture: Sized {
     /// What it opens.
-    type Opened: Store;
+    type Opened: DeliveryStore;
 
     /// With nothing in it.
     fn empty() -> Self;
@@ -47,11 +47,11 @@ macro_rules! suite {
 pub(crate) use suite;
 
 /// A page as a list gives it.
-pub(crate) type Given<T> = Result<Page<T>, StoreError>;
+pub(crate) type GivenPage<T> = Result<LogPage<T>, StoreError>;
 
 /// Walks a list to its end, pages of this size.
-pub(crate) async fn walk<T, F: Future<Output = Given<T>>>(
-    order: Order,
+pub(crate) async fn walk<T, F: Future<Output = GivenPage<T>>>(
+    order: ListOrder,
     limit: usize,
     ask: impl Fn(PageOf) -> F,
 ) -> Vec<T> {
@@ -68,11 +68,11 @@ pub(crate) async fn walk<T, F: Future<Output = Given<T>>>(
 }
 
 /// All facts that a query finds.
-pub(crate) async fn all_facts(store: &impl Store, query: &FactQuery) -> Vec<crate::fact::Fact> {
+pub(crate) async fn all_facts(store: &impl DeliveryStore, query: &FactQuery) -> Vec<crate::fact::Fact> {
     walk(query.page.order, 250, |page| store.facts(FactQuery { page, ..query.clone() })).await
 }
 
 /// All events that a query finds.
-pub(crate) async fn all_events(store: &impl Store, query: &EventQuery) -> Vec<crate::fact::Event> {
+pub(crate) async fn all_events(store: &impl DeliveryStore, query: &EventQuery) -> Vec<crate::fact::LoggedEvent> {
     walk(query.page.order, 250, |page| store.events(EventQuery { page, ..query.clone() })).await
 }

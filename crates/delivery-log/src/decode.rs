@@ -6,7 +6,7 @@ use schemas::attempt::{EventFacts, Kind, Lifecycle};
 use schemas::identity::{event_uuid, gateway_source};
 use schemas::record::Record;
 
-use crate::fact::{Content, Event, Exchange, Fact, FactKind, Row};
+use crate::fact::{Fact, FactKind, LogRow, LoggedEvent, LoggedExchange, RowContent};
 use crate::position::Coordinates;
 
 /// Longest sentence that is kept of a record, bytes.
@@ -14,21 +14,21 @@ const MAX_DETAIL: usize = 300;
 
 /// The row of a record, and why it says nothing where it cannot be read.
 #[must_use]
-pub fn decode(partition: i32, record: &Record) -> (Row, Option<String>) {
-    let row = |content| Row { offset: record.offset, stored_ms: record.timestamp_ms, content };
+pub fn decode(partition: i32, record: &Record) -> (LogRow, Option<String>) {
+    let row = |content| LogRow { offset: record.offset, stored_ms: record.timestamp_ms, content };
     let coordinates = Coordinates { partition, offset: record.offset };
     match Lifecycle::decode(record.value.as_deref().unwrap_or_default()) {
         Ok(lifecycle) => (row(content(coordinates, record.timestamp_ms, lifecycle)), None),
-        Err(error) => (row(Content::Nothing), Some(error.to_string())),
+        Err(error) => (row(RowContent::Nothing), Some(error.to_string())),
     }
 }
 
-fn content(coordinates: Coordinates, stored_ms: i64, mut lifecycle: Lifecycle<'_>) -> Content {
+fn content(coordinates: Coordinates, stored_ms: i64, mut lifecycle: Lifecycle<'_>) -> RowContent {
     if let Some(facts) = lifecycle.event.take() {
         return event(coordinates, stored_ms, lifecycle, facts)
-            .map_or(Content::Nothing, |it| Content::Event(Box::new(it)));
+            .map_or(RowContent::Nothing, |it| RowContent::Event(Box::new(it)));
     }
-    fact(coordinates, stored_ms, lifecycle).map_or(Content::Nothing, |it| Content::Fact(Box::new(it)))
+    fact(coordinates, stored_ms, lifecycle).map_or(RowContent::Nothing, |it| RowContent::Fact(Box::new(it)))
 }
 
 fn kind(kind: Kind) -> Option<FactKind> {
@@ -60,7 +60,7 @@ fn fact(coordinates: Coordinates, stored_ms: i64, lifecycle: Lifecycle<'_>) -> O
             |source| event_uuid(application, source, id),
         )
     });
-    let exchange = lifecycle.exchange.map(|exchange| Exchange {
+    let exchange = lifecycle.exchange.map(|exchange| LoggedExchange {
         started_ms: exchange.started_ms,
         elapsed_ms: exchange.elapsed_ms,
         first_byte_ms: None,
@@ -90,11 +90,16 @@ fn fact(coordinates: Coordinates, stored_ms: i64, lifecycle: Lifecycle<'_>) -> O
     })
 }
 
-fn event(coordinates: Coordinates, stored_ms: i64, lifecycle: Lifecycle<'_>, facts: EventFacts<'_>) -> Option<Event> {
+fn event(
+    coordinates: Coordinates,
+    stored_ms: i64,
+    lifecycle: Lifecycle<'_>,
+    facts: EventFacts<'_>,
+) -> Option<LoggedEvent> {
     let application = lifecycle.application_id?;
     let (id, own) = (lifecycle.event_id?, gateway_source(application));
     let source = lifecycle.event_source.filter(|source| **source != *own);
-    Some(Event {
+    Some(LoggedEvent {
         coordinates,
         stored_ms,
         at_ms: lifecycle.at_ms,
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn the_golden_record_is_a_fact_of_its_event_and_delivery() {
         let (row, problem) = decode(3, &record(include_str!("../../../schemas/golden/lifecycle.v1.json")));
-        let Content::Fact(fact) = row.content else { panic!("{row:?}, {problem:?}") };
+        let RowContent::Fact(fact) = row.content else { panic!("{row:?}, {problem:?}") };
         assert_eq!(fact.coordinates, Coordinates { partition: 3, offset: 42 });
         assert_eq!((fact.kind, fact.attempt), (FactKind::Delivered, Some(1)));
         let application = fact.application.unwrap();
@@ -160,7 +165,7 @@ mod tests {
                 "event":{{"matched":2,"payload_bytes":5,"labels":{{"a":"b"}}}}}}"#
             );
             let (row, problem) = decode(0, &record(&value));
-            let Content::Event(event) = row.content else { panic!("{row:?}, {problem:?}") };
+            let RowContent::Event(event) = row.content else { panic!("{row:?}, {problem:?}") };
             event
         };
         let own = format!(r#","event_source":"/applications/{id}""#);
@@ -176,7 +181,7 @@ mod tests {
     fn what_cannot_be_read_is_a_row_that_says_nothing_and_tells_why() {
         for bad in ["", "{", r#"{"v":1,"kind":"unheard_of","at_ms":1}"#] {
             let (row, problem) = decode(0, &record(bad));
-            assert!(matches!(row.content, Content::Nothing), "{bad}");
+            assert!(matches!(row.content, RowContent::Nothing), "{bad}");
             assert!(problem.is_some(), "{bad}");
         }
     }

@@ -10,33 +10,33 @@ use crate::position::Coordinates;
 
 /// What was read of one partition of `attempts`, in order.
 #[derive(Clone, Debug)]
-pub struct Chunk {
+pub struct LogChunk {
     /// The partition.
     pub partition: i32,
     /// All offsets that were passed, transaction markers included.
     pub offsets: Range<i64>,
     /// The records that stand there.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LogRow>,
 }
 
 /// One record.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct LogRow {
     /// Its offset.
     pub offset: i64,
     /// Its Kafka timestamp, Unix ms: it decides the day.
     pub stored_ms: i64,
     /// What it says.
-    pub content: Content,
+    pub content: RowContent,
 }
 
 /// What a record says.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub enum RowContent {
     /// Something happened to an event or a delivery.
     Fact(Box<Fact>),
     /// An event was accepted and matched.
-    Event(Box<Event>),
+    Event(Box<LoggedEvent>),
     /// Nothing that the log keeps, or nothing that this build can read.
     Nothing,
 }
@@ -130,14 +130,14 @@ pub struct Fact {
     /// Why, a sentence.
     pub detail: Option<String>,
     /// The request that was made.
-    pub exchange: Option<Exchange>,
+    pub exchange: Option<LoggedExchange>,
     /// The youngest copy of the delivery, on `deliveries`.
     pub record: Option<Coordinates>,
 }
 
 /// One request, as far as the log keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exchange {
+pub struct LoggedExchange {
     /// When it started, Unix ms.
     pub started_ms: i64,
     /// How long it took, ms.
@@ -154,7 +154,7 @@ pub struct Exchange {
 
 /// An event that was accepted and matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct LoggedEvent {
     /// The record that says so.
     pub coordinates: Coordinates,
     /// Its Kafka timestamp, Unix ms.

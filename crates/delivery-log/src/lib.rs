@@ -1,7 +1,7 @@
 //! The delivery log's stores: an index over the records of `attempts`, which can be thrown away and made again.
 //!
 //! ```text
-//! [attempts] --decode--> Row --Chunk--> Store::project --> one set of tables a day: facts, events, minutes, covered offsets
+//! [attempts] --decode--> Row --Chunk--> DeliveryStore::project --> one set of tables a day: facts, events, minutes, covered offsets
 //!                                                     \--> open deliveries, which catch up from the days
 //! request --> FactQuery, EventQuery --> Store --> Page, and a cursor for the next
 //! ```
@@ -30,11 +30,12 @@ pub use attempt_id::{attempt_id, delivery_prefix};
 pub use coverage::Coverage;
 pub use day::Day;
 pub use decode::decode;
-pub use fact::{Chunk, Content, Event, Exchange, Fact, FactKind, Kinds, OpenDelivery, Row};
+pub use fact::{Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, OpenDelivery, RowContent};
 pub use histogram::Histogram;
-pub use position::{Coordinates, CursorError, FilterHash, Position};
+pub use position::{Coordinates, CursorError, FilterHash, RowPosition};
 pub use query::{
-    Bucket, DaySummary, EventName, EventQuery, FactQuery, Order, PAGE_ENTRIES, PAGE_MS, Page, PageOf, Subject, Times,
+    DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, MinuteBucket, PAGE_ENTRIES, PAGE_MS, PageOf,
+    Subject, Times,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
-pub use store::{Accepted, Answer, Projected, Store, StoreError};
+pub use store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};

@@ -24,7 +24,7 @@ pub struct Coordinates {
 
 /// Where a row stands: lists are sorted by this, and no two rows have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
+pub struct RowPosition {
     /// Day of its record's Kafka timestamp.
     pub day: Day,
     /// The time the list is sorted by within the day, Unix ms.
@@ -48,9 +48,9 @@ pub enum CursorError {
     OtherFilter,
 }
 
-// === impl Position ===
+// === impl RowPosition ===
 
-impl Position {
+impl RowPosition {
     /// As a text that only fits the same filter.
     #[must_use]
     pub fn to_cursor(self, filter: FilterHash) -> String {
@@ -111,18 +111,18 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written_and_goes_with_its_filter_alone() {
-        let position = Position {
+        let position = RowPosition {
             day: Day::of(1_795_960_799_999),
             ms: -5,
             coordinates: Coordinates { partition: 7, offset: 1 << 43 },
         };
         let filter = FilterHash::of("attempts application=1");
         let cursor = position.to_cursor(filter);
-        assert_eq!(Position::of_cursor(&cursor, filter), Ok(position));
-        assert_eq!(Position::of_cursor(&cursor, FilterHash::of("attempts")), Err(CursorError::OtherFilter));
+        assert_eq!(RowPosition::of_cursor(&cursor, filter), Ok(position));
+        assert_eq!(RowPosition::of_cursor(&cursor, FilterHash::of("attempts")), Err(CursorError::OtherFilter));
         let cut: String = cursor.chars().skip(4).collect();
         for bad in ["", "x", &cut, &format!("{cursor}AAAA"), "AAAA", "Ö"] {
-            assert_eq!(Position::of_cursor(bad, filter), Err(CursorError::Unreadable), "{bad}");
+            assert_eq!(RowPosition::of_cursor(bad, filter), Err(CursorError::Unreadable), "{bad}");
         }
     }
 }

@@ -7,9 +7,9 @@ use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use uuid::Uuid;
 
 use crate::day::Day;
-use crate::fact::{Event, Fact, Kinds};
+use crate::fact::{Fact, Kinds, LoggedEvent};
 use crate::histogram::Histogram;
-use crate::position::Position;
+use crate::position::RowPosition;
 
 /// Entries of an index that a page looks at before it ends, wherever it is.
 pub const PAGE_ENTRIES: usize = 20_000;
@@ -18,7 +18,7 @@ pub const PAGE_MS: u64 = 250;
 
 /// Which way a list goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum ListOrder {
     /// Newest first.
     #[default]
     Descending,
@@ -30,21 +30,21 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageOf {
     /// Which way.
-    pub order: Order,
+    pub order: ListOrder,
     /// The row that it comes behind.
-    pub after: Option<Position>,
+    pub after: Option<RowPosition>,
     /// Most rows.
     pub limit: usize,
 }
 
 /// Rows of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct LogPage<T> {
     /// In the list's order.
     pub rows: Vec<T>,
     /// What the next page comes behind; there is none behind the last. A page may be short, and empty, and have a next one: it
     /// ended because it had looked at too much.
-    pub next: Option<Position>,
+    pub next: Option<RowPosition>,
 }
 
 /// From and to, Unix ms, both included. Times without a row are no error.
@@ -122,7 +122,7 @@ pub enum EventName {
 
 /// How a subscription did in one minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bucket {
+pub struct MinuteBucket {
     /// When the minute begins, Unix ms.
     pub from_ms: i64,
     /// Deliveries that ended well.
@@ -156,7 +156,7 @@ impl PageOf {
     /// The first page of the newest rows.
     #[must_use]
     pub fn newest(limit: usize) -> Self {
-        Self { order: Order::Descending, after: None, limit }
+        Self { order: ListOrder::Descending, after: None, limit }
     }
 }
 
@@ -235,7 +235,7 @@ impl EventQuery {
 
     /// Whether an event is one of these: what every store has to agree with.
     #[must_use]
-    pub fn matches(&self, event: &Event) -> bool {
+    pub fn matches(&self, event: &LoggedEvent) -> bool {
         event.application == self.application
             && self.times.has(event.accepted_ms)
             && (self.types.is_empty() || matches(&self.types, &event.event_type))
@@ -243,14 +243,14 @@ impl EventQuery {
             && self.has_labels(event)
     }
 
-    fn has_source(&self, event: &Event, wanted: &str) -> bool {
+    fn has_source(&self, event: &LoggedEvent, wanted: &str) -> bool {
         match &event.source {
             Some(source) => source == wanted,
             None => schemas::identity::gateway_source(self.application) == wanted,
         }
     }
 
-    fn has_labels(&self, event: &Event) -> bool {
+    fn has_labels(&self, event: &LoggedEvent) -> bool {
         if self.labels.is_empty() {
             return true;
         }

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::day::Day;
-use crate::fact::{Chunk, Row};
+use crate::fact::{LogChunk, LogRow};
 
 /// What chunks bring to one day.
 #[derive(Debug, Default)]
 pub(crate) struct DayPart {
     /// Partition and row.
-    pub(crate) rows: Vec<(i32, Row)>,
+    pub(crate) rows: Vec<(i32, LogRow)>,
     /// Partition and offsets.
     pub(crate) covered: Vec<(i32, Range<i64>)>,
 }
 
 /// Splits chunks. Offsets without a row, such as transaction markers, go with the row before them, at the front with the one
 /// behind; a chunk without rows is in no day, and read again one day.
-pub(crate) fn by_day(chunks: Vec<Chunk>) -> BTreeMap<Day, DayPart> {
+pub(crate) fn by_day(chunks: Vec<LogChunk>) -> BTreeMap<Day, DayPart> {
     let mut days: BTreeMap<Day, DayPart> = BTreeMap::new();
-    for Chunk { partition, offsets, rows } in chunks {
+    for LogChunk { partition, offsets, rows } in chunks {
         let mut start = offsets.start;
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.next() {
@@ -41,16 +41,17 @@ pub(crate) fn by_day(chunks: Vec<Chunk>) -> BTreeMap<Day, DayPart> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::Content;
+    use crate::fact::RowContent;
 
     const DAY: i64 = 86_400_000;
 
-    fn chunk(offsets: Range<i64>, rows: &[(i64, i64)]) -> Chunk {
-        let row = |(offset, day): &(i64, i64)| Row { offset: *offset, stored_ms: day * DAY, content: Content::Nothing };
-        Chunk { partition: 2, offsets, rows: rows.iter().map(row).collect() }
+    fn chunk(offsets: Range<i64>, rows: &[(i64, i64)]) -> LogChunk {
+        let row =
+            |(offset, day): &(i64, i64)| LogRow { offset: *offset, stored_ms: day * DAY, content: RowContent::Nothing };
+        LogChunk { partition: 2, offsets, rows: rows.iter().map(row).collect() }
     }
 
-    fn covered(chunk: Chunk) -> Vec<(i32, Range<i64>)> {
+    fn covered(chunk: LogChunk) -> Vec<(i32, Range<i64>)> {
         let days = by_day(vec![chunk]).into_iter();
         days.flat_map(|(day, part)| part.covered.into_iter().map(move |(_, it)| (day.number(), it))).collect()
     }

@@ -33,13 +33,13 @@ use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use self::pool::Pool;
-use self::writer::{Command, Reply, Writer};
+use self::pool::ReaderPool;
+use self::writer::{Reply, StoreWriter, WriterCommand};
 use crate::coverage::Coverage;
 use crate::day::Day;
-use crate::fact::{Chunk, Event, Fact, OpenDelivery};
-use crate::query::{Bucket, DaySummary, EventName, EventQuery, FactQuery, Page, Times};
-use crate::store::{Accepted, Answer, Projected, Store, StoreError};
+use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
 
 /// Writes that wait for the one under way.
 const QUEUE: usize = 16;
@@ -60,14 +60,14 @@ pub struct SqliteOptions {
 /// See the module. Clones are the same one.
 #[derive(Clone)]
 pub struct SqliteStore {
-    commands: mpsc::Sender<Command>,
-    readers: Pool,
+    commands: mpsc::Sender<WriterCommand>,
+    readers: ReaderPool,
     folder: PathBuf,
 }
 
 /// What the writer and the readers know of each other: which files there are.
 #[derive(Debug)]
-struct Shared {
+struct SharedFiles {
     folder: PathBuf,
     /// Days, each with a number that no other file had.
     days: RwLock<BTreeMap<Day, u64>>,
@@ -86,7 +86,7 @@ impl SqliteStore {
     /// The folder cannot be used, or another process has it.
     pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
         let lock = lock(&options.folder)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedFiles {
             folder: options.folder.clone(),
             days: RwLock::default(),
             next_id: AtomicU64::new(1),
@@ -95,16 +95,16 @@ impl SqliteStore {
         });
         let half = options.memory_bytes / 2;
         let readers = options.readers.max(1);
-        let writer = Writer::open(Arc::clone(&shared), half)?;
+        let writer = StoreWriter::open(Arc::clone(&shared), half)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let spawned = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
         spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
-        let readers = Pool::start(&shared, readers, of_each)?;
+        let readers = ReaderPool::start(&shared, readers, of_each)?;
         Ok(Self { commands, readers, folder: options.folder.clone() })
     }
 
-    fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<'_, T> {
+    fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
         let (reply, answer) = oneshot::channel();
         let command = command(reply);
         Box::pin(async move {
@@ -120,67 +120,67 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn bind(&self, topic: String) -> Answer<'_, bool> {
-        self.tell(|reply| Command::Bind(topic, reply))
+impl DeliveryStore for SqliteStore {
+    fn bind(&self, topic: String) -> StoreAnswer<'_, bool> {
+        self.tell(|reply| WriterCommand::Bind(topic, reply))
     }
 
-    fn project(&self, chunks: Vec<Chunk>) -> Answer<'_, Projected> {
-        self.tell(|reply| Command::Project(chunks, reply))
+    fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected> {
+        self.tell(|reply| WriterCommand::Project(chunks, reply))
     }
 
-    fn coverage(&self) -> Answer<'_, Coverage> {
-        self.tell(Command::Coverage)
+    fn coverage(&self) -> StoreAnswer<'_, Coverage> {
+        self.tell(WriterCommand::Coverage)
     }
 
-    fn retain(&self, oldest: Day) -> Answer<'_, Vec<Day>> {
-        self.tell(|reply| Command::Retain(oldest, reply))
+    fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>> {
+        self.tell(|reply| WriterCommand::Retain(oldest, reply))
     }
 
-    fn days(&self) -> Answer<'_, Vec<DaySummary>> {
+    fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
         self.readers.ask(counts::days)
     }
 
-    fn facts(&self, query: FactQuery) -> Answer<'_, Page<Fact>> {
+    fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>> {
         self.readers.ask(move |reader| facts::page(reader, &query))
     }
 
-    fn events(&self, query: EventQuery) -> Answer<'_, Page<Event>> {
+    fn events(&self, query: EventQuery) -> StoreAnswer<'_, LogPage<LoggedEvent>> {
         self.readers.ask(move |reader| events::page(reader, &query))
     }
 
-    fn event(&self, application: ApplicationId, name: EventName) -> Answer<'_, Option<Event>> {
+    fn event(&self, application: ApplicationId, name: EventName) -> StoreAnswer<'_, Option<LoggedEvent>> {
         self.readers.ask(move |reader| events::find(reader, application, &name))
     }
 
-    fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> Answer<'_, Vec<Event>> {
+    fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>> {
         self.readers.ask(move |reader| events::of(reader, application, &events))
     }
 
-    fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> Answer<'_, Vec<Fact>> {
+    fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>> {
         self.readers.ask(move |reader| facts::histories(reader, application, &deliveries))
     }
 
-    fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> Answer<'_, Vec<Fact>> {
+    fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>> {
         self.readers.ask(move |reader| facts::history_of(reader, application, prefix))
     }
 
-    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> Answer<'_, Vec<OpenDelivery>> {
+    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {
         self.readers.ask(move |reader| counts::open(reader, &deliveries))
     }
 
-    fn buckets(&self, subscription: SubscriptionId, times: Times) -> Answer<'_, Vec<Bucket>> {
+    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>> {
         self.readers.ask(move |reader| counts::buckets(reader, subscription, times))
     }
 
-    fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> Answer<'_, Accepted> {
+    fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {
         self.readers.ask(move |reader| counts::accepted(reader, &applications, (from, to)))
     }
 }
 
-// === impl Shared ===
+// === impl SharedFiles ===
 
-impl Shared {
+impl SharedFiles {
     fn days(&self) -> BTreeMap<Day, u64> {
         self.days.read().clone()
     }

@@ -10,63 +10,63 @@ use uuid::Uuid;
 
 use crate::coverage::Coverage;
 use crate::day::Day;
-use crate::fact::{Chunk, Event, Fact, OpenDelivery};
-use crate::query::{Bucket, DaySummary, EventName, EventQuery, FactQuery, Page, Times};
+use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
 
 /// What a store answers, when it does.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Days of append-only rows, made of the records of one topic, which can be thrown away and made again.
 ///
 /// Whatever is projected twice changes nothing, and the order in which chunks come does not matter. A row of another application
 /// is never in an answer.
-pub trait Store: fmt::Debug + Send + Sync {
+pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Says which topic the rows are of. What is there of another one is thrown away; returns whether there was some.
-    fn bind(&self, topic: String) -> Answer<'_, bool>;
+    fn bind(&self, topic: String) -> StoreAnswer<'_, bool>;
 
     /// Takes what was read. When it answers, all of it is there and covered, except for days that were given up.
-    fn project(&self, chunks: Vec<Chunk>) -> Answer<'_, Projected>;
+    fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected>;
 
     /// Which offsets were read into the days that are there.
-    fn coverage(&self) -> Answer<'_, Coverage>;
+    fn coverage(&self) -> StoreAnswer<'_, Coverage>;
 
     /// Gives up every day before this one, now and from now on. Returns those that were there.
-    fn retain(&self, oldest: Day) -> Answer<'_, Vec<Day>>;
+    fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
 
     /// The days that are there, the newest first.
-    fn days(&self) -> Answer<'_, Vec<DaySummary>>;
+    fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
 
     /// A page of facts.
-    fn facts(&self, query: FactQuery) -> Answer<'_, Page<Fact>>;
+    fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>>;
 
     /// A page of events.
-    fn events(&self, query: EventQuery) -> Answer<'_, Page<Event>>;
+    fn events(&self, query: EventQuery) -> StoreAnswer<'_, LogPage<LoggedEvent>>;
 
     /// One event; the newest one, where several have the name.
-    fn event(&self, application: ApplicationId, name: EventName) -> Answer<'_, Option<Event>>;
+    fn event(&self, application: ApplicationId, name: EventName) -> StoreAnswer<'_, Option<LoggedEvent>>;
 
     /// These events, by the UUIDs of their identities, each with the day before which it was not stored. Those that are not there
     /// are left out.
-    fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> Answer<'_, Vec<Event>>;
+    fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>>;
 
     /// All facts of these deliveries, each with the day before which none was stored: at most 100 of each, the oldest first.
-    fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> Answer<'_, Vec<Fact>>;
+    fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>>;
 
     /// All facts of the delivery whose id begins so, the oldest first: what an attempt's id tells of it.
-    fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> Answer<'_, Vec<Fact>>;
+    fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>>;
 
     /// Those of these deliveries that have been tried and have not ended.
-    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> Answer<'_, Vec<OpenDelivery>>;
+    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;
 
     /// How a subscription did, minute by minute, the oldest first; minutes without anything are left out.
-    fn buckets(&self, subscription: SubscriptionId, times: Times) -> Answer<'_, Vec<Bucket>>;
+    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>>;
 
     /// Events that were accepted, by day and application, of these applications.
-    fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> Answer<'_, Accepted>;
+    fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts>;
 }
 
 /// Events by day and application.
-pub type Accepted = BTreeMap<(Day, ApplicationId), u64>;
+pub type AcceptedCounts = BTreeMap<(Day, ApplicationId), u64>;
 
 /// What became of a projection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

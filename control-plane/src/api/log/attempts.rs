@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::events::shown_id;
-use super::{Asked, event_named, uuids_of, with_headers};
+use super::{AskedLog, event_named, uuids_of, with_headers};
 use crate::api::{json, time};
-use crate::log::attempts::{self, Attempt, Wanted};
+use crate::log::attempts::{self, LoggedAttempt, WantedAttempts};
 use crate::log::failed;
 use crate::problem::{Answer, Problem, not_found};
 use crate::state::App;
@@ -146,7 +146,7 @@ pub(in crate::api) enum StatusType {
         (status = 400, description = "InvalidDateRange: from is after to, or the request cannot be read"),
     ),
 )]
-pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Answer {
+pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -> Answer {
     let (application, store) = asked.log(&app)?;
     let id = application.application_id;
     let part = asked.part(id, USUAL)?;
@@ -176,9 +176,10 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> A
     };
     let found = attempts::page(store.as_ref(), query, wanted).await.map_err(|error| failed(&error))?;
     let subscription = asked.uuid("subscription_id")?;
-    let is_of = |attempt: &Attempt| subscription.is_none_or(|id| attempt.fact.subscription == Some(SubscriptionId(id)));
+    let is_of =
+        |attempt: &LoggedAttempt| subscription.is_none_or(|id| attempt.fact.subscription == Some(SubscriptionId(id)));
     let rows = found.rows.into_iter().filter(is_of).map(|attempt| show(&app, attempt, asked.uuids)).collect();
-    asked.answer(&app, &part, &delivery_log::Page { rows, next: found.next })
+    asked.answer(&app, &part, &delivery_log::LogPage { rows, next: found.next })
 }
 
 /// Read an attempt
@@ -190,7 +191,7 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> A
     ),
     responses((status = 200, description = "The attempt", body = AttemptShown)),
 )]
-pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(id): Path<String>) -> Answer {
+pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
     let (application, store) = asked.log(&app)?;
     let absent = || not_found("attempt");
     let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
@@ -199,15 +200,15 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))
 }
 
-fn wanted(asked: &Asked) -> Result<Wanted, Problem> {
+fn wanted(asked: &AskedLog) -> Result<WantedAttempts, Problem> {
     let is_last = asked.query.flag("is_last")?.unwrap_or(false);
     match asked.query.get("status") {
-        None if is_last => Ok(Wanted::Ended),
-        None => Ok(Wanted::All),
-        Some("waiting") => Ok(Wanted::Waiting),
-        Some("successful") => Ok(Wanted::Successful),
-        Some("failed") if is_last => Ok(Wanted::Undelivered),
-        Some("failed") => Ok(Wanted::Failed),
+        None if is_last => Ok(WantedAttempts::Ended),
+        None => Ok(WantedAttempts::All),
+        Some("waiting") => Ok(WantedAttempts::Waiting),
+        Some("successful") => Ok(WantedAttempts::Successful),
+        Some("failed") if is_last => Ok(WantedAttempts::Undelivered),
+        Some("failed") => Ok(WantedAttempts::Failed),
         Some(_other) => {
             let message = "must be waiting, successful or failed";
             Err(Problem::field("status", Code::InvalidField, message))
@@ -215,7 +216,7 @@ fn wanted(asked: &Asked) -> Result<Wanted, Problem> {
     }
 }
 
-fn http_status(asked: &Asked) -> Result<Option<std::ops::RangeInclusive<u16>>, Problem> {
+fn http_status(asked: &AskedLog) -> Result<Option<std::ops::RangeInclusive<u16>>, Problem> {
     let Some(text) = asked.query.get("http_status") else { return Ok(None) };
     let wrong =
         || Problem::field("http_status", Code::InvalidField, "must be a status such as 404, or a class such as 5xx");
@@ -228,7 +229,7 @@ fn http_status(asked: &Asked) -> Result<Option<std::ops::RangeInclusive<u16>>, P
     status.map(|status| Some(status..=status)).ok_or_else(wrong)
 }
 
-fn show(app: &App, attempt: Attempt, uuids: bool) -> AttemptShown {
+fn show(app: &App, attempt: LoggedAttempt, uuids: bool) -> AttemptShown {
     let fact = &attempt.fact;
     let subscription = fact.subscription.unwrap_or(SubscriptionId(Uuid::nil()));
     let found = app.catalog().read().subscription(subscription).map(|found| found.object());
@@ -267,7 +268,7 @@ fn show(app: &App, attempt: Attempt, uuids: bool) -> AttemptShown {
     }
 }
 
-fn status(attempt: &Attempt) -> AttemptStatus {
+fn status(attempt: &LoggedAttempt) -> AttemptStatus {
     let fact = &attempt.fact;
     let nothing = |kind| AttemptStatus { kind, since: None, until: None, at: None, full_processing_ms: None };
     if attempt.waits {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Asked, range, with_headers};
+use super::{AskedLog, range, with_headers};
 use crate::api::json;
 use crate::log::failed;
 use crate::problem::{Answer, Problem};
@@ -52,7 +52,7 @@ pub(in crate::api) struct EventsPerDayEntry {
         (status = 400, description = "InvalidDateRange: from is after to, or there are more than 366 days between them"),
     ),
 )]
-pub(in crate::api) async fn application(State(app): State<Arc<App>>, asked: Asked) -> Answer {
+pub(in crate::api) async fn application(State(app): State<Arc<App>>, asked: AskedLog) -> Answer {
     let (application, _store) = asked.log(&app)?;
     answer(&app, &asked, vec![application]).await
 }
@@ -72,7 +72,7 @@ pub(in crate::api) async fn application(State(app): State<Arc<App>>, asked: Aske
         (status = 400, description = "InvalidDateRange: from is after to, or there are more than 366 days between them"),
     ),
 )]
-pub(in crate::api) async fn organization(State(app): State<Arc<App>>, asked: Asked) -> Answer {
+pub(in crate::api) async fn organization(State(app): State<Arc<App>>, asked: AskedLog) -> Answer {
     let applications: Vec<Arc<Application>> = {
         let snapshot = app.catalog().read();
         let organization = asked.principal.organization(&snapshot, asked.query.required("organization_id")?)?;
@@ -81,7 +81,7 @@ pub(in crate::api) async fn organization(State(app): State<Arc<App>>, asked: Ask
     answer(&app, &asked, applications).await
 }
 
-async fn answer(app: &App, asked: &Asked, applications: Vec<Arc<Application>>) -> Answer {
+async fn answer(app: &App, asked: &AskedLog, applications: Vec<Arc<Application>>) -> Answer {
     let store = app.log().store()?;
     let today = Day::of(clock::now_ms());
     let to = day(asked, "to")?.unwrap_or(today);
@@ -114,7 +114,7 @@ async fn answer(app: &App, asked: &Asked, applications: Vec<Arc<Application>>) -
     Ok(with_headers(app, json(StatusCode::OK, &entries)?))
 }
 
-fn day(asked: &Asked, name: &str) -> Result<Option<Day>, Problem> {
+fn day(asked: &AskedLog, name: &str) -> Result<Option<Day>, Problem> {
     let Some(text) = asked.query.get(name) else { return Ok(None) };
     let wrong = |()| Problem::field(name, Code::InvalidField, "must be a date such as 2026-11-29");
     text.parse().map(Some).map_err(wrong)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use delivery_log::{Day, Event, Fact, FactKind, FactQuery, Kinds, Page, Subject};
+use delivery_log::{Day, Fact, FactKind, FactQuery, Kinds, LogPage, LoggedEvent, Subject};
 use schemas::dead_letter::REASONS;
 use schemas::ids::{DeliveryId, SubscriptionId};
 use schemas::problem::Code;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Asked;
+use super::AskedLog;
 use super::attempts::{AttemptEvent, AttemptSubscription};
 use super::events::shown_id;
 use crate::api::time;
@@ -65,7 +65,7 @@ pub(in crate::api) struct DeadLetterShown {
         (status = 400, description = "InvalidDateRange: from is after to, or the request cannot be read"),
     ),
 )]
-pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Answer {
+pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -> Answer {
     let (application, store) = asked.log(&app)?;
     let application = application.application_id;
     let part = asked.part(application, USUAL)?;
@@ -85,12 +85,12 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> A
     events.sort_unstable();
     events.dedup_by_key(|(event, _)| *event);
     let events = store.events_of(application, events).await.map_err(|error| failed(&error))?;
-    let events: HashMap<Uuid, Event> = events.into_iter().map(|event| (event.uuid, event)).collect();
+    let events: HashMap<Uuid, LoggedEvent> = events.into_iter().map(|event| (event.uuid, event)).collect();
     let rows = found.rows.into_iter().map(|fact| show(&app, fact, &events, asked.uuids)).collect();
-    asked.answer(&app, &part, &Page { rows, next: found.next })
+    asked.answer(&app, &part, &LogPage { rows, next: found.next })
 }
 
-fn reason(asked: &Asked) -> Result<Option<String>, Problem> {
+fn reason(asked: &AskedLog) -> Result<Option<String>, Problem> {
     let Some(word) = asked.query.get("reason") else { return Ok(None) };
     if REASONS.iter().any(|reason| reason.as_str() == word) {
         return Ok(Some(word.to_owned()));
@@ -99,7 +99,7 @@ fn reason(asked: &Asked) -> Result<Option<String>, Problem> {
     Err(Problem::field("reason", Code::InvalidField, format!("must be one of {}", words.join(", "))))
 }
 
-fn show(app: &App, fact: Fact, events: &HashMap<Uuid, Event>, uuids: bool) -> DeadLetterShown {
+fn show(app: &App, fact: Fact, events: &HashMap<Uuid, LoggedEvent>, uuids: bool) -> DeadLetterShown {
     let subscription = fact.subscription.unwrap_or(SubscriptionId(Uuid::nil()));
     let found = app.catalog().read().subscription(subscription).map(|found| found.object());
     let uuid = fact.event.unwrap_or_else(Uuid::nil);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use delivery_log::{Event, EventQuery};
+use delivery_log::{EventQuery, LoggedEvent};
 use http::StatusCode;
 use schemas::delivery::Origin;
 use schemas::identity::{EventIdentity, gateway_source};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Asked, event_named, expired, with_headers};
+use super::{AskedLog, event_named, expired, with_headers};
 use crate::api::{json, time};
 use crate::log::failed;
 use crate::problem::{Answer, Problem, not_found};
@@ -95,7 +95,7 @@ pub(in crate::api) enum PayloadState {
         (status = 400, description = "InvalidDateRange: from is after to, or the request cannot be read"),
     ),
 )]
-pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> Answer {
+pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -> Answer {
     let (application, store) = asked.log(&app)?;
     let part = asked.part(application.application_id, USUAL)?;
     let query = EventQuery {
@@ -108,7 +108,7 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> A
     };
     let found = store.events(query).await.map_err(|error| failed(&error))?;
     let rows = found.rows.into_iter().map(|event| show(event, asked.uuids)).collect();
-    asked.answer(&app, &part, &delivery_log::Page { rows, next: found.next })
+    asked.answer(&app, &part, &delivery_log::LogPage { rows, next: found.next })
 }
 
 /// Read an event
@@ -126,7 +126,7 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: Asked) -> A
         (status = 404, description = "NotFound: there is no such event, or its payload is gone (`code` is `expired`)"),
     ),
 )]
-pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(id): Path<String>) -> Answer {
+pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
     let with_payload = asked.query.flag("payload")?.unwrap_or(true);
     let (application, store) = asked.log(&app)?;
     let found = event_named(store.as_ref(), application.application_id, &id).await?;
@@ -145,7 +145,7 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(
 }
 
 /// The payload as it was accepted, in base64; `None`: Kafka does not hold it any more, or holds another record there.
-async fn payload(app: &App, event: &Event) -> Result<Option<String>, Problem> {
+async fn payload(app: &App, event: &LoggedEvent) -> Result<Option<String>, Problem> {
     let Some(origin) = &event.origin else { return Ok(None) };
     let record = app.log().read_back()?.record(origin).await?;
     let id_is_own = |record: &schemas::record::Record| is_of(record, event, origin);
@@ -153,7 +153,7 @@ async fn payload(app: &App, event: &Event) -> Result<Option<String>, Problem> {
 }
 
 /// Whether a record is the one that the event was accepted in.
-fn is_of(record: &schemas::record::Record, event: &Event, origin: &Origin) -> bool {
+fn is_of(record: &schemas::record::Record, event: &LoggedEvent, origin: &Origin) -> bool {
     match record.headers.text(schemas::header::CE_ID) {
         Some(id) => id == event.id,
         // An event without an id has that of its place.
@@ -164,7 +164,7 @@ fn is_of(record: &schemas::record::Record, event: &Event, origin: &Origin) -> bo
     }
 }
 
-fn labels(asked: &Asked) -> Result<Vec<(String, String)>, Problem> {
+fn labels(asked: &AskedLog) -> Result<Vec<(String, String)>, Problem> {
     let wrong = || Problem::field("label", schemas::problem::Code::InvalidField, "must be `key=value`");
     let mut labels = Vec::new();
     for (name, value) in asked.query.pairs() {
@@ -179,7 +179,7 @@ fn labels(asked: &Asked) -> Result<Vec<(String, String)>, Problem> {
 }
 
 /// How an event is shown: with a UUID in place of its id to whom takes nothing else.
-pub(super) fn show(event: Event, uuids: bool) -> EventShown {
+pub(super) fn show(event: LoggedEvent, uuids: bool) -> EventShown {
     let source = event.source.clone().unwrap_or_else(|| gateway_source(event.application));
     let identity = EventIdentity { application: event.application, source, id: event.id.clone() };
     let object = |text: Option<String>| {

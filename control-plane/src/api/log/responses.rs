@@ -12,9 +12,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Asked, expired, with_headers};
+use super::{AskedLog, expired, with_headers};
 use crate::api::json;
-use crate::log::attempts::{self, Attempt};
+use crate::log::attempts::{self, LoggedAttempt};
 use crate::log::failed;
 use crate::problem::{Answer, internal, not_found};
 use crate::state::App;
@@ -49,7 +49,7 @@ pub(in crate::api) struct ResponseShown {
         (status = 404, description = "NotFound: there is no such answer, or it is gone (`code` is `expired`)"),
     ),
 )]
-pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(id): Path<String>) -> Answer {
+pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
     let (application, store) = asked.log(&app)?;
     let absent = || not_found("answer");
     let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
@@ -64,7 +64,7 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(
 }
 
 /// The answer of an attempt in its record; `None`: the record is another's.
-fn show(attempt: &Attempt, record: &Record) -> Result<Option<ResponseShown>, crate::problem::Problem> {
+fn show(attempt: &LoggedAttempt, record: &Record) -> Result<Option<ResponseShown>, crate::problem::Problem> {
     let value = record.value.as_deref().unwrap_or_default();
     let lifecycle =
         Lifecycle::decode(value).map_err(|error| internal("the record of an attempt could not be read", &error))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use delivery_log::{Event, Fact, FactKind, FactQuery, Order, PageOf, Store, Subject};
+use delivery_log::{DeliveryStore, Fact, FactKind, FactQuery, ListOrder, LoggedEvent, PageOf, Subject};
 use http::StatusCode;
 use schemas::ids::ApplicationId;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::events::{EventShown, show as show_event};
-use super::{Asked, event_named, uuids_of, with_headers};
+use super::{AskedLog, event_named, uuids_of, with_headers};
 use crate::api::{json, time};
 use crate::log::failed;
 use crate::problem::{Answer, Problem, not_found};
@@ -76,11 +76,11 @@ pub(in crate::api) struct TimelineEntry {
     ),
     responses((status = 200, description = "What became of it", body = Timeline)),
 )]
-pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(id): Path<String>) -> Answer {
+pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
     let (application, store) = asked.log(&app)?;
     let application = application.application_id;
     let part = asked.part(application, FACTS)?;
-    let page = PageOf { order: Order::Ascending, limit: FACTS, ..part.page };
+    let page = PageOf { order: ListOrder::Ascending, limit: FACTS, ..part.page };
     let event = event_named(store.as_ref(), application, &id).await?;
     let uuids = event.as_ref().map_or_else(|| uuids_of(application, &id), |event| vec![event.uuid]);
     let found = facts(store.as_ref(), application, &uuids, page).await?;
@@ -100,12 +100,12 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: Asked, Path(
 }
 
 async fn facts(
-    store: &dyn Store,
+    store: &dyn DeliveryStore,
     application: ApplicationId,
     uuids: &[Uuid],
     page: PageOf,
-) -> Result<delivery_log::Page<Fact>, Problem> {
-    let mut last = delivery_log::Page { rows: Vec::new(), next: None };
+) -> Result<delivery_log::LogPage<Fact>, Problem> {
+    let mut last = delivery_log::LogPage { rows: Vec::new(), next: None };
     for uuid in uuids {
         let query = FactQuery { subject: Subject::Event(*uuid), page, ..FactQuery::of(application, FACTS) };
         last = store.facts(query).await.map_err(|error| failed(&error))?;
@@ -116,7 +116,7 @@ async fn facts(
     Ok(last)
 }
 
-fn beginning(event: &Event) -> [TimelineEntry; 2] {
+fn beginning(event: &LoggedEvent) -> [TimelineEntry; 2] {
     let accepted = TimelineEntry { at: time(event.accepted_ms), kind: "accepted", ..TimelineEntry::default() };
     let detail = event.detail.clone().or_else(|| Some(format!("{} subscriptions match", event.matched)));
     [accepted, TimelineEntry { at: time(event.at_ms), kind: "matched", detail, ..TimelineEntry::default() }]

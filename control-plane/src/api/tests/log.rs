@@ -1,6 +1,8 @@
 //! Reading the delivery log over HTTP.
 
-use delivery_log::{Chunk, Content, Coordinates, Event, Exchange, Fact, FactKind, Row, Store, attempt_id};
+use delivery_log::{
+    Coordinates, DeliveryStore, Fact, FactKind, LogChunk, LogRow, LoggedEvent, LoggedExchange, RowContent, attempt_id,
+};
 use schemas::identity::{delivery_id, event_uuid, gateway_source};
 use schemas::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
 
@@ -13,7 +15,7 @@ const NOON: i64 = 1_795_953_600_000;
 struct Traffic {
     application: ApplicationId,
     subscription: SubscriptionId,
-    rows: Vec<Row>,
+    rows: Vec<LogRow>,
 }
 
 impl Traffic {
@@ -25,10 +27,10 @@ impl Traffic {
         }
     }
 
-    fn push(&mut self, ms: i64, content: impl Fn(Coordinates) -> Content) {
+    fn push(&mut self, ms: i64, content: impl Fn(Coordinates) -> RowContent) {
         let offset = i64::try_from(self.rows.len()).unwrap();
         let content = content(Coordinates { partition: 0, offset });
-        self.rows.push(Row { offset, stored_ms: NOON + ms, content });
+        self.rows.push(LogRow { offset, stored_ms: NOON + ms, content });
     }
 
     fn uuid(&self, id: &str) -> Uuid {
@@ -43,7 +45,7 @@ impl Traffic {
     fn event(&mut self, id: &str, ms: i64) {
         let (application, uuid) = (self.application, self.uuid(id));
         self.push(ms + 5, |coordinates| {
-            Content::Event(Box::new(Event {
+            RowContent::Event(Box::new(LoggedEvent {
                 coordinates,
                 stored_ms: NOON + ms + 5,
                 at_ms: NOON + ms + 4,
@@ -72,7 +74,7 @@ impl Traffic {
         let (application, subscription) = (self.application, self.subscription);
         let (uuid, delivery) = (self.uuid(id), self.delivery(id));
         self.push(ms, |coordinates| {
-            Content::Fact(Box::new(Fact {
+            RowContent::Fact(Box::new(Fact {
                 coordinates,
                 stored_ms: NOON + ms,
                 kind,
@@ -89,25 +91,25 @@ impl Traffic {
                 due_ms: (kind == FactKind::Attempted).then_some(NOON + ms + 5_000),
                 reason: (kind == FactKind::DeadLettered).then(|| "schedule".to_owned()),
                 detail: None,
-                exchange: Some(Exchange {
+                exchange: Some(LoggedExchange {
                     started_ms: NOON + ms - 9,
                     elapsed_ms: 9,
                     status: Some(status),
-                    ..Exchange::default()
+                    ..LoggedExchange::default()
                 }),
                 record: None,
             }))
         });
     }
 
-    async fn write(self, store: &dyn Store) {
+    async fn write(self, store: &dyn DeliveryStore) {
         let end = i64::try_from(self.rows.len()).unwrap();
-        store.project(vec![Chunk { partition: 0, offsets: 0..end, rows: self.rows }]).await.unwrap();
+        store.project(vec![LogChunk { partition: 0, offsets: 0..end, rows: self.rows }]).await.unwrap();
     }
 }
 
 /// One event that was delivered; its id, and its attempt's.
-pub(super) async fn one_event(store: &dyn Store, application: &str, subscription: &str) -> (String, String) {
+pub(super) async fn one_event(store: &dyn DeliveryStore, application: &str, subscription: &str) -> (String, String) {
     let mut traffic = Traffic::new(application, subscription);
     traffic.event("evt_1", 0);
     traffic.attempt("evt_1", 0, (1, FactKind::Delivered, 204), 30);

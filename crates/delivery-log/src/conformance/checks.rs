@@ -10,22 +10,22 @@ use super::made::{Made, position_of_event, position_of_fact};
 use super::{Fixture, all_events, all_facts};
 use crate::attempt_id::{attempt_id, delivery_prefix};
 use crate::day::Day;
-use crate::fact::{Event, Fact, FactKind, Kinds, OpenDelivery};
+use crate::fact::{Fact, FactKind, Kinds, LoggedEvent, OpenDelivery};
 use crate::histogram::Histogram;
-use crate::query::{Bucket, EventName, EventQuery, FactQuery, Order, Subject, Times};
-use crate::store::{Accepted, Projected, Store};
+use crate::query::{EventName, EventQuery, FactQuery, ListOrder, MinuteBucket, Subject, Times};
+use crate::store::{AcceptedCounts, DeliveryStore, Projected};
 
 /// Everything a store says of an application.
 #[derive(Debug, PartialEq)]
 struct Told {
     facts: Vec<Fact>,
-    events: Vec<Event>,
+    events: Vec<LoggedEvent>,
     open: Vec<OpenDelivery>,
-    buckets: Vec<Bucket>,
-    accepted: Accepted,
+    buckets: Vec<MinuteBucket>,
+    accepted: AcceptedCounts,
 }
 
-async fn told(store: &impl Store, made: &Made) -> Vec<Told> {
+async fn told(store: &impl DeliveryStore, made: &Made) -> Vec<Told> {
     let mut all = Vec::new();
     for application in &made.applications {
         let mut told = Told {
@@ -46,7 +46,7 @@ async fn told(store: &impl Store, made: &Made) -> Vec<Told> {
     all
 }
 
-async fn accepted(store: &impl Store, application: ApplicationId) -> Accepted {
+async fn accepted(store: &impl DeliveryStore, application: ApplicationId) -> AcceptedCounts {
     store.accepted(vec![application], Day::of(0), Day::of(i64::MAX)).await.unwrap()
 }
 
@@ -125,15 +125,15 @@ pub(crate) async fn lists_are_what_a_filter_over_all_rows_would_be<F: Fixture>()
     for query in fact_queries(&made) {
         let mut expected: Vec<Fact> = made.facts.iter().filter(|fact| query.matches(fact)).cloned().collect();
         expected.sort_unstable_by_key(position_of_fact);
-        if query.page.order == Order::Descending {
+        if query.page.order == ListOrder::Descending {
             expected.reverse();
         }
         assert_eq!(all_facts(store, &query).await, expected, "{query:?}");
     }
     for query in event_queries(&made) {
-        let mut expected: Vec<Event> = made.events.iter().filter(|event| query.matches(event)).cloned().collect();
+        let mut expected: Vec<LoggedEvent> = made.events.iter().filter(|event| query.matches(event)).cloned().collect();
         expected.sort_unstable_by_key(position_of_event);
-        if query.page.order == Order::Descending {
+        if query.page.order == ListOrder::Descending {
             expected.reverse();
         }
         assert_eq!(all_events(store, &query).await, expected, "{query:?}");
@@ -144,7 +144,7 @@ fn fact_queries(made: &Made) -> Vec<FactQuery> {
     let fact = made.facts.iter().find(|fact| fact.kind == FactKind::DeadLettered).unwrap();
     let plain = FactQuery::of(fact.application.unwrap(), 250);
     let mut ascending = plain.clone();
-    ascending.page.order = Order::Ascending;
+    ascending.page.order = ListOrder::Ascending;
     let middle = made.facts[made.facts.len() / 2].stored_ms;
     let pattern = |text: &str| EventTypePattern::parse(text).unwrap();
     vec![
@@ -172,7 +172,7 @@ fn event_queries(made: &Made) -> Vec<EventQuery> {
     let event = made.events.iter().find(|event| event.source.is_some()).unwrap();
     let plain = EventQuery::of(event.application, 250);
     let mut ascending = plain.clone();
-    ascending.page.order = Order::Ascending;
+    ascending.page.order = ListOrder::Ascending;
     let middle = made.events[made.events.len() / 2].accepted_ms;
     let own = schemas::identity::gateway_source(event.application);
     vec![
@@ -305,11 +305,11 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
     for chunk in made.chunks() {
         store.project(vec![chunk]).await.unwrap();
     }
-    let mut expected: BTreeMap<_, BTreeMap<i64, Bucket>> = BTreeMap::new();
+    let mut expected: BTreeMap<_, BTreeMap<i64, MinuteBucket>> = BTreeMap::new();
     for fact in made.facts.iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)) {
         let from_ms = fact.stored_ms - fact.stored_ms.rem_euclid(60_000);
         let minutes = expected.entry(fact.subscription.unwrap()).or_default();
-        let bucket = minutes.entry(from_ms).or_insert_with(|| Bucket { from_ms, ..Bucket::default() });
+        let bucket = minutes.entry(from_ms).or_insert_with(|| MinuteBucket { from_ms, ..MinuteBucket::default() });
         let count = if fact.kind == FactKind::Delivered {
             &mut bucket.delivered
         } else if fact.kind == FactKind::Attempted {
@@ -334,7 +334,7 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
         assert_eq!(later, minutes.range(from.unwrap()..).map(|(_, it)| it.clone()).collect::<Vec<_>>());
     }
     for application in &made.applications {
-        let mut expected = Accepted::new();
+        let mut expected = AcceptedCounts::new();
         for event in made.events.iter().filter(|event| event.application == *application) {
             *expected.entry((Day::of(event.stored_ms), *application)).or_default() += 1;
         }

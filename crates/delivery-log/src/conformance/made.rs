@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::coverage::Coverage;
 use crate::day::Day;
-use crate::fact::{Chunk, Content, Event, Exchange, Fact, FactKind, Row};
-use crate::position::{Coordinates, Position};
+use crate::fact::{Fact, FactKind, LogChunk, LogRow, LoggedEvent, LoggedExchange, RowContent};
+use crate::position::{Coordinates, RowPosition};
 
 /// Where made-up time begins: 2026-11-25, 08:00.
 const START_MS: i64 = 1_795_593_600_000;
@@ -21,8 +21,8 @@ pub(crate) struct Made {
     pub(crate) rng: SmallRng,
     pub(crate) applications: Vec<ApplicationId>,
     pub(crate) facts: Vec<Fact>,
-    pub(crate) events: Vec<Event>,
-    partitions: Vec<Vec<Row>>,
+    pub(crate) events: Vec<LoggedEvent>,
+    partitions: Vec<Vec<LogRow>>,
     next: Vec<i64>,
     cut: Vec<usize>,
     began: Vec<i64>,
@@ -68,7 +68,7 @@ impl Made {
     }
 
     /// What was made since the last time, as chunks that cover it, in a random order.
-    pub(crate) fn chunks(&mut self) -> Vec<Chunk> {
+    pub(crate) fn chunks(&mut self) -> Vec<LogChunk> {
         let mut chunks = Vec::new();
         for partition in 0..self.partitions.len() {
             let rows = self.partitions[partition][self.cut[partition]..].to_vec();
@@ -80,7 +80,7 @@ impl Made {
                 let (some, others) = rest.split_at(self.rng.random_range(1..=rest.len()));
                 let stop = others.first().map_or(end, |row| row.offset);
                 let partition = i32::try_from(partition).unwrap();
-                chunks.push(Chunk { partition, offsets: start..stop, rows: some.to_vec() });
+                chunks.push(LogChunk { partition, offsets: start..stop, rows: some.to_vec() });
                 (start, rest) = (stop, others);
             }
         }
@@ -99,12 +99,12 @@ impl Made {
         SubscriptionId(Uuid::from_u128(application.0.as_u128() ^ self.rng.random_range(1..4)))
     }
 
-    fn event(&mut self, application: ApplicationId, source: Option<String>, id: String) -> Event {
+    fn event(&mut self, application: ApplicationId, source: Option<String>, id: String) -> LoggedEvent {
         let accepted_ms = self.now_ms - self.rng.random_range(0..3) * 500;
         let (coordinates, stored_ms) = self.place();
         let own = gateway_source(application);
         let color = ["red", "green"][self.rng.random_range(0..2)];
-        let event = Event {
+        let event = LoggedEvent {
             coordinates,
             stored_ms,
             at_ms: stored_ms - 1,
@@ -126,12 +126,12 @@ impl Made {
             subscriptions: self.rng.random_bool(0.5).then(|| vec![7; 32]),
             control_offset: self.rng.random_bool(0.5).then_some(9),
         };
-        self.push(coordinates, stored_ms, Content::Event(Box::new(event.clone())));
+        self.push(coordinates, stored_ms, RowContent::Event(Box::new(event.clone())));
         self.events.push(event.clone());
         event
     }
 
-    fn delivery(&mut self, event: &Event, subscription: SubscriptionId) {
+    fn delivery(&mut self, event: &LoggedEvent, subscription: SubscriptionId) {
         let own = gateway_source(event.application);
         let source = event.source.as_deref().unwrap_or(&own);
         let delivery = delivery_id(event.application, source, &event.id, subscription, Generation::default());
@@ -153,13 +153,13 @@ impl Made {
 
     fn attempt(
         &mut self,
-        event: &Event,
+        event: &LoggedEvent,
         (subscription, delivery, attempt): (SubscriptionId, DeliveryId, u32),
         kind: FactKind,
     ) -> Fact {
         let is_bad = kind != FactKind::Delivered;
         let status = if is_bad { [404, 500, 503][self.rng.random_range(0..3)] } else { 204 };
-        let exchange = Exchange {
+        let exchange = LoggedExchange {
             started_ms: self.now_ms - 30,
             elapsed_ms: self.rng.random_range(1..2_000),
             first_byte_ms: self.rng.random_bool(0.5).then_some(12),
@@ -179,7 +179,7 @@ impl Made {
         }
     }
 
-    fn about(&mut self, event: &Event, kind: FactKind) -> Fact {
+    fn about(&mut self, event: &LoggedEvent, kind: FactKind) -> Fact {
         Fact {
             coordinates: event.coordinates,
             stored_ms: 0,
@@ -204,7 +204,7 @@ impl Made {
 
     fn write_fact(&mut self, mut fact: Fact) {
         (fact.coordinates, fact.stored_ms) = self.place();
-        self.push(fact.coordinates, fact.stored_ms, Content::Fact(Box::new(fact.clone())));
+        self.push(fact.coordinates, fact.stored_ms, RowContent::Fact(Box::new(fact.clone())));
         self.facts.push(fact);
     }
 
@@ -220,8 +220,8 @@ impl Made {
         (Coordinates { partition: i32::try_from(partition).unwrap(), offset }, self.now_ms)
     }
 
-    fn push(&mut self, coordinates: Coordinates, stored_ms: i64, content: Content) {
-        let row = Row { offset: coordinates.offset, stored_ms, content };
+    fn push(&mut self, coordinates: Coordinates, stored_ms: i64, content: RowContent) {
+        let row = LogRow { offset: coordinates.offset, stored_ms, content };
         self.partitions[usize::try_from(coordinates.partition).unwrap()].push(row);
     }
 
@@ -240,13 +240,13 @@ impl Made {
 }
 
 /// Where a fact stands in a list.
-pub(crate) fn position_of_fact(fact: &Fact) -> Position {
-    Position { day: Day::of(fact.stored_ms), ms: fact.stored_ms, coordinates: fact.coordinates }
+pub(crate) fn position_of_fact(fact: &Fact) -> RowPosition {
+    RowPosition { day: Day::of(fact.stored_ms), ms: fact.stored_ms, coordinates: fact.coordinates }
 }
 
 /// Where an event stands in a list.
-pub(crate) fn position_of_event(event: &Event) -> Position {
-    Position { day: Day::of(event.stored_ms), ms: event.accepted_ms, coordinates: event.coordinates }
+pub(crate) fn position_of_event(event: &LoggedEvent) -> RowPosition {
+    RowPosition { day: Day::of(event.stored_ms), ms: event.accepted_ms, coordinates: event.coordinates }
 }
 
 fn uuid(rng: &mut SmallRng) -> Uuid {

@@ -6,38 +6,38 @@ use std::collections::BTreeMap;
 use rand::Rng as _;
 
 use super::made::{Made, position_of_event, position_of_fact};
-use super::{Fixture, Given};
+use super::{Fixture, GivenPage};
 use crate::day::Day;
 use crate::fact::{FactKind, Kinds};
-use crate::position::Position;
-use crate::query::{EventQuery, FactQuery, Order, PAGE_ENTRIES, PageOf, Subject, Times};
-use crate::store::Store;
+use crate::position::RowPosition;
+use crate::query::{EventQuery, FactQuery, ListOrder, PAGE_ENTRIES, PageOf, Subject, Times};
+use crate::store::DeliveryStore;
 
 /// Stores, and readers of each: a reader is a seed.
 const STORES: u64 = 100;
 const READERS: usize = 100;
 
 /// One who reads a list page by page.
-struct Reader {
-    asked: Asked,
+struct ListReader {
+    asked: AskedList,
     /// What was there when it began.
-    owed: Vec<Position>,
-    got: Vec<Position>,
+    owed: Vec<RowPosition>,
+    got: Vec<RowPosition>,
     is_done: bool,
-    order: Order,
-    after: Option<Position>,
+    order: ListOrder,
+    after: Option<RowPosition>,
     limit: usize,
 }
 
-enum Asked {
+enum AskedList {
     Facts(FactQuery),
     Events(EventQuery),
 }
 
-impl Reader {
+impl ListReader {
     fn random(made: &mut Made) -> Self {
         let application = made.applications[made.rng.random_range(0..made.applications.len())];
-        let order = if made.rng.random_bool(0.7) { Order::Descending } else { Order::Ascending };
+        let order = if made.rng.random_bool(0.7) { ListOrder::Descending } else { ListOrder::Ascending };
         let limit = made.rng.random_range(1..8);
         let some = made.events[made.rng.random_range(0..made.events.len())].accepted_ms;
         let times = match made.rng.random_range(0..4) {
@@ -46,7 +46,7 @@ impl Reader {
             _ => Times::default(),
         };
         let asked = if made.rng.random_bool(0.4) {
-            Asked::Events(EventQuery { times, ..EventQuery::of(application, limit) })
+            AskedList::Events(EventQuery { times, ..EventQuery::of(application, limit) })
         } else {
             let subject = match made.rng.random_range(0..3) {
                 0 => Subject::Subscription(made.subscription(application)),
@@ -57,20 +57,22 @@ impl Reader {
                 1 => Kinds::of(&[FactKind::Delivered]),
                 _ => Kinds::ALL,
             };
-            Asked::Facts(FactQuery { subject, kinds, times, ..FactQuery::of(application, limit) })
+            AskedList::Facts(FactQuery { subject, kinds, times, ..FactQuery::of(application, limit) })
         };
         let owed = asked.positions(made);
         Self { asked, owed, got: Vec::new(), is_done: false, order, after: None, limit }
     }
 
-    async fn read_on(&mut self, store: &impl Store) {
+    async fn read_on(&mut self, store: &impl DeliveryStore) {
         if self.is_done {
             return;
         }
         let page = PageOf { order: self.order, after: self.after, limit: self.limit };
         let (positions, next) = match &self.asked {
-            Asked::Facts(query) => positions(store.facts(FactQuery { page, ..query.clone() }).await, position_of_fact),
-            Asked::Events(query) => {
+            AskedList::Facts(query) => {
+                positions(store.facts(FactQuery { page, ..query.clone() }).await, position_of_fact)
+            }
+            AskedList::Events(query) => {
                 positions(store.events(EventQuery { page, ..query.clone() }).await, position_of_event)
             }
         };
@@ -81,7 +83,7 @@ impl Reader {
 
     /// What it got, beside what it was owed; rows of a day that was given up it may have got or not.
     fn check(&self, oldest: Day, seed: &str) {
-        let mut times: BTreeMap<Position, usize> = BTreeMap::new();
+        let mut times: BTreeMap<RowPosition, usize> = BTreeMap::new();
         self.got.iter().for_each(|it| *times.entry(*it).or_default() += 1);
         let doubled: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
         assert!(doubled.is_empty(), "{seed}: came twice: {doubled:?}");
@@ -90,8 +92,8 @@ impl Reader {
     }
 }
 
-impl Asked {
-    fn positions(&self, made: &Made) -> Vec<Position> {
+impl AskedList {
+    fn positions(&self, made: &Made) -> Vec<RowPosition> {
         match self {
             Self::Facts(query) => made.facts.iter().filter(|it| query.matches(it)).map(position_of_fact).collect(),
             Self::Events(query) => made.events.iter().filter(|it| query.matches(it)).map(position_of_event).collect(),
@@ -99,7 +101,7 @@ impl Asked {
     }
 }
 
-fn positions<T>(page: Given<T>, position: fn(&T) -> Position) -> (Vec<Position>, Option<Position>) {
+fn positions<T>(page: GivenPage<T>, position: fn(&T) -> RowPosition) -> (Vec<RowPosition>, Option<RowPosition>) {
     let page = page.unwrap();
     (page.rows.iter().map(position).collect(), page.next)
 }
@@ -111,7 +113,7 @@ pub(crate) async fn every_row_that_was_there_when_the_first_page_was_asked_for_c
         let mut made = Made::new(seed, 4, 300_000);
         made.go_on(80);
         store.project(made.chunks()).await.unwrap();
-        let mut readers: Vec<Reader> = (0..READERS).map(|_| Reader::random(&mut made)).collect();
+        let mut readers: Vec<ListReader> = (0..READERS).map(|_| ListReader::random(&mut made)).collect();
         let mut oldest = made.days()[0];
         while readers.iter().any(|it| !it.is_done) {
             for reader in &mut readers {

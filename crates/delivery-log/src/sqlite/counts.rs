@@ -7,25 +7,25 @@ use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use uuid::Uuid;
 
 use super::names::Names;
-use super::pool::Reader;
+use super::pool::DayReader;
 use super::{failed, schema};
 use crate::day::Day;
 use crate::fact::OpenDelivery;
 use crate::histogram::Histogram;
-use crate::query::{Bucket, DaySummary, Order, Times};
-use crate::store::{Accepted, StoreError};
+use crate::query::{DaySummary, ListOrder, MinuteBucket, Times};
+use crate::store::{AcceptedCounts, StoreError};
 
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
 
 /// How a subscription did, minute by minute.
 pub(super) fn buckets(
-    reader: &mut Reader,
+    reader: &mut DayReader,
     subscription: SubscriptionId,
     times: Times,
-) -> Result<Vec<Bucket>, StoreError> {
+) -> Result<Vec<MinuteBucket>, StoreError> {
     let mut found = Vec::new();
-    for day in reader.days(Order::Ascending) {
+    for day in reader.days(ListOrder::Ascending) {
         let is_before = times.from_ms.is_some_and(|from| day.next().start_ms() <= from);
         let is_behind = times.to_ms.is_some_and(|to| day.start_ms() > to);
         if is_before || is_behind {
@@ -34,11 +34,11 @@ pub(super) fn buckets(
         let Some(connection) = reader.day(day)? else { continue };
         found.extend(minutes(connection, day, subscription).map_err(failed)?);
     }
-    found.retain(|bucket: &Bucket| times.has(bucket.from_ms));
+    found.retain(|bucket: &MinuteBucket| times.has(bucket.from_ms));
     Ok(found)
 }
 
-fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> rusqlite::Result<Vec<Bucket>> {
+fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> rusqlite::Result<Vec<MinuteBucket>> {
     let Some(number) = Names::new(connection).number(subscription.0)? else { return Ok(Vec::new()) };
     let mut statement = connection.prepare_cached(
         "SELECT minute, delivered, retried, dead_lettered, cancelled, latency FROM buckets WHERE subscription = ?1 ORDER BY minute",
@@ -46,7 +46,7 @@ fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> r
     let buckets = statement.query_map([number], |row| {
         let latency = Histogram::decode(&row.get::<_, Vec<u8>>(5)?).unwrap_or_default();
         let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
-        Ok(Bucket {
+        Ok(MinuteBucket {
             from_ms: day.start_ms() + row.get::<_, i64>(0)? * MINUTE,
             delivered: count(1)?,
             retried: count(2)?,
@@ -61,12 +61,12 @@ fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> r
 
 /// Events that were accepted.
 pub(super) fn accepted(
-    reader: &mut Reader,
+    reader: &mut DayReader,
     applications: &[ApplicationId],
     (from, to): (Day, Day),
-) -> Result<Accepted, StoreError> {
+) -> Result<AcceptedCounts, StoreError> {
     let mut counts = BTreeMap::new();
-    for day in reader.days(Order::Ascending).into_iter().filter(|day| (from..=to).contains(day)) {
+    for day in reader.days(ListOrder::Ascending).into_iter().filter(|day| (from..=to).contains(day)) {
         let Some(connection) = reader.day(day)? else { continue };
         for application in applications {
             let mut statement = connection
@@ -85,7 +85,7 @@ pub(super) fn accepted(
 }
 
 /// Those of these deliveries that are open.
-pub(super) fn open(reader: &mut Reader, deliveries: &[DeliveryId]) -> Result<Vec<OpenDelivery>, StoreError> {
+pub(super) fn open(reader: &mut DayReader, deliveries: &[DeliveryId]) -> Result<Vec<OpenDelivery>, StoreError> {
     let Some(connection) = reader.open()? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for delivery in deliveries {
@@ -113,9 +113,9 @@ fn open_one(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<O
 }
 
 /// The days that are there, the newest first.
-pub(super) fn days(reader: &mut Reader) -> Result<Vec<DaySummary>, StoreError> {
+pub(super) fn days(reader: &mut DayReader) -> Result<Vec<DaySummary>, StoreError> {
     let mut days = Vec::new();
-    for day in reader.days(Order::Descending) {
+    for day in reader.days(ListOrder::Descending) {
         let Some(connection) = reader.day(day)? else { continue };
         days.push(summary(connection, day).map_err(failed)?);
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::schema::{self, place};
 use crate::coverage::Coverage;
 use crate::day::Day;
-use crate::fact::{Content, Event, Fact, FactKind, Row};
+use crate::fact::{Fact, FactKind, LogRow, LoggedEvent, RowContent};
 use crate::histogram::Histogram;
 use crate::position::Coordinates;
 use crate::split::DayPart;
@@ -26,19 +26,19 @@ pub(super) struct DayFile {
     pub(super) covered: Coverage,
     pub(super) topic: Option<String>,
     day: Day,
-    names: Names,
+    names: NewNames,
 }
 
 /// Numbers of the day's words and ids.
 #[derive(Debug, Default)]
-struct Names {
+struct NewNames {
     words: HashMap<String, i64>,
     ids: HashMap<Uuid, i64>,
 }
 
 /// What new rows add to the minutes of subscriptions and to the events of applications.
 #[derive(Default)]
-struct Counted {
+struct NewCounts {
     minutes: BTreeMap<(i64, i64), Minute>,
     events: BTreeMap<i64, i64>,
 }
@@ -58,7 +58,7 @@ impl DayFile {
     pub(super) fn new(day: Day, connection: Connection) -> rusqlite::Result<Self> {
         let covered = read_covered(&connection)?;
         let topic = read_topic(&connection)?;
-        Ok(Self { connection, covered, topic, day, names: Names::default() })
+        Ok(Self { connection, covered, topic, day, names: NewNames::default() })
     }
 
     /// Takes rows and covers their offsets.
@@ -66,7 +66,7 @@ impl DayFile {
         let mut covered = self.covered.clone();
         work.covered.iter().for_each(|(partition, offsets)| covered.add(*partition, offsets.clone()));
         if self.names.words.len() + self.names.ids.len() > MAX_NAMES {
-            self.names = Names::default();
+            self.names = NewNames::default();
         }
         let transaction = self.connection.transaction()?;
         let taken = take_rows(&transaction, self.day, &mut self.names, &work.rows)
@@ -81,7 +81,7 @@ impl DayFile {
             }
             Err(error) => {
                 // Numbers that were given in the transaction are not in the file.
-                self.names = Names::default();
+                self.names = NewNames::default();
                 Err(error)
             }
         }
@@ -91,16 +91,16 @@ impl DayFile {
 fn take_rows(
     transaction: &Transaction<'_>,
     day: Day,
-    names: &mut Names,
-    rows: &[(i32, Row)],
+    names: &mut NewNames,
+    rows: &[(i32, LogRow)],
 ) -> rusqlite::Result<Projected> {
-    let (mut projected, mut counted) = (Projected::default(), Counted::default());
+    let (mut projected, mut counted) = (Projected::default(), NewCounts::default());
     for (partition, row) in rows {
         let Some(place) = place(Coordinates { partition: *partition, offset: row.offset }) else { continue };
         let is_new = match &row.content {
-            Content::Fact(fact) => insert_fact(transaction, day, place, names, fact, &mut counted)?,
-            Content::Event(event) => insert_event(transaction, day, place, names, event, &mut counted)?,
-            Content::Nothing => continue,
+            RowContent::Fact(fact) => insert_fact(transaction, day, place, names, fact, &mut counted)?,
+            RowContent::Event(event) => insert_event(transaction, day, place, names, event, &mut counted)?,
+            RowContent::Nothing => continue,
         };
         if is_new {
             projected.new += 1;
@@ -116,9 +116,9 @@ fn insert_fact(
     transaction: &Transaction<'_>,
     day: Day,
     place: i64,
-    names: &mut Names,
+    names: &mut NewNames,
     fact: &Fact,
-    counted: &mut Counted,
+    counted: &mut NewCounts,
 ) -> rusqlite::Result<bool> {
     let stored = fact.stored_ms;
     let exchange = fact.exchange.as_ref();
@@ -171,9 +171,9 @@ fn insert_event(
     transaction: &Transaction<'_>,
     day: Day,
     place: i64,
-    names: &mut Names,
-    event: &Event,
-    counted: &mut Counted,
+    names: &mut NewNames,
+    event: &LoggedEvent,
+    counted: &mut NewCounts,
 ) -> rusqlite::Result<bool> {
     let application = names.id(transaction, Some(event.application.0))?;
     let event_type = names.word(transaction, Some(&event.event_type))?;
@@ -216,9 +216,9 @@ fn insert_event(
     Ok(inserted > 0)
 }
 
-// === impl Names ===
+// === impl NewNames ===
 
-impl Names {
+impl NewNames {
     fn word(&mut self, transaction: &Transaction<'_>, word: Option<&str>) -> rusqlite::Result<Option<i64>> {
         let Some(word) = word else { return Ok(None) };
         if let Some(number) = self.words.get(word) {
@@ -244,9 +244,9 @@ impl Names {
     }
 }
 
-// === impl Counted ===
+// === impl NewCounts ===
 
-impl Counted {
+impl NewCounts {
     fn fact(&mut self, subscription: i64, minute: i64, fact: &Fact) {
         let mut count = |add: fn(&mut Minute) -> &mut i64| {
             *add(self.minutes.entry((subscription, minute)).or_default()) += 1;

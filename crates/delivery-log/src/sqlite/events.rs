@@ -5,14 +5,14 @@ use schemas::delivery::Origin;
 use schemas::ids::ApplicationId;
 use uuid::Uuid;
 
-use super::list::{self, Bounds, Growing, Next};
+use super::list::{self, DayBounds, GoOn, Growing};
 use super::names::Names;
-use super::pool::Reader;
+use super::pool::DayReader;
 use super::{failed, schema};
 use crate::day::Day;
-use crate::fact::Event;
-use crate::position::Position;
-use crate::query::{EventName, EventQuery, Order, Page};
+use crate::fact::LoggedEvent;
+use crate::position::RowPosition;
+use crate::query::{EventName, EventQuery, ListOrder, LogPage};
 use crate::store::StoreError;
 
 const COLUMNS: &str =
@@ -20,9 +20,9 @@ const COLUMNS: &str =
     matched, payload_bytes, content_type, occurred_at, labels, metadata, ip, detail, subscriptions, control_offset";
 
 /// A page of events.
-pub(super) fn page(reader: &mut Reader, query: &EventQuery) -> Result<Page<Event>, StoreError> {
+pub(super) fn page(reader: &mut DayReader, query: &EventQuery) -> Result<LogPage<LoggedEvent>, StoreError> {
     list::page(reader, (query.page, query.times), |reader, day, bounds, growing| {
-        let Some(connection) = reader.day(day)? else { return Ok(Next::Row) };
+        let Some(connection) = reader.day(day)? else { return Ok(GoOn::Row) };
         look_into(connection, day, query, bounds, growing).map_err(failed)
     })
 }
@@ -31,11 +31,11 @@ fn look_into(
     connection: &Connection,
     day: Day,
     query: &EventQuery,
-    bounds: &Bounds,
-    growing: &mut Growing<Event>,
-) -> rusqlite::Result<Next> {
+    bounds: &DayBounds,
+    growing: &mut Growing<LoggedEvent>,
+) -> rusqlite::Result<GoOn> {
     let names = Names::new(connection);
-    let Some(application) = names.number(query.application.0)? else { return Ok(Next::Row) };
+    let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
     let sql = format!(
         "SELECT {COLUMNS} FROM events INDEXED BY events_by_application WHERE application = ?5 AND {}",
         list::clause(query.page.order)
@@ -45,21 +45,21 @@ fn look_into(
     let mut rows = statement.query([one, two, three, four, application])?;
     while let Some(row) = rows.next()? {
         let event = read(row, day, &names)?;
-        let position = Position { day, ms: event.accepted_ms, coordinates: event.coordinates };
-        if growing.look(position, Some(event).filter(|event| query.matches(event))) == Next::Nothing {
-            return Ok(Next::Nothing);
+        let position = RowPosition { day, ms: event.accepted_ms, coordinates: event.coordinates };
+        if growing.look(position, Some(event).filter(|event| query.matches(event))) == GoOn::Nothing {
+            return Ok(GoOn::Nothing);
         }
     }
-    Ok(Next::Row)
+    Ok(GoOn::Row)
 }
 
 /// The newest event with a name.
 pub(super) fn find(
-    reader: &mut Reader,
+    reader: &mut DayReader,
     application: ApplicationId,
     name: &EventName,
-) -> Result<Option<Event>, StoreError> {
-    for day in reader.days(Order::Descending) {
+) -> Result<Option<LoggedEvent>, StoreError> {
+    for day in reader.days(ListOrder::Descending) {
         let Some(connection) = reader.day(day)? else { continue };
         let found = match name {
             EventName::Uuid(uuid) => by_uuid(connection, day, application, *uuid),
@@ -74,12 +74,12 @@ pub(super) fn find(
 
 /// Events by the UUIDs of their identities, where they were stored first.
 pub(super) fn of(
-    reader: &mut Reader,
+    reader: &mut DayReader,
     application: ApplicationId,
     events: &[(Uuid, Day)],
-) -> Result<Vec<Event>, StoreError> {
+) -> Result<Vec<LoggedEvent>, StoreError> {
     let (mut wanted, mut found) = (events.to_vec(), Vec::new());
-    for day in reader.days(Order::Ascending) {
+    for day in reader.days(ListOrder::Ascending) {
         if !wanted.iter().any(|(_, since)| day >= *since) {
             continue;
         }
@@ -102,7 +102,7 @@ fn by_uuid(
     day: Day,
     application: ApplicationId,
     uuid: Uuid,
-) -> rusqlite::Result<Option<Event>> {
+) -> rusqlite::Result<Option<LoggedEvent>> {
     let names = Names::new(connection);
     let sql = format!("SELECT {COLUMNS} FROM events INDEXED BY events_by_uuid WHERE uuid = ?1 ORDER BY place DESC");
     let mut statement = connection.prepare_cached(&sql)?;
@@ -110,7 +110,12 @@ fn by_uuid(
     first_of(events, application)
 }
 
-fn by_id(connection: &Connection, day: Day, application: ApplicationId, id: &str) -> rusqlite::Result<Option<Event>> {
+fn by_id(
+    connection: &Connection,
+    day: Day,
+    application: ApplicationId,
+    id: &str,
+) -> rusqlite::Result<Option<LoggedEvent>> {
     let names = Names::new(connection);
     let Some(number) = names.number(application.0)? else { return Ok(None) };
     let sql = format!(
@@ -123,15 +128,16 @@ fn by_id(connection: &Connection, day: Day, application: ApplicationId, id: &str
 }
 
 fn first_of(
-    mut events: impl Iterator<Item = rusqlite::Result<Event>>,
+    mut events: impl Iterator<Item = rusqlite::Result<LoggedEvent>>,
     application: ApplicationId,
-) -> rusqlite::Result<Option<Event>> {
-    let is_own = |event: &rusqlite::Result<Event>| event.as_ref().map_or(true, |it| it.application == application);
+) -> rusqlite::Result<Option<LoggedEvent>> {
+    let is_own =
+        |event: &rusqlite::Result<LoggedEvent>| event.as_ref().map_or(true, |it| it.application == application);
     events.find(is_own).transpose()
 }
 
 /// The event of a row.
-fn read(row: &Row<'_>, day: Day, names: &Names<'_>) -> rusqlite::Result<Event> {
+fn read(row: &Row<'_>, day: Day, names: &Names<'_>) -> rusqlite::Result<LoggedEvent> {
     let stored_ms = day.start_ms() + row.get::<_, i64>(2)?;
     let missing = |column: usize| rusqlite::Error::IntegralValueOutOfRange(column, 0);
     let origin: (Option<String>, Option<i32>, Option<i64>) = (names.word(row.get(9)?)?, row.get(10)?, row.get(11)?);
@@ -139,7 +145,7 @@ fn read(row: &Row<'_>, day: Day, names: &Names<'_>) -> rusqlite::Result<Event> {
         (Some(topic), Some(partition), Some(offset)) => Some(Origin { topic, partition, offset }),
         _ => None,
     };
-    Ok(Event {
+    Ok(LoggedEvent {
         coordinates: schema::coordinates(row.get(0)?),
         stored_ms,
         at_ms: stored_ms.saturating_add(row.get(8)?),

@@ -6,14 +6,14 @@ use rusqlite::{Connection, Row, ToSql, params};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use uuid::Uuid;
 
-use super::list::{self, Bounds, Growing, Next};
+use super::list::{self, DayBounds, GoOn, Growing};
 use super::names::Names;
-use super::pool::Reader;
+use super::pool::DayReader;
 use super::{failed, schema};
 use crate::day::Day;
-use crate::fact::{Exchange, Fact, FactKind, Kinds};
-use crate::position::{Coordinates, Position};
-use crate::query::{FactQuery, Order, Page, Subject};
+use crate::fact::{Fact, FactKind, Kinds, LoggedExchange};
+use crate::position::{Coordinates, RowPosition};
+use crate::query::{FactQuery, ListOrder, LogPage, Subject};
 use crate::store::StoreError;
 
 /// Facts of one delivery that are given: no schedule has so many attempts.
@@ -23,7 +23,7 @@ const COLUMNS: &str = "place, time, kind, application, event, type, subscription
     accepted, due, started, elapsed, first_byte, status, error, reason, dialled, record_partition, record_offset, detail";
 
 /// What of a row is looked at before anything is made of it.
-struct Entry {
+struct IndexEntry {
     place: i64,
     time: i64,
     kind: Option<FactKind>,
@@ -33,9 +33,9 @@ struct Entry {
 }
 
 /// A page of facts.
-pub(super) fn page(reader: &mut Reader, query: &FactQuery) -> Result<Page<Fact>, StoreError> {
+pub(super) fn page(reader: &mut DayReader, query: &FactQuery) -> Result<LogPage<Fact>, StoreError> {
     list::page(reader, (query.page, query.times), |reader, day, bounds, growing| {
-        let Some(connection) = reader.day(day)? else { return Ok(Next::Row) };
+        let Some(connection) = reader.day(day)? else { return Ok(GoOn::Row) };
         look_into(connection, day, query, bounds, growing).map_err(failed)
     })
 }
@@ -44,30 +44,31 @@ fn look_into(
     connection: &Connection,
     day: Day,
     query: &FactQuery,
-    bounds: &Bounds,
+    bounds: &DayBounds,
     growing: &mut Growing<Fact>,
-) -> rusqlite::Result<Next> {
+) -> rusqlite::Result<GoOn> {
     let names = Names::new(connection);
-    let Some(application) = names.number(query.application.0)? else { return Ok(Next::Row) };
-    let Some((condition, subject)) = access(&names, query, application)? else { return Ok(Next::Row) };
+    let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
+    let Some((condition, subject)) = access(&names, query, application)? else { return Ok(GoOn::Row) };
     let sql = format!("SELECT {COLUMNS} FROM facts {condition} AND {}", list::clause(query.page.order));
     let mut statement = connection.prepare_cached(&sql)?;
     let [one, two, three, four] = bounds.parameters(query.page.order);
     let mut rows = statement.query(params![one, two, three, four, subject])?;
     let mut types: HashMap<Option<i64>, bool> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let entry = Entry::of(row)?;
+        let entry = IndexEntry::of(row)?;
         let fact = if entry.may_be(query, application) && is_wanted(&names, query, entry.event_type, &mut types)? {
             Some(read(row, day, &names)?).filter(|fact| query.matches(fact))
         } else {
             None
         };
-        let position = Position { day, ms: day.start_ms() + entry.time, coordinates: schema::coordinates(entry.place) };
-        if growing.look(position, fact) == Next::Nothing {
-            return Ok(Next::Nothing);
+        let position =
+            RowPosition { day, ms: day.start_ms() + entry.time, coordinates: schema::coordinates(entry.place) };
+        if growing.look(position, fact) == GoOn::Nothing {
+            return Ok(GoOn::Nothing);
         }
     }
-    Ok(Next::Row)
+    Ok(GoOn::Row)
 }
 
 /// The index that leads to the rows, and its key. `None`: the day has none of them.
@@ -112,12 +113,12 @@ fn is_wanted(
 
 /// All facts of deliveries, the oldest first.
 pub(super) fn histories(
-    reader: &mut Reader,
+    reader: &mut DayReader,
     application: ApplicationId,
     deliveries: &[(DeliveryId, Day)],
 ) -> Result<Vec<Fact>, StoreError> {
     let mut found: HashMap<DeliveryId, Vec<Fact>> = HashMap::new();
-    for day in reader.days(Order::Ascending) {
+    for day in reader.days(ListOrder::Ascending) {
         let wanted: Vec<[u8; 16]> =
             deliveries.iter().filter(|(_, since)| day >= *since).map(|(id, _)| id.0.into_bytes()).collect();
         let Some(connection) = reader.day(day)?.filter(|_| !wanted.is_empty()) else { continue };
@@ -135,7 +136,7 @@ pub(super) fn histories(
 
 /// All facts of the delivery whose id begins so, the oldest first.
 pub(super) fn history_of(
-    reader: &mut Reader,
+    reader: &mut DayReader,
     application: ApplicationId,
     prefix: [u8; 14],
 ) -> Result<Vec<Fact>, StoreError> {
@@ -145,7 +146,7 @@ pub(super) fn history_of(
         id
     };
     let mut facts = Vec::new();
-    for day in reader.days(Order::Ascending) {
+    for day in reader.days(ListOrder::Ascending) {
         let Some(connection) = reader.day(day)? else { continue };
         facts.extend(of_delivery(connection, day, application, (&edge(0), &edge(0xff))).map_err(failed)?);
     }
@@ -169,9 +170,9 @@ fn of_delivery(
     facts.filter(|fact| fact.as_ref().is_ok_and(|it| it.application == Some(application)) || fact.is_err()).collect()
 }
 
-// === impl Entry ===
+// === impl IndexEntry ===
 
-impl Entry {
+impl IndexEntry {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             place: row.get(0)?,
@@ -202,7 +203,7 @@ fn read(row: &Row<'_>, day: Day, names: &Names<'_>) -> rusqlite::Result<Fact> {
     let kind = FactKind::numbered(row.get(2)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, row.get(2)?))?;
     let exchange = match absolute(14)? {
         None => None,
-        Some(started_ms) => Some(Exchange {
+        Some(started_ms) => Some(LoggedExchange {
             started_ms,
             elapsed_ms: row.get::<_, Option<i64>>(15)?.unwrap_or(0),
             first_byte_ms: row.get(16)?,

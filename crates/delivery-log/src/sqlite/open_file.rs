@@ -25,7 +25,7 @@ pub(super) struct OpenFile {
 }
 
 /// A row of a day that opens or closes a delivery.
-struct Step {
+struct OpenStep {
     place: i64,
     stored_ms: i64,
     kind: u8,
@@ -111,7 +111,11 @@ impl OpenFile {
     }
 }
 
-fn steps(connection: &Connection, day: Day, (partition, start, stop): (i32, i64, i64)) -> rusqlite::Result<Vec<Step>> {
+fn steps(
+    connection: &Connection,
+    day: Day,
+    (partition, start, stop): (i32, i64, i64),
+) -> rusqlite::Result<Vec<OpenStep>> {
     let place = |offset| schema::place(Coordinates { partition, offset }).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(
         "SELECT place, time, kind, delivery, attempt, a.uuid, s.uuid, at, due FROM facts
@@ -120,7 +124,7 @@ fn steps(connection: &Connection, day: Day, (partition, start, stop): (i32, i64,
     )?;
     let rows =
         statement.query_map(params![place(start), place(stop), i64::try_from(ROWS).unwrap_or(i64::MAX)], |row| {
-            Ok(Step {
+            Ok(OpenStep {
                 place: row.get(0)?,
                 stored_ms: row.get::<_, i64>(1)? + day.start_ms(),
                 kind: row.get(2)?,
@@ -135,7 +139,12 @@ fn steps(connection: &Connection, day: Day, (partition, start, stop): (i32, i64,
     rows.collect()
 }
 
-fn apply(transaction: &Transaction<'_>, days: &BTreeMap<Day, DayFile>, day: Day, step: &Step) -> rusqlite::Result<()> {
+fn apply(
+    transaction: &Transaction<'_>,
+    days: &BTreeMap<Day, DayFile>,
+    day: Day,
+    step: &OpenStep,
+) -> rusqlite::Result<()> {
     if step.kind != FactKind::Attempted as u8 {
         transaction.prepare_cached("DELETE FROM open WHERE delivery = ?1")?.execute([&step.delivery])?;
         return Ok(());
@@ -158,7 +167,7 @@ fn apply(transaction: &Transaction<'_>, days: &BTreeMap<Day, DayFile>, day: Day,
 
 /// Whether a higher fact of the delivery is known: of the same or a younger day, or of the day before, whose last records may
 /// have been written by a broker with a slower clock.
-fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &Step) -> rusqlite::Result<bool> {
+fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &OpenStep) -> rusqlite::Result<bool> {
     for file in days.range(day.minus(1)..).map(|(_, file)| file) {
         let mut statement = file.connection.prepare_cached(
             "SELECT EXISTS(SELECT 1 FROM facts INDEXED BY facts_by_delivery

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Shared, failed, schema};
+use super::{SharedFiles, failed, schema};
 use crate::day::Day;
-use crate::query::Order;
-use crate::store::{Answer, StoreError};
+use crate::query::ListOrder;
+use crate::store::{StoreAnswer, StoreError};
 
 /// Questions that wait; beyond them there is no answer at once.
 const QUEUE: usize = 64;
@@ -21,32 +21,32 @@ pub(super) const SECONDS: u64 = 2;
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 10_000;
 
-type Question = Box<dyn FnOnce(&mut Reader) + Send>;
+type ReaderQuestion = Box<dyn FnOnce(&mut DayReader) + Send>;
 
 /// Asks the threads; they end with it.
 #[derive(Clone)]
-pub(super) struct Pool(mpsc::Sender<Question>);
+pub(super) struct ReaderPool(mpsc::Sender<ReaderQuestion>);
 
 /// One thread's connections.
-pub(super) struct Reader {
+pub(super) struct DayReader {
     days: HashMap<Day, (u64, Connection)>,
     open: Option<(u64, Connection)>,
     cache_bytes: u64,
     /// When the question under way has taken too long, on the clock that counts suspension, ms.
     deadline_ms: Arc<AtomicI64>,
     /// The last to go: when the folder is free, its files are closed.
-    shared: Arc<Shared>,
+    shared: Arc<SharedFiles>,
 }
 
-// === impl Pool ===
+// === impl ReaderPool ===
 
-impl Pool {
+impl ReaderPool {
     /// Starts so many threads. Each keeps so many bytes of each file.
-    pub(super) fn start(shared: &Arc<Shared>, readers: usize, cache_bytes: u64) -> Result<Self, StoreError> {
-        let (questions, queue) = mpsc::channel::<Question>(QUEUE);
+    pub(super) fn start(shared: &Arc<SharedFiles>, readers: usize, cache_bytes: u64) -> Result<Self, StoreError> {
+        let (questions, queue) = mpsc::channel::<ReaderQuestion>(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..readers {
-            let (mut reader, queue) = (Reader::new(Arc::clone(shared), cache_bytes), Arc::clone(&queue));
+            let (mut reader, queue) = (DayReader::new(Arc::clone(shared), cache_bytes), Arc::clone(&queue));
             let run = move || {
                 // The one who waits holds the lock; the others wait for it.
                 while let Some(question) = { queue.lock().blocking_recv() } {
@@ -62,8 +62,8 @@ impl Pool {
     /// Asks.
     pub(super) fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'static, T> {
+        question: impl FnOnce(&mut DayReader) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreAnswer<'static, T> {
         let (reply, answer) = oneshot::channel();
         let asked = self.0.try_send(Box::new(move |reader| {
             if !reply.is_closed() {
@@ -82,10 +82,10 @@ impl Pool {
     }
 }
 
-// === impl Reader ===
+// === impl DayReader ===
 
-impl Reader {
-    fn new(shared: Arc<Shared>, cache_bytes: u64) -> Self {
+impl DayReader {
+    fn new(shared: Arc<SharedFiles>, cache_bytes: u64) -> Self {
         let deadline_ms = Arc::new(AtomicI64::new(i64::MAX));
         Self { days: HashMap::new(), open: None, cache_bytes, deadline_ms, shared }
     }
@@ -99,9 +99,9 @@ impl Reader {
     }
 
     /// The days that are there, in this order.
-    pub(super) fn days(&self, order: Order) -> Vec<Day> {
+    pub(super) fn days(&self, order: ListOrder) -> Vec<Day> {
         let mut days: Vec<Day> = self.shared.days().into_keys().collect();
-        if order == Order::Descending {
+        if order == ListOrder::Descending {
             days.reverse();
         }
         days

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{Fixture, suite};
-use crate::fact::{Content, Row};
+use crate::fact::{LogRow, RowContent};
 
 /// A folder, and the store that has it open.
 struct Folder {
@@ -43,9 +43,9 @@ fn options(folder: &Path) -> SqliteOptions {
 
 suite!(Folder);
 
-fn chunk(partition: i32, offset: i64, stored_ms: i64) -> Chunk {
-    let rows = vec![Row { offset, stored_ms, content: Content::Nothing }];
-    Chunk { partition, offsets: offset..offset + 1, rows }
+fn chunk(partition: i32, offset: i64, stored_ms: i64) -> LogChunk {
+    let rows = vec![LogRow { offset, stored_ms, content: RowContent::Nothing }];
+    LogChunk { partition, offsets: offset..offset + 1, rows }
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_question_that_takes_too_long_is_ended() {
     let mut folder = Folder::empty();
     let store = folder.open();
     let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
-    let asked: Answer<'_, i64> = store.readers.ask(move |reader| {
+    let asked: StoreAnswer<'_, i64> = store.readers.ask(move |reader| {
         let connection = reader.open()?.ok_or(StoreError::Stopped)?;
         connection.query_row(endless, [], |row| row.get(0)).map_err(failed)
     });
@@ -106,7 +106,7 @@ async fn no_more_questions_wait_than_may() {
     let mut asked = Vec::new();
     let refused = loop {
         let held = Arc::clone(&held);
-        let mut answer: Answer<'static, ()> = store.readers.ask(move |_reader| {
+        let mut answer: StoreAnswer<'static, ()> = store.readers.ask(move |_reader| {
             assert!(held.lock().recv().is_err(), "it ends when the other half is dropped");
             Ok(())
         });
@@ -136,7 +136,7 @@ fn lists_are_read_in_the_order_of_an_index() {
         "events INDEXED BY events_by_application WHERE application = ?5",
     ];
     for list in lists {
-        for order in [crate::query::Order::Descending, crate::query::Order::Ascending] {
+        for order in [crate::query::ListOrder::Descending, crate::query::ListOrder::Ascending] {
             let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {list} AND {}", list::clause(order));
             let mut statement = connection.prepare(&sql).unwrap();
             let steps = statement.query_map([1, 2, 3, 4, 5], |row| row.get::<_, String>(3)).unwrap();

@@ -10,10 +10,10 @@ use tracing::{info, warn};
 
 use super::day_file::{self, DayFile};
 use super::open_file::OpenFile;
-use super::{Shared, failed, schema};
+use super::{SharedFiles, failed, schema};
 use crate::coverage::Coverage;
 use crate::day::Day;
-use crate::fact::Chunk;
+use crate::fact::LogChunk;
 use crate::split::{self, DayPart};
 use crate::store::{Projected, StoreError};
 
@@ -21,9 +21,9 @@ use crate::store::{Projected, StoreError};
 const COLD_BYTES: u64 = 256 * 1024;
 
 /// What the thread is asked for.
-pub(super) enum Command {
+pub(super) enum WriterCommand {
     Bind(String, Reply<bool>),
-    Project(Vec<Chunk>, Reply<Projected>),
+    Project(Vec<LogChunk>, Reply<Projected>),
     Coverage(Reply<Coverage>),
     Retain(Day, Reply<Vec<Day>>),
 }
@@ -32,7 +32,7 @@ pub(super) enum Command {
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// See the module.
-pub(super) struct Writer {
+pub(super) struct StoreWriter {
     days: BTreeMap<Day, DayFile>,
     open: OpenFile,
     topic: Option<String>,
@@ -42,14 +42,14 @@ pub(super) struct Writer {
     hot: Option<Day>,
     hot_bytes: u64,
     /// The last to go: when the folder is free, its files are closed.
-    shared: Arc<Shared>,
+    shared: Arc<SharedFiles>,
 }
 
-// === impl Writer ===
+// === impl StoreWriter ===
 
-impl Writer {
+impl StoreWriter {
     /// Opens all files of the folder.
-    pub(super) fn open(shared: Arc<Shared>, hot_bytes: u64) -> Result<Self, StoreError> {
+    pub(super) fn open(shared: Arc<SharedFiles>, hot_bytes: u64) -> Result<Self, StoreError> {
         let unopened = |error: &dyn std::fmt::Display| StoreError::Unopened {
             place: shared.folder.display().to_string(),
             reason: error.to_string(),
@@ -69,13 +69,13 @@ impl Writer {
     }
 
     /// Until nobody asks any more.
-    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<WriterCommand>) {
         while let Some(command) = commands.blocking_recv() {
             match command {
-                Command::Bind(topic, reply) => drop(reply.send(self.bind(topic))),
-                Command::Project(chunks, reply) => drop(reply.send(self.project(chunks))),
-                Command::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
-                Command::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
+                WriterCommand::Bind(topic, reply) => drop(reply.send(self.bind(topic))),
+                WriterCommand::Project(chunks, reply) => drop(reply.send(self.project(chunks))),
+                WriterCommand::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
+                WriterCommand::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
             }
         }
     }
@@ -99,7 +99,7 @@ impl Writer {
         Ok(is_open_other || !others.is_empty())
     }
 
-    fn project(&mut self, chunks: Vec<Chunk>) -> Result<Projected, StoreError> {
+    fn project(&mut self, chunks: Vec<LogChunk>) -> Result<Projected, StoreError> {
         let mut projected = Projected::default();
         for (day, part) in split::by_day(chunks) {
             if day < self.oldest {

@@ -4,7 +4,7 @@ use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::Generation;
 
 use super::*;
-use crate::fact::{Exchange, FactKind};
+use crate::fact::{FactKind, LoggedExchange};
 use crate::position::Coordinates;
 use crate::query::{FactQuery, Subject};
 
@@ -24,7 +24,7 @@ fn subscription(number: u32) -> SubscriptionId {
 }
 
 /// What a worker writes of an ordinary delivery.
-fn fact(number: u32, offset: i64) -> Row {
+fn fact(number: u32, offset: i64) -> LogRow {
     let (stored_ms, id) = (MIDNIGHT + i64::from(number) * 100, format!("evt_{number}"));
     let source = gateway_source(application());
     let delivery = delivery_id(application(), &source, &id, subscription(number), Generation::default());
@@ -45,7 +45,7 @@ fn fact(number: u32, offset: i64) -> Row {
         due_ms: number.is_multiple_of(20).then_some(stored_ms + 5_000),
         reason: None,
         detail: None,
-        exchange: Some(Exchange {
+        exchange: Some(LoggedExchange {
             started_ms: stored_ms - 30,
             elapsed_ms: i64::from(number % 300),
             first_byte_ms: Some(9),
@@ -55,7 +55,7 @@ fn fact(number: u32, offset: i64) -> Row {
         }),
         record: Some(Coordinates { partition: 3, offset: i64::from(number) }),
     };
-    Row { offset, stored_ms, content: Content::Fact(Box::new(fact)) }
+    LogRow { offset, stored_ms, content: RowContent::Fact(Box::new(fact)) }
 }
 
 #[tokio::test]
@@ -65,9 +65,9 @@ async fn numbers_of_two_hundred_thousand_attempts() {
     let store = folder.open();
     let began = chassis::clock::instant();
     for first in (0..ATTEMPTS).step_by(BATCH as usize) {
-        let rows: Vec<Row> = (first..first + BATCH).map(|number| fact(number, i64::from(number))).collect();
+        let rows: Vec<LogRow> = (first..first + BATCH).map(|number| fact(number, i64::from(number))).collect();
         let offsets = i64::from(first)..i64::from(first + BATCH);
-        store.project(vec![Chunk { partition: 0, offsets, rows }]).await.unwrap();
+        store.project(vec![LogChunk { partition: 0, offsets, rows }]).await.unwrap();
     }
     let took = began.elapsed();
     println!("projected: {:.0} rows/s into an empty store", f64::from(ATTEMPTS) / took.as_secs_f64());
