@@ -9,6 +9,7 @@ mod audit;
 mod event_types;
 mod events;
 mod instance;
+mod log;
 mod naming;
 mod organizations;
 mod own_token;
@@ -60,6 +61,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(tenants())
         .merge(applications())
         .merge(traffic())
+        .merge(log_routes())
 }
 
 fn public() -> OpenApiRouter<Arc<App>> {
@@ -106,6 +108,19 @@ fn traffic() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(subscriptions::health::health))
         .routes(routes!(events::ingest))
         .routes(routes!(events::ingest_batch))
+}
+
+fn log_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(log::events::list))
+        .routes(routes!(log::events::get))
+        .routes(routes!(log::timeline::get))
+        .routes(routes!(log::attempts::list))
+        .routes(routes!(log::attempts::get))
+        .routes(routes!(log::responses::get))
+        .routes(routes!(log::dead_letters::list))
+        .routes(routes!(log::days::application))
+        .routes(routes!(log::days::organization))
 }
 
 /// A JSON answer.

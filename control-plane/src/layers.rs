@@ -220,7 +220,15 @@ pub(crate) fn cors(config: &ControlConfig) -> Option<CorsLayer> {
                 REQUEST_ID,
                 CONSISTENCY,
             ])
-            .expose_headers([header::ETAG, header::LINK, header::RETRY_AFTER, REQUEST_ID, CONSISTENCY])
+            .expose_headers([
+                header::ETAG,
+                header::LINK,
+                header::RETRY_AFTER,
+                REQUEST_ID,
+                CONSISTENCY,
+                crate::log::BEHIND,
+                crate::log::FROM,
+            ])
             .max_age(PREFLIGHT_AGE),
     )
 }

@@ -11,12 +11,14 @@
 //! writes, reports --> operations: events about them, for the application that the operator names --> [events]
 //! POST .../ping --> one record on [deliveries], which no event stands behind
 //! [lanes], [status] --> health: how each lane is doing --> GET .../health
+//! [attempts] --> log: an index of what happened, in a store of this process --> events, attempts, responses
 //! ```
 //!
 //! Every write is a pure decision over one [`catalog::Snapshot`] (`Store::write` takes it as a closure, because it may have
 //! to decide again), so rules such as a unique `uid` hold over all replicas without a database.
 //!
-//! What it leaves to others: sending events (the gateway), delivering (the delivery worker), and, so far, the delivery log.
+//! What it leaves to others: sending events (the gateway), delivering (the delivery worker), and the files of the delivery log
+//! (`crates/delivery-log`).
 
 mod actor;
 mod api;
@@ -31,6 +33,7 @@ mod health;
 mod idempotency;
 mod layers;
 mod limits;
+mod log;
 mod metrics;
 mod openapi;
 mod operations;
@@ -66,6 +69,7 @@ pub use error::Error;
 pub use store::transactional_id;
 
 use crate::health::HealthView;
+use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
 use crate::reports::Acting;
@@ -139,7 +143,8 @@ impl ControlPlane {
         deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone(), metrics.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let health = watch_health(&config, &deps);
-        let app = Arc::new(App::new(config, &deps, store, health, metrics)?);
+        let log = DeliveryLog::start(&config.log, &deps)?;
+        let app = Arc::new(App::new(config, &deps, store, (health, log), metrics)?);
         Ok(Self { app, deps })
     }
 

@@ -32,6 +32,7 @@ const TAGS: &[(&str, &str)] = &[
     ("subscriptions", "Who receives what."),
     ("events", "Sending events: the gateway's routes."),
     ("audit", "Who changed what."),
+    ("log", "What became of events: an index over Kafka, some moments behind it (`Hookbus-Log-Behind-Ms`)."),
     ("instance", "What a client may ask before it has a token."),
 ];
 

@@ -29,6 +29,19 @@ const KNOWN: &[&str] = &[
     "actor",
     "action",
     "object",
+    "event_id",
+    "subscription_id",
+    "delivery_id",
+    "event.event_type_names",
+    "min_created_at",
+    "max_created_at",
+    "order",
+    "http_status",
+    "error",
+    "is_last",
+    "source",
+    "payload",
+    "reason",
 ];
 
 /// The parameters of a request.

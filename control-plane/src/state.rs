@@ -9,6 +9,7 @@ use crate::audits::AuditLog;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
+use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pings: Pings,
     health: HealthView,
     audits: AuditLog,
+    log: DeliveryLog,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
@@ -35,17 +37,18 @@ impl App {
         config: ControlConfig,
         deps: &Deps,
         store: Store,
-        health: HealthView,
+        (health, log): (HealthView, DeliveryLog),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
         let admin = admin(&config, &deps.catalog);
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
         let audits = AuditLog::start(deps)?;
-        Ok(Self { config, catalog, policy, store, pings, health, audits, metrics, admin, rates })
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates })
     }
 
-    /// Without Kafka, for tests of the handlers: nothing is known of health.
+    /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
+    /// wrote.
     #[cfg(test)]
     pub(crate) fn assemble(
         config: ControlConfig,
@@ -57,7 +60,8 @@ impl App {
     ) -> Result<Self, Error> {
         let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
-        Ok(Self { config, catalog, policy, store, pings, health, audits, metrics, admin, rates })
+        let log = DeliveryLog::none("it was not started");
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -89,6 +93,17 @@ impl App {
     /// Who changed what.
     pub(crate) fn audits(&self) -> &AuditLog {
         &self.audits
+    }
+
+    /// What happened to events.
+    pub(crate) fn log(&self) -> &DeliveryLog {
+        &self.log
+    }
+
+    /// With this log in place of none.
+    #[cfg(test)]
+    pub(crate) fn with_log(self, log: DeliveryLog) -> Self {
+        Self { log, ..self }
     }
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {

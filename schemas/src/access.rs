@@ -32,8 +32,8 @@ pub struct Access {
 pub const ACCESS: &[Access] = {
     use Part::{Control, Delivery, Fanout, Gateway, People, Retry};
     &[
-        // The control plane writes operational events.
-        Access { topic: "events", writers: &[Gateway, Control, People], readers: &[Fanout] },
+        // The control plane writes operational events, and reads payloads back for the delivery log.
+        Access { topic: "events", writers: &[Gateway, Control, People], readers: &[Fanout, Control] },
         Access { topic: "deliveries", writers: &[Fanout, Delivery, Retry, Control], readers: &[Delivery] },
         Access { topic: "lanes", writers: &[Delivery], readers: &[Delivery, Control] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },

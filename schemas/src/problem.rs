@@ -135,6 +135,10 @@ pub enum Code {
     SubscriptionDisabled,
     /// A limit of this instance.
     LimitReached,
+    /// 404 of something whose record Kafka does not hold any more.
+    Expired,
+    /// 503: there is no delivery log, or it cannot be used.
+    LogUnavailable,
     /// Part of the contract that is not built yet.
     NotBuilt,
 }

@@ -30,6 +30,7 @@ mod health;
 mod idempotency;
 mod ids;
 mod limits;
+mod log;
 mod pages;
 mod preconditions;
 mod rates;
@@ -47,6 +48,8 @@ struct Api {
     router: Router,
     catalog: Catalog,
     app: Arc<App>,
+    /// Where its delivery log is.
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// An application and its token.
@@ -65,14 +68,35 @@ impl Api {
     }
 
     fn configured(config: ControlConfig) -> Self {
+        Self::assembled(config, None)
+    }
+
+    /// With a delivery log, which the test fills.
+    fn with_log() -> (Self, Arc<dyn delivery_log::DeliveryStore>) {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            delivery_log::SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 8 << 20 };
+        let store: Arc<dyn delivery_log::DeliveryStore> = Arc::new(delivery_log::SqliteStore::open(&options).unwrap());
+        (Self::assembled(config(1_000), Some((folder, Arc::clone(&store)))), store)
+    }
+
+    fn assembled(
+        config: ControlConfig,
+        log: Option<(tempfile::TempDir, Arc<dyn delivery_log::DeliveryStore>)>,
+    ) -> Self {
         let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
         let organization = Organization::new(OrganizationId(Uuid::from_u128(ORGANIZATION)), "default", 1);
         let catalog = Catalog::of([schemas::control::ControlObject::Organization(organization)], vault);
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), config.bytes, metrics.clone());
         let policy = TargetPolicy::default();
-        let app = Arc::new(App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics).unwrap());
-        Self { router: router(Arc::clone(&app)), catalog, app }
+        let app = App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics).unwrap();
+        let (folder, app) = match log {
+            Some((folder, store)) => (Some(folder), app.with_log(crate::log::DeliveryLog::over(store))),
+            None => (None, app),
+        };
+        let app = Arc::new(app);
+        Self { router: router(Arc::clone(&app)), catalog, app, _folder: folder }
     }
 
     async fn send(&self, request: Request<Body>) -> (u16, Value) {
@@ -189,6 +213,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
+        log: chassis::config::ControlLogConfig::none(),
         access_log: true,
     }
 }

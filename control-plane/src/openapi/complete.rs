@@ -160,14 +160,16 @@ impl Operation<'_> {
         let tag = self.tag();
         let writes = self.method != "get";
         let secured = self.value.get("security").is_none();
-        let object = secured && self.path.contains('{') && !self.is_beside();
+        // What the log answers with are no objects of the control topic.
+        let logged = self.value["tags"][0] == "log";
+        let object = secured && self.path.contains('{') && !self.is_beside() && !logged;
         // The gateway serves events, and they change nothing that a later request could miss.
         let own = self.value["tags"][0] != "events";
         let listed = secured
             && !writes
             && self.value["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array";
-        // Its pages are not made of rows alone.
-        if listed && self.value["tags"][0] != "audit" {
+        // Pages of `audit` are not made of rows alone.
+        if listed && !logged && self.value["tags"][0] != "audit" {
             self.parameter("limit");
             self.parameter(if self.value["tags"][0] == "event_types" { "NameCursor" } else { "IdCursor" });
         }
@@ -187,7 +189,7 @@ impl Operation<'_> {
             self.response(304, json!({ "description": "The client has this version already" }));
         }
         self.response_headers(writes && secured && own, tag);
-        if listed {
+        if listed || self.path.ends_with("/timeline") {
             self.value["responses"]["200"]["headers"]["Link"] = json!({ "$ref": "#/components/headers/Link" });
         }
     }
@@ -281,8 +283,8 @@ impl Operation<'_> {
             let array = schema["type"] == "array";
             !(schema.is_null() || array)
         };
-        let own =
-            matches!(self.value["tags"][0].as_str(), Some("events" | "instance")) || self.path.ends_with(":batch");
+        let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log"))
+            || self.path.ends_with(":batch");
         !own && !self.is_beside() && (success("200") || success("201"))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use catalog::{Catalog, CatalogDeps};
-use chassis::config::{ControlConfig, KafkaConfig, Properties};
+use chassis::config::{ControlConfig, ControlLogConfig, KafkaConfig, Properties};
 use chassis::health::Health;
 use chassis::metrics::Registry;
 use chassis::shutdown::Shutdown;
@@ -60,15 +60,27 @@ impl World {
         let installation = format!("t{:x}", Uuid::new_v4().as_u128() >> 80);
         let settings = TopicSettings { prefix: format!("{installation}."), ..TopicSettings::default() };
         let topics = settings.topics();
-        let wanted =
-            [&topics.control, &topics.audit, &topics.attempts, &topics.status, &topics.deliveries, &topics.lanes];
+        let wanted = [
+            &topics.control,
+            &topics.audit,
+            &topics.attempts,
+            &topics.status,
+            &topics.deliveries,
+            &topics.lanes,
+            &topics.events,
+        ];
         let specs: Vec<_> = settings.specs().into_iter().filter(|spec| wanted.contains(&&spec.name)).collect();
         kafka::topics::ensure(&connection, &specs).await.unwrap();
         Self { connection, topics, installation }
     }
 
-    /// A started control plane, ready.
+    /// A started control plane, ready, without a delivery log.
     pub(crate) async fn replica(&self, slot: &str) -> Replica {
+        self.replica_with(slot, ControlLogConfig::none()).await
+    }
+
+    /// The same with a delivery log.
+    pub(crate) async fn replica_with(&self, slot: &str, log: ControlLogConfig) -> Replica {
         let (registry, health) = (Registry::new(), Health::new());
         let tasks = Tasks::new(Shutdown::new());
         let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
@@ -92,7 +104,7 @@ impl World {
             health,
             tasks: tasks.clone(),
         };
-        let router = ControlPlane::start(config(), deps).await.unwrap().router();
+        let router = ControlPlane::start(ControlConfig { log, ..config() }, deps).await.unwrap().router();
         let replica = Replica { catalog, router, tasks };
         let mut changed = replica.catalog.changed();
         soon("the first organization is there", async {
@@ -181,6 +193,7 @@ fn config() -> ControlConfig {
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
+        log: ControlLogConfig::none(),
         access_log: true,
     }
 }

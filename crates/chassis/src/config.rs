@@ -11,6 +11,7 @@
 
 mod admin;
 mod control;
+mod control_log;
 mod delivery;
 mod error;
 mod fanout;
@@ -36,6 +37,7 @@ use std::path::Path;
 
 pub use self::admin::AdminConfig;
 pub use self::control::{ByteLimits, ControlConfig, ControlRates};
+pub use self::control_log::{ControlLogConfig, LogStore};
 pub use self::delivery::DeliveryConfig;
 pub use self::error::{ConfigError, Problem};
 pub use self::fanout::FanoutConfig;

@@ -10,6 +10,7 @@ use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::TopicPartition;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
@@ -36,6 +37,7 @@ enum End {
 enum Question {
     Offset(TopicPartition, End, oneshot::Sender<Result<i64, KafkaError>>),
     Partitions(String, oneshot::Sender<Result<Option<i32>, KafkaError>>),
+    TopicId(String, oneshot::Sender<Result<Option<Uuid>, KafkaError>>),
 }
 
 // === impl Offsets ===
@@ -94,6 +96,16 @@ impl Offsets {
         outcome.await.map_err(|_closed| KafkaError::Closed)?
     }
 
+    /// The id of a topic, which no other topic has had, whatever its name; `None`: the topic does not exist.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn topic_id(&self, topic: &str) -> Result<Option<Uuid>, KafkaError> {
+        let (answer, outcome) = oneshot::channel();
+        self.0.send(Question::TopicId(topic.to_owned(), answer)).await.map_err(|_closed| KafkaError::Closed)?;
+        outcome.await.map_err(|_closed| KafkaError::Closed)?
+    }
+
     /// The high watermark of each partition of a topic.
     ///
     /// # Errors
@@ -133,6 +145,7 @@ fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
                 Question::Offset(partition, end, answer) => waiting.entry(end).or_default().push((partition, answer)),
                 // Whoever does not wait for the answer does not want it; so below.
                 Question::Partitions(topic, answer) => drop(answer.send(partition_count(client, &topic, TIMEOUT))),
+                Question::TopicId(topic, answer) => drop(answer.send(topic_id(client, &topic))),
             }
         }
         for (end, asked) in waiting {
@@ -182,6 +195,13 @@ fn list<'a>(
         (partition, offset)
     });
     Ok(answers.collect())
+}
+
+/// The id of a topic; `None`: no such topic.
+fn topic_id(client: &BaseConsumer<Named>, topic: &str) -> Result<Option<Uuid>, KafkaError> {
+    let ids = ffi::topic_ids(client.client().native_client(), &[topic], TIMEOUT)
+        .map_err(|code| KafkaError::call(format!("describe topic {topic}"), code))?;
+    Ok(ids.get(topic).copied())
 }
 
 /// The number of partitions; `None`: no such topic.

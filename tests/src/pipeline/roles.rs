@@ -274,6 +274,10 @@ impl Launching {
             ("HOOKBUS__ADMIN__LISTEN".to_owned(), address(slot.admin_port)),
             ("HOOKBUS__KAFKA__SLOT".to_owned(), number.to_string()),
         ];
+        if role == Role::Control {
+            let folder = self.folder.join(format!("log-{number}")).display().to_string();
+            environment.push(("HOOKBUS__CONTROL__LOG__FOLDER".to_owned(), folder));
+        }
         environment.extend(role.listen_variable().map(|name| (name.to_owned(), address(slot.listen_port))));
         environment.extend(self.planted.map(|bug| (planted::VARIABLE.to_owned(), bug.name().to_owned())));
         let proxied = self.proxied.get(&(role, number)).cloned();

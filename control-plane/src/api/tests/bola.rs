@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::log::one_event;
 use super::*;
 
 /// Where an operation reaches, and whether it changes something.
@@ -45,6 +46,8 @@ struct Things {
     secret: String,
     service_token: String,
     subscription: String,
+    event: String,
+    attempt: String,
 }
 
 /// Everybody who may ask.
@@ -110,6 +113,7 @@ fn rows(things: &Things) -> Vec<Row> {
     all.extend(application_secrets(things));
     all.extend(event_types(things));
     all.extend(subscriptions(things));
+    all.extend(log(things));
     all
 }
 
@@ -218,9 +222,29 @@ fn subscriptions(things: &Things) -> Vec<Row> {
     ]
 }
 
+/// What happened to events. No answer of an endpoint can be read back here: one that is there is not found either.
+fn log(things: &Things) -> Vec<Row> {
+    let query = format!("application_id={}", things.application);
+    let event = format!("/events/{}", things.event);
+    let read = |operation, path: String| row(operation, Reach::Application { writes: READ }, 200, Method::GET, path);
+    let days = format!("/events_per_day/organization?organization_id={}", things.organization);
+    let absent = format!("/responses/{}?{query}", Uuid::nil());
+    vec![
+        read("events.list", format!("/events?{query}")),
+        read("events.get", format!("{event}?{query}&payload=false")),
+        read("events.timeline", format!("{event}/timeline?{query}")),
+        read("requestAttempts.list", format!("/request_attempts?{query}")),
+        read("requestAttempts.get", format!("/request_attempts/{}?{query}", things.attempt)),
+        row("responses.get", Reach::Application { writes: READ }, 404, Method::GET, absent),
+        read("deadLetters.list", format!("/dead_letters?{query}")),
+        read("eventsPerDay.application", format!("/events_per_day/application?{query}")),
+        row("eventsPerDay.organization", Reach::Organization { writes: READ }, 200, Method::GET, days),
+    ]
+}
+
 /// Two organizations; the first one has everything, twice the applications.
 async fn world() -> World {
-    let api = Api::new();
+    let (api, store) = Api::with_log();
     let tenant = api.tenant("asked for").await;
     let sibling = api.tenant("beside it").await;
     let organization = Uuid::from_u128(ORGANIZATION).to_string();
@@ -231,6 +255,7 @@ async fn world() -> World {
         api.post(ADMIN, "/applications", value!({"organization_id": other, "name": "other"})).await;
     let other_application = field(&other_application, "application_id");
     let (_, subscription) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
+    let (event, attempt) = one_event(store.as_ref(), &tenant.id, &field(&subscription, "subscription_id")).await;
 
     let secret = async |application: &str, role: &str| {
         let (_, made) =
@@ -264,6 +289,8 @@ async fn world() -> World {
         secret: asked_secret,
         service_token: asked_service,
         subscription: field(&subscription, "subscription_id"),
+        event,
+        attempt,
     };
     World { api, things, callers }
 }
@@ -275,7 +302,15 @@ fn field(value: &Value, name: &str) -> String {
 /// Ids nobody has, of the same form.
 fn nothing() -> Things {
     let id = || Uuid::now_v7().to_string();
-    Things { organization: id(), application: id(), secret: id(), service_token: id(), subscription: id() }
+    Things {
+        organization: id(),
+        application: id(),
+        secret: id(),
+        service_token: id(),
+        subscription: id(),
+        event: id(),
+        attempt: id(),
+    }
 }
 
 impl World {

@@ -7,6 +7,7 @@ use schemas::control::Limits;
 use schemas::ids::{ApplicationId, OrganizationId};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::control_log::{self, ControlLogConfig};
 use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
 use super::reader::Reader;
@@ -179,6 +180,11 @@ const KEYS: &[Key] = &[
         effect: "Whose pages may call the management API: origins such as https://console.example.com, or `*` for all of \
                  them. None by default. Cookies are never used, so none are ever allowed.",
     },
+    control_log::STORE,
+    control_log::FOLDER,
+    control_log::KEEP,
+    control_log::MEMORY,
+    control_log::READERS,
     Key {
         path: "control.access_log",
         kind: Kind::Flag,
@@ -228,6 +234,8 @@ pub struct ControlConfig {
     pub limits: Limits,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
+    /// The delivery log.
+    pub log: ControlLogConfig,
     /// Whether requests are logged at level info.
     pub access_log: bool,
 }
@@ -299,6 +307,7 @@ impl ControlConfig {
             },
             limits: limits(from),
             cors_origins: origins(from),
+            log: ControlLogConfig::read(from),
             access_log: from.flag("control.access_log"),
         }
     }

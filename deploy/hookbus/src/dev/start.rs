@@ -85,7 +85,7 @@ async fn with_kafka(
     keys: &Keys,
     bootstrap: Option<&str>,
 ) -> Result<()> {
-    let loaded = config::load_over(&preset(keys, bootstrap), file, config::environment())?;
+    let loaded = config::load_over(&preset(keys, folder, bootstrap), file, config::environment())?;
     chassis::telemetry::init(&loaded.config.log)?;
     if loaded.config.gateway.tls.is_some() || loaded.config.admin.tls.is_some() {
         return Err(crate::usage(
@@ -120,7 +120,7 @@ async fn with_kafka(
     process.join().await
 }
 
-fn preset(keys: &Keys, bootstrap: Option<&str>) -> Preset {
+fn preset(keys: &Keys, folder: &Path, bootstrap: Option<&str>) -> Preset {
     let mut preset = keys
         .lay_over(Preset::new("hookbus dev"))
         .with("gateway.listen", free("127.0.0.1:8080"))
@@ -129,6 +129,7 @@ fn preset(keys: &Keys, bootstrap: Option<&str>) -> Preset {
         .with("delivery.allow_http", "true")
         .with("delivery.allow_networks", "127.0.0.0/8, ::1/128")
         .with("kafka.slot", "dev")
+        .with("control.log.folder", folder.join("log").to_string_lossy())
         .with("log.format", "text")
         .with("log.level", "warn,hookbus::refused=debug");
     if let Some(bootstrap) = bootstrap {

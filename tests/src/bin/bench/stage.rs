@@ -215,6 +215,10 @@ impl Installation<'_> {
         if let "gateway" | "control" = role {
             environment.push((format!("HOOKBUS__{}__LISTEN", role.to_uppercase()), address.to_string()));
         }
+        if role == "control" {
+            let folder = self.stage.folder.join(format!("log-{port}")).display().to_string();
+            environment.push(("HOOKBUS__CONTROL__LOG__FOLDER".to_owned(), folder));
+        }
         let binary = self.binary.clone();
         let arguments = vec!["--config".to_owned(), self.config.to_string_lossy().into_owned(), role.to_owned()];
         let name = format!("{}-{role}", self.name);

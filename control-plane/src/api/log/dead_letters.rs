@@ -1,0 +1,122 @@
+//! Dead letters: deliveries that will not be tried again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use delivery_log::{Day, Fact, FactKind, FactQuery, Kinds, LogPage, LoggedEvent, Subject};
+use schemas::dead_letter::REASONS;
+use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::problem::Code;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::AskedLog;
+use super::attempts::{AttemptEvent, AttemptSubscription};
+use super::events::shown_id;
+use crate::api::time;
+use crate::log::failed;
+use crate::problem::{Answer, Problem};
+use crate::state::App;
+
+/// Rows of a page that does not say how many.
+const USUAL: usize = 50;
+
+/// A delivery that will not be tried again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
+pub(in crate::api) struct DeadLetterShown {
+    /// The delivery's id.
+    dead_letter_id: Uuid,
+    event: AttemptEvent,
+    subscription: AttemptSubscription,
+    /// `schedule`, `max_age`, `refused`, `gone`, `aborted` or `unwritable`.
+    reason: Option<String>,
+    detail: Option<String>,
+    /// Attempts that were made.
+    attempts: u32,
+    /// Of the last answer, where it ended with one.
+    last_status: Option<u16>,
+    #[schema(format = DateTime)]
+    died_at: String,
+    /// Null where the day of its event is not in the log.
+    payload_bytes: Option<u64>,
+}
+
+/// List dead letters
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/api/v1/dead_letters", operation_id = "deadLetters.list", tag = "log",
+    params(
+        ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
+        ("subscription_id" = Option<String>, Query, description = "Only those of this subscription", format = Uuid, nullable = false),
+        ("event.event_type_names" = Option<String>, Query, description = "Types or patterns, with commas between them", nullable = false),
+        ("reason" = Option<String>, Query, description = "Only those that died of it", pattern = "^(schedule|max_age|refused|gone|aborted|unwritable)$", nullable = false),
+        ("min_created_at" = Option<String>, Query, description = "Only those that died at this time or later", format = DateTime, nullable = false),
+        ("max_created_at" = Option<String>, Query, description = "Only those that died at this time or earlier", format = DateTime, nullable = false),
+        ("order" = Option<String>, Query, description = "`asc` for the oldest first, else `desc`", pattern = "^(asc|desc)$", nullable = false),
+        ("limit" = Option<u32>, Query, description = "Rows of a page, 1 to 250", minimum = 1, maximum = 250, nullable = false),
+        ("pagination_cursor" = Option<String>, Query, description = "Where a page begins, as the `Link` of the one before says", nullable = false),
+    ),
+    responses(
+        (status = 200, description = "The dead letters", body = Vec<DeadLetterShown>),
+        (status = 400, description = "InvalidDateRange: from is after to, or the request cannot be read"),
+    ),
+)]
+pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -> Answer {
+    let (application, store) = asked.log(&app)?;
+    let application = application.application_id;
+    let part = asked.part(application, USUAL)?;
+    let of = asked.uuid("subscription_id")?.map(|id| Subject::Subscription(SubscriptionId(id)));
+    let query = FactQuery {
+        subject: of.unwrap_or(Subject::All),
+        kinds: Kinds::of(&[FactKind::DeadLettered]),
+        types: asked.types()?,
+        reason: reason(&asked)?,
+        times: asked.times()?,
+        page: part.page,
+        ..FactQuery::of(application, USUAL)
+    };
+    let found = store.facts(query).await.map_err(|error| failed(&error))?;
+    let since = |fact: &Fact| Some((fact.event?, Day::of(fact.accepted_ms.unwrap_or(0)).minus(1)));
+    let mut events: Vec<(Uuid, Day)> = found.rows.iter().filter_map(since).collect();
+    events.sort_unstable();
+    events.dedup_by_key(|(event, _)| *event);
+    let events = store.events_of(application, events).await.map_err(|error| failed(&error))?;
+    let events: HashMap<Uuid, LoggedEvent> = events.into_iter().map(|event| (event.uuid, event)).collect();
+    let rows = found.rows.into_iter().map(|fact| show(&app, fact, &events, asked.uuids)).collect();
+    asked.answer(&app, &part, &LogPage { rows, next: found.next })
+}
+
+fn reason(asked: &AskedLog) -> Result<Option<String>, Problem> {
+    let Some(word) = asked.query.get("reason") else { return Ok(None) };
+    if REASONS.iter().any(|reason| reason.as_str() == word) {
+        return Ok(Some(word.to_owned()));
+    }
+    let words: Vec<&str> = REASONS.iter().map(|reason| reason.as_str()).collect();
+    Err(Problem::field("reason", Code::InvalidField, format!("must be one of {}", words.join(", "))))
+}
+
+fn show(app: &App, fact: Fact, events: &HashMap<Uuid, LoggedEvent>, uuids: bool) -> DeadLetterShown {
+    let subscription = fact.subscription.unwrap_or(SubscriptionId(Uuid::nil()));
+    let found = app.catalog().read().subscription(subscription).map(|found| found.object());
+    let uuid = fact.event.unwrap_or_else(Uuid::nil);
+    let event = events.get(&uuid);
+    let event_id = event.map_or_else(|| uuid.to_string(), |event| shown_id(uuid, &event.id, uuids));
+    DeadLetterShown {
+        dead_letter_id: fact.delivery.unwrap_or(DeliveryId(Uuid::nil())).0,
+        event: AttemptEvent { event_id, event_type_name: fact.event_type.unwrap_or_default() },
+        subscription: AttemptSubscription {
+            subscription_id: subscription.0,
+            description: found.and_then(|found| found.description),
+        },
+        reason: fact.reason,
+        detail: fact.detail,
+        attempts: fact.attempt.unwrap_or(0),
+        last_status: fact.exchange.and_then(|exchange| exchange.status),
+        died_at: time(fact.at_ms),
+        payload_bytes: event.map(|event| event.payload_bytes),
+    }
+}

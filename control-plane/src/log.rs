@@ -1,0 +1,189 @@
+//! The delivery log: an index over `attempts` in a store of this process, which can be thrown away and made again.
+//!
+//! ```text
+//! [attempts] --two tails without a group--> gather.rs: rows, by partition --> project.rs: DeliveryStore::project, newest day first
+//!                                                                                  |
+//! request --> api/<resource>.rs --> DeliveryLog::store --> crates/delivery-log <---+
+//! ```
+//!
+//! Every replica has a log of its own. Without one, and while it cannot be opened, its routes answer 503 `log_unavailable`; no
+//! other route and no probe waits for it.
+
+pub(crate) mod attempts;
+mod fetch;
+mod gather;
+mod metrics;
+mod progress;
+mod project;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::config::{ControlLogConfig, LogStore};
+use delivery_log::{DeliveryStore, SqliteOptions, SqliteStore, StoreError};
+use http::{HeaderName, HeaderValue};
+use parking_lot::RwLock;
+use schemas::problem::{Code, ProblemId};
+use tracing::{error, info};
+
+use self::fetch::RecordFetch;
+use self::metrics::LogMetrics;
+use self::progress::LogProgress;
+use self::project::Projection;
+use crate::config::Deps;
+use crate::error::Error;
+use crate::problem::{Problem, internal};
+
+/// Between two tries to open the store.
+const OPEN_AGAIN: Duration = Duration::from_secs(30);
+/// How far behind `attempts` an answer may be, ms.
+pub(crate) const BEHIND: HeaderName = HeaderName::from_static("hookbus-log-behind-ms");
+/// From when on an answer is whole, while older days are still read.
+pub(crate) const FROM: HeaderName = HeaderName::from_static("hookbus-log-from");
+
+/// See the module. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct DeliveryLog(Arc<LogInner>);
+
+#[derive(Debug)]
+struct LogInner {
+    /// The store, or why there is none.
+    opened: RwLock<Result<Arc<dyn DeliveryStore>, String>>,
+    progress: LogProgress,
+    /// The topic that it is an index of.
+    topic: Arc<str>,
+    /// Reads records back, where Kafka can be asked.
+    read_back: Option<RecordFetch>,
+}
+
+// === impl DeliveryLog ===
+
+impl DeliveryLog {
+    /// None, and why.
+    pub(crate) fn none(reason: &str) -> Self {
+        Self::new(reason, Arc::from(""), None)
+    }
+
+    fn new(reason: &str, topic: Arc<str>, read_back: Option<RecordFetch>) -> Self {
+        let opened = RwLock::new(Err(reason.to_owned()));
+        Self(Arc::new(LogInner { opened, progress: LogProgress::default(), topic, read_back }))
+    }
+
+    /// With a store that somebody else fills.
+    #[cfg(test)]
+    pub(crate) fn over(store: Arc<dyn DeliveryStore>) -> Self {
+        let log = Self::none("");
+        *log.0.opened.write() = Ok(store);
+        log
+    }
+
+    /// Begins to open the store, and then to fill it.
+    ///
+    /// # Errors
+    /// A metric's name is taken, or no Kafka client can be made.
+    pub(crate) fn start(config: &ControlLogConfig, deps: &Deps) -> Result<Self, Error> {
+        if config.store == LogStore::None {
+            return Ok(Self::none("`control.log.store` is `none`"));
+        }
+        let metrics = LogMetrics::new(&deps.registry)?;
+        let read_back = RecordFetch::start(&deps.connection, &deps.tasks)
+            .map_err(|source| Error::Kafka { purpose: "reading records back", source })?;
+        let log = Self::new("its store is being opened", Arc::clone(&deps.topics.attempts), Some(read_back));
+        let (run, stop) = (log.clone().run(config.clone(), deps.clone(), metrics), deps.tasks.shutdown().clone());
+        deps.tasks.spawn("control-log", async move {
+            tokio::select! {
+                () = run => {}
+                () = stop.requested() => {}
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        Ok(log)
+    }
+
+    /// What is asked.
+    ///
+    /// # Errors
+    /// 503 `log_unavailable` with the reason.
+    pub(crate) fn store(&self) -> Result<Arc<dyn DeliveryStore>, Problem> {
+        self.0.opened.read().clone().map_err(|reason| unavailable(&reason))
+    }
+
+    /// What reads records back.
+    ///
+    /// # Errors
+    /// 503 `log_unavailable`: Kafka cannot be asked.
+    pub(crate) fn read_back(&self) -> Result<&RecordFetch, Problem> {
+        self.0.read_back.as_ref().ok_or_else(|| unavailable("records cannot be read back here"))
+    }
+
+    /// The topic that it is an index of.
+    pub(crate) fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// What an answer says of how new and how whole it is.
+    pub(crate) fn headers(&self, now_ms: i64) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = vec![(BEHIND, HeaderValue::from(self.0.progress.behind_ms(now_ms)))];
+        let from = self.0.progress.whole_from_ms().map(crate::api::time);
+        headers.extend(from.and_then(|from| Some((FROM, HeaderValue::from_str(&from).ok()?))));
+        headers
+    }
+
+    async fn run(self, config: ControlLogConfig, deps: Deps, metrics: LogMetrics) {
+        let store = loop {
+            match open(&config).await {
+                Ok(store) => break store,
+                Err(reason) => {
+                    error!(%reason, "the delivery log cannot be opened; everything else works, its routes answer 503");
+                    *self.0.opened.write() = Err(reason);
+                }
+            }
+            tokio::time::sleep(OPEN_AGAIN).await;
+        };
+        info!(folder = %config.folder.display(), "the delivery log is open");
+        *self.0.opened.write() = Ok(Arc::clone(&store));
+        let projection = Projection {
+            connection: deps.connection.clone(),
+            topic: Arc::clone(&deps.topics.attempts),
+            store,
+            keep: config.keep,
+            metrics,
+            log: self,
+        };
+        projection.run().await;
+    }
+
+    fn progress(&self) -> &LogProgress {
+        &self.0.progress
+    }
+}
+
+async fn open(config: &ControlLogConfig) -> Result<Arc<dyn DeliveryStore>, String> {
+    let options =
+        SqliteOptions { folder: config.folder.clone(), readers: config.readers, memory_bytes: config.memory_bytes };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
+    match opened {
+        Ok(Ok(store)) => Ok(Arc::new(store)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// 503: there is no log, or none yet.
+pub(crate) fn unavailable(reason: &str) -> Problem {
+    let detail = format!("the delivery log is not available: {reason}");
+    Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::LogUnavailable).with_retry_after(5)
+}
+
+/// What a store's failure is over HTTP.
+pub(crate) fn failed(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Overloaded => Problem::new(ProblemId::ServiceUnavailable, error.to_string())
+            .with_code(Code::Overloaded)
+            .with_retry_after(1),
+        StoreError::TooSlow { .. } | StoreError::Unopened { .. } | StoreError::Stopped => {
+            unavailable(&error.to_string())
+        }
+        StoreError::Failed { .. } => internal("the delivery log could not be read", error),
+    }
+}

@@ -1,0 +1,114 @@
+//! One record read back by its coordinates, for whoever asks for it over HTTP: many at once share two threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chassis::tasks::Tasks;
+use kafka::{Answers, Connection, Epoch, FetchOutcome, Fetcher, FetcherOptions, KafkaError, Lease, Urgency};
+use parking_lot::Mutex;
+use schemas::delivery::Origin;
+use schemas::record::{Record, TopicPartition};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::problem::{Problem, unavailable};
+
+/// Records read back at once; others wait.
+const AT_ONCE: usize = 32;
+/// How long one may take, waiting included.
+const WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of the log that are read per second for all of them.
+const BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
+
+/// See the module. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordFetch(Arc<ReadBackInner>);
+
+#[derive(Debug)]
+struct ReadBackInner {
+    fetcher: Fetcher,
+    waiting: Mutex<HashMap<Epoch, oneshot::Sender<FetchOutcome>>>,
+    next: AtomicU64,
+    permits: Semaphore,
+}
+
+/// Forgets a question whose asker is gone.
+struct AskedRecord<'a> {
+    inner: &'a ReadBackInner,
+    lease: Lease,
+}
+
+// === impl RecordFetch ===
+
+impl RecordFetch {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// No threads.
+    pub(super) fn start(connection: &Connection, tasks: &Tasks) -> Result<Self, KafkaError> {
+        let options = FetcherOptions { bytes_per_second: BYTES_PER_SECOND, demands: AT_ONCE, patience: WITHIN };
+        let (fetcher, answers) = Fetcher::start(connection, options)?;
+        let inner = ReadBackInner {
+            fetcher,
+            waiting: Mutex::default(),
+            next: AtomicU64::new(0),
+            permits: Semaphore::new(AT_ONCE),
+        };
+        let read_back = Self(Arc::new(inner));
+        let (run, stop) = (read_back.clone().answer(answers), tasks.shutdown().clone());
+        tasks.spawn("control-read-back", async move {
+            tokio::select! {
+                () = run => {}
+                () = stop.requested() => {}
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        Ok(read_back)
+    }
+
+    /// The record at these coordinates; `None`: Kafka does not hold it any more.
+    ///
+    /// # Errors
+    /// 503 where Kafka does not answer in time.
+    pub(crate) async fn record(&self, at: &Origin) -> Result<Option<Record>, Problem> {
+        let late = |_elapsed| unavailable("a record could not be read back in time");
+        tokio::time::timeout(WITHIN, self.read(at)).await.map_err(late)?
+    }
+
+    async fn read(&self, at: &Origin) -> Result<Option<Record>, Problem> {
+        let closed = || unavailable("records cannot be read back: the process is stopping");
+        let _permit = self.0.permits.acquire().await.map_err(|_closed| closed())?;
+        let epoch = Epoch(self.0.next.fetch_add(1, Ordering::Relaxed));
+        let lease = Lease { partition: TopicPartition::new(at.topic.as_str(), at.partition), epoch };
+        let (reply, answer) = oneshot::channel();
+        self.0.waiting.lock().insert(epoch, reply);
+        let asked = AskedRecord { inner: &self.0, lease };
+        if self.0.fetcher.demand(&asked.lease, &[at.offset], Urgency::Urgent) == 0 {
+            return Err(unavailable("too many records are being read back"));
+        }
+        match answer.await.map_err(|_closed| closed())? {
+            FetchOutcome::Found(record) => Ok(Some(record)),
+            FetchOutcome::Gone => Ok(None),
+            FetchOutcome::Failed(error) => Err(unavailable(format!("a record could not be read back: {error}"))),
+        }
+    }
+
+    async fn answer(self, mut answers: Answers) {
+        while let Some(fetched) = answers.next().await {
+            let waiting = self.0.waiting.lock().remove(&fetched.lease.epoch);
+            if let Some(waiting) = waiting {
+                // Whoever does not wait any more does not want it.
+                drop(waiting.send(fetched.outcome));
+            }
+        }
+    }
+}
+
+impl Drop for AskedRecord<'_> {
+    fn drop(&mut self) {
+        if self.inner.waiting.lock().remove(&self.lease.epoch).is_some() {
+            self.inner.fetcher.cancel(&self.lease);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What the delivery log tells Prometheus.
+
+use chassis::metrics::{IntCounter, IntCounterVec, IntGauge, Metrics, MetricsError, Registry};
+
+/// Metrics of the log.
+#[derive(Clone, Debug)]
+pub(super) struct LogMetrics {
+    /// How old the oldest record of `attempts` is that the delivery log may not have yet.
+    pub(super) behind: IntGauge,
+    /// Records of `attempts` taken into the delivery log, by kind.
+    pub(super) projected: IntCounterVec,
+    /// Offsets of `attempts` that were deleted before the delivery log had read them.
+    pub(super) lost: IntCounter,
+    /// Bytes of the delivery log's files.
+    pub(super) bytes: IntGauge,
+    /// Days that the delivery log has rows of.
+    pub(super) days: IntGauge,
+}
+
+impl LogMetrics {
+    pub(super) fn new(registry: &Registry) -> Result<Self, MetricsError> {
+        let metrics = Metrics::new(registry, "control");
+        Ok(Self {
+            behind: metrics.gauge(
+                "log_behind_seconds",
+                "How old the oldest record of `attempts` is that the delivery log may not have yet.",
+            )?,
+            projected: metrics.counters(
+                "log_projected_total",
+                "Records of `attempts` taken into the delivery log, by kind.",
+                &["kind"],
+            )?,
+            lost: metrics.counter(
+                "log_lost_records_total",
+                "Offsets of `attempts` that were deleted before the delivery log had read them.",
+            )?,
+            bytes: metrics.gauge("log_store_bytes", "Bytes of the delivery log's files.")?,
+            days: metrics.gauge("log_days", "Days that the delivery log has rows of.")?,
+        })
+    }
+}

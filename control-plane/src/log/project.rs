@@ -1,0 +1,368 @@
+//! Filling the store: the newest day first, so that today is there within seconds, then the days before it, one by one.
+//!
+//! Where to read is asked of the store each time a reader begins: offsets that no day covers are read, whatever the reason.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chassis::clock;
+use chassis::limited::Limited;
+use delivery_log::{Coverage, Day, DeliveryStore, RowContent, StoreError};
+use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
+use schemas::record::TopicPartition;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::DeliveryLog;
+use super::gather::Gather;
+use super::metrics::LogMetrics;
+use super::progress::ReachedTo;
+
+/// Rows that are written at once.
+const ROWS: usize = 2_000;
+/// How long a row waits for others.
+const WAIT: Duration = Duration::from_millis(100);
+/// Between two tries of a reader that failed.
+const AGAIN: Duration = Duration::from_secs(5);
+/// One line about the same trouble per that.
+const LINE: Duration = Duration::from_secs(60);
+/// How often days are counted, and given up.
+const TICK: Duration = Duration::from_secs(30);
+/// Milliseconds of a day.
+const DAY_MS: u128 = 86_400_000;
+
+/// See the module.
+pub(super) struct Projection {
+    pub(super) connection: Connection,
+    pub(super) topic: Arc<str>,
+    pub(super) store: Arc<dyn DeliveryStore>,
+    pub(super) keep: Duration,
+    pub(super) metrics: LogMetrics,
+    pub(super) log: DeliveryLog,
+}
+
+/// Why a reader ended.
+#[derive(Debug, Error)]
+enum ProjectError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    DeliveryStore(#[from] StoreError),
+}
+
+/// One reader, from its start to its failure.
+struct Reading<'p> {
+    projection: &'p Projection,
+    offsets: Offsets,
+    /// Where each partition began when the reader did, and where the newest part is read from.
+    starts: BTreeMap<i32, i64>,
+    live_from: BTreeMap<i32, i64>,
+    live: Gather,
+    older: Option<Older>,
+    /// Days that are read when those after them are there, the newest first.
+    days: Vec<Day>,
+    unreadable: &'p Limited<()>,
+    /// When the oldest row that waits has waited long enough.
+    flush_at: Option<Instant>,
+    ended: BTreeMap<i32, bool>,
+}
+
+/// The part of a day that was missing.
+struct Older {
+    tail: Tail,
+    gather: Gather,
+    /// Where each partition that is not read yet ends.
+    left: BTreeMap<i32, i64>,
+}
+
+// === impl Projection ===
+
+impl Projection {
+    /// Reads for ever; a reader that fails begins anew.
+    pub(super) async fn run(self) {
+        let (limited, unreadable) = (Limited::<()>::new(LINE), Limited::<()>::new(LINE));
+        for _try in 0_u64.. {
+            let Err(error) = self.read(&unreadable).await;
+            if let Some(swallowed) = limited.permit(&()) {
+                warn!(topic = %self.topic, %error, swallowed, "the delivery log is not filled, trying again");
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn read(&self, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {
+        let offsets = Offsets::start(&self.connection)?;
+        let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
+        let id = offsets.topic_id(&self.topic).await?.ok_or_else(missing)?;
+        if self.store.bind(format!("{} {id}", self.topic)).await? {
+            warn!(topic = %self.topic, "the topic was created anew: the delivery log starts again");
+        }
+        let oldest = self.give_up_old_days().await?;
+        let coverage = self.store.coverage().await?;
+        let count = offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
+        let today = Day::of(clock::now_ms());
+        let (mut starts, mut live_from) = (BTreeMap::new(), BTreeMap::new());
+        for partition in 0..count {
+            let at = TopicPartition::new(Arc::clone(&self.topic), partition);
+            let (first, end) = (offsets.start_of(&at).await?, offsets.end(&at).await?);
+            self.count_lost(&coverage, partition, first);
+            let start = offsets.at(&at, oldest.start_ms()).await?.max(first);
+            let midnight = offsets.at(&at, today.start_ms()).await?.clamp(start, end.max(start));
+            starts.insert(partition, start);
+            live_from.insert(partition, live_start(&coverage, partition, midnight..end));
+        }
+        let days = days_between(oldest, today);
+        self.log.progress().begin(0..count, today.start_ms());
+        let live = Gather::starting(live_from.clone());
+        let ended = (0..count).map(|partition| (partition, false)).collect();
+        let reading = Reading {
+            projection: self,
+            offsets,
+            starts,
+            live_from,
+            live,
+            older: None,
+            days,
+            unreadable,
+            flush_at: None,
+            ended,
+        };
+        Box::pin(reading.run()).await
+    }
+
+    async fn give_up_old_days(&self) -> Result<Day, StoreError> {
+        let days = u32::try_from(self.keep.as_millis().div_ceil(DAY_MS)).unwrap_or(u32::MAX);
+        let oldest = Day::of(clock::now_ms()).minus(days);
+        self.store.retain(oldest).await?;
+        Ok(oldest)
+    }
+
+    /// What lies between what was read and the log's start was deleted before it was read.
+    fn count_lost(&self, coverage: &Coverage, partition: i32, first: i64) {
+        let Some(end) = coverage.ends().get(&partition).copied() else { return };
+        if end < first {
+            let lost = u64::try_from(first - end).unwrap_or(0);
+            self.metrics.lost.inc_by(lost);
+            warn!(topic = %self.topic, partition, lost, "records were deleted before the delivery log had read them");
+        }
+    }
+}
+
+/// Where the newest part of a partition is read from: behind what is covered of today, else where today begins.
+fn live_start(coverage: &Coverage, partition: i32, today: std::ops::Range<i64>) -> i64 {
+    let covered = coverage.of(partition).last().map_or(today.start, |last| last.end);
+    // What is covered beyond the end was cut off the log: it is not there, and will be something else.
+    covered.clamp(today.start, today.end.max(today.start))
+}
+
+/// The days of a log, the newest last, so that they are taken from the end.
+fn days_between(oldest: Day, newest: Day) -> Vec<Day> {
+    let mut days: Vec<Day> = (0..).map(|back| newest.minus(back)).take_while(|day| *day > oldest).collect();
+    days.push(oldest);
+    days.reverse();
+    days
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    async fn run(mut self) -> Result<std::convert::Infallible, ProjectError> {
+        let mut tail = self.tail(&self.live_from)?;
+        let mut tick = clock::instant();
+        loop {
+            if clock::instant() >= tick {
+                tick = clock::instant() + TICK;
+                self.tick().await?;
+            }
+            let until = self.flush_at.unwrap_or(tick).min(tick);
+            let event = tokio::select! {
+                biased;
+                event = tail.next() => Some((true, event?)),
+                event = next_of(self.older.as_mut()) => Some((false, event?)),
+                () = tokio::time::sleep_until(until.into()) => None,
+            };
+            match event {
+                Some((true, event)) => self.newest(event),
+                Some((false, event)) => self.older(event),
+                None => {}
+            }
+            let is_due = self.flush_at.is_some_and(|at| clock::instant() >= at);
+            if is_due || self.rows() >= ROWS || self.is_day_read() {
+                self.flush().await?;
+            }
+            if self.is_day_read() {
+                self.older = None;
+            }
+            if self.older.is_none() && self.ended.values().all(|ended| *ended) {
+                self.next_day().await?;
+            }
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.live.rows() + self.older.as_ref().map_or(0, |older| older.gather.rows())
+    }
+
+    fn is_day_read(&self) -> bool {
+        self.older.as_ref().is_some_and(|older| older.left.is_empty())
+    }
+
+    fn newest(&mut self, event: TailEvent) {
+        match event {
+            TailEvent::Record { partition, record } => {
+                self.ended.insert(partition, false);
+                let row = self.decode(partition, &record);
+                self.live.row(partition, row);
+                self.flush_at.get_or_insert_with(|| clock::instant() + WAIT);
+            }
+            TailEvent::Eof { partition, position } => {
+                self.live.passed(partition, position);
+                self.ended.insert(partition, true);
+                // Without rows there is nothing to write, and all of it is there.
+                if self.live.rows() == 0 {
+                    self.projection.log.progress().reached(partition, ReachedTo::End);
+                }
+            }
+        }
+    }
+
+    fn older(&mut self, event: TailEvent) {
+        let (partition, position, row) = match event {
+            TailEvent::Record { partition, record } => {
+                let row = self.decode(partition, &record);
+                (partition, row.offset + 1, Some(row))
+            }
+            TailEvent::Eof { partition, position } => (partition, position, None),
+        };
+        let Some(older) = &mut self.older else { return };
+        let Some(stop) = older.left.get(&partition).copied() else { return };
+        match row {
+            Some(row) if row.offset < stop => older.gather.row(partition, row),
+            // The row behind the part's end is another reader's.
+            Some(_) => older.gather.passed(partition, stop),
+            None => older.gather.passed(partition, position.min(stop)),
+        }
+        if position >= stop {
+            older.left.remove(&partition);
+        }
+        self.flush_at.get_or_insert_with(|| clock::instant() + WAIT);
+    }
+
+    fn decode(&self, partition: i32, record: &schemas::record::Record) -> delivery_log::LogRow {
+        let (row, problem) = delivery_log::decode(partition, record);
+        let kind = match &row.content {
+            RowContent::Fact(fact) => fact.kind.as_str(),
+            RowContent::Event(_) => "matched",
+            RowContent::Nothing => "unreadable",
+        };
+        self.projection.metrics.projected.with_label_values(&[kind]).inc();
+        if let Some(problem) = problem
+            && let Some(swallowed) = self.unreadable.permit(&())
+        {
+            let (topic, offset) = (&self.projection.topic, record.offset);
+            warn!(%topic, partition, offset, %problem, swallowed, "a lifecycle record is not in the delivery log");
+        }
+        row
+    }
+
+    async fn flush(&mut self) -> Result<(), ProjectError> {
+        self.flush_at = None;
+        let times = self.live.times();
+        let mut chunks = self.live.take();
+        chunks.extend(self.older.iter_mut().flat_map(|older| older.gather.take()));
+        if !chunks.is_empty() {
+            self.projection.store.project(chunks).await?;
+        }
+        let progress = self.projection.log.progress();
+        for (partition, stored_ms) in times {
+            progress.reached(partition, ReachedTo::Time(stored_ms));
+        }
+        for (partition, _) in self.ended.iter().filter(|(_, ended)| **ended) {
+            progress.reached(*partition, ReachedTo::End);
+        }
+        Ok(())
+    }
+
+    /// Begins with the newest day of which something is missing.
+    async fn next_day(&mut self) -> Result<(), ProjectError> {
+        while let Some(day) = self.days.pop() {
+            let coverage = self.projection.store.coverage().await?;
+            let (mut from, mut left) = (BTreeMap::new(), BTreeMap::new());
+            for (partition, live_from) in &self.live_from {
+                let at = TopicPartition::new(Arc::clone(&self.projection.topic), *partition);
+                let first = self.offsets.start_of(&at).await?.max(self.starts[partition]);
+                let begin = self.offsets.at(&at, day.start_ms()).await?.clamp(first, (*live_from).max(first));
+                let end = self.offsets.at(&at, day.next().start_ms()).await?.min(*live_from);
+                let missing = coverage.missing(*partition, begin..end.max(begin));
+                if let (Some(start), Some(stop)) = (missing.first(), missing.last()) {
+                    from.insert(*partition, start.start);
+                    left.insert(*partition, stop.end);
+                }
+            }
+            if !left.is_empty() {
+                info!(%day, "the delivery log reads this day");
+                self.projection.log.progress().whole_from(Some(day.next().start_ms()));
+                self.older = Some(Older { tail: self.tail(&from)?, gather: Gather::starting(from), left });
+                return Ok(());
+            }
+        }
+        self.projection.log.progress().whole_from(None);
+        Ok(())
+    }
+
+    async fn tick(&self) -> Result<(), ProjectError> {
+        let metrics = &self.projection.metrics;
+        self.projection.give_up_old_days().await?;
+        metrics.behind.set(self.projection.log.progress().behind_ms(clock::now_ms()) / 1_000);
+        let days = self.projection.store.days().await?;
+        metrics.days.set(i64::try_from(days.len()).unwrap_or(i64::MAX));
+        let bytes: u64 = days.iter().map(|day| day.bytes).sum();
+        metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    fn tail(&self, from: &BTreeMap<i32, i64>) -> Result<Tail, KafkaError> {
+        let options = TailOptions {
+            topic: self.projection.topic.to_string(),
+            partitions: Some(from.keys().copied().collect()),
+            from: kafka::From::Offsets(from.iter().map(|(partition, at)| (*partition, *at)).collect::<HashMap<_, _>>()),
+            committed: true,
+            eof: true,
+            fetch_wait_ms: 500,
+        };
+        Tail::start(&self.projection.connection, options)
+    }
+}
+
+async fn next_of(older: Option<&mut Older>) -> Result<TailEvent, KafkaError> {
+    match older {
+        Some(older) => older.tail.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_part_begins_behind_what_is_covered_of_today() {
+        let mut coverage = Coverage::default();
+        assert_eq!(live_start(&coverage, 0, 50..90), 50);
+        coverage.add(0, 10..40);
+        assert_eq!(live_start(&coverage, 0, 50..90), 50, "what is before it is an older day's");
+        coverage.add(0, 60..80);
+        assert_eq!(live_start(&coverage, 0, 50..90), 80);
+        coverage.add(0, 80..200);
+        assert_eq!(live_start(&coverage, 0, 50..90), 90, "the log was cut");
+    }
+
+    #[test]
+    fn days_are_taken_from_the_newest_to_the_oldest() {
+        let newest = Day::of(1_795_960_799_999);
+        let mut days = days_between(newest.minus(2), newest);
+        assert_eq!(std::iter::from_fn(|| days.pop()).collect::<Vec<_>>(), [newest, newest.minus(1), newest.minus(2)]);
+        assert_eq!(days_between(newest, newest), [newest]);
+    }
+}

@@ -1,0 +1,158 @@
+//! The delivery log over a real topic: made of it, and again of nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::config::{ControlLogConfig, LogStore};
+use kafka::{Producer, ProducerOptions};
+use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle};
+use schemas::delivery::Origin;
+use schemas::header;
+use schemas::identity::{delivery_id, gateway_source};
+use schemas::ids::{ApplicationId, Generation, SubscriptionId};
+use schemas::record::{Headers, OutRecord};
+use serde_json::{Value, json};
+
+use super::support::{Replica, World, soon};
+
+/// Between two looks at what comes by itself.
+const LOOK: Duration = Duration::from_millis(50);
+
+fn at(folder: &Path) -> ControlLogConfig {
+    ControlLogConfig {
+        store: LogStore::Sqlite,
+        folder: folder.to_owned(),
+        keep: Duration::from_secs(30 * 86_400),
+        memory_bytes: 8 << 20,
+        readers: 2,
+    }
+}
+
+/// Writes what gateway, fan-out and worker would write of one event.
+async fn write(
+    world: &World,
+    producer: &Producer,
+    (application, subscription): (ApplicationId, SubscriptionId),
+    id: &str,
+) {
+    let record = |topic: &Arc<str>, value: Vec<u8>, headers: Headers| OutRecord {
+        topic: Arc::clone(topic),
+        partition: None,
+        key: None,
+        value: Some(value.into()),
+        headers,
+    };
+    let headers: Headers = [(header::CE_ID, id)].into_iter().collect();
+    let accepted = record(&world.topics.events, format!("payload of {id}").into_bytes(), headers);
+    let accepted = producer.send(&accepted).unwrap().await.unwrap();
+    let now_ms = kafka::clock::now_ms();
+    let origin =
+        Origin { topic: world.topics.events.to_string(), partition: accepted.partition, offset: accepted.offset };
+    let about = |kind| Lifecycle {
+        application_id: Some(application),
+        event_id: Some(id.into()),
+        event_source: Some(gateway_source(application).into()),
+        event_type: Some("invoice.paid".into()),
+        origin: Some(origin.to_string().into()),
+        accepted_ms: Some(now_ms),
+        ..Lifecycle::new(kind, now_ms)
+    };
+    let facts = EventFacts {
+        matched: 1,
+        payload_bytes: 9,
+        content_type: None,
+        occurred_at: None,
+        labels: None,
+        metadata: None,
+        ip: None,
+        control_offset: None,
+        subscriptions: None,
+    };
+    let delivery = delivery_id(application, &gateway_source(application), id, subscription, Generation::default());
+    let exchange = Exchange { started_ms: now_ms, elapsed_ms: 12, status: Some(204), ..Exchange::default() };
+    let delivered = Lifecycle {
+        subscription_id: Some(subscription),
+        delivery_id: Some(delivery),
+        attempt: Some(1),
+        exchange: Some(exchange),
+        ..about(Kind::Delivered)
+    };
+    let response = [(header::RESPONSE_HEAD, "server: x\n"), (header::RESPONSE_BODY, "thanks")].into_iter().collect();
+    let matched = Lifecycle { event: Some(facts), ..about(Kind::Matched) };
+    for (lifecycle, headers) in [(matched, Headers::default()), (delivered, response)] {
+        let record = record(&world.topics.attempts, lifecycle.encode().unwrap(), headers);
+        producer.send(&record).unwrap().await.unwrap();
+    }
+}
+
+/// Waits for so many attempts, and gives them as they are listed.
+async fn attempts(replica: &Replica, application: &str, count: usize) -> Value {
+    soon("the attempts are in the log", async {
+        loop {
+            let (status, rows) = replica.get(&format!("/request_attempts?application_id={application}")).await;
+            // 503 while the store is being opened. An event's id is known when its own record is there, too.
+            let known = |row: &Value| row["event_id"].as_str().unwrap().starts_with("evt_");
+            if status == 200 && rows.as_array().is_some_and(|rows| rows.len() >= count && rows.iter().all(known)) {
+                return rows;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let producer = Producer::start(&world.connection, ProducerOptions::new("test")).unwrap();
+    let replica = world.replica_with("one", at(&folder.path().join("a"))).await;
+    let (application, _token) = super::tenant(&replica, "log").await;
+    let (_, made) = replica.post("/subscriptions", super::subscription(&application, "mine")).await;
+    let subscription: SubscriptionId = made["subscription_id"].as_str().unwrap().parse().unwrap();
+    let whose = (application.parse().unwrap(), subscription);
+    for number in 0..20 {
+        write(&world, &producer, whose, &format!("evt_{number}")).await;
+    }
+    let listed = attempts(&replica, &application, 20).await;
+    let query = format!("application_id={application}");
+    let (status, event) = replica.get(&format!("/events/evt_7?{query}")).await;
+    assert_eq!((status, &event["payload"]), (200, &json!("cGF5bG9hZCBvZiBldnRfNw==")), "{event}");
+    let response = listed[0]["response_id"].as_str().unwrap();
+    let (status, answer) = replica.get(&format!("/responses/{response}?{query}")).await;
+    assert_eq!((status, &answer["http_code"], &answer["body"]), (200, &json!(204), &json!("thanks")), "{answer}");
+    assert_eq!(answer["headers"], json!({"server": "x"}));
+    replica.stop().await;
+
+    // What is there is not made again, what came meanwhile is.
+    write(&world, &producer, whose, "evt_later").await;
+    let replica = world.replica_with("one", at(&folder.path().join("a"))).await;
+    let again = attempts(&replica, &application, 21).await;
+    assert_eq!(&again.as_array().unwrap()[1..], listed.as_array().unwrap().as_slice());
+    replica.stop().await;
+
+    let replica = world.replica_with("one", at(&folder.path().join("b"))).await;
+    assert_eq!(attempts(&replica, &application, 21).await, again, "an empty folder holds the same");
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_opened_stops_nothing_else() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let replica = world.replica_with("one", at(&file.join("log"))).await;
+    let (application, _token) = super::tenant(&replica, "log").await;
+    soon("the reason is told", async {
+        loop {
+            let (status, problem) = replica.get(&format!("/events?application_id={application}")).await;
+            assert_eq!((status, &problem["code"]), (503, &json!("log_unavailable")));
+            if problem["detail"].as_str().unwrap().contains("file/log") {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    replica.stop().await;
+}

@@ -1,0 +1,78 @@
+//! What every store has to pass. `suite!` makes a test of each check, over the stores that a fixture opens.
+
+pub(crate) mod checks;
+pub(crate) mod made;
+pub(crate) mod paging;
+
+use crate::query::{EventQuery, FactQuery, ListOrder, LogPage, PageOf};
+use crate::store::{DeliveryStore, StoreError};
+
+/// Opens stores.
+pub(crate) trait Fixture: Sized {
+    /// What it opens.
+    type Opened: DeliveryStore;
+
+    /// With nothing in it.
+    fn empty() -> Self;
+
+    /// Opens what is there; whatever was opened before is closed.
+    fn open(&mut self) -> &Self::Opened;
+}
+
+macro_rules! suite {
+    ($fixture:ty: $($check:ident in $group:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                crate::conformance::$group::$check::<$fixture>().await;
+            }
+        )*
+    };
+    ($fixture:ty) => {
+        $crate::conformance::suite! { $fixture:
+            what_is_projected_twice_changes_nothing in checks,
+            the_order_of_chunks_does_not_matter in checks,
+            lists_are_what_a_filter_over_all_rows_would_be in checks,
+            what_was_projected_is_there_when_the_store_is_opened_again in checks,
+            a_day_is_given_up_as_a_whole_and_does_not_come_back in checks,
+            another_topic_is_another_log in checks,
+            nothing_of_one_application_is_in_an_answer_to_another in checks,
+            events_and_deliveries_are_found_by_their_names in checks,
+            minutes_and_days_count_each_row_once in checks,
+            a_page_that_looked_at_too_much_ends_and_goes_on in paging,
+            every_row_that_was_there_when_the_first_page_was_asked_for_comes_once in paging,
+        }
+    };
+}
+pub(crate) use suite;
+
+/// A page as a list gives it.
+pub(crate) type GivenPage<T> = Result<LogPage<T>, StoreError>;
+
+/// Walks a list to its end, pages of this size.
+pub(crate) async fn walk<T, F: Future<Output = GivenPage<T>>>(
+    order: ListOrder,
+    limit: usize,
+    ask: impl Fn(PageOf) -> F,
+) -> Vec<T> {
+    let (mut rows, mut page) = (Vec::new(), PageOf { order, after: None, limit });
+    loop {
+        let found = ask(page).await.unwrap();
+        assert!(found.rows.len() <= limit);
+        rows.extend(found.rows);
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return rows,
+        }
+    }
+}
+
+/// All facts that a query finds.
+pub(crate) async fn all_facts(store: &impl DeliveryStore, query: &FactQuery) -> Vec<crate::fact::Fact> {
+    walk(query.page.order, 250, |page| store.facts(FactQuery { page, ..query.clone() })).await
+}
+
+/// All events that a query finds.
+pub(crate) async fn all_events(store: &impl DeliveryStore, query: &EventQuery) -> Vec<crate::fact::LoggedEvent> {
+    walk(query.page.order, 250, |page| store.events(EventQuery { page, ..query.clone() })).await
+}

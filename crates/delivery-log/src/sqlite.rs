@@ -1,0 +1,226 @@
+//! The embedded store: a SQLite file for each day, and one for what is open, in a folder that belongs to one process.
+//!
+//! ```text
+//! project --> writer thread --one transaction a day--> 2026-11-29.db, 2026-11-28.db ... --> open.db catches up
+//! questions --> bounded queue --> reader threads, read-only connections, 2 s each
+//! ```
+//!
+//! No transaction spans two files: over files in WAL mode it would not be atomic. A day is given up by removing its file.
+
+mod counts;
+mod day_file;
+mod events;
+mod facts;
+mod list;
+mod names;
+mod open_file;
+mod pool;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use rusqlite::ErrorCode;
+use rustix::fs::{FlockOperation, flock};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use self::pool::ReaderPool;
+use self::writer::{Reply, StoreWriter, WriterCommand};
+use crate::coverage::Coverage;
+use crate::day::Day;
+use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
+
+/// Writes that wait for the one under way.
+const QUEUE: usize = 16;
+/// Days that the memory is shared among.
+const DAYS: u64 = 31;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Its folder; it is made if it is not there.
+    pub folder: PathBuf,
+    /// Threads that read.
+    pub readers: usize,
+    /// Pages of files that all connections keep in memory, bytes: half of it for the day that is written.
+    pub memory_bytes: u64,
+}
+
+/// See the module. Clones are the same one.
+#[derive(Clone)]
+pub struct SqliteStore {
+    commands: mpsc::Sender<WriterCommand>,
+    readers: ReaderPool,
+    folder: PathBuf,
+}
+
+/// What the writer and the readers know of each other: which files there are.
+#[derive(Debug)]
+struct SharedFiles {
+    folder: PathBuf,
+    /// Days, each with a number that no other file had.
+    days: RwLock<BTreeMap<Day, u64>>,
+    next_id: AtomicU64,
+    open_id: AtomicU64,
+    /// Locked while the process has the folder.
+    _lock: File,
+}
+
+// === impl SqliteStore ===
+
+impl SqliteStore {
+    /// Opens the folder's files and starts the threads.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or another process has it.
+    pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
+        let lock = lock(&options.folder)?;
+        let shared = Arc::new(SharedFiles {
+            folder: options.folder.clone(),
+            days: RwLock::default(),
+            next_id: AtomicU64::new(1),
+            open_id: AtomicU64::new(0),
+            _lock: lock,
+        });
+        let half = options.memory_bytes / 2;
+        let readers = options.readers.max(1);
+        let writer = StoreWriter::open(Arc::clone(&shared), half)?;
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let spawned = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
+        spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
+        let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
+        let readers = ReaderPool::start(&shared, readers, of_each)?;
+        Ok(Self { commands, readers, folder: options.folder.clone() })
+    }
+
+    fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
+        let (reply, answer) = oneshot::channel();
+        let command = command(reply);
+        Box::pin(async move {
+            self.commands.send(command).await.map_err(|_gone| StoreError::Stopped)?;
+            answer.await.map_err(|_gone| StoreError::Stopped)?
+        })
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl DeliveryStore for SqliteStore {
+    fn bind(&self, topic: String) -> StoreAnswer<'_, bool> {
+        self.tell(|reply| WriterCommand::Bind(topic, reply))
+    }
+
+    fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected> {
+        self.tell(|reply| WriterCommand::Project(chunks, reply))
+    }
+
+    fn coverage(&self) -> StoreAnswer<'_, Coverage> {
+        self.tell(WriterCommand::Coverage)
+    }
+
+    fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>> {
+        self.tell(|reply| WriterCommand::Retain(oldest, reply))
+    }
+
+    fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
+        self.readers.ask(counts::days)
+    }
+
+    fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>> {
+        self.readers.ask(move |reader| facts::page(reader, &query))
+    }
+
+    fn events(&self, query: EventQuery) -> StoreAnswer<'_, LogPage<LoggedEvent>> {
+        self.readers.ask(move |reader| events::page(reader, &query))
+    }
+
+    fn event(&self, application: ApplicationId, name: EventName) -> StoreAnswer<'_, Option<LoggedEvent>> {
+        self.readers.ask(move |reader| events::find(reader, application, &name))
+    }
+
+    fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>> {
+        self.readers.ask(move |reader| events::of(reader, application, &events))
+    }
+
+    fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>> {
+        self.readers.ask(move |reader| facts::histories(reader, application, &deliveries))
+    }
+
+    fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>> {
+        self.readers.ask(move |reader| facts::history_of(reader, application, prefix))
+    }
+
+    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {
+        self.readers.ask(move |reader| counts::open(reader, &deliveries))
+    }
+
+    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>> {
+        self.readers.ask(move |reader| counts::buckets(reader, subscription, times))
+    }
+
+    fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {
+        self.readers.ask(move |reader| counts::accepted(reader, &applications, (from, to)))
+    }
+}
+
+// === impl SharedFiles ===
+
+impl SharedFiles {
+    fn days(&self) -> BTreeMap<Day, u64> {
+        self.days.read().clone()
+    }
+
+    fn appeared(&self, day: Day) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.days.write().insert(day, id);
+    }
+
+    fn vanished(&self, day: Day) {
+        self.days.write().remove(&day);
+    }
+
+    fn open_id(&self) -> u64 {
+        self.open_id.load(Ordering::Acquire)
+    }
+
+    fn open_renewed(&self) {
+        self.open_id.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Makes the folder and takes it for this process, until it ends.
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let unopened = |reason: String| StoreError::Unopened { place: folder.display().to_string(), reason };
+    std::fs::create_dir_all(folder).map_err(|error| unopened(error.to_string()))?;
+    let file = File::create(folder.join("lock")).map_err(|error| unopened(error.to_string()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(unopened("another process has it; each control plane needs a folder of its own".to_owned()))
+        }
+        Err(error) => Err(unopened(error.to_string())),
+    }
+}
+
+/// As a failure of the store.
+fn failed(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow { seconds: pool::SECONDS },
+        _ => StoreError::Failed { reason: error.to_string() },
+    }
+}

@@ -1,0 +1,130 @@
+//! Questions about counts, and about what is open.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use uuid::Uuid;
+
+use super::names::Names;
+use super::pool::DayReader;
+use super::{failed, schema};
+use crate::day::Day;
+use crate::fact::OpenDelivery;
+use crate::histogram::Histogram;
+use crate::query::{DaySummary, ListOrder, MinuteBucket, Times};
+use crate::store::{AcceptedCounts, StoreError};
+
+/// Milliseconds of a minute.
+const MINUTE: i64 = 60_000;
+
+/// How a subscription did, minute by minute.
+pub(super) fn buckets(
+    reader: &mut DayReader,
+    subscription: SubscriptionId,
+    times: Times,
+) -> Result<Vec<MinuteBucket>, StoreError> {
+    let mut found = Vec::new();
+    for day in reader.days(ListOrder::Ascending) {
+        let is_before = times.from_ms.is_some_and(|from| day.next().start_ms() <= from);
+        let is_behind = times.to_ms.is_some_and(|to| day.start_ms() > to);
+        if is_before || is_behind {
+            continue;
+        }
+        let Some(connection) = reader.day(day)? else { continue };
+        found.extend(minutes(connection, day, subscription).map_err(failed)?);
+    }
+    found.retain(|bucket: &MinuteBucket| times.has(bucket.from_ms));
+    Ok(found)
+}
+
+fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> rusqlite::Result<Vec<MinuteBucket>> {
+    let Some(number) = Names::new(connection).number(subscription.0)? else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(
+        "SELECT minute, delivered, retried, dead_lettered, cancelled, latency FROM buckets WHERE subscription = ?1 ORDER BY minute",
+    )?;
+    let buckets = statement.query_map([number], |row| {
+        let latency = Histogram::decode(&row.get::<_, Vec<u8>>(5)?).unwrap_or_default();
+        let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(MinuteBucket {
+            from_ms: day.start_ms() + row.get::<_, i64>(0)? * MINUTE,
+            delivered: count(1)?,
+            retried: count(2)?,
+            dead_lettered: count(3)?,
+            cancelled: count(4)?,
+            attempts: latency.count(),
+            latency,
+        })
+    })?;
+    buckets.collect()
+}
+
+/// Events that were accepted.
+pub(super) fn accepted(
+    reader: &mut DayReader,
+    applications: &[ApplicationId],
+    (from, to): (Day, Day),
+) -> Result<AcceptedCounts, StoreError> {
+    let mut counts = BTreeMap::new();
+    for day in reader.days(ListOrder::Ascending).into_iter().filter(|day| (from..=to).contains(day)) {
+        let Some(connection) = reader.day(day)? else { continue };
+        for application in applications {
+            let mut statement = connection
+                .prepare_cached(
+                    "SELECT events FROM accepted JOIN ids ON ids.id = accepted.application WHERE ids.uuid = ?1",
+                )
+                .map_err(failed)?;
+            let count: Option<i64> =
+                statement.query_row([application.0.as_bytes()], |row| row.get(0)).optional().map_err(failed)?;
+            if let Some(count) = count {
+                counts.insert((day, *application), count.unsigned_abs());
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Those of these deliveries that are open.
+pub(super) fn open(reader: &mut DayReader, deliveries: &[DeliveryId]) -> Result<Vec<OpenDelivery>, StoreError> {
+    let Some(connection) = reader.open()? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for delivery in deliveries {
+        found.extend(open_one(connection, *delivery).map_err(failed)?);
+    }
+    Ok(found)
+}
+
+fn open_one(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<Option<OpenDelivery>> {
+    let mut statement = connection
+        .prepare_cached("SELECT application, subscription, attempt, since, due, place FROM open WHERE delivery = ?1")?;
+    let uuid = |bytes: Option<[u8; 16]>| bytes.map(Uuid::from_bytes);
+    let found = statement.query_row(params![delivery.0.as_bytes()], |row| {
+        Ok(OpenDelivery {
+            delivery,
+            application: uuid(row.get(0)?).map(ApplicationId),
+            subscription: uuid(row.get(1)?).map(SubscriptionId),
+            attempt: row.get(2)?,
+            since_ms: row.get(3)?,
+            due_ms: row.get(4)?,
+            coordinates: schema::coordinates(row.get(5)?),
+        })
+    });
+    found.optional()
+}
+
+/// The days that are there, the newest first.
+pub(super) fn days(reader: &mut DayReader) -> Result<Vec<DaySummary>, StoreError> {
+    let mut days = Vec::new();
+    for day in reader.days(ListOrder::Descending) {
+        let Some(connection) = reader.day(day)? else { continue };
+        days.push(summary(connection, day).map_err(failed)?);
+    }
+    Ok(days)
+}
+
+fn summary(connection: &Connection, day: Day) -> rusqlite::Result<DaySummary> {
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    let rows = count("SELECT (SELECT count(*) FROM facts) + (SELECT count(*) FROM events)")?;
+    let bytes = count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
+    Ok(DaySummary { day, rows, bytes })
+}

@@ -1,0 +1,164 @@
+//! The shape of the files: one for each day, and one for what is open.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::day::Day;
+use crate::fact::{FactKind, Kinds};
+use crate::position::Coordinates;
+
+/// Of files whose tables are these. A file with another shape is thrown away and made again.
+pub(super) const SHAPE: i64 = 1;
+/// Offsets have so many bits of a place, partitions those above.
+const OFFSET_BITS: u32 = 44;
+/// A log that has grown beyond this is cut back to it, bytes.
+const WAL_BYTES: i64 = 64 * 1024 * 1024;
+/// How long a connection waits for a lock; none is held for long.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
+/// take few bytes. Words and ids are numbers of the day.
+pub(super) const DAY: &str = "
+    CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
+    CREATE TABLE words(id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
+    CREATE TABLE ids(id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE);
+    CREATE TABLE facts(
+        place INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind INTEGER NOT NULL, application INTEGER, event BLOB, type INTEGER,
+        subscription INTEGER, delivery BLOB, generation BLOB, made_by INTEGER, attempt INTEGER, at INTEGER NOT NULL,
+        accepted INTEGER, due INTEGER, started INTEGER, elapsed INTEGER, first_byte INTEGER, status INTEGER, error INTEGER,
+        reason INTEGER, dialled INTEGER, record_partition INTEGER, record_offset INTEGER, detail TEXT);
+    CREATE INDEX facts_by_application ON facts(application, time);
+    CREATE INDEX facts_by_subscription ON facts(subscription, time) WHERE subscription IS NOT NULL;
+    CREATE INDEX facts_by_event ON facts(event, time) WHERE event IS NOT NULL;
+    CREATE INDEX facts_by_delivery ON facts(delivery) WHERE delivery IS NOT NULL;
+    CREATE INDEX facts_failed ON facts(application, time) WHERE kind IN (4, 7, 8);
+    CREATE TABLE events(
+        place INTEGER PRIMARY KEY, time INTEGER NOT NULL, stored INTEGER NOT NULL, application INTEGER NOT NULL,
+        uuid BLOB NOT NULL, id TEXT NOT NULL, source TEXT, type INTEGER NOT NULL, at INTEGER NOT NULL, origin_topic INTEGER,
+        origin_partition INTEGER, origin_offset INTEGER, matched INTEGER NOT NULL, payload_bytes INTEGER NOT NULL,
+        content_type INTEGER, occurred_at TEXT, labels TEXT, metadata TEXT, ip TEXT, detail TEXT, subscriptions BLOB,
+        control_offset INTEGER);
+    CREATE INDEX events_by_application ON events(application, time);
+    CREATE INDEX events_by_uuid ON events(uuid);
+    CREATE INDEX events_by_id ON events(application, id) WHERE source IS NOT NULL;
+    CREATE TABLE buckets(
+        subscription INTEGER, minute INTEGER, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
+        dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, latency BLOB NOT NULL,
+        PRIMARY KEY(subscription, minute)) WITHOUT ROWID;
+    CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
+";
+
+/// Tables of the file of what is open.
+pub(super) const OPEN: &str = "
+    CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
+    CREATE TABLE open(
+        delivery BLOB PRIMARY KEY, application BLOB, subscription BLOB, attempt INTEGER NOT NULL, since INTEGER NOT NULL,
+        due INTEGER, place INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX open_by_since ON open(since);
+";
+
+// The partial index of the tables above names these numbers.
+const _: () =
+    assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7 && FactKind::Cancelled as u8 == 8);
+
+/// Whether the index of failures answers for these kinds.
+pub(super) fn are_failures(kinds: Kinds) -> bool {
+    kinds.within(Kinds::FAILED)
+}
+
+/// Name of a day's file.
+pub(super) fn day_path(folder: &Path, day: Day) -> PathBuf {
+    folder.join(format!("{day}.db"))
+}
+
+/// Name of the file of what is open.
+pub(super) fn open_path(folder: &Path) -> PathBuf {
+    folder.join("open.db")
+}
+
+/// The day of a file, by its name.
+pub(super) fn day_of(path: &Path) -> Option<Day> {
+    path.file_name()?.to_str()?.strip_suffix(".db")?.parse().ok()
+}
+
+/// Removes a file with the two that SQLite keeps beside it.
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
+    for ending in ["-wal", "-shm", ""] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file to write, with these tables. `None`: it is of another shape.
+pub(super) fn open_to_write(path: &Path, tables: &str) -> rusqlite::Result<Option<Connection>> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    // Overwrites what is deleted: what was erased is in no file.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let shape: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let is_new = connection.query_row("SELECT count(*) = 0 FROM sqlite_master", [], |row| row.get::<_, bool>(0))?;
+    if !is_new {
+        return Ok((shape == SHAPE).then_some(connection));
+    }
+    connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {SHAPE}; COMMIT"))?;
+    Ok(Some(connection))
+}
+
+/// Opens a file to read.
+pub(super) fn open_to_read(path: &Path, cache_bytes: u64) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    set_cache(&connection, cache_bytes)?;
+    Ok(connection)
+}
+
+/// Bounds the pages that a connection keeps.
+pub(super) fn set_cache(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+    let kibibytes = i64::try_from((bytes / 1_024).max(64)).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "cache_size", -kibibytes)
+}
+
+/// A record's coordinates as one number, in their order. `None`: they are beyond what a place can name.
+pub(super) fn place(coordinates: Coordinates) -> Option<i64> {
+    let fits = coordinates.offset >= 0 && coordinates.offset < 1 << OFFSET_BITS;
+    let partition = i64::from(coordinates.partition);
+    (fits && (0..1 << (62 - OFFSET_BITS)).contains(&partition))
+        .then_some((partition << OFFSET_BITS) | coordinates.offset)
+}
+
+/// The coordinates of a place.
+pub(super) fn coordinates(place: i64) -> Coordinates {
+    let partition = i32::try_from(place >> OFFSET_BITS).unwrap_or(i32::MAX);
+    Coordinates { partition, offset: place & ((1 << OFFSET_BITS) - 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_keep_the_order_of_coordinates() {
+        let all = [(0, 0), (0, 5), (0, (1 << 44) - 1), (1, 0), (7, 3), (262_143, 9)];
+        let all = all.map(|(partition, offset)| Coordinates { partition, offset });
+        let places = all.map(|it| place(it).unwrap());
+        assert!(places.is_sorted());
+        assert_eq!(places.map(coordinates), all);
+        for (partition, offset) in [(-1, 0), (0, -1), (0, 1 << 44), (262_144, 0)] {
+            assert_eq!(place(Coordinates { partition, offset }), None);
+        }
+    }
+}

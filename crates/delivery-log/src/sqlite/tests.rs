@@ -1,0 +1,148 @@
+//! The suite over SQLite, and what is true of its files alone.
+
+mod numbers;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::conformance::{Fixture, suite};
+use crate::fact::{LogRow, RowContent};
+
+/// A folder, and the store that has it open.
+struct Folder {
+    place: TempDir,
+    store: Option<SqliteStore>,
+}
+
+impl Fixture for Folder {
+    type Opened = SqliteStore;
+
+    fn empty() -> Self {
+        Self { place: tempfile::tempdir().unwrap(), store: None }
+    }
+
+    fn open(&mut self) -> &SqliteStore {
+        self.close();
+        self.store.insert(SqliteStore::open(&options(self.place.path())).unwrap())
+    }
+}
+
+impl Folder {
+    /// Waits until the threads have noticed that nobody asks any more: then they let go of the folder, and all files are closed.
+    fn close(&mut self) {
+        self.store = None;
+        while lock(self.place.path()).is_err() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn options(folder: &Path) -> SqliteOptions {
+    SqliteOptions { folder: folder.to_owned(), readers: 2, memory_bytes: 8 << 20 }
+}
+
+suite!(Folder);
+
+fn chunk(partition: i32, offset: i64, stored_ms: i64) -> LogChunk {
+    let rows = vec![LogRow { offset, stored_ms, content: RowContent::Nothing }];
+    LogChunk { partition, offsets: offset..offset + 1, rows }
+}
+
+#[tokio::test]
+async fn a_folder_belongs_to_one_store() {
+    let mut folder = Folder::empty();
+    folder.open();
+    let refused = SqliteStore::open(&options(folder.place.path())).unwrap_err();
+    assert!(refused.to_string().contains("another process has it"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_said_with_its_name() {
+    let folder = Folder::empty();
+    let file = folder.place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let refused = SqliteStore::open(&options(&file.join("log"))).unwrap_err();
+    assert!(refused.to_string().contains("file/log"), "{refused}");
+}
+
+#[tokio::test]
+async fn files_that_are_damaged_or_of_another_shape_are_made_again_and_no_others() {
+    let mut folder = Folder::empty();
+    let days = [0, 1, 2].map(|day| Day::of(day * 86_400_000));
+    let chunks = days.map(|day| chunk(0, i64::from(day.number()), day.start_ms()));
+    folder.open().project(chunks.to_vec()).await.unwrap();
+    folder.close();
+    std::fs::write(schema::day_path(folder.place.path(), days[0]), "no database").unwrap();
+    let other = rusqlite::Connection::open(schema::day_path(folder.place.path(), days[1])).unwrap();
+    other.pragma_update(None, "user_version", 99).unwrap();
+    drop(other);
+    std::fs::write(schema::open_path(folder.place.path()), "no database").unwrap();
+    let store = folder.open();
+    let coverage = store.coverage().await.unwrap();
+    assert_eq!(coverage.of(0), std::slice::from_ref(&(2..3)), "the others are to be read again");
+    store.project(chunks.to_vec()).await.unwrap();
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..3)));
+}
+
+#[tokio::test]
+async fn a_question_that_takes_too_long_is_ended() {
+    let mut folder = Folder::empty();
+    let store = folder.open();
+    let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+    let asked: StoreAnswer<'_, i64> = store.readers.ask(move |reader| {
+        let connection = reader.open()?.ok_or(StoreError::Stopped)?;
+        connection.query_row(endless, [], |row| row.get(0)).map_err(failed)
+    });
+    assert_eq!(asked.await, Err(StoreError::TooSlow { seconds: 2 }));
+    assert_eq!(store.days().await, Ok(Vec::new()), "and the thread goes on");
+}
+
+#[tokio::test]
+async fn no_more_questions_wait_than_may() {
+    let mut folder = Folder::empty();
+    let store = folder.open();
+    let (hold, held) = std::sync::mpsc::sync_channel::<()>(0);
+    let held = Arc::new(parking_lot::Mutex::new(held));
+    let mut asked = Vec::new();
+    let refused = loop {
+        let held = Arc::clone(&held);
+        let mut answer: StoreAnswer<'static, ()> = store.readers.ask(move |_reader| {
+            assert!(held.lock().recv().is_err(), "it ends when the other half is dropped");
+            Ok(())
+        });
+        match std::future::poll_fn(|context| std::task::Poll::Ready(answer.as_mut().poll(context))).await {
+            std::task::Poll::Ready(refused) => break refused,
+            std::task::Poll::Pending => asked.push(answer),
+        }
+        assert!(asked.len() < 100);
+    };
+    assert_eq!(refused, Err(StoreError::Overloaded));
+    drop(hold);
+    for answer in asked {
+        answer.await.unwrap();
+    }
+}
+
+#[test]
+fn lists_are_read_in_the_order_of_an_index() {
+    let folder = Folder::empty();
+    let path = folder.place.path().join("day.db");
+    let connection = schema::open_to_write(&path, schema::DAY).unwrap().unwrap();
+    let lists = [
+        "facts INDEXED BY facts_by_application WHERE application = ?5",
+        "facts INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8)",
+        "facts INDEXED BY facts_by_subscription WHERE subscription = ?5",
+        "facts INDEXED BY facts_by_event WHERE event = ?5",
+        "events INDEXED BY events_by_application WHERE application = ?5",
+    ];
+    for list in lists {
+        for order in [crate::query::ListOrder::Descending, crate::query::ListOrder::Ascending] {
+            let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {list} AND {}", list::clause(order));
+            let mut statement = connection.prepare(&sql).unwrap();
+            let steps = statement.query_map([1, 2, 3, 4, 5], |row| row.get::<_, String>(3)).unwrap();
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            assert!(!steps.concat().contains("TEMP B-TREE"), "{list}: {steps:?}");
+            assert!(steps.concat().contains("time>? AND time<?"), "{list}: {steps:?}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The one thread that writes: it holds all files, and does one thing after the other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::day_file::{self, DayFile};
+use super::open_file::OpenFile;
+use super::{SharedFiles, failed, schema};
+use crate::coverage::Coverage;
+use crate::day::Day;
+use crate::fact::LogChunk;
+use crate::split::{self, DayPart};
+use crate::store::{Projected, StoreError};
+
+/// What a connection that is rarely used keeps of its file.
+const COLD_BYTES: u64 = 256 * 1024;
+
+/// What the thread is asked for.
+pub(super) enum WriterCommand {
+    Bind(String, Reply<bool>),
+    Project(Vec<LogChunk>, Reply<Projected>),
+    Coverage(Reply<Coverage>),
+    Retain(Day, Reply<Vec<Day>>),
+}
+
+/// Whoever does not wait for an answer does not want it.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// See the module.
+pub(super) struct StoreWriter {
+    days: BTreeMap<Day, DayFile>,
+    open: OpenFile,
+    topic: Option<String>,
+    /// Days before it are given up.
+    oldest: Day,
+    /// The day that was written last.
+    hot: Option<Day>,
+    hot_bytes: u64,
+    /// The last to go: when the folder is free, its files are closed.
+    shared: Arc<SharedFiles>,
+}
+
+// === impl StoreWriter ===
+
+impl StoreWriter {
+    /// Opens all files of the folder.
+    pub(super) fn open(shared: Arc<SharedFiles>, hot_bytes: u64) -> Result<Self, StoreError> {
+        let unopened = |error: &dyn std::fmt::Display| StoreError::Unopened {
+            place: shared.folder.display().to_string(),
+            reason: error.to_string(),
+        };
+        let open = OpenFile::open(&shared.folder).map_err(|error| unopened(&error))?;
+        let mut days = BTreeMap::new();
+        for entry in std::fs::read_dir(&shared.folder).map_err(|error| unopened(&error))? {
+            let path = entry.map_err(|error| unopened(&error))?.path();
+            if let Some(day) = schema::day_of(&path) {
+                let file = day_file::open(&shared.folder, day).map_err(|error| unopened(&error))?;
+                schema::set_cache(&file.connection, COLD_BYTES).map_err(|error| unopened(&error))?;
+                shared.appeared(day);
+                days.insert(day, file);
+            }
+        }
+        Ok(Self { days, open, topic: None, oldest: Day::of(0), hot: None, hot_bytes, shared })
+    }
+
+    /// Until nobody asks any more.
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<WriterCommand>) {
+        while let Some(command) = commands.blocking_recv() {
+            match command {
+                WriterCommand::Bind(topic, reply) => drop(reply.send(self.bind(topic))),
+                WriterCommand::Project(chunks, reply) => drop(reply.send(self.project(chunks))),
+                WriterCommand::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
+                WriterCommand::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
+            }
+        }
+    }
+
+    fn bind(&mut self, topic: String) -> Result<bool, StoreError> {
+        let is_other = |of: &Option<String>| of.as_ref().is_some_and(|of| *of != topic);
+        let others: Vec<Day> =
+            self.days.iter().filter(|(_, file)| is_other(&file.topic)).map(|(day, _)| *day).collect();
+        for day in &others {
+            self.give_up(*day)?;
+        }
+        let is_open_other = is_other(&self.open.topic);
+        if is_open_other {
+            let path = schema::open_path(&self.shared.folder);
+            schema::remove(&path).map_err(|error| io_failed(&path, &error))?;
+            self.open = OpenFile::open(&self.shared.folder).map_err(failed)?;
+            self.shared.open_renewed();
+        }
+        self.topic = Some(topic);
+        self.open.catch_up(&self.days, self.topic.as_deref()).map_err(failed)?;
+        Ok(is_open_other || !others.is_empty())
+    }
+
+    fn project(&mut self, chunks: Vec<LogChunk>) -> Result<Projected, StoreError> {
+        let mut projected = Projected::default();
+        for (day, part) in split::by_day(chunks) {
+            if day < self.oldest {
+                projected.too_old += part.rows.len() as u64;
+                continue;
+            }
+            let taken = self.take(day, &part)?;
+            projected.new += taken.new;
+            projected.known += taken.known;
+        }
+        // What fails here is caught up with next time: the days are ahead, and that is all.
+        self.open.catch_up(&self.days, self.topic.as_deref()).map_err(failed)?;
+        Ok(projected)
+    }
+
+    fn take(&mut self, day: Day, part: &DayPart) -> Result<Projected, StoreError> {
+        if !self.days.contains_key(&day) {
+            let file = day_file::open(&self.shared.folder, day).map_err(failed)?;
+            self.days.insert(day, file);
+            self.shared.appeared(day);
+        }
+        self.heat(day).map_err(failed)?;
+        let Some(file) = self.days.get_mut(&day) else { return Ok(Projected::default()) };
+        let taken = file.take(part, self.topic.as_deref());
+        if let Err(error) = &taken
+            && day_file::is_damaged(error)
+        {
+            warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
+            self.give_up(day)?;
+        }
+        taken.map_err(failed)
+    }
+
+    /// Gives the cache to the day that is written.
+    fn heat(&mut self, day: Day) -> rusqlite::Result<()> {
+        if self.hot == Some(day) {
+            return Ok(());
+        }
+        if let Some(file) = self.hot.and_then(|hot| self.days.get(&hot)) {
+            cool(&file.connection)?;
+        }
+        if let Some(file) = self.days.get(&day) {
+            schema::set_cache(&file.connection, self.hot_bytes)?;
+        }
+        self.hot = Some(day);
+        Ok(())
+    }
+
+    fn coverage(&self) -> Coverage {
+        let mut all = Coverage::default();
+        self.days.values().for_each(|file| all.merge(&file.covered));
+        all
+    }
+
+    fn retain(&mut self, oldest: Day) -> Result<Vec<Day>, StoreError> {
+        self.oldest = self.oldest.max(oldest);
+        let gone: Vec<Day> = self.days.range(..self.oldest).map(|(day, _)| *day).collect();
+        for day in &gone {
+            self.give_up(*day)?;
+            info!(%day, "a day of the delivery log is given up");
+        }
+        if !gone.is_empty() {
+            self.open.forget_before(self.oldest.start_ms()).map_err(failed)?;
+        }
+        Ok(gone)
+    }
+
+    /// Removes a day's file. Whoever reads it reads on: its pages are there until the last reader closes it.
+    fn give_up(&mut self, day: Day) -> Result<(), StoreError> {
+        self.days.remove(&day);
+        self.shared.vanished(day);
+        let path = schema::day_path(&self.shared.folder, day);
+        schema::remove(&path).map_err(|error| io_failed(&path, &error))
+    }
+}
+
+fn cool(connection: &Connection) -> rusqlite::Result<()> {
+    schema::set_cache(connection, COLD_BYTES)?;
+    connection.execute_batch("PRAGMA shrink_memory")
+}
+
+fn io_failed(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Failed { reason: format!("{}: {error}", path.display()) }
+}

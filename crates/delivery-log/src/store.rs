@@ -1,0 +1,111 @@
+//! What a store of the log has to do. Every one of them passes the same suite.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::coverage::Coverage;
+use crate::day::Day;
+use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+
+/// What a store answers, when it does.
+pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Days of append-only rows, made of the records of one topic, which can be thrown away and made again.
+///
+/// Whatever is projected twice changes nothing, and the order in which chunks come does not matter. A row of another application
+/// is never in an answer.
+pub trait DeliveryStore: fmt::Debug + Send + Sync {
+    /// Says which topic the rows are of. What is there of another one is thrown away; returns whether there was some.
+    fn bind(&self, topic: String) -> StoreAnswer<'_, bool>;
+
+    /// Takes what was read. When it answers, all of it is there and covered, except for days that were given up.
+    fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected>;
+
+    /// Which offsets were read into the days that are there.
+    fn coverage(&self) -> StoreAnswer<'_, Coverage>;
+
+    /// Gives up every day before this one, now and from now on. Returns those that were there.
+    fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
+
+    /// The days that are there, the newest first.
+    fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
+
+    /// A page of facts.
+    fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>>;
+
+    /// A page of events.
+    fn events(&self, query: EventQuery) -> StoreAnswer<'_, LogPage<LoggedEvent>>;
+
+    /// One event; the newest one, where several have the name.
+    fn event(&self, application: ApplicationId, name: EventName) -> StoreAnswer<'_, Option<LoggedEvent>>;
+
+    /// These events, by the UUIDs of their identities, each with the day before which it was not stored. Those that are not there
+    /// are left out.
+    fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>>;
+
+    /// All facts of these deliveries, each with the day before which none was stored: at most 100 of each, the oldest first.
+    fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>>;
+
+    /// All facts of the delivery whose id begins so, the oldest first: what an attempt's id tells of it.
+    fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>>;
+
+    /// Those of these deliveries that have been tried and have not ended.
+    fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;
+
+    /// How a subscription did, minute by minute, the oldest first; minutes without anything are left out.
+    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>>;
+
+    /// Events that were accepted, by day and application, of these applications.
+    fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts>;
+}
+
+/// Events by day and application.
+pub type AcceptedCounts = BTreeMap<(Day, ApplicationId), u64>;
+
+/// What became of a projection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// Rows that are new.
+    pub new: u64,
+    /// Rows that were there.
+    pub known: u64,
+    /// Rows of days that were given up.
+    pub too_old: u64,
+}
+
+/// Why a store does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// Too many questions wait.
+    #[error("too many questions wait for the delivery log")]
+    Overloaded,
+    /// A question took longer than it may.
+    #[error("the delivery log did not answer within {seconds} s")]
+    TooSlow {
+        /// What it may take.
+        seconds: u64,
+    },
+    /// It cannot be opened.
+    #[error("the delivery log's store in {place} cannot be opened: {reason}")]
+    Unopened {
+        /// Where it is.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// It failed.
+    #[error("the delivery log's store failed: {reason}")]
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was stopped.
+    #[error("the delivery log's store was stopped")]
+    Stopped,
+}
