@@ -11,6 +11,7 @@ import wrong
 CHECKS = [
     examples.lint,
     examples.same_objects,
+    examples.packs,
     examples.schemas,
     examples.pod_security,
     examples.ends_in_time,

@@ -2,6 +2,9 @@
 
 import re
 import shlex
+import tarfile
+import tempfile
+from pathlib import Path
 
 import kubernetes_validate
 
@@ -41,6 +44,21 @@ def schemas() -> str:
                 kubernetes_validate.validate(item, version, strict=True)
                 checked += 1
     return f"{checked} checks, Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}; without a schema here: {', '.join(sorted(foreign))}"
+
+
+def packs() -> str:
+    """A packed chart brings the alerts along, which lie elsewhere in the repository, and renders as the folder does."""
+    for helm in HELMS:
+        with tempfile.TemporaryDirectory() as folder:
+            run(helm, "package", str(CHART), "--destination", folder)
+            [archive] = Path(folder).glob("*.tgz")
+            with tarfile.open(archive) as packed:
+                alerts = packed.getmember("hookbus/files/alerts.yaml")
+                assert alerts.isfile() and alerts.size > 0 and not [n for n in packed.getnames() if "/ci/" in n]
+            given = "alerts: { enabled: true }"
+            one, other = (render(helm, [CHART / "ci/minimal.yaml"], given=given, chart=chart) for chart in (CHART, archive))
+            assert by_key(one) == by_key(other), f"{helm}: the packed chart renders something else"
+    return f"with {' and '.join(HELMS)}"
 
 
 def pod_security() -> str:

@@ -39,13 +39,19 @@ def run(helm: str, *arguments: str, given: str | None = None) -> str:
 
 
 def render(
-    helm: str, values: list[Path], *, release: str = "hooks", given: str | None = None, apis: list[str] = APIS
+    helm: str,
+    values: list[Path],
+    *,
+    release: str = "hooks",
+    given: str | None = None,
+    apis: list[str] = APIS,
+    chart: Path = CHART,
 ) -> list[dict]:
     """The objects of a release. `given` are more values, as text."""
     files = [argument for path in values for argument in ("--values", str(path))]
     more = ["--values", "-"] if given is not None else []
     known = [argument for api in apis for argument in ("--api-versions", api)]
-    text = run(helm, "template", release, str(CHART), "--namespace", "webhooks", *files, *more, *known, given=given)
+    text = run(helm, "template", release, str(chart), "--namespace", "webhooks", *files, *more, *known, given=given)
     return [document for document in yaml.safe_load_all(text) if document]
 
 
