@@ -1,5 +1,5 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
-.PHONY: help setup setup-test dev sdks sdks-test test unit faults bench check
+.PHONY: help setup setup-test dev sdks sdks-test chart test unit faults bench check
 
 built := $(or $(CARGO_TARGET_DIR),target)
 # Where deploy/setup.sh puts a Node.js if that of the machine is too old for the tests.
@@ -11,6 +11,7 @@ help:
 	@echo 'make unit    the tests that need no Kafka; of one crate: make unit p=delivery-worker'
 	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker, three brokers'
 	@echo 'make sdks    the SDKs for Python and Node from the OpenAPI document, built into dist/ and checked'
+	@echo 'make chart   the Helm chart and the alerts: Helm 3 and 4, Kubernetes schemas, wrong values, promtool'
 	@echo 'make bench   speeds, each next to a bare loop of the same libraries; next to another build of ours:'
 	@echo '             make bench a="fanout delivery --against OTHER/hookbus"'
 	@echo 'make check   format, lints and docs, as CI sees them'
@@ -38,6 +39,13 @@ sdks-test:
 	sdks/build.sh check
 	sdks/check.sh
 	$(built)/debug/with-kafka -- sdks/pipeline.sh
+
+# The binary says whether it takes what the chart renders. After a change of the key table: deploy/helm/check.sh --write
+chart:
+	@deploy/setup.sh chart
+	# The whole workspace, as `make test` builds it: else its dependencies would be built twice.
+	cargo build --locked --workspace --all-targets
+	deploy/helm/check.sh
 
 test: setup-test
 	cargo build --locked --workspace --all-targets

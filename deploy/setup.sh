@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks what building and running Hookbus needs and installs what is missing where it may; else says the exact command.
 # `setup.sh test` checks what its tests need on top of that: the published clients they run are in Python and JavaScript too.
+# `setup.sh chart` installs what checks the Helm chart, in Python.
 set -euo pipefail
 
 say() { printf '==> %s\n' "$*"; }
@@ -26,9 +27,11 @@ fi
 # Debian has rustup since version 13; elsewhere its own page says how to install it.
 have cargo || have rustup || { have apt-cache && apt-cache show rustup >/dev/null 2>&1 && missing+=(rustup); } || true
 
-if [ "${1:-}" = test ]; then
+if [ "${1:-}" = test ] || [ "${1:-}" = chart ]; then
     have python3 || missing+=(python3 python3-venv)
     ! have python3 || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+fi
+if [ "${1:-}" = test ]; then
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
 fi
@@ -57,7 +60,7 @@ cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-target}"
 if [ ! -d "$target/debug" ]; then
     needed=2
-    [ "${1:-}" != test ] || needed=5
+    [ -z "${1:-}" ] || needed=5
     mkdir -p "$target"
     left=$(df -Pk "$target" | awk 'NR == 2 { print int($4 / 1048576) }')
     if [ "$left" -lt "$needed" ]; then
@@ -86,11 +89,14 @@ if have java; then
         exit 1
     fi
 fi
+if [ -n "${1:-}" ] && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    say "the tests need Python 3.11 or newer, this is $(python3 --version). Put a newer python3 first in PATH." >&2
+    exit 1
+fi
+if [ "${1:-}" = chart ]; then
+    deploy/helm/prepare.sh
+fi
 if [ "${1:-}" = test ]; then
-    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        say "the tests need Python 3.11 or newer, this is $(python3 --version). Put a newer python3 first in PATH." >&2
-        exit 1
-    fi
     # The generator of the SDKs' types needs a newer Node.js than Debian 12 has; the SDK itself runs on 18. The Makefile puts this first in PATH.
     newer() { node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2019 ? 1 : 0)'; }
     beside=var/cache/node

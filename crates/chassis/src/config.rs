@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! preset < file < HOOKBUS__SECTION__KEY      layers.rs   laid over each other by the `config` crate
+//!                 HOOKBUS__.._FILE           secret_files.rs  names the file that holds a secret
 //!        -> every key known, kind and range  value.rs    against the key table (key.rs), all problems at once
 //!        -> typed sections, relations        reader.rs   one struct per section, each beside its keys
 //!        -> Loaded { config }                show.rs     effective values with origin; the reference
+//!                                            schema.rs   what a file may hold, as JSON Schema
 //! ```
 //!
 //! A key is defined once, in the table of its section's file; nothing else knows its name twice.
@@ -23,6 +25,8 @@ mod listener;
 mod log;
 mod reader;
 mod retry;
+mod schema;
+mod secret_files;
 mod security;
 mod show;
 mod shutdown;
@@ -147,6 +151,12 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 #[must_use]
 pub fn reference() -> String {
     show::reference()
+}
+
+/// What a file may hold, as JSON Schema (draft 7). Keys that hold secrets are `writeOnly`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schema::schema()
 }
 
 fn build(preset: &Preset, file: Option<&Text>, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {

@@ -1,7 +1,10 @@
 //! Shutdown: one request for everybody, one way to make it urgent.
 //!
-//! The first SIGINT or SIGTERM (or a failed task) *requests*: intake stops, what is in flight finishes, outcomes are
-//! committed, all within one grace period. The second signal *forces*: `main` returns at once.
+//! The first SIGINT or SIGTERM *announces*: the process is not ready any more, and everything goes on. After a delay, in which
+//! balancers learn of it, it *requests* (as a failed task does at once): intake stops, what is in flight finishes, outcomes
+//! are committed, all within one grace period. The second signal *forces*: `main` returns at once.
+
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +15,7 @@ use crate::tasks;
 /// The shared wish to stop. Clones are the same wish.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
+    announced: CancellationToken,
     requested: CancellationToken,
     forced: CancellationToken,
 }
@@ -23,23 +27,33 @@ impl Shutdown {
         Self::default()
     }
 
-    /// A shutdown that SIGINT and SIGTERM request, and that a second one of them forces.
+    /// A shutdown that SIGINT and SIGTERM announce at once and request after `delay`, and that a second one of them forces.
     /// To be called inside a tokio runtime.
     ///
     /// # Errors
     /// When the signal handlers cannot be installed.
-    pub fn on_signals() -> std::io::Result<Self> {
+    pub fn on_signals(delay: Duration) -> std::io::Result<Self> {
         let shutdown = Self::new();
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         let watched = shutdown.clone();
-        let _signals = tasks::spawn("signals", async move { watched.listen(interrupt, terminate).await });
+        let _signals = tasks::spawn("signals", async move {
+            let first = next(&mut interrupt, &mut terminate).await;
+            watched.announce(first, delay);
+            watched.end(first, tokio::time::sleep(delay), next(&mut interrupt, &mut terminate)).await;
+        });
         Ok(shutdown)
     }
 
     /// Asks everybody to stop. Asking again changes nothing.
     pub fn request(&self) {
+        self.announced.cancel();
         self.requested.cancel();
+    }
+
+    /// Resolves when it is known that somebody will ask: whoever routes requests here should stop.
+    pub async fn announced(&self) {
+        self.announced.cancelled().await;
     }
 
     /// Whether somebody asked.
@@ -55,7 +69,7 @@ impl Shutdown {
 
     /// Makes it urgent: no drain any more.
     pub fn force(&self) {
-        self.requested.cancel();
+        self.request();
         self.forced.cancel();
     }
 
@@ -70,11 +84,26 @@ impl Shutdown {
         self.requested.clone()
     }
 
-    async fn listen(&self, mut interrupt: Signal, mut terminate: Signal) {
-        let first = next(&mut interrupt, &mut terminate).await;
-        info!(signal = first, "stopping: draining what is in flight, a second signal ends at once");
-        self.request();
-        let second = next(&mut interrupt, &mut terminate).await;
+    fn announce(&self, signal: &str, delay: Duration) {
+        if !delay.is_zero() {
+            let delay_ms = delay.as_millis();
+            info!(signal, delay.ms = %delay_ms, "not ready any more; listeners go on until balancers have seen it");
+        }
+        self.announced.cancel();
+    }
+
+    /// What follows from the first signal: the request after the delay, and at a second signal that nothing is waited for.
+    async fn end(&self, first: &str, delay: impl Future<Output = ()>, second: impl Future<Output = &'static str>) {
+        let delayed = async {
+            delay.await;
+            info!(signal = first, "stopping: draining what is in flight, a second signal ends at once");
+            self.request();
+            std::future::pending::<&'static str>().await
+        };
+        let second = tokio::select! {
+            second = second => second,
+            never = delayed => never,
+        };
         warn!(signal = second, "second signal: ending without waiting for the drain");
         self.force();
     }
@@ -112,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_signal_requests_and_the_second_forces() {
-        let shutdown = Shutdown::on_signals().unwrap();
+        let shutdown = Shutdown::on_signals(Duration::ZERO).unwrap();
         let terminate = || {
             let kill = format!("kill -TERM {}", std::process::id());
             assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
@@ -122,5 +151,34 @@ mod tests {
         assert!(!shutdown.forced.is_cancelled());
         terminate();
         shutdown.forced().await;
+    }
+    #[tokio::test]
+    async fn after_the_first_signal_everything_goes_on_for_the_delay() {
+        let shutdown = Shutdown::new();
+        let ending = shutdown.clone();
+        shutdown.announce("SIGTERM", Duration::from_secs(5));
+        assert!(shutdown.announced.is_cancelled(), "who routes requests here hears of it at once");
+        let (over, delay) = tokio::sync::oneshot::channel::<()>();
+        let delay = async { delay.await.unwrap() };
+        let _end = tasks::spawn("end", async move { ending.end("SIGTERM", delay, std::future::pending()).await });
+        tokio::task::yield_now().await;
+        assert!(!shutdown.is_requested());
+        over.send(()).unwrap();
+        shutdown.requested().await;
+        assert!(!shutdown.forced.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_second_signal_does_not_wait_for_the_delay() {
+        let shutdown = Shutdown::new();
+        shutdown.end("SIGTERM", std::future::pending(), std::future::ready("SIGINT")).await;
+        assert!(shutdown.is_requested() && shutdown.forced.is_cancelled());
+    }
+
+    #[test]
+    fn what_fails_is_announced_and_requested_at_once() {
+        let shutdown = Shutdown::new();
+        shutdown.request();
+        assert!(shutdown.announced.is_cancelled() && shutdown.is_requested());
     }
 }

@@ -215,7 +215,9 @@ impl<W: Work> Stage<W> {
             let epochs: Vec<Epoch> = handover.leases.iter().map(|lease| lease.epoch).collect();
             let in_flight = self.work.in_flight(&epochs);
             let is_committing = self.commit.as_ref().is_some_and(|commit| commit.batch.touches(&handover.leases));
-            let is_over = in_flight == 0 && !is_committing && !self.outbox.has_pending(&handover.leases);
+            // When a drain is over, what is in flight has had its time; what is done is still committed.
+            let is_answered = in_flight == 0 || self.is_leaving();
+            let is_over = is_answered && !is_committing && !self.outbox.has_pending(&handover.leases);
             if !is_over && now.instant < handover.until {
                 return;
             }

@@ -247,6 +247,11 @@ impl<W: Work> Stage<W> {
         self.work.stopping(now);
     }
 
+    /// Whether a drain is over, and the poller was told to leave the group.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.drain.is_some_and(|drain| drain.is_leaving)
+    }
+
     /// Once nothing is in flight and everything is committed, the partitions may go.
     fn finish_drain(&mut self, now: Now) {
         let Some(drain) = self.drain.as_mut().filter(|drain| !drain.is_leaving) else { return };

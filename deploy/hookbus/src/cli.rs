@@ -30,16 +30,9 @@ Examples:
   hookbus token create ci --organization acme --role editor --expires-at 2027-01-01T00:00:00Z
   hookbus token revoke 0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f --organization acme";
 
-/// A binary that was built for tests says so wherever it tells its version: bugs can be planted in it.
-const VERSION: &str = if schemas::planted::CAN_PLANT {
-    concat!(env!("CARGO_PKG_VERSION"), " (planted-bugs)")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
-
 /// Webhooks from Kafka: signed, retried, logged, with Kafka as the only state.
 #[derive(Debug, Parser)]
-#[command(name = "hookbus", version = VERSION, propagate_version = true)]
+#[command(name = "hookbus", version = crate::version::TEXT.as_str(), propagate_version = true)]
 pub(crate) struct Cli {
     /// Configuration file; without it `./hookbus.toml` if it is there. `HOOKBUS__SECTION__KEY` variables win over it.
     #[arg(long, short, global = true, env = "HOOKBUS_CONFIG", value_name = "FILE")]
@@ -99,6 +92,8 @@ pub(crate) enum Command {
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),
+    /// Say whether the process beside this one is ready: asks the configured admin port, and ends with 0 or 1.
+    Ready,
     /// Show how the running gateways, fan-outs, delivery workers and retry schedulers are doing.
     Status(operate::StatusArgs),
     /// Show what waits for its retry: how much per tier, and when the next of it moves.
@@ -144,6 +139,8 @@ pub(crate) enum ConfigCommand {
     Show,
     /// Print every key with its doc, as Markdown.
     Reference,
+    /// Print what a configuration file may hold, as JSON Schema: for editors, and for whoever makes such files.
+    Schema,
 }
 
 /// `hookbus tail`

@@ -11,6 +11,7 @@ pub(crate) mod export;
 pub(crate) mod lanes;
 pub(crate) mod offsets;
 pub(crate) mod organization;
+pub(crate) mod ready;
 pub(crate) mod retries;
 pub(crate) mod role;
 pub(crate) mod status;

@@ -14,6 +14,7 @@ mod process;
 mod roles;
 mod screen;
 mod usage;
+mod version;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -97,6 +98,7 @@ fn run(cli: Cli) -> Result<()> {
             let connection = process::connection(&loaded.config)?;
             with_kafka(runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
+        Command::Ready => commands::ready::run(&config::load(file, config::environment())?.config.admin),
         Command::Status(args) => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;

@@ -52,7 +52,7 @@ impl Process {
         let registry = Registry::new();
         let health = Health::new();
         let starting = health.latch("start");
-        let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+        let shutdown = Shutdown::on_signals(config.shutdown.delay).context("cannot listen for signals")?;
         let connection = connection(&config)?;
         let port = admin::bind(config.admin.listen)?;
         let tls = crate::listeners::tls("admin", config.admin.tls.as_ref(), config.admin.listen, Protocols::Http1)?;
@@ -60,6 +60,7 @@ impl Process {
         tracing::info!(address = %admin.address(), "the admin port serves /livez, /readyz and /metrics");
         plant_bug(chassis::config::environment())?;
         crate::invariants::register(&registry)?;
+        crate::version::register(&registry)?;
         Ok(Self {
             topics: config.topics.topics(),
             tasks: Tasks::new(shutdown.clone()),
@@ -131,7 +132,8 @@ impl Process {
         })?)
     }
 
-    /// Runs until a signal or a failure, then drains within the grace period. A second signal ends it at once.
+    /// Runs until a signal or a failure, then drains within the grace period. From a signal on it is not ready, and goes on for
+    /// the configured delay. A second signal ends it at once.
     ///
     /// # Errors
     /// The first part that failed, by name.
@@ -139,8 +141,7 @@ impl Process {
         let health = self.health.clone();
         let shutdown = self.shutdown.clone();
         self.tasks.spawn("drain", async move {
-            shutdown.requested().await;
-            tracing::info!("draining; a second signal ends the process at once");
+            shutdown.announced().await;
             health.drain();
             Ok::<_, std::convert::Infallible>(())
         });

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use http::Method;
+use kafka_dev::tether::Exit;
 use schemas::ids::ApplicationId;
 use serde_json::{Value, json};
 use testkit::Expect;
-use testkit::http::Answer;
+use testkit::http::{Answer, Http};
 use testkit::pipeline::{Application, Pipeline, Role, Setup};
 use testkit::wait::eventually;
 
@@ -125,5 +126,31 @@ async fn two_gateways_share_a_limit_and_let_at_most_one_event_more_pass() {
     let answer = eventually("the organization's limit counts too", SOON, refused).await.unwrap();
     assert_eq!(answer.json().unwrap()["id"], "RateLimited");
     assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+    pipeline.finish(Expect::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_told_to_end_takes_events_until_balancers_have_seen_it() {
+    let idle = [Role::Delivery, Role::Retry];
+    let setup = idle.into_iter().fold(Setup::new("delay"), |setup, role| setup.roles(role, 0));
+    // Longer than any test: only the second signal ends it.
+    let delay = vec![("HOOKBUS__SHUTDOWN__DELAY_MS".to_owned(), "300000".to_owned())];
+    let mut pipeline = setup.environment(Role::Gateway, delay).start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let gateway = pipeline.roles().process(Role::Gateway, 1).unwrap();
+    let ready = gateway.admin_url("/readyz");
+    gateway.terminate().unwrap();
+    let not_ready = async || {
+        let answer = Http::default().get(&ready).await.ok()?;
+        (answer.status == 503).then_some(answer.body)
+    };
+    assert_eq!(eventually("it is not ready any more", SOON, not_ready).await.unwrap(), "not ready: draining\n");
+    let url = pipeline.client().url(1, EVENT).unwrap();
+    let event = event(application.id, &json!(1));
+    let answer = Http::default().json(Method::POST, &url, &application.token, Some(&event)).await.unwrap();
+    assert_eq!(answer.status, 201, "a new connection is served as before");
+    let gateway = pipeline.roles().process(Role::Gateway, 1).unwrap();
+    gateway.terminate().unwrap();
+    assert_eq!(gateway.ended(SOON).await.unwrap(), Exit::Code(1), "a second signal waits for nothing");
     pipeline.finish(Expect::default()).await.unwrap();
 }

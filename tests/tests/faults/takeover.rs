@@ -70,6 +70,24 @@ async fn a_frozen_fanout_is_replaced_and_doubles_nothing_when_it_thaws() {
     assert_eq!(u64::try_from(outcome.audit.counts.accepted).unwrap(), report.accepted + 10);
 }
 
+/// A request that outlasts the grace period costs its worker neither the last commit nor a clean end: that delivery alone is sent
+/// again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_request_hangs_ends_well_and_repeats_that_delivery_alone() {
+    let setup = Setup::new("hanging").roles(Role::Delivery, 1).set("delivery.attempt_timeout_ms", 120_000);
+    let (mut pipeline, application, subscriptions) = shop(setup.set("shutdown.grace_ms", 8_000), 2).await;
+    pipeline.endpoint().script(&subscriptions[0].path, "hang 204").unwrap();
+    send(&pipeline, &application, names("before", 1)).await;
+    arrived(&pipeline, 2).await;
+    // It ends with 0, well before the request would.
+    pipeline.roles().stop(Role::Delivery, 1).await.unwrap();
+    let log = pipeline.roles().process(Role::Delivery, 1).unwrap().log();
+    assert!(log.contains("it is done again by others") && log.contains("in_flight=1"), "{log}");
+    pipeline.roles().start(Role::Delivery, 1).await.unwrap();
+    let outcome = pipeline.finish(Expect { repeats: 1, ..Expect::default() }).await.unwrap();
+    assert_eq!((outcome.audit.counts.delivered, outcome.audit.counts.repeats), (2, 1));
+}
+
 /// SIGTERM: what is in flight finishes, is committed, and nobody sends it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_drains_on_sigterm_without_a_single_repeat() {

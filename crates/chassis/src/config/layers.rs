@@ -9,6 +9,7 @@ use ::config::{ConfigError as LayerError, File, FileFormat, Map, Source, Value, 
 use super::error::{ConfigError, Problem};
 use super::key::{Key, Kind};
 use super::reader::Values;
+use super::secret_files::{self, EnvironmentText};
 use super::value::{Origin, Parsed, Setting};
 use super::{PREFIX, keys};
 
@@ -107,7 +108,9 @@ pub(super) fn values(
     env: &BTreeMap<String, String>,
 ) -> Result<Values, ConfigError> {
     let mut problems = lone_underscores(env);
-    let merged = merge(preset, file, env).map_err(ConfigError::Layers)?;
+    let (variables, unreadable) = secret_files::read(env);
+    problems.extend(unreadable);
+    let merged = merge(preset, file, variables).map_err(ConfigError::Layers)?;
     let mut leaves = BTreeMap::new();
     flatten(String::new(), merged, &mut leaves);
     let from_file = Origin::File(file.map(|file| file.path.clone()).unwrap_or_default());
@@ -127,20 +130,18 @@ pub(super) fn values(
 fn merge(
     preset: &Preset,
     file: Option<&Text>,
-    env: &BTreeMap<String, String>,
+    variables: Vec<EnvironmentText>,
 ) -> Result<Map<String, Value>, LayerError> {
     let mut below = TextLayer::default();
     for (path, text) in &preset.values {
         below.set(&segments(path, "."), text, &Origin::Preset(preset.name.clone()));
     }
     let mut above = TextLayer::default();
-    for (name, text) in env {
-        let Some(path) = name.strip_prefix(PREFIX) else { continue };
-        let path = segments(&path.to_lowercase(), "__");
+    for EnvironmentText { path, origin, text } in variables {
         // `${UNSET:-}` in a compose file is an empty variable: as if it were not there, but a wrong name stays an error.
-        let known = path.starts_with(&["kafka".to_owned(), "properties".to_owned()]) || find(&path.join(".")).is_some();
+        let known = is_property(&path) || find(&path.join(".")).is_some();
         if !(known && text.trim().is_empty()) {
-            above.set(&path, text, &Origin::Env(name.clone()));
+            above.set(&path, &text, &origin);
         }
     }
     let mut builder = ::config::Config::builder().add_source(below);
@@ -151,7 +152,7 @@ fn merge(
 }
 
 /// The steps to a key; below `kafka.properties` the rest is one name, in which the environment writes `_` for `.`.
-fn segments(path: &str, separator: &str) -> Vec<String> {
+pub(super) fn segments(path: &str, separator: &str) -> Vec<String> {
     let steps: Vec<&str> = path.split(separator).collect();
     match steps.as_slice() {
         ["kafka", "properties", name @ ..] if !name.is_empty() => {
@@ -159,6 +160,11 @@ fn segments(path: &str, separator: &str) -> Vec<String> {
         }
         steps => steps.iter().map(|step| (*step).to_owned()).collect(),
     }
+}
+
+/// Whether these steps lead into `kafka.properties`.
+pub(super) fn is_property(path: &[String]) -> bool {
+    matches!(path, [kafka, properties, ..] if kafka == "kafka" && properties == "properties")
 }
 
 fn insert(table: &mut Map<String, Value>, path: &[String], value: Value) {
@@ -222,7 +228,7 @@ fn defaults() -> BTreeMap<&'static str, Setting> {
     keys().map(default).collect()
 }
 
-fn find(path: &str) -> Option<Key> {
+pub(super) fn find(path: &str) -> Option<Key> {
     keys().find(|key| key.path == path)
 }
 

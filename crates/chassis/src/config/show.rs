@@ -17,7 +17,10 @@ Values come from, each over the one before: the defaults below, `hookbus.toml` (
 `HOOKBUS_CONFIG`), the environment. A key `section.key` is `HOOKBUS__SECTION__KEY` there, lists are separated by commas
 or spaces, and an empty variable counts as not set. An unknown key or a value out of range stops the start with a
 message that names the key and the nearest known one, or what is allowed. `hookbus config show` prints what is in
-effect and where each value came from, secrets masked. Keys are there since 0.1.0 unless their text says otherwise.
+effect and where each value came from, secrets masked, `hookbus config schema` what a file may hold as JSON Schema.
+
+A secret, or any librdkafka property, can stand in a file instead: `HOOKBUS__SECURITY__LOOKUP_KEY_FILE` names the file that
+holds `security.lookup_key`. One newline at its end is cut off, and it is read once, at the start. Keys are there since 0.1.0 unless their text says otherwise.
 ";
 
 /// The effective values as TOML with the origin behind each.

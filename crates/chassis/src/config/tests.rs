@@ -328,3 +328,84 @@ fn write_the_reference() {
     std::fs::create_dir_all(Path::new(REFERENCE).parent().unwrap()).unwrap();
     std::fs::write(REFERENCE, reference()).unwrap();
 }
+
+/// A file with this content, kept as long as the folder.
+fn secret_file(folder: &tempfile::TempDir, name: &str, content: &str) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_secret_or_a_property_may_stand_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = secret_file(&folder, "admin", "geheim-geheim-geheim\n");
+    let password = secret_file(&folder, "password", " pass word \r\n");
+    let loaded = from(
+        "",
+        &[
+            ("HOOKBUS__CONTROL__ADMIN_KEY_FILE", &key),
+            ("HOOKBUS__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", &password),
+            // Empty is not set, as everywhere.
+            ("HOOKBUS__SECURITY__LOOKUP_KEY_FILE", ""),
+            // These two are no such names: the file is what is asked for.
+            ("HOOKBUS__DELIVERY__CA_FILE", "/etc/own.pem"),
+            ("HOOKBUS__KAFKA__PROPERTIES__SASL_OAUTHBEARER_ASSERTION_FILE", "/run/assertion"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(loaded.config.control.admin_key.as_ref().unwrap().expose_secret(), "geheim-geheim-geheim");
+    assert_eq!(loaded.config.kafka.properties.as_map()["sasl.password"], " pass word ");
+    assert_eq!(loaded.config.kafka.properties.as_map()["sasl.oauthbearer.assertion.file"], "/run/assertion");
+    assert!(loaded.config.security.lookup_key.is_none());
+    let shown = loaded.show();
+    assert!(line(&shown, "admin_key").ends_with("# env HOOKBUS__CONTROL__ADMIN_KEY_FILE"), "{shown}");
+    assert!(!shown.contains("geheim") && !shown.contains("pass word"), "{shown}");
+}
+
+#[test]
+fn a_secrets_file_that_cannot_be_used_is_named_and_never_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (full, empty) = (secret_file(&folder, "full", "geheim"), secret_file(&folder, "empty", " \n"));
+    let missing = folder.path().join("missing").display().to_string();
+    let large = secret_file(&folder, "large", &"geheim".repeat(200_000));
+    let found = problems(
+        "",
+        &[
+            ("HOOKBUS__SECURITY__LOOKUP_KEY_FILE", &missing),
+            ("HOOKBUS__SECURITY__ENCRYPTION_KEYS_FILE", &empty),
+            ("HOOKBUS__CONTROL__ADMIN_KEY", "another-geheim-key"),
+            ("HOOKBUS__CONTROL__ADMIN_KEY_FILE", &full),
+            ("HOOKBUS__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", &large),
+            ("HOOKBUS__KAFKA__BROKERS_FILE", &full),
+        ],
+    );
+    for expected in [
+        format!("security.lookup_key: cannot read the file {missing}: No such file"),
+        format!("security.encryption_keys: the file {empty} is empty"),
+        "control.admin_key: HOOKBUS__CONTROL__ADMIN_KEY is set as well: take one away".to_owned(),
+        format!("kafka.properties.sasl.password: the file {large} is larger than 1048576 bytes"),
+        // Only secrets are worth a file of their own.
+        "kafka.brokers_file: unknown key, the nearest known one is kafka.brokers".to_owned(),
+    ] {
+        assert!(found.iter().any(|problem| problem.starts_with(&expected)), "{expected} is not in {found:#?}");
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(!found.concat().contains("geheim"), "{found:#?}");
+}
+
+#[test]
+fn the_schema_knows_every_key_with_its_default() {
+    let schema = schema();
+    for key in keys() {
+        let pointer: String = key.path.split('.').map(|step| format!("/properties/{step}")).collect();
+        let found = schema.pointer(&pointer).unwrap_or_else(|| panic!("{} is not in the schema", key.path));
+        assert!(found["type"].is_string() || found["type"].is_array(), "{}", key.path);
+        let is_secret = matches!(key.kind, key::Kind::Secret);
+        assert_eq!(found["writeOnly"] == true, is_secret, "{}", key.path);
+        assert_eq!(found.get("default").is_none(), key.default.is_empty(), "{}", key.path);
+    }
+    assert_eq!(schema["properties"]["gateway"]["additionalProperties"], false);
+    assert_eq!(schema["properties"]["topics"]["properties"]["partitions"]["properties"]["events"]["default"], 8);
+    assert_eq!(schema["properties"]["retry"]["properties"]["tiers"]["default"][0], "5s");
+}

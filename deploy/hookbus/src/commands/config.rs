@@ -1,4 +1,4 @@
-//! `hookbus config show` and `hookbus config reference`.
+//! `hookbus config show`, `hookbus config reference` and `hookbus config schema`.
 
 use std::path::Path;
 
@@ -16,6 +16,7 @@ pub(crate) fn run(file: Option<&Path>, command: &ConfigCommand) -> Result<()> {
     let text = match command {
         ConfigCommand::Show => config::load(file, config::environment())?.show(),
         ConfigCommand::Reference => config::reference(),
+        ConfigCommand::Schema => serde_json::to_string_pretty(&config::schema())?,
     };
     Ok(screen::line(text.trim_end())?)
 }

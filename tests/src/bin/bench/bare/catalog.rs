@@ -27,7 +27,7 @@ pub(crate) struct Loading {
 impl Loading {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let settings = TopicSettings { prefix: self.prefix, ..TopicSettings::default() };
-        let shutdown = Shutdown::on_signals()?;
+        let shutdown = Shutdown::on_signals(std::time::Duration::ZERO)?;
         let catalog = Catalog::start(CatalogDeps {
             connection: kafka::Connection::new(&self.brokers, &BTreeMap::new())?,
             topics: settings.topics(),
