@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use kafka::group;
 use kafka::{Connection, From, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use retry::Tier;
@@ -14,14 +15,16 @@ use super::books::{Applications, Books, Dead, Event, Fact, Hopped, Place, Reject
 use crate::wait::eventually;
 
 /// A broker that serves answers in milliseconds; an open transaction at the end of a topic holds its readers for 12 s.
-const READ_WITHIN: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(60);
+/// A million records, read by a build for tests beside a busy pipeline.
+const READ_WITHIN: Duration = Duration::from_secs(600);
 /// Catch-up: an empty fetch comes back at once.
 const FETCH_WAIT_MS: u32 = 10;
 
 /// Reads a topic at `read_committed` until the end it had when this was called.
 ///
 /// # Errors
-/// The topic is not there, or its end is not reached in 60 s: a transaction stays open.
+/// The topic is not there, or nothing comes of it for 60 s before its end: a transaction stays open.
 pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
     // A broker that has just stood still may leave one question unanswered: it is asked again.
     let read = || async {
@@ -41,7 +44,10 @@ async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec
     }
     let mut tail = Tail::start(connection, from_beginning(topic, ends.keys().copied().collect()))?;
     while !ends.is_empty() {
-        match tail.next().await? {
+        let next = tokio::time::timeout(SILENCE, tail.next()).await;
+        let next =
+            next.with_context(|| format!("nothing came of {topic} for {SILENCE:?}; not read to the end: {ends:?}"))?;
+        match next? {
             TailEvent::Record { partition, record } => records.push((partition, record)),
             TailEvent::Eof { partition, position } => {
                 if ends.get(&partition).is_some_and(|end| position >= *end) {

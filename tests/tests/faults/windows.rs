@@ -18,9 +18,9 @@ const PARTITIONS: u16 = 64;
 const SUBSCRIPTIONS: usize = 400;
 /// Of 20 bytes each: a window is full by its records, long before its bytes. Five or six subscriptions share a partition: their deliveries fill a window of 1,000 and wait behind it.
 const EVENTS: usize = 220;
-/// Live records that show the windows as full as chance lets them be.
-const LIVE: u32 = 54_000;
-/// Done since the last commit: 200 ms of 1,024 requests that take 3 s each, on two busy cores.
+/// Deliveries in windows and lists, which the successor finds in both.
+const WAITING: u32 = 54_000;
+/// Done since the last commit: 200 ms of 4,096 requests that take 3 s each, on two busy cores.
 const UNCOMMITTED: usize = 3_000;
 /// What had left the worker when it died has arrived by then; another one cannot have begun.
 const STRAYS_MS: i64 = 500;
@@ -34,22 +34,25 @@ const ENDS_WITHIN: std::time::Duration = std::time::Duration::from_secs(420);
 async fn sixty_four_full_windows_move_from_a_killed_worker_within_12_s() {
     let setup =
         Setup::new("windows").roles(Role::Delivery, 2).set("topics.partitions.deliveries", i64::from(PARTITIONS));
-    // What waits for its lane stays in the window.
+    // What waits for its lane stays in the window where that is not for long.
     let setup = setup.set("delivery.lane_wait_ms", 60_000);
     let (mut pipeline, application, subscriptions) = only_one_worker(setup).await;
     pipeline.endpoint().script("/s", "204+delay=3s").unwrap();
     let events: Vec<Event> = (0..EVENTS).map(|number| Event::new(format!("evt_{number}"), "a.b").sized(20)).collect();
     pipeline.publish(&application, &events).await.unwrap();
     let worker = pipeline.roles().process(Role::Delivery, 1).unwrap();
-    let full =
-        || async { (worker.metric("hookbus_delivery_live_deliveries").await.ok()? >= f64::from(LIVE)).then_some(()) };
+    let full = || async {
+        let live = worker.metric("hookbus_delivery_live_deliveries").await.ok()?;
+        let listed = worker.metric("hookbus_delivery_queued").await.ok()?;
+        (live + listed >= f64::from(WAITING)).then_some(())
+    };
     eventually("full windows", 3 * SOON, full).await.unwrap();
     arrived(&pipeline, 2_000).await;
 
     let budget = in_flight(&pipeline) + UNCOMMITTED;
     let killed_ms = now_ms();
     pipeline.roles().kill(Role::Delivery, 1).await.unwrap();
-    // From now on a partition waits for its owner alone, not for one of the 1,024 requests that a worker may have under way.
+    // From now on a partition waits for its owner alone, not for one of the 4,096 requests that a worker may have under way.
     pipeline.endpoint().script("/s", "204").unwrap();
     pipeline.roles().launch(Role::Delivery, 2).await.unwrap();
     // Looked at when all is over: whoever counts meanwhile takes the cores from those who work.

@@ -5,6 +5,7 @@ mod release;
 mod show;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chassis::config::Config;
@@ -76,7 +77,7 @@ fn agreed(is_agreed: bool, question: &str) -> Result<()> {
 fn deps(connection: &Connection, config: &Config) -> Result<(OperatorDeps, Shutdown)> {
     let (kafka, topics) = (config.kafka.clone(), config.topics.topics());
     let deps = OperatorDeps { connection: connection.clone(), kafka, topics, grace: config.shutdown.grace };
-    Ok((deps, Shutdown::on_signals().context("cannot listen for signals")?))
+    Ok((deps, Shutdown::on_signals(Duration::ZERO).context("cannot listen for signals")?))
 }
 
 /// A task that did not come to its end says why, and that it goes on when it is run again.
