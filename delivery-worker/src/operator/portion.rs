@@ -12,8 +12,8 @@ use schemas::record::{OutRecord, Record, TopicPartition};
 use crate::book::Book;
 use crate::lists::List;
 
-/// Offsets of one portion, and so payloads that are in memory at once.
-const PORTION: usize = 1_000;
+/// Offsets of one portion, and so payloads that are in memory at once: 45 MiB of the largest.
+const PORTION: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
