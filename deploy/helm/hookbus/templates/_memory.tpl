@@ -35,6 +35,10 @@
 {{- else if eq .role "control" -}}
 {{- $each := add 32768 (int64 $config.control.request_limit_bytes) -}}
 {{- $_ := set $parts (printf "config.control.max_connections x %d" $each) (mul $each (int64 $config.control.max_connections)) -}}
+{{- $_ := set $parts "answers kept for repeated requests" (mul 128 $mebi) -}}
+{{- if eq (dig "log" "store" "sqlite" $config.control) "sqlite" -}}
+{{- $_ := set $parts "the delivery log: config.control.log.memory_bytes, and what it reads of Kafka" (add (int64 (dig "log" "memory_bytes" 67108864 $config.control)) (mul 64 $mebi)) -}}
+{{- end -}}
 {{- end -}}
 {{- if $reads -}}
 {{- $partitions := int64 $reads.partitions -}}

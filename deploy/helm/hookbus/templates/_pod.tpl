@@ -107,7 +107,20 @@ spec:
           memory: {{ include "hookbus.memoryLimit" . }}
       securityContext: {{- include "hookbus.containerSecurity" . | nindent 8 }}
       volumeMounts: {{- include "hookbus.mounts" (dict "secrets" $secrets) | nindent 8 }}
+        {{- if eq (include "hookbus.keepsLog" .) "true" }}
+        - { name: log, mountPath: {{ dig "log" "folder" "/var/lib/hookbus/log" .root.Values.config.control | quote }} }
+        {{- end }}
   volumes: {{- include "hookbus.volumes" (dict "root" .root "secrets" $secrets "configMap" (include "hookbus.fullname" .root)) | nindent 4 }}
+    {{- if eq (include "hookbus.keepsLog" .) "true" }}
+    # An index over Kafka: made again where it is gone.
+    - name: log
+      emptyDir: { sizeLimit: {{ .values.logSize }} }
+    {{- end }}
+{{- end -}}
+
+{{/* Whether a role keeps the delivery log in a folder of its own. */}}
+{{- define "hookbus.keepsLog" -}}
+{{- and (eq .role "control") (eq (dig "log" "store" "sqlite" .root.Values.config.control) "sqlite") -}}
 {{- end -}}
 
 {{/* The slot is the pod's name by itself: stable, so that a restart fences its predecessor. */}}
