@@ -1,20 +1,22 @@
 //! Plain data: everything that is known after a run. Records become it here; nothing is judged.
 
 mod content;
+mod hops;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::attempt::{Kind, Lifecycle};
-use schemas::delivery::{Delivery, Hop, Origin};
+use schemas::delivery::Origin;
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
 use schemas::header;
 use schemas::identity::EventIdentity;
-use schemas::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use schemas::record::Record;
 
+pub use self::hops::{Hopped, TierWrite};
 use crate::endpoint::Seen;
-use crate::endpoint::seen::{Signature, body_hash};
+use crate::endpoint::seen::Signature;
 
 /// Where a record stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,34 +121,6 @@ pub struct Fact {
     /// When, Unix ms.
     pub at_ms: i64,
     /// When the broker wrote it, Unix ms: before its commit.
-    pub written_ms: i64,
-}
-
-/// A record of the deliveries topic.
-#[derive(Clone, Debug)]
-pub struct Hopped {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// The event.
-    pub identity: EventIdentity,
-    /// For whom.
-    pub subscription: SubscriptionId,
-    /// What made it.
-    pub generation: Generation,
-    /// Attempt and due time.
-    pub hop: Hop,
-    /// [`body_hash`] of its payload.
-    pub payload: u64,
-}
-
-/// A record of a delay topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TierWrite {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// Attempt and due time.
-    pub hop: Hop,
-    /// When the broker wrote it, Unix ms.
     pub written_ms: i64,
 }
 
@@ -306,49 +280,6 @@ impl Fact {
     #[must_use]
     pub const fn is_fate(&self) -> bool {
         matches!(self.kind, Kind::Matched | Kind::Repeat | Kind::Rejected)
-    }
-}
-
-// === impl Hopped ===
-
-impl Hopped {
-    /// Reads a record of the deliveries topic.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn of(record: &Record) -> anyhow::Result<Self> {
-        let delivery = Delivery::decode(record)?;
-        Ok(Self {
-            delivery: delivery.id,
-            identity: EventIdentity {
-                application: delivery.application,
-                source: delivery.event_source().to_owned(),
-                id: delivery.event_id().to_owned(),
-            },
-            subscription: delivery.subscription,
-            generation: delivery.generation,
-            hop: delivery.hop,
-            payload: body_hash(&delivery.payload),
-        })
-    }
-
-    /// Whether the fan-out wrote it.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        self.hop == Hop::first()
-    }
-}
-
-// === impl TierWrite ===
-
-impl TierWrite {
-    /// Reads a record of a delay topic.
-    ///
-    /// # Errors
-    /// It is no delivery.
-    pub fn of(record: &Record) -> anyhow::Result<Self> {
-        let delivery = Delivery::decode(record)?;
-        Ok(Self { delivery: delivery.id, hop: delivery.hop, written_ms: record.timestamp_ms })
     }
 }
 
