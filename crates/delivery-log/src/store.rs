@@ -33,7 +33,7 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Gives up every day before this one, now and from now on. Returns those that were there.
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
 
-    /// The days that are there, the newest first.
+    /// The days that are there, the newest first. Never refused for the questions that wait.
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
 
     /// A page of facts.

@@ -211,8 +211,7 @@ pub(crate) async fn a_day_is_given_up_as_a_whole_and_does_not_come_back<F: Fixtu
     assert!(days.len() >= 2, "{days:?}");
     let summaries = store.days().await.unwrap();
     assert_eq!(summaries.iter().rev().map(|it| it.day).collect::<Vec<_>>(), days);
-    let rows = made.facts.len() + made.events.len();
-    assert_eq!(summaries.iter().map(|it| it.rows).sum::<u64>(), rows as u64);
+    assert!(summaries.iter().all(|it| it.bytes > 0), "{summaries:?}");
     let gone = store.retain(days[1]).await.unwrap();
     assert_eq!(gone, [days[0]]);
     let left = |ms: i64| Day::of(ms) >= days[1];
