@@ -20,8 +20,9 @@ use super::metrics::LogMetrics;
 use super::progress::ReachedTo;
 use super::upkeep::{self, Upkeep};
 
-/// Rows that are written at once.
+/// Rows that are written at once, and about how many bytes of them: an event that matched 10,000 subscriptions names them all.
 const ROWS: usize = 2_000;
+const BYTES: usize = 4 * 1024 * 1024;
 /// How long a row waits for others.
 const WAIT: Duration = Duration::from_millis(100);
 /// Between two tries of a reader that failed.
@@ -190,7 +191,7 @@ impl Reading<'_> {
                 None => {}
             }
             let is_due = self.flush_at.is_some_and(|at| clock::instant() >= at);
-            if is_due || self.rows() >= ROWS || self.is_day_read() {
+            if is_due || self.is_full() || self.is_day_read() {
                 self.flush().await?;
             }
             if self.is_day_read() {
@@ -202,8 +203,10 @@ impl Reading<'_> {
         }
     }
 
-    fn rows(&self) -> usize {
-        self.live.rows() + self.older.as_ref().map_or(0, |older| older.gather.rows())
+    fn is_full(&self) -> bool {
+        let waiting = [Some(&self.live), self.older.as_ref().map(|older| &older.gather)];
+        let of_all = |of_one: fn(&Gather) -> usize| waiting.into_iter().flatten().map(of_one).sum::<usize>();
+        of_all(Gather::rows) >= ROWS || of_all(Gather::bytes) >= BYTES
     }
 
     fn is_day_read(&self) -> bool {
