@@ -6,8 +6,8 @@
 //! request --> api/<resource>.rs --> DeliveryLog::store --> crates/delivery-log <---+
 //! ```
 //!
-//! Every replica has a log of its own. Without one, and while it cannot be opened, its routes answer 503 `log_unavailable`; no
-//! other route and no probe waits for it.
+//! Every replica has a log of its own. Without one, while it cannot be opened, and until it is known how far behind it is, its
+//! routes answer 503 `log_unavailable`; no other route and no probe waits for it.
 
 pub(crate) mod attempts;
 mod fetch;
@@ -15,6 +15,7 @@ mod gather;
 mod metrics;
 mod progress;
 mod project;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,11 +70,14 @@ impl DeliveryLog {
         Self(Arc::new(LogInner { opened, progress: LogProgress::default(), topic, read_back }))
     }
 
-    /// With a store that somebody else fills.
+    /// With a store that somebody else fills, and has filled.
     #[cfg(test)]
     pub(crate) fn over(store: Arc<dyn DeliveryStore>) -> Self {
         let log = Self::none("");
         *log.0.opened.write() = Ok(store);
+        log.progress().begin(0..1, 0);
+        log.progress().reached(0, progress::ReachedTo::End);
+        log.progress().whole_from(None);
         log
     }
 
@@ -105,7 +109,12 @@ impl DeliveryLog {
     /// # Errors
     /// 503 `log_unavailable` with the reason.
     pub(crate) fn store(&self) -> Result<Arc<dyn DeliveryStore>, Problem> {
-        self.0.opened.read().clone().map_err(|reason| unavailable(&reason))
+        let store = self.0.opened.read().clone().map_err(|reason| unavailable(&reason))?;
+        // An answer says how far behind it is; whatever it said before a reader has begun would be invented.
+        if self.0.progress.behind_ms(0).is_none() {
+            return Err(unavailable("its topic is not read yet"));
+        }
+        Ok(store)
     }
 
     /// What reads records back.
@@ -123,7 +132,8 @@ impl DeliveryLog {
 
     /// What an answer says of how new and how whole it is.
     pub(crate) fn headers(&self, now_ms: i64) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = vec![(BEHIND, HeaderValue::from(self.0.progress.behind_ms(now_ms)))];
+        let behind = self.0.progress.behind_ms(now_ms);
+        let mut headers: Vec<_> = behind.map(|ms| (BEHIND, HeaderValue::from(ms))).into_iter().collect();
         let from = self.0.progress.whole_from_ms().map(crate::api::time);
         headers.extend(from.and_then(|from| Some((FROM, HeaderValue::from_str(&from).ok()?))));
         headers
@@ -185,5 +195,26 @@ pub(crate) fn failed(error: &StoreError) -> Problem {
             unavailable(&error.to_string())
         }
         StoreError::Failed { .. } => internal("the delivery log could not be read", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_no_answer_before_it_is_known_how_far_behind_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
+        let log = DeliveryLog::none("it is being opened");
+        *log.0.opened.write() = Ok(Arc::new(SqliteStore::open(&options).unwrap()));
+        let problem = log.store().unwrap_err();
+        assert_eq!((problem.status, problem.code), (503, Some(Code::LogUnavailable)));
+        assert!(problem.detail.contains("not read yet"), "{}", problem.detail);
+        assert!(log.headers(5_000).is_empty());
+        log.progress().begin(0..1, 1_000);
+        assert!(log.store().is_ok());
+        let (behind, from) = (HeaderValue::from(4_000), HeaderValue::from_static("1970-01-01T00:00:01Z"));
+        assert_eq!(log.headers(5_000), [(BEHIND, behind), (FROM, from)]);
     }
 }

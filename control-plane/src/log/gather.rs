@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use delivery_log::{LogChunk, LogRow};
+use delivery_log::{Fact, LogChunk, LogRow, LoggedEvent, RowContent};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     partitions: BTreeMap<i32, Gathered>,
     rows: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -24,15 +25,16 @@ impl Gather {
     /// Reading begins at these offsets.
     pub(super) fn starting(starts: impl IntoIterator<Item = (i32, i64)>) -> Self {
         let gathered = |(partition, start)| (partition, Gathered { start, next: start, rows: Vec::new() });
-        Self { partitions: starts.into_iter().map(gathered).collect(), rows: 0 }
+        Self { partitions: starts.into_iter().map(gathered).collect(), rows: 0, bytes: 0 }
     }
 
     /// A record.
     pub(super) fn row(&mut self, partition: i32, row: LogRow) {
         let Some(gathered) = self.partitions.get_mut(&partition) else { return };
         gathered.next = row.offset + 1;
-        gathered.rows.push(row);
         self.rows += 1;
+        self.bytes += bytes_of(&row);
+        gathered.rows.push(row);
     }
 
     /// Everything below this offset was passed.
@@ -47,6 +49,11 @@ impl Gather {
         self.rows
     }
 
+    /// Bytes that they take in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The Kafka timestamp of the newest row that waits of each partition, Unix ms.
     pub(super) fn times(&self) -> Vec<(i32, i64)> {
         let newest = |(partition, gathered): (&i32, &Gathered)| Some((*partition, gathered.rows.last()?.stored_ms));
@@ -55,7 +62,7 @@ impl Gather {
 
     /// Takes all that waits. Offsets that were passed behind the last row go with it; where there is no row they wait for one.
     pub(super) fn take(&mut self) -> Vec<LogChunk> {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         let mut chunks = Vec::new();
         for (partition, gathered) in &mut self.partitions {
             if gathered.rows.is_empty() {
@@ -69,14 +76,91 @@ impl Gather {
     }
 }
 
+/// Bytes that a row takes in memory, about: itself and its texts.
+fn bytes_of(row: &LogRow) -> usize {
+    let all = |texts: &[Option<&str>]| texts.iter().flatten().map(|text| text.len()).sum::<usize>();
+    let content = match &row.content {
+        RowContent::Nothing => 0,
+        RowContent::Fact(fact) => {
+            let exchange = fact.exchange.as_ref();
+            let texts = [
+                fact.event_type.as_deref(),
+                fact.made_by.as_deref(),
+                fact.reason.as_deref(),
+                fact.detail.as_deref(),
+                exchange.and_then(|it| it.error.as_deref()),
+                exchange.and_then(|it| it.to.as_deref()),
+            ];
+            size_of::<Fact>() + all(&texts)
+        }
+        RowContent::Event(event) => {
+            let texts = [
+                Some(event.id.as_str()),
+                event.source.as_deref(),
+                Some(event.event_type.as_str()),
+                event.origin.as_ref().map(|it| it.topic.as_str()),
+                event.content_type.as_deref(),
+                event.occurred_at.as_deref(),
+                event.labels.as_deref(),
+                event.metadata.as_deref(),
+                event.ip.as_deref(),
+                event.detail.as_deref(),
+            ];
+            size_of::<LoggedEvent>() + all(&texts) + event.subscriptions.as_ref().map_or(0, Vec::len)
+        }
+    };
+    size_of::<LogRow>() + content
+}
+
 #[cfg(test)]
 mod tests {
-    use delivery_log::RowContent;
+    use delivery_log::Coordinates;
+    use schemas::ids::ApplicationId;
+    use uuid::Uuid;
 
     use super::*;
 
     fn row(offset: i64) -> LogRow {
         LogRow { offset, stored_ms: offset * 10, content: RowContent::Nothing }
+    }
+
+    #[test]
+    fn what_waits_is_counted_in_bytes_until_it_is_taken() {
+        let event = |subscriptions| LoggedEvent {
+            coordinates: Coordinates { partition: 0, offset: 0 },
+            stored_ms: 0,
+            at_ms: 0,
+            application: ApplicationId(Uuid::nil()),
+            uuid: Uuid::nil(),
+            id: "evt_1".to_owned(),
+            source: None,
+            event_type: "invoice.paid".to_owned(),
+            accepted_ms: 0,
+            origin: None,
+            matched: 0,
+            payload_bytes: 0,
+            content_type: None,
+            occurred_at: None,
+            labels: None,
+            metadata: None,
+            ip: None,
+            detail: None,
+            subscriptions,
+            control_offset: None,
+        };
+        let mut gather = Gather::starting([(0, 0), (1, 0)]);
+        let mut take = |partition, subscriptions| {
+            let content = RowContent::Event(Box::new(event(subscriptions)));
+            gather.row(partition, LogRow { offset: 0, stored_ms: 0, content });
+            gather.bytes()
+        };
+        let small = take(0, None);
+        assert!((100..1_000).contains(&small), "{small}");
+        assert_eq!(take(1, Some(vec![7; 200_000])), 2 * small + 200_000);
+        gather.row(2, row(0));
+        assert_eq!(gather.bytes(), 2 * small + 200_000, "a partition that is not read holds nothing");
+        assert_eq!(gather.take().len(), 2);
+        assert_eq!(gather.bytes(), 0);
     }
 
     #[test]

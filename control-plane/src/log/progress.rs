@@ -10,6 +10,7 @@ pub(super) struct LogProgress(Mutex<KnownProgress>);
 
 #[derive(Debug, Default)]
 struct KnownProgress {
+    /// None before the first reader has begun: then nothing is known.
     partitions: BTreeMap<i32, ReachedTo>,
     whole_from_ms: Option<i64>,
 }
@@ -26,7 +27,7 @@ pub(super) enum ReachedTo {
 // === impl LogProgress ===
 
 impl LogProgress {
-    /// A reader begins: nothing is reached since this time, Unix ms.
+    /// A reader begins: nothing is reached since this time, Unix ms, and days before it have yet to be looked at.
     pub(super) fn begin(&self, partitions: impl Iterator<Item = i32>, since_ms: i64) {
         let mut known = self.0.lock();
         let before = std::mem::take(&mut known.partitions);
@@ -40,6 +41,16 @@ impl LogProgress {
                 (partition, ReachedTo::Time(was))
             })
             .collect();
+        known.whole_from_ms = Some(since_ms);
+    }
+
+    /// The reader failed at this time, Unix ms: what is written from then on is not in the log.
+    pub(super) fn failed(&self, now_ms: i64) {
+        for reached in self.0.lock().partitions.values_mut() {
+            if *reached == ReachedTo::End {
+                *reached = ReachedTo::Time(now_ms);
+            }
+        }
     }
 
     pub(super) fn reached(&self, partition: i32, reached: ReachedTo) {
@@ -51,14 +62,14 @@ impl LogProgress {
         self.0.lock().whole_from_ms = ms;
     }
 
-    /// How old the oldest record is that may be missing, ms.
-    pub(super) fn behind_ms(&self, now_ms: i64) -> i64 {
+    /// How old the oldest record is that may be missing, ms; `None`: no reader has begun, and nobody knows.
+    pub(super) fn behind_ms(&self, now_ms: i64) -> Option<i64> {
         let known = self.0.lock();
         let behind = known.partitions.values().map(|reached| match reached {
             ReachedTo::End => 0,
             ReachedTo::Time(ms) => now_ms.saturating_sub(*ms).max(0),
         });
-        behind.max().unwrap_or(0)
+        behind.max()
     }
 
     pub(super) fn whole_from_ms(&self) -> Option<i64> {
@@ -73,14 +84,14 @@ mod tests {
     #[test]
     fn a_log_is_as_far_behind_as_its_slowest_partition() {
         let progress = LogProgress::default();
-        assert_eq!(progress.behind_ms(5_000), 0);
+        assert_eq!(progress.behind_ms(5_000), None, "nothing is known yet");
         progress.begin(0..2, 1_000);
-        assert_eq!(progress.behind_ms(5_000), 4_000);
+        assert_eq!(progress.behind_ms(5_000), Some(4_000));
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::Time(4_500));
-        assert_eq!(progress.behind_ms(5_000), 500);
+        assert_eq!(progress.behind_ms(5_000), Some(500));
         progress.reached(1, ReachedTo::End);
-        assert_eq!(progress.behind_ms(5_000), 0);
+        assert_eq!(progress.behind_ms(5_000), Some(0));
     }
 
     #[test]
@@ -90,6 +101,32 @@ mod tests {
         progress.reached(0, ReachedTo::End);
         progress.reached(1, ReachedTo::Time(3_000));
         progress.begin(0..3, 4_000);
-        assert_eq!(progress.behind_ms(5_000), 2_000);
+        assert_eq!(progress.behind_ms(5_000), Some(2_000));
+    }
+
+    #[test]
+    fn after_a_failure_the_age_grows_from_then() {
+        let progress = LogProgress::default();
+        progress.failed(1_000);
+        assert_eq!(progress.behind_ms(5_000), None, "a reader that never began");
+        progress.begin(0..2, 1_000);
+        progress.reached(0, ReachedTo::End);
+        progress.reached(1, ReachedTo::End);
+        progress.failed(6_000);
+        progress.failed(7_000);
+        assert_eq!(progress.behind_ms(9_000), Some(3_000), "the second failure is of the same age");
+        progress.begin(0..2, 1_000);
+        assert_eq!(progress.behind_ms(9_000), Some(3_000), "and the next reader goes on there");
+    }
+
+    #[test]
+    fn older_days_are_not_whole_before_they_were_looked_at() {
+        let progress = LogProgress::default();
+        progress.begin(0..2, 1_000);
+        assert_eq!(progress.whole_from_ms(), Some(1_000));
+        progress.whole_from(None);
+        assert_eq!(progress.whole_from_ms(), None);
+        progress.begin(0..2, 4_000);
+        assert_eq!(progress.whole_from_ms(), Some(4_000), "the next reader has to look again");
     }
 }

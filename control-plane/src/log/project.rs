@@ -18,19 +18,17 @@ use super::DeliveryLog;
 use super::gather::Gather;
 use super::metrics::LogMetrics;
 use super::progress::ReachedTo;
+use super::upkeep::{self, Upkeep};
 
-/// Rows that are written at once.
+/// Rows that are written at once, and about how many bytes of them: an event that matched 10,000 subscriptions names them all.
 const ROWS: usize = 2_000;
+const BYTES: usize = 4 * 1024 * 1024;
 /// How long a row waits for others.
 const WAIT: Duration = Duration::from_millis(100);
 /// Between two tries of a reader that failed.
 const AGAIN: Duration = Duration::from_secs(5);
 /// One line about the same trouble per that.
 const LINE: Duration = Duration::from_secs(60);
-/// How often days are counted, and given up.
-const TICK: Duration = Duration::from_secs(30);
-/// Milliseconds of a day.
-const DAY_MS: u128 = 86_400_000;
 
 /// See the module.
 pub(super) struct Projection {
@@ -63,6 +61,7 @@ struct Reading<'p> {
     /// Days that are read when those after them are there, the newest first.
     days: Vec<Day>,
     unreadable: &'p Limited<()>,
+    upkeep: &'p Upkeep,
     /// When the oldest row that waits has waited long enough.
     flush_at: Option<Instant>,
     ended: BTreeMap<i32, bool>,
@@ -82,8 +81,13 @@ impl Projection {
     /// Reads for ever; a reader that fails begins anew.
     pub(super) async fn run(self) {
         let (limited, unreadable) = (Limited::<()>::new(LINE), Limited::<()>::new(LINE));
+        let (upkeep, began_ms) = (Upkeep::new(), clock::now_ms());
         for _try in 0_u64.. {
-            let Err(error) = self.read(&unreadable).await;
+            let Err(error) = self.read(&upkeep, &unreadable).await;
+            let now_ms = clock::now_ms();
+            self.log.progress().failed(now_ms);
+            // Where no reader has begun yet, what was written since this one tried is missing, at the least.
+            self.tell_age(self.log.progress().behind_ms(now_ms).unwrap_or(now_ms - began_ms));
             if let Some(swallowed) = limited.permit(&()) {
                 warn!(topic = %self.topic, %error, swallowed, "the delivery log is not filled, trying again");
             }
@@ -91,14 +95,14 @@ impl Projection {
         }
     }
 
-    async fn read(&self, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {
+    async fn read(&self, upkeep: &Upkeep, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {
         let offsets = Offsets::start(&self.connection)?;
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
         let id = offsets.topic_id(&self.topic).await?.ok_or_else(missing)?;
         if self.store.bind(format!("{} {id}", self.topic)).await? {
             warn!(topic = %self.topic, "the topic was created anew: the delivery log starts again");
         }
-        let oldest = self.give_up_old_days().await?;
+        let oldest = upkeep::give_up_old_days(self.store.as_ref(), self.keep).await?;
         let coverage = self.store.coverage().await?;
         let count = offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
         let today = Day::of(clock::now_ms());
@@ -125,17 +129,16 @@ impl Projection {
             older: None,
             days,
             unreadable,
+            upkeep,
             flush_at: None,
             ended,
         };
         Box::pin(reading.run()).await
     }
 
-    async fn give_up_old_days(&self) -> Result<Day, StoreError> {
-        let days = u32::try_from(self.keep.as_millis().div_ceil(DAY_MS)).unwrap_or(u32::MAX);
-        let oldest = Day::of(clock::now_ms()).minus(days);
-        self.store.retain(oldest).await?;
-        Ok(oldest)
+    /// Tells Prometheus how old the oldest record is that may be missing.
+    fn tell_age(&self, ms: i64) {
+        self.metrics.behind.set(ms / 1_000);
     }
 
     /// What lies between what was read and the log's start was deleted before it was read.
@@ -172,8 +175,8 @@ impl Reading<'_> {
         let mut tick = clock::instant();
         loop {
             if clock::instant() >= tick {
-                tick = clock::instant() + TICK;
-                self.tick().await?;
+                tick = clock::instant() + upkeep::EVERY;
+                self.tick().await;
             }
             let until = self.flush_at.unwrap_or(tick).min(tick);
             let event = tokio::select! {
@@ -188,7 +191,7 @@ impl Reading<'_> {
                 None => {}
             }
             let is_due = self.flush_at.is_some_and(|at| clock::instant() >= at);
-            if is_due || self.rows() >= ROWS || self.is_day_read() {
+            if is_due || self.is_full() || self.is_day_read() {
                 self.flush().await?;
             }
             if self.is_day_read() {
@@ -200,8 +203,10 @@ impl Reading<'_> {
         }
     }
 
-    fn rows(&self) -> usize {
-        self.live.rows() + self.older.as_ref().map_or(0, |older| older.gather.rows())
+    fn is_full(&self) -> bool {
+        let waiting = [Some(&self.live), self.older.as_ref().map(|older| &older.gather)];
+        let of_all = |of_one: fn(&Gather) -> usize| waiting.into_iter().flatten().map(of_one).sum::<usize>();
+        of_all(Gather::rows) >= ROWS || of_all(Gather::bytes) >= BYTES
     }
 
     fn is_day_read(&self) -> bool {
@@ -211,8 +216,11 @@ impl Reading<'_> {
     fn newest(&mut self, event: TailEvent) {
         match event {
             TailEvent::Record { partition, record } => {
-                self.ended.insert(partition, false);
                 let row = self.decode(partition, &record);
+                if self.ended.insert(partition, false) == Some(true) {
+                    // Until it is written it is missing, however long that takes.
+                    self.projection.log.progress().reached(partition, ReachedTo::Time(row.stored_ms));
+                }
                 self.live.row(partition, row);
                 self.flush_at.get_or_insert_with(|| clock::instant() + WAIT);
             }
@@ -311,15 +319,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn tick(&self) -> Result<(), ProjectError> {
-        let metrics = &self.projection.metrics;
-        self.projection.give_up_old_days().await?;
-        metrics.behind.set(self.projection.log.progress().behind_ms(clock::now_ms()) / 1_000);
-        let days = self.projection.store.days().await?;
-        metrics.days.set(i64::try_from(days.len()).unwrap_or(i64::MAX));
-        let bytes: u64 = days.iter().map(|day| day.bytes).sum();
-        metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        Ok(())
+    async fn tick(&self) {
+        let projection = self.projection;
+        self.upkeep.run(projection.store.as_ref(), projection.keep, &projection.metrics).await;
+        if let Some(ms) = projection.log.progress().behind_ms(clock::now_ms()) {
+            projection.tell_age(ms);
+        }
     }
 
     fn tail(&self, from: &BTreeMap<i32, i64>) -> Result<Tail, KafkaError> {

@@ -43,7 +43,9 @@ async fn write(
         value: Some(value.into()),
         headers,
     };
-    let headers: Headers = [(header::CE_ID, id)].into_iter().collect();
+    let (source, named) = (gateway_source(application), application.to_string());
+    let own = [(header::CE_ID, id), (header::CE_SOURCE, source.as_str()), (header::APPLICATION, named.as_str())];
+    let headers: Headers = own.into_iter().collect();
     let accepted = record(&world.topics.events, format!("payload of {id}").into_bytes(), headers);
     let accepted = producer.send(&accepted).unwrap().await.unwrap();
     let now_ms = kafka::clock::now_ms();

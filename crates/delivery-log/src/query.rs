@@ -144,9 +144,7 @@ pub struct MinuteBucket {
 pub struct DaySummary {
     /// Which.
     pub day: Day,
-    /// Rows, of facts and events.
-    pub rows: u64,
-    /// Bytes that it takes.
+    /// Bytes that its files take.
     pub bytes: u64,
 }
 

@@ -138,7 +138,11 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
-        self.readers.ask(counts::days)
+        let folder = self.folder.clone();
+        Box::pin(async move {
+            let looked = tokio::task::spawn_blocking(move || counts::days(&folder)).await;
+            looked.map_err(|error| StoreError::Failed { reason: error.to_string() })?
+        })
     }
 
     fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>> {

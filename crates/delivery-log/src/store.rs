@@ -33,20 +33,20 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Gives up every day before this one, now and from now on. Returns those that were there.
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
 
-    /// The days that are there, the newest first.
+    /// The days that are there, the newest first. Never refused for the questions that wait.
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
 
     /// A page of facts.
     fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>>;
 
-    /// A page of events.
+    /// A page of events, without `subscriptions` and `control_offset`.
     fn events(&self, query: EventQuery) -> StoreAnswer<'_, LogPage<LoggedEvent>>;
 
     /// One event; the newest one, where several have the name.
     fn event(&self, application: ApplicationId, name: EventName) -> StoreAnswer<'_, Option<LoggedEvent>>;
 
     /// These events, by the UUIDs of their identities, each with the day before which it was not stored. Those that are not there
-    /// are left out.
+    /// are left out, and so are `subscriptions` and `control_offset`.
     fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>>;
 
     /// All facts of these deliveries, each with the day before which none was stored: at most 100 of each, the oldest first.

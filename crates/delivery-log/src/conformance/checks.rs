@@ -131,13 +131,19 @@ pub(crate) async fn lists_are_what_a_filter_over_all_rows_would_be<F: Fixture>()
         assert_eq!(all_facts(store, &query).await, expected, "{query:?}");
     }
     for query in event_queries(&made) {
-        let mut expected: Vec<LoggedEvent> = made.events.iter().filter(|event| query.matches(event)).cloned().collect();
+        let mut expected: Vec<LoggedEvent> =
+            made.events.iter().filter(|event| query.matches(event)).map(listed).collect();
         expected.sort_unstable_by_key(position_of_event);
         if query.page.order == ListOrder::Descending {
             expected.reverse();
         }
         assert_eq!(all_events(store, &query).await, expected, "{query:?}");
     }
+}
+
+/// An event as lists give it.
+fn listed(event: &LoggedEvent) -> LoggedEvent {
+    LoggedEvent { subscriptions: None, control_offset: None, ..event.clone() }
 }
 
 fn fact_queries(made: &Made) -> Vec<FactQuery> {
@@ -211,8 +217,7 @@ pub(crate) async fn a_day_is_given_up_as_a_whole_and_does_not_come_back<F: Fixtu
     assert!(days.len() >= 2, "{days:?}");
     let summaries = store.days().await.unwrap();
     assert_eq!(summaries.iter().rev().map(|it| it.day).collect::<Vec<_>>(), days);
-    let rows = made.facts.len() + made.events.len();
-    assert_eq!(summaries.iter().map(|it| it.rows).sum::<u64>(), rows as u64);
+    assert!(summaries.iter().all(|it| it.bytes > 0), "{summaries:?}");
     let gone = store.retain(days[1]).await.unwrap();
     assert_eq!(gone, [days[0]]);
     let left = |ms: i64| Day::of(ms) >= days[1];
@@ -283,7 +288,7 @@ pub(crate) async fn events_and_deliveries_are_found_by_their_names<F: Fixture>()
         assert_eq!(by_id.as_ref(), event.source.is_some().then_some(event));
         let since = Day::of(event.accepted_ms);
         let found = store.events_of(event.application, vec![(event.uuid, since), (Uuid::nil(), since)]).await.unwrap();
-        assert_eq!(found.as_slice(), std::slice::from_ref(event));
+        assert_eq!(found, [listed(event)]);
     }
     for application in &made.applications {
         for delivery in deliveries(&made.facts, *application) {

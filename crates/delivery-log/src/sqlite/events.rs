@@ -15,9 +15,15 @@ use crate::position::RowPosition;
 use crate::query::{EventName, EventQuery, ListOrder, LogPage};
 use crate::store::StoreError;
 
+/// What every question is answered with.
 const COLUMNS: &str =
     "place, time, stored, application, uuid, id, source, type, at, origin_topic, origin_partition, origin_offset,
-    matched, payload_bytes, content_type, occurred_at, labels, metadata, ip, detail, subscriptions, control_offset";
+    matched, payload_bytes, content_type, occurred_at, labels, metadata, ip, detail";
+/// What the question for one event is answered with besides. The ids of subscriptions may be 200 KB, and what stands behind them
+/// in a row is found by reading through them.
+const ALL: &str = "subscriptions, control_offset";
+/// In a list's place of it.
+const LISTED: &str = "NULL, NULL";
 
 /// A page of events.
 pub(super) fn page(reader: &mut DayReader, query: &EventQuery) -> Result<LogPage<LoggedEvent>, StoreError> {
@@ -37,7 +43,7 @@ fn look_into(
     let names = Names::new(connection);
     let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
     let sql = format!(
-        "SELECT {COLUMNS} FROM events INDEXED BY events_by_application WHERE application = ?5 AND {}",
+        "SELECT {COLUMNS}, {LISTED} FROM events INDEXED BY events_by_application WHERE application = ?5 AND {}",
         list::clause(query.page.order)
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -62,7 +68,7 @@ pub(super) fn find(
     for day in reader.days(ListOrder::Descending) {
         let Some(connection) = reader.day(day)? else { continue };
         let found = match name {
-            EventName::Uuid(uuid) => by_uuid(connection, day, application, *uuid),
+            EventName::Uuid(uuid) => by_uuid(connection, day, application, *uuid, ALL),
             EventName::Id(id) => by_id(connection, day, application, id),
         };
         if let Some(event) = found.map_err(failed)? {
@@ -86,7 +92,7 @@ pub(super) fn of(
         let Some(connection) = reader.day(day)? else { continue };
         let mut missing = Vec::new();
         for (uuid, since) in wanted {
-            let event = if day < since { Ok(None) } else { by_uuid(connection, day, application, uuid) };
+            let event = if day < since { Ok(None) } else { by_uuid(connection, day, application, uuid, LISTED) };
             match event.map_err(failed)? {
                 Some(event) => found.push(event),
                 None => missing.push((uuid, since)),
@@ -102,9 +108,12 @@ fn by_uuid(
     day: Day,
     application: ApplicationId,
     uuid: Uuid,
+    besides: &str,
 ) -> rusqlite::Result<Option<LoggedEvent>> {
     let names = Names::new(connection);
-    let sql = format!("SELECT {COLUMNS} FROM events INDEXED BY events_by_uuid WHERE uuid = ?1 ORDER BY place DESC");
+    let sql = format!(
+        "SELECT {COLUMNS}, {besides} FROM events INDEXED BY events_by_uuid WHERE uuid = ?1 ORDER BY place DESC"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let events = statement.query_map([uuid.as_bytes()], |row| read(row, day, &names))?;
     first_of(events, application)
@@ -119,8 +128,8 @@ fn by_id(
     let names = Names::new(connection);
     let Some(number) = names.number(application.0)? else { return Ok(None) };
     let sql = format!(
-        "SELECT {COLUMNS} FROM events INDEXED BY events_by_id WHERE application = ?1 AND id = ?2 AND source IS NOT NULL
-            ORDER BY time DESC, place DESC"
+        "SELECT {COLUMNS}, {ALL} FROM events INDEXED BY events_by_id
+            WHERE application = ?1 AND id = ?2 AND source IS NOT NULL ORDER BY time DESC, place DESC"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let events = statement.query_map(params![number, id], |row| read(row, day, &names))?;

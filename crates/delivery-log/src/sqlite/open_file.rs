@@ -24,6 +24,14 @@ pub(super) struct OpenFile {
     pub(super) topic: Option<String>,
 }
 
+/// Which file failed, and how.
+#[derive(Debug)]
+pub(super) struct FileFailure {
+    /// The day whose file it is; `None`: the file of what is open.
+    pub(super) day: Option<Day>,
+    pub(super) error: rusqlite::Error,
+}
+
 /// A row of a day that opens or closes a delivery.
 struct OpenStep {
     place: i64,
@@ -58,7 +66,7 @@ impl OpenFile {
     }
 
     /// Takes from the days what it has not seen of them.
-    pub(super) fn catch_up(&mut self, days: &BTreeMap<Day, DayFile>, topic: Option<&str>) -> rusqlite::Result<()> {
+    pub(super) fn catch_up(&mut self, days: &BTreeMap<Day, DayFile>, topic: Option<&str>) -> Result<(), FileFailure> {
         for (day, file) in days.iter().rev() {
             let missing: Vec<_> = file
                 .covered
@@ -89,9 +97,9 @@ impl OpenFile {
         day: Day,
         (partition, start, stop): (i32, i64, i64),
         topic: Option<&str>,
-    ) -> rusqlite::Result<i64> {
+    ) -> Result<i64, FileFailure> {
         let Some(file) = days.get(&day) else { return Ok(stop) };
-        let steps = steps(&file.connection, day, (partition, start, stop))?;
+        let steps = steps(&file.connection, day, (partition, start, stop)).map_err(FileFailure::of(day))?;
         let next = match steps.last() {
             Some(last) if steps.len() == ROWS => schema::coordinates(last.place).offset + 1,
             _ => stop,
@@ -144,7 +152,7 @@ fn apply(
     days: &BTreeMap<Day, DayFile>,
     day: Day,
     step: &OpenStep,
-) -> rusqlite::Result<()> {
+) -> Result<(), FileFailure> {
     if step.kind != FactKind::Attempted as u8 {
         transaction.prepare_cached("DELETE FROM open WHERE delivery = ?1")?.execute([&step.delivery])?;
         return Ok(());
@@ -167,15 +175,35 @@ fn apply(
 
 /// Whether a higher fact of the delivery is known: of the same or a younger day, or of the day before, whose last records may
 /// have been written by a broker with a slower clock.
-fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &OpenStep) -> rusqlite::Result<bool> {
-    for file in days.range(day.minus(1)..).map(|(_, file)| file) {
-        let mut statement = file.connection.prepare_cached(
-            "SELECT EXISTS(SELECT 1 FROM facts INDEXED BY facts_by_delivery
-                WHERE delivery = ?1 AND (kind IN (6, 7, 8) OR kind = 4 AND attempt > ?2))",
-        )?;
-        if statement.query_row(params![step.delivery, step.attempt], |row| row.get(0))? {
+fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &OpenStep) -> Result<bool, FileFailure> {
+    for (day, file) in days.range(day.minus(1)..) {
+        if has_higher(&file.connection, step).map_err(FileFailure::of(*day))? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a day has a higher fact of the delivery.
+fn has_higher(connection: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS(SELECT 1 FROM facts INDEXED BY facts_by_delivery
+            WHERE delivery = ?1 AND (kind IN (6, 7, 8) OR kind = 4 AND attempt > ?2))",
+    )?;
+    statement.query_row(params![step.delivery, step.attempt], |row| row.get(0))
+}
+
+// === impl FileFailure ===
+
+impl FileFailure {
+    /// Says of an error that it is of this day's file.
+    fn of(day: Day) -> impl Fn(rusqlite::Error) -> Self {
+        move |error| Self { day: Some(day), error }
+    }
+}
+
+impl From<rusqlite::Error> for FileFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self { day: None, error }
+    }
 }

@@ -85,17 +85,37 @@ pub(super) fn day_of(path: &Path) -> Option<Day> {
     path.file_name()?.to_str()?.strip_suffix(".db")?.parse().ok()
 }
 
-/// Removes a file with the two that SQLite keeps beside it.
-pub(super) fn remove(path: &Path) -> std::io::Result<()> {
-    for ending in ["-wal", "-shm", ""] {
+/// A file and the two that SQLite keeps beside it, itself the last.
+fn with_companions(path: &Path) -> [PathBuf; 3] {
+    ["-wal", "-shm", ""].map(|ending| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
-        match std::fs::remove_file(&name) {
+        PathBuf::from(name)
+    })
+}
+
+/// Removes a file with those beside it.
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
+    for path in with_companions(path) {
+        match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Bytes of a file and those beside it; what is not there has none.
+pub(super) fn bytes(path: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for path in with_companions(path) {
+        match std::fs::metadata(path) {
+            Ok(found) => bytes += found.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Opens a file to write, with these tables. `None`: it is of another shape.

@@ -85,6 +85,38 @@ async fn files_that_are_damaged_or_of_another_shape_are_made_again_and_no_others
 }
 
 #[tokio::test]
+async fn a_day_with_a_damaged_page_is_given_up_and_no_other() {
+    let mut folder = Folder::empty();
+    let days = [0, 1].map(|day| Day::of(day * 86_400_000));
+    let chunks = days.map(|day| chunk(0, i64::from(day.number()), day.start_ms()));
+    folder.open().project(chunks.to_vec()).await.unwrap();
+    folder.close();
+    damage(&schema::day_path(folder.place.path(), days[0]), "facts");
+    // What is open is asked of the days again.
+    schema::remove(&schema::open_path(folder.place.path())).unwrap();
+    let store = folder.open();
+    let failed = store.bind("attempts".to_owned()).await.unwrap_err();
+    assert!(failed.to_string().contains("1970-01-01.db: "), "{failed}");
+    assert_eq!(store.bind("attempts".to_owned()).await, Ok(false), "the next try goes on without it");
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(1..2)), "it is to be read again");
+    store.project(chunks.to_vec()).await.unwrap();
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)));
+}
+
+/// Overwrites the first page of a table.
+fn damage(path: &Path, table: &str) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let place = "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = ?1";
+    let numbers = connection.query_row(place, [table], |row| Ok((row.get(0)?, row.get(1)?)));
+    let (page, size): (u32, u32) = numbers.unwrap();
+    let (page, size) = (usize::try_from(page).unwrap(), usize::try_from(size).unwrap());
+    drop(connection);
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[(page - 1) * size..page * size].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
 async fn a_question_that_takes_too_long_is_ended() {
     let mut folder = Folder::empty();
     let store = folder.open();
@@ -94,7 +126,7 @@ async fn a_question_that_takes_too_long_is_ended() {
         connection.query_row(endless, [], |row| row.get(0)).map_err(failed)
     });
     assert_eq!(asked.await, Err(StoreError::TooSlow { seconds: 2 }));
-    assert_eq!(store.days().await, Ok(Vec::new()), "and the thread goes on");
+    assert_eq!(store.open_deliveries(Vec::new()).await, Ok(Vec::new()), "and the thread goes on");
 }
 
 #[tokio::test]
@@ -117,6 +149,7 @@ async fn no_more_questions_wait_than_may() {
         assert!(asked.len() < 100);
     };
     assert_eq!(refused, Err(StoreError::Overloaded));
+    assert_eq!(store.days().await, Ok(Vec::new()), "what is counted does not wait with the questions");
     drop(hold);
     for answer in asked {
         answer.await.unwrap();

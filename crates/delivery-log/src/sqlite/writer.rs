@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::day_file::{self, DayFile};
-use super::open_file::OpenFile;
+use super::open_file::{FileFailure, OpenFile};
 use super::{SharedFiles, failed, schema};
 use crate::coverage::Coverage;
 use crate::day::Day;
@@ -89,13 +89,10 @@ impl StoreWriter {
         }
         let is_open_other = is_other(&self.open.topic);
         if is_open_other {
-            let path = schema::open_path(&self.shared.folder);
-            schema::remove(&path).map_err(|error| io_failed(&path, &error))?;
-            self.open = OpenFile::open(&self.shared.folder).map_err(failed)?;
-            self.shared.open_renewed();
+            self.renew_open()?;
         }
         self.topic = Some(topic);
-        self.open.catch_up(&self.days, self.topic.as_deref()).map_err(failed)?;
+        self.catch_up()?;
         Ok(is_open_other || !others.is_empty())
     }
 
@@ -111,8 +108,35 @@ impl StoreWriter {
             projected.known += taken.known;
         }
         // What fails here is caught up with next time: the days are ahead, and that is all.
-        self.open.catch_up(&self.days, self.topic.as_deref()).map_err(failed)?;
+        self.catch_up()?;
         Ok(projected)
+    }
+
+    /// Brings the file of what is open to where the days are. A damaged file is given up, whichever it is, and the failure told all
+    /// the same: whoever fills the log looks again at what is covered, and reads what is missing.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let Err(FileFailure { day, error }) = self.open.catch_up(&self.days, self.topic.as_deref()) else {
+            return Ok(());
+        };
+        let folder = &self.shared.folder;
+        let path = day.map_or_else(|| schema::open_path(folder), |day| schema::day_path(folder, day));
+        if day_file::is_damaged(&error) {
+            warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
+            match day {
+                Some(day) => self.give_up(day)?,
+                None => self.renew_open()?,
+            }
+        }
+        Err(failed_at(&path, &error))
+    }
+
+    /// Makes the file of what is open again, with nothing in it.
+    fn renew_open(&mut self) -> Result<(), StoreError> {
+        let path = schema::open_path(&self.shared.folder);
+        schema::remove(&path).map_err(|error| failed_at(&path, &error))?;
+        self.open = OpenFile::open(&self.shared.folder).map_err(|error| failed_at(&path, &error))?;
+        self.shared.open_renewed();
+        Ok(())
     }
 
     fn take(&mut self, day: Day, part: &DayPart) -> Result<Projected, StoreError> {
@@ -130,7 +154,7 @@ impl StoreWriter {
             warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
             self.give_up(day)?;
         }
-        taken.map_err(failed)
+        taken.map_err(|error| failed_at(&schema::day_path(&self.shared.folder, day), &error))
     }
 
     /// Gives the cache to the day that is written.
@@ -170,9 +194,11 @@ impl StoreWriter {
     /// Removes a day's file. Whoever reads it reads on: its pages are there until the last reader closes it.
     fn give_up(&mut self, day: Day) -> Result<(), StoreError> {
         self.days.remove(&day);
+        // A file that is made again gets its cache like every other.
+        self.hot = self.hot.filter(|hot| *hot != day);
         self.shared.vanished(day);
         let path = schema::day_path(&self.shared.folder, day);
-        schema::remove(&path).map_err(|error| io_failed(&path, &error))
+        schema::remove(&path).map_err(|error| failed_at(&path, &error))
     }
 }
 
@@ -181,6 +207,6 @@ fn cool(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA shrink_memory")
 }
 
-fn io_failed(path: &Path, error: &std::io::Error) -> StoreError {
+fn failed_at(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Failed { reason: format!("{}: {error}", path.display()) }
 }
