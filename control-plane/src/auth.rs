@@ -92,6 +92,15 @@ impl Who {
             Self::Application(entry) => format!("application_secret/{}", entry.secret),
         }
     }
+
+    /// Whose token it is; `None`: the operator's, or that of an application that is gone.
+    pub(crate) fn organization(&self, snapshot: &Snapshot) -> Option<OrganizationId> {
+        match self {
+            Self::Admin => None,
+            Self::Service(entry) => Some(entry.organization),
+            Self::Application(entry) => snapshot.application_by_id(entry.application).map(|it| it.organization_id),
+        }
+    }
 }
 
 // === impl Principal ===
@@ -157,6 +166,18 @@ impl Principal {
                 *role >= TokenRole::Editor
             }
         }
+    }
+
+    /// Whether it may see where a change of something it sees was asked from: an editor may, where the token was one of its own
+    /// scope. From where the operator works, or for an application its organization, is theirs. No look-up is needed, so it holds
+    /// also for a token that is gone: what an application has, its own secrets change, its organization's tokens or the operator.
+    pub(crate) fn sees_address_of(&self, actor: &str) -> bool {
+        let is_own = match &self.who {
+            Who::Admin => true,
+            Who::Service(_) => actor.starts_with("service_token/") || actor.starts_with("application_secret/"),
+            Who::Application(_) => actor.starts_with("application_secret/"),
+        };
+        is_own && self.is_editor()
     }
 
     /// The application of an application's token: what it means where it names none.
@@ -319,16 +340,13 @@ pub(crate) fn pay(app: &App, who: &Who, writes: usize) -> Result<(), Problem> {
 }
 
 fn charge(app: &App, who: &Who, writes: bool, count: u32) -> Result<(), Problem> {
-    let asker = match who {
+    let token = match who {
         Who::Admin => return Ok(()),
-        Who::Service(entry) => Asker { token: entry.token.0, organization: Some(entry.organization) },
-        Who::Application(entry) => {
-            let snapshot = app.catalog().read();
-            let organization = snapshot.application_by_id(entry.application).map(|it| it.organization_id);
-            Asker { token: entry.secret.0, organization }
-        }
+        Who::Service(entry) => entry.token.0,
+        Who::Application(entry) => entry.secret.0,
     };
-    app.rates().known(asker, writes, count, clock::now_ms())
+    let organization = who.organization(&app.catalog().read());
+    app.rates().known(Asker { token, organization }, writes, count, clock::now_ms())
 }
 
 async fn authenticate(app: &App, token: &str, address: Option<IpAddr>) -> Result<Who, Problem> {

@@ -52,6 +52,7 @@ mod stored;
 mod subscription;
 mod sweep;
 mod token;
+mod turns;
 mod weights;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
 use crate::store::Store;
+use crate::turns::Turns;
 use target::TargetPolicy;
 
 /// The application state of the router.
@@ -30,6 +31,16 @@ pub(crate) struct App {
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
+    turns: ReadTurns,
+}
+
+/// An organization's turns at reading what is costly to read.
+#[derive(Debug)]
+pub(crate) struct ReadTurns {
+    /// At the audit topic.
+    pub(crate) audit: Turns,
+    /// At the delivery log.
+    pub(crate) log: Turns,
 }
 
 impl App {
@@ -43,8 +54,8 @@ impl App {
         let pings = Pings::start(deps)?;
         let admin = admin(&config, &deps.catalog);
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
-        let audits = AuditLog::start(deps)?;
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates })
+        let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
     }
 
     /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
@@ -60,8 +71,8 @@ impl App {
     ) -> Result<Self, Error> {
         let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
-        let log = DeliveryLog::none("it was not started");
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates })
+        let (log, turns) = (DeliveryLog::none("it was not started"), ReadTurns::new(config.log.readers));
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -115,9 +126,23 @@ impl App {
         &self.rates
     }
 
+    /// Who reads how much at once.
+    pub(crate) fn turns(&self) -> &ReadTurns {
+        &self.turns
+    }
+
     /// Keyed hash of the admin key, if there is one.
     pub(crate) fn admin(&self) -> Option<LookupHash> {
         self.admin
+    }
+}
+
+// === impl ReadTurns ===
+
+impl ReadTurns {
+    /// Over a delivery log with so many readers: one organization keeps at most half of them busy.
+    fn new(readers: usize) -> Self {
+        Self { audit: Turns::new("the audit", 1), log: Turns::new("the delivery log", readers / 2) }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct AuditShown {
     object: String,
     /// Names of the fields that a change has changed, never what stood in them. Empty where it was made or deleted.
     changed: Vec<String>,
-    /// Where the request came from, for who may change things.
+    /// Where the request came from: shown to the operator, and to an editor of whose own scope the token was.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     /// The request's `X-Request-Id`.
@@ -99,6 +99,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
         action: query.get("action"),
         object: query.get("object"),
     };
+    let organization = principal.who.organization(&app.catalog().read());
+    let _turn = app.turns().audit.take(organization).await?;
     let piece = app.audits().before(end.transpose()?).await?;
     let (mut found, mut next) = (Vec::new(), piece.next);
     let snapshot = app.catalog().read();
@@ -111,7 +113,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
             next = Some(offset + 1);
             break;
         }
-        found.push(AuditShown::of(audit, principal.is_editor()));
+        let shows_address = principal.sees_address_of(&audit.actor);
+        found.push(AuditShown::of(audit, shows_address));
     }
     drop(snapshot);
     rows(&query, &Rows::of(found, next.map(|end| end.to_string())))

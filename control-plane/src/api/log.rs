@@ -30,6 +30,7 @@ use crate::log::failed;
 use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
+use crate::turns::Turn;
 
 /// Rows of a page.
 const MOST: usize = 250;
@@ -42,6 +43,8 @@ pub(in crate::api) struct AskedLog {
     pub(in crate::api) query: Query,
     /// Whether the client takes UUIDs only as ids of events.
     pub(in crate::api) uuids: bool,
+    /// Until it is answered.
+    _turn: Option<Turn>,
 }
 
 /// The part of a list that is asked for, with what its cursors go with.
@@ -146,7 +149,9 @@ impl FromRequestParts<Arc<App>> for AskedLog {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let principal = Principal::from_request_parts(parts, app).await?;
         let query = Query::from_request_parts(parts, app).await?;
-        Ok(Self { principal, query, uuids: parts.headers.contains_key("hook0-client-options") })
+        let organization = principal.who.organization(&app.catalog().read());
+        let turn = app.turns().log.take(organization).await?;
+        Ok(Self { principal, query, uuids: parts.headers.contains_key("hook0-client-options"), _turn: turn })
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a write with an `Idempotency-Key` keeps for its repeats: the answer of its decision, as a record of the same transaction.
 //!
 //! An answer is kept for a day, and no longer than its owner's next 10,000: the oldest go first, an organization's for its own, and
-//! beyond what all may have together those of whoever has most. A control object is kept as it was written, with its secrets
-//! sealed, and shown again from that.
+//! beyond what all may have together those of whoever has most. An answer for which that makes no room is refused, and with it
+//! the write. A control object is kept as it was written, with its secrets sealed, and shown again from that.
+
+use std::sync::Arc;
 
 use catalog::{KeptAmount, Snapshot};
 use schemas::control::{ControlKey, ControlObject, KeptAnswer};
@@ -13,13 +15,14 @@ use serde::de::DeserializeOwned;
 use crate::idempotency::reused;
 use crate::problem::{Problem, internal};
 use crate::store::Change;
+use crate::store::refuse::no_room;
 
 /// Of one organization, or of the operator.
 const OF_ONE: KeptAmount = KeptAmount { count: 10_000, bytes: 16 * 1024 * 1024 };
 /// Of all of them, in the memory of every control plane.
 const OF_ALL: KeptAmount = KeptAmount { count: 100_000, bytes: 128 * 1024 * 1024 };
-/// Old ones that go with one that comes. More than one, so that a limit is reached again after large ones.
-const GO_AT_ONCE: usize = 8;
+/// Old ones that go with one that comes, at most: each is a record of its transaction. Many small ones make room for a large one.
+const GO_AT_ONCE: usize = 1_024;
 
 /// How a write's answer is kept and found again.
 #[derive(Clone, Debug)]
@@ -52,6 +55,9 @@ impl<T> Keeping<T> {
     }
 
     /// What keeps an answer: its record, and the ends of those it takes the place of.
+    ///
+    /// # Errors
+    /// A 429: there is no room for it.
     pub(super) fn keep(&self, snapshot: &Snapshot, answer: &T, now_ms: i64) -> Result<Vec<Change>, Problem> {
         let failed = |error| internal("an answer could not be encoded", &error);
         let kept = KeptAnswer {
@@ -61,14 +67,18 @@ impl<T> Keeping<T> {
             at_ms: now_ms,
             answer: (self.encode)(answer).map_err(failed)?,
         };
-        let mut changes = over(snapshot, &kept, (OF_ONE, OF_ALL));
+        let mut changes = over(snapshot, &kept, (OF_ONE, OF_ALL))?;
         changes.push(Change::Put(ControlObject::KeptAnswer(kept)));
         Ok(changes)
     }
 }
 
-/// The old ones that have to go when one comes.
-fn over(snapshot: &Snapshot, new: &KeptAnswer, (of_one, of_all): (KeptAmount, KeptAmount)) -> Vec<Change> {
+/// The old ones that have to go when one comes, so that no limit is exceeded. A 429: those that may go at once are not enough.
+fn over(
+    snapshot: &Snapshot,
+    new: &KeptAnswer,
+    (of_one, of_all): (KeptAmount, KeptAmount),
+) -> Result<Vec<Change>, Problem> {
     let owner = new.organization_id;
     let comes = KeptAmount::of(new);
     let mut own = snapshot.kept_amount_of(owner).plus(comes);
@@ -80,28 +90,29 @@ fn over(snapshot: &Snapshot, new: &KeptAnswer, (of_one, of_all): (KeptAmount, Ke
         }
         let goes = KeptAmount::of(old);
         (own, all) = (own.minus(goes), all.minus(goes));
-        gone.push(old.answer_id);
+        gone.push(old);
     }
-    let most = snapshot.most_kept();
-    let most =
-        most.into_iter().flat_map(|most| snapshot.kept_answers_of(most)).filter(|it| !gone.contains(&it.answer_id));
-    let mut others = Vec::new();
-    for old in most.take(GO_AT_ONCE) {
+    // Those of the owner that go already are its oldest.
+    let of_own = gone.len();
+    let left = |of| snapshot.kept_answers_of(of).skip(if of == owner { of_own } else { 0 });
+    for old in snapshot.owners_of_kept().flat_map(left).take(GO_AT_ONCE - of_own) {
         if !all.exceeds(of_all) {
             break;
         }
         all = all.minus(KeptAmount::of(old));
-        others.push(ControlKey::KeptAnswer(old.organization_id, old.answer_id));
+        gone.push(old);
     }
-    let own = gone.into_iter().map(|id| ControlKey::KeptAnswer(owner, id));
-    own.chain(others).map(Change::Remove).collect()
+    if own.exceeds(of_one) || all.exceeds(of_all) {
+        return Err(no_room());
+    }
+    let key = |old: &Arc<KeptAnswer>| ControlKey::KeptAnswer(old.organization_id, old.answer_id);
+    Ok(gone.into_iter().map(|old| Change::Remove(key(old))).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use catalog::Catalog;
+    use schemas::problem::Code;
     use uuid::Uuid;
     use vault::{EncryptionKey, Vault};
 
@@ -120,7 +131,7 @@ mod tests {
     /// The numbers of those that go when a new one of an owner comes.
     fn gone(catalog: &Catalog, owner: Option<u128>, of_one: usize, of_all: usize) -> Vec<u128> {
         let limit = |count| KeptAmount { count, bytes: u64::MAX };
-        let changes = over(&catalog.read(), &kept(99, owner), (limit(of_one), limit(of_all)));
+        let changes = over(&catalog.read(), &kept(99, owner), (limit(of_one), limit(of_all))).unwrap();
         let number = |change: Change| {
             let ControlKey::KeptAnswer(_, id) = change.key() else { panic!("an answer goes") };
             id.0.as_u128()
@@ -142,11 +153,33 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_limited_as_counts_are() {
+    fn as_many_small_ones_go_as_a_large_one_takes_and_without_room_it_is_refused() {
         let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
-        let catalog = Catalog::of([kept(1, None), kept(2, None)].map(ControlObject::KeptAnswer), vault);
+        let small = (1..=1_100).map(|number| ControlObject::KeptAnswer(kept(number, None)));
+        let catalog = Catalog::of(small, vault);
         let one = KeptAmount::of(&kept(1, None)).bytes;
-        let limit = KeptAmount { count: 100, bytes: 2 * one };
-        assert_eq!(over(&catalog.read(), &kept(3, None), (limit, OF_ALL)).len(), 1);
+        let limit = KeptAmount { count: 10_000, bytes: 1_100 * one };
+        // How many go for one of so many times the size, where its owner alone would have too much and where all would.
+        let go = |times: u64| {
+            let answer = "x".repeat(usize::try_from((times - 1) * one).unwrap());
+            let go = |owner, limits| {
+                let new = KeptAnswer { answer: answer.clone(), ..kept(9_999, owner) };
+                let changes = over(&catalog.read(), &new, limits);
+                changes.map(|gone| gone.len()).map_err(|problem| (problem.status, problem.code))
+            };
+            [go(None, (limit, OF_ALL)), go(Some(1), (OF_ONE, limit))]
+        };
+        assert_eq!(go(1), [Ok(1), Ok(1)]);
+        assert_eq!(go(1_024), [Ok(1_024), Ok(1_024)]);
+        let refused = Err((429, Some(Code::LimitReached)));
+        assert_eq!(go(1_025), [refused, refused], "more do not go at once");
+    }
+
+    #[test]
+    fn when_all_of_whoever_has_most_is_not_enough_the_next_one_gives_too() {
+        let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+        let all = [kept(1, Some(1)), kept(2, Some(2)), kept(3, Some(3))];
+        let catalog = Catalog::of(all.map(ControlObject::KeptAnswer), vault);
+        assert_eq!(gone(&catalog, Some(4), 10, 2), [1, 2]);
     }
 }

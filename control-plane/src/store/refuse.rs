@@ -56,6 +56,12 @@ pub(super) fn full(full: LineFull) -> Problem {
     problem.with_retry_after(1)
 }
 
+/// The answers that are kept for repeats would be more than may be kept. A write whose repeat would be done again is not done.
+pub(super) fn no_room() -> Problem {
+    let detail = "the answers that are kept for `Idempotency-Key` leave no room for this one: send the request without a key, or later";
+    Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached).with_retry_after(60)
+}
+
 /// Kafka takes no record of that size.
 pub(super) fn too_large(error: &kafka::KafkaError) -> Problem {
     warn!(%error, "a control record does not fit the topic");

@@ -80,6 +80,26 @@ async fn a_key_has_one_answer_on_every_replica_and_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_audit_is_read_backwards_from_its_topic() {
+    let world = World::new().await;
+    let replica = world.replica("one").await;
+    let (id, token) = tenant(&replica, "audited").await;
+    assert_eq!(replica.post("/subscriptions", subscription(&id, "mine")).await.0, 201);
+    let change = json!({"application_id": id, "description": "told to nobody"});
+    let changed = replica.call(support::ADMIN, Method::PUT, "/subscriptions/mine", Some(change)).await;
+    assert_eq!(changed.0, 200, "{}", changed.1);
+    let (status, newest) = replica.call(&token, Method::GET, "/audit?limit=2", None).await;
+    assert_eq!(status, 200, "{newest}");
+    let told = |row: usize, name: &str| newest[row][name].clone();
+    assert_eq!((told(0, "action"), told(1, "action")), (json!("subscription.update"), json!("subscription.create")));
+    assert_eq!((told(0, "changed"), told(1, "changed")), (json!(["description"]), json!([])));
+    let (_, all) = replica.call(&token, Method::GET, "/audit", None).await;
+    assert_eq!(all.as_array().unwrap().len(), 5, "application, secret, event type, subscription, change: {all}");
+    assert_eq!(replica.call(&token, Method::GET, "/audit?pagination_cursor=0", None).await, (200, json!([])));
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_gone_disables_its_subscription_unless_it_was_changed_since() {
     let world = World::new().await;
     let replica = world.replica("one").await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
@@ -22,7 +22,7 @@ const QUEUE: usize = 4_096;
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A shared client that sees everything that was written, whether or not its transaction is over. Cheap to clone.
+/// A shared client that asks for them. Cheap to clone.
 #[derive(Clone)]
 pub struct Offsets(mpsc::Sender<Question>);
 
@@ -43,13 +43,29 @@ enum Question {
 // === impl Offsets ===
 
 impl Offsets {
-    /// Starts the client's thread; it ends with the last handle.
+    /// Starts the client's thread; it ends with the last handle. It sees everything that was written, whether or not its
+    /// transaction is over.
     ///
     /// # Errors
     /// Properties librdkafka refuses.
     pub fn start(connection: &Connection) -> Result<Self, KafkaError> {
+        Self::start_with(&connection.plain("hookbus-ends"))
+    }
+
+    /// The same for readers of what is committed: a partition ends where its first open transaction begins. Such a reader does not
+    /// get further, so an end beyond that is none to wait for.
+    ///
+    /// # Errors
+    /// Properties librdkafka refuses.
+    pub fn start_committed(connection: &Connection) -> Result<Self, KafkaError> {
+        let mut config = connection.plain("hookbus-ends");
+        config.set("isolation.level", "read_committed");
+        Self::start_with(&config)
+    }
+
+    fn start_with(config: &ClientConfig) -> Result<Self, KafkaError> {
         let failed = |reason| KafkaError::Client { purpose: "log ends", reason };
-        let client = BaseConsumer::from_config_and_context(&connection.plain("hookbus-ends"), Named::new("ends"))
+        let client = BaseConsumer::from_config_and_context(config, Named::new("ends"))
             .map_err(|error| failed(error.to_string()))?;
         let (questions, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
@@ -59,7 +75,8 @@ impl Offsets {
         Ok(Self(questions))
     }
 
-    /// The high watermark, asked for after this call was made. Concurrent calls share a request.
+    /// Where the next record will be, or for readers of what is committed the first open transaction begins. Asked for after this
+    /// call was made; concurrent calls share a request.
     ///
     /// # Errors
     /// The cluster did not answer.
@@ -106,7 +123,7 @@ impl Offsets {
         outcome.await.map_err(|_closed| KafkaError::Closed)?
     }
 
-    /// The high watermark of each partition of a topic.
+    /// [`Offsets::end`] of each partition of a topic.
     ///
     /// # Errors
     /// The topic does not exist, or the cluster did not answer.

@@ -1,6 +1,10 @@
 //! Who changed what, as the API tells it.
 
+use schemas::control::ControlObject;
+
 use super::*;
+use crate::actor::{Actor, Caller};
+use crate::store::{Decision, Moment};
 
 /// A page, and the path of the next one.
 async fn page(api: &Api, token: &str, path: &str) -> (Vec<Value>, Option<String>) {
@@ -80,4 +84,64 @@ async fn a_token_sees_the_changes_of_what_it_sees_also_of_what_is_gone() {
     assert!(gone > own.len(), "with its deletion: {seen:?}");
     assert!(seen.iter().all(|it| it.get("address").is_none()), "addresses are for editors");
     assert!(all(&api, &stranger, "").await.len() == strange.len());
+}
+
+/// A change of an application, asked from an address.
+async fn changed_from(api: &Api, application: &str, (actor, address): (&str, &str)) {
+    let caller = Caller { address: Some(address.parse().unwrap()), ..Caller::default() };
+    let id = application.parse().unwrap();
+    let rename = move |snapshot: &catalog::Snapshot, _moment: Moment| {
+        let mut application = (**snapshot.application_by_id(id).unwrap()).clone();
+        application.name.push('x');
+        Ok(Decision::put(ControlObject::Application(application), ()))
+    };
+    api.app.store().write(Actor::new(actor, caller), rename).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_is_shown_to_editors_of_the_scope_it_asked_from_and_to_the_operator() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let organization = Uuid::from_u128(ORGANIZATION);
+    let token = async |role: &str| {
+        let body = value!({"organization_id": organization, "name": role, "role": role});
+        api.post(ADMIN, "/service_token", body).await.1["biscuit"].as_str().unwrap().to_owned()
+    };
+    let (editor, viewer) = (token("editor").await, token("viewer").await);
+    let (own, wider) =
+        (format!("application_secret/{}", Uuid::from_u128(7)), format!("service_token/{}", Uuid::from_u128(8)));
+    for from in [(own.as_str(), "192.0.2.1"), (wider.as_str(), "192.0.2.2"), ("admin", "192.0.2.3")] {
+        changed_from(&api, &tenant.id, from).await;
+    }
+    let seen = async |token: &str| {
+        let rows = all(&api, token, &format!("?application_id={}", tenant.id)).await;
+        let addresses = rows.iter().filter_map(|it| it["address"].as_str().map(str::to_owned));
+        addresses.collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&tenant.token).await, ["192.0.2.1"], "its organization's address and the operator's are theirs");
+    assert_eq!(seen(&editor).await, ["192.0.2.2", "192.0.2.1"], "the operator's address is the operator's");
+    assert_eq!(seen(&viewer).await, Vec::<String>::new(), "addresses are for editors");
+    assert_eq!(seen(ADMIN).await, ["192.0.2.3", "192.0.2.2", "192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn an_organization_that_reads_already_is_told_to_come_back_and_nobody_else_is() {
+    let (api, _log) = Api::with_log();
+    let tenant = api.tenant("one").await;
+    let (_, foreign) = api.post(ADMIN, "/organizations", value!({"name": "foreign"})).await;
+    let body = value!({"organization_id": foreign["organization_id"], "name": "theirs", "role": "viewer"});
+    let foreign = api.post(ADMIN, "/service_token", body).await.1["biscuit"].as_str().unwrap().to_owned();
+    let events = format!("/events?application_id={}", tenant.id);
+    let turns = api.app.turns();
+    for (turns, path) in [(&turns.audit, "/audit"), (&turns.log, events.as_str())] {
+        let organization = OrganizationId(Uuid::from_u128(ORGANIZATION));
+        // As many as may ask at once.
+        let asking: Vec<_> = std::iter::from_fn(|| turns.enter(organization).ok()).collect();
+        let (status, problem) = api.get(&tenant.token, path).await;
+        assert_eq!((status, problem["id"].as_str()), (429, Some("RateLimited")), "{path}: {problem}");
+        assert_eq!(api.get(ADMIN, path).await.0, 200, "{path}: the operator takes no turns");
+        assert_ne!(api.get(&foreign, path).await.0, 429, "{path}: these are another organization's turns");
+        drop(asking);
+        assert_eq!(api.get(&tenant.token, path).await.0, 200, "{path}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Answers that are kept for repeats of their requests. Only the control plane holds them; nothing else depends on them, so they are
 //! in no digest, and bounded by count and bytes of their own instead of by weights.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub(super) struct AnswerTable {
     /// All of them, oldest first.
     by_age: BTreeSet<(i64, AnswerId)>,
     of_owners: BTreeMap<Option<OrganizationId>, OwnerAnswers>,
+    /// All who have some, those of most bytes first.
+    by_bytes: BTreeSet<(Reverse<u64>, Option<OrganizationId>)>,
     all: KeptAmount,
 }
 
@@ -76,7 +79,9 @@ impl AnswerTable {
         self.all = self.all.plus(amount);
         let owner = self.of_owners.entry(answer.organization_id).or_default();
         owner.by_age.insert(age);
+        self.by_bytes.remove(&(Reverse(owner.amount.bytes), answer.organization_id));
         owner.amount = owner.amount.plus(amount);
+        self.by_bytes.insert((Reverse(owner.amount.bytes), answer.organization_id));
         self.by_id.insert(answer.answer_id, answer);
     }
 
@@ -87,9 +92,12 @@ impl AnswerTable {
         self.all = self.all.minus(amount);
         let Some(owner) = self.of_owners.get_mut(&former.organization_id) else { return };
         owner.by_age.remove(&age);
+        self.by_bytes.remove(&(Reverse(owner.amount.bytes), former.organization_id));
         owner.amount = owner.amount.minus(amount);
         if owner.by_age.is_empty() {
             self.of_owners.remove(&former.organization_id);
+        } else {
+            self.by_bytes.insert((Reverse(owner.amount.bytes), former.organization_id));
         }
     }
 
@@ -130,11 +138,9 @@ impl Snapshot {
         self.answers.of_owners.get(&owner).map(|it| it.amount).unwrap_or_default()
     }
 
-    /// Who has most answers; the first of several.
-    #[must_use]
-    pub fn most_kept(&self) -> Option<Option<OrganizationId>> {
-        let owners = self.answers.of_owners.iter();
-        owners.rev().max_by_key(|(_, it)| it.amount.bytes).map(|(owner, _)| *owner)
+    /// Who has answers: organizations, and `None` for the operator. Those of most bytes come first.
+    pub fn owners_of_kept(&self) -> impl Iterator<Item = Option<OrganizationId>> {
+        self.answers.by_bytes.iter().map(|(_, owner)| *owner)
     }
 
     /// The answers whose time is over at `now_ms`, oldest first, at most so many.
@@ -177,14 +183,17 @@ mod tests {
         assert_eq!(numbers(snapshot.kept_answers_of(owner)), [1, 2]);
         assert_eq!(snapshot.kept_amount(), KeptAmount { count: 3, bytes: 3 * (TABLES + 100) });
         assert_eq!(snapshot.kept_amount_of(None), KeptAmount { count: 1, bytes: TABLES + 100 });
-        assert_eq!(snapshot.most_kept(), Some(owner));
+        assert_eq!(snapshot.owners_of_kept().collect::<Vec<_>>(), [owner, None], "who has most is first");
         let expired = snapshot.expired_answers(10 + KEPT_MS, 10);
         assert_eq!(expired.len(), 2, "{expired:?}");
         assert_eq!(snapshot.expired_answers(10 + KEPT_MS, 1).len(), 1);
-        for number in [1, 2, 3, 3] {
+        snapshot.answers.put(answer(4, None, 40));
+        snapshot.answers.remove(AnswerId(Uuid::from_u128(1)));
+        assert_eq!(snapshot.owners_of_kept().collect::<Vec<_>>(), [None, owner], "now the operator has");
+        for number in [2, 3, 3, 4] {
             snapshot.answers.remove(AnswerId(Uuid::from_u128(number)));
         }
-        assert_eq!((snapshot.kept_amount(), snapshot.most_kept()), (KeptAmount::default(), None));
+        assert_eq!((snapshot.kept_amount(), snapshot.owners_of_kept().next()), (KeptAmount::default(), None));
         assert!(snapshot.answers.by_age.is_empty() && snapshot.answers.of_owners.is_empty());
     }
 }

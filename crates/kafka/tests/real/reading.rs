@@ -2,11 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka::{ExclusiveError, ExclusiveWriter, From, Offsets, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use schemas::record::TopicPartition;
 
+use crate::foreign::foreign_producer;
 use crate::support::{World, record, soon, spec, text};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_to_acquire_writes_and_a_reader_reaches_the_listed_end() {
@@ -48,6 +53,47 @@ async fn the_last_to_acquire_writes_and_a_reader_reaches_the_listed_end() {
     assert_eq!(offsets.start_of(&partition).await.unwrap(), 0);
 }
 
+/// A transaction that nobody ends holds readers of what is committed where it begins: their end is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_transaction() {
+    let world = World::new(1).await;
+    let writer = ExclusiveWriter::start(&world.connection, &world.slot("ended"), 1_000_000).await.unwrap();
+    writer.acquire().await.unwrap();
+    writer.write(vec![record(&world.output, 0, "a"), record(&world.output, 0, "b")]).await.unwrap();
+    let (id, topic) = (world.slot("open"), world.output.to_string());
+    let open = tokio::task::spawn_blocking(move || {
+        let producer = foreign_producer(&id);
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::to(&topic).partition(0).key("a").payload("c")).map_err(|(error, _)| error).unwrap();
+        producer.flush(TIMEOUT).unwrap();
+        producer
+    });
+    let open = open.await.unwrap();
+    let partition = TopicPartition::new(Arc::clone(&world.output), 0);
+    let written = Offsets::start(&world.connection).unwrap().end(&partition).await.unwrap();
+    let end = Offsets::start_committed(&world.connection).unwrap().end(&partition).await.unwrap();
+    assert_eq!((end, written), (3, 4), "two records and their marker, then an open one");
+    let options = TailOptions {
+        topic: world.output.to_string(),
+        partitions: Some(vec![0]),
+        from: From::Beginning,
+        committed: true,
+        eof: true,
+        fetch_wait_ms: 10,
+    };
+    let mut tail = Tail::start(&world.connection, options).unwrap();
+    let mut read = Vec::new();
+    loop {
+        match soon("the committed end", tail.next()).await.unwrap() {
+            TailEvent::Record { record, .. } => read.push(text(&record)),
+            TailEvent::Eof { position, .. } if position < end => {}
+            TailEvent::Eof { .. } => break,
+        }
+    }
+    assert_eq!(read, ["a", "b"]);
+    drop(open);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_questions_for_the_end_are_all_answered() {
     let world = World::new(2).await;
@@ -80,7 +126,7 @@ async fn a_missing_topic_is_named_before_anything_is_written() {
 async fn a_group_begins_at_zero_where_nothing_can_have_been_read_and_nowhere_else() {
     let world = World::new(2).await;
     let begin = async |group: &str, created: &[String]| {
-        let timeout = std::time::Duration::from_secs(10);
+        let timeout = Duration::from_secs(10);
         kafka::group::begin(&world.connection, group, &[&world.input], created, timeout).await.unwrap()
     };
     // `World` has done it, and a second time there is nothing to do.
@@ -114,7 +160,7 @@ async fn a_producer_tells_where_a_record_stands_and_what_cannot_be_written() {
     producer.send(&odd).unwrap().await.unwrap();
     let tombstone = schemas::record::OutRecord { value: None, key: Some("k".into()), ..odd.clone() };
     producer.send(&tombstone).unwrap().await.unwrap();
-    producer.flush(std::time::Duration::from_secs(10)).await.unwrap();
+    producer.flush(Duration::from_secs(10)).await.unwrap();
     let options = TailOptions {
         topic: world.input.to_string(),
         partitions: None,

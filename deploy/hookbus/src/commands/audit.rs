@@ -36,7 +36,8 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
         actor: args.actor.clone(),
     };
     let partition = TopicPartition::new(Arc::clone(&settings.topics().audit), 0);
-    let offsets = Offsets::start(connection)?;
+    // Up to the first open transaction: a writer that died in one does not keep the command waiting.
+    let offsets = Offsets::start_committed(connection)?;
     let end = offsets.end(&partition).await.with_context(|| format!("cannot read {partition}"))?;
     let from = match wanted.since_ms {
         Some(since_ms) => {
