@@ -34,7 +34,7 @@ pub struct Place {
 pub struct Told {
     /// Who it is.
     pub identity: EventIdentity,
-    /// [`body_hash`] of its payload.
+    /// [`body_hash`](crate::endpoint::seen::body_hash) of its payload.
     pub payload: u64,
 }
 
@@ -89,7 +89,7 @@ pub struct Content {
     pub event_type: String,
     /// Its labels.
     pub labels: StringMap,
-    /// [`body_hash`] of its payload.
+    /// [`body_hash`](crate::endpoint::seen::body_hash) of its payload.
     pub payload: u64,
 }
 
@@ -169,7 +169,7 @@ pub struct Request {
     pub answered: Option<(u16, i64)>,
     /// When it was over without an answer; `None` too while it hangs.
     pub ended_ms: Option<i64>,
-    /// [`body_hash`] of the payload in its body.
+    /// [`body_hash`](crate::endpoint::seen::body_hash) of the payload in its body.
     pub body: u64,
     /// Whether its signatures verify.
     pub signature: Signature,
