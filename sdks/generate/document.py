@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ class Parameter:
     @property
     def argument(self) -> str:
         return HEADER_ARGUMENTS.get(self.name) or re.sub(r"\W", "_", self.name)
+
+    @property
+    def python_argument(self) -> str:
+        """As Python's own libraries call what is one of its words: `from_`."""
+        return f"{self.argument}_" if keyword.iskeyword(self.argument) else self.argument
 
 
 @dataclass(frozen=True)

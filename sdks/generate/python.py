@@ -23,33 +23,33 @@ def python_answer(answer: Answer) -> str:
 
 
 def python_doc(operation: Operation) -> str:
-    arguments = [f'"{parameter.argument}"' for parameter in operation.of("path")]
+    arguments = [f'"{parameter.python_argument}"' for parameter in operation.of("path")]
     if operation.body:
         arguments.append(pprint.pformat(operation.example or {}, width=90, compact=True, sort_dicts=False))
-    arguments += [f'{p.argument}="..."' for p in operation.of("query") if p.required]
+    arguments += [f'{p.python_argument}="..."' for p in operation.of("query") if p.required]
     call = f"client.{snake(operation.resource)}.{snake(operation.verb)}({', '.join(arguments)})"
     text = "\n".join(part for part in (f"{operation.summary}.", "", operation.description) if part is not None).strip()
-    told = [f"    {p.argument}: {p.description}" for p in operation.of("path") + operation.of("query") if p.description]
+    told = [f"    {p.python_argument}: {p.description}" for p in operation.of("path") + operation.of("query") if p.description]
     text += "\n\nArguments:\n" + "\n".join(told) if told else ""
     text += "\n\nExample::\n\n" + textwrap.indent(call, "    ")
     return textwrap.indent(f'"""{text}\n"""'.replace("\\", "\\\\"), " " * 8)
 
 
 def python_method(operation: Operation, asynchronous: bool) -> str:
-    positional = [f"{p.argument}: str" for p in operation.of("path")]
+    positional = [f"{p.python_argument}: str" for p in operation.of("path")]
     if operation.body:
         kind = f"models.{operation.body}" if operation.body != "object" else "Dict[str, Any]"
         positional.append(f"body: {kind}" if operation.body_required else f"body: Optional[{kind}] = None")
-    named = [f"{p.argument}: {python_kind(p.kind)}" for p in operation.of("query") if p.required]
-    named += [f"{p.argument}: Optional[{python_kind(p.kind)}] = None" for p in operation.of("query") if not p.required]
-    named += [f"{p.argument}: Optional[str] = None" for p in operation.of("header")]
+    named = [f"{p.python_argument}: {python_kind(p.kind)}" for p in operation.of("query") if p.required]
+    named += [f"{p.python_argument}: Optional[{python_kind(p.kind)}] = None" for p in operation.of("query") if not p.required]
+    named += [f"{p.python_argument}: Optional[str] = None" for p in operation.of("header")]
     arguments = ["self", *positional, *(["*", *named] if named else [])]
     segments = [
         found[1] if (found := PATH_PARAMETER.fullmatch(segment)) else f'"{segment}"'
         for segment in operation.path.strip("/").split("/")
     ]
-    query = "{" + ", ".join(f'"{p.name}": {p.argument}' for p in operation.of("query")) + "}"
-    headers = "{" + ", ".join(f'"{p.name}": {p.argument}' for p in operation.of("header")) + "}"
+    query = "{" + ", ".join(f'"{p.name}": {p.python_argument}' for p in operation.of("query")) + "}"
+    headers = "{" + ", ".join(f'"{p.name}": {p.python_argument}' for p in operation.of("header")) + "}"
     kind = python_answer(operation.answer)
     parts = [f'"{operation.id}"', f'"{operation.method}"', f"({', '.join(segments)},)", query, headers]
     parts += ["body"] if operation.body else []
