@@ -44,7 +44,7 @@ struct OrganizationTurns {
 
 /// A request's place among those of its organization: it waits for its turn, and then has it until it drops this.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct ReadTurn {
     turns: Turns,
     organization: OrganizationId,
     free: Arc<Semaphore>,
@@ -68,7 +68,7 @@ impl Turns {
     /// # Errors
     /// A 429 where the organization does not get one in time, or too many of its requests wait. A 503 where too many organizations
     /// ask.
-    pub(crate) async fn take(&self, organization: Option<OrganizationId>) -> Result<Option<Turn>, Problem> {
+    pub(crate) async fn take(&self, organization: Option<OrganizationId>) -> Result<Option<ReadTurn>, Problem> {
         let Some(organization) = organization else { return Ok(None) };
         let mut turn = self.enter(organization)?;
         let taken = tokio::time::timeout(self.0.wait, Arc::clone(&turn.free).acquire_owned()).await;
@@ -81,7 +81,7 @@ impl Turns {
     ///
     /// # Errors
     /// As of [`Turns::take`].
-    pub(crate) fn enter(&self, organization: OrganizationId) -> Result<Turn, Problem> {
+    pub(crate) fn enter(&self, organization: OrganizationId) -> Result<ReadTurn, Problem> {
         let TurnsInner { each, asking, .. } = &*self.0;
         let mut asking = asking.lock();
         if !asking.contains_key(&organization) && asking.len() >= ORGANIZATIONS {
@@ -94,7 +94,7 @@ impl Turns {
             return Err(self.refused());
         }
         of_one.requests += 1;
-        Ok(Turn { turns: self.clone(), organization, free: Arc::clone(&of_one.free), taken: None })
+        Ok(ReadTurn { turns: self.clone(), organization, free: Arc::clone(&of_one.free), taken: None })
     }
 
     fn refused(&self) -> Problem {
@@ -106,9 +106,9 @@ impl Turns {
     }
 }
 
-// === impl Turn ===
+// === impl ReadTurn ===
 
-impl Drop for Turn {
+impl Drop for ReadTurn {
     fn drop(&mut self) {
         // Before the organization is forgotten: who comes after that finds all turns free.
         self.taken = None;
@@ -169,10 +169,10 @@ mod tests {
     #[test]
     fn no_more_than_some_of_an_organization_wait_and_no_more_than_some_organizations_ask() {
         let turns = Turns::new("a log", 1);
-        let waiting: Vec<Turn> = (0..=WAITING).map(|_| turns.enter(organization(0)).unwrap()).collect();
+        let waiting: Vec<ReadTurn> = (0..=WAITING).map(|_| turns.enter(organization(0)).unwrap()).collect();
         assert_eq!(turns.enter(organization(0)).unwrap_err().status, 429);
         let number = |number: usize| organization(u128::try_from(number).unwrap());
-        let others: Vec<Turn> = (1..ORGANIZATIONS).map(|it| turns.enter(number(it)).unwrap()).collect();
+        let others: Vec<ReadTurn> = (1..ORGANIZATIONS).map(|it| turns.enter(number(it)).unwrap()).collect();
         assert_eq!(turns.enter(number(ORGANIZATIONS)).unwrap_err().status, 503);
         drop(waiting);
         assert!(turns.enter(number(ORGANIZATIONS)).is_ok());

@@ -30,7 +30,7 @@ use crate::log::failed;
 use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
-use crate::turns::Turn;
+use crate::turns::ReadTurn;
 
 /// Rows of a page.
 const MOST: usize = 250;
@@ -44,7 +44,7 @@ pub(in crate::api) struct AskedLog {
     /// Whether the client takes UUIDs only as ids of events.
     pub(in crate::api) uuids: bool,
     /// Until it is answered.
-    _turn: Option<Turn>,
+    _turn: Option<ReadTurn>,
 }
 
 /// The part of a list that is asked for, with what its cursors go with.
