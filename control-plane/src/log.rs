@@ -12,6 +12,8 @@
 pub(crate) mod attempts;
 mod fetch;
 mod gather;
+#[cfg(test)]
+pub(crate) mod made;
 mod metrics;
 mod progress;
 mod project;

@@ -52,6 +52,8 @@ pub(crate) struct Accepted<'a> {
     pub(crate) event: &'a Event<'a>,
     /// Its application.
     pub(crate) application: ApplicationId,
+    /// [`Place::origin`], made once for all its records.
+    pub(crate) origin: &'a str,
 }
 
 // === impl Place ===
@@ -63,7 +65,7 @@ impl Place<'_> {
     }
 
     /// The record's place, `topic/partition/offset`.
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         let mut origin = String::with_capacity(64);
         write!(origin, "{}/{}", self.partition, self.record.offset).expect("writing to a string cannot fail");
         origin
@@ -114,8 +116,7 @@ impl Expander {
         subscriptions: &[Arc<Subscription>],
         out: &mut Vec<OutRecord>,
     ) {
-        let Accepted { event, application } = accepted;
-        let origin = place.origin();
+        let Accepted { event, application, origin } = accepted;
         let accepted_ms = place.accepted_ms();
         for subscription in subscriptions {
             let id = subscription.id();
@@ -137,7 +138,7 @@ impl Expander {
                 partition: None,
                 key: Some(delivery::key(id)),
                 value: Some(event.payload.clone()),
-                headers: new.encode(&event.headers, application, &origin),
+                headers: new.encode(&event.headers, application, origin),
             });
         }
     }
@@ -257,7 +258,7 @@ impl Expander {
             event_id: Some(Cow::Borrowed(&event.id)),
             event_source: foreign_source(accepted.application, &event.source),
             event_type: Some(Cow::Borrowed(&event.event_type)),
-            origin: Some(Cow::Owned(place.origin())),
+            origin: Some(Cow::Borrowed(accepted.origin)),
             accepted_ms: Some(place.accepted_ms()),
             ..Lifecycle::new(kind, place.now_ms)
         }

@@ -213,7 +213,8 @@ impl Planner {
         let snapshot = turn.catalog.read();
         let application = self.owners.application(&snapshot, &place.partition.topic, &event.application)?;
         let selected = select::event_type(&snapshot, application, &event)?;
-        let accepted = Accepted { event: &event, application: selected.application };
+        let origin = place.origin();
+        let accepted = Accepted { event: &event, application: selected.application, origin: &origin };
         let id = (!event.is_id_made)
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
@@ -255,7 +256,8 @@ impl Planner {
     /// Goes on with an event that was put aside among its deliveries.
     fn go_on(&mut self, turn: &Turn<'_>, place: Place<'_>, expansion: Expansion) -> Result<Judged, Rejection> {
         let event = sources::decode(place.record, place.partition)?;
-        let accepted = Accepted { event: &event, application: expansion.application };
+        let origin = place.origin();
+        let accepted = Accepted { event: &event, application: expansion.application, origin: &origin };
         self.expand(turn, accepted, place, expansion)
     }
 

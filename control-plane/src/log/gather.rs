@@ -114,11 +114,11 @@ fn bytes_of(row: &LogRow) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use delivery_log::Coordinates;
     use schemas::ids::ApplicationId;
     use uuid::Uuid;
 
     use super::*;
+    use crate::log::made;
 
     fn row(offset: i64) -> LogRow {
         LogRow { offset, stored_ms: offset * 10, content: RowContent::Nothing }
@@ -126,28 +126,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_counted_in_bytes_until_it_is_taken() {
-        let event = |subscriptions| LoggedEvent {
-            coordinates: Coordinates { partition: 0, offset: 0 },
-            stored_ms: 0,
-            at_ms: 0,
-            application: ApplicationId(Uuid::nil()),
-            uuid: Uuid::nil(),
-            id: "evt_1".to_owned(),
-            source: None,
-            event_type: "invoice.paid".to_owned(),
-            accepted_ms: 0,
-            origin: None,
-            matched: 0,
-            payload_bytes: 0,
-            content_type: None,
-            occurred_at: None,
-            labels: None,
-            metadata: None,
-            ip: None,
-            detail: None,
-            subscriptions,
-            control_offset: None,
-        };
+        let event = |subscriptions| LoggedEvent { subscriptions, ..made::event(ApplicationId(Uuid::nil())) };
         let mut gather = Gather::starting([(0, 0), (1, 0)]);
         let mut take = |partition, subscriptions| {
             let content = RowContent::Event(Box::new(event(subscriptions)));

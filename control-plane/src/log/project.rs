@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::clock;
+use chassis::follow::follow;
 use chassis::limited::Limited;
 use delivery_log::{Coverage, Day, DeliveryStore, RowContent, StoreError};
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
@@ -25,8 +26,6 @@ const ROWS: usize = 2_000;
 const BYTES: usize = 4 * 1024 * 1024;
 /// How long a row waits for others.
 const WAIT: Duration = Duration::from_millis(100);
-/// Between two tries of a reader that failed.
-const AGAIN: Duration = Duration::from_secs(5);
 /// One line about the same trouble per that.
 const LINE: Duration = Duration::from_secs(60);
 
@@ -80,19 +79,16 @@ struct Older {
 impl Projection {
     /// Reads for ever; a reader that fails begins anew.
     pub(super) async fn run(self) {
-        let (limited, unreadable) = (Limited::<()>::new(LINE), Limited::<()>::new(LINE));
-        let (upkeep, began_ms) = (Upkeep::new(), clock::now_ms());
-        for _try in 0_u64.. {
-            let Err(error) = self.read(&upkeep, &unreadable).await;
+        let (unreadable, upkeep, began_ms) = (Limited::<()>::new(LINE), Upkeep::new(), clock::now_ms());
+        let read = || async {
+            let ended = self.read(&upkeep, &unreadable).await;
             let now_ms = clock::now_ms();
             self.log.progress().failed(now_ms);
             // Where no reader has begun yet, what was written since this one tried is missing, at the least.
             self.tell_age(self.log.progress().behind_ms(now_ms).unwrap_or(now_ms - began_ms));
-            if let Some(swallowed) = limited.permit(&()) {
-                warn!(topic = %self.topic, %error, swallowed, "the delivery log is not filled, trying again");
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
+            ended.map(|never| match never {})
+        };
+        follow(&self.topic, "what the delivery log is filled with", read).await;
     }
 
     async fn read(&self, upkeep: &Upkeep, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {

@@ -60,17 +60,7 @@ async fn write(
         accepted_ms: Some(now_ms),
         ..Lifecycle::new(kind, now_ms)
     };
-    let facts = EventFacts {
-        matched: 1,
-        payload_bytes: 9,
-        content_type: None,
-        occurred_at: None,
-        labels: None,
-        metadata: None,
-        ip: None,
-        control_offset: None,
-        subscriptions: None,
-    };
+    let facts = EventFacts { matched: 1, payload_bytes: 9, ..EventFacts::default() };
     let delivery = delivery_id(application, &gateway_source(application), id, subscription, Generation::default());
     let exchange = Exchange { started_ms: now_ms, elapsed_ms: 12, status: Some(204), ..Exchange::default() };
     let delivered = Lifecycle {

@@ -1,8 +1,8 @@
 //! Readers of a topic that go on for ever: one that fails begins anew after a while, and few lines say so.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use kafka::KafkaError;
 use tracing::{debug, warn};
 
 use crate::limited::Limited;
@@ -13,16 +13,18 @@ const RESTART_WAIT: Duration = Duration::from_secs(5);
 const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Reads until `read` ends well. `what` says what is read, after "cannot read".
-pub async fn follow<F>(topic: &str, what: &'static str, read: impl FnMut() -> F)
+pub async fn follow<F, E>(topic: &str, what: &'static str, read: impl FnMut() -> F)
 where
-    F: Future<Output = Result<(), KafkaError>>,
+    F: Future<Output = Result<(), E>>,
+    E: Display,
 {
     follow_after(RESTART_WAIT, topic, what, read).await;
 }
 
-async fn follow_after<F>(wait: Duration, topic: &str, what: &'static str, mut read: impl FnMut() -> F)
+async fn follow_after<F, E>(wait: Duration, topic: &str, what: &'static str, mut read: impl FnMut() -> F)
 where
-    F: Future<Output = Result<(), KafkaError>>,
+    F: Future<Output = Result<(), E>>,
+    E: Display,
 {
     let limited = Limited::<()>::new(LOG_PERIOD);
     for tried in 0_u64.. {
@@ -46,7 +48,7 @@ mod tests {
         let mut tries = 0;
         follow_after(Duration::ZERO, "h.status", "how things are", || {
             tries += 1;
-            std::future::ready(if tries < 3 { Err(KafkaError::Closed) } else { Ok(()) })
+            std::future::ready(if tries < 3 { Err("closed") } else { Ok(()) })
         })
         .await;
         assert_eq!(tries, 3);

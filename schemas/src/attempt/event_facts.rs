@@ -18,7 +18,7 @@ const ID_BYTES: usize = 16;
 const AT_ONCE: usize = 12;
 
 /// Facts of an accepted event, for the delivery log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EventFacts<'a> {
     /// How many subscriptions matched.
     pub matched: u32,
@@ -86,17 +86,7 @@ mod tests {
     use super::*;
 
     fn facts(subscriptions: Option<String>) -> EventFacts<'static> {
-        EventFacts {
-            matched: 0,
-            payload_bytes: 0,
-            content_type: None,
-            occurred_at: None,
-            labels: None,
-            metadata: None,
-            ip: None,
-            control_offset: None,
-            subscriptions: subscriptions.map(Cow::Owned),
-        }
+        EventFacts { subscriptions: subscriptions.map(Cow::Owned), ..EventFacts::default() }
     }
 
     #[test]

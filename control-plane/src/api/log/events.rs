@@ -232,6 +232,7 @@ mod tests {
     use schemas::ids::OrganizationId;
 
     use super::*;
+    use crate::log::made;
 
     /// The record of an event with these headers, and whether it is read back as that of `evt_1` of application 1.
     fn is_read_back(source: Option<&str>, id: &str, headers: &[(&str, &str)]) -> bool {
@@ -240,28 +241,8 @@ mod tests {
             uid: Some("shop".to_owned()),
             ..Application::new(application_id, OrganizationId(Uuid::nil()), "Shop", 0)
         };
-        let event = LoggedEvent {
-            coordinates: delivery_log::Coordinates { partition: 0, offset: 0 },
-            stored_ms: 0,
-            at_ms: 0,
-            application: application_id,
-            uuid: Uuid::nil(),
-            id: id.to_owned(),
-            source: source.map(str::to_owned),
-            event_type: "invoice.paid".to_owned(),
-            accepted_ms: 0,
-            origin: None,
-            matched: 0,
-            payload_bytes: 0,
-            content_type: None,
-            occurred_at: None,
-            labels: None,
-            metadata: None,
-            ip: None,
-            detail: None,
-            subscriptions: None,
-            control_offset: None,
-        };
+        let (id, source) = (id.to_owned(), source.map(str::to_owned));
+        let event = LoggedEvent { id, source, ..made::event(application_id) };
         let headers = headers.iter().copied().collect();
         let record = Record { offset: 7, timestamp_ms: 99, key: None, value: None, headers };
         let origin = Origin { topic: "orders".to_owned(), partition: 3, offset: 7 };

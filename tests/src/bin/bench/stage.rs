@@ -13,7 +13,6 @@ use http::Method;
 use kafka::{Connection, Offsets};
 use kafka_dev::{Broker, BrokerOptions};
 use schemas::ids::{ApplicationId, SubscriptionId};
-use schemas::record::TopicPartition;
 use schemas::topics::{TopicSettings, Topics};
 use serde_json::{Value, json};
 use testkit::http::Http;
@@ -273,11 +272,7 @@ pub(crate) async fn stop(mut process: Process) -> anyhow::Result<()> {
 
 /// Offsets in all partitions of a topic: records and transaction markers.
 pub(crate) async fn end_of(offsets: &Offsets, topic: &Arc<str>) -> anyhow::Result<i64> {
-    let mut sum = 0;
-    for partition in 0..offsets.partitions(topic).await?.unwrap_or(0) {
-        sum += offsets.end(&TopicPartition::new(Arc::clone(topic), partition)).await?;
-    }
-    Ok(sum)
+    Ok(offsets.ends(topic).await?.values().sum())
 }
 
 /// Waits until a group has committed everything there is in a topic (up to one transaction marker per partition).

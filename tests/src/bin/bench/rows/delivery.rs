@@ -26,19 +26,7 @@ const SUBSCRIPTIONS: u32 = 16;
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let endpoint = Endpoint::start_with(EndpointOptions { keep: false, ..EndpointOptions::default() })?;
     let mut worker = Worker::start("/ours", plan(&endpoint, "/ours"), async |plan| stage.install(&plan).await).await?;
-    let count = scale.of(TURN);
-    let (mut ours, mut bare) = (Cost::default(), None);
-    for turn in 0..TURNS {
-        let cost = worker.send(stage, &endpoint, count).await?;
-        if turn == 0 {
-            // The bare client warms itself up.
-            continue;
-        }
-        ours += cost;
-        if !scale.ours_only {
-            *bare.get_or_insert_default() += send_bare(stage, &endpoint, &[], count).await?;
-        }
-    }
+    let (ours, bare) = worker.take_turns(stage, &endpoint, &[], scale, TURNS).await?;
     table.delivery = Some((ours, bare));
     table.add_costs("delivery, 64 in flight", "deliveries", ours, bare, Aim::None);
     let parked = worker.stop(stage, &endpoint).await?;
@@ -93,7 +81,7 @@ impl<'a> Worker<'a> {
     }
 
     /// One backlog.
-    pub(super) async fn send(&mut self, stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
+    async fn send(&mut self, stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
         let Installation { topics, application, subscriptions, .. } = &self.installation;
         self.process.pause()?;
         let numbers = self.sent..self.sent + count;
@@ -108,6 +96,31 @@ impl<'a> Worker<'a> {
         let arrived = arrived.await.with_context(|| format!("{} of {expected}", endpoint.count(path)))?;
         stage::committed(&stage.connection, &self.installation.group("delivery"), &topics.deliveries).await?;
         meter.stop(count, arrived)
+    }
+
+    /// It and the bare client, which may be told how to speak, in turns. The first turn is not counted.
+    pub(super) async fn take_turns(
+        &mut self,
+        stage: &Stage,
+        endpoint: &Endpoint,
+        speaks: &[String],
+        scale: Scale,
+        turns: u32,
+    ) -> anyhow::Result<(Cost, Option<Cost>)> {
+        let count = scale.of(TURN);
+        let (mut ours, mut bare) = (Cost::default(), None);
+        for turn in 0..turns {
+            let cost = self.send(stage, endpoint, count).await?;
+            if turn == 0 {
+                // The bare client warms itself up.
+                continue;
+            }
+            ours += cost;
+            if !scale.ours_only {
+                *bare.get_or_insert_default() += send_bare(stage, endpoint, speaks, count).await?;
+            }
+        }
+        Ok((ours, bare))
     }
 
     /// How many deliveries went to their lane's list: the endpoint could have taken them.
@@ -126,12 +139,7 @@ impl<'a> Worker<'a> {
 }
 
 /// The bare client, told how to speak where that is not plain HTTP/1.1.
-pub(super) async fn send_bare(
-    stage: &Stage,
-    endpoint: &Endpoint,
-    speaks: &[String],
-    count: u32,
-) -> anyhow::Result<Cost> {
+async fn send_bare(stage: &Stage, endpoint: &Endpoint, speaks: &[String], count: u32) -> anyhow::Result<Cost> {
     let (url, count_text, in_flight) = (endpoint.url("/bare"), count.to_string(), IN_FLIGHT.to_string());
     let arguments = ["--url", &url, "--count", &count_text, "--in-flight", &in_flight].map(str::to_owned);
     let arguments = [&arguments, speaks].concat();

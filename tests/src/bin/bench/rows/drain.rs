@@ -4,13 +4,12 @@ use testkit::Endpoint;
 use testkit::endpoint::{EndpointOptions, Flaw, TestAuthority};
 
 use super::Scale;
-use super::delivery::{Worker, send_bare};
+use super::delivery::Worker;
 use crate::meter::Cost;
 use crate::stage::{Plan, Stage};
 use crate::table::{Aim, Table};
 
-/// Deliveries of a turn, and turns; the first is not counted: memory is touched for the first time.
-const TURN: u32 = 50_000;
+/// The first is not counted: memory is touched for the first time.
 const TURNS: u32 = 3;
 /// What a delivery may cost of what the bare client's request does.
 const MOST: f64 = 1.5;
@@ -88,19 +87,7 @@ impl Case {
         settings.extend(self.each.map(|each| ("delivery.lane_concurrency", each.into())));
         let plan = Plan { types: 1, subscriptions: self.subscriptions, url: endpoint.url("/ours"), settings };
         let mut worker = Worker::start("/ours", plan, async |plan| stage.install(&plan).await).await?;
-        let count = scale.of(TURN);
-        let (mut ours, mut bare) = (Cost::default(), None);
-        for turn in 0..TURNS {
-            let cost = worker.send(stage, &endpoint, count).await?;
-            if turn == 0 {
-                // The bare client warms itself up.
-                continue;
-            }
-            ours += cost;
-            if !scale.ours_only {
-                *bare.get_or_insert_default() += send_bare(stage, &endpoint, &speaks, count).await?;
-            }
-        }
+        let (ours, bare) = worker.take_turns(stage, &endpoint, &speaks, scale, TURNS).await?;
         let listed = worker.listed().await?;
         let retried = worker.stop(stage, &endpoint).await?;
         anyhow::ensure!(retried == 0, "{retried} deliveries were retried");

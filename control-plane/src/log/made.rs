@@ -1,0 +1,31 @@
+//! Rows of the log as tests need them.
+
+use delivery_log::{Coordinates, LoggedEvent};
+use schemas::ids::ApplicationId;
+use uuid::Uuid;
+
+/// An event that came through the gateway and says nothing beyond that.
+pub(crate) fn event(application: ApplicationId) -> LoggedEvent {
+    LoggedEvent {
+        coordinates: Coordinates { partition: 0, offset: 0 },
+        stored_ms: 0,
+        at_ms: 0,
+        application,
+        uuid: Uuid::nil(),
+        id: "evt_1".to_owned(),
+        source: None,
+        event_type: "invoice.paid".to_owned(),
+        accepted_ms: 0,
+        origin: None,
+        matched: 0,
+        payload_bytes: 0,
+        content_type: None,
+        occurred_at: None,
+        labels: None,
+        metadata: None,
+        ip: None,
+        detail: None,
+        subscriptions: None,
+        control_offset: None,
+    }
+}
