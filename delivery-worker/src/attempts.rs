@@ -7,7 +7,7 @@ use catalog::{Catalog, Subscription};
 use chassis::{clock, tasks};
 use tokio::sync::mpsc;
 
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::client::{Answer, Client, Tls};
 use crate::config::{Settings, ms};
 use crate::engine::Dispatch;
@@ -137,7 +137,7 @@ fn send<'a>(
     target: &'a Prepared,
     timeout: Duration,
     now_ms: i64,
-) -> Result<(impl Future<Output = Answer> + Send + use<'a>, Signed), Verdict> {
+) -> Result<(impl Future<Output = Answer> + Send + use<'a>, Signed), AttemptVerdict> {
     let target = target.as_ref().as_ref().map_err(Clone::clone)?;
     let auth = target.auth();
     let build = move || {

@@ -26,7 +26,7 @@ use target::TargetPolicy;
 use zeroize::Zeroizing;
 
 use self::token::TokenSource;
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::client::{Answer, Client, HttpRequest, Tls};
 use crate::pool::{ClientIdentity, Holder};
 
@@ -53,7 +53,7 @@ impl Auth {
         holder: Holder,
         source: Option<Arc<TokenSource>>,
         (policy, tls): (&TargetPolicy, &Tls),
-    ) -> Result<Self, Verdict> {
+    ) -> Result<Self, AttemptVerdict> {
         Ok(match auth {
             None => Self::None,
             Some(catalog::Auth::Basic { username, password }) => Self::Header(basic(username, password)?),
@@ -98,7 +98,7 @@ impl Auth {
         &'a self,
         client: &'a Client,
         request: HttpRequest,
-        again: impl Fn() -> Result<HttpRequest, Verdict> + Send + Sync + 'a,
+        again: impl Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync + 'a,
         timeout: Duration,
         now_ms: i64,
     ) -> impl Future<Output = Answer> + Send + 'a {
@@ -115,19 +115,19 @@ impl Auth {
 }
 
 /// `Basic` with a name and a password.
-fn basic(username: &str, password: &str) -> Result<HeaderValue, Verdict> {
+fn basic(username: &str, password: &str) -> Result<HeaderValue, AttemptVerdict> {
     let pair = Zeroizing::new(format!("{username}:{password}"));
     secret_value(&Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
 }
 
 /// `Bearer` with a token.
-fn bearer(token: &str) -> Result<HeaderValue, Verdict> {
+fn bearer(token: &str) -> Result<HeaderValue, AttemptVerdict> {
     secret_value(&Zeroizing::new(format!("Bearer {token}")))
 }
 
 /// The value is a secret: it is never part of a message, nor of HTTP/2's index of headers.
-fn secret_value(text: &str) -> Result<HeaderValue, Verdict> {
-    let unwritable = || Verdict::Unwritable("the header `authorization` cannot be written".to_owned());
+fn secret_value(text: &str) -> Result<HeaderValue, AttemptVerdict> {
+    let unwritable = || AttemptVerdict::Unwritable("the header `authorization` cannot be written".to_owned());
     let mut value = HeaderValue::from_str(text).map_err(|_quotes_the_secret| unwritable())?;
     value.set_sensitive(true);
     Ok(value)

@@ -22,7 +22,7 @@ const WISH: &str = "webhook-delivery";
 
 /// What an attempt means for its delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AttemptVerdict {
     /// The endpoint took it.
     Delivered,
     /// It did not, or could not be reached.
@@ -134,7 +134,7 @@ impl NoAnswer {
     }
 }
 
-impl Verdict {
+impl AttemptVerdict {
     /// Whether nothing was sent, and for no reason that lies with the endpoint.
     pub(crate) fn is_unsent(&self) -> bool {
         matches!(self, Self::Failed(Failure { reach: Reach::Unsent, .. }))
@@ -142,17 +142,17 @@ impl Verdict {
 }
 
 /// The verdict on an answer.
-pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> Verdict {
+pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> AttemptVerdict {
     if status.is_success() {
-        return Verdict::Delivered;
+        return AttemptVerdict::Delivered;
     }
     match headers.get(WISH).map(|wish| wish.as_bytes().trim_ascii()) {
-        Some(b"disable") => return Verdict::Gone("the endpoint asked to be disabled"),
-        Some(b"abort-message") => return Verdict::Aborted,
+        Some(b"disable") => return AttemptVerdict::Gone("the endpoint asked to be disabled"),
+        Some(b"abort-message") => return AttemptVerdict::Aborted,
         Some(_) | None => {}
     }
     if status == StatusCode::GONE {
-        return Verdict::Gone("the endpoint answered 410");
+        return AttemptVerdict::Gone("the endpoint answered 410");
     }
     let pressure = match status.as_u16() {
         429 => Pressure::TooMany,
@@ -162,11 +162,11 @@ pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> 
     };
     let waits = matches!(status.as_u16(), 408 | 425 | 429 | 502 | 503 | 504);
     let retry_after = if waits { retry_after(headers, now_ms) } else { None };
-    Verdict::Failed(Failure { retry_after, pressure, reach: Reach::Reached })
+    AttemptVerdict::Failed(Failure { retry_after, pressure, reach: Reach::Reached })
 }
 
 /// The verdict when none came.
-pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
+pub(crate) fn unanswered(why: NoAnswer) -> AttemptVerdict {
     let reach = match why {
         NoAnswer::Dns | NoAnswer::Connect => Reach::Unreachable,
         // What name servers say of one name says nothing about the network.
@@ -175,7 +175,7 @@ pub(crate) fn unanswered(why: NoAnswer) -> Verdict {
         NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
     };
     let pressure = if why == NoAnswer::Timeout { Pressure::TimedOut } else { Pressure::None };
-    Verdict::Failed(Failure { retry_after: None, pressure, reach })
+    AttemptVerdict::Failed(Failure { retry_after: None, pressure, reach })
 }
 
 /// `Retry-After`: seconds or an HTTP date. What is neither, or is past, asks for nothing.
@@ -197,7 +197,7 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    fn answer(status: u16, headers: &[(&'static str, &str)]) -> Verdict {
+    fn answer(status: u16, headers: &[(&'static str, &str)]) -> AttemptVerdict {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -206,23 +206,26 @@ mod tests {
         answered(StatusCode::from_u16(status).unwrap(), &map, 1_445_412_480_000)
     }
 
-    fn waits(verdict: Verdict) -> Option<u64> {
-        let Verdict::Failed(failure) = verdict else { panic!("{verdict:?} is no failure") };
+    fn waits(verdict: AttemptVerdict) -> Option<u64> {
+        let AttemptVerdict::Failed(failure) = verdict else { panic!("{verdict:?} is no failure") };
         failure.retry_after.map(|wait| wait.as_secs())
     }
 
     #[test]
     fn success_is_success_whatever_else_it_says() {
         for status in [200, 201, 204, 299] {
-            assert_eq!(answer(status, &[("webhook-delivery", "disable"), ("retry-after", "5")]), Verdict::Delivered);
+            assert_eq!(
+                answer(status, &[("webhook-delivery", "disable"), ("retry-after", "5")]),
+                AttemptVerdict::Delivered
+            );
         }
     }
 
     #[test]
     fn the_receiver_may_end_a_message_or_itself() {
-        assert!(matches!(answer(410, &[]), Verdict::Gone(_)));
-        assert!(matches!(answer(400, &[("webhook-delivery", " disable ")]), Verdict::Gone(_)));
-        assert_eq!(answer(500, &[("webhook-delivery", "abort-message")]), Verdict::Aborted);
+        assert!(matches!(answer(410, &[]), AttemptVerdict::Gone(_)));
+        assert!(matches!(answer(400, &[("webhook-delivery", " disable ")]), AttemptVerdict::Gone(_)));
+        assert_eq!(answer(500, &[("webhook-delivery", "abort-message")]), AttemptVerdict::Aborted);
         assert_eq!(waits(answer(500, &[("webhook-delivery", "later")])), None);
     }
 
@@ -245,7 +248,7 @@ mod tests {
             let expected = matches!(why, NoAnswer::Unsigned | NoAnswer::Local);
             assert_eq!(unanswered(why).is_unsent(), expected, "{why:?}");
         }
-        assert!(!Verdict::Delivered.is_unsent());
+        assert!(!AttemptVerdict::Delivered.is_unsent());
     }
 
     #[test]
@@ -253,7 +256,7 @@ mod tests {
         for why in NoAnswer::ALL {
             let expected = matches!(why, NoAnswer::Dns | NoAnswer::Connect);
             assert!(
-                matches!(unanswered(why), Verdict::Failed(failure) if (failure.reach == Reach::Unreachable) == expected)
+                matches!(unanswered(why), AttemptVerdict::Failed(failure) if (failure.reach == Reach::Unreachable) == expected)
             );
         }
     }
@@ -266,7 +269,7 @@ mod tests {
                 .filter(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).is_ok())
                 .collect();
             let verdict = answer(status, &headers);
-            prop_assert_eq!(verdict == Verdict::Delivered, (200..300).contains(&status));
+            prop_assert_eq!(verdict == AttemptVerdict::Delivered, (200..300).contains(&status));
         }
     }
 }

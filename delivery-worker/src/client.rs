@@ -24,7 +24,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use rustls::ClientConfig;
 
-use crate::classify::{NoAnswer, Verdict, answered};
+use crate::classify::{AttemptVerdict, NoAnswer, answered};
 use crate::pool::{
     Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken, Way,
 };
@@ -63,7 +63,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// What it means.
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: AttemptVerdict,
     /// Status, if one came.
     pub(crate) status: Option<StatusCode>,
     /// Why the answer is missing or not whole.
@@ -140,7 +140,7 @@ impl Client {
     pub(crate) fn send<'a>(
         &'a self,
         request: HttpRequest,
-        again: impl Fn() -> Result<HttpRequest, Verdict> + Send + Sync + 'a,
+        again: impl Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync + 'a,
         identity: Option<&'a ClientIdentity>,
         timeout: Duration,
         now_ms: i64,
@@ -164,7 +164,7 @@ impl Client {
     async fn repeat(
         &self,
         mut lost: Box<Lost>,
-        again: &(dyn Fn() -> Result<HttpRequest, Verdict> + Send + Sync),
+        again: &(dyn Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync),
         identity: Option<&ClientIdentity>,
         (timeout, deadline): (Duration, Instant),
         now_ms: i64,
@@ -305,7 +305,7 @@ impl Outgoing {
 
 impl Answer {
     /// A verdict without any exchange.
-    pub(crate) fn of(verdict: Verdict) -> Self {
+    pub(crate) fn of(verdict: AttemptVerdict) -> Self {
         // What was not sent for want of a key says so; other wants say which they are.
         let error = verdict.is_unsent().then_some(NoAnswer::Unsigned);
         let (headers, body) = (HeaderMap::new(), Bytes::new());

@@ -49,7 +49,7 @@ use hashbrown::{HashMap, HashSet};
 use schemas::delivery::Delivery;
 use schemas::ids::SubscriptionId;
 
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::flaws::{self, Flaw};
 use crate::lanes::Lane;
 use crate::lanes::egress::Egress;
@@ -308,7 +308,7 @@ impl<L: Lookup> Engine<L> {
     pub(crate) fn outcome(
         &mut self,
         ticket: Ticket,
-        verdict: &Verdict,
+        verdict: &AttemptVerdict,
         elapsed_ms: i64,
         now_ms: i64,
     ) -> Option<Landed> {

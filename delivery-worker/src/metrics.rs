@@ -4,7 +4,7 @@ use chassis::metrics::{Gauge, Histogram, IntCounter, IntGauge, LATENCY_SECONDS, 
 use prometheus::Registry;
 use schemas::dead_letter::{DeathReason, REASONS};
 
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 
 /// The metrics, under `hookbus_delivery_`; what every stage counts comes beside them.
 #[derive(Clone, Debug)]
@@ -111,15 +111,15 @@ impl DeliveryMetrics {
     }
 
     /// An attempt ended.
-    pub(crate) fn attempted(&self, verdict: &Verdict, seconds: f64) {
+    pub(crate) fn attempted(&self, verdict: &AttemptVerdict, seconds: f64) {
         let [delivered, failed, gone, aborted, refused, unwritable] = &self.attempts;
         let counter = match verdict {
-            Verdict::Delivered => delivered,
-            Verdict::Failed(_) => failed,
-            Verdict::Gone(_) => gone,
-            Verdict::Aborted => aborted,
-            Verdict::Refused(_) => refused,
-            Verdict::Unwritable(_) => unwritable,
+            AttemptVerdict::Delivered => delivered,
+            AttemptVerdict::Failed(_) => failed,
+            AttemptVerdict::Gone(_) => gone,
+            AttemptVerdict::Aborted => aborted,
+            AttemptVerdict::Refused(_) => refused,
+            AttemptVerdict::Unwritable(_) => unwritable,
         };
         counter.inc();
         self.attempt.observe(seconds);

@@ -24,7 +24,7 @@ use schemas::delivery::Delivery;
 use schemas::identity;
 use uuid::Uuid;
 
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 
 pub(crate) use self::signed::Signed;
 pub(crate) use self::target::{Prepared, Target};
@@ -54,7 +54,7 @@ pub(crate) fn build(
     subscription: &Subscription,
     target: &Target,
     now_ms: i64,
-) -> Result<Request<Full<Bytes>>, Verdict> {
+) -> Result<Request<Full<Bytes>>, AttemptVerdict> {
     let (body, content_type) = body::of(delivery, subscription)?;
     let mut headers = HeaderMap::with_capacity(18 + target.custom.len());
     headers.insert(HOST, target.host.clone());
@@ -99,7 +99,7 @@ fn sign(
     subscription: &Subscription,
     body: &Bytes,
     now_ms: i64,
-) -> Result<(), Verdict> {
+) -> Result<(), AttemptVerdict> {
     let signer = subscription.signer(now_ms).map_err(|error| unprepared(&error))?;
     let timestamp = now_ms.div_euclid(1_000);
     let id = webhook_id(delivery);
@@ -152,25 +152,25 @@ fn uuid_value(id: Uuid) -> HeaderValue {
     HeaderValue::from_str(text).expect("a UUID is visible ASCII")
 }
 
-fn writable(name: &str, value: &str) -> Result<HeaderValue, Verdict> {
+fn writable(name: &str, value: &str) -> Result<HeaderValue, AttemptVerdict> {
     HeaderValue::from_str(value).map_err(|_invalid| cannot_write(name))
 }
 
-fn owned(name: &str, value: String) -> Result<HeaderValue, Verdict> {
+fn owned(name: &str, value: String) -> Result<HeaderValue, AttemptVerdict> {
     HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_invalid| cannot_write(name))
 }
 
-fn cannot_write(name: &str) -> Verdict {
-    Verdict::Unwritable(format!("the header `{name}` cannot be written"))
+fn cannot_write(name: &str) -> AttemptVerdict {
+    AttemptVerdict::Unwritable(format!("the header `{name}` cannot be written"))
 }
 
-fn not_text(name: &HeaderName) -> Verdict {
+fn not_text(name: &HeaderName) -> AttemptVerdict {
     cannot_write(name.as_str())
 }
 
-fn unprepared(error: &PrepareError) -> Verdict {
+fn unprepared(error: &PrepareError) -> AttemptVerdict {
     match error {
-        PrepareError::Url { reason, .. } => Verdict::Refused(format!("the target is not a URL: {reason}")),
+        PrepareError::Url { reason, .. } => AttemptVerdict::Refused(format!("the target is not a URL: {reason}")),
         // A key that this worker lacks or a secret that somebody broke: an operator can mend both, so it is tried again.
         PrepareError::Sealed { .. } | PrepareError::Signing { .. } => unanswered(NoAnswer::Unsigned),
     }

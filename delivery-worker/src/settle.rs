@@ -9,7 +9,7 @@ use retry::{RetryAfter, Schedule, Tiers};
 use schemas::dead_letter::DeathReason;
 use schemas::delivery::{Delivery, Hop, Wait};
 
-use crate::classify::{Reach, Verdict};
+use crate::classify::{AttemptVerdict, Reach};
 
 /// What could not be sent for want of something here waits so long: somebody has to mend it, or load to fall.
 const DEFERRED: Duration = Duration::from_secs(30);
@@ -63,22 +63,22 @@ impl RetryRules {
     /// The end after an attempt for an endpoint that has been failing since then, if it does.
     pub(crate) fn after(
         &self,
-        verdict: &Verdict,
+        verdict: &AttemptVerdict,
         delivery: &Delivery,
         failing_since_ms: Option<i64>,
         of: &Subscription,
         now_ms: i64,
     ) -> End {
         match verdict {
-            Verdict::Delivered => End::Delivered,
-            Verdict::Gone(detail) => {
+            AttemptVerdict::Delivered => End::Delivered,
+            AttemptVerdict::Gone(detail) => {
                 End::Died { reason: DeathReason::Gone, detail: Cow::Borrowed(detail), endpoint_gone: true }
             }
-            Verdict::Aborted => End::died(DeathReason::Aborted, "the receiver asked to abort this message"),
-            Verdict::Refused(detail) => End::died(DeathReason::Refused, detail.clone()),
-            Verdict::Unwritable(detail) => End::died(DeathReason::Unwritable, detail.clone()),
-            Verdict::Failed(failure) if failure.reach == Reach::Unsent => self.deferred(delivery, now_ms),
-            Verdict::Failed(failure) => self.again(delivery, of, failure.retry_after, failing_since_ms, now_ms),
+            AttemptVerdict::Aborted => End::died(DeathReason::Aborted, "the receiver asked to abort this message"),
+            AttemptVerdict::Refused(detail) => End::died(DeathReason::Refused, detail.clone()),
+            AttemptVerdict::Unwritable(detail) => End::died(DeathReason::Unwritable, detail.clone()),
+            AttemptVerdict::Failed(failure) if failure.reach == Reach::Unsent => self.deferred(delivery, now_ms),
+            AttemptVerdict::Failed(failure) => self.again(delivery, of, failure.retry_after, failing_since_ms, now_ms),
         }
     }
 

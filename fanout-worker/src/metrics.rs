@@ -5,7 +5,7 @@ use chassis::metrics::{
 };
 use schemas::rejected::{REASONS, RejectReason};
 
-use crate::plan::Verdict;
+use crate::plan::EventVerdict;
 
 /// The metrics, under `hookbus_fanout_`.
 #[derive(Clone, Debug)]
@@ -62,9 +62,9 @@ impl FanoutMetrics {
     }
 
     /// Counts what became of one committed record.
-    pub(crate) fn count(&self, verdict: Verdict) {
+    pub(crate) fn count(&self, verdict: EventVerdict) {
         match verdict {
-            Verdict::Matched(matches) => {
+            EventVerdict::Matched(matches) => {
                 self.accepted.inc();
                 self.matched.inc_by(matches as u64);
                 #[expect(
@@ -73,8 +73,8 @@ impl FanoutMetrics {
                 )]
                 self.matches.observe(matches as f64);
             }
-            Verdict::Repeat => self.repeats.inc(),
-            Verdict::Rejected(reason) => self.rejected(reason).inc(),
+            EventVerdict::Repeat => self.repeats.inc(),
+            EventVerdict::Rejected(reason) => self.rejected(reason).inc(),
         }
     }
 

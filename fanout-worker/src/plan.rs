@@ -83,7 +83,7 @@ pub(crate) struct Turn<'a> {
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum EventVerdict {
     /// An event for this many subscriptions.
     Matched(usize),
     /// A repeat of an identity inside the dedup window.
@@ -98,7 +98,7 @@ pub(crate) struct Note {
     /// The record: should Kafka refuse its outputs, it goes to `rejected`.
     pub(crate) record: Record,
     /// What became of it.
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: EventVerdict,
     /// The identity it adds to `seen`, if its id can come again, and its time, Unix ms.
     pub(crate) id: Option<(Hash, i64)>,
 }
@@ -175,9 +175,9 @@ impl Planner {
             }
         };
         let (verdict, id) = match judged {
-            Ok(Judged::Repeat) => (Verdict::Repeat, None),
+            Ok(Judged::Repeat) => (EventVerdict::Repeat, None),
             Ok(Judged::Accepted(done)) if done.made == self.subscriptions.len() => {
-                (Verdict::Matched(done.made), done.id)
+                (EventVerdict::Matched(done.made), done.id)
             }
             Ok(Judged::Accepted(begun)) => {
                 self.expansion = Some(begun);
@@ -191,7 +191,7 @@ impl Planner {
                 self.outputs.clear();
                 let application = self.named(turn.catalog, place);
                 self.expander.rejection(place, application, &rejection, &mut self.outputs);
-                (Verdict::Rejected(rejection.reason), None)
+                (EventVerdict::Rejected(rejection.reason), None)
             }
         };
         self.asides = 0;

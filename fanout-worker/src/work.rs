@@ -21,7 +21,7 @@ use crate::config::PLAN_SLICE;
 use crate::deduplicate::Seen;
 use crate::expand::{Expander, Place};
 use crate::metrics::FanoutMetrics;
-use crate::plan::{self, Note, Planned, Planner, Verdict};
+use crate::plan::{self, EventVerdict, Note, Planned, Planner};
 use crate::queue::Queue;
 use crate::read_index::read_index;
 use crate::restore::Restorer;
@@ -108,7 +108,7 @@ impl Work for FanoutWork {
         } else {
             self.expander.bare_rejection(place, detail, &mut outputs);
         }
-        note.verdict = Verdict::Rejected(reason);
+        note.verdict = EventVerdict::Rejected(reason);
         // The event was not accepted after all: when it comes again it is no repeat.
         if let Some((id, _)) = note.id.take()
             && let Some(seen) = self.seen.get_mut(&lease.epoch)

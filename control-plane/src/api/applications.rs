@@ -26,7 +26,7 @@ use crate::store::{Change, Decision, Moment};
 
 mod shapes;
 
-pub(super) use self::shapes::Step;
+pub(super) use self::shapes::OnboardingStep;
 
 /// Fields of a body.
 pub(super) const FIELDS: &[&str] =

@@ -31,7 +31,7 @@ const TAKE_OVER_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Membership<S> {
     /// Leases that are ours and have not begun.
     assigning: BTreeMap<Epoch, Assigning>,
-    steps: JoinSet<Result<Step<S>, StageError>>,
+    steps: JoinSet<Result<MembershipStep<S>, StageError>>,
     handovers: VecDeque<Handover>,
     /// Released when what was assigned has begun, or nothing was assigned. None where the process serves without it.
     latch: Option<Latch>,
@@ -54,14 +54,14 @@ struct Handover {
 }
 
 /// What a task beside the loop brings back.
-pub(crate) enum Step<S> {
+pub(crate) enum MembershipStep<S> {
     TakenOver { asked: Vec<Lease>, found: Vec<Restored> },
     Ready { found: Vec<(Restored, i64)>, states: Vec<(Lease, S)> },
     Begun(Lease),
 }
 
 /// A step that ended.
-pub(crate) type Stepped<S> = Result<Result<Step<S>, StageError>, JoinError>;
+pub(crate) type Stepped<S> = Result<Result<MembershipStep<S>, StageError>, JoinError>;
 
 // === impl Membership ===
 
@@ -164,7 +164,7 @@ impl<W: Work> Stage<W> {
             tokio::time::sleep(after).await;
             let found = writer.take_over(leases.clone()).await;
             let found = found.map_err(StageError::kafka(W::ROLE, "taking over partitions"))?;
-            Ok(Step::TakenOver { asked: leases, found })
+            Ok(MembershipStep::TakenOver { asked: leases, found })
         });
     }
 
@@ -242,15 +242,15 @@ impl<W: Work> Stage<W> {
 impl<W: Work> Stage<W> {
     pub(crate) fn on_step(&mut self, stepped: Stepped<W::State>, now: Now) -> Result<(), StageError> {
         match stepped {
-            Ok(Ok(Step::TakenOver { asked, found })) => {
+            Ok(Ok(MembershipStep::TakenOver { asked, found })) => {
                 self.take_over_again(asked, &found, now);
                 self.on_taken_over(found)
             }
-            Ok(Ok(Step::Ready { found, states })) => {
+            Ok(Ok(MembershipStep::Ready { found, states })) => {
                 self.on_ready(found, states, now);
                 Ok(())
             }
-            Ok(Ok(Step::Begun(lease))) => {
+            Ok(Ok(MembershipStep::Begun(lease))) => {
                 self.members.has_begun |= self.members.assigning.remove(&lease.epoch).is_some();
                 Ok(())
             }
@@ -339,7 +339,7 @@ impl<W: Work> Stage<W> {
             let poller = self.poller.clone();
             // `begin` waits for the poll thread.
             self.members.steps.spawn_blocking(move || match poller.begin(&lease, start) {
-                Ok(()) | Err(KafkaError::NotOwned { .. }) => Ok(Step::Begun(lease)),
+                Ok(()) | Err(KafkaError::NotOwned { .. }) => Ok(MembershipStep::Begun(lease)),
                 Err(source) => Err(StageError::kafka(W::ROLE, format!("beginning {lease}"))(source)),
             });
         }
@@ -352,7 +352,7 @@ async fn restore<W: Work>(
     writer: Writer,
     found: Vec<(Restored, i64)>,
     restoring: Restoring<W::State>,
-) -> Result<Step<W::State>, StageError> {
+) -> Result<MembershipStep<W::State>, StageError> {
     let new = found.iter().filter(|(restored, _)| restored.committed.is_none());
     let progress: Vec<Progress> = new
         .map(|(restored, start)| Progress {
@@ -371,5 +371,5 @@ async fn restore<W: Work>(
         writer.commit(transaction).await.map_err(StageError::kafka(W::ROLE, "committing where partitions begin"))?;
     }
     let states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;
-    Ok(Step::Ready { found, states })
+    Ok(MembershipStep::Ready { found, states })
 }

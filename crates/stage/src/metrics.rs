@@ -16,6 +16,8 @@ pub(crate) struct StageMetrics {
     pub(crate) partitions: IntGauge,
     /// Seconds that a record or a transaction has stood still while Kafka answers, by role; 0 while everything moves.
     pub(crate) stalled: IntGauge,
+    /// Topics that the cluster does not let the role read, by role; they are tried again by themselves.
+    pub(crate) denied: IntGauge,
     transactions: IntCounter,
     output_partitions: IntCounter,
     aborted: IntCounter,
@@ -34,6 +36,10 @@ impl StageMetrics {
             stalled: Metrics::of_role(registry, "stage", name).gauge(
                 "stalled_seconds",
                 "Seconds that a record or a transaction has stood still while Kafka answers, by role; 0 while everything moves.",
+            )?,
+            denied: Metrics::of_role(registry, "stage", name).gauge(
+                "denied_topics",
+                "Topics that the cluster does not let the role read, by role; they are tried again by themselves.",
             )?,
             transactions: metrics.counter("transactions_total", "Transactions committed.")?,
             output_partitions: metrics.counter(

@@ -70,7 +70,7 @@ enum Wake<S> {
     Committed(Result<Committed, KafkaError>),
     /// `None`: the poller has left the group.
     Signal(Option<PollerEvent>),
-    Step(Stepped<S>),
+    MembershipStep(Stepped<S>),
     /// The role keeps what came in.
     Input,
     Stop,
@@ -103,7 +103,7 @@ impl<W: Work> Stage<W> {
         tokio::select! {
             result = outcome(&mut self.commit) => Wake::Committed(result),
             signal = self.signals.next() => Wake::Signal(signal),
-            stepped = self.members.stepped() => Wake::Step(stepped),
+            stepped = self.members.stepped() => Wake::MembershipStep(stepped),
             () = self.work.input() => Wake::Input,
             () = shutdown.requested(), if self.drain.is_none() => Wake::Stop,
             () = tokio::time::sleep_until(until) => Wake::Slept,
@@ -115,7 +115,7 @@ impl<W: Work> Stage<W> {
         match wake {
             Wake::Committed(result) => self.on_outcome(result, now),
             Wake::Signal(Some(signal)) => self.on_signal(signal, now),
-            Wake::Step(stepped) => self.on_step(stepped, now),
+            Wake::MembershipStep(stepped) => self.on_step(stepped, now),
             Wake::Stop => {
                 self.begin_drain(now);
                 Ok(())
@@ -227,6 +227,7 @@ impl<W: Work> Stage<W> {
         measured.oldest_timestamp_ms = [measured.oldest_timestamp_ms, committing_ms].into_iter().flatten().min();
         self.metrics.set_writer(self.writer.stats());
         self.metrics.partitions.set(i64::try_from(measured.partitions).unwrap_or(i64::MAX));
+        self.metrics.denied.set(i64::try_from(self.poller.denied_topics().len()).unwrap_or(i64::MAX));
         let facts = self.work.facts(&measured, now);
         if let Some(teller) = &self.teller {
             teller.tell(facts);

@@ -149,10 +149,10 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::classify::{NoAnswer, Verdict};
+    use crate::classify::{AttemptVerdict, NoAnswer};
 
     fn answer(status: u16, body: &str) -> Answer {
-        let mut answer = Answer::of(Verdict::Delivered);
+        let mut answer = Answer::of(AttemptVerdict::Delivered);
         answer.status = StatusCode::from_u16(status).ok();
         answer.body = Bytes::copy_from_slice(body.as_bytes());
         answer

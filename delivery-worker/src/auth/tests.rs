@@ -153,7 +153,7 @@ async fn attempts(auth: &Arc<Auth>, client: &Client, url: &str, count: usize) ->
 }
 
 fn all_delivered(answers: &[Answer]) -> bool {
-    answers.iter().all(|answer| answer.verdict == Verdict::Delivered)
+    answers.iter().all(|answer| answer.verdict == AttemptVerdict::Delivered)
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_token_the_target_no_longer_takes_is_fetched_anew_once() {
     tokens.accepts_from.store(usize::MAX, Ordering::SeqCst);
     let refused = attempts(&auth, &client, &url, 1).await;
     assert_eq!((refused[0].status, tokens.fetched()), (Some(StatusCode::UNAUTHORIZED), 3), "once, not for ever");
-    assert!(matches!(refused[0].verdict, Verdict::Failed(_)));
+    assert!(matches!(refused[0].verdict, AttemptVerdict::Failed(_)));
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn a_failed_fetch_is_a_failed_attempt_that_says_why() {
     let (auth, client) = (Arc::new(prepared(&oauth2(address))), client(&Tls::new(None).unwrap()));
     let answers = attempts(&auth, &client, &format!("http://{address}/hook"), 8).await;
     for answer in &answers {
-        assert!(matches!(answer.verdict, Verdict::Failed(_)), "{:?}", answer.verdict);
+        assert!(matches!(answer.verdict, AttemptVerdict::Failed(_)), "{:?}", answer.verdict);
         assert_eq!((answer.status, answer.error), (None, Some(NoAnswer::Token)));
         assert_eq!(answer.detail.as_deref(), Some("the token endpoint answered 503: overloaded"));
     }
@@ -222,7 +222,7 @@ async fn a_token_endpoint_inside_our_own_network_is_refused() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let strict = testing::policy(true, &[]);
     let refused = Auth::new(Some(&oauth2(address)), holder(), None, (&strict, &Tls::new(None).unwrap()));
-    assert!(matches!(refused, Err(Verdict::Refused(why)) if why.starts_with("the token endpoint: ")));
+    assert!(matches!(refused, Err(AttemptVerdict::Refused(why)) if why.starts_with("the token endpoint: ")));
     let mut by_name = oauth2(address);
     if let catalog::Auth::Oauth2(oauth2) = &mut by_name {
         oauth2.token_url = Url::parse("http://tokens.example:1/token").unwrap();
@@ -234,7 +234,7 @@ async fn a_token_endpoint_inside_our_own_network_is_refused() {
     let limits = client(&Tls::new(None).unwrap()).limits();
     let client = Client::new(resolver, limits, Tls::new(None).unwrap().plain().unwrap());
     let answer = attempted(&auth, &client, "http://example.com/").await;
-    assert!(matches!(answer.verdict, Verdict::Failed(_)), "{:?}", answer.verdict);
+    assert!(matches!(answer.verdict, AttemptVerdict::Failed(_)), "{:?}", answer.verdict);
     assert_eq!(answer.error, Some(NoAnswer::Token));
     let detail = answer.detail.unwrap();
     assert!(detail.starts_with("the token endpoint did not answer: refused"), "{detail}");
@@ -260,7 +260,7 @@ async fn basic_and_bearer_are_what_the_receiver_gets() {
     }
     let unwritable = catalog::Auth::Bearer { token: Zeroizing::new("q\nz".into()) };
     let refused = Auth::new(Some(&unwritable), holder(), None, (&policy(), &Tls::new(None).unwrap()));
-    assert!(matches!(refused, Err(Verdict::Unwritable(why)) if !why.contains('q')));
+    assert!(matches!(refused, Err(AttemptVerdict::Unwritable(why)) if !why.contains('q')));
 }
 
 /// An authority, a server that wants certificates of it, and a way to make them.
@@ -348,7 +348,7 @@ async fn a_client_certificate_is_shown_and_its_connections_are_its_subscriptions
     let mut connections = Vec::new();
     for auth in [&one, &one, &other, &again, &changed, &changed] {
         let answer = attempted(auth, &shared, &url).await;
-        assert_eq!(answer.verdict, Verdict::Delivered, "{answer:?}");
+        assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{answer:?}");
         connections.push(String::from_utf8(answer.body.to_vec()).unwrap());
     }
     assert_eq!(connections, ["1", "1", "2", "1", "3", "3"], "kept per subscription, made anew when it is changed");

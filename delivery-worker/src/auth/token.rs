@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::bearer;
 use super::grant::{self, Style};
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::client::{Answer, Client, HttpRequest};
 
 /// Of one request to the token endpoint.
@@ -52,7 +52,7 @@ struct Token {
 
 #[derive(Clone)]
 struct Failure {
-    verdict: Verdict,
+    verdict: AttemptVerdict,
     detail: String,
 }
 
@@ -63,8 +63,8 @@ impl TokenSource {
     ///
     /// # Errors
     /// The verdict on every attempt: the policy refuses the token endpoint.
-    pub(super) fn new(oauth2: &Oauth2, policy: &TargetPolicy) -> Result<Self, Verdict> {
-        let refused = |why: &dyn std::fmt::Display| Verdict::Refused(format!("the token endpoint: {why}"));
+    pub(super) fn new(oauth2: &Oauth2, policy: &TargetPolicy) -> Result<Self, AttemptVerdict> {
+        let refused = |why: &dyn std::fmt::Display| AttemptVerdict::Refused(format!("the token endpoint: {why}"));
         policy.check_url(&oauth2.token_url).map_err(|error| refused(&error))?;
         let uri = oauth2.token_url.as_str().parse().map_err(|error: http::uri::InvalidUri| refused(&error))?;
         let oauth2 = Oauth2 {
@@ -82,7 +82,7 @@ impl TokenSource {
         &self,
         client: &Client,
         request: HttpRequest,
-        again: impl Fn() -> Result<HttpRequest, Verdict> + Send + Sync,
+        again: impl Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync,
         timeout: Duration,
         now_ms: i64,
     ) -> Answer {
@@ -165,9 +165,9 @@ impl TokenSource {
     }
 
     fn granted(&self, answer: &Answer, fetched: Instant) -> Result<Token, Failure> {
-        if let Verdict::Refused(why) = &answer.verdict {
+        if let AttemptVerdict::Refused(why) = &answer.verdict {
             let detail = format!("the token endpoint: {why}");
-            return Err(Failure { verdict: Verdict::Refused(detail.clone()), detail });
+            return Err(Failure { verdict: AttemptVerdict::Refused(detail.clone()), detail });
         }
         if answer.verdict.is_unsent() {
             // Nobody was asked.

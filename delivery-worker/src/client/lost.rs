@@ -15,7 +15,7 @@ use h2::Reason;
 use hyper::client::conn::TrySendError;
 
 use super::{Answer, HttpRequest};
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::pool::{AttemptPhase, Carrier, NoConnection, Way, of_cause, of_io};
 
 /// See the module.
@@ -116,7 +116,7 @@ impl Lost {
     /// The end of it.
     pub(super) fn into_answer(self) -> Answer {
         if self.why.is_refused {
-            return Answer::of(Verdict::Refused(self.why.reason.into_owned()));
+            return Answer::of(AttemptVerdict::Refused(self.why.reason.into_owned()));
         }
         let mut answer = Answer::of(unanswered(self.why.error));
         answer.error = Some(self.why.error);

@@ -86,12 +86,12 @@ async fn answers_are_kept_up_to_the_limit_and_connections_are_used_again() {
     let client = client(&["127.0.0.0/8"]);
     for _ in 0..5 {
         let answer = send(&client, &format!("{url}/small"), LIMIT).await;
-        assert_eq!((answer.verdict, answer.body.as_ref()), (Verdict::Delivered, b"fine".as_slice()));
-        assert_eq!(send(&client, &format!("{url}/ok"), LIMIT).await.verdict, Verdict::Delivered);
+        assert_eq!((answer.verdict, answer.body.as_ref()), (AttemptVerdict::Delivered, b"fine".as_slice()));
+        assert_eq!(send(&client, &format!("{url}/ok"), LIMIT).await.verdict, AttemptVerdict::Delivered);
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
     let answer = send(&client, &format!("{url}/huge"), LIMIT).await;
-    assert_eq!((answer.verdict, answer.body.len(), answer.error), (Verdict::Delivered, 16, None));
+    assert_eq!((answer.verdict, answer.body.len(), answer.error), (AttemptVerdict::Delivered, 16, None));
     send(&client, &format!("{url}/ok"), LIMIT).await;
     assert_eq!(connections.load(Ordering::SeqCst), 2, "the connection with an unread rest is not used again");
 }
@@ -102,7 +102,7 @@ async fn redirects_are_not_followed_and_errors_keep_their_body() {
     let client = client(&["127.0.0.0/8"]);
     let moved = send(&client, &format!("{url}/moved"), LIMIT).await;
     assert_eq!(moved.status, Some(StatusCode::FOUND));
-    assert!(matches!(moved.verdict, Verdict::Failed(_)));
+    assert!(matches!(moved.verdict, AttemptVerdict::Failed(_)));
     let broken = send(&client, &format!("{url}/other"), LIMIT).await;
     assert_eq!((broken.status, broken.body.as_ref()), (Some(StatusCode::INTERNAL_SERVER_ERROR), b"broken".as_slice()));
 }
@@ -113,12 +113,12 @@ async fn status_and_head_decide_and_what_breaks_off_is_noted() {
     let partial = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
     let broken = send(&client, &raw(partial, true).await, LIMIT).await;
     assert_eq!((broken.status, broken.error), (Some(StatusCode::OK), Some(NoAnswer::Reset)));
-    assert_eq!(broken.verdict, Verdict::Delivered, "the endpoint has taken it");
+    assert_eq!(broken.verdict, AttemptVerdict::Delivered, "the endpoint has taken it");
     assert!(broken.detail.unwrap().starts_with("body: connection closed (127.0.0.1:"));
     assert_eq!(broken.body, "abc");
     let hanging = send(&client, &raw(partial, false).await, Duration::from_millis(50)).await;
     assert_eq!((hanging.status, hanging.error), (Some(StatusCode::OK), Some(NoAnswer::Timeout)));
-    assert_eq!((hanging.verdict, hanging.body), (Verdict::Delivered, Bytes::from_static(b"abc")));
+    assert_eq!((hanging.verdict, hanging.body), (AttemptVerdict::Delivered, Bytes::from_static(b"abc")));
     let silent = send(&client, &raw(b"", false).await, Duration::from_millis(50)).await;
     assert_eq!((silent.status, silent.error), (None, Some(NoAnswer::Timeout)));
     let detail = silent.detail.unwrap();
@@ -157,7 +157,7 @@ async fn what_cannot_be_reached_says_how() {
 async fn what_is_refused_as_it_is_written_dies_and_what_a_name_resolves_to_fails() {
     for literal in ["http://localhost:1/", "http://127.0.0.1:1/", "http://[::1]:1/", "http://[::ffff:10.0.0.1]/"] {
         let answer = send(&client(&[]), literal, LIMIT).await;
-        assert!(matches!(answer.verdict, Verdict::Refused(_)), "{literal}: {:?}", answer.verdict);
+        assert!(matches!(answer.verdict, AttemptVerdict::Refused(_)), "{literal}: {:?}", answer.verdict);
     }
     let names = NameServer::start().unwrap();
     names.answers("moves.example", Reply::addresses(&["10.0.0.1"]));
@@ -165,7 +165,7 @@ async fn what_is_refused_as_it_is_written_dies_and_what_a_name_resolves_to_fails
     let client = Client::new(resolver, client(&[]).limits(), Tls::new(None).unwrap().plain().unwrap());
     let answer = send(&client, "http://moves.example:1/", LIMIT).await;
     assert_eq!(answer.error, Some(NoAnswer::Refused));
-    let Verdict::Failed(failure) = answer.verdict else { panic!("{:?} is no failure", answer.verdict) };
+    let AttemptVerdict::Failed(failure) = answer.verdict else { panic!("{:?} is no failure", answer.verdict) };
     assert_eq!(failure.reach, Reach::Unknown, "it opens the circuit and says nothing of the network");
     let detail = answer.detail.unwrap();
     assert!(detail.contains("moves.example") && detail.contains("10.0.0.1 is a private address"), "{detail}");
@@ -175,12 +175,12 @@ async fn what_is_refused_as_it_is_written_dies_and_what_a_name_resolves_to_fails
 async fn a_head_decides_whatever_its_body_does() {
     let client = client(&["127.0.0.0/8"]);
     let gone = b"HTTP/1.1 410 Gone\r\ncontent-length: 9\r\n\r\nx";
-    assert!(matches!(send(&client, &raw(gone, true).await, LIMIT).await.verdict, Verdict::Gone(_)));
+    assert!(matches!(send(&client, &raw(gone, true).await, LIMIT).await.verdict, AttemptVerdict::Gone(_)));
     let wish = b"HTTP/1.1 500 X\r\nwebhook-delivery: abort-message\r\ntransfer-encoding: chunked\r\n\r\nzz";
-    assert_eq!(send(&client, &raw(wish, true).await, LIMIT).await.verdict, Verdict::Aborted);
+    assert_eq!(send(&client, &raw(wish, true).await, LIMIT).await.verdict, AttemptVerdict::Aborted);
     let slow = b"HTTP/1.1 429 X\r\nretry-after: 7\r\ncontent-length: 9\r\n\r\n";
     let slow = send(&client, &raw(slow, true).await, LIMIT).await.verdict;
-    assert!(matches!(slow, Verdict::Failed(failure) if failure.retry_after == Some(Duration::from_secs(7))));
+    assert!(matches!(slow, AttemptVerdict::Failed(failure) if failure.retry_after == Some(Duration::from_secs(7))));
 }
 
 #[tokio::test]
@@ -195,6 +195,6 @@ async fn heads_are_read_as_leniently_as_browsers_do() {
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 204 X\r\n\r\n",
     ] {
         let answer = send(&client, &raw(untidy, true).await, LIMIT).await;
-        assert_eq!(answer.verdict, Verdict::Delivered, "{}: {answer:?}", String::from_utf8_lossy(untidy));
+        assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{}: {answer:?}", String::from_utf8_lossy(untidy));
     }
 }

@@ -9,7 +9,7 @@ use schemas::invariants::Invariant;
 use super::endpoint::is_ping;
 use super::origins::Takeoff;
 use super::{Dispatch, Engine, Live, Lookup, QueueHead, State};
-use crate::classify::{Reach, Verdict};
+use crate::classify::{AttemptVerdict, Reach};
 use crate::lanes::RequestEnd;
 use crate::lanes::breaker::Admission;
 use crate::lanes::sign::{Sign, asked_ms};
@@ -110,18 +110,18 @@ impl<L: Lookup> Engine<L> {
 
     /// Tells the lane's streak what an attempt says about its endpoint. What this worker could not send, and what nobody could
     /// while the network is down, says nothing; nor does an endpoint that refuses one message on purpose.
-    pub(super) fn streak(&mut self, delivery: &Delivery, verdict: &Verdict, wall_ms: i64) -> Option<Failed> {
+    pub(super) fn streak(&mut self, delivery: &Delivery, verdict: &AttemptVerdict, wall_ms: i64) -> Option<Failed> {
         let id = delivery.subscription;
         let fails = match verdict {
             // Its lane is told below, where it is at hand.
-            Verdict::Delivered => return None,
-            Verdict::Failed(failure) => match failure.reach {
+            AttemptVerdict::Delivered => return None,
+            AttemptVerdict::Failed(failure) => match failure.reach {
                 Reach::Reached | Reach::Unknown => true,
                 Reach::Unreachable => !self.egress.is_held(),
                 Reach::Unsent => false,
             },
-            Verdict::Refused(_) => true,
-            Verdict::Gone(_) | Verdict::Aborted | Verdict::Unwritable(_) => false,
+            AttemptVerdict::Refused(_) => true,
+            AttemptVerdict::Gone(_) | AttemptVerdict::Aborted | AttemptVerdict::Unwritable(_) => false,
         };
         if !fails {
             return None;
@@ -138,12 +138,12 @@ impl<L: Lookup> Engine<L> {
 
     /// Tells the lane, its origin and the egress watch what an attempt says. Returns since when all others had failed, if it
     /// ends that, Unix ms.
-    pub(super) fn note(&mut self, live: &Live, verdict: &Verdict, elapsed_ms: i64, now_ms: i64) -> Option<i64> {
+    pub(super) fn note(&mut self, live: &Live, verdict: &AttemptVerdict, elapsed_ms: i64, now_ms: i64) -> Option<i64> {
         let id = live.arrival.delivery.subscription;
         let takeoff = live.takeoff.as_ref()?;
-        let is_unsent = matches!(verdict, Verdict::Failed(failure) if failure.reach == Reach::Unsent);
+        let is_unsent = matches!(verdict, AttemptVerdict::Failed(failure) if failure.reach == Reach::Unsent);
         if !is_unsent {
-            self.recent.on_end(id, *verdict == Verdict::Delivered, now_ms);
+            self.recent.on_end(id, *verdict == AttemptVerdict::Delivered, now_ms);
         }
         let sign = Sign::of(verdict, self.egress.is_held());
         self.watch_egress(id, takeoff, verdict, now_ms);
@@ -181,10 +181,10 @@ impl<L: Lookup> Engine<L> {
         recovered_ms
     }
 
-    fn watch_egress(&mut self, id: SubscriptionId, takeoff: &Takeoff, verdict: &Verdict, now_ms: i64) {
+    fn watch_egress(&mut self, id: SubscriptionId, takeoff: &Takeoff, verdict: &AttemptVerdict, now_ms: i64) {
         let has_answered = match verdict {
-            Verdict::Delivered | Verdict::Gone(_) | Verdict::Aborted => true,
-            Verdict::Failed(failure) => match failure.reach {
+            AttemptVerdict::Delivered | AttemptVerdict::Gone(_) | AttemptVerdict::Aborted => true,
+            AttemptVerdict::Failed(failure) => match failure.reach {
                 Reach::Reached => true,
                 Reach::Unknown | Reach::Unsent => false,
                 Reach::Unreachable => {
@@ -196,7 +196,7 @@ impl<L: Lookup> Engine<L> {
                     false
                 }
             },
-            Verdict::Refused(_) | Verdict::Unwritable(_) => false,
+            AttemptVerdict::Refused(_) | AttemptVerdict::Unwritable(_) => false,
         };
         if has_answered && let Some(since_ms) = self.egress.on_answer() {
             self.end_outage(since_ms, now_ms);

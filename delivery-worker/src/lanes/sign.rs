@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::throttle::Refusing;
-use crate::classify::{Pressure, Reach, Verdict};
+use crate::classify::{AttemptVerdict, Pressure, Reach};
 
 /// What the end of a request says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +39,12 @@ pub(crate) enum Sign {
 
 impl Sign {
     /// Of a verdict. While egress is held no connection says nothing.
-    pub(crate) fn of(verdict: &Verdict, is_egress_held: bool) -> Self {
+    pub(crate) fn of(verdict: &AttemptVerdict, is_egress_held: bool) -> Self {
         let failure = match verdict {
-            Verdict::Delivered => return Self::Taken,
-            Verdict::Gone(_) | Verdict::Aborted => return Self::Declined,
-            Verdict::Refused(_) | Verdict::Unwritable(_) => return Self::Nothing,
-            Verdict::Failed(failure) => failure,
+            AttemptVerdict::Delivered => return Self::Taken,
+            AttemptVerdict::Gone(_) | AttemptVerdict::Aborted => return Self::Declined,
+            AttemptVerdict::Refused(_) | AttemptVerdict::Unwritable(_) => return Self::Nothing,
+            AttemptVerdict::Failed(failure) => failure,
         };
         match (failure.reach, failure.pressure) {
             (Reach::Unsent, _) => Self::Nothing,
@@ -83,8 +83,8 @@ impl Sign {
 }
 
 /// How long the endpoint asked to wait, cut, ms.
-pub(crate) fn asked_ms(verdict: &Verdict, longest_ms: i64) -> Option<i64> {
-    let Verdict::Failed(failure) = verdict else { return None };
+pub(crate) fn asked_ms(verdict: &AttemptVerdict, longest_ms: i64) -> Option<i64> {
+    let AttemptVerdict::Failed(failure) = verdict else { return None };
     let asked: Duration = failure.retry_after?;
     Some(i64::try_from(asked.as_millis()).unwrap_or(i64::MAX).min(longest_ms))
 }

@@ -12,7 +12,7 @@ use testkit::swallow::Swallow;
 use testkit::wait::eventually;
 
 use super::*;
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::client::{Answer, Client, ClientLimits, Tls};
 use crate::testing;
 
@@ -54,7 +54,7 @@ async fn failed(client: &Client, url: &str, count: usize, timeout: Duration) -> 
     let running: Vec<_> = (0..count).map(begin).collect();
     let mut failed = Vec::new();
     for request in running {
-        failed.extend(Some(request.await.unwrap()).filter(|answer| answer.verdict != Verdict::Delivered));
+        failed.extend(Some(request.await.unwrap()).filter(|answer| answer.verdict != AttemptVerdict::Delivered));
     }
     failed
 }
@@ -136,7 +136,7 @@ async fn a_connection_that_goes_silent_costs_one_timeout() {
         let client = client(&authority, LIMIT);
         let url = format!("https://{}/", path.address());
         for _ in 0..3 {
-            assert_eq!(post(&client, &url, LIMIT).await.verdict, Verdict::Delivered);
+            assert_eq!(post(&client, &url, LIMIT).await.verdict, AttemptVerdict::Delivered);
         }
         // Several are kept, and all of them are lost: still one timeout.
         assert_eq!(failed(&client, &url, 5, LIMIT).await.len(), 0);
@@ -146,7 +146,7 @@ async fn a_connection_that_goes_silent_costs_one_timeout() {
         assert!(detail(&silent).starts_with("head: timed out after 200 ms (127.0.0.1:"), "{}", detail(&silent));
         assert!(detail(&silent).ends_with("kept connection)"), "{}", detail(&silent));
         let next = post(&client, &url, LIMIT).await;
-        assert_eq!(next.verdict, Verdict::Delivered, "{protocols:?}: {next:?}");
+        assert_eq!(next.verdict, AttemptVerdict::Delivered, "{protocols:?}: {next:?}");
     }
 }
 
@@ -167,7 +167,7 @@ async fn handshakes_that_stall_leak_nothing() {
         .unwrap();
     assert_eq!(
         post(&client, &endpoint.url("/"), LIMIT).await.verdict,
-        Verdict::Delivered,
+        AttemptVerdict::Delivered,
         "the one that works is kept"
     );
 }
@@ -193,7 +193,7 @@ async fn an_early_answer_counts_and_its_unread_body_keeps_no_connection() {
     let large = Bytes::from(vec![b'x'; 8 << 20]);
     for _ in 0..5 {
         let answer = send(&client, &endpoint.url("http"), &large, LIMIT).await;
-        assert_eq!(answer.verdict, Verdict::Delivered, "{answer:?}");
+        assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{answer:?}");
     }
     eventually("every connection is closed", LIMIT, || async { (client.connections() == 0).then_some(()) })
         .await
@@ -225,7 +225,7 @@ async fn a_kept_connection_that_was_closed_costs_no_attempt_and_a_new_one_does()
     let closes = Hostile::start(Cruelty::ClosesOnTheSecond).unwrap();
     for _ in 0..4 {
         let answer = post(&client, &closes.url("http"), LIMIT).await;
-        assert_eq!(answer.verdict, Verdict::Delivered, "{answer:?}");
+        assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{answer:?}");
     }
     assert_eq!(closes.connections(), 4);
     let never = Hostile::start(Cruelty::ClosesOnTheFirst).unwrap();
@@ -240,7 +240,7 @@ async fn a_connection_is_not_used_when_its_server_is_about_to_close_it() {
     let client = client(&TestAuthority::new().unwrap(), LIMIT);
     let endpoint = Hostile::start(Cruelty::KeepsForASecond).unwrap();
     for _ in 0..3 {
-        assert_eq!(post(&client, &endpoint.url("http"), LIMIT).await.verdict, Verdict::Delivered);
+        assert_eq!(post(&client, &endpoint.url("http"), LIMIT).await.verdict, AttemptVerdict::Delivered);
     }
     assert_eq!((endpoint.connections(), client.connections()), (3, 0));
 }
@@ -285,7 +285,7 @@ async fn what_there_is_no_room_for_is_this_workers_lack() {
     assert!(answer.verdict.is_unsent());
     assert_eq!(hanging.await.unwrap().len(), 2);
     let after = Endpoint::start().unwrap();
-    assert_eq!(post(&client, &after.url("/"), LIMIT).await.verdict, Verdict::Delivered, "there is room again");
+    assert_eq!(post(&client, &after.url("/"), LIMIT).await.verdict, AttemptVerdict::Delivered, "there is room again");
 }
 
 #[test]

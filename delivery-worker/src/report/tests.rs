@@ -8,7 +8,7 @@ use schemas::header;
 use schemas::topics::TopicSettings;
 
 use super::*;
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::pool::{ConnectTimes, Protocol, Way};
 use crate::request::Signed;
 use crate::testing;
@@ -21,7 +21,7 @@ fn reporter() -> Reporter {
 }
 
 fn attempt(status: u16) -> Attempt {
-    let mut answer = Answer::of(Verdict::Delivered);
+    let mut answer = Answer::of(AttemptVerdict::Delivered);
     answer.status = StatusCode::from_u16(status).ok();
     answer.headers.append("x-a", "1".parse().unwrap());
     answer.headers.append("x-a", "2".parse().unwrap());
@@ -82,7 +82,7 @@ fn an_ordinary_attempt_takes_600_bytes_and_960_with_its_answer() {
     let mut delivery = Delivery::decode(&testing::record("01a20186-21cb-7749-81d0-b27446f73332", 1, i64::MAX)).unwrap();
     delivery.accepted_ms = 1_790_000_000_000;
     delivery.record = Some(RecordPlace { partition: 15, offset: 123_456_789 });
-    let mut answer = Answer::of(Verdict::Delivered);
+    let mut answer = Answer::of(AttemptVerdict::Delivered);
     answer.status = Some(StatusCode::OK);
     for (name, value) in [
         ("date", "Sun, 22 Nov 2026 01:02:03 GMT"),
@@ -268,6 +268,6 @@ fn an_attempt_reads_as_one_line() {
     assert_eq!(broken.to_string(), "status 200, then reset");
     let none = Attempt { answer: Answer::of(unanswered(NoAnswer::Unsigned)), ..attempt(200) };
     assert_eq!(none.to_string(), "unsigned");
-    let refused = Attempt { answer: Answer::of(Verdict::Aborted), ..none };
+    let refused = Attempt { answer: Answer::of(AttemptVerdict::Aborted), ..none };
     assert_eq!(refused.to_string(), "not sent");
 }

@@ -8,7 +8,7 @@ use schemas::delivery::Delivery;
 use serde::de::IgnoredAny;
 
 use super::{cloudevents, envelope};
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 
 /// Of JSON, and of what does not say what it is.
 const JSON: &str = "application/json";
@@ -20,7 +20,7 @@ pub(super) type Writer = bytes::buf::Writer<BytesMut>;
 ///
 /// # Errors
 /// A payload that does not fit the form.
-pub(super) fn of<'a>(delivery: &'a Delivery, subscription: &Subscription) -> Result<(Bytes, &'a str), Verdict> {
+pub(super) fn of<'a>(delivery: &'a Delivery, subscription: &Subscription) -> Result<(Bytes, &'a str), AttemptVerdict> {
     match subscription.body() {
         // The payload's own buffer, never a copy.
         BodyForm::Raw => Ok((delivery.payload.clone(), content_type(delivery))),
@@ -43,19 +43,19 @@ pub(super) fn is_json(delivery: &Delivery) -> bool {
 ///
 /// # Errors
 /// It is none.
-pub(super) fn json(delivery: &Delivery) -> Result<&Bytes, Verdict> {
+pub(super) fn json(delivery: &Delivery) -> Result<&Bytes, AttemptVerdict> {
     serde_json::from_slice::<IgnoredAny>(&delivery.payload)
         .map(|_valid| &delivery.payload)
-        .map_err(|error| Verdict::Unwritable(format!("the payload is not JSON: {error}")))
+        .map_err(|error| AttemptVerdict::Unwritable(format!("the payload is not JSON: {error}")))
 }
 
 /// Writes a JSON text.
 ///
 /// # Errors
 /// None in practice: the buffer grows.
-pub(super) fn text(body: &mut Writer, text: &str) -> Result<(), Verdict> {
+pub(super) fn text(body: &mut Writer, text: &str) -> Result<(), AttemptVerdict> {
     serde_json::to_writer(body, text)
-        .map_err(|error| Verdict::Unwritable(format!("the body cannot be written: {error}")))
+        .map_err(|error| AttemptVerdict::Unwritable(format!("the body cannot be written: {error}")))
 }
 
 /// When the event occurred; when it was accepted, if its producer did not say.

@@ -11,7 +11,7 @@ use schemas::delivery::Delivery;
 use schemas::header;
 
 use super::body::{Writer, accepted_at, content_type, is_json, json, occurred_at, text};
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 
 /// Of the body.
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -24,7 +24,7 @@ const OWN: [&str; 8] = ["specversion", "id", "source", "type", "time", "datacont
 ///
 /// # Errors
 /// A payload that says it is JSON and is not.
-pub(super) fn of(delivery: &Delivery) -> Result<Bytes, Verdict> {
+pub(super) fn of(delivery: &Delivery) -> Result<Bytes, AttemptVerdict> {
     let payload = &delivery.payload;
     let mut body = BytesMut::with_capacity(payload.len() + 384).writer();
     body.get_mut().put_slice(b"{\"specversion\":\"1.0\"");
@@ -56,7 +56,7 @@ fn time(delivery: &Delivery) -> String {
     if said.parse::<jiff::Timestamp>().is_ok() { said } else { accepted_at(delivery) }
 }
 
-fn extensions(body: &mut Writer, delivery: &Delivery) -> Result<(), Verdict> {
+fn extensions(body: &mut Writer, delivery: &Delivery) -> Result<(), AttemptVerdict> {
     // What cannot be read says nothing: then all of them are texts.
     let types = delivery.headers.get(header::EXTENSION_TYPES).and_then(|json| serde_json::from_slice(json).ok());
     let types: ExtensionTypes = types.unwrap_or_default();
@@ -84,7 +84,7 @@ fn member(body: &mut Writer, name: &str, json: &str) {
     body.get_mut().put_slice(json.as_bytes());
 }
 
-fn attribute(body: &mut Writer, name: &str, value: &str) -> Result<(), Verdict> {
+fn attribute(body: &mut Writer, name: &str, value: &str) -> Result<(), AttemptVerdict> {
     body.get_mut().put_slice(b",\"");
     body.get_mut().put_slice(name.as_bytes());
     body.get_mut().put_slice(b"\":");

@@ -4,13 +4,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use schemas::delivery::Delivery;
 
 use super::body::{is_json, json, occurred_at, text};
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 
 /// The envelope of a delivery. A payload that is not JSON stands in it as a text.
 ///
 /// # Errors
 /// A payload that says it is JSON and is not, or that is neither JSON nor text.
-pub(super) fn of(delivery: &Delivery, api_version: Option<&str>) -> Result<Bytes, Verdict> {
+pub(super) fn of(delivery: &Delivery, api_version: Option<&str>) -> Result<Bytes, AttemptVerdict> {
     let payload = &delivery.payload;
     let mut body = BytesMut::with_capacity(payload.len() + 256).writer();
     body.get_mut().put_slice(b"{\"event_id\":");
@@ -31,7 +31,7 @@ pub(super) fn of(delivery: &Delivery, api_version: Option<&str>) -> Result<Bytes
         body.get_mut().put_slice(json(delivery)?);
     } else {
         let payload = std::str::from_utf8(payload)
-            .map_err(|_invalid| Verdict::Unwritable("a binary payload does not fit an envelope".to_owned()))?;
+            .map_err(|_invalid| AttemptVerdict::Unwritable("a binary payload does not fit an envelope".to_owned()))?;
         text(&mut body, payload)?;
     }
     body.get_mut().put_u8(b'}');

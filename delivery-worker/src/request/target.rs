@@ -10,7 +10,7 @@ use target::TargetPolicy;
 use super::unprepared;
 use crate::auth::Auth;
 use crate::auth::token::TokenSource;
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::client::Tls;
 use crate::pool::host_header;
 
@@ -26,7 +26,7 @@ pub(crate) struct Target {
 }
 
 /// A subscription's target, or the verdict on every attempt.
-pub(crate) type Prepared = Arc<Result<Target, Verdict>>;
+pub(crate) type Prepared = Arc<Result<Target, AttemptVerdict>>;
 
 impl Target {
     /// Prepares a subscription's target. A source of its tokens that was made before goes on.
@@ -38,14 +38,17 @@ impl Target {
         source: Option<Arc<TokenSource>>,
         policy: &TargetPolicy,
         tls: &Tls,
-    ) -> Result<Self, Verdict> {
+    ) -> Result<Self, AttemptVerdict> {
         let target = subscription.target().map_err(unprepared)?;
-        policy.check_url(&target.url).map_err(|refused| Verdict::Refused(refused.to_string()))?;
-        let uri: Uri =
-            target.url.as_str().parse().map_err(|error| Verdict::Refused(format!("the URL is no URI: {error}")))?;
-        let host = host_header(&uri).ok_or_else(|| Verdict::Refused("the URL has no host".to_owned()))?;
+        policy.check_url(&target.url).map_err(|refused| AttemptVerdict::Refused(refused.to_string()))?;
+        let uri: Uri = target
+            .url
+            .as_str()
+            .parse()
+            .map_err(|error| AttemptVerdict::Refused(format!("the URL is no URI: {error}")))?;
+        let host = host_header(&uri).ok_or_else(|| AttemptVerdict::Refused("the URL has no host".to_owned()))?;
         let method = Method::from_bytes(target.method.as_bytes())
-            .map_err(|_invalid| Verdict::Unwritable(format!("`{}` is no method", target.method)))?;
+            .map_err(|_invalid| AttemptVerdict::Unwritable(format!("`{}` is no method", target.method)))?;
         let holder = (subscription.id(), subscription.offset());
         let auth = Auth::new(target.auth.as_ref(), holder, source, (policy, tls))?;
         let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
@@ -69,9 +72,9 @@ impl Target {
     }
 }
 
-fn custom_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Verdict> {
+fn custom_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), AttemptVerdict> {
     // The value may be a secret: it is never part of a message.
-    let invalid = || Verdict::Unwritable(format!("the custom header `{name}` cannot be written"));
+    let invalid = || AttemptVerdict::Unwritable(format!("the custom header `{name}` cannot be written"));
     let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| invalid())?;
     let mut value = HeaderValue::from_str(value.trim()).map_err(|_invalid| invalid())?;
     value.to_str().map_err(|_invalid| invalid())?;

@@ -18,7 +18,7 @@ const NOW_MS: i64 = 1_700_000_000_123;
 fn built(
     delivery: &Delivery,
     change: impl FnOnce(&mut control::Subscription, &vault::Vault),
-) -> Result<(HeaderMap, Bytes, Request<()>), Verdict> {
+) -> Result<(HeaderMap, Bytes, Request<()>), AttemptVerdict> {
     let vault = testing::vault();
     let mut object = testing::object(1, "https://example.com/hooks?a=b", &vault);
     change(&mut object, &vault);
@@ -150,7 +150,7 @@ fn an_envelope_holds_the_payload_byte_for_byte() {
     assert!(std::str::from_utf8(&body).unwrap().ends_with(r#","data":null}"#), "an event without data");
     let mut broken = delivery;
     broken.payload = Bytes::from_static(b"{");
-    assert!(matches!(built(&broken, envelope), Err(Verdict::Unwritable(_))));
+    assert!(matches!(built(&broken, envelope), Err(AttemptVerdict::Unwritable(_))));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_cloudevent_holds_json_byte_for_byte_and_the_rest_in_base64() {
     assert_eq!(body["time"], "1970-01-01T00:00:01Z", "what is no time is the time of acceptance");
     let mut broken = delivery;
     broken.payload = Bytes::from_static(b"{");
-    assert!(matches!(built(&broken, structured), Err(Verdict::Unwritable(_))));
+    assert!(matches!(built(&broken, structured), Err(AttemptVerdict::Unwritable(_))));
 }
 
 #[test]
@@ -263,13 +263,16 @@ fn what_cannot_be_written_says_why() {
     let delivery = changed(&testing::delivery("evt_1", 1), header::CONTENT_TYPE, b"text/\x01");
     assert_eq!(
         built(&delivery, |_, _| {}).unwrap_err(),
-        Verdict::Unwritable("the header `content-type` cannot be written".to_owned())
+        AttemptVerdict::Unwritable("the header `content-type` cannot be written".to_owned())
     );
     let delivery = testing::delivery("evt_1", 1);
     let refused = built(&delivery, |object, _| object.target.url = "https://127.0.0.1/".to_owned());
-    assert!(matches!(refused, Err(Verdict::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(AttemptVerdict::Refused(_))), "{refused:?}");
     let unsigned = built(&delivery, |object, vault| {
         object.secrets[0].sealed = testing::seal(vault, testing::subscription_id(2), "of another subscription");
     });
-    assert!(matches!(unsigned, Err(Verdict::Failed(_))), "a secret that does not open can be mended: {unsigned:?}");
+    assert!(
+        matches!(unsigned, Err(AttemptVerdict::Failed(_))),
+        "a secret that does not open can be mended: {unsigned:?}"
+    );
 }

@@ -11,7 +11,7 @@ use schemas::topics::Topics;
 use stage::{Refusal, Refused};
 
 use crate::attempts::Completed;
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::engine::{Arrival, Landed, Left};
 use crate::error::Error;
 use crate::metrics::DeliveryMetrics;
@@ -59,7 +59,7 @@ impl Ends {
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
         let end = self.retry.after(verdict, delivery, since_ms, subscription, now_ms);
-        if *verdict != Verdict::Delivered {
+        if *verdict != AttemptVerdict::Delivered {
             self.log_failure(arrival, attempt, &end);
         }
         let mut outputs = self.written(delivery, &end, Some(attempt), now_ms)?;
@@ -225,7 +225,7 @@ mod tests {
         let delivery = Arc::new(testing::delivery("evt_1", 1));
         let arrival = Arrival { lease: Epoch(1), offset: 0, size: 0, timestamp_ms: 0, delivery };
         let landed = Landed { arrival, is_listed: false, failed: None, recovered_ms: None };
-        let (answer, signed) = (Answer::of(Verdict::Delivered), Signed::default());
+        let (answer, signed) = (Answer::of(AttemptVerdict::Delivered), Signed::default());
         let attempt = Attempt { started_ms: 0, elapsed_ms: 0, first_byte_ms: None, target: offset, signed, answer };
         let ticket = Slots::default().insert(());
         let written = ends.attempted(&landed, &Completed { ticket, subscription, attempt, lag_ms: 0 }, now_ms).unwrap();

@@ -106,7 +106,7 @@ impl World {
         Self { catalog, topics, planner, identities, seen: BTreeMap::new(), expander, outbox, now, hurry: false }
     }
 
-    fn plan(&mut self, partition: i32, record: Record) -> Verdict {
+    fn plan(&mut self, partition: i32, record: Record) -> EventVerdict {
         let mut record = record;
         loop {
             record = match self.try_plan(partition, record) {
@@ -155,7 +155,7 @@ impl World {
 #[derive(Debug)]
 enum Tried {
     /// It is in the outbox.
-    Done(Verdict),
+    Done(EventVerdict),
     Aside(Record),
 }
 
@@ -181,7 +181,7 @@ fn an_event_becomes_one_delivery_per_subscription_and_one_lifecycle_record() {
     let mut world = World::new();
     let record = event(42, "evt_1", &[(header::LABELS, r#"{"env":"live"}"#), (header::CONTENT_TYPE, "text/plain")]);
     world.planner.limits.matches = 3;
-    assert_eq!(world.plan(0, record), Verdict::Matched(3));
+    assert_eq!(world.plan(0, record), EventVerdict::Matched(3));
     let (outputs, progress) = world.commit();
     assert_eq!((progress[0].committed, progress[0].read_up_to), (43, 43));
     let mut subscriptions = BTreeSet::new();
@@ -241,9 +241,9 @@ fn a_delivery_lives_as_long_as_its_subscription_says_else_its_schedule_else_the_
 fn a_repeat_fires_nothing_and_says_so_also_inside_one_batch() {
     let mut world = World::new();
     let verdicts = [0, 1, 2].map(|offset| world.plan(0, event(offset, "evt_1", &[])));
-    assert_eq!(verdicts, [Verdict::Matched(1), Verdict::Repeat, Verdict::Repeat]);
+    assert_eq!(verdicts, [EventVerdict::Matched(1), EventVerdict::Repeat, EventVerdict::Repeat]);
     // Another partition knows nothing of it: order and identity are per source partition.
-    assert_eq!(world.plan(1, event(0, "evt_1", &[])), Verdict::Matched(1));
+    assert_eq!(world.plan(1, event(0, "evt_1", &[])), EventVerdict::Matched(1));
     let (outputs, progress) = world.commit();
     assert_eq!(outputs["hookbus.deliveries"].len(), 2);
     let repeat = lifecycle(&outputs["hookbus.attempts"][1]);
@@ -267,9 +267,9 @@ fn what_cannot_be_used_is_rejected_with_its_reason_and_is_not_remembered() {
     ];
     let count = cases.len();
     for (record, reason) in cases {
-        assert_eq!(world.plan(0, record), Verdict::Rejected(reason));
+        assert_eq!(world.plan(0, record), EventVerdict::Rejected(reason));
     }
-    assert_eq!(world.plan(0, event(7, "a", &[])), Verdict::Matched(1), "the identity was never accepted");
+    assert_eq!(world.plan(0, event(7, "a", &[])), EventVerdict::Matched(1), "the identity was never accepted");
     let (outputs, progress) = world.commit();
     assert_eq!((outputs["hookbus.rejected"].len(), outputs["hookbus.deliveries"].len()), (count, 1));
     assert!(outputs.values().flatten().all(|out| out.batch_size() <= world.topics.max_message_bytes));
@@ -285,7 +285,7 @@ fn what_cannot_be_used_is_rejected_with_its_reason_and_is_not_remembered() {
 fn a_declared_type_passes_where_others_are_rejected_and_an_event_without_matches_is_accepted() {
     let mut world = World::new();
     let record = event(0, "a", &[(header::APPLICATION, "strict"), (header::CE_TYPE, "order.placed")]);
-    assert_eq!(world.plan(0, record), Verdict::Matched(0));
+    assert_eq!(world.plan(0, record), EventVerdict::Matched(0));
     let (outputs, _) = world.commit();
     let facts = lifecycle(&outputs["hookbus.attempts"][0]).event.unwrap();
     assert_eq!((facts.matched, facts.subscriptions), (0, None));
@@ -296,7 +296,7 @@ fn a_declared_type_passes_where_others_are_rejected_and_an_event_without_matches
 fn records_without_id_are_events_of_their_own() {
     let mut world = World::new();
     for offset in 0..3 {
-        assert_eq!(world.plan(0, event(offset, "", &[])), Verdict::Matched(1));
+        assert_eq!(world.plan(0, event(offset, "", &[])), EventVerdict::Matched(1));
     }
     let (outputs, _) = world.commit();
     assert_eq!(outputs["hookbus.deliveries"].len(), 3);
@@ -309,7 +309,7 @@ fn ids_that_the_gateway_made_are_delivered_and_not_remembered() {
     let mut world = World::new();
     for (offset, id) in [(0, "made_1"), (1, "made_2")] {
         let verdict = world.plan(0, event(offset, id, &[("hookbus-id-made", "1")]));
-        assert_eq!(verdict, Verdict::Matched(1));
+        assert_eq!(verdict, EventVerdict::Matched(1));
     }
     let (outputs, _) = world.commit();
     assert!(!outputs.contains_key("hookbus.seen"), "{:?}", outputs.keys());
@@ -323,8 +323,8 @@ fn ids_that_the_gateway_made_are_delivered_and_not_remembered() {
         assert_eq!(out.headers.text(header::DELIVERY), Some(expected.to_string().as_str()), "its id is as any other's");
     }
     // Whoever writes it once more, with its mark, means it. Any other value of the header is no mark.
-    assert_eq!(world.plan(0, event(2, "made_1", &[("hookbus-id-made", "1")])), Verdict::Matched(1));
-    for (offset, verdict) in [(3, Verdict::Matched(1)), (4, Verdict::Repeat)] {
+    assert_eq!(world.plan(0, event(2, "made_1", &[("hookbus-id-made", "1")])), EventVerdict::Matched(1));
+    for (offset, verdict) in [(3, EventVerdict::Matched(1)), (4, EventVerdict::Repeat)] {
         assert_eq!(world.plan(0, event(offset, "own", &[("hookbus-id-made", "0")])), verdict);
     }
     assert!(world.commit().0.contains_key("hookbus.seen"));

@@ -76,7 +76,7 @@ impl World {
         assert!(self.outbox.admit(lease.epoch, offset));
         let mut outputs = vec![out("deliveries"); deliveries];
         outputs.push(out("attempts"));
-        let note = Note { record, verdict: Verdict::Matched(deliveries), id: Some((id, NOW_MS)) };
+        let note = Note { record, verdict: EventVerdict::Matched(deliveries), id: Some((id, NOW_MS)) };
         self.outbox.resolve(Entry::new(lease.epoch, (offset, NOW_MS), 2, 0, note), &mut outputs);
     }
 
@@ -133,7 +133,7 @@ async fn a_refused_output_takes_its_whole_event_to_rejected_and_its_identity_awa
     assert_eq!(ids(&transaction), [1, 1]);
     let committed: Vec<i64> = transaction.progress.iter().map(|progress| progress.committed).collect();
     assert_eq!(committed, [7, 8]);
-    assert_eq!(batch.entries()[1].note.verdict, Verdict::Rejected(RejectReason::Unwritable));
+    assert_eq!(batch.entries()[1].note.verdict, EventVerdict::Rejected(RejectReason::Unwritable));
     // Even that is refused: nothing but the coordinates is written.
     let refused = [(2, "too large".to_owned())];
     world.outbox.put_back_refused(batch, transaction, &refused, &mut world.work, now()).unwrap();

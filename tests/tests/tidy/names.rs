@@ -83,7 +83,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Snapshot", 2, LAYERS),
     ("Source", 2, LAYERS),
     ("State", 7, INSIDE),
-    ("Step", 3, STAGE),
     ("Stored", 2, LAYERS),
     ("Subscription", 2, LAYERS),
     ("Target", 3, LAYERS),
@@ -94,7 +93,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Turn", 3, STAGE),
     ("UnknownEventTypes", 2, LAYERS),
     ("Usage", 2, INSIDE),
-    ("Verdict", 4, INSIDE),
     ("Waiting", 2, STAGE),
     ("Writer", 2, INSIDE),
 ];

@@ -67,14 +67,14 @@ pub(in crate::api) struct ApplicationInfoConsumption {
 /// What has been done on the way to the first delivery.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ApplicationInfoOnboardingSteps {
-    event_type: Step,
-    subscription: Step,
-    event: Step,
+    event_type: OnboardingStep,
+    subscription: OnboardingStep,
+    event: OnboardingStep,
 }
 
 /// A step.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub(in crate::api) enum Step {
+pub(in crate::api) enum OnboardingStep {
     /// Not yet.
     ToDo,
     /// Yes.
@@ -165,18 +165,18 @@ impl ApplicationInfo {
             },
             consumption: ApplicationInfoConsumption { event_types, subscriptions },
             onboarding_steps: ApplicationInfoOnboardingSteps {
-                event_type: Step::done(event_types > 0),
-                subscription: Step::done(subscriptions > 0),
+                event_type: OnboardingStep::done(event_types > 0),
+                subscription: OnboardingStep::done(subscriptions > 0),
                 // Known to the delivery log, which is not built yet.
-                event: Step::ToDo,
+                event: OnboardingStep::ToDo,
             },
         }
     }
 }
 
-// === impl Step ===
+// === impl OnboardingStep ===
 
-impl Step {
+impl OnboardingStep {
     pub(in crate::api) fn done(done: bool) -> Self {
         if done { Self::Done } else { Self::ToDo }
     }

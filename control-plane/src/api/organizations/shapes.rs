@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::applications::Step;
+use crate::api::applications::OnboardingStep;
 use crate::api::naming::{Name, Uid};
 use crate::api::time;
 use crate::auth::Principal;
@@ -75,10 +75,10 @@ pub(in crate::api) struct OrganizationInfoConsumption {
 /// What has been done on the way to the first delivery.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct OrganizationInfoOnboardingSteps {
-    application: Step,
-    event_type: Step,
-    subscription: Step,
-    event: Step,
+    application: OnboardingStep,
+    event_type: OnboardingStep,
+    subscription: OnboardingStep,
+    event: OnboardingStep,
 }
 
 /// A new organization.
@@ -150,11 +150,11 @@ impl OrganizationInfo {
             },
             consumption: OrganizationInfoConsumption { applications: count, members: 0 },
             onboarding_steps: OrganizationInfoOnboardingSteps {
-                application: Step::done(count > 0),
-                event_type: Step::done(applications().any(|it| snapshot.event_type_count(it) > 0)),
-                subscription: Step::done(applications().any(|it| snapshot.subscription_count(it) > 0)),
+                application: OnboardingStep::done(count > 0),
+                event_type: OnboardingStep::done(applications().any(|it| snapshot.event_type_count(it) > 0)),
+                subscription: OnboardingStep::done(applications().any(|it| snapshot.subscription_count(it) > 0)),
                 // Known to the delivery log, which is not built yet.
-                event: Step::ToDo,
+                event: OnboardingStep::ToDo,
             },
         }
     }

@@ -28,7 +28,7 @@ use crate::ffi;
 use crate::log::{self, Named};
 use crate::offsets;
 pub(super) use verdict::Refused;
-use verdict::{Verdict, judge};
+use verdict::{WatchdogAction, judge};
 
 /// How often topic ids are compared.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -173,11 +173,11 @@ impl Watcher {
             };
             let lease = begun.lease.clone();
             match judge(begun, refused, range.clone()?) {
-                Verdict::Skip { to, lost } => {
+                WatchdogAction::Skip { to, lost } => {
                     self.shared.ask(Repair::Skip { lease, from: begun.next, to, lost });
                 }
-                Verdict::Reposition => self.shared.ask(Repair::Reposition(lease)),
-                Verdict::Truncated { log_end } => truncated.push((begun.clone(), *refused, log_end)),
+                WatchdogAction::Reposition => self.shared.ask(Repair::Reposition(lease)),
+                WatchdogAction::Truncated { log_end } => truncated.push((begun.clone(), *refused, log_end)),
             }
         }
         self.stop_at_truncation(truncated);

@@ -8,7 +8,7 @@ use schemas::control;
 use super::super::forget::LOOK_EVERY_MS;
 use super::super::{Arrival, Dispatch, Engine};
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::steady::Wall;
 use crate::testing;
 use kafka::Epoch;
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// One delivery, sent and answered at once. Since when its endpoint has been failing.
-    fn deliver(&mut self, number: u128, carried: Option<i64>, verdict: &Verdict, now: i64) -> Option<i64> {
+    fn deliver(&mut self, number: u128, carried: Option<i64>, verdict: &AttemptVerdict, now: i64) -> Option<i64> {
         self.admit(number, carried, now);
         let ticket = self.dispatch(now).unwrap().ticket;
         self.engine.outcome(ticket, verdict, 5, now).unwrap().failed.map(|failed| failed.since_ms)
@@ -66,7 +66,7 @@ impl Bench {
     }
 }
 
-fn fails() -> Verdict {
+fn fails() -> AttemptVerdict {
     unanswered(NoAnswer::Timeout)
 }
 
@@ -77,7 +77,7 @@ fn a_worker_that_has_served_ten_thousand_subscriptions_that_are_gone_holds_no_la
     for number in 0..10_000 {
         bench.put(number, |object| object.rate_per_second = (number % 2 == 0).then_some(1.0));
         // Whatever was known of them goes too.
-        let verdict = if number % 3 == 0 { fails() } else { Verdict::Delivered };
+        let verdict = if number % 3 == 0 { fails() } else { AttemptVerdict::Delivered };
         bench.deliver(number, None, &verdict, now);
         bench.subscriptions.remove(number);
         now += 10;
@@ -94,11 +94,11 @@ fn what_was_served_once_is_forgotten_and_what_is_served_stays() {
     let begin = 1_000_000;
     for number in 0..3_000 {
         bench.put(number, |_| {});
-        bench.deliver(number, None, &Verdict::Delivered, begin);
+        bench.deliver(number, None, &AttemptVerdict::Delivered, begin);
     }
     for minute in 0..12 {
         let now = begin + minute * MINUTE;
-        bench.deliver(7, None, &Verdict::Delivered, now);
+        bench.deliver(7, None, &AttemptVerdict::Delivered, now);
         bench.rest(now, now + MINUTE);
     }
     assert_eq!(bench.engine.lanes(), 1, "the one that is served");
@@ -116,7 +116,7 @@ fn a_lane_with_work_stays_whatever_happens_to_its_subscription() {
     bench.put(0, |object| object.concurrency = Some(1));
     bench.admit(0, None, DAY);
     assert!(bench.dispatch(DAY).is_none(), "its cap is taken");
-    bench.engine.outcome(flying.ticket, &Verdict::Delivered, 5, DAY);
+    bench.engine.outcome(flying.ticket, &AttemptVerdict::Delivered, 5, DAY);
     assert!(bench.dispatch(DAY).is_some());
 }
 
@@ -136,7 +136,7 @@ fn a_rate_is_kept_over_rests_of_any_length() {
             while now < until {
                 while let Some(dispatch) = bench.dispatch(now) {
                     sent.push(now);
-                    bench.engine.outcome(dispatch.ticket, &Verdict::Delivered, 5, now);
+                    bench.engine.outcome(dispatch.ticket, &AttemptVerdict::Delivered, 5, now);
                 }
                 now += 1_000;
                 was_forgotten |= bench.engine.lanes() == 0;
@@ -173,14 +173,14 @@ fn a_success_outlaws_older_stamps_however_long_ago_it_was() {
     bench.put(0, |_| {});
     let since = bench.deliver(0, None, &fails(), MINUTE);
     assert_eq!(since, Some(MINUTE));
-    bench.deliver(0, None, &Verdict::Delivered, 2 * MINUTE);
+    bench.deliver(0, None, &AttemptVerdict::Delivered, 2 * MINUTE);
     bench.rest(2 * MINUTE, 7 * DAY);
     assert_eq!(bench.deliver(0, since, &fails(), 7 * DAY), Some(7 * DAY), "the stamp is from before a success");
 
     // Its retry was written by another owner, and nothing here ever failed.
     let mut bench = Bench::new();
     bench.put(2, |_| {});
-    bench.deliver(2, None, &Verdict::Delivered, 2 * MINUTE);
+    bench.deliver(2, None, &AttemptVerdict::Delivered, 2 * MINUTE);
     bench.rest(2 * MINUTE, 20 * MINUTE);
     assert!(bench.engine.lanes() < 2, "it is forgotten, its success is not");
     assert_eq!(bench.deliver(2, Some(MINUTE), &fails(), DAY), Some(DAY));
@@ -190,7 +190,7 @@ fn a_success_outlaws_older_stamps_however_long_ago_it_was() {
 
     // One that comes with a stamp says that others may come.
     bench.put(1, |_| {});
-    bench.deliver(1, Some(MINUTE), &Verdict::Delivered, 7 * DAY);
+    bench.deliver(1, Some(MINUTE), &AttemptVerdict::Delivered, 7 * DAY);
     bench.rest(7 * DAY, 8 * DAY);
     assert_eq!(bench.deliver(1, Some(MINUTE), &fails(), 8 * DAY), Some(8 * DAY));
 }
@@ -212,9 +212,9 @@ fn a_lane_is_looked_at_in_one_place_however_often_it_goes_and_comes_back() {
     bench.put(0, |_| {});
     for round in 0..50 {
         let now = 1_000_000 + round * 20 * MINUTE;
-        bench.deliver(0, None, &Verdict::Delivered, now);
+        bench.deliver(0, None, &AttemptVerdict::Delivered, now);
         bench.engine.revoke(&[Epoch(1)], false);
-        bench.deliver(0, None, &Verdict::Delivered, now + 1);
+        bench.deliver(0, None, &AttemptVerdict::Delivered, now + 1);
         bench.rest(now, now + 2 * MINUTE);
         assert_eq!((bench.engine.lanes(), bench.engine.looks.len()), (1, 1));
     }

@@ -7,7 +7,7 @@ use schemas::control;
 use super::super::{Arrival, Engine};
 use super::wire::Wire;
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::settle::End;
 use crate::testing;
 use kafka::Epoch;
@@ -55,7 +55,7 @@ fn a_subscriptions_cap_and_rate_hold() {
 fn nothing_more_is_sent_of_a_partition_with_a_window_of_outcomes_that_are_not_committed() {
     let mut wire = Wire::new(|rules| rules.look_ahead.records = 10);
     wire.subscribe(0, "https://one.example/", 1, |_| {});
-    let mut fast = |_, _| (Verdict::Delivered, 5);
+    let mut fast = |_, _| (AttemptVerdict::Delivered, 5);
     (0..10).for_each(|_| wire.engine.resolved(Epoch(1)));
     (0..3).for_each(|_| wire.event(0));
     wire.run(10_000, &mut fast);
@@ -81,7 +81,7 @@ fn requests_that_hang_hold_no_neighbour_up_and_lanes_that_wait_for_a_commit_are_
         wire.subscribe(number, &format!("https://{number}.example/"), 1, |_| {});
     }
     let hangs = testing::subscription_id(0);
-    let mut answers = |id, _| (Verdict::Delivered, if id == hangs { 1_000_000 } else { 5 });
+    let mut answers = |id, _| (AttemptVerdict::Delivered, if id == hangs { 1_000_000 } else { 5 });
     (0..40).for_each(|_| wire.event(0));
     (0..4).for_each(|_| wire.event(1));
     wire.run(1_000, &mut answers);

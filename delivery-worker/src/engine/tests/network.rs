@@ -2,7 +2,7 @@
 
 use super::super::LaneChange;
 use super::wire::Wire;
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::testing::subscription_id;
 
 fn wire(origins: u128) -> Wire {
@@ -13,7 +13,7 @@ fn wire(origins: u128) -> Wire {
     wire
 }
 
-fn unreachable() -> (Verdict, i64) {
+fn unreachable() -> (AttemptVerdict, i64) {
     (unanswered(NoAnswer::Connect), 20)
 }
 
@@ -21,7 +21,7 @@ fn unreachable() -> (Verdict, i64) {
 fn everything_failing_at_once_holds_intake_and_lists_nothing() {
     let mut wire = wire(4);
     (0..4).for_each(|number| wire.event(number));
-    wire.run(100, &mut |_, _| (Verdict::Delivered, 20));
+    wire.run(100, &mut |_, _| (AttemptVerdict::Delivered, 20));
     for number in 0..400 {
         wire.event(number % 4);
     }
@@ -35,7 +35,7 @@ fn everything_failing_at_once_holds_intake_and_lists_nothing() {
     wire.run(10_000, &mut |_, _| unreachable());
     let probes = wire.sent.values().map(Vec::len).sum::<usize>() - before;
     assert!((40..=51).contains(&probes), "five a second, of all lanes together: {probes}");
-    wire.run(2_000, &mut |_, _| (Verdict::Delivered, 20));
+    wire.run(2_000, &mut |_, _| (AttemptVerdict::Delivered, 20));
     assert!(!wire.engine.is_held());
     let all: usize = (0..4).map(|number| wire.taken_of(number)).sum();
     assert!(all >= 404, "{all}: nobody is held to be dead after {} ms", wire.now - gone_ms);
@@ -47,7 +47,7 @@ fn endpoints_that_were_dead_before_are_no_evidence() {
     let mut wire = wire(6);
     let mut answers = |id, _| {
         let is_dead = (0..5).any(|number| subscription_id(number) == id);
-        if is_dead { unreachable() } else { (Verdict::Delivered, 20) }
+        if is_dead { unreachable() } else { (AttemptVerdict::Delivered, 20) }
     };
     for number in (0..200).map(|number| number % 5) {
         wire.event(number);
@@ -66,7 +66,7 @@ fn endpoints_that_were_dead_before_are_no_evidence() {
 fn an_outage_of_our_own_changes_nothing_for_whom_was_dead_before() {
     let mut wire = wire(5);
     let dead = subscription_id(4);
-    let mut before = |id, _| if id == dead { unreachable() } else { (Verdict::Delivered, 20) };
+    let mut before = |id, _| if id == dead { unreachable() } else { (AttemptVerdict::Delivered, 20) };
     for number in 0..50 {
         wire.event(if number % 5 == 0 { 4 } else { number % 4 });
     }

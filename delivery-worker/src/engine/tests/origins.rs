@@ -1,12 +1,12 @@
 //! Many subscriptions of one origin.
 
 use super::wire::Wire;
-use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
 use crate::testing::subscription_id;
 
 const MINUTE: i64 = 60_000;
 
-fn status(code: u16) -> Verdict {
+fn status(code: u16) -> AttemptVerdict {
     answered(http::StatusCode::from_u16(code).unwrap(), &http::HeaderMap::new(), 0)
 }
 
@@ -28,7 +28,7 @@ fn an_origin_with_five_hundred_dead_subscriptions_is_discovered_dead_once() {
     }
     let elsewhere = subscription_id(1_000);
     let mut answers = |id, _| {
-        if id == elsewhere { (Verdict::Delivered, 20) } else { (unanswered(NoAnswer::Timeout), 15_000) }
+        if id == elsewhere { (AttemptVerdict::Delivered, 20) } else { (unanswered(NoAnswer::Timeout), 15_000) }
     };
     for _ in 0..300 {
         wire.event(1_000);
@@ -38,7 +38,7 @@ fn an_origin_with_five_hundred_dead_subscriptions_is_discovered_dead_once() {
     assert!(sent <= 130, "{sent} requests hung in five minutes");
     assert_eq!((wire.engine.open_origins(), wire.taken_of(1_000)), (1, 300));
     // It heals: everything is delivered soon, whoever's probe it was that found out.
-    wire.run(5 * MINUTE + 60_000, &mut |_, _| (Verdict::Delivered, 20));
+    wire.run(5 * MINUTE + 60_000, &mut |_, _| (AttemptVerdict::Delivered, 20));
     let taken: usize = (0..500).map(|number| wire.taken_of(number)).sum();
     assert_eq!((taken, wire.engine.open_origins()), (1_000, 0));
 }
@@ -47,7 +47,7 @@ fn an_origin_with_five_hundred_dead_subscriptions_is_discovered_dead_once() {
 fn a_path_that_answers_500_closes_no_other_out() {
     let mut wire = wire(20);
     let healthy = subscription_id(0);
-    let mut answers = |id, _| if id == healthy { (Verdict::Delivered, 20) } else { (status(500), 5) };
+    let mut answers = |id, _| if id == healthy { (AttemptVerdict::Delivered, 20) } else { (status(500), 5) };
     for _ in 0..50 {
         (1..20).for_each(|number| wire.event(number));
     }
@@ -65,7 +65,7 @@ fn paths_that_hang_never_take_the_share_of_one_that_works() {
         let mut wire = wire(1 + hanging);
         let healthy = subscription_id(0);
         let mut answers = |id, _| {
-            if id == healthy { (Verdict::Delivered, 20) } else { (unanswered(NoAnswer::Timeout), 15_000) }
+            if id == healthy { (AttemptVerdict::Delivered, 20) } else { (unanswered(NoAnswer::Timeout), 15_000) }
         };
         for _ in 0..5 {
             (1..=hanging).for_each(|number| wire.event(number));

@@ -3,7 +3,7 @@
 use schemas::status::{LanesHealth, MAX_LANES};
 
 use super::wire::Wire;
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::testing;
 
 const AN_AGE: i64 = 600_001;
@@ -22,7 +22,7 @@ fn what_waits_and_flies_and_how_it_ended_is_told_until_nothing_happens_for_a_whi
     let mut count = 0;
     let mut answers = |_, _| {
         count += 1;
-        (if count == 1 { Verdict::Delivered } else { unanswered(NoAnswer::Reset) }, 1_000)
+        (if count == 1 { AttemptVerdict::Delivered } else { unanswered(NoAnswer::Reset) }, 1_000)
     };
     wire.run(500, &mut answers);
     let health = told(&mut wire);
@@ -34,7 +34,7 @@ fn what_waits_and_flies_and_how_it_ended_is_told_until_nothing_happens_for_a_whi
     let lane = told(&mut wire).of[&id];
     assert_eq!((lane.ended, lane.succeeded), (2, 1));
     assert!(lane.failing_since_ms.is_some() && lane.success_ms.is_some(), "{lane:?}");
-    wire.run(60_000, &mut |_, _| (Verdict::Delivered, 1));
+    wire.run(60_000, &mut |_, _| (AttemptVerdict::Delivered, 1));
     let lane = told(&mut wire).of[&id];
     assert_eq!((lane.in_flight, lane.waiting, lane.failing_since_ms), (0, 0, None), "{lane:?}");
     assert!(lane.ended > lane.succeeded && lane.succeeded >= 5, "{lane:?}");
@@ -42,7 +42,7 @@ fn what_waits_and_flies_and_how_it_ended_is_told_until_nothing_happens_for_a_whi
     wire.event(1);
     let lane = told(&mut wire).of[&id];
     assert_eq!((lane.ended, lane.waiting), (0, 1), "what ended two periods ago is forgotten");
-    wire.run(100, &mut |_, _| (Verdict::Delivered, 1));
+    wire.run(100, &mut |_, _| (AttemptVerdict::Delivered, 1));
     wire.now += AN_AGE;
     assert!(!told(&mut wire).of.contains_key(&id), "it is at rest");
 }
@@ -60,7 +60,7 @@ fn more_lanes_than_there_is_room_for_are_cut_and_found_once_there_is() {
     assert_eq!((health.of.len(), health.is_cut), (MAX_LANES, true));
     assert!(!health.of.contains_key(&last));
     // All but the last one end; it goes on.
-    wire.run(2_000, &mut |id, _| (Verdict::Delivered, if id == last { 2_000_000 } else { 1 }));
+    wire.run(2_000, &mut |id, _| (AttemptVerdict::Delivered, if id == last { 2_000_000 } else { 1 }));
     wire.now += AN_AGE;
     let health = told(&mut wire);
     assert_eq!((health.of.keys().copied().collect::<Vec<_>>(), health.is_cut), (vec![last], false));

@@ -9,16 +9,16 @@ use schemas::record::Headers;
 
 use super::super::Arrival;
 use super::wire::Wire;
-use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
 use crate::testing::{self, subscription_id};
 use kafka::Epoch;
 
-fn refusing(retry_after: Option<&'static str>) -> Verdict {
+fn refusing(retry_after: Option<&'static str>) -> AttemptVerdict {
     let after = retry_after.map(|value| (http::header::RETRY_AFTER, http::HeaderValue::from_static(value)));
     answered(http::StatusCode::TOO_MANY_REQUESTS, &http::HeaderMap::from_iter(after), 0)
 }
 
-fn hangs() -> (Verdict, i64) {
+fn hangs() -> (AttemptVerdict, i64) {
     (unanswered(NoAnswer::Timeout), 15_000)
 }
 
@@ -41,9 +41,9 @@ fn a_new_lane_begins_with_four_and_reaches_its_cap_within_a_few_round_trips() {
     (0..500).for_each(|_| wire.event(0));
     let mut widths = Vec::new();
     for _ in 0..5 {
-        wire.step(&mut |_, _| (Verdict::Delivered, 50));
+        wire.step(&mut |_, _| (AttemptVerdict::Delivered, 50));
         widths.push(wire.in_flight(0));
-        wire.run(49, &mut |_, _| (Verdict::Delivered, 50));
+        wire.run(49, &mut |_, _| (AttemptVerdict::Delivered, 50));
     }
     assert_eq!(widths, [4, 8, 16, 32, 32]);
 }
@@ -62,7 +62,7 @@ fn an_endpoint_that_takes_ten_a_second_gets_ten_a_second() {
             (second, taken) = (now / 1_000, 0);
         }
         taken += 1;
-        if taken <= 10 { (Verdict::Delivered, 20) } else { (refusing(None), 1) }
+        if taken <= 10 { (AttemptVerdict::Delivered, 20) } else { (refusing(None), 1) }
     };
     while wire.taken_of(0) < 300 {
         wire.step(&mut answers);
@@ -83,10 +83,10 @@ fn what_one_request_was_asked_to_wait_holds_the_whole_lane_and_ends() {
     let before = wire.sent_to(0).len();
     for _ in 0..29 {
         wire.event(1);
-        wire.run(1_000, &mut |_, _| (Verdict::Delivered, 5));
+        wire.run(1_000, &mut |_, _| (AttemptVerdict::Delivered, 5));
     }
     assert_eq!((wire.sent_to(0).len(), wire.taken_of(1)), (before, 29), "it alone is held");
-    wire.run(30_000, &mut |_, _| (Verdict::Delivered, 5));
+    wire.run(30_000, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert_eq!(wire.taken_of(0), 20);
 }
 
@@ -103,7 +103,7 @@ fn a_ping_passes_an_open_circuit_as_a_probe() {
     let arrival =
         |delivery| Arrival { lease: Epoch(1), offset: 9_999, size: 1, timestamp_ms: 0, delivery: Arc::new(delivery) };
     wire.admit(arrival(ping));
-    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    wire.run(25, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert!(wire.sent_to(0).len() > before, "it was sent at once");
     assert!(wire.taken_of(0) >= 2, "and as it went well, so is what waits");
 }
@@ -120,17 +120,17 @@ fn resume_other_credentials_and_another_origin_probe_at_once() {
     let before = wire.sent_to(0).len();
     wire.subscribe(0, "https://dead.example/", 2, header(&wire, "new"));
     wire.engine.review(wire.now);
-    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    wire.run(25, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert!(wire.taken_of(0) >= 2 && wire.sent_to(0).len() > before, "other credentials");
 
     let mut wire = opened();
     wire.subscribe(0, "https://dead.example/path", 2, |object| object.rate_per_second = Some(100.0));
     wire.engine.review(wire.now);
-    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    wire.run(25, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert_eq!(wire.taken_of(0), 0, "another path is the same receiver");
     wire.subscribe(0, "https://mended.example/", 3, |_| {});
     wire.engine.review(wire.now);
-    wire.run(25, &mut |_, _| (Verdict::Delivered, 5));
+    wire.run(25, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert!(wire.taken_of(0) >= 2, "another origin");
 
     let mut wire = opened();
@@ -142,7 +142,7 @@ fn resume_other_credentials_and_another_origin_probe_at_once() {
     wire.subscribe(0, "https://dead.example/", 3, |_| {});
     assert_eq!(wire.engine.paused(), 0);
     (0..9).for_each(|_| wire.event(0));
-    wire.run(30, &mut |_, _| (Verdict::Delivered, 5));
+    wire.run(30, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert!(wire.taken_of(0) >= 9, "resumed");
 }
 
@@ -156,7 +156,7 @@ fn lanes_that_hang_cost_places_and_never_a_neighbours_share() {
             (0..40).for_each(|_| wire.event(number));
         }
         let healthy = subscription_id(0);
-        let mut answers = |id, _| if id == healthy { (Verdict::Delivered, 20) } else { hangs() };
+        let mut answers = |id, _| if id == healthy { (AttemptVerdict::Delivered, 20) } else { hangs() };
         wire.run(100, &mut answers);
         for _ in 0..12_000 {
             wire.event(0);
@@ -175,12 +175,12 @@ fn bytes_in_flight_are_bounded_and_one_delivery_always_goes() {
         wire.subscribe(number, &format!("https://{number}.example/"), 1, |_| {});
         (0..4).for_each(|_| wire.event(number));
     }
-    wire.step(&mut |_, _| (Verdict::Delivered, 50));
+    wire.step(&mut |_, _| (AttemptVerdict::Delivered, 50));
     let in_flight: usize = (0..12).map(|number| wire.in_flight(number)).sum();
     assert_eq!(in_flight, 10, "of 100 bytes each, in 1,000");
     let mut wire = Wire::new(|rules| rules.in_flight_bytes = 10);
     wire.subscribe(0, "https://large.example/", 1, |_| {});
     (0..3).for_each(|_| wire.event(0));
-    wire.run(200, &mut |_, _| (Verdict::Delivered, 50));
+    wire.run(200, &mut |_, _| (AttemptVerdict::Delivered, 50));
     assert_eq!(wire.taken_of(0), 3, "one after another");
 }

@@ -7,7 +7,7 @@ use schemas::ids::SubscriptionId;
 use super::super::LaneChange;
 use super::wire::Wire;
 use super::world::{Endpoint, MINUTE, World};
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::lanes::condition::LaneCondition;
 use crate::steady::Wall;
 use crate::testing::subscription_id;
@@ -35,7 +35,7 @@ fn a_deploy_does_not_discover_a_dead_endpoint_anew() {
     (0..40).for_each(|_| after.event(0));
     after.run(60_000, &mut gone);
     assert!(after.sent_to(0).len() <= 4, "{:?}: a probe now and then", after.sent_to(0));
-    after.run(60_000, &mut |_, _| (Verdict::Delivered, 5));
+    after.run(60_000, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert_eq!((after.taken_of(0), after.engine.open_circuits()), (40, 0));
     assert_eq!(after.engine.condition(id, after.now), LaneCondition::default());
 }
@@ -85,7 +85,7 @@ fn a_deploy_does_not_discover_a_dead_host_anew_with_each_of_its_endpoints() {
     let sent: usize = all.iter().map(|number| after.sent_to(*number).len()).sum();
     assert!(sent <= 14, "{sent} requests in a minute to a host that was known to be dead: one in five seconds");
     // It is back: all of them go, and no record keeps it once each lane has sent.
-    after.run(10 * MINUTE, &mut |_, _| (Verdict::Delivered, 5));
+    after.run(10 * MINUTE, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert_eq!(after.engine.open_origins(), 0);
     assert!(all.iter().all(|number| after.taken_of(*number) >= 1));
     assert!(all.iter().all(|number| after.engine.condition(subscription_id(*number), after.now).origin.is_none()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Arrival;
 use super::wire::Wire;
-use crate::classify::{NoAnswer, Verdict, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::settle::End;
 use crate::steady::Wall;
 use crate::testing;
@@ -12,11 +12,11 @@ use kafka::Epoch;
 
 const HOUR: i64 = 3_600_000;
 
-fn taken(_: schemas::ids::SubscriptionId, _: i64) -> (Verdict, i64) {
-    (Verdict::Delivered, 5)
+fn taken(_: schemas::ids::SubscriptionId, _: i64) -> (AttemptVerdict, i64) {
+    (AttemptVerdict::Delivered, 5)
 }
 
-fn gone(_: schemas::ids::SubscriptionId, _: i64) -> (Verdict, i64) {
+fn gone(_: schemas::ids::SubscriptionId, _: i64) -> (AttemptVerdict, i64) {
     (unanswered(NoAnswer::Connect), 5)
 }
 

@@ -10,13 +10,13 @@ use schemas::ids::SubscriptionId;
 
 use super::super::{Arrival, Dispatch, Engine, LookAhead, Rules};
 use super::world::{Subscriptions, rules};
-use crate::classify::Verdict;
+use crate::classify::AttemptVerdict;
 use crate::slots::Ticket;
 use crate::testing;
 use kafka::Epoch;
 
 /// What an endpoint does with a request that comes now: its verdict, and how long that takes.
-pub(super) type Answers<'a> = &'a mut dyn FnMut(SubscriptionId, i64) -> (Verdict, i64);
+pub(super) type Answers<'a> = &'a mut dyn FnMut(SubscriptionId, i64) -> (AttemptVerdict, i64);
 
 /// See the module.
 pub(super) struct Wire {
@@ -31,7 +31,7 @@ pub(super) struct Wire {
     /// When each ended in another way, by lane.
     pub(super) failed: BTreeMap<SubscriptionId, Vec<i64>>,
     flights: BinaryHeap<Reverse<(i64, u64)>>,
-    flying: BTreeMap<u64, (Ticket, SubscriptionId, Verdict, i64)>,
+    flying: BTreeMap<u64, (Ticket, SubscriptionId, AttemptVerdict, i64)>,
     count: u64,
     events: i64,
     /// What left, and when it comes back.
@@ -147,10 +147,10 @@ impl Wire {
         while self.flights.peek().is_some_and(|Reverse((at, _))| *at <= self.now) {
             let Some(Reverse((_, number))) = self.flights.pop() else { return };
             let (ticket, id, verdict, elapsed) = self.flying.remove(&number).unwrap();
-            let ends = if verdict == Verdict::Delivered { &mut self.taken } else { &mut self.failed };
+            let ends = if verdict == AttemptVerdict::Delivered { &mut self.taken } else { &mut self.failed };
             ends.entry(id).or_default().push(self.now);
             let landed = self.engine.outcome(ticket, &verdict, elapsed, self.now);
-            if let Some(landed) = landed.filter(|_| verdict != Verdict::Delivered) {
+            if let Some(landed) = landed.filter(|_| verdict != AttemptVerdict::Delivered) {
                 self.admit(landed.arrival);
             }
         }

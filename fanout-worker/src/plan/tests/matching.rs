@@ -62,12 +62,12 @@ fn a_filter_decides_after_type_and_labels() {
     world.planner.limits.matches = 10;
     assert_eq!(
         world.plan(0, order(0, r#"{"total":150}"#, &[(header::LABELS, r#"{"region":"eu"}"#)])),
-        Verdict::Matched(3)
+        EventVerdict::Matched(3)
     );
     assert_eq!(said(&mut world), (vec![21, 22, 23], vec![]));
     assert_eq!(
         world.plan(0, order(1, r#"{"total":50}"#, &[(header::LABELS, r#"{"region":"us"}"#)])),
-        Verdict::Matched(2)
+        EventVerdict::Matched(2)
     );
     assert_eq!(said(&mut world), (vec![23, 24], vec![]));
     assert!(world.planner.take_failed_filters().is_empty());
@@ -76,7 +76,7 @@ fn a_filter_decides_after_type_and_labels() {
 #[test]
 fn the_cap_counts_what_the_filters_left() {
     let mut world = World::of(with((21..40).map(|number| filtered(number, &format!("data.total == {number}")))));
-    assert_eq!(world.plan(0, order(0, r#"{"total":30}"#, &[])), Verdict::Matched(1));
+    assert_eq!(world.plan(0, order(0, r#"{"total":30}"#, &[])), EventVerdict::Matched(1));
     assert_eq!(said(&mut world), (vec![30], vec![]));
 }
 
@@ -86,7 +86,7 @@ fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_sl
     let mut world = World::of(with(filters(1).take(COMPILED_AT_ONCE)));
     world.planner.limits.matches = 100;
     let few = order(0, r#"{"total":1}"#, &[]);
-    assert!(matches!(world.try_plan(0, few), Tried::Done(Verdict::Matched(COMPILED_AT_ONCE))), "a few pass");
+    assert!(matches!(world.try_plan(0, few), Tried::Done(EventVerdict::Matched(COMPILED_AT_ONCE))), "a few pass");
     world.commit();
 
     let mut world = World::of(with(filters(1)));
@@ -97,7 +97,7 @@ fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_sl
     // What changes meanwhile counts: the event is matched with what is there when it is planned.
     let changed = filters(2).take(1).map(|object| control_record(&object));
     world.catalog.feed(changed);
-    assert!(matches!(world.try_plan(0, record), Tried::Done(Verdict::Matched(99))));
+    assert!(matches!(world.try_plan(0, record), Tried::Done(EventVerdict::Matched(99))));
     assert_eq!(said(&mut world).0, (22..121).collect::<Vec<_>>());
 }
 
@@ -110,7 +110,7 @@ fn filters_that_change_as_fast_as_they_are_compiled_do_not_stop_a_partition() {
     let (mut asides, mut total) = (0, 5);
     loop {
         record = match world.try_plan(0, record) {
-            Tried::Done(verdict) => break assert_eq!(verdict, Verdict::Matched(100)),
+            Tried::Done(verdict) => break assert_eq!(verdict, EventVerdict::Matched(100)),
             Tried::Aside(record) => record,
         };
         (asides, total) = (asides + 1, total + 1);
@@ -124,7 +124,7 @@ fn filters_that_change_as_fast_as_they_are_compiled_do_not_stop_a_partition() {
 fn a_filter_that_fails_is_no_match_and_says_so_once_in_a_while() {
     let mut world = World::of(with([filtered(21, "data.total > 100"), filtered(22, "true")]));
     let fails = |world: &mut World, offset| {
-        assert_eq!(world.plan(0, order(offset, r#"{"sum":150}"#, &[])), Verdict::Matched(1));
+        assert_eq!(world.plan(0, order(offset, r#"{"sum":150}"#, &[])), EventVerdict::Matched(1));
         let (receivers, said) = said(world);
         assert_eq!(receivers, [22]);
         said
@@ -139,14 +139,14 @@ fn a_filter_that_fails_is_no_match_and_says_so_once_in_a_while() {
     assert_eq!(world.planner.take_failed_filters(), BTreeMap::from([("failed", 4)]));
     assert!(world.planner.take_failed_filters().is_empty());
     // Another subscription's failures are told whatever this one's did; no JSON is no data.
-    assert_eq!(world.plan(0, order(4, "no json", &[])), Verdict::Matched(1));
+    assert_eq!(world.plan(0, order(4, "no json", &[])), EventVerdict::Matched(1));
     assert_eq!(world.planner.take_failed_filters(), BTreeMap::from([("no_data", 1)]));
 }
 
 #[test]
 fn a_filter_of_a_newer_build_is_no_match_and_says_so() {
     let mut world = World::of(with([filtered(21, "data.total.frobnicate()")]));
-    assert_eq!(world.plan(0, order(0, r#"{"total":1}"#, &[])), Verdict::Matched(0));
+    assert_eq!(world.plan(0, order(0, r#"{"total":1}"#, &[])), EventVerdict::Matched(0));
     let (receivers, said) = said(&mut world);
     assert_eq!((receivers.len(), said.len()), (0, 1));
     assert_eq!(said[0].1.as_deref(), Some("uncompilable"));
@@ -157,7 +157,7 @@ fn a_payload_that_does_not_fit_is_rejected_with_the_place_and_its_identity_stays
     let mut world = World::of(with([demanding(SHOP), subscription(21, "order.*", &[])]));
     let bad = r#"{"lines":[{"sku":"a"},{}]}"#;
     for (offset, payload) in [(0, bad), (1, "no json")] {
-        assert_eq!(world.plan(0, order(offset, payload, &[])), Verdict::Rejected(RejectReason::SchemaMismatch));
+        assert_eq!(world.plan(0, order(offset, payload, &[])), EventVerdict::Rejected(RejectReason::SchemaMismatch));
     }
     let (outputs, _) = world.commit();
     let rejected = &outputs["hookbus.rejected"];
@@ -166,11 +166,11 @@ fn a_payload_that_does_not_fit_is_rejected_with_the_place_and_its_identity_stays
     assert_eq!(rejected[0].value.as_deref(), Some(bad.as_bytes()));
     assert_eq!(lifecycle(&outputs["hookbus.attempts"][0]).kind, Kind::Rejected);
     let fitting = Record { offset: 2, ..order(0, r#"{"lines":[{"sku":"a"}]}"#, &[]) };
-    assert_eq!(world.plan(0, fitting), Verdict::Matched(1));
+    assert_eq!(world.plan(0, fitting), EventVerdict::Matched(1));
     // What the gateway said 201 to is not refused afterwards, and a repeat needs no second look.
     let source = identity::gateway_source(SHOP);
-    assert_eq!(world.plan(0, order(3, bad, &[(header::CE_SOURCE, &source)])), Verdict::Matched(1));
-    assert_eq!(world.plan(0, Record { offset: 4, ..order(0, bad, &[]) }), Verdict::Repeat);
+    assert_eq!(world.plan(0, order(3, bad, &[(header::CE_SOURCE, &source)])), EventVerdict::Matched(1));
+    assert_eq!(world.plan(0, Record { offset: 4, ..order(0, bad, &[]) }), EventVerdict::Repeat);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_type_is_told_to_be_declared_once_in_a_while_until_it_is() {
     let open =
         |offset, event_type| order(offset, "{}", &[(header::APPLICATION, "open"), (header::CE_TYPE, event_type)]);
     let undeclared = |world: &mut World, record| {
-        assert_eq!(world.plan(0, record), Verdict::Matched(0));
+        assert_eq!(world.plan(0, record), EventVerdict::Matched(0));
         said(world).1.iter().filter(|(kind, ..)| *kind == Kind::Undeclared).count()
     };
     assert_eq!(undeclared(&mut world, open(0, "order.placed")), 1);
@@ -216,8 +216,8 @@ fn a_payload_whose_check_would_stop_the_others_is_rejected_unread() {
     costly.schema = Some(serde_json::json!({"items": {"enum": values}}));
     let mut world = World::of(with([ControlObject::EventType(costly)]));
     let payload = format!("[{}]", vec!["7.5"; 20_000].join(","));
-    assert_eq!(world.plan(0, order(0, &payload, &[])), Verdict::Rejected(RejectReason::SchemaTooCostly));
-    assert_eq!(world.plan(0, order(1, "[7.5]", &[])), Verdict::Matched(0));
+    assert_eq!(world.plan(0, order(0, &payload, &[])), EventVerdict::Rejected(RejectReason::SchemaTooCostly));
+    assert_eq!(world.plan(0, order(1, "[7.5]", &[])), EventVerdict::Matched(0));
     let (outputs, _) = world.commit();
     let detail = outputs["hookbus.rejected"][0].headers.text(header::DETAIL).unwrap();
     assert!(detail.contains("at most 20 are allowed"), "{detail}");

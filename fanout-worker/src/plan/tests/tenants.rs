@@ -62,9 +62,9 @@ impl World {
         let mut turn = Turn { catalog, seen: &mut seen, now_ms: NOW_MS, now, is_over: &|| false };
         let Planned::Done(note) = self.planner.plan(&mut turn, &lease, record) else { panic!("no filters") };
         match note.verdict {
-            Verdict::Rejected(reason) => Err(reason),
-            Verdict::Repeat => panic!("an event of its own"),
-            Verdict::Matched(_) => {
+            EventVerdict::Rejected(reason) => Err(reason),
+            EventVerdict::Repeat => panic!("an event of its own"),
+            EventVerdict::Matched(_) => {
                 let made = self.planner.outputs().iter().filter(|out| &*out.topic == "hookbus.deliveries");
                 let key = |out: &OutRecord| String::from_utf8(out.key.as_ref().unwrap().to_vec()).unwrap();
                 Ok(made.map(|out| key(out).parse::<Uuid>().unwrap().as_u128()).collect())

@@ -26,29 +26,29 @@ fn rejected_detail(world: &mut World) -> String {
 fn an_event_whose_deliveries_are_more_than_a_transaction_carries_is_rejected_with_the_numbers() {
     let mut world = matching(30);
     world.planner.limits.bytes = 2_000_000;
-    assert_eq!(world.plan(0, order(0, 60_000, &[])), Verdict::Matched(30));
+    assert_eq!(world.plan(0, order(0, 60_000, &[])), EventVerdict::Matched(30));
     world.commit();
-    assert_eq!(world.plan(0, order(1, 100_000, &[])), Verdict::Rejected(RejectReason::TooManyMatches));
+    assert_eq!(world.plan(0, order(1, 100_000, &[])), EventVerdict::Rejected(RejectReason::TooManyMatches));
     let detail = rejected_detail(&mut world);
     for part in ["30 matching subscriptions", "fanout.event_bytes allows 2000000", "send a link", "raise it"] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     // Its identity was not accepted: sent again with a smaller payload it passes.
-    assert_eq!(world.plan(0, Record { offset: 2, ..order(1, 100, &[]) }), Verdict::Matched(30));
+    assert_eq!(world.plan(0, Record { offset: 2, ..order(1, 100, &[]) }), EventVerdict::Matched(30));
 }
 
 #[test]
 fn one_delivery_always_passes() {
     let mut world = matching(1);
     world.planner.limits.bytes = 1;
-    assert_eq!(world.plan(0, order(0, 600_000, &[])), Verdict::Matched(1));
+    assert_eq!(world.plan(0, order(0, 600_000, &[])), EventVerdict::Matched(1));
 }
 
 #[test]
 fn nothing_is_made_of_an_event_that_becomes_too_much() {
     let mut world = matching(20_000);
     world.planner.limits.bytes = 16_777_216;
-    assert_eq!(world.plan(0, order(0, 100_000, &[])), Verdict::Rejected(RejectReason::TooManyMatches));
+    assert_eq!(world.plan(0, order(0, 100_000, &[])), EventVerdict::Rejected(RejectReason::TooManyMatches));
     assert!(world.planner.outputs.capacity() < 100, "{} outputs had room", world.planner.outputs.capacity());
 }
 
@@ -62,7 +62,7 @@ fn a_wide_event_is_made_in_slices_and_is_judged_once() {
         match world.try_plan(0, record) {
             Tried::Done(verdict) => {
                 // 13 of the usual catalog matches too.
-                assert_eq!(verdict, Verdict::Matched(2_001));
+                assert_eq!(verdict, EventVerdict::Matched(2_001));
                 break;
             }
             Tried::Aside(again) => record = again,
@@ -71,7 +71,7 @@ fn a_wide_event_is_made_in_slices_and_is_judged_once() {
         slices += 1;
     }
     assert_eq!(slices, 2_001 / EXPANDED_AT_ONCE);
-    assert_eq!(world.plan(0, Record { offset: 1, ..order(0, 10, &[]) }), Verdict::Repeat);
+    assert_eq!(world.plan(0, Record { offset: 1, ..order(0, 10, &[]) }), EventVerdict::Repeat);
     let (outputs, _) = world.commit();
     let receivers: BTreeSet<_> = outputs["hookbus.deliveries"].iter().map(|out| out.key.clone()).collect();
     assert_eq!((receivers.len(), outputs["hookbus.deliveries"].len()), (2_001, 2_001));
@@ -84,10 +84,10 @@ fn a_wide_event_whose_partition_went_and_came_back_begins_anew() {
     world.hurry = true;
     let Tried::Aside(record) = world.try_plan(0, order(0, 10, &[])) else { panic!("2,000 deliveries in one slice") };
     // Another record of another partition is planned between, as after a revoke.
-    assert_eq!(world.plan(1, event(7, "other", &[])), Verdict::Matched(1));
+    assert_eq!(world.plan(1, event(7, "other", &[])), EventVerdict::Matched(1));
     world.planner.forget_aside();
     world.hurry = false;
-    assert_eq!(world.plan(0, record), Verdict::Matched(2_000));
+    assert_eq!(world.plan(0, record), EventVerdict::Matched(2_000));
     let (outputs, _) = world.commit();
     assert_eq!(outputs["hookbus.deliveries"].len(), 2_001);
 }

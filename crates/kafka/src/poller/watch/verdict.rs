@@ -15,7 +15,7 @@ pub(in crate::poller) struct Refused {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum WatchdogAction {
     /// The log begins above what is due: reading goes on at its start. `lost` offsets were never read.
     Skip { to: i64, lost: i64 },
     /// The log was cut below what was read.
@@ -25,17 +25,17 @@ pub(super) enum Verdict {
 }
 
 /// Judges a refused position by where the log begins and ends now.
-pub(super) fn judge(begun: &Begun, refused: &Refused, (log_start, log_end): (i64, i64)) -> Verdict {
+pub(super) fn judge(begun: &Begun, refused: &Refused, (log_start, log_end): (i64, i64)) -> WatchdogAction {
     let due = begun.next;
     if due < log_start {
         // What is due lies behind the end as it was last seen, markers included: whatever stood from there on came later.
-        return Verdict::Skip { to: log_start, lost: log_start - due };
+        return WatchdogAction::Skip { to: log_start, lost: log_start - due };
     }
     // A log never grows shorter by itself. What was refused and exists now was cut off and has grown again.
     if due > log_end || refused.is_cut || refused.offset == due {
-        return Verdict::Truncated { log_end };
+        return WatchdogAction::Truncated { log_end };
     }
-    Verdict::Reposition
+    WatchdogAction::Reposition
 }
 
 #[cfg(test)]
@@ -57,17 +57,17 @@ mod tests {
         let cut = Refused { offset: -1, is_cut: true, is_confirmed: false };
         let cases = [
             // Retention: five were never read, also where the end had been reached before they came.
-            (begun(5), refused(5), (10, 20), Verdict::Skip { to: 10, lost: 5 }),
-            (begun(5), refused(5), (10, 10), Verdict::Skip { to: 10, lost: 5 }),
+            (begun(5), refused(5), (10, 20), WatchdogAction::Skip { to: 10, lost: 5 }),
+            (begun(5), refused(5), (10, 10), WatchdogAction::Skip { to: 10, lost: 5 }),
             // Cut below what was read: still so, grown again, or told by its leader epochs.
-            (begun(15), refused(15), (0, 12), Verdict::Truncated { log_end: 12 }),
-            (begun(15), refused(15), (0, 15), Verdict::Truncated { log_end: 15 }),
-            (begun(15), refused(15), (0, 40), Verdict::Truncated { log_end: 40 }),
-            (begun(15), cut, (0, 40), Verdict::Truncated { log_end: 40 }),
+            (begun(15), refused(15), (0, 12), WatchdogAction::Truncated { log_end: 12 }),
+            (begun(15), refused(15), (0, 15), WatchdogAction::Truncated { log_end: 15 }),
+            (begun(15), refused(15), (0, 40), WatchdogAction::Truncated { log_end: 40 }),
+            (begun(15), cut, (0, 40), WatchdogAction::Truncated { log_end: 40 }),
             // The fetcher was somewhere else.
-            (begun(5), refused(10_000), (0, 10), Verdict::Reposition),
-            (begun(5), refused(-1), (0, 10), Verdict::Reposition),
-            (begun(5), refused(3), (5, 5), Verdict::Reposition),
+            (begun(5), refused(10_000), (0, 10), WatchdogAction::Reposition),
+            (begun(5), refused(-1), (0, 10), WatchdogAction::Reposition),
+            (begun(5), refused(3), (5, 5), WatchdogAction::Reposition),
         ];
         for (begun, refused, range, expected) in cases {
             assert_eq!(judge(&begun, &refused, range), expected, "{begun:?} {refused:?} {range:?}");

@@ -8,7 +8,7 @@ use rand::Rng;
 use schemas::ids::SubscriptionId;
 
 use super::{CAP, World};
-use crate::classify::{NoAnswer, Verdict, answered, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
 use crate::engine::{Dispatch, Landed};
 use crate::flaws::{self, Flaw};
 use crate::lanes::streak::Failed;
@@ -31,23 +31,23 @@ pub(in super::super) enum Endpoint {
 pub(in super::super) struct Flight {
     pub(in super::super) ticket: Ticket,
     pub(in super::super) subscription: Arc<Subscription>,
-    pub(in super::super) verdict: Verdict,
+    pub(in super::super) verdict: AttemptVerdict,
     pub(in super::super) elapsed: i64,
 }
 
 impl World {
-    pub(super) fn verdict(&mut self, id: SubscriptionId) -> (Verdict, i64) {
+    pub(super) fn verdict(&mut self, id: SubscriptionId) -> (AttemptVerdict, i64) {
         let status = |code: u16| answered(http::StatusCode::from_u16(code).unwrap(), &http::HeaderMap::new(), 0);
         match self.endpoints[&id] {
-            Endpoint::Fast => (Verdict::Delivered, self.rng.random_range(1..8)),
-            Endpoint::Takes(ms) => (Verdict::Delivered, ms),
-            Endpoint::Slow => (Verdict::Delivered, self.rng.random_range(1_500..4_000)),
+            Endpoint::Fast => (AttemptVerdict::Delivered, self.rng.random_range(1..8)),
+            Endpoint::Takes(ms) => (AttemptVerdict::Delivered, ms),
+            Endpoint::Slow => (AttemptVerdict::Delivered, self.rng.random_range(1_500..4_000)),
             Endpoint::Dead => (unanswered(NoAnswer::Timeout), 15_000),
             Endpoint::Down => (status(503), 5),
             Endpoint::Busy if self.rng.random_bool(0.5) => (status(429), 20),
-            Endpoint::Busy => (Verdict::Delivered, 20),
+            Endpoint::Busy => (AttemptVerdict::Delivered, 20),
             Endpoint::Flaky if self.rng.random_bool(0.3) => (status(500), 30),
-            Endpoint::Flaky => (Verdict::Delivered, 30),
+            Endpoint::Flaky => (AttemptVerdict::Delivered, 30),
         }
     }
 

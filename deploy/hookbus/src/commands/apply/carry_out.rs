@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use http::Method;
 
-use super::plan::{Action, Plan, Step, blame};
+use super::plan::{Action, Plan, PlanStep, blame};
 use crate::management::{Ask, Management, Refused};
 use crate::screen;
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(management: &Management, plan: &Plan<'_>) -> Result<()> 
     Ok(())
 }
 
-async fn carry_out(management: &Management, step: &Step<'_>) -> Result<()> {
+async fn carry_out(management: &Management, step: &PlanStep<'_>) -> Result<()> {
     let ask = match &step.action {
         Action::Create { path, body } => Ask::send(Method::POST, path.as_str(), body),
         Action::Change { method, path, body, etag } => {

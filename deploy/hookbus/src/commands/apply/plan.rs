@@ -21,7 +21,7 @@ const DRY_RUN: &str = "dry_run=true";
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'a> {
     /// The steps.
-    pub(crate) steps: Vec<Step<'a>>,
+    pub(crate) steps: Vec<PlanStep<'a>>,
     /// Objects that are as they are wanted.
     unchanged: usize,
     /// Event types and subscriptions of the given applications that no document names.
@@ -30,7 +30,7 @@ pub(crate) struct Plan<'a> {
 
 /// One thing to do.
 #[derive(Debug)]
-pub(crate) struct Step<'a> {
+pub(crate) struct PlanStep<'a> {
     /// What it is done to.
     pub(crate) name: String,
     /// What is done.
@@ -70,7 +70,7 @@ pub(crate) enum Action {
 }
 
 /// What the management API makes of a change.
-enum Verdict {
+enum ChangeVerdict {
     /// Nothing: it is so already.
     Same,
     /// This, of that version.
@@ -125,7 +125,7 @@ impl Planner<'_> {
         &self,
         wanted: &'a Wanted<'a>,
         found: Option<&Value>,
-    ) -> Result<Result<Option<Step<'a>>, Vec<Wrong>>> {
+    ) -> Result<Result<Option<PlanStep<'a>>, Vec<Wrong>>> {
         let Some(shown) = found else { return self.creation(wanted).await };
         let body = wanted.change();
         let ask_for = body.iter().any(|(name, value)| !is_there(value, &shown[shown_name(wanted.kind, name)]));
@@ -135,7 +135,7 @@ impl Planner<'_> {
         let place = place(wanted, shown, self.state);
         let verdict = match wanted.kind {
             // Its path holds the token: it is compared here, and asked for only when it is changed.
-            Kind::Secret => Verdict::Differs { lines: local(shown, &body, wanted), etag: None },
+            Kind::Secret => ChangeVerdict::Differs { lines: local(shown, &body, wanted), etag: None },
             Kind::Organization | Kind::Application | Kind::EventType | Kind::Subscription => {
                 match self.ask(wanted, &place, &body).await? {
                     Ok(verdict) => verdict,
@@ -143,12 +143,12 @@ impl Planner<'_> {
                 }
             }
         };
-        let Verdict::Differs { lines, etag } = verdict else { return Ok(Ok(None)) };
+        let ChangeVerdict::Differs { lines, etag } = verdict else { return Ok(Ok(None)) };
         let action = Action::Change { method: place.method, path: place.write, body: whole(wanted, body), etag };
-        Ok(Ok(Some(Step { name: wanted.to_string(), action, wanted: Some(wanted), lines })))
+        Ok(Ok(Some(PlanStep { name: wanted.to_string(), action, wanted: Some(wanted), lines })))
     }
 
-    async fn creation<'a>(&self, wanted: &'a Wanted<'a>) -> Result<Result<Option<Step<'a>>, Vec<Wrong>>> {
+    async fn creation<'a>(&self, wanted: &'a Wanted<'a>) -> Result<Result<Option<PlanStep<'a>>, Vec<Wrong>>> {
         if let Some(wrong) = self.state.without_parent(wanted, self.all) {
             return Ok(Err(vec![wrong]));
         }
@@ -170,7 +170,7 @@ impl Planner<'_> {
         }
         let lines = fields(&Value::Object(wanted.body.clone()), &wanted.hidden);
         let action = Action::Create { path, body };
-        Ok(Ok(Some(Step { name: wanted.to_string(), action, wanted: Some(wanted), lines })))
+        Ok(Ok(Some(PlanStep { name: wanted.to_string(), action, wanted: Some(wanted), lines })))
     }
 
     /// What a change would come to.
@@ -179,7 +179,7 @@ impl Planner<'_> {
         wanted: &Wanted<'_>,
         place: &Place,
         body: &Map<String, Value>,
-    ) -> Result<Result<Verdict, Vec<Wrong>>> {
+    ) -> Result<Result<ChangeVerdict, Vec<Wrong>>> {
         let what = wanted.to_string();
         let before = self.management.ask(&what, Ask::get(place.read.as_str())).await?;
         let dry = format!("{}{}{DRY_RUN}", place.write, if place.write.contains('?') { '&' } else { '?' });
@@ -189,19 +189,19 @@ impl Planner<'_> {
             Err(error) => {
                 return Ok(self.refused(wanted, error)?.map(|()| {
                     let lines = local(&before.value, body, wanted);
-                    Verdict::Differs { lines, etag: before.etag }
+                    ChangeVerdict::Differs { lines, etag: before.etag }
                 }));
             }
         };
         if before.etag.is_some() && before.etag == after.etag {
-            return Ok(Ok(Verdict::Same));
+            return Ok(Ok(ChangeVerdict::Same));
         }
         let (before_fields, after_fields) = (own(wanted.kind, &before.value), own(wanted.kind, &after.value));
         let mut lines = changes(&before_fields, &after_fields, &wanted.hidden);
         if lines.is_empty() {
             lines.push("a value that is not shown".to_owned());
         }
-        Ok(Ok(Verdict::Differs { lines, etag: before.etag }))
+        Ok(Ok(ChangeVerdict::Differs { lines, etag: before.etag }))
     }
 
     /// A refusal of a try: the outer error is no refusal at all, the inner one is the document's fault.
@@ -280,7 +280,7 @@ fn whole(wanted: &Wanted<'_>, mut body: Map<String, Value>) -> Value {
 }
 
 /// What no document names, in the applications that have a document themselves; what needs others goes first.
-fn deletions<'a>(all: &'a [Wanted<'a>], state: &State) -> Vec<Step<'a>> {
+fn deletions<'a>(all: &'a [Wanted<'a>], state: &State) -> Vec<PlanStep<'a>> {
     let mut steps = Vec::new();
     for kind in [Kind::Subscription, Kind::EventType] {
         for application in all.iter().filter(|it| it.kind == Kind::Application) {
@@ -295,7 +295,7 @@ fn deletions<'a>(all: &'a [Wanted<'a>], state: &State) -> Vec<Step<'a>> {
                 let shown = unnamed["uid"].as_str().unwrap_or(own);
                 let name = format!("{kind} {shown} of {}", application.name());
                 let path = path(&format!("/{}/{{}}?application_id={{}}", kind.plural()), [own, &id]);
-                steps.push(Step { name, action: Action::Delete { path }, wanted: None, lines: Vec::new() });
+                steps.push(PlanStep { name, action: Action::Delete { path }, wanted: None, lines: Vec::new() });
             }
         }
     }
