@@ -188,8 +188,7 @@ impl Committer {
         if !aborted.timed_out {
             return Ok(Next::Again);
         }
-        if sieve.is_probe() {
-            sieve.some_passed(groups, aborted.passed);
+        if sieve.is_probe() && sieve.out_of_time(groups, aborted.passed) {
             return Ok(Next::Again);
         }
         let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();

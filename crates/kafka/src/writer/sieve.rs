@@ -100,6 +100,23 @@ impl Sieve {
         }
     }
 
+    /// The time of a probe was over with so many of its groups acknowledged. False: not even one record alone was, so smaller groups
+    /// do not help.
+    pub(super) fn out_of_time(&mut self, groups: &[Range<usize>], passed: usize) -> bool {
+        self.some_passed(groups, passed);
+        let Some(first) = groups.first().filter(|_| passed == 0) else { return true };
+        let Some(at) = self.todo.iter().position(|other| other == first).filter(|_| first.len() > 1) else {
+            return false;
+        };
+        // Each later one is as large, and its turn comes.
+        let smaller = SIZES.into_iter().find(|size| *size < first.len()).unwrap_or(1);
+        self.todo.remove(at);
+        for piece in pieces(first.clone(), smaller).into_iter().rev() {
+            self.todo.insert(at, piece);
+        }
+        true
+    }
+
     /// A group of the try was refused, in whole or in part. Indices are those of outputs.
     pub(super) fn refused(&mut self, groups: &[Range<usize>], aborted: &Aborted) {
         self.some_passed(groups, aborted.passed);
@@ -204,10 +221,12 @@ mod tests {
     use super::*;
     use crate::error::KafkaError;
 
-    /// Kafka as far as it matters here: it refuses these records, and groups whose sizes together are above a limit.
+    /// Kafka as far as it matters here: it refuses these records at once, and groups of more records than a limit; of the others it
+    /// takes so many in the time of one try.
     struct Broker {
         bad: Vec<usize>,
         limit: usize,
+        in_time: usize,
     }
 
     impl Broker {
@@ -216,21 +235,33 @@ mod tests {
             let code = ErrorCode(rdkafka::types::RDKafkaErrorCode::MessageSizeTooLarge);
             let is_refused =
                 |group: &Range<usize>| group.len() > self.limit || self.bad.iter().any(|bad| group.contains(bad));
-            let passed = groups.iter().position(is_refused)?;
-            let group = groups[passed].clone();
-            let alone = group.len() == 1;
-            let refused = group.map(|index| Refused { index, code, alone }).collect();
-            let error = KafkaError::Closed;
-            Some(Aborted { error, refused, passed, rest_passed: true, timed_out: false })
+            let mut taken = 0;
+            for (passed, group) in groups.iter().enumerate() {
+                let error = KafkaError::Closed;
+                if is_refused(group) {
+                    let alone = group.len() == 1;
+                    let refused = group.clone().map(|index| Refused { index, code, alone }).collect();
+                    return Some(Aborted { error, refused, passed, rest_passed: true, timed_out: false });
+                }
+                taken += group.len();
+                if taken > self.in_time {
+                    return Some(Aborted { error, refused: Vec::new(), passed, rest_passed: true, timed_out: true });
+                }
+            }
+            None
         }
     }
 
-    /// Tries until all is known: what is refused, and how many tries it took.
+    /// Tries until all is known, or until the transaction itself is too slow: what is refused, and how many tries it took.
     fn sift(outputs: usize, broker: &Broker) -> (Sieve, usize) {
         let mut sieve = Sieve::new(outputs, usize::MAX);
         for tries in 1..10_000 {
             let groups = sieve.groups();
             match broker.answer(&groups) {
+                Some(aborted) if aborted.timed_out && sieve.is_probe() => {
+                    assert!(sieve.out_of_time(&groups, aborted.passed), "one record always is in time");
+                }
+                Some(aborted) if aborted.timed_out => return (sieve, tries),
                 Some(aborted) => sieve.refused(&groups, &aborted),
                 None if sieve.is_probe() => sieve.all_passed(),
                 None => return (sieve, tries),
@@ -250,7 +281,7 @@ mod tests {
             limit in 1_usize..700,
         ) {
             let bad: Vec<usize> = bad.into_iter().filter(|bad| *bad < outputs).collect();
-            let (sieve, tries) = sift(outputs, &Broker { bad: bad.clone(), limit });
+            let (sieve, tries) = sift(outputs, &Broker { bad: bad.clone(), limit, in_time: usize::MAX });
             let mut covered: Vec<usize> = sieve.passed.iter().chain(&sieve.todo).cloned().flatten().collect();
             prop_assert_eq!(sieve.refused.keys().copied().collect::<Vec<_>>(), bad.clone());
             covered.extend(&bad);
@@ -261,11 +292,39 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn a_cluster_that_takes_few_in_time_is_asked_until_all_is_known(
+            outputs in 1_usize..600,
+            bad in 0_usize..600,
+            in_time in 1_usize..200,
+        ) {
+            let bad: Vec<usize> = Some(bad).filter(|bad| *bad < outputs).into_iter().collect();
+            let (sieve, _) = sift(outputs, &Broker { bad: bad.clone(), limit: usize::MAX, in_time });
+            // Without a refusal, or as long as none is known to be one's own, the transaction itself is what is too slow.
+            if sieve.is_probe() {
+                prop_assert!(sieve.is_hopeless());
+                prop_assert_eq!(sieve.into_refused().into_iter().map(|(index, _)| index).collect::<Vec<_>>(), bad);
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_slow_alone_is_told() {
+        let mut sieve = Sieve::new(2, 1);
+        let code = ErrorCode(rdkafka::types::RDKafkaErrorCode::MessageSizeTooLarge);
+        let refused = vec![Refused { index: 0, code, alone: true }];
+        let aborted = Aborted { error: KafkaError::Closed, refused, passed: 0, rest_passed: false, timed_out: false };
+        sieve.refused(&sieve.groups(), &aborted);
+        assert_eq!(sieve.groups(), [1..2]);
+        assert!(!sieve.out_of_time(&sieve.groups(), 0));
+    }
+
     #[test]
     fn a_size_that_works_is_where_the_next_transaction_begins() {
-        let (sieve, tries) = sift(4_000, &Broker { bad: Vec::new(), limit: 250 });
+        let (sieve, tries) = sift(4_000, &Broker { bad: Vec::new(), limit: 250, in_time: usize::MAX });
         assert_eq!((sieve.size(), sieve.is_probe(), tries), (64, false, 2));
-        let (sieve, _) = sift(200, &Broker { bad: Vec::new(), limit: 3 });
+        let (sieve, _) = sift(200, &Broker { bad: Vec::new(), limit: 3, in_time: usize::MAX });
         assert_eq!(sieve.size(), 1);
         assert_eq!(Sieve::new(200, sieve.size()).groups().len(), 200, "it is not tried jointly again");
     }
