@@ -18,9 +18,11 @@ use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::ffi;
 use crate::lag::{self, PartitionLag};
+use crate::lease::{Epoch, Lease};
 use crate::log::Named;
 use crate::metadata::{self, CommitMetadata, ListsClaim};
 use crate::offsets::{no_topic, plain_client};
+use crate::restore::Restored;
 use crate::takeover;
 
 mod begin;
@@ -57,9 +59,9 @@ pub enum Standing {
     New,
     /// Nothing is committed and there are records, or were: the role stops.
     Missing,
-    /// Retention has deleted so many offsets that were never read: it goes on at the log's start.
+    /// Retention has deleted so many offsets that were not done: it goes on at the log's start.
     Lost(i64),
-    /// Committed above the log's end: the role stops.
+    /// Read or committed above the log's end: the role stops.
     Beyond,
     /// The topic was deleted and created again: it begins at the log's start.
     Recreated,
@@ -103,13 +105,39 @@ impl Standing {
         let Some(committed) = lag.committed else {
             return if lag.log_end == 0 { Self::New } else { Self::Missing };
         };
-        let former = metadata::decode(committed, &lag.metadata).map(|metadata| metadata.topic_id);
-        match (former, topic_id) {
-            (Some(former), Some(now)) if !former.is_nil() && !now.is_nil() && former != now => Self::Recreated,
-            _ if committed > lag.log_end => Self::Beyond,
-            _ if committed < lag.log_start => Self::Lost(lag.log_start - committed),
-            _ => Self::Committed,
+        let restored = restored(lag, committed, topic_id);
+        if restored.recreated {
+            return Self::Recreated;
         }
+        match (restored.start(), restored.lost()) {
+            (Err(_), _) => Self::Beyond,
+            (Ok(_), 0) => Self::Committed,
+            (Ok(_), lost) => Self::Lost(lost),
+        }
+    }
+}
+
+/// What the role finds when it takes the partition over, but for a log that was cut and has grown again: that only its records tell.
+fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid>) -> Restored {
+    let metadata = metadata::decode(committed, &lag.metadata);
+    let former = metadata.as_ref().map(|metadata| metadata.topic_id);
+    let recreated = match (former, topic_id) {
+        (Some(former), Some(now)) => !former.is_nil() && !now.is_nil() && former != now,
+        _ => false,
+    };
+    let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
+    let (read_up_to, not_done) =
+        metadata.map_or((committed, Vec::new()), |metadata| (metadata.read_up_to, metadata.not_done));
+    Restored {
+        lease: Lease { partition: lag.partition.clone(), epoch: Epoch(0) },
+        committed: Some(committed),
+        read_up_to,
+        not_done,
+        lists,
+        log_start: lag.log_start,
+        log_end: lag.log_end,
+        recreated,
+        cut: None,
     }
 }
 
@@ -277,8 +305,6 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::{Epoch, Lease};
-    use crate::restore::Restored;
 
     const NOW: Uuid = Uuid::from_u128(7);
 
@@ -302,21 +328,33 @@ mod tests {
             (lag(Some(5), (0, 9), Uuid::nil()), Standing::Committed),
         ];
         for (lag, expected) in cases {
-            let standing = Standing::of(&lag, Some(NOW));
-            assert_eq!(standing, expected, "{lag:?}");
-            let restored = Restored {
-                lease: Lease { partition: lag.partition.clone(), epoch: Epoch(1) },
-                committed: lag.committed,
-                read_up_to: 0,
-                not_done: Vec::new(),
-                lists: None,
-                log_start: lag.log_start,
-                log_end: lag.log_end,
-                recreated: standing == Standing::Recreated,
-                cut: None,
-            };
-            assert_eq!(restored.start().is_err(), standing.stops(), "{lag:?}");
+            assert_eq!(Standing::of(&lag, Some(NOW)), expected, "{lag:?}");
         }
+    }
+
+    #[test]
+    fn what_was_read_above_the_committed_offset_counts_as_it_does_for_the_role() {
+        let head = CommitMetadata {
+            nonce: Uuid::from_u128(1),
+            transactional_id: "hookbus-delivery-0".to_owned(),
+            topic_id: NOW,
+            read_up_to: 500,
+            not_done: vec![100, 105],
+            lists: None,
+        };
+        let of = |log_start, log_end| {
+            let mut lag = lag(Some(100), (log_start, log_end), NOW);
+            lag.metadata = metadata::encode(100, &head).0;
+            Standing::of(&lag, Some(NOW))
+        };
+        // Everything below 500 was read: what comes to stand at 400 must not pass for done, so the role stops.
+        assert_eq!([of(0, 400), of(0, 500)], [Standing::Beyond, Standing::Committed]);
+        assert!(of(0, 400).stops());
+        // Of what retention took, only two were not done.
+        assert_eq!(
+            [of(100, 500), of(101, 500), of(200, 500)],
+            [Standing::Committed, Standing::Lost(1), Standing::Lost(2)]
+        );
     }
 
     #[test]

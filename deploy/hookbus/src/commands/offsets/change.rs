@@ -19,7 +19,7 @@ pub(super) struct Change {
     skipped: i64,
 }
 
-/// The offsets to commit: of the named partitions, or of all at which the role stops because they have none.
+/// The offsets to commit: of the named partitions, or of all at which the role stops, for it has none or one beyond the log's end.
 ///
 /// # Errors
 /// A partition or an offset that is not there.
@@ -32,7 +32,7 @@ pub(super) fn plan(states: &[PartitionState], named: &[i32], at: To) -> Result<V
     }
     let is_meant = |state: &&PartitionState| match named {
         // A new one is read from its beginning without anybody's help.
-        [] => state.standing == Standing::Missing,
+        [] => state.standing.stops(),
         named => named.contains(&number(state)),
     };
     states.iter().filter(is_meant).map(|state| one(state, at)).collect()
@@ -166,6 +166,8 @@ mod tests {
         assert_eq!(told(&states, &[], To::End), ["  partition 0: none -> 9 (log end), up to 6 records SKIPPED"]);
         assert_eq!(told(&states, &[2], To::End), ["  partition 2: none -> 4 (log end), up to 4 records SKIPPED"]);
         assert!(plan(&states[1..2], &[], To::Start).unwrap().is_empty());
+        let beyond = [state(3, Some(12), (3, 9)), state(1, Some(5), (3, 9))];
+        assert_eq!(told(&beyond, &[], To::Start), ["  partition 3: 12 -> 3 (log start), up to 6 records read again"]);
     }
 
     #[test]
