@@ -272,10 +272,16 @@ impl Writer {
     fn remember(&self, found: &[Found]) {
         let mut all = self.shared.known.lock();
         for found in found {
-            let lease = &found.restored.lease;
-            if let Some(leader_epoch) = found.leader_epoch {
-                self.ownership.note_leader_epoch(&lease.partition, i64::MIN, leader_epoch);
+            let Restored { lease, read_up_to, recreated, .. } = &found.restored;
+            // Of a lease that is over, what its successor has found stays.
+            if !self.ownership.is_live(lease) {
+                continue;
             }
+            // The epochs of a topic that was created anew begin anew.
+            if let Some(leader_epoch) = found.leader_epoch.filter(|_| !recreated) {
+                self.ownership.inherit_leader_epoch(lease, *read_up_to, leader_epoch);
+            }
+            self.ownership.note_topic_id(lease, found.topic_id);
             all.retain(|other, _| other.partition != lease.partition);
             let (topic_id, found_id) = (found.topic_id, found.committed_id.unwrap_or(found.topic_id));
             let known = Known { topic_id, found_id, found_claim: found.restored.lists };

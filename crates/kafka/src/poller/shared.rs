@@ -125,6 +125,12 @@ impl Shared {
         if !self.state.lock().is_live(lease) {
             return Err(KafkaError::NotOwned { partition: lease.partition.clone() });
         }
+        if self.ownership.is_of_other_topic(lease, topic_id) {
+            // The offset is the former topic's, and so is all that its takeover has found: a new lease finds the new one's.
+            drop(control);
+            self.ask(Repair::Restart(vec![lease.clone()]));
+            return Err(KafkaError::NotOwned { partition: lease.partition.clone() });
+        }
         consumer
             .seek(topic, *partition, Offset::Offset(offset), SEEK_TIMEOUT)
             .map_err(|error| KafkaError::from_rdkafka(format!("seek {} to {offset}", lease.partition), &error))?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka::{PollerEvent, Window};
+use kafka::{KafkaError, Lease, PollerEvent, Window};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 
-use crate::support::{World, brokers, soon, spec, text, transaction};
+use crate::support::{Worker, World, brokers, soon, spec, text, transaction};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_partition_is_committed_before_it_goes() {
@@ -57,6 +57,44 @@ async fn a_recreated_topic_ends_the_epochs_and_starts_at_its_beginning() {
     let window = Window::restore(5, 5, Vec::new());
     worker.writer.commit(transaction(&world, &lease, &window, Vec::new())).await.unwrap();
 
+    create_anew(&world).await;
+    // Longer than the old one: nothing is out of range.
+    world.write(0, (0..10).map(|index| format!("new {index}"))).await;
+    assert_eq!(
+        read_anew(&mut worker, &lease, 10).await,
+        (0..10).map(|index| format!("new {index}")).collect::<Vec<_>>()
+    );
+    worker.close().await;
+}
+
+/// The offset that a takeover found is the former topic's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_recreated_between_takeover_and_beginning_is_read_from_its_beginning() {
+    let world = World::new(1).await;
+    world.write(0, (0..5).map(|index| format!("old {index}"))).await;
+    let mut first = world.worker("first").await;
+    let lease = first.assigned().await.remove(0).lease;
+    assert_eq!(first.records(5).await.len(), 5);
+    let window = Window::restore(5, 5, Vec::new());
+    first.writer.commit(transaction(&world, &lease, &window, Vec::new())).await.unwrap();
+    first.close().await;
+
+    let mut second = world.worker("second").await;
+    let leases = second.leases().await;
+    let restored = soon("taking over", second.writer.take_over(leases)).await.unwrap().remove(0);
+    assert_eq!(restored.start().unwrap(), 5);
+    create_anew(&world).await;
+    world.write(0, (0..20).map(|index| format!("new {index}"))).await;
+    let (poller, lease) = (second.poller.clone(), restored.lease.clone());
+    let begun = tokio::task::spawn_blocking(move || poller.begin(&lease, 5)).await.unwrap();
+    assert!(matches!(begun, Err(KafkaError::NotOwned { .. })), "{begun:?}");
+    let read = read_anew(&mut second, &restored.lease, 20).await;
+    assert_eq!(read, (0..20).map(|index| format!("new {index}")).collect::<Vec<_>>());
+    second.close().await;
+}
+
+/// Deletes the topic that is read and creates it again.
+async fn create_anew(world: &World) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
     admin.delete_topics(&[&world.input], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
@@ -68,14 +106,16 @@ async fn a_recreated_topic_ends_the_epochs_and_starts_at_its_beginning() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Longer than the old one: nothing is out of range.
-    world.write(0, (0..10).map(|index| format!("new {index}"))).await;
+}
+
+/// The values of so many records that are read under a newer lease than this one.
+async fn read_anew(worker: &mut Worker, former: &Lease, count: usize) -> Vec<String> {
     let mut values = Vec::new();
-    while values.len() < 10 {
+    while values.len() < count {
         match soon("the new records", worker.events.next()).await.unwrap() {
             PollerEvent::Revoked { .. } => values.clear(),
             PollerEvent::Assigned { leases } => {
-                assert!(!leases.contains(&lease));
+                assert!(!leases.contains(former));
                 for restored in worker.writer.take_over(leases).await.unwrap() {
                     worker.begin(&restored.lease, restored.start().unwrap()).await;
                 }
@@ -85,8 +125,7 @@ async fn a_recreated_topic_ends_the_epochs_and_starts_at_its_beginning() {
             skipped @ PollerEvent::Skipped { .. } => panic!("{skipped:?}"),
         }
     }
-    assert_eq!(values, (0..10).map(|index| format!("new {index}")).collect::<Vec<_>>());
-    worker.close().await;
+    values
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +139,7 @@ async fn a_role_never_holds_more_than_its_credit_and_neighbours_are_served() {
     let (poller, events) = kafka::Poller::start(&world.connection, options).unwrap();
     let options = kafka::WriterOptions::new(world.slot("credit"), world.group.as_str());
     let writer = kafka::Writer::start(&world.connection, options, poller.ownership()).await.unwrap();
-    let mut worker = crate::support::Worker { poller, events, writer };
+    let mut worker = Worker { poller, events, writer };
     let restored = worker.assigned().await;
     let blocked = restored[0].lease.clone();
     let mut seen: BTreeMap<i32, i64> = BTreeMap::new();
