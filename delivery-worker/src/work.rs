@@ -127,7 +127,7 @@ impl Resolved {
             }
             LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
             LaneNote::Settled(_)
-            | LaneNote::SetAside(_)
+            | LaneNote::SetAside(..)
             | LaneNote::Condition(..)
             | LaneNote::Correct
             | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),

@@ -69,6 +69,10 @@ pub struct LaneRecord {
     /// Its lists; none of them is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<ListRecord>,
+    /// Version of its subscription (offset of its record on `control`) when what waits here in its order was last looked at: what
+    /// that one and those before cancel was set aside. None: nothing waits in order, or a release wrote it that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed_of: Option<i64>,
     /// Its circuit, where it is not closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<LaneCircuit>,
@@ -218,6 +222,7 @@ impl LaneRecord {
         Self {
             v: VERSION,
             lists,
+            reviewed_of: None,
             circuit: None,
             origin: None,
             window: None,

@@ -74,6 +74,17 @@ fn what_is_known_of_an_origin_comes_back_and_is_not_there_for_a_closed_one() {
 }
 
 #[test]
+fn which_version_a_lane_was_looked_at_by_comes_back_and_needs_not_be_said() {
+    let key = LaneKey::Lane(lane());
+    let record = LaneRecord { reviewed_of: Some(7), ..LaneRecord::new(Vec::new()) };
+    assert_eq!(&record.encode()[..], br#"{"v":1,"reviewed_of":7}"#);
+    assert_eq!(LaneRecord::decode(key, &record.encode()), Ok(record));
+    assert_eq!(LaneRecord::decode(key, br#"{"v":1}"#).unwrap().reviewed_of, None, "as releases before wrote it");
+    let later = LaneRecord::decode(key, br#"{"v":1,"window":3,"of_a_later_release":{"a":1}}"#).unwrap();
+    assert_eq!(later.window, Some(3), "what a later release adds is passed over");
+}
+
+#[test]
 fn a_lane_that_says_nothing_is_empty() {
     assert!(LaneRecord::new(Vec::new()).is_empty());
     assert!(!LaneRecord { window: Some(4), ..LaneRecord::new(Vec::new()) }.is_empty());
