@@ -238,7 +238,6 @@ impl Work for DeliveryWork {
 
     fn closed(&mut self, lease: &Lease) {
         self.intake.close(&[lease.epoch]);
-        self.ends.closed();
         self.engine.revoke(&[lease.epoch], false);
         self.books.close(lease.epoch);
         self.lane_ends.forget(lease.epoch);
