@@ -216,6 +216,14 @@ impl Book {
         self.lanes.get(&id).map(|lane| lane.condition).unwrap_or_default()
     }
 
+    /// Lanes of which something is known beside their lists.
+    pub(crate) fn conditions(&self) -> Vec<SubscriptionId> {
+        let known = self.lanes.iter().filter(|(_, lane)| lane.condition != LaneCondition::default());
+        let mut ids: Vec<SubscriptionId> = known.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Writes what the batch has changed: each lane once, each chunk as it is now.
     pub(crate) fn encode(&mut self) -> Vec<OutRecord> {
         let mut records = Vec::new();
