@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{LaneKey, ListRole};
+use schemas::lanes::{LaneKey, LaneRecord, ListRole};
 use schemas::record::OutRecord;
 
 use self::ages::AgeWatch;
@@ -52,6 +52,8 @@ pub(crate) struct Book {
 #[derive(Clone, Debug, Default)]
 struct Shelf {
     lists: Vec<List>,
+    /// Version of its subscription when what waits in order was last looked at, as far as is known.
+    reviewed_of: Option<i64>,
     condition: LaneCondition,
     /// Bytes of its record on the topic; 0: there is none.
     written: usize,
@@ -64,6 +66,18 @@ pub(crate) struct Total {
     pub(crate) queued: u64,
     /// Wrapping sum of a mix of each.
     pub(crate) sum: u64,
+}
+
+// === impl Shelf ===
+
+impl Shelf {
+    /// What stands of it on the topic.
+    fn record(&self) -> LaneRecord {
+        let has_order = self.lists.iter().any(|list| list.role() != ListRole::SetAside);
+        let mut record = self.condition.record(self.lists.iter().map(List::record).collect());
+        record.reviewed_of = self.reviewed_of.filter(|_| has_order && !flaws::has(Flaw::CancelUnseen));
+        record
+    }
 }
 
 // === impl Total ===
@@ -176,6 +190,20 @@ impl Book {
         lane.lists.iter_mut().for_each(List::set_aside);
     }
 
+    /// What waits in a lane in its order was looked at by this version of its subscription, or came after it. `None`: that is not known
+    /// any better than before.
+    pub(crate) fn set_reviewed(&mut self, id: SubscriptionId, version: Option<i64>) {
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|_| version.is_some()) {
+            self.journal.touch(id, lane);
+            lane.reviewed_of = version;
+        }
+    }
+
+    /// By which version of its subscription what waits in a lane in its order was last looked at, if that is known.
+    pub(crate) fn reviewed_of(&self, id: SubscriptionId) -> Option<i64> {
+        self.lanes.get(&id)?.reviewed_of
+    }
+
     /// Beside its lists, this is to be known of a lane.
     pub(crate) fn set_condition(&mut self, id: SubscriptionId, condition: LaneCondition) {
         let lane = self.lanes.entry(id).or_default();
@@ -186,6 +214,14 @@ impl Book {
     /// What is known of a lane beside its lists.
     pub(crate) fn condition(&self, id: SubscriptionId) -> LaneCondition {
         self.lanes.get(&id).map(|lane| lane.condition).unwrap_or_default()
+    }
+
+    /// Lanes of which something is known beside their lists.
+    pub(crate) fn conditions(&self) -> Vec<SubscriptionId> {
+        let known = self.lanes.iter().filter(|(_, lane)| lane.condition != LaneCondition::default());
+        let mut ids: Vec<SubscriptionId> = known.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Writes what the batch has changed: each lane once, each chunk as it is now.
@@ -211,7 +247,7 @@ impl Book {
         }
         for id in self.journal.touched() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let record = lane.condition.record(lane.lists.iter().map(List::record).collect());
+            let record = lane.record();
             let value = (!record.is_empty()).then(|| record.encode());
             // Listed and settled in one batch: nobody has to know.
             if value.is_some() || lane.written > 0 {

@@ -42,6 +42,8 @@ pub(crate) enum Flaw {
     EarlyPromotion,
     /// What was cancelled once sets aside what waits with every look.
     SetAsideAgain,
+    /// An owner does not know what the one before has looked at: what was cancelled in between is not set aside.
+    CancelUnseen,
     /// A lane stands when what it had read back has died.
     DiedUnwoken,
     /// What a delivery has told its lane is not reviewed, and the lane is not fed.

@@ -104,7 +104,8 @@ pub(crate) struct Lane {
     pub(crate) timer_ms: Option<i64>,
     /// `control` offset of the subscription its limits were taken from.
     pub(crate) limits_of: Option<i64>,
-    /// Its version when everything that waits here was last looked at; `None`: it is gone, or nothing was here yet.
+    /// Its version when everything that waits here was last looked at, here or by the owner before; `None`: it is gone, or nothing was
+    /// here yet.
     pub(crate) reviewed_of: Option<i64>,
     /// When a delivery last came or a request last ended, ms.
     pub(crate) used_ms: i64,

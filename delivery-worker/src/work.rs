@@ -21,6 +21,7 @@ mod listed;
 mod outcomes;
 mod read_index;
 mod readback;
+mod resolved;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,7 @@ use stage::{Batch as Sealed, Entry, Measured, NextTurn, Now, Refused, Restoring,
 use crate::attempts::Attempts;
 use crate::client::{Client, Tls};
 use crate::config::Settings;
-use crate::engine::{Arrival, Engine, Lookup};
-use crate::flaws::{self, Flaw};
+use crate::engine::{Engine, Lookup};
 use crate::metrics::DeliveryMetrics;
 use crate::report::Reporter;
 use crate::steady::SteadyClock;
@@ -53,6 +53,7 @@ use self::intake::Intake;
 pub(crate) use self::lane_ends::LaneEnds;
 use self::read_index::ReadIndex;
 pub(crate) use self::readback::ReadBack;
+use self::resolved::Resolved;
 
 /// A change of a subscription is acted on this soon, however many there are.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
@@ -90,48 +91,11 @@ pub(crate) struct DeliveryWork {
 #[derive(Debug)]
 struct FromCatalog(Catalog);
 
-/// A record that is resolved, and what is written about it.
-#[derive(Debug)]
-struct Resolved {
-    epoch: Epoch,
-    /// Its offset and Kafka's time, Unix ms.
-    at: (i64, i64),
-    size: usize,
-    note: LaneNote,
-    outputs: Vec<OutRecord>,
-}
-
 // === impl FromCatalog ===
 
 impl Lookup for FromCatalog {
     fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         self.0.read().subscription(id).cloned()
-    }
-}
-
-// === impl Resolved ===
-
-impl Resolved {
-    /// An arrival with an outcome; what `is_listed` left the window before.
-    fn new(arrival: &Arrival, is_listed: bool, outputs: Vec<OutRecord>) -> Self {
-        let Arrival { lease: epoch, offset, timestamp_ms, size, .. } = *arrival;
-        let note = if is_listed { LaneNote::Settled(arrival.delivery.subscription) } else { LaneNote::Done };
-        Self { epoch, at: (offset, timestamp_ms), size, note, outputs }
-    }
-
-    /// What the outbox keeps of it.
-    fn entry(&self, boot_ms: i64) -> Entry<LaneNote> {
-        match self.note {
-            LaneNote::Listed(_) if flaws::has(Flaw::EntryWithoutCompleting) => {
-                Entry::beside(self.epoch, self.at, boot_ms, self.note)
-            }
-            LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
-            LaneNote::Settled(_)
-            | LaneNote::SetAside(_)
-            | LaneNote::Condition(..)
-            | LaneNote::Correct
-            | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
-        }
     }
 }
 
@@ -238,7 +202,6 @@ impl Work for DeliveryWork {
 
     fn closed(&mut self, lease: &Lease) {
         self.intake.close(&[lease.epoch]);
-        self.ends.closed();
         self.engine.revoke(&[lease.epoch], false);
         self.books.close(lease.epoch);
         self.lane_ends.forget(lease.epoch);

@@ -21,6 +21,12 @@ const MAX_REPEATED: usize = 1_000;
 /// A tier may be longer than what remains by this part of it, if that is how late the move is.
 const LATE_PART: u32 = 10;
 
+/// How long the first that a tier of this delay may hold waits in it at least, ms: a late move leads to a longer tier than what remains.
+pub(crate) fn soonest_ms(delay_ms: i64) -> i64 {
+    let part = i64::from(LATE_PART);
+    delay_ms / (part + 1) * part
+}
+
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
@@ -85,7 +91,8 @@ impl Promoter {
     }
 
     /// A move that comes a little late goes where it would have gone in time: else what is just short of a long tier would be
-    /// written through many short ones. It is not later for that: in its tier it waits until it is due.
+    /// written through many short ones. It is not later for that: in its tier it waits until it is due, and is read in time for it
+    /// ([`soonest_ms`]), unless more than a look-ahead of others lies before it.
     fn destination(&self, waiting: &Waiting, due: Due, now_ms: i64) -> (Move, Arc<str>) {
         let left = remaining(now_ms, due.due_ms);
         let late = remaining(waiting.ready_ms, now_ms).min(left / LATE_PART);

@@ -1,7 +1,9 @@
 //! The lines: per partition what was read and waits, by when it is ready. Pure.
 //!
 //! A partition's records become ready nearly in order (one delay, the broker's time). What is due a moment earlier or later than its
-//! neighbours moves when it is due: within the look-ahead nothing waits for what stands before it.
+//! neighbours moves when it is due: within the look-ahead nothing waits for what stands before it. A late move may have led to a tier
+//! that is longer than what remained ([`promote`](crate::promote)), so what lies behind the look-ahead is due sooner than its head by as
+//! much: while a partition is not fetched, that is reckoned with.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,7 @@ use stage::Fetching;
 
 use crate::config::{PAUSE_OVER_MS, RESUME_BEFORE_MS};
 use crate::due::Waiting;
+use crate::promote::soonest_ms;
 
 /// The lines of all partitions that this worker owns.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ struct Line {
     /// Its tier is so long that it is not fetched while its head waits.
     is_long: bool,
     is_paused: bool,
+    /// When the newest record that was read was written, Unix ms: what lies behind it came later.
+    newest_ms: i64,
     /// By when they are ready, then by offset.
     records: BTreeMap<(i64, i64), Waiting>,
 }
@@ -38,7 +43,8 @@ impl Lines {
     /// Begins the line of a partition of a tier with this delay, after which what remains below `rest_ms` is waited out.
     pub(crate) fn open(&mut self, lease: &Lease, (delay_ms, rest_ms): (i64, i64), is_long: bool) {
         let records = BTreeMap::new();
-        let line = Line { epoch: lease.epoch, delay_ms, rest_ms, is_long, is_paused: false, records };
+        let line =
+            Line { epoch: lease.epoch, delay_ms, rest_ms, is_long, is_paused: false, newest_ms: i64::MIN, records };
         self.lines.insert(lease.partition.clone(), line);
     }
 
@@ -53,6 +59,7 @@ impl Lines {
     pub(crate) fn push(&mut self, lease: &Lease, records: Vec<Record>) -> bool {
         let Some(line) = self.line(lease) else { return false };
         let (delay_ms, rest_ms) = (line.delay_ms, line.rest_ms);
+        line.newest_ms = records.iter().map(|record| record.timestamp_ms).fold(line.newest_ms, i64::max);
         let waiting = records.into_iter().map(|record| Waiting::new(record, delay_ms, rest_ms));
         line.records.extend(waiting.map(|waiting| ((waiting.ready_ms, waiting.record.offset), waiting)));
         true
@@ -87,7 +94,7 @@ impl Lines {
     pub(crate) fn fetching(&mut self, now_ms: i64) -> Vec<(Lease, Fetching)> {
         let mut changes = Vec::new();
         for (partition, line) in self.lines.iter_mut().filter(|(_, line)| line.is_long) {
-            let wait_ms = line.first().map_or(0, |head| head.ready_ms.saturating_sub(now_ms));
+            let wait_ms = line.next_ms().map_or(0, |next_ms| next_ms.saturating_sub(now_ms));
             let should = if line.is_paused { wait_ms > RESUME_BEFORE_MS } else { wait_ms > PAUSE_OVER_MS };
             if should != line.is_paused {
                 line.is_paused = should;
@@ -114,6 +121,12 @@ impl Lines {
 impl Line {
     fn first(&self) -> Option<&Waiting> {
         self.records.first_key_value().map(|(_, waiting)| waiting)
+    }
+
+    /// When something of it may be ready first, read or not, Unix ms; `None`: nothing that was read waits.
+    fn next_ms(&self) -> Option<i64> {
+        let behind_ms = self.newest_ms.saturating_add(soonest_ms(self.delay_ms));
+        self.first().map(|head| head.ready_ms.min(behind_ms))
     }
 }
 
@@ -184,9 +197,28 @@ mod tests {
         assert!(lines.fetching(0).is_empty());
         lines.push(&long, vec![record(0, 0, 9_000_000)]);
         assert_eq!(lines.fetching(1_000), [(long.clone(), Fetching::Paused)]);
-        assert!(lines.fetching(598_000).is_empty());
-        assert_eq!(lines.fetching(599_000), [(long, Fetching::Flowing)]);
+        assert!(lines.fetching(540_000).is_empty());
+        assert_eq!(lines.fetching(545_000), [(long, Fetching::Flowing)]);
         assert!(lines.take(600_000).is_some());
         assert!(lines.fetching(600_000).is_empty());
+    }
+
+    #[test]
+    fn a_late_move_into_a_long_tier_does_not_wait_for_a_head_that_is_ready_later() {
+        let long = lease("retry.10m", 1);
+        let mut lines = Lines::default();
+        lines.open(&long, (600_000, 5_000), true);
+        lines.push(&long, vec![record(0, 0, 9_000_000), record(2, 60_000, 9_000_000)]);
+        assert_eq!(lines.fetching(61_000), [(long.clone(), Fetching::Paused)]);
+        // Behind them comes one with 546 s left, which was a minute late: it is due before the second of them.
+        assert!(lines.fetching(590_000).is_empty(), "the first of them moves in a while");
+        assert_eq!(lines.fetching(599_000), [(long.clone(), Fetching::Flowing)]);
+        assert!(lines.take(600_000).is_some());
+        assert!(lines.fetching(600_000).is_empty(), "what lies behind may be ready in a moment");
+        lines.push(&long, vec![record(4, 61_000, 607_000)]);
+        assert_eq!(lines.take(607_000).map(|(_, it)| it.record.offset), Some(4));
+        // What was read last was written later: nothing behind it is ready so soon.
+        lines.push(&long, vec![record(6, 300_000, 9_000_000)]);
+        assert_eq!(lines.fetching(608_000), [(long, Fetching::Paused)]);
     }
 }

@@ -13,6 +13,8 @@ pub enum Part {
     Retry,
     /// The management API.
     Control,
+    /// Who mends what waits in lists by hand, while no delivery worker runs: `hookbus lanes accept` and `hookbus lanes release`.
+    Operator,
     /// People and their own programs: producers, redrive, audits, analytics.
     People,
 }
@@ -30,12 +32,16 @@ pub struct Access {
 
 /// Every topic, in flow order.
 pub const ACCESS: &[Access] = {
-    use Part::{Control, Delivery, Fanout, Gateway, People, Retry};
+    use Part::{Control, Delivery, Fanout, Gateway, Operator, People, Retry};
     &[
         // The control plane writes operational events, and reads payloads back for the delivery log.
         Access { topic: "events", writers: &[Gateway, Control, People], readers: &[Fanout, Control] },
-        Access { topic: "deliveries", writers: &[Fanout, Delivery, Retry, Control], readers: &[Delivery] },
-        Access { topic: "lanes", writers: &[Delivery], readers: &[Delivery, Control] },
+        Access {
+            topic: "deliveries",
+            writers: &[Fanout, Delivery, Retry, Control, Operator],
+            readers: &[Delivery, Operator],
+        },
+        Access { topic: "lanes", writers: &[Delivery, Operator], readers: &[Delivery, Control, Operator] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },
         Access { topic: "dead-letters", writers: &[Delivery], readers: &[People] },
         Access { topic: "attempts", writers: &[Fanout, Delivery, Retry], readers: &[Control, People] },

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::ids::SubscriptionId;
 use crate::record::{Headers, OutRecord};
@@ -69,6 +70,13 @@ pub struct LaneRecord {
     /// Its lists; none of them is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<ListRecord>,
+    /// Version of its subscription (offset of its record on `control`) when what waits here in its order was last looked at: what
+    /// that one and those before cancel was set aside. None: nothing waits in order, or a release wrote it that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed_of: Option<i64>,
+    /// Which endpoint circuit, origin, window and hold are of. None: nothing stands of them, or a release wrote it that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<LaneEndpoint>,
     /// Its circuit, where it is not closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<LaneCircuit>,
@@ -87,6 +95,15 @@ pub struct LaneRecord {
     /// Its newest success, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_ms: Option<i64>,
+}
+
+/// The endpoint that a lane knows something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneEndpoint {
+    /// Version of the subscription that it was taken from: the offset of its record on `control`.
+    pub of: i64,
+    /// A digest of its origin (scheme, host and port): the same for the same origin in every release.
+    pub origin: Uuid,
 }
 
 /// A circuit that is not closed.
@@ -209,6 +226,16 @@ impl FromStr for LaneKey {
     }
 }
 
+// === impl LaneEndpoint ===
+
+impl LaneEndpoint {
+    /// An endpoint at an origin, as a version of its subscription has it.
+    #[must_use]
+    pub fn new(of: i64, origin: &str) -> Self {
+        Self { of, origin: Uuid::new_v5(&Uuid::NAMESPACE_URL, origin.as_bytes()) }
+    }
+}
+
 // === impl LaneRecord ===
 
 impl LaneRecord {
@@ -218,6 +245,8 @@ impl LaneRecord {
         Self {
             v: VERSION,
             lists,
+            reviewed_of: None,
+            endpoint: None,
             circuit: None,
             origin: None,
             window: None,

@@ -61,6 +61,9 @@ pub(crate) async fn follow(connection: Connection, topic: Arc<str>, view: LanesV
 }
 
 async fn read(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit: usize) -> Result<(), KafkaError> {
+    // The very ends, not where the first open transaction begins, though a reader of what is committed stands still there: one that a dead
+    // worker has left is settled within seconds, and one whose markers are lost hides what the next owner writes behind it. Until then
+    // how a lane is doing is unknown, and not what it was before.
     let ends = Offsets::start(connection)?.ends(topic).await?;
     view.restart(Some(i32::try_from(ends.len()).unwrap_or(i32::MAX)));
     let options = TailOptions {

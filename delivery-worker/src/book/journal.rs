@@ -23,6 +23,7 @@ pub(super) struct Journal {
 #[derive(Clone, Debug)]
 struct Was {
     lists: Vec<Before>,
+    reviewed_of: Option<i64>,
     condition: LaneCondition,
     written: usize,
 }
@@ -61,6 +62,7 @@ impl Journal {
     pub(super) fn touch(&mut self, id: SubscriptionId, lane: &Shelf) {
         let was = || Was {
             lists: lane.lists.iter().map(List::before).collect(),
+            reviewed_of: lane.reviewed_of,
             condition: lane.condition,
             written: lane.written,
         };
@@ -101,14 +103,14 @@ impl Journal {
         for (key, step) in self.steps.into_iter().rev() {
             step.undo(chunks.entry(key).or_default());
         }
-        for (subscription, Was { lists, condition, written }) in self.lanes {
+        for (subscription, Was { lists, reviewed_of, condition, written }) in self.lanes {
             let rewound = lists.into_iter().map(|before| {
                 let key = ListKey { subscription, list: before.id() };
                 List::rewind(before, chunks.remove(&key).unwrap_or_default())
             });
             let lists: Vec<List> = rewound.collect();
             if !lists.is_empty() || written > 0 {
-                lanes.insert(subscription, Shelf { lists, condition, written });
+                lanes.insert(subscription, Shelf { lists, reviewed_of, condition, written });
             }
         }
         self.total.unwrap_or_default()

@@ -252,6 +252,33 @@ fn a_batch_that_is_not_written_leaves_no_trace_however_much_it_changed() {
 }
 
 #[test]
+fn which_version_looked_at_a_lane_stands_with_what_waits_in_order_and_goes_with_it() {
+    let (mut kafka, mut book) = (Kafka::default(), Book::new(topic(), PARTITION));
+    let found = |kafka: &Kafka| kafka.take_over(known(Some(kafka.claim))).unwrap().reviewed_of(lane(1));
+    book.begin();
+    book.set_reviewed(lane(1), Some(5));
+    assert!(book.encode().is_empty(), "nothing waits there");
+    book.keep();
+    book.begin();
+    assert!(book.list(lane(1), ListRole::FirstTries, 3, age(3)));
+    book.set_reviewed(lane(1), Some(7));
+    kafka.commit(&book.encode(), book.total());
+    book.keep();
+    assert_eq!((book.reviewed_of(lane(1)), found(&kafka)), (Some(7), Some(7)));
+    book.begin();
+    book.set_reviewed(lane(1), Some(9));
+    book.undo();
+    book.begin();
+    book.set_reviewed(lane(1), None);
+    assert_eq!(book.reviewed_of(lane(1)), Some(7), "neither what was not written nor what nobody knows counts");
+    book.set_aside(lane(1));
+    book.set_reviewed(lane(1), Some(11));
+    kafka.commit(&book.encode(), book.total());
+    book.keep();
+    assert_eq!(found(&kafka), None, "nothing waits in order");
+}
+
+#[test]
 fn a_book_whose_topic_was_tampered_with_stops() {
     let mut world = World::new();
     let mut all = world.fresh(1, ListRole::FirstTries, 1_000);

@@ -10,6 +10,7 @@
 //! Payloads of listed deliveries have a room of their own ([`super::Rules::queue_bytes`]), a quarter of it for one lane at most. A
 //! lane that is closed keeps none: it may stand for days.
 
+use hashbrown::HashSet;
 use kafka::Epoch;
 use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
@@ -43,6 +44,8 @@ pub(crate) enum LaneChange {
         lease: Epoch,
         /// Whose.
         subscription: SubscriptionId,
+        /// The version that it was looked at by; `None`: it is gone.
+        reviewed_of: Option<i64>,
     },
     /// This is to be known of a lane beside its lists.
     Condition {
@@ -81,6 +84,8 @@ pub(crate) struct ListedRecord {
     pub(crate) deadline_ms: i64,
     /// Its size.
     pub(crate) size: usize,
+    /// Version of its subscription when what waits in its lane was last looked at, if that is known.
+    pub(crate) reviewed_of: Option<i64>,
 }
 
 /// Which list a delivery belongs to. What an older version parked is older than what comes, as retries are.
@@ -90,11 +95,19 @@ pub(super) fn role(hop: &Hop) -> ListRole {
 }
 
 impl<L: Lookup> Engine<L> {
-    /// A lane's lists, as its partition's new owner found them.
-    pub(crate) fn restore(&mut self, lease: Epoch, id: SubscriptionId, lists: &[List], now_ms: i64) {
+    /// A lane's lists, as its partition's new owner found them, and the version of its subscription by which they were last looked at:
+    /// what was cancelled since is set aside.
+    pub(crate) fn restore(
+        &mut self,
+        lease: Epoch,
+        id: SubscriptionId,
+        (lists, reviewed_of): (&[List], Option<i64>),
+        now_ms: i64,
+    ) {
         let lane = self.lane(id, lease, now_ms);
         lane.lease = lease;
         lane.is_orphan = false;
+        lane.reviewed_of = reviewed_of;
         for list in lists {
             lane.queue.push_line(list.role(), OffsetLine::of(list));
         }
@@ -189,11 +202,7 @@ impl<L: Lookup> Engine<L> {
         self.awaited.retain(|epoch, _| !leases.contains(epoch));
         self.read_backs.close(leases);
         if can_commit {
-            // Its next owner sets aside what is to be swept.
-            let is_aside =
-                |change: &LaneChange| matches!(change, LaneChange::SetAside { lease, .. } if leases.contains(lease));
-            self.changes.retain(|change| !is_aside(change));
-            return;
+            return self.leave_sweeps(leases);
         }
         self.forget_unsettled(leases);
         let lease_of = |change: &LaneChange| match change {
@@ -203,6 +212,25 @@ impl<L: Lookup> Engine<L> {
             | LaneChange::Lost { lease, .. } => *lease,
         };
         self.changes.retain(|change| !leases.contains(&lease_of(change)));
+    }
+
+    /// What is to be swept of these leases is their next owner's to set aside, who must not be told that it was looked at.
+    fn leave_sweeps(&mut self, leases: &[Epoch]) {
+        let mut left: HashSet<SubscriptionId> = HashSet::new();
+        self.changes.retain_mut(|change| match change {
+            LaneChange::SetAside { lease, subscription, .. } if leases.contains(lease) => {
+                left.insert(*subscription);
+                false
+            }
+            LaneChange::Listed(listing) if left.contains(&listing.subscription) => {
+                listing.reviewed_of = None;
+                true
+            }
+            LaneChange::Listed(_)
+            | LaneChange::SetAside { .. }
+            | LaneChange::Condition { .. }
+            | LaneChange::Lost { .. } => true,
+        });
     }
 
     /// Asks for what is near its turn.
@@ -274,11 +302,20 @@ impl<L: Lookup> Engine<L> {
         let (rank, size, state) = (live.rank(), live.arrival.size, live.state);
         let Arrival { lease, offset, timestamp_ms, .. } = live.arrival;
         let deadline_ms = live.arrival.delivery.deadline_ms;
+        let reviewed_of = self.lanes.get(&id).and_then(|lane| lane.reviewed_of);
         live.is_listed = true;
         self.windows.take(&live.arrival);
         self.reserve.keep(size);
-        let listing =
-            ListedRecord { lease, subscription: id, role: rank.role, offset, timestamp_ms, deadline_ms, size };
+        let listing = ListedRecord {
+            lease,
+            subscription: id,
+            role: rank.role,
+            offset,
+            timestamp_ms,
+            deadline_ms,
+            size,
+            reviewed_of,
+        };
         self.changes.push(LaneChange::Listed(listing));
         let Some(lane) = self.lanes.get_mut(&id).filter(|_| state == State::Waiting) else { return };
         if !lane.queue.has(rank) {

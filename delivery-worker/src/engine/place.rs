@@ -54,7 +54,7 @@ impl<L: Lookup> Engine<L> {
         }
         if lane.queue.is_empty() {
             // Changes that found nothing here have nothing to cancel of what comes now.
-            lane.reviewed_of = Some(subscription.offset());
+            lane.reviewed_of = lane.reviewed_of.max(Some(subscription.offset()));
         }
         lane.queue.push(rank, ticket, is_listed);
         if is_ping {
@@ -127,8 +127,9 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn review_lane(&mut self, id: SubscriptionId, now_ms: i64) {
         let subscription = self.lookup.subscription(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        // What was cancelled before the last look is set aside already; what comes back by a takeover is looked at in its turn.
-        let reviewed_of = std::mem::replace(&mut lane.reviewed_of, subscription.as_ref().map(|it| it.offset()));
+        // What was cancelled before the last look, of whichever owner, is set aside already. This snapshot may be behind an owner's before.
+        let reviewed_of = lane.reviewed_of;
+        lane.reviewed_of = subscription.as_ref().and_then(|it| reviewed_of.max(Some(it.offset())));
         let may_cancel = match &subscription {
             None => true,
             Some(it) if flaws::has(Flaw::SetAsideAgain) => it.cancels(0),
@@ -136,7 +137,8 @@ impl<L: Lookup> Engine<L> {
         };
         if may_cancel && lane.queue.has_listed_in_order() {
             lane.queue.set_aside();
-            self.changes.push(LaneChange::SetAside { lease: lane.lease, subscription: id });
+            let (lease, reviewed_of) = (lane.lease, lane.reviewed_of);
+            self.changes.push(LaneChange::SetAside { lease, subscription: id, reviewed_of });
         }
         self.screen_ready(id, now_ms);
         match &subscription {

@@ -3,7 +3,8 @@
 use schemas::ids::SubscriptionId;
 
 use super::{Engine, LaneChange, Lookup};
-use crate::lanes::condition::{CircuitCondition, LaneCondition};
+use crate::lanes::condition::{CircuitCondition, EndpointChange, LaneCondition};
+use crate::lanes::identity;
 use kafka::Epoch;
 
 impl<L: Lookup> Engine<L> {
@@ -27,17 +28,29 @@ impl<L: Lookup> Engine<L> {
         self.lanes.get(&id).map(|lane| lane.condition(self.wall.ahead_ms, now_ms)).unwrap_or_default()
     }
 
-    /// Makes a lane that goes on from what the owner before kept of it.
+    /// Makes a lane that goes on from what the owner before kept of it. What was learned of another endpoint is not this one's, and one
+    /// whose subscription was changed in between probes at once, as if this owner had seen the change.
     pub(crate) fn restore_condition(&mut self, lease: Epoch, id: SubscriptionId, was: &LaneCondition, now_ms: i64) {
         if *was == LaneCondition::default() {
             return;
         }
         let clock = (self.wall.ahead_ms, self.rules.longest_hold_ms);
+        let change = was.change_to(self.lookup.subscription(id).and_then(|it| identity::written(&it)));
         let lane = self.lane(id, lease, now_ms);
         (lane.lease, lane.is_orphan) = (lease, false);
         lane.restore(was, clock, now_ms);
+        match change {
+            EndpointChange::Same => {}
+            EndpointChange::Perhaps => lane.probe_now(),
+            EndpointChange::Elsewhere => lane.start_anew(),
+        }
         self.count_circuit(id);
-        self.restore_origin(id, was, now_ms);
+        if change != EndpointChange::Elsewhere {
+            self.restore_origin(id, was, now_ms);
+        }
+        if change != EndpointChange::Same {
+            self.tell(id, now_ms);
+        }
     }
 
     /// What a lane kept of its origin counts for all lanes that are there, before any of them sends: else whoever takes over finds a

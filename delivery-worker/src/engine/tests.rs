@@ -68,11 +68,7 @@ fn live(seed: u64) -> World {
             0..=2 => world.restart(),
             3 => world.revoke(true),
             4 => world.revoke(false),
-            5..=10 => {
-                let of = world.rng.random_range(0..kinds.len());
-                let (is_paused, is_enabled) = (world.rng.random_bool(0.5), world.rng.random_bool(0.7));
-                world.operate(of, is_paused, is_enabled);
-            }
+            5..=10 => change(&mut world, kinds.len()),
             _ => {}
         }
     }
@@ -83,6 +79,20 @@ fn live(seed: u64) -> World {
     world.refused_percent = 0;
     world.run_until_settled(written);
     world
+}
+
+/// Somebody changes one of so many subscriptions: now and then one is disabled and enabled again before anybody looks, and its partition
+/// may move in between.
+fn change(world: &mut World, lanes: usize) {
+    let of = world.rng.random_range(0..lanes);
+    let (is_paused, is_enabled) = (world.rng.random_bool(0.5), world.rng.random_bool(0.7));
+    world.operate(of, is_paused, is_enabled);
+    if !is_enabled && world.rng.random_bool(0.3) {
+        world.operate(of, is_paused, true);
+        if world.rng.random_bool(0.3) {
+            world.restart();
+        }
+    }
 }
 
 /// A first try, a retry now and then, and some that die soon.

@@ -10,6 +10,8 @@
 //! than what is listed already. Where no lane has surplus nothing is listed: intake holds, and that is as it should be. While
 //! everything fails at once nothing is listed either.
 //!
+//! A ping goes before all others and passes what closes its lane, so it leaves soon: only rule b lists it, unless its lane is paused.
+//!
 //! It is no guess that could be wrong for long: listing costs a few bytes, and what is listed goes as soon as its lane has room.
 
 use std::collections::BTreeMap;
@@ -18,7 +20,8 @@ use hashbrown::HashMap;
 use kafka::Epoch;
 use schemas::ids::SubscriptionId;
 
-use super::{Arrival, Engine, Lookup, Rules, State};
+use super::endpoint::is_ping;
+use super::{Arrival, Engine, Live, Lookup, Rules, State};
 use crate::flaws::{self, Flaw};
 use crate::lanes::Lane;
 use crate::lanes::queue::Rank;
@@ -75,6 +78,8 @@ struct Held {
 struct Holding {
     waiting: Vec<(Rank, Ticket)>,
     flying: Vec<(i64, Rank, Ticket)>,
+    /// Neither surplus nor stuck, whatever their lane does.
+    pings: Vec<(Rank, Ticket)>,
 }
 
 // === impl Windows ===
@@ -303,7 +308,8 @@ impl<L: Lookup> Engine<L> {
             let middle = oldest + (read_up_to - oldest) / 2;
             for (id, part) in self.parts(epoch) {
                 let flying = part.flying.iter().map(|(_, rank, ticket)| (*rank, *ticket));
-                let all: Vec<(Rank, Ticket)> = part.waiting.iter().copied().chain(flying).collect();
+                let waiting = part.waiting.iter().chain(&part.pings).copied();
+                let all: Vec<(Rank, Ticket)> = waiting.chain(flying).collect();
                 if all.iter().any(|(rank, _)| rank.offset < middle) {
                     self.list_of(id, all, now_ms);
                 }
@@ -315,7 +321,12 @@ impl<L: Lookup> Engine<L> {
     fn parts(&self, epoch: Epoch) -> BTreeMap<SubscriptionId, Holding> {
         let mut parts: BTreeMap<SubscriptionId, Holding> = BTreeMap::new();
         for (ticket, live) in self.live.iter().filter(|(_, live)| live.arrival.lease == epoch && !live.is_listed) {
-            let part = parts.entry(live.arrival.delivery.subscription).or_default();
+            let id = live.arrival.delivery.subscription;
+            let part = parts.entry(id).or_default();
+            if self.goes_first(id, live) {
+                part.pings.push((live.rank(), ticket));
+                continue;
+            }
             match live.state {
                 State::Waiting => part.waiting.push((live.rank(), ticket)),
                 State::InFlight { since_ms } => part.flying.push((since_ms, live.rank(), ticket)),
@@ -323,6 +334,13 @@ impl<L: Lookup> Engine<L> {
             }
         }
         parts
+    }
+
+    /// Whether it is a ping that its lane sends before everything else.
+    fn goes_first(&self, id: SubscriptionId, live: &Live) -> bool {
+        live.state != State::Abandoned
+            && is_ping(&live.arrival.delivery)
+            && self.lanes.get(&id).is_some_and(|lane| !lane.is_paused)
     }
 
     fn has_room(&self, epoch: Epoch) -> bool {

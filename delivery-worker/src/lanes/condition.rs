@@ -4,7 +4,7 @@
 //! The circuit's times, the hold and the window are about one endpoint; how long it has been failing and when it last took
 //! something are facts. What was measured of its speed is found again within a second and is not kept.
 
-use schemas::lanes::{LaneCircuit, LaneRecord, ListRecord};
+use schemas::lanes::{LaneCircuit, LaneEndpoint, LaneRecord, ListRecord};
 
 use super::Lane;
 use super::breaker::Probe;
@@ -14,6 +14,8 @@ use super::origin::{OpenOrigin, OriginNews};
 /// A lane's condition, as it is written and read back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LaneCondition {
+    /// Which endpoint circuits, window and hold are of, if it is said.
+    pub(crate) endpoint: Option<LaneEndpoint>,
     /// Its circuit, unless it is closed.
     pub(crate) circuit: Option<CircuitCondition>,
     /// Its origin's, where a request of this lane has opened it. A few lanes keep it for all that are there.
@@ -26,6 +28,17 @@ pub(crate) struct LaneCondition {
     pub(crate) failing_since_ms: Option<i64>,
     /// Its endpoint last took one, Unix ms; only while it fails, for a healthy one it would change with each attempt.
     pub(crate) success_ms: Option<i64>,
+}
+
+/// What a lane's endpoint is to the one that its condition was written of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointChange {
+    /// The same.
+    Same,
+    /// Its subscription was changed since, or resumed: it may have other credentials, or be mended.
+    Perhaps,
+    /// Another one.
+    Elsewhere,
 }
 
 /// A circuit that is not closed.
@@ -71,6 +84,7 @@ impl LaneCondition {
             wait_ms,
         };
         let mut record = LaneRecord::new(lists);
+        record.endpoint = self.endpoint;
         (record.circuit, record.origin) = (self.circuit.map(of), self.origin.map(of));
         (record.window, record.hold_until_ms) = (self.window, self.hold_until_ms);
         (record.failing_since_ms, record.success_ms) = (self.failing_since_ms, self.success_ms);
@@ -81,12 +95,33 @@ impl LaneCondition {
     pub(crate) fn of(record: &LaneRecord) -> Self {
         let of = |LaneCircuit { until_ms, wait_ms }| CircuitCondition { state: CircuitState::Open, until_ms, wait_ms };
         Self {
+            endpoint: record.endpoint,
             circuit: record.circuit.map(of),
             origin: record.origin.map(of),
             window: record.window,
             hold_until_ms: record.hold_until_ms,
             failing_since_ms: record.failing_since_ms,
             success_ms: record.success_ms,
+        }
+    }
+
+    /// Whether something of it is about one endpoint, and not a fact about time.
+    fn is_of_an_endpoint(&self) -> bool {
+        let is_open = self.circuit.is_some() || self.origin.is_some();
+        is_open || self.window.is_some() || self.hold_until_ms.is_some()
+    }
+
+    /// What an endpoint is to the one that this is of. A version that is not newer says nothing: a snapshot may be behind.
+    pub(crate) fn change_to(&self, endpoint: Option<LaneEndpoint>) -> EndpointChange {
+        match (self.endpoint, endpoint) {
+            (Some(was), Some(is)) if is.of > was.of => {
+                if is.origin == was.origin {
+                    EndpointChange::Perhaps
+                } else {
+                    EndpointChange::Elsewhere
+                }
+            }
+            (Some(_) | None, _) => EndpointChange::Same,
         }
     }
 }
@@ -101,9 +136,7 @@ impl Lane {
         }
         let condition = self.condition(wall_ahead_ms, now_ms);
         // A healthy lane's failures are in its retries: they alone are not worth a record.
-        let is_open = condition.circuit.is_some() || condition.origin.is_some();
-        let is_worth = is_open || condition.window.is_some() || condition.hold_until_ms.is_some();
-        let condition = if is_worth { condition } else { LaneCondition::default() };
+        let condition = if condition.is_of_an_endpoint() { condition } else { LaneCondition::default() };
         self.told = ToldCondition { is_failing: condition.failing_since_ms.is_some(), ..now };
         Some(condition)
     }
@@ -133,14 +166,20 @@ impl Lane {
             wait_ms,
         };
         let failing_since_ms = self.streak.failing_since_ms();
-        LaneCondition {
+        let known = LaneCondition {
+            endpoint: None,
             circuit: self.breaker.probe().map(of),
             origin: self.origin.map(|origin| of(origin.probe)),
             window: self.cap.window().is_shrunk().then(|| self.cap.window().size()),
             hold_until_ms: (self.hold_until_ms > now_ms).then(|| wall(self.hold_until_ms)),
             failing_since_ms,
             success_ms: failing_since_ms.and_then(|_| self.streak.succeeded_ms()),
-        }
+        };
+        LaneCondition { endpoint: self.endpoint().filter(|_| known.is_of_an_endpoint()), ..known }
+    }
+
+    fn endpoint(&self) -> Option<LaneEndpoint> {
+        Some(LaneEndpoint::new(self.limits_of?, self.identity.origin.as_ref()?.as_str()))
     }
 
     /// Goes on from what another owner's lane was. A probe that was under way there is repeated at once; nobody waits longer than
@@ -242,6 +281,24 @@ mod tests {
         }
         assert_eq!(told.last(), Some(&LaneCondition::default()));
         assert!(told.len() <= 3 && !lane.has_told(), "{told:?}");
+    }
+
+    #[test]
+    fn whose_it_was_is_known_again_and_a_snapshot_that_is_behind_changes_nobody() {
+        let of = |version, origin: &str| Some(LaneEndpoint::new(version, origin));
+        let was = LaneCondition { endpoint: of(7, "https://a.example"), ..LaneCondition::default() };
+        let changes = [
+            (of(7, "https://a.example"), EndpointChange::Same),
+            (of(6, "https://b.example"), EndpointChange::Same),
+            (of(8, "https://a.example"), EndpointChange::Perhaps),
+            (of(8, "https://b.example"), EndpointChange::Elsewhere),
+            (None, EndpointChange::Same),
+        ];
+        for (endpoint, change) in changes {
+            assert_eq!(was.change_to(endpoint), change, "{endpoint:?}");
+        }
+        let unsaid = LaneCondition::default();
+        assert_eq!(unsaid.change_to(of(8, "https://b.example")), EndpointChange::Same, "a release before wrote it");
     }
 
     #[test]

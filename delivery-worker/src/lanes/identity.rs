@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use catalog::{Auth, Subscription};
+use schemas::lanes::LaneEndpoint;
 
 use super::origin::OriginKey;
 
@@ -24,6 +25,12 @@ impl EndpointIdentity {
     pub(crate) fn of(subscription: &Subscription) -> Self {
         Self { origin: OriginKey::of(subscription), credentials: Credentials::of(subscription) }
     }
+}
+
+/// What is written of a subscription's endpoint, so that the next owner knows it again; `None`: its URL cannot be used. Its credentials
+/// are not in it: a digest of a secret is something to guess by.
+pub(crate) fn written(subscription: &Subscription) -> Option<LaneEndpoint> {
+    Some(LaneEndpoint::new(subscription.offset(), OriginKey::of(subscription)?.as_str()))
 }
 
 impl Credentials {

@@ -96,6 +96,11 @@ impl OriginKey {
         let origin = subscription.target().ok()?.url.origin();
         Some(Self(origin.ascii_serialization().into()))
     }
+
+    /// As it is spelled in one way only.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl SharedOrigin {

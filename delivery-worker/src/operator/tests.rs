@@ -20,6 +20,7 @@ use super::work::{OperatorTask, OperatorWork};
 use super::*;
 use crate::book::Book;
 use crate::book::restore::{FoundLists, Shelved};
+use crate::lanes::condition::LaneCondition;
 use crate::lists::Age;
 use crate::testing::{record, retry, subscription_id};
 use crate::work::{FoundBook, LaneNote};
@@ -94,6 +95,20 @@ impl Committed {
         }
         let found = FoundLists { claimed: self.claim, start: 0, log_start: 0, is_recreated: false };
         shelved.book(Arc::clone(&self.topics.lanes), 0, found).expect("what is committed agrees")
+    }
+
+    /// These lanes have failed for days, whether or not anything waits for them.
+    fn failing(mut self, numbers: std::ops::Range<u128>) -> Self {
+        let mut book = self.book();
+        book.begin();
+        for number in numbers {
+            let condition =
+                LaneCondition { failing_since_ms: Some(1_000), window: Some(1), ..LaneCondition::default() };
+            book.set_condition(subscription_id(number), condition);
+        }
+        let records = book.encode();
+        self.write(&records);
+        self
     }
 
     /// One run of the release, of which each transaction ends as said; after the last one said they are committed.
@@ -236,6 +251,26 @@ fn a_release_that_is_killed_around_any_transaction_goes_on_and_writes_nothing_tw
             assert!(committed.lanes.is_empty() && committed.claim.is_none());
         }
     }
+}
+
+#[test]
+fn a_release_leaves_nothing_that_a_later_owner_would_hold_against_an_endpoint() {
+    let count = 60;
+    let mut committed = two_lanes(count).failing(0..150);
+    assert_eq!(committed.book().conditions().len(), 150);
+    let progress = committed.release(&mut std::iter::empty());
+    assert_eq!((progress.copied, progress.left, progress.is_done), (60, 0, true));
+    assert!(committed.lanes.is_empty(), "{} lanes stand there", committed.lanes.len());
+    for fate in [Fate::KilledBefore, Fate::KilledBehind] {
+        let mut committed = two_lanes(count).failing(0..150);
+        committed.release(&mut std::iter::repeat_n(Fate::Committed, 1).chain([fate]));
+        assert!(committed.release(&mut std::iter::empty()).is_done && committed.lanes.is_empty(), "{fate:?}");
+        assert_eq!(committed.log.len(), 2 * count, "{fate:?}");
+    }
+    // Lists that were accepted go on, and what is known with them.
+    let mut committed = two_lanes(count).failing(0..3);
+    committed.accept(&[]);
+    assert_eq!(committed.lanes.len(), 3);
 }
 
 #[test]

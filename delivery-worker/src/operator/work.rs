@@ -1,5 +1,8 @@
 //! The work of an operator's stage. Each partition's lists are corrected as a worker does, then emptied or freed of what is read
 //! again; a last entry then closes it.
+//!
+//! What is emptied is left with nothing: also what was known of lanes beside their lists goes. Nobody who knows it may be there for weeks,
+//! and since when an endpoint has failed would still be held against it then, whatever it took meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +16,9 @@ use tokio::sync::watch;
 
 use super::OperatorProgress;
 use super::portion::{Portion, copied};
+use crate::book::Book;
 use crate::error::Error;
+use crate::lanes::condition::LaneCondition;
 use crate::work::{AcceptedLists, Books, FoundBook, LaneNote, ReadBack};
 
 /// What is done.
@@ -32,6 +37,8 @@ enum OperatorStep {
     Correcting,
     /// What waits in its lists is written once more.
     Emptying,
+    /// What is known of these lanes beside their lists is forgotten.
+    Forgetting(Vec<SubscriptionId>),
     /// What is read again leaves its lists.
     Dropping(Vec<(SubscriptionId, i64)>),
     /// Its last entry is on its way.
@@ -128,18 +135,37 @@ impl OperatorWork {
         }
     }
 
-    /// Begins the next portion where none is under way; a partition whose lists are empty is closed.
-    fn begin_portion(&mut self, turn: &mut Turn<'_, LaneNote>) {
+    /// Begins the next portion where none is under way; of a partition whose lists are empty the rest is forgotten.
+    fn begin_portion(&mut self) {
         while self.portion.is_none()
             && let Some((epoch, part)) = self.parts.iter_mut().find(|(_, part)| part.step == OperatorStep::Emptying)
         {
-            let portion = self.books.of(*epoch).and_then(|book| Portion::first_of(book, *epoch));
-            match portion {
+            let book = self.books.of(*epoch);
+            match book.and_then(|book| Portion::first_of(book, *epoch)) {
                 Some(portion) => {
                     portion.offsets().for_each(|offset| self.read_back.ask(&part.lease, offset, Urgency::Normal));
                     self.portion = Some(portion);
                 }
-                None => close(part, turn),
+                None => {
+                    part.step = OperatorStep::Forgetting(book.map(Book::conditions).unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// What is known of lanes beside their lists goes, and then their partition is closed.
+    fn forget_conditions(&mut self, turn: &mut Turn<'_, LaneNote>) {
+        for part in self.parts.values_mut() {
+            let OperatorStep::Forgetting(lanes) = &mut part.step else { continue };
+            while !turn.is_full()
+                && let Some(id) = lanes.pop()
+            {
+                let note = LaneNote::Condition(id, LaneCondition::default());
+                let at = (-1, turn.now.wall_ms);
+                turn.resolve(Entry::beside(part.lease.epoch, at, turn.now.boot_ms, note), &mut Vec::new());
+            }
+            if lanes.is_empty() {
+                close(part, turn);
             }
         }
     }
@@ -252,7 +278,8 @@ impl Work for OperatorWork {
             self.take_answers();
             self.drop_read_again(turn);
             self.put_portion(turn);
-            self.begin_portion(turn);
+            self.begin_portion();
+            self.forget_conditions(turn);
             self.read_back.flush();
         }
         self.note_done();

@@ -63,7 +63,7 @@ impl Ends {
             self.log_failure(arrival, attempt, &end);
         }
         let mut outputs = self.written(delivery, &end, Some(attempt), now_ms)?;
-        if self.told.is_news(subscription.id(), subscription.offset(), now_ms) {
+        if self.told.is_news(subscription.id(), arrival.lease, subscription.offset(), now_ms) {
             outputs.push(self.reporter.target(subscription, now_ms)?);
         }
         if let Some(failed) = failed.filter(|failed| failed.is_due) {
@@ -81,11 +81,6 @@ impl Ends {
             outputs.push(self.reporter.recovered(delivery, since_ms, now_ms)?);
         }
         Ok(outputs)
-    }
-
-    /// A lease is over, and perhaps with outputs that were not committed: what they told is told again.
-    pub(super) fn closed(&mut self) {
-        self.told.forget();
     }
 
     /// What is written about a delivery that leaves without an attempt.
@@ -218,12 +213,14 @@ mod tests {
     use crate::slots::Slots;
     use crate::testing;
 
-    /// Kinds of the lifecycle records that are written after an attempt with a subscription as it stood at an offset.
-    fn kinds(ends: &mut Ends, offset: i64, now_ms: i64) -> Vec<Kind> {
+    const LEASE: Epoch = Epoch(1);
+
+    /// Kinds of the lifecycle records that are written under a lease after an attempt with a subscription as it stood at an offset.
+    fn kinds(ends: &mut Ends, lease: Epoch, offset: i64, now_ms: i64) -> Vec<Kind> {
         let vault = testing::vault();
         let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), offset, &vault);
         let delivery = Arc::new(testing::delivery("evt_1", 1));
-        let arrival = Arrival { lease: Epoch(1), offset: 0, size: 0, timestamp_ms: 0, delivery };
+        let arrival = Arrival { lease, offset: 0, size: 0, timestamp_ms: 0, delivery };
         let landed = Landed { arrival, is_listed: false, failed: None, recovered_ms: None };
         let (answer, signed) = (Answer::of(AttemptVerdict::Delivered), Signed::default());
         let attempt = Attempt { started_ms: 0, elapsed_ms: 0, first_byte_ms: None, target: offset, signed, answer };
@@ -245,14 +242,13 @@ mod tests {
         let metrics = DeliveryMetrics::new(&prometheus::Registry::new()).unwrap();
         let mut ends = Ends::new(rules, reporter, settings.topics(), metrics);
         let (first, others) = (vec![Kind::Delivered, Kind::Target], vec![Kind::Delivered]);
-        assert_eq!(kinds(&mut ends, 7, 0), first);
-        assert_eq!(kinds(&mut ends, 7, 1), others);
-        assert_eq!(kinds(&mut ends, 8, 2), first, "it was changed");
-        assert_eq!(kinds(&mut ends, 8, day_ms + 2), first, "a day has passed");
-        assert_eq!(kinds(&mut ends, 8, day_ms + 3), others);
+        assert_eq!(kinds(&mut ends, LEASE, 7, 0), first);
+        assert_eq!(kinds(&mut ends, LEASE, 7, 1), others);
+        assert_eq!(kinds(&mut ends, LEASE, 8, 2), first, "it was changed");
+        assert_eq!(kinds(&mut ends, LEASE, 8, day_ms + 2), first, "a day has passed");
+        assert_eq!(kinds(&mut ends, LEASE, 8, day_ms + 3), others);
         // The transaction that told of it may have been aborted with its lease.
-        ends.closed();
-        assert_eq!(kinds(&mut ends, 8, day_ms + 4), first);
+        assert_eq!(kinds(&mut ends, Epoch(2), 8, day_ms + 4), first);
     }
 
     #[test]

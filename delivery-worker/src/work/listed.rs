@@ -23,8 +23,8 @@ impl DeliveryWork {
                     let at = (offset, timestamp_ms);
                     self.put(Resolved { epoch: lease, at, size, note, outputs: Vec::new() }, turn);
                 }
-                LaneChange::SetAside { lease, subscription } => {
-                    self.put(noted(lease, turn.now, LaneNote::SetAside(subscription)), turn);
+                LaneChange::SetAside { lease, subscription, reviewed_of } => {
+                    self.put(noted(lease, turn.now, LaneNote::SetAside(subscription, reviewed_of)), turn);
                 }
                 LaneChange::Condition { lease, subscription, condition } => {
                     let note = LaneNote::Condition(subscription, condition);
@@ -89,7 +89,7 @@ impl DeliveryWork {
             if let Some(book) = self.books.of(lease.epoch) {
                 for (id, lists) in book.lists() {
                     self.engine.restore_condition(lease.epoch, id, &book.condition(id), now_ms);
-                    self.engine.restore(lease.epoch, id, lists, now_ms);
+                    self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), now_ms);
                 }
             }
             if !records.is_empty() {

@@ -1,9 +1,7 @@
 //! Round trips, refusals, and the golden records of version 1.
 
-use proptest::prelude::*;
-use uuid::Uuid;
-
 use super::*;
+use proptest::prelude::*;
 
 fn lane() -> SubscriptionId {
     SubscriptionId(Uuid::from_u128(0x5001))
@@ -71,6 +69,27 @@ fn what_is_known_of_an_origin_comes_back_and_is_not_there_for_a_closed_one() {
     assert_eq!(&record.encode()[..], br#"{"v":1,"origin":{"until_ms":7,"wait_ms":5000}}"#);
     assert_eq!(LaneRecord::decode(key, &record.encode()), Ok(record));
     assert_eq!(LaneRecord::decode(key, br#"{"v":1}"#).unwrap().origin, None, "as releases before wrote it");
+}
+
+#[test]
+fn which_version_a_lane_was_looked_at_by_comes_back_and_needs_not_be_said() {
+    let key = LaneKey::Lane(lane());
+    let record = LaneRecord { reviewed_of: Some(7), ..LaneRecord::new(Vec::new()) };
+    assert_eq!(&record.encode()[..], br#"{"v":1,"reviewed_of":7}"#);
+    assert_eq!(LaneRecord::decode(key, &record.encode()), Ok(record));
+    assert_eq!(LaneRecord::decode(key, br#"{"v":1}"#).unwrap().reviewed_of, None, "as releases before wrote it");
+    let later = LaneRecord::decode(key, br#"{"v":1,"window":3,"of_a_later_release":{"a":1}}"#).unwrap();
+    assert_eq!(later.window, Some(3), "what a later release adds is passed over");
+}
+
+#[test]
+fn an_origins_digest_is_the_same_in_every_release() {
+    let endpoint = Some(LaneEndpoint::new(7, "https://example.com"));
+    let record = LaneRecord { endpoint, ..LaneRecord::new(Vec::new()) };
+    let text = r#"{"v":1,"endpoint":{"of":7,"origin":"4fd35a71-71ef-5a55-a9d9-aa75c889a6d0"}}"#;
+    assert_eq!(String::from_utf8(record.encode().to_vec()).unwrap(), text);
+    assert_eq!(LaneRecord::decode(LaneKey::Lane(lane()), text.as_bytes()), Ok(record));
+    assert_ne!(endpoint, Some(LaneEndpoint::new(7, "https://example.com:8443")));
 }
 
 #[test]

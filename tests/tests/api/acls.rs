@@ -80,6 +80,9 @@ async fn every_role_works_with_exactly_the_permissions_that_are_printed() {
     shown.await.unwrap();
     let (may, text) = as_user(&pipeline, &brokers, "operator", &["offsets", "show"]).await;
     assert!(may && text.contains("1 live member"), "{text}");
+    pipeline.roles().stop(Role::Delivery, 1).await.unwrap();
+    let (may, text) = as_user(&pipeline, &brokers, "operator", &["lanes", "release", "--yes"]).await;
+    assert!(may && text.contains("released: the lists are empty"), "{text}");
     pipeline.roles().stop(Role::Retry, 1).await.unwrap();
     let retry = ["offsets", "set", "retry", "--topic", "retry.10m", "--partition", "0", "--to", "end", "--yes"];
     let (may, text) = as_user(&pipeline, &brokers, "operator", &retry).await;

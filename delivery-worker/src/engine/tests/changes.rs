@@ -89,6 +89,41 @@ fn what_waits_in_the_lists_of_a_disabled_subscription_is_cancelled_and_fresh_del
     assert!(world.now - begin < MINUTE);
 }
 
+/// More than are swept before the first fetch of a new owner.
+const CANCELLED: usize = 8_000;
+
+/// Thousands wait, are cancelled while their partition moves, and one that is fresh comes.
+pub(super) fn moved() -> World {
+    let mut world = World::new(3, &[Endpoint::Fast]);
+    change(&mut world, 6, |object| object.is_paused = true);
+    for number in 0..CANCELLED {
+        world.event(number, 0);
+    }
+    while world.read < world.log.len() || !world.outbox.is_empty() {
+        world.step();
+    }
+    // Disabled and enabled again, and no owner has looked in between.
+    let vault = testing::vault();
+    let object = control::Subscription { cancel_before: Some(10), ..testing::object(0, &testing::url(0), &vault) };
+    world.subscriptions.put(testing::subscription(object, 20, &vault));
+    let before = world.demands.0 + world.demands.1;
+    world.restart();
+    world.append(testing::matched("evt_fresh", 0, world.now + 60 * MINUTE, 20));
+    while world.flown == 0 {
+        world.step();
+    }
+    let read = world.demands.0 + world.demands.1 - before;
+    assert!(read < CANCELLED as u64 / 4 * 3, "it waited until {read} that were cancelled had been read");
+    world.run_until_settled(CANCELLED + 1);
+    assert_eq!(world.flown, 1, "none of the others is sent");
+    world
+}
+
+#[test]
+fn what_was_cancelled_while_its_partition_moved_holds_up_nothing_fresh() {
+    moved();
+}
+
 #[test]
 fn what_is_paused_for_longer_than_it_may_live_dies_before_its_record_is_deleted() {
     let rules = Rules { keep_ms: Some(10 * MINUTE), ..rules() };

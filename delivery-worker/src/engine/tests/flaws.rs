@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::changes::aged;
+use super::changes::{aged, moved};
 use super::live;
 use super::waiting::{all_fast, deep, expired, hanging, worn};
 use super::world::World;
@@ -53,6 +53,7 @@ fn every_planted_flaw_is_found() {
     }
     seeds.push((Flaw::DiedUnwoken, found(Flaw::DiedUnwoken, expired)));
     seeds.push((Flaw::AgedHeadsOnly, found(Flaw::AgedHeadsOnly, |_| aged())));
+    seeds.push((Flaw::CancelUnseen, found(Flaw::CancelUnseen, |_| moved())));
     seeds.push((Flaw::WorkersLagMeasured, found(Flaw::WorkersLagMeasured, |_| all_fast(2))));
     seeds.push((Flaw::StuckKeptInWindow, found(Flaw::StuckKeptInWindow, hanging)));
     drop(std::panic::take_hook());

@@ -32,7 +32,7 @@ fn found_in(
     for offset in listed {
         list.insert(*offset, Age { oldest_ms: 0, dead_ms: 0 }, &mut Vec::new());
     }
-    engine.restore(LEASE, testing::subscription_id(0), &[list], 0);
+    engine.restore(LEASE, testing::subscription_id(0), (&[list], None), 0);
     (engine, subscriptions)
 }
 
@@ -130,7 +130,7 @@ fn what_came_after_a_change_that_found_nothing_here_is_not_set_aside_for_it() {
     }
     let mut list = List::new(ListRole::FirstTries, 1);
     list.insert(9, Age { oldest_ms: 0, dead_ms: 0 }, &mut Vec::new());
-    engine.restore(LEASE, testing::subscription_id(0), &[list], 3);
+    engine.restore(LEASE, testing::subscription_id(0), (&[list], Some(20)), 3);
     put(&subscriptions, 30, |object| (object.cancel_before, object.is_paused) = (Some(10), true));
     engine.review(4);
     let is_aside = |change: &LaneChange| matches!(change, LaneChange::SetAside { .. });

@@ -7,7 +7,7 @@ use schemas::header;
 use schemas::ids::Generation;
 use schemas::record::Headers;
 
-use super::super::Arrival;
+use super::super::{Arrival, LaneChange, LookAhead};
 use super::wire::Wire;
 use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
 use crate::testing::{self, subscription_id};
@@ -90,19 +90,44 @@ fn what_one_request_was_asked_to_wait_holds_the_whole_lane_and_ends() {
     assert_eq!(wire.taken_of(0), 20);
 }
 
-#[test]
-fn a_ping_passes_an_open_circuit_as_a_probe() {
-    let mut wire = opened();
-    let before = wire.sent_to(0).len();
+/// A ping of the first subscription.
+fn ping(offset: i64) -> Arrival {
     let mut ping = testing::delivery("evt_ping", 0);
     ping.generation = Generation(Some(uuid::Uuid::from_u128(7)));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let all = ping.headers.iter().map(|(name, value)| (text(name), text(value)));
     let kept: Vec<(String, String)> = all.filter(|(name, _)| name != header::ORIGIN).collect();
     ping.headers = kept.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Headers>();
-    let arrival =
-        |delivery| Arrival { lease: Epoch(1), offset: 9_999, size: 1, timestamp_ms: 0, delivery: Arc::new(delivery) };
-    wire.admit(arrival(ping));
+    Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery: Arc::new(ping) }
+}
+
+#[test]
+fn a_ping_leaves_no_window_that_is_short_of_room_but_that_of_a_paused_lane() {
+    for is_paused in [false, true] {
+        let mut wire = Wire::new(|rules| {
+            rules.look_ahead = LookAhead { records: 20, bytes: 1 << 20, budget: 1 << 20, span: 16_000 };
+            rules.lane_concurrency = 2;
+        });
+        wire.subscribe(0, "https://hanging.example/", 1, |object| object.is_paused = is_paused);
+        (0..10).for_each(|_| wire.event(0));
+        wire.admit(ping(45));
+        wire.run(100, &mut |_, _| hangs());
+        (0..30).for_each(|_| wire.event(0));
+        wire.admit(ping(50));
+        wire.run(10_000, &mut |_, _| hangs());
+        let changes = wire.engine.take_changes();
+        let listed = |change: &LaneChange| if let LaneChange::Listed(it) = change { Some(it.offset) } else { None };
+        let listed: Vec<i64> = changes.iter().filter_map(listed).collect();
+        assert!(listed.len() > 20, "{listed:?}");
+        assert_eq!([45, 50].map(|offset| listed.contains(&offset)), [is_paused; 2], "{listed:?}");
+    }
+}
+
+#[test]
+fn a_ping_passes_an_open_circuit_as_a_probe() {
+    let mut wire = opened();
+    let before = wire.sent_to(0).len();
+    wire.admit(ping(9_999));
     wire.run(25, &mut |_, _| (AttemptVerdict::Delivered, 5));
     assert!(wire.sent_to(0).len() > before, "it was sent at once");
     assert!(wire.taken_of(0) >= 2, "and as it went well, so is what waits");

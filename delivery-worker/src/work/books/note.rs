@@ -18,8 +18,8 @@ pub(crate) enum LaneNote {
     Listed(ListedRecord),
     /// A listed delivery of this subscription has an outcome.
     Settled(SubscriptionId),
-    /// What waits in this subscription's lists is to be swept.
-    SetAside(SubscriptionId),
+    /// What waits in this subscription's lists is to be swept, as this version of it says; `None`: it is gone.
+    SetAside(SubscriptionId, Option<i64>),
     /// This is to be known of this subscription's lane beside its lists.
     Condition(SubscriptionId, LaneCondition),
     /// The next portion of what a takeover has to correct.
@@ -44,11 +44,12 @@ impl OpenBook {
         match *note {
             LaneNote::Done => {}
             LaneNote::Listed(_) if flaws::has(Flaw::CompletedWithoutEntry) => {}
-            LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, .. }) => {
+            LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, reviewed_of, .. }) => {
                 let age = Age { oldest_ms: timestamp_ms, dead_ms: deadline_ms };
                 if !self.book.list(subscription, role, offset, age) {
                     tracing::error!(lease = %self.lease, offset, "a delivery was listed twice");
                 }
+                self.book.set_reviewed(subscription, reviewed_of);
             }
             LaneNote::Settled(subscription) => {
                 if !self.book.settle(subscription, offset, timestamp_ms) {
@@ -56,7 +57,10 @@ impl OpenBook {
                     tracing::error!(lease = %self.lease, offset, "an outcome of a delivery that was not listed");
                 }
             }
-            LaneNote::SetAside(subscription) => self.book.set_aside(subscription),
+            LaneNote::SetAside(subscription, reviewed_of) => {
+                self.book.set_aside(subscription);
+                self.book.set_reviewed(subscription, reviewed_of);
+            }
             LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
             LaneNote::Correct => self.correct(),
             LaneNote::Checkpoint => self.book.rewrite(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::operate::{AclOutput, AclsArgs};
 
-/// Who creates and looks at topics and sets offsets: people with `hookbus topics`, `tail`, `audit` and `offsets`.
+/// Who creates and looks at topics, sets offsets and mends lists: people with `hookbus topics`, `tail`, `audit`, `offsets` and `lanes`.
 const OPERATOR: &str = "operator";
 
 /// One permission.
@@ -97,10 +97,7 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
         return grants.acls;
     }
     grants.add(Resource::Group, config.kafka.group(role), NamePattern::Literal, &["Read", "Describe"]);
-    // Any slot: a takeover settles the transaction of a dead owner under its id.
-    let slots = config.kafka.transactional_id(role);
-    let slots = slots.strip_suffix(&config.kafka.slot).unwrap_or(&slots).to_owned();
-    grants.add(Resource::TransactionalId, slots, NamePattern::Prefixed, &["Write", "Describe"]);
+    grants.transactions_of(role);
     if let Role::Delivery = role {
         // How long a delivery that waits is kept is asked of the topic.
         let name = config.topics.topics().deliveries.to_string();
@@ -124,6 +121,11 @@ fn of_operator(config: &Config, principal: &str) -> Vec<Acl> {
         &["Read", "Describe"],
     );
     grants.add(Resource::Group, TAIL_GROUP.to_owned(), NamePattern::Literal, &["Describe"]);
+    // What accepts or releases lists is a member of the delivery workers' group, and writes as one of them.
+    for access in ACCESS.iter().filter(|access| access.writers.contains(&Part::Operator)) {
+        grants.topic(access, &["Write"]);
+    }
+    grants.transactions_of(Role::Delivery);
     grants.acls
 }
 
@@ -142,6 +144,14 @@ fn part(role: Role) -> Part {
 impl<'a> Grants<'a> {
     fn new(config: &'a Config, role: &'static str, principal: &str) -> Self {
         Self { config, role, principal: principal.replace("{role}", role), acls: Vec::new() }
+    }
+
+    /// Of any slot of a role: a takeover settles the transaction of a dead owner under its id.
+    fn transactions_of(&mut self, role: Role) {
+        let kafka = &self.config.kafka;
+        let slots = kafka.transactional_id(role);
+        let slots = slots.strip_suffix(&kafka.slot).unwrap_or(&slots).to_owned();
+        self.add(Resource::TransactionalId, slots, NamePattern::Prefixed, &["Write", "Describe"]);
     }
 
     /// Delay topics by their prefix: a removed tier still drains.
@@ -225,6 +235,15 @@ mod tests {
             let written = Role::ALL.iter().any(|role| allowed(role.name(), Resource::Topic, &spec.name, "Write"));
             assert!(written, "{}", spec.name);
         }
+        // `hookbus lanes accept` and `hookbus lanes release`.
+        for operation in ["Read", "Write", "Describe", "DescribeConfigs"] {
+            assert!(allowed(OPERATOR, Resource::Topic, "hookbus.lanes", operation), "{operation}");
+            assert!(allowed(OPERATOR, Resource::Topic, "hookbus.deliveries", operation), "{operation}");
+        }
+        assert!(allowed(OPERATOR, Resource::Group, &config.kafka.group(Role::Delivery), "Read"));
+        assert!(allowed(OPERATOR, Resource::TransactionalId, "hookbus-delivery-lanes", "Write"));
+        let may = |resource, name: &str| allowed(OPERATOR, resource, name, "Write");
+        assert!(!may(Resource::Topic, "hookbus.control") && !may(Resource::TransactionalId, "hookbus-control"));
         assert!(!allowed("gateway", Resource::Topic, "hookbus.control", "Write"));
         assert!(!allowed("delivery", Resource::Topic, "hookbus.audit", "Write"));
         assert!(acls.iter().any(|acl| acl.principal == "User:delivery"));

@@ -14,7 +14,7 @@ use schemas::topics::Topics;
 use stage::Batch;
 
 use super::kafka::Kafka;
-use super::{Endpoint, Flight, Subscriptions};
+use super::{CAP, Endpoint, Flight, Subscriptions};
 use crate::book::Book;
 use crate::engine::listed::role;
 use crate::engine::{Arrival, Engine, Lookup};
@@ -29,6 +29,8 @@ pub(in super::super) struct Ledger {
     seed: u64,
     /// Every record, when it was written, whose it is, and whether it goes first.
     log: BTreeMap<i64, (i64, SubscriptionId, ListRole)>,
+    /// What of `control` each was matched at.
+    matched: BTreeMap<i64, i64>,
     /// Records that are neither resolved nor listed.
     window: BTreeSet<i64>,
     /// Records that are listed, whose, and in which kind of list.
@@ -37,8 +39,10 @@ pub(in super::super) struct Ledger {
     entered: BTreeSet<i64>,
     /// What the present owner knows and has not sent, by lane in its order.
     own: BTreeMap<SubscriptionId, BTreeSet<(ListRole, i64)>>,
-    /// How often what waited of a subscription was set aside, and its version when the present owner did so last.
+    /// How often what waited of a subscription was set aside, and its version when that was done last.
     aside: BTreeMap<SubscriptionId, (usize, i64)>,
+    /// The same version, as far as it is committed: an owner knows what the one before has looked at.
+    aside_of: BTreeMap<SubscriptionId, i64>,
     idle: BTreeMap<SubscriptionId, i64>,
     failed: BTreeMap<DeliveryId, u32>,
     hops: BTreeMap<DeliveryId, u32>,
@@ -58,6 +62,7 @@ impl Ledger {
     pub(super) fn written(&mut self, record: &Record) {
         let delivery = Delivery::decode(record).unwrap();
         self.log.insert(record.offset, (record.timestamp_ms, delivery.subscription, role(&delivery.hop)));
+        self.matched.insert(record.offset, delivery.control_offset);
         self.window.insert(record.offset);
     }
 
@@ -118,6 +123,19 @@ impl Ledger {
         *own = std::mem::take(own).into_iter().map(aside).collect();
     }
 
+    /// What an owner finds that was cancelled is set aside at once, but for what was in flight when the one before has looked.
+    pub(super) fn check_set_aside(&self, subscriptions: &Subscriptions) {
+        for (id, own) in &self.own {
+            let Some(subscription) = subscriptions.subscription(*id) else { continue };
+            let is_cancelled = |(role, offset): &&(ListRole, i64)| {
+                let is_listed = *role != ListRole::SetAside && self.entered.contains(offset);
+                is_listed && subscription.cancels(self.matched[offset])
+            };
+            let count = own.iter().filter(is_cancelled).count();
+            assert!(count <= CAP as usize, "seed {}: {count} that were cancelled hold up what is fresh", self.seed);
+        }
+    }
+
     pub(super) fn lost(&mut self, offset: i64) {
         self.lost += 1;
         panic!("seed {}: {offset} is not there any more, or it is another lane's", self.seed);
@@ -133,7 +151,8 @@ impl Ledger {
                     self.lists.insert(entry.offset, (listing.subscription, listing.role));
                 }
                 LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
-                LaneNote::SetAside(id) => {
+                LaneNote::SetAside(id, version) => {
+                    self.aside_of.extend(version.map(|version| (id, version)));
                     let own = self.lists.values_mut().filter(|(of, _)| *of == id);
                     own.for_each(|(_, role)| *role = ListRole::SetAside);
                 }
@@ -216,7 +235,9 @@ impl Ledger {
         self.idle.clear();
         self.entered = found.keys().copied().collect();
         // What the owner before set aside and did not commit, the next one sets aside.
-        self.aside.values_mut().for_each(|(_, version)| *version = 0);
+        for (id, (_, version)) in &mut self.aside {
+            *version = self.aside_of.get(id).copied().unwrap_or(0);
+        }
         for (offset, (id, role)) in found {
             self.own.entry(id).or_default().insert((role, offset));
         }

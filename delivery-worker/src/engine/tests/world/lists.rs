@@ -25,9 +25,9 @@ impl World {
                         Entry::new(lease, (offset, timestamp_ms), size, 0, LaneNote::Listed(listing))
                     }
                 }
-                LaneChange::SetAside { lease, subscription } => {
+                LaneChange::SetAside { lease, subscription, reviewed_of } => {
                     self.ledger.set_aside(subscription, &self.subscriptions);
-                    Entry::beside(lease, (-1, 0), 0, LaneNote::SetAside(subscription))
+                    Entry::beside(lease, (-1, 0), 0, LaneNote::SetAside(subscription, reviewed_of))
                 }
                 LaneChange::Condition { lease, subscription, condition } => {
                     self.ledger.told += 1;
@@ -113,14 +113,20 @@ impl World {
 
     /// Partitions with nothing left to correct begin.
     pub(super) fn begin_corrected(&mut self) {
-        for (lease, _records) in self.shell.books.take_corrected() {
+        let begun = self.shell.books.take_corrected();
+        let has_begun = !begun.is_empty();
+        for (lease, _records) in begun {
             let awaited = self.shell.books.take_awaited(lease.epoch);
             self.engine.begin(lease.epoch, awaited, self.now);
             let Some(book) = self.shell.books.of(lease.epoch) else { continue };
             for (id, lists) in book.lists() {
                 self.engine.restore_condition(lease.epoch, id, &book.condition(id), self.now);
-                self.engine.restore(lease.epoch, id, lists, self.now);
+                self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), self.now);
             }
+        }
+        if has_begun {
+            self.put_changes();
+            self.ledger.check_set_aside(&self.subscriptions);
         }
     }
 }
