@@ -7,6 +7,7 @@ mod fanout;
 mod ingest;
 mod latency;
 mod snapshot;
+mod tenants;
 
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) enum Row {
     Snapshot,
     /// Writes to the management API, one after another.
     Control,
+    /// Many writers at once, a million subscriptions, and a neighbour with 1,500 connections.
+    Tenants,
 }
 
 /// How much work.
@@ -49,7 +52,7 @@ pub(crate) struct Scale {
 pub(crate) const DONE_WITHIN: Duration = Duration::from_secs(120);
 
 impl Row {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ingest,
         Self::Fanout,
         Self::Fanout100,
@@ -58,6 +61,7 @@ impl Row {
         Self::Latency,
         Self::Snapshot,
         Self::Control,
+        Self::Tenants,
     ];
 
     /// Rows that two binaries can be compared in.
@@ -73,6 +77,7 @@ impl Row {
             Self::Latency => "end to end",
             Self::Snapshot => "snapshot start",
             Self::Control => "control writes",
+            Self::Tenants => "tenants",
         }
     }
 
@@ -86,6 +91,7 @@ impl Row {
             Self::Latency => latency::measure(stage, scale, table).await,
             Self::Snapshot => snapshot::measure(stage, scale, table).await,
             Self::Control => control::measure(stage, scale, table).await,
+            Self::Tenants => tenants::measure(stage, scale, table).await,
         }
     }
 
@@ -95,7 +101,7 @@ impl Row {
             Self::Fanout => fanout::compare(stage, scale, against, 1).await,
             Self::Fanout100 => fanout::compare(stage, scale, against, 100).await,
             Self::Delivery => delivery::compare(stage, scale, against).await,
-            Self::Ingest | Self::Drain | Self::Latency | Self::Snapshot | Self::Control => {
+            Self::Ingest | Self::Drain | Self::Latency | Self::Snapshot | Self::Control | Self::Tenants => {
                 anyhow::bail!("two binaries are compared in fanout, fanout100 and delivery")
             }
         }

@@ -286,13 +286,16 @@ pub(crate) async fn committed(connection: &Connection, group: &str, topic: &Arc<
     .await
 }
 
-struct Control {
-    http: Http,
-    address: SocketAddr,
+/// The management API of a control plane, asked by the operator.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub(crate) http: Http,
+    pub(crate) address: SocketAddr,
 }
 
 impl Control {
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    /// What a `POST` makes. `path`: below `/api/v1/`.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let url = format!("http://{}/api/v1/{path}", self.address);
         let answer = self.http.json(Method::POST, &url, ADMIN_KEY, Some(body)).await?;
         if !answer.status.is_success() {
@@ -302,7 +305,8 @@ impl Control {
     }
 }
 
-fn text(object: &Value, field: &str) -> anyhow::Result<String> {
+/// A text of an object.
+pub(crate) fn text(object: &Value, field: &str) -> anyhow::Result<String> {
     let value = object.get(field).and_then(Value::as_str).with_context(|| format!("no {field} in {object}"))?;
     Ok(value.to_owned())
 }

@@ -13,6 +13,8 @@ pub(crate) enum Aim {
     AtMost(f64),
     /// At most so many times the bare loop.
     TimesBare(f64),
+    /// At least this.
+    AtLeast(f64),
 }
 
 /// Lines so far.
@@ -97,10 +99,14 @@ impl Line {
     }
 
     fn verdict(&self) -> String {
+        if let Aim::AtLeast(limit) = self.aim {
+            let verdict = if self.ours >= limit { "met" } else { "MISSED" };
+            return format!("at least {limit}: {verdict} (margin {:+.0} %)", (self.ours - limit) / limit * 100.0);
+        }
         let (limit, text) = match (self.aim, self.bare) {
             (Aim::AtMost(limit), _) => (limit, format!("at most {limit}")),
             (Aim::TimesBare(times), Some(bare)) => (bare * times, format!("at most {times} x bare")),
-            (Aim::None, _) | (Aim::TimesBare(_), None) => return String::new(),
+            (Aim::None | Aim::AtLeast(_), _) | (Aim::TimesBare(_), None) => return String::new(),
         };
         let verdict = if self.ours <= limit { "met" } else { "MISSED" };
         if limit == 0.0 {
