@@ -11,6 +11,7 @@
 
 pub(crate) mod attempts;
 mod fetch;
+mod gates;
 mod gather;
 #[cfg(test)]
 pub(crate) mod made;
@@ -35,7 +36,7 @@ use self::progress::LogProgress;
 use self::project::Projection;
 use crate::config::Deps;
 use crate::error::Error;
-use crate::problem::{Problem, internal};
+use crate::problem::Problem;
 
 /// Between two tries to open the store.
 const OPEN_AGAIN: Duration = Duration::from_secs(30);
@@ -92,6 +93,7 @@ impl DeliveryLog {
             return Ok(Self::none("`control.log.store` is `none`"));
         }
         let metrics = LogMetrics::new(&deps.registry)?;
+        metrics.closed.set(1);
         let read_back = RecordFetch::start(&deps.connection, &deps.tasks)
             .map_err(|source| Error::Kafka { purpose: "reading records back", source })?;
         let log = Self::new("its store is being opened", Arc::clone(&deps.topics.attempts), Some(read_back));
@@ -153,6 +155,7 @@ impl DeliveryLog {
             tokio::time::sleep(OPEN_AGAIN).await;
         };
         info!(folder = %config.folder.display(), "the delivery log is open");
+        metrics.closed.set(0);
         *self.0.opened.write() = Ok(Arc::clone(&store));
         let projection = Projection {
             connection: deps.connection.clone(),
@@ -193,16 +196,42 @@ pub(crate) fn failed(error: &StoreError) -> Problem {
         StoreError::Overloaded => Problem::new(ProblemId::ServiceUnavailable, error.to_string())
             .with_code(Code::Overloaded)
             .with_retry_after(1),
-        StoreError::TooSlow { .. } | StoreError::Unopened { .. } | StoreError::Stopped => {
+        StoreError::TooSlow { .. } | StoreError::Unopened { .. } | StoreError::Damaged { .. } | StoreError::Stopped => {
             unavailable(&error.to_string())
         }
-        StoreError::Failed { .. } => internal("the delivery log could not be read", error),
+        StoreError::Failed { .. } => {
+            error!(%error, "the delivery log could not be read");
+            unavailable(
+                "its store failed, and the log of the control plane says why; if it stays so, stop the control plane, \
+                empty the folder of `control.log.folder` and start it: the log is made again from Kafka",
+            )
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_store_fails_with_is_a_503_that_says_what_is_done_about_it() {
+        let all = [
+            (StoreError::Overloaded, "too many questions"),
+            (StoreError::TooSlow { seconds: 2 }, "within 2 s"),
+            (StoreError::Unopened { place: "x".into(), reason: "y".into() }, "cannot be opened: y"),
+            (
+                StoreError::Damaged { file: "2026-11-29.db".into() },
+                "2026-11-29.db of the delivery log is damaged; it is given up",
+            ),
+            (StoreError::Failed { reason: "disk I/O error at /srv".into() }, "empty the folder"),
+            (StoreError::Stopped, "stopped"),
+        ];
+        for (error, said) in all {
+            let problem = failed(&error);
+            assert_eq!(problem.status, 503, "{error}");
+            assert!(problem.detail.contains(said) && !problem.detail.contains("/srv"), "{}", problem.detail);
+        }
+    }
 
     #[test]
     fn there_is_no_answer_before_it_is_known_how_far_behind_it_is() {

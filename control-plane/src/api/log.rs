@@ -4,6 +4,7 @@ pub(in crate::api) mod attempts;
 pub(in crate::api) mod days;
 pub(in crate::api) mod dead_letters;
 pub(in crate::api) mod events;
+mod payload;
 pub(in crate::api) mod responses;
 pub(in crate::api) mod timeline;
 

@@ -15,6 +15,8 @@ pub(super) struct LogMetrics {
     pub(super) bytes: IntGauge,
     /// Days that the delivery log has rows of.
     pub(super) days: IntGauge,
+    /// 1 while the delivery log has no open store: its routes answer 503.
+    pub(super) closed: IntGauge,
 }
 
 impl LogMetrics {
@@ -36,6 +38,8 @@ impl LogMetrics {
             )?,
             bytes: metrics.gauge("log_store_bytes", "Bytes of the delivery log's files.")?,
             days: metrics.gauge("log_days", "Days that the delivery log has rows of.")?,
+            closed: metrics
+                .gauge("log_closed", "1 while the delivery log has no open store: its routes answer 503.")?,
         })
     }
 }

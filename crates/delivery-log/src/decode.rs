@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use schemas::attempt::{EventFacts, Kind, Lifecycle};
+use schemas::attempt::{EventFacts, Kind, Lifecycle, VERSION};
 use schemas::identity::{event_uuid, gateway_source};
 use schemas::ids::SubscriptionId;
 use schemas::record::Record;
@@ -12,6 +12,14 @@ use crate::position::Coordinates;
 
 /// Longest sentence that is kept of a record, bytes.
 const MAX_DETAIL: usize = 300;
+
+/// What this build makes rows of, as a text: the record's version, and the kinds. Whoever meets another text in a file has met
+/// another build's, which passed over what this one keeps.
+#[must_use]
+pub fn kept_kinds() -> String {
+    let words: Vec<&str> = FactKind::ALL.iter().map(|kind| kind.as_str()).chain(["matched"]).collect();
+    format!("v{VERSION} {}", words.join(" "))
+}
 
 /// The row of a record, and why it says nothing where it cannot be read.
 #[must_use]
@@ -48,9 +56,9 @@ fn kind(kind: Kind) -> Option<FactKind> {
         Kind::Failing => Some(FactKind::Failing),
         Kind::Recovered => Some(FactKind::Recovered),
         Kind::Undeclared => Some(FactKind::Undeclared),
+        Kind::TriedOnce => Some(FactKind::TriedOnce),
         // Nobody asks for them yet.
-        Kind::TriedOnce
-        | Kind::Target
+        Kind::Target
         | Kind::Redriven
         | Kind::Discarded
         | Kind::Erased

@@ -37,7 +37,7 @@ pub enum RowContent {
     Fact(Box<Fact>),
     /// An event was accepted and matched.
     Event(Box<LoggedEvent>),
-    /// Nothing that the log keeps, or nothing that this build can read.
+    /// Nothing that this build keeps, or nothing that it can read: its day is read again by one that keeps other kinds.
     Nothing,
 }
 
@@ -88,6 +88,8 @@ kinds! {
     Recovered 11 "recovered",
     /// An event came with a type that is to be declared.
     Undeclared 12 "undeclared",
+    /// Terminal: the one attempt that was asked for failed.
+    TriedOnce 13 "tried_once",
 }
 
 /// A set of kinds.
@@ -236,12 +238,21 @@ impl FactKind {
 
 impl Kinds {
     /// What ends a delivery.
-    pub const TERMINAL: Self = Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const TERMINAL: Self =
+        Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
+    /// What ends a delivery badly.
+    pub const UNDELIVERED: Self = Self::of(&[FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
     /// What is said of an attempt, or of one that was due and will not be made.
-    pub const ATTEMPTS: Self =
-        Self::of(&[FactKind::Attempted, FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const ATTEMPTS: Self = Self::of(&[
+        FactKind::Attempted,
+        FactKind::Delivered,
+        FactKind::DeadLettered,
+        FactKind::Cancelled,
+        FactKind::TriedOnce,
+    ]);
     /// Attempts that did not succeed.
-    pub const FAILED: Self = Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const FAILED: Self =
+        Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
     /// All.
     pub const ALL: Self = Self::of(FactKind::ALL);
 

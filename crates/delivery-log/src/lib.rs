@@ -29,7 +29,7 @@ mod store;
 pub use attempt_id::{attempt_id, delivery_prefix};
 pub use coverage::Coverage;
 pub use day::Day;
-pub use decode::decode;
+pub use decode::{decode, kept_kinds};
 pub use fact::{Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, OpenDelivery, RowContent};
 pub use histogram::Histogram;
 pub use position::{Coordinates, CursorError, FilterHash, RowPosition};

@@ -7,6 +7,7 @@
 //!
 //! No transaction spans two files: over files in WAL mode it would not be atomic. A day is given up by removing its file.
 
+mod about;
 mod counts;
 mod day_file;
 mod events;
@@ -16,6 +17,7 @@ mod names;
 mod open_file;
 mod pool;
 mod schema;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,13 +32,14 @@ use parking_lot::RwLock;
 use rusqlite::ErrorCode;
 use rustix::fs::{FlockOperation, flock};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use self::pool::ReaderPool;
 use self::writer::{Reply, StoreWriter, WriterCommand};
 use crate::coverage::Coverage;
 use crate::day::Day;
+use crate::decode::kept_kinds;
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
 use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
 use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
@@ -62,6 +65,8 @@ pub struct SqliteOptions {
 pub struct SqliteStore {
     commands: mpsc::Sender<WriterCommand>,
     readers: ReaderPool,
+    /// The threads' own: the folder is free when they have ended.
+    given_up: watch::Receiver<u64>,
     folder: PathBuf,
 }
 
@@ -73,6 +78,8 @@ struct SharedFiles {
     days: RwLock<BTreeMap<Day, u64>>,
     next_id: AtomicU64,
     open_id: AtomicU64,
+    /// Days that were given up because they were damaged.
+    given_up: watch::Sender<u64>,
     /// Locked while the process has the folder.
     _lock: File,
 }
@@ -85,23 +92,29 @@ impl SqliteStore {
     /// # Errors
     /// The folder cannot be used, or another process has it.
     pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
+        Self::open_keeping(options, &kept_kinds())
+    }
+
+    /// As a build opens it that keeps these kinds.
+    fn open_keeping(options: &SqliteOptions, kept: &str) -> Result<Self, StoreError> {
         let lock = lock(&options.folder)?;
         let shared = Arc::new(SharedFiles {
             folder: options.folder.clone(),
             days: RwLock::default(),
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
+            given_up: watch::Sender::new(0),
             _lock: lock,
         });
-        let half = options.memory_bytes / 2;
+        let (half, given_up) = (options.memory_bytes / 2, shared.given_up.subscribe());
         let readers = options.readers.max(1);
-        let writer = StoreWriter::open(Arc::clone(&shared), half)?;
+        let writer = StoreWriter::open(Arc::clone(&shared), half, Arc::from(kept))?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let spawned = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
         spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
-        let readers = ReaderPool::start(&shared, readers, of_each)?;
-        Ok(Self { commands, readers, folder: options.folder.clone() })
+        let readers = ReaderPool::start(&shared, &commands, (readers, of_each))?;
+        Ok(Self { commands, readers, given_up, folder: options.folder.clone() })
     }
 
     fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
@@ -135,6 +148,10 @@ impl DeliveryStore for SqliteStore {
 
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>> {
         self.tell(|reply| WriterCommand::Retain(oldest, reply))
+    }
+
+    fn given_up(&self) -> watch::Receiver<u64> {
+        self.given_up.clone()
     }
 
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
@@ -225,6 +242,8 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow { seconds: pool::SECONDS },
+        // Which one, knows who has asked it.
+        _ if day_file::is_damaged(&error) => StoreError::Damaged { file: "a file".to_owned() },
         _ => StoreError::Failed { reason: error.to_string() },
     }
 }

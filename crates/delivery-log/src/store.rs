@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use thiserror::Error;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::coverage::Coverage;
@@ -32,6 +33,10 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
 
     /// Gives up every day before this one, now and from now on. Returns those that were there.
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
+
+    /// How many days were given up because they were damaged: whoever fills the store looks again at what is covered when it
+    /// changes.
+    fn given_up(&self) -> watch::Receiver<u64>;
 
     /// The days that are there, the newest first. Never refused for the questions that wait.
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
@@ -98,6 +103,12 @@ pub enum StoreError {
         place: String,
         /// Why.
         reason: String,
+    },
+    /// A file of it is damaged: it is given up, and its rows are to be read again.
+    #[error("{file} of the delivery log is damaged; it is given up, and made again from Kafka")]
+    Damaged {
+        /// Which.
+        file: String,
     },
     /// It failed.
     #[error("the delivery log's store failed: {reason}")]

@@ -315,16 +315,11 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
         let from_ms = fact.stored_ms - fact.stored_ms.rem_euclid(60_000);
         let minutes = expected.entry(fact.subscription.unwrap()).or_default();
         let bucket = minutes.entry(from_ms).or_insert_with(|| MinuteBucket { from_ms, ..MinuteBucket::default() });
-        let count = if fact.kind == FactKind::Delivered {
-            &mut bucket.delivered
-        } else if fact.kind == FactKind::Attempted {
-            &mut bucket.retried
-        } else if fact.kind == FactKind::DeadLettered {
-            &mut bucket.dead_lettered
-        } else {
-            &mut bucket.cancelled
-        };
-        *count += 1;
+        let is = |kind| u64::from(fact.kind == kind);
+        bucket.delivered += is(FactKind::Delivered);
+        bucket.retried += is(FactKind::Attempted);
+        bucket.dead_lettered += is(FactKind::DeadLettered);
+        bucket.cancelled += is(FactKind::Cancelled);
         let mut one = Histogram::default();
         fact.exchange.iter().for_each(|exchange| one.record(exchange.elapsed_ms));
         bucket.latency.merge(&one);

@@ -23,15 +23,37 @@ fn subscription(number: u32) -> SubscriptionId {
     SubscriptionId(Uuid::from_u128((9 << 64) + u128::from(number % SUBSCRIPTIONS)))
 }
 
+/// A fact that says nothing but its kind.
+pub(super) fn plain(kind: FactKind, coordinates: Coordinates, stored_ms: i64) -> Fact {
+    Fact {
+        coordinates,
+        stored_ms,
+        kind,
+        at_ms: stored_ms,
+        application: None,
+        event: None,
+        event_type: None,
+        accepted_ms: None,
+        subscription: None,
+        delivery: None,
+        generation: None,
+        made_by: None,
+        attempt: None,
+        due_ms: None,
+        reason: None,
+        detail: None,
+        exchange: None,
+        record: None,
+    }
+}
+
 /// What a worker writes of an ordinary delivery.
 fn fact(number: u32, offset: i64) -> LogRow {
     let (stored_ms, id) = (MIDNIGHT + i64::from(number) * 100, format!("evt_{number}"));
     let source = gateway_source(application());
     let delivery = delivery_id(application(), &source, &id, subscription(number), Generation::default());
+    let kind = if number.is_multiple_of(20) { FactKind::Attempted } else { FactKind::Delivered };
     let fact = Fact {
-        coordinates: Coordinates { partition: 0, offset },
-        stored_ms,
-        kind: if number.is_multiple_of(20) { FactKind::Attempted } else { FactKind::Delivered },
         at_ms: stored_ms - 3,
         application: Some(application()),
         event: Some(schemas::identity::event_uuid(application(), &source, &id)),
@@ -39,12 +61,8 @@ fn fact(number: u32, offset: i64) -> LogRow {
         accepted_ms: Some(stored_ms - 40),
         subscription: Some(subscription(number)),
         delivery: Some(delivery),
-        generation: None,
-        made_by: None,
         attempt: Some(1),
         due_ms: number.is_multiple_of(20).then_some(stored_ms + 5_000),
-        reason: None,
-        detail: None,
         exchange: Some(LoggedExchange {
             started_ms: stored_ms - 30,
             elapsed_ms: i64::from(number % 300),
@@ -54,6 +72,7 @@ fn fact(number: u32, offset: i64) -> LogRow {
             to: Some("192.0.2.1:443".to_owned()),
         }),
         record: Some(Coordinates { partition: 3, offset: i64::from(number) }),
+        ..plain(kind, Coordinates { partition: 0, offset }, stored_ms)
     };
     LogRow { offset, stored_ms, content: RowContent::Fact(Box::new(fact)) }
 }
