@@ -119,6 +119,7 @@ fn log_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::attempts::get))
         .routes(routes!(log::responses::get))
         .routes(routes!(log::dead_letters::list))
+        .routes(routes!(log::stats::list))
         .routes(routes!(log::days::application))
         .routes(routes!(log::days::organization))
 }

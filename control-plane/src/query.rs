@@ -42,6 +42,7 @@ const KNOWN: &[&str] = &[
     "source",
     "payload",
     "reason",
+    "bucket",
 ];
 
 /// The parameters of a request.

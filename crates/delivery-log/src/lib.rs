@@ -20,6 +20,7 @@ mod day;
 mod decode;
 mod fact;
 mod histogram;
+mod minute;
 mod position;
 mod query;
 mod split;
@@ -32,10 +33,10 @@ pub use day::Day;
 pub use decode::{decode, kept_kinds};
 pub use fact::{Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, OpenDelivery, RowContent};
 pub use histogram::Histogram;
+pub use minute::{BucketQuery, MinuteBucket};
 pub use position::{Coordinates, CursorError, FilterHash, RowPosition};
 pub use query::{
-    DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, MinuteBucket, PAGE_ENTRIES, PAGE_MS, PageOf,
-    Subject, Times,
+    DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, PAGE_ENTRIES, PAGE_MS, PageOf, Subject, Times,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use rusqlite::ErrorCode;
 use rustix::fs::{FlockOperation, flock};
-use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -41,7 +41,8 @@ use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::decode::kept_kinds;
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
-use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+use crate::minute::{BucketQuery, MinuteBucket};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
 use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
 
 /// Writes that wait for the one under way.
@@ -190,8 +191,8 @@ impl DeliveryStore for SqliteStore {
         self.readers.ask(move |reader| counts::open(reader, &deliveries))
     }
 
-    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>> {
-        self.readers.ask(move |reader| counts::buckets(reader, subscription, times))
+    fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
+        self.readers.ask(move |reader| counts::buckets(reader, &query))
     }
 
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 
-use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId};
 use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
-use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+use crate::minute::{BucketQuery, MinuteBucket};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
 
 /// What a store answers, when it does.
 pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -63,8 +64,8 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Those of these deliveries that have been tried and have not ended.
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;
 
-    /// How a subscription did, minute by minute, the oldest first; minutes without anything are left out.
-    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>>;
+    /// How deliveries went, step by step, the oldest first; steps without anything are left out.
+    fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>>;
 
     /// Events that were accepted, by day and application, of these applications.
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts>;

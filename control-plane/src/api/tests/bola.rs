@@ -237,6 +237,7 @@ fn log(things: &Things) -> Vec<Row> {
         read("requestAttempts.get", format!("/request_attempts/{}?{query}", things.attempt)),
         row("responses.get", Reach::Application { writes: READ }, 404, Method::GET, absent),
         read("deadLetters.list", format!("/dead_letters?{query}")),
+        read("deliveryStats.list", format!("/delivery_stats?{query}")),
         read("eventsPerDay.application", format!("/events_per_day/application?{query}")),
         row("eventsPerDay.organization", Reach::Organization { writes: READ }, 200, Method::GET, days),
     ]

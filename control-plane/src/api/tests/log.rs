@@ -274,6 +274,33 @@ async fn dead_letters_are_listed_with_why_they_died() {
 }
 
 #[tokio::test]
+async fn deliveries_are_counted_by_time_for_a_subscription_and_for_all_of_an_application() {
+    let (api, tenant, subscription) = written().await;
+    let range = "from=2026-11-29T11:30:00Z&to=2026-11-29T14:00:00Z";
+    let of = async |query: String| {
+        let (status, rows) = api.get(&tenant.token, &format!("/delivery_stats?{query}")).await;
+        assert_eq!(status, 200, "{query}: {rows}");
+        rows
+    };
+    let rows = of(range.to_owned()).await;
+    assert_eq!(column(&rows, "/from"), ["2026-11-29T11:00:00Z", "2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z"]);
+    assert_eq!((&rows[0]["attempts"], &rows[0]["latency_p50_ms"]), (&value!(0), &Value::Null));
+    let counts = ["attempts", "delivered", "failed", "retried", "dead_lettered", "cancelled"];
+    assert_eq!(counts.map(|name| rows[1][name].as_u64().unwrap()), [5, 2, 3, 2, 1, 0]);
+    assert_eq!((&rows[1]["success_rate"], &rows[1]["retry_rate"]), (&value!(0.4), &value!(0.4)));
+    assert_eq!((&rows[1]["latency_p95_ms"], rows[1].get("subscription_id")), (&value!(9), None));
+    let own = of(format!("{range}&subscription_id={subscription}&bucket=1d")).await;
+    assert_eq!((own.as_array().unwrap().len(), &own[0]["attempts"]), (1, &value!(5)));
+    assert_eq!(own[0]["subscription_id"], subscription);
+    assert_eq!(of(format!("{range}&subscription_id={}", Uuid::nil())).await[1]["attempts"], 0);
+    assert_eq!(of(String::new()).await.as_array().unwrap().len() / 24, 1, "a day by default");
+    let many = "from=2026-11-01T00:00:00Z&to=2026-11-29T00:00:00Z&bucket=1m";
+    for (query, status) in [(many, 400), ("bucket=2h", 422), ("from=2026-11-29", 422), ("subscription_id=x", 422)] {
+        assert_eq!(api.get(&tenant.token, &format!("/delivery_stats?{query}")).await.0, status, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn every_day_of_a_range_has_a_row() {
     let (api, tenant, _) = written().await;
     let path = format!("/events_per_day/application?application_id={}&from=2026-11-28&to=2026-11-30", tenant.id);
@@ -296,7 +323,14 @@ async fn every_day_of_a_range_has_a_row() {
 async fn without_a_log_its_routes_say_so_and_all_others_work() {
     let api = Api::new();
     let tenant = api.tenant("billing").await;
-    for path in ["/events", "/events/x", "/events/x/timeline", "/request_attempts", "/events_per_day/application"] {
+    for path in [
+        "/events",
+        "/events/x",
+        "/events/x/timeline",
+        "/request_attempts",
+        "/delivery_stats",
+        "/events_per_day/application",
+    ] {
         let (status, problem) = api.get(&tenant.token, path).await;
         assert_eq!((status, &problem["code"]), (503, &value!("log_unavailable")), "{path}");
         assert!(problem["detail"].as_str().unwrap().contains("it was not started"), "{problem}");

@@ -163,9 +163,9 @@ fn insert_fact(
         fact.detail,
     ])?;
     if inserted > 0
-        && let Some(subscription) = subscription
+        && let Some(owners) = subscription.zip(application)
     {
-        counted.fact(subscription, (stored - day.start_ms()) / MINUTE, fact);
+        counted.fact(owners, (stored - day.start_ms()) / MINUTE, fact);
     }
     Ok(inserted > 0)
 }

@@ -10,7 +10,7 @@ use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
 /// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 2;
+pub(super) const SHAPE: i64 = 3;
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.
@@ -19,7 +19,7 @@ const WAL_BYTES: i64 = 64 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
-/// take few bytes. Words and ids are numbers of the day.
+/// take few bytes. Words and ids are numbers of the day. Minutes are counted for each subscription, and for its application.
 pub(super) const DAY: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
@@ -45,9 +45,9 @@ pub(super) const DAY: &str = "
     CREATE INDEX events_by_uuid ON events(uuid);
     CREATE INDEX events_by_id ON events(application, id) WHERE source IS NOT NULL;
     CREATE TABLE buckets(
-        subscription INTEGER, minute INTEGER, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
+        owner INTEGER, minute INTEGER, application INTEGER NOT NULL, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
         dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, latency BLOB NOT NULL,
-        PRIMARY KEY(subscription, minute)) WITHOUT ROWID;
+        PRIMARY KEY(owner, minute)) WITHOUT ROWID;
     CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
 ";
 
