@@ -117,6 +117,7 @@ fn log_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::timeline::get))
         .routes(routes!(log::attempts::list))
         .routes(routes!(log::attempts::get))
+        .routes(routes!(log::requests::get))
         .routes(routes!(log::responses::get))
         .routes(routes!(log::dead_letters::list))
         .routes(routes!(log::stats::list))

@@ -5,6 +5,7 @@ pub(in crate::api) mod days;
 pub(in crate::api) mod dead_letters;
 pub(in crate::api) mod events;
 mod payload;
+pub(in crate::api) mod requests;
 pub(in crate::api) mod responses;
 pub(in crate::api) mod stats;
 pub(in crate::api) mod timeline;

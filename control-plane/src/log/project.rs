@@ -276,6 +276,7 @@ impl Reading<'_> {
         let kind = match &row.content {
             RowContent::Fact(fact) => fact.kind.as_str(),
             RowContent::Event(_) => "matched",
+            RowContent::Target(_) => "target",
             RowContent::Nothing => "unreadable",
         };
         self.projection.metrics.projected.with_label_values(&[kind]).inc();

@@ -37,6 +37,8 @@ pub enum RowContent {
     Fact(Box<Fact>),
     /// An event was accepted and matched.
     Event(Box<LoggedEvent>),
+    /// What the attempts of a subscription have in common.
+    Target(Box<LoggedTarget>),
     /// Nothing that this build keeps, or nothing that it can read: its day is read again by one that keeps other kinds.
     Nothing,
 }
@@ -197,6 +199,21 @@ pub struct LoggedEvent {
     pub subscriptions: Option<Vec<u8>>,
     /// The snapshot it was matched at.
     pub control_offset: Option<i64>,
+}
+
+/// What the attempts of a subscription have in common, as a worker used it. No secret stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedTarget {
+    /// The record that says so.
+    pub coordinates: Coordinates,
+    /// The application.
+    pub application: ApplicationId,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Offset on `control` of the subscription as it was used: attempts name it.
+    pub offset: i64,
+    /// The facts, a JSON object as their record has it.
+    pub facts: String,
 }
 
 /// A delivery that has been tried and has not ended.

@@ -31,7 +31,9 @@ pub use attempt_id::{attempt_id, delivery_prefix};
 pub use coverage::Coverage;
 pub use day::Day;
 pub use decode::{decode, kept_kinds};
-pub use fact::{Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, OpenDelivery, RowContent};
+pub use fact::{
+    Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, LoggedTarget, OpenDelivery, RowContent,
+};
 pub use histogram::Histogram;
 pub use minute::{BucketQuery, MinuteBucket};
 pub use position::{Coordinates, CursorError, FilterHash, RowPosition};

@@ -18,6 +18,7 @@ mod open_file;
 mod pool;
 mod schema;
 mod tally;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use rusqlite::ErrorCode;
 use rustix::fs::{FlockOperation, flock};
-use schemas::ids::{ApplicationId, DeliveryId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -185,6 +186,10 @@ impl DeliveryStore for SqliteStore {
 
     fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>> {
         self.readers.ask(move |reader| facts::history_of(reader, application, prefix))
+    }
+
+    fn target(&self, application: ApplicationId, of: (SubscriptionId, i64)) -> StoreAnswer<'_, Option<String>> {
+        self.readers.ask(move |reader| targets::find(reader, application, of))
     }
 
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {

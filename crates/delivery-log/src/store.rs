@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 
-use schemas::ids::{ApplicationId, DeliveryId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -60,6 +60,10 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
 
     /// All facts of the delivery whose id begins so, the oldest first: what an attempt's id tells of it.
     fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>>;
+
+    /// What the attempts of a subscription had in common as it stood at this offset of `control`: a JSON object as its record has
+    /// it.
+    fn target(&self, application: ApplicationId, of: (SubscriptionId, i64)) -> StoreAnswer<'_, Option<String>>;
 
     /// Those of these deliveries that have been tried and have not ended.
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;

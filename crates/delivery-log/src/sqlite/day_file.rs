@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::about::{self, PASSED};
 use super::schema::{self, place};
 use super::tally::NewCounts;
+use super::targets;
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::{Fact, LogRow, LoggedEvent, RowContent};
@@ -103,6 +104,11 @@ fn take_rows(
         let is_new = match &row.content {
             RowContent::Fact(fact) => insert_fact(transaction, day, place, names, fact, &mut counted)?,
             RowContent::Event(event) => insert_event(transaction, day, place, names, event, &mut counted)?,
+            RowContent::Target(target) => {
+                let application = names.id(transaction, Some(target.application.0))?;
+                let subscription = names.id(transaction, Some(target.subscription.0))?;
+                targets::insert(transaction, place, (application, subscription), target)?
+            }
             RowContent::Nothing => continue,
         };
         if is_new {

@@ -10,7 +10,7 @@ use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
 /// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 3;
+pub(super) const SHAPE: i64 = 4;
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.
@@ -44,6 +44,10 @@ pub(super) const DAY: &str = "
     CREATE INDEX events_by_application ON events(application, time);
     CREATE INDEX events_by_uuid ON events(uuid);
     CREATE INDEX events_by_id ON events(application, id) WHERE source IS NOT NULL;
+    CREATE TABLE targets(
+        place INTEGER PRIMARY KEY, application INTEGER NOT NULL, subscription INTEGER NOT NULL, offset INTEGER NOT NULL,
+        facts TEXT NOT NULL);
+    CREATE INDEX targets_by_subscription ON targets(subscription, offset);
     CREATE TABLE buckets(
         owner INTEGER, minute INTEGER, application INTEGER NOT NULL, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
         dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, latency BLOB NOT NULL,
