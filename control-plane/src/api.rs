@@ -120,6 +120,7 @@ fn log_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::requests::get))
         .routes(routes!(log::responses::get))
         .routes(routes!(log::dead_letters::list))
+        .routes(routes!(log::overview::get))
         .routes(routes!(log::stats::list))
         .routes(routes!(log::days::application))
         .routes(routes!(log::days::organization))

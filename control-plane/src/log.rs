@@ -10,12 +10,14 @@
 //! routes answer 503 `log_unavailable`; no other route and no probe waits for it.
 
 pub(crate) mod attempts;
+mod check;
 mod fetch;
 mod gates;
 mod gather;
 #[cfg(test)]
 pub(crate) mod made;
 mod metrics;
+pub(crate) mod overview;
 mod progress;
 mod project;
 mod upkeep;
@@ -24,14 +26,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
+use chassis::metrics::HistogramVec;
 use delivery_log::{DeliveryStore, SqliteOptions, SqliteStore, StoreError};
 use http::{HeaderName, HeaderValue};
+use kafka::Offsets;
 use parking_lot::RwLock;
 use schemas::problem::{Code, ProblemId};
 use tracing::{error, info};
 
+pub use self::check::{LogCheckError, LogChecked, LogDifference, check_log};
 use self::fetch::RecordFetch;
 use self::metrics::LogMetrics;
+pub(crate) use self::metrics::QueryTimer;
 use self::progress::LogProgress;
 use self::project::Projection;
 use crate::config::Deps;
@@ -58,6 +64,12 @@ struct LogInner {
     topic: Arc<str>,
     /// Reads records back, where Kafka can be asked.
     read_back: Option<RecordFetch>,
+    /// Knows the topic's ends, once a reader has begun.
+    offsets: RwLock<Option<Offsets>>,
+    /// How long answers take, by route.
+    query_seconds: Option<HistogramVec>,
+    /// The replica that fills it: this one.
+    replica: String,
 }
 
 // === impl DeliveryLog ===
@@ -65,12 +77,15 @@ struct LogInner {
 impl DeliveryLog {
     /// None, and why.
     pub(crate) fn none(reason: &str) -> Self {
-        Self::new(reason, Arc::from(""), None)
-    }
-
-    fn new(reason: &str, topic: Arc<str>, read_back: Option<RecordFetch>) -> Self {
-        let opened = RwLock::new(Err(reason.to_owned()));
-        Self(Arc::new(LogInner { opened, progress: LogProgress::default(), topic, read_back }))
+        Self(Arc::new(LogInner {
+            opened: RwLock::new(Err(reason.to_owned())),
+            progress: LogProgress::default(),
+            topic: Arc::from(""),
+            read_back: None,
+            offsets: RwLock::default(),
+            query_seconds: None,
+            replica: String::new(),
+        }))
     }
 
     /// With a store that somebody else fills, and has filled.
@@ -96,7 +111,15 @@ impl DeliveryLog {
         metrics.closed.set(1);
         let read_back = RecordFetch::start(&deps.connection, &deps.tasks)
             .map_err(|source| Error::Kafka { purpose: "reading records back", source })?;
-        let log = Self::new("its store is being opened", Arc::clone(&deps.topics.attempts), Some(read_back));
+        let log = Self(Arc::new(LogInner {
+            opened: RwLock::new(Err("its store is being opened".to_owned())),
+            progress: LogProgress::default(),
+            topic: Arc::clone(&deps.topics.attempts),
+            read_back: Some(read_back),
+            offsets: RwLock::default(),
+            query_seconds: Some(metrics.query_seconds.clone()),
+            replica: deps.kafka.slot.clone(),
+        }));
         let (run, stop) = (log.clone().run(config.clone(), deps.clone(), metrics), deps.tasks.shutdown().clone());
         deps.tasks.spawn("control-log", async move {
             tokio::select! {
@@ -127,6 +150,16 @@ impl DeliveryLog {
     /// 503 `log_unavailable`: Kafka cannot be asked.
     pub(crate) fn read_back(&self) -> Result<&RecordFetch, Problem> {
         self.0.read_back.as_ref().ok_or_else(|| unavailable("records cannot be read back here"))
+    }
+
+    /// Counts how long an answer takes, from now until it is dropped.
+    pub(crate) fn timer(&self, route: &str) -> Option<QueryTimer> {
+        let seconds = self.0.query_seconds.as_ref()?;
+        Some(QueryTimer::new(seconds.with_label_values(&[route])))
+    }
+
+    fn reads_with(&self, offsets: Offsets) {
+        *self.0.offsets.write() = Some(offsets);
     }
 
     /// The topic that it is an index of.

@@ -102,6 +102,7 @@ impl Projection {
 
     async fn read(&self, upkeep: &Upkeep, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {
         let offsets = Offsets::start(&self.connection)?;
+        self.log.reads_with(offsets.clone());
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
         let id = offsets.topic_id(&self.topic).await?.ok_or_else(missing)?;
         if self.store.bind(format!("{} {id}", self.topic)).await? {
@@ -155,6 +156,7 @@ impl Projection {
         if end < first {
             let lost = u64::try_from(first - end).unwrap_or(0);
             self.metrics.lost.inc_by(lost);
+            self.log.progress().lost(lost);
             warn!(topic = %self.topic, partition, lost, "records were deleted before the delivery log had read them");
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
+use control_plane::check_log;
 use kafka::{Producer, ProducerOptions};
 use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle, TargetFacts};
 use schemas::control::BodyForm;
@@ -136,8 +137,12 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
     assert_eq!((status, &request["url"]), (200, &json!("https://example.com/as-it-was")), "{request}");
     assert_eq!((&request["headers"]["x-key"], &request["payload"]["state"]), (&json!("********"), &json!("available")));
     let (status, counts) = replica.get(&format!("/delivery_stats?{query}&bucket=1d")).await;
-    let attempts = counts.as_array().unwrap().iter().map(|row| row["attempts"].as_u64().unwrap()).sum::<u64>();
-    assert_eq!((status, attempts), (200, 20), "{counts}");
+    let sum = counts.as_array().unwrap().iter().map(|row| row["attempts"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((status, sum), (200, 20), "{counts}");
+    let (status, log) = replica.get("/log").await;
+    assert_eq!((status, &log["days"][0]["whole"], &log["lost_records"]), (200, &json!(true), &json!(0)), "{log}");
+    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().join("a")).await.unwrap();
+    assert_eq!((checked.rows, checked.difference), (60, None), "beside the replica that has the folder");
     replica.stop().await;
 
     // What is there is not made again, what came meanwhile is.

@@ -20,7 +20,7 @@ pub struct LogChunk {
 }
 
 /// One record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRow {
     /// Its offset.
     pub offset: i64,
@@ -31,7 +31,7 @@ pub struct LogRow {
 }
 
 /// What a record says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowContent {
     /// Something happened to an event or a delivery.
     Fact(Box<Fact>),

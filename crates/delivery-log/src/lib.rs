@@ -40,5 +40,5 @@ pub use position::{Coordinates, CursorError, FilterHash, RowPosition};
 pub use query::{
     DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, PAGE_ENTRIES, PAGE_MS, PageOf, Subject, Times,
 };
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sqlite::{LogFolder, SqliteOptions, SqliteStore, StoredDay};
 pub use store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};

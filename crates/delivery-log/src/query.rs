@@ -124,6 +124,8 @@ pub enum EventName {
 pub struct DaySummary {
     /// Which.
     pub day: Day,
+    /// Rows that it has.
+    pub rows: u64,
     /// Bytes that its files take.
     pub bytes: u64,
 }

@@ -12,6 +12,7 @@ mod counts;
 mod day_file;
 mod events;
 mod facts;
+mod folder;
 mod list;
 mod names;
 mod open_file;
@@ -36,6 +37,7 @@ use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+pub use self::folder::{LogFolder, StoredDay};
 use self::pool::ReaderPool;
 use self::writer::{Reply, StoreWriter, WriterCommand};
 use crate::coverage::Coverage;
@@ -62,6 +64,9 @@ pub struct SqliteOptions {
     pub memory_bytes: u64,
 }
 
+/// How many rows each day has, as its writer knows: nobody reads a file to count them.
+type DayRows = Arc<RwLock<BTreeMap<Day, u64>>>;
+
 /// See the module. Clones are the same one.
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -69,6 +74,7 @@ pub struct SqliteStore {
     readers: ReaderPool,
     /// The threads' own: the folder is free when they have ended.
     given_up: watch::Receiver<u64>,
+    rows: DayRows,
     folder: PathBuf,
 }
 
@@ -78,6 +84,7 @@ struct SharedFiles {
     folder: PathBuf,
     /// Days, each with a number that no other file had.
     days: RwLock<BTreeMap<Day, u64>>,
+    rows: DayRows,
     next_id: AtomicU64,
     open_id: AtomicU64,
     /// Days that were given up because they were damaged.
@@ -103,12 +110,14 @@ impl SqliteStore {
         let shared = Arc::new(SharedFiles {
             folder: options.folder.clone(),
             days: RwLock::default(),
+            rows: DayRows::default(),
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
             _lock: lock,
         });
         let (half, given_up) = (options.memory_bytes / 2, shared.given_up.subscribe());
+        let rows = Arc::clone(&shared.rows);
         let readers = options.readers.max(1);
         let writer = StoreWriter::open(Arc::clone(&shared), half, Arc::from(kept))?;
         let (commands, queue) = mpsc::channel(QUEUE);
@@ -116,7 +125,7 @@ impl SqliteStore {
         spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
         let readers = ReaderPool::start(&shared, &commands, (readers, of_each))?;
-        Ok(Self { commands, readers, given_up, folder: options.folder.clone() })
+        Ok(Self { commands, readers, given_up, rows, folder: options.folder.clone() })
     }
 
     fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
@@ -157,9 +166,9 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
-        let folder = self.folder.clone();
+        let (folder, rows) = (self.folder.clone(), self.rows.read().clone());
         Box::pin(async move {
-            let looked = tokio::task::spawn_blocking(move || counts::days(&folder)).await;
+            let looked = tokio::task::spawn_blocking(move || counts::days(&folder, &rows)).await;
             looked.map_err(|error| StoreError::Failed { reason: error.to_string() })?
         })
     }
@@ -212,12 +221,14 @@ impl SharedFiles {
         self.days.read().clone()
     }
 
-    fn appeared(&self, day: Day) {
+    fn appeared(&self, day: Day, rows: u64) {
+        self.rows.write().insert(day, rows);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.days.write().insert(day, id);
     }
 
     fn vanished(&self, day: Day) {
+        self.rows.write().remove(&day);
         self.days.write().remove(&day);
     }
 

@@ -239,6 +239,7 @@ fn log(things: &Things) -> Vec<Row> {
         row("requestAttempts.request", Reach::Application { writes: READ }, 404, Method::GET, request),
         row("responses.get", Reach::Application { writes: READ }, 404, Method::GET, absent),
         read("deadLetters.list", format!("/dead_letters?{query}")),
+        row("log.get", Reach::Operator, 200, Method::GET, "/log".into()),
         read("deliveryStats.list", format!("/delivery_stats?{query}")),
         read("eventsPerDay.application", format!("/events_per_day/application?{query}")),
         row("eventsPerDay.organization", Reach::Organization { writes: READ }, 200, Method::GET, days),

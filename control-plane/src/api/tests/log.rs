@@ -320,6 +320,20 @@ async fn every_day_of_a_range_has_a_row() {
 }
 
 #[tokio::test]
+async fn the_operator_is_told_how_the_log_is_doing() {
+    let (api, tenant, _) = written().await;
+    let (status, log) = api.get(ADMIN, "/log").await;
+    assert_eq!(status, 200, "{log}");
+    assert_eq!((&log["store"], &log["behind_ms"], &log["lost_records"]), (&value!("sqlite"), &value!(0), &value!(0)));
+    let day = &log["days"][0];
+    assert_eq!((&day["day"], &day["rows"], &day["whole"]), (&value!("2026-11-29"), &value!(9), &value!(true)));
+    assert_eq!((&day["from"], day["bytes"].as_u64().unwrap() > 0), (&value!("2026-11-29T00:00:00Z"), true));
+    let partition = value!({"partition": 0, "covered_to": 9, "end": null, "at_end": true});
+    assert_eq!((&log["partitions"][0], &log["behind_records"]), (&partition, &value!(0)));
+    assert_eq!(api.get(&tenant.token, "/log").await.0, 403);
+}
+
+#[tokio::test]
 async fn without_a_log_its_routes_say_so_and_all_others_work() {
     let api = Api::new();
     let tenant = api.tenant("billing").await;

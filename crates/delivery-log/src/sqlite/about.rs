@@ -7,6 +7,8 @@ use crate::split::DayPart;
 
 /// The topic that the file is of.
 const TOPIC: &str = "topic";
+/// How many rows the file has.
+pub(super) const ROWS: &str = "rows";
 /// What the build keeps that passed over rows of the file.
 pub(super) const PASSED: &str = "passed";
 

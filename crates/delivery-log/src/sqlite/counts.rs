@@ -123,13 +123,14 @@ fn open_one(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<O
 
 /// The days that are there, the newest first. Their files are looked at from outside: it costs the same however many rows there
 /// are, and no thread that reads is needed for it.
-pub(super) fn days(folder: &Path) -> Result<Vec<DaySummary>, StoreError> {
+pub(super) fn days(folder: &Path, rows: &BTreeMap<Day, u64>) -> Result<Vec<DaySummary>, StoreError> {
     let unlisted = |error: std::io::Error| StoreError::Failed { reason: format!("{}: {error}", folder.display()) };
     let mut days = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unlisted)? {
         let path = entry.map_err(unlisted)?.path();
         if let Some(day) = schema::day_of(&path) {
-            days.push(DaySummary { day, bytes: schema::bytes(&path).map_err(unlisted)? });
+            let rows = rows.get(&day).copied().unwrap_or(0);
+            days.push(DaySummary { day, rows, bytes: schema::bytes(&path).map_err(unlisted)? });
         }
     }
     days.sort_unstable_by_key(|summary| Reverse(summary.day));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, params};
 use uuid::Uuid;
 
-use super::about::{self, PASSED};
+use super::about::{self, PASSED, ROWS};
 use super::schema::{self, place};
 use super::tally::NewCounts;
 use super::targets;
@@ -33,6 +33,8 @@ pub(super) struct DayFile {
     kept: Arc<str>,
     /// It holds rows that this build passed over, and says so.
     has_passed: bool,
+    /// Rows that it has.
+    pub(super) rows: u64,
     /// Another build had passed over rows of it that this one may keep: it covers nothing any more, until it is read again.
     pub(super) is_read_again: bool,
     names: NewNames,
@@ -57,8 +59,9 @@ impl DayFile {
         }
         let covered = about::read_covered(&connection)?;
         let topic = about::read_topic(&connection)?;
+        let rows = about::read_about(&connection, ROWS)?.and_then(|rows| rows.parse().ok()).unwrap_or(0);
         let (has_passed, names) = (passed.is_some() && !is_read_again, NewNames::default());
-        Ok(Self { connection, covered, topic, day, kept, has_passed, is_read_again, names })
+        Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, names })
     }
 
     /// Takes rows and covers their offsets.
@@ -71,14 +74,18 @@ impl DayFile {
         let passes = work.rows.iter().any(|(_, row)| matches!(row.content, RowContent::Nothing));
         let passed = (passes && !self.has_passed).then_some(&*self.kept);
         let transaction = self.connection.transaction()?;
-        let taken = take_rows(&transaction, self.day, &mut self.names, &work.rows)
-            .and_then(|projected| about::write_covered(&transaction, &covered, work).map(|()| projected))
-            .and_then(|projected| about::write_topic(&transaction, topic).map(|()| projected))
-            .and_then(|projected| about::write_about(&transaction, PASSED, passed).map(|()| projected))
-            .and_then(|projected| transaction.commit().map(|()| projected));
+        let taken = take_rows(&transaction, self.day, &mut self.names, &work.rows).and_then(|projected| {
+            about::write_covered(&transaction, &covered, work)?;
+            about::write_topic(&transaction, topic)?;
+            about::write_about(&transaction, PASSED, passed)?;
+            about::write_about(&transaction, ROWS, Some(&(self.rows + projected.new).to_string()))?;
+            transaction.commit()?;
+            Ok(projected)
+        });
         match taken {
             Ok(projected) => {
                 self.covered = covered;
+                self.rows += projected.new;
                 self.has_passed |= passes;
                 self.topic = topic.map(str::to_owned);
                 Ok(projected)

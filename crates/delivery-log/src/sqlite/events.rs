@@ -1,5 +1,7 @@
 //! Events as they stand in a day's file, and the questions about them.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, Row, params};
 use schemas::delivery::Origin;
 use schemas::ids::ApplicationId;
@@ -81,6 +83,14 @@ pub(super) fn of(
         wanted = missing;
     }
     Ok(found)
+}
+
+/// The events at these places of a day, in their order.
+pub(super) fn between(connection: &Connection, day: Day, places: &Range<i64>) -> rusqlite::Result<Vec<LoggedEvent>> {
+    let names = Names::new(connection);
+    let sql = format!("SELECT {COLUMNS}, {ALL} FROM events WHERE place >= ?1 AND place < ?2 ORDER BY place");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([places.start, places.end], |row| read(row, day, &names))?.collect()
 }
 
 fn by_uuid(

@@ -1,6 +1,7 @@
 //! Facts as they stand in a day's file, and the questions about them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rusqlite::{Connection, Row, ToSql, params};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
@@ -130,6 +131,14 @@ pub(super) fn history_of(
     }
     facts.truncate(HISTORY);
     Ok(facts)
+}
+
+/// The facts at these places of a day, in their order.
+pub(super) fn between(connection: &Connection, day: Day, places: &Range<i64>) -> rusqlite::Result<Vec<Fact>> {
+    let names = Names::new(connection);
+    let sql = format!("SELECT {COLUMNS} FROM facts WHERE place >= ?1 AND place < ?2 ORDER BY place");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([places.start, places.end], |row| read(row, day, &names))?.collect()
 }
 
 fn of_delivery(

@@ -1,11 +1,13 @@
 //! What the attempts of a subscription have in common: written once for many of them, and asked for by one.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use schemas::ids::{ApplicationId, SubscriptionId};
 
-use super::failed;
 use super::names::Names;
 use super::pool::DayReader;
+use super::{failed, schema};
 use crate::fact::LoggedTarget;
 use crate::query::ListOrder;
 use crate::store::StoreError;
@@ -20,6 +22,25 @@ pub(super) fn insert(
     let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO targets VALUES(?1, ?2, ?3, ?4, ?5)")?;
     let inserted = insert.execute(params![place, application, subscription, target.offset, target.facts])?;
     Ok(inserted > 0)
+}
+
+/// What was told at these places, in their order.
+pub(super) fn between(connection: &Connection, places: &Range<i64>) -> rusqlite::Result<Vec<LoggedTarget>> {
+    let names = Names::new(connection);
+    let mut statement = connection.prepare_cached(
+        "SELECT place, application, subscription, offset, facts FROM targets WHERE place >= ?1 AND place < ?2 ORDER BY place",
+    )?;
+    let missing = |column: usize| rusqlite::Error::IntegralValueOutOfRange(column, 0);
+    let targets = statement.query_map([places.start, places.end], |row| {
+        Ok(LoggedTarget {
+            coordinates: schema::coordinates(row.get(0)?),
+            application: names.id(row.get(1)?)?.map(ApplicationId).ok_or_else(|| missing(1))?,
+            subscription: names.id(row.get(2)?)?.map(SubscriptionId).ok_or_else(|| missing(2))?,
+            offset: row.get(3)?,
+            facts: row.get(4)?,
+        })
+    })?;
+    targets.collect()
 }
 
 /// The newest that was told of a subscription as it stood at an offset of `control`.

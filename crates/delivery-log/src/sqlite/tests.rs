@@ -174,6 +174,38 @@ async fn what_a_build_passed_over_is_read_again_by_one_that_keeps_other_kinds() 
     assert_eq!(again.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)), "once is enough");
 }
 
+#[tokio::test]
+async fn a_folder_is_read_beside_the_process_that_has_it() {
+    let mut folder = Folder::empty();
+    let mut made = crate::conformance::made::Made::new(9, 2, 600_000);
+    made.go_on(60);
+    let chunks = made.chunks();
+    let store = folder.open();
+    store.bind("attempts a".to_owned()).await.unwrap();
+    store.project(chunks.clone()).await.unwrap();
+    let summaries = store.days().await.unwrap();
+    assert_eq!(summaries.iter().map(|it| it.rows).sum::<u64>(), (made.facts.len() + made.events.len()) as u64);
+    let beside = LogFolder::new(folder.place.path().to_owned());
+    let days: Vec<Day> = beside.days().unwrap();
+    assert_eq!(days, summaries.iter().map(|it| it.day).collect::<Vec<_>>());
+    let mut found = Vec::new();
+    for day in days {
+        let day = beside.day(day).unwrap();
+        assert_eq!(day.topic(), Some("attempts a"));
+        for (partition, offsets) in day.covered().iter() {
+            found.extend(day.rows(partition, offsets.clone()).unwrap().into_iter().map(|row| (partition, row)));
+        }
+    }
+    let mut written: Vec<(i32, LogRow)> =
+        chunks.into_iter().flat_map(|it| it.rows.into_iter().map(move |row| (it.partition, row))).collect();
+    written.sort_unstable_by_key(|(partition, row)| (*partition, row.offset));
+    found.sort_unstable_by_key(|(partition, row)| (*partition, row.offset));
+    assert_eq!(found, written);
+    let store = folder.open();
+    let rows = store.days().await.unwrap().iter().map(|it| it.rows).sum::<u64>();
+    assert_eq!(rows, written.len() as u64, "also when it is opened again");
+}
+
 /// Overwrites the first page of a table.
 fn damage(path: &Path, table: &str) {
     let connection = rusqlite::Connection::open(path).unwrap();

@@ -74,7 +74,7 @@ impl StoreWriter {
             if let Some(day) = schema::day_of(&path) {
                 let file = day_file::open(&shared.folder, day, &kept).map_err(|error| unopened(&error))?;
                 schema::set_cache(&file.connection, COLD_BYTES).map_err(|error| unopened(&error))?;
-                shared.appeared(day);
+                shared.appeared(day, file.rows);
                 days.insert(day, file);
             }
         }
@@ -183,12 +183,13 @@ impl StoreWriter {
     fn take(&mut self, day: Day, part: &DayPart) -> Result<Projected, StoreError> {
         if !self.days.contains_key(&day) {
             let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
+            self.shared.appeared(day, file.rows);
             self.days.insert(day, file);
-            self.shared.appeared(day);
         }
         self.heat(day).map_err(failed)?;
         let Some(file) = self.days.get_mut(&day) else { return Ok(Projected::default()) };
         let taken = file.take(part, self.topic.as_deref());
+        self.shared.rows.write().insert(day, file.rows);
         if let Err(error) = &taken
             && day_file::is_damaged(error)
         {
