@@ -14,6 +14,7 @@ mod check;
 mod fetch;
 mod gates;
 mod gather;
+pub(crate) mod health;
 #[cfg(test)]
 pub(crate) mod made;
 mod metrics;

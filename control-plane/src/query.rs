@@ -43,6 +43,7 @@ const KNOWN: &[&str] = &[
     "payload",
     "reason",
     "bucket",
+    "window",
 ];
 
 /// The parameters of a request.

@@ -60,11 +60,11 @@ fn kind(kind: Kind) -> Option<FactKind> {
         Kind::Recovered => Some(FactKind::Recovered),
         Kind::Undeclared => Some(FactKind::Undeclared),
         Kind::TriedOnce => Some(FactKind::TriedOnce),
+        Kind::Redriven => Some(FactKind::Redriven),
+        Kind::Discarded => Some(FactKind::Discarded),
         // It is no fact of a delivery.
         Kind::Target
         // Nobody asks for them yet.
-        | Kind::Redriven
-        | Kind::Discarded
         | Kind::Erased
         // A newer build wrote it.
         | Kind::Unknown => None,

@@ -92,6 +92,10 @@ kinds! {
     Undeclared 12 "undeclared",
     /// Terminal: the one attempt that was asked for failed.
     TriedOnce 13 "tried_once",
+    /// A dead letter was sent once more.
+    Redriven 14 "redriven",
+    /// Somebody decided that a dead letter is not sent again.
+    Discarded 15 "discarded",
 }
 
 /// A set of kinds.
@@ -257,8 +261,6 @@ impl Kinds {
     /// What ends a delivery.
     pub const TERMINAL: Self =
         Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
-    /// What ends a delivery badly.
-    pub const UNDELIVERED: Self = Self::of(&[FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
     /// What is said of an attempt, or of one that was due and will not be made.
     pub const ATTEMPTS: Self = Self::of(&[
         FactKind::Attempted,
@@ -270,6 +272,10 @@ impl Kinds {
     /// Attempts that did not succeed.
     pub const FAILED: Self =
         Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
+    /// What ends a delivery badly.
+    pub const UNDELIVERED: Self = Self::of(&[FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
+    /// What is decided about a dead letter, once.
+    pub const SETTLED: Self = Self::of(&[FactKind::Redriven, FactKind::Discarded]);
     /// All.
     pub const ALL: Self = Self::of(FactKind::ALL);
 

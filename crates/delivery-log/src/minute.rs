@@ -21,6 +21,8 @@ pub struct MinuteBucket {
     pub dead_lettered: u64,
     /// Deliveries that were cancelled.
     pub cancelled: u64,
+    /// Dead letters that were sent again, or that somebody decided not to send again.
+    pub settled: u64,
     /// Requests that were made, whatever came of them.
     pub attempts: u64,
     /// How long they took.
@@ -49,6 +51,7 @@ impl MinuteBucket {
         self.retried += other.retried;
         self.dead_lettered += other.dead_lettered;
         self.cancelled += other.cancelled;
+        self.settled += other.settled;
         self.attempts += other.attempts;
         self.latency.merge(&other.latency);
     }

@@ -320,6 +320,32 @@ async fn every_day_of_a_range_has_a_row() {
 }
 
 #[tokio::test]
+async fn how_a_subscription_did_is_told_beside_how_its_lane_is_doing() {
+    let (api, store) = Api::with_log();
+    let tenant = api.tenant("billing").await;
+    let (_, made) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
+    let subscription = made["subscription_id"].as_str().unwrap().to_owned();
+    let mut traffic = Traffic::new(&tenant.id, &subscription);
+    // Ten minutes ago; the traffic's times are relative to a noon.
+    let ago = chassis::clock::now_ms() - NOON - 600_000;
+    traffic.attempt("evt_old", ago, (1, FactKind::Delivered, 204), ago - 7_200_000);
+    traffic.attempt("evt_a", ago, (1, FactKind::Delivered, 204), ago);
+    traffic.attempt("evt_b", ago, (1, FactKind::Attempted, 503), ago + 1);
+    traffic.attempt("evt_c", ago, (1, FactKind::DeadLettered, 410), ago + 2);
+    traffic.write(store.as_ref()).await;
+    let path = format!("/subscriptions/{subscription}/health");
+    let (status, shown) = api.get(&tenant.token, &path).await;
+    assert_eq!((status, &shown["window"]["attempts"]), (200, &value!(3)), "{shown}");
+    assert_eq!((&shown["last_error"], &shown["dead_letters_open"]), (&value!("410"), &value!(1)), "{shown}");
+    assert_eq!(shown["last_success_at"], time(NOON + ago));
+    assert_eq!(shown["last_failure_at"], time(NOON + ago + 2));
+    assert_eq!((&shown["window"]["latency_p50_ms"], &shown["circuit"]), (&value!(9), &value!("unknown")));
+    let (_, longer) = api.get(&tenant.token, &format!("{path}?window=1d")).await;
+    assert_eq!((&longer["window"]["attempts"], &longer["window"]["success_rate"]), (&value!(4), &value!(0.5)));
+    assert_eq!(api.get(&tenant.token, &format!("{path}?window=8d")).await.0, 422);
+}
+
+#[tokio::test]
 async fn the_operator_is_told_how_the_log_is_doing() {
     let (api, tenant, _) = written().await;
     let (status, log) = api.get(ADMIN, "/log").await;

@@ -324,7 +324,8 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
         store.project(vec![chunk]).await.unwrap();
     }
     let mut expected: BTreeMap<_, BTreeMap<i64, MinuteBucket>> = BTreeMap::new();
-    for fact in made.facts.iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)) {
+    let is_counted = |fact: &&Fact| Kinds::ATTEMPTS.has(fact.kind) || Kinds::SETTLED.has(fact.kind);
+    for fact in made.facts.iter().filter(is_counted) {
         let from_ms = fact.stored_ms - fact.stored_ms.rem_euclid(MINUTE);
         for owner in [fact.subscription, None] {
             let minutes = expected.entry((fact.application.unwrap(), owner)).or_default();
@@ -365,6 +366,7 @@ fn counted(fact: &Fact) -> MinuteBucket {
         retried: is(FactKind::Attempted),
         dead_lettered: is(FactKind::DeadLettered),
         cancelled: is(FactKind::Cancelled),
+        settled: is(FactKind::Redriven) + is(FactKind::Discarded),
         attempts: latency.count(),
         latency,
     }

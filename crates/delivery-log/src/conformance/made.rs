@@ -145,10 +145,19 @@ impl Made {
                 _ => FactKind::Cancelled,
             };
             let fact = self.attempt(event, (subscription, delivery, attempt), kind);
-            self.write_fact(fact);
+            self.write_fact(fact.clone());
             if is_last {
+                self.settle(fact);
                 return;
             }
+        }
+    }
+
+    /// Some of what died is sent again, or never.
+    fn settle(&mut self, dead: Fact) {
+        if dead.kind == FactKind::DeadLettered && self.rng.random_bool(0.3) {
+            let kind = if self.rng.random_bool(0.5) { FactKind::Redriven } else { FactKind::Discarded };
+            self.write_fact(Fact { kind, exchange: None, reason: None, at_ms: self.now_ms, ..dead });
         }
     }
 

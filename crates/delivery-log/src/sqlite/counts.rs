@@ -43,14 +43,14 @@ fn minutes(
     let owner = names.number(query.subscription.map_or(query.application.0, |id| id.0))?;
     let Some((owner, application)) = owner.zip(names.number(query.application.0)?) else { return Ok(()) };
     let mut statement = connection.prepare_cached(
-        "SELECT minute, delivered, retried, dead_lettered, cancelled, latency FROM buckets
+        "SELECT minute, delivered, retried, dead_lettered, cancelled, settled, latency FROM buckets
             WHERE owner = ?1 AND application = ?2 AND minute >= ?3 AND minute <= ?4 ORDER BY minute",
     )?;
     let minute = |ms: i64| ms.saturating_sub(day.start_ms()).div_euclid(MINUTE);
     let first = query.times.from_ms.map_or(0, minute);
     let last = query.times.to_ms.map_or(i64::MAX, minute);
     let buckets = statement.query_map([owner, application, first, last], |row| {
-        let latency = Histogram::decode(&row.get::<_, Vec<u8>>(5)?).unwrap_or_default();
+        let latency = Histogram::decode(&row.get::<_, Vec<u8>>(6)?).unwrap_or_default();
         let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
         Ok(MinuteBucket {
             from_ms: day.start_ms() + row.get::<_, i64>(0)? * MINUTE,
@@ -58,6 +58,7 @@ fn minutes(
             retried: count(2)?,
             dead_lettered: count(3)?,
             cancelled: count(4)?,
+            settled: count(5)?,
             attempts: latency.count(),
             latency,
         })

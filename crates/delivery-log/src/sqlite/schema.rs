@@ -10,7 +10,7 @@ use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
 /// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 4;
+pub(super) const SHAPE: i64 = 5;
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.
@@ -50,7 +50,7 @@ pub(super) const DAY: &str = "
     CREATE INDEX targets_by_subscription ON targets(subscription, offset);
     CREATE TABLE buckets(
         owner INTEGER, minute INTEGER, application INTEGER NOT NULL, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
-        dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, latency BLOB NOT NULL,
+        dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, settled INTEGER NOT NULL, latency BLOB NOT NULL,
         PRIMARY KEY(owner, minute)) WITHOUT ROWID;
     CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
 ";
@@ -66,12 +66,10 @@ pub(super) const OPEN: &str = "
 ";
 
 // The partial index of the tables above names these numbers.
-const _: () = assert!(
-    FactKind::Attempted as u8 == 4
-        && FactKind::DeadLettered as u8 == 7
-        && FactKind::Cancelled as u8 == 8
-        && FactKind::TriedOnce as u8 == 13
-);
+const _: () = {
+    assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7);
+    assert!(FactKind::Cancelled as u8 == 8 && FactKind::TriedOnce as u8 == 13);
+};
 
 /// Whether the index of failures answers for these kinds.
 pub(super) fn are_failures(kinds: Kinds) -> bool {

@@ -22,6 +22,7 @@ struct Minute {
     retried: i64,
     dead_lettered: i64,
     cancelled: i64,
+    settled: i64,
     latency: Histogram,
 }
 
@@ -35,7 +36,7 @@ impl NewCounts {
 
     /// A fact of a subscription of an application, in a minute of the day.
     pub(super) fn fact(&mut self, (subscription, application): (i64, i64), minute: i64, fact: &Fact) {
-        if !Kinds::ATTEMPTS.has(fact.kind) {
+        if !Kinds::ATTEMPTS.has(fact.kind) && !Kinds::SETTLED.has(fact.kind) {
             return;
         }
         for owner in [subscription, application] {
@@ -49,18 +50,28 @@ impl NewCounts {
     pub(super) fn write(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut find = transaction.prepare_cached("SELECT latency FROM buckets WHERE owner = ?1 AND minute = ?2")?;
         let mut add = transaction.prepare_cached(
-            "INSERT INTO buckets VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET
+            "INSERT INTO buckets VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
                 delivered = delivered + ?4, retried = retried + ?5, dead_lettered = dead_lettered + ?6,
-                cancelled = cancelled + ?7, latency = ?8",
+                cancelled = cancelled + ?7, settled = settled + ?8, latency = ?9",
         )?;
         for ((owner, minute), mut new) in self.minutes {
             let known: Option<Vec<u8>> = find.query_row([owner, minute], |row| row.get(0)).optional()?;
             if let Some(known) = known.as_deref().and_then(Histogram::decode) {
                 new.latency.merge(&known);
             }
-            let counts = (new.delivered, new.retried, new.dead_lettered, new.cancelled);
-            let latency = new.latency.encode();
-            add.execute(params![owner, minute, new.application, counts.0, counts.1, counts.2, counts.3, latency])?;
+            let Minute { application, delivered, retried, dead_lettered, cancelled, settled, latency } = new;
+            let counts = params![
+                owner,
+                minute,
+                application,
+                delivered,
+                retried,
+                dead_lettered,
+                cancelled,
+                settled,
+                latency.encode()
+            ];
+            add.execute(counts)?;
         }
         let mut add = transaction
             .prepare_cached("INSERT INTO accepted VALUES(?1, ?2) ON CONFLICT DO UPDATE SET events = events + ?2")?;
@@ -80,6 +91,7 @@ impl Minute {
         self.retried += is(FactKind::Attempted);
         self.dead_lettered += is(FactKind::DeadLettered);
         self.cancelled += is(FactKind::Cancelled);
+        self.settled += i64::from(Kinds::SETTLED.has(fact.kind));
         // Of one that was tried once its request is counted, and that it did not deliver follows.
         if let Some(exchange) = &fact.exchange {
             self.latency.record(exchange.elapsed_ms);
