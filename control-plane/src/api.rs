@@ -115,6 +115,7 @@ fn log_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::events::list))
         .routes(routes!(log::events::get))
         .routes(routes!(log::timeline::get))
+        .routes(routes!(log::explain::get))
         .routes(routes!(log::attempts::list))
         .routes(routes!(log::attempts::get))
         .routes(routes!(log::requests::get))

@@ -11,6 +11,7 @@
 
 pub(crate) mod attempts;
 mod check;
+pub(crate) mod explain;
 mod fetch;
 mod gates;
 mod gather;

@@ -4,6 +4,7 @@ pub(in crate::api) mod attempts;
 pub(in crate::api) mod days;
 pub(in crate::api) mod dead_letters;
 pub(in crate::api) mod events;
+pub(in crate::api) mod explain;
 pub(in crate::api) mod overview;
 mod payload;
 pub(in crate::api) mod requests;

@@ -234,6 +234,7 @@ fn log(things: &Things) -> Vec<Row> {
         read("events.list", format!("/events?{query}")),
         read("events.get", format!("{event}?{query}&payload=false")),
         read("events.timeline", format!("{event}/timeline?{query}")),
+        read("events.explain", format!("{event}/explain?{query}")),
         read("requestAttempts.list", format!("/request_attempts?{query}")),
         read("requestAttempts.get", format!("/request_attempts/{}?{query}", things.attempt)),
         row("requestAttempts.request", Reach::Application { writes: READ }, 404, Method::GET, request),

@@ -12,14 +12,14 @@ use super::*;
 const NOON: i64 = 1_795_953_600_000;
 
 /// Some traffic of one subscription, written as it is made.
-struct Traffic {
+pub(super) struct Traffic {
     application: ApplicationId,
     subscription: SubscriptionId,
     rows: Vec<LogRow>,
 }
 
 impl Traffic {
-    fn new(application: &str, subscription: &str) -> Self {
+    pub(super) fn new(application: &str, subscription: &str) -> Self {
         Self {
             application: application.parse().unwrap(),
             subscription: subscription.parse().unwrap(),
@@ -43,6 +43,16 @@ impl Traffic {
     }
 
     fn event(&mut self, id: &str, ms: i64) {
+        self.named(id, ms, None);
+    }
+
+    /// An event at noon that was matched behind this offset of `control`, with these subscriptions.
+    pub(super) fn matched(&mut self, id: &str, (control_offset, whom): (i64, &[&str])) {
+        let ids = whom.iter().flat_map(|id| *id.parse::<Uuid>().unwrap().as_bytes()).collect();
+        self.named(id, 0, Some((control_offset, ids)));
+    }
+
+    fn named(&mut self, id: &str, ms: i64, named: Option<(i64, Vec<u8>)>) {
         let (application, uuid) = (self.application, self.uuid(id));
         self.push(ms + 5, |coordinates| {
             RowContent::Event(Box::new(LoggedEvent {
@@ -64,13 +74,13 @@ impl Traffic {
                 metadata: None,
                 ip: None,
                 detail: None,
-                subscriptions: None,
-                control_offset: None,
+                subscriptions: named.as_ref().map(|(_, ids)| ids.clone()),
+                control_offset: named.as_ref().map(|(offset, _)| *offset),
             }))
         });
     }
 
-    fn attempt(&mut self, id: &str, accepted: i64, (number, kind, status): (u32, FactKind, u16), ms: i64) {
+    pub(super) fn attempt(&mut self, id: &str, accepted: i64, (number, kind, status): (u32, FactKind, u16), ms: i64) {
         let (application, subscription) = (self.application, self.subscription);
         let (uuid, delivery) = (self.uuid(id), self.delivery(id));
         self.push(ms, |coordinates| {
@@ -102,7 +112,7 @@ impl Traffic {
         });
     }
 
-    async fn write(self, store: &dyn DeliveryStore) {
+    pub(super) async fn write(self, store: &dyn DeliveryStore) {
         let end = i64::try_from(self.rows.len()).unwrap();
         store.project(vec![LogChunk { partition: 0, offsets: 0..end, rows: self.rows }]).await.unwrap();
     }
