@@ -67,6 +67,7 @@ use tracing::info;
 
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
+pub use log::{LogCheckError, LogChecked, LogDifference, check_log};
 pub use store::transactional_id;
 
 use crate::health::HealthView;

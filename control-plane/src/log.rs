@@ -10,11 +10,16 @@
 //! routes answer 503 `log_unavailable`; no other route and no probe waits for it.
 
 pub(crate) mod attempts;
+mod check;
+pub(crate) mod explain;
 mod fetch;
+mod gates;
 mod gather;
+pub(crate) mod health;
 #[cfg(test)]
 pub(crate) mod made;
 mod metrics;
+pub(crate) mod overview;
 mod progress;
 mod project;
 mod upkeep;
@@ -23,19 +28,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
+use chassis::metrics::HistogramVec;
 use delivery_log::{DeliveryStore, SqliteOptions, SqliteStore, StoreError};
 use http::{HeaderName, HeaderValue};
+use kafka::Offsets;
 use parking_lot::RwLock;
 use schemas::problem::{Code, ProblemId};
 use tracing::{error, info};
 
+pub use self::check::{LogCheckError, LogChecked, LogDifference, check_log};
 use self::fetch::RecordFetch;
 use self::metrics::LogMetrics;
+pub(crate) use self::metrics::QueryTimer;
 use self::progress::LogProgress;
 use self::project::Projection;
 use crate::config::Deps;
 use crate::error::Error;
-use crate::problem::{Problem, internal};
+use crate::problem::Problem;
 
 /// Between two tries to open the store.
 const OPEN_AGAIN: Duration = Duration::from_secs(30);
@@ -57,6 +66,12 @@ struct LogInner {
     topic: Arc<str>,
     /// Reads records back, where Kafka can be asked.
     read_back: Option<RecordFetch>,
+    /// Knows the topic's ends, once a reader has begun.
+    offsets: RwLock<Option<Offsets>>,
+    /// How long answers take, by route.
+    query_seconds: Option<HistogramVec>,
+    /// The replica that fills it: this one.
+    replica: String,
 }
 
 // === impl DeliveryLog ===
@@ -64,12 +79,15 @@ struct LogInner {
 impl DeliveryLog {
     /// None, and why.
     pub(crate) fn none(reason: &str) -> Self {
-        Self::new(reason, Arc::from(""), None)
-    }
-
-    fn new(reason: &str, topic: Arc<str>, read_back: Option<RecordFetch>) -> Self {
-        let opened = RwLock::new(Err(reason.to_owned()));
-        Self(Arc::new(LogInner { opened, progress: LogProgress::default(), topic, read_back }))
+        Self(Arc::new(LogInner {
+            opened: RwLock::new(Err(reason.to_owned())),
+            progress: LogProgress::default(),
+            topic: Arc::from(""),
+            read_back: None,
+            offsets: RwLock::default(),
+            query_seconds: None,
+            replica: String::new(),
+        }))
     }
 
     /// With a store that somebody else fills, and has filled.
@@ -92,9 +110,18 @@ impl DeliveryLog {
             return Ok(Self::none("`control.log.store` is `none`"));
         }
         let metrics = LogMetrics::new(&deps.registry)?;
+        metrics.closed.set(1);
         let read_back = RecordFetch::start(&deps.connection, &deps.tasks)
             .map_err(|source| Error::Kafka { purpose: "reading records back", source })?;
-        let log = Self::new("its store is being opened", Arc::clone(&deps.topics.attempts), Some(read_back));
+        let log = Self(Arc::new(LogInner {
+            opened: RwLock::new(Err("its store is being opened".to_owned())),
+            progress: LogProgress::default(),
+            topic: Arc::clone(&deps.topics.attempts),
+            read_back: Some(read_back),
+            offsets: RwLock::default(),
+            query_seconds: Some(metrics.query_seconds.clone()),
+            replica: deps.kafka.slot.clone(),
+        }));
         let (run, stop) = (log.clone().run(config.clone(), deps.clone(), metrics), deps.tasks.shutdown().clone());
         deps.tasks.spawn("control-log", async move {
             tokio::select! {
@@ -127,6 +154,16 @@ impl DeliveryLog {
         self.0.read_back.as_ref().ok_or_else(|| unavailable("records cannot be read back here"))
     }
 
+    /// Counts how long an answer takes, from now until it is dropped.
+    pub(crate) fn timer(&self, route: &str) -> Option<QueryTimer> {
+        let seconds = self.0.query_seconds.as_ref()?;
+        Some(QueryTimer::new(seconds.with_label_values(&[route])))
+    }
+
+    fn reads_with(&self, offsets: Offsets) {
+        *self.0.offsets.write() = Some(offsets);
+    }
+
     /// The topic that it is an index of.
     pub(crate) fn topic(&self) -> &str {
         &self.0.topic
@@ -153,6 +190,7 @@ impl DeliveryLog {
             tokio::time::sleep(OPEN_AGAIN).await;
         };
         info!(folder = %config.folder.display(), "the delivery log is open");
+        metrics.closed.set(0);
         *self.0.opened.write() = Ok(Arc::clone(&store));
         let projection = Projection {
             connection: deps.connection.clone(),
@@ -193,16 +231,42 @@ pub(crate) fn failed(error: &StoreError) -> Problem {
         StoreError::Overloaded => Problem::new(ProblemId::ServiceUnavailable, error.to_string())
             .with_code(Code::Overloaded)
             .with_retry_after(1),
-        StoreError::TooSlow { .. } | StoreError::Unopened { .. } | StoreError::Stopped => {
+        StoreError::TooSlow { .. } | StoreError::Unopened { .. } | StoreError::Damaged { .. } | StoreError::Stopped => {
             unavailable(&error.to_string())
         }
-        StoreError::Failed { .. } => internal("the delivery log could not be read", error),
+        StoreError::Failed { .. } => {
+            error!(%error, "the delivery log could not be read");
+            unavailable(
+                "its store failed, and the log of the control plane says why; if it stays so, stop the control plane, \
+                empty the folder of `control.log.folder` and start it: the log is made again from Kafka",
+            )
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_store_fails_with_is_a_503_that_says_what_is_done_about_it() {
+        let all = [
+            (StoreError::Overloaded, "too many questions"),
+            (StoreError::TooSlow { seconds: 2 }, "within 2 s"),
+            (StoreError::Unopened { place: "x".into(), reason: "y".into() }, "cannot be opened: y"),
+            (
+                StoreError::Damaged { file: "2026-11-29.db".into() },
+                "2026-11-29.db of the delivery log is damaged; it is given up",
+            ),
+            (StoreError::Failed { reason: "disk I/O error at /srv".into() }, "empty the folder"),
+            (StoreError::Stopped, "stopped"),
+        ];
+        for (error, said) in all {
+            let problem = failed(&error);
+            assert_eq!(problem.status, 503, "{error}");
+            assert!(problem.detail.contains(said) && !problem.detail.contains("/srv"), "{}", problem.detail);
+        }
+    }
 
     #[test]
     fn there_is_no_answer_before_it_is_known_how_far_behind_it_is() {

@@ -42,6 +42,8 @@ const KNOWN: &[&str] = &[
     "source",
     "payload",
     "reason",
+    "bucket",
+    "window",
 ];
 
 /// The parameters of a request.

@@ -4,12 +4,17 @@ pub(in crate::api) mod attempts;
 pub(in crate::api) mod days;
 pub(in crate::api) mod dead_letters;
 pub(in crate::api) mod events;
+pub(in crate::api) mod explain;
+pub(in crate::api) mod overview;
+mod payload;
+pub(in crate::api) mod requests;
 pub(in crate::api) mod responses;
+pub(in crate::api) mod stats;
 pub(in crate::api) mod timeline;
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::response::Response;
 use delivery_log::{CursorError, DeliveryStore, FilterHash, ListOrder, LogPage, PageOf, RowPosition, Times};
 use http::request::Parts;
@@ -26,7 +31,7 @@ use uuid::Uuid;
 
 use super::json;
 use crate::auth::Principal;
-use crate::log::failed;
+use crate::log::{QueryTimer, failed};
 use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
@@ -43,8 +48,10 @@ pub(in crate::api) struct AskedLog {
     pub(in crate::api) query: Query,
     /// Whether the client takes UUIDs only as ids of events.
     pub(in crate::api) uuids: bool,
-    /// Until it is answered.
+    /// Who asks with it waits for others of its organization.
     _turn: Option<ReadTurn>,
+    /// Until it is answered.
+    _timer: Option<QueryTimer>,
 }
 
 /// The part of a list that is asked for, with what its cursors go with.
@@ -151,7 +158,9 @@ impl FromRequestParts<Arc<App>> for AskedLog {
         let query = Query::from_request_parts(parts, app).await?;
         let organization = principal.who.organization(&app.catalog().read());
         let turn = app.turns().log.take(organization).await?;
-        Ok(Self { principal, query, uuids: parts.headers.contains_key("hook0-client-options"), _turn: turn })
+        let route = parts.extensions.get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+        let (timer, uuids) = (app.log().timer(route), parts.headers.contains_key("hook0-client-options"));
+        Ok(Self { principal, query, uuids, _turn: turn, _timer: timer })
     }
 }
 

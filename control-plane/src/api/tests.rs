@@ -26,6 +26,7 @@ mod bola;
 mod dry_run;
 mod edges;
 mod errors;
+mod explain;
 mod health;
 mod idempotency;
 mod ids;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chassis::clock;
 use chassis::tasks::Tasks;
 use kafka::{Answers, Connection, Epoch, FetchOutcome, Fetcher, FetcherOptions, KafkaError, Lease, Urgency};
 use parking_lot::Mutex;
@@ -12,12 +13,16 @@ use schemas::delivery::Origin;
 use schemas::record::{Record, TopicPartition};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::gates::ReadGates;
 use crate::problem::{Problem, unavailable};
 
 /// Records read back at once; others wait.
 const AT_ONCE: usize = 32;
 /// How long one may take, waiting included.
 const WITHIN: Duration = Duration::from_secs(5);
+/// How long a partition may say nothing, half of what a question waits: there are two threads, and a partition without a leader
+/// holds one of them for so long.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 /// Bytes of the log that are read per second for all of them.
 const BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
 
@@ -31,6 +36,7 @@ struct ReadBackInner {
     waiting: Mutex<HashMap<Epoch, oneshot::Sender<FetchOutcome>>>,
     next: AtomicU64,
     permits: Semaphore,
+    gates: ReadGates,
 }
 
 /// Forgets a question whose asker is gone.
@@ -47,13 +53,14 @@ impl RecordFetch {
     /// # Errors
     /// No threads.
     pub(super) fn start(connection: &Connection, tasks: &Tasks) -> Result<Self, KafkaError> {
-        let options = FetcherOptions { bytes_per_second: BYTES_PER_SECOND, demands: AT_ONCE, patience: WITHIN };
+        let options = FetcherOptions { bytes_per_second: BYTES_PER_SECOND, demands: AT_ONCE, patience: PATIENCE };
         let (fetcher, answers) = Fetcher::start(connection, options)?;
         let inner = ReadBackInner {
             fetcher,
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
             permits: Semaphore::new(AT_ONCE),
+            gates: ReadGates::default(),
         };
         let read_back = Self(Arc::new(inner));
         let (run, stop) = (read_back.clone().answer(answers), tasks.shutdown().clone());
@@ -78,9 +85,17 @@ impl RecordFetch {
 
     async fn read(&self, at: &Origin) -> Result<Option<Record>, Problem> {
         let closed = || unavailable("records cannot be read back: the process is stopping");
+        let partition = TopicPartition::new(at.topic.as_str(), at.partition);
+        let silent =
+            || unavailable(format!("a record could not be read back: {partition} did not answer a moment ago"));
+        let pass = self.0.gates.enter(partition.clone(), clock::instant()).ok_or_else(silent)?;
+        let _turn = pass.turn.acquire().await.map_err(|_closed| closed())?;
+        if pass.is_silent(clock::instant()) {
+            return Err(silent());
+        }
         let _permit = self.0.permits.acquire().await.map_err(|_closed| closed())?;
         let epoch = Epoch(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let lease = Lease { partition: TopicPartition::new(at.topic.as_str(), at.partition), epoch };
+        let lease = Lease { partition: partition.clone(), epoch };
         let (reply, answer) = oneshot::channel();
         self.0.waiting.lock().insert(epoch, reply);
         let asked = AskedRecord { inner: &self.0, lease };
@@ -90,7 +105,12 @@ impl RecordFetch {
         match answer.await.map_err(|_closed| closed())? {
             FetchOutcome::Found(record) => Ok(Some(record)),
             FetchOutcome::Gone => Ok(None),
-            FetchOutcome::Failed(error) => Err(unavailable(format!("a record could not be read back: {error}"))),
+            // The log ends below it: the topic was created anew.
+            FetchOutcome::Failed(KafkaError::OffsetOutOfRange { .. }) => Ok(None),
+            FetchOutcome::Failed(error) => {
+                pass.failed(clock::instant());
+                Err(unavailable(format!("a record could not be read back: {error}")))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use delivery_log::{Fact, LogChunk, LogRow, LoggedEvent, RowContent};
+use delivery_log::{Fact, LogChunk, LogRow, LoggedEvent, LoggedTarget, RowContent};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -93,6 +93,7 @@ fn bytes_of(row: &LogRow) -> usize {
             ];
             size_of::<Fact>() + all(&texts)
         }
+        RowContent::Target(target) => size_of::<LoggedTarget>() + target.facts.len(),
         RowContent::Event(event) => {
             let texts = [
                 Some(event.id.as_str()),

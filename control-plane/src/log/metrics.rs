@@ -1,6 +1,11 @@
 //! What the delivery log tells Prometheus.
 
-use chassis::metrics::{IntCounter, IntCounterVec, IntGauge, Metrics, MetricsError, Registry};
+use std::time::Instant;
+
+use chassis::clock;
+use chassis::metrics::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry,
+};
 
 /// Metrics of the log.
 #[derive(Clone, Debug)]
@@ -15,7 +20,34 @@ pub(super) struct LogMetrics {
     pub(super) bytes: IntGauge,
     /// Days that the delivery log has rows of.
     pub(super) days: IntGauge,
+    /// How long an answer out of the delivery log takes, by route, its turn apart.
+    pub(super) query_seconds: HistogramVec,
+    /// 1 while the delivery log has no open store: its routes answer 503.
+    pub(super) closed: IntGauge,
 }
+
+/// Counts how long an answer takes, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct QueryTimer {
+    began: Instant,
+    seconds: Histogram,
+}
+
+// === impl QueryTimer ===
+
+impl QueryTimer {
+    pub(super) fn new(seconds: Histogram) -> Self {
+        Self { began: clock::instant(), seconds }
+    }
+}
+
+impl Drop for QueryTimer {
+    fn drop(&mut self) {
+        self.seconds.observe(clock::instant().saturating_duration_since(self.began).as_secs_f64());
+    }
+}
+
+// === impl LogMetrics ===
 
 impl LogMetrics {
     pub(super) fn new(registry: &Registry) -> Result<Self, MetricsError> {
@@ -36,6 +68,14 @@ impl LogMetrics {
             )?,
             bytes: metrics.gauge("log_store_bytes", "Bytes of the delivery log's files.")?,
             days: metrics.gauge("log_days", "Days that the delivery log has rows of.")?,
+            query_seconds: metrics.histograms(
+                "log_query_seconds",
+                "How long an answer out of the delivery log takes, by route, its turn apart.",
+                &["route"],
+                LATENCY_SECONDS,
+            )?,
+            closed: metrics
+                .gauge("log_closed", "1 while the delivery log has no open store: its routes answer 503.")?,
         })
     }
 }

@@ -13,6 +13,8 @@ struct KnownProgress {
     /// None before the first reader has begun: then nothing is known.
     partitions: BTreeMap<i32, ReachedTo>,
     whole_from_ms: Option<i64>,
+    /// Offsets that were deleted before they had been read.
+    lost: u64,
 }
 
 /// Where the reader of a partition is.
@@ -70,6 +72,21 @@ impl LogProgress {
             ReachedTo::Time(ms) => now_ms.saturating_sub(*ms).max(0),
         });
         behind.max()
+    }
+
+    /// So many offsets were deleted before they had been read.
+    pub(super) fn lost(&self, offsets: u64) {
+        self.0.lock().lost += offsets;
+    }
+
+    /// All that were.
+    pub(super) fn all_lost(&self) -> u64 {
+        self.0.lock().lost
+    }
+
+    /// Where the reader of each partition is.
+    pub(super) fn partitions(&self) -> BTreeMap<i32, ReachedTo> {
+        self.0.lock().partitions.clone()
     }
 
     pub(super) fn whole_from_ms(&self) -> Option<i64> {

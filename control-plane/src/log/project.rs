@@ -13,6 +13,7 @@ use delivery_log::{Coverage, Day, DeliveryStore, RowContent, StoreError};
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use thiserror::Error;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::DeliveryLog;
@@ -46,6 +47,8 @@ enum ProjectError {
     Kafka(#[from] KafkaError),
     #[error(transparent)]
     DeliveryStore(#[from] StoreError),
+    #[error("a damaged day of the delivery log was given up: it is read again")]
+    GivenUp,
 }
 
 /// One reader, from its start to its failure.
@@ -61,6 +64,8 @@ struct Reading<'p> {
     days: Vec<Day>,
     unreadable: &'p Limited<()>,
     upkeep: &'p Upkeep,
+    /// Changes when what is covered was looked at too early.
+    given_up: watch::Receiver<u64>,
     /// When the oldest row that waits has waited long enough.
     flush_at: Option<Instant>,
     ended: BTreeMap<i32, bool>,
@@ -84,6 +89,10 @@ impl Projection {
             let ended = self.read(&upkeep, &unreadable).await;
             let now_ms = clock::now_ms();
             self.log.progress().failed(now_ms);
+            if matches!(ended, Err(ProjectError::GivenUp)) {
+                // Which of the days is not whole, the next reader finds out.
+                self.log.progress().whole_from(Some(now_ms));
+            }
             // Where no reader has begun yet, what was written since this one tried is missing, at the least.
             self.tell_age(self.log.progress().behind_ms(now_ms).unwrap_or(now_ms - began_ms));
             ended.map(|never| match never {})
@@ -93,12 +102,15 @@ impl Projection {
 
     async fn read(&self, upkeep: &Upkeep, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {
         let offsets = Offsets::start(&self.connection)?;
+        self.log.reads_with(offsets.clone());
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
         let id = offsets.topic_id(&self.topic).await?.ok_or_else(missing)?;
         if self.store.bind(format!("{} {id}", self.topic)).await? {
             warn!(topic = %self.topic, "the topic was created anew: the delivery log starts again");
         }
         let oldest = upkeep::give_up_old_days(self.store.as_ref(), self.keep).await?;
+        let mut given_up = self.store.given_up();
+        given_up.mark_unchanged();
         let coverage = self.store.coverage().await?;
         let count = offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
         let today = Day::of(clock::now_ms());
@@ -126,6 +138,7 @@ impl Projection {
             days,
             unreadable,
             upkeep,
+            given_up,
             flush_at: None,
             ended,
         };
@@ -143,6 +156,7 @@ impl Projection {
         if end < first {
             let lost = u64::try_from(first - end).unwrap_or(0);
             self.metrics.lost.inc_by(lost);
+            self.log.progress().lost(lost);
             warn!(topic = %self.topic, partition, lost, "records were deleted before the delivery log had read them");
         }
     }
@@ -177,6 +191,7 @@ impl Reading<'_> {
             let until = self.flush_at.unwrap_or(tick).min(tick);
             let event = tokio::select! {
                 biased;
+                () = changed(&mut self.given_up) => return Err(ProjectError::GivenUp),
                 event = tail.next() => Some((true, event?)),
                 event = next_of(self.older.as_mut()) => Some((false, event?)),
                 () = tokio::time::sleep_until(until.into()) => None,
@@ -188,7 +203,7 @@ impl Reading<'_> {
             }
             let is_due = self.flush_at.is_some_and(|at| clock::instant() >= at);
             if is_due || self.is_full() || self.is_day_read() {
-                self.flush().await?;
+                self.flush().await.map_err(|error| self.cause(error))?;
             }
             if self.is_day_read() {
                 self.older = None;
@@ -197,6 +212,11 @@ impl Reading<'_> {
                 self.next_day().await?;
             }
         }
+    }
+
+    /// What failed was given up with it, perhaps.
+    fn cause(&self, error: ProjectError) -> ProjectError {
+        if self.given_up.has_changed().unwrap_or(false) { ProjectError::GivenUp } else { error }
     }
 
     fn is_full(&self) -> bool {
@@ -258,6 +278,7 @@ impl Reading<'_> {
         let kind = match &row.content {
             RowContent::Fact(fact) => fact.kind.as_str(),
             RowContent::Event(_) => "matched",
+            RowContent::Target(_) => "target",
             RowContent::Nothing => "unreadable",
         };
         self.projection.metrics.projected.with_label_values(&[kind]).inc();
@@ -333,6 +354,13 @@ impl Reading<'_> {
             fetch_wait_ms: 500,
         };
         Tail::start(&self.projection.connection, options)
+    }
+}
+
+/// Until it changes; for ever where nobody changes it any more.
+async fn changed(count: &mut watch::Receiver<u64>) {
+    if count.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -189,7 +189,7 @@ impl Operation<'_> {
             self.response(304, json!({ "description": "The client has this version already" }));
         }
         self.response_headers(writes && secured && own, tag);
-        if listed || self.path.ends_with("/timeline") {
+        if listed || self.path.ends_with("/timeline") || self.path.ends_with("/explain") {
             self.value["responses"]["200"]["headers"]["Link"] = json!({ "$ref": "#/components/headers/Link" });
         }
     }

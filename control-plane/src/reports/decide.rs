@@ -53,6 +53,21 @@ pub(super) enum Outcome {
     Limited,
 }
 
+/// What a record's kind is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Concern {
+    /// Nothing: most are such.
+    Nothing,
+    /// Nobody knows: a newer build wrote it.
+    Unknown,
+    /// The operator may be told of it; nothing is changed for it.
+    ToTell,
+    /// A subscription is disabled.
+    Disables(Why),
+    /// An event type is declared.
+    Declares,
+}
+
 /// What the first bytes of a lifecycle record say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FirstLook {
@@ -64,17 +79,17 @@ pub(super) enum FirstLook {
     Decoded,
 }
 
-// === impl FirstLook ===
+// === impl Concern ===
 
-impl FirstLook {
-    /// Looks at a record's value; nothing is decoded.
-    pub(super) fn of(value: &[u8]) -> Self {
-        let Some(kind) = Kind::peek(value) else { return Self::Decoded };
+impl Concern {
+    /// The one list of kinds: whoever adds a kind says here what it is to us.
+    fn of(kind: Kind) -> Self {
         match kind {
+            Kind::EndpointGone => Self::Disables(Why::Gone),
+            Kind::Failing => Self::Disables(Why::Failing),
+            Kind::Undeclared => Self::Declares,
+            Kind::Recovered | Kind::DeadLettered => Self::ToTell,
             Kind::Unknown => Self::Unknown,
-            Kind::EndpointGone | Kind::Failing | Kind::Undeclared | Kind::Recovered | Kind::DeadLettered => {
-                Self::Decoded
-            }
             Kind::Matched
             | Kind::Repeat
             | Kind::Rejected
@@ -87,7 +102,20 @@ impl FirstLook {
             | Kind::Target
             | Kind::Redriven
             | Kind::Discarded
-            | Kind::Erased => Self::Passed,
+            | Kind::Erased => Self::Nothing,
+        }
+    }
+}
+
+// === impl FirstLook ===
+
+impl FirstLook {
+    /// Looks at a record's value; nothing is decoded.
+    pub(super) fn of(value: &[u8]) -> Self {
+        match Kind::peek(value).map(Concern::of) {
+            Some(Concern::Nothing) => Self::Passed,
+            Some(Concern::Unknown) => Self::Unknown,
+            Some(Concern::ToTell | Concern::Disables(_) | Concern::Declares) | None => Self::Decoded,
         }
     }
 }
@@ -97,29 +125,13 @@ impl FirstLook {
 impl Report {
     /// `None`: nothing that concerns us.
     pub(super) fn of(lifecycle: &Lifecycle<'_>) -> Option<Self> {
-        let why = match lifecycle.kind {
-            Kind::EndpointGone => Why::Gone,
-            Kind::Failing => Why::Failing,
-            Kind::Undeclared => {
+        let why = match Concern::of(lifecycle.kind) {
+            Concern::Disables(why) => why,
+            Concern::Declares => {
                 let event_type = lifecycle.event_type.as_deref()?.to_owned();
                 return Some(Self::Declare { application: lifecycle.application_id?, event_type });
             }
-            Kind::Matched
-            | Kind::Repeat
-            | Kind::Rejected
-            | Kind::FilterFailed
-            | Kind::Attempted
-            | Kind::Parked
-            | Kind::Delivered
-            | Kind::DeadLettered
-            | Kind::Cancelled
-            | Kind::TriedOnce
-            | Kind::Recovered
-            | Kind::Target
-            | Kind::Redriven
-            | Kind::Discarded
-            | Kind::Erased
-            | Kind::Unknown => return None,
+            Concern::Nothing | Concern::Unknown | Concern::ToTell => return None,
         };
         let detail = lifecycle.detail.as_deref().unwrap_or_else(|| why.sentence());
         Some(Self::Disable {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::api::time;
 use crate::health::{LaneKnown, LaneSeen, LaneWord};
+use crate::log::health::LoggedHealth;
 
 /// How a subscription is doing. Null is unknown, or said to be so of nothing; a number is never a guess.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -28,7 +29,13 @@ use crate::health::{LaneKnown, LaneSeen, LaneWord};
     "backlog_age_ms": 605_000,
     "failing_since": "2026-11-22T10:19:58Z",
     "last_success_at": "2026-11-22T10:19:57Z",
-    "window": {"from": "2026-11-22T10:24:00Z", "to": "2026-11-22T10:30:00Z", "attempts": 12, "success_rate": 0.25},
+    "last_failure_at": "2026-11-22T10:29:57Z",
+    "last_error": "timeout",
+    "dead_letters_open": 3,
+    "window": {
+        "from": "2026-11-22T09:30:00Z", "to": "2026-11-22T10:30:00Z", "attempts": 12, "success_rate": 0.25,
+        "retry_rate": 0.5, "latency_p50_ms": 21, "latency_p95_ms": 15_000,
+    },
 }))]
 pub(crate) struct HealthShown {
     #[schema(value_type = Uuid)]
@@ -66,7 +73,17 @@ pub(crate) struct HealthShown {
     failing_since: Option<String>,
     /// When the endpoint last took one, as far as that is remembered.
     last_success_at: Option<String>,
-    /// How requests ended in the last minutes. Null where nothing was sent.
+    /// When an attempt last failed. This and the next two are out of the delivery log, and absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure_at: Option<String>,
+    /// What it failed with: a word such as `timeout`, or the status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    /// Deliveries that died, as far as the delivery log reaches back, and about which nobody has decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters_open: Option<u64>,
+    /// How requests ended: in the last hour, or in what `window` says, as the delivery log has counted. Without one in the last
+    /// minutes, as the worker tells; null where nothing was sent then.
     window: Option<EndsShown>,
 }
 
@@ -80,6 +97,15 @@ pub(crate) struct EndsShown {
     attempts: u64,
     /// The share of them that delivered, 0 to 1. Null where none ended.
     success_rate: Option<f64>,
+    /// The share of them after which another one follows. Absent, as the next two, without a delivery log, and where none ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_rate: Option<f64>,
+    /// How long half of them took at most, within 5 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_p50_ms: Option<i64>,
+    /// How long 95 of 100 of them took at most, within 5 %.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_p95_ms: Option<i64>,
 }
 
 /// What a circuit does.
@@ -129,12 +155,41 @@ pub(crate) fn health(subscription: &Subscription, known: LaneKnown, now_ms: i64)
         backlog_age_ms: oldest_ms.map(|at_ms| (now_ms - at_ms).max(0)),
         failing_since: failing_ms.map(time),
         last_success_at: success_ms.map(time),
+        last_failure_at: None,
+        last_error: None,
+        dead_letters_open: None,
         window: told.zip(word).map(|(told, word)| EndsShown {
             from: time(told.from_ms),
             to: time(word.at_ms),
             attempts: told.ended,
             success_rate: rate(told.succeeded, told.ended),
+            retry_rate: None,
+            latency_p50_ms: None,
+            latency_p95_ms: None,
         }),
+    }
+}
+
+impl HealthShown {
+    /// With what the delivery log has counted, which reaches back further than a worker remembers.
+    pub(crate) fn with_log(self, logged: LoggedHealth) -> Self {
+        let window = logged.window;
+        Self {
+            last_success_at: logged.success_ms.map(time).or(self.last_success_at),
+            last_failure_at: logged.failure_ms.map(time),
+            last_error: logged.error,
+            dead_letters_open: Some(logged.dead_letters),
+            window: Some(EndsShown {
+                from: time(logged.from_ms),
+                to: time(logged.to_ms),
+                attempts: window.attempts,
+                success_rate: window.success_rate(),
+                retry_rate: window.retry_rate(),
+                latency_p50_ms: window.latency.quantile(500),
+                latency_p95_ms: window.latency.quantile(950),
+            }),
+            ..self
+        }
     }
 }
 

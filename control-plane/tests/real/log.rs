@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
+use control_plane::check_log;
 use kafka::{Producer, ProducerOptions};
-use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle};
+use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle, TargetFacts};
+use schemas::control::BodyForm;
 use schemas::delivery::Origin;
 use schemas::header;
 use schemas::identity::{delivery_id, gateway_source};
@@ -62,7 +64,24 @@ async fn write(
     };
     let facts = EventFacts { matched: 1, payload_bytes: 9, ..EventFacts::default() };
     let delivery = delivery_id(application, &gateway_source(application), id, subscription, Generation::default());
-    let exchange = Exchange { started_ms: now_ms, elapsed_ms: 12, status: Some(204), ..Exchange::default() };
+    let exchange =
+        Exchange { started_ms: now_ms, elapsed_ms: 12, status: Some(204), target: Some(5), ..Exchange::default() };
+    let target = TargetFacts {
+        offset: 5,
+        method: "POST".into(),
+        url: "https://example.com/as-it-was".into(),
+        headers: [("x-key".into(), None)].into(),
+        auth: None,
+        signing: Vec::new(),
+        body: BodyForm::default(),
+        timeout_ms: 15_000,
+    };
+    let target = Lifecycle {
+        application_id: Some(application),
+        subscription_id: Some(subscription),
+        target: Some(target),
+        ..Lifecycle::new(Kind::Target, now_ms)
+    };
     let delivered = Lifecycle {
         subscription_id: Some(subscription),
         delivery_id: Some(delivery),
@@ -72,7 +91,7 @@ async fn write(
     };
     let response = [(header::RESPONSE_HEAD, "server: x\n"), (header::RESPONSE_BODY, "thanks")].into_iter().collect();
     let matched = Lifecycle { event: Some(facts), ..about(Kind::Matched) };
-    for (lifecycle, headers) in [(matched, Headers::default()), (delivered, response)] {
+    for (lifecycle, headers) in [(matched, Headers::default()), (target, Headers::default()), (delivered, response)] {
         let record = record(&world.topics.attempts, lifecycle.encode().unwrap(), headers);
         producer.send(&record).unwrap().await.unwrap();
     }
@@ -114,6 +133,16 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
     let (status, answer) = replica.get(&format!("/responses/{response}?{query}")).await;
     assert_eq!((status, &answer["http_code"], &answer["body"]), (200, &json!(204), &json!("thanks")), "{answer}");
     assert_eq!(answer["headers"], json!({"server": "x"}));
+    let (status, request) = replica.get(&format!("/request_attempts/{response}/request?{query}")).await;
+    assert_eq!((status, &request["url"]), (200, &json!("https://example.com/as-it-was")), "{request}");
+    assert_eq!((&request["headers"]["x-key"], &request["payload"]["state"]), (&json!("********"), &json!("available")));
+    let (status, counts) = replica.get(&format!("/delivery_stats?{query}&bucket=1d")).await;
+    let sum = counts.as_array().unwrap().iter().map(|row| row["attempts"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((status, sum), (200, 20), "{counts}");
+    let (status, log) = replica.get("/log").await;
+    assert_eq!((status, &log["days"][0]["whole"], &log["lost_records"]), (200, &json!(true), &json!(0)), "{log}");
+    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().join("a")).await.unwrap();
+    assert_eq!((checked.rows, checked.difference), (60, None), "beside the replica that has the folder");
     replica.stop().await;
 
     // What is there is not made again, what came meanwhile is.

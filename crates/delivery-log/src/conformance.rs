@@ -3,6 +3,7 @@
 pub(crate) mod checks;
 pub(crate) mod made;
 pub(crate) mod paging;
+pub(crate) mod targets;
 
 use crate::query::{EventQuery, FactQuery, ListOrder, LogPage, PageOf};
 use crate::store::{DeliveryStore, StoreError};
@@ -38,6 +39,7 @@ macro_rules! suite {
             another_topic_is_another_log in checks,
             nothing_of_one_application_is_in_an_answer_to_another in checks,
             events_and_deliveries_are_found_by_their_names in checks,
+            what_attempts_had_in_common_is_found_by_subscription_and_offset in targets,
             minutes_and_days_count_each_row_once in checks,
             a_page_that_looked_at_too_much_ends_and_goes_on in paging,
             every_row_that_was_there_when_the_first_page_was_asked_for_comes_once in paging,

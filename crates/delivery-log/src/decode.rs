@@ -2,16 +2,24 @@
 
 use std::borrow::Cow;
 
-use schemas::attempt::{EventFacts, Kind, Lifecycle};
+use schemas::attempt::{EventFacts, Kind, Lifecycle, VERSION};
 use schemas::identity::{event_uuid, gateway_source};
 use schemas::ids::SubscriptionId;
 use schemas::record::Record;
 
-use crate::fact::{Fact, FactKind, LogRow, LoggedEvent, LoggedExchange, RowContent};
+use crate::fact::{Fact, FactKind, LogRow, LoggedEvent, LoggedExchange, LoggedTarget, RowContent};
 use crate::position::Coordinates;
 
 /// Longest sentence that is kept of a record, bytes.
 const MAX_DETAIL: usize = 300;
+
+/// What this build makes rows of, as a text: the record's version, and the kinds. Whoever meets another text in a file has met
+/// another build's, which passed over what this one keeps.
+#[must_use]
+pub fn kept_kinds() -> String {
+    let words: Vec<&str> = FactKind::ALL.iter().map(|kind| kind.as_str()).chain(["matched", "target"]).collect();
+    format!("v{VERSION} {}", words.join(" "))
+}
 
 /// The row of a record, and why it says nothing where it cannot be read.
 #[must_use]
@@ -28,6 +36,9 @@ fn content(coordinates: Coordinates, stored_ms: i64, mut lifecycle: Lifecycle<'_
     if let Some(facts) = lifecycle.event.take() {
         return event(coordinates, stored_ms, lifecycle, facts)
             .map_or(RowContent::Nothing, |it| RowContent::Event(Box::new(it)));
+    }
+    if lifecycle.kind == Kind::Target {
+        return target(coordinates, &lifecycle).map_or(RowContent::Nothing, |it| RowContent::Target(Box::new(it)));
     }
     fact(coordinates, stored_ms, lifecycle).map_or(RowContent::Nothing, |it| RowContent::Fact(Box::new(it)))
 }
@@ -48,11 +59,12 @@ fn kind(kind: Kind) -> Option<FactKind> {
         Kind::Failing => Some(FactKind::Failing),
         Kind::Recovered => Some(FactKind::Recovered),
         Kind::Undeclared => Some(FactKind::Undeclared),
+        Kind::TriedOnce => Some(FactKind::TriedOnce),
+        Kind::Redriven => Some(FactKind::Redriven),
+        Kind::Discarded => Some(FactKind::Discarded),
+        // It is no fact of a delivery.
+        Kind::Target
         // Nobody asks for them yet.
-        Kind::TriedOnce
-        | Kind::Target
-        | Kind::Redriven
-        | Kind::Discarded
         | Kind::Erased
         // A newer build wrote it.
         | Kind::Unknown => None,
@@ -91,6 +103,17 @@ fn fact(coordinates: Coordinates, stored_ms: i64, lifecycle: Lifecycle<'_>) -> O
         detail: lifecycle.detail.map(cut),
         exchange,
         record: lifecycle.record.map(|at| Coordinates { partition: at.partition, offset: at.offset }),
+    })
+}
+
+fn target(coordinates: Coordinates, lifecycle: &Lifecycle<'_>) -> Option<LoggedTarget> {
+    let facts = lifecycle.target.as_ref()?;
+    Some(LoggedTarget {
+        coordinates,
+        application: lifecycle.application_id?,
+        subscription: lifecycle.subscription_id?,
+        offset: facts.offset,
+        facts: serde_json::to_string(facts).ok()?,
     })
 }
 
@@ -184,6 +207,20 @@ mod tests {
         let foreign = of(r#","event_source":"/topics/x""#);
         assert_eq!(foreign.source.as_deref(), Some("/topics/x"));
         assert_ne!(foreign.uuid, of("").uuid);
+    }
+
+    #[test]
+    fn what_attempts_have_in_common_is_a_target_of_its_subscription() {
+        let id = "c0ea6ffa-1972-4435-b434-ec9e93d38f42";
+        let value = format!(
+            r#"{{"v":2,"kind":"target","at_ms":9,"application_id":"{id}","subscription_id":"{id}","target":{{"offset":7,
+            "method":"POST","url":"https://example.com/","headers":{{"x-key":null}},"body":"raw","timeout_ms":15000}}}}"#
+        );
+        let (row, problem) = decode(0, &record(&value));
+        let RowContent::Target(target) = row.content else { panic!("{row:?}, {problem:?}") };
+        assert_eq!((target.offset, target.subscription.to_string()), (7, id.to_owned()));
+        let facts: schemas::attempt::TargetFacts<'_> = serde_json::from_str(&target.facts).unwrap();
+        assert_eq!((&*facts.url, facts.timeout_ms), ("https://example.com/", 15_000));
     }
 
     #[test]

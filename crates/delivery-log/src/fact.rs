@@ -20,7 +20,7 @@ pub struct LogChunk {
 }
 
 /// One record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRow {
     /// Its offset.
     pub offset: i64,
@@ -31,13 +31,15 @@ pub struct LogRow {
 }
 
 /// What a record says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowContent {
     /// Something happened to an event or a delivery.
     Fact(Box<Fact>),
     /// An event was accepted and matched.
     Event(Box<LoggedEvent>),
-    /// Nothing that the log keeps, or nothing that this build can read.
+    /// What the attempts of a subscription have in common.
+    Target(Box<LoggedTarget>),
+    /// Nothing that this build keeps, or nothing that it can read: its day is read again by one that keeps other kinds.
     Nothing,
 }
 
@@ -88,6 +90,12 @@ kinds! {
     Recovered 11 "recovered",
     /// An event came with a type that is to be declared.
     Undeclared 12 "undeclared",
+    /// Terminal: the one attempt that was asked for failed.
+    TriedOnce 13 "tried_once",
+    /// A dead letter was sent once more.
+    Redriven 14 "redriven",
+    /// Somebody decided that a dead letter is not sent again.
+    Discarded 15 "discarded",
 }
 
 /// A set of kinds.
@@ -197,6 +205,21 @@ pub struct LoggedEvent {
     pub control_offset: Option<i64>,
 }
 
+/// What the attempts of a subscription have in common, as a worker used it. No secret stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedTarget {
+    /// The record that says so.
+    pub coordinates: Coordinates,
+    /// The application.
+    pub application: ApplicationId,
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Offset on `control` of the subscription as it was used: attempts name it.
+    pub offset: i64,
+    /// The facts, a JSON object as their record has it.
+    pub facts: String,
+}
+
 /// A delivery that has been tried and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenDelivery {
@@ -236,12 +259,23 @@ impl FactKind {
 
 impl Kinds {
     /// What ends a delivery.
-    pub const TERMINAL: Self = Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const TERMINAL: Self =
+        Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
     /// What is said of an attempt, or of one that was due and will not be made.
-    pub const ATTEMPTS: Self =
-        Self::of(&[FactKind::Attempted, FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const ATTEMPTS: Self = Self::of(&[
+        FactKind::Attempted,
+        FactKind::Delivered,
+        FactKind::DeadLettered,
+        FactKind::Cancelled,
+        FactKind::TriedOnce,
+    ]);
     /// Attempts that did not succeed.
-    pub const FAILED: Self = Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const FAILED: Self =
+        Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
+    /// What ends a delivery badly.
+    pub const UNDELIVERED: Self = Self::of(&[FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
+    /// What is decided about a dead letter, once.
+    pub const SETTLED: Self = Self::of(&[FactKind::Redriven, FactKind::Discarded]);
     /// All.
     pub const ALL: Self = Self::of(FactKind::ALL);
 

@@ -20,6 +20,7 @@ mod day;
 mod decode;
 mod fact;
 mod histogram;
+mod minute;
 mod position;
 mod query;
 mod split;
@@ -29,13 +30,15 @@ mod store;
 pub use attempt_id::{attempt_id, delivery_prefix};
 pub use coverage::Coverage;
 pub use day::Day;
-pub use decode::decode;
-pub use fact::{Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, OpenDelivery, RowContent};
+pub use decode::{decode, kept_kinds};
+pub use fact::{
+    Fact, FactKind, Kinds, LogChunk, LogRow, LoggedEvent, LoggedExchange, LoggedTarget, OpenDelivery, RowContent,
+};
 pub use histogram::Histogram;
+pub use minute::{BucketQuery, MinuteBucket};
 pub use position::{Coordinates, CursorError, FilterHash, RowPosition};
 pub use query::{
-    DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, MinuteBucket, PAGE_ENTRIES, PAGE_MS, PageOf,
-    Subject, Times,
+    DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, PAGE_ENTRIES, PAGE_MS, PageOf, Subject, Times,
 };
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sqlite::{LogFolder, SqliteOptions, SqliteStore, StoredDay};
 pub use store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::day::Day;
 use crate::fact::{Fact, Kinds, LoggedEvent};
-use crate::histogram::Histogram;
 use crate::position::RowPosition;
 
 /// Entries of an index that a page looks at before it ends, wherever it is.
@@ -120,30 +119,13 @@ pub enum EventName {
     Id(String),
 }
 
-/// How a subscription did in one minute.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MinuteBucket {
-    /// When the minute begins, Unix ms.
-    pub from_ms: i64,
-    /// Deliveries that ended well.
-    pub delivered: u64,
-    /// Attempts that failed and are repeated.
-    pub retried: u64,
-    /// Deliveries that died.
-    pub dead_lettered: u64,
-    /// Deliveries that were cancelled.
-    pub cancelled: u64,
-    /// Requests that were made, whatever came of them.
-    pub attempts: u64,
-    /// How long they took.
-    pub latency: Histogram,
-}
-
 /// One day of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaySummary {
     /// Which.
     pub day: Day,
+    /// Rows that it has.
+    pub rows: u64,
     /// Bytes that its files take.
     pub bytes: u64,
 }

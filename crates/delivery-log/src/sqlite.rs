@@ -7,15 +7,19 @@
 //!
 //! No transaction spans two files: over files in WAL mode it would not be atomic. A day is given up by removing its file.
 
+mod about;
 mod counts;
 mod day_file;
 mod events;
 mod facts;
+mod folder;
 mod list;
 mod names;
 mod open_file;
 mod pool;
 mod schema;
+mod tally;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,15 +34,18 @@ use parking_lot::RwLock;
 use rusqlite::ErrorCode;
 use rustix::fs::{FlockOperation, flock};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+pub use self::folder::{LogFolder, StoredDay};
 use self::pool::ReaderPool;
 use self::writer::{Reply, StoreWriter, WriterCommand};
 use crate::coverage::Coverage;
 use crate::day::Day;
+use crate::decode::kept_kinds;
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
-use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+use crate::minute::{BucketQuery, MinuteBucket};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
 use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
 
 /// Writes that wait for the one under way.
@@ -57,11 +64,17 @@ pub struct SqliteOptions {
     pub memory_bytes: u64,
 }
 
+/// How many rows each day has, as its writer knows: nobody reads a file to count them.
+type DayRows = Arc<RwLock<BTreeMap<Day, u64>>>;
+
 /// See the module. Clones are the same one.
 #[derive(Clone)]
 pub struct SqliteStore {
     commands: mpsc::Sender<WriterCommand>,
     readers: ReaderPool,
+    /// The threads' own: the folder is free when they have ended.
+    given_up: watch::Receiver<u64>,
+    rows: DayRows,
     folder: PathBuf,
 }
 
@@ -71,8 +84,11 @@ struct SharedFiles {
     folder: PathBuf,
     /// Days, each with a number that no other file had.
     days: RwLock<BTreeMap<Day, u64>>,
+    rows: DayRows,
     next_id: AtomicU64,
     open_id: AtomicU64,
+    /// Days that were given up because they were damaged.
+    given_up: watch::Sender<u64>,
     /// Locked while the process has the folder.
     _lock: File,
 }
@@ -85,23 +101,31 @@ impl SqliteStore {
     /// # Errors
     /// The folder cannot be used, or another process has it.
     pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
+        Self::open_keeping(options, &kept_kinds())
+    }
+
+    /// As a build opens it that keeps these kinds.
+    fn open_keeping(options: &SqliteOptions, kept: &str) -> Result<Self, StoreError> {
         let lock = lock(&options.folder)?;
         let shared = Arc::new(SharedFiles {
             folder: options.folder.clone(),
             days: RwLock::default(),
+            rows: DayRows::default(),
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
+            given_up: watch::Sender::new(0),
             _lock: lock,
         });
-        let half = options.memory_bytes / 2;
+        let (half, given_up) = (options.memory_bytes / 2, shared.given_up.subscribe());
+        let rows = Arc::clone(&shared.rows);
         let readers = options.readers.max(1);
-        let writer = StoreWriter::open(Arc::clone(&shared), half)?;
+        let writer = StoreWriter::open(Arc::clone(&shared), half, Arc::from(kept))?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let spawned = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
         spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
-        let readers = ReaderPool::start(&shared, readers, of_each)?;
-        Ok(Self { commands, readers, folder: options.folder.clone() })
+        let readers = ReaderPool::start(&shared, &commands, (readers, of_each))?;
+        Ok(Self { commands, readers, given_up, rows, folder: options.folder.clone() })
     }
 
     fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
@@ -137,10 +161,14 @@ impl DeliveryStore for SqliteStore {
         self.tell(|reply| WriterCommand::Retain(oldest, reply))
     }
 
+    fn given_up(&self) -> watch::Receiver<u64> {
+        self.given_up.clone()
+    }
+
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
-        let folder = self.folder.clone();
+        let (folder, rows) = (self.folder.clone(), self.rows.read().clone());
         Box::pin(async move {
-            let looked = tokio::task::spawn_blocking(move || counts::days(&folder)).await;
+            let looked = tokio::task::spawn_blocking(move || counts::days(&folder, &rows)).await;
             looked.map_err(|error| StoreError::Failed { reason: error.to_string() })?
         })
     }
@@ -169,12 +197,16 @@ impl DeliveryStore for SqliteStore {
         self.readers.ask(move |reader| facts::history_of(reader, application, prefix))
     }
 
+    fn target(&self, application: ApplicationId, of: (SubscriptionId, i64)) -> StoreAnswer<'_, Option<String>> {
+        self.readers.ask(move |reader| targets::find(reader, application, of))
+    }
+
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {
         self.readers.ask(move |reader| counts::open(reader, &deliveries))
     }
 
-    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>> {
-        self.readers.ask(move |reader| counts::buckets(reader, subscription, times))
+    fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
+        self.readers.ask(move |reader| counts::buckets(reader, &query))
     }
 
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {
@@ -189,12 +221,14 @@ impl SharedFiles {
         self.days.read().clone()
     }
 
-    fn appeared(&self, day: Day) {
+    fn appeared(&self, day: Day, rows: u64) {
+        self.rows.write().insert(day, rows);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.days.write().insert(day, id);
     }
 
     fn vanished(&self, day: Day) {
+        self.rows.write().remove(&day);
         self.days.write().remove(&day);
     }
 
@@ -225,6 +259,8 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow { seconds: pool::SECONDS },
+        // Which one, knows who has asked it.
+        _ if day_file::is_damaged(&error) => StoreError::Damaged { file: "a file".to_owned() },
         _ => StoreError::Failed { reason: error.to_string() },
     }
 }

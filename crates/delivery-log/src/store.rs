@@ -6,12 +6,14 @@ use std::pin::Pin;
 
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use thiserror::Error;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
-use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage, MinuteBucket, Times};
+use crate::minute::{BucketQuery, MinuteBucket};
+use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
 
 /// What a store answers, when it does.
 pub type StoreAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -32,6 +34,10 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
 
     /// Gives up every day before this one, now and from now on. Returns those that were there.
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
+
+    /// How many days were given up because they were damaged: whoever fills the store looks again at what is covered when it
+    /// changes.
+    fn given_up(&self) -> watch::Receiver<u64>;
 
     /// The days that are there, the newest first. Never refused for the questions that wait.
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
@@ -55,11 +61,15 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// All facts of the delivery whose id begins so, the oldest first: what an attempt's id tells of it.
     fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>>;
 
+    /// What the attempts of a subscription had in common as it stood at this offset of `control`: a JSON object as its record has
+    /// it.
+    fn target(&self, application: ApplicationId, of: (SubscriptionId, i64)) -> StoreAnswer<'_, Option<String>>;
+
     /// Those of these deliveries that have been tried and have not ended.
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;
 
-    /// How a subscription did, minute by minute, the oldest first; minutes without anything are left out.
-    fn buckets(&self, subscription: SubscriptionId, times: Times) -> StoreAnswer<'_, Vec<MinuteBucket>>;
+    /// How deliveries went, step by step, the oldest first; steps without anything are left out.
+    fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>>;
 
     /// Events that were accepted, by day and application, of these applications.
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts>;
@@ -98,6 +108,12 @@ pub enum StoreError {
         place: String,
         /// Why.
         reason: String,
+    },
+    /// A file of it is damaged: it is given up, and its rows are to be read again.
+    #[error("{file} of the delivery log is damaged; it is given up, and made again from Kafka")]
+    Damaged {
+        /// Which.
+        file: String,
     },
     /// It failed.
     #[error("the delivery log's store failed: {reason}")]

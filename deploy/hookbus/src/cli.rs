@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod lanes;
+pub(crate) mod log;
 pub(crate) mod manage;
 pub(crate) mod offsets;
 pub(crate) mod operate;
@@ -21,7 +22,9 @@ Examples:
 const EVENT_HELP: &str = "\
 Examples:
   hookbus event send invoice.paid --application shop --payload '{\"amount\": 12900}' --label env=test
-  cat order.json | hookbus event send order.shipped.v2 --application shop --id evt_1042 --payload-file -";
+  cat order.json | hookbus event send order.shipped.v2 --application shop --id evt_1042 --payload-file -
+  hookbus event show evt_1042 --application shop
+  hookbus event list --application shop --event-type 'order.**' --since 1h";
 
 const TOKEN_HELP: &str = "\
 Examples:
@@ -86,9 +89,19 @@ pub(crate) enum Command {
     /// Who receives what.
     #[command(after_help = SUBSCRIPTION_HELP)]
     Subscription(subscription::SubscriptionArgs),
-    /// Send events.
+    /// Send events, and see what became of them.
     #[command(after_help = EVENT_HELP)]
     Event(manage::EventArgs),
+    /// List attempts to deliver, the newest first.
+    #[command(after_help = log::ATTEMPTS_HELP)]
+    Attempts(log::AttemptsArgs),
+    /// Show an attempt to deliver.
+    Attempt(log::AttemptArgs),
+    /// Deliveries that are not tried again.
+    #[command(name = "deadletters")]
+    DeadLetters(log::DeadLettersArgs),
+    /// Show how the delivery log is doing, and compare it with its topic.
+    Log(log::LogArgs),
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),

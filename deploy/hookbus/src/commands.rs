@@ -9,6 +9,8 @@ pub(crate) mod event;
 pub(crate) mod event_type;
 pub(crate) mod export;
 pub(crate) mod lanes;
+pub(crate) mod log;
+pub(crate) mod logged;
 pub(crate) mod offsets;
 pub(crate) mod organization;
 pub(crate) mod ready;

@@ -23,6 +23,7 @@ use anyhow::{Context, Result};
 use chassis::config::{self, ConfigError, Loaded, Role};
 use clap::Parser;
 
+use crate::cli::log::LogCommand;
 use crate::cli::{Cli, Command};
 use crate::screen::ScreenError;
 pub(crate) use crate::usage::{Usage, usage};
@@ -93,6 +94,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::EventType(args) => runtime()?.block_on(commands::event_type::run(&args)),
         Command::Subscription(args) => runtime()?.block_on(commands::subscription::run(&args)),
         Command::Event(args) => runtime()?.block_on(commands::event::run(&args)),
+        Command::Attempts(args) => runtime()?.block_on(commands::logged::attempts(&args)),
+        Command::Attempt(args) => runtime()?.block_on(commands::logged::attempt(&args)),
+        Command::DeadLetters(args) => runtime()?.block_on(commands::logged::dead_letters(&args)),
+        Command::Log(args) => log(&args.command, file),
         Command::Token(args) => runtime()?.block_on(commands::token::run(&args)),
         Command::Audit(args) => {
             let loaded = loaded(file)?;
@@ -115,6 +120,17 @@ fn run(cli: Cli) -> Result<()> {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;
             with_kafka(runtime()?.block_on(commands::tail::run(&connection, &loaded.config.topics, &args)), &loaded)
+        }
+    }
+}
+
+fn log(command: &LogCommand, file: Option<&Path>) -> Result<()> {
+    match command {
+        LogCommand::Status(common) => runtime()?.block_on(commands::log::status(common)),
+        LogCommand::Check { output } => {
+            let loaded = loaded(file)?;
+            let connection = process::connection(&loaded.config)?;
+            with_kafka(runtime()?.block_on(commands::log::check(&connection, &loaded.config, *output)), &loaded)
         }
     }
 }

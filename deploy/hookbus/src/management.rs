@@ -28,6 +28,8 @@ pub(crate) use trust::Trust;
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
 /// Rows of one page of a list.
 const PAGE: usize = 1_000;
+/// Rows of one page of a list of the delivery log.
+const LOG_PAGE: usize = 250;
 /// How often a request is sent again that was one too many.
 const RETRIES: usize = 20;
 /// How often one is sent again whose outcome is not known, with the same key: it is done once.
@@ -200,6 +202,23 @@ impl Management {
             all.extend(list);
             next = answer.next;
         }
+        Ok(all)
+    }
+
+    /// The first objects of a list of the delivery log, at most so many: its pages are small, and its lists have no end.
+    ///
+    /// # Errors
+    /// As [`Management::list`].
+    pub(crate) async fn newest(&self, what: &str, path: &str, most: usize) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        let mut next = Some(format!("{path}&limit={}", most.clamp(1, LOG_PAGE)));
+        while let Some(path) = next.filter(|_| all.len() < most) {
+            let answer = self.ask(what, Ask::get(path)).await?;
+            let Value::Array(list) = answer.value else { bail!("{what}: the answer is no list") };
+            all.extend(list);
+            next = answer.next;
+        }
+        all.truncate(most);
         Ok(all)
     }
 

@@ -17,6 +17,8 @@ mod gateway;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod matching;
 #[cfg(test)]
 mod one_port;

@@ -7,18 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use delivery_log::{EventQuery, LoggedEvent};
 use http::StatusCode;
-use schemas::control::Application;
-use schemas::delivery::Origin;
-use schemas::header;
-use schemas::identity::{EventIdentity, gateway_source, positional_id};
-use schemas::ids::ApplicationId;
-use schemas::record::Record;
+use schemas::identity::{EventIdentity, gateway_source};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{AskedLog, event_named, expired, with_headers};
+use super::{AskedLog, event_named, expired, payload, with_headers};
 use crate::api::{json, time};
 use crate::log::failed;
 use crate::problem::{Answer, Problem, not_found};
@@ -26,8 +21,6 @@ use crate::state::App;
 
 /// Rows of a page that does not say how many.
 const USUAL: usize = 100;
-/// The header of a record that names its application as an attribute of the event.
-const APPLICATION_ATTRIBUTE: &str = "ce_hookbusapplication";
 
 /// An event that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -137,44 +130,17 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let (application, store) = asked.log(&app)?;
     let found = event_named(store.as_ref(), application.application_id, &id).await?;
     let event = found.ok_or_else(|| not_found("event"))?;
-    let payload = payload(&app, &application, &event).await?;
+    let payload = payload::read(&app, &application, &event).await?;
     let state = if payload.is_some() { PayloadState::Available } else { PayloadState::Expired };
     if with_payload && payload.is_none() {
         return Err(expired("the payload of this event"));
     }
     let shown = EventWithPayload {
         event: show(event, asked.uuids),
-        payload: payload.filter(|_| with_payload),
+        payload: payload.filter(|_| with_payload).map(|payload| STANDARD.encode(payload)),
         payload_state: (!with_payload).then_some(state),
     };
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))
-}
-
-/// The payload as it was accepted, in base64; `None`: Kafka does not hold it any more, or holds another record there.
-async fn payload(app: &App, application: &Application, event: &LoggedEvent) -> Result<Option<String>, Problem> {
-    let Some(origin) = &event.origin else { return Ok(None) };
-    let record = app.log().read_back()?.record(origin).await?;
-    let is_own = |record: &Record| is_of(record, application, event, origin);
-    Ok(record.filter(is_own).map(|record| STANDARD.encode(record.value.unwrap_or_default())))
-}
-
-/// Whether a record is the one that the event was accepted in: of this application, with its source and its id. In a topic that was
-/// created anew another event stands at the same place, of anybody, and ids are unique under an application and a source alone.
-fn is_of(record: &Record, application: &Application, event: &LoggedEvent, origin: &Origin) -> bool {
-    let text = |name: &str| record.headers.text(name).filter(|text| !text.is_empty());
-    let named = text(header::APPLICATION).or_else(|| text(APPLICATION_ATTRIBUTE));
-    let is_named = named.is_some_and(|name| match name.parse::<ApplicationId>() {
-        Ok(id) => id == application.application_id,
-        Err(_uid) => application.uid.as_deref() == Some(name),
-    });
-    // A record without a source has that of its topic, one without an id that of its place.
-    let source = text(header::CE_SOURCE).map_or_else(|| format!("/topics/{}", origin.topic), str::to_owned);
-    let id = text(header::CE_ID).map_or_else(
-        || positional_id(&origin.topic, origin.partition, origin.offset, record.timestamp_ms),
-        str::to_owned,
-    );
-    let own = event.source.clone().unwrap_or_else(|| gateway_source(event.application));
-    is_named && source == own && id == event.id
 }
 
 fn labels(asked: &AskedLog) -> Result<Vec<(String, String)>, Problem> {
@@ -225,57 +191,4 @@ pub(super) fn shown_id(uuid: Uuid, id: &str, uuids: bool) -> String {
 fn occurred(text: Option<&str>, accepted_ms: i64) -> String {
     let parsed = text.and_then(|text| text.parse::<jiff::Timestamp>().ok());
     parsed.map_or_else(|| time(accepted_ms), |parsed| parsed.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use schemas::ids::OrganizationId;
-
-    use super::*;
-    use crate::log::made;
-
-    /// The record of an event with these headers, and whether it is read back as that of `evt_1` of application 1.
-    fn is_read_back(source: Option<&str>, id: &str, headers: &[(&str, &str)]) -> bool {
-        let application_id = ApplicationId(Uuid::from_u128(1));
-        let application = Application {
-            uid: Some("shop".to_owned()),
-            ..Application::new(application_id, OrganizationId(Uuid::nil()), "Shop", 0)
-        };
-        let (id, source) = (id.to_owned(), source.map(str::to_owned));
-        let event = LoggedEvent { id, source, ..made::event(application_id) };
-        let headers = headers.iter().copied().collect();
-        let record = Record { offset: 7, timestamp_ms: 99, key: None, value: None, headers };
-        let origin = Origin { topic: "orders".to_owned(), partition: 3, offset: 7 };
-        is_of(&record, &application, &event, &origin)
-    }
-
-    #[test]
-    fn a_payload_is_that_of_the_same_application_source_and_id() {
-        let own = ApplicationId(Uuid::from_u128(1));
-        let (own_id, own_source) = (own.to_string(), gateway_source(own));
-        let by_gateway = |application: &str, source: &str, id: &str| {
-            let headers = [(header::APPLICATION, application), (header::CE_SOURCE, source), (header::CE_ID, id)];
-            is_read_back(None, "evt_1", &headers)
-        };
-        assert!(by_gateway(&own_id, &own_source, "evt_1"));
-        assert!(by_gateway("shop", &own_source, "evt_1"));
-        let other = ApplicationId(Uuid::from_u128(2));
-        assert!(!by_gateway(&other.to_string(), &own_source, "evt_1"), "another application's");
-        assert!(!by_gateway("market", &own_source, "evt_1"), "another application's, by its uid");
-        assert!(!by_gateway("", &own_source, "evt_1"), "nobody's");
-        assert!(!by_gateway(&own_id, &gateway_source(other), "evt_1"), "another source's");
-        assert!(!by_gateway(&own_id, "", "evt_1"), "another source's");
-        assert!(!by_gateway(&own_id, &own_source, "evt_2"));
-    }
-
-    #[test]
-    fn a_record_of_a_topic_may_leave_out_its_source_and_its_id() {
-        let by_topic = |id, headers: &[(&str, &str)]| is_read_back(Some("/topics/orders"), id, headers);
-        assert!(by_topic("orders-3-7-99", &[(APPLICATION_ATTRIBUTE, "shop")]));
-        assert!(by_topic("evt_1", &[(header::APPLICATION, "shop"), (header::CE_ID, "evt_1")]));
-        assert!(!by_topic("evt_1", &[(header::APPLICATION, "shop")]), "its place is not its id");
-        assert!(!by_topic("orders-3-7-99", &[(APPLICATION_ATTRIBUTE, "market")]));
-        let both = [(header::APPLICATION, "market"), (APPLICATION_ATTRIBUTE, "shop")];
-        assert!(!by_topic("orders-3-7-99", &both), "the header comes first");
-    }
 }

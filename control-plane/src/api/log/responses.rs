@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use http::StatusCode;
-use schemas::attempt::{Lifecycle, Response};
-use schemas::delivery::Origin;
+use schemas::attempt::{Exchange, Lifecycle, Response};
 use schemas::record::Record;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::requests::attempt_record;
 use super::{AskedLog, expired, with_headers};
 use crate::api::json;
 use crate::log::attempts::{self, LoggedAttempt};
 use crate::log::failed;
-use crate::problem::{Answer, internal, not_found};
+use crate::problem::{Answer, Problem, internal, not_found};
 use crate::state::App;
 
 /// What came back of an attempt.
@@ -55,21 +55,14 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
     let found = attempts::find(store.as_ref(), application.application_id, id).await.map_err(|error| failed(&error))?;
     let attempt = found.filter(|it| !it.waits && it.fact.exchange.is_some()).ok_or_else(absent)?;
-    let at = attempt.fact.coordinates;
-    let topic = app.log().topic().to_owned();
-    let origin = Origin { topic, partition: at.partition, offset: at.offset };
-    let record = app.log().read_back()?.record(&origin).await?.ok_or_else(|| expired("this answer"))?;
+    let record = attempt_record(&app, &attempt).await?.ok_or_else(|| expired("this answer"))?;
     let shown = show(&attempt, &record)?.ok_or_else(|| expired("this answer"))?;
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))
 }
 
 /// The answer of an attempt in its record; `None`: the record is another's.
-fn show(attempt: &LoggedAttempt, record: &Record) -> Result<Option<ResponseShown>, crate::problem::Problem> {
-    let value = record.value.as_deref().unwrap_or_default();
-    let lifecycle =
-        Lifecycle::decode(value).map_err(|error| internal("the record of an attempt could not be read", &error))?;
-    let is_own = lifecycle.delivery_id == Some(attempt.delivery) && lifecycle.attempt == attempt.fact.attempt;
-    let Some(exchange) = lifecycle.exchange.filter(|_| is_own) else { return Ok(None) };
+fn show(attempt: &LoggedAttempt, record: &Record) -> Result<Option<ResponseShown>, Problem> {
+    let Some(exchange) = exchange_of(attempt, record)? else { return Ok(None) };
     let response = Response::of(&record.headers, Some(&exchange));
     Ok(Some(ResponseShown {
         response_id: attempt.id(),
@@ -79,6 +72,15 @@ fn show(attempt: &LoggedAttempt, record: &Record) -> Result<Option<ResponseShown
         body: exchange.status.map(|_| String::from_utf8_lossy(&response.body).into_owned()),
         elapsed_time_ms: Some(exchange.elapsed_ms),
     }))
+}
+
+/// The request of an attempt in its record; `None`: the record is another's.
+pub(super) fn exchange_of<'a>(attempt: &LoggedAttempt, record: &'a Record) -> Result<Option<Exchange<'a>>, Problem> {
+    let value = record.value.as_deref().unwrap_or_default();
+    let lifecycle =
+        Lifecycle::decode(value).map_err(|error| internal("the record of an attempt could not be read", &error))?;
+    let is_own = lifecycle.delivery_id == Some(attempt.delivery) && lifecycle.attempt == attempt.fact.attempt;
+    Ok(lifecycle.exchange.filter(|_| is_own))
 }
 
 /// The word that clients know for what a request failed with. Our own word stands at the attempt, `error`.

@@ -222,21 +222,26 @@ fn subscriptions(things: &Things) -> Vec<Row> {
     ]
 }
 
-/// What happened to events. No answer of an endpoint can be read back here: one that is there is not found either.
+/// What happened to events. No request and no answer can be read back here: one that is there is not found either.
 fn log(things: &Things) -> Vec<Row> {
     let query = format!("application_id={}", things.application);
     let event = format!("/events/{}", things.event);
     let read = |operation, path: String| row(operation, Reach::Application { writes: READ }, 200, Method::GET, path);
     let days = format!("/events_per_day/organization?organization_id={}", things.organization);
     let absent = format!("/responses/{}?{query}", Uuid::nil());
+    let request = format!("/request_attempts/{}/request?{query}", Uuid::nil());
     vec![
         read("events.list", format!("/events?{query}")),
         read("events.get", format!("{event}?{query}&payload=false")),
         read("events.timeline", format!("{event}/timeline?{query}")),
+        read("events.explain", format!("{event}/explain?{query}")),
         read("requestAttempts.list", format!("/request_attempts?{query}")),
         read("requestAttempts.get", format!("/request_attempts/{}?{query}", things.attempt)),
+        row("requestAttempts.request", Reach::Application { writes: READ }, 404, Method::GET, request),
         row("responses.get", Reach::Application { writes: READ }, 404, Method::GET, absent),
         read("deadLetters.list", format!("/dead_letters?{query}")),
+        row("log.get", Reach::Operator, 200, Method::GET, "/log".into()),
+        read("deliveryStats.list", format!("/delivery_stats?{query}")),
         read("eventsPerDay.application", format!("/events_per_day/application?{query}")),
         row("eventsPerDay.organization", Reach::Organization { writes: READ }, 200, Method::GET, days),
     ]

@@ -12,14 +12,14 @@ use super::*;
 const NOON: i64 = 1_795_953_600_000;
 
 /// Some traffic of one subscription, written as it is made.
-struct Traffic {
+pub(super) struct Traffic {
     application: ApplicationId,
     subscription: SubscriptionId,
     rows: Vec<LogRow>,
 }
 
 impl Traffic {
-    fn new(application: &str, subscription: &str) -> Self {
+    pub(super) fn new(application: &str, subscription: &str) -> Self {
         Self {
             application: application.parse().unwrap(),
             subscription: subscription.parse().unwrap(),
@@ -43,6 +43,16 @@ impl Traffic {
     }
 
     fn event(&mut self, id: &str, ms: i64) {
+        self.named(id, ms, None);
+    }
+
+    /// An event at noon that was matched behind this offset of `control`, with these subscriptions.
+    pub(super) fn matched(&mut self, id: &str, (control_offset, whom): (i64, &[&str])) {
+        let ids = whom.iter().flat_map(|id| *id.parse::<Uuid>().unwrap().as_bytes()).collect();
+        self.named(id, 0, Some((control_offset, ids)));
+    }
+
+    fn named(&mut self, id: &str, ms: i64, named: Option<(i64, Vec<u8>)>) {
         let (application, uuid) = (self.application, self.uuid(id));
         self.push(ms + 5, |coordinates| {
             RowContent::Event(Box::new(LoggedEvent {
@@ -64,13 +74,13 @@ impl Traffic {
                 metadata: None,
                 ip: None,
                 detail: None,
-                subscriptions: None,
-                control_offset: None,
+                subscriptions: named.as_ref().map(|(_, ids)| ids.clone()),
+                control_offset: named.as_ref().map(|(offset, _)| *offset),
             }))
         });
     }
 
-    fn attempt(&mut self, id: &str, accepted: i64, (number, kind, status): (u32, FactKind, u16), ms: i64) {
+    pub(super) fn attempt(&mut self, id: &str, accepted: i64, (number, kind, status): (u32, FactKind, u16), ms: i64) {
         let (application, subscription) = (self.application, self.subscription);
         let (uuid, delivery) = (self.uuid(id), self.delivery(id));
         self.push(ms, |coordinates| {
@@ -102,7 +112,7 @@ impl Traffic {
         });
     }
 
-    async fn write(self, store: &dyn DeliveryStore) {
+    pub(super) async fn write(self, store: &dyn DeliveryStore) {
         let end = i64::try_from(self.rows.len()).unwrap();
         store.project(vec![LogChunk { partition: 0, offsets: 0..end, rows: self.rows }]).await.unwrap();
     }
@@ -274,6 +284,33 @@ async fn dead_letters_are_listed_with_why_they_died() {
 }
 
 #[tokio::test]
+async fn deliveries_are_counted_by_time_for_a_subscription_and_for_all_of_an_application() {
+    let (api, tenant, subscription) = written().await;
+    let range = "from=2026-11-29T11:30:00Z&to=2026-11-29T14:00:00Z";
+    let of = async |query: String| {
+        let (status, rows) = api.get(&tenant.token, &format!("/delivery_stats?{query}")).await;
+        assert_eq!(status, 200, "{query}: {rows}");
+        rows
+    };
+    let rows = of(range.to_owned()).await;
+    assert_eq!(column(&rows, "/from"), ["2026-11-29T11:00:00Z", "2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z"]);
+    assert_eq!((&rows[0]["attempts"], &rows[0]["latency_p50_ms"]), (&value!(0), &Value::Null));
+    let counts = ["attempts", "delivered", "failed", "retried", "dead_lettered", "cancelled"];
+    assert_eq!(counts.map(|name| rows[1][name].as_u64().unwrap()), [5, 2, 3, 2, 1, 0]);
+    assert_eq!((&rows[1]["success_rate"], &rows[1]["retry_rate"]), (&value!(0.4), &value!(0.4)));
+    assert_eq!((&rows[1]["latency_p95_ms"], rows[1].get("subscription_id")), (&value!(9), None));
+    let own = of(format!("{range}&subscription_id={subscription}&bucket=1d")).await;
+    assert_eq!((own.as_array().unwrap().len(), &own[0]["attempts"]), (1, &value!(5)));
+    assert_eq!(own[0]["subscription_id"], subscription);
+    assert_eq!(of(format!("{range}&subscription_id={}", Uuid::nil())).await[1]["attempts"], 0);
+    assert_eq!(of(String::new()).await.as_array().unwrap().len() / 24, 1, "a day by default");
+    let many = "from=2026-11-01T00:00:00Z&to=2026-11-29T00:00:00Z&bucket=1m";
+    for (query, status) in [(many, 400), ("bucket=2h", 422), ("from=2026-11-29", 422), ("subscription_id=x", 422)] {
+        assert_eq!(api.get(&tenant.token, &format!("/delivery_stats?{query}")).await.0, status, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn every_day_of_a_range_has_a_row() {
     let (api, tenant, _) = written().await;
     let path = format!("/events_per_day/application?application_id={}&from=2026-11-28&to=2026-11-30", tenant.id);
@@ -293,10 +330,57 @@ async fn every_day_of_a_range_has_a_row() {
 }
 
 #[tokio::test]
+async fn how_a_subscription_did_is_told_beside_how_its_lane_is_doing() {
+    let (api, store) = Api::with_log();
+    let tenant = api.tenant("billing").await;
+    let (_, made) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
+    let subscription = made["subscription_id"].as_str().unwrap().to_owned();
+    let mut traffic = Traffic::new(&tenant.id, &subscription);
+    // Ten minutes ago; the traffic's times are relative to a noon.
+    let ago = chassis::clock::now_ms() - NOON - 600_000;
+    traffic.attempt("evt_old", ago, (1, FactKind::Delivered, 204), ago - 7_200_000);
+    traffic.attempt("evt_a", ago, (1, FactKind::Delivered, 204), ago);
+    traffic.attempt("evt_b", ago, (1, FactKind::Attempted, 503), ago + 1);
+    traffic.attempt("evt_c", ago, (1, FactKind::DeadLettered, 410), ago + 2);
+    traffic.write(store.as_ref()).await;
+    let path = format!("/subscriptions/{subscription}/health");
+    let (status, shown) = api.get(&tenant.token, &path).await;
+    assert_eq!((status, &shown["window"]["attempts"]), (200, &value!(3)), "{shown}");
+    assert_eq!((&shown["last_error"], &shown["dead_letters_open"]), (&value!("410"), &value!(1)), "{shown}");
+    assert_eq!(shown["last_success_at"], time(NOON + ago));
+    assert_eq!(shown["last_failure_at"], time(NOON + ago + 2));
+    assert_eq!((&shown["window"]["latency_p50_ms"], &shown["circuit"]), (&value!(9), &value!("unknown")));
+    let (_, longer) = api.get(&tenant.token, &format!("{path}?window=1d")).await;
+    assert_eq!((&longer["window"]["attempts"], &longer["window"]["success_rate"]), (&value!(4), &value!(0.5)));
+    assert_eq!(api.get(&tenant.token, &format!("{path}?window=8d")).await.0, 422);
+}
+
+#[tokio::test]
+async fn the_operator_is_told_how_the_log_is_doing() {
+    let (api, tenant, _) = written().await;
+    let (status, log) = api.get(ADMIN, "/log").await;
+    assert_eq!(status, 200, "{log}");
+    assert_eq!((&log["store"], &log["behind_ms"], &log["lost_records"]), (&value!("sqlite"), &value!(0), &value!(0)));
+    let day = &log["days"][0];
+    assert_eq!((&day["day"], &day["rows"], &day["whole"]), (&value!("2026-11-29"), &value!(9), &value!(true)));
+    assert_eq!((&day["from"], day["bytes"].as_u64().unwrap() > 0), (&value!("2026-11-29T00:00:00Z"), true));
+    let partition = value!({"partition": 0, "covered_to": 9, "end": null, "at_end": true});
+    assert_eq!((&log["partitions"][0], &log["behind_records"]), (&partition, &value!(0)));
+    assert_eq!(api.get(&tenant.token, "/log").await.0, 403);
+}
+
+#[tokio::test]
 async fn without_a_log_its_routes_say_so_and_all_others_work() {
     let api = Api::new();
     let tenant = api.tenant("billing").await;
-    for path in ["/events", "/events/x", "/events/x/timeline", "/request_attempts", "/events_per_day/application"] {
+    for path in [
+        "/events",
+        "/events/x",
+        "/events/x/timeline",
+        "/request_attempts",
+        "/delivery_stats",
+        "/events_per_day/application",
+    ] {
         let (status, problem) = api.get(&tenant.token, path).await;
         assert_eq!((status, &problem["code"]), (503, &value!("log_unavailable")), "{path}");
         assert!(problem["detail"].as_str().unwrap().contains("it was not started"), "{problem}");

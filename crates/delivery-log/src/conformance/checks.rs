@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemas::event_type::EventTypePattern;
-use schemas::ids::{ApplicationId, DeliveryId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use uuid::Uuid;
 
 use super::made::{Made, position_of_event, position_of_fact};
@@ -12,7 +12,8 @@ use crate::attempt_id::{attempt_id, delivery_prefix};
 use crate::day::Day;
 use crate::fact::{Fact, FactKind, Kinds, LoggedEvent, OpenDelivery};
 use crate::histogram::Histogram;
-use crate::query::{EventName, EventQuery, FactQuery, ListOrder, MinuteBucket, Subject, Times};
+use crate::minute::{BucketQuery, MINUTE, MinuteBucket};
+use crate::query::{EventName, EventQuery, FactQuery, ListOrder, Subject, Times};
 use crate::store::{AcceptedCounts, DeliveryStore, Projected};
 
 /// Everything a store says of an application.
@@ -39,11 +40,22 @@ async fn told(store: &impl DeliveryStore, made: &Made) -> Vec<Told> {
         subscriptions.sort_unstable();
         subscriptions.dedup();
         for subscription in subscriptions {
-            told.buckets.extend(store.buckets(subscription, Times::default()).await.unwrap());
+            told.buckets.extend(minutes(store, *application, Some(subscription)).await);
         }
+        told.buckets.extend(minutes(store, *application, None).await);
         all.push(told);
     }
     all
+}
+
+/// All minutes of a subscription, or of all of an application's.
+async fn minutes(
+    store: &impl DeliveryStore,
+    application: ApplicationId,
+    subscription: Option<SubscriptionId>,
+) -> Vec<MinuteBucket> {
+    let query = BucketQuery { application, subscription, times: Times::default(), step_ms: MINUTE };
+    store.buckets(query).await.unwrap()
 }
 
 async fn accepted(store: &impl DeliveryStore, application: ApplicationId) -> AcceptedCounts {
@@ -264,6 +276,7 @@ pub(crate) async fn nothing_of_one_application_is_in_an_answer_to_another<F: Fix
         assert!(!all_facts(store, &of(fact.application.unwrap())).await.is_empty());
         assert_eq!(all_facts(store, &of(stranger)).await, []);
     }
+    assert_eq!(minutes(store, stranger, Some(subscription)).await, []);
     let day = Day::of(0);
     let (prefix, _) = delivery_prefix(attempt_id(delivery, 1)).unwrap();
     assert_eq!(store.histories(stranger, vec![(delivery, day)]).await.unwrap(), []);
@@ -311,32 +324,27 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
         store.project(vec![chunk]).await.unwrap();
     }
     let mut expected: BTreeMap<_, BTreeMap<i64, MinuteBucket>> = BTreeMap::new();
-    for fact in made.facts.iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)) {
-        let from_ms = fact.stored_ms - fact.stored_ms.rem_euclid(60_000);
-        let minutes = expected.entry(fact.subscription.unwrap()).or_default();
-        let bucket = minutes.entry(from_ms).or_insert_with(|| MinuteBucket { from_ms, ..MinuteBucket::default() });
-        let count = if fact.kind == FactKind::Delivered {
-            &mut bucket.delivered
-        } else if fact.kind == FactKind::Attempted {
-            &mut bucket.retried
-        } else if fact.kind == FactKind::DeadLettered {
-            &mut bucket.dead_lettered
-        } else {
-            &mut bucket.cancelled
-        };
-        *count += 1;
-        let mut one = Histogram::default();
-        fact.exchange.iter().for_each(|exchange| one.record(exchange.elapsed_ms));
-        bucket.latency.merge(&one);
-        bucket.attempts += one.count();
+    let is_counted = |fact: &&Fact| Kinds::ATTEMPTS.has(fact.kind) || Kinds::SETTLED.has(fact.kind);
+    for fact in made.facts.iter().filter(is_counted) {
+        let from_ms = fact.stored_ms - fact.stored_ms.rem_euclid(MINUTE);
+        for owner in [fact.subscription, None] {
+            let minutes = expected.entry((fact.application.unwrap(), owner)).or_default();
+            let bucket = minutes.entry(from_ms).or_insert_with(|| MinuteBucket { from_ms, ..MinuteBucket::default() });
+            bucket.add(&counted(fact));
+        }
     }
-    assert!(!expected.is_empty());
-    for (subscription, minutes) in expected {
-        let found = store.buckets(subscription, Times::default()).await.unwrap();
-        assert_eq!(found, minutes.values().cloned().collect::<Vec<_>>());
-        let from = minutes.keys().nth(minutes.len() / 2).copied();
-        let later = store.buckets(subscription, Times { from_ms: from, to_ms: None }).await.unwrap();
-        assert_eq!(later, minutes.range(from.unwrap()..).map(|(_, it)| it.clone()).collect::<Vec<_>>());
+    assert!(expected.len() > made.applications.len());
+    for ((application, subscription), all) in expected {
+        assert_eq!(minutes(store, application, subscription).await, all.values().cloned().collect::<Vec<_>>());
+        let from = all.keys().nth(all.len() / 2).copied();
+        let times = Times { from_ms: from, to_ms: None };
+        let query = BucketQuery { application, subscription, times, step_ms: MINUTE };
+        let later = store.buckets(query).await.unwrap();
+        assert_eq!(later, all.range(from.unwrap()..).map(|(_, it)| it.clone()).collect::<Vec<_>>());
+        let mut hours = Vec::new();
+        let query = BucketQuery { times: Times::default(), step_ms: 60 * MINUTE, ..query };
+        all.values().for_each(|minute| query.take(minute, &mut hours));
+        assert_eq!(store.buckets(query).await.unwrap(), hours);
     }
     for application in &made.applications {
         let mut expected = AcceptedCounts::new();
@@ -344,5 +352,22 @@ pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
             *expected.entry((Day::of(event.stored_ms), *application)).or_default() += 1;
         }
         assert_eq!(accepted(store, *application).await, expected);
+    }
+}
+
+/// What one fact adds to its minute.
+fn counted(fact: &Fact) -> MinuteBucket {
+    let is = |kind| u64::from(fact.kind == kind);
+    let mut latency = Histogram::default();
+    fact.exchange.iter().for_each(|exchange| latency.record(exchange.elapsed_ms));
+    MinuteBucket {
+        from_ms: 0,
+        delivered: is(FactKind::Delivered),
+        retried: is(FactKind::Attempted),
+        dead_lettered: is(FactKind::DeadLettered),
+        cancelled: is(FactKind::Cancelled),
+        settled: is(FactKind::Redriven) + is(FactKind::Discarded),
+        attempts: latency.count(),
+        latency,
     }
 }

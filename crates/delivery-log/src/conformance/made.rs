@@ -137,17 +137,27 @@ impl Made {
         let delivery = delivery_id(event.application, source, &event.id, subscription, Generation::default());
         for attempt in 1..=self.rng.random_range(1..4) {
             let is_last = self.rng.random_bool(0.5);
-            let kind = match self.rng.random_range(0..10) {
+            let kind = match self.rng.random_range(0..11) {
                 _ if !is_last => FactKind::Attempted,
                 0..7 => FactKind::Delivered,
                 7..9 => FactKind::DeadLettered,
+                9 => FactKind::TriedOnce,
                 _ => FactKind::Cancelled,
             };
             let fact = self.attempt(event, (subscription, delivery, attempt), kind);
-            self.write_fact(fact);
+            self.write_fact(fact.clone());
             if is_last {
+                self.settle(fact);
                 return;
             }
+        }
+    }
+
+    /// Some of what died is sent again, or never.
+    fn settle(&mut self, dead: Fact) {
+        if dead.kind == FactKind::DeadLettered && self.rng.random_bool(0.3) {
+            let kind = if self.rng.random_bool(0.5) { FactKind::Redriven } else { FactKind::Discarded };
+            self.write_fact(Fact { kind, exchange: None, reason: None, at_ms: self.now_ms, ..dead });
         }
     }
 

@@ -14,19 +14,13 @@ use super::{failed, schema};
 use crate::day::Day;
 use crate::fact::OpenDelivery;
 use crate::histogram::Histogram;
-use crate::query::{DaySummary, ListOrder, MinuteBucket, Times};
+use crate::minute::{BucketQuery, MINUTE, MinuteBucket};
+use crate::query::{DaySummary, ListOrder};
 use crate::store::{AcceptedCounts, StoreError};
 
-/// Milliseconds of a minute.
-const MINUTE: i64 = 60_000;
-
-/// How a subscription did, minute by minute.
-pub(super) fn buckets(
-    reader: &mut DayReader,
-    subscription: SubscriptionId,
-    times: Times,
-) -> Result<Vec<MinuteBucket>, StoreError> {
-    let mut found = Vec::new();
+/// How deliveries went.
+pub(super) fn buckets(reader: &mut DayReader, query: &BucketQuery) -> Result<Vec<MinuteBucket>, StoreError> {
+    let (mut found, times) = (Vec::new(), query.times);
     for day in reader.days(ListOrder::Ascending) {
         let is_before = times.from_ms.is_some_and(|from| day.next().start_ms() <= from);
         let is_behind = times.to_ms.is_some_and(|to| day.start_ms() > to);
@@ -34,19 +28,29 @@ pub(super) fn buckets(
             continue;
         }
         let Some(connection) = reader.day(day)? else { continue };
-        found.extend(minutes(connection, day, subscription).map_err(failed)?);
+        minutes(connection, day, query, &mut found).map_err(failed)?;
     }
-    found.retain(|bucket: &MinuteBucket| times.has(bucket.from_ms));
     Ok(found)
 }
 
-fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> rusqlite::Result<Vec<MinuteBucket>> {
-    let Some(number) = Names::new(connection).number(subscription.0)? else { return Ok(Vec::new()) };
+fn minutes(
+    connection: &Connection,
+    day: Day,
+    query: &BucketQuery,
+    found: &mut Vec<MinuteBucket>,
+) -> rusqlite::Result<()> {
+    let names = Names::new(connection);
+    let owner = names.number(query.subscription.map_or(query.application.0, |id| id.0))?;
+    let Some((owner, application)) = owner.zip(names.number(query.application.0)?) else { return Ok(()) };
     let mut statement = connection.prepare_cached(
-        "SELECT minute, delivered, retried, dead_lettered, cancelled, latency FROM buckets WHERE subscription = ?1 ORDER BY minute",
+        "SELECT minute, delivered, retried, dead_lettered, cancelled, settled, latency FROM buckets
+            WHERE owner = ?1 AND application = ?2 AND minute >= ?3 AND minute <= ?4 ORDER BY minute",
     )?;
-    let buckets = statement.query_map([number], |row| {
-        let latency = Histogram::decode(&row.get::<_, Vec<u8>>(5)?).unwrap_or_default();
+    let minute = |ms: i64| ms.saturating_sub(day.start_ms()).div_euclid(MINUTE);
+    let first = query.times.from_ms.map_or(0, minute);
+    let last = query.times.to_ms.map_or(i64::MAX, minute);
+    let buckets = statement.query_map([owner, application, first, last], |row| {
+        let latency = Histogram::decode(&row.get::<_, Vec<u8>>(6)?).unwrap_or_default();
         let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
         Ok(MinuteBucket {
             from_ms: day.start_ms() + row.get::<_, i64>(0)? * MINUTE,
@@ -54,11 +58,15 @@ fn minutes(connection: &Connection, day: Day, subscription: SubscriptionId) -> r
             retried: count(2)?,
             dead_lettered: count(3)?,
             cancelled: count(4)?,
+            settled: count(5)?,
             attempts: latency.count(),
             latency,
         })
     })?;
-    buckets.collect()
+    for bucket in buckets {
+        query.take(&bucket?, found);
+    }
+    Ok(())
 }
 
 /// Events that were accepted.
@@ -116,13 +124,14 @@ fn open_one(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<O
 
 /// The days that are there, the newest first. Their files are looked at from outside: it costs the same however many rows there
 /// are, and no thread that reads is needed for it.
-pub(super) fn days(folder: &Path) -> Result<Vec<DaySummary>, StoreError> {
+pub(super) fn days(folder: &Path, rows: &BTreeMap<Day, u64>) -> Result<Vec<DaySummary>, StoreError> {
     let unlisted = |error: std::io::Error| StoreError::Failed { reason: format!("{}: {error}", folder.display()) };
     let mut days = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unlisted)? {
         let path = entry.map_err(unlisted)?.path();
         if let Some(day) = schema::day_of(&path) {
-            days.push(DaySummary { day, bytes: schema::bytes(&path).map_err(unlisted)? });
+            let rows = rows.get(&day).copied().unwrap_or(0);
+            days.push(DaySummary { day, rows, bytes: schema::bytes(&path).map_err(unlisted)? });
         }
     }
     days.sort_unstable_by_key(|summary| Reverse(summary.day));

@@ -1,15 +1,18 @@
 //! A day's file as its writer sees it: rows, the minutes they count in, and which offsets they are of, in one transaction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use uuid::Uuid;
 
+use super::about::{self, PASSED, ROWS};
 use super::schema::{self, place};
+use super::tally::NewCounts;
+use super::targets;
 use crate::coverage::Coverage;
 use crate::day::Day;
-use crate::fact::{Fact, FactKind, LogRow, LoggedEvent, RowContent};
-use crate::histogram::Histogram;
+use crate::fact::{Fact, LogRow, LoggedEvent, RowContent};
 use crate::position::Coordinates;
 use crate::split::DayPart;
 use crate::store::Projected;
@@ -26,6 +29,14 @@ pub(super) struct DayFile {
     pub(super) covered: Coverage,
     pub(super) topic: Option<String>,
     day: Day,
+    /// What this build keeps.
+    kept: Arc<str>,
+    /// It holds rows that this build passed over, and says so.
+    has_passed: bool,
+    /// Rows that it has.
+    pub(super) rows: u64,
+    /// Another build had passed over rows of it that this one may keep: it covers nothing any more, until it is read again.
+    pub(super) is_read_again: bool,
     names: NewNames,
 }
 
@@ -36,29 +47,21 @@ struct NewNames {
     ids: HashMap<Uuid, i64>,
 }
 
-/// What new rows add to the minutes of subscriptions and to the events of applications.
-#[derive(Default)]
-struct NewCounts {
-    minutes: BTreeMap<(i64, i64), Minute>,
-    events: BTreeMap<i64, i64>,
-}
-
-#[derive(Default)]
-struct Minute {
-    delivered: i64,
-    retried: i64,
-    dead_lettered: i64,
-    cancelled: i64,
-    latency: Histogram,
-}
-
 // === impl DayFile ===
 
 impl DayFile {
-    pub(super) fn new(day: Day, connection: Connection) -> rusqlite::Result<Self> {
-        let covered = read_covered(&connection)?;
-        let topic = read_topic(&connection)?;
-        Ok(Self { connection, covered, topic, day, names: NewNames::default() })
+    /// Over an open file; `kept` is what this build keeps.
+    pub(super) fn new(day: Day, mut connection: Connection, kept: Arc<str>) -> rusqlite::Result<Self> {
+        let passed = about::read_about(&connection, PASSED)?;
+        let is_read_again = passed.as_deref().is_some_and(|passed| *passed != *kept);
+        if is_read_again {
+            about::forget_covered(&mut connection)?;
+        }
+        let covered = about::read_covered(&connection)?;
+        let topic = about::read_topic(&connection)?;
+        let rows = about::read_about(&connection, ROWS)?.and_then(|rows| rows.parse().ok()).unwrap_or(0);
+        let (has_passed, names) = (passed.is_some() && !is_read_again, NewNames::default());
+        Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, names })
     }
 
     /// Takes rows and covers their offsets.
@@ -68,14 +71,22 @@ impl DayFile {
         if self.names.words.len() + self.names.ids.len() > MAX_NAMES {
             self.names = NewNames::default();
         }
+        let passes = work.rows.iter().any(|(_, row)| matches!(row.content, RowContent::Nothing));
+        let passed = (passes && !self.has_passed).then_some(&*self.kept);
         let transaction = self.connection.transaction()?;
-        let taken = take_rows(&transaction, self.day, &mut self.names, &work.rows)
-            .and_then(|projected| write_covered(&transaction, &covered, work).map(|()| projected))
-            .and_then(|projected| write_topic(&transaction, topic).map(|()| projected))
-            .and_then(|projected| transaction.commit().map(|()| projected));
+        let taken = take_rows(&transaction, self.day, &mut self.names, &work.rows).and_then(|projected| {
+            about::write_covered(&transaction, &covered, work)?;
+            about::write_topic(&transaction, topic)?;
+            about::write_about(&transaction, PASSED, passed)?;
+            about::write_about(&transaction, ROWS, Some(&(self.rows + projected.new).to_string()))?;
+            transaction.commit()?;
+            Ok(projected)
+        });
         match taken {
             Ok(projected) => {
                 self.covered = covered;
+                self.rows += projected.new;
+                self.has_passed |= passes;
                 self.topic = topic.map(str::to_owned);
                 Ok(projected)
             }
@@ -100,6 +111,11 @@ fn take_rows(
         let is_new = match &row.content {
             RowContent::Fact(fact) => insert_fact(transaction, day, place, names, fact, &mut counted)?,
             RowContent::Event(event) => insert_event(transaction, day, place, names, event, &mut counted)?,
+            RowContent::Target(target) => {
+                let application = names.id(transaction, Some(target.application.0))?;
+                let subscription = names.id(transaction, Some(target.subscription.0))?;
+                targets::insert(transaction, place, (application, subscription), target)?
+            }
             RowContent::Nothing => continue,
         };
         if is_new {
@@ -160,9 +176,9 @@ fn insert_fact(
         fact.detail,
     ])?;
     if inserted > 0
-        && let Some(subscription) = subscription
+        && let Some(owners) = subscription.zip(application)
     {
-        counted.fact(subscription, (stored - day.start_ms()) / MINUTE, fact);
+        counted.fact(owners, (stored - day.start_ms()) / MINUTE, fact);
     }
     Ok(inserted > 0)
 }
@@ -211,7 +227,7 @@ fn insert_event(
     if inserted > 0
         && let Some(application) = application
     {
-        *counted.events.entry(application).or_default() += 1;
+        counted.event(application);
     }
     Ok(inserted > 0)
 }
@@ -244,107 +260,11 @@ impl NewNames {
     }
 }
 
-// === impl NewCounts ===
-
-impl NewCounts {
-    fn fact(&mut self, subscription: i64, minute: i64, fact: &Fact) {
-        let mut count = |add: fn(&mut Minute) -> &mut i64| {
-            *add(self.minutes.entry((subscription, minute)).or_default()) += 1;
-        };
-        match fact.kind {
-            FactKind::Delivered => count(|it| &mut it.delivered),
-            FactKind::Attempted => count(|it| &mut it.retried),
-            FactKind::DeadLettered => count(|it| &mut it.dead_lettered),
-            FactKind::Cancelled => count(|it| &mut it.cancelled),
-            FactKind::Repeat
-            | FactKind::Rejected
-            | FactKind::FilterFailed
-            | FactKind::Parked
-            | FactKind::EndpointGone
-            | FactKind::Failing
-            | FactKind::Recovered
-            | FactKind::Undeclared => return,
-        }
-        if let Some(exchange) = &fact.exchange {
-            self.minutes.entry((subscription, minute)).or_default().latency.record(exchange.elapsed_ms);
-        }
-    }
-
-    fn write(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut find =
-            transaction.prepare_cached("SELECT latency FROM buckets WHERE subscription = ?1 AND minute = ?2")?;
-        let mut add = transaction.prepare_cached(
-            "INSERT INTO buckets VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
-                delivered = delivered + ?3, retried = retried + ?4, dead_lettered = dead_lettered + ?5,
-                cancelled = cancelled + ?6, latency = ?7",
-        )?;
-        for ((subscription, minute), mut new) in self.minutes {
-            let known: Option<Vec<u8>> = find.query_row([subscription, minute], |row| row.get(0)).optional()?;
-            if let Some(known) = known.as_deref().and_then(Histogram::decode) {
-                new.latency.merge(&known);
-            }
-            let counts = (new.delivered, new.retried, new.dead_lettered, new.cancelled);
-            let latency = new.latency.encode();
-            add.execute(params![subscription, minute, counts.0, counts.1, counts.2, counts.3, latency])?;
-        }
-        let mut add = transaction
-            .prepare_cached("INSERT INTO accepted VALUES(?1, ?2) ON CONFLICT DO UPDATE SET events = events + ?2")?;
-        for (application, events) in self.events {
-            add.execute([application, events])?;
-        }
-        Ok(())
-    }
-}
-
-/// The intervals that a file says it covers.
-pub(super) fn read_covered(connection: &Connection) -> rusqlite::Result<Coverage> {
-    let mut covered = Coverage::default();
-    let mut statement = connection.prepare("SELECT partition, start, stop FROM covered")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        covered.add(row.get(0)?, row.get(1)?..row.get(2)?);
-    }
-    Ok(covered)
-}
-
-/// Writes anew what is covered of the partitions that have changed.
-fn write_covered(transaction: &Transaction<'_>, covered: &Coverage, work: &DayPart) -> rusqlite::Result<()> {
-    let mut partitions: Vec<i32> = work.covered.iter().map(|(partition, _)| *partition).collect();
-    partitions.dedup();
-    partitions.into_iter().try_for_each(|partition| replace_covered(transaction, covered, partition))
-}
-
-/// Writes anew what is covered of a partition.
-pub(super) fn replace_covered(
-    transaction: &Transaction<'_>,
-    covered: &Coverage,
-    partition: i32,
-) -> rusqlite::Result<()> {
-    transaction.prepare_cached("DELETE FROM covered WHERE partition = ?1")?.execute([partition])?;
-    let mut insert = transaction.prepare_cached("INSERT INTO covered VALUES(?1, ?2, ?3)")?;
-    for interval in covered.of(partition) {
-        insert.execute(params![partition, interval.start, interval.end])?;
-    }
-    Ok(())
-}
-
-/// Which topic a file is of.
-pub(super) fn read_topic(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    connection.query_row("SELECT value FROM about WHERE key = 'topic'", [], |row| row.get(0)).optional()
-}
-
-/// Says which topic a file is of.
-pub(super) fn write_topic(transaction: &Transaction<'_>, topic: Option<&str>) -> rusqlite::Result<()> {
-    let Some(topic) = topic else { return Ok(()) };
-    transaction.prepare_cached("INSERT OR REPLACE INTO about VALUES('topic', ?1)")?.execute([topic])?;
-    Ok(())
-}
-
-/// Opens a day's file to write; one that is damaged or of another shape is made anew.
-pub(super) fn open(folder: &std::path::Path, day: Day) -> rusqlite::Result<DayFile> {
+/// Opens a day's file to write; one that is damaged or of another shape is made anew. `kept` is what this build keeps.
+pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusqlite::Result<DayFile> {
     let path = schema::day_path(folder, day);
     let opened = schema::open_to_write(&path, schema::DAY)
-        .and_then(|connection| connection.map(|it| DayFile::new(day, it)).transpose());
+        .and_then(|connection| connection.map(|it| DayFile::new(day, it, Arc::clone(kept))).transpose());
     match opened {
         Ok(Some(file)) => return Ok(file),
         Ok(None) => {
@@ -357,7 +277,7 @@ pub(super) fn open(folder: &std::path::Path, day: Day) -> rusqlite::Result<DayFi
     }
     schema::remove(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = schema::open_to_write(&path, schema::DAY)?.ok_or(rusqlite::Error::InvalidQuery)?;
-    DayFile::new(day, connection)
+    DayFile::new(day, connection, Arc::clone(kept))
 }
 
 /// Whether a file is no database any more.

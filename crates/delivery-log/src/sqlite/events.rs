@@ -1,11 +1,13 @@
 //! Events as they stand in a day's file, and the questions about them.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, Row, params};
 use schemas::delivery::Origin;
 use schemas::ids::ApplicationId;
 use uuid::Uuid;
 
-use super::list::{self, DayBounds, GoOn, Growing};
+use super::list::{self, GoOn};
 use super::names::Names;
 use super::pool::DayReader;
 use super::{failed, schema};
@@ -27,36 +29,16 @@ const LISTED: &str = "NULL, NULL";
 
 /// A page of events.
 pub(super) fn page(reader: &mut DayReader, query: &EventQuery) -> Result<LogPage<LoggedEvent>, StoreError> {
-    list::page(reader, (query.page, query.times), |reader, day, bounds, growing| {
-        let Some(connection) = reader.day(day)? else { return Ok(GoOn::Row) };
-        look_into(connection, day, query, bounds, growing).map_err(failed)
+    const FROM: &str = "FROM events INDEXED BY events_by_application WHERE application = ?5";
+    list::page(reader, (query.page, query.times), |connection, day, walk| {
+        let names = Names::new(connection);
+        let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
+        walk.rows(connection, &format!("SELECT {COLUMNS}, {LISTED} {FROM}"), &application, |row| {
+            let event = read(row, day, &names)?;
+            let position = RowPosition { day, ms: event.accepted_ms, coordinates: event.coordinates };
+            Ok((position, Some(event).filter(|event| query.matches(event))))
+        })
     })
-}
-
-fn look_into(
-    connection: &Connection,
-    day: Day,
-    query: &EventQuery,
-    bounds: &DayBounds,
-    growing: &mut Growing<LoggedEvent>,
-) -> rusqlite::Result<GoOn> {
-    let names = Names::new(connection);
-    let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
-    let sql = format!(
-        "SELECT {COLUMNS}, {LISTED} FROM events INDEXED BY events_by_application WHERE application = ?5 AND {}",
-        list::clause(query.page.order)
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let [one, two, three, four] = bounds.parameters(query.page.order);
-    let mut rows = statement.query([one, two, three, four, application])?;
-    while let Some(row) = rows.next()? {
-        let event = read(row, day, &names)?;
-        let position = RowPosition { day, ms: event.accepted_ms, coordinates: event.coordinates };
-        if growing.look(position, Some(event).filter(|event| query.matches(event))) == GoOn::Nothing {
-            return Ok(GoOn::Nothing);
-        }
-    }
-    Ok(GoOn::Row)
 }
 
 /// The newest event with a name.
@@ -101,6 +83,14 @@ pub(super) fn of(
         wanted = missing;
     }
     Ok(found)
+}
+
+/// The events at these places of a day, in their order.
+pub(super) fn between(connection: &Connection, day: Day, places: &Range<i64>) -> rusqlite::Result<Vec<LoggedEvent>> {
+    let names = Names::new(connection);
+    let sql = format!("SELECT {COLUMNS}, {ALL} FROM events WHERE place >= ?1 AND place < ?2 ORDER BY place");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([places.start, places.end], |row| read(row, day, &names))?.collect()
 }
 
 fn by_uuid(

@@ -1,12 +1,13 @@
 //! Facts as they stand in a day's file, and the questions about them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rusqlite::{Connection, Row, ToSql, params};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use uuid::Uuid;
 
-use super::list::{self, DayBounds, GoOn, Growing};
+use super::list::{self, GoOn};
 use super::names::Names;
 use super::pool::DayReader;
 use super::{failed, schema};
@@ -34,41 +35,19 @@ struct IndexEntry {
 
 /// A page of facts.
 pub(super) fn page(reader: &mut DayReader, query: &FactQuery) -> Result<LogPage<Fact>, StoreError> {
-    list::page(reader, (query.page, query.times), |reader, day, bounds, growing| {
-        let Some(connection) = reader.day(day)? else { return Ok(GoOn::Row) };
-        look_into(connection, day, query, bounds, growing).map_err(failed)
+    list::page(reader, (query.page, query.times), |connection, day, walk| {
+        let names = Names::new(connection);
+        let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
+        let Some((condition, subject)) = access(&names, query, application)? else { return Ok(GoOn::Row) };
+        let mut types: HashMap<Option<i64>, bool> = HashMap::new();
+        walk.rows(connection, &format!("SELECT {COLUMNS} FROM facts {condition}"), &*subject, |row| {
+            let entry = IndexEntry::of(row)?;
+            let may_be = entry.may_be(query, application) && is_wanted(&names, query, entry.event_type, &mut types)?;
+            let fact = if may_be { Some(read(row, day, &names)?).filter(|fact| query.matches(fact)) } else { None };
+            let ms = day.start_ms() + entry.time;
+            Ok((RowPosition { day, ms, coordinates: schema::coordinates(entry.place) }, fact))
+        })
     })
-}
-
-fn look_into(
-    connection: &Connection,
-    day: Day,
-    query: &FactQuery,
-    bounds: &DayBounds,
-    growing: &mut Growing<Fact>,
-) -> rusqlite::Result<GoOn> {
-    let names = Names::new(connection);
-    let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
-    let Some((condition, subject)) = access(&names, query, application)? else { return Ok(GoOn::Row) };
-    let sql = format!("SELECT {COLUMNS} FROM facts {condition} AND {}", list::clause(query.page.order));
-    let mut statement = connection.prepare_cached(&sql)?;
-    let [one, two, three, four] = bounds.parameters(query.page.order);
-    let mut rows = statement.query(params![one, two, three, four, subject])?;
-    let mut types: HashMap<Option<i64>, bool> = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let entry = IndexEntry::of(row)?;
-        let fact = if entry.may_be(query, application) && is_wanted(&names, query, entry.event_type, &mut types)? {
-            Some(read(row, day, &names)?).filter(|fact| query.matches(fact))
-        } else {
-            None
-        };
-        let position =
-            RowPosition { day, ms: day.start_ms() + entry.time, coordinates: schema::coordinates(entry.place) };
-        if growing.look(position, fact) == GoOn::Nothing {
-            return Ok(GoOn::Nothing);
-        }
-    }
-    Ok(GoOn::Row)
 }
 
 /// The index that leads to the rows, and its key. `None`: the day has none of them.
@@ -79,7 +58,7 @@ fn access(
 ) -> rusqlite::Result<Option<(&'static str, Box<dyn ToSql>)>> {
     Ok(match query.subject {
         Subject::All if schema::are_failures(query.kinds) => {
-            Some(("INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8)", Box::new(application)))
+            Some(("INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8, 13)", Box::new(application)))
         }
         Subject::All => Some(("INDEXED BY facts_by_application WHERE application = ?5", Box::new(application))),
         Subject::Subscription(id) => names.number(id.0)?.map(|id| {
@@ -152,6 +131,14 @@ pub(super) fn history_of(
     }
     facts.truncate(HISTORY);
     Ok(facts)
+}
+
+/// The facts at these places of a day, in their order.
+pub(super) fn between(connection: &Connection, day: Day, places: &Range<i64>) -> rusqlite::Result<Vec<Fact>> {
+    let names = Names::new(connection);
+    let sql = format!("SELECT {COLUMNS} FROM facts WHERE place >= ?1 AND place < ?2 ORDER BY place");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([places.start, places.end], |row| read(row, day, &names))?.collect()
 }
 
 fn of_delivery(

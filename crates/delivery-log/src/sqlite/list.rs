@@ -1,7 +1,9 @@
 //! One page over all days: from day to day in the list's order, until it is full, or has looked at too much.
 
 use chassis::clock;
+use rusqlite::{Connection, Row, ToSql, params};
 
+use super::failed;
 use super::pool::DayReader;
 use crate::day::Day;
 use crate::position::RowPosition;
@@ -12,7 +14,7 @@ use crate::store::StoreError;
 const LOOK: usize = 64;
 
 /// A page as it grows.
-pub(super) struct Growing<T> {
+struct Growing<T> {
     page: PageOf,
     rows: Vec<(RowPosition, T)>,
     looked: usize,
@@ -21,11 +23,18 @@ pub(super) struct Growing<T> {
 }
 
 /// The part of a day that is asked for: times relative to its beginning, both included, and the place at the edge.
-pub(super) struct DayBounds {
-    pub(super) from: i64,
-    pub(super) to: i64,
+struct DayBounds {
+    from: i64,
+    to: i64,
     /// The row that the page comes behind: its time and its place.
-    pub(super) after: Option<(i64, i64)>,
+    after: Option<(i64, i64)>,
+}
+
+/// A day as a page goes through it.
+pub(super) struct DayWalk<'g, T> {
+    order: ListOrder,
+    bounds: DayBounds,
+    growing: &'g mut Growing<T>,
 }
 
 /// Whether to go on.
@@ -38,13 +47,13 @@ pub(super) enum GoOn {
 // === impl Growing ===
 
 impl<T> Growing<T> {
-    pub(super) fn new(page: PageOf) -> Self {
+    fn new(page: PageOf) -> Self {
         let allowed = i64::try_from(PAGE_MS).unwrap_or(i64::MAX);
         Self { page, rows: Vec::new(), looked: 0, last: None, until_ms: clock::boot_ms() + allowed }
     }
 
     /// An entry was looked at, and is a row of the page or not.
-    pub(super) fn look(&mut self, position: RowPosition, row: Option<T>) -> GoOn {
+    fn look(&mut self, position: RowPosition, row: Option<T>) -> GoOn {
         if let Some(row) = row {
             self.rows.push((position, row));
             if self.rows.len() > self.page.limit {
@@ -72,16 +81,18 @@ impl<T> Growing<T> {
     }
 }
 
-/// Goes through the days.
+/// Goes through the days; `look_into` takes the rows of one.
 pub(super) fn page<T>(
     reader: &mut DayReader,
     (page, times): (PageOf, Times),
-    mut look_into: impl FnMut(&mut DayReader, Day, &DayBounds, &mut Growing<T>) -> Result<GoOn, StoreError>,
+    mut look_into: impl FnMut(&Connection, Day, &mut DayWalk<'_, T>) -> rusqlite::Result<GoOn>,
 ) -> Result<LogPage<T>, StoreError> {
     let mut growing = Growing::new(page);
     for day in reader.days(page.order) {
         let Some(bounds) = bounds(day, &page, &times) else { continue };
-        if look_into(reader, day, &bounds, &mut growing)? == GoOn::Nothing {
+        let Some(connection) = reader.day(day)? else { continue };
+        let mut walk = DayWalk { order: page.order, bounds, growing: &mut growing };
+        if look_into(connection, day, &mut walk).map_err(failed)? == GoOn::Nothing {
             return Ok(growing.page(false));
         }
     }
@@ -118,11 +129,36 @@ pub(super) fn clause(order: ListOrder) -> &'static str {
     }
 }
 
+// === impl DayWalk ===
+
+impl<T> DayWalk<'_, T> {
+    /// Looks at the entries of an index in the list's order. `from` is a `SELECT` up to its condition on the index, whose key is
+    /// parameter 5; `read` says where an entry stands, and gives its row where that is one of the page.
+    pub(super) fn rows(
+        &mut self,
+        connection: &Connection,
+        from: &str,
+        key: &dyn ToSql,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<(RowPosition, Option<T>)>,
+    ) -> rusqlite::Result<GoOn> {
+        let mut statement = connection.prepare_cached(&format!("{from} AND {}", clause(self.order)))?;
+        let [one, two, three, four] = self.bounds.parameters(self.order);
+        let mut rows = statement.query(params![one, two, three, four, key])?;
+        while let Some(row) = rows.next()? {
+            let (position, found) = read(row)?;
+            if self.growing.look(position, found) == GoOn::Nothing {
+                return Ok(GoOn::Nothing);
+            }
+        }
+        Ok(GoOn::Row)
+    }
+}
+
 // === impl DayBounds ===
 
 impl DayBounds {
     /// The parameters of [`clause`].
-    pub(super) fn parameters(&self, order: ListOrder) -> [i64; 4] {
+    fn parameters(&self, order: ListOrder) -> [i64; 4] {
         match (order, self.after) {
             (ListOrder::Descending, Some((time, place))) => [self.from, self.to.min(time), time, place],
             (ListOrder::Descending, None) => [self.from, self.to, i64::MAX, i64::MAX],

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, params};
 
 use super::day_file::{self, DayFile};
-use super::schema;
+use super::{about, schema};
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::FactKind;
@@ -48,6 +48,13 @@ struct OpenStep {
 // === impl OpenFile ===
 
 impl OpenFile {
+    /// Makes the file again, with nothing in it: then the days are asked for all of it.
+    pub(super) fn renew(folder: &Path) -> rusqlite::Result<Self> {
+        let removed = schema::remove(&schema::open_path(folder));
+        removed.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        Self::open(folder)
+    }
+
     /// Opens the file; one that is damaged or of another shape is made anew.
     pub(super) fn open(folder: &Path) -> rusqlite::Result<Self> {
         let path = schema::open_path(folder);
@@ -60,8 +67,8 @@ impl OpenFile {
                 schema::open_to_write(&path, schema::OPEN)?.ok_or(rusqlite::Error::InvalidQuery)?
             }
         };
-        let covered = day_file::read_covered(&connection)?;
-        let topic = day_file::read_topic(&connection)?;
+        let covered = about::read_covered(&connection)?;
+        let topic = about::read_topic(&connection)?;
         Ok(Self { connection, covered, topic })
     }
 
@@ -110,8 +117,8 @@ impl OpenFile {
         for step in &steps {
             apply(&transaction, days, day, step)?;
         }
-        day_file::replace_covered(&transaction, &covered, partition)?;
-        day_file::write_topic(&transaction, topic)?;
+        about::replace_covered(&transaction, &covered, partition)?;
+        about::write_topic(&transaction, topic)?;
         transaction.commit()?;
         self.covered = covered;
         self.topic = topic.map(str::to_owned);
@@ -128,7 +135,7 @@ fn steps(
     let mut statement = connection.prepare_cached(
         "SELECT place, time, kind, delivery, attempt, a.uuid, s.uuid, at, due FROM facts
             LEFT JOIN ids a ON a.id = application LEFT JOIN ids s ON s.id = subscription
-            WHERE place >= ?1 AND place < ?2 AND delivery IS NOT NULL AND kind IN (4, 6, 7, 8) ORDER BY place LIMIT ?3",
+            WHERE place >= ?1 AND place < ?2 AND delivery IS NOT NULL AND kind IN (4, 6, 7, 8, 13) ORDER BY place LIMIT ?3",
     )?;
     let rows =
         statement.query_map(params![place(start), place(stop), i64::try_from(ROWS).unwrap_or(i64::MAX)], |row| {
@@ -188,7 +195,7 @@ fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &OpenStep) -> Re
 fn has_higher(connection: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM facts INDEXED BY facts_by_delivery
-            WHERE delivery = ?1 AND (kind IN (6, 7, 8) OR kind = 4 AND attempt > ?2))",
+            WHERE delivery = ?1 AND (kind IN (6, 7, 8, 13) OR kind = 4 AND attempt > ?2))",
     )?;
     statement.query_row(params![step.delivery, step.attempt], |row| row.get(0))
 }

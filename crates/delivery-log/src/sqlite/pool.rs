@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::writer::{AskedFile, WriterCommand};
 use super::{SharedFiles, failed, schema};
 use crate::day::Day;
 use crate::query::ListOrder;
@@ -34,6 +35,9 @@ pub(super) struct DayReader {
     cache_bytes: u64,
     /// When the question under way has taken too long, on the clock that counts suspension, ms.
     deadline_ms: Arc<AtomicI64>,
+    /// The file that was asked last.
+    asked: Option<AskedFile>,
+    writer: mpsc::Sender<WriterCommand>,
     /// The last to go: when the folder is free, its files are closed.
     shared: Arc<SharedFiles>,
 }
@@ -41,12 +45,17 @@ pub(super) struct DayReader {
 // === impl ReaderPool ===
 
 impl ReaderPool {
-    /// Starts so many threads. Each keeps so many bytes of each file.
-    pub(super) fn start(shared: &Arc<SharedFiles>, readers: usize, cache_bytes: u64) -> Result<Self, StoreError> {
+    /// Starts so many threads. Each keeps so many bytes of each file, and tells the writer of damage.
+    pub(super) fn start(
+        shared: &Arc<SharedFiles>,
+        writer: &mpsc::Sender<WriterCommand>,
+        (readers, cache_bytes): (usize, u64),
+    ) -> Result<Self, StoreError> {
         let (questions, queue) = mpsc::channel::<ReaderQuestion>(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..readers {
-            let (mut reader, queue) = (DayReader::new(Arc::clone(shared), cache_bytes), Arc::clone(&queue));
+            let mut reader = DayReader::new(Arc::clone(shared), writer.clone(), cache_bytes);
+            let queue = Arc::clone(&queue);
             let run = move || {
                 // The one who waits holds the lock; the others wait for it.
                 while let Some(question) = { queue.lock().blocking_recv() } {
@@ -68,8 +77,12 @@ impl ReaderPool {
         let asked = self.0.try_send(Box::new(move |reader| {
             if !reply.is_closed() {
                 reader.begin();
+                let mut answer = question(reader);
+                if let Err(StoreError::Damaged { file }) = &mut answer {
+                    *file = reader.tell_damage();
+                }
                 // Whoever does not wait for the answer does not want it.
-                drop(reply.send(question(reader)));
+                drop(reply.send(answer));
             }
         }));
         Box::pin(async move {
@@ -85,9 +98,17 @@ impl ReaderPool {
 // === impl DayReader ===
 
 impl DayReader {
-    fn new(shared: Arc<SharedFiles>, cache_bytes: u64) -> Self {
+    fn new(shared: Arc<SharedFiles>, writer: mpsc::Sender<WriterCommand>, cache_bytes: u64) -> Self {
         let deadline_ms = Arc::new(AtomicI64::new(i64::MAX));
-        Self { days: HashMap::new(), open: None, cache_bytes, deadline_ms, shared }
+        Self { days: HashMap::new(), open: None, cache_bytes, deadline_ms, asked: None, writer, shared }
+    }
+
+    /// Has the file given up that was asked last, and names it.
+    fn tell_damage(&self) -> String {
+        let Some(asked) = self.asked else { return "a file".to_owned() };
+        // A writer that has too much to do is told by the next reader.
+        drop(self.writer.try_send(WriterCommand::Damaged(asked)));
+        asked.path(&self.shared.folder).file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// A question begins: its time counts from here, and connections to days that are gone are closed.
@@ -109,8 +130,10 @@ impl DayReader {
 
     /// A day's connection; `None`: the day is gone.
     pub(super) fn day(&mut self, day: Day) -> Result<Option<&Connection>, StoreError> {
-        if !self.days.contains_key(&day) {
-            let Some(id) = self.shared.days().get(&day).copied() else { return Ok(None) };
+        let known = self.days.get(&day).map(|(id, _)| *id);
+        let Some(id) = known.or_else(|| self.shared.days().get(&day).copied()) else { return Ok(None) };
+        self.asked = Some(AskedFile { day: Some(day), id });
+        if known.is_none() {
             match self.connect(&schema::day_path(&self.shared.folder, day)) {
                 Ok(connection) => self.days.insert(day, (id, connection)),
                 Err(_gone) if !self.shared.days().contains_key(&day) => return Ok(None),
@@ -123,6 +146,7 @@ impl DayReader {
     /// The connection to what is open.
     pub(super) fn open(&mut self) -> Result<Option<&Connection>, StoreError> {
         let id = self.shared.open_id();
+        self.asked = Some(AskedFile { day: None, id });
         if self.open.as_ref().is_none_or(|(known, _)| *known != id) {
             let connection = self.connect(&schema::open_path(&self.shared.folder)).map_err(failed)?;
             self.open = Some((id, connection));

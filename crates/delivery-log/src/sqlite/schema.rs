@@ -10,7 +10,7 @@ use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
 /// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 1;
+pub(super) const SHAPE: i64 = 5;
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.
@@ -19,7 +19,7 @@ const WAL_BYTES: i64 = 64 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
-/// take few bytes. Words and ids are numbers of the day.
+/// take few bytes. Words and ids are numbers of the day. Minutes are counted for each subscription, and for its application.
 pub(super) const DAY: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
@@ -34,7 +34,7 @@ pub(super) const DAY: &str = "
     CREATE INDEX facts_by_subscription ON facts(subscription, time) WHERE subscription IS NOT NULL;
     CREATE INDEX facts_by_event ON facts(event, time) WHERE event IS NOT NULL;
     CREATE INDEX facts_by_delivery ON facts(delivery) WHERE delivery IS NOT NULL;
-    CREATE INDEX facts_failed ON facts(application, time) WHERE kind IN (4, 7, 8);
+    CREATE INDEX facts_failed ON facts(application, time) WHERE kind IN (4, 7, 8, 13);
     CREATE TABLE events(
         place INTEGER PRIMARY KEY, time INTEGER NOT NULL, stored INTEGER NOT NULL, application INTEGER NOT NULL,
         uuid BLOB NOT NULL, id TEXT NOT NULL, source TEXT, type INTEGER NOT NULL, at INTEGER NOT NULL, origin_topic INTEGER,
@@ -44,10 +44,14 @@ pub(super) const DAY: &str = "
     CREATE INDEX events_by_application ON events(application, time);
     CREATE INDEX events_by_uuid ON events(uuid);
     CREATE INDEX events_by_id ON events(application, id) WHERE source IS NOT NULL;
+    CREATE TABLE targets(
+        place INTEGER PRIMARY KEY, application INTEGER NOT NULL, subscription INTEGER NOT NULL, offset INTEGER NOT NULL,
+        facts TEXT NOT NULL);
+    CREATE INDEX targets_by_subscription ON targets(subscription, offset);
     CREATE TABLE buckets(
-        subscription INTEGER, minute INTEGER, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
-        dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, latency BLOB NOT NULL,
-        PRIMARY KEY(subscription, minute)) WITHOUT ROWID;
+        owner INTEGER, minute INTEGER, application INTEGER NOT NULL, delivered INTEGER NOT NULL, retried INTEGER NOT NULL,
+        dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, settled INTEGER NOT NULL, latency BLOB NOT NULL,
+        PRIMARY KEY(owner, minute)) WITHOUT ROWID;
     CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
 ";
 
@@ -62,8 +66,10 @@ pub(super) const OPEN: &str = "
 ";
 
 // The partial index of the tables above names these numbers.
-const _: () =
-    assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7 && FactKind::Cancelled as u8 == 8);
+const _: () = {
+    assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7);
+    assert!(FactKind::Cancelled as u8 == 8 && FactKind::TriedOnce as u8 == 13);
+};
 
 /// Whether the index of failures answers for these kinds.
 pub(super) fn are_failures(kinds: Kinds) -> bool {

@@ -103,6 +103,109 @@ async fn a_day_with_a_damaged_page_is_given_up_and_no_other() {
     assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)));
 }
 
+/// A fact of its own application, and what is asked for it.
+fn fact(application: u128, offset: i64, stored_ms: i64) -> (LogChunk, FactQuery) {
+    let application = ApplicationId(Uuid::from_u128(application));
+    let (mut lines, at) = (chunk(0, offset, stored_ms), crate::position::Coordinates { partition: 0, offset });
+    let delivery = Some(DeliveryId(Uuid::from_u128(5)));
+    let fact = numbers::plain(crate::fact::FactKind::Attempted, at, stored_ms);
+    let fact = Fact { application: Some(application), delivery, attempt: Some(1), ..fact };
+    lines.rows[0].content = RowContent::Fact(Box::new(fact));
+    (lines, FactQuery::of(application, 10))
+}
+
+#[tokio::test]
+async fn a_day_in_which_a_reader_meets_a_damaged_page_is_given_up_and_can_be_read_again() {
+    let mut folder = Folder::empty();
+    let days = [0, 1].map(|day| Day::of(day * 86_400_000));
+    let (lines, query) = fact(1, 0, days[0].start_ms());
+    let chunks = vec![lines, chunk(0, 1, days[1].start_ms())];
+    folder.open().project(chunks.clone()).await.unwrap();
+    folder.close();
+    damage(&schema::day_path(folder.place.path(), days[0]), "facts");
+    let store = folder.open();
+    let mut given_up = store.given_up();
+    let failed = store.facts(query.clone()).await.unwrap_err();
+    assert_eq!(failed, StoreError::Damaged { file: "1970-01-01.db".to_owned() });
+    given_up.changed().await.unwrap();
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(1..2)), "it is to be read again");
+    assert_eq!(store.facts(query.clone()).await.unwrap().rows, [], "and the others answer meanwhile");
+    store.project(chunks).await.unwrap();
+    assert_eq!(store.facts(query).await.unwrap().rows.len(), 1);
+    assert_eq!(*given_up.borrow_and_update(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_file_of_what_is_open_is_made_again_from_the_days() {
+    let mut folder = Folder::empty();
+    folder.open().project(vec![fact(1, 0, 5).0]).await.unwrap();
+    folder.close();
+    damage(&schema::open_path(folder.place.path()), "open");
+    let store = folder.open();
+    let delivery = || vec![DeliveryId(Uuid::from_u128(5))];
+    let failed = store.open_deliveries(delivery()).await.unwrap_err();
+    assert_eq!(failed, StoreError::Damaged { file: "open.db".to_owned() });
+    // What is asked of the writer comes after it has mended.
+    store.coverage().await.unwrap();
+    assert_eq!(store.open_deliveries(delivery()).await.unwrap().len(), 1);
+    assert_eq!(*store.given_up().borrow(), 0, "no record has to be read again for it");
+}
+
+#[tokio::test]
+async fn what_a_build_passed_over_is_read_again_by_one_that_keeps_other_kinds() {
+    let mut folder = Folder::empty();
+    let day = 86_400_000;
+    let (kept, query) = fact(1, 0, day);
+    // The first day holds a record that nobody keeps, the other one does not.
+    let chunks = vec![chunk(0, 1, 0), kept.clone()];
+    folder.open().project(chunks.clone()).await.unwrap();
+    let store = folder.open();
+    assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)), "the same build keeps the same");
+    folder.close();
+    let newer = SqliteStore::open_keeping(&options(folder.place.path()), "v9 everything").unwrap();
+    assert_eq!(newer.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..1)), "one day is to be read again");
+    let known = newer.project(chunks).await.unwrap();
+    assert_eq!((known.new, known.known), (0, 1), "and what is there is not there twice");
+    assert_eq!(newer.facts(query).await.unwrap().rows.len(), 1);
+    assert_eq!(newer.open_deliveries(vec![DeliveryId(Uuid::from_u128(5))]).await.unwrap().len(), 1);
+    drop(newer);
+    folder.close();
+    let again = SqliteStore::open_keeping(&options(folder.place.path()), "v9 everything").unwrap();
+    assert_eq!(again.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)), "once is enough");
+}
+
+#[tokio::test]
+async fn a_folder_is_read_beside_the_process_that_has_it() {
+    let mut folder = Folder::empty();
+    let mut made = crate::conformance::made::Made::new(9, 2, 600_000);
+    made.go_on(60);
+    let chunks = made.chunks();
+    let store = folder.open();
+    store.bind("attempts a".to_owned()).await.unwrap();
+    store.project(chunks.clone()).await.unwrap();
+    let summaries = store.days().await.unwrap();
+    assert_eq!(summaries.iter().map(|it| it.rows).sum::<u64>(), (made.facts.len() + made.events.len()) as u64);
+    let beside = LogFolder::new(folder.place.path().to_owned());
+    let days: Vec<Day> = beside.days().unwrap();
+    assert_eq!(days, summaries.iter().map(|it| it.day).collect::<Vec<_>>());
+    let mut found = Vec::new();
+    for day in days {
+        let day = beside.day(day).unwrap();
+        assert_eq!(day.topic(), Some("attempts a"));
+        for (partition, offsets) in day.covered().iter() {
+            found.extend(day.rows(partition, offsets.clone()).unwrap().into_iter().map(|row| (partition, row)));
+        }
+    }
+    let mut written: Vec<(i32, LogRow)> =
+        chunks.into_iter().flat_map(|it| it.rows.into_iter().map(move |row| (it.partition, row))).collect();
+    written.sort_unstable_by_key(|(partition, row)| (*partition, row.offset));
+    found.sort_unstable_by_key(|(partition, row)| (*partition, row.offset));
+    assert_eq!(found, written);
+    let store = folder.open();
+    let rows = store.days().await.unwrap().iter().map(|it| it.rows).sum::<u64>();
+    assert_eq!(rows, written.len() as u64, "also when it is opened again");
+}
+
 /// Overwrites the first page of a table.
 fn damage(path: &Path, table: &str) {
     let connection = rusqlite::Connection::open(path).unwrap();
@@ -163,7 +266,7 @@ fn lists_are_read_in_the_order_of_an_index() {
     let connection = schema::open_to_write(&path, schema::DAY).unwrap().unwrap();
     let lists = [
         "facts INDEXED BY facts_by_application WHERE application = ?5",
-        "facts INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8)",
+        "facts INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8, 13)",
         "facts INDEXED BY facts_by_subscription WHERE subscription = ?5",
         "facts INDEXED BY facts_by_event WHERE event = ?5",
         "events INDEXED BY events_by_application WHERE application = ?5",

@@ -1,7 +1,7 @@
 //! The one thread that writes: it holds all files, and does one thing after the other.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -26,6 +26,17 @@ pub(super) enum WriterCommand {
     Project(Vec<LogChunk>, Reply<Projected>),
     Coverage(Reply<Coverage>),
     Retain(Day, Reply<Vec<Day>>),
+    /// A reader met a damaged page.
+    Damaged(AskedFile),
+}
+
+/// A file as a reader has it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AskedFile {
+    /// The day whose file it is; `None`: the file of what is open.
+    pub(super) day: Option<Day>,
+    /// Its number: a file that was made again has another.
+    pub(super) id: u64,
 }
 
 /// Whoever does not wait for an answer does not want it.
@@ -41,6 +52,8 @@ pub(super) struct StoreWriter {
     /// The day that was written last.
     hot: Option<Day>,
     hot_bytes: u64,
+    /// What this build keeps.
+    kept: Arc<str>,
     /// The last to go: when the folder is free, its files are closed.
     shared: Arc<SharedFiles>,
 }
@@ -48,24 +61,31 @@ pub(super) struct StoreWriter {
 // === impl StoreWriter ===
 
 impl StoreWriter {
-    /// Opens all files of the folder.
-    pub(super) fn open(shared: Arc<SharedFiles>, hot_bytes: u64) -> Result<Self, StoreError> {
+    /// Opens all files of the folder; `kept` is what this build keeps.
+    pub(super) fn open(shared: Arc<SharedFiles>, hot_bytes: u64, kept: Arc<str>) -> Result<Self, StoreError> {
         let unopened = |error: &dyn std::fmt::Display| StoreError::Unopened {
             place: shared.folder.display().to_string(),
             reason: error.to_string(),
         };
-        let open = OpenFile::open(&shared.folder).map_err(|error| unopened(&error))?;
+        let mut open = OpenFile::open(&shared.folder).map_err(|error| unopened(&error))?;
         let mut days = BTreeMap::new();
         for entry in std::fs::read_dir(&shared.folder).map_err(|error| unopened(&error))? {
             let path = entry.map_err(|error| unopened(&error))?.path();
             if let Some(day) = schema::day_of(&path) {
-                let file = day_file::open(&shared.folder, day).map_err(|error| unopened(&error))?;
+                let file = day_file::open(&shared.folder, day, &kept).map_err(|error| unopened(&error))?;
                 schema::set_cache(&file.connection, COLD_BYTES).map_err(|error| unopened(&error))?;
-                shared.appeared(day);
+                shared.appeared(day, file.rows);
                 days.insert(day, file);
             }
         }
-        Ok(Self { days, open, topic: None, oldest: Day::of(0), hot: None, hot_bytes, shared })
+        if days.values().any(|file| file.is_read_again) {
+            info!(
+                "another build filled the delivery log, and passed over records that this one keeps: they are read again"
+            );
+            // What is open has to be asked of their rows, too.
+            open = OpenFile::renew(&shared.folder).map_err(|error| unopened(&error))?;
+        }
+        Ok(Self { days, open, topic: None, oldest: Day::of(0), hot: None, hot_bytes, kept, shared })
     }
 
     /// Until nobody asks any more.
@@ -76,6 +96,7 @@ impl StoreWriter {
                 WriterCommand::Project(chunks, reply) => drop(reply.send(self.project(chunks))),
                 WriterCommand::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
                 WriterCommand::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
+                WriterCommand::Damaged(file) => self.mend(file),
             }
         }
     }
@@ -123,36 +144,57 @@ impl StoreWriter {
         if day_file::is_damaged(&error) {
             warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
             match day {
-                Some(day) => self.give_up(day)?,
+                Some(day) => self.give_up_damaged(day)?,
                 None => self.renew_open()?,
             }
         }
         Err(failed_at(&path, &error))
     }
 
+    /// Gives up a file in which a reader met a damaged page, unless that was done meanwhile.
+    fn mend(&mut self, file: AskedFile) {
+        let is_there = match file.day {
+            Some(day) => self.shared.days().get(&day) == Some(&file.id),
+            None => self.shared.open_id() == file.id,
+        };
+        if !is_there {
+            return;
+        }
+        let path = file.path(&self.shared.folder);
+        warn!(path = %path.display(), "a file of the delivery log is damaged, as a reader has found; it is made again");
+        let mended = match file.day {
+            Some(day) => self.give_up_damaged(day),
+            None => self.renew_open().and_then(|()| self.catch_up()),
+        };
+        if let Err(error) = mended {
+            // The next reader finds it as it is, and says so again.
+            warn!(path = %path.display(), %error, "a damaged file of the delivery log cannot be made again");
+        }
+    }
+
     /// Makes the file of what is open again, with nothing in it.
     fn renew_open(&mut self) -> Result<(), StoreError> {
         let path = schema::open_path(&self.shared.folder);
-        schema::remove(&path).map_err(|error| failed_at(&path, &error))?;
-        self.open = OpenFile::open(&self.shared.folder).map_err(|error| failed_at(&path, &error))?;
+        self.open = OpenFile::renew(&self.shared.folder).map_err(|error| failed_at(&path, &error))?;
         self.shared.open_renewed();
         Ok(())
     }
 
     fn take(&mut self, day: Day, part: &DayPart) -> Result<Projected, StoreError> {
         if !self.days.contains_key(&day) {
-            let file = day_file::open(&self.shared.folder, day).map_err(failed)?;
+            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
+            self.shared.appeared(day, file.rows);
             self.days.insert(day, file);
-            self.shared.appeared(day);
         }
         self.heat(day).map_err(failed)?;
         let Some(file) = self.days.get_mut(&day) else { return Ok(Projected::default()) };
         let taken = file.take(part, self.topic.as_deref());
+        self.shared.rows.write().insert(day, file.rows);
         if let Err(error) = &taken
             && day_file::is_damaged(error)
         {
             warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
-            self.give_up(day)?;
+            self.give_up_damaged(day)?;
         }
         taken.map_err(|error| failed_at(&schema::day_path(&self.shared.folder, day), &error))
     }
@@ -191,6 +233,13 @@ impl StoreWriter {
         Ok(gone)
     }
 
+    /// As [`Self::give_up`], and whoever fills the store is told to look again.
+    fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
+        let given_up = self.give_up(day);
+        self.shared.given_up.send_modify(|count| *count += 1);
+        given_up
+    }
+
     /// Removes a day's file. Whoever reads it reads on: its pages are there until the last reader closes it.
     fn give_up(&mut self, day: Day) -> Result<(), StoreError> {
         self.days.remove(&day);
@@ -199,6 +248,15 @@ impl StoreWriter {
         self.shared.vanished(day);
         let path = schema::day_path(&self.shared.folder, day);
         schema::remove(&path).map_err(|error| failed_at(&path, &error))
+    }
+}
+
+// === impl AskedFile ===
+
+impl AskedFile {
+    /// Where it is.
+    pub(super) fn path(self, folder: &Path) -> PathBuf {
+        self.day.map_or_else(|| schema::open_path(folder), |day| schema::day_path(folder, day))
     }
 }
 

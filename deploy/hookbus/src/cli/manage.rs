@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::log::{EventListArgs, EventShowArgs};
+
 /// Which management API, and as whom.
 #[derive(Args)]
 pub(crate) struct Login {
@@ -193,6 +195,10 @@ pub(crate) struct EventArgs {
 pub(crate) enum EventCommand {
     /// Send one event. Its payload is JSON, from `--payload`, a file, or standard input.
     Send(SendArgs),
+    /// List them, the newest first.
+    List(EventListArgs),
+    /// Show one, and everything that became of it.
+    Show(EventShowArgs),
 }
 
 /// `hookbus event send`

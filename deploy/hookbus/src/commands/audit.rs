@@ -105,7 +105,7 @@ fn row(audit: &Audit) -> String {
 }
 
 /// Unix ms of a time, or of a span before now.
-fn since(text: &str, now_ms: i64) -> Result<i64> {
+pub(super) fn since(text: &str, now_ms: i64) -> Result<i64> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(at.as_millisecond());
     }

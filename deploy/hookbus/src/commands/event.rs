@@ -1,4 +1,4 @@
-//! `hookbus event send`.
+//! `hookbus event`.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -8,21 +8,30 @@ use anyhow::Result;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::manage::{EventArgs, EventCommand, SendArgs};
-use crate::management::{self, Ask};
+use super::logged;
+use crate::cli::manage::{EventArgs, EventCommand, Output, SendArgs};
+use crate::management::{self, Ask, Management};
 use crate::output::{self, Column};
 
 /// More the gateway does not take anyway.
 const PAYLOAD_LIMIT: u64 = 64 * 1024 * 1024;
 const COLUMNS: &[Column] = &[("event", "event_id"), ("application", "application_id"), ("received", "received_at")];
 
-/// Sends one event.
+/// Sends one event, lists them, or shows one.
 ///
 /// # Errors
 /// The payload is no JSON, or the gateway refuses or cannot be reached.
 pub(crate) async fn run(args: &EventArgs) -> Result<()> {
     let management = management::open(&args.common.login)?;
-    let EventCommand::Send(send) = &args.command;
+    let output = args.common.output;
+    match &args.command {
+        EventCommand::Send(send) => self::send(&management, output, send).await,
+        EventCommand::List(list) => logged::events(&management, output, list).await,
+        EventCommand::Show(show) => logged::event(&management, output, show).await,
+    }
+}
+
+async fn send(management: &Management, output: Output, send: &SendArgs) -> Result<()> {
     let mut body = json!({
         "application_id": management.application(send.of.application.as_deref()).await?,
         "event_type": send.event_type,
@@ -39,7 +48,7 @@ pub(crate) async fn run(args: &EventArgs) -> Result<()> {
     }
     let ask = Ask::send(Method::POST, "/event", &body);
     let sent = management.ask_gateway(send.gateway_url.as_deref(), &format!("event {}", send.event_type), ask).await?;
-    output::one(args.common.output, &sent.value, COLUMNS)
+    output::one(output, &sent.value, COLUMNS)
 }
 
 fn payload(send: &SendArgs) -> Result<Value> {

@@ -58,6 +58,9 @@ const HEALTH: &[Column] = &[
     ("held until", "held_until"),
     ("failing since", "failing_since"),
     ("last success", "last_success_at"),
+    ("last failure", "last_failure_at"),
+    ("last error", "last_error"),
+    ("dead letters", "dead_letters_open"),
     ("in flight", "in_flight"),
     ("in flight at most", "lane_window"),
     ("waiting", "waiting"),
@@ -67,6 +70,9 @@ const HEALTH: &[Column] = &[
     ("counted from", "window.from"),
     ("attempts", "window.attempts"),
     ("success rate", "window.success_rate"),
+    ("retry rate", "window.retry_rate"),
+    ("p50 ms", "window.latency_p50_ms"),
+    ("p95 ms", "window.latency_p95_ms"),
     ("as of", "as_of"),
 ];
 /// What is unknown as a number is shown as such, and not left out.

@@ -1,0 +1,197 @@
+//! Whether the delivery log holds what its topic says: every record that a day covers is read once more, and compared with its row.
+//!
+//! Read beside the process that has the folder, which goes on. What it covers when a day is looked at is not written again, so
+//! what comes in meanwhile is no difference.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use delivery_log::{Day, LogFolder, LogRow, RowContent, StoreError, StoredDay};
+use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
+use schemas::record::TopicPartition;
+use serde::Serialize;
+use thiserror::Error;
+
+/// Rows that are compared at once.
+const ROWS: usize = 2_000;
+
+/// What a comparison has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogChecked {
+    /// Days that were compared.
+    pub days: u64,
+    /// Rows of the topic that were compared.
+    pub rows: u64,
+    /// The first difference; the comparison ended there.
+    pub difference: Option<LogDifference>,
+}
+
+/// A row that is not as its record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogDifference {
+    /// The day it is in.
+    pub day: String,
+    /// The record's partition on `attempts`.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// What is wrong: `missing`, `invented` or `different`.
+    pub what: &'static str,
+}
+
+/// Why nothing can be compared.
+#[derive(Debug, Error)]
+pub enum LogCheckError {
+    /// The topic cannot be read.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] StoreError),
+    /// The log is of another topic.
+    #[error("the delivery log is of {of}, and the topic is {is}: the control plane will make it again")]
+    OtherTopic {
+        /// What it is of.
+        of: String,
+        /// What is there.
+        is: String,
+    },
+}
+
+/// One comparison.
+struct LogComparison<'a> {
+    connection: &'a Connection,
+    topic: Arc<str>,
+    offsets: Offsets,
+    checked: LogChecked,
+}
+
+/// Compares a folder with its topic, the newest day first.
+///
+/// # Errors
+/// Topic or folder cannot be read.
+pub async fn check_log(
+    connection: &Connection,
+    topic: &Arc<str>,
+    folder: PathBuf,
+) -> Result<LogChecked, LogCheckError> {
+    let offsets = Offsets::start(connection)?;
+    let id = offsets.topic_id(topic).await?.ok_or_else(|| KafkaError::NoTopic { topic: Arc::clone(topic) })?;
+    let (is, folder) = (format!("{topic} {id}"), LogFolder::new(folder));
+    let mut comparison =
+        LogComparison { connection, topic: Arc::clone(topic), offsets, checked: LogChecked::default() };
+    for day in folder.days()? {
+        let stored = folder.day(day)?;
+        if let Some(of) = stored.topic().filter(|of| *of != is) {
+            return Err(LogCheckError::OtherTopic { of: of.to_owned(), is });
+        }
+        comparison.checked.days += 1;
+        for (partition, interval) in stored.covered().iter() {
+            let difference = comparison.interval((&stored, day), partition, interval.clone()).await?;
+            if difference.is_some() {
+                comparison.checked.difference = difference;
+                return Ok(comparison.checked);
+            }
+        }
+    }
+    Ok(comparison.checked)
+}
+
+// === impl LogComparison ===
+
+impl LogComparison<'_> {
+    async fn interval(
+        &mut self,
+        (stored, day): (&StoredDay, Day),
+        partition: i32,
+        interval: Range<i64>,
+    ) -> Result<Option<LogDifference>, LogCheckError> {
+        let at = TopicPartition::new(Arc::clone(&self.topic), partition);
+        // What Kafka has given up is in the log for as long as its day is, and cannot be compared.
+        let start = interval.start.max(self.offsets.start_of(&at).await?);
+        if start >= interval.end {
+            return Ok(None);
+        }
+        let mut tail = self.tail(partition, start)?;
+        let (mut begin, mut rows) = (start, Vec::new());
+        loop {
+            let (position, row) = match tail.next().await? {
+                TailEvent::Record { record, .. } => {
+                    (record.offset + 1, Some(delivery_log::decode(partition, &record).0))
+                }
+                TailEvent::Eof { position, .. } => (position, None),
+            };
+            let is_kept = |row: &LogRow| row.offset < interval.end && !matches!(row.content, RowContent::Nothing);
+            rows.extend(row.filter(is_kept));
+            let end = position.min(interval.end);
+            if end < interval.end && rows.len() < ROWS {
+                continue;
+            }
+            self.checked.rows += rows.len() as u64;
+            if let Some((offset, what)) = first_difference(&rows, &stored.rows(partition, begin..end)?) {
+                return Ok(Some(LogDifference { day: day.to_string(), partition, offset, what }));
+            }
+            if end == interval.end {
+                return Ok(None);
+            }
+            (begin, rows) = (end, Vec::new());
+        }
+    }
+
+    fn tail(&self, partition: i32, start: i64) -> Result<Tail, KafkaError> {
+        let options = TailOptions {
+            topic: self.topic.to_string(),
+            partitions: Some(vec![partition]),
+            from: kafka::From::Offsets(HashMap::from([(partition, start)])),
+            committed: true,
+            eof: true,
+            fetch_wait_ms: 20,
+        };
+        Tail::start(self.connection, options)
+    }
+}
+
+/// Where the rows of a log are not what the topic says, both by ascending offset: the first offset, and a word.
+fn first_difference(topic: &[LogRow], log: &[LogRow]) -> Option<(i64, &'static str)> {
+    let (mut said, mut kept) = (topic.iter().peekable(), log.iter().peekable());
+    loop {
+        match (said.peek(), kept.peek()) {
+            (None, None) => return None,
+            (Some(one), None) => return Some((one.offset, "missing")),
+            (None, Some(other)) => return Some((other.offset, "invented")),
+            (Some(one), Some(other)) if one.offset < other.offset => return Some((one.offset, "missing")),
+            (Some(one), Some(other)) if one.offset > other.offset => return Some((other.offset, "invented")),
+            (Some(one), Some(other)) if one.content != other.content => return Some((one.offset, "different")),
+            (Some(_), Some(_)) => {}
+        }
+        said.next();
+        kept.next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::ids::ApplicationId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::log::made;
+
+    #[test]
+    fn the_first_row_that_is_not_as_its_record_says_is_named() {
+        let row = |offset, accepted_ms| {
+            let event = delivery_log::LoggedEvent { accepted_ms, ..made::event(ApplicationId(Uuid::nil())) };
+            LogRow { offset, stored_ms: 0, content: RowContent::Event(Box::new(event)) }
+        };
+        let topic = [row(1, 5), row(4, 6), row(5, 7)];
+        assert_eq!(first_difference(&topic, &topic), None);
+        assert_eq!(first_difference(&topic, &[row(1, 5), row(5, 7)]), Some((4, "missing")));
+        assert_eq!(first_difference(&topic, &topic[..2]), Some((5, "missing")));
+        let more = [row(1, 5), row(3, 5), row(4, 6), row(5, 7)];
+        assert_eq!(first_difference(&topic, &more), Some((3, "invented")));
+        assert_eq!(first_difference(&topic[..1], &topic), Some((4, "invented")));
+        assert_eq!(first_difference(&topic, &[row(1, 5), row(4, 0), row(5, 7)]), Some((4, "different")));
+    }
+}

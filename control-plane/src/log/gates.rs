@@ -1,0 +1,131 @@
+//! Which partitions are read back from at once: each by one question at a time, and one that did not answer lately by none. So a
+//! partition without a leader holds one thread for a moment, not all of them for as long as anybody asks. Decides; reads nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use schemas::record::TopicPartition;
+use tokio::sync::Semaphore;
+
+/// How long a partition that did not answer is not asked again.
+const SILENT: Duration = Duration::from_secs(5);
+/// Partitions that are remembered though nobody asks them.
+const REMEMBERED: usize = 1_024;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct ReadGates(Mutex<HashMap<TopicPartition, ReadGate>>);
+
+#[derive(Debug)]
+struct ReadGate {
+    turn: Arc<Semaphore>,
+    /// Questions that have the turn or wait for it.
+    users: usize,
+    silent_until: Option<Instant>,
+}
+
+/// A question's place at its partition, until it is dropped.
+#[derive(Debug)]
+pub(super) struct GatePass<'a> {
+    gates: &'a ReadGates,
+    partition: TopicPartition,
+    /// One question at a time has it.
+    pub(super) turn: Arc<Semaphore>,
+}
+
+// === impl ReadGates ===
+
+impl ReadGates {
+    /// Waits at a partition; `None`: it did not answer lately.
+    pub(super) fn enter(&self, partition: TopicPartition, now: Instant) -> Option<GatePass<'_>> {
+        let mut gates = self.0.lock();
+        if gates.len() >= REMEMBERED {
+            gates.retain(|_, gate| gate.users > 0 || gate.is_silent(now));
+        }
+        let new = || ReadGate { turn: Arc::new(Semaphore::new(1)), users: 0, silent_until: None };
+        let gate = gates.entry(partition.clone()).or_insert_with(new);
+        if gate.is_silent(now) {
+            return None;
+        }
+        gate.users += 1;
+        let turn = Arc::clone(&gate.turn);
+        drop(gates);
+        Some(GatePass { gates: self, partition, turn })
+    }
+
+    fn change(&self, partition: &TopicPartition, change: impl FnOnce(&mut ReadGate)) {
+        if let Some(gate) = self.0.lock().get_mut(partition) {
+            change(gate);
+        }
+    }
+}
+
+// === impl ReadGate ===
+
+impl ReadGate {
+    fn is_silent(&self, now: Instant) -> bool {
+        self.silent_until.is_some_and(|until| now < until)
+    }
+}
+
+// === impl GatePass ===
+
+impl GatePass<'_> {
+    /// Whether the question before this one has waited for nothing.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.gates.0.lock().get(&self.partition).is_some_and(|gate| gate.is_silent(now))
+    }
+
+    /// The partition did not answer: whoever asks in the next seconds is told so at once.
+    pub(super) fn failed(&self, now: Instant) {
+        self.gates.change(&self.partition, |gate| gate.silent_until = Some(now + SILENT));
+    }
+}
+
+impl Drop for GatePass<'_> {
+    fn drop(&mut self) {
+        self.gates.change(&self.partition, |gate| gate.users = gate.users.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::clock;
+
+    use super::*;
+
+    fn partition(number: i32) -> TopicPartition {
+        TopicPartition::new("events", number)
+    }
+
+    #[test]
+    fn a_partition_that_does_not_answer_is_not_asked_for_a_while_and_keeps_no_other_waiting() {
+        let (gates, now) = (ReadGates::default(), clock::instant());
+        let (first, second) = (gates.enter(partition(0), now).unwrap(), gates.enter(partition(0), now).unwrap());
+        let _turn = Arc::clone(&first.turn).try_acquire_owned().unwrap();
+        assert!(Arc::clone(&second.turn).try_acquire_owned().is_err(), "one at a time");
+        let other = gates.enter(partition(1), now).unwrap();
+        assert!(Arc::clone(&other.turn).try_acquire_owned().is_ok(), "and another partition at the same time");
+        first.failed(now);
+        assert!(second.is_silent(now), "who waited behind it is told at once");
+        assert!(gates.enter(partition(0), now).is_none());
+        assert!(!other.is_silent(now));
+        let later = now + SILENT;
+        assert!(!second.is_silent(later) && gates.enter(partition(0), later).is_some(), "then it is asked again");
+    }
+
+    #[test]
+    fn partitions_are_forgotten_when_nobody_asks_them() {
+        let (gates, now) = (ReadGates::default(), clock::instant());
+        let kept = gates.enter(partition(-1), now).unwrap();
+        let silent = gates.enter(partition(-2), now).unwrap();
+        silent.failed(now);
+        drop(silent);
+        (0..5_000).for_each(|number| drop(gates.enter(partition(number), now)));
+        assert!(gates.0.lock().len() <= REMEMBERED);
+        assert!(gates.enter(partition(-2), now).is_none(), "what did not answer is remembered");
+        drop(kept);
+    }
+}

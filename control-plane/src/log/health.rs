@@ -1,0 +1,78 @@
+//! How a subscription did, as the delivery log has counted it: beside what its lane says of itself.
+
+use delivery_log::{
+    BucketQuery, DeliveryStore, Fact, FactKind, FactQuery, Kinds, MinuteBucket, StoreError, Subject, Times,
+};
+use schemas::ids::{ApplicationId, SubscriptionId};
+
+/// What of a subscription's history is shown of its health.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LoggedHealth {
+    /// When the counted time begins, Unix ms.
+    pub(crate) from_ms: i64,
+    /// When it ends.
+    pub(crate) to_ms: i64,
+    /// What was counted in it.
+    pub(crate) window: MinuteBucket,
+    /// When a delivery ended well last, as far as that was looked for.
+    pub(crate) success_ms: Option<i64>,
+    /// When an attempt failed last, as far as that was looked for.
+    pub(crate) failure_ms: Option<i64>,
+    /// What it failed with: a word, or the status of the answer.
+    pub(crate) error: Option<String>,
+    /// Dead letters of all days that nobody has decided about.
+    pub(crate) dead_letters: u64,
+}
+
+/// Milliseconds of a minute, and of a day.
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// Asks the log.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) async fn logged(
+    store: &dyn DeliveryStore,
+    (application, subscription): (ApplicationId, SubscriptionId),
+    (window_ms, now_ms): (i64, i64),
+) -> Result<LoggedHealth, StoreError> {
+    let (from_ms, to_ms) = ((now_ms - window_ms).div_euclid(MINUTE) * MINUTE, now_ms);
+    let times = Times { from_ms: Some(from_ms), to_ms: Some(to_ms) };
+    let query = BucketQuery { application, subscription: Some(subscription), times, step_ms: DAY };
+    let window = sum(store.buckets(query).await?);
+    let all = sum(store.buckets(BucketQuery { times: Times::default(), ..query }).await?);
+    let success = last(store, (application, subscription), Kinds::of(&[FactKind::Delivered])).await?;
+    let failure = last(store, (application, subscription), Kinds::FAILED).await?;
+    Ok(LoggedHealth {
+        from_ms,
+        to_ms,
+        window,
+        success_ms: success.map(|fact| fact.at_ms),
+        failure_ms: failure.as_ref().map(|fact| fact.at_ms),
+        error: failure.and_then(error),
+        dead_letters: all.dead_lettered.saturating_sub(all.settled),
+    })
+}
+
+fn sum(buckets: Vec<MinuteBucket>) -> MinuteBucket {
+    let mut sum = MinuteBucket::default();
+    buckets.iter().for_each(|bucket| sum.add(bucket));
+    sum
+}
+
+/// The newest fact of one of these kinds; one page is looked through for it.
+async fn last(
+    store: &dyn DeliveryStore,
+    (application, subscription): (ApplicationId, SubscriptionId),
+    kinds: Kinds,
+) -> Result<Option<Fact>, StoreError> {
+    let query = FactQuery { subject: Subject::Subscription(subscription), kinds, ..FactQuery::of(application, 1) };
+    Ok(store.facts(query).await?.rows.pop())
+}
+
+/// What a request failed with, or a delivery where none was made.
+fn error(fact: Fact) -> Option<String> {
+    let Some(exchange) = fact.exchange else { return fact.reason };
+    exchange.error.or_else(|| exchange.status.map(|status| status.to_string()))
+}

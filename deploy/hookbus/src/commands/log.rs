@@ -1,0 +1,66 @@
+//! `hookbus log`: how the delivery log is doing, and whether it holds what its topic says.
+
+use anyhow::{Result, bail};
+use chassis::config::{Config, LogStore};
+use kafka::Connection;
+
+use crate::cli::manage::{Common, Output};
+use crate::management::{self, Ask};
+use crate::output::{self, Column};
+use crate::screen;
+
+const LOG: &[Column] = &[
+    ("store", "store"),
+    ("projector", "projector"),
+    ("behind ms", "behind_ms"),
+    ("behind records", "behind_records"),
+    ("lost records", "lost_records"),
+];
+const DAYS: &[Column] = &[("day", "day"), ("whole", "whole"), ("rows", "rows"), ("bytes", "bytes")];
+const PARTITIONS: &[Column] =
+    &[("partition", "partition"), ("covered to", "covered_to"), ("end", "end"), ("at its end", "at_end")];
+
+/// `log status`.
+///
+/// # Errors
+/// The management API refuses or cannot be reached.
+pub(crate) async fn status(common: &Common) -> Result<()> {
+    let shown = management::open(&common.login)?.ask("delivery log", Ask::get("/log")).await?.value;
+    output::one(common.output, &shown, LOG)?;
+    if common.output == Output::Json {
+        return Ok(());
+    }
+    for (list, columns) in [("days", DAYS), ("partitions", PARTITIONS)] {
+        screen::line("")?;
+        output::list(common.output, shown[list].as_array().map_or(&[][..], Vec::as_slice), columns)?;
+    }
+    Ok(())
+}
+
+/// `log check`.
+///
+/// # Errors
+/// Topic or folder cannot be read, or they differ.
+pub(crate) async fn check(connection: &Connection, config: &Config, output: Output) -> Result<()> {
+    let log = &config.control.log;
+    if log.store == LogStore::None {
+        bail!("there is no delivery log: `control.log.store` is `none`");
+    }
+    let topic = config.topics.topics().attempts;
+    let checked = control_plane::check_log(connection, &topic, log.folder.clone()).await?;
+    let sentence = format!("the delivery log holds what {topic} says: {} rows of {} days", checked.rows, checked.days);
+    if let Some(difference) = &checked.difference {
+        let (day, what) = (&difference.day, difference.what);
+        if output == Output::Json {
+            output::one(output, &serde_json::to_value(&checked)?, &[])?;
+        }
+        bail!(
+            "the delivery log differs from {topic}: partition {}, offset {} is {what} in {day}; stop the control plane, remove \
+            {day}.db from {}, and start it: the day is made again",
+            difference.partition,
+            difference.offset,
+            log.folder.display()
+        );
+    }
+    output::done(output, &sentence, &serde_json::to_value(&checked)?)
+}
