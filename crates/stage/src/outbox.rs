@@ -22,7 +22,7 @@ use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
 
 pub use self::batch::{Batch, Part};
-use self::leases::{Owned, Share};
+use self::leases::{LookAheadShare, Owned};
 pub(crate) use self::put_back::Slow;
 
 /// Leases of one transaction with outputs: their offsets are one record batch of Kafka's own topic.
@@ -79,7 +79,7 @@ pub struct Outbox<N> {
     bytes_now: usize,
     order: Order,
     /// What a lease may hold that is read and not committed.
-    look_ahead: Share,
+    look_ahead: LookAheadShare,
     leases: BTreeMap<Epoch, Owned>,
     pending: VecDeque<Entry<N>>,
     /// Theirs, in the same order. Which part they belong to is known when the batch is cut; they are made as what a transaction
@@ -139,7 +139,7 @@ impl<N> Outbox<N> {
             limits,
             bytes_now: limits.bytes,
             order,
-            look_ahead: Share { records: usize::MAX, bytes: usize::MAX },
+            look_ahead: LookAheadShare { records: usize::MAX, bytes: usize::MAX },
             leases: BTreeMap::new(),
             pending: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -154,7 +154,7 @@ impl<N> Outbox<N> {
     /// longer. Else one busy partition would fill its look-ahead with what is done, and stand still until its batch may begin.
     #[must_use]
     pub fn within(self, records: usize, bytes: usize) -> Self {
-        Self { look_ahead: Share { records, bytes }, ..self }
+        Self { look_ahead: LookAheadShare { records, bytes }, ..self }
     }
 
     /// Opens a lease that was committed at `committed`.

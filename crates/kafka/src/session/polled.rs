@@ -26,13 +26,13 @@ use crate::ffi::Bell;
 
 /// See the module. Dropping it ends the thread, then the client.
 pub(super) struct PolledProducer {
-    client: Arc<Client>,
+    client: Arc<ServedClient>,
     rung: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The order of the fields matters: `bell` points into `native` and is dropped before it.
-struct Client {
+struct ServedClient {
     bell: Bell,
     native: BaseProducer<Reports>,
     is_over: AtomicBool,
@@ -50,7 +50,7 @@ impl PolledProducer {
             .map_err(|error| failed(error.to_string()))?;
         let bell = Bell::of(native.client().native_client());
         let rung = bell.rung();
-        let client = Arc::new(Client { bell, native, is_over: AtomicBool::new(false) });
+        let client = Arc::new(ServedClient { bell, native, is_over: AtomicBool::new(false) });
         let (serving, heard) = (Arc::clone(&client), Arc::clone(&rung));
         let thread = std::thread::Builder::new()
             .name("kafka-reports".into())
@@ -79,9 +79,9 @@ impl Drop for PolledProducer {
     }
 }
 
-// === impl Client ===
+// === impl ServedClient ===
 
-impl Client {
+impl ServedClient {
     fn serve(&self, rung: &Notify) {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         while !self.is_over.load(Ordering::Acquire) {

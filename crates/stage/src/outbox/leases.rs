@@ -18,14 +18,14 @@ pub(super) struct Owned {
     /// Entries of it that are in no batch.
     pub(super) pending: usize,
     /// What of its look-ahead those hold.
-    pub(super) waiting: Share,
+    pub(super) waiting: LookAheadShare,
     /// Its index in the batch that is being cut.
     pub(super) part: Option<usize>,
 }
 
 /// A part of a lease's look-ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct LookAheadShare {
     pub(super) records: usize,
     pub(super) bytes: usize,
 }
@@ -54,7 +54,7 @@ impl Owned {
             is_dirty: false,
             is_unproved: false,
             pending: 0,
-            waiting: Share::default(),
+            waiting: LookAheadShare::default(),
             part: None,
         }
     }
@@ -72,9 +72,9 @@ impl Owned {
     }
 }
 
-// === impl Share ===
+// === impl LookAheadShare ===
 
-impl Share {
+impl LookAheadShare {
     /// An entry waits for its batch.
     pub(super) fn add<N>(&mut self, entry: &Entry<N>) {
         self.records += usize::from(!entry.is_beside);
