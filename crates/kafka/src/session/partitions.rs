@@ -51,12 +51,7 @@ impl Topics {
 
     /// One partition per transaction and topic, so that keyless records touch as few as possible. `None`: not known, let
     /// the partitioner decide.
-    pub(super) fn sticky(
-        &mut self,
-        producer: &BaseProducer<Reports>,
-        topic: &Arc<str>,
-        random: u64,
-    ) -> Option<i32> {
+    pub(super) fn sticky(&mut self, producer: &BaseProducer<Reports>, topic: &Arc<str>, random: u64) -> Option<i32> {
         let now = instant();
         let entry = self.known(topic);
         let fresh = entry.writable.as_ref().is_some_and(|(_, asked)| now - *asked < PARTITIONS_FRESH);
