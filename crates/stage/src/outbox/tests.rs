@@ -166,7 +166,7 @@ fn what_half_fills_a_partitions_look_ahead_waits_no_longer() {
     let (batch, transaction) = outbox.cut(0).unwrap();
     assert!(!outbox.is_urgent(), "it is in a batch");
     outbox.put_back_refused(batch, transaction, &[], &mut Scripted::default(), now()).unwrap();
-    let (_, _) = outbox.cut(0).unwrap();
+    drop(outbox.cut(0).unwrap());
     assert!(!outbox.is_urgent());
     assert!(outbox.admit(lease(1).epoch, 9));
     outbox.resolve(Entry::new(lease(1).epoch, (9, 9), 200, 0, 0), &mut Vec::new());
