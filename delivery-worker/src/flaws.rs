@@ -52,6 +52,8 @@ pub(crate) enum Flaw {
     AgedHeadsOnly,
     /// A worker short of CPU takes its own lag for the endpoint's.
     WorkersLagMeasured,
+    /// What a lane's first requests take, whose connections are made meanwhile, is taken for its speed.
+    FirstIsSpeed,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 mod failure;
 mod partitions;
+mod polled;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError as Native;
-use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::producer::Producer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{OutRecord, TopicPartition};
 
@@ -33,6 +33,7 @@ use crate::ffi::{self, GroupMetadata};
 use self::failure::fatal;
 pub(crate) use self::failure::{Aborted, Failure, Refused};
 use self::partitions::Topics;
+use self::polled::PolledProducer;
 pub(crate) use self::reports::AckPace;
 use self::reports::{Failed, Reports};
 
@@ -47,7 +48,7 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 pub(crate) struct Session {
     /// Before the producer: what they hold of it is let go first.
     topics: Topics,
-    producer: ThreadedProducer<Reports>,
+    producer: PolledProducer,
     timeout: Duration,
     attempt: u32,
 }
@@ -92,9 +93,7 @@ impl Session {
         message_max_bytes: usize,
     ) -> Result<Self, KafkaError> {
         let config = connection.transactional(transactional_id, timeout, message_max_bytes);
-        let producer = ThreadedProducer::from_config_and_context(&config, Reports::default())
-            .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
-        Ok(Self { producer, timeout, topics: Topics::default(), attempt: 0 })
+        Ok(Self { producer: PolledProducer::start(&config)?, timeout, topics: Topics::default(), attempt: 0 })
     }
 
     /// Fences every other producer of this transactional id and settles its transaction.

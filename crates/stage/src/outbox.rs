@@ -22,7 +22,7 @@ use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
 
 pub use self::batch::{Batch, Part};
-use self::leases::Owned;
+use self::leases::{LookAheadShare, Owned};
 pub(crate) use self::put_back::Slow;
 
 /// Leases of one transaction with outputs: their offsets are one record batch of Kafka's own topic.
@@ -78,6 +78,8 @@ pub struct Outbox<N> {
     /// Bytes at which a batch closes now: fewer after a batch that the cluster could not take in time, doubled with each that it takes.
     bytes_now: usize,
     order: Order,
+    /// What a lease may hold that is read and not committed.
+    look_ahead: LookAheadShare,
     leases: BTreeMap<Epoch, Owned>,
     pending: VecDeque<Entry<N>>,
     /// Theirs, in the same order. Which part they belong to is known when the batch is cut; they are made as what a transaction
@@ -137,6 +139,7 @@ impl<N> Outbox<N> {
             limits,
             bytes_now: limits.bytes,
             order,
+            look_ahead: LookAheadShare { records: usize::MAX, bytes: usize::MAX },
             leases: BTreeMap::new(),
             pending: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -145,6 +148,13 @@ impl<N> Outbox<N> {
             is_urgent: false,
             spare: Vec::new(),
         }
+    }
+
+    /// Nothing more of a lease is read while so much of it is not committed: where half of that waits for a batch, it waits no
+    /// longer. Else one busy partition would fill its look-ahead with what is done, and stand still until its batch may begin.
+    #[must_use]
+    pub fn within(self, records: usize, bytes: usize) -> Self {
+        Self { look_ahead: LookAheadShare { records, bytes }, ..self }
     }
 
     /// Opens a lease that was committed at `committed`.
@@ -178,6 +188,7 @@ impl<N> Outbox<N> {
             return;
         };
         owned.pending += 1;
+        owned.waiting.add(&entry);
         entry.outputs = outputs.len();
         entry.output_bytes = outputs.iter().map(OutRecord::size).sum();
         self.output_bytes += entry.output_bytes;
@@ -196,7 +207,7 @@ impl<N> Outbox<N> {
     /// Whether what is pending is committed without waiting for more.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
-        self.is_urgent || self.is_full()
+        self.is_urgent || self.is_full() || self.leases.values().any(|owned| owned.waiting.is_half_of(self.look_ahead))
     }
 
     /// Entries that are in no batch yet.

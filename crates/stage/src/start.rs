@@ -64,7 +64,7 @@ impl<W: Work> Stage<W> {
             poller,
             signals,
             writer,
-            outbox: Outbox::new(options.batch, options.order),
+            outbox: Outbox::new(options.batch, options.order).within(options.live_records, options.live_bytes),
             commit: None,
             pace: options.pace,
             is_paced_by_fill: options.is_paced_by_fill,

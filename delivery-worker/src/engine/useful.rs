@@ -17,6 +17,7 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use kafka::Epoch;
 use schemas::ids::SubscriptionId;
 
@@ -27,16 +28,17 @@ use crate::lanes::Lane;
 use crate::lanes::queue::Rank;
 use crate::slots::Ticket;
 
-/// While nothing is known of its speed, everything a lane has is useful for so long.
-const UNKNOWN_MS: i64 = 1_000;
+/// Everything a lane has is useful for so long after it began, unless its requests fail: its connections are still being made, its
+/// window grows, and what its first requests took says nothing of its speed.
+const NEW_MS: i64 = 1_000;
 /// A lane that stood still for so many times `lane_wait` is as slow as that.
 const STALL: i64 = 3;
 /// Between two looks at a window in which nothing was found.
 const LOOK_AGAIN_MS: i64 = 10;
 /// So much later it is looked at again in any case: requests hang longer, and what was not known is known.
 const WAKE_MS: i64 = 50;
-/// Between two looks at the spans.
-const SPAN_EVERY_MS: i64 = 100;
+/// Between two looks at everything that is live.
+const SURVEY_EVERY_MS: i64 = 100;
 
 /// What a partition may hold in its window.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,9 @@ pub(super) struct Windows {
     held: HashMap<Epoch, Held>,
     /// Records of all partitions that are known to be there and were not committed as done.
     behind: i64,
-    spans_at_ms: i64,
+    surveyed_ms: i64,
+    /// Leases in whose window a request had been in flight for longer than `lane_wait` then.
+    stuck: Vec<Epoch>,
     /// When a window that is short of room is looked at again.
     wake_ms: Option<i64>,
 }
@@ -67,6 +71,8 @@ pub(super) struct Windows {
 struct Held {
     records: usize,
     bytes: usize,
+    /// Of each lane: a look at a window costs as much as there are lanes in it, and not as there are records.
+    by_lane: HashMap<SubscriptionId, usize>,
     read_up_to: i64,
     /// Since when it has been full without surplus, ms.
     full_ms: Option<i64>,
@@ -90,12 +96,19 @@ impl Windows {
         held.records += 1;
         held.bytes += arrival.size;
         held.read_up_to = held.read_up_to.max(arrival.offset + 1);
+        *held.by_lane.entry(arrival.delivery.subscription).or_default() += 1;
     }
 
     pub(super) fn take(&mut self, arrival: &Arrival) {
         let Some(held) = self.held.get_mut(&arrival.lease) else { return };
         held.records = held.records.saturating_sub(1);
         held.bytes = held.bytes.saturating_sub(arrival.size);
+        if let Entry::Occupied(mut of_lane) = held.by_lane.entry(arrival.delivery.subscription) {
+            *of_lane.get_mut() -= 1;
+            if *of_lane.get() == 0 {
+                of_lane.remove();
+            }
+        }
     }
 
     pub(super) fn close(&mut self, leases: &[Epoch]) {
@@ -149,11 +162,10 @@ impl Lane {
     /// How many of its records it will send soon, while it is open: the rest need not be in the window.
     fn useful(&self, rules: &Rules, now_ms: i64) -> usize {
         let window = self.cap.places() as usize;
-        let is_known = self.rate.outcomes() > 0;
-        if !is_known && now_ms < self.begun_ms + UNKNOWN_MS {
+        if self.is_new(now_ms) {
             return usize::MAX;
         }
-        if !is_known {
+        if self.rate.outcomes() == 0 {
             return 2 * window;
         }
         let wait_ms = rules.lane_wait_ms.max(1_000);
@@ -166,6 +178,12 @@ impl Lane {
         )]
         let records = records as usize;
         records.max(2 * window)
+    }
+
+    /// Whether too little is known of its speed.
+    fn is_new(&self, now_ms: i64) -> bool {
+        let is_known = flaws::has(Flaw::FirstIsSpeed) && self.rate.outcomes() > 0;
+        now_ms < self.begun_ms + NEW_MS && !self.has_failed() && !is_known
     }
 }
 
@@ -196,15 +214,15 @@ impl<L: Lookup> Engine<L> {
         if self.egress.is_held() || self.is_full_of_lists() {
             return;
         }
-        self.check_spans(now_ms);
+        self.survey(now_ms);
         for epoch in self.windows.short(self.windows.most(self.rules.look_ahead), now_ms) {
-            let mut parts = self.parts(epoch);
-            let found = self.list_surplus(epoch, &mut parts, now_ms);
-            if !self.has_room(epoch) && !flaws::has(Flaw::StuckKeptInWindow) {
-                self.list_stuck(&parts, now_ms);
+            let found = self.may_have_surplus(epoch, now_ms) && self.list_surplus(epoch, now_ms);
+            let is_stuck = self.windows.stuck.contains(&epoch) && !flaws::has(Flaw::StuckKeptInWindow);
+            if is_stuck && !self.has_room(epoch) {
+                self.list_stuck(epoch, now_ms);
             }
             if !found && !self.has_room(epoch) {
-                self.list_for_neighbours(epoch, &parts, now_ms);
+                self.list_for_neighbours(epoch, now_ms);
             }
             let has_room = self.has_room(epoch);
             let Some(held) = self.windows.held.get_mut(&epoch) else { continue };
@@ -222,19 +240,29 @@ impl<L: Lookup> Engine<L> {
         self.windows.wake_ms = is_short.then_some(now_ms + WAKE_MS);
     }
 
+    /// Whether a lane of this window may have surplus. A window that is full of what will be sent soon is looked at again and again,
+    /// so this looks at no record.
+    fn may_have_surplus(&self, epoch: Epoch, now_ms: i64) -> bool {
+        let Some(held) = self.windows.held.get(&epoch) else { return false };
+        held.by_lane.keys().filter_map(|id| self.lanes.get(id)).any(|lane| {
+            let waiting = lane.queue.unlisted();
+            waiting > 0 && (lane.queue.listed() > 0 || waiting > self.useful(lane, now_ms))
+        })
+    }
+
     /// Rule a: surplus, the lane with most of it first and wholly, until half is free.
-    fn list_surplus(&mut self, epoch: Epoch, parts: &mut BTreeMap<SubscriptionId, Holding>, now_ms: i64) -> bool {
+    fn list_surplus(&mut self, epoch: Epoch, now_ms: i64) -> bool {
         let mut surplus: Vec<(SubscriptionId, Vec<(Rank, Ticket)>)> = Vec::new();
-        for (id, part) in parts {
+        for (id, mut part) in self.parts(epoch) {
             part.waiting.sort_unstable();
-            let Some(lane) = self.lanes.get(id) else { continue };
+            let Some(lane) = self.lanes.get(&id) else { continue };
             let useful = self.useful(lane, now_ms);
             let first_listed = lane.queue.first_listed();
             let stays = |at: usize, rank: Rank| at < useful && first_listed.is_none_or(|first| rank < first);
             let beyond = part.waiting.iter().enumerate().filter(|(at, (rank, _))| !stays(*at, *rank));
             let beyond: Vec<(Rank, Ticket)> = beyond.map(|(_, it)| *it).collect();
             if !beyond.is_empty() {
-                surplus.push((*id, beyond));
+                surplus.push((id, beyond));
             }
         }
         surplus.sort_unstable_by_key(|(id, beyond)| (std::cmp::Reverse(beyond.len()), *id));
@@ -250,25 +278,18 @@ impl<L: Lookup> Engine<L> {
     }
 
     /// Rule a, where that was not enough: what hangs.
-    fn list_stuck(&mut self, parts: &BTreeMap<SubscriptionId, Holding>, now_ms: i64) {
-        for (id, part) in parts {
-            let wait_ms = self.rules.lane_wait_ms;
-            let stuck: Vec<(Rank, Ticket)> = part
-                .flying
-                .iter()
-                .filter(|(since, ..)| now_ms - since > wait_ms)
-                .map(|(_, rank, it)| (*rank, *it))
-                .collect();
-            if stuck.is_empty() {
-                continue;
+    fn list_stuck(&mut self, epoch: Epoch, now_ms: i64) {
+        let wait_ms = self.rules.lane_wait_ms;
+        for (id, part) in self.parts(epoch) {
+            if part.flying.iter().any(|(since_ms, ..)| now_ms - since_ms > wait_ms) {
+                let flying = part.flying.iter().map(|(_, rank, ticket)| (*rank, *ticket));
+                self.list_of(id, part.waiting.iter().copied().chain(flying).collect(), now_ms);
             }
-            let flying = part.flying.iter().map(|(_, rank, ticket)| (*rank, *ticket));
-            self.list_of(*id, part.waiting.iter().copied().chain(flying).collect(), now_ms);
         }
     }
 
     /// Rule c: one fast lane does not keep its neighbours from being read.
-    fn list_for_neighbours(&mut self, epoch: Epoch, parts: &BTreeMap<SubscriptionId, Holding>, now_ms: i64) {
+    fn list_for_neighbours(&mut self, epoch: Epoch, now_ms: i64) {
         let lane_wait_ms = self.rules.lane_wait_ms;
         let Some(held) = self.windows.held.get_mut(&epoch) else { return };
         let full_ms = *held.full_ms.get_or_insert(now_ms);
@@ -276,30 +297,46 @@ impl<L: Lookup> Engine<L> {
             return;
         }
         let all = held.records;
-        let Some((id, part)) = parts.iter().max_by_key(|(_, part)| part.waiting.len() + part.flying.len()) else {
+        let Some((id, own)) = held.by_lane.iter().map(|(id, own)| (*id, *own)).max_by_key(|(id, own)| (*own, *id))
+        else {
             return;
         };
-        let own = part.waiting.len() + part.flying.len();
         let is_served = |lane: &Lane| lane.lease == epoch && now_ms - lane.used_ms < 60_000;
-        let has_neighbour = self.lanes.iter().any(|(other, lane)| other != id && is_served(lane));
-        if own * 4 <= all * 3 || !has_neighbour {
+        let has_neighbour = || self.lanes.iter().any(|(other, lane)| *other != id && is_served(lane));
+        if own * 4 <= all * 3 || !has_neighbour() {
             return;
         }
+        let Some(mut part) = self.parts(epoch).remove(&id) else { return };
+        part.waiting.sort_unstable();
         let keep = (self.rules.look_ahead.records / 2).saturating_sub(part.flying.len());
-        self.list_of(*id, part.waiting.iter().skip(keep).copied().collect(), now_ms);
+        self.list_of(id, part.waiting.into_iter().skip(keep).collect(), now_ms);
+    }
+
+    /// Looks at everything that is live, ten times a second: what hangs is found by that, and windows that reach back too far.
+    fn survey(&mut self, now_ms: i64) {
+        if now_ms - self.windows.surveyed_ms < SURVEY_EVERY_MS {
+            return;
+        }
+        self.windows.surveyed_ms = now_ms;
+        let (mut oldest, mut stuck): (BTreeMap<Epoch, i64>, Vec<Epoch>) = (BTreeMap::new(), Vec::new());
+        for (_, live) in self.live.iter().filter(|(_, live)| !live.is_listed) {
+            let (Arrival { lease, offset, .. }, wait_ms) = (&live.arrival, self.rules.lane_wait_ms);
+            match live.state {
+                State::Abandoned => continue,
+                State::InFlight { since_ms } if now_ms - since_ms > wait_ms && !stuck.contains(lease) => {
+                    stuck.push(*lease)
+                }
+                State::InFlight { .. } | State::Waiting => {}
+            }
+            let least = oldest.entry(*lease).or_insert(i64::MAX);
+            *least = (*least).min(*offset);
+        }
+        self.windows.stuck = stuck;
+        self.check_spans(oldest, now_ms);
     }
 
     /// Rule b: no window reaches back too far.
-    fn check_spans(&mut self, now_ms: i64) {
-        if now_ms - self.windows.spans_at_ms < SPAN_EVERY_MS {
-            return;
-        }
-        self.windows.spans_at_ms = now_ms;
-        let mut oldest: BTreeMap<Epoch, i64> = BTreeMap::new();
-        for (_, live) in self.live.iter().filter(|(_, live)| !live.is_listed && live.state != State::Abandoned) {
-            let offset = oldest.entry(live.arrival.lease).or_insert(i64::MAX);
-            *offset = (*offset).min(live.arrival.offset);
-        }
+    fn check_spans(&mut self, oldest: BTreeMap<Epoch, i64>, now_ms: i64) {
         for (epoch, oldest) in oldest {
             let Some(read_up_to) = self.windows.held.get(&epoch).map(|held| held.read_up_to) else { continue };
             if read_up_to - oldest <= self.rules.look_ahead.span {

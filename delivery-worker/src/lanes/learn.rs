@@ -156,6 +156,11 @@ impl Lane {
         self.cap.in_flight() == 0 || is_moving
     }
 
+    /// Whether the last request that ended did not come back well.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     fn worked_lately(&self, now_ms: i64) -> bool {
         self.worked_ms.is_some_and(|at_ms| now_ms - at_ms <= WORKED_LATELY_MS)
     }

@@ -222,6 +222,11 @@ impl<T: Copy> Queue<T> {
         self.listed.iter().sum::<usize>() + self.absent()
     }
 
+    /// How many of those in memory stand in no list.
+    pub(crate) fn unlisted(&self) -> usize {
+        self.ready.len() - self.listed.iter().sum::<usize>()
+    }
+
     /// Whether any of those in lists was not set aside.
     pub(crate) fn has_listed_in_order(&self) -> bool {
         self.asked.iter().any(|rank| rank.role != ListRole::SetAside)

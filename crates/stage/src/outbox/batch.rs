@@ -142,6 +142,7 @@ impl<N> Outbox<N> {
             batch.parts.len() - 1
         });
         owned.pending -= 1;
+        owned.waiting.take(entry);
         if !entry.is_beside {
             owned.window.complete(entry.offset);
             batch.parts[part].records += 1;

@@ -2,7 +2,7 @@
 
 use kafka::{Claimed, Epoch, Lease, Progress, Window};
 
-use super::{Order, Outbox};
+use super::{Entry, Order, Outbox};
 
 /// One open lease.
 #[derive(Debug)]
@@ -17,8 +17,17 @@ pub(super) struct Owned {
     pub(super) is_unproved: bool,
     /// Entries of it that are in no batch.
     pub(super) pending: usize,
+    /// What of its look-ahead those hold.
+    pub(super) waiting: LookAheadShare,
     /// Its index in the batch that is being cut.
     pub(super) part: Option<usize>,
+}
+
+/// A part of a lease's look-ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LookAheadShare {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
 }
 
 /// How far one open lease is, for what is measured.
@@ -38,7 +47,16 @@ pub(crate) struct Reached<'a> {
 
 impl Owned {
     pub(super) fn new(lease: Lease, window: Window, committed: i64) -> Self {
-        Self { lease, window, committed, is_dirty: false, is_unproved: false, pending: 0, part: None }
+        Self {
+            lease,
+            window,
+            committed,
+            is_dirty: false,
+            is_unproved: false,
+            pending: 0,
+            waiting: LookAheadShare::default(),
+            part: None,
+        }
     }
 
     /// What is committed of the lease now.
@@ -51,6 +69,27 @@ impl Owned {
             Order::AnyOrder => self.window.progress(),
         };
         Progress { lease: self.lease.clone(), committed, read_up_to, not_done, claim: Claimed::Nothing }
+    }
+}
+
+// === impl LookAheadShare ===
+
+impl LookAheadShare {
+    /// An entry waits for its batch.
+    pub(super) fn add<N>(&mut self, entry: &Entry<N>) {
+        self.records += usize::from(!entry.is_beside);
+        self.bytes += entry.size;
+    }
+
+    /// It is in one.
+    pub(super) fn take<N>(&mut self, entry: &Entry<N>) {
+        self.records -= usize::from(!entry.is_beside);
+        self.bytes -= entry.size;
+    }
+
+    /// Whether it is at least half of what a lease may hold.
+    pub(super) fn is_half_of(self, most: Self) -> bool {
+        self.records >= most.records.div_ceil(2) || self.bytes >= most.bytes.div_ceil(2)
     }
 }
 

@@ -135,6 +135,7 @@ impl<N> Outbox<N> {
                 owned.window.reopen(entry.offset);
             }
             owned.pending += 1;
+            owned.waiting.add(&entry);
             self.output_bytes += entry.output_bytes;
             outputs.extend(own.into_iter().map(unassigned));
             entries.push_back(entry);

@@ -151,6 +151,31 @@ fn a_batch_closes_between_entries_and_one_entry_always_goes() {
     assert_eq!(committed(&mut outbox), None);
 }
 
+/// One busy partition filled its look-ahead with what was done, and stood still until the pace let its batch begin: a quarter of
+/// the speed of many.
+#[test]
+fn what_half_fills_a_partitions_look_ahead_waits_no_longer() {
+    let mut outbox = outbox(Order::AnyOrder, 2).within(20, 400);
+    for offset in 0..9 {
+        resolve(&mut outbox, &lease(0), offset, &[1]);
+        resolve(&mut outbox, &lease(1), offset, &[1]);
+    }
+    assert!(!outbox.is_urgent(), "each has room for as much again");
+    resolve(&mut outbox, &lease(0), 9, &[1]);
+    assert!(outbox.is_urgent() && !outbox.is_full());
+    let (batch, transaction) = outbox.cut(0).unwrap();
+    assert!(!outbox.is_urgent(), "it is in a batch");
+    outbox.put_back_refused(batch, transaction, &[], &mut Scripted::default(), now()).unwrap();
+    drop(outbox.cut(0).unwrap());
+    assert!(!outbox.is_urgent());
+    assert!(outbox.admit(lease(1).epoch, 9));
+    outbox.resolve(Entry::new(lease(1).epoch, (9, 9), 200, 0, 0), &mut Vec::new());
+    assert!(outbox.is_urgent(), "by its bytes");
+    outbox.close(lease(1).epoch);
+    (0..30).for_each(|_| outbox.resolve(Entry::beside(lease(0).epoch, (0, 0), 0, 0), &mut Vec::new()));
+    assert!(!outbox.is_urgent(), "what is beside the window holds nothing of it");
+}
+
 #[test]
 fn what_was_refused_is_replaced_in_its_place_and_the_rest_goes_on_as_it_was() {
     let (mut outbox, mut work) = (outbox(Order::AnyOrder, 1), Scripted::default());

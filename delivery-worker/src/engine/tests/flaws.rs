@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::changes::{aged, moved};
 use super::live;
-use super::waiting::{all_fast, deep, expired, hanging, worn};
+use super::waiting::{burst, deep, expired, hanging, late_start, worn};
 use super::world::World;
 use crate::flaws::{self, Flaw};
 
@@ -54,8 +54,9 @@ fn every_planted_flaw_is_found() {
     seeds.push((Flaw::DiedUnwoken, found(Flaw::DiedUnwoken, expired)));
     seeds.push((Flaw::AgedHeadsOnly, found(Flaw::AgedHeadsOnly, |_| aged())));
     seeds.push((Flaw::CancelUnseen, found(Flaw::CancelUnseen, |_| moved())));
-    seeds.push((Flaw::WorkersLagMeasured, found(Flaw::WorkersLagMeasured, |_| all_fast(2))));
+    seeds.push((Flaw::WorkersLagMeasured, found(Flaw::WorkersLagMeasured, |_| burst())));
     seeds.push((Flaw::StuckKeptInWindow, found(Flaw::StuckKeptInWindow, hanging)));
+    seeds.push((Flaw::FirstIsSpeed, found(Flaw::FirstIsSpeed, late_start)));
     drop(std::panic::take_hook());
     let missed: Vec<Flaw> = seeds.iter().filter(|(_, seed)| seed.is_none()).map(|(flaw, _)| *flaw).collect();
     assert!(missed.is_empty(), "not found: {missed:?}; found by the seeds {seeds:?}");

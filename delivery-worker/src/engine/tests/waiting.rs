@@ -56,7 +56,7 @@ fn a_slow_minute_is_caught_up_within_seconds_and_nothing_is_late_after_it() {
 }
 
 /// As many lanes that answer at once, with more than fits their window.
-pub(super) fn all_fast(lanes: u64) -> World {
+fn all_fast(lanes: u64) {
     let kinds = vec![Endpoint::Fast; usize::try_from(lanes).unwrap()];
     let mut world = World::with(4, &kinds, large());
     for number in 0..3_000 {
@@ -65,6 +65,16 @@ pub(super) fn all_fast(lanes: u64) -> World {
     }
     world.run_until_settled(3_000);
     assert_eq!(world.ledger.listed, 0, "{lanes} lanes");
+}
+
+/// A lane with an event now and then, and suddenly more than fits its window.
+pub(super) fn burst() -> World {
+    let mut world = World::with(4, &[Endpoint::Fast], large());
+    let until = world.now + 2_000;
+    let written = stream(&mut world, 0, until);
+    (written..written + 600).for_each(|number| world.event(number, 0));
+    world.run_until_settled(written + 600);
+    assert_eq!(world.ledger.listed, 0);
     world
 }
 
@@ -72,6 +82,25 @@ pub(super) fn all_fast(lanes: u64) -> World {
 fn fast_lanes_list_nothing_however_much_they_have() {
     for lanes in [1, 2, 12] {
         all_fast(lanes);
+    }
+    burst();
+}
+
+/// A lane whose first requests wait until their connections are made, and that answers at once from there.
+pub(super) fn late_start(seed: u64) -> World {
+    let mut world = World::with(seed, &[Endpoint::Takes(400)], large());
+    (0..600).for_each(|number| world.event(number, 0));
+    world.run_until(1);
+    world.endpoints.insert(testing::subscription_id(0), Endpoint::Fast);
+    world.run_until_settled(600);
+    assert_eq!(world.ledger.listed, 0, "seed {seed}");
+    world
+}
+
+#[test]
+fn what_the_first_requests_of_a_lane_take_is_not_its_speed() {
+    for seed in 0..5 {
+        late_start(seed);
     }
 }
 

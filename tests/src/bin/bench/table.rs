@@ -79,7 +79,7 @@ impl Table {
             self.add("topic to endpoint: CPU-s per 100,000", sum(fanout, delivery), bare, Aim::AtMost(5.5));
         }
         say("")?;
-        say(&format!("{:<48} {:>10} {:>10} {:>7}  {}", "", "hookbus", "bare", "ratio", "aim"))?;
+        say(&format!("{:<68} {:>10} {:>10} {:>7}  {}", "", "hookbus", "bare", "ratio", "aim"))?;
         for line in &self.lines {
             say(&line.text())?;
         }
@@ -95,7 +95,7 @@ impl Line {
     fn text(&self) -> String {
         let bare = self.bare.map_or_else(String::new, number);
         let ratio = self.bare.map_or_else(String::new, |bare| format!("{:.2}", self.ours / bare));
-        format!("{:<48} {:>10} {bare:>10} {ratio:>7}  {}", self.what, number(self.ours), self.verdict())
+        format!("{:<68} {:>10} {bare:>10} {ratio:>7}  {}", self.what, number(self.ours), self.verdict())
     }
 
     fn verdict(&self) -> String {

@@ -26,7 +26,8 @@ const SUBSCRIPTIONS: u32 = 16;
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let endpoint = Endpoint::start_with(EndpointOptions { keep: false, ..EndpointOptions::default() })?;
     let mut worker = Worker::start("/ours", plan(&endpoint, "/ours"), async |plan| stage.install(&plan).await).await?;
-    let (ours, bare) = worker.take_turns(stage, &endpoint, &[], scale, TURNS).await?;
+    let (ours, bare) = worker.take_turns(stage, &endpoint, &[Bare::usual(Vec::new())], scale, TURNS).await?;
+    let bare = bare.first().copied();
     table.delivery = Some((ours, bare));
     table.add_costs("delivery, 64 in flight", "deliveries", ours, bare, Aim::None);
     let parked = worker.stop(stage, &endpoint).await?;
@@ -56,6 +57,21 @@ pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against) -> a
 fn plan(endpoint: &Endpoint, path: &str) -> Plan {
     let settings = vec![("delivery.concurrency", IN_FLIGHT.into())];
     Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url(path), settings }
+}
+
+/// How the bare client sends.
+#[derive(Clone, Debug)]
+pub(super) struct Bare {
+    pub(super) in_flight: u32,
+    /// Told to it where that is not plain HTTP/1.1.
+    pub(super) speaks: Vec<String>,
+}
+
+impl Bare {
+    /// As many in flight as are enough to keep everybody busy, and no more.
+    pub(super) fn usual(speaks: Vec<String>) -> Self {
+        Self { in_flight: IN_FLIGHT, speaks }
+    }
 }
 
 /// The worker and how many deliveries it was given.
@@ -98,17 +114,18 @@ impl<'a> Worker<'a> {
         meter.stop(count, arrived)
     }
 
-    /// It and the bare client, which may be told how to speak, in turns. The first turn is not counted.
+    /// It and bare clients in turns. The first turn is not counted.
     pub(super) async fn take_turns(
         &mut self,
         stage: &Stage,
         endpoint: &Endpoint,
-        speaks: &[String],
+        bare: &[Bare],
         scale: Scale,
         turns: u32,
-    ) -> anyhow::Result<(Cost, Option<Cost>)> {
+    ) -> anyhow::Result<(Cost, Vec<Cost>)> {
+        let bare = if scale.ours_only { &[] } else { bare };
         let count = scale.of(TURN);
-        let (mut ours, mut bare) = (Cost::default(), None);
+        let (mut ours, mut theirs) = (Cost::default(), vec![Cost::default(); bare.len()]);
         for turn in 0..turns {
             let cost = self.send(stage, endpoint, count).await?;
             if turn == 0 {
@@ -116,11 +133,11 @@ impl<'a> Worker<'a> {
                 continue;
             }
             ours += cost;
-            if !scale.ours_only {
-                *bare.get_or_insert_default() += send_bare(stage, endpoint, speaks, count).await?;
+            for (cost, bare) in theirs.iter_mut().zip(bare) {
+                *cost += send_bare(stage, endpoint, bare, count).await?;
             }
         }
-        Ok((ours, bare))
+        Ok((ours, theirs))
     }
 
     /// How many deliveries went to their lane's list: the endpoint could have taken them.
@@ -138,11 +155,11 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The bare client, told how to speak where that is not plain HTTP/1.1.
-async fn send_bare(stage: &Stage, endpoint: &Endpoint, speaks: &[String], count: u32) -> anyhow::Result<Cost> {
-    let (url, count_text, in_flight) = (endpoint.url("/bare"), count.to_string(), IN_FLIGHT.to_string());
+/// One backlog of a bare client.
+async fn send_bare(stage: &Stage, endpoint: &Endpoint, bare: &Bare, count: u32) -> anyhow::Result<Cost> {
+    let (url, count_text, in_flight) = (endpoint.url("/bare"), count.to_string(), bare.in_flight.to_string());
     let arguments = ["--url", &url, "--count", &count_text, "--in-flight", &in_flight].map(str::to_owned);
-    let arguments = [&arguments, speaks].concat();
+    let arguments = [&arguments, bare.speaks.as_slice()].concat();
     let output = stage.bare_to_its_end("delivery", &arguments).await?;
     let last = output.lines().last().context("the bare loop said nothing")?;
     let (wall, cpu) = last.split_once(' ').with_context(|| last.to_owned())?;

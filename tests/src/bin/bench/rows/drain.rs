@@ -1,10 +1,14 @@
-//! Backlogs that are drained with default settings, whoever they are for and however the endpoint speaks, each beside the bare client.
+//! Backlogs that are drained with default settings, whoever they are for and however the endpoint speaks, each beside two bare
+//! clients: one that keeps no more in flight than it needs, which is the aim, and one that keeps as many as the worker may.
+//!
+//! More in flight than needed costs everybody: each request meets a connection that has left the processor's caches. The second
+//! tells how much of what the worker costs is that.
 
 use testkit::Endpoint;
 use testkit::endpoint::{EndpointOptions, Flaw, TestAuthority};
 
 use super::Scale;
-use super::delivery::Worker;
+use super::delivery::{Bare, Worker};
 use crate::meter::Cost;
 use crate::stage::{Plan, Stage};
 use crate::table::{Aim, Table};
@@ -13,6 +17,9 @@ use crate::table::{Aim, Table};
 const TURNS: u32 = 3;
 /// What a delivery may cost of what the bare client's request does.
 const MOST: f64 = 1.5;
+/// `delivery.lane_concurrency` and `delivery.concurrency` where nobody sets them.
+const EACH: u32 = 32;
+const ALL: u32 = 4_096;
 /// What one subscription alone reaches of what 16 do.
 const LEAST_ALONE: f64 = 0.6;
 
@@ -48,7 +55,12 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     for case in CASES {
         let (ours, bare, listed) = case.measure(stage, scale).await?;
         let what = format!("drain, {}", case.title);
-        table.add_costs(&what, "deliveries", ours, bare, Aim::TimesBare(MOST));
+        table.add_costs(&what, "deliveries", ours, bare.first().copied(), Aim::TimesBare(MOST));
+        if let Some(alike) = bare.get(1) {
+            let (in_flight, cpu) = (case.in_flight(), ours.cpu_seconds());
+            let what = format!("{what}: CPU-s, bare with {in_flight} in flight");
+            table.add(what, cpu, Some(alike.cpu_seconds()), Aim::None);
+        }
         table.add(format!("{what}: listed"), listed, None, Aim::AtMost(0.0));
         match sixteen {
             None => sixteen = Some(ours.per_second()),
@@ -63,7 +75,12 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
 }
 
 impl Case {
-    async fn measure(self, stage: &Stage, scale: Scale) -> anyhow::Result<(Cost, Option<Cost>, f64)> {
+    /// Requests that the worker may have in flight.
+    fn in_flight(self) -> u32 {
+        (self.subscriptions * self.each.unwrap_or(EACH)).min(ALL)
+    }
+
+    async fn measure(self, stage: &Stage, scale: Scale) -> anyhow::Result<(Cost, Vec<Cost>, f64)> {
         let options = EndpointOptions { keep: false, ..EndpointOptions::default() };
         let trusted = tempfile::NamedTempFile::new()?;
         let trusted_path = trusted.path().display().to_string();
@@ -87,7 +104,11 @@ impl Case {
         settings.extend(self.each.map(|each| ("delivery.lane_concurrency", each.into())));
         let plan = Plan { types: 1, subscriptions: self.subscriptions, url: endpoint.url("/ours"), settings };
         let mut worker = Worker::start("/ours", plan, async |plan| stage.install(&plan).await).await?;
-        let (ours, bare) = worker.take_turns(stage, &endpoint, &speaks, scale, TURNS).await?;
+        let mut bare = vec![Bare::usual(speaks.clone())];
+        if self.in_flight() != bare[0].in_flight {
+            bare.push(Bare { in_flight: self.in_flight(), speaks });
+        }
+        let (ours, bare) = worker.take_turns(stage, &endpoint, &bare, scale, TURNS).await?;
         let listed = worker.listed().await?;
         let retried = worker.stop(stage, &endpoint).await?;
         anyhow::ensure!(retried == 0, "{retried} deliveries were retried");
