@@ -9,7 +9,7 @@
 //!            | yes: nobody can have written since                snapshot reaches it, decide again
 //!            v                                                               |
 //!         one transaction: control and audit of all <------------------------+
-//!            +-- committed: snapshot has it -> answers
+//!            +-- committed: snapshot has all of it -> answers
 //!            +-- fenced: nothing was written, again
 //!            +-- unknown: acquire settles it; look for the transaction's id, else again
 //! ```
@@ -54,7 +54,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, oneshot};
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::actor::{Actor, ActorToken};
 use crate::config::Deps;
@@ -326,19 +325,13 @@ impl StoreInner {
         }
     }
 
-    /// Waits until the own snapshot has the transaction: whoever asks this replica next sees it.
-    async fn applied(&self, transaction: Uuid, deadline: Instant) -> Result<(), Problem> {
-        let mut changed = self.catalog.changed();
+    /// Waits until the own snapshot has the whole transaction, whose last record on `control` stands at this offset: whoever asks
+    /// this replica next sees it, and the next group is decided over it. That the snapshot knows the transaction's id would not say
+    /// so: it knows it from the first record on, and records arrive in as many pieces as the reader likes.
+    async fn applied(&self, last: Option<i64>, deadline: Instant) -> Result<(), Problem> {
+        let Some(last) = last else { return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| late(false)) };
         let left = deadline.saturating_duration_since(clock::instant());
-        let seen = async {
-            loop {
-                changed.borrow_and_update();
-                if self.catalog.read().transaction_seen(transaction) || changed.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(left, seen).await.map_err(|_elapsed| late(false))
+        tokio::time::timeout(left, self.catalog.wait_for(last + 1)).await.map_err(|_elapsed| late(false))
     }
 }
 

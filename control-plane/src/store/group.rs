@@ -42,7 +42,10 @@ pub(super) struct DecidedWrite {
 
 /// How one try ended.
 enum Tried {
+    /// What it had to say stands as it was decided; the snapshot has it.
     Done,
+    /// It is committed. The last record of `control` stands at this offset, if Kafka says so.
+    Committed(Option<i64>),
     Again,
     /// Nothing was written: Kafka does not let the control plane write to one of the topics.
     Denied(KafkaError),
@@ -85,7 +88,7 @@ impl StoreInner {
             group = self.living(group);
             let Some(deadline) = group.iter().map(|(_, write)| write.deadline()).max() else { return };
             match self.try_once(turn, &mut group, deadline).await {
-                Ok(Tried::Done) => return self.settle(group, None),
+                Ok(Tried::Done | Tried::Committed(_)) => return self.settle(group, None),
                 Ok(Tried::Again) => {}
                 Ok(Tried::Denied(_)) if group.len() > 1 => break,
                 Ok(Tried::Denied(error)) => return self.settle(group, Some(&denied(&error))),
@@ -143,11 +146,11 @@ impl StoreInner {
                     self.not_told(told.len(), &error);
                     self.commit(turn, transaction, records, deadline).await?
                 }
-                other @ (Tried::Done | Tried::Again) => other,
+                other @ (Tried::Done | Tried::Committed(_) | Tried::Again) => other,
             }
         };
-        if let Tried::Done = tried {
-            self.applied(transaction, deadline).await?;
+        if let Tried::Committed(last) = tried {
+            self.applied(last, deadline).await?;
             turn.current = true;
         }
         Ok(tried)
@@ -284,9 +287,9 @@ impl StoreInner {
         deadline: Instant,
     ) -> Result<Tried, Problem> {
         match self.log.write(records).await {
-            Ok(()) => {
+            Ok(last) => {
                 self.metrics.transactions.inc();
-                Ok(Tried::Done)
+                Ok(Tried::Committed(last))
             }
             Err(ExclusiveError::Fenced) => {
                 debug!("another control plane wrote meanwhile, deciding again");
@@ -300,7 +303,7 @@ impl StoreInner {
                 self.acquire(deadline).await.map_err(|_unavailable| late(false))?;
                 self.catch_up(deadline).await.map_err(|_unavailable| late(false))?;
                 turn.current = true;
-                // A transaction is there whole or not at all.
+                // A transaction is there whole or not at all, and the snapshot has reached an end behind it.
                 let written = self.catalog.read().transaction_seen(transaction);
                 Ok(if written { Tried::Done } else { Tried::Again })
             }

@@ -75,9 +75,10 @@ impl ControlLog {
         }
     }
 
-    pub(crate) async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+    /// One transaction. Returns the offset of its last record on `control`, if Kafka says where it stands.
+    pub(crate) async fn write(&self, records: Vec<OutRecord>) -> Result<Option<i64>, ExclusiveError> {
         match self {
-            Self::Kafka { writer, .. } => writer.write(records).await,
+            Self::Kafka { writer, control, .. } => writer.write(records).await.map(|written| written.of(control)),
             #[cfg(test)]
             Self::Memory(memory) => memory.write(records).await,
         }

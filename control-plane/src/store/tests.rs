@@ -9,6 +9,8 @@ use schemas::audit::Audit;
 use schemas::control::{ControlKey, ControlObject, Organization};
 use schemas::ids::OrganizationId;
 use schemas::record::OutRecord;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
 use super::*;
@@ -28,6 +30,8 @@ pub(super) enum Step {
     LostWrite,
     /// It is refused for now.
     Refused,
+    /// It is written, and only its first record reaches the catalog until the rest is let through.
+    Torn,
 }
 
 /// The catalog as its own log, and a script; after its end everything works.
@@ -42,6 +46,8 @@ pub(crate) struct Memory {
     /// Kafka does not let us write to other topics.
     pub(super) denies_others: AtomicBool,
     pub(super) operations: Option<Operations>,
+    /// Lets through what is left of torn transactions.
+    pub(super) rest: Arc<Semaphore>,
     /// Writes wait while a test holds it.
     pub(super) gate: Mutex<()>,
     /// A record with a longer value fits no topic.
@@ -59,7 +65,7 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+    pub(super) async fn write(&self, records: Vec<OutRecord>) -> Result<Option<i64>, ExclusiveError> {
         let _open = self.gate.lock().await;
         let other = records.iter().find(|record| !matches!(&*record.topic, "control" | "audit"));
         if let Some(other) = other.filter(|_| self.denies_others.load(Ordering::SeqCst)) {
@@ -93,23 +99,41 @@ impl Memory {
                 Err(lost())
             }
             Some(Step::Refused) => Err(ExclusiveError::Refused(kafka::KafkaError::Closed)),
-            None => {
-                self.apply(records);
-                Ok(())
-            }
+            Some(Step::Torn) => Ok(self.apply_torn(records)),
+            None => Ok(self.apply(records)),
         }
     }
 }
 
 impl Memory {
     /// What is committed: `control` to the catalog, `audit` and all others to lists.
-    fn apply(&self, records: Vec<OutRecord>) {
+    fn apply(&self, records: Vec<OutRecord>) -> Option<i64> {
+        let control = self.put_by(records);
+        self.catalog.feed(control);
+        Some(self.catalog.position() - 1)
+    }
+
+    /// The same, but the catalog gets the first record alone, as a reader's batch may have it.
+    fn apply_torn(&self, records: Vec<OutRecord>) -> Option<i64> {
+        let mut control = self.put_by(records).into_iter();
+        self.catalog.feed(control.next());
+        let last = self.catalog.position() - 1 + i64::try_from(control.len()).unwrap();
+        let (catalog, rest) = (self.catalog.clone(), Arc::clone(&self.rest));
+        tasks::spawn("rest", async move {
+            rest.acquire().await.unwrap().forget();
+            catalog.feed(control);
+        });
+        Some(last)
+    }
+
+    /// Keeps what is not the catalog's.
+    fn put_by(&self, records: Vec<OutRecord>) -> Vec<OutRecord> {
         let (control, others): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| &*record.topic == "control");
         let (audit, beside): (Vec<_>, Vec<_>) = others.into_iter().partition(|record| &*record.topic == "audit");
         self.beside.lock().extend(beside);
         let decode = |record: OutRecord| serde_json::from_slice(&record.value.unwrap()).unwrap();
         self.audited.lock().extend(audit.into_iter().map(decode));
-        self.catalog.feed(control);
+        control
     }
 }
 
@@ -123,6 +147,7 @@ impl ControlLog {
             beside: Lock::default(),
             denies_others: AtomicBool::new(false),
             operations: None,
+            rest: Arc::new(Semaphore::new(0)),
             gate: Mutex::default(),
             longest: 2_000,
         })
