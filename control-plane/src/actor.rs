@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use catalog::Snapshot;
 use schemas::control::TokenRole;
@@ -18,6 +19,8 @@ pub(crate) struct Caller {
     pub(crate) request_id: Option<Arc<str>>,
     /// `?dry_run=true`: everything is checked and answered as if, and nothing is written.
     pub(crate) dry_run: bool,
+    /// When its answer is of no use any more.
+    pub(crate) deadline: Option<Instant>,
     /// The request may be sent again: its answer is kept. Known once it is known who asks.
     pub(crate) keyed: Option<Arc<KeyedRequest>>,
 }

@@ -1,5 +1,7 @@
 //! What every handler holds.
 
+use std::sync::Arc;
+
 use catalog::Catalog;
 use chassis::config::ControlConfig;
 use secrecy::ExposeSecret as _;
@@ -51,7 +53,7 @@ impl App {
         (health, log): (HealthView, DeliveryLog),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
-        let pings = Pings::start(deps)?;
+        let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
         let admin = admin(&config, &deps.catalog);
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
         let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
@@ -91,7 +93,7 @@ impl App {
         &self.store
     }
 
-    /// What writes pings.
+    /// How often one may ping.
     pub(crate) fn pings(&self) -> &Pings {
         &self.pings
     }

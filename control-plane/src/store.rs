@@ -20,7 +20,8 @@
 //! transaction proves it: fenced, it does not commit. What writes nothing proves nothing, so refusals alone are decided again
 //! over a listed end.
 //!
-//! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other.
+//! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other. So has every
+//! object that something was done with which changes nothing of it, as a ping does.
 //!
 //! **Two that write.** Who is fenced soon after it acquired leaves the other its turn for a while (`share.rs`).
 //!
@@ -60,7 +61,7 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
-use crate::problem::{Problem, unavailable};
+use crate::problem::{Problem, out_of_time, unavailable};
 use crate::store::answers::Keeping;
 use crate::store::group::QueuedWrite;
 use crate::store::line::{LineFull, WriteLine, WriteOwner};
@@ -220,7 +221,11 @@ impl Store {
         let inner = &self.inner;
         let is_keyed = rules.iter().any(|(_, keeping)| keeping.is_some());
         let started = clock::instant();
-        let deadline = started + inner.deadline;
+        let own = started + inner.deadline;
+        let deadline = actor.caller.deadline.map_or(own, |asked| asked.min(own));
+        if deadline <= started {
+            return Err(out_of_time("the request took so long to come that there is no time to do it: nothing was done"));
+        }
         let owner = inner.owner(&actor);
         let (mut group, mut answers): (Vec<QueuedWrite>, Vec<_>) = (Vec::new(), Vec::new());
         for (rule, keeping) in rules {
@@ -342,7 +347,7 @@ fn only<T>(answers: Vec<Result<T, Problem>>) -> Result<T, Problem> {
 }
 
 #[cfg(test)]
-pub(crate) use tests::{audited, beside};
+pub(crate) use tests::{audited, beside, silent};
 
 #[cfg(test)]
 mod tests;

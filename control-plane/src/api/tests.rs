@@ -35,6 +35,7 @@ mod pages;
 mod preconditions;
 mod rates;
 mod resources;
+mod silence;
 mod subscriptions;
 mod subscriptions_actions;
 mod subscriptions_secrets;
@@ -90,7 +91,7 @@ impl Api {
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), config.bytes, metrics.clone());
         let policy = TargetPolicy::default();
-        let app = App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics).unwrap();
+        let app = App::assemble(config, catalog.clone(), policy, store, Pings::new("deliveries".into()), metrics).unwrap();
         let (folder, app) = match log {
             Some((folder, store)) => (Some(folder), app.with_log(crate::log::DeliveryLog::over(store))),
             None => (None, app),

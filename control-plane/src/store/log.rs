@@ -7,7 +7,7 @@ use catalog::Snapshot;
 use chassis::config::KafkaConfig;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError};
 use schemas::audit::VERSION as AUDIT_VERSION;
-use schemas::control::VERSION;
+use schemas::control::{ControlKey, VERSION};
 use schemas::header;
 use schemas::record::{Headers, OutRecord};
 use uuid::Uuid;
@@ -99,6 +99,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) at_ms: i64,
     pub(crate) actor: &'a Actor,
     pub(crate) changes: &'a [Change],
+    pub(crate) used: &'a [ControlKey],
 }
 
 /// Records of writes.

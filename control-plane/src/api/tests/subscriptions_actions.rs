@@ -120,7 +120,7 @@ async fn a_ping_is_written_as_a_delivery_and_so_many_are_enough() {
     let (path, made) = made(&api, &tenant).await;
     let (status, shown) = api.call(&tenant.token, Method::POST, &format!("{path}/ping"), None).await;
     assert_eq!(status, 202, "{shown}");
-    let out = api.app.pings().sent().remove(0);
+    let out = crate::store::beside(api.app.store()).remove(0);
     let record = Record { offset: 0, timestamp_ms: 0, key: out.key, value: out.value, headers: out.headers };
     let delivery = Delivery::decode(&record).unwrap();
     assert_eq!(shown["delivery_id"], delivery.id.to_string());

@@ -208,7 +208,7 @@ async fn a_topic_that_may_not_be_written_holds_nobody_up() {
     let denied = tasks::spawn("write", async move {
         let rule = move |_: &Snapshot, _: Moment| {
             let changes = vec![Change::Put(organization(9, "pings"))];
-            Ok(Decision { changes, beside: vec![record.clone()], answer: () })
+            Ok(Decision { changes, beside: vec![record.clone()], used: Vec::new(), answer: () })
         };
         own.write("test".to_owned(), rule).await
     });
