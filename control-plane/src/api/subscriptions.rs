@@ -22,11 +22,11 @@ use crate::auth::Principal;
 use crate::body::Json;
 use crate::etag::Preconditions;
 use crate::limits;
-use crate::problem::{Answer, Problem, internal};
+use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
 use crate::store::{Decision, Moment};
-use crate::subscription::{Facts, Input, Sees, SubscriptionShown, View, merged, show};
+use crate::subscription::{Facts, Input, PatchInput, Sees, SubscriptionShown, View, show};
 
 /// List an application's subscriptions
 ///
@@ -165,13 +165,11 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: 
     asked.principal.editor()?;
     let named = patch.get("application_id").and_then(Value::as_str);
     let application = named.or_else(|| query.get("application_id")).map(str::to_owned);
-    let policy = app.policy().clone();
+    let patch = PatchInput::read(patch, app.policy())?;
     let input = move |snapshot: &Snapshot, facts: Facts<'_>| {
         let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
         let view = View { vault: facts.vault, now_ms: facts.now_ms, sees: Sees::Secrets };
-        let shown = serde_json::to_value(show(former, view)?)
-            .map_err(|error| internal("a subscription could not be shown", &error))?;
-        apply(&Input::read(merged(patch.clone(), shown), &policy)?, snapshot, facts)
+        apply(&*patch.over(former, view)?, snapshot, facts)
     };
     change(&app, asked, application, input).await
 }

@@ -69,12 +69,12 @@ pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Princ
     };
     pay(&app, &principal, given.len())?;
     admit(&app, &principal, application.clone()).await?;
-    let rules: Vec<Result<_, Problem>> =
-        given.into_iter().map(|one| creating(&app, &principal, inside(one, application.as_deref())?)).collect();
-    let mut places = Vec::with_capacity(rules.len());
-    let mut wanted = Vec::with_capacity(rules.len());
-    for (number, rule) in rules.into_iter().enumerate() {
+    let (mut places, mut wanted) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+    for (number, one) in given.into_iter().enumerate() {
+        let rule = inside(one, application.as_deref()).and_then(|one| creating(&app, &principal, one));
         places.push(rule.map(|rule| wanted.push((number, rule))));
+        // A filter takes its time to compile, and there may be a thousand of them: others go on in between.
+        tokio::task::yield_now().await;
     }
     let mut made = app.store().write_all(principal.actor(), wanted).await?.into_iter();
     let results = places.into_iter().map(|place| {

@@ -201,3 +201,22 @@ async fn a_long_list_is_whole_and_can_be_narrowed() {
     assert_eq!(list("&event_type=order.shipped&label_key=n&label_value=1").await, 25);
     assert_eq!(list("&label_key=none").await, 0);
 }
+
+#[tokio::test]
+async fn a_filter_is_compiled_once_and_not_while_others_wait_for_the_snapshot() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let (path, _) = made(&api, &tenant).await;
+    // Nothing holds the writer's place yet or it does: the rule is decided once or more.
+    for patch in [
+        value!({"filter": "type == 'invoice.paid'"}),
+        value!({"filter": "type == 'invoice.paid'", "labels": {"region": "eu"}}),
+        value!({"filter": "type == 'a'", "target": {"url": "http://10.0.0.1/"}}),
+    ] {
+        let before = crate::subscription::compiled();
+        api.patch(&tenant.token, &path, patch.clone()).await;
+        assert_eq!(crate::subscription::compiled() - before, 1, "{patch}");
+    }
+    let (_, shown) = api.get(&tenant.token, &path).await;
+    assert_eq!((&shown["filter"], &shown["labels"]["region"]), (&value!("type == 'invoice.paid'"), &value!("eu")));
+}
