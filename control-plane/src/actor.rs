@@ -9,6 +9,7 @@ use schemas::control::TokenRole;
 use schemas::ids::{ApplicationId, SecretId, ServiceTokenId};
 
 use crate::idempotency::KeyedRequest;
+use crate::in_flight::RequestBytes;
 
 /// Where a request comes from; the layers put it into the extensions of each.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Caller {
     pub(crate) dry_run: bool,
     /// When its answer is of no use any more.
     pub(crate) deadline: Option<Instant>,
+    /// What its body holds in memory, as long as anything of the request is there.
+    pub(crate) bytes: Arc<RequestBytes>,
     /// The request may be sent again: its answer is kept. Known once it is known who asks.
     pub(crate) keyed: Option<Arc<KeyedRequest>>,
 }

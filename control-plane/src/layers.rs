@@ -80,6 +80,7 @@ pub(crate) async fn observe(
         dry_run: dry_run(request.uri().query()).unwrap_or(true),
         // The body, the look for the token and the write share it.
         deadline: Some(started + app.config().request_timeout),
+        bytes: Arc::default(),
         keyed: None,
     };
     let address = caller.address;

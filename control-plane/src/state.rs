@@ -11,6 +11,7 @@ use crate::audits::AuditLog;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
+use crate::in_flight::InFlightBytes;
 use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
@@ -34,6 +35,7 @@ pub(crate) struct App {
     admin: Option<LookupHash>,
     rates: Rates,
     turns: ReadTurns,
+    in_flight: InFlightBytes,
 }
 
 /// An organization's turns at reading what is costly to read.
@@ -57,7 +59,8 @@ impl App {
         let admin = admin(&config, &deps.catalog);
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
         let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
+        let in_flight = InFlightBytes::new(config.max_in_flight);
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns, in_flight })
     }
 
     /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
@@ -74,7 +77,8 @@ impl App {
         let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
         let (log, turns) = (DeliveryLog::none("it was not started"), ReadTurns::new(config.log.readers));
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
+        let in_flight = InFlightBytes::new(config.max_in_flight);
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns, in_flight })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -126,6 +130,11 @@ impl App {
     /// How often one may ask.
     pub(crate) fn rates(&self) -> &Rates {
         &self.rates
+    }
+
+    /// What bodies of requests hold.
+    pub(crate) fn in_flight(&self) -> &InFlightBytes {
+        &self.in_flight
     }
 
     /// Who reads how much at once.

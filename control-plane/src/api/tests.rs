@@ -28,6 +28,7 @@ mod edges;
 mod errors;
 mod health;
 mod idempotency;
+mod in_flight;
 mod ids;
 mod limits;
 mod log;
@@ -130,10 +131,21 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> (u16, http::HeaderMap, Value) {
+        self.exchange_as(ADMIN, (method, path), headers, body).await
+    }
+
+    /// The same to another token.
+    async fn exchange_as(
+        &self,
+        token: &str,
+        (method, path): (Method, &str),
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> (u16, http::HeaderMap, Value) {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
-            .header("authorization", format!("Bearer {ADMIN}"));
+            .header("authorization", format!("Bearer {token}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -202,6 +214,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         organization_name: "default".into(),
         operational_application: None,
         request_limit: 64 * 1024,
+        max_in_flight: 64 << 20,
         request_timeout: Duration::from_secs(10),
         header_read_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),
