@@ -20,6 +20,9 @@ use crate::store::Store;
 use crate::turns::Turns;
 use target::TargetPolicy;
 
+/// Lists of subscriptions that an organization reads at once.
+const LISTS: usize = 4;
+
 /// The application state of the router.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -45,6 +48,8 @@ pub(crate) struct ReadTurns {
     pub(crate) audit: Turns,
     /// At the delivery log.
     pub(crate) log: Turns,
+    /// At lists of subscriptions, which are looked through and whose secrets are opened.
+    pub(crate) lists: Turns,
 }
 
 impl App {
@@ -153,7 +158,11 @@ impl App {
 impl ReadTurns {
     /// Over a delivery log with so many readers: one organization keeps at most half of them busy.
     fn new(readers: usize) -> Self {
-        Self { audit: Turns::new("the audit", 1), log: Turns::new("the delivery log", readers / 2) }
+        Self {
+            audit: Turns::new("the audit", 1),
+            log: Turns::new("the delivery log", readers / 2),
+            lists: Turns::new("lists of subscriptions", LISTS),
+        }
     }
 }
 

@@ -30,7 +30,8 @@ use crate::subscription::{Facts, Input, PatchInput, Sees, SubscriptionShown, Vie
 
 /// List an application's subscriptions
 ///
-/// Oldest first. The optional parameters leave out what does not fit.
+/// Oldest first. The optional parameters leave out what does not fit. A request looks at a bounded number of subscriptions: with
+/// `limit`, a page may have few rows, or none, while `Link` names a next one; without it, more than that is a 422.
 #[utoipa::path(
     get, path = "/api/v1/subscriptions", operation_id = "subscriptions.list", tag = "subscriptions",
     params(
@@ -46,8 +47,10 @@ use crate::subscription::{Facts, Input, PatchInput, Sees, SubscriptionShown, Vie
     responses((status = 200, description = "The subscriptions", body = Vec<SubscriptionShown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
+    let organization = principal.who.organization(&app.catalog().read());
+    let turn = app.turns().lists.take(organization).await?;
     let found = listing::find(&app, &principal, &query).await?;
-    listing::answer(app, found, sees(&principal), &query)
+    listing::answer(app, turn, found, sees(&principal), &query)
 }
 
 /// Read a subscription
