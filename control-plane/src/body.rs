@@ -108,7 +108,7 @@ async fn read(body: Body, limit: usize, held: &RequestBytes) -> Result<Bytes, Pr
             held.read(data.len())?;
             bytes.extend_from_slice(&data);
         }
-        Ok(bytes.freeze())
+        Ok::<_, Problem>(bytes.freeze())
     };
     tokio::time::timeout(READ_TIMEOUT, collect).await.unwrap_or_else(|_elapsed| {
         let detail = "the body did not arrive in time";

@@ -224,7 +224,9 @@ impl Store {
         let own = started + inner.deadline;
         let deadline = actor.caller.deadline.map_or(own, |asked| asked.min(own));
         if deadline <= started {
-            return Err(out_of_time("the request took so long to come that there is no time to do it: nothing was done"));
+            return Err(out_of_time(
+                "the request took so long to come that there is no time to do it: nothing was done",
+            ));
         }
         let owner = inner.owner(&actor);
         let (mut group, mut answers): (Vec<QueuedWrite>, Vec<_>) = (Vec::new(), Vec::new());
@@ -334,7 +336,9 @@ impl StoreInner {
     /// this replica next sees it, and the next group is decided over it. That the snapshot knows the transaction's id would not say
     /// so: it knows it from the first record on, and records arrive in as many pieces as the reader likes.
     async fn applied(&self, last: Option<i64>, deadline: Instant) -> Result<(), Problem> {
-        let Some(last) = last else { return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| late(false)) };
+        let Some(last) = last else {
+            return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| late(false));
+        };
         let left = deadline.saturating_duration_since(clock::instant());
         tokio::time::timeout(left, self.catalog.wait_for(last + 1)).await.map_err(|_elapsed| late(false))
     }

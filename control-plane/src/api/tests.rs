@@ -28,8 +28,8 @@ mod edges;
 mod errors;
 mod health;
 mod idempotency;
-mod in_flight;
 mod ids;
+mod in_flight;
 mod limits;
 mod log;
 mod pages;
@@ -92,7 +92,8 @@ impl Api {
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), config.bytes, metrics.clone());
         let policy = TargetPolicy::default();
-        let app = App::assemble(config, catalog.clone(), policy, store, Pings::new("deliveries".into()), metrics).unwrap();
+        let app =
+            App::assemble(config, catalog.clone(), policy, store, Pings::new("deliveries".into()), metrics).unwrap();
         let (folder, app) = match log {
             Some((folder, store)) => (Some(folder), app.with_log(crate::log::DeliveryLog::over(store))),
             None => (None, app),

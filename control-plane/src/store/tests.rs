@@ -87,8 +87,14 @@ impl Memory {
             Some(Step::FencedBy(number)) => {
                 let changes = [Change::Put(organization(number, "other"))];
                 let actor = Actor::system("other");
-                let entry =
-                    Entry { write_id: Uuid::now_v7(), transaction: None, at_ms: 1, actor: &actor, changes: &changes, used: &[] };
+                let entry = Entry {
+                    write_id: Uuid::now_v7(),
+                    transaction: None,
+                    at_ms: 1,
+                    actor: &actor,
+                    changes: &changes,
+                    used: &[],
+                };
                 let log = ControlLog::memory(self.catalog.clone(), Vec::new());
                 let records = encode(&log, &self.catalog.read(), &entry, &Audited::nothing(&changes)).unwrap();
                 self.apply(records.records);

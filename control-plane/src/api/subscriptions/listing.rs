@@ -119,7 +119,9 @@ pub(super) async fn find(app: &App, principal: &Principal, query: &Query) -> Res
             let application = principal.application(&snapshot, query.required("application_id")?)?.application_id;
             let comes = |it: &&Arc<Subscription>| after.is_none_or(|after| it.id() > after);
             match fitting.uid {
-                Some(uid) => snapshot.subscription_by_uid(application, uid).filter(comes).cloned().into_iter().collect(),
+                Some(uid) => {
+                    snapshot.subscription_by_uid(application, uid).filter(comes).cloned().into_iter().collect()
+                }
                 None => snapshot.subscriptions_after(application, after).take(LOOK).cloned().collect(),
             }
         };

@@ -22,13 +22,22 @@ async fn an_organization_that_holds_its_share_waits_and_others_do_not() {
     let tenant = api.tenant("one").await;
     let (_, other) = api.post(ADMIN, "/organizations", value!({"name": "other"})).await;
     let (_, token) = api
-        .post(ADMIN, "/service_token", value!({"organization_id": other["organization_id"], "name": "a", "role": "editor"}))
+        .post(
+            ADMIN,
+            "/service_token",
+            value!({"organization_id": other["organization_id"], "name": "a", "role": "editor"}),
+        )
         .await;
     let stranger = token["biscuit"].as_str().unwrap();
 
     let silent = store::silent(api.app.store()).await;
     let answers = {
-        let first = async { tokio::join!(api.post(&tenant.token, "/subscriptions", one(&tenant)), api.post(&tenant.token, "/subscriptions", one(&tenant))) };
+        let first = async {
+            tokio::join!(
+                api.post(&tenant.token, "/subscriptions", one(&tenant)),
+                api.post(&tenant.token, "/subscriptions", one(&tenant))
+            )
+        };
         let meanwhile = async {
             for _ in 0..100 {
                 tokio::task::yield_now().await;

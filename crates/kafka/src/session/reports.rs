@@ -220,7 +220,9 @@ mod tests {
     #[test]
     fn the_last_offset_of_a_partition_is_known_only_if_that_of_each_record_is() {
         let mut reported = Reported::default();
-        for (partition, index, offset) in [((1, 0), 0, 7), ((2, 0), 1, 3), ((1, 0), 2, 9), ((1, 0), 3, 8), ((2, 0), 4, -1_001)] {
+        for (partition, index, offset) in
+            [((1, 0), 0, 7), ((2, 0), 1, 3), ((1, 0), 2, 9), ((1, 0), 3, 8), ((2, 0), 4, -1_001)]
+        {
             reported.touched(partition, index, offset);
         }
         reported.touched((2, 0), 5, 12);
