@@ -207,11 +207,14 @@ async fn a_filter_is_compiled_once_and_not_while_others_wait_for_the_snapshot() 
     let api = Api::new();
     let tenant = api.tenant("one").await;
     let (path, _) = made(&api, &tenant).await;
-    // Nothing holds the writer's place yet or it does: the rule is decided once or more.
+    let (other, _) = made(&api, &tenant).await;
+    assert_eq!(api.patch(&tenant.token, &other, value!({"uid": "taken"})).await.0, 200);
     for patch in [
         value!({"filter": "type == 'invoice.paid'"}),
         value!({"filter": "type == 'invoice.paid'", "labels": {"region": "eu"}}),
-        value!({"filter": "type == 'a'", "target": {"url": "http://10.0.0.1/"}}),
+        // What is refused is decided twice.
+        value!({"filter": "type == 'a'", "uid": "taken"}),
+        value!({"filter": "type == 'a'", "uid": "taken", "metadata": {"a": "1"}}),
     ] {
         let before = crate::subscription::compiled();
         api.patch(&tenant.token, &path, patch.clone()).await;
