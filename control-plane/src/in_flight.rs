@@ -152,7 +152,7 @@ impl Drop for RequestHold {
 /// What a text of JSON takes at most when it is parsed, by its marks: a value of four bytes may take several hundred.
 pub(crate) fn parsed(json: &[u8]) -> usize {
     let (mut bytes, mut in_text, mut escaped) = (VALUE + json.len(), false, false);
-    for byte in json {
+    for &byte in json {
         match (in_text, byte) {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
@@ -189,7 +189,9 @@ mod tests {
         assert_eq!((refused.status, refused.id, refused.retry_after_s), (429, "RateLimited", Some(1)));
         second.read(40).unwrap();
         let others: Vec<_> = (2..=4).map(|it| begun(&of, Some(it))).collect();
-        others.iter().for_each(|it| it.read(100).unwrap());
+        for other in &others {
+            other.read(100).unwrap();
+        }
         let refused = begun(&of, Some(5)).read(1).unwrap_err();
         assert_eq!((refused.status, refused.code, refused.retry_after_s), (503, Some(Code::Overloaded), Some(1)));
         assert_eq!(begun(&of, None).read(1).unwrap_err().status, 503);

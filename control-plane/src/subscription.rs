@@ -17,7 +17,7 @@ mod show;
 
 pub(crate) use describe::shapes;
 #[cfg(test)]
-pub(crate) use filter::compiled;
+pub(crate) use self::filter::compiled;
 pub(crate) use input::{Facts, Input};
 pub(crate) use patch::PatchInput;
 pub(crate) use rotate::Rotation;

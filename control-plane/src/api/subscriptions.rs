@@ -172,7 +172,7 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: 
     let input = move |snapshot: &Snapshot, facts: Facts<'_>| {
         let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
         let view = View { vault: facts.vault, now_ms: facts.now_ms, sees: Sees::Secrets };
-        apply(&*patch.over(former, view)?, snapshot, facts)
+        apply(&patch.over(former, view)?, snapshot, facts)
     };
     change(&app, asked, application, input).await
 }

@@ -37,8 +37,8 @@ impl Audited {
         changes.iter().zip(&self.0).map(|(change, before)| (change, before.as_ref().map(Stored::object)))
     }
 
-    /// One record per change, and one per object that something else was done with. A change that changes nothing (an object that was not there is removed) has none, and an answer that
-    /// is kept is no object.
+    /// One record per change, and one per object that something else was done with. A change that changes nothing (an object that was
+    /// not there is removed) has none, and an answer that is kept is no object.
     pub(crate) fn records(&self, entry: &Entry<'_>) -> Result<Vec<Audit>, serde_json::Error> {
         let mut records = Vec::with_capacity(entry.changes.len());
         for (change, before) in entry.changes.iter().zip(&self.0) {

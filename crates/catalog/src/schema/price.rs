@@ -23,7 +23,7 @@ const FORM_NS: u64 = 5;
 const PARSE_NS: u64 = 4;
 
 /// Patterns of a schema: each of them is compiled, and takes up to a millisecond for it.
-pub(super) const MAX_PATTERNS: usize = 200;
+const MAX_PATTERNS: usize = 200;
 /// Looks at the tables of all patterns of a schema; what people write takes some hundred per pattern.
 const MAX_LOOKS: u64 = 4_000_000;
 
