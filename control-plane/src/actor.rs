@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use catalog::Snapshot;
 use schemas::control::TokenRole;
 use schemas::ids::{ApplicationId, SecretId, ServiceTokenId};
 
 use crate::idempotency::KeyedRequest;
+use crate::in_flight::RequestBytes;
 
 /// Where a request comes from; the layers put it into the extensions of each.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,10 @@ pub(crate) struct Caller {
     pub(crate) request_id: Option<Arc<str>>,
     /// `?dry_run=true`: everything is checked and answered as if, and nothing is written.
     pub(crate) dry_run: bool,
+    /// When its answer is of no use any more.
+    pub(crate) deadline: Option<Instant>,
+    /// What its body holds in memory, as long as anything of the request is there.
+    pub(crate) bytes: Arc<RequestBytes>,
     /// The request may be sent again: its answer is kept. Known once it is known who asks.
     pub(crate) keyed: Option<Arc<KeyedRequest>>,
 }

@@ -135,6 +135,11 @@ impl Principal {
         self.caller.keyed.is_some()
     }
 
+    /// Bytes of the request's body.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.caller.bytes.body()
+    }
+
     /// Only the operator.
     pub(crate) fn admin(&self) -> Result<(), Problem> {
         match &self.who {
@@ -295,6 +300,8 @@ impl FromRequestParts<Arc<App>> for AnyRole {
             connection.trust();
         }
         paced(app, &who, &parts.method)?;
+        let organization = who.organization(&app.catalog().read());
+        caller.bytes.begin(app.in_flight(), organization);
         if let Some(keyed) = KeyedRequest::read(parts, &who.name())? {
             // Whoever reads the body adds it.
             parts.extensions.insert(Arc::clone(&keyed));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use schemas::event::StringMap;
@@ -18,7 +18,9 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use self::once::Once;
+use crate::actor::Caller;
 use crate::idempotency::KeyedRequest;
+use crate::in_flight::RequestBytes;
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -76,7 +78,9 @@ async fn json_bytes(request: Request, app: &App) -> Result<Bytes, Problem> {
         return Err(problem.with_code(Code::UnsupportedEncoding));
     }
     let keyed = request.extensions().get::<Arc<KeyedRequest>>().cloned();
-    let bytes = read(request.into_body(), app.config().request_limit).await?;
+    let held = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.bytes)).unwrap_or_default();
+    let bytes = read(request.into_body(), app.config().request_limit, &held).await?;
+    held.parse(&bytes)?;
     if let Some(keyed) = keyed {
         keyed.has_body(&bytes);
     }
@@ -88,20 +92,28 @@ fn is_json(content_type: &str) -> bool {
     media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let collect = Limited::new(body, limit).collect();
-    match tokio::time::timeout(READ_TIMEOUT, collect).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+/// What has come is held until the request is answered.
+async fn read(body: Body, limit: usize, held: &RequestBytes) -> Result<Bytes, Problem> {
+    let broken = |error: axum::BoxError| {
+        if error.is::<LengthLimitError>() {
             let detail = format!("the body is larger than {limit} bytes");
-            Err(Problem::new(ProblemId::Validation, detail).with_status(413).with_code(Code::BodyTooLarge))
+            return Problem::new(ProblemId::Validation, detail).with_status(413).with_code(Code::BodyTooLarge);
         }
-        Ok(Err(_broken)) => Err(Problem::new(ProblemId::JsonPayload, "the body did not arrive whole")),
-        Err(_elapsed) => {
-            let detail = "the body did not arrive in time";
-            Err(Problem::new(ProblemId::Validation, detail).with_status(408).with_code(Code::RequestTimeout))
+        Problem::new(ProblemId::JsonPayload, "the body did not arrive whole")
+    };
+    let collect = async {
+        let (mut body, mut bytes) = (Limited::new(body, limit), BytesMut::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            held.read(data.len())?;
+            bytes.extend_from_slice(&data);
         }
-    }
+        Ok::<_, Problem>(bytes.freeze())
+    };
+    tokio::time::timeout(READ_TIMEOUT, collect).await.unwrap_or_else(|_elapsed| {
+        let detail = "the body did not arrive in time";
+        Err(Problem::new(ProblemId::Validation, detail).with_status(408).with_code(Code::RequestTimeout))
+    })
 }
 
 /// Parses an object. The parser itself stops at 128 levels.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::actor::Caller;
 use crate::auth;
 use crate::idempotency::IDEMPOTENCY_KEY;
-use crate::problem::{Problem, unavailable};
+use crate::problem::{Problem, out_of_time, unavailable};
 use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,7 +30,7 @@ const CONSISTENCY: HeaderName = HeaderName::from_static("hookbus-consistency-tok
 const CONSISTENCY_WAIT: Duration = Duration::from_secs(3);
 /// How long a browser may remember what a preflight said.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3_600);
-/// Beyond the store's own deadline, which has the better answer.
+/// Beyond the request's deadline, at which the store has the better answer: it knows whether a write is on its way.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
 /// Doubled slashes count as one and a trailing one as none: accepted, never redirected. `%2F` is left alone.
@@ -78,6 +78,9 @@ pub(crate) async fn observe(
         request_id: id.to_str().ok().map(Arc::from),
         // What it says otherwise is refused further in, so nothing is done for a misspelt one either.
         dry_run: dry_run(request.uri().query()).unwrap_or(true),
+        // The body, the look for the token and the write share it.
+        deadline: Some(started + app.config().request_timeout),
+        bytes: Arc::default(),
         keyed: None,
     };
     let address = caller.address;
@@ -90,7 +93,7 @@ pub(crate) async fn observe(
     };
     let mut response = match tokio::time::timeout(deadline, answer).await {
         Ok(response) => response,
-        Err(_elapsed) => late().into_response(),
+        Err(_elapsed) => out_of_time("the request was not answered in time").into_response(),
     };
     let elapsed = clock::instant().saturating_duration_since(started);
     let status = response.status();
@@ -242,11 +245,6 @@ pub(crate) async fn no_route() -> Problem {
 pub(crate) async fn no_method() -> Problem {
     let problem = Problem::new(ProblemId::Validation, "this route does not take this method");
     problem.with_status(405).with_code(Code::MethodNotAllowed)
-}
-
-fn late() -> Problem {
-    let problem = Problem::new(ProblemId::ServiceUnavailable, "the request was not answered in time");
-    problem.with_code(Code::Overloaded).with_retry_after(1)
 }
 
 /// The client's own id if it is a harmless one, else a new one.

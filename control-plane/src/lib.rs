@@ -31,6 +31,7 @@ mod error;
 mod etag;
 mod health;
 mod idempotency;
+mod in_flight;
 mod layers;
 mod limits;
 mod log;

@@ -93,6 +93,18 @@ impl Page {
         let next = rows.last().map(called);
         Ok(Rows { rows, next })
     }
+
+    /// The page's rows where the request has looked at as much as one may, up to what is called so.
+    ///
+    /// # Errors
+    /// A 422 where everything is asked for.
+    pub(crate) fn stopped<T>(&self, rows: Vec<T>, at: String) -> Result<Rows<T>, Problem> {
+        if self.limit.is_none() {
+            let message = "there is more than one request looks through: ask for pages with `limit`, and follow `Link`";
+            return Err(Problem::field("limit", Code::InvalidField, message));
+        }
+        Ok(Rows { rows, next: Some(at) })
+    }
 }
 
 // === impl Rows ===

@@ -100,6 +100,11 @@ pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::KafkaUnavailable).with_retry_after(1)
 }
 
+/// 503: the request's time is over, and nothing of it is on its way.
+pub(crate) fn out_of_time(detail: &str) -> Problem {
+    Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::Overloaded).with_retry_after(1)
+}
+
 /// 500, logged here with what the client is not told.
 pub(crate) fn internal(what: &'static str, cause: &dyn std::error::Error) -> Problem {
     error!(error = %cause, "{what}");

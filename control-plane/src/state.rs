@@ -1,5 +1,7 @@
 //! What every handler holds.
 
+use std::sync::Arc;
+
 use catalog::Catalog;
 use chassis::config::ControlConfig;
 use secrecy::ExposeSecret as _;
@@ -9,6 +11,7 @@ use crate::audits::AuditLog;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
+use crate::in_flight::InFlightBytes;
 use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
@@ -16,6 +19,9 @@ use crate::rates::Rates;
 use crate::store::Store;
 use crate::turns::Turns;
 use target::TargetPolicy;
+
+/// Lists of subscriptions that an organization reads at once.
+const LISTS: usize = 4;
 
 /// The application state of the router.
 #[derive(Debug)]
@@ -32,6 +38,7 @@ pub(crate) struct App {
     admin: Option<LookupHash>,
     rates: Rates,
     turns: ReadTurns,
+    in_flight: InFlightBytes,
 }
 
 /// An organization's turns at reading what is costly to read.
@@ -41,6 +48,8 @@ pub(crate) struct ReadTurns {
     pub(crate) audit: Turns,
     /// At the delivery log.
     pub(crate) log: Turns,
+    /// At lists of subscriptions, which are looked through and whose secrets are opened.
+    pub(crate) lists: Turns,
 }
 
 impl App {
@@ -51,11 +60,12 @@ impl App {
         (health, log): (HealthView, DeliveryLog),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
-        let pings = Pings::start(deps)?;
+        let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
         let admin = admin(&config, &deps.catalog);
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
         let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
+        let in_flight = InFlightBytes::new(config.max_in_flight);
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns, in_flight })
     }
 
     /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
@@ -72,7 +82,8 @@ impl App {
         let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
         let (log, turns) = (DeliveryLog::none("it was not started"), ReadTurns::new(config.log.readers));
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
+        let in_flight = InFlightBytes::new(config.max_in_flight);
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns, in_flight })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -91,7 +102,7 @@ impl App {
         &self.store
     }
 
-    /// What writes pings.
+    /// How often one may ping.
     pub(crate) fn pings(&self) -> &Pings {
         &self.pings
     }
@@ -126,6 +137,11 @@ impl App {
         &self.rates
     }
 
+    /// What bodies of requests hold.
+    pub(crate) fn in_flight(&self) -> &InFlightBytes {
+        &self.in_flight
+    }
+
     /// Who reads how much at once.
     pub(crate) fn turns(&self) -> &ReadTurns {
         &self.turns
@@ -142,7 +158,11 @@ impl App {
 impl ReadTurns {
     /// Over a delivery log with so many readers: one organization keeps at most half of them busy.
     fn new(readers: usize) -> Self {
-        Self { audit: Turns::new("the audit", 1), log: Turns::new("the delivery log", readers / 2) }
+        Self {
+            audit: Turns::new("the audit", 1),
+            log: Turns::new("the delivery log", readers / 2),
+            lists: Turns::new("lists of subscriptions", LISTS),
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //!            | yes: nobody can have written since                snapshot reaches it, decide again
 //!            v                                                               |
 //!         one transaction: control and audit of all <------------------------+
-//!            +-- committed: snapshot has it -> answers
+//!            +-- committed: snapshot has all of it -> answers
 //!            +-- fenced: nothing was written, again
 //!            +-- unknown: acquire settles it; look for the transaction's id, else again
 //! ```
@@ -20,7 +20,8 @@
 //! transaction proves it: fenced, it does not commit. What writes nothing proves nothing, so refusals alone are decided again
 //! over a listed end.
 //!
-//! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other.
+//! **Audit.** Every changed object has a record on `audit` in the same transaction: neither stands without the other. So has every
+//! object that something was done with which changes nothing of it, as a ping does.
 //!
 //! **Two that write.** Who is fenced soon after it acquired leaves the other its turn for a while (`share.rs`).
 //!
@@ -54,14 +55,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, oneshot};
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::actor::{Actor, ActorToken};
 use crate::config::Deps;
 use crate::error::Error;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
-use crate::problem::{Problem, unavailable};
+use crate::problem::{Problem, out_of_time, unavailable};
 use crate::store::answers::Keeping;
 use crate::store::group::QueuedWrite;
 use crate::store::line::{LineFull, WriteLine, WriteOwner};
@@ -221,7 +221,13 @@ impl Store {
         let inner = &self.inner;
         let is_keyed = rules.iter().any(|(_, keeping)| keeping.is_some());
         let started = clock::instant();
-        let deadline = started + inner.deadline;
+        let own = started + inner.deadline;
+        let deadline = actor.caller.deadline.map_or(own, |asked| asked.min(own));
+        if deadline <= started {
+            return Err(out_of_time(
+                "the request took so long to come that there is no time to do it: nothing was done",
+            ));
+        }
         let owner = inner.owner(&actor);
         let (mut group, mut answers): (Vec<QueuedWrite>, Vec<_>) = (Vec::new(), Vec::new());
         for (rule, keeping) in rules {
@@ -326,19 +332,15 @@ impl StoreInner {
         }
     }
 
-    /// Waits until the own snapshot has the transaction: whoever asks this replica next sees it.
-    async fn applied(&self, transaction: Uuid, deadline: Instant) -> Result<(), Problem> {
-        let mut changed = self.catalog.changed();
-        let left = deadline.saturating_duration_since(clock::instant());
-        let seen = async {
-            loop {
-                changed.borrow_and_update();
-                if self.catalog.read().transaction_seen(transaction) || changed.changed().await.is_err() {
-                    return;
-                }
-            }
+    /// Waits until the own snapshot has the whole transaction, whose last record on `control` stands at this offset: whoever asks
+    /// this replica next sees it, and the next group is decided over it. That the snapshot knows the transaction's id would not say
+    /// so: it knows it from the first record on, and records arrive in as many pieces as the reader likes.
+    async fn applied(&self, last: Option<i64>, deadline: Instant) -> Result<(), Problem> {
+        let Some(last) = last else {
+            return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| late(false));
         };
-        tokio::time::timeout(left, seen).await.map_err(|_elapsed| late(false))
+        let left = deadline.saturating_duration_since(clock::instant());
+        tokio::time::timeout(left, self.catalog.wait_for(last + 1)).await.map_err(|_elapsed| late(false))
     }
 }
 
@@ -349,7 +351,7 @@ fn only<T>(answers: Vec<Result<T, Problem>>) -> Result<T, Problem> {
 }
 
 #[cfg(test)]
-pub(crate) use tests::{audited, beside};
+pub(crate) use tests::{audited, beside, silent};
 
 #[cfg(test)]
 mod tests;

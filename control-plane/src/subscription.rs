@@ -16,7 +16,9 @@ mod rotate;
 mod show;
 
 pub(crate) use describe::shapes;
+#[cfg(test)]
+pub(crate) use self::filter::compiled;
 pub(crate) use input::{Facts, Input};
-pub(crate) use patch::merged;
+pub(crate) use patch::PatchInput;
 pub(crate) use rotate::Rotation;
 pub(crate) use show::{Sees, SubscriptionShown, View, show};

@@ -1,4 +1,5 @@
-//! Who changed what: one record on `audit` per changed object, in the transaction of the change itself.
+//! Who changed what: one record on `audit` per changed object, in the transaction of the change itself. What was done with an object
+//! without changing it, as a ping is, has one too, without hashes.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,14 +16,14 @@ pub struct Audit {
     pub at_ms: i64,
     /// Who: `admin`, `application_secret/<id>`, `service_token/<id>`, `system/<part>`.
     pub actor: String,
-    /// What: `<type>.<create|update|delete>`.
+    /// What: `<type>.<create|update|delete>`, or a name of its own (`subscription.ping`).
     pub action: String,
     /// The object's key on `control`.
     pub key: String,
-    /// SHA-256 of the encoded object before, lower-case hex; absent if there was none.
+    /// SHA-256 of the encoded object before, lower-case hex; absent if there was none, or nothing of it was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// SHA-256 of the encoded object after; absent if it is gone.
+    /// SHA-256 of the encoded object after; absent if it is gone, or nothing of it was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// Names of the fields that were changed, never what stands in them: `description`, `target.url`.

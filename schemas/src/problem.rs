@@ -113,7 +113,7 @@ pub enum Code {
     UnknownField,
     /// A value outside its range or form.
     InvalidField,
-    /// Checking a payload against its schema would take too long.
+    /// Checking a payload against its schema, or compiling the schema, would take too long.
     SchemaTooCostly,
     /// The same request is under way or was just done.
     Repeat,

@@ -95,7 +95,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Qu
 /// Declare an event type
 ///
 /// Under `name`, or under Hook0's three parts, of which the middle one may be empty or hold dots. Declaring one that is there changes what is given; `If-None-Match: *` insists
-/// on a new one. Payloads that do not fit `schema` are refused.
+/// on a new one. Payloads that do not fit `schema` are refused. One that takes too long to compile is a 422, `schema_too_costly`:
+/// it has at most 200 patterns.
 #[utoipa::path(
     post, path = "/api/v1/event_types", operation_id = "eventTypes.create", tag = "event_types",
     request_body(content = EventTypePost),
@@ -255,6 +256,9 @@ fn checked(schema: Value) -> Result<Value, Problem> {
     if size > MAX_SCHEMA_BYTES {
         return Err(wrong(format!("is larger than {MAX_SCHEMA_BYTES} bytes")));
     }
-    Schema::compile(&schema).map_err(|error| wrong(error.to_string()))?;
+    Schema::compile(&schema).map_err(|error| {
+        let code = if error.is_costly { Code::SchemaTooCostly } else { Code::InvalidField };
+        Problem::field("schema", code, error.to_string())
+    })?;
     Ok(schema)
 }

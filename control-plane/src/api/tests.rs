@@ -30,12 +30,14 @@ mod explain;
 mod health;
 mod idempotency;
 mod ids;
+mod in_flight;
 mod limits;
 mod log;
 mod pages;
 mod preconditions;
 mod rates;
 mod resources;
+mod silence;
 mod subscriptions;
 mod subscriptions_actions;
 mod subscriptions_secrets;
@@ -91,7 +93,8 @@ impl Api {
         let metrics = ControlMetrics::new(&Registry::new()).unwrap();
         let store = Store::in_memory(catalog.clone(), config.bytes, metrics.clone());
         let policy = TargetPolicy::default();
-        let app = App::assemble(config, catalog.clone(), policy, store, Pings::in_memory(), metrics).unwrap();
+        let app =
+            App::assemble(config, catalog.clone(), policy, store, Pings::new("deliveries".into()), metrics).unwrap();
         let (folder, app) = match log {
             Some((folder, store)) => (Some(folder), app.with_log(crate::log::DeliveryLog::over(store))),
             None => (None, app),
@@ -130,10 +133,21 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> (u16, http::HeaderMap, Value) {
+        self.exchange_as(ADMIN, (method, path), headers, body).await
+    }
+
+    /// The same to another token.
+    async fn exchange_as(
+        &self,
+        token: &str,
+        (method, path): (Method, &str),
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> (u16, http::HeaderMap, Value) {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
-            .header("authorization", format!("Bearer {ADMIN}"));
+            .header("authorization", format!("Bearer {token}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -202,6 +216,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         organization_name: "default".into(),
         operational_application: None,
         request_limit: 64 * 1024,
+        max_in_flight: 64 << 20,
         request_timeout: Duration::from_secs(10),
         header_read_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),

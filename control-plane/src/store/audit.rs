@@ -37,8 +37,8 @@ impl Audited {
         changes.iter().zip(&self.0).map(|(change, before)| (change, before.as_ref().map(Stored::object)))
     }
 
-    /// One record per change. A change that changes nothing (an object that was not there is removed) has none, and an answer that
-    /// is kept is no object.
+    /// One record per change, and one per object that something else was done with. A change that changes nothing (an object that was
+    /// not there is removed) has none, and an answer that is kept is no object.
     pub(crate) fn records(&self, entry: &Entry<'_>) -> Result<Vec<Audit>, serde_json::Error> {
         let mut records = Vec::with_capacity(entry.changes.len());
         for (change, before) in entry.changes.iter().zip(&self.0) {
@@ -51,18 +51,19 @@ impl Audited {
             if is_answer || (before.is_none() && after.is_none()) {
                 continue;
             }
-            records.push(record(entry, &change.key(), before.as_deref(), after.as_deref()));
+            let verb = match (&before, &after) {
+                (None, _) => "create",
+                (Some(_), Some(_)) => "update",
+                (Some(_), None) => "delete",
+            };
+            records.push(record(entry, &change.key(), verb, (before.as_deref(), after.as_deref())));
         }
+        records.extend(entry.used.iter().map(|key| record(entry, key, "use", (None, None))));
         Ok(records)
     }
 }
 
-fn record(entry: &Entry<'_>, key: &ControlKey, before: Option<&[u8]>, after: Option<&[u8]>) -> Audit {
-    let verb = match (before, after) {
-        (None, _) => "create",
-        (Some(_), Some(_)) => "update",
-        (Some(_), None) => "delete",
-    };
+fn record(entry: &Entry<'_>, key: &ControlKey, verb: &str, (before, after): (Option<&[u8]>, Option<&[u8]>)) -> Audit {
     let own = entry.actor.action.filter(|action| action.split('.').next() == Some(kind(key)));
     let caller = &entry.actor.caller;
     Audit {

@@ -26,8 +26,11 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Decision<T> {
     pub(crate) changes: Vec<Change>,
-    /// Records of other topics, in the same transaction as the changes. Only beside a change: without one nobody could look for it.
+    /// Records of other topics, in the same transaction as the changes. Without a change nobody can look for the transaction where
+    /// its outcome is unknown: then the write's is unknown too.
     pub(crate) beside: Vec<OutRecord>,
+    /// Objects that something is done with which changes nothing of them: it is audited as what the actor does.
+    pub(crate) used: Vec<ControlKey>,
     pub(crate) answer: T,
 }
 
@@ -68,11 +71,11 @@ impl<T> Decision<T> {
     }
 
     pub(crate) fn of(changes: Vec<Change>, answer: T) -> Self {
-        Self { changes, beside: Vec::new(), answer }
+        Self { changes, beside: Vec::new(), used: Vec::new(), answer }
     }
 
     /// The same with another answer.
     pub(crate) fn answering<U>(self, answer: impl FnOnce(T) -> U) -> Decision<U> {
-        Decision { changes: self.changes, beside: self.beside, answer: answer(self.answer) }
+        Decision { changes: self.changes, beside: self.beside, used: self.used, answer: answer(self.answer) }
     }
 }

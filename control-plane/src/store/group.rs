@@ -42,7 +42,10 @@ pub(super) struct DecidedWrite {
 
 /// How one try ended.
 enum Tried {
+    /// What it had to say stands as it was decided; the snapshot has it.
     Done,
+    /// It is committed. The last record of `control` stands at this offset, if Kafka says so.
+    Committed(Option<i64>),
     Again,
     /// Nothing was written: Kafka does not let the control plane write to one of the topics.
     Denied(KafkaError),
@@ -52,7 +55,14 @@ enum Tried {
 
 impl DecidedWrite {
     fn writes(&self) -> bool {
-        !self.decided.changes.is_empty()
+        let Decided { changes, beside, used } = &self.decided;
+        !(changes.is_empty() && beside.is_empty() && used.is_empty())
+    }
+
+    /// Subscriptions that it changes or does something with.
+    fn subscriptions(&self) -> impl Iterator<Item = ControlKey> {
+        let changed = self.decided.changes.iter().filter_map(Change::subscription);
+        changed.chain(self.decided.used.iter().cloned())
     }
 }
 
@@ -85,7 +95,7 @@ impl StoreInner {
             group = self.living(group);
             let Some(deadline) = group.iter().map(|(_, write)| write.deadline()).max() else { return };
             match self.try_once(turn, &mut group, deadline).await {
-                Ok(Tried::Done) => return self.settle(group, None),
+                Ok(Tried::Done | Tried::Committed(_)) => return self.settle(group, None),
                 Ok(Tried::Again) => {}
                 Ok(Tried::Denied(_)) if group.len() > 1 => break,
                 Ok(Tried::Denied(error)) => return self.settle(group, Some(&denied(&error))),
@@ -131,23 +141,26 @@ impl StoreInner {
         }
         let transaction = Uuid::now_v7();
         let Encoded { records, told } = self.encode(group, &decided, (transaction, writes))?;
+        let sought = decided.iter().any(|it| !it.decided.changes.is_empty()).then_some(transaction);
         // Until the snapshot has these writes, it is not what the next ones will meet.
         turn.current = false;
         let tried = if told.is_empty() {
-            self.commit(turn, transaction, records, deadline).await?
+            self.commit(turn, sought, records, deadline).await?
         } else {
             let with_told = records.iter().cloned().chain(told.iter().cloned()).collect();
-            match self.commit(turn, transaction, with_told, deadline).await? {
+            match self.commit(turn, sought, with_told, deadline).await? {
                 // Nobody's write waits for what only the operator would hear of.
                 Tried::Denied(error) => {
                     self.not_told(told.len(), &error);
-                    self.commit(turn, transaction, records, deadline).await?
+                    self.commit(turn, sought, records, deadline).await?
                 }
-                other @ (Tried::Done | Tried::Again) => other,
+                other @ (Tried::Done | Tried::Committed(_) | Tried::Again) => other,
             }
         };
-        if let Tried::Done = tried {
-            self.applied(transaction, deadline).await?;
+        if let Tried::Committed(last) = tried {
+            if sought.is_some() {
+                self.applied(last, deadline).await?;
+            }
             turn.current = true;
         }
         Ok(tried)
@@ -168,6 +181,7 @@ impl StoreInner {
                 at_ms: clock::now_ms(),
                 actor: write.actor(),
                 changes: &it.decided.changes,
+                used: &it.decided.used,
             };
             let encoded = encode(&self.log, &self.catalog.read(), &entry, &it.audited);
             let encoded = encoded.map_err(|error| internal("a control record could not be encoded", &error))?;
@@ -249,12 +263,11 @@ impl StoreInner {
             let mut changed: BTreeSet<ControlKey> = BTreeSet::new();
             for (_, write) in group {
                 let mut decided = decide(rehearsal.snapshot(), write);
-                let subscriptions = || decided.decided.changes.iter().filter_map(Change::subscription);
                 // What it cancels is said by an end of the topic, and that of an earlier write of the group is not known yet.
-                if subscriptions().any(|key| changed.contains(&key)) {
+                if decided.subscriptions().any(|key| changed.contains(&key)) {
                     break;
                 }
-                changed.extend(subscriptions());
+                changed.extend(decided.subscriptions());
                 let tried = decided.decided.changes.iter().try_for_each(|change| match change {
                     Change::Put(object) => rehearsal.put(object),
                     Change::Remove(key) => {
@@ -275,18 +288,19 @@ impl StoreInner {
         })
     }
 
-    /// One transaction. `Again`: it is certain that nothing was written.
+    /// One transaction. `Again`: it is certain that nothing was written. `sought` is what it can be looked for by on `control`;
+    /// one that has no record there cannot be.
     async fn commit(
         &self,
         turn: &mut Turn,
-        transaction: Uuid,
+        sought: Option<Uuid>,
         records: Vec<OutRecord>,
         deadline: Instant,
     ) -> Result<Tried, Problem> {
         match self.log.write(records).await {
-            Ok(()) => {
+            Ok(last) => {
                 self.metrics.transactions.inc();
-                Ok(Tried::Done)
+                Ok(Tried::Committed(last))
             }
             Err(ExclusiveError::Fenced) => {
                 debug!("another control plane wrote meanwhile, deciding again");
@@ -294,20 +308,21 @@ impl StoreInner {
                 Ok(Tried::Again)
             }
             Err(ExclusiveError::Unknown(error)) => {
-                warn!(%error, %transaction, "the outcome of a control write is unknown, looking for it");
+                warn!(%error, ?sought, "the outcome of a control write is unknown, looking for it");
                 self.metrics.unknown.inc();
                 // Until it is found nobody may say that it can be sent again.
                 self.acquire(deadline).await.map_err(|_unavailable| late(false))?;
                 self.catch_up(deadline).await.map_err(|_unavailable| late(false))?;
                 turn.current = true;
-                // A transaction is there whole or not at all.
+                let Some(transaction) = sought else { return Err(late(false)) };
+                // A transaction is there whole or not at all, and the snapshot has reached an end behind it.
                 let written = self.catalog.read().transaction_seen(transaction);
                 Ok(if written { Tried::Done } else { Tried::Again })
             }
             Err(ExclusiveError::Refused(error)) if error.is_unwritable() => Err(too_large(&error)),
             Err(ExclusiveError::Refused(error)) if error.is_denied() => Ok(Tried::Denied(error)),
             Err(ExclusiveError::Refused(error)) => {
-                warn!(%error, %transaction, "a control write was refused, trying again");
+                warn!(%error, ?sought, "a control write was refused, trying again");
                 tokio::time::sleep(PAUSE).await;
                 Ok(Tried::Again)
             }

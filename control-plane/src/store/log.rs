@@ -7,7 +7,7 @@ use catalog::Snapshot;
 use chassis::config::KafkaConfig;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError};
 use schemas::audit::VERSION as AUDIT_VERSION;
-use schemas::control::VERSION;
+use schemas::control::{ControlKey, VERSION};
 use schemas::header;
 use schemas::record::{Headers, OutRecord};
 use uuid::Uuid;
@@ -75,9 +75,10 @@ impl ControlLog {
         }
     }
 
-    pub(crate) async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+    /// One transaction. Returns the offset of its last record on `control`, if Kafka says where it stands.
+    pub(crate) async fn write(&self, records: Vec<OutRecord>) -> Result<Option<i64>, ExclusiveError> {
         match self {
-            Self::Kafka { writer, .. } => writer.write(records).await,
+            Self::Kafka { writer, control, .. } => writer.write(records).await.map(|written| written.of(control)),
             #[cfg(test)]
             Self::Memory(memory) => memory.write(records).await,
         }
@@ -98,6 +99,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) at_ms: i64,
     pub(crate) actor: &'a Actor,
     pub(crate) changes: &'a [Change],
+    pub(crate) used: &'a [ControlKey],
 }
 
 /// Records of writes.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use catalog::Snapshot;
 use chassis::config::ByteLimits;
+use schemas::control::ControlKey;
 use schemas::problem::{Code, ProblemId};
 use schemas::record::OutRecord;
 use tokio::sync::oneshot;
@@ -39,6 +40,7 @@ pub(super) trait PendingWrite: Send {
 pub(super) struct Decided {
     pub(super) changes: Vec<Change>,
     pub(super) beside: Vec<OutRecord>,
+    pub(super) used: Vec<ControlKey>,
 }
 
 /// A write with its rule and its answer.
@@ -118,9 +120,9 @@ where
             Err(Problem::new(ProblemId::InternalServerError, "the write failed"))
         });
         match decision {
-            Ok(Decision { changes, beside, answer }) => {
+            Ok(Decision { changes, beside, used, answer }) => {
                 self.decided = Some(Ok(answer));
-                Decided { changes, beside }
+                Decided { changes, beside, used }
             }
             Err(problem) => {
                 self.decided = Some(Err(problem));

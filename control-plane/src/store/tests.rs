@@ -8,7 +8,10 @@ use kafka::ExclusiveError;
 use schemas::audit::Audit;
 use schemas::control::{ControlKey, ControlObject, Organization};
 use schemas::ids::OrganizationId;
+use schemas::problem::Code;
 use schemas::record::OutRecord;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
 use super::*;
@@ -28,6 +31,8 @@ pub(super) enum Step {
     LostWrite,
     /// It is refused for now.
     Refused,
+    /// It is written, and only its first record reaches the catalog until the rest is let through.
+    Torn,
 }
 
 /// The catalog as its own log, and a script; after its end everything works.
@@ -42,6 +47,8 @@ pub(crate) struct Memory {
     /// Kafka does not let us write to other topics.
     pub(super) denies_others: AtomicBool,
     pub(super) operations: Option<Operations>,
+    /// Lets through what is left of torn transactions.
+    pub(super) rest: Arc<Semaphore>,
     /// Writes wait while a test holds it.
     pub(super) gate: Mutex<()>,
     /// A record with a longer value fits no topic.
@@ -59,7 +66,7 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+    pub(super) async fn write(&self, records: Vec<OutRecord>) -> Result<Option<i64>, ExclusiveError> {
         let _open = self.gate.lock().await;
         let other = records.iter().find(|record| !matches!(&*record.topic, "control" | "audit"));
         if let Some(other) = other.filter(|_| self.denies_others.load(Ordering::SeqCst)) {
@@ -80,8 +87,14 @@ impl Memory {
             Some(Step::FencedBy(number)) => {
                 let changes = [Change::Put(organization(number, "other"))];
                 let actor = Actor::system("other");
-                let entry =
-                    Entry { write_id: Uuid::now_v7(), transaction: None, at_ms: 1, actor: &actor, changes: &changes };
+                let entry = Entry {
+                    write_id: Uuid::now_v7(),
+                    transaction: None,
+                    at_ms: 1,
+                    actor: &actor,
+                    changes: &changes,
+                    used: &[],
+                };
                 let log = ControlLog::memory(self.catalog.clone(), Vec::new());
                 let records = encode(&log, &self.catalog.read(), &entry, &Audited::nothing(&changes)).unwrap();
                 self.apply(records.records);
@@ -93,23 +106,41 @@ impl Memory {
                 Err(lost())
             }
             Some(Step::Refused) => Err(ExclusiveError::Refused(kafka::KafkaError::Closed)),
-            None => {
-                self.apply(records);
-                Ok(())
-            }
+            Some(Step::Torn) => Ok(self.apply_torn(records)),
+            None => Ok(self.apply(records)),
         }
     }
 }
 
 impl Memory {
     /// What is committed: `control` to the catalog, `audit` and all others to lists.
-    fn apply(&self, records: Vec<OutRecord>) {
+    fn apply(&self, records: Vec<OutRecord>) -> Option<i64> {
+        let control = self.put_by(records);
+        self.catalog.feed(control);
+        Some(self.catalog.position() - 1)
+    }
+
+    /// The same, but the catalog gets the first record alone, as a reader's batch may have it.
+    fn apply_torn(&self, records: Vec<OutRecord>) -> Option<i64> {
+        let mut control = self.put_by(records).into_iter();
+        self.catalog.feed(control.next());
+        let last = self.catalog.position() - 1 + i64::try_from(control.len()).unwrap();
+        let (catalog, rest) = (self.catalog.clone(), Arc::clone(&self.rest));
+        tasks::spawn("rest", async move {
+            rest.acquire().await.unwrap().forget();
+            catalog.feed(control);
+        });
+        Some(last)
+    }
+
+    /// Keeps what is not the catalog's.
+    fn put_by(&self, records: Vec<OutRecord>) -> Vec<OutRecord> {
         let (control, others): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| &*record.topic == "control");
         let (audit, beside): (Vec<_>, Vec<_>) = others.into_iter().partition(|record| &*record.topic == "audit");
         self.beside.lock().extend(beside);
         let decode = |record: OutRecord| serde_json::from_slice(&record.value.unwrap()).unwrap();
         self.audited.lock().extend(audit.into_iter().map(decode));
-        self.catalog.feed(control);
+        control
     }
 }
 
@@ -123,6 +154,7 @@ impl ControlLog {
             beside: Lock::default(),
             denies_others: AtomicBool::new(false),
             operations: None,
+            rest: Arc::new(Semaphore::new(0)),
             gate: Mutex::default(),
             longest: 2_000,
         })
@@ -206,6 +238,14 @@ pub(crate) fn beside(store: &Store) -> Vec<OutRecord> {
     }
 }
 
+/// Keeps Kafka silent under a store in memory.
+pub(crate) async fn silent(store: &Store) -> tokio::sync::MutexGuard<'_, ()> {
+    match &store.inner.log {
+        ControlLog::Memory(memory) => memory.gate.lock().await,
+        ControlLog::Kafka { .. } => panic!("a store in memory"),
+    }
+}
+
 /// What a store in memory has audited.
 pub(crate) fn audited(store: &Store) -> Vec<Audit> {
     match &store.inner.log {
@@ -264,4 +304,49 @@ async fn every_change_is_audited_once_with_what_was_there_before() {
     assert_eq!(audited[0].after.as_ref().map(String::len), Some(64));
     assert_eq!((audited[0].address.as_deref(), audited[0].request_id.as_deref()), (Some("192.0.2.7"), Some("r-1")));
     assert_eq!((audited[2].actor.as_str(), audited[2].address.as_deref()), ("system/test", None));
+}
+
+/// A ping of the organization: it changes nothing, and writes beside.
+async fn ping(store: &Store) -> Result<(), Problem> {
+    let key = ControlKey::Organization(OrganizationId(Uuid::from_u128(1)));
+    let record = OutRecord {
+        topic: "deliveries".into(),
+        partition: None,
+        key: None,
+        value: None,
+        headers: schemas::record::Headers::default(),
+    };
+    let rule = move |_: &Snapshot, _: Moment| {
+        Ok(Decision { changes: Vec::new(), beside: vec![record.clone()], used: vec![key.clone()], answer: () })
+    };
+    store.write(Actor::new("test", Caller::default()).doing("organization.ping"), rule).await
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_audited_and_cannot_be_looked_for() {
+    let store = store(vec![]);
+    add(&store).await;
+    let (position, changes) = (store.inner.catalog.position(), audited(&store).len());
+    ping(&store).await.unwrap();
+    assert_eq!((beside(&store).len(), store.inner.catalog.position()), (1, position));
+    let audited = audited(&store);
+    assert_eq!((audited.len(), audited[changes].action.as_str()), (changes + 1, "organization.ping"));
+    assert_eq!((audited[changes].before.as_ref(), audited[changes].after.as_ref()), (None, None));
+    if let ControlLog::Memory(memory) = &store.inner.log {
+        memory.script.lock().push_back(Step::LostAnswer);
+    }
+    let problem = ping(&store).await.unwrap_err();
+    assert_eq!((problem.code, problem.retry_after_s), (Some(Code::OutcomeUnknown), None));
+    assert_eq!(beside(&store).len(), 2, "it is not written again");
+    assert_eq!(add(&store).await.0, 2, "who comes next is not held up");
+}
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_before_its_write_waits_has_done_nothing() {
+    let store = store(vec![]);
+    let caller = Caller { deadline: Some(clock::instant()), ..Caller::default() };
+    let rule = |_: &Snapshot, _: Moment| Ok(Decision::put(organization(1, "late"), ()));
+    let problem = store.write(Actor::new("test", caller), rule).await.unwrap_err();
+    assert_eq!((problem.code, problem.retry_after_s), (Some(Code::Overloaded), Some(1)));
+    assert_eq!(names(&store), Vec::<String>::new());
 }

@@ -8,10 +8,24 @@ use serde_json::json;
 use crate::body::Fields;
 use crate::problem::Problem;
 
+#[cfg(test)]
+thread_local! {
+    /// Filters that were compiled by this test.
+    static COMPILED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many filters this test has compiled.
+#[cfg(test)]
+pub(crate) fn compiled() -> usize {
+    COMPILED.get()
+}
+
 /// Reads the field. Nothing but spaces is no filter.
 pub(super) fn read(fields: &mut Fields) -> Result<Option<Option<String>>, Problem> {
     let Some(given) = fields.text("filter", 0..=TEXT_BYTES)? else { return Ok(None) };
     let Some(text) = given.filter(|text| !text.trim().is_empty()) else { return Ok(Some(None)) };
+    #[cfg(test)]
+    COMPILED.set(COMPILED.get() + 1);
     Filter::compile(&text).map_err(|error| wrong(&error))?;
     Ok(Some(Some(text)))
 }

@@ -26,7 +26,7 @@ use crate::subscription::auth::AuthInput;
 use crate::subscription::keys::{self, Keys, OpenedKey};
 
 /// A request's fields, checked. `None`: not given, keeps its value.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Input {
     pub(crate) application_id: Option<String>,
     pub(crate) subscription_id: Option<SubscriptionId>,
@@ -98,6 +98,18 @@ impl Input {
             object.secrets.retain(|secret| secret.expires_ms.is_none_or(|end_ms| end_ms > facts.now_ms));
         }
         Ok(object)
+    }
+
+    /// With the fields of a patch that were merged with the former ones.
+    pub(super) fn with_merged(self, merged: Self) -> Self {
+        Self {
+            auth: merged.auth.or(self.auth),
+            labels: merged.labels.or(self.labels),
+            metadata: merged.metadata.or(self.metadata),
+            retry: merged.retry.or(self.retry),
+            target: merged.target.or(self.target),
+            ..self
+        }
     }
 
     fn fresh(&self, facts: Facts<'_>) -> Result<Subscription, Problem> {

@@ -3,12 +3,60 @@
 //! Two fields need more than the general rule: names of custom headers do not depend on case, and an `auth` of another type
 //! takes the place of the former one instead of being mixed with it.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use schemas::control::Subscription;
+use serde_json::{Map, Value};
+use target::TargetPolicy;
+
+use super::{Input, View, show};
 use crate::body;
+use crate::problem::{Problem, internal};
+
+/// A patch, read as far as it can be without the object: what a filter costs to compile is not paid while others wait for the
+/// snapshot, and what is wrong by itself does not wait for its turn.
+#[derive(Debug)]
+pub(crate) struct PatchInput {
+    /// Fields that take the place of the former ones.
+    plain: Input,
+    /// Fields that are merged with the former ones.
+    merged: Map<String, Value>,
+    policy: TargetPolicy,
+}
+
+// === impl PatchInput ===
+
+impl PatchInput {
+    pub(crate) fn read(patch: Map<String, Value>, policy: &TargetPolicy) -> Result<Self, Problem> {
+        let has_labels = patch.get("labels").is_some_and(Value::is_object);
+        let is_merged = |name: &str, value: &Value| match name {
+            "auth" | "labels" | "metadata" | "retry" | "target" => value.is_object(),
+            // The older pair says the same as the labels, or is refused.
+            "label_key" | "label_value" => has_labels,
+            _plain => false,
+        };
+        let (merged, plain): (Map<_, _>, Map<_, _>) =
+            patch.into_iter().partition(|(name, value)| is_merged(name, value));
+        let maps = merged.iter().filter(|(name, _)| matches!(name.as_str(), "labels" | "metadata"));
+        let maps = maps.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Input::read(body::merge(maps, &Value::Null), policy)?;
+        Ok(Self { plain: Input::read(plain, policy)?, merged, policy: policy.clone() })
+    }
+
+    /// The body of a `PUT` that says the same about this object.
+    pub(crate) fn over(&self, former: &Subscription, view: View<'_>) -> Result<Cow<'_, Input>, Problem> {
+        if self.merged.is_empty() {
+            return Ok(Cow::Borrowed(&self.plain));
+        }
+        let shown = serde_json::to_value(show(former, view)?)
+            .map_err(|error| internal("a subscription could not be shown", &error))?;
+        let merged = Input::read(merged(self.merged.clone(), shown), &self.policy)?;
+        Ok(Cow::Owned(self.plain.clone().with_merged(merged)))
+    }
+}
 
 /// The patch over what is shown. Masked values come along as the mask, which keeps what is stored.
-pub(crate) fn merged(mut patch: Map<String, Value>, mut shown: Value) -> Map<String, Value> {
+fn merged(mut patch: Map<String, Value>, mut shown: Value) -> Map<String, Value> {
     if let Some(headers) = patch.get_mut("target").and_then(|target| target.get_mut("headers")) {
         lower(headers);
     }

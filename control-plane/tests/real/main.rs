@@ -69,6 +69,11 @@ async fn a_key_has_one_answer_on_every_replica_and_after_a_restart() {
     let ping = "/subscriptions/mine/ping";
     let (status, _, pinged) = one.keyed(&token, "ping", ping, json!({})).await;
     assert_eq!(status, 202, "{pinged}");
+    // One without a key too, and nothing of its transaction stands on `control`.
+    let (status, pinged_once) = other.call(&token, Method::POST, ping, None).await;
+    assert_eq!(status, 202, "{pinged_once}");
+    let (_, audited) = other.get(&format!("/audit?application_id={id}&action=subscription.ping")).await;
+    assert_eq!(audited.as_array().unwrap().len(), 2, "{audited}");
     one.stop().await;
     other.stop().await;
     let later = world.replica("one").await;

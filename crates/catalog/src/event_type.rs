@@ -1,7 +1,7 @@
 //! A declared event type: the control object, and its schema compiled when the first event asks.
 
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use schemas::control;
 
@@ -11,12 +11,20 @@ use crate::schema::{Mismatch, Schema, SchemaError, Unfit};
 #[derive(Debug)]
 pub struct EventType {
     object: control::EventType,
-    schema: OnceLock<Box<Result<Schema, SchemaError>>>,
+    /// Shared with the same event type before a change that left its schema alone.
+    schema: Arc<OnceLock<Result<Schema, SchemaError>>>,
 }
 
 impl EventType {
     pub(crate) fn new(object: control::EventType) -> Self {
-        Self { object, schema: OnceLock::new() }
+        Self { object, schema: Arc::default() }
+    }
+
+    /// Takes over what was compiled of the same schema: an event type that is changed costs no event a compilation.
+    pub(crate) fn share(&mut self, former: &Self) {
+        if self.object.schema == former.object.schema {
+            self.schema = Arc::clone(&former.schema);
+        }
     }
 
     /// The control object.
@@ -38,7 +46,7 @@ impl EventType {
     /// a newer build wrote it) fits nothing, and says so. A payload whose check would take too long is not checked.
     pub fn check(&self, payload: &[u8]) -> Result<(), Unfit> {
         let Some(schema) = &self.object.schema else { return Ok(()) };
-        match self.schema.get_or_init(|| Box::new(Schema::compile(schema))).as_ref() {
+        match self.schema.get_or_init(|| Schema::compile_stored(schema)).as_ref() {
             Ok(schema) => schema.check(payload),
             Err(error) => {
                 let message = format!("the schema of `{}` cannot be used: {error}", self.object.name);
@@ -64,12 +72,15 @@ impl PartialEq<control::EventType> for EventType {
 
 #[cfg(test)]
 mod tests {
+    use schemas::control::ControlKey;
     use schemas::event_type::EventTypeName;
     use schemas::ids::ApplicationId;
     use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
+    use crate::change::ChangeKind;
+    use crate::snapshot::{Object, Snapshot};
 
     fn event_type(schema: Option<serde_json::Value>) -> EventType {
         let name = EventTypeName::parse("invoice.paid").unwrap();
@@ -91,5 +102,37 @@ mod tests {
         assert!(matches!(demanding.check(b"{}"), Err(Unfit::Mismatch(mismatch)) if mismatch.path.is_empty()));
         let broken = event_type(Some(json!({"type": "nothing"})));
         assert!(broken.check(b"{}").unwrap_err().to_string().contains("cannot be used"));
+    }
+
+    #[test]
+    fn a_schema_is_compiled_once_for_all_changes_that_leave_it_alone() {
+        let mut snapshot = Snapshot::default();
+        let mut put = |change: &dyn Fn(&mut control::EventType)| {
+            let mut object = event_type(Some(json!({"required": ["id"]}))).object;
+            change(&mut object);
+            let key = ControlKey::EventType(object.application_id, object.name.clone());
+            snapshot.change(ChangeKind::Put(Object::EventType(Arc::new(EventType::new(object))), 1, 1));
+            let Some(Object::EventType(found)) = snapshot.held(&key) else { panic!("it was put") };
+            found
+        };
+        let first = put(&|_| {});
+        assert_eq!(first.check(br#"{"id":1}"#), Ok(()));
+        let described = put(&|it| it.description = Some("paid".to_owned()));
+        assert!(described.schema.get().is_some(), "nothing is to be compiled");
+        let other = put(&|it| it.schema = Some(json!({"required": ["number"]})));
+        assert!(other.schema.get().is_none());
+        assert!(other.check(br#"{"id":1}"#).is_err());
+        assert_eq!(described.check(br#"{"id":1}"#), Ok(()), "the former one is as it was");
+    }
+
+    #[test]
+    fn a_schema_that_was_taken_before_its_kind_was_too_costly_goes_on() {
+        let properties: serde_json::Map<String, serde_json::Value> =
+            (0..300).map(|number| (format!("p{number}"), json!({"pattern": format!("^a{number}$")}))).collect();
+        let schema = json!({ "properties": properties });
+        assert!(Schema::compile(&schema).unwrap_err().is_costly);
+        let stored = event_type(Some(schema));
+        assert_eq!(stored.check(br#"{"p7":"a7"}"#), Ok(()));
+        assert!(matches!(stored.check(br#"{"p7":"a8"}"#), Err(Unfit::Mismatch(_))));
     }
 }

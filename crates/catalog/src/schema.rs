@@ -40,6 +40,8 @@ pub struct SchemaError {
     pub path: String,
     /// What is wrong there.
     pub message: String,
+    /// It would take too long to compile.
+    pub is_costly: bool,
 }
 
 /// Why a payload does not fit.
@@ -77,12 +79,24 @@ impl Schema {
     /// # Errors
     /// It is none, reaches outside of itself, or costs more than a check may.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
-        let work = cost::check(schema)?;
+        Self::build(schema, cost::check(schema, false)?)
+    }
+
+    /// Compiles a schema that was taken when it was written, whatever a new one may cost today.
+    ///
+    /// # Errors
+    /// It is none that this build can check with.
+    pub fn compile_stored(schema: &Value) -> Result<Self, SchemaError> {
+        Self::build(schema, cost::check(schema, true)?)
+    }
+
+    fn build(schema: &Value, work: CheckWork) -> Result<Self, SchemaError> {
         let patterns = PatternOptions::regex().size_limit(PATTERN_MEMORY).dfa_size_limit(PATTERN_TABLE);
         let built = jsonschema::options().offline().with_pattern_options(patterns).build(schema);
         built.map(|validator| Self { validator, work }).map_err(|error| SchemaError {
             path: cut(error.instance_path().as_str()),
             message: cut(&error.masked().to_string()),
+            is_costly: false,
         })
     }
 

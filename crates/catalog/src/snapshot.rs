@@ -288,9 +288,14 @@ impl Snapshot {
                 self.tenants.put_retired(it);
                 self.settle(id);
             }
-            Object::EventType(it) => {
+            Object::EventType(mut it) => {
                 let id = it.application_id;
                 let scope = self.scopes.entry(id).or_default();
+                let former = scope.event_types.get(it.name.as_str());
+                // One that is put back after a rehearsal is held by others too, and has what it had.
+                if let (Some(former), Some(new)) = (former, Arc::get_mut(&mut it)) {
+                    new.share(former);
+                }
                 scope.event_types.insert(it.name.as_str().to_owned(), it);
                 self.settle(id);
             }

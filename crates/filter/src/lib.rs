@@ -26,4 +26,4 @@ mod price;
 pub use error::{EvaluationError, FilterError, NoData};
 pub use facts::{Event, Facts};
 pub use matches::Filter;
-pub use price::pattern_ns_per_byte;
+pub use price::{PatternPrice, pattern_ns_per_byte, pattern_price};

@@ -19,28 +19,49 @@ const STEP_NS: u64 = 5;
 const PLACE_NS: u64 = 15;
 /// States that are looked at before the table counts as too large: what a compilation may take.
 const MAX_STATES: usize = 2_000;
+/// Places of a pattern that are looked at at once.
+const PLACES_OF_A_LOOK: u64 = 64;
 /// Bytes of a pattern's places: `a{500000000}` is refused here as it is by the engines, before it takes the memory.
 const PLACES_BYTES: usize = 256 * 1024;
 /// Places of a pattern that cannot be taken apart here: more than the engines' own limits let through.
 const UNKNOWN_PLACES: u64 = 1_500;
 
+/// What a pattern costs, and what it took to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatternPrice {
+    /// Nanoseconds that a byte of text costs at worst.
+    pub ns_per_byte: u64,
+    /// Looks at its table: one is a byte at a state, times the places of a pattern by the dozen. Some 100 ns each.
+    pub looks: u64,
+}
+
 /// Nanoseconds that a byte of text costs a pattern at worst, in an engine with that much room for its table.
 #[must_use]
 pub fn pattern_ns_per_byte(pattern: &str, table_bytes: usize) -> u64 {
-    if fits(pattern, table_bytes) == Some(true) {
-        return STEP_NS;
+    pattern_price(pattern, table_bytes, u64::MAX).ns_per_byte
+}
+
+/// The same with at most so many looks: a table that would take more counts as one that does not fit.
+#[must_use]
+pub fn pattern_price(pattern: &str, table_bytes: usize, max_looks: u64) -> PatternPrice {
+    let mut left = max_looks;
+    let fits = if left == 0 { None } else { fits(pattern, table_bytes, &mut left) };
+    let looks = max_looks - left;
+    if fits == Some(true) {
+        return PatternPrice { ns_per_byte: STEP_NS, looks };
     }
     let places = regex_syntax::Parser::new().parse(pattern).map_or(UNKNOWN_PLACES, |hir| places(&hir));
-    STEP_NS.max(PLACE_NS.saturating_mul(places.saturating_add(1)))
+    PatternPrice { ns_per_byte: STEP_NS.max(PLACE_NS.saturating_mul(places.saturating_add(1))), looks }
 }
 
 /// Whether the whole table fits. `None`: it cannot be made at all, as with word boundaries beyond ASCII or too many places.
-fn fits(pattern: &str, table_bytes: usize) -> Option<bool> {
+fn fits(pattern: &str, table_bytes: usize, left: &mut u64) -> Option<bool> {
     let config = DFA::config().cache_capacity(table_bytes).skip_cache_capacity_check(true);
     let places = thompson::Config::new().nfa_size_limit(Some(PLACES_BYTES));
     let syntax = syntax::Config::new().nest_limit(32);
     let built = DFA::builder().configure(config).thompson(places).syntax(syntax).build(pattern);
     let dfa = built.ok()?;
+    let each = 1 + dfa.get_nfa().states().len() as u64 / PLACES_OF_A_LOOK;
     let mut cache = dfa.create_cache();
     let start = dfa.start_state_forward(&mut cache, &Input::new("")).ok()?;
     let bytes: Vec<u8> = dfa.byte_classes().representatives(0..=255).filter_map(|unit| unit.as_u8()).collect();
@@ -49,6 +70,10 @@ fn fits(pattern: &str, table_bytes: usize) -> Option<bool> {
         // The search ends there.
         if state.is_dead() || state.is_match() {
             continue;
+        }
+        *left = left.saturating_sub(each.saturating_mul(bytes.len() as u64));
+        if *left == 0 {
+            return Some(false);
         }
         for byte in &bytes {
             let next = dfa.next_state(&mut cache, state, *byte).ok()?;
@@ -81,6 +106,19 @@ fn places(hir: &Hir) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_too_long_to_tell_counts_as_what_does_not_fit() {
+        let plain = "^in_[0-9]+$";
+        let price = pattern_price(plain, 32 * 1024, u64::MAX);
+        assert_eq!((price.ns_per_byte, (1..500).contains(&price.looks)), (STEP_NS, true), "{price:?}");
+        assert_eq!(pattern_price(plain, 32 * 1024, price.looks + 1), price);
+        let less = pattern_price(plain, 32 * 1024, price.looks - 1);
+        assert_eq!((less.ns_per_byte > STEP_NS, less.looks), (true, price.looks - 1), "all that was allowed is spent");
+        assert_eq!(pattern_price(plain, 32 * 1024, 0), PatternPrice { looks: 0, ..less });
+        let hard = pattern_price("[ab]*a[ab]{300}c", 256 * 1024, u64::MAX);
+        assert!(hard.looks > 10_000, "{hard:?}");
+    }
 
     #[test]
     fn a_byte_is_a_byte_where_the_table_fits_and_a_step_per_place_where_it_cannot() {

@@ -28,9 +28,13 @@ pub struct ExclusiveWriter {
     held: Arc<AtomicBool>,
 }
 
+/// Where the records of a committed transaction stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastOffsets(Vec<(Arc<str>, Option<i64>)>);
+
 enum Call {
     Acquire(oneshot::Sender<Result<(), KafkaError>>),
-    Write(Vec<OutRecord>, oneshot::Sender<Result<(), ExclusiveError>>),
+    Write(Vec<OutRecord>, oneshot::Sender<Result<LastOffsets, ExclusiveError>>),
 }
 
 /// The thread's state.
@@ -95,11 +99,11 @@ impl ExclusiveWriter {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Writes all records in one transaction.
+    /// Writes all records in one transaction. Says where they stand: whoever reads their topic past that has all of them.
     ///
     /// # Errors
     /// See [`ExclusiveError`]: after `Fenced` and `Unknown` acquire again and catch up before anything else.
-    pub async fn write(&self, records: Vec<OutRecord>) -> Result<(), ExclusiveError> {
+    pub async fn write(&self, records: Vec<OutRecord>) -> Result<LastOffsets, ExclusiveError> {
         let (answer, outcome) = oneshot::channel();
         let unsent = |_closed| ExclusiveError::Refused(KafkaError::Closed);
         self.calls.send(Call::Write(records, answer)).await.map_err(unsent)?;
@@ -110,6 +114,16 @@ impl ExclusiveWriter {
 impl std::fmt::Debug for ExclusiveWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ExclusiveWriter").field("held", &self.is_held()).finish_non_exhaustive()
+    }
+}
+
+// === impl LastOffsets ===
+
+impl LastOffsets {
+    /// The offset of the last record on a topic of one partition. `None`: there is none, or Kafka has not said where it stands.
+    #[must_use]
+    pub fn of(&self, topic: &str) -> Option<i64> {
+        self.0.iter().find(|(known, _)| **known == *topic).and_then(|(_, last)| *last)
     }
 }
 
@@ -136,7 +150,7 @@ impl Owner {
         Ok(())
     }
 
-    fn write(&mut self, records: &[OutRecord]) -> Result<(), ExclusiveError> {
+    fn write(&mut self, records: &[OutRecord]) -> Result<LastOffsets, ExclusiveError> {
         let Some(session) = &mut self.session else { return Err(ExclusiveError::Fenced) };
         let records: Vec<&OutRecord> = records.iter().collect();
         let random = boot_ms().unsigned_abs();
@@ -146,7 +160,10 @@ impl Owner {
             random,
             groups: std::slice::from_ref(&(0..records.len())),
         }) {
-            Ok(_) => Ok(()),
+            Ok(touched) => {
+                let topic = |index: usize| Arc::clone(&records[index].topic);
+                Ok(LastOffsets(touched.partitions.into_iter().map(|it| (topic(it.index), it.last_offset)).collect()))
+            }
             Err(Failure::Aborted(aborted)) => Err(ExclusiveError::Refused(aborted.error)),
             Err(Failure::Unknown { error, fenced, committing, .. }) => {
                 self.session = None;

@@ -41,7 +41,7 @@ mod writer;
 pub use bare::BareProducer;
 pub use connection::{Connection, TAIL_GROUP};
 pub use error::{ErrorCode, ExclusiveError, KafkaError};
-pub use exclusive::ExclusiveWriter;
+pub use exclusive::{ExclusiveWriter, LastOffsets};
 pub use fetcher::{Answers, FetchOutcome, Fetched, Fetcher, FetcherOptions, Urgency};
 pub use lasting_producer::{LastingProducer, ProducerState};
 pub use lease::{Epoch, Lease, Ownership};

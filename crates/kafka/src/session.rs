@@ -35,6 +35,7 @@ pub(crate) use self::failure::{Aborted, Failure, Refused};
 use self::partitions::Topics;
 use self::polled::PolledProducer;
 pub(crate) use self::reports::AckPace;
+pub(crate) use self::reports::TouchedPartition;
 use self::reports::{Failed, Reports};
 
 /// How long a full queue may take to drain before the try is given up.
@@ -56,7 +57,7 @@ pub(crate) struct Session {
 /// What a committed transaction touched.
 pub(crate) struct Touched {
     /// Distinct output partitions.
-    pub(crate) partitions: usize,
+    pub(crate) partitions: Vec<TouchedPartition>,
 }
 
 /// What is written in one transaction.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
+use schemas::control::ControlKey;
 use uuid::Uuid;
 
 use super::change;
@@ -100,29 +101,10 @@ pub(in crate::api) async fn rotate_secret(
 )]
 pub(in crate::api) async fn ping(State(app): State<Arc<App>>, asked: Addressed, query: Query) -> Answer {
     asked.principal.editor()?;
-    if asked.principal.is_keyed() && !asked.principal.is_dry_run() {
-        return ping_once(app, asked, query).await;
-    }
-    let (is_dry_run, now_ms) = (asked.principal.is_dry_run(), chassis::clock::now_ms());
-    let (subscription, record, shown) = {
-        let snapshot = app.catalog().read();
-        let found = asked.principal.subscription(&snapshot, &asked.id, query.get("application_id"))?;
-        asked.preconditions.check(&found.object())?;
-        let (record, shown) = make_ping(&found, snapshot.applied(), app.pings().topic(), Uuid::now_v7(), now_ms)?;
-        (found.id(), record, shown)
-    };
-    if !is_dry_run {
-        app.pings().permit(subscription, now_ms)?;
-        app.pings().send(record).await?;
-    }
-    json(StatusCode::ACCEPTED, &shown)
-}
-
-/// A ping whose request may be sent again: it is written in one transaction with what keeps its answer, so it is sent once.
-async fn ping_once(app: Arc<App>, asked: Addressed, query: Query) -> Answer {
     let actor = asked.principal.actor().doing("subscription.ping");
     let (pinging, id) = (Arc::clone(&app), Uuid::now_v7());
-    let mut is_permitted = false;
+    // A trial uses nothing up.
+    let mut is_permitted = asked.principal.is_dry_run();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let found = asked.principal.subscription(snapshot, &asked.id, query.get("application_id"))?;
         asked.preconditions.check(&found.object())?;
@@ -133,7 +115,8 @@ async fn ping_once(app: Arc<App>, asked: Addressed, query: Query) -> Answer {
             pinging.pings().permit(found.id(), moment.now_ms)?;
             is_permitted = true;
         }
-        Ok(Decision { changes: Vec::new(), beside: vec![record], answer: shown })
+        let used = vec![ControlKey::Subscription(found.application(), found.id())];
+        Ok(Decision { changes: Vec::new(), beside: vec![record], used, answer: shown })
     };
     let shown: PingShown = app.store().write(actor, decide).await?;
     json(StatusCode::ACCEPTED, &shown)

@@ -23,6 +23,8 @@ use crate::subscription::{Sees, SubscriptionShown, show};
 pub(crate) const MOST: usize = 1_000;
 /// Subscriptions that cost as much as one write: they share its transaction.
 const OF_ONE_WRITE: usize = 10;
+/// Bytes of a body that cost as much: what is long takes longer to read, to compile and to write.
+const BYTES_OF_ONE_WRITE: usize = 16 * 1024;
 const FIELDS: &[&str] = &["application_id", "subscriptions"];
 
 /// What came of each, in the order of the request.
@@ -49,7 +51,7 @@ struct BatchResult {
 /// Make many subscriptions
 ///
 /// Up to 1,000, as if each was made alone, one after the other: some may be made and others not. One that names no
-/// `application_id` is made in that of the batch. Ten of them count as one write of the token's share.
+/// `application_id` is made in that of the batch. Ten of them, or 16 KiB of the body, count as one write of the token's share.
 #[utoipa::path(
     post, path = "/api/v1/subscriptions:batch", operation_id = "subscriptions.createBatch", tag = "subscriptions",
     request_body(content = ref("#/components/schemas/SubscriptionBatch"), content_type = "application/json"),
@@ -69,12 +71,12 @@ pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Princ
     };
     pay(&app, &principal, given.len())?;
     admit(&app, &principal, application.clone()).await?;
-    let rules: Vec<Result<_, Problem>> =
-        given.into_iter().map(|one| creating(&app, &principal, inside(one, application.as_deref())?)).collect();
-    let mut places = Vec::with_capacity(rules.len());
-    let mut wanted = Vec::with_capacity(rules.len());
-    for (number, rule) in rules.into_iter().enumerate() {
+    let (mut places, mut wanted) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+    for (number, one) in given.into_iter().enumerate() {
+        let rule = inside(one, application.as_deref()).and_then(|one| creating(&app, &principal, one));
         places.push(rule.map(|rule| wanted.push((number, rule))));
+        // A filter takes its time to compile, and there may be a thousand of them: others go on in between.
+        tokio::task::yield_now().await;
     }
     let mut made = app.store().write_all(principal.actor(), wanted).await?.into_iter();
     let results = places.into_iter().map(|place| {
@@ -94,7 +96,7 @@ pub(in crate::api) async fn create(State(app): State<Arc<App>>, principal: Princ
 
 /// A batch costs more than one write: its first ones are paid with the request.
 fn pay(app: &App, principal: &Principal, subscriptions: usize) -> Result<(), Problem> {
-    let cost = subscriptions.div_ceil(OF_ONE_WRITE);
+    let cost = subscriptions.div_ceil(OF_ONE_WRITE).max(principal.body_bytes().div_ceil(BYTES_OF_ONE_WRITE));
     auth::pay(app, &principal.who, cost.saturating_sub(1))
 }
 

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use catalog::Subscription;
+use catalog::index::Indexed as _;
 use http::{HeaderValue, header};
 use hyper::body::Frame;
 use schemas::ids::SubscriptionId;
@@ -21,11 +22,15 @@ use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
 use crate::subscription::{Sees, show};
+use crate::turns::ReadTurn;
 
 /// Subscriptions of one piece: some ms of opening secrets, some 100 KB.
 const PIECE: usize = 100;
-/// Subscriptions that are looked into under one lock.
-const LOOK: usize = 1_000;
+/// Subscriptions that are taken under one lock.
+const LOOK: usize = 100;
+/// What one request may look at: a subscription is one, and one whose packed part is looked into is [`UNPACKED`].
+const LOOKED_AT: usize = if cfg!(test) { 2_000 } else { 200_000 };
+const UNPACKED: usize = 20;
 
 /// What the request leaves over.
 struct Fitting<'a> {
@@ -38,8 +43,19 @@ struct Fitting<'a> {
     host: Option<&'a str>,
 }
 
+/// Whether a subscription is one that is asked for, by what stands open in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// The rest of it must be looked into: most of a subscription is packed.
+    Perhaps,
+}
+
 /// A JSON list that is made while it is sent.
 struct Listing {
+    /// Until all of it is sent.
+    _turn: Option<ReadTurn>,
     app: Arc<App>,
     left: std::vec::IntoIter<Arc<Subscription>>,
     sees: Sees,
@@ -62,56 +78,82 @@ impl<'a> Fitting<'a> {
         })
     }
 
-    fn takes(&self, subscription: &Subscription) -> bool {
-        let plain = self.is_enabled.is_none_or(|wanted| subscription.is_enabled() == wanted)
-            && self.uid.is_none_or(|wanted| subscription.uid() == Some(wanted));
-        let packed = [self.event_type, self.label_key, self.label_value, self.disabled_reason, self.host];
-        // Most of a subscription is packed: it is only opened where the question is about it.
-        plain && (packed.iter().all(Option::is_none) || self.takes_object(&subscription.object()))
-    }
-
-    fn takes_object(&self, object: &schemas::control::Subscription) -> bool {
+    fn fit(&self, subscription: &Subscription) -> Fit {
         let wanted = |key: &str, value: &str| {
             self.label_key.is_none_or(|wanted| wanted == key) && self.label_value.is_none_or(|wanted| wanted == value)
         };
         let unlabelled = self.label_key.is_none() && self.label_value.is_none();
+        // One that is enabled has no reason why it is not.
+        let is_enabled = self.is_enabled.is_none_or(|wanted| subscription.is_enabled() == wanted)
+            && !(self.disabled_reason.is_some() && subscription.is_enabled());
+        let fits = is_enabled
+            && self.uid.is_none_or(|wanted| subscription.uid() == Some(wanted))
+            && self.event_type.is_none_or(|name| subscription.patterns().iter().any(|it| it.matches(name)))
+            && (unlabelled || subscription.labels().iter().any(|(key, value)| wanted(key, value)));
+        match (fits, self.disabled_reason.is_none() && self.host.is_none()) {
+            (false, _) => Fit::No,
+            (true, true) => Fit::Yes,
+            (true, false) => Fit::Perhaps,
+        }
+    }
+
+    fn takes_object(&self, object: &schemas::control::Subscription) -> bool {
         let on_host = |wanted: &str| {
             let url = url::Url::parse(&object.target.url).ok();
             url.is_some_and(|url| url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(wanted)))
         };
-        self.event_type.is_none_or(|name| object.event_types.iter().any(|it| it.matches(name)))
-            && (unlabelled || object.labels.iter().any(|(key, value)| wanted(key, value)))
-            && self.disabled_reason.is_none_or(|wanted| object.disabled_reason.as_deref() == Some(wanted))
+        self.disabled_reason.is_none_or(|wanted| object.disabled_reason.as_deref() == Some(wanted))
             && self.host.is_none_or(on_host)
     }
 }
 
 /// The page that is asked for. The snapshot is locked for some of them at a time: looking into thousands, and opening their
-/// secrets, is not done under the lock.
+/// secrets, is not done under the lock. A request looks at so many, and its page says where the next one begins.
 pub(super) async fn find(app: &App, principal: &Principal, query: &Query) -> Result<Rows<Arc<Subscription>>, Problem> {
     let (page, fitting) = (Page::of(query)?, Fitting::of(query)?);
     let mut after = page.after_id()?.map(SubscriptionId);
-    let mut found = Vec::new();
+    let (mut found, mut left) = (Vec::new(), LOOKED_AT);
     loop {
         let looked: Vec<Arc<Subscription>> = {
             let snapshot = app.catalog().read();
-            let application = principal.application(&snapshot, query.required("application_id")?)?;
-            snapshot.subscriptions_after(application.application_id, after).take(LOOK).cloned().collect()
+            let application = principal.application(&snapshot, query.required("application_id")?)?.application_id;
+            let comes = |it: &&Arc<Subscription>| after.is_none_or(|after| it.id() > after);
+            match fitting.uid {
+                Some(uid) => {
+                    snapshot.subscription_by_uid(application, uid).filter(comes).cloned().into_iter().collect()
+                }
+                None => snapshot.subscriptions_after(application, after).take(LOOK).cloned().collect(),
+            }
         };
         let is_last = looked.len() < LOOK;
-        after = looked.last().map(|it| it.id());
-        found.extend(looked.into_iter().filter(|it| fitting.takes(it)));
+        after = looked.last().map(|it| it.id()).or(after);
+        for it in looked {
+            let fit = fitting.fit(&it);
+            left = left.saturating_sub(if fit == Fit::Perhaps { UNPACKED } else { 1 });
+            if fit == Fit::Yes || fit == Fit::Perhaps && fitting.takes_object(&it.object()) {
+                found.push(it);
+            }
+        }
         if is_last || found.len() > page.wanted() {
             return page.cut(found.into_iter(), |it| it.id().to_string());
+        }
+        if let Some(last) = after.filter(|_| left == 0) {
+            return page.stopped(found, last.to_string());
         }
         tokio::task::yield_now().await;
     }
 }
 
 /// The answer. What does not open in the first piece is a problem; later it ends the connection, and is logged.
-pub(super) fn answer(app: Arc<App>, found: Rows<Arc<Subscription>>, sees: Sees, query: &Query) -> Answer {
+pub(super) fn answer(
+    app: Arc<App>,
+    turn: Option<ReadTurn>,
+    found: Rows<Arc<Subscription>>,
+    sees: Sees,
+    query: &Query,
+) -> Answer {
     let link = found.link(query)?;
-    let mut listing = Listing { app, left: found.rows.into_iter(), sees, begun: false, done: false };
+    let mut listing = Listing { _turn: turn, app, left: found.rows.into_iter(), sees, begun: false, done: false };
     let first = listing.piece()?;
     let body = if listing.done { Body::from(first) } else { Body::new(Begun { first: Some(first), listing }) };
     let mut response = Response::new(body);

@@ -19,6 +19,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
         (format!("{subscription}/pause"), value!({})),
         (format!("{subscription}/resume"), value!({})),
         (format!("{subscription}/rotate_secret"), value!({})),
+        (format!("{subscription}/ping"), value!({})),
         (format!("{secret}/rotate"), value!({"application_id": tenant.id})),
         (format!("{service_token}/rotate"), value!({"organization_id": organization})),
     ] {
@@ -36,6 +37,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
             "subscription.pause",
             "subscription.resume",
             "subscription.rotate_secret",
+            "subscription.ping",
             "application_secret.rotate",
             "application_secret.rotate",
             "service_token.rotate",

@@ -65,3 +65,22 @@ async fn nothing_is_made_for_who_insists_on_what_is_there() {
     }
     assert_eq!(api.catalog.position(), before);
 }
+
+#[tokio::test]
+async fn others_are_answered_while_the_filters_of_a_batch_are_compiled() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let mut one = tenant.subscription();
+    one["filter"] = value!("type == 'invoice.paid'");
+    let batch = value!({"application_id": tenant.id, "subscriptions": vec![one; 50]});
+    let before = crate::subscription::compiled();
+    let making = api.post(&tenant.token, "/subscriptions:batch", batch);
+    let reading = async {
+        let answer = api.get(&tenant.token, &format!("/applications/{}", tenant.id)).await;
+        (answer.0, crate::subscription::compiled() - before)
+    };
+    let (made, (status, compiled)) = tokio::join!(making, reading);
+    assert_eq!((made.0, status), (200, 200));
+    assert!(compiled < 50, "all were compiled before anybody else was served");
+    assert_eq!(crate::subscription::compiled() - before, 50);
+}

@@ -452,3 +452,19 @@ fn every_operation_of_the_document_has_a_row() {
     assert!(!documented.is_empty());
     assert_eq!(documented, rows);
 }
+
+/// In its own application it may delete what is gone already: what another has is as good as gone, and stays.
+#[tokio::test]
+async fn a_deletion_in_the_own_application_does_not_tell_what_others_have() {
+    let world = world().await;
+    for token in [&world.callers.sibling_secret, &world.callers.other_secret] {
+        let own = field(&world.api.get(token, "/token").await.1, "application_id");
+        let mut answers = Vec::new();
+        for id in [&world.things.subscription, &nothing().subscription] {
+            let path = format!("/subscriptions/{id}?application_id={own}");
+            let row = row("subscriptions.delete", Reach::Application { writes: WRITE }, 204, Method::DELETE, path);
+            answers.push(world.expect("another's application secret", token, &row.unseen(204), 204).await);
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
+}

@@ -98,3 +98,46 @@ async fn who_shows_no_token_is_told_how() {
         (401, &HeaderValue::from_static("Bearer"))
     );
 }
+
+#[tokio::test]
+async fn a_request_looks_at_so_many_and_its_page_names_the_next_one() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    for number in 0..250 {
+        let mut body = tenant.subscription();
+        body["uid"] = value!(format!("{number:03}"));
+        assert_eq!(api.post(ADMIN, "/subscriptions", body).await.0, 201);
+    }
+    let list = format!("/subscriptions?application_id={}", tenant.id);
+    // A host stands in what is packed: a hundred of them are what the tests' requests may look at.
+    let rows = async |query: &str| -> Vec<usize> {
+        pages(&api, &format!("{list}&limit=150&{query}"), "uid").await.iter().map(Vec::len).collect()
+    };
+    assert_eq!(rows("host=example.com").await, [100, 100, 50]);
+    assert_eq!(rows("host=none.example.com").await, [0, 0, 0]);
+    assert_eq!(rows("host=example.com&event_type=none.there").await, [0], "what stands open is looked at first");
+    assert_eq!(rows("label_key=environment").await, [150, 100]);
+    assert_eq!(rows("host=example.com&uid=249").await, [1], "a uid is looked up");
+    let (status, problem) = api.get(ADMIN, &format!("{list}&host=example.com")).await;
+    assert_eq!(status, 422);
+    assert!(problem["validation"]["limit"][0]["message"].as_str().unwrap().contains("`Link`"), "{problem}");
+    assert_eq!(api.get(ADMIN, &format!("{list}&event_type=invoice.paid")).await.1.as_array().unwrap().len(), 250);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_organization_reads_so_many_lists_at_once() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let list = format!("/subscriptions?application_id={}", tenant.id);
+    let organization = Some(OrganizationId(Uuid::from_u128(ORGANIZATION)));
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        turns.push(api.app.turns().lists.take(organization).await.unwrap());
+    }
+    let (status, problem) = api.get(&tenant.token, &list).await;
+    assert_eq!((status, problem["id"].as_str()), (429, Some("RateLimited")), "{problem}");
+    assert_eq!(api.get(ADMIN, &list).await.0, 200, "the admin key takes no turns");
+    turns.pop();
+    assert_eq!(api.get(&tenant.token, &list).await.0, 200);
+    assert_eq!(api.get(&tenant.token, &list).await.0, 200, "a turn ends with its answer");
+}

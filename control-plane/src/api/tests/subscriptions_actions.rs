@@ -120,7 +120,7 @@ async fn a_ping_is_written_as_a_delivery_and_so_many_are_enough() {
     let (path, made) = made(&api, &tenant).await;
     let (status, shown) = api.call(&tenant.token, Method::POST, &format!("{path}/ping"), None).await;
     assert_eq!(status, 202, "{shown}");
-    let out = api.app.pings().sent().remove(0);
+    let out = crate::store::beside(api.app.store()).remove(0);
     let record = Record { offset: 0, timestamp_ms: 0, key: out.key, value: out.value, headers: out.headers };
     let delivery = Delivery::decode(&record).unwrap();
     assert_eq!(shown["delivery_id"], delivery.id.to_string());
@@ -200,4 +200,26 @@ async fn a_long_list_is_whole_and_can_be_narrowed() {
     assert_eq!(list("&event_type=invoice.paid").await, 125);
     assert_eq!(list("&event_type=order.shipped&label_key=n&label_value=1").await, 25);
     assert_eq!(list("&label_key=none").await, 0);
+}
+
+#[tokio::test]
+async fn a_filter_is_compiled_once_and_not_while_others_wait_for_the_snapshot() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let (path, _) = made(&api, &tenant).await;
+    let (other, _) = made(&api, &tenant).await;
+    assert_eq!(api.patch(&tenant.token, &other, value!({"uid": "taken"})).await.0, 200);
+    for patch in [
+        value!({"filter": "type == 'invoice.paid'"}),
+        value!({"filter": "type == 'invoice.paid'", "labels": {"region": "eu"}}),
+        // What is refused is decided twice.
+        value!({"filter": "type == 'a'", "uid": "taken"}),
+        value!({"filter": "type == 'a'", "uid": "taken", "metadata": {"a": "1"}}),
+    ] {
+        let before = crate::subscription::compiled();
+        api.patch(&tenant.token, &path, patch.clone()).await;
+        assert_eq!(crate::subscription::compiled() - before, 1, "{patch}");
+    }
+    let (_, shown) = api.get(&tenant.token, &path).await;
+    assert_eq!((&shown["filter"], &shown["labels"]["region"]), (&value!("type == 'invoice.paid'"), &value!("eu")));
 }

@@ -208,7 +208,7 @@ async fn a_topic_that_may_not_be_written_holds_nobody_up() {
     let denied = tasks::spawn("write", async move {
         let rule = move |_: &Snapshot, _: Moment| {
             let changes = vec![Change::Put(organization(9, "pings"))];
-            Ok(Decision { changes, beside: vec![record.clone()], answer: () })
+            Ok(Decision { changes, beside: vec![record.clone()], used: Vec::new(), answer: () })
         };
         own.write("test".to_owned(), rule).await
     });
@@ -231,4 +231,25 @@ async fn a_group_whose_answer_was_lost_is_found_by_the_id_of_its_transaction() {
     assert!(written.iter().all(Result::is_ok), "{written:?}");
     assert_eq!(names(&store), ["a", "b"], "it is there, so it is not written again");
     assert_eq!((store.inner.metrics.unknown.get(), store.inner.metrics.transactions.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_next_group_is_decided_over_all_of_the_one_before_it() {
+    let store = store(vec![Step::Torn]);
+    let own = store.clone();
+    let first = tasks::spawn("write", async move {
+        let rule = |name| move |snapshot: &Snapshot, _: Moment| add(snapshot, name);
+        own.write_all("test".to_owned(), ["a", "b"].map(rule).into_iter().enumerate().collect()).await
+    });
+    until(|| !names(&store).is_empty()).await;
+    let again = named(&store, "b").await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names(&store), ["a"], "half of it has come, and nothing was decided over that");
+    assert!(!first.is_finished(), "who is answered sees what was written");
+    memory(&store).rest.add_permits(1);
+    assert!(first.await.unwrap().unwrap().iter().all(Result::is_ok));
+    assert_eq!(again.await.unwrap().unwrap_err().detail, "b is taken");
+    assert_eq!(names(&store), ["a", "b"]);
 }

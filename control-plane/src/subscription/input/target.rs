@@ -19,7 +19,7 @@ const FIELDS: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
 pub(crate) const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
 
 /// What a client gave.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TargetInput {
     method: String,
     pub(super) url: String,

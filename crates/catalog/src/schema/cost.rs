@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::price::CheckWork;
+use super::price::{CheckWork, PatternPrices};
 use super::{MAX_SCHEMA_BYTES, SchemaError};
 
 /// Subschemas that may meet at one place: a generous union, no explosion.
@@ -60,14 +60,18 @@ struct Cost {
     height: usize,
 }
 
-/// Refuses a schema that reaches outside of itself or costs too much. Returns the most that may be done at one place.
-pub(super) fn check(schema: &Value) -> Result<CheckWork, SchemaError> {
+/// Refuses a schema that reaches outside of itself or costs too much. Returns the most that may be done at one place. One that was
+/// stored is taken also where its compilation costs more than is allowed today: no event is lost for that.
+pub(super) fn check(schema: &Value, is_stored: bool) -> Result<CheckWork, SchemaError> {
     let bytes = schema.to_string().len();
     if bytes > MAX_SCHEMA_BYTES {
         return Err(error("", format!("a schema has at most {MAX_SCHEMA_BYTES} bytes, this one has {bytes}")));
     }
-    let mut walk = Walk { root: schema, known: HashMap::new(), jumps: Vec::new() };
+    let mut walk = Walk { root: schema, known: HashMap::new(), jumps: Vec::new(), prices: PatternPrices::default() };
     let cost = walk.schema(schema, "", 0)?;
+    if let Some(message) = walk.prices.excess().filter(|_| !is_stored) {
+        return Err(SchemaError { is_costly: true, ..error("", message) });
+    }
     let visits = cost.here.max(cost.below);
     if visits > MAX_VISITS {
         let message = format!("{visits} subschemas can apply to one place of a payload, at most {MAX_VISITS} may");
@@ -82,6 +86,7 @@ struct Walk<'a> {
     known: HashMap<String, Cost>,
     /// Where the references that are being followed stand.
     jumps: Vec<String>,
+    prices: PatternPrices,
 }
 
 impl Walk<'_> {
@@ -102,7 +107,7 @@ impl Walk<'_> {
         if let Some(keyword) = refused.or_else(|| ["$id", "id"].into_iter().find(|id| is_nested_id(schema, id, path))) {
             return Err(error(path, format!("`{keyword}` is not supported here")));
         }
-        let mut cost = Cost { here: 1, work: CheckWork::of(schema), ..Cost::default() };
+        let mut cost = Cost { here: 1, work: CheckWork::of(schema, &mut self.prices), ..Cost::default() };
         if schema.contains_key("uniqueItems") {
             // What is compared is compared down to its leaves.
             cost.work_below = CheckWork { visits: 4, ..CheckWork::default() };
@@ -239,5 +244,5 @@ fn escape(name: &str) -> String {
 }
 
 fn error(path: &str, message: impl Into<String>) -> SchemaError {
-    SchemaError { path: super::cut(path), message: message.into() }
+    SchemaError { path: super::cut(path), message: message.into(), is_costly: false }
 }

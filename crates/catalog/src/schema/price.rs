@@ -3,6 +3,8 @@
 //! A schema says how much work may meet at one place ([`CheckWork`], counted by `cost`), a payload how many places it has. Their
 //! product is known before the check begins, so a check that would take too long is not begun: nothing could end it.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::PATTERN_TABLE;
@@ -20,6 +22,11 @@ const FORM_NS: u64 = 5;
 /// A byte that is read as JSON, ns.
 const PARSE_NS: u64 = 4;
 
+/// Patterns of a schema: each of them is compiled, and takes up to a millisecond for it.
+const MAX_PATTERNS: usize = 200;
+/// Looks at the tables of all patterns of a schema; what people write takes some hundred per pattern.
+const MAX_LOOKS: u64 = 4_000_000;
+
 /// What may meet at one place of a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CheckWork {
@@ -31,6 +38,15 @@ pub(super) struct CheckWork {
     pub(super) names: u64,
     /// Patterns, ns per byte of a text or name.
     pub(super) byte_ns: u64,
+}
+
+/// What the patterns of one schema cost: each text is looked at once, and all together so far.
+#[derive(Debug, Default)]
+pub(super) struct PatternPrices {
+    known: HashMap<String, u64>,
+    /// Patterns, each as often as it stands there: as often it is compiled.
+    count: usize,
+    looks: u64,
 }
 
 /// What a payload consists of.
@@ -46,7 +62,7 @@ pub(super) struct Extent {
 
 impl CheckWork {
     /// A subschema with what it does at its place itself. `enum` of many texts is hashed.
-    pub(super) fn of(schema: &serde_json::Map<String, Value>) -> Self {
+    pub(super) fn of(schema: &serde_json::Map<String, Value>, prices: &mut PatternPrices) -> Self {
         let len = |keyword: &str| match schema.get(keyword) {
             Some(Value::Array(list)) => list.len() as u64,
             Some(Value::Object(map)) => map.len() as u64,
@@ -59,11 +75,11 @@ impl CheckWork {
         };
         let dependent = ["dependentRequired", "dependencies"].into_iter().filter_map(|keyword| schema.get(keyword));
         let names = len("properties") + len("required") + dependent.map(leaves).fold(0, u64::saturating_add);
-        let pattern = schema.get("pattern").and_then(Value::as_str).map_or(0, price_of_pattern);
+        let pattern = schema.get("pattern").and_then(Value::as_str).map_or(0, |it| prices.of(it));
         let forms =
             ["format", "minLength", "maxLength"].into_iter().filter(|it| schema.contains_key(*it)).count() as u64;
         let names_of = schema.get("patternProperties").and_then(Value::as_object);
-        let patterns = names_of.into_iter().flat_map(|map| map.keys()).map(|it| price_of_pattern(it));
+        let patterns = names_of.into_iter().flat_map(|map| map.keys()).map(|it| prices.of(it));
         Self {
             visits: 1 + u64::from(schema.contains_key("uniqueItems")) * 4,
             entries: compared.saturating_add(schema.get("const").map_or(0, leaves)),
@@ -103,8 +119,29 @@ impl CheckWork {
     }
 }
 
-fn price_of_pattern(pattern: &str) -> u64 {
-    filter::pattern_ns_per_byte(pattern, PATTERN_TABLE)
+// === impl PatternPrices ===
+
+impl PatternPrices {
+    /// Nanoseconds that a byte of text costs a pattern at worst.
+    fn of(&mut self, pattern: &str) -> u64 {
+        self.count += 1;
+        if let Some(known) = self.known.get(pattern) {
+            return *known;
+        }
+        let price = filter::pattern_price(pattern, PATTERN_TABLE, MAX_LOOKS.saturating_sub(self.looks));
+        self.looks += price.looks;
+        self.known.insert(pattern.to_owned(), price.ns_per_byte);
+        price.ns_per_byte
+    }
+
+    /// Why a schema with these patterns would take too long to compile, if it would.
+    pub(super) fn excess(&self) -> Option<String> {
+        if self.count > MAX_PATTERNS {
+            return Some(format!("a schema has at most {MAX_PATTERNS} patterns, this one has {}", self.count));
+        }
+        let message = "its patterns take too long to compile: together they have too many states";
+        (self.looks >= MAX_LOOKS).then(|| message.to_owned())
+    }
 }
 
 /// Values without values in them, and texts by their length.

@@ -95,3 +95,22 @@ fn many_properties_cost_nothing() {
     assert_eq!(schema.check(br#"{"p7":"x"}"#), Ok(()));
     assert!(schema.check(br#"{"q":"x"}"#).is_err());
 }
+
+#[test]
+fn many_or_heavy_patterns_are_too_costly_to_compile() {
+    let with = |count: usize, pattern: &dyn Fn(usize) -> String| {
+        let each: serde_json::Map<String, Value> =
+            (0..count).map(|number| (format!("p{number}"), json!({"pattern": pattern(number)}))).collect();
+        json!({ "properties": each })
+    };
+    let plain = |number: usize| format!("^[A-Z]{{2}}[0-9]{{{}}}$", 1 + number % 20);
+    assert!(Schema::compile(&with(200, &plain)).is_ok());
+    let error = Schema::compile(&with(201, &plain)).unwrap_err();
+    assert!(error.is_costly && error.message.contains("at most 200 patterns"), "{error}");
+    let heavy = |number: usize| format!("[ab]*a[ab]{{{}}}c", 300 + number);
+    let error = Schema::compile(&with(100, &heavy)).unwrap_err();
+    assert!(error.is_costly && error.message.contains("too many states"), "{error}");
+    let names: serde_json::Map<String, Value> = (0..201).map(|it| (format!("^a{it}$"), json!(true))).collect();
+    // What may meet at one place is counted too.
+    assert!(Schema::compile(&json!({ "patternProperties": names })).is_err());
+}

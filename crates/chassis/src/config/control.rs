@@ -68,6 +68,15 @@ const KEYS: &[Key] = &[
         effect: "Largest request body; above it 413.",
     },
     Key {
+        path: "control.max_in_flight_bytes",
+        kind: Kind::Integer(4_194_304, 1_099_511_627_776, Unit::Bytes),
+        default: "268435456",
+        title: "Bytes in flight",
+        effect: "What requests that are not answered yet hold in memory, as parsed: some times the bytes of their bodies. An \
+                 organization with all of its tokens may hold a quarter of it, beyond that 429 `RateLimited`, beyond all of it \
+                 503 `overloaded`, both with `Retry-After`; one request that would hold more alone is a 413.",
+    },
+    Key {
         path: "control.request_timeout_ms",
         kind: Kind::Integer(500, 300_000, Unit::Millis),
         default: "10000",
@@ -210,6 +219,8 @@ pub struct ControlConfig {
     pub operational_application: Option<ApplicationId>,
     /// Largest request body.
     pub request_limit: usize,
+    /// Bytes that requests in flight hold, as parsed.
+    pub max_in_flight: usize,
     /// From the end of the head to the answer.
     pub request_timeout: Duration,
     /// From a request's first byte to the end of its head.
@@ -287,6 +298,7 @@ impl ControlConfig {
             organization_name,
             operational_application: operational.and_then(Result::ok),
             request_limit: from.number("control.request_limit_bytes"),
+            max_in_flight: from.number("control.max_in_flight_bytes"),
             request_timeout: from.millis("control.request_timeout_ms"),
             header_read_timeout: from.millis("control.header_read_timeout_ms"),
             idle_timeout: from.millis("control.idle_timeout_ms"),

@@ -21,7 +21,7 @@ pub(super) struct Reports(Mutex<Reported>);
 struct Reported {
     attempt: u32,
     failed: Vec<Failed>,
-    partitions: Vec<(usize, i32)>,
+    partitions: Vec<TouchedPartition>,
     /// When the first record was sent, if any was: coarse milliseconds, as all times here.
     sending_since_ms: Option<i64>,
     /// When the last acknowledgement came.
@@ -29,6 +29,18 @@ struct Reported {
     longest_gap_ms: i64,
     acknowledged_bytes: usize,
     throttled: Duration,
+}
+
+/// A partition that records of a try were written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TouchedPartition {
+    /// Its topic, as the client names it.
+    topic: usize,
+    partition: i32,
+    /// The index of one of its records.
+    pub(crate) index: usize,
+    /// The highest offset that a record got. `None`: of one of them Kafka has said that it is there, and not where.
+    pub(crate) last_offset: Option<i64>,
 }
 
 /// One record that Kafka did not take.
@@ -85,8 +97,8 @@ impl Reports {
     }
 
     /// Distinct partitions that were written to.
-    pub(super) fn partitions(&self) -> usize {
-        self.0.lock().partitions.len()
+    pub(super) fn partitions(&self) -> Vec<TouchedPartition> {
+        self.0.lock().partitions.clone()
     }
 
     /// The pace of the acknowledgements if the try ends at `now_ms`, [coarse milliseconds](coarse_ms).
@@ -109,6 +121,17 @@ impl Reported {
         self.acknowledged_bytes += bytes;
         self.longest_gap_ms = self.longest_gap_ms.max(self.gap_ms(now_ms));
         self.last_ms = Some(now_ms);
+    }
+
+    /// Notes where a record has got to.
+    fn touched(&mut self, (topic, partition): (usize, i32), index: usize, offset: i64) {
+        let offset = (offset >= 0).then_some(offset);
+        let is_it = |it: &&mut TouchedPartition| (it.topic, it.partition) == (topic, partition);
+        // Acknowledgements come by the batch: it is nearly always the last one.
+        match self.partitions.iter_mut().rev().find(is_it) {
+            Some(known) => known.last_offset = known.last_offset.zip(offset).map(|(known, new)| known.max(new)),
+            None => self.partitions.push(TouchedPartition { topic, partition, index, last_offset: offset }),
+        }
     }
 
     /// How long nothing was acknowledged.
@@ -148,10 +171,8 @@ impl ProducerContext for Reports {
         match report {
             Ok(message) => {
                 reported.acknowledged(message.payload_len() + message.key_len(), coarse_ms());
-                let touched = (message.topic_ptr() as usize, message.partition());
-                if reported.partitions.last() != Some(&touched) && !reported.partitions.contains(&touched) {
-                    reported.partitions.push(touched);
-                }
+                let partition = (message.topic_ptr() as usize, message.partition());
+                reported.touched(partition, index, message.offset());
             }
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
@@ -194,6 +215,19 @@ mod tests {
         reports.0.lock().acknowledged(20, 6_000);
         assert_eq!(gap(6_500), 5_000, "from the first record sent to the first acknowledgement");
         assert_eq!(gap(12_000), 6_000, "from the last acknowledgement to the end");
+    }
+
+    #[test]
+    fn the_last_offset_of_a_partition_is_known_only_if_that_of_each_record_is() {
+        let mut reported = Reported::default();
+        for (partition, index, offset) in
+            [((1, 0), 0, 7), ((2, 0), 1, 3), ((1, 0), 2, 9), ((1, 0), 3, 8), ((2, 0), 4, -1_001)]
+        {
+            reported.touched(partition, index, offset);
+        }
+        reported.touched((2, 0), 5, 12);
+        let last: Vec<_> = reported.partitions.iter().map(|it| (it.index, it.last_offset)).collect();
+        assert_eq!(last, [(0, Some(9)), (1, None)]);
     }
 
     #[test]

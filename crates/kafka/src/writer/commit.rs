@@ -247,7 +247,7 @@ impl Committer {
     fn count_commit(&mut self, one_try: &Try<'_>, touched: &Touched, started: Instant) {
         self.fencings.committed();
         let counters = &self.shared.counters;
-        add(&counters.partitions, touched.partitions);
+        add(&counters.partitions, touched.partitions.len());
         add(&counters.transactions, 1);
         add(&counters.records, one_try.records.len());
         let micros = u64::try_from((instant() - started).as_micros()).unwrap_or(u64::MAX);

@@ -59,7 +59,9 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
     let world = World::new(1).await;
     let writer = ExclusiveWriter::start(&world.connection, &world.slot("ended"), 1_000_000).await.unwrap();
     writer.acquire().await.unwrap();
-    writer.write(vec![record(&world.output, 0, "a"), record(&world.output, 0, "b")]).await.unwrap();
+    let both = vec![record(&world.output, 0, "a"), record(&world.output, 0, "b")];
+    let placed = writer.write(both).await.unwrap();
+    assert_eq!((placed.of(&world.output), placed.of("another")), (Some(1), None), "where its last record stands");
     let (id, topic) = (world.slot("open"), world.output.to_string());
     let open = tokio::task::spawn_blocking(move || {
         let producer = foreign_producer(&id);
