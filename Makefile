@@ -1,5 +1,5 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
-.PHONY: help setup setup-test dev sdks sdks-test chart test unit faults bench check
+.PHONY: help setup setup-test dev sdks sdks-test chart test unit faults bench check deny fuzz
 
 built := $(or $(CARGO_TARGET_DIR),target)
 # Where deploy/setup.sh puts a Node.js if that of the machine is too old for the tests.
@@ -14,7 +14,9 @@ help:
 	@echo 'make chart   the Helm chart and the alerts: Helm 3 and 4, Kubernetes schemas, wrong values, promtool'
 	@echo 'make bench   speeds, each next to a bare loop of the same libraries; next to another build of ours:'
 	@echo '             make bench a="fanout delivery --against OTHER/hookbus"'
+	@echo 'make fuzz    whatever strangers send, made up by the million: make fuzz runs=100000 targets="json filter"'
 	@echo 'make check   format, lints and docs, as CI sees them'
+	@echo 'make deny    versions, licences and sources of what is in Cargo.lock, by deny.toml'
 
 setup:
 	@deploy/setup.sh
@@ -71,3 +73,12 @@ check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+deny:
+	@deploy/setup.sh test
+	tests/tools/deny.sh
+
+runs := 10000000
+fuzz:
+	@deploy/setup.sh test
+	tests/fuzz/run.sh $(runs) $(targets)

@@ -32,6 +32,9 @@ if [ "${1:-}" = test ] || [ "${1:-}" = chart ]; then
     ! have python3 || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 fi
 if [ "${1:-}" = test ]; then
+    # They meet our listeners as the world does.
+    have curl || missing+=(curl)
+    have openssl || missing+=(openssl)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
 fi

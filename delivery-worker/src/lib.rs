@@ -29,6 +29,8 @@ mod config;
 mod engine;
 mod error;
 mod flaws;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lanes;
 mod lists;
 mod metrics;

@@ -25,6 +25,8 @@ mod deduplicate;
 mod error;
 mod expand;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod metrics;
 mod owners;
 mod plan;

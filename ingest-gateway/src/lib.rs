@@ -42,6 +42,8 @@ mod directory;
 mod encoding;
 mod error;
 mod fallback;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gateway;
 mod ingest;
 mod json;

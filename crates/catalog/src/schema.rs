@@ -118,6 +118,13 @@ impl Schema {
         };
         self.validator.validate(&payload).map_err(|error| misfit(error).into())
     }
+
+    /// How many looks of a subschema at a place the price of a payload is made for.
+    #[cfg(feature = "fuzzing")]
+    #[must_use]
+    pub fn priced_visits(&self, payload: &Value) -> u64 {
+        self.work.visits.saturating_mul(Extent::of(payload).places)
+    }
 }
 
 impl fmt::Debug for Schema {

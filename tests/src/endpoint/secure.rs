@@ -54,6 +54,16 @@ impl TestAuthority {
         self.0.pem()
     }
 
+    /// A certificate of this authority for these names and addresses, and its key, as PEM.
+    ///
+    /// # Errors
+    /// A certificate that cannot be made.
+    pub fn issue(&self, names: &[&str]) -> anyhow::Result<(String, String)> {
+        let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        let key = KeyPair::generate()?;
+        Ok((params.signed_by(&key, &self.0)?.pem(), key.serialize_pem()))
+    }
+
     /// An endpoint of this authority on `localhost` and 127.0.0.1 that offers these protocols (`h2`, `http/1.1`).
     ///
     /// # Errors

@@ -37,6 +37,8 @@ mod subscription_health;
 #[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod tools;

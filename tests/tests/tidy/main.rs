@@ -141,7 +141,7 @@ fn dependencies_point_one_way() {
             // The one loop stands above what roles share, and knows none of it but Kafka and the process it runs in.
             "stage" => Some(vec!["chassis", "kafka", "schemas"]),
             service if SERVICES.contains(&service) => Some([LIBRARIES, &["stage", "delivery-log"]].concat()),
-            "hookbus" | "testkit" => None,
+            "hookbus" | "testkit" | "fuzz" => None,
             unknown => panic!("the crate {unknown} has no place among the arrows: give it one here"),
         }
     };
@@ -182,6 +182,22 @@ fn planted_bugs_are_in_no_product() {
     assert_eq!(turned_on, ["testkit"], "only the testkit turns {FEATURE} on");
     let workspace = read(&root().join("Cargo.toml"));
     assert!(!workspace.contains(FEATURE), "the workspace's dependencies turn {FEATURE} on for every product");
+}
+
+/// Doors to what is private, for the fuzz targets alone.
+#[test]
+fn doors_for_fuzzing_are_in_no_product() {
+    const FEATURE: &str = "fuzzing";
+    for (name, manifest) in crates() {
+        let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
+        let turns_on =
+            tables.iter().filter_map(|table| manifest.get(*table)).any(|it| it.to_string().contains(FEATURE));
+        assert_eq!(turns_on, name == "fuzz", "{name}: tests/fuzz turns `{FEATURE}` on, and nobody else");
+        let features = manifest.get("features").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let others = features.iter().filter(|(feature, _)| feature.as_str() != FEATURE);
+        let by_feature = others.map(|(_, turns_on)| turns_on.to_string()).any(|turns_on| turns_on.contains(FEATURE));
+        assert!(!by_feature, "{name}: a feature turns `{FEATURE}` on");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub(super) struct Busy(Arc<ConnectionState>);
 
 /// What the watchdog does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WatchdogAction {
+pub(super) enum ConnectionAction {
     /// Look again then.
     Wait(Instant),
     /// Idle too long: no further request.
@@ -189,23 +189,23 @@ impl ConnectionState {
     }
 
     /// What to do about the connection. Looks again soon enough that a state which begins right after is judged in time.
-    pub(super) fn verdict(&self, now: Instant, patience: Patience) -> WatchdogAction {
+    pub(super) fn verdict(&self, now: Instant, patience: Patience) -> ConnectionAction {
         let soon = now + patience.head.min(patience.write);
         let unread = self.unread_since().map(|since| since + patience.write);
         if unread.is_some_and(|end| end <= now) {
-            return WatchdogAction::DropUnread;
+            return ConnectionAction::DropUnread;
         }
         let soon = unread.map_or(soon, |end| end.min(soon));
         if self.is_busy() {
-            return WatchdogAction::Wait(soon);
+            return ConnectionAction::Wait(soon);
         }
         let since = self.at(self.since_ms.load(Ordering::Relaxed));
         let (limit, end) = if self.head.load(Ordering::Relaxed) {
-            (patience.head, WatchdogAction::DropSlowHead)
+            (patience.head, ConnectionAction::DropSlowHead)
         } else {
-            (patience.idle, WatchdogAction::Close)
+            (patience.idle, ConnectionAction::Close)
         };
-        if since + limit <= now { end } else { WatchdogAction::Wait((since + limit).min(soon)) }
+        if since + limit <= now { end } else { ConnectionAction::Wait((since + limit).min(soon)) }
     }
 }
 
@@ -244,7 +244,7 @@ mod tests {
         ConnectionState::new("[::ffff:127.0.0.1]:80".parse().unwrap(), None, gauge)
     }
 
-    fn verdict(state: &ConnectionState, seconds: u64) -> WatchdogAction {
+    fn verdict(state: &ConnectionState, seconds: u64) -> ConnectionAction {
         state.verdict(state.born + Duration::from_secs(seconds), PATIENCE)
     }
 
@@ -255,8 +255,8 @@ mod tests {
             if sent {
                 state.received();
             }
-            assert!(matches!(verdict(&state, 4), WatchdogAction::Wait(_)));
-            assert_eq!(verdict(&state, 6), WatchdogAction::DropSlowHead);
+            assert!(matches!(verdict(&state, 4), ConnectionAction::Wait(_)));
+            assert_eq!(verdict(&state, 6), ConnectionAction::DropSlowHead);
         }
     }
 
@@ -264,13 +264,13 @@ mod tests {
     fn a_head_has_seconds_an_idle_connection_more_and_a_busy_one_forever() {
         let state = state();
         let busy = state.enter(http::Version::HTTP_11);
-        assert!(matches!(verdict(&state, 1_000), WatchdogAction::Wait(_)));
+        assert!(matches!(verdict(&state, 1_000), ConnectionAction::Wait(_)));
         drop(busy);
-        assert!(matches!(verdict(&state, 74), WatchdogAction::Wait(_)));
-        assert_eq!(verdict(&state, 76), WatchdogAction::Close);
+        assert!(matches!(verdict(&state, 74), ConnectionAction::Wait(_)));
+        assert_eq!(verdict(&state, 76), ConnectionAction::Close);
         state.received();
-        assert!(matches!(verdict(&state, 4), WatchdogAction::Wait(_)));
-        assert_eq!(verdict(&state, 6), WatchdogAction::DropSlowHead);
+        assert!(matches!(verdict(&state, 4), ConnectionAction::Wait(_)));
+        assert_eq!(verdict(&state, 6), ConnectionAction::DropSlowHead);
     }
 
     #[test]
@@ -278,8 +278,8 @@ mod tests {
         let state = state();
         drop(state.enter(http::Version::HTTP_2));
         state.received();
-        assert!(matches!(verdict(&state, 60), WatchdogAction::Wait(_)));
-        assert_eq!(verdict(&state, 76), WatchdogAction::Close);
+        assert!(matches!(verdict(&state, 60), ConnectionAction::Wait(_)));
+        assert_eq!(verdict(&state, 76), ConnectionAction::Close);
     }
 
     #[test]
@@ -287,10 +287,13 @@ mod tests {
         let state = state();
         let busy = state.enter(http::Version::HTTP_2);
         busy.owe();
-        assert!(matches!(verdict(&state, 9), WatchdogAction::Wait(_)));
-        assert_eq!(verdict(&state, 11), WatchdogAction::DropUnread);
+        assert!(matches!(verdict(&state, 9), ConnectionAction::Wait(_)));
+        assert_eq!(verdict(&state, 11), ConnectionAction::DropUnread);
         busy.paid();
-        assert!(matches!(verdict(&state, 1_000), WatchdogAction::Wait(_)), "now it is the handler that takes its time");
+        assert!(
+            matches!(verdict(&state, 1_000), ConnectionAction::Wait(_)),
+            "now it is the handler that takes its time"
+        );
     }
 
     #[test]
@@ -298,9 +301,9 @@ mod tests {
         let state = state();
         let _busy = state.enter(http::Version::HTTP_11);
         state.wrote(false);
-        assert_eq!(verdict(&state, 11), WatchdogAction::DropUnread);
+        assert_eq!(verdict(&state, 11), ConnectionAction::DropUnread);
         state.wrote(true);
-        assert!(matches!(verdict(&state, 11), WatchdogAction::Wait(_)));
+        assert!(matches!(verdict(&state, 11), ConnectionAction::Wait(_)));
     }
 
     #[test]

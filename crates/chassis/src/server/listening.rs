@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::answer::WatchedBody;
-use super::connection::{ConnectionState, WatchdogAction};
+use super::connection::{ConnectionAction, ConnectionState};
 use super::socket::WatchedSocket;
 use super::tls::{ListenerSession, ListenerTls};
 use super::{Closed, Serve, Server};
@@ -209,9 +209,9 @@ impl<S: Serve> Listening<S> {
         let patience = server.patience();
         let now = clock::instant();
         let first = match state.verdict(now, patience) {
-            WatchdogAction::Wait(until) => until,
-            WatchdogAction::Close => now + patience.head,
-            WatchdogAction::DropSlowHead | WatchdogAction::DropUnread => now,
+            ConnectionAction::Wait(until) => until,
+            ConnectionAction::Close => now + patience.head,
+            ConnectionAction::DropSlowHead | ConnectionAction::DropUnread => now,
         };
         let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
         let mut requested = pin!(self.shutdown.requested());
@@ -223,17 +223,17 @@ impl<S: Serve> Listening<S> {
                 () = watchdog.as_mut() => {}
             }
             match state.verdict(clock::instant(), patience) {
-                WatchdogAction::Wait(until) => watchdog.as_mut().reset(until.into()),
-                WatchdogAction::Close if !closing => {
+                ConnectionAction::Wait(until) => watchdog.as_mut().reset(until.into()),
+                ConnectionAction::Close if !closing => {
                     server.closed(Closed::Idle, peer);
                     return Ending::Graceful;
                 }
-                WatchdogAction::Close => return Ending::Cut,
-                WatchdogAction::DropSlowHead => {
+                ConnectionAction::Close => return Ending::Cut,
+                ConnectionAction::DropSlowHead => {
                     server.closed(Closed::SlowHead, peer);
                     return Ending::Cut;
                 }
-                WatchdogAction::DropUnread => {
+                ConnectionAction::DropUnread => {
                     server.closed(Closed::Unread, peer);
                     return Ending::Cut;
                 }
