@@ -48,11 +48,11 @@ fn kind(kind: Kind) -> Option<FactKind> {
         Kind::Failing => Some(FactKind::Failing),
         Kind::Recovered => Some(FactKind::Recovered),
         Kind::Undeclared => Some(FactKind::Undeclared),
+        Kind::TriedOnce => Some(FactKind::TriedOnce),
+        Kind::Redriven => Some(FactKind::Redriven),
+        Kind::Discarded => Some(FactKind::Discarded),
         // Nobody asks for them yet.
-        Kind::TriedOnce
-        | Kind::Target
-        | Kind::Redriven
-        | Kind::Discarded
+        Kind::Target
         | Kind::Erased
         // A newer build wrote it.
         | Kind::Unknown => None,

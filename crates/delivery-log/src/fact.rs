@@ -88,6 +88,12 @@ kinds! {
     Recovered 11 "recovered",
     /// An event came with a type that is to be declared.
     Undeclared 12 "undeclared",
+    /// Terminal: the one attempt that was asked for failed.
+    TriedOnce 13 "tried_once",
+    /// A dead letter was sent once more.
+    Redriven 14 "redriven",
+    /// Somebody decided that a dead letter is not sent again.
+    Discarded 15 "discarded",
 }
 
 /// A set of kinds.
@@ -236,12 +242,19 @@ impl FactKind {
 
 impl Kinds {
     /// What ends a delivery.
-    pub const TERMINAL: Self = Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const TERMINAL: Self =
+        Self::of(&[FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
     /// What is said of an attempt, or of one that was due and will not be made.
-    pub const ATTEMPTS: Self =
-        Self::of(&[FactKind::Attempted, FactKind::Delivered, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const ATTEMPTS: Self = Self::of(&[
+        FactKind::Attempted,
+        FactKind::Delivered,
+        FactKind::DeadLettered,
+        FactKind::Cancelled,
+        FactKind::TriedOnce,
+    ]);
     /// Attempts that did not succeed.
-    pub const FAILED: Self = Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled]);
+    pub const FAILED: Self =
+        Self::of(&[FactKind::Attempted, FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]);
     /// All.
     pub const ALL: Self = Self::of(FactKind::ALL);
 

@@ -256,6 +256,8 @@ impl NewCounts {
             FactKind::Attempted => count(|it| &mut it.retried),
             FactKind::DeadLettered => count(|it| &mut it.dead_lettered),
             FactKind::Cancelled => count(|it| &mut it.cancelled),
+            // Somebody asked for an attempt, which says how long its endpoint takes and nothing about what it misses.
+            FactKind::TriedOnce => {}
             FactKind::Repeat
             | FactKind::Rejected
             | FactKind::FilterFailed
@@ -263,7 +265,9 @@ impl NewCounts {
             | FactKind::EndpointGone
             | FactKind::Failing
             | FactKind::Recovered
-            | FactKind::Undeclared => return,
+            | FactKind::Undeclared
+            | FactKind::Redriven
+            | FactKind::Discarded => return,
         }
         if let Some(exchange) = &fact.exchange {
             self.minutes.entry((subscription, minute)).or_default().latency.record(exchange.elapsed_ms);

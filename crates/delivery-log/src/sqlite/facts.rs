@@ -79,7 +79,7 @@ fn access(
 ) -> rusqlite::Result<Option<(&'static str, Box<dyn ToSql>)>> {
     Ok(match query.subject {
         Subject::All if schema::are_failures(query.kinds) => {
-            Some(("INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8)", Box::new(application)))
+            Some(("INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8, 13)", Box::new(application)))
         }
         Subject::All => Some(("INDEXED BY facts_by_application WHERE application = ?5", Box::new(application))),
         Subject::Subscription(id) => names.number(id.0)?.map(|id| {

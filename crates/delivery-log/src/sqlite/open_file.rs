@@ -128,7 +128,7 @@ fn steps(
     let mut statement = connection.prepare_cached(
         "SELECT place, time, kind, delivery, attempt, a.uuid, s.uuid, at, due FROM facts
             LEFT JOIN ids a ON a.id = application LEFT JOIN ids s ON s.id = subscription
-            WHERE place >= ?1 AND place < ?2 AND delivery IS NOT NULL AND kind IN (4, 6, 7, 8) ORDER BY place LIMIT ?3",
+            WHERE place >= ?1 AND place < ?2 AND delivery IS NOT NULL AND kind IN (4, 6, 7, 8, 13) ORDER BY place LIMIT ?3",
     )?;
     let rows =
         statement.query_map(params![place(start), place(stop), i64::try_from(ROWS).unwrap_or(i64::MAX)], |row| {
@@ -188,7 +188,7 @@ fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &OpenStep) -> Re
 fn has_higher(connection: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS(SELECT 1 FROM facts INDEXED BY facts_by_delivery
-            WHERE delivery = ?1 AND (kind IN (6, 7, 8) OR kind = 4 AND attempt > ?2))",
+            WHERE delivery = ?1 AND (kind IN (6, 7, 8, 13) OR kind = 4 AND attempt > ?2))",
     )?;
     statement.query_row(params![step.delivery, step.attempt], |row| row.get(0))
 }

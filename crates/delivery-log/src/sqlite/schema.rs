@@ -10,7 +10,7 @@ use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
 /// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 1;
+pub(super) const SHAPE: i64 = 2;
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.
@@ -34,7 +34,7 @@ pub(super) const DAY: &str = "
     CREATE INDEX facts_by_subscription ON facts(subscription, time) WHERE subscription IS NOT NULL;
     CREATE INDEX facts_by_event ON facts(event, time) WHERE event IS NOT NULL;
     CREATE INDEX facts_by_delivery ON facts(delivery) WHERE delivery IS NOT NULL;
-    CREATE INDEX facts_failed ON facts(application, time) WHERE kind IN (4, 7, 8);
+    CREATE INDEX facts_failed ON facts(application, time) WHERE kind IN (4, 7, 8, 13);
     CREATE TABLE events(
         place INTEGER PRIMARY KEY, time INTEGER NOT NULL, stored INTEGER NOT NULL, application INTEGER NOT NULL,
         uuid BLOB NOT NULL, id TEXT NOT NULL, source TEXT, type INTEGER NOT NULL, at INTEGER NOT NULL, origin_topic INTEGER,
@@ -62,8 +62,10 @@ pub(super) const OPEN: &str = "
 ";
 
 // The partial index of the tables above names these numbers.
-const _: () =
-    assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7 && FactKind::Cancelled as u8 == 8);
+const _: () = {
+    assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7);
+    assert!(FactKind::Cancelled as u8 == 8 && FactKind::TriedOnce as u8 == 13);
+};
 
 /// Whether the index of failures answers for these kinds.
 pub(super) fn are_failures(kinds: Kinds) -> bool {

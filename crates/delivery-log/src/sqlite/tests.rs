@@ -163,7 +163,7 @@ fn lists_are_read_in_the_order_of_an_index() {
     let connection = schema::open_to_write(&path, schema::DAY).unwrap().unwrap();
     let lists = [
         "facts INDEXED BY facts_by_application WHERE application = ?5",
-        "facts INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8)",
+        "facts INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8, 13)",
         "facts INDEXED BY facts_by_subscription WHERE subscription = ?5",
         "facts INDEXED BY facts_by_event WHERE event = ?5",
         "events INDEXED BY events_by_application WHERE application = ?5",
