@@ -12,6 +12,7 @@
 pub(crate) mod attempts;
 mod fetch;
 mod gather;
+pub(crate) mod letters;
 #[cfg(test)]
 pub(crate) mod made;
 mod metrics;
@@ -125,6 +126,11 @@ impl DeliveryLog {
     /// 503 `log_unavailable`: Kafka cannot be asked.
     pub(crate) fn read_back(&self) -> Result<&RecordFetch, Problem> {
         self.0.read_back.as_ref().ok_or_else(|| unavailable("records cannot be read back here"))
+    }
+
+    /// Whether everything that was written below these offsets of the topic is in it.
+    pub(crate) fn has(&self, ends: &std::collections::BTreeMap<i32, i64>) -> bool {
+        self.progress().has(ends)
     }
 
     /// The topic that it is an index of.

@@ -42,6 +42,8 @@ const KNOWN: &[&str] = &[
     "source",
     "payload",
     "reason",
+    "kind",
+    "state",
 ];
 
 /// The parameters of a request.

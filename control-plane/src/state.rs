@@ -9,6 +9,7 @@ use crate::audits::AuditLog;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
+use crate::jobs::Jobs;
 use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
@@ -28,6 +29,7 @@ pub(crate) struct App {
     health: HealthView,
     audits: AuditLog,
     log: DeliveryLog,
+    jobs: Jobs,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
@@ -48,14 +50,14 @@ impl App {
         config: ControlConfig,
         deps: &Deps,
         store: Store,
-        (health, log): (HealthView, DeliveryLog),
+        (health, log, jobs): (HealthView, DeliveryLog, Jobs),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::start(deps)?;
         let admin = admin(&config, &deps.catalog);
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
         let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, jobs, metrics, admin, rates, turns })
     }
 
     /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
@@ -72,7 +74,8 @@ impl App {
         let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
         let (log, turns) = (DeliveryLog::none("it was not started"), ReadTurns::new(config.log.readers));
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns })
+        let jobs = Jobs::in_memory();
+        Ok(Self { config, catalog, policy, store, pings, health, audits, log, jobs, metrics, admin, rates, turns })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -104,6 +107,11 @@ impl App {
     /// Who changed what.
     pub(crate) fn audits(&self) -> &AuditLog {
         &self.audits
+    }
+
+    /// What is sent again.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// What happened to events.

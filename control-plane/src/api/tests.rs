@@ -29,6 +29,7 @@ mod errors;
 mod health;
 mod idempotency;
 mod ids;
+mod jobs;
 mod limits;
 mod log;
 mod pages;

@@ -84,7 +84,7 @@ impl WantedAttempts {
             Self::Successful => Kinds::of(&[FactKind::Delivered]),
             Self::Failed => Kinds::FAILED,
             Self::Ended => Kinds::TERMINAL,
-            Self::Undelivered => Kinds::of(&[FactKind::DeadLettered, FactKind::Cancelled]),
+            Self::Undelivered => Kinds::of(&[FactKind::DeadLettered, FactKind::Cancelled, FactKind::TriedOnce]),
         }
     }
 }

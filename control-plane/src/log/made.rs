@@ -1,6 +1,6 @@
 //! Rows of the log as tests need them.
 
-use delivery_log::{Coordinates, LoggedEvent};
+use delivery_log::{Coordinates, Fact, FactKind, LoggedEvent};
 use schemas::ids::ApplicationId;
 use uuid::Uuid;
 
@@ -27,5 +27,29 @@ pub(crate) fn event(application: ApplicationId) -> LoggedEvent {
         detail: None,
         subscriptions: None,
         control_offset: None,
+    }
+}
+
+/// A fact of an application that says nothing beyond its kind.
+pub(crate) fn fact(application: ApplicationId, kind: FactKind) -> Fact {
+    Fact {
+        coordinates: Coordinates { partition: 0, offset: 0 },
+        stored_ms: 0,
+        kind,
+        at_ms: 0,
+        application: Some(application),
+        event: None,
+        event_type: None,
+        accepted_ms: None,
+        subscription: None,
+        delivery: None,
+        generation: None,
+        made_by: None,
+        attempt: None,
+        due_ms: None,
+        reason: None,
+        detail: None,
+        exchange: None,
+        record: None,
     }
 }

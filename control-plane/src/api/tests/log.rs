@@ -12,14 +12,14 @@ use super::*;
 const NOON: i64 = 1_795_953_600_000;
 
 /// Some traffic of one subscription, written as it is made.
-struct Traffic {
+pub(super) struct Traffic {
     application: ApplicationId,
     subscription: SubscriptionId,
     rows: Vec<LogRow>,
 }
 
 impl Traffic {
-    fn new(application: &str, subscription: &str) -> Self {
+    pub(super) fn new(application: &str, subscription: &str) -> Self {
         Self {
             application: application.parse().unwrap(),
             subscription: subscription.parse().unwrap(),
@@ -37,12 +37,12 @@ impl Traffic {
         event_uuid(self.application, &gateway_source(self.application), id)
     }
 
-    fn delivery(&self, id: &str) -> DeliveryId {
+    pub(super) fn delivery(&self, id: &str) -> DeliveryId {
         let source = gateway_source(self.application);
         delivery_id(self.application, &source, id, self.subscription, Generation::default())
     }
 
-    fn event(&mut self, id: &str, ms: i64) {
+    pub(super) fn event(&mut self, id: &str, ms: i64) {
         let (application, uuid) = (self.application, self.uuid(id));
         self.push(ms + 5, |coordinates| {
             RowContent::Event(Box::new(LoggedEvent {
@@ -70,7 +70,7 @@ impl Traffic {
         });
     }
 
-    fn attempt(&mut self, id: &str, accepted: i64, (number, kind, status): (u32, FactKind, u16), ms: i64) {
+    pub(super) fn attempt(&mut self, id: &str, accepted: i64, (number, kind, status): (u32, FactKind, u16), ms: i64) {
         let (application, subscription) = (self.application, self.subscription);
         let (uuid, delivery) = (self.uuid(id), self.delivery(id));
         self.push(ms, |coordinates| {
@@ -102,7 +102,7 @@ impl Traffic {
         });
     }
 
-    async fn write(self, store: &dyn DeliveryStore) {
+    pub(super) async fn write(self, store: &dyn DeliveryStore) {
         let end = i64::try_from(self.rows.len()).unwrap();
         store.project(vec![LogChunk { partition: 0, offsets: 0..end, rows: self.rows }]).await.unwrap();
     }
