@@ -1,6 +1,7 @@
 //! The command line: one subcommand per role, and what a person needs around them.
 
 pub(crate) mod apply;
+pub(crate) mod jobs;
 pub(crate) mod lanes;
 pub(crate) mod manage;
 pub(crate) mod offsets;
@@ -21,7 +22,8 @@ Examples:
 const EVENT_HELP: &str = "\
 Examples:
   hookbus event send invoice.paid --application shop --payload '{\"amount\": 12900}' --label env=test
-  cat order.json | hookbus event send order.shipped.v2 --application shop --id evt_1042 --payload-file -";
+  cat order.json | hookbus event send order.shipped.v2 --application shop --id evt_1042 --payload-file -
+  hookbus event replay evt_1042 --application shop";
 
 const TOKEN_HELP: &str = "\
 Examples:
@@ -86,9 +88,14 @@ pub(crate) enum Command {
     /// Who receives what.
     #[command(after_help = SUBSCRIPTION_HELP)]
     Subscription(subscription::SubscriptionArgs),
-    /// Send events.
+    /// Send events, once or again.
     #[command(after_help = EVENT_HELP)]
     Event(manage::EventArgs),
+    /// Dead letters: send them again, or never.
+    #[command(name = "deadletters", after_help = jobs::DEADLETTERS_HELP)]
+    DeadLetters(jobs::DeadLettersArgs),
+    /// What is being sent again, and how far that is.
+    Job(jobs::JobArgs),
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),

@@ -93,6 +93,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::EventType(args) => runtime()?.block_on(commands::event_type::run(&args)),
         Command::Subscription(args) => runtime()?.block_on(commands::subscription::run(&args)),
         Command::Event(args) => runtime()?.block_on(commands::event::run(&args)),
+        Command::DeadLetters(args) => runtime()?.block_on(commands::deadletters::run(&args)),
+        Command::Job(args) => runtime()?.block_on(commands::job::run(&args)),
         Command::Token(args) => runtime()?.block_on(commands::token::run(&args)),
         Command::Audit(args) => {
             let loaded = loaded(file)?;

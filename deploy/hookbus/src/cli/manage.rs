@@ -193,6 +193,20 @@ pub(crate) struct EventArgs {
 pub(crate) enum EventCommand {
     /// Send one event. Its payload is JSON, from `--payload`, a file, or standard input.
     Send(SendArgs),
+    /// Send one again: to all subscriptions that match it now, or to one.
+    Replay(ReplayArgs),
+}
+
+/// `hookbus event replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Its id, UUID or webhook id.
+    pub(crate) event: String,
+    #[command(flatten)]
+    pub(crate) of: OfApplication,
+    /// Only to this subscription, whether it matches or not: its id or uid.
+    #[arg(long)]
+    pub(crate) subscription: Option<String>,
 }
 
 /// `hookbus event send`

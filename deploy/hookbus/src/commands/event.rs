@@ -1,4 +1,4 @@
-//! `hookbus event send`.
+//! `hookbus event`: sending, once or again.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -9,20 +9,32 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::cli::manage::{EventArgs, EventCommand, SendArgs};
-use crate::management::{self, Ask};
+use crate::management::{self, Ask, path};
 use crate::output::{self, Column};
 
 /// More the gateway does not take anyway.
 const PAYLOAD_LIMIT: u64 = 64 * 1024 * 1024;
 const COLUMNS: &[Column] = &[("event", "event_id"), ("application", "application_id"), ("received", "received_at")];
 
-/// Sends one event.
+/// Sends one event, or sends one again.
 ///
 /// # Errors
 /// The payload is no JSON, or the gateway refuses or cannot be reached.
 pub(crate) async fn run(args: &EventArgs) -> Result<()> {
     let management = management::open(&args.common.login)?;
-    let EventCommand::Send(send) = &args.command;
+    let send = match &args.command {
+        EventCommand::Send(send) => send,
+        EventCommand::Replay(replay) => {
+            let mut body = json!({ "application_id": management.application(replay.of.application.as_deref()).await? });
+            if let Some(subscription) = &replay.subscription {
+                body["subscription_id"] = json!(subscription);
+            }
+            let asked = path("/events/{}/replay", [&replay.event]);
+            let answer =
+                management.ask(&format!("event {}", replay.event), Ask::send(Method::POST, asked, &body)).await?;
+            return output::done(args.common.output, &format!("event {} is sent again", replay.event), &answer.value);
+        }
+    };
     let mut body = json!({
         "application_id": management.application(send.of.application.as_deref()).await?,
         "event_type": send.event_type,
