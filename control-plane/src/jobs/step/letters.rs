@@ -53,9 +53,8 @@ impl Steps {
     /// See the module.
     pub(super) async fn letters(&self, job: &KnownJob, of: &JobDeadLetters) -> Result<StepOutcome, NotNow> {
         self.current().await?;
-        if job.progress.is_none() {
-            self.log_is_current().await?;
-        }
+        // Also in the middle of a job: this replica's log may be younger than the job, and a page of a log that is not whole ends early.
+        self.log_is_current().await?;
         let store = self.log.store().map_err(Problem::into_detail)?;
         let is_sent = job.definition.kind == JobKind::Redrive;
         let rate = if is_sent { job.definition.rate_per_second } else { u32::MAX };
