@@ -9,6 +9,7 @@ mod audit;
 mod event_types;
 mod events;
 mod instance;
+mod jobs;
 mod log;
 mod naming;
 mod organizations;
@@ -62,6 +63,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(applications())
         .merge(traffic())
         .merge(log_routes())
+        .merge(job_routes())
 }
 
 fn public() -> OpenApiRouter<Arc<App>> {
@@ -125,6 +127,17 @@ fn log_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::stats::list))
         .routes(routes!(log::days::application))
         .routes(routes!(log::days::organization))
+}
+
+fn job_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::get))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::resend::retry))
+        .routes(routes!(jobs::resend::replay))
+        .routes(routes!(jobs::letters::redrive))
+        .routes(routes!(jobs::letters::discard))
 }
 
 /// A JSON answer.

@@ -12,6 +12,7 @@
 //! POST .../ping --> one record on [deliveries], which no event stands behind
 //! [lanes], [status] --> health: how each lane is doing --> GET .../health
 //! [attempts] --> log: an index of what happened, in a store of this process --> events, attempts, responses
+//! POST .../retry, .../replay, :redrive --> jobs: what is sent again, exactly once --> [jobs] --> [deliveries], [attempts]
 //! ```
 //!
 //! Every write is a pure decision over one [`catalog::Snapshot`] (`Store::write` takes it as a closure, because it may have
@@ -32,6 +33,7 @@ mod etag;
 mod health;
 mod idempotency;
 mod in_flight;
+mod jobs;
 mod layers;
 mod limits;
 mod log;
@@ -68,10 +70,12 @@ use tracing::info;
 
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
+pub use jobs::job_names;
 pub use log::{LogCheckError, LogChecked, LogDifference, check_log};
 pub use store::transactional_id;
 
 use crate::health::HealthView;
+use crate::jobs::Jobs;
 use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
@@ -147,7 +151,8 @@ impl ControlPlane {
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let health = watch_health(&config, &deps);
         let log = DeliveryLog::start(&config.log, &deps)?;
-        let app = Arc::new(App::new(config, &deps, store, (health, log), metrics)?);
+        let jobs = Jobs::start(&deps, log.clone()).await?;
+        let app = Arc::new(App::new(config, &deps, store, (health, log, jobs), metrics)?);
         Ok(Self { app, deps })
     }
 

@@ -16,6 +16,7 @@ mod fetch;
 mod gates;
 mod gather;
 pub(crate) mod health;
+pub(crate) mod letters;
 #[cfg(test)]
 pub(crate) mod made;
 mod metrics;
@@ -162,6 +163,11 @@ impl DeliveryLog {
 
     fn reads_with(&self, offsets: Offsets) {
         *self.0.offsets.write() = Some(offsets);
+    }
+
+    /// Whether everything that was written below these offsets of the topic is in it.
+    pub(crate) fn has(&self, ends: &std::collections::BTreeMap<i32, i64>) -> bool {
+        self.progress().has(ends)
     }
 
     /// The topic that it is an index of.

@@ -33,6 +33,7 @@ const TAGS: &[(&str, &str)] = &[
     ("events", "Sending events: the gateway's routes."),
     ("audit", "Who changed what."),
     ("log", "What became of events: an index over Kafka, some moments behind it (`Hookbus-Log-Behind-Ms`)."),
+    ("jobs", "Sending again: what is asked for goes on by itself, and is done once, whatever fails meanwhile."),
     ("instance", "What a client may ask before it has a token."),
 ];
 

@@ -44,6 +44,8 @@ const KNOWN: &[&str] = &[
     "reason",
     "bucket",
     "window",
+    "kind",
+    "state",
 ];
 
 /// The parameters of a request.

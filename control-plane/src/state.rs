@@ -12,6 +12,7 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
 use crate::in_flight::InFlightBytes;
+use crate::jobs::Jobs;
 use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
@@ -34,6 +35,7 @@ pub(crate) struct App {
     health: HealthView,
     audits: AuditLog,
     log: DeliveryLog,
+    jobs: Jobs,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
@@ -57,7 +59,7 @@ impl App {
         config: ControlConfig,
         deps: &Deps,
         store: Store,
-        (health, log): (HealthView, DeliveryLog),
+        (health, log, jobs): (HealthView, DeliveryLog, Jobs),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
@@ -65,7 +67,22 @@ impl App {
         let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
         let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
         let in_flight = InFlightBytes::new(config.max_in_flight);
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns, in_flight })
+        Ok(Self {
+            config,
+            catalog,
+            policy,
+            store,
+            pings,
+            health,
+            audits,
+            log,
+            jobs,
+            metrics,
+            admin,
+            rates,
+            turns,
+            in_flight,
+        })
     }
 
     /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
@@ -83,7 +100,23 @@ impl App {
         let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
         let (log, turns) = (DeliveryLog::none("it was not started"), ReadTurns::new(config.log.readers));
         let in_flight = InFlightBytes::new(config.max_in_flight);
-        Ok(Self { config, catalog, policy, store, pings, health, audits, log, metrics, admin, rates, turns, in_flight })
+        let jobs = Jobs::in_memory();
+        Ok(Self {
+            config,
+            catalog,
+            policy,
+            store,
+            pings,
+            health,
+            audits,
+            log,
+            jobs,
+            metrics,
+            admin,
+            rates,
+            turns,
+            in_flight,
+        })
     }
 
     pub(crate) fn config(&self) -> &ControlConfig {
@@ -115,6 +148,11 @@ impl App {
     /// Who changed what.
     pub(crate) fn audits(&self) -> &AuditLog {
         &self.audits
+    }
+
+    /// What is sent again.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// What happened to events.

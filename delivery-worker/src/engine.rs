@@ -385,9 +385,10 @@ impl<L: Lookup> Engine<L> {
 
     /// Puts a lane with work and room into the ready queue.
     fn wake(&mut self, id: SubscriptionId) {
+        let is_held = self.lanes.get(&id).is_some_and(|lane| lane.is_paused && !self.is_once_first(lane));
         if let Some(lane) = self.lanes.get_mut(&id)
             && !lane.is_ready
-            && !lane.is_paused
+            && !is_held
             && !self.awaited.contains_key(&lane.lease)
             && matches!(lane.queue.head(), QueueHead::Ready(_))
             && lane.cap.has_room()

@@ -79,6 +79,11 @@ impl Reporter {
                 Some(record) => Ok(vec![record]),
                 None => self.outputs(delivery, &too_large(), attempt, now_ms),
             },
+            End::Died { reason, detail, .. } if delivery.is_once() => {
+                let (reason, detail) = (Some(Cow::Borrowed(reason.as_str())), Some(Cow::Borrowed(&**detail)));
+                let lifecycle = Lifecycle { reason, detail, ..about(Kind::TriedOnce) };
+                Ok(vec![self.answered(&lifecycle, attempt)?])
+            }
             End::Died { reason, detail, endpoint_gone } => {
                 let mut records = self.death(delivery, *reason, detail, attempt, now_ms)?;
                 if *endpoint_gone {

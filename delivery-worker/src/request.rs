@@ -77,8 +77,8 @@ pub(crate) fn build(
     }
     headers.insert(DELIVERY_ID, uuid_value(delivery.id.0));
     headers.insert(ATTEMPT, HeaderValue::from(delivery.hop.attempt));
-    if is_replay(delivery) {
-        headers.insert(REPLAY, HeaderValue::from_static("true"));
+    if let Some(made_by) = replayed_by(delivery) {
+        headers.insert(REPLAY, made_by);
     }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = target.method.clone();
@@ -87,9 +87,15 @@ pub(crate) fn build(
     Ok(request)
 }
 
-/// Whether it was made anew from an event that had deliveries before. A ping is an event of its own, by the id that made it.
-fn is_replay(delivery: &Delivery) -> bool {
-    delivery.generation.0.is_some_and(|made_by| delivery.event_id().parse() != Ok(made_by))
+/// What made it anew from an event that had deliveries before. A ping is an event of its own, by the id that made it.
+fn replayed_by(delivery: &Delivery) -> Option<HeaderValue> {
+    let generation = delivery.generation.0?;
+    if delivery.event_id().parse() == Ok(generation) {
+        return None;
+    }
+    let word = delivery.made_by().and_then(|made_by| HeaderValue::from_str(made_by).ok());
+    // Whoever made it has not said what it is.
+    Some(word.unwrap_or_else(|| HeaderValue::from_static("true")))
 }
 
 /// Signs over what stands in the headers so far, and adds the signatures.

@@ -100,6 +100,9 @@ impl RetryRules {
         failing_since_ms: Option<i64>,
         now_ms: i64,
     ) -> End {
+        if delivery.is_once() {
+            return End::died(DeathReason::Schedule, "one attempt was asked for, and it failed");
+        }
         let own = of.own_schedule().is_some();
         let schedule = if own { of.schedule().as_ref() } else { &self.schedule };
         let attempt = delivery.hop.attempt;
@@ -146,6 +149,10 @@ mod tests {
             assert_eq!(hop.attempt, delivery.hop.attempt + u32::from(!is_own), "{why:?}");
             assert!(!is_own || hop.due_ms >= 31_000, "{why:?}");
         }
+        // One attempt that was asked for is made once: what could not be sent was none.
+        let once = testing::once("evt_1", 1);
+        assert!(matches!(after(NoAnswer::Local, &once), End::Retry(_)));
+        assert!(matches!(after(NoAnswer::Timeout, &once), End::Died { reason: DeathReason::Schedule, .. }));
         delivery.deadline_ms = 20_000;
         assert_eq!(after(NoAnswer::Local, &delivery), End::too_old());
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catalog::Subscription;
 use schemas::control::{self, ControlKey, Sealed, SigningSecret, Target};
-use schemas::delivery::{Delivery, Hop, NewDelivery, key};
+use schemas::delivery::{Again, Delivery, Hop, MadeBy, NewDelivery, key};
 use schemas::identity::{delivery_id, gateway_source};
-use schemas::ids::{ApplicationId, Generation, SubscriptionId};
-use schemas::record::{Headers, Record};
+use schemas::ids::{ApplicationId, Generation, JobId, SubscriptionId};
+use schemas::record::{Headers, OutRecord, Record};
 use target::{AllowList, TargetPolicy, TargetRules};
 use testkit::dns::NameServer;
 use uuid::Uuid;
@@ -111,6 +111,20 @@ pub(crate) fn retry(event: &str, number: u128, deadline_ms: i64, control_offset:
 
 pub(crate) fn delivery(event: &str, number: u128) -> Delivery {
     Delivery::decode(&record(event, number, i64::MAX)).unwrap()
+}
+
+/// One attempt of it that somebody asked for.
+pub(crate) fn once(event: &str, number: u128) -> Delivery {
+    let again = Again {
+        job: JobId(Uuid::from_u128(7)),
+        made_by: MadeBy::Retry,
+        deadline_ms: i64::MAX,
+        control_offset: 9,
+        redrives: None,
+        is_once: true,
+    };
+    let OutRecord { key, value, headers, .. } = delivery(event, number).again(Arc::from("hookbus.deliveries"), again);
+    Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key, value, headers }).unwrap()
 }
 
 /// Of a subscription whose origin no other one has.

@@ -17,8 +17,6 @@ pub(crate) const PACE_FACTOR: f64 = 1.0;
 pub(crate) const PACE_FLOOR: Duration = Duration::from_millis(1);
 /// One slow transaction must not slow the next ones.
 pub(crate) const PACE_CAP: Duration = Duration::from_millis(200);
-/// Longest `ce_id` and `ce_source`, bytes: they stand in headers of every hop and in the delivery log's index.
-pub(crate) const MAX_ID_BYTES: usize = 1_000;
 /// After a failed question for the end of `control`.
 pub(crate) const INDEX_RETRY: Duration = Duration::from_millis(200);
 /// After a failed reading of `seen`.

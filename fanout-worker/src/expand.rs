@@ -18,7 +18,7 @@ use schemas::{header, seen};
 use serde_json::value::RawValue;
 
 use crate::filter::Failure;
-use crate::sources::{Event, Rejection};
+use sources::{Event, Rejection};
 
 /// Longest text of a rejected record that its lifecycle record repeats, bytes.
 const MAX_REPEATED: usize = 1_000;

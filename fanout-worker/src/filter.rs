@@ -16,7 +16,7 @@ use schemas::event::StringMap;
 use schemas::ids::SubscriptionId;
 
 use crate::config::{FAILURE_PERIOD, FAILURES_AT_ONCE};
-use crate::sources::Event;
+use sources::Event;
 
 /// What a filter's text that does not compile counts as: a newer build wrote it.
 const UNCOMPILABLE: &str = "uncompilable";

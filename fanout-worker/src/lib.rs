@@ -3,7 +3,7 @@
 //! ```text
 //! [events], sources --stage--> queue --read-index on [control]--> plan ---------------------------> stage: one transaction
 //!                    work.rs            (one per batch)            |
-//!                                                                   +- sources/      record -> event, or why not
+//!                                                                   +- crates/sources record -> event, or why not
 //!      a partition is ours: restore.rs                              +- deduplicate   seen inside the window? -> repeat
 //!      reads [seen]                                                 +- select        application, type, schema, subscriptions
 //!                                                                   +- filter        whose filters let the event through
@@ -34,7 +34,6 @@ mod queue;
 mod read_index;
 mod restore;
 mod select;
-mod sources;
 mod status;
 mod weigh;
 mod work;

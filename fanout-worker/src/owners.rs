@@ -14,7 +14,7 @@ use schemas::rejected::RejectReason;
 use uuid::Uuid;
 
 use crate::config::Source;
-use crate::sources::Rejection;
+use sources::Rejection;
 
 /// Whose the topics are.
 #[derive(Clone, Debug)]

@@ -29,8 +29,8 @@ use crate::expand::{Accepted, Expander, Place};
 use crate::filter::{Filtered, Filters};
 use crate::owners::Owners;
 use crate::select::{self, Selected};
-use crate::sources::{self, Rejection};
 use crate::weigh::EventLimits;
+use sources::Rejection;
 
 /// Deliveries that are made between two looks at the time: each takes one to three microseconds.
 const EXPANDED_AT_ONCE: usize = 512;

@@ -12,7 +12,7 @@ use schemas::identity::is_gateway_source;
 use schemas::ids::ApplicationId;
 use schemas::rejected::RejectReason;
 
-use crate::sources::{Event, Rejection};
+use sources::{Event, Rejection};
 
 /// The application of an event, and what it says about the event's type.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use schemas::header;
 use schemas::rejected::RejectReason;
 
 use crate::expand::Place;
-use crate::sources::{Event, Rejection};
+use sources::{Event, Rejection};
 
 /// Bytes of a UUID as text.
 const UUID_BYTES: usize = 36;

@@ -25,8 +25,8 @@ use crate::plan::{self, EventVerdict, Note, Planned, Planner};
 use crate::queue::Queue;
 use crate::read_index::read_index;
 use crate::restore::Restorer;
-use crate::sources::Rejection;
 use crate::status::{Pulse, Seconds};
+use sources::Rejection;
 
 /// The fan-out, with what it remembers between two turns.
 pub(crate) struct FanoutWork {

@@ -34,17 +34,18 @@ pub struct Access {
 pub const ACCESS: &[Access] = {
     use Part::{Control, Delivery, Fanout, Gateway, Operator, People, Retry};
     &[
-        // The control plane writes operational events, and reads payloads back for the delivery log.
+        // The control plane writes operational events, and reads payloads back: for the delivery log, and to send them again.
         Access { topic: "events", writers: &[Gateway, Control, People], readers: &[Fanout, Control] },
         Access {
             topic: "deliveries",
             writers: &[Fanout, Delivery, Retry, Control, Operator],
-            readers: &[Delivery, Operator],
+            readers: &[Delivery, Control, Operator],
         },
         Access { topic: "lanes", writers: &[Delivery, Operator], readers: &[Delivery, Control, Operator] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },
         Access { topic: "dead-letters", writers: &[Delivery], readers: &[People] },
-        Access { topic: "attempts", writers: &[Fanout, Delivery, Retry], readers: &[Control, People] },
+        Access { topic: "attempts", writers: &[Fanout, Delivery, Retry, Control], readers: &[Control, People] },
+        Access { topic: "jobs", writers: &[Control], readers: &[Control] },
         Access { topic: "rejected", writers: &[Fanout, Delivery, Retry], readers: &[People] },
         Access { topic: "seen", writers: &[Fanout], readers: &[Fanout] },
         Access { topic: "control", writers: &[Control], readers: &[Gateway, Fanout, Delivery, Control] },

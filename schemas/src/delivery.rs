@@ -3,6 +3,7 @@
 //! The value is the payload, untouched; everything else is headers. A hop (retry, park, promotion) copies all headers and
 //! replaces only the [`Hop`].
 
+mod again;
 mod fields;
 mod last;
 mod made_by;
@@ -20,6 +21,7 @@ use crate::header;
 use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
 use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
+pub use self::again::Again;
 use self::fields::{Fields, Texts};
 pub use self::last::LastAttempt;
 pub use self::made_by::MadeBy;
@@ -204,6 +206,12 @@ impl Delivery {
     #[must_use]
     pub fn redrives(&self) -> Option<u32> {
         self.texts.redrives.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
+    }
+
+    /// Whether one attempt is made and no other follows, whatever comes of it.
+    #[must_use]
+    pub fn is_once(&self) -> bool {
+        self.texts.once.is_some_and(|place| self.headers.at(place) == b"1")
     }
 
     fn text(&self, place: Place) -> Option<&str> {

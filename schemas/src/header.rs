@@ -52,6 +52,8 @@ pub const GENERATION: &str = "hookbus-generation";
 pub const MADE_BY: &str = "hookbus-made-by";
 /// How often the delivery was redriven, where it was.
 pub const REDRIVES: &str = "hookbus-redrives";
+/// `1`: one attempt is made, at once, whatever the schedule, and no other follows. On a retry that somebody asked for.
+pub const ONCE: &str = "hookbus-once";
 /// Parks in the current hour and the hour's start: `count/unix-ms`.
 pub const PARKS: &str = "hookbus-parks";
 /// Why it waits: `retry` or a park reason.

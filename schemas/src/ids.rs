@@ -73,6 +73,10 @@ id!(
     /// One write to the control topic.
     WriteId
 );
+id!(
+    /// Something that is sent again, or decided about many dead letters, at somebody's request.
+    JobId
+);
 
 /// What made a delivery: nothing (the event itself), or the id of a replay, redrive, single retry or ping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ pub mod header;
 pub mod identity;
 pub mod ids;
 pub mod invariants;
+pub mod jobs;
 pub mod lanes;
 pub mod murmur2;
 pub mod operational;

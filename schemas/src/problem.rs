@@ -137,6 +137,10 @@ pub enum Code {
     LimitReached,
     /// 404 of something whose record Kafka does not hold any more.
     Expired,
+    /// 409: a job has ended, and cannot be changed any more.
+    AlreadyEnded,
+    /// 409: none of the dead letters that were named is open.
+    NotOpen,
     /// 503: there is no delivery log, or it cannot be used.
     LogUnavailable,
     /// Part of the contract that is not built yet.

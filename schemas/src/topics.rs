@@ -3,11 +3,12 @@
 //! | topic | key | written by -> read by |
 //! |---|---|---|
 //! | `events` | ordering key, else event id | gateway, producers, control plane (operational events) -> fan-out |
-//! | `deliveries` | subscription id | fan-out, retry scheduler, replay -> delivery workers |
+//! | `deliveries` | subscription id | fan-out, retry scheduler, control plane (jobs, pings) -> delivery workers, control plane |
 //! | `lanes` | `subscription[/list/chunk]`, in the partition of `deliveries` it is about | delivery workers -> themselves, control plane |
 //! | `retry.<delay>` | none | delivery workers, retry scheduler -> retry scheduler |
-//! | `dead-letters` | subscription id | delivery workers -> people, redrive |
-//! | `attempts` | none | fan-out, delivery workers -> delivery log, control plane |
+//! | `dead-letters` | subscription id | delivery workers -> people |
+//! | `attempts` | none | fan-out, delivery workers, control plane (jobs) -> delivery log, control plane |
+//! | `jobs` | `job[/progress]`, in the partition of its application | control plane -> itself |
 //! | `rejected` | original key | all workers -> people |
 //! | `seen` | source topic/partition | fan-out -> itself |
 //! | `control` | `type/application/id` | control plane -> everybody |
@@ -68,6 +69,8 @@ pub struct Topics {
     pub dead_letters: Arc<str>,
     /// Lifecycle records.
     pub attempts: Arc<str>,
+    /// What is sent again at somebody's request.
+    pub jobs: Arc<str>,
     /// Records that could not be used.
     pub rejected: Arc<str>,
     /// Accepted identities.
@@ -144,6 +147,7 @@ impl TopicSettings {
             lanes: name("lanes"),
             dead_letters: name("dead-letters"),
             attempts: name("attempts"),
+            jobs: name("jobs"),
             rejected: name("rejected"),
             seen: name("seen"),
             control: name("control"),
@@ -163,6 +167,7 @@ impl TopicSettings {
         }
         specs.push(self.deleted("dead-letters", 8, 30 * DAY));
         specs.push(self.deleted("attempts", 8, 30 * DAY));
+        specs.push(self.spec("jobs", "jobs", 8, Cleanup::Compact));
         specs.push(self.deleted("rejected", 8, 30 * DAY));
         specs.push(self.seen());
         specs.push(self.spec("control", "control", 1, Cleanup::Compact));
@@ -294,6 +299,7 @@ mod tests {
                 "hookbus.retry.12h:8",
                 "hookbus.dead-letters:8",
                 "hookbus.attempts:8",
+                "hookbus.jobs:8",
                 "hookbus.rejected:8",
                 "hookbus.seen:16",
                 "hookbus.control:1",

@@ -71,6 +71,7 @@ pub struct Pipeline {
     applications: BTreeMap<String, ApplicationId>,
     subscriptions: Vec<Subscribed>,
     pings: Vec<Pinged>,
+    jobs: std::collections::BTreeSet<uuid::Uuid>,
     config: Config,
     watch: Watch,
     finished: bool,
@@ -202,6 +203,7 @@ impl Pipeline {
     pub async fn audit(&self, expect: &Expect) -> anyhow::Result<Outcome> {
         let mut books =
             Books { subscriptions: self.subscriptions.clone(), pings: self.pings.clone(), ..Books::default() };
+        books.jobs.clone_from(&self.jobs);
         let mut applications = self.applications.clone();
         let ids: Vec<ApplicationId> = applications.values().copied().collect();
         applications.extend(ids.into_iter().map(|id| (id.to_string(), id)));

@@ -153,9 +153,15 @@ impl AuditScope {
                 | ControlKey::Subscription(id, _),
             ) => application(id),
             Some(ControlKey::KeptAnswer(organization, _)) => Self { organization, application: None },
-            None => Self::default(),
+            // A job is no object of the control topic.
+            None => job_application(key).map_or_else(Self::default, application),
         }
     }
+}
+
+/// The application of a job's key: `job/<application>/<job>`.
+fn job_application(key: &str) -> Option<ApplicationId> {
+    key.strip_prefix("job/")?.split('/').next()?.parse().ok()
 }
 
 // === impl ChangesAsked ===

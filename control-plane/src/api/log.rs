@@ -65,7 +65,16 @@ struct LogPart {
 impl AskedLog {
     /// The application that is asked about, and the log.
     fn log(&self, app: &App) -> Result<(Arc<Application>, Arc<dyn DeliveryStore>), Problem> {
-        let named = self.query.get("application_id");
+        self.log_of(app, None)
+    }
+
+    /// The application that a body names, else the query, and the log.
+    pub(in crate::api) fn log_of(
+        &self,
+        app: &App,
+        given: Option<&str>,
+    ) -> Result<(Arc<Application>, Arc<dyn DeliveryStore>), Problem> {
+        let named = given.or_else(|| self.query.get("application_id"));
         let own = self.principal.own_application().map(|id| id.to_string());
         let Some(id) = named.or(own.as_deref()) else { return Err(missing_application()) };
         let application = self.principal.application(&app.catalog().read(), id)?;
@@ -179,7 +188,7 @@ fn range(detail: &str) -> Problem {
 }
 
 /// 404 of something that Kafka does not hold any more.
-fn expired(what: &str) -> Problem {
+pub(in crate::api) fn expired(what: &str) -> Problem {
     Problem::new(ProblemId::NotFound, format!("{what} is not in Kafka any more")).with_code(Code::Expired)
 }
 
@@ -190,7 +199,7 @@ fn uuids_of(application: ApplicationId, name: &str) -> Vec<Uuid> {
 }
 
 /// The event that a path or a parameter names: by its id, its UUID or its webhook id.
-async fn event_named(
+pub(in crate::api) async fn event_named(
     store: &dyn DeliveryStore,
     application: ApplicationId,
     name: &str,

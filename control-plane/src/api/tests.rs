@@ -31,6 +31,7 @@ mod health;
 mod idempotency;
 mod ids;
 mod in_flight;
+mod jobs;
 mod limits;
 mod log;
 mod pages;

@@ -44,6 +44,11 @@ impl Gather {
         }
     }
 
+    /// Where each partition goes on: what is before is taken, or waits.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.partitions.iter().map(|(partition, gathered)| (*partition, gathered.next))
+    }
+
     /// Rows that wait.
     pub(super) fn rows(&self) -> usize {
         self.rows

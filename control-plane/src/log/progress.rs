@@ -15,6 +15,8 @@ struct KnownProgress {
     whole_from_ms: Option<i64>,
     /// Offsets that were deleted before they had been read.
     lost: u64,
+    /// Everything below these offsets that is of the newest part is in the log.
+    stored: BTreeMap<i32, i64>,
 }
 
 /// Where the reader of a partition is.
@@ -44,6 +46,19 @@ impl LogProgress {
             })
             .collect();
         known.whole_from_ms = Some(since_ms);
+        known.stored.clear();
+    }
+
+    /// Everything below this offset is in the log, of the days that are read last apart.
+    pub(super) fn stored(&self, partition: i32, below: i64) {
+        self.0.lock().stored.insert(partition, below);
+    }
+
+    /// Whether everything below these offsets is in the log, of all days.
+    pub(super) fn has(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        let known = self.0.lock();
+        let is_stored = |(partition, end): (&i32, &i64)| known.stored.get(partition).is_some_and(|below| below >= end);
+        known.whole_from_ms.is_none() && ends.iter().all(is_stored)
     }
 
     /// The reader failed at this time, Unix ms: what is written from then on is not in the log.
@@ -134,6 +149,20 @@ mod tests {
         assert_eq!(progress.behind_ms(9_000), Some(3_000), "the second failure is of the same age");
         progress.begin(0..2, 1_000);
         assert_eq!(progress.behind_ms(9_000), Some(3_000), "and the next reader goes on there");
+    }
+
+    #[test]
+    fn everything_is_there_once_all_of_the_newest_part_and_all_days_are() {
+        let (progress, ends) = (LogProgress::default(), BTreeMap::from([(0, 7), (1, 0)]));
+        progress.begin(0..2, 1_000);
+        progress.stored(0, 6);
+        progress.stored(1, 0);
+        progress.whole_from(None);
+        assert!(!progress.has(&ends));
+        progress.stored(0, 7);
+        assert!(progress.has(&ends));
+        progress.begin(0..2, 1_000);
+        assert!(!progress.has(&ends), "a reader that begins anew knows nothing");
     }
 
     #[test]

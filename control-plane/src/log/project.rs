@@ -246,6 +246,7 @@ impl Reading<'_> {
                 // Without rows there is nothing to write, and all of it is there.
                 if self.live.rows() == 0 {
                     self.projection.log.progress().reached(partition, ReachedTo::End);
+                    self.projection.log.progress().stored(partition, position);
                 }
             }
         }
@@ -300,6 +301,9 @@ impl Reading<'_> {
             self.projection.store.project(chunks).await?;
         }
         let progress = self.projection.log.progress();
+        for (partition, position) in self.live.positions() {
+            progress.stored(partition, position);
+        }
         for (partition, stored_ms) in times {
             progress.reached(partition, ReachedTo::Time(stored_ms));
         }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::shared::{CONSISTENCY, IDEMPOTENCY_KEY, headers, parameters};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// The operation whose body may be left out.
-const OPTIONAL_BODY: &str = "subscriptions.rotateSecret";
+/// The operations whose body may be left out.
+const OPTIONAL_BODY: [&str; 3] = ["subscriptions.rotateSecret", "requestAttempts.retry", "events.replay"];
 
 /// What is known of one operation.
 struct Operation<'a> {
@@ -160,8 +160,8 @@ impl Operation<'_> {
         let tag = self.tag();
         let writes = self.method != "get";
         let secured = self.value.get("security").is_none();
-        // What the log answers with are no objects of the control topic.
-        let logged = self.value["tags"][0] == "log";
+        // What the log answers with are no objects of the control topic, and neither are jobs.
+        let logged = matches!(self.value["tags"][0].as_str(), Some("log" | "jobs"));
         let object = secured && self.path.contains('{') && !self.is_beside() && !logged;
         // The gateway serves events, and they change nothing that a later request could miss.
         let own = self.value["tags"][0] != "events";
@@ -238,7 +238,7 @@ impl Operation<'_> {
 
     /// A body that is described may not be left out, but where all of it is optional.
     fn require_body(&mut self) {
-        let required = self.value["operationId"] != OPTIONAL_BODY;
+        let required = !OPTIONAL_BODY.iter().any(|id| self.value["operationId"] == **id);
         if let Some(body) = self.value.get_mut("requestBody").and_then(Value::as_object_mut) {
             body.entry("required").or_insert(Value::Bool(required));
         }
@@ -283,7 +283,7 @@ impl Operation<'_> {
             let array = schema["type"] == "array";
             !(schema.is_null() || array)
         };
-        let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log"))
+        let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs"))
             || self.path.ends_with(":batch");
         !own && !self.is_beside() && (success("200") || success("201"))
     }

@@ -21,7 +21,7 @@ use super::support::{Replica, World, soon};
 /// Between two looks at what comes by itself.
 const LOOK: Duration = Duration::from_millis(50);
 
-fn at(folder: &Path) -> ControlLogConfig {
+pub(super) fn at(folder: &Path) -> ControlLogConfig {
     ControlLogConfig {
         store: LogStore::Sqlite,
         folder: folder.to_owned(),

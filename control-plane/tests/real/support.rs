@@ -68,6 +68,7 @@ impl World {
             &topics.deliveries,
             &topics.lanes,
             &topics.events,
+            &topics.jobs,
         ];
         let specs: Vec<_> = settings.specs().into_iter().filter(|spec| wanted.contains(&&spec.name)).collect();
         kafka::topics::ensure(&connection, &specs).await.unwrap();

@@ -4,18 +4,26 @@ use schemas::delivery::Delivery;
 use schemas::header;
 use schemas::ids::SubscriptionId;
 
-use super::{Engine, Lookup};
+use super::{Engine, Lookup, QueueHead};
+use crate::lanes::Lane;
 use crate::lanes::identity::EndpointIdentity;
 
-/// Whether nothing but the question stands behind a delivery: it goes before everything that waits, and passes a circuit or a hold
-/// as a probe. A ping was never accepted anywhere, so it names no origin; what is
-/// asked again on the schedule is no new question.
+/// Whether somebody waits for what comes of a delivery: it goes before everything that waits, and passes a circuit or a hold
+/// as a probe. A ping was never accepted anywhere, so it names no origin; what is asked again on the schedule is no new question. One
+/// attempt that was asked for says so itself.
 pub(super) fn is_ping(delivery: &Delivery) -> bool {
     let Delivery { generation, hop, headers, .. } = delivery;
-    generation.0.is_some() && hop.attempt == 1 && headers.get(header::ORIGIN).is_none()
+    let is_asked = || headers.get(header::ORIGIN).is_none() || delivery.is_once();
+    generation.0.is_some() && hop.attempt == 1 && is_asked()
 }
 
 impl<L: Lookup> Engine<L> {
+    /// Whether the first of a lane is one attempt that was asked for.
+    pub(super) fn is_once_first(&self, lane: &Lane) -> bool {
+        let QueueHead::Ready(ticket) = lane.queue.head() else { return false };
+        self.live.get(ticket).is_some_and(|live| live.arrival.delivery.is_once())
+    }
+
     /// Takes a subscription's endpoint into its lane, as it is now. Another origin is a new endpoint, other credentials may be
     /// what the same one missed: either probes at once.
     pub(super) fn identify(&mut self, id: SubscriptionId, identity: EndpointIdentity, now_ms: i64) {

@@ -62,8 +62,10 @@ impl<L: Lookup> Engine<L> {
         };
         self.limit(id, &subscription, now_ms);
         let rank = self.live.get(ticket)?.rank();
+        let is_once = self.live.get(ticket)?.arrival.delivery.is_once();
         let lane = self.lanes.get_mut(&id)?;
-        if lane.is_paused {
+        // One attempt that was asked for is made whatever the subscription's state.
+        if lane.is_paused && !is_once {
             return None;
         }
         if let Err(next_ms) = lane.rate.try_take(now_ms) {

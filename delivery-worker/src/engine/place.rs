@@ -93,7 +93,9 @@ impl<L: Lookup> Engine<L> {
         let is_kept = self.rules.keep_ms.is_none_or(|keep_ms| wall_ms - timestamp_ms < keep_ms);
         match self.lookup.subscription(delivery.subscription) {
             None => Err(End::Cancelled("deleted")),
-            Some(subscription) if subscription.cancels(delivery.control_offset) => Err(End::Cancelled("disabled")),
+            Some(subscription) if !delivery.is_once() && subscription.cancels(delivery.control_offset) => {
+                Err(End::Cancelled("disabled"))
+            }
             Some(_) if delivery.deadline_ms <= wall_ms => Err(End::too_old()),
             Some(_) if !is_kept => Err(End::died(DeathReason::MaxAge, "kept no longer than `deliveries` keeps it")),
             Some(subscription) => Ok(subscription),

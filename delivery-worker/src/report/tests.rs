@@ -271,3 +271,14 @@ fn an_attempt_reads_as_one_line() {
     let refused = Attempt { answer: Answer::of(AttemptVerdict::Aborted), ..none };
     assert_eq!(refused.to_string(), "not sent");
 }
+
+#[test]
+fn one_attempt_that_failed_is_told_and_is_no_dead_letter() {
+    let delivery = testing::once("evt_1", 1);
+    let end = End::died(DeathReason::Schedule, "one attempt was asked for, and it failed");
+    let records = reporter().outputs(&delivery, &end, Some(&attempt(500)), NOW_MS).unwrap();
+    let [record] = &records[..] else { panic!("{records:?}") };
+    let told = lifecycle(record);
+    assert_eq!((told.kind, told.made_by.as_deref(), told.attempt), (Kind::TriedOnce, Some("retry"), Some(1)));
+    assert_eq!((told.reason.as_deref(), told.exchange.unwrap().status), (Some("schedule"), Some(500)));
+}

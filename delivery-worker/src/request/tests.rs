@@ -247,6 +247,8 @@ fn a_replay_says_so() {
         changed(&testing::delivery("evt_1", 1), header::GENERATION, Uuid::from_u128(7).to_string().as_bytes());
     let (headers, ..) = built(&delivery, |_, _| {}).unwrap();
     assert_eq!(text(&headers, "x-hookbus-replay"), "true");
+    let (headers, ..) = built(&testing::once("evt_1", 1), |_, _| {}).unwrap();
+    assert_eq!(text(&headers, "x-hookbus-replay"), "retry", "its maker says what it is");
 }
 
 #[test]

@@ -157,6 +157,8 @@ impl Ends {
             }
             End::Retry(_) => self.metrics.retries.inc(),
             End::PassedOn => {}
+            // It is no dead letter: nobody else hears of it.
+            End::Died { .. } if delivery.is_once() => {}
             End::Died { reason, detail, .. } => {
                 self.metrics.died(*reason);
                 if let Some(swallowed) = self.limited.permit(&delivery.subscription) {

@@ -1,6 +1,7 @@
 //! The command line: one subcommand per role, and what a person needs around them.
 
 pub(crate) mod apply;
+pub(crate) mod jobs;
 pub(crate) mod lanes;
 pub(crate) mod log;
 pub(crate) mod manage;
@@ -24,7 +25,9 @@ Examples:
   hookbus event send invoice.paid --application shop --payload '{\"amount\": 12900}' --label env=test
   cat order.json | hookbus event send order.shipped.v2 --application shop --id evt_1042 --payload-file -
   hookbus event show evt_1042 --application shop
-  hookbus event list --application shop --event-type 'order.**' --since 1h";
+  hookbus event list --application shop --event-type 'order.**' --since 1h
+
+  hookbus event replay evt_1042 --application shop";
 
 const TOKEN_HELP: &str = "\
 Examples:
@@ -89,7 +92,7 @@ pub(crate) enum Command {
     /// Who receives what.
     #[command(after_help = SUBSCRIPTION_HELP)]
     Subscription(subscription::SubscriptionArgs),
-    /// Send events, and see what became of them.
+    /// Send events, once or again, and see what became of them.
     #[command(after_help = EVENT_HELP)]
     Event(manage::EventArgs),
     /// List attempts to deliver, the newest first.
@@ -97,11 +100,13 @@ pub(crate) enum Command {
     Attempts(log::AttemptsArgs),
     /// Show an attempt to deliver.
     Attempt(log::AttemptArgs),
-    /// Deliveries that are not tried again.
-    #[command(name = "deadletters")]
-    DeadLetters(log::DeadLettersArgs),
     /// Show how the delivery log is doing, and compare it with its topic.
     Log(log::LogArgs),
+    /// Dead letters: send them again, or never.
+    #[command(name = "deadletters", after_help = jobs::DEADLETTERS_HELP)]
+    DeadLetters(jobs::DeadLettersArgs),
+    /// What is being sent again, and how far that is.
+    Job(jobs::JobArgs),
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),

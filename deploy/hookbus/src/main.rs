@@ -96,8 +96,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Event(args) => runtime()?.block_on(commands::event::run(&args)),
         Command::Attempts(args) => runtime()?.block_on(commands::logged::attempts(&args)),
         Command::Attempt(args) => runtime()?.block_on(commands::logged::attempt(&args)),
-        Command::DeadLetters(args) => runtime()?.block_on(commands::logged::dead_letters(&args)),
         Command::Log(args) => log(&args.command, file),
+        Command::DeadLetters(args) => runtime()?.block_on(commands::deadletters::run(&args)),
+        Command::Job(args) => runtime()?.block_on(commands::job::run(&args)),
         Command::Token(args) => runtime()?.block_on(commands::token::run(&args)),
         Command::Audit(args) => {
             let loaded = loaded(file)?;

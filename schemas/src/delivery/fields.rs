@@ -7,7 +7,7 @@ use crate::header;
 use crate::record::{Headers, Place};
 
 /// The headers that are looked for, by their place in [`Fields`].
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     header::CE_ID,
     header::CE_SOURCE,
     header::CE_TYPE,
@@ -28,6 +28,7 @@ const NAMES: [&str; 20] = [
     header::FAILING_SINCE,
     header::MADE_BY,
     header::REDRIVES,
+    header::ONCE,
 ];
 
 /// Where each header's last value stands, if it is there.
@@ -47,6 +48,7 @@ pub(super) struct Texts {
     pub(super) origin: Option<Place>,
     pub(super) made_by: Option<Place>,
     pub(super) redrives: Option<Place>,
+    pub(super) once: Option<Place>,
 }
 
 impl<'a> Fields<'a> {
@@ -93,6 +95,7 @@ impl<'a> Fields<'a> {
             origin: self.place(header::ORIGIN),
             made_by: self.place(header::MADE_BY),
             redrives: self.place(header::REDRIVES),
+            once: self.place(header::ONCE),
         })
     }
 
@@ -133,6 +136,7 @@ fn field(name: &[u8]) -> Option<usize> {
         b"hookbus-failing-since" => 17,
         b"hookbus-made-by" => 18,
         b"hookbus-redrives" => 19,
+        b"hookbus-once" => 20,
         _another => return None,
     })
 }

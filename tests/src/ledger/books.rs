@@ -211,6 +211,8 @@ pub struct Books {
     pub requests: Vec<Request>,
     /// What the control plane was asked to ping.
     pub pings: Vec<super::pings::Pinged>,
+    /// Jobs that were asked for: what they send again is theirs.
+    pub jobs: BTreeSet<uuid::Uuid>,
     /// When the requests of two owners may overlap.
     pub overlaps: Vec<Overlap>,
     /// What the processes held in memory at most, and what they may.

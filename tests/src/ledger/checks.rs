@@ -131,7 +131,7 @@ fn one_terminal_state(books: &Books, plan: &Plan<'_>) -> Vec<Violation> {
     }
     let mut written: BTreeMap<&Place, u32> = BTreeMap::new();
     for id in plan.first_hops.keys() {
-        if let Some(due) = plan.due.get(id) {
+        if let Some(due) = plan.due.get(id).filter(|due| due.is_first(*id)) {
             *written.entry(&due.event.place).or_default() += 1;
         }
     }

@@ -74,6 +74,21 @@ fn due<'a>(books: &'a Books, fates: &BTreeMap<&Place, Vec<&Fact>>) -> BTreeMap<D
             due.insert(id, Due { event, content, subscription, required });
         }
     }
+    // A job sends an event again that was accepted, to a subscription of its application, whatever that listens to.
+    for hop in books.hops.iter().filter(|hop| hop.generation.0.is_some_and(|id| books.jobs.contains(&id))) {
+        let is_it = |event: &&Event| event.content.as_ref().is_some_and(|content| content.identity == hop.identity);
+        let event = books.events.iter().find(is_it);
+        let subscription = books
+            .subscriptions
+            .iter()
+            .find(|known| known.id == hop.subscription && known.application == hop.identity.application);
+        if let Some(((event, content), subscription)) =
+            event.and_then(|event| Some((event, event.content.as_ref()?))).zip(subscription)
+        {
+            let id = hop.identity.delivery_id(hop.subscription, hop.generation);
+            due.insert(id, Due { event, content, subscription, required: false });
+        }
+    }
     // A ping is for one subscription, whatever it listens to.
     for ping in &books.pings {
         let (event, known) = (&ping.event, books.subscriptions.iter().find(|known| known.id == ping.subscription));
@@ -82,6 +97,13 @@ fn due<'a>(books: &'a Books, fates: &BTreeMap<&Place, Vec<&Fact>>) -> BTreeMap<D
         }
     }
     due
+}
+
+impl Due<'_> {
+    /// Whether it is of its event's first generation: what the fan-out made.
+    pub(crate) fn is_first(&self, id: DeliveryId) -> bool {
+        self.content.identity.delivery_id(self.subscription.id, Generation::default()) == id
+    }
 }
 
 impl Subscribed {

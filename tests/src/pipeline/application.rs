@@ -152,6 +152,29 @@ impl Pipeline {
         Ok(self.pings.last().context("it was just put there")?.delivery())
     }
 
+    /// Asks for a job: what it sends again is expected.
+    ///
+    /// # Errors
+    /// The management API refuses.
+    pub async fn job(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let job = self.managed(Method::POST, path, Some(body), 202).await?;
+        self.jobs.insert(text(&job, "job_id")?.parse()?);
+        Ok(job)
+    }
+
+    /// Sends an event again. Returns the job that does it.
+    ///
+    /// # Errors
+    /// The management API refuses.
+    pub async fn replay(&mut self, event: &str, body: &Value) -> anyhow::Result<String> {
+        let path = format!("/events/{event}/replay");
+        let answer = self.manage(1, Method::POST, &path, Some(body)).await?;
+        ensure!(answer.status.as_u16() == 204, "{path}: {} {:?}", answer.status, answer.body);
+        let id = answer.headers.get("hookbus-replay-id").context("no replay id")?.to_str()?.to_owned();
+        self.jobs.insert(id.parse()?);
+        Ok(id)
+    }
+
     /// Tells the ledger which events (by id) a subscription's filter lets through: it judges without reading filters.
     ///
     /// # Errors

@@ -191,6 +191,7 @@ impl Setup {
             applications: BTreeMap::new(),
             subscriptions: Vec::new(),
             pings: Vec::new(),
+            jobs: std::collections::BTreeSet::new(),
             finished: false,
             name: self.name,
             folder: Some(folder),

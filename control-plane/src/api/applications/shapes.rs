@@ -74,6 +74,7 @@ pub(in crate::api) struct ApplicationInfoOnboardingSteps {
 
 /// A step.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = Step)]
 pub(in crate::api) enum OnboardingStep {
     /// Not yet.
     ToDo,

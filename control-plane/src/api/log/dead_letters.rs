@@ -17,6 +17,7 @@ use super::attempts::{AttemptEvent, AttemptSubscription};
 use super::events::shown_id;
 use crate::api::time;
 use crate::log::failed;
+use crate::log::letters::{self, LETTER_STATES, LetterState};
 use crate::problem::{Answer, Problem};
 use crate::state::App;
 
@@ -40,13 +41,29 @@ pub(in crate::api) struct DeadLetterShown {
     last_status: Option<u16>,
     #[schema(format = DateTime)]
     died_at: String,
+    state: LetterStateShown,
     /// Null where the day of its event is not in the log.
     payload_bytes: Option<u64>,
 }
 
+/// Where a dead letter stands.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterState)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::api) enum LetterStateShown {
+    /// Nobody has decided about it.
+    Open,
+    /// Nobody has, and its event has been delivered to its subscription since.
+    Healed,
+    /// It was sent once more.
+    Redriven,
+    /// Somebody decided that it is not sent again.
+    Discarded,
+}
+
 /// List dead letters
 ///
-/// Newest first.
+/// Newest first: those that are open, unless `state` says others. A page may have few rows, or none, while `Link` names a next one.
 #[utoipa::path(
     get, path = "/api/v1/dead_letters", operation_id = "deadLetters.list", tag = "log",
     params(
@@ -54,6 +71,7 @@ pub(in crate::api) struct DeadLetterShown {
         ("subscription_id" = Option<String>, Query, description = "Only those of this subscription", format = Uuid, nullable = false),
         ("event.event_type_names" = Option<String>, Query, description = "Types or patterns, with commas between them", nullable = false),
         ("reason" = Option<String>, Query, description = "Only those that died of it", pattern = "^(schedule|max_age|refused|gone|aborted|unwritable)$", nullable = false),
+        ("state" = Option<String>, Query, description = "Only those that stand so, `open` unless said", pattern = "^(open|healed|redriven|discarded)$", nullable = false),
         ("min_created_at" = Option<String>, Query, description = "Only those that died at this time or later", format = DateTime, nullable = false),
         ("max_created_at" = Option<String>, Query, description = "Only those that died at this time or earlier", format = DateTime, nullable = false),
         ("order" = Option<String>, Query, description = "`asc` for the oldest first, else `desc`", pattern = "^(asc|desc)$", nullable = false),
@@ -79,14 +97,18 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
         page: part.page,
         ..FactQuery::of(application, USUAL)
     };
-    let found = store.facts(query).await.map_err(|error| failed(&error))?;
+    let wanted = state(&asked)?;
+    let mut found = store.facts(query).await.map_err(|error| failed(&error))?;
+    let states = letters::states(store.as_ref(), application, &found.rows).await.map_err(|error| failed(&error))?;
+    let mut standing = states.iter().map(|state| *state == wanted);
+    found.rows.retain(|_| standing.next().unwrap_or(false));
     let since = |fact: &Fact| Some((fact.event?, Day::of(fact.accepted_ms.unwrap_or(0)).minus(1)));
     let mut events: Vec<(Uuid, Day)> = found.rows.iter().filter_map(since).collect();
     events.sort_unstable();
     events.dedup_by_key(|(event, _)| *event);
     let events = store.events_of(application, events).await.map_err(|error| failed(&error))?;
     let events: HashMap<Uuid, LoggedEvent> = events.into_iter().map(|event| (event.uuid, event)).collect();
-    let rows = found.rows.into_iter().map(|fact| show(&app, fact, &events, asked.uuids)).collect();
+    let rows = found.rows.into_iter().map(|fact| show(&app, (fact, wanted), &events, asked.uuids)).collect();
     asked.answer(&app, &part, &LogPage { rows, next: found.next })
 }
 
@@ -99,7 +121,19 @@ fn reason(asked: &AskedLog) -> Result<Option<String>, Problem> {
     Err(Problem::field("reason", Code::InvalidField, format!("must be one of {}", words.join(", "))))
 }
 
-fn show(app: &App, fact: Fact, events: &HashMap<Uuid, LoggedEvent>, uuids: bool) -> DeadLetterShown {
+fn state(asked: &AskedLog) -> Result<LetterState, Problem> {
+    let Some(word) = asked.query.get("state") else { return Ok(LetterState::Open) };
+    let found = LETTER_STATES.into_iter().find(|state| state.as_str() == word);
+    let words = || LETTER_STATES.map(LetterState::as_str).join(", ");
+    found.ok_or_else(|| Problem::field("state", Code::InvalidField, format!("must be one of {}", words())))
+}
+
+fn show(
+    app: &App,
+    (fact, state): (Fact, LetterState),
+    events: &HashMap<Uuid, LoggedEvent>,
+    uuids: bool,
+) -> DeadLetterShown {
     let subscription = fact.subscription.unwrap_or(SubscriptionId(Uuid::nil()));
     let found = app.catalog().read().subscription(subscription).map(|found| found.object());
     let uuid = fact.event.unwrap_or_else(Uuid::nil);
@@ -117,6 +151,20 @@ fn show(app: &App, fact: Fact, events: &HashMap<Uuid, LoggedEvent>, uuids: bool)
         attempts: fact.attempt.unwrap_or(0),
         last_status: fact.exchange.and_then(|exchange| exchange.status),
         died_at: time(fact.at_ms),
+        state: LetterStateShown::of(state),
         payload_bytes: event.map(|event| event.payload_bytes),
+    }
+}
+
+// === impl LetterStateShown ===
+
+impl LetterStateShown {
+    fn of(state: LetterState) -> Self {
+        match state {
+            LetterState::Open => Self::Open,
+            LetterState::Healed => Self::Healed,
+            LetterState::Redriven => Self::Redriven,
+            LetterState::Discarded => Self::Discarded,
+        }
     }
 }

@@ -48,6 +48,7 @@ struct Things {
     subscription: String,
     event: String,
     attempt: String,
+    job: String,
 }
 
 /// Everybody who may ask.
@@ -114,6 +115,7 @@ fn rows(things: &Things) -> Vec<Row> {
     all.extend(event_types(things));
     all.extend(subscriptions(things));
     all.extend(log(things));
+    all.extend(jobs(things));
     all
 }
 
@@ -247,6 +249,27 @@ fn log(things: &Things) -> Vec<Row> {
     ]
 }
 
+/// What is sent again. No payload can be read back here: an event and an attempt that are there cannot be sent again either.
+fn jobs(things: &Things) -> Vec<Row> {
+    let (query, one) = (format!("application_id={}", things.application), format!("/jobs/{}", things.job));
+    let read = Reach::Application { writes: READ };
+    let post = |operation, success, path: String| {
+        row(operation, Reach::Application { writes: WRITE }, success, Method::POST, path)
+    };
+    let own = value!({"application_id": things.application});
+    let all = value!({"application_id": things.application, "filter": {}});
+    let discarded = value!({"application_id": things.application, "filter": {}, "reason": "nobody wants them"});
+    vec![
+        row("jobs.list", read, 200, Method::GET, format!("/jobs?{query}")),
+        row("jobs.get", read, 200, Method::GET, one.clone()),
+        post("jobs.cancel", 200, format!("{one}/cancel")),
+        post("requestAttempts.retry", 404, format!("/request_attempts/{}/retry", things.attempt)).body(own.clone()),
+        post("events.replay", 404, format!("/events/{}/replay", things.event)).body(own),
+        post("deadLetters.redrive", 202, "/dead_letters:redrive".into()).body(all),
+        post("deadLetters.discard", 202, "/dead_letters:discard".into()).body(discarded),
+    ]
+}
+
 /// Two organizations; the first one has everything, twice the applications.
 async fn world() -> World {
     let (api, store) = Api::with_log();
@@ -261,6 +284,10 @@ async fn world() -> World {
     let other_application = field(&other_application, "application_id");
     let (_, subscription) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
     let (event, attempt) = one_event(store.as_ref(), &tenant.id, &field(&subscription, "subscription_id")).await;
+
+    let all = value!({"application_id": tenant.id, "filter": {}});
+    let (status, job) = api.post(&tenant.token, "/dead_letters:redrive", all).await;
+    assert_eq!(status, 202, "{job}");
 
     let secret = async |application: &str, role: &str| {
         let (_, made) =
@@ -296,6 +323,7 @@ async fn world() -> World {
         subscription: field(&subscription, "subscription_id"),
         event,
         attempt,
+        job: field(&job, "job_id"),
     };
     World { api, things, callers }
 }
@@ -315,6 +343,7 @@ fn nothing() -> Things {
         subscription: id(),
         event: id(),
         attempt: id(),
+        job: id(),
     }
 }
 

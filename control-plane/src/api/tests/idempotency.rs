@@ -72,7 +72,8 @@ async fn every_post_has_the_same_answer_again_whatever_became_of_the_object() {
     ];
     let document: Value = serde_json::from_str(&openapi().unwrap()).unwrap();
     let posts = document["paths"].as_object().unwrap().values().filter_map(|item| item.get("post"));
-    let posts = posts.filter(|it| it["tags"][0] != "events");
+    // Jobs keep no answer on `control`: a repeat has the same job, as it is by then (`jobs.rs`).
+    let posts = posts.filter(|it| it["tags"][0] != "events" && it["tags"][0] != "jobs");
     let documented: BTreeSet<&str> = posts.map(|it| it["operationId"].as_str().unwrap()).collect();
     assert_eq!(documented, rows.iter().map(|(operation, ..)| *operation).collect(), "a POST without a row");
 

@@ -37,12 +37,12 @@ impl Traffic {
         event_uuid(self.application, &gateway_source(self.application), id)
     }
 
-    fn delivery(&self, id: &str) -> DeliveryId {
+    pub(super) fn delivery(&self, id: &str) -> DeliveryId {
         let source = gateway_source(self.application);
         delivery_id(self.application, &source, id, self.subscription, Generation::default())
     }
 
-    fn event(&mut self, id: &str, ms: i64) {
+    pub(super) fn event(&mut self, id: &str, ms: i64) {
         self.named(id, ms, None);
     }
 

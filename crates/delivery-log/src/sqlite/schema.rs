@@ -10,7 +10,7 @@ use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
 /// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 5;
+pub(super) const SHAPE: i64 = 6;
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.

@@ -133,6 +133,24 @@ fn a_ping_passes_an_open_circuit_as_a_probe() {
     assert!(wire.taken_of(0) >= 2, "and as it went well, so is what waits");
 }
 
+/// One attempt that was asked for is made whatever the state of its subscription; what waits there goes on waiting.
+#[test]
+fn one_attempt_that_was_asked_for_passes_a_pause_a_circuit_and_a_disabled_subscription() {
+    type Change = fn(&mut control::Subscription);
+    let states: [Change; 3] = [|object| object.is_paused = true, |object| object.is_enabled = false, |_| {}];
+    for change in states {
+        let mut wire = opened();
+        wire.subscribe(0, "https://dead.example/", 2, change);
+        wire.engine.review(wire.now);
+        wire.engine.take_left();
+        let before = wire.sent_to(0).len();
+        let delivery = Arc::new(testing::once("evt_again", 0));
+        wire.admit(Arrival { lease: Epoch(1), offset: 9_999, size: 1, timestamp_ms: 0, delivery });
+        wire.run(5, &mut |_, _| (AttemptVerdict::Delivered, 60_000));
+        assert_eq!(wire.sent_to(0).len(), before + 1, "it was sent at once, and nothing else");
+    }
+}
+
 #[test]
 fn resume_other_credentials_and_another_origin_probe_at_once() {
     let header = |wire: &Wire, value: &str| {

@@ -95,38 +95,22 @@ pub(crate) enum AttemptCommand {
     },
 }
 
-/// `hookbus deadletters`
+/// `hookbus deadletters list`
 #[derive(Debug, Args)]
-pub(crate) struct DeadLettersArgs {
+pub(crate) struct DeadLettersListArgs {
     #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(subcommand)]
-    pub(crate) command: DeadLettersCommand,
-}
-
-/// What to do with dead letters.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadLettersCommand {
-    /// List them, the newest first.
-    List {
-        #[command(flatten)]
-        of: OfApplication,
-        #[command(flatten)]
-        part: PartOfList,
-        /// Only those of this subscription: its id.
-        #[arg(long, value_name = "ID")]
-        subscription: Option<String>,
-        /// Only those that died of it: `schedule`, `max_age`, `refused`, `gone`, `aborted` or `unwritable`.
-        #[arg(long)]
-        reason: Option<String>,
-    },
-    /// Show the attempts of one.
-    Show {
-        /// Its id, which is its delivery's.
-        dead_letter: String,
-        #[command(flatten)]
-        of: OfApplication,
-    },
+    pub(crate) of: OfApplication,
+    #[command(flatten)]
+    pub(crate) part: PartOfList,
+    /// Only those of this subscription: its id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) subscription: Option<String>,
+    /// Only those that died of it: `schedule`, `max_age`, `refused`, `gone`, `aborted` or `unwritable`.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Those that stand so: `open`, `healed`, `redriven`, `discarded`.
+    #[arg(long, default_value = "open")]
+    pub(crate) state: String,
 }
 
 /// `hookbus log`

@@ -199,6 +199,20 @@ pub(crate) enum EventCommand {
     List(EventListArgs),
     /// Show one, and everything that became of it.
     Show(EventShowArgs),
+    /// Send one again: to all subscriptions that match it now, or to one.
+    Replay(ReplayArgs),
+}
+
+/// `hookbus event replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Its id, UUID or webhook id.
+    pub(crate) event: String,
+    #[command(flatten)]
+    pub(crate) of: OfApplication,
+    /// Only to this subscription, whether it matches or not: its id or uid.
+    #[arg(long)]
+    pub(crate) subscription: Option<String>,
 }
 
 /// `hookbus event send`

@@ -106,6 +106,11 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
     if let Role::Control = role {
         let store = control_plane::transactional_id(&config.kafka);
         grants.add(Resource::TransactionalId, store, NamePattern::Literal, &["Write", "Describe"]);
+        let (ids, group) = control_plane::job_names(&config.kafka);
+        for id in ids {
+            grants.add(Resource::TransactionalId, id, NamePattern::Prefixed, &["Write", "Describe"]);
+        }
+        grants.add(Resource::Group, group, NamePattern::Literal, &["Read", "Describe"]);
     }
     grants.acls
 }

@@ -1,4 +1,4 @@
-//! `hookbus event`.
+//! `hookbus event`: sending, once or again, and what became of it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -9,15 +9,15 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::logged;
-use crate::cli::manage::{EventArgs, EventCommand, Output, SendArgs};
-use crate::management::{self, Ask, Management};
+use crate::cli::manage::{EventArgs, EventCommand, Output, ReplayArgs, SendArgs};
+use crate::management::{self, Ask, Management, path};
 use crate::output::{self, Column};
 
 /// More the gateway does not take anyway.
 const PAYLOAD_LIMIT: u64 = 64 * 1024 * 1024;
 const COLUMNS: &[Column] = &[("event", "event_id"), ("application", "application_id"), ("received", "received_at")];
 
-/// Sends one event, lists them, or shows one.
+/// Sends one event, once or again, lists them, or shows one.
 ///
 /// # Errors
 /// The payload is no JSON, or the gateway refuses or cannot be reached.
@@ -28,7 +28,18 @@ pub(crate) async fn run(args: &EventArgs) -> Result<()> {
         EventCommand::Send(send) => self::send(&management, output, send).await,
         EventCommand::List(list) => logged::events(&management, output, list).await,
         EventCommand::Show(show) => logged::event(&management, output, show).await,
+        EventCommand::Replay(replay) => self::replay(&management, output, replay).await,
     }
+}
+
+async fn replay(management: &Management, output: Output, replay: &ReplayArgs) -> Result<()> {
+    let mut body = json!({ "application_id": management.application(replay.of.application.as_deref()).await? });
+    if let Some(subscription) = &replay.subscription {
+        body["subscription_id"] = json!(subscription);
+    }
+    let asked = path("/events/{}/replay", [&replay.event]);
+    let answer = management.ask(&format!("event {}", replay.event), Ask::send(Method::POST, asked, &body)).await?;
+    output::done(output, &format!("event {} is sent again", replay.event), &answer.value)
 }
 
 async fn send(management: &Management, output: Output, send: &SendArgs) -> Result<()> {

@@ -5,10 +5,9 @@ use chassis::clock;
 use serde_json::Value;
 
 use crate::cli::log::{
-    AttemptArgs, AttemptCommand, AttemptsArgs, DeadLettersArgs, DeadLettersCommand, EventListArgs, EventShowArgs,
-    PartOfList,
+    AttemptArgs, AttemptCommand, AttemptsArgs, DeadLettersListArgs, EventListArgs, EventShowArgs, PartOfList,
 };
-use crate::cli::manage::{Common, Output};
+use crate::cli::manage::{Common, OfApplication, Output};
 use crate::management::{self, Ask, Management, Refused, path};
 use crate::output::{self, Column};
 use crate::screen;
@@ -187,32 +186,38 @@ async fn read_back(management: &Management, what: &str, place: &str) -> Result<V
     }
 }
 
-/// `deadletters`.
+/// `deadletters list`.
 ///
 /// # Errors
 /// As [`events`].
-pub(crate) async fn dead_letters(args: &DeadLettersArgs) -> Result<()> {
-    let (management, output) = opened(&args.common)?;
-    match &args.command {
-        DeadLettersCommand::List { of, part, subscription, reason } => {
-            let application = management.application(of.application.as_deref()).await?;
-            let mut asked = ListQuery::of(&application, "min_created_at", part)?;
-            asked.put("subscription_id", subscription.as_deref());
-            asked.put("reason", reason.as_deref());
-            let found = management.newest("dead letters", &asked.path("/dead_letters"), part.limit).await?;
-            output::list(output, &found, &told(&found, DEAD_LETTERS))
-        }
-        DeadLettersCommand::Show { dead_letter, of } => {
-            let application = management.application(of.application.as_deref()).await?;
-            let list =
-                path("/request_attempts?application_id={}&delivery_id={}&order=asc", [&application, dead_letter]);
-            let found = management.newest("dead letters", &list, usize::MAX).await?;
-            if found.is_empty() {
-                anyhow::bail!("dead letter {dead_letter}: there is none in application {application}");
-            }
-            output::list(output, &found, ATTEMPTS)
-        }
+pub(crate) async fn dead_letters(management: &Management, output: Output, args: &DeadLettersListArgs) -> Result<()> {
+    let application = management.application(args.of.application.as_deref()).await?;
+    let mut asked = ListQuery::of(&application, "min_created_at", &args.part)?;
+    asked.put("subscription_id", args.subscription.as_deref());
+    asked.put("reason", args.reason.as_deref());
+    asked.put("state", Some(&args.state));
+    let found = management.newest("dead letters", &asked.path("/dead_letters"), args.part.limit).await?;
+    output::list(output, &found, &told(&found, DEAD_LETTERS))
+}
+
+/// `deadletters show`.
+///
+/// # Errors
+/// As [`events`], and where there is none.
+pub(crate) async fn dead_letter(
+    management: &Management,
+    output: Output,
+    dead_letter: &str,
+    of: &OfApplication,
+) -> Result<()> {
+    let application = management.application(of.application.as_deref()).await?;
+    let list =
+        path("/request_attempts?application_id={}&delivery_id={}&order=asc", [application.as_str(), dead_letter]);
+    let found = management.newest("dead letters", &list, usize::MAX).await?;
+    if found.is_empty() {
+        anyhow::bail!("dead letter {dead_letter}: there is none in application {application}");
     }
+    output::list(output, &found, ATTEMPTS)
 }
 
 fn opened(common: &Common) -> Result<(Management, Output)> {

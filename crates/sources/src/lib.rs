@@ -1,4 +1,6 @@
 //! A record becomes an event, or says why it cannot. One file per format; the payload's bytes are never touched.
+//!
+//! Whoever reads an accepted record again, to send it once more, reads it with this as well: so both see the same event.
 
 mod cloudevents_binary;
 mod cloudevents_structured;
@@ -13,47 +15,48 @@ use schemas::identity::positional_id;
 use schemas::record::{Headers, Record, TopicPartition};
 use schemas::rejected::RejectReason;
 
-use crate::config::MAX_ID_BYTES;
+/// Longest `ce_id` and `ce_source`, bytes: they stand in headers of every hop and in the delivery log's index.
+const MAX_ID_BYTES: usize = 1_000;
 
 /// An event as its record tells it; texts borrow from the record where they can.
 #[derive(Debug)]
-pub(crate) struct Event<'a> {
+pub struct Event<'a> {
     /// Id or uid of its application.
-    pub(crate) application: Cow<'a, str>,
+    pub application: Cow<'a, str>,
     /// `ce_id`, or its position where it brought none.
-    pub(crate) id: Cow<'a, str>,
+    pub id: Cow<'a, str>,
     /// The id was made for this record alone (by the gateway, or it is its position): nobody can repeat it, so it needs no
     /// deduplication.
-    pub(crate) is_id_made: bool,
+    pub is_id_made: bool,
     /// `ce_source`, or its topic where it brought none.
-    pub(crate) source: Cow<'a, str>,
+    pub source: Cow<'a, str>,
     /// `ce_type`.
-    pub(crate) event_type: Cow<'a, str>,
+    pub event_type: Cow<'a, str>,
     /// `ce_time`.
-    pub(crate) time: Option<Cow<'a, str>>,
+    pub time: Option<Cow<'a, str>>,
     /// Media type of the payload.
-    pub(crate) content_type: Option<Cow<'a, str>>,
+    pub content_type: Option<Cow<'a, str>>,
     /// Labels, undecoded JSON.
-    pub(crate) labels: Option<&'a [u8]>,
+    pub labels: Option<&'a [u8]>,
     /// Metadata, undecoded JSON.
-    pub(crate) metadata: Option<&'a [u8]>,
+    pub metadata: Option<&'a [u8]>,
     /// What was left out of the event, for its lifecycle record.
-    pub(crate) note: Option<String>,
+    pub note: Option<String>,
     /// The producer's address.
-    pub(crate) ip: Option<&'a str>,
+    pub ip: Option<&'a str>,
     /// The payload, a slice of the record's value.
-    pub(crate) payload: Bytes,
+    pub payload: Bytes,
     /// The headers every delivery starts with: CloudEvents attributes and the four of ours that may come in.
-    pub(crate) headers: Headers,
+    pub headers: Headers,
 }
 
 /// Why a record is no event.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Rejection {
+pub struct Rejection {
     /// The word.
-    pub(crate) reason: RejectReason,
+    pub reason: RejectReason,
     /// The sentence.
-    pub(crate) detail: Cow<'static, str>,
+    pub detail: Cow<'static, str>,
 }
 
 /// The CloudEvents attributes a format found; absent ones are filled in by [`Attributes::resolve`].
@@ -80,7 +83,10 @@ struct Resolved<'a> {
 }
 
 /// Reads one record of `events` or of a source.
-pub(crate) fn decode<'a>(record: &'a Record, from: &TopicPartition) -> Result<Event<'a>, Rejection> {
+///
+/// # Errors
+/// Why it is no event.
+pub fn decode<'a>(record: &'a Record, from: &TopicPartition) -> Result<Event<'a>, Rejection> {
     let Some(value) = &record.value else {
         return Err(Rejection::new(RejectReason::NullValue, "the record has no value"));
     };
@@ -95,7 +101,8 @@ pub(crate) fn decode<'a>(record: &'a Record, from: &TopicPartition) -> Result<Ev
 }
 
 /// The application that a record names, by id or uid, also where it is no event.
-pub(crate) fn named_application(record: &Record) -> Option<Cow<'_, str>> {
+#[must_use]
+pub fn named_application(record: &Record) -> Option<Cow<'_, str>> {
     let named = record.headers.text(header::APPLICATION).map(Cow::Borrowed);
     let attribute = || match record.headers.get(header::CONTENT_TYPE).and_then(cloudevents_format) {
         Some(_) => cloudevents_structured::named_application(record.value.as_deref()?),
@@ -130,7 +137,8 @@ fn text<'a>(name: &str, value: &'a [u8]) -> Result<Cow<'a, str>, Rejection> {
 // === impl Rejection ===
 
 impl Rejection {
-    pub(crate) fn new(reason: RejectReason, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// This word, and this sentence.
+    pub fn new(reason: RejectReason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, detail: detail.into() }
     }
 

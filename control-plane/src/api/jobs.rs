@@ -1,0 +1,178 @@
+//! Jobs: what is asked to be sent again, and how far that is.
+//!
+//! Asking stands beside it (`resend.rs`: single events and attempts, `letters.rs`: dead letters); reading and cancelling are the
+//! same for every kind.
+
+pub(super) mod letters;
+pub(super) mod resend;
+mod shapes;
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use http::StatusCode;
+use schemas::ids::{ApplicationId, JobId};
+use schemas::jobs::{JobDefinition, JobKind, JobState, JobSubject, MAX_RATE, USUAL_RATE, VERSION};
+use schemas::problem::Code;
+use uuid::Uuid;
+
+use self::shapes::{DiscardPost, JobShown, RedrivePost, ReplayPost, ResendPost};
+use super::json;
+use crate::auth::Principal;
+use crate::body::Fields;
+use crate::idempotency;
+use crate::jobs::{JobsAsked, KnownJob};
+use crate::page::{Page, Rows};
+use crate::problem::{Answer, Problem};
+use crate::query::Query;
+use crate::state::App;
+
+/// Rows of a page that does not say how many.
+const USUAL: usize = 50;
+/// Kinds and states by their words.
+const KINDS: [JobKind; 4] = [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard];
+const STATES: [JobState; 5] =
+    [JobState::Queued, JobState::Running, JobState::Done, JobState::Cancelled, JobState::Failed];
+/// Namespace of the ids of jobs whose request may be sent again.
+const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e820);
+
+/// List jobs
+///
+/// Newest first. Those about one event or attempt are kept for an hour after their end, others for 30 days.
+#[utoipa::path(
+    get, path = "/api/v1/jobs", operation_id = "jobs.list", tag = "jobs",
+    params(
+        ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
+        ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard)$", nullable = false),
+        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|done|cancelled|failed)$", nullable = false),
+        ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
+        ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", format = Uuid, nullable = false),
+    ),
+    responses((status = 200, description = "The jobs", body = Vec<JobShown>)),
+)]
+pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
+    let application = application(&app, &principal, query.get("application_id"))?;
+    let page = Page::of(&query)?;
+    let asked = JobsAsked {
+        application,
+        kind: word(&query, "kind", &KINDS, JobKind::as_str)?,
+        state: word(&query, "state", &STATES, JobState::as_str)?,
+        after: page.after_id()?.map(JobId),
+        limit: page.limit().unwrap_or(USUAL),
+    };
+    app.jobs().known().await?;
+    let (rows, is_cut) = app.jobs().list(&asked);
+    let next = rows.last().filter(|_| is_cut).map(|job| job.definition.job_id.to_string());
+    super::rows(&query, &Rows::of(rows.iter().map(JobShown::of).collect(), next))
+}
+
+/// Read a job
+///
+/// How far it is: what was found, what was written, and what was left out and why.
+#[utoipa::path(
+    get, path = "/api/v1/jobs/{job_id}", operation_id = "jobs.get", tag = "jobs",
+    params(("job_id" = String, Path, description = "Its id", format = Uuid)),
+    responses((status = 200, description = "The job", body = JobShown)),
+)]
+pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
+    json(StatusCode::OK, &JobShown::of(&find(&app, &principal, &id).await?))
+}
+
+/// Cancel a job
+///
+/// Nothing more of it is written. What is on its way already is delivered.
+#[utoipa::path(
+    post, path = "/api/v1/jobs/{job_id}/cancel", operation_id = "jobs.cancel", tag = "jobs",
+    params(("job_id" = String, Path, description = "Its id", format = Uuid)),
+    responses(
+        (status = 200, description = "The job as it is now", body = JobShown),
+        (status = 409, description = "Validation: it has ended (`code` is `already_ended`)"),
+    ),
+)]
+pub(super) async fn cancel(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
+    principal.editor()?;
+    let job = find(&app, &principal, &id).await?;
+    if principal.is_keyed() && job.definition.cancelled_ms.is_some() {
+        // It is sent again.
+        return json(StatusCode::OK, &JobShown::of(&job));
+    }
+    let cancelled = app.jobs().cancel(job, &principal.actor(), chassis::clock::now_ms()).await?;
+    json(StatusCode::OK, &JobShown::of(&cancelled))
+}
+
+/// A job that it may see.
+async fn find(app: &App, principal: &Principal, id: &str) -> Result<KnownJob, Problem> {
+    app.jobs().known().await?;
+    let found = Uuid::parse_str(id).ok().and_then(|id| app.jobs().get(JobId(id)));
+    let snapshot = app.catalog().read();
+    let is_seen = |job: &KnownJob| {
+        snapshot.application_by_id(job.definition.application_id).is_some_and(|application| principal.sees(application))
+    };
+    found.filter(is_seen).ok_or_else(|| principal.absent("job"))
+}
+
+/// The application that is named, or that of the token.
+fn application(app: &App, principal: &Principal, named: Option<&str>) -> Result<ApplicationId, Problem> {
+    let own = principal.own_application().map(|id| id.to_string());
+    let missing = || Problem::field("application_id", Code::InvalidField, "is required");
+    let id = named.or(own.as_deref()).ok_or_else(missing)?;
+    Ok(principal.application(&app.catalog().read(), id)?.application_id)
+}
+
+fn word<T: Copy>(query: &Query, name: &str, all: &[T], text: impl Fn(T) -> &'static str) -> Result<Option<T>, Problem> {
+    let Some(asked) = query.get(name) else { return Ok(None) };
+    let found = all.iter().copied().find(|one| text(*one) == asked);
+    let words = || all.iter().map(|one| text(*one)).collect::<Vec<_>>().join(", ");
+    found.map(Some).ok_or_else(|| Problem::field(name, Code::InvalidField, format!("must be one of {}", words())))
+}
+
+/// `rate_per_second` of a body.
+fn rate(fields: &mut Fields) -> Result<u32, Problem> {
+    let given = fields.number("rate_per_second", 1..=u64::from(MAX_RATE))?.flatten();
+    Ok(given.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(USUAL_RATE))
+}
+
+/// A job as it is asked for. A request that may be sent again always has the same id.
+fn definition(
+    app: &App,
+    principal: &Principal,
+    (application, kind, subject): (ApplicationId, JobKind, JobSubject),
+    rate_per_second: u32,
+) -> JobDefinition {
+    let actor = principal.actor();
+    let keyed = actor.caller.keyed.as_ref().map(|keyed| keyed.hashes(app.catalog().vault(), None).0);
+    JobDefinition {
+        v: VERSION,
+        kind,
+        job_id: JobId(keyed.map_or_else(Uuid::now_v7, |keyed| Uuid::new_v5(&JOBS, keyed.0.as_bytes()))),
+        application_id: application,
+        created_ms: chassis::clock::now_ms(),
+        created_by: actor.name.to_string(),
+        rate_per_second,
+        subject,
+        cancelled_ms: None,
+    }
+}
+
+/// Asks for a job, and answers with it.
+async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Result<KnownJob, Problem> {
+    app.jobs().known().await?;
+    let (kind, application) = (definition.kind, definition.application_id);
+    let subject = without_time(&definition.subject);
+    let known = app.jobs().ask(definition, &principal.actor()).await?;
+    let former = &known.definition;
+    if (former.kind, former.application_id) != (kind, application) || without_time(&former.subject) != subject {
+        return Err(idempotency::reused());
+    }
+    Ok(known)
+}
+
+/// What was asked for: the time up to which dead letters are looked at is that of the request.
+fn without_time(subject: &JobSubject) -> JobSubject {
+    match subject {
+        JobSubject::DeadLetters(of) => {
+            JobSubject::DeadLetters(schemas::jobs::JobDeadLetters { to_ms: None, ..of.clone() })
+        }
+        JobSubject::Delivery(_) | JobSubject::Event(_) => subject.clone(),
+    }
+}

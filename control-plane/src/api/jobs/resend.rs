@@ -1,0 +1,150 @@
+//! Sending one thing again: an event, or an attempt.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode};
+use schemas::delivery::{Delivery, Origin, RecordPlace};
+use schemas::ids::{ApplicationId, JobId, SubscriptionId};
+use schemas::jobs::{JobDefinition, JobDelivery, JobEvent, JobKind, JobSubject, USUAL_RATE};
+use schemas::problem::{Code, ProblemId};
+use uuid::Uuid;
+
+use super::{JOBS, JobShown, ReplayPost, ResendPost, ask, definition};
+use crate::api::json;
+use crate::api::log::{AskedLog, event_named, expired};
+use crate::body::{Fields, OptionalJson};
+use crate::log::attempts;
+use crate::log::failed;
+use crate::problem::{Answer, Problem, not_found};
+use crate::state::App;
+
+/// The id of the job that a replay is.
+const REPLAY_ID: HeaderName = HeaderName::from_static("hookbus-replay-id");
+
+/// Make one more attempt
+///
+/// One try of the delivery, now, whatever its schedule says, also where the subscription is disabled or paused or its endpoint
+/// fails. If it fails, no other follows.
+#[utoipa::path(
+    post, path = "/api/v1/request_attempts/{request_attempt_id}/retry", operation_id = "requestAttempts.retry",
+    tag = "jobs",
+    params(
+        ("request_attempt_id" = String, Path, description = "Its id", format = Uuid),
+        ("application_id" = Option<String>, Query, description = "Where it is not in the body", nullable = false),
+    ),
+    request_body(content = ResendPost),
+    responses(
+        (status = 202, description = "The job that makes it", body = JobShown),
+        (status = 404, description = "NotFound: there is no such attempt, its subscription is gone, or Kafka does not hold its payload any more (`code` is `expired`)"),
+        (status = 429, description = "RateLimited: 50 a second, and 100 jobs of an application that have not ended"),
+    ),
+)]
+pub(in crate::api) async fn retry(
+    State(app): State<Arc<App>>,
+    asked: AskedLog,
+    Path(id): Path<String>,
+    OptionalJson(body): OptionalJson,
+) -> Answer {
+    asked.principal.editor()?;
+    let mut fields = Fields::new(body, "", &["application_id"])?;
+    let given = fields.kept_text("application_id", 1..=200)?;
+    let (application, store) = asked.log_of(&app, given.as_deref())?;
+    let application = application.application_id;
+    let absent = || not_found("attempt");
+    let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
+    let found = attempts::find(store.as_ref(), application, id).await.map_err(|error| failed(&error))?;
+    let attempt = found.ok_or_else(absent)?;
+    let subscription = attempt.fact.subscription.ok_or_else(absent)?;
+    if !has_subscription(&app, application, subscription) {
+        return Err(not_found("subscription"));
+    }
+    let at = attempt.fact.record.ok_or_else(|| expired("the payload of this attempt"))?;
+    let topic = app.pings().topic().to_string();
+    let origin = Origin { topic, partition: at.partition, offset: at.offset };
+    let record = app.log().read_back()?.record(&origin).await?;
+    let held = record.and_then(|record| Delivery::decode(&record).ok());
+    if held.is_none_or(|held| held.id != attempt.delivery || held.application != application) {
+        return Err(expired("the payload of this attempt"));
+    }
+    let subject = JobSubject::Delivery(JobDelivery {
+        delivery_id: attempt.delivery,
+        subscription_id: subscription,
+        record: RecordPlace { partition: at.partition, offset: at.offset },
+    });
+    let asked_for = definition(&app, &asked.principal, (application, JobKind::Retry, subject), USUAL_RATE);
+    let job = ask(&app, &asked.principal, asked_for).await?;
+    json(StatusCode::ACCEPTED, &JobShown::of(&job))
+}
+
+/// Send an event again
+///
+/// To all enabled subscriptions that match it now, or to the one that is named, whether it matches or not. Deduplication is not
+/// asked. `Hookbus-Replay-Id` is the id of the job.
+#[utoipa::path(
+    post, path = "/api/v1/events/{event_id}/replay", operation_id = "events.replay", tag = "jobs",
+    params(
+        ("event_id" = String, Path, description = "Id, UUID or webhook id"),
+        ("application_id" = Option<String>, Query, description = "Where it is not in the body", nullable = false),
+    ),
+    request_body(content = ReplayPost),
+    responses(
+        (status = 204, description = "It is going to be sent", headers(("Hookbus-Replay-Id" = String, description = "The job that sends it"))),
+        (status = 404, description = "NotFound: there is no such event or subscription, or Kafka does not hold the payload any more (`code` is `expired`)"),
+        (status = 409, description = "Validation: the subscription is disabled (`code` is `subscription_disabled`), or this `Idempotency-Key` or `replay_id` was another request's"),
+        (status = 429, description = "RateLimited: 50 a second, and 100 jobs of an application that have not ended"),
+    ),
+)]
+pub(in crate::api) async fn replay(
+    State(app): State<Arc<App>>,
+    asked: AskedLog,
+    Path(id): Path<String>,
+    OptionalJson(body): OptionalJson,
+) -> Answer {
+    asked.principal.editor()?;
+    let mut fields = Fields::new(body, "", &["application_id", "subscription_id", "replay_id"])?;
+    let given = fields.kept_text("application_id", 1..=200)?;
+    let named = fields.kept_text("subscription_id", 1..=200)?;
+    let replay_id = fields.kept_text("replay_id", 1..=128)?;
+    let (application, store) = asked.log_of(&app, given.as_deref())?;
+    let application = application.application_id;
+    let event = event_named(store.as_ref(), application, &id).await?.ok_or_else(|| not_found("event"))?;
+    let subscription_id = named.map(|named| receiver(&app, &asked, application, &named)).transpose()?;
+    let origin = event.origin.clone().ok_or_else(|| expired("the payload of this event"))?;
+    if app.log().read_back()?.record(&origin).await?.is_none() {
+        return Err(expired("the payload of this event"));
+    }
+    let subject =
+        JobSubject::Event(JobEvent { event: event.uuid, origin, accepted_ms: event.accepted_ms, subscription_id });
+    let made = definition(&app, &asked.principal, (application, JobKind::Replay, subject), USUAL_RATE);
+    let job_id = replay_id.map_or(made.job_id, |name| replay_job(application, &name));
+    let job = ask(&app, &asked.principal, JobDefinition { job_id, ..made }).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let id = HeaderValue::from_str(&job.definition.job_id.to_string());
+    response.headers_mut().insert(REPLAY_ID, id.expect("a UUID is visible ASCII"));
+    Ok(response)
+}
+
+/// The job that a client's own name of a replay stands for.
+fn replay_job(application: ApplicationId, name: &str) -> JobId {
+    JobId(Uuid::new_v5(&JOBS, format!("replay {application} {name}").as_bytes()))
+}
+
+/// The subscription that is named, which must be enabled.
+fn receiver(app: &App, asked: &AskedLog, application: ApplicationId, named: &str) -> Result<SubscriptionId, Problem> {
+    let snapshot = app.catalog().read();
+    let found = asked.principal.subscription(&snapshot, named, Some(&application.to_string()))?;
+    if !found.is_enabled() {
+        let problem = Problem::new(ProblemId::Validation, "the subscription is disabled: enable it, then replay to it");
+        return Err(problem.with_status(409).with_code(Code::SubscriptionDisabled));
+    }
+    Ok(found.id())
+}
+
+fn has_subscription(app: &App, application: ApplicationId, id: SubscriptionId) -> bool {
+    let snapshot = app.catalog().read();
+    snapshot.subscription(id).is_some_and(|found| found.application() == application)
+}

@@ -1,0 +1,238 @@
+//! What jobs look like from outside, and what they are asked for with.
+
+use std::collections::BTreeMap;
+
+use schemas::jobs::{JobKind, JobState, JobSubject};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::api::time;
+use crate::jobs::KnownJob;
+
+/// A job.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Job, example = json!({
+    "job_id": "01a20186-21cb-7749-81d0-b27446f73332",
+    "kind": "redrive",
+    "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42",
+    "state": "running",
+    "rate_per_second": 100,
+    "created_at": "2026-11-29T10:30:00Z",
+    "created_by": "admin",
+    "started_at": "2026-11-29T10:30:00Z",
+    "ended_at": null,
+    "counts": { "found": 300, "written": 298, "skipped": { "disabled": 2 } },
+}))]
+pub(in crate::api) struct JobShown {
+    job_id: Uuid,
+    kind: JobKindShown,
+    application_id: Uuid,
+    state: JobStateShown,
+    /// Deliveries that it writes in a second.
+    rate_per_second: u32,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// As in `GET /audit`.
+    created_by: String,
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    counts: JobCountsShown,
+    /// The subscription that it is about, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = JobKind)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::api) enum JobKindShown {
+    /// An event is sent again.
+    Replay,
+    /// One more attempt of a delivery.
+    Retry,
+    /// Dead letters are sent again.
+    Redrive,
+    /// Dead letters are not going to be sent again.
+    Discard,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = JobState)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::api) enum JobStateShown {
+    /// Nothing of it has been done.
+    Queued,
+    /// It is under way.
+    Running,
+    /// All of it is done.
+    Done,
+    /// Somebody ended it.
+    Cancelled,
+    /// It cannot be done; `detail` says why.
+    Failed,
+}
+
+/// What a job has done so far.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = JobCounts)]
+pub(in crate::api) struct JobCountsShown {
+    /// Deliveries or dead letters that were looked at.
+    found: u64,
+    /// Deliveries or decisions that were written.
+    written: u64,
+    /// Those that were left out, by why: `expired`, `disabled`, `deleted`, `already_delivered`, `not_open`, `too_large`.
+    skipped: BTreeMap<String, u64>,
+}
+
+/// Whose attempt is made once more.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({ "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42" }))]
+pub(in crate::api) struct ResendPost {
+    /// Id or uid; with an application's own token it may be left out.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    application_id: Option<String>,
+}
+
+/// An event that is sent again.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({ "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42" }))]
+pub(in crate::api) struct ReplayPost {
+    /// Id or uid; with an application's own token it may be left out.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    application_id: Option<String>,
+    /// To this subscription, whether it matches or not: id or uid. Else to those that match now.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    subscription_id: Option<String>,
+    /// A name of the client's own: asked again with the same, nothing more is sent.
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
+    replay_id: Option<String>,
+}
+
+/// Dead letters that are sent again: by their ids or by what they have in common, one of them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({
+    "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42",
+    "filter": { "reason": "schedule" },
+    "rate_per_second": 100,
+}))]
+pub(in crate::api) struct RedrivePost {
+    /// Id or uid; with an application's own token it may be left out.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    application_id: Option<String>,
+    #[schema(nullable = false)]
+    filter: Option<DeadLetterFilter>,
+    #[schema(nullable = false, min_items = 1, max_items = 1_000)]
+    dead_letter_ids: Option<Vec<Uuid>>,
+    /// Deliveries that are written in a second, 100 unless said.
+    #[schema(minimum = 1, maximum = 10_000)]
+    rate_per_second: Option<u32>,
+}
+
+/// Dead letters that are not going to be sent again: by their ids or by what they have in common, one of them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({
+    "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42",
+    "filter": { "to": "2026-11-01T00:00:00Z" },
+    "reason": "the shop has closed",
+}))]
+pub(in crate::api) struct DiscardPost {
+    /// Id or uid; with an application's own token it may be left out.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    application_id: Option<String>,
+    #[schema(nullable = false)]
+    filter: Option<DeadLetterFilter>,
+    #[schema(nullable = false, min_items = 1, max_items = 1_000)]
+    dead_letter_ids: Option<Vec<Uuid>>,
+    /// Why: it stands in the delivery log.
+    #[schema(min_length = 1, max_length = 500)]
+    reason: String,
+}
+
+/// What dead letters have in common; without any field all of them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+pub(in crate::api) struct DeadLetterFilter {
+    #[schema(nullable = false)]
+    subscription_id: Option<Uuid>,
+    /// Types or patterns.
+    #[schema(nullable = false, max_items = 100)]
+    event_types: Option<Vec<String>>,
+    /// What they died of.
+    #[schema(nullable = false, pattern = "^(schedule|max_age|refused|gone|aborted|unwritable)$")]
+    reason: Option<String>,
+    /// That died at this time or later.
+    #[schema(nullable = false, format = DateTime)]
+    from: Option<String>,
+    /// That died at this time or earlier.
+    #[schema(nullable = false, format = DateTime)]
+    to: Option<String>,
+}
+
+// === impl JobShown ===
+
+impl JobShown {
+    pub(in crate::api) fn of(job: &KnownJob) -> Self {
+        let (definition, progress) = (&job.definition, job.progress.as_ref());
+        let counts = progress.map(|progress| &progress.counts);
+        let subscription = match &definition.subject {
+            JobSubject::Delivery(of) => Some(of.subscription_id),
+            JobSubject::Event(of) => of.subscription_id,
+            JobSubject::DeadLetters(of) => of.subscription_id,
+        };
+        let ended_ms = progress.and_then(|progress| progress.ended_ms).or(definition.cancelled_ms);
+        Self {
+            job_id: definition.job_id.0,
+            kind: JobKindShown::of(definition.kind),
+            application_id: definition.application_id.0,
+            state: JobStateShown::of(job.state()),
+            rate_per_second: definition.rate_per_second,
+            created_at: time(definition.created_ms),
+            created_by: definition.created_by.clone(),
+            started_at: progress.map(|progress| time(progress.started_ms)),
+            ended_at: ended_ms.map(time),
+            counts: counts.map_or_else(JobCountsShown::default, |counts| JobCountsShown {
+                found: counts.found,
+                written: counts.written,
+                skipped: counts.skipped.clone(),
+            }),
+            subscription_id: subscription.map(|id| id.0),
+            detail: progress.and_then(|progress| progress.detail.clone()),
+        }
+    }
+}
+
+impl JobKindShown {
+    fn of(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Replay => Self::Replay,
+            // A kind that this build does not know is in no list of it.
+            JobKind::Retry | JobKind::Unknown => Self::Retry,
+            JobKind::Redrive => Self::Redrive,
+            JobKind::Discard => Self::Discard,
+        }
+    }
+}
+
+impl JobStateShown {
+    fn of(state: JobState) -> Self {
+        match state {
+            JobState::Queued => Self::Queued,
+            // A newer build's word: what has an end says so.
+            JobState::Running | JobState::Unknown => Self::Running,
+            JobState::Done => Self::Done,
+            JobState::Cancelled => Self::Cancelled,
+            JobState::Failed => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Jobs: what is sent again, or decided about dead letters, at somebody's request.
+//!
+//! ```text
+//! POST .../retry, :redrive, ... --> ask.rs: definition and audit, one transaction --> [jobs]
+//!                                                                                       |  ^
+//! GET /jobs <-- view.rs: all jobs, in memory, from a tail of every replica <------------+  |
+//!                                                                                       v  |
+//!                work.rs (stage, one owner a partition) --> step.rs: what is written next  |
+//!                                                             v                            |
+//!      [deliveries], [attempts], how far the job is: one transaction with the offset ------+
+//! ```
+//!
+//! **Exactly once.** A job goes on by its own records: each part of it reads the record that says how far it is, and writes, in the
+//! transaction that marks that record as done, what belongs to the part and the record that says how far it is then. So after a kill
+//! or a hand-over the last of these is what is read next, and nothing is written twice or left out.
+//!
+//! What it leaves to others: delivering (the delivery worker), and knowing what happened (`crate::log`).
+
+mod ask;
+mod known;
+mod metrics;
+mod queue;
+mod resend;
+mod step;
+mod view;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::config::{KafkaConfig, Role};
+use kafka::Offsets;
+use parking_lot::Mutex;
+use retry::Budget;
+use schemas::ids::{ApplicationId, JobId};
+use schemas::jobs::{JobDefinition, JobKind, JobState};
+use schemas::problem::{Code, ProblemId};
+use stage::{BatchLimits, Order};
+
+use self::ask::{AskSink, AskWriter};
+pub(crate) use self::known::{JobsAsked, KnownJob};
+use self::metrics::JobsMetrics;
+use self::step::Steps;
+use self::view::{JobsRestorer, JobsView};
+use self::work::ResendsWork;
+use crate::actor::Actor;
+use crate::config::Deps;
+use crate::error::Error;
+use crate::log::DeliveryLog;
+use crate::problem::{Problem, unavailable};
+
+/// Jobs of an application that have not ended.
+const MOST_OPEN: usize = 100;
+/// Jobs about one event or delivery that an application may ask for.
+const SINGLES_PER_SECOND: f64 = 50.0;
+/// How many of them at once.
+const SINGLES_BURST: u32 = 50;
+/// Applications that are counted at once.
+const MAX_COUNTED: usize = 10_000;
+/// How long a request waits for what jobs there are.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Open jobs of one partition that are read and not committed: each holds its record until its next part is written.
+const LIVE_RECORDS: usize = 10_000;
+
+/// See the module. Clones are the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Jobs(Arc<JobsInner>);
+
+#[derive(Debug)]
+struct JobsInner {
+    view: JobsView,
+    ask: AskWriter,
+    singles: Mutex<Budget<ApplicationId>>,
+}
+
+/// The transactional ids and the group of a control plane's jobs, for `hookbus acls`: what stands before the slot of each id.
+#[must_use]
+pub fn job_names(kafka: &KafkaConfig) -> (Vec<String>, String) {
+    let ids = ["ask", "resends"].map(|part| format!("{}-{part}-", kafka.installation));
+    (ids.into(), group(kafka))
+}
+
+fn group(kafka: &KafkaConfig) -> String {
+    format!("{}.resends", kafka.installation)
+}
+
+/// The transactional id of a part of this process. `ask` and `resends` are not longer than the longest role.
+fn transactional_id(kafka: &KafkaConfig, part: &str) -> String {
+    format!("{}-{part}-{}", kafka.installation, kafka.slot)
+}
+
+// === impl Jobs ===
+
+impl Jobs {
+    /// Begins to follow jobs, and to run those whose partitions come here.
+    ///
+    /// # Errors
+    /// A Kafka client cannot be made.
+    pub(crate) async fn start(deps: &Deps, log: DeliveryLog) -> Result<Self, Error> {
+        let view = JobsView::default();
+        let (follow, stop) = (
+            view.clone().follow(deps.connection.clone(), Arc::clone(&deps.topics.jobs)),
+            deps.tasks.shutdown().clone(),
+        );
+        deps.tasks.spawn("control-jobs", async move {
+            tokio::select! {
+                () = follow => {}
+                () = stop.requested() => {}
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        let sink = AskSink::start(deps, transactional_id(&deps.kafka, "ask")).await?;
+        deps.tasks.spawn("control-resends", run(deps.clone(), log));
+        Ok(Self::new(view.clone(), AskWriter::new(sink, view)))
+    }
+
+    /// Without Kafka, for tests of the handlers: what is asked for is known, and nobody runs it.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        let view = JobsView::default();
+        Self::new(view.clone(), AskWriter::new(AskSink::Memory, view))
+    }
+
+    fn new(view: JobsView, ask: AskWriter) -> Self {
+        let singles = Budget::new(SINGLES_PER_SECOND, SINGLES_BURST, MAX_COUNTED);
+        let singles = Mutex::new(singles.expect("a rate and a burst within the limits"));
+        Self(Arc::new(JobsInner { view, ask, singles }))
+    }
+
+    /// Waits until this replica knows what jobs there are.
+    ///
+    /// # Errors
+    /// A 503: Kafka does not tell in time.
+    pub(crate) async fn known(&self) -> Result<(), Problem> {
+        let late = |_elapsed| unavailable("what jobs there are is not read yet");
+        tokio::time::timeout(PATIENCE, self.0.view.caught_up()).await.map_err(late)
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, id: JobId) -> Option<KnownJob> {
+        self.0.view.read(|known| known.job(id))
+    }
+
+    /// A page of an application's, the newest first, and whether there are more.
+    pub(crate) fn list(&self, asked: &JobsAsked) -> (Vec<KnownJob>, bool) {
+        self.0.view.read(|known| known.list(asked))
+    }
+
+    /// Asks for a job. One that is known already is answered as it is.
+    ///
+    /// # Errors
+    /// A 429 where the application has too many that have not ended, a 503 where Kafka does not take it.
+    pub(crate) async fn ask(&self, definition: JobDefinition, actor: &Actor) -> Result<KnownJob, Problem> {
+        if let Some(known) = self.get(definition.job_id) {
+            return Ok(known);
+        }
+        let (application, now_ms) = (definition.application_id, definition.created_ms);
+        if self.0.view.read(|known| known.open_count(application)) >= MOST_OPEN {
+            let detail = format!("{MOST_OPEN} jobs of this application have not ended");
+            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
+            return Err(problem.with_retry_after(5));
+        }
+        if !definition.is_bulk() && !self.0.singles.lock().try_take(&application, now_ms) {
+            let detail = format!("an application may ask for {SINGLES_PER_SECOND} of these a second");
+            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
+            return Err(problem.with_retry_after(1));
+        }
+        let known = KnownJob::asked(definition);
+        if !actor.caller.dry_run {
+            self.0.ask.write(&known.definition, actor, action(known.definition.kind)).await?;
+        }
+        Ok(known)
+    }
+
+    /// Cancels a job: nothing more of it is written.
+    ///
+    /// # Errors
+    /// A 409 where it has ended, a 503 where Kafka does not take it.
+    pub(crate) async fn cancel(&self, job: KnownJob, actor: &Actor, now_ms: i64) -> Result<KnownJob, Problem> {
+        if job.state().has_ended() {
+            let detail = format!("the job has ended: it is {}", job.state().as_str());
+            return Err(Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::AlreadyEnded));
+        }
+        let definition = JobDefinition { cancelled_ms: Some(now_ms), ..JobDefinition::clone(&job.definition) };
+        let cancelled = KnownJob { definition: Arc::new(definition), ..job };
+        if !actor.caller.dry_run {
+            self.0.ask.write(&cancelled.definition, actor, "job.cancel").await?;
+        }
+        debug_assert_eq!(cancelled.state(), JobState::Cancelled, "it was said so");
+        Ok(cancelled)
+    }
+}
+
+/// The word of the audit.
+fn action(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Replay => "job.replay",
+        JobKind::Retry => "job.retry",
+        JobKind::Redrive => "job.redrive",
+        JobKind::Discard => "job.discard",
+        JobKind::Unknown => "job.create",
+    }
+}
+
+/// Runs jobs until shutdown is requested.
+async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
+    let shutdown = deps.tasks.shutdown().clone();
+    tokio::select! {
+        () = deps.catalog.caught_up() => {}
+        () = shutdown.requested() => return Ok(()),
+    }
+    let failed = |source| Error::Kafka { purpose: "running jobs", source };
+    let offsets = Offsets::start(&deps.connection).map_err(failed)?;
+    let topics = &deps.topics;
+    let options = stage::Options {
+        name: "resends",
+        group: group(&deps.kafka),
+        transactional_id: transactional_id(&deps.kafka, "resends"),
+        client_id: transactional_id(&deps.kafka, "resends"),
+        live_records: LIVE_RECORDS,
+        batch: BatchLimits::default(),
+        // One that waits for its turn or its rate holds up no other.
+        order: Order::AnyOrder,
+        pace: kafka::Pace::new(1.0, Duration::from_millis(2), Duration::from_millis(200)),
+        // The API serves without it.
+        latch: None,
+        writes: [&topics.jobs, &topics.deliveries, &topics.attempts].map(Arc::clone).into(),
+        ..stage::Options::of(Role::Control, &deps.kafka, vec![topics.jobs.to_string()])
+    };
+    let steps = Steps::new(&deps, log, offsets.clone(), JobsMetrics::new(&deps.registry)?);
+    let work = ResendsWork::new(steps, JobsRestorer { connection: deps.connection.clone(), offsets });
+    let Deps { connection, kafka, topics, registry, health, .. } = deps;
+    let deps = stage::Deps { connection, kafka, topics, registry, health };
+    Ok(stage::run(options, deps, work, shutdown).await?)
+}

@@ -1,0 +1,205 @@
+//! The next part of a job: what is written, and how far the job is then. Reads the catalog, the delivery log and Kafka; writes
+//! nothing.
+
+mod letters;
+mod replay;
+mod retry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, Subscription};
+use chassis::clock;
+use delivery_log::Coordinates;
+use kafka::{Lease, Offsets};
+use schemas::delivery::{Again, Delivery, MadeBy, Origin, RecordPlace};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
+use schemas::record::{OutRecord, Record};
+use schemas::topics::Topics;
+
+use super::known::KnownJob;
+use super::metrics::JobsMetrics;
+use super::work::job_record;
+use crate::config::Deps;
+use crate::log::DeliveryLog;
+use crate::problem::Problem;
+
+/// Between two looks at whether the log is where it has to be.
+const LOOK: Duration = Duration::from_millis(50);
+/// Looks before it is tried again later.
+const LOOKS: u32 = 100;
+
+/// Makes parts of jobs.
+#[derive(Debug)]
+pub(super) struct Steps {
+    topics: Topics,
+    catalog: Catalog,
+    log: DeliveryLog,
+    /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
+    offsets: Offsets,
+    metrics: JobsMetrics,
+}
+
+/// What a part comes to.
+#[derive(Debug)]
+pub(super) enum StepOutcome {
+    /// It cannot be made now.
+    Later(String),
+    /// It was made.
+    Made {
+        /// What is written.
+        outputs: Vec<OutRecord>,
+        /// How far the job is once it is written.
+        progress: JobProgress,
+        /// How long the next part waits.
+        pause: Duration,
+    },
+}
+
+/// A part that is being put together.
+#[derive(Debug)]
+struct JobPart {
+    outputs: Vec<OutRecord>,
+    progress: JobProgress,
+    /// Bytes of what is written.
+    bytes: usize,
+}
+
+/// Why a part cannot be made now.
+type NotNow = String;
+
+// === impl Steps ===
+
+impl Steps {
+    pub(super) fn new(deps: &Deps, log: DeliveryLog, offsets: Offsets, metrics: JobsMetrics) -> Self {
+        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, offsets, metrics }
+    }
+
+    /// The next part of a job.
+    pub(super) async fn next(&self, job: KnownJob) -> StepOutcome {
+        let made = match &job.definition.subject {
+            JobSubject::Delivery(of) => self.retry(&job, of).await,
+            JobSubject::Event(of) => self.replay(&job, of).await,
+            JobSubject::DeadLetters(of) => self.letters(&job, of).await,
+        };
+        let outcome = made.unwrap_or_else(StepOutcome::Later);
+        if let StepOutcome::Made { progress, .. } = &outcome {
+            self.metrics.count(&job, progress);
+        }
+        outcome
+    }
+
+    /// The record that says how far a job is.
+    pub(super) fn progress_record(
+        &self,
+        lease: &Lease,
+        progress: &JobProgress,
+    ) -> Result<OutRecord, serde_json::Error> {
+        Ok(job_record(lease, JobKey::Progress(progress.job_id), Some(progress.encode()?)))
+    }
+
+    /// The record that removes one of a job.
+    pub(super) fn removal(&self, lease: &Lease, key: JobKey) -> OutRecord {
+        job_record(lease, key, None)
+    }
+
+    pub(super) fn jobs_topic(&self) -> &Arc<str> {
+        &self.topics.jobs
+    }
+
+    /// So many jobs have not ended here.
+    pub(super) fn open(&self, jobs: usize) {
+        self.metrics.open.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    }
+
+    /// Waits until the snapshot has everything that was written before; what is decided over it is no older than the request.
+    async fn current(&self) -> Result<(), NotNow> {
+        self.catalog.read_index().await.map(|_end| ()).map_err(|error| error.to_string())
+    }
+
+    /// A subscription of an application, as it is now, and the snapshot's offset.
+    fn subscription(&self, application: ApplicationId, id: SubscriptionId) -> (Option<Arc<Subscription>>, i64) {
+        let snapshot = self.catalog.read();
+        let found = snapshot.subscription(id).filter(|found| found.application() == application);
+        (found.cloned(), snapshot.applied())
+    }
+
+    async fn record(&self, at: &Origin) -> Result<Option<Record>, NotNow> {
+        let read_back = self.log.read_back().map_err(Problem::into_detail)?;
+        read_back.record(at).await.map_err(Problem::into_detail)
+    }
+
+    /// A delivery as it was written to `deliveries`; `None`: Kafka does not hold it any more, or holds another record there.
+    async fn delivery(
+        &self,
+        (application, id): (ApplicationId, DeliveryId),
+        at: Coordinates,
+    ) -> Result<Option<Delivery>, NotNow> {
+        let origin = Origin { topic: self.topics.deliveries.to_string(), partition: at.partition, offset: at.offset };
+        let Some(record) = self.record(&origin).await? else { return Ok(None) };
+        let Ok(mut found) = Delivery::decode(&record) else { return Ok(None) };
+        found.record = Some(RecordPlace { partition: at.partition, offset: at.offset });
+        Ok((found.id == id && found.application == application).then_some(found))
+    }
+
+    /// Waits until the log has everything that was written before now: what was decided by another job is known then.
+    async fn log_is_current(&self) -> Result<(), NotNow> {
+        let ends = self.offsets.ends(&self.topics.attempts).await.map_err(|error| error.to_string())?;
+        for _ in 0..LOOKS {
+            if self.log.has(&ends) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err("the delivery log is behind".to_owned())
+    }
+
+    /// A delivery that is made once more; `None`: it does not fit the topic.
+    fn again(&self, delivery: &Delivery, subscription: &Subscription, again: Again) -> Option<OutRecord> {
+        let max_age_ms = i64::try_from(subscription.max_age().as_millis()).unwrap_or(i64::MAX);
+        let again = Again { deadline_ms: clock::now_ms().saturating_add(max_age_ms), ..again };
+        let record = delivery.again(Arc::clone(&self.topics.deliveries), again);
+        self.fits(&record).then_some(record)
+    }
+
+    fn fits(&self, record: &OutRecord) -> bool {
+        record.batch_size() <= self.topics.max_message_bytes
+    }
+}
+
+/// A generation that a job makes, without its deadline, which its subscription says.
+fn generation(job: &JobDefinition, made_by: MadeBy, control_offset: i64) -> Again {
+    Again { job: job.job_id, made_by, deadline_ms: 0, control_offset, redrives: None, is_once: false }
+}
+
+// === impl JobPart ===
+
+impl JobPart {
+    /// Where a job goes on, or begins.
+    fn of(job: &KnownJob) -> Self {
+        let begun = || JobProgress::begun(job.definition.job_id, clock::now_ms());
+        Self { outputs: Vec::new(), progress: job.progress.clone().unwrap_or_else(begun), bytes: 0 }
+    }
+
+    fn write(&mut self, record: OutRecord) {
+        self.bytes += record.size();
+        self.outputs.push(record);
+    }
+
+    fn skip(&mut self, why: JobSkip) {
+        self.progress.counts.skip(why);
+    }
+
+    /// The last part.
+    fn ended(self) -> StepOutcome {
+        let progress = self.progress.ended(JobState::Done, clock::now_ms());
+        StepOutcome::Made { outputs: self.outputs, progress, pause: Duration::ZERO }
+    }
+
+    /// Another one follows, from here on.
+    fn followed(mut self, cursor: String, pause: Duration) -> StepOutcome {
+        self.progress.cursor = Some(cursor);
+        StepOutcome::Made { outputs: self.outputs, progress: self.progress, pause }
+    }
+}

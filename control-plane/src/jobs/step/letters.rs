@@ -1,0 +1,210 @@
+//! Dead letters that are sent again, or never: so many at a time, in the order of the request or from the oldest on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock;
+use delivery_log::{
+    Day, DeliveryStore, Fact, FactKind, FactQuery, FilterHash, Kinds, ListOrder, LoggedEvent, PageOf, RowPosition,
+    Subject, Times,
+};
+use futures_util::future::join_all;
+use schemas::delivery::{Again, Delivery, MadeBy};
+use schemas::event_type::EventTypePattern;
+use schemas::ids::DeliveryId;
+use schemas::jobs::{JobDeadLetters, JobKind, JobSkip};
+
+use super::{JobPart, NotNow, StepOutcome, Steps, generation};
+use crate::jobs::known::KnownJob;
+use crate::jobs::resend::{cursor_name, discarded, redriven};
+use crate::log::letters::{LetterState, by_delivery, histories, is_healed, letter};
+use crate::problem::Problem;
+
+/// Dead letters that are decided at once.
+const MOST: usize = 1_000;
+/// Payloads that are read back at once.
+const AT_ONCE: usize = 16;
+/// Bytes of one part.
+const BYTES: usize = 1024 * 1024;
+
+/// A dead letter that a part looks at.
+struct Candidate {
+    /// What its delivery's facts say: none, it is not in the log.
+    history: Vec<Fact>,
+    /// Where the job goes on behind it.
+    cursor: String,
+}
+
+/// What is looked at in one part, and whether there is more.
+struct Candidates {
+    all: Vec<Candidate>,
+    /// Where the job goes on behind all of them.
+    next: Option<String>,
+}
+
+/// What becomes of a dead letter.
+enum LetterDecision {
+    Sent(Box<(Delivery, Again, Arc<catalog::Subscription>)>),
+    Discarded(Box<(Fact, Option<LoggedEvent>)>),
+    Skipped(JobSkip),
+}
+
+impl Steps {
+    /// See the module.
+    pub(super) async fn letters(&self, job: &KnownJob, of: &JobDeadLetters) -> Result<StepOutcome, NotNow> {
+        self.current().await?;
+        // Also in the middle of a job: this replica's log may be younger than the job, and a page of a log that is not whole ends early.
+        self.log_is_current().await?;
+        let store = self.log.store().map_err(Problem::into_detail)?;
+        let is_sent = job.definition.kind == JobKind::Redrive;
+        let rate = if is_sent { job.definition.rate_per_second } else { u32::MAX };
+        let limit = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
+        let found = candidates(store.as_ref(), job, of, limit).await?;
+        let (mut part, mut cursor) = (JobPart::of(job), None);
+        let before = part.progress.counts.written;
+        let count = found.all.len();
+        let mut looked_at = 0;
+        let mut rest = found.all.into_iter();
+        while part.bytes < BYTES && looked_at < count {
+            let few: Vec<Candidate> = rest.by_ref().take(AT_ONCE).collect();
+            let decided = join_all(few.iter().map(|one| self.decide(store.as_ref(), job, &one.history))).await;
+            looked_at += few.len();
+            cursor = few.into_iter().next_back().map(|last| last.cursor);
+            for decided in decided {
+                part.progress.counts.found += 1;
+                self.write(&mut part, job, decided?)?;
+            }
+        }
+        let written = part.progress.counts.written - before;
+        let next = if looked_at < count { cursor } else { found.next };
+        Ok(match next {
+            None => part.ended(),
+            Some(next) => {
+                let pause = if is_sent { Duration::from_secs_f64(seconds(written, rate)) } else { Duration::ZERO };
+                part.followed(next, pause)
+            }
+        })
+    }
+
+    async fn decide(
+        &self,
+        store: &dyn DeliveryStore,
+        job: &KnownJob,
+        history: &[Fact],
+    ) -> Result<LetterDecision, NotNow> {
+        let Some((dead, LetterState::Open)) = letter(history) else {
+            return Ok(LetterDecision::Skipped(JobSkip::NotOpen));
+        };
+        let asked = &job.definition;
+        if asked.kind == JobKind::Discard {
+            let event = event_of(store, dead).await?;
+            return Ok(LetterDecision::Discarded(Box::new((dead.clone(), event))));
+        }
+        let (Some(delivery), Some(subscription)) = (dead.delivery, dead.subscription) else {
+            return Ok(LetterDecision::Skipped(JobSkip::NotOpen));
+        };
+        let (subscription, control_offset) = self.subscription(asked.application_id, subscription);
+        let Some(subscription) = subscription else { return Ok(LetterDecision::Skipped(JobSkip::Deleted)) };
+        if !subscription.is_enabled() {
+            return Ok(LetterDecision::Skipped(JobSkip::Disabled));
+        }
+        if is_healed(store, dead).await.map_err(|error| error.to_string())? {
+            return Ok(LetterDecision::Skipped(JobSkip::AlreadyDelivered));
+        }
+        let Some(at) = dead.record else { return Ok(LetterDecision::Skipped(JobSkip::Expired)) };
+        let Some(delivery) = self.delivery((asked.application_id, delivery), at).await? else {
+            return Ok(LetterDecision::Skipped(JobSkip::Expired));
+        };
+        let redrives = Some(delivery.redrives().unwrap_or(0).saturating_add(1));
+        let again = Again { redrives, ..generation(asked, MadeBy::Redrive, control_offset) };
+        Ok(LetterDecision::Sent(Box::new((delivery, again, subscription))))
+    }
+
+    fn write(&self, part: &mut JobPart, job: &KnownJob, decided: LetterDecision) -> Result<(), NotNow> {
+        let (asked, now_ms, attempts) = (&job.definition, clock::now_ms(), &self.topics.attempts);
+        let unencoded = |error: serde_json::Error| error.to_string();
+        match decided {
+            LetterDecision::Skipped(why) => part.skip(why),
+            LetterDecision::Discarded(of) => {
+                let (dead, event) = *of;
+                let why = match &asked.subject {
+                    schemas::jobs::JobSubject::DeadLetters(of) => of.why.as_deref().unwrap_or_default(),
+                    schemas::jobs::JobSubject::Delivery(_) | schemas::jobs::JobSubject::Event(_) => "",
+                };
+                let by = (asked.created_by.as_str(), why);
+                part.write(discarded(attempts, (&dead, event.as_ref()), by, now_ms).map_err(unencoded)?);
+                part.progress.counts.written += 1;
+            }
+            LetterDecision::Sent(of) => {
+                let (dead, again, subscription) = *of;
+                let Some(record) = self.again(&dead, &subscription, again) else {
+                    part.skip(JobSkip::TooLarge);
+                    return Ok(());
+                };
+                let redrives = again.redrives.unwrap_or(1);
+                part.write(record);
+                part.write(redriven(attempts, &dead, asked, redrives, now_ms).map_err(unencoded)?);
+                part.progress.counts.written += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn candidates(
+    store: &dyn DeliveryStore,
+    job: &KnownJob,
+    of: &JobDeadLetters,
+    limit: usize,
+) -> Result<Candidates, NotNow> {
+    let cursor = job.progress.as_ref().and_then(|progress| progress.cursor.as_deref());
+    let application = job.definition.application_id;
+    if let Some(ids) = &of.ids {
+        let start = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize);
+        let wanted: Vec<DeliveryId> = ids.0.iter().skip(start).take(limit).map(|id| DeliveryId(*id)).collect();
+        let days = wanted.iter().map(|id| (*id, Day::of(0))).collect();
+        let facts = store.histories(application, days).await.map_err(|error| error.to_string())?;
+        let mut facts = by_delivery(facts);
+        let all = wanted.iter().enumerate().map(|(at, id)| {
+            let history = facts.remove(id).unwrap_or_default();
+            Candidate { history, cursor: (start + at + 1).to_string() }
+        });
+        let next = start + wanted.len();
+        let all: Vec<Candidate> = all.collect();
+        return Ok(Candidates { all, next: (next < ids.0.len()).then(|| next.to_string()) });
+    }
+    let filter = FilterHash::of(&cursor_name(job.definition.job_id));
+    let after = cursor.map(|cursor| RowPosition::of_cursor(cursor, filter)).transpose();
+    let query = FactQuery {
+        subject: of.subscription_id.map_or(Subject::All, Subject::Subscription),
+        kinds: Kinds::of(&[FactKind::DeadLettered]),
+        types: of.event_types.iter().filter_map(|text| EventTypePattern::parse(text).ok()).collect(),
+        reason: of.reason.clone(),
+        times: Times { from_ms: of.from_ms, to_ms: of.to_ms },
+        page: PageOf { order: ListOrder::Ascending, after: after.map_err(|error| error.to_string())?, limit },
+        ..FactQuery::of(application, limit)
+    };
+    let found = store.facts(query).await.map_err(|error| error.to_string())?;
+    let mut facts = histories(store, application, &found.rows).await.map_err(|error| error.to_string())?;
+    let all = found.rows.into_iter().map(|dead| {
+        let position = RowPosition { day: Day::of(dead.stored_ms), ms: dead.stored_ms, coordinates: dead.coordinates };
+        let history = dead.delivery.and_then(|delivery| facts.remove(&delivery)).unwrap_or_default();
+        Candidate { history, cursor: position.to_cursor(filter) }
+    });
+    Ok(Candidates { all: all.collect(), next: found.next.map(|next| next.to_cursor(filter)) })
+}
+
+/// The event of a dead letter, where it is in the log.
+async fn event_of(store: &dyn DeliveryStore, dead: &Fact) -> Result<Option<LoggedEvent>, NotNow> {
+    let (Some(application), Some(event)) = (dead.application, dead.event) else { return Ok(None) };
+    let since = Day::of(dead.accepted_ms.unwrap_or(0)).minus(1);
+    let found = store.events_of(application, vec![(event, since)]).await.map_err(|error| error.to_string())?;
+    Ok(found.into_iter().next())
+}
+
+/// How long so many take at a rate.
+fn seconds(count: u64, per_second: u32) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a part has at most a thousand")]
+    let count = count as f64;
+    count / f64::from(per_second.max(1))
+}

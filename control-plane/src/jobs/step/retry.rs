@@ -1,0 +1,36 @@
+//! One more attempt of a delivery.
+
+use delivery_log::Coordinates;
+use schemas::delivery::{Again, MadeBy};
+use schemas::jobs::{JobDelivery, JobSkip};
+
+use super::{JobPart, NotNow, StepOutcome, Steps, generation};
+use crate::jobs::known::KnownJob;
+
+impl Steps {
+    /// See the module. It is made whether or not its subscription is enabled.
+    pub(super) async fn retry(&self, job: &KnownJob, of: &JobDelivery) -> Result<StepOutcome, NotNow> {
+        self.current().await?;
+        let (asked, mut part) = (&job.definition, JobPart::of(job));
+        part.progress.counts.found = 1;
+        let (subscription, control_offset) = self.subscription(asked.application_id, of.subscription_id);
+        let Some(subscription) = subscription else {
+            part.skip(JobSkip::Deleted);
+            return Ok(part.ended());
+        };
+        let at = Coordinates { partition: of.record.partition, offset: of.record.offset };
+        let Some(delivery) = self.delivery((asked.application_id, of.delivery_id), at).await? else {
+            part.skip(JobSkip::Expired);
+            return Ok(part.ended());
+        };
+        let again = Again { is_once: true, ..generation(asked, MadeBy::Retry, control_offset) };
+        match self.again(&delivery, &subscription, again) {
+            Some(record) => {
+                part.progress.counts.written = 1;
+                part.write(record);
+            }
+            None => part.skip(JobSkip::TooLarge),
+        }
+        Ok(part.ended())
+    }
+}

@@ -1,0 +1,324 @@
+//! Jobs over real topics: what is written once, whoever runs it and however often it is asked for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::{From, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
+use schemas::attempt::{EventFacts, Kind, Lifecycle};
+use schemas::delivery::{self, Delivery, NewDelivery, Origin, RecordPlace};
+use schemas::event::EventHeaders;
+use schemas::identity::{delivery_id, gateway_source};
+use schemas::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
+use schemas::record::{Headers, OutRecord, Record};
+use serde_json::{Value, json};
+
+use super::support::{Replica, World, soon};
+
+/// Between two looks at what comes by itself.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// An application with a subscription, and what a gateway, a fan-out and a worker would have written.
+struct Shop {
+    producer: Producer,
+    application: ApplicationId,
+    subscription: SubscriptionId,
+}
+
+impl Shop {
+    async fn new(world: &World, replica: &Replica) -> Self {
+        let (application, _token) = super::tenant(replica, "shop").await;
+        let (_, made) = replica.post("/subscriptions", super::subscription(&application, "mine")).await;
+        Self {
+            producer: Producer::start(&world.connection, ProducerOptions::new("test")).unwrap(),
+            application: application.parse().unwrap(),
+            subscription: made["subscription_id"].as_str().unwrap().parse().unwrap(),
+        }
+    }
+
+    /// An event that was accepted, delivered in vain and is dead. Its delivery.
+    async fn dead(&self, world: &World, id: &str) -> DeliveryId {
+        let (source, application, now_ms) =
+            (gateway_source(self.application), self.application.to_string(), kafka::clock::now_ms());
+        let headers = EventHeaders {
+            id,
+            is_id_made: false,
+            event_type: "invoice.paid",
+            source: &source,
+            time: "2026-11-29T10:00:00Z",
+            content_type: "application/json",
+            application: &application,
+            labels: None,
+            metadata: None,
+            ip: None,
+        };
+        let headers = headers.encode().unwrap();
+        let accepted = self.write(&world.topics.events, format!("\"{id}\""), headers.clone()).await;
+        let origin = Origin { topic: world.topics.events.to_string(), partition: accepted.0, offset: accepted.1 };
+        let delivery = delivery_id(self.application, &source, id, self.subscription, Generation::default());
+        let new = NewDelivery {
+            id: delivery,
+            subscription: self.subscription,
+            generation: Generation::default(),
+            made_by: None,
+            accepted_ms: now_ms,
+            deadline_ms: now_ms + 60_000,
+            control_offset: 0,
+        };
+        let headers = new.encode(&headers, self.application, &origin.to_string());
+        let written = self.write(&world.topics.deliveries, format!("\"{id}\""), headers).await;
+        let about = |kind| Lifecycle {
+            application_id: Some(self.application),
+            event_id: Some(id.into()),
+            event_type: Some("invoice.paid".into()),
+            origin: Some(origin.to_string().into()),
+            accepted_ms: Some(now_ms),
+            ..Lifecycle::new(kind, now_ms)
+        };
+        let facts = EventFacts { matched: 1, payload_bytes: 9, ..EventFacts::default() };
+        let dead = Lifecycle {
+            subscription_id: Some(self.subscription),
+            delivery_id: Some(delivery),
+            record: Some(RecordPlace { partition: written.0, offset: written.1 }),
+            attempt: Some(1),
+            reason: Some("schedule".into()),
+            ..about(Kind::DeadLettered)
+        };
+        for lifecycle in [Lifecycle { event: Some(facts), ..about(Kind::Matched) }, dead] {
+            let value = String::from_utf8(lifecycle.encode().unwrap()).unwrap();
+            self.write(&world.topics.attempts, value, Headers::default()).await;
+        }
+        delivery
+    }
+
+    async fn write(&self, topic: &Arc<str>, value: String, headers: Headers) -> (i32, i64) {
+        let is_delivery = topic.ends_with("deliveries");
+        let record = OutRecord {
+            topic: Arc::clone(topic),
+            partition: None,
+            key: is_delivery.then(|| delivery::key(self.subscription)),
+            value: Some(value.into()),
+            headers,
+        };
+        let written = self.producer.send(&record).unwrap().await.unwrap();
+        (written.partition, written.offset)
+    }
+
+    /// Waits until so many dead letters are open.
+    async fn open(&self, replica: &Replica, count: usize) {
+        let path = format!("/dead_letters?limit=250&application_id={}", self.application);
+        soon("the dead letters are in the log", async {
+            loop {
+                let (status, rows) = replica.get(&path).await;
+                if status == 200 && rows.as_array().unwrap().len() == count {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a job has ended; how it is then.
+    async fn ended(&self, replica: &Replica, job: &Value) -> Value {
+        let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+        soon("the job has ended", async {
+            loop {
+                let (status, job) = replica.get(&path).await;
+                assert!(status == 200 || status == 503, "{job}");
+                if status == 200 && !job["ended_at"].is_null() {
+                    return job;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await
+    }
+
+    fn body(&self, fields: Value) -> Value {
+        let mut body = json!({"application_id": self.application});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body
+    }
+}
+
+/// All committed records of a topic.
+async fn all(world: &World, topic: &Arc<str>) -> Vec<Record> {
+    let offsets = kafka::Offsets::start_committed(&world.connection).unwrap();
+    let mut ends: BTreeMap<i32, i64> = offsets.ends(topic).await.unwrap();
+    ends.retain(|_, end| *end > 0);
+    let options = TailOptions {
+        topic: topic.to_string(),
+        partitions: None,
+        from: From::Beginning,
+        committed: true,
+        eof: true,
+        fetch_wait_ms: 20,
+    };
+    let mut tail = Tail::start(&world.connection, options).unwrap();
+    let mut records = Vec::new();
+    while !ends.is_empty() {
+        let (partition, position) = match tail.next().await.unwrap() {
+            TailEvent::Record { partition, record } => {
+                let position = record.offset + 1;
+                records.push(record);
+                (partition, position)
+            }
+            TailEvent::Eof { partition, position } => (partition, position),
+        };
+        if ends.get(&partition).is_some_and(|end| position >= *end) {
+            ends.remove(&partition);
+        }
+    }
+    records
+}
+
+/// Deliveries of later generations, by the event.
+async fn again(world: &World) -> BTreeMap<String, Vec<Delivery>> {
+    let mut again: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+    for record in all(world, &world.topics.deliveries).await {
+        let delivery = Delivery::decode(&record).unwrap();
+        if delivery.generation.0.is_some() {
+            again.entry(delivery.event_id().to_owned()).or_default().push(delivery);
+        }
+    }
+    again
+}
+
+async fn replica(world: &World, slot: &str, folder: &Path) -> Replica {
+    world.replica_with(slot, super::log::at(&folder.join(slot))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_sent_again_once_each_through_hand_overs_and_overlapping_jobs() {
+    const COUNT: usize = 120;
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    let mut ids = Vec::new();
+    for number in 0..COUNT {
+        ids.push(shop.dead(&world, &format!("evt_{number}")).await.to_string());
+    }
+    shop.open(&one, COUNT).await;
+    // Three parts a second; another runner takes over in the middle, and goes on where the first one was.
+    let asked = shop.body(json!({"filter": {}, "rate_per_second": 20}));
+    let (status, first) = one.post("/dead_letters:redrive", asked).await;
+    assert_eq!(status, 202, "{first}");
+    let asked = shop.body(json!({"dead_letter_ids": ids, "rate_per_second": 1_000}));
+    let (status, second) = one.post("/dead_letters:redrive", asked).await;
+    assert_eq!(status, 202, "{second}");
+    let path = format!("/jobs/{}", first["job_id"].as_str().unwrap());
+    soon("the first part is written", async {
+        while one.get(&path).await.1["counts"]["written"].as_u64().unwrap() < 20 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    one.stop().await;
+    let two = replica(&world, "two", folder.path()).await;
+    let first = shop.ended(&two, &first).await;
+    let second = shop.ended(&two, &second).await;
+    assert_eq!((&first["state"], &first["counts"]["written"]), (&json!("done"), &json!(COUNT)), "{first}");
+    let left_out = (&second["counts"]["written"], &second["counts"]["skipped"]["not_open"]);
+    assert_eq!(left_out, (&json!(0), &json!(COUNT)), "{second}");
+    let sent = again(&world).await;
+    assert_eq!(sent.len(), COUNT);
+    for (event, deliveries) in &sent {
+        let [delivery] = &deliveries[..] else { panic!("{event} was sent {} times", deliveries.len()) };
+        assert_eq!((delivery.made_by(), delivery.redrives(), delivery.hop.attempt), (Some("redrive"), Some(1), 1));
+        assert_eq!(delivery.payload, format!("\"{event}\""));
+    }
+    shop.open(&two, 0).await;
+    let (_, redriven) = two.get(&format!("/dead_letters?state=redriven&application_id={}", shop.application)).await;
+    assert!(!redriven.as_array().unwrap().is_empty());
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_thing_is_sent_again_as_often_as_it_is_asked_for_and_no_more() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    shop.dead(&world, "evt_1").await;
+    shop.open(&one, 1).await;
+    let query = format!("application_id={}", shop.application);
+    let (_, attempts) = one.get(&format!("/request_attempts?{query}")).await;
+    let attempt = attempts[0]["request_attempt_id"].as_str().unwrap();
+    let (status, retry) = one.post(&format!("/request_attempts/{attempt}/retry"), shop.body(json!({}))).await;
+    assert_eq!(status, 202, "{retry}");
+    assert_eq!(shop.ended(&one, &retry).await["counts"]["written"], 1);
+    let replay = "/events/evt_1/replay";
+    for body in
+        [json!({}), json!({"replay_id": "mine"}), json!({"replay_id": "mine"}), json!({"subscription_id": "mine"})]
+    {
+        let (status, problem) = one.post(replay, shop.body(body)).await;
+        assert_eq!(status, 204, "{problem}");
+    }
+    let refused = one.post(replay, shop.body(json!({"subscription_id": "yours"}))).await;
+    assert_eq!(refused.0, 404, "{}", refused.1);
+    let reused = one.post(replay, shop.body(json!({"replay_id": "mine", "subscription_id": "mine"}))).await;
+    assert_eq!(reused.0, 409, "{}", reused.1);
+    let (_, jobs) = one.get(&format!("/jobs?{query}")).await;
+    assert_eq!(jobs.as_array().unwrap().len(), 4, "{jobs}");
+    for job in jobs.as_array().unwrap() {
+        assert_eq!(shop.ended(&one, job).await["counts"]["written"], 1);
+    }
+    let sent = again(&world).await.remove("evt_1").unwrap();
+    let mut made: Vec<(&str, bool)> = sent.iter().map(|it| (it.made_by().unwrap(), it.is_once())).collect();
+    made.sort_unstable();
+    assert_eq!(made, [("replay", false), ("replay", false), ("replay", false), ("retry", true)]);
+    one.stop().await;
+    // Whoever comes later knows them all, and the same name is still the same replay.
+    let two = replica(&world, "one", folder.path()).await;
+    let (status, later) = two.get(&format!("/jobs?{query}")).await;
+    assert_eq!((status, later.as_array().unwrap().len()), (200, 4), "{later}");
+    shop.open(&two, 1).await;
+    assert_eq!(two.post(replay, shop.body(json!({"replay_id": "mine"}))).await.0, 204);
+    assert_eq!(two.get(&format!("/jobs?{query}")).await.1.as_array().unwrap().len(), 4);
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_discarded_is_not_sent_and_what_is_cancelled_goes_no_further() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    for number in 0..6 {
+        shop.dead(&world, &format!("evt_{number}")).await;
+    }
+    shop.open(&one, 6).await;
+    let (_, rows) = one.get(&format!("/dead_letters?limit=3&application_id={}", shop.application)).await;
+    let ids: Vec<&Value> = rows.as_array().unwrap().iter().map(|row| &row["dead_letter_id"]).collect();
+    let discard = shop.body(json!({"dead_letter_ids": ids, "reason": "nobody wants them"}));
+    let (status, job) = one.post("/dead_letters:discard", discard).await;
+    assert_eq!(status, 202, "{job}");
+    assert_eq!(shop.ended(&one, &job).await["counts"]["written"], 3);
+    shop.open(&one, 3).await;
+    // One a second: cancelled after the first.
+    let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}, "rate_per_second": 1}))).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    soon("the first is written", async {
+        while one.get(&path).await.1["counts"]["written"] == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let (status, cancelled) = one.post(&format!("{path}/cancel"), json!({})).await;
+    assert_eq!((status, &cancelled["state"]), (200, &json!("cancelled")), "{cancelled}");
+    let ended = shop.ended(&one, &job).await;
+    assert_eq!(ended["state"], "cancelled");
+    assert_eq!(one.post(&format!("{path}/cancel"), json!({})).await.1["code"], "already_ended");
+    let sent = again(&world).await.len() as u64;
+    assert!((1..3).contains(&sent), "{sent} of 3 were sent");
+    let told = all(&world, &world.topics.attempts).await;
+    let told: Vec<Kind> =
+        told.iter().filter_map(|record| Kind::peek(record.value.as_deref().unwrap_or_default())).collect();
+    let count = |kind| told.iter().filter(|it| **it == kind).count() as u64;
+    assert_eq!((count(Kind::Discarded), count(Kind::Redriven)), (3, sent));
+    let (_, audit) = one.get("/audit?limit=3").await;
+    let actions: Vec<&str> = audit.as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["job.cancel", "job.redrive", "job.discard"]);
+    one.stop().await;
+}

@@ -1,0 +1,115 @@
+//! `hookbus job` and `hookbus deadletters`: sending again.
+
+use clap::{Args, Subcommand};
+
+use super::log::DeadLettersListArgs;
+use super::manage::{Common, OfApplication};
+
+pub(crate) const DEADLETTERS_HELP: &str = "\
+Examples:
+  hookbus deadletters list --application shop
+  hookbus deadletters redrive --application shop --all --reason schedule --rate 50
+  hookbus deadletters redrive 648aa157-7f28-5037-9af1-2c8364067bd2 --application shop
+  hookbus deadletters discard --application shop --all --to 2026-11-01T00:00:00Z --why 'the shop has closed'";
+
+/// `hookbus job`
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: JobCommand,
+}
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// List them, newest first.
+    List {
+        #[command(flatten)]
+        of: OfApplication,
+        /// Only those of this kind: `replay`, `retry`, `redrive`, `discard`.
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only those that stand so: `queued`, `running`, `done`, `cancelled`, `failed`.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Show how far one is.
+    Show {
+        /// Its id.
+        job: String,
+    },
+    /// Cancel one: nothing more of it is written.
+    Cancel {
+        /// Its id.
+        job: String,
+    },
+}
+
+/// `hookbus deadletters`
+#[derive(Debug, Args)]
+pub(crate) struct DeadLettersArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: DeadLettersCommand,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List them, the newest first.
+    List(DeadLettersListArgs),
+    /// Show the attempts of one.
+    Show {
+        /// Its id, which is its delivery's.
+        dead_letter: String,
+        #[command(flatten)]
+        of: OfApplication,
+    },
+    /// Send open ones again, once each.
+    Redrive {
+        #[command(flatten)]
+        which: WhichLetters,
+        /// Deliveries in a second.
+        #[arg(long, value_name = "PER_SECOND")]
+        rate: Option<u32>,
+    },
+    /// Decide that open ones are not sent again.
+    Discard {
+        #[command(flatten)]
+        which: WhichLetters,
+        /// Why: it stands in the delivery log.
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub(crate) struct WhichLetters {
+    /// Their ids.
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) of: OfApplication,
+    /// All that are open and fit the options below.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only of this subscription: its id.
+    #[arg(long, requires = "all")]
+    pub(crate) subscription: Option<String>,
+    /// Only of this event type or pattern; may be given several times.
+    #[arg(long, requires = "all", value_name = "TYPE")]
+    pub(crate) event_type: Vec<String>,
+    /// Only those that died of it: `schedule`, `max_age`, `refused`, `gone`, `aborted`, `unwritable`.
+    #[arg(long, requires = "all")]
+    pub(crate) reason: Option<String>,
+    /// Only those that died at this time or later: RFC 3339.
+    #[arg(long, requires = "all", value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only those that died at this time or earlier.
+    #[arg(long, requires = "all", value_name = "TIME")]
+    pub(crate) to: Option<String>,
+}

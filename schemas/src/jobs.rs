@@ -1,0 +1,323 @@
+//! Jobs: what is sent again at somebody's request, on the compacted topic `jobs`.
+//!
+//! | key | value | written by |
+//! |---|---|---|
+//! | `<job>` | [`JobDefinition`]: what was asked for; written anew where it is cancelled | whoever takes the request |
+//! | `<job>/progress` | [`JobProgress`]: how far it is | who runs it, in the transaction of what it writes |
+//!
+//! All records of an application are in one partition, that of its id, so that one runner has all of its jobs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::delivery::{Origin, RecordPlace};
+use crate::ids::{ApplicationId, DeliveryId, JobId, SubscriptionId};
+use crate::murmur2::partition_for;
+
+mod packed;
+mod words;
+
+pub use self::packed::PackedIds;
+pub use self::words::{JobKind, JobSkip, JobState};
+
+/// Current version of both records.
+pub const VERSION: u8 = 1;
+/// Bytes of a definition: a thousand ids have 21.4 KiB.
+pub const MAX_JOB_BYTES: usize = 24 * 1024;
+/// Ids that a job may name.
+pub const MAX_JOB_IDS: usize = 1_000;
+/// Deliveries that a job writes in a second, where its request does not say.
+pub const USUAL_RATE: u32 = 100;
+/// The most that it may.
+pub const MAX_RATE: u32 = 10_000;
+/// Characters of the reason that a dead letter is discarded for.
+pub const MAX_REASON: usize = 500;
+
+/// Which record of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobKey {
+    /// What was asked for.
+    Definition(JobId),
+    /// How far it is.
+    Progress(JobId),
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDefinition {
+    /// Version, [`VERSION`].
+    pub v: u8,
+    /// What it does.
+    pub kind: JobKind,
+    /// Its id, and the generation of what it writes.
+    pub job_id: JobId,
+    /// Whose it is.
+    pub application_id: ApplicationId,
+    /// When it was asked for, Unix ms.
+    pub created_ms: i64,
+    /// Who asked, as in `audit`.
+    pub created_by: String,
+    /// Deliveries per second.
+    pub rate_per_second: u32,
+    /// About what.
+    pub subject: JobSubject,
+    /// When it was cancelled, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_ms: Option<i64>,
+}
+
+/// What a job is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobSubject {
+    /// A delivery.
+    Delivery(JobDelivery),
+    /// An event.
+    Event(JobEvent),
+    /// Dead letters.
+    DeadLetters(JobDeadLetters),
+}
+
+/// A delivery that is made once more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDelivery {
+    /// Its id.
+    pub delivery_id: DeliveryId,
+    /// Its subscription.
+    pub subscription_id: SubscriptionId,
+    /// Its youngest copy, on `deliveries`.
+    pub record: RecordPlace,
+}
+
+/// An event that is sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// The UUID of its identity.
+    pub event: Uuid,
+    /// Where it was accepted.
+    pub origin: Origin,
+    /// When, Unix ms.
+    pub accepted_ms: i64,
+    /// To this subscription, whether it matches or not; absent: to those that match now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription_id: Option<SubscriptionId>,
+}
+
+/// Dead letters, by their ids or by what they have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDeadLetters {
+    /// These.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<PackedIds>,
+    /// Those that died of this subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription_id: Option<SubscriptionId>,
+    /// Of types that one of these patterns matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_types: Vec<String>,
+    /// That died of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Not before, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_ms: Option<i64>,
+    /// Not after, Unix ms. Always there: what dies later is not this job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_ms: Option<i64>,
+    /// Why they are discarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// How far a job is. Written with each part of it, so that what was written is known whatever happens to its runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobProgress {
+    /// Version, [`VERSION`].
+    pub v: u8,
+    /// The job.
+    pub job_id: JobId,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it began, Unix ms.
+    pub started_ms: i64,
+    /// When it ended, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<i64>,
+    /// What was found and written so far.
+    #[serde(default)]
+    pub counts: JobCounts,
+    /// Where its next part begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// A sentence about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What a job has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounts {
+    /// Deliveries or dead letters that were looked at.
+    pub found: u64,
+    /// Deliveries or decisions that were written.
+    pub written: u64,
+    /// Those that were left out, by why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// Why a record is none of a job.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// Its key.
+    #[error("the key `{0}` is no job's")]
+    Key(String),
+    /// Its value.
+    #[error("the value is no job's: {0}")]
+    Value(#[from] serde_json::Error),
+}
+
+/// The partition of an application's jobs.
+#[must_use]
+pub fn jobs_partition(application: ApplicationId, partitions: i32) -> i32 {
+    partition_for(application.to_string().as_bytes(), partitions)
+}
+
+// === impl JobKey ===
+
+impl JobKey {
+    /// Reads a record's key.
+    ///
+    /// # Errors
+    /// It is no job's.
+    pub fn decode(key: Option<&[u8]>) -> Result<Self, JobError> {
+        let text = String::from_utf8_lossy(key.unwrap_or_default());
+        text.parse().map_err(|()| JobError::Key(text.into_owned()))
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn job(self) -> JobId {
+        match self {
+            Self::Definition(id) | Self::Progress(id) => id,
+        }
+    }
+
+    /// As a record's key.
+    #[must_use]
+    pub fn encode(self) -> Bytes {
+        Bytes::from(self.to_string())
+    }
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Definition(id) => write!(f, "{id}"),
+            Self::Progress(id) => write!(f, "{id}/progress"),
+        }
+    }
+}
+
+impl FromStr for JobKey {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (id, is_progress) = text.strip_suffix("/progress").map_or((text, false), |id| (id, true));
+        let id = id.parse().map_err(drop)?;
+        Ok(if is_progress { Self::Progress(id) } else { Self::Definition(id) })
+    }
+}
+
+// === impl JobDefinition ===
+
+impl JobDefinition {
+    /// Reads a record's value; `None`: it is of a kind that a newer build runs.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn decode(value: &[u8]) -> Result<Option<Self>, JobError> {
+        #[derive(Deserialize)]
+        struct OnlyKind {
+            kind: JobKind,
+        }
+        if serde_json::from_slice::<OnlyKind>(value)?.kind == JobKind::Unknown {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_slice(value)?))
+    }
+
+    /// As a record's value.
+    ///
+    /// # Errors
+    /// Never in practice; passed on rather than hidden.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// Whether it may take long, so that those of one application take turns.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.subject, JobSubject::DeadLetters(_))
+    }
+}
+
+// === impl JobProgress ===
+
+impl JobProgress {
+    /// Of a job that begins.
+    #[must_use]
+    pub fn begun(job_id: JobId, started_ms: i64) -> Self {
+        let counts = JobCounts::default();
+        Self {
+            v: VERSION,
+            job_id,
+            state: JobState::Running,
+            started_ms,
+            ended_ms: None,
+            counts,
+            cursor: None,
+            detail: None,
+        }
+    }
+
+    /// The same, ended.
+    #[must_use]
+    pub fn ended(self, state: JobState, now_ms: i64) -> Self {
+        Self { state, ended_ms: Some(now_ms), cursor: None, ..self }
+    }
+
+    /// Reads a record's value.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn decode(value: &[u8]) -> Result<Self, JobError> {
+        Ok(serde_json::from_slice(value)?)
+    }
+
+    /// As a record's value.
+    ///
+    /// # Errors
+    /// Never in practice; passed on rather than hidden.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+}
+
+// === impl JobCounts ===
+
+impl JobCounts {
+    /// One more is left out.
+    pub fn skip(&mut self, why: JobSkip) {
+        *self.skipped.entry(why.as_str().to_owned()).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The records of jobs as they are written and read.
+
+use super::*;
+
+fn definition(subject: JobSubject) -> JobDefinition {
+    JobDefinition {
+        v: VERSION,
+        kind: JobKind::Redrive,
+        job_id: JobId(Uuid::from_u128(1)),
+        application_id: ApplicationId(Uuid::from_u128(2)),
+        created_ms: 1_790_000_000_000,
+        created_by: format!("application_secret/{}", Uuid::from_u128(3)),
+        rate_per_second: USUAL_RATE,
+        subject,
+        cancelled_ms: None,
+    }
+}
+
+#[test]
+fn the_largest_job_fits() {
+    let ids = (0..MAX_JOB_IDS).map(|number| Uuid::from_u128(u128::MAX - number as u128)).collect();
+    let why = Some("\u{1f4a9}".repeat(MAX_REASON));
+    let letters = JobDeadLetters { ids: Some(PackedIds(ids)), why, ..JobDeadLetters::default() };
+    let job = definition(JobSubject::DeadLetters(letters));
+    let value = job.encode().unwrap();
+    assert!(value.len() <= MAX_JOB_BYTES, "{}", value.len());
+    assert_eq!(JobDefinition::decode(&value).unwrap(), Some(job));
+}
+
+#[test]
+fn every_subject_is_read_as_it_was_written() {
+    let origin = Origin { topic: "h.events".into(), partition: 1, offset: 2 };
+    let subscription = SubscriptionId(Uuid::from_u128(4));
+    let record = RecordPlace { partition: 3, offset: 9 };
+    let delivery = DeliveryId(Uuid::from_u128(5));
+    for subject in [
+        JobSubject::Delivery(JobDelivery { delivery_id: delivery, subscription_id: subscription, record }),
+        JobSubject::Event(JobEvent { event: Uuid::nil(), origin, accepted_ms: 4, subscription_id: Some(subscription) }),
+        JobSubject::DeadLetters(JobDeadLetters { to_ms: Some(8), ..JobDeadLetters::default() }),
+    ] {
+        let job = definition(subject);
+        assert_eq!(JobDefinition::decode(&job.encode().unwrap()).unwrap(), Some(job));
+    }
+    let mut progress = JobProgress::begun(JobId(Uuid::from_u128(1)), 5);
+    progress.counts.skip(JobSkip::Expired);
+    progress.counts.skip(JobSkip::Expired);
+    assert_eq!(progress.counts.skipped["expired"], 2);
+    assert_eq!(JobProgress::decode(&progress.encode().unwrap()).unwrap(), progress);
+    assert!(progress.ended(JobState::Done, 7).state.has_ended());
+}
+
+#[test]
+fn a_kind_of_a_newer_build_is_passed_over_and_what_is_no_job_is_said() {
+    assert_eq!(JobDefinition::decode(br#"{"v":1,"kind":"backfill","subject":{"topic":"x"}}"#).unwrap(), None);
+    for bad in [&b"{"[..], b"{}", br#"{"kind":"replay"}"#] {
+        JobDefinition::decode(bad).unwrap_err();
+    }
+    let newer = br#"{"v":1,"job_id":"00000000-0000-0000-0000-000000000001","state":"frozen","started_ms":1}"#;
+    assert_eq!(JobProgress::decode(newer).unwrap().state, JobState::Unknown);
+}
+
+#[test]
+fn keys_are_read_as_they_are_written() {
+    let id = JobId(Uuid::from_u128(1));
+    for key in [JobKey::Definition(id), JobKey::Progress(id)] {
+        assert_eq!(JobKey::decode(Some(&key.encode())).unwrap(), key);
+        assert_eq!(key.job(), id);
+    }
+    for bad in [None, Some(&b"x"[..]), Some(b"00000000-0000-0000-0000-000000000001/grant")] {
+        JobKey::decode(bad).unwrap_err();
+    }
+}
+
+#[test]
+fn jobs_of_an_application_are_in_one_partition() {
+    let application = ApplicationId(Uuid::from_u128(2));
+    assert_eq!(jobs_partition(application, 8), jobs_partition(application, 8));
+    assert!((0..8).contains(&jobs_partition(application, 8)));
+}
