@@ -25,8 +25,6 @@ mod deduplicate;
 mod error;
 mod expand;
 mod filter;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod metrics;
 mod owners;
 mod plan;

@@ -134,7 +134,7 @@ impl KafkaSink {
                 continue;
             }
             match self.writer.write(records.clone()).await {
-                Ok(()) => break,
+                Ok(_) => break,
                 // Whoever has the slot since will not have it for long, or this process is the one that should stop.
                 Err(ExclusiveError::Fenced) => {}
                 Err(ExclusiveError::Unknown(error)) => {

@@ -16,7 +16,7 @@ use schemas::record::{Headers, Record, TopicPartition};
 use schemas::rejected::RejectReason;
 
 /// Longest `ce_id` and `ce_source`, bytes: they stand in headers of every hop and in the delivery log's index.
-const MAX_ID_BYTES: usize = 1_000;
+pub const MAX_ID_BYTES: usize = 1_000;
 
 /// An event as its record tells it; texts borrow from the record where they can.
 #[derive(Debug)]

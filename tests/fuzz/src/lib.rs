@@ -9,7 +9,7 @@
 //! all refused at the door prove nothing, so the test asks for a share of them. A finding becomes a seed, and where it was a
 //! defect a test beside its mend.
 //!
-//! The gateway's, the fan-out's and the delivery worker's targets look at what is private there, so most of their code stands
+//! The gateway's and the delivery worker's targets look at what is private there, so most of their code stands
 //! in those crates (`fuzzing.rs`, behind a feature that is in no product).
 #![expect(clippy::panic, reason = "a target says by a panic what it has found")]
 
@@ -21,6 +21,7 @@ mod retry_after;
 mod schema;
 mod schema_visits;
 mod signature;
+mod source_event;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,8 @@ use schemas::lanes::{decode_offsets, encode_offsets};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, RejectReason};
 
+use crate::source_event;
+
 /// `max.message.bytes` of a topic that the longest inputs do not fit.
 const LIMIT: usize = 3_000;
 
@@ -37,7 +39,7 @@ pub(crate) fn source(data: &[u8]) -> bool {
     let detail = String::from_utf8_lossy(data);
     let out = rejected::to_record(Arc::from("rejected"), &from, &record, RejectReason::TooLarge, &detail, LIMIT);
     assert!(out.batch_size() <= LIMIT, "{} bytes", out.batch_size());
-    fanout_worker::fuzzing::record(&record, &from)
+    source_event::record(&record, &from)
 }
 
 /// A record of `deliveries`: it hops, dies and is told of.

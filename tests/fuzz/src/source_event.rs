@@ -1,14 +1,12 @@
-//! Door of the fuzz target for records of Kafka (tests/fuzz). In no product: the feature `fuzzing` is turned on by tests/fuzz alone.
+//! A record of a source, as the fan-out and jobs read it.
 
 use schemas::cloud_event::MAX_EXTENSIONS;
 use schemas::header;
 use schemas::record::{Record, TopicPartition};
-
-use crate::config::MAX_ID_BYTES;
-use crate::sources::{self, Event};
+use sources::{Event, MAX_ID_BYTES};
 
 /// A record of a source. Panics where what the fan-out reads is not what it writes; says whether the record is an event.
-pub fn record(record: &Record, from: &TopicPartition) -> bool {
+pub(crate) fn record(record: &Record, from: &TopicPartition) -> bool {
     let event = match sources::decode(record, from) {
         Ok(event) => event,
         Err(rejection) => {
