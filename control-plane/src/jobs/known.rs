@@ -244,8 +244,8 @@ pub(crate) mod tests {
         };
         assert_eq!(ids(&known, &asked), (vec![5, 3], true));
         let after = Some(JobId(Uuid::from_u128(3)));
-        assert_eq!(ids(&known, &JobsAsked { after, ..asked.clone() }), (vec![1], false));
-        let retries = JobsAsked { kind: Some(JobKind::Retry), ..asked.clone() };
+        assert_eq!(ids(&known, &JobsAsked { after, ..asked }), (vec![1], false));
+        let retries = JobsAsked { kind: Some(JobKind::Retry), ..asked };
         assert_eq!(ids(&known, &retries), (vec![], false));
         let progress = JobProgress::begun(JobId(Uuid::from_u128(3)), 9);
         known.take(&progressed(1, &progress)).unwrap();
