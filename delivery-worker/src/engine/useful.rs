@@ -319,7 +319,7 @@ impl<L: Lookup> Engine<L> {
             match live.state {
                 State::Abandoned => continue,
                 State::InFlight { since_ms } if now_ms - since_ms > wait_ms && !stuck.contains(lease) => {
-                    stuck.push(*lease)
+                    stuck.push(*lease);
                 }
                 State::InFlight { .. } | State::Waiting => {}
             }
