@@ -9,7 +9,6 @@
 
 mod failure;
 mod partitions;
-mod polled;
 mod reports;
 #[cfg(test)]
 mod tests;
@@ -20,8 +19,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError as Native;
-use rdkafka::producer::Producer;
+use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{OutRecord, TopicPartition};
 
@@ -33,7 +33,6 @@ use crate::ffi::{self, GroupMetadata};
 use self::failure::fatal;
 pub(crate) use self::failure::{Aborted, Failure, Refused};
 use self::partitions::Topics;
-use self::polled::PolledProducer;
 pub(crate) use self::reports::AckPace;
 pub(crate) use self::reports::TouchedPartition;
 use self::reports::{Failed, Reports};
@@ -49,7 +48,7 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 pub(crate) struct Session {
     /// Before the producer: what they hold of it is let go first.
     topics: Topics,
-    producer: PolledProducer,
+    producer: ThreadedProducer<Reports>,
     timeout: Duration,
     attempt: u32,
 }
@@ -94,7 +93,9 @@ impl Session {
         message_max_bytes: usize,
     ) -> Result<Self, KafkaError> {
         let config = connection.transactional(transactional_id, timeout, message_max_bytes);
-        Ok(Self { producer: PolledProducer::start(&config)?, timeout, topics: Topics::default(), attempt: 0 })
+        let producer = ThreadedProducer::from_config_and_context(&config, Reports::default())
+            .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
+        Ok(Self { producer, timeout, topics: Topics::default(), attempt: 0 })
     }
 
     /// Fences every other producer of this transactional id and settles its transaction.
