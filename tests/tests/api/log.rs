@@ -66,10 +66,6 @@ async fn a_support_engineer_sees_what_was_sent_what_they_said_and_what_died() {
 
     let status = told(&pipeline, &url, &["log", "status"]).await.unwrap();
     assert_eq!((&status["days"][0]["whole"], &status["lost_records"]), (&json!(true), &json!(0)), "{status}");
-    let checked = told(&pipeline, &url, &["log", "check"]).await.unwrap();
-    assert_eq!(checked["difference"], Value::Null);
-    // Matched, two targets, four attempts and a delivery, at the least.
-    assert!(checked["rows"].as_u64().unwrap() >= 8, "{checked}");
     assert_eq!(told(&pipeline, &url, &["attempts", "--application", "nobody"]).await, None);
     pipeline.finish(Expect { dead: 1, ..Expect::default() }).await.unwrap();
 }
