@@ -172,7 +172,8 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: 
     let input = move |snapshot: &Snapshot, facts: Facts<'_>| {
         let Some(former) = facts.former else { return Err(crate::problem::not_found("subscription")) };
         let view = View { vault: facts.vault, now_ms: facts.now_ms, sees: Sees::Secrets };
-        apply(&patch.over(former, view)?, snapshot, facts)
+        let input = patch.over(former, view)?;
+        apply(&input, snapshot, facts)
     };
     change(&app, asked, application, input).await
 }

@@ -124,7 +124,7 @@ async fn a_request_looks_at_so_many_and_its_page_names_the_next_one() {
     assert_eq!(api.get(ADMIN, &format!("{list}&event_type=invoice.paid")).await.1.as_array().unwrap().len(), 250);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_organization_reads_so_many_lists_at_once() {
     let api = Api::new();
     let tenant = api.tenant("one").await;
