@@ -15,9 +15,9 @@ pub(crate) mod ping;
 mod rotate;
 mod show;
 
-pub(crate) use describe::shapes;
 #[cfg(test)]
 pub(crate) use self::filter::compiled;
+pub(crate) use describe::shapes;
 pub(crate) use input::{Facts, Input};
 pub(crate) use patch::PatchInput;
 pub(crate) use rotate::Rotation;
