@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use schemas::topics::Topics;
 
 use crate::body::{self, BodyBudget, BodyLimits};
+use crate::check_budget::CheckBudget;
 use crate::cloud_event;
 use crate::config::{GatewayConfig, HTTP2_STREAMS, PARSED_HEADERS};
 use crate::directory::{Caller, Directory, Recheck};
@@ -219,7 +220,8 @@ impl Gateway {
         };
         let body = encoding.decode(body, limits.size, &mut share)?;
         let hook0 = head.headers.contains_key("hook0-client-options");
-        let asking = Asking { caller, ip: connection.ip(), now_ms: clock::now_ms(), hook0, fresh };
+        let (now_ms, checks) = (clock::now_ms(), CheckBudget::new());
+        let asking = Asking { caller, ip: connection.ip(), now_ms, hook0, fresh, checks };
         let done = pin!(self.ingest_body(route, form, head, body, asking));
         let done = connection.request_timer.within(self.config.request_timeout, done).await;
         done.unwrap_or_else(|| Err(problem::kafka_unavailable("no acknowledgement in time")))

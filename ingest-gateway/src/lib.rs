@@ -36,6 +36,7 @@
 mod authenticate;
 mod batch;
 mod body;
+mod check_budget;
 mod cloud_event;
 mod config;
 mod directory;

@@ -6,6 +6,7 @@ mod fakes;
 mod limits;
 mod made_ids;
 mod rates;
+mod tenants;
 
 use std::sync::Arc;
 

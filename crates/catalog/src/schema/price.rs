@@ -18,7 +18,7 @@ const NAME_NS: u64 = 15;
 /// A byte of a text that is looked at as a `format`, or counted for its length, ns.
 const FORM_NS: u64 = 5;
 /// A byte that is read as JSON, ns.
-const PARSE_NS: u64 = 4;
+pub const READ_NS: u64 = 4;
 
 /// What may meet at one place of a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl CheckWork {
             at_places.saturating_mul(of.places),
             self.names.saturating_mul(NAME_NS).saturating_mul(of.objects),
             self.byte_ns.saturating_mul(of.text_bytes),
-            PARSE_NS.saturating_mul(bytes as u64),
+            READ_NS.saturating_mul(bytes as u64),
         ];
         parts.into_iter().fold(0, u64::saturating_add)
     }
