@@ -190,7 +190,7 @@ impl Gateway {
     async fn events(
         &self,
         route: Route,
-        connection: &ConnectionState,
+        connection: &Arc<ConnectionState>,
         request: Request<Incoming>,
     ) -> Result<Answered, Refused> {
         let limits = BodyLimits { size: self.config.request_limit, time: self.config.body_read_timeout };
@@ -231,7 +231,7 @@ impl Gateway {
     async fn admit(
         &self,
         route: Route,
-        connection: &ConnectionState,
+        connection: &Arc<ConnectionState>,
         head: &Head,
         fresh: &mut Fresh,
     ) -> Result<Admitted, Refused> {
@@ -246,9 +246,13 @@ impl Gateway {
             return Err(problem::catalog_behind("the gateway is starting"));
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
-        connection.trust();
+        let senders = self.directory().senders(caller);
+        let organization = senders.map(|it| it.organization);
+        if organization.is_some() || caller == Caller::Admin {
+            connection.trust(organization);
+        }
         query::check(head.uri.query())?;
-        if let Some(senders) = self.directory().senders(caller) {
+        if let Some(senders) = senders {
             self.limits().ask_rate(senders, clock::now_ms()).map_err(problem::over_limit)?;
         }
         Ok(Admitted { form: EventForm::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
