@@ -13,6 +13,7 @@ use http::header::{CONTENT_TYPE, EXPECT};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use schemas::ids::OrganizationId;
 use schemas::topics::Topics;
 
 use crate::body::{self, BodyBudget, BodyLimits};
@@ -77,6 +78,8 @@ struct Admitted {
     form: EventForm,
     encoding: Encoding,
     caller: Caller,
+    /// Whose it is; the operator's is nobody's.
+    organization: Option<OrganizationId>,
 }
 
 /// An answer that is no refusal.
@@ -203,14 +206,16 @@ impl Gateway {
         };
         let received = match admitted {
             Ok(admitted) => {
+                share.belong(admitted.organization);
                 let received = body::receive(&mut body, limits, &connection.body_timer, &mut share).await;
                 received.map(|body| (admitted, body))
             }
             Err(refused) => Err(refused),
         };
-        let (Admitted { form, encoding, caller }, body) = match received {
+        let (Admitted { form, encoding, caller, .. }, body) = match received {
             Ok(received) => received,
             Err(refused) => {
+                share.end();
                 // A client that waits for `100 Continue` sends nothing yet, and one that was too slow had its time.
                 if !head.headers.contains_key(EXPECT) && refused.status != 408 {
                     Box::pin(body::drain(body, limits)).await;
@@ -255,7 +260,8 @@ impl Gateway {
         if let Some(senders) = senders {
             self.limits().ask_rate(senders, clock::now_ms()).map_err(problem::over_limit)?;
         }
-        Ok(Admitted { form: EventForm::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
+        let (form, encoding) = (EventForm::of(route, &head.headers)?, Encoding::of(&head.headers)?);
+        Ok(Admitted { form, encoding, caller, organization })
     }
 
     fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {

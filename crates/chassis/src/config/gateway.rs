@@ -93,7 +93,8 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
         default: "268435456",
         title: "Bytes in flight",
-        effect: "Bodies held in memory at once; above it 503.",
+        effect: "Bodies held in memory at once; above it 503. One organization holds at most half of what the others leave, \
+                 but always one body.",
     },
     Key {
         path: "gateway.queue_bytes",

@@ -53,3 +53,43 @@ async fn checks_beyond_what_one_request_may_cost_are_for_another_request() {
     }
     assert_eq!(fixture.send(&costly_event(199)).await.status, 201, "it is not the event that is too costly");
 }
+
+#[tokio::test]
+async fn bodies_of_one_organization_leave_room_for_those_of_another() {
+    let fixture = Fixture::with(
+        |config| {
+            config.request_limit = 1_000;
+            config.max_in_flight_bytes = 10_000;
+        },
+        None,
+    )
+    .await;
+    let permit = fixture.publisher.hold();
+    let long = event(&format!(r#","metadata":{{"a":"{}"}}"#, "x".repeat(900)));
+    assert!((950..1_000).contains(&long.len()));
+    let mut held = Vec::new();
+    let refused = loop {
+        let mut socket = fixture.connect().await;
+        socket.write_all(&request("POST", "/api/v1/event", SECRET, &long)).await.unwrap();
+        let taken = held.len() + 1;
+        let refused = tokio::select! {
+            reply = Reply::read(&mut socket) => Some(reply),
+            _records = fixture.publisher.taken(taken) => None,
+        };
+        if let Some(refused) = refused {
+            break refused;
+        }
+        held.push(socket);
+    };
+    assert_eq!((refused.status, refused.code(), refused.header("retry-after")), (503, "overloaded", Some("1")));
+    assert_eq!(held.len(), 5, "half of all");
+    let mut other = fixture.connect().await;
+    other.write_all(&request("POST", "/api/v1/event", NEIGHBOUR, &long)).await.unwrap();
+    fixture.publisher.taken(6).await;
+    drop(permit);
+    assert_eq!(Reply::read(&mut other).await.status, 201);
+    for mut socket in held {
+        assert_eq!(Reply::read(&mut socket).await.status, 201);
+    }
+    assert_eq!(fixture.send(&long).await.status, 201, "what was held came back");
+}
