@@ -184,6 +184,7 @@ pub(crate) fn checks_used_up() -> Refused {
 pub(crate) fn over_limit(over: Over) -> Refused {
     let of = |whose| match whose {
         Whose::Application => "this application",
+        Whose::Unlimited => "the applications of this organization that have no limit of their own, together,",
         Whose::Organization => "the organization of this application",
     };
     match over {

@@ -123,15 +123,17 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 10_000_000, Unit::PerSecond),
         default: "0",
         title: "Rate limit",
-        effect: "Events per second of an application without a limit of its own, over all replicas, with a burst of one \
-                 second; 0 is no limit. Beyond it 429 `RateLimited`.",
+        effect: "Events per second over all replicas, with a burst of one second: of all applications of an organization \
+                 together where neither they nor it have a limit; where the organization has one, of each application \
+                 without one. 0 is no limit. Beyond it 429 `RateLimited`.",
     },
     Key {
         path: "gateway.quota_per_day",
         kind: Kind::Integer(0, 1_000_000_000_000, Unit::PerDay),
         default: "0",
         title: "Daily quota",
-        effect: "Events per day (UTC) of an application without a limit of its own, over all replicas; 0 is no limit. \
+        effect: "Events per day (UTC) over all replicas: of all applications of an organization together where neither they \
+                 nor it have a limit; where the organization has one, of each application without one. 0 is no limit. \
                  Beyond it 429 `TooManyEventsToday`.",
     },
     Key {
@@ -185,9 +187,9 @@ pub struct GatewayConfig {
     pub recent_ids: usize,
     /// Most events of one batch request.
     pub batch_max_events: usize,
-    /// Events per second of one application; `None` is no limit.
+    /// Events per second where nobody has a limit; `None` is no limit.
     pub rate_per_second: Option<u32>,
-    /// Events per day of one application; `None` is no limit.
+    /// Events per day where nobody has a limit; `None` is no limit.
     pub quota_per_day: Option<u64>,
     /// Gateways that share the limits.
     pub replicas: u32,

@@ -367,7 +367,8 @@ impl Names {
     fn senders_of(&self, application: ApplicationId) -> Option<Senders> {
         let (application_allowance, organization_allowance) = *self.limits.lock();
         let organization = owner(application)?;
-        Some(Senders { application, application_allowance, organization, organization_allowance })
+        let shared_allowance = Allowance::default();
+        Some(Senders { application, application_allowance, organization, organization_allowance, shared_allowance })
     }
 }
 
