@@ -20,6 +20,7 @@ use crate::body::{self, BodyBudget, BodyLimits};
 use crate::check_budget::CheckBudget;
 use crate::cloud_event;
 use crate::config::{GatewayConfig, HTTP2_STREAMS, PARSED_HEADERS};
+use crate::cors::CrossOrigin;
 use crate::directory::{Caller, Directory, Recheck};
 use crate::encoding::Encoding;
 use crate::fallback::Fallback;
@@ -55,6 +56,7 @@ pub(crate) struct Gateway {
     limits: SendLimits,
     budget: BodyBudget,
     request_ids: RequestIds,
+    cross_origin: CrossOrigin,
     limited: Limited,
 }
 
@@ -101,6 +103,7 @@ impl Gateway {
             limits: SendLimits::new(config.replicas),
             budget: BodyBudget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
             request_ids: RequestIds::new(),
+            cross_origin: CrossOrigin::new(&config.cors_origins),
             limited: Limited::new(LOG_PERIOD),
             config,
             parts,
@@ -318,16 +321,17 @@ impl Serve for Gateway {
             return fallback.answer(request).await.map(GatewayBody::Stream);
         }
         let request_id = self.request_ids.of(request.headers());
-        match self.events(route, connection, request).await {
-            Ok(answer) => {
-                let mut response = response::json(answer.status, answer.body, request_id);
-                if answer.is_deprecated {
-                    response::mark_deprecated(&mut response);
-                }
-                response
-            }
-            Err(refused) => self.refuse(&refused, request_id),
-        }
+        let to_page = self.cross_origin.asked(request.headers());
+        let asked = if route == Route::Other { None } else { to_page.preflight(&request, &request_id) };
+        let mut response = match asked {
+            Some(answer) => answer,
+            None => match self.events(route, connection, request).await {
+                Ok(answer) => answer.response(request_id),
+                Err(refused) => self.refuse(&refused, request_id),
+            },
+        };
+        to_page.say(&mut response);
+        response
     }
 }
 
@@ -365,6 +369,14 @@ impl EventForm {
 }
 
 impl Answered {
+    fn response(self, request_id: http::HeaderValue) -> Response<GatewayBody> {
+        let mut response = response::json(self.status, self.body, request_id);
+        if self.is_deprecated {
+            response::mark_deprecated(&mut response);
+        }
+        response
+    }
+
     fn batch(body: Vec<u8>) -> Self {
         Self { status: StatusCode::OK, body, is_deprecated: false }
     }

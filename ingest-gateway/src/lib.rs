@@ -39,6 +39,7 @@ mod body;
 mod check_budget;
 mod cloud_event;
 mod config;
+mod cors;
 mod directory;
 mod encoding;
 mod error;

@@ -171,8 +171,9 @@ const KEYS: &[Key] = &[
         kind: Kind::List,
         default: "",
         title: "Origins of browsers",
-        effect: "Whose pages may call the management API: origins such as https://console.example.com, or `*` for all of \
-                 them. None by default. Cookies are never used, so none are ever allowed.",
+        effect: "Whose pages may call the management API, and send events to the gateway: origins such as \
+                 https://console.example.com, or `*` for all of them. None by default. Cookies are never used, so none are \
+                 ever allowed.",
     },
     control_log::STORE,
     control_log::FOLDER,

@@ -193,6 +193,8 @@ pub struct GatewayConfig {
     pub quota_per_day: Option<u64>,
     /// Gateways that share the limits.
     pub replicas: u32,
+    /// Origins of browsers whose pages may send, from `control.cors_origins`; empty: none.
+    pub cors_origins: Vec<String>,
     /// The admin key that may send for every application, from `control.admin_key`.
     pub admin_key: Option<SecretString>,
 }
@@ -226,6 +228,7 @@ impl GatewayConfig {
             rate_per_second: from.positive("gateway.rate_per_second"),
             quota_per_day: from.positive("gateway.quota_per_day"),
             replicas: from.number("gateway.replicas"),
+            cors_origins: from.list("control.cors_origins"),
             admin_key: from.secret("control.admin_key"),
         }
     }
