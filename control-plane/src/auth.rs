@@ -297,7 +297,11 @@ impl FromRequestParts<Arc<App>> for AnyRole {
         let mut caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
         let who = authenticate(app, bearer(&parts.headers)?, caller.address).await?;
         if let Some(connection) = parts.extensions.get::<Arc<ConnectionState>>() {
-            connection.trust();
+            let organization = who.organization(&app.catalog().read());
+            // That of an application which is being removed stays with its address.
+            if organization.is_some() || matches!(who, Who::Admin) {
+                connection.trust(organization);
+            }
         }
         paced(app, &who, &parts.method)?;
         let organization = who.organization(&app.catalog().read());

@@ -3,6 +3,8 @@
 //! All records are handed to the producer before the first acknowledgement is waited for. An id that somebody else is at (an
 //! earlier event of the same batch, or another request) is put off until all acknowledgements of this batch are there, so
 //! that two batches with the same ids never wait for each other.
+//!
+//! Many events are much work: others have a turn now and then, and all checks together have a bound ([`check_budget`](crate::check_budget)).
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -104,6 +106,15 @@ impl Gateway {
     }
 
     async fn start(&self, checked: Result<Event<'_>, Refused>, asking: &mut Asking<'_>) -> EventStep<'_> {
+        let payload_bytes = checked.as_ref().map_or(0, |event| event.payload.len());
+        let step = self.start_now(checked, asking).await;
+        if asking.checks.is_turn_over(payload_bytes) {
+            tokio::task::yield_now().await;
+        }
+        step
+    }
+
+    async fn start_now(&self, checked: Result<Event<'_>, Refused>, asking: &mut Asking<'_>) -> EventStep<'_> {
         let prepared = match checked {
             Ok(event) => self.prepare(asking, &event).await,
             Err(refused) => Err(refused),

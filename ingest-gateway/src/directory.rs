@@ -68,7 +68,7 @@ pub(crate) struct CatalogDirectory {
     catalog: Catalog,
     /// Hashed like every token: comparing hashes under a secret key tells nothing by its timing.
     admin: Option<LookupHash>,
-    /// For applications without limits of their own.
+    /// Where neither an application nor its organization has a limit.
     default: Allowance,
 }
 
@@ -100,12 +100,11 @@ impl CatalogDirectory {
     fn senders_of(&self, snapshot: &Snapshot, application: ApplicationId) -> Option<Senders> {
         let of = snapshot.application_by_id(application)?;
         let organization = snapshot.organization(of.organization_id);
-        Some(Senders {
-            application,
-            application_allowance: allowance(of.limits).or(self.default),
-            organization: of.organization_id,
-            organization_allowance: organization.map(|it| allowance(it.limits)).unwrap_or_default(),
-        })
+        let organization_allowance = organization.map(|it| allowance(it.limits)).unwrap_or_default();
+        let (application_allowance, shared_allowance) =
+            allowance(of.limits).with_default(organization_allowance, self.default);
+        let organization = of.organization_id;
+        Some(Senders { application, application_allowance, organization, organization_allowance, shared_allowance })
     }
 }
 
@@ -164,6 +163,8 @@ impl Directory for CatalogDirectory {
                 application_allowance: Allowance::default(),
                 organization: own,
                 organization_allowance: allowance(snapshot.organization(own)?.limits),
+                // The application may have a limit of its own: whose it is the body tells.
+                shared_allowance: Allowance::default(),
             }),
             Caller::Admin | Caller::ReadOnly => None,
         }
@@ -221,6 +222,43 @@ mod tests {
     use vault::{EncryptionKey, Vault};
 
     use super::*;
+
+    #[test]
+    fn the_default_is_counted_for_all_applications_without_a_limit_together() {
+        let organization = |number| OrganizationId(Uuid::from_u128(number));
+        let application = |number| ApplicationId(Uuid::from_u128(number));
+        let (default, own) = (Allowance { per_second: None, per_day: Some(2) }, Allowance::default());
+        let owner = |number, events_per_day| {
+            let limits = Limits { events_per_day, ..Limits::default() };
+            ControlObject::Organization(Organization { limits, ..Organization::new(organization(number), "owner", 1) })
+        };
+        let owned = |number, owner, events_per_day| {
+            let limits = Limits { events_per_day, ..Limits::default() };
+            let new = Application::new(application(number), organization(owner), "shop", 1);
+            ControlObject::Application(Application { limits, ..new })
+        };
+        let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+        let objects = [
+            owner(1, None),
+            owned(11, 1, None),
+            owned(12, 1, None),
+            owned(13, 1, Some(9)),
+            owner(2, Some(3)),
+            owned(21, 2, None),
+            owned(22, 2, None),
+        ];
+        let directory = CatalogDirectory::new(Catalog::of(objects, vault), None, default);
+        let limits = crate::limits::SendLimits::new(1);
+        let passed = |number| {
+            let senders = directory.senders(Caller::Application(application(number))).unwrap();
+            (0..20).filter(|_| limits.take(senders, 1_000).is_ok()).count()
+        };
+        assert_eq!((passed(11), passed(12)), (2, 0), "one application more is not two events more");
+        assert_eq!(passed(13), 9, "its own limit is its own");
+        assert_eq!((passed(21), passed(22)), (2, 1), "an organization with a limit bounds its applications by that");
+        let alone = directory.senders(Caller::Organization(organization(1))).unwrap();
+        assert_eq!((alone.shared_allowance, alone.organization_allowance), (own, own));
+    }
 
     #[test]
     fn a_uid_is_looked_for_among_what_the_caller_may_send_for() {

@@ -13,11 +13,14 @@ use http::header::{CONTENT_TYPE, EXPECT};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use schemas::ids::OrganizationId;
 use schemas::topics::Topics;
 
 use crate::body::{self, BodyBudget, BodyLimits};
+use crate::check_budget::CheckBudget;
 use crate::cloud_event;
 use crate::config::{GatewayConfig, HTTP2_STREAMS, PARSED_HEADERS};
+use crate::cors::CrossOrigin;
 use crate::directory::{Caller, Directory, Recheck};
 use crate::encoding::Encoding;
 use crate::fallback::Fallback;
@@ -53,6 +56,7 @@ pub(crate) struct Gateway {
     limits: SendLimits,
     budget: BodyBudget,
     request_ids: RequestIds,
+    cross_origin: CrossOrigin,
     limited: Limited,
 }
 
@@ -76,6 +80,8 @@ struct Admitted {
     form: EventForm,
     encoding: Encoding,
     caller: Caller,
+    /// Whose it is; the operator's is nobody's.
+    organization: Option<OrganizationId>,
 }
 
 /// An answer that is no refusal.
@@ -97,6 +103,7 @@ impl Gateway {
             limits: SendLimits::new(config.replicas),
             budget: BodyBudget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
             request_ids: RequestIds::new(),
+            cross_origin: CrossOrigin::new(&config.cors_origins),
             limited: Limited::new(LOG_PERIOD),
             config,
             parts,
@@ -189,7 +196,7 @@ impl Gateway {
     async fn events(
         &self,
         route: Route,
-        connection: &ConnectionState,
+        connection: &Arc<ConnectionState>,
         request: Request<Incoming>,
     ) -> Result<Answered, Refused> {
         let limits = BodyLimits { size: self.config.request_limit, time: self.config.body_read_timeout };
@@ -202,14 +209,16 @@ impl Gateway {
         };
         let received = match admitted {
             Ok(admitted) => {
+                share.belong(admitted.organization);
                 let received = body::receive(&mut body, limits, &connection.body_timer, &mut share).await;
                 received.map(|body| (admitted, body))
             }
             Err(refused) => Err(refused),
         };
-        let (Admitted { form, encoding, caller }, body) = match received {
+        let (Admitted { form, encoding, caller, .. }, body) = match received {
             Ok(received) => received,
             Err(refused) => {
+                share.end();
                 // A client that waits for `100 Continue` sends nothing yet, and one that was too slow had its time.
                 if !head.headers.contains_key(EXPECT) && refused.status != 408 {
                     Box::pin(body::drain(body, limits)).await;
@@ -219,7 +228,8 @@ impl Gateway {
         };
         let body = encoding.decode(body, limits.size, &mut share)?;
         let hook0 = head.headers.contains_key("hook0-client-options");
-        let asking = Asking { caller, ip: connection.ip(), now_ms: clock::now_ms(), hook0, fresh };
+        let (now_ms, checks) = (clock::now_ms(), CheckBudget::new());
+        let asking = Asking { caller, ip: connection.ip(), now_ms, hook0, fresh, checks };
         let done = pin!(self.ingest_body(route, form, head, body, asking));
         let done = connection.request_timer.within(self.config.request_timeout, done).await;
         done.unwrap_or_else(|| Err(problem::kafka_unavailable("no acknowledgement in time")))
@@ -229,7 +239,7 @@ impl Gateway {
     async fn admit(
         &self,
         route: Route,
-        connection: &ConnectionState,
+        connection: &Arc<ConnectionState>,
         head: &Head,
         fresh: &mut Fresh,
     ) -> Result<Admitted, Refused> {
@@ -244,12 +254,17 @@ impl Gateway {
             return Err(problem::catalog_behind("the gateway is starting"));
         }
         let caller = self.authenticate(&head.headers, fresh).await?;
-        connection.trust();
+        let senders = self.directory().senders(caller);
+        let organization = senders.map(|it| it.organization);
+        if organization.is_some() || caller == Caller::Admin {
+            connection.trust(organization);
+        }
         query::check(head.uri.query())?;
-        if let Some(senders) = self.directory().senders(caller) {
+        if let Some(senders) = senders {
             self.limits().ask_rate(senders, clock::now_ms()).map_err(problem::over_limit)?;
         }
-        Ok(Admitted { form: EventForm::of(route, &head.headers)?, encoding: Encoding::of(&head.headers)?, caller })
+        let (form, encoding) = (EventForm::of(route, &head.headers)?, Encoding::of(&head.headers)?);
+        Ok(Admitted { form, encoding, caller, organization })
     }
 
     fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
@@ -306,16 +321,17 @@ impl Serve for Gateway {
             return fallback.answer(request).await.map(GatewayBody::Stream);
         }
         let request_id = self.request_ids.of(request.headers());
-        match self.events(route, connection, request).await {
-            Ok(answer) => {
-                let mut response = response::json(answer.status, answer.body, request_id);
-                if answer.is_deprecated {
-                    response::mark_deprecated(&mut response);
-                }
-                response
-            }
-            Err(refused) => self.refuse(&refused, request_id),
-        }
+        let to_page = self.cross_origin.asked(request.headers());
+        let asked = if route == Route::Other { None } else { to_page.preflight(&request, &request_id) };
+        let mut response = match asked {
+            Some(answer) => answer,
+            None => match self.events(route, connection, request).await {
+                Ok(answer) => answer.response(request_id),
+                Err(refused) => self.refuse(&refused, request_id),
+            },
+        };
+        to_page.say(&mut response);
+        response
     }
 }
 
@@ -353,6 +369,14 @@ impl EventForm {
 }
 
 impl Answered {
+    fn response(self, request_id: http::HeaderValue) -> Response<GatewayBody> {
+        let mut response = response::json(self.status, self.body, request_id);
+        if self.is_deprecated {
+            response::mark_deprecated(&mut response);
+        }
+        response
+    }
+
     fn batch(body: Vec<u8>) -> Self {
         Self { status: StatusCode::OK, body, is_deprecated: false }
     }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use catalog::EventType;
+use catalog::schema::{MAX_CHECK_NS, READ_NS};
 use chassis::clock;
 use jiff::Timestamp;
 use kafka::{KafkaError, Written};
@@ -15,6 +17,7 @@ use serde::Serialize;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::check_budget::CheckBudget;
 use crate::config::LATER_HEADERS;
 use crate::directory::{Caller, Declared};
 use crate::gateway::Gateway;
@@ -38,6 +41,8 @@ pub(crate) struct Asking<'a> {
     /// A published client of Hook0: it decodes UUIDs only.
     pub(crate) hook0: bool,
     pub(crate) fresh: Fresh,
+    /// What is left for the checks of its events.
+    pub(crate) checks: CheckBudget,
 }
 
 /// What a 201 says.
@@ -122,11 +127,11 @@ impl Gateway {
 
     /// Decides over the current snapshot. Synchronous on purpose: what is held across an `.await` enlarges the future that hyper
     /// moves for each request.
-    fn prepared(&self, asking: &Asking<'_>, event: &Event<'_>) -> Result<PreparedEvent, Unprepared> {
+    fn prepared(&self, asking: &mut Asking<'_>, event: &Event<'_>) -> Result<PreparedEvent, Unprepared> {
         let application = self.application(asking, event.application.as_deref())?;
         let Declared { demanding, is_deprecated, senders } = self.event_type(application, &event.event_type)?;
         if let Some(demanding) = demanding {
-            demanding.check(&event.payload).map_err(|unfit| problem::unfit(&event.event_type, &unfit))?;
+            check(&demanding, event, &mut asking.checks)?;
         }
         let key = event.id.as_ref().map(|id| self.recent().key(application, event.source.as_deref(), id));
         let event_id = event.id.as_deref().map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
@@ -287,6 +292,24 @@ impl PreparedEvent {
     pub(crate) fn event_id(&self) -> &str {
         &self.asked.event_id
     }
+}
+
+/// Whether the payload fits its type's schema, as far as the request may still ask.
+fn check(demanding: &EventType, event: &Event<'_>, checks: &mut CheckBudget) -> Result<(), Refused> {
+    let unfit = |unfit| problem::unfit(&event.event_type, &unfit);
+    // To know the price of a check the payload is read, which has its own; what would take longer than any check is not checked.
+    let read_ns = READ_NS.saturating_mul(event.payload.len() as u64).min(MAX_CHECK_NS);
+    if !checks.take(read_ns) {
+        return Err(problem::checks_used_up());
+    }
+    if !demanding.is_compiled() {
+        checks.end_turn();
+    }
+    let Some(check) = demanding.price(&event.payload).map_err(unfit)? else { return Ok(()) };
+    if !checks.take(check.price_ns().saturating_sub(read_ns)) {
+        return Err(problem::checks_used_up());
+    }
+    check.run().map_err(unfit)
 }
 
 /// Unix milliseconds as RFC 3339.

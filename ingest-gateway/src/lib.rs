@@ -36,8 +36,10 @@
 mod authenticate;
 mod batch;
 mod body;
+mod check_budget;
 mod cloud_event;
 mod config;
+mod cors;
 mod directory;
 mod encoding;
 mod error;

@@ -4,27 +4,33 @@
 //! sum is right where a balancer spreads evenly, and stricter where it does not. What is counted is in memory: a replica that
 //! restarts begins its day anew, which lets at most one share more pass.
 //!
-//! An application stands in the shard of its organization, so one short lock covers both. What has no limit costs no lock.
+//! The instance's default counts for all applications of an organization together where neither has a limit of its own:
+//! otherwise whoever makes one application more has it once more. An organization with a limit bounds its applications by that.
+//!
+//! What an organization's events are counted in is its own ([`usage`]): one short lock covers all of an event, and nobody's keys
+//! take the place of another's. What has no limit costs no lock.
+
+mod usage;
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use retry::TokenBucket;
 use schemas::ids::{ApplicationId, OrganizationId};
-use uuid::Uuid;
+
+use self::usage::OrganizationUsage;
 
 /// Locks: enough that organizations do not wait for each other.
 const SHARDS: usize = 16;
-/// Limited applications and organizations that one shard counts; beyond that they pass uncounted. About 5 MB.
-const SHARD_KEYS: usize = 65_536;
-/// A full shard looks for what can be forgotten at most this often.
+/// Limited applications that are counted one by one for an organization; more share one count. About 1 MB.
+const APPLICATION_KEYS: usize = 16_384;
+/// With so many organizations a shard looks for those that it can forget. Each has a place all the same: only the operator makes
+/// organizations.
+const SHARD_ORGANIZATIONS: usize = 4_096;
+/// What is full looks for what can be forgotten at most this often.
 const SWEEP_EVERY_MS: i64 = 1_000;
 /// Whom a rate of 0 shuts out may ask again then.
 const SHUT_S: u32 = 60;
 const DAY_MS: i64 = 86_400_000;
-const SECOND_MS: i64 = 1_000;
-/// More than this many in a second nobody counts one by one.
-const MAX_RATE: f64 = 1_000_000.0;
 
 /// What one application or organization may send; absent is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,13 +52,17 @@ pub(crate) struct Senders {
     pub(crate) organization: OrganizationId,
     /// The organization's limits.
     pub(crate) organization_allowance: Allowance,
+    /// The instance's default, where neither has a limit.
+    pub(crate) shared_allowance: Allowance,
 }
 
-/// Which of the two is beyond its limit.
+/// Which of them is beyond its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
     /// The application.
     Application,
+    /// All applications of the organization that have no limit.
+    Unlimited,
     /// The organization.
     Organization,
 }
@@ -90,32 +100,30 @@ pub(crate) struct Counted {
 pub(crate) struct SendLimits {
     replicas: u32,
     shards: [Mutex<LimitShard>; SHARDS],
-    shard_keys: usize,
+    application_keys: usize,
 }
 
 #[derive(Debug, Default)]
 struct LimitShard {
-    usages: HashMap<Uuid, Usage>,
+    organizations: HashMap<OrganizationId, OrganizationUsage>,
     next_sweep_ms: i64,
-}
-
-/// What one application or organization has used.
-#[derive(Debug)]
-struct Usage {
-    /// The rate the bucket was made for, and the bucket.
-    bucket: Option<(u32, TokenBucket)>,
-    /// Days since 1970.
-    day: i64,
-    /// Events of that day.
-    used: u64,
 }
 
 // === impl Allowance ===
 
 impl Allowance {
-    /// What is set here, else there.
-    pub(crate) fn or(self, other: Self) -> Self {
-        Self { per_second: self.per_second.or(other.per_second), per_day: self.per_day.or(other.per_day) }
+    /// What counts for an application with these limits, and what for all such applications of its organization together.
+    pub(crate) fn with_default(self, organization: Self, default: Self) -> (Self, Self) {
+        fn split<N>(own: Option<N>, organization: Option<N>, default: Option<N>) -> (Option<N>, Option<N>) {
+            match (own, organization) {
+                (Some(own), _) => (Some(own), None),
+                (None, Some(_)) => (default, None),
+                (None, None) => (None, default),
+            }
+        }
+        let per_second = split(self.per_second, organization.per_second, default.per_second);
+        let per_day = split(self.per_day, organization.per_day, default.per_day);
+        (Self { per_second: per_second.0, per_day: per_day.0 }, Self { per_second: per_second.1, per_day: per_day.1 })
     }
 
     fn is_unlimited(self) -> bool {
@@ -126,10 +134,13 @@ impl Allowance {
 // === impl Senders ===
 
 impl Senders {
-    fn limited(&self) -> impl Iterator<Item = (Whose, Uuid, Allowance)> {
-        let application = (Whose::Application, self.application.0, self.application_allowance);
-        let organization = (Whose::Organization, self.organization.0, self.organization_allowance);
-        [application, organization].into_iter().filter(|(_, _, allowance)| !allowance.is_unlimited())
+    fn limited(&self) -> impl Iterator<Item = (Whose, Allowance)> {
+        let all = [
+            (Whose::Application, self.application_allowance),
+            (Whose::Unlimited, self.shared_allowance),
+            (Whose::Organization, self.organization_allowance),
+        ];
+        all.into_iter().filter(|(_, allowance)| !allowance.is_unlimited())
     }
 }
 
@@ -138,7 +149,7 @@ impl Senders {
 impl SendLimits {
     /// Counts for one of so many replicas.
     pub(crate) fn new(replicas: u32) -> Self {
-        Self { replicas: replicas.max(1), shards: Default::default(), shard_keys: SHARD_KEYS }
+        Self { replicas: replicas.max(1), shards: Default::default(), application_keys: APPLICATION_KEYS }
     }
 
     /// Counts an event, or says which limit it is beyond; then nothing is counted. `None`: there is no limit to count against.
@@ -148,17 +159,16 @@ impl SendLimits {
         }
         let day = now_ms.div_euclid(DAY_MS);
         let mut shard = self.shard(senders.organization).lock();
-        shard.make_room(self.shard_keys, now_ms);
-        // Both are asked before either counts: what one refuses is not used up at the other.
-        for (whose, key, allowance) in senders.limited() {
-            let Some(usage) = shard.usage(key, self.shard_keys) else { continue };
+        let usages = shard.of(senders.organization, now_ms);
+        usages.make_room(senders.application, self.application_keys, now_ms);
+        // All are asked before any counts: what one refuses is not used up at the others.
+        for (whose, allowance) in senders.limited() {
+            let usage = usages.of(whose, senders.application, self.application_keys);
             usage.turn(day, allowance, self.replicas);
             usage.ask(whose, allowance, self.replicas, now_ms)?;
         }
-        for (_whose, key, _allowance) in senders.limited() {
-            if let Some(usage) = shard.usages.get_mut(&key) {
-                usage.count(now_ms);
-            }
+        for (whose, allowance) in senders.limited() {
+            usages.of(whose, senders.application, self.application_keys).count(allowance, now_ms);
         }
         Ok(Some(Counted { senders, day }))
     }
@@ -166,15 +176,16 @@ impl SendLimits {
     /// Says whether an event would be beyond a rate, and counts nothing: asked before a body is read, so that who sends too fast
     /// costs no more than his heads. The day's quota is asked with the event, which may be a repeat and count against nothing.
     pub(crate) fn ask_rate(&self, senders: Senders, now_ms: i64) -> Result<(), Over> {
-        if senders.limited().all(|(_, _, allowance)| allowance.per_second.is_none()) {
+        if senders.limited().all(|(_, allowance)| allowance.per_second.is_none()) {
             return Ok(());
         }
         let shard = self.shard(senders.organization).lock();
-        for (whose, key, allowance) in senders.limited() {
+        let usages = shard.organizations.get(&senders.organization);
+        for (whose, allowance) in senders.limited() {
             let allowance = Allowance { per_day: None, ..allowance };
             // A rate that was changed is taken over with the next event that counts.
-            let usage = shard.usages.get(&key).filter(|usage| usage.rate() == allowance.per_second);
-            match usage {
+            let known = usages.and_then(|usages| usages.known(whose, senders.application));
+            match known.filter(|usage| usage.rate() == allowance.per_second) {
                 Some(usage) => usage.ask(whose, allowance, self.replicas, now_ms)?,
                 None if allowance.per_second == Some(0) => {
                     return Err(Over::Rate { whose, per_second: 0, retry_after_s: SHUT_S });
@@ -187,13 +198,11 @@ impl SendLimits {
 
     /// The event was not accepted: it does not count against the day. Its place in the second is used up.
     pub(crate) fn give_back(&self, counted: Counted) {
-        let mut shard = self.shard(counted.senders.organization).lock();
-        for (_whose, key, _allowance) in counted.senders.limited() {
-            if let Some(usage) = shard.usages.get_mut(&key)
-                && usage.day == counted.day
-            {
-                usage.used = usage.used.saturating_sub(1);
-            }
+        let Counted { senders, day } = counted;
+        let mut shard = self.shard(senders.organization).lock();
+        let Some(usages) = shard.organizations.get_mut(&senders.organization) else { return };
+        for (whose, _allowance) in senders.limited() {
+            usages.of(whose, senders.application, self.application_keys).give_back(day);
         }
     }
 
@@ -207,89 +216,16 @@ impl SendLimits {
 // === impl LimitShard ===
 
 impl LimitShard {
-    fn usage(&mut self, key: Uuid, limit: usize) -> Option<&mut Usage> {
-        if !self.usages.contains_key(&key) && self.usages.len() >= limit {
-            return None;
-        }
-        Some(self.usages.entry(key).or_insert(Usage { bucket: None, day: i64::MIN, used: 0 }))
-    }
-
-    /// Forgets what says nothing: unused today, and its bucket is full.
-    fn make_room(&mut self, limit: usize, now_ms: i64) {
-        if self.usages.len() < limit || now_ms < self.next_sweep_ms {
-            return;
-        }
-        self.next_sweep_ms = now_ms.saturating_add(SWEEP_EVERY_MS);
-        let day = now_ms.div_euclid(DAY_MS);
-        self.usages.retain(|_, usage| {
-            let busy = usage.bucket.as_ref().is_some_and(|(_, bucket)| !bucket.is_full(now_ms));
-            busy || (usage.day == day && usage.used > 0)
-        });
-    }
-}
-
-// === impl Usage ===
-
-impl Usage {
-    /// Turns to the day and the limits of now; a changed rate keeps what is used up.
-    fn turn(&mut self, day: i64, allowance: Allowance, replicas: u32) {
-        if self.day != day {
-            self.day = day;
-            self.used = 0;
-        }
-        let known = self.rate();
-        let Some(rate) = allowance.per_second else {
-            self.bucket = None;
-            return;
-        };
-        if known == Some(rate) {
-            return;
-        }
-        let (share, burst) = share_of_rate(rate, replicas);
-        let bucket = match self.bucket.take() {
-            Some((_, mut bucket)) => bucket.set_rate(share, burst).map(|()| bucket),
-            None => TokenBucket::new(share, burst),
-        };
-        self.bucket = bucket.ok().map(|bucket| (rate, bucket));
-    }
-
-    /// The rate its bucket was made for.
-    fn rate(&self) -> Option<u32> {
-        self.bucket.as_ref().map(|(rate, _)| *rate)
-    }
-
-    fn ask(&self, whose: Whose, allowance: Allowance, replicas: u32, now_ms: i64) -> Result<(), Over> {
-        if let Some(per_day) = allowance.per_day
-            && self.used >= per_day.div_ceil(u64::from(replicas))
+    fn of(&mut self, organization: OrganizationId, now_ms: i64) -> &mut OrganizationUsage {
+        if self.organizations.len() >= SHARD_ORGANIZATIONS
+            && now_ms >= self.next_sweep_ms
+            && !self.organizations.contains_key(&organization)
         {
-            return Err(Over::Quota { whose, per_day });
+            self.next_sweep_ms = now_ms.saturating_add(SWEEP_EVERY_MS);
+            self.organizations.retain(|_, usages| usages.says_something(now_ms));
         }
-        if allowance.per_second == Some(0) {
-            return Err(Over::Rate { whose, per_second: 0, retry_after_s: SHUT_S });
-        }
-        let Some((per_second, bucket)) = &self.bucket else { return Ok(()) };
-        let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
-        if wait_ms <= 0 {
-            return Ok(());
-        }
-        let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
-        let retry_after_s = u32::try_from(seconds).unwrap_or(u32::MAX);
-        Err(Over::Rate { whose, per_second: *per_second, retry_after_s })
+        self.organizations.entry(organization).or_default()
     }
-
-    fn count(&mut self, now_ms: i64) {
-        self.used = self.used.saturating_add(1);
-        if let Some((_, bucket)) = &mut self.bucket {
-            // It was asked under the same lock.
-            bucket.try_take(now_ms);
-        }
-    }
-}
-
-/// A replica's part of a rate, and how many may come at once: what the second allows, at least one.
-fn share_of_rate(per_second: u32, replicas: u32) -> (f64, u32) {
-    let share = (f64::from(per_second) / f64::from(replicas)).clamp(0.000_1, MAX_RATE);
-    (share, per_second.div_ceil(replicas).max(1))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use catalog::schema::{Mismatch, Unfit};
 use schemas::problem::{Code, Problem, ProblemId};
 use serde_json::{Map, Value, json};
 
+use crate::check_budget::CheckBudget;
 use crate::config::RETRY_AFTER_S;
 use crate::json::quoted;
 use crate::limits::{Over, Whose};
@@ -168,10 +169,22 @@ pub(crate) fn unfit(event_type: &str, unfit: &Unfit) -> Refused {
     }
 }
 
+/// The payloads of one request whose checks may take longer together than one request may ask for.
+pub(crate) fn checks_used_up() -> Refused {
+    let detail = format!(
+        "the events before it in this request have used up the {} ms that checks of payloads with their schemas may take: \
+         send it in another request",
+        CheckBudget::whole_ms()
+    );
+    let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::SchemaTooCostly);
+    Box::new(problem.with_retry_after(RETRY_AFTER_S))
+}
+
 /// Beyond a limit of the application or its organization.
 pub(crate) fn over_limit(over: Over) -> Refused {
     let of = |whose| match whose {
         Whose::Application => "this application",
+        Whose::Unlimited => "the applications of this organization that have no limit of their own, together,",
         Whose::Organization => "the organization of this application",
     };
     match over {

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use chassis::server::BoxError;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use schemas::problem::{Code, Problem};
@@ -70,6 +72,14 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>, request_id: HeaderValue) -
     respond(status, HeaderValue::from_static("application/json"), body, request_id)
 }
 
+/// Nothing but headers.
+pub(crate) fn empty(status: StatusCode, request_id: HeaderValue) -> Response<GatewayBody> {
+    let mut response = Response::new(GatewayBody::Whole(Bytes::new()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
+}
+
 /// Says in a header that the event's type is deprecated.
 pub(crate) fn mark_deprecated(response: &mut Response<GatewayBody>) {
     response.headers_mut().insert(EVENT_TYPE, HeaderValue::from_static("deprecated"));
@@ -86,6 +96,9 @@ pub(crate) fn problem(problem: &Problem, request_id: HeaderValue) -> Response<Ga
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     match status {
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use schemas::control;
 
-use crate::schema::{Mismatch, Schema, SchemaError, Unfit};
+use crate::schema::{Mismatch, PricedCheck, Schema, SchemaError, Unfit};
 
 /// A declared event type. Reads like its control object.
 #[derive(Debug)]
@@ -39,15 +39,29 @@ impl EventType {
         self.object.schema.is_some()
     }
 
+    /// Whether the schema was asked for before: the first to ask waits until it is compiled.
+    #[must_use]
+    pub fn is_compiled(&self) -> bool {
+        self.schema.get().is_some()
+    }
+
     /// Whether a payload fits the schema; every payload fits if there is none.
     ///
     /// # Errors
     /// The first place where it does not fit. A schema that this build cannot compile (it is checked when it is written, so
     /// a newer build wrote it) fits nothing, and says so. A payload whose check would take too long is not checked.
     pub fn check(&self, payload: &[u8]) -> Result<(), Unfit> {
-        let Some(schema) = &self.object.schema else { return Ok(()) };
+        self.price(payload)?.map_or(Ok(()), PricedCheck::run)
+    }
+
+    /// Reads a payload, and says what its check may take. `None`: there is no schema.
+    ///
+    /// # Errors
+    /// As of [`Self::check`], but for what the check itself finds.
+    pub fn price(&self, payload: &[u8]) -> Result<Option<PricedCheck<'_>>, Unfit> {
+        let Some(schema) = &self.object.schema else { return Ok(None) };
         match self.schema.get_or_init(|| Schema::compile_stored(schema)).as_ref() {
-            Ok(schema) => schema.check(payload),
+            Ok(schema) => schema.price(payload).map(Some),
             Err(error) => {
                 let message = format!("the schema of `{}` cannot be used: {error}", self.object.name);
                 Err(Mismatch { path: String::new(), message }.into())
@@ -97,7 +111,7 @@ mod tests {
     #[test]
     fn a_schema_decides_and_one_that_cannot_be_compiled_takes_nothing() {
         let demanding = event_type(Some(json!({"required": ["id"]})));
-        assert!(demanding.is_demanding());
+        assert!(demanding.is_demanding() && !demanding.is_compiled());
         assert_eq!(demanding.check(br#"{"id":1}"#), Ok(()));
         assert!(matches!(demanding.check(b"{}"), Err(Unfit::Mismatch(mismatch)) if mismatch.path.is_empty()));
         let broken = event_type(Some(json!({"type": "nothing"})));

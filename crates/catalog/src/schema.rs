@@ -12,8 +12,8 @@ use std::fmt;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-pub use self::price::MAX_CHECK_NS;
 use self::price::{CheckWork, Extent};
+pub use self::price::{MAX_CHECK_NS, READ_NS};
 
 /// Largest schema, bytes of JSON.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
@@ -30,6 +30,14 @@ pub struct Schema {
     validator: Validator,
     /// The most that may be done at one place of a payload.
     work: CheckWork,
+}
+
+/// A payload that was read and priced, and is not checked yet: who has many of them adds up their prices first.
+#[derive(Debug)]
+pub struct PricedCheck<'s> {
+    schema: &'s Schema,
+    payload: Value,
+    price_ns: u64,
 }
 
 /// Why a value is no schema that events can be checked with: told to whoever wrote it.
@@ -105,6 +113,14 @@ impl Schema {
     /// # Errors
     /// The first place where it does not, or that it would take too long to tell.
     pub fn check(&self, payload: &[u8]) -> Result<(), Unfit> {
+        self.price(payload)?.run()
+    }
+
+    /// Reads a payload, and says what its check may take.
+    ///
+    /// # Errors
+    /// It is no JSON, or the check would take too long.
+    pub fn price(&self, payload: &[u8]) -> Result<PricedCheck<'_>, Unfit> {
         let bytes = payload.len();
         let payload: Value = serde_json::from_slice(payload)
             .map_err(|error| Mismatch { path: String::new(), message: format!("the payload is not JSON: {error}") })?;
@@ -112,11 +128,29 @@ impl Schema {
         if price_ns > MAX_CHECK_NS {
             return Err(Unfit::TooCostly { price_ms: price_ns.div_ceil(1_000_000) });
         }
+        Ok(PricedCheck { schema: self, payload, price_ns })
+    }
+}
+
+// === impl PricedCheck ===
+
+impl PricedCheck<'_> {
+    /// What reading the payload took and checking it may take, ns.
+    #[must_use]
+    pub fn price_ns(&self) -> u64 {
+        self.price_ns
+    }
+
+    /// Whether the payload fits.
+    ///
+    /// # Errors
+    /// The first place where it does not.
+    pub fn run(self) -> Result<(), Unfit> {
         let misfit = |error: jsonschema::ValidationError<'_>| Mismatch {
             path: cut(error.instance_path().as_str()),
             message: cut(&error.masked().to_string()),
         };
-        self.validator.validate(&payload).map_err(|error| misfit(error).into())
+        self.schema.validator.validate(&self.payload).map_err(|error| misfit(error).into())
     }
 
     /// How many looks of a subschema at a place the price of a payload is made for.

@@ -3,6 +3,7 @@
 //! ```text
 //! accept --a place of its address?--> [TLS handshake] --> hyper --> the role's Serve
 //!    |      no: closed                                      |
+//!    |                                                      +-- a token: counts against its organization from now on
 //!    |                                                      +-- socket, answer: tell what the connection does
 //!    +-- a slot of all connections, else new ones           |
 //!        wait in the kernel's queue                         v
@@ -15,6 +16,7 @@
 mod addresses;
 mod answer;
 mod connection;
+mod holders;
 mod listening;
 mod metrics;
 mod socket;
@@ -31,6 +33,7 @@ use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -42,6 +45,7 @@ pub use self::timer::Timer;
 
 use self::addresses::Addresses;
 use self::connection::Patience;
+use self::holders::Holders;
 use self::listening::Listening;
 use self::tls::ListenerTls;
 use crate::limited::Limited;
@@ -102,7 +106,10 @@ pub struct Server {
     limits: ServerLimits,
     tls: Option<ListenerTls>,
     metrics: ServerMetrics,
+    /// The places that are free.
+    slots: Arc<Semaphore>,
     addresses: Addresses,
+    holders: Holders,
     limited: Limited,
 }
 
@@ -114,12 +121,14 @@ enum Closed {
     Unread,
     Handshake,
     AddressLimit,
+    HolderLimit,
 }
 
 // === impl Closed ===
 
 impl Closed {
-    const ALL: [Self; 5] = [Self::SlowHead, Self::Idle, Self::Unread, Self::Handshake, Self::AddressLimit];
+    const ALL: [Self; 6] =
+        [Self::SlowHead, Self::Idle, Self::Unread, Self::Handshake, Self::AddressLimit, Self::HolderLimit];
 
     const fn name(self) -> &'static str {
         match self {
@@ -128,6 +137,7 @@ impl Closed {
             Self::Unread => "unread_answer",
             Self::Handshake => "tls_handshake",
             Self::AddressLimit => "address_limit",
+            Self::HolderLimit => "organization_limit",
         }
     }
 
@@ -138,6 +148,9 @@ impl Closed {
             Self::Idle => None,
             Self::Unread => Some("a connection was closed: its client does not read what it asked for"),
             Self::Handshake => Some("a connection was closed: its TLS handshake failed or came too slowly"),
+            Self::HolderLimit => Some(
+                "a connection was closed after its last answer: few are free, and its organization, or its balancer, has many",
+            ),
             Self::AddressLimit => {
                 Some("a connection was refused: its address holds as many without a token as one address may")
             }
@@ -152,7 +165,9 @@ impl Server {
     #[must_use]
     pub fn new(name: &'static str, limits: ServerLimits, tls: Option<ListenerTls>, metrics: ServerMetrics) -> Self {
         let addresses = Addresses::new(limits.per_address, metrics.without_token.clone());
-        Self { name, limits, tls, metrics, addresses, limited: Limited::new(LOG_PERIOD) }
+        let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let holders = Holders::new(Arc::clone(&slots), limits.connections);
+        Self { name, limits, tls, metrics, slots, addresses, holders, limited: Limited::new(LOG_PERIOD) }
     }
 
     /// Serves until the shutdown is requested and every connection has ended.

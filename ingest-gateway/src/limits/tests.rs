@@ -1,6 +1,7 @@
 //! The counts by themselves: shares, days, two limits at once, bounded memory.
 
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 
@@ -12,6 +13,7 @@ fn senders(application: Allowance, organization: Allowance) -> Senders {
         application_allowance: application,
         organization: OrganizationId(Uuid::from_u128(2)),
         organization_allowance: organization,
+        shared_allowance: Allowance::default(),
     }
 }
 
@@ -32,7 +34,7 @@ fn without_a_limit_nothing_is_remembered() {
     let limits = SendLimits::new(1);
     let free = senders(Allowance::default(), Allowance::default());
     assert_eq!(limits.take(free, NOON), Ok(None));
-    assert!(limits.shards.iter().all(|shard| shard.lock().usages.is_empty()));
+    assert!(limits.shards.iter().all(|shard| shard.lock().organizations.is_empty()));
 }
 
 #[test]
@@ -112,18 +114,64 @@ fn a_changed_limit_counts_at_once() {
     assert_eq!(passed(&limits, senders(Allowance::default(), Allowance::default()), 20, NOON), 20);
 }
 
-#[test]
-fn a_full_shard_forgets_what_says_nothing_and_then_lets_pass() {
-    let mut limits = SendLimits::new(1);
-    limits.shard_keys = 2;
-    let of = |number: u128| Senders {
+fn application(number: u128, organization: u128, application: Allowance) -> Senders {
+    Senders {
         application: ApplicationId(Uuid::from_u128(number)),
-        ..senders(quota(1), Allowance::default())
-    };
+        organization: OrganizationId(Uuid::from_u128(organization)),
+        ..senders(application, Allowance::default())
+    }
+}
+
+#[test]
+fn one_organizations_keys_take_no_place_of_anothers() {
+    let mut limits = SendLimits::new(1);
+    limits.application_keys = 2;
+    // Of the same shard.
+    let (greedy, other) = (0x10, 0x20);
+    assert!((1..=3).all(|number| limits.take(application(number, greedy, quota(9)), NOON).is_ok()));
+    assert_eq!(passed(&limits, application(4, other, quota(1)), 5, NOON), 1);
+    let organization = Senders { organization_allowance: quota(2), ..application(5, greedy, Allowance::default()) };
+    assert_eq!(passed(&limits, organization, 5, NOON), 2, "its own key has a place however many applications it has");
+    assert!(limits.shards.iter().all(|shard| shard.lock().organizations.values().all(|it| it.places() <= 2)));
+}
+
+#[test]
+fn applications_beyond_the_places_of_their_organization_are_counted_together() {
+    let mut limits = SendLimits::new(1);
+    limits.application_keys = 2;
+    let of = |number| application(number, 1, quota(2));
     assert!([of(1), of(2)].into_iter().all(|one| limits.take(one, NOON).is_ok()));
-    assert_eq!(passed(&limits, of(3), 5, NOON), 5, "no place: it passes");
-    assert!(limits.take(of(1), NOON).is_err(), "who is counted stays counted");
-    assert_eq!(passed(&limits, of(3), 5, NOON + DAY_MS), 1, "yesterday's counts made room");
+    assert_eq!(passed(&limits, of(3), 1, NOON) + passed(&limits, of(4), 5, NOON), 2, "nobody passes uncounted");
+    assert_eq!(passed(&limits, of(1), 5, NOON), 1, "who has a place keeps it");
+    let tomorrow = NOON + DAY_MS;
+    assert_eq!(
+        (passed(&limits, of(3), 5, tomorrow), passed(&limits, of(4), 5, tomorrow)),
+        (2, 2),
+        "there is room again"
+    );
+}
+
+#[test]
+fn what_an_organization_does_not_need_any_more_is_forgotten() {
+    let limits = SendLimits::new(1);
+    let organizations = u128::try_from(SHARD_ORGANIZATIONS).unwrap();
+    let count = || limits.shards.iter().map(|shard| shard.lock().organizations.len()).sum::<usize>();
+    // All of one shard.
+    let of = |number: u128| application(1, number * 16, quota(1));
+    assert!((0..=organizations).all(|number| limits.take(of(number), NOON).is_ok()));
+    assert_eq!(count(), SHARD_ORGANIZATIONS + 1, "each has a place");
+    assert!(limits.take(of(organizations + 1), NOON + DAY_MS).is_ok());
+    assert_eq!(count(), 1, "yesterday's say nothing");
+}
+
+#[test]
+fn a_rate_that_only_some_who_share_it_have_is_kept_between_them() {
+    let limits = SendLimits::new(1);
+    let free = Senders { shared_allowance: Allowance { per_day: Some(100), ..rate(1) }, ..application(1, 1, rate(50)) };
+    let paced = Senders { shared_allowance: quota(100), ..free };
+    assert_eq!(passed(&limits, free, 5, NOON), 1);
+    assert_eq!(passed(&limits, paced, 5, NOON), 5);
+    assert_eq!(passed(&limits, free, 5, NOON), 0, "the others gave nobody a new second");
 }
 
 proptest! {

@@ -1,11 +1,13 @@
 //! The whole gateway over real sockets, with a scripted publisher and directory instead of Kafka.
 
+mod browsers;
 mod dry_run;
 mod encodings;
 mod fakes;
 mod limits;
 mod made_ids;
 mod rates;
+mod tenants;
 
 use std::sync::Arc;
 
@@ -141,6 +143,7 @@ async fn tokens_open_their_own_application_and_nothing_else() {
     ] {
         let reply = fixture.ask("POST", "/api/v1/event", token, "application/json", body.as_bytes()).await;
         assert_eq!((reply.status, reply.id()), (status, id), "{token:?} {body}");
+        assert_eq!(reply.header("www-authenticate"), (status == 401).then_some("Bearer"));
     }
 }
 

@@ -20,7 +20,7 @@ const NAME_NS: u64 = 15;
 /// A byte of a text that is looked at as a `format`, or counted for its length, ns.
 const FORM_NS: u64 = 5;
 /// A byte that is read as JSON, ns.
-const PARSE_NS: u64 = 4;
+pub const READ_NS: u64 = 4;
 
 /// Patterns of a schema: each of them is compiled, and takes up to a millisecond for it.
 const MAX_PATTERNS: usize = 200;
@@ -113,7 +113,7 @@ impl CheckWork {
             at_places.saturating_mul(of.places),
             self.names.saturating_mul(NAME_NS).saturating_mul(of.objects),
             self.byte_ns.saturating_mul(of.text_bytes),
-            PARSE_NS.saturating_mul(bytes as u64),
+            READ_NS.saturating_mul(bytes as u64),
         ];
         parts.into_iter().fold(0, u64::saturating_add)
     }

@@ -93,13 +93,7 @@ const KEYS: &[Key] = &[
     },
     listener::idle("control.idle_timeout_ms"),
     listener::write("control.write_timeout_ms"),
-    Key {
-        path: "control.max_connections",
-        kind: Kind::Integer(1, 1_000_000, Unit::Count),
-        default: "1000",
-        title: "Connections",
-        effect: "Served at once; more wait in the kernel's queue.",
-    },
+    listener::connections("control.max_connections", "1000"),
     listener::per_address("control.connections_per_address", "250"),
     listener::certificate("control.tls_certificate"),
     listener::key("control.tls_key"),
@@ -186,8 +180,9 @@ const KEYS: &[Key] = &[
         kind: Kind::List,
         default: "",
         title: "Origins of browsers",
-        effect: "Whose pages may call the management API: origins such as https://console.example.com, or `*` for all of \
-                 them. None by default. Cookies are never used, so none are ever allowed.",
+        effect: "Whose pages may call the management API, and send events to the gateway: origins such as \
+                 https://console.example.com, or `*` for all of them. None by default. Cookies are never used, so none are \
+                 ever allowed.",
     },
     control_log::STORE,
     control_log::FOLDER,

@@ -83,13 +83,7 @@ const KEYS: &[Key] = &[
     },
     listener::idle("gateway.idle_timeout_ms"),
     listener::write("gateway.write_timeout_ms"),
-    Key {
-        path: "gateway.max_connections",
-        kind: Kind::Integer(1, 1_000_000, Unit::Count),
-        default: "10000",
-        title: "Connections",
-        effect: "Served at once; more wait in the kernel's queue.",
-    },
+    listener::connections("gateway.max_connections", "10000"),
     listener::per_address("gateway.connections_per_address", "2500"),
     listener::certificate("gateway.tls_certificate"),
     listener::key("gateway.tls_key"),
@@ -99,7 +93,8 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
         default: "268435456",
         title: "Bytes in flight",
-        effect: "Bodies held in memory at once; above it 503.",
+        effect: "Bodies held in memory at once; above it 503. One organization holds at most half of what the others leave, \
+                 but always one body.",
     },
     Key {
         path: "gateway.queue_bytes",
@@ -128,15 +123,17 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(0, 10_000_000, Unit::PerSecond),
         default: "0",
         title: "Rate limit",
-        effect: "Events per second of an application without a limit of its own, over all replicas, with a burst of one \
-                 second; 0 is no limit. Beyond it 429 `RateLimited`.",
+        effect: "Events per second over all replicas, with a burst of one second: of all applications of an organization \
+                 together where neither they nor it have a limit; where the organization has one, of each application \
+                 without one. 0 is no limit. Beyond it 429 `RateLimited`.",
     },
     Key {
         path: "gateway.quota_per_day",
         kind: Kind::Integer(0, 1_000_000_000_000, Unit::PerDay),
         default: "0",
         title: "Daily quota",
-        effect: "Events per day (UTC) of an application without a limit of its own, over all replicas; 0 is no limit. \
+        effect: "Events per day (UTC) over all replicas: of all applications of an organization together where neither they \
+                 nor it have a limit; where the organization has one, of each application without one. 0 is no limit. \
                  Beyond it 429 `TooManyEventsToday`.",
     },
     Key {
@@ -190,12 +187,14 @@ pub struct GatewayConfig {
     pub recent_ids: usize,
     /// Most events of one batch request.
     pub batch_max_events: usize,
-    /// Events per second of one application; `None` is no limit.
+    /// Events per second where nobody has a limit; `None` is no limit.
     pub rate_per_second: Option<u32>,
-    /// Events per day of one application; `None` is no limit.
+    /// Events per day where nobody has a limit; `None` is no limit.
     pub quota_per_day: Option<u64>,
     /// Gateways that share the limits.
     pub replicas: u32,
+    /// Origins of browsers whose pages may send, from `control.cors_origins`; empty: none.
+    pub cors_origins: Vec<String>,
     /// The admin key that may send for every application, from `control.admin_key`.
     pub admin_key: Option<SecretString>,
 }
@@ -229,6 +228,7 @@ impl GatewayConfig {
             rate_per_second: from.positive("gateway.rate_per_second"),
             quota_per_day: from.positive("gateway.quota_per_day"),
             replicas: from.number("gateway.replicas"),
+            cors_origins: from.list("control.cors_origins"),
             admin_key: from.secret("control.admin_key"),
         }
     }

@@ -36,6 +36,19 @@ pub(super) const fn write(path: &'static str) -> Key {
     }
 }
 
+pub(super) const fn connections(path: &'static str, default: &'static str) -> Key {
+    Key {
+        path,
+        kind: Kind::Integer(1, 1_000_000, Unit::Count),
+        default,
+        title: "Connections",
+        effect: "Served at once; more wait in the kernel's queue. While fewer than a quarter are free, an organization whose \
+                 tokens are on half as many as are free gets one more only for an idle one of whoever has most, or of its \
+                 own; a balancer's that carry tokens of several count as one organization of their own. A third more than a \
+                 balancer opens is never noticed.",
+    }
+}
+
 pub(super) const fn per_address(path: &'static str, default: &'static str) -> Key {
     Key {
         path,
@@ -43,7 +56,7 @@ pub(super) const fn per_address(path: &'static str, default: &'static str) -> Ke
         default,
         title: "Connections of an address",
         effect: "Of one address (of one /64 of IPv6), as long as no request on them showed a known token; more are closed. \
-                 A balancer's connections carry tokens, so it is not bounded. 0 is no limit.",
+                 A balancer's connections carry tokens, so it is not bounded by this. 0 is no limit.",
     }
 }
 

@@ -1,7 +1,8 @@
 //! How many connections an address holds before it has shown a token.
 //!
 //! A connection counts from its accept until a request on it was authenticated, or until it ends. So one address that only
-//! opens connections cannot take the places of all others, and a balancer, whose connections carry tokens, is not bounded.
+//! opens connections cannot take the places of all others, and a balancer, whose connections carry tokens, is not bounded by
+//! this. With a token they count against whom it is of (`holders`).
 //!
 //! Nor can some addresses together: each holds at most as many as half of the places that are still free. The fewer are free,
 //! the less one address gets, so that there is one left for the next.

@@ -3,6 +3,8 @@
 //! hyper's own header timeout begins with the first byte, also ends idle connections, and costs a timer per request. Here a
 //! request costs a few stores; one timer per connection looks at them now and then, and two more are put off by one request
 //! after another.
+//!
+//! Whom it counts against it knows too: its address until a request shows a token, then whoever the token is of (`holders`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +13,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::IntGauge;
+use schemas::ids::OrganizationId;
+use tokio::sync::Notify;
 
-use super::addresses::AddressSlot;
+use super::addresses::{self, AddressSlot};
+use super::holders::{HeldPlace, Holder, Holders};
 use super::timer::Timer;
 use crate::clock;
 
@@ -51,14 +56,41 @@ pub struct ConnectionState {
     owed_ms: AtomicU64,
     /// Milliseconds after `born` since when the socket takes nothing; `TAKES` while it does.
     stuck_ms: AtomicU64,
-    /// Its place among the connections of its address that showed no token.
-    slot: Mutex<Option<AddressSlot>>,
-    trusted: AtomicBool,
+    place: Mutex<ConnectionPlace>,
+    /// Whose tokens it showed: `NOTHING`, `OPERATOR`, `SEVERAL`, or the mark of an organization.
+    shown: AtomicU64,
+    holders: Holders,
+    /// It is to end, after the request it is at.
+    going: Notify,
     requests: IntGauge,
     /// For bodies and for everything after them: two, because a timer that is only ever put off is never registered anew.
     pub body_timer: Timer,
     /// For what comes after the body.
     pub request_timer: Timer,
+}
+
+/// Whom a connection counts against; given back on drop.
+#[derive(Debug)]
+enum ConnectionPlace {
+    /// Its address: it showed no token.
+    Address(#[expect(dead_code, reason = "held to be dropped")] Option<AddressSlot>),
+    /// Whose token it showed.
+    Held(#[expect(dead_code, reason = "held to be dropped")] HeldPlace),
+    /// Nobody: it is the operator's.
+    Operator,
+}
+
+/// `shown` before the first known token.
+const NOTHING: u64 = 0;
+/// `shown` after the operator's token.
+const OPERATOR: u64 = 1;
+/// `shown` after tokens of several organizations.
+const SEVERAL: u64 = u64::MAX;
+
+/// `shown` after tokens of one organization.
+fn mark_of(organization: OrganizationId) -> u64 {
+    let (_, random) = organization.0.as_u64_pair();
+    random.clamp(OPERATOR + 1, SEVERAL - 1)
 }
 
 /// `stuck_ms` of a socket that takes what it is given.
@@ -84,7 +116,7 @@ pub(super) enum ConnectionAction {
 // === impl ConnectionState ===
 
 impl ConnectionState {
-    pub(super) fn new(peer: SocketAddr, slot: Option<AddressSlot>, requests: IntGauge) -> Arc<Self> {
+    pub(super) fn new(peer: SocketAddr, slot: Option<AddressSlot>, holders: Holders, requests: IntGauge) -> Arc<Self> {
         Arc::new(Self {
             peer: Peer(peer),
             ip: peer.ip().to_canonical().to_string().into(),
@@ -96,8 +128,10 @@ impl ConnectionState {
             owed: AtomicUsize::new(0),
             owed_ms: AtomicU64::new(0),
             stuck_ms: AtomicU64::new(TAKES),
-            slot: Mutex::new(slot),
-            trusted: AtomicBool::new(false),
+            place: Mutex::new(ConnectionPlace::Address(slot)),
+            shown: AtomicU64::new(NOTHING),
+            holders,
+            going: Notify::new(),
             requests,
             body_timer: Timer::default(),
             request_timer: Timer::default(),
@@ -116,11 +150,50 @@ impl ConnectionState {
         &self.ip
     }
 
-    /// A request of this connection showed a token that is known: it counts no more against its address.
-    pub fn trust(&self) {
-        if !self.trusted.swap(true, Ordering::Relaxed) {
-            drop(self.slot.lock().take());
+    /// A request of this connection showed a token that is known, of an organization or (`None`) the operator's: the connection
+    /// counts against that one instead of its address. It, or an idle one, may have to go for it, after what it is at.
+    pub fn trust(self: &Arc<Self>, organization: Option<OrganizationId>) {
+        let shown = self.shown.load(Ordering::Relaxed);
+        if shown != SEVERAL && shown != organization.map_or(OPERATOR, mark_of) {
+            self.count_anew(organization);
         }
+    }
+
+    fn count_anew(self: &Arc<Self>, organization: Option<OrganizationId>) {
+        let mut place = self.place.lock();
+        let shown = self.shown.load(Ordering::Relaxed);
+        let (holder, mark) = match organization {
+            None if shown == NOTHING => {
+                *place = ConnectionPlace::Operator;
+                return self.shown.store(OPERATOR, Ordering::Relaxed);
+            }
+            // Beside others' tokens the operator's changes nothing.
+            None => return,
+            Some(organization) if shown <= OPERATOR => (Holder::Organization(organization), mark_of(organization)),
+            Some(organization) if shown == mark_of(organization) => return,
+            Some(_) => (Holder::Address(addresses::network(self.peer.0.ip())), SEVERAL),
+        };
+        match self.holders.take(holder, self) {
+            Some(held) => *place = ConnectionPlace::Held(held),
+            None => self.leave(),
+        }
+        self.shown.store(mark, Ordering::Relaxed);
+    }
+
+    /// It is to end, after the request it is at.
+    pub(super) fn leave(&self) {
+        self.going.notify_one();
+    }
+
+    /// Resolves when it is to end.
+    pub(super) async fn told_to_leave(&self) {
+        self.going.notified().await;
+    }
+
+    /// Since when it has been idle; `None` in a request, or in the head of one.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = !self.is_busy() && !self.head.load(Ordering::Relaxed);
+        is_idle.then(|| self.at(self.since_ms.load(Ordering::Relaxed)))
     }
 
     /// A request's head is complete.
@@ -234,6 +307,8 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     const PATIENCE: Patience =
@@ -241,7 +316,8 @@ mod tests {
 
     fn state() -> Arc<ConnectionState> {
         let gauge = IntGauge::new("requests", "Requests.").unwrap();
-        ConnectionState::new("[::ffff:127.0.0.1]:80".parse().unwrap(), None, gauge)
+        let holders = Holders::new(Arc::new(Semaphore::new(1)), 1);
+        ConnectionState::new("[::ffff:127.0.0.1]:80".parse().unwrap(), None, holders, gauge)
     }
 
     fn verdict(state: &ConnectionState, seconds: u64) -> ConnectionAction {

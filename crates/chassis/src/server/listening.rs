@@ -60,10 +60,10 @@ fn is_hang_up(error: &io::Error) -> bool {
 impl<S: Serve> Listening<S> {
     /// Accepts until the shutdown is requested; the tracker knows what was accepted.
     pub(super) async fn accept_all(self: &Arc<Self>, listener: &TcpListener, connections: &TaskTracker) {
-        let slots = Arc::new(Semaphore::new(self.server.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let slots = &self.server.slots;
         loop {
             let next = async {
-                let slot = self.slot(&slots).await;
+                let slot = self.slot(slots).await;
                 (listener.accept().await, slot)
             };
             let (accepted, slot) = tokio::select! {
@@ -129,7 +129,7 @@ impl<S: Serve> Listening<S> {
         }
         let metrics = &self.server.metrics;
         metrics.connections.inc();
-        let state = ConnectionState::new(peer, Some(slot), metrics.requests.clone());
+        let state = ConnectionState::new(peer, Some(slot), self.server.holders.clone(), metrics.requests.clone());
         match &self.server.tls {
             None => self.drive(socket, &state).await,
             Some(tls) => {
@@ -215,10 +215,15 @@ impl<S: Serve> Listening<S> {
         };
         let mut watchdog = pin!(tokio::time::sleep_until(first.into()));
         let mut requested = pin!(self.shutdown.requested());
+        let mut told = pin!(state.told_to_leave());
         loop {
             tokio::select! {
                 biased;
                 () = requested.as_mut(), if !closing => return Ending::Graceful,
+                () = told.as_mut(), if !closing => {
+                    server.closed(Closed::HolderLimit, peer);
+                    return Ending::Graceful;
+                }
                 () = self.ended.cancelled() => return Ending::Cut,
                 () = watchdog.as_mut() => {}
             }

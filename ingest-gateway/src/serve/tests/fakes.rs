@@ -39,6 +39,8 @@ pub(super) const SECRET: &str = "00000000-0000-4000-8000-000000000001";
 pub(super) const OTHER_SECRET: &str = "00000000-0000-4000-8000-000000000002";
 pub(super) const SERVICE: &str = "a-service-token-of-the-organization";
 pub(super) const OTHER_SERVICE: &str = "a-service-token-of-another-organization";
+/// Of an application of another organization.
+pub(super) const NEIGHBOUR: &str = "00000000-0000-4000-8000-000000000003";
 pub(super) const ADMIN: &str = "the-admin-key-of-the-tests";
 
 pub(super) struct Fixture {
@@ -349,6 +351,27 @@ fn application() -> ApplicationId {
     ApplicationId(Uuid::parse_str(APPLICATION).unwrap())
 }
 
+fn neighbour() -> ApplicationId {
+    ApplicationId(Uuid::from_u128(9))
+}
+
+fn owner(of: ApplicationId) -> Option<OrganizationId> {
+    match of {
+        it if it == application() => Some(organization()),
+        it if it == neighbour() => Some(OrganizationId(Uuid::from_u128(8))),
+        _other => None,
+    }
+}
+
+impl Names {
+    fn senders_of(&self, application: ApplicationId) -> Option<Senders> {
+        let (application_allowance, organization_allowance) = *self.limits.lock();
+        let organization = owner(application)?;
+        let shared_allowance = Allowance::default();
+        Some(Senders { application, application_allowance, organization, organization_allowance, shared_allowance })
+    }
+}
+
 impl Directory for Names {
     fn caller(&self, token: &str) -> Option<Caller> {
         match token {
@@ -356,6 +379,7 @@ impl Directory for Names {
             "viewer" => Some(Caller::ReadOnly),
             OTHER_SECRET => Some(Caller::Application(ApplicationId(Uuid::from_u128(2)))),
             SERVICE => Some(Caller::Organization(organization())),
+            NEIGHBOUR => Some(Caller::Application(neighbour())),
             OTHER_SERVICE => Some(Caller::Organization(OrganizationId(Uuid::from_u128(8)))),
             token => self.tokens.lock().contains(token).then(|| Caller::Application(application())),
         }
@@ -372,23 +396,16 @@ impl Directory for Names {
     }
 
     fn event_type(&self, of: ApplicationId, name: &str) -> Option<Declared> {
-        let (application_allowance, organization_allowance) = *self.limits.lock();
-        let senders =
-            Senders { application: of, application_allowance, organization: organization(), organization_allowance };
-        let demanding = self.demanding.lock().clone();
+        let (senders, demanding) = (self.senders_of(of)?, self.demanding.lock().clone());
         let declared = Declared { demanding, is_deprecated: self.deprecated.load(Ordering::SeqCst), senders };
-        (of == application() && self.types.lock().contains(name)).then_some(declared)
+        self.types.lock().contains(name).then_some(declared)
     }
 
     fn senders(&self, caller: Caller) -> Option<Senders> {
-        let (application_allowance, organization_allowance) = *self.limits.lock();
-        let is_ours = caller == Caller::Application(application());
-        is_ours.then(|| Senders {
-            application: application(),
-            application_allowance,
-            organization: organization(),
-            organization_allowance,
-        })
+        match caller {
+            Caller::Application(own) => self.senders_of(own),
+            Caller::Admin | Caller::Organization(_) | Caller::ReadOnly => None,
+        }
     }
 
     fn caught_up(&self) -> DirectoryAnswer<'_, ()> {

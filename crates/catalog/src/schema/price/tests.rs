@@ -110,7 +110,7 @@ fn a_price_is_work_times_extent() {
     let extent = Extent::of(&json!({"a": [1, "text"], "bb": {}}));
     assert_eq!(extent, Extent { places: 5, objects: 2, text_bytes: 7 });
     let work = CheckWork { visits: 2, entries: 3, names: 5, byte_ns: 7 };
-    let price = 5 * (2 * VISIT_NS + 3 * ENTRY_NS) + 2 * 5 * NAME_NS + 7 * 7 + 10 * PARSE_NS;
+    let price = 5 * (2 * VISIT_NS + 3 * ENTRY_NS) + 2 * 5 * NAME_NS + 7 * 7 + 10 * READ_NS;
     assert_eq!(work.price_ns(extent, 10), price);
     assert_eq!(CheckWork { visits: u64::MAX, ..work }.price_ns(extent, 10), u64::MAX, "it never wraps");
 }

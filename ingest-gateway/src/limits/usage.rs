@@ -1,0 +1,161 @@
+//! What one organization and its applications have used. Pure.
+
+use std::collections::HashMap;
+
+use retry::TokenBucket;
+use schemas::ids::ApplicationId;
+
+use super::{Allowance, DAY_MS, Over, SHUT_S, SWEEP_EVERY_MS, Whose};
+
+const SECOND_MS: i64 = 1_000;
+/// More than this many in a second nobody counts one by one.
+const MAX_RATE: f64 = 1_000_000.0;
+
+/// All that is counted for an organization.
+#[derive(Debug, Default)]
+pub(super) struct OrganizationUsage {
+    own: Usage,
+    /// Of applications without a limit.
+    unlimited: Usage,
+    applications: HashMap<ApplicationId, Usage>,
+    /// Of applications for which there was no place.
+    rest: Usage,
+    next_sweep_ms: i64,
+}
+
+/// What one application, or all of an organization, has used.
+#[derive(Debug)]
+pub(super) struct Usage {
+    /// The rate the bucket was made for, and the bucket.
+    bucket: Option<(u32, TokenBucket)>,
+    /// Days since 1970.
+    day: i64,
+    /// Events of that day.
+    used: u64,
+}
+
+// === impl OrganizationUsage ===
+
+impl OrganizationUsage {
+    /// Where an event is counted. At most so many applications have a place of their own.
+    pub(super) fn of(&mut self, whose: Whose, application: ApplicationId, keys: usize) -> &mut Usage {
+        match whose {
+            Whose::Organization => &mut self.own,
+            Whose::Unlimited => &mut self.unlimited,
+            Whose::Application if self.applications.len() < keys => self.applications.entry(application).or_default(),
+            Whose::Application => self.applications.get_mut(&application).unwrap_or(&mut self.rest),
+        }
+    }
+
+    /// What was counted up to now.
+    pub(super) fn known(&self, whose: Whose, application: ApplicationId) -> Option<&Usage> {
+        match whose {
+            Whose::Organization => Some(&self.own),
+            Whose::Unlimited => Some(&self.unlimited),
+            Whose::Application => self.applications.get(&application),
+        }
+    }
+
+    /// Forgets what says nothing, if there is no place for an application.
+    pub(super) fn make_room(&mut self, application: ApplicationId, keys: usize, now_ms: i64) {
+        let is_full = self.applications.len() >= keys && now_ms >= self.next_sweep_ms;
+        if is_full && !self.applications.contains_key(&application) {
+            self.next_sweep_ms = now_ms.saturating_add(SWEEP_EVERY_MS);
+            self.applications.retain(|_, usage| usage.says_something(now_ms));
+        }
+    }
+
+    pub(super) fn says_something(&self, now_ms: i64) -> bool {
+        let together = [&self.own, &self.unlimited, &self.rest];
+        together.into_iter().chain(self.applications.values()).any(|usage| usage.says_something(now_ms))
+    }
+
+    /// Applications with a place of their own.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.applications.len()
+    }
+}
+
+// === impl Usage ===
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { bucket: None, day: i64::MIN, used: 0 }
+    }
+}
+
+impl Usage {
+    /// Turns to the day and the limits of now; a changed rate keeps what is used up. A bucket that is not asked for stays: among
+    /// those who share it some may have a rate and others not.
+    pub(super) fn turn(&mut self, day: i64, allowance: Allowance, replicas: u32) {
+        if self.day != day {
+            self.day = day;
+            self.used = 0;
+        }
+        let Some(rate) = allowance.per_second else { return };
+        if self.rate() == Some(rate) {
+            return;
+        }
+        let (share, burst) = share_of_rate(rate, replicas);
+        let bucket = match self.bucket.take() {
+            Some((_, mut bucket)) => bucket.set_rate(share, burst).map(|()| bucket),
+            None => TokenBucket::new(share, burst),
+        };
+        self.bucket = bucket.ok().map(|bucket| (rate, bucket));
+    }
+
+    /// The rate its bucket was made for.
+    pub(super) fn rate(&self) -> Option<u32> {
+        self.bucket.as_ref().map(|(rate, _)| *rate)
+    }
+
+    pub(super) fn ask(&self, whose: Whose, allowance: Allowance, replicas: u32, now_ms: i64) -> Result<(), Over> {
+        if let Some(per_day) = allowance.per_day
+            && self.used >= per_day.div_ceil(u64::from(replicas))
+        {
+            return Err(Over::Quota { whose, per_day });
+        }
+        if allowance.per_second == Some(0) {
+            return Err(Over::Rate { whose, per_second: 0, retry_after_s: SHUT_S });
+        }
+        let bucket = self.bucket.as_ref().filter(|_bucket| allowance.per_second.is_some());
+        let Some((per_second, bucket)) = bucket else { return Ok(()) };
+        let wait_ms = bucket.next_ms(now_ms).saturating_sub(now_ms);
+        if wait_ms <= 0 {
+            return Ok(());
+        }
+        let seconds = (wait_ms.saturating_add(SECOND_MS - 1) / SECOND_MS).max(1);
+        let retry_after_s = u32::try_from(seconds).unwrap_or(u32::MAX);
+        Err(Over::Rate { whose, per_second: *per_second, retry_after_s })
+    }
+
+    pub(super) fn count(&mut self, allowance: Allowance, now_ms: i64) {
+        self.used = self.used.saturating_add(1);
+        if let Some((_, bucket)) = &mut self.bucket
+            && allowance.per_second.is_some()
+        {
+            // It was asked under the same lock.
+            bucket.try_take(now_ms);
+        }
+    }
+
+    /// An event of that day was not accepted after all.
+    pub(super) fn give_back(&mut self, day: i64) {
+        if self.day == day {
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
+    /// It was used today, or its bucket is not full.
+    fn says_something(&self, now_ms: i64) -> bool {
+        let is_busy = self.bucket.as_ref().is_some_and(|(_, bucket)| !bucket.is_full(now_ms));
+        is_busy || (self.day == now_ms.div_euclid(DAY_MS) && self.used > 0)
+    }
+}
+
+/// A replica's part of a rate, and how many may come at once: what the second allows, at least one.
+fn share_of_rate(per_second: u32, replicas: u32) -> (f64, u32) {
+    let share = (f64::from(per_second) / f64::from(replicas)).clamp(0.000_1, MAX_RATE);
+    (share, per_second.div_ceil(replicas).max(1))
+}
