@@ -130,6 +130,13 @@ impl Schema {
         }
         Ok(PricedCheck { schema: self, payload, price_ns })
     }
+
+    /// How many looks of a subschema at a place the price of a payload is made for.
+    #[cfg(feature = "fuzzing")]
+    #[must_use]
+    pub fn priced_visits(&self, payload: &Value) -> u64 {
+        self.work.visits.saturating_mul(Extent::of(payload).places)
+    }
 }
 
 // === impl PricedCheck ===
@@ -151,13 +158,6 @@ impl PricedCheck<'_> {
             message: cut(&error.masked().to_string()),
         };
         self.schema.validator.validate(&self.payload).map_err(|error| misfit(error).into())
-    }
-
-    /// How many looks of a subschema at a place the price of a payload is made for.
-    #[cfg(feature = "fuzzing")]
-    #[must_use]
-    pub fn priced_visits(&self, payload: &Value) -> u64 {
-        self.work.visits.saturating_mul(Extent::of(payload).places)
     }
 }
 
