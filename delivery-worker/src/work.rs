@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, Lease, Output, Ownership, Restored};
+use kafka::{Claimed, Epoch, Lease, Output, Ownership, ReadingWatch, Restored};
 use schemas::ids::SubscriptionId;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{OutRecord, Record};
@@ -106,8 +106,8 @@ impl Work for DeliveryWork {
     type State = FoundBook;
     type Note = LaneNote;
 
-    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<FoundBook> {
-        self.books.restore(found, ownership)
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership, watch: ReadingWatch) -> Restoring<FoundBook> {
+        self.books.restore(found, ownership, watch)
     }
 
     fn opened(&mut self, lease: &Lease, found: FoundBook, now: Now) {

@@ -125,6 +125,7 @@ async fn work(config: &FanoutConfig, deps: &Deps) -> Result<FanoutWork, Error> {
             offsets,
             seen_topic: Arc::clone(seen_topic),
             seen_partitions,
+            transaction_timeout: deps.kafka.transaction_timeout,
             identities,
             sources: deps.sources.iter().map(|source| (Arc::clone(&source.topic), source.start)).collect(),
         },

@@ -10,9 +10,10 @@ mod read;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::clock::now_ms;
-use kafka::{Connection, KafkaError, Lease, Offsets, Ownership, Restored};
+use kafka::{Connection, KafkaError, Lease, Offsets, Ownership, ReadingWatch, Restored};
 use tracing::info;
 
 use crate::config::StartAt;
@@ -27,6 +28,8 @@ pub(crate) struct Restorer {
     /// The topic of accepted identities, and how many partitions it has.
     pub(crate) seen_topic: Arc<str>,
     pub(crate) seen_partitions: i32,
+    /// Of the workers, who alone write it.
+    pub(crate) transaction_timeout: Duration,
     /// Where what was accepted is restored to; what the worker owns already is there too.
     pub(crate) identities: Identities,
     /// Where sources begin that were never read; `events` is not among them.
@@ -36,19 +39,16 @@ pub(crate) struct Restorer {
 // === impl Restorer ===
 
 impl Restorer {
-    /// Restores what these leases accepted; each with the offset it begins at. They are ours and taken over.
+    /// Restores what these leases accepted; each with the offset it begins at. They are ours and taken over. Leases of which that
+    /// cannot be read now are left out.
     pub(crate) async fn restore(
         self,
         places: Vec<(Lease, i64)>,
         ownership: Ownership,
+        watch: ReadingWatch,
     ) -> Result<Vec<(Lease, Seen)>, Error> {
         let started_ms = now_ms();
-        let mut seen = self.read_seen(&places, &ownership).await?;
-        let restored = places.into_iter().map(|(lease, _)| {
-            let seen = seen.take(&lease.partition).unwrap_or_else(|| self.identities.partition());
-            (lease, seen)
-        });
-        let restored: Vec<(Lease, Seen)> = restored.collect();
+        let restored = self.read_seen(places, &ownership, &watch).await?;
         let ids = self.identities.len();
         info!(partitions = restored.len(), ids, elapsed_ms = now_ms() - started_ms, "accepted identities restored");
         Ok(restored)

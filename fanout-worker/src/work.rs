@@ -12,7 +12,7 @@ use catalog::Catalog;
 use chassis::clock::instant;
 use chassis::pending::{Pending, finished};
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, ReadingWatch, Restored};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -58,10 +58,10 @@ impl Work for FanoutWork {
         self.restorer.start(found)
     }
 
-    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<Seen> {
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership, watch: ReadingWatch) -> Restoring<Seen> {
         let restorer = self.restorer.clone();
         let places = found.into_iter().map(|(found, start)| (found.lease, start)).collect();
-        Box::pin(async move { restorer.restore(places, ownership).await.map_err(WorkError::from) })
+        Box::pin(async move { restorer.restore(places, ownership, watch).await.map_err(WorkError::from) })
     }
 
     fn opened(&mut self, lease: &Lease, seen: Seen, _now: Now) {

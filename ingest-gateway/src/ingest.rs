@@ -269,7 +269,7 @@ impl Gateway {
             | KafkaError::OffsetOutOfRange { .. }
             | KafkaError::Truncated { .. }
             | KafkaError::LogCut { .. }
-            | KafkaError::ListsHeld { .. }
+            | KafkaError::Held { .. }
             | KafkaError::SecondProcess { .. }
             | KafkaError::NoTopic { .. }
             | KafkaError::NotOwned { .. }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chassis::status::Facts;
-use kafka::{Lease, Ownership, Restored};
+use kafka::{Lease, Ownership, ReadingWatch, Restored};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::status::RetryHealth;
@@ -52,7 +52,7 @@ impl Work for RetryWork {
     type State = ();
     type Note = Moving;
 
-    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership, _watch: ReadingWatch) -> Restoring<()> {
         Box::pin(std::future::ready(Ok(found.into_iter().map(|(found, _)| (found.lease, ())).collect())))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use chassis::status::Facts;
-use kafka::{Epoch, KafkaError, Lease, Ownership, Restored};
+use kafka::{Epoch, KafkaError, Lease, Ownership, ReadingWatch, Restored};
 use schemas::ids::JobId;
 use schemas::jobs::{JobKey, JobProgress, JobState};
 use schemas::record::{Headers, OutRecord, Record};
@@ -166,7 +166,12 @@ impl Work for ResendsWork {
         Ok(found.start().unwrap_or(found.log_start))
     }
 
-    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<KnownJobs> {
+    fn restore(
+        &self,
+        found: Vec<(Restored, i64)>,
+        _ownership: Ownership,
+        _watch: ReadingWatch,
+    ) -> Restoring<KnownJobs> {
         let (restorer, leases) = (self.restorer.clone(), found.into_iter().map(|(found, _)| found.lease).collect());
         Box::pin(async move { Ok(restorer.restore(leases).await) })
     }

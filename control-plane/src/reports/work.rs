@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use chassis::status::Facts;
-use kafka::{Epoch, KafkaError, Lease, Ownership, Restored};
+use kafka::{Epoch, KafkaError, Lease, Ownership, ReadingWatch, Restored};
 use schemas::attempt::Lifecycle;
 use schemas::record::{OutRecord, Record, TopicPartition};
 use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -103,7 +103,7 @@ impl Work for ReportsWork {
         Ok(found.start().unwrap_or(found.log_start))
     }
 
-    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership, _watch: ReadingWatch) -> Restoring<()> {
         Box::pin(std::future::ready(Ok(found.into_iter().map(|(found, _)| (found.lease, ())).collect())))
     }
 

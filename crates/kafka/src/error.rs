@@ -136,13 +136,13 @@ pub enum KafkaError {
         /// The leader epoch it was written in.
         found_epoch: i32,
     },
-    /// What was committed of lists cannot be read to the end: a transaction on their partition does not end.
+    /// What was committed before cannot be read to its end: a transaction on the partition does not end.
     #[error(
         "{partition} cannot be read beyond offset {position}, and its records from there to {end} are needed: kafka has kept a transaction \
-         open there for {waited_ms} ms, longer than any lives (see deploy/runbooks/lists-held.md)"
+         open there for {waited_ms} ms, longer than any lives (see deploy/runbooks/open-transaction.md)"
     )]
-    ListsHeld {
-        /// The partition of the lists.
+    Held {
+        /// The partition, of the topic of lists or of accepted identities.
         partition: TopicPartition,
         /// How far it was read.
         position: i64,
@@ -223,7 +223,7 @@ impl KafkaError {
             | Self::OffsetOutOfRange { .. }
             | Self::Truncated { .. }
             | Self::LogCut { .. }
-            | Self::ListsHeld { .. }
+            | Self::Held { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }
@@ -246,7 +246,7 @@ impl KafkaError {
             | Self::OffsetOutOfRange { .. }
             | Self::Truncated { .. }
             | Self::LogCut { .. }
-            | Self::ListsHeld { .. }
+            | Self::Held { .. }
             | Self::SecondProcess { .. }
             | Self::NoTopic { .. }
             | Self::NotOwned { .. }
@@ -264,6 +264,12 @@ impl KafkaError {
     #[must_use]
     pub fn may_not_write(topic: &str) -> Self {
         Self::call(format!("writing to {topic}"), Code::TopicAuthorizationFailed)
+    }
+
+    /// A partition that has no leader for now, for tests of what follows from it.
+    #[must_use]
+    pub fn without_leader(call: &str) -> Self {
+        Self::call(call, Code::LeaderNotAvailable)
     }
 
     pub(crate) fn call(call: impl Into<String>, code: Code) -> Self {
@@ -379,7 +385,7 @@ mod tests {
             KafkaError::NoCommittedOffset { partition: partition.clone(), log_start: 0, log_end: 9 },
             KafkaError::Truncated { partition: partition.clone(), offset: 5, log_end: 4 },
             KafkaError::LogCut { partition: partition.clone(), read_up_to: 7, read_epoch: 1, at: 6, found_epoch: 2 },
-            KafkaError::ListsHeld { partition, position: 5, end: 9, waited_ms: 60_000 },
+            KafkaError::Held { partition, position: 5, end: 9, waited_ms: 60_000 },
         ];
         for text in errors.map(|error| error.to_string()) {
             assert!(!text.contains("  ") && !text.contains('\n'), "{text}");

@@ -27,7 +27,9 @@ use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
 use schemas::record::{Headers, Record};
 
 pub(crate) use self::bell::Bell;
-pub(crate) use self::describe::{Described, Permissions, describe_topics, permissions, topic_ids};
+pub(crate) use self::describe::{
+    Described, Permissions, TopicFacts, describe_topics, permissions, topic_facts, topic_ids,
+};
 pub(crate) use self::produce::{Topic, produce, produce_boxed};
 pub(crate) use self::queue::{MessageQueue, Polled};
 pub(crate) use self::refresh::refresh;

@@ -44,7 +44,8 @@ pub struct PartitionLag {
     pub log_start: i64,
     /// High watermark.
     pub log_end: i64,
-    /// Records behind the committed offset that can be read, if they were counted: few offsets follow it.
+    /// Records behind the committed offset, if they were counted: few offsets follow it. Behind a transaction that was open just
+    /// then, where nobody can read, offsets count.
     pub records: Option<i64>,
 }
 
@@ -57,7 +58,7 @@ impl PartitionLag {
         (self.log_end - self.begin()).max(0)
     }
 
-    /// Records that the group has not committed: exact if they were counted, otherwise at most so many.
+    /// Records that the group has not committed: exact if they were counted and no transaction was open, otherwise at most so many.
     #[must_use]
     pub fn records_behind(&self) -> i64 {
         self.records.unwrap_or_else(|| self.offsets())
@@ -147,9 +148,10 @@ fn count(connection: &Connection, lags: &mut [PartitionLag]) -> Result<(), Kafka
                     *records += 1;
                 }
             }
-            Polled::End(partition, _) => {
+            Polled::End(partition, end) => {
                 if let Some((index, records)) = open.remove(&partition) {
-                    lags[index].records = Some(records);
+                    // What an open transaction holds waits too.
+                    lags[index].records = Some(records + (lags[index].log_end - end).max(0));
                 }
             }
             Polled::Failed { code, partition: Some((partition, _)), .. } => {

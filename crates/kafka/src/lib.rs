@@ -13,6 +13,7 @@
 //! Nothing of rdkafka appears in a public signature.
 
 mod bare;
+mod catch_up;
 pub mod clock;
 mod connection;
 mod error;
@@ -39,6 +40,7 @@ mod window;
 mod writer;
 
 pub use bare::BareProducer;
+pub use catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingStand, ReadingWatch};
 pub use connection::{Connection, TAIL_GROUP};
 pub use error::{ErrorCode, ExclusiveError, KafkaError};
 pub use exclusive::{ExclusiveWriter, LastOffsets};

@@ -4,22 +4,24 @@
 //! ```text
 //! taken over     stable offsets with their claims, ids and ends of the logs   (Writer::take_over)
 //! ids, ends      id of the topic of lists; then E, the end of each partition, open transactions included
-//! Tail           read_committed from where the claim says, until position >= E; the last record of a key counts
+//! CatchUp        read_committed from where the claim says, until position >= E; the last record of a key counts
 //! ```
 //!
 //! E is asked after the offsets were read: whatever a previous owner committed stands below E, and nothing of it can come later.
 //! What the records say, and whether it agrees with the claim, is the role's to judge.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::consumer::Consumer;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{Record, TopicPartition};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingWatch};
 use crate::clock::boot_ms;
 use crate::connection::Connection;
 use crate::error::KafkaError;
@@ -28,19 +30,11 @@ use crate::lease::{Epoch, Lease, Ownership};
 use crate::metadata::ListsClaim;
 use crate::offsets::{self, Offsets, plain_client};
 use crate::restore::Restored;
-use crate::tail::{From, Tail, TailEvent, TailOptions};
-use crate::takeover::LOST_MARGIN;
 
-/// How often, in records, it is checked whether anybody still needs what is read.
-const CHECK_EVERY: u64 = 4_096;
-/// Catch-up: an empty fetch comes back at once, so that the position passes transaction markers.
-const FETCH_WAIT_MS: u32 = 20;
 /// How long one question may take; it is repeated.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before everything is read again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A partition that is not read further for this long is looked at.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Reads lists back. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,8 +42,8 @@ pub struct ListsRestorer {
     connection: Connection,
     offsets: Offsets,
     topic: Arc<str>,
-    /// Beyond this no transaction lives, milliseconds.
-    longest_open_ms: i64,
+    /// Of those who write it.
+    transaction_timeout: Duration,
 }
 
 /// What was read for one lease.
@@ -78,37 +72,33 @@ pub struct KeptRecord {
     pub value: Bytes,
 }
 
-/// How far a partition has to be read, and how far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ListsReading {
-    position: i64,
-    end: i64,
-    /// When the position was reached, on the clock that counts suspension, ms.
-    since_ms: i64,
-}
-
 // === impl ListsRestorer ===
 
 impl ListsRestorer {
     /// Reads lists from this topic. `transaction_timeout`: of those who write it.
     #[must_use]
     pub fn new(connection: &Connection, offsets: Offsets, topic: Arc<str>, transaction_timeout: Duration) -> Self {
-        let longest_open_ms = i64::try_from((transaction_timeout + LOST_MARGIN).as_millis()).unwrap_or(i64::MAX);
-        Self { connection: connection.clone(), offsets, topic, longest_open_ms }
+        Self { connection: connection.clone(), offsets, topic, transaction_timeout }
     }
 
     /// The lists of partitions that were just taken over, as [`crate::Writer::take_over`] found them. Waits for the cluster as long as it
-    /// takes, and reads from the beginning again where reading failed; leases that end meanwhile are left out.
+    /// takes, and reads from the beginning again where reading failed; leases that end meanwhile are left out, and so are those whose
+    /// lists have no leader while others have one.
     ///
     /// # Errors
-    /// [`KafkaError::ListsHeld`]: a partition's end is not reached though Kafka answers, for longer than any transaction lives;
+    /// [`KafkaError::Held`]: a partition's end is not reached though Kafka answers, for longer than any transaction lives;
     /// [`KafkaError::NoTopic`], [`KafkaError::Invalid`] where the topic has no such partition; missing authorization.
-    pub async fn restore(&self, found: &[Restored], ownership: &Ownership) -> Result<Vec<RestoredLists>, KafkaError> {
+    pub async fn restore(
+        &self,
+        found: &[Restored],
+        ownership: &Ownership,
+        watch: &ReadingWatch,
+    ) -> Result<Vec<RestoredLists>, KafkaError> {
         let started_ms = boot_ms();
         loop {
             let live: Vec<&Restored> = found.iter().filter(|found| ownership.is_live(&found.lease)).collect();
             let wanted = live.iter().map(|found| (found.lease.clone(), found.lists)).collect();
-            match self.try_restore(wanted, Some(ownership)).await {
+            match self.try_restore(wanted, Some(ownership), watch).await {
                 Ok(restored) => {
                     let (partitions, bytes) = (restored.len(), restored.iter().map(|lists| lists.bytes).sum::<u64>());
                     let records: usize = restored.iter().map(|lists| lists.records.len()).sum();
@@ -134,7 +124,7 @@ impl ListsRestorer {
         let count = self.offsets.partitions(&self.topic).await?.ok_or_else(|| offsets::no_topic(&self.topic))?;
         let nobodys =
             |number| (Lease { partition: self.partition(number), epoch: Epoch(0) }, claims.get(&number).copied());
-        self.try_restore((0..count).map(nobodys).collect(), None).await
+        self.try_restore((0..count).map(nobodys).collect(), None, &ReadingWatch::default()).await
     }
 
     /// `ownership`: who needs it; without one it is needed in any case.
@@ -142,34 +132,35 @@ impl ListsRestorer {
         &self,
         wanted: Vec<(Lease, Option<ListsClaim>)>,
         ownership: Option<&Ownership>,
+        watch: &ReadingWatch,
     ) -> Result<Vec<RestoredLists>, KafkaError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let partitions = wanted.iter().map(|(lease, _)| self.partition(lease.partition.partition)).collect();
-        let (topic_id, ranges) = self.look(partitions).await?;
+        let (topic_id, ranges) = self.look(partitions, ownership.is_none()).await?;
         let mut lists = BTreeMap::new();
-        let mut open = BTreeMap::new();
         for (lease, claim) in wanted {
             let partition = lease.partition.partition;
-            let range = ranges.get(&partition).copied().unwrap_or_default();
+            let Some(range) = ranges.get(&partition).copied() else { continue };
             let (from, end) = (begin(claim, topic_id, range), range.1);
-            if from < end {
-                open.insert(partition, ListsReading { position: from, end, since_ms: boot_ms() });
-            }
             lists.insert(partition, RestoredLists { lease, topic_id, from, end, bytes: 0, records: HashMap::new() });
         }
         let is_needed = |lists: &RestoredLists| ownership.is_none_or(|ownership| ownership.is_live(&lists.lease));
-        if !open.is_empty() {
-            self.read(&mut lists, open, is_needed).await?;
+        let left_out = self.read(&mut lists, is_needed, watch).await?;
+        if let Some(number) = left_out.first().filter(|_| ownership.is_none()) {
+            return Err(KafkaError::call(format!("reading {}", self.partition(*number)), Code::LeaderNotAvailable));
         }
-        let mut lists: Vec<RestoredLists> = lists.into_values().collect();
-        lists.retain(is_needed);
-        Ok(lists)
+        lists.retain(|partition, lists| !left_out.contains(partition) && is_needed(lists));
+        Ok(lists.into_values().collect())
     }
 
-    /// The topic's id, and start and end of each partition.
-    async fn look(&self, partitions: Vec<TopicPartition>) -> Result<(Uuid, BTreeMap<i32, (i64, i64)>), KafkaError> {
+    /// The topic's id, and start and end of each partition. Unless all of them are wanted, one that has no leader is left out.
+    async fn look(
+        &self,
+        partitions: Vec<TopicPartition>,
+        is_whole: bool,
+    ) -> Result<(Uuid, BTreeMap<i32, (i64, i64)>), KafkaError> {
         let (client, topic) = (plain_client(&self.connection, "hookbus-lists")?, Arc::clone(&self.topic));
         let look = move || {
             let count = offsets::partition_count(&client, &topic, TIMEOUT)?.ok_or_else(|| offsets::no_topic(&topic))?;
@@ -180,80 +171,61 @@ impl ListsRestorer {
             }
             let ids = ffi::topic_ids(client.client().native_client(), &[&*topic], TIMEOUT)
                 .map_err(|code| KafkaError::call("describe topics", code))?;
-            let ends = offsets::ends(&client, &partitions)?;
-            let ends = ends.into_iter().map(|(partition, ends)| (partition.partition, ends)).collect();
+            let ends = told(offsets::ranges(&client, &partitions)?, is_whole)?;
             Ok((ids.get(&*topic).copied().unwrap_or(Uuid::nil()), ends))
         };
         tokio::task::spawn_blocking(look).await.map_err(|_gone| KafkaError::Closed)?
     }
 
-    /// Reads every partition that is open to its end, as long as one of them is needed.
+    /// Reads every partition to its end, as long as one of them is needed. Returns those that have no leader.
     async fn read(
         &self,
         lists: &mut BTreeMap<i32, RestoredLists>,
-        mut open: BTreeMap<i32, ListsReading>,
         is_needed: impl Fn(&RestoredLists) -> bool,
-    ) -> Result<(), KafkaError> {
-        let options = TailOptions {
-            topic: self.topic.to_string(),
-            partitions: Some(open.keys().copied().collect()),
-            from: From::Offsets(open.iter().map(|(partition, reading)| (*partition, reading.position)).collect()),
-            committed: true,
-            eof: true,
-            fetch_wait_ms: FETCH_WAIT_MS,
-        };
-        let mut tail = Tail::start(&self.connection, options)?;
-        let mut read: u64 = 0;
-        while !open.is_empty() {
-            let Ok(event) = tokio::time::timeout(LOOK_AFTER, tail.next()).await else {
-                self.check_held(&mut open).await?;
-                if !lists.values().any(&is_needed) {
-                    return Ok(());
-                }
-                continue;
-            };
-            let (partition, position) = match event? {
-                TailEvent::Record { partition, record } => {
-                    let position = record.offset + 1;
-                    let is_wanted = open.get(&partition).is_some_and(|reading| record.offset < reading.end);
-                    if let Some(lists) = lists.get_mut(&partition).filter(|_| is_wanted) {
+        watch: &ReadingWatch,
+    ) -> Result<BTreeSet<i32>, KafkaError> {
+        let ranges = lists.iter().map(|(partition, lists)| (*partition, (lists.from, lists.end))).collect();
+        let options =
+            CatchUpOptions { topic: Arc::clone(&self.topic), ranges, transaction_timeout: self.transaction_timeout };
+        let mut reading = CatchUp::start(&self.connection, self.offsets.clone(), options, watch.clone())?;
+        while let Some(step) = reading.next().await? {
+            match step {
+                CatchUpStep::Record { partition, record } => {
+                    if let Some(lists) = lists.get_mut(&partition) {
                         lists.apply(record);
                     }
-                    (partition, position)
                 }
-                TailEvent::Eof { partition, position } => (partition, position),
-            };
-            if let Some(reading) = open.get_mut(&partition)
-                && reading.reached(position, boot_ms())
-            {
-                open.remove(&partition);
-            }
-            read += 1;
-            if read.is_multiple_of(CHECK_EVERY) && !lists.values().any(&is_needed) {
-                return Ok(());
+                CatchUpStep::Look if !lists.values().any(&is_needed) => break,
+                CatchUpStep::Look => {}
             }
         }
-        Ok(())
-    }
-
-    /// Whether a partition stands still for longer than any transaction lives while Kafka answers.
-    async fn check_held(&self, open: &mut BTreeMap<i32, ListsReading>) -> Result<(), KafkaError> {
-        let now_ms = boot_ms();
-        let held = open.iter().find(|(_, reading)| now_ms - reading.since_ms >= self.longest_open_ms);
-        let Some((partition, reading)) = held else { return Ok(()) };
-        let (partition, reading) = (self.partition(*partition), *reading);
-        if self.offsets.end(&partition).await.is_err() {
-            // The cluster is away: that time is not spent waiting for a transaction.
-            open.values_mut().for_each(|reading| reading.since_ms = now_ms);
-            return Ok(());
-        }
-        let ListsReading { position, end, since_ms } = reading;
-        Err(KafkaError::ListsHeld { partition, position, end, waited_ms: now_ms - since_ms })
+        Ok(reading.left_out().clone())
     }
 
     fn partition(&self, number: i32) -> TopicPartition {
         TopicPartition::new(Arc::clone(&self.topic), number)
     }
+}
+
+/// Start and end of each partition that was told of. An error where all of them are wanted, or none was told of.
+fn told(
+    ranges: HashMap<TopicPartition, Result<(i64, i64), KafkaError>>,
+    is_whole: bool,
+) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    let (mut told, mut first) = (BTreeMap::new(), None);
+    for (partition, range) in ranges.into_iter().collect::<BTreeMap<_, _>>() {
+        match range {
+            Ok(range) => {
+                told.insert(partition.partition, range);
+            }
+            Err(error) if is_whole || !error.is_retriable() => return Err(error),
+            Err(error) => {
+                warn!(%partition, %error, "lists cannot be read now: their partition begins later");
+                first = Some(error);
+            }
+        }
+    }
+    first.filter(|_| told.is_empty()).map_or(Ok(told), Err)
 }
 
 /// Where reading begins. A claim about another topic says nothing, nor does one above the end: the role sees that nothing agrees.
@@ -279,18 +251,6 @@ impl RestoredLists {
                 self.records.remove(&key);
             }
         }
-    }
-}
-
-// === impl ListsReading ===
-
-impl ListsReading {
-    /// Notes the position. True: it is at the end.
-    fn reached(&mut self, position: i64, now_ms: i64) -> bool {
-        if position > self.position {
-            (self.position, self.since_ms) = (position, now_ms);
-        }
-        self.position >= self.end
     }
 }
 
@@ -339,13 +299,5 @@ mod tests {
         let kept = KeptRecord { offset: 5, value: Bytes::from("three") };
         assert_eq!(lists.records, HashMap::from([(Bytes::from("b"), kept)]));
         assert!(lists.bytes >= 20);
-    }
-
-    #[test]
-    fn a_position_that_stands_keeps_its_time() {
-        let mut reading = ListsReading { position: 4, end: 9, since_ms: 100 };
-        assert!(!reading.reached(4, 200) && !reading.reached(6, 300) && !reading.reached(6, 400));
-        assert_eq!((reading.position, reading.since_ms), (6, 300));
-        assert!(reading.reached(9, 500));
     }
 }

@@ -84,6 +84,19 @@ impl Offsets {
         self.offset(partition, End::Last).await
     }
 
+    /// [`Offsets::end`] of each of these partitions, or why it is not told: one without a leader hides no other. One request.
+    pub async fn ends_of(&self, partitions: Vec<TopicPartition>) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
+        self.all(partitions, End::Last).await
+    }
+
+    /// [`Offsets::start_of`] of each of these partitions, likewise.
+    pub async fn starts_of(
+        &self,
+        partitions: Vec<TopicPartition>,
+    ) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
+        self.all(partitions, End::First).await
+    }
+
     /// The first available offset.
     ///
     /// # Errors
@@ -135,6 +148,29 @@ impl Offsets {
             ends.insert(partition, self.end(&TopicPartition::new(Arc::clone(&topic), partition)).await?);
         }
         Ok(ends)
+    }
+
+    /// Asks for all before it waits for the first answer.
+    async fn all(
+        &self,
+        partitions: Vec<TopicPartition>,
+        end: End,
+    ) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
+        let mut outcomes = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let (answer, outcome) = oneshot::channel();
+            let is_asked = self.0.send(Question::Offset(partition.clone(), end, answer)).await.is_ok();
+            outcomes.push((partition, is_asked.then_some(outcome)));
+        }
+        let mut all = BTreeMap::new();
+        for (partition, outcome) in outcomes {
+            let told = match outcome {
+                Some(outcome) => outcome.await.unwrap_or(Err(KafkaError::Closed)),
+                None => Err(KafkaError::Closed),
+            };
+            all.insert(partition, told);
+        }
+        all
     }
 
     async fn offset(&self, partition: &TopicPartition, end: End) -> Result<i64, KafkaError> {

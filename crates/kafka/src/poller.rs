@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::clock::instant;
 use crate::connection::Connection;
@@ -70,6 +71,8 @@ pub struct PollerOptions {
     pub handover_wait: Duration,
     /// After which silence the group gives our partitions to others.
     pub session_timeout: Duration,
+    /// Of those who write what is read: a transaction that is open for much longer has lost its end.
+    pub transaction_timeout: Duration,
 }
 
 /// Handle of a poller. Cheap to clone.
@@ -91,6 +94,7 @@ impl PollerOptions {
             budget_bytes: 256 * 1024 * 1024,
             handover_wait: Duration::from_secs(3),
             session_timeout: Duration::from_secs(8),
+            transaction_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -157,6 +161,13 @@ impl Poller {
             let version = self.0.ownership.snapshot(std::iter::empty()).version;
             self.0.ownership.wait_change(version, pause);
         }
+    }
+
+    /// A takeover has left out the partitions of this topic, because it may not be read: as if reading it had been refused. The role
+    /// ends only if it has nothing else to read.
+    pub fn deny(&self, topic: &Arc<str>) {
+        let error = KafkaError::call(format!("reading {topic}"), Code::TopicAuthorizationFailed);
+        self.0.deny(Some(Arc::clone(topic)), &error);
     }
 
     /// Credit back: the role no longer holds these ([`schemas::record::Record::size`] bytes each). Hands out what waited.

@@ -4,7 +4,7 @@
 //! stable committed offsets --ok--> topic ids, log start and end --> Restored
 //!        | times out
 //!        v
-//! which partitions? --> id in their unstable metadata --> a member of the group? --yes--> it ends it by itself: again
+//! whose partitions? --> id in their unstable metadata --> a member of the group? --yes--> it ends it by itself: again
 //!        |                                                     | no: dead
 //!        |                                                     +--> init with that id (fences it) --> again
 //!        | still, beyond any transaction's life
@@ -20,9 +20,9 @@
 mod complete;
 mod fence;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -64,9 +64,13 @@ pub(crate) struct Restorer {
     stable: BaseConsumer<Named>,
     unstable: BaseConsumer<Named>,
     plain: BaseConsumer<Named>,
+    /// Questions that found out which offsets are held by an open transaction.
+    probes: AtomicU64,
     /// The id each topic had when it was first met. Kafka deletes a group's offsets with a topic, so that of one that was
     /// created anew meanwhile only this tells.
     first_ids: Mutex<HashMap<String, Uuid>>,
+    /// Topics that may not be read, as of the last takeover of a partition of theirs.
+    denied: Mutex<BTreeSet<Arc<str>>>,
 }
 
 /// Since when offsets have been pending while Kafka answered.
@@ -93,7 +97,9 @@ impl Restorer {
             stable: client(&connection.committed(group, true), "stable offsets")?,
             unstable: client(&connection.committed(group, false), "unstable offsets")?,
             plain: client(&connection.plain("hookbus-takeover"), "log ends")?,
+            probes: AtomicU64::new(0),
             first_ids: Mutex::new(HashMap::new()),
+            denied: Mutex::default(),
         })
     }
 
@@ -108,7 +114,8 @@ impl Restorer {
     }
 
     /// Everything a new owner needs. Waits as long as it takes; leases that end meanwhile are left out, and so are those of topics
-    /// that do not exist or may not be read, which says a line of the log: they must not keep the others from beginning.
+    /// that do not exist or may not be read, and partitions without a leader, which says a line of the log: they must not keep the
+    /// others from beginning.
     pub(crate) fn restore(&self, mut leases: Vec<Lease>) -> Result<Vec<Found>, KafkaError> {
         let mut fenced = HashSet::new();
         let mut pending = Pending::default();
@@ -118,13 +125,21 @@ impl Restorer {
                 return Ok(Vec::new());
             }
             let all: Vec<&Lease> = leases.iter().collect();
-            let error =
-                match self.stable_offsets(&all, STABLE_TIMEOUT).and_then(|offsets| self.complete(&leases, &offsets)) {
+            let (error, is_pending) = match self.stable_offsets(&all, STABLE_TIMEOUT) {
+                Ok(offsets) => match self.complete(&leases, &offsets) {
                     Ok(found) => return Ok(found),
-                    Err(error) => error,
-                };
+                    Err(error) => (error, false),
+                },
+                Err(error) => (error, true),
+            };
             // Kafka names no offsets of topics that may not be described.
             if error.is_denied() && self.leave_out_denied(&mut leases)? {
+                continue;
+            }
+            if !is_pending {
+                // The offsets are settled, whatever else is wrong.
+                pending.forget();
+                self.pause(error)?;
                 continue;
             }
             let all: Vec<&Lease> = leases.iter().collect();
@@ -150,7 +165,7 @@ impl Restorer {
 
     /// Beyond this no transaction lives, milliseconds.
     pub(crate) fn longest_pending_ms(&self) -> i64 {
-        i64::try_from((self.transaction_timeout + LOST_MARGIN).as_millis()).unwrap_or(i64::MAX)
+        longest_open_ms(self.transaction_timeout)
     }
 
     /// Says that Kafka has lost a transaction's markers. No invariant is counted: whether anything is repeated, and in whose eyes,
@@ -163,6 +178,28 @@ impl Restorer {
             "kafka holds offsets of some of these partitions for a transaction that is over: its markers are lost; going on from the \
              last settled offsets, which repeats that transaction"
         );
+    }
+
+    /// Topics that may not be read, as of the last takeover of a partition of theirs.
+    pub(crate) fn denied_topics(&self) -> BTreeSet<Arc<str>> {
+        self.denied.lock().clone()
+    }
+
+    pub(super) fn note_allowed(&self, topic: &str) {
+        self.denied.lock().remove(topic);
+    }
+
+    pub(super) fn note_left_out(&self, topic: &str, why: &KafkaError) {
+        if why.is_denied() {
+            self.denied.lock().insert(Arc::from(topic));
+        } else {
+            self.note_allowed(topic);
+        }
+    }
+
+    /// How many questions it took to find out whose open transactions are in the way.
+    pub(crate) fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
     }
 
     /// Whether Kafka answers at all.
@@ -226,6 +263,11 @@ impl Pending {
     pub(crate) fn forget(&mut self) {
         self.0 = None;
     }
+}
+
+/// Beyond this no transaction with this timeout lives, milliseconds.
+pub(crate) fn longest_open_ms(transaction_timeout: Duration) -> i64 {
+    i64::try_from((transaction_timeout + LOST_MARGIN).as_millis()).unwrap_or(i64::MAX)
 }
 
 fn client(config: &ClientConfig, purpose: &'static str) -> Result<BaseConsumer<Named>, KafkaError> {

@@ -20,7 +20,7 @@ mod slow;
 mod tests;
 mod transaction;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -72,6 +72,8 @@ pub struct WriterStats {
     pub aborted: u64,
     /// Outcomes that were unknown and then settled.
     pub settled: u64,
+    /// Questions that takeovers asked to find out whose open transactions are in their way.
+    pub probes: u64,
     /// Duration of the last transaction.
     pub last: Duration,
 }
@@ -253,8 +255,15 @@ impl Writer {
             partitions: read(&counters.partitions),
             aborted: read(&counters.aborted),
             settled: read(&counters.settled),
+            probes: self.restorer.probes(),
             last: Duration::from_micros(read(&counters.last_us)),
         }
+    }
+
+    /// Topics of which takeovers have left out the partitions because they may not be read, sorted.
+    #[must_use]
+    pub fn denied_topics(&self) -> BTreeSet<Arc<str>> {
+        self.restorer.denied_topics()
     }
 
     /// Ends the thread after the transactions queued so far. Transactions that only wait for the cluster end with

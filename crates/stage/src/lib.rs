@@ -17,6 +17,7 @@
 //! and their epochs, what is done of each partition, one transaction at a time, credit, hand-over, drain, and that nothing
 //! stands still unnoticed. Rules W1 to W8 in `docs/guarantees.md` are kept here and in `kafka::Writer`.
 
+mod assigning;
 mod commit;
 mod error;
 mod gate;

@@ -6,26 +6,29 @@
 //! Revoked  --drop what has not begun--> in flight ended, outcomes committed, or the wait is over --> done
 //! ```
 //!
-//! A lease that is revoked leaves the list of the assigned at once, so that a step that ends later opens nothing.
+//! A lease that is revoked leaves the list of the assigned at once, so that a step that ends later opens nothing. What a step
+//! leaves out of its answer is asked for again, and holds up nothing else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::health::Latch;
-use kafka::{Claimed, Epoch, KafkaError, Lease, PollerEvent, Progress, Restored, RevokeDone, Transaction, Writer};
+use kafka::{
+    Claimed, Epoch, KafkaError, Lease, PollerEvent, Progress, ReadingWatch, Restored, RevokeDone, Transaction, Writer,
+};
 use schemas::invariants::Invariant;
 use schemas::record::Record;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
+use crate::assigning::Assigning;
 use crate::error::StageError;
 use crate::turn::Stage;
 use crate::work::{Now, Restoring, Waiting, Work};
 
 /// A member of the group that owns nothing by then is a spare worker, ready to take over.
 const SPARE_AFTER: Duration = Duration::from_secs(15);
-/// How long until partitions whose topic was not there are looked for again.
-const TAKE_OVER_AGAIN: Duration = Duration::from_secs(5);
 
 /// The partitions that are being taken over or handed over.
 pub(crate) struct Membership<S> {
@@ -37,13 +40,6 @@ pub(crate) struct Membership<S> {
     latch: Option<Latch>,
     spare_at: Instant,
     has_begun: bool,
-}
-
-struct Assigning {
-    lease: Lease,
-    since_boot_ms: i64,
-    /// Its state is being read, which may take long.
-    is_restoring: bool,
 }
 
 /// Partitions that are given away, and the revoke that waits for them.
@@ -94,27 +90,43 @@ impl<S: Send + 'static> Membership<S> {
         self.handovers.front().map(|handover| handover.until)
     }
 
+    /// How many leases are ours and have not begun.
+    pub(crate) fn unbegun(&self) -> usize {
+        self.assigning.len()
+    }
+
     pub(crate) fn abort_steps(&mut self) {
         self.steps.abort_all();
         self.assigning.clear();
     }
 
-    /// Releases the latch where it is time. Rule W7: what was assigned has begun before a role is ready.
+    /// Releases the latch where it is time. Rule W7: what was assigned has begun before a role is ready. What was left out for
+    /// longer than an election takes waits for an operator, and nobody waits for it.
     pub(crate) fn check_ready(&self, now: Instant, membership: impl FnOnce() -> kafka::Membership) {
-        let Some(latch) = self.latch.as_ref().filter(|_| self.assigning.is_empty()) else { return };
+        let Some(latch) = &self.latch else { return };
+        if !self.assigning.values().all(|it| it.is_left_out_for(SPARE_AFTER, now)) {
+            return;
+        }
         // A group may give its partitions a moment after it was joined.
-        let is_spare =
-            || now >= self.spare_at && matches!(membership(), kafka::Membership { joined: true, partitions: 0 });
+        let is_spare = || {
+            let kafka::Membership { joined, partitions } = membership();
+            now >= self.spare_at && joined && partitions == self.assigning.len()
+        };
         if self.has_begun || is_spare() {
             latch.release();
         }
     }
 
-    /// The lease that waits longest for its takeover. Restoring is not counted: how long it takes grows with what is read.
+    /// The lease that waits longest for its takeover. How long restoring takes grows with what is read: it waits only where nothing
+    /// is read any more.
     pub(crate) fn waiting(&self) -> Option<Waiting> {
-        let stuck = self.assigning.values().filter(|it| !it.is_restoring).min_by_key(|it| it.since_boot_ms)?;
-        let (partition, since_boot_ms) = (stuck.lease.partition.clone(), stuck.since_boot_ms);
-        Some(Waiting { reason: "its takeover", partition, offset: -1, since_boot_ms })
+        self.assigning.values().map(Assigning::waiting).min_by_key(|it| it.since_boot_ms)
+    }
+
+    /// These leases were left out. How long until they are taken over again.
+    fn leave_out(&mut self, leases: &[Lease], now: Now) -> Duration {
+        let waits = leases.iter().filter_map(|lease| Some(self.assigning.get_mut(&lease.epoch)?.leave_out(now)));
+        waits.max().unwrap_or_default()
     }
 }
 
@@ -152,8 +164,7 @@ impl<W: Work> Stage<W> {
 
     fn on_assigned(&mut self, leases: Vec<Lease>, now: Now) {
         for lease in &leases {
-            let assigning = Assigning { lease: lease.clone(), since_boot_ms: now.boot_ms, is_restoring: false };
-            self.members.assigning.insert(lease.epoch, assigning);
+            self.members.assigning.insert(lease.epoch, Assigning::new(lease.clone(), now));
         }
         self.take_over(leases, Duration::ZERO);
     }
@@ -243,8 +254,8 @@ impl<W: Work> Stage<W> {
     pub(crate) fn on_step(&mut self, stepped: Stepped<W::State>, now: Now) -> Result<(), StageError> {
         match stepped {
             Ok(Ok(MembershipStep::TakenOver { asked, found })) => {
-                self.take_over_again(asked, &found, now);
-                self.on_taken_over(found)
+                self.take_over_again(asked, |lease| found.iter().any(|restored| restored.lease == *lease), now);
+                self.on_taken_over(found, now)
             }
             Ok(Ok(MembershipStep::Ready { found, states })) => {
                 self.on_ready(found, states, now);
@@ -263,30 +274,27 @@ impl<W: Work> Stage<W> {
         }
     }
 
-    /// Partitions whose topic is gone or denied were left out: the others begin meanwhile, and these when it is back.
-    fn take_over_again(&mut self, mut asked: Vec<Lease>, found: &[Restored], now: Now) {
-        asked.retain(|lease| {
-            let is_found = found.iter().any(|restored| restored.lease == *lease);
-            !is_found && self.members.assigning.contains_key(&lease.epoch)
-        });
-        if asked.is_empty() {
-            return;
+    /// What was left out of an answer, though it is still ours, is asked for again: the others begin meanwhile.
+    fn take_over_again(&mut self, mut asked: Vec<Lease>, is_found: impl Fn(&Lease) -> bool, now: Now) {
+        asked.retain(|lease| !is_found(lease) && self.members.assigning.contains_key(&lease.epoch));
+        let denied = self.writer.denied_topics();
+        let topics: BTreeSet<&Arc<str>> = asked.iter().map(|lease| &lease.partition.topic).collect();
+        for topic in topics.into_iter().filter(|topic| denied.contains(*topic)) {
+            self.poller.deny(topic);
         }
-        for lease in &asked {
-            if let Some(assigning) = self.members.assigning.get_mut(&lease.epoch) {
-                // Kafka answered, and what is wrong with the topic was logged: waiting for an operator is no stall.
-                assigning.since_boot_ms = now.boot_ms;
-            }
+        if !asked.is_empty() {
+            let after = self.members.leave_out(&asked, now);
+            self.take_over(asked, after);
         }
-        self.take_over(asked, TAKE_OVER_AGAIN);
     }
 
     /// Finds where each partition begins, commits that where nothing was committed, and restores what the role needs.
-    fn on_taken_over(&mut self, found: Vec<Restored>) -> Result<(), StageError> {
+    fn on_taken_over(&mut self, found: Vec<Restored>, now: Now) -> Result<(), StageError> {
         let mut starts = Vec::with_capacity(found.len());
+        let watch = ReadingWatch::default();
         for restored in found {
             let Some(assigning) = self.members.assigning.get_mut(&restored.lease.epoch) else { continue };
-            assigning.is_restoring = true;
+            assigning.begin_step(Some(watch.clone()), now);
             let partition = &restored.lease.partition;
             let doing = || format!("finding where {partition} begins");
             let start = self.work.start(&restored).map_err(|source| {
@@ -305,7 +313,7 @@ impl<W: Work> Stage<W> {
         if starts.is_empty() {
             return Ok(());
         }
-        let restoring = self.work.restore(starts.clone(), self.poller.ownership());
+        let restoring = self.work.restore(starts.clone(), self.poller.ownership(), watch);
         self.members.steps.spawn(restore::<W>(self.writer.clone(), starts, restoring));
         Ok(())
     }
@@ -325,14 +333,13 @@ impl<W: Work> Stage<W> {
     fn on_ready(&mut self, found: Vec<(Restored, i64)>, states: Vec<(Lease, W::State)>, now: Now) {
         let mut states: BTreeMap<Epoch, W::State> =
             states.into_iter().map(|(lease, state)| (lease.epoch, state)).collect();
+        let asked = found.iter().map(|(restored, _)| restored.lease.clone()).collect();
+        self.take_over_again(asked, |lease| states.contains_key(&lease.epoch), now);
         for (restored, start) in found {
             let lease = restored.lease.clone();
-            let Some(state) = states.remove(&lease.epoch) else {
-                self.members.assigning.remove(&lease.epoch);
-                continue;
-            };
+            let Some(state) = states.remove(&lease.epoch) else { continue };
             let Some(assigning) = self.members.assigning.get_mut(&lease.epoch) else { continue };
-            (assigning.is_restoring, assigning.since_boot_ms) = (false, now.boot_ms);
+            assigning.begin_step(None, now);
             self.outbox.open(&lease, restored.window(start), start);
             self.work.opened(&lease, state, now);
             debug!(role = W::ROLE, partition = %lease.partition, offset = start, "partition taken over");
@@ -373,3 +380,6 @@ async fn restore<W: Work>(
     let states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;
     Ok(MembershipStep::Ready { found, states })
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ pub(crate) struct StageMetrics {
     pub(crate) stalled: IntGauge,
     /// Topics that the cluster does not let the role read, by role; they are tried again by themselves.
     pub(crate) denied: IntGauge,
+    /// Partitions that are assigned and have not begun, by role: they are being taken over, or wait for what their takeover needs.
+    pub(crate) unbegun: IntGauge,
     transactions: IntCounter,
     output_partitions: IntCounter,
     aborted: IntCounter,
@@ -40,6 +42,10 @@ impl StageMetrics {
             denied: Metrics::of_role(registry, "stage", name).gauge(
                 "denied_topics",
                 "Topics that the cluster does not let the role read, by role; they are tried again by themselves.",
+            )?,
+            unbegun: Metrics::of_role(registry, "stage", name).gauge(
+                "unbegun_partitions",
+                "Partitions that are assigned and have not begun, by role: they are being taken over, or wait for what their takeover needs.",
             )?,
             transactions: metrics.counter("transactions_total", "Transactions committed.")?,
             output_partitions: metrics.counter(

@@ -38,6 +38,7 @@ impl<W: Work> Stage<W> {
             budget_bytes: deps.kafka.live_budget_bytes,
             handover_wait: deps.kafka.handover_wait,
             session_timeout: deps.kafka.session_timeout,
+            transaction_timeout: deps.kafka.transaction_timeout,
             ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
         };
         let (poller, signals) = Poller::start(&deps.connection, poller).map_err(failed("starting the poller"))?;
@@ -81,6 +82,7 @@ impl<W: Work> Stage<W> {
             last_commit_ms: None,
             measure_at: now,
             watched,
+            held: None,
             watching: tasks::spawn("stage watchdog", watchdog.run()),
             beats: vec![polling, moving],
         })

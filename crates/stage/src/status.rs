@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kafka::{Epoch, LeaseLag};
 
 use crate::outbox::Outbox;
+use crate::work::Waiting;
 
 /// A partition whose records are all done is committed at its end after this long, so that its committed offset does not
 /// stay below markers of transactions for ever: nobody could tell them from records.
@@ -18,8 +19,8 @@ pub struct Measured {
     pub partitions: usize,
     /// Records read and not committed.
     pub live: usize,
-    /// Records that were not committed yet, by topic; markers of transactions count only until the end of a log was reached.
-    /// A topic that was read once stays, with 0.
+    /// Records that were not committed yet, by topic; markers of transactions count only until the end of a log was reached, or
+    /// behind a transaction that never ends. A topic that was read once stays, with 0.
     pub behind: BTreeMap<String, i64>,
     /// Kafka's time of the oldest record that waits in the poller or for its transaction, Unix ms.
     pub oldest_timestamp_ms: Option<i64>,
@@ -90,4 +91,13 @@ impl Progress {
             outbox.pass_markers(epoch, end);
         }
     }
+}
+
+/// What a transaction that never ends has kept from being read for the longest time.
+pub(crate) fn held(lags: &[LeaseLag]) -> Option<Waiting> {
+    let held = lags.iter().filter_map(|lag| {
+        let (partition, offset, since_boot_ms) = (lag.partition.clone(), lag.position, lag.held_since_ms?);
+        Some(Waiting { reason: "an open transaction", partition, offset, since_boot_ms })
+    });
+    held.min_by_key(|held| held.since_boot_ms)
 }

@@ -17,7 +17,7 @@ use crate::membership::{Membership, Stepped};
 use crate::metrics::StageMetrics;
 use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
-use crate::status::{PASS_MARKERS_AFTER, Progress};
+use crate::status::{PASS_MARKERS_AFTER, Progress, held};
 use crate::watchdog::Watched;
 use crate::work::{Fetching, NextTurn, Now, Turn, Waiting, Work};
 
@@ -52,6 +52,8 @@ pub(crate) struct Stage<W: Work> {
     pub(crate) last_commit_ms: Option<i64>,
     pub(crate) measure_at: Instant,
     pub(crate) watched: Watched,
+    /// What an open transaction has held longest, as of the last measurement.
+    pub(crate) held: Option<Waiting>,
     /// The watchdog's task.
     pub(crate) watching: JoinHandle<()>,
     pub(crate) beats: Vec<Beat>,
@@ -136,7 +138,7 @@ impl<W: Work> Stage<W> {
         self.finish_handovers(now);
         self.finish_drain(now);
         self.members.check_ready(now.instant, || self.poller.membership());
-        self.watched.note(now.boot_ms, self.oldest_waiting(now));
+        self.watched.note(now.boot_ms, self.oldest_waiting(now), self.held.clone());
         self.measure(now);
         Ok(self.sleep(now, next))
     }
@@ -220,6 +222,7 @@ impl<W: Work> Stage<W> {
         }
         self.measure_at = now.instant + MEASURE_EVERY;
         let lags = self.poller.lag();
+        self.held = held(&lags);
         let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.records());
         let mut measured = self.progress.measure(&lags, &self.outbox, committing);
         measured.last_commit_ms = self.last_commit_ms;
@@ -227,6 +230,7 @@ impl<W: Work> Stage<W> {
         measured.oldest_timestamp_ms = [measured.oldest_timestamp_ms, committing_ms].into_iter().flatten().min();
         self.metrics.set_writer(self.writer.stats());
         self.metrics.partitions.set(i64::try_from(measured.partitions).unwrap_or(i64::MAX));
+        self.metrics.unbegun.set(i64::try_from(self.members.unbegun()).unwrap_or(i64::MAX));
         self.metrics.denied.set(i64::try_from(self.poller.denied_topics().len()).unwrap_or(i64::MAX));
         let facts = self.work.facts(&measured, now);
         if let Some(teller) = &self.teller {

@@ -1,13 +1,15 @@
-//! Notices what stands still while Kafka answers, says what it is, and ends the process's liveness.
+//! Notices what stands still while Kafka answers, says what it is, and ends the process's liveness where a new process may help.
 //!
 //! ```text
-//! turn ----Watched::note: the oldest thing that waits---> shared --> beat `<role> progress`: its age, /livez
-//! task ----every second: is it old? does Kafka answer?--->   |  no answer: the age counts from now
-//!                                                            +--> one line when it passes the limit
+//! turn ----Watched::note: the oldest thing that waits, ---> shared --> beat `<role> progress`: its age, /livez
+//!                         what an open transaction holds      |        gauge: the age of either
+//! task ----every second: is it old? does Kafka answer?------>   |  no answer: the age counts from now
+//!                                                              +--> one line when it passes the limit
 //! ```
 //!
 //! An outage of Kafka is no stall: everything waits for it, and goes on by itself. A loop that takes no turn any more is one,
-//! whatever Kafka does.
+//! whatever Kafka does. A transaction that never ends is the operator's to end: the next process would stand before it too, so it
+//! is told and counted, and ends nobody's liveness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +38,17 @@ pub(crate) struct Watched(Arc<Mutex<State>>);
 struct State {
     /// When the loop turned last, on the clock that counts suspension, ms.
     turned_ms: i64,
+    /// What this process should do.
+    work: Stall,
+    /// What an open transaction keeps from being read.
+    held: Stall,
+}
+
+/// The oldest thing of one kind that waits.
+#[derive(Debug)]
+struct Stall {
     waiting: Option<Waiting>,
-    /// When Kafka failed to answer last, on the same clock.
+    /// When Kafka failed to answer a question about it last, on the same clock.
     unanswered_ms: i64,
 }
 
@@ -55,17 +66,18 @@ pub(crate) struct Watchdog {
 
 impl Watched {
     pub(crate) fn new(boot_ms: i64) -> Self {
-        let state = State { turned_ms: boot_ms, waiting: None, unanswered_ms: boot_ms };
-        Self(Arc::new(Mutex::new(state)))
+        let stall = || Stall { waiting: None, unanswered_ms: boot_ms };
+        Self(Arc::new(Mutex::new(State { turned_ms: boot_ms, work: stall(), held: stall() })))
     }
 
-    /// The loop turned; this is the oldest thing that waits.
-    pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>) {
+    /// The loop turned; this is the oldest thing that waits, and the oldest that an open transaction holds.
+    pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>, held: Option<Waiting>) {
         let mut state = self.0.lock();
-        (state.turned_ms, state.waiting) = (boot_ms, waiting);
+        state.turned_ms = boot_ms;
+        (state.work.waiting, state.held.waiting) = (waiting, held);
     }
 
-    /// For how long something has stood still while Kafka answered, ms.
+    /// For how long something has stood still while Kafka answered that a new process might do, ms.
     pub(crate) fn stalled_ms(&self, boot_ms: i64) -> i64 {
         self.0.lock().stalled_ms(boot_ms)
     }
@@ -76,9 +88,14 @@ impl Watched {
 impl State {
     fn stalled_ms(&self, boot_ms: i64) -> i64 {
         let unturned_ms = boot_ms - self.turned_ms;
-        if unturned_ms >= TURN_LIMIT_MS {
-            return unturned_ms;
-        }
+        if unturned_ms >= TURN_LIMIT_MS { unturned_ms } else { self.work.age_ms(boot_ms) }
+    }
+}
+
+// === impl Stall ===
+
+impl Stall {
+    fn age_ms(&self, boot_ms: i64) -> i64 {
         self.waiting.as_ref().map_or(0, |waiting| (boot_ms - waiting.since_boot_ms.max(self.unanswered_ms)).max(0))
     }
 }
@@ -90,25 +107,37 @@ impl Watchdog {
     #[expect(clippy::infinite_loop, reason = "its task is aborted when the stage ends")]
     pub(crate) async fn run(self) {
         let limit_ms = i64::try_from(self.limit.as_millis()).unwrap_or(i64::MAX);
-        let mut is_told = false;
+        let (mut is_told, mut is_held_told) = (false, false);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let suspicious = self.watched.0.lock().waiting.clone();
             // A sixth of the limit is one transaction's time: below that, waiting is ordinary.
-            if let Some(waiting) = suspicious.filter(|it| clock::boot_ms() - it.since_boot_ms >= limit_ms / 6)
-                && !self.answers(&waiting.partition).await
-            {
-                self.watched.0.lock().unanswered_ms = clock::boot_ms();
-            }
-            let stalled_ms = self.watched.stalled_ms(clock::boot_ms());
-            self.metrics.stalled.set(if stalled_ms < 1_000 { 0 } else { stalled_ms / 1_000 });
-            let is_over = stalled_ms >= limit_ms;
+            self.ask(|state| &mut state.work, limit_ms / 6).await;
+            self.ask(|state| &mut state.held, limit_ms / 6).await;
+            let now_ms = clock::boot_ms();
+            let (stalled_ms, held_ms) = (self.watched.stalled_ms(now_ms), self.watched.0.lock().held.age_ms(now_ms));
+            let longest_ms = stalled_ms.max(held_ms);
+            self.metrics.stalled.set(if longest_ms < 1_000 { 0 } else { longest_ms / 1_000 });
+            let (is_over, is_held) = (stalled_ms >= limit_ms, held_ms >= limit_ms);
             if is_over && !is_told {
                 self.tell(stalled_ms);
-            } else if is_told && !is_over {
+            }
+            if is_held && !is_held_told {
+                self.tell_held(held_ms);
+            }
+            if (is_told && !is_over) || (is_held_told && !is_held) {
                 info!(role = self.role, "what stood still moves again");
             }
-            is_told = is_over;
+            (is_told, is_held_told) = (is_over, is_held);
+        }
+    }
+
+    /// Begins the count anew where Kafka does not answer about what has waited for so long.
+    async fn ask(&self, of: impl Fn(&mut State) -> &mut Stall, suspicious_ms: i64) {
+        let waiting = of(&mut self.watched.0.lock()).waiting.clone();
+        if let Some(waiting) = waiting.filter(|it| clock::boot_ms() - it.since_boot_ms >= suspicious_ms)
+            && !self.answers(&waiting.partition).await
+        {
+            of(&mut self.watched.0.lock()).unanswered_ms = clock::boot_ms();
         }
     }
 
@@ -118,7 +147,7 @@ impl Watchdog {
     }
 
     fn tell(&self, stalled_ms: i64) {
-        let waiting = self.watched.0.lock().waiting.clone();
+        let waiting = self.watched.0.lock().work.waiting.clone();
         match waiting {
             Some(Waiting { reason, partition, offset, .. }) => {
                 let seconds = stalled_ms / 1_000;
@@ -130,6 +159,18 @@ impl Watchdog {
                 "the loop takes no turn: this process counts as hung"
             ),
         }
+    }
+
+    fn tell_held(&self, held_ms: i64) {
+        let Some(Waiting { reason, partition, offset, .. }) = self.watched.0.lock().held.waiting.clone() else {
+            return;
+        };
+        let seconds = held_ms / 1_000;
+        error!(
+            role = self.role, %partition, offset, seconds,
+            "{reason} holds what follows this offset for longer than any lives: nothing behind it is read until it is ended (see \
+             deploy/runbooks/open-transaction.md)"
+        );
     }
 }
 
@@ -145,19 +186,30 @@ mod tests {
     fn only_what_stands_still_while_kafka_answers_counts() {
         let watched = Watched::new(0);
         assert_eq!(watched.stalled_ms(5_000), 0, "nothing waits");
-        watched.note(60_000, waiting(20_000));
+        watched.note(60_000, waiting(20_000), None);
         assert_eq!(watched.stalled_ms(60_000), 40_000);
-        watched.0.lock().unanswered_ms = 55_000;
+        watched.0.lock().work.unanswered_ms = 55_000;
         assert_eq!(watched.stalled_ms(60_000), 5_000, "an outage begins the count anew");
-        watched.note(61_000, None);
+        watched.note(61_000, None, None);
         assert_eq!(watched.stalled_ms(61_000), 0, "it moved");
     }
 
     #[test]
     fn a_loop_that_takes_no_turn_counts_whatever_kafka_does() {
         let watched = Watched::new(0);
-        watched.note(1_000, None);
-        watched.0.lock().unanswered_ms = 90_000;
+        watched.note(1_000, None, None);
+        watched.0.lock().work.unanswered_ms = 90_000;
         assert_eq!(watched.stalled_ms(1_000 + TURN_LIMIT_MS), TURN_LIMIT_MS);
+    }
+    #[test]
+    fn what_an_open_transaction_holds_is_told_and_ends_no_liveness() {
+        let watched = Watched::new(0);
+        watched.note(90_000, None, waiting(20_000));
+        assert_eq!(watched.stalled_ms(90_000), 0, "a new process would stand before it too");
+        assert_eq!(watched.0.lock().held.age_ms(90_000), 70_000);
+        watched.0.lock().held.unanswered_ms = 80_000;
+        assert_eq!(watched.0.lock().held.age_ms(90_000), 10_000, "an outage begins the count anew");
+        watched.note(90_500, waiting(60_000), waiting(20_000));
+        assert_eq!(watched.stalled_ms(90_500), 30_500, "the older one hides nothing");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chassis::clock;
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, ReadingWatch, Restored};
 use schemas::record::{OutRecord, Record, TopicPartition};
 
 use crate::error::WorkError;
@@ -124,9 +124,11 @@ pub trait Work: Send + 'static {
     }
 
     /// Restores the state of these leases, which are ours and taken over: what was found of each, and the offset it begins at.
-    /// Whatever a previous owner committed was written before this is called. Runs beside the loop. Leases that are left out of the answer do not begin; whoever takes long should look at `ownership` and leave out
-    /// what is over.
-    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<Self::State>;
+    /// Whatever a previous owner committed was written before this is called. Runs beside the loop. Leases that are left out of
+    /// the answer do not begin with the others: those that are still ours are taken over again later. Whoever takes long should
+    /// look at `ownership` and leave out what is over, and tell `watch` how far it is.
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership, watch: ReadingWatch)
+    -> Restoring<Self::State>;
 
     /// A lease begins; its records follow.
     fn opened(&mut self, lease: &Lease, state: Self::State, now: Now);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chassis::shutdown::Shutdown;
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, FetchOutcome, Fetched, Lease, Output, Ownership, Restored, Urgency};
+use kafka::{Claimed, Epoch, FetchOutcome, Fetched, Lease, Output, Ownership, ReadingWatch, Restored, Urgency};
 use schemas::ids::SubscriptionId;
 use schemas::record::{OutRecord, Record};
 use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -255,8 +255,8 @@ impl Work for OperatorWork {
     type State = FoundBook;
     type Note = LaneNote;
 
-    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<FoundBook> {
-        self.books.restore(found, ownership)
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership, watch: ReadingWatch) -> Restoring<FoundBook> {
+        self.books.restore(found, ownership, watch)
     }
 
     fn opened(&mut self, lease: &Lease, found: FoundBook, _now: Now) {

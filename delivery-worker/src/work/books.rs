@@ -13,7 +13,7 @@ mod open;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kafka::{Claimed, Epoch, Lease, ListsRestorer, Output, Ownership, Restored};
+use kafka::{Claimed, Epoch, Lease, ListsRestorer, Output, Ownership, ReadingWatch, Restored};
 use schemas::ids::SubscriptionId;
 use schemas::record::{Record, TopicPartition};
 use schemas::topics::Topics;
@@ -57,7 +57,12 @@ impl Books {
     }
 
     /// Reads the lists of partitions that were taken over, and compares them with what was claimed.
-    pub(crate) fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership) -> Restoring<FoundBook> {
+    pub(crate) fn restore(
+        &self,
+        found: Vec<(Restored, i64)>,
+        ownership: Ownership,
+        watch: ReadingWatch,
+    ) -> Restoring<FoundBook> {
         let (topic, restorer) = (Arc::clone(&self.topics.lanes), self.restorer.clone());
         let accepted = Arc::clone(&self.accepted);
         Box::pin(async move {
@@ -71,7 +76,7 @@ impl Books {
                 return Ok(found.into_iter().map(|(found, _)| (found.lease.clone(), empty(&found.lease))).collect());
             };
             let all: Vec<Restored> = found.iter().map(|(found, _)| found.clone()).collect();
-            let lists = restorer.restore(&all, &ownership).await.map_err(Error::Lists)?;
+            let lists = restorer.restore(&all, &ownership, &watch).await.map_err(Error::Lists)?;
             let mut books = Vec::with_capacity(lists.len());
             for lists in lists {
                 let Some((restored, start)) = found.iter().find(|(found, _)| found.lease == lists.lease) else {

@@ -1,15 +1,15 @@
 //! Reading what was accepted before from `seen`.
 //!
 //! ```text
-//! Offsets::end             E of each partition of `seen` concerned, open transactions included
+//! Offsets::ends_of         E of each partition of `seen` concerned, open transactions included
 //! a long log: where?       time of the newest record - window - margin, unless a source partition is behind that time
-//! Tail, read_committed     until position >= E: every identity of a committed batch is known (rule W6)
+//! CatchUp                  until position >= E: every identity of a committed batch is known (rule W6)
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kafka::{From, KafkaError, Lease, Ownership, Tail, TailEvent, TailOptions};
+use kafka::{CatchUp, CatchUpOptions, CatchUpStep, KafkaError, Lease, Ownership, ReadingWatch};
 use schemas::header;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{Record, TopicPartition};
@@ -21,10 +21,6 @@ use crate::config::RESTORE_RETRY;
 use crate::deduplicate::{Identities, Seen};
 use crate::error::{Error, doing};
 
-/// How often, in records, it is checked whether anybody still needs what is read.
-const CHECK_EVERY: u64 = 4_096;
-/// Catch-up: an empty fetch comes back at once, so that the position passes transaction markers.
-const FETCH_WAIT_MS: u32 = 20;
 /// Offsets of a partition of `seen` that are read sooner than it is found out which of them are needed.
 const SHORT_LOG: i64 = 2_000;
 /// Last offsets of a long one among which its newest record is looked for; half of them are transaction markers.
@@ -32,22 +28,31 @@ const LAST_RECORDS: i64 = 256;
 /// How far the clocks of two brokers may be apart. Kafka itself refuses producers' times that are an hour ahead.
 const CLOCK_MARGIN_MS: i64 = 3_600_000;
 
-/// The partitions of `seen` that must be read, each until its end.
-type Ends = BTreeMap<i32, i64>;
+/// The partitions of `seen` that must be read: from where, and until which end.
+type Ranges = BTreeMap<i32, (i64, i64)>;
+/// What Kafka told of each partition.
+type TopicOffsets = BTreeMap<TopicPartition, Result<i64, KafkaError>>;
 
 /// Restored identities by the key they stand under.
-pub(super) struct Restoring {
+struct Restoring {
     by_key: HashMap<bytes::Bytes, Seen>,
 }
 
 // === impl Restorer ===
 
 impl Restorer {
-    /// What these partitions accepted before; each with the offset it goes on at.
-    pub(super) async fn read_seen(&self, places: &[(Lease, i64)], ownership: &Ownership) -> Result<Restoring, Error> {
+    /// What these partitions accepted before; each with the offset it goes on at. Those that are over by then are left out, and
+    /// those of a partition of `seen` that has no leader while others have one.
+    pub(super) async fn read_seen(
+        &self,
+        mut places: Vec<(Lease, i64)>,
+        ownership: &Ownership,
+        watch: &ReadingWatch,
+    ) -> Result<Vec<(Lease, Seen)>, Error> {
         loop {
-            match self.try_read_seen(places, ownership).await {
-                Ok(restoring) => return Ok(restoring),
+            places.retain(|(lease, _)| ownership.is_live(lease));
+            match self.try_read_seen(&places, ownership, watch).await {
+                Ok(restored) => return Ok(restored),
                 // Retention may delete the oldest of them while they are read.
                 Err(error) if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) => {
                     warn!(topic = %self.seen_topic, %error, "reading accepted identities failed, reading them again");
@@ -58,80 +63,87 @@ impl Restorer {
         }
     }
 
-    async fn try_read_seen(&self, places: &[(Lease, i64)], ownership: &Ownership) -> Result<Restoring, KafkaError> {
+    async fn try_read_seen(
+        &self,
+        places: &[(Lease, i64)],
+        ownership: &Ownership,
+        watch: &ReadingWatch,
+    ) -> Result<Vec<(Lease, Seen)>, KafkaError> {
         let mut restoring = Restoring::new(places, &self.identities);
-        let mut ends = self.ends(places).await?;
-        let starts = self.starts(places, &ends).await?;
-        ends.retain(|partition, end| starts.get(partition).is_none_or(|start| start < end));
-        let mut tail = self.tail(&ends, starts)?;
-        let mut read: u64 = 0;
-        while !ends.is_empty() {
-            let (partition, position) = match tail.next().await? {
-                TailEvent::Record { partition, record } => {
-                    restoring.apply(&record);
-                    (partition, record.offset + 1)
-                }
-                TailEvent::Eof { partition, position } => (partition, position),
-            };
-            if ends.get(&partition).is_some_and(|end| position >= *end) {
-                ends.remove(&partition);
-            }
-            read += 1;
-            if read.is_multiple_of(CHECK_EVERY) && !places.iter().any(|(lease, _)| ownership.is_live(lease)) {
-                break;
+        let is_needed = || places.iter().any(|(lease, _)| ownership.is_live(lease));
+        let mut ranges = self.ranges(places).await?;
+        self.start_late(&mut ranges, places, is_needed, watch).await?;
+        let mut reading = self.catch_up(ranges.clone(), watch)?;
+        while let Some(step) = reading.next().await? {
+            match step {
+                CatchUpStep::Record { record, .. } => restoring.apply(&record),
+                CatchUpStep::Look if !is_needed() => break,
+                CatchUpStep::Look => {}
             }
         }
-        Ok(restoring)
+        let is_read = |number: i32| ranges.contains_key(&number) && !reading.left_out().contains(&number);
+        let (mut restored, mut left_out) = (Vec::with_capacity(places.len()), 0);
+        for (lease, _) in places.iter().filter(|(lease, _)| ownership.is_live(lease)) {
+            if is_read(self.seen_partition(lease)) || is_planted(PlantedBug::StaleSeenEnd) {
+                let seen = restoring.take(&lease.partition).unwrap_or_else(|| self.identities.partition());
+                restored.push((lease.clone(), seen));
+            } else {
+                left_out += 1;
+            }
+        }
+        if left_out > 0 {
+            warn!(topic = %self.seen_topic, partitions = left_out, "accepted identities cannot be read now: these begin later");
+        }
+        Ok(restored)
     }
 
-    /// The ends up to which `seen` must be read: whatever was written, in open transactions too.
-    async fn ends(&self, places: &[(Lease, i64)]) -> Result<Ends, KafkaError> {
-        let mut ends = Ends::new();
+    /// Start and end of each partition of `seen` that is needed: whatever was written, in open transactions too. One that has no
+    /// leader is left out, unless none has.
+    async fn ranges(&self, places: &[(Lease, i64)]) -> Result<Ranges, KafkaError> {
         // The planted bug: an end that was taken before the predecessor's last commits.
         if is_planted(PlantedBug::StaleSeenEnd) {
-            return Ok(ends);
+            return Ok(Ranges::new());
         }
-        for (lease, _) in places {
-            let partition = seen::partition(&lease.partition, self.seen_partitions);
-            if ends.contains_key(&partition) {
-                continue;
-            }
-            ends.insert(partition, self.offsets.end(&self.seen(partition)).await?);
-        }
-        ends.retain(|_, end| *end > 0);
-        Ok(ends)
+        let numbers: BTreeSet<i32> = places.iter().map(|(lease, _)| self.seen_partition(lease)).collect();
+        let partitions: Vec<TopicPartition> = numbers.into_iter().map(|number| self.seen(number)).collect();
+        let ends = self.offsets.ends_of(partitions.clone()).await;
+        let starts = self.offsets.starts_of(partitions).await;
+        told(&starts, &ends)
     }
 
-    /// Where reading begins: at the window's edge, where it is known to be enough, else at the log's start.
+    /// Begins reading later, at the window's edge, where that is known to be enough; else it begins at the log's start.
     ///
     /// What is accepted from now on is not older than the records that wait to be read, so an identity is needed until the
     /// window before these. If all partitions have read up to the newest identities, the window counts back from there. One
     /// that is behind, or a source whose producers set the time, needs everything.
-    async fn starts(&self, places: &[(Lease, i64)], ends: &Ends) -> Result<HashMap<i32, i64>, KafkaError> {
-        let mut starts = HashMap::new();
-        for (partition, end) in ends {
-            let first = self.offsets.start_of(&self.seen(*partition)).await?;
-            starts.insert(*partition, first.min(*end));
-        }
-        let is_long = |partition: &i32, end: &i64| end - starts[partition] > SHORT_LOG;
-        let long: Ends =
-            ends.iter().filter(|(partition, end)| is_long(partition, end)).map(|(&at, &end)| (at, end)).collect();
-        for (partition, newest_ms) in self.newest_ms(long).await? {
-            let mut of_it =
-                places.iter().filter(|(lease, _)| seen::partition(&lease.partition, self.seen_partitions) == partition);
+    async fn start_late(
+        &self,
+        ranges: &mut Ranges,
+        places: &[(Lease, i64)],
+        is_needed: impl Fn() -> bool,
+        watch: &ReadingWatch,
+    ) -> Result<(), KafkaError> {
+        let is_long = |(_, (start, end)): &(&i32, &(i64, i64))| end - start > SHORT_LOG;
+        let last = |(number, (_, end)): (&i32, &(i64, i64))| (*number, (*end - LAST_RECORDS, *end));
+        let long: Ranges = ranges.iter().filter(is_long).map(last).collect();
+        for (number, newest_ms) in self.newest_ms(long, is_needed, watch).await? {
+            let mut of_it = places.iter().filter(|(lease, _)| self.seen_partition(lease) == number);
             if of_it.clone().any(|(lease, _)| self.sources.contains_key(&lease.partition.topic)) {
                 continue;
             }
             let mut is_behind = false;
             for (lease, start) in of_it.by_ref() {
-                is_behind |= *start < self.offsets.at(&lease.partition, newest_ms - CLOCK_MARGIN_MS).await?;
+                // Where nobody tells, everything is read.
+                let reached = self.offsets.at(&lease.partition, newest_ms - CLOCK_MARGIN_MS).await;
+                is_behind |= !reached.is_ok_and(|reached| *start >= reached);
             }
-            if !is_behind {
-                let edge_ms = window_edge(newest_ms, self.identities.window_ms());
-                let edge = self.offsets.at(&self.seen(partition), edge_ms).await?;
-                let start = starts.entry(partition).or_default();
+            let edge_ms = window_edge(newest_ms, self.identities.window_ms());
+            if !is_behind
+                && let Ok(edge) = self.offsets.at(&self.seen(number), edge_ms).await
+                && let Some((start, _)) = ranges.get_mut(&number)
+            {
                 debug!(
-                    partition,
+                    partition = number,
                     log_start = *start,
                     edge,
                     edge_ms,
@@ -140,48 +152,61 @@ impl Restorer {
                 *start = edge.max(*start);
             }
         }
-        Ok(starts)
+        Ok(())
     }
 
     /// Kafka's time of the newest record of each partition, where one of the last ones is to be seen.
-    async fn newest_ms(&self, mut ends: Ends) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    async fn newest_ms(
+        &self,
+        last: Ranges,
+        is_needed: impl Fn() -> bool,
+        watch: &ReadingWatch,
+    ) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let mut newest = BTreeMap::new();
-        if ends.is_empty() {
-            return Ok(newest);
-        }
-        let mut tail =
-            self.tail(&ends, ends.iter().map(|(partition, end)| (*partition, end - LAST_RECORDS)).collect())?;
-        while !ends.is_empty() {
-            let (partition, position) = match tail.next().await? {
-                TailEvent::Record { partition, record } => {
+        let mut reading = self.catch_up(last, watch)?;
+        while let Some(step) = reading.next().await? {
+            match step {
+                CatchUpStep::Record { partition, record } => {
                     let known = newest.entry(partition).or_insert(record.timestamp_ms);
                     *known = record.timestamp_ms.max(*known);
-                    (partition, record.offset + 1)
                 }
-                TailEvent::Eof { partition, position } => (partition, position),
-            };
-            if ends.get(&partition).is_some_and(|end| position >= *end) {
-                ends.remove(&partition);
+                CatchUpStep::Look if !is_needed() => break,
+                CatchUpStep::Look => {}
             }
         }
         Ok(newest)
     }
 
-    fn tail(&self, ends: &Ends, starts: HashMap<i32, i64>) -> Result<Tail, KafkaError> {
-        let options = TailOptions {
-            topic: self.seen_topic.to_string(),
-            partitions: Some(ends.keys().copied().collect()),
-            from: From::Offsets(starts),
-            committed: true,
-            eof: true,
-            fetch_wait_ms: FETCH_WAIT_MS,
-        };
-        Tail::start(&self.connection, options)
+    fn catch_up(&self, ranges: Ranges, watch: &ReadingWatch) -> Result<CatchUp, KafkaError> {
+        let (topic, transaction_timeout) = (Arc::clone(&self.seen_topic), self.transaction_timeout);
+        let options = CatchUpOptions { topic, ranges, transaction_timeout };
+        CatchUp::start(&self.connection, self.offsets.clone(), options, watch.clone())
+    }
+
+    /// The partition of `seen` that has what this lease's partition accepted.
+    fn seen_partition(&self, lease: &Lease) -> i32 {
+        seen::partition(&lease.partition, self.seen_partitions)
     }
 
     fn seen(&self, partition: i32) -> TopicPartition {
         TopicPartition::new(Arc::clone(&self.seen_topic), partition)
     }
+}
+
+/// Where each partition begins and ends that was told of; an error if none was.
+fn told(starts: &TopicOffsets, ends: &TopicOffsets) -> Result<Ranges, KafkaError> {
+    let (mut ranges, mut first) = (Ranges::new(), None);
+    for (partition, end) in ends {
+        match (starts.get(partition), end) {
+            (Some(Ok(start)), Ok(end)) => {
+                ranges.insert(partition.partition, (*start.min(end), *end));
+            }
+            (Some(Err(error)), _) | (_, Err(error)) if error.is_retriable() => first = Some(error.clone()),
+            (Some(Err(error)), _) | (_, Err(error)) => return Err(error.clone()),
+            (None, Ok(_)) => {}
+        }
+    }
+    first.filter(|_| ranges.is_empty()).map_or(Ok(ranges), Err)
 }
 
 /// The time before which no record of `seen` holds an identity that is still inside the window: an identity is written after
@@ -209,7 +234,7 @@ impl Restoring {
         }
     }
 
-    pub(super) fn take(&mut self, partition: &TopicPartition) -> Option<Seen> {
+    fn take(&mut self, partition: &TopicPartition) -> Option<Seen> {
         self.by_key.remove(&seen::key(partition))
     }
 }
@@ -266,6 +291,20 @@ mod tests {
         }
         assert_eq!(identities.len() as u64 + identities.take_evicted(), 8_001);
         assert!(!owned.contains(&[0xff; 16]));
+    }
+
+    #[test]
+    fn a_partition_of_seen_without_a_leader_holds_up_no_other() {
+        let at = |number: i32| TopicPartition::new("seen", number);
+        let away = || Err(KafkaError::without_leader("list offsets of seen/1"));
+        let starts = TopicOffsets::from([(at(0), Ok(3)), (at(1), away()), (at(2), Ok(9))]);
+        let ends = TopicOffsets::from([(at(0), Ok(7)), (at(1), away()), (at(2), Ok(8))]);
+        assert_eq!(told(&starts, &ends).unwrap(), Ranges::from([(0, (3, 7)), (2, (8, 8))]));
+        let none = TopicOffsets::from([(at(1), away())]);
+        assert!(told(&none, &none).unwrap_err().is_retriable(), "an outage is waited for");
+        let denied = TopicOffsets::from([(at(1), Err(KafkaError::may_not_write("seen"))), (at(2), Ok(1))]);
+        assert!(told(&denied, &denied).unwrap_err().is_denied());
+        assert!(told(&TopicOffsets::new(), &TopicOffsets::new()).unwrap().is_empty(), "nobody needs anything");
     }
 
     #[test]

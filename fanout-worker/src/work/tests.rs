@@ -36,6 +36,7 @@ impl World {
                 connection,
                 seen_topic: std::sync::Arc::clone(&topics.seen),
                 seen_partitions: 16,
+                transaction_timeout: Duration::from_secs(10),
                 identities: identities.clone(),
                 sources: BTreeMap::new(),
             },

@@ -2,6 +2,7 @@
 //! refused for want of replicas. The pipeline is under load all the while, and the ledger balances after each scene.
 
 mod election;
+mod leaderless;
 mod moves;
 mod outages;
 

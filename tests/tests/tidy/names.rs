@@ -28,7 +28,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Deps", 6, FACE),
     ("Directory", 2, INSIDE),
     ("End", 3, INSIDE),
-    ("Ends", 2, INSIDE),
     ("Entry", 3, STAGE),
     ("Error", 5, FACE),
     ("Event", 4, LAYERS),

@@ -14,6 +14,13 @@ use super::{OK, millis, refresh, text};
 /// What is told of each topic, or why it is not: one that is denied hides no other. A topic that does not exist is missing.
 pub(crate) type Described<T> = HashMap<String, Result<T, Code>>;
 
+/// A topic, and what we may do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TopicFacts {
+    pub(crate) id: Uuid,
+    pub(crate) may: Permissions,
+}
+
 /// What we may do with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permissions {
@@ -53,12 +60,17 @@ pub(crate) fn describe_topics(
     timeout: Duration,
 ) -> Result<Described<Uuid>, Code> {
     // SAFETY: what is read is a description that is alive.
-    describe(client, topics, timeout, false, |topic| unsafe {
-        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
-        let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
-        let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-        Uuid::from_u64_pair(high, low)
-    })
+    describe(client, topics, timeout, false, |topic| unsafe { topic_id(topic) })
+}
+
+/// The id of each topic, and what we may do with it.
+pub(crate) fn topic_facts(
+    client: &NativeClient,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<Described<TopicFacts>, Code> {
+    // SAFETY: what is read is a description that is alive.
+    describe(client, topics, timeout, true, |topic| unsafe { TopicFacts { id: topic_id(topic), may: allowed(topic) } })
 }
 
 /// What we may do with each topic. Everything, in a cluster that asks nobody for permission.
@@ -67,15 +79,30 @@ pub(crate) fn permissions(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Described<Permissions>, Code> {
-    // SAFETY: what is read is a description that is alive, and its operations have the count that comes with them.
-    describe(client, topics, timeout, true, |topic| unsafe {
-        let mut count = 0;
+    // SAFETY: what is read is a description that is alive.
+    describe(client, topics, timeout, true, |topic| unsafe { allowed(topic) })
+}
+
+unsafe fn topic_id(topic: *const sys::rd_kafka_TopicDescription_t) -> Uuid {
+    // SAFETY: the caller's description is alive, and its id with it.
+    unsafe {
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let high = sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+        let low = sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+        Uuid::from_u64_pair(high, low)
+    }
+}
+
+unsafe fn allowed(topic: *const sys::rd_kafka_TopicDescription_t) -> Permissions {
+    let mut count = 0;
+    // SAFETY: the caller's description is alive, and its operations have the count that comes with them.
+    unsafe {
         let operations = sys::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
         if operations.is_null() {
             return Permissions { read: true, write: true };
         }
         Permissions::of(std::slice::from_raw_parts(operations, count))
-    })
+    }
 }
 
 /// Asks for topics and reads each description.

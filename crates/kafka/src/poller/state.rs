@@ -13,7 +13,7 @@ use super::PollerEvent;
 use crate::error::KafkaError;
 use crate::lease::Lease;
 use lease::LeaseState;
-pub(super) use lease::Stamp;
+pub(super) use lease::{Begun, Stamp};
 pub(super) use limits::{Intake, Limits};
 
 /// Everything the threads of a poller share.
@@ -46,15 +46,6 @@ pub(super) struct State {
     /// The poll thread waits until somebody is hungry.
     pub(super) poll_waits: bool,
     failed: bool,
-}
-
-/// A begun lease as the watch sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Begun {
-    pub(super) lease: Lease,
-    pub(super) topic_id: Uuid,
-    /// Offset of the next record that is accepted.
-    pub(super) next: i64,
 }
 
 /// How far a begun lease is.
@@ -197,6 +188,12 @@ impl State {
             })
         };
         self.leases.iter().filter_map(position).collect()
+    }
+
+    /// Since when a lease has stood at an open transaction, see [`LeaseState::stands_before_open`].
+    pub(super) fn stands_before_open(&mut self, lease: &Lease, high_watermark: i64, now_ms: i64) -> Option<i64> {
+        let found = self.leases.get_mut(&lease.partition).filter(|state| state.epoch == lease.epoch)?;
+        found.stands_before_open(high_watermark, now_ms)
     }
 
     /// This topic may not be read at the moment. True: there is no other one left to read, neither among the leases nor

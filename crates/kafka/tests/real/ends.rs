@@ -53,8 +53,9 @@ async fn an_idle_group_is_not_behind_by_markers() {
     worker.close().await;
 }
 
+/// A transaction may take its time; one that is open for longer than any lives holds what follows, and that is seen.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_before_an_open_transaction_is_no_lag() {
+async fn what_stands_before_an_open_transaction_is_no_lag_until_no_transaction_lives_so_long() {
     let world = World::new(1).await;
     world.write(0, (0..3).map(|index| index.to_string())).await;
     let (id, topic) = (world.slot("open"), world.input.to_string());
@@ -67,16 +68,24 @@ async fn what_stands_before_an_open_transaction_is_no_lag() {
         producer
     });
     let open = open.await.unwrap();
-    let mut worker = world.worker("reader").await;
+    // Whoever writes there is believed to be dead after 20 s.
+    let mut worker = world.worker_with("reader", |options| options.transaction_timeout = Duration::ZERO).await;
     worker.assigned().await;
     assert_eq!(worker.records(3).await.len(), 3);
     at_end(&worker).await;
     let found = lag(&worker);
     assert_eq!((found.position, found.high_watermark, found.records_behind()), (3, 4, 0), "{found:?}");
+    eventually("what is held", || lag(&worker).held_since_ms.is_some()).await;
+    let found = lag(&worker);
+    assert_eq!((found.position, found.at_end, found.records_behind()), (3, true, 1), "{found:?}");
+    // For people at once: nobody knows for how long it has been open.
+    let shown = kafka::lag::of_group(&world.connection, &world.group, &[&*world.input]).await.unwrap().remove(0);
+    assert_eq!((shown.committed, shown.records_behind()), (Some(0), 4), "{shown:?}");
     tokio::task::spawn_blocking(move || open.commit_transaction(TIMEOUT)).await.unwrap().unwrap();
     assert_eq!(text(&worker.records(1).await[0]), "open");
     at_end(&worker).await;
-    assert_eq!(lag(&worker).position, 5);
+    let found = lag(&worker);
+    assert_eq!((found.position, found.held_since_ms, found.records_behind()), (5, None, 0), "{found:?}");
     worker.close().await;
 }
 

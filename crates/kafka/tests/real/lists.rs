@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka::{KafkaError, ListsClaim, ListsRestorer, Offsets, Output, Restored, RestoredLists, Transaction, Window};
+use kafka::{
+    KafkaError, ListsClaim, ListsRestorer, Offsets, Output, ReadingWatch, Restored, RestoredLists, Transaction, Window,
+};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use schemas::record::{Headers, OutRecord};
 
 use crate::foreign::foreign_producer;
-use crate::support::{Worker, World, progress, soon};
+use crate::support::{Worker, World, eventually, progress, soon};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn restorer(world: &World, transaction_timeout: Duration) -> ListsRestorer {
     let offsets = Offsets::start(&world.connection).unwrap();
     ListsRestorer::new(&world.connection, offsets, Arc::clone(&world.output), transaction_timeout)
+}
+
+fn watch() -> ReadingWatch {
+    ReadingWatch::default()
 }
 
 /// One transaction with a record per key, a tombstone for each that is empty, in the lease's own partition.
@@ -58,7 +64,7 @@ async fn what_counts_is_the_last_record_of_a_key_in_the_partition_of_the_lease()
     write(&world, &worker, &found[1], &[("a", "other")]).await;
     let lists = restorer(&world, Duration::from_secs(10));
     let ownership = worker.poller.ownership();
-    let restored = soon("the lists", lists.restore(&found, &ownership)).await.unwrap();
+    let restored = soon("the lists", lists.restore(&found, &ownership, &watch())).await.unwrap();
     let all: Vec<_> = restored.iter().map(kept).collect();
     assert_eq!(all, [pairs(&[("b", "2"), ("c", "1")]), pairs(&[("a", "other")]), pairs(&[])]);
     // Five records and two markers.
@@ -70,12 +76,12 @@ async fn what_counts_is_the_last_record_of_a_key_in_the_partition_of_the_lease()
     let claim = ListsClaim { queued: 0, sum: 0, topic_id: restored[0].topic_id, from: 3 };
     found[0].lists = Some(claim);
     found[1].lists = Some(ListsClaim { topic_id: uuid::Uuid::from_u128(1), ..claim });
-    let later = soon("the lists", lists.restore(&found[..2], &ownership)).await.unwrap();
+    let later = soon("the lists", lists.restore(&found[..2], &ownership, &watch())).await.unwrap();
     assert_eq!((later[0].from, kept(&later[0])), (3, pairs(&[("b", "2"), ("c", "1")])));
     assert_eq!((later[1].from, kept(&later[1])), (0, pairs(&[("a", "other")])));
     assert!(later[0].bytes < restored[0].bytes);
     worker.close().await;
-    assert!(soon("nothing", lists.restore(&found, &ownership)).await.unwrap().is_empty(), "no lease lives");
+    assert!(soon("nothing", lists.restore(&found, &ownership, &watch())).await.unwrap().is_empty(), "no lease lives");
 }
 
 /// E is the end with open transactions: what is aborted afterwards was waited for, what is committed counts.
@@ -96,16 +102,45 @@ async fn an_open_transaction_is_waited_for_and_one_that_never_ends_is_named() {
     let open = open.await.unwrap();
     let ownership = worker.poller.ownership();
     // Whoever writes there is believed to be dead after 20 s.
-    let held = soon("an error", restorer(&world, Duration::ZERO).restore(&found, &ownership)).await.unwrap_err();
-    assert!(matches!(held, KafkaError::ListsHeld { position: 2, end: 3, .. }), "{held}");
+    let held =
+        soon("an error", restorer(&world, Duration::ZERO).restore(&found, &ownership, &watch())).await.unwrap_err();
+    assert!(matches!(held, KafkaError::Held { position: 2, end: 3, .. }), "{held}");
     let lists = restorer(&world, Duration::from_secs(60));
     let commit = tokio::task::spawn_blocking(move || open.commit_transaction(TIMEOUT));
+    let watch = watch();
     let (restored, committed) =
-        soon("the lists", async { tokio::join!(lists.restore(&found, &ownership), commit) }).await;
+        soon("the lists", async { tokio::join!(lists.restore(&found, &ownership, &watch), commit) }).await;
     committed.unwrap().unwrap();
     let restored = restored.unwrap();
     assert_eq!(kept(&restored[0]), pairs(&[("a", "2")]));
     worker.close().await;
+}
+
+/// What nobody needs any more is not waited for: here that would take ten minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_ends_when_its_leases_do_though_a_transaction_is_open() {
+    let world = World::new(1).await;
+    let mut worker = world.worker("revoked").await;
+    let found = worker.assigned().await;
+    let (id, topic) = (world.slot("open"), world.output.to_string());
+    let open = tokio::task::spawn_blocking(move || {
+        let producer = foreign_producer(&id);
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::to(&topic).partition(0).key("a").payload("2")).map_err(|(error, _)| error).unwrap();
+        producer.flush(TIMEOUT).unwrap();
+        producer
+    });
+    let open = open.await.unwrap();
+    let (ownership, watch) = (worker.poller.ownership(), watch());
+    let lists = restorer(&world, Duration::from_secs(600));
+    let reading = lists.restore(&found, &ownership, &watch);
+    let leaving = async {
+        eventually("reading", || watch.stand().at.is_some()).await;
+        worker.close().await;
+    };
+    let (restored, ()) = soon("the end of reading", async { tokio::join!(reading, leaving) }).await;
+    assert!(restored.unwrap().is_empty(), "no lease lives");
+    drop(open);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +148,8 @@ async fn a_topic_of_lists_with_fewer_partitions_is_named() {
     let world = World::with_partitions(2, 1).await;
     let mut worker = world.worker("fewer").await;
     let found = worker.assigned().await;
-    let restored = soon("an error", restorer(&world, TIMEOUT).restore(&found, &worker.poller.ownership())).await;
+    let restored =
+        soon("an error", restorer(&world, TIMEOUT).restore(&found, &worker.poller.ownership(), &watch())).await;
     assert!(matches!(&restored, Err(KafkaError::Invalid { .. })), "{restored:?}");
     let alike = kafka::topics::require_alike(&world.connection, [&world.input, &world.output]).await;
     assert!(alike.unwrap_err().to_string().contains("has 2 and"));

@@ -75,8 +75,15 @@ async fn a_topic_that_is_denied_is_named_and_ends_no_takeover_of_others() {
     let told = refused().await;
     assert!(is_named(&told), "a rule denies to write: {told}");
 
-    rule("--deny-principal", "Describe").await;
+    // Who may only describe it, as who may write it, cannot commit in it: Kafka would refuse the claim of all.
     let only = BTreeSet::from([Arc::clone(&input.partition.topic)]);
+    rule("--deny-principal", "Read").await;
+    eventually("the rule to reach the broker", WITHIN, async || (begun().await == only).then_some(())).await.unwrap();
+    assert_eq!(worker.writer.denied_topics(), BTreeSet::from([Arc::clone(&denied)]));
+    worker.poller.deny(&denied);
+    assert_eq!(worker.poller.denied_topics(), [Arc::clone(&denied)], "the role goes on with the other one");
+
+    rule("--deny-principal", "Describe").await;
     eventually("the rule to reach the broker", WITHIN, async || (begun().await == only).then_some(())).await.unwrap();
     let told = refused().await;
     assert!(is_named(&told), "what may not be described may not be written either: {told}");

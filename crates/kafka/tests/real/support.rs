@@ -135,10 +135,25 @@ impl World {
         self.worker_that_writes_to(&self.connection, slot).await
     }
 
+    /// A worker whose poller has other limits.
+    pub(crate) async fn worker_with(&self, slot: &str, change: impl FnOnce(&mut PollerOptions)) -> Worker {
+        self.worker_of_both(&self.connection, slot, change).await
+    }
+
     /// A worker whose writer takes another way to the cluster.
     pub(crate) async fn worker_that_writes_to(&self, connection: &Connection, slot: &str) -> Worker {
+        self.worker_of_both(connection, slot, |_| ()).await
+    }
+
+    async fn worker_of_both(
+        &self,
+        connection: &Connection,
+        slot: &str,
+        change: impl FnOnce(&mut PollerOptions),
+    ) -> Worker {
         // As in every role: a member's client id is its transactional id, and so a takeover knows who lives.
-        let options = PollerOptions::new(self.group.as_str(), vec![self.input.to_string()], self.slot(slot));
+        let mut options = PollerOptions::new(self.group.as_str(), vec![self.input.to_string()], self.slot(slot));
+        change(&mut options);
         let (poller, events) = Poller::start(&self.connection, options).unwrap();
         let options = WriterOptions::new(self.slot(slot), self.group.as_str());
         let writer = Writer::start(connection, options, poller.ownership()).await.unwrap();

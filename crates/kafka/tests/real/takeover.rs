@@ -34,6 +34,28 @@ async fn a_dead_owners_open_transaction_is_fenced_by_the_id_in_its_metadata() {
     second.close().await;
 }
 
+/// One question for all that one owner left: asked one by one, they would be pending for longer than the transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_owner_of_many_partitions_is_found_with_one_question() {
+    const PARTITIONS: usize = 64;
+    let world = World::with_partitions(i32::try_from(PARTITIONS).unwrap(), 1).await;
+    let mut first = world.worker("dead").await;
+    let restored = first.assigned().await;
+    let window = Window::restore(0, 0, Vec::new());
+    let progress = restored.iter().map(|restored| progress(&restored.lease, &window)).collect();
+    first.writer.commit(Transaction { outputs: Vec::new(), progress }).await.unwrap();
+    first.close().await;
+    let dead = pending(&world, world.slot("dead"), i32::try_from(PARTITIONS).unwrap()).await;
+
+    let mut second = world.worker("alive").await;
+    let leases = second.leases().await;
+    let restored = soon("the takeover", second.writer.take_over(leases)).await.unwrap();
+    assert_eq!(restored.iter().filter(|restored| restored.committed == Some(0)).count(), PARTITIONS);
+    assert_eq!(second.writer.stats().probes, 1, "of 64 partitions of one owner");
+    drop(dead);
+    second.close().await;
+}
+
 /// As after a single broker's clean stop: offsets are pending, and there is nobody to fence whose end would free them.
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_that_stay_pending_beyond_any_transactions_life_hold_nobody_for_ever() {

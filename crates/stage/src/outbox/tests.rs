@@ -6,7 +6,7 @@ mod leases;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka::{Epoch, Ownership, Restored};
+use kafka::{Epoch, Ownership, ReadingWatch, Restored};
 use proptest::prelude::*;
 use schemas::record::{Headers, Record, TopicPartition};
 
@@ -28,7 +28,7 @@ impl Work for Scripted {
     type State = ();
     type Note = u64;
 
-    fn restore(&self, _found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+    fn restore(&self, _found: Vec<(Restored, i64)>, _ownership: Ownership, _watch: ReadingWatch) -> Restoring<()> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     fn opened(&mut self, _lease: &Lease, _state: (), _now: Now) {}

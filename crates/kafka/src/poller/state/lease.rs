@@ -6,13 +6,22 @@ use schemas::record::Record;
 use uuid::Uuid;
 
 use super::limits::Allowance;
-use crate::lease::Epoch;
+use crate::lease::{Epoch, Lease};
 
 /// Under which ownership, and after how many repositionings of it, something was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::poller) struct Stamp {
     epoch: Epoch,
     positioned: u64,
+}
+
+/// A begun lease as the watch sees it.
+#[derive(Clone, Debug)]
+pub(in crate::poller) struct Begun {
+    pub(in crate::poller) lease: Lease,
+    pub(in crate::poller) topic_id: Uuid,
+    /// Offset of the next record that is accepted.
+    pub(in crate::poller) next: i64,
 }
 
 /// One lease.
@@ -23,6 +32,8 @@ pub(super) struct LeaseState {
     pub(super) next: Option<i64>,
     /// The end of the partition, as of the last fetch that found nothing more.
     pub(super) end: Option<i64>,
+    /// The end it has stood at while the log went on behind it, and since when, ms.
+    before_open: Option<(i64, i64)>,
     /// How often `next` was set to something else than what follows the last record.
     pub(super) positioned: u64,
     /// In which round of the poll thread that was last.
@@ -53,6 +64,7 @@ impl LeaseState {
             epoch,
             next: None,
             end: None,
+            before_open: None,
             positioned: 0,
             positioned_in: 0,
             topic_id: Uuid::nil(),
@@ -129,6 +141,17 @@ impl LeaseState {
     /// Everything up to the position was read by the role, the partition ended there, and it is watched for more.
     pub(super) fn is_at_end(&self) -> bool {
         self.end_is_next() && self.flowing && self.ready.is_empty() && self.buffered.is_empty()
+    }
+
+    /// Since when it has stood at an end that is not the log's: there a transaction is open. A reader of what is committed has passed
+    /// the markers of those that are over, so it stands behind them where there is none.
+    pub(super) fn stands_before_open(&mut self, high_watermark: i64, now_ms: i64) -> Option<i64> {
+        let stands_at = self.end.filter(|end| self.is_at_end() && high_watermark > *end);
+        self.before_open = stands_at.map(|end| match self.before_open {
+            Some((known, since_ms)) if known == end => (known, since_ms),
+            Some(_) | None => (end, now_ms),
+        });
+        self.before_open.map(|(_, since_ms)| since_ms)
     }
 
     /// Timestamp of the oldest record that waits here.

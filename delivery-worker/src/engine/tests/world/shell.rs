@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, Lease, Output, Ownership, Restored, Transaction};
+use kafka::{Claimed, Epoch, Lease, Output, Ownership, ReadingWatch, Restored, Transaction};
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use stage::{Batch, Entry, Measured, NextTurn, Now, Outbox, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -45,7 +45,7 @@ impl Work for Shell {
     type State = ();
     type Note = LaneNote;
 
-    fn restore(&self, _found: Vec<(Restored, i64)>, _ownership: Ownership) -> Restoring<()> {
+    fn restore(&self, _found: Vec<(Restored, i64)>, _ownership: Ownership, _watch: ReadingWatch) -> Restoring<()> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 

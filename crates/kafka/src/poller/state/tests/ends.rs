@@ -27,6 +27,25 @@ fn markers_at_the_end_are_passed_once_the_end_is_known() {
 }
 
 #[test]
+fn an_end_that_is_not_the_logs_stands_before_an_open_transaction() {
+    let (mut state, lease) = begun(limits(10, 1_000));
+    state.change(&lease);
+    state.next_round(false);
+    let mut since = |high, now_ms| state.stands_before_open(&lease, high, now_ms);
+    assert_eq!(since(9, 1_000), None, "the end is not known yet");
+    state.reach_end(&lease.partition, 4);
+    let mut since = |high, now_ms| state.stands_before_open(&lease, high, now_ms);
+    assert_eq!([since(9, 2_000), since(12, 3_000)], [Some(2_000); 2], "more comes behind it");
+    state.reach_end(&lease.partition, 7);
+    let mut since = |high, now_ms| state.stands_before_open(&lease, high, now_ms);
+    assert_eq!(since(12, 4_000), Some(4_000), "that one is over, the next one is open");
+    assert_eq!([since(7, 5_000), since(-1, 5_000)], [None; 2], "the log ends there");
+    assert_eq!(since(8, 6_000), Some(6_000));
+    accept(&mut state, &lease, vec![record(7, 1)]);
+    assert_eq!(state.stands_before_open(&lease, 9, 7_000), None, "something was read");
+}
+
+#[test]
 fn nobody_is_at_the_end_of_what_is_not_fetched() {
     let (mut state, lease) = begun(limits(10, 1_000));
     state.change(&lease);
