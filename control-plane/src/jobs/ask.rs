@@ -43,7 +43,7 @@ pub(super) struct AskWriter {
 /// Where it is written to.
 #[derive(Debug)]
 pub(super) enum AskSink {
-    Kafka(KafkaSink),
+    Kafka(Box<KafkaSink>),
     #[cfg(test)]
     Memory,
 }
@@ -64,7 +64,7 @@ impl AskSink {
         let limit = deps.topics.max_message_bytes;
         let writer = ExclusiveWriter::start(&deps.connection, &transactional_id, limit).await.map_err(failed)?;
         let offsets = Offsets::start(&deps.connection).map_err(failed)?;
-        Ok(Self::Kafka(KafkaSink { writer, offsets, topics: deps.topics.clone() }))
+        Ok(Self::Kafka(Box::new(KafkaSink { writer, offsets, topics: deps.topics.clone() })))
     }
 }
 

@@ -244,8 +244,8 @@ pub(crate) mod tests {
         };
         assert_eq!(ids(&known, &asked), (vec![5, 3], true));
         let after = Some(JobId(Uuid::from_u128(3)));
-        assert_eq!(ids(&known, &JobsAsked { after, ..asked.clone() }), (vec![1], false));
-        let retries = JobsAsked { kind: Some(JobKind::Retry), ..asked.clone() };
+        assert_eq!(ids(&known, &JobsAsked { after, ..asked }), (vec![1], false));
+        let retries = JobsAsked { kind: Some(JobKind::Retry), ..asked };
         assert_eq!(ids(&known, &retries), (vec![], false));
         let progress = JobProgress::begun(JobId(Uuid::from_u128(3)), 9);
         known.take(&progressed(1, &progress)).unwrap();
@@ -258,7 +258,7 @@ pub(crate) mod tests {
     fn what_is_cancelled_stays_so_and_what_has_ended_is_what_it_ended_as() {
         let mut known = KnownJobs::default();
         let asked = definition(1, 1);
-        let cancelled = JobDefinition { cancelled_ms: Some(5), ..asked.clone() };
+        let cancelled = JobDefinition { cancelled_ms: Some(5), ..asked };
         known.take(&defined(0, &cancelled)).unwrap();
         known.take(&defined(1, &asked)).unwrap();
         let state = |known: &KnownJobs| known.job(asked.job_id).unwrap().state();
