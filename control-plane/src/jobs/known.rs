@@ -17,6 +17,8 @@ const BULK_MS: i64 = 30 * 86_400_000;
 #[derive(Debug, Default)]
 pub(crate) struct KnownJobs {
     of: HashMap<JobId, JobParts>,
+    /// Those that may take long, have begun and have not ended.
+    running: BTreeSet<(ApplicationId, JobId)>,
     /// Those that ended and whose records were removed: what is read of one again is older than that.
     removed: HashSet<JobId>,
     /// Those of each application, the newest first.
@@ -79,6 +81,7 @@ impl KnownJobs {
                 self.of.entry(id).or_default().progress = None;
             }
         }
+        self.note(key.job());
         if self.of.get(&key.job()).is_some_and(|parts| parts.definition.is_none() && parts.progress.is_none()) {
             self.of.remove(&key.job());
         }
@@ -100,6 +103,13 @@ impl KnownJobs {
         let parts = self.of.entry(id).or_default();
         let offset = parts.progress.as_ref().map_or(-1, |(offset, _)| *offset);
         parts.progress = Some((offset, progress));
+        self.note(id);
+    }
+
+    /// Which of an application's that may take long is under way: it has begun, and its record may be yet to be read back.
+    pub(crate) fn running(&self, application: ApplicationId) -> Option<JobId> {
+        let first = (application, JobId(uuid::Uuid::nil()));
+        self.running.range(first..).next().filter(|(of, _)| *of == application).map(|(_, id)| *id)
     }
 
     /// One of them, if it is known what was asked for.
@@ -163,8 +173,21 @@ impl KnownJobs {
         self.job(id).map_or(i64::MIN, |job| job.definition.created_ms)
     }
 
+    /// A job has changed.
+    fn note(&mut self, id: JobId) {
+        let Some(JobParts { definition: Some(definition), progress }) = self.of.get(&id) else { return };
+        let key = (definition.application_id, id);
+        let is_running = progress.as_ref().is_some_and(|(_, progress)| !progress.state.has_ended());
+        if definition.is_bulk() && is_running {
+            self.running.insert(key);
+        } else {
+            self.running.remove(&key);
+        }
+    }
+
     fn forget(&mut self, id: JobId) {
         if let Some(former) = self.of.get(&id).and_then(|parts| parts.definition.as_ref()) {
+            self.running.remove(&(former.application_id, id));
             self.by_application.remove(&(former.application_id, Reverse((former.created_ms, id))));
         }
     }
