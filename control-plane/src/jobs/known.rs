@@ -281,7 +281,7 @@ pub(crate) mod tests {
     fn what_is_cancelled_stays_so_and_what_has_ended_is_what_it_ended_as() {
         let mut known = KnownJobs::default();
         let asked = definition(1, 1);
-        let cancelled = JobDefinition { cancelled_ms: Some(5), ..asked };
+        let cancelled = JobDefinition { cancelled_ms: Some(5), ..asked.clone() };
         known.take(&defined(0, &cancelled)).unwrap();
         known.take(&defined(1, &asked)).unwrap();
         let state = |known: &KnownJobs| known.job(asked.job_id).unwrap().state();
