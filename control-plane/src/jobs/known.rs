@@ -19,6 +19,8 @@ pub(crate) struct KnownJobs {
     of: HashMap<JobId, JobParts>,
     /// Those that may take long, have begun and have not ended.
     running: BTreeSet<(ApplicationId, JobId)>,
+    /// Those whose last part was resolved and is yet to be read back: until then it may not be committed.
+    awaited: BTreeSet<(ApplicationId, JobId)>,
     /// Those that ended and whose records were removed: what is read of one again is older than that.
     removed: HashSet<JobId>,
     /// Those of each application, the newest first.
@@ -70,6 +72,7 @@ impl KnownJobs {
                 let parts = self.of.entry(id).or_default();
                 if parts.progress.as_ref().is_none_or(|(offset, _)| *offset <= record.offset) {
                     parts.progress = Some((record.offset, progress));
+                    self.awaited.retain(|(_, awaited)| *awaited != id);
                 }
             }
             (JobKey::Definition(id), None) => {
@@ -103,13 +106,19 @@ impl KnownJobs {
         let parts = self.of.entry(id).or_default();
         let offset = parts.progress.as_ref().map_or(-1, |(offset, _)| *offset);
         parts.progress = Some((offset, progress));
-        self.note(id);
+        if let Some(definition) = parts.definition.as_ref().filter(|definition| definition.is_bulk()) {
+            self.awaited.insert((definition.application_id, id));
+        }
     }
 
-    /// Which of an application's that may take long is under way: it has begun, and its record may be yet to be read back.
+    /// Which of an application's that may take long is under way: it has begun, and it may have ended with a part that is yet to be
+    /// committed, which nobody else can see before.
     pub(crate) fn running(&self, application: ApplicationId) -> Option<JobId> {
         let first = (application, JobId(uuid::Uuid::nil()));
-        self.running.range(first..).next().filter(|(of, _)| *of == application).map(|(_, id)| *id)
+        let of = |set: &BTreeSet<(ApplicationId, JobId)>| {
+            set.range(first..).next().filter(|(of, _)| *of == application).map(|(_, id)| *id)
+        };
+        of(&self.awaited).or_else(|| of(&self.running))
     }
 
     /// One of them, if it is known what was asked for.

@@ -212,6 +212,7 @@ mod tests {
         let ended = progress.ended(JobState::Done, 9);
         queue.end(9);
         queue.known.advance(job, ended.clone());
+        assert_eq!(ready(&queue, now), [2, 3], "its last part is yet to be committed");
         queue.take(&progressed(10, &ended)).unwrap();
         assert_eq!(ready(&queue, now), [1, 2, 3]);
         assert_eq!(offsets(queue.take_passed()), [10]);
