@@ -17,6 +17,10 @@ const BULK_MS: i64 = 30 * 86_400_000;
 #[derive(Debug, Default)]
 pub(crate) struct KnownJobs {
     of: HashMap<JobId, JobParts>,
+    /// Those that may take long, have begun and have not ended.
+    running: BTreeSet<(ApplicationId, JobId)>,
+    /// Those whose last part was resolved and is yet to be read back: until then it may not be committed.
+    awaited: BTreeSet<(ApplicationId, JobId)>,
     /// Those that ended and whose records were removed: what is read of one again is older than that.
     removed: HashSet<JobId>,
     /// Those of each application, the newest first.
@@ -68,6 +72,7 @@ impl KnownJobs {
                 let parts = self.of.entry(id).or_default();
                 if parts.progress.as_ref().is_none_or(|(offset, _)| *offset <= record.offset) {
                     parts.progress = Some((record.offset, progress));
+                    self.awaited.retain(|(_, awaited)| *awaited != id);
                 }
             }
             (JobKey::Definition(id), None) => {
@@ -79,6 +84,7 @@ impl KnownJobs {
                 self.of.entry(id).or_default().progress = None;
             }
         }
+        self.note(key.job());
         if self.of.get(&key.job()).is_some_and(|parts| parts.definition.is_none() && parts.progress.is_none()) {
             self.of.remove(&key.job());
         }
@@ -100,6 +106,19 @@ impl KnownJobs {
         let parts = self.of.entry(id).or_default();
         let offset = parts.progress.as_ref().map_or(-1, |(offset, _)| *offset);
         parts.progress = Some((offset, progress));
+        if let Some(definition) = parts.definition.as_ref().filter(|definition| definition.is_bulk()) {
+            self.awaited.insert((definition.application_id, id));
+        }
+    }
+
+    /// Which of an application's that may take long is under way: it has begun, and it may have ended with a part that is yet to be
+    /// committed, which nobody else can see before.
+    pub(crate) fn running(&self, application: ApplicationId) -> Option<JobId> {
+        let first = (application, JobId(uuid::Uuid::nil()));
+        let of = |set: &BTreeSet<(ApplicationId, JobId)>| {
+            set.range(first..).next().filter(|(of, _)| *of == application).map(|(_, id)| *id)
+        };
+        of(&self.awaited).or_else(|| of(&self.running))
     }
 
     /// One of them, if it is known what was asked for.
@@ -163,8 +182,21 @@ impl KnownJobs {
         self.job(id).map_or(i64::MIN, |job| job.definition.created_ms)
     }
 
+    /// A job has changed.
+    fn note(&mut self, id: JobId) {
+        let Some(JobParts { definition: Some(definition), progress }) = self.of.get(&id) else { return };
+        let key = (definition.application_id, id);
+        let is_running = progress.as_ref().is_some_and(|(_, progress)| !progress.state.has_ended());
+        if definition.is_bulk() && is_running {
+            self.running.insert(key);
+        } else {
+            self.running.remove(&key);
+        }
+    }
+
     fn forget(&mut self, id: JobId) {
         if let Some(former) = self.of.get(&id).and_then(|parts| parts.definition.as_ref()) {
+            self.running.remove(&(former.application_id, id));
             self.by_application.remove(&(former.application_id, Reverse((former.created_ms, id))));
         }
     }

@@ -1,7 +1,7 @@
 //! Which jobs of a partition go on: each has one record that says where it stands, and waits here until its next part is
 //! resolved. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use schemas::ids::{ApplicationId, JobId};
@@ -88,29 +88,30 @@ impl JobQueue {
     /// The jobs whose next part may begin, the oldest first. Of each application one that may take long is under way at a time:
     /// so that what one of them has decided is known before the next one looks.
     pub(super) fn ready(&self, now: Instant) -> Vec<(i64, KnownJob)> {
-        let begun = |token: &JobToken| self.known.has_begun(token.job) || token.is_under_way;
         let jobs: Vec<(i64, &JobToken, KnownJob)> = self
             .tokens
             .iter()
             .filter_map(|(offset, token)| Some((*offset, token, self.known.job(token.job)?)))
             .collect();
-        let bulk = |is_begun: bool| {
-            let those = jobs.iter().filter(move |(_, token, job)| job.definition.is_bulk() && begun(token) == is_begun);
-            those.map(|(offset, _, job)| (job.definition.application_id, *offset))
-        };
-        // What has begun ends first.
-        let mut turns: BTreeMap<ApplicationId, i64> = BTreeMap::new();
-        for (application, offset) in bulk(true).chain(bulk(false)) {
-            turns.entry(application).or_insert(offset);
+        let mut turns: BTreeMap<ApplicationId, JobId> = BTreeMap::new();
+        // What has begun ends first, also while its record is yet to be read back.
+        for is_begun in [true, false] {
+            for (_, token, job) in jobs.iter().filter(|(_, _, job)| job.definition.is_bulk()) {
+                let application = job.definition.application_id;
+                if let Some(running) = self.known.running(application) {
+                    turns.insert(application, running);
+                } else if token.is_under_way == is_begun {
+                    turns.entry(application).or_insert(token.job);
+                }
+            }
         }
-        let turns: BTreeSet<i64> = turns.into_values().collect();
-        let is_ready = |offset: i64, token: &JobToken, job: &KnownJob| {
+        let is_ready = |token: &JobToken, job: &KnownJob| {
             let is_cancelled = job.definition.cancelled_ms.is_some();
-            let has_turn = !job.definition.is_bulk() || turns.contains(&offset);
+            let has_turn = !job.definition.is_bulk() || turns.get(&job.definition.application_id) == Some(&token.job);
             let is_time = token.not_before.is_none_or(|at| at <= now);
             !token.is_under_way && (is_cancelled || (has_turn && is_time))
         };
-        let ready = jobs.into_iter().filter(|(offset, token, job)| is_ready(*offset, token, job));
+        let ready = jobs.into_iter().filter(|(_, token, job)| is_ready(token, job));
         ready.map(|(offset, _, job)| (offset, job)).collect()
     }
 
@@ -201,6 +202,7 @@ mod tests {
         let job = queue.end(0).unwrap().job;
         let progress = JobProgress::begun(job, 5);
         queue.known.advance(job, progress.clone());
+        assert_eq!(ready(&queue, now), [2, 3], "its record is yet to be read back");
         queue.take(&progressed(9, &progress)).unwrap();
         assert_eq!(ready(&queue, now), [2, 3, 9]);
         assert!(queue.pace(job, now + Duration::from_secs(1)));
@@ -210,6 +212,7 @@ mod tests {
         let ended = progress.ended(JobState::Done, 9);
         queue.end(9);
         queue.known.advance(job, ended.clone());
+        assert_eq!(ready(&queue, now), [2, 3], "its last part is yet to be committed");
         queue.take(&progressed(10, &ended)).unwrap();
         assert_eq!(ready(&queue, now), [1, 2, 3]);
         assert_eq!(offsets(queue.take_passed()), [10]);
@@ -243,6 +246,8 @@ mod tests {
             known.take(&record).unwrap();
         }
         let mut queue = JobQueue::new(known);
+        queue.take(&defined(2, &definition(2, 1))).unwrap();
+        assert!(ready(&queue, now).is_empty(), "the other is under way, wherever it stands");
         for record in [defined(1, &job), progressed(3, &first), progressed(5, &second)] {
             queue.take(&record).unwrap();
         }
