@@ -17,7 +17,7 @@ use schemas::ids::OrganizationId;
 use tokio::sync::Notify;
 
 use super::addresses::{self, AddressSlot};
-use super::holders::{HeldPlace, Holder, Holders};
+use super::holders::{ConnectionHolder, HeldPlace, Holders};
 use super::timer::Timer;
 use crate::clock;
 
@@ -90,7 +90,7 @@ const SEVERAL: u64 = u64::MAX;
 /// `shown` after tokens of one organization.
 fn mark_of(organization: OrganizationId) -> u64 {
     let (_, random) = organization.0.as_u64_pair();
-    random.clamp(OPERATOR + 1, SEVERAL - 1)
+    random.saturating_add(OPERATOR + 1).min(SEVERAL - 1)
 }
 
 /// `stuck_ms` of a socket that takes what it is given.
@@ -169,9 +169,11 @@ impl ConnectionState {
             }
             // Beside others' tokens the operator's changes nothing.
             None => return,
-            Some(organization) if shown <= OPERATOR => (Holder::Organization(organization), mark_of(organization)),
+            Some(organization) if shown <= OPERATOR => {
+                (ConnectionHolder::Organization(organization), mark_of(organization))
+            }
             Some(organization) if shown == mark_of(organization) => return,
-            Some(_) => (Holder::Address(addresses::network(self.peer.0.ip())), SEVERAL),
+            Some(_) => (ConnectionHolder::Address(addresses::network(self.peer.0.ip())), SEVERAL),
         };
         match self.holders.take(holder, self) {
             Some(held) => *place = ConnectionPlace::Held(held),

@@ -45,7 +45,7 @@ pub(super) struct Holders {
 
 /// Whom a connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Holder {
+pub(super) enum ConnectionHolder {
     /// All its tokens are of one organization.
     Organization(OrganizationId),
     /// It carries tokens of several, as a balancer's does.
@@ -54,8 +54,8 @@ pub(super) enum Holder {
 
 #[derive(Debug, Default)]
 struct HolderTable {
-    holders: HashMap<Holder, HeldConnections>,
-    by_count: BTreeSet<(usize, Holder)>,
+    holders: HashMap<ConnectionHolder, HeldConnections>,
+    by_count: BTreeSet<(usize, ConnectionHolder)>,
     next: u64,
 }
 
@@ -70,7 +70,7 @@ struct HeldConnections {
 /// The place of one connection among its holder's, given back on drop.
 #[derive(Debug)]
 pub(super) struct HeldPlace {
-    holder: Holder,
+    holder: ConnectionHolder,
     number: u64,
     table: Arc<Mutex<HolderTable>>,
 }
@@ -99,7 +99,7 @@ impl Holders {
     }
 
     /// A place for a connection, for which an idle one may have to go; `None` if there is none.
-    pub(super) fn take(&self, holder: Holder, connection: &Arc<ConnectionState>) -> Option<HeldPlace> {
+    pub(super) fn take(&self, holder: ConnectionHolder, connection: &Arc<ConnectionState>) -> Option<HeldPlace> {
         // Dropped after the lock: the last one of a connection gives back its place.
         let mut looked_at = Vec::new();
         let mut table = self.table.lock();
@@ -120,7 +120,7 @@ impl Holders {
 // === impl HolderTable ===
 
 impl HolderTable {
-    fn add(&mut self, holder: Holder, connection: Weak<ConnectionState>) -> u64 {
+    fn add(&mut self, holder: ConnectionHolder, connection: Weak<ConnectionState>) -> u64 {
         let number = self.next;
         self.next += 1;
         let held = self.holders.entry(holder).or_default();
@@ -131,7 +131,7 @@ impl HolderTable {
         number
     }
 
-    fn remove(&mut self, holder: Holder, number: u64) {
+    fn remove(&mut self, holder: ConnectionHolder, number: u64) {
         let Some(held) = self.holders.get_mut(&holder) else { return };
         let before = held.all.len();
         if held.all.remove(&number).is_none() {
@@ -146,13 +146,21 @@ impl HolderTable {
     }
 
     /// An idle connection that is to go for one of `holder`: of whoever has most, else of its own. It counts no more.
-    fn make_go(&mut self, holder: Holder, looked_at: &mut Vec<Arc<ConnectionState>>) -> Option<Arc<ConnectionState>> {
+    fn make_go(
+        &mut self,
+        holder: ConnectionHolder,
+        looked_at: &mut Vec<Arc<ConnectionState>>,
+    ) -> Option<Arc<ConnectionState>> {
         let has = self.holders.get(&holder).map_or(0, |held| held.all.len());
         let most = self.by_count.last().filter(|(count, _)| *count > has).map(|(_, most)| *most);
         most.and_then(|most| self.idle_of(most, looked_at)).or_else(|| self.idle_of(holder, looked_at))
     }
 
-    fn idle_of(&mut self, holder: Holder, looked_at: &mut Vec<Arc<ConnectionState>>) -> Option<Arc<ConnectionState>> {
+    fn idle_of(
+        &mut self,
+        holder: ConnectionHolder,
+        looked_at: &mut Vec<Arc<ConnectionState>>,
+    ) -> Option<Arc<ConnectionState>> {
         let (number, connection) = self.holders.get_mut(&holder)?.oldest_idle(looked_at)?;
         self.remove(holder, number);
         Some(connection)

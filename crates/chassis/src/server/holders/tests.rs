@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::*;
 
-fn organization(number: u128) -> Holder {
-    Holder::Organization(OrganizationId(Uuid::from_u128(number)))
+fn organization(number: u128) -> ConnectionHolder {
+    ConnectionHolder::Organization(OrganizationId(Uuid::from_u128(number)))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn many_organizations_that_are_never_idle_leave_places_for_the_next() {
 #[test]
 fn the_table_knows_who_has_most_and_forgets_who_is_gone() {
     let mut table = HolderTable::default();
-    let numbers: Vec<(Holder, u64)> = (0_u128..60)
+    let numbers: Vec<(ConnectionHolder, u64)> = (0_u128..60)
         .map(|at| organization(at % 3 * (at % 2) + at % 5))
         .map(|holder| (holder, table.add(holder, Weak::new())))
         .collect();
