@@ -49,7 +49,7 @@ pub(crate) struct BodyLimits {
 
 /// What is held while a body grows, with it.
 #[derive(Clone, Copy, Debug)]
-struct HeldBytes {
+struct HeldBodyBytes {
     /// By all.
     all: usize,
     /// By the organization.
@@ -78,9 +78,9 @@ impl BodyBudget {
     }
 }
 
-// === impl HeldBytes ===
+// === impl HeldBodyBytes ===
 
-impl HeldBytes {
+impl HeldBodyBytes {
     /// All have the whole, an organization half of what the others leave; its only body is bounded by the whole alone, so that
     /// the largest one still fits a small budget.
     fn refusal(self, limit: usize) -> Option<&'static str> {
@@ -108,7 +108,7 @@ impl Share<'_> {
         self.bytes += bytes;
         self.budget.shown.add(signed(bytes));
         let own = self.owner.map_or(0, |owner| owner.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes));
-        match (HeldBytes { all, own, body: self.bytes }).refusal(self.budget.limit) {
+        match (HeldBodyBytes { all, own, body: self.bytes }).refusal(self.budget.limit) {
             Some(refusal) => Err(overloaded(refusal)),
             None => Ok(()),
         }

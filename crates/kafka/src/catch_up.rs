@@ -180,6 +180,10 @@ impl CatchUp {
 
     async fn look(&mut self) -> Result<(), KafkaError> {
         let now_ms = boot_ms();
+        if now_ms - self.looked_ms >= ASK_AFTER_MS {
+            // Nobody looked for so long: this process stood still, and what came meanwhile is yet to be taken.
+            self.standing.moved_ms = now_ms;
+        }
         (self.events, self.looked_ms) = (0, now_ms);
         self.note();
         if now_ms - self.standing.moved_ms.max(self.asked_ms) < ASK_AFTER_MS {
@@ -188,9 +192,10 @@ impl CatchUp {
         let asked = self.standing.open.keys().map(|number| self.partition(*number)).collect();
         let answers = self.offsets.ends_of(asked).await;
         let answered = |number: i32| answers.get(&self.partition(number)).is_some_and(Result::is_ok);
-        let now_ms = boot_ms();
+        // As of the question: who is suspended meanwhile has waited for nothing.
         let verdict = self.standing.judge(answered, now_ms);
-        self.asked_ms = now_ms;
+        let now_ms = boot_ms();
+        (self.asked_ms, self.looked_ms) = (now_ms, now_ms);
         match verdict {
             CatchUpVerdict::Wait => {}
             CatchUpVerdict::Outage => self.standing.moved_ms = now_ms,

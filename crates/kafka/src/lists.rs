@@ -21,7 +21,7 @@ use schemas::record::{Record, TopicPartition};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingWatch};
+use crate::catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingStand, ReadingWatch};
 use crate::clock::boot_ms;
 use crate::connection::Connection;
 use crate::error::KafkaError;
@@ -108,6 +108,8 @@ impl ListsRestorer {
                 // Somebody may delete the oldest of them while they are read.
                 Err(error) if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) => {
                     warn!(topic = %self.topic, %error, "reading lists failed, reading them again");
+                    // Kafka did not answer for them, whatever it answers for the deliveries: that is no stall.
+                    watch.note(ReadingStand { at: None, moved_ms: boot_ms() });
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error),

@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use kafka::{CatchUp, CatchUpOptions, CatchUpStep, KafkaError, Lease, Ownership, ReadingWatch};
+use kafka::clock::boot_ms;
+use kafka::{CatchUp, CatchUpOptions, CatchUpStep, KafkaError, Lease, Ownership, ReadingStand, ReadingWatch};
 use schemas::header;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{Record, TopicPartition};
@@ -56,6 +57,8 @@ impl Restorer {
                 // Retention may delete the oldest of them while they are read.
                 Err(error) if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) => {
                     warn!(topic = %self.seen_topic, %error, "reading accepted identities failed, reading them again");
+                    // Kafka did not answer for it, whatever it answers for the source: that is no stall.
+                    watch.note(ReadingStand { at: None, moved_ms: boot_ms() });
                     tokio::time::sleep(RESTORE_RETRY).await;
                 }
                 Err(error) => return Err(doing("reading accepted identities")(error)),

@@ -12,8 +12,6 @@ mod control;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
-mod held;
-#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod kills;
