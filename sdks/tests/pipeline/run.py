@@ -102,7 +102,7 @@ def main():
         node.stdin.close()
         dev.process.terminate()
         ended = dev.process.wait()
-    assert ended == 0, f"hookbus dev ended with {ended}: {dev.folder / 'log'}"
+    assert ended == 0, f"hookbus dev ended with {ended}: {dev.folder / 'dev.log'}"
     # Its log is worth keeping only after a failure.
     shutil.rmtree(dev.folder)
 

@@ -38,7 +38,7 @@ class Dev:
             f'[topics]\nprefix = "s{secrets.token_hex(5)}."\nreplication_factor = 1\n[topics.partitions]\n{partitions}\n'
             f'[gateway]\nlisten = "127.0.0.1:{gateway}"\n[admin]\nlisten = "127.0.0.1:{self.admin}"\n'
         )
-        self.log = open(self.folder / "log", "ab")
+        self.log = open(self.folder / "dev.log", "ab")
         self.start()
         self.address = ("127.0.0.1", gateway)
         self.base = self.info["gateway_url"] + "/api/v1"
@@ -58,7 +58,7 @@ class Dev:
                     return
             except (OSError, ValueError):
                 if self.process.poll() is not None or time.monotonic() > until:
-                    raise SystemExit(f"hookbus dev does not get ready:\n{(self.folder / 'log').read_text()[-4000:]}") from None
+                    raise SystemExit(f"hookbus dev does not get ready:\n{(self.folder / 'dev.log').read_text()[-4000:]}") from None
                 time.sleep(0.2)
 
     def kill(self):
