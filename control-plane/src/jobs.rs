@@ -228,7 +228,8 @@ async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
         ..stage::Options::of(Role::Control, &deps.kafka, vec![topics.jobs.to_string()])
     };
     let steps = Steps::new(&deps, log, offsets.clone(), JobsMetrics::new(&deps.registry)?);
-    let work = ResendsWork::new(steps, JobsRestorer { connection: deps.connection.clone(), offsets });
+    let (connection, transaction_timeout) = (deps.connection.clone(), deps.kafka.transaction_timeout);
+    let work = ResendsWork::new(steps, JobsRestorer { connection, offsets, transaction_timeout });
     let Deps { connection, kafka, topics, registry, health, .. } = deps;
     let deps = stage::Deps { connection, kafka, topics, registry, health };
     Ok(stage::run(options, deps, work, shutdown).await?)

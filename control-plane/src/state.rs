@@ -63,26 +63,8 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
-        let admin = admin(&config, &deps.catalog);
-        let (catalog, policy, rates) = (deps.catalog.clone(), deps.policy.clone(), Rates::new(config.rates)?);
-        let (audits, turns) = (AuditLog::start(deps)?, ReadTurns::new(config.log.readers));
-        let in_flight = InFlightBytes::new(config.max_in_flight);
-        Ok(Self {
-            config,
-            catalog,
-            policy,
-            store,
-            pings,
-            health,
-            audits,
-            log,
-            jobs,
-            metrics,
-            admin,
-            rates,
-            turns,
-            in_flight,
-        })
+        let views = (health, AuditLog::start(deps)?, log, jobs);
+        Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
 
     /// Without Kafka, for tests of the handlers: nothing is known of health, there is no log, and the audit is what this store
@@ -96,11 +78,23 @@ impl App {
         pings: Pings,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
-        let (admin, audits) = (admin(&config, &catalog), AuditLog::Memory(store.clone()));
-        let (rates, health) = (Rates::new(config.rates)?, HealthView::default());
-        let (log, turns) = (DeliveryLog::none("it was not started"), ReadTurns::new(config.log.readers));
+        let log = DeliveryLog::none("it was not started");
+        let views = (HealthView::default(), AuditLog::Memory(store.clone()), log, Jobs::in_memory());
+        Self::of(config, (catalog, policy), store, pings, views, metrics)
+    }
+
+    /// What is made of the configuration alone is made here.
+    fn of(
+        config: ControlConfig,
+        (catalog, policy): (Catalog, TargetPolicy),
+        store: Store,
+        pings: Pings,
+        (health, audits, log, jobs): (HealthView, AuditLog, DeliveryLog, Jobs),
+        metrics: ControlMetrics,
+    ) -> Result<Self, Error> {
+        let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
+        let turns = ReadTurns::new(config.log.readers);
         let in_flight = InFlightBytes::new(config.max_in_flight);
-        let jobs = Jobs::in_memory();
         Ok(Self {
             config,
             catalog,

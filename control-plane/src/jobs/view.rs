@@ -1,10 +1,13 @@
 //! All jobs in memory: read from the topic's beginning by every replica, and of one partition by whoever takes it over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{Connection, From, KafkaError, Lease, Offsets, Tail, TailEvent, TailOptions};
+use kafka::{
+    CatchUp, CatchUpOptions, CatchUpStep, Connection, From, KafkaError, Lease, Offsets, ReadingWatch, Tail, TailEvent,
+    TailOptions,
+};
 use parking_lot::RwLock;
 use schemas::record::TopicPartition;
 use tokio::sync::watch;
@@ -12,8 +15,6 @@ use tracing::warn;
 
 use super::known::KnownJobs;
 
-/// How long the broker holds an empty fetch while a partition is taken over.
-const CATCH_UP_MS: u32 = 20;
 /// How long it does so for whoever looks at jobs: a request waits until its own is seen.
 const FOLLOW_MS: u32 = 100;
 /// Between two tries of a take-over that failed.
@@ -43,6 +44,8 @@ type Positions = BTreeMap<i32, i64>;
 pub(super) struct JobsRestorer {
     pub(super) connection: Connection,
     pub(super) offsets: Offsets,
+    /// Of those who write the topic.
+    pub(super) transaction_timeout: Duration,
 }
 
 // === impl JobsView ===
@@ -92,7 +95,15 @@ impl JobsView {
     async fn read_all(&self, connection: &Connection, topic: &Arc<str>) -> Result<(), KafkaError> {
         let ends = Offsets::start_committed(connection)?.ends(topic).await?;
         self.taken.send_modify(|taken| *taken = TakenJobs { positions: Positions::new(), ends: Some(ends) });
-        let mut tail = Tail::start(connection, options(topic, None, FOLLOW_MS))?;
+        let options = TailOptions {
+            topic: topic.to_string(),
+            partitions: None,
+            from: From::Beginning,
+            committed: true,
+            eof: true,
+            fetch_wait_ms: FOLLOW_MS,
+        };
+        let mut tail = Tail::start(connection, options)?;
         loop {
             let (partition, position) = match tail.next().await? {
                 TailEvent::Record { partition, record } => {
@@ -126,11 +137,11 @@ impl TakenJobs {
 impl JobsRestorer {
     /// What is known of the jobs of these partitions, which are ours: everything that was written before we took them over, so the
     /// end is that of everything that was written, whether or not its transaction is over (as of rule W6).
-    pub(super) async fn restore(self, leases: Vec<Lease>) -> Vec<(Lease, KnownJobs)> {
+    pub(super) async fn restore(self, leases: Vec<Lease>, watch: ReadingWatch) -> Vec<(Lease, KnownJobs)> {
         let mut restored = Vec::with_capacity(leases.len());
         for lease in leases {
             loop {
-                match self.read(&lease.partition).await {
+                match self.read(&lease.partition, &watch).await {
                     Ok(known) => {
                         restored.push((lease, known));
                         break;
@@ -145,39 +156,19 @@ impl JobsRestorer {
         restored
     }
 
-    async fn read(&self, of: &TopicPartition) -> Result<KnownJobs, KafkaError> {
+    async fn read(&self, of: &TopicPartition, watch: &ReadingWatch) -> Result<KnownJobs, KafkaError> {
         let (mut known, end) = (KnownJobs::default(), self.offsets.end(of).await?);
         let start = self.offsets.start_of(of).await?;
-        if start >= end {
-            return Ok(known);
-        }
-        let from = HashMap::from([(of.partition, start)]);
-        let mut options = options(&of.topic, Some(vec![of.partition]), CATCH_UP_MS);
-        options.from = From::Offsets(from);
-        let mut tail = Tail::start(&self.connection, options)?;
-        loop {
-            let position = match tail.next().await? {
-                TailEvent::Record { record, .. } => {
-                    // The follower says what cannot be read.
-                    drop(known.take(&record));
-                    record.offset + 1
-                }
-                TailEvent::Eof { position, .. } => position,
-            };
-            if position >= end {
-                return Ok(known);
+        let ranges = BTreeMap::from([(of.partition, (start, end))]);
+        let (topic, transaction_timeout) = (Arc::clone(&of.topic), self.transaction_timeout);
+        let options = CatchUpOptions { topic, ranges, transaction_timeout };
+        let mut reading = CatchUp::start(&self.connection, self.offsets.clone(), options, watch.clone())?;
+        while let Some(step) = reading.next().await? {
+            if let CatchUpStep::Record { record, .. } = step {
+                // The follower says what cannot be read.
+                drop(known.take(&record));
             }
         }
-    }
-}
-
-fn options(topic: &Arc<str>, partitions: Option<Vec<i32>>, fetch_wait_ms: u32) -> TailOptions {
-    TailOptions {
-        topic: topic.to_string(),
-        partitions,
-        from: From::Beginning,
-        committed: true,
-        eof: true,
-        fetch_wait_ms,
+        Ok(known)
     }
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use chassis::limited::Limited;
 use chassis::status::Facts;
+use futures_util::future::select_all;
 use kafka::{Epoch, KafkaError, Lease, Ownership, ReadingWatch, Restored};
 use schemas::ids::JobId;
 use schemas::jobs::{JobKey, JobProgress, JobState};
@@ -166,14 +166,9 @@ impl Work for ResendsWork {
         Ok(found.start().unwrap_or(found.log_start))
     }
 
-    fn restore(
-        &self,
-        found: Vec<(Restored, i64)>,
-        _ownership: Ownership,
-        _watch: ReadingWatch,
-    ) -> Restoring<KnownJobs> {
+    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership, watch: ReadingWatch) -> Restoring<KnownJobs> {
         let (restorer, leases) = (self.restorer.clone(), found.into_iter().map(|(found, _)| found.lease).collect());
-        Box::pin(async move { Ok(restorer.restore(leases).await) })
+        Box::pin(async move { Ok(restorer.restore(leases, watch).await) })
     }
 
     fn opened(&mut self, lease: &Lease, known: KnownJobs, _now: Now) {
@@ -214,22 +209,10 @@ impl Work for ResendsWork {
         if self.under_way.is_empty() {
             return std::future::pending().await;
         }
-        let (under_way, made) = (&mut self.under_way, &mut self.made);
-        std::future::poll_fn(|context| {
-            let before = made.len();
-            let mut at = 0;
-            while at < under_way.len() {
-                match under_way[at].step.as_mut().poll(context) {
-                    Poll::Ready(outcome) => {
-                        let of = under_way.swap_remove(at).of;
-                        made.push(MadeStep { of, outcome });
-                    }
-                    Poll::Pending => at += 1,
-                }
-            }
-            if made.len() > before { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        let steps = self.under_way.iter_mut().map(|under_way| under_way.step.as_mut());
+        let (outcome, at, _) = select_all(steps).await;
+        let of = self.under_way.swap_remove(at).of;
+        self.made.push(MadeStep { of, outcome });
     }
 
     /// What Kafka never takes is left out: the job goes on, and says that it does not fit.

@@ -47,7 +47,7 @@ async fn write(
     };
     let (source, named) = (gateway_source(application), application.to_string());
     let own = [(header::CE_ID, id), (header::CE_SOURCE, source.as_str()), (header::APPLICATION, named.as_str())];
-    let headers: Headers = own.into_iter().collect();
+    let headers: Headers = own.into_iter().chain([(header::CE_TYPE, "invoice.paid")]).collect();
     let accepted = record(&world.topics.events, format!("payload of {id}").into_bytes(), headers);
     let accepted = producer.send(&accepted).unwrap().await.unwrap();
     let now_ms = kafka::clock::now_ms();

@@ -20,6 +20,7 @@ use super::{AskedLog, MOST, event_named, payload, uuids_of, with_headers};
 use crate::api::{json, linked, time};
 use crate::log::explain::{ExplainedEvent, ExplainedResult, Explanation, matched};
 use crate::log::failed;
+use crate::log::letters::by_delivery;
 use crate::page::{Page, Rows};
 use crate::problem::{Answer, Problem, internal};
 use crate::state::App;
@@ -192,12 +193,7 @@ impl ExplainedPage {
         let since = Day::of(event.accepted_ms).minus(1);
         let deliveries = subscriptions.iter().map(|(id, _)| (delivery_of(&event, *id), since)).collect();
         let history = store.histories(event.application, deliveries).await.map_err(|error| failed(&error))?;
-        let mut facts: HashMap<DeliveryId, Vec<Fact>> = HashMap::new();
-        for fact in history {
-            if let Some(delivery) = fact.delivery {
-                facts.entry(delivery).or_default().push(fact);
-            }
-        }
+        let facts = by_delivery(history);
         // Where nobody has a filter, nobody asks for the payload; and without Kafka all else is told.
         let is_asked = subscriptions.iter().any(|(_, now)| now.as_ref().is_some_and(|now| now.filter().is_some()));
         let payload = if is_asked { payload::read(app, application, &event).await.ok().flatten() } else { None };

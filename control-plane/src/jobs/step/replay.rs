@@ -91,11 +91,8 @@ fn failed(part: JobPart, why: &str) -> StepOutcome {
 
 /// Whether it is the event that was asked for. In a topic that was created anew another one stands at the same place.
 fn is_of(event: &Event<'_>, application: &Application, of: &JobEvent) -> bool {
-    let is_named = match event.application.parse::<ApplicationId>() {
-        Ok(id) => id == application.application_id,
-        Err(_uid) => application.uid.as_deref() == Some(&*event.application),
-    };
-    is_named && event_uuid(application.application_id, &event.source, &event.id) == of.event
+    application.is_called(&event.application)
+        && event_uuid(application.application_id, &event.source, &event.id) == of.event
 }
 
 /// Who gets it.
