@@ -14,7 +14,8 @@ use testkit::wait::eventually;
 use super::{ENDS_WITHIN, Stage};
 use crate::scenes::{SOON, arrived, shop};
 
-const EVENT_PARTITIONS: u16 = 4;
+/// Four neighbours share one partition of `seen`: so many that some surely need another one.
+const EVENT_PARTITIONS: u16 = 32;
 const SEEN_PARTITIONS: i32 = 16;
 const EACH: usize = 3;
 
