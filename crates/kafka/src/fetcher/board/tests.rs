@@ -65,7 +65,9 @@ fn leases_whose_runs_fail_have_one_thread_in_turn_and_the_others_go_first() {
         assert!(run.lease == lease(number) && !run.is_retry);
         demands.add(&lease(number), &[6], Urgency::Urgent, LIMIT);
     }
-    [0, 1].map(|number| demands.end(lease(number).epoch, true));
+    for number in [0, 1] {
+        demands.end(lease(number).epoch, true);
+    }
     let healthy = demands.take().unwrap();
     assert!(healthy.lease == lease(2) && !healthy.is_retry, "{healthy:?}");
     let retried = demands.take().unwrap();
