@@ -33,6 +33,8 @@ pub(super) struct Run {
     pub(super) lease: Lease,
     /// Never empty.
     pub(super) offsets: Vec<i64>,
+    /// The lease's last run has failed, as those of a partition without a leader do: this one is waited for but a moment.
+    pub(super) is_retry: bool,
 }
 
 /// What is demanded. Pure.
@@ -41,6 +43,10 @@ pub(super) struct Demands {
     by_epoch: BTreeMap<Epoch, WantedOffsets>,
     /// The lease that was served last.
     last: Option<Epoch>,
+    /// Leases whose last run has failed. One thread at most serves them, in turn, so that they hold up nobody else.
+    failed: BTreeSet<Epoch>,
+    /// Whose run that thread reads.
+    retried: Option<Epoch>,
     /// Offsets that are in no run.
     waiting: usize,
 }
@@ -112,6 +118,7 @@ impl Demands {
 
     /// Forgets a lease, also what is being read for it.
     pub(super) fn cancel(&mut self, epoch: Epoch) {
+        self.failed.remove(&epoch);
         if let Some(wanted) = self.by_epoch.remove(&epoch) {
             self.waiting -= wanted.len();
         }
@@ -119,16 +126,30 @@ impl Demands {
 
     /// The next run of a lease that no thread reads for.
     pub(super) fn take(&mut self) -> Option<Run> {
-        let epoch = self.next(|wanted| !wanted.urgent.is_empty()).or_else(|| self.next(|wanted| wanted.len() > 0))?;
+        let has_failed = |epoch: Epoch| self.failed.contains(&epoch);
+        let urgent = self.next(|epoch, wanted| !has_failed(epoch) && !wanted.urgent.is_empty());
+        let may_retry = self.retried.is_none();
+        let fits = |epoch, wanted: &WantedOffsets| wanted.len() > 0 && (may_retry || !has_failed(epoch));
+        let epoch = urgent.or_else(|| self.next(fits))?;
+        let is_retry = has_failed(epoch);
         let wanted = self.by_epoch.get_mut(&epoch)?;
         let offsets = wanted.take();
         self.waiting -= offsets.len();
         self.last = Some(epoch);
-        Some(Run { lease: wanted.lease.clone(), offsets })
+        if is_retry {
+            self.retried = Some(epoch);
+        }
+        Some(Run { lease: wanted.lease.clone(), offsets, is_retry })
     }
 
-    /// A run of this lease has ended.
-    pub(super) fn end(&mut self, epoch: Epoch) {
+    /// A run of this lease has ended. `has_failed`: something of it could not be read.
+    pub(super) fn end(&mut self, epoch: Epoch, has_failed: bool) {
+        self.retried = self.retried.filter(|retried| *retried != epoch);
+        if has_failed && self.by_epoch.contains_key(&epoch) {
+            self.failed.insert(epoch);
+        } else {
+            self.failed.remove(&epoch);
+        }
         let Some(wanted) = self.by_epoch.get_mut(&epoch) else { return };
         wanted.is_taken = false;
         if wanted.is_over() {
@@ -142,8 +163,8 @@ impl Demands {
     }
 
     /// The next lease behind the one that was served last.
-    fn next(&self, fits: impl Fn(&WantedOffsets) -> bool) -> Option<Epoch> {
-        let fits = |(_, wanted): &(&Epoch, &WantedOffsets)| !wanted.is_taken && fits(wanted);
+    fn next(&self, fits: impl Fn(Epoch, &WantedOffsets) -> bool) -> Option<Epoch> {
+        let fits = |(epoch, wanted): &(&Epoch, &WantedOffsets)| !wanted.is_taken && fits(**epoch, wanted);
         let behind =
             self.last.and_then(|last| self.by_epoch.range(last..).filter(|(epoch, _)| **epoch > last).find(fits));
         behind.or_else(|| self.by_epoch.iter().find(fits)).map(|(epoch, _)| *epoch)
@@ -243,8 +264,8 @@ impl Board {
         }
     }
 
-    pub(super) fn end(&self, epoch: Epoch) {
-        self.state.lock().demands.end(epoch);
+    pub(super) fn end(&self, epoch: Epoch, has_failed: bool) {
+        self.state.lock().demands.end(epoch, has_failed);
         // More may be demanded of it.
         self.changed.notify_all();
     }

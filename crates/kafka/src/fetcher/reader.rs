@@ -33,6 +33,8 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// How long one poll may block; also how late a cancellation is noticed while nothing comes.
 const POLL: Duration = Duration::from_millis(100);
+/// How long nothing may come of a partition whose last run has failed: enough for one that has a leader again.
+const RETRY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a question for the log's ends may take; it is repeated.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,8 +83,8 @@ impl RunReader {
     pub(super) fn run(mut self) {
         while let Some(run) = self.board.try_take().or_else(|| self.wait()) {
             let epoch = run.lease.epoch;
-            self.read(run);
-            self.board.end(epoch);
+            let has_failed = !self.read(run);
+            self.board.end(epoch, has_failed);
         }
     }
 
@@ -92,22 +94,29 @@ impl RunReader {
         self.board.take()
     }
 
-    fn read(&mut self, run: Run) {
+    /// False: something of it could not be read.
+    fn read(&mut self, run: Run) -> bool {
         let is_scan = run.is_scan();
+        let patience = if run.is_retry { self.patience.min(RETRY_PATIENCE) } else { self.patience };
         let slot = &mut self.consumers[usize::from(is_scan)];
         let mut reading = RunReading::new(run, &self.board, &self.answers);
         let assigned = match slot {
             Some(assigned) => assigned,
             None => match Assigned::new(&self.connection, is_scan) {
                 Ok(assigned) => slot.insert(assigned),
-                Err(error) => return reading.fail(&error),
+                Err(error) => {
+                    reading.fail(&error);
+                    return false;
+                }
             },
         };
-        if let Err(error) = reading.read(assigned, self.patience) {
+        if let Err(error) = reading.read(assigned, patience) {
             // Where the consumer stands is not known any more.
             assigned.rest();
             reading.fail(&error);
+            return false;
         }
+        true
     }
 }
 

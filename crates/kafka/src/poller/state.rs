@@ -1,5 +1,6 @@
 //! Credit, buffered records and the event queue. Pure: no client, no clock.
 
+mod hunger;
 mod lease;
 mod limits;
 
@@ -301,23 +302,10 @@ impl State {
         self.update(lease, |state| state.flowing = false);
     }
 
-    /// Whether there are begun leases, and none of them could hand out a record.
-    pub(super) fn is_sated(&self) -> bool {
-        let allowance = self.limits.allowance(self.working, self.used);
-        let mut begun = self.leases.values().filter(|state| state.next.is_some()).peekable();
-        begun.peek().is_some() && !begun.any(|state| state.is_hungry(&allowance, self.stopped))
-    }
-
     /// A round of the poll thread begins: what it may take.
     pub(super) fn next_round(&mut self, sated: bool) -> Intake {
         self.round += 1;
         self.limits.intake(self.used, sated)
-    }
-
-    /// Whether the poll thread should be woken for this lease.
-    pub(super) fn should_wake(&self, lease: &Lease) -> bool {
-        let allowance = self.limits.allowance(self.working, self.used);
-        self.poll_waits && self.get(lease).is_some_and(|state| state.is_hungry(&allowance, self.stopped))
     }
 
     /// Changes a lease and keeps the sums of all.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as Native;
@@ -14,14 +14,18 @@ use super::repair::Repair;
 use super::shared::Shared;
 use super::state::{Intake, Stamp};
 use super::watch::Refused;
+use crate::clock::instant;
 use crate::error::{ErrorCode, KafkaError};
-use crate::ffi::{MessageQueue, Polled};
+use crate::ffi::{self, MessageQueue, Polled};
 use crate::log;
 
 /// How long one poll may block; also how late a close is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// When nobody is hungry, one message is polled this often: rebalances come through the same queue.
 const TRICKLE: Duration = Duration::from_millis(50);
+/// While a lease is full, the logs of those at their end are looked at this often, for each of so many of them a little longer.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOK_EACH: Duration = Duration::from_micros(20);
 /// How librdkafka begins what it says about a topic it cannot subscribe to; the topic's name follows, then a colon.
 const NOT_AVAILABLE: &str = "Subscribed topic not available: ";
 /// What librdkafka says when leader epochs prove that a log was cut.
@@ -33,6 +37,8 @@ struct Reader<'a> {
     consumer: &'a BaseConsumer<Callbacks>,
     queue: MessageQueue,
     batch: Batch,
+    /// When the logs of leases at their end were last looked at.
+    looked: Instant,
 }
 
 /// Records of one partition that were read and not published yet.
@@ -50,7 +56,7 @@ pub(super) fn run(shared: &Arc<Shared>, consumer: Arc<BaseConsumer<Callbacks>>) 
     if let Some(queue) = MessageQueue::of(consumer.client().native_client()) {
         let partition = TopicPartition::new("", -1);
         let batch = Batch { partition, stamp: None, records: Vec::new(), leader_epoch: None };
-        Reader { shared, consumer: &consumer, queue, batch }.run();
+        Reader { shared, consumer: &consumer, queue, batch, looked: instant() }.run();
     } else {
         let reason = "the consumer has no queue".to_owned();
         shared.fail(KafkaError::Client { purpose: "consuming", reason });
@@ -63,6 +69,12 @@ pub(super) fn run(shared: &Arc<Shared>, consumer: Arc<BaseConsumer<Callbacks>>) 
     shared.events.notify_one();
 }
 
+/// After which time the logs of so many leases at their end are looked at again.
+fn look_after(leases: usize) -> Duration {
+    let each = LOOK_EACH.saturating_mul(u32::try_from(leases).unwrap_or(u32::MAX));
+    each.clamp(LOOK, TRICKLE)
+}
+
 // === impl Reader ===
 
 impl Reader<'_> {
@@ -71,12 +83,41 @@ impl Reader<'_> {
             self.shared.beat();
             self.shared.repair(self.consumer);
             self.fetch_again();
-            let sated = self.shared.wait_hungry();
+            let sated = self.wait_hungry();
             let timeout = if sated { Duration::ZERO } else { POLL };
             let intake = self.shared.state.lock().next_round(sated);
             self.poll_some(timeout, intake);
             self.publish();
         }
+    }
+
+    /// Waits a moment while no lease could hand out a record. True: still none.
+    fn wait_hungry(&mut self) -> bool {
+        let (at_end, patience, is_sated) = {
+            let mut state = self.shared.state.lock();
+            let at_end = if state.is_any_full() { state.at_end() } else { Vec::new() };
+            let patience = if at_end.is_empty() { TRICKLE } else { look_after(at_end.len()) };
+            let is_sated = state.is_sated();
+            if is_sated {
+                state.poll_waits = true;
+                self.shared.wake.wait_for(&mut state, patience);
+                state.poll_waits = false;
+            }
+            (at_end, patience, is_sated)
+        };
+        if !at_end.is_empty() && instant().saturating_duration_since(self.looked) >= patience {
+            self.looked = instant();
+            let client = self.consumer.client().native_client();
+            for partition in &at_end {
+                let marks = ffi::cached_watermarks(client, &partition.topic, partition.partition);
+                if let Some((_, log_end)) = marks {
+                    self.shared.state.lock().look_at_end(partition, log_end);
+                }
+            }
+        } else if !is_sated {
+            return false;
+        }
+        self.shared.state.lock().is_sated()
     }
 
     /// Fetches what stood still because the budget was spent.
@@ -169,18 +210,6 @@ impl Reader<'_> {
 // === impl Shared ===
 
 impl Shared {
-    /// Waits a moment while no lease could hand out a record. True: still none.
-    fn wait_hungry(&self) -> bool {
-        let mut state = self.state.lock();
-        if !state.is_sated() {
-            return false;
-        }
-        state.poll_waits = true;
-        self.wake.wait_for(&mut state, TRICKLE);
-        state.poll_waits = false;
-        state.is_sated()
-    }
-
     /// An error of the consumer. What passes by itself is logged and survived.
     fn handle(&self, code: Code, is_fatal: bool, partition: Option<(TopicPartition, i64)>, reason: String) {
         let call = match &partition {

@@ -23,7 +23,7 @@ fn demands(of: &[(i32, &[i64])]) -> Demands {
 /// The next run's partition and offsets, ended at once.
 fn next(demands: &mut Demands) -> Option<(i32, Vec<i64>)> {
     let run = demands.take()?;
-    demands.end(run.lease.epoch);
+    demands.end(run.lease.epoch, false);
     Some((run.lease.partition.partition, run.offsets))
 }
 
@@ -37,7 +37,7 @@ fn what_lies_close_together_is_one_run() {
 
 #[test]
 fn a_run_of_few_offsets_is_a_seek_and_a_long_one_a_scan() {
-    let run = |offsets: &[i64]| Run { lease: lease(0), offsets: offsets.to_vec() };
+    let run = |offsets: &[i64]| Run { lease: lease(0), offsets: offsets.to_vec(), is_retry: false };
     assert!(!run(&[7]).is_scan() && !run(&[7, 7 + SEEK_SPAN]).is_scan());
     assert!(run(&[7, 8 + SEEK_SPAN]).is_scan());
 }
@@ -51,8 +51,40 @@ fn partitions_are_served_in_turn_and_each_by_one_thread() {
     let first = demands.take().unwrap();
     assert_eq!(demands.take().unwrap().lease, lease(1));
     assert_eq!(demands.take(), None, "both are read for");
-    demands.end(first.lease.epoch);
-    assert_eq!(demands.take().unwrap(), Run { lease: lease(0), offsets: vec![1_000] });
+    demands.end(first.lease.epoch, false);
+    assert_eq!(demands.take().unwrap(), Run { lease: lease(0), offsets: vec![1_000], is_retry: false });
+}
+
+/// Two partitions without a leader, whose probes are urgent for ever, beside one that has a list to read.
+#[test]
+fn leases_whose_runs_fail_have_one_thread_in_turn_and_the_others_go_first() {
+    let mut demands = demands(&[(2, &[0])]);
+    for number in [0, 1] {
+        demands.add(&lease(number), &[5], Urgency::Urgent, LIMIT);
+        let run = demands.take().unwrap();
+        assert!(run.lease == lease(number) && !run.is_retry);
+        demands.add(&lease(number), &[6], Urgency::Urgent, LIMIT);
+    }
+    for number in [0, 1] {
+        demands.end(lease(number).epoch, true);
+    }
+    let healthy = demands.take().unwrap();
+    assert!(healthy.lease == lease(2) && !healthy.is_retry, "{healthy:?}");
+    let retried = demands.take().unwrap();
+    assert!(retried.lease == lease(0) && retried.is_retry);
+    assert_eq!(demands.take(), None, "the other thread is for whoever comes");
+    demands.end(lease(2).epoch, false);
+    demands.add(&lease(2), &[1_000], Urgency::Normal, LIMIT);
+    assert_eq!(demands.take().unwrap().lease, lease(2));
+    // One that is read again is like all others.
+    demands.end(lease(0).epoch, false);
+    assert_eq!(demands.take().unwrap().lease, lease(1), "in turn");
+    demands.add(&lease(0), &[9], Urgency::Urgent, LIMIT);
+    assert!(demands.take().is_some_and(|run| run.lease == lease(0) && !run.is_retry));
+    // Of leases that are over nothing is remembered.
+    demands.cancel(lease(1).epoch);
+    demands.end(lease(1).epoch, true);
+    assert!(demands.failed.is_empty() && demands.retried.is_none());
 }
 
 #[test]
@@ -73,7 +105,7 @@ fn reading_goes_on_upwards_though_more_is_demanded_below() {
     for _ in 0..4 {
         let run = demands.take().unwrap();
         demands.add(&lease(0), &[0], Urgency::Normal, LIMIT);
-        demands.end(run.lease.epoch);
+        demands.end(run.lease.epoch, false);
         read.extend(run.offsets);
     }
     assert_eq!(read, [10_000, 20_000, 0, 0]);
@@ -86,7 +118,7 @@ fn a_lease_that_is_cancelled_is_forgotten_while_it_is_read_for() {
     assert!(demands.is_wanted(run.lease.epoch));
     demands.cancel(run.lease.epoch);
     assert!(!demands.is_wanted(run.lease.epoch) && demands.waiting == 0);
-    demands.end(run.lease.epoch);
+    demands.end(run.lease.epoch, false);
     assert_eq!(demands.take(), None);
 }
 
@@ -119,11 +151,11 @@ proptest! {
                     read.extend(run.offsets.into_iter().map(|offset| (number, offset)));
                 },
                 _ => if let Some(epoch) = reading.pop() {
-                    demands.end(epoch);
+                    demands.end(epoch, false);
                 },
             }
         }
-        reading.into_iter().for_each(|epoch| demands.end(epoch));
+        reading.into_iter().for_each(|epoch| demands.end(epoch, false));
         while let Some((number, offsets)) = next(&mut demands) {
             read.extend(offsets.into_iter().map(|offset| (number, offset)));
         }

@@ -32,6 +32,8 @@ pub(super) struct LeaseState {
     pub(super) next: Option<i64>,
     /// The end of the partition, as of the last fetch that found nothing more.
     pub(super) end: Option<i64>,
+    /// The log's own end when it was last looked at, see [`LeaseState::is_quiet`].
+    log_end: Option<i64>,
     /// The end it has stood at while the log went on behind it, and since when, ms.
     before_open: Option<(i64, i64)>,
     /// How often `next` was set to something else than what follows the last record.
@@ -64,6 +66,7 @@ impl LeaseState {
             epoch,
             next: None,
             end: None,
+            log_end: None,
             before_open: None,
             positioned: 0,
             positioned_in: 0,
@@ -141,6 +144,21 @@ impl LeaseState {
     /// Everything up to the position was read by the role, the partition ended there, and it is watched for more.
     pub(super) fn is_at_end(&self) -> bool {
         self.end_is_next() && self.flowing && self.ready.is_empty() && self.buffered.is_empty()
+    }
+
+    /// The log's own end, records of open transactions included, as the last fetch told.
+    pub(super) fn look_at_end(&mut self, log_end: i64) {
+        self.log_end = Some(log_end);
+    }
+
+    /// Nothing of it stands in librdkafka's queue, and nothing will before more is written.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_at_end() && self.log_end.is_some_and(|log_end| Some(log_end) <= self.end)
+    }
+
+    /// It has more than it may hand out, and more of it may stand in librdkafka's queue.
+    pub(super) fn is_full(&self) -> bool {
+        self.flowing && !self.paused && !self.buffered.is_empty()
     }
 
     /// Since when it has stood at an end that is not the log's: there a transaction is open. A reader of what is committed has passed

@@ -6,10 +6,11 @@
 
 use schemas::planted::{PlantedBug, is_planted};
 
-/// Buffered records beyond the credit, as a multiple of it: how long neighbours can be served before this one is paused.
-const BUFFERED_RECORDS_FACTOR: usize = 4;
+/// Buffered records beyond the credit, as a multiple of it: how long neighbours can be served before this one is paused. A pause
+/// costs what librdkafka has prefetched (up to 10,000 records) and half a second until a fetch brings something again.
+const BUFFERED_RECORDS_FACTOR: usize = 16;
 /// Buffered bytes of a lease at most, whatever its credit is.
-const BUFFERED_BYTES: usize = 4 * 1024 * 1024;
+const BUFFERED_BYTES: usize = 16 * 1024 * 1024;
 /// Records that are taken before they are published.
 const BATCH_RECORDS: usize = 512;
 /// Bytes that are taken before they are published.
@@ -79,9 +80,10 @@ impl Allowance {
             || (records == 0 || (records < self.live_records && bytes < self.live_bytes))
     }
 
-    /// Whether a lease with so much buffered should not be fetched. One that is not fetched is fetched again at half of it.
+    /// Whether a lease with so much buffered should not be fetched. One that is not fetched is fetched again at three quarters of
+    /// it: what is left has to last until something comes.
     pub(super) fn throttles(&self, records: usize, bytes: usize, throttled: bool) -> bool {
-        let part = if throttled { 2 } else { 1 };
-        records.saturating_mul(part) >= self.buffered_records || bytes.saturating_mul(part) >= self.buffered_bytes
+        let reaches = |buffered: usize, limit: usize| buffered >= if throttled { limit - limit / 4 } else { limit };
+        reaches(records, self.buffered_records) || reaches(bytes, self.buffered_bytes)
     }
 }
