@@ -260,6 +260,11 @@ impl KafkaError {
         matches!(self, Self::Call { code, .. } if code.is_denied())
     }
 
+    /// Whether it is said of one partition that it has no leader: Kafka answers, and not for this one.
+    pub(crate) fn is_without_leader(&self) -> bool {
+        matches!(self, Self::Call { code: ErrorCode(Code::LeaderNotAvailable), .. })
+    }
+
     /// A missing permission to write to a topic, for tests of what follows from it.
     #[must_use]
     pub fn may_not_write(topic: &str) -> Self {
