@@ -271,7 +271,7 @@ impl KafkaError {
         Self::call(format!("writing to {topic}"), Code::TopicAuthorizationFailed)
     }
 
-    /// A partition that has no leader for now, for tests of what follows from it.
+    /// A partition that has no leader for now.
     #[must_use]
     pub fn without_leader(call: &str) -> Self {
         Self::call(call, Code::LeaderNotAvailable)

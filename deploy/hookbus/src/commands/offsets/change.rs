@@ -172,6 +172,13 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_cut_is_meant_without_its_number_and_nobody_knows_what_was_done() {
+        let cut = PartitionState { standing: Standing::Cut(4), ..state(2, Some(5), (3, 9)) };
+        let lines = ["  partition 2: 5 -> 4, up to 5 records read again, up to 1 records SKIPPED"];
+        assert_eq!(told(&[cut, state(1, Some(5), (3, 9))], &[], To::Offset(4)), lines);
+    }
+
+    #[test]
     fn what_is_between_the_old_place_and_the_new_one_is_said() {
         let both = [state(0, None, (3, 9))];
         assert_eq!(
