@@ -86,7 +86,10 @@ impl Offsets {
     }
 
     /// [`Offsets::start_of`] of each of these partitions, likewise.
-    async fn starts_of(&self, partitions: Vec<TopicPartition>) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
+    pub async fn starts_of(
+        &self,
+        partitions: Vec<TopicPartition>,
+    ) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
         self.all(partitions, End::First).await
     }
 
