@@ -55,7 +55,7 @@ async fn a_strangers_open_transaction_is_told_and_what_follows_it_is_delivered_o
         assert_eq!(answer.status, 200, "{page}: a new process would stand before it too");
     }
     let lag = process.metric("hookbus_fanout_lag_records").await.unwrap();
-    assert!(lag >= EACH as f64, "what is held counts as lag: {lag}");
+    assert!(lag >= 3.0, "what is held counts as lag: {lag}");
     let stalled = process.metric("hookbus_stage_stalled_seconds").await.unwrap();
     assert!(stalled > 0.0, "an alert can see it");
     assert_eq!(pipeline.endpoint().count("/"), EACH as u64, "nothing that follows it was read");
