@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
+use chassis::body_budget::BodyBudget;
 use chassis::config::ControlConfig;
 use secrecy::ExposeSecret as _;
 use vault::LookupHash;
@@ -11,7 +12,6 @@ use crate::audits::AuditLog;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::health::HealthView;
-use crate::in_flight::InFlightBytes;
 use crate::jobs::Jobs;
 use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
@@ -40,7 +40,7 @@ pub(crate) struct App {
     admin: Option<LookupHash>,
     rates: Rates,
     turns: ReadTurns,
-    in_flight: InFlightBytes,
+    in_flight: BodyBudget,
 }
 
 /// An organization's turns at reading what is costly to read.
@@ -94,7 +94,7 @@ impl App {
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
         let turns = ReadTurns::new(config.log.readers);
-        let in_flight = InFlightBytes::new(config.max_in_flight);
+        let in_flight = BodyBudget::new(config.max_in_flight, metrics.server.body_bytes.clone());
         Ok(Self {
             config,
             catalog,
@@ -170,7 +170,7 @@ impl App {
     }
 
     /// What bodies of requests hold.
-    pub(crate) fn in_flight(&self) -> &InFlightBytes {
+    pub(crate) fn in_flight(&self) -> &BodyBudget {
         &self.in_flight
     }
 

@@ -6,12 +6,12 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
+use chassis::body_budget::BodyShare;
 use flate2::bufread::GzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
-use crate::body::Share;
-use crate::problem::{self, Refused, bad_body};
+use crate::problem::{self, Refused, bad_body, no_room};
 
 /// Members of one gzip body: each restarts the decoder, and a body could hold a hundred thousand empty ones.
 const GZIP_MEMBERS: usize = 16;
@@ -51,11 +51,11 @@ impl Encoding {
     }
 
     /// Decodes a whole body to at most `limit` bytes. An empty body stays empty: clients set the header on those too.
-    pub(crate) fn decode(self, body: Bytes, limit: usize, share: &mut Share<'_>) -> Result<Bytes, Refused> {
+    pub(crate) fn decode(self, body: Bytes, limit: usize, share: &mut BodyShare) -> Result<Bytes, Refused> {
         if self == Self::Identity || body.is_empty() {
             return Ok(body);
         }
-        share.grow(limit)?;
+        share.grow(limit).map_err(no_room)?;
         let decoded = match self {
             Self::Identity => return Ok(body),
             Self::Gzip => gunzip(&body, limit)?,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::body_budget::BodyBudget;
 use chassis::clock;
 use chassis::limited::Limited;
 use chassis::server::{ConnectionState, Serve, ServerLimits};
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use schemas::ids::OrganizationId;
 use schemas::topics::Topics;
 
-use crate::body::{self, BodyBudget, BodyLimits};
+use crate::body::{self, BodyLimits};
 use crate::check_budget::CheckBudget;
 use crate::cloud_event;
 use crate::config::{GatewayConfig, HTTP2_STREAMS, PARSED_HEADERS};
@@ -101,7 +102,7 @@ impl Gateway {
             recheck: Recheck::default(),
             recent: RecentIds::new(config.recent_ids),
             limits: SendLimits::new(config.replicas),
-            budget: BodyBudget::new(config.max_in_flight_bytes, parts.metrics.body_bytes.clone()),
+            budget: BodyBudget::new(config.max_in_flight_bytes, parts.metrics.server.body_bytes.clone()),
             request_ids: RequestIds::new(),
             cross_origin: CrossOrigin::new(&config.cors_origins),
             limited: Limited::new(LOG_PERIOD),

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chassis::metrics::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, LATENCY_SECONDS, Metrics, MetricsError, Registry,
-};
+use chassis::metrics::{Histogram, IntCounter, IntCounterVec, LATENCY_SECONDS, Metrics, MetricsError, Registry};
 use chassis::server::ServerMetrics;
 use schemas::problem::{Code, Problem};
 
@@ -30,8 +28,6 @@ pub(crate) struct GatewayMetrics {
     pub(crate) produce_seconds: Histogram,
     /// Of the listener.
     pub(crate) server: ServerMetrics,
-    /// Bytes of bodies in memory.
-    pub(crate) body_bytes: IntGauge,
     /// Clients of Kafka that failed for good and were replaced.
     pub(crate) producers_replaced: IntCounter,
     /// Times the catalog was brought up to date before a refusal.
@@ -60,7 +56,6 @@ impl GatewayMetrics {
                 LATENCY_SECONDS,
             )?,
             server: ServerMetrics::new(&metrics)?,
-            body_bytes: metrics.gauge("body_bytes", "Bytes of bodies in memory.")?,
             producers_replaced: metrics
                 .counter("producers_replaced_total", "Clients of Kafka that failed for good and were replaced.")?,
             rechecks: metrics

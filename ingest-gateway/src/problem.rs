@@ -1,6 +1,7 @@
 //! The problems the gateway answers with, each made in one place. Pure.
 
 use catalog::schema::{Mismatch, Unfit};
+use chassis::body_budget::BodyRefusal;
 use schemas::problem::{Code, Problem, ProblemId};
 use serde_json::{Map, Value, json};
 
@@ -148,6 +149,16 @@ pub(crate) fn kafka_unavailable(detail: impl Into<String>) -> Refused {
 
 pub(crate) fn overloaded(detail: impl Into<String>) -> Refused {
     unavailable(Code::Overloaded, detail)
+}
+
+/// A body that may not hold more. Its own size was checked before: what is too large by itself is room that an encoded one asks for.
+pub(crate) fn no_room(refusal: BodyRefusal) -> Refused {
+    match refusal {
+        BodyRefusal::Organization => overloaded("too many bytes of other requests of this organization are in flight"),
+        BodyRefusal::Others | BodyRefusal::TooLarge { .. } => {
+            overloaded("too many bytes of other requests are in flight")
+        }
+    }
 }
 
 pub(crate) fn catalog_behind(detail: impl Into<String>) -> Refused {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::clock::boot_ms;
 use kafka::{
     CatchUp, CatchUpOptions, CatchUpStep, Connection, From, KafkaError, Lease, Offsets, ReadingWatch, Tail, TailEvent,
     TailOptions,
@@ -147,6 +148,8 @@ impl JobsRestorer {
                         break;
                     }
                     Err(error) => {
+                        // Kafka did not answer for it, whatever it answers for others: that is no stall.
+                        let error = watch.read_again(error, boot_ms()).unwrap_or_else(|never_ends| never_ends);
                         warn!(partition = %lease.partition, %error, "jobs cannot be read by their new runner, trying again");
                         tokio::time::sleep(AGAIN).await;
                     }
@@ -169,6 +172,8 @@ impl JobsRestorer {
                 drop(known.take(&record));
             }
         }
-        Ok(known)
+        // One that lost its leader is not read to its end.
+        let is_whole = reading.left_out().is_empty();
+        is_whole.then_some(known).ok_or_else(|| KafkaError::without_leader(&format!("reading {of}")))
     }
 }

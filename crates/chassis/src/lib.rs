@@ -5,6 +5,7 @@
 //! Nothing here knows what a role does; nothing here is global.
 
 pub mod admin;
+pub mod body_budget;
 pub mod clock;
 pub mod config;
 pub mod follow;

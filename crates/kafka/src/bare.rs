@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders, Timestamp};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, FutureProducer, FutureRecord, Producer, ThreadedProducer};
 use schemas::record::OutRecord;
 
 use crate::connection::Connection;
@@ -14,6 +14,11 @@ use crate::producer::{ProducerOptions, Written};
 /// rdkafka's producer, with the same properties as ours.
 #[derive(Clone)]
 pub struct BareProducer(FutureProducer);
+
+/// A transaction of somebody who is none of ours, open until it is ended: what follows it in its partition waits.
+pub struct BareTransaction(ThreadedProducer<DefaultProducerContext>);
+
+// === impl BareProducer ===
 
 impl BareProducer {
     /// Makes the producer.
@@ -67,5 +72,47 @@ impl BareProducer {
 impl std::fmt::Debug for BareProducer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BareProducer").finish_non_exhaustive()
+    }
+}
+
+// === impl BareTransaction ===
+
+impl BareTransaction {
+    /// Begins it and has its one record acknowledged. Blocking. `timeout`: after which Kafka aborts it.
+    ///
+    /// # Errors
+    /// Properties librdkafka refuses, and what the broker or the client said.
+    pub fn open(
+        connection: &Connection,
+        transactional_id: &str,
+        timeout: Duration,
+        record: &OutRecord,
+    ) -> Result<Self, KafkaError> {
+        let call = || format!("a transaction of {transactional_id} on {}", record.topic);
+        let failed = |error| KafkaError::from_rdkafka(call(), &error);
+        let config = connection.transactional(transactional_id, timeout, 1_000_000);
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create().map_err(failed)?;
+        producer.init_transactions(timeout).map_err(failed)?;
+        producer.begin_transaction().map_err(failed)?;
+        let mut sent = BaseRecord::<[u8], [u8]>::to(&record.topic);
+        (sent.key, sent.payload, sent.partition) = (record.key.as_deref(), record.value.as_deref(), record.partition);
+        producer.send(sent).map_err(|(error, _record)| failed(error))?;
+        producer.flush(timeout).map_err(failed)?;
+        Ok(Self(producer))
+    }
+
+    /// Ends it as if it had never been. Blocking.
+    ///
+    /// # Errors
+    /// What the broker or the client said: Kafka has ended it before, or does not answer.
+    pub fn abort(self) -> Result<(), KafkaError> {
+        let aborted = self.0.abort_transaction(Duration::from_secs(30));
+        aborted.map_err(|error| KafkaError::from_rdkafka("the abort of a transaction", &error))
+    }
+}
+
+impl std::fmt::Debug for BareTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BareTransaction").finish_non_exhaustive()
     }
 }

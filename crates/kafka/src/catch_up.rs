@@ -4,10 +4,12 @@
 //! Tail --record below the end--> caller          every second, and every 4,096 events --> Look: does anybody still need it?
 //!      --position >= end-------> done
 //!      --nothing moves---------> does Kafka answer for what is left?
-//!                                  yes, for longer than any transaction lives --> KafkaError::Held
-//!                                  for none of it, and others are done        --> left out: a partition without a leader
-//!                                  for none at all                            --> an outage: waited for
+//!                                  yes, for longer than any transaction lives  --> KafkaError::Held
+//!                                  none of it has a leader, or others are done --> left out
+//!                                  for none at all                             --> an outage: waited for
 //! ```
+
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use schemas::record::{Record, TopicPartition};
 
+use self::state::{CatchUpState, CatchUpVerdict};
 use crate::clock::boot_ms;
 use crate::connection::Connection;
 use crate::error::KafkaError;
@@ -29,9 +32,6 @@ const FETCH_WAIT_MS: u32 = 20;
 const LOOK_EVERY: u32 = 4_096;
 /// The same in time, which counts where nothing comes.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
-/// Where nothing moves for so long, Kafka is asked for the ends.
-const ASK_AFTER_MS: i64 = 5_000;
-
 /// Reads partitions to their ends.
 #[derive(Debug)]
 pub struct CatchUp {
@@ -42,11 +42,8 @@ pub struct CatchUp {
     standing: CatchUpState,
     left_out: BTreeSet<i32>,
     watch: ReadingWatch,
-    /// Events since the last look, and when that was.
+    /// Events since the last look.
     events: u32,
-    looked_ms: i64,
-    /// When Kafka was asked for the ends last.
-    asked_ms: i64,
 }
 
 /// What is to be read, and within which limits.
@@ -87,32 +84,6 @@ pub struct ReadingStand {
     pub moved_ms: i64,
 }
 
-/// How far the partitions are that have not reached their ends. Pure.
-#[derive(Debug)]
-struct CatchUpState {
-    /// Position and end of each.
-    open: BTreeMap<i32, (i64, i64)>,
-    /// How many others have reached theirs.
-    done: usize,
-    /// When one of them moved last.
-    moved_ms: i64,
-    /// Beyond this no transaction lives.
-    longest_open_ms: i64,
-}
-
-/// What follows from Kafka's answer about partitions that stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CatchUpVerdict {
-    /// It may still move.
-    Wait,
-    /// Kafka does not answer: an outage, whose time does not count.
-    Outage,
-    /// Kafka answers for others, not for these.
-    LeaveOut,
-    /// This one is held by a transaction that never ends.
-    Held { partition: i32, position: i64, end: i64 },
-}
-
 // === impl CatchUp ===
 
 impl CatchUp {
@@ -139,8 +110,7 @@ impl CatchUp {
         };
         let tail = if standing.open.is_empty() { None } else { Some(Tail::start(connection, options)?) };
         let (events, left_out) = (0, BTreeSet::new());
-        let catch_up =
-            Self { tail, offsets, topic, standing, left_out, watch, events, looked_ms: now_ms, asked_ms: now_ms };
+        let catch_up = Self { tail, offsets, topic, standing, left_out, watch, events };
         catch_up.note();
         Ok(catch_up)
     }
@@ -151,7 +121,7 @@ impl CatchUp {
     /// [`KafkaError::Held`]: nothing moves though Kafka answers, for longer than any transaction lives; as [`Tail::next`].
     pub async fn next(&mut self) -> Result<Option<CatchUpStep>, KafkaError> {
         while let Some(tail) = self.tail.as_mut().filter(|_| !self.standing.open.is_empty()) {
-            if self.events >= LOOK_EVERY || boot_ms() - self.looked_ms >= as_ms(LOOK_AFTER) {
+            if self.events >= LOOK_EVERY || boot_ms() - self.standing.looked_ms >= as_ms(LOOK_AFTER) {
                 self.look().await?;
                 return Ok(Some(CatchUpStep::Look));
             }
@@ -172,36 +142,27 @@ impl CatchUp {
         Ok(None)
     }
 
-    /// Partitions for which Kafka did not answer while it did for the others: they have no leader. Known at the end.
+    /// Partitions that have no leader, or for which Kafka did not answer while it did for the others. Known at the end.
     #[must_use]
     pub fn left_out(&self) -> &BTreeSet<i32> {
         &self.left_out
     }
 
     async fn look(&mut self) -> Result<(), KafkaError> {
+        self.events = 0;
         let now_ms = boot_ms();
-        if now_ms - self.looked_ms >= ASK_AFTER_MS {
-            // Nobody looked for so long: this process stood still, and what came meanwhile is yet to be taken.
-            self.standing.moved_ms = now_ms;
-        }
-        (self.events, self.looked_ms) = (0, now_ms);
+        let is_to_ask = self.standing.look(now_ms);
         self.note();
-        if now_ms - self.standing.moved_ms.max(self.asked_ms) < ASK_AFTER_MS {
+        if !is_to_ask {
             return Ok(());
         }
         let asked = self.standing.open.keys().map(|number| self.partition(*number)).collect();
         let answers = self.offsets.ends_of(asked).await;
-        let answered = |number: i32| answers.get(&self.partition(number)).is_some_and(Result::is_ok);
-        // As of the question: who is suspended meanwhile has waited for nothing.
-        let verdict = self.standing.judge(answered, now_ms);
-        let now_ms = boot_ms();
-        (self.asked_ms, self.looked_ms) = (now_ms, now_ms);
-        match verdict {
-            CatchUpVerdict::Wait => {}
-            CatchUpVerdict::Outage => self.standing.moved_ms = now_ms,
+        let answers = answers.into_iter().map(|(place, end)| (place.partition, end.map(drop))).collect();
+        match self.standing.answered(&answers, now_ms, boot_ms()) {
+            CatchUpVerdict::Wait | CatchUpVerdict::Outage => {}
             CatchUpVerdict::LeaveOut => self.left_out.extend(std::mem::take(&mut self.standing.open).into_keys()),
-            CatchUpVerdict::Held { partition, position, end } => {
-                let waited_ms = now_ms - self.standing.moved_ms;
+            CatchUpVerdict::Held { partition, position, end, waited_ms } => {
                 return Err(KafkaError::Held { partition: self.partition(partition), position, end, waited_ms });
             }
         }
@@ -234,44 +195,20 @@ impl ReadingWatch {
     pub fn note(&self, stand: ReadingStand) {
         *self.0.lock() = stand;
     }
-}
 
-// === impl CatchUpState ===
-
-impl CatchUpState {
-    fn new(ranges: BTreeMap<i32, (i64, i64)>, longest_open_ms: i64, now_ms: i64) -> Self {
-        let all = ranges.len();
-        let open: BTreeMap<i32, (i64, i64)> = ranges.into_iter().filter(|(_, (from, end))| from < end).collect();
-        Self { done: all - open.len(), open, moved_ms: now_ms, longest_open_ms }
-    }
-
-    fn wants(&self, partition: i32, offset: i64) -> bool {
-        self.open.get(&partition).is_some_and(|(_, end)| offset < *end)
-    }
-
-    /// Notes a position. What is read of partitions that have reached their ends says nothing about the others.
-    fn reached(&mut self, partition: i32, to: i64, now_ms: i64) {
-        let Some((position, end)) = self.open.get_mut(&partition).filter(|(position, _)| to > *position) else {
-            return;
-        };
-        (*position, self.moved_ms) = (to, now_ms);
-        if to >= *end {
-            self.open.remove(&partition);
-            self.done += 1;
+    /// Reading has failed at this time: gives the error back where everything is read again. Kafka did not answer for what is read
+    /// then, whatever it answers for what is taken over, so that is no stall.
+    ///
+    /// # Errors
+    /// The error, where reading again cures nothing.
+    pub fn read_again(&self, error: KafkaError, now_ms: i64) -> Result<KafkaError, KafkaError> {
+        // Somebody may delete the oldest of what is read while it is read.
+        if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) {
+            self.note(ReadingStand { at: None, moved_ms: now_ms });
+            Ok(error)
+        } else {
+            Err(error)
         }
-    }
-
-    /// `answered`: whether Kafka told the end of a partition just now.
-    fn judge(&self, answered: impl Fn(i32) -> bool, now_ms: i64) -> CatchUpVerdict {
-        let Some((&partition, &(position, end))) = self.open.iter().find(|(partition, _)| answered(**partition)) else {
-            // Whoever needs none of these must not wait for them; where all wait there is nobody to hold up.
-            return if self.done > 0 { CatchUpVerdict::LeaveOut } else { CatchUpVerdict::Outage };
-        };
-        // One that waits for its turn behind others is not held: none of them has moved.
-        if now_ms - self.moved_ms < self.longest_open_ms {
-            return CatchUpVerdict::Wait;
-        }
-        CatchUpVerdict::Held { partition, position, end }
     }
 }
 
@@ -283,40 +220,20 @@ fn as_ms(duration: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    fn standing() -> CatchUpState {
-        CatchUpState::new(BTreeMap::from([(0, (4, 9)), (1, (0, 3)), (2, (7, 7))]), 30_000, 1_000)
-    }
-
     #[test]
-    fn a_position_at_or_behind_the_end_is_the_end() {
-        let mut standing = standing();
-        assert_eq!((standing.open.len(), standing.done), (2, 1), "what is empty is read");
-        assert!(standing.wants(0, 8) && !standing.wants(0, 9) && !standing.wants(2, 0));
-        standing.reached(0, 6, 2_000);
-        standing.reached(0, 6, 3_000);
-        assert_eq!((standing.open[&0], standing.moved_ms), ((6, 9), 2_000), "one that stands keeps its time");
-        standing.reached(0, 12, 4_000);
-        standing.reached(1, 3, 5_000);
-        standing.reached(1, 8, 6_000);
-        assert_eq!((standing.open.len(), standing.done, standing.moved_ms), (0, 3, 5_000));
-    }
-
-    #[test]
-    fn what_never_ends_is_named_and_what_may_still_move_is_waited_for() {
-        let mut standing = standing();
-        assert_eq!(standing.judge(|_| true, 30_999), CatchUpVerdict::Wait);
-        let held = CatchUpVerdict::Held { partition: 1, position: 0, end: 3 };
-        assert_eq!(standing.judge(|partition| partition == 1, 31_000), held, "the one that Kafka answers for");
-        standing.reached(0, 5, 20_000);
-        assert_eq!(standing.judge(|_| true, 49_999), CatchUpVerdict::Wait, "partition 1 may wait for its turn");
-        assert!(matches!(standing.judge(|_| true, 50_000), CatchUpVerdict::Held { partition: 0, .. }));
-    }
-
-    #[test]
-    fn partitions_without_a_leader_hold_up_no_others_and_an_outage_is_waited_for() {
-        let mut standing = standing();
-        assert_eq!(standing.judge(|_| false, 90_000), CatchUpVerdict::LeaveOut, "partition 2 is read");
-        standing.done = 0;
-        assert_eq!(standing.judge(|_| false, 90_000), CatchUpVerdict::Outage);
+    fn what_is_read_again_has_moved_and_what_cannot_be_cured_is_handed_on() {
+        let watch = ReadingWatch::default();
+        let at = Some((TopicPartition::new("seen", 3), 40));
+        watch.note(ReadingStand { at: at.clone(), moved_ms: 10_000 });
+        let denied = watch.read_again(KafkaError::may_not_write("seen"), 90_000).unwrap_err();
+        assert!(denied.is_denied());
+        assert_eq!(watch.stand(), ReadingStand { at, moved_ms: 10_000 });
+        let partition = TopicPartition::new("seen", 3);
+        let deleted = KafkaError::OffsetOutOfRange { partition, offset: 4, log_start: 9, log_end: 12 };
+        for error in [KafkaError::without_leader("list offsets of seen/3"), deleted] {
+            watch.note(ReadingStand { at: None, moved_ms: 10_000 });
+            watch.read_again(error, 90_000).unwrap();
+            assert_eq!(watch.stand(), ReadingStand { at: None, moved_ms: 90_000 });
+        }
     }
 }

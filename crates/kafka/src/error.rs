@@ -260,13 +260,18 @@ impl KafkaError {
         matches!(self, Self::Call { code, .. } if code.is_denied())
     }
 
+    /// Whether it is said of one partition that it has no leader: Kafka answers, and not for this one.
+    pub(crate) fn is_without_leader(&self) -> bool {
+        matches!(self, Self::Call { code: ErrorCode(Code::LeaderNotAvailable), .. })
+    }
+
     /// A missing permission to write to a topic, for tests of what follows from it.
     #[must_use]
     pub fn may_not_write(topic: &str) -> Self {
         Self::call(format!("writing to {topic}"), Code::TopicAuthorizationFailed)
     }
 
-    /// A partition that has no leader for now, for tests of what follows from it.
+    /// A partition that has no leader for now.
     #[must_use]
     pub fn without_leader(call: &str) -> Self {
         Self::call(call, Code::LeaderNotAvailable)

@@ -9,6 +9,7 @@
 
 mod bell;
 mod describe;
+mod listed;
 mod produce;
 mod queue;
 mod refresh;
@@ -24,12 +25,13 @@ use rdkafka::client::NativeClient;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
-use schemas::record::{Headers, Record};
+use schemas::record::{Headers, Record, TopicPartition};
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::describe::{
     Described, Permissions, TopicFacts, describe_topics, permissions, topic_facts, topic_ids,
 };
+pub(crate) use self::listed::{ListedElement, offsets_for_times};
 pub(crate) use self::produce::{Topic, produce, produce_boxed};
 pub(crate) use self::queue::{MessageQueue, Polled};
 pub(crate) use self::refresh::refresh;
@@ -161,40 +163,33 @@ fn read_headers(message: &sys::rd_kafka_message_t) -> Headers {
     }
 }
 
-/// Reads a list of committed offsets. rdkafka's own metadata access panics on what is not UTF-8.
+/// Reads a list of committed offsets, all of which must be told.
 pub(crate) fn committed(list: &TopicPartitionList) -> Result<Vec<CommittedOffset>, Code> {
-    let mut result = Vec::with_capacity(list.count());
-    // SAFETY: the list is alive and its elements are only read; names and metadata are copied.
-    unsafe {
-        let raw = &*list.ptr();
-        for index in 0..list.count() {
-            let element = &*raw.elems.add(index);
-            if element.err != OK {
-                return Err(Code::from(element.err));
-            }
-            let metadata = if element.metadata.is_null() {
-                String::new()
-            } else {
-                let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
-                std::str::from_utf8(bytes).unwrap_or_default().to_owned()
-            };
-            result.push(CommittedOffset {
-                topic: text(element.topic),
-                partition: element.partition,
-                offset: (element.offset >= 0).then_some(element.offset),
-                leader_epoch: known(sys::rd_kafka_topic_partition_get_leader_epoch(element)),
-                metadata,
-            });
-        }
-    }
-    Ok(result)
+    committed_each(list).into_iter().map(|(_, told)| told).collect()
 }
 
-/// The leader epoch of each element of a list of offsets, in its order.
-pub(crate) fn leader_epochs(list: &TopicPartitionList) -> Vec<Option<i32>> {
-    // SAFETY: the list is alive and its elements are only read.
-    let epoch = |index| unsafe { sys::rd_kafka_topic_partition_get_leader_epoch((*list.ptr()).elems.add(index)) };
-    (0..list.count()).map(|index| known(epoch(index))).collect()
+/// The committed offset of each element of a list, in its order, or why it is not told. rdkafka's own metadata access panics on what
+/// is not UTF-8.
+pub(crate) fn committed_each(list: &TopicPartitionList) -> Vec<(TopicPartition, Result<CommittedOffset, Code>)> {
+    // SAFETY: the list is alive and its elements are only read; names and metadata are copied.
+    let element = |index| unsafe {
+        let element = &*(*list.ptr()).elems.add(index);
+        let (topic, partition) = (text(element.topic), element.partition);
+        let place = TopicPartition::new(topic.as_str(), partition);
+        if element.err != OK {
+            return (place, Err(Code::from(element.err)));
+        }
+        let metadata = if element.metadata.is_null() {
+            String::new()
+        } else {
+            let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+            std::str::from_utf8(bytes).unwrap_or_default().to_owned()
+        };
+        let offset = (element.offset >= 0).then_some(element.offset);
+        let leader_epoch = known(sys::rd_kafka_topic_partition_get_leader_epoch(element));
+        (place, Ok(CommittedOffset { topic, partition, offset, leader_epoch, metadata }))
+    };
+    (0..list.count()).map(element).collect()
 }
 
 /// Sets the leader epoch of each element of a list of offsets, in its order.
@@ -205,12 +200,6 @@ pub(crate) fn set_leader_epochs(list: &mut TopicPartitionList, epochs: &[Option<
             sys::rd_kafka_topic_partition_set_leader_epoch((*list.ptr()).elems.add(index), epoch.unwrap_or(-1));
         }
     }
-}
-
-/// The epoch of the leader that wrote a record, if the broker tells.
-pub(crate) fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
-    // SAFETY: the message is alive and only read.
-    known(unsafe { sys::rd_kafka_message_leader_epoch(message.ptr()) })
 }
 
 fn known(leader_epoch: i32) -> Option<i32> {

@@ -5,6 +5,7 @@
 //! ever. Where few offsets follow the committed one, what stands there is read and counted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -15,9 +16,9 @@ use schemas::record::TopicPartition;
 use crate::clock::instant;
 use crate::connection::Connection;
 use crate::error::KafkaError;
-use crate::ffi::{self, Polled};
+use crate::ffi::{self, CommittedOffset, Polled};
 use crate::log::{self, Named};
-use crate::offsets;
+use crate::offsets::{self, LogRange};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +50,47 @@ pub struct PartitionLag {
     pub records: Option<i64>,
 }
 
+/// Of what Kafka does not tell just now, though it tells of others.
+#[derive(Clone, Debug)]
+pub struct UntoldLag {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Which partition of it; `None`: all of them, the topic may not be described.
+    pub partition: Option<i32>,
+    /// Why not.
+    pub error: KafkaError,
+}
+
+/// What is told of a group.
+#[derive(Debug)]
+pub(crate) struct GroupLag {
+    /// In the order of topics and partitions.
+    pub(crate) told: Vec<FoundLag>,
+    pub(crate) untold: Vec<UntoldLag>,
+}
+
+/// A partition's lag, and what tells whether its log was cut.
+#[derive(Debug)]
+pub(crate) struct FoundLag {
+    pub(crate) lag: PartitionLag,
+    /// Leader epoch of the last record that was read.
+    pub(crate) read_epoch: Option<i32>,
+    /// Epoch of the last leader that wrote to the log.
+    pub(crate) last_epoch: Option<i32>,
+}
+
+// === impl FoundLag ===
+
+impl FoundLag {
+    fn new(partition: TopicPartition, committed: CommittedOffset, range: LogRange) -> Self {
+        let CommittedOffset { offset, leader_epoch: read_epoch, metadata, .. } = committed;
+        let LogRange { start, end, leader_epoch: last_epoch } = range;
+        let (committed, log_start, log_end, records) = (offset, start, end, None);
+        let lag = PartitionLag { partition, committed, metadata, log_start, log_end, records };
+        Self { lag, read_epoch, last_epoch }
+    }
+}
+
 // === impl PartitionLag ===
 
 impl PartitionLag {
@@ -76,24 +118,36 @@ impl PartitionLag {
 /// Topics that do not exist are left out. Open transactions do not hold it: the last offsets that are surely committed are shown.
 ///
 /// # Errors
-/// The cluster did not answer.
+/// The cluster did not answer, or does not tell of one of them.
 pub async fn of_group(connection: &Connection, group: &str, topics: &[&str]) -> Result<Vec<PartitionLag>, KafkaError> {
     let (connection, group) = (connection.clone(), group.to_owned());
     let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
     let read = move || read(&connection, &group, &topics);
-    tokio::task::spawn_blocking(read).await.map_err(|_gone| KafkaError::Closed)?
+    let GroupLag { told, untold } = tokio::task::spawn_blocking(read).await.map_err(|_gone| KafkaError::Closed)??;
+    match untold.into_iter().next() {
+        Some(UntoldLag { error, .. }) => Err(error),
+        None => Ok(told.into_iter().map(|found| found.lag).collect()),
+    }
 }
 
-fn read(connection: &Connection, group: &str, topics: &[String]) -> Result<Vec<PartitionLag>, KafkaError> {
+/// What is told of each partition, blocking: one hides no other.
+pub(crate) fn read(connection: &Connection, group: &str, topics: &[String]) -> Result<GroupLag, KafkaError> {
     let client = BaseConsumer::from_config_and_context(&connection.committed(group, false), Named::new("lag"))
         .map_err(|error| KafkaError::Client { purpose: "lag", reason: error.to_string() })?;
-    let mut partitions = Vec::new();
+    let (mut partitions, mut untold) = (Vec::new(), Vec::new());
     for topic in topics {
-        let count = offsets::partition_count(&client, topic, TIMEOUT)?.unwrap_or(0);
-        partitions.extend((0..count).map(|partition| TopicPartition::new(topic.as_str(), partition)));
+        match offsets::partition_count(&client, topic, TIMEOUT) {
+            Ok(count) => partitions
+                .extend((0..count.unwrap_or(0)).map(|partition| TopicPartition::new(topic.as_str(), partition))),
+            Err(error) if error.is_denied() => {
+                untold.push(UntoldLag { topic: Arc::from(topic.as_str()), partition: None, error });
+            }
+            Err(error) => return Err(error),
+        }
     }
+    let mut told = Vec::with_capacity(partitions.len());
     if partitions.is_empty() {
-        return Ok(Vec::new());
+        return Ok(GroupLag { told, untold });
     }
     let failed = |error| KafkaError::from_rdkafka(format!("committed offsets of {group}"), &error);
     let mut list = TopicPartitionList::with_capacity(partitions.len());
@@ -101,26 +155,28 @@ fn read(connection: &Connection, group: &str, topics: &[String]) -> Result<Vec<P
         list.add_partition(&partition.topic, partition.partition).set_offset(Offset::Invalid).map_err(failed)?;
     }
     let list = client.committed_offsets(list, TIMEOUT).map_err(failed)?;
-    let committed =
-        ffi::committed(&list).map_err(|code| KafkaError::call(format!("committed offsets of {group}"), code))?;
-    let ends = offsets::ends(&client, &partitions)?;
-    let lags = partitions.into_iter().filter_map(|partition| {
-        let (log_start, log_end) = *ends.get(&partition)?;
-        let found = crate::takeover::find(&committed, &partition);
-        let metadata = found.map(|found| found.metadata.clone()).unwrap_or_default();
-        let committed = found.and_then(|found| found.offset);
-        Some(PartitionLag { committed, metadata, partition, log_start, log_end, records: None })
-    });
-    let mut lags: Vec<PartitionLag> = lags.collect();
-    count(connection, &mut lags)?;
-    Ok(lags)
+    let mut ranges = offsets::ranges(&client, &partitions)?;
+    for (partition, committed) in ffi::committed_each(&list) {
+        let committed =
+            committed.map_err(|code| KafkaError::call(format!("committed offset of {group} in {partition}"), code));
+        let range = ranges.remove(&partition).unwrap_or(Err(KafkaError::Closed));
+        match committed.and_then(|committed| Ok((committed, range?))) {
+            Ok((committed, range)) => told.push(FoundLag::new(partition, committed, range)),
+            Err(error) => {
+                let TopicPartition { topic, partition } = partition;
+                untold.push(UntoldLag { topic, partition: Some(partition), error });
+            }
+        }
+    }
+    count(connection, &mut told)?;
+    Ok(GroupLag { told, untold })
 }
 
 /// Counts the records behind the committed offsets where few offsets follow. What cannot be counted in time stays unknown.
-fn count(connection: &Connection, lags: &mut [PartitionLag]) -> Result<(), KafkaError> {
+fn count(connection: &Connection, found: &mut [FoundLag]) -> Result<(), KafkaError> {
     let mut open = HashMap::new();
     let mut list = TopicPartitionList::new();
-    for (index, lag) in lags.iter_mut().enumerate() {
+    for (index, FoundLag { lag, .. }) in found.iter_mut().enumerate() {
         match lag.offsets() {
             0 => lag.records = Some(0),
             1..=COUNTED => {
@@ -151,7 +207,8 @@ fn count(connection: &Connection, lags: &mut [PartitionLag]) -> Result<(), Kafka
             Polled::End(partition, end) => {
                 if let Some((index, records)) = open.remove(&partition) {
                     // What an open transaction holds waits too.
-                    lags[index].records = Some(records + (lags[index].log_end - end).max(0));
+                    let lag = &mut found[index].lag;
+                    lag.records = Some(records + (lag.log_end - end).max(0));
                 }
             }
             Polled::Failed { code, partition: Some((partition, _)), .. } => {

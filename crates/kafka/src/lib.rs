@@ -39,7 +39,7 @@ pub mod topics;
 mod window;
 mod writer;
 
-pub use bare::BareProducer;
+pub use bare::{BareProducer, BareTransaction};
 pub use catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingStand, ReadingWatch};
 pub use connection::{Connection, TAIL_GROUP};
 pub use error::{ErrorCode, ExclusiveError, KafkaError};

@@ -15,24 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdkafka::consumer::Consumer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{Record, TopicPartition};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingStand, ReadingWatch};
+use crate::catch_up::{CatchUp, CatchUpOptions, CatchUpStep, ReadingWatch};
 use crate::clock::boot_ms;
 use crate::connection::Connection;
 use crate::error::KafkaError;
-use crate::ffi;
 use crate::lease::{Epoch, Lease, Ownership};
 use crate::metadata::ListsClaim;
-use crate::offsets::{self, Offsets, plain_client};
+use crate::offsets::{self, Offsets};
 use crate::restore::Restored;
 
-/// How long one question may take; it is repeated.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before everything is read again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -83,7 +79,7 @@ impl ListsRestorer {
 
     /// The lists of partitions that were just taken over, as [`crate::Writer::take_over`] found them. Waits for the cluster as long as it
     /// takes, and reads from the beginning again where reading failed; leases that end meanwhile are left out, and so are those whose
-    /// lists have no leader while others have one.
+    /// lists have no leader.
     ///
     /// # Errors
     /// [`KafkaError::Held`]: a partition's end is not reached though Kafka answers, for longer than any transaction lives;
@@ -105,14 +101,11 @@ impl ListsRestorer {
                     info!(partitions, records, bytes, elapsed_ms = boot_ms() - started_ms, "lists restored");
                     return Ok(restored);
                 }
-                // Somebody may delete the oldest of them while they are read.
-                Err(error) if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) => {
+                Err(error) => {
+                    let error = watch.read_again(error, boot_ms())?;
                     warn!(topic = %self.topic, %error, "reading lists failed, reading them again");
-                    // Kafka did not answer for them, whatever it answers for the deliveries: that is no stall.
-                    watch.note(ReadingStand { at: None, moved_ms: boot_ms() });
                     tokio::time::sleep(PAUSE).await;
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -140,43 +133,35 @@ impl ListsRestorer {
             return Ok(Vec::new());
         }
         let partitions = wanted.iter().map(|(lease, _)| self.partition(lease.partition.partition)).collect();
-        let (topic_id, ranges) = self.look(partitions, ownership.is_none()).await?;
+        let (topic_id, ranges) = self.look(partitions).await?;
         let mut lists = BTreeMap::new();
         for (lease, claim) in wanted {
             let partition = lease.partition.partition;
-            let Some(range) = ranges.get(&partition).copied() else { continue };
+            let Some(range) = ranges.get(&partition).copied() else {
+                self.leave_out(partition, ownership)?;
+                continue;
+            };
             let (from, end) = (begin(claim, topic_id, range), range.1);
             lists.insert(partition, RestoredLists { lease, topic_id, from, end, bytes: 0, records: HashMap::new() });
         }
         let is_needed = |lists: &RestoredLists| ownership.is_none_or(|ownership| ownership.is_live(&lists.lease));
         let left_out = self.read(&mut lists, is_needed, watch).await?;
-        if let Some(number) = left_out.first().filter(|_| ownership.is_none()) {
-            return Err(KafkaError::call(format!("reading {}", self.partition(*number)), Code::LeaderNotAvailable));
-        }
+        left_out.iter().try_for_each(|number| self.leave_out(*number, ownership))?;
         lists.retain(|partition, lists| !left_out.contains(partition) && is_needed(lists));
         Ok(lists.into_values().collect())
     }
 
-    /// The topic's id, and start and end of each partition. Unless all of them are wanted, one that has no leader is left out.
-    async fn look(
-        &self,
-        partitions: Vec<TopicPartition>,
-        is_whole: bool,
-    ) -> Result<(Uuid, BTreeMap<i32, (i64, i64)>), KafkaError> {
-        let (client, topic) = (plain_client(&self.connection, "hookbus-lists")?, Arc::clone(&self.topic));
-        let look = move || {
-            let count = offsets::partition_count(&client, &topic, TIMEOUT)?.ok_or_else(|| offsets::no_topic(&topic))?;
-            if let Some(beyond) = partitions.iter().find(|partition| partition.partition >= count) {
-                let reason =
-                    format!("{beyond} does not exist, {topic} has {count} partitions; see `hookbus topics plan`");
-                return Err(KafkaError::Invalid { what: "number of partitions", reason });
-            }
-            let ids = ffi::topic_ids(client.client().native_client(), &[&*topic], TIMEOUT)
-                .map_err(|code| KafkaError::call("describe topics", code))?;
-            let ends = told(offsets::ranges(&client, &partitions)?, is_whole)?;
-            Ok((ids.get(&*topic).copied().unwrap_or(Uuid::nil()), ends))
-        };
-        tokio::task::spawn_blocking(look).await.map_err(|_gone| KafkaError::Closed)?
+    /// The topic's id, and start and end of each partition. One that has no leader is left out.
+    async fn look(&self, partitions: Vec<TopicPartition>) -> Result<(Uuid, BTreeMap<i32, (i64, i64)>), KafkaError> {
+        let topic = &self.topic;
+        let count = self.offsets.partitions(topic).await?.ok_or_else(|| offsets::no_topic(topic))?;
+        if let Some(beyond) = partitions.iter().find(|partition| partition.partition >= count) {
+            let reason = format!("{beyond} does not exist, {topic} has {count} partitions; see `hookbus topics plan`");
+            return Err(KafkaError::Invalid { what: "number of partitions", reason });
+        }
+        let topic_id = self.offsets.topic_id(topic).await?.unwrap_or(Uuid::nil());
+        let ranges = self.offsets.ranges_of(partitions).await?;
+        Ok((topic_id, ranges.into_iter().map(|(place, range)| (place.partition, range)).collect()))
     }
 
     /// Reads every partition to its end, as long as one of them is needed. Returns those that have no leader.
@@ -204,30 +189,15 @@ impl ListsRestorer {
         Ok(reading.left_out().clone())
     }
 
+    /// One that has no leader is left to later, but where all of them are wanted.
+    fn leave_out(&self, number: i32, ownership: Option<&Ownership>) -> Result<(), KafkaError> {
+        let wanted = || KafkaError::call(format!("reading {}", self.partition(number)), Code::LeaderNotAvailable);
+        ownership.map(|_others| ()).ok_or_else(wanted)
+    }
+
     fn partition(&self, number: i32) -> TopicPartition {
         TopicPartition::new(Arc::clone(&self.topic), number)
     }
-}
-
-/// Start and end of each partition that was told of. An error where all of them are wanted, or none was told of.
-fn told(
-    ranges: HashMap<TopicPartition, Result<(i64, i64), KafkaError>>,
-    is_whole: bool,
-) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
-    let (mut told, mut first) = (BTreeMap::new(), None);
-    for (partition, range) in ranges.into_iter().collect::<BTreeMap<_, _>>() {
-        match range {
-            Ok(range) => {
-                told.insert(partition.partition, range);
-            }
-            Err(error) if is_whole || !error.is_retriable() => return Err(error),
-            Err(error) => {
-                warn!(%partition, %error, "lists cannot be read now: their partition begins later");
-                first = Some(error);
-            }
-        }
-    }
-    first.filter(|_| told.is_empty()).map_or(Ok(told), Err)
 }
 
 /// Where reading begins. A claim about another topic says nothing, nor does one above the end: the role sees that nothing agrees.

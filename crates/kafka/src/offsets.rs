@@ -1,17 +1,21 @@
 //! Where partitions begin and end right now, for whoever must not miss anything written before the question.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod list;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
-use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::TopicPartition;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 use uuid::Uuid;
 
+use self::list::{End, list};
+pub(crate) use self::list::{Listed, LogRange, edges, ranges};
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
@@ -25,14 +29,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// A shared client that asks for them. Cheap to clone.
 #[derive(Clone)]
 pub struct Offsets(mpsc::Sender<Question>);
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum End {
-    First,
-    Last,
-    /// Of the first record at or after a time, Unix ms.
-    At(i64),
-}
 
 enum Question {
     Offset(TopicPartition, End, oneshot::Sender<Result<i64, KafkaError>>),
@@ -97,6 +93,20 @@ impl Offsets {
         self.all(partitions, End::First).await
     }
 
+    /// Where each of these partitions begins and ends, for a new owner that reads them. One that cannot be told of now, as one
+    /// without a leader, is left out with a line of the log: who needs it waits for it, the others do not.
+    ///
+    /// # Errors
+    /// The cluster did not answer; or what waiting cannot cure, of any of them.
+    pub async fn ranges_of(
+        &self,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, (i64, i64)>, KafkaError> {
+        // In this order: a log whose records retention deletes meanwhile begins nowhere beyond its end.
+        let starts = self.starts_of(partitions.clone()).await;
+        told_ranges(starts, &self.ends_of(partitions).await)
+    }
+
     /// The first available offset.
     ///
     /// # Errors
@@ -143,11 +153,10 @@ impl Offsets {
     pub async fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let topic: Arc<str> = Arc::from(topic);
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&topic) };
-        let mut ends = BTreeMap::new();
-        for partition in 0..self.partitions(&topic).await?.ok_or_else(missing)? {
-            ends.insert(partition, self.end(&TopicPartition::new(Arc::clone(&topic), partition)).await?);
-        }
-        Ok(ends)
+        let count = self.partitions(&topic).await?.ok_or_else(missing)?;
+        let all = (0..count).map(|partition| TopicPartition::new(Arc::clone(&topic), partition)).collect();
+        let ends = self.ends_of(all).await;
+        ends.into_iter().map(|(TopicPartition { partition, .. }, end)| Ok((partition, end?))).collect()
     }
 
     /// Asks for all before it waits for the first answer.
@@ -206,48 +215,16 @@ fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
             let offsets = list(client, partitions.into_iter(), end);
             for (partition, answer) in asked {
                 let result = match &offsets {
-                    Ok(offsets) => offsets.get(&partition).cloned().unwrap_or(Err(KafkaError::Closed)),
+                    Ok(offsets) => {
+                        let told = offsets.get(&partition).cloned().unwrap_or(Err(KafkaError::Closed));
+                        told.map(|listed| listed.offset)
+                    }
                     Err(error) => Err(error.clone()),
                 };
                 drop(answer.send(result));
             }
         }
     }
-}
-
-/// One `ListOffsets` for all partitions.
-fn list<'a>(
-    client: &BaseConsumer<Named>,
-    partitions: impl Iterator<Item = &'a TopicPartition>,
-    end: End,
-) -> Result<HashMap<TopicPartition, Result<i64, KafkaError>>, KafkaError> {
-    // "The offset for a time" with the two special times is ListOffsets for the log's first and last offset.
-    let time = match end {
-        End::First => Offset::Beginning,
-        End::Last => Offset::End,
-        End::At(time_ms) => Offset::Offset(time_ms),
-    };
-    let failed = |error| KafkaError::from_rdkafka("list offsets", &error);
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.partition).set_offset(time).map_err(failed)?;
-    }
-    let listed = client.offsets_for_times(list, TIMEOUT);
-    if listed.is_err() {
-        // A leader it asked may be gone.
-        ffi::refresh(client.client().native_client());
-    }
-    let list = listed.map_err(failed)?;
-    let answers = list.elements().into_iter().map(|element| {
-        let partition = TopicPartition::new(element.topic(), element.partition());
-        let offset = match (element.error(), element.offset()) {
-            (Err(error), _) => Err(KafkaError::from_rdkafka(format!("list offsets of {partition}"), &error)),
-            (Ok(()), Offset::Offset(offset)) => Ok(offset),
-            (Ok(()), _) => Err(KafkaError::call(format!("list offsets of {partition}"), Code::OffsetNotAvailable)),
-        };
-        (partition, offset)
-    });
-    Ok(answers.collect())
 }
 
 /// The id of a topic; `None`: no such topic.
@@ -278,27 +255,28 @@ pub(crate) fn partition_count(
     }
 }
 
-/// First and last offset of every partition in one go, blocking.
-pub(crate) fn ends(
-    client: &BaseConsumer<Named>,
-    partitions: &[TopicPartition],
-) -> Result<HashMap<TopicPartition, (i64, i64)>, KafkaError> {
-    ranges(client, partitions)?.into_iter().map(|(partition, range)| Ok((partition, range?))).collect()
-}
-
-/// First and last offset of each partition, or why it is not told: one partition hides no other. Two requests, blocking.
-#[expect(clippy::type_complexity, reason = "an outcome for all and one for each")]
-pub(crate) fn ranges(
-    client: &BaseConsumer<Named>,
-    partitions: &[TopicPartition],
-) -> Result<HashMap<TopicPartition, Result<(i64, i64), KafkaError>>, KafkaError> {
-    let mut first = list(client, partitions.iter(), End::First)?;
-    let last = list(client, partitions.iter(), End::Last)?;
-    let ranges = last.into_iter().filter_map(|(partition, last)| {
-        let first = first.remove(&partition)?;
-        Some((partition, first.and_then(|first| Ok((first, last?)))))
-    });
-    Ok(ranges.collect())
+/// The ranges of those partitions whose start and end were told.
+fn told_ranges(
+    starts: BTreeMap<TopicPartition, Result<i64, KafkaError>>,
+    ends: &BTreeMap<TopicPartition, Result<i64, KafkaError>>,
+) -> Result<BTreeMap<TopicPartition, (i64, i64)>, KafkaError> {
+    let (mut told, mut silent) = (BTreeMap::new(), None);
+    for (partition, start) in starts {
+        let end = ends.get(&partition).cloned().unwrap_or(Err(KafkaError::Closed));
+        match start.and_then(|start| Ok((start, end?))) {
+            Ok(range) => {
+                told.insert(partition, range);
+            }
+            Err(error) if error.is_retriable() => {
+                warn!(%partition, %error, "where a log begins and ends is not told now: what needs it begins later");
+                if !error.is_without_leader() {
+                    silent.get_or_insert(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    silent.filter(|_| told.is_empty()).map_or(Ok(told), Err)
 }
 
 /// The topic's name as shared text, for errors.
@@ -312,12 +290,24 @@ pub(crate) fn plain_client(connection: &Connection, name: &'static str) -> Resul
         .map_err(|error| KafkaError::Client { purpose: name, reason: error.to_string() })
 }
 
-/// One special offset of each partition as a reader with this client's isolation sees it.
-pub(crate) fn edge(
-    client: &BaseConsumer<Named>,
-    partitions: &[TopicPartition],
-    last: bool,
-) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
-    let end = if last { End::Last } else { End::First };
-    list(client, partitions.iter(), end)?.into_iter().map(|(partition, offset)| Ok((partition, offset?))).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_without_a_leader_holds_up_no_other_and_an_outage_is_waited_for() {
+        let at = |number: i32| TopicPartition::new("seen", number);
+        let away = || Err(KafkaError::without_leader("list offsets of seen/1"));
+        let starts = || BTreeMap::from([(at(0), Ok(3)), (at(1), away()), (at(2), Ok(9))]);
+        let ends = BTreeMap::from([(at(0), Ok(7)), (at(1), Ok(8)), (at(2), away())]);
+        assert_eq!(told_ranges(starts(), &ends).unwrap(), BTreeMap::from([(at(0), (3, 7))]));
+        let none = || BTreeMap::from([(at(1), away())]);
+        assert!(told_ranges(none(), &none()).unwrap().is_empty(), "it begins later, and its worker is ready");
+        let timed_out = || Err(KafkaError::call("list offsets", Code::OperationTimedOut));
+        let silent = || BTreeMap::from([(at(0), timed_out()), (at(1), away())]);
+        assert!(told_ranges(silent(), &silent()).unwrap_err().is_retriable());
+        let denied = || BTreeMap::from([(at(1), Err(KafkaError::may_not_write("seen"))), (at(2), Ok(1))]);
+        assert!(told_ranges(denied(), &denied()).unwrap_err().is_denied());
+        assert!(told_ranges(BTreeMap::new(), &BTreeMap::new()).unwrap().is_empty(), "nobody needs anything");
+    }
 }

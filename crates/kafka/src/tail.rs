@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::{Record, TopicPartition};
 use tokio::sync::mpsc;
 
+use crate::clock::instant;
 use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
@@ -31,6 +32,8 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const QUEUE: usize = 4;
 /// How long one poll may block; also how late the end is noticed.
 const POLL: Duration = Duration::from_millis(100);
+/// Until it is asked again where a partition begins that has no leader, while others are read.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a question at the start may take; it is repeated.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,7 +96,10 @@ pub struct Tail {
 struct Reader {
     consumer: BaseConsumer<Named>,
     options: TailOptions,
+    /// Where each partition began that is assigned.
     starts: BTreeMap<i32, i64>,
+    /// Partitions that are not; `None`: which there are is not known yet.
+    left: Option<Vec<i32>>,
     batches: mpsc::Sender<Result<Vec<TailEvent>, KafkaError>>,
     stop: Arc<AtomicBool>,
 }
@@ -113,7 +119,8 @@ impl Tail {
         let consumer =
             BaseConsumer::from_config_and_context(&config, context).map_err(|error| failed(error.to_string()))?;
         let (batches, receiver) = mpsc::channel(QUEUE);
-        let reader = Reader { consumer, options, starts: BTreeMap::new(), batches, stop: Arc::clone(&stop) };
+        let reader =
+            Reader { consumer, options, starts: BTreeMap::new(), left: None, batches, stop: Arc::clone(&stop) };
         std::thread::Builder::new()
             .name("kafka-tail".into())
             .spawn(move || reader.run())
@@ -153,10 +160,12 @@ impl Reader {
     }
 
     fn read(&mut self) -> Result<(), KafkaError> {
-        if !self.assign()? {
-            return Ok(());
-        }
+        let mut ask_at = instant();
         while !self.stop.load(Ordering::Acquire) {
+            if self.left.as_ref().is_none_or(|left| !left.is_empty()) && instant() >= ask_at {
+                self.assign()?;
+                ask_at = instant() + if self.starts.is_empty() { POLL } else { ASK_AGAIN };
+            }
             let batch = self.poll_batch()?;
             if !batch.is_empty() && self.batches.blocking_send(Ok(batch)).is_err() {
                 break;
@@ -165,53 +174,66 @@ impl Reader {
         Ok(())
     }
 
-    /// Resolves where each partition begins and assigns it there. False: stopped.
-    fn assign(&mut self) -> Result<bool, KafkaError> {
-        while !self.stop.load(Ordering::Acquire) {
-            match self.resolve() {
-                Ok(starts) => {
-                    self.starts = starts;
-                    let failed = |error| KafkaError::from_rdkafka(format!("assign {}", self.options.topic), &error);
-                    let mut list = TopicPartitionList::new();
-                    for (partition, offset) in &self.starts {
-                        list.add_partition(&self.options.topic, *partition)
-                            .set_offset(Offset::Offset(*offset))
-                            .map_err(failed)?;
-                    }
-                    self.consumer.assign(&list).map_err(failed)?;
-                    return Ok(true);
+    /// Assigns each partition of which it is told where it begins. One that has no leader keeps no other from being read.
+    fn assign(&mut self) -> Result<(), KafkaError> {
+        let resolved = match self.resolve() {
+            Err(error) if error.is_retriable() => {
+                self.call_failed(&error);
+                return Ok(());
+            }
+            resolved => resolved?,
+        };
+        let failed = |error| KafkaError::from_rdkafka(format!("assign {}", self.options.topic), &error);
+        let (mut list, mut starts, mut left) = (TopicPartitionList::new(), BTreeMap::new(), Vec::new());
+        for (partition, start) in resolved {
+            match start {
+                Ok(start) => {
+                    let mut element = list.add_partition(&self.options.topic, partition);
+                    element.set_offset(Offset::Offset(start)).map_err(failed)?;
+                    starts.insert(partition, start);
                 }
                 Err(error) if error.is_retriable() => {
                     self.call_failed(&error);
-                    self.consumer.poll(POLL);
+                    left.push(partition);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        if !starts.is_empty() {
+            self.consumer.incremental_assign(&list).map_err(failed)?;
+        }
+        self.starts.extend(starts);
+        self.left = Some(left);
+        Ok(())
     }
 
-    fn resolve(&self) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    /// Where each partition begins that is not assigned yet, or why that is not told.
+    fn resolve(&self) -> Result<BTreeMap<i32, Result<i64, KafkaError>>, KafkaError> {
         let topic = &self.options.topic;
-        let count =
-            offsets::partition_count(&self.consumer, topic, TIMEOUT)?.ok_or_else(|| offsets::no_topic(topic))?;
-        let partitions = self.options.partitions.clone().unwrap_or_else(|| (0..count).collect());
-        let named = match &self.options.from {
-            From::Offsets(named) => named.clone(),
-            From::Beginning | From::End => HashMap::new(),
+        let partitions = match &self.left {
+            Some(left) => left.clone(),
+            None => {
+                let count = offsets::partition_count(&self.consumer, topic, TIMEOUT)?;
+                let count = count.ok_or_else(|| offsets::no_topic(topic))?;
+                self.options.partitions.clone().unwrap_or_else(|| (0..count).collect())
+            }
+        };
+        let named = |partition: &i32| match &self.options.from {
+            From::Offsets(named) => named.get(partition).copied(),
+            From::Beginning | From::End => None,
         };
         let open: Vec<TopicPartition> = partitions
             .iter()
-            .filter(|partition| !named.contains_key(partition))
+            .filter(|partition| named(partition).is_none())
             .map(|partition| TopicPartition::new(topic.as_str(), *partition))
             .collect();
-        let mut starts = BTreeMap::new();
-        if !open.is_empty() {
-            let edges = offsets::edge(&self.consumer, &open, self.options.from == From::End)?;
-            starts.extend(edges.into_iter().map(|(partition, offset)| (partition.partition, offset)));
-        }
-        starts.extend(named.into_iter().filter(|(partition, _)| partitions.contains(partition)));
-        Ok(starts)
+        let mut edges = offsets::edges(&self.consumer, &open, self.options.from == From::End)?;
+        let start = |partition: i32| {
+            let place = TopicPartition::new(topic.as_str(), partition);
+            let start = named(&partition).map(Ok).or_else(|| edges.remove(&place));
+            (partition, start.unwrap_or(Err(KafkaError::Closed)))
+        };
+        Ok(partitions.into_iter().map(start).collect())
     }
 
     fn poll_batch(&self) -> Result<Vec<TailEvent>, KafkaError> {

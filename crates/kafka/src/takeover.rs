@@ -18,6 +18,7 @@
 //! most that one transaction, and the next one ends the pending one.
 
 mod complete;
+pub(crate) mod cuts;
 mod fence;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

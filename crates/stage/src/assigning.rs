@@ -72,7 +72,7 @@ impl Assigning {
 
 #[cfg(test)]
 mod tests {
-    use kafka::Epoch;
+    use kafka::{Epoch, KafkaError};
     use schemas::record::TopicPartition;
 
     use super::*;
@@ -104,6 +104,11 @@ mod tests {
         watch.note(ReadingStand { at: None, moved_ms: 95_000 });
         let waiting = assigning.waiting();
         assert_eq!((&*waiting.partition.topic, waiting.since_boot_ms), ("events", 95_000), "it is at the end");
+        watch.note(ReadingStand { at: Some((TopicPartition::new("seen", 7), 40)), moved_ms: 96_000 });
+        watch.read_again(KafkaError::without_leader("list offsets of seen/7"), 180_000).unwrap();
+        let waiting = assigning.waiting();
+        let is_read_again = ("events", "its takeover", 180_000);
+        assert_eq!((&*waiting.partition.topic, waiting.reason, waiting.since_boot_ms), is_read_again, "no stall");
     }
 
     #[test]

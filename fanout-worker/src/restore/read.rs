@@ -1,7 +1,7 @@
 //! Reading what was accepted before from `seen`.
 //!
 //! ```text
-//! Offsets::ends_of         E of each partition of `seen` concerned, open transactions included
+//! Offsets::ranges_of       E of each partition of `seen` concerned, open transactions included
 //! a long log: where?       time of the newest record - window - margin, unless a source partition is behind that time
 //! CatchUp                  until position >= E: every identity of a committed batch is known (rule W6)
 //! ```
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kafka::clock::boot_ms;
-use kafka::{CatchUp, CatchUpOptions, CatchUpStep, KafkaError, Lease, Ownership, ReadingStand, ReadingWatch};
+use kafka::{CatchUp, CatchUpOptions, CatchUpStep, KafkaError, Lease, Ownership, ReadingWatch};
 use schemas::header;
 use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{Record, TopicPartition};
@@ -31,8 +31,6 @@ const CLOCK_MARGIN_MS: i64 = 3_600_000;
 
 /// The partitions of `seen` that must be read: from where, and until which end.
 type Ranges = BTreeMap<i32, (i64, i64)>;
-/// What Kafka told of each partition.
-type TopicOffsets = BTreeMap<TopicPartition, Result<i64, KafkaError>>;
 
 /// Restored identities by the key they stand under.
 struct Restoring {
@@ -43,7 +41,7 @@ struct Restoring {
 
 impl Restorer {
     /// What these partitions accepted before; each with the offset it goes on at. Those that are over by then are left out, and
-    /// those of a partition of `seen` that has no leader while others have one.
+    /// those of a partition of `seen` that has no leader.
     pub(super) async fn read_seen(
         &self,
         mut places: Vec<(Lease, i64)>,
@@ -54,14 +52,11 @@ impl Restorer {
             places.retain(|(lease, _)| ownership.is_live(lease));
             match self.try_read_seen(&places, ownership, watch).await {
                 Ok(restored) => return Ok(restored),
-                // Retention may delete the oldest of them while they are read.
-                Err(error) if error.is_retriable() || matches!(error, KafkaError::OffsetOutOfRange { .. }) => {
+                Err(error) => {
+                    let error = watch.read_again(error, boot_ms()).map_err(doing("reading accepted identities"))?;
                     warn!(topic = %self.seen_topic, %error, "reading accepted identities failed, reading them again");
-                    // Kafka did not answer for it, whatever it answers for the source: that is no stall.
-                    watch.note(ReadingStand { at: None, moved_ms: boot_ms() });
                     tokio::time::sleep(RESTORE_RETRY).await;
                 }
-                Err(error) => return Err(doing("reading accepted identities")(error)),
             }
         }
     }
@@ -101,7 +96,7 @@ impl Restorer {
     }
 
     /// Start and end of each partition of `seen` that is needed: whatever was written, in open transactions too. One that has no
-    /// leader is left out, unless none has.
+    /// leader is left out.
     async fn ranges(&self, places: &[(Lease, i64)]) -> Result<Ranges, KafkaError> {
         // The planted bug: an end that was taken before the predecessor's last commits.
         if is_planted(PlantedBug::StaleSeenEnd) {
@@ -109,9 +104,8 @@ impl Restorer {
         }
         let numbers: BTreeSet<i32> = places.iter().map(|(lease, _)| self.seen_partition(lease)).collect();
         let partitions: Vec<TopicPartition> = numbers.into_iter().map(|number| self.seen(number)).collect();
-        let ends = self.offsets.ends_of(partitions.clone()).await;
-        let starts = self.offsets.starts_of(partitions).await;
-        told(&starts, &ends)
+        let ranges = self.offsets.ranges_of(partitions).await?;
+        Ok(ranges.into_iter().map(|(place, range)| (place.partition, range)).collect())
     }
 
     /// Begins reading later, at the window's edge, where that is known to be enough; else it begins at the log's start.
@@ -196,22 +190,6 @@ impl Restorer {
     }
 }
 
-/// Where each partition begins and ends that was told of; an error if none was.
-fn told(starts: &TopicOffsets, ends: &TopicOffsets) -> Result<Ranges, KafkaError> {
-    let (mut ranges, mut first) = (Ranges::new(), None);
-    for (partition, end) in ends {
-        match (starts.get(partition), end) {
-            (Some(Ok(start)), Ok(end)) => {
-                ranges.insert(partition.partition, (*start.min(end), *end));
-            }
-            (Some(Err(error)), _) | (_, Err(error)) if error.is_retriable() => first = Some(error.clone()),
-            (Some(Err(error)), _) | (_, Err(error)) => return Err(error.clone()),
-            (None, Ok(_)) => {}
-        }
-    }
-    first.filter(|_| ranges.is_empty()).map_or(Ok(ranges), Err)
-}
-
 /// The time before which no record of `seen` holds an identity that is still inside the window: an identity is written after
 /// its event was accepted. Twice the margin: once for what may wait unread, once between the clocks of two brokers.
 fn window_edge(newest_ms: i64, window_ms: i64) -> i64 {
@@ -294,20 +272,6 @@ mod tests {
         }
         assert_eq!(identities.len() as u64 + identities.take_evicted(), 8_001);
         assert!(!owned.contains(&[0xff; 16]));
-    }
-
-    #[test]
-    fn a_partition_of_seen_without_a_leader_holds_up_no_other() {
-        let at = |number: i32| TopicPartition::new("seen", number);
-        let away = || Err(KafkaError::without_leader("list offsets of seen/1"));
-        let starts = TopicOffsets::from([(at(0), Ok(3)), (at(1), away()), (at(2), Ok(9))]);
-        let ends = TopicOffsets::from([(at(0), Ok(7)), (at(1), away()), (at(2), Ok(8))]);
-        assert_eq!(told(&starts, &ends).unwrap(), Ranges::from([(0, (3, 7)), (2, (8, 8))]));
-        let none = TopicOffsets::from([(at(1), away())]);
-        assert!(told(&none, &none).unwrap_err().is_retriable(), "an outage is waited for");
-        let denied = TopicOffsets::from([(at(1), Err(KafkaError::may_not_write("seen"))), (at(2), Ok(1))]);
-        assert!(told(&denied, &denied).unwrap_err().is_denied());
-        assert!(told(&TopicOffsets::new(), &TopicOffsets::new()).unwrap().is_empty(), "nobody needs anything");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
+use chassis::body_budget::BodyBudget;
 use chassis::metrics::IntGauge;
 use http::HeaderValue;
 
 use super::*;
-use crate::body::BodyBudget;
 
 const LIMIT: usize = 100_000;
 

@@ -92,7 +92,9 @@ pub fn gauges(config: &Config, role: Role) -> Vec<(&'static str, u64)> {
     let partitions = |topic| partitions(config, topic);
     let subscriptions = (SUBSCRIPTIONS, wide(config.control.max_subscriptions));
     match role {
-        Role::Control => vec![subscriptions],
+        Role::Control => {
+            vec![subscriptions, ("hookbus_control_body_bytes", wide(config.control.max_in_flight))]
+        }
         Role::Gateway => vec![
             subscriptions,
             ("hookbus_gateway_body_bytes", wide(config.gateway.max_in_flight_bytes)),

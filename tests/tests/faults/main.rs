@@ -38,6 +38,8 @@ mod slow;
 #[cfg(test)]
 mod standstill;
 #[cfg(test)]
+mod stranger;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod transactions;

@@ -17,7 +17,7 @@ async fn an_organization_that_holds_its_share_waits_and_others_do_not() {
     };
     let mut config = config(1_000);
     // Two fit, three do not.
-    config.max_in_flight = 4 * (2 * held + held / 2);
+    config.max_in_flight = 2 * (2 * held + held / 2);
     let api = Api::configured(config);
     let tenant = api.tenant("one").await;
     let (_, other) = api.post(ADMIN, "/organizations", value!({"name": "other"})).await;

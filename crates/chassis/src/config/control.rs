@@ -72,9 +72,10 @@ const KEYS: &[Key] = &[
         kind: Kind::Integer(4_194_304, 1_099_511_627_776, Unit::Bytes),
         default: "268435456",
         title: "Bytes in flight",
-        effect: "What requests that are not answered yet hold in memory, as parsed: some times the bytes of their bodies. An \
-                 organization with all of its tokens may hold a quarter of it, beyond that 429 `RateLimited`, beyond all of it \
-                 503 `overloaded`, both with `Retry-After`; one request that would hold more alone is a 413.",
+        effect: "What requests that are not answered yet hold in memory, as parsed: some times the bytes of their bodies. One \
+                 organization, with all of its tokens, holds at most half of what the others leave, but always one body: beyond \
+                 that 429 `RateLimited`, beyond all of it 503 `overloaded`, both with `Retry-After`; one request that would hold \
+                 more alone is a 413.",
     },
     Key {
         path: "control.request_timeout_ms",

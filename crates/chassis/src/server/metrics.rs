@@ -14,6 +14,8 @@ pub struct ServerMetrics {
     pub without_token: IntGauge,
     /// Requests being served.
     pub requests: IntGauge,
+    /// Bytes that bodies of requests hold in memory, also as what they become when they are read.
+    pub body_bytes: IntGauge,
     /// Connections that the server ended, by reason.
     pub closed: IntCounterVec,
 }
@@ -29,6 +31,10 @@ impl ServerMetrics {
             without_token: metrics
                 .gauge("connections_without_token", "Open connections without a request that showed a known token.")?,
             requests: metrics.gauge("requests_in_flight", "Requests being served.")?,
+            body_bytes: metrics.gauge(
+                "body_bytes",
+                "Bytes that bodies of requests hold in memory, also as what they become when they are read.",
+            )?,
             closed: {
                 let help = "Connections that the server ended, by reason.";
                 let closed = metrics.counters("connections_closed_total", help, &["reason"])?;

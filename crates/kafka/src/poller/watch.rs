@@ -26,7 +26,7 @@ use crate::connection::Connection;
 use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
 use crate::log::{self, Named};
-use crate::offsets;
+use crate::offsets::{self, LogRange};
 pub(super) use verdict::Refused;
 use verdict::{WatchdogAction, judge};
 
@@ -171,8 +171,17 @@ impl Watcher {
             let (Some(range), Some(refused)) = (ranges.get(partition), suspicion.positions.get(partition)) else {
                 continue;
             };
+            let range = match range {
+                Ok(LogRange { start, end, .. }) => (*start, *end),
+                Err(error) => {
+                    // It is looked at again; what is told of the others is theirs.
+                    log::call_failed(error);
+                    self.shared.suspicion.lock().positions.entry(partition.clone()).or_insert(*refused);
+                    continue;
+                }
+            };
             let lease = begun.lease.clone();
-            match judge(begun, refused, range.clone()?) {
+            match judge(begun, refused, range) {
                 WatchdogAction::Skip { to, lost } => {
                     self.shared.ask(Repair::Skip { lease, from: begun.next, to, lost });
                 }

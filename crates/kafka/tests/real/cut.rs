@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kafka::group::{self, Standing};
 use kafka::{KafkaError, LogCut, Window};
 use kafka_dev::Broker;
 use schemas::record::TopicPartition;
@@ -31,11 +32,14 @@ async fn a_log_that_was_cut_and_has_grown_again_is_named_and_not_begun() {
     assert_eq!(restored.lost(), 8 - at);
     let refused = restored.start().unwrap_err();
     assert!(matches!(refused, KafkaError::LogCut { read_up_to: 8, .. }), "{refused}");
+    // An operator is told the same.
+    let shown = group::state(&world.connection, &world.group, &[&*world.input]).await.unwrap().partitions.remove(0);
+    assert_eq!((shown.standing, shown.standing.stops()), (Standing::Cut(at), true), "{shown:?}");
     // It was left as it is, so that whoever starts again is told again; an operator's word ends it.
     third.close().await;
     let place = TopicPartition::new(&*world.input, 0);
     let timeout = std::time::Duration::from_secs(10);
-    kafka::group::set_offsets(&world.connection, &world.group, &[(place, 4)], timeout).await.unwrap();
+    group::set_offsets(&world.connection, &world.group, &[(place, 4)], timeout).await.unwrap();
     read_on(&world, "fourth", 4, 16).await;
     broker.kill().await.unwrap();
 }

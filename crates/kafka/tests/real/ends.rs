@@ -1,9 +1,11 @@
 //! Where logs end and begin while they are read: transaction markers, deleted records, and what nobody was given.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka::{Lease, LeaseLag, Membership, PollerEvent, Window};
+use kafka::{Lease, LeaseLag, Membership, Offsets, PollerEvent, Window};
 use rdkafka::producer::{BaseRecord, Producer};
+use schemas::record::TopicPartition;
 
 use crate::foreign::{foreign_producer, write_in_transactions};
 use crate::support::{Worker, World, delete_below, eventually, soon, text, transaction};
@@ -51,6 +53,29 @@ async fn an_idle_group_is_not_behind_by_markers() {
     at_end(&worker).await;
     assert_eq!(lag(&worker).position, 16);
     worker.close().await;
+}
+
+/// What librdkafka knows of no partition, or not of all, is an answer about each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_not_told_of_hides_no_other() {
+    let world = World::new(2).await;
+    world.write(1, ["one".to_owned()]).await;
+    let at = |number| TopicPartition::new(&*world.input, number);
+    let gone = TopicPartition::new("no-such-topic", 0);
+    let offsets = Offsets::start(&world.connection).unwrap();
+    let told = offsets.ends_of(vec![at(0), at(1), at(7), gone.clone()]).await;
+    assert_eq!((told[&at(0)].clone().unwrap(), told[&at(1)].clone().unwrap()), (0, 1));
+    for missing in [at(7), gone.clone()] {
+        let error = told[&missing].as_ref().unwrap_err().to_string();
+        assert!(error.contains(&missing.to_string()), "{error}");
+    }
+    let ranges = offsets.ranges_of(vec![at(1), at(7)]).await.unwrap();
+    assert_eq!(ranges, BTreeMap::from([(at(1), (0, 1))]));
+    let none = offsets.ends_of(vec![at(7), at(8)]).await;
+    for (missing, told) in none {
+        let error = told.unwrap_err().to_string();
+        assert!(error.contains(&missing.to_string()), "each has its own: {error}");
+    }
 }
 
 /// A transaction may take its time; one that is open for longer than any lives holds what follows, and that is seen.

@@ -26,12 +26,12 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
         states.iter().map(|state| (state.lag.committed, state.standing)).collect::<Vec<_>>()
     };
     let topics = [&*world.input, "no-such-topic"];
-    let before = group::state(&world.connection, &world.group, &topics).await.unwrap();
+    let before = group::state(&world.connection, &world.group, &topics).await.unwrap().partitions;
     assert_eq!(standings(&before), [(None, Standing::Missing), (None, Standing::New)]);
     assert_eq!(group::members(&world.connection, &world.group).await.unwrap(), []);
 
     group::set_offsets(&world.connection, &world.group, &[(partition(0), 3)], TIMEOUT).await.unwrap();
-    let set = group::state(&world.connection, &world.group, &topics).await.unwrap();
+    let set = group::state(&world.connection, &world.group, &topics).await.unwrap().partitions;
     assert_eq!(standings(&set), [(Some(3), Standing::Committed), (None, Standing::New)]);
 
     let mut worker = world.worker("next").await;
@@ -52,7 +52,7 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
     assert!(matches!(refused, Err(KafkaError::Call { .. })), "{refused:?}");
     worker.close().await;
 
-    let after = group::state(&world.connection, &world.group, &topics).await.unwrap();
+    let after = group::state(&world.connection, &world.group, &topics).await.unwrap().partitions;
     assert_eq!(after[0].lag.committed, Some(8), "what was refused changed nothing");
     group::set_offsets(&world.connection, &world.group, &[(partition(0), 0), (partition(1), 0)], TIMEOUT)
         .await
@@ -71,7 +71,7 @@ async fn an_offset_beyond_the_end_is_shown_as_what_stops_a_role() {
     world.write(0, names(0..2)).await;
     let partition = TopicPartition::new(&*world.input, 0);
     group::set_offsets(&world.connection, &world.group, &[(partition, 5)], TIMEOUT).await.unwrap();
-    let states = group::state(&world.connection, &world.group, &[&world.input]).await.unwrap();
+    let states = group::state(&world.connection, &world.group, &[&world.input]).await.unwrap().partitions;
     assert_eq!(states[0].standing, Standing::Beyond);
     let missing = TopicPartition::new("no-such-topic", 0);
     let refused = group::set_offsets(&world.connection, &world.group, &[(missing, 0)], TIMEOUT).await;

@@ -1,6 +1,6 @@
 //! Reading without a group, exclusive writes, topics.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,33 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
     drop(open);
 }
 
+/// Partition 7 is not there now, as one without a leader is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_cannot_be_read_now_keeps_no_other_from_being_read() {
+    let world = World::new(2).await;
+    world.write(1, ["one".to_owned()]).await;
+    let options = TailOptions {
+        topic: world.input.to_string(),
+        partitions: Some(vec![0, 1, 7]),
+        from: From::Beginning,
+        committed: true,
+        eof: true,
+        fetch_wait_ms: 20,
+    };
+    let mut tail = Tail::start(&world.connection, options).unwrap();
+    let mut ends = BTreeMap::new();
+    let mut records = Vec::new();
+    while ends.len() < 2 {
+        match soon("the others", tail.next()).await.unwrap() {
+            TailEvent::Record { record, .. } => records.push(text(&record)),
+            TailEvent::Eof { partition, position } => {
+                ends.insert(partition, position);
+            }
+        }
+    }
+    assert_eq!((records, ends), (vec!["one".to_owned()], BTreeMap::from([(0, 0), (1, 1)])));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_questions_for_the_end_are_all_answered() {
     let world = World::new(2).await;
@@ -140,7 +167,7 @@ async fn a_group_begins_at_zero_where_nothing_can_have_been_read_and_nowhere_els
     assert_eq!((numbers(&found.begun), numbers(&found.unknown)), (vec![1], vec![0]));
     let created = format!("{}-created", world.group);
     assert_eq!(numbers(&begin(&created, &[world.input.to_string()]).await.begun), [0, 1]);
-    let states = kafka::group::state(&world.connection, &created, &[&world.input]).await.unwrap();
+    let states = kafka::group::state(&world.connection, &created, &[&world.input]).await.unwrap().partitions;
     assert!(states.iter().all(|state| state.lag.committed == Some(0)), "{states:?}");
 }
 
@@ -204,7 +231,7 @@ async fn every_record_of_a_producer_gets_its_own_acknowledgement_in_whatever_top
 #[tokio::test]
 async fn what_a_dropped_producer_had_not_written_is_an_error_and_not_a_wait() {
     // Nobody listens on port 1.
-    let nowhere = kafka::Connection::new("127.0.0.1:1", &std::collections::BTreeMap::new()).unwrap();
+    let nowhere = kafka::Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
     let producer = Producer::start(&nowhere, ProducerOptions::new("test")).unwrap();
     let acknowledgement = producer.send(&record(&"nowhere".into(), 0, "lost")).unwrap();
     drop(producer);
@@ -215,7 +242,7 @@ async fn what_a_dropped_producer_had_not_written_is_an_error_and_not_a_wait() {
 async fn what_a_client_says_while_it_is_made_does_not_silence_its_acknowledgements() {
     // librdkafka warns that this is a consumer's property: the warning is in the queue of reports before anybody listens.
     let world = World::new(1).await;
-    let properties = std::collections::BTreeMap::from([("fetch.error.backoff.ms".to_owned(), "20".to_owned())]);
+    let properties = BTreeMap::from([("fetch.error.backoff.ms".to_owned(), "20".to_owned())]);
     let connection = kafka::Connection::new(world.connection.brokers(), &properties).unwrap();
     let producer = Producer::start(&connection, ProducerOptions::new("test")).unwrap();
     let acknowledgement = producer.send(&record(&world.input, 0, "heard")).unwrap();
@@ -224,7 +251,7 @@ async fn what_a_client_says_while_it_is_made_does_not_silence_its_acknowledgemen
 
 #[test]
 fn a_producer_whose_runtime_has_ended_takes_nothing_more() {
-    let nowhere = kafka::Connection::new("127.0.0.1:1", &std::collections::BTreeMap::new()).unwrap();
+    let nowhere = kafka::Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let producer = runtime.block_on(async { Producer::start(&nowhere, ProducerOptions::new("test")).unwrap() });
     drop(runtime);

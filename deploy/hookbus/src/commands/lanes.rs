@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use chassis::config::Config;
 use chassis::shutdown::Shutdown;
 use delivery_worker::operator::{JudgedLists, OperatorDeps, OperatorProgress, judge};
-use kafka::group;
+use kafka::group::{self, GroupState};
 use kafka::{Connection, ListsClaim, ListsRestorer, Offsets, RestoredLists};
 
 use super::offsets::nobody_reads;
@@ -47,9 +47,14 @@ pub(in crate::commands) async fn look(connection: &Connection, config: &Config) 
     let offsets = Offsets::start(connection)?;
     let lists = ListsRestorer::new(connection, offsets, topics.lanes, config.kafka.transaction_timeout);
     // What was committed first: it is in the lists then.
-    let states = group::state(connection, &ROLE.group(config), &[&topics.deliveries]).await?;
+    let GroupState { partitions, untold } =
+        group::state(connection, &ROLE.group(config), &[&topics.deliveries]).await?;
+    // Lists are judged by what was committed with them: without it each would look wrong.
+    if let Some(untold) = untold.into_iter().next() {
+        return Err(untold.error).context("cannot read what was committed with the lists");
+    }
     let claims: BTreeMap<i32, ListsClaim> =
-        states.iter().filter_map(|state| Some((state.lag.partition.partition, state.lists()?))).collect();
+        partitions.iter().filter_map(|state| Some((state.lag.partition.partition, state.lists()?))).collect();
     let all = lists.look_at_all(&claims).await.context("cannot read the lists")?;
     let judged = all.iter().map(|lists| judge(lists, claims.get(&lists.lease.partition.partition).copied())).collect();
     Ok(SeenLists { all, judged })

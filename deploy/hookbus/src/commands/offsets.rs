@@ -6,7 +6,8 @@ mod show;
 use anyhow::{Context, Result, bail};
 use chassis::config::{Config, Role};
 use kafka::Connection;
-use kafka::group::{self, Member};
+use kafka::group::{self, GroupState, Member};
+use kafka::lag::UntoldLag;
 use schemas::topics::Topics;
 
 use self::change::Change;
@@ -28,9 +29,16 @@ async fn set(connection: &Connection, config: &Config, args: &SetArgs) -> Result
     let (role, group) = (args.role, args.role.group(config));
     let topics = topics_of(role, connection, config).await?;
     let topic = resolve(role, &topics, &config.topics.prefix, &args.topic)?;
-    let states = group::state(connection, &group, &[&topic]).await?;
-    if states.is_empty() {
+    let GroupState { partitions: states, untold } = group::state(connection, &group, &[&topic]).await?;
+    if states.is_empty() && untold.is_empty() {
         return Err(crate::usage(format!("there is no topic `{topic}`; `hookbus topics ensure` creates it")));
+    }
+    for UntoldLag { partition, error, .. } in untold {
+        let is_shown = |number: i32| states.iter().any(|state| state.lag.partition.partition == number);
+        if partition.is_none_or(|number| args.partition.contains(&number) && !is_shown(number)) {
+            return Err(error).context("nothing was changed");
+        }
+        screen::line(&format!("! not known now: {error}"))?;
     }
     let changes = change::plan(&states, &args.partition, args.to)?;
     if changes.is_empty() {
@@ -54,7 +62,7 @@ async fn set(connection: &Connection, config: &Config, args: &SetArgs) -> Result
             }
         }
         // A worker may have come and gone while the question stood on the screen.
-        if let Some(lag) = change::moved(&changes, &group::state(connection, &group, &[&topic]).await?) {
+        if let Some(lag) = change::moved(&changes, &group::state(connection, &group, &[&topic]).await?.partitions) {
             bail!(
                 "nothing was changed: {group} has committed to {} since the plan was made; look again",
                 lag.partition

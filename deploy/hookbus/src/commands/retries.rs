@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chassis::clock;
 use chassis::config::Config;
-use kafka::group::{self, PartitionState};
+use kafka::group::{self, GroupState, PartitionState};
 use kafka::{Connection, From, KafkaError, Tail, TailEvent, TailOptions};
 use retry::Tier;
 use schemas::header;
@@ -55,7 +55,10 @@ pub(crate) async fn run(connection: &Connection, config: &Config, args: &Retries
     let role = GroupRole::Retry;
     let (group, topics) = (role.group(config), topics_of(role, connection, config).await?);
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let states = group::state(connection, &group, &names).await?;
+    let GroupState { partitions: states, untold } = group::state(connection, &group, &names).await?;
+    for untold in untold {
+        tracing::warn!("not counted: {}", untold.error);
+    }
     let mut by_topic: BTreeMap<&str, Vec<&PartitionState>> = BTreeMap::new();
     for state in &states {
         by_topic.entry(&state.lag.partition.topic).or_default().push(state);

@@ -45,6 +45,36 @@ async fn a_partition_of_seen_without_a_leader_holds_up_only_what_needs_it() {
     one_alone(Alone::Seen).await;
 }
 
+/// A worker whose every partition waits for an operator is ready: its pods follow one another, and it begins by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_every_partition_is_without_a_leader_is_ready() {
+    let mut stage = Stage::start().await;
+    let setup = Setup::new("all-leaderless").set("topics.partitions.events", i64::from(EVENT_PARTITIONS));
+    let (mut pipeline, application, _) = shop(setup.on(stage.cluster.bootstrap()), 1).await;
+    let topic = pipeline.topics().events.to_string();
+    let only = |index| Partition { topic: topic.clone(), index, leader: None, replicas: vec![3], in_sync: Vec::new() };
+    stage.cluster.configure(&topic, "min.insync.replicas", "1").await.unwrap();
+    let all: Vec<Partition> = (0..i32::from(EVENT_PARTITIONS)).map(only).collect();
+    stage.cluster.lead(&all).await.unwrap();
+    accepted(&pipeline, &application, (0..EACH).map(|number| format!("before-{number}"))).await;
+    arrived(&pipeline, EACH as u64).await;
+
+    stage.cluster.kill(3).await.unwrap();
+    pipeline.roles().stop(Role::Fanout, 1).await.unwrap();
+    pipeline.roles().start(Role::Fanout, 1).await.unwrap();
+    let process = pipeline.roles().process(Role::Fanout, 1).unwrap();
+    let lively = Http::default().get(&process.admin_url("/livez")).await.unwrap();
+    let log = process.log();
+    assert!(lively.status == 200 && log.contains(&format!("list offsets of {topic}/0")), "{log}");
+
+    stage.cluster.restart(3).await.unwrap();
+    accepted(&pipeline, &application, (0..EACH).map(|number| format!("after-{number}"))).await;
+    arrived(&pipeline, 2 * EACH as u64).await;
+    let expect = Expect { dropped: None, unclean: true, ..Expect::default() };
+    let outcome = pipeline.finish_within(expect, ENDS_WITHIN).await.unwrap();
+    assert_eq!(outcome.audit.counts.delivered, 2 * EACH);
+}
+
 async fn one_alone(alone: Alone) {
     let mut stage = Stage::start().await;
     let setup = Setup::new("leaderless").set("topics.partitions.events", i64::from(EVENT_PARTITIONS));

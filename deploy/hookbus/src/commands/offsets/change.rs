@@ -19,7 +19,8 @@ pub(super) struct Change {
     skipped: i64,
 }
 
-/// The offsets to commit: of the named partitions, or of all at which the role stops, for it has none or one beyond the log's end.
+/// The offsets to commit: of the named partitions, or of all at which the role stops, for it has none, or one of a log that lost its
+/// end.
 ///
 /// # Errors
 /// A partition or an offset that is not there.
@@ -50,7 +51,7 @@ fn one(state: &PartitionState, at: To) -> Result<Change> {
             )));
         }
     };
-    // Without a committed offset, or with one of a former topic or beyond the end, nobody knows what was done.
+    // Without a committed offset, or with one of a former topic or a log that lost its end, nobody knows what was done.
     let (again, skipped) = match state.lag.committed.filter(|_| is_known(state.standing)) {
         Some(committed) => {
             let next = committed.max(*log_start);
@@ -64,7 +65,7 @@ fn one(state: &PartitionState, at: To) -> Result<Change> {
 fn is_known(standing: Standing) -> bool {
     match standing {
         Standing::Committed | Standing::Lost(_) => true,
-        Standing::New | Standing::Missing | Standing::Beyond | Standing::Recreated => false,
+        Standing::New | Standing::Missing | Standing::Beyond | Standing::Cut(_) | Standing::Recreated => false,
     }
 }
 
@@ -168,6 +169,13 @@ mod tests {
         assert!(plan(&states[1..2], &[], To::Start).unwrap().is_empty());
         let beyond = [state(3, Some(12), (3, 9)), state(1, Some(5), (3, 9))];
         assert_eq!(told(&beyond, &[], To::Start), ["  partition 3: 12 -> 3 (log start), up to 6 records read again"]);
+    }
+
+    #[test]
+    fn a_log_that_was_cut_is_meant_without_its_number_and_nobody_knows_what_was_done() {
+        let cut = PartitionState { standing: Standing::Cut(4), ..state(2, Some(5), (3, 9)) };
+        let lines = ["  partition 2: 5 -> 4, up to 5 records read again, up to 1 records SKIPPED"];
+        assert_eq!(told(&[cut, state(1, Some(5), (3, 9))], &[], To::Offset(4)), lines);
     }
 
     #[test]

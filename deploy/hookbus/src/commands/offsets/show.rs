@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use chassis::config::Config;
 use kafka::Connection;
-use kafka::group::{self, PartitionState, Standing};
+use kafka::group::{self, GroupState, PartitionState, Standing};
+use kafka::lag::UntoldLag;
 use serde::Serialize;
 
 use super::{count, named, topics_of};
@@ -43,6 +44,8 @@ struct GroupSeen {
     members: Vec<group::Member>,
     missing: Vec<String>,
     states: Vec<PartitionState>,
+    /// Of what nothing is known now, or not all.
+    untold: Vec<UntoldLag>,
     /// By partition: Kafka's time of nothing that waits in lists is older, Unix ms.
     oldest_ms: BTreeMap<i32, i64>,
 }
@@ -58,6 +61,9 @@ pub(super) async fn run(connection: &Connection, config: &Config, args: &ShowArg
     }
     match args.output {
         Output::Json => {
+            for untold in seen.iter().flat_map(|seen| &seen.untold) {
+                tracing::warn!("not known now: {}", untold.error);
+            }
             let rows: Vec<Row<'_>> = seen.iter().flat_map(GroupSeen::rows).collect();
             Ok(screen::line(&serde_json::to_string_pretty(&rows)?)?)
         }
@@ -77,13 +83,16 @@ async fn look(role: GroupRole, connection: &Connection, config: &Config) -> Resu
     let group = role.group(config);
     let topics = topics_of(role, connection, config).await?;
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let states = group::state(connection, &group, &names).await?;
-    let is_there = |topic: &String| states.iter().any(|state| *state.lag.partition.topic == **topic);
+    let GroupState { partitions: states, untold } = group::state(connection, &group, &names).await?;
+    let is_there = |topic: &String| {
+        let is_told = states.iter().any(|state| *state.lag.partition.topic == **topic);
+        is_told || untold.iter().any(|untold| *untold.topic == **topic)
+    };
     let missing = topics.iter().filter(|topic| !is_there(topic)).cloned().collect();
     let members = group::members(connection, &group).await?;
     let is_queued = states.iter().any(|state| queued(state).is_some());
     let oldest_ms = if is_queued { oldest(connection, config).await } else { BTreeMap::new() };
-    Ok(GroupSeen { role, group, members, missing, states, oldest_ms })
+    Ok(GroupSeen { role, group, members, missing, states, untold, oldest_ms })
 }
 
 /// Since when what waits in lists does. Offsets are told also where the lists cannot be read.
@@ -110,6 +119,7 @@ fn word(standing: Standing) -> &'static str {
         Standing::Missing => "missing",
         Standing::Lost(_) => "below_log_start",
         Standing::Beyond => "beyond_log_end",
+        Standing::Cut(_) => "log_cut",
         Standing::Recreated => "recreated",
     }
 }
@@ -130,6 +140,7 @@ fn of_standing(standing: Standing) -> String {
         Standing::Missing => "NO COMMITTED OFFSET: the role stops".to_owned(),
         Standing::Lost(lost) => format!("BELOW LOG START: up to {lost} records lost to retention"),
         Standing::Beyond => "BEYOND LOG END: the role stops".to_owned(),
+        Standing::Cut(at) => format!("LOG CUT at {at} or below, other records stand there now: the role stops"),
         Standing::Recreated => "topic created anew since: begins at its start".to_owned(),
     }
 }
@@ -167,6 +178,9 @@ impl GroupSeen {
         screen::line(&format!("{} (group {}), {members}", self.role.name(), self.group))?;
         for topic in &self.missing {
             screen::line(&format!("{topic} does not exist"))?;
+        }
+        for untold in &self.untold {
+            screen::line(&format!("! not known now: {}", untold.error))?;
         }
         let title = ["TOPIC", "PARTITION", "LOG START", "COMMITTED", "LOG END", "LAG", ""].map(str::to_owned);
         let row = |state: &PartitionState| {
