@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 
+use crate::endpoint::Secure;
 use crate::engine::Engine;
 
 /// Between two bytes of a drip.
@@ -30,6 +31,10 @@ pub enum Cruelty {
     KeepsForASecond,
     /// Ends a TLS handshake with this alert.
     Alert(u8),
+    /// Answers so many requests, over all connections, and then takes connections and bytes and says nothing any more.
+    BlackHoleAfter(usize),
+    /// Speaks HTTP/2 as far as its first frame, and then sends pings without end. For a connection with TLS that chose h2.
+    FloodsWithPings,
 }
 
 /// A running one. Dropping it ends its connections.
@@ -46,20 +51,39 @@ impl Hostile {
     /// # Errors
     /// No free port.
     pub fn start(cruelty: Cruelty) -> anyhow::Result<Self> {
+        Self::start_as(cruelty, None)
+    }
+
+    /// Starts one that does it behind a TLS handshake.
+    ///
+    /// # Errors
+    /// No free port.
+    pub fn start_secure(cruelty: Cruelty, secure: &Secure) -> anyhow::Result<Self> {
+        Self::start_as(cruelty, Some(secure.acceptor()))
+    }
+
+    fn start_as(cruelty: Cruelty, acceptor: Option<tokio_rustls::TlsAcceptor>) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let engine = Engine::start("hostile-endpoint", 1)?;
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
-        let handle = engine.handle();
+        let (handle, answered) = (engine.handle(), Arc::new(AtomicUsize::new(0)));
         engine.spawn(async move {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
+                let (acceptor, answered) = (acceptor.clone(), Arc::clone(&answered));
                 drop(handle.spawn(async move {
                     // How it ends is the other side's choice.
-                    let _ended = cruelty.serve(stream).await;
+                    let _ended = match acceptor {
+                        None => cruelty.serve(stream, &answered).await,
+                        Some(acceptor) => match acceptor.accept(stream).await {
+                            Ok(stream) => cruelty.serve(stream, &answered).await,
+                            Err(error) => Err(error),
+                        },
+                    };
                 }));
             }
         });
@@ -86,7 +110,12 @@ impl Hostile {
 }
 
 impl Cruelty {
-    async fn serve(self, mut stream: TcpStream) -> std::io::Result<()> {
+    /// One connection; `answered` counts over all of them.
+    async fn serve(
+        self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        answered: &AtomicUsize,
+    ) -> std::io::Result<()> {
         const FINE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         match self {
             Self::AnswersEarly => {
@@ -124,12 +153,28 @@ impl Cruelty {
                 stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await?;
                 std::future::pending().await
             }
+            Self::BlackHoleAfter(most) => loop {
+                request(&mut stream).await?;
+                if answered.fetch_add(1, Ordering::SeqCst) < most {
+                    stream.write_all(FINE).await?;
+                }
+            },
+            Self::FloodsWithPings => {
+                request(&mut stream).await?;
+                // Settings without a setting, then pings: nine bytes of head, eight of anything.
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
+                let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+                let many = ping.repeat(64);
+                loop {
+                    stream.write_all(&many).await?;
+                }
+            }
         }
     }
 }
 
 /// The first bytes of a request: all of it, if it is small.
-async fn request(stream: &mut TcpStream) -> std::io::Result<()> {
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
     let mut bytes = [0; 4_096];
     match stream.read(&mut bytes).await? {
         0 => Err(std::io::ErrorKind::UnexpectedEof.into()),

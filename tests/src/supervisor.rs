@@ -282,6 +282,15 @@ pub fn threads_cpu_time(pid: i32, name: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
+/// Bytes of a process' memory that are resident now.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn resident_now(pid: i32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
+    kilobytes(&status, "VmRSS:").with_context(|| format!("process {pid} has no memory"))
+}
+
 /// Fields 14 and 15. The second field is the name, in parentheses, and may hold spaces and parentheses itself.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -293,7 +302,12 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 
 /// `VmHWM` of `/proc/<pid>/status`, in bytes. A process that has ended has none.
 fn resident(status: &str) -> Option<u64> {
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    kilobytes(status, "VmHWM:")
+}
+
+/// A line of `/proc/<pid>/status`, in bytes.
+fn kilobytes(status: &str, name: &str) -> Option<u64> {
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(kilobytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
 }
 

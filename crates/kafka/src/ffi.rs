@@ -27,7 +27,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Resp};
 use schemas::record::{Headers, Record, TopicPartition};
 
-pub(crate) use self::bell::Bell;
+pub(crate) use self::bell::{Bell, Doorstep};
 pub(crate) use self::describe::{
     Described, Permissions, TopicFacts, describe_topics, permissions, topic_facts, topic_ids,
 };

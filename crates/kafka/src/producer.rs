@@ -68,7 +68,7 @@ struct Handle {
 
 /// The native client. The order of the fields matters: `bell` and `topic` point into `native` and are dropped before it.
 struct Client {
-    bell: Bell,
+    bell: Bell<Notify>,
     /// What the first record went to: nearly always all of them.
     topic: OnceLock<(Arc<str>, Topic)>,
     native: BaseProducer<Reports>,
@@ -125,8 +125,8 @@ impl Producer {
     pub fn start(connection: &Connection, options: ProducerOptions) -> Result<Self, KafkaError> {
         let native = BaseProducer::from_config_and_context(&connection.producer(&options), Reports)
             .map_err(|error| KafkaError::Client { purpose: "producing", reason: error.to_string() })?;
-        let bell = Bell::of(native.client().native_client());
-        let rung = bell.rung();
+        let rung = Arc::new(Notify::new());
+        let bell = Bell::of(native.client().native_client(), Arc::clone(&rung));
         let client = Arc::new(Client { bell, topic: OnceLock::new(), native, served: AtomicBool::new(true) });
         let serving = Serving(Arc::downgrade(&client));
         let serving = tokio::spawn(async move { serving.serve(&rung).await }).abort_handle();

@@ -10,6 +10,7 @@
 mod failure;
 mod partitions;
 mod reports;
+mod served;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError as Native;
-use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::producer::Producer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::record::{OutRecord, TopicPartition};
 
@@ -36,6 +36,7 @@ use self::partitions::Topics;
 pub(crate) use self::reports::AckPace;
 pub(crate) use self::reports::TouchedPartition;
 use self::reports::{Failed, Reports};
+use self::served::ServedProducer;
 
 /// How long a full queue may take to drain before the try is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +49,7 @@ const SMALL: (usize, usize) = (5_000, 128 * 1024);
 pub(crate) struct Session {
     /// Before the producer: what they hold of it is let go first.
     topics: Topics,
-    producer: ThreadedProducer<Reports>,
+    producer: ServedProducer,
     timeout: Duration,
     attempt: u32,
 }
@@ -93,8 +94,7 @@ impl Session {
         message_max_bytes: usize,
     ) -> Result<Self, KafkaError> {
         let config = connection.transactional(transactional_id, timeout, message_max_bytes);
-        let producer = ThreadedProducer::from_config_and_context(&config, Reports::default())
-            .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
+        let producer = ServedProducer::start(&config)?;
         Ok(Self { producer, timeout, topics: Topics::default(), attempt: 0 })
     }
 
@@ -223,7 +223,7 @@ impl Session {
             match sent {
                 Ok(()) => return Ok(()),
                 Err(Code::QueueFull) if instant() < *deadline.get_or_insert_with(|| instant() + QUEUE_TIMEOUT) => {
-                    // The poll thread serves the reports that make room.
+                    // The producer's thread serves the reports that make room.
                     ffi::flush(client, Duration::from_millis(10));
                 }
                 Err(code) if ErrorCode(code).is_unwritable() => {

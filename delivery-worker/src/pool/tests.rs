@@ -211,6 +211,39 @@ async fn interim_answers_without_end_are_a_flood() {
 }
 
 #[tokio::test]
+async fn frames_without_end_are_a_flood_too() {
+    let authority = TestAuthority::new().unwrap();
+    let secure = authority.secure(&["h2"], Flaw::None).unwrap();
+    let endpoint = Hostile::start_secure(Cruelty::FloodsWithPings, &secure).unwrap();
+    let client = client(&authority, LIMIT);
+    let answer = post(&client, &endpoint.url("https"), LIMIT).await;
+    assert!(detail(&answer).contains("the endpoint sends more than an answer may have"), "{answer:?}");
+    eventually("its connection is closed", LIMIT, || async { (client.connections() == 0).then_some(()) })
+        .await
+        .unwrap();
+}
+
+/// What an endpoint with a full table does: it worked, and now nothing comes back. Each attempt has its time, and no connection
+/// outlives it.
+#[tokio::test]
+async fn an_endpoint_that_says_nothing_any_more_holds_nothing_beyond_its_attempts() {
+    let endpoint = Hostile::start(Cruelty::BlackHoleAfter(100)).unwrap();
+    let client = client(&TestAuthority::new().unwrap(), LIMIT);
+    for _ in 0..10 {
+        assert_eq!(failed(&client, &endpoint.url("http"), 10, LIMIT).await.len(), 0);
+    }
+    for _ in 0..3 {
+        let silent = failed(&client, &endpoint.url("http"), 20, Duration::from_millis(100)).await;
+        assert!(
+            silent.len() == 20 && silent.iter().all(|answer| answer.error == Some(NoAnswer::Timeout)),
+            "{silent:?}"
+        );
+        assert!(client.connections() <= 20, "{}", client.connections());
+    }
+    eventually("nothing is kept", LIMIT, || async { (client.connections() == 0).then_some(()) }).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_head_that_drips_ends_with_the_attempt() {
     let endpoint = Hostile::start(Cruelty::Drips).unwrap();
     let client = client(&TestAuthority::new().unwrap(), LIMIT);

@@ -6,11 +6,15 @@
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod caps;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
 mod deploy;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
@@ -29,6 +33,8 @@ mod planted;
 mod refused;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod retries;
 #[cfg(test)]
 mod scenes;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kafka::clock::{instant, now_ms};
 use testkit::Expect;
-use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, report};
+use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, Subscription, report};
 use testkit::wait::eventually;
 
 use crate::scenes::{lasts, more_arrived, shop, within};
@@ -85,12 +85,14 @@ async fn ten_seconds_of_503_are_over_within_half_a_minute() {
     within("blip: all delivered after", took_ms, 30_000);
 }
 
-/// A million wait for a paused subscription: nothing is written meanwhile, the first comes within a second of the resume.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "long: make faults"]
-async fn a_million_that_are_paused_cost_nothing_and_come_in_order() {
-    let count: u32 = 1_000_000;
-    let setup = Setup::new("million").set("topics.partitions.deliveries", 1);
+/// So many wait for a paused subscription: nothing is written meanwhile, the first comes within a second of the resume. Returns the
+/// pipeline with so many of them delivered, and when the first came after the resume, ms.
+async fn paused(
+    name: &str,
+    (count, delivered): (u32, u32),
+    pause: Duration,
+) -> (Pipeline, Application, Subscription, i64) {
+    let setup = Setup::new(name).set("topics.partitions.deliveries", 1);
     let (mut pipeline, application, subscriptions) = shop(setup, 1).await;
     let subscription = subscriptions[0].clone();
     pipeline.pause(&application, &subscription, true).await.unwrap();
@@ -107,15 +109,33 @@ async fn a_million_that_are_paused_cost_nothing_and_come_in_order() {
     .await
     .unwrap();
     let before = process.metric("hookbus_delivery_transactions_total").await.unwrap();
-    report(&format!("million: {} KiB resident", process.resident() / 1_024));
-    lasts(Duration::from_secs(30)).await;
+    report(&format!("{name}: {} KiB resident", process.resident() / 1_024));
+    lasts(pause).await;
     let after = process.metric("hookbus_delivery_transactions_total").await.unwrap();
     assert!(after - before < 10.0, "{} transactions while it was paused", after - before);
     let resumed_ms = pipeline.pause(&application, &subscription, false).await.unwrap();
     let first = pipeline.endpoint().wait_for(&subscription.path, 1, LONG).await.unwrap();
     let first_ms = first[0].arrived_ms - resumed_ms;
-    pipeline.endpoint().wait_for(&subscription.path, 50_000, LONG).await.unwrap();
-    report(&format!("million: 50,000 came {} ms after the resume", now_ms() - resumed_ms));
+    pipeline.endpoint().wait_for(&subscription.path, u64::from(delivered), LONG).await.unwrap();
+    report(&format!("{name}: {delivered} came {} ms after the resume", now_ms() - resumed_ms));
+    (pipeline, application, subscription, first_ms)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn twenty_thousand_that_are_paused_cost_nothing_and_all_of_them_come() {
+    let pause = Duration::from_secs(5);
+    let (pipeline, _, _, first_ms) = paused("paused-short", (20_000, 20_000), pause).await;
+    let outcome = pipeline.finish_within(Expect::default(), LONG).await.unwrap();
+    assert_eq!(outcome.books.hops.len(), outcome.audit.counts.deliveries, "no payload was written while it was paused");
+    within("paused-short: the first after the resume", first_ms, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults"]
+async fn a_million_that_are_paused_cost_nothing_and_come_in_order() {
+    let pause = Duration::from_secs(30);
+    let (mut pipeline, application, subscription, first_ms) = paused("million", (1_000_000, 50_000), pause).await;
     pipeline.unsubscribe(&application, &subscription).await.unwrap();
     pipeline.finish_within(Expect { cancelled: None, ..Expect::default() }, LONG).await.unwrap();
     within("million: the first after the resume", first_ms, 1_000);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::NativeClient;
-use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
 use super::Content;
@@ -51,12 +51,7 @@ impl Topics {
 
     /// One partition per transaction and topic, so that keyless records touch as few as possible. `None`: not known, let
     /// the partitioner decide.
-    pub(super) fn sticky(
-        &mut self,
-        producer: &ThreadedProducer<Reports>,
-        topic: &Arc<str>,
-        random: u64,
-    ) -> Option<i32> {
+    pub(super) fn sticky(&mut self, producer: &BaseProducer<Reports>, topic: &Arc<str>, random: u64) -> Option<i32> {
         let now = instant();
         let entry = self.known(topic);
         let fresh = entry.writable.as_ref().is_some_and(|(_, asked)| now - *asked < PARTITIONS_FRESH);
@@ -89,7 +84,7 @@ impl Topics {
 }
 
 /// Whether the cluster says that there is no such topic. No answer is no such word.
-pub(super) fn is_missing(producer: &ThreadedProducer<Reports>, topic: &str) -> bool {
+pub(super) fn is_missing(producer: &BaseProducer<Reports>, topic: &str) -> bool {
     let Ok(metadata) = producer.client().fetch_metadata(Some(topic), METADATA_TIMEOUT) else { return false };
     matches!(
         metadata.topics().first().and_then(rdkafka::metadata::MetadataTopic::error),
@@ -102,7 +97,7 @@ pub(super) fn is_missing(producer: &ThreadedProducer<Reports>, topic: &str) -> b
 }
 
 /// Which topics of a transaction may not be read or written, in words; empty if the cluster does not tell.
-pub(super) fn denied(producer: &ThreadedProducer<Reports>, content: &Content<'_>) -> String {
+pub(super) fn denied(producer: &BaseProducer<Reports>, content: &Content<'_>) -> String {
     let written: BTreeSet<&str> = content.records.iter().map(|record| &*record.topic).collect();
     let offsets = content.offsets.map(|(offsets, _)| offsets.elements()).unwrap_or_default();
     let read: BTreeSet<&str> =
@@ -151,7 +146,7 @@ pub(super) fn with_denied(content: &Content<'_>, denied: &str, error: KafkaError
     KafkaError::Call { call: format!("{call} ({denied})"), code, reason }
 }
 
-fn writable(producer: &ThreadedProducer<Reports>, topic: &str) -> Result<Vec<i32>, KafkaError> {
+fn writable(producer: &BaseProducer<Reports>, topic: &str) -> Result<Vec<i32>, KafkaError> {
     let metadata = producer
         .client()
         .fetch_metadata(Some(topic), METADATA_TIMEOUT)

@@ -1,4 +1,4 @@
-//! Delivery reports of one try of a transaction, as the thread that polls the producer brings them.
+//! Delivery reports of one try of a transaction, as the thread that serves the producer brings them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use crate::clock::coarse_ms;
 use crate::log;
 
-/// Collects delivery reports; lives in the producer, called by its poll thread.
+/// Collects delivery reports; lives in the producer, called by its thread.
 #[derive(Default)]
 pub(super) struct Reports(Mutex<Reported>);
 

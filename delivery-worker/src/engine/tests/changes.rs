@@ -89,6 +89,33 @@ fn what_waits_in_the_lists_of_a_disabled_subscription_is_cancelled_and_fresh_del
     assert!(world.now - begin < MINUTE);
 }
 
+/// Retries and first tries that wait in lists are set aside together, and what waits after that has lists of its own: four of one
+/// lane, by one change. (Which lists a lane may have, the ledger says with every commit.)
+#[test]
+fn what_one_change_sets_aside_stays_in_as_many_lists_as_it_was_in() {
+    let mut world = World::new(2, &[Endpoint::Fast]);
+    let mut written = 0;
+    let mut wait = |world: &mut World| {
+        for number in written..written + 400 {
+            if number % 2 == 0 { world.event(number, 0) } else { world.retry(number, 0, world.now + 60 * MINUTE) }
+        }
+        written += 400;
+        while world.read < world.log.len() || !world.outbox.is_empty() {
+            world.step();
+        }
+    };
+    world.operate(0, true, true);
+    wait(&mut world);
+    // What is read back to be swept comes late: fresh ones wait beside it.
+    world.operate(0, true, false);
+    world.operate(0, true, true);
+    wait(&mut world);
+    let lists = world.kafka.lists_of(testing::subscription_id(0));
+    assert_eq!(lists, 4, "lists of one lane");
+    world.operate(0, false, true);
+    world.run_until_settled(800);
+}
+
 /// More than are swept before the first fetch of a new owner.
 const CANCELLED: usize = 8_000;
 

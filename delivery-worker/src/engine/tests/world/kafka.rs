@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::kafka::{Claimed, Progress, Transaction};
 use bytes::Bytes;
+use schemas::ids::SubscriptionId;
 use schemas::lanes::{LaneKey, LaneRecord};
 use schemas::record::{Headers, Record};
 
@@ -121,6 +122,13 @@ impl Kafka {
             .filter(|(key, value)| lists(*key, value))
             .map(|it| it.0)
             .collect()
+    }
+
+    /// How many lists a lane has there.
+    pub(in super::super) fn lists_of(&self, id: SubscriptionId) -> usize {
+        let key = LaneKey::Lane(id);
+        let value = self.values.get(key.to_string().as_bytes());
+        value.map_or(0, |value| LaneRecord::decode(key, value).unwrap().lists.len())
     }
 
     pub(super) fn commit(&mut self, progress: Progress) {

@@ -35,12 +35,16 @@ pub(in super::super) struct Ledger {
     window: BTreeSet<i64>,
     /// Records that are listed, whose, and in which kind of list.
     lists: BTreeMap<i64, (SubscriptionId, ListRole)>,
+    /// Of those that are set aside, with which of their lane's changes.
+    aside_with: BTreeMap<i64, usize>,
     /// Records that the present owner has listed, committed or not.
     entered: BTreeSet<i64>,
     /// What the present owner knows and has not sent, by lane in its order.
     own: BTreeMap<SubscriptionId, BTreeSet<(ListRole, i64)>>,
-    /// How often what waited of a subscription was set aside, and its version when that was done last.
-    aside: BTreeMap<SubscriptionId, (usize, i64)>,
+    /// Version of a subscription when what waited of it was set aside last.
+    aside: BTreeMap<SubscriptionId, i64>,
+    /// How often that was committed, over all.
+    asides: usize,
     /// The same version, as far as it is committed: an owner knows what the one before has looked at.
     aside_of: BTreeMap<SubscriptionId, i64>,
     idle: BTreeMap<SubscriptionId, i64>,
@@ -111,10 +115,9 @@ impl Ledger {
     /// What waits is set aside once for each time that something is cancelled.
     pub(super) fn set_aside(&mut self, id: SubscriptionId, subscriptions: &Subscriptions) {
         let subscription = subscriptions.subscription(id);
-        let (times, version) = self.aside.entry(id).or_default();
+        let version = self.aside.entry(id).or_default();
         let is_new = subscription.as_ref().is_none_or(|it| it.cancels(*version));
         assert!(is_new, "seed {}: set aside though nothing more is cancelled", self.seed);
-        *times += 1;
         *version = subscription.map_or(0, |it| it.offset());
         let entered = &self.entered;
         let aside =
@@ -150,11 +153,18 @@ impl Ledger {
                     self.window.remove(&entry.offset);
                     self.lists.insert(entry.offset, (listing.subscription, listing.role));
                 }
-                LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
+                LaneNote::Settled(_) => {
+                    self.lists.remove(&entry.offset);
+                    self.aside_with.remove(&entry.offset);
+                }
                 LaneNote::SetAside(id, version) => {
                     self.aside_of.extend(version.map(|version| (id, version)));
-                    let own = self.lists.values_mut().filter(|(of, _)| *of == id);
-                    own.for_each(|(_, role)| *role = ListRole::SetAside);
+                    self.asides += 1;
+                    let in_order = |(of, role): &(SubscriptionId, ListRole)| *of == id && *role != ListRole::SetAside;
+                    for (offset, (_, role)) in self.lists.iter_mut().filter(|(_, listed)| in_order(listed)) {
+                        *role = ListRole::SetAside;
+                        self.aside_with.insert(*offset, self.asides);
+                    }
                 }
                 LaneNote::Condition(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
             }
@@ -180,15 +190,19 @@ impl Ledger {
         }
     }
 
-    /// A lane's record stays small, however much waits in whichever of its lists.
+    /// A lane's record stays small, however much waits in whichever of its lists, and each list has its reason: retries and first
+    /// tries in order have one each, and so have those that were set aside together.
     pub(super) fn check_lanes(&self, transaction: &Transaction, topic: &Arc<str>) {
         let seed = self.seed;
         for output in transaction.outputs.iter().filter(|output| output.record.topic == *topic) {
             let key = LaneKey::decode(output.record.key.as_deref()).unwrap();
             let (LaneKey::Lane(id), Some(value)) = (key, output.record.value.as_deref()) else { continue };
             let record = LaneRecord::decode(key, value).unwrap();
-            let most = 2 + self.aside.get(&id).map_or(0, |(times, _)| *times);
-            assert!(record.lists.len() <= most, "seed {seed}: {} lists of one lane", record.lists.len());
+            let own = self.lists.iter().filter(|(_, (of, _))| *of == id);
+            let reasons: BTreeSet<(ListRole, Option<usize>)> =
+                own.map(|(offset, _)| (self.log[offset].2, self.aside_with.get(offset).copied())).collect();
+            let count = record.lists.len();
+            assert_eq!(count, reasons.len(), "seed {seed}: lists of one lane, and the reasons for them: {reasons:?}");
             for list in &record.lists {
                 let ends = (list.front.len(), list.back.len());
                 assert!(ends.0 <= 384 && ends.1 < 128, "seed {seed}: {ends:?} offsets in a lane's record");
@@ -235,7 +249,7 @@ impl Ledger {
         self.idle.clear();
         self.entered = found.keys().copied().collect();
         // What the owner before set aside and did not commit, the next one sets aside.
-        for (id, (_, version)) in &mut self.aside {
+        for (id, version) in &mut self.aside {
             *version = self.aside_of.get(id).copied().unwrap_or(0);
         }
         for (offset, (id, role)) in found {
