@@ -10,6 +10,7 @@
 //! routes answer 503 `log_unavailable`; no other route and no probe waits for it.
 
 pub(crate) mod attempts;
+mod bounds;
 mod check;
 pub(crate) mod explain;
 mod fetch;
@@ -25,9 +26,11 @@ mod progress;
 mod project;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::clock;
 use chassis::config::{ControlLogConfig, LogStore};
 use chassis::metrics::HistogramVec;
 use delivery_log::{DeliveryStore, SqliteOptions, SqliteStore, StoreError};
@@ -45,8 +48,10 @@ use self::progress::LogProgress;
 use self::project::Projection;
 use crate::config::Deps;
 use crate::error::Error;
-use crate::problem::Problem;
+use crate::problem::{Problem, not_found};
 
+/// A log that is further behind may lack what a client has just been told of, ms.
+const LATE_MS: i64 = 10_000;
 /// Between two tries to open the store.
 const OPEN_AGAIN: Duration = Duration::from_secs(30);
 /// How far behind `attempts` an answer may be, ms.
@@ -69,6 +74,8 @@ struct LogInner {
     read_back: Option<RecordFetch>,
     /// Knows the topic's ends, once a reader has begun.
     offsets: RwLock<Option<Offsets>>,
+    /// Where the partitions of `deliveries` began a moment ago, once that is known.
+    held_from: RwLock<BTreeMap<i32, i64>>,
     /// How long answers take, by route.
     query_seconds: Option<HistogramVec>,
     /// The replica that fills it: this one.
@@ -86,6 +93,7 @@ impl DeliveryLog {
             topic: Arc::from(""),
             read_back: None,
             offsets: RwLock::default(),
+            held_from: RwLock::default(),
             query_seconds: None,
             replica: String::new(),
         }))
@@ -120,6 +128,7 @@ impl DeliveryLog {
             topic: Arc::clone(&deps.topics.attempts),
             read_back: Some(read_back),
             offsets: RwLock::default(),
+            held_from: RwLock::default(),
             query_seconds: Some(metrics.query_seconds.clone()),
             replica: deps.kafka.slot.clone(),
         }));
@@ -147,6 +156,34 @@ impl DeliveryLog {
         Ok(store)
     }
 
+    /// What is answered where a thing that is named is not in the log: there is none, or it may be there a little later.
+    pub(crate) fn absent(&self, what: &str) -> Problem {
+        self.may_lack(what).unwrap_or_else(|| not_found(what))
+    }
+
+    /// Why something that is not in the log may be there a little later, 503 `log_behind`; `None`: the log has everything.
+    pub(crate) fn may_lack(&self, what: &str) -> Option<Problem> {
+        let progress = self.progress();
+        let why = match (progress.whole_from_ms(), progress.behind_ms(clock::now_ms())) {
+            (Some(from_ms), _) => {
+                let from = crate::api::time(from_ms);
+                format!("it is being made, and whole from {from} on")
+            }
+            (None, Some(behind_ms)) if behind_ms > LATE_MS => format!("it is {} s behind", behind_ms / 1_000),
+            (None, _) => return None,
+        };
+        let detail = format!("this {what} is not in the delivery log, which does not have everything yet: {why}");
+        let problem = Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::LogBehind);
+        Some(problem.with_retry_after(5))
+    }
+
+    /// As while it is filled: whole from this time on, and this far behind, both ms.
+    #[cfg(test)]
+    pub(crate) fn filled(&self, whole_from_ms: Option<i64>, behind_ms: i64) {
+        self.progress().whole_from(whole_from_ms);
+        self.progress().reached(0, progress::ReachedTo::Time(clock::now_ms() - behind_ms));
+    }
+
     /// What reads records back.
     ///
     /// # Errors
@@ -165,8 +202,18 @@ impl DeliveryLog {
         *self.0.offsets.write() = Some(offsets);
     }
 
+    /// Where the partitions of `deliveries` begin: below it Kafka holds no delivery any more. Empty before it is known.
+    pub(crate) fn held_from(&self) -> BTreeMap<i32, i64> {
+        self.0.held_from.read().clone()
+    }
+
+    /// As Kafka says.
+    pub(crate) fn holds_from(&self, starts: BTreeMap<i32, i64>) {
+        *self.0.held_from.write() = starts;
+    }
+
     /// Whether everything that was written below these offsets of the topic is in it.
-    pub(crate) fn has(&self, ends: &std::collections::BTreeMap<i32, i64>) -> bool {
+    pub(crate) fn has(&self, ends: &BTreeMap<i32, i64>) -> bool {
         self.progress().has(ends)
     }
 
@@ -201,6 +248,7 @@ impl DeliveryLog {
         let projection = Projection {
             connection: deps.connection.clone(),
             topic: Arc::clone(&deps.topics.attempts),
+            deliveries: Arc::clone(&deps.topics.deliveries),
             store,
             keep: config.keep,
             metrics,

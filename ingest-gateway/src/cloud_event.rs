@@ -112,6 +112,13 @@ fn check_content_type(content_type: Option<&str>, faults: &mut Faults) {
     if !CONTENT_TYPE_BYTES.contains(&content_type.len()) || !printable {
         faults.invalid("datacontenttype", "must be 1 to 256 printable ASCII characters");
     }
+    // Whoever reads the record takes what has such a type for the event itself, as the Kafka binding has it.
+    if rule::structured_format(content_type.as_bytes()).is_some() {
+        faults.invalid(
+            "datacontenttype",
+            "must not be a CloudEvent's own: send the event inside as an event, or name its data application/json",
+        );
+    }
 }
 
 fn members(json: &str) -> Result<Vec<(String, &RawValue)>, Refused> {
@@ -295,6 +302,30 @@ mod tests {
         }
         let headers = headers(&[]);
         assert_eq!(binary(&headers, &Bytes::new(), LIMIT).unwrap().content_type, "");
+    }
+
+    #[test]
+    fn data_that_is_a_cloud_event_itself_is_refused_because_its_record_would_be_read_as_that_one() {
+        let inner = r#"{"specversion":"1.0","id":"other","source":"/t","type":"x.y","data":1}"#;
+        let attributes = r#""specversion":"1.0","id":"1","source":"/shop","type":"order.paid""#;
+        for content_type in [
+            "application/cloudevents+json",
+            " Application/CloudEvents-batch+json; charset=utf-8",
+            "application/cloudevents",
+        ] {
+            let body =
+                Bytes::from(format!(r#"{{{attributes},"datacontenttype":"{content_type}","data_base64":"AP8="}}"#));
+            let headers = headers(&[("content-type", content_type)]);
+            let refused =
+                [structured(&body, LIMIT).unwrap_err(), binary(&headers, &Bytes::from(inner), LIMIT).unwrap_err()];
+            for refused in refused {
+                assert_eq!(refused.status, 422, "{content_type}");
+                let why = refused.validation.unwrap()["datacontenttype"].to_string();
+                assert!(why.contains("must not be a CloudEvent's own"), "{why}");
+            }
+        }
+        let near = headers(&[("content-type", "application/cloud+json")]);
+        assert!(binary(&near, &Bytes::from(inner), LIMIT).is_ok());
     }
 
     #[test]

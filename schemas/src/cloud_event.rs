@@ -87,6 +87,16 @@ pub fn is_extension_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// What follows `application/cloudevents` in a media type, if it is one: `+json`, `-batch+json`, nothing. Then what it is the type
+/// of is an event itself, in structured mode.
+#[must_use]
+pub fn structured_format(content_type: &[u8]) -> Option<&[u8]> {
+    const PREFIX: &[u8] = b"application/cloudevents";
+    let (head, rest) = content_type.trim_ascii_start().split_at_checked(PREFIX.len())?;
+    let rest = rest.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+    head.eq_ignore_ascii_case(PREFIX).then_some(rest)
+}
+
 /// `application/json`, `text/json`, `application/vnd.acme+json`, with or without parameters.
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {

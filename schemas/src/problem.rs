@@ -143,6 +143,8 @@ pub enum Code {
     NotOpen,
     /// 503: there is no delivery log, or it cannot be used.
     LogUnavailable,
+    /// 503: what was asked for is not in the delivery log, which does not have everything yet.
+    LogBehind,
     /// Part of the contract that is not built yet.
     NotBuilt,
 }

@@ -34,6 +34,7 @@ mod in_flight;
 mod jobs;
 mod limits;
 mod log;
+mod log_behind;
 mod pages;
 mod preconditions;
 mod rates;

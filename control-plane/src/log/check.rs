@@ -3,17 +3,19 @@
 //! Read beside the process that has the folder, which goes on. What it covers when a day is looked at is not written again, so
 //! what comes in meanwhile is no difference.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use delivery_log::{Day, LogFolder, LogRow, RowContent, StoreError, StoredDay};
+use delivery_log::{Coverage, Day, LogFolder, LogRow, RowContent, StoreError, StoredDay};
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use serde::Serialize;
 use thiserror::Error;
 
+/// What is wrong with a record that no day covers, though days cover what is around it.
+const NOT_COVERED: &str = "not covered";
 /// Rows that are compared at once.
 const ROWS: usize = 2_000;
 
@@ -24,6 +26,8 @@ pub struct LogChecked {
     pub days: u64,
     /// Rows of the topic that were compared.
     pub rows: u64,
+    /// Rows of the topic that are in no day yet: behind the last that is, in each partition.
+    pub behind: u64,
     /// The first difference; the comparison ended there.
     pub difference: Option<LogDifference>,
 }
@@ -31,13 +35,13 @@ pub struct LogChecked {
 /// A row that is not as its record says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LogDifference {
-    /// The day it is in.
+    /// The day it is in, or would be.
     pub day: String,
     /// The record's partition on `attempts`.
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// What is wrong: `missing`, `invented` or `different`.
+    /// What is wrong: `missing`, `invented`, `different`, or `not covered`: it was not read into its day yet.
     pub what: &'static str,
 }
 
@@ -68,6 +72,13 @@ struct LogComparison<'a> {
     checked: LogChecked,
 }
 
+/// The days of a folder together.
+#[derive(Default)]
+struct CheckedDays {
+    oldest: Option<Day>,
+    covered: Coverage,
+}
+
 /// Compares a folder with its topic, the newest day first.
 ///
 /// # Errors
@@ -82,8 +93,13 @@ pub async fn check_log(
     let (is, folder) = (format!("{topic} {id}"), LogFolder::new(folder));
     let mut comparison =
         LogComparison { connection, topic: Arc::clone(topic), offsets, checked: LogChecked::default() };
+    // What is written from here on is not asked of the log.
+    let ends = comparison.offsets.ends(topic).await?;
+    let mut known = CheckedDays::default();
     for day in folder.days()? {
         let stored = folder.day(day)?;
+        known.oldest = Some(day);
+        known.covered.merge(stored.covered());
         if let Some(of) = stored.topic().filter(|of| *of != is) {
             return Err(LogCheckError::OtherTopic { of: of.to_owned(), is });
         }
@@ -96,6 +112,7 @@ pub async fn check_log(
             }
         }
     }
+    comparison.checked.difference = comparison.uncovered(&known, &ends).await?;
     Ok(comparison.checked)
 }
 
@@ -113,6 +130,12 @@ impl LogComparison<'_> {
         let start = interval.start.max(self.offsets.start_of(&at).await?);
         if start >= interval.end {
             return Ok(None);
+        }
+        let end = self.offsets.end(&at).await?;
+        if end < interval.end {
+            // The topic was cut back: what was there is nowhere else.
+            let offset = end.max(start);
+            return Ok(Some(LogDifference { day: day.to_string(), partition, offset, what: "invented" }));
         }
         let mut tail = self.tail(partition, start)?;
         let (mut begin, mut rows) = (start, Vec::new());
@@ -137,6 +160,63 @@ impl LogComparison<'_> {
                 return Ok(None);
             }
             (begin, rows) = (end, Vec::new());
+        }
+    }
+
+    /// Looks at what no day covers, from the oldest day's beginning on. Up to the last offset that is covered nothing may be missing;
+    /// what is behind it is counted.
+    async fn uncovered(
+        &mut self,
+        known: &CheckedDays,
+        ends: &BTreeMap<i32, i64>,
+    ) -> Result<Option<LogDifference>, LogCheckError> {
+        for (partition, end) in ends {
+            let at = TopicPartition::new(Arc::clone(&self.topic), *partition);
+            let mut start = self.offsets.start_of(&at).await?;
+            if let Some(oldest) = known.oldest {
+                start = self.offsets.at(&at, oldest.start_ms()).await?.max(start);
+            }
+            let covered_to = known.covered.ends().get(partition).copied().unwrap_or(start).max(start);
+            for gap in known.covered.missing(*partition, start..covered_to) {
+                let mut found = None;
+                let is_kept = |row: &LogRow| known.oldest.is_some_and(|oldest| Day::of(row.stored_ms) >= oldest);
+                self.rows_of(*partition, gap, |row| found = found.take().or_else(|| Some(row).filter(is_kept))).await?;
+                if let Some(row) = found {
+                    let (day, offset) = (Day::of(row.stored_ms).to_string(), row.offset);
+                    return Ok(Some(LogDifference { day, partition: *partition, offset, what: NOT_COVERED }));
+                }
+            }
+            let mut behind = 0;
+            self.rows_of(*partition, covered_to..*end, |_row| behind += 1).await?;
+            self.checked.behind += behind;
+        }
+        Ok(None)
+    }
+
+    /// Takes the rows of the topic at these offsets that a log keeps.
+    async fn rows_of(
+        &self,
+        partition: i32,
+        offsets: Range<i64>,
+        mut take: impl FnMut(LogRow),
+    ) -> Result<(), LogCheckError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut tail = self.tail(partition, offsets.start)?;
+        loop {
+            // Behind the end nothing is committed yet.
+            let TailEvent::Record { record, .. } = tail.next().await? else { return Ok(()) };
+            if record.offset >= offsets.end {
+                return Ok(());
+            }
+            let row = delivery_log::decode(partition, &record).0;
+            if !matches!(row.content, RowContent::Nothing) {
+                take(row);
+            }
+            if record.offset + 1 >= offsets.end {
+                return Ok(());
+            }
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) async fn logged(
     let times = Times { from_ms: Some(from_ms), to_ms: Some(to_ms) };
     let query = BucketQuery { application, subscription: Some(subscription), times, step_ms: DAY };
     let window = sum(store.buckets(query).await?);
-    let all = sum(store.buckets(BucketQuery { times: Times::default(), ..query }).await?);
+    let dead_letters = store.open_letters(application, subscription).await?;
     let success = last(store, (application, subscription), Kinds::of(&[FactKind::Delivered])).await?;
     let failure = last(store, (application, subscription), Kinds::FAILED).await?;
     Ok(LoggedHealth {
@@ -51,7 +51,7 @@ pub(crate) async fn logged(
         success_ms: success.map(|fact| fact.at_ms),
         failure_ms: failure.as_ref().map(|fact| fact.at_ms),
         error: failure.and_then(error),
-        dead_letters: all.dead_lettered.saturating_sub(all.settled),
+        dead_letters,
     })
 }
 
@@ -75,4 +75,39 @@ async fn last(
 fn error(fact: Fact) -> Option<String> {
     let Some(exchange) = fact.exchange else { return fact.reason };
     exchange.error.or_else(|| exchange.status.map(|status| status.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use delivery_log::{Coordinates, Day, LogChunk, LogRow, RowContent, SqliteOptions, SqliteStore};
+    use schemas::ids::DeliveryId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::log::made;
+
+    #[tokio::test]
+    async fn what_was_decided_about_letters_of_days_that_are_gone_hides_no_open_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 8 << 20 };
+        let store = SqliteStore::open(&options).unwrap();
+        let (application, subscription) = (ApplicationId(Uuid::from_u128(1)), SubscriptionId(Uuid::from_u128(2)));
+        let row = |offset: i64, day: i64, kind, delivery: u128| {
+            let stored_ms = day * DAY + offset;
+            let coordinates = Coordinates { partition: 0, offset };
+            let (subscription, delivery) = (Some(subscription), Some(DeliveryId(Uuid::from_u128(delivery << 64))));
+            let fact = Fact { coordinates, stored_ms, subscription, delivery, ..made::fact(application, kind) };
+            LogRow { offset, stored_ms, content: RowContent::Fact(Box::new(fact)) }
+        };
+        let rows = vec![
+            row(0, 1, FactKind::DeadLettered, 1),
+            row(1, 3, FactKind::Redriven, 1),
+            row(2, 4, FactKind::DeadLettered, 2),
+        ];
+        store.project(vec![LogChunk { partition: 0, offsets: 0..3, rows }]).await.unwrap();
+        let open = async || logged(&store, (application, subscription), (DAY, 5 * DAY)).await.unwrap().dead_letters;
+        assert_eq!(open().await, 1);
+        store.retain(Day::of(2 * DAY)).await.unwrap();
+        assert_eq!(open().await, 1);
+    }
 }

@@ -1,12 +1,9 @@
 //! Where dead letters stand: what has been decided about them, as their facts tell.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use delivery_log::{Day, DeliveryStore, Fact, FactKind, FactQuery, Kinds, StoreError, Subject, Times};
+use delivery_log::{Coordinates, Day, DeliveryStore, Fact, FactKind, FactQuery, Kinds, StoreError, Subject, Times};
 use schemas::ids::{ApplicationId, DeliveryId};
-
-/// Facts of an event that are looked at for a delivery of it.
-const LOOKED_AT: usize = 250;
 
 /// Where a dead letter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +16,13 @@ pub(crate) enum LetterState {
     Redriven,
     /// Somebody decided that it is not sent again.
     Discarded,
+    /// Nobody has, and it cannot be sent again: Kafka does not hold its delivery any more.
+    Expired,
 }
 
 /// All of them.
-pub(crate) const LETTER_STATES: [LetterState; 4] =
-    [LetterState::Open, LetterState::Healed, LetterState::Redriven, LetterState::Discarded];
+pub(crate) const LETTER_STATES: [LetterState; 5] =
+    [LetterState::Open, LetterState::Healed, LetterState::Redriven, LetterState::Discarded, LetterState::Expired];
 
 // === impl LetterState ===
 
@@ -35,6 +34,7 @@ impl LetterState {
             Self::Healed => "healed",
             Self::Redriven => "redriven",
             Self::Discarded => "discarded",
+            Self::Expired => "expired",
         }
     }
 }
@@ -55,14 +55,25 @@ pub(crate) fn letter(history: &[Fact]) -> Option<(&Fact, LetterState)> {
 /// Whether the event of a dead letter has been delivered to its subscription since.
 pub(crate) async fn is_healed(store: &dyn DeliveryStore, dead: &Fact) -> Result<bool, StoreError> {
     let (Some(application), Some(event)) = (dead.application, dead.event) else { return Ok(false) };
-    let query = FactQuery {
+    if dead.subscription.is_none() {
+        return Ok(false);
+    }
+    let mut query = FactQuery {
         subject: Subject::Event(event),
+        subscription: dead.subscription,
         kinds: Kinds::of(&[FactKind::Delivered]),
         times: Times { from_ms: Some(dead.stored_ms), to_ms: None },
-        ..FactQuery::of(application, LOOKED_AT)
+        ..FactQuery::of(application, 1)
     };
-    let found = store.facts(query).await?;
-    Ok(found.rows.iter().any(|fact| fact.subscription == dead.subscription))
+    loop {
+        let found = store.facts(query.clone()).await?;
+        match found.next {
+            _ if !found.rows.is_empty() => return Ok(true),
+            // The page looked at as many deliveries to others as it may.
+            Some(next) => query.page.after = Some(next),
+            None => return Ok(false),
+        }
+    }
 }
 
 /// All facts of the deliveries of these dead letters.
@@ -87,11 +98,19 @@ pub(crate) fn by_delivery(facts: Vec<Fact>) -> HashMap<DeliveryId, Vec<Fact>> {
     by_delivery
 }
 
-/// Where each of these dead letters stands.
+/// Whether Kafka does not hold the delivery of a dead letter any more. `held_from`: where the partitions of `deliveries` begin, as
+/// far as that is known.
+fn is_expired(dead: &Fact, held_from: &BTreeMap<i32, i64>) -> bool {
+    let is_gone = |at: Coordinates| held_from.get(&at.partition).is_some_and(|from| at.offset < *from);
+    !held_from.is_empty() && dead.record.is_none_or(is_gone)
+}
+
+/// Where each of these dead letters stands. `held_from`: where the partitions of `deliveries` begin, as far as that is known.
 pub(crate) async fn states(
     store: &dyn DeliveryStore,
     application: ApplicationId,
     dead: &[Fact],
+    held_from: &BTreeMap<i32, i64>,
 ) -> Result<Vec<LetterState>, StoreError> {
     let histories = histories(store, application, dead).await?;
     let mut states = Vec::with_capacity(dead.len());
@@ -99,17 +118,60 @@ pub(crate) async fn states(
         let history = dead.delivery.and_then(|delivery| histories.get(&delivery));
         let decided = history.and_then(|history| letter(history)).map_or(LetterState::Open, |(_, state)| state);
         let is_healed = decided == LetterState::Open && is_healed(store, dead).await?;
-        states.push(if is_healed { LetterState::Healed } else { decided });
+        states.push(match decided {
+            LetterState::Open if is_healed => LetterState::Healed,
+            LetterState::Open if is_expired(dead, held_from) => LetterState::Expired,
+            decided => decided,
+        });
     }
     Ok(states)
 }
 
 #[cfg(test)]
 mod tests {
+    use delivery_log::{LogChunk, LogRow, RowContent, SqliteOptions, SqliteStore};
+    use schemas::ids::SubscriptionId;
     use uuid::Uuid;
 
     use super::*;
     use crate::log::made;
+
+    #[tokio::test]
+    async fn a_delivery_since_is_found_among_any_number_of_others_of_its_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 8 << 20 };
+        let store = SqliteStore::open(&options).unwrap();
+        let fact = |offset: i64, kind, subscription: u128| Fact {
+            coordinates: Coordinates { partition: 0, offset },
+            stored_ms: 1_000 + offset,
+            event: Some(Uuid::from_u128(3)),
+            subscription: Some(SubscriptionId(Uuid::from_u128(subscription))),
+            delivery: Some(DeliveryId(Uuid::from_u128(subscription << 64))),
+            ..made::fact(ApplicationId(Uuid::from_u128(1)), kind)
+        };
+        let (dead, other) = (fact(1, FactKind::DeadLettered, 5), fact(2, FactKind::DeadLettered, 6));
+        let delivered = (4..304).map(|at| fact(at, FactKind::Delivered, 100 + u128::try_from(at).unwrap()));
+        let earlier = fact(0, FactKind::Delivered, 6);
+        let all = [earlier, dead.clone(), other.clone(), fact(3, FactKind::Delivered, 5)].into_iter().chain(delivered);
+        let rows = all.map(|fact| LogRow {
+            offset: fact.coordinates.offset,
+            stored_ms: fact.stored_ms,
+            content: RowContent::Fact(Box::new(fact)),
+        });
+        store.project(vec![LogChunk { partition: 0, offsets: 0..304, rows: rows.collect() }]).await.unwrap();
+        assert_eq!(is_healed(&store, &dead).await, Ok(true), "the oldest of 301");
+        assert_eq!(is_healed(&store, &other).await, Ok(false), "it was delivered before it died");
+    }
+
+    #[test]
+    fn what_kafka_does_not_hold_any_more_is_expired() {
+        let fact = |record| Fact { record, ..made::fact(ApplicationId(Uuid::from_u128(1)), FactKind::DeadLettered) };
+        let at = |partition, offset| fact(Some(Coordinates { partition, offset }));
+        let held = BTreeMap::from([(0, 10), (1, 0)]);
+        assert!(is_expired(&at(0, 9), &held) && is_expired(&fact(None), &held));
+        assert!(!is_expired(&at(0, 10), &held) && !is_expired(&at(1, 0), &held) && !is_expired(&at(2, 0), &held));
+        assert!(!is_expired(&at(0, 9), &BTreeMap::new()), "nothing is known yet");
+    }
 
     #[test]
     fn a_dead_letter_is_open_until_somebody_decides() {

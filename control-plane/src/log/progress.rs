@@ -1,6 +1,7 @@
 //! How far the log is: behind the topic, and from when on it is whole.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use parking_lot::Mutex;
 
@@ -13,8 +14,14 @@ struct KnownProgress {
     /// None before the first reader has begun: then nothing is known.
     partitions: BTreeMap<i32, ReachedTo>,
     whole_from_ms: Option<i64>,
+    /// Partitions of which Kafka says nothing, and when it said something last, Unix ms.
+    silent: BTreeMap<i32, i64>,
+    /// When Kafka said something of a partition last.
+    heard: BTreeMap<i32, i64>,
     /// Offsets that were deleted before they had been read.
     lost: u64,
+    /// Below these offsets they are counted.
+    lost_to: BTreeMap<i32, i64>,
     /// Everything below these offsets that is of the newest part is in the log.
     stored: BTreeMap<i32, i64>,
 }
@@ -34,7 +41,7 @@ impl LogProgress {
     /// A reader begins: nothing is reached since this time, Unix ms, and days before it have yet to be looked at.
     pub(super) fn begin(&self, partitions: impl Iterator<Item = i32>, since_ms: i64) {
         let mut known = self.0.lock();
-        let before = std::mem::take(&mut known.partitions);
+        let before = known.reached();
         // A reader that begins anew is where the one before it was.
         known.partitions = partitions
             .map(|partition| {
@@ -47,6 +54,35 @@ impl LogProgress {
             .collect();
         known.whole_from_ms = Some(since_ms);
         known.stored.clear();
+        // Whoever begins has asked for all of them.
+        known.silent.clear();
+    }
+
+    /// Kafka said at this time, Unix ms, where a partition ends, and its reader is at `position`.
+    pub(super) fn heard(&self, partition: i32, (end, position): (i64, i64), at_ms: i64) {
+        let mut known = self.0.lock();
+        known.heard.insert(partition, at_ms);
+        if position >= end {
+            known.silent.remove(&partition);
+        }
+    }
+
+    /// Kafka did not say where a partition ends. What is written to it since it last did may be missing, until something of it is
+    /// read again. `since_ms`: when it was asked for the first time.
+    pub(super) fn silent(&self, partition: i32, since_ms: i64) {
+        let mut known = self.0.lock();
+        let since_ms = known.heard.get(&partition).copied().unwrap_or(since_ms);
+        known.silent.entry(partition).or_insert(since_ms);
+    }
+
+    /// Something was read of a partition: what its reader says of itself is true again.
+    pub(super) fn came(&self, partition: i32) {
+        self.0.lock().silent.remove(&partition);
+    }
+
+    /// Whether something is to be read before a partition's reader can be believed.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.0.lock().silent.is_empty()
     }
 
     /// Everything below this offset is in the log, of the days that are read last apart.
@@ -81,17 +117,28 @@ impl LogProgress {
 
     /// How old the oldest record is that may be missing, ms; `None`: no reader has begun, and nobody knows.
     pub(super) fn behind_ms(&self, now_ms: i64) -> Option<i64> {
-        let known = self.0.lock();
-        let behind = known.partitions.values().map(|reached| match reached {
+        let reached = self.0.lock().reached();
+        let behind = reached.into_values().map(|reached| match reached {
             ReachedTo::End => 0,
-            ReachedTo::Time(ms) => now_ms.saturating_sub(*ms).max(0),
+            ReachedTo::Time(ms) => now_ms.saturating_sub(ms).max(0),
         });
         behind.max()
     }
 
-    /// So many offsets were deleted before they had been read.
-    pub(super) fn lost(&self, offsets: u64) {
-        self.0.lock().lost += offsets;
+    /// These offsets of a partition were deleted before they had been read. Returns how many of them are new: each reader that begins
+    /// finds the same gap.
+    pub(super) fn lost(&self, partition: i32, gap: Range<i64>) -> u64 {
+        let mut known = self.0.lock();
+        let counted = known.lost_to.get(&partition).copied().unwrap_or(i64::MIN);
+        let lost = u64::try_from(gap.end - gap.start.max(counted)).unwrap_or(0);
+        known.lost_to.insert(partition, gap.end.max(counted));
+        known.lost += lost;
+        lost
+    }
+
+    /// The topic is another one, whose offsets begin anew.
+    pub(super) fn other_topic(&self) {
+        self.0.lock().lost_to.clear();
     }
 
     /// All that were.
@@ -101,7 +148,7 @@ impl LogProgress {
 
     /// Where the reader of each partition is.
     pub(super) fn partitions(&self) -> BTreeMap<i32, ReachedTo> {
-        self.0.lock().partitions.clone()
+        self.0.lock().reached()
     }
 
     pub(super) fn whole_from_ms(&self) -> Option<i64> {
@@ -109,9 +156,69 @@ impl LogProgress {
     }
 }
 
+// === impl KnownProgress ===
+
+impl KnownProgress {
+    /// Where the readers are, as far as they can be believed.
+    fn reached(&self) -> BTreeMap<i32, ReachedTo> {
+        let reached = |(partition, reached): (&i32, &ReachedTo)| {
+            let reached = match (*reached, self.silent.get(partition)) {
+                (reached, None) => reached,
+                (ReachedTo::End, Some(since)) => ReachedTo::Time(*since),
+                (ReachedTo::Time(ms), Some(since)) => ReachedTo::Time(ms.min(*since)),
+            };
+            (*partition, reached)
+        };
+        self.partitions.iter().map(reached).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_kafka_says_nothing_a_log_is_as_far_behind_as_it_last_did() {
+        let progress = LogProgress::default();
+        progress.begin(0..2, 1_000);
+        progress.reached(0, ReachedTo::End);
+        progress.reached(1, ReachedTo::End);
+        progress.heard(0, (9, 9), 2_000);
+        progress.silent(0, 5_000);
+        progress.silent(1, 5_000);
+        progress.silent(0, 7_000);
+        assert_eq!(progress.behind_ms(9_000), Some(7_000));
+        assert_eq!(progress.partitions()[&0], ReachedTo::Time(2_000));
+        progress.heard(0, (12, 9), 9_500);
+        assert_eq!(progress.behind_ms(9_500), Some(7_500), "it answers, and nothing was read yet");
+        assert!(progress.is_silent());
+        progress.came(0);
+        assert_eq!(progress.behind_ms(9_500), Some(4_500), "the other one is silent");
+        progress.heard(1, (4, 4), 9_600);
+        assert_eq!(
+            (progress.behind_ms(9_600), progress.is_silent()),
+            (Some(0), false),
+            "nothing was written meanwhile"
+        );
+        progress.silent(1, 9_700);
+        progress.begin(0..2, 1_000);
+        assert_eq!(progress.behind_ms(9_800), Some(8_800), "a reader that begins anew has yet to get there");
+        progress.reached(0, ReachedTo::End);
+        assert_eq!(progress.behind_ms(9_800), Some(200), "and begins where the one before it was believed to be");
+    }
+
+    #[test]
+    fn what_was_lost_is_counted_once_however_many_readers_find_it() {
+        let progress = LogProgress::default();
+        assert_eq!(progress.lost(0, 5..9), 4);
+        assert_eq!(progress.lost(0, 5..9), 0);
+        assert_eq!(progress.lost(0, 5..12), 3);
+        assert_eq!(progress.lost(1, 5..9), 4);
+        assert_eq!(progress.lost(0, 20..21), 1);
+        assert_eq!(progress.all_lost(), 12);
+        progress.other_topic();
+        assert_eq!(progress.lost(0, 3..4), 1);
+    }
 
     #[test]
     fn a_log_is_as_far_behind_as_its_slowest_partition() {

@@ -2,6 +2,9 @@
 //!
 //! Where to read is asked of the store each time a reader begins: offsets that no day covers are read, whatever the reason.
 
+mod begin;
+mod listen;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +12,7 @@ use std::time::{Duration, Instant};
 use chassis::clock;
 use chassis::follow::follow;
 use chassis::limited::Limited;
-use delivery_log::{Coverage, Day, DeliveryStore, RowContent, StoreError};
+use delivery_log::{Day, DeliveryStore, RowContent, StoreError};
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use thiserror::Error;
@@ -34,6 +37,8 @@ const LINE: Duration = Duration::from_secs(60);
 pub(super) struct Projection {
     pub(super) connection: Connection,
     pub(super) topic: Arc<str>,
+    /// Where what is sent again is read from.
+    pub(super) deliveries: Arc<str>,
     pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) keep: Duration,
     pub(super) metrics: LogMetrics,
@@ -47,8 +52,10 @@ enum ProjectError {
     Kafka(#[from] KafkaError),
     #[error(transparent)]
     DeliveryStore(#[from] StoreError),
-    #[error("a damaged day of the delivery log was given up: it is read again")]
+    #[error("a day of the delivery log was given up: it is read again")]
     GivenUp,
+    #[error("partition {partition} ends at offset {end}, and was read to {position}: the topic was cut back")]
+    Cut { partition: i32, end: i64, position: i64 },
 }
 
 /// One reader, from its start to its failure.
@@ -63,12 +70,15 @@ struct Reading<'p> {
     /// Days that are read when those after them are there, the newest first.
     days: Vec<Day>,
     unreadable: &'p Limited<()>,
+    dropped: Limited<()>,
     upkeep: &'p Upkeep,
     /// Changes when what is covered was looked at too early.
     given_up: watch::Receiver<u64>,
     /// When the oldest row that waits has waited long enough.
     flush_at: Option<Instant>,
     ended: BTreeMap<i32, bool>,
+    /// Kafka says nothing of some partition.
+    is_silent: bool,
 }
 
 /// The part of a day that was missing.
@@ -100,81 +110,10 @@ impl Projection {
         follow(&self.topic, "what the delivery log is filled with", read).await;
     }
 
-    async fn read(&self, upkeep: &Upkeep, unreadable: &Limited<()>) -> Result<std::convert::Infallible, ProjectError> {
-        let offsets = Offsets::start(&self.connection)?;
-        self.log.reads_with(offsets.clone());
-        let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
-        let id = offsets.topic_id(&self.topic).await?.ok_or_else(missing)?;
-        if self.store.bind(format!("{} {id}", self.topic)).await? {
-            warn!(topic = %self.topic, "the topic was created anew: the delivery log starts again");
-        }
-        let oldest = upkeep::give_up_old_days(self.store.as_ref(), self.keep).await?;
-        let mut given_up = self.store.given_up();
-        given_up.mark_unchanged();
-        let coverage = self.store.coverage().await?;
-        let count = offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
-        let today = Day::of(clock::now_ms());
-        let (mut starts, mut live_from) = (BTreeMap::new(), BTreeMap::new());
-        for partition in 0..count {
-            let at = TopicPartition::new(Arc::clone(&self.topic), partition);
-            let (first, end) = (offsets.start_of(&at).await?, offsets.end(&at).await?);
-            self.count_lost(&coverage, partition, first);
-            let start = offsets.at(&at, oldest.start_ms()).await?.max(first);
-            let midnight = offsets.at(&at, today.start_ms()).await?.clamp(start, end.max(start));
-            starts.insert(partition, start);
-            live_from.insert(partition, live_start(&coverage, partition, midnight..end));
-        }
-        let days = days_between(oldest, today);
-        self.log.progress().begin(0..count, today.start_ms());
-        let live = Gather::starting(live_from.clone());
-        let ended = (0..count).map(|partition| (partition, false)).collect();
-        let reading = Reading {
-            projection: self,
-            offsets,
-            starts,
-            live_from,
-            live,
-            older: None,
-            days,
-            unreadable,
-            upkeep,
-            given_up,
-            flush_at: None,
-            ended,
-        };
-        Box::pin(reading.run()).await
-    }
-
     /// Tells Prometheus how old the oldest record is that may be missing.
     fn tell_age(&self, ms: i64) {
         self.metrics.behind.set(ms / 1_000);
     }
-
-    /// What lies between what was read and the log's start was deleted before it was read.
-    fn count_lost(&self, coverage: &Coverage, partition: i32, first: i64) {
-        let Some(end) = coverage.ends().get(&partition).copied() else { return };
-        if end < first {
-            let lost = u64::try_from(first - end).unwrap_or(0);
-            self.metrics.lost.inc_by(lost);
-            self.log.progress().lost(lost);
-            warn!(topic = %self.topic, partition, lost, "records were deleted before the delivery log had read them");
-        }
-    }
-}
-
-/// Where the newest part of a partition is read from: behind what is covered of today, else where today begins.
-fn live_start(coverage: &Coverage, partition: i32, today: std::ops::Range<i64>) -> i64 {
-    let covered = coverage.of(partition).last().map_or(today.start, |last| last.end);
-    // What is covered beyond the end was cut off the log: it is not there, and will be something else.
-    covered.clamp(today.start, today.end.max(today.start))
-}
-
-/// The days of a log, the newest last, so that they are taken from the end.
-fn days_between(oldest: Day, newest: Day) -> Vec<Day> {
-    let mut days: Vec<Day> = (0..).map(|back| newest.minus(back)).take_while(|day| *day > oldest).collect();
-    days.push(oldest);
-    days.reverse();
-    days
 }
 
 // === impl Reading ===
@@ -182,13 +121,18 @@ fn days_between(oldest: Day, newest: Day) -> Vec<Day> {
 impl Reading<'_> {
     async fn run(mut self) -> Result<std::convert::Infallible, ProjectError> {
         let mut tail = self.tail(&self.live_from)?;
-        let mut tick = clock::instant();
+        let (mut tick, mut listen) = (clock::instant(), clock::instant() + listen::EVERY);
         loop {
             if clock::instant() >= tick {
                 tick = clock::instant() + upkeep::EVERY;
                 self.tick().await;
             }
-            let until = self.flush_at.unwrap_or(tick).min(tick);
+            if clock::instant() >= listen {
+                self.listen().await?;
+                listen = clock::instant() + listen::EVERY;
+            }
+            let next = tick.min(listen);
+            let until = self.flush_at.unwrap_or(next).min(next);
             let event = tokio::select! {
                 biased;
                 () = changed(&mut self.given_up) => return Err(ProjectError::GivenUp),
@@ -230,6 +174,11 @@ impl Reading<'_> {
     }
 
     fn newest(&mut self, event: TailEvent) {
+        if self.is_silent {
+            let (TailEvent::Record { partition, .. } | TailEvent::Eof { partition, .. }) = &event;
+            self.projection.log.progress().came(*partition);
+            self.is_silent = self.projection.log.progress().is_silent();
+        }
         match event {
             TailEvent::Record { partition, record } => {
                 let row = self.decode(partition, &record);
@@ -298,7 +247,8 @@ impl Reading<'_> {
         let mut chunks = self.live.take();
         chunks.extend(self.older.iter_mut().flat_map(|older| older.gather.take()));
         if !chunks.is_empty() {
-            self.projection.store.project(chunks).await?;
+            let projected = self.projection.store.project(chunks).await?;
+            self.tell_dropped(projected.too_old);
         }
         let progress = self.projection.log.progress();
         for (partition, position) in self.live.positions() {
@@ -311,6 +261,19 @@ impl Reading<'_> {
             progress.reached(*partition, ReachedTo::End);
         }
         Ok(())
+    }
+
+    /// Rows of days that are given up: of the oldest day a few, of newer ones only where this machine's clock is ahead.
+    fn tell_dropped(&self, rows: u64) {
+        if rows > 0
+            && let Some(swallowed) = self.dropped.permit(&())
+        {
+            let (topic, keep_s) = (&self.projection.topic, self.projection.keep.as_secs());
+            warn!(
+                %topic, rows, keep_s, swallowed,
+                "records are older than what the delivery log keeps, and not in it; if they are new, the clock of this machine is ahead"
+            );
+        }
     }
 
     /// Begins with the newest day of which something is missing.
@@ -343,9 +306,7 @@ impl Reading<'_> {
     async fn tick(&self) {
         let projection = self.projection;
         self.upkeep.run(projection.store.as_ref(), projection.keep, &projection.metrics).await;
-        if let Some(ms) = projection.log.progress().behind_ms(clock::now_ms()) {
-            projection.tell_age(ms);
-        }
+        self.look_what_is_held().await;
     }
 
     fn tail(&self, from: &BTreeMap<i32, i64>) -> Result<Tail, KafkaError> {
@@ -372,30 +333,5 @@ async fn next_of(older: Option<&mut Older>) -> Result<TailEvent, KafkaError> {
     match older {
         Some(older) => older.tail.next().await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_part_begins_behind_what_is_covered_of_today() {
-        let mut coverage = Coverage::default();
-        assert_eq!(live_start(&coverage, 0, 50..90), 50);
-        coverage.add(0, 10..40);
-        assert_eq!(live_start(&coverage, 0, 50..90), 50, "what is before it is an older day's");
-        coverage.add(0, 60..80);
-        assert_eq!(live_start(&coverage, 0, 50..90), 80);
-        coverage.add(0, 80..200);
-        assert_eq!(live_start(&coverage, 0, 50..90), 90, "the log was cut");
-    }
-
-    #[test]
-    fn days_are_taken_from_the_newest_to_the_oldest() {
-        let newest = Day::of(1_795_960_799_999);
-        let mut days = days_between(newest.minus(2), newest);
-        assert_eq!(std::iter::from_fn(|| days.pop()).collect::<Vec<_>>(), [newest, newest.minus(1), newest.minus(2)]);
-        assert_eq!(days_between(newest, newest), [newest]);
     }
 }

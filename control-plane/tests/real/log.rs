@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
 use control_plane::check_log;
-use kafka::{Producer, ProducerOptions};
+use delivery_log::{
+    Coordinates, DeliveryStore, LogChunk, LogRow, LoggedTarget, RowContent, SqliteOptions, SqliteStore,
+};
+use kafka::{Offsets, Producer, ProducerOptions};
 use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle, TargetFacts};
 use schemas::control::BodyForm;
 use schemas::delivery::Origin;
@@ -147,6 +150,12 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
 
     // What is there is not made again, what came meanwhile is.
     write(&world, &producer, whose, "evt_later").await;
+    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().join("a")).await.unwrap();
+    assert_eq!((checked.rows, checked.behind, checked.difference), (60, 3, None), "what came meanwhile is counted");
+    let nothing = folder.path().join("nothing");
+    std::fs::create_dir(&nothing).unwrap();
+    let checked = check_log(&world.connection, &world.topics.attempts, nothing).await.unwrap();
+    assert_eq!((checked.days, checked.behind), (0, 63), "an empty folder holds nothing of it");
     let replica = world.replica_with("one", at(&folder.path().join("a"))).await;
     let again = attempts(&replica, &application, 21).await;
     assert_eq!(&again.as_array().unwrap()[1..], listed.as_array().unwrap().as_slice());
@@ -155,6 +164,52 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
     let replica = world.replica_with("one", at(&folder.path().join("b"))).await;
     assert_eq!(attempts(&replica, &application, 21).await, again, "an empty folder holds the same");
     replica.stop().await;
+}
+
+/// Fills a folder as if the topic had so many records in a partition, and lets go of it.
+async fn invent(world: &World, folder: &Path, application: ApplicationId, offsets: std::ops::Range<i64>) {
+    let options = SqliteOptions { folder: folder.to_owned(), readers: 1, memory_bytes: 8 << 20 };
+    let topic = &world.topics.attempts;
+    let id = Offsets::start(&world.connection).unwrap().topic_id(topic).await.unwrap().unwrap();
+    let store = SqliteStore::open(&options).unwrap();
+    store.bind(format!("{topic} {id}")).await.unwrap();
+    let row = |offset| {
+        let stored_ms = kafka::clock::now_ms();
+        let target = LoggedTarget {
+            coordinates: Coordinates { partition: 0, offset },
+            application,
+            subscription: SubscriptionId(uuid::Uuid::from_u128(1)),
+            offset,
+            facts: "{}".to_owned(),
+        };
+        LogRow { offset, stored_ms, content: RowContent::Target(Box::new(target)) }
+    };
+    let rows = offsets.clone().map(row).collect();
+    store.project(vec![LogChunk { partition: 0, offsets, rows }]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_topic_has_lost_is_given_up_and_what_takes_its_offsets_is_read() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let producer = Producer::start(&world.connection, ProducerOptions::new("test")).unwrap();
+    let replica = world.replica("one").await;
+    let (application, _token) = super::tenant(&replica, "log").await;
+    let (_, made) = replica.post("/subscriptions", super::subscription(&application, "mine")).await;
+    replica.stop().await;
+    let subscription: SubscriptionId = made["subscription_id"].as_str().unwrap().parse().unwrap();
+    let whose = (application.parse().unwrap(), subscription);
+    invent(&world, folder.path(), whose.0, 0..500).await;
+    write(&world, &producer, whose, "evt_0").await;
+    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().to_owned()).await.unwrap();
+    assert_eq!(checked.difference.map(|it| it.what), Some("invented"), "the topic ends before what is covered");
+    let replica = world.replica_with("one", at(folder.path())).await;
+    for number in 1..20 {
+        write(&world, &producer, whose, &format!("evt_{number}")).await;
+    }
+    attempts(&replica, &application, 20).await;
+    replica.stop().await;
+    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().to_owned()).await.unwrap();
+    assert_eq!((checked.rows, checked.difference), (60, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

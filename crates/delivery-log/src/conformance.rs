@@ -1,6 +1,7 @@
 //! What every store has to pass. `suite!` makes a test of each check, over the stores that a fixture opens.
 
 pub(crate) mod checks;
+pub(crate) mod edges;
 pub(crate) mod made;
 pub(crate) mod paging;
 pub(crate) mod targets;
@@ -41,6 +42,10 @@ macro_rules! suite {
             events_and_deliveries_are_found_by_their_names in checks,
             what_attempts_had_in_common_is_found_by_subscription_and_offset in targets,
             minutes_and_days_count_each_row_once in checks,
+            a_delivery_with_the_longest_schedule_has_its_whole_history in edges,
+            a_clock_that_was_ahead_for_a_moment_leaves_no_hole in edges,
+            what_a_topic_lost_is_given_up_with_its_day_and_other_records_take_the_offsets in edges,
+            a_dead_letter_is_open_until_it_is_settled_or_its_day_is_gone in edges,
             a_page_that_looked_at_too_much_ends_and_goes_on in paging,
             every_row_that_was_there_when_the_first_page_was_asked_for_comes_once in paging,
         }

@@ -57,6 +57,12 @@ impl Coverage {
         missing
     }
 
+    /// Whether offsets are covered of a partition from its end on, as it is given here.
+    #[must_use]
+    pub fn reaches_beyond(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        self.ends().iter().any(|(partition, covered)| ends.get(partition).is_some_and(|end| covered > end))
+    }
+
     /// All intervals.
     pub fn iter(&self) -> impl Iterator<Item = (i32, &Range<i64>)> {
         self.0.iter().flat_map(|(partition, intervals)| intervals.iter().map(move |interval| (*partition, interval)))
@@ -101,6 +107,15 @@ mod tests {
             let expected: Vec<i64> = (5..31).filter(|offset| !naive[usize::try_from(*offset).unwrap()]).collect();
             assert_eq!(missing, expected, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn what_is_covered_beyond_an_end_is_seen() {
+        let mut coverage = Coverage::default();
+        coverage.add(0, 2..9);
+        assert!(coverage.reaches_beyond(&BTreeMap::from([(0, 8), (1, 0)])));
+        assert!(!coverage.reaches_beyond(&BTreeMap::from([(0, 9), (1, 0)])));
+        assert!(!coverage.reaches_beyond(&BTreeMap::from([(1, 0)])), "of the others nothing is known");
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct FactQuery {
     pub application: ApplicationId,
     /// About what.
     pub subject: Subject,
+    /// Of this subscription, whatever they are about.
+    pub subscription: Option<SubscriptionId>,
     /// Of which kinds.
     pub kinds: Kinds,
     /// With a type that one of these matches; empty is any.
@@ -159,6 +161,7 @@ impl FactQuery {
         Self {
             application,
             subject: Subject::All,
+            subscription: None,
             kinds: Kinds::ALL,
             types: Vec::new(),
             status: None,
@@ -188,6 +191,7 @@ impl FactQuery {
         let exchange = fact.exchange.as_ref();
         let status = exchange.and_then(|it| it.status);
         self.kinds.has(fact.kind)
+            && self.subscription.is_none_or(|id| fact.subscription == Some(id))
             && self.times.has(fact.stored_ms)
             && (self.types.is_empty() || fact.event_type.as_ref().is_some_and(|name| matches(&self.types, name)))
             && self.status.as_ref().is_none_or(|wanted| status.is_some_and(|status| wanted.contains(&status)))

@@ -52,6 +52,8 @@ use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreE
 const QUEUE: usize = 16;
 /// Days that the memory is shared among.
 const DAYS: u64 = 31;
+/// Deliveries of one question about their histories.
+const AT_ONCE: usize = 100;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -87,7 +89,7 @@ struct SharedFiles {
     rows: DayRows,
     next_id: AtomicU64,
     open_id: AtomicU64,
-    /// Days that were given up because they were damaged.
+    /// How often days were given up that may be read again.
     given_up: watch::Sender<u64>,
     /// Locked while the process has the folder.
     _lock: File,
@@ -161,6 +163,10 @@ impl DeliveryStore for SqliteStore {
         self.tell(|reply| WriterCommand::Retain(oldest, reply))
     }
 
+    fn cut(&self, ends: BTreeMap<i32, i64>) -> StoreAnswer<'_, Vec<Day>> {
+        self.tell(|reply| WriterCommand::Cut(ends, reply))
+    }
+
     fn given_up(&self) -> watch::Receiver<u64> {
         self.given_up.clone()
     }
@@ -190,7 +196,15 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>> {
-        self.readers.ask(move |reader| facts::histories(reader, application, &deliveries))
+        // A question has its own time: a thousand that start at the oldest day are looked for in each of them.
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for few in deliveries.chunks(AT_ONCE) {
+                let few = few.to_vec();
+                all.extend(self.readers.ask(move |reader| facts::histories(reader, application, &few)).await?);
+            }
+            Ok(all)
+        })
     }
 
     fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>> {
@@ -203,6 +217,10 @@ impl DeliveryStore for SqliteStore {
 
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {
         self.readers.ask(move |reader| counts::open(reader, &deliveries))
+    }
+
+    fn open_letters(&self, application: ApplicationId, subscription: SubscriptionId) -> StoreAnswer<'_, u64> {
+        self.readers.ask(move |reader| counts::open_letters(reader, application, subscription))
     }
 
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {

@@ -32,11 +32,16 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Which offsets were read into the days that are there.
     fn coverage(&self) -> StoreAnswer<'_, Coverage>;
 
-    /// Gives up every day before this one, now and from now on. Returns those that were there.
+    /// Gives up every day before this one, now and until it is told another. Returns those that were there. Where the day before
+    /// it was a later one, days between them may be read again.
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>>;
 
-    /// How many days were given up because they were damaged: whoever fills the store looks again at what is covered when it
-    /// changes.
+    /// Gives up every day that covers offsets from these on, by partition: the topic was cut back to them, and others take those
+    /// offsets. What is covered of their other offsets is to be read again. Returns the days.
+    fn cut(&self, ends: BTreeMap<i32, i64>) -> StoreAnswer<'_, Vec<Day>>;
+
+    /// How often days were given up that may be read again, because they were damaged or a clock that was ahead was set right:
+    /// whoever fills the store looks again at what is covered when it changes.
     fn given_up(&self) -> watch::Receiver<u64>;
 
     /// The days that are there, the newest first. Never refused for the questions that wait.
@@ -55,7 +60,7 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// are left out, and so are `subscriptions` and `control_offset`.
     fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>>;
 
-    /// All facts of these deliveries, each with the day before which none was stored: at most 100 of each, the oldest first.
+    /// All facts of these deliveries, each with the day before which none was stored: at most 250 of each, the oldest first.
     fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>>;
 
     /// All facts of the delivery whose id begins so, the oldest first: what an attempt's id tells of it.
@@ -67,6 +72,9 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
 
     /// Those of these deliveries that have been tried and have not ended.
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;
+
+    /// How many dead letters of a subscription nobody has decided about, of all days that are there.
+    fn open_letters(&self, application: ApplicationId, subscription: SubscriptionId) -> StoreAnswer<'_, u64>;
 
     /// How deliveries went, step by step, the oldest first; steps without anything are left out.
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>>;

@@ -90,7 +90,7 @@ pub fn decode<'a>(record: &'a Record, from: &TopicPartition) -> Result<Event<'a>
     let Some(value) = &record.value else {
         return Err(Rejection::new(RejectReason::NullValue, "the record has no value"));
     };
-    match record.headers.get(header::CONTENT_TYPE).and_then(cloudevents_format) {
+    match record.headers.get(header::CONTENT_TYPE).and_then(cloud_event::structured_format) {
         None => cloudevents_binary::decode(record, value, from),
         Some(format) if format.eq_ignore_ascii_case(b"+json") => cloudevents_structured::decode(record, value, from),
         Some(format) => Err(Rejection::new(
@@ -104,19 +104,11 @@ pub fn decode<'a>(record: &'a Record, from: &TopicPartition) -> Result<Event<'a>
 #[must_use]
 pub fn named_application(record: &Record) -> Option<Cow<'_, str>> {
     let named = record.headers.text(header::APPLICATION).map(Cow::Borrowed);
-    let attribute = || match record.headers.get(header::CONTENT_TYPE).and_then(cloudevents_format) {
+    let attribute = || match record.headers.get(header::CONTENT_TYPE).and_then(cloud_event::structured_format) {
         Some(_) => cloudevents_structured::named_application(record.value.as_deref()?),
         None => record.headers.text(cloudevents_binary::CE_APPLICATION).map(Cow::Borrowed),
     };
     named.or_else(attribute).filter(|name| !name.is_empty())
-}
-
-/// What follows `application/cloudevents` in a media type, if it is one: `+json`, `-batch+json`, nothing.
-fn cloudevents_format(content_type: &[u8]) -> Option<&[u8]> {
-    const PREFIX: &[u8] = b"application/cloudevents";
-    let (head, rest) = content_type.trim_ascii_start().split_at_checked(PREFIX.len())?;
-    let rest = rest.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
-    head.eq_ignore_ascii_case(PREFIX).then_some(rest)
 }
 
 /// Whether a header of the record travels on: everything else would only cost room in every delivery.

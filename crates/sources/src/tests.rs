@@ -191,6 +191,22 @@ fn a_time_that_is_none_is_left_out_and_said() {
 }
 
 #[test]
+fn a_structured_record_may_repeat_its_attributes_as_headers_and_is_structured_all_the_same() {
+    // The Kafka binding allows it, and leaves the mode to the content type; the gateway accepts no event with such a content type.
+    let content_type = (header::CONTENT_TYPE, "application/cloudevents+json");
+    let headers: Vec<_> =
+        BINARY.into_iter().filter(|(own, _)| *own != header::CONTENT_TYPE).chain([content_type]).collect();
+    let record =
+        record(&headers, r#"{"specversion":"1.0","id":"evt_1","type":"invoice.paid","source":"/billing","data":7}"#);
+    let event = decode(&record, &partition()).unwrap();
+    assert_eq!(
+        (&*event.id, &event.payload[..], event.content_type.as_deref()),
+        ("evt_1", &b"7"[..], Some("application/json"))
+    );
+    assert_eq!(event.headers.iter().filter(|(name, _)| *name == b"ce_id").count(), 1);
+}
+
+#[test]
 fn the_application_may_be_an_attribute_as_over_http() {
     let binary = record(&[(header::CE_TYPE, "a.b"), ("ce_hookbusapplication", "shop")], "{}");
     let envelope = r#"{"type":"a.b","hookbusapplication":"shop"}"#;

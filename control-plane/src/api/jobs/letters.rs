@@ -86,6 +86,10 @@ async fn decide(app: &App, asked: &AskedLog, kind: JobKind, body: Map<String, Va
         (&asked_for.subject, app.jobs().get(asked_for.job_id))
         && !is_any_open(store.as_ref(), application, &ids.0).await?
     {
+        // One of them may have died, or may have been decided about, in what is not in the log yet.
+        if let Some(behind) = app.log().may_lack("dead letter") {
+            return Err(behind);
+        }
         let detail = "none of these dead letters is open";
         return Err(Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::NotOpen));
     }

@@ -53,11 +53,10 @@ pub(in crate::api) async fn retry(
     let given = fields.kept_text("application_id", 1..=200)?;
     let (application, store) = asked.log_of(&app, given.as_deref())?;
     let application = application.application_id;
-    let absent = || not_found("attempt");
-    let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
+    let id = Uuid::parse_str(&id).map_err(|_no_id| not_found("attempt"))?;
     let found = attempts::find(store.as_ref(), application, id).await.map_err(|error| failed(&error))?;
-    let attempt = found.ok_or_else(absent)?;
-    let subscription = attempt.fact.subscription.ok_or_else(absent)?;
+    let attempt = found.ok_or_else(|| app.log().absent("attempt"))?;
+    let subscription = attempt.fact.subscription.ok_or_else(|| not_found("attempt"))?;
     if !has_subscription(&app, application, subscription) {
         return Err(not_found("subscription"));
     }
@@ -110,7 +109,7 @@ pub(in crate::api) async fn replay(
     let replay_id = fields.kept_text("replay_id", 1..=128)?;
     let (application, store) = asked.log_of(&app, given.as_deref())?;
     let application = application.application_id;
-    let event = event_named(store.as_ref(), application, &id).await?.ok_or_else(|| not_found("event"))?;
+    let event = event_named(store.as_ref(), application, &id).await?.ok_or_else(|| app.log().absent("event"))?;
     let subscription_id = named.map(|named| receiver(&app, &asked, application, &named)).transpose()?;
     let origin = event.origin.clone().ok_or_else(|| expired("the payload of this event"))?;
     if app.log().read_back()?.record(&origin).await?.is_none() {

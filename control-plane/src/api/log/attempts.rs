@@ -151,19 +151,25 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
     let id = application.application_id;
     let part = asked.part(id, USUAL)?;
     let wanted = wanted(&asked)?;
-    let subject = match (asked.uuid("delivery_id")?, asked.query.get("event_id"), asked.uuid("subscription_id")?) {
-        (Some(delivery), _, _) => Subject::Delivery(DeliveryId(delivery)),
-        (None, Some(event), _) => {
+    let subscription = asked.uuid("subscription_id")?.map(SubscriptionId);
+    let event = match asked.query.get("event_id") {
+        None => None,
+        Some(event) => {
             // An event that is not in the log any more may still have attempts there.
             let found = event_named(store.as_ref(), id, event).await?.map(|event| event.uuid);
             let uuid = found.or_else(|| Uuid::parse_str(event).ok()).or_else(|| uuids_of(id, event).pop());
-            Subject::Event(uuid.unwrap_or_else(Uuid::nil))
+            Some(uuid.unwrap_or_else(Uuid::nil))
         }
-        (None, None, Some(subscription)) => Subject::Subscription(SubscriptionId(subscription)),
+    };
+    let subject = match (asked.uuid("delivery_id")?, event, subscription) {
+        (Some(delivery), _, _) => Subject::Delivery(DeliveryId(delivery)),
+        (None, Some(event), _) => Subject::Event(event),
+        (None, None, Some(subscription)) => Subject::Subscription(subscription),
         (None, None, None) => Subject::All,
     };
     let query = FactQuery {
         subject,
+        subscription,
         kinds: Kinds::ATTEMPTS,
         types: asked.types()?,
         status: http_status(&asked)?,
@@ -175,9 +181,8 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
         application: id,
     };
     let found = attempts::page(store.as_ref(), query, wanted).await.map_err(|error| failed(&error))?;
-    let subscription = asked.uuid("subscription_id")?;
-    let is_of =
-        |attempt: &LoggedAttempt| subscription.is_none_or(|id| attempt.fact.subscription == Some(SubscriptionId(id)));
+    // A delivery's few attempts are looked up by its id alone.
+    let is_of = |attempt: &LoggedAttempt| event.is_none_or(|event| attempt.fact.event == Some(event));
     let rows = found.rows.into_iter().filter(is_of).map(|attempt| show(&app, attempt, asked.uuids)).collect();
     asked.answer(&app, &part, &delivery_log::LogPage { rows, next: found.next })
 }
@@ -193,8 +198,8 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
 )]
 pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
     let (application, store) = asked.log(&app)?;
-    let absent = || not_found("attempt");
-    let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
+    let absent = || app.log().absent("attempt");
+    let id = Uuid::parse_str(&id).map_err(|_no_id| not_found("attempt"))?;
     let found = attempts::find(store.as_ref(), application.application_id, id).await.map_err(|error| failed(&error))?;
     let shown = show(&app, found.ok_or_else(absent)?, asked.uuids);
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))

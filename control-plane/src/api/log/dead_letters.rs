@@ -59,6 +59,8 @@ pub(in crate::api) enum LetterStateShown {
     Redriven,
     /// Somebody decided that it is not sent again.
     Discarded,
+    /// Nobody has, and it cannot be sent again: Kafka does not hold its delivery any more.
+    Expired,
 }
 
 /// List dead letters
@@ -71,7 +73,7 @@ pub(in crate::api) enum LetterStateShown {
         ("subscription_id" = Option<String>, Query, description = "Only those of this subscription", format = Uuid, nullable = false),
         ("event.event_type_names" = Option<String>, Query, description = "Types or patterns, with commas between them", nullable = false),
         ("reason" = Option<String>, Query, description = "Only those that died of it", pattern = "^(schedule|max_age|refused|gone|aborted|unwritable)$", nullable = false),
-        ("state" = Option<String>, Query, description = "Only those that stand so, `open` unless said", pattern = "^(open|healed|redriven|discarded)$", nullable = false),
+        ("state" = Option<String>, Query, description = "Only those that stand so, `open` unless said", pattern = "^(open|healed|redriven|discarded|expired)$", nullable = false),
         ("min_created_at" = Option<String>, Query, description = "Only those that died at this time or later", format = DateTime, nullable = false),
         ("max_created_at" = Option<String>, Query, description = "Only those that died at this time or earlier", format = DateTime, nullable = false),
         ("order" = Option<String>, Query, description = "`asc` for the oldest first, else `desc`", pattern = "^(asc|desc)$", nullable = false),
@@ -99,7 +101,9 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
     };
     let wanted = state(&asked)?;
     let mut found = store.facts(query).await.map_err(|error| failed(&error))?;
-    let states = letters::states(store.as_ref(), application, &found.rows).await.map_err(|error| failed(&error))?;
+    let held_from = app.log().held_from();
+    let states = letters::states(store.as_ref(), application, &found.rows, &held_from);
+    let states = states.await.map_err(|error| failed(&error))?;
     let mut standing = states.iter().map(|state| *state == wanted);
     found.rows.retain(|_| standing.next().unwrap_or(false));
     let since = |fact: &Fact| Some((fact.event?, Day::of(fact.accepted_ms.unwrap_or(0)).minus(1)));
@@ -165,6 +169,7 @@ impl LetterStateShown {
             LetterState::Healed => Self::Healed,
             LetterState::Redriven => Self::Redriven,
             LetterState::Discarded => Self::Discarded,
+            LetterState::Expired => Self::Expired,
         }
     }
 }

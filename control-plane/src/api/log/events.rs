@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{AskedLog, event_named, expired, payload, with_headers};
 use crate::api::{json, time};
 use crate::log::failed;
-use crate::problem::{Answer, Problem, not_found};
+use crate::problem::{Answer, Problem};
 use crate::state::App;
 
 /// Rows of a page that does not say how many.
@@ -129,7 +129,7 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let with_payload = asked.query.flag("payload")?.unwrap_or(true);
     let (application, store) = asked.log(&app)?;
     let found = event_named(store.as_ref(), application.application_id, &id).await?;
-    let event = found.ok_or_else(|| not_found("event"))?;
+    let event = found.ok_or_else(|| app.log().absent("event"))?;
     let payload = payload::read(&app, &application, &event).await?;
     let state = if payload.is_some() { PayloadState::Available } else { PayloadState::Expired };
     if with_payload && payload.is_none() {

@@ -124,6 +124,11 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let (after, only) = (page.after_id()?.map(SubscriptionId), asked.uuid("subscription_id")?.map(SubscriptionId));
     let Some(event) = event_named(store.as_ref(), application.application_id, &id).await? else {
         let shown = unmatched(store.as_ref(), application.application_id, &id).await?;
+        if shown.fate == EventFate::Unknown
+            && let Some(behind) = app.log().may_lack("event")
+        {
+            return Err(behind);
+        }
         return Ok(with_headers(&app, json(StatusCode::OK, &shown)?));
     };
     let mut chosen = chosen(&app.catalog().read(), &event, (only, after, limit + 1));

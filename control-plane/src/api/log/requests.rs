@@ -95,10 +95,10 @@ pub(in crate::api) struct RequestConnection {
 )]
 pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
     let (application, store) = asked.log(&app)?;
-    let absent = || not_found("request");
-    let id = Uuid::parse_str(&id).map_err(|_no_id| absent())?;
+    let id = Uuid::parse_str(&id).map_err(|_no_id| not_found("request"))?;
     let found = attempts::find(store.as_ref(), application.application_id, id).await.map_err(|error| failed(&error))?;
-    let attempt = found.filter(|it| !it.waits && it.fact.exchange.is_some()).ok_or_else(absent)?;
+    let made = found.filter(|it| !it.waits && it.fact.exchange.is_some());
+    let attempt = made.ok_or_else(|| app.log().absent("request"))?;
     let record = attempt_record(&app, &attempt).await?.ok_or_else(|| expired("this request"))?;
     let exchange = exchange_of(&attempt, &record)?.ok_or_else(|| expired("this request"))?;
     let target = target(store.as_ref(), &attempt, &exchange).await?;

@@ -14,7 +14,7 @@ use super::events::{EventShown, show as show_event};
 use super::{AskedLog, event_named, uuids_of, with_headers};
 use crate::api::{json, time};
 use crate::log::failed;
-use crate::problem::{Answer, Problem, not_found};
+use crate::problem::{Answer, Problem};
 use crate::state::App;
 
 /// Facts of a page.
@@ -85,7 +85,7 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let uuids = event.as_ref().map_or_else(|| uuids_of(application, &id), |event| vec![event.uuid]);
     let found = facts(store.as_ref(), application, &uuids, page).await?;
     if event.is_none() && found.rows.is_empty() && found.next.is_none() {
-        return Err(not_found("event"));
+        return Err(app.log().absent("event"));
     }
     let is_first = page.after.is_none();
     let mut entries: Vec<TimelineEntry> = event.iter().filter(|_| is_first).flat_map(beginning).collect();

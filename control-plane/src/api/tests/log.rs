@@ -129,7 +129,7 @@ pub(super) async fn one_event(store: &dyn DeliveryStore, application: &str, subs
 }
 
 /// An application with a subscription, and five events: delivered, delivered at the second try, waiting, dead.
-async fn written() -> (Api, Tenant, String) {
+pub(super) async fn written() -> (Api, Tenant, String) {
     let (api, store) = Api::with_log();
     let tenant = api.tenant("billing").await;
     let (status, subscription) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
@@ -281,6 +281,10 @@ async fn dead_letters_are_listed_with_why_they_died() {
         assert_eq!(rows.as_array().map(Vec::len), Some(count), "{query}");
     }
     assert_eq!(api.get(&tenant.token, "/dead_letters?reason=boredom").await.0, 422);
+    api.app.log().holds_from([(0, 5)].into());
+    assert_eq!(api.get(&tenant.token, "/dead_letters").await, (200, value!([])), "nothing can be sent of it");
+    let (_, rows) = api.get(&tenant.token, "/dead_letters?state=expired").await;
+    assert_eq!((&rows[0]["event"]["event_id"], &rows[0]["state"]), (&value!("evt_d"), &value!("expired")), "{rows}");
 }
 
 #[tokio::test]

@@ -94,6 +94,21 @@ pub(super) fn accepted(
     Ok(counts)
 }
 
+/// How many dead letters of a subscription of the application nobody has decided about.
+pub(super) fn open_letters(
+    reader: &mut DayReader,
+    application: ApplicationId,
+    subscription: SubscriptionId,
+) -> Result<u64, StoreError> {
+    let Some(connection) = reader.open()? else { return Ok(0) };
+    let count = || {
+        let sql = "SELECT count(*) FROM letters WHERE subscription = ?1 AND application = ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        statement.query_row([subscription.0.as_bytes(), application.0.as_bytes()], |row| row.get::<_, i64>(0))
+    };
+    count().map(i64::unsigned_abs).map_err(failed)
+}
+
 /// Those of these deliveries that are open.
 pub(super) fn open(reader: &mut DayReader, deliveries: &[DeliveryId]) -> Result<Vec<OpenDelivery>, StoreError> {
     let Some(connection) = reader.open()? else { return Ok(Vec::new()) };

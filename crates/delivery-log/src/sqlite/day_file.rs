@@ -64,6 +64,17 @@ impl DayFile {
         Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, names })
     }
 
+    /// Forgets the numbers of words and ids, which take the more memory the more there are: they are looked up again.
+    pub(super) fn forget_names(&mut self) {
+        self.names = NewNames::default();
+    }
+
+    /// Numbers that it remembers.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> usize {
+        self.names.words.len() + self.names.ids.len()
+    }
+
     /// Takes rows and covers their offsets.
     pub(super) fn take(&mut self, work: &DayPart, topic: Option<&str>) -> rusqlite::Result<Projected> {
         let mut covered = self.covered.clone();
@@ -263,7 +274,7 @@ impl NewNames {
 /// Opens a day's file to write; one that is damaged or of another shape is made anew. `kept` is what this build keeps.
 pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusqlite::Result<DayFile> {
     let path = schema::day_path(folder, day);
-    let opened = schema::open_to_write(&path, schema::DAY)
+    let opened = schema::open_to_write(&path, &schema::DAY)
         .and_then(|connection| connection.map(|it| DayFile::new(day, it, Arc::clone(kept))).transpose());
     match opened {
         Ok(Some(file)) => return Ok(file),
@@ -276,7 +287,7 @@ pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusql
         Err(error) => return Err(error),
     }
     schema::remove(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let connection = schema::open_to_write(&path, schema::DAY)?.ok_or(rusqlite::Error::InvalidQuery)?;
+    let connection = schema::open_to_write(&path, &schema::DAY)?.ok_or(rusqlite::Error::InvalidQuery)?;
     DayFile::new(day, connection, Arc::clone(kept))
 }
 

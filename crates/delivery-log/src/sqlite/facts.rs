@@ -17,8 +17,8 @@ use crate::position::{Coordinates, RowPosition};
 use crate::query::{FactQuery, ListOrder, LogPage, Subject};
 use crate::store::StoreError;
 
-/// Facts of one delivery that are given: no schedule has so many attempts.
-const HISTORY: usize = 100;
+/// Facts of one delivery that are given: more than twice as many as the longest schedule has attempts.
+const HISTORY: usize = 250;
 
 const COLUMNS: &str = "place, time, kind, application, event, type, subscription, delivery, generation, made_by, attempt, at,
     accepted, due, started, elapsed, first_byte, status, error, reason, dialled, record_partition, record_offset, detail";
@@ -30,6 +30,7 @@ struct IndexEntry {
     kind: Option<FactKind>,
     application: Option<i64>,
     event_type: Option<i64>,
+    subscription: Option<i64>,
     status: Option<u16>,
 }
 
@@ -39,10 +40,16 @@ pub(super) fn page(reader: &mut DayReader, query: &FactQuery) -> Result<LogPage<
         let names = Names::new(connection);
         let Some(application) = names.number(query.application.0)? else { return Ok(GoOn::Row) };
         let Some((condition, subject)) = access(&names, query, application)? else { return Ok(GoOn::Row) };
+        let subscription = query.subscription.map(|id| names.number(id.0)).transpose()?;
+        // The day knows nothing of the one that is asked for.
+        if subscription == Some(None) {
+            return Ok(GoOn::Row);
+        }
+        let owners = (application, subscription.flatten());
         let mut types: HashMap<Option<i64>, bool> = HashMap::new();
         walk.rows(connection, &format!("SELECT {COLUMNS} FROM facts {condition}"), &*subject, |row| {
             let entry = IndexEntry::of(row)?;
-            let may_be = entry.may_be(query, application) && is_wanted(&names, query, entry.event_type, &mut types)?;
+            let may_be = entry.may_be(query, owners) && is_wanted(&names, query, entry.event_type, &mut types)?;
             let fact = if may_be { Some(read(row, day, &names)?).filter(|fact| query.matches(fact)) } else { None };
             let ms = day.start_ms() + entry.time;
             Ok((RowPosition { day, ms, coordinates: schema::coordinates(entry.place) }, fact))
@@ -167,14 +174,17 @@ impl IndexEntry {
             kind: FactKind::numbered(row.get(2)?),
             application: row.get(3)?,
             event_type: row.get(5)?,
+            subscription: row.get(6)?,
             status: row.get(17)?,
         })
     }
 
-    fn may_be(&self, query: &FactQuery, application: i64) -> bool {
+    /// `subscription`: only those of this one.
+    fn may_be(&self, query: &FactQuery, (application, subscription): (i64, Option<i64>)) -> bool {
         let is_kind = query.kinds == Kinds::ALL || self.kind.is_some_and(|kind| query.kinds.has(kind));
         let is_status = query.status.as_ref().is_none_or(|it| self.status.is_some_and(|status| it.contains(&status)));
-        self.application == Some(application) && is_kind && is_status
+        let is_owned = subscription.is_none() || self.subscription == subscription;
+        self.application == Some(application) && is_owned && is_kind && is_status
     }
 }
 

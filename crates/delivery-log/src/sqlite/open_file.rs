@@ -1,5 +1,5 @@
-//! The file of what is open: deliveries that were tried and have not ended. It outlives days, so it has offsets of its own, and
-//! catches up from the rows of the days; nothing is in two files that must agree.
+//! The file of what is open: deliveries that were tried and have not ended, and dead letters nobody has decided about. It outlives
+//! days, so it has offsets of its own, and catches up from the rows of the days; nothing is in two files that must agree.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) struct FileFailure {
     pub(super) error: rusqlite::Error,
 }
 
-/// A row of a day that opens or closes a delivery.
+/// A row of a day that opens or closes a delivery, or a dead letter.
 struct OpenStep {
     place: i64,
     stored_ms: i64,
@@ -58,13 +58,13 @@ impl OpenFile {
     /// Opens the file; one that is damaged or of another shape is made anew.
     pub(super) fn open(folder: &Path) -> rusqlite::Result<Self> {
         let path = schema::open_path(folder);
-        let connection = match schema::open_to_write(&path, schema::OPEN) {
+        let connection = match schema::open_to_write(&path, &schema::OPEN) {
             Ok(Some(connection)) => connection,
             Err(error) if !day_file::is_damaged(&error) => return Err(error),
             Ok(None) | Err(_) => {
                 tracing::warn!("the delivery log's file of open deliveries cannot be read; it is made again");
                 schema::remove(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-                schema::open_to_write(&path, schema::OPEN)?.ok_or(rusqlite::Error::InvalidQuery)?
+                schema::open_to_write(&path, &schema::OPEN)?.ok_or(rusqlite::Error::InvalidQuery)?
             }
         };
         let covered = about::read_covered(&connection)?;
@@ -92,9 +92,15 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Forgets deliveries that were open before this time: their days are gone.
+    /// Forgets what was open before this time: its days are gone.
     pub(super) fn forget_before(&self, ms: i64) -> rusqlite::Result<usize> {
-        self.connection.execute("DELETE FROM open WHERE since < ?1", [ms])
+        let letters = self.connection.execute("DELETE FROM letters WHERE stored < ?1", [ms])?;
+        Ok(letters + self.connection.execute("DELETE FROM open WHERE since < ?1", [ms])?)
+    }
+
+    /// Whether it was asked of offsets from these on.
+    pub(super) fn covers_from(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        self.covered.reaches_beyond(ends)
     }
 
     /// Takes some rows of an interval of a day. Returns where to go on.
@@ -135,7 +141,7 @@ fn steps(
     let mut statement = connection.prepare_cached(
         "SELECT place, time, kind, delivery, attempt, a.uuid, s.uuid, at, due FROM facts
             LEFT JOIN ids a ON a.id = application LEFT JOIN ids s ON s.id = subscription
-            WHERE place >= ?1 AND place < ?2 AND delivery IS NOT NULL AND kind IN (4, 6, 7, 8, 13) ORDER BY place LIMIT ?3",
+            WHERE place >= ?1 AND place < ?2 AND delivery IS NOT NULL AND kind IN (4, 6, 7, 8, 13, 14, 15) ORDER BY place LIMIT ?3",
     )?;
     let rows =
         statement.query_map(params![place(start), place(stop), i64::try_from(ROWS).unwrap_or(i64::MAX)], |row| {
@@ -160,11 +166,18 @@ fn apply(
     day: Day,
     step: &OpenStep,
 ) -> Result<(), FileFailure> {
-    if step.kind != FactKind::Attempted as u8 {
-        transaction.prepare_cached("DELETE FROM open WHERE delivery = ?1")?.execute([&step.delivery])?;
+    if step.is(FactKind::Redriven) || step.is(FactKind::Discarded) {
+        transaction.prepare_cached("DELETE FROM letters WHERE delivery = ?1")?.execute([&step.delivery])?;
         return Ok(());
     }
-    if is_superseded(days, day, step)? {
+    if !step.is(FactKind::Attempted) {
+        transaction.prepare_cached("DELETE FROM open WHERE delivery = ?1")?.execute([&step.delivery])?;
+    }
+    if step.is(FactKind::DeadLettered) && !is_known(days, day, step, is_settled)? {
+        let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO letters VALUES(?1, ?2, ?3, ?4)")?;
+        insert.execute(params![step.delivery, step.application, step.subscription, step.stored_ms])?;
+    }
+    if !step.is(FactKind::Attempted) || is_known(days, day, step, has_higher)? {
         return Ok(());
     }
     let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO open VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
@@ -180,11 +193,16 @@ fn apply(
     Ok(())
 }
 
-/// Whether a higher fact of the delivery is known: of the same or a younger day, or of the day before, whose last records may
-/// have been written by a broker with a slower clock.
-fn is_superseded(days: &BTreeMap<Day, DayFile>, day: Day, step: &OpenStep) -> Result<bool, FileFailure> {
+/// Whether something that came after it is known: of the same or a younger day, or of the day before, whose last records may have
+/// been written by a broker with a slower clock.
+fn is_known(
+    days: &BTreeMap<Day, DayFile>,
+    day: Day,
+    step: &OpenStep,
+    is_in: impl Fn(&Connection, &OpenStep) -> rusqlite::Result<bool>,
+) -> Result<bool, FileFailure> {
     for (day, file) in days.range(day.minus(1)..) {
-        if has_higher(&file.connection, step).map_err(FileFailure::of(*day))? {
+        if is_in(&file.connection, step).map_err(FileFailure::of(*day))? {
             return Ok(true);
         }
     }
@@ -198,6 +216,22 @@ fn has_higher(connection: &Connection, step: &OpenStep) -> rusqlite::Result<bool
             WHERE delivery = ?1 AND (kind IN (6, 7, 8, 13) OR kind = 4 AND attempt > ?2))",
     )?;
     statement.query_row(params![step.delivery, step.attempt], |row| row.get(0))
+}
+
+/// Whether a day has what was decided about the dead letter.
+fn is_settled(connection: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS(SELECT 1 FROM facts INDEXED BY facts_by_delivery WHERE delivery = ?1 AND kind IN (14, 15))",
+    )?;
+    statement.query_row([&step.delivery], |row| row.get(0))
+}
+
+// === impl OpenStep ===
+
+impl OpenStep {
+    fn is(&self, kind: FactKind) -> bool {
+        self.kind == kind as u8
+    }
 }
 
 // === impl FileFailure ===

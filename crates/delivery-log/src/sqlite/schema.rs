@@ -9,8 +9,12 @@ use crate::day::Day;
 use crate::fact::{FactKind, Kinds};
 use crate::position::Coordinates;
 
-/// Of files whose tables are these. A file with another shape is thrown away and made again.
-pub(super) const SHAPE: i64 = 6;
+/// What a file holds. One with another shape is thrown away and made again.
+pub(super) struct FileShape {
+    number: i64,
+    tables: &'static str,
+}
+
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
 /// A log that has grown beyond this is cut back to it, bytes.
@@ -20,7 +24,8 @@ const BUSY: Duration = Duration::from_secs(2);
 
 /// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
 /// take few bytes. Words and ids are numbers of the day. Minutes are counted for each subscription, and for its application.
-pub(super) const DAY: &str = "
+pub(super) const DAY: FileShape = FileShape { number: 6, tables: DAY_TABLES };
+const DAY_TABLES: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
     CREATE TABLE words(id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
@@ -55,20 +60,26 @@ pub(super) const DAY: &str = "
     CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
 ";
 
-/// Tables of the file of what is open.
-pub(super) const OPEN: &str = "
+/// Tables of the file of what is open: deliveries that wait for their next attempt, and dead letters nobody has decided about.
+pub(super) const OPEN: FileShape = FileShape { number: 7, tables: OPEN_TABLES };
+const OPEN_TABLES: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
     CREATE TABLE open(
         delivery BLOB PRIMARY KEY, application BLOB, subscription BLOB, attempt INTEGER NOT NULL, since INTEGER NOT NULL,
         due INTEGER, place INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX open_by_since ON open(since);
+    CREATE TABLE letters(
+        delivery BLOB PRIMARY KEY, application BLOB, subscription BLOB, stored INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX letters_by_subscription ON letters(subscription, application);
+    CREATE INDEX letters_by_stored ON letters(stored);
 ";
 
-// The partial index of the tables above names these numbers.
+// The partial index of the tables above names these numbers, and so do questions about what is open.
 const _: () = {
     assert!(FactKind::Attempted as u8 == 4 && FactKind::DeadLettered as u8 == 7);
     assert!(FactKind::Cancelled as u8 == 8 && FactKind::TriedOnce as u8 == 13);
+    assert!(FactKind::Delivered as u8 == 6 && FactKind::Redriven as u8 == 14 && FactKind::Discarded as u8 == 15);
 };
 
 /// Whether the index of failures answers for these kinds.
@@ -124,8 +135,8 @@ pub(super) fn bytes(path: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-/// Opens a file to write, with these tables. `None`: it is of another shape.
-pub(super) fn open_to_write(path: &Path, tables: &str) -> rusqlite::Result<Option<Connection>> {
+/// Opens a file to write, with its tables. `None`: it is of another shape.
+pub(super) fn open_to_write(path: &Path, of: &FileShape) -> rusqlite::Result<Option<Connection>> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     // Overwrites what is deleted: what was erased is in no file.
@@ -137,9 +148,10 @@ pub(super) fn open_to_write(path: &Path, tables: &str) -> rusqlite::Result<Optio
     let shape: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let is_new = connection.query_row("SELECT count(*) = 0 FROM sqlite_master", [], |row| row.get::<_, bool>(0))?;
     if !is_new {
-        return Ok((shape == SHAPE).then_some(connection));
+        return Ok((shape == of.number).then_some(connection));
     }
-    connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {SHAPE}; COMMIT"))?;
+    let FileShape { number, tables } = of;
+    connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {number}; COMMIT"))?;
     Ok(Some(connection))
 }
 

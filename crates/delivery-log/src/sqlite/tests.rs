@@ -1,6 +1,6 @@
 //! The suite over SQLite, and what is true of its files alone.
 
-mod numbers;
+pub(super) mod numbers;
 
 use tempfile::TempDir;
 
@@ -263,7 +263,7 @@ async fn no_more_questions_wait_than_may() {
 fn lists_are_read_in_the_order_of_an_index() {
     let folder = Folder::empty();
     let path = folder.place.path().join("day.db");
-    let connection = schema::open_to_write(&path, schema::DAY).unwrap().unwrap();
+    let connection = schema::open_to_write(&path, &schema::DAY).unwrap().unwrap();
     let lists = [
         "facts INDEXED BY facts_by_application WHERE application = ?5",
         "facts INDEXED BY facts_failed WHERE application = ?5 AND kind IN (4, 7, 8, 13)",

@@ -26,6 +26,7 @@ pub(super) enum WriterCommand {
     Project(Vec<LogChunk>, Reply<Projected>),
     Coverage(Reply<Coverage>),
     Retain(Day, Reply<Vec<Day>>),
+    Cut(BTreeMap<i32, i64>, Reply<Vec<Day>>),
     /// A reader met a damaged page.
     Damaged(AskedFile),
 }
@@ -96,6 +97,7 @@ impl StoreWriter {
                 WriterCommand::Project(chunks, reply) => drop(reply.send(self.project(chunks))),
                 WriterCommand::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
                 WriterCommand::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
+                WriterCommand::Cut(ends, reply) => drop(reply.send(self.cut(&ends))),
                 WriterCommand::Damaged(file) => self.mend(file),
             }
         }
@@ -204,7 +206,8 @@ impl StoreWriter {
         if self.hot == Some(day) {
             return Ok(());
         }
-        if let Some(file) = self.hot.and_then(|hot| self.days.get(&hot)) {
+        if let Some(file) = self.hot.and_then(|hot| self.days.get_mut(&hot)) {
+            file.forget_names();
             cool(&file.connection)?;
         }
         if let Some(file) = self.days.get(&day) {
@@ -221,6 +224,15 @@ impl StoreWriter {
     }
 
     fn retain(&mut self, oldest: Day) -> Result<Vec<Day>, StoreError> {
+        // One day less is a clock that was set right around midnight: nothing new is lost by it.
+        if oldest < self.oldest.minus(1) {
+            warn!(was = %self.oldest, is = %oldest, "the clock was set back: days that were given up are read again");
+            self.oldest = oldest;
+            // What was open in those days was forgotten with them.
+            self.renew_open()?;
+            self.catch_up()?;
+            self.look_again();
+        }
         self.oldest = self.oldest.max(oldest);
         let gone: Vec<Day> = self.days.range(..self.oldest).map(|(day, _)| *day).collect();
         for day in &gone {
@@ -233,11 +245,29 @@ impl StoreWriter {
         Ok(gone)
     }
 
+    /// Gives up the days of offsets that the topic has lost.
+    fn cut(&mut self, ends: &BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
+        let is_cut = |(_, file): &(&Day, &DayFile)| file.covered.reaches_beyond(ends);
+        let gone: Vec<Day> = self.days.iter().filter(is_cut).map(|(day, _)| *day).collect();
+        for day in &gone {
+            self.give_up(*day)?;
+        }
+        if self.open.covers_from(ends) {
+            self.renew_open()?;
+            self.catch_up()?;
+        }
+        Ok(gone)
+    }
+
     /// As [`Self::give_up`], and whoever fills the store is told to look again.
     fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
         let given_up = self.give_up(day);
-        self.shared.given_up.send_modify(|count| *count += 1);
+        self.look_again();
         given_up
+    }
+
+    fn look_again(&self) {
+        self.shared.given_up.send_modify(|count| *count += 1);
     }
 
     /// Removes a day's file. Whoever reads it reads on: its pages are there until the last reader closes it.
@@ -267,4 +297,44 @@ fn cool(connection: &Connection) -> rusqlite::Result<()> {
 
 fn failed_at(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Failed { reason: format!("{}: {error}", path.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use parking_lot::RwLock;
+    use schemas::ids::ApplicationId;
+    use tokio::sync::watch;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fact::{Fact, FactKind, LogRow, RowContent};
+    use crate::position::Coordinates;
+    use crate::sqlite::tests::numbers::plain;
+    use crate::sqlite::{DayRows, lock};
+
+    #[test]
+    fn names_are_remembered_of_the_day_alone_that_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = Arc::new(SharedFiles {
+            folder: folder.path().to_owned(),
+            days: RwLock::default(),
+            rows: DayRows::default(),
+            next_id: AtomicU64::new(1),
+            open_id: AtomicU64::new(0),
+            given_up: watch::Sender::new(0),
+            _lock: lock(folder.path()).unwrap(),
+        });
+        let mut writer = StoreWriter::open(shared, 1 << 20, Arc::from("all")).unwrap();
+        for number in 0..3 {
+            let (offset, stored_ms) = (number, number * 86_400_000);
+            let application = Some(ApplicationId(Uuid::from_u128(1)));
+            let fact = plain(FactKind::Repeat, Coordinates { partition: 0, offset }, stored_ms);
+            let content = RowContent::Fact(Box::new(Fact { application, ..fact }));
+            let rows = vec![LogRow { offset, stored_ms, content }];
+            writer.project(vec![LogChunk { partition: 0, offsets: offset..offset + 1, rows }]).unwrap();
+        }
+        assert_eq!(writer.days.values().map(DayFile::names).collect::<Vec<_>>(), [0, 0, 1]);
+    }
 }

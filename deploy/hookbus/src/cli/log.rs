@@ -108,7 +108,7 @@ pub(crate) struct DeadLettersListArgs {
     /// Only those that died of it: `schedule`, `max_age`, `refused`, `gone`, `aborted` or `unwritable`.
     #[arg(long)]
     pub(crate) reason: Option<String>,
-    /// Those that stand so: `open`, `healed`, `redriven`, `discarded`.
+    /// Those that stand so: `open`, `healed`, `redriven`, `discarded`, `expired`.
     #[arg(long, default_value = "open")]
     pub(crate) state: String,
 }

@@ -48,19 +48,33 @@ pub(crate) async fn check(connection: &Connection, config: &Config, output: Outp
     }
     let topic = config.topics.topics().attempts;
     let checked = control_plane::check_log(connection, &topic, log.folder.clone()).await?;
-    let sentence = format!("the delivery log holds what {topic} says: {} rows of {} days", checked.rows, checked.days);
     if let Some(difference) = &checked.difference {
         let (day, what) = (&difference.day, difference.what);
         if output == Output::Json {
             output::one(output, &serde_json::to_value(&checked)?, &[])?;
         }
+        let folder = log.folder.display();
+        if what == "not covered" {
+            bail!(
+                "the delivery log has not read partition {}, offset {} of {topic}, of {day}: while `hookbus log status` says that days \
+                are not whole it is being made; if they are, start the control plane that has {folder} again, and it is read",
+                difference.partition,
+                difference.offset
+            );
+        }
         bail!(
             "the delivery log differs from {topic}: partition {}, offset {} is {what} in {day}; stop the control plane, remove \
-            {day}.db from {}, and start it: the day is made again",
+            {day}.db from {folder}, and start it: the day is made again",
             difference.partition,
-            difference.offset,
-            log.folder.display()
+            difference.offset
         );
     }
+    let (rows, days, behind) = (checked.rows, checked.days, checked.behind);
+    if days == 0 && behind > 0 {
+        bail!("there is no day of the delivery log in {}, and {topic} has {behind} rows for it", log.folder.display());
+    }
+    let sentence = format!(
+        "the delivery log holds what {topic} says: {rows} rows of {days} days; {behind} newer ones are not in it yet"
+    );
     output::done(output, &sentence, &serde_json::to_value(&checked)?)
 }

@@ -27,7 +27,7 @@ fn subscription(number: u32) -> SubscriptionId {
 }
 
 /// A fact that says nothing but its kind.
-pub(super) fn plain(kind: FactKind, coordinates: Coordinates, stored_ms: i64) -> Fact {
+pub(in crate::sqlite) fn plain(kind: FactKind, coordinates: Coordinates, stored_ms: i64) -> Fact {
     Fact {
         coordinates,
         stored_ms,
