@@ -17,6 +17,10 @@ use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
 use crate::log::Named;
 
+mod found_topics;
+
+pub use self::found_topics::FoundTopics;
+
 /// Questions that may wait for the request under way; they are then answered by one request.
 const QUEUE: usize = 4_096;
 /// How long one request may take.
@@ -38,6 +42,7 @@ enum Question {
     Offset(TopicPartition, End, oneshot::Sender<Result<i64, KafkaError>>),
     Partitions(String, oneshot::Sender<Result<Option<i32>, KafkaError>>),
     TopicId(String, oneshot::Sender<Result<Option<Uuid>, KafkaError>>),
+    Topics(Vec<String>, oneshot::Sender<Result<FoundTopics, KafkaError>>),
 }
 
 // === impl Offsets ===
@@ -136,6 +141,16 @@ impl Offsets {
         outcome.await.map_err(|_closed| KafkaError::Closed)?
     }
 
+    /// All topics that may be seen, and what of the `named` ones is not among them.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn topics(&self, named: Vec<String>) -> Result<FoundTopics, KafkaError> {
+        let (answer, outcome) = oneshot::channel();
+        self.0.send(Question::Topics(named, answer)).await.map_err(|_closed| KafkaError::Closed)?;
+        outcome.await.map_err(|_closed| KafkaError::Closed)?
+    }
+
     /// [`Offsets::end`] of each partition of a topic.
     ///
     /// # Errors
@@ -199,6 +214,7 @@ fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
                 // Whoever does not wait for the answer does not want it; so below.
                 Question::Partitions(topic, answer) => drop(answer.send(partition_count(client, &topic, TIMEOUT))),
                 Question::TopicId(topic, answer) => drop(answer.send(topic_id(client, &topic))),
+                Question::Topics(named, answer) => drop(answer.send(found_topics::look(client, &named, TIMEOUT))),
             }
         }
         for (end, asked) in waiting {
