@@ -121,6 +121,21 @@ impl Offsets {
         }
     }
 
+    /// [`Offsets::at`] of each of these partitions, likewise.
+    pub async fn at_of(
+        &self,
+        partitions: Vec<TopicPartition>,
+        time_ms: i64,
+    ) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
+        let mut found = self.all(partitions, End::At(time_ms)).await;
+        let none = |told: &Result<i64, KafkaError>| {
+            matches!(told, Err(KafkaError::Call { code: ErrorCode(Code::OffsetNotAvailable), .. }))
+        };
+        let late: Vec<TopicPartition> = found.iter().filter(|(_, it)| none(it)).map(|(it, _)| it.clone()).collect();
+        found.extend(self.all(late, End::Last).await);
+        found
+    }
+
     /// The number of partitions; `None`: the topic does not exist.
     ///
     /// # Errors
