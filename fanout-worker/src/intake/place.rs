@@ -66,7 +66,8 @@ pub(super) fn begins_anew(route: &SourceRoute, found: &Restored) -> Option<Posit
 #[cfg(test)]
 mod tests {
     use kafka::{Epoch, Handled, Lease};
-    use schemas::control::{SourceFormat, TopicSource, TopicStart};
+    use schemas::control::source::TopicStart;
+    use schemas::control::{SourceFormat, TopicSource};
     use schemas::ids::{OrganizationId, PositionId, SourceId};
 
     use super::*;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use catalog::SourceMap;
 use kafka::{FoundTopics, KafkaError};
-use schemas::control::{NamedBy, PartitionStart, SourceFormat, TopicSource};
+use schemas::control::source::{NamedBy, PartitionStart};
+use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, SourceId};
 use schemas::record::{Record, TopicPartition};
 use schemas::rejected::RejectReason;
+use schemas::status::SourceFailure;
 use sources::{Event, Rejection};
 use uuid::Uuid;
 
@@ -17,10 +19,16 @@ const INTERNAL: &str = "__";
 
 /// What a record of a source is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and none is kept: a box would be one for each record"
+)]
 pub(crate) enum SourceReading<'a> {
     Event(Event<'a>),
     /// None of its events, for this reason.
     Skipped(&'static str),
+    /// Nobody can tell for now, whatever the record says.
+    Held(SourceFailure),
 }
 
 /// A source, and what its records become.
@@ -90,7 +98,11 @@ impl SourceRoute {
     ///
     /// # Errors
     /// Why it is no event.
-    pub(crate) fn read<'a>(&'a self, record: &'a Record, from: &'a TopicPartition) -> Result<SourceReading<'a>, Rejection> {
+    pub(crate) fn read<'a>(
+        &'a self,
+        record: &'a Record,
+        from: &'a TopicPartition,
+    ) -> Result<SourceReading<'a>, Rejection> {
         if self.source.format == SourceFormat::Cloudevents {
             return sources::decode(record, from).map(SourceReading::Event);
         }
@@ -111,7 +123,7 @@ impl SourceRoutes {
         let of: BTreeMap<SourceId, Arc<SourceRoute>> =
             sources.values().filter(|it| it.is_enabled).map(|it| (it.source_id, kept(it))).collect();
         let patterns = Patterns::of(of.values());
-        let mut routes = Self { of, ..Self::default() };
+        let mut routes = Self::default();
         let mut room = limits.partitions;
         for (topic, partitions) in &found.there {
             if topic.starts_with(INTERNAL) || topic.starts_with(&limits.own_prefix) {
@@ -133,7 +145,7 @@ impl SourceRoutes {
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), why.clone());
             }
         }
-        routes
+        Self { of, ..routes }
     }
 
     /// What reads a topic.
@@ -241,7 +253,12 @@ mod tests {
             let (id, source) = source(4, &["crm.orders"]);
             (id, Arc::new(TopicSource { is_enabled: false, ..(*source).clone() }))
         };
-        let all = [source(1, &["crm.*", "hoo*", "__c*"]), source(2, &["crm.orders*"]), source(3, &["crm.orders.new"]), disabled];
+        let all = [
+            source(1, &["crm.*", "hoo*", "__c*"]),
+            source(2, &["crm.orders*"]),
+            source(3, &["crm.orders.new"]),
+            disabled,
+        ];
         let sources: SourceMap = Arc::new(all.into_iter().collect());
         let topics =
             found(&["__consumer_offsets", "crm.orders", "crm.orders.new", "crm.users", "erp", "hookbus.events"]);

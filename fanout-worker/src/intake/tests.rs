@@ -2,7 +2,8 @@
 
 use catalog::SourceMap;
 use kafka::{FoundTopics, Window};
-use schemas::control::{SourceFormat, TopicSource, TopicStart};
+use schemas::control::source::TopicStart;
+use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;

@@ -39,14 +39,8 @@ impl Sourced {
         let application = pipeline.application(&[]).await.unwrap();
         let subscription = pipeline.subscribe(&application, &["**"], json!({})).await.unwrap();
         let prefix = format!("their-{}", pipeline.topics().events.trim_end_matches("events"));
-        let mut new = Self {
-            pipeline,
-            application,
-            subscription,
-            prefix,
-            source: String::new(),
-            written: BTreeMap::new(),
-        };
+        let mut new =
+            Self { pipeline, application, subscription, prefix, source: String::new(), written: BTreeMap::new() };
         new.create("orders", 2).await;
         let mut source = json!({
             "name": "orders", "topics": [format!("{}*", new.prefix)], "format": "json", "start": "end",
