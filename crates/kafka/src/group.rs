@@ -126,6 +126,7 @@ fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid>) -> Resto
         _ => false,
     };
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
+    let position = metadata.as_ref().and_then(|metadata| metadata.position);
     let (read_up_to, not_done) =
         metadata.map_or((committed, Vec::new()), |metadata| (metadata.read_up_to, metadata.not_done));
     Restored {
@@ -134,6 +135,8 @@ fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid>) -> Resto
         read_up_to,
         not_done,
         lists,
+        position,
+        topic_id: topic_id.unwrap_or_default(),
         log_start: lag.log_start,
         log_end: lag.log_end,
         recreated,
@@ -264,8 +267,8 @@ fn set(
 /// Nobody's transaction, so that a takeover finds nobody to fence.
 fn by_hand(offset: i64, topic_id: Uuid) -> String {
     let (nonce, transactional_id) = (Uuid::nil(), String::new());
-    let (read_up_to, not_done, lists) = (offset, Vec::new(), None);
-    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists };
+    let (read_up_to, not_done, lists, position) = (offset, Vec::new(), None, None);
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists, position };
     metadata::encode(offset, &metadata).0
 }
 
@@ -341,6 +344,7 @@ mod tests {
             read_up_to: 500,
             not_done: vec![100, 105],
             lists: None,
+            position: None,
         };
         let of = |log_start, log_end| {
             let mut lag = lag(Some(100), (log_start, log_end), NOW);
@@ -366,6 +370,7 @@ mod tests {
             read_up_to: 20,
             not_done: vec![10, 15],
             lists: Some(ListsClaim { queued: 4, sum: 1, topic_id: NOW, from: 0 }),
+            position: None,
         };
         let mut lag = lag(Some(10), (3, 30), NOW);
         lag.metadata = metadata::encode(10, &head).0;

@@ -70,6 +70,7 @@ impl Reader<'_> {
         while !self.shared.closing.load(Ordering::Acquire) {
             self.shared.beat();
             self.shared.repair(self.consumer);
+            self.shared.follow_subscription(self.consumer);
             self.fetch_again();
             let sated = self.shared.wait_hungry();
             let timeout = if sated { Duration::ZERO } else { POLL };
