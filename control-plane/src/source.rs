@@ -20,7 +20,7 @@ mod show;
 mod starts;
 mod status;
 
-pub(crate) use cluster::{ClusterTopics, SeenTopics};
+pub(crate) use cluster::ClusterTopics;
 pub(crate) use describe::shapes;
 #[cfg(test)]
 pub(crate) use input::FIELDS;

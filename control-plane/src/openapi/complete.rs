@@ -285,7 +285,7 @@ impl Operation<'_> {
             !(schema.is_null() || array)
         };
         let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs"))
-            || self.path.ends_with(":batch");
+            || [":batch", ":test"].iter().any(|end| self.path.ends_with(end));
         !own && !self.is_beside() && (success("200") || success("201"))
     }
 }

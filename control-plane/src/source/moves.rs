@@ -9,7 +9,7 @@ use super::rules;
 use crate::body::Fields;
 use crate::problem::Problem;
 
-pub(crate) const MOVE_FIELDS: &[&str] = &["to", "topics", "again"];
+const MOVE_FIELDS: &[&str] = &["to", "topics", "again"];
 
 /// What is asked for.
 #[derive(Clone, Debug)]

@@ -28,10 +28,25 @@ pub(crate) struct SourceShown {
     exclude: Vec<String>,
     wait_for_topic: bool,
     format: &'static str,
-    /// Options of the format, where they are not as usual: `json`, `json_schema`, `binary`, `avro`, `protobuf`, `debezium`.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    options: Value,
+    /// Options of the format, where they are not as usual; so the next five.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    json: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    json_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    binary: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    avro: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    protobuf: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    debezium: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     application: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -93,6 +108,7 @@ pub(crate) struct SourcePartitionShown {
 
 impl SourceShown {
     pub(crate) fn of(source: &TopicSource, told: &SourceTold, now_ms: i64) -> Self {
+        let options = &source.options;
         Self {
             source_id: source.source_id.0,
             organization_id: source.organization_id.0,
@@ -102,7 +118,12 @@ impl SourceShown {
             exclude: source.exclude.clone(),
             wait_for_topic: source.wait_for_topic,
             format: source.format.as_str(),
-            options: word(&source.options),
+            json: options.json.as_ref().map(word),
+            json_schema: options.json_schema.as_ref().map(word),
+            binary: options.binary.as_ref().map(word),
+            avro: options.avro.as_ref().map(word),
+            protobuf: options.protobuf.as_ref().map(word),
+            debezium: options.debezium.as_ref().map(word),
             application: source.application.clone(),
             event_type: source.event_type.clone(),
             default_type: source.default_type.clone(),
@@ -153,7 +174,7 @@ impl SourcePartitionShown {
             lag_ms: super::status::lag_ms(health, now_ms),
             state: health.state,
             since: time(health.since_ms),
-            error: health.failure.as_ref().map(|it| problem_of(it, Some(topic), Some(*partition))),
+            error: health.failure.as_ref().map(|it| problem_of(it, Some(topic.as_str()), Some(*partition))),
         }
     }
 }

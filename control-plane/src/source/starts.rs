@@ -125,9 +125,8 @@ fn offsets(topic: &str, edges: &TopicEdges, start: &SourceStart, field: &str) ->
     let mut offsets: Vec<i64> = edges.offsets.iter().map(|(_, wanted, _)| *wanted).collect();
     for (partition, offset) in given.into_iter().flatten() {
         let wrong = |message: String| Problem::field(field, Code::InvalidField, message);
-        let place =
-            usize::try_from(*partition).ok().and_then(|it| Some((offsets.get_mut(it)?, edges.offsets.get(it)?)));
-        let Some((place, (first, _, next))) = place else {
+        let at = usize::try_from(*partition).unwrap_or(usize::MAX);
+        let (Some(place), Some((first, _, next))) = (offsets.get_mut(at), edges.offsets.get(at)) else {
             let count = edges.offsets.len();
             return Err(wrong(format!("`{topic}` has no partition {partition}: it has {count}, from 0")));
         };

@@ -132,7 +132,7 @@ fn error(source: &TopicSource, told: &SourceTold, state: SourceStateShown) -> Op
     let is = |wanted: SourcePartitionState| {
         let mut those = told.partitions.iter().filter(move |(_, it)| it.health.state == wanted);
         those.find_map(|((topic, partition), it)| {
-            Some(problem_of(it.health.failure.as_ref()?, Some(topic), Some(*partition)))
+            Some(problem_of(it.health.failure.as_ref()?, Some(topic.as_str()), Some(*partition)))
         })
     };
     if let Some(found) = is(SourcePartitionState::Failing).or_else(|| is(SourcePartitionState::Waiting)) {

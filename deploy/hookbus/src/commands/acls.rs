@@ -122,7 +122,9 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
 /// What reading topics of others needs: the fan-out reads them, and the control plane looks where they begin.
 fn of_source_topics(config: &Config, principal: &str, topics: &[String]) -> Vec<Acl> {
     let mut all = Vec::new();
-    for (role, operations) in [(Role::Fanout, &["Read", "Describe"][..]), (Role::Control, &["Describe"][..])] {
+    let rights: [(Role, &'static [&'static str]); 2] =
+        [(Role::Fanout, &["Read", "Describe"]), (Role::Control, &["Describe"])];
+    for (role, operations) in rights {
         let mut grants = Grants::new(config, role.name(), principal);
         for topic in topics {
             let (name, pattern) = match topic.strip_suffix('*') {

@@ -154,7 +154,7 @@ fn offsets(given: &[(String, String)]) -> Result<BTreeMap<String, BTreeMap<Strin
     for (place, offset) in given {
         let wrong = || crate::usage(format!("--offset {place}={offset}: write TOPIC/PARTITION=OFFSET"));
         let (topic, partition) = place.rsplit_once('/').ok_or_else(wrong)?;
-        let _number: u32 = partition.parse().map_err(|_error| wrong())?;
+        partition.parse::<u32>().map_err(|_error| wrong())?;
         let offset = offset.parse().map_err(|_error| wrong())?;
         offsets.entry(topic.to_owned()).or_default().insert(partition.to_owned(), offset);
     }
