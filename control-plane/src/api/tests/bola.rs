@@ -229,7 +229,7 @@ fn subscriptions(things: &Things) -> Vec<Row> {
 fn sources(things: &Things) -> Vec<Row> {
     let (list, query) = ("/sources".to_owned(), format!("organization_id={}", things.organization));
     let one = format!("{list}/{}", things.source);
-    let mut new = super::sources::orders(&["crm.new"]);
+    let mut new = sources::orders(&["crm.new"]);
     new["organization_id"] = value!(things.organization);
     new["application"] = value!(things.application);
     let reach = |writes| Reach::Organization { writes };
@@ -313,7 +313,7 @@ async fn world() -> World {
     let (status, job) = api.post(&tenant.token, "/dead_letters:redrive", all).await;
     assert_eq!(status, 202, "{job}");
 
-    let mut source = super::sources::orders(&["crm.orders"]);
+    let mut source = sources::orders(&["crm.orders"]);
     (source["application"], source["wait_for_topic"]) = (value!(tenant.id), value!(true));
     let (status, source) = api.post(ADMIN, "/sources", source).await;
     assert_eq!(status, 201, "{source}");

@@ -12,7 +12,7 @@ use crate::source::cluster::MemoryTopic;
 
 impl Api {
     /// The cluster has this topic, with a first and a next offset for each partition.
-    fn topic(&self, name: &str, ranges: &[(i64, i64)]) {
+    pub(super) fn topic(&self, name: &str, ranges: &[(i64, i64)]) {
         let id = Uuid::now_v7();
         let ClusterTopics::Memory(topics) = self.app.cluster() else { panic!("a test has no cluster") };
         topics.lock().insert(name.to_owned(), MemoryTopic { id, ranges: ranges.to_vec(), is_denied: false });
