@@ -205,7 +205,10 @@ impl<W: Work> Stage<W> {
     fn on_revoked(&mut self, leases: &[Lease], lost: bool, done: RevokeDone, now: Now) {
         info!(role = W::ROLE, partitions = leases.len(), lost, "partitions revoked");
         for lease in leases {
-            self.members.assigning.remove(&lease.epoch);
+            if self.members.assigning.remove(&lease.epoch).is_some() && self.fails_alone {
+                // The role may have been told that it is held.
+                self.work.closed(lease);
+            }
         }
         let open: Vec<Lease> = leases.iter().filter(|lease| self.outbox.is_open(lease.epoch)).cloned().collect();
         if lost || open.is_empty() {

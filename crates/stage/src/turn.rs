@@ -236,6 +236,9 @@ impl<W: Work> Stage<W> {
         let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.records());
         let mut measured = self.progress.measure(&lags, &self.outbox, committing);
         measured.last_commit_ms = self.last_commit_ms;
+        if self.fails_alone {
+            measured.leases = Progress::leases(&lags, &self.outbox);
+        }
         let committing_ms = self.commit.as_ref().and_then(|commit| commit.batch.oldest_timestamp_ms());
         measured.oldest_timestamp_ms = [measured.oldest_timestamp_ms, committing_ms].into_iter().flatten().min();
         self.metrics.set_writer(self.writer.stats());

@@ -94,12 +94,12 @@ pub struct Turn<'a, N> {
     /// The stage drains: nothing new may begin.
     pub is_stopping: bool,
     outbox: &'a mut Outbox<N>,
-    asked: Asked,
+    asked: TurnAsks,
 }
 
 /// What a role asks of its stage in one turn, beside what it resolves.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct TurnAsks {
     pub(crate) fetching: Vec<(Lease, Fetching)>,
     pub(crate) restarts: Vec<Lease>,
     pub(crate) topics: Option<Vec<String>>,
@@ -241,7 +241,7 @@ impl<'a, N> Turn<'a, N> {
     /// A turn over an outbox; also what a role's own tests call.
     #[must_use]
     pub fn new(outbox: &'a mut Outbox<N>, now: Now) -> Self {
-        Self { now, may_send: true, is_stopping: false, outbox, asked: Asked::default() }
+        Self { now, may_send: true, is_stopping: false, outbox, asked: TurnAsks::default() }
     }
 
     /// Whether the next batch is full. A role that can leave work for later stops here.
@@ -272,7 +272,14 @@ impl<'a, N> Turn<'a, N> {
         self.asked.topics = Some(topics);
     }
 
-    pub(crate) fn into_asked(self) -> Asked {
+    /// What was asked for so far beside what was resolved, for a role's own tests: leases that are paused or flow, leases that are
+    /// taken over anew, and the topics.
+    #[must_use]
+    pub fn asked(&self) -> (&[(Lease, Fetching)], &[Lease], Option<&[String]>) {
+        (&self.asked.fetching, &self.asked.restarts, self.asked.topics.as_deref())
+    }
+
+    pub(crate) fn into_asked(self) -> TurnAsks {
         self.asked
     }
 }

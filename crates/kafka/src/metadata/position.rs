@@ -34,6 +34,12 @@ pub struct Handled {
 // === impl Handled ===
 
 impl Handled {
+    /// No offset yet.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { stretches: [(0, 0); MAX_STRETCHES], count: 0 }
+    }
+
     /// Whether this offset was handled.
     #[must_use]
     pub fn contains(&self, offset: i64) -> bool {
