@@ -149,17 +149,16 @@ mod tests {
         let kept = catalog.sources();
 
         let organization = schemas::control::Organization::new(OWNER, "one", 0);
+        let weight = || catalog.read().weight_of(crate::weights::WeightOwner::Organization(OWNER));
+        let with_source = weight();
         catalog.feed([record(&ControlObject::Organization(organization), true)]);
+        let before = weight() - with_source;
         assert!(!changed.has_changed().unwrap(), "no source has changed");
 
         catalog.feed([record(&first, false)]);
         assert!(changed.has_changed().unwrap());
         assert_eq!((kept.len(), catalog.sources().len()), (1, 0));
-        let snapshot = catalog.read();
-        assert_eq!(
-            (snapshot.source_count(OWNER), snapshot.weight_of(crate::weights::WeightOwner::Organization(OWNER))),
-            (0, 0)
-        );
+        assert_eq!((catalog.read().source_count(OWNER), weight()), (0, before), "its weight goes with it");
     }
 
     #[test]
