@@ -15,6 +15,7 @@ mod naming;
 mod organizations;
 mod own_token;
 mod service_tokens;
+mod sources;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -62,6 +63,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(tenants())
         .merge(applications())
         .merge(traffic())
+        .merge(source_routes())
         .merge(log_routes())
         .merge(job_routes())
 }
@@ -110,6 +112,16 @@ fn traffic() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(subscriptions::health::health))
         .routes(routes!(events::ingest))
         .routes(routes!(events::ingest_batch))
+}
+
+fn source_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(sources::list, sources::create))
+        .routes(routes!(sources::get, sources::update, sources::patch, sources::delete))
+        .routes(routes!(sources::partitions::list))
+        .routes(routes!(sources::actions::pause))
+        .routes(routes!(sources::actions::resume))
+        .routes(routes!(sources::actions::move_to))
 }
 
 fn log_routes() -> OpenApiRouter<Arc<App>> {
@@ -193,7 +205,7 @@ pub(crate) fn time(ms: i64) -> String {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
-pub(crate) use naming::{given_id, taken, uid};
+pub(crate) use naming::{given_id, name, taken, uid};
 
 /// The document as the handlers describe it.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
@@ -218,6 +230,9 @@ pub(crate) fn fields() -> Vec<(&'static str, &'static [&'static str])> {
         ("EventTypeByName", event_types::BY_NAME),
         ("EventTypeByParts", event_types::BY_PARTS),
         ("EventTypePatch", event_types::CHANGEABLE),
+        ("SourcePost", crate::source::FIELDS),
+        ("SourcePut", crate::source::FIELDS),
+        ("SourcePatch", crate::source::FIELDS),
     ]
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! [lanes]  --lanes.rs: one tail over all partitions--> circuit, hold, what waits in lists: written with the delivery's progress
 //! [status] --catalog's reader--> workers.rs ---------> in flight, what waits in memory, how requests ended: said every few seconds
+//!                             +-> sources.rs ---------> how far each partition of a source is
 //! ```
 //!
 //! The two know different things: a record of `lanes` is the truth about what it says, however old it is, and stands when every
@@ -10,13 +11,17 @@
 //! never shown as zero. Both are bounded: in lanes, in workers, and in lanes per worker.
 
 mod lanes;
+mod sources;
 mod workers;
 
+use catalog::usage::HearsStatus;
 use schemas::delivery;
 use schemas::ids::SubscriptionId;
 use schemas::murmur2::partition_for;
+use schemas::status::Status;
 
 pub(crate) use self::lanes::{LaneSeen, LanesView, follow};
+pub(crate) use self::sources::{SourceTold, SourceWords, ToldPartition};
 pub(crate) use self::workers::{LaneWord, WorkerWord, Workers};
 
 /// See the module. Clones are the same one.
@@ -24,6 +29,7 @@ pub(crate) use self::workers::{LaneWord, WorkerWord, Workers};
 pub(crate) struct HealthView {
     pub(crate) lanes: LanesView,
     pub(crate) workers: Workers,
+    pub(crate) sources: SourceWords,
 }
 
 /// What is known of one lane.
@@ -44,5 +50,12 @@ impl HealthView {
         let partition = partition_for(&delivery::key(subscription), partitions);
         let record = self.lanes.get(subscription, partition);
         LaneKnown { record, word: self.workers.word(subscription, partition, now_ms) }
+    }
+}
+
+impl HearsStatus for HealthView {
+    fn hears(&self, key: &str, status: Option<&Status>) {
+        self.workers.hears(key, status);
+        self.sources.hears(key, status);
     }
 }

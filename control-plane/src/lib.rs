@@ -10,7 +10,8 @@
 //!
 //! writes, reports --> operations: events about them, for the application that the operator names --> [events]
 //! POST .../ping --> one record on [deliveries], which no event stands behind
-//! [lanes], [status] --> health: how each lane is doing --> GET .../health
+//! [lanes], [status] --> health: how each lane and each source is doing --> GET .../health, GET /sources/...
+//! topics of others --> source: where they begin, when a source is written
 //! [attempts] --> log: an index of what happened, in a store of this process --> events, attempts, responses
 //! POST .../retry, .../replay, :redrive --> jobs: what is sent again, exactly once --> [jobs] --> [deliveries], [attempts]
 //! ```
@@ -49,6 +50,7 @@ mod reports;
 mod reseal;
 mod seed;
 mod server;
+mod source;
 mod state;
 mod store;
 mod stored;
@@ -118,7 +120,7 @@ fn watch_health(config: &ControlConfig, deps: &Deps) -> HealthView {
         used: Arc::clone(deps.catalog.used()),
         role: Role::Control.name(),
         instance: deps.kafka.slot.clone(),
-        hears: Some(Arc::new(view.workers.clone())),
+        hears: Some(Arc::new(view.clone())),
     });
     let (connection, topic) = (deps.connection.clone(), Arc::clone(&deps.topics.lanes));
     let (lanes, stop) = (view.lanes.clone(), deps.tasks.shutdown().clone());

@@ -30,6 +30,7 @@ const TAGS: &[(&str, &str)] = &[
     ("application_secrets", "Tokens of an application."),
     ("event_types", "What kinds of events an application has."),
     ("subscriptions", "Who receives what."),
+    ("sources", "Topics of others that are read as they are, and how their records become events."),
     ("events", "Sending events: the gateway's routes."),
     ("audit", "Who changed what."),
     ("log", "What became of events: an index over Kafka, some moments behind it (`Hookbus-Log-Behind-Ms`)."),

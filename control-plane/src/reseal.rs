@@ -265,6 +265,7 @@ fn find(snapshot: &Snapshot, key: &ControlKey) -> Option<ControlObject> {
         | ControlKey::Application(..)
         | ControlKey::RetiredApplication(_)
         | ControlKey::EventType(..)
+        | ControlKey::Source(..)
         | ControlKey::KeptAnswer(..) => None,
     }
 }

@@ -17,6 +17,7 @@ use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
+use crate::source::ClusterTopics;
 use crate::store::Store;
 use crate::turns::Turns;
 use target::TargetPolicy;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     audits: AuditLog,
     log: DeliveryLog,
     jobs: Jobs,
+    cluster: ClusterTopics,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
@@ -63,7 +65,7 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
-        let views = (health, AuditLog::start(deps)?, log, jobs);
+        let views = (health, AuditLog::start(deps)?, log, jobs, ClusterTopics::start(deps)?);
         Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
 
@@ -79,7 +81,8 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let log = DeliveryLog::none("it was not started");
-        let views = (HealthView::default(), AuditLog::Memory(store.clone()), log, Jobs::in_memory());
+        let cluster = ClusterTopics::Memory(parking_lot::Mutex::default());
+        let views = (HealthView::default(), AuditLog::Memory(store.clone()), log, Jobs::in_memory(), cluster);
         Self::of(config, (catalog, policy), store, pings, views, metrics)
     }
 
@@ -89,7 +92,7 @@ impl App {
         (catalog, policy): (Catalog, TargetPolicy),
         store: Store,
         pings: Pings,
-        (health, audits, log, jobs): (HealthView, AuditLog, DeliveryLog, Jobs),
+        (health, audits, log, jobs, cluster): (HealthView, AuditLog, DeliveryLog, Jobs, ClusterTopics),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
@@ -105,6 +108,7 @@ impl App {
             audits,
             log,
             jobs,
+            cluster,
             metrics,
             admin,
             rates,
@@ -147,6 +151,11 @@ impl App {
     /// What is sent again.
     pub(crate) fn jobs(&self) -> &Jobs {
         &self.jobs
+    }
+
+    /// What the cluster says of topics.
+    pub(crate) fn cluster(&self) -> &ClusterTopics {
+        &self.cluster
     }
 
     /// What happened to events.

@@ -1,7 +1,7 @@
 //! What stands on `control` under one key, whichever kind it is, and the decisions that are the same for all of them.
 
 use schemas::control::{
-    Application, ApplicationSecret, ControlObject, EventType, Organization, ServiceToken, Subscription,
+    Application, ApplicationSecret, ControlObject, EventType, Organization, ServiceToken, Subscription, TopicSource,
 };
 use serde::Serialize;
 
@@ -102,6 +102,18 @@ impl Stored for Subscription {
 
     fn into_object(self) -> ControlObject {
         ControlObject::Subscription(Box::new(self))
+    }
+}
+
+impl Stored for TopicSource {
+    const WHAT: &'static str = "source";
+
+    fn into_object(self) -> ControlObject {
+        ControlObject::Source(Box::new(self))
+    }
+
+    fn changed_at(&mut self, now_ms: i64) {
+        self.updated_ms = Some(now_ms);
     }
 }
 

@@ -1,11 +1,9 @@
 //! What can be set, and what is fixed with its reason.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-pub use chassis::config::FanoutConfig;
+pub use chassis::config::{FanoutConfig, SourcesConfig};
 use retry::{RetryError, Schedule};
-use schemas::ids::OrganizationId;
 
 /// An event whose deliveries alone do not get through in one transaction's time, twice, is rejected if they are so many bytes.
 /// Below it the cluster is nearly away, and what is small waits for it.
@@ -34,6 +32,8 @@ pub(crate) const PLAN_SLICE: Duration = Duration::from_millis(10);
 pub(crate) const COMPILED_AT_ONCE: usize = 16;
 /// While an event was put aside its filters may have changed again. So often it is put aside; then they are compiled in place.
 pub(crate) const ASIDE_AT_MOST: u32 = 3;
+/// A partition of a source that cannot be planned for now is tried again after that.
+pub(crate) const HELD_FOR: Duration = Duration::from_secs(30);
 /// Parts the dedup window is forgotten in: it is exact to a 24th.
 pub(crate) const WINDOW_PARTS: u32 = 24;
 /// Parts the id budget is forgotten in.
@@ -46,25 +46,4 @@ pub(crate) const BUDGET_PARTS: usize = 64;
 pub(crate) fn max_age(config: &FanoutConfig) -> Result<Duration, RetryError> {
     let of_schedule = Schedule::preset(config.schedule.parse()?).max_age();
     Ok(config.max_age.unwrap_or(of_schedule))
-}
-
-/// A topic of the user's whose records are events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Its full name.
-    pub topic: Arc<str>,
-    /// Whose it is: its records are events of this organization's applications.
-    pub organization: OrganizationId,
-    /// Where it is read from when it was never read before.
-    pub start: StartAt,
-}
-
-/// Where a source that was never read before begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StartAt {
-    /// At what comes from now on.
-    #[default]
-    End,
-    /// At its oldest record.
-    Beginning,
 }

@@ -34,6 +34,12 @@ pub enum Error {
         /// Its name.
         topic: Arc<str>,
     },
+    /// The intake of sources ended in a way of its own.
+    #[error("fan-out cannot go on: its intake of sources ended: {reason}")]
+    Intake {
+        /// How.
+        reason: String,
+    },
     /// The loop ended.
     #[error(transparent)]
     Stage(#[from] StageError),

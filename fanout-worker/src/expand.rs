@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::Subscription;
 use schemas::attempt::{EventFacts, Kind, Lifecycle, foreign_source, name_subscriptions};
-use schemas::delivery::{self, NewDelivery};
+use schemas::delivery::{self, MadeBy, NewDelivery};
 use schemas::identity;
 use schemas::ids::{ApplicationId, Generation};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
@@ -54,6 +54,8 @@ pub(crate) struct Accepted<'a> {
     pub(crate) application: ApplicationId,
     /// [`Place::origin`], made once for all its records.
     pub(crate) origin: &'a str,
+    /// The first, or the one that a source makes again.
+    pub(crate) generation: Generation,
 }
 
 // === impl Place ===
@@ -116,18 +118,18 @@ impl Expander {
         subscriptions: &[Arc<Subscription>],
         out: &mut Vec<OutRecord>,
     ) {
-        let Accepted { event, application, origin } = accepted;
+        let Accepted { event, application, origin, generation } = accepted;
+        let made_by = generation.0.map(|_| MadeBy::Replay);
         let accepted_ms = place.accepted_ms();
         for subscription in subscriptions {
             let id = subscription.id();
             let max_age = subscription.own_max_age().unwrap_or(self.max_age);
             let max_age_ms = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
-            let generation = Generation::default();
             let new = NewDelivery {
                 id: identity::delivery_id(application, &event.source, &event.id, id, generation),
                 subscription: id,
                 generation,
-                made_by: None,
+                made_by,
                 accepted_ms,
                 // A delivery's life begins with its first write, which is now: a backlog costs it nothing.
                 deadline_ms: place.now_ms.saturating_add(max_age_ms),

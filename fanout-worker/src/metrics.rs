@@ -18,6 +18,16 @@ pub(crate) struct FanoutMetrics {
     pub(crate) repeats: IntCounter,
     /// Records rejected, by reason.
     pub(crate) rejected: IntCounterVec,
+    /// Records of sources that are none of their events, by reason.
+    pub(crate) skipped: IntCounterVec,
+    /// Topics of sources that are read, whoever reads them.
+    pub(crate) source_topics: IntGauge,
+    /// Partitions of sources that this worker owns.
+    pub(crate) source_partitions: IntGauge,
+    /// Those of them that cannot be read or planned for now.
+    pub(crate) source_failing: IntGauge,
+    /// Age of the oldest record of a source read and not committed.
+    pub(crate) source_lag_seconds: Gauge,
     /// Filters that failed at run time, by reason: no match.
     pub(crate) filters_failed: IntCounterVec,
     /// Subscriptions an event matched.
@@ -45,6 +55,19 @@ impl FanoutMetrics {
             matched: metrics.counter("matched_total", "Deliveries made.")?,
             repeats: metrics.counter("repeats_total", "Repeats of an identity inside the dedup window.")?,
             rejected,
+            skipped: metrics.counters(
+                "sources_skipped_total",
+                "Records of sources that are none of their events, by reason.",
+                &["reason"],
+            )?,
+            source_topics: metrics.gauge("sources_topics", "Topics that sources name, whoever reads them.")?,
+            source_partitions: metrics.gauge("sources_partitions", "Partitions of sources that this worker owns.")?,
+            source_failing: metrics.gauge(
+                "sources_failing",
+                "Partitions of sources that this worker owns and cannot read or plan for now; they are tried again by themselves.",
+            )?,
+            source_lag_seconds: metrics
+                .fraction("sources_lag_seconds", "Age of the oldest record of a source read and not committed.")?,
             filters_failed: metrics.counters(
                 "filters_failed_total",
                 "Filters that failed at run time, by reason: no match.",
@@ -74,6 +97,7 @@ impl FanoutMetrics {
                 self.matches.observe(matches as f64);
             }
             EventVerdict::Repeat => self.repeats.inc(),
+            EventVerdict::Skipped(reason) => self.skipped.with_label_values(&[reason]).inc(),
             EventVerdict::Rejected(reason) => self.rejected(reason).inc(),
         }
     }

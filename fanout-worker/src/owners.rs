@@ -3,8 +3,8 @@
 //! A uid is unique in its organization only, and whoever wins or loses one changes whom it means. So a record names its
 //! application within the organization of its topic. `events` is the installation's: the gateway writes there for everybody,
 //! by id, and an id is never another organization's again; uids are those of the one organization that is there from the start.
+//! A source is its organization's, whatever its records say.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog::Snapshot;
@@ -13,45 +13,47 @@ use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::rejected::RejectReason;
 use uuid::Uuid;
 
-use crate::config::Source;
 use sources::Rejection;
 
 /// Whose the topics are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Owners {
     /// Whose uids records of `events` name.
     installation: OrganizationId,
-    sources: BTreeMap<Arc<str>, OrganizationId>,
 }
 
 // === impl Owners ===
 
 impl Owners {
-    pub(crate) fn new(installation: OrganizationId, sources: &[Source]) -> Self {
-        let sources = sources.iter().map(|source| (Arc::clone(&source.topic), source.organization)).collect();
-        Self { installation, sources }
+    pub(crate) fn new(installation: OrganizationId) -> Self {
+        Self { installation }
     }
 
-    /// The application that a rejected record of a topic means. An id that is nobody's is taken for it on `events`, where a
-    /// snapshot may be behind the gateway; on an organization's own topic it may be another's.
-    pub(crate) fn named(&self, snapshot: &Snapshot, topic: &str, id_or_uid: &str) -> Option<ApplicationId> {
-        if let Ok(found) = self.application(snapshot, topic, id_or_uid) {
+    /// The application that a rejected record of a topic means; `source`: the organization of the source that it is of. An id that is
+    /// nobody's is taken for it on `events`, where a snapshot may be behind the gateway; on an organization's own topic it may be
+    /// another's.
+    pub(crate) fn named(
+        self,
+        snapshot: &Snapshot,
+        (topic, source): (&str, Option<OrganizationId>),
+        id_or_uid: &str,
+    ) -> Option<ApplicationId> {
+        if let Ok(found) = self.application(snapshot, (topic, source), id_or_uid) {
             return Some(found.application_id);
         }
-        id_or_uid.parse().ok().filter(|_| !self.sources.contains_key(topic))
+        id_or_uid.parse().ok().filter(|_| source.is_none())
     }
 
-    /// The application that a record of a topic names.
+    /// The application that a record of a topic names; `source`: the organization of the source that it is of.
     pub(crate) fn application<'a>(
-        &self,
+        self,
         snapshot: &'a Snapshot,
-        topic: &str,
+        (topic, source): (&str, Option<OrganizationId>),
         id_or_uid: &str,
     ) -> Result<&'a Arc<Application>, Rejection> {
-        let source = self.sources.get(topic);
         let is_id = Uuid::parse_str(id_or_uid).is_ok();
         let found = match source {
-            Some(organization) => snapshot.application_in(*organization, id_or_uid),
+            Some(organization) => snapshot.application_in(organization, id_or_uid),
             None if is_id => snapshot.applications_called(id_or_uid).next(),
             None => snapshot.application_in(self.installation, id_or_uid),
         };

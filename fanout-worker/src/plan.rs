@@ -18,15 +18,17 @@ use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use kafka::Lease;
 use schemas::identity;
-use schemas::ids::ApplicationId;
+use schemas::ids::{ApplicationId, Generation};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
+use schemas::status::SourceFailure;
 
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place};
 use crate::filter::{Filtered, Filters};
+use crate::intake::{SourceReading, SourceRoute, SourceTurn, failure};
 use crate::owners::Owners;
 use crate::select::{self, Selected};
 use crate::weigh::EventLimits;
@@ -73,6 +75,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) catalog: &'a Catalog,
     /// What the partition accepted before.
     pub(crate) seen: &'a mut Seen,
+    /// The source that the partition is of; none: it is one of `events`.
+    pub(crate) source: Option<SourceTurn<'a>>,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
     /// Now, on the clock that never jumps.
@@ -86,8 +90,10 @@ pub(crate) struct Turn<'a> {
 pub(crate) enum EventVerdict {
     /// An event for this many subscriptions.
     Matched(usize),
-    /// A repeat of an identity inside the dedup window.
+    /// A repeat of an identity inside the dedup window, or of a position.
     Repeat,
+    /// A record of a source that is none of its events, for this reason.
+    Skipped(&'static str),
     /// No event, or one that cannot be passed on.
     Rejected(RejectReason),
 }
@@ -110,12 +116,18 @@ pub(crate) enum Planned {
     Done(Note),
     /// Its outputs are not complete yet: it is to be planned again, before any other, once [`Planner::compile`] is done.
     Aside(Record),
+    /// Nothing of its source can be an event for now, and this is why: its partition is held.
+    Held(Record, SourceFailure),
 }
 
 /// What is found out about an event.
 enum Judged {
     /// A repeat: its outputs are complete.
     Repeat,
+    /// It leaves nothing.
+    Skipped(&'static str),
+    /// Nothing of its source can be planned for now.
+    Held(SourceFailure),
     /// Accepted: its deliveries are to be made.
     Accepted(Expansion),
     /// Its filters are to be compiled first.
@@ -176,6 +188,8 @@ impl Planner {
         };
         let (verdict, id) = match judged {
             Ok(Judged::Repeat) => (EventVerdict::Repeat, None),
+            Ok(Judged::Skipped(reason)) => (EventVerdict::Skipped(reason), None),
+            Ok(Judged::Held(why)) => return Planned::Held(record, why),
             Ok(Judged::Accepted(done)) if done.made == self.subscriptions.len() => {
                 (EventVerdict::Matched(done.made), done.id)
             }
@@ -189,7 +203,7 @@ impl Planner {
             }
             Err(rejection) => {
                 self.outputs.clear();
-                let application = self.named(turn.catalog, place);
+                let application = self.named(turn.catalog, place, turn.source.map(|source| source.route));
                 self.expander.rejection(place, application, &rejection, &mut self.outputs);
                 (EventVerdict::Rejected(rejection.reason), None)
             }
@@ -208,14 +222,32 @@ impl Planner {
 
     /// What the event is and who receives it; its deliveries are begun.
     fn judge(&mut self, turn: &mut Turn<'_>, lease: &Lease, place: Place<'_>) -> Result<Judged, Rejection> {
-        let event = sources::decode(place.record, place.partition)?;
+        let event = match read(turn.source, place)? {
+            SourceReading::Event(event) => event,
+            SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
+            SourceReading::Held(why) => return Ok(Judged::Held(why)),
+        };
         self.subscriptions.clear();
         let snapshot = turn.catalog.read();
-        let application = self.owners.application(&snapshot, &place.partition.topic, &event.application)?;
+        let of_topic = (&*place.partition.topic, turn.source.map(|source| source.route.organization()));
+        let application = match self.owners.application(&snapshot, of_topic, &event.application) {
+            Ok(application) => application,
+            // What a record names is its own mistake; what the source itself names would be every record's.
+            Err(unknown) if turn.source.is_some_and(|source| source.route.names_application()) => {
+                return Ok(Judged::Held(failure("unknown_application", &unknown.detail)));
+            }
+            Err(unknown) => return Err(unknown),
+        };
         let selected = select::event_type(&snapshot, application, &event)?;
         let origin = place.origin();
-        let accepted = Accepted { event: &event, application: selected.application, origin: &origin };
-        let id = (!event.is_id_made)
+        let generation = generation(turn.source, place);
+        let accepted = Accepted { event: &event, application: selected.application, origin: &origin, generation };
+        let is_first = generation.0.is_none();
+        if event.is_id_made && is_first && turn.source.is_some_and(|source| source.was_handled(place.record.offset)) {
+            self.expander.repeat(accepted, place, &mut self.outputs);
+            return Ok(Judged::Repeat);
+        }
+        let id = (!event.is_id_made && is_first)
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = place.accepted_ms().min(turn.now_ms);
@@ -248,16 +280,29 @@ impl Planner {
 
     /// The application that a record means, for its rejection: whoever looks for it finds it there, also where the record names
     /// it by uid.
-    pub(crate) fn named(&self, catalog: &Catalog, place: Place<'_>) -> Option<ApplicationId> {
-        let name = sources::named_application(place.record)?;
-        self.owners.named(&catalog.read(), &place.partition.topic, &name)
+    pub(crate) fn named(
+        &self,
+        catalog: &Catalog,
+        place: Place<'_>,
+        source: Option<&SourceRoute>,
+    ) -> Option<ApplicationId> {
+        let name = match source.and_then(SourceRoute::application) {
+            Some(name) => name.into(),
+            None => sources::named_application(place.record)?,
+        };
+        let of_topic = (&*place.partition.topic, source.map(SourceRoute::organization));
+        self.owners.named(&catalog.read(), of_topic, &name)
     }
 
     /// Goes on with an event that was put aside among its deliveries.
     fn go_on(&mut self, turn: &Turn<'_>, place: Place<'_>, expansion: Expansion) -> Result<Judged, Rejection> {
-        let event = sources::decode(place.record, place.partition)?;
-        let origin = place.origin();
-        let accepted = Accepted { event: &event, application: expansion.application, origin: &origin };
+        let event = match read(turn.source, place)? {
+            SourceReading::Event(event) => event,
+            SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
+            SourceReading::Held(why) => return Ok(Judged::Held(why)),
+        };
+        let (origin, generation) = (place.origin(), generation(turn.source, place));
+        let accepted = Accepted { event: &event, application: expansion.application, origin: &origin, generation };
         self.expand(turn, accepted, place, expansion)
     }
 
@@ -314,6 +359,19 @@ impl Planner {
             format!("{} bytes with our headers do not fit {}, which takes {limit}", large.batch_size(), large.topic);
         Err(Rejection::new(RejectReason::TooLarge, detail))
     }
+}
+
+/// What a record is, by the rules of `events` or of its source.
+fn read<'a>(source: Option<SourceTurn<'a>>, place: Place<'a>) -> Result<SourceReading<'a>, Rejection> {
+    match source {
+        None => sources::decode(place.record, place.partition).map(SourceReading::Event),
+        Some(source) => source.route.read(place.record, place.partition),
+    }
+}
+
+/// The first, unless the source was told to do again what was done before.
+fn generation(source: Option<SourceTurn<'_>>, place: Place<'_>) -> Generation {
+    Generation(source.and_then(|source| source.again(place.record.offset)))
 }
 
 #[cfg(test)]

@@ -8,15 +8,13 @@
 
 mod read;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock::now_ms;
-use kafka::{Connection, KafkaError, Lease, Offsets, Ownership, ReadingWatch, Restored};
+use kafka::{Connection, Lease, Offsets, Ownership, ReadingWatch};
 use tracing::info;
 
-use crate::config::StartAt;
 use crate::deduplicate::{Identities, Seen};
 use crate::error::Error;
 
@@ -32,8 +30,8 @@ pub(crate) struct Restorer {
     pub(crate) transaction_timeout: Duration,
     /// Where what was accepted is restored to; what the worker owns already is there too.
     pub(crate) identities: Identities,
-    /// Where sources begin that were never read; `events` is not among them.
-    pub(crate) sources: BTreeMap<Arc<str>, StartAt>,
+    /// The partitions are of sources, whose producers may set the time of their records: everything is read.
+    pub(crate) is_of_sources: bool,
 }
 
 // === impl Restorer ===
@@ -52,14 +50,5 @@ impl Restorer {
         let ids = self.identities.len();
         info!(partitions = restored.len(), ids, elapsed_ms = now_ms() - started_ms, "accepted identities restored");
         Ok(restored)
-    }
-
-    /// Where reading begins.
-    pub(crate) fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        match (found.committed, self.sources.get(&found.lease.partition.topic)) {
-            (None, Some(StartAt::End)) => Ok(found.log_end),
-            (None, Some(StartAt::Beginning)) => Ok(found.log_start),
-            (None, None) | (Some(_), _) => found.start(),
-        }
     }
 }

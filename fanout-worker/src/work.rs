@@ -12,7 +12,7 @@ use catalog::Catalog;
 use chassis::clock::instant;
 use chassis::pending::{Pending, finished};
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, ReadingWatch, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, PositionClaim, ReadingWatch, Restored};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -20,6 +20,7 @@ use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, 
 use crate::config::PLAN_SLICE;
 use crate::deduplicate::Seen;
 use crate::expand::{Expander, Place};
+use crate::intake::{SourcePlace, SourcesIntake};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{self, EventVerdict, Note, Planned, Planner};
 use crate::queue::Queue;
@@ -37,6 +38,8 @@ pub(crate) struct FanoutWork {
     pub(crate) expander: Expander,
     /// How many partitions `seen` has.
     pub(crate) seen_partitions: i32,
+    /// What is known of sources, in the intake that reads them; the other one reads `events`.
+    pub(crate) intake: Option<SourcesIntake>,
     /// Identities that each open lease accepted inside the window.
     pub(crate) seen: BTreeMap<Epoch, Seen>,
     pub(crate) queue: Queue,
@@ -49,23 +52,54 @@ pub(crate) struct FanoutWork {
     pub(crate) planned_boot_ms: i64,
 }
 
+/// What a partition begins with.
+#[derive(Debug)]
+pub(crate) struct BegunWith {
+    pub(crate) seen: Seen,
+    /// Where it begins, if it is of a source.
+    pub(crate) place: Option<SourcePlace>,
+}
+
 impl Work for FanoutWork {
     const ROLE: &'static str = "fan-out worker";
-    type State = Seen;
+    type State = BegunWith;
     type Note = Note;
 
     fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        self.restorer.start(found)
+        self.intake.as_ref().map_or_else(|| found.start(), |intake| intake.start(found))
     }
 
-    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership, watch: ReadingWatch) -> Restoring<Seen> {
+    fn begins_anew(&self, found: &Restored) -> Option<PositionClaim> {
+        self.intake.as_ref()?.begins_anew(found)
+    }
+
+    fn held(&mut self, lease: &Lease, why: &KafkaError, now: Now) {
+        if let Some(intake) = &mut self.intake {
+            intake.hold(lease, why, now);
+        }
+    }
+
+    fn restore(&self, found: Vec<(Restored, i64)>, ownership: Ownership, watch: ReadingWatch) -> Restoring<BegunWith> {
         let restorer = self.restorer.clone();
+        let of_sources = found.iter().filter(|_| self.intake.is_some());
+        let mut sources: BTreeMap<Epoch, SourcePlace> =
+            of_sources.map(|(found, start)| (found.lease.epoch, SourcePlace::of(found, *start))).collect();
         let places = found.into_iter().map(|(found, start)| (found.lease, start)).collect();
-        Box::pin(async move { restorer.restore(places, ownership, watch).await.map_err(WorkError::from) })
+        Box::pin(async move {
+            let restored = restorer.restore(places, ownership, watch).await?;
+            let with_place = |(lease, seen): (Lease, Seen)| {
+                let place = sources.remove(&lease.epoch);
+                (lease, BegunWith { seen, place })
+            };
+            Ok(restored.into_iter().map(with_place).collect())
+        })
     }
 
-    fn opened(&mut self, lease: &Lease, seen: Seen, _now: Now) {
-        self.seen.insert(lease.epoch, seen);
+    fn opened(&mut self, lease: &Lease, with: BegunWith, now: Now) {
+        self.seen.insert(lease.epoch, with.seen);
+        if let (Some(intake), Some(place)) = (&mut self.intake, with.place) {
+            intake.opened(lease, place, &mut self.queue, now);
+        }
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
@@ -76,6 +110,11 @@ impl Work for FanoutWork {
     fn turn(&mut self, turn: &mut Turn<'_, Note>) -> Result<NextTurn, WorkError> {
         if turn.is_stopping {
             return Ok(NextTurn::OnInput);
+        }
+        if let Some(intake) = &mut self.intake
+            && intake.follow(turn, &mut self.queue)
+        {
+            self.planner.forget_aside();
         }
         if std::mem::take(&mut self.is_answered) {
             self.queue.answered();
@@ -90,8 +129,15 @@ impl Work for FanoutWork {
     }
 
     async fn input(&mut self) {
-        finished(&mut self.index).await;
-        self.is_answered = true;
+        let Some(intake) = &mut self.intake else {
+            finished(&mut self.index).await;
+            self.is_answered = true;
+            return;
+        };
+        tokio::select! {
+            () = finished(&mut self.index) => self.is_answered = true,
+            () = intake.changed() => {}
+        }
     }
 
     fn replace(&mut self, refused: Refused<'_, Note>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
@@ -103,7 +149,8 @@ impl Work for FanoutWork {
             Refusal::TooSlow { reason } => (RejectReason::TooManyMatches, reason),
         };
         if before == 0 {
-            let application = self.planner.named(&self.catalog, place);
+            let route = self.intake.as_ref().and_then(|intake| intake.route_of(lease.epoch));
+            let application = self.planner.named(&self.catalog, place, route);
             self.expander.rejection(place, application, &Rejection::new(reason, detail.clone()), &mut outputs);
         } else {
             self.expander.bare_rejection(place, detail, &mut outputs);
@@ -120,11 +167,16 @@ impl Work for FanoutWork {
 
     fn seal(&mut self, batch: &Batch<Note>, outputs: &mut Vec<Output>) -> Vec<Claimed> {
         add_seen(&self.expander, self.seen_partitions, batch, outputs);
-        Vec::new()
+        self.intake.as_mut().map_or_else(Vec::new, |intake| intake.claims(batch.parts()))
     }
 
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Note>>, _now: Now) {
-        entries.for_each(|entry| self.metrics.count(entry.note.verdict));
+        for entry in entries {
+            self.metrics.count(entry.note.verdict);
+            if let Some(intake) = &mut self.intake {
+                intake.count(entry.epoch, &entry.note);
+            }
+        }
     }
 
     fn revoking(&mut self, leases: &[Lease]) {
@@ -136,6 +188,9 @@ impl Work for FanoutWork {
     fn closed(&mut self, lease: &Lease) {
         self.forget_queued(lease);
         self.seen.remove(&lease.epoch);
+        if let Some(intake) = &mut self.intake {
+            intake.closed(lease);
+        }
     }
 
     fn stopping(&mut self, _now: Now) {
@@ -156,11 +211,22 @@ impl Work for FanoutWork {
     fn facts(&mut self, measured: &Measured, now: Now) -> Facts {
         self.metrics.ids.set(gauge(self.restorer.identities.len()));
         self.metrics.evicted.inc_by(self.restorer.identities.take_evicted());
+        let lag_seconds = match &self.intake {
+            None => &self.metrics.lag_seconds,
+            Some(intake) => {
+                let (partitions, topics) = intake.size();
+                self.metrics.source_topics.set(gauge(topics));
+                self.metrics.source_partitions.set(gauge(partitions));
+                self.metrics.source_failing.set(gauge(intake.tell(&self.queue, measured)));
+                &self.metrics.source_lag_seconds
+            }
+        };
         let oldest_ms = [self.queue.oldest_ms(), measured.oldest_timestamp_ms].into_iter().flatten().min();
         let lag_ms = oldest_ms.map_or(0, |oldest_ms| (now.wall_ms - oldest_ms).max(0));
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
-        self.metrics.lag_seconds.set(lag_ms as f64 / 1_000.0);
-        for (topic, behind) in &measured.behind {
+        lag_seconds.set(lag_ms as f64 / 1_000.0);
+        // Sources have as many topics as others please: how far each is stands on `status`.
+        for (topic, behind) in measured.behind.iter().filter(|_| self.intake.is_none()) {
             self.metrics.lag_records.with_label_values(&[topic.as_str()]).set(*behind);
         }
         let seconds = Seconds {
@@ -190,8 +256,16 @@ impl FanoutWork {
             && let Some((lease, record)) = self.queue.pop()
         {
             let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
+            let source = match &self.intake {
+                None => None,
+                Some(intake) => match intake.turn_of(lease.epoch) {
+                    // It is about to go, or to begin elsewhere: what was only read is nobody's.
+                    None => continue,
+                    source => source,
+                },
+            };
             let now_ms = turn.now.wall_ms;
-            let mut against = plan::Turn { catalog: &self.catalog, seen, now_ms, now, is_over: &is_over };
+            let mut against = plan::Turn { catalog: &self.catalog, seen, source, now_ms, now, is_over: &is_over };
             match self.planner.plan(&mut against, &lease, record) {
                 Planned::Done(note) => {
                     let at = (note.record.offset, note.record.timestamp_ms);
@@ -202,6 +276,12 @@ impl FanoutWork {
                 Planned::Aside(record) => {
                     self.queue.put_back(lease, record);
                     gives_way = true;
+                }
+                Planned::Held(record, why) => {
+                    self.queue.hold_with(&lease, record);
+                    if let Some(intake) = &mut self.intake {
+                        intake.fail(lease.epoch, why, turn.now);
+                    }
                 }
             }
             now = instant();

@@ -8,6 +8,8 @@ mod answer;
 mod application;
 mod organization;
 mod sealed;
+pub mod source;
+mod source_options;
 mod subscription;
 
 use std::fmt;
@@ -16,11 +18,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event_type::EventTypeName;
-use crate::ids::{AnswerId, ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
+use crate::ids::{AnswerId, ApplicationId, OrganizationId, SecretId, ServiceTokenId, SourceId, SubscriptionId};
 
 pub use answer::{KEPT_MS, KeptAnswer};
 pub use application::{Application, ApplicationSecret, EventType, RetiredApplication, UnknownEventTypes};
 pub use organization::{Limits, Organization, ServiceToken, TokenRole};
+pub use source::{SourceFormat, SourceStart, TopicSource};
+pub use source_options::{
+    AvroOptions, AvroUnions, BinaryOptions, DebeziumOptions, JsonOptions, JsonSchemaOptions, LogicalTypes,
+    ProtobufFieldNames, ProtobufInt64, ProtobufOptions, SourceOptions, ValueFrame,
+};
 pub use subscription::{Auth, BodyForm, SigningScheme, SigningSecret, Subscription, Target};
 
 /// Current version of the shapes here.
@@ -43,6 +50,8 @@ pub enum ControlKey {
     EventType(ApplicationId, EventTypeName),
     /// `subscription/application/id`
     Subscription(ApplicationId, SubscriptionId),
+    /// `source/organization/id`
+    Source(OrganizationId, SourceId),
     /// `answer/organization/id`, `answer/-/id` of the operator
     KeptAnswer(Option<OrganizationId>, AnswerId),
 }
@@ -64,6 +73,8 @@ pub enum ControlObject {
     EventType(EventType),
     /// Who receives what.
     Subscription(Box<Subscription>),
+    /// Topics of others that are read.
+    Source(Box<TopicSource>),
     /// What a request was answered, for a repeat of it.
     KeptAnswer(KeptAnswer),
 }
@@ -99,6 +110,7 @@ impl fmt::Display for ControlKey {
             Self::RetiredApplication(id) => write!(f, "retired/application/{id}"),
             Self::EventType(application, name) => write!(f, "event_type/{application}/{name}"),
             Self::Subscription(application, id) => write!(f, "subscription/{application}/{id}"),
+            Self::Source(organization, id) => write!(f, "source/{organization}/{id}"),
             Self::KeptAnswer(Some(organization), id) => write!(f, "answer/{organization}/{id}"),
             Self::KeptAnswer(None, id) => write!(f, "answer/-/{id}"),
         }
@@ -120,6 +132,7 @@ impl ControlKey {
             "retired" if scope == "application" => Some(Self::RetiredApplication(uuid(id)?.into())),
             "event_type" => Some(Self::EventType(uuid(scope)?.into(), EventTypeName::parse(id).ok()?)),
             "subscription" => Some(Self::Subscription(uuid(scope)?.into(), uuid(id)?.into())),
+            "source" => Some(Self::Source(uuid(scope)?.into(), uuid(id)?.into())),
             "answer" if scope == "-" => Some(Self::KeptAnswer(None, uuid(id)?.into())),
             "answer" => Some(Self::KeptAnswer(Some(uuid(scope)?.into()), uuid(id)?.into())),
             _unknown => None,
@@ -141,6 +154,7 @@ impl ControlObject {
             Self::RetiredApplication(it) => ControlKey::RetiredApplication(it.application_id),
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application_id, it.subscription_id),
+            Self::Source(it) => ControlKey::Source(it.organization_id, it.source_id),
             Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
         }
     }
@@ -158,6 +172,7 @@ impl ControlObject {
             Self::RetiredApplication(it) => serde_json::to_vec(it),
             Self::EventType(it) => serde_json::to_vec(it),
             Self::Subscription(it) => serde_json::to_vec(it),
+            Self::Source(it) => serde_json::to_vec(it),
             Self::KeptAnswer(it) => serde_json::to_vec(it),
         }
     }
@@ -175,6 +190,7 @@ impl ControlObject {
             ControlKey::RetiredApplication(_) => Self::RetiredApplication(serde_json::from_slice(value)?),
             ControlKey::EventType(..) => Self::EventType(serde_json::from_slice(value)?),
             ControlKey::Subscription(..) => Self::Subscription(serde_json::from_slice(value)?),
+            ControlKey::Source(..) => Self::Source(serde_json::from_slice(value)?),
             ControlKey::KeptAnswer(..) => Self::KeptAnswer(serde_json::from_slice(value)?),
         })
     }
@@ -193,6 +209,7 @@ mod tests {
             ControlKey::RetiredApplication(application),
             ControlKey::EventType(application, EventTypeName::parse("invoice.paid").unwrap()),
             ControlKey::Subscription(application, SubscriptionId(Uuid::from_u128(2))),
+            ControlKey::Source(OrganizationId(Uuid::from_u128(9)), SourceId(Uuid::from_u128(3))),
         ] {
             assert_eq!(ControlKey::parse(&key.to_string()), Some(key));
         }

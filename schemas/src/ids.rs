@@ -74,6 +74,18 @@ id!(
     WriteId
 );
 id!(
+    /// A source: topics of others that are read as they are.
+    SourceId
+);
+id!(
+    /// Where reading of a source's topics begins: a new one with each move.
+    PositionId
+);
+id!(
+    /// A schema registry.
+    SchemaRegistryId
+);
+id!(
     /// Something that is sent again, or decided about many dead letters, at somebody's request.
     JobId
 );

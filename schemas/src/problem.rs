@@ -135,6 +135,8 @@ pub enum Code {
     SubscriptionDisabled,
     /// A limit of this instance.
     LimitReached,
+    /// Another source reads the topic.
+    TopicTaken,
     /// 404 of something whose record Kafka does not hold any more.
     Expired,
     /// 409: a job has ended, and cannot be changed any more.

@@ -2,7 +2,11 @@
 //!
 //! A role that leaves takes its record back; one that crashed is known by its old `at_ms`.
 //!
+//! What fan-out workers tell of sources stands in records of its own ([`SourcesHealth`]).
+//!
 //! When tokens were used stands in records of its own, keyed `role/instance/tokens-<0..f>`: they change rarely and may be large.
+
+mod sources;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +14,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::SubscriptionId;
+
+pub use sources::{
+    MAX_FAILURE_DETAIL, MAX_TOLD_FAILURES, MAX_TOLD_PARTITIONS, SourceFailure, SourceHealth, SourcePartitionHealth,
+    SourcePartitionState, SourceTopicHealth, SourcesHealth,
+};
 
 /// Lanes that one delivery worker tells of at most, so that its record stays below 256 KiB.
 pub const MAX_LANES: usize = 1_000;
@@ -40,6 +49,9 @@ pub struct Status {
     /// What only fan-out workers have to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fanout: Option<FanoutHealth>,
+    /// What fan-out workers say of the sources they read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<SourcesHealth>,
     /// What only retry schedulers have to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryHealth>,

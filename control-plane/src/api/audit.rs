@@ -140,7 +140,7 @@ impl AuditScope {
             Self { organization, application: Some(id) }
         };
         match ControlKey::parse(key) {
-            Some(ControlKey::Organization(id) | ControlKey::ServiceToken(id, _)) => {
+            Some(ControlKey::Organization(id) | ControlKey::ServiceToken(id, _) | ControlKey::Source(id, _)) => {
                 Self { organization: Some(id), application: None }
             }
             Some(ControlKey::Application(organization, id)) => {

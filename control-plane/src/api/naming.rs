@@ -28,7 +28,7 @@ pub(super) struct Uid(String);
 const NAME: std::ops::RangeInclusive<usize> = 2..=50;
 
 /// A name. `None`: not given.
-pub(super) fn name(fields: &mut Fields, blank: ProblemId) -> Result<Option<String>, Problem> {
+pub(crate) fn name(fields: &mut Fields, blank: ProblemId) -> Result<Option<String>, Problem> {
     let Some(given) = fields.kept_text("name", 0..=1_000)? else { return Ok(None) };
     let name = given.trim();
     if name.is_empty() {

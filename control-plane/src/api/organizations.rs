@@ -21,13 +21,14 @@ use crate::limits;
 use crate::page::Page;
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
+use crate::source;
 use crate::state::App;
 use crate::store::{Change, Decision, Moment};
 
 mod shapes;
 
 /// Fields of a body.
-pub(super) const FIELDS: &[&str] = &["name", "uid", "organization_id", "limits"];
+pub(super) const FIELDS: &[&str] = &["name", "uid", "organization_id", "limits", "source_topics"];
 /// What is shown beside them; sent back, it is not looked at.
 const SHOWN: &[&str] =
     &["role", "plan", "users", "quotas", "consumption", "onboarding_steps", "created_at", "updated_at"];
@@ -39,6 +40,7 @@ struct OrganizationInput {
     uid: Option<Option<String>>,
     organization: Option<OrganizationId>,
     limits: limits::Given,
+    source_topics: Option<Vec<String>>,
 }
 
 /// List organizations
@@ -146,13 +148,13 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(pa
 
 /// Delete an organization
 ///
-/// With the admin key only, and only when it has no application any more. Its service tokens go with it.
+/// With the admin key only, and only when it has no application and no source any more. Its service tokens go with it.
 #[utoipa::path(
     delete, path = "/api/v1/organizations/{organization_id}", operation_id = "organizations.delete", tag = "organizations",
     params(("organization_id" = String, Path, description = "Id or uid")),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 409, description = "OrganizationIsNotEmpty: it has applications"),
+        (status = 409, description = "OrganizationIsNotEmpty: it has applications or sources"),
     ),
 )]
 pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
@@ -163,6 +165,9 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed) -> Ans
         let id = organization.organization_id;
         if snapshot.application_count(id) > 0 {
             return Err(Problem::new(ProblemId::OrganizationIsNotEmpty, "it still has applications"));
+        }
+        if snapshot.source_count(id) > 0 {
+            return Err(Problem::new(ProblemId::OrganizationIsNotEmpty, "it still has sources"));
         }
         Ok(snapshot.service_tokens(id).map(|it| Change::Remove(ControlKey::ServiceToken(id, it.token_id))).collect())
     };
@@ -208,6 +213,7 @@ impl OrganizationInput {
             uid: naming::uid(&mut fields)?,
             organization: naming::given_id(&mut fields, "organization_id")?.map(OrganizationId),
             limits: limits::of_organization(&mut fields)?,
+            source_topics: source_topics(&mut fields)?,
         })
     }
 
@@ -231,6 +237,27 @@ impl OrganizationInput {
         if let Some(limits) = self.limits {
             organization.limits = limits;
         }
+        if let Some(topics) = &self.source_topics {
+            if *topics != organization.source_topics {
+                // A source is a way to read any topic that Hookbus may read.
+                principal.admin()?;
+            }
+            organization.source_topics.clone_from(topics);
+        }
         Ok(organization)
+    }
+}
+
+/// Topics that its own tokens may name in sources; null takes all of them away.
+fn source_topics(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
+    let name = "source_topics";
+    match fields.take(name) {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(Vec::new())),
+        Some(given) => {
+            let given =
+                serde_json::from_value(given).map_err(|_error| fields.wrong(name, "must be a list of strings"))?;
+            source::allowed_patterns(name, given).map(Some)
+        }
     }
 }

@@ -40,6 +40,7 @@ mod preconditions;
 mod rates;
 mod resources;
 mod silence;
+mod sources;
 mod subscriptions;
 mod subscriptions_actions;
 mod subscriptions_secrets;
@@ -231,6 +232,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
+        sources: chassis::config::SourcesConfig::default(),
         log: chassis::config::ControlLogConfig::none(),
         access_log: true,
     }

@@ -18,7 +18,7 @@ struct Operation<'a> {
 
 pub(super) fn complete(document: &mut Value) {
     document["components"]["schemas"]["Problem"] = problem_schema();
-    let by_hand = crate::api::shapes().into_iter().chain(crate::subscription::shapes());
+    let by_hand = crate::api::shapes().into_iter().chain(crate::subscription::shapes()).chain(crate::source::shapes());
     for (name, shape) in by_hand {
         document["components"]["schemas"][name] = shape;
     }
@@ -171,7 +171,8 @@ impl Operation<'_> {
         // Pages of `audit` are not made of rows alone.
         if listed && !logged && self.value["tags"][0] != "audit" {
             self.parameter("limit");
-            self.parameter(if self.value["tags"][0] == "event_types" { "NameCursor" } else { "IdCursor" });
+            let by_name = self.value["tags"][0] == "event_types" || self.value["operationId"] == "sources.partitions";
+            self.parameter(if by_name { "NameCursor" } else { "IdCursor" });
         }
         self.problems(secured, own);
         self.require_body();
@@ -284,7 +285,7 @@ impl Operation<'_> {
             !(schema.is_null() || array)
         };
         let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs"))
-            || self.path.ends_with(":batch");
+            || [":batch", ":test"].iter().any(|end| self.path.ends_with(end));
         !own && !self.is_beside() && (success("200") || success("201"))
     }
 }

@@ -91,6 +91,7 @@ fn kind(key: &ControlKey) -> &'static str {
         ControlKey::RetiredApplication(_) => "retired",
         ControlKey::EventType(..) => "event_type",
         ControlKey::Subscription(..) => "subscription",
+        ControlKey::Source(..) => "source",
         ControlKey::KeptAnswer(..) => "answer",
     }
 }

@@ -4,6 +4,7 @@
 
 mod jobs;
 mod log;
+mod sources;
 mod support;
 
 use http::Method;

@@ -195,6 +195,7 @@ fn config() -> ControlConfig {
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
         cors_origins: Vec::new(),
+        sources: chassis::config::SourcesConfig::default(),
         log: ControlLogConfig::none(),
         access_log: true,
     }

@@ -20,7 +20,7 @@ use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 use crate::reader::Reader;
 use crate::rehearsal::Rehearsal;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, SourceMap};
 use crate::usage::TokenUse;
 
 /// A read lock on one consistent state. Keep it short, and never across an await.
@@ -62,6 +62,8 @@ struct Abandoned {
 pub(crate) struct Inner {
     snapshot: RwLock<Snapshot>,
     position: watch::Sender<i64>,
+    /// Changes of sources that were applied.
+    source_changes: watch::Sender<u64>,
     /// End of `control` when the reader started was reached.
     ready: watch::Sender<bool>,
     closed: AtomicBool,
@@ -207,6 +209,18 @@ impl Catalog {
         self.inner.position.subscribe()
     }
 
+    /// All sources as they are now. Take it after the notice of [`Catalog::sources_changed`], and keep it as long as wanted.
+    #[must_use]
+    pub fn sources(&self) -> SourceMap {
+        Arc::clone(self.read().sources())
+    }
+
+    /// Says when a source was written or removed: a number that grows. A notice may come without a change.
+    #[must_use]
+    pub fn sources_changed(&self) -> watch::Receiver<u64> {
+        self.inner.source_changes.subscribe()
+    }
+
     /// What opens secrets and hashes tokens.
     #[must_use]
     pub fn vault(&self) -> &Arc<Vault> {
@@ -247,6 +261,7 @@ impl Inner {
         Self {
             snapshot: RwLock::new(snapshot),
             position: watch::Sender::new(0),
+            source_changes: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),
             vault,
@@ -261,7 +276,7 @@ impl Inner {
 
     /// Applies a batch under one lock, then wakes who waits. `end`: the end was seen there after the batch.
     pub(crate) fn apply(&self, changes: Vec<Change>, end: Option<i64>) {
-        let position = {
+        let (position, source_changes) = {
             let mut snapshot = self.snapshot.write();
             for change in changes {
                 snapshot.apply(change);
@@ -269,13 +284,14 @@ impl Inner {
             if let Some(end) = end {
                 snapshot.pass(end);
             }
-            snapshot.position()
+            (snapshot.position(), snapshot.source_changes())
         };
         self.position.send_if_modified(|current| {
             let moved = position > *current;
             *current = position.max(*current);
             moved
         });
+        self.source_changes.send_if_modified(|known| std::mem::replace(known, source_changes) != source_changes);
     }
 
     pub(crate) fn position(&self) -> i64 {

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use vault::{LookupHash, Vault};
 
 use crate::event_type::EventType;
-use crate::snapshot::Object;
 use crate::snapshot::weights::weight;
+use crate::stored::Object;
 use crate::subscription::Subscription;
 
 /// One record of `control`.
@@ -99,6 +99,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
         }
         ControlObject::RetiredApplication(it) => Object::RetiredApplication(Arc::new(it)),
         ControlObject::EventType(it) => Object::EventType(Arc::new(EventType::new(it))),
+        ControlObject::Source(it) => Object::Source(Arc::from(it)),
         ControlObject::KeptAnswer(it) => Object::KeptAnswer(Arc::new(it)),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;
@@ -110,8 +111,18 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
 /// Whether the key names a type of this build, so that a bad one is damage and not a newer writer's.
 fn is_ours(key: &str) -> bool {
     let kind = key.split('/').next().unwrap_or_default();
-    ["organization", "service_token", "application", "application_secret", "event_type", "subscription", "answer", ""]
-        .contains(&kind)
+    let ours = [
+        "organization",
+        "service_token",
+        "application",
+        "application_secret",
+        "event_type",
+        "subscription",
+        "source",
+        "answer",
+        "",
+    ];
+    ours.contains(&kind)
 }
 
 fn undecodable(key: &str, reason: &str) -> ChangeKind {

@@ -94,7 +94,8 @@ mod tests {
 
     use super::*;
     use crate::change::ChangeKind;
-    use crate::snapshot::{Object, Snapshot};
+    use crate::snapshot::Snapshot;
+    use crate::stored::Object;
 
     fn event_type(schema: Option<serde_json::Value>) -> EventType {
         let name = EventTypeName::parse("invoice.paid").unwrap();

@@ -10,7 +10,8 @@ use schemas::control::{ControlKey, ControlObject};
 use vault::Vault;
 
 use crate::change::{Change, ChangeKind};
-use crate::snapshot::{Object, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::stored::Object;
 
 /// A snapshot on which changes are tried out. Nobody else reads it meanwhile: keep it short. Dropped, it takes all back.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 mod answers;
 mod orphans;
 mod pages;
+mod sources;
 mod tenants;
 mod tokens;
 pub mod weights;
@@ -13,9 +14,7 @@ pub mod weights;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use schemas::control::{
-    Application, ApplicationSecret, ControlKey, KeptAnswer, Organization, RetiredApplication, ServiceToken,
-};
+use schemas::control::{ApplicationSecret, ControlKey, ServiceToken};
 use schemas::event::StringMap;
 use schemas::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
 use uuid::Uuid;
@@ -27,28 +26,18 @@ use crate::event_type::EventType;
 use crate::handles::{ById, ByUid};
 use crate::index::MatchIndex;
 use crate::shared::Shared;
+use crate::stored::Object;
 use crate::subscription::Subscription;
 use crate::transactions::Transactions;
 
 use self::answers::AnswerTable;
+use self::sources::SourceTable;
 use self::tenants::Tenants;
 use self::weights::Weights;
 
 pub use answers::KeptAmount;
+pub use sources::SourceMap;
 pub use tokens::{TokenEntry, TokenScope};
-
-/// An object as the snapshot keeps it.
-#[derive(Clone, Debug)]
-pub(crate) enum Object {
-    Organization(Arc<Organization>),
-    ServiceToken(LookupHash, Arc<ServiceToken>),
-    Application(Arc<Application>),
-    ApplicationSecret(LookupHash, Arc<ApplicationSecret>),
-    RetiredApplication(Arc<RetiredApplication>),
-    EventType(Arc<EventType>),
-    Subscription(Arc<Subscription>),
-    KeptAnswer(Arc<KeptAnswer>),
-}
 
 /// One consistent state.
 #[derive(Debug, Default)]
@@ -72,6 +61,7 @@ pub struct Snapshot {
     tokens: HashMap<LookupHash, Arc<TokenEntry>>,
     subscriptions: HashSet<ById>,
     shared: Shared,
+    sources: SourceTable,
     answers: AnswerTable,
     /// Answers that are kept are not held: this process gives none.
     passes_answers: bool,
@@ -211,6 +201,7 @@ impl Snapshot {
                 Object::EventType(Arc::clone(self.scopes.get(application)?.event_types.get(name.as_str())?))
             }
             ControlKey::Subscription(_, id) => Object::Subscription(Arc::clone(&self.subscriptions.get(id)?.0)),
+            ControlKey::Source(_, id) => Object::Source(Arc::clone(self.source(*id)?)),
             ControlKey::KeptAnswer(_, id) => Object::KeptAnswer(Arc::clone(self.kept_answer(*id)?)),
         })
     }
@@ -300,6 +291,7 @@ impl Snapshot {
                 self.settle(id);
             }
             Object::Subscription(it) => self.put_subscription(it),
+            Object::Source(it) => self.sources.put(it),
             Object::KeptAnswer(it) => self.answers.put(it),
         }
     }
@@ -328,6 +320,7 @@ impl Snapshot {
                 self.remove_subscription(*id);
                 self.settle(*application);
             }
+            ControlKey::Source(_, id) => self.sources.remove(*id),
             ControlKey::KeptAnswer(_, id) => self.answers.remove(*id),
         }
     }

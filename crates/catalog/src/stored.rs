@@ -1,8 +1,30 @@
 //! One object as it stands in the snapshot, taken out to be looked at after the lock is gone.
 
-use schemas::control::{ControlKey, ControlObject};
+use std::sync::Arc;
 
-use crate::snapshot::{Object, Snapshot};
+use schemas::control::{
+    Application, ApplicationSecret, ControlKey, ControlObject, KeptAnswer, Organization, RetiredApplication,
+    ServiceToken, TopicSource,
+};
+use vault::LookupHash;
+
+use crate::event_type::EventType;
+use crate::snapshot::Snapshot;
+use crate::subscription::Subscription;
+
+/// An object as the snapshot keeps it.
+#[derive(Clone, Debug)]
+pub(crate) enum Object {
+    Organization(Arc<Organization>),
+    ServiceToken(LookupHash, Arc<ServiceToken>),
+    Application(Arc<Application>),
+    ApplicationSecret(LookupHash, Arc<ApplicationSecret>),
+    RetiredApplication(Arc<RetiredApplication>),
+    EventType(Arc<EventType>),
+    Subscription(Arc<Subscription>),
+    Source(Arc<TopicSource>),
+    KeptAnswer(Arc<KeptAnswer>),
+}
 
 /// An object of the snapshot. Cheap to take, put together when it is asked for.
 #[derive(Clone, Debug)]
@@ -20,6 +42,7 @@ impl Stored {
             Object::RetiredApplication(it) => ControlObject::RetiredApplication((**it).clone()),
             Object::EventType(it) => ControlObject::EventType(it.object().clone()),
             Object::Subscription(it) => ControlObject::Subscription(Box::new(it.object())),
+            Object::Source(it) => ControlObject::Source(Box::new((**it).clone())),
             Object::KeptAnswer(it) => ControlObject::KeptAnswer((**it).clone()),
         }
     }
@@ -38,7 +61,7 @@ impl Object {
     pub(crate) fn weighing(self, weight: u32) -> Self {
         match self {
             Self::Subscription(mut it) => {
-                if let Some(fresh) = std::sync::Arc::get_mut(&mut it) {
+                if let Some(fresh) = Arc::get_mut(&mut it) {
                     fresh.set_weight(weight);
                 }
                 Self::Subscription(it)
@@ -49,6 +72,7 @@ impl Object {
             | Self::ApplicationSecret(..)
             | Self::RetiredApplication(_)
             | Self::EventType(_)
+            | Self::Source(_)
             | Self::KeptAnswer(_)) => other,
         }
     }
@@ -63,6 +87,7 @@ impl Object {
             Self::RetiredApplication(it) => ControlKey::RetiredApplication(it.application_id),
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application(), it.id()),
+            Self::Source(it) => ControlKey::Source(it.organization_id, it.source_id),
             Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
         }
     }

@@ -30,6 +30,7 @@ mod secret_files;
 mod security;
 mod show;
 mod shutdown;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -53,6 +54,7 @@ pub use self::log::{LogConfig, LogFormat};
 pub use self::retry::RetryConfig;
 pub use self::security::{Keys, SecurityConfig};
 pub use self::shutdown::ShutdownConfig;
+pub use self::sources::SourcesConfig;
 pub use self::topics::TopicsConfig;
 pub use self::value::Origin;
 
@@ -71,6 +73,7 @@ const SECTIONS: &[Section] = &[
     topics::SECTION,
     gateway::SECTION,
     fanout::SECTION,
+    sources::SECTION,
     delivery::SECTION,
     retry::SECTION,
     control::SECTION,
@@ -91,6 +94,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// The fan-out worker.
     pub fanout: FanoutConfig,
+    /// Topics of others.
+    pub sources: SourcesConfig,
     /// The delivery worker.
     pub delivery: DeliveryConfig,
     /// The retry scheduler.
@@ -166,6 +171,7 @@ fn build(preset: &Preset, file: Option<&Text>, env: &BTreeMap<String, String>) -
         topics: topics::read(&mut reader),
         gateway: GatewayConfig::read(&mut reader),
         fanout: FanoutConfig::read(&mut reader),
+        sources: SourcesConfig::read(&mut reader),
         delivery: DeliveryConfig::read(&mut reader),
         retry: RetryConfig::read(&mut reader),
         control: ControlConfig::read(&mut reader),

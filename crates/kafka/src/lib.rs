@@ -48,8 +48,8 @@ pub use fetcher::{Answers, FetchOutcome, Fetched, Fetcher, FetcherOptions, Urgen
 pub use lasting_producer::{LastingProducer, ProducerState};
 pub use lease::{Epoch, Lease, Ownership};
 pub use lists::{KeptRecord, ListsRestorer, RestoredLists};
-pub use metadata::ListsClaim;
-pub use offsets::Offsets;
+pub use metadata::{Handled, ListsClaim, PositionClaim};
+pub use offsets::{FoundTopics, Offsets};
 pub use pace::Pace;
 pub use poller::{Heartbeat, LeaseLag, Membership, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
 pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};

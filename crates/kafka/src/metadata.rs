@@ -9,10 +9,11 @@
 //! Nonce and topic id are 22 characters of base64url; *not done* is base64url over varint deltas, the first from the
 //! committed offset, the others from their predecessor. A member is one letter, which names it, and base64url; they stand in any
 //! order, and one that is not known is passed over, so that another can come without a third version: `l` is the claim about
-//! lists, see [`ListsClaim`]. What has no member is written as version 1, which every release reads. At most 4,096
-//! characters, which is the broker's limit.
+//! lists, see [`ListsClaim`], `p` the positions of a source, see [`PositionClaim`]. What has no member is written as version 1, which
+//! every release reads. At most 4,096 characters, which is the broker's limit.
 
 mod lists;
+mod position;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -20,6 +21,7 @@ use schemas::varint;
 use uuid::Uuid;
 
 pub use self::lists::ListsClaim;
+pub use self::position::{Handled, PositionClaim};
 
 /// The broker's `offset.metadata.max.bytes`.
 pub const MAX_LENGTH: usize = 4_096;
@@ -30,7 +32,8 @@ pub const MAX_TRANSACTIONAL_ID: usize = 40;
 const BARE: &str = "1";
 /// With members.
 const EXTENDED: &str = "2";
-/// Characters that are kept free for members, whether or not there are any: a window that fits once must fit with them.
+/// Characters that are kept free for members, whether or not there are any: a window that fits once must fit with them. A position is
+/// longer; who has one is done in order, and has no window.
 const MAX_MEMBERS: usize = 70;
 /// Version, nonce, transactional id, topic id, a span of 19 digits, five separators, and the members with theirs.
 const MAX_HEAD: usize = 1 + 22 + MAX_TRANSACTIONAL_ID + 22 + 19 + 5 + MAX_MEMBERS;
@@ -54,6 +57,8 @@ pub struct CommitMetadata {
     pub not_done: Vec<i64>,
     /// What is claimed about lists; `None`: nothing, also where version 1 or a person wrote the metadata.
     pub lists: Option<ListsClaim>,
+    /// Which positions of a source the offset belongs to; `None`: the topic is nobody's source, or nobody has said.
+    pub position: Option<PositionClaim>,
 }
 
 /// Whether any further offset has room beside `count` not-done ones over a span of offsets, without looking at them.
@@ -99,7 +104,8 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
         }
         varint::push(&mut bytes, delta.unsigned_abs());
     }
-    let version = if metadata.lists.is_some() { EXTENDED } else { BARE };
+    let has_members = metadata.lists.is_some() || metadata.position.is_some();
+    let version = if has_members { EXTENDED } else { BARE };
     let mut text = format!(
         "{version}:{}:{}:{}:{}:{}",
         BASE64.encode(metadata.nonce.as_bytes()),
@@ -112,6 +118,11 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
         text.push(':');
         text.push(lists::LETTER);
         text.push_str(&BASE64.encode(claim.to_bytes()));
+    }
+    if let Some(position) = &metadata.position {
+        text.push(':');
+        text.push(position::LETTER);
+        text.push_str(&BASE64.encode(position.to_bytes()));
     }
     (text, cut)
 }
@@ -138,13 +149,15 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
     let topic_id = decode_uuid(parts.next()?)?;
     let span = parts.next()?.parse::<i64>().ok().filter(|span| *span >= 0)?;
     let deltas = BASE64.decode(parts.next()?).ok()?;
-    let mut claim = None;
+    let (mut lists, mut position) = (None, None);
     for member in parts {
         if version == BARE {
             return None;
         }
         if let Some(encoded) = member.strip_prefix(lists::LETTER) {
-            claim = Some(ListsClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
+            lists = Some(ListsClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
+        } else if let Some(encoded) = member.strip_prefix(position::LETTER) {
+            position = Some(PositionClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
         }
     }
     let read_up_to = committed.checked_add(span)?;
@@ -155,7 +168,7 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
         last = last.checked_add(i64::try_from(varint::pull(&mut rest)?).ok()?)?;
         not_done.push(last);
     }
-    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists: claim };
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists, position };
     (last <= read_up_to).then_some(metadata)
 }
 

@@ -21,6 +21,10 @@ use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
 use crate::log::Named;
 
+mod found_topics;
+
+pub use self::found_topics::FoundTopics;
+
 /// Questions that may wait for the request under way; they are then answered by one request.
 const QUEUE: usize = 4_096;
 /// How long one request may take.
@@ -34,6 +38,7 @@ enum Question {
     Offset(TopicPartition, End, oneshot::Sender<Result<i64, KafkaError>>),
     Partitions(String, oneshot::Sender<Result<Option<i32>, KafkaError>>),
     TopicId(String, oneshot::Sender<Result<Option<Uuid>, KafkaError>>),
+    Topics(Vec<String>, oneshot::Sender<Result<FoundTopics, KafkaError>>),
 }
 
 // === impl Offsets ===
@@ -126,6 +131,21 @@ impl Offsets {
         }
     }
 
+    /// [`Offsets::at`] of each of these partitions, likewise.
+    pub async fn at_of(
+        &self,
+        partitions: Vec<TopicPartition>,
+        time_ms: i64,
+    ) -> BTreeMap<TopicPartition, Result<i64, KafkaError>> {
+        let mut found = self.all(partitions, End::At(time_ms)).await;
+        let none = |told: &Result<i64, KafkaError>| {
+            matches!(told, Err(KafkaError::Call { code: ErrorCode(Code::OffsetNotAvailable), .. }))
+        };
+        let late: Vec<TopicPartition> = found.iter().filter(|(_, it)| none(it)).map(|(it, _)| it.clone()).collect();
+        found.extend(self.all(late, End::Last).await);
+        found
+    }
+
     /// The number of partitions; `None`: the topic does not exist.
     ///
     /// # Errors
@@ -143,6 +163,16 @@ impl Offsets {
     pub async fn topic_id(&self, topic: &str) -> Result<Option<Uuid>, KafkaError> {
         let (answer, outcome) = oneshot::channel();
         self.0.send(Question::TopicId(topic.to_owned(), answer)).await.map_err(|_closed| KafkaError::Closed)?;
+        outcome.await.map_err(|_closed| KafkaError::Closed)?
+    }
+
+    /// All topics that may be seen, and what of the `named` ones is not among them.
+    ///
+    /// # Errors
+    /// The cluster did not answer.
+    pub async fn topics(&self, named: Vec<String>) -> Result<FoundTopics, KafkaError> {
+        let (answer, outcome) = oneshot::channel();
+        self.0.send(Question::Topics(named, answer)).await.map_err(|_closed| KafkaError::Closed)?;
         outcome.await.map_err(|_closed| KafkaError::Closed)?
     }
 
@@ -208,6 +238,7 @@ fn run(client: &BaseConsumer<Named>, mut queue: mpsc::Receiver<Question>) {
                 // Whoever does not wait for the answer does not want it; so below.
                 Question::Partitions(topic, answer) => drop(answer.send(partition_count(client, &topic, TIMEOUT))),
                 Question::TopicId(topic, answer) => drop(answer.send(topic_id(client, &topic))),
+                Question::Topics(named, answer) => drop(answer.send(found_topics::look(client, &named, TIMEOUT))),
             }
         }
         for (end, asked) in waiting {

@@ -24,6 +24,7 @@ mod measure;
 mod repair;
 mod shared;
 mod state;
+mod subscription;
 mod thread;
 mod watch;
 
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::clock::instant;
@@ -73,6 +74,8 @@ pub struct PollerOptions {
     pub session_timeout: Duration,
     /// Of those who write what is read: a transaction that is open for much longer has lost its end.
     pub transaction_timeout: Duration,
+    /// The topics are other people's: one that is gone, may not be read or was cut starts over by itself, and ends no poller.
+    pub fails_alone: bool,
 }
 
 /// Handle of a poller. Cheap to clone.
@@ -95,6 +98,7 @@ impl PollerOptions {
             handover_wait: Duration::from_secs(3),
             session_timeout: Duration::from_secs(8),
             transaction_timeout: Duration::from_secs(10),
+            fails_alone: false,
         }
     }
 }
@@ -102,7 +106,7 @@ impl PollerOptions {
 // === impl Poller ===
 
 impl Poller {
-    /// Joins the group and starts the threads.
+    /// Joins the group and starts the threads. Without topics it joins with the first [`Poller::subscribe`].
     ///
     /// # Errors
     /// Properties librdkafka refuses, a bad pattern.
@@ -112,8 +116,7 @@ impl Poller {
         let client = |reason: String| KafkaError::Client { purpose: "consuming", reason };
         let consumer = BaseConsumer::from_config_and_context(&config, Callbacks::new(&shared))
             .map_err(|error| client(error.to_string()))?;
-        let topics: Vec<&str> = shared.options.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&topics).map_err(|error| KafkaError::from_rdkafka("subscribe", &error))?;
+        subscription::subscribe(&consumer, &shared.options.topics)?;
         let consumer = Arc::new(consumer);
         *shared.consumer.lock() = Some(Arc::clone(&consumer));
         let (poll, watch) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -133,7 +136,7 @@ impl Poller {
     ///
     /// # Errors
     /// [`KafkaError::NotOwned`]: revoked meanwhile, nothing to do. [`KafkaError::Closed`]: so is everything. Otherwise
-    /// something that waiting does not cure.
+    /// something that waiting does not cure, or where topics fail alone, that the topic is gone or may not be read.
     pub fn begin(&self, lease: &Lease, offset: i64) -> Result<(), KafkaError> {
         let mut revive = instant() + REVIVE_AFTER;
         loop {
@@ -145,6 +148,9 @@ impl Poller {
             };
             drop(consumer);
             let mut pause = SEEK_PAUSE;
+            if self.0.options.fails_alone && (failed.is_denied() || matches!(failed, KafkaError::NoTopic { .. })) {
+                return Err(failed);
+            }
             if failed.is_denied() {
                 // The other topics of the role are read on.
                 if self.0.deny(Some(Arc::clone(&lease.partition.topic)), &failed) {

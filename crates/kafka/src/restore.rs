@@ -1,8 +1,10 @@
 //! What a new owner finds: where to start, what is done above it, and whether the topic is still the same one.
 
+use uuid::Uuid;
+
 use crate::error::KafkaError;
 use crate::lease::Lease;
-use crate::metadata::ListsClaim;
+use crate::metadata::{ListsClaim, PositionClaim};
 use crate::window::Window;
 
 /// The state of one partition at takeover.
@@ -18,6 +20,10 @@ pub struct Restored {
     pub not_done: Vec<i64>,
     /// What the previous owner said about its lists; of a topic that was recreated, too.
     pub lists: Option<ListsClaim>,
+    /// Which positions of a source the committed offset belongs to, where that was said; not of a topic that was recreated.
+    pub position: Option<PositionClaim>,
+    /// Kafka's id of the topic now; nil if it is not known.
+    pub topic_id: Uuid,
     /// First available offset.
     pub log_start: i64,
     /// High watermark: records of open transactions count.
@@ -96,6 +102,11 @@ impl Restored {
         never_read + cut + i64::try_from(not_done).unwrap_or(i64::MAX)
     }
 
+    /// Nothing that was committed counts: reading begins anew, under this position.
+    pub fn begin_anew(&mut self, position: PositionClaim) {
+        (self.committed, self.position) = (None, Some(position));
+    }
+
     /// The window to go on with when reading begins at `start`.
     #[must_use]
     pub fn window(&self, start: i64) -> Window {
@@ -121,6 +132,8 @@ mod tests {
             read_up_to: committed.unwrap_or(log_start) + 4,
             not_done: committed.into_iter().flat_map(|at| [at, at + 2]).collect(),
             lists: None,
+            position: None,
+            topic_id: Uuid::nil(),
             log_start,
             log_end,
             recreated: false,
@@ -189,5 +202,13 @@ mod tests {
         restored.recreated = true;
         assert_eq!((restored.start().unwrap(), restored.lost()), (0, 0));
         assert_eq!(restored.window(0).progress(), (0, 0, vec![]));
+    }
+    #[test]
+    fn whoever_begins_anew_has_nothing_done_wherever_that_is() {
+        for start in [0, 5, 9, 40] {
+            let mut moved = restored(Some(5), 0, 50);
+            moved.begin_anew(PositionClaim::default());
+            assert_eq!((moved.window(start).progress(), moved.committed), ((start, start, vec![]), None));
+        }
     }
 }

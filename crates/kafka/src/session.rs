@@ -41,6 +41,9 @@ use self::served::ServedProducer;
 /// How long a full queue may take to drain before the try is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The least time that offsets have.
+const HURRIED_AT_LEAST: Duration = Duration::from_secs(1);
+
 /// Records and bytes of a batch that stays in the client until it is flushed: well below what [`Connection::transactional`]
 /// lets a batch of one partition have.
 const SMALL: (usize, usize) = (5_000, 128 * 1024);
@@ -51,6 +54,8 @@ pub(crate) struct Session {
     topics: Topics,
     producer: ServedProducer,
     timeout: Duration,
+    /// How long the offsets of a transaction may take.
+    offsets_timeout: Duration,
     attempt: u32,
 }
 
@@ -95,7 +100,12 @@ impl Session {
     ) -> Result<Self, KafkaError> {
         let config = connection.transactional(transactional_id, timeout, message_max_bytes);
         let producer = ServedProducer::start(&config)?;
-        Ok(Self { producer, timeout, topics: Topics::default(), attempt: 0 })
+        Ok(Self { producer, timeout, offsets_timeout: timeout, topics: Topics::default(), attempt: 0 })
+    }
+
+    /// The same, for offsets of topics that their owners may delete: librdkafka asks for one that is gone as long as it may.
+    pub(crate) fn hurried(self) -> Self {
+        Self { offsets_timeout: (self.timeout / 4).max(HURRIED_AT_LEAST), ..self }
     }
 
     /// Fences every other producer of this transactional id and settles its transaction.
@@ -183,7 +193,7 @@ impl Session {
     fn send_offsets(&self, content: &Content<'_>) -> Result<(), Failure> {
         let Some((offsets, group)) = content.offsets else { return Ok(()) };
         self.producer
-            .send_offsets_to_transaction(offsets, &group.native, self.timeout)
+            .send_offsets_to_transaction(offsets, &group.native, self.offsets_timeout)
             .map_err(|error| self.classify("send_offsets_to_transaction", &error))
     }
 

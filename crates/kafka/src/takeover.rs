@@ -21,7 +21,7 @@ mod complete;
 pub(crate) mod cuts;
 mod fence;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -70,8 +70,8 @@ pub(crate) struct Restorer {
     /// The id each topic had when it was first met. Kafka deletes a group's offsets with a topic, so that of one that was
     /// created anew meanwhile only this tells.
     first_ids: Mutex<HashMap<String, Uuid>>,
-    /// Topics that may not be read, as of the last takeover of a partition of theirs.
-    denied: Mutex<BTreeSet<Arc<str>>>,
+    /// Topics that are missing or may not be read, as of the last takeover of a partition of theirs, and which it is.
+    left_out: Mutex<BTreeMap<Arc<str>, KafkaError>>,
 }
 
 /// Since when offsets have been pending while Kafka answered.
@@ -100,7 +100,7 @@ impl Restorer {
             plain: client(&connection.plain("hookbus-takeover"), "log ends")?,
             probes: AtomicU64::new(0),
             first_ids: Mutex::new(HashMap::new()),
-            denied: Mutex::default(),
+            left_out: Mutex::default(),
         })
     }
 
@@ -183,19 +183,21 @@ impl Restorer {
 
     /// Topics that may not be read, as of the last takeover of a partition of theirs.
     pub(crate) fn denied_topics(&self) -> BTreeSet<Arc<str>> {
-        self.denied.lock().clone()
+        let left_out = self.left_out.lock();
+        left_out.iter().filter(|(_, why)| why.is_denied()).map(|(topic, _)| Arc::clone(topic)).collect()
     }
 
-    pub(super) fn note_allowed(&self, topic: &str) {
-        self.denied.lock().remove(topic);
+    /// Topics that are missing or may not be read, likewise, and why their partitions are left out.
+    pub(crate) fn left_out_topics(&self) -> BTreeMap<Arc<str>, KafkaError> {
+        self.left_out.lock().clone()
+    }
+
+    pub(super) fn note_found(&self, topic: &str) {
+        self.left_out.lock().remove(topic);
     }
 
     pub(super) fn note_left_out(&self, topic: &str, why: &KafkaError) {
-        if why.is_denied() {
-            self.denied.lock().insert(Arc::from(topic));
-        } else {
-            self.note_allowed(topic);
-        }
+        self.left_out.lock().insert(Arc::from(topic), why.clone());
     }
 
     /// How many questions it took to find out whose open transactions are in the way.
@@ -300,8 +302,6 @@ pub(crate) fn find<'a>(offsets: &'a [CommittedOffset], partition: &TopicPartitio
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::lease::Epoch;
 

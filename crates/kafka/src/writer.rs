@@ -9,6 +9,7 @@
 //! The rules it keeps are W1 to W8 of docs/guarantees.md. This file has the handle, `writer/transaction.rs` what is written,
 //! `writer/commit.rs` the loop, and the others beside it decide one question each.
 
+mod aside;
 mod chunks;
 mod commit;
 mod fencing;
@@ -20,7 +21,7 @@ mod slow;
 mod tests;
 mod transaction;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,7 +34,7 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::lease::{Lease, Ownership};
-use crate::metadata::{self, ListsClaim};
+use crate::metadata::{self, ListsClaim, PositionClaim};
 use crate::restore::Restored;
 use crate::takeover::{Found, Restorer};
 use commit::Committer;
@@ -57,6 +58,8 @@ pub struct WriterOptions {
     pub transaction_timeout: Duration,
     /// Largest record of any topic written to.
     pub message_max_bytes: usize,
+    /// The topics that are read are other people's: one that is gone, or may not be read any more, is left out of a transaction.
+    pub fails_alone: bool,
 }
 
 /// Counters of the writer since its start.
@@ -125,12 +128,13 @@ struct Counters {
 // === impl Known ===
 
 impl Known {
-    /// The topic's id and the claim that a commit carries.
-    fn say(self, claim: Claimed) -> (Uuid, Option<ListsClaim>) {
+    /// The topic's id and the claims that a commit carries.
+    fn say(self, claim: Claimed) -> (Uuid, Option<ListsClaim>, Option<PositionClaim>) {
         match claim {
-            Claimed::Nothing => (self.topic_id, None),
-            Claimed::Lists(claim) => (self.topic_id, Some(claim)),
-            Claimed::AsFound => (self.found_id, self.found_claim),
+            Claimed::Nothing => (self.topic_id, None, None),
+            Claimed::Lists(claim) => (self.topic_id, Some(claim), None),
+            Claimed::AsFound => (self.found_id, self.found_claim, None),
+            Claimed::Position(position) => (self.topic_id, None, Some(position)),
         }
     }
 }
@@ -146,6 +150,7 @@ impl WriterOptions {
             group: group.into(),
             transaction_timeout: Duration::from_secs(10),
             message_max_bytes: 1_048_588,
+            fails_alone: false,
         }
     }
 }
@@ -266,6 +271,12 @@ impl Writer {
         self.restorer.denied_topics()
     }
 
+    /// Topics of which takeovers have left out the partitions, and why.
+    #[must_use]
+    pub fn left_out_topics(&self) -> BTreeMap<Arc<str>, KafkaError> {
+        self.restorer.left_out_topics()
+    }
+
     /// Ends the thread after the transactions queued so far. Transactions that only wait for the cluster end with
     /// [`KafkaError::Closed`].
     pub async fn close(&self) {
@@ -306,11 +317,13 @@ impl std::fmt::Debug for Writer {
 }
 
 /// The commit that puts our id where the previous owner's stands, and the offset where reading begins. Nothing is claimed
-/// where nothing was committed, or where nothing may be begun. What was said about lists stays until the role has looked at them.
+/// where nothing was committed, or where nothing may be begun. What was said about lists stays until the role has looked at them, and so
+/// does which positions the offset belongs to.
 fn claim(restored: &Restored) -> Option<Progress> {
     restored.committed?;
     let (committed, read_up_to, not_done) = restored.window(restored.start().ok()?).progress();
-    let claim = restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound);
+    let of_lists = restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound);
+    let claim = restored.position.map_or(of_lists, Claimed::Position);
     Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done, claim })
 }
 

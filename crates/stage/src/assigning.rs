@@ -13,8 +13,9 @@ use kafka::{Lease, ReadingStand, ReadingWatch};
 use crate::work::{Now, Waiting};
 
 /// How long until a partition that was left out is looked for again, at first and at most: an election takes a moment, an
-/// operator longer.
+/// operator longer, and longest the owner of a topic that is not ours.
 const TAKE_OVER_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+const HELD_AT_MOST: Duration = Duration::from_secs(30);
 
 /// A lease that is ours and has not begun.
 pub(crate) struct Assigning {
@@ -39,13 +40,16 @@ impl Assigning {
     }
 
     /// A step was taken without it. How long until it is taken over again.
-    pub(crate) fn leave_out(&mut self, now: Now) -> Duration {
-        // Kafka answered, and what is wrong was logged: waiting for an operator is no stall.
-        self.begin_step(None, now);
+    pub(crate) fn leave_out(&mut self, is_others: bool, now: Now) -> Duration {
         let (_, times) = self.left_out.get_or_insert((now.instant, 0));
         *times += 1;
         let (first, longest) = TAKE_OVER_AGAIN;
-        first.saturating_mul(2_u32.saturating_pow(*times - 1)).min(longest)
+        let longest = if is_others { HELD_AT_MOST } else { longest };
+        let wait = first.saturating_mul(2_u32.saturating_pow(*times - 1)).min(longest);
+        // Kafka answered, and what is wrong was logged: waiting for an operator is no stall.
+        self.begin_step(None, now);
+        self.since_boot_ms += i64::try_from(wait.as_millis()).unwrap_or(0);
+        wait
     }
 
     /// Whether it has been left out for so long, without a pause.
@@ -114,10 +118,12 @@ mod tests {
     #[test]
     fn what_is_left_out_is_asked_for_ever_more_seldom_and_is_no_stall() {
         let mut assigning = assigning();
-        let waits: Vec<u64> =
-            (1..=6).map(|second| u64::try_from(assigning.leave_out(at(second)).as_millis()).unwrap()).collect();
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
-        assert_eq!(assigning.waiting().since_boot_ms, 6_000);
+        let mut waits = |is_others, seconds: std::ops::RangeInclusive<u64>| -> Vec<u128> {
+            seconds.map(|second| assigning.leave_out(is_others, at(second)).as_millis()).collect()
+        };
+        assert_eq!(waits(false, 1..=6), [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        assert_eq!(waits(true, 7..=7), [30_000], "a topic that is not ours");
+        assert_eq!(assigning.waiting().since_boot_ms, 37_000, "until then nothing is to move");
         let is_left_out = |seconds| assigning.is_left_out_for(Duration::from_secs(15), at(seconds).instant);
         assert!(!is_left_out(15) && is_left_out(17), "since the first time");
     }

@@ -9,23 +9,22 @@
 //! A lease that is revoked leaves the list of the assigned at once, so that a step that ends later opens nothing. What a step
 //! leaves out of its answer is asked for again, and holds up nothing else.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+mod steps;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chassis::health::Latch;
-use kafka::{
-    Claimed, Epoch, KafkaError, Lease, PollerEvent, Progress, ReadingWatch, Restored, RevokeDone, Transaction, Writer,
-};
+use kafka::{Epoch, KafkaError, Lease, PollerEvent, Restored, RevokeDone};
 use schemas::invariants::Invariant;
 use schemas::record::Record;
 use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::assigning::Assigning;
 use crate::error::StageError;
 use crate::turn::Stage;
-use crate::work::{Now, Restoring, Waiting, Work};
+use crate::work::{Now, Waiting, Work};
 
 /// A member of the group that owns nothing by then is a spare worker, ready to take over.
 const SPARE_AFTER: Duration = Duration::from_secs(15);
@@ -42,18 +41,26 @@ pub(crate) struct Membership<S> {
     has_begun: bool,
 }
 
-/// Partitions that are given away, and the revoke that waits for them.
+/// Partitions that are given away, and the revoke that waits for them; or that are only to begin anew.
 struct Handover {
     leases: Vec<Lease>,
-    done: RevokeDone,
+    done: Option<RevokeDone>,
     until: Instant,
 }
 
 /// What a task beside the loop brings back.
 pub(crate) enum MembershipStep<S> {
-    TakenOver { asked: Vec<Lease>, found: Vec<Restored> },
-    Ready { found: Vec<(Restored, i64)>, states: Vec<(Lease, S)> },
+    TakenOver {
+        asked: Vec<Lease>,
+        found: Vec<Restored>,
+    },
+    Ready {
+        found: Vec<(Restored, i64)>,
+        states: Vec<(Lease, S)>,
+    },
     Begun(Lease),
+    /// Its topic is gone or may not be read.
+    NotBegun(Lease, KafkaError),
 }
 
 /// A step that ended.
@@ -123,10 +130,9 @@ impl<S: Send + 'static> Membership<S> {
         self.assigning.values().map(Assigning::waiting).min_by_key(|it| it.since_boot_ms)
     }
 
-    /// These leases were left out. How long until they are taken over again.
-    fn leave_out(&mut self, leases: &[Lease], now: Now) -> Duration {
-        let waits = leases.iter().filter_map(|lease| Some(self.assigning.get_mut(&lease.epoch)?.leave_out(now)));
-        waits.max().unwrap_or_default()
+    /// This lease was left out, `is_others`: of a topic that is not ours. How long until it is taken over again.
+    fn leave_out(&mut self, lease: &Lease, is_others: bool, now: Now) -> Duration {
+        self.assigning.get_mut(&lease.epoch).map(|it| it.leave_out(is_others, now)).unwrap_or_default()
     }
 }
 
@@ -205,7 +211,10 @@ impl<W: Work> Stage<W> {
     fn on_revoked(&mut self, leases: &[Lease], lost: bool, done: RevokeDone, now: Now) {
         info!(role = W::ROLE, partitions = leases.len(), lost, "partitions revoked");
         for lease in leases {
-            self.members.assigning.remove(&lease.epoch);
+            if self.members.assigning.remove(&lease.epoch).is_some() && self.fails_alone {
+                // The role may have been told that it is held.
+                self.work.closed(lease);
+            }
         }
         let open: Vec<Lease> = leases.iter().filter(|lease| self.outbox.is_open(lease.epoch)).cloned().collect();
         if lost || open.is_empty() {
@@ -217,7 +226,19 @@ impl<W: Work> Stage<W> {
         }
         self.work.revoking(&open);
         let until = now.instant + self.handover_wait;
-        self.members.handovers.push_back(Handover { leases: open, done, until });
+        self.members.handovers.push_back(Handover { leases: open, done: Some(done), until });
+    }
+
+    /// The role wants a partition taken over anew: what is under way of it ends as for a revoke.
+    pub(crate) fn restart(&mut self, lease: Lease, now: Now) {
+        if self.members.assigning.contains_key(&lease.epoch) {
+            self.poller.restart(vec![lease]);
+        } else if self.outbox.is_open(lease.epoch) {
+            let leases = vec![lease];
+            self.work.revoking(&leases);
+            let until = now.instant + self.handover_wait;
+            self.members.handovers.push_back(Handover { leases, done: None, until });
+        }
     }
 
     /// Hands over what has nothing under way any more; what has not ended in time is done again by the next owner.
@@ -243,142 +264,12 @@ impl<W: Work> Stage<W> {
             for lease in &handover.leases {
                 self.close(lease);
             }
-            handover.done.done();
-        }
-    }
-}
-
-// === impl Stage: steps ===
-
-impl<W: Work> Stage<W> {
-    pub(crate) fn on_step(&mut self, stepped: Stepped<W::State>, now: Now) -> Result<(), StageError> {
-        match stepped {
-            Ok(Ok(MembershipStep::TakenOver { asked, found })) => {
-                self.take_over_again(asked, |lease| found.iter().any(|restored| restored.lease == *lease), now);
-                self.on_taken_over(found, now)
-            }
-            Ok(Ok(MembershipStep::Ready { found, states })) => {
-                self.on_ready(found, states, now);
-                Ok(())
-            }
-            Ok(Ok(MembershipStep::Begun(lease))) => {
-                self.members.has_begun |= self.members.assigning.remove(&lease.epoch).is_some();
-                Ok(())
-            }
-            Ok(Err(error)) => Err(error),
-            Err(cancelled) if cancelled.is_cancelled() => Ok(()),
-            Err(panic) => {
-                let reason = panic.to_string();
-                Err(StageError::Ended { role: W::ROLE, part: "taking over partitions", reason })
+            match handover.done {
+                Some(done) => done.done(),
+                None => self.poller.restart(handover.leases),
             }
         }
     }
-
-    /// What was left out of an answer, though it is still ours, is asked for again: the others begin meanwhile.
-    fn take_over_again(&mut self, mut asked: Vec<Lease>, is_found: impl Fn(&Lease) -> bool, now: Now) {
-        asked.retain(|lease| !is_found(lease) && self.members.assigning.contains_key(&lease.epoch));
-        let denied = self.writer.denied_topics();
-        let topics: BTreeSet<&Arc<str>> = asked.iter().map(|lease| &lease.partition.topic).collect();
-        for topic in topics.into_iter().filter(|topic| denied.contains(*topic)) {
-            self.poller.deny(topic);
-        }
-        if !asked.is_empty() {
-            let after = self.members.leave_out(&asked, now);
-            self.take_over(asked, after);
-        }
-    }
-
-    /// Finds where each partition begins, commits that where nothing was committed, and restores what the role needs.
-    fn on_taken_over(&mut self, found: Vec<Restored>, now: Now) -> Result<(), StageError> {
-        let mut starts = Vec::with_capacity(found.len());
-        let watch = ReadingWatch::default();
-        for restored in found {
-            let Some(assigning) = self.members.assigning.get_mut(&restored.lease.epoch) else { continue };
-            assigning.begin_step(Some(watch.clone()), now);
-            let partition = &restored.lease.partition;
-            let doing = || format!("finding where {partition} begins");
-            let start = self.work.start(&restored).map_err(|source| {
-                if matches!(source, KafkaError::LogCut { .. }) {
-                    Invariant::NeverLost.violated();
-                }
-                StageError::kafka(W::ROLE, doing())(source)
-            })?;
-            // Only what may begin: a log that was cut has lost records too, and not to retention.
-            self.note_lost(&restored.lease, restored.lost(), restored.log_start);
-            if restored.recreated {
-                warn!(role = W::ROLE, %partition, offset = start, "the topic was created anew: it is read from its beginning");
-            }
-            starts.push((restored, start));
-        }
-        if starts.is_empty() {
-            return Ok(());
-        }
-        let restoring = self.work.restore(starts.clone(), self.poller.ownership(), watch);
-        self.members.steps.spawn(restore::<W>(self.writer.clone(), starts, restoring));
-        Ok(())
-    }
-
-    /// Retention deleted records before anybody read them: that is loss, and is counted as such (invariant 10).
-    fn note_lost(&self, lease: &Lease, lost: i64, log_start: i64) {
-        if lost <= 0 {
-            return;
-        }
-        Invariant::NeverLost.violated();
-        self.metrics.lost.inc_by(u64::try_from(lost).unwrap_or(0));
-        let partition = &lease.partition;
-        error!(role = W::ROLE, %partition, lost, log_start, "retention deleted records before they were read");
-    }
-
-    /// Restored partitions begin; what was revoked meanwhile does not.
-    fn on_ready(&mut self, found: Vec<(Restored, i64)>, states: Vec<(Lease, W::State)>, now: Now) {
-        let mut states: BTreeMap<Epoch, W::State> =
-            states.into_iter().map(|(lease, state)| (lease.epoch, state)).collect();
-        let asked = found.iter().map(|(restored, _)| restored.lease.clone()).collect();
-        self.take_over_again(asked, |lease| states.contains_key(&lease.epoch), now);
-        for (restored, start) in found {
-            let lease = restored.lease.clone();
-            let Some(state) = states.remove(&lease.epoch) else { continue };
-            let Some(assigning) = self.members.assigning.get_mut(&lease.epoch) else { continue };
-            assigning.begin_step(None, now);
-            self.outbox.open(&lease, restored.window(start), start);
-            self.work.opened(&lease, state, now);
-            debug!(role = W::ROLE, partition = %lease.partition, offset = start, "partition taken over");
-            let poller = self.poller.clone();
-            // `begin` waits for the poll thread.
-            self.members.steps.spawn_blocking(move || match poller.begin(&lease, start) {
-                Ok(()) | Err(KafkaError::NotOwned { .. }) => Ok(MembershipStep::Begun(lease)),
-                Err(source) => Err(StageError::kafka(W::ROLE, format!("beginning {lease}"))(source)),
-            });
-        }
-    }
-}
-
-/// A partition that was never read commits its start before its first record: after a restart it must not begin at a later
-/// one, and a successor finds our id there to fence by.
-async fn restore<W: Work>(
-    writer: Writer,
-    found: Vec<(Restored, i64)>,
-    restoring: Restoring<W::State>,
-) -> Result<MembershipStep<W::State>, StageError> {
-    let new = found.iter().filter(|(restored, _)| restored.committed.is_none());
-    let progress: Vec<Progress> = new
-        .map(|(restored, start)| Progress {
-            lease: restored.lease.clone(),
-            committed: *start,
-            read_up_to: *start,
-            not_done: Vec::new(),
-            claim: Claimed::Nothing,
-        })
-        .collect();
-    if !progress.is_empty() {
-        let (partitions, first) = (progress.len(), progress[0].lease.to_string());
-        info!(role = W::ROLE, partitions, first, "partitions are read for the first time");
-        let transaction = Transaction { outputs: Vec::new(), progress };
-        // The writer leaves out leases that are over by now; they do not begin either.
-        writer.commit(transaction).await.map_err(StageError::kafka(W::ROLE, "committing where partitions begin"))?;
-    }
-    let states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;
-    Ok(MembershipStep::Ready { found, states })
 }
 
 #[cfg(test)]

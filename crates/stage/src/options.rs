@@ -56,6 +56,9 @@ pub struct Options {
     pub is_paced_by_fill: bool,
     /// The role sends requests: they begin only while this process surely owns its partitions.
     pub is_gated: bool,
+    /// The topics it reads are other people's: a partition that cannot be read is held and tried again, and ends nothing. The
+    /// transactions go without it.
+    pub fails_alone: bool,
     /// An entry that alone does not get through in time, twice, is given up from this many bytes of outputs on.
     pub give_up_bytes: Option<usize>,
     /// Released when what was assigned has begun; none where the process serves without it. A role takes it before it waits
@@ -88,6 +91,7 @@ impl Options {
             pace: Pace::new(4.0, Duration::from_millis(2), Duration::from_millis(200)),
             is_paced_by_fill: false,
             is_gated: false,
+            fails_alone: false,
             give_up_bytes: None,
             latch: None,
             grace: Duration::from_secs(20),

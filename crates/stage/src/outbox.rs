@@ -22,6 +22,7 @@ use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
 
 pub use self::batch::{Batch, Part};
+pub(crate) use self::leases::Reached;
 use self::leases::{LookAheadShare, Owned};
 pub(crate) use self::put_back::Slow;
 

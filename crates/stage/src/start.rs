@@ -39,6 +39,7 @@ impl<W: Work> Stage<W> {
             handover_wait: deps.kafka.handover_wait,
             session_timeout: deps.kafka.session_timeout,
             transaction_timeout: deps.kafka.transaction_timeout,
+            fails_alone: options.fails_alone,
             ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
         };
         let (poller, signals) = Poller::start(&deps.connection, poller).map_err(failed("starting the poller"))?;
@@ -47,6 +48,7 @@ impl<W: Work> Stage<W> {
         let writer = WriterOptions {
             transaction_timeout: deps.kafka.transaction_timeout,
             message_max_bytes: deps.topics.max_message_bytes,
+            fails_alone: options.fails_alone,
             ..WriterOptions::new(options.transactional_id.clone(), options.group.clone())
         };
         let writer = Writer::start(&deps.connection, writer, poller.ownership()).await;
@@ -72,6 +74,7 @@ impl<W: Work> Stage<W> {
             members: Membership::new(options.latch, now),
             gate: options.is_gated.then(|| Gate::new(half_ms(deps.kafka.session_timeout), clock::boot_ms())),
             is_gate_open: true,
+            fails_alone: options.fails_alone,
             drain: None,
             handover_wait: deps.kafka.handover_wait,
             grace: drain_time(options.grace),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use kafka::{Epoch, LeaseLag};
+use kafka::{Epoch, Lease, LeaseLag};
 
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Reached};
 use crate::work::Waiting;
 
 /// A partition whose records are all done is committed at its end after this long, so that its committed offset does not
@@ -26,6 +26,21 @@ pub struct Measured {
     pub oldest_timestamp_ms: Option<i64>,
     /// When a transaction was committed last, Unix ms.
     pub last_commit_ms: Option<i64>,
+    /// The same lease by lease, of roles that tell of each.
+    pub leases: Vec<MeasuredLease>,
+}
+
+/// How far one open lease is.
+#[derive(Clone, Debug)]
+pub struct MeasuredLease {
+    /// The lease.
+    pub lease: Lease,
+    /// The committed offset.
+    pub committed: i64,
+    /// The end of the log as it was seen last, records of open transactions included.
+    pub end: Option<i64>,
+    /// Kafka's time of the oldest record that waits in the poller, Unix ms.
+    pub oldest_waiting_ms: Option<i64>,
 }
 
 /// What has to be remembered between two measurements.
@@ -60,7 +75,23 @@ impl Progress {
             behind: self.behind.clone(),
             oldest_timestamp_ms: [waiting_ms, outbox.oldest_timestamp_ms()].into_iter().flatten().min(),
             last_commit_ms: None,
+            leases: Vec::new(),
         }
+    }
+
+    /// How far each open lease is.
+    pub(crate) fn leases<N>(lags: &[LeaseLag], outbox: &Outbox<N>) -> Vec<MeasuredLease> {
+        let lag_of: HashMap<Epoch, &LeaseLag> = lags.iter().map(|lag| (lag.lease.epoch, lag)).collect();
+        let measured = |reached: Reached<'_>| {
+            let lag = lag_of.get(&reached.lease.epoch);
+            MeasuredLease {
+                lease: reached.lease.clone(),
+                committed: reached.committed,
+                end: lag.map(|lag| lag.high_watermark).filter(|end| *end >= 0),
+                oldest_waiting_ms: lag.and_then(|lag| lag.oldest_waiting_ms),
+            }
+        };
+        outbox.reached().map(measured).collect()
     }
 
     /// Lets leases that have been idle below the end of their log for `at_least` pass it.

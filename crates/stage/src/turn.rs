@@ -42,6 +42,8 @@ pub(crate) struct Stage<W: Work> {
     /// None where the role sends no requests.
     pub(crate) gate: Option<Gate>,
     pub(crate) is_gate_open: bool,
+    /// A partition that cannot be read is held.
+    pub(crate) fails_alone: bool,
     pub(crate) drain: Option<Drain>,
     pub(crate) handover_wait: Duration,
     pub(crate) grace: Duration,
@@ -148,11 +150,19 @@ impl<W: Work> Stage<W> {
         turn.may_send = self.is_gate_open && self.drain.is_none();
         turn.is_stopping = self.drain.is_some();
         let next = self.work.turn(&mut turn).map_err(|source| StageError::Work { role: W::ROLE, source })?;
-        for (lease, fetching) in turn.into_fetching() {
+        let asked = turn.into_asked();
+        for (lease, fetching) in asked.fetching {
             match fetching {
                 Fetching::Paused => self.poller.pause(&lease),
                 Fetching::Flowing => self.poller.resume(&lease),
             }
+        }
+        for lease in asked.restarts {
+            self.restart(lease, now);
+        }
+        if let Some(topics) = asked.topics.filter(|_| self.drain.is_none()) {
+            info!(role = W::ROLE, topics = topics.len(), "reading another list of topics");
+            self.poller.subscribe(topics);
         }
         Ok(next)
     }
@@ -226,6 +236,9 @@ impl<W: Work> Stage<W> {
         let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.records());
         let mut measured = self.progress.measure(&lags, &self.outbox, committing);
         measured.last_commit_ms = self.last_commit_ms;
+        if self.fails_alone {
+            measured.leases = Progress::leases(&lags, &self.outbox);
+        }
         let committing_ms = self.commit.as_ref().and_then(|commit| commit.batch.oldest_timestamp_ms());
         measured.oldest_timestamp_ms = [measured.oldest_timestamp_ms, committing_ms].into_iter().flatten().min();
         self.metrics.set_writer(self.writer.stats());

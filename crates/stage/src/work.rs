@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chassis::clock;
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, ReadingWatch, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, PositionClaim, ReadingWatch, Restored};
 use schemas::record::{OutRecord, Record, TopicPartition};
 
 use crate::error::WorkError;
@@ -94,7 +94,15 @@ pub struct Turn<'a, N> {
     /// The stage drains: nothing new may begin.
     pub is_stopping: bool,
     outbox: &'a mut Outbox<N>,
-    fetching: Vec<(Lease, Fetching)>,
+    asked: TurnAsks,
+}
+
+/// What a role asks of its stage in one turn, beside what it resolves.
+#[derive(Debug, Default)]
+pub(crate) struct TurnAsks {
+    pub(crate) fetching: Vec<(Lease, Fetching)>,
+    pub(crate) restarts: Vec<Lease>,
+    pub(crate) topics: Option<Vec<String>>,
 }
 
 /// Whether a partition is fetched.
@@ -118,10 +126,20 @@ pub trait Work: Send + 'static {
     /// Where reading of a partition begins.
     ///
     /// # Errors
-    /// Where reading begins is not known. Rule W8: nobody guesses, the stage ends with it.
+    /// Where reading begins is not known. Rule W8: nobody guesses, the stage ends with it. Where topics fail alone the partition is
+    /// held instead, see [`Work::held`].
     fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
         found.start()
     }
+
+    /// Whether nothing that was committed of a partition counts, because it is read from another place now ([`Work::start`] says
+    /// which): what its commits say from the first one on, which is made before its first record.
+    fn begins_anew(&self, _found: &Restored) -> Option<PositionClaim> {
+        None
+    }
+
+    /// A partition is ours and does not begin for now, because it or its topic cannot be read. It is taken over again by itself.
+    fn held(&mut self, _lease: &Lease, _why: &KafkaError, _now: Now) {}
 
     /// Restores the state of these leases, which are ours and taken over: what was found of each, and the offset it begins at.
     /// Whatever a previous owner committed was written before this is called. Runs beside the loop. Leases that are left out of
@@ -223,7 +241,7 @@ impl<'a, N> Turn<'a, N> {
     /// A turn over an outbox; also what a role's own tests call.
     #[must_use]
     pub fn new(outbox: &'a mut Outbox<N>, now: Now) -> Self {
-        Self { now, may_send: true, is_stopping: false, outbox, fetching: Vec::new() }
+        Self { now, may_send: true, is_stopping: false, outbox, asked: TurnAsks::default() }
     }
 
     /// Whether the next batch is full. A role that can leave work for later stops here.
@@ -240,10 +258,28 @@ impl<'a, N> Turn<'a, N> {
 
     /// Pauses or resumes fetching of a lease, for long waits.
     pub fn fetch(&mut self, lease: Lease, fetching: Fetching) {
-        self.fetching.push((lease, fetching));
+        self.asked.fetching.push((lease, fetching));
     }
 
-    pub(crate) fn into_fetching(self) -> Vec<(Lease, Fetching)> {
-        self.fetching
+    /// Takes a lease's partition over anew, once what was resolved of it is committed: as after a revoke that gives it back. One that
+    /// is held is taken over now.
+    pub fn restart(&mut self, lease: Lease) {
+        self.asked.restarts.push(lease);
+    }
+
+    /// From now on the stage reads these topics: the whole list.
+    pub fn subscribe(&mut self, topics: Vec<String>) {
+        self.asked.topics = Some(topics);
+    }
+
+    /// What was asked for so far beside what was resolved, for a role's own tests: leases that are paused or flow, leases that are
+    /// taken over anew, and the topics.
+    #[must_use]
+    pub fn asked(&self) -> (&[(Lease, Fetching)], &[Lease], Option<&[String]>) {
+        (&self.asked.fetching, &self.asked.restarts, self.asked.topics.as_deref())
+    }
+
+    pub(crate) fn into_asked(self) -> TurnAsks {
+        self.asked
     }
 }

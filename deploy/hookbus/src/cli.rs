@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod manage;
 pub(crate) mod offsets;
 pub(crate) mod operate;
+pub(crate) mod source;
 pub(crate) mod subscription;
 
 use std::path::PathBuf;
@@ -92,6 +93,9 @@ pub(crate) enum Command {
     /// Who receives what.
     #[command(after_help = SUBSCRIPTION_HELP)]
     Subscription(subscription::SubscriptionArgs),
+    /// Topics of others that are read as they are, and how their records become events.
+    #[command(after_help = source::SOURCE_HELP)]
+    Source(source::SourceArgs),
     /// Send events, once or again, and see what became of them.
     #[command(after_help = EVENT_HELP)]
     Event(manage::EventArgs),

@@ -18,6 +18,7 @@ pub(crate) mod organization;
 pub(crate) mod ready;
 pub(crate) mod retries;
 pub(crate) mod role;
+pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod subscription;
 pub(crate) mod tail;

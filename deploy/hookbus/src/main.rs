@@ -93,6 +93,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Application(args) => runtime()?.block_on(commands::application::run(&args)),
         Command::EventType(args) => runtime()?.block_on(commands::event_type::run(&args)),
         Command::Subscription(args) => runtime()?.block_on(commands::subscription::run(&args)),
+        Command::Source(args) => runtime()?.block_on(commands::source::run(&args)),
         Command::Event(args) => runtime()?.block_on(commands::event::run(&args)),
         Command::Attempts(args) => runtime()?.block_on(commands::logged::attempts(&args)),
         Command::Attempt(args) => runtime()?.block_on(commands::logged::attempt(&args)),

@@ -114,13 +114,13 @@ pub(crate) fn fanout(process: &Process, directory: &Directory) {
         connection: process.connection.clone(),
         kafka: process.config.kafka.clone(),
         topics: process.topics.clone(),
-        sources: Vec::new(),
         catalog: directory.catalog.clone(),
         registry: process.registry.clone(),
         health: process.health.clone(),
         grace: process.config.shutdown.grace,
     };
-    let run = fanout_worker::run(process.config.fanout.clone(), deps, process.shutdown.clone());
+    let (config, sources) = (process.config.fanout.clone(), process.config.sources.clone());
+    let run = fanout_worker::run(config, sources, deps, process.shutdown.clone());
     spawn(process, "fanout", run);
 }
 

@@ -54,7 +54,7 @@ fn subscription(number: u128, pattern: &str, labels: &[(&str, &str)]) -> Control
 
 /// `events` names uids of organization 9.
 fn owners() -> Owners {
-    Owners::new(OrganizationId(Uuid::from_u128(9)), &[])
+    Owners::new(OrganizationId(Uuid::from_u128(9)))
 }
 
 fn catalog() -> Catalog {
@@ -120,10 +120,12 @@ impl World {
     fn try_plan(&mut self, partition: i32, record: Record) -> Tried {
         let seen = self.seen.entry(partition).or_insert_with(|| self.identities.partition());
         let (now, hurry, lease) = (self.now, self.hurry, lease(partition));
-        let mut turn = Turn { catalog: &self.catalog, seen, now_ms: NOW_MS, now, is_over: &|| hurry };
+        let source = None;
+        let mut turn = Turn { catalog: &self.catalog, seen, source, now_ms: NOW_MS, now, is_over: &|| hurry };
         let note = match self.planner.plan(&mut turn, &lease, record) {
             Planned::Done(note) => note,
             Planned::Aside(record) => return Tried::Aside(record),
+            Planned::Held(..) => panic!("nobody's source"),
         };
         if !self.outbox.is_open(lease.epoch) {
             self.outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);

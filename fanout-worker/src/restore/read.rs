@@ -120,14 +120,14 @@ impl Restorer {
         is_needed: impl Fn() -> bool,
         watch: &ReadingWatch,
     ) -> Result<(), KafkaError> {
+        if self.is_of_sources {
+            return Ok(());
+        }
         let is_long = |(_, (start, end)): &(&i32, &(i64, i64))| end - start > SHORT_LOG;
         let last = |(number, (_, end)): (&i32, &(i64, i64))| (*number, (*end - LAST_RECORDS, *end));
         let long: Ranges = ranges.iter().filter(is_long).map(last).collect();
         for (number, newest_ms) in self.newest_ms(long, is_needed, watch).await? {
             let mut of_it = places.iter().filter(|(lease, _)| self.seen_partition(lease) == number);
-            if of_it.clone().any(|(lease, _)| self.sources.contains_key(&lease.partition.topic)) {
-                continue;
-            }
             let mut is_behind = false;
             for (lease, start) in of_it.by_ref() {
                 // Where nobody tells, everything is read.

@@ -38,15 +38,16 @@ impl World {
                 seen_partitions: 16,
                 transaction_timeout: Duration::from_secs(10),
                 identities: identities.clone(),
-                sources: BTreeMap::new(),
+                is_of_sources: false,
             },
             planner: Planner::new(
                 expander.clone(),
                 EventLimits { matches: 10, bytes: 1_000_000 },
-                Owners::new(schemas::ids::OrganizationId(uuid::Uuid::nil()), &[]),
+                Owners::new(schemas::ids::OrganizationId(uuid::Uuid::nil())),
             ),
             expander,
             seen_partitions: 16,
+            intake: None,
             seen: BTreeMap::new(),
             queue: Queue::default(),
             index: None,
@@ -57,7 +58,7 @@ impl World {
         let mut world = Self { work, outbox: Outbox::new(BatchLimits::default(), Order::InOrder) };
         for partition in 0..2 {
             world.outbox.open(&lease(partition), Window::restore(0, 0, Vec::new()), 0);
-            world.work.opened(&lease(partition), identities.partition(), now());
+            world.work.opened(&lease(partition), BegunWith { seen: identities.partition(), place: None }, now());
         }
         world
     }

@@ -23,6 +23,9 @@ pub struct Organization {
     /// What it may use: `applications` and `events_*` of the whole organization, the others of each of its applications.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// Topics, and prefixes that end in `*`, that sources which its own tokens make may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_topics: Vec<String>,
 }
 
 /// How much of each may be there; absent is the instance's default, and that is unlimited unless configured.
@@ -89,7 +92,15 @@ impl Organization {
     #[must_use]
     pub fn new(organization_id: OrganizationId, name: impl Into<String>, now_ms: i64) -> Self {
         let name = name.into();
-        Self { organization_id, name, created_ms: now_ms, updated_ms: None, uid: None, limits: Limits::default() }
+        Self {
+            organization_id,
+            name,
+            created_ms: now_ms,
+            updated_ms: None,
+            uid: None,
+            limits: Limits::default(),
+            source_topics: Vec::new(),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ impl ControlObject {
             | Self::Application(_)
             | Self::RetiredApplication(_)
             | Self::EventType(_)
+            | Self::Source(_)
             | Self::KeptAnswer(_) => Vec::new(),
         }
     }
@@ -29,6 +30,7 @@ impl ControlObject {
             | Self::Application(_)
             | Self::RetiredApplication(_)
             | Self::EventType(_)
+            | Self::Source(_)
             | Self::KeptAnswer(_) => Vec::new(),
         }
     }

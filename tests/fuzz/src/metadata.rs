@@ -50,6 +50,7 @@ fn window(data: &[u8]) {
         read_up_to: at + 1,
         not_done,
         lists,
+        position: None,
     };
     let (text, cut) = encode(COMMITTED, &metadata);
     assert!(text.len() <= MAX_LENGTH);

@@ -13,6 +13,8 @@ mod offsets;
 #[cfg(test)]
 mod producers;
 #[cfg(test)]
+mod sources;
+#[cfg(test)]
 mod targets;
 #[cfg(test)]
 mod topics;

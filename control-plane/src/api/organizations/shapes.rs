@@ -35,6 +35,9 @@ pub(in crate::api) struct OrganizationShown {
     /// Its limits, if the operator gave it any.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsShown>,
+    /// Topics, and prefixes that end in `*`, that its own tokens may name in sources.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source_topics: Vec<String>,
     #[schema(format = DateTime)]
     created_at: String,
     /// Absent while it is as it was made.
@@ -92,6 +95,9 @@ pub(in crate::api) struct OrganizationPost {
     /// The id it had in another system.
     organization_id: Option<Uuid>,
     limits: Option<LimitsShown>,
+    /// Topics, and prefixes that end in `*`, that its own tokens may name in sources; `*` alone is all. None unless given.
+    #[schema(max_items = 1_000)]
+    source_topics: Option<Vec<String>>,
 }
 
 /// Changes of an organization: what is not given keeps its value.
@@ -107,6 +113,9 @@ pub(in crate::api) struct OrganizationPatch {
     organization_id: Option<Uuid>,
     /// The operator's to change. Null takes all of them away.
     limits: Option<LimitsShown>,
+    /// The operator's to change. Null takes all of them away.
+    #[schema(max_items = 1_000)]
+    source_topics: Option<Vec<String>>,
 }
 
 // === impl OrganizationShown ===
@@ -120,6 +129,7 @@ impl OrganizationShown {
             plan: None,
             uid: organization.uid.clone(),
             limits: LimitsShown::of(organization.limits),
+            source_topics: organization.source_topics.clone(),
             created_at: time(organization.created_ms),
             updated_at: organization.updated_ms.map(time),
         }

@@ -49,6 +49,7 @@ struct Things {
     event: String,
     attempt: String,
     job: String,
+    source: String,
 }
 
 /// Everybody who may ask.
@@ -114,6 +115,7 @@ fn rows(things: &Things) -> Vec<Row> {
     all.extend(application_secrets(things));
     all.extend(event_types(things));
     all.extend(subscriptions(things));
+    all.extend(sources(things));
     all.extend(log(things));
     all.extend(jobs(things));
     all
@@ -224,6 +226,28 @@ fn subscriptions(things: &Things) -> Vec<Row> {
     ]
 }
 
+fn sources(things: &Things) -> Vec<Row> {
+    let (list, query) = ("/sources".to_owned(), format!("organization_id={}", things.organization));
+    let one = format!("{list}/{}", things.source);
+    let mut new = sources::orders(&["crm.new"]);
+    new["organization_id"] = value!(things.organization);
+    new["application"] = value!(things.application);
+    let reach = |writes| Reach::Organization { writes };
+    let act = |operation, verb: &str| row(operation, reach(WRITE), 200, Method::POST, format!("{one}/{verb}"));
+    vec![
+        row("sources.list", reach(READ), 200, Method::GET, format!("{list}?{query}")),
+        row("sources.create", reach(WRITE), 201, Method::POST, list).body(new),
+        row("sources.get", reach(READ), 200, Method::GET, one.clone()),
+        row("sources.update", reach(WRITE), 200, Method::PUT, one.clone()).body(value!({"name": "renamed"})),
+        row("sources.patch", reach(WRITE), 200, Method::PATCH, one.clone()).body(value!({"name": "renamed"})),
+        row("sources.delete", reach(WRITE), 204, Method::DELETE, one.clone()).unseen(204),
+        row("sources.partitions", reach(READ), 200, Method::GET, format!("{one}/partitions")),
+        act("sources.pause", "pause"),
+        act("sources.resume", "resume"),
+        act("sources.move", "move").body(value!({"to": "end"})),
+    ]
+}
+
 /// What happened to events. No request and no answer can be read back here: one that is there is not found either.
 fn log(things: &Things) -> Vec<Row> {
     let query = format!("application_id={}", things.application);
@@ -289,6 +313,14 @@ async fn world() -> World {
     let (status, job) = api.post(&tenant.token, "/dead_letters:redrive", all).await;
     assert_eq!(status, 202, "{job}");
 
+    let mut source = sources::orders(&["crm.orders"]);
+    (source["application"], source["wait_for_topic"]) = (value!(tenant.id), value!(true));
+    let (status, source) = api.post(ADMIN, "/sources", source).await;
+    assert_eq!(status, 201, "{source}");
+    let path = format!("/organizations/{organization}");
+    assert_eq!(api.patch(ADMIN, &path, value!({"source_topics": ["crm.*"]})).await.0, 200);
+    api.topic("crm.new", &[(0, 1)]);
+
     let secret = async |application: &str, role: &str| {
         let (_, made) =
             api.post(ADMIN, "/application_secrets", value!({"application_id": application, "role": role})).await;
@@ -324,6 +356,7 @@ async fn world() -> World {
         event,
         attempt,
         job: field(&job, "job_id"),
+        source: field(&source, "source_id"),
     };
     World { api, things, callers }
 }
@@ -344,6 +377,7 @@ fn nothing() -> Things {
         event: id(),
         attempt: id(),
         job: id(),
+        source: id(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use schemas::control::{Auth, BodyForm, ControlObject, Sealed, SigningScheme, SigningSecret, Target, TokenRole};
+use schemas::control::{
+    Application, Auth, BodyForm, ControlObject, KeptAnswer, Organization, RetiredApplication, Sealed, SigningScheme,
+    SigningSecret, Target, TokenRole,
+};
 use schemas::event_type::{EventTypeName, EventTypePattern};
 use schemas::header;
 use schemas::record::{Headers, Record};

@@ -58,6 +58,7 @@ pub fn weight(object: &ControlObject, encoded: usize) -> u32 {
         | ControlObject::Application(_)
         | ControlObject::ApplicationSecret(_)
         | ControlObject::RetiredApplication(_)
+        | ControlObject::Source(_)
         | ControlObject::EventType(_) => encoded,
     };
     u32::try_from(own + OBJECT).unwrap_or(u32::MAX)
@@ -69,7 +70,9 @@ impl WeightOwner {
     /// Whose the object under a key is. `None`: the organization is not in the key.
     fn of(key: &ControlKey) -> Option<Self> {
         match key {
-            ControlKey::Organization(id) | ControlKey::ServiceToken(id, _) => Some(Self::Organization(*id)),
+            ControlKey::Organization(id) | ControlKey::ServiceToken(id, _) | ControlKey::Source(id, _) => {
+                Some(Self::Organization(*id))
+            }
             ControlKey::Application(_, id)
             | ControlKey::ApplicationSecret(id, _)
             | ControlKey::EventType(id, _)
@@ -109,6 +112,7 @@ impl Snapshot {
             | ControlKey::ApplicationSecret(..)
             | ControlKey::RetiredApplication(_)
             | ControlKey::EventType(..)
+            | ControlKey::Source(..)
             | ControlKey::KeptAnswer(..) => self.digest.weight(key),
         }
     }

@@ -11,6 +11,7 @@ use super::control_log::{self, ControlLogConfig};
 use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
 use super::reader::Reader;
+use super::sources::SourcesConfig;
 
 /// An admin key can do everything; shorter ones can be guessed.
 const MIN_ADMIN_KEY: usize = 16;
@@ -241,6 +242,8 @@ pub struct ControlConfig {
     pub limits: Limits,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
+    /// What sources may be; the `[sources]` section.
+    pub sources: SourcesConfig,
     /// The delivery log.
     pub log: ControlLogConfig,
     /// Whether requests are logged at level info.
@@ -315,6 +318,7 @@ impl ControlConfig {
             },
             limits: limits(from),
             cors_origins: origins(from),
+            sources: SourcesConfig::values(from),
             log: ControlLogConfig::read(from),
             access_log: from.flag("control.access_log"),
         }

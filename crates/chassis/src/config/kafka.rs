@@ -12,6 +12,8 @@ use super::value::{MASK, is_secret_property};
 pub(super) const HOSTNAME: &str = "HOSTNAME";
 /// A transactional id travels in the commit metadata, where room is short.
 const MAX_ID: usize = 40;
+/// What the fan-out's intake of sources is called in its group and its ids.
+const SOURCES: &str = "sources";
 /// Digits of the hash that replaces the middle of a host name that is too long.
 const HASH_DIGITS: usize = 8;
 
@@ -140,6 +142,18 @@ impl KafkaConfig {
         self.transactional_id(role)
     }
 
+    /// The group under which the fan-out reads sources: `hookbus.sources`.
+    #[must_use]
+    pub fn sources_group(&self) -> String {
+        format!("{}.{SOURCES}", self.installation)
+    }
+
+    /// The transactional id, and the client id, of the fan-out's intake of sources: `hookbus-sources-<slot>`, at most 40 characters.
+    #[must_use]
+    pub fn sources_id(&self) -> String {
+        format!("{}-{SOURCES}-{}", self.installation, self.slot)
+    }
+
     pub(super) fn read(from: &mut Reader<'_>) -> Self {
         let brokers = from.text("kafka.brokers");
         from.check(are_brokers(&brokers), "kafka.brokers", "host:port, separated by commas");
@@ -227,7 +241,7 @@ fn installation(prefix: &str) -> String {
 }
 
 fn slot(from: &mut Reader<'_>, installation: &str) -> String {
-    let longest_role = Role::ALL.iter().map(|role| role.name().len()).max().unwrap_or(0);
+    let longest_role = Role::ALL.iter().map(|role| role.name().len()).max().unwrap_or(0).max(SOURCES.len());
     let room = MAX_ID.saturating_sub(installation.len() + longest_role + 2);
     if let Some(slot) = from.optional("kafka.slot") {
         let fits = slot.len() <= room && slot.chars().all(is_id);

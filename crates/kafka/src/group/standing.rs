@@ -110,6 +110,7 @@ pub(super) fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid
         _ => false,
     };
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
+    let position = metadata.as_ref().and_then(|metadata| metadata.position);
     let (read_up_to, not_done) =
         metadata.map_or((committed, Vec::new()), |metadata| (metadata.read_up_to, metadata.not_done));
     Restored {
@@ -118,6 +119,8 @@ pub(super) fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid
         read_up_to,
         not_done,
         lists,
+        position,
+        topic_id: topic_id.unwrap_or_default(),
         log_start: lag.log_start,
         log_end: lag.log_end,
         recreated,
@@ -173,6 +176,7 @@ mod tests {
             read_up_to: 500,
             not_done: vec![100, 105],
             lists: None,
+            position: None,
         };
         let of = |log_start, log_end| {
             let mut lag = lag(Some(100), (log_start, log_end), NOW);

@@ -12,6 +12,7 @@ fn metadata(read_up_to: i64, not_done: Vec<i64>) -> CommitMetadata {
         read_up_to,
         not_done,
         lists: None,
+        position: None,
     }
 }
 
@@ -110,6 +111,7 @@ fn golden_metadata_of_both_versions() {
         read_up_to: 1_300,
         not_done: vec![1_000, 1_001, 1_200],
         lists,
+        position: None,
     };
     let golden = [
         ("1:AAAAAAAAAAAAAAAAAAAABw:hookbus-delivery-0:AAAAAAAAAAAAAAAAAAAA_w:300:AAHHAQ", None),
@@ -152,4 +154,24 @@ fn a_delta_beyond_every_offset_is_no_metadata() {
     for delta in [largest + 1, u64::MAX] {
         assert_eq!(decode(0, &text(delta)), None, "{delta}");
     }
+}
+
+/// A worker of the intake that reads sources commits where its offsets came from, and every owner finds it.
+#[test]
+fn golden_metadata_with_a_position() {
+    let position = PositionClaim {
+        id: Uuid::from_u128(0xa),
+        source: Uuid::from_u128(0xb),
+        handled: Handled::default().with(5, 9).with(1_000, 1_300),
+    };
+    let ours = CommitMetadata { position: Some(position), ..metadata(1_300, Vec::new()) };
+    let (text, cut) = encode(1_300, &ours);
+    assert!(
+        text.starts_with("2:") && text.ends_with(":pAAAAAAAAAAAAAAAAAAAACgAAAAAAAAAAAAAAAAAAAAsFBN8HrAI"),
+        "{text}"
+    );
+    assert!(!cut && text.len() <= length(1_300, &[]) + 250);
+    assert_eq!(decode(1_300, &text), Some(ours));
+    let of_both = CommitMetadata { lists: Some(claim(7, 9)), position: Some(position), ..metadata(9, vec![8]) };
+    assert_eq!(decode(7, &encode(7, &of_both).0), Some(of_both));
 }

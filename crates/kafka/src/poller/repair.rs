@@ -26,9 +26,12 @@ pub(super) enum Repair {
     Revive { lease: Lease, offset: i64, unassigned: bool },
     /// The log begins at `to` now, and reading was due at `from`, below it.
     Skip { lease: Lease, from: i64, to: i64, lost: i64 },
-    /// The topic of these leases was deleted and created again.
-    Restart(Vec<Lease>),
+    /// The topic of these leases was deleted and created again, or whatever the reason is: they begin anew.
+    Restart { leases: Vec<Lease>, reason: &'static str },
 }
+
+/// Why leases begin anew whose topic has another id than it had.
+pub(super) const CREATED_AGAIN: &str = "the topic was deleted and created again";
 
 // === impl Shared ===
 
@@ -49,8 +52,8 @@ impl Shared {
                     // What has moved on meanwhile is only put where it should be.
                     self.reposition(consumer, lease)
                 }
-                Repair::Restart(leases) => {
-                    self.restart(consumer, &leases);
+                Repair::Restart { leases, reason } => {
+                    self.restart(consumer, &leases, reason);
                     None
                 }
             };
@@ -112,8 +115,8 @@ impl Shared {
         consumer.assignment_lost() || group.is_none_or(|group| !ffi::is_current(consumer, &group))
     }
 
-    /// The leases' topic is another one now: their epochs end, new ones begin, which find the new topic's id.
-    fn restart(&self, consumer: &BaseConsumer<Callbacks>, leases: &[Lease]) {
+    /// The leases' topic is another one now, say: their epochs end, new ones begin, which find the new topic's id.
+    fn restart(&self, consumer: &BaseConsumer<Callbacks>, leases: &[Lease], reason: &'static str) {
         let _control = self.control.lock();
         self.topic_ids.lock().clear();
         let mut state = self.state.lock();
@@ -123,7 +126,7 @@ impl Shared {
         if old.is_empty() {
             return;
         }
-        warn!(group = self.options.group, ?partitions, "the topic was deleted and created again: starting over");
+        warn!(group = self.options.group, ?partitions, "{reason}: starting over");
         let group = self.ownership.snapshot(std::iter::empty()).group;
         self.ownership.remove(&old, false);
         state.end_revoke(&old);

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::callbacks::Callbacks;
-use super::repair::Repair;
+use super::repair::{CREATED_AGAIN, Repair};
 use super::state::{Limits, State};
 use super::watch::Suspicion;
 use super::{PollerEvent, PollerOptions};
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) beat: Arc<AtomicI64>,
     next_epoch: AtomicU64,
     pub(super) closing: AtomicBool,
+    /// The topics that are to be read, if others than now.
+    pub(super) wanted: Mutex<Option<Vec<String>>>,
     /// What the poll thread is asked to do to its fetchers.
     pub(super) repairs: Mutex<Vec<Repair>>,
     /// What looked as if a topic or a log had changed: to be looked at now.
@@ -67,6 +69,7 @@ impl Shared {
             beat: Arc::new(AtomicI64::new(boot_ms())),
             next_epoch: AtomicU64::new(1),
             closing: AtomicBool::new(false),
+            wanted: Mutex::new(None),
             repairs: Mutex::new(Vec::new()),
             suspicion: Mutex::new(Suspicion::default()),
             watch: Condvar::new(),
@@ -100,10 +103,15 @@ impl Shared {
         }
     }
 
-    /// A topic may not be read. librdkafka goes on trying by itself; the role ends only if it has nothing else to read.
-    /// True: it ends.
+    /// A topic may not be read. librdkafka goes on trying by itself; the role ends only if it has nothing else to read, and where
+    /// topics fail alone, not even then. True: it ends.
     pub(super) fn deny(&self, topic: Option<Arc<str>>, error: &KafkaError) -> bool {
-        let is_last = self.state.lock().deny(topic, &self.options.topics);
+        if self.options.fails_alone
+            && let Some(topic) = &topic
+        {
+            self.restart_topic(topic);
+        }
+        let is_last = self.state.lock().deny(topic, &self.options.topics) && !self.options.fails_alone;
         if is_last {
             self.fail(error.clone());
         } else {
@@ -128,7 +136,7 @@ impl Shared {
         if self.ownership.is_of_other_topic(lease, topic_id) {
             // The offset is the former topic's, and so is all that its takeover has found: a new lease finds the new one's.
             drop(control);
-            self.ask(Repair::Restart(vec![lease.clone()]));
+            self.ask(Repair::Restart { leases: vec![lease.clone()], reason: CREATED_AGAIN });
             return Err(KafkaError::NotOwned { partition: lease.partition.clone() });
         }
         consumer

@@ -82,6 +82,7 @@ impl Reader<'_> {
         while !self.shared.closing.load(Ordering::Acquire) {
             self.shared.beat();
             self.shared.repair(self.consumer);
+            self.shared.follow_subscription(self.consumer);
             self.fetch_again();
             let sated = self.wait_hungry();
             let timeout = if sated { Duration::ZERO } else { POLL };

@@ -18,7 +18,7 @@ use schemas::record::TopicPartition;
 use tracing::error;
 use uuid::Uuid;
 
-use super::repair::Repair;
+use super::repair::{CREATED_AGAIN, Repair};
 use super::shared::Shared;
 use super::state::Begun;
 use crate::clock::instant;
@@ -125,7 +125,7 @@ impl Watcher {
         let is_other = |begun: &Begun| ids.get(&*begun.lease.partition.topic).is_some_and(|id| begun.is_of_other(id));
         let changed: Vec<_> = begun.iter().filter(|begun| is_other(begun)).map(|begun| begun.lease.clone()).collect();
         if !changed.is_empty() {
-            self.shared.ask(Repair::Restart(changed));
+            self.shared.ask(Repair::Restart { leases: changed, reason: CREATED_AGAIN });
         }
         begun.retain(|begun| {
             let exists = ids.contains_key(&*begun.lease.partition.topic);
@@ -152,7 +152,12 @@ impl Watcher {
                 }
                 Some(Err(code)) => log::call_failed(&failed(*code)),
                 // The group takes its partitions away with the next metadata; a new one is noticed by its id.
-                None => log::call_failed(&KafkaError::NoTopic { topic: Arc::clone(topic) }),
+                None => {
+                    log::call_failed(&KafkaError::NoTopic { topic: Arc::clone(topic) });
+                    if self.shared.options.fails_alone {
+                        self.shared.restart_topic(topic);
+                    }
+                }
             }
         }
         Ok(ids)
@@ -194,13 +199,19 @@ impl Watcher {
     }
 
     /// A log that was cut ends the role: what stands there now is not what followed the last record. It must look so twice,
-    /// because a new topic's id may be told a moment later than its log; the fetcher stands still meanwhile.
+    /// because a new topic's id may be told a moment later than its log; the fetcher stands still meanwhile. Where topics fail
+    /// alone the partition starts over: its takeover finds an offset that is not there, and holds it.
     fn stop_at_truncation(&self, truncated: Vec<(Begun, Refused, i64)>) {
         for (begun, refused, log_end) in truncated {
-            let partition = begun.lease.partition;
+            let partition = begun.lease.partition.clone();
             if refused.is_confirmed {
                 error!(%partition, offset = begun.next, log_end, "the log was cut below what was read");
-                self.shared.fail(KafkaError::Truncated { partition, offset: begun.next, log_end });
+                if self.shared.options.fails_alone {
+                    let reason = "the log was cut below what was read";
+                    self.shared.ask(Repair::Restart { leases: vec![begun.lease], reason });
+                } else {
+                    self.shared.fail(KafkaError::Truncated { partition, offset: begun.next, log_end });
+                }
             } else {
                 let again = Refused { is_confirmed: true, ..refused };
                 self.shared.suspicion.lock().positions.entry(partition).or_insert(again);

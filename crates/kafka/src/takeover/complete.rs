@@ -54,7 +54,7 @@ impl Restorer {
 
     /// The ids of these leases' topics. One that is missing, or may not be described or read, is left out, which says a line of the
     /// log: what the others have is not its to hold up. Who may only describe it, as who may write it, cannot commit in it.
-    pub(super) fn ids_of(&self, leases: &[Lease]) -> Result<HashMap<String, Uuid>, KafkaError> {
+    pub(crate) fn ids_of(&self, leases: &[Lease]) -> Result<HashMap<String, Uuid>, KafkaError> {
         self.plain.poll(Duration::ZERO);
         let mut topics: Vec<&str> = leases.iter().map(|lease| &*lease.partition.topic).collect();
         topics.sort_unstable();
@@ -65,7 +65,7 @@ impl Restorer {
         for topic in topics {
             let left_out = match described.remove(topic) {
                 Some(Ok(TopicFacts { id, may })) if may.read => {
-                    self.note_allowed(topic);
+                    self.note_found(topic);
                     ids.insert(topic.to_owned(), id);
                     continue;
                 }
@@ -147,6 +147,7 @@ fn complete_one(
         warn!(partition = %lease.partition, committed, log_start, "the topic was deleted and created again: reading its beginning");
     }
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
+    let position = metadata.as_ref().and_then(|metadata| metadata.position).filter(|_| !recreated);
     let committed_id = metadata.as_ref().map(|metadata| metadata.topic_id).filter(|id| !id.is_nil());
     let (committed, read_up_to, not_done) = match (committed, metadata) {
         (_, _) if recreated => (Some(log_start), log_start, Vec::new()),
@@ -157,7 +158,19 @@ fn complete_one(
     let leader_epoch = offset.filter(|_| !recreated).and_then(|found| found.leader_epoch);
     let lease = lease.clone();
     let cut = None;
-    let restored = Restored { lease, committed, read_up_to, not_done, lists, log_start, log_end, recreated, cut };
+    let restored = Restored {
+        lease,
+        committed,
+        read_up_to,
+        not_done,
+        lists,
+        position,
+        topic_id,
+        log_start,
+        log_end,
+        recreated,
+        cut,
+    };
     Ok(Found { restored, topic_id, committed_id, leader_epoch })
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tracing::{info, warn};
 
+use super::aside::Aside;
 use super::fencing::Fencings;
 use super::one_try::Try;
 use super::sieve::{GroupSize, Sieve};
@@ -40,7 +41,7 @@ pub(super) struct Committer {
 }
 
 /// What to do after a try.
-enum Next {
+pub(super) enum Next {
     Done,
     /// After a pause.
     Again,
@@ -74,6 +75,7 @@ impl Committer {
             match session.init(INIT_TIMEOUT) {
                 Ok(()) => {
                     self.fencings.initialised(boot_ms());
+                    let session = if self.options.fails_alone { session.hurried() } else { session };
                     self.session = Some(session);
                 }
                 // After a timeout or a failure in a transaction call the producer is replaced, not reused.
@@ -103,9 +105,11 @@ impl Committer {
         let started = instant();
         let mut backoff = Backoff::new();
         let mut sieve = Sieve::new(transaction.outputs.len(), self.group_size.now());
+        let mut aside = Aside::default();
         loop {
             self.open()?;
-            let snapshot = self.ownership.snapshot(transaction.progress.iter().map(|progress| &progress.lease));
+            let mut snapshot = self.ownership.snapshot(transaction.progress.iter().map(|progress| &progress.lease));
+            aside.leave_out(&transaction, &mut snapshot.live);
             let one_try = Try::new(&transaction, &snapshot.live);
             if one_try.progress.is_empty() {
                 return Ok(finished(&transaction, &snapshot.live, started));
@@ -138,6 +142,9 @@ impl Committer {
                 Ok(Some(touched)) => {
                     self.count_commit(&one_try, &touched, started);
                     Next::Done
+                }
+                Err(failure) if self.lay_aside(&failure, &one_try, &mut aside) => {
+                    self.without_those(failure, &one_try)?
                 }
                 Err(Failure::Aborted(aborted)) => self.after_abort(one_try.of_outputs(aborted), &groups, &mut sieve)?,
                 Err(failure @ Failure::Unknown { .. }) => self.after_unknown(failure, &one_try)?,
@@ -175,7 +182,7 @@ impl Committer {
         groups: &[std::ops::Range<usize>],
         sieve: &mut Sieve,
     ) -> Result<Next, KafkaError> {
-        add(&self.shared.counters.aborted, 1);
+        self.count_abort();
         refuse_denied(&aborted.error)?;
         refuse_short_metadata(&aborted.error)?;
         if !aborted.refused.is_empty() {
@@ -196,12 +203,14 @@ impl Committer {
     }
 
     /// Nobody knows how the try ended: a new session ends it, and its nonce tells.
-    fn after_unknown(&mut self, failure: Failure, one_try: &Try<'_>) -> Result<Next, KafkaError> {
+    pub(super) fn after_unknown(&mut self, failure: Failure, one_try: &Try<'_>) -> Result<Next, KafkaError> {
         let Failure::Unknown { error, fenced, committing, timed_out } = failure else { return Ok(Next::Again) };
         let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();
         let records = one_try.records.len();
         warn!(%error, fenced, committing, records, "the outcome of a transaction is unknown; finding it out");
-        refuse_denied(&error)?;
+        if !self.options.fails_alone {
+            refuse_denied(&error)?;
+        }
         self.session = None;
         // The broker ends what is open for longer than its timeout, which looks as if a second process had fenced us.
         let expired = fenced && instant() - one_try.began >= self.options.transaction_timeout;
@@ -231,7 +240,7 @@ impl Committer {
     }
 
     /// An abort that is tried again.
-    fn note_aborted(&mut self, error: &KafkaError) {
+    pub(super) fn note_aborted(&mut self, error: &KafkaError) {
         if let KafkaError::Call { code, .. } = error
             && code.is_old_generation()
         {
@@ -242,6 +251,10 @@ impl Committer {
         if let Some(session) = &mut self.session {
             session.forget_partitions();
         }
+    }
+
+    pub(super) fn count_abort(&self) {
+        add(&self.shared.counters.aborted, 1);
     }
 
     fn count_commit(&mut self, one_try: &Try<'_>, touched: &Touched, started: Instant) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::aside::Aside;
 use super::commit::{Backoff, Committer, refuse_denied};
 use super::one_try::Try;
 use schemas::planted::{PlantedBug, is_planted};
@@ -30,11 +31,13 @@ impl Committer {
         let leases: Vec<&Lease> = one_try.progress.iter().map(|progress| &progress.lease).collect();
         let mut backoff = Backoff::new();
         let mut pending = Pending::default();
+        let mut aside = Aside::default();
         loop {
             self.check_closing()?;
             let snapshot = self.ownership.snapshot(leases.iter().copied());
-            let live: Vec<&Lease> =
-                leases.iter().zip(&snapshot.live).filter(|(_, live)| **live).map(|(lease, _)| *lease).collect();
+            let is_asked = |lease: &Lease, is_live: bool| is_live && !aside.contains(lease);
+            let asked = leases.iter().zip(&snapshot.live).filter(|(lease, live)| is_asked(lease, **live));
+            let live: Vec<&Lease> = asked.map(|(lease, _)| *lease).collect();
             if live.is_empty() {
                 return Ok(false);
             }
@@ -47,6 +50,10 @@ impl Committer {
                     }));
                 }
                 Err(error) => {
+                    let excused = error.is_denied() && self.options.fails_alone;
+                    if excused && self.lay_gone_aside(live.iter().copied(), &mut aside) {
+                        continue;
+                    }
                     refuse_denied(&error)?;
                     log::call_failed(&error);
                     let now_ms = boot_ms();

@@ -7,7 +7,7 @@ use schemas::record::OutRecord;
 
 use crate::error::ErrorCode;
 use crate::lease::Lease;
-use crate::metadata::ListsClaim;
+use crate::metadata::{ListsClaim, PositionClaim};
 
 /// What one transaction writes.
 ///
@@ -42,11 +42,11 @@ pub struct Progress {
     pub read_up_to: i64,
     /// What is not done in `[committed, read_up_to)`, ascending.
     pub not_done: Vec<i64>,
-    /// What its metadata say about lists.
+    /// What its metadata say beside the progress.
     pub claim: Claimed,
 }
 
-/// What a commit says about the lists of records that wait.
+/// What a commit says beside its progress: about the lists of records that wait, or about the positions of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Claimed {
     /// Nothing.
@@ -57,6 +57,8 @@ pub enum Claimed {
     /// What the takeover of the lease found, and the topic's id beside it: the lists are being corrected and this transaction is
     /// not the last, so that whoever takes over in between finds what there was to correct.
     AsFound,
+    /// Nothing about lists: the partition is a source's, and this is where its offset came from.
+    Position(PositionClaim),
 }
 
 /// How a transaction ended.

@@ -18,7 +18,7 @@ fn what_is_left_out_holds_readiness_up_no_longer_than_an_election_may_take() {
         health.is_ready()
     };
     assert!(!is_ready(&members, 60), "it is being taken over");
-    let again = members.leave_out(&[lease], now);
+    let again = members.leave_out(&lease, false, now);
     assert_eq!(again, Duration::from_millis(500));
     assert!(!is_ready(&members, 14), "its leader may come back");
     assert!(is_ready(&members, 15), "an operator is needed, and nothing else is ours");

@@ -115,6 +115,8 @@ mod tests {
             read_up_to: 60,
             not_done: vec![40, 50],
             lists: Some(ListsClaim { queued, sum, topic_id: Uuid::nil(), from: 0 }),
+            position: None,
+            topic_id: Uuid::nil(),
             log_start: 0,
             log_end: 100,
             recreated: false,

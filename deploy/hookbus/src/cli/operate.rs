@@ -13,6 +13,7 @@ Examples:
 pub(crate) const ACLS_HELP: &str = "\
 Examples:
   hookbus acls | sh
+  hookbus acls --source-topic crm.orders --source-topic 'erp.*' | sh
   hookbus acls --role delivery --principal 'User:CN={role}.hookbus'
   hookbus acls --output table";
 
@@ -62,6 +63,9 @@ pub(crate) struct AclsArgs {
     /// Who a role is for Kafka; `{role}` stands for the role's name.
     #[arg(long, default_value = "User:hookbus-{role}", value_name = "PRINCIPAL")]
     pub(crate) principal: String,
+    /// A topic that sources read, or a prefix that ends in `*`; may be given several times.
+    #[arg(long = "source-topic", value_name = "TOPIC")]
+    pub(crate) source_topics: Vec<String>,
     /// How to print.
     #[arg(long, short, value_enum, default_value_t = AclOutput::Commands)]
     pub(crate) output: AclOutput,

@@ -55,6 +55,7 @@ struct Grants<'a> {
 /// There is no such role.
 pub(crate) fn run(config: &Config, args: &AclsArgs) -> Result<()> {
     let mut acls = all(config, &args.principal);
+    acls.extend(of_source_topics(config, &args.principal, &args.source_topics));
     if let Some(role) = &args.role {
         acls.retain(|acl| acl.role == role);
         if acls.is_empty() {
@@ -98,6 +99,9 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
     }
     grants.add(Resource::Group, config.kafka.group(role), NamePattern::Literal, &["Read", "Describe"]);
     grants.transactions_of(role);
+    if let Role::Fanout = role {
+        grants.sources();
+    }
     if let Role::Delivery = role {
         // How long a delivery that waits is kept is asked of the topic.
         let name = config.topics.topics().deliveries.to_string();
@@ -113,6 +117,25 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
         grants.add(Resource::Group, group, NamePattern::Literal, &["Read", "Describe"]);
     }
     grants.acls
+}
+
+/// What reading topics of others needs: the fan-out reads them, and the control plane looks where they begin.
+fn of_source_topics(config: &Config, principal: &str, topics: &[String]) -> Vec<Acl> {
+    let mut all = Vec::new();
+    let rights: [(Role, &'static [&'static str]); 2] =
+        [(Role::Fanout, &["Read", "Describe"]), (Role::Control, &["Describe"])];
+    for (role, operations) in rights {
+        let mut grants = Grants::new(config, role.name(), principal);
+        for topic in topics {
+            let (name, pattern) = match topic.strip_suffix('*') {
+                Some(prefix) => (prefix, NamePattern::Prefixed),
+                None => (topic.as_str(), NamePattern::Literal),
+            };
+            grants.add(Resource::Topic, name.to_owned(), pattern, operations);
+        }
+        all.extend(grants.acls);
+    }
+    all
 }
 
 fn of_operator(config: &Config, principal: &str) -> Vec<Acl> {
@@ -156,6 +179,15 @@ impl<'a> Grants<'a> {
         let kafka = &self.config.kafka;
         let slots = kafka.transactional_id(role);
         let slots = slots.strip_suffix(&kafka.slot).unwrap_or(&slots).to_owned();
+        self.add(Resource::TransactionalId, slots, NamePattern::Prefixed, &["Write", "Describe"]);
+    }
+
+    /// The fan-out's second intake, which reads sources: its group, and its transactions of any slot.
+    fn sources(&mut self) {
+        let kafka = &self.config.kafka;
+        let (group, ids) = (kafka.sources_group(), kafka.sources_id());
+        let slots = ids.strip_suffix(&kafka.slot).unwrap_or(&ids).to_owned();
+        self.add(Resource::Group, group, NamePattern::Literal, &["Read", "Describe"]);
         self.add(Resource::TransactionalId, slots, NamePattern::Prefixed, &["Write", "Describe"]);
     }
 
@@ -235,6 +267,8 @@ mod tests {
             assert!(allowed(role.name(), Resource::TransactionalId, &id, "Write"), "{role} {id}");
         }
         assert!(allowed("control", Resource::TransactionalId, "hookbus-control", "Write"));
+        assert!(allowed("fanout", Resource::Group, "hookbus.sources", "Read"));
+        assert!(allowed("fanout", Resource::TransactionalId, "hookbus-sources-8", "Write"), "a takeover's too");
         for spec in config.topics.specs() {
             assert!(allowed(OPERATOR, Resource::Topic, &spec.name, "Create"), "{}", spec.name);
             let written = Role::ALL.iter().any(|role| allowed(role.name(), Resource::Topic, &spec.name, "Write"));
@@ -252,5 +286,21 @@ mod tests {
         assert!(!allowed("gateway", Resource::Topic, "hookbus.control", "Write"));
         assert!(!allowed("delivery", Resource::Topic, "hookbus.audit", "Write"));
         assert!(acls.iter().any(|acl| acl.principal == "User:delivery"));
+    }
+
+    #[test]
+    fn topics_of_sources_are_read_by_the_fan_out_and_looked_at_by_the_control_plane() {
+        let acls = of_source_topics(&config(), "User:{role}", &["crm.orders".to_owned(), "erp.*".to_owned()]);
+        let shown: Vec<_> = acls.iter().map(|it| (it.role, it.name.as_str(), it.pattern, it.operations)).collect();
+        let (read, look): (&[&str], &[&str]) = (&["Read", "Describe"], &["Describe"]);
+        assert_eq!(
+            shown,
+            [
+                ("fanout", "crm.orders", NamePattern::Literal, read),
+                ("fanout", "erp.", NamePattern::Prefixed, read),
+                ("control", "crm.orders", NamePattern::Literal, look),
+                ("control", "erp.", NamePattern::Prefixed, look),
+            ]
+        );
     }
 }

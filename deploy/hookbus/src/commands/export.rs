@@ -38,6 +38,7 @@ pub(crate) async fn run(args: &ExportArgs) -> Result<()> {
     let mut exported = Vec::new();
     if args.applications.is_empty() {
         exported.extend(organizations(&management).await);
+        exported.extend(sources(&management).await);
     }
     for application in &applications {
         exported.push(application_of(&management, application, args.with_secrets).await?);
@@ -69,6 +70,13 @@ async fn organizations(management: &Management) -> Option<Exported> {
     let all = management.list("organizations", "/organizations").await.ok()?;
     let documents = all.iter().map(object::organization).collect();
     Some(Exported { name: "organizations".to_owned(), documents })
+}
+
+/// The sources, if the token sees them. They are an organization's, so no application's file has them.
+async fn sources(management: &Management) -> Option<Exported> {
+    let all = management.list("sources", "/sources").await.ok()?;
+    let documents = all.iter().map(object::source).collect();
+    Some(Exported { name: "sources".to_owned(), documents })
 }
 
 async fn application_of(management: &Management, application: &Value, with_secrets: bool) -> Result<Exported> {

@@ -1,11 +1,12 @@
 //! Who gets a record that came through a topic: every way of naming an application, by topic, before and after it is renamed,
 //! deleted and made again by somebody else. The answers over HTTP are in the control plane's matrix.
 
-use schemas::control::{Organization, RetiredApplication};
+use schemas::control::{Organization, RetiredApplication, SourceFormat, TopicSource};
+use schemas::ids::{PositionId, SourceId};
 use schemas::record::OutRecord;
 
 use super::*;
-use crate::config::{Source, StartAt};
+use crate::intake::SourceRoute;
 
 const EVENTS: &str = "hookbus.events";
 const THEIR_TOPIC: &str = "orders";
@@ -47,9 +48,15 @@ fn world() -> World {
         everything(2, THEIR_SHOP),
     ];
     let mut world = World::of(Catalog::of(organizations.into_iter().chain(objects), Arc::new(vault)));
-    let source = Source { topic: THEIR_TOPIC.into(), organization: organization(THEIRS), start: StartAt::End };
-    world.planner.owners = Owners::new(organization(OURS), &[source]);
+    world.planner.owners = Owners::new(organization(OURS));
     world
+}
+
+/// Whose source a topic is, if it is one.
+fn route(topic: &str) -> Option<SourceRoute> {
+    let (id, position) = (SourceId(Uuid::from_u128(1)), PositionId(Uuid::from_u128(2)));
+    let new = || TopicSource::new(id, organization(THEIRS), "orders", SourceFormat::Cloudevents, position, 0);
+    (topic == THEIR_TOPIC).then(|| SourceRoute::new(Arc::new(new())))
 }
 
 impl World {
@@ -59,11 +66,13 @@ impl World {
         let lease = Lease { partition: TopicPartition::new(topic, 0), epoch: Epoch(0) };
         let mut seen = self.identities.partition();
         let (catalog, now) = (&self.catalog, self.now);
-        let mut turn = Turn { catalog, seen: &mut seen, now_ms: NOW_MS, now, is_over: &|| false };
+        let route = route(topic);
+        let source = route.as_ref().map(SourceTurn::first);
+        let mut turn = Turn { catalog, seen: &mut seen, source, now_ms: NOW_MS, now, is_over: &|| false };
         let Planned::Done(note) = self.planner.plan(&mut turn, &lease, record) else { panic!("no filters") };
         match note.verdict {
             EventVerdict::Rejected(reason) => Err(reason),
-            EventVerdict::Repeat => panic!("an event of its own"),
+            EventVerdict::Repeat | EventVerdict::Skipped(_) => panic!("an event of its own"),
             EventVerdict::Matched(_) => {
                 let made = self.planner.outputs().iter().filter(|out| &*out.topic == "hookbus.deliveries");
                 let key = |out: &OutRecord| String::from_utf8(out.key.as_ref().unwrap().to_vec()).unwrap();
@@ -137,7 +146,7 @@ fn a_rejected_record_is_told_of_the_application_it_means_inside_its_organization
         }
         for record in &records {
             let place = Place { record, partition: &partition, now_ms: NOW_MS };
-            let found = world.planner.named(&world.catalog, place).map(|id| id.0.as_u128());
+            let found = world.planner.named(&world.catalog, place, route(topic).as_ref()).map(|id| id.0.as_u128());
             assert_eq!(found, means, "{named} on {topic}: {:?}", record.headers);
         }
     }

@@ -15,10 +15,13 @@ pub(crate) enum Kind {
     EventType,
     /// Who receives what.
     Subscription,
+    /// Topics that are read.
+    Source,
 }
 
 /// Kinds that have documents of their own.
-pub(crate) const KINDS: [Kind; 4] = [Kind::Organization, Kind::Application, Kind::EventType, Kind::Subscription];
+pub(crate) const KINDS: [Kind; 5] =
+    [Kind::Organization, Kind::Application, Kind::EventType, Kind::Subscription, Kind::Source];
 
 /// Fields of `limits`.
 const LIMITS: &[&str] = &["applications", "subscriptions", "event_types", "events_per_day", "events_per_second"];
@@ -36,6 +39,7 @@ impl Kind {
             Self::Secret => "application_secret",
             Self::EventType => "event_type",
             Self::Subscription => "subscription",
+            Self::Source => "source",
         }
     }
 
@@ -47,6 +51,7 @@ impl Kind {
             Self::Secret => "application_secrets",
             Self::EventType => "event_types",
             Self::Subscription => "subscriptions",
+            Self::Source => "sources",
         }
     }
 
@@ -58,6 +63,17 @@ impl Kind {
             Self::Secret => "token",
             Self::EventType => "event_type_name",
             Self::Subscription => "subscription_id",
+            Self::Source => "source_id",
+        }
+    }
+
+    /// The field of its id in a document; an event type has none. A source's `id` is the template of its events' ids.
+    pub(crate) const fn id_key(self) -> Option<&'static str> {
+        match self {
+            Self::Organization | Self::Application | Self::Subscription => Some("id"),
+            Self::Secret => Some("token"),
+            Self::EventType => None,
+            Self::Source => Some("source_id"),
         }
     }
 
@@ -65,7 +81,7 @@ impl Kind {
     pub(crate) const fn parent_fields(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Organization => None,
-            Self::Application => Some(("organization", "organization_id")),
+            Self::Application | Self::Source => Some(("organization", "organization_id")),
             Self::Secret | Self::EventType | Self::Subscription => Some(("application", "application_id")),
         }
     }
@@ -73,7 +89,7 @@ impl Kind {
     /// Its fields in a document.
     pub(crate) const fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Organization => &["kind", "id", "uid", "name", "limits"],
+            Self::Organization => &["kind", "id", "uid", "name", "limits", "source_topics"],
             Self::Application => {
                 &["kind", "id", "uid", "organization", "name", "unknown_event_types", "limits", "secrets"]
             }
@@ -109,6 +125,36 @@ impl Kind {
                 "ordering",
                 "dedicated_workers",
             ],
+            Self::Source => &[
+                "kind",
+                "source_id",
+                "uid",
+                "organization",
+                "name",
+                "topics",
+                "exclude",
+                "wait_for_topic",
+                "format",
+                "registry",
+                "application",
+                "type",
+                "default_type",
+                "id",
+                "time",
+                "time_unit",
+                "labels",
+                "payload",
+                "on_null",
+                "start",
+                "json",
+                "json_schema",
+                "binary",
+                "avro",
+                "protobuf",
+                "debezium",
+                "is_enabled",
+                "is_paused",
+            ],
         }
     }
 
@@ -123,7 +169,7 @@ impl Kind {
 
     /// Whether a field may hold `{env: NAME}` and `{file: PATH}` at any depth. Elsewhere such a mapping is the client's own data.
     pub(crate) fn may_refer(self, field: &str) -> bool {
-        !matches!(field, "metadata" | "labels" | "schema")
+        self != Self::Source && !matches!(field, "metadata" | "labels" | "schema")
     }
 }
 
@@ -135,6 +181,7 @@ impl fmt::Display for Kind {
             Self::Secret => "application secret",
             Self::EventType => "event type",
             Self::Subscription => "subscription",
+            Self::Source => "source",
         })
     }
 }
@@ -160,14 +207,16 @@ mod tests {
     /// Hook0's older pair for one label.
     const OLDER: [&str; 2] = ["label_key", "label_value"];
     /// What a subscription shows and a client may send back: it changes nothing, so no document has it.
-    const SHOWN: [&str; 8] = [
+    const SHOWN: [&str; 10] = [
         "created_at",
         "disabled_at",
         "disabled_detail",
         "disabled_reason",
         "former_secrets",
+        "position_id",
         "signing_public_key",
         "signing_secret",
+        "status",
         "updated_at",
     ];
 
@@ -179,6 +228,7 @@ mod tests {
             (Kind::Application, "ApplicationPost"),
             (Kind::Secret, "ApplicationSecretPut"),
             (Kind::Subscription, "SubscriptionPost"),
+            (Kind::Source, "SourcePost"),
         ];
         for (kind, body) in bodies {
             let given = document["components"]["schemas"][body]["properties"].as_object().unwrap();

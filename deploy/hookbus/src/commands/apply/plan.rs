@@ -136,7 +136,7 @@ impl Planner<'_> {
         let verdict = match wanted.kind {
             // Its path holds the token: it is compared here, and asked for only when it is changed.
             Kind::Secret => ChangeVerdict::Differs { lines: local(shown, &body, wanted), etag: None },
-            Kind::Organization | Kind::Application | Kind::EventType | Kind::Subscription => {
+            Kind::Organization | Kind::Application | Kind::EventType | Kind::Subscription | Kind::Source => {
                 match self.ask(wanted, &place, &body).await? {
                     Ok(verdict) => verdict,
                     Err(wrong) => return Ok(Err(wrong)),
@@ -152,14 +152,15 @@ impl Planner<'_> {
         if let Some(wrong) = self.state.without_parent(wanted, self.all) {
             return Ok(Err(vec![wrong]));
         }
-        let is_inner = !matches!(wanted.kind, Kind::Organization | Kind::Application);
+        let is_inner = !matches!(wanted.kind, Kind::Organization | Kind::Application | Kind::Source);
         let parent_is_there = !is_inner || self.state.application_of(wanted).is_some();
         if wanted.kind == Kind::Secret && !parent_is_there && wanted.id.is_none() && wanted.name() == DEFAULT_SECRET {
             return Ok(Ok(None));
         }
         let (path, body) = (format!("/{}", wanted.kind.plural()), wanted.creation());
         // What needs an object that is only planned cannot be tried; its turn comes when it is made.
-        if is_inner && parent_is_there && wanted.kind != Kind::Secret {
+        let is_tried = is_inner && parent_is_there && wanted.kind != Kind::Secret;
+        if is_tried || wanted.kind == Kind::Source && self.has_tenants() {
             let tried = format!("{path}?{DRY_RUN}");
             let tried = self.management.ask(&wanted.to_string(), Ask::send(Method::POST, tried, &body)).await;
             if let Err(error) = tried
@@ -171,6 +172,12 @@ impl Planner<'_> {
         let lines = fields(&Value::Object(wanted.body.clone()), &wanted.hidden);
         let action = Action::Create { path, body };
         Ok(Ok(Some(PlanStep { name: wanted.to_string(), action, wanted: Some(wanted), lines })))
+    }
+
+    /// Whether every organization and application of the documents is there: a source may name any of them.
+    fn has_tenants(&self) -> bool {
+        let mut tenants = self.all.iter().filter(|it| matches!(it.kind, Kind::Organization | Kind::Application));
+        tenants.all(|it| matches!(self.state.find(it), Ok(Some(_))))
     }
 
     /// What a change would come to.
@@ -261,6 +268,7 @@ fn place(wanted: &Wanted<'_>, shown: &Value, state: &State) -> Place {
         Kind::Organization => put(path("/organizations/{}", [id])),
         Kind::Application => put(path("/applications/{}", [id])),
         Kind::Secret => put(path("/application_secrets/{}", [id])),
+        Kind::Source => put(path("/sources/{}", [id])),
         Kind::Subscription => put(path("/subscriptions/{}?application_id={}", [id, &application])),
         Kind::EventType => {
             let read = path("/event_types/{}?application_id={}", [id, &application]);

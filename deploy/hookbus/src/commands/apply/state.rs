@@ -15,6 +15,8 @@ use crate::management::{Management, path};
 pub(crate) struct State {
     organizations: Vec<Value>,
     applications: Vec<Value>,
+    /// By the organization's id, and all of them without one.
+    sources: BTreeMap<Option<String>, Vec<Value>>,
     /// By the application's id.
     inside: BTreeMap<String, Inside>,
 }
@@ -36,8 +38,12 @@ pub(crate) async fn read(management: &Management, wanted: &[Wanted<'_>]) -> Resu
     let mut state = State { applications, ..State::default() };
     // Who may make an application may see its organization; who only fills one perhaps not.
     let is_new = |it: &Wanted<'_>| it.kind == Kind::Application && matches!(state.find(it), Ok(None));
-    if wanted.iter().any(|it| it.kind == Kind::Organization || is_new(it)) {
+    let has_sources = wanted.iter().any(|it| it.kind == Kind::Source);
+    if has_sources || wanted.iter().any(|it| it.kind == Kind::Organization || is_new(it)) {
         state.organizations = management.list("organizations", "/organizations").await?;
+    }
+    if has_sources {
+        state.hold_sources(management.list("sources", "/sources").await?);
     }
     let named: BTreeSet<String> = wanted.iter().filter_map(|it| state.application_of(it)).collect();
     for application in named {
@@ -63,7 +69,7 @@ impl State {
     pub(crate) fn find(&self, wanted: &Wanted<'_>) -> Result<Option<&Value>, Wrong> {
         let candidates = self.candidates(wanted);
         let key_field = match wanted.kind {
-            Kind::Organization | Kind::Application | Kind::Subscription => "uid",
+            Kind::Organization | Kind::Application | Kind::Subscription | Kind::Source => "uid",
             Kind::EventType => "event_type_name",
             Kind::Secret => "name",
         };
@@ -90,7 +96,7 @@ impl State {
     /// The id of the application a document is, or is of, if that is there.
     pub(crate) fn application_of(&self, wanted: &Wanted<'_>) -> Option<String> {
         match wanted.kind {
-            Kind::Organization => None,
+            Kind::Organization | Kind::Source => None,
             Kind::Application => id_of(self.find(wanted).ok()??),
             Kind::Secret | Kind::EventType | Kind::Subscription => self.application(wanted.parent.as_deref()?),
         }
@@ -102,7 +108,7 @@ impl State {
         let (_, field) = wanted.kind.parent_fields()?;
         let (kind, there) = match wanted.kind {
             Kind::Organization => return None,
-            Kind::Application => (Kind::Organization, &self.organizations),
+            Kind::Application | Kind::Source => (Kind::Organization, &self.organizations),
             Kind::Secret | Kind::EventType | Kind::Subscription => (Kind::Application, &self.applications),
         };
         let is_id = |id: &str| id.eq_ignore_ascii_case(name);
@@ -118,7 +124,7 @@ impl State {
     pub(crate) fn held(&self, application: &str, kind: Kind) -> &[Value] {
         let Some(inside) = self.inside.get(application) else { return &[] };
         match kind {
-            Kind::Organization | Kind::Application => &[],
+            Kind::Organization | Kind::Application | Kind::Source => &[],
             Kind::Secret => &inside.secrets,
             Kind::EventType => &inside.event_types,
             Kind::Subscription => &inside.subscriptions,
@@ -129,10 +135,29 @@ impl State {
         match wanted.kind {
             Kind::Organization => &self.organizations,
             Kind::Application => &self.applications,
+            Kind::Source => {
+                let organization = wanted.parent.as_deref().map(|name| self.organization(name));
+                self.sources.get(&organization).map_or(&[], Vec::as_slice)
+            }
             Kind::Secret | Kind::EventType | Kind::Subscription => {
                 self.application_of(wanted).map_or(&[], |application| self.held(&application, wanted.kind))
             }
         }
+    }
+
+    fn hold_sources(&mut self, all: Vec<Value>) {
+        for source in &all {
+            let organization = source["organization_id"].as_str().map(str::to_owned);
+            self.sources.entry(organization).or_default().push(source.clone());
+        }
+        self.sources.insert(None, all);
+    }
+
+    /// The id of an organization; what is none that is there stands for itself.
+    fn organization(&self, id_or_uid: &str) -> String {
+        let mut all = self.organizations.iter();
+        let found = all.find(|it| it["uid"] == id_or_uid).and_then(|it| it["organization_id"].as_str());
+        found.map_or_else(|| id_or_uid.to_ascii_lowercase(), str::to_owned)
     }
 
     fn application(&self, id_or_uid: &str) -> Option<String> {
@@ -159,7 +184,7 @@ mod tests {
         let state = State {
             organizations: vec![json!({ "organization_id": id, "uid": "acme" })],
             applications: vec![json!({ "application_id": id, "uid": "shop" })],
-            inside: BTreeMap::new(),
+            ..State::default()
         };
         let text = format!(
             "{{kind: application, uid: a, organization: acme, name: A}}\n---\n\

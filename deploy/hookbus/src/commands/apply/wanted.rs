@@ -174,7 +174,7 @@ fn name_parents(all: &mut [Wanted<'_>]) -> Vec<Wrong> {
     for wanted in all.iter_mut().filter(|it| it.parent.is_none()) {
         match wanted.kind {
             Kind::Organization => {}
-            Kind::Application => wanted.parent.clone_from(&organization),
+            Kind::Application | Kind::Source => wanted.parent.clone_from(&organization),
             Kind::Secret | Kind::EventType | Kind::Subscription => match &application {
                 Some(only) => wanted.parent = Some(only.clone()),
                 None => wrong
@@ -223,24 +223,25 @@ impl<'a> Wanted<'a> {
                 None
             }
         };
-        let id = if kind.fields().contains(&"id") { text(&mut fields, "id") } else { None };
-        let id = if kind == Kind::Secret { text(&mut fields, "token") } else { id };
+        let id = kind.id_key().and_then(|key| text(&mut fields, key));
         let parent = match kind {
             Kind::Organization | Kind::Secret => None,
-            Kind::Application | Kind::EventType | Kind::Subscription => {
+            Kind::Application | Kind::EventType | Kind::Subscription | Kind::Source => {
                 kind.parent_fields().and_then(|(field, _)| text(&mut fields, field))
             }
         };
         let key_field = match kind {
-            Kind::Organization | Kind::Application | Kind::Subscription => "uid",
+            Kind::Organization | Kind::Application | Kind::Subscription | Kind::Source => "uid",
             Kind::Secret | Kind::EventType => "name",
         };
         let key = text(&mut fields, key_field);
         if kind != Kind::Secret && id.as_deref().is_some_and(|id| Uuid::parse_str(id).is_err()) {
-            wrong.push(document.wrong(&join(&inside, "id"), "`id` must be a UUID"));
+            let field = kind.id_key().unwrap_or("id");
+            wrong.push(document.wrong(&join(&inside, field), format!("`{field}` must be a UUID")));
         }
         if wrong.is_empty() && key.is_none() && (id.is_none() || kind == Kind::Secret) {
-            let or_id = if kind.fields().contains(&"id") { " (or `id`)" } else { "" };
+            let or_id = kind.id_key().filter(|_| kind != Kind::Secret).map(|field| format!(" (or `{field}`)"));
+            let or_id = or_id.unwrap_or_default();
             wrong
                 .push(document.wrong(&inside, format!("`{key_field}`{or_id} is missing: what the {kind} is known by")));
         }
@@ -285,7 +286,7 @@ impl<'a> Wanted<'a> {
         let (own, parent) = (self.kind.id_field(), self.kind.parent_fields());
         let field = match parent {
             Some((written, api)) if api == field => written,
-            _ if own == field && self.kind != Kind::EventType => "id",
+            _ if own == field && self.kind != Kind::EventType => self.kind.id_key().unwrap_or("id"),
             _other => field,
         };
         let said = if field.is_empty() { message.to_owned() } else { format!("`{field}` {message}") };

@@ -39,6 +39,11 @@ pub(crate) fn subscription(shown: &Value, application: &str, with_secrets: bool)
     document
 }
 
+/// A source.
+pub(crate) fn source(shown: &Value) -> Map<String, Value> {
+    document(Kind::Source, shown, &[("organization", &shown["organization_id"])])
+}
+
 /// The secret as it was given: a UUID, unless a UUID only stands for it.
 fn signing_key(shown: &Value) -> Option<Value> {
     let uuid = shown["secret"].as_str()?;
@@ -53,8 +58,8 @@ fn signing_key(shown: &Value) -> Option<Value> {
 fn document(kind: Kind, shown: &Value, own: &[(&str, &Value)]) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("kind".to_owned(), json!(kind.word()));
-    if kind.fields().contains(&"id") {
-        document.insert("id".to_owned(), shown[kind.id_field()].clone());
+    if let Some(key) = kind.id_key() {
+        document.insert(key.to_owned(), shown[kind.id_field()].clone());
     }
     document.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())));
     for name in kind.fields() {
@@ -124,6 +129,20 @@ mod tests {
         imported["signing_secret"] = json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let written = subscription(&imported, "shop", true);
         assert_eq!(written["secret"], "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "not the UUID that stands for it");
+    }
+
+    #[test]
+    fn a_source_is_written_with_the_template_of_its_events_ids() {
+        let shown = json!({
+            "source_id": "s", "organization_id": "o", "name": "Orders", "topics": ["crm.orders"], "format": "json",
+            "application": "shop", "id": "{value:/id}", "start": "end", "position_id": "p", "status": {"state": "running"},
+            "created_at": "t",
+        });
+        let expected = json!({
+            "kind": "source", "source_id": "s", "organization": "o", "name": "Orders", "topics": ["crm.orders"],
+            "format": "json", "application": "shop", "id": "{value:/id}", "start": "end",
+        });
+        assert_eq!(Value::Object(source(&shown)), expected);
     }
 
     #[test]

@@ -47,10 +47,27 @@ fn an_object_that_is_known_by_its_id_may_get_another_uid() {
 }
 
 #[test]
+fn a_source_has_an_id_of_its_own_beside_the_template_of_its_events_ids() {
+    let id = "0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f";
+    let text = format!(
+        "kind: source\nuid: orders\nsource_id: {id}\nid: '{{value:/id}}'\napplication: shop\norganization: acme\n"
+    );
+    let documents = documents(&text);
+    let wanted = read(&documents, &|_| None).unwrap();
+    let expected = json!({"uid": "orders", "source_id": id, "id": "{value:/id}", "application": "shop", "organization_id": "acme"});
+    assert_eq!(wanted[0].creation(), expected);
+    assert_eq!(wrong("kind: source\nuid: a\nsource_id: x\n"), ["f.yaml:3: `source_id` must be a UUID"]);
+    assert_eq!(
+        wrong("kind: source\nname: x\n"),
+        ["f.yaml:1: `uid` (or `source_id`) is missing: what the source is known by"]
+    );
+}
+
+#[test]
 fn mistakes_are_told_with_their_line_and_the_nearest_known_word() {
     assert_eq!(
         wrong("name: x\n"),
-        ["f.yaml:1: `kind` is missing: one of organization, application, event_type, subscription"]
+        ["f.yaml:1: `kind` is missing: one of organization, application, event_type, subscription, source"]
     );
     assert_eq!(wrong("kind: subscribtion\n"), ["f.yaml:1: unknown kind `subscribtion`; did you mean `subscription`?"]);
     let text = "kind: subscription\napplication: a\nuid: s\nlables: {}\ntarget:\n  ulr: x\n";

@@ -1,0 +1,83 @@
+//! What becomes of a record, without sending anything.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use catalog::Snapshot;
+use chassis::clock;
+use http::StatusCode;
+use schemas::control::TopicSource;
+use schemas::ids::{PositionId, SourceId};
+use schemas::problem::Code;
+use schemas::record::TopicPartition;
+use serde_json::Value;
+use sources::{Against, Mapped, Mapping};
+use uuid::Uuid;
+
+use super::seen;
+use crate::api::json;
+use crate::auth::Principal;
+use crate::body::{Fields, Json};
+use crate::problem::{Answer, Problem};
+use crate::source::{SourceInput, SourceTrialShown, TrialRecord, mapping_problem};
+use crate::state::App;
+
+/// Try a source on a record
+///
+/// Says which event it becomes, whom it would be sent to, or why it is none. Nothing is sent and nothing is kept.
+#[utoipa::path(
+    post, path = "/api/v1/sources:test", operation_id = "sources.test", tag = "sources",
+    request_body(content = ref("#/components/schemas/SourceTest"), content_type = "application/json"),
+    responses((status = 200, description = "What becomes of it", body = SourceTrialShown)),
+)]
+pub(in crate::api) async fn test(State(app): State<Arc<App>>, principal: Principal, Json(body): Json) -> Answer {
+    principal.editor()?;
+    if principal.own_application().is_some() {
+        return Err(principal.absent("source"));
+    }
+    let mut fields = Fields::new(body, "", &["source", "record"])?;
+    let given = fields.take("source").filter(|it| !it.is_null());
+    let given = given.ok_or_else(|| fields.wrong("source", "is required: an id, a uid, or a definition"))?;
+    let source = source(&app, &principal, given)?;
+    let now_ms = clock::now_ms();
+    let record = TrialRecord::read(fields.take("record"), &source, now_ms)?;
+    let mapping = Mapping::compile(&source).map_err(|error| mapping_problem(&error))?;
+    let from = TopicPartition::new(record.topic.as_str(), 0);
+    let against = Against { decoded_limit: app.config().sources.decoded_limit, ..Against::default() };
+    let shown = match mapping.map(&record.record, &from, against) {
+        Mapped::Event(event) => {
+            SourceTrialShown::of(&event, &app.catalog().read(), (source.organization_id, now_ms))
+        },
+        Mapped::Skipped(reason) => SourceTrialShown::skipped(reason.as_str()),
+        Mapped::Rejected(rejection) => SourceTrialShown::rejected(&rejection),
+        Mapped::NeedsSchema(_) => {
+            let message = "the record names a schema, and schema registries are not built yet";
+            return Err(Problem::field("record", Code::NotBuilt, message));
+        }
+    };
+    json(StatusCode::OK, &shown)
+}
+
+/// The source of an id or uid, or of a definition that is not made yet.
+fn source(app: &App, principal: &Principal, given: Value) -> Result<TopicSource, Problem> {
+    let snapshot = app.catalog().read();
+    match given {
+        Value::String(id_or_uid) => seen(principal, &snapshot, &id_or_uid).map(Arc::unwrap_or_clone),
+        Value::Object(definition) => drafted(app, principal, &snapshot, definition),
+        _other => Err(Problem::field("source", Code::InvalidField, "must be an id, a uid, or a definition")),
+    }
+}
+
+fn drafted(
+    app: &App,
+    principal: &Principal,
+    snapshot: &Snapshot,
+    definition: serde_json::Map<String, Value>,
+) -> Result<TopicSource, Problem> {
+    let input = SourceInput::read(definition)?;
+    let own = || principal.own_organization().unwrap_or(app.config().organization_id).to_string();
+    let organization = principal.organization(snapshot, &input.organization.clone().unwrap_or_else(own))?;
+    let (id, position) = (SourceId(Uuid::nil()), PositionId(Uuid::nil()));
+    let format = input.required_format()?;
+    input.apply(TopicSource::new(id, organization.organization_id, "trial", format, position, clock::now_ms()))
+}

@@ -1,0 +1,82 @@
+use schemas::ids::{OrganizationId, PositionId};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+
+fn read(body: Value) -> Result<SourceInput, Problem> {
+    let Value::Object(map) = body else { panic!("a body is an object") };
+    SourceInput::read(map)
+}
+
+fn source(format: SourceFormat) -> TopicSource {
+    let (id, owner) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2)));
+    TopicSource::new(id, owner, "orders", format, PositionId(Uuid::from_u128(3)), 0)
+}
+
+fn made(body: Value) -> Result<TopicSource, Problem> {
+    let input = read(body)?;
+    input.apply(source(input.required_format()?))
+}
+
+fn field(problem: &Problem) -> String {
+    let tree = problem.validation.as_ref().unwrap().as_object().unwrap();
+    tree.keys().next().unwrap().clone()
+}
+
+#[test]
+fn what_is_given_stands_in_the_object_and_what_is_not_stays() {
+    let body = json!({"name": "Orders", "topics": ["crm.orders"], "format": "json", "application": "shop", "type": "a.{value:/b}",
+        "labels": {"tenant": "{header:tenant}"}, "payload": "/data", "on_null": "deliver", "time": "{value:/at}", "time_unit": "us",
+        "start": {"time": "2026-01-01T00:00:00Z"}, "json": {"frame": "none"}});
+    let first = made(body).unwrap();
+    assert_eq!((first.on_null, first.time_unit), (OnNull::Deliver, Some(TimeUnit::Us)));
+    assert_eq!(first.start, SourceStart::TimeMs(1_767_225_600_000));
+    let second = read(json!({"labels": null, "payload": null, "json": null, "on_null": null})).unwrap();
+    let second = second.apply(first.clone()).unwrap();
+    assert!(second.labels.is_empty() && second.payload.is_none() && second.options.json.is_none());
+    assert_eq!((second.on_null, second.event_type), (OnNull::Skip, first.event_type));
+}
+
+#[test]
+fn every_slip_is_answered_with_its_field() {
+    let with = |more: Value| {
+        let mut body =
+            json!({"name": "Orders", "topics": ["crm.orders"], "format": "json", "application": "shop", "type": "a.b"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        made(body)
+    };
+    for (wrong, named) in [
+        (json!({"format": "xml"}), "format"),
+        (json!({"format": "avro"}), "format"),
+        (json!({"format": "text", "json": {"frame": "none"}}), "json"),
+        (json!({"json": {"frames": "none"}}), "json"),
+        (json!({"on_null": "drop"}), "on_null"),
+        (json!({"time_unit": "ms"}), "time_unit"),
+        (json!({"start": "now"}), "start"),
+        (json!({"start": {"time": "yesterday"}}), "start"),
+        (json!({"start": {"offsets": {"crm.orders": {"x": 1}}}}), "start"),
+        (json!({"payload": "data"}), "payload"),
+        (json!({"topics": ["*"]}), "topics"),
+        (json!({"topics": null}), "topics"),
+        (json!({"application": null}), "application"),
+        (json!({"type": null}), "type"),
+        (json!({"brokers": "other:9092"}), "brokers"),
+        (json!({"registry": "main"}), "registry"),
+        (json!({"topic": ["a"]}), "topic"),
+    ] {
+        let problem = with(wrong.clone()).unwrap_err();
+        assert_eq!((problem.status, field(&problem)), (422, named.to_owned()), "{wrong}: {}", problem.detail);
+    }
+    assert!(with(json!({"brokers": "x"})).unwrap_err().detail.contains("mirror"));
+}
+
+#[test]
+fn formats_that_bring_attributes_need_no_templates() {
+    for format in ["cloudevents", "hookbus"] {
+        made(json!({"name": "Orders", "topics": ["crm.orders"], "format": format})).unwrap();
+    }
+    let bare = json!({"name": "Orders", "topics": ["crm.orders"], "format": "debezium", "application": "shop"});
+    made(bare).unwrap();
+    assert_eq!(field(&made(json!({"name": "Orders", "topics": ["a"]})).unwrap_err()), "format");
+}

@@ -1,0 +1,216 @@
+//! The two intakes, put together from what they share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock;
+use chassis::config::Role;
+use chassis::shutdown::Shutdown;
+use chassis::tasks;
+use kafka::{Offsets, Pace};
+use stage::StageError;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::Deps;
+use crate::config::{FanoutConfig, GIVE_UP_BYTES, HELD_FOR, PACE_CAP, PACE_FACTOR, PACE_FLOOR, SourcesConfig, max_age};
+use crate::deduplicate::{Identities, Limits};
+use crate::error::{Error, doing};
+use crate::expand::Expander;
+use crate::intake::{RouteLimits, SourceRoutes, SourcesFollower, SourcesIntake, SourcesTeller};
+use crate::metrics::FanoutMetrics;
+use crate::owners::Owners;
+use crate::plan::Planner;
+use crate::queue::Queue;
+use crate::restore::Restorer;
+use crate::status::Pulse;
+use crate::weigh::EventLimits;
+use crate::work::FanoutWork;
+
+/// First part of the names of the sources' beats and metrics.
+const SOURCES: &str = "sources";
+
+/// What both intakes stand on.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedParts {
+    config: Arc<FanoutConfig>,
+    deps: Deps,
+    metrics: FanoutMetrics,
+    offsets: Offsets,
+    identities: Identities,
+    expander: Expander,
+    seen_partitions: i32,
+}
+
+// === impl SharedParts ===
+
+impl SharedParts {
+    pub(crate) async fn new(config: FanoutConfig, deps: Deps) -> Result<Self, Error> {
+        let offsets = Offsets::start(&deps.connection).map_err(doing("starting the offsets client"))?;
+        let seen_topic = &deps.topics.seen;
+        let seen_partitions = offsets.partitions(seen_topic).await.map_err(doing("looking for the topic `seen`"))?;
+        let seen_partitions = seen_partitions.ok_or_else(|| Error::NoTopic { topic: Arc::clone(seen_topic) })?;
+        Ok(Self {
+            metrics: FanoutMetrics::new(&deps.registry)?,
+            offsets,
+            identities: Identities::new(Limits::new(config.dedup_window, config.dedup_ids)),
+            expander: Expander::new(deps.topics.clone(), max_age(&config)?),
+            seen_partitions,
+            config: Arc::new(config),
+            deps,
+        })
+    }
+
+    pub(crate) fn stage_deps(&self) -> stage::Deps {
+        let Deps { connection, kafka, topics, registry, health, .. } = self.deps.clone();
+        stage::Deps { connection, kafka, topics, registry, health }
+    }
+
+    pub(crate) fn events_work(&self) -> FanoutWork {
+        self.work(None)
+    }
+
+    pub(crate) fn events_options(&self) -> stage::Options {
+        let Deps { topics, kafka, .. } = &self.deps;
+        let writes = [&topics.deliveries, &topics.attempts, &topics.rejected, &topics.seen];
+        stage::Options {
+            writes: writes.map(Arc::clone).to_vec(),
+            live_records: self.config.live_records,
+            live_bytes: self.config.live_bytes,
+            batch: stage::BatchLimits { records: self.config.batch_records, bytes: self.config.batch_bytes },
+            pace: Pace::new(PACE_FACTOR, PACE_FLOOR, PACE_CAP),
+            is_paced_by_fill: true,
+            give_up_bytes: Some(GIVE_UP_BYTES),
+            grace: self.deps.grace,
+            ..stage::Options::of(Role::Fanout, kafka, vec![topics.events.to_string()])
+        }
+    }
+
+    /// The same under names of its own, without topics yet, and no failure of one ends it.
+    fn sources_options(&self) -> stage::Options {
+        let kafka = &self.deps.kafka;
+        stage::Options {
+            name: SOURCES,
+            group: kafka.sources_group(),
+            transactional_id: kafka.sources_id(),
+            client_id: kafka.sources_id(),
+            reads: Vec::new(),
+            fails_alone: true,
+            ..self.events_options()
+        }
+    }
+
+    fn work(&self, intake: Option<SourcesIntake>) -> FanoutWork {
+        let (config, deps) = (&self.config, &self.deps);
+        let limits = EventLimits { matches: config.max_matches, bytes: config.event_bytes };
+        FanoutWork {
+            catalog: deps.catalog.clone(),
+            metrics: self.metrics.clone(),
+            restorer: Restorer {
+                connection: deps.connection.clone(),
+                offsets: self.offsets.clone(),
+                seen_topic: Arc::clone(&deps.topics.seen),
+                seen_partitions: self.seen_partitions,
+                transaction_timeout: deps.kafka.transaction_timeout,
+                identities: self.identities.clone(),
+                is_of_sources: intake.is_some(),
+            },
+            planner: Planner::new(self.expander.clone(), limits, Owners::new(config.organization_id)),
+            expander: self.expander.clone(),
+            seen_partitions: self.seen_partitions,
+            intake,
+            seen: BTreeMap::new(),
+            queue: Queue::default(),
+            index: None,
+            is_answered: false,
+            pulse: Pulse::default(),
+            planned_boot_ms: clock::boot_ms(),
+        }
+    }
+}
+
+/// Runs the intake of sources from when there is one, until shutdown is requested and what was begun is committed. What the cluster
+/// does not permit it is waited for: `events` goes on.
+///
+/// # Errors
+/// What no waiting heals.
+pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shutdown: Shutdown) -> Result<(), Error> {
+    let mut changes = common.deps.catalog.sources_changed();
+    loop {
+        changes.borrow_and_update();
+        if config.enabled && common.deps.catalog.sources().values().any(|source| source.is_enabled) {
+            break;
+        }
+        tokio::select! {
+            // An error is the catalog's end, and with it the process's.
+            _changed = changes.changed() => {}
+            () = shutdown.requested() => return Ok(()),
+        }
+    }
+    info!("there are sources: their intake begins");
+    let mut deps = common.stage_deps();
+    deps.kafka.live_budget_bytes = config.live_bytes;
+    loop {
+        let ended = try_run_sources(&common, &config, deps.clone(), shutdown.clone()).await;
+        let Err(failed) = ended else { return Ok(()) };
+        if !is_denied(&failed) {
+            return Err(failed.into());
+        }
+        error!(error = %chain(&failed), "the cluster does not let sources be read: tried again, and `events` goes on");
+        tokio::select! {
+            () = tokio::time::sleep(HELD_FOR) => {}
+            () = shutdown.requested() => return Ok(()),
+        }
+        // What the failed one has registered stays with it.
+        deps.registry = chassis::metrics::Registry::new();
+    }
+}
+
+async fn try_run_sources(
+    common: &SharedParts,
+    config: &SourcesConfig,
+    deps: stage::Deps,
+    shutdown: Shutdown,
+) -> Result<(), StageError> {
+    let (newest, routes) = watch::channel(Arc::new(SourceRoutes::default()));
+    let (health, told) = watch::channel(Arc::default());
+    let follower = SourcesFollower {
+        catalog: common.deps.catalog.clone(),
+        offsets: common.offsets.clone(),
+        limits: RouteLimits { own_prefix: config.own_prefix.clone(), partitions: config.max_partitions },
+        refresh: config.refresh,
+        newest,
+    };
+    let teller = SourcesTeller {
+        connection: deps.connection.clone(),
+        client_id: deps.kafka.sources_id(),
+        topic: Arc::clone(&deps.topics.status),
+        instance: deps.kafka.slot.clone(),
+        health: told,
+    };
+    let following = tasks::spawn("sources follower", follower.run());
+    let telling = tasks::spawn("sources teller", teller.run());
+    let work = common.work(Some(SourcesIntake::new(routes, health, clock::now_ms())));
+    let ended = stage::run(common.sources_options(), deps, work, shutdown).await;
+    following.abort();
+    // It takes back what it told, once the work is gone.
+    if tokio::time::timeout(TELLER_ENDS_WITHIN, telling).await.is_err() {
+        info!("the last word on sources was not told");
+    }
+    ended
+}
+
+/// How long the last word on `status` may take.
+const TELLER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Whether it is a permission that is missing.
+fn is_denied(error: &StageError) -> bool {
+    matches!(error, StageError::Kafka { source, .. } if source.is_denied())
+}
+
+/// The error with its causes.
+fn chain(error: &StageError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,370 @@
+//! The intake of sources: which partitions of them are read, by whose rules, from where, and how they are doing. Pure but for
+//! [`follow`] and [`tell`].
+//!
+//! ```text
+//! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source
+//!                                                  |
+//!   assigned --> start, begins_anew (place.rs) --> OpenPartition --SourceTurn--> plan.rs
+//!                        |                             |  seal: the claim of its commits
+//!                        +--cannot be read--> held     +--moved, paused, gone: restart, hold, forget
+//!                                                      +--health.rs--> tell.rs --> status
+//! ```
+
+mod follow;
+mod health;
+mod place;
+mod route;
+mod tell;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kafka::{Claimed, Epoch, Handled, KafkaError, Lease, PositionClaim, Restored};
+use schemas::ids::SourceId;
+use schemas::record::TopicPartition;
+use schemas::status::{SourceFailure, SourcesHealth};
+use stage::{Fetching, Measured, Now, Part, Turn};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub(crate) use self::follow::SourcesFollower;
+pub(crate) use self::health::failure;
+pub(crate) use self::place::SourcePlace;
+pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
+pub(crate) use self::tell::SourcesTeller;
+use crate::config::HELD_FOR;
+use crate::plan::{EventVerdict, Note};
+use crate::queue::Queue;
+
+/// What the fan-out knows of the sources whose partitions it owns.
+#[derive(Debug)]
+pub(crate) struct SourcesIntake {
+    newest: watch::Receiver<Arc<SourceRoutes>>,
+    routes: Arc<SourceRoutes>,
+    /// There are newer routes than those that were followed.
+    is_changed: bool,
+    subscribed: Vec<String>,
+    open: BTreeMap<Epoch, OpenPartition>,
+    held: BTreeMap<TopicPartition, HeldPartition>,
+    counts: BTreeMap<SourceId, Counts>,
+    began_ms: i64,
+    health: watch::Sender<Arc<SourcesHealth>>,
+}
+
+/// A partition that is read.
+#[derive(Debug)]
+struct OpenPartition {
+    lease: Lease,
+    topic_id: Uuid,
+    route: Arc<SourceRoute>,
+    /// What its metadata said when it began: what was handled before is handled, see [`SourceTurn`].
+    position: PositionClaim,
+    start: i64,
+    /// The generation of what was handled before and is to be done again.
+    again: Option<Uuid>,
+    /// What its last commit says.
+    committed: i64,
+    is_paused: bool,
+    /// Its source is gone, and it goes too with the next assignment, unless the source comes back.
+    is_gone: bool,
+    /// It is about to be taken over anew.
+    is_over: bool,
+    /// Nothing of it can be planned, and when it is tried again.
+    failing: Option<(SourceFailure, Instant)>,
+    since_ms: i64,
+}
+
+/// A partition that is ours and cannot be read.
+#[derive(Debug)]
+struct HeldPartition {
+    lease: Lease,
+    /// The source when it was tried: another one may begin elsewhere.
+    route: Option<Arc<SourceRoute>>,
+    failure: SourceFailure,
+    since_ms: i64,
+}
+
+/// What became of the records of a source here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    records: u64,
+    rejected: u64,
+    skipped: u64,
+}
+
+/// What a record of a source is planned by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceTurn<'a> {
+    /// By whose rules.
+    pub(crate) route: &'a SourceRoute,
+    handled: &'a Handled,
+    again: Option<Uuid>,
+}
+
+// === impl SourceTurn ===
+
+impl<'a> SourceTurn<'a> {
+    /// Of a source that has handled nothing yet, for tests.
+    #[cfg(test)]
+    pub(crate) fn first(route: &'a SourceRoute) -> Self {
+        const NOTHING: &Handled = &Handled::nothing();
+        Self { route, handled: NOTHING, again: None }
+    }
+
+    /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
+    pub(crate) fn was_handled(self, offset: i64) -> bool {
+        self.handled.contains(offset)
+    }
+
+    /// The generation that a record is made anew as, if it was handled before and is to be done again.
+    pub(crate) fn again(self, offset: i64) -> Option<Uuid> {
+        self.again.filter(|_| self.handled.contains(offset))
+    }
+}
+
+// === impl SourcesIntake: partitions ===
+
+impl SourcesIntake {
+    pub(crate) fn new(
+        newest: watch::Receiver<Arc<SourceRoutes>>,
+        health: watch::Sender<Arc<SourcesHealth>>,
+        began_ms: i64,
+    ) -> Self {
+        Self {
+            newest,
+            routes: Arc::default(),
+            is_changed: true,
+            subscribed: Vec::new(),
+            open: BTreeMap::new(),
+            held: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            began_ms,
+            health,
+        }
+    }
+
+    /// Where reading begins.
+    pub(crate) fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
+        place::start(self.newest.borrow().of(&found.lease.partition.topic), found)
+    }
+
+    /// Whether that is elsewhere than was committed, and what its commits say then.
+    pub(crate) fn begins_anew(&self, found: &Restored) -> Option<PositionClaim> {
+        place::begins_anew(self.newest.borrow().of(&found.lease.partition.topic)?, found)
+    }
+
+    /// A partition begins; its records follow.
+    pub(crate) fn opened(&mut self, lease: &Lease, place: SourcePlace, queue: &mut Queue, now: Now) {
+        self.held.remove(&lease.partition);
+        let route = self.newest.borrow().of(&lease.partition.topic).cloned();
+        let Some(route) = route else {
+            // Its source was deleted since it was taken over: it goes with the next assignment.
+            queue.hold(lease);
+            self.hold(lease, &place::nobodys(&lease.partition), now);
+            return;
+        };
+        let SourcePlace { position, start, topic_id } = place;
+        let again = route.begins(&lease.partition, topic_id).again.then_some(position.id);
+        let partition = OpenPartition {
+            lease: lease.clone(),
+            topic_id,
+            route,
+            position,
+            start,
+            again,
+            committed: start,
+            is_paused: false,
+            is_gone: false,
+            is_over: false,
+            failing: None,
+            since_ms: now.wall_ms,
+        };
+        self.open.insert(lease.epoch, partition);
+        // Whether it is paused, or was moved meanwhile, is looked at with the next turn.
+        self.is_changed = true;
+    }
+
+    /// A partition cannot be read for now; the stage tries it again.
+    pub(crate) fn hold(&mut self, lease: &Lease, why: &KafkaError, now: Now) {
+        let failure = health::failure_of(why);
+        let since_ms = self.held.get(&lease.partition).filter(|it| it.failure == failure).map(|it| it.since_ms);
+        let held = HeldPartition {
+            lease: lease.clone(),
+            route: self.newest.borrow().of(&lease.partition.topic).cloned(),
+            failure,
+            since_ms: since_ms.unwrap_or(now.wall_ms),
+        };
+        self.held.insert(lease.partition.clone(), held);
+    }
+
+    /// A lease is over.
+    pub(crate) fn closed(&mut self, lease: &Lease) {
+        self.open.remove(&lease.epoch);
+        if self.held.get(&lease.partition).is_some_and(|held| held.lease == *lease) {
+            self.held.remove(&lease.partition);
+        }
+    }
+
+    /// What records of a lease are planned by; none if its source is gone.
+    pub(crate) fn turn_of(&self, epoch: Epoch) -> Option<SourceTurn<'_>> {
+        let open = self.open.get(&epoch).filter(|open| !open.is_over && !open.is_gone)?;
+        Some(SourceTurn { route: &open.route, handled: &open.position.handled, again: open.again })
+    }
+
+    /// The rules by which records of a lease are read.
+    pub(crate) fn route_of(&self, epoch: Epoch) -> Option<&SourceRoute> {
+        self.open.get(&epoch).map(|open| &*open.route)
+    }
+
+    /// Nothing of a partition can be planned, whatever its records say: it waits, and is tried again.
+    pub(crate) fn fail(&mut self, epoch: Epoch, failure: SourceFailure, now: Now) {
+        if let Some(open) = self.open.get_mut(&epoch) {
+            tracing::warn!(
+                partition = %open.lease.partition, code = failure.code, detail = failure.detail,
+                "a source cannot be planned: its partition waits and is tried again"
+            );
+            if open.failing.is_none() {
+                open.since_ms = now.wall_ms;
+            }
+            open.failing = Some((failure, now.instant + HELD_FOR));
+        }
+    }
+
+    /// A batch is cut: what its commits say of each part.
+    pub(crate) fn claims(&mut self, parts: &[Part]) -> Vec<Claimed> {
+        let claim = |part: &Part| {
+            let Some(open) = self.open.get_mut(&part.lease.epoch) else { return Claimed::Nothing };
+            open.committed = part.committed;
+            let handled = open.position.handled.with(open.start, part.committed);
+            Claimed::Position(PositionClaim { handled, ..open.position })
+        };
+        parts.iter().map(claim).collect()
+    }
+
+    /// A record is committed.
+    pub(crate) fn count(&mut self, epoch: Epoch, note: &Note) {
+        let Some(open) = self.open.get_mut(&epoch) else { return };
+        let counts = self.counts.entry(open.route.source_id()).or_default();
+        counts.records += 1;
+        counts.rejected += u64::from(matches!(note.verdict, EventVerdict::Rejected(_)));
+        counts.skipped += u64::from(matches!(note.verdict, EventVerdict::Skipped(_)));
+        // It goes on.
+        open.failing = None;
+    }
+}
+
+// === impl SourcesIntake: routes ===
+
+impl SourcesIntake {
+    /// Waits for newer routes. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        if self.newest.changed().await.is_err() {
+            // Who follows them has ended, and with it the process.
+            std::future::pending::<()>().await;
+        }
+        self.is_changed = true;
+    }
+
+    /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
+    pub(crate) fn follow<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) -> bool {
+        self.try_again(queue, turn.now);
+        if !std::mem::take(&mut self.is_changed) {
+            return false;
+        }
+        self.routes = Arc::clone(&self.newest.borrow_and_update());
+        let topics = self.routes.names();
+        if topics != self.subscribed {
+            turn.subscribe(topics.clone());
+            self.subscribed = topics;
+        }
+        for open in self.open.values_mut() {
+            open.follow(&self.routes, turn, queue);
+        }
+        // What is held for what its source was is tried at once with what it is.
+        for held in self.held.values_mut() {
+            let route = self.routes.of(&held.lease.partition.topic);
+            let is_same = match (&held.route, route) {
+                (Some(was), Some(is)) => Arc::ptr_eq(was, is),
+                (was, is) => was.is_none() == is.is_none(),
+            };
+            if !is_same {
+                held.route = route.cloned();
+                turn.restart(held.lease.clone());
+            }
+        }
+        self.counts.retain(|source, _| self.routes.has(*source));
+        true
+    }
+
+    fn try_again(&mut self, queue: &mut Queue, now: Now) {
+        for open in self.open.values_mut() {
+            if let Some((_, until)) = &mut open.failing
+                && *until <= now.instant
+                && !(open.is_paused || open.is_over || open.is_gone)
+            {
+                *until = now.instant + HELD_FOR;
+                queue.release(&open.lease);
+            }
+        }
+    }
+
+    /// Tells how the sources are doing. Returns how many partitions are failing.
+    pub(crate) fn tell(&self, queue: &Queue, measured: &Measured) -> usize {
+        let health = health::of(self, queue, measured);
+        self.health.send_if_modified(|told| {
+            let is_news = **told != health;
+            *told = Arc::new(health);
+            is_news
+        });
+        self.held.len() + self.open.values().filter(|open| open.failing.is_some()).count()
+    }
+
+    /// How many partitions are ours, and how many topics are read by anybody.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.open.len() + self.held.len(), self.subscribed.len())
+    }
+}
+
+// === impl OpenPartition ===
+
+impl OpenPartition {
+    fn follow<N>(&mut self, routes: &SourceRoutes, turn: &mut Turn<'_, N>, queue: &mut Queue) {
+        if self.is_over {
+            return;
+        }
+        let Some(route) = routes.of(&self.lease.partition.topic) else {
+            // Deleted: what was planned is committed, what was only read is not.
+            self.is_gone = true;
+            queue.forget(&self.lease);
+            queue.hold(&self.lease);
+            return;
+        };
+        let begins = route.begins(&self.lease.partition, self.topic_id);
+        if self.is_gone || begins.position_id.0 != self.position.id {
+            self.is_over = true;
+            turn.restart(self.lease.clone());
+            return;
+        }
+        if !Arc::ptr_eq(&self.route, route) {
+            self.route = Arc::clone(route);
+            if self.failing.take().is_some() {
+                queue.release(&self.lease);
+            }
+        }
+        if self.is_paused != route.is_paused() {
+            self.is_paused = route.is_paused();
+            self.since_ms = turn.now.wall_ms;
+            if self.is_paused {
+                queue.hold(&self.lease);
+                turn.fetch(self.lease.clone(), Fetching::Paused);
+            } else {
+                queue.release(&self.lease);
+                turn.fetch(self.lease.clone(), Fetching::Flowing);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What newer routes ask of the stage, and what commits say.
+
+use catalog::SourceMap;
+use kafka::{FoundTopics, Window};
+use schemas::control::source::TopicStart;
+use schemas::control::{SourceFormat, TopicSource};
+use schemas::ids::{OrganizationId, PositionId};
+use schemas::record::{Headers, Record};
+use schemas::status::SourcePartitionState;
+use stage::{BatchLimits, Order, Outbox};
+
+use super::route::RouteLimits;
+use super::*;
+
+const TOPIC: &str = "crm.orders";
+const TOPIC_ID: Uuid = Uuid::from_u128(70);
+
+struct World {
+    newest: watch::Sender<Arc<SourceRoutes>>,
+    told: watch::Receiver<Arc<SourcesHealth>>,
+    intake: SourcesIntake,
+    queue: Queue,
+    source: TopicSource,
+}
+
+/// What one turn asked for: topics, how many partitions are paused, resumed and taken over anew.
+type Asked = (Option<Vec<String>>, usize, usize, usize);
+
+impl World {
+    fn new() -> Self {
+        let (newest, routes) = watch::channel(Arc::default());
+        let (health, told) = watch::channel(Arc::default());
+        let (id, organization) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(9)));
+        let position = PositionId(Uuid::from_u128(5));
+        let new = TopicSource::new(id, organization, "one", SourceFormat::Cloudevents, position, 0);
+        let source = TopicSource { topics: vec!["crm.*".to_owned()], ..new };
+        Self { newest, told, intake: SourcesIntake::new(routes, health, 7), queue: Queue::default(), source }
+    }
+
+    /// The catalog and the cluster say this.
+    fn publish(&self, is_there: bool) {
+        let source = Arc::new(self.source.clone());
+        let sources: SourceMap = Arc::new(is_there.then(|| (source.source_id, source)).into_iter().collect());
+        let found = FoundTopics { there: [(Arc::from(TOPIC), 2)].into(), missing: BTreeMap::new() };
+        let limits = RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10 };
+        let routes = SourceRoutes::of_sources(&sources, &found, &limits, &self.newest.borrow());
+        self.newest.send_replace(Arc::new(routes));
+    }
+
+    fn turn(&mut self) -> Asked {
+        let mut outbox: Outbox<Note> = Outbox::new(BatchLimits::default(), Order::InOrder);
+        let mut turn = Turn::new(&mut outbox, Now::read());
+        self.intake.is_changed |= self.intake.newest.has_changed().unwrap();
+        self.intake.follow(&mut turn, &mut self.queue);
+        let (fetching, restarts, topics) = turn.asked();
+        let count = |wanted| fetching.iter().filter(|(_, is)| *is == wanted).count();
+        (topics.map(<[_]>::to_vec), count(Fetching::Paused), count(Fetching::Flowing), restarts.len())
+    }
+
+    fn found(position: Option<PositionClaim>, committed: Option<i64>) -> Restored {
+        Restored {
+            lease: lease(),
+            committed,
+            read_up_to: committed.unwrap_or(0),
+            not_done: Vec::new(),
+            lists: None,
+            position,
+            topic_id: TOPIC_ID,
+            log_start: 0,
+            log_end: 100,
+            recreated: false,
+            cut: None,
+        }
+    }
+
+    /// The partition is taken over and begins.
+    fn open(&mut self) {
+        let mut found = Self::found(None, None);
+        let start = self.intake.start(&found).unwrap();
+        if let Some(position) = self.intake.begins_anew(&found) {
+            found.begin_anew(position);
+        }
+        self.intake.opened(&lease(), SourcePlace::of(&found, start), &mut self.queue, Now::read());
+    }
+
+    fn push(&mut self, offset: i64) {
+        let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
+        self.queue.push(lease(), vec![record]);
+        if self.queue.ask() {
+            self.queue.answered();
+        }
+    }
+
+    fn planned(&mut self) -> Vec<i64> {
+        std::iter::from_fn(|| self.queue.pop()).map(|(_, record)| record.offset).collect()
+    }
+
+    fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
+        self.intake.tell(&self.queue, &Measured::default());
+        let health = Arc::clone(&self.told.borrow_and_update());
+        let partition = health.of.values().next()?.topics.get(TOPIC)?.partitions.get(&0)?;
+        Some((partition.state, partition.failure.as_ref().map(|failure| failure.code.clone())))
+    }
+}
+
+fn lease() -> Lease {
+    Lease { partition: TopicPartition::new(TOPIC, 0), epoch: Epoch(3) }
+}
+
+fn topics() -> Option<Vec<String>> {
+    Some(vec![TOPIC.to_owned()])
+}
+
+#[test]
+fn a_source_that_comes_is_read_and_nothing_more_is_asked_while_it_stays() {
+    let mut world = World::new();
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    world.publish(true);
+    assert_eq!(world.turn(), (topics(), 0, 0, 0));
+    world.open();
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    assert_eq!(world.state(), Some((SourcePartitionState::Running, None)));
+}
+
+#[test]
+fn a_pause_holds_what_was_read_and_a_resume_goes_on_with_it() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.source.is_paused = true;
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 1, 0, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![], Some((SourcePartitionState::Paused, None))));
+    world.source.is_paused = false;
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 1, 0));
+    if world.queue.ask() {
+        world.queue.answered();
+    }
+    assert_eq!((world.planned(), world.state()), (vec![4], Some((SourcePartitionState::Running, None))));
+}
+
+#[test]
+fn a_source_that_is_paused_from_the_start_is_owned_and_not_read() {
+    let mut world = World::new();
+    world.source.is_paused = true;
+    world.publish(true);
+    world.turn();
+    world.open();
+    assert_eq!(world.turn(), (None, 1, 0, 0));
+}
+
+#[test]
+fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    assert!(world.intake.turn_of(Epoch(3)).is_some());
+    let position_id = PositionId(Uuid::from_u128(6));
+    let start = TopicStart { topic_id: TOPIC_ID, position_id, again: true, offsets: vec![40] };
+    world.source.starts.insert(TOPIC.to_owned(), start);
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    assert!(world.intake.turn_of(Epoch(3)).is_none());
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 0), "it is asked for once");
+
+    // It was handled up to 60, and the next owner finds so.
+    let part = Part { lease: lease(), records: 1, bytes: 1, committed: 60 };
+    let [Claimed::Position(claim)] = world.intake.claims(&[part])[..] else { panic!("one claim") };
+    world.intake.closed(&lease());
+    let mut found = World::found(Some(claim), Some(60));
+    assert_eq!(world.intake.start(&found).unwrap(), 40);
+    found.begin_anew(world.intake.begins_anew(&found).unwrap());
+    assert_eq!(found.window(40).progress(), Window::restore(40, 40, Vec::new()).progress());
+    world.intake.opened(&lease(), SourcePlace::of(&found, 40), &mut world.queue, Now::read());
+    let turn = world.intake.turn_of(Epoch(3)).unwrap();
+    assert_eq!([40, 59, 60].map(|at| turn.was_handled(at)), [true, true, false]);
+    assert_eq!([59, 60].map(|at| turn.again(at)), [Some(position_id.0), None], "what is new is no repeat");
+}
+
+#[test]
+fn a_source_that_is_deleted_stops_at_once_and_one_that_comes_back_is_taken_over_anew() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.publish(false);
+    assert_eq!(world.turn(), (Some(vec![]), 0, 0, 0));
+    world.push(5);
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    world.publish(true);
+    assert_eq!(world.turn(), (topics(), 0, 0, 1), "the partition may never have gone");
+}
+
+#[test]
+fn what_is_held_says_why_and_is_tried_at_once_when_its_source_changes() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    let why = KafkaError::NoTopic { topic: Arc::from(TOPIC) };
+    world.intake.hold(&lease(), &why, Now::read());
+    assert_eq!(world.turn(), (None, 0, 0, 0), "nothing has changed");
+    assert_eq!(world.state(), Some((SourcePartitionState::Failing, Some("topic_missing".to_owned()))));
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    world.intake.closed(&lease());
+    assert_eq!(world.state(), None);
+}
+
+#[test]
+fn what_a_source_itself_names_and_is_not_there_holds_its_partition_until_it_is_tried_again() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    let (whose, record) = world.queue.pop().unwrap();
+    world.queue.hold_with(&whose, record);
+    world.intake.fail(Epoch(3), failure("unknown_application", "no application `shop`"), Now::read());
+    world.turn();
+    assert!(world.planned().is_empty());
+    assert_eq!(world.state(), Some((SourcePartitionState::Failing, Some("unknown_application".to_owned()))));
+    let now = Now::read();
+    world.intake.try_again(&mut world.queue, Now { instant: now.instant + HELD_FOR, ..now });
+    assert_eq!(world.planned(), [4]);
+}

@@ -1,0 +1,205 @@
+//! Topics of others that are read as they are: an ordinary producer writes JSON, a source says what it means, and an endpoint gets
+//! signed requests with the payload byte for byte. What goes wrong with one topic or one record costs nobody else anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::clock::now_ms;
+use http::Method;
+use kafka::topics;
+use schemas::record::{Headers, OutRecord};
+use schemas::topics::TopicSpec;
+use serde_json::{Value, json};
+use testkit::Expect;
+use testkit::broker::SharedKafka;
+use testkit::endpoint::seen::{Signature, body_hash};
+use testkit::ledger::collect;
+use testkit::pipeline::{Application, Pipeline, Role, Setup, Subscription, console};
+use testkit::wait::eventually;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A pipeline with one application, one subscription to everything, and a source of JSON.
+struct Sourced {
+    pipeline: Pipeline,
+    application: Application,
+    subscription: Subscription,
+    /// What the topics of this test begin with; it is not the prefix of the pipeline's own.
+    prefix: String,
+    source: String,
+    /// Events that were written, by id, with the hash of their payload.
+    written: BTreeMap<String, u64>,
+}
+
+impl Sourced {
+    async fn start(name: &str, more: Value) -> Self {
+        let mut pipeline = Setup::new(name).set("sources.refresh_ms", 1_000).start().await.unwrap();
+        let application = pipeline.application(&[]).await.unwrap();
+        let subscription = pipeline.subscribe(&application, &["**"], json!({})).await.unwrap();
+        let prefix = format!("their-{}", pipeline.topics().events.trim_end_matches("events"));
+        let mut new =
+            Self { pipeline, application, subscription, prefix, source: String::new(), written: BTreeMap::new() };
+        new.create("orders", 2).await;
+        let mut source = json!({
+            "name": "orders", "topics": [format!("{}*", new.prefix)], "format": "json", "start": "end",
+            "application": new.application.id.to_string(), "type": "{value:/type}", "id": "{value:/id}", "payload": "/data",
+        });
+        for (name, value) in more.as_object().unwrap() {
+            source[name] = value.clone();
+        }
+        let made = new.pipeline.managed(Method::POST, "/sources", Some(&source), 201).await.unwrap();
+        new.source = made["source_id"].as_str().unwrap().to_owned();
+        new
+    }
+
+    fn topic(&self, short: &str) -> Arc<str> {
+        Arc::from(format!("{}{short}", self.prefix))
+    }
+
+    async fn create(&self, short: &str, partitions: i32) {
+        let (name, config) = (self.topic(short), BTreeMap::new());
+        let spec = TopicSpec { name, partitions, replication_factor: None, config };
+        topics::ensure(self.pipeline.connection(), &[spec]).await.unwrap();
+    }
+
+    async fn write_value(&self, short: &str, value: &str) {
+        let record = OutRecord {
+            topic: self.topic(short),
+            partition: None,
+            key: Some(Bytes::from(value.len().to_string())),
+            value: Some(Bytes::from(value.to_owned())),
+            headers: Headers::default(),
+        };
+        self.pipeline.produce(&record).await.unwrap();
+    }
+
+    /// Writes events; their payload has what only bytes that were not touched keep.
+    async fn write(&mut self, short: &str, ids: impl Iterator<Item = String>) {
+        for id in ids {
+            let data = format!("{{\"b\" : 1.0,  \"a\":\"\\u00e9\", \"id\":\"{id}\" }}");
+            let value = format!("{{\"type\":\"order.placed\",\"id\":\"{id}\",\"data\": {data} }}");
+            self.write_value(short, &value).await;
+            self.written.insert(id, body_hash(data.as_bytes()));
+        }
+    }
+
+    async fn call(&self, action: &str) -> Value {
+        let path = format!("/sources/{}{action}", self.source);
+        self.pipeline.managed(Method::POST, &path, None, 200).await.unwrap()
+    }
+
+    /// Waits until everything that was written has arrived, once each, signed, and byte for byte.
+    async fn arrived(&self) {
+        let count = self.written.len() as u64;
+        let seen = self.pipeline.endpoint().wait_for(&self.subscription.path, count, SOON).await.unwrap();
+        for request in &seen {
+            assert!(matches!(request.signature, Signature::Valid { .. }), "{:?}", request.signature);
+        }
+        let arrived: BTreeSet<u64> = seen.iter().map(|request| request.body_hash).collect();
+        let written: BTreeSet<u64> = self.written.values().copied().collect();
+        assert_eq!((seen.len(), arrived == written), (self.written.len(), true));
+    }
+
+    /// Waits until `GET /sources/{id}` says so.
+    async fn says(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/sources/{}", self.source);
+        let shown = || async {
+            let shown = self.pipeline.managed(Method::GET, &path, None, 200).await.unwrap();
+            holds(&shown["status"]).then_some(shown)
+        };
+        eventually(what, SOON, shown).await.unwrap()
+    }
+
+    /// Ends it. Each delivery was written once, whatever was killed.
+    async fn end(self, rejected: &[&str]) {
+        let topic = Arc::clone(&self.pipeline.topics().deliveries);
+        let deliveries = collect::read_topic(self.pipeline.connection(), &topic).await.unwrap();
+        let distinct: BTreeSet<_> =
+            deliveries.iter().map(|(_, record)| record.headers.text("hookbus-delivery").map(str::to_owned)).collect();
+        assert_eq!((deliveries.len(), distinct.len()), (self.written.len(), self.written.len()), "repeats");
+        let outcome = self.pipeline.verdict(Expect::default(), SOON).await.unwrap();
+        let mut found: Vec<&str> = outcome.books.rejected.iter().map(|it| it.reason.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, rejected);
+    }
+}
+
+fn ids(name: &str, count: usize) -> impl Iterator<Item = String> + use<> {
+    let name = name.to_owned();
+    (0..count).map(move |number| format!("{name}-{number}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_a_plain_topic_arrive_signed_and_one_that_is_no_event_costs_no_other_anything() {
+    let mut sourced = Sourced::start("source-plain", json!({})).await;
+    sourced.write("orders", ids("a", 50)).await;
+    for poison in ["{\"type\":\"order.placed\",\"id\":\"x\"", "{\"id\":\"untyped\",\"data\":{}}", "[]"] {
+        sourced.write_value("orders", poison).await;
+    }
+    sourced.write("orders", ids("b", 50)).await;
+    sourced.arrived().await;
+
+    // A topic that the pattern names, made while it runs: from its first record.
+    sourced.create("returns", 2).await;
+    sourced.write("returns", ids("c", 20)).await;
+    sourced.arrived().await;
+    let shown = sourced.says("no lag", |status| status["state"] == "running" && status["lag_records"] == 0).await;
+    assert_eq!((&shown["status"]["rejected"], &shown["status"]["topics"]), (&json!(3), &json!(2)), "{shown}");
+    sourced.end(&["invalid_attribute", "undecodable", "unmapped"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_holds_a_restart_repeats_nothing_and_a_move_back_neither() {
+    let mut sourced = Sourced::start("source-pause", json!({})).await;
+    sourced.write("orders", ids("a", 30)).await;
+    sourced.arrived().await;
+    sourced.call("/pause").await;
+    sourced.says("paused", |status| status["state"] == "paused").await;
+    let before = sourced.pipeline.endpoint().count(&sourced.subscription.path);
+    sourced.write("orders", ids("b", 30)).await;
+    // Killed while it is paused: whoever takes over holds too.
+    sourced.pipeline.roles().kill(Role::Fanout, 1).await.unwrap();
+    sourced.pipeline.roles().start(Role::Fanout, 1).await.unwrap();
+    sourced.says("paused again", |status| status["state"] == "paused").await;
+    assert_eq!(sourced.pipeline.endpoint().count(&sourced.subscription.path), before);
+    sourced.call("/resume").await;
+    sourced.arrived().await;
+
+    sourced.pipeline.roles().kill(Role::Fanout, 1).await.unwrap();
+    sourced.pipeline.roles().start(Role::Fanout, 1).await.unwrap();
+    sourced.write("orders", ids("c", 10)).await;
+    sourced.arrived().await;
+
+    let path = format!("/sources/{}/move", sourced.source);
+    sourced.pipeline.managed(Method::POST, &path, Some(&json!({ "to": "beginning" })), 200).await.unwrap();
+    sourced.write("orders", ids("d", 10)).await;
+    sourced.arrived().await;
+    let is_through = |status: &Value| status["lag_records"] == 0 && status["state"] == "running";
+    sourced.says("no lag", is_through).await;
+    sourced.end(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_deleted_stops_no_other_and_is_read_again_when_it_is_back() {
+    let mut sourced = Sourced::start("source-gone", json!({})).await;
+    sourced.create("returns", 2).await;
+    sourced.write("orders", ids("a", 20)).await;
+    sourced.write("returns", ids("b", 20)).await;
+    sourced.arrived().await;
+    let brokers = SharedKafka::of_this_run().unwrap().bootstrap;
+    console::delete_topic(&brokers, &sourced.topic("returns")).await.unwrap();
+    let begin_ms = now_ms();
+    sourced.write("orders", ids("c", 50)).await;
+    sourced.arrived().await;
+    let took_ms = now_ms() - begin_ms;
+    println!("with a topic deleted, 50 records of its neighbour took {took_ms} ms");
+    sourced.create("returns", 1).await;
+    sourced.write("returns", ids("d", 20)).await;
+    sourced.write("orders", ids("e", 20)).await;
+    sourced.arrived().await;
+    let exit = sourced.pipeline.roles().process(Role::Fanout, 1).unwrap().exit().unwrap();
+    assert!(exit.is_none(), "the role has ended");
+    sourced.end(&[]).await;
+}
