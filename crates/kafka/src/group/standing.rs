@@ -202,6 +202,7 @@ mod tests {
             read_up_to: 20,
             not_done: vec![10, 15],
             lists: Some(ListsClaim { queued: 4, sum: 1, topic_id: NOW, from: 0 }),
+            position: None,
         };
         let mut lag = lag(Some(10), (3, 30), NOW);
         lag.metadata = metadata::encode(10, &head).0;
