@@ -43,7 +43,7 @@ async fn a_strangers_open_transaction_is_told_and_what_follows_it_is_delivered_o
     send(&pipeline, &application, names("behind")).await;
 
     let events = format!("{}/0", pipeline.topics().events);
-    let process = pipeline.roles().process(Role::Fanout, 1).unwrap();
+    let process = &*pipeline.roles().process(Role::Fanout, 1).unwrap();
     let told = || async {
         let log = process.log();
         let mut lines = log.lines();
@@ -62,7 +62,7 @@ async fn a_strangers_open_transaction_is_told_and_what_follows_it_is_delivered_o
 
     tokio::task::spawn_blocking(|| stranger.abort()).await.unwrap().unwrap();
     arrived(&pipeline, 2 * EACH as u64).await;
-    let process = pipeline.roles().process(Role::Fanout, 1).unwrap();
+    let process = &*pipeline.roles().process(Role::Fanout, 1).unwrap();
     let moves = || async { process.log().contains("what stood still moves again").then_some(()) };
     eventually("the role says that it goes on", SOON, moves).await.unwrap();
     let outcome = pipeline.finish(Expect::default()).await.unwrap();
