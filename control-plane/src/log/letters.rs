@@ -118,10 +118,12 @@ pub(crate) async fn states(
         let history = dead.delivery.and_then(|delivery| histories.get(&delivery));
         let decided = history.and_then(|history| letter(history)).map_or(LetterState::Open, |(_, state)| state);
         let is_healed = decided == LetterState::Open && is_healed(store, dead).await?;
-        states.push(match decided {
-            LetterState::Open if is_healed => LetterState::Healed,
-            LetterState::Open if is_expired(dead, held_from) => LetterState::Expired,
-            decided => decided,
+        states.push(if is_healed {
+            LetterState::Healed
+        } else if decided == LetterState::Open && is_expired(dead, held_from) {
+            LetterState::Expired
+        } else {
+            decided
         });
     }
     Ok(states)
