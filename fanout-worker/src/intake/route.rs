@@ -165,7 +165,10 @@ impl SourceRoutes {
             }
         }
         for (topic, why) in &found.missing {
-            if let Some(route) = patterns.exact.get(&**topic) {
+            let is_awaited = |it: &&&Arc<SourceRoute>| {
+                it.source.wait_for_topic && matches!(why, KafkaError::NoTopic { .. })
+            };
+            if let Some(route) = patterns.exact.get(&**topic).filter(|it| !is_awaited(it)) {
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), why.clone());
             }
         }
@@ -327,5 +330,10 @@ mod tests {
         let routes = SourceRoutes::of_sources(&sources, &topics, &limits(), &SourceRoutes::default());
         assert_eq!(routes.names(), ["crm.users"]);
         assert!(routes.missing()[&SourceId(Uuid::from_u128(1))].contains_key("crm.orders"));
+        let mut waits = (*sources[&SourceId(Uuid::from_u128(1))]).clone();
+        waits.wait_for_topic = true;
+        let waits: SourceMap = Arc::new([(waits.source_id, Arc::new(waits))].into_iter().collect());
+        let routes = SourceRoutes::of_sources(&waits, &topics, &limits(), &routes);
+        assert!(routes.missing().is_empty(), "that is no failure where it is waited for");
     }
 }
