@@ -178,7 +178,11 @@ async fn try_run_sources(
     let follower = SourcesFollower {
         catalog: common.deps.catalog.clone(),
         offsets: common.offsets.clone(),
-        limits: RouteLimits { own_prefix: config.own_prefix.clone(), partitions: config.max_partitions },
+        limits: RouteLimits {
+            own_prefix: config.own_prefix.clone(),
+            partitions: config.max_partitions,
+            decoded: config.decoded_limit,
+        },
         refresh: config.refresh,
         newest,
     };

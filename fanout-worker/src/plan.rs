@@ -286,8 +286,8 @@ impl Planner {
         place: Place<'_>,
         source: Option<&SourceRoute>,
     ) -> Option<ApplicationId> {
-        let name = match source.and_then(SourceRoute::application) {
-            Some(name) => name.into(),
+        let name = match source {
+            Some(route) => route.application_of(place.record, place.partition)?,
             None => sources::named_application(place.record)?,
         };
         let of_topic = (&*place.partition.topic, source.map(SourceRoute::organization));

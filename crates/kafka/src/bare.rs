@@ -1,6 +1,8 @@
 //! What the bare loops of the bench produce with: rdkafka's own future producer, as anybody would use it. Tests write with it
 //! what is older than they are.
 
+#![expect(clippy::disallowed_types, reason = "what our own is compared with")]
+
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders, Timestamp};

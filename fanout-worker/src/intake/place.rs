@@ -83,7 +83,7 @@ mod tests {
         new.later_id = PositionId(Uuid::from_u128(1_000));
         let start = TopicStart { topic_id: TOPIC, position_id, again: false, offsets: vec![40] };
         new.starts.insert("crm".to_owned(), start);
-        Arc::new(SourceRoute::new(Arc::new(new)))
+        Arc::new(SourceRoute::new(Arc::new(new), 1_000))
     }
 
     fn found(committed: Option<i64>, position: Option<PositionClaim>) -> Restored {

@@ -42,7 +42,7 @@ impl World {
         let source = Arc::new(self.source.clone());
         let sources: SourceMap = Arc::new(is_there.then(|| (source.source_id, source)).into_iter().collect());
         let found = FoundTopics { there: [(Arc::from(TOPIC), 2)].into(), missing: BTreeMap::new() };
-        let limits = RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10 };
+        let limits = RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10, decoded: 1_000 };
         let routes = SourceRoutes::of_sources(&sources, &found, &limits, &self.newest.borrow());
         self.newest.send_replace(Arc::new(routes));
     }
