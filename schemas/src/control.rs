@@ -21,7 +21,7 @@ use crate::ids::{AnswerId, ApplicationId, OrganizationId, SecretId, ServiceToken
 pub use answer::{KEPT_MS, KeptAnswer};
 pub use application::{Application, ApplicationSecret, EventType, RetiredApplication, UnknownEventTypes};
 pub use organization::{Limits, Organization, ServiceToken, TokenRole};
-pub use subscription::{Auth, BodyForm, SigningScheme, SigningSecret, Subscription, Target};
+pub use subscription::{Auth, BodyForm, DeliveryOrder, SigningScheme, SigningSecret, Subscription, Target};
 
 /// Current version of the shapes here.
 pub const VERSION: u8 = 1;
