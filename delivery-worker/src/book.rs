@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{LaneKey, LaneRecord, ListRole};
+use schemas::lanes::{HeldKey, LaneKey, LaneRecord, ListRole};
+use schemas::ordering::OrderingKey;
 use schemas::record::OutRecord;
 
 use self::ages::AgeWatch;
@@ -55,9 +56,13 @@ struct Shelf {
     /// Version of its subscription when what waits in order was last looked at, as far as is known.
     reviewed_of: Option<i64>,
     condition: LaneCondition,
+    held_keys: HeldKeys,
     /// Bytes of its record on the topic; 0: there is none.
     written: usize,
 }
+
+/// Ordering keys of a lane that wait for a retry.
+type HeldKeys = BTreeMap<OrderingKey, HeldKey>;
 
 /// Count and sum of all listed offsets: what the commit metadata claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +81,7 @@ impl Shelf {
         let has_order = self.lists.iter().any(|list| list.role() != ListRole::SetAside);
         let mut record = self.condition.record(self.lists.iter().map(List::record).collect());
         record.reviewed_of = self.reviewed_of.filter(|_| has_order && !flaws::has(Flaw::CancelUnseen));
+        record.held_keys = self.held_keys.values().copied().collect();
         record
     }
 }
@@ -214,6 +220,24 @@ impl Book {
     /// What is known of a lane beside its lists.
     pub(crate) fn condition(&self, id: SubscriptionId) -> LaneCondition {
         self.lanes.get(&id).map(|lane| lane.condition).unwrap_or_default()
+    }
+
+    /// An ordering key of a lane waits for a retry from now on, or for none any more.
+    pub(crate) fn set_held(&mut self, id: SubscriptionId, key: OrderingKey, held: Option<HeldKey>) {
+        if held.is_none() && self.lanes.get(&id).is_none_or(|lane| !lane.held_keys.contains_key(&key)) {
+            return;
+        }
+        let lane = self.lanes.entry(id).or_default();
+        self.journal.touch(id, lane);
+        match held {
+            Some(held) => drop(lane.held_keys.insert(key, held)),
+            None => drop(lane.held_keys.remove(&key)),
+        }
+    }
+
+    /// Ordering keys of a lane that wait for a retry.
+    pub(crate) fn held_keys(&self, id: SubscriptionId) -> Vec<HeldKey> {
+        self.lanes.get(&id).map(|lane| lane.held_keys.values().copied().collect()).unwrap_or_default()
     }
 
     /// Lanes of which something is known beside their lists.

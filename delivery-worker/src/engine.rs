@@ -25,7 +25,9 @@ mod awaited;
 mod endpoint;
 mod flight;
 mod forget;
+mod keys;
 mod listed;
+mod live;
 mod measure;
 mod origins;
 mod place;
@@ -39,6 +41,7 @@ mod tests;
 mod timers;
 mod unsettled;
 mod useful;
+mod windows;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -53,25 +56,24 @@ use crate::classify::AttemptVerdict;
 use crate::flaws::{self, Flaw};
 use crate::lanes::Lane;
 use crate::lanes::egress::Egress;
-use crate::lanes::origin::OriginKey;
-use crate::lanes::queue::{QueueHead, Rank};
+use crate::lanes::queue::QueueHead;
 use crate::lanes::streak::Failed;
 use crate::settle::End;
 use crate::slots::{Slots, Ticket};
 use crate::steady::Wall;
 use kafka::Epoch;
-use schemas::lanes::ListRole;
 
 pub(crate) use self::aged::AgeTold;
 use self::awaited::Awaited;
 pub(crate) use self::listed::{LaneChange, ListedRecord};
-use self::origins::{Origins, Takeoff};
+use self::live::{Live, State, Timer};
+use self::origins::Origins;
 pub(crate) use self::read_backs::ReadBackDemand;
 use self::read_backs::{ReadBacks, Reserve};
 use self::recent::RecentLanes;
 use self::unsettled::Unsettled;
-pub(crate) use self::useful::LookAhead;
-use self::useful::Windows;
+pub(crate) use self::windows::LookAhead;
+use self::windows::Windows;
 
 /// The catalog, as the engine sees it.
 pub(crate) trait Lookup {
@@ -201,48 +203,6 @@ pub(crate) struct Engine<L> {
     changes: Vec<LaneChange>,
     /// What `status` is told of lanes one by one.
     recent: RecentLanes,
-}
-
-#[derive(Debug)]
-struct Live {
-    arrival: Arrival,
-    state: State,
-    role: ListRole,
-    /// It left the window: an entry of a list stands for it.
-    is_listed: bool,
-    /// Of its request, while that is in flight.
-    takeoff: Option<Takeoff>,
-}
-
-impl Live {
-    /// One that came, or was read back.
-    fn new(arrival: Arrival, role: ListRole, is_listed: bool) -> Self {
-        Self { arrival, state: State::Waiting, role, is_listed, takeoff: None }
-    }
-
-    fn rank(&self) -> Rank {
-        Rank { role: self.role, offset: self.arrival.offset }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Not due, or in its lane's queue.
-    Waiting,
-    InFlight {
-        /// In the engine's time.
-        since_ms: i64,
-    },
-    /// In flight, but its lease is over: its outcome concerns nobody here.
-    Abandoned,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Due(Ticket),
-    Lane(SubscriptionId),
-    Origin(OriginKey),
-    Awaited(Epoch),
 }
 
 impl<L: Lookup> Engine<L> {

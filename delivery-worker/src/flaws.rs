@@ -52,6 +52,10 @@ pub(crate) enum Flaw {
     AgedHeadsOnly,
     /// A worker short of CPU takes its own lag for the endpoint's.
     WorkersLagMeasured,
+    /// One that failed holds no ordering key: those behind it overtake it.
+    KeyNotHeld,
+    /// An owner does not know which keys the one before held.
+    HeldKeyForgotten,
     /// What a lane's first requests take, whose connections are made meanwhile, is taken for its speed.
     FirstIsSpeed,
 }

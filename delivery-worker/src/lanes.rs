@@ -19,6 +19,7 @@ pub(crate) mod condition;
 pub(crate) mod congestion;
 pub(crate) mod egress;
 pub(crate) mod identity;
+pub(crate) mod keys;
 mod learn;
 mod line;
 pub(crate) mod origin;
@@ -35,9 +36,9 @@ use self::breaker::{Breaker, SentAs};
 use self::cap::Cap;
 use self::condition::ToldCondition;
 use self::identity::EndpointIdentity;
+use self::keys::LaneQueue;
 pub(crate) use self::line::OffsetLine;
 use self::origin::OpenOrigin;
-use self::queue::Queue;
 use self::rate::Rate;
 use self::sign::Sign;
 use self::streak::Streak;
@@ -55,7 +56,7 @@ pub(crate) const LEARNED_MS: i64 = 8 * 86_400_000;
 #[derive(Debug)]
 pub(crate) struct Lane {
     /// Deliveries that wait for their turn.
-    pub(crate) queue: Queue<Ticket>,
+    pub(crate) queue: LaneQueue<Ticket>,
     /// Requests in flight.
     pub(crate) cap: Cap,
     /// What it does per second, and what it may do.
@@ -156,7 +157,7 @@ impl Lane {
     /// An idle lane.
     pub(crate) fn new(lease: Epoch, breaker: Breaker) -> Self {
         Self {
-            queue: Queue::default(),
+            queue: LaneQueue::default(),
             cap: Cap::new(1),
             rate: Rate::default(),
             breaker,
@@ -209,9 +210,9 @@ impl Lane {
         self.is_paused || self.breaker.is_open() || now_ms < self.hold_until_ms
     }
 
-    /// Whether it could go without loss: nothing waits and nothing is in flight.
+    /// Whether it could go without loss: nothing waits, no key waits for what comes back, and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.cap.in_flight() == 0
+        self.queue.is_empty() && !self.queue.has_held() && self.cap.in_flight() == 0
     }
 
     /// Whether it could go and come back without ever sending more than one that stayed.

@@ -8,6 +8,7 @@ use schemas::control::{self, ControlKey, Sealed, SigningSecret, Target};
 use schemas::delivery::{Again, Delivery, Hop, MadeBy, NewDelivery, key};
 use schemas::identity::{delivery_id, gateway_source};
 use schemas::ids::{ApplicationId, Generation, JobId, SubscriptionId};
+use schemas::ordering::OrderingKey;
 use schemas::record::{Headers, OutRecord, Record};
 use target::{AllowList, TargetPolicy, TargetRules};
 use testkit::dns::NameServer;
@@ -90,6 +91,7 @@ pub(crate) fn matched(event: &str, number: u128, deadline_ms: i64, control_offse
         accepted_ms: 1_000,
         deadline_ms,
         control_offset,
+        ordering_key: None,
     };
     Record {
         offset: 0,
@@ -98,6 +100,15 @@ pub(crate) fn matched(event: &str, number: u128, deadline_ms: i64, control_offse
         value: Some(Bytes::from_static(br#"{"a": 1}"#)),
         headers: new.encode(&inbound, APPLICATION, "hookbus.events/0/7"),
     }
+}
+
+/// The same of an event with an ordering key.
+pub(crate) fn ordered(event: &str, number: u128, key: u64, control_offset: i64) -> Record {
+    let Record { headers, .. } = matched(event, number, i64::MAX, control_offset);
+    let mut builder = Headers::builder(headers.len() + 1, headers.size() + 64);
+    builder.copy_if(&headers, |_| true);
+    builder.push_display(schemas::header::ORDERING_KEY, OrderingKey(key));
+    Record { headers: builder.build(), ..matched(event, number, i64::MAX, control_offset) }
 }
 
 /// The record of a delivery that was tried once and is due again.

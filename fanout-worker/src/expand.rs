@@ -11,6 +11,7 @@ use schemas::attempt::{EventFacts, Kind, Lifecycle, foreign_source, name_subscri
 use schemas::delivery::{self, MadeBy, NewDelivery};
 use schemas::identity;
 use schemas::ids::{ApplicationId, Generation};
+use schemas::ordering::OrderingKey;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::rejected::{self, RejectReason};
 use schemas::topics::Topics;
@@ -134,6 +135,8 @@ impl Expander {
                 // A delivery's life begins with its first write, which is now: a backlog costs it nothing.
                 deadline_ms: place.now_ms.saturating_add(max_age_ms),
                 control_offset,
+                // An event without a key is in order with none.
+                ordering_key: place.record.key.as_deref().filter(|_| subscription.is_ordered()).map(OrderingKey::of),
             };
             out.push(OutRecord {
                 topic: Arc::clone(&self.topics.deliveries),

@@ -12,6 +12,8 @@ use sources::{Event, Rejection};
 
 /// Bytes of a UUID as text.
 const UUID_BYTES: usize = 36;
+/// Bytes of the digest of an ordering key.
+const KEY_BYTES: usize = 16;
 /// Bytes of an integer as text, at most.
 const INTEGER_BYTES: usize = 20;
 /// Bytes that every delivery of ours has beside payload, event headers and origin: its key and the headers that
@@ -26,6 +28,8 @@ const OWN_BYTES: usize = UUID_BYTES
     + header::CONTROL_OFFSET.len()
     + header::ATTEMPT.len()
     + 4 * INTEGER_BYTES
+    + header::ORDERING_KEY.len()
+    + KEY_BYTES
     + header::ORIGIN.len();
 
 /// How much one event may become.

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::header;
 use crate::ids::{ApplicationId, DeliveryId, Generation, SubscriptionId};
+use crate::ordering::OrderingKey;
 use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
 pub use self::again::Again;
@@ -45,6 +46,8 @@ pub struct Delivery {
     pub deadline_ms: i64,
     /// Snapshot it was matched at: offset of the last control record its matcher had applied.
     pub control_offset: i64,
+    /// What it is delivered in order with, where its subscription wants that.
+    pub ordering_key: Option<OrderingKey>,
     /// What changes from hop to hop.
     pub hop: Hop,
     /// Where it was read on `deliveries`, if its reader says so.
@@ -105,6 +108,8 @@ pub struct NewDelivery {
     pub deadline_ms: i64,
     /// Snapshot it was matched at.
     pub control_offset: i64,
+    /// What it is delivered in order with, where its subscription wants that.
+    pub ordering_key: Option<OrderingKey>,
 }
 
 /// Why a record is no delivery.
@@ -147,6 +152,7 @@ impl Delivery {
             accepted_ms: fields.parse(header::ACCEPTED, "Unix ms")?,
             deadline_ms: fields.parse(header::DEADLINE, "Unix ms")?,
             control_offset: fields.parse(header::CONTROL_OFFSET, "an offset")?,
+            ordering_key: fields.optional(header::ORDERING_KEY, "16 hex digits")?,
             hop: Hop::read(&fields)?,
             record: None,
             payload,
@@ -259,6 +265,9 @@ impl NewDelivery {
         }
         if let Some(id) = self.generation.0 {
             builder.push_display(header::GENERATION, id);
+        }
+        if let Some(key) = self.ordering_key {
+            builder.push_display(header::ORDERING_KEY, key);
         }
         if let Some(made_by) = self.made_by {
             builder.push(header::MADE_BY, made_by.as_str().as_bytes());

@@ -22,6 +22,7 @@ fn sample() -> Record {
         accepted_ms: 1_000,
         deadline_ms: 9_000,
         control_offset: 7,
+        ordering_key: None,
     };
     let headers = new.encode(&inbound, ApplicationId(Uuid::from_u128(3)), "hookbus.events/0/42");
     Record { offset: 5, timestamp_ms: 1_001, key: None, value: Some(Bytes::from_static(b"{ \"a\":1 }")), headers }
@@ -50,6 +51,7 @@ fn a_later_generation_says_what_made_it_on_every_hop() {
         accepted_ms: 1_000,
         deadline_ms: 9_000,
         control_offset: 7,
+        ordering_key: None,
     };
     let mut headers = Headers::builder(0, 0);
     headers.copy_if(&new.encode(&sample().headers, first.application, ""), |_| true).push(header::REDRIVES, b"3");
@@ -71,6 +73,7 @@ fn the_mark_of_a_made_id_ends_with_the_event() {
         accepted_ms: 1_000,
         deadline_ms: 9_000,
         control_offset: 7,
+        ordering_key: None,
     };
     let headers = new.encode(&event, ApplicationId(Uuid::from_u128(3)), "hookbus.events/0/42");
     assert_eq!((headers.text(header::CE_ID), headers.get(header::ID_MADE)), (Some("evt_1"), None));

@@ -56,6 +56,8 @@ pub const MADE_BY: &str = "hookbus-made-by";
 pub const REDRIVES: &str = "hookbus-redrives";
 /// `1`: one attempt is made, at once, whatever the schedule, and no other follows. On a retry that somebody asked for.
 pub const ONCE: &str = "hookbus-once";
+/// Digest of the event's key on its topic, 16 hex digits: of one subscription's deliveries with the same one goes one at a time.
+pub const ORDERING_KEY: &str = "hookbus-ordering-key";
 /// Parks in the current hour and the hour's start: `count/unix-ms`.
 pub const PARKS: &str = "hookbus-parks";
 /// Why it waits: `retry` or a park reason.

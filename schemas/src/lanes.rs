@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::ids::SubscriptionId;
+use crate::ids::{DeliveryId, SubscriptionId};
+use crate::ordering::OrderingKey;
 use crate::record::{Headers, OutRecord};
 
 pub use self::offsets::{decode_offsets, encode_offsets};
@@ -95,6 +96,22 @@ pub struct LaneRecord {
     /// Its newest success, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_ms: Option<i64>,
+    /// Ordering keys of which one has failed and waits for its retry, ascending: the others with the same key wait until it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_keys: Vec<HeldKey>,
+}
+
+/// An ordering key that waits for one of its deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldKey {
+    /// Which key.
+    pub key: OrderingKey,
+    /// The delivery that has failed and is on its way back.
+    pub delivery: DeliveryId,
+    /// Offset on `control` that it was matched at: whether it was cancelled follows from that.
+    pub matched_at: i64,
+    /// Nothing comes back later, Unix ms.
+    pub until_ms: i64,
 }
 
 /// The endpoint that a lane knows something of.
@@ -253,6 +270,7 @@ impl LaneRecord {
             hold_until_ms: None,
             failing_since_ms: None,
             success_ms: None,
+            held_keys: Vec::new(),
         }
     }
 

@@ -26,6 +26,7 @@ pub mod jobs;
 pub mod lanes;
 pub mod murmur2;
 pub mod operational;
+pub mod ordering;
 pub mod planted;
 pub mod problem;
 pub mod record;

@@ -159,17 +159,19 @@ impl Cruelty {
                     stream.write_all(FINE).await?;
                 }
             },
-            Self::FloodsWithPings => {
-                request(&mut stream).await?;
-                // Settings without a setting, then pings: nine bytes of head, eight of anything.
-                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
-                let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-                let many = ping.repeat(64);
-                loop {
-                    stream.write_all(&many).await?;
-                }
-            }
+            Self::FloodsWithPings => flood(&mut stream).await,
         }
+    }
+}
+
+/// What HTTP/2 begins with, then pings without end.
+async fn flood(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<()> {
+    request(stream).await?;
+    // Settings without a setting, then pings: nine bytes of head, eight of anything.
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
+    let many = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(64);
+    loop {
+        stream.write_all(&many).await?;
     }
 }
 

@@ -167,7 +167,12 @@ fn how() -> Map<String, Value> {
         "timeout_ms": number(100, 120_000, "A whole attempt; 15 s by default"),
         "concurrency": number(1, 1_000, "Requests in flight; 32 by default"),
         "rate_per_second": { "type": ["number", "null"], "minimum": 0.01, "maximum": 100_000 },
-        "ordering": { "type": ["string", "null"], "enum": ["none", null], "description": "Only `none` is built yet" },
+        "ordering": {
+            "type": ["string", "null"], "enum": ["none", "key", null],
+            "description": "`key`: of events with the same `ordering_key` (of Kafka producers: the record's key) one at a time and in \
+                order; one that fails holds back those behind it until it is delivered or dead, and nobody else. It counts for events \
+                that are accepted from then on; `none` by default",
+        },
         "auth": reference("SubscriptionAuth"),
         "disable_after": duration(DISABLE_AFTER_MS, never, "Failing for so long without a success disables it: a duration (`5d`), \
             milliseconds, 0 or `never`; 5 days by default"),

@@ -5,7 +5,7 @@ mod read;
 mod receiver;
 mod target;
 
-use schemas::control::{BodyForm, SigningScheme, Subscription};
+use schemas::control::{BodyForm, DeliveryOrder, SigningScheme, Subscription};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, SubscriptionId};
@@ -47,6 +47,7 @@ pub(crate) struct Input {
     timeout_ms: Option<Option<u64>>,
     concurrency: Option<Option<u64>>,
     rate_per_second: Option<Option<f64>>,
+    ordering: Option<DeliveryOrder>,
     signing: Option<Vec<SigningScheme>>,
     body: Option<BodyForm>,
     api_version: Option<Option<String>>,
@@ -140,6 +141,7 @@ impl Input {
         set(&mut object.retry, self.retry.as_ref());
         set(&mut object.timeout_ms, self.timeout_ms.as_ref());
         set(&mut object.rate_per_second, self.rate_per_second.as_ref());
+        set(&mut object.ordering, self.ordering.as_ref());
         set(&mut object.signing, self.signing.as_ref());
         set(&mut object.body, self.body.as_ref());
         set(&mut object.api_version, self.api_version.as_ref());

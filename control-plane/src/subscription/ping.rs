@@ -87,6 +87,7 @@ pub(crate) fn ping(
         accepted_ms: now_ms,
         deadline_ms: now_ms.saturating_add(max_age_ms),
         control_offset,
+        ordering_key: None,
     };
     let payload = json!({
         "type": EVENT_TYPE,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use catalog::sealed;
-use schemas::control::{Auth, BodyForm, SigningScheme, Subscription, Target};
+use schemas::control::{Auth, BodyForm, DeliveryOrder, SigningScheme, Subscription, Target};
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, SubscriptionId};
 use schemas::secret_header::is_always_secret;
@@ -128,6 +128,10 @@ pub(crate) struct SubscriptionShown {
     concurrency: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_per_second: Option<f64>,
+    /// `key`: of events with the same ordering key one at a time and in order; `none` where it is absent.
+    #[serde(skip_serializing_if = "DeliveryOrder::is_none")]
+    #[schema(value_type = Option<String>)]
+    ordering: DeliveryOrder,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age_ms: Option<u64>,
     /// Failing for so long without a success disables it; 0 is never, absent is the default.
@@ -212,6 +216,7 @@ pub(crate) fn show(object: &Subscription, view: View<'_>) -> Result<Subscription
         timeout_ms: object.timeout_ms,
         concurrency: object.concurrency,
         rate_per_second: object.rate_per_second,
+        ordering: object.ordering,
         max_age_ms: object.max_age_ms,
         disable_after_ms: object.disable_after_ms,
         dedicated_workers: object.dedicated_workers.clone(),

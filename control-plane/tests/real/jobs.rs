@@ -65,6 +65,7 @@ impl Shop {
             accepted_ms: now_ms,
             deadline_ms: now_ms + 60_000,
             control_offset: 0,
+            ordering_key: None,
         };
         let headers = new.encode(&headers, self.application, &origin.to_string());
         let written = self.write(&world.topics.deliveries, format!("\"{id}\""), headers).await;

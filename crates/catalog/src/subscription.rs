@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use filter::{Filter, FilterError};
 use retry::{Preset, Schedule};
-use schemas::control::{self, BodyForm};
+use schemas::control::{self, BodyForm, DeliveryOrder};
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, SubscriptionId};
 use vault::Vault;
@@ -47,6 +47,7 @@ pub struct Subscription {
     labels: Labels,
     is_enabled: bool,
     is_paused: bool,
+    is_ordered: bool,
     body: BodyForm,
     /// Where it names one.
     schedule: Option<Arc<Schedule>>,
@@ -104,6 +105,7 @@ impl Subscription {
             labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             is_enabled: object.is_enabled,
             is_paused: object.is_paused,
+            is_ordered: object.ordering == DeliveryOrder::Key,
             body: object.body,
             schedule,
             own: (own != Own::default()).then(|| Box::new(own)),
@@ -277,6 +279,12 @@ impl Subscription {
     #[must_use]
     pub fn rate_per_second(&self) -> Option<f64> {
         self.own.as_ref()?.rate_per_second
+    }
+
+    /// Whether events with the same ordering key are delivered one after the other.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.is_ordered
     }
 
     /// Failing for so long without a success disables it, where the subscription says so; 0 is never.

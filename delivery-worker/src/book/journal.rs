@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use schemas::ids::SubscriptionId;
 use schemas::lanes::ChunkKey;
 
-use super::{Shelf, Total};
+use super::{HeldKeys, Shelf, Total};
 use crate::lanes::condition::LaneCondition;
 use crate::lists::{Before, ChunkStep, List, SealedChunk};
 
@@ -25,6 +25,7 @@ struct Was {
     lists: Vec<Before>,
     reviewed_of: Option<i64>,
     condition: LaneCondition,
+    held_keys: HeldKeys,
     written: usize,
 }
 
@@ -64,6 +65,7 @@ impl Journal {
             lists: lane.lists.iter().map(List::before).collect(),
             reviewed_of: lane.reviewed_of,
             condition: lane.condition,
+            held_keys: lane.held_keys.clone(),
             written: lane.written,
         };
         self.lanes.entry(id).or_insert_with(was);
@@ -103,14 +105,14 @@ impl Journal {
         for (key, step) in self.steps.into_iter().rev() {
             step.undo(chunks.entry(key).or_default());
         }
-        for (subscription, Was { lists, reviewed_of, condition, written }) in self.lanes {
+        for (subscription, Was { lists, reviewed_of, condition, held_keys, written }) in self.lanes {
             let rewound = lists.into_iter().map(|before| {
                 let key = ListKey { subscription, list: before.id() };
                 List::rewind(before, chunks.remove(&key).unwrap_or_default())
             });
             let lists: Vec<List> = rewound.collect();
             if !lists.is_empty() || written > 0 {
-                lanes.insert(subscription, Shelf { lists, reviewed_of, condition, written });
+                lanes.insert(subscription, Shelf { lists, reviewed_of, condition, held_keys, written });
             }
         }
         self.total.unwrap_or_default()

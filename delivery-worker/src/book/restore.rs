@@ -120,7 +120,8 @@ impl Shelved {
         for (subscription, record) in std::mem::take(&mut self.lanes) {
             let (lists, condition) = (Vec::with_capacity(record.lists.len()), LaneCondition::of(&record));
             let written = LaneKey::Lane(subscription).record(&book.topic, partition, Some(record.encode())).size();
-            let mut lane = Shelf { lists, reviewed_of: record.reviewed_of, condition, written };
+            let held_keys = record.held_keys.iter().map(|held| (held.key, *held)).collect();
+            let mut lane = Shelf { lists, reviewed_of: record.reviewed_of, condition, held_keys, written };
             book.checkpoint.replaced(0, written);
             for of in &record.lists {
                 let torn = BookError::Torn { subscription, list: of.id };

@@ -58,6 +58,7 @@ impl<L: Lookup> Engine<L> {
             Err(end) => {
                 self.tell_age(lease, offset, None);
                 if self.lanes.get_mut(&id).is_some_and(|lane| lane.queue.forget(offset)) {
+                    self.left_key(&arrival);
                     self.left.push(Left { arrival, is_listed: true, end });
                     self.go_on(id, now_ms);
                 }

@@ -72,7 +72,7 @@ impl<L: Lookup> Engine<L> {
             self.set_lane_timer(id, next_ms);
             return None;
         }
-        lane.queue.remove(rank);
+        lane.queue.send(rank);
         self.take_off(id, ticket, now_ms);
         self.feed(id, now_ms);
         self.wake(id);

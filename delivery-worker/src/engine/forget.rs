@@ -114,8 +114,10 @@ impl<L: Lookup> Engine<L> {
         }
         lane.look_ms = now_ms + LOOK_EVERY_MS;
         self.looks.push_back((lane.look_ms, id));
+        let waits = !lane.queue.is_empty();
+        self.free_overdue(id, now_ms);
         // What waits may have died of age meanwhile, and nobody knows when its turn comes.
-        if !lane.queue.is_empty() {
+        if waits {
             self.screen_ready(id, now_ms);
             self.go_on(id, now_ms);
         }

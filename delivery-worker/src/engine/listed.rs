@@ -14,7 +14,8 @@ use hashbrown::HashSet;
 use kafka::Epoch;
 use schemas::delivery::{Hop, Wait};
 use schemas::ids::SubscriptionId;
-use schemas::lanes::ListRole;
+use schemas::lanes::{HeldKey, ListRole};
+use schemas::ordering::OrderingKey;
 
 use super::aged::age_of;
 use super::read_backs::{NearTurn, ReadBackDemand};
@@ -55,6 +56,17 @@ pub(crate) enum LaneChange {
         subscription: SubscriptionId,
         /// Where it differs from a new lane's.
         condition: LaneCondition,
+    },
+    /// Of this ordering key one is on its way back, and the others wait for it; `None`: they need not any more.
+    Key {
+        /// The lease.
+        lease: Epoch,
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Which key.
+        key: OrderingKey,
+        /// What it waits for.
+        held: Option<HeldKey>,
     },
     /// An entry that cannot be read back.
     Lost {
@@ -209,6 +221,7 @@ impl<L: Lookup> Engine<L> {
             LaneChange::Listed(ListedRecord { lease, .. })
             | LaneChange::SetAside { lease, .. }
             | LaneChange::Condition { lease, .. }
+            | LaneChange::Key { lease, .. }
             | LaneChange::Lost { lease, .. } => *lease,
         };
         self.changes.retain(|change| !leases.contains(&lease_of(change)));
@@ -229,6 +242,7 @@ impl<L: Lookup> Engine<L> {
             LaneChange::Listed(_)
             | LaneChange::SetAside { .. }
             | LaneChange::Condition { .. }
+            | LaneChange::Key { .. }
             | LaneChange::Lost { .. } => true,
         });
     }
@@ -272,6 +286,7 @@ impl<L: Lookup> Engine<L> {
     pub(super) fn list_of(&mut self, id: SubscriptionId, mut all: Vec<(Rank, Ticket)>, now_ms: i64) {
         all.sort_unstable();
         let first = self.lanes.get(&id).and_then(|lane| lane.queue.first_listed());
+        self.add_flying(id, first, &mut all);
         let older = all.partition_point(|(rank, _)| first.is_some_and(|first| *rank < first));
         let newer = all.split_off(older);
         for (_, ticket) in all.into_iter().rev().chain(newer) {
@@ -280,17 +295,29 @@ impl<L: Lookup> Engine<L> {
         self.go_on(id, now_ms);
     }
 
+    /// In a lane with ordering keys something newer may be in flight: it is listed, too, so that the window holds none between two
+    /// that are.
+    fn add_flying(&self, id: SubscriptionId, first: Option<Rank>, all: &mut Vec<(Rank, Ticket)>) {
+        let oldest = all.first().map(|(rank, _)| *rank).into_iter().chain(first).min();
+        let Some(oldest) = oldest.filter(|_| self.lanes.get(&id).is_some_and(|lane| lane.queue.is_keyed())) else {
+            return;
+        };
+        let is_newer = |live: &Live| {
+            let is_flying = matches!(live.state, State::InFlight { .. }) && !live.is_listed;
+            is_flying && live.arrival.delivery.subscription == id && live.rank() > oldest
+        };
+        all.extend(self.live.iter().filter(|(_, live)| is_newer(live)).map(|(ticket, live)| (live.rank(), ticket)));
+        all.sort_unstable();
+        all.dedup();
+    }
+
     /// Drops the payloads of what is listed and waits: its lane is closed for who knows how long.
     pub(super) fn unload(&mut self, id: SubscriptionId, now_ms: i64) {
         let Some(lane) = self.lanes.get(&id).filter(|lane| self.is_shut(lane, now_ms)) else { return };
         let listed: Vec<(Rank, Ticket)> =
             lane.queue.ready().filter(|(_, _, is_listed)| *is_listed).map(|(rank, ticket, _)| (rank, ticket)).collect();
         for (rank, ticket) in listed.into_iter().rev() {
-            self.take(ticket);
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.queue.remove(rank);
-                lane.queue.push_offset(rank);
-            }
+            self.drop_payload(id, rank, ticket);
         }
     }
 
@@ -324,14 +351,14 @@ impl<L: Lookup> Engine<L> {
         }
         let near = lane.queue.listed();
         let is_kept = !is_shut
-            && lane.queue.absent() == 0
+            && lane.queue.is_loaded()
             && self.reserve.bytes <= self.rules.queue_bytes
             && near.saturating_mul(size.max(1)) <= quarter;
-        lane.queue.push(rank, ticket, true);
-        if !is_kept {
-            lane.queue.remove(rank);
-            lane.queue.push_offset(rank);
-            self.take(ticket);
+        lane.queue.mark_listed(rank);
+        if is_kept {
+            self.drop_behind(id, rank, ticket);
+        } else {
+            self.drop_payload(id, rank, ticket);
         }
     }
 

@@ -41,6 +41,7 @@ impl<L: Lookup> Engine<L> {
             return self.set_timer(now_ms + due_in_ms, Timer::Due(ticket));
         }
         let (rank, is_listed, is_ping) = (live.rank(), live.is_listed, is_ping(&live.arrival.delivery));
+        let keyed = live.keyed();
         let lane = self.lane(id, lease, now_ms);
         if lane.lease != lease {
             // Between two leases another worker may have had the partition, and a success: what was seen here before is no
@@ -56,7 +57,7 @@ impl<L: Lookup> Engine<L> {
             // Changes that found nothing here have nothing to cancel of what comes now.
             lane.reviewed_of = lane.reviewed_of.max(Some(subscription.offset()));
         }
-        lane.queue.push(rank, ticket, is_listed);
+        lane.queue.push(rank, ticket, is_listed, keyed);
         if is_ping {
             lane.queue.put_first(rank);
         }
@@ -65,6 +66,7 @@ impl<L: Lookup> Engine<L> {
             // It was asked for before the pause.
             self.unload(id, now_ms);
         }
+        self.drop_behind(id, rank, ticket);
         if is_ping {
             self.wake_blocked(id);
         }
@@ -142,6 +144,9 @@ impl<L: Lookup> Engine<L> {
             let (lease, reviewed_of) = (lane.lease, lane.reviewed_of);
             self.changes.push(LaneChange::SetAside { lease, subscription: id, reviewed_of });
         }
+        if may_cancel {
+            self.free_cancelled(id);
+        }
         self.screen_ready(id, now_ms);
         match &subscription {
             Some(subscription) => self.limit(id, subscription, now_ms),
@@ -204,6 +209,9 @@ impl<L: Lookup> Engine<L> {
         let Some(live) = self.take(ticket) else { return };
         if let Some(lane) = self.lanes.get_mut(&live.arrival.delivery.subscription) {
             lane.queue.remove(live.rank());
+        }
+        if end != End::PassedOn {
+            self.left_key(&live.arrival);
         }
         self.left.push(Left { arrival: live.arrival, is_listed: live.is_listed, end });
     }

@@ -13,6 +13,7 @@ mod forget;
 mod limits;
 mod listed;
 mod network;
+mod ordered;
 mod origins;
 mod recent;
 mod room;

@@ -7,7 +7,7 @@
 //! | c, neighbours | the look-ahead was full without surplus for longer than `lane_wait`, one lane holds most of it, and another is there | what that lane has beyond a half |
 //!
 //! A lane's *useful* records are those it sends within `lane_wait`; what waits beyond them is *surplus*, and so is everything newer
-//! than what is listed already. Where no lane has surplus nothing is listed: intake holds, and that is as it should be. While
+//! than what is listed already. What waits for its ordering key is surplus, too. Where no lane has surplus nothing is listed: intake holds, and that is as it should be. While
 //! everything fails at once nothing is listed either.
 //!
 //! A ping goes before all others and passes what closes its lane, so it leaves soon: only rule b lists it, unless its lane is paused.
@@ -16,8 +16,6 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use kafka::Epoch;
 use schemas::ids::SubscriptionId;
 
@@ -40,45 +38,6 @@ const WAKE_MS: i64 = 50;
 /// Between two looks at everything that is live.
 const SURVEY_EVERY_MS: i64 = 100;
 
-/// What a partition may hold in its window.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LookAhead {
-    /// Records.
-    pub(crate) records: usize,
-    /// Their bytes.
-    pub(crate) bytes: usize,
-    /// Bytes of all partitions together; each has its share.
-    pub(crate) budget: usize,
-    /// Offsets from its oldest record to its newest: what a takeover reads again, and what the metadata have to hold.
-    pub(crate) span: i64,
-}
-
-/// The windows of all leases.
-#[derive(Debug, Default)]
-pub(super) struct Windows {
-    held: HashMap<Epoch, Held>,
-    /// Records of all partitions that are known to be there and were not committed as done.
-    behind: i64,
-    surveyed_ms: i64,
-    /// Leases in whose window a request had been in flight for longer than `lane_wait` then.
-    stuck: Vec<Epoch>,
-    /// When a window that is short of room is looked at again.
-    wake_ms: Option<i64>,
-}
-
-/// What one window holds.
-#[derive(Debug, Default)]
-struct Held {
-    records: usize,
-    bytes: usize,
-    /// Of each lane: a look at a window costs as much as there are lanes in it, and not as there are records.
-    by_lane: HashMap<SubscriptionId, usize>,
-    read_up_to: i64,
-    /// Since when it has been full without surplus, ms.
-    full_ms: Option<i64>,
-    look_ms: i64,
-}
-
 /// A lane's part of one window.
 #[derive(Debug, Default)]
 struct Holding {
@@ -86,74 +45,6 @@ struct Holding {
     flying: Vec<(i64, Rank, Ticket)>,
     /// Neither surplus nor stuck, whatever their lane does.
     pings: Vec<(Rank, Ticket)>,
-}
-
-// === impl Windows ===
-
-impl Windows {
-    pub(super) fn admit(&mut self, arrival: &Arrival) {
-        let held = self.held.entry(arrival.lease).or_default();
-        held.records += 1;
-        held.bytes += arrival.size;
-        held.read_up_to = held.read_up_to.max(arrival.offset + 1);
-        *held.by_lane.entry(arrival.delivery.subscription).or_default() += 1;
-    }
-
-    pub(super) fn take(&mut self, arrival: &Arrival) {
-        let Some(held) = self.held.get_mut(&arrival.lease) else { return };
-        held.records = held.records.saturating_sub(1);
-        held.bytes = held.bytes.saturating_sub(arrival.size);
-        if let Entry::Occupied(mut of_lane) = held.by_lane.entry(arrival.delivery.subscription) {
-            *of_lane.get_mut() -= 1;
-            if *of_lane.get() == 0 {
-                of_lane.remove();
-            }
-        }
-    }
-
-    pub(super) fn close(&mut self, leases: &[Epoch]) {
-        self.held.retain(|epoch, _| !leases.contains(epoch));
-    }
-
-    pub(super) fn set_behind(&mut self, records: i64) {
-        self.behind = records;
-    }
-
-    /// What each of them may hold now.
-    fn most(&self, most: LookAhead) -> LookAhead {
-        LookAhead { bytes: most.bytes.min(most.budget / self.held.len().max(1)), ..most }
-    }
-
-    pub(super) fn wake_ms(&self) -> Option<i64> {
-        self.wake_ms
-    }
-
-    fn records(&self) -> usize {
-        self.held.values().map(|held| held.records).sum()
-    }
-
-    /// Leases whose window is short of room now, in their order.
-    fn short(&self, most: LookAhead, now_ms: i64) -> Vec<Epoch> {
-        let lies_behind = self.behind > i64::try_from(self.records()).unwrap_or(i64::MAX);
-        let is_short = |held: &Held| {
-            let is_full = held.records >= most.records || held.bytes >= most.bytes;
-            held.look_ms <= now_ms && (is_full || (lies_behind && held.is_nearly_full(most)))
-        };
-        let mut short: Vec<Epoch> =
-            self.held.iter().filter(|(_, held)| is_short(held)).map(|(epoch, _)| *epoch).collect();
-        short.sort_unstable();
-        short
-    }
-}
-
-impl Held {
-    fn is_nearly_full(&self, most: LookAhead) -> bool {
-        self.records * 10 >= most.records * 9 || self.bytes >= most.bytes / 10 * 9
-    }
-
-    fn is_half_free(&self, most: LookAhead) -> bool {
-        self.records <= most.records / 2 && self.bytes <= most.bytes / 2
-    }
 }
 
 // === impl Lane ===
@@ -246,7 +137,8 @@ impl<L: Lookup> Engine<L> {
         let Some(held) = self.windows.held.get(&epoch) else { return false };
         held.by_lane.keys().filter_map(|id| self.lanes.get(id)).any(|lane| {
             let waiting = lane.queue.unlisted();
-            waiting > 0 && (lane.queue.listed() > 0 || waiting > self.useful(lane, now_ms))
+            let is_beyond = || lane.queue.has_held() || waiting > self.useful(lane, now_ms);
+            waiting > 0 && (lane.queue.listed() > 0 || is_beyond())
         })
     }
 
@@ -257,8 +149,10 @@ impl<L: Lookup> Engine<L> {
             part.waiting.sort_unstable();
             let Some(lane) = self.lanes.get(&id) else { continue };
             let useful = self.useful(lane, now_ms);
-            let first_listed = lane.queue.first_listed();
-            let stays = |at: usize, rank: Rank| at < useful && first_listed.is_none_or(|first| rank < first);
+            // What waits for its ordering key is not sent soon.
+            let held = part.waiting.iter().map(|(rank, _)| *rank).find(|rank| lane.queue.is_held_back(*rank));
+            let first = lane.queue.first_listed().into_iter().chain(held).min();
+            let stays = |at: usize, rank: Rank| at < useful && first.is_none_or(|first| rank < first);
             let beyond = part.waiting.iter().enumerate().filter(|(at, (rank, _))| !stays(*at, *rank));
             let beyond: Vec<(Rank, Ticket)> = beyond.map(|(_, it)| *it).collect();
             if !beyond.is_empty() {

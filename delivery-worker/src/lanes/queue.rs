@@ -113,6 +113,60 @@ impl<T: Copy> Queue<T> {
         }
     }
 
+    /// The one that was put first, if it is in memory.
+    pub(super) fn put_first_item(&self) -> Option<T> {
+        self.first.first().and_then(|rank| self.ready.get(rank)).map(|(item, _)| *item)
+    }
+
+    /// The first of those in memory.
+    pub(super) fn first_ready(&self) -> Option<(Rank, T)> {
+        self.ready.first_key_value().map(|(rank, (item, _))| (*rank, *item))
+    }
+
+    /// The first of those that are not in memory, but for what was set aside.
+    pub(super) fn first_absent(&self) -> Option<Rank> {
+        [self.first_asked(), self.first_in_lines()].into_iter().flatten().min()
+    }
+
+    /// The first of what was set aside and is not in memory.
+    pub(super) fn first_absent_aside(&self) -> Option<Rank> {
+        let asked = self.asked.first().filter(|rank| rank.role == ListRole::SetAside).copied();
+        [asked, self.in_line(ListRole::SetAside)].into_iter().flatten().min()
+    }
+
+    /// The first of those that nobody reads back yet, but for what was set aside.
+    pub(super) fn first_in_line(&self) -> Option<Rank> {
+        self.first_in_lines()
+    }
+
+    /// The same of all, also of what was set aside.
+    pub(super) fn first_of_lines(&self) -> Option<Rank> {
+        ROLES.into_iter().find_map(|role| self.in_line(role))
+    }
+
+    /// One that is in memory.
+    pub(super) fn get(&self, rank: Rank) -> Option<T> {
+        self.ready.get(&rank).map(|(item, _)| *item)
+    }
+
+    /// How many of those in memory stand in lists.
+    pub(super) fn listed_ready(&self) -> usize {
+        self.listed.iter().sum()
+    }
+
+    /// The first of those that nobody reads back yet, whatever it is: to be read back.
+    pub(super) fn ask_first(&mut self) -> Option<Rank> {
+        let role = ROLES.into_iter().find(|role| self.lines[index(*role)].len() > 0)?;
+        let rank = Rank { role, offset: self.lines[index(role)].pop_front()? };
+        self.asked.insert(rank);
+        Some(rank)
+    }
+
+    /// Gives up the offsets that nobody reads back yet.
+    pub(super) fn take_lines(&mut self) -> [OffsetLine; 3] {
+        std::mem::take(&mut self.lines)
+    }
+
     /// The first of its entries in lists, if any: what is newer belongs there, too.
     pub(crate) fn first_listed(&self) -> Option<Rank> {
         let ready = self.ready.iter().find(|(_, (_, is_listed))| *is_listed).map(|(rank, _)| *rank);
@@ -202,14 +256,6 @@ impl<T: Copy> Queue<T> {
     pub(crate) fn drop_offsets(&mut self) {
         self.asked.clear();
         self.lines = Default::default();
-    }
-
-    /// Keeps of those in memory what `keep` says.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        let gone: Vec<Rank> = self.ready.iter().filter(|(_, (item, _))| !keep(item)).map(|(rank, _)| *rank).collect();
-        for rank in gone {
-            self.remove(rank);
-        }
     }
 
     /// How many wait as offsets, being read back included.

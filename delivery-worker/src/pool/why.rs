@@ -155,7 +155,8 @@ pub(crate) fn of_io(error: &io::Error) -> (NoAnswer, Cow<'static, str>) {
         if let Some(tls) = inner.downcast_ref::<RustlsError>() {
             return (NoAnswer::Tls, of_tls(tls));
         }
-        if inner.is::<Flood>() {
+        // Of an error of the system HTTP/2 keeps the words alone.
+        if inner.is::<Flood>() || inner.to_string() == Flood.to_string() {
             return (NoAnswer::Protocol, "the endpoint sends more than an answer may have".into());
         }
     }

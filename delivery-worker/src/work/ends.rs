@@ -35,6 +35,13 @@ pub(super) struct Ends {
     told: ToldTargets,
 }
 
+/// What is written after an attempt, and whether another one follows.
+#[derive(Debug)]
+pub(super) struct AttemptEnd {
+    pub(super) outputs: Vec<OutRecord>,
+    pub(super) is_retried: bool,
+}
+
 // === impl Ends ===
 
 impl Ends {
@@ -54,7 +61,7 @@ impl Ends {
     ///
     /// # Errors
     /// A record that cannot be encoded.
-    pub(super) fn attempted(&mut self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<Vec<OutRecord>, Error> {
+    pub(super) fn attempted(&mut self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<AttemptEnd, Error> {
         let (Landed { arrival, failed, recovered_ms, .. }, Completed { attempt, subscription, .. }) = (landed, of);
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
@@ -80,7 +87,7 @@ impl Ends {
             tracing::info!(subscription.id = %subscription.id(), since.ms = since_ms, "an endpoint works again");
             outputs.push(self.reporter.recovered(delivery, since_ms, now_ms)?);
         }
-        Ok(outputs)
+        Ok(AttemptEnd { outputs, is_retried: matches!(end, End::Retry(_)) })
     }
 
     /// What is written about a delivery that leaves without an attempt.
@@ -229,7 +236,7 @@ mod tests {
         let ticket = Slots::default().insert(());
         let written = ends.attempted(&landed, &Completed { ticket, subscription, attempt, lag_ms: 0 }, now_ms).unwrap();
         let kind = |out: &OutRecord| Lifecycle::decode(out.value.as_ref().unwrap()).unwrap().kind;
-        written.iter().map(kind).collect()
+        written.outputs.iter().map(kind).collect()
     }
 
     #[test]

@@ -30,6 +30,9 @@ impl DeliveryWork {
                     let note = LaneNote::Condition(subscription, condition);
                     self.put(noted(lease, turn.now, note), turn);
                 }
+                LaneChange::Key { lease, subscription, key, held } => {
+                    self.put(noted(lease, turn.now, LaneNote::Key(subscription, key, held)), turn);
+                }
                 LaneChange::Lost { lease, subscription, offset } => {
                     Invariant::NeverLost.violated();
                     self.metrics.lost.inc();
@@ -89,6 +92,7 @@ impl DeliveryWork {
             if let Some(book) = self.books.of(lease.epoch) {
                 for (id, lists) in book.lists() {
                     self.engine.restore_condition(lease.epoch, id, &book.condition(id), now_ms);
+                    self.engine.restore_keys(lease.epoch, id, &book.held_keys(id), now_ms);
                     self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), now_ms);
                 }
             }

@@ -1,9 +1,10 @@
 //! Attempts begin, and what comes of them.
 
 use schemas::planted::{PlantedBug, is_planted};
-use stage::{Now, Turn};
+use stage::Turn;
 
 use super::books::LaneNote;
+use super::ends::AttemptEnd;
 use super::{DeliveryWork, Resolved};
 use crate::attempts::Completed;
 use crate::engine::{Dispatch, Left};
@@ -29,7 +30,7 @@ impl DeliveryWork {
         let mut ended = self.attempts.take_completed();
         // Where they are: each is some hundred bytes.
         for completed in &ended {
-            if let Some(resolved) = self.outcome(completed, turn.now)? {
+            if let Some(resolved) = self.outcome(completed, turn)? {
                 self.put(resolved, turn);
             }
         }
@@ -39,8 +40,8 @@ impl DeliveryWork {
     }
 
     /// Returns what is written about an attempt; `None` if the lease of its delivery is over.
-    fn outcome(&mut self, completed: &Completed, now: Now) -> Result<Option<Resolved>, Error> {
-        let now_ms = self.engine_ms(now);
+    fn outcome(&mut self, completed: &Completed, turn: &mut Turn<'_, LaneNote>) -> Result<Option<Resolved>, Error> {
+        let (now_ms, wall_ms) = (self.engine_ms(turn.now), turn.now.wall_ms);
         let Completed { ticket, attempt, .. } = completed;
         self.ends.count(attempt);
         let verdict = &attempt.answer.verdict;
@@ -50,7 +51,11 @@ impl DeliveryWork {
         if is_planted(PlantedBug::CommitBeforeSend) {
             return Ok(None);
         }
-        let outputs = self.ends.attempted(&landed, completed, now.wall_ms)?;
+        let AttemptEnd { outputs, is_retried } = self.ends.attempted(&landed, completed, wall_ms)?;
+        if self.engine.end_of_key(&landed.arrival, is_retried, now_ms) {
+            // Before the end itself.
+            self.put_changes(turn);
+        }
         Ok(Some(Resolved::new(&landed.arrival, landed.is_listed, outputs)))
     }
 }

@@ -39,6 +39,7 @@ impl Resolved {
             LaneNote::Settled(_)
             | LaneNote::SetAside(..)
             | LaneNote::Condition(..)
+            | LaneNote::Key(..)
             | LaneNote::Correct
             | LaneNote::Checkpoint => Entry::beside(self.epoch, self.at, boot_ms, self.note),
         }

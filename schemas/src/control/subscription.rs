@@ -36,6 +36,25 @@ pub enum BodyForm {
     Cloudevents,
 }
 
+/// What is delivered in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryOrder {
+    /// Nothing: deliveries begin in order and overtake each other.
+    #[default]
+    None,
+    /// Events with the same ordering key: one at a time, and one that fails holds back those behind it until it has ended.
+    Key,
+}
+
+impl DeliveryOrder {
+    /// Whether it is the default.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// Where requests go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -163,6 +182,9 @@ pub struct Subscription {
     /// Requests per second at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
+    /// What is delivered in order, of the events that are matched from now on.
+    #[serde(default, skip_serializing_if = "DeliveryOrder::is_none")]
+    pub ordering: DeliveryOrder,
     /// A delivery's whole life, ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_ms: Option<u64>,
@@ -212,6 +234,7 @@ impl Subscription {
             timeout_ms: None,
             concurrency: None,
             rate_per_second: None,
+            ordering: DeliveryOrder::None,
             max_age_ms: None,
             disable_after_ms: None,
             dedicated_workers: Vec::new(),

@@ -42,6 +42,7 @@ impl Delivery {
             accepted_ms: self.accepted_ms,
             deadline_ms: again.deadline_ms,
             control_offset: again.control_offset,
+            ordering_key: None,
         };
         let mut event = Headers::builder(self.headers.len(), self.headers.size());
         event.copy_if(&self.headers, is_of_the_event);

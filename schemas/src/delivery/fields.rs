@@ -7,7 +7,7 @@ use crate::header;
 use crate::record::{Headers, Place};
 
 /// The headers that are looked for, by their place in [`Fields`].
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     header::CE_ID,
     header::CE_SOURCE,
     header::CE_TYPE,
@@ -29,6 +29,7 @@ const NAMES: [&str; 21] = [
     header::MADE_BY,
     header::REDRIVES,
     header::ONCE,
+    header::ORDERING_KEY,
 ];
 
 /// Where each header's last value stands, if it is there.
@@ -137,6 +138,7 @@ fn field(name: &[u8]) -> Option<usize> {
         b"hookbus-made-by" => 18,
         b"hookbus-redrives" => 19,
         b"hookbus-once" => 20,
+        b"hookbus-ordering-key" => 21,
         _another => return None,
     })
 }

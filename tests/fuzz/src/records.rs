@@ -79,6 +79,7 @@ pub(crate) fn delivery(data: &[u8]) -> bool {
         accepted_ms: delivery.accepted_ms,
         deadline_ms: delivery.deadline_ms,
         control_offset: delivery.control_offset,
+        ordering_key: None,
     };
     // What the fan-out lets in, as of any record.
     let is_ours = |name: &[u8]| name.starts_with(b"hookbus-");

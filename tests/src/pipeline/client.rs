@@ -27,6 +27,8 @@ pub struct Event {
     pub payload: String,
     /// Its labels.
     pub labels: StringMap,
+    /// Its ordering key; its id, if it has none.
+    pub ordering_key: Option<String>,
 }
 
 /// Sends events and remembers what it was told. Clones share both.
@@ -45,13 +47,20 @@ impl Event {
     pub fn new(id: impl Into<String>, event_type: &str) -> Self {
         let id = id.into();
         let payload = payload::of_mix(&id);
-        Self { id, event_type: event_type.to_owned(), payload, labels: StringMap::new() }
+        Self { id, event_type: event_type.to_owned(), payload, labels: StringMap::new(), ordering_key: None }
     }
 
     /// With one more label.
     #[must_use]
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With an ordering key.
+    #[must_use]
+    pub fn in_order(mut self, key: &str) -> Self {
+        self.ordering_key = Some(key.to_owned());
         self
     }
 
@@ -72,11 +81,13 @@ impl Event {
     /// As an object of the gateway's API. The payload stands in it as it is.
     #[must_use]
     pub fn body(&self, application: &Application) -> String {
+        let key = self.ordering_key.as_ref().map(|key| format!(r#""ordering_key":{},"#, json!(key)));
         format!(
-            r#"{{"application_id":"{}","event_type":{},"event_id":{},"labels":{},"payload":{}}}"#,
+            r#"{{"application_id":"{}","event_type":{},"event_id":{},{}"labels":{},"payload":{}}}"#,
             application.id,
             json!(self.event_type),
             json!(self.id),
+            key.unwrap_or_default(),
             json!(self.labels),
             self.payload
         )
@@ -101,7 +112,7 @@ impl Event {
         OutRecord {
             topic: Arc::clone(topic),
             partition: None,
-            key: Some(Bytes::from(self.id.clone())),
+            key: Some(Bytes::from(self.ordering_key.as_ref().unwrap_or(&self.id).clone())),
             value: Some(Bytes::from(self.payload.clone())),
             headers: headers.encode().expect("a map of strings is JSON"),
         }

@@ -11,6 +11,8 @@ mod lanes;
 #[cfg(test)]
 mod offsets;
 #[cfg(test)]
+mod ordering;
+#[cfg(test)]
 mod producers;
 #[cfg(test)]
 mod sources;

@@ -135,7 +135,7 @@ async fn fields_out_of_range_are_refused_by_name() {
         ("body", value!("xml")),
         ("signing", value!(["hmac"])),
         ("signing_private_key", value!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
-        ("ordering", value!("key")),
+        ("ordering", value!("fifo")),
         ("filter", value!("typ == 'a'")),
         ("filter", value!("type ==")),
         ("filter", value!(1)),

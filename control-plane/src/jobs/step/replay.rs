@@ -71,6 +71,7 @@ impl Steps {
             accepted_ms: of.accepted_ms,
             deadline_ms: clock::now_ms().saturating_add(max_age_ms),
             control_offset,
+            ordering_key: None,
         };
         OutRecord {
             topic: Arc::clone(&self.topics.deliveries),

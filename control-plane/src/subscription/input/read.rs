@@ -1,7 +1,7 @@
 //! Reading a request's fields: everything that can be checked without the catalog. Absent keeps, `null` clears.
 
 use retry::Schedule;
-use schemas::control::{BodyForm, SigningScheme};
+use schemas::control::{BodyForm, DeliveryOrder, SigningScheme};
 use schemas::event::StringMap;
 use schemas::event_type::EventTypePattern;
 use schemas::ids::SubscriptionId;
@@ -95,9 +95,6 @@ impl Input {
             return Err(Problem::field(name, Code::InvalidField, "is required and cannot be cleared"));
         }
         let mut fields = Fields::new(map, "", FIELDS)?;
-        if fields.text("ordering", 0..=20)?.flatten().is_some_and(|ordering| ordering != "none") {
-            return Err(Problem::field("ordering", Code::NotBuilt, "only `none` is built yet"));
-        }
         Ok(Self {
             application_id: fields.text("application_id", 1..=200)?.flatten(),
             subscription_id: api::given_id(&mut fields, "subscription_id")?.map(SubscriptionId),
@@ -118,6 +115,7 @@ impl Input {
             timeout_ms: fields.number("timeout_ms", 100..=MAX_TIMEOUT_MS)?,
             concurrency: fields.number("concurrency", 1..=1_000)?,
             rate_per_second: rate(&mut fields)?,
+            ordering: ordering(&mut fields)?,
             signing: schemes(&mut fields)?.or_else(|| clears.signing.then(default_schemes)),
             body: body_form(&mut fields)?.or_else(|| clears.body.then(BodyForm::default)),
             api_version: fields.text("api_version", 1..=50)?,
@@ -255,6 +253,15 @@ fn rate(fields: &mut Fields) -> Result<Option<Option<f64>>, Problem> {
             Some(rate) => Ok(Some(Some(rate))),
             None => Err(fields.wrong("rate_per_second", "must be a number, 0.01 to 100000")),
         },
+    }
+}
+
+fn ordering(fields: &mut Fields) -> Result<Option<DeliveryOrder>, Problem> {
+    let Some(given) = fields.text("ordering", 0..=20)? else { return Ok(None) };
+    match given.as_deref() {
+        None | Some("none") => Ok(Some(DeliveryOrder::None)),
+        Some("key") => Ok(Some(DeliveryOrder::Key)),
+        Some(_) => Err(fields.wrong("ordering", "must be `none` or `key`")),
     }
 }
 

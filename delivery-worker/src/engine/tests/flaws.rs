@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::changes::{aged, moved};
 use super::live;
+use super::ordered::ordered;
 use super::waiting::{burst, deep, expired, hanging, late_start, worn};
 use super::world::World;
 use crate::flaws::{self, Flaw};
@@ -47,6 +48,9 @@ fn every_planted_flaw_is_found() {
     let mut seeds: Vec<(Flaw, Option<u64>)> = all.into_iter().map(|flaw| (flaw, found(flaw, live))).collect();
     for flaw in [Flaw::RefillWithoutTombstone, Flaw::TombstoneWithoutRefill, Flaw::ForgottenQueue] {
         seeds.push((flaw, found(flaw, deep)));
+    }
+    for flaw in [Flaw::KeyNotHeld, Flaw::HeldKeyForgotten] {
+        seeds.push((flaw, found(flaw, ordered)));
     }
     for flaw in [Flaw::CheckpointTooEarly, Flaw::CheckpointForgotten] {
         seeds.push((flaw, found(flaw, worn)));

@@ -24,6 +24,7 @@ use rand::{Rng, SeedableRng};
 use retry::{Schedule, Tiers};
 use schemas::delivery::Delivery;
 use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::ordering::OrderingKey;
 use schemas::record::{Record, TopicPartition};
 use schemas::topics::{TopicSettings, Topics};
 use stage::{BatchLimits, Entry, Order, Outbox};
@@ -95,6 +96,8 @@ pub(super) struct World {
     fetches_at: i64,
     /// Retention deletes what is older, ms.
     pub(super) deletes_after: Option<i64>,
+    /// What endpoints answer with 500.
+    refused_key: Option<OrderingKey>,
     /// What was changed of subscriptions.
     states: BTreeMap<usize, OperatorState>,
     /// Offset of the newest record of `control`: what is matched from now on names it.
@@ -182,6 +185,7 @@ impl World {
             ends: Vec::new(),
             fetches_at: 0,
             deletes_after: None,
+            refused_key: None,
             states: BTreeMap::new(),
             control_end: 5,
             review_at: None,
@@ -258,6 +262,12 @@ impl World {
 
     pub(super) fn event(&mut self, number: usize, subscription: usize) {
         self.event_until(number, subscription, self.now + 30 * 86_400_000);
+    }
+
+    /// One with an ordering key.
+    pub(super) fn ordered(&mut self, number: usize, subscription: usize, key: u64) {
+        let subscription = u128::try_from(subscription).unwrap();
+        self.append(testing::ordered(&format!("evt_{number}"), subscription, key, self.control_end));
     }
 
     /// One that dies then.

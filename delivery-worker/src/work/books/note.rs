@@ -2,6 +2,8 @@
 
 use schemas::ids::SubscriptionId;
 use schemas::invariants::Invariant;
+use schemas::lanes::HeldKey;
+use schemas::ordering::OrderingKey;
 
 use super::open::OpenBook;
 use crate::engine::ListedRecord;
@@ -22,6 +24,8 @@ pub(crate) enum LaneNote {
     SetAside(SubscriptionId, Option<i64>),
     /// This is to be known of this subscription's lane beside its lists.
     Condition(SubscriptionId, LaneCondition),
+    /// This ordering key of the subscription waits for a retry from now on, or for none any more.
+    Key(SubscriptionId, OrderingKey, Option<HeldKey>),
     /// The next portion of what a takeover has to correct.
     Correct,
     /// The next portion of what is written once more.
@@ -62,6 +66,7 @@ impl OpenBook {
                 self.book.set_reviewed(subscription, reviewed_of);
             }
             LaneNote::Condition(subscription, condition) => self.book.set_condition(subscription, condition),
+            LaneNote::Key(subscription, key, held) => self.book.set_held(subscription, key, held),
             LaneNote::Correct => self.correct(),
             LaneNote::Checkpoint => self.book.rewrite(),
         }

@@ -131,6 +131,15 @@ impl Kafka {
         value.map_or(0, |value| LaneRecord::decode(key, value).unwrap().lists.len())
     }
 
+    /// How many ordering keys are held there, over all lanes.
+    pub(in super::super) fn held_keys(&self) -> usize {
+        let of = |(key, value): (&Bytes, &Bytes)| match LaneKey::decode(Some(key)).unwrap() {
+            key @ LaneKey::Lane(_) => LaneRecord::decode(key, value).unwrap().held_keys.len(),
+            LaneKey::Chunk(_) => 0,
+        };
+        self.values.iter().map(of).sum()
+    }
+
     pub(super) fn commit(&mut self, progress: Progress) {
         if let Claimed::Lists(claim) = progress.claim {
             self.lanes.begin_at(claim.from);

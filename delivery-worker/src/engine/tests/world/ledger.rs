@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ::kafka::Transaction;
+use catalog::Subscription;
 use schemas::attempt::Lifecycle;
 use schemas::delivery::Delivery;
 use schemas::ids::{DeliveryId, SubscriptionId};
 use schemas::lanes::{LaneKey, LaneRecord, ListRole};
+use schemas::ordering::OrderingKey;
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use stage::Batch;
@@ -29,6 +31,10 @@ pub(in super::super) struct Ledger {
     seed: u64,
     /// Every record, when it was written, whose it is, and whether it goes first.
     log: BTreeMap<i64, (i64, SubscriptionId, ListRole)>,
+    /// What has an ordering key, by lane and key in the order in which it was written first.
+    keyed: BTreeMap<(SubscriptionId, OrderingKey), Vec<(DeliveryId, i64)>>,
+    /// What has ended for good, as far as the present owner knows.
+    ended: BTreeSet<DeliveryId>,
     /// What of `control` each was matched at.
     matched: BTreeMap<i64, i64>,
     /// Records that are neither resolved nor listed.
@@ -66,6 +72,12 @@ impl Ledger {
     pub(super) fn written(&mut self, record: &Record) {
         let delivery = Delivery::decode(record).unwrap();
         self.log.insert(record.offset, (record.timestamp_ms, delivery.subscription, role(&delivery.hop)));
+        if let Some(key) = delivery.ordering_key {
+            let line = self.keyed.entry((delivery.subscription, key)).or_default();
+            if !line.iter().any(|(id, _)| *id == delivery.id) {
+                line.push((delivery.id, delivery.control_offset));
+            }
+        }
         self.matched.insert(record.offset, delivery.control_offset);
         self.window.insert(record.offset);
     }
@@ -79,12 +91,32 @@ impl Ledger {
         self.own.entry(id).or_default().insert((role, arrival.offset));
     }
 
+    /// What belongs to an ordering key goes when everything before it with the same key has ended, whoever owned it, or is cancelled.
+    pub(super) fn check_order(
+        &self,
+        delivery: &Delivery,
+        of: &Subscription,
+        mut flying: impl Iterator<Item = DeliveryId>,
+    ) {
+        let Some(key) = delivery.ordering_key else { return };
+        let (seed, line) = (self.seed, &self.keyed[&(delivery.subscription, key)]);
+        let is_open = |id: &DeliveryId, matched: i64| !self.ended.contains(id) && !of.cancels(matched);
+        let before = line.iter().take_while(|(id, _)| *id != delivery.id).find(|(id, matched)| is_open(id, *matched));
+        assert_eq!(before, None, "seed {seed}: {} overtakes one with its key {key}", delivery.id);
+        assert!(!flying.any(|id| line.iter().any(|it| it.0 == id)), "seed {seed}: two of {key} are in flight");
+    }
+
     /// 6 and 7: it is its lane's, and the first of what its lane may send. What was set aside goes when it was read.
     pub(super) fn sent(&mut self, delivery: &Delivery, offset: i64) {
         let (_, id, role) = self.log[&offset];
         let seed = self.seed;
         assert_eq!(id, delivery.subscription, "seed {seed}: the record at {offset} is another lane's (6)");
         let own = self.own.entry(id).or_default();
+        if delivery.ordering_key.is_some() {
+            let is_own = own.remove(&(ListRole::SetAside, offset)) || own.remove(&(role, offset));
+            assert!(is_own, "seed {seed}: {offset} was sent twice, or by nobody's order");
+            return;
+        }
         if own.remove(&(ListRole::SetAside, offset)) {
             return;
         }
@@ -99,11 +131,14 @@ impl Ledger {
         let own = self.own.entry(id).or_default();
         own.remove(&(role, arrival.offset));
         own.remove(&(ListRole::SetAside, arrival.offset));
+        self.ended.insert(arrival.delivery.id);
     }
 
     pub(super) fn attempted(&mut self, delivery: &Delivery, end: &End) {
         if matches!(end, End::Retry(_)) {
             *self.failed.entry(delivery.id).or_default() += 1;
+        } else {
+            self.ended.insert(delivery.id);
         }
     }
 
@@ -166,7 +201,7 @@ impl Ledger {
                         self.aside_with.insert(*offset, self.asides);
                     }
                 }
-                LaneNote::Condition(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
+                LaneNote::Condition(..) | LaneNote::Key(..) | LaneNote::Correct | LaneNote::Checkpoint => {}
             }
         }
     }
@@ -247,6 +282,7 @@ impl Ledger {
         assert_eq!(found, self.lists, "seed {seed}: what is listed (1)");
         self.own.clear();
         self.idle.clear();
+        self.ended = self.settled.keys().copied().collect();
         self.entered = found.keys().copied().collect();
         // What the owner before set aside and did not commit, the next one sets aside.
         for (id, version) in &mut self.aside {
@@ -259,6 +295,14 @@ impl Ledger {
             let (_, id, role) = self.log[offset];
             self.own.entry(id).or_default().insert((role, *offset));
         }
+    }
+
+    /// Whether everything of a lane may wait for what is on its way back: of each key something has begun and has not ended.
+    fn waits_for_keys(&self, id: SubscriptionId) -> bool {
+        let lines = self.keyed.range((id, OrderingKey(0))..=(id, OrderingKey(u64::MAX)));
+        let left = lines.filter_map(|(_, line)| line.iter().map(|(id, _)| id).find(|id| !self.ended.contains(*id)));
+        let mut left = left.peekable();
+        left.peek().is_some() && left.all(|id| self.failed.contains_key(id))
     }
 
     /// What waits for a lane goes as soon as its lane has room.
@@ -276,12 +320,18 @@ impl Ledger {
                 subscription.is_some_and(|it| it.is_enabled() && !it.is_paused() && it.rate_per_second().is_none());
             let is_open = !engine.is_closed(*id, now) && !engine.is_held() && endpoints[id] == Endpoint::Fast;
             let is_busy = flying.values().any(|flight| flight.subscription.id() == *id);
-            if own.is_empty() || !may_send || !is_open || is_busy || engine.is_slowed(*id) {
+            if self.waits_for_keys(*id) || own.is_empty() || !may_send || !is_open || is_busy || engine.is_slowed(*id) {
                 self.idle.remove(id);
                 continue;
             }
             let since = *self.idle.entry(*id).or_insert(now);
-            assert!(now - since <= IDLE, "seed {}: {id} stands still with {} waiting", self.seed, own.len());
+            let first = own.first();
+            assert!(
+                now - since <= IDLE,
+                "seed {}: {id} stands still with {} waiting, {first:?} first",
+                self.seed,
+                own.len()
+            );
         }
     }
 }

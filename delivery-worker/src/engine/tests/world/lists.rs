@@ -33,6 +33,9 @@ impl World {
                     self.ledger.told += 1;
                     Entry::beside(lease, (-1, 0), 0, LaneNote::Condition(subscription, condition))
                 }
+                LaneChange::Key { lease, subscription, key, held } => {
+                    Entry::beside(lease, (-1, 0), 0, LaneNote::Key(subscription, key, held))
+                }
                 LaneChange::Lost { lease, subscription, offset } => {
                     self.ledger.lost(offset);
                     Entry::beside(lease, (offset, 0), 0, LaneNote::Settled(subscription))
@@ -121,6 +124,7 @@ impl World {
             let Some(book) = self.shell.books.of(lease.epoch) else { continue };
             for (id, lists) in book.lists() {
                 self.engine.restore_condition(lease.epoch, id, &book.condition(id), self.now);
+                self.engine.restore_keys(lease.epoch, id, &book.held_keys(id), self.now);
                 self.engine.restore(lease.epoch, id, (lists, book.reviewed_of(id)), self.now);
             }
         }

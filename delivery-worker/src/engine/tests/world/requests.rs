@@ -3,15 +3,18 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use ::kafka::Epoch;
 use catalog::Subscription;
 use rand::Rng;
-use schemas::ids::SubscriptionId;
+use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::ordering::OrderingKey;
 
 use super::{CAP, World};
 use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
 use crate::engine::{Dispatch, Landed};
 use crate::flaws::{self, Flaw};
 use crate::lanes::streak::Failed;
+use crate::settle::End;
 use crate::slots::Ticket;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +34,8 @@ pub(in super::super) enum Endpoint {
 pub(in super::super) struct Flight {
     pub(in super::super) ticket: Ticket,
     pub(in super::super) subscription: Arc<Subscription>,
+    pub(in super::super) delivery: DeliveryId,
+    lease: Epoch,
     pub(in super::super) verdict: AttemptVerdict,
     pub(in super::super) elapsed: i64,
 }
@@ -61,15 +66,27 @@ impl World {
         assert!(delivery.deadline_ms > self.now, "seed {}: sent though too old", self.seed);
         let in_lane = self.flying.values().filter(|flight| flight.subscription.id() == id).count();
         assert!(in_lane < CAP as usize, "seed {}: cap exceeded", self.seed);
+        // What an owner that lost its lease had begun is nobody's any more, and may be sent again.
+        let own = self.flying.values().filter(|flight| flight.lease == self.epoch);
+        let flying = own.map(|flight| flight.delivery);
+        self.ledger.check_order(&delivery, &subscription, flying);
         self.ledger.sent(&delivery, offset);
         if delivery.hop.attempt == 1 {
             self.started.insert(id, self.now);
             self.latest = self.latest.max(self.now - self.ledger.written_ms(offset));
         }
-        let (verdict, elapsed) = self.verdict(id);
+        let (verdict, elapsed) = match self.refused_key {
+            Some(key) if delivery.ordering_key == Some(key) => {
+                (answered(http::StatusCode::INTERNAL_SERVER_ERROR, &http::HeaderMap::new(), 0), 5)
+            }
+            _ => self.verdict(id),
+        };
         self.flown += 1;
         self.flights.push(Reverse((self.now + elapsed, self.flown)));
-        self.flying.insert(self.flown, Flight { ticket, subscription, verdict, elapsed });
+        self.flying.insert(
+            self.flown,
+            Flight { ticket, subscription, delivery: delivery.id, lease: self.epoch, verdict, elapsed },
+        );
     }
 
     pub(super) fn land(&mut self) {
@@ -87,11 +104,20 @@ impl World {
             let since = failed.map(|failed: Failed| failed.since_ms).or(arrival.delivery.hop.failing_since_ms);
             let end = self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now);
             self.ledger.attempted(&arrival.delivery, &end);
+            if self.engine.end_of_key(&arrival, matches!(end, End::Retry(_)), self.now) {
+                self.put_changes();
+            }
             self.resolve(arrival, is_listed, &end);
         }
     }
 
+    /// Every endpoint refuses this key until it is healed.
+    pub(in super::super) fn refuse_key(&mut self, key: u64) {
+        self.refused_key = Some(OrderingKey(key));
+    }
+
     pub(in super::super) fn heal(&mut self) {
+        self.refused_key = None;
         for endpoint in self.endpoints.values_mut() {
             *endpoint = Endpoint::Fast;
         }
