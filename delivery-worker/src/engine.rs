@@ -69,6 +69,7 @@ use self::origins::{Origins, Takeoff};
 pub(crate) use self::read_backs::ReadBackDemand;
 use self::read_backs::{ReadBacks, Reserve};
 use self::recent::RecentLanes;
+pub(crate) use self::unsettled::Settled;
 use self::unsettled::Unsettled;
 pub(crate) use self::useful::LookAhead;
 use self::useful::Windows;

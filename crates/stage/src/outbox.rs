@@ -127,6 +127,12 @@ impl<N> Entry<N> {
     pub fn outputs(&self) -> usize {
         self.outputs
     }
+
+    /// Their bytes.
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.output_bytes
+    }
 }
 
 // === impl Outbox: records ===

@@ -145,12 +145,12 @@ impl Ledger {
     pub(super) fn committed(&mut self, batch: &Batch<LaneNote>) {
         for entry in batch.entries() {
             match entry.note {
-                LaneNote::Done => drop(self.window.remove(&entry.offset)),
+                LaneNote::Done | LaneNote::Left => drop(self.window.remove(&entry.offset)),
                 LaneNote::Listed(listing) => {
                     self.window.remove(&entry.offset);
                     self.lists.insert(entry.offset, (listing.subscription, listing.role));
                 }
-                LaneNote::Settled(_) => drop(self.lists.remove(&entry.offset)),
+                LaneNote::Settled(_) | LaneNote::LeftList(_) => drop(self.lists.remove(&entry.offset)),
                 LaneNote::SetAside(id, version) => {
                     self.aside_of.extend(version.map(|version| (id, version)));
                     let own = self.lists.values_mut().filter(|(of, _)| *of == id);
