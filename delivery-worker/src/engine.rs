@@ -140,6 +140,8 @@ pub(crate) struct Landed {
     pub(crate) arrival: Arrival,
     /// It left the window before: it is an entry of its lane's list.
     pub(crate) is_listed: bool,
+    /// It could not leave this host, as nothing could: that was no attempt of it.
+    pub(crate) is_cut_off: bool,
     /// How long its endpoint has been failing, if it does.
     pub(crate) failed: Option<Failed>,
     /// Since when every attempt had failed, if this one ends that, Unix ms.
@@ -322,11 +324,12 @@ impl<L: Lookup> Engine<L> {
         if !self.is_nearly_full() {
             self.release_held();
         }
+        let is_cut_off = self.is_cut_off(verdict);
         let failed = self.streak(&live.arrival.delivery, verdict, self.wall.ms(now_ms));
         let recovered_ms = self.note(&live, verdict, elapsed_ms, now_ms);
         self.feed(live.arrival.delivery.subscription, now_ms);
         let Live { arrival, state, is_listed, .. } = live;
-        (state != State::Abandoned).then_some(Landed { arrival, is_listed, failed, recovered_ms })
+        (state != State::Abandoned).then_some(Landed { arrival, is_listed, is_cut_off, failed, recovered_ms })
     }
 
     /// Lets time pass.

@@ -8,7 +8,8 @@
 //!
 //! **Who holds what back.** The *hold* is what the endpoint asked for (`Retry-After`), the *circuit* ([`breaker`]) whether it
 //! works at all, the *window* ([`congestion`]) how many at a time come back well, the *rate* ([`rate`]) how many a second it may
-//! be sent and, where it turns some away, how many it took lately. Above the lanes stands their [`origin`].
+//! be sent and, where it turns some away, how many it took lately. Where this worker itself cannot send, its own [`lack`] holds
+//! the lane. Above the lanes stands their [`origin`].
 //!
 //! Everything here is pure; the engine owns the lanes and knows the clock. Times are the engine's, which never jump
 //! (`crate::steady`), but for failing times, which are the wall's.
@@ -19,6 +20,7 @@ pub(crate) mod condition;
 pub(crate) mod congestion;
 pub(crate) mod egress;
 pub(crate) mod identity;
+mod lack;
 mod learn;
 mod line;
 pub(crate) mod origin;
@@ -35,6 +37,7 @@ use self::breaker::{Breaker, SentAs};
 use self::cap::Cap;
 use self::condition::ToldCondition;
 use self::identity::EndpointIdentity;
+use self::lack::OwnLack;
 pub(crate) use self::line::OffsetLine;
 use self::origin::OpenOrigin;
 use self::queue::Queue;
@@ -68,6 +71,8 @@ pub(crate) struct Lane {
     held_at: u64,
     /// Requests that began here.
     sends: u64,
+    /// What this worker lacks for its requests.
+    lack: OwnLack,
     /// Whose endpoint it is: what was learned is of this one.
     pub(crate) identity: EndpointIdentity,
     /// When its endpoint last took one, ms.
@@ -163,6 +168,7 @@ impl Lane {
             hold_until_ms: i64::MIN,
             held_at: 0,
             sends: 0,
+            lack: OwnLack::default(),
             identity: EndpointIdentity::default(),
             worked_ms: None,
             is_well: false,
@@ -206,7 +212,7 @@ impl Lane {
 
     /// Whether it sends nothing now, or a probe at most.
     pub(crate) fn is_closed(&self, now_ms: i64) -> bool {
-        self.is_paused || self.breaker.is_open() || now_ms < self.hold_until_ms
+        self.is_paused || self.breaker.is_open() || now_ms < self.hold_until_ms || self.lack.is_found()
     }
 
     /// Whether it could go without loss: nothing waits and nothing is in flight.
