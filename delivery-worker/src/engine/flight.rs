@@ -24,8 +24,8 @@ impl<L: Lookup> Engine<L> {
             self.unblock(&key, now_ms);
         }
         let (ticket, subscription) = ticket?;
-        let live = self.live.get_mut(ticket)?;
-        if live.arrival.delivery.hop.due_ms > self.wall.ms(now_ms) {
+        let live = self.live.get(ticket)?;
+        if live.arrival.delivery.hop.due_ms > self.shown_ms(&live.arrival, now_ms) {
             Invariant::NeverEarly.violated();
         }
         Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })

@@ -20,7 +20,8 @@ impl<L: Lookup> Engine<L> {
         }
         self.timers_wall = wall;
         let moved = |Reverse((at_ms, count, timer)): Reverse<(i64, u64, Timer)>| {
-            let at_ms = if matches!(timer, Timer::Due(_)) { at_ms - jumped_ms } else { at_ms };
+            // What waits for longer now is looked at again in time.
+            let at_ms = if matches!(timer, Timer::Due(_)) { at_ms - jumped_ms.max(0) } else { at_ms };
             Reverse((at_ms, count, timer))
         };
         self.timers = self.timers.drain().map(moved).collect();

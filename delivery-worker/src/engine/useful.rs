@@ -380,7 +380,7 @@ impl<L: Lookup> Engine<L> {
             && self.lanes.get(&id).is_some_and(|lane| !lane.is_paused)
     }
 
-    fn has_room(&self, epoch: Epoch) -> bool {
+    pub(super) fn has_room(&self, epoch: Epoch) -> bool {
         let most = self.windows.most(self.rules.look_ahead);
         self.windows.held.get(&epoch).is_none_or(|held| !held.is_nearly_full(most))
     }
