@@ -295,10 +295,7 @@ impl<L: Lookup> Engine<L> {
 
     /// The next request to make now, if any. Its lane and the worker have room for it.
     pub(crate) fn dispatch(&mut self, now_ms: i64) -> Option<Dispatch> {
-        while self.in_flight < self.rules.concurrency
-            && self.in_flight_bytes < self.rules.in_flight_bytes
-            && self.egress.may_send(now_ms)
-        {
+        while self.has_places() && self.egress.may_send(now_ms) {
             let id = self.ready.pop_front()?;
             if let Some(dispatch) = self.dispatch_lane(id, now_ms) {
                 return Some(dispatch);
@@ -357,13 +354,6 @@ impl<L: Lookup> Engine<L> {
             }
         }
         self.make_room(now_ms);
-    }
-
-    /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome.
-    pub(crate) fn next_wake_ms(&self) -> Option<i64> {
-        let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty());
-        let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
-        [probe_ms, timer_ms, self.windows.wake_ms(), self.read_backs.next_ms()].into_iter().flatten().min()
     }
 
     /// How long `deliveries` surely keeps a record, ms.

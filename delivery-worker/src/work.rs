@@ -319,7 +319,9 @@ impl DeliveryWork {
     }
 
     fn next_turn(&self, turn: &Turn<'_, LaneNote>, now_ms: i64) -> NextTurn {
-        let wake_ms = self.engine.next_wake_ms().map(|wake_ms| wake_ms - now_ms);
+        // While nothing may be sent there is no probe to wake for: the stage looks when that is over.
+        let wake_ms = if turn.may_send { self.engine.next_wake_ms() } else { self.engine.next_tick_ms() };
+        let wake_ms = wake_ms.map(|wake_ms| wake_ms - now_ms);
         // While a batch is full its outcome wakes the loop.
         let look_ms = self.books.next_age_look_ms().filter(|_| !turn.is_full());
         let look_ms = look_ms.map(|look_ms| look_ms - turn.now.wall_ms);

@@ -11,6 +11,18 @@ use crate::steady::Wall;
 const JUMP_MS: i64 = 100;
 
 impl<L: Lookup> Engine<L> {
+    /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome, where it is dispatched.
+    pub(crate) fn next_wake_ms(&self) -> Option<i64> {
+        let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty() && self.has_places());
+        [probe_ms, self.next_tick_ms()].into_iter().flatten().min()
+    }
+
+    /// The same of [`Engine::tick`] alone.
+    pub(crate) fn next_tick_ms(&self) -> Option<i64> {
+        let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
+        [timer_ms, self.windows.wake_ms(), self.read_backs.next_ms()].into_iter().flatten().min()
+    }
+
     /// How far the wall clock is ahead now. Where it jumped, what waits for its time waits for the new one.
     pub(crate) fn set_wall(&mut self, wall: Wall) {
         self.wall = wall;
