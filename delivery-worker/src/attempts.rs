@@ -1,7 +1,7 @@
 //! Attempts: a task per request, and the queue in which they come back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Subscription};
 use chassis::{clock, tasks};
@@ -64,8 +64,8 @@ impl Completed {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Makes attempts over this client.
-    pub(crate) fn new(client: Client, tls: Tls, settings: &Settings) -> Self {
+    /// Makes attempts over this client. `reviewed`: where the snapshot is now, and now.
+    pub(crate) fn new(client: Client, tls: Tls, settings: &Settings, reviewed: (i64, Instant)) -> Self {
         let (sender, receiver) = mpsc::channel(settings.rules.concurrency.max(AT_ONCE));
         Self {
             client,
@@ -74,11 +74,19 @@ impl Attempts {
             sender,
             receiver,
             completed: Vec::with_capacity(AT_ONCE),
+            reviewed,
         }
     }
 
-    /// Forgets connections and targets of subscriptions that are not what they were.
-    pub(crate) fn review(&mut self, catalog: &Catalog) {
+    /// Forgets connections and targets of subscriptions that are not what they were, once the snapshot has moved. All that are kept are
+    /// looked at, so the more they are the longer is the pause in between.
+    pub(crate) fn review(&mut self, catalog: &Catalog, now: Instant) {
+        let (position, at) = self.reviewed;
+        let current = catalog.position();
+        if current == position || now < at + self.targets.pause() {
+            return;
+        }
+        self.reviewed = (current, now);
         let snapshot = catalog.read();
         let offset_of = |id| snapshot.subscription(id).map(|it| it.offset());
         self.client.keep_current(|(id, offset)| offset_of(id) == Some(offset));
@@ -95,7 +103,6 @@ impl Attempts {
         let target = self.targets.of(&dispatch.subscription);
         let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
         let client = self.client.clone();
-        let sender = self.sender.clone();
         let dispatched = clock::instant();
         let (ticket, subscription) = (dispatch.ticket, Arc::clone(&dispatch.subscription));
         self.complete(ticket, subscription, async move {

@@ -257,7 +257,7 @@ impl DeliveryWork {
             Reporter::new(topics.clone(), &settings.tier_names, client.headers_limit(), settings.attempt_timeout);
         Self {
             engine: Engine::new(settings.rules, FromCatalog(catalog.clone())),
-            attempts: Attempts::new(client, tls, &settings),
+            attempts: Attempts::new(client, tls, &settings, (catalog.position(), now)),
             ends: Ends::new(settings.retry, reporter, topics, metrics.clone()),
             books,
             read_back,
@@ -307,6 +307,7 @@ impl DeliveryWork {
 
     /// Looks at what waits here again when the snapshot has moved: its subscription may be disabled, deleted or paused now.
     fn review(&mut self, now: Now) {
+        self.attempts.review(&self.catalog, now.instant);
         let (position, at) = self.reviewed;
         let current = self.catalog.position();
         if current == position || now.instant < at + REVIEW_EVERY {
@@ -315,7 +316,6 @@ impl DeliveryWork {
         self.reviewed = (current, now.instant);
         let now_ms = self.engine_ms(now);
         self.engine.review(now_ms);
-        self.attempts.review(&self.catalog);
     }
 
     fn next_turn(&self, turn: &Turn<'_, LaneNote>, now_ms: i64) -> NextTurn {
