@@ -1,13 +1,13 @@
 //! Attempts: a task per request, and the queue in which they come back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Subscription};
 use chassis::{clock, tasks};
 use tokio::sync::mpsc;
 
-use crate::classify::AttemptVerdict;
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::client::{Answer, Client, Tls};
 use crate::config::{Settings, ms};
 use crate::engine::Dispatch;
@@ -40,6 +40,15 @@ pub(crate) struct Attempts {
     sender: mpsc::Sender<Completed>,
     receiver: mpsc::Receiver<Completed>,
     completed: Vec<Completed>,
+    /// Position of the snapshot at the last review, and when that was.
+    reviewed: (i64, Instant),
+}
+
+/// An attempt whose worker waits for it.
+struct Answering {
+    sender: mpsc::Sender<Completed>,
+    /// Until it ends.
+    of: Option<(Ticket, Arc<Subscription>)>,
 }
 
 // === impl Completed ===
@@ -55,8 +64,8 @@ impl Completed {
 // === impl Attempts ===
 
 impl Attempts {
-    /// Makes attempts over this client.
-    pub(crate) fn new(client: Client, tls: Tls, settings: &Settings) -> Self {
+    /// Makes attempts over this client. `reviewed`: where the snapshot is now, and now.
+    pub(crate) fn new(client: Client, tls: Tls, settings: &Settings, reviewed: (i64, Instant)) -> Self {
         let (sender, receiver) = mpsc::channel(settings.rules.concurrency.max(AT_ONCE));
         Self {
             client,
@@ -65,11 +74,19 @@ impl Attempts {
             sender,
             receiver,
             completed: Vec::with_capacity(AT_ONCE),
+            reviewed,
         }
     }
 
-    /// Forgets connections and targets of subscriptions that are not what they were.
-    pub(crate) fn review(&mut self, catalog: &Catalog) {
+    /// Forgets connections and targets of subscriptions that are not what they were, once the snapshot has moved. All that are kept are
+    /// looked at, so the more they are the longer is the pause in between.
+    pub(crate) fn review(&mut self, catalog: &Catalog, now: Instant) {
+        let (position, at) = self.reviewed;
+        let current = catalog.position();
+        if current == position || now < at + self.targets.pause() {
+            return;
+        }
+        self.reviewed = (current, now);
         let snapshot = catalog.read();
         let offset_of = |id| snapshot.subscription(id).map(|it| it.offset());
         self.client.keep_current(|(id, offset)| offset_of(id) == Some(offset));
@@ -86,12 +103,26 @@ impl Attempts {
         let target = self.targets.of(&dispatch.subscription);
         let timeout = dispatch.subscription.timeout().unwrap_or(self.timeout);
         let client = self.client.clone();
-        let sender = self.sender.clone();
         let dispatched = clock::instant();
-        drop(tasks::spawn("attempt", async move {
+        let (ticket, subscription) = (dispatch.ticket, Arc::clone(&dispatch.subscription));
+        self.complete(ticket, subscription, async move {
             let lag_ms = ms(clock::instant().saturating_duration_since(dispatched));
-            let completed = attempt(&client, &dispatch, &target, timeout, lag_ms).await;
-            if sender.send(completed).await.is_err() {
+            attempt(&client, &dispatch, &target, timeout, lag_ms).await
+        });
+    }
+
+    /// Runs an attempt in a task of its own. However that ends, the worker hears of it.
+    fn complete(
+        &self,
+        ticket: Ticket,
+        subscription: Arc<Subscription>,
+        attempt: impl Future<Output = Completed> + Send + 'static,
+    ) {
+        let mut answering = Answering { sender: self.sender.clone(), of: Some((ticket, subscription)) };
+        drop(tasks::spawn("attempt", async move {
+            let completed = attempt.await;
+            answering.of = None;
+            if answering.sender.send(completed).await.is_err() {
                 tracing::debug!("an attempt ended after the worker");
             }
         }));
@@ -110,6 +141,31 @@ impl Attempts {
     /// Takes an emptied list's room back.
     pub(crate) fn recycle(&mut self, emptied: Vec<Completed>) {
         self.completed = emptied;
+    }
+}
+
+// === impl Answering ===
+
+impl Drop for Answering {
+    /// Its task was torn down, by a panic: its place, its lane's and its record's would be taken for ever. Whether the endpoint saw
+    /// anything nobody knows.
+    fn drop(&mut self) {
+        let Some((ticket, subscription)) = self.of.take() else { return };
+        let mut answer = Answer::of(unanswered(NoAnswer::Reset));
+        answer.error = Some(NoAnswer::Reset);
+        answer.detail = Some("this worker failed in the middle of it".to_owned());
+        let attempt = Attempt {
+            started_ms: clock::now_ms(),
+            elapsed_ms: 0,
+            first_byte_ms: None,
+            target: subscription.offset(),
+            signed: Signed::default(),
+            answer,
+        };
+        // The queue has room for everything that is in flight.
+        if self.sender.try_send(Completed { ticket, subscription, attempt, lag_ms: 0 }).is_err() {
+            tracing::debug!("an attempt ended after the worker");
+        }
     }
 }
 
@@ -159,6 +215,23 @@ mod tests {
     use crate::slots::Slots;
     use crate::testing;
     use target::TargetPolicy;
+
+    #[tokio::test]
+    async fn an_attempt_whose_task_panics_ends_and_its_worker_hears_of_it() {
+        let config = chassis::config::Config::for_tests().delivery;
+        let settings = Settings::new(&config, TargetPolicy::default()).unwrap();
+        let (vault, tls) = (testing::vault(), Tls::new(None).unwrap());
+        let client = Client::new(testing::resolver(false, &[]), settings.client, tls.plain().unwrap());
+        let mut attempts = Attempts::new(client, tls, &settings, (0, clock::instant()));
+        let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), 1, &vault);
+        let ticket = Slots::default().insert(());
+        let panics = || -> Completed { panic!("a bug in what an attempt is made of") };
+        attempts.complete(ticket, subscription, async move { panics() });
+        tokio::time::timeout(Duration::from_secs(20), attempts.wait()).await.expect("its worker hears of it");
+        let ended = attempts.take_completed();
+        assert_eq!((ended.len(), ended[0].ticket), (1, ticket));
+        assert_eq!(ended[0].attempt.answer.verdict, unanswered(NoAnswer::Reset));
+    }
 
     /// The future of an attempt is moved into its task, and its memory is written over when it ends. With the
     /// request in it, it had 4.8 KB.

@@ -72,8 +72,10 @@ pub(crate) enum Reach {
     Unknown,
     /// No name, no connection.
     Unreachable,
-    /// It was not sent: this worker could not make it.
-    Unsent,
+    /// It was not sent: this worker cannot use its subscription's secrets.
+    Unsigned,
+    /// It was not sent: this worker or its host lacks what a connection needs.
+    Local,
 }
 
 /// Why no whole answer came. The words stand in the delivery log.
@@ -137,7 +139,7 @@ impl NoAnswer {
 impl AttemptVerdict {
     /// Whether nothing was sent, and for no reason that lies with the endpoint.
     pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self, Self::Failed(Failure { reach: Reach::Unsent, .. }))
+        matches!(self, Self::Failed(Failure { reach: Reach::Unsigned | Reach::Local, .. }))
     }
 }
 
@@ -171,7 +173,8 @@ pub(crate) fn unanswered(why: NoAnswer) -> AttemptVerdict {
         NoAnswer::Dns | NoAnswer::Connect => Reach::Unreachable,
         // What name servers say of one name says nothing about the network.
         NoAnswer::Timeout | NoAnswer::Token | NoAnswer::Refused => Reach::Unknown,
-        NoAnswer::Unsigned | NoAnswer::Local => Reach::Unsent,
+        NoAnswer::Unsigned => Reach::Unsigned,
+        NoAnswer::Local => Reach::Local,
         NoAnswer::Tls | NoAnswer::Reset | NoAnswer::Protocol => Reach::Reached,
     };
     let pressure = if why == NoAnswer::Timeout { Pressure::TimedOut } else { Pressure::None };

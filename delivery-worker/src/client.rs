@@ -25,6 +25,7 @@ use hyper::body::{Body, Incoming};
 use rustls::ClientConfig;
 
 use crate::classify::{AttemptVerdict, NoAnswer, answered};
+use crate::config::ms;
 use crate::pool::{
     Carrier, ClientIdentity, ConnectionPool, Holder, OriginRef, PoolLimits, QueuePlace, Sending, Taken, Way,
 };
@@ -133,7 +134,8 @@ impl Client {
         Self { pool: self.pool.clone(), limits: ClientLimits { body, body_time: Duration::MAX, ..self.limits } }
     }
 
-    /// Sends one request and waits for its answer, at most `timeout`. Never fails: a failure is an answer too.
+    /// Sends one request and waits for its answer, at most `timeout`. Never fails: a failure is an answer too. `now_ms`: the wall's time
+    /// now, Unix ms.
     ///
     /// The request is handed on here and not in the future: it would be the largest part of what every attempt carries. Where it
     /// has to go out once more, `again` makes it.
@@ -145,18 +147,19 @@ impl Client {
         timeout: Duration,
         now_ms: i64,
     ) -> impl Future<Output = Answer> + Send + 'a {
-        let deadline = clock::instant() + timeout;
+        let started = clock::instant();
+        let deadline = started + timeout;
         let begun = self.begin(request, identity);
         async move {
             let lost = match self.head(begun, timeout, deadline).await {
-                Ok(answered) => match self.answer(answered, deadline, now_ms) {
+                Ok(answered) => match self.answer(answered, deadline, (started, now_ms)) {
                     Ok(answer) => return answer,
                     Err(reading) => return reading.await,
                 },
                 Err(lost) => lost,
             };
             // Boxed: few need it.
-            Box::pin(self.repeat(lost, &again, identity, (timeout, deadline), now_ms)).await
+            Box::pin(self.repeat(lost, &again, identity, (timeout, deadline), (started, now_ms))).await
         }
     }
 
@@ -167,7 +170,7 @@ impl Client {
         again: &(dyn Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync),
         identity: Option<&ClientIdentity>,
         (timeout, deadline): (Duration, Instant),
-        now_ms: i64,
+        started: (Instant, i64),
     ) -> Answer {
         for repeats in 0.. {
             if repeats >= lost.repeats(REPEATS) {
@@ -179,7 +182,7 @@ impl Client {
                 Err(verdict) => return Answer::of(verdict),
             };
             lost = match self.head(self.begin(request, identity), timeout, deadline).await {
-                Ok(answered) => match self.answer(answered, deadline, now_ms) {
+                Ok(answered) => match self.answer(answered, deadline, started) {
                     Ok(answer) => return answer,
                     Err(reading) => return reading.await,
                 },
@@ -205,12 +208,15 @@ impl Client {
             begun @ (Outgoing::Sent(..) | Outgoing::Nowhere) => begun,
         };
         let Outgoing::Sent(mut carrier, mut sending, length) = begun else { return Err(Box::new(Lost::nowhere())) };
-        let before = carrier.bytes();
+        let (before, answers) = (carrier.bytes(), carrier.answers());
         let head = std::future::poll_fn(|context| carrier.poll_with(context, |context| sending.as_mut().poll(context)));
         let lost = match tokio::time::timeout_at(deadline.into(), head).await {
-            Ok(Ok(response)) => return Ok((carrier, response)),
+            Ok(Ok(response)) => {
+                carrier.answered();
+                return Ok((carrier, response));
+            }
             Ok(Err(error)) => Lost::broken(&carrier, before, error),
-            Err(_elapsed) => Lost::late(&carrier, before, length, timeout),
+            Err(_elapsed) => Lost::late(&carrier, (before, answers), length, timeout),
         };
         if lost.condemns() {
             self.pool.condemn(&carrier, deadline - timeout);
@@ -238,13 +244,15 @@ impl Client {
         &self,
         (carrier, response): AnswerHead,
         deadline: Instant,
-        now_ms: i64,
+        (started, started_ms): (Instant, i64),
     ) -> Result<Answer, impl Future<Output = Answer> + Send> {
         let (head, body) = response.into_parts();
+        let head_at = clock::instant();
+        let now_ms = started_ms.saturating_add(ms(head_at.saturating_duration_since(started)));
         let mut answer = Answer::of(answered(head.status, &head.headers, now_ms));
         answer.status = Some(head.status);
         answer.headers = head.headers;
-        answer.head_at = Some(clock::instant());
+        answer.head_at = Some(head_at);
         answer.way = Some(carrier.way());
         if body.is_end_stream() {
             carrier.finish(&self.pool, &answer.headers);

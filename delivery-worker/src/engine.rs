@@ -71,6 +71,7 @@ use self::origins::Origins;
 pub(crate) use self::read_backs::ReadBackDemand;
 use self::read_backs::{ReadBacks, Reserve};
 use self::recent::RecentLanes;
+pub(crate) use self::unsettled::Settled;
 use self::unsettled::Unsettled;
 pub(crate) use self::windows::LookAhead;
 use self::windows::Windows;
@@ -141,6 +142,8 @@ pub(crate) struct Landed {
     pub(crate) arrival: Arrival,
     /// It left the window before: it is an entry of its lane's list.
     pub(crate) is_listed: bool,
+    /// It could not leave this host, as nothing could: that was no attempt of it.
+    pub(crate) is_cut_off: bool,
     /// How long its endpoint has been failing, if it does.
     pub(crate) failed: Option<Failed>,
     /// Since when every attempt had failed, if this one ends that, Unix ms.
@@ -252,10 +255,7 @@ impl<L: Lookup> Engine<L> {
 
     /// The next request to make now, if any. Its lane and the worker have room for it.
     pub(crate) fn dispatch(&mut self, now_ms: i64) -> Option<Dispatch> {
-        while self.in_flight < self.rules.concurrency
-            && self.in_flight_bytes < self.rules.in_flight_bytes
-            && self.egress.may_send(now_ms)
-        {
+        while self.has_places() && self.egress.may_send(now_ms) {
             let id = self.ready.pop_front()?;
             if let Some(dispatch) = self.dispatch_lane(id, now_ms) {
                 return Some(dispatch);
@@ -281,11 +281,12 @@ impl<L: Lookup> Engine<L> {
         if !self.is_nearly_full() {
             self.release_held();
         }
+        let is_cut_off = self.is_cut_off(verdict);
         let failed = self.streak(&live.arrival.delivery, verdict, self.wall.ms(now_ms));
         let recovered_ms = self.note(&live, verdict, elapsed_ms, now_ms);
         self.feed(live.arrival.delivery.subscription, now_ms);
         let Live { arrival, state, is_listed, .. } = live;
-        (state != State::Abandoned).then_some(Landed { arrival, is_listed, failed, recovered_ms })
+        (state != State::Abandoned).then_some(Landed { arrival, is_listed, is_cut_off, failed, recovered_ms })
     }
 
     /// Lets time pass.
@@ -313,13 +314,6 @@ impl<L: Lookup> Engine<L> {
             }
         }
         self.make_room(now_ms);
-    }
-
-    /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome.
-    pub(crate) fn next_wake_ms(&self) -> Option<i64> {
-        let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty());
-        let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
-        [probe_ms, timer_ms, self.windows.wake_ms(), self.read_backs.next_ms()].into_iter().flatten().min()
     }
 
     /// How long `deliveries` surely keeps a record, ms.

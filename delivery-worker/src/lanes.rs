@@ -8,7 +8,8 @@
 //!
 //! **Who holds what back.** The *hold* is what the endpoint asked for (`Retry-After`), the *circuit* ([`breaker`]) whether it
 //! works at all, the *window* ([`congestion`]) how many at a time come back well, the *rate* ([`rate`]) how many a second it may
-//! be sent and, where it turns some away, how many it took lately. Above the lanes stands their [`origin`].
+//! be sent and, where it turns some away, how many it took lately. Where this worker itself cannot send, its own [`lack`] holds
+//! the lane. Above the lanes stands their [`origin`].
 //!
 //! Everything here is pure; the engine owns the lanes and knows the clock. Times are the engine's, which never jump
 //! (`crate::steady`), but for failing times, which are the wall's.
@@ -20,6 +21,7 @@ pub(crate) mod congestion;
 pub(crate) mod egress;
 pub(crate) mod identity;
 pub(crate) mod keys;
+mod lack;
 mod learn;
 mod line;
 pub(crate) mod origin;
@@ -37,6 +39,7 @@ use self::cap::Cap;
 use self::condition::ToldCondition;
 use self::identity::EndpointIdentity;
 use self::keys::LaneQueue;
+use self::lack::OwnLack;
 pub(crate) use self::line::OffsetLine;
 use self::origin::OpenOrigin;
 use self::rate::Rate;
@@ -69,6 +72,8 @@ pub(crate) struct Lane {
     held_at: u64,
     /// Requests that began here.
     sends: u64,
+    /// What this worker lacks for its requests.
+    lack: OwnLack,
     /// Whose endpoint it is: what was learned is of this one.
     pub(crate) identity: EndpointIdentity,
     /// When its endpoint last took one, ms.
@@ -164,6 +169,7 @@ impl Lane {
             hold_until_ms: i64::MIN,
             held_at: 0,
             sends: 0,
+            lack: OwnLack::default(),
             identity: EndpointIdentity::default(),
             worked_ms: None,
             is_well: false,
@@ -207,7 +213,7 @@ impl Lane {
 
     /// Whether it sends nothing now, or a probe at most.
     pub(crate) fn is_closed(&self, now_ms: i64) -> bool {
-        self.is_paused || self.breaker.is_open() || now_ms < self.hold_until_ms
+        self.is_paused || self.breaker.is_open() || now_ms < self.hold_until_ms || self.lack.is_found()
     }
 
     /// Whether it could go without loss: nothing waits, no key waits for what comes back, and nothing is in flight.

@@ -9,7 +9,7 @@ use retry::{RetryAfter, Schedule, Tiers};
 use schemas::dead_letter::DeathReason;
 use schemas::delivery::{Delivery, Hop, Wait};
 
-use crate::classify::{AttemptVerdict, Reach};
+use crate::classify::AttemptVerdict;
 
 /// What could not be sent for want of something here waits so long: somebody has to mend it, or load to fall.
 const DEFERRED: Duration = Duration::from_secs(30);
@@ -77,13 +77,13 @@ impl RetryRules {
             AttemptVerdict::Aborted => End::died(DeathReason::Aborted, "the receiver asked to abort this message"),
             AttemptVerdict::Refused(detail) => End::died(DeathReason::Refused, detail.clone()),
             AttemptVerdict::Unwritable(detail) => End::died(DeathReason::Unwritable, detail.clone()),
-            AttemptVerdict::Failed(failure) if failure.reach == Reach::Unsent => self.deferred(delivery, now_ms),
+            verdict @ AttemptVerdict::Failed(_) if verdict.is_unsent() => self.deferred(delivery, now_ms),
             AttemptVerdict::Failed(failure) => self.again(delivery, of, failure.retry_after, failing_since_ms, now_ms),
         }
     }
 
     /// Nothing was sent, and not because of the endpoint: the same attempt, later. Its life goes on meanwhile.
-    fn deferred(&self, delivery: &Delivery, now_ms: i64) -> End {
+    pub(crate) fn deferred(&self, delivery: &Delivery, now_ms: i64) -> End {
         let no_hint = RetryAfter { asked: None, cap: self.retry_after_cap };
         let due_ms = retry::next(now_ms, DEFERRED, no_hint, unit(delivery), &self.tiers).due_ms;
         if due_ms >= delivery.deadline_ms {

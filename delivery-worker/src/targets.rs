@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::Subscription;
 use lru::LruCache;
@@ -13,17 +14,23 @@ use crate::client::Tls;
 use crate::request::{Prepared, Target};
 
 /// Targets kept; the one that was not used for longest goes first, and is prepared again when its turn comes.
-pub(crate) const TARGETS: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not 0");
+/// With more of them being served each delivery would parse its URL, its headers, its keys.
+pub(crate) const TARGETS: NonZeroUsize = NonZeroUsize::new(100_000).expect("it is not 0");
 
 /// Sources of tokens kept: a token that is thrown away with its target would be fetched anew for each delivery of a worker with
 /// more targets than are kept.
 const SOURCES: usize = 100_000;
+
+/// Between two looks at all that are kept, and so much for each thousand of them.
+const LEAST_PAUSE: Duration = Duration::from_millis(200);
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The targets of the subscriptions that are served.
 #[derive(Debug)]
 pub(crate) struct Targets {
     policy: TargetPolicy,
     tls: Tls,
+    most: usize,
     /// With the `control` offset of the subscription they were prepared from.
     kept: LruCache<SubscriptionId, (i64, Prepared)>,
     /// The same of where tokens come from.
@@ -32,7 +39,7 @@ pub(crate) struct Targets {
 
 impl Targets {
     pub(crate) fn new(most: NonZeroUsize, policy: TargetPolicy, tls: Tls) -> Self {
-        Self { policy, tls, kept: LruCache::new(most), sources: LruCache::unbounded() }
+        Self { policy, tls, most: most.get(), kept: LruCache::unbounded(), sources: LruCache::unbounded() }
     }
 
     /// The target of a subscription.
@@ -46,20 +53,30 @@ impl Targets {
         let source = self.sources.get(&id).filter(|(of, _)| *of == offset).map(|(_, source)| Arc::clone(source));
         let target = Arc::new(Target::new(subscription, source, &self.policy, &self.tls));
         if let Some(source) = target.as_ref().as_ref().ok().and_then(|target| target.auth().source()) {
-            self.sources.put(id, (offset, Arc::clone(source)));
-            // Bounded here: a cache that is made with its bound makes room for all of it.
-            if self.sources.len() > SOURCES {
-                self.sources.pop_lru();
-            }
+            put(&mut self.sources, id, (offset, Arc::clone(source)), SOURCES);
         }
-        self.kept.put(id, (offset, Arc::clone(&target)));
+        put(&mut self.kept, id, (offset, Arc::clone(&target)), self.most);
         target
+    }
+
+    /// How long a worker leaves between two looks at all of them: a look at 10,000 takes it about a millisecond.
+    pub(crate) fn pause(&self) -> Duration {
+        let thousands = u32::try_from(self.kept.len() / 1_000).unwrap_or(u32::MAX);
+        LOOK_PAUSE.saturating_mul(thousands).max(LEAST_PAUSE)
     }
 
     /// Drops targets whose subscription is no longer what it was, and with them its secrets.
     pub(crate) fn keep_current(&mut self, offset_of: impl Fn(SubscriptionId) -> Option<i64>) {
         drop_old(&mut self.kept, &offset_of);
         drop_old(&mut self.sources, &offset_of);
+    }
+}
+
+/// Keeps so many at most: a cache that is made with its bound makes room for all of it.
+fn put<T>(to: &mut LruCache<SubscriptionId, (i64, T)>, id: SubscriptionId, kept: (i64, T), most: usize) {
+    to.put(id, kept);
+    if to.len() > most {
+        to.pop_lru();
     }
 }
 
@@ -107,6 +124,22 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &source(2)));
         targets.keep_current(|_| None);
         assert_eq!(targets.sources.len(), 0);
+    }
+
+    #[test]
+    fn what_is_served_in_turn_is_prepared_once_by_a_worker_with_many_subscriptions() {
+        let (vault, tls) = (testing::vault(), Tls::new(None).unwrap());
+        let object = testing::object(0, "https://example.com/", &vault);
+        let all: Vec<Arc<Subscription>> = (0..10_100)
+            .map(|number| {
+                let id = testing::subscription_id(number);
+                testing::subscription(control::Subscription { subscription_id: id, ..object.clone() }, 1, &vault)
+            })
+            .collect();
+        let mut targets = Targets::new(TARGETS, TargetPolicy::default(), tls);
+        let first: Vec<Prepared> = all.iter().map(|subscription| targets.of(subscription)).collect();
+        let again = all.iter().zip(&first).filter(|(of, first)| !Arc::ptr_eq(&targets.of(of), first)).count();
+        assert_eq!(again, 0, "prepared anew");
     }
 
     #[test]

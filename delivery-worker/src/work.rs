@@ -42,7 +42,7 @@ use stage::{Batch as Sealed, Entry, Measured, NextTurn, Now, Refused, Restoring,
 use crate::attempts::Attempts;
 use crate::client::{Client, Tls};
 use crate::config::Settings;
-use crate::engine::{Engine, Lookup};
+use crate::engine::{Engine, Lookup, Settled};
 use crate::metrics::DeliveryMetrics;
 use crate::report::Reporter;
 use crate::steady::SteadyClock;
@@ -125,7 +125,10 @@ impl Work for DeliveryWork {
         self.land(turn)?;
         self.correct(turn)?;
         self.checkpoint(turn);
-        self.take_read_back(turn.now)?;
+        if !self.engine.is_full_of_left() {
+            // Else it waits where it came in, until some of it is committed.
+            self.take_read_back(turn.now)?;
+        }
         self.admit_stalled(turn.now)?;
         self.review(turn.now);
         self.check_ages(turn);
@@ -137,7 +140,7 @@ impl Work for DeliveryWork {
         }
         self.put_changes(turn);
         for left in self.engine.take_left() {
-            let resolved = Resolved::new(&left.arrival, left.is_listed, self.ends.left(&left, wall_ms)?);
+            let resolved = Resolved::unsent(&left.arrival, left.is_listed, self.ends.left(&left, wall_ms)?);
             self.put(resolved, turn);
         }
         for resolved in std::mem::take(&mut self.resolved) {
@@ -171,11 +174,17 @@ impl Work for DeliveryWork {
 
     /// The lists stand as the books say. The entries were counted when they were resolved.
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<LaneNote>>, now: Now) {
-        let mut settled: BTreeMap<Epoch, usize> = BTreeMap::new();
-        for entry in entries.filter(|entry| entry.note.is_outcome()) {
-            *settled.entry(entry.epoch).or_default() += 1;
+        let mut settled: BTreeMap<Epoch, Settled> = BTreeMap::new();
+        for entry in entries.filter(|entry| entry.note.was_sent() || entry.note.left_list()) {
+            let settled = settled.entry(entry.epoch).or_default();
+            if entry.note.was_sent() {
+                settled.sent += 1;
+            } else {
+                settled.left += 1;
+                settled.left_bytes += entry.output_bytes();
+            }
         }
-        settled.into_iter().for_each(|(epoch, count)| self.engine.settled(epoch, count));
+        settled.into_iter().for_each(|(epoch, settled)| self.engine.settled(epoch, settled));
         self.books.committed();
         self.begin_corrected(now);
     }
@@ -248,7 +257,7 @@ impl DeliveryWork {
             Reporter::new(topics.clone(), &settings.tier_names, client.headers_limit(), settings.attempt_timeout);
         Self {
             engine: Engine::new(settings.rules, FromCatalog(catalog.clone())),
-            attempts: Attempts::new(client, tls, &settings),
+            attempts: Attempts::new(client, tls, &settings, (catalog.position(), now)),
             ends: Ends::new(settings.retry, reporter, topics, metrics.clone()),
             books,
             read_back,
@@ -278,8 +287,13 @@ impl DeliveryWork {
 
     /// Puts what is resolved into the outbox. Of a lease that is over nothing comes back.
     fn put(&mut self, mut resolved: Resolved, turn: &mut Turn<'_, LaneNote>) {
-        if resolved.note.is_outcome() && self.books.lease(resolved.epoch).is_some() {
-            self.engine.resolved(resolved.epoch);
+        let Resolved { epoch, note, .. } = resolved;
+        if self.books.lease(epoch).is_some() {
+            if note.was_sent() {
+                self.engine.resolved(epoch);
+            } else if note.left_list() {
+                self.engine.left_list(epoch, resolved.outputs.iter().map(OutRecord::size).sum());
+            }
         }
         turn.resolve(resolved.entry(turn.now.boot_ms), &mut resolved.outputs);
     }
@@ -293,6 +307,7 @@ impl DeliveryWork {
 
     /// Looks at what waits here again when the snapshot has moved: its subscription may be disabled, deleted or paused now.
     fn review(&mut self, now: Now) {
+        self.attempts.review(&self.catalog, now.instant);
         let (position, at) = self.reviewed;
         let current = self.catalog.position();
         if current == position || now.instant < at + REVIEW_EVERY {
@@ -301,11 +316,12 @@ impl DeliveryWork {
         self.reviewed = (current, now.instant);
         let now_ms = self.engine_ms(now);
         self.engine.review(now_ms);
-        self.attempts.review(&self.catalog);
     }
 
     fn next_turn(&self, turn: &Turn<'_, LaneNote>, now_ms: i64) -> NextTurn {
-        let wake_ms = self.engine.next_wake_ms().map(|wake_ms| wake_ms - now_ms);
+        // While nothing may be sent there is no probe to wake for: the stage looks when that is over.
+        let wake_ms = if turn.may_send { self.engine.next_wake_ms() } else { self.engine.next_tick_ms() };
+        let wake_ms = wake_ms.map(|wake_ms| wake_ms - now_ms);
         // While a batch is full its outcome wakes the loop.
         let look_ms = self.books.next_age_look_ms().filter(|_| !turn.is_full());
         let look_ms = look_ms.map(|look_ms| look_ms - turn.now.wall_ms);

@@ -64,6 +64,8 @@ pub struct Entry<N> {
     pub note: N,
     /// Whether it resolves no record of the window.
     pub(crate) is_beside: bool,
+    /// See [`Entry::weighing`].
+    pub(crate) is_weighed: bool,
     pub(crate) outputs: usize,
     pub(crate) output_bytes: usize,
     /// How often some of its outputs were refused.
@@ -109,9 +111,22 @@ impl<N> Entry<N> {
     /// A record of the lease with this epoch that is resolved at `boot_ms`. `at`: offset and Kafka's time, Unix ms.
     #[must_use]
     pub fn new(epoch: Epoch, at: (i64, i64), size: usize, boot_ms: i64, note: N) -> Self {
-        let ((offset, timestamp_ms), is_beside) = (at, false);
+        let ((offset, timestamp_ms), is_beside, is_weighed) = (at, false, true);
         let (outputs, output_bytes, refused, too_slow) = (0, 0, 0, 0);
-        Self { epoch, offset, timestamp_ms, size, boot_ms, note, is_beside, outputs, output_bytes, refused, too_slow }
+        Self {
+            epoch,
+            offset,
+            timestamp_ms,
+            size,
+            boot_ms,
+            note,
+            is_beside,
+            is_weighed,
+            outputs,
+            output_bytes,
+            refused,
+            too_slow,
+        }
     }
 
     /// Something that belongs to the lease with this epoch and is no live record of it: one that left the window before, a change of
@@ -120,13 +135,26 @@ impl<N> Entry<N> {
     /// named where an output of it is refused.
     #[must_use]
     pub fn beside(epoch: Epoch, at: (i64, i64), boot_ms: i64, note: N) -> Self {
-        Self { is_beside: true, ..Self::new(epoch, at, 0, boot_ms, note) }
+        Self { is_beside: true, is_weighed: false, ..Self::new(epoch, at, 0, boot_ms, note) }
+    }
+
+    /// One beside the window that is waited for as a record of it is: half a look-ahead of them waits for its batch no longer, see
+    /// [`Outbox::within`].
+    #[must_use]
+    pub fn weighing(self) -> Self {
+        Self { is_weighed: true, ..self }
     }
 
     /// How many records it writes.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.output_bytes
     }
 }
 

@@ -22,6 +22,9 @@ use crate::client::Answer;
 const UNSAID: Duration = Duration::from_secs(300);
 /// No token is used for longer.
 const LONGEST: Duration = Duration::from_secs(86_400);
+/// A token is used for so long at least, whatever its answer says: else each delivery would fetch its own, one after the other. A target
+/// that does not take it any more says so, and costs one request.
+const SHORTEST: Duration = Duration::from_secs(5);
 /// So long before its end a token is fetched anew, or a tenth of its life if that is less.
 const MARGIN: Duration = Duration::from_secs(60);
 /// Of a token endpoint's own error word.
@@ -136,7 +139,7 @@ fn lifetime(said: Option<&Seconds>) -> Duration {
         None => None,
     };
     let whole = seconds.map_or(UNSAID, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(UNSAID)).min(LONGEST);
-    whole - MARGIN.min(whole / 10)
+    (whole - MARGIN.min(whole / 10)).max(SHORTEST)
 }
 
 /// An error word of somebody else's, as a log takes it.
@@ -170,6 +173,8 @@ mod tests {
             (r#"{"access_token":"a","token_type":"bearer","expires_in":"3600"}"#, 3_540),
             (r#"{"access_token":"a","expires_in":100}"#, 90),
             (r#"{"access_token":"a"}"#, 270),
+            (r#"{"access_token":"a","expires_in":0}"#, 5),
+            (r#"{"access_token":"a","expires_in":"2"}"#, 5),
             (r#"{"access_token":"a","expires_in":1e300}"#, 270),
             (r#"{"access_token":"a","expires_in":-1,"scope":"x"}"#, 270),
             (r#"{"access_token":"a","expires_in":99999999}"#, 86_340),

@@ -23,6 +23,7 @@ use super::bearer;
 use super::grant::{self, Style};
 use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::client::{Answer, Client, HttpRequest};
+use crate::config::ms;
 
 /// Of one request to the token endpoint.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,7 +94,8 @@ impl TokenSource {
             Err(failure) => return failure.into_answer(),
         };
         let with = |token: &Token| again().map(|request| token.authorize(request));
-        let answer = client.send(token.authorize(request), || with(&token), None, left(until), now_ms).await;
+        let wall_ms = || now_ms.saturating_add(ms(clock::instant().saturating_duration_since(began)));
+        let answer = client.send(token.authorize(request), || with(&token), None, left(until), wall_ms()).await;
         let is_refused = answer.status == Some(StatusCode::UNAUTHORIZED);
         if !is_refused || token.fetched >= began {
             return answer;
@@ -104,7 +106,7 @@ impl TokenSource {
             Err(failure) => return failure.into_answer(),
         };
         match with(&token) {
-            Ok(request) => client.send(request, || with(&token), None, left(until), now_ms).await,
+            Ok(request) => client.send(request, || with(&token), None, left(until), wall_ms()).await,
             Err(verdict) => Answer::of(verdict),
         }
     }

@@ -70,11 +70,14 @@ impl Lost {
         Self { unprocessed, condemns, ..Self::over(carrier, NoConnection::new(class, phase, None, reason)) }
     }
 
-    /// Nothing came in time.
-    pub(super) fn late(carrier: &Carrier, before: (u64, u64), length: u64, limit: Duration) -> Self {
-        let is_sent = carrier.bytes().1 - before.1 >= length;
+    /// Nothing came in time. `before` are the bytes and the answers of its connection when the request began: where others were answered
+    /// since, one that hangs says nothing about it.
+    pub(super) fn late(carrier: &Carrier, before: ((u64, u64), u64), length: u64, limit: Duration) -> Self {
+        let (bytes, answers) = before;
+        let is_sent = carrier.bytes().1 - bytes.1 >= length;
         let phase = if is_sent { AttemptPhase::Head } else { AttemptPhase::Send };
-        Self::over(carrier, NoConnection::late(phase, None, limit))
+        let condemns = carrier.answers() == answers;
+        Self { condemns, ..Self::over(carrier, NoConnection::late(phase, None, limit)) }
     }
 
     /// The answer's body broke off.

@@ -198,3 +198,20 @@ async fn heads_are_read_as_leniently_as_browsers_do() {
         assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{}: {answer:?}", String::from_utf8_lossy(untidy));
     }
 }
+
+/// A date is a time of the wall when the answer comes, and not when its request went out.
+#[tokio::test]
+async fn a_date_to_come_back_at_counts_from_the_head() {
+    let client = client(&["127.0.0.0/8"]);
+    let head = b"HTTP/1.1 503 X\r\nretry-after: Wed, 21 Oct 2015 07:29:40 GMT\r\ncontent-length: 0\r\n\r\n";
+    let deadline = clock::instant() + LIMIT;
+    let answered = client.head(client.begin(post(&raw(head, false).await), None), LIMIT, deadline).await.unwrap();
+    // The attempt began 50 s ago, at 07:28:00.
+    let started = clock::instant().checked_sub(Duration::from_secs(50)).unwrap();
+    let answer = match client.answer(answered, deadline, (started, 1_445_412_480_000)) {
+        Ok(answer) => answer,
+        Err(reading) => reading.await,
+    };
+    let AttemptVerdict::Failed(failure) = answer.verdict else { panic!("{:?} is no failure", answer.verdict) };
+    assert!(failure.retry_after.unwrap() <= Duration::from_secs(50), "{failure:?}");
+}

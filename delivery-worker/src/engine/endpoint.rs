@@ -40,12 +40,16 @@ impl<L: Lookup> Engine<L> {
         } else if is_known {
             lane.probe_now();
         }
+        let had_turn = lane.is_ready && !lane.held_back.by_origin;
         if is_elsewhere {
             if let Some(key) = &identity.origin {
                 self.origins.enter(key, self.rules.breaker_failures);
             }
             if let Some(key) = &before.origin {
                 self.origins.leave(key);
+                if had_turn {
+                    self.pass_turn_on(key);
+                }
             }
         }
         self.count_circuit(id);

@@ -24,8 +24,8 @@ impl<L: Lookup> Engine<L> {
             self.unblock(&key, now_ms);
         }
         let (ticket, subscription) = ticket?;
-        let live = self.live.get_mut(ticket)?;
-        if live.arrival.delivery.hop.due_ms > self.wall.ms(now_ms) {
+        let live = self.live.get(ticket)?;
+        if live.arrival.delivery.hop.due_ms > self.shown_ms(&live.arrival, now_ms) {
             Invariant::NeverEarly.violated();
         }
         Some(Dispatch { ticket, delivery: Arc::clone(&live.arrival.delivery), subscription })
@@ -120,7 +120,7 @@ impl<L: Lookup> Engine<L> {
             AttemptVerdict::Failed(failure) => match failure.reach {
                 Reach::Reached | Reach::Unknown => true,
                 Reach::Unreachable => !self.egress.is_held(),
-                Reach::Unsent => false,
+                Reach::Unsigned | Reach::Local => false,
             },
             AttemptVerdict::Refused(_) => true,
             AttemptVerdict::Gone(_) | AttemptVerdict::Aborted | AttemptVerdict::Unwritable(_) => false,
@@ -138,13 +138,18 @@ impl<L: Lookup> Engine<L> {
         Some(self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, wall_ms))
     }
 
+    /// Whether a request could not leave this host, as no other one can.
+    pub(super) fn is_cut_off(&self, verdict: &AttemptVerdict) -> bool {
+        let is_unreachable = matches!(verdict, AttemptVerdict::Failed(failure) if failure.reach == Reach::Unreachable);
+        is_unreachable && self.egress.is_held()
+    }
+
     /// Tells the lane, its origin and the egress watch what an attempt says. Returns since when all others had failed, if it
     /// ends that, Unix ms.
     pub(super) fn note(&mut self, live: &Live, verdict: &AttemptVerdict, elapsed_ms: i64, now_ms: i64) -> Option<i64> {
         let id = live.arrival.delivery.subscription;
         let takeoff = live.takeoff.as_ref()?;
-        let is_unsent = matches!(verdict, AttemptVerdict::Failed(failure) if failure.reach == Reach::Unsent);
-        if !is_unsent {
+        if !verdict.is_unsent() {
             self.recent.on_end(id, *verdict == AttemptVerdict::Delivered, now_ms);
         }
         let sign = Sign::of(verdict, self.egress.is_held());
@@ -176,7 +181,7 @@ impl<L: Lookup> Engine<L> {
             return recovered_ms;
         }
         self.tell(id, now_ms);
-        if opened || asked_ms.is_some() {
+        if opened || asked_ms.is_some() || sign == Sign::Unsent {
             self.unload(id, now_ms);
         }
         self.wake(id);
@@ -188,12 +193,16 @@ impl<L: Lookup> Engine<L> {
             AttemptVerdict::Delivered | AttemptVerdict::Gone(_) | AttemptVerdict::Aborted => true,
             AttemptVerdict::Failed(failure) => match failure.reach {
                 Reach::Reached => true,
-                Reach::Unknown | Reach::Unsent => false,
-                Reach::Unreachable => {
+                Reach::Unknown | Reach::Unsigned => false,
+                Reach::Unreachable | Reach::Local => {
                     let since_ms = self.egress.failing_since_ms().unwrap_or(now_ms);
                     let is_evidence = self.lanes.get(&id).is_some_and(|lane| lane.is_evidence(since_ms, now_ms));
+                    let was_held = self.egress.is_held();
                     if let Some((key, _)) = takeoff.origin.as_ref().filter(|_| is_evidence) {
                         self.egress.on_unreachable(key, now_ms);
+                    }
+                    if self.egress.is_held() && !was_held {
+                        self.end_lacks(since_ms, now_ms);
                     }
                     false
                 }
@@ -205,19 +214,22 @@ impl<L: Lookup> Engine<L> {
         }
     }
 
+    /// The whole worker is held instead of each lane: any of them may be its probe.
+    fn end_lacks(&mut self, since_ms: i64, now_ms: i64) {
+        let freed = self.lanes.iter_mut().filter_map(|(id, lane)| lane.end_lack(since_ms).then_some(*id));
+        for id in freed.collect::<Vec<SubscriptionId>>() {
+            self.go_on(id, now_ms);
+        }
+    }
+
     /// The network is back that was gone since then: whom it made look dead, and only those, get another chance at once.
     fn end_outage(&mut self, since_ms: i64, now_ms: i64) {
         let since = (since_ms, self.wall.ms(since_ms));
-        self.lanes.values_mut().for_each(|lane| lane.end_outage(since));
+        let freed = self.lanes.iter_mut().filter_map(|(id, lane)| lane.end_outage(since).then_some((*id, lane)));
+        let ids: Vec<SubscriptionId> = freed.filter(|(_, lane)| !lane.queue.is_empty()).map(|(id, _)| id).collect();
         for key in self.origins.end_outage(since_ms) {
             self.unblock(&key, now_ms);
         }
-        let ids: Vec<SubscriptionId> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.is_probe_due && !lane.queue.is_empty())
-            .map(|(id, _)| *id)
-            .collect();
         for id in ids {
             self.wake_blocked(id);
             self.feed(id, now_ms);

@@ -80,6 +80,9 @@ impl<L: Lookup> Engine<L> {
         self.paused.remove(&id);
         if let Some(key) = &lane.identity.origin {
             self.origins.leave(key);
+            if lane.is_ready && !lane.held_back.by_origin {
+                self.pass_turn_on(key);
+            }
         }
     }
 

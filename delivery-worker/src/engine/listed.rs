@@ -346,7 +346,7 @@ impl<L: Lookup> Engine<L> {
         self.changes.push(LaneChange::Listed(listing));
         let Some(lane) = self.lanes.get_mut(&id).filter(|_| state == State::Waiting) else { return };
         if !lane.queue.has(rank) {
-            // It waits for its time, a moment only.
+            // It waits for its time, which is near.
             return;
         }
         let near = lane.queue.listed();

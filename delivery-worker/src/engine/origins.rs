@@ -19,6 +19,9 @@ use crate::lanes::HeldBack;
 use crate::lanes::breaker::{Admission, SentAs};
 use crate::lanes::origin::{LaneStanding, OpenOrigin, OriginKey, OriginNews, SharedOrigin};
 
+/// The time of what is due: before any other.
+const DUE_MS: i64 = 0;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
@@ -150,6 +153,13 @@ impl<L: Lookup> Engine<L> {
             }
         }
         self.set_origin_timer(key, now_ms);
+    }
+
+    /// A lane goes elsewhere whose turn it was: the next of those that wait for its origin has it soon.
+    pub(super) fn pass_turn_on(&mut self, key: &OriginKey) {
+        let Some(origin) = self.origins.get_mut(key).filter(|origin| origin.is_waited_for()) else { return };
+        origin.timer_ms = Some(DUE_MS);
+        self.set_timer(DUE_MS, Timer::Origin(key.clone()));
     }
 
     fn set_origin_timer(&mut self, key: &OriginKey, now_ms: i64) {

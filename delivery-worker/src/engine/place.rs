@@ -16,8 +16,9 @@ use crate::settle::End;
 use crate::slots::Ticket;
 
 /// What may lie between two hosts' clocks: the scheduler is never early by its own, and what is early by this one's is waited out
-/// here for so long.
+/// here. So much of it whatever the window holds; a minute where that has room.
 const SKEW_MS: i64 = 1_000;
+const LONGEST_SKEW_MS: i64 = 60_000;
 
 impl<L: Lookup> Engine<L> {
     /// See the module.
@@ -33,12 +34,14 @@ impl<L: Lookup> Engine<L> {
         let Some(live) = self.live.get(ticket) else { return };
         debug_assert_eq!(live.state, State::Waiting, "only what waits is placed");
         let hop = live.arrival.delivery.hop;
-        let due_in_ms = hop.due_ms.saturating_sub(self.wall.ms(now_ms));
+        let due_in_ms = hop.due_ms.saturating_sub(self.shown_ms(&live.arrival, now_ms));
         if due_in_ms > 0 && !is_planted(PlantedBug::BeforeDue) {
-            if due_in_ms > SKEW_MS {
+            let most_ms = if self.has_room(lease) { LONGEST_SKEW_MS } else { SKEW_MS };
+            if due_in_ms > most_ms {
                 return self.leave(ticket, End::PassedOn);
             }
-            return self.set_timer(now_ms + due_in_ms, Timer::Due(ticket));
+            // Looked at again within a second: the wall may jump meanwhile.
+            return self.set_timer(now_ms + due_in_ms.min(SKEW_MS), Timer::Due(ticket));
         }
         let (rank, is_listed, is_ping) = (live.rank(), live.is_listed, is_ping(&live.arrival.delivery));
         let keyed = live.keyed();
@@ -75,6 +78,12 @@ impl<L: Lookup> Engine<L> {
             self.feed(id, now_ms);
         }
         self.wake(id);
+    }
+
+    /// The wall's time, or Kafka's when it took the record, if that is later: what has passed by either clock has passed. Else a worker
+    /// whose clock is behind would pass each retry on to a scheduler that brings it at once.
+    pub(super) fn shown_ms(&self, arrival: &Arrival, now_ms: i64) -> i64 {
+        self.wall.ms(now_ms).max(arrival.timestamp_ms)
     }
 
     /// The subscription of a delivery that may still be sent, now or later; else it leaves.

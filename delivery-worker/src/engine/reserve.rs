@@ -3,6 +3,11 @@
 use super::{Engine, Lookup, Rules};
 
 impl<L: Lookup> Engine<L> {
+    /// Whether one more request may be in flight.
+    pub(super) fn has_places(&self) -> bool {
+        self.in_flight < self.rules.concurrency && self.in_flight_bytes < self.rules.in_flight_bytes
+    }
+
     /// Whether the rest of its requests, or of their bytes, is for lanes whose requests come back.
     pub(super) fn is_nearly_full(&self) -> bool {
         let Rules { concurrency, in_flight_bytes, .. } = self.rules;

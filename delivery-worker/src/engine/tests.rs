@@ -10,6 +10,7 @@ mod changes;
 mod failing;
 mod flaws;
 mod forget;
+mod lack;
 mod limits;
 mod listed;
 mod network;

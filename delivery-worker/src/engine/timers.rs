@@ -11,6 +11,18 @@ use crate::steady::Wall;
 const JUMP_MS: i64 = 100;
 
 impl<L: Lookup> Engine<L> {
+    /// When [`Engine::tick`] or [`Engine::dispatch`] may have something new to do without any outcome, where it is dispatched.
+    pub(crate) fn next_wake_ms(&self) -> Option<i64> {
+        let probe_ms = self.egress.next_ms().filter(|_| !self.ready.is_empty() && self.has_places());
+        [probe_ms, self.next_tick_ms()].into_iter().flatten().min()
+    }
+
+    /// The same of [`Engine::tick`] alone.
+    pub(crate) fn next_tick_ms(&self) -> Option<i64> {
+        let timer_ms = self.timers.peek().map(|Reverse((at_ms, ..))| *at_ms);
+        [timer_ms, self.windows.wake_ms(), self.read_backs.next_ms()].into_iter().flatten().min()
+    }
+
     /// How far the wall clock is ahead now. Where it jumped, what waits for its time waits for the new one.
     pub(crate) fn set_wall(&mut self, wall: Wall) {
         self.wall = wall;
@@ -20,7 +32,8 @@ impl<L: Lookup> Engine<L> {
         }
         self.timers_wall = wall;
         let moved = |Reverse((at_ms, count, timer)): Reverse<(i64, u64, Timer)>| {
-            let at_ms = if matches!(timer, Timer::Due(_)) { at_ms - jumped_ms } else { at_ms };
+            // What waits for longer now is looked at again in time.
+            let at_ms = if matches!(timer, Timer::Due(_)) { at_ms - jumped_ms.max(0) } else { at_ms };
             Reverse((at_ms, count, timer))
         };
         self.timers = self.timers.drain().map(moved).collect();

@@ -31,8 +31,9 @@ use crate::slots::Ticket;
 const NEW_MS: i64 = 1_000;
 /// A lane that stood still for so many times `lane_wait` is as slow as that.
 const STALL: i64 = 3;
-/// Between two looks at a window in which nothing was found.
+/// Between two looks at a window in which nothing was found; where it has many lanes, a millisecond for each of so many.
 const LOOK_AGAIN_MS: i64 = 10;
+const LANES_PER_MS: i64 = 10;
 /// So much later it is looked at again in any case: requests hang longer, and what was not known is known.
 const WAKE_MS: i64 = 50;
 /// Between two looks at everything that is live.
@@ -117,7 +118,9 @@ impl<L: Lookup> Engine<L> {
             }
             let has_room = self.has_room(epoch);
             let Some(held) = self.windows.held.get_mut(&epoch) else { continue };
-            held.look_ms = now_ms + LOOK_AGAIN_MS;
+            // A look costs as much as there are lanes: where it found nothing, no more than a hundredth of the time goes into them.
+            let lanes = i64::try_from(held.by_lane.len()).unwrap_or(i64::MAX);
+            held.look_ms = now_ms + if found { LOOK_AGAIN_MS } else { LOOK_AGAIN_MS.max(lanes / LANES_PER_MS) };
             if has_room || found {
                 held.full_ms = None;
             }
@@ -274,7 +277,7 @@ impl<L: Lookup> Engine<L> {
             && self.lanes.get(&id).is_some_and(|lane| !lane.is_paused)
     }
 
-    fn has_room(&self, epoch: Epoch) -> bool {
+    pub(super) fn has_room(&self, epoch: Epoch) -> bool {
         let most = self.windows.most(self.rules.look_ahead);
         self.windows.held.get(&epoch).is_none_or(|held| !held.is_nearly_full(most))
     }

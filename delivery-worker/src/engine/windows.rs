@@ -77,6 +77,12 @@ impl Windows {
         self.behind = records;
     }
 
+    /// When one is looked at again at the earliest.
+    #[cfg(test)]
+    pub(super) fn look_ms(&self, epoch: Epoch) -> Option<i64> {
+        self.held.get(&epoch).map(|held| held.look_ms)
+    }
+
     /// What each of them may hold now.
     pub(super) fn most(&self, most: LookAhead) -> LookAhead {
         LookAhead { bytes: most.bytes.min(most.budget / self.held.len().max(1)), ..most }

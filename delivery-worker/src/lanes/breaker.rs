@@ -169,11 +169,15 @@ impl Breaker {
     }
 
     /// A request ended without saying anything about the endpoint: if it was a probe, another one may go.
-    pub(crate) fn on_nothing(&mut self, turn: u64) {
-        if let State::HalfOpen { in_flight, .. } = &mut self.state
+    pub(crate) fn on_nothing(&mut self, turn: u64, now_ms: i64) {
+        if let State::HalfOpen { until_ms, wait_ms, allowed, in_flight } = &mut self.state
             && turn == self.turn
         {
             *in_flight = in_flight.saturating_sub(1);
+            if now_ms < *until_ms && *allowed == 1 && *in_flight == 0 {
+                // Somebody asked before the time had come, and heard nothing.
+                self.state = State::Open { until_ms: *until_ms, wait_ms: *wait_ms };
+            }
         }
     }
 

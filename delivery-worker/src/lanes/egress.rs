@@ -1,5 +1,6 @@
-//! When everything fails at once: endpoints at several origins that worked a moment ago cannot even be reached, and none answers.
-//! That is our own network, not theirs, so intake holds (one probe now and then) instead of every endpoint being found dead.
+//! When everything fails at once: endpoints at several origins that worked a moment ago cannot even be reached, or nothing can be sent
+//! to them for want of something here, and none answers. That is our own network or host, not theirs, so intake holds (one probe now
+//! and then) instead of every endpoint being found dead.
 //!
 //! What was dead before is no evidence: a quiet worker with a few dead endpoints and a wave of retries has a network. So only
 //! what worked lately and has no open circuit counts.
@@ -38,7 +39,7 @@ impl Egress {
         probe_ms.map(|_| since_ms)
     }
 
-    /// An endpoint at this origin could not be reached that had worked lately.
+    /// An endpoint at this origin could not be reached, or tried, that had worked lately.
     pub(crate) fn on_unreachable(&mut self, origin: &OriginKey, now_ms: i64) {
         if self.failures == 0 {
             self.since_ms = now_ms;

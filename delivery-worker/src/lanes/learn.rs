@@ -3,6 +3,7 @@
 use super::breaker::{Admission, ENOUGH, FailedRequest, SentAs};
 use super::congestion::CongestionWindow;
 use super::egress::WORKED_LATELY_MS;
+use super::lack::OwnLack;
 use super::origin::LaneStanding;
 use super::sign::Sign;
 use super::throttle::Refusing;
@@ -14,11 +15,16 @@ pub(super) const MOVING_MS: i64 = 2_000;
 impl Lane {
     /// What may be sent, as far as its endpoint is concerned. Its cap and rate are asked apart.
     pub(crate) fn admission(&self, now_ms: i64) -> Admission {
-        match self.breaker.admission(now_ms) {
-            _ if self.is_probe_due => Admission::Send,
+        let by_endpoint = match self.breaker.admission(now_ms) {
+            _ if self.is_probe_due => return Admission::Send,
             Admission::Send if now_ms < self.hold_until_ms => Admission::Wait(self.hold_until_ms),
             Admission::Wait(until_ms) => Admission::Wait(until_ms.max(self.hold_until_ms)),
             other @ (Admission::Send | Admission::Probing) => other,
+        };
+        match (by_endpoint, self.lack.admission(self.cap.in_flight(), now_ms)) {
+            (Admission::Wait(until_ms), Admission::Wait(lack_ms)) => Admission::Wait(until_ms.max(lack_ms)),
+            (Admission::Send, by_lack) => by_lack,
+            (by_endpoint, _) => by_endpoint,
         }
     }
 
@@ -48,6 +54,9 @@ impl Lane {
 
     /// A request ended. True: the circuit opened just now (again).
     pub(crate) fn on_end(&mut self, end: &RequestEnd, now_ms: i64) -> bool {
+        if !matches!(end.sign, Sign::Unsent | Sign::Nothing) {
+            self.lack.on_sent();
+        }
         let has_opened = match end.sign {
             // The endpoint that it was sent to is not this one.
             _ if end.sent.turn < self.anew => false,
@@ -56,7 +65,12 @@ impl Lane {
                 false
             }
             Sign::Nothing => {
-                self.breaker.on_nothing(end.sent.turn);
+                self.breaker.on_nothing(end.sent.turn, now_ms);
+                false
+            }
+            Sign::Unsent => {
+                self.lack.on_unsent((end.sent.number, self.sends), now_ms);
+                self.breaker.on_nothing(end.sent.turn, now_ms);
                 false
             }
             Sign::Refusing(_) | Sign::Unavailable | Sign::Silent | Sign::Failed | Sign::Unasked => {
@@ -113,15 +127,24 @@ impl Lane {
     pub(crate) fn probe_now(&mut self) {
         self.is_probe_due = true;
         self.hold_until_ms = i64::MIN;
+        self.lack = OwnLack::default();
         self.breaker.reset();
     }
 
-    /// The network of this worker is back that was gone since then: an endpoint that it made look dead probes at once.
-    pub(crate) fn end_outage(&mut self, (since_ms, since_wall_ms): (i64, i64)) {
+    /// Since then the whole worker lacks what this lane did: one watch is enough. True: the lane may send again.
+    pub(crate) fn end_lack(&mut self, since_ms: i64) -> bool {
+        self.lack.end_outage(since_ms)
+    }
+
+    /// The network of this worker is back that was gone since then: an endpoint that it made look dead probes at once. True: the lane may
+    /// send again that could not.
+    pub(crate) fn end_outage(&mut self, (since_ms, since_wall_ms): (i64, i64)) -> bool {
         self.streak.forget_since(since_wall_ms);
+        let was_lacking = self.end_lack(since_ms);
         if self.breaker.has_opened_since(since_ms) {
             self.probe_now();
         }
+        was_lacking || self.is_probe_due
     }
 
     /// Its endpoint is another one: nothing that was learned is of it.

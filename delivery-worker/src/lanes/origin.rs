@@ -233,7 +233,7 @@ impl SharedOrigin {
 
     fn learn(&mut self, lane: SubscriptionId, works: Option<bool>, sent: SentAs, now_ms: i64) {
         match works {
-            None => self.breaker.on_nothing(sent.turn),
+            None => self.breaker.on_nothing(sent.turn, now_ms),
             Some(true) => {
                 self.failing.clear();
                 self.window.on_success(self.in_flight, u32::MAX);

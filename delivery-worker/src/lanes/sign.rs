@@ -9,7 +9,8 @@
 //! | timed out, no connection | halves | measured | failure | **failure** |
 //! | any other failure | - | measured | failure | answers |
 //! | no token | - | measured | failure | - |
-//! | not sent, refused, unwritable; no connection while egress is held | - | - | nothing | - |
+//! | not sent: this worker lacks a key, or what a connection needs | - | - | nothing; its lack holds it ([`super::lack`]) | - |
+//! | refused, unwritable; no connection, and what it lacks, while egress is held | - | - | nothing | - |
 
 use std::time::Duration;
 
@@ -33,12 +34,14 @@ pub(crate) enum Sign {
     Failed,
     /// It failed before anybody at its origin was asked.
     Unasked,
+    /// This worker lacks something: nothing was sent.
+    Unsent,
     /// Nothing.
     Nothing,
 }
 
 impl Sign {
-    /// Of a verdict. While egress is held no connection says nothing.
+    /// Of a verdict. While egress is held no connection says nothing, nor does the lack of one.
     pub(crate) fn of(verdict: &AttemptVerdict, is_egress_held: bool) -> Self {
         let failure = match verdict {
             AttemptVerdict::Delivered => return Self::Taken,
@@ -47,8 +50,8 @@ impl Sign {
             AttemptVerdict::Failed(failure) => failure,
         };
         match (failure.reach, failure.pressure) {
-            (Reach::Unsent, _) => Self::Nothing,
-            (Reach::Unreachable, _) if is_egress_held => Self::Nothing,
+            (Reach::Unreachable | Reach::Local, _) if is_egress_held => Self::Nothing,
+            (Reach::Unsigned | Reach::Local, _) => Self::Unsent,
             (Reach::Unreachable, _) | (_, Pressure::TimedOut) => Self::Silent,
             (_, Pressure::TooMany) => Self::Refusing(Refusing::TooMany),
             (_, Pressure::Overloaded) => Self::Refusing(Refusing::Overloaded),
@@ -68,7 +71,8 @@ impl Sign {
         match self {
             Self::Refusing(how) => Some(how),
             Self::Unavailable => Some(Refusing::Overloaded),
-            Self::Taken | Self::Declined | Self::Silent | Self::Failed | Self::Unasked | Self::Nothing => None,
+            Self::Taken | Self::Declined | Self::Silent | Self::Failed => None,
+            Self::Unasked | Self::Unsent | Self::Nothing => None,
         }
     }
 
@@ -77,7 +81,7 @@ impl Sign {
         match self {
             Self::Taken | Self::Declined | Self::Refusing(_) | Self::Failed => Some(true),
             Self::Unavailable | Self::Silent => Some(false),
-            Self::Unasked | Self::Nothing => None,
+            Self::Unasked | Self::Unsent | Self::Nothing => None,
         }
     }
 }
@@ -120,7 +124,9 @@ mod tests {
         assert_eq!(losses, [429, 502, 503, 504]);
         assert!(Sign::of(&unanswered(NoAnswer::Timeout), false).is_loss());
         assert_eq!(Sign::of(&unanswered(NoAnswer::Token), false), Sign::Unasked);
-        assert_eq!(Sign::of(&unanswered(NoAnswer::Unsigned), false), Sign::Nothing);
+        assert_eq!(Sign::of(&unanswered(NoAnswer::Unsigned), false), Sign::Unsent);
+        assert_eq!(Sign::of(&unanswered(NoAnswer::Local), false), Sign::Unsent);
+        assert_eq!(Sign::of(&unanswered(NoAnswer::Local), true), Sign::Nothing, "the whole worker's");
         assert_eq!(Sign::of(&unanswered(NoAnswer::Connect), true), Sign::Nothing, "our own network");
     }
 

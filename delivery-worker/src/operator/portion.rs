@@ -9,11 +9,13 @@ use schemas::ids::SubscriptionId;
 use schemas::lanes::ListRole;
 use schemas::record::{OutRecord, Record, TopicPartition};
 
-use crate::book::Book;
 use crate::lists::List;
 
-/// Offsets of one portion, and so payloads that are in memory at once: 45 MiB of the largest.
-const PORTION: usize = 64;
+/// Offsets of one portion: as many as a transaction takes.
+const PORTION: usize = 1_000;
+/// Of them so many are asked for at a time, and none while so many bytes wait to be written: 45 MiB in memory of the largest payloads.
+const ASKED: usize = 64;
+const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -21,8 +23,12 @@ pub(super) struct Portion {
     pub(super) epoch: Epoch,
     /// Not in the outbox yet, in order.
     line: VecDeque<(SubscriptionId, i64)>,
+    /// How many of those were asked for.
+    asked: usize,
     /// What was read back of them; nothing where no record is there.
     read: BTreeMap<i64, Option<Record>>,
+    /// Its bytes.
+    read_bytes: usize,
     /// In the outbox or in the transaction under way.
     under_way: usize,
 }
@@ -31,9 +37,15 @@ pub(super) struct Portion {
 
 impl Portion {
     /// The first of what waits in a book: of each lane what is set aside, then retries, then first tries. `None`: nothing does.
-    pub(super) fn first_of(book: &Book, epoch: Epoch) -> Option<Self> {
+    pub(super) fn first_of<'a>(
+        lists: impl IntoIterator<Item = (SubscriptionId, &'a [List])>,
+        epoch: Epoch,
+    ) -> Option<Self> {
         let mut found: Vec<(ListRole, i64, SubscriptionId)> = Vec::new();
-        for (id, lists) in book.lists() {
+        let mut lists = lists.into_iter();
+        while found.len() < PORTION
+            && let Some((id, lists)) = lists.next()
+        {
             let mut lists: Vec<&List> = lists.iter().collect();
             lists.sort_by_key(|list| list.role());
             let all = lists.into_iter().flat_map(|list| list.offsets().map(move |offset| (list.role(), offset, id)));
@@ -42,16 +54,23 @@ impl Portion {
         // Each lane keeps its order, and the log is read nearly from front to back.
         found.sort_unstable();
         let line: VecDeque<_> = found.into_iter().map(|(_, offset, id)| (id, offset)).collect();
-        (!line.is_empty()).then(|| Self { epoch, line, read: BTreeMap::new(), under_way: 0 })
+        (!line.is_empty()).then(|| Self { epoch, line, asked: 0, read: BTreeMap::new(), read_bytes: 0, under_way: 0 })
     }
 
-    /// What is to be read back.
-    pub(super) fn offsets(&self) -> impl Iterator<Item = i64> + '_ {
-        self.line.iter().map(|(_, offset)| *offset)
+    /// What is to be read back now.
+    pub(super) fn ask(&mut self) -> Vec<i64> {
+        if self.read_bytes >= READ_BYTES {
+            return Vec::new();
+        }
+        let most = (self.read.len() + ASKED).min(self.line.len());
+        let next = self.line.iter().take(most).skip(self.asked).map(|(_, offset)| *offset).collect();
+        self.asked = self.asked.max(most);
+        next
     }
 
     /// An offset was read; nothing stands there if there is no record.
     pub(super) fn answer(&mut self, offset: i64, record: Option<Record>) {
+        self.read_bytes += record.as_ref().map_or(0, Record::size);
         self.read.insert(offset, record);
     }
 
@@ -60,6 +79,8 @@ impl Portion {
         let (id, offset) = *self.line.front()?;
         let record = self.read.remove(&offset)?;
         self.line.pop_front();
+        self.asked = self.asked.saturating_sub(1);
+        self.read_bytes -= record.as_ref().map_or(0, Record::size);
         self.under_way += 1;
         Some((id, offset, record))
     }

@@ -15,7 +15,7 @@ use stage::{BatchLimits, Now, Order, Outbox, Turn, Work as _};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::portion::copied;
+use super::portion::{Portion, copied};
 use super::work::{OperatorTask, OperatorWork};
 use super::*;
 use crate::book::Book;
@@ -337,4 +337,30 @@ fn lists_are_judged_by_what_was_claimed() {
     let value = KeptRecord { offset: 2, value: schemas::lanes::ChunkRecord::new(vec![99], 0, 0).encode() };
     torn.records.insert(Bytes::from(LaneKey::Chunk(chunk).to_string()), value);
     assert!(judge(&torn, claim(queued, sum)).held.is_err());
+}
+
+#[test]
+fn a_portion_fills_a_transaction_looks_at_no_more_lists_than_it_takes_and_bounds_what_is_read() {
+    let committed = Committed::new((0..3_000).map(|number| (number, false)));
+    let (book, mut looked) = (committed.book(), 0);
+    let mut portion = Portion::first_of(book.lists().inspect(|_| looked += 1), Epoch(1)).unwrap();
+    assert_eq!(looked, 1_000);
+    let asked = portion.ask();
+    assert_eq!((asked.len(), portion.ask().len()), (64, 0), "so many at a time");
+    // Large ones are read no faster than they are written.
+    let large = Record { value: Some(Bytes::from(vec![0; 1 << 20])), ..record("evt_1", 1, i64::MAX) };
+    asked[..8].iter().for_each(|offset| portion.answer(*offset, Some(large.clone())));
+    assert_eq!(portion.ask().len(), 0);
+    assert_eq!(std::iter::from_fn(|| portion.next()).count(), 8);
+    let mut asked: Vec<i64> = asked.into_iter().skip(8).chain(portion.ask()).collect();
+    let mut count = 8;
+    while !asked.is_empty() {
+        asked.drain(..).for_each(|offset| portion.answer(offset, None));
+        asked = portion.ask();
+        count += std::iter::from_fn(|| portion.next()).count();
+        asked.extend(portion.ask());
+    }
+    assert_eq!(count, 1_000);
+    (0..count).for_each(|_| portion.committed());
+    assert!(portion.is_over());
 }

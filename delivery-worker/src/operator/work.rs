@@ -141,15 +141,21 @@ impl OperatorWork {
             && let Some((epoch, part)) = self.parts.iter_mut().find(|(_, part)| part.step == OperatorStep::Emptying)
         {
             let book = self.books.of(*epoch);
-            match book.and_then(|book| Portion::first_of(book, *epoch)) {
-                Some(portion) => {
-                    portion.offsets().for_each(|offset| self.read_back.ask(&part.lease, offset, Urgency::Normal));
-                    self.portion = Some(portion);
-                }
+            match book.and_then(|book| Portion::first_of(book.lists(), *epoch)) {
+                Some(portion) => self.portion = Some(portion),
                 None => {
                     part.step = OperatorStep::Forgetting(book.map(Book::conditions).unwrap_or_default());
                 }
             }
+        }
+    }
+
+    /// Asks for what is next of the portion.
+    fn ask(&mut self) {
+        let Some(portion) = &mut self.portion else { return };
+        let Some(part) = self.parts.get(&portion.epoch) else { return };
+        for offset in portion.ask() {
+            self.read_back.ask(&part.lease, offset, Urgency::Normal);
         }
     }
 
@@ -279,6 +285,7 @@ impl Work for OperatorWork {
             self.drop_read_again(turn);
             self.put_portion(turn);
             self.begin_portion();
+            self.ask();
             self.forget_conditions(turn);
             self.read_back.flush();
         }

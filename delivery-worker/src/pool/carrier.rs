@@ -83,6 +83,21 @@ impl Carrier {
         }
     }
 
+    /// The head of this request's answer is here.
+    pub(crate) fn answered(&self) {
+        if let Self::Http2(stream) = self {
+            stream.connection().answered();
+        }
+    }
+
+    /// Answers that came over the connection so far, where it carries several at once.
+    pub(crate) fn answers(&self) -> u64 {
+        match self {
+            Self::Http1(_) => 0,
+            Self::Http2(stream) => stream.connection().answers(),
+        }
+    }
+
     /// Bytes that were read and written over the connection so far.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let count = match self {

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub(crate) struct Http2 {
     /// Requests under way.
     active: AtomicUsize,
     has_served: AtomicBool,
+    /// Answers whose head came.
+    answers: AtomicU64,
     close: CancellationToken,
     /// Given when it joins the pool.
     pub(super) slot: Option<PoolSlot>,
@@ -130,14 +132,24 @@ impl Http2 {
             }
         }));
         let close = guard.disarm();
-        let (active, has_served) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (active, has_served, answers) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicU64::new(0));
         let times = ConnectTimes::default();
-        Ok(Self { sender, count, address, times, born: now, limit, active, has_served, close, slot: None })
+        Ok(Self { sender, count, address, times, born: now, limit, active, has_served, answers, close, slot: None })
     }
 
     /// Requests it may carry at once.
     pub(super) fn streams(&self) -> usize {
         self.limit.load(Ordering::Relaxed).clamp(1, STREAMS)
+    }
+
+    /// One more request was answered.
+    pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether it is over.

@@ -327,3 +327,25 @@ fn an_answer_says_how_long_its_connection_is_kept() {
     headers.insert("keep-alive", "timeout=5".parse().unwrap());
     assert_eq!(http1::promised(&headers), Some(Duration::from_secs(5)));
 }
+
+/// What hangs is one path, where others are answered beside it: nobody pays for its timeout with a handshake.
+#[tokio::test]
+async fn one_stream_that_hangs_beside_others_that_are_answered_costs_no_connection() {
+    let authority = TestAuthority::new().unwrap();
+    let (endpoint, secure) = endpoint(&authority, &["h2"], |_| {});
+    endpoint.script("/hang", "hang").unwrap();
+    let client = client(&authority, LIMIT);
+    assert_eq!(post(&client, &endpoint.url("/"), LIMIT).await.verdict, AttemptVerdict::Delivered);
+    let (hanging, url) = (client.clone(), endpoint.url("/hang"));
+    let hanging = tasks::spawn("test request", async move { post(&hanging, &url, Duration::from_millis(500)).await });
+    while !hanging.is_finished() {
+        assert_eq!(post(&client, &endpoint.url("/"), LIMIT).await.verdict, AttemptVerdict::Delivered);
+    }
+    assert_eq!(hanging.await.unwrap().error, Some(NoAnswer::Timeout));
+    assert_eq!(post(&client, &endpoint.url("/"), LIMIT).await.verdict, AttemptVerdict::Delivered);
+    assert_eq!(secure.handshakes_begun(), 1);
+    // Where nobody is answered meanwhile, the connection may be what hangs.
+    assert_eq!(post(&client, &endpoint.url("/hang"), Duration::from_millis(100)).await.error, Some(NoAnswer::Timeout));
+    assert_eq!(post(&client, &endpoint.url("/"), LIMIT).await.verdict, AttemptVerdict::Delivered);
+    assert_eq!(secure.handshakes_begun(), 2);
+}

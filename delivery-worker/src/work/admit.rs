@@ -42,7 +42,7 @@ impl DeliveryWork {
                         continue;
                     }
                     let outputs = self.ends.rejected(&lease, &record, &error, now.wall_ms)?;
-                    let note = asked.map_or(LaneNote::Done, LaneNote::Settled);
+                    let note = asked.map_or(LaneNote::Left, LaneNote::LeftList);
                     self.resolved.push(Resolved {
                         epoch: lease.epoch,
                         at: (offset, timestamp_ms),

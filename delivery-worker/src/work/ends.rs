@@ -62,10 +62,15 @@ impl Ends {
     /// # Errors
     /// A record that cannot be encoded.
     pub(super) fn attempted(&mut self, landed: &Landed, of: &Completed, now_ms: i64) -> Result<AttemptEnd, Error> {
-        let (Landed { arrival, failed, recovered_ms, .. }, Completed { attempt, subscription, .. }) = (landed, of);
+        let (Landed { arrival, is_cut_off, failed, recovered_ms, .. }, Completed { attempt, subscription, .. }) =
+            (landed, of);
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
-        let end = self.retry.after(verdict, delivery, since_ms, subscription, now_ms);
+        let end = if *is_cut_off {
+            self.retry.deferred(delivery, now_ms)
+        } else {
+            self.retry.after(verdict, delivery, since_ms, subscription, now_ms)
+        };
         if *verdict != AttemptVerdict::Delivered {
             self.log_failure(arrival, attempt, &end);
         }
@@ -230,7 +235,7 @@ mod tests {
         let subscription = testing::subscription(testing::object(1, "https://example.com/", &vault), offset, &vault);
         let delivery = Arc::new(testing::delivery("evt_1", 1));
         let arrival = Arrival { lease, offset: 0, size: 0, timestamp_ms: 0, delivery };
-        let landed = Landed { arrival, is_listed: false, failed: None, recovered_ms: None };
+        let landed = Landed { arrival, is_listed: false, is_cut_off: false, failed: None, recovered_ms: None };
         let (answer, signed) = (Answer::of(AttemptVerdict::Delivered), Signed::default());
         let attempt = Attempt { started_ms: 0, elapsed_ms: 0, first_byte_ms: None, target: offset, signed, answer };
         let ticket = Slots::default().insert(());

@@ -37,7 +37,7 @@ impl DeliveryWork {
                     Invariant::NeverLost.violated();
                     self.metrics.lost.inc();
                     tracing::error!(subscription.id = %subscription, offset, "a listed delivery is not in `deliveries` any more");
-                    let (at, note) = ((offset, turn.now.wall_ms), LaneNote::Settled(subscription));
+                    let (at, note) = ((offset, turn.now.wall_ms), LaneNote::LeftList(subscription));
                     self.put(Resolved { epoch: lease, at, size: 0, note, outputs: Vec::new() }, turn);
                 }
             }

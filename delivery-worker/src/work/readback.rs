@@ -113,8 +113,12 @@ impl ReadBack {
         self.asking.remove(&epoch);
     }
 
-    /// Waits until something came back, and keeps it. Cancel safe.
+    /// Waits until something came back, and keeps it; while something is kept that was not taken, for ever: what comes waits where its
+    /// number is bounded. Cancel safe.
     pub(crate) async fn wait(&mut self) {
+        if !self.fetched.is_empty() {
+            return std::future::pending().await;
+        }
         let Some((_, answers)) = &mut self.fetcher else { return std::future::pending().await };
         match answers.next().await {
             Some(fetched) => self.fetched.push(fetched),

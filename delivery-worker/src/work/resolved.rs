@@ -29,14 +29,24 @@ impl Resolved {
         Self { epoch, at: (offset, timestamp_ms), size, note, outputs }
     }
 
+    /// An arrival that left without a request.
+    pub(super) fn unsent(arrival: &Arrival, is_listed: bool, outputs: Vec<OutRecord>) -> Self {
+        let note = if is_listed { LaneNote::LeftList(arrival.delivery.subscription) } else { LaneNote::Left };
+        Self { note, ..Self::new(arrival, is_listed, outputs) }
+    }
+
     /// What the outbox keeps of it.
     pub(super) fn entry(&self, boot_ms: i64) -> Entry<LaneNote> {
         match self.note {
             LaneNote::Listed(_) if flaws::has(Flaw::EntryWithoutCompleting) => {
                 Entry::beside(self.epoch, self.at, boot_ms, self.note)
             }
-            LaneNote::Done | LaneNote::Listed(_) => Entry::new(self.epoch, self.at, self.size, boot_ms, self.note),
-            LaneNote::Settled(_)
+            LaneNote::Done | LaneNote::Left | LaneNote::Listed(_) => {
+                Entry::new(self.epoch, self.at, self.size, boot_ms, self.note)
+            }
+            // Its partition sends nothing more while as many of them wait as its window may hold.
+            LaneNote::Settled(_) => Entry::beside(self.epoch, self.at, boot_ms, self.note).weighing(),
+            LaneNote::LeftList(_)
             | LaneNote::SetAside(..)
             | LaneNote::Condition(..)
             | LaneNote::Key(..)

@@ -13,6 +13,8 @@ use stage::{Batch as Transacted, BatchLimits, Order, Outbox, Refusal};
 use super::*;
 use crate::testing;
 
+mod unsettled;
+
 const LIMITS: BatchLimits = BatchLimits { records: 100, bytes: 1 << 20 };
 
 /// A worker that owns one partition.
@@ -27,8 +29,14 @@ struct Bench {
 impl Bench {
     /// With a catalog of these objects.
     fn new(objects: Vec<ControlObject>) -> Self {
+        Self::with(objects, |_| {})
+    }
+
+    /// The same with other settings.
+    fn with(objects: Vec<ControlObject>, change: impl FnOnce(&mut Settings)) -> Self {
         let config = Config::for_tests().delivery;
-        let settings = Settings::new(&config, target::TargetPolicy::default()).unwrap();
+        let mut settings = Settings::new(&config, target::TargetPolicy::default()).unwrap();
+        change(&mut settings);
         let tls = Tls::new(None).unwrap();
         let client = Client::new(testing::resolver(false, &[]), settings.client, tls.plain().unwrap());
         let metrics = DeliveryMetrics::new(&prometheus::Registry::new()).unwrap();
@@ -202,7 +210,10 @@ fn what_waits_beyond_the_look_ahead_is_completed_listed_and_claimed() {
 
 /// A worker whose lists hold as many deliveries of its only subscription.
 fn with_lists(objects: Vec<ControlObject>, count: i64) -> Bench {
-    let mut bench = Bench::new(objects);
+    listing(Bench::new(objects), count)
+}
+
+fn listing(mut bench: Bench, count: i64) -> Bench {
     let mut book = crate::book::Book::new(Arc::clone(&bench.topics.lanes), 0);
     let age = crate::lists::Age { oldest_ms: 0, dead_ms: i64::MAX };
     book.begin();

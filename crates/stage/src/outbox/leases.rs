@@ -77,13 +77,13 @@ impl Owned {
 impl LookAheadShare {
     /// An entry waits for its batch.
     pub(super) fn add<N>(&mut self, entry: &Entry<N>) {
-        self.records += usize::from(!entry.is_beside);
+        self.records += usize::from(entry.is_weighed);
         self.bytes += entry.size;
     }
 
     /// It is in one.
     pub(super) fn take<N>(&mut self, entry: &Entry<N>) {
-        self.records -= usize::from(!entry.is_beside);
+        self.records -= usize::from(entry.is_weighed);
         self.bytes -= entry.size;
     }
 

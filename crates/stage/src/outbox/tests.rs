@@ -174,6 +174,13 @@ fn what_half_fills_a_partitions_look_ahead_waits_no_longer() {
     outbox.close(lease(1).epoch);
     (0..30).for_each(|_| outbox.resolve(Entry::beside(lease(0).epoch, (0, 0), 0, 0), &mut Vec::new()));
     assert!(!outbox.is_urgent(), "what is beside the window holds nothing of it");
+    (0..10).for_each(|_| outbox.resolve(Entry::beside(lease(0).epoch, (0, 0), 0, 0).weighing(), &mut Vec::new()));
+    assert!(outbox.is_urgent(), "but what is waited for as a record of it is");
+    let (batch, transaction) = outbox.cut(0).unwrap();
+    assert_eq!(batch.parts().iter().map(|part| part.records).sum::<usize>(), 0, "it gives no credit back");
+    outbox.put_back_refused(batch, transaction, &[], &mut Scripted::default(), now()).unwrap();
+    drop(outbox.cut(0).unwrap());
+    assert!(!outbox.is_urgent());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schemas::control;
 
-use super::super::{Arrival, Engine};
+use super::super::{Arrival, Engine, Settled};
 use super::wire::Wire;
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
 use crate::classify::AttemptVerdict;
@@ -60,7 +60,7 @@ fn nothing_more_is_sent_of_a_partition_with_a_window_of_outcomes_that_are_not_co
     (0..3).for_each(|_| wire.event(0));
     wire.run(10_000, &mut fast);
     assert_eq!(wire.sent_to(0).len(), 0, "all of it would be sent again");
-    wire.engine.settled(Epoch(1), 1);
+    wire.engine.settled(Epoch(1), Settled { sent: 1, ..Settled::default() });
     wire.run(1_000, &mut fast);
     assert_eq!(wire.taken_of(0), 3, "a commit makes room at once");
 
@@ -92,7 +92,7 @@ fn requests_that_hang_hold_no_neighbour_up_and_lanes_that_wait_for_a_commit_are_
         wire.event(number);
         wire.run(100, &mut answers);
     }
-    wire.engine.settled(Epoch(1), 10);
+    wire.engine.settled(Epoch(1), Settled { sent: 10, ..Settled::default() });
     wire.run(100, &mut answers);
     let first = |number| wire.sent_to(number).last().copied().unwrap();
     assert!(first(3) <= first(2) && first(2) <= first(1), "in the order in which they asked");
@@ -103,7 +103,7 @@ fn what_is_due_in_a_moment_waits_and_what_is_due_later_goes_back() {
     let subscriptions = Subscriptions::default();
     subscriptions.put(testing::shared_subscription(0));
     let mut engine = Engine::new(rules(), subscriptions);
-    for (offset, wait) in [(1, 800), (2, 600_000)] {
+    for (offset, wait) in [(1, 800), (2, 600_000), (3, 30_000)] {
         let mut delivery = testing::delivery(&format!("evt_{offset}"), 0);
         delivery.hop.due_ms = 1_000 + wait;
         let arrival = Arrival { lease: Epoch(1), offset, size: 1, timestamp_ms: 0, delivery: Arc::new(delivery) };
@@ -115,4 +115,9 @@ fn what_is_due_in_a_moment_waits_and_what_is_due_later_goes_back() {
     assert!(engine.dispatch(1_799).is_none());
     engine.tick(1_800);
     assert!(engine.dispatch(1_800).is_some());
+    // A scheduler whose clock is half a minute ahead: it is waited out here, and not brought back again and again.
+    engine.tick(30_999);
+    assert!(engine.dispatch(30_999).is_none());
+    engine.tick(31_000);
+    assert!(engine.dispatch(31_000).is_some());
 }

@@ -86,3 +86,20 @@ fn an_outage_of_our_own_changes_nothing_for_whom_was_dead_before() {
     assert_eq!(failing_since(&wire), before_outage, "it has been failing all the time");
     assert_eq!(wire.engine.open_circuits(), 1, "only the dead one's circuit is open");
 }
+
+#[test]
+fn a_probe_that_cannot_go_now_wakes_nobody() {
+    let mut wire = wire(4);
+    (0..4).for_each(|number| wire.event(number));
+    wire.run(100, &mut |_, _| (AttemptVerdict::Delivered, 20));
+    (0..400).for_each(|number| wire.event(number % 4));
+    wire.run(3_000, &mut |_, _| unreachable());
+    assert!(wire.engine.is_held() && !wire.engine.ready.is_empty());
+    let now = wire.now + 1_000;
+    wire.engine.tick(now);
+    assert!(wire.engine.next_wake_ms().unwrap() <= now, "its time has come");
+    assert!(wire.engine.next_tick_ms().is_none_or(|at_ms| at_ms > now), "nothing may be sent");
+    wire.engine.rules.concurrency = wire.engine.in_flight();
+    assert!(wire.engine.dispatch(now).is_none());
+    assert!(wire.engine.next_wake_ms().is_none_or(|at_ms| at_ms > now), "everything is in use");
+}

@@ -1,8 +1,12 @@
 //! Many subscriptions of one origin.
 
+use std::sync::Arc;
+
+use super::super::Arrival;
 use super::wire::Wire;
 use crate::classify::{AttemptVerdict, NoAnswer, answered, unanswered};
-use crate::testing::subscription_id;
+use crate::testing::{self, subscription_id};
+use kafka::Epoch;
 
 const MINUTE: i64 = 60_000;
 
@@ -80,4 +84,45 @@ fn paths_that_hang_never_take_the_share_of_one_that_works() {
     };
     let (alone, beside) = (run(0), run(40));
     assert!(beside * 100 >= alone * 85, "{beside} beside forty that hang, {alone} alone");
+}
+
+/// Sixteen lanes of one dead origin, of two partitions: all of them wait for it but the one whose turn has just come.
+fn with_a_turn() -> (Wire, u128) {
+    let mut wire = wire(16);
+    for offset in 0..32 {
+        let number = u128::try_from(offset % 16).unwrap();
+        let delivery = Arc::new(testing::delivery(&format!("evt_{offset}"), number));
+        let lease = Epoch(u64::try_from(1 + offset % 2).unwrap());
+        wire.admit(Arrival { lease, offset, size: 100, timestamp_ms: 0, delivery });
+    }
+    while wire.engine.open_origins() == 0 || wire.engine.in_flight() > 0 {
+        wire.step(&mut |_, _| (unanswered(NoAnswer::Timeout), 15));
+    }
+    while wire.engine.ready.is_empty() {
+        wire.now = wire.engine.next_wake_ms().unwrap().max(wire.now + 1);
+        wire.engine.tick(wire.now);
+    }
+    let turn: Vec<u128> = wire.engine.ready.iter().map(|id| id.0.as_u128() - subscription_id(0).0.as_u128()).collect();
+    assert_eq!(turn.len(), 1, "one at a time");
+    (wire, turn[0])
+}
+
+#[test]
+fn a_turn_that_goes_with_its_lease_is_the_next_lanes() {
+    let (mut wire, number) = with_a_turn();
+    let gone = wire.engine.lanes[&subscription_id(number)].lease;
+    wire.engine.revoke(&[gone], true);
+    wire.run(10 * MINUTE, &mut |_, _| (AttemptVerdict::Delivered, 20));
+    let taken: Vec<usize> = (0..16).filter(|of| of % 2 != number % 2).map(|of| wire.taken_of(of)).collect();
+    assert_eq!(taken, [2; 8], "of the other partition");
+}
+
+#[test]
+fn a_turn_of_a_lane_that_moves_to_another_origin_is_the_next_lanes() {
+    let (mut wire, number) = with_a_turn();
+    wire.subscribe(number, "https://moved.example/", 2, |_| {});
+    wire.engine.review(wire.now);
+    wire.run(10 * MINUTE, &mut |_, _| (AttemptVerdict::Delivered, 20));
+    let taken: Vec<usize> = (0..16).map(|of| wire.taken_of(of)).collect();
+    assert_eq!(taken, [2; 16]);
 }

@@ -227,3 +227,22 @@ fn bytes_in_flight_are_bounded_and_one_delivery_always_goes() {
     wire.run(200, &mut |_, _| (AttemptVerdict::Delivered, 50));
     assert_eq!(wire.taken_of(0), 3, "one after another");
 }
+
+/// A thousand lanes with one record each fill a window in which nothing is surplus: a look at all of them a hundred times a second is
+/// a third of the loop's time where sixteen partitions are like that.
+#[test]
+fn a_full_window_of_many_lanes_is_looked_at_less_often_while_nothing_is_found() {
+    let pause = |lanes: u128| {
+        let mut wire = Wire::new(|rules| {
+            rules.look_ahead.records = usize::try_from(lanes).unwrap();
+            rules.concurrency = 1;
+        });
+        for number in 0..lanes {
+            wire.subscribe(number, &testing::url(number), 1, |_| {});
+            wire.event(number);
+        }
+        wire.engine.tick(wire.now);
+        wire.engine.windows.look_ms(Epoch(1)).unwrap() - wire.now
+    };
+    assert_eq!([pause(20), pause(500)], [10, 50]);
+}

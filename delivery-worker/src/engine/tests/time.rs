@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::Arrival;
 use super::wire::Wire;
+use super::world::{Endpoint, World};
 use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::settle::End;
 use crate::steady::Wall;
@@ -90,4 +91,22 @@ fn due_times_and_deadlines_are_the_walls() {
     wire.admit(delivery(0, wire.now + HOUR));
     let left = wire.engine.take_left();
     assert!(matches!(left[0].end, End::Died { .. }), "{left:?}");
+}
+
+/// Two payload writes for each lap between `deliveries` and a delay topic, as fast as they are committed. The world's ledger finds the
+/// first of them.
+#[test]
+fn a_clock_that_is_behind_passes_no_retry_back() {
+    let run = |behind_ms: i64| {
+        let mut world = World::new(5, &[Endpoint::Flaky]);
+        world.engine.set_wall(Wall { ahead_ms: -behind_ms });
+        (0..60).for_each(|number| world.event(number, 0));
+        world.run_until_settled(60);
+        world.scheduler.writes
+    };
+    let writes = run(0);
+    for behind_ms in [5_000, HOUR] {
+        let skewed = run(behind_ms);
+        assert!(skewed <= 2 * writes, "{behind_ms}: {skewed} payloads instead of {writes}");
+    }
 }

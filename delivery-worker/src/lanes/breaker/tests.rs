@@ -185,7 +185,7 @@ fn a_reset_probes_at_once_and_one_that_says_nothing_lets_another_go() {
     let turn = breaker.on_send();
     breaker.on_failure(FailedRequest { turn: late, in_share: true, may_open: true }, 1_002);
     assert_eq!(breaker.admission(1_002), Admission::Probing, "what was sent before the reset says nothing");
-    breaker.on_nothing(turn);
+    breaker.on_nothing(turn, 1_002);
     assert_eq!(breaker.admission(1_002), Admission::Send);
     let turn = breaker.on_send();
     assert!(breaker.on_failure(FailedRequest { turn, in_share: true, may_open: true }, 1_003));
@@ -194,4 +194,23 @@ fn a_reset_probes_at_once_and_one_that_says_nothing_lets_another_go() {
     fails(&mut closed, 0);
     closed.reset();
     assert!(closed.is_fresh());
+}
+
+#[test]
+fn who_asks_before_its_time_and_hears_nothing_changes_nothing() {
+    let mut breaker = opened();
+    let until_ms = until(&breaker, 1_000);
+    let turn = breaker.on_send();
+    breaker.on_nothing(turn, 1_100);
+    assert_eq!(breaker.admission(1_100), Admission::Wait(until_ms));
+    // Of two that ask the first end says nothing yet.
+    let turn = breaker.on_send();
+    breaker.on_send();
+    breaker.on_nothing(turn, 1_200);
+    assert_eq!(breaker.admission(1_200), Admission::Probing);
+    breaker.on_nothing(turn, 1_300);
+    assert_eq!(breaker.admission(1_300), Admission::Wait(until_ms));
+    let turn = breaker.on_send();
+    breaker.on_nothing(turn, until_ms);
+    assert_eq!(breaker.admission(until_ms), Admission::Send, "its time has come");
 }

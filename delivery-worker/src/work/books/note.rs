@@ -16,10 +16,14 @@ use crate::lists::Age;
 pub(crate) enum LaneNote {
     /// Nothing: a record of the window has an outcome.
     Done,
+    /// Nothing: a record of the window left without a request.
+    Left,
     /// A record of the window waits in a list from now on.
     Listed(ListedRecord),
     /// A listed delivery of this subscription has an outcome.
     Settled(SubscriptionId),
+    /// A listed delivery of this subscription left without a request.
+    LeftList(SubscriptionId),
     /// What waits in this subscription's lists is to be swept, as this version of it says; `None`: it is gone.
     SetAside(SubscriptionId, Option<i64>),
     /// This is to be known of this subscription's lane beside its lists.
@@ -35,9 +39,14 @@ pub(crate) enum LaneNote {
 // === impl LaneNote ===
 
 impl LaneNote {
-    /// Whether its record has an outcome: whoever takes over before it is committed delivers it again.
-    pub(crate) const fn is_outcome(&self) -> bool {
+    /// Whether its record had a request: whoever takes over before it is committed sends it again.
+    pub(crate) const fn was_sent(&self) -> bool {
         matches!(self, Self::Done | Self::Settled(_))
+    }
+
+    /// Whether its record was read back, and left without a request.
+    pub(crate) const fn left_list(&self) -> bool {
+        matches!(self, Self::LeftList(_))
     }
 }
 
@@ -46,7 +55,7 @@ impl LaneNote {
 impl OpenBook {
     pub(super) fn apply(&mut self, note: &LaneNote, (offset, timestamp_ms): (i64, i64)) {
         match *note {
-            LaneNote::Done => {}
+            LaneNote::Done | LaneNote::Left => {}
             LaneNote::Listed(_) if flaws::has(Flaw::CompletedWithoutEntry) => {}
             LaneNote::Listed(ListedRecord { subscription, role, deadline_ms, reviewed_of, .. }) => {
                 let age = Age { oldest_ms: timestamp_ms, dead_ms: deadline_ms };
@@ -55,7 +64,7 @@ impl OpenBook {
                 }
                 self.book.set_reviewed(subscription, reviewed_of);
             }
-            LaneNote::Settled(subscription) => {
+            LaneNote::Settled(subscription) | LaneNote::LeftList(subscription) => {
                 if !self.book.settle(subscription, offset, timestamp_ms) {
                     Invariant::OneTerminalState.violated();
                     tracing::error!(lease = %self.lease, offset, "an outcome of a delivery that was not listed");

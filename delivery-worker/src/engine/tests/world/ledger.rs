@@ -183,12 +183,12 @@ impl Ledger {
     pub(super) fn committed(&mut self, batch: &Batch<LaneNote>) {
         for entry in batch.entries() {
             match entry.note {
-                LaneNote::Done => drop(self.window.remove(&entry.offset)),
+                LaneNote::Done | LaneNote::Left => drop(self.window.remove(&entry.offset)),
                 LaneNote::Listed(listing) => {
                     self.window.remove(&entry.offset);
                     self.lists.insert(entry.offset, (listing.subscription, listing.role));
                 }
-                LaneNote::Settled(_) => {
+                LaneNote::Settled(_) | LaneNote::LeftList(_) => {
                     self.lists.remove(&entry.offset);
                     self.aside_with.remove(&entry.offset);
                 }

@@ -28,6 +28,12 @@ pub(in super::super) enum Endpoint {
     Down,
     Busy,
     Flaky,
+    /// This worker lacks a key of the vault.
+    Unsigned,
+    /// This worker lacks what a connection needs.
+    Unconnected,
+    /// Nobody is there.
+    Unreachable,
 }
 
 /// A request under way.
@@ -53,6 +59,9 @@ impl World {
             Endpoint::Busy => (AttemptVerdict::Delivered, 20),
             Endpoint::Flaky if self.rng.random_bool(0.3) => (status(500), 30),
             Endpoint::Flaky => (AttemptVerdict::Delivered, 30),
+            Endpoint::Unsigned => (unanswered(NoAnswer::Unsigned), 1),
+            Endpoint::Unconnected => (unanswered(NoAnswer::Local), 1),
+            Endpoint::Unreachable => (unanswered(NoAnswer::Connect), 20),
         }
     }
 
@@ -99,10 +108,14 @@ impl World {
             // The worker is short of CPU now and then; what it measures must be the endpoint's time alone.
             let lag = if flaws::has(Flaw::WorkersLagMeasured) { 20_000 } else { 0 };
             let landed = self.engine.outcome(flight.ticket, &flight.verdict, flight.elapsed + lag, self.now);
-            let Some(Landed { arrival, failed, is_listed, .. }) = landed else { continue };
+            let Some(Landed { arrival, failed, is_listed, is_cut_off, .. }) = landed else { continue };
             self.reported.extend(failed.filter(|failed| failed.is_due).map(|_| self.now));
             let since = failed.map(|failed: Failed| failed.since_ms).or(arrival.delivery.hop.failing_since_ms);
-            let end = self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now);
+            let end = if is_cut_off {
+                self.rules.deferred(&arrival.delivery, self.now)
+            } else {
+                self.rules.after(&flight.verdict, &arrival.delivery, since, &flight.subscription, self.now)
+            };
             self.ledger.attempted(&arrival.delivery, &end);
             if self.engine.end_of_key(&arrival, matches!(end, End::Retry(_)), self.now) {
                 self.put_changes();

@@ -52,7 +52,7 @@ impl Scheduler {
                 break;
             }
             let record = entry.remove();
-            let early = if flaws::has(Flaw::EarlyPromotion) { 5_000 } else { 0 };
+            let early = if flaws::has(Flaw::EarlyPromotion) { 120_000 } else { 0 };
             let left = Hop::decode(&record.headers).unwrap().due_ms - now;
             if left <= early {
                 self.writes += 1;
