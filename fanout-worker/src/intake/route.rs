@@ -165,9 +165,8 @@ impl SourceRoutes {
             }
         }
         for (topic, why) in &found.missing {
-            let is_awaited = |it: &&&Arc<SourceRoute>| {
-                it.source.wait_for_topic && matches!(why, KafkaError::NoTopic { .. })
-            };
+            let is_awaited =
+                |it: &&&Arc<SourceRoute>| it.source.wait_for_topic && matches!(why, KafkaError::NoTopic { .. });
             if let Some(route) = patterns.exact.get(&**topic).filter(|it| !is_awaited(it)) {
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), why.clone());
             }
