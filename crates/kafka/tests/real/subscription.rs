@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use uuid::Uuid;
 
-use crate::support::{Worker, World, brokers, names, progress, soon, spec, text, transaction};
+use crate::support::{Worker, World, brokers, eventually, names, progress, soon, spec, text, transaction};
 
 impl World {
     /// Another topic beside the input, with one partition and this group's offset 0.
@@ -95,13 +95,15 @@ async fn a_poller_follows_its_list_of_topics_and_reads_on_what_stays() {
     // No topic at all, and one again.
     worker.poller.subscribe(Vec::new());
     soon("the last revoke", async {
-        while worker.poller.ownership().is_live(&stays) {
-            if let Some(PollerEvent::Revoked { done, .. }) = worker.events.next().await {
+        loop {
+            if let PollerEvent::Revoked { done, .. } = worker.events.next().await.unwrap() {
                 done.done();
+                break;
             }
         }
     })
     .await;
+    eventually("the last lease's end", || !worker.poller.ownership().is_live(&stays)).await;
     worker.poller.subscribe(vec![other.to_string()]);
     worker.begins(&other).await;
     worker.close().await;
