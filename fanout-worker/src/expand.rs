@@ -182,7 +182,7 @@ impl Expander {
         rejection: &Rejection,
         out: &mut Vec<OutRecord>,
     ) {
-        let Rejection { reason, detail } = rejection;
+        let Rejection { reason, detail, .. } = rejection;
         let topic = Arc::clone(&self.topics.rejected);
         out.push(rejected::to_record(topic, place.partition, place.record, *reason, detail, self.limit()));
         out.push(self.rejected_lifecycle(place, application, *reason, detail));
@@ -245,7 +245,7 @@ impl Expander {
             payload_bytes: event.payload.len() as u64,
             content_type: event.content_type.as_deref().map(Cow::Borrowed),
             occurred_at: event.time.as_deref().map(Cow::Borrowed),
-            labels: raw(event.labels),
+            labels: raw(event.labels.as_deref()),
             metadata: raw(event.metadata),
             ip: event.ip.map(Cow::Borrowed),
             control_offset: None,

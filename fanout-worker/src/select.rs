@@ -73,7 +73,7 @@ pub(crate) fn subscriptions(
     event: &Event<'_>,
     out: &mut Vec<Arc<Subscription>>,
 ) -> Result<StringMap, Rejection> {
-    let labels = string_map(header::LABELS, event.labels)?;
+    let labels = string_map(header::LABELS, event.labels.as_deref())?;
     // Nobody matches by metadata, but whoever reads it later must not find anything else.
     string_map(header::METADATA, event.metadata)?;
     snapshot.matches(application, &event.event_type, &labels, out);

@@ -11,6 +11,8 @@ pub const CE_TYPE: &str = "ce_type";
 pub const CE_SOURCE: &str = "ce_source";
 /// When it occurred, RFC 3339.
 pub const CE_TIME: &str = "ce_time";
+/// What the payload is described by, a URI reference.
+pub const CE_DATASCHEMA: &str = "ce_dataschema";
 /// Media type of the value.
 pub const CONTENT_TYPE: &str = "content-type";
 

@@ -34,10 +34,16 @@ pub enum RejectReason {
     TooManyMatches,
     /// Kafka refused to take what was made of it, for ever.
     Unwritable,
+    /// Its schema registry has no schema of the id that it names.
+    SchemaNotFound,
+    /// The schema it names is there, and nothing can be decoded with it.
+    SchemaUnusable,
+    /// It is not what its source's mapping looks for, or no source reads its topic any more.
+    Unmapped,
 }
 
 /// All reasons.
-pub const REASONS: [RejectReason; 11] = [
+pub const REASONS: [RejectReason; 14] = [
     RejectReason::Undecodable,
     RejectReason::NullValue,
     RejectReason::UnknownApplication,
@@ -49,6 +55,9 @@ pub const REASONS: [RejectReason; 11] = [
     RejectReason::TooLarge,
     RejectReason::TooManyMatches,
     RejectReason::Unwritable,
+    RejectReason::SchemaNotFound,
+    RejectReason::SchemaUnusable,
+    RejectReason::Unmapped,
 ];
 
 /// Longest detail kept, in bytes.
@@ -74,6 +83,9 @@ impl RejectReason {
             Self::TooLarge => "too_large",
             Self::TooManyMatches => "too_many_matches",
             Self::Unwritable => "unwritable",
+            Self::SchemaNotFound => "schema_not_found",
+            Self::SchemaUnusable => "schema_unusable",
+            Self::Unmapped => "unmapped",
         }
     }
 }

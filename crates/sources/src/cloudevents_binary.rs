@@ -7,7 +7,9 @@ use schemas::event::is_id_made;
 use schemas::header;
 use schemas::record::{Headers, Record, TopicPartition};
 
-use super::{Attributes, Event, Rejection, Resolved, text, travels_on};
+use crate::attributes::{Attributes, GivenAttributes, Resolved};
+use crate::cloudevents::{text, travels_on};
+use crate::{Event, Rejection};
 
 /// Some producers spell the media type as the attribute it stands for.
 const CE_DATA_CONTENT_TYPE: &str = "ce_datacontenttype";
@@ -33,14 +35,19 @@ struct Found<'a> {
     has_foreign: bool,
 }
 
-pub(super) fn decode<'a>(record: &'a Record, value: &Bytes, from: &TopicPartition) -> Result<Event<'a>, Rejection> {
+pub(super) fn decode<'a>(
+    record: &'a Record,
+    value: &Bytes,
+    from: &TopicPartition,
+    mut given: GivenAttributes<'a>,
+) -> Result<Event<'a>, Rejection> {
     let found = Found::scan(&record.headers);
     let attribute = found.application_attribute.map(|value| text(CE_APPLICATION, value)).transpose()?;
-    let application = application(found.application, attribute)?;
-    let resolved = found.attributes()?.resolve(record, from)?;
+    let application = given.application.take().map_or_else(|| application(found.application, attribute), Ok)?;
+    let resolved = found.attributes()?.given(&mut given).resolve(record, from)?;
     let content_type = found.content_type.map(|value| text(header::CONTENT_TYPE, value)).transpose()?;
     Ok(Event {
-        headers: headers(&record.headers, &application, &found, &resolved),
+        headers: headers(&record.headers, &found, &BinaryFacts { application: &application, resolved: &resolved, labels: given.labels.as_deref() }),
         note: resolved.note,
         id: resolved.id,
         is_id_made: resolved.is_positional || is_id_made(found.id_made),
@@ -48,7 +55,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &Bytes, from: &TopicPartitio
         event_type: resolved.event_type,
         time: resolved.time,
         content_type,
-        labels: found.labels,
+        labels: given.labels.map(Cow::Owned).or(found.labels.map(Cow::Borrowed)),
         metadata: found.metadata,
         application,
         ip: found.ip.and_then(|ip| std::str::from_utf8(ip).ok()),
@@ -66,29 +73,43 @@ pub(super) fn application<'a>(
     application.ok_or_else(|| Rejection::attribute(format!("the record names no application (header `{name}`)")))
 }
 
-/// The record's own headers where all of them travel on and nothing is missing: then nothing is copied.
-fn headers(own: &Headers, application: &str, found: &Found<'_>, resolved: &Resolved<'_>) -> Headers {
+/// What an event's headers say, whatever the record's own do.
+struct BinaryFacts<'a> {
+    application: &'a str,
+    resolved: &'a Resolved<'a>,
+    /// Where templates say them.
+    labels: Option<&'a [u8]>,
+}
+
+/// The record's own headers where all of them travel on and say what the event says: then nothing is copied.
+fn headers(own: &Headers, found: &Found<'_>, written: &BinaryFacts<'_>) -> Headers {
+    let BinaryFacts { application, resolved, labels } = *written;
+    let differs = |text: &str, found: Option<&[u8]>| found != Some(text.as_bytes());
+    let time = resolved.time.as_deref();
+    let replaced = [
+        (header::CE_ID, differs(&resolved.id, found.id).then_some(resolved.id.as_bytes())),
+        (header::CE_TYPE, differs(&resolved.event_type, found.event_type).then_some(resolved.event_type.as_bytes())),
+        (header::CE_SOURCE, differs(&resolved.source, found.source).then_some(resolved.source.as_bytes())),
+        (header::CE_TIME, time.filter(|time| differs(time, found.time)).map(str::as_bytes)),
+        (header::APPLICATION, differs(application, found.application).then_some(application.as_bytes())),
+        (header::LABELS, labels),
+    ];
     let is_time_left_out = resolved.note.is_some();
-    if !found.has_foreign && !resolved.is_positional && !resolved.is_default_source && !is_time_left_out {
+    if !found.has_foreign && !is_time_left_out && replaced.iter().all(|(_, value)| value.is_none()) {
         return own.clone();
     }
-    let mut builder = Headers::builder(own.len() + 2, own.size() + 128);
+    let mut builder = Headers::builder(own.len() + replaced.len(), own.size() + 256);
     for (name, value) in own.iter() {
-        let is_replaced = (resolved.is_positional && name == header::CE_ID.as_bytes())
-            || (resolved.is_default_source && name == header::CE_SOURCE.as_bytes())
+        let is_replaced = replaced.iter().any(|(of, value)| value.is_some() && of.as_bytes() == name)
             || (is_time_left_out && name == header::CE_TIME.as_bytes());
         if !is_replaced && std::str::from_utf8(name).is_ok_and(travels_on) {
             builder.push_raw(name, value);
         }
     }
-    if resolved.is_positional {
-        builder.push(header::CE_ID, resolved.id.as_bytes());
-    }
-    if resolved.is_default_source {
-        builder.push(header::CE_SOURCE, resolved.source.as_bytes());
-    }
-    if found.application.is_none() {
-        builder.push(header::APPLICATION, application.as_bytes());
+    for (name, value) in replaced {
+        if let Some(value) = value {
+            builder.push(name, value);
+        }
     }
     builder.build()
 }

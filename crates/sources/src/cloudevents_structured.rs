@@ -14,15 +14,22 @@ use schemas::record::{Headers, Record, TopicPartition};
 use schemas::rejected::RejectReason;
 use serde_json::value::RawValue;
 
-use super::{Attributes, Event, Rejection, Resolved, cloudevents_binary, cut};
+use crate::attributes::{Attributes, GivenAttributes, Resolved, cut};
+use crate::{Event, Rejection, cloudevents_binary};
 
 type Envelope<'a> = BTreeMap<String, &'a RawValue>;
 
-pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicPartition) -> Result<Event<'a>, Rejection> {
+pub(super) fn decode<'a>(
+    record: &'a Record,
+    value: &'a Bytes,
+    from: &TopicPartition,
+    mut given: GivenAttributes<'a>,
+) -> Result<Event<'a>, Rejection> {
     let mut envelope: Envelope<'a> =
         serde_json::from_slice(value).map_err(|error| undecodable(format!("not a CloudEvents envelope: {error}")))?;
     let attribute = take(&mut envelope, APPLICATION)?;
-    let application = cloudevents_binary::application(record.headers.get(header::APPLICATION), attribute)?;
+    let own = || cloudevents_binary::application(record.headers.get(header::APPLICATION), attribute);
+    let application = given.application.take().map_or_else(own, Ok)?;
     let attributes = Attributes {
         spec_version: take(&mut envelope, "specversion")?,
         id: take(&mut envelope, "id")?,
@@ -30,7 +37,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicParti
         event_type: take(&mut envelope, "type")?,
         time: take(&mut envelope, "time")?,
     };
-    let resolved = attributes.resolve(record, from)?;
+    let resolved = attributes.given(&mut given).resolve(record, from)?;
     let given_type = take(&mut envelope, "datacontenttype")?;
     let (data, base64) = (envelope.remove("data"), envelope.remove("data_base64"));
     let (data, content_type) = rule::data(data, base64, given_type)
@@ -41,7 +48,9 @@ pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicParti
         Data::Text(text) => text.into_owned().into(),
         Data::Bytes(bytes) => bytes,
     };
-    let headers = headers(record, &application, &resolved, content_type.as_deref(), envelope)?;
+    let labels = given.labels.map(Cow::Owned).or_else(|| record.headers.get(header::LABELS).map(Cow::Borrowed));
+    let written = EnvelopeFacts { application: &application, resolved: &resolved, content_type: content_type.as_deref() };
+    let headers = headers(record, &written, labels.as_deref(), envelope)?;
     Ok(Event {
         application,
         id: resolved.id,
@@ -51,7 +60,7 @@ pub(super) fn decode<'a>(record: &'a Record, value: &'a Bytes, from: &TopicParti
         time: resolved.time,
         content_type,
         note: resolved.note,
-        labels: record.headers.get(header::LABELS),
+        labels,
         metadata: record.headers.get(header::METADATA),
         ip: record.headers.text(header::IP),
         payload,
@@ -79,14 +88,21 @@ fn scalar<'a>(name: &str, raw: &'a RawValue) -> Result<Option<Scalar<'a>>, Rejec
     rule::scalar(raw).map_err(|message| Rejection::attribute(format!("attribute `{}` {message}", cut(name))))
 }
 
+/// What an envelope says, as its headers will.
+struct EnvelopeFacts<'a> {
+    application: &'a str,
+    resolved: &'a Resolved<'a>,
+    content_type: Option<&'a str>,
+}
+
 /// The same headers as in binary mode: from here on nobody needs to know how the event was written.
 fn headers(
     record: &Record,
-    application: &str,
-    resolved: &Resolved<'_>,
-    content_type: Option<&str>,
+    written: &EnvelopeFacts<'_>,
+    labels: Option<&[u8]>,
     extensions: Envelope<'_>,
 ) -> Result<Headers, Rejection> {
+    let EnvelopeFacts { application, resolved, content_type } = *written;
     let mut builder = Headers::builder(16, 512);
     builder
         .push(header::CE_SPECVERSION, b"1.0")
@@ -114,9 +130,12 @@ fn headers(
         }
     }
     rule::push_extensions(&mut builder, scalars.iter().map(|(name, scalar)| (*name, scalar)));
+    if let Some(labels) = labels {
+        builder.push(header::LABELS, labels);
+    }
     builder.copy_if(&record.headers, |name| {
         // What else may come in was just written, from the envelope itself.
-        [header::LABELS, header::METADATA, header::IP, header::TRACEPARENT].iter().any(|own| own.as_bytes() == name)
+        [header::METADATA, header::IP, header::TRACEPARENT].iter().any(|own| own.as_bytes() == name)
     });
     Ok(builder.build())
 }

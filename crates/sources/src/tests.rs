@@ -1,6 +1,7 @@
 //! Both formats, what is filled in, and every refusal.
 
-use schemas::record::HeadersBuilder;
+use schemas::header;
+use schemas::record::{HeadersBuilder, Record, TopicPartition};
 
 use super::*;
 
