@@ -79,7 +79,11 @@ impl TrialRecord {
     /// `{key?, value_base64?, headers?, topic?}`; without a value it is a tombstone.
     pub(crate) fn read(given: Option<Value>, source: &TopicSource, now_ms: i64) -> Result<Self, Problem> {
         let Some(Value::Object(map)) = given else {
-            return Err(Problem::field("record", Code::InvalidField, "is required: {\"value_base64\", \"key\", \"headers\"}"));
+            return Err(Problem::field(
+                "record",
+                Code::InvalidField,
+                "is required: {\"value_base64\", \"key\", \"headers\"}",
+            ));
         };
         let mut fields = Fields::new(map, "record.", &["key", "value_base64", "headers", "topic"])?;
         let key = fields.text("key", 0..=10_000)?.flatten();
@@ -103,11 +107,7 @@ impl TrialRecord {
 // === impl SourceTrialShown ===
 
 impl SourceTrialShown {
-    pub(crate) fn of(
-        event: &Event<'_>,
-        snapshot: &Snapshot,
-        (organization, now_ms): (OrganizationId, i64),
-    ) -> Self {
+    pub(crate) fn of(event: &Event<'_>, snapshot: &Snapshot, (organization, now_ms): (OrganizationId, i64)) -> Self {
         let Some(application) = snapshot.application_in(organization, &event.application) else {
             let shown: String = event.application.chars().take(80).collect();
             let detail = format!("there is no application `{shown}` in the source's organization");
