@@ -1,9 +1,12 @@
 //! A record that a source is tried on, and what is shown of what it becomes.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use catalog::Snapshot;
+use catalog::{Snapshot, Subscription};
+use filter::Facts;
 use schemas::control::TopicSource;
 use schemas::event::StringMap;
 use schemas::ids::OrganizationId;
@@ -117,19 +120,7 @@ impl SourceTrialShown {
             event.labels.as_deref().and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
         let mut found = Vec::new();
         snapshot.matches(application.application_id, &event.event_type, &labels, &mut found);
-        let facts = filter::Facts::new(filter::Event {
-            event_type: &event.event_type,
-            id: &event.id,
-            labels: &labels,
-            time: event.time.as_deref(),
-            accepted_ms: now_ms,
-            payload: &event.payload,
-        });
-        let fits = |it: &&std::sync::Arc<catalog::Subscription>| match it.filter() {
-            None => true,
-            Some(filter) => filter.is_ok_and(|filter| filter.matches(&facts).unwrap_or(false)),
-        };
-        let matches = found.iter().filter(fits).count();
+        let matches = count(&found, event, &labels, now_ms);
         let event = TrialEventShown {
             application_id: application.application_id.0,
             event_type: event.event_type.to_string(),
@@ -156,4 +147,21 @@ impl SourceTrialShown {
     pub(crate) fn skipped(why: &'static str) -> Self {
         Self { skipped: Some(why), ..Self::default() }
     }
+}
+
+/// How many of these subscriptions let the event through their filters.
+fn count(found: &[Arc<Subscription>], event: &Event<'_>, labels: &StringMap, now_ms: i64) -> usize {
+    let facts = Facts::new(filter::Event {
+        event_type: &event.event_type,
+        id: &event.id,
+        labels,
+        time: event.time.as_deref(),
+        accepted_ms: now_ms,
+        payload: &event.payload,
+    });
+    let fits = |it: &&Arc<Subscription>| match it.filter() {
+        None => true,
+        Some(filter) => filter.is_ok_and(|filter| filter.matches(&facts).unwrap_or(false)),
+    };
+    found.iter().filter(fits).count()
 }
