@@ -122,6 +122,7 @@ fn source_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sources::actions::pause))
         .routes(routes!(sources::actions::resume))
         .routes(routes!(sources::actions::move_to))
+        .routes(routes!(sources::trial::test))
 }
 
 fn log_routes() -> OpenApiRouter<Arc<App>> {

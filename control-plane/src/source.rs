@@ -19,14 +19,16 @@ mod rules;
 mod show;
 mod starts;
 mod status;
+mod trial;
 
 pub(crate) use cluster::ClusterTopics;
 pub(crate) use describe::shapes;
 #[cfg(test)]
 pub(crate) use input::FIELDS;
 pub(crate) use input::SourceInput;
-pub(crate) use mapping::check as check_mapping;
+pub(crate) use mapping::{check as check_mapping, mapping_problem};
 pub(crate) use moves::MoveInput;
 pub(crate) use rules::{allowed_patterns, check_room, check_topics};
 pub(crate) use show::{SourcePartitionShown, SourceShown};
 pub(crate) use starts::{FoundStarts, begin, moved};
+pub(crate) use trial::{SourceTrialShown, TrialRecord};

@@ -2,6 +2,7 @@
 
 pub(super) mod actions;
 pub(super) mod partitions;
+pub(super) mod trial;
 
 use std::sync::Arc;
 

@@ -16,10 +16,10 @@ const MAX_RECORDS: usize = 4_096;
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SourceWords(Arc<Mutex<BTreeMap<String, ToldSources>>>);
+pub(crate) struct SourceWords(Arc<Mutex<BTreeMap<String, HeardSources>>>);
 
 #[derive(Debug)]
-struct ToldSources {
+struct HeardSources {
     at_ms: i64,
     sources: SourcesHealth,
 }
@@ -87,7 +87,7 @@ impl HearsStatus for SourceWords {
         };
         let mut sources = sources.clone();
         cut(&mut sources);
-        records.insert(key.to_owned(), ToldSources { at_ms: status.at_ms, sources });
+        records.insert(key.to_owned(), HeardSources { at_ms: status.at_ms, sources });
         if records.len() > MAX_RECORDS
             && let Some(oldest) = records.iter().min_by_key(|(_, told)| told.at_ms).map(|(key, _)| key.clone())
         {

@@ -19,6 +19,7 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
         ("SourcePatch", body(&[], json!({ "labels": { "tenant": "{header:tenant}" } }))),
         ("SourceMove", moved()),
         ("SourceStart", start()),
+        ("SourceTest", tested()),
     ]
 }
 
@@ -147,5 +148,26 @@ fn moved() -> Value {
             },
         },
         "example": { "to": { "time": "2026-01-01T00:00:00Z" }, "again": true },
+    })
+}
+
+fn tested() -> Value {
+    let record = json!({
+        "type": "object",
+        "properties": {
+            "key": text(0, 10_000, "The record's key."),
+            "value_base64": { "type": ["string", "null"], "description": "Its value, base64; without one it is a tombstone." },
+            "headers": { "type": ["object", "null"], "maxProperties": 100, "additionalProperties": { "type": "string" } },
+            "topic": text(1, 249, "Its topic; the first that the source names unless given."),
+        },
+    });
+    let source = json!({
+        "description": "Id or uid of a source, or a definition that need not be made.",
+        "oneOf": [{ "type": "string", "minLength": 1 }, { "$ref": "#/components/schemas/SourcePut" }],
+    });
+    json!({
+        "type": "object", "required": ["source", "record"],
+        "properties": { "source": source, "record": record },
+        "example": { "source": "orders", "record": { "value_base64": "eyJzdGF0dXMiOiJwYWlkIn0=" } },
     })
 }

@@ -1,9 +1,12 @@
 //! A record that a source is tried on, and what is shown of what it becomes.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use catalog::Snapshot;
+use catalog::{Snapshot, Subscription};
+use filter::Facts;
 use schemas::control::TopicSource;
 use schemas::event::StringMap;
 use schemas::ids::OrganizationId;
@@ -79,7 +82,11 @@ impl TrialRecord {
     /// `{key?, value_base64?, headers?, topic?}`; without a value it is a tombstone.
     pub(crate) fn read(given: Option<Value>, source: &TopicSource, now_ms: i64) -> Result<Self, Problem> {
         let Some(Value::Object(map)) = given else {
-            return Err(Problem::field("record", Code::InvalidField, "is required: {\"value_base64\", \"key\", \"headers\"}"));
+            return Err(Problem::field(
+                "record",
+                Code::InvalidField,
+                "is required: {\"value_base64\", \"key\", \"headers\"}",
+            ));
         };
         let mut fields = Fields::new(map, "record.", &["key", "value_base64", "headers", "topic"])?;
         let key = fields.text("key", 0..=10_000)?.flatten();
@@ -103,11 +110,7 @@ impl TrialRecord {
 // === impl SourceTrialShown ===
 
 impl SourceTrialShown {
-    pub(crate) fn of(
-        event: &Event<'_>,
-        snapshot: &Snapshot,
-        (organization, now_ms): (OrganizationId, i64),
-    ) -> Self {
+    pub(crate) fn of(event: &Event<'_>, snapshot: &Snapshot, (organization, now_ms): (OrganizationId, i64)) -> Self {
         let Some(application) = snapshot.application_in(organization, &event.application) else {
             let shown: String = event.application.chars().take(80).collect();
             let detail = format!("there is no application `{shown}` in the source's organization");
@@ -117,19 +120,7 @@ impl SourceTrialShown {
             event.labels.as_deref().and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
         let mut found = Vec::new();
         snapshot.matches(application.application_id, &event.event_type, &labels, &mut found);
-        let facts = filter::Facts::new(filter::Event {
-            event_type: &event.event_type,
-            id: &event.id,
-            labels: &labels,
-            time: event.time.as_deref(),
-            accepted_ms: now_ms,
-            payload: &event.payload,
-        });
-        let fits = |it: &&std::sync::Arc<catalog::Subscription>| match it.filter() {
-            None => true,
-            Some(filter) => filter.is_ok_and(|filter| filter.matches(&facts).unwrap_or(false)),
-        };
-        let matches = found.iter().filter(fits).count();
+        let matches = count(&found, event, &labels, now_ms);
         let event = TrialEventShown {
             application_id: application.application_id.0,
             event_type: event.event_type.to_string(),
@@ -156,4 +147,21 @@ impl SourceTrialShown {
     pub(crate) fn skipped(why: &'static str) -> Self {
         Self { skipped: Some(why), ..Self::default() }
     }
+}
+
+/// How many of these subscriptions let the event through their filters.
+fn count(found: &[Arc<Subscription>], event: &Event<'_>, labels: &StringMap, now_ms: i64) -> usize {
+    let facts = Facts::new(filter::Event {
+        event_type: &event.event_type,
+        id: &event.id,
+        labels,
+        time: event.time.as_deref(),
+        accepted_ms: now_ms,
+        payload: &event.payload,
+    });
+    let fits = |it: &&Arc<Subscription>| match it.filter() {
+        None => true,
+        Some(filter) => filter.is_ok_and(|filter| filter.matches(&facts).unwrap_or(false)),
+    };
+    found.iter().filter(fits).count()
 }

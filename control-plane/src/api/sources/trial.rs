@@ -45,9 +45,7 @@ pub(in crate::api) async fn test(State(app): State<Arc<App>>, principal: Princip
     let from = TopicPartition::new(record.topic.as_str(), 0);
     let against = Against { decoded_limit: app.config().sources.decoded_limit, ..Against::default() };
     let shown = match mapping.map(&record.record, &from, against) {
-        Mapped::Event(event) => {
-            SourceTrialShown::of(&event, &app.catalog().read(), (source.organization_id, now_ms))
-        },
+        Mapped::Event(event) => SourceTrialShown::of(&event, &app.catalog().read(), (source.organization_id, now_ms)),
         Mapped::Skipped(reason) => SourceTrialShown::skipped(reason.as_str()),
         Mapped::Rejected(rejection) => SourceTrialShown::rejected(&rejection),
         Mapped::NeedsSchema(_) => {

@@ -245,6 +245,8 @@ fn sources(things: &Things) -> Vec<Row> {
         act("sources.pause", "pause"),
         act("sources.resume", "resume"),
         act("sources.move", "move").body(value!({"to": "end"})),
+        row("sources.test", reach(WRITE), 200, Method::POST, "/sources:test".into())
+            .body(value!({"source": things.source, "record": {"value_base64": "eyJzdGF0dXMiOiJwYWlkIn0="}})),
     ]
 }
 

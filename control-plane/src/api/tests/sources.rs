@@ -265,3 +265,60 @@ async fn an_instance_has_a_bounded_number_of_sources_and_may_have_none() {
     let (status, problem) = api.post(&token, "/sources", orders(&["crm.*"])).await;
     assert!(status == 422 && problem["detail"].as_str().unwrap().contains("sources.enabled"), "{problem}");
 }
+
+/// A record's value as a request carries it.
+fn encoded(value: &Value) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(value.to_string())
+}
+
+#[tokio::test]
+async fn a_record_is_tried_without_sending_anything() {
+    let api = Api::new();
+    let (id, token) = organization(&api, &["crm.*"]).await;
+    api.topic("crm.orders", &[(0, 1)]);
+    let (_, made) = api.post(&token, "/sources", orders(&["crm.orders"])).await;
+    assert_eq!(made["name"], "Orders", "{made}");
+    let subscription = value!({"application_id": "shop", "event_types": ["order.*"], "filter": "data.status == 'paid'",
+        "target": {"type": "http", "method": "POST", "url": "https://example.com/hook", "headers": {}}});
+    let (status, problem) = api.post(&token, "/subscriptions", subscription).await;
+    assert_eq!(status, 201, "{problem}");
+    let tried = async |source: Value, value: Value| {
+        let body = value!({"source": source, "record": {"value_base64": encoded(&value)}});
+        api.post(&token, "/sources:test", body).await
+    };
+    let (position, source) = (api.catalog.position(), made["source_id"].clone());
+    let (status, paid) = tried(source.clone(), value!({"status": "paid"})).await;
+    assert_eq!(
+        (status, &paid["event"]["type"], &paid["event"]["matches"]),
+        (200, &value!("order.paid"), &value!(1)),
+        "{paid}"
+    );
+    assert_eq!(paid["event"]["payload_base64"], encoded(&value!({"status": "paid"})));
+    let (_, lost) = tried(source.clone(), value!({"status": "lost"})).await;
+    assert_eq!(lost["event"]["matches"], 0, "its filter says no: {lost}");
+    let (_, refused) = tried(source.clone(), value!({"state": "paid"})).await;
+    assert_eq!(refused["rejection"]["reason"], "invalid_attribute", "{refused}");
+    assert!(refused["rejection"]["detail"].as_str().unwrap().contains("type"), "{refused}");
+    let body = value!({"source": source, "record": {}});
+    assert_eq!(api.post(&token, "/sources:test", body).await.1, value!({"skipped": "tombstone"}));
+    // A definition that is not made yet, of an application that is not there.
+    let draft = value!({"format": "text", "application": "{header:to}", "type": "a.b", "organization_id": id});
+    let body = value!({"source": draft, "record": {"value_base64": "eA==", "headers": {"to": "elsewhere"}}});
+    assert_eq!(api.post(&token, "/sources:test", body).await.1["rejection"]["reason"], "unknown_application");
+    assert_eq!(api.catalog.position(), position, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_misspelt_template_is_a_422_with_its_field_and_column() {
+    let api = Api::new();
+    let (_, token) = organization(&api, &["crm.*"]).await;
+    api.topic("crm.orders", &[(0, 1)]);
+    for (field, template) in [("type", "order.{valu:/status}"), ("id", "{value:/id"), ("time", "}")] {
+        let mut body = orders(&["crm.orders"]);
+        body[field] = value!(template);
+        let (status, problem) = api.post(&token, "/sources", body).await;
+        assert_eq!((status, field_of(&problem).0), (422, field), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("column"), "{problem}");
+    }
+}

@@ -1,3 +1,5 @@
+//! What a body says of a source, and what is answered to slips.
+
 use schemas::ids::{OrganizationId, PositionId};
 use serde_json::json;
 use uuid::Uuid;

@@ -1,3 +1,5 @@
+//! Where topics begin: when a source is made, changed and moved.
+
 use schemas::control::SourceFormat;
 use schemas::control::source::PartitionStart;
 use schemas::ids::{OrganizationId, SourceId};

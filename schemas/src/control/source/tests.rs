@@ -1,3 +1,5 @@
+//! Golden records, which source reads a topic, and where partitions begin.
+
 use super::*;
 use crate::control::{ControlKey, ControlObject};
 
