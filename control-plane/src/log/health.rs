@@ -5,6 +5,8 @@ use delivery_log::{
 };
 use schemas::ids::{ApplicationId, SubscriptionId};
 
+use super::letters::{self, LetterState};
+
 /// What of a subscription's history is shown of its health.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LoggedHealth {
@@ -20,10 +22,13 @@ pub(crate) struct LoggedHealth {
     pub(crate) failure_ms: Option<i64>,
     /// What it failed with: a word, or the status of the answer.
     pub(crate) error: Option<String>,
-    /// Dead letters of all days that nobody has decided about.
+    /// Dead letters of all days that are open, as their list has it. Beyond the newest [`LOOKED_AT`] those count that nobody has decided
+    /// about, also where their event has been delivered since.
     pub(crate) dead_letters: u64,
 }
 
+/// Dead letters that are looked at one by one.
+const LOOKED_AT: usize = 250;
 /// Milliseconds of a minute, and of a day.
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -51,8 +56,33 @@ pub(crate) async fn logged(
         success_ms: success.map(|fact| fact.at_ms),
         failure_ms: failure.as_ref().map(|fact| fact.at_ms),
         error: failure.and_then(error),
-        dead_letters: all.dead_lettered.saturating_sub(all.settled),
+        dead_letters: open_letters(store, (application, subscription), &all).await?,
     })
+}
+
+async fn open_letters(
+    store: &dyn DeliveryStore,
+    (application, subscription): (ApplicationId, SubscriptionId),
+    all: &MinuteBucket,
+) -> Result<u64, StoreError> {
+    if all.dead_lettered == 0 {
+        return Ok(0);
+    }
+    let query = FactQuery {
+        subject: Subject::Subscription(subscription),
+        kinds: Kinds::of(&[FactKind::DeadLettered]),
+        ..FactQuery::of(application, LOOKED_AT)
+    };
+    let found = store.facts(query).await?;
+    let states = letters::states(store, application, &found.rows).await?;
+    let count = |state| states.iter().filter(|it| **it == state).count() as u64;
+    let open = count(LetterState::Open);
+    if found.next.is_none() {
+        return Ok(open);
+    }
+    // Of the older ones it is counted how many there are, and how many were decided about.
+    let undecided = all.dead_lettered.saturating_sub(all.settled);
+    Ok(undecided.saturating_sub(count(LetterState::Healed)).max(open))
 }
 
 fn sum(buckets: Vec<MinuteBucket>) -> MinuteBucket {

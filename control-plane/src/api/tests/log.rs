@@ -281,6 +281,35 @@ async fn dead_letters_are_listed_with_why_they_died() {
         assert_eq!(rows.as_array().map(Vec::len), Some(count), "{query}");
     }
     assert_eq!(api.get(&tenant.token, "/dead_letters?reason=boredom").await.0, 422);
+    let (status, one) =
+        api.get(&tenant.token, &format!("/dead_letters/{}", dead["dead_letter_id"].as_str().unwrap())).await;
+    assert_eq!((status, &one["state"], &one["attempts"]), (200, &value!("open"), &value!(1)), "{one}");
+    let attempts = one["request_attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[0]["http_response_status"]), (1, &value!(400)));
+    let (_, delivered) = api.get(&tenant.token, "/request_attempts?status=successful").await;
+    for none in ["nobody", delivered[0]["delivery_id"].as_str().unwrap()] {
+        assert_eq!(api.get(&tenant.token, &format!("/dead_letters/{none}")).await.0, 404, "it is none");
+    }
+}
+
+#[tokio::test]
+async fn the_health_of_a_subscription_counts_the_dead_letters_that_its_list_has() {
+    let (api, store) = Api::with_log();
+    let tenant = api.tenant("billing").await;
+    let (_, made) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
+    let subscription = made["subscription_id"].as_str().unwrap().to_owned();
+    let mut traffic = Traffic::new(&tenant.id, &subscription);
+    for (index, id) in (0..).zip(["evt_open", "evt_healed", "evt_redriven"]) {
+        traffic.event(id, index);
+        traffic.attempt(id, index, (1, FactKind::DeadLettered, 500), 1_000 + index);
+    }
+    traffic.attempt("evt_healed", 1, (1, FactKind::Delivered, 204), 5_000);
+    traffic.attempt("evt_redriven", 2, (1, FactKind::Redriven, 0), 5_001);
+    traffic.write(store.as_ref()).await;
+    let (_, open) = api.get(&tenant.token, "/dead_letters").await;
+    let (status, health) = api.get(&tenant.token, &format!("/subscriptions/{subscription}/health")).await;
+    assert_eq!((status, open.as_array().unwrap().len()), (200, 1), "{open}");
+    assert_eq!(health["dead_letters_open"], value!(1), "{health}");
 }
 
 #[tokio::test]
