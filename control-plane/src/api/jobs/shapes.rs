@@ -165,7 +165,6 @@ pub(in crate::api) enum ReplayToWord {
 
 /// To one subscription.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field")]
 pub(in crate::api) struct ReplayToOne {
     /// Id or uid.
     #[schema(min_length = 1, max_length = 200)]

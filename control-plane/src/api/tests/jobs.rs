@@ -97,7 +97,7 @@ async fn a_repeat_is_answered_as_it_is_whatever_kafka_still_holds() {
     let subject = JobSubject::Event(JobEvent { event, origin, accepted_ms: 0, subscription_id: None });
     api.app.jobs().knows(known(replay_job(application, "mine"), JobKind::Replay, subject));
     assert_eq!(api.post(&tenant.token, path, body.clone()).await.0, 204);
-    let (_, subscriptions) = api.get(&tenant.token, "/subscriptions").await;
+    let (_, subscriptions) = api.get(&tenant.token, &format!("/subscriptions?application_id={}", tenant.id)).await;
     let to_one = value!({"replay_id": "mine", "subscription_id": subscriptions[0]["subscription_id"]});
     for (path, body) in [(path, to_one), ("/events/evt_9/replay", body)] {
         let (status, problem) = api.post(&tenant.token, path, body).await;
@@ -241,7 +241,7 @@ async fn a_replay_of_many_says_which_and_to_whom() {
         assert!(problem["validation"].get(field).is_some(), "{bad}: {problem}");
     }
     let unknown = value!({"filter": {"outcome": ["failed"]}, "to": {"subscription_id": "nobody"}});
-    assert_eq!(api.post(&tenant.token, "/replays", unknown).await.0, 404);
+    assert_eq!(api.post(&tenant.token, "/replays", unknown).await.0, 403, "as whatever its token does not see");
     let body = value!({
         "filter": {"outcome": ["failed", "delivered"], "http_status": "5xx", "labels": {"color": "red"}},
         "replay_id": "outage", "rate_per_second": 9,
