@@ -10,13 +10,14 @@
 //!      [deliveries], [attempts], how far the job is: one transaction with the offset ------+
 //! ```
 //!
-//! **Exactly once.** A job goes on by its own records: each part of it reads the record that says how far it is, and writes, in the
-//! transaction that marks that record as done, what belongs to the part and the record that says how far it is then. So after a kill
-//! or a hand-over the last of these is what is read next, and nothing is written twice or left out.
+//! **Exactly once.** Each part of a job is written in one transaction with the record that says how far the job is then, and the lease
+//! of its partition stands in that transaction: who has lost it writes nothing. A new owner first reads the whole partition, so that
+//! record is where it goes on, and nothing is written twice or left out.
 //!
 //! What it leaves to others: delivering (the delivery worker), and knowing what happened (`crate::log`).
 
 mod ask;
+mod estimate;
 mod known;
 mod metrics;
 mod queue;
@@ -33,14 +34,17 @@ use kafka::Offsets;
 use parking_lot::Mutex;
 use retry::Budget;
 use schemas::ids::{ApplicationId, JobId};
-use schemas::jobs::{JobDefinition, JobKind, JobState};
+use schemas::jobs::{JobDefinition, JobKind};
 use schemas::problem::{Code, ProblemId};
 use stage::{BatchLimits, Order};
 
 use self::ask::{AskSink, AskWriter};
+pub(crate) use self::estimate::{Estimate, Estimator};
+use self::known::KnownJobs;
 pub(crate) use self::known::{JobsAsked, KnownJob};
 use self::metrics::JobsMetrics;
 use self::step::Steps;
+pub(crate) use self::step::replay::count_receivers;
 use self::view::{JobsRestorer, JobsView};
 use self::work::ResendsWork;
 use crate::actor::Actor;
@@ -59,8 +63,8 @@ const SINGLES_BURST: u32 = 50;
 const MAX_COUNTED: usize = 10_000;
 /// How long a request waits for what jobs there are.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Open jobs of one partition that are read and not committed: each holds its record until its next part is written.
-const LIVE_RECORDS: usize = 10_000;
+/// What the definitions of jobs that have not ended may weigh, in bytes: every control plane holds all of them.
+const MOST_OPEN_BYTES: usize = 64 * 1024 * 1024;
 
 /// See the module. Clones are the same ones.
 #[derive(Clone, Debug)]
@@ -71,6 +75,17 @@ struct JobsInner {
     view: JobsView,
     ask: AskWriter,
     singles: Mutex<Budget<ApplicationId>>,
+}
+
+/// What becomes of a job at somebody's request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum JobChange {
+    /// Nothing more of it is written.
+    Cancel,
+    /// Nothing more of it is written until it is resumed.
+    Pause,
+    /// It goes on.
+    Resume,
 }
 
 /// The transactional ids and the group of a control plane's jobs, for `hookbus acls`: what stands before the slot of each id.
@@ -121,6 +136,12 @@ impl Jobs {
         Self::new(view.clone(), AskWriter::new(AskSink::Memory, view))
     }
 
+    /// Knows a job that somebody else asked for.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, definition: JobDefinition) {
+        self.0.view.change(|known| known.define(definition.job_id, definition, 0));
+    }
+
     fn new(view: JobsView, ask: AskWriter) -> Self {
         let singles = Budget::new(SINGLES_PER_SECOND, SINGLES_BURST, MAX_COUNTED);
         let singles = Mutex::new(singles.expect("a rate and a burst within the limits"));
@@ -149,7 +170,7 @@ impl Jobs {
     /// Asks for a job. One that is known already is answered as it is.
     ///
     /// # Errors
-    /// A 429 where the application has too many that have not ended, a 503 where Kafka does not take it.
+    /// A 429 where the application, or everybody, has too many that have not ended, a 503 where Kafka does not take it.
     pub(crate) async fn ask(&self, definition: JobDefinition, actor: &Actor) -> Result<KnownJob, Problem> {
         if let Some(known) = self.get(definition.job_id) {
             return Ok(known);
@@ -160,6 +181,11 @@ impl Jobs {
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
             return Err(problem.with_retry_after(5));
         }
+        if self.0.view.read(KnownJobs::open_bytes) >= MOST_OPEN_BYTES {
+            let detail = "there are too many jobs that have not ended, of all applications: try again when some have";
+            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
+            return Err(problem.with_retry_after(30));
+        }
         if !definition.is_bulk() && !self.0.singles.lock().try_take(&application, now_ms) {
             let detail = format!("an application may ask for {SINGLES_PER_SECOND} of these a second");
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
@@ -167,27 +193,54 @@ impl Jobs {
         }
         let known = KnownJob::asked(definition);
         if !actor.caller.dry_run {
-            self.0.ask.write(&known.definition, actor, action(known.definition.kind)).await?;
+            let asked = &known.definition;
+            self.0.ask.ask(asked, actor, action(asked.kind)).await?;
+            // Where two asked for it at once, it is as the first of them did.
+            if let Some(first) = self.get(asked.job_id) {
+                return Ok(first);
+            }
         }
         Ok(known)
     }
 
-    /// Cancels a job: nothing more of it is written.
+    /// Stops a job or lets it go on. One that stands so already is answered as it is.
     ///
     /// # Errors
     /// A 409 where it has ended, a 503 where Kafka does not take it.
-    pub(crate) async fn cancel(&self, job: KnownJob, actor: &Actor, now_ms: i64) -> Result<KnownJob, Problem> {
+    pub(crate) async fn change(
+        &self,
+        job: KnownJob,
+        change: JobChange,
+        (actor, now_ms): (&Actor, i64),
+    ) -> Result<KnownJob, Problem> {
         if job.state().has_ended() {
             let detail = format!("the job has ended: it is {}", job.state().as_str());
             return Err(Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::AlreadyEnded));
         }
-        let definition = JobDefinition { cancelled_ms: Some(now_ms), ..JobDefinition::clone(&job.definition) };
-        let cancelled = KnownJob { definition: Arc::new(definition), ..job };
-        if !actor.caller.dry_run {
-            self.0.ask.write(&cancelled.definition, actor, "job.cancel").await?;
+        let mut definition = JobDefinition::clone(&job.definition);
+        match change {
+            JobChange::Cancel => definition.cancelled_ms = Some(now_ms),
+            JobChange::Pause => definition.paused_ms = definition.paused_ms.or(Some(now_ms)),
+            JobChange::Resume => definition.paused_ms = None,
         }
-        debug_assert_eq!(cancelled.state(), JobState::Cancelled, "it was said so");
-        Ok(cancelled)
+        let changed = KnownJob { definition: Arc::new(definition), ..job };
+        if changed.definition != job.definition && !actor.caller.dry_run {
+            self.0.ask.write(&changed.definition, actor, change.action()).await?;
+        }
+        Ok(changed)
+    }
+}
+
+// === impl JobChange ===
+
+impl JobChange {
+    /// The word of the audit.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Cancel => "job.cancel",
+            Self::Pause => "job.pause",
+            Self::Resume => "job.resume",
+        }
     }
 }
 
@@ -217,7 +270,6 @@ async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
         group: group(&deps.kafka),
         transactional_id: transactional_id(&deps.kafka, "resends"),
         client_id: transactional_id(&deps.kafka, "resends"),
-        live_records: LIVE_RECORDS,
         batch: BatchLimits::default(),
         // One that waits for its turn or its rate holds up no other.
         order: Order::AnyOrder,

@@ -17,6 +17,7 @@ mod fetch;
 mod gates;
 mod gather;
 pub(crate) mod health;
+pub(crate) mod held;
 pub(crate) mod letters;
 #[cfg(test)]
 pub(crate) mod made;

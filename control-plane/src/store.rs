@@ -67,6 +67,7 @@ use crate::store::group::QueuedWrite;
 use crate::store::line::{LineFull, WriteLine, WriteOwner};
 use crate::store::log::ControlLog;
 use crate::store::pending::{PendingWrite, RuledWrite};
+pub(crate) use crate::store::refuse::check_token;
 use crate::store::refuse::{full, late};
 use crate::store::share::WriterShare;
 

@@ -2,7 +2,7 @@
 //!
 //! | key | value | written by |
 //! |---|---|---|
-//! | `<job>` | [`JobDefinition`]: what was asked for; written anew where it is cancelled | whoever takes the request |
+//! | `<job>` | [`JobDefinition`]: what was asked for; written anew where it is paused, resumed or cancelled | whoever takes the request |
 //! | `<job>/progress` | [`JobProgress`]: how far it is | who runs it, in the transaction of what it writes |
 //!
 //! All records of an application are in one partition, that of its id, so that one runner has all of its jobs.
@@ -21,9 +21,11 @@ use crate::ids::{ApplicationId, DeliveryId, JobId, SubscriptionId};
 use crate::murmur2::partition_for;
 
 mod packed;
+mod replays;
 mod words;
 
 pub use self::packed::PackedIds;
+pub use self::replays::{JobReplays, ReplayOutcome, ReplayTo};
 pub use self::words::{JobKind, JobSkip, JobState};
 
 /// Current version of both records.
@@ -70,6 +72,9 @@ pub struct JobDefinition {
     /// When it was cancelled, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_ms: Option<i64>,
+    /// Since when it is paused, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_ms: Option<i64>,
 }
 
 /// What a job is about.
@@ -82,6 +87,8 @@ pub enum JobSubject {
     Event(JobEvent),
     /// Dead letters.
     DeadLetters(JobDeadLetters),
+    /// Many events.
+    Events(JobReplays),
 }
 
 /// A delivery that is made once more.
@@ -261,10 +268,26 @@ impl JobDefinition {
         serde_json::to_vec(self)
     }
 
+    /// What it takes in memory, in bytes, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const FIXED: usize = 512;
+        let subject = match &self.subject {
+            JobSubject::Delivery(_) => 0,
+            JobSubject::Event(of) => of.origin.topic.len(),
+            JobSubject::Events(of) => of.weight(),
+            JobSubject::DeadLetters(of) => {
+                let texts = [of.reason.as_ref(), of.why.as_ref()].into_iter().flatten().chain(&of.event_types);
+                of.ids.as_ref().map_or(0, |ids| ids.0.len() * size_of::<Uuid>()) + texts.map(String::len).sum::<usize>()
+            }
+        };
+        FIXED + self.created_by.len() + subject
+    }
+
     /// Whether it may take long, so that those of one application take turns.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self.subject, JobSubject::DeadLetters(_))
+        matches!(self.subject, JobSubject::DeadLetters(_) | JobSubject::Events(_))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Jobs: what is asked to be sent again, and how far that is.
 //!
-//! Asking stands beside it (`resend.rs`: single events and attempts, `letters.rs`: dead letters); reading and cancelling are the
-//! same for every kind.
+//! Asking stands beside it (`resend.rs`: single events and attempts, `replays.rs`: many events, `letters.rs`: dead letters); reading, pausing, resuming and
+//! cancelling are the same for every kind.
 
+mod estimates;
 pub(super) mod letters;
+pub(super) mod replays;
 pub(super) mod resend;
 mod shapes;
 
@@ -21,7 +23,7 @@ use super::json;
 use crate::auth::Principal;
 use crate::body::Fields;
 use crate::idempotency;
-use crate::jobs::{JobsAsked, KnownJob};
+use crate::jobs::{JobChange, JobsAsked, KnownJob};
 use crate::page::{Page, Rows};
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
@@ -31,10 +33,10 @@ use crate::state::App;
 const USUAL: usize = 50;
 /// Kinds and states by their words.
 const KINDS: [JobKind; 4] = [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard];
-const STATES: [JobState; 5] =
-    [JobState::Queued, JobState::Running, JobState::Done, JobState::Cancelled, JobState::Failed];
+const STATES: [JobState; 6] =
+    [JobState::Queued, JobState::Running, JobState::Paused, JobState::Done, JobState::Cancelled, JobState::Failed];
 /// Namespace of the ids of jobs whose request may be sent again.
-const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e820);
+pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e820);
 
 /// List jobs
 ///
@@ -44,7 +46,7 @@ const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e820);
     params(
         ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
         ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard)$", nullable = false),
-        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|done|cancelled|failed)$", nullable = false),
+        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|paused|done|cancelled|failed)$", nullable = false),
         ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
         ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", format = Uuid, nullable = false),
     ),
@@ -80,7 +82,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal, Path(
 
 /// Cancel a job
 ///
-/// Nothing more of it is written. What is on its way already is delivered.
+/// Nothing more of it is written, also where it has not begun. What is on its way already is delivered.
 #[utoipa::path(
     post, path = "/api/v1/jobs/{job_id}/cancel", operation_id = "jobs.cancel", tag = "jobs",
     params(("job_id" = String, Path, description = "Its id", format = Uuid)),
@@ -90,14 +92,50 @@ pub(super) async fn get(State(app): State<Arc<App>>, principal: Principal, Path(
     ),
 )]
 pub(super) async fn cancel(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
+    change(&app, &principal, &id, JobChange::Cancel).await
+}
+
+/// Pause a job
+///
+/// Nothing more of it is written until it is resumed; other jobs of the application go on meanwhile. A job that is paused already is
+/// answered as it is.
+#[utoipa::path(
+    post, path = "/api/v1/jobs/{job_id}/pause", operation_id = "jobs.pause", tag = "jobs",
+    params(("job_id" = String, Path, description = "Its id", format = Uuid)),
+    responses(
+        (status = 200, description = "The job as it is now", body = JobShown),
+        (status = 409, description = "Validation: it has ended (`code` is `already_ended`)"),
+    ),
+)]
+pub(super) async fn pause(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
+    change(&app, &principal, &id, JobChange::Pause).await
+}
+
+/// Resume a job
+///
+/// It goes on where it was paused. A job that is not paused is answered as it is.
+#[utoipa::path(
+    post, path = "/api/v1/jobs/{job_id}/resume", operation_id = "jobs.resume", tag = "jobs",
+    params(("job_id" = String, Path, description = "Its id", format = Uuid)),
+    responses(
+        (status = 200, description = "The job as it is now", body = JobShown),
+        (status = 409, description = "Validation: it has ended (`code` is `already_ended`)"),
+    ),
+)]
+pub(super) async fn resume(State(app): State<Arc<App>>, principal: Principal, Path(id): Path<String>) -> Answer {
+    change(&app, &principal, &id, JobChange::Resume).await
+}
+
+async fn change(app: &App, principal: &Principal, id: &str, change: JobChange) -> Answer {
     principal.editor()?;
-    let job = find(&app, &principal, &id).await?;
-    if principal.is_keyed() && job.definition.cancelled_ms.is_some() {
+    let job = find(app, principal, id).await?;
+    let is_cancelled = job.definition.cancelled_ms.is_some();
+    if principal.is_keyed() && is_cancelled && matches!(change, JobChange::Cancel) {
         // It is sent again.
         return json(StatusCode::OK, &JobShown::of(&job));
     }
-    let cancelled = app.jobs().cancel(job, &principal.actor(), chassis::clock::now_ms()).await?;
-    json(StatusCode::OK, &JobShown::of(&cancelled))
+    let changed = app.jobs().change(job, change, (&principal.actor(), chassis::clock::now_ms())).await?;
+    json(StatusCode::OK, &JobShown::of(&changed))
 }
 
 /// A job that it may see.
@@ -139,19 +177,24 @@ fn definition(
     (application, kind, subject): (ApplicationId, JobKind, JobSubject),
     rate_per_second: u32,
 ) -> JobDefinition {
-    let actor = principal.actor();
-    let keyed = actor.caller.keyed.as_ref().map(|keyed| keyed.hashes(app.catalog().vault(), None).0);
     JobDefinition {
         v: VERSION,
         kind,
-        job_id: JobId(keyed.map_or_else(Uuid::now_v7, |keyed| Uuid::new_v5(&JOBS, keyed.0.as_bytes()))),
+        job_id: keyed_job(app, principal).unwrap_or_else(|| JobId(Uuid::now_v7())),
         application_id: application,
         created_ms: chassis::clock::now_ms(),
-        created_by: actor.name.to_string(),
+        created_by: principal.actor().name.to_string(),
         rate_per_second,
         subject,
         cancelled_ms: None,
+        paused_ms: None,
     }
+}
+
+/// The job of a request that may be sent again.
+fn keyed_job(app: &App, principal: &Principal) -> Option<JobId> {
+    let keyed = principal.actor().caller.keyed.as_ref()?.hashes(app.catalog().vault(), None).0;
+    Some(JobId(Uuid::new_v5(&JOBS, keyed.0.as_bytes())))
 }
 
 /// Asks for a job, and answers with it.
@@ -173,6 +216,6 @@ fn without_time(subject: &JobSubject) -> JobSubject {
         JobSubject::DeadLetters(of) => {
             JobSubject::DeadLetters(schemas::jobs::JobDeadLetters { to_ms: None, ..of.clone() })
         }
-        JobSubject::Delivery(_) | JobSubject::Event(_) => subject.clone(),
+        JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => subject.clone(),
     }
 }

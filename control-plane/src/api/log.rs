@@ -193,7 +193,7 @@ pub(in crate::api) fn expired(what: &str) -> Problem {
 }
 
 /// The identities that an event's name may stand for: its id as the gateway takes it, and the UUID itself.
-fn uuids_of(application: ApplicationId, name: &str) -> Vec<Uuid> {
+pub(in crate::api) fn uuids_of(application: ApplicationId, name: &str) -> Vec<Uuid> {
     let by_id = event_uuid(application, &gateway_source(application), name);
     std::iter::once(by_id).chain(Uuid::parse_str(name)).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use catalog::Catalog;
 use chassis::clock;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError, Offsets};
 use schemas::audit::{Audit, VERSION as AUDIT_VERSION};
@@ -20,11 +21,13 @@ use tokio::sync::Mutex;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::view::JobsView;
+use super::known::KnownJobs;
+use super::view::{JobsView, TakenJobs};
 use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::problem::{Problem, internal, unavailable};
+use crate::store::check_token;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +57,8 @@ pub(super) struct KafkaSink {
     writer: ExclusiveWriter,
     offsets: Offsets,
     topics: Topics,
+    /// Knows whether a token is still one when its turn has come.
+    catalog: Catalog,
 }
 
 // === impl AskSink ===
@@ -64,7 +69,8 @@ impl AskSink {
         let limit = deps.topics.max_message_bytes;
         let writer = ExclusiveWriter::start(&deps.connection, &transactional_id, limit).await.map_err(failed)?;
         let offsets = Offsets::start(&deps.connection).map_err(failed)?;
-        Ok(Self::Kafka(Box::new(KafkaSink { writer, offsets, topics: deps.topics.clone() })))
+        let (topics, catalog) = (deps.topics.clone(), deps.catalog.clone());
+        Ok(Self::Kafka(Box::new(KafkaSink { writer, offsets, topics, catalog })))
     }
 }
 
@@ -79,8 +85,23 @@ impl AskWriter {
         Self { sink, view, turn: Mutex::new(()) }
     }
 
-    /// Writes a definition; on return this replica knows it.
+    /// Writes the definition of a job unless there is one; on return this replica has read it.
+    pub(super) async fn ask(&self, job: &JobDefinition, actor: &Actor, action: &str) -> Result<(), Problem> {
+        self.write_if(job, (actor, action), |known| known.job(job.job_id).is_none()).await
+    }
+
+    /// Writes a definition anew; on return this replica has read it.
     pub(super) async fn write(&self, job: &JobDefinition, actor: &Actor, action: &str) -> Result<(), Problem> {
+        self.write_if(job, (actor, action), |_known| true).await
+    }
+
+    /// Whether it is written is decided when its turn has come: by then another request may have asked for the same.
+    async fn write_if(
+        &self,
+        job: &JobDefinition,
+        (actor, action): (&Actor, &str),
+        is_written: impl Fn(&KnownJobs) -> bool + Send + Sync,
+    ) -> Result<(), Problem> {
         let value = job.encode().map_err(|error| internal("a job could not be encoded", &error))?;
         if value.len() > MAX_JOB_BYTES {
             let detail = format!("the job takes {} bytes, at most {MAX_JOB_BYTES} are kept of one", value.len());
@@ -90,13 +111,19 @@ impl AskWriter {
             AskSink::Kafka(kafka) => {
                 let written = async {
                     let _turn = self.turn.lock().await;
+                    check_token(actor, &kafka.catalog.read(), clock::now_ms())?;
+                    if !self.view.read(&is_written) {
+                        return Ok(());
+                    }
                     kafka.write(&self.view, job, value, (actor, action)).await
                 };
                 tokio::time::timeout(PATIENCE, written).await.map_err(|_elapsed| late())?
             }
             #[cfg(test)]
+            AskSink::Memory if !self.view.read(&is_written) => Ok(()),
+            #[cfg(test)]
             AskSink::Memory => {
-                self.view.change(|known| known.define(job.job_id, job.clone()));
+                self.view.change(|known| known.define(job.job_id, job.clone(), 0));
                 Ok(())
             }
         }
@@ -134,7 +161,11 @@ impl KafkaSink {
                 continue;
             }
             match self.writer.write(records.clone()).await {
-                Ok(_) => break,
+                Ok(written) => {
+                    let last = written.of(&self.topics.jobs);
+                    view.until(|known, taken| is_read(taken, partition, last) || is_there(known, job)).await;
+                    return Ok(());
+                }
                 // Whoever has the slot since will not have it for long, or this process is the one that should stop.
                 Err(ExclusiveError::Fenced) => {}
                 Err(ExclusiveError::Unknown(error)) => {
@@ -147,8 +178,6 @@ impl KafkaSink {
                 Err(ExclusiveError::Refused(error)) => return Err(unreachable(&error)),
             }
         }
-        view.until(|known, _| known.job(job.job_id).is_some_and(|known| is_as(&known.definition, job))).await;
-        Ok(())
     }
 
     /// Whether it is there, once nothing of ours is open any more.
@@ -158,7 +187,7 @@ impl KafkaSink {
         let end = self.offsets.end(&at).await.map_err(|error| unreachable(&error))?;
         view.until(|_, taken| end == 0 || taken.positions.get(&partition).is_some_and(|position| *position >= end))
             .await;
-        Ok(view.read(|known| known.job(job.job_id)).is_some_and(|known| is_as(&known.definition, job)))
+        Ok(view.read(|known| is_there(known, job)))
     }
 
     fn audit(&self, job: &JobDefinition, (actor, action): (&Actor, &str)) -> Result<OutRecord, Problem> {
@@ -195,9 +224,17 @@ fn audit_key(job: &JobDefinition, id: JobId) -> String {
     format!("job/{}/{id}", job.application_id)
 }
 
-/// Whether what is known of a job is at least what was written.
-fn is_as(known: &JobDefinition, written: &JobDefinition) -> bool {
-    known.cancelled_ms.is_some() >= written.cancelled_ms.is_some()
+/// Whether a partition was read past the record that was written; Kafka may not have said where it stands.
+fn is_read(taken: &TakenJobs, partition: i32, last: Option<i64>) -> bool {
+    last.zip(taken.positions.get(&partition)).is_some_and(|(last, position)| *position > last)
+}
+
+/// Whether a job is known as it was written, or is cancelled, which stands above all.
+fn is_there(known: &KnownJobs, written: &JobDefinition) -> bool {
+    known.job(written.job_id).is_some_and(|known| {
+        let known = &known.definition;
+        known.cancelled_ms.is_some() || (written.cancelled_ms.is_none() && known.paused_ms == written.paused_ms)
+    })
 }
 
 fn unreachable(error: &KafkaError) -> Problem {

@@ -1,8 +1,9 @@
 //! The next part of a job: what is written, and how far the job is then. Reads the catalog, the delivery log and Kafka; writes
 //! nothing.
 
-mod letters;
-mod replay;
+pub(super) mod letters;
+pub(super) mod replay;
+pub(super) mod replays;
 mod retry;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use catalog::{Catalog, Subscription};
 use chassis::clock;
 use delivery_log::Coordinates;
 use kafka::{Lease, Offsets};
+use schemas::attempt::Kind;
 use schemas::delivery::{Again, Delivery, MadeBy, Origin, RecordPlace};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
@@ -82,12 +84,14 @@ impl Steps {
             JobSubject::Delivery(of) => self.retry(&job, of).await,
             JobSubject::Event(of) => self.replay(&job, of).await,
             JobSubject::DeadLetters(of) => self.letters(&job, of).await,
+            JobSubject::Events(of) => self.replays(&job, of).await,
         };
-        let outcome = made.unwrap_or_else(StepOutcome::Later);
-        if let StepOutcome::Made { progress, .. } = &outcome {
-            self.metrics.count(&job, progress);
-        }
-        outcome
+        made.unwrap_or_else(StepOutcome::Later)
+    }
+
+    /// A part of a job is written, after which it is so far.
+    pub(super) fn count(&self, job: &KnownJob, progress: &JobProgress) {
+        self.metrics.count(job, progress);
     }
 
     /// The record that says how far a job is.
@@ -104,8 +108,10 @@ impl Steps {
         job_record(lease, key, None)
     }
 
-    pub(super) fn jobs_topic(&self) -> &Arc<str> {
-        &self.topics.jobs
+    /// A part's outputs without those that are refused, and how many of them are missing. What says of one that it was sent is missing
+    /// with it, and the record of how far the job is, which is to be written anew.
+    pub(super) fn without(&self, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) -> bool) -> (Vec<OutRecord>, u64) {
+        without(&self.topics, outputs, is_refused)
     }
 
     /// So many jobs have not ended here.
@@ -168,6 +174,23 @@ impl Steps {
     }
 }
 
+fn without(topics: &Topics, outputs: Vec<OutRecord>, is_refused: impl Fn(usize) -> bool) -> (Vec<OutRecord>, u64) {
+    let (mut kept, mut left_out, mut is_told) = (Vec::with_capacity(outputs.len()), 0, false);
+    for (at, output) in outputs.into_iter().enumerate() {
+        let kind = output.value.as_deref().filter(|_| output.topic == topics.attempts).and_then(Kind::peek);
+        if output.topic == topics.jobs || (kind == Some(Kind::Redriven) && is_told) {
+            continue;
+        }
+        is_told = is_refused(at);
+        if is_told {
+            left_out += 1;
+        } else {
+            kept.push(output);
+        }
+    }
+    (kept, left_out)
+}
+
 /// A generation that a job makes, without its deadline, which its subscription says.
 fn generation(job: &JobDefinition, made_by: MadeBy, control_offset: i64) -> Again {
     Again { job: job.job_id, made_by, deadline_ms: 0, control_offset, redrives: None, is_once: false }
@@ -197,9 +220,53 @@ impl JobPart {
         StepOutcome::Made { outputs: self.outputs, progress, pause: Duration::ZERO }
     }
 
+    /// The last part of a job that cannot be done.
+    fn failed(self, why: &str) -> StepOutcome {
+        let progress = self.progress.ended(JobState::Failed, clock::now_ms());
+        let progress = JobProgress { detail: Some(why.to_owned()), ..progress };
+        StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO }
+    }
+
     /// Another one follows, from here on.
     fn followed(mut self, cursor: String, pause: Duration) -> StepOutcome {
         self.progress.cursor = Some(cursor);
         StepOutcome::Made { outputs: self.outputs, progress: self.progress, pause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use schemas::attempt::Lifecycle;
+    use schemas::record::Headers;
+    use schemas::topics::TopicSettings;
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_left_out_with_what_says_that_it_was_sent() {
+        let topics = TopicSettings::default().topics();
+        let output = |topic: &Arc<str>, value: Vec<u8>| OutRecord {
+            topic: Arc::clone(topic),
+            partition: None,
+            key: None,
+            value: Some(Bytes::from(value)),
+            headers: Headers::default(),
+        };
+        let told = |kind| output(&topics.attempts, Lifecycle::new(kind, 1).encode().unwrap());
+        let sent = |text: &str| output(&topics.deliveries, text.as_bytes().to_vec());
+        let outputs = || {
+            let (one, two) = (sent("one"), sent("two"));
+            vec![one, told(Kind::Redriven), two, told(Kind::Redriven), output(&topics.jobs, b"{}".to_vec())]
+        };
+        let texts = |(kept, left_out): (Vec<OutRecord>, u64)| {
+            let first = |output: &OutRecord| output.value.as_deref().unwrap()[0];
+            (kept.iter().map(first).collect::<Vec<u8>>(), left_out)
+        };
+        assert_eq!(texts(without(&topics, outputs(), |at| at == 0)), (b"t{".to_vec(), 1));
+        assert_eq!(texts(without(&topics, outputs(), |at| at == 0 || at == 2)), (Vec::new(), 2));
+        assert_eq!(texts(without(&topics, outputs(), |_| false)), (b"o{t{".to_vec(), 0), "but for the job's own");
+        let discarded = vec![told(Kind::Discarded), told(Kind::Discarded), output(&topics.jobs, b"{}".to_vec())];
+        assert_eq!(texts(without(&topics, discarded, |at| at == 1)), (b"{".to_vec(), 1));
     }
 }

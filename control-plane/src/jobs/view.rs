@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kafka::clock::boot_ms;
 use kafka::{
     CatchUp, CatchUpOptions, CatchUpStep, Connection, From, KafkaError, Lease, Offsets, ReadingWatch, Tail, TailEvent,
     TailOptions,
 };
 use parking_lot::RwLock;
-use schemas::record::TopicPartition;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -39,6 +39,14 @@ pub(super) struct TakenJobs {
 
 /// Everything below these offsets was read, by partition.
 type Positions = BTreeMap<i32, i64>;
+
+/// What is known of the jobs of a partition.
+#[derive(Debug)]
+pub(super) struct RestoredJobs {
+    pub(super) known: KnownJobs,
+    /// Everything below this offset is.
+    pub(super) end: i64,
+}
 
 /// Reads partitions for their new owner.
 #[derive(Clone, Debug)]
@@ -93,9 +101,12 @@ impl JobsView {
         chassis::follow::follow(&topic, "what jobs there are", read).await;
     }
 
+    /// Reads it once, from its beginning. Until all is read that is there now, what was known before stays: what is read first is
+    /// older than that.
     async fn read_all(&self, connection: &Connection, topic: &Arc<str>) -> Result<(), KafkaError> {
         let ends = Offsets::start_committed(connection)?.ends(topic).await?;
-        self.taken.send_modify(|taken| *taken = TakenJobs { positions: Positions::new(), ends: Some(ends) });
+        let mut reading = Some((KnownJobs::default(), TakenJobs { positions: Positions::new(), ends: Some(ends) }));
+        self.replace_once_read(&mut reading);
         let options = TailOptions {
             topic: topic.to_string(),
             partitions: None,
@@ -108,17 +119,29 @@ impl JobsView {
         loop {
             let (partition, position) = match tail.next().await? {
                 TailEvent::Record { partition, record } => {
-                    if let Err(error) = self.known.write().take(&record) {
+                    let took = match &mut reading {
+                        Some((known, _)) => known.take(&record),
+                        None => self.known.write().take(&record),
+                    };
+                    if let Err(error) = took {
                         warn!(topic = %topic, partition, offset = record.offset, %error, "a record is no job's");
                     }
                     (partition, record.offset + 1)
                 }
                 TailEvent::Eof { partition, position } => (partition, position),
             };
-            self.taken.send_modify(|taken| {
-                let at = taken.positions.entry(partition).or_default();
-                *at = position.max(*at);
-            });
+            match &mut reading {
+                Some((_, taken)) => taken.reached(partition, position),
+                None => self.taken.send_modify(|taken| taken.reached(partition, position)),
+            }
+            self.replace_once_read(&mut reading);
+        }
+    }
+
+    fn replace_once_read(&self, reading: &mut Option<(KnownJobs, TakenJobs)>) {
+        if let Some((known, taken)) = reading.take_if(|(_, taken)| taken.is_caught_up()) {
+            *self.known.write() = known;
+            self.taken.send_replace(taken);
         }
     }
 }
@@ -126,6 +149,11 @@ impl JobsView {
 // === impl TakenJobs ===
 
 impl TakenJobs {
+    fn reached(&mut self, partition: i32, position: i64) {
+        let at = self.positions.entry(partition).or_default();
+        *at = position.max(*at);
+    }
+
     fn is_caught_up(&self) -> bool {
         let is_read =
             |(partition, end): (&i32, &i64)| *end == 0 || self.positions.get(partition).is_some_and(|at| at >= end);
@@ -137,43 +165,66 @@ impl TakenJobs {
 
 impl JobsRestorer {
     /// What is known of the jobs of these partitions, which are ours: everything that was written before we took them over, so the
-    /// end is that of everything that was written, whether or not its transaction is over (as of rule W6).
-    pub(super) async fn restore(self, leases: Vec<Lease>, watch: ReadingWatch) -> Vec<(Lease, KnownJobs)> {
-        let mut restored = Vec::with_capacity(leases.len());
-        for lease in leases {
-            loop {
-                match self.read(&lease.partition, &watch).await {
-                    Ok(known) => {
-                        restored.push((lease, known));
-                        break;
-                    }
-                    Err(error) => {
-                        // Kafka did not answer for it, whatever it answers for others: that is no stall.
-                        let error = watch.read_again(error, boot_ms()).unwrap_or_else(|never_ends| never_ends);
-                        warn!(partition = %lease.partition, %error, "jobs cannot be read by their new runner, trying again");
-                        tokio::time::sleep(AGAIN).await;
-                    }
+    /// end is that of everything that was written, whether or not its transaction is over (as of rule W6). A partition that cannot be
+    /// read now is left out, so that the others begin.
+    pub(super) async fn restore(self, leases: Vec<Lease>, watch: ReadingWatch) -> Vec<(Lease, RestoredJobs)> {
+        loop {
+            match self.read(&leases, &watch).await {
+                Ok(restored) => return restored,
+                Err(error) => {
+                    // Kafka did not answer for them, whatever it answers for others: that is no stall.
+                    let error = watch.read_again(error, boot_ms()).unwrap_or_else(|never_ends| never_ends);
+                    warn!(%error, "jobs cannot be read by their new runner, trying again");
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
-        restored
     }
 
-    async fn read(&self, of: &TopicPartition, watch: &ReadingWatch) -> Result<KnownJobs, KafkaError> {
-        let (mut known, end) = (KnownJobs::default(), self.offsets.end(of).await?);
-        let start = self.offsets.start_of(of).await?;
-        let ranges = BTreeMap::from([(of.partition, (start, end))]);
-        let (topic, transaction_timeout) = (Arc::clone(&of.topic), self.transaction_timeout);
-        let options = CatchUpOptions { topic, ranges, transaction_timeout };
+    async fn read(&self, leases: &[Lease], watch: &ReadingWatch) -> Result<Vec<(Lease, RestoredJobs)>, KafkaError> {
+        let Some(topic) = leases.first().map(|lease| Arc::clone(&lease.partition.topic)) else { return Ok(Vec::new()) };
+        let (mut ranges, mut unknown) = (BTreeMap::new(), None);
+        for (lease, range) in leases.iter().zip(join_all(leases.iter().map(|lease| self.range(lease))).await) {
+            match range {
+                Ok(range) => {
+                    ranges.insert(lease.partition.partition, range);
+                }
+                Err(error) => {
+                    warn!(partition = %lease.partition, %error, "where its jobs end is not known: they begin later");
+                    unknown = Some(error);
+                }
+            }
+        }
+        if let (true, Some(error)) = (ranges.is_empty(), unknown) {
+            return Err(error);
+        }
+        let ends: BTreeMap<i32, i64> = ranges.iter().map(|(partition, (_, end))| (*partition, *end)).collect();
+        let mut known: BTreeMap<i32, KnownJobs> = ranges.keys().map(|at| (*at, KnownJobs::default())).collect();
+        let options = CatchUpOptions { topic, ranges, transaction_timeout: self.transaction_timeout };
         let mut reading = CatchUp::start(&self.connection, self.offsets.clone(), options, watch.clone())?;
         while let Some(step) = reading.next().await? {
-            if let CatchUpStep::Record { record, .. } = step {
+            if let CatchUpStep::Record { partition, record } = step
+                && let Some(known) = known.get_mut(&partition)
+            {
                 // The follower says what cannot be read.
                 drop(known.take(&record));
             }
         }
-        // One that lost its leader is not read to its end.
-        let is_whole = reading.left_out().is_empty();
-        is_whole.then_some(known).ok_or_else(|| KafkaError::without_leader(&format!("reading {of}")))
+        let mut restored = Vec::with_capacity(leases.len());
+        for lease in leases {
+            let at = lease.partition.partition;
+            if reading.left_out().contains(&at) {
+                warn!(partition = %lease.partition, "its jobs cannot be read now: they begin later");
+            } else if let (Some(known), Some(end)) = (known.remove(&at), ends.get(&at).copied()) {
+                restored.push((lease.clone(), RestoredJobs { known, end }));
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Where a partition begins, and where it ends now.
+    async fn range(&self, lease: &Lease) -> Result<(i64, i64), KafkaError> {
+        let end = self.offsets.end(&lease.partition).await?;
+        Ok((self.offsets.start_of(&lease.partition).await?, end))
     }
 }

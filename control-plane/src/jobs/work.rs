@@ -1,5 +1,8 @@
-//! The runner's part of the stage: takes the records of jobs, has their next parts made, and resolves each record with what its part
-//! writes.
+//! The runner's part of the stage: knows the jobs of its partitions, has their next parts made, and writes each part with how far its
+//! job is then, in one transaction with the lease's own progress: whoever has lost a partition writes nothing more of it.
+//!
+//! Records of jobs are passed as they are read: what they say is known, from the whole partition, before a lease begins
+//! (`queue.rs`). So nothing waits for credit, however many jobs there are.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,17 +19,21 @@ use schemas::record::{Headers, OutRecord, Record};
 use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
 use tracing::{error, warn};
 
-use super::known::KnownJobs;
-use super::queue::{JobQueue, PassedRecord};
+use super::known::KnownJob;
+use super::queue::{JobQueue, PartRoom};
 use super::step::{StepOutcome, Steps};
-use super::view::JobsRestorer;
+use super::view::{JobsRestorer, RestoredJobs};
 
 /// Parts that are made at once.
 const UNDER_WAY: usize = 8;
+/// Of these of jobs that may take long: while they wait for the log, retries and replays go on.
+const LONG_UNDER_WAY: usize = 4;
 /// After a part could not be made.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at which jobs ended long ago.
 const SWEEP_MS: i64 = 60_000;
+/// Until the next look where there is more than one of them removes.
+const SWEEP_AGAIN_MS: i64 = 1_000;
 /// Jobs that are removed at one look.
 const SWEPT: usize = 500;
 /// One line about the same trouble per that.
@@ -47,21 +54,36 @@ pub(super) struct ResendsWork {
 struct OwnedJobs {
     lease: Lease,
     queue: JobQueue,
-    /// Jobs whose parts keep a rate: until when the next one waits, once it is read back.
-    paced: BTreeMap<JobId, std::time::Instant>,
+    /// Records that were read: they are done.
+    passed: Vec<PassedRecord>,
 }
+
+/// What a record is resolved by.
+struct PassedRecord {
+    offset: i64,
+    timestamp_ms: i64,
+    size: usize,
+}
+
+/// Whose part: of which lease, at which place of its line.
+type PartPlace = (Epoch, u64);
 
 /// A part that is being made.
 struct StepUnderWay {
-    of: (Epoch, i64, JobId),
+    at: PartPlace,
+    job: KnownJob,
     step: Pin<Box<dyn Future<Output = StepOutcome> + Send>>,
 }
 
 /// A part that was made.
 struct MadeStep {
-    of: (Epoch, i64, JobId),
+    at: PartPlace,
+    job: KnownJob,
     outcome: StepOutcome,
 }
+
+/// Whose part an entry is; `None`: it is a record that was read, or what removes one.
+type PartNote = Option<JobId>;
 
 // === impl ResendsWork ===
 
@@ -79,30 +101,33 @@ impl ResendsWork {
         }
     }
 
-    /// Resolves records that say nothing new, and those whose part was made.
-    fn resolve(&mut self, turn: &mut Turn<'_, ()>) -> Result<(), WorkError> {
+    /// Resolves records that were read, and writes the parts that were made.
+    fn resolve(&mut self, turn: &mut Turn<'_, PartNote>) -> Result<(), WorkError> {
+        let now = turn.now;
         for (epoch, owned) in &mut self.partitions {
-            for record in owned.queue.take_passed() {
-                turn.resolve(entry(*epoch, record, turn.now), &mut Vec::new());
+            for PassedRecord { offset, timestamp_ms, size } in std::mem::take(&mut owned.passed) {
+                turn.resolve(Entry::new(*epoch, (offset, timestamp_ms), size, now.boot_ms, None), &mut Vec::new());
             }
         }
-        for MadeStep { of: (epoch, offset, job), outcome } in std::mem::take(&mut self.made) {
-            let Some(owned) = self.partitions.get_mut(&epoch) else { continue };
+        for MadeStep { at: (epoch, place), job, outcome } in std::mem::take(&mut self.made) {
+            let (id, Some(owned)) = (job.definition.job_id, self.partitions.get_mut(&epoch)) else { continue };
             match outcome {
                 StepOutcome::Later(reason) => {
-                    if let Some(swallowed) = self.put_off.permit(&job) {
-                        warn!(job.id = %job, reason, swallowed, "a job cannot go on now, it is tried again");
+                    if let Some(swallowed) = self.put_off.permit(&id) {
+                        warn!(job.id = %id, reason, swallowed, "a job cannot go on now, it is tried again");
                     }
-                    owned.queue.put_off(offset, turn.now.instant + AGAIN);
+                    owned.queue.put_off(place, now.instant + AGAIN);
                 }
                 StepOutcome::Made { mut outputs, progress, pause } => {
-                    let Some(token) = owned.queue.end(offset) else { continue };
-                    outputs.push(self.steps.progress_record(&owned.lease, &progress)?);
-                    if !pause.is_zero() && !progress.state.has_ended() {
-                        owned.paced.insert(job, turn.now.instant + pause);
+                    let pause_until = (!pause.is_zero()).then(|| now.instant + pause);
+                    if !owned.queue.made(place, &progress, pause_until) {
+                        continue;
                     }
-                    owned.queue.known.advance(job, progress);
-                    turn.resolve(entry(epoch, token.record, turn.now), &mut outputs);
+                    self.steps.count(&job, &progress);
+                    outputs.push(self.steps.progress_record(&owned.lease, &progress)?);
+                    // No record is done by it: the next one goes on from what is known to be committed.
+                    let offset = owned.queue.known_below();
+                    turn.resolve(Entry::beside(epoch, (offset, now.wall_ms), now.boot_ms, Some(id)), &mut outputs);
                 }
             }
         }
@@ -112,27 +137,31 @@ impl ResendsWork {
     /// Has the next parts made of those that may go on.
     fn begin(&mut self, now: Now) {
         for (epoch, owned) in &mut self.partitions {
-            for (offset, job) in owned.queue.ready(now.instant) {
-                if self.under_way.len() >= UNDER_WAY {
-                    return;
-                }
-                owned.queue.begin(offset);
-                let of = (*epoch, offset, job.definition.job_id);
+            let long = self.under_way.iter().filter(|step| step.job.definition.is_bulk()).count();
+            let room = PartRoom {
+                all: UNDER_WAY.saturating_sub(self.under_way.len()),
+                long: LONG_UNDER_WAY.saturating_sub(long),
+            };
+            for (place, job) in owned.queue.ready(now.instant, room) {
+                owned.queue.begin(place);
+                let at = (*epoch, place);
                 if job.definition.cancelled_ms.is_some() {
                     let begun = || JobProgress::begun(job.definition.job_id, now.wall_ms);
-                    let progress = job.progress.unwrap_or_else(begun).ended(JobState::Cancelled, now.wall_ms);
+                    let progress = job.progress.clone().unwrap_or_else(begun);
+                    let progress = progress.ended(JobState::Cancelled, now.wall_ms);
                     let outcome = StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO };
-                    self.made.push(MadeStep { of, outcome });
+                    self.made.push(MadeStep { at, job, outcome });
                     continue;
                 }
-                let steps = Arc::clone(&self.steps);
-                self.under_way.push(StepUnderWay { of, step: Box::pin(async move { steps.next(job).await }) });
+                let (steps, asked) = (Arc::clone(&self.steps), job.clone());
+                let step = Box::pin(async move { steps.next(asked).await });
+                self.under_way.push(StepUnderWay { at, job, step });
             }
         }
     }
 
     /// Removes the records of jobs that ended long ago.
-    fn sweep(&mut self, turn: &mut Turn<'_, ()>) {
+    fn sweep(&mut self, turn: &mut Turn<'_, PartNote>) {
         let now = turn.now;
         if now.wall_ms - self.swept_ms < SWEEP_MS {
             return;
@@ -140,10 +169,13 @@ impl ResendsWork {
         self.swept_ms = now.wall_ms;
         for (epoch, owned) in &mut self.partitions {
             let ids = owned.queue.known.outdated(now.wall_ms, SWEPT);
+            if ids.len() == SWEPT {
+                self.swept_ms = now.wall_ms - SWEEP_MS + SWEEP_AGAIN_MS;
+            }
             let keys = ids.into_iter().flat_map(|id| [JobKey::Progress(id), JobKey::Definition(id)]);
             let mut removed: Vec<OutRecord> = keys.map(|key| self.steps.removal(&owned.lease, key)).collect();
             if !removed.is_empty() {
-                turn.resolve(Entry::beside(*epoch, (0, now.wall_ms), now.boot_ms, ()), &mut removed);
+                turn.resolve(Entry::beside(*epoch, (0, now.wall_ms), now.boot_ms, None), &mut removed);
             }
         }
     }
@@ -151,47 +183,52 @@ impl ResendsWork {
     fn drop_lease(&mut self, lease: &Lease) {
         self.partitions.remove(&lease.epoch);
         // They only read: what was not resolved is made again by whoever owns it then.
-        self.under_way.retain(|step| step.of.0 != lease.epoch);
-        self.made.retain(|step| step.of.0 != lease.epoch);
+        self.under_way.retain(|step| step.at.0 != lease.epoch);
+        self.made.retain(|step| step.at.0 != lease.epoch);
     }
 }
 
 impl Work for ResendsWork {
     const ROLE: &'static str = "runner of jobs";
-    type State = KnownJobs;
-    type Note = ();
+    type State = RestoredJobs;
+    type Note = PartNote;
 
-    /// Whatever is read again is known, so a lost position is no reason to stop, unlike elsewhere (rule W8).
+    /// Whatever stands there is known, so a lost position is no reason to stop, unlike elsewhere (rule W8).
     fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
         Ok(found.start().unwrap_or(found.log_start))
     }
 
-    fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership, watch: ReadingWatch) -> Restoring<KnownJobs> {
+    fn restore(
+        &self,
+        found: Vec<(Restored, i64)>,
+        _ownership: Ownership,
+        watch: ReadingWatch,
+    ) -> Restoring<RestoredJobs> {
         let (restorer, leases) = (self.restorer.clone(), found.into_iter().map(|(found, _)| found.lease).collect());
         Box::pin(async move { Ok(restorer.restore(leases, watch).await) })
     }
 
-    fn opened(&mut self, lease: &Lease, known: KnownJobs, _now: Now) {
-        let owned = OwnedJobs { lease: lease.clone(), queue: JobQueue::new(known), paced: BTreeMap::new() };
-        self.partitions.insert(lease.epoch, owned);
+    fn opened(&mut self, lease: &Lease, restored: RestoredJobs, _now: Now) {
+        let queue = JobQueue::new(restored.known, restored.end);
+        self.partitions.insert(lease.epoch, OwnedJobs { lease: lease.clone(), queue, passed: Vec::new() });
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, _now: Now) -> Result<(), WorkError> {
         let Some(owned) = self.partitions.get_mut(&lease.epoch) else { return Ok(()) };
         for record in records {
+            let (offset, timestamp_ms, size) = (record.offset, record.timestamp_ms, record.size());
             if let Err(error) = owned.queue.take(&record)
                 && let Some(swallowed) = self.unreadable.permit(&())
             {
-                let (partition, offset) = (&lease.partition, record.offset);
+                let partition = &lease.partition;
                 warn!(%partition, offset, %error, swallowed, "a record is no job's: it is passed over");
             }
+            owned.passed.push(PassedRecord { offset, timestamp_ms, size });
         }
-        let queue = &mut owned.queue;
-        owned.paced.retain(|job, until| !queue.pace(*job, *until));
         Ok(())
     }
 
-    fn turn(&mut self, turn: &mut Turn<'_, ()>) -> Result<NextTurn, WorkError> {
+    fn turn(&mut self, turn: &mut Turn<'_, PartNote>) -> Result<NextTurn, WorkError> {
         self.resolve(turn)?;
         if turn.is_stopping || turn.is_full() {
             return Ok(NextTurn::OnInput);
@@ -210,27 +247,42 @@ impl Work for ResendsWork {
             return std::future::pending().await;
         }
         let steps = self.under_way.iter_mut().map(|under_way| under_way.step.as_mut());
-        let (outcome, at, _) = select_all(steps).await;
-        let of = self.under_way.swap_remove(at).of;
-        self.made.push(MadeStep { of, outcome });
+        let (outcome, index, _) = select_all(steps).await;
+        let StepUnderWay { at, job, .. } = self.under_way.swap_remove(index);
+        self.made.push(MadeStep { at, job, outcome });
     }
 
-    /// What Kafka never takes is left out: the job goes on, and says that it does not fit.
-    fn replace(&mut self, refused: Refused<'_, ()>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
-        let Refused { lease, offset, outputs, refusals, .. } = refused;
-        error!(partition = %lease.partition, offset, ?refusals, "kafka does not take a delivery that is sent again; it is left out");
+    /// What Kafka never takes is left out, with what would say that it was sent: the job goes on, and counts it as too large.
+    fn replace(&mut self, refused: Refused<'_, PartNote>, _now: Now) -> Result<Vec<OutRecord>, WorkError> {
+        let Refused { lease, note, outputs, refusals, .. } = refused;
+        let job = note.map(|id| id.to_string()).unwrap_or_default();
+        error!(partition = %lease.partition, job.id = job, ?refusals, "kafka does not take a delivery that is sent again; it is left out");
         let is_refused = |at: usize| {
             refusals.iter().any(|refusal| match refusal {
                 stage::Refusal::Unwritable { index, .. } => *index == at,
                 stage::Refusal::TooSlow { .. } => false,
             })
         };
-        let jobs = self.steps.jobs_topic();
-        let kept = outputs.into_iter().enumerate();
-        Ok(kept.filter(|(at, output)| output.topic == *jobs || !is_refused(*at)).map(|(_, output)| output).collect())
+        let Some(id) = *note else {
+            let outputs = outputs.into_iter().enumerate().filter(|(at, _)| !is_refused(*at));
+            return Ok(outputs.map(|(_, output)| output).collect());
+        };
+        let (mut kept, left_out) = self.steps.without(outputs, is_refused);
+        if let Some(owned) = self.partitions.get_mut(&lease.epoch)
+            && let Some(progress) = owned.queue.leave_out(id, left_out)
+        {
+            kept.push(self.steps.progress_record(lease, &progress)?);
+        }
+        Ok(kept)
     }
 
-    fn committed<'a>(&mut self, _entries: impl Iterator<Item = &'a Entry<()>>, _now: Now) {}
+    fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<PartNote>>, _now: Now) {
+        for Entry { epoch, note, .. } in entries {
+            if let (Some(job), Some(owned)) = (note, self.partitions.get_mut(epoch)) {
+                owned.queue.committed(*job);
+            }
+        }
+    }
 
     fn revoking(&mut self, leases: &[Lease]) {
         for lease in leases {
@@ -251,14 +303,10 @@ impl Work for ResendsWork {
         self.steps.open(self.partitions.values().map(|owned| owned.queue.len()).sum());
         Facts {
             partitions: u32::try_from(measured.partitions).unwrap_or(u32::MAX),
-            live: self.partitions.values().map(|owned| owned.queue.live() as u64).sum(),
+            live: self.partitions.values().map(|owned| owned.passed.len() as u64).sum(),
             ..Facts::default()
         }
     }
-}
-
-fn entry(epoch: Epoch, record: PassedRecord, now: Now) -> Entry<()> {
-    Entry::new(epoch, (record.offset, record.timestamp_ms), record.size, now.boot_ms, ())
 }
 
 /// A record of `jobs` in the partition of a lease.

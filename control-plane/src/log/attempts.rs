@@ -127,9 +127,18 @@ pub(crate) async fn find(
 ) -> Result<Option<LoggedAttempt>, StoreError> {
     let Some((prefix, number)) = delivery_prefix(id) else { return Ok(None) };
     let history = store.history_of(application, prefix).await?;
-    let facts = history.into_iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)).collect();
-    let all = compose(store, application, facts, WantedAttempts::All).await?;
+    let all = of_history(store, application, history).await?;
     Ok(all.into_iter().find(|attempt| attempt.number == number && attempt.id() == id))
+}
+
+/// The attempts that the facts of a delivery tell of, in their order.
+pub(crate) async fn of_history(
+    store: &dyn DeliveryStore,
+    application: ApplicationId,
+    history: Vec<Fact>,
+) -> Result<Vec<LoggedAttempt>, StoreError> {
+    let facts = history.into_iter().filter(|fact| Kinds::ATTEMPTS.has(fact.kind)).collect();
+    compose(store, application, facts, WantedAttempts::All).await
 }
 
 async fn compose(

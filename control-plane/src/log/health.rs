@@ -1,9 +1,13 @@
 //! How a subscription did, as the delivery log has counted it: beside what its lane says of itself.
 
+use std::collections::BTreeMap;
+
 use delivery_log::{
     BucketQuery, DeliveryStore, Fact, FactKind, FactQuery, Kinds, MinuteBucket, StoreError, Subject, Times,
 };
 use schemas::ids::{ApplicationId, SubscriptionId};
+
+use super::letters::{self, LetterState};
 
 /// What of a subscription's history is shown of its health.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,10 +24,13 @@ pub(crate) struct LoggedHealth {
     pub(crate) failure_ms: Option<i64>,
     /// What it failed with: a word, or the status of the answer.
     pub(crate) error: Option<String>,
-    /// Dead letters of all days that nobody has decided about.
+    /// Dead letters of all days that are open, as their list has it. Beyond the newest [`LOOKED_AT`] those count that nobody has decided
+    /// about, also where their event has been delivered since.
     pub(crate) dead_letters: u64,
 }
 
+/// Dead letters that are looked at one by one.
+const LOOKED_AT: usize = 250;
 /// Milliseconds of a minute, and of a day.
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -36,12 +43,12 @@ pub(crate) async fn logged(
     store: &dyn DeliveryStore,
     (application, subscription): (ApplicationId, SubscriptionId),
     (window_ms, now_ms): (i64, i64),
+    held_from: &BTreeMap<i32, i64>,
 ) -> Result<LoggedHealth, StoreError> {
     let (from_ms, to_ms) = ((now_ms - window_ms).div_euclid(MINUTE) * MINUTE, now_ms);
     let times = Times { from_ms: Some(from_ms), to_ms: Some(to_ms) };
     let query = BucketQuery { application, subscription: Some(subscription), times, step_ms: DAY };
     let window = sum(store.buckets(query).await?);
-    let dead_letters = store.open_letters(application, subscription).await?;
     let success = last(store, (application, subscription), Kinds::of(&[FactKind::Delivered])).await?;
     let failure = last(store, (application, subscription), Kinds::FAILED).await?;
     Ok(LoggedHealth {
@@ -51,8 +58,33 @@ pub(crate) async fn logged(
         success_ms: success.map(|fact| fact.at_ms),
         failure_ms: failure.as_ref().map(|fact| fact.at_ms),
         error: failure.and_then(error),
-        dead_letters,
+        dead_letters: open_letters(store, (application, subscription), held_from).await?,
     })
+}
+
+async fn open_letters(
+    store: &dyn DeliveryStore,
+    (application, subscription): (ApplicationId, SubscriptionId),
+    held_from: &BTreeMap<i32, i64>,
+) -> Result<u64, StoreError> {
+    let undecided = store.open_letters(application, subscription).await?;
+    if undecided == 0 {
+        return Ok(0);
+    }
+    let query = FactQuery {
+        subject: Subject::Subscription(subscription),
+        kinds: Kinds::of(&[FactKind::DeadLettered]),
+        ..FactQuery::of(application, LOOKED_AT)
+    };
+    let found = store.facts(query).await?;
+    let states = letters::states(store, application, &found.rows, held_from).await?;
+    let count = |state| states.iter().filter(|it| **it == state).count() as u64;
+    let open = count(LetterState::Open);
+    if found.next.is_none() {
+        return Ok(open);
+    }
+    // Of the older ones it is counted how many nobody has decided about.
+    Ok(undecided.saturating_sub(count(LetterState::Healed)).max(open))
 }
 
 fn sum(buckets: Vec<MinuteBucket>) -> MinuteBucket {
@@ -105,7 +137,9 @@ mod tests {
             row(2, 4, FactKind::DeadLettered, 2),
         ];
         store.project(vec![LogChunk { partition: 0, offsets: 0..3, rows }]).await.unwrap();
-        let open = async || logged(&store, (application, subscription), (DAY, 5 * DAY)).await.unwrap().dead_letters;
+        let open = async || {
+            logged(&store, (application, subscription), (DAY, 5 * DAY), &BTreeMap::new()).await.unwrap().dead_letters
+        };
         assert_eq!(open().await, 1);
         store.retain(Day::of(2 * DAY)).await.unwrap();
         assert_eq!(open().await, 1);

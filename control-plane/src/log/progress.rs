@@ -90,10 +90,11 @@ impl LogProgress {
         self.0.lock().stored.insert(partition, below);
     }
 
-    /// Whether everything below these offsets is in the log, of all days.
+    /// Whether everything below these offsets is in the log, of all days. Of a partition that ends at 0 there is nothing to read.
     pub(super) fn has(&self, ends: &BTreeMap<i32, i64>) -> bool {
         let known = self.0.lock();
-        let is_stored = |(partition, end): (&i32, &i64)| known.stored.get(partition).is_some_and(|below| below >= end);
+        let is_stored =
+            |(partition, end): (&i32, &i64)| *end == 0 || known.stored.get(partition).is_some_and(|below| below >= end);
         known.whole_from_ms.is_none() && ends.iter().all(is_stored)
     }
 
@@ -260,10 +261,10 @@ mod tests {
 
     #[test]
     fn everything_is_there_once_all_of_the_newest_part_and_all_days_are() {
+        // Nothing was ever written to the second, and nobody has said where its reader is.
         let (progress, ends) = (LogProgress::default(), BTreeMap::from([(0, 7), (1, 0)]));
         progress.begin(0..2, 1_000);
         progress.stored(0, 6);
-        progress.stored(1, 0);
         progress.whole_from(None);
         assert!(!progress.has(&ends));
         progress.stored(0, 7);

@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::store::line::{LineFull, OF_ONE};
 
 /// A token that was revoked while its write waited opens nothing.
-pub(super) fn check_token(actor: &Actor, snapshot: &Snapshot, now_ms: i64) -> Result<(), Problem> {
+pub(crate) fn check_token(actor: &Actor, snapshot: &Snapshot, now_ms: i64) -> Result<(), Problem> {
     if actor.may_still_write(snapshot, now_ms) {
         return Ok(());
     }

@@ -323,3 +323,101 @@ async fn what_is_discarded_is_not_sent_and_what_is_cancelled_goes_no_further() {
     assert_eq!(actions, ["job.cancel", "job.redrive", "job.discard"]);
     one.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_paused_goes_on_where_it_was_when_another_runner_has_it() {
+    const COUNT: u64 = 6;
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    for number in 0..COUNT {
+        shop.dead(&world, &format!("evt_{number}")).await;
+    }
+    shop.open(&one, usize::try_from(COUNT).unwrap()).await;
+    let ends = kafka::Offsets::start_committed(&world.connection).unwrap().ends(&world.topics.attempts).await.unwrap();
+    assert!(ends.values().any(|end| *end == 0), "a job waits for no partition of `attempts` that was never written");
+    let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}, "rate_per_second": 1}))).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    soon("the first is written", async {
+        while one.get(&path).await.1["counts"]["written"] == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let (status, paused) = one.post(&format!("{path}/pause"), json!({})).await;
+    assert_eq!((status, &paused["state"]), (200, &json!("paused")), "{paused}");
+    // A job that comes meanwhile does not wait for it.
+    let ids = json!([shop.body(json!({}))["application_id"]]);
+    let refused = one.post("/dead_letters:redrive", shop.body(json!({"dead_letter_ids": ids}))).await;
+    assert_eq!(refused.1["code"], "not_open", "it is no dead letter");
+    let (status, replay) = one.post("/replays", shop.body(json!({"filter": {"event_ids": ["evt_5"]}}))).await;
+    assert_eq!(status, 202, "{replay}");
+    assert_eq!(shop.ended(&one, &replay).await["counts"]["written"], 1);
+    one.stop().await;
+    let two = replica(&world, "two", folder.path()).await;
+    soon("the second knows it", async {
+        while two.get(&path).await.0 != 200 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    let (_, still) = two.get(&path).await;
+    assert_eq!(still["state"], "paused", "{still}");
+    assert!(still["counts"]["written"].as_u64().unwrap() < COUNT, "{still}");
+    let (status, resumed) = two.post(&format!("{path}/resume"), json!({})).await;
+    assert_eq!((status, &resumed["state"]), (200, &json!("running")), "{resumed}");
+    assert_eq!(shop.ended(&two, &job).await["counts"]["written"], COUNT);
+    let mut made: Vec<(String, String)> = Vec::new();
+    for (event, deliveries) in again(&world).await {
+        made.extend(deliveries.iter().map(|it| (event.clone(), it.made_by().unwrap().to_owned())));
+    }
+    made.sort();
+    let mut expected: Vec<(String, String)> =
+        (0..COUNT).map(|number| (format!("evt_{number}"), "redrive".to_owned())).collect();
+    expected.push(("evt_5".to_owned(), "replay".to_owned()));
+    assert_eq!(made, expected);
+    assert_eq!(two.post(&format!("{path}/pause"), json!({})).await.1["code"], "already_ended");
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_a_filter_is_sent_again_once_as_it_was_said_before() {
+    const COUNT: u64 = 30;
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    for number in 0..COUNT {
+        shop.dead(&world, &format!("evt_{number}")).await;
+    }
+    shop.open(&one, usize::try_from(COUNT).unwrap()).await;
+    // To the same subscription, out of `deliveries`; to those that match, out of `events`.
+    for filter in [json!({"outcome": ["failed"]}), json!({"from": "2020-01-01T00:00:00Z"})] {
+        let body = shop.body(json!({"filter": filter, "rate_per_second": 20}));
+        let (status, estimate) = one.post("/replays?dry_run=true", body.clone()).await;
+        assert_eq!(status, 200, "{estimate}");
+        let told = ["events", "deliveries", "bytes", "expired"].map(|name| estimate[name].as_u64().unwrap());
+        assert_eq!((told, &estimate["is_estimate"]), ([COUNT, COUNT, 9 * COUNT, 0], &json!(false)));
+        let (status, job) = one.post("/replays", body).await;
+        assert_eq!(status, 202, "{job}");
+        let ended = shop.ended(&one, &job).await;
+        assert_eq!((&ended["state"], &ended["counts"]["written"]), (&json!("done"), &json!(COUNT)), "{ended}");
+    }
+    let sent = again(&world).await;
+    assert_eq!(sent.len() as u64, COUNT);
+    for (event, deliveries) in &sent {
+        let generations: std::collections::BTreeSet<_> = deliveries.iter().map(|it| it.generation.0).collect();
+        assert_eq!((deliveries.len(), generations.len()), (2, 2), "{event}");
+        assert!(deliveries.iter().all(|it| it.made_by() == Some("replay") && it.payload == format!("\"{event}\"")));
+    }
+    let nothing = shop.body(json!({"filter": {"outcome": ["unmatched"]}}));
+    let (_, job) = one.post("/replays", nothing).await;
+    let ended = shop.ended(&one, &job).await;
+    assert_eq!((&ended["state"], &ended["counts"]["found"]), (&json!("done"), &json!(0)), "nothing fits");
+    let letter =
+        json!([one.get(&format!("/dead_letters?application_id={}", shop.application)).await.1[0]["dead_letter_id"]]);
+    let redrive = shop.body(json!({"dead_letter_ids": letter}));
+    let (status, estimate) = one.post("/dead_letters:redrive?dry_run=true", redrive).await;
+    assert_eq!((status, &estimate["deliveries"], &estimate["expired"]), (200, &json!(1), &json!(0)), "{estimate}");
+    one.stop().await;
+}

@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// Dead letters: send them again, or never.
     #[command(name = "deadletters", after_help = jobs::DEADLETTERS_HELP)]
     DeadLetters(jobs::DeadLettersArgs),
+    /// Send many events again.
+    #[command(after_help = jobs::REPLAY_HELP)]
+    Replay(jobs::ReplaysArgs),
     /// What is being sent again, and how far that is.
     Job(jobs::JobArgs),
     /// Application secrets and service tokens.

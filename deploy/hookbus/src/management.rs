@@ -222,6 +222,23 @@ impl Management {
         Ok(all)
     }
 
+    /// An explanation, with the subscriptions of all its pages.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(crate) async fn explain(&self, what: &str, path: &str) -> Result<Value> {
+        let Answer { mut value, mut next, .. } = self.ask(what, Ask::get(format!("{path}&limit={LOG_PAGE}"))).await?;
+        while let Some(path) = next {
+            let answer = self.ask(what, Ask::get(path)).await?;
+            let Value::Array(more) = &answer.value["subscriptions"] else { bail!("{what}: the answer has no list") };
+            if let Some(all) = value["subscriptions"].as_array_mut() {
+                all.extend(more.iter().cloned());
+            }
+            next = answer.next;
+        }
+        Ok(value)
+    }
+
     /// The application that is meant: the named one, or the only one there is.
     ///
     /// # Errors

@@ -23,6 +23,21 @@ pub(crate) fn list(output: Output, list: &[Value], columns: &[Column]) -> Result
     }
 }
 
+/// Prints a row of a list that goes on, in a line of its own.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn line(output: Output, row: &Value, columns: &[Column]) -> Result<()> {
+    match output {
+        Output::Json => Ok(screen::line(&row.to_string())?),
+        Output::Table => {
+            let cells: Vec<String> = columns.iter().map(|(_, path)| cut(cell(row, path))).collect();
+            let told: Vec<&str> = cells.iter().map(|cell| if cell.is_empty() { "-" } else { cell }).collect();
+            Ok(screen::line(&told.join("  "))?)
+        }
+    }
+}
+
 /// Prints one object.
 ///
 /// # Errors

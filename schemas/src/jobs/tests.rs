@@ -13,6 +13,7 @@ fn definition(subject: JobSubject) -> JobDefinition {
         rate_per_second: USUAL_RATE,
         subject,
         cancelled_ms: None,
+        paused_ms: None,
     }
 }
 
@@ -37,6 +38,14 @@ fn every_subject_is_read_as_it_was_written() {
         JobSubject::Delivery(JobDelivery { delivery_id: delivery, subscription_id: subscription, record }),
         JobSubject::Event(JobEvent { event: Uuid::nil(), origin, accepted_ms: 4, subscription_id: Some(subscription) }),
         JobSubject::DeadLetters(JobDeadLetters { to_ms: Some(8), ..JobDeadLetters::default() }),
+        JobSubject::Events(JobReplays::default()),
+        JobSubject::Events(JobReplays {
+            outcomes: ReplayOutcome::ALL.into(),
+            labels: [("color".to_owned(), "red".to_owned())].into(),
+            status: Some((500, 599)),
+            to: ReplayTo::Subscription(subscription),
+            ..JobReplays::default()
+        }),
     ] {
         let job = definition(subject);
         assert_eq!(JobDefinition::decode(&job.encode().unwrap()).unwrap(), Some(job));

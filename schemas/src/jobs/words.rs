@@ -27,6 +27,8 @@ pub enum JobState {
     Queued,
     /// It is under way.
     Running,
+    /// Nothing more of it is done until it is resumed.
+    Paused,
     /// All of it is done.
     Done,
     /// Somebody ended it.
@@ -86,6 +88,7 @@ impl JobState {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Done => "done",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",

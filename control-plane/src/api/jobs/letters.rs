@@ -14,6 +14,7 @@ use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::estimates::estimated;
 use super::{DiscardPost, JobShown, RedrivePost, ask, definition, rate};
 use crate::api::json;
 use crate::api::log::AskedLog;
@@ -32,6 +33,9 @@ const MOST_PATTERNS: usize = 100;
 ///
 /// Each open one once, as a delivery of a new generation, at the rate that is given. One whose event has been delivered to its
 /// subscription since is left out.
+///
+/// With `?dry_run=true` nothing is written, and the answer is a 200 with what the job would do: `events`, `deliveries`, `bytes`,
+/// `oldest`, `newest`, `expired`, and `is_estimate`, which says whether all of it was counted.
 #[utoipa::path(
     post, path = "/api/v1/dead_letters:redrive", operation_id = "deadLetters.redrive", tag = "jobs",
     request_body(content = RedrivePost),
@@ -48,6 +52,9 @@ pub(in crate::api) async fn redrive(State(app): State<Arc<App>>, asked: AskedLog
 /// Discard dead letters
 ///
 /// They are not going to be sent again. Who decided it, and why, stands in the delivery log.
+///
+/// With `?dry_run=true` nothing is written, and the answer is a 200 with what the job would do: `events`, `deliveries`, `bytes`,
+/// `oldest`, `newest`, `expired`, and `is_estimate`, which says whether all of it was counted.
 #[utoipa::path(
     post, path = "/api/v1/dead_letters:discard", operation_id = "deadLetters.discard", tag = "jobs",
     request_body(content = DiscardPost),
@@ -80,6 +87,9 @@ async fn decide(app: &App, asked: &AskedLog, kind: JobKind, body: Map<String, Va
     }
     let asked_for =
         definition(app, &asked.principal, (application, kind, JobSubject::DeadLetters(letters)), per_second);
+    if asked.principal.is_dry_run() {
+        return estimated(app, store.as_ref(), asked_for).await;
+    }
     // What was asked for before is not open any more, and answered as it is.
     app.jobs().known().await?;
     if let (JobSubject::DeadLetters(JobDeadLetters { ids: Some(ids), .. }), None) =
@@ -121,22 +131,33 @@ fn read_filter(mut filter: Fields, now_ms: i64) -> Result<JobDeadLetters, Proble
     let subscription = filter.kept_text("subscription_id", 1..=200)?;
     let wrong = |_error| filter.wrong("subscription_id", "must be a UUID");
     let subscription_id = subscription.map(|id| Uuid::parse_str(&id)).transpose().map_err(wrong)?.map(SubscriptionId);
-    let event_types = filter.texts("event_types", MOST_PATTERNS)?.unwrap_or_default();
-    if let Some(error) = event_types.iter().find_map(|pattern| EventTypePattern::parse(pattern).err()) {
-        return Err(filter.wrong("event_types", error.to_string()));
-    }
+    let event_types = event_types(&mut filter)?;
     let reason = filter.kept_text("reason", 1..=50)?;
     if reason.as_ref().is_some_and(|word| REASONS.iter().all(|reason| reason.as_str() != word)) {
         let words: Vec<&str> = REASONS.iter().map(|reason| reason.as_str()).collect();
         return Err(filter.wrong("reason", format!("must be one of {}", words.join(", "))));
     }
-    let from_ms = moment(&mut filter, "from")?;
-    let to_ms = moment(&mut filter, "to")?;
+    let (from_ms, to_ms) = period(&mut filter)?;
+    let to_ms = Some(to_ms.unwrap_or(now_ms).min(now_ms));
+    Ok(JobDeadLetters { subscription_id, event_types, reason, from_ms, to_ms, ..JobDeadLetters::default() })
+}
+
+/// `event_types` of a filter.
+pub(super) fn event_types(filter: &mut Fields) -> Result<Vec<String>, Problem> {
+    let event_types = filter.texts("event_types", MOST_PATTERNS)?.unwrap_or_default();
+    match event_types.iter().find_map(|pattern| EventTypePattern::parse(pattern).err()) {
+        Some(error) => Err(filter.wrong("event_types", error.to_string())),
+        None => Ok(event_types),
+    }
+}
+
+/// `from` and `to` of a filter, Unix ms.
+pub(super) fn period(filter: &mut Fields) -> Result<(Option<i64>, Option<i64>), Problem> {
+    let (from_ms, to_ms) = (moment(filter, "from")?, moment(filter, "to")?);
     if from_ms.zip(to_ms).is_some_and(|(from, to)| from > to) {
         return Err(Problem::new(ProblemId::InvalidDateRange, "`filter.from` is after `filter.to`"));
     }
-    let to_ms = Some(to_ms.unwrap_or(now_ms).min(now_ms));
-    Ok(JobDeadLetters { subscription_id, event_types, reason, from_ms, to_ms, ..JobDeadLetters::default() })
+    Ok((from_ms, to_ms))
 }
 
 fn moment(fields: &mut Fields, name: &str) -> Result<Option<i64>, Problem> {

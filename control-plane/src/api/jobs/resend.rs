@@ -12,13 +12,16 @@ use schemas::jobs::{JobDefinition, JobDelivery, JobEvent, JobKind, JobSubject, U
 use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
-use super::{JOBS, JobShown, ReplayPost, ResendPost, ask, definition};
+use super::estimates::shown;
+use super::{JOBS, JobShown, ReplayPost, ResendPost, ask, definition, keyed_job};
 use crate::api::json;
-use crate::api::log::{AskedLog, event_named, expired};
+use crate::api::log::{AskedLog, event_named, expired, uuids_of};
 use crate::body::{Fields, OptionalJson};
+use crate::idempotency;
+use crate::jobs::{Estimate, KnownJob, count_receivers};
 use crate::log::attempts;
 use crate::log::failed;
-use crate::problem::{Answer, Problem, not_found};
+use crate::problem::{Answer, Problem, not_found, unavailable};
 use crate::state::App;
 
 /// The id of the job that a replay is.
@@ -28,6 +31,9 @@ const REPLAY_ID: HeaderName = HeaderName::from_static("hookbus-replay-id");
 ///
 /// One try of the delivery, now, whatever its schedule says, also where the subscription is disabled or paused or its endpoint
 /// fails. If it fails, no other follows.
+///
+/// With `?dry_run=true` nothing is written, and the answer is a 200 with what the job would do: `events`, `deliveries`, `bytes`,
+/// `oldest`, `newest`, `expired`, and `is_estimate`, which says whether all of it was counted.
 #[utoipa::path(
     post, path = "/api/v1/request_attempts/{request_attempt_id}/retry", operation_id = "requestAttempts.retry",
     tag = "jobs",
@@ -53,6 +59,11 @@ pub(in crate::api) async fn retry(
     let given = fields.kept_text("application_id", 1..=200)?;
     let (application, store) = asked.log_of(&app, given.as_deref())?;
     let application = application.application_id;
+    // What was asked for before is answered as it is, whatever Kafka still holds. The path is part of its key, so it is this attempt.
+    let before = keyed_job(&app, &asked.principal).filter(|_| !asked.principal.is_dry_run());
+    if let Some(job) = asked_before(&app, before, (application, JobKind::Retry)).await? {
+        return json(StatusCode::ACCEPTED, &JobShown::of(&job));
+    }
     let id = Uuid::parse_str(&id).map_err(|_no_id| not_found("attempt"))?;
     let found = attempts::find(store.as_ref(), application, id).await.map_err(|error| failed(&error))?;
     let attempt = found.ok_or_else(|| app.log().absent("attempt"))?;
@@ -65,8 +76,10 @@ pub(in crate::api) async fn retry(
     let origin = Origin { topic, partition: at.partition, offset: at.offset };
     let record = app.log().read_back()?.record(&origin).await?;
     let held = record.and_then(|record| Delivery::decode(&record).ok());
-    if held.is_none_or(|held| held.id != attempt.delivery || held.application != application) {
-        return Err(expired("the payload of this attempt"));
+    let held = held.filter(|held| held.id == attempt.delivery && held.application == application);
+    let held = held.ok_or_else(|| expired("the payload of this attempt"))?;
+    if asked.principal.is_dry_run() {
+        return shown(&one(held.accepted_ms, (1, held.payload.len() as u64)));
     }
     let subject = JobSubject::Delivery(JobDelivery {
         delivery_id: attempt.delivery,
@@ -82,6 +95,9 @@ pub(in crate::api) async fn retry(
 ///
 /// To all enabled subscriptions that match it now, or to the one that is named, whether it matches or not. Deduplication is not
 /// asked. `Hookbus-Replay-Id` is the id of the job.
+///
+/// With `?dry_run=true` nothing is written, and the answer is a 200 with what the job would do: `events`, `deliveries`, `bytes`,
+/// `oldest`, `newest`, `expired`, and `is_estimate`, which says whether all of it was counted.
 #[utoipa::path(
     post, path = "/api/v1/events/{event_id}/replay", operation_id = "events.replay", tag = "jobs",
     params(
@@ -107,19 +123,45 @@ pub(in crate::api) async fn replay(
     let given = fields.kept_text("application_id", 1..=200)?;
     let named = fields.kept_text("subscription_id", 1..=200)?;
     let replay_id = fields.kept_text("replay_id", 1..=128)?;
-    let (application, store) = asked.log_of(&app, given.as_deref())?;
-    let application = application.application_id;
-    let event = event_named(store.as_ref(), application, &id).await?.ok_or_else(|| app.log().absent("event"))?;
+    let (owner, store) = asked.log_of(&app, given.as_deref())?;
+    let application = owner.application_id;
+    let named_job = replay_id.map(|name| replay_job(application, &name));
+    let event = event_named(store.as_ref(), application, &id).await?;
+    let job_id = named_job.or_else(|| keyed_job(&app, &asked.principal));
+    let before = job_id.filter(|_| !asked.principal.is_dry_run());
+    if let Some(job) = asked_before(&app, before, (application, JobKind::Replay)).await? {
+        let uuids = event.map_or_else(|| uuids_of(application, &id), |event| vec![event.uuid]);
+        if is_replay(&app, &asked, (&job, &uuids), named.as_deref()) {
+            return replayed(&job);
+        }
+        return Err(idempotency::reused());
+    }
+    let event = event.ok_or_else(|| app.log().absent("event"))?;
     let subscription_id = named.map(|named| receiver(&app, &asked, application, &named)).transpose()?;
     let origin = event.origin.clone().ok_or_else(|| expired("the payload of this event"))?;
-    if app.log().read_back()?.record(&origin).await?.is_none() {
-        return Err(expired("the payload of this event"));
+    let record = app.log().read_back()?.record(&origin).await?;
+    let record = record.ok_or_else(|| expired("the payload of this event"))?;
+    let of = JobEvent { event: event.uuid, origin, accepted_ms: event.accepted_ms, subscription_id };
+    if asked.principal.is_dry_run() {
+        let counted = count_receivers(app.catalog(), &record, (&owner, &of)).await;
+        let counted = counted.map_err(|reason| unavailable(&reason))?;
+        let receivers = counted.ok_or_else(|| expired("the payload of this event"))?;
+        return shown(&one(event.accepted_ms, (receivers, receivers * event.payload_bytes)));
     }
-    let subject =
-        JobSubject::Event(JobEvent { event: event.uuid, origin, accepted_ms: event.accepted_ms, subscription_id });
+    let subject = JobSubject::Event(of);
     let made = definition(&app, &asked.principal, (application, JobKind::Replay, subject), USUAL_RATE);
-    let job_id = replay_id.map_or(made.job_id, |name| replay_job(application, &name));
-    let job = ask(&app, &asked.principal, JobDefinition { job_id, ..made }).await?;
+    let job_id = named_job.unwrap_or(made.job_id);
+    replayed(&ask(&app, &asked.principal, JobDefinition { job_id, ..made }).await?)
+}
+
+/// What a job about one event would do.
+fn one(accepted_ms: i64, (deliveries, bytes): (u64, u64)) -> Estimate {
+    let at_ms = Some(accepted_ms);
+    Estimate { events: 1, deliveries, bytes, oldest_ms: at_ms, newest_ms: at_ms, ..Estimate::default() }
+}
+
+/// It is going to be sent.
+fn replayed(job: &KnownJob) -> Answer {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let id = HeaderValue::from_str(&job.definition.job_id.to_string());
@@ -127,13 +169,52 @@ pub(in crate::api) async fn replay(
     Ok(response)
 }
 
+/// The job that a request with this id has asked for before.
+///
+/// # Errors
+/// It was asked for by a request of another kind, or of another application.
+async fn asked_before(
+    app: &App,
+    job: Option<JobId>,
+    (application, kind): (ApplicationId, JobKind),
+) -> Result<Option<KnownJob>, Problem> {
+    let Some(job) = job else { return Ok(None) };
+    app.jobs().known().await?;
+    let Some(found) = app.jobs().get(job) else { return Ok(None) };
+    if (found.definition.kind, found.definition.application_id) != (kind, application) {
+        return Err(idempotency::reused());
+    }
+    Ok(Some(found))
+}
+
+/// Whether a job sends one of these events again, to who is named now: also where that one is disabled or gone since.
+fn is_replay(app: &App, asked: &AskedLog, (job, events): (&KnownJob, &[Uuid]), named: Option<&str>) -> bool {
+    let (JobSubject::Event(of), application) = (&job.definition.subject, job.definition.application_id) else {
+        return false;
+    };
+    let is_to = match (named, of.subscription_id) {
+        (None, None) => true,
+        (Some(named), Some(to)) => {
+            let found = asked.principal.subscription(&app.catalog().read(), named, Some(&application.to_string()));
+            named == to.to_string() || found.is_ok_and(|found| found.id() == to)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    is_to && events.contains(&of.event)
+}
+
 /// The job that a client's own name of a replay stands for.
-fn replay_job(application: ApplicationId, name: &str) -> JobId {
+pub(in crate::api) fn replay_job(application: ApplicationId, name: &str) -> JobId {
     JobId(Uuid::new_v5(&JOBS, format!("replay {application} {name}").as_bytes()))
 }
 
 /// The subscription that is named, which must be enabled.
-fn receiver(app: &App, asked: &AskedLog, application: ApplicationId, named: &str) -> Result<SubscriptionId, Problem> {
+pub(super) fn receiver(
+    app: &App,
+    asked: &AskedLog,
+    application: ApplicationId,
+    named: &str,
+) -> Result<SubscriptionId, Problem> {
     let snapshot = app.catalog().read();
     let found = asked.principal.subscription(&snapshot, named, Some(&application.to_string()))?;
     if !found.is_enabled() {

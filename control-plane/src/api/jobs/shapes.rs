@@ -52,7 +52,7 @@ pub(in crate::api) struct JobShown {
 #[schema(as = JobKind)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::api) enum JobKindShown {
-    /// An event is sent again.
+    /// An event is sent again, or many are.
     Replay,
     /// One more attempt of a delivery.
     Retry,
@@ -71,6 +71,8 @@ pub(in crate::api) enum JobStateShown {
     Queued,
     /// It is under way.
     Running,
+    /// Nothing more of it is done until it is resumed.
+    Paused,
     /// All of it is done.
     Done,
     /// Somebody ended it.
@@ -115,6 +117,88 @@ pub(in crate::api) struct ReplayPost {
     /// A name of the client's own: asked again with the same, nothing more is sent.
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     replay_id: Option<String>,
+}
+
+/// Events that are sent again.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({
+    "application_id": "c0ea6ffa-1972-4435-b434-ec9e93d38f42",
+    "filter": { "outcome": ["failed"], "from": "2026-11-29T10:00:00Z", "to": "2026-11-29T11:00:00Z" },
+    "rate_per_second": 100,
+}))]
+pub(in crate::api) struct ReplaysPost {
+    /// Id or uid; with an application's own token it may be left out.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    application_id: Option<String>,
+    filter: ReplayFilter,
+    /// `matching`: to those that match now; `same`: to the subscriptions of the deliveries that were found, which is usual with an
+    /// `outcome` of deliveries; or an object with the `subscription_id` of one, whether it matches or not.
+    #[schema(nullable = false)]
+    to: Option<ReplayToPost>,
+    /// Deliveries that are written in a second, 100 unless said.
+    #[schema(minimum = 1, maximum = 10_000)]
+    rate_per_second: Option<u32>,
+    /// A name of the client's own: asked again with the same, nothing more is sent.
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
+    replay_id: Option<String>,
+}
+
+/// To whom events are sent again.
+#[derive(Serialize, ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[serde(untagged)]
+#[schema(as = ReplayTo)]
+pub(in crate::api) enum ReplayToPost {
+    Word(ReplayToWord),
+    One(ReplayToOne),
+}
+
+/// To those that match now, or to the subscriptions of the deliveries that were found.
+#[derive(Serialize, ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[serde(rename_all = "snake_case")]
+pub(in crate::api) enum ReplayToWord {
+    Matching,
+    Same,
+}
+
+/// To one subscription.
+#[derive(Serialize, ToSchema)]
+pub(in crate::api) struct ReplayToOne {
+    /// Id or uid.
+    #[schema(min_length = 1, max_length = 200)]
+    subscription_id: String,
+}
+
+/// What events have in common, or their deliveries.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+pub(in crate::api) struct ReplayFilter {
+    /// Types or patterns.
+    #[schema(nullable = false, max_items = 100)]
+    event_types: Option<Vec<String>>,
+    /// All of these.
+    #[schema(nullable = false)]
+    labels: Option<BTreeMap<String, String>>,
+    /// That were accepted at this time or later.
+    #[schema(nullable = false, format = DateTime)]
+    from: Option<String>,
+    /// That were accepted at this time or earlier.
+    #[schema(nullable = false, format = DateTime)]
+    to: Option<String>,
+    /// What became of them: `delivered`, `failed`, `waiting`, or `unmatched` where they matched nothing.
+    #[schema(nullable = false, min_items = 1, max_items = 4)]
+    outcome: Option<Vec<String>>,
+    /// With an `outcome`: of deliveries to this subscription.
+    #[schema(nullable = false)]
+    subscription_id: Option<Uuid>,
+    /// With an `outcome`: a status of the last answer, `404`, or a class of them, `5xx`.
+    #[schema(nullable = false, pattern = "^[1-5]([0-9]{2}|xx)$")]
+    http_status: Option<String>,
+    /// These, by id, UUID or webhook id; no other field goes with them.
+    #[schema(nullable = false, min_items = 1, max_items = 1_000)]
+    event_ids: Option<Vec<String>>,
 }
 
 /// Dead letters that are sent again: by their ids or by what they have in common, one of them.
@@ -189,6 +273,7 @@ impl JobShown {
             JobSubject::Delivery(of) => Some(of.subscription_id),
             JobSubject::Event(of) => of.subscription_id,
             JobSubject::DeadLetters(of) => of.subscription_id,
+            JobSubject::Events(of) => of.subscription_id,
         };
         let ended_ms = progress.and_then(|progress| progress.ended_ms).or(definition.cancelled_ms);
         Self {
@@ -230,6 +315,7 @@ impl JobStateShown {
             JobState::Queued => Self::Queued,
             // A newer build's word: what has an end says so.
             JobState::Running | JobState::Unknown => Self::Running,
+            JobState::Paused => Self::Paused,
             JobState::Done => Self::Done,
             JobState::Cancelled => Self::Cancelled,
             JobState::Failed => Self::Failed,

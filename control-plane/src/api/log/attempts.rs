@@ -234,7 +234,7 @@ fn http_status(asked: &AskedLog) -> Result<Option<std::ops::RangeInclusive<u16>>
     status.map(|status| Some(status..=status)).ok_or_else(wrong)
 }
 
-fn show(app: &App, attempt: LoggedAttempt, uuids: bool) -> AttemptShown {
+pub(super) fn show(app: &App, attempt: LoggedAttempt, uuids: bool) -> AttemptShown {
     let fact = &attempt.fact;
     let subscription = fact.subscription.unwrap_or(SubscriptionId(Uuid::nil()));
     let found = app.catalog().read().subscription(subscription).map(|found| found.object());

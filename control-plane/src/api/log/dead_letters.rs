@@ -3,22 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::State;
-use delivery_log::{Day, Fact, FactKind, FactQuery, Kinds, LogPage, LoggedEvent, Subject};
+use axum::extract::{Path, State};
+use delivery_log::{Day, DeliveryStore, Fact, FactKind, FactQuery, Kinds, LogPage, LoggedEvent, Subject};
+use http::StatusCode;
 use schemas::dead_letter::REASONS;
-use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use schemas::problem::Code;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::AskedLog;
-use super::attempts::{AttemptEvent, AttemptSubscription};
+use super::attempts::{AttemptEvent, AttemptShown, AttemptSubscription, show as show_attempt};
 use super::events::shown_id;
-use crate::api::time;
-use crate::log::failed;
+use super::{AskedLog, with_headers};
+use crate::api::{json, time};
 use crate::log::letters::{self, LETTER_STATES, LetterState};
-use crate::problem::{Answer, Problem};
+use crate::log::{attempts, failed};
+use crate::problem::{Answer, Problem, not_found};
 use crate::state::App;
 
 /// Rows of a page that does not say how many.
@@ -44,6 +45,16 @@ pub(in crate::api) struct DeadLetterShown {
     state: LetterStateShown,
     /// Null where the day of its event is not in the log.
     payload_bytes: Option<u64>,
+}
+
+/// A dead letter, with what was tried.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterWithAttempts)]
+pub(in crate::api) struct OneDeadLetter {
+    #[serde(flatten)]
+    letter: DeadLetterShown,
+    /// The oldest first.
+    request_attempts: Vec<AttemptShown>,
 }
 
 /// Where a dead letter stands.
@@ -106,14 +117,51 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
     let states = states.await.map_err(|error| failed(&error))?;
     let mut standing = states.iter().map(|state| *state == wanted);
     found.rows.retain(|_| standing.next().unwrap_or(false));
+    let events = events_of(store.as_ref(), application, &found.rows).await?;
+    let rows = found.rows.into_iter().map(|fact| show(&app, (fact, wanted), &events, asked.uuids)).collect();
+    asked.answer(&app, &part, &LogPage { rows, next: found.next })
+}
+
+/// Read a dead letter
+///
+/// As in the list, with the attempts that were made of its delivery, the oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/dead_letters/{dead_letter_id}", operation_id = "deadLetters.get", tag = "log",
+    params(
+        ("dead_letter_id" = String, Path, description = "Its id, which is its delivery's", format = Uuid),
+        ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
+    ),
+    responses((status = 200, description = "The dead letter", body = OneDeadLetter)),
+)]
+pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
+    let (application, store) = asked.log(&app)?;
+    let application = application.application_id;
+    let delivery = DeliveryId(Uuid::parse_str(&id).map_err(|_no_id| not_found("dead letter"))?);
+    // On which day it died is not known.
+    let history = store.histories(application, vec![(delivery, Day::of(0))]).await.map_err(|error| failed(&error))?;
+    let (dead, _) = letters::letter(&history).ok_or_else(|| app.log().absent("dead letter"))?;
+    let held_from = app.log().held_from();
+    let states = letters::states(store.as_ref(), application, std::slice::from_ref(dead), &held_from);
+    let state = states.await.map_err(|error| failed(&error))?.first().copied().unwrap_or(LetterState::Open);
+    let events = events_of(store.as_ref(), application, std::slice::from_ref(dead)).await?;
+    let letter = show(&app, (dead.clone(), state), &events, asked.uuids);
+    let made = attempts::of_history(store.as_ref(), application, history).await.map_err(|error| failed(&error))?;
+    let request_attempts = made.into_iter().map(|attempt| show_attempt(&app, attempt, asked.uuids)).collect();
+    Ok(with_headers(&app, json(StatusCode::OK, &OneDeadLetter { letter, request_attempts })?))
+}
+
+/// The events of these dead letters, by their UUIDs.
+async fn events_of(
+    store: &dyn DeliveryStore,
+    application: ApplicationId,
+    dead: &[Fact],
+) -> Result<HashMap<Uuid, LoggedEvent>, Problem> {
     let since = |fact: &Fact| Some((fact.event?, Day::of(fact.accepted_ms.unwrap_or(0)).minus(1)));
-    let mut events: Vec<(Uuid, Day)> = found.rows.iter().filter_map(since).collect();
+    let mut events: Vec<(Uuid, Day)> = dead.iter().filter_map(since).collect();
     events.sort_unstable();
     events.dedup_by_key(|(event, _)| *event);
     let events = store.events_of(application, events).await.map_err(|error| failed(&error))?;
-    let events: HashMap<Uuid, LoggedEvent> = events.into_iter().map(|event| (event.uuid, event)).collect();
-    let rows = found.rows.into_iter().map(|fact| show(&app, (fact, wanted), &events, asked.uuids)).collect();
-    asked.answer(&app, &part, &LogPage { rows, next: found.next })
+    Ok(events.into_iter().map(|event| (event.uuid, event)).collect())
 }
 
 fn reason(asked: &AskedLog) -> Result<Option<String>, Problem> {

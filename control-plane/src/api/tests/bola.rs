@@ -258,6 +258,7 @@ fn log(things: &Things) -> Vec<Row> {
     let days = format!("/events_per_day/organization?organization_id={}", things.organization);
     let absent = format!("/responses/{}?{query}", Uuid::nil());
     let request = format!("/request_attempts/{}/request?{query}", Uuid::nil());
+    let letter = format!("/dead_letters/{}?{query}", Uuid::nil());
     vec![
         read("events.list", format!("/events?{query}")),
         read("events.get", format!("{event}?{query}&payload=false")),
@@ -268,6 +269,7 @@ fn log(things: &Things) -> Vec<Row> {
         row("requestAttempts.request", Reach::Application { writes: READ }, 404, Method::GET, request),
         row("responses.get", Reach::Application { writes: READ }, 404, Method::GET, absent),
         read("deadLetters.list", format!("/dead_letters?{query}")),
+        row("deadLetters.get", Reach::Application { writes: READ }, 404, Method::GET, letter),
         row("log.get", Reach::Operator, 200, Method::GET, "/log".into()),
         read("deliveryStats.list", format!("/delivery_stats?{query}")),
         read("eventsPerDay.application", format!("/events_per_day/application?{query}")),
@@ -285,12 +287,16 @@ fn jobs(things: &Things) -> Vec<Row> {
     let own = value!({"application_id": things.application});
     let all = value!({"application_id": things.application, "filter": {}});
     let discarded = value!({"application_id": things.application, "filter": {}, "reason": "nobody wants them"});
+    let unmatched = value!({"application_id": things.application, "filter": {"outcome": ["unmatched"]}});
     vec![
         row("jobs.list", read, 200, Method::GET, format!("/jobs?{query}")),
         row("jobs.get", read, 200, Method::GET, one.clone()),
         post("jobs.cancel", 200, format!("{one}/cancel")),
+        post("jobs.pause", 200, format!("{one}/pause")),
+        post("jobs.resume", 200, format!("{one}/resume")),
         post("requestAttempts.retry", 404, format!("/request_attempts/{}/retry", things.attempt)).body(own.clone()),
         post("events.replay", 404, format!("/events/{}/replay", things.event)).body(own),
+        post("replays.create", 202, "/replays".into()).body(unmatched),
         post("deadLetters.redrive", 202, "/dead_letters:redrive".into()).body(all),
         post("deadLetters.discard", 202, "/dead_letters:discard".into()).body(discarded),
     ]

@@ -74,3 +74,23 @@ async fn another_tenant_sees_none_of_it() {
     assert_eq!(there.0, 403);
     assert_eq!(api.get(ADMIN, &path("nobody")).await.0, 404);
 }
+
+#[tokio::test]
+async fn the_health_of_a_subscription_counts_the_dead_letters_that_its_list_has() {
+    let (api, store) = Api::with_log();
+    let tenant = api.tenant("billing").await;
+    let (_, made) = api.post(&tenant.token, "/subscriptions", tenant.subscription()).await;
+    let subscription = made["subscription_id"].as_str().unwrap().to_owned();
+    let mut traffic = Traffic::new(&tenant.id, &subscription);
+    for (index, id) in (0..).zip(["evt_open", "evt_healed", "evt_redriven"]) {
+        traffic.event(id, index);
+        traffic.attempt(id, index, (1, FactKind::DeadLettered, 500), 1_000 + index);
+    }
+    traffic.attempt("evt_healed", 1, (1, FactKind::Delivered, 204), 5_000);
+    traffic.attempt("evt_redriven", 2, (1, FactKind::Redriven, 0), 5_001);
+    traffic.write(store.as_ref()).await;
+    let (_, open) = api.get(&tenant.token, "/dead_letters").await;
+    let (status, health) = api.get(&tenant.token, &format!("/subscriptions/{subscription}/health")).await;
+    assert_eq!((status, open.as_array().unwrap().len()), (200, 1), "{open}");
+    assert_eq!(health["dead_letters_open"], value!(1), "{health}");
+}

@@ -1,9 +1,16 @@
 //! Asking for jobs, and what is told of them; nobody runs them here.
 
 use delivery_log::FactKind;
+use schemas::delivery::{Origin, RecordPlace};
+use schemas::identity::{event_uuid, gateway_source};
+use schemas::ids::{DeliveryId, JobId, SubscriptionId};
+use schemas::jobs::{JobDefinition, JobDelivery, JobEvent, JobKind, JobSubject, VERSION};
 
+use super::super::jobs::JOBS;
+use super::super::jobs::resend::replay_job;
 use super::log::Traffic;
 use super::*;
+use crate::idempotency::KeyedRequest;
 
 /// An application with a subscription and so many dead letters; their ids.
 async fn dead(count: usize) -> (Api, Tenant, Vec<String>) {
@@ -43,6 +50,72 @@ async fn what_is_asked_for_is_listed_read_and_cancelled_once() {
     assert_eq!((status, &cancelled["state"]), (200, &value!("cancelled")));
     let (status, problem) = api.post(&tenant.token, &format!("{path}/cancel"), value!({})).await;
     assert_eq!((status, &problem["code"]), (409, &value!("already_ended")));
+}
+
+#[tokio::test]
+async fn what_is_paused_is_resumed_and_what_has_ended_is_neither() {
+    let (api, tenant, _) = dead(1).await;
+    let (_, job) = api.post(&tenant.token, "/dead_letters:redrive", value!({"filter": {}})).await;
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    let (status, tried) = api.post(&tenant.token, &format!("{path}/pause?dry_run=true"), value!({})).await;
+    assert_eq!((status, &tried["state"]), (200, &value!("paused")));
+    assert_eq!(api.get(&tenant.token, &path).await.1["state"], "queued");
+    for (verb, state) in [("pause", "paused"), ("pause", "paused"), ("resume", "queued"), ("resume", "queued")] {
+        let (status, changed) = api.post(&tenant.token, &format!("{path}/{verb}"), value!({})).await;
+        assert_eq!((status, &changed["state"]), (200, &value!(state)), "{verb}");
+        assert_eq!(api.get(&tenant.token, &format!("/jobs?state={state}")).await.1, value!([changed]));
+    }
+    assert_eq!(api.post(&tenant.token, &format!("{path}/pause"), value!({})).await.0, 200);
+    let (status, cancelled) = api.post(&tenant.token, &format!("{path}/cancel"), value!({})).await;
+    assert_eq!((status, &cancelled["state"]), (200, &value!("cancelled")));
+    for verb in ["pause", "resume", "cancel"] {
+        let (status, problem) = api.post(&tenant.token, &format!("{path}/{verb}"), value!({})).await;
+        assert_eq!((status, &problem["code"]), (409, &value!("already_ended")), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_as_it_is_whatever_kafka_still_holds() {
+    let (api, tenant, _) = dead(1).await;
+    let application = tenant.id.parse().unwrap();
+    let event = event_uuid(application, &gateway_source(application), "evt_0");
+    let origin = Origin { topic: "events".into(), partition: 0, offset: 0 };
+    let known = |job_id, kind, subject| JobDefinition {
+        v: VERSION,
+        kind,
+        job_id,
+        application_id: application,
+        created_ms: 1,
+        created_by: "admin".into(),
+        rate_per_second: 1,
+        subject,
+        cancelled_ms: None,
+        paused_ms: None,
+    };
+    let (path, body) = ("/events/evt_0/replay", value!({"replay_id": "mine"}));
+    assert_eq!(api.post(&tenant.token, path, body.clone()).await.1["code"], "expired");
+    let subject = JobSubject::Event(JobEvent { event, origin, accepted_ms: 0, subscription_id: None });
+    api.app.jobs().knows(known(replay_job(application, "mine"), JobKind::Replay, subject));
+    assert_eq!(api.post(&tenant.token, path, body.clone()).await.0, 204);
+    let (_, subscriptions) = api.get(&tenant.token, &format!("/subscriptions?application_id={}", tenant.id)).await;
+    let to_one = value!({"replay_id": "mine", "subscription_id": subscriptions[0]["subscription_id"]});
+    for (path, body) in [(path, to_one), ("/events/evt_9/replay", body)] {
+        let (status, problem) = api.post(&tenant.token, path, body).await;
+        assert_eq!((status, &problem["code"]), (409, &value!("idempotency_key_reused")), "{problem}");
+    }
+    // The path of a retry is part of its key.
+    let path = format!("/request_attempts/{}/retry", Uuid::from_u128(7));
+    let headers = [("idempotency-key", "once"), ("content-type", "application/json")];
+    let ask = || api.exchange(Method::POST, &path, &headers, Some(value!({"application_id": tenant.id})));
+    assert_eq!(ask().await.0, 404);
+    let request = Request::post(format!("/api/v1{path}")).header("idempotency-key", "once").body(()).unwrap();
+    let keyed = KeyedRequest::read(&request.into_parts().0, "admin").unwrap().unwrap();
+    let id = JobId(Uuid::new_v5(&JOBS, keyed.hashes(api.app.catalog().vault(), None).0.0.as_bytes()));
+    let (delivery_id, subscription_id) = (DeliveryId(Uuid::nil()), SubscriptionId(Uuid::nil()));
+    let delivery = JobDelivery { delivery_id, subscription_id, record: RecordPlace { partition: 0, offset: 0 } };
+    api.app.jobs().knows(known(id, JobKind::Retry, JobSubject::Delivery(delivery)));
+    let (status, _, job) = ask().await;
+    assert_eq!((status, &job["job_id"]), (202, &value!(id.to_string())), "{job}");
 }
 
 #[tokio::test]
@@ -117,9 +190,70 @@ async fn an_application_has_so_many_jobs_that_have_not_ended() {
 }
 
 #[tokio::test]
-async fn a_trial_asks_for_nothing() {
-    let (api, tenant, _) = dead(1).await;
-    let (status, job) = api.post(&tenant.token, "/dead_letters:redrive?dry_run=true", value!({"filter": {}})).await;
-    assert_eq!(status, 202, "{job}");
+async fn a_trial_says_what_would_be_done_and_asks_for_nothing() {
+    // One of five was decided about.
+    let (api, tenant, ids) = dead(5).await;
+    let of = |path: &str, body: Value| {
+        let (path, token) = (format!("{path}?dry_run=true"), tenant.token.clone());
+        let api = &api;
+        async move {
+            let (status, estimate) = api.post(&token, &path, body).await;
+            assert_eq!(status, 200, "{estimate}");
+            estimate
+        }
+    };
+    let discard = of("/dead_letters:discard", value!({"dead_letter_ids": ids, "reason": "old"})).await;
+    let all = value!({
+        "events": 4, "deliveries": 4, "bytes": 28, "expired": 0, "is_estimate": false,
+        "oldest": "2026-11-29T12:00:00.01Z", "newest": "2026-11-29T12:00:00.01Z",
+    });
+    assert_eq!(discard, all);
+    // No record of their deliveries is known here.
+    let redrive = of("/dead_letters:redrive", value!({"dead_letter_ids": ids[..3]})).await;
+    assert_eq!((&redrive["deliveries"], &redrive["expired"]), (&value!(0), &value!(2)), "{redrive}");
+    let named = of("/replays", value!({"filter": {"event_ids": ["evt_0", "evt_1"]}})).await;
+    assert_eq!((&named["deliveries"], &named["expired"]), (&value!(0), &value!(2)), "{named}");
     assert_eq!(api.get(&tenant.token, "/jobs").await.1, value!([]));
+}
+
+#[tokio::test]
+async fn a_replay_of_many_says_which_and_to_whom() {
+    let (api, tenant, _) = dead(2).await;
+    let refused = [
+        (value!({}), "filter"),
+        (value!({"filter": {}}), "filter.from"),
+        (value!({"filter": {"outcome": []}}), "filter.outcome"),
+        (value!({"filter": {"outcome": ["lost"]}}), "filter.outcome"),
+        (value!({"filter": {"event_ids": []}}), "filter.event_ids"),
+        (value!({"filter": {"event_ids": ["evt_9"]}}), "filter.event_ids"),
+        (value!({"filter": {"event_ids": ["evt_1"], "outcome": ["failed"]}}), "filter.event_ids"),
+        (value!({"filter": {"outcome": ["failed"], "http_status": "6xx"}}), "filter.http_status"),
+        (value!({"filter": {"outcome": ["unmatched"], "http_status": "5xx"}}), "filter.http_status"),
+        (value!({"filter": {"from": "2026-11-01T00:00:00Z", "event_types": ["a..b"]}}), "filter.event_types"),
+        (value!({"filter": {"event_ids": ["evt_1"]}, "to": "same"}), "to"),
+        (value!({"filter": {"outcome": ["waiting"]}, "to": "matching"}), "to"),
+        (value!({"filter": {"outcome": ["failed"]}, "to": "everybody"}), "to"),
+        (value!({"filter": {"outcome": ["failed"]}, "rate_per_second": 0}), "rate_per_second"),
+    ];
+    for (bad, field) in refused {
+        let (status, problem) = api.post(&tenant.token, "/replays", bad.clone()).await;
+        assert_eq!(status, 422, "{bad}: {problem}");
+        assert!(problem["validation"].get(field).is_some(), "{bad}: {problem}");
+    }
+    let unknown = value!({"filter": {"outcome": ["failed"]}, "to": {"subscription_id": "nobody"}});
+    assert_eq!(api.post(&tenant.token, "/replays", unknown).await.0, 403, "as whatever its token does not see");
+    let body = value!({
+        "filter": {"outcome": ["failed", "delivered"], "http_status": "5xx", "labels": {"color": "red"}},
+        "replay_id": "outage", "rate_per_second": 9,
+    });
+    let (status, job) = api.post(&tenant.token, "/replays", body.clone()).await;
+    assert_eq!((status, &job["kind"], &job["rate_per_second"]), (202, &value!("replay"), &value!(9)), "{job}");
+    assert_eq!(api.post(&tenant.token, "/replays", body).await.1["job_id"], job["job_id"], "the same name");
+    let other = value!({"filter": {"outcome": ["failed"]}, "replay_id": "outage"});
+    assert_eq!(api.post(&tenant.token, "/replays", other).await.0, 409);
+    for filter in [value!({"event_ids": ["evt_0", "evt_1"]}), value!({"from": "2026-11-01T00:00:00Z"})] {
+        let (status, job) = api.post(&tenant.token, "/replays", value!({"filter": filter})).await;
+        assert_eq!((status, &job["state"]), (202, &value!("queued")), "{job}");
+    }
+    assert_eq!(api.get(&tenant.token, "/jobs?kind=replay").await.1.as_array().unwrap().len(), 3);
 }

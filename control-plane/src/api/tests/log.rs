@@ -281,6 +281,15 @@ async fn dead_letters_are_listed_with_why_they_died() {
         assert_eq!(rows.as_array().map(Vec::len), Some(count), "{query}");
     }
     assert_eq!(api.get(&tenant.token, "/dead_letters?reason=boredom").await.0, 422);
+    let (status, one) =
+        api.get(&tenant.token, &format!("/dead_letters/{}", dead["dead_letter_id"].as_str().unwrap())).await;
+    assert_eq!((status, &one["state"], &one["attempts"]), (200, &value!("open"), &value!(1)), "{one}");
+    let attempts = one["request_attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[0]["http_response_status"]), (1, &value!(400)));
+    let (_, delivered) = api.get(&tenant.token, "/request_attempts?status=successful").await;
+    for none in ["nobody", delivered[0]["delivery_id"].as_str().unwrap()] {
+        assert_eq!(api.get(&tenant.token, &format!("/dead_letters/{none}")).await.0, 404, "it is none");
+    }
     api.app.log().holds_from([(0, 5)].into());
     assert_eq!(api.get(&tenant.token, "/dead_letters").await, (200, value!([])), "nothing can be sent of it");
     let (_, rows) = api.get(&tenant.token, "/dead_letters?state=expired").await;

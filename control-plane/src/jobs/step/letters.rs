@@ -1,5 +1,6 @@
 //! Dead letters that are sent again, or never: so many at a time, in the order of the request or from the oldest on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use delivery_log::{
 use futures_util::future::join_all;
 use schemas::delivery::{Again, Delivery, MadeBy};
 use schemas::event_type::EventTypePattern;
-use schemas::ids::DeliveryId;
-use schemas::jobs::{JobDeadLetters, JobKind, JobSkip};
+use schemas::ids::{ApplicationId, DeliveryId};
+use schemas::jobs::{JobDeadLetters, JobKind, JobSkip, JobSubject};
+use uuid::Uuid;
 
 use super::{JobPart, NotNow, StepOutcome, Steps, generation};
 use crate::jobs::known::KnownJob;
@@ -21,25 +23,27 @@ use crate::log::letters::{LetterState, by_delivery, histories, is_healed, letter
 use crate::problem::Problem;
 
 /// Dead letters that are decided at once.
-const MOST: usize = 1_000;
+pub(super) const MOST: usize = 1_000;
+/// Dead letters that are looked up at once by their ids alone: a question of the log may take two seconds.
+const FEW: usize = 100;
 /// Payloads that are read back at once.
 const AT_ONCE: usize = 16;
 /// Bytes of one part.
-const BYTES: usize = 1024 * 1024;
+pub(super) const BYTES: usize = 1024 * 1024;
 
 /// A dead letter that a part looks at.
-struct Candidate {
+pub(in crate::jobs) struct Candidate {
     /// What its delivery's facts say: none, it is not in the log.
-    history: Vec<Fact>,
+    pub(in crate::jobs) history: Vec<Fact>,
     /// Where the job goes on behind it.
     cursor: String,
 }
 
 /// What is looked at in one part, and whether there is more.
-struct Candidates {
-    all: Vec<Candidate>,
+pub(in crate::jobs) struct Candidates {
+    pub(in crate::jobs) all: Vec<Candidate>,
     /// Where the job goes on behind all of them.
-    next: Option<String>,
+    pub(in crate::jobs) next: Option<String>,
 }
 
 /// What becomes of a dead letter.
@@ -128,8 +132,8 @@ impl Steps {
             LetterDecision::Discarded(of) => {
                 let (dead, event) = *of;
                 let why = match &asked.subject {
-                    schemas::jobs::JobSubject::DeadLetters(of) => of.why.as_deref().unwrap_or_default(),
-                    schemas::jobs::JobSubject::Delivery(_) | schemas::jobs::JobSubject::Event(_) => "",
+                    JobSubject::DeadLetters(of) => of.why.as_deref().unwrap_or_default(),
+                    JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => "",
                 };
                 let by = (asked.created_by.as_str(), why);
                 part.write(discarded(attempts, (&dead, event.as_ref()), by, now_ms).map_err(unencoded)?);
@@ -151,7 +155,8 @@ impl Steps {
     }
 }
 
-async fn candidates(
+/// What a job looks at behind where it is, and so much at most.
+pub(in crate::jobs) async fn candidates(
     store: &dyn DeliveryStore,
     job: &KnownJob,
     of: &JobDeadLetters,
@@ -162,8 +167,12 @@ async fn candidates(
     if let Some(ids) = &of.ids {
         let start = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize);
         let wanted: Vec<DeliveryId> = ids.0.iter().skip(start).take(limit).map(|id| DeliveryId(*id)).collect();
-        let days = wanted.iter().map(|id| (*id, Day::of(0))).collect();
-        let facts = store.histories(application, days).await.map_err(|error| error.to_string())?;
+        let mut facts = Vec::new();
+        // Days are not known, so each few are looked for in all of them.
+        for few in wanted.chunks(FEW) {
+            let days = few.iter().map(|id| (*id, Day::of(0))).collect();
+            facts.extend(store.histories(application, days).await.map_err(|error| error.to_string())?);
+        }
         let mut facts = by_delivery(facts);
         let all = wanted.iter().enumerate().map(|(at, id)| {
             let history = facts.remove(id).unwrap_or_default();
@@ -175,15 +184,8 @@ async fn candidates(
     }
     let filter = FilterHash::of(&cursor_name(job.definition.job_id));
     let after = cursor.map(|cursor| RowPosition::of_cursor(cursor, filter)).transpose();
-    let query = FactQuery {
-        subject: of.subscription_id.map_or(Subject::All, Subject::Subscription),
-        kinds: Kinds::of(&[FactKind::DeadLettered]),
-        types: of.event_types.iter().filter_map(|text| EventTypePattern::parse(text).ok()).collect(),
-        reason: of.reason.clone(),
-        times: Times { from_ms: of.from_ms, to_ms: of.to_ms },
-        page: PageOf { order: ListOrder::Ascending, after: after.map_err(|error| error.to_string())?, limit },
-        ..FactQuery::of(application, limit)
-    };
+    let page = PageOf { order: ListOrder::Ascending, after: after.map_err(|error| error.to_string())?, limit };
+    let query = FactQuery { page, ..facts(job, of) };
     let found = store.facts(query).await.map_err(|error| error.to_string())?;
     let mut facts = histories(store, application, &found.rows).await.map_err(|error| error.to_string())?;
     let all = found.rows.into_iter().map(|dead| {
@@ -192,6 +194,32 @@ async fn candidates(
         Candidate { history, cursor: position.to_cursor(filter) }
     });
     Ok(Candidates { all: all.collect(), next: found.next.map(|next| next.to_cursor(filter)) })
+}
+
+/// The facts that tell of the dead letters that a filter names.
+pub(in crate::jobs) fn facts(job: &KnownJob, of: &JobDeadLetters) -> FactQuery {
+    FactQuery {
+        subject: of.subscription_id.map_or(Subject::All, Subject::Subscription),
+        kinds: Kinds::of(&[FactKind::DeadLettered]),
+        types: of.event_types.iter().filter_map(|text| EventTypePattern::parse(text).ok()).collect(),
+        reason: of.reason.clone(),
+        times: Times { from_ms: of.from_ms, to_ms: of.to_ms },
+        ..FactQuery::of(job.definition.application_id, 1)
+    }
+}
+
+/// Bytes of the payloads of the events of these deliveries, as far as the log knows them.
+pub(in crate::jobs) async fn payload_bytes(
+    store: &dyn DeliveryStore,
+    application: ApplicationId,
+    of: &[&Fact],
+) -> Result<HashMap<Uuid, u64>, NotNow> {
+    let since = |fact: &&Fact| Some((fact.event?, Day::of(fact.accepted_ms.unwrap_or(0)).minus(1)));
+    let mut events: Vec<(Uuid, Day)> = of.iter().filter_map(since).collect();
+    events.sort_unstable();
+    events.dedup_by_key(|(event, _)| *event);
+    let found = store.events_of(application, events).await.map_err(|error| error.to_string())?;
+    Ok(found.into_iter().map(|event| (event.uuid, event.payload_bytes)).collect())
 }
 
 /// The event of a dead letter, where it is in the log.
@@ -203,7 +231,7 @@ async fn event_of(store: &dyn DeliveryStore, dead: &Fact) -> Result<Option<Logge
 }
 
 /// How long so many take at a rate.
-fn seconds(count: u64, per_second: u32) -> f64 {
+pub(super) fn seconds(count: u64, per_second: u32) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a part has at most a thousand")]
     let count = count as f64;
     count / f64::from(per_second.max(1))

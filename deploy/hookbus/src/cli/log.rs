@@ -8,6 +8,7 @@ pub(crate) const ATTEMPTS_HELP: &str = "\
 Examples:
   hookbus attempts --application shop --status failed --since 1h
   hookbus attempts --application shop --event evt_1042
+  hookbus attempts --application shop --status failed --follow
   hookbus attempts --subscription 0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f --http-status 5xx --output json";
 
 /// Which part of a list is printed.
@@ -48,6 +49,18 @@ pub(crate) struct EventShowArgs {
     pub(crate) of: OfApplication,
 }
 
+/// `hookbus event explain`
+#[derive(Debug, Args)]
+pub(crate) struct EventExplainArgs {
+    /// Its id, its UUID or its `webhook-id`.
+    pub(crate) event: String,
+    #[command(flatten)]
+    pub(crate) of: OfApplication,
+    /// Only this subscription: its id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) subscription: Option<String>,
+}
+
 /// `hookbus attempts`
 #[derive(Debug, Args)]
 pub(crate) struct AttemptsArgs {
@@ -72,6 +85,9 @@ pub(crate) struct AttemptsArgs {
     /// What the request failed with, a word such as `timeout`.
     #[arg(long, value_name = "WORD")]
     pub(crate) error: Option<String>,
+    /// Go on with what comes, one line each, until it is interrupted.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
 }
 
 /// `hookbus attempt`

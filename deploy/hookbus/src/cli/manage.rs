@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::log::{EventListArgs, EventShowArgs};
+use super::log::{EventExplainArgs, EventListArgs, EventShowArgs};
 
 /// Which management API, and as whom.
 #[derive(Args)]
@@ -199,6 +199,8 @@ pub(crate) enum EventCommand {
     List(EventListArgs),
     /// Show one, and everything that became of it.
     Show(EventShowArgs),
+    /// Say why one went to its subscriptions, and why not to others.
+    Explain(EventExplainArgs),
     /// Send one again: to all subscriptions that match it now, or to one.
     Replay(ReplayArgs),
 }

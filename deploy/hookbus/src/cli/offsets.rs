@@ -60,7 +60,7 @@ pub(crate) struct SetArgs {
     pub(crate) yes: bool,
 }
 
-/// The roles that read in a group.
+/// The roles that read in a group, and the control planes' runner of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GroupRole {
     /// Events times subscriptions.
@@ -69,6 +69,8 @@ pub(crate) enum GroupRole {
     Delivery,
     /// Delay topics.
     Retry,
+    /// Jobs, run by the control planes.
+    Resends,
 }
 
 /// Where a partition goes on.

@@ -1,13 +1,11 @@
 //! `hookbus deadletters`.
 
 use anyhow::Result;
-use http::Method;
 use serde_json::{Value, json};
 
-use super::{job, logged};
+use super::{logged, replay};
 use crate::cli::jobs::{DeadLettersArgs, DeadLettersCommand, WhichLetters};
-use crate::management::{self, Ask, Management};
-use crate::output;
+use crate::management::{self, Management};
 
 /// Lists, or asks for a job.
 ///
@@ -16,26 +14,26 @@ use crate::output;
 pub(crate) async fn run(args: &DeadLettersArgs) -> Result<()> {
     let management = management::open(&args.common.login)?;
     let output = args.common.output;
-    let (what, body) = match &args.command {
+    let (what, body, dry_run) = match &args.command {
         DeadLettersCommand::List(list) => return logged::dead_letters(&management, output, list).await,
         DeadLettersCommand::Show { dead_letter, of } => {
             return logged::dead_letter(&management, output, dead_letter, of).await;
         }
-        DeadLettersCommand::Redrive { which, rate } => {
+        DeadLettersCommand::Redrive { which, rate, dry_run } => {
             let mut body = which.body(&management).await?;
             if let Some(rate) = rate {
                 body["rate_per_second"] = json!(rate);
             }
-            ("redrive", body)
+            ("redrive", body, *dry_run)
         }
-        DeadLettersCommand::Discard { which, why } => {
+        DeadLettersCommand::Discard { which, why, dry_run } => {
             let mut body = which.body(&management).await?;
             body["reason"] = json!(why);
-            ("discard", body)
+            ("discard", body, *dry_run)
         }
     };
-    let ask = Ask::send(Method::POST, format!("/dead_letters:{what}"), &body);
-    output::one(output, &management.ask(&format!("{what} of dead letters"), ask).await?.value, job::COLUMNS)
+    let (said, path) = (format!("{what} of dead letters"), format!("/dead_letters:{what}"));
+    replay::ask_for(&management, output, (&said, &path, dry_run), &body).await
 }
 
 // === impl WhichLetters ===

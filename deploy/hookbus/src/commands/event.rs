@@ -28,6 +28,7 @@ pub(crate) async fn run(args: &EventArgs) -> Result<()> {
         EventCommand::Send(send) => self::send(&management, output, send).await,
         EventCommand::List(list) => logged::events(&management, output, list).await,
         EventCommand::Show(show) => logged::event(&management, output, show).await,
+        EventCommand::Explain(explain) => logged::explain(&management, output, explain).await,
         EventCommand::Replay(replay) => self::replay(&management, output, replay).await,
     }
 }

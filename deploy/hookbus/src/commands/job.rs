@@ -5,7 +5,8 @@ use http::Method;
 use serde_json::json;
 
 use crate::cli::jobs::{JobArgs, JobCommand};
-use crate::management::{self, Ask, path};
+use crate::cli::manage::Output;
+use crate::management::{self, Ask, Management, path};
 use crate::output::{self, Column};
 
 /// What is shown of a job, also by whoever asks for one.
@@ -18,7 +19,18 @@ pub(crate) const COLUMNS: &[Column] = &[
     ("ended", "ended_at"),
 ];
 
-/// Lists, shows or cancels.
+/// What is shown of what a job would do.
+pub(crate) const ESTIMATE: &[Column] = &[
+    ("events", "events"),
+    ("deliveries", "deliveries"),
+    ("bytes", "bytes"),
+    ("oldest", "oldest"),
+    ("newest", "newest"),
+    ("expired", "expired"),
+    ("estimated", "is_estimate"),
+];
+
+/// Lists, shows, pauses, resumes or cancels.
 ///
 /// # Errors
 /// The management API refuses or cannot be reached.
@@ -40,10 +52,14 @@ pub(crate) async fn run(args: &JobArgs) -> Result<()> {
             let found = management.ask(&format!("job {job}"), Ask::get(path("/jobs/{}", [job]))).await?;
             output::one(output, &found.value, COLUMNS)
         }
-        JobCommand::Cancel { job } => {
-            let body = json!({});
-            let ask = Ask::send(Method::POST, path("/jobs/{}/cancel", [job]), &body);
-            output::one(output, &management.ask(&format!("job {job}"), ask).await?.value, COLUMNS)
-        }
+        JobCommand::Pause { job } => change(&management, output, job, "pause").await,
+        JobCommand::Resume { job } => change(&management, output, job, "resume").await,
+        JobCommand::Cancel { job } => change(&management, output, job, "cancel").await,
     }
+}
+
+async fn change(management: &Management, output: Output, job: &str, verb: &str) -> Result<()> {
+    let body = json!({});
+    let ask = Ask::send(Method::POST, path("/jobs/{}/{}", [job, verb]), &body);
+    output::one(output, &management.ask(&format!("job {job}"), ask).await?.value, COLUMNS)
 }

@@ -1,11 +1,13 @@
-//! What became of events, out of the delivery log: `hookbus event list` and `show`, `attempts`, `attempt show`, `deadletters`.
+//! What became of events, out of the delivery log: `hookbus event list`, `show` and `explain`, `attempts`, `attempt show`, `deadletters`.
 
 use anyhow::Result;
 use chassis::clock;
 use serde_json::Value;
 
+use super::follow;
 use crate::cli::log::{
-    AttemptArgs, AttemptCommand, AttemptsArgs, DeadLettersListArgs, EventListArgs, EventShowArgs, PartOfList,
+    AttemptArgs, AttemptCommand, AttemptsArgs, DeadLettersListArgs, EventExplainArgs, EventListArgs, EventShowArgs,
+    PartOfList,
 };
 use crate::cli::manage::{Common, OfApplication, Output};
 use crate::management::{self, Ask, Management, Refused, path};
@@ -46,6 +48,23 @@ const ENTRIES: &[Column] = &[
     ("next", "next_attempt_at"),
     ("made by", "made_by"),
     ("reason", "reason"),
+    ("detail", "detail"),
+];
+const EXPLAINED: &[Column] = &[
+    ("event", "event_id"),
+    ("fate", "fate"),
+    ("matched", "matched_at"),
+    ("control offset", "control_offset"),
+    ("detail", "detail"),
+];
+const SUBSCRIPTIONS: &[Column] = &[
+    ("subscription", "subscription_id"),
+    ("description", "description"),
+    ("result", "result"),
+    ("reason", "reason"),
+    ("attempts", "attempts"),
+    ("next", "next_attempt_at"),
+    ("certain", "is_certain"),
     ("detail", "detail"),
 ];
 const ATTEMPTS: &[Column] = &[
@@ -154,8 +173,32 @@ pub(crate) async fn attempts(args: &AttemptsArgs) -> Result<()> {
     asked.put("status", args.status.as_deref());
     asked.put("http_status", args.http_status.as_deref());
     asked.put("error", args.error.as_deref());
-    let found = management.newest("attempts", &asked.path("/request_attempts"), args.part.limit).await?;
+    let asked = asked.path("/request_attempts");
+    if args.follow {
+        return follow::follow(&management, (output, ATTEMPTS), ("attempts", &asked), args.part.limit).await;
+    }
+    let found = management.newest("attempts", &asked, args.part.limit).await?;
     output::list(output, &found, ATTEMPTS)
+}
+
+/// `event explain`: what the fan-out said of it, and below it what became of it for each subscription.
+///
+/// # Errors
+/// As [`events`].
+pub(crate) async fn explain(management: &Management, output: Output, args: &EventExplainArgs) -> Result<()> {
+    let application = management.application(args.of.application.as_deref()).await?;
+    let mut place = path("/events/{}/explain?application_id={}", [&args.event, &application]);
+    if let Some(subscription) = &args.subscription {
+        place.push_str(&path("&subscription_id={}", [subscription]));
+    }
+    let explained = management.explain(&format!("event {}", args.event), &place).await?;
+    if output == Output::Json {
+        return output::one(output, &explained, EXPLAINED);
+    }
+    output::one(output, &explained, EXPLAINED)?;
+    let subscriptions = explained["subscriptions"].as_array().map_or(&[][..], Vec::as_slice);
+    screen::line("")?;
+    output::list(output, subscriptions, &told(subscriptions, SUBSCRIPTIONS))
 }
 
 /// `attempt show`: with its request and its answer, as far as Kafka has them.

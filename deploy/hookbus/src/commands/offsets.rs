@@ -26,6 +26,12 @@ pub(crate) async fn run(connection: &Connection, config: &Config, command: &Offs
 }
 
 async fn set(connection: &Connection, config: &Config, args: &SetArgs) -> Result<()> {
+    if !args.role.stops() {
+        let name = args.role.name();
+        return Err(crate::usage(format!(
+            "{name} needs no offsets: whoever takes a partition over reads all of it, and goes on where each job is"
+        )));
+    }
     let (role, group) = (args.role, args.role.group(config));
     let topics = topics_of(role, connection, config).await?;
     let topic = resolve(role, &topics, &config.topics.prefix, &args.topic)?;
@@ -122,6 +128,7 @@ pub(in crate::commands) async fn topics_of(
             tiers.retain(|topic| is_tier(&topics, topic));
             tiers
         }
+        GroupRole::Resends => vec![topics.jobs.to_string()],
     })
 }
 
@@ -146,22 +153,29 @@ fn resolve(role: GroupRole, topics: &[String], prefix: &str, name: &str) -> Resu
 // === impl GroupRole ===
 
 impl GroupRole {
-    pub(super) const ALL: [Self; 3] = [Self::Fanout, Self::Delivery, Self::Retry];
+    pub(super) const ALL: [Self; 4] = [Self::Fanout, Self::Delivery, Self::Retry, Self::Resends];
 
-    fn role(self) -> Role {
+    /// `None`: it is a part of the control plane.
+    fn role(self) -> Option<Role> {
         match self {
-            Self::Fanout => Role::Fanout,
-            Self::Delivery => Role::Delivery,
-            Self::Retry => Role::Retry,
+            Self::Fanout => Some(Role::Fanout),
+            Self::Delivery => Some(Role::Delivery),
+            Self::Retry => Some(Role::Retry),
+            Self::Resends => None,
         }
     }
 
     pub(super) fn name(self) -> &'static str {
-        self.role().name()
+        self.role().map_or("resends", Role::name)
     }
 
     pub(super) fn group(self, config: &Config) -> String {
-        config.kafka.group(self.role())
+        self.role().map_or_else(|| control_plane::job_names(&config.kafka).1, |role| config.kafka.group(role))
+    }
+
+    /// Whether it stops where it does not know how far it is (rule W8).
+    pub(super) fn stops(self) -> bool {
+        self.role().is_some()
     }
 }
 

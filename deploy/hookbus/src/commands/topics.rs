@@ -38,11 +38,11 @@ pub(crate) async fn run(connection: &Connection, config: &Config, command: &Topi
 }
 
 /// Commits offset 0 for the groups of the roles in what was created or never had a record; a line for each thing that was
-/// done or is to be done. The control plane's group is not among them: it reads old reports again without harm, and so
-/// begins at the log's start by itself.
+/// done or is to be done. The control plane's groups are not among them: they read old reports, and jobs, again without harm, and
+/// so begin at the log's start by themselves.
 pub(crate) async fn begin(connection: &Connection, config: &Config, plan: &Plan) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    for role in GroupRole::ALL {
+    for role in GroupRole::ALL.into_iter().filter(|role| role.stops()) {
         let group = role.group(config);
         let topics = topics_of(role, connection, config).await?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();

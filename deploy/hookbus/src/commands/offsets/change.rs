@@ -95,6 +95,7 @@ pub(super) fn explain(role: GroupRole, changes: &[Change]) -> Vec<String> {
             GroupRole::Retry => {
                 "Read again: retries that were promoted already are promoted and sent once more, with the same `webhook-id`."
             }
+            GroupRole::Resends => "Read again: what is known of jobs is known once more, and nothing is done twice.",
         }
         .to_owned());
     }
@@ -104,6 +105,7 @@ pub(super) fn explain(role: GroupRole, changes: &[Change]) -> Vec<String> {
                 GroupRole::Fanout => "Skipped: events that were not matched yet never will be. They are lost to every subscriber, and no record says so.",
                 GroupRole::Delivery => "Skipped: deliveries that were not sent yet never will be. They are lost, and no record says so.",
                 GroupRole::Retry => "Skipped: deliveries that wait here for their next attempt never get it. They are lost, and no record says so.",
+                GroupRole::Resends => "Skipped: nothing, for all jobs are read whenever a partition is taken over.",
             }
             .to_owned(),
         );

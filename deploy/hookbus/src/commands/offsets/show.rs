@@ -125,10 +125,14 @@ fn word(standing: Standing) -> &'static str {
 }
 
 /// A remark for people; what needs them is in capitals.
-fn remark(state: &PartitionState, oldest_ms: Option<i64>) -> String {
+fn remark(role: GroupRole, state: &PartitionState, oldest_ms: Option<i64>) -> String {
     let since = oldest_ms.map(|at_ms| format!(", the oldest since {}", screen::time(at_ms))).unwrap_or_default();
     let queued = queued(state).map(|queued| format!("{queued} wait in lists{since}")).unwrap_or_default();
-    let standing = of_standing(state.standing);
+    let standing = if state.standing.stops() && !role.stops() {
+        "no offset of its own: it reads all of the partition".to_owned()
+    } else {
+        of_standing(state.standing)
+    };
     let separator = if standing.is_empty() || queued.is_empty() { "" } else { "; " };
     format!("{standing}{separator}{queued}")
 }
@@ -162,8 +166,12 @@ impl GroupSeen {
             queued: state.lists().map(|lists| lists.queued),
             queued_since_ms: queued(state).and_then(|_some| self.oldest_of(state)),
             standing: word(*standing),
-            stops: standing.stops(),
+            stops: self.stops(*standing),
         })
+    }
+
+    fn stops(&self, standing: Standing) -> bool {
+        self.role.stops() && standing.stops()
     }
 
     fn oldest_of(&self, state: &PartitionState) -> Option<i64> {
@@ -189,11 +197,11 @@ impl GroupSeen {
             let numbers = [lag.log_start, lag.log_end, lag.records_behind()].map(|number| number.to_string());
             let [start, end, behind] = numbers;
             let (topic, number) = (lag.partition.topic.to_string(), lag.partition.partition.to_string());
-            [topic, number, start, committed, end, behind, remark(state, self.oldest_of(state))]
+            [topic, number, start, committed, end, behind, remark(self.role, state, self.oldest_of(state))]
         };
         let rows: Vec<[String; 7]> = std::iter::once(title).chain(self.states.iter().map(row)).collect();
         screen::columns(&rows)?;
-        if let Some(stops) = self.states.iter().find(|state| state.standing.stops()) {
+        if let Some(stops) = self.states.iter().find(|state| self.stops(state.standing)) {
             let (role, partition) = (self.role.name(), &stops.lag.partition);
             let topic = partition.topic.strip_prefix(prefix).unwrap_or(&partition.topic);
             // A partition that has an offset is only meant when it is named.

@@ -1,0 +1,183 @@
+//! The line of jobs: whose part begins, whatever was read, compacted or handed over.
+
+use chassis::clock;
+use schemas::delivery::RecordPlace;
+use schemas::ids::{DeliveryId, SubscriptionId};
+use schemas::jobs::{JobDefinition, JobDelivery, JobKind, JobState, JobSubject};
+use uuid::Uuid;
+
+use super::super::known::tests::{defined, definition, progressed, record};
+use super::*;
+
+const ROOM: PartRoom = PartRoom { all: 8, long: 8 };
+
+fn single(number: u128) -> JobDefinition {
+    let delivery = JobDelivery {
+        delivery_id: DeliveryId(Uuid::nil()),
+        subscription_id: SubscriptionId(Uuid::nil()),
+        record: RecordPlace { partition: 0, offset: 0 },
+    };
+    JobDefinition { kind: JobKind::Retry, subject: JobSubject::Delivery(delivery), ..definition(number, 1) }
+}
+
+fn known(records: &[Record]) -> KnownJobs {
+    let mut known = KnownJobs::default();
+    for record in records {
+        known.take(record).unwrap();
+    }
+    known
+}
+
+fn ready(queue: &JobQueue, now: Instant) -> Vec<u128> {
+    queue.ready(now, ROOM).into_iter().map(|(_, job)| job.definition.job_id.0.as_u128()).collect()
+}
+
+/// Makes the part of the job that is first, up to where it is written.
+fn write(queue: &mut JobQueue, now: Instant, progress: &JobProgress) {
+    let ready = queue.ready(now, ROOM);
+    let (place, _) = ready.iter().find(|(_, job)| job.definition.job_id == progress.job_id).unwrap();
+    queue.begin(*place);
+    assert!(queue.made(*place, progress, None));
+}
+
+#[test]
+fn a_new_runner_goes_on_with_all_jobs_however_few_of_their_records_it_can_read() {
+    // Where the record of the running job stands behind more than a partition may hold, and where what was asked for was written
+    // twice and compaction has removed the older record, nothing of it is ever read again.
+    let now = clock::instant();
+    let running = JobProgress { cursor: Some("7".into()), ..JobProgress::begun(definition(1, 1).job_id, 1) };
+    let mut records = vec![defined(0, &definition(1, 1))];
+    records.extend((2..=700).map(|number| defined(i64::try_from(number).unwrap(), &definition(number, 1))));
+    records.push(progressed(900, &running));
+    let mut queue = JobQueue::new(known(&records), 901);
+    assert_eq!(ready(&queue, now), [1]);
+    for part in 0..3 {
+        write(&mut queue, now, &JobProgress { cursor: Some(part.to_string()), ..running.clone() });
+        assert!(ready(&queue, now).is_empty(), "its part is yet to be committed");
+        queue.committed(running.job_id);
+        assert_eq!(ready(&queue, now), [1]);
+    }
+    write(&mut queue, now, &running.clone().ended(JobState::Done, 9));
+    assert!(ready(&queue, now).is_empty(), "its last part is yet to be committed");
+    queue.committed(running.job_id);
+    assert_eq!((ready(&queue, now), queue.len()), (vec![2], 699));
+}
+
+#[test]
+fn what_is_read_again_and_what_this_runner_wrote_changes_nothing() {
+    let (asked, now) = (definition(1, 1), clock::instant());
+    let begun = JobProgress::begun(asked.job_id, 1);
+    let mut queue = JobQueue::new(known(&[defined(0, &asked), progressed(3, &begun)]), 4);
+    let ahead = JobProgress { cursor: Some("9".into()), ..begun.clone() };
+    write(&mut queue, now, &ahead);
+    queue.committed(asked.job_id);
+    for record in [defined(0, &asked), progressed(3, &begun), progressed(6, &begun)] {
+        queue.take(&record).unwrap();
+    }
+    assert_eq!(queue.known.job(asked.job_id).unwrap().progress, Some(ahead.clone()));
+    assert_eq!((ready(&queue, now), queue.len()), (vec![1], 1));
+    write(&mut queue, now, &ahead.ended(JobState::Done, 9));
+    queue.committed(asked.job_id);
+    queue.take(&defined(7, &asked)).unwrap();
+    assert_eq!(queue.len(), 0, "what is asked for once more after its end does not begin again");
+    queue.take(&record(8, JobKey::Definition(asked.job_id), Some(b"{".to_vec()))).unwrap_err();
+    queue.committed(asked.job_id);
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn long_jobs_of_an_application_take_turns_and_short_ones_go_between() {
+    let (mut queue, now) = (JobQueue::new(KnownJobs::default(), 0), clock::instant());
+    for (offset, job) in (0..).zip([definition(1, 1), definition(2, 1), definition(3, 2), single(4)]) {
+        queue.take(&defined(offset, &job)).unwrap();
+    }
+    assert_eq!(ready(&queue, now), [1, 3, 4]);
+    let (place, job) = queue.ready(now, ROOM).remove(0);
+    queue.begin(place);
+    assert_eq!(ready(&queue, now), [3, 4]);
+    let progress = JobProgress::begun(job.definition.job_id, 5);
+    let later = now + Duration::from_secs(1);
+    assert!(queue.made(place, &progress, Some(later)));
+    assert_eq!(ready(&queue, now), [3, 4], "it is yet to be committed");
+    queue.committed(job.definition.job_id);
+    assert_eq!(ready(&queue, now), [3, 4], "it waits for its rate, and keeps its turn");
+    assert_eq!(queue.next_in(now), Some(Duration::from_secs(1)));
+    assert_eq!(ready(&queue, later), [3, 4, 1], "behind the others, and before the second");
+    assert_eq!(queue.ready(later, PartRoom { all: 2, long: 2 }).len(), 2);
+    assert_eq!(queue.ready(later, PartRoom { all: 8, long: 1 }).len(), 2, "one of them, and the short one");
+    write(&mut queue, later, &progress.ended(JobState::Done, 9));
+    queue.committed(job.definition.job_id);
+    assert_eq!(ready(&queue, now), [2, 3, 4]);
+}
+
+#[test]
+fn an_id_that_is_used_again_after_its_records_were_removed_is_a_new_job() {
+    let (asked, now) = (single(4), clock::instant());
+    let ended = JobProgress::begun(asked.job_id, 1).ended(JobState::Done, 2);
+    let mut queue = JobQueue::new(known(&[defined(0, &asked), progressed(1, &ended)]), 2);
+    for (offset, key) in [(2, JobKey::Progress(asked.job_id)), (3, JobKey::Definition(asked.job_id))] {
+        queue.take(&record(offset, key, None)).unwrap();
+    }
+    assert!(ready(&queue, now).is_empty());
+    queue.take(&defined(4, &asked)).unwrap();
+    assert_eq!(ready(&queue, now), [4]);
+}
+
+#[test]
+fn a_cancelled_job_ends_whatever_it_waits_for() {
+    let (mut queue, now) = (JobQueue::new(KnownJobs::default(), 0), clock::instant());
+    queue.take(&defined(0, &definition(1, 1))).unwrap();
+    queue.take(&defined(1, &definition(2, 1))).unwrap();
+    queue.put_off(0, now + Duration::from_secs(60));
+    assert!(ready(&queue, now).is_empty());
+    queue.take(&defined(2, &JobDefinition { cancelled_ms: Some(1), ..definition(2, 1) })).unwrap();
+    assert_eq!(ready(&queue, now), [2]);
+}
+
+#[test]
+fn nothing_more_is_written_of_what_is_stopped_while_its_part_is_made() {
+    let now = clock::instant();
+    for stopped in [
+        JobDefinition { cancelled_ms: Some(1), ..definition(1, 1) },
+        JobDefinition { paused_ms: Some(1), ..definition(1, 1) },
+    ] {
+        let mut queue = JobQueue::new(known(&[defined(0, &definition(1, 1))]), 1);
+        let begun = JobProgress::begun(stopped.job_id, 1);
+        for made in [begun.clone(), begun.clone().ended(JobState::Done, 2)] {
+            queue.begin(0);
+            queue.take(&defined(1, &stopped)).unwrap();
+            assert!(!queue.made(0, &made, None));
+            assert_eq!(ready(&queue, now).len(), usize::from(stopped.cancelled_ms.is_some()));
+        }
+        queue.begin(0);
+        assert!(queue.made(0, &begun.ended(JobState::Cancelled, 2), None), "its end is written");
+    }
+}
+
+#[test]
+fn what_kafka_does_not_take_is_counted_as_too_large() {
+    let now = clock::instant();
+    let mut queue = JobQueue::new(known(&[defined(0, &definition(1, 1))]), 1);
+    let mut progress = JobProgress::begun(definition(1, 1).job_id, 1);
+    progress.counts.written = 3;
+    assert_eq!(queue.leave_out(progress.job_id, 1), None, "nothing of it is written");
+    write(&mut queue, now, &progress);
+    let less = queue.leave_out(progress.job_id, 2).unwrap();
+    assert_eq!((less.counts.written, less.counts.skipped["too_large"]), (1, 2));
+    queue.committed(progress.job_id);
+    assert_eq!(queue.known.job(progress.job_id).unwrap().progress, Some(less));
+}
+
+#[test]
+fn a_paused_job_waits_for_nobody_and_nobody_for_it() {
+    let (mut queue, now) = (JobQueue::new(KnownJobs::default(), 0), clock::instant());
+    queue.take(&defined(0, &definition(1, 1))).unwrap();
+    queue.take(&defined(1, &definition(2, 1))).unwrap();
+    write(&mut queue, now, &JobProgress::begun(definition(1, 1).job_id, 5));
+    queue.committed(definition(1, 1).job_id);
+    assert_eq!(ready(&queue, now), [1]);
+    queue.take(&defined(5, &JobDefinition { paused_ms: Some(1), ..definition(1, 1) })).unwrap();
+    assert_eq!(ready(&queue, now), [2]);
+    queue.take(&defined(6, &definition(1, 1))).unwrap();
+    assert_eq!(ready(&queue, now), [1], "it has begun, so it ends first");
+}
