@@ -3,6 +3,7 @@
 //! What a role makes of an offset is decided in [`crate::Restored::start`]; [`Standing`] tells the same beforehand.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -81,7 +82,7 @@ pub async fn state(connection: &Connection, group: &str, topics: &[&str]) -> Res
 fn not_looked_at(TopicPartition { topic, partition }: &TopicPartition) -> UntoldLag {
     let call = format!("looking whether the log of {topic}/{partition} was cut below what was read");
     UntoldLag {
-        topic: topic.clone(),
+        topic: Arc::clone(topic),
         partition: Some(*partition),
         error: KafkaError::call(call, Code::OperationTimedOut),
     }

@@ -101,11 +101,11 @@ fn ask(
     Ok(each(ended, elements))
 }
 
+/// What is told of each partition.
+type EachOffset = Vec<(TopicPartition, Result<ListedOffset, Code>)>;
+
 /// What a call that ended so says of each partition.
-fn each(
-    ended: Option<Code>,
-    elements: Vec<ListedElement>,
-) -> Result<Vec<(TopicPartition, Result<ListedOffset, Code>)>, Code> {
+fn each(ended: Option<Code>, elements: Vec<ListedElement>) -> Result<EachOffset, Code> {
     match ended {
         None => {}
         Some(Code::UnknownPartition) if elements.iter().all(|element| element.error.is_some()) => {}

@@ -107,17 +107,15 @@ impl Restorer {
 
 /// The ranges that were told. What waiting may cure is said and left out.
 fn told(ranges: Listed<LogRange>) -> Result<HashMap<TopicPartition, LogRange>, KafkaError> {
-    let mut told = HashMap::with_capacity(ranges.len());
-    for (partition, range) in ranges {
-        match range {
-            Ok(range) => {
-                told.insert(partition, range);
-            }
-            Err(error) if error.is_retriable() => log::call_failed(&error),
-            Err(error) => return Err(error),
+    let known = |(partition, range): (TopicPartition, Result<LogRange, KafkaError>)| match range {
+        Ok(range) => Some(Ok((partition, range))),
+        Err(error) if error.is_retriable() => {
+            log::call_failed(&error);
+            None
         }
-    }
-    Ok(told)
+        Err(error) => Some(Err(error)),
+    };
+    ranges.into_iter().filter_map(known).collect()
 }
 
 /// `ids`: the topic's id when it was first met, and now.

@@ -3,7 +3,7 @@
 //! A log whose leader has changed since it was read may have lost its end. The records before the offset that was read up to tell:
 //! one of a newer leader epoch is not the one that was read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -39,7 +39,7 @@ pub(crate) struct CutSuspect {
 /// What was seen so far. Pure.
 #[derive(Debug, Default)]
 struct CutSearch {
-    open: HashMap<TopicPartition, CutSuspect>,
+    open: BTreeMap<TopicPartition, CutSuspect>,
     told: HashMap<TopicPartition, Option<LogCut>>,
 }
 
