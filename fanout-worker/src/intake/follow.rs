@@ -71,3 +71,40 @@ impl SourcesFollower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kafka::Connection;
+    use schemas::control::{SourceFormat, TopicSource};
+    use schemas::ids::{OrganizationId, PositionId, SourceId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_found_is_published_and_is_news_once() {
+        let connection = Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
+        let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
+        let (newest, mut routes) = watch::channel(Arc::default());
+        let follower = SourcesFollower {
+            catalog: Catalog::of([], Arc::new(vault)),
+            offsets: Offsets::start(&connection).unwrap(),
+            limits: RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10, decoded: 1_000 },
+            refresh: Duration::from_secs(10),
+            newest,
+        };
+        let (id, organization) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(9)));
+        let new =
+            TopicSource::new(id, organization, "one", SourceFormat::Cloudevents, PositionId(Uuid::from_u128(5)), 0);
+        let source = TopicSource { topics: vec!["crm.*".to_owned()], ..new };
+        let sources: SourceMap = Arc::new([(id, Arc::new(source))].into_iter().collect());
+        let found = FoundTopics { there: [(Arc::from("crm.orders"), 2)].into(), missing: BTreeMap::new() };
+        for is_news in [true, false] {
+            follower.publish(&sources, &found);
+            assert_eq!(routes.has_changed().unwrap(), is_news);
+            assert_eq!(routes.borrow_and_update().names(), ["crm.orders"]);
+        }
+    }
+}
