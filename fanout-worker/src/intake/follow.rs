@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Catalog;
+use catalog::{Catalog, SourceMap};
 use chassis::limited::Limited;
 use kafka::{FoundTopics, Offsets};
 use tokio::sync::watch;
@@ -39,12 +39,12 @@ impl SourcesFollower {
             changes.borrow_and_update();
             let sources = self.catalog.sources();
             if let Some(found) = &found {
-                self.publish(SourceRoutes::of_sources(&sources, found, &self.limits, &self.newest.borrow()));
+                self.publish(&sources, found);
             }
             if sources.values().any(|source| source.is_enabled) {
                 match self.offsets.topics(SourceRoutes::named(&sources)).await {
                     Ok(now) => {
-                        self.publish(SourceRoutes::of_sources(&sources, &now, &self.limits, &self.newest.borrow()));
+                        self.publish(&sources, &now);
                         found = Some(now);
                     }
                     Err(error) => {
@@ -62,13 +62,49 @@ impl SourcesFollower {
         }
     }
 
-    fn publish(&self, routes: SourceRoutes) {
-        self.newest.send_if_modified(|newest| {
-            let is_news = !newest.is_like(&routes);
-            if is_news {
-                *newest = Arc::new(routes);
-            }
-            is_news
-        });
+    fn publish(&self, sources: &SourceMap, found: &FoundTopics) {
+        // Let go of before it is written: who reads it holds it.
+        let former = Arc::clone(&self.newest.borrow());
+        let routes = SourceRoutes::of_sources(sources, found, &self.limits, &former);
+        if !former.is_like(&routes) {
+            self.newest.send_replace(Arc::new(routes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kafka::Connection;
+    use schemas::control::{SourceFormat, TopicSource};
+    use schemas::ids::{OrganizationId, PositionId, SourceId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_found_is_published_and_is_news_once() {
+        let connection = Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
+        let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
+        let (newest, mut routes) = watch::channel(Arc::default());
+        let follower = SourcesFollower {
+            catalog: Catalog::of([], Arc::new(vault)),
+            offsets: Offsets::start(&connection).unwrap(),
+            limits: RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10, decoded: 1_000 },
+            refresh: Duration::from_secs(10),
+            newest,
+        };
+        let (id, organization) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(9)));
+        let new =
+            TopicSource::new(id, organization, "one", SourceFormat::Cloudevents, PositionId(Uuid::from_u128(5)), 0);
+        let source = TopicSource { topics: vec!["crm.*".to_owned()], ..new };
+        let sources: SourceMap = Arc::new([(id, Arc::new(source))].into_iter().collect());
+        let found = FoundTopics { there: [(Arc::from("crm.orders"), 2)].into(), missing: BTreeMap::new() };
+        for is_news in [true, false] {
+            follower.publish(&sources, &found);
+            assert_eq!(routes.has_changed().unwrap(), is_news);
+            assert_eq!(routes.borrow_and_update().names(), ["crm.orders"]);
+        }
     }
 }
