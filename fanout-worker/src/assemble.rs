@@ -13,11 +13,12 @@ use stage::StageError;
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use crate::Deps;
 use crate::config::{FanoutConfig, GIVE_UP_BYTES, HELD_FOR, PACE_CAP, PACE_FACTOR, PACE_FLOOR, SourcesConfig, max_age};
 use crate::deduplicate::{Identities, Limits};
 use crate::error::{Error, doing};
 use crate::expand::Expander;
-use crate::intake::{SourcesIntake, RouteLimits, SourceRoutes, SourcesFollower, SourcesTeller};
+use crate::intake::{RouteLimits, SourceRoutes, SourcesFollower, SourcesIntake, SourcesTeller};
 use crate::metrics::FanoutMetrics;
 use crate::owners::Owners;
 use crate::plan::Planner;
@@ -26,7 +27,6 @@ use crate::restore::Restorer;
 use crate::status::Pulse;
 use crate::weigh::EventLimits;
 use crate::work::FanoutWork;
-use crate::Deps;
 
 /// First part of the names of the sources' beats and metrics.
 const SOURCES: &str = "sources";
@@ -178,7 +178,11 @@ async fn try_run_sources(
     let follower = SourcesFollower {
         catalog: common.deps.catalog.clone(),
         offsets: common.offsets.clone(),
-        limits: RouteLimits { own_prefix: config.own_prefix.clone(), partitions: config.max_partitions },
+        limits: RouteLimits {
+            own_prefix: config.own_prefix.clone(),
+            partitions: config.max_partitions,
+            decoded: config.decoded_limit,
+        },
         refresh: config.refresh,
         newest,
     };

@@ -31,7 +31,7 @@ use uuid::Uuid;
 pub(crate) use self::follow::SourcesFollower;
 pub(crate) use self::health::failure;
 pub(crate) use self::place::SourcePlace;
-pub(crate) use self::route::{SourceReading, SourceRoute, RouteLimits, SourceRoutes};
+pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
 pub(crate) use self::tell::SourcesTeller;
 use crate::config::HELD_FOR;
 use crate::plan::{EventVerdict, Note};

@@ -22,12 +22,13 @@ use schemas::ids::{ApplicationId, Generation};
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
+use schemas::status::SourceFailure;
 
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
 use crate::expand::{Accepted, Expander, Place};
 use crate::filter::{Filtered, Filters};
-use crate::intake::{SourceReading, SourceRoute, SourceTurn};
+use crate::intake::{SourceReading, SourceRoute, SourceTurn, failure};
 use crate::owners::Owners;
 use crate::select::{self, Selected};
 use crate::weigh::EventLimits;
@@ -116,7 +117,7 @@ pub(crate) enum Planned {
     /// Its outputs are not complete yet: it is to be planned again, before any other, once [`Planner::compile`] is done.
     Aside(Record),
     /// Nothing of its source can be an event for now, and this is why: its partition is held.
-    Held(Record, String),
+    Held(Record, SourceFailure),
 }
 
 /// What is found out about an event.
@@ -125,8 +126,8 @@ enum Judged {
     Repeat,
     /// It leaves nothing.
     Skipped(&'static str),
-    /// What its source names is not there.
-    Held(String),
+    /// Nothing of its source can be planned for now.
+    Held(SourceFailure),
     /// Accepted: its deliveries are to be made.
     Accepted(Expansion),
     /// Its filters are to be compiled first.
@@ -224,6 +225,7 @@ impl Planner {
         let event = match read(turn.source, place)? {
             SourceReading::Event(event) => event,
             SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
+            SourceReading::Held(why) => return Ok(Judged::Held(why)),
         };
         self.subscriptions.clear();
         let snapshot = turn.catalog.read();
@@ -232,7 +234,7 @@ impl Planner {
             Ok(application) => application,
             // What a record names is its own mistake; what the source itself names would be every record's.
             Err(unknown) if turn.source.is_some_and(|source| source.route.names_application()) => {
-                return Ok(Judged::Held(unknown.detail.into_owned()));
+                return Ok(Judged::Held(failure("unknown_application", &unknown.detail)));
             }
             Err(unknown) => return Err(unknown),
         };
@@ -278,9 +280,14 @@ impl Planner {
 
     /// The application that a record means, for its rejection: whoever looks for it finds it there, also where the record names
     /// it by uid.
-    pub(crate) fn named(&self, catalog: &Catalog, place: Place<'_>, source: Option<&SourceRoute>) -> Option<ApplicationId> {
-        let name = match source.and_then(SourceRoute::application) {
-            Some(name) => name.into(),
+    pub(crate) fn named(
+        &self,
+        catalog: &Catalog,
+        place: Place<'_>,
+        source: Option<&SourceRoute>,
+    ) -> Option<ApplicationId> {
+        let name = match source {
+            Some(route) => route.application_of(place.record, place.partition)?,
             None => sources::named_application(place.record)?,
         };
         let of_topic = (&*place.partition.topic, source.map(SourceRoute::organization));
@@ -289,7 +296,11 @@ impl Planner {
 
     /// Goes on with an event that was put aside among its deliveries.
     fn go_on(&mut self, turn: &Turn<'_>, place: Place<'_>, expansion: Expansion) -> Result<Judged, Rejection> {
-        let SourceReading::Event(event) = read(turn.source, place)? else { return Ok(Judged::Skipped("changed")) };
+        let event = match read(turn.source, place)? {
+            SourceReading::Event(event) => event,
+            SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
+            SourceReading::Held(why) => return Ok(Judged::Held(why)),
+        };
         let (origin, generation) = (place.origin(), generation(turn.source, place));
         let accepted = Accepted { event: &event, application: expansion.application, origin: &origin, generation };
         self.expand(turn, accepted, place, expansion)

@@ -20,7 +20,7 @@ use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, 
 use crate::config::PLAN_SLICE;
 use crate::deduplicate::Seen;
 use crate::expand::{Expander, Place};
-use crate::intake::{SourcesIntake, SourcePlace, failure};
+use crate::intake::{SourcePlace, SourcesIntake};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{self, EventVerdict, Note, Planned, Planner};
 use crate::queue::Queue;
@@ -225,7 +225,8 @@ impl Work for FanoutWork {
         let lag_ms = oldest_ms.map_or(0, |oldest_ms| (now.wall_ms - oldest_ms).max(0));
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
         lag_seconds.set(lag_ms as f64 / 1_000.0);
-        for (topic, behind) in &measured.behind {
+        // Sources have as many topics as others please: how far each is stands on `status`.
+        for (topic, behind) in measured.behind.iter().filter(|_| self.intake.is_none()) {
             self.metrics.lag_records.with_label_values(&[topic.as_str()]).set(*behind);
         }
         let seconds = Seconds {
@@ -279,7 +280,7 @@ impl FanoutWork {
                 Planned::Held(record, why) => {
                     self.queue.hold_with(&lease, record);
                     if let Some(intake) = &mut self.intake {
-                        intake.fail(lease.epoch, failure("unknown_application", &why), turn.now);
+                        intake.fail(lease.epoch, why, turn.now);
                     }
                 }
             }

@@ -50,8 +50,14 @@ struct Handover {
 
 /// What a task beside the loop brings back.
 pub(crate) enum MembershipStep<S> {
-    TakenOver { asked: Vec<Lease>, found: Vec<Restored> },
-    Ready { found: Vec<(Restored, i64)>, states: Vec<(Lease, S)> },
+    TakenOver {
+        asked: Vec<Lease>,
+        found: Vec<Restored>,
+    },
+    Ready {
+        found: Vec<(Restored, i64)>,
+        states: Vec<(Lease, S)>,
+    },
     Begun(Lease),
     /// Its topic is gone or may not be read.
     NotBegun(Lease, KafkaError),

@@ -22,8 +22,8 @@ use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::OutRecord;
 
 pub use self::batch::{Batch, Part};
-use self::leases::{LookAheadShare, Owned};
 pub(crate) use self::leases::Reached;
+use self::leases::{LookAheadShare, Owned};
 pub(crate) use self::put_back::Slow;
 
 /// Leases of one transaction with outputs: their offsets are one record batch of Kafka's own topic.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Catalog;
+use catalog::{Catalog, SourceMap};
 use chassis::limited::Limited;
 use kafka::{FoundTopics, Offsets};
 use tokio::sync::watch;
@@ -39,12 +39,12 @@ impl SourcesFollower {
             changes.borrow_and_update();
             let sources = self.catalog.sources();
             if let Some(found) = &found {
-                self.publish(SourceRoutes::of_sources(&sources, found, &self.limits, &self.newest.borrow()));
+                self.publish(&sources, found);
             }
             if sources.values().any(|source| source.is_enabled) {
                 match self.offsets.topics(SourceRoutes::named(&sources)).await {
                     Ok(now) => {
-                        self.publish(SourceRoutes::of_sources(&sources, &now, &self.limits, &self.newest.borrow()));
+                        self.publish(&sources, &now);
                         found = Some(now);
                     }
                     Err(error) => {
@@ -62,13 +62,12 @@ impl SourcesFollower {
         }
     }
 
-    fn publish(&self, routes: SourceRoutes) {
-        self.newest.send_if_modified(|newest| {
-            let is_news = !newest.is_like(&routes);
-            if is_news {
-                *newest = Arc::new(routes);
-            }
-            is_news
-        });
+    fn publish(&self, sources: &SourceMap, found: &FoundTopics) {
+        // Let go of before it is written: who reads it holds it.
+        let former = Arc::clone(&self.newest.borrow());
+        let routes = SourceRoutes::of_sources(sources, found, &self.limits, &former);
+        if !former.is_like(&routes) {
+            self.newest.send_replace(Arc::new(routes));
+        }
     }
 }

@@ -11,7 +11,7 @@ use schemas::status::{
 };
 use stage::{Measured, MeasuredLease};
 
-use super::{SourcesIntake, OpenPartition};
+use super::{OpenPartition, SourcesIntake};
 use crate::queue::Queue;
 
 /// How the sources are doing.
@@ -89,11 +89,7 @@ fn topic_of<'a>(
     source_of(health, intake, source).topics.entry(partition.topic.to_string()).or_default()
 }
 
-fn partition(
-    open: &OpenPartition,
-    measured: Option<&MeasuredLease>,
-    oldest_ms: Option<i64>,
-) -> SourcePartitionHealth {
+fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: Option<i64>) -> SourcePartitionHealth {
     let state = match (&open.failing, open.is_paused) {
         (_, true) => SourcePartitionState::Paused,
         (Some(_), false) => SourcePartitionState::Failing,

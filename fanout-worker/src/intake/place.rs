@@ -66,7 +66,8 @@ pub(super) fn begins_anew(route: &SourceRoute, found: &Restored) -> Option<Posit
 #[cfg(test)]
 mod tests {
     use kafka::{Epoch, Handled, Lease};
-    use schemas::control::{SourceFormat, TopicSource, TopicStart};
+    use schemas::control::source::TopicStart;
+    use schemas::control::{SourceFormat, TopicSource};
     use schemas::ids::{OrganizationId, PositionId, SourceId};
 
     use super::*;
@@ -82,7 +83,7 @@ mod tests {
         new.later_id = PositionId(Uuid::from_u128(1_000));
         let start = TopicStart { topic_id: TOPIC, position_id, again: false, offsets: vec![40] };
         new.starts.insert("crm".to_owned(), start);
-        Arc::new(SourceRoute::new(Arc::new(new)))
+        Arc::new(SourceRoute::new(Arc::new(new), 1_000))
     }
 
     fn found(committed: Option<i64>, position: Option<PositionClaim>) -> Restored {

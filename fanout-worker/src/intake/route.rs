@@ -1,26 +1,37 @@
 //! Which source reads which topic: an exact name before a prefix, a longer prefix before a shorter one. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use catalog::SourceMap;
 use kafka::{FoundTopics, KafkaError};
-use schemas::control::{NamedBy, PartitionStart, SourceFormat, TopicSource};
+use schemas::control::TopicSource;
+use schemas::control::source::{NamedBy, PartitionStart};
 use schemas::ids::{OrganizationId, SourceId};
 use schemas::record::{Record, TopicPartition};
-use schemas::rejected::RejectReason;
-use sources::{Event, Rejection};
+use schemas::status::SourceFailure;
+use sources::{Against, Event, Mapped, Mapping, MappingError, Rejection};
+use tracing::warn;
 use uuid::Uuid;
+
+use super::health::failure;
 
 /// What Kafka's own topics begin with.
 const INTERNAL: &str = "__";
 
 /// What a record of a source is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and none is kept: a box would be one for each record"
+)]
 pub(crate) enum SourceReading<'a> {
     Event(Event<'a>),
     /// None of its events, for this reason.
     Skipped(&'static str),
+    /// Nobody can tell for now, whatever the record says.
+    Held(SourceFailure),
 }
 
 /// A source, and what its records become.
@@ -29,6 +40,10 @@ pub(crate) struct SourceRoute {
     source: Arc<TopicSource>,
     /// The application that it names itself, whatever its records say.
     application: Option<String>,
+    /// What it says of its records; an error: a newer build wrote it.
+    mapping: Result<Mapping, MappingError>,
+    /// Most bytes that a record is decoded to.
+    decoded_limit: usize,
 }
 
 /// The topics of all sources.
@@ -47,15 +62,21 @@ pub(crate) struct RouteLimits {
     pub(crate) own_prefix: String,
     /// Partitions of all sources together.
     pub(crate) partitions: usize,
+    /// Bytes that a record is decoded to.
+    pub(crate) decoded: usize,
 }
 
 // === impl SourceRoute ===
 
 impl SourceRoute {
-    pub(crate) fn new(source: Arc<TopicSource>) -> Self {
+    pub(crate) fn new(source: Arc<TopicSource>, decoded_limit: usize) -> Self {
         let is_fixed = |template: &&String| !template.contains(['{', '}']);
         let application = source.application.as_ref().filter(is_fixed).cloned();
-        Self { source, application }
+        let mapping = Mapping::compile(&source);
+        if let Err(error) = &mapping {
+            warn!(source = %source.source_id, field = error.field, %error, "a source's definition cannot be used: its topics wait");
+        }
+        Self { source, application, mapping, decoded_limit }
     }
 
     pub(crate) fn source_id(&self) -> SourceId {
@@ -67,9 +88,9 @@ impl SourceRoute {
         self.source.organization_id
     }
 
-    /// The application that it names itself.
-    pub(crate) fn application(&self) -> Option<&str> {
-        self.application.as_deref()
+    /// The application that a record means, by id or uid, as far as it can be told.
+    pub(crate) fn application_of<'a>(&'a self, record: &'a Record, from: &'a TopicPartition) -> Option<Cow<'a, str>> {
+        self.mapping.as_ref().ok()?.named_application(record, from)
     }
 
     /// Whether it names the application of all its records.
@@ -90,12 +111,27 @@ impl SourceRoute {
     ///
     /// # Errors
     /// Why it is no event.
-    pub(crate) fn read<'a>(&'a self, record: &'a Record, from: &'a TopicPartition) -> Result<SourceReading<'a>, Rejection> {
-        if self.source.format == SourceFormat::Cloudevents {
-            return sources::decode(record, from).map(SourceReading::Event);
+    pub(crate) fn read<'a>(
+        &'a self,
+        record: &'a Record,
+        from: &'a TopicPartition,
+    ) -> Result<SourceReading<'a>, Rejection> {
+        let mapping = match &self.mapping {
+            Ok(mapping) => mapping,
+            Err(error) => {
+                let why = format!("`{}` of the source {error}", error.field);
+                return Ok(SourceReading::Held(failure("invalid_source", &why)));
+            }
+        };
+        match mapping.map(record, from, Against { decoded_limit: self.decoded_limit, ..Against::default() }) {
+            Mapped::Event(event) => Ok(SourceReading::Event(event)),
+            Mapped::Skipped(reason) => Ok(SourceReading::Skipped(reason.as_str())),
+            Mapped::Rejected(rejection) => Err(rejection),
+            Mapped::NeedsSchema(key) => {
+                let why = format!("records need {key:?}, and this build asks no schema registry");
+                Ok(SourceReading::Held(failure("registry_unavailable", &why)))
+            }
         }
-        let format = self.source.format.as_str();
-        Err(Rejection::new(RejectReason::Undecodable, format!("records of format {format} are not read by this build")))
     }
 }
 
@@ -106,12 +142,12 @@ impl SourceRoutes {
     pub(crate) fn of_sources(sources: &SourceMap, found: &FoundTopics, limits: &RouteLimits, former: &Self) -> Self {
         let kept = |source: &Arc<TopicSource>| {
             let former = former.of.get(&source.source_id).filter(|it| Arc::ptr_eq(&it.source, source));
-            former.cloned().unwrap_or_else(|| Arc::new(SourceRoute::new(Arc::clone(source))))
+            former.cloned().unwrap_or_else(|| Arc::new(SourceRoute::new(Arc::clone(source), limits.decoded)))
         };
         let of: BTreeMap<SourceId, Arc<SourceRoute>> =
             sources.values().filter(|it| it.is_enabled).map(|it| (it.source_id, kept(it))).collect();
         let patterns = Patterns::of(of.values());
-        let mut routes = Self { of, ..Self::default() };
+        let mut routes = Self::default();
         let mut room = limits.partitions;
         for (topic, partitions) in &found.there {
             if topic.starts_with(INTERNAL) || topic.starts_with(&limits.own_prefix) {
@@ -129,11 +165,13 @@ impl SourceRoutes {
             }
         }
         for (topic, why) in &found.missing {
-            if let Some(route) = patterns.exact.get(&**topic) {
+            let is_awaited =
+                |it: &&&Arc<SourceRoute>| it.source.wait_for_topic && matches!(why, KafkaError::NoTopic { .. });
+            if let Some(route) = patterns.exact.get(&**topic).filter(|it| !is_awaited(it)) {
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), why.clone());
             }
         }
-        routes
+        Self { of, ..routes }
     }
 
     /// What reads a topic.
@@ -211,6 +249,7 @@ impl<'a> Patterns<'a> {
 
 #[cfg(test)]
 mod tests {
+    use schemas::control::SourceFormat;
     use schemas::ids::PositionId;
 
     use super::*;
@@ -228,7 +267,7 @@ mod tests {
     }
 
     fn limits() -> RouteLimits {
-        RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 20 }
+        RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 20, decoded: 1_000 }
     }
 
     fn readers(routes: &SourceRoutes) -> Vec<(&str, u128)> {
@@ -241,7 +280,12 @@ mod tests {
             let (id, source) = source(4, &["crm.orders"]);
             (id, Arc::new(TopicSource { is_enabled: false, ..(*source).clone() }))
         };
-        let all = [source(1, &["crm.*", "hoo*", "__c*"]), source(2, &["crm.orders*"]), source(3, &["crm.orders.new"]), disabled];
+        let all = [
+            source(1, &["crm.*", "hoo*", "__c*"]),
+            source(2, &["crm.orders*"]),
+            source(3, &["crm.orders.new"]),
+            disabled,
+        ];
         let sources: SourceMap = Arc::new(all.into_iter().collect());
         let topics =
             found(&["__consumer_offsets", "crm.orders", "crm.orders.new", "crm.users", "erp", "hookbus.events"]);
@@ -285,5 +329,10 @@ mod tests {
         let routes = SourceRoutes::of_sources(&sources, &topics, &limits(), &SourceRoutes::default());
         assert_eq!(routes.names(), ["crm.users"]);
         assert!(routes.missing()[&SourceId(Uuid::from_u128(1))].contains_key("crm.orders"));
+        let mut waits = (*sources[&SourceId(Uuid::from_u128(1))]).clone();
+        waits.wait_for_topic = true;
+        let waits: SourceMap = Arc::new([(waits.source_id, Arc::new(waits))].into_iter().collect());
+        let routes = SourceRoutes::of_sources(&waits, &topics, &limits(), &routes);
+        assert!(routes.missing().is_empty(), "that is no failure where it is waited for");
     }
 }

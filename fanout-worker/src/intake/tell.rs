@@ -101,9 +101,7 @@ impl ToldSources {
     fn news(&self, health: &SourcesHealth, now: Instant) -> Vec<(String, Option<SourcesHealth>)> {
         let shards = shards(health);
         let is_news = |(shard, health): &(&String, &SourcesHealth)| {
-            self.0.get(*shard).is_none_or(|(told, at)| {
-                told != *health || now.saturating_duration_since(*at) >= REFRESH
-            })
+            self.0.get(*shard).is_none_or(|(told, at)| told != *health || now.saturating_duration_since(*at) >= REFRESH)
         };
         let gone = self.0.keys().filter(|shard| !shards.contains_key(*shard)).map(|shard| (shard.clone(), None));
         let news = shards.iter().filter(is_news).map(|(shard, health)| (shard.clone(), Some(health.clone())));

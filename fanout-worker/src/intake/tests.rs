@@ -2,7 +2,8 @@
 
 use catalog::SourceMap;
 use kafka::{FoundTopics, Window};
-use schemas::control::{SourceFormat, TopicSource, TopicStart};
+use schemas::control::source::TopicStart;
+use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;
@@ -41,7 +42,7 @@ impl World {
         let source = Arc::new(self.source.clone());
         let sources: SourceMap = Arc::new(is_there.then(|| (source.source_id, source)).into_iter().collect());
         let found = FoundTopics { there: [(Arc::from(TOPIC), 2)].into(), missing: BTreeMap::new() };
-        let limits = RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10 };
+        let limits = RouteLimits { own_prefix: "hookbus.".to_owned(), partitions: 10, decoded: 1_000 };
         let routes = SourceRoutes::of_sources(&sources, &found, &limits, &self.newest.borrow());
         self.newest.send_replace(Arc::new(routes));
     }

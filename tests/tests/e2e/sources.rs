@@ -39,14 +39,8 @@ impl Sourced {
         let application = pipeline.application(&[]).await.unwrap();
         let subscription = pipeline.subscribe(&application, &["**"], json!({})).await.unwrap();
         let prefix = format!("their-{}", pipeline.topics().events.trim_end_matches("events"));
-        let mut new = Self {
-            pipeline,
-            application,
-            subscription,
-            prefix,
-            source: String::new(),
-            written: BTreeMap::new(),
-        };
+        let mut new =
+            Self { pipeline, application, subscription, prefix, source: String::new(), written: BTreeMap::new() };
         new.create("orders", 2).await;
         let mut source = json!({
             "name": "orders", "topics": [format!("{}*", new.prefix)], "format": "json", "start": "end",
@@ -118,6 +112,18 @@ impl Sourced {
         eventually(what, SOON, shown).await.unwrap()
     }
 
+    /// Waits until each of its partitions is paused, as their workers say.
+    async fn is_paused(&self) {
+        let path = format!("/sources/{}/partitions", self.source);
+        let all = || async {
+            let shown = self.pipeline.managed(Method::GET, &path, None, 200).await.unwrap();
+            let partitions = shown.as_array().unwrap();
+            let is_paused = |it: &Value| it["state"] == "paused";
+            (!partitions.is_empty() && partitions.iter().all(is_paused)).then_some(())
+        };
+        eventually("a pause", SOON, all).await.unwrap();
+    }
+
     /// Ends it. Each delivery was written once, whatever was killed.
     async fn end(self, rejected: &[&str]) {
         let topic = Arc::clone(&self.pipeline.topics().deliveries);
@@ -162,13 +168,13 @@ async fn a_pause_holds_a_restart_repeats_nothing_and_a_move_back_neither() {
     sourced.write("orders", ids("a", 30)).await;
     sourced.arrived().await;
     sourced.call("/pause").await;
-    sourced.says("paused", |status| status["state"] == "paused").await;
+    sourced.is_paused().await;
     let before = sourced.pipeline.endpoint().count(&sourced.subscription.path);
     sourced.write("orders", ids("b", 30)).await;
     // Killed while it is paused: whoever takes over holds too.
     sourced.pipeline.roles().kill(Role::Fanout, 1).await.unwrap();
     sourced.pipeline.roles().start(Role::Fanout, 1).await.unwrap();
-    sourced.says("paused again", |status| status["state"] == "paused").await;
+    sourced.is_paused().await;
     assert_eq!(sourced.pipeline.endpoint().count(&sourced.subscription.path), before);
     sourced.call("/resume").await;
     sourced.arrived().await;

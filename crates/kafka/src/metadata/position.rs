@@ -46,8 +46,8 @@ impl Handled {
         self.stretches().any(|(from, to)| (from..to).contains(&offset))
     }
 
-    /// With these offsets as well. Where that makes too many stretches the one that begins lowest is forgotten: what was handled
-    /// there may be handled again, and nothing is taken for handled that was not.
+    /// With these offsets as well. Where that makes too many stretches the lowest other one is forgotten: what was handled there may
+    /// be handled again, and nothing is taken for handled that was not.
     #[must_use]
     pub fn with(self, from: i64, to: i64) -> Self {
         if from >= to {
@@ -59,8 +59,11 @@ impl Handled {
         let apart = self.stretches().filter(|other| !touches(*other));
         let mut all: Vec<(i64, i64)> = apart.chain([joined]).collect();
         all.sort_unstable();
-        let surplus = all.len().saturating_sub(MAX_STRETCHES);
-        Self::of(all.into_iter().skip(surplus))
+        if all.len() > MAX_STRETCHES {
+            let lowest = all.iter().position(|other| *other != joined).unwrap_or_default();
+            all.remove(lowest);
+        }
+        Self::of(all.into_iter())
     }
 
     fn stretches(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
@@ -152,6 +155,8 @@ mod tests {
         assert_eq!(format!("{:?}", moved.with(60, 100)), "[0..140]");
         let gaps = (0..9).fold(Handled::default(), |handled, at| handled.with(at * 10, at * 10 + 1));
         assert!(!gaps.contains(0) && gaps.contains(10) && gaps.contains(80), "the lowest is forgotten: {gaps:?}");
+        let back = gaps.with(0, 1);
+        assert!(back.contains(0) && !back.contains(10) && back.contains(20), "not what was just handled: {back:?}");
     }
 
     #[test]

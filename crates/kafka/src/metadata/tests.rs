@@ -166,7 +166,10 @@ fn golden_metadata_with_a_position() {
     };
     let ours = CommitMetadata { position: Some(position), ..metadata(1_300, Vec::new()) };
     let (text, cut) = encode(1_300, &ours);
-    assert!(text.starts_with("2:") && text.ends_with(":pAAAAAAAAAAAAAAAAAAAACgAAAAAAAAAAAAAAAAAAAAsFBN8HrAI"), "{text}");
+    assert!(
+        text.starts_with("2:") && text.ends_with(":pAAAAAAAAAAAAAAAAAAAACgAAAAAAAAAAAAAAAAAAAAsFBN8HrAI"),
+        "{text}"
+    );
     assert!(!cut && text.len() <= length(1_300, &[]) + 250);
     assert_eq!(decode(1_300, &text), Some(ours));
     let of_both = CommitMetadata { lists: Some(claim(7, 9)), position: Some(position), ..metadata(9, vec![8]) };

@@ -35,8 +35,7 @@ pub(super) fn look(
         .filter(|topic| !topic.partitions().is_empty())
         .map(|topic| (Arc::from(topic.name()), topic.partitions().len()))
         .collect();
-    let unseen: Vec<&str> =
-        named.iter().map(String::as_str).filter(|name| !there.contains_key(*name)).collect();
+    let unseen: Vec<&str> = named.iter().map(String::as_str).filter(|name| !there.contains_key(*name)).collect();
     if unseen.is_empty() {
         return Ok(FoundTopics { there, missing: BTreeMap::new() });
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::Offset;
+use rdkafka::consumer::Consumer;
 use schemas::record::{Headers, OutRecord, TopicPartition};
 use schemas::topics::TopicSpec;
 use uuid::Uuid;

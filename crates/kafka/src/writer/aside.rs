@@ -33,7 +33,11 @@ impl Aside {
     }
 
     /// Adds the leases for which this is true. Whether there were such.
-    pub(super) fn add<'a>(&mut self, leases: impl Iterator<Item = &'a Lease>, is_gone: impl Fn(&Lease) -> bool) -> bool {
+    pub(super) fn add<'a>(
+        &mut self,
+        leases: impl Iterator<Item = &'a Lease>,
+        is_gone: impl Fn(&Lease) -> bool,
+    ) -> bool {
         let before = self.0.len();
         self.0.extend(leases.filter(|lease| is_gone(lease)).cloned());
         self.0.len() > before
@@ -57,7 +61,11 @@ impl Committer {
     }
 
     /// Lays aside those of these leases whose topics are gone or may not be read.
-    pub(super) fn lay_gone_aside<'a>(&self, leases: impl Iterator<Item = &'a Lease> + Clone, aside: &mut Aside) -> bool {
+    pub(super) fn lay_gone_aside<'a>(
+        &self,
+        leases: impl Iterator<Item = &'a Lease> + Clone,
+        aside: &mut Aside,
+    ) -> bool {
         let all: Vec<Lease> = leases.clone().cloned().collect();
         // Nobody can tell for now: then the failure is met as any other.
         let Ok(ids) = self.restorer.ids_of(&all) else { return false };

@@ -143,7 +143,9 @@ impl Committer {
                     self.count_commit(&one_try, &touched, started);
                     Next::Done
                 }
-                Err(failure) if self.lay_aside(&failure, &one_try, &mut aside) => self.without_those(failure, &one_try)?,
+                Err(failure) if self.lay_aside(&failure, &one_try, &mut aside) => {
+                    self.without_those(failure, &one_try)?
+                }
                 Err(Failure::Aborted(aborted)) => self.after_abort(one_try.of_outputs(aborted), &groups, &mut sieve)?,
                 Err(failure @ Failure::Unknown { .. }) => self.after_unknown(failure, &one_try)?,
             };

@@ -21,6 +21,7 @@ mod permissions;
 mod reading;
 mod refused;
 mod slow;
+mod subscription;
 mod support;
 mod takeover;
 mod transactions;

@@ -162,7 +162,9 @@ impl<W: Work> Stage<W> {
             // `begin` waits for the poll thread.
             self.members.steps.spawn_blocking(move || match poller.begin(&lease, start) {
                 Ok(()) | Err(KafkaError::NotOwned { .. }) => Ok(MembershipStep::Begun(lease)),
-                Err(why) if fails_alone && !matches!(why, KafkaError::Closed) => Ok(MembershipStep::NotBegun(lease, why)),
+                Err(why) if fails_alone && !matches!(why, KafkaError::Closed) => {
+                    Ok(MembershipStep::NotBegun(lease, why))
+                }
                 Err(source) => Err(StageError::kafka(W::ROLE, format!("beginning {lease}"))(source)),
             });
         }

@@ -56,7 +56,7 @@ fn world() -> World {
 fn route(topic: &str) -> Option<SourceRoute> {
     let (id, position) = (SourceId(Uuid::from_u128(1)), PositionId(Uuid::from_u128(2)));
     let new = || TopicSource::new(id, organization(THEIRS), "orders", SourceFormat::Cloudevents, position, 0);
-    (topic == THEIR_TOPIC).then(|| SourceRoute::new(Arc::new(new())))
+    (topic == THEIR_TOPIC).then(|| SourceRoute::new(Arc::new(new()), 1_000))
 }
 
 impl World {
