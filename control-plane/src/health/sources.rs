@@ -6,7 +6,9 @@ use std::sync::Arc;
 use catalog::usage::HearsStatus;
 use parking_lot::Mutex;
 use schemas::ids::SourceId;
-use schemas::status::{MAX_TOLD_PARTITIONS, SourceFailure, SourcePartitionHealth, SourcesHealth, Status};
+use schemas::status::{
+    MAX_TOLD_PARTITIONS, SourceFailure, SourcePartitionHealth, SourceTopicHealth, SourcesHealth, Status,
+};
 use uuid::Uuid;
 
 /// A worker tells at least once a minute; one that was silent for longer than twice that says nothing about now.
@@ -65,16 +67,23 @@ impl SourceWords {
             told.failures.extend(of.failure.clone().map(|it| (None, it)));
             for (name, topic) in &of.topics {
                 told.failures.extend(topic.failure.clone().map(|it| (Some(name.clone()), it)));
-                for (partition, health) in &topic.partitions {
-                    let new = ToldPartition { at_ms: record.at_ms, topic_id: topic.topic_id, health: health.clone() };
-                    let place = told.partitions.entry((name.clone(), *partition)).or_insert_with(|| new.clone());
-                    if place.at_ms < new.at_ms {
-                        *place = new;
-                    }
-                }
+                told.hear(record.at_ms, name, topic);
             }
         }
         told
+    }
+}
+
+impl SourceTold {
+    /// What one record says of the partitions of a topic.
+    fn hear(&mut self, at_ms: i64, name: &str, topic: &SourceTopicHealth) {
+        for (partition, health) in &topic.partitions {
+            let new = ToldPartition { at_ms, topic_id: topic.topic_id, health: health.clone() };
+            let place = self.partitions.entry((name.to_owned(), *partition)).or_insert_with(|| new.clone());
+            if place.at_ms < new.at_ms {
+                *place = new;
+            }
+        }
     }
 }
 
@@ -110,7 +119,7 @@ fn cut(sources: &mut SourcesHealth) {
 
 #[cfg(test)]
 mod tests {
-    use schemas::status::{SourceHealth, SourcePartitionState, SourceTopicHealth};
+    use schemas::status::{SourceHealth, SourcePartitionState};
 
     use super::*;
 

@@ -69,10 +69,10 @@ impl ClusterTopics {
             Self::Kafka(offsets) => {
                 let found = in_time(offsets.topics(named)).await?.map_err(|error| failed(&error))?;
                 let there = found.there.into_iter().map(|(name, partitions)| (name.to_string(), partitions));
-                let missing = found.missing.into_iter().map(|(name, why)| match why {
-                    KafkaError::NoTopic { .. } => Ok((name.to_string(), false)),
-                    why if why.is_denied() => Ok((name.to_string(), true)),
-                    why => Err(failed(&why)),
+                let missing = found.missing.into_iter().map(|(name, why)| {
+                    let is_denied = why.is_denied();
+                    let is_told = is_denied || matches!(why, KafkaError::NoTopic { .. });
+                    if is_told { Ok((name.to_string(), is_denied)) } else { Err(failed(&why)) }
                 });
                 Ok(SeenTopics { there: there.collect(), missing: missing.collect::<Result<_, _>>()? })
             }

@@ -213,7 +213,7 @@ fn word<T: DeserializeOwned>(fields: &mut Fields, name: &str, words: &str) -> Re
         Some(Value::Null) => Ok(Some(None)),
         Some(given) => serde_json::from_value(given)
             .map(|it| Some(Some(it)))
-            .map_err(|_| fields.wrong(name, format!("must be {words}"))),
+            .map_err(|_error| fields.wrong(name, format!("must be {words}"))),
     }
 }
 
@@ -262,12 +262,12 @@ pub(super) fn start(field: &str, given: Value) -> Result<SourceStart, Problem> {
             }
             (None, Some(offsets)) => {
                 let offsets: BTreeMap<String, BTreeMap<i32, i64>> =
-                    serde_json::from_value(offsets).map_err(|_| wrong())?;
+                    serde_json::from_value(offsets).map_err(|_error| wrong())?;
                 if offsets.is_empty() { Err(wrong()) } else { Ok(SourceStart::Offsets(offsets)) }
             }
             _other => Err(wrong()),
         },
-        _other => Err(wrong()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => Err(wrong()),
     }
 }
 

@@ -73,21 +73,25 @@ pub(crate) fn check_topics(
             );
             return Err(Problem::field("topics", Code::InvalidField, message).with_status(403));
         }
-        let others = snapshot.sources().values().filter(|it| it.source_id != source.source_id);
-        for other in others.filter(|it| it.topics.contains(name)) {
-            let whose = if principal.sees_organization(other.organization_id) {
-                format!("source {} ({})", other.name, other.source_id)
-            } else {
-                "a source of another organization".to_owned()
-            };
-            let message = format!("`{name}` is read by {whose}: a topic is read by one source");
-            return Err(Problem::field("topics", Code::TopicTaken, message));
-        }
+        check_free(snapshot, principal, source, name)?;
     }
     if let Some(both) = source.topics.iter().find(|it| source.exclude.contains(it)) {
         return wrong(format!("`{both}` is in `exclude` too"));
     }
     Ok(())
+}
+
+/// No other source names it in the same words.
+fn check_free(snapshot: &Snapshot, principal: &Principal, source: &TopicSource, name: &String) -> Result<(), Problem> {
+    let mut others = snapshot.sources().values().filter(|it| it.source_id != source.source_id);
+    let Some(other) = others.find(|it| it.topics.contains(name)) else { return Ok(()) };
+    let whose = if principal.sees_organization(other.organization_id) {
+        format!("source {} ({})", other.name, other.source_id)
+    } else {
+        "a source of another organization".to_owned()
+    };
+    let message = format!("`{name}` is read by {whose}: a topic is read by one source");
+    Err(Problem::field("topics", Code::TopicTaken, message))
 }
 
 fn may_read(snapshot: &Snapshot, principal: &Principal, source: &TopicSource, name: &str) -> bool {

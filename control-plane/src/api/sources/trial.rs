@@ -62,7 +62,9 @@ fn source(app: &App, principal: &Principal, given: Value) -> Result<TopicSource,
     match given {
         Value::String(id_or_uid) => seen(principal, &snapshot, &id_or_uid).map(Arc::unwrap_or_clone),
         Value::Object(definition) => drafted(app, principal, &snapshot, definition),
-        _other => Err(Problem::field("source", Code::InvalidField, "must be an id, a uid, or a definition")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            Err(Problem::field("source", Code::InvalidField, "must be an id, a uid, or a definition"))
+        }
     }
 }
 
@@ -73,7 +75,7 @@ fn drafted(
     definition: serde_json::Map<String, Value>,
 ) -> Result<TopicSource, Problem> {
     let input = SourceInput::read(definition)?;
-    let own = || principal.own_organization().unwrap_or(app.config().organization_id).to_string();
+    let own = || principal.own_organization().unwrap_or_else(|| app.config().organization_id).to_string();
     let organization = principal.organization(snapshot, &input.organization.clone().unwrap_or_else(own))?;
     let (id, position) = (SourceId(Uuid::nil()), PositionId(Uuid::nil()));
     let format = input.required_format()?;
