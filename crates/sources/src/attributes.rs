@@ -38,7 +38,7 @@ pub(crate) struct Resolved<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) is_positional: bool,
     pub(crate) source: Cow<'a, str>,
-    
+
     pub(crate) event_type: Cow<'a, str>,
     pub(crate) time: Option<Cow<'a, str>>,
     /// Says that a time was there and is none.

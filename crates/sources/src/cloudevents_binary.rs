@@ -47,7 +47,11 @@ pub(super) fn decode<'a>(
     let resolved = found.attributes()?.given(&mut given).resolve(record, from)?;
     let content_type = found.content_type.map(|value| text(header::CONTENT_TYPE, value)).transpose()?;
     Ok(Event {
-        headers: headers(&record.headers, &found, &BinaryFacts { application: &application, resolved: &resolved, labels: given.labels.as_deref() }),
+        headers: headers(
+            &record.headers,
+            &found,
+            &BinaryFacts { application: &application, resolved: &resolved, labels: given.labels.as_deref() },
+        ),
         note: resolved.note,
         id: resolved.id,
         is_id_made: resolved.is_positional || is_id_made(found.id_made),
@@ -56,7 +60,7 @@ pub(super) fn decode<'a>(
         time: resolved.time,
         content_type,
         labels: given.labels.map(Cow::Owned).or(found.labels.map(Cow::Borrowed)),
-        metadata: found.metadata,
+        metadata: found.metadata.map(Cow::Borrowed),
         application,
         ip: found.ip.and_then(|ip| std::str::from_utf8(ip).ok()),
         payload: value.clone(),

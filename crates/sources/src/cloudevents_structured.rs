@@ -49,7 +49,8 @@ pub(super) fn decode<'a>(
         Data::Bytes(bytes) => bytes,
     };
     let labels = given.labels.map(Cow::Owned).or_else(|| record.headers.get(header::LABELS).map(Cow::Borrowed));
-    let written = EnvelopeFacts { application: &application, resolved: &resolved, content_type: content_type.as_deref() };
+    let written =
+        EnvelopeFacts { application: &application, resolved: &resolved, content_type: content_type.as_deref() };
     let headers = headers(record, &written, labels.as_deref(), envelope)?;
     Ok(Event {
         application,
@@ -61,7 +62,7 @@ pub(super) fn decode<'a>(
         content_type,
         note: resolved.note,
         labels,
-        metadata: record.headers.get(header::METADATA),
+        metadata: record.headers.get(header::METADATA).map(Cow::Borrowed),
         ip: record.headers.text(header::IP),
         payload,
         headers,

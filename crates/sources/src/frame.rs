@@ -11,7 +11,6 @@
 
 use bytes::Bytes;
 use schemas::record::Headers;
-use schemas::rejected::RejectReason;
 use schemas::varint;
 use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
@@ -56,7 +55,8 @@ pub(crate) struct Framed {
 pub(crate) fn unframe(headers: &Headers, bytes: &Bytes, part: FramedPart) -> Result<Framed, Rejection> {
     let name = part.header();
     if let Some(header) = headers.get_bytes(name) {
-        let (id, taken) = read_id(&header, true).map_err(|why| Rejection::undecodable(format!("header `{name}` {why}")))?;
+        let (id, taken) =
+            read_id(&header, true).map_err(|why| Rejection::undecodable(format!("header `{name}` {why}")))?;
         return Ok(Framed { id, rest: bytes.clone(), taken: 0, behind_id: Some(header.slice(taken..)) });
     }
     let (id, taken) = read_id(bytes, false).map_err(|why| {
@@ -150,11 +150,15 @@ fn read_indexes(bytes: &mut &[u8]) -> Result<MessageIndexes, String> {
     if count > MAX_INDEXES {
         return Err(format!("are {count}; no message is inside more than {MAX_INDEXES} others"));
     }
-    (0..count).map(|_| usize::try_from(number()?).map_err(|_too_large| "say more than there can be".to_owned())).collect()
+    (0..count)
+        .map(|_| usize::try_from(number()?).map_err(|_too_large| "say more than there can be".to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use schemas::rejected::RejectReason;
+
     use super::*;
 
     fn headers(name: &str, value: &[u8]) -> Headers {

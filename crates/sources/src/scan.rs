@@ -74,7 +74,8 @@ pub(crate) fn scalar(json: &str) -> Result<Option<Cow<'_, str>>, &'static str> {
                 return Ok(Some(Cow::Borrowed(inner)));
             }
             let text = serde_json::from_str::<String>(json);
-            text.map(|text| Some(Cow::Owned(text))).map_err(|_lone_surrogate| "is a text with an escape that is no character")
+            text.map(|text| Some(Cow::Owned(text)))
+                .map_err(|_lone_surrogate| "is a text with an escape that is no character")
         }
         Some(_number_or_word) => Ok(Some(Cow::Borrowed(json))),
     }

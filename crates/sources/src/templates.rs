@@ -38,15 +38,15 @@ pub(crate) struct Templates {
 pub(crate) struct TemplateSubject<'x> {
     pub(crate) record: &'x Record,
     pub(crate) from: &'x TopicPartition,
-    pub(crate) value: Looked<'x>,
-    pub(crate) key: Looked<'x>,
+    pub(crate) value: LookedInto<'x>,
+    pub(crate) key: LookedInto<'x>,
     /// Full name of the value's record or message.
     pub(crate) schema_name: Option<&'x str>,
 }
 
 /// A JSON text, and where the pointers into it led.
 #[derive(Debug, Default)]
-pub(crate) struct Looked<'x> {
+pub(crate) struct LookedInto<'x> {
     pub(crate) json: &'x str,
     pub(crate) places: FoundPlaces,
 }
@@ -264,8 +264,12 @@ fn part<'x>(part: &'x TemplatePart, subject: &TemplateSubject<'x>) -> Result<Cow
     };
     match part {
         TemplatePart::Text(text) => Ok(Cow::Borrowed(text)),
-        TemplatePart::Value(slot) => subject.value.at(*slot).or_else(|(what, is_unfit)| Err(Lack { part, what, is_unfit })),
-        TemplatePart::KeyAt(slot) => subject.key.at(*slot).or_else(|(what, is_unfit)| Err(Lack { part, what, is_unfit })),
+        TemplatePart::Value(slot) => {
+            subject.value.at(*slot).or_else(|(what, is_unfit)| Err(Lack { part, what, is_unfit }))
+        }
+        TemplatePart::KeyAt(slot) => {
+            subject.key.at(*slot).or_else(|(what, is_unfit)| Err(Lack { part, what, is_unfit }))
+        }
         TemplatePart::Key => match &subject.record.key {
             Some(key) => utf8(key),
             None => nothing("is not there: the record has no key"),
@@ -279,13 +283,15 @@ fn part<'x>(part: &'x TemplatePart, subject: &TemplateSubject<'x>) -> Result<Cow
             Some(text) => Ok(Cow::Borrowed(text)),
             None => nothing("is not there: the topic has fewer parts"),
         },
-        TemplatePart::SchemaName => subject.schema_name.map_or_else(|| nothing("is not there"), |name| Ok(Cow::Borrowed(name))),
+        TemplatePart::SchemaName => {
+            subject.schema_name.map_or_else(|| nothing("is not there"), |name| Ok(Cow::Borrowed(name)))
+        }
     }
 }
 
-// === impl Looked ===
+// === impl LookedInto ===
 
-impl<'x> Looked<'x> {
+impl<'x> LookedInto<'x> {
     /// The JSON of a slot.
     pub(crate) fn json_at(&self, slot: usize) -> Option<&'x str> {
         self.json.get(self.places.get(slot)?.clone()?)

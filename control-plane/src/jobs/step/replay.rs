@@ -124,7 +124,8 @@ fn matching(
     accepted_ms: i64,
     application: ApplicationId,
 ) -> Vec<Arc<Subscription>> {
-    let labels: StringMap = event.labels.as_deref().and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let labels: StringMap =
+        event.labels.as_deref().and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let mut found = Vec::new();
     snapshot.matches(application, &event.event_type, &labels, &mut found);
     let facts = Facts::new(filter::Event {

@@ -1,5 +1,9 @@
 //! Definitions and records, and what they come to.
 
+mod debezium;
+mod hookbus;
+mod registry;
+
 use schemas::control::SourceFormat;
 use schemas::control::source::{OnNull, TimeUnit};
 use schemas::header;
@@ -11,18 +15,18 @@ use uuid::Uuid;
 use super::*;
 use crate::RejectedAt;
 
-pub(crate) fn source(format: SourceFormat) -> TopicSource {
+fn source(format: SourceFormat) -> TopicSource {
     let (id, owner) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2)));
     let new = TopicSource::new(id, owner, "orders", format, PositionId(Uuid::from_u128(3)), 0);
     TopicSource { application: Some("shop".to_owned()), event_type: Some("order.placed".to_owned()), ..new }
 }
 
-pub(crate) fn record(value: &[u8]) -> Record {
+fn record(value: &[u8]) -> Record {
     let value = Some(value.to_vec().into());
     Record { offset: 42, timestamp_ms: 1_700, key: Some("k1".into()), value, headers: Headers::default() }
 }
 
-pub(crate) fn at() -> TopicPartition {
+fn at() -> TopicPartition {
     TopicPartition::new("crm.orders", 3)
 }
 
@@ -33,8 +37,12 @@ fn refused(source: &TopicSource) -> (String, Option<usize>, String) {
 
 /// What a record comes to, as a text: attributes, labels, payload.
 fn told(source: &TopicSource, record: &Record) -> String {
+    told_against(source, record, Against::default())
+}
+
+fn told_against(source: &TopicSource, record: &Record, against: Against<'_>) -> String {
     let mapping = Mapping::compile(source).unwrap();
-    match mapping.map(record, &at(), Against::default()) {
+    match mapping.map(record, &at(), against) {
         Mapped::Event(event) => {
             assert_eq!(event.headers.text(header::CE_ID), Some(&*event.id));
             assert_eq!(event.headers.text(header::CE_TYPE), Some(&*event.event_type));
@@ -68,10 +76,10 @@ fn every_attribute_has_its_template() {
         .map(|(name, text)| (name.to_owned(), text.to_owned()))
         .into();
     source.payload = Some("/order".to_owned());
-    let value = br#"{"kind":"placed","id":7e0,"rows":[1,"\u0061"],"at":1700000000123,"paid":true,"order":{ "n" : 1.0 }}"#;
+    let value =
+        br#"{"kind":"placed","id":7e0,"rows":[1,"\u0061"],"at":1700000000123,"paid":true,"order":{ "n" : 1.0 }}"#;
     let record = Record { headers: [("region", "eu"), ("traceparent", "00-1")].into_iter().collect(), ..record(value) };
-    let expected =
-        r#"k1-crm orders.placed 7e0:a 2023-11-14T22:13:20.123Z {"paid":"true","region":"eu"} { "n" : 1.0 }"#;
+    let expected = r#"k1-crm orders.placed 7e0:a 2023-11-14T22:13:20.123Z {"paid":"true","region":"eu"} { "n" : 1.0 }"#;
     assert_eq!(told(&source, &record), expected);
     let mapping = Mapping::compile(&source).unwrap();
     let at = at();
@@ -137,7 +145,12 @@ fn what_an_attribute_lacks_is_named() {
         ("application", "{value:/e}", &full, "invalid_attribute: attribute `application` is empty"),
         ("application", "{value:/l}", &full, "invalid_attribute: attribute `application` is longer than 1000 bytes"),
         ("application", "{header:t}", &full, "invalid_attribute: attribute `application`: {header:t} is not there"),
-        ("application", "{topic:2}", &full, "attribute `application`: {topic:2} is not there: the topic has fewer parts"),
+        (
+            "application",
+            "{topic:2}",
+            &full,
+            "attribute `application`: {topic:2} is not there: the topic has fewer parts",
+        ),
         ("application", "{key}", &bare, "attribute `application`: {key} is not there: the record has no key"),
         ("application", "{key:/a}", &bare, "attribute `application`: {key:/a} is not there"),
         ("application", "{key}", &bytes, "attribute `application`: {key} is not UTF-8"),
@@ -197,7 +210,10 @@ fn bad_json_is_rejected_with_its_place() {
     for (value, expected) in [
         (deep.as_bytes(), "undecodable @byte 132: the value: nested more than 127 levels deep"),
         (br#"{"id":1,"id":2}"#.as_slice(), "undecodable @byte 8: the value: `id` stands twice in one object"),
-        (br#"{"id":"\ud800"}"#, "invalid_attribute @/id: attribute `id`: {value:/id} is a text with an escape that is no"),
+        (
+            br#"{"id":"\ud800"}"#,
+            "invalid_attribute @/id: attribute `id`: {value:/id} is a text with an escape that is no",
+        ),
         (long.as_bytes(), "invalid_attribute @/id: attribute `id`: {value:/id} is too long for an attribute"),
         (b"{\"id\":\"\xff\"}", "undecodable @byte 7: the value: not JSON: it is not UTF-8 at byte 7"),
         (b"", "undecodable @byte 0: the value: not JSON: it ends at byte 0, in the middle"),
@@ -254,7 +270,10 @@ fn text_and_bytes_are_untouched() {
         (event.content_type.unwrap().into_owned(), event.payload)
     };
     assert_eq!(of(&source(SourceFormat::Text)), ("text/plain".to_owned(), b"a\xff\0".as_slice().into()));
-    assert_eq!(of(&source(SourceFormat::Binary)), ("application/octet-stream".to_owned(), b"a\xff\0".as_slice().into()));
+    assert_eq!(
+        of(&source(SourceFormat::Binary)),
+        ("application/octet-stream".to_owned(), b"a\xff\0".as_slice().into())
+    );
     let mut base64 = source(SourceFormat::Binary);
     base64.options = serde_json::from_str(r#"{"binary":{"base64":true}}"#).unwrap();
     assert_eq!(of(&base64), ("application/json".to_owned(), r#"{"data_base64":"Yf8A"}"#.into()));

@@ -118,7 +118,9 @@ fn json_text() -> impl Strategy<Value = String> {
         Just("null".to_owned()),
         Just("true".to_owned()),
         any::<i64>().prop_map(|number| number.to_string()),
-        any::<f64>().prop_filter("JSON has no others", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
+        any::<f64>()
+            .prop_filter("JSON has no others", |number| number.is_finite())
+            .prop_map(|number| format!("{number:e}")),
         ".{0,12}".prop_map(|text| serde_json::to_string(&text).unwrap()),
         Just(r#""\u0061\/\\""#.to_owned()),
     ];
