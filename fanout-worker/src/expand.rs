@@ -249,7 +249,7 @@ impl Expander {
             content_type: event.content_type.as_deref().map(Cow::Borrowed),
             occurred_at: event.time.as_deref().map(Cow::Borrowed),
             labels: raw(event.labels.as_deref()),
-            metadata: raw(event.metadata),
+            metadata: raw(event.metadata.as_deref()),
             ip: event.ip.map(Cow::Borrowed),
             control_offset: None,
             subscriptions: None,

@@ -75,7 +75,7 @@ pub(crate) fn subscriptions(
 ) -> Result<StringMap, Rejection> {
     let labels = string_map(header::LABELS, event.labels.as_deref())?;
     // Nobody matches by metadata, but whoever reads it later must not find anything else.
-    string_map(header::METADATA, event.metadata)?;
+    string_map(header::METADATA, event.metadata.as_deref())?;
     snapshot.matches(application, &event.event_type, &labels, out);
     Ok(labels)
 }

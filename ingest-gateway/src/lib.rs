@@ -48,10 +48,8 @@ mod fallback;
 pub mod fuzzing;
 mod gateway;
 mod ingest;
-mod json;
 mod limits;
 mod metrics;
-mod parse;
 mod problem;
 mod publish;
 mod query;
@@ -60,7 +58,6 @@ mod response;
 mod route;
 mod serve;
 mod status;
-mod validate;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -79,6 +76,8 @@ use tokio::sync::watch;
 pub use config::GatewayConfig;
 pub use error::Error;
 pub use fallback::{Fallback, FallbackBody};
+
+use sources::event_body::{json, parse, validate};
 
 use crate::directory::CatalogDirectory;
 use crate::gateway::Gateway;

@@ -60,7 +60,7 @@ pub(super) fn decode<'a>(
         time: resolved.time,
         content_type,
         labels: given.labels.map(Cow::Owned).or(found.labels.map(Cow::Borrowed)),
-        metadata: found.metadata,
+        metadata: found.metadata.map(Cow::Borrowed),
         application,
         ip: found.ip.and_then(|ip| std::str::from_utf8(ip).ok()),
         payload: value.clone(),

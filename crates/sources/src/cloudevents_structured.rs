@@ -62,7 +62,7 @@ pub(super) fn decode<'a>(
         content_type,
         note: resolved.note,
         labels,
-        metadata: record.headers.get(header::METADATA),
+        metadata: record.headers.get(header::METADATA).map(Cow::Borrowed),
         ip: record.headers.text(header::IP),
         payload,
         headers,

@@ -11,7 +11,6 @@
 
 use bytes::Bytes;
 use schemas::record::Headers;
-use schemas::rejected::RejectReason;
 use schemas::varint;
 use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
@@ -158,6 +157,8 @@ fn read_indexes(bytes: &mut &[u8]) -> Result<MessageIndexes, String> {
 
 #[cfg(test)]
 mod tests {
+    use schemas::rejected::RejectReason;
+
     use super::*;
 
     fn headers(name: &str, value: &[u8]) -> Headers {

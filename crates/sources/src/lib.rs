@@ -11,16 +11,24 @@
 //! what it leaves to others: which source reads a topic (crates/catalog), fetching schemas (fanout-worker).
 
 mod attributes;
+mod avro;
+mod carried;
 mod cloudevents;
 mod cloudevents_binary;
 mod cloudevents_structured;
+mod debezium;
+pub mod event_body;
 mod frame;
+mod hookbus;
 mod instant;
+mod look;
 mod map;
 mod mapping;
 mod options;
 mod pointer;
 mod pointers;
+mod protobuf;
+mod registry;
 mod scan;
 pub mod schema;
 mod template;
@@ -60,7 +68,7 @@ pub struct Event<'a> {
     /// Labels, undecoded JSON.
     pub labels: Option<Cow<'a, [u8]>>,
     /// Metadata, undecoded JSON.
-    pub metadata: Option<&'a [u8]>,
+    pub metadata: Option<Cow<'a, [u8]>>,
     /// What was left out of the event, for its lifecycle record.
     pub note: Option<String>,
     /// The producer's address.

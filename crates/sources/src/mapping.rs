@@ -17,7 +17,7 @@ use schemas::control::source::OnNull;
 use schemas::ids::SchemaRegistryId;
 use schemas::record::{Record, TopicPartition};
 
-use crate::map::{self, Coordinates, FormatOptions, Unmapped};
+use crate::map::{self, FormatOptions, RecordAt, Unmapped};
 use crate::schema::{NoSchemas, SchemaKey, SchemaLookup};
 use crate::templates::Templates;
 use crate::{Event, Rejection};
@@ -111,7 +111,7 @@ impl Mapping {
     /// What a record of a partition comes to.
     #[must_use]
     pub fn map<'a>(&'a self, record: &'a Record, from: &'a TopicPartition, against: Against<'_>) -> Mapped<'a> {
-        match map::event(self, Coordinates { record, from }, against) {
+        match map::event(self, RecordAt { record, from }, against) {
             Ok(event) => Mapped::Event(event),
             Err(Unmapped::Skipped(reason)) => Mapped::Skipped(reason),
             Err(Unmapped::Rejected(rejection)) => Mapped::Rejected(rejection),
@@ -122,7 +122,7 @@ impl Mapping {
     /// The application that a record means, by id or uid, as far as it can be told without a schema: for its rejection.
     #[must_use]
     pub fn named_application<'a>(&'a self, record: &'a Record, from: &'a TopicPartition) -> Option<Cow<'a, str>> {
-        map::named_application(self, Coordinates { record, from })
+        map::named_application(self, RecordAt { record, from })
     }
 
     /// The registry whose schemas its records need, if any.

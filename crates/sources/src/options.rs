@@ -1,7 +1,8 @@
 //! What a source's definition says of its format, compiled.
 
-use schemas::control::{SourceFormat, TopicSource, ValueFrame};
+use schemas::control::{AvroOptions, ProtobufOptions, SourceFormat, TopicSource, ValueFrame};
 
+use crate::debezium::DebeziumReader;
 use crate::mapping::MappingError;
 use crate::templates::Templates;
 
@@ -9,9 +10,17 @@ use crate::templates::Templates;
 #[derive(Clone, Debug)]
 pub(crate) enum FormatOptions {
     Cloudevents,
+    Hookbus,
     Json {
         /// A value that begins with a frame is what follows it.
         is_unframed: bool,
+    },
+    Debezium(Box<DebeziumReader>),
+    Avro(AvroOptions),
+    Protobuf(ProtobufOptions),
+    JsonSchema {
+        /// Values are checked against their schema.
+        is_validated: bool,
     },
     Text,
     Binary {
@@ -66,13 +75,16 @@ impl FormatOptions {
             }
             SourceFormat::Text => Self::Text,
             SourceFormat::Binary => Self::Binary { is_base64: options.binary.unwrap_or_default().base64 },
-            SourceFormat::Hookbus
-            | SourceFormat::Debezium
-            | SourceFormat::Avro
-            | SourceFormat::Protobuf
-            | SourceFormat::JsonSchema => {
-                return Err(MappingError::new("format", format!("`{word}` is not built yet")));
+            SourceFormat::Debezium => {
+                let snapshots = options.debezium.unwrap_or_default().snapshots;
+                Self::Debezium(Box::new(DebeziumReader::new(&templates.pointers.value, snapshots)))
             }
+            SourceFormat::Avro => Self::Avro(options.avro.unwrap_or_default()),
+            SourceFormat::Protobuf => Self::Protobuf(options.protobuf.unwrap_or_default()),
+            SourceFormat::JsonSchema => {
+                Self::JsonSchema { is_validated: options.json_schema.unwrap_or_default().validate }
+            }
+            SourceFormat::Hookbus => Self::Hookbus,
         })
     }
 }

@@ -9,12 +9,20 @@
 //! What it leaves to others: asking registries, and keeping what they say.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use schemas::ids::SchemaRegistryId;
 use uuid::Uuid;
 
-/// Deepest chain of references, and most schemas that one may refer to in all.
+use crate::avro::AvroPlan;
+use crate::protobuf::ProtobufFile;
+
+/// Largest schema with everything it refers to, bytes.
+pub const MAX_SCHEMA_TEXT: usize = 4 * 1024 * 1024;
+/// Longest reason why one cannot be used, characters.
+const MAX_DETAIL: usize = 500;
+/// Most schemas that one may refer to in all, so also the deepest chain of references.
 pub const MAX_REFERENCES: usize = 64;
 
 /// A schema's name in its registry.
@@ -100,9 +108,45 @@ pub struct UnusableSchema {
 /// A schema, ready to decode records with.
 #[derive(Debug)]
 pub struct CompiledSchema {
-    kind: SchemaKind,
+    pub(crate) form: CompiledForm,
     weight: usize,
 }
+
+#[derive(Debug)]
+pub(crate) enum CompiledForm {
+    Avro(AvroPlan),
+    Protobuf(ProtobufFile),
+    Json {
+        /// Its `title`.
+        title: Option<String>,
+        /// What checks values, where somebody can.
+        check: Option<Box<dyn JsonCheck>>,
+    },
+}
+
+/// Checks JSON against a JSON Schema.
+pub trait JsonCheck: Send + Sync + fmt::Debug {
+    /// Whether a value fits.
+    ///
+    /// # Errors
+    /// Where it does not, or that it would take too long to tell.
+    fn check(&self, value: &[u8]) -> Result<(), UnfitValue>;
+}
+
+/// Why a value is not taken by its JSON Schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfitValue {
+    /// Where in the value, a JSON pointer; empty for the whole.
+    pub pointer: String,
+    /// What does not fit there, without the value itself.
+    pub message: String,
+    /// To tell would take too long.
+    pub is_costly: bool,
+}
+
+/// Makes what checks values against a JSON Schema, or says why it cannot be used. Checks are metered elsewhere (crates/catalog),
+/// so they are handed in.
+pub type CompileJsonCheck<'c> = &'c dyn Fn(&serde_json::Value) -> Result<Box<dyn JsonCheck>, String>;
 
 // === impl SchemaKey ===
 
@@ -154,18 +198,47 @@ impl fmt::Display for SchemaKind {
 // === impl CompiledSchema ===
 
 impl CompiledSchema {
-    /// Compiles what a registry gave. Takes milliseconds for a large one: not for the loop that plans records.
+    /// Compiles what a registry gave; a JSON Schema with what makes its check, if anybody wants values checked. Takes
+    /// milliseconds for a large one: not for the loop that plans records.
     ///
     /// # Errors
     /// It is no schema of its kind, or beyond a limit.
-    pub fn compile(registered: &RegisteredSchema) -> Result<Self, UnusableSchema> {
-        Ok(Self { kind: registered.kind, weight: registered.text.len() })
+    pub fn compile(registered: &RegisteredSchema, json: Option<CompileJsonCheck<'_>>) -> Result<Self, UnusableSchema> {
+        let unusable = |detail: String| UnusableSchema { detail };
+        if registered.references.len() > MAX_REFERENCES {
+            return Err(unusable(format!("it refers to more than {MAX_REFERENCES} others")));
+        }
+        let bytes = registered.references.iter().map(|it| it.text.len()).sum::<usize>() + registered.text.len();
+        if bytes > MAX_SCHEMA_TEXT {
+            return Err(unusable(format!("it has {bytes} bytes with what it refers to, more than {MAX_SCHEMA_TEXT}")));
+        }
+        // Libraries of others meet texts of strangers: a panic is an answer too.
+        let compiled = catch_unwind(AssertUnwindSafe(|| match registered.kind {
+            SchemaKind::Avro => AvroPlan::compile(registered).map(CompiledForm::Avro),
+            SchemaKind::Protobuf => ProtobufFile::compile(registered).map(CompiledForm::Protobuf),
+            SchemaKind::Json => json_form(registered, json),
+        }));
+        let mut form = compiled.map_err(|_panic| unusable("its compiler stumbled over it".to_owned()))?;
+        if let Err(fault) = &mut form {
+            fault.detail = fault.detail.chars().take(MAX_DETAIL).collect();
+        }
+        let form = form?;
+        let weight = match &form {
+            CompiledForm::Avro(plan) => plan.weight(),
+            CompiledForm::Protobuf(file) => file.weight(),
+            CompiledForm::Json { .. } => bytes * 8,
+        };
+        Ok(Self { form, weight: weight + size_of::<Self>() })
     }
 
     /// What it is written in.
     #[must_use]
     pub fn kind(&self) -> SchemaKind {
-        self.kind
+        match self.form {
+            CompiledForm::Avro(_) => SchemaKind::Avro,
+            CompiledForm::Protobuf(_) => SchemaKind::Protobuf,
+            CompiledForm::Json { .. } => SchemaKind::Json,
+        }
     }
 
     /// What it takes in memory, bytes, roughly.
@@ -173,6 +246,21 @@ impl CompiledSchema {
     pub fn weight(&self) -> usize {
         self.weight
     }
+}
+
+fn json_form(
+    registered: &RegisteredSchema,
+    compile: Option<CompileJsonCheck<'_>>,
+) -> Result<CompiledForm, UnusableSchema> {
+    let unusable = |detail: String| UnusableSchema { detail };
+    let schema: serde_json::Value = serde_json::from_str(&registered.text)
+        .map_err(|error| unusable(format!("not a JSON Schema, for it is not JSON: {error}")))?;
+    let title = schema.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
+    // A check that cannot be made is told when a value is to be checked: most are not.
+    let check = compile.filter(|_| registered.references.is_empty()).map(|compile| compile(&schema));
+    let check =
+        check.transpose().map_err(|why| unusable(format!("not a JSON Schema that can be checked with: {why}")))?;
+    Ok(CompiledForm::Json { title, check })
 }
 
 // === impl NoSchemas ===

@@ -114,7 +114,7 @@ impl TemplatePointers {
 
     /// How a part is written, for messages.
     pub(crate) fn shown<'a>(&'a self, part: &'a TemplatePart) -> impl fmt::Display + 'a {
-        Shown { part, pointers: self }
+        ShownPart { part, pointers: self }
     }
 }
 
@@ -225,12 +225,12 @@ impl TemplateParser<'_, '_> {
 
 // === showing ===
 
-struct Shown<'a> {
+struct ShownPart<'a> {
     part: &'a TemplatePart,
     pointers: &'a TemplatePointers,
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownPart<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.part {
             TemplatePart::Text(text) => f.write_str(text),

@@ -38,15 +38,15 @@ pub(crate) struct Templates {
 pub(crate) struct TemplateSubject<'x> {
     pub(crate) record: &'x Record,
     pub(crate) from: &'x TopicPartition,
-    pub(crate) value: Looked<'x>,
-    pub(crate) key: Looked<'x>,
+    pub(crate) value: LookedInto<'x>,
+    pub(crate) key: LookedInto<'x>,
     /// Full name of the value's record or message.
     pub(crate) schema_name: Option<&'x str>,
 }
 
 /// A JSON text, and where the pointers into it led.
 #[derive(Debug, Default)]
-pub(crate) struct Looked<'x> {
+pub(crate) struct LookedInto<'x> {
     pub(crate) json: &'x str,
     pub(crate) places: FoundPlaces,
 }
@@ -289,9 +289,9 @@ fn part<'x>(part: &'x TemplatePart, subject: &TemplateSubject<'x>) -> Result<Cow
     }
 }
 
-// === impl Looked ===
+// === impl LookedInto ===
 
-impl<'x> Looked<'x> {
+impl<'x> LookedInto<'x> {
     /// The JSON of a slot.
     pub(crate) fn json_at(&self, slot: usize) -> Option<&'x str> {
         self.json.get(self.places.get(slot)?.clone()?)

@@ -14,6 +14,7 @@
 #![expect(clippy::panic, reason = "a target says by a panic what it has found")]
 
 mod filter;
+mod mapping;
 mod metadata;
 mod pattern;
 mod records;
@@ -46,7 +47,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub static TARGETS: [Target; 11] = [
+pub static TARGETS: [Target; 14] = [
     Target { name: "json", run: ingest_gateway::fuzzing::json, seeds: include_str!("../seeds/json.txt"), inputs: MANY },
     Target {
         name: "structured",
@@ -73,6 +74,9 @@ pub static TARGETS: [Target; 11] = [
         seeds: include_str!("../seeds/retry_after.txt"),
         inputs: MANY,
     },
+    Target { name: "template", run: mapping::template, seeds: include_str!("../seeds/template.txt"), inputs: MANY },
+    Target { name: "frame", run: mapping::frame, seeds: include_str!("../seeds/frame.txt"), inputs: MANY },
+    Target { name: "avro", run: mapping::avro, seeds: include_str!("../seeds/avro.txt"), inputs: FEW },
 ];
 
 /// The target that the environment names.

@@ -55,7 +55,22 @@ macro_rules! targets_hold {
     };
 }
 
-targets_hold!(json, structured, binary, filter, pattern, schema, source, delivery, metadata, signature, retry_after);
+targets_hold!(
+    json,
+    structured,
+    binary,
+    filter,
+    pattern,
+    schema,
+    source,
+    delivery,
+    metadata,
+    signature,
+    retry_after,
+    template,
+    frame,
+    avro
+);
 
 #[test]
 fn a_bug_behind_three_bytes_of_a_seed_is_found() {

@@ -218,7 +218,10 @@ fn logical_node(schema: &Schema) -> Result<LogicalNode, UnusableSchema> {
     Ok(match schema {
         Schema::Decimal(it) => {
             if it.scale > MAX_SCALE {
-                return Err(unusable(format!("a decimal has {} digits behind the point, at most {MAX_SCALE} are written", it.scale)));
+                return Err(unusable(format!(
+                    "a decimal has {} digits behind the point, at most {MAX_SCALE} are written",
+                    it.scale
+                )));
             }
             let size = match &it.inner {
                 InnerDecimalSchema::Fixed(fixed) => Some(fixed.size),
@@ -240,7 +243,9 @@ fn logical_node(schema: &Schema) -> Result<LogicalNode, UnusableSchema> {
         Schema::LocalTimestampMicros => timestamp(Precision::MICROS, false),
         Schema::LocalTimestampNanos => timestamp(Precision::NANOS, false),
         Schema::Duration(_) => LogicalNode::Duration,
-        other => return Err(unusable(format!("a type that is not known: {other:?}").chars().take(200).collect::<String>())),
+        other => {
+            return Err(unusable(format!("a type that is not known: {other:?}").chars().take(200).collect::<String>()));
+        }
     })
 }
 

@@ -29,12 +29,7 @@ pub(super) struct AvroDecoder<'b> {
     depth: usize,
 }
 
-pub(super) fn decode(
-    plan: &AvroPlan,
-    bytes: &[u8],
-    options: AvroOptions,
-    limit: usize,
-) -> Result<Vec<u8>, AvroFault> {
+pub(super) fn decode(plan: &AvroPlan, bytes: &[u8], options: AvroOptions, limit: usize) -> Result<Vec<u8>, AvroFault> {
     let out = Vec::with_capacity(bytes.len().saturating_mul(2).clamp(64, limit.max(64)));
     let mut decoder = AvroDecoder { nodes: &plan.nodes, bytes, at: 0, out, options, limit, depth: 0 };
     decoder.value(plan.root)?;
@@ -255,7 +250,8 @@ impl<'b> AvroDecoder<'b> {
 
     /// A text or a number as JSON.
     pub(super) fn json<T: serde::Serialize + ?Sized>(&mut self, value: &T) {
-        serde_json::to_writer(&mut self.out, value).expect("texts and finite numbers are JSON, and a vector takes them");
+        serde_json::to_writer(&mut self.out, value)
+            .expect("texts and finite numbers are JSON, and a vector takes them");
     }
 
     fn no_number(&mut self, number: f64) {

@@ -86,7 +86,9 @@ impl AvroDecoder<'_> {
         }
         self.out.push(b'"');
         if !push(&mut self.out) {
-            return Err(self.fault(format!("{count} is not {what} that RFC 3339 can write; `logical_types: raw` writes the number")));
+            return Err(self.fault(format!(
+                "{count} is not {what} that RFC 3339 can write; `logical_types: raw` writes the number"
+            )));
         }
         self.out.push(b'"');
         Ok(())
@@ -108,9 +110,10 @@ impl AvroDecoder<'_> {
     fn big_decimal(&mut self, is_raw: bool) -> Result<(), AvroFault> {
         let whole = self.long()?;
         let start = self.at();
-        let bytes = usize::try_from(whole).map_or_else(|_| Err(self.fault("bytes cannot be fewer than none")), |whole| {
-            self.take(whole, "a decimal")
-        })?;
+        let Ok(whole) = usize::try_from(whole) else {
+            return Err(self.fault("a decimal cannot have fewer than no bytes"));
+        };
+        let bytes = self.take(whole, "a decimal")?;
         if is_raw {
             self.base64(bytes);
             return Ok(());
@@ -131,7 +134,9 @@ impl AvroDecoder<'_> {
     /// Two's complement, big-endian, with so many digits behind the point.
     fn decimal(&mut self, bytes: &[u8], scale: usize) -> Result<(), AvroFault> {
         if bytes.len() > MAX_DECIMAL_BYTES {
-            return Err(self.fault(format!("a decimal has {} bytes, at most {MAX_DECIMAL_BYTES} are written", bytes.len())));
+            return Err(
+                self.fault(format!("a decimal has {} bytes, at most {MAX_DECIMAL_BYTES} are written", bytes.len()))
+            );
         }
         let is_negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
         let digits = digits(bytes, is_negative);

@@ -1,5 +1,9 @@
 //! Definitions and records, and what they come to.
 
+mod debezium;
+mod hookbus;
+mod registry;
+
 use schemas::control::SourceFormat;
 use schemas::control::source::{OnNull, TimeUnit};
 use schemas::header;
@@ -11,18 +15,18 @@ use uuid::Uuid;
 use super::*;
 use crate::RejectedAt;
 
-pub(crate) fn source(format: SourceFormat) -> TopicSource {
+fn source(format: SourceFormat) -> TopicSource {
     let (id, owner) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2)));
     let new = TopicSource::new(id, owner, "orders", format, PositionId(Uuid::from_u128(3)), 0);
     TopicSource { application: Some("shop".to_owned()), event_type: Some("order.placed".to_owned()), ..new }
 }
 
-pub(crate) fn record(value: &[u8]) -> Record {
+fn record(value: &[u8]) -> Record {
     let value = Some(value.to_vec().into());
     Record { offset: 42, timestamp_ms: 1_700, key: Some("k1".into()), value, headers: Headers::default() }
 }
 
-pub(crate) fn at() -> TopicPartition {
+fn at() -> TopicPartition {
     TopicPartition::new("crm.orders", 3)
 }
 
@@ -33,8 +37,12 @@ fn refused(source: &TopicSource) -> (String, Option<usize>, String) {
 
 /// What a record comes to, as a text: attributes, labels, payload.
 fn told(source: &TopicSource, record: &Record) -> String {
+    told_against(source, record, Against::default())
+}
+
+fn told_against(source: &TopicSource, record: &Record, against: Against<'_>) -> String {
     let mapping = Mapping::compile(source).unwrap();
-    match mapping.map(record, &at(), Against::default()) {
+    match mapping.map(record, &at(), against) {
         Mapped::Event(event) => {
             assert_eq!(event.headers.text(header::CE_ID), Some(&*event.id));
             assert_eq!(event.headers.text(header::CE_TYPE), Some(&*event.event_type));

@@ -5,11 +5,11 @@ use std::fmt;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json;
-use crate::problem::{Faults, Refused, bad_body};
+use super::faults::{Faults, Refused, bad_body};
+use super::json;
 
 /// The fields of an event, in the order of [`Field`].
-pub(crate) const FIELDS: [&str; 9] = [
+pub const FIELDS: [&str; 9] = [
     "application_id",
     "event_type",
     "event_id",
@@ -26,36 +26,51 @@ const NAMED_FAULTS: usize = 16;
 
 /// Index into [`FIELDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
+pub enum Field {
+    /// Id or uid of its application.
     ApplicationId,
+    /// Its type.
     EventType,
+    /// Its id.
     EventId,
+    /// Its payload.
     Payload,
+    /// What that is.
     PayloadContentType,
+    /// When it occurred.
     OccurredAt,
+    /// What subscriptions are chosen by, beside the type.
     Labels,
+    /// What else is said of it.
     Metadata,
+    /// The key of its record.
     OrderingKey,
 }
 
 /// An object's values by known field; `N` is how many are known.
 #[derive(Debug)]
-pub(crate) struct RawFields<'a, const N: usize> {
+pub struct RawFields<'a, const N: usize> {
     values: [Option<&'a RawValue>; N],
     unknown: Vec<String>,
     repeated: Vec<usize>,
 }
 
 /// An event as it stands in a body.
-pub(crate) type RawEvent<'a> = RawFields<'a, { FIELDS.len() }>;
+pub type RawEvent<'a> = RawFields<'a, { FIELDS.len() }>;
 
 /// Reads one event.
-pub(crate) fn event(json: &str) -> Result<RawEvent<'_>, Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn event(json: &str) -> Result<RawEvent<'_>, Refused> {
     fields(json, &FIELDS)
 }
 
 /// Reads one object of the known fields.
-pub(crate) fn fields<'a, const N: usize>(
+///
+/// # Errors
+/// What is wrong with it.
+pub fn fields<'a, const N: usize>(
     json: &'a str,
     known: &'static [&'static str; N],
 ) -> Result<RawFields<'a, N>, Refused> {
@@ -66,19 +81,25 @@ pub(crate) fn fields<'a, const N: usize>(
 }
 
 /// The events of `{"events": [...]}`; more than `limit` are an error.
-pub(crate) fn batch(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn batch(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused> {
     const KNOWN: [&str; 1] = ["events"];
     let outer = fields(json, &KNOWN)?;
     let mut faults = Faults::default();
     outer.name_faults(&KNOWN, &mut faults);
     faults.refuse()?;
     let [events] = outer.values;
-    let events = events.ok_or_else(|| crate::problem::field("events", "must be there"))?;
-    list(events.get(), limit).map_err(|message| crate::problem::field("events", message))
+    let events = events.ok_or_else(|| super::faults::field("events", "must be there"))?;
+    list(events.get(), limit).map_err(|message| super::faults::field("events", message))
 }
 
 /// The events of a bare array, as `CloudEvents` are batched.
-pub(crate) fn array(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn array(json: &str, limit: usize) -> Result<Vec<&RawValue>, Refused> {
     json::check(json).map_err(|error| bad_body(error.to_string()))?;
     list(json, limit).map_err(|message| bad_body(format!("the body {message}")))
 }
@@ -94,7 +115,10 @@ fn list(json: &str, limit: usize) -> Result<Vec<&RawValue>, String> {
 }
 
 /// The text of a body.
-pub(crate) fn utf8(body: &[u8]) -> Result<&str, Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn utf8(body: &[u8]) -> Result<&str, Refused> {
     if body.is_empty() {
         return Err(bad_body("the body is empty"));
     }
@@ -105,17 +129,17 @@ pub(crate) fn utf8(body: &[u8]) -> Result<&str, Refused> {
 
 impl<'a, const N: usize> RawFields<'a, N> {
     /// A value; `null` counts as absent.
-    pub(crate) fn optional(&self, index: usize) -> Option<&'a RawValue> {
+    pub fn optional(&self, index: usize) -> Option<&'a RawValue> {
         self.values.get(index).copied().flatten().filter(|raw| !json::is_null(raw))
     }
 
     /// A value, `null` too.
-    pub(crate) fn value(&self, index: usize) -> Option<&'a RawValue> {
+    pub fn value(&self, index: usize) -> Option<&'a RawValue> {
         self.values.get(index).copied().flatten()
     }
 
     /// Says which fields are unknown or stand twice.
-    pub(crate) fn name_faults(&self, known: &[&str; N], faults: &mut Faults) {
+    pub fn name_faults(&self, known: &[&str; N], faults: &mut Faults) {
         for name in &self.unknown {
             faults.unknown(name, known);
         }

@@ -10,9 +10,9 @@ use schemas::event_type::EventTypeName;
 use schemas::problem::ProblemId;
 use serde_json::value::RawValue;
 
-use crate::json;
-use crate::parse::{FIELDS, Field, RawEvent};
-use crate::problem::{Faults, Refused, payload_too_large, problem, too_deep};
+use super::faults::{Faults, Refused, payload_too_large, problem, too_deep};
+use super::json;
+use super::parse::{FIELDS, Field, RawEvent};
 
 const LABELS: usize = 10;
 const LABEL_CHARACTERS: std::ops::RangeInclusive<usize> = 1..=50;
@@ -22,44 +22,64 @@ const EVENT_ID_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
 const ORDERING_KEY_CHARACTERS: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// Content type of JSON payloads.
-pub(crate) const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 /// Content type of text payloads.
 const TEXT: &str = "text/plain";
 /// Content type of binary payloads inside JSON; decoded before anything else sees them.
 const BASE64: &str = "application/octet-stream+base64";
 /// Content type of what was decoded.
-pub(crate) const BINARY: &str = "application/octet-stream";
+pub const BINARY: &str = "application/octet-stream";
 
 /// An event whose fields are all right. Whether its application and type exist is asked elsewhere.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Event<'a> {
+pub struct Event<'a> {
     /// As given: an id or a uid.
-    pub(crate) application: Option<Cow<'a, str>>,
-    pub(crate) event_type: Cow<'a, str>,
+    pub application: Option<Cow<'a, str>>,
+    /// Empty where it may be missing, and is.
+    pub event_type: Cow<'a, str>,
     /// As given; one is made if absent.
-    pub(crate) id: Option<Cow<'a, str>>,
+    pub id: Option<Cow<'a, str>>,
     /// Only a `CloudEvent` brings its own.
-    pub(crate) source: Option<Cow<'a, str>>,
+    pub source: Option<Cow<'a, str>>,
     /// A slice of the body wherever nothing had to be decoded.
-    pub(crate) payload: Bytes,
+    pub payload: Bytes,
     /// Empty: an event without data that does not say any.
-    pub(crate) content_type: Cow<'a, str>,
+    pub content_type: Cow<'a, str>,
     /// RFC 3339, as given.
-    pub(crate) occurred_at: Option<Cow<'a, str>>,
-    pub(crate) labels: StringMap,
-    pub(crate) metadata: StringMap,
+    pub occurred_at: Option<Cow<'a, str>>,
+    /// At most 10.
+    pub labels: StringMap,
+    /// At most 50.
+    pub metadata: StringMap,
     /// Extension attributes of a `CloudEvent`.
-    pub(crate) extensions: Extensions<'a>,
-    pub(crate) ordering_key: Option<Cow<'a, str>>,
+    pub extensions: Extensions<'a>,
+    /// The key of its record.
+    pub ordering_key: Option<Cow<'a, str>>,
 }
 
 /// Checks one event. `raw` lies inside `body`; `payload_limit` is in bytes.
-pub(crate) fn event<'a>(raw: &RawEvent<'a>, body: &Bytes, payload_limit: usize) -> Result<Event<'a>, Refused> {
+///
+/// # Errors
+/// Names every field that does not fit.
+pub fn event<'a>(raw: &RawEvent<'a>, body: &Bytes, payload_limit: usize) -> Result<Event<'a>, Refused> {
+    checked(raw, body, payload_limit, true)
+}
+
+/// As [`event`], where the event's type may be known from elsewhere.
+///
+/// # Errors
+/// As [`event`].
+pub fn checked<'a>(
+    raw: &RawEvent<'a>,
+    body: &Bytes,
+    payload_limit: usize,
+    needs_type: bool,
+) -> Result<Event<'a>, Refused> {
     let mut faults = Faults::default();
     raw.name_faults(&FIELDS, &mut faults);
     let field = |field: Field| raw.optional(field as usize);
     let application = text(field(Field::ApplicationId), "application_id", &mut faults);
-    let event_type = event_type(field(Field::EventType), &mut faults);
+    let event_type = event_type(field(Field::EventType), needs_type, &mut faults);
     let id = text(field(Field::EventId), "event_id", &mut faults).filter(|id| check_id("event_id", id, &mut faults));
     let occurred_at = text(field(Field::OccurredAt), "occurred_at", &mut faults)
         .filter(|time| check_time("occurred_at", time, &mut faults));
@@ -80,10 +100,9 @@ pub(crate) fn event<'a>(raw: &RawEvent<'a>, body: &Bytes, payload_limit: usize) 
     let payload = payload.expect("an absent payload was a fault");
     let (payload, content_type) = decode(payload, content_type.as_deref(), body)?;
     check_size(payload.len(), payload_limit)?;
-    let event_type = event_type.expect("an absent event type was a fault");
     Ok(Event {
         application,
-        event_type,
+        event_type: event_type.unwrap_or_default(),
         id,
         source: None,
         payload,
@@ -118,24 +137,33 @@ fn decode(raw: &RawValue, content_type: Option<&str>, body: &Bytes) -> Result<(B
 }
 
 /// Bytes of base64 text, with its padding.
-pub(crate) fn base64(text: &str) -> Result<Bytes, Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn base64(text: &str) -> Result<Bytes, Refused> {
     let decoded = STANDARD.decode(text);
     decoded.map(Bytes::from).map_err(|error| problem(ProblemId::EventInvalidBase64Payload, error.to_string()))
 }
 
 /// Whether text is JSON and not too deep.
-pub(crate) fn check_json(text: &str, id: ProblemId) -> Result<(), Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_json(text: &str, id: ProblemId) -> Result<(), Refused> {
     json::check(text).map_err(|error| problem(id, format!("the payload is not JSON: {error}")))?;
     if json::is_too_deep(text) { Err(too_deep("the payload")) } else { Ok(()) }
 }
 
 /// Whether a payload is within the limit.
-pub(crate) fn check_size(size: usize, limit: usize) -> Result<(), Refused> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_size(size: usize, limit: usize) -> Result<(), Refused> {
     if size > limit { Err(payload_too_large(size, limit)) } else { Ok(()) }
 }
 
 /// A string's bytes: a slice of the body unless something was unescaped.
-pub(crate) fn kept(text: Cow<'_, str>, body: &Bytes) -> Bytes {
+pub fn kept(text: Cow<'_, str>, body: &Bytes) -> Bytes {
     match text {
         Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),
@@ -143,8 +171,11 @@ pub(crate) fn kept(text: Cow<'_, str>, body: &Bytes) -> Bytes {
 }
 
 /// The text of a string payload.
-pub(crate) fn string(raw: &RawValue) -> Result<Cow<'_, str>, Refused> {
-    json::text(raw).map_err(|message| crate::problem::field("payload", message))
+///
+/// # Errors
+/// What is wrong with it.
+pub fn string(raw: &RawValue) -> Result<Cow<'_, str>, Refused> {
+    json::text(raw).map_err(|message| super::faults::field("payload", message))
 }
 
 fn wrong_content_type(given: &str, whose: &str) -> Refused {
@@ -153,7 +184,7 @@ fn wrong_content_type(given: &str, whose: &str) -> Refused {
 }
 
 /// A string field; another type is a fault.
-pub(crate) fn text<'a>(raw: Option<&'a RawValue>, field: &str, faults: &mut Faults) -> Option<Cow<'a, str>> {
+pub fn text<'a>(raw: Option<&'a RawValue>, field: &str, faults: &mut Faults) -> Option<Cow<'a, str>> {
     match json::text(raw?) {
         Ok(text) => Some(text),
         Err(message) => {
@@ -163,9 +194,11 @@ pub(crate) fn text<'a>(raw: Option<&'a RawValue>, field: &str, faults: &mut Faul
     }
 }
 
-fn event_type<'a>(raw: Option<&'a RawValue>, faults: &mut Faults) -> Option<Cow<'a, str>> {
+fn event_type<'a>(raw: Option<&'a RawValue>, is_needed: bool, faults: &mut Faults) -> Option<Cow<'a, str>> {
     let Some(raw) = raw else {
-        faults.invalid("event_type", "must be there");
+        if is_needed {
+            faults.invalid("event_type", "must be there");
+        }
         return None;
     };
     let name = text(Some(raw), "event_type", faults)?;
@@ -173,7 +206,7 @@ fn event_type<'a>(raw: Option<&'a RawValue>, faults: &mut Faults) -> Option<Cow<
 }
 
 /// Whether a name can be declared at all.
-pub(crate) fn check_event_type(field: &str, name: &str, faults: &mut Faults) -> bool {
+pub fn check_event_type(field: &str, name: &str, faults: &mut Faults) -> bool {
     // The reason quotes the name: one that is too long for that is refused without.
     if name.len() > 512 {
         faults.invalid(field, "is longer than 6 parts of 50 characters");
@@ -189,7 +222,7 @@ pub(crate) fn check_event_type(field: &str, name: &str, faults: &mut Faults) -> 
 }
 
 /// Whether an id is 1..128 visible ASCII characters.
-pub(crate) fn check_id(field: &str, id: &str, faults: &mut Faults) -> bool {
+pub fn check_id(field: &str, id: &str, faults: &mut Faults) -> bool {
     let fits = EVENT_ID_BYTES.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     if !fits {
         faults.invalid(field, "must be 1 to 128 visible ASCII characters");
@@ -198,7 +231,7 @@ pub(crate) fn check_id(field: &str, id: &str, faults: &mut Faults) -> bool {
 }
 
 /// Whether a time is RFC 3339 with a zone.
-pub(crate) fn check_time(field: &str, time: &str, faults: &mut Faults) -> bool {
+pub fn check_time(field: &str, time: &str, faults: &mut Faults) -> bool {
     let fits = schemas::time::is_rfc3339(time);
     if !fits {
         faults.invalid(field, "must be an RFC 3339 time with a zone of at most 23:59, like 2026-11-22T10:30:00Z");
@@ -207,7 +240,7 @@ pub(crate) fn check_time(field: &str, time: &str, faults: &mut Faults) -> bool {
 }
 
 /// Whether an ordering key has 1..256 characters.
-pub(crate) fn check_ordering_key(field: &str, key: &str, faults: &mut Faults) -> bool {
+pub fn check_ordering_key(field: &str, key: &str, faults: &mut Faults) -> bool {
     let fits = ORDERING_KEY_CHARACTERS.contains(&key.chars().count());
     if !fits {
         faults.invalid(field, "must have 1 to 256 characters");

@@ -6,7 +6,7 @@ use schemas::problem::Code;
 use schemas::time::is_rfc3339;
 
 use super::*;
-use crate::parse;
+use crate::event_body::parse;
 
 const LIMIT: usize = 699_050;
 

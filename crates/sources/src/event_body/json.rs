@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 use schemas::event::StringMap;
 
 /// Deepest nesting that is accepted: as deep as `serde_json` itself reads.
-pub(crate) const MAX_DEPTH: usize = 127;
+pub const MAX_DEPTH: usize = 127;
 /// Longest piece of foreign text inside a message of ours.
 const QUOTED: usize = 100;
 
 /// Whether valid JSON nests deeper than [`MAX_DEPTH`].
-pub(crate) fn is_too_deep(json: &str) -> bool {
+pub fn is_too_deep(json: &str) -> bool {
     // Few brackets, no depth: a loop the compiler vectorises, and nearly always the whole answer. Counted in bytes, which are an
     // eighth of the work: a chunk is no longer than they can count.
     let is_opening = |byte: &u8| u8::from(*byte == b'{') + u8::from(*byte == b'[');
@@ -48,22 +48,28 @@ fn depth(json: &str) -> usize {
 }
 
 /// Whether the text is one JSON value; the error says where it is not.
-pub(crate) fn check(json: &str) -> Result<(), serde_json::Error> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(json: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<IgnoredAny>(json).map(|IgnoredAny| ())
 }
 
 /// Whether it is `null`.
-pub(crate) fn is_null(raw: &RawValue) -> bool {
+pub fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }
 
 /// Whether it is a string.
-pub(crate) fn is_string(raw: &RawValue) -> bool {
+pub fn is_string(raw: &RawValue) -> bool {
     raw.get().starts_with('"')
 }
 
 /// The string's text; borrowed when nothing is escaped in it.
-pub(crate) fn text(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn text(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     let inner = raw.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or("must be a string")?;
     if !inner.contains('\\') {
         return Ok(Cow::Borrowed(inner));
@@ -73,7 +79,10 @@ pub(crate) fn text(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
 }
 
 /// An object of strings with at most `limit` pairs and no key twice; the error is a message for people.
-pub(crate) fn string_map(raw: &RawValue, limit: usize) -> Result<StringMap, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn string_map(raw: &RawValue, limit: usize) -> Result<StringMap, String> {
     let mut reader = serde_json::Deserializer::from_str(raw.get());
     reader.deserialize_map(StringMapVisitor { limit }).map_err(|error| {
         let message = error.to_string();
@@ -83,7 +92,7 @@ pub(crate) fn string_map(raw: &RawValue, limit: usize) -> Result<StringMap, Stri
 }
 
 /// Foreign text, cut to what a message may hold.
-pub(crate) fn quoted(text: &str) -> Cow<'_, str> {
+pub fn quoted(text: &str) -> Cow<'_, str> {
     text.char_indices().nth(QUOTED).map_or(Cow::Borrowed(text), |(end, _)| {
         Cow::Owned(format!("{}...", text.get(..end).expect("`char_indices` gives boundaries")))
     })
