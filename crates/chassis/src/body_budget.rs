@@ -1,6 +1,8 @@
-//! The bytes that bodies of requests hold in memory: all of them together so many, and one organization, with all of its tokens, at
-//! most half of what the others leave, so that there is room for the next one's however much the first sends. Its only body is bounded
-//! by the whole alone: the largest one still fits a small budget.
+//! The bytes that bodies of requests hold in memory.
+//!
+//! All of them together hold so many, and one organization, with all of its tokens, at most half of what the others leave, so that
+//! there is room for the next one's however much the first sends. Its only body is bounded by the whole alone: the largest one still
+//! fits a small budget.
 //!
 //! Each process counts for itself.
 
