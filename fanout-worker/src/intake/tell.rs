@@ -32,14 +32,14 @@ pub(crate) struct SourcesTeller {
 
 /// What was told under each key, and when.
 #[derive(Debug, Default)]
-struct ToldSources(BTreeMap<String, (SourcesHealth, Instant)>);
+struct ToldShards(BTreeMap<String, (SourcesHealth, Instant)>);
 
 // === impl SourcesTeller ===
 
 impl SourcesTeller {
     /// Tells until the intake has ended, then takes back what was told.
     pub(crate) async fn run(mut self) {
-        let (mut told, mut producer) = (ToldSources::default(), None);
+        let (mut told, mut producer) = (ToldShards::default(), None);
         let limited: Limited = Limited::new(REFRESH);
         loop {
             let is_over = self.health.has_changed().is_err();
@@ -94,9 +94,9 @@ impl SourcesTeller {
     }
 }
 
-// === impl ToldSources ===
+// === impl ToldShards ===
 
-impl ToldSources {
+impl ToldShards {
     /// What is to be told now, by shard; without a value: that there is nothing any more.
     fn news(&self, health: &SourcesHealth, now: Instant) -> Vec<(String, Option<SourcesHealth>)> {
         let shards = shards(health);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn news_are_told_once_what_lives_once_a_minute_and_what_is_gone_is_taken_back() {
-        let (mut told, now) = (ToldSources::default(), clock::instant());
+        let (mut told, now) = (ToldShards::default(), clock::instant());
         let mut all = health(0x21, 1);
         all.of.extend(health(0x32, 1).of);
         let shards = |news: &[(String, Option<SourcesHealth>)]| -> Vec<(String, bool)> {

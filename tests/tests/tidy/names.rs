@@ -80,7 +80,6 @@ const SHARED: &[(&str, usize, &str)] = &[
     ("Shared", 4, INSIDE),
     ("Shown", 2, INSIDE),
     ("Snapshot", 2, LAYERS),
-    ("Source", 2, LAYERS),
     ("State", 7, INSIDE),
     ("Stored", 2, LAYERS),
     ("Subscription", 2, LAYERS),
