@@ -44,22 +44,31 @@ impl SourcesTeller {
         loop {
             let is_over = self.health.has_changed().is_err();
             let health = if is_over { Arc::default() } else { Arc::clone(&self.health.borrow_and_update()) };
-            for (shard, health) in told.news(&health, clock::instant()) {
-                let sent = self.send(&mut producer, &shard, health.clone()).await;
-                if let Err(error) = sent {
-                    if let Some(swallowed) = limited.permit("status") {
-                        warn!(topic = %self.topic, %error, swallowed, "how sources are doing cannot be told");
-                    }
-                    producer = None;
-                    break;
+            if let Err(error) = self.tell(&mut producer, &mut told, &health).await {
+                if let Some(swallowed) = limited.permit("status") {
+                    warn!(topic = %self.topic, %error, swallowed, "how sources are doing cannot be told");
                 }
-                told.note(shard, health, clock::instant());
+                producer = None;
             }
             if is_over {
                 return;
             }
             tokio::time::sleep(PERIOD).await;
         }
+    }
+
+    /// Tells what is news, until something is not taken.
+    async fn tell(
+        &self,
+        producer: &mut Option<Producer>,
+        told: &mut ToldShards,
+        health: &SourcesHealth,
+    ) -> Result<(), KafkaError> {
+        for (shard, health) in told.news(health, clock::instant()) {
+            self.send(producer, &shard, health.clone()).await?;
+            told.note(shard, health, clock::instant());
+        }
+        Ok(())
     }
 
     async fn send(
