@@ -20,11 +20,11 @@ pub(crate) struct FanoutMetrics {
     pub(crate) rejected: IntCounterVec,
     /// Records of sources that are none of their events, by reason.
     pub(crate) skipped: IntCounterVec,
-    /// Topics of sources that are read, whoever reads them.
+    /// Topics that sources name, whoever reads them.
     pub(crate) source_topics: IntGauge,
     /// Partitions of sources that this worker owns.
     pub(crate) source_partitions: IntGauge,
-    /// Those of them that cannot be read or planned for now.
+    /// Partitions of sources that this worker owns and cannot read or plan for now; they are tried again by themselves.
     pub(crate) source_failing: IntGauge,
     /// Age of the oldest record of a source read and not committed.
     pub(crate) source_lag_seconds: Gauge,

@@ -275,6 +275,7 @@ impl<'a, N> Turn<'a, N> {
     /// What was asked for so far beside what was resolved, for a role's own tests: leases that are paused or flow, leases that are
     /// taken over anew, and the topics.
     #[must_use]
+    #[expect(clippy::type_complexity, reason = "three things of a turn, for tests")]
     pub fn asked(&self) -> (&[(Lease, Fetching)], &[Lease], Option<&[String]>) {
         (&self.asked.fetching, &self.asked.restarts, self.asked.topics.as_deref())
     }

@@ -41,18 +41,9 @@ impl SourcesFollower {
             if let Some(found) = &found {
                 self.publish(&sources, found);
             }
-            if sources.values().any(|source| source.is_enabled) {
-                match self.offsets.topics(SourceRoutes::named(&sources)).await {
-                    Ok(now) => {
-                        self.publish(&sources, &now);
-                        found = Some(now);
-                    }
-                    Err(error) => {
-                        if let Some(swallowed) = limited.permit("topics") {
-                            warn!(%error, swallowed, "the topics of the cluster are not known: sources go on with those that are");
-                        }
-                    }
-                }
+            if let Some(now) = self.look(&sources, &limited).await {
+                self.publish(&sources, &now);
+                found = Some(now);
             }
             // An error is the catalog's end, and with it the process's.
             tokio::select! {
@@ -60,6 +51,20 @@ impl SourcesFollower {
                 () = tokio::time::sleep(self.refresh) => {}
             }
         }
+    }
+
+    /// The topics of the cluster, if anybody wants them and the cluster tells.
+    async fn look(&self, sources: &SourceMap, limited: &Limited) -> Option<FoundTopics> {
+        if !sources.values().any(|source| source.is_enabled) {
+            return None;
+        }
+        let told = self.offsets.topics(SourceRoutes::named(sources)).await;
+        if let Err(error) = &told
+            && let Some(swallowed) = limited.permit("topics")
+        {
+            warn!(%error, swallowed, "the topics of the cluster are not known: sources go on with those that are");
+        }
+        told.ok()
     }
 
     fn publish(&self, sources: &SourceMap, found: &FoundTopics) {

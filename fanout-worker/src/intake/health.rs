@@ -50,14 +50,19 @@ pub(super) fn of(intake: &SourcesIntake, queue: &Queue, measured: &Measured) -> 
 
 /// A failure's word and its sentence.
 pub(super) fn failure_of(why: &KafkaError) -> SourceFailure {
-    let code = match why {
-        denied if denied.is_denied() => "not_authorized",
-        KafkaError::NoTopic { .. } => "topic_missing",
-        KafkaError::OffsetOutOfRange { .. } | KafkaError::LogCut { .. } | KafkaError::Truncated { .. } => {
-            "offset_out_of_range"
-        }
-        KafkaError::Invalid { what: "number of partitions", .. } => "limit_reached",
-        _ => "unreadable",
+    let code = if why.is_denied() {
+        "not_authorized"
+    } else if matches!(why, KafkaError::NoTopic { .. }) {
+        "topic_missing"
+    } else if matches!(
+        why,
+        KafkaError::OffsetOutOfRange { .. } | KafkaError::LogCut { .. } | KafkaError::Truncated { .. }
+    ) {
+        "offset_out_of_range"
+    } else if matches!(why, KafkaError::Invalid { what: "number of partitions", .. }) {
+        "limit_reached"
+    } else {
+        "unreadable"
     };
     failure(code, &why.to_string())
 }

@@ -314,7 +314,7 @@ mod tests {
         assert!(first.is_like(&again));
         let grown = SourceRoutes::of_sources(&sources, &found(&["crm.a", "crm.b", "erp"]), &limits(), &again);
         assert!(!again.is_like(&grown));
-        let mut changed = sources.clone();
+        let mut changed = sources;
         Arc::make_mut(&mut changed).extend([source(2, &["erp"])]);
         let changed = SourceRoutes::of_sources(&changed, &topics, &limits(), &again);
         assert!(!again.is_like(&changed) && Arc::ptr_eq(again.of("crm.a").unwrap(), changed.of("crm.a").unwrap()));

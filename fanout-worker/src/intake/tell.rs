@@ -32,34 +32,43 @@ pub(crate) struct SourcesTeller {
 
 /// What was told under each key, and when.
 #[derive(Debug, Default)]
-struct ToldSources(BTreeMap<String, (SourcesHealth, Instant)>);
+struct ToldShards(BTreeMap<String, (SourcesHealth, Instant)>);
 
 // === impl SourcesTeller ===
 
 impl SourcesTeller {
     /// Tells until the intake has ended, then takes back what was told.
     pub(crate) async fn run(mut self) {
-        let (mut told, mut producer) = (ToldSources::default(), None);
+        let (mut told, mut producer) = (ToldShards::default(), None);
         let limited: Limited = Limited::new(REFRESH);
         loop {
             let is_over = self.health.has_changed().is_err();
             let health = if is_over { Arc::default() } else { Arc::clone(&self.health.borrow_and_update()) };
-            for (shard, health) in told.news(&health, clock::instant()) {
-                let sent = self.send(&mut producer, &shard, health.clone()).await;
-                if let Err(error) = sent {
-                    if let Some(swallowed) = limited.permit("status") {
-                        warn!(topic = %self.topic, %error, swallowed, "how sources are doing cannot be told");
-                    }
-                    producer = None;
-                    break;
+            if let Err(error) = self.tell(&mut producer, &mut told, &health).await {
+                if let Some(swallowed) = limited.permit("status") {
+                    warn!(topic = %self.topic, %error, swallowed, "how sources are doing cannot be told");
                 }
-                told.note(shard, health, clock::instant());
+                producer = None;
             }
             if is_over {
                 return;
             }
             tokio::time::sleep(PERIOD).await;
         }
+    }
+
+    /// Tells what is news, until something is not taken.
+    async fn tell(
+        &self,
+        producer: &mut Option<Producer>,
+        told: &mut ToldShards,
+        health: &SourcesHealth,
+    ) -> Result<(), KafkaError> {
+        for (shard, health) in told.news(health, clock::instant()) {
+            self.send(producer, &shard, health.clone()).await?;
+            told.note(shard, health, clock::instant());
+        }
+        Ok(())
     }
 
     async fn send(
@@ -94,9 +103,9 @@ impl SourcesTeller {
     }
 }
 
-// === impl ToldSources ===
+// === impl ToldShards ===
 
-impl ToldSources {
+impl ToldShards {
     /// What is to be told now, by shard; without a value: that there is nothing any more.
     fn news(&self, health: &SourcesHealth, now: Instant) -> Vec<(String, Option<SourcesHealth>)> {
         let shards = shards(health);
@@ -177,7 +186,7 @@ mod tests {
 
     #[test]
     fn news_are_told_once_what_lives_once_a_minute_and_what_is_gone_is_taken_back() {
-        let (mut told, now) = (ToldSources::default(), clock::instant());
+        let (mut told, now) = (ToldShards::default(), clock::instant());
         let mut all = health(0x21, 1);
         all.of.extend(health(0x32, 1).of);
         let shards = |news: &[(String, Option<SourcesHealth>)]| -> Vec<(String, bool)> {

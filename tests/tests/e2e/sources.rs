@@ -103,7 +103,7 @@ impl Sourced {
     }
 
     /// Waits until `GET /sources/{id}` says so.
-    async fn says(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    async fn says(&self, what: &str, holds: impl Fn(&Value) -> bool + Send + Sync) -> Value {
         let path = format!("/sources/{}", self.source);
         let shown = || async {
             let shown = self.pipeline.managed(Method::GET, &path, None, 200).await.unwrap();

@@ -164,20 +164,20 @@ fn large() -> Event {
 /// 10 MB at 2 MB/s: most of a transaction's time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_takes_a_throttled_kafka_many_seconds_is_fanned_out_and_written_at_most_twice() {
-    throttled(100).await.one_for_all(false, 2).await;
+    Box::pin(throttled(100).await.one_for_all(false, 2)).await;
 }
 
 /// Above what one event may become: it is rejected with its reason, and nothing of it is written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_of_too_many_bytes_in_all_is_rejected() {
-    throttled(200).await.one_for_all(true, 0).await;
+    Box::pin(throttled(200).await.one_for_all(true, 0)).await;
 }
 
 /// 40 MB, which an operator allows, at 2 MB/s: twice what a transaction's time is enough for. It is given up after two tries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make faults"]
 async fn an_event_that_a_throttled_kafka_takes_in_no_transaction_is_rejected_and_written_at_most_twice() {
-    throttled_with(400, 64 * 1_024 * 1_024).await.one_for_all(true, 2).await;
+    Box::pin(throttled_with(400, 64 * 1_024 * 1_024).await.one_for_all(true, 2)).await;
 }
 
 /// 500 MB are far above what one event may become: it is rejected, and events of other partitions arrive within one and a half

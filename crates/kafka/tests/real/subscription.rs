@@ -28,12 +28,13 @@ async fn delete(world: &World, topic: &str) {
         ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
     admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     let offsets = kafka::Offsets::start(&world.connection).unwrap();
-    soon("the end of a topic", async {
-        while offsets.topic_id(topic).await.unwrap().is_some() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    soon("the end of a topic", gone(&offsets, topic)).await;
+}
+
+async fn gone(offsets: &kafka::Offsets, topic: &str) {
+    while offsets.topic_id(topic).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
 }
 
 impl Worker {
