@@ -302,6 +302,18 @@ fn jobs(things: &Things) -> Vec<Row> {
     ]
 }
 
+/// A source of an application of the organization, whose tokens may name topics of its own.
+async fn source(api: &Api, organization: &str, application: &str) -> Value {
+    let mut source = sources::orders(&["crm.orders"]);
+    (source["application"], source["wait_for_topic"]) = (value!(application), value!(true));
+    let (status, source) = api.post(ADMIN, "/sources", source).await;
+    assert_eq!(status, 201, "{source}");
+    let path = format!("/organizations/{organization}");
+    assert_eq!(api.patch(ADMIN, &path, value!({"source_topics": ["crm.*"]})).await.0, 200);
+    api.topic("crm.new", &[(0, 1)]);
+    source
+}
+
 /// Two organizations; the first one has everything, twice the applications.
 async fn world() -> World {
     let (api, store) = Api::with_log();
@@ -321,13 +333,7 @@ async fn world() -> World {
     let (status, job) = api.post(&tenant.token, "/dead_letters:redrive", all).await;
     assert_eq!(status, 202, "{job}");
 
-    let mut source = sources::orders(&["crm.orders"]);
-    (source["application"], source["wait_for_topic"]) = (value!(tenant.id), value!(true));
-    let (status, source) = api.post(ADMIN, "/sources", source).await;
-    assert_eq!(status, 201, "{source}");
-    let path = format!("/organizations/{organization}");
-    assert_eq!(api.patch(ADMIN, &path, value!({"source_topics": ["crm.*"]})).await.0, 200);
-    api.topic("crm.new", &[(0, 1)]);
+    let source = source(&api, &organization, &tenant.id).await;
 
     let secret = async |application: &str, role: &str| {
         let (_, made) =

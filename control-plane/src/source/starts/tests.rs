@@ -20,8 +20,11 @@ fn id(topic: &str) -> Uuid {
     Uuid::from_u128(topic.len() as u128)
 }
 
-/// Topics whose partitions have these first, wanted and next offsets.
-fn found(topics: &[(&str, &[(i64, i64, i64)])]) -> FoundStarts {
+/// First, wanted and next offset of a partition.
+type Edges = (i64, i64, i64);
+
+/// Topics whose partitions have these.
+fn found(topics: &[(&str, &[Edges])]) -> FoundStarts {
     let edges = topics.iter().map(|(name, of)| ((*name).to_owned(), TopicEdges { id: id(name), offsets: of.to_vec() }));
     FoundStarts { seen: SeenTopics::default(), edges: edges.collect() }
 }
