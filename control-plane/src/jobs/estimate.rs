@@ -57,7 +57,7 @@ pub(crate) struct Estimator<'e> {
 
 /// What of a job was looked at so far.
 #[derive(Default)]
-struct Counted {
+struct CountedForJob {
     estimate: Estimate,
     events: HashSet<Uuid>,
     looked_at: usize,
@@ -66,9 +66,6 @@ struct Counted {
     first_ms: Option<i64>,
 }
 
-/// Why there is no estimate.
-type NotNow = String;
-
 // === impl Estimator ===
 
 impl Estimator<'_> {
@@ -76,9 +73,9 @@ impl Estimator<'_> {
     ///
     /// # Errors
     /// The log does not answer; why.
-    pub(crate) async fn estimate(&mut self, definition: JobDefinition) -> Result<Estimate, NotNow> {
+    pub(crate) async fn estimate(&mut self, definition: JobDefinition) -> Result<Estimate, String> {
         let began = clock::instant();
-        let (mut job, mut counted) = (KnownJob::asked(definition), Counted::default());
+        let (mut job, mut counted) = (KnownJob::asked(definition), CountedForJob::default());
         loop {
             let asked = Arc::clone(&job.definition);
             let next = match &asked.subject {
@@ -96,7 +93,7 @@ impl Estimator<'_> {
     }
 
     /// When the newest of what a job looks at happened, Unix ms; none where that is not found at once.
-    async fn newest_ms(&self, job: &KnownJob) -> Result<Option<i64>, NotNow> {
+    async fn newest_ms(&self, job: &KnownJob) -> Result<Option<i64>, String> {
         let page = PageOf::newest(1);
         let facts = match &job.definition.subject {
             JobSubject::DeadLetters(of) => letters::facts(job, of),
@@ -116,8 +113,8 @@ impl Estimator<'_> {
         &mut self,
         job: &KnownJob,
         of: &JobDeadLetters,
-        counted: &mut Counted,
-    ) -> Result<Option<String>, NotNow> {
+        counted: &mut CountedForJob,
+    ) -> Result<Option<String>, String> {
         let application = job.definition.application_id;
         let found = candidates(self.store, job, of, PAGE).await?;
         let mut open = Vec::new();
@@ -166,8 +163,8 @@ impl Estimator<'_> {
         &mut self,
         job: &KnownJob,
         of: &JobReplays,
-        counted: &mut Counted,
-    ) -> Result<Option<String>, NotNow> {
+        counted: &mut CountedForJob,
+    ) -> Result<Option<String>, String> {
         let application = job.definition.application_id;
         let found = found_again(self.store, job, of, PAGE).await?;
         let facts = found.all.iter().filter_map(|one| match &one.what {
@@ -204,7 +201,7 @@ impl Estimator<'_> {
         &mut self,
         application: ApplicationId,
         of: &JobReplays,
-        (event, counted): (&LoggedEvent, &mut Counted),
+        (event, counted): (&LoggedEvent, &mut CountedForJob),
     ) {
         let is_held = match &event.origin {
             Some(origin) => self.held.has(&origin.topic, origin.partition, origin.offset).await,
@@ -243,9 +240,9 @@ fn receivers(
     found
 }
 
-// === impl Counted ===
+// === impl CountedForJob ===
 
-impl Counted {
+impl CountedForJob {
     /// Something that happened then was looked at.
     fn look(&mut self, ms: i64) {
         self.looked_at += 1;
@@ -297,15 +294,16 @@ mod tests {
 
     #[test]
     fn what_was_not_looked_at_is_taken_to_be_as_dense_as_what_was() {
-        let mut counted = Counted::default();
+        let mut counted = CountedForJob::default();
         for second in 0..=10 {
             counted.look(second * 1_000);
             counted.add(Uuid::from_u128(u128::from(second.unsigned_abs()) / 2), (1, 7), second * 1_000);
         }
-        let exact = Counted { events: counted.events.clone(), ..counted }.exact();
+        let exact = CountedForJob { events: counted.events.clone(), ..counted }.exact();
         assert_eq!((exact.events, exact.deliveries, exact.bytes, exact.is_estimate), (6, 11, 77, false));
         assert_eq!((exact.oldest_ms, exact.newest_ms), (Some(0), Some(10_000)));
-        let mut again = Counted { estimate: exact, first_ms: Some(0), last_ms: Some(10_000), ..Counted::default() };
+        let mut again =
+            CountedForJob { estimate: exact, first_ms: Some(0), last_ms: Some(10_000), ..CountedForJob::default() };
         again.events.extend((0..6).map(Uuid::from_u128));
         let spread = again.spread(Some(40_000));
         assert_eq!((spread.events, spread.deliveries, spread.bytes, spread.is_estimate), (24, 44, 308, true));
@@ -314,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_happened_at_one_moment_is_spread_over_no_time() {
-        let mut counted = Counted::default();
+        let mut counted = CountedForJob::default();
         counted.look(5);
         counted.add(Uuid::nil(), (3, 9), 5);
         let spread = counted.spread(None);

@@ -52,7 +52,7 @@ pub(in crate::jobs) struct FoundToSend {
 }
 
 /// What was read back.
-enum ReadBack {
+enum ReadForJob {
     Delivery(Option<Box<Delivery>>),
     Event(Option<Record>),
     Healed,
@@ -97,23 +97,23 @@ impl Steps {
         store: &dyn DeliveryStore,
         job: &KnownJob,
         (of, what): (&JobReplays, &SentAgain),
-    ) -> Result<ReadBack, NotNow> {
+    ) -> Result<ReadForJob, NotNow> {
         match what {
-            SentAgain::Gone => Ok(ReadBack::Event(None)),
+            SentAgain::Gone => Ok(ReadForJob::Event(None)),
             SentAgain::Event(event) => match &event.origin {
-                Some(origin) => Ok(ReadBack::Event(self.record(origin).await?)),
-                None => Ok(ReadBack::Event(None)),
+                Some(origin) => Ok(ReadForJob::Event(self.record(origin).await?)),
+                None => Ok(ReadForJob::Event(None)),
             },
             SentAgain::Delivery(fact) => {
                 let is_only_failed = is_failure(fact.kind) && !of.outcomes.contains(&ReplayOutcome::Delivered);
                 if is_only_failed && is_healed(store, fact).await.map_err(|error| error.to_string())? {
-                    return Ok(ReadBack::Healed);
+                    return Ok(ReadForJob::Healed);
                 }
                 let (Some(delivery), Some(at)) = (fact.delivery, fact.record) else {
-                    return Ok(ReadBack::Delivery(None));
+                    return Ok(ReadForJob::Delivery(None));
                 };
                 let found = self.delivery((job.definition.application_id, delivery), at).await?;
-                Ok(ReadBack::Delivery(found.map(Box::new)))
+                Ok(ReadForJob::Delivery(found.map(Box::new)))
             }
         }
     }
@@ -123,10 +123,10 @@ impl Steps {
         part: &mut JobPart,
         job: &KnownJob,
         (application, of): (&Application, &JobReplays),
-        (what, read): (SentAgain, ReadBack),
+        (what, read): (SentAgain, ReadForJob),
     ) -> Result<(), NotNow> {
         match (what, read) {
-            (SentAgain::Event(event), ReadBack::Event(Some(record))) => {
+            (SentAgain::Event(event), ReadForJob::Event(Some(record))) => {
                 let Some(origin) = event.origin else { return Ok(()) };
                 let subscription_id = match of.to {
                     ReplayTo::Subscription(id) => Some(id),
@@ -138,15 +138,15 @@ impl Steps {
                     part.skip(JobSkip::TooLarge);
                 }
             }
-            (SentAgain::Delivery(_), ReadBack::Delivery(Some(delivery))) => {
+            (SentAgain::Delivery(_), ReadForJob::Delivery(Some(delivery))) => {
                 part.progress.counts.found += 1;
                 self.delivery_again(part, job, &delivery);
             }
-            (_, ReadBack::Healed) => {
+            (_, ReadForJob::Healed) => {
                 part.progress.counts.found += 1;
                 part.skip(JobSkip::AlreadyDelivered);
             }
-            (_, ReadBack::Event(_) | ReadBack::Delivery(_)) => {
+            (_, ReadForJob::Event(_) | ReadForJob::Delivery(_)) => {
                 part.progress.counts.found += 1;
                 part.skip(JobSkip::Expired);
             }

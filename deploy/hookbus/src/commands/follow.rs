@@ -19,7 +19,7 @@ const MOST: usize = 5_000;
 
 /// What was shown, as far as it can come again.
 #[derive(Debug, Default)]
-struct Shown(HashSet<String>);
+struct ShownRows(HashSet<String>);
 
 /// Prints the rows of a list that has its newest first, the oldest first, and then each that comes, or that stands otherwise.
 ///
@@ -31,7 +31,7 @@ pub(crate) async fn follow(
     (what, path): (&str, &str),
     first: usize,
 ) -> Result<()> {
-    let (mut shown, mut most) = (Shown::default(), first.max(1));
+    let (mut shown, mut most) = (ShownRows::default(), first.max(1));
     loop {
         let mut rows = management.newest(what, path, most).await?;
         if most == ROWS && rows.len() == ROWS && !shown.meets(&rows) {
@@ -51,9 +51,9 @@ pub(crate) async fn follow(
     }
 }
 
-// === impl Shown ===
+// === impl ShownRows ===
 
-impl Shown {
+impl ShownRows {
     /// Whether one of these was shown before; there is nothing to meet at the first look.
     fn meets(&self, rows: &[Value]) -> bool {
         self.0.is_empty() || rows.iter().any(|row| self.0.contains(&name(row)))
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn each_row_is_shown_once_and_again_where_it_stands_otherwise() {
-        let mut shown = Shown::default();
+        let mut shown = ShownRows::default();
         assert!(shown.meets(&[row(1, "waiting")]), "nothing was missed before the first look");
         let first = shown.take(vec![row(2, "waiting"), row(1, "failed")]);
         assert_eq!(first, [row(1, "failed"), row(2, "waiting")]);

@@ -57,7 +57,7 @@ fn event(number: u128, matched: u32) -> RowContent {
     RowContent::Event(Box::new(LoggedEvent {
         uuid: Uuid::from_u128(number),
         id: format!("evt_{number}"),
-        labels: Some(if number % 2 == 0 { r#"{"color":"red"}"# } else { "{}" }.to_owned()),
+        labels: Some(if number.is_multiple_of(2) { r#"{"color":"red"}"# } else { "{}" }.to_owned()),
         matched,
         accepted_ms: ms,
         at_ms: ms,
