@@ -59,7 +59,7 @@ pub(super) fn decode<'a>(
         event_type: resolved.event_type,
         time: resolved.time,
         content_type,
-        labels: given.labels.map(Cow::Owned).or(found.labels.map(Cow::Borrowed)),
+        labels: given.labels.map(Cow::Owned).or_else(|| found.labels.map(Cow::Borrowed)),
         metadata: found.metadata.map(Cow::Borrowed),
         application,
         ip: found.ip.and_then(|ip| std::str::from_utf8(ip).ok()),

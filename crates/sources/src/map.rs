@@ -68,9 +68,10 @@ pub(crate) fn named_application<'a>(mapping: &'a Mapping, at: RecordAt<'a>) -> O
         return Some(Cow::Borrowed(application));
     }
     if !mapping.templates.has_application() {
-        return match &mapping.options {
-            FormatOptions::Hookbus => hookbus::named_application(at.record.value.as_deref()?),
-            _cloudevents => cloudevents::named_application(at.record),
+        return if let FormatOptions::Hookbus = &mapping.options {
+            hookbus::named_application(at.record.value.as_deref()?)
+        } else {
+            cloudevents::named_application(at.record)
         };
     }
     let pointers = &mapping.templates.pointers;
@@ -189,6 +190,7 @@ struct JsonText<'x> {
 }
 
 /// What templates say of a JSON text, and the part of it that is the payload.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever format it is, somebody looks or nobody does")]
 fn said<'x>(
     mapping: &'x Mapping,
     at: RecordAt<'x>,
@@ -219,7 +221,7 @@ fn said<'x>(
         Some(slot) => looked.json_at(slot).ok_or_else(|| unmapped_payload(pointers.text(slot)))?.as_bytes(),
     };
     let mut given = fill(mapping, at, looked, key, schema_name)?;
-    given.default_type = given.default_type.or(default_type.map(Cow::Owned));
+    given.default_type = given.default_type.or_else(|| default_type.map(Cow::Owned));
     Ok((given, payload))
 }
 

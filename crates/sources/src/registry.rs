@@ -73,8 +73,8 @@ impl RegistryReader<'_, '_> {
                         return Err(Rejection::new(RejectReason::SchemaUnusable, detail).into());
                     };
                     check.check(&framed.rest).map_err(|unfit| {
-                        let reason =
-                            if unfit.is_costly { RejectReason::SchemaTooCostly } else { RejectReason::SchemaMismatch };
+                        let reasons = [RejectReason::SchemaMismatch, RejectReason::SchemaTooCostly];
+                        let reason = reasons[usize::from(unfit.is_costly)];
                         let detail = format!("the value does not fit {}: {}", key.id, unfit.message);
                         let position = Some(RejectedAt::Pointer(unfit.pointer.into()));
                         Rejection { position, ..Rejection::new(reason, detail) }

@@ -196,11 +196,12 @@ impl<'j> Scanner<'j, '_> {
             while self.depth > outer {
                 self.space();
                 let is_object = objects & 1 == 1;
-                if self.take(b',') {
-                    if is_object {
-                        self.space();
-                        self.skip_name()?;
-                    }
+                let goes_on = self.take(b',');
+                if goes_on && is_object {
+                    self.space();
+                    self.skip_name()?;
+                }
+                if goes_on {
                     break;
                 }
                 match is_object {

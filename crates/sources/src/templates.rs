@@ -220,10 +220,8 @@ impl Templates {
 
     fn refusal(&self, attribute: &str, lack: &Lack<'_>) -> Rejection {
         let detail = format!("attribute `{attribute}`: {} {}", self.pointers.shown(lack.part), lack.what);
-        let pointer = match lack.part {
-            TemplatePart::Value(slot) => Some(self.pointers.value.text(*slot)),
-            _elsewhere => None,
-        };
+        let pointer =
+            if let TemplatePart::Value(slot) = lack.part { Some(self.pointers.value.text(*slot)) } else { None };
         Rejection { position: pointer.map(|text| RejectedAt::Pointer(text.into())), ..Rejection::attribute(detail) }
     }
 }
@@ -264,12 +262,8 @@ fn part<'x>(part: &'x TemplatePart, subject: &TemplateSubject<'x>) -> Result<Cow
     };
     match part {
         TemplatePart::Text(text) => Ok(Cow::Borrowed(text)),
-        TemplatePart::Value(slot) => {
-            subject.value.at(*slot).or_else(|(what, is_unfit)| Err(Lack { part, what, is_unfit }))
-        }
-        TemplatePart::KeyAt(slot) => {
-            subject.key.at(*slot).or_else(|(what, is_unfit)| Err(Lack { part, what, is_unfit }))
-        }
+        TemplatePart::Value(slot) => subject.value.at(*slot).map_err(|(what, is_unfit)| Lack { part, what, is_unfit }),
+        TemplatePart::KeyAt(slot) => subject.key.at(*slot).map_err(|(what, is_unfit)| Lack { part, what, is_unfit }),
         TemplatePart::Key => match &subject.record.key {
             Some(key) => utf8(key),
             None => nothing("is not there: the record has no key"),

@@ -43,11 +43,11 @@ impl Worker {
         loop {
             match soon("an assignment", self.events.next()).await.unwrap() {
                 PollerEvent::Assigned { leases } => {
-                    for lease in leases {
-                        self.begin(&lease, 0).await;
-                        if *lease.partition.topic == *topic {
-                            return lease;
-                        }
+                    for lease in &leases {
+                        self.begin(lease, 0).await;
+                    }
+                    if let Some(lease) = leases.into_iter().find(|lease| *lease.partition.topic == *topic) {
+                        return lease;
                     }
                 }
                 PollerEvent::Revoked { done, .. } => done.done(),

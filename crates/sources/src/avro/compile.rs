@@ -105,6 +105,7 @@ impl PlanBuilder {
     }
 
     /// The index of a type.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is left of the schemas are the logical types")]
     fn node(&mut self, schema: &Schema) -> Result<usize, UnusableSchema> {
         let node = match schema {
             Schema::Null => AvroNode::Null,
@@ -118,7 +119,7 @@ impl PlanBuilder {
             Schema::Array(it) => AvroNode::Array(self.node(&it.items)?),
             Schema::Map(it) => AvroNode::Map(self.node(&it.types)?),
             Schema::Union(it) => AvroNode::Union(self.branches(it.variants())?),
-            Schema::Ref { name } => return Ok(self.named(&name.to_string())),
+            Schema::Ref { name } => return Ok(self.named(name.as_ref())),
             Schema::Record(it) => {
                 // The name first: its fields may be of this very type.
                 let index = self.define(&it.name, it.aliases.as_deref(), AvroNode::Null)?;
@@ -150,11 +151,12 @@ impl PlanBuilder {
         self.push(node)
     }
 
+    #[expect(clippy::borrowed_box, reason = "the tag is kept as a box")]
     fn branches(&mut self, variants: &[Schema]) -> Result<Box<[UnionBranch]>, UnusableSchema> {
         let mut branches = Vec::with_capacity(variants.len());
         for variant in variants {
             let tag = branch_name(variant).map(|name| format!("{{{}:", quoted(&name)).into());
-            self.count(tag.as_ref().map_or(0, |tag: &Box<str>| tag.len()))?;
+            self.count(tag.as_ref().map_or(0, |tag: &Box<str>| str::len(tag)))?;
             branches.push(UnionBranch { node: self.node(variant)?, tag });
         }
         Ok(branches.into())
@@ -174,7 +176,7 @@ impl PlanBuilder {
     /// Puts a type at the place of its name, and of its other names.
     fn define(&mut self, name: &Name, aliases: Option<&[Alias]>, node: AvroNode) -> Result<usize, UnusableSchema> {
         self.count(0)?;
-        let index = self.named(&name.to_string());
+        let index = self.named(name.as_ref());
         for alias in aliases.unwrap_or_default() {
             self.names.entry(alias.fullname(name.namespace())).or_insert(index);
         }

@@ -43,6 +43,7 @@ pub(super) fn decode(plan: &AvroPlan, bytes: &[u8], options: AvroOptions, limit:
 // === impl AvroDecoder ===
 
 impl<'b> AvroDecoder<'b> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each type of a schema")]
     fn value(&mut self, node: usize) -> Result<(), AvroFault> {
         let nodes = self.nodes;
         match &nodes[node] {

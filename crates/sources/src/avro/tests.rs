@@ -309,7 +309,7 @@ fn named(schema: &mut Value, next: &mut u32) {
             members.values_mut().for_each(|member| named(member, next));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| named(item, next)),
-        _scalar => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
