@@ -30,7 +30,6 @@ pub(crate) struct SourcesFollower {
 
 impl SourcesFollower {
     /// Follows until its task is aborted.
-    #[expect(clippy::infinite_loop, reason = "its task is aborted when the intake ends")]
     pub(crate) async fn run(self) {
         let mut changes = self.catalog.sources_changed();
         let mut found: Option<FoundTopics> = None;

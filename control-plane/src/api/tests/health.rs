@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use catalog::usage::HearsStatus;
+use delivery_log::FactKind;
 use schemas::ids::SubscriptionId;
 use schemas::lanes::{LaneCircuit, LaneKey, LaneRecord, ListRecord, ListRole};
 use schemas::record::{Headers, Record};
 use schemas::status::{LaneHealth, LanesHealth, Status};
 
+use super::log::Traffic;
 use super::*;
 
 fn lane(id: SubscriptionId, probe_ms: i64) -> Record {
