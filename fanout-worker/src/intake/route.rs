@@ -144,16 +144,17 @@ impl SourceRoutes {
             let former = former.of.get(&source.source_id).filter(|it| Arc::ptr_eq(&it.source, source));
             former.cloned().unwrap_or_else(|| Arc::new(SourceRoute::new(Arc::clone(source), limits.decoded)))
         };
-        let of: BTreeMap<SourceId, Arc<SourceRoute>> =
-            sources.values().filter(|it| it.is_enabled).map(|it| (it.source_id, kept(it))).collect();
-        let patterns = Patterns::of(of.values());
+        let all: BTreeMap<SourceId, Arc<SourceRoute>> = sources.values().map(|it| (it.source_id, kept(it))).collect();
+        // Of all: what a disabled source reads is read by nobody. Another one's prefix would begin there months back.
+        let patterns = Patterns::of(all.values());
+        let is_enabled = |route: &Arc<SourceRoute>| route.source.is_enabled;
         let mut routes = Self::default();
         let mut room = limits.partitions;
         for (topic, partitions) in &found.there {
             if topic.starts_with(INTERNAL) || topic.starts_with(&limits.own_prefix) {
                 continue;
             }
-            let Some(route) = patterns.reader(topic) else { continue };
+            let Some(route) = patterns.reader(topic).filter(|route| is_enabled(route)) else { continue };
             let route = Arc::clone(route);
             if let Some(left) = room.checked_sub(*partitions) {
                 room = left;
@@ -167,10 +168,11 @@ impl SourceRoutes {
         for (topic, why) in &found.missing {
             let is_awaited =
                 |it: &&&Arc<SourceRoute>| it.source.wait_for_topic && matches!(why, KafkaError::NoTopic { .. });
-            if let Some(route) = patterns.exact.get(&**topic).filter(|it| !is_awaited(it)) {
+            if let Some(route) = patterns.exact.get(&**topic).filter(|it| is_enabled(it) && !is_awaited(it)) {
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), why.clone());
             }
         }
+        let of = all.into_iter().filter(|(_, route)| is_enabled(route)).collect();
         Self { of, ..routes }
     }
 
@@ -290,7 +292,7 @@ mod tests {
         let topics =
             found(&["__consumer_offsets", "crm.orders", "crm.orders.new", "crm.users", "erp", "hookbus.events"]);
         let routes = SourceRoutes::of_sources(&sources, &topics, &limits(), &SourceRoutes::default());
-        assert_eq!(readers(&routes), [("crm.orders", 2), ("crm.orders.new", 3), ("crm.users", 1)]);
+        assert_eq!(readers(&routes), [("crm.orders.new", 3), ("crm.users", 1)], "a disabled source keeps its topic");
         assert_eq!(SourceRoutes::named(&sources), ["crm.orders.new"]);
     }
 
