@@ -38,6 +38,19 @@ fn field<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
+/// The path of a source that is there, and the body of one that could be.
+async fn source(api: &Api, organization: Uuid) -> (String, Value) {
+    let [made, new] = ["crm.orders", "crm.users"].map(|topic| {
+        api.topic(topic, &[(0, 5)]);
+        let mut source = sources::orders(&[topic]);
+        (source["organization_id"], source["application"]) = (value!(organization), value!("{header:application}"));
+        source
+    });
+    let (status, made) = api.post(ADMIN, "/sources", made).await;
+    assert_eq!(status, 201, "{made}");
+    (format!("/sources/{}", field(&made, "source_id")), new)
+}
+
 #[tokio::test]
 async fn every_post_has_the_same_answer_again_whatever_became_of_the_object() {
     let api = Api::new();
@@ -47,16 +60,7 @@ async fn every_post_has_the_same_answer_again_whatever_became_of_the_object() {
     let (_, made) = api.post(ADMIN, "/subscriptions", tenant.subscription()).await;
     let subscription = format!("/subscriptions/{}", field(&made, "subscription_id"));
     let service_token = format!("/service_token/{}", field(&token, "token_id"));
-    api.topic("crm.orders", &[(0, 5)]);
-    api.topic("crm.users", &[(0, 5)]);
-    let [made, new_source] = ["crm.orders", "crm.users"].map(|topic| {
-        let mut source = super::sources::orders(&[topic]);
-        (source["organization_id"], source["application"]) = (value!(organization), value!("{header:application}"));
-        source
-    });
-    let (status, made) = api.post(ADMIN, "/sources", made).await;
-    assert_eq!(status, 201, "{made}");
-    let source = format!("/sources/{}", field(&made, "source_id"));
+    let (source, new_source) = source(&api, organization).await;
     let in_organization = value!({"organization_id": organization, "name": "new"});
     let in_application = value!({"application_id": tenant.id, "name": "new"});
     let batch =
