@@ -1,3 +1,5 @@
+//! Lines of ordering keys: one of each in flight, and what comes back first.
+
 use uuid::Uuid;
 
 use super::*;
