@@ -16,12 +16,13 @@ const LIFECYCLES: &str = include_str!("../../../schemas/golden/lifecycle.v2.txt"
 const AUDIT: &str = include_str!("golden/audit.v1.json");
 
 /// What `schemas` itself decodes in its tests.
-const OF_SCHEMAS: [&str; 7] = [
+const OF_SCHEMAS: [&str; 8] = [
     "delivery.v1.txt",
     "lane.v1.json",
     "lane_chunk.v1.json",
     "lifecycle.v1.json",
     "lifecycle.v2.txt",
+    "source.v1.txt",
     "status.v1.txt",
     "subscription.v1.json",
 ];

@@ -157,7 +157,7 @@ impl Reader {
             }
             return;
         };
-        let status = match status_of(value, record.timestamp_ms) {
+        let status: Status = match serde_json::from_slice(value) {
             Ok(status) => status,
             Err(error) => {
                 warn!(topic = %self.deps.topic, offset = record.offset, key, %error, "a status record cannot be decoded");
@@ -174,12 +174,6 @@ impl Reader {
             self.heard.lock().insert(key.to_owned(), status.at_ms);
         }
     }
-}
-
-/// What an instance says, at the time at which Kafka took it, Unix ms: its own clock may be ahead of its successor's.
-fn status_of(value: &[u8], stored_ms: i64) -> Result<Status, serde_json::Error> {
-    let status: Status = serde_json::from_slice(value)?;
-    Ok(Status { at_ms: stored_ms, ..status })
 }
 
 // === impl Reporter ===
@@ -288,14 +282,6 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_is_as_old_as_its_record_whatever_the_clock_of_who_wrote_it_says() {
-        let ahead = serde_json::to_vec(&Status::new("delivery", "pod-1", 9_000_000)).unwrap();
-        let status = status_of(&ahead, 7_000).unwrap();
-        assert_eq!((status.at_ms, status.instance.as_str()), (7_000, "pod-1"));
-        assert!(status_of(b"{", 7_000).is_err());
-    }
 
     #[test]
     fn keys_tell_their_shard() {
