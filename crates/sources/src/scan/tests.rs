@@ -67,6 +67,25 @@ fn ten_thousand_levels_are_told_without_a_stack() {
 }
 
 #[test]
+fn what_means_something_in_a_string_is_seen_wherever_it_stands() {
+    for at in 0..24 {
+        let with = |byte: u8| {
+            let mut bytes = [b'a'; 24];
+            bytes[at] = byte;
+            format!("[\"{}\",0]", String::from_utf8_lossy(&bytes))
+        };
+        for control in 0..0x20 {
+            assert_eq!(found(&with(control), &["/1"]).unwrap_err().at, at + 2, "{control:#x}");
+        }
+        for byte in [0x20, 0x21, 0x23, 0x5b, 0x5d, 0x7f] {
+            assert_eq!(found(&with(byte), &["/1"]).unwrap(), [Some("0")], "{byte:#x}");
+        }
+        assert_eq!(found(&with(b'"'), &["/1"]).unwrap_err().at, at + 3);
+        assert!(found(&with(b'\\'), &["/1"]).is_err());
+    }
+}
+
+#[test]
 fn a_number_of_one_mebibyte_is_a_number() {
     let json = format!(r#"{{"n":{},"m":1}}"#, "7".repeat(1 << 20));
     assert_eq!(found(&json, &["/m", "/n"]).unwrap()[1].map(str::len), Some(1 << 20));
