@@ -191,6 +191,16 @@ async fn replica(world: &World, slot: &str, folder: &Path) -> Replica {
     world.replica_with(slot, super::log::at(&folder.join(slot))).await
 }
 
+/// Waits until the first of a job is written.
+async fn begun(one: &Replica, path: &str) {
+    soon("the first is written", async {
+        while one.get(path).await.1["counts"]["written"] == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_sent_again_once_each_through_hand_overs_and_overlapping_jobs() {
     const COUNT: usize = 120;
@@ -300,12 +310,7 @@ async fn what_is_discarded_is_not_sent_and_what_is_cancelled_goes_no_further() {
     let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}, "rate_per_second": 1}))).await;
     assert_eq!(status, 202, "{job}");
     let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
-    soon("the first is written", async {
-        while one.get(&path).await.1["counts"]["written"] == 0 {
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await;
+    begun(&one, &path).await;
     let (status, cancelled) = one.post(&format!("{path}/cancel"), json!({})).await;
     assert_eq!((status, &cancelled["state"]), (200, &json!("cancelled")), "{cancelled}");
     let ended = shop.ended(&one, &job).await;
@@ -339,12 +344,7 @@ async fn what_is_paused_goes_on_where_it_was_when_another_runner_has_it() {
     let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}, "rate_per_second": 1}))).await;
     assert_eq!(status, 202, "{job}");
     let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
-    soon("the first is written", async {
-        while one.get(&path).await.1["counts"]["written"] == 0 {
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await;
+    begun(&one, &path).await;
     let (status, paused) = one.post(&format!("{path}/pause"), json!({})).await;
     assert_eq!((status, &paused["state"]), (200, &json!("paused")), "{paused}");
     // A job that comes meanwhile does not wait for it.

@@ -100,17 +100,21 @@ fn null<'a>(mapping: &'a Mapping, at: RecordAt<'a>, against: Against<'_>) -> Res
     }
 }
 
+/// What the templates look for in a value that is JSON as it is.
+fn looked<'a>(mapping: &Mapping, value: &'a Bytes) -> Result<LookedInto<'a>, Rejection> {
+    if !mapping.looks_into_the_value {
+        return Ok(LookedInto::default());
+    }
+    look(value, &mapping.templates.pointers.value).map_err(|fault| fault.rejection(Some(0)))
+}
+
 fn cloudevents_event<'a>(
     mapping: &'a Mapping,
     at: RecordAt<'a>,
     value: &'a Bytes,
     key: &KeyText<'a>,
 ) -> Result<Event<'a>, Unmapped> {
-    let looked = match mapping.looks_into_the_value {
-        true => look(value, &mapping.templates.pointers.value).map_err(|fault| fault.rejection(Some(0)))?,
-        false => LookedInto::default(),
-    };
-    let given = fill(mapping, at, looked, key, None)?;
+    let given = fill(mapping, at, looked(mapping, value)?, key, None)?;
     Ok(cloudevents::decode_given(at.record, value, at.from, given)?)
 }
 
@@ -120,11 +124,7 @@ fn hookbus_event<'a>(
     value: &'a Bytes,
     key: &KeyText<'a>,
 ) -> Result<Event<'a>, Unmapped> {
-    let looked = match mapping.looks_into_the_value {
-        true => look(value, &mapping.templates.pointers.value).map_err(|fault| fault.rejection(Some(0)))?,
-        false => LookedInto::default(),
-    };
-    let given = fill(mapping, at, looked, key, None)?;
+    let given = fill(mapping, at, looked(mapping, value)?, key, None)?;
     Ok(hookbus::event(at, value, given, !mapping.templates.has_type())?)
 }
 

@@ -13,7 +13,7 @@ use crate::frame::{Framed, FramedPart, unframe};
 use crate::map::Unmapped;
 use crate::mapping::Against;
 use crate::protobuf::ProtobufFile;
-use crate::schema::{CompiledForm, CompiledSchema, SchemaKey, SchemaKind, SchemaState};
+use crate::schema::{CompiledForm, CompiledSchema, JsonCheck, SchemaKey, SchemaKind, SchemaState};
 use crate::{RejectedAt, Rejection};
 
 /// JSON, and where it came from.
@@ -65,20 +65,7 @@ impl RegistryReader<'_, '_> {
             CompiledForm::Protobuf(file) => self.protobuf(file, framed, key),
             CompiledForm::Json { title, check } => {
                 if self.is_validated {
-                    let Some(check) = check else {
-                        let detail = format!(
-                            "{} refers to others, or nothing here checks with it: its values are not validated",
-                            key.id
-                        );
-                        return Err(Rejection::new(RejectReason::SchemaUnusable, detail).into());
-                    };
-                    check.check(&framed.rest).map_err(|unfit| {
-                        let reasons = [RejectReason::SchemaMismatch, RejectReason::SchemaTooCostly];
-                        let reason = reasons[usize::from(unfit.is_costly)];
-                        let detail = format!("the value does not fit {}: {}", key.id, unfit.message);
-                        let position = Some(RejectedAt::Pointer(unfit.pointer.into()));
-                        Rejection { position, ..Rejection::new(reason, detail) }
-                    })?;
+                    validate(check.as_deref(), &framed.rest, &key)?;
                 }
                 let schema_name = title.clone();
                 Ok(RegistryJson { json: framed.rest, begins: Some(framed.taken), schema_name, key })
@@ -120,6 +107,21 @@ impl RegistryReader<'_, '_> {
         })?;
         Ok(RegistryJson { json: json.into(), begins: None, schema_name: Some(name), key })
     }
+}
+
+/// Whether a value fits its JSON Schema, where there is something to check it with.
+fn validate(check: Option<&dyn JsonCheck>, value: &[u8], key: &SchemaKey) -> Result<(), Rejection> {
+    let Some(check) = check else {
+        let detail =
+            format!("{} refers to others, or nothing here checks with it: its values are not validated", key.id);
+        return Err(Rejection::new(RejectReason::SchemaUnusable, detail));
+    };
+    check.check(value).map_err(|unfit| {
+        let reason = if unfit.is_costly { RejectReason::SchemaTooCostly } else { RejectReason::SchemaMismatch };
+        let detail = format!("the value does not fit {}: {}", key.id, unfit.message);
+        let position = Some(RejectedAt::Pointer(unfit.pointer.into()));
+        Rejection { position, ..Rejection::new(reason, detail) }
+    })
 }
 
 fn reason(is_too_large: bool) -> RejectReason {

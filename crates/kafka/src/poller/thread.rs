@@ -94,7 +94,7 @@ impl Reader<'_> {
 
     /// Waits a moment while no lease could hand out a record. True: still none.
     fn wait_hungry(&mut self) -> bool {
-        let (at_end, patience, is_sated) = {
+        let at_end = {
             let mut state = self.shared.state.lock();
             let at_end = if state.is_any_full() { state.at_end() } else { Vec::new() };
             let patience = if at_end.is_empty() { TRICKLE } else { look_after(at_end.len()) };
@@ -104,21 +104,28 @@ impl Reader<'_> {
                 self.shared.wake.wait_for(&mut state, patience);
                 state.poll_waits = false;
             }
-            (at_end, patience, is_sated)
-        };
-        if !at_end.is_empty() && instant().saturating_duration_since(self.looked) >= patience {
-            self.looked = instant();
-            let client = self.consumer.client().native_client();
-            for partition in &at_end {
-                let marks = ffi::cached_watermarks(client, &partition.topic, partition.partition);
-                if let Some((_, log_end)) = marks {
-                    self.shared.state.lock().look_at_end(partition, log_end);
-                }
+            if at_end.is_empty() || instant().saturating_duration_since(self.looked) < patience {
+                return is_sated && state.is_sated();
             }
-        } else if !is_sated {
-            return false;
+            at_end
+        };
+        self.look_at_ends(&at_end)
+    }
+
+    /// Looks where the logs of leases at their end stand now. True: no lease could hand out a record.
+    fn look_at_ends(&mut self, at_end: &[TopicPartition]) -> bool {
+        self.looked = instant();
+        let client = self.consumer.client().native_client();
+        let marks = at_end.iter().filter_map(|partition| {
+            let (_, log_end) = ffi::cached_watermarks(client, &partition.topic, partition.partition)?;
+            Some((partition, log_end))
+        });
+        let marks: Vec<_> = marks.collect();
+        let mut state = self.shared.state.lock();
+        for (partition, log_end) in marks {
+            state.look_at_end(partition, log_end);
         }
-        self.shared.state.lock().is_sated()
+        state.is_sated()
     }
 
     /// Fetches what stood still because the budget was spent.

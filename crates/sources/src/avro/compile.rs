@@ -151,12 +151,11 @@ impl PlanBuilder {
         self.push(node)
     }
 
-    #[expect(clippy::borrowed_box, reason = "the tag is kept as a box")]
     fn branches(&mut self, variants: &[Schema]) -> Result<Box<[UnionBranch]>, UnusableSchema> {
         let mut branches = Vec::with_capacity(variants.len());
         for variant in variants {
-            let tag = branch_name(variant).map(|name| format!("{{{}:", quoted(&name)).into());
-            self.count(tag.as_ref().map_or(0, |tag: &Box<str>| str::len(tag)))?;
+            let tag: Option<Box<str>> = branch_name(variant).map(|name| format!("{{{}:", quoted(&name)).into());
+            self.count(tag.as_deref().map_or(0, str::len))?;
             branches.push(UnionBranch { node: self.node(variant)?, tag });
         }
         Ok(branches.into())
