@@ -76,6 +76,11 @@ await assert.rejects(again, (error) => error instanceof ApiError && error.is("Ev
 say({ sent: 6 });
 assert.equal((await lines.next()).value, "arrived");
 
+const orders = { topics: ["sdk-for-node.orders"], wait_for_topic: true, format: "json", application: "{header:application}", type: "order.{value:/status}" };
+const { source_id } = await admin.sources.create({ body: { organization_id, name: "orders", ...orders } });
+assert.deepEqual((await admin.sources.get({ source_id })).topics, orders.topics);
+await admin.sources.delete({ source_id });
+
 // What nothing above has called, such as operations that are newer than this scenario: an answer that is no 5xx is a call that was understood.
 for (const operation of JSON.parse(readFileSync(setup.operations, "utf8"))) {
   if (done.has(operation.id) || operation.id.endsWith(".delete")) continue;

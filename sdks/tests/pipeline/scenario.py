@@ -88,6 +88,12 @@ with Hookbus(secret["token"], setup["base"], on_answer=lambda operation, answer:
 print(json.dumps({"sent": 6}), flush=True)
 assert sys.stdin.readline().strip() == "arrived"
 
+orders = {"topics": ["sdk-for-python.orders"], "wait_for_topic": True, "format": "json"}
+orders |= {"application": "{header:application}", "type": "order.{value:/status}"}
+source = admin.sources.create({"organization_id": organization, "name": "orders", **orders})["source_id"]
+assert admin.sources.get(source)["topics"] == orders["topics"]
+admin.sources.delete(source)
+
 # What nothing above has called, such as operations that are newer than this scenario: an answer that is no 5xx is a call that was understood.
 for operation in json.load(open(setup["operations"])):
     if operation["id"] in done or operation["id"].endswith(".delete"):
