@@ -144,9 +144,9 @@ impl Shop {
     }
 }
 
-/// All committed records of a topic.
+/// All committed records of a topic, those of transactions that were answered and are not shown yet included.
 async fn all(world: &World, topic: &Arc<str>) -> Vec<Record> {
-    let offsets = kafka::Offsets::start_committed(&world.connection).unwrap();
+    let offsets = kafka::Offsets::start(&world.connection).unwrap();
     let mut ends: BTreeMap<i32, i64> = offsets.ends(topic).await.unwrap();
     ends.retain(|_, end| *end > 0);
     let options = TailOptions {
