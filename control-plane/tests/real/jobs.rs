@@ -388,6 +388,45 @@ async fn what_is_paused_goes_on_where_it_was_when_another_runner_has_it() {
     two.stop().await;
 }
 
+/// Each change is asked of another replica than the one before it, which may not have read that yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_pauses_another_one_resumes() {
+    /// At one a second more than the test takes.
+    const COUNT: usize = 60;
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let (one, other) = (replica(&world, "one", folder.path()).await, replica(&world, "other", folder.path()).await);
+    let shop = Shop::new(&world, &one).await;
+    for number in 0..COUNT {
+        shop.dead(&world, &format!("evt_{number}")).await;
+    }
+    shop.open(&one, COUNT).await;
+    let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}, "rate_per_second": 1}))).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    soon("the other one knows it", async {
+        while other.get(&path).await.0 != 200 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    begun(&other, &path).await;
+    for round in 0..20 {
+        let (status, paused) = one.post(&format!("{path}/pause"), json!({})).await;
+        assert_eq!((status, &paused["state"]), (200, &json!("paused")), "{round}: {paused}");
+        let (status, resumed) = other.post(&format!("{path}/resume"), json!({})).await;
+        assert_eq!((status, &resumed["state"]), (200, &json!("running")), "{round}: {resumed}");
+        soon("it goes on", async {
+            while one.get(&path).await.1["state"] != "running" {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(other.post(&format!("{path}/cancel"), json!({})).await.0, 200);
+    one.stop().await;
+    other.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fits_a_filter_is_sent_again_once_as_it_was_said_before() {
     const COUNT: u64 = 30;
