@@ -16,7 +16,7 @@ use crate::classify::Reach;
 use crate::pool::PoolLimits;
 use crate::testing;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Of attempts that must run into it behind a head that must come before it, also on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 

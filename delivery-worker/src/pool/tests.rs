@@ -17,7 +17,7 @@ use crate::client::{Answer, Client, ClientLimits, Tls};
 use crate::testing;
 
 /// Long enough for a machine that is busy.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Of a connect in these tests.
 const CONNECT: Duration = Duration::from_millis(300);
 

@@ -10,7 +10,7 @@ use schemas::record::TopicPartition;
 use crate::foreign::{foreign_producer, write_in_transactions};
 use crate::support::{Worker, World, delete_below, eventually, soon, text, transaction};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn lag(worker: &Worker) -> LeaseLag {
     worker.poller.lag().remove(0)

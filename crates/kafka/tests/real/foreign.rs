@@ -8,7 +8,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::support::{World, brokers};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is not ours.
 pub(crate) fn foreign_producer(transactional_id: &str) -> BaseProducer {
