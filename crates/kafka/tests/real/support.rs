@@ -218,7 +218,7 @@ impl World {
                 for partition in 0..count {
                     list.add_partition(&topic, partition);
                 }
-                let told = client.committed_offsets(list, PATIENCE);
+                let told = client.committed_offsets(list, Duration::from_secs(5));
                 told.is_ok_and(|told| told.elements().iter().all(|element| element.error().is_ok()))
             };
             let deadline = kafka::clock::instant() + PATIENCE;
