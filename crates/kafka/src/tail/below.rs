@@ -15,8 +15,10 @@ use crate::error::KafkaError;
 /// How long is waited in all for open transactions: markers follow their commit within milliseconds.
 const OPEN: Duration = Duration::from_secs(1);
 
-/// Reads one partition up to an end. Its tail reads this partition alone, emits ends and shows only what is committed; the end is
-/// one of [`Offsets::start`](crate::Offsets::start), so beyond open transactions.
+/// Reads one partition up to an end.
+///
+/// Its tail reads this partition alone, emits ends and shows only what is committed; the end is one of
+/// [`Offsets::start`](crate::Offsets::start), so beyond open transactions.
 #[derive(Debug)]
 pub struct Below {
     tail: Tail,

@@ -36,8 +36,9 @@ async fn the_last_to_acquire_writes_and_a_reader_reaches_the_listed_end() {
 
     let offsets = Offsets::start(&world.connection).unwrap();
     let partition = TopicPartition::new(Arc::clone(&world.output), 0);
-    let end = offsets.end(&partition).await.unwrap();
     assert_eq!(world.outputs().await, ["a", "b", "c"]);
+    world.nothing_open(&world.output).await;
+    let end = offsets.end(&partition).await.unwrap();
     // A reader that begins at the end has nothing to read and says so with that position.
     let options = TailOptions {
         topic: world.output.to_string(),
@@ -64,6 +65,8 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
     let both = vec![record(&world.output, 0, "a"), record(&world.output, 0, "b")];
     let placed = writer.write(both).await.unwrap();
     assert_eq!((placed.of(&world.output), placed.of("another")), (Some(1), None), "where its last record stands");
+    // The next transaction begins behind the marker of this one.
+    world.nothing_open(&world.output).await;
     let (id, topic) = (world.slot("open"), world.output.to_string());
     let open = tokio::task::spawn_blocking(move || {
         let producer = foreign_producer(&id);
@@ -77,16 +80,7 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
     let written = Offsets::start(&world.connection).unwrap().end(&partition).await.unwrap();
     assert_eq!(written, 4, "two records and their marker, then an open one");
     let committed = Offsets::start_committed(&world.connection).unwrap();
-    // Kafka answers a commit before its marker is written.
-    let end = soon("the marker", async {
-        loop {
-            match committed.end(&partition).await.unwrap() {
-                end if end < 3 => tokio::task::yield_now().await,
-                end => break end,
-            }
-        }
-    })
-    .await;
+    let end = committed.end(&partition).await.unwrap();
     assert_eq!(end, 3);
     let options = TailOptions {
         topic: world.output.to_string(),
