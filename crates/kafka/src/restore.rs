@@ -107,10 +107,11 @@ impl Restored {
         (self.committed, self.position) = (None, Some(position));
     }
 
-    /// The window to go on with when reading begins at `start`.
+    /// The window to go on with when reading begins at `start`. Where what was committed cannot be gone on with (see
+    /// [`Self::start`]), nothing above it is done: other records stand there.
     #[must_use]
     pub fn window(&self, start: i64) -> Window {
-        if self.recreated || self.committed.is_none() {
+        if self.recreated || self.committed.is_none() || self.start().is_err() {
             return Window::restore(start, start, Vec::new());
         }
         let not_done = self.not_done.iter().copied().filter(|offset| *offset >= start).collect();
@@ -139,6 +140,16 @@ mod tests {
             recreated: false,
             cut: None,
         }
+    }
+
+    /// New jobs were taken for done after their log had lost its end.
+    #[test]
+    fn nothing_is_done_where_the_log_ends_before_what_was_read() {
+        let mut cut = restored(Some(5), 0, 50);
+        cut.read_up_to = 100;
+        assert!(cut.start().is_err());
+        let mut window = cut.window(0);
+        assert!(window.admit(0) && window.admit(50));
     }
 
     #[test]

@@ -48,7 +48,7 @@ struct State {
 #[derive(Debug)]
 struct Stall {
     waiting: Option<Waiting>,
-    /// When Kafka failed to answer a question about it last, on the same clock.
+    /// When Kafka failed to answer a question about it last, or this process took no turns, on the same clock.
     unanswered_ms: i64,
 }
 
@@ -73,6 +73,10 @@ impl Watched {
     /// The loop turned; this is the oldest thing that waits, and the oldest that an open transaction holds.
     pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>, held: Option<Waiting>) {
         let mut state = self.0.lock();
+        if boot_ms - state.turned_ms >= TURN_LIMIT_MS {
+            // The process itself stood still: what waits may have been ready for long, and nobody was there to take it.
+            (state.work.unanswered_ms, state.held.unanswered_ms) = (boot_ms, boot_ms);
+        }
         state.turned_ms = boot_ms;
         (state.work.waiting, state.held.waiting) = (waiting, held);
     }
@@ -186,12 +190,23 @@ mod tests {
     fn only_what_stands_still_while_kafka_answers_counts() {
         let watched = Watched::new(0);
         assert_eq!(watched.stalled_ms(5_000), 0, "nothing waits");
+        watched.0.lock().turned_ms = 59_000;
         watched.note(60_000, waiting(20_000), None);
         assert_eq!(watched.stalled_ms(60_000), 40_000);
         watched.0.lock().work.unanswered_ms = 55_000;
         assert_eq!(watched.stalled_ms(60_000), 5_000, "an outage begins the count anew");
         watched.note(61_000, None, None);
         assert_eq!(watched.stalled_ms(61_000), 0, "it moved");
+    }
+
+    /// One that was frozen for five minutes called itself hung as soon as it went on.
+    #[test]
+    fn what_waited_while_the_process_stood_still_is_young_when_it_goes_on() {
+        let watched = Watched::new(0);
+        watched.note(1_000, waiting(0), waiting(0));
+        watched.note(300_000, waiting(0), waiting(0));
+        assert_eq!((watched.stalled_ms(300_000), watched.0.lock().held.age_ms(300_000)), (0, 0));
+        assert_eq!(watched.stalled_ms(305_000), 5_000);
     }
 
     #[test]
@@ -201,9 +216,11 @@ mod tests {
         watched.0.lock().work.unanswered_ms = 90_000;
         assert_eq!(watched.stalled_ms(1_000 + TURN_LIMIT_MS), TURN_LIMIT_MS);
     }
+
     #[test]
     fn what_an_open_transaction_holds_is_told_and_ends_no_liveness() {
         let watched = Watched::new(0);
+        watched.0.lock().turned_ms = 89_000;
         watched.note(90_000, None, waiting(20_000));
         assert_eq!(watched.stalled_ms(90_000), 0, "a new process would stand before it too");
         assert_eq!(watched.0.lock().held.age_ms(90_000), 70_000);

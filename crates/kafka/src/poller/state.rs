@@ -209,6 +209,14 @@ impl State {
         !subscribed.iter().any(|topic| if topic.starts_with('^') { self.leases.is_empty() } else { is_open(topic) })
     }
 
+    /// These topics are read from now on: which others may not be, is nothing to tell of any more. What a pattern matches is not
+    /// known.
+    pub(super) fn forget_denied(&mut self, subscribed: &[String]) {
+        if !subscribed.iter().any(|topic| topic.starts_with('^')) {
+            self.denied.retain(|topic| subscribed.iter().any(|it| **it == **topic));
+        }
+    }
+
     /// Topics that may not be read at the moment, sorted.
     pub(super) fn denied(&self) -> Vec<Arc<str>> {
         let mut denied: Vec<_> = self.denied.iter().cloned().collect();

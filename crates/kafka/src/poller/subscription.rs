@@ -20,6 +20,7 @@ impl Poller {
     /// From now on these topics are read, an entry that starts with `^` being a pattern. What stays is read on meanwhile; what goes is
     /// revoked, what comes is assigned. The list is the whole of it; with an empty one the group is left until the next.
     pub fn subscribe(&self, topics: Vec<String>) {
+        self.0.state.lock().forget_denied(&topics);
         *self.0.wanted.lock() = Some(topics);
         self.0.wake.notify_all();
     }

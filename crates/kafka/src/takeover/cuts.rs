@@ -66,7 +66,8 @@ pub(crate) fn find(
         return Ok(HashMap::new());
     }
     let failed = |error| KafkaError::from_rdkafka("reading the last records that were done", &error);
-    let config = connection.tail(false, true, 10);
+    // Only what was committed could be read: an aborted record of a newer leader was passed like a marker.
+    let config = connection.tail(true, true, 10);
     let consumer = BaseConsumer::from_config_and_context(&config, Named::new("takeover")).map_err(failed)?;
     let queue = ffi::MessageQueue::of(consumer.client().native_client()).ok_or(KafkaError::Closed)?;
     let mut list = TopicPartitionList::with_capacity(suspects.len());
@@ -81,7 +82,7 @@ pub(crate) fn find(
         let Some(event) = queue.poll(POLL) else { continue };
         match event.read() {
             Polled::Message(message) => search.record(&message.partition(), message.offset(), message.leader_epoch()),
-            Polled::End(partition, _) => search.end(&partition),
+            Polled::End(partition, position) => search.end(&partition, position),
             // One broker that is away hides nothing that the others have.
             Polled::Failed { code, partition, .. } => {
                 let of = partition.map(|(partition, _)| format!(" of {partition}")).unwrap_or_default();
@@ -119,9 +120,12 @@ impl CutSearch {
         self.told.insert(partition.clone(), cut);
     }
 
-    /// Nothing more stands there.
-    fn end(&mut self, partition: &TopicPartition) {
-        if self.open.remove(partition).is_some() {
+    /// Nothing more can be read below this position. Before what was read a transaction may be open, of records that took the place
+    /// of those that were lost: once it is over they tell.
+    fn end(&mut self, partition: &TopicPartition, position: i64) {
+        let is_whole = self.open.get(partition).is_some_and(|suspect| position >= suspect.read_up_to);
+        if is_whole {
+            self.open.remove(partition);
             self.told.insert(partition.clone(), None);
         }
     }
@@ -153,7 +157,9 @@ mod tests {
     fn the_end_of_one_topic_says_nothing_about_the_same_number_of_another() {
         let (events, source) = (TopicPartition::new("events", 0), TopicPartition::new("source", 0));
         let mut search = CutSearch::new(vec![suspect("events"), suspect("source")]);
-        search.end(&source);
+        search.end(&source, 7);
+        assert!(search.told.is_empty(), "what is open before what was read tells when it is over");
+        search.end(&source, 8);
         search.record(&events, 6, Some(4));
         let cut = LogCut { at: 6, read_epoch: 3, found_epoch: 4 };
         assert_eq!(search.told, HashMap::from([(source, None), (events, Some(cut))]));

@@ -12,8 +12,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is not ours.
 pub(crate) fn foreign_producer(transactional_id: &str) -> BaseProducer {
+    foreign_producer_at(&brokers(), transactional_id)
+}
+
+fn foreign_producer_at(bootstrap: &str, transactional_id: &str) -> BaseProducer {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers()).set("transactional.id", transactional_id);
+    config.set("bootstrap.servers", bootstrap).set("transactional.id", transactional_id);
     // Longer than any patience: only fencing ends its transaction.
     config.set("transaction.timeout.ms", "600000");
     let producer: BaseProducer = config.create().unwrap();
@@ -44,8 +48,9 @@ pub(crate) async fn pending(world: &World, transactional_id: String, partitions:
 /// followed by a marker, which is there on return. The value of a record is its offset, counted from the first.
 pub(crate) async fn write_in_transactions(world: &World, commits: &[bool], records: usize) {
     let (id, topic, commits) = (world.slot("writer"), world.input.to_string(), commits.to_vec());
+    let bootstrap = world.connection.brokers().to_owned();
     let written = tokio::task::spawn_blocking(move || {
-        let producer = foreign_producer(&id);
+        let producer = foreign_producer_at(&bootstrap, &id);
         for (number, commits) in commits.into_iter().enumerate() {
             producer.begin_transaction().unwrap();
             for record in 0..records {

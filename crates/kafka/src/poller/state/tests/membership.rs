@@ -20,6 +20,19 @@ fn a_denied_topic_ends_a_role_that_has_nothing_else_to_read() {
     assert!(!spare.deny(None, &["^retry".to_owned()]), "what the pattern matches is not known");
 }
 
+/// The gauge stood at 1 until a restart when a source without permission was deleted.
+#[test]
+fn a_topic_that_is_not_read_any_more_is_not_told_to_be_denied() {
+    let mut state = State::new(limits(1, 1));
+    assert!(!state.deny(Some("t".into()), &["t".to_owned(), "u".to_owned()]));
+    state.forget_denied(&["t".to_owned()]);
+    assert_eq!(state.denied(), ["t".into()], "it is still read");
+    state.forget_denied(&["^re.*".to_owned()]);
+    assert_eq!(state.denied(), ["t".into()], "the pattern may match it");
+    state.forget_denied(&["u".to_owned()]);
+    assert!(state.denied().is_empty());
+}
+
 #[test]
 fn an_empty_assignment_is_known_from_none() {
     let mut state = State::new(limits(1, 1));
