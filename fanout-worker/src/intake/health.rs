@@ -106,7 +106,9 @@ fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: 
         position_id: Some(PositionId(open.position.id)),
         committed: Some(measured.map_or(open.committed, |it| it.committed)),
         end: measured.and_then(|it| it.end),
-        oldest_ms: oldest_ms.or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
-        failure: open.failing.as_ref().map(|(failure, _)| failure.clone()),
+        oldest_ms: oldest_ms
+            .or_else(|| open.oldest_still_ms())
+            .or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
+        failure: open.failing.as_ref().map(|failing| failing.failure.clone()),
     }
 }
