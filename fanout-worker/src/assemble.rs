@@ -139,7 +139,8 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
     let mut changes = common.deps.catalog.sources_changed();
     loop {
         changes.borrow_and_update();
-        if config.enabled && common.deps.catalog.sources().values().any(|source| source.is_enabled) {
+        // What is disabled too: its offsets are kept while somebody owns its partitions.
+        if config.enabled && !common.deps.catalog.sources().is_empty() {
             break;
         }
         tokio::select! {

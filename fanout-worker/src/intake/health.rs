@@ -11,6 +11,7 @@ use schemas::status::{
 };
 use stage::{Measured, MeasuredLease};
 
+use super::place::OFFSET_LOST;
 use super::{OpenPartition, SourcesIntake};
 use crate::queue::Queue;
 
@@ -61,6 +62,8 @@ pub(super) fn failure_of(why: &KafkaError) -> SourceFailure {
         "offset_out_of_range"
     } else if matches!(why, KafkaError::Invalid { what: "number of partitions", .. }) {
         "limit_reached"
+    } else if matches!(why, KafkaError::Invalid { what: OFFSET_LOST, .. }) {
+        "offset_lost"
     } else {
         "unreadable"
     };

@@ -28,6 +28,8 @@ impl SourcePlace {
     }
 }
 
+/// For how long Kafka keeps what a group has committed when nobody of it reads (`offsets.retention.minutes`, as it comes).
+const OFFSETS_KEPT_MS: i64 = 7 * 86_400_000;
 /// A worker whose catalog is further behind than that has other trouble; positions that are older contradict each other for some
 /// other reason, such as two clocks, and what the catalog says counts.
 const CATALOG_BEHIND_MS: i64 = 600_000;
@@ -35,7 +37,7 @@ const CATALOG_BEHIND_MS: i64 = 600_000;
 /// Where reading begins; and what commits say from then on, if that is elsewhere than was committed, where the source says.
 ///
 /// # Errors
-/// No source reads the topic any more, the offset is not there, or this worker has not heard of the last move.
+/// No source reads the topic any more, the offset is not there, or nobody knows how far it was read.
 pub(super) fn begins(
     route: Option<&Arc<SourceRoute>>,
     found: &Restored,
@@ -58,6 +60,11 @@ pub(super) fn begins(
             return Err(KafkaError::Invalid { what: "position", reason });
         }
     }
+    let is_listed = begins.offset.is_some();
+    if is_listed && found.committed.is_none() && minted_ms(id).is_some_and(|at_ms| now_ms - at_ms > OFFSETS_KEPT_MS) {
+        let reason = format!("nothing is committed of {partition}, which was to be read for more than a week: move it");
+        return Err(KafkaError::Invalid { what: OFFSET_LOST, reason });
+    }
     // What retention has taken meanwhile was there when it was asked for.
     let offset = begins.offset.unwrap_or(found.log_start).max(found.log_start);
     if offset > found.log_end {
@@ -66,6 +73,9 @@ pub(super) fn begins(
     }
     Ok((offset, Some(anew)))
 }
+
+/// What is invalid where nobody knows how far a partition was read.
+pub(super) const OFFSET_LOST: &str = "committed offset";
 
 /// Why a partition does not begin that is no source's.
 pub(super) fn nobodys(partition: &TopicPartition) -> KafkaError {
@@ -195,6 +205,19 @@ mod tests {
     fn minted(ago_ms: i64) -> u128 {
         let at_ms = u64::try_from(NOW_MS - ago_ms).unwrap();
         uuid::Builder::from_unix_timestamp_millis(at_ms, &[7; 10]).into_uuid().as_u128()
+    }
+
+    #[test]
+    fn offsets_that_the_cluster_has_lost_begin_nothing_anew() {
+        let route = route(1, minted(8 * DAY_MS));
+        let Err(KafkaError::Invalid { what: OFFSET_LOST, .. }) = begins(&route, &found(None, None)) else {
+            panic!("it was read for a week, and nobody knows how far")
+        };
+        let mut later = found(None, None);
+        later.lease.partition = TopicPartition::new("crm", 7);
+        assert_eq!(begins(&route, &later).unwrap().0, 10, "a partition that came yesterday");
+        let moved = self::route(1, minted(DAY_MS));
+        assert_eq!(begins(&moved, &found(None, None)).unwrap().0, 40, "it was moved, so somebody knows");
     }
 
     #[test]
