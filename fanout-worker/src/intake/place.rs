@@ -55,7 +55,11 @@ pub(super) fn begins(
             return Ok((found.start()?, None));
         }
         let is_younger = known.id > id;
-        if own.is_some() && is_younger && minted_ms(known.id).is_some_and(|at_ms| now_ms - at_ms < CATALOG_BEHIND_MS) {
+        if is_younger && own.is_none() {
+            // Another source has read the topic since this one was given its positions: what it has passed is done.
+            return Ok((found.start()?, Some(anew)));
+        }
+        if is_younger && minted_ms(known.id).is_some_and(|at_ms| now_ms - at_ms < CATALOG_BEHIND_MS) {
             let reason = format!("{partition} was moved, and this worker has not heard of it yet");
             return Err(KafkaError::Invalid { what: "position", reason });
         }
@@ -218,6 +222,16 @@ mod tests {
         assert_eq!(begins(&route, &later).unwrap().0, 10, "a partition that came yesterday");
         let moved = self::route(1, minted(DAY_MS));
         assert_eq!(begins(&moved, &found(None, None)).unwrap().0, 40, "it was moved, so somebody knows");
+    }
+
+    #[test]
+    fn what_another_source_read_meanwhile_goes_on_where_that_one_stood() {
+        let other = claim(2, minted(DAY_MS));
+        let (start, claim) = begins(&route(1, minted(90 * DAY_MS)), &found(Some(60), Some(other))).unwrap();
+        let claim = claim.unwrap();
+        assert_eq!((start, claim.source, claim.handled), (60, Uuid::from_u128(1), Handled::nothing()));
+        let younger = route(1, minted(3_600_000));
+        assert_eq!(begins(&younger, &found(Some(60), Some(other))).unwrap().0, 40);
     }
 
     #[test]
