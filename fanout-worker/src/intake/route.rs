@@ -155,8 +155,11 @@ impl SourceRoutes {
         let theirs = found.there.iter().filter(|(topic, _)| !is_ours(topic));
         let mut wanted: Vec<_> =
             theirs.filter_map(|(topic, partitions)| Some((topic, partitions, patterns.reader(topic)?))).collect();
-        // What is disabled needs its room less. Stable: then by name.
-        wanted.sort_by_key(|(_, _, route)| !is_enabled(route));
+        // Whoever is read stays, whatever others come; what is disabled needs its room less. Stable: then by name.
+        let was_read = |topic: &str, route: &SourceRoute| {
+            former.of(topic).is_some_and(|former| former.source_id() == route.source_id())
+        };
+        wanted.sort_by_key(|(topic, _, route)| (!was_read(topic, route), !is_enabled(route)));
         let mut room = limits.partitions;
         for (topic, partitions, route) in wanted {
             let route = Arc::clone(route);
@@ -340,5 +343,17 @@ mod tests {
         let waits: SourceMap = Arc::new([(waits.source_id, Arc::new(waits))].into_iter().collect());
         let routes = SourceRoutes::of_sources(&waits, &topics, &limits(), &routes);
         assert!(routes.missing().is_empty(), "that is no failure where it is waited for");
+    }
+
+    #[test]
+    fn what_is_read_keeps_its_room_and_what_is_disabled_its_place() {
+        let sources: SourceMap = Arc::new([source(1, &["m.*"])].into_iter().collect());
+        let topics = ["m.a", "m.b", "m.c", "m.d", "m.e"];
+        let first = SourceRoutes::of_sources(&sources, &found(&topics), &limits(), &SourceRoutes::default());
+        assert_eq!(first.names(), topics);
+        let grown = found(&[&["b"], &topics[..]].concat());
+        let sources: SourceMap = Arc::new([source(1, &["m.*"]), source(2, &["b*"])].into_iter().collect());
+        let grown = SourceRoutes::of_sources(&sources, &grown, &limits(), &first);
+        assert_eq!(grown.names(), topics, "a name that sorts before them displaces nothing");
     }
 }
