@@ -121,6 +121,12 @@ impl<'a> SourceTurn<'a> {
         Self { route, handled: NOTHING, again: None }
     }
 
+    /// Of a source that has handled this much, for tests.
+    #[cfg(test)]
+    pub(crate) fn after(route: &'a SourceRoute, handled: &'a Handled) -> Self {
+        Self { route, handled, again: None }
+    }
+
     /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
     pub(crate) fn was_handled(self, offset: i64) -> bool {
         self.handled.contains(offset)
