@@ -289,7 +289,8 @@ impl FanoutWork {
             for (reason, count) in self.planner.take_failed_filters() {
                 self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
             }
-        } else if self.queue.len() == 0 {
+        } else if self.queue.front().is_none() {
+            // Nothing waits but what is held, and that is not waited for.
             self.planned_boot_ms = turn.now.boot_ms;
         }
         gives_way
