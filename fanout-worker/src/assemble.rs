@@ -195,6 +195,7 @@ async fn try_run_sources(
         topic: Arc::clone(&deps.topics.status),
         instance: deps.kafka.slot.clone(),
         health: told,
+        offsets: common.offsets.clone(),
     };
     let following = tasks::spawn("sources follower", follower.run());
     let telling = tasks::spawn("sources teller", teller.run());

@@ -11,6 +11,7 @@
 //!                                                      +--health.rs--> tell.rs --> status
 //! ```
 
+mod ends;
 mod follow;
 mod health;
 mod place;
