@@ -9,7 +9,7 @@ use chassis::config::Role;
 use chassis::shutdown::Shutdown;
 use chassis::tasks;
 use kafka::{Offsets, Pace};
-use stage::StageError;
+use stage::{StageError, StageMetrics};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -139,7 +139,8 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
     let mut changes = common.deps.catalog.sources_changed();
     loop {
         changes.borrow_and_update();
-        if config.enabled && common.deps.catalog.sources().values().any(|source| source.is_enabled) {
+        // What is disabled too: its offsets are kept while somebody owns its partitions.
+        if config.enabled && !common.deps.catalog.sources().is_empty() {
             break;
         }
         tokio::select! {
@@ -151,8 +152,11 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
     info!("there are sources: their intake begins");
     let mut deps = common.stage_deps();
     deps.kafka.live_budget_bytes = config.live_bytes;
+    // One for all tries: what is counted is shown whichever of them got through.
+    let metrics = StageMetrics::new(&deps.registry, SOURCES)?;
     loop {
-        let ended = try_run_sources(&common, &config, deps.clone(), shutdown.clone()).await;
+        let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
+        let ended = try_run_sources(&common, &config, options, deps.clone(), shutdown.clone()).await;
         let Err(failed) = ended else { return Ok(()) };
         if !is_denied(&failed) {
             return Err(failed.into());
@@ -162,14 +166,13 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
             () = tokio::time::sleep(HELD_FOR) => {}
             () = shutdown.requested() => return Ok(()),
         }
-        // What the failed one has registered stays with it.
-        deps.registry = chassis::metrics::Registry::new();
     }
 }
 
 async fn try_run_sources(
     common: &SharedParts,
     config: &SourcesConfig,
+    options: stage::Options,
     deps: stage::Deps,
     shutdown: Shutdown,
 ) -> Result<(), StageError> {
@@ -192,11 +195,12 @@ async fn try_run_sources(
         topic: Arc::clone(&deps.topics.status),
         instance: deps.kafka.slot.clone(),
         health: told,
+        offsets: common.offsets.clone(),
     };
     let following = tasks::spawn("sources follower", follower.run());
     let telling = tasks::spawn("sources teller", teller.run());
     let work = common.work(Some(SourcesIntake::new(routes, health, clock::now_ms())));
-    let ended = stage::run(common.sources_options(), deps, work, shutdown).await;
+    let ended = stage::run(options, deps, work, shutdown).await;
     following.abort();
     // It takes back what it told, once the work is gone.
     if tokio::time::timeout(TELLER_ENDS_WITHIN, telling).await.is_err() {

@@ -4,27 +4,29 @@
 //! ```text
 //! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source
 //!                                                  |
-//!   assigned --> start, begins_anew (place.rs) --> OpenPartition --SourceTurn--> plan.rs
+//!   assigned --------> begins (place.rs) --------> OpenPartition --SourceTurn--> plan.rs
 //!                        |                             |  seal: the claim of its commits
-//!                        +--cannot be read--> held     +--moved, paused, gone: restart, hold, forget
+//!                        +--cannot be read--> held     +--moved, gone: restart, forget
+//!                                                      +--paused, failing: standing.rs
 //!                                                      +--health.rs--> tell.rs --> status
 //! ```
 
+mod ends;
 mod follow;
 mod health;
 mod place;
 mod route;
+mod standing;
 mod tell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use kafka::{Claimed, Epoch, Handled, KafkaError, Lease, PositionClaim, Restored};
 use schemas::ids::SourceId;
 use schemas::record::TopicPartition;
 use schemas::status::{SourceFailure, SourcesHealth};
-use stage::{Fetching, Measured, Now, Part, Turn};
+use stage::{Measured, Now, Part, Turn};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -32,8 +34,8 @@ pub(crate) use self::follow::SourcesFollower;
 pub(crate) use self::health::failure;
 pub(crate) use self::place::SourcePlace;
 pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
+use self::standing::{FailingRecord, StillPartition};
 pub(crate) use self::tell::SourcesTeller;
-use crate::config::HELD_FOR;
 use crate::plan::{EventVerdict, Note};
 use crate::queue::Queue;
 
@@ -47,6 +49,10 @@ pub(crate) struct SourcesIntake {
     subscribed: Vec<String>,
     open: BTreeMap<Epoch, OpenPartition>,
     held: BTreeMap<TopicPartition, HeldPartition>,
+    /// What stands still and is being taken over anew.
+    standing: BTreeMap<TopicPartition, StillPartition>,
+    /// Leases that began after their source had gone: their commits keep what is known of them.
+    nobodys: BTreeMap<Epoch, PositionClaim>,
     counts: BTreeMap<SourceId, Counts>,
     began_ms: i64,
     health: watch::Sender<Arc<SourcesHealth>>,
@@ -70,8 +76,12 @@ struct OpenPartition {
     is_gone: bool,
     /// It is about to be taken over anew.
     is_over: bool,
-    /// Nothing of it can be planned, and when it is tried again.
-    failing: Option<(SourceFailure, Instant)>,
+    /// The record that cannot be planned, until one from there on is committed.
+    failing: Option<FailingRecord>,
+    /// Its records are neither fetched nor planned.
+    is_still: bool,
+    /// Kafka's time of the oldest record that it gave back when it came to stand still.
+    oldest_ms: Option<i64>,
     since_ms: i64,
 }
 
@@ -112,6 +122,12 @@ impl<'a> SourceTurn<'a> {
         Self { route, handled: NOTHING, again: None }
     }
 
+    /// Of a source that has handled this much, for tests.
+    #[cfg(test)]
+    pub(crate) fn after(route: &'a SourceRoute, handled: &'a Handled) -> Self {
+        Self { route, handled, again: None }
+    }
+
     /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
     pub(crate) fn was_handled(self, offset: i64) -> bool {
         self.handled.contains(offset)
@@ -138,20 +154,17 @@ impl SourcesIntake {
             subscribed: Vec::new(),
             open: BTreeMap::new(),
             held: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            nobodys: BTreeMap::new(),
             counts: BTreeMap::new(),
             began_ms,
             health,
         }
     }
 
-    /// Where reading begins.
-    pub(crate) fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        place::start(self.newest.borrow().of(&found.lease.partition.topic), found)
-    }
-
-    /// Whether that is elsewhere than was committed, and what its commits say then.
-    pub(crate) fn begins_anew(&self, found: &Restored) -> Option<PositionClaim> {
-        place::begins_anew(self.newest.borrow().of(&found.lease.partition.topic)?, found)
+    /// Where reading begins; and where that is elsewhere than was committed, what its commits say then. Both by the same routes.
+    pub(crate) fn begins(&self, found: &Restored, now: Now) -> Result<(i64, Option<PositionClaim>), KafkaError> {
+        place::begins(self.newest.borrow().of(&found.lease.partition.topic), found, now.wall_ms)
     }
 
     /// A partition begins; its records follow.
@@ -162,11 +175,12 @@ impl SourcesIntake {
             // Its source was deleted since it was taken over: it goes with the next assignment.
             queue.hold(lease);
             self.hold(lease, &place::nobodys(&lease.partition), now);
+            self.nobodys.insert(lease.epoch, place.position);
             return;
         };
         let SourcePlace { position, start, topic_id } = place;
         let again = route.begins(&lease.partition, topic_id).again.then_some(position.id);
-        let partition = OpenPartition {
+        let mut partition = OpenPartition {
             lease: lease.clone(),
             topic_id,
             route,
@@ -178,8 +192,13 @@ impl SourcesIntake {
             is_gone: false,
             is_over: false,
             failing: None,
+            is_still: false,
+            oldest_ms: None,
             since_ms: now.wall_ms,
         };
+        if let Some(standing) = self.standing.remove(&lease.partition) {
+            partition.stand(standing);
+        }
         self.open.insert(lease.epoch, partition);
         // Whether it is paused, or was moved meanwhile, is looked at with the next turn.
         self.is_changed = true;
@@ -201,6 +220,7 @@ impl SourcesIntake {
     /// A lease is over.
     pub(crate) fn closed(&mut self, lease: &Lease) {
         self.open.remove(&lease.epoch);
+        self.nobodys.remove(&lease.epoch);
         if self.held.get(&lease.partition).is_some_and(|held| held.lease == *lease) {
             self.held.remove(&lease.partition);
         }
@@ -217,24 +237,12 @@ impl SourcesIntake {
         self.open.get(&epoch).map(|open| &*open.route)
     }
 
-    /// Nothing of a partition can be planned, whatever its records say: it waits, and is tried again.
-    pub(crate) fn fail(&mut self, epoch: Epoch, failure: SourceFailure, now: Now) {
-        if let Some(open) = self.open.get_mut(&epoch) {
-            tracing::warn!(
-                partition = %open.lease.partition, code = failure.code, detail = failure.detail,
-                "a source cannot be planned: its partition waits and is tried again"
-            );
-            if open.failing.is_none() {
-                open.since_ms = now.wall_ms;
-            }
-            open.failing = Some((failure, now.instant + HELD_FOR));
-        }
-    }
-
     /// A batch is cut: what its commits say of each part.
     pub(crate) fn claims(&mut self, parts: &[Part]) -> Vec<Claimed> {
         let claim = |part: &Part| {
-            let Some(open) = self.open.get_mut(&part.lease.epoch) else { return Claimed::Nothing };
+            let Some(open) = self.open.get_mut(&part.lease.epoch) else {
+                return self.nobodys.get(&part.lease.epoch).copied().map_or(Claimed::Nothing, Claimed::Position);
+            };
             open.committed = part.committed;
             let handled = open.position.handled.with(open.start, part.committed);
             Claimed::Position(PositionClaim { handled, ..open.position })
@@ -249,8 +257,8 @@ impl SourcesIntake {
         counts.records += 1;
         counts.rejected += u64::from(matches!(note.verdict, EventVerdict::Rejected(_)));
         counts.skipped += u64::from(matches!(note.verdict, EventVerdict::Skipped(_)));
-        // It goes on.
-        open.failing = None;
+        // It goes on, unless this was planned before the one that fails.
+        open.failing.take_if(|failing| note.record.offset >= failing.offset);
     }
 }
 
@@ -268,10 +276,15 @@ impl SourcesIntake {
 
     /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
     pub(crate) fn follow<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) -> bool {
-        self.try_again(queue, turn.now);
-        if !std::mem::take(&mut self.is_changed) {
-            return false;
+        let is_changed = std::mem::take(&mut self.is_changed);
+        if is_changed {
+            self.follow_routes(turn, queue);
         }
+        self.settle(turn, queue);
+        is_changed
+    }
+
+    fn follow_routes<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) {
         self.routes = Arc::clone(&self.newest.borrow_and_update());
         let topics = self.routes.names();
         if topics != self.subscribed {
@@ -294,19 +307,7 @@ impl SourcesIntake {
             }
         }
         self.counts.retain(|source, _| self.routes.has(*source));
-        true
-    }
-
-    fn try_again(&mut self, queue: &mut Queue, now: Now) {
-        for open in self.open.values_mut() {
-            if let Some((_, until)) = &mut open.failing
-                && *until <= now.instant
-                && !(open.is_paused || open.is_over || open.is_gone)
-            {
-                *until = now.instant + HELD_FOR;
-                queue.release(&open.lease);
-            }
-        }
+        self.standing.retain(|partition, it| self.routes.of(&partition.topic).is_some_and(|is| it.is_of(is)));
     }
 
     /// Tells how the sources are doing. Returns how many partitions are failing.
@@ -348,20 +349,12 @@ impl OpenPartition {
         }
         if !Arc::ptr_eq(&self.route, route) {
             self.route = Arc::clone(route);
-            if self.failing.take().is_some() {
-                queue.release(&self.lease);
-            }
+            // What failed is tried at once with what the source is now.
+            self.failing = None;
         }
         if self.is_paused != route.is_paused() {
             self.is_paused = route.is_paused();
             self.since_ms = turn.now.wall_ms;
-            if self.is_paused {
-                queue.hold(&self.lease);
-                turn.fetch(self.lease.clone(), Fetching::Paused);
-            } else {
-                queue.release(&self.lease);
-                turn.fetch(self.lease.clone(), Fetching::Flowing);
-            }
         }
     }
 }

@@ -11,6 +11,7 @@ use schemas::status::{
 };
 use stage::{Measured, MeasuredLease};
 
+use super::place::OFFSET_LOST;
 use super::{OpenPartition, SourcesIntake};
 use crate::queue::Queue;
 
@@ -61,6 +62,8 @@ pub(super) fn failure_of(why: &KafkaError) -> SourceFailure {
         "offset_out_of_range"
     } else if matches!(why, KafkaError::Invalid { what: "number of partitions", .. }) {
         "limit_reached"
+    } else if matches!(why, KafkaError::Invalid { what: OFFSET_LOST, .. }) {
+        "offset_lost"
     } else {
         "unreadable"
     };
@@ -106,7 +109,9 @@ fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: 
         position_id: Some(PositionId(open.position.id)),
         committed: Some(measured.map_or(open.committed, |it| it.committed)),
         end: measured.and_then(|it| it.end),
-        oldest_ms: oldest_ms.or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
-        failure: open.failing.as_ref().map(|(failure, _)| failure.clone()),
+        oldest_ms: oldest_ms
+            .or_else(|| open.oldest_still_ms())
+            .or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
+        failure: open.failing.as_ref().map(|failing| failing.failure.clone()),
     }
 }

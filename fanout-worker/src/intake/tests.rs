@@ -7,10 +7,11 @@ use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;
-use stage::{BatchLimits, Order, Outbox};
+use stage::{BatchLimits, Fetching, Order, Outbox};
 
 use super::route::RouteLimits;
 use super::*;
+use crate::config::HELD_FOR;
 
 const TOPIC: &str = "crm.orders";
 const TOPIC_ID: Uuid = Uuid::from_u128(70);
@@ -48,8 +49,18 @@ impl World {
     }
 
     fn turn(&mut self) -> Asked {
+        self.turn_at(Now::read())
+    }
+
+    /// A turn when what fails is tried again.
+    fn turn_later(&mut self) -> Asked {
+        let now = Now::read();
+        self.turn_at(Now { instant: now.instant + HELD_FOR, ..now })
+    }
+
+    fn turn_at(&mut self, now: Now) -> Asked {
         let mut outbox: Outbox<Note> = Outbox::new(BatchLimits::default(), Order::InOrder);
-        let mut turn = Turn::new(&mut outbox, Now::read());
+        let mut turn = Turn::new(&mut outbox, now);
         self.intake.is_changed |= self.intake.newest.has_changed().unwrap();
         self.intake.follow(&mut turn, &mut self.queue);
         let (fetching, restarts, topics) = turn.asked();
@@ -76,11 +87,16 @@ impl World {
     /// The partition is taken over and begins.
     fn open(&mut self) {
         let mut found = Self::found(None, None);
-        let start = self.intake.start(&found).unwrap();
-        if let Some(position) = self.intake.begins_anew(&found) {
-            found.begin_anew(position);
-        }
+        let (start, anew) = self.intake.begins(&found, Now::read()).unwrap();
+        found.begin_anew(anew.unwrap());
         self.intake.opened(&lease(), SourcePlace::of(&found, start), &mut self.queue, Now::read());
+    }
+
+    /// The lease ends and another one begins: for tests, of the same number.
+    fn reopen(&mut self) {
+        self.queue.forget(&lease());
+        self.intake.closed(&lease());
+        self.open();
     }
 
     fn push(&mut self, offset: i64) {
@@ -93,6 +109,20 @@ impl World {
 
     fn planned(&mut self) -> Vec<i64> {
         std::iter::from_fn(|| self.queue.pop()).map(|(_, record)| record.offset).collect()
+    }
+
+    /// The record at this offset cannot be planned, because of what the source names.
+    fn fail(&mut self, offset: i64) {
+        self.push(offset);
+        let (whose, record) = self.queue.pop().unwrap();
+        self.queue.hold_with(&whose, record);
+        self.intake.fail(Epoch(3), offset, failure("unknown_application", "no application `shop`"), Now::read());
+    }
+
+    /// The record at this offset is committed.
+    fn commit(&mut self, offset: i64) {
+        let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
+        self.intake.count(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None });
     }
 
     fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
@@ -176,8 +206,9 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     let [Claimed::Position(claim)] = world.intake.claims(&[part])[..] else { panic!("one claim") };
     world.intake.closed(&lease());
     let mut found = World::found(Some(claim), Some(60));
-    assert_eq!(world.intake.start(&found).unwrap(), 40);
-    found.begin_anew(world.intake.begins_anew(&found).unwrap());
+    let (start, anew) = world.intake.begins(&found, Now::read()).unwrap();
+    assert_eq!(start, 40);
+    found.begin_anew(anew.unwrap());
     assert_eq!(found.window(40).progress(), Window::restore(40, 40, Vec::new()).progress());
     world.intake.opened(&lease(), SourcePlace::of(&found, 40), &mut world.queue, Now::read());
     let turn = world.intake.turn_of(Epoch(3)).unwrap();
@@ -216,20 +247,132 @@ fn what_is_held_says_why_and_is_tried_at_once_when_its_source_changes() {
     assert_eq!(world.state(), None);
 }
 
+/// A partition whose record at 4 has failed.
+fn failing() -> World {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.fail(4);
+    world
+}
+
+const RUNNING: Option<(SourcePartitionState, Option<String>)> = Some((SourcePartitionState::Running, None));
+const PAUSED: Option<(SourcePartitionState, Option<String>)> = Some((SourcePartitionState::Paused, None));
+
+fn unknown_application() -> Option<(SourcePartitionState, Option<String>)> {
+    Some((SourcePartitionState::Failing, Some("unknown_application".to_owned())))
+}
+
 #[test]
 fn what_a_source_itself_names_and_is_not_there_holds_its_partition_until_it_is_tried_again() {
+    let mut world = failing();
+    assert_eq!(world.turn(), (None, 1, 0, 1), "what was read beyond it is given back");
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    world.reopen();
+    assert_eq!(world.turn(), (None, 1, 0, 0), "and nothing is read meanwhile");
+    assert_eq!((world.queue.len(), world.state()), (0, unknown_application()));
+    assert_eq!(world.turn_later(), (None, 0, 1, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], unknown_application()), "nobody knows yet");
+    world.commit(4);
+    assert_eq!(world.state(), RUNNING);
+}
+
+#[test]
+fn what_fails_again_waits_again_and_a_change_of_its_source_tries_it_at_once() {
+    let mut world = failing();
+    world.turn();
+    world.reopen();
+    world.turn();
+    world.turn_later();
+    world.fail(4);
+    assert_eq!(world.turn_later(), (None, 1, 0, 1), "it waits longer each time");
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 0), "it is on its way");
+    world.reopen();
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+}
+
+#[test]
+fn what_is_committed_before_the_record_that_fails_says_nothing_of_it() {
+    let mut world = failing();
+    world.commit(3);
+    assert_eq!(world.state(), unknown_application(), "3 was planned before 4 failed");
+    world.turn();
+    world.commit(3);
+    world.reopen();
+    assert_eq!(world.state(), unknown_application());
+    assert_eq!(world.turn_later(), (None, 0, 0, 0));
+    world.push(4);
+    assert_eq!(world.planned(), [4]);
+    world.commit(4);
+    assert_eq!(world.state(), RUNNING);
+}
+
+#[test]
+fn a_change_of_a_paused_source_that_fails_releases_nothing() {
+    let mut world = failing();
+    world.source.is_paused = true;
+    world.publish(true);
+    world.turn();
+    world.reopen();
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    world.turn();
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![], PAUSED));
+}
+
+#[test]
+fn what_is_paused_gives_back_what_it_has_read_and_is_known_to_wait_as_long() {
     let mut world = World::new();
     world.publish(true);
     world.turn();
     world.open();
     world.push(4);
-    let (whose, record) = world.queue.pop().unwrap();
-    world.queue.hold_with(&whose, record);
-    world.intake.fail(Epoch(3), failure("unknown_application", "no application `shop`"), Now::read());
+    world.source.is_paused = true;
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 1, 0, 1));
+    world.reopen();
+    assert_eq!((world.turn(), world.queue.len(), world.state()), ((None, 1, 0, 0), 0, PAUSED));
+    let health = health::of(&world.intake, &world.queue, &Measured::default());
+    let partition = &health.of.values().next().unwrap().topics[TOPIC].partitions[&0];
+    assert_eq!(partition.oldest_ms, Some(1));
+    world.source.is_paused = false;
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 1, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+}
+
+#[test]
+fn a_move_that_comes_while_a_partition_is_taken_over_is_followed() {
+    let mut world = World::new();
+    world.publish(true);
     world.turn();
-    assert!(world.planned().is_empty());
-    assert_eq!(world.state(), Some((SourcePartitionState::Failing, Some("unknown_application".to_owned()))));
-    let now = Now::read();
-    world.intake.try_again(&mut world.queue, Now { instant: now.instant + HELD_FOR, ..now });
-    assert_eq!(world.planned(), [4]);
+    let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled: Handled::nothing() };
+    let found = World::found(Some(position), Some(60));
+    assert_eq!(world.intake.begins(&found, Now::read()).unwrap(), (60, None));
+    let position_id = PositionId(Uuid::from_u128(6));
+    let moved = TopicStart { topic_id: TOPIC_ID, position_id, again: false, offsets: vec![40] };
+    world.source.starts.insert(TOPIC.to_owned(), moved);
+    world.publish(true);
+    world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    assert!(world.intake.turn_of(Epoch(3)).is_none());
+}
+
+#[test]
+fn what_is_committed_of_a_partition_whose_source_is_gone_forgets_nothing_that_was_handled() {
+    let mut world = World::new();
+    let handled = Handled::nothing().with(10, 60);
+    let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled };
+    let found = World::found(Some(position), Some(60));
+    world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
+    let part = Part { lease: lease(), records: 0, bytes: 0, committed: 70 };
+    assert_eq!(world.intake.claims(&[part]), [Claimed::Position(position)]);
 }
