@@ -52,6 +52,7 @@ use crate::config::Deps;
 use crate::error::Error;
 use crate::log::DeliveryLog;
 use crate::problem::{Problem, unavailable};
+use crate::log::accepted::AcceptedEvents;
 
 /// Jobs of an application that have not ended.
 const MOST_OPEN: usize = 100;
@@ -111,7 +112,7 @@ impl Jobs {
     ///
     /// # Errors
     /// A Kafka client cannot be made.
-    pub(crate) async fn start(deps: &Deps, log: DeliveryLog) -> Result<Self, Error> {
+    pub(crate) async fn start(deps: &Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<Self, Error> {
         let view = JobsView::default();
         let (follow, stop) = (
             view.clone().follow(deps.connection.clone(), Arc::clone(&deps.topics.jobs)),
@@ -125,7 +126,7 @@ impl Jobs {
             Ok::<_, std::convert::Infallible>(())
         });
         let sink = AskSink::start(deps, transactional_id(&deps.kafka, "ask")).await?;
-        deps.tasks.spawn("control-resends", run(deps.clone(), log));
+        deps.tasks.spawn("control-resends", run(deps.clone(), read));
         Ok(Self::new(view.clone(), AskWriter::new(sink, view)))
     }
 
@@ -256,7 +257,7 @@ fn action(kind: JobKind) -> &'static str {
 }
 
 /// Runs jobs until shutdown is requested.
-async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
+async fn run(deps: Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<(), Error> {
     let shutdown = deps.tasks.shutdown().clone();
     tokio::select! {
         () = deps.catalog.caught_up() => {}
@@ -279,7 +280,7 @@ async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
         writes: [&topics.jobs, &topics.deliveries, &topics.attempts].map(Arc::clone).into(),
         ..stage::Options::of(Role::Control, &deps.kafka, vec![topics.jobs.to_string()])
     };
-    let steps = Steps::new(&deps, log, offsets.clone(), JobsMetrics::new(&deps.registry)?);
+    let steps = Steps::new(&deps, read, offsets.clone(), JobsMetrics::new(&deps.registry)?);
     let (connection, transaction_timeout) = (deps.connection.clone(), deps.kafka.transaction_timeout);
     let work = ResendsWork::new(steps, JobsRestorer { connection, offsets, transaction_timeout });
     let Deps { connection, kafka, topics, registry, health, .. } = deps;
