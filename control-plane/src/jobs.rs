@@ -29,6 +29,7 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::clock;
 use chassis::config::{KafkaConfig, Role};
 use kafka::Offsets;
 use parking_lot::Mutex;
@@ -41,7 +42,7 @@ use stage::{BatchLimits, Order};
 use self::ask::{AskSink, AskWriter};
 pub(crate) use self::estimate::{Estimate, Estimator};
 use self::known::KnownJobs;
-pub(crate) use self::known::{JobsAsked, KnownJob};
+pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};
 use self::metrics::JobsMetrics;
 use self::step::Steps;
 pub(crate) use self::step::replay::count_receivers;
@@ -51,8 +52,8 @@ use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::log::DeliveryLog;
-use crate::problem::{Problem, unavailable};
 use crate::log::accepted::AcceptedEvents;
+use crate::problem::{Problem, unavailable};
 
 /// Jobs of an application that have not ended.
 const MOST_OPEN: usize = 100;
@@ -64,6 +65,8 @@ const SINGLES_BURST: u32 = 50;
 const MAX_COUNTED: usize = 10_000;
 /// How long a request waits for what jobs there are.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is known may be so old, ms.
+const LATE_MS: i64 = 10_000;
 /// What the definitions of jobs that have not ended may weigh, in bytes: every control plane holds all of them.
 const MOST_OPEN_BYTES: usize = 64 * 1024 * 1024;
 
@@ -137,6 +140,12 @@ impl Jobs {
         Self::new(view.clone(), AskWriter::new(AskSink::Memory, view))
     }
 
+    /// As where Kafka has said nothing since a time, Unix ms.
+    #[cfg(test)]
+    pub(crate) fn is_cut_off(&self, since_ms: i64) {
+        self.0.view.is_cut_off(1, since_ms);
+    }
+
     /// Knows a job that somebody else asked for.
     #[cfg(test)]
     pub(crate) fn knows(&self, definition: JobDefinition) {
@@ -149,13 +158,21 @@ impl Jobs {
         Self(Arc::new(JobsInner { view, ask, singles }))
     }
 
-    /// Waits until this replica knows what jobs there are.
+    /// Waits until this replica knows what jobs an application has; none: what jobs there are at all.
     ///
     /// # Errors
-    /// A 503: Kafka does not tell in time.
-    pub(crate) async fn known(&self) -> Result<(), Problem> {
+    /// A 503: Kafka does not tell in time, or has not been heard for so long that what is known may be old.
+    pub(crate) async fn known(&self, of: Option<ApplicationId>) -> Result<(), Problem> {
         let late = |_elapsed| unavailable("what jobs there are is not read yet");
-        tokio::time::timeout(PATIENCE, self.0.view.caught_up()).await.map_err(late)
+        tokio::time::timeout(PATIENCE, self.0.view.caught_up(of)).await.map_err(late)?;
+        let behind_ms = self.0.view.behind_since(of).map_or(0, |since_ms| clock::now_ms().saturating_sub(since_ms));
+        if behind_ms > LATE_MS {
+            let seconds = behind_ms / 1_000;
+            return Err(unavailable(format!(
+                "what jobs there are was read up to {seconds} s ago: kafka does not say what came since"
+            )));
+        }
+        Ok(())
     }
 
     /// One of them.

@@ -196,7 +196,7 @@ async fn asked_before(
     (application, kind): (ApplicationId, JobKind),
 ) -> Result<Option<KnownJob>, Problem> {
     let Some(job) = job else { return Ok(None) };
-    app.jobs().known().await?;
+    app.jobs().known(Some(application)).await?;
     let Some(found) = app.jobs().get(job) else { return Ok(None) };
     if (found.definition.kind, found.definition.application_id) != (kind, application) {
         return Err(idempotency::reused());
