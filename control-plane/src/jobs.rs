@@ -175,6 +175,14 @@ impl Jobs {
         Ok(())
     }
 
+    /// Waits until this replica knows what has been asked for at others, too.
+    ///
+    /// # Errors
+    /// A 503: Kafka does not tell in time.
+    pub(crate) async fn current(&self) -> Result<(), Problem> {
+        self.0.ask.all_current().await
+    }
+
     /// One of them.
     pub(crate) fn get(&self, id: JobId) -> Option<KnownJob> {
         self.0.view.read(|known| known.job(id))

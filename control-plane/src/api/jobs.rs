@@ -162,11 +162,27 @@ async fn find(app: &App, principal: &Principal, id: &str) -> Result<KnownJob, Pr
     // Whose it is says what has to be known; of one that is not found yet, all of it.
     app.jobs().known(found.as_ref().map(|job| job.definition.application_id)).await?;
     found = id.and_then(|id| app.jobs().get(id));
+    // Another replica may have been asked for it a moment ago, and its answer names no position of `jobs`.
+    if found.is_none()
+        && let Some(id) = id.filter(|id| may_be_new(*id, chassis::clock::now_ms()))
+    {
+        app.jobs().current().await?;
+        found = app.jobs().get(id);
+    }
     let snapshot = app.catalog().read();
     let is_seen = |job: &KnownJob| {
         snapshot.application_by_id(job.definition.application_id).is_some_and(|application| principal.sees(application))
     };
     found.filter(is_seen).ok_or_else(|| principal.absent("job"))
+}
+
+/// Whether a job of this id may have been asked for less than a minute ago. That of a request with a name of its own says no time.
+fn may_be_new(id: JobId, now_ms: i64) -> bool {
+    const NEW_MS: u64 = 60_000;
+    match id.0.get_version_num() {
+        5 => true,
+        _ => made_ms(id).is_some_and(|made_ms| made_ms.abs_diff(now_ms) < NEW_MS),
+    }
 }
 
 /// The application that is named, or that of the token.
@@ -237,5 +253,20 @@ fn without_time(subject: &JobSubject) -> JobSubject {
             JobSubject::DeadLetters(schemas::jobs::JobDeadLetters { to_ms: None, ..of.clone() })
         }
         JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => subject.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::{NoContext, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_says_that_it_is_old_is_not_waited_for() {
+        let made_at = |seconds| JobId(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)));
+        assert!(may_be_new(made_at(1_000), 1_059_999) && may_be_new(made_at(1_000), 990_000));
+        assert!(!may_be_new(made_at(1_000), 1_060_000) && !may_be_new(JobId(Uuid::from_u128(7)), 0));
+        assert!(may_be_new(JobId(Uuid::new_v5(&JOBS, b"mine")), 0));
     }
 }

@@ -220,6 +220,21 @@ async fn begun(one: &Replica, path: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_known_at_every_replica_as_soon_as_it_was_asked_for_at_one() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let (one, other) = (replica(&world, "one", folder.path()).await, replica(&world, "other", folder.path()).await);
+    let shop = Shop::new(&world, &one).await;
+    for _ in 0..10 {
+        let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}}))).await;
+        assert_eq!(status, 202, "{job}");
+        let (status, found) = other.get(&format!("/jobs/{}", job["job_id"].as_str().unwrap())).await;
+        assert_eq!((status, &found["job_id"]), (200, &job["job_id"]), "{found}");
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_sent_again_itself_once_its_delivery_is_gone() {
     let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
     let one = replica(&world, "one", folder.path()).await;
