@@ -139,7 +139,7 @@ impl JobsView {
             }
             tokio::time::sleep(LISTEN).await;
         };
-        loop {
+        for _look in 0_u64.. {
             self.look(&offsets, topic).await;
             tokio::time::sleep(LISTEN).await;
         }

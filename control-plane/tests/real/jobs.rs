@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::{From, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
-use schemas::attempt::{EventFacts, Kind, Lifecycle};
+use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle};
 use schemas::dead_letter::{Death, DeathReason};
 use schemas::delivery::{self, Delivery, NewDelivery, Origin, RecordPlace};
 use schemas::event::EventHeaders;
@@ -101,6 +101,7 @@ impl Shop {
             delivery_id: Some(delivery),
             record: Some(RecordPlace { partition: written.0, offset: written.1 }),
             attempt: Some(1),
+            exchange: Some(Exchange { started_ms: now_ms, status: Some(500), ..Exchange::default() }),
             reason: Some("schedule".into()),
             ..about(Kind::DeadLettered)
         };
@@ -224,6 +225,7 @@ async fn a_job_is_known_at_every_replica_as_soon_as_it_was_asked_for_at_one() {
     let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
     let (one, other) = (replica(&world, "one", folder.path()).await, replica(&world, "other", folder.path()).await);
     let shop = Shop::new(&world, &one).await;
+    shop.open(&one, 0).await;
     for _ in 0..10 {
         let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}}))).await;
         assert_eq!(status, 202, "{job}");

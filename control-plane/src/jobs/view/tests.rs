@@ -8,8 +8,8 @@ const COUNT: i32 = 8;
 
 /// An application whose jobs are in this partition.
 fn application(partition: i32) -> ApplicationId {
-    let all = (0..).map(|number| ApplicationId(Uuid::from_u128(number)));
-    all.filter(|id| jobs_partition(*id, COUNT) == partition).next().unwrap()
+    let mut all = (0..).map(|number| ApplicationId(Uuid::from_u128(number)));
+    all.find(|id| jobs_partition(*id, COUNT) == partition).unwrap()
 }
 
 fn taken(ends: impl Fn(i32) -> Option<i64>) -> TakenJobs {
