@@ -29,6 +29,7 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::clock;
 use chassis::config::{KafkaConfig, Role};
 use kafka::Offsets;
 use parking_lot::Mutex;
@@ -41,7 +42,7 @@ use stage::{BatchLimits, Order};
 use self::ask::{AskSink, AskWriter};
 pub(crate) use self::estimate::{Estimate, Estimator};
 use self::known::KnownJobs;
-pub(crate) use self::known::{JobsAsked, KnownJob};
+pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};
 use self::metrics::JobsMetrics;
 use self::step::Steps;
 pub(crate) use self::step::replay::count_receivers;
@@ -51,6 +52,7 @@ use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::log::DeliveryLog;
+use crate::log::accepted::AcceptedEvents;
 use crate::problem::{Problem, unavailable};
 
 /// Jobs of an application that have not ended.
@@ -63,6 +65,8 @@ const SINGLES_BURST: u32 = 50;
 const MAX_COUNTED: usize = 10_000;
 /// How long a request waits for what jobs there are.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is known may be so old, ms.
+const LATE_MS: i64 = 10_000;
 /// What the definitions of jobs that have not ended may weigh, in bytes: every control plane holds all of them.
 const MOST_OPEN_BYTES: usize = 64 * 1024 * 1024;
 
@@ -111,7 +115,7 @@ impl Jobs {
     ///
     /// # Errors
     /// A Kafka client cannot be made.
-    pub(crate) async fn start(deps: &Deps, log: DeliveryLog) -> Result<Self, Error> {
+    pub(crate) async fn start(deps: &Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<Self, Error> {
         let view = JobsView::default();
         let (follow, stop) = (
             view.clone().follow(deps.connection.clone(), Arc::clone(&deps.topics.jobs)),
@@ -125,7 +129,7 @@ impl Jobs {
             Ok::<_, std::convert::Infallible>(())
         });
         let sink = AskSink::start(deps, transactional_id(&deps.kafka, "ask")).await?;
-        deps.tasks.spawn("control-resends", run(deps.clone(), log));
+        deps.tasks.spawn("control-resends", run(deps.clone(), read));
         Ok(Self::new(view.clone(), AskWriter::new(sink, view)))
     }
 
@@ -134,6 +138,12 @@ impl Jobs {
     pub(crate) fn in_memory() -> Self {
         let view = JobsView::default();
         Self::new(view.clone(), AskWriter::new(AskSink::Memory, view))
+    }
+
+    /// As where Kafka has said nothing since a time, Unix ms.
+    #[cfg(test)]
+    pub(crate) fn is_cut_off(&self, since_ms: i64) {
+        self.0.view.is_cut_off(1, since_ms);
     }
 
     /// Knows a job that somebody else asked for.
@@ -148,13 +158,29 @@ impl Jobs {
         Self(Arc::new(JobsInner { view, ask, singles }))
     }
 
-    /// Waits until this replica knows what jobs there are.
+    /// Waits until this replica knows what jobs an application has; none: what jobs there are at all.
+    ///
+    /// # Errors
+    /// A 503: Kafka does not tell in time, or has not been heard for so long that what is known may be old.
+    pub(crate) async fn known(&self, of: Option<ApplicationId>) -> Result<(), Problem> {
+        let late = |_elapsed| unavailable("what jobs there are is not read yet");
+        tokio::time::timeout(PATIENCE, self.0.view.caught_up(of)).await.map_err(late)?;
+        let behind_ms = self.0.view.behind_since(of).map_or(0, |since_ms| clock::now_ms().saturating_sub(since_ms));
+        if behind_ms > LATE_MS {
+            let seconds = behind_ms / 1_000;
+            return Err(unavailable(format!(
+                "what jobs there are was read up to {seconds} s ago: kafka does not say what came since"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Waits until this replica knows what has been asked for at others, too.
     ///
     /// # Errors
     /// A 503: Kafka does not tell in time.
-    pub(crate) async fn known(&self) -> Result<(), Problem> {
-        let late = |_elapsed| unavailable("what jobs there are is not read yet");
-        tokio::time::timeout(PATIENCE, self.0.view.caught_up()).await.map_err(late)
+    pub(crate) async fn current(&self) -> Result<(), Problem> {
+        self.0.ask.all_current().await
     }
 
     /// One of them.
@@ -259,7 +285,7 @@ fn action(kind: JobKind) -> &'static str {
 }
 
 /// Runs jobs until shutdown is requested.
-async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
+async fn run(deps: Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<(), Error> {
     let shutdown = deps.tasks.shutdown().clone();
     tokio::select! {
         () = deps.catalog.caught_up() => {}
@@ -282,7 +308,7 @@ async fn run(deps: Deps, log: DeliveryLog) -> Result<(), Error> {
         writes: [&topics.jobs, &topics.deliveries, &topics.attempts].map(Arc::clone).into(),
         ..stage::Options::of(Role::Control, &deps.kafka, vec![topics.jobs.to_string()])
     };
-    let steps = Steps::new(&deps, log, offsets.clone(), JobsMetrics::new(&deps.registry)?);
+    let steps = Steps::new(&deps, read, offsets.clone(), JobsMetrics::new(&deps.registry)?);
     let (connection, transaction_timeout) = (deps.connection.clone(), deps.kafka.transaction_timeout);
     let work = ResendsWork::new(steps, JobsRestorer { connection, offsets, transaction_timeout });
     let Deps { connection, kafka, topics, registry, health, .. } = deps;

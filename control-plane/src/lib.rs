@@ -79,6 +79,7 @@ pub use store::transactional_id;
 use crate::health::HealthView;
 use crate::jobs::Jobs;
 use crate::log::DeliveryLog;
+use crate::log::accepted::AcceptedEvents;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
 use crate::reports::Acting;
@@ -153,8 +154,10 @@ impl ControlPlane {
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let health = watch_health(&config, &deps);
         let log = DeliveryLog::start(&config.log, &deps)?;
-        let jobs = Jobs::start(&deps, log.clone()).await?;
-        let app = Arc::new(App::new(config, &deps, store, (health, log, jobs), metrics)?);
+        let accepted =
+            AcceptedEvents::new(deps.catalog.clone(), log.clone(), &deps.topics, config.sources.decoded_limit);
+        let jobs = Jobs::start(&deps, (log.clone(), accepted.clone())).await?;
+        let app = Arc::new(App::new(config, &deps, store, (health, (log, accepted), jobs), metrics)?);
         Ok(Self { app, deps })
     }
 

@@ -9,9 +9,11 @@
 //! Every replica has a log of its own. Without one, while it cannot be opened, and until it is known how far behind it is, its
 //! routes answer 503 `log_unavailable`; no other route and no probe waits for it.
 
+pub(crate) mod accepted;
 pub(crate) mod attempts;
 mod bounds;
 mod check;
+mod dead_letter;
 pub(crate) mod explain;
 mod fetch;
 mod gates;
@@ -34,15 +36,18 @@ use std::time::Duration;
 use chassis::clock;
 use chassis::config::{ControlLogConfig, LogStore};
 use chassis::metrics::HistogramVec;
-use delivery_log::{DeliveryStore, SqliteOptions, SqliteStore, StoreError};
+use delivery_log::{DeliveryStore, Fact, SqliteOptions, SqliteStore, StoreError};
 use http::{HeaderName, HeaderValue};
 use kafka::Offsets;
 use parking_lot::RwLock;
+use schemas::delivery::Delivery;
 use schemas::problem::{Code, ProblemId};
 use tracing::{error, info};
 
 pub use self::check::{LogCheckError, LogChecked, LogDifference, check_log};
+use self::dead_letter::DeadLetterReader;
 use self::fetch::RecordFetch;
+use self::held::HeldLetters;
 use self::metrics::LogMetrics;
 pub(crate) use self::metrics::QueryTimer;
 use self::progress::LogProgress;
@@ -75,8 +80,10 @@ struct LogInner {
     read_back: Option<RecordFetch>,
     /// Knows the topic's ends, once a reader has begun.
     offsets: RwLock<Option<Offsets>>,
-    /// Where the partitions of `deliveries` began a moment ago, once that is known.
-    held_from: RwLock<BTreeMap<i32, i64>>,
+    /// Finds dead letters, where Kafka can be asked.
+    letters: Option<DeadLetterReader>,
+    /// What of those who died can still be read.
+    held_letters: RwLock<HeldLetters>,
     /// How long answers take, by route.
     query_seconds: Option<HistogramVec>,
     /// The replica that fills it: this one.
@@ -93,8 +100,9 @@ impl DeliveryLog {
             progress: LogProgress::default(),
             topic: Arc::from(""),
             read_back: None,
+            letters: None,
             offsets: RwLock::default(),
-            held_from: RwLock::default(),
+            held_letters: RwLock::default(),
             query_seconds: None,
             replica: String::new(),
         }))
@@ -123,13 +131,16 @@ impl DeliveryLog {
         metrics.closed.set(1);
         let read_back = RecordFetch::start(&deps.connection, &deps.tasks)
             .map_err(|source| Error::Kafka { purpose: "reading records back", source })?;
+        let letters = DeadLetterReader::start(&deps.connection, &deps.topics.dead_letters)
+            .map_err(|source| Error::Kafka { purpose: "reading dead letters back", source })?;
         let log = Self(Arc::new(LogInner {
             opened: RwLock::new(Err("its store is being opened".to_owned())),
             progress: LogProgress::default(),
             topic: Arc::clone(&deps.topics.attempts),
             read_back: Some(read_back),
+            letters: Some(letters),
             offsets: RwLock::default(),
-            held_from: RwLock::default(),
+            held_letters: RwLock::default(),
             query_seconds: Some(metrics.query_seconds.clone()),
             replica: deps.kafka.slot.clone(),
         }));
@@ -203,14 +214,23 @@ impl DeliveryLog {
         *self.0.offsets.write() = Some(offsets);
     }
 
-    /// Where the partitions of `deliveries` begin: below it Kafka holds no delivery any more. Empty before it is known.
-    pub(crate) fn held_from(&self) -> BTreeMap<i32, i64> {
-        self.0.held_from.read().clone()
+    /// The delivery of a dead letter, out of the dead letter itself; `None`: Kafka does not hold that either.
+    ///
+    /// # Errors
+    /// 503 where Kafka does not answer in time, or cannot be asked.
+    pub(crate) async fn dead_letter(&self, dead: &Fact) -> Result<Option<Delivery>, Problem> {
+        let letters = self.0.letters.as_ref().ok_or_else(|| unavailable("dead letters cannot be read back here"))?;
+        letters.find(dead).await
+    }
+
+    /// What of those who died can still be read.
+    pub(crate) fn held_letters(&self) -> HeldLetters {
+        self.0.held_letters.read().clone()
     }
 
     /// As Kafka says.
-    pub(crate) fn holds_from(&self, starts: BTreeMap<i32, i64>) {
-        *self.0.held_from.write() = starts;
+    pub(crate) fn holds(&self, held: HeldLetters) {
+        *self.0.held_letters.write() = held;
     }
 
     /// Whether everything that was written below these offsets of the topic is in it.
@@ -250,6 +270,7 @@ impl DeliveryLog {
             connection: deps.connection.clone(),
             topic: Arc::clone(&deps.topics.attempts),
             deliveries: Arc::clone(&deps.topics.deliveries),
+            dead_letters: Arc::clone(&deps.topics.dead_letters),
             store,
             keep: config.keep,
             metrics,

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::health::HealthView;
 use crate::jobs::Jobs;
 use crate::log::DeliveryLog;
+use crate::log::accepted::AcceptedEvents;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     health: HealthView,
     audits: AuditLog,
     log: DeliveryLog,
+    accepted: AcceptedEvents,
     jobs: Jobs,
     cluster: ClusterTopics,
     metrics: ControlMetrics,
@@ -56,16 +58,19 @@ pub(crate) struct ReadTurns {
     pub(crate) lists: Turns,
 }
 
+/// What is read of other topics.
+type Views = (HealthView, AuditLog, (DeliveryLog, AcceptedEvents), Jobs, ClusterTopics);
+
 impl App {
     pub(crate) fn new(
         config: ControlConfig,
         deps: &Deps,
         store: Store,
-        (health, log, jobs): (HealthView, DeliveryLog, Jobs),
+        (health, (log, accepted), jobs): (HealthView, (DeliveryLog, AcceptedEvents), Jobs),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
-        let views = (health, AuditLog::start(deps)?, log, jobs, ClusterTopics::start(deps)?);
+        let views = (health, AuditLog::start(deps)?, (log, accepted), jobs, ClusterTopics::start(deps)?);
         Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
 
@@ -82,7 +87,10 @@ impl App {
     ) -> Result<Self, Error> {
         let log = DeliveryLog::none("it was not started");
         let cluster = ClusterTopics::Memory(parking_lot::Mutex::default());
-        let views = (HealthView::default(), AuditLog::Memory(store.clone()), log, Jobs::in_memory(), cluster);
+        let topics = schemas::topics::TopicSettings::default().topics();
+        let accepted = AcceptedEvents::new(catalog.clone(), log.clone(), &topics, config.sources.decoded_limit);
+        let audits = AuditLog::Memory(store.clone());
+        let views = (HealthView::default(), audits, (log, accepted), Jobs::in_memory(), cluster);
         Self::of(config, (catalog, policy), store, pings, views, metrics)
     }
 
@@ -92,7 +100,7 @@ impl App {
         (catalog, policy): (Catalog, TargetPolicy),
         store: Store,
         pings: Pings,
-        (health, audits, log, jobs, cluster): (HealthView, AuditLog, DeliveryLog, Jobs, ClusterTopics),
+        (health, audits, (log, accepted), jobs, cluster): Views,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
@@ -107,6 +115,7 @@ impl App {
             health,
             audits,
             log,
+            accepted,
             jobs,
             cluster,
             metrics,
@@ -163,10 +172,18 @@ impl App {
         &self.log
     }
 
+    /// Accepted events, as they were.
+    pub(crate) fn accepted(&self) -> &AcceptedEvents {
+        &self.accepted
+    }
+
     /// With this log in place of none.
     #[cfg(test)]
     pub(crate) fn with_log(self, log: DeliveryLog) -> Self {
-        Self { log, ..self }
+        let topics = schemas::topics::TopicSettings::default().topics();
+        let accepted =
+            AcceptedEvents::new(self.catalog.clone(), log.clone(), &topics, self.config.sources.decoded_limit);
+        Self { log, accepted, ..self }
     }
 
     pub(crate) fn metrics(&self) -> &ControlMetrics {

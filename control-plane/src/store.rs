@@ -25,6 +25,8 @@
 //!
 //! **Two that write.** Who is fenced soon after it acquired leaves the other its turn for a while (`share.rs`).
 //!
+//! **A trial** (`dry_run`) is decided over a listed end, all of it in a row, and takes no turn (`trial.rs`).
+//!
 //! The line is served by a task of its own: a request that gives up does not tear its write in the middle, because the next
 //! one relies on knowing how this one ended. When Kafka stays silent past the deadline the task gives up between two steps; the
 //! next write then begins by acquiring, which settles whatever was left open.
@@ -39,6 +41,7 @@ mod log;
 mod pending;
 mod refuse;
 mod share;
+mod trial;
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,8 +66,8 @@ use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
 use crate::problem::{Problem, out_of_time, unavailable};
 use crate::store::answers::Keeping;
-use crate::store::group::QueuedWrite;
-use crate::store::line::{LineFull, WriteLine, WriteOwner};
+use crate::store::group::{HOLD, QueuedWrite};
+use crate::store::line::{WriteLine, WriteOwner};
 use crate::store::log::ControlLog;
 use crate::store::pending::{PendingWrite, RuledWrite};
 pub(crate) use crate::store::refuse::check_token;
@@ -97,6 +100,8 @@ struct StoreInner {
     /// Lines about what the operator is not told.
     lines: Limited<()>,
     deadline: Duration,
+    /// How long readers of the snapshot wait for those who decide over it.
+    hold: Duration,
     bytes: ByteLimits,
     metrics: ControlMetrics,
 }
@@ -150,6 +155,7 @@ impl Store {
                 trial: Mutex::default(),
                 lines: Limited::new(LINE_PERIOD),
                 deadline,
+                hold: HOLD,
                 bytes,
                 metrics,
             }),
@@ -285,27 +291,6 @@ impl StoreInner {
         line.writes.push(owner, writes).map_err(full)?;
         if !std::mem::replace(&mut line.is_served, true) {
             tasks::spawn("control-write", Arc::clone(self).serve());
-        }
-        Ok(())
-    }
-
-    /// Answers what writes would answer. It fences nobody, and takes no turn from those who write; who tries many writes waits for
-    /// others who do, and lets readers of the snapshot in between two looks.
-    async fn try_out(&self, mut group: Vec<QueuedWrite>, deadline: Instant) -> Result<(), Problem> {
-        let end = self.catch_up(deadline).await?;
-        let _turn = if group.len() > 1 {
-            let turn = tokio::time::timeout_at(deadline.into(), self.trial.lock()).await;
-            Some(turn.map_err(|_elapsed| full(LineFull::OfAll))?)
-        } else {
-            None
-        };
-        while !group.is_empty() {
-            tokio::task::yield_now().await;
-            // What one look cannot hold is decided without what stands before it.
-            let decided = self.rehearse(&mut group, Some(end)).len();
-            for (_, write) in group.drain(..decided) {
-                write.settle(None);
-            }
         }
         Ok(())
     }

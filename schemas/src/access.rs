@@ -43,7 +43,8 @@ pub const ACCESS: &[Access] = {
         },
         Access { topic: "lanes", writers: &[Delivery, Operator], readers: &[Delivery, Control, Operator] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },
-        Access { topic: "dead-letters", writers: &[Delivery], readers: &[People] },
+        // What died is sent again from there once its delivery is gone.
+        Access { topic: "dead-letters", writers: &[Delivery], readers: &[Control, People] },
         Access { topic: "attempts", writers: &[Fanout, Delivery, Retry, Control], readers: &[Control, People] },
         Access { topic: "jobs", writers: &[Control], readers: &[Control] },
         Access { topic: "rejected", writers: &[Fanout, Delivery, Retry], readers: &[People] },

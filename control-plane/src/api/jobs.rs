@@ -23,7 +23,7 @@ use super::json;
 use crate::auth::Principal;
 use crate::body::Fields;
 use crate::idempotency;
-use crate::jobs::{JobChange, JobsAsked, KnownJob};
+use crate::jobs::{JobChange, JobPlace, JobsAsked, KnownJob};
 use crate::page::{Page, Rows};
 use crate::problem::{Answer, Problem};
 use crate::query::Query;
@@ -48,24 +48,41 @@ pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d
         ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard)$", nullable = false),
         ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|paused|done|cancelled|failed)$", nullable = false),
         ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
-        ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", format = Uuid, nullable = false),
+        ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", pattern = "^[0-9.a-f-]+$", max_length = 60, nullable = false),
     ),
     responses((status = 200, description = "The jobs", body = Vec<JobShown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
     let application = application(&app, &principal, query.get("application_id"))?;
     let page = Page::of(&query)?;
+    app.jobs().known(Some(application)).await?;
     let asked = JobsAsked {
         application,
         kind: word(&query, "kind", &KINDS, JobKind::as_str)?,
         state: word(&query, "state", &STATES, JobState::as_str)?,
-        after: page.after_id()?.map(JobId),
+        after: page.after_name().map(|cursor| place(&app, cursor)).transpose()?,
         limit: page.limit().unwrap_or(USUAL),
     };
-    app.jobs().known().await?;
     let (rows, is_cut) = app.jobs().list(&asked);
-    let next = rows.last().filter(|_| is_cut).map(|job| job.definition.job_id.to_string());
+    let next = rows.last().filter(|_| is_cut).map(|job| JobPlace::of(job).to_string());
     super::rows(&query, &Rows::of(rows.iter().map(JobShown::of).collect(), next))
+}
+
+/// The place that a cursor names. One of an older build is the id of a job alone, and says no time where that is not of version 7.
+fn place(app: &App, cursor: &str) -> Result<JobPlace, Problem> {
+    let of_id = |id: JobId| {
+        let known = app.jobs().get(id).map(|job| JobPlace::of(&job));
+        known.or_else(|| Some(JobPlace { created_ms: made_ms(id)?, id }))
+    };
+    let named = cursor.parse().ok().or_else(|| of_id(JobId(Uuid::parse_str(cursor).ok()?)));
+    let wrong = "is none that a `Link` of this list has named: begin without it";
+    named.ok_or_else(|| Problem::field("pagination_cursor", Code::InvalidField, wrong))
+}
+
+/// When an id was made, Unix ms, if it says so.
+fn made_ms(JobId(id): JobId) -> Option<i64> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    i64::try_from(seconds).ok()?.checked_mul(1_000)?.checked_add(i64::from(nanos / 1_000_000))
 }
 
 /// Read a job
@@ -140,13 +157,32 @@ async fn change(app: &App, principal: &Principal, id: &str, change: JobChange) -
 
 /// A job that it may see.
 async fn find(app: &App, principal: &Principal, id: &str) -> Result<KnownJob, Problem> {
-    app.jobs().known().await?;
-    let found = Uuid::parse_str(id).ok().and_then(|id| app.jobs().get(JobId(id)));
+    let id = Uuid::parse_str(id).map(JobId).ok();
+    let mut found = id.and_then(|id| app.jobs().get(id));
+    // Whose it is says what has to be known; of one that is not found yet, all of it.
+    app.jobs().known(found.as_ref().map(|job| job.definition.application_id)).await?;
+    found = id.and_then(|id| app.jobs().get(id));
+    // Another replica may have been asked for it a moment ago, and its answer names no position of `jobs`.
+    if found.is_none()
+        && let Some(id) = id.filter(|id| may_be_new(*id, chassis::clock::now_ms()))
+    {
+        app.jobs().current().await?;
+        found = app.jobs().get(id);
+    }
     let snapshot = app.catalog().read();
     let is_seen = |job: &KnownJob| {
         snapshot.application_by_id(job.definition.application_id).is_some_and(|application| principal.sees(application))
     };
     found.filter(is_seen).ok_or_else(|| principal.absent("job"))
+}
+
+/// Whether a job of this id may have been asked for less than a minute ago. That of a request with a name of its own says no time.
+fn may_be_new(id: JobId, now_ms: i64) -> bool {
+    const NEW_MS: u64 = 60_000;
+    match id.0.get_version_num() {
+        5 => true,
+        _ => made_ms(id).is_some_and(|made_ms| made_ms.abs_diff(now_ms) < NEW_MS),
+    }
 }
 
 /// The application that is named, or that of the token.
@@ -199,8 +235,8 @@ fn keyed_job(app: &App, principal: &Principal) -> Option<JobId> {
 
 /// Asks for a job, and answers with it.
 async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Result<KnownJob, Problem> {
-    app.jobs().known().await?;
     let (kind, application) = (definition.kind, definition.application_id);
+    app.jobs().known(Some(application)).await?;
     let subject = without_time(&definition.subject);
     let known = app.jobs().ask(definition, &principal.actor()).await?;
     let former = &known.definition;
@@ -217,5 +253,20 @@ fn without_time(subject: &JobSubject) -> JobSubject {
             JobSubject::DeadLetters(schemas::jobs::JobDeadLetters { to_ms: None, ..of.clone() })
         }
         JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => subject.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::{NoContext, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_says_that_it_is_old_is_not_waited_for() {
+        let made_at = |seconds| JobId(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)));
+        assert!(may_be_new(made_at(1_000), 1_059_999) && may_be_new(made_at(1_000), 990_000));
+        assert!(!may_be_new(made_at(1_000), 1_060_000) && !may_be_new(JobId(Uuid::from_u128(7)), 0));
+        assert!(may_be_new(JobId(Uuid::new_v5(&JOBS, b"mine")), 0));
     }
 }

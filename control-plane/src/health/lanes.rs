@@ -8,7 +8,7 @@ use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use parking_lot::Mutex;
 use schemas::ids::SubscriptionId;
 use schemas::lanes::{LaneCircuit, LaneKey, LaneRecord};
-use schemas::record::Record;
+use schemas::record::{Record, TopicPartition};
 use tracing::warn;
 
 /// See the module. Clones are the same one.
@@ -64,7 +64,9 @@ async fn read(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit
     // The very ends, not where the first open transaction begins, though a reader of what is committed stands still there: one that a dead
     // worker has left is settled within seconds, and one whose markers are lost hides what the next owner writes behind it. Until then
     // how a lane is doing is unknown, and not what it was before.
-    let ends = Offsets::start(connection)?.ends(topic).await?;
+    let offsets = Offsets::start(connection)?;
+    // Of one without a leader it is asked again when it was read so far: until then only its own lanes are unknown.
+    let mut ends = offsets.told_ends(topic).await?;
     view.restart(Some(i32::try_from(ends.len()).unwrap_or(i32::MAX)));
     let options = TailOptions {
         topic: topic.to_string(),
@@ -79,7 +81,11 @@ async fn read(connection: &Connection, topic: &Arc<str>, view: &LanesView, limit
         match tail.next().await? {
             TailEvent::Record { partition, record } => view.take(partition, &record, limit),
             TailEvent::Eof { partition, position } => {
-                if ends.get(&partition).is_some_and(|end| position >= *end) {
+                if !matches!(ends.get(&partition), Some(Ok(_))) {
+                    let at = TopicPartition::new(Arc::clone(topic), partition);
+                    ends.insert(partition, offsets.end(&at).await);
+                }
+                if matches!(ends.get(&partition), Some(Ok(end)) if position >= *end) {
                     view.reached(partition);
                 }
             }

@@ -3,6 +3,7 @@
 //! The transactional id is this replica's own, so it fences nobody else. Where the outcome is unknown, the next `acquire` settles
 //! it, and the job's own record tells.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +108,18 @@ impl AskWriter {
         }
     }
 
+    /// Waits until this replica has read what stands of all jobs now.
+    pub(super) async fn all_current(&self) -> Result<(), Problem> {
+        match &self.sink {
+            AskSink::Kafka(kafka) => {
+                let late = |_elapsed| unavailable("what jobs there are is not read yet");
+                tokio::time::timeout(PATIENCE, kafka.all_current(&self.view)).await.map_err(late)?
+            }
+            #[cfg(test)]
+            AskSink::Memory => Ok(()),
+        }
+    }
+
     /// Whether it is written is decided when its turn has come: by then another request may have asked for the same.
     async fn write_if(
         &self,
@@ -200,6 +213,19 @@ impl KafkaSink {
     async fn current(&self, view: &JobsView, application: ApplicationId) -> Result<(), Problem> {
         let partition = self.partition(application).await?;
         self.read_to_end(view, partition).await
+    }
+
+    async fn all_current(&self, view: &JobsView) -> Result<(), Problem> {
+        let unknown = |error: &KafkaError| unavailable(format!("what jobs there are is not known: {error}"));
+        let told = self.offsets.told_ends(&self.topics.jobs).await.map_err(|error| unknown(&error))?;
+        let ends: Result<BTreeMap<i32, i64>, KafkaError> =
+            told.into_iter().map(|(partition, end)| Ok((partition, end?))).collect();
+        let ends = ends.map_err(|error| unknown(&error))?;
+        let is_read = |taken: &TakenJobs, (partition, end): (&i32, &i64)| {
+            *end == 0 || taken.positions.get(partition).is_some_and(|position| position >= end)
+        };
+        view.until(|_, taken| ends.iter().all(|end| is_read(taken, end))).await;
+        Ok(())
     }
 
     /// Where the jobs of an application stand.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, Subscription};
 use chassis::clock;
-use delivery_log::{DeliveryStore, EventQuery, Fact, FactQuery, LoggedEvent, PageOf, StoreError};
+use delivery_log::{DeliveryStore, EventQuery, Fact, FactKind, FactQuery, LoggedEvent, PageOf, StoreError};
 use schemas::ids::ApplicationId;
 use schemas::jobs::{JobDeadLetters, JobDefinition, JobKind, JobReplays, JobSubject, ReplayTo};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::known::KnownJob;
 use super::step::letters::{self, candidates, payload_bytes};
 use super::step::replays::{self, SentAgain, found_again};
-use crate::log::held::HeldRecords;
+use crate::log::held::{HeldLetters, HeldRecords};
 use crate::log::letters::{LetterState, is_healed, letter};
 
 /// What is counted to the last one.
@@ -53,6 +53,7 @@ pub(crate) struct Estimator<'e> {
     pub(crate) held: HeldRecords,
     /// The topic `deliveries`.
     pub(crate) deliveries: &'e str,
+    pub(crate) letters: HeldLetters,
 }
 
 /// What of a job was looked at so far.
@@ -155,8 +156,13 @@ impl Estimator<'_> {
     }
 
     async fn holds(&mut self, fact: &Fact) -> bool {
-        let Some(at) = fact.record else { return false };
-        self.held.has(self.deliveries, at.partition, at.offset).await
+        let is_dead = fact.kind == FactKind::DeadLettered;
+        if let Some(at) = fact.record
+            && self.held.has(self.deliveries, at.partition, at.offset).await
+        {
+            return true;
+        }
+        is_dead && self.letters.has_letter(fact)
     }
 
     async fn replays(

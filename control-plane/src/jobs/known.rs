@@ -2,6 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::ops::Bound;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use schemas::control::KEPT_MS;
@@ -51,9 +54,17 @@ pub(crate) struct JobsAsked {
     pub(crate) application: ApplicationId,
     pub(crate) kind: Option<JobKind>,
     pub(crate) state: Option<JobState>,
-    /// Those behind this one.
-    pub(crate) after: Option<JobId>,
+    /// Those behind this place.
+    pub(crate) after: Option<JobPlace>,
     pub(crate) limit: usize,
+}
+
+/// Where a job stands among those of its application. It says so by itself, so that a page goes on behind a job that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobPlace {
+    /// When it was asked for, Unix ms.
+    pub(crate) created_ms: i64,
+    pub(crate) id: JobId,
 }
 
 // === impl KnownJobs ===
@@ -129,11 +140,8 @@ impl KnownJobs {
 
     /// An application's, the newest first, and whether there are more.
     pub(crate) fn list(&self, asked: &JobsAsked) -> (Vec<KnownJob>, bool) {
-        let after = asked.after.map(|id| (self.created_ms(id), id));
-        let jobs = self.of_application(asked.application).filter(|job| {
-            let at = (job.definition.created_ms, job.definition.job_id);
-            after.is_none_or(|after| at < after)
-                && asked.kind.is_none_or(|kind| job.definition.kind == kind)
+        let jobs = self.of_application(asked.application, asked.after).filter(|job| {
+            asked.kind.is_none_or(|kind| job.definition.kind == kind)
                 && asked.state.is_none_or(|state| job.state() == state)
         });
         let mut rows: Vec<KnownJob> = jobs.take(asked.limit + 1).collect();
@@ -174,15 +182,14 @@ impl KnownJobs {
         ids
     }
 
-    fn of_application(&self, application: ApplicationId) -> impl Iterator<Item = KnownJob> {
-        let first = (application, Reverse((i64::MAX, JobId(uuid::Uuid::max()))));
-        let all = self.by_application.range(first..).take_while(move |(of, _)| *of == application);
+    fn of_application(&self, application: ApplicationId, after: Option<JobPlace>) -> impl Iterator<Item = KnownJob> {
+        let first = match after {
+            Some(JobPlace { created_ms, id }) => Bound::Excluded((application, Reverse((created_ms, id)))),
+            None => Bound::Included((application, Reverse((i64::MAX, JobId(uuid::Uuid::max()))))),
+        };
+        let all = self.by_application.range((first, Bound::Unbounded));
+        let all = all.take_while(move |(of, _)| *of == application);
         all.filter_map(|(_, Reverse((_, id)))| self.job(*id))
-    }
-
-    /// One that is gone stands behind all.
-    fn created_ms(&self, id: JobId) -> i64 {
-        self.job(id).map_or(i64::MIN, |job| job.definition.created_ms)
     }
 
     /// Changes what stands of a job, and what follows from it.
@@ -224,6 +231,30 @@ fn kept_ms(definition: &JobDefinition) -> i64 {
         (true, _) => BULK_MS,
         (false, true) => KEPT_MS,
         (false, false) => SINGLE_MS,
+    }
+}
+
+// === impl JobPlace ===
+
+impl JobPlace {
+    /// Of a job, where it is known.
+    pub(crate) fn of(job: &KnownJob) -> Self {
+        Self { created_ms: job.definition.created_ms, id: job.definition.job_id }
+    }
+}
+
+impl fmt::Display for JobPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.created_ms, self.id)
+    }
+}
+
+impl FromStr for JobPlace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (created_ms, id) = text.split_once('.').ok_or(())?;
+        Ok(Self { created_ms: created_ms.parse().map_err(drop)?, id: id.parse().map_err(drop)? })
     }
 }
 

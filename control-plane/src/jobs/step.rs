@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use catalog::{Catalog, Subscription};
 use chassis::clock;
-use delivery_log::Coordinates;
+use delivery_log::{Coordinates, Fact, LoggedEvent};
 use kafka::{Lease, Offsets};
 use schemas::attempt::Kind;
+use schemas::control::Application;
 use schemas::delivery::{Again, Delivery, MadeBy, Origin, RecordPlace};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
@@ -25,6 +26,8 @@ use super::metrics::JobsMetrics;
 use super::work::job_record;
 use crate::config::Deps;
 use crate::log::DeliveryLog;
+use crate::log::accepted::AcceptedEvents;
+use crate::log::letters::letter;
 use crate::problem::Problem;
 
 /// Between two looks at whether the log is where it has to be.
@@ -38,6 +41,7 @@ pub(super) struct Steps {
     topics: Topics,
     catalog: Catalog,
     log: DeliveryLog,
+    accepted: AcceptedEvents,
     /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
     offsets: Offsets,
     metrics: JobsMetrics,
@@ -74,8 +78,13 @@ type NotNow = String;
 // === impl Steps ===
 
 impl Steps {
-    pub(super) fn new(deps: &Deps, log: DeliveryLog, offsets: Offsets, metrics: JobsMetrics) -> Self {
-        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, offsets, metrics }
+    pub(super) fn new(
+        deps: &Deps,
+        (log, accepted): (DeliveryLog, AcceptedEvents),
+        offsets: Offsets,
+        metrics: JobsMetrics,
+    ) -> Self {
+        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, metrics }
     }
 
     /// The next part of a job.
@@ -136,6 +145,15 @@ impl Steps {
         read_back.record(at).await.map_err(Problem::into_detail)
     }
 
+    /// An event as a record of `events` would have it; `None`: Kafka does not hold it any more, or not as it was. What stands on `events`
+    /// itself may be another event's.
+    async fn event(&self, application: &Application, event: &LoggedEvent) -> Result<Option<Record>, NotNow> {
+        match &event.origin {
+            Some(origin) if self.accepted.is_own(&origin.topic) => self.record(origin).await,
+            Some(_) | None => self.accepted.record(application, event).await.map_err(Problem::into_detail),
+        }
+    }
+
     /// A delivery as it was written to `deliveries`; `None`: Kafka does not hold it any more, or holds another record there.
     async fn delivery(
         &self,
@@ -147,6 +165,23 @@ impl Steps {
         let Ok(mut found) = Delivery::decode(&record) else { return Ok(None) };
         found.record = Some(RecordPlace { partition: at.partition, offset: at.offset });
         Ok((found.id == id && found.application == application).then_some(found))
+    }
+
+    /// The same, or the dead letter that it has become: that one is kept for longer. `history`: what the log says of it.
+    async fn delivery_or_letter(
+        &self,
+        (application, id): (ApplicationId, DeliveryId),
+        at: Option<Coordinates>,
+        history: &[Fact],
+    ) -> Result<Option<Delivery>, NotNow> {
+        if let Some(at) = at
+            && let Some(found) = self.delivery((application, id), at).await?
+        {
+            return Ok(Some(found));
+        }
+        let Some((dead, _)) = letter(history) else { return Ok(None) };
+        let found = self.log.dead_letter(dead).await.map_err(Problem::into_detail)?;
+        Ok(found.filter(|found| found.id == id && found.application == application))
     }
 
     /// Waits until the log has everything that was written before now: what was decided by another job is known then.

@@ -1,9 +1,13 @@
 //! All jobs in memory: read from the topic's beginning by every replica, and of one partition by whoever takes it over.
+//!
+//! A reader waits through any trouble and says nothing of it. So Kafka is asked beside it where each partition ends: of one that was
+//! not read so far for a while, or of which Kafka says nothing, nobody is told what jobs there are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::clock;
 use futures_util::future::join_all;
 use kafka::clock::boot_ms;
 use kafka::{
@@ -11,6 +15,9 @@ use kafka::{
     TailOptions,
 };
 use parking_lot::RwLock;
+use schemas::ids::ApplicationId;
+use schemas::jobs::jobs_partition;
+use schemas::record::TopicPartition;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -18,6 +25,10 @@ use super::known::KnownJobs;
 
 /// How long it does so for whoever looks at jobs: a request waits until its own is seen.
 const FOLLOW_MS: u32 = 100;
+/// Between two questions where the topic ends.
+const LISTEN: Duration = Duration::from_secs(5);
+/// How long one may take: else Kafka says nothing.
+const WITHIN: Duration = Duration::from_secs(8);
 /// Between two tries of a take-over that failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -33,8 +44,11 @@ pub(crate) struct JobsView {
 pub(super) struct TakenJobs {
     /// Everything below these offsets was taken.
     pub(super) positions: Positions,
-    /// Where the topic ended when reading began; `None`: it has not begun.
-    ends: Option<Positions>,
+    /// Where each partition ended when reading began, as far as Kafka has said so; `None`: it has not begun.
+    ends: Option<BTreeMap<i32, Option<i64>>>,
+    /// By partition: since when, Unix ms, it is not known that it was read up to where it ended then. It ended at this offset; none:
+    /// Kafka did not say.
+    owed: BTreeMap<i32, (i64, Option<i64>)>,
 }
 
 /// Everything below these offsets was read, by partition.
@@ -75,12 +89,26 @@ impl JobsView {
     #[cfg(test)]
     pub(super) fn change(&self, change: impl FnOnce(&mut KnownJobs)) {
         change(&mut self.known.write());
-        self.taken.send_modify(|taken| taken.ends = Some(Positions::new()));
+        self.taken.send_modify(|taken| taken.ends = Some(BTreeMap::new()));
     }
 
-    /// Waits until everything was read that was there when reading began.
-    pub(super) async fn caught_up(&self) {
-        self.until(|_, taken| taken.is_caught_up()).await;
+    /// As after a while in which Kafka said nothing of a topic of so many partitions, all of which were read.
+    #[cfg(test)]
+    pub(super) fn is_cut_off(&self, partitions: i32, since_ms: i64) {
+        self.taken.send_modify(|taken| {
+            taken.ends = Some((0..partitions).map(|partition| (partition, Some(0))).collect());
+            taken.heard(&Positions::new(), since_ms);
+        });
+    }
+
+    /// Waits until everything was read that was there when reading began: of an application's partition, or of all.
+    pub(super) async fn caught_up(&self, of: Option<ApplicationId>) {
+        self.until(|_, taken| taken.is_caught_up(of)).await;
+    }
+
+    /// Since when, Unix ms, it is not known whether an application's jobs, or anybody's, are as they stand here; `None`: they are.
+    pub(super) fn behind_since(&self, of: Option<ApplicationId>) -> Option<i64> {
+        self.taken.borrow().behind_since(of)
     }
 
     /// Waits until it is so.
@@ -98,14 +126,41 @@ impl JobsView {
     /// Reads the topic for ever.
     pub(super) async fn follow(self, connection: Connection, topic: Arc<str>) {
         let read = || self.read_all(&connection, &topic);
-        chassis::follow::follow(&topic, "what jobs there are", read).await;
+        let follow = chassis::follow::follow(&topic, "what jobs there are", read);
+        tokio::join!(follow, self.listen(&connection, &topic));
+    }
+
+    /// Asks for ever where the topic ends.
+    async fn listen(&self, connection: &Connection, topic: &Arc<str>) {
+        let offsets = loop {
+            match Offsets::start_committed(connection) {
+                Ok(offsets) => break offsets,
+                Err(error) => warn!(%topic, %error, "where jobs end cannot be asked, trying again"),
+            }
+            tokio::time::sleep(LISTEN).await;
+        };
+        for _look in 0_u64.. {
+            self.look(&offsets, topic).await;
+            tokio::time::sleep(LISTEN).await;
+        }
+    }
+
+    /// Asks once.
+    async fn look(&self, offsets: &Offsets, topic: &Arc<str>) {
+        let asked_ms = clock::now_ms();
+        let told = tokio::time::timeout(WITHIN, offsets.told_ends(topic)).await;
+        let told = told.ok().and_then(Result::ok).unwrap_or_default();
+        let told = told.into_iter().filter_map(|(partition, end)| Some((partition, end.ok()?))).collect();
+        self.taken.send_modify(|taken| taken.heard(&told, asked_ms));
     }
 
     /// Reads it once, from its beginning. Until all is read that is there now, what was known before stays: what is read first is
-    /// older than that.
+    /// older than that. A partition without a leader holds up its own jobs alone.
     async fn read_all(&self, connection: &Connection, topic: &Arc<str>) -> Result<(), KafkaError> {
-        let ends = Offsets::start_committed(connection)?.ends(topic).await?;
-        let mut reading = Some((KnownJobs::default(), TakenJobs { positions: Positions::new(), ends: Some(ends) }));
+        let offsets = Offsets::start_committed(connection)?;
+        let ends = offsets.told_ends(topic).await?.into_iter().map(|(partition, end)| (partition, end.ok())).collect();
+        let taken = TakenJobs { ends: Some(ends), ..TakenJobs::default() };
+        let mut reading = Some((KnownJobs::default(), taken));
         self.replace_once_read(&mut reading);
         let options = TailOptions {
             topic: topic.to_string(),
@@ -130,18 +185,30 @@ impl JobsView {
                 }
                 TailEvent::Eof { partition, position } => (partition, position),
             };
+            // One that had no leader when reading began has one now.
+            let is_untold = reading
+                .as_ref()
+                .map_or_else(|| self.taken.borrow().is_untold(partition), |(_, taken)| taken.is_untold(partition));
+            let end = if is_untold {
+                offsets.end(&TopicPartition::new(Arc::clone(topic), partition)).await.ok()
+            } else {
+                None
+            };
             match &mut reading {
-                Some((_, taken)) => taken.reached(partition, position),
-                None => self.taken.send_modify(|taken| taken.reached(partition, position)),
+                Some((_, taken)) => taken.reached(partition, position, end),
+                None => self.taken.send_modify(|taken| taken.reached(partition, position, end)),
             }
             self.replace_once_read(&mut reading);
         }
     }
 
     fn replace_once_read(&self, reading: &mut Option<(KnownJobs, TakenJobs)>) {
-        if let Some((known, taken)) = reading.take_if(|(_, taken)| taken.is_caught_up()) {
+        if let Some((known, taken)) = reading.take_if(|(_, taken)| taken.has_all_told()) {
             *self.known.write() = known;
-            self.taken.send_replace(taken);
+            self.taken.send_modify(|former| {
+                let owed = std::mem::take(&mut former.owed);
+                *former = TakenJobs { owed, ..taken };
+            });
         }
     }
 }
@@ -149,15 +216,72 @@ impl JobsView {
 // === impl TakenJobs ===
 
 impl TakenJobs {
-    fn reached(&mut self, partition: i32, position: i64) {
+    /// A partition was read so far; `end`: where it ends, if that was not told before.
+    fn reached(&mut self, partition: i32, position: i64, end: Option<i64>) {
         let at = self.positions.entry(partition).or_default();
         *at = position.max(*at);
+        if let (Some(end), Some(ends)) = (end, &mut self.ends) {
+            ends.insert(partition, Some(end));
+        }
     }
 
-    fn is_caught_up(&self) -> bool {
-        let is_read =
-            |(partition, end): (&i32, &i64)| *end == 0 || self.positions.get(partition).is_some_and(|at| at >= end);
+    fn is_untold(&self, partition: i32) -> bool {
+        self.ends.as_ref().is_some_and(|ends| ends.get(&partition).is_none_or(Option::is_none))
+    }
+
+    /// Whether all was read that Kafka has told of.
+    fn has_all_told(&self) -> bool {
+        let is_read = |(partition, end): (&i32, &Option<i64>)| end.is_none() || self.has_read(*partition);
         self.ends.as_ref().is_some_and(|ends| ends.iter().all(is_read))
+    }
+
+    fn is_caught_up(&self, of: Option<ApplicationId>) -> bool {
+        let Some(ends) = &self.ends else { return false };
+        match of.and_then(|of| self.partition(of)) {
+            Some(partition) => self.has_read(partition),
+            None => ends.keys().all(|partition| self.has_read(*partition)),
+        }
+    }
+
+    fn has_read(&self, partition: i32) -> bool {
+        let end = self.ends.as_ref().and_then(|ends| *ends.get(&partition)?);
+        end.is_some_and(|end| end == 0 || self.positions.get(&partition).is_some_and(|at| *at >= end))
+    }
+
+    /// The partition of an application's jobs; `None`: there is none.
+    fn partition(&self, of: ApplicationId) -> Option<i32> {
+        let count = i32::try_from(self.ends.as_ref()?.len()).ok().filter(|count| *count > 0)?;
+        Some(jobs_partition(of, count))
+    }
+
+    /// Kafka was asked at this time where partitions end, and has told so much.
+    fn heard(&mut self, told: &Positions, asked_ms: i64) {
+        for partition in self.ends.iter().flat_map(BTreeMap::keys) {
+            let position = self.positions.get(partition).copied().unwrap_or(0);
+            let owed = self.owed.get(partition).copied();
+            let is_paid = owed.is_none_or(|(_, end)| end.is_some_and(|end| position >= end));
+            let owes = match (told.get(partition).copied(), owed) {
+                (Some(end), _) if position >= end => None,
+                (Some(end), Some((since_ms, before))) if !is_paid => Some((since_ms, Some(before.unwrap_or(end)))),
+                (Some(end), _) => Some((asked_ms, Some(end))),
+                (None, Some((since_ms, _))) if !is_paid => Some((since_ms, None)),
+                (None, _) => Some((asked_ms, None)),
+            };
+            match owes {
+                Some(owes) => self.owed.insert(*partition, owes),
+                None => self.owed.remove(partition),
+            };
+        }
+    }
+
+    fn behind_since(&self, of: Option<ApplicationId>) -> Option<i64> {
+        let of = of.and_then(|of| self.partition(of));
+        let owed = self.owed.iter().filter(|(partition, _)| of.is_none_or(|of| **partition == of));
+        let is_unpaid = |(partition, (_, end)): &(&i32, &(i64, Option<i64>))| {
+            let position = self.positions.get(partition).copied().unwrap_or(0);
+            end.is_none_or(|end| position < end)
+        };
+        owed.filter(is_unpaid).map(|(_, (since_ms, _))| *since_ms).min()
     }
 }
 
@@ -228,3 +352,6 @@ impl JobsRestorer {
         Ok((self.offsets.start_of(&lease.partition).await?, end))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,11 @@
 //! How a subscription did, as the delivery log has counted it: beside what its lane says of itself.
 
-use std::collections::BTreeMap;
-
 use delivery_log::{
     BucketQuery, DeliveryStore, Fact, FactKind, FactQuery, Kinds, MinuteBucket, StoreError, Subject, Times,
 };
 use schemas::ids::{ApplicationId, SubscriptionId};
 
+use super::held::HeldLetters;
 use super::letters::{self, LetterState};
 
 /// What of a subscription's history is shown of its health.
@@ -43,7 +42,7 @@ pub(crate) async fn logged(
     store: &dyn DeliveryStore,
     (application, subscription): (ApplicationId, SubscriptionId),
     (window_ms, now_ms): (i64, i64),
-    held_from: &BTreeMap<i32, i64>,
+    held: &HeldLetters,
 ) -> Result<LoggedHealth, StoreError> {
     let (from_ms, to_ms) = ((now_ms - window_ms).div_euclid(MINUTE) * MINUTE, now_ms);
     let times = Times { from_ms: Some(from_ms), to_ms: Some(to_ms) };
@@ -58,14 +57,14 @@ pub(crate) async fn logged(
         success_ms: success.map(|fact| fact.at_ms),
         failure_ms: failure.as_ref().map(|fact| fact.at_ms),
         error: failure.and_then(error),
-        dead_letters: open_letters(store, (application, subscription), held_from).await?,
+        dead_letters: open_letters(store, (application, subscription), held).await?,
     })
 }
 
 async fn open_letters(
     store: &dyn DeliveryStore,
     (application, subscription): (ApplicationId, SubscriptionId),
-    held_from: &BTreeMap<i32, i64>,
+    held: &HeldLetters,
 ) -> Result<u64, StoreError> {
     let undecided = store.open_letters(application, subscription).await?;
     if undecided == 0 {
@@ -77,7 +76,7 @@ async fn open_letters(
         ..FactQuery::of(application, LOOKED_AT)
     };
     let found = store.facts(query).await?;
-    let states = letters::states(store, application, &found.rows, held_from).await?;
+    let states = letters::states(store, application, &found.rows, held).await?;
     let count = |state| states.iter().filter(|it| **it == state).count() as u64;
     let open = count(LetterState::Open);
     if found.next.is_none() {
@@ -138,7 +137,10 @@ mod tests {
         ];
         store.project(vec![LogChunk { partition: 0, offsets: 0..3, rows }]).await.unwrap();
         let open = async || {
-            logged(&store, (application, subscription), (DAY, 5 * DAY), &BTreeMap::new()).await.unwrap().dead_letters
+            logged(&store, (application, subscription), (DAY, 5 * DAY), &HeldLetters::default())
+                .await
+                .unwrap()
+                .dead_letters
         };
         assert_eq!(open().await, 1);
         store.retain(Day::of(2 * DAY)).await.unwrap();

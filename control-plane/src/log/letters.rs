@@ -1,9 +1,11 @@
 //! Where dead letters stand: what has been decided about them, as their facts tell.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use delivery_log::{Coordinates, Day, DeliveryStore, Fact, FactKind, FactQuery, Kinds, StoreError, Subject, Times};
+use delivery_log::{Day, DeliveryStore, Fact, FactKind, FactQuery, Kinds, StoreError, Subject, Times};
 use schemas::ids::{ApplicationId, DeliveryId};
+
+use super::held::HeldLetters;
 
 /// Where a dead letter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub(crate) enum LetterState {
     Redriven,
     /// Somebody decided that it is not sent again.
     Discarded,
-    /// Nobody has, and it cannot be sent again: Kafka does not hold its delivery any more.
+    /// Nobody has, and it cannot be sent again: Kafka holds neither its delivery nor the dead letter any more.
     Expired,
 }
 
@@ -98,19 +100,12 @@ pub(crate) fn by_delivery(facts: Vec<Fact>) -> HashMap<DeliveryId, Vec<Fact>> {
     by_delivery
 }
 
-/// Whether Kafka does not hold the delivery of a dead letter any more. `held_from`: where the partitions of `deliveries` begin, as
-/// far as that is known.
-fn is_expired(dead: &Fact, held_from: &BTreeMap<i32, i64>) -> bool {
-    let is_gone = |at: Coordinates| held_from.get(&at.partition).is_some_and(|from| at.offset < *from);
-    !held_from.is_empty() && dead.record.is_none_or(is_gone)
-}
-
-/// Where each of these dead letters stands. `held_from`: where the partitions of `deliveries` begin, as far as that is known.
+/// Where each of these dead letters stands.
 pub(crate) async fn states(
     store: &dyn DeliveryStore,
     application: ApplicationId,
     dead: &[Fact],
-    held_from: &BTreeMap<i32, i64>,
+    held: &HeldLetters,
 ) -> Result<Vec<LetterState>, StoreError> {
     let histories = histories(store, application, dead).await?;
     let mut states = Vec::with_capacity(dead.len());
@@ -120,7 +115,7 @@ pub(crate) async fn states(
         let is_healed = decided == LetterState::Open && is_healed(store, dead).await?;
         states.push(if is_healed {
             LetterState::Healed
-        } else if decided == LetterState::Open && is_expired(dead, held_from) {
+        } else if decided == LetterState::Open && held.is_expired(dead) {
             LetterState::Expired
         } else {
             decided
@@ -131,7 +126,7 @@ pub(crate) async fn states(
 
 #[cfg(test)]
 mod tests {
-    use delivery_log::{LogChunk, LogRow, RowContent, SqliteOptions, SqliteStore};
+    use delivery_log::{Coordinates, LogChunk, LogRow, RowContent, SqliteOptions, SqliteStore};
     use schemas::ids::SubscriptionId;
     use uuid::Uuid;
 
@@ -163,16 +158,6 @@ mod tests {
         store.project(vec![LogChunk { partition: 0, offsets: 0..304, rows: rows.collect() }]).await.unwrap();
         assert_eq!(is_healed(&store, &dead).await, Ok(true), "the oldest of 301");
         assert_eq!(is_healed(&store, &other).await, Ok(false), "it was delivered before it died");
-    }
-
-    #[test]
-    fn what_kafka_does_not_hold_any_more_is_expired() {
-        let fact = |record| Fact { record, ..made::fact(ApplicationId(Uuid::from_u128(1)), FactKind::DeadLettered) };
-        let at = |partition, offset| fact(Some(Coordinates { partition, offset }));
-        let held = BTreeMap::from([(0, 10), (1, 0)]);
-        assert!(is_expired(&at(0, 9), &held) && is_expired(&fact(None), &held));
-        assert!(!is_expired(&at(0, 10), &held) && !is_expired(&at(1, 0), &held) && !is_expired(&at(2, 0), &held));
-        assert!(!is_expired(&at(0, 9), &BTreeMap::new()), "nothing is known yet");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! How the log itself is doing: its days, and how far behind its topic each partition is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use delivery_log::DeliveryStore;
+use schemas::record::TopicPartition;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -72,7 +74,7 @@ impl DeliveryLog {
         let store = self.store()?;
         let days = self.days(store.as_ref()).await?;
         let covered = store.coverage().await.map_err(|error| failed(&error))?.ends();
-        let partitions = partitions(&self.progress().partitions(), &covered, self.ends().await.as_ref());
+        let partitions = partitions(&self.progress().partitions(), &covered, &self.ends().await);
         Ok(LogShown {
             store: "sqlite",
             projector: self.0.replica.clone(),
@@ -97,22 +99,25 @@ impl DeliveryLog {
         Ok(shown.collect())
     }
 
-    /// Where the topic ends; `None`: Kafka does not say.
-    async fn ends(&self) -> Option<BTreeMap<i32, i64>> {
-        let offsets = self.0.offsets.read().clone()?;
-        tokio::time::timeout(WITHIN, offsets.ends(&self.0.topic)).await.ok()?.ok()
+    /// Where the partitions of the topic end, of those of which Kafka says so.
+    async fn ends(&self) -> BTreeMap<i32, i64> {
+        let Some(offsets) = self.0.offsets.read().clone() else { return BTreeMap::new() };
+        let at = |partition| TopicPartition::new(Arc::clone(&self.0.topic), partition);
+        let all = self.progress().partitions().into_keys().map(at).collect();
+        let told = tokio::time::timeout(WITHIN, offsets.ends_of(all)).await.unwrap_or_default();
+        told.into_iter().filter_map(|(at, end)| Some((at.partition, end.ok()?))).collect()
     }
 }
 
 fn partitions(
     reached: &BTreeMap<i32, ReachedTo>,
     covered: &BTreeMap<i32, i64>,
-    ends: Option<&BTreeMap<i32, i64>>,
+    ends: &BTreeMap<i32, i64>,
 ) -> Vec<LogPartitionShown> {
     let shown = reached.iter().map(|(partition, reached)| LogPartitionShown {
         partition: *partition,
         covered_to: covered.get(partition).copied(),
-        end: ends.and_then(|ends| ends.get(partition).copied()),
+        end: ends.get(partition).copied(),
         at_end: *reached == ReachedTo::End,
     });
     shown.collect()
@@ -135,10 +140,14 @@ mod tests {
     fn what_was_read_to_its_end_is_not_behind_and_the_rest_is_as_far_as_kafka_says() {
         let reached = BTreeMap::from([(0, ReachedTo::End), (1, ReachedTo::Time(5)), (2, ReachedTo::Time(5))]);
         let (covered, ends) = (BTreeMap::from([(0, 9), (1, 4)]), BTreeMap::from([(0, 10), (1, 30), (2, 7)]));
-        let shown = partitions(&reached, &covered, Some(&ends));
+        let shown = partitions(&reached, &covered, &ends);
         assert_eq!(shown[0], LogPartitionShown { partition: 0, covered_to: Some(9), end: Some(10), at_end: true });
         assert_eq!(behind(&shown), Some(26 + 7));
-        assert_eq!(behind(&partitions(&reached, &covered, None)), None, "it is not known");
-        assert_eq!(behind(&partitions(&BTreeMap::from([(0, ReachedTo::End)]), &covered, None)), Some(0));
+        // Of one that has no leader Kafka says nothing; the others are told.
+        let shown = partitions(&reached, &covered, &BTreeMap::from([(0, 10), (2, 7)]));
+        assert_eq!((shown[0].end, shown[1].end, shown[2].end), (Some(10), None, Some(7)));
+        assert_eq!(behind(&shown), None, "how many may be missing is not known");
+        let nothing = BTreeMap::new();
+        assert_eq!(behind(&partitions(&BTreeMap::from([(0, ReachedTo::End)]), &covered, &nothing)), Some(0));
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Projection {
     pub(super) topic: Arc<str>,
     /// Where what is sent again is read from.
     pub(super) deliveries: Arc<str>,
+    /// Where it is read from once it is gone there.
+    pub(super) dead_letters: Arc<str>,
     pub(super) store: Arc<dyn DeliveryStore>,
     pub(super) keep: Duration,
     pub(super) metrics: LogMetrics,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catalog::Snapshot;
+use catalog::{Rehearsed, Snapshot};
 use chassis::clock;
 use kafka::{ExclusiveError, KafkaError};
 use schemas::control::ControlKey;
@@ -29,7 +29,7 @@ const WRITES: usize = 256;
 /// A transaction takes no more writes when it has so many changes.
 const CHANGES: usize = 1_024;
 /// How long a group may keep readers of the snapshot waiting; what is left then is in the next one.
-const HOLD: Duration = Duration::from_millis(5);
+pub(super) const HOLD: Duration = Duration::from_millis(5);
 
 /// A write and whose it is.
 pub(super) type QueuedWrite = (WriteOwner, Box<dyn PendingWrite>);
@@ -234,22 +234,28 @@ impl StoreInner {
     }
 
     fn decide_in_turn(&self, group: &mut Vec<QueuedWrite>, end: Option<i64>) -> Vec<DecidedWrite> {
-        let decided = self.rehearse(group, end);
+        let decided = self.rehearse(group, end, None);
         if decided.len() < group.len() {
             self.line.lock().writes.put_back(group.split_off(decided.len()));
         }
         decided
     }
 
-    /// Decides the first of a group, as many as fit: at least one.
-    pub(super) fn rehearse(&self, group: &mut [QueuedWrite], end: Option<i64>) -> Vec<DecidedWrite> {
+    /// Decides the first of a group, as many as fit: at least one. Who wants to go on with the others gives `before`: what those that
+    /// were decided earlier have come to, and with these in it afterwards.
+    pub(super) fn rehearse(
+        &self,
+        group: &mut [QueuedWrite],
+        end: Option<i64>,
+        before: Option<&mut Rehearsed>,
+    ) -> Vec<DecidedWrite> {
         let decide = |snapshot: &Snapshot, write: &mut Box<dyn PendingWrite>| {
             let moment = Moment { end: end.unwrap_or_else(|| snapshot.position()), now_ms: clock::now_ms() };
             let decided = write.decide(snapshot, moment, &self.bytes);
             let audited = Audited::take(snapshot, &decided.changes);
             DecidedWrite { decided, audited }
         };
-        if let [(_, only)] = group {
+        if let ([(_, only)], None) = (&mut *group, &before) {
             let mut decided = decide(&self.catalog.read(), only);
             let mut put = decided.decided.changes.iter().filter_map(Change::put);
             if let Err(reason) = put.try_for_each(|object| self.catalog.check_readable(object)) {
@@ -258,6 +264,9 @@ impl StoreInner {
             return vec![decided];
         }
         self.catalog.rehearse(|rehearsal| {
+            if let Some(before) = &before {
+                rehearsal.go_on_from(before);
+            }
             let began = clock::instant();
             let (mut all, mut changes) = (Vec::with_capacity(group.len()), 0);
             let mut changed: BTreeSet<ControlKey> = BTreeSet::new();
@@ -268,6 +277,7 @@ impl StoreInner {
                     break;
                 }
                 changed.extend(decided.subscriptions());
+                let mark = rehearsal.mark();
                 let tried = decided.decided.changes.iter().try_for_each(|change| match change {
                     Change::Put(object) => rehearsal.put(object),
                     Change::Remove(key) => {
@@ -276,13 +286,17 @@ impl StoreInner {
                     }
                 });
                 if let Err(reason) = &tried {
+                    rehearsal.take_back(mark);
                     decided = refuse_unreadable(write, reason);
                 }
                 changes += decided.decided.changes.len();
                 all.push(decided);
-                if changes >= CHANGES || tried.is_err() || began.elapsed() >= HOLD {
+                if changes >= CHANGES || tried.is_err() || began.elapsed() >= self.hold {
                     break;
                 }
+            }
+            if let Some(before) = before {
+                *before = rehearsal.rehearsed();
             }
             all
         })

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::{From, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
-use schemas::attempt::{EventFacts, Kind, Lifecycle};
+use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle};
+use schemas::dead_letter::{Death, DeathReason};
 use schemas::delivery::{self, Delivery, NewDelivery, Origin, RecordPlace};
 use schemas::event::EventHeaders;
 use schemas::identity::{delivery_id, gateway_source};
@@ -39,6 +40,11 @@ impl Shop {
 
     /// An event that was accepted, delivered in vain and is dead. Its delivery.
     async fn dead(&self, world: &World, id: &str) -> DeliveryId {
+        self.died(world, id, true).await
+    }
+
+    /// The same; where its delivery is not held any more, its dead letter is.
+    async fn died(&self, world: &World, id: &str, is_held: bool) -> DeliveryId {
         let (source, application, now_ms) =
             (gateway_source(self.application), self.application.to_string(), kafka::clock::now_ms());
         let headers = EventHeaders {
@@ -69,7 +75,18 @@ impl Shop {
             ordering_key: None,
         };
         let headers = new.encode(&headers, self.application, &origin.to_string());
-        let written = self.write(&world.topics.deliveries, format!("\"{id}\""), headers).await;
+        let written = if is_held {
+            self.write(&world.topics.deliveries, format!("\"{id}\""), headers).await
+        } else {
+            let value = Some(format!("\"{id}\"").into());
+            let delivery = Delivery::decode(&Record { offset: 0, timestamp_ms: 0, key: None, value, headers }).unwrap();
+            let (reason, detail) = (DeathReason::Schedule, "the schedule has ended");
+            let death = Death { reason, detail, attempts: 1, last: None, at_ms: now_ms };
+            let letter = death.to_record(Arc::clone(&world.topics.dead_letters), &delivery, 1 << 20);
+            self.producer.send(&letter).unwrap().await.unwrap();
+            // Nothing stands there.
+            (0, 1_000_000)
+        };
         let about = |kind| Lifecycle {
             application_id: Some(self.application),
             event_id: Some(id.into()),
@@ -84,6 +101,7 @@ impl Shop {
             delivery_id: Some(delivery),
             record: Some(RecordPlace { partition: written.0, offset: written.1 }),
             attempt: Some(1),
+            exchange: Some(Exchange { started_ms: now_ms, status: Some(500), ..Exchange::default() }),
             reason: Some("schedule".into()),
             ..about(Kind::DeadLettered)
         };
@@ -200,6 +218,53 @@ async fn begun(one: &Replica, path: &str) {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_known_at_every_replica_as_soon_as_it_was_asked_for_at_one() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let (one, other) = (replica(&world, "one", folder.path()).await, replica(&world, "other", folder.path()).await);
+    let shop = Shop::new(&world, &one).await;
+    shop.open(&one, 0).await;
+    for _ in 0..10 {
+        let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}}))).await;
+        assert_eq!(status, 202, "{job}");
+        let (status, found) = other.get(&format!("/jobs/{}", job["job_id"].as_str().unwrap())).await;
+        assert_eq!((status, &found["job_id"]), (200, &job["job_id"]), "{found}");
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_sent_again_itself_once_its_delivery_is_gone() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    let mut gone = Vec::new();
+    for number in 0..3 {
+        gone.push(shop.died(&world, &format!("evt_{number}"), false).await.to_string());
+    }
+    shop.dead(&world, "evt_3").await;
+    shop.open(&one, 4).await;
+    let attempt = delivery_log::attempt_id(gone[0].parse().unwrap(), 1);
+    let (status, retry) = one.post(&format!("/request_attempts/{attempt}/retry"), shop.body(json!({}))).await;
+    assert_eq!(status, 202, "{retry}");
+    let asked = shop.body(json!({"dead_letter_ids": gone}));
+    let (status, redrive) = one.post("/dead_letters:redrive", asked).await;
+    assert_eq!(status, 202, "{redrive}");
+    for (job, count) in [(&retry, 1), (&redrive, 3)] {
+        let ended = shop.ended(&one, job).await;
+        let counts = &ended["counts"];
+        assert_eq!((&counts["written"], &counts["skipped"]), (&json!(count), &json!({})), "{ended}");
+    }
+    let again = again(&world).await;
+    assert_eq!(again.keys().collect::<Vec<_>>(), ["evt_0", "evt_1", "evt_2"]);
+    assert_eq!(again["evt_0"].len(), 2);
+    assert!(again.iter().all(|(id, all)| all.iter().all(|it| it.payload == format!("\"{id}\""))));
+    let redriven = &again["evt_1"][0];
+    assert_eq!((redriven.made_by(), redriven.redrives()), (Some("redrive"), Some(1)));
+    one.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

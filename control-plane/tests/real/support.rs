@@ -66,6 +66,7 @@ impl World {
             &topics.attempts,
             &topics.status,
             &topics.deliveries,
+            &topics.dead_letters,
             &topics.lanes,
             &topics.events,
             &topics.jobs,

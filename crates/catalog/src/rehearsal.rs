@@ -4,6 +4,7 @@
 //! The real changes come from the topic, as everybody else's do. A second snapshot to try them on would be the whole catalog
 //! twice in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use schemas::control::{ControlKey, ControlObject};
@@ -19,16 +20,24 @@ pub struct Rehearsal<'a> {
     snapshot: &'a mut Snapshot,
     vault: &'a Arc<Vault>,
     /// What takes each change back, in the order they were made.
-    undo: Vec<Undo>,
+    undo: Vec<KeyState>,
 }
 
-/// What stood under a key before it was changed.
-#[derive(Debug)]
-pub(crate) enum Undo {
+/// What was tried in a rehearsal that is over: another one goes on from there.
+#[derive(Debug, Default)]
+pub struct Rehearsed(Vec<KeyState>);
+
+/// How many changes a rehearsal has tried so far.
+#[derive(Clone, Copy, Debug)]
+pub struct RehearsalMark(usize);
+
+/// What stands under a key.
+#[derive(Clone, Debug)]
+enum KeyState {
     /// This, with its digest and its weight.
     Put(Object, u64, u32),
     /// Nothing.
-    Remove(ControlKey),
+    Nothing(ControlKey),
 }
 
 impl<'a> Rehearsal<'a> {
@@ -49,8 +58,7 @@ impl<'a> Rehearsal<'a> {
     pub fn put(&mut self, object: &ControlObject) -> Result<(), String> {
         match Change::of(object.clone(), self.snapshot.position(), self.vault).kind {
             ChangeKind::Put(object, digest, weight) => {
-                self.undo.push(self.snapshot.undo(object.key()));
-                self.snapshot.change(ChangeKind::Put(object, digest, weight));
+                self.change(KeyState::Put(object, digest, weight));
                 Ok(())
             }
             ChangeKind::Undecodable { reason, .. } => Err(reason),
@@ -60,31 +68,112 @@ impl<'a> Rehearsal<'a> {
 
     /// Tries what is left without the object under a key.
     pub fn remove(&mut self, key: &ControlKey) {
-        self.undo.push(self.snapshot.undo(key.clone()));
-        self.snapshot.change(ChangeKind::Remove(key.clone()));
+        self.change(KeyState::Nothing(key.clone()));
+    }
+
+    /// Where it is now.
+    #[must_use]
+    pub fn mark(&self) -> RehearsalMark {
+        RehearsalMark(self.undo.len())
+    }
+
+    /// Takes back what was tried since.
+    pub fn take_back(&mut self, RehearsalMark(since): RehearsalMark) {
+        while self.undo.len() > since
+            && let Some(former) = self.undo.pop()
+        {
+            self.snapshot.change(former.into());
+        }
+    }
+
+    /// What it has come to so far, for another rehearsal.
+    #[must_use]
+    pub fn rehearsed(&self) -> Rehearsed {
+        let mut seen = HashSet::new();
+        let keys = self.undo.iter().map(KeyState::key).filter(|key| seen.insert(key.clone()));
+        Rehearsed(keys.map(|key| self.snapshot.state_of(key)).collect())
+    }
+
+    /// Goes on from where another one ended. What was compiled for that one is not compiled again.
+    pub fn go_on_from(&mut self, Rehearsed(states): &Rehearsed) {
+        for state in states {
+            self.change(state.clone());
+        }
+    }
+
+    fn change(&mut self, state: KeyState) {
+        // Where somebody has written since another rehearsal, its uid may be taken: who has it gets it back at the end.
+        if let KeyState::Put(object, ..) = &state
+            && let Some(key) = self.snapshot.holder_of_uid(object)
+        {
+            self.undo.push(self.snapshot.state_of(key));
+        }
+        self.undo.push(self.snapshot.state_of(state.key()));
+        self.snapshot.change(state.into());
     }
 }
 
 impl Drop for Rehearsal<'_> {
     fn drop(&mut self) {
-        while let Some(undo) = self.undo.pop() {
-            self.snapshot.change(match undo {
-                Undo::Put(object, digest, weight) => ChangeKind::Put(object, digest, weight),
-                Undo::Remove(key) => ChangeKind::Remove(key),
-            });
+        self.take_back(RehearsalMark(0));
+    }
+}
+
+// === impl KeyState ===
+
+impl KeyState {
+    fn key(&self) -> ControlKey {
+        match self {
+            Self::Put(object, ..) => object.key(),
+            Self::Nothing(key) => key.clone(),
+        }
+    }
+}
+
+impl From<KeyState> for ChangeKind {
+    fn from(state: KeyState) -> Self {
+        match state {
+            KeyState::Put(object, digest, weight) => Self::Put(object, digest, weight),
+            KeyState::Nothing(key) => Self::Remove(key),
         }
     }
 }
 
 impl Snapshot {
-    /// What brings back what stands under a key now.
-    fn undo(&self, key: ControlKey) -> Undo {
+    /// What stands under a key now.
+    fn state_of(&self, key: ControlKey) -> KeyState {
         match self.held(&key) {
-            None => Undo::Remove(key),
+            None => KeyState::Nothing(key),
             Some(object) => {
                 let digest = if let Object::Subscription(it) = &object { it.digest() } else { self.digest_under(&key) };
-                Undo::Put(object, digest, self.weight_under(&key))
+                KeyState::Put(object, digest, self.weight_under(&key))
             }
         }
     }
+
+    /// Another object that is found by the uid of this one now, and would not be once this one is put.
+    fn holder_of_uid(&self, object: &Object) -> Option<ControlKey> {
+        match object {
+            Object::Organization(new) => {
+                let holder = self.organization_called(new.uid.as_deref()?)?;
+                let key = ControlKey::Organization(holder.organization_id);
+                (holder.organization_id != new.organization_id).then_some(key)
+            }
+            Object::Subscription(new) => {
+                let holder = self.held_uid(new.application(), new.uid()?)?;
+                (holder.id() != new.id()).then(|| ControlKey::Subscription(holder.application(), holder.id()))
+            }
+            // Their uids are no keys of a table: one hides no other.
+            Object::ServiceToken(..)
+            | Object::Application(_)
+            | Object::ApplicationSecret(..)
+            | Object::RetiredApplication(_)
+            | Object::EventType(_)
+            | Object::Source(_)
+            | Object::KeptAnswer(_) => None,
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ use self::tenants::Tenants;
 use self::weights::Weights;
 
 pub use answers::KeptAmount;
-pub use sources::SourceMap;
+pub use sources::{SourceMap, source_of_topic};
 pub use tokens::{TokenEntry, TokenScope};
 
 /// One consistent state.
@@ -138,6 +138,11 @@ impl Snapshot {
     #[must_use]
     pub fn subscription_by_uid(&self, application: ApplicationId, uid: &str) -> Option<&Arc<Subscription>> {
         self.scope(application)?.subscription_uids.get(uid).map(|ByUid(found)| found)
+    }
+
+    /// The same, whether or not the application is there.
+    pub(crate) fn held_uid(&self, application: ApplicationId, uid: &str) -> Option<&Arc<Subscription>> {
+        self.scopes.get(&application)?.subscription_uids.get(uid).map(|ByUid(found)| found)
     }
 
     /// Number of event types of an application.

@@ -181,12 +181,21 @@ impl Offsets {
     /// # Errors
     /// The topic does not exist, or the cluster did not answer.
     pub async fn ends(&self, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let told = self.told_ends(topic).await?;
+        told.into_iter().map(|(partition, end)| Ok((partition, end?))).collect()
+    }
+
+    /// The same, or of each partition why it is not told: one without a leader hides no other.
+    ///
+    /// # Errors
+    /// The topic does not exist, or it is not known which partitions it has.
+    pub async fn told_ends(&self, topic: &str) -> Result<BTreeMap<i32, Result<i64, KafkaError>>, KafkaError> {
         let topic: Arc<str> = Arc::from(topic);
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&topic) };
         let count = self.partitions(&topic).await?.ok_or_else(missing)?;
         let all = (0..count).map(|partition| TopicPartition::new(Arc::clone(&topic), partition)).collect();
-        let ends = self.ends_of(all).await;
-        ends.into_iter().map(|(TopicPartition { partition, .. }, end)| Ok((partition, end?))).collect()
+        let told = self.ends_of(all).await;
+        Ok(told.into_iter().map(|(TopicPartition { partition, .. }, end)| (partition, end)).collect())
     }
 
     /// Asks for all before it waits for the first answer.

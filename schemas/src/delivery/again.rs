@@ -6,7 +6,7 @@ use super::{Delivery, MadeBy, NewDelivery, key};
 use crate::header;
 use crate::identity::delivery_id;
 use crate::ids::{Generation, JobId};
-use crate::record::{Headers, OutRecord};
+use crate::record::{Headers, OutRecord, Record};
 
 /// What the new generation is.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,22 @@ impl Delivery {
     }
 }
 
+impl Delivery {
+    /// Its event, as a record of `events` would have it: what it went through and whose it is are not copied.
+    #[must_use]
+    pub fn event_record(&self) -> Record {
+        let mut headers = Headers::builder(self.headers.len(), self.headers.size());
+        headers.copy_if(&self.headers, is_of_the_event);
+        Record {
+            offset: self.record.map_or(0, |record| record.offset),
+            timestamp_ms: self.accepted_ms,
+            key: None,
+            value: Some(self.payload.clone()),
+            headers: headers.build(),
+        }
+    }
+}
+
 // === impl Again ===
 
 impl Again {
@@ -83,7 +99,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::record::Record;
 
     fn dead() -> Delivery {
         let application = Uuid::from_u128(1).to_string();
@@ -140,6 +155,15 @@ mod tests {
         let has = |name| new.headers.get(name).is_some();
         assert!(has("traceparent") && has("hookbus-labels"));
         assert!(!has("hookbus-last-status") && !new.is_once());
+    }
+
+    #[test]
+    fn its_event_is_what_was_accepted_and_nothing_of_what_became_of_it() {
+        let Record { value, headers, timestamp_ms, .. } = dead().event_record();
+        let names: Vec<&str> = headers.iter().map(|(name, _)| std::str::from_utf8(name).unwrap()).collect();
+        let kept =
+            ["ce_id", "ce_type", "ce_source", "content-type", "traceparent", "hookbus-labels", "hookbus-application"];
+        assert_eq!((names.as_slice(), value.as_deref(), timestamp_ms), (&kept[..], Some(&b"{}"[..]), 7));
     }
 
     #[test]

@@ -33,8 +33,8 @@ struct EstimateShown {
 /// Answers with what a job would do.
 pub(super) async fn estimated(app: &App, store: &dyn DeliveryStore, definition: JobDefinition) -> Answer {
     let deliveries = app.pings().topic().to_string();
-    let held = app.log().held();
-    let mut estimator = Estimator { store, catalog: app.catalog(), held, deliveries: &deliveries };
+    let (held, letters) = (app.log().held(), app.log().held_letters());
+    let mut estimator = Estimator { store, catalog: app.catalog(), held, deliveries: &deliveries, letters };
     let estimate = estimator.estimate(definition).await.map_err(|reason| unavailable(&reason))?;
     shown(&estimate)
 }

@@ -91,7 +91,7 @@ async fn decide(app: &App, asked: &AskedLog, kind: JobKind, body: Map<String, Va
         return estimated(app, store.as_ref(), asked_for).await;
     }
     // What was asked for before is not open any more, and answered as it is.
-    app.jobs().known().await?;
+    app.jobs().known(Some(application)).await?;
     if let (JobSubject::DeadLetters(JobDeadLetters { ids: Some(ids), .. }), None) =
         (&asked_for.subject, app.jobs().get(asked_for.job_id))
         && !is_any_open(store.as_ref(), application, &ids.0).await?

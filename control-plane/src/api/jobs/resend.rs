@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use delivery_log::{Coordinates, Day, DeliveryStore};
 use http::{HeaderName, HeaderValue, StatusCode};
 use schemas::delivery::{Delivery, Origin, RecordPlace};
-use schemas::ids::{ApplicationId, JobId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, JobId, SubscriptionId};
 use schemas::jobs::{JobDefinition, JobDelivery, JobEvent, JobKind, JobSubject, USUAL_RATE};
 use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::idempotency;
 use crate::jobs::{Estimate, KnownJob, count_receivers};
 use crate::log::attempts;
 use crate::log::failed;
+use crate::log::letters::letter;
 use crate::problem::{Answer, Problem, not_found, unavailable};
 use crate::state::App;
 
@@ -72,11 +74,7 @@ pub(in crate::api) async fn retry(
         return Err(not_found("subscription"));
     }
     let at = attempt.fact.record.ok_or_else(|| expired("the payload of this attempt"))?;
-    let topic = app.pings().topic().to_string();
-    let origin = Origin { topic, partition: at.partition, offset: at.offset };
-    let record = app.log().read_back()?.record(&origin).await?;
-    let held = record.and_then(|record| Delivery::decode(&record).ok());
-    let held = held.filter(|held| held.id == attempt.delivery && held.application == application);
+    let held = held(&app, store.as_ref(), application, (attempt.delivery, at)).await?;
     let held = held.ok_or_else(|| expired("the payload of this attempt"))?;
     if asked.principal.is_dry_run() {
         return shown(&one(held.accepted_ms, (1, held.payload.len() as u64)));
@@ -89,6 +87,25 @@ pub(in crate::api) async fn retry(
     let asked_for = definition(&app, &asked.principal, (application, JobKind::Retry, subject), USUAL_RATE);
     let job = ask(&app, &asked.principal, asked_for).await?;
     json(StatusCode::ACCEPTED, &JobShown::of(&job))
+}
+
+/// A delivery that Kafka holds: as it was written last, or as the dead letter that it has become.
+async fn held(
+    app: &App,
+    store: &dyn DeliveryStore,
+    application: ApplicationId,
+    (id, at): (DeliveryId, Coordinates),
+) -> Result<Option<Delivery>, Problem> {
+    let is_it = |held: &Delivery| held.id == id && held.application == application;
+    let topic = app.pings().topic().to_string();
+    let origin = Origin { topic, partition: at.partition, offset: at.offset };
+    let record = app.log().read_back()?.record(&origin).await?;
+    if let Some(held) = record.and_then(|record| Delivery::decode(&record).ok()).filter(is_it) {
+        return Ok(Some(held));
+    }
+    let history = store.histories(application, vec![(id, Day::of(0))]).await.map_err(|error| failed(&error))?;
+    let Some((dead, _)) = letter(&history) else { return Ok(None) };
+    Ok(app.log().dead_letter(dead).await?.filter(is_it))
 }
 
 /// Send an event again
@@ -139,7 +156,7 @@ pub(in crate::api) async fn replay(
     let event = event.ok_or_else(|| app.log().absent("event"))?;
     let subscription_id = named.map(|named| receiver(&app, &asked, application, &named)).transpose()?;
     let origin = event.origin.clone().ok_or_else(|| expired("the payload of this event"))?;
-    let record = app.log().read_back()?.record(&origin).await?;
+    let record = app.accepted().record(&owner, &event).await?;
     let record = record.ok_or_else(|| expired("the payload of this event"))?;
     let of = JobEvent { event: event.uuid, origin, accepted_ms: event.accepted_ms, subscription_id };
     if asked.principal.is_dry_run() {
@@ -179,7 +196,7 @@ async fn asked_before(
     (application, kind): (ApplicationId, JobKind),
 ) -> Result<Option<KnownJob>, Problem> {
     let Some(job) = job else { return Ok(None) };
-    app.jobs().known().await?;
+    app.jobs().known(Some(application)).await?;
     let Some(found) = app.jobs().get(job) else { return Ok(None) };
     if (found.definition.kind, found.definition.application_id) != (kind, application) {
         return Err(idempotency::reused());

@@ -70,7 +70,7 @@ pub(in crate::api) enum LetterStateShown {
     Redriven,
     /// Somebody decided that it is not sent again.
     Discarded,
-    /// Nobody has, and it cannot be sent again: Kafka does not hold its delivery any more.
+    /// Nobody has, and it cannot be sent again: Kafka holds neither its delivery nor the dead letter any more.
     Expired,
 }
 
@@ -112,8 +112,8 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
     };
     let wanted = state(&asked)?;
     let mut found = store.facts(query).await.map_err(|error| failed(&error))?;
-    let held_from = app.log().held_from();
-    let states = letters::states(store.as_ref(), application, &found.rows, &held_from);
+    let held = app.log().held_letters();
+    let states = letters::states(store.as_ref(), application, &found.rows, &held);
     let states = states.await.map_err(|error| failed(&error))?;
     let mut standing = states.iter().map(|state| *state == wanted);
     found.rows.retain(|_| standing.next().unwrap_or(false));
@@ -140,8 +140,8 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     // On which day it died is not known.
     let history = store.histories(application, vec![(delivery, Day::of(0))]).await.map_err(|error| failed(&error))?;
     let (dead, _) = letters::letter(&history).ok_or_else(|| app.log().absent("dead letter"))?;
-    let held_from = app.log().held_from();
-    let states = letters::states(store.as_ref(), application, std::slice::from_ref(dead), &held_from);
+    let held = app.log().held_letters();
+    let states = letters::states(store.as_ref(), application, std::slice::from_ref(dead), &held);
     let state = states.await.map_err(|error| failed(&error))?.first().copied().unwrap_or(LetterState::Open);
     let events = events_of(store.as_ref(), application, std::slice::from_ref(dead)).await?;
     let letter = show(&app, (dead.clone(), state), &events, asked.uuids);

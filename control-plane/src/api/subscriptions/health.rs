@@ -56,7 +56,7 @@ async fn logged(
     let store = app.log().store().ok()?;
     let _turn = app.turns().log.take(organization).await.ok()?;
     let whose = (subscription.application(), subscription.id());
-    health::logged(store.as_ref(), whose, times, &app.log().held_from())
+    health::logged(store.as_ref(), whose, times, &app.log().held_letters())
         .await
         .inspect_err(|error| debug!(%error, "no health out of the log"))
         .ok()

@@ -119,6 +119,22 @@ async fn a_repeat_is_answered_as_it_is_whatever_kafka_still_holds() {
 }
 
 #[tokio::test]
+async fn what_jobs_there_are_is_not_told_while_kafka_is_not_heard() {
+    let (api, tenant, _) = dead(1).await;
+    let (status, job) = api.post(&tenant.token, "/dead_letters:redrive", value!({"filter": {}})).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    let cut_off = |ago_ms| api.app.jobs().is_cut_off(chassis::clock::now_ms() - ago_ms);
+    cut_off(60_000);
+    for path in [&path, "/jobs", "/jobs/no-id"] {
+        let (status, problem) = api.get(&tenant.token, path).await;
+        assert_eq!((status, &problem["code"]), (503, &value!("kafka_unavailable")), "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("up to 60 s ago"), "{problem}");
+    }
+    assert_eq!(api.post(&tenant.token, &format!("{path}/cancel"), value!({})).await.0, 503);
+}
+
+#[tokio::test]
 async fn only_what_is_open_can_be_decided_about() {
     let (api, tenant, ids) = dead(2).await;
     let of = |ids: &[String]| value!({"dead_letter_ids": ids, "reason": "old"});
@@ -186,7 +202,25 @@ async fn an_application_has_so_many_jobs_that_have_not_ended() {
     let (_, listed) = api.get(&tenant.token, "/jobs?limit=60").await;
     let last = listed[59]["job_id"].as_str().unwrap().to_owned();
     let (_, rest) = api.get(&tenant.token, &format!("/jobs?limit=60&pagination_cursor={last}")).await;
-    assert_eq!((listed.as_array().unwrap().len(), rest.as_array().unwrap().len()), (60, 40));
+    assert_eq!(
+        (listed.as_array().unwrap().len(), rest.as_array().unwrap().len()),
+        (60, 40),
+        "as an older build named it"
+    );
+    let (_, headers, _) =
+        api.exchange(Method::GET, &format!("/jobs?limit=60&application_id={}", tenant.id), &[], None).await;
+    let link = headers["link"].to_str().unwrap().to_owned();
+    let next = link.strip_prefix("</api/v1").and_then(|link| link.split_once('>')).unwrap().0;
+    assert!(next.contains(&last), "{next}");
+    assert_eq!(api.get(ADMIN, next).await.1, rest);
+    // The job that it names was removed meanwhile.
+    let at_ms: i64 = next.rsplit_once('=').unwrap().1.split_once('.').unwrap().0.parse().unwrap();
+    let behind = |ms: i64| next.rsplit_once('=').map(|(path, _)| format!("{path}={ms}.{}", Uuid::nil())).unwrap();
+    let later = api.get(ADMIN, &behind(at_ms + 1)).await.1;
+    assert!(later.as_array().unwrap().len() > rest.as_array().unwrap().len(), "it goes on where that one was");
+    assert_eq!(api.get(ADMIN, &behind(0)).await.1, value!([]));
+    let none = format!("/jobs?application_id={}&pagination_cursor={}", tenant.id, Uuid::nil());
+    assert_eq!(api.get(ADMIN, &none).await.0, 422, "it says no time");
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ async fn dead_letters_are_listed_with_why_they_died() {
     for none in ["nobody", delivered[0]["delivery_id"].as_str().unwrap()] {
         assert_eq!(api.get(&tenant.token, &format!("/dead_letters/{none}")).await.0, 404, "it is none");
     }
-    api.app.log().holds_from([(0, 5)].into());
+    api.app.log().holds(crate::log::held::HeldLetters { deliveries: [(0, 5)].into(), ..Default::default() });
     assert_eq!(api.get(&tenant.token, "/dead_letters").await, (200, value!([])), "nothing can be sent of it");
     let (_, rows) = api.get(&tenant.token, "/dead_letters?state=expired").await;
     assert_eq!((&rows[0]["event"]["event_id"], &rows[0]["state"]), (&value!("evt_d"), &value!("expired")), "{rows}");

@@ -49,8 +49,14 @@ fn an_application_has_its_own_jobs_the_newest_first_in_pages() {
     let asked =
         JobsAsked { application: ApplicationId(Uuid::from_u128(1)), kind: None, state: None, after: None, limit: 2 };
     assert_eq!(ids(&known, &asked), (vec![5, 3], true));
-    let after = Some(JobId(Uuid::from_u128(3)));
+    let after = known.job(JobId(Uuid::from_u128(3))).map(|job| JobPlace::of(&job));
+    assert_eq!(after.unwrap().to_string().parse(), Ok(after.unwrap()));
     assert_eq!(ids(&known, &JobsAsked { after, ..asked }), (vec![1], false));
+    let mut without = KnownJobs::default();
+    for number in [5, 1] {
+        without.take(&defined(0, &definition(number, number % 2))).unwrap();
+    }
+    assert_eq!(ids(&without, &JobsAsked { after, ..asked }), (vec![1], false), "the third was removed meanwhile");
     let retries = JobsAsked { kind: Some(JobKind::Retry), ..asked };
     assert_eq!(ids(&known, &retries), (vec![], false));
     let progress = JobProgress::begun(JobId(Uuid::from_u128(3)), 9);

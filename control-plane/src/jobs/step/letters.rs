@@ -115,8 +115,8 @@ impl Steps {
         if is_healed(store, dead).await.map_err(|error| error.to_string())? {
             return Ok(LetterDecision::Skipped(JobSkip::AlreadyDelivered));
         }
-        let Some(at) = dead.record else { return Ok(LetterDecision::Skipped(JobSkip::Expired)) };
-        let Some(delivery) = self.delivery((asked.application_id, delivery), at).await? else {
+        let found = self.delivery_or_letter((asked.application_id, delivery), dead.record, history).await?;
+        let Some(delivery) = found else {
             return Ok(LetterDecision::Skipped(JobSkip::Expired));
         };
         let redrives = Some(delivery.redrives().unwrap_or(0).saturating_add(1));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use catalog::{Catalog, Snapshot, Subscription};
 use chassis::clock;
+use delivery_log::Day;
 use filter::Facts;
 use schemas::control::Application;
 use schemas::delivery::{self, MadeBy, NewDelivery};
@@ -16,6 +17,7 @@ use sources::Event;
 
 use super::{JobPart, NotNow, StepOutcome, Steps};
 use crate::jobs::known::KnownJob;
+use crate::problem::Problem;
 
 /// Subscriptions that get one event again, as the fan-out takes at most (`fanout.max_matches`).
 const MOST_MATCHES: usize = 10_000;
@@ -32,7 +34,7 @@ impl Steps {
         let application = self.catalog.read().application_by_id(job.definition.application_id).cloned();
         let mut part = JobPart::of(job);
         let Some(application) = application else { return Ok(part.failed("its application is gone")) };
-        match self.record(&of.origin).await? {
+        match self.accepted_record(&application, of).await? {
             Some(record) => {
                 if let Err(TooMuch(why)) = self.event_again(&mut part, job, (&application, of), &record).await? {
                     return Ok(part.failed(&why));
@@ -41,6 +43,23 @@ impl Steps {
             None => part.skip(JobSkip::Expired),
         }
         Ok(part.ended())
+    }
+
+    /// The record of an event that is named by its identity and its place. What came through a source is looked up in the log, which
+    /// knows what its mapping made of it then.
+    async fn accepted_record(&self, application: &Application, of: &JobEvent) -> Result<Option<Record>, NotNow> {
+        if self.accepted.is_own(&of.origin.topic) {
+            return self.record(&of.origin).await;
+        }
+        // This replica's log may be younger than the job.
+        self.log_is_current().await?;
+        let store = self.log.store().map_err(Problem::into_detail)?;
+        let since = vec![(of.event, Day::of(of.accepted_ms).minus(1))];
+        let found = store.events_of(application.application_id, since).await.map_err(|error| error.to_string())?;
+        match found.into_iter().next() {
+            Some(event) => self.event(application, &event).await,
+            None => Ok(None),
+        }
     }
 
     /// Writes an event once more, out of the record that was accepted; or says why it is too much for one part.

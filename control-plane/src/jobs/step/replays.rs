@@ -74,7 +74,9 @@ impl Steps {
         let (mut looked_at, mut cursor, mut rest) = (0, None, found.all.into_iter());
         while looked_at < count && part.bytes < BYTES {
             let few: Vec<FoundAgain> = rest.by_ref().take(AT_ONCE).collect();
-            let read = join_all(few.iter().map(|one| self.read_again(store.as_ref(), job, (of, &one.what)))).await;
+            let read =
+                join_all(few.iter().map(|one| self.read_again(store.as_ref(), (job, &application), (of, &one.what))))
+                    .await;
             for (one, read) in few.into_iter().zip(read) {
                 if part.bytes >= BYTES {
                     // What was read in vain is read again by the next part.
@@ -95,24 +97,20 @@ impl Steps {
     async fn read_again(
         &self,
         store: &dyn DeliveryStore,
-        job: &KnownJob,
+        (job, application): (&KnownJob, &Application),
         (of, what): (&JobReplays, &SentAgain),
     ) -> Result<ReadForJob, NotNow> {
         match what {
             SentAgain::Gone => Ok(ReadForJob::Event(None)),
-            SentAgain::Event(event) => match &event.origin {
-                Some(origin) => Ok(ReadForJob::Event(self.record(origin).await?)),
-                None => Ok(ReadForJob::Event(None)),
-            },
+            SentAgain::Event(event) => Ok(ReadForJob::Event(self.event(application, event).await?)),
             SentAgain::Delivery(fact) => {
                 let is_only_failed = is_failure(fact.kind) && !of.outcomes.contains(&ReplayOutcome::Delivered);
                 if is_only_failed && is_healed(store, fact).await.map_err(|error| error.to_string())? {
                     return Ok(ReadForJob::Healed);
                 }
-                let (Some(delivery), Some(at)) = (fact.delivery, fact.record) else {
-                    return Ok(ReadForJob::Delivery(None));
-                };
-                let found = self.delivery((job.definition.application_id, delivery), at).await?;
+                let Some(delivery) = fact.delivery else { return Ok(ReadForJob::Delivery(None)) };
+                let (whose, of) = ((job.definition.application_id, delivery), std::slice::from_ref(&**fact));
+                let found = self.delivery_or_letter(whose, fact.record, of).await?;
                 Ok(ReadForJob::Delivery(found.map(Box::new)))
             }
         }

@@ -1,11 +1,13 @@
 //! One more attempt of a delivery.
 
-use delivery_log::Coordinates;
+use delivery_log::{Coordinates, Day, Fact};
 use schemas::delivery::{Again, MadeBy};
+use schemas::ids::{ApplicationId, DeliveryId};
 use schemas::jobs::{JobDelivery, JobSkip};
 
 use super::{JobPart, NotNow, StepOutcome, Steps, generation};
 use crate::jobs::known::KnownJob;
+use crate::problem::Problem;
 
 impl Steps {
     /// See the module. It is made whether or not its subscription is enabled.
@@ -19,7 +21,12 @@ impl Steps {
             return Ok(part.ended());
         };
         let at = Coordinates { partition: of.record.partition, offset: of.record.offset };
-        let Some(delivery) = self.delivery((asked.application_id, of.delivery_id), at).await? else {
+        let whose = (asked.application_id, of.delivery_id);
+        let delivery = match self.delivery(whose, at).await? {
+            Some(delivery) => Some(delivery),
+            None => self.delivery_or_letter(whose, None, &self.history(whose).await?).await?,
+        };
+        let Some(delivery) = delivery else {
             part.skip(JobSkip::Expired);
             return Ok(part.ended());
         };
@@ -32,5 +39,12 @@ impl Steps {
             None => part.skip(JobSkip::TooLarge),
         }
         Ok(part.ended())
+    }
+
+    /// What the log says of a delivery.
+    async fn history(&self, (application, id): (ApplicationId, DeliveryId)) -> Result<Vec<Fact>, NotNow> {
+        let store = self.log.store().map_err(Problem::into_detail)?;
+        // On which day it died is not known.
+        store.histories(application, vec![(id, Day::of(0))]).await.map_err(|error| error.to_string())
     }
 }

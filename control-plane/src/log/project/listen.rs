@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
+use schemas::delivery::Origin;
 use schemas::record::TopicPartition;
 
 use super::{ProjectError, Reading};
@@ -13,18 +14,43 @@ use super::{ProjectError, Reading};
 pub(super) const EVERY: Duration = Duration::from_secs(5);
 
 impl Reading<'_> {
-    /// Asks where `deliveries` begins. What does not answer is as it was.
+    /// Asks what of those who died can still be read. What does not answer is as it was.
     pub(super) async fn look_what_is_held(&self) {
-        let topic = &self.projection.deliveries;
-        let Ok(Some(count)) = self.offsets.partitions(topic).await else { return };
-        let all = (0..count).map(|partition| TopicPartition::new(Arc::clone(topic), partition));
-        let mut held_from = self.projection.log.held_from();
-        for (at, start) in self.offsets.starts_of(all.collect()).await {
-            if let Ok(start) = start {
-                held_from.insert(at.partition, start);
+        let mut held = self.projection.log.held_letters();
+        for (partition, start) in self.starts(&self.projection.deliveries).await.unwrap_or_default() {
+            held.deliveries.insert(partition, start);
+        }
+        let letters = &self.projection.dead_letters;
+        if let Some(starts) = self.starts(letters).await {
+            held.partitions = self.offsets.partitions(letters).await.ok().flatten().or(held.partitions);
+            for (partition, start) in starts {
+                // Nothing was deleted yet, or not since.
+                if start == 0 || held.letters.get(&partition).is_some_and(|(known, _)| *known == start) {
+                    continue;
+                }
+                match self.begins_ms(letters, partition, start).await {
+                    Some(from_ms) => held.letters.insert(partition, (start, from_ms)),
+                    // One at a time is waited for in vain: the log does not stand still for this.
+                    None => break,
+                };
             }
         }
-        self.projection.log.holds_from(held_from);
+        self.projection.log.holds(held);
+    }
+
+    /// Where the partitions of a topic begin, of those of which Kafka says so; `None`: it says nothing.
+    async fn starts(&self, topic: &Arc<str>) -> Option<BTreeMap<i32, i64>> {
+        let count = self.offsets.partitions(topic).await.ok()??;
+        let all = (0..count).map(|partition| TopicPartition::new(Arc::clone(topic), partition));
+        let starts = self.offsets.starts_of(all.collect()).await;
+        Some(starts.into_iter().filter_map(|(at, start)| Some((at.partition, start.ok()?))).collect())
+    }
+
+    /// When the first record of a partition was written, Unix ms; `None`: there is none, it is a marker, or Kafka does not say.
+    async fn begins_ms(&self, topic: &Arc<str>, partition: i32, offset: i64) -> Option<i64> {
+        let at = Origin { topic: topic.to_string(), partition, offset };
+        let first = self.projection.log.read_back().ok()?.record(&at).await.ok()??;
+        Some(first.timestamp_ms)
     }
 
     /// Asks where the topic ends. A reader waits through any trouble and says nothing of it, so without this nobody would know that
@@ -80,6 +106,7 @@ mod tests {
             connection: connection.clone(),
             topic: Arc::from("attempts"),
             deliveries: Arc::from("deliveries"),
+            dead_letters: Arc::from("dead-letters"),
             store: Arc::clone(&store),
             keep: Duration::from_secs(86_400),
             metrics: LogMetrics::new(&Registry::new()).unwrap(),

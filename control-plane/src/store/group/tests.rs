@@ -136,6 +136,26 @@ async fn a_batch_is_decided_in_its_order_and_a_trial_of_it_writes_nothing() {
     assert_eq!(names(&store), ["a", "b"]);
 }
 
+#[tokio::test]
+async fn a_trial_that_takes_several_looks_is_answered_as_one_that_takes_one() {
+    let mut store = store(vec![]);
+    Arc::get_mut(&mut store.inner).unwrap().hold = Duration::ZERO;
+    let unreadable = |snapshot: &Snapshot| {
+        let mut decision = add(snapshot, "half")?;
+        decision.changes.push(Change::Put(token("no hash")));
+        Ok(decision)
+    };
+    let rule = |name| {
+        move |snapshot: &Snapshot, _: Moment| if name == "x" { unreadable(snapshot) } else { add(snapshot, name) }
+    };
+    let rules = ["a", "b", "a", "x", "half", "a"].map(rule).into_iter().enumerate().collect();
+    let caller = Caller { dry_run: true, ..Caller::default() };
+    let tried = store.write_all(Actor::new("test", caller), rules).await.unwrap();
+    let tried: Vec<_> = tried.into_iter().map(|it| it.map_err(|problem| problem.status)).collect();
+    assert_eq!(tried, [Ok(1), Ok(2), Err(422), Err(500), Ok(3), Err(422)], "each sees what stands before it");
+    assert_eq!(names(&store), Vec::<String>::new());
+}
+
 /// A subscription that every process can read.
 fn subscription(is_enabled: bool) -> ControlObject {
     let (id, application) = (SubscriptionId(Uuid::from_u128(5)), ApplicationId(Uuid::from_u128(2)));
@@ -163,22 +183,24 @@ async fn what_a_write_cancels_was_matched_over_the_write_before_it_too() {
     assert!(ends[1] > ends[0], "what was matched over the first is below the end that the second cancels by: {ends:?}");
 }
 
+/// A token that is found by this hash.
+fn token(lookup: &str) -> ControlObject {
+    ControlObject::ServiceToken(ServiceToken {
+        token_id: ServiceTokenId(Uuid::from_u128(1)),
+        organization_id: OrganizationId(Uuid::from_u128(1)),
+        name: "one".to_owned(),
+        role: TokenRole::Editor,
+        lookup: lookup.to_owned(),
+        token: Sealed { kid: String::new(), nonce: String::new(), ct: String::new() },
+        created_ms: 1,
+        expires_ms: None,
+    })
+}
+
 #[tokio::test]
 async fn a_lone_write_makes_nothing_that_nobody_could_read() {
     let store = store(vec![]);
-    let rule = |_: &Snapshot, _: Moment| {
-        let token = ServiceToken {
-            token_id: ServiceTokenId(Uuid::from_u128(1)),
-            organization_id: OrganizationId(Uuid::from_u128(1)),
-            name: "one".to_owned(),
-            role: TokenRole::Editor,
-            lookup: "no hash".to_owned(),
-            token: Sealed { kid: String::new(), nonce: String::new(), ct: String::new() },
-            created_ms: 1,
-            expires_ms: None,
-        };
-        Ok(Decision::put(ControlObject::ServiceToken(token), ()))
-    };
+    let rule = |_: &Snapshot, _: Moment| Ok(Decision::put(token("no hash"), ()));
     let problem = store.write("test".to_owned(), rule).await.unwrap_err();
     assert_eq!(problem.status, 500);
     assert_eq!(store.inner.catalog.read().undecodable(), 0, "it is not on the topic");

@@ -12,6 +12,13 @@ use super::Snapshot;
 /// All sources by id. Cheap to keep: it is not copied until one changes.
 pub type SourceMap = Arc<BTreeMap<SourceId, Arc<TopicSource>>>;
 
+/// The source that reads a topic: the one that names it most exactly, enabled or not; of two that name it alike the older one.
+#[must_use]
+pub fn source_of_topic<'a>(sources: &'a SourceMap, topic: &str) -> Option<&'a Arc<TopicSource>> {
+    let naming = sources.values().rev().filter_map(|source| Some((source.names(topic)?, source)));
+    naming.max_by_key(|(by, _)| *by).map(|(_, source)| source)
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct SourceTable {
@@ -159,6 +166,27 @@ mod tests {
         assert!(changed.has_changed().unwrap());
         assert_eq!((kept.len(), catalog.sources().len()), (1, 0));
         assert_eq!((catalog.read().source_count(OWNER), weight()), (0, before), "its weight goes with it");
+    }
+
+    #[test]
+    fn the_most_exact_name_reads_a_topic_and_of_two_alike_the_older_one() {
+        let of = |id, topics: &[&str], is_enabled| {
+            let topics = topics.iter().map(|it| (*it).to_owned()).collect();
+            let new = TopicSource { topics, is_enabled, ..source(id, OWNER, "a") };
+            (new.source_id, Arc::new(new))
+        };
+        let all = [
+            of(1, &["crm.*"], true),
+            of(2, &["crm.orders*"], true),
+            of(3, &["crm.orders.new"], false),
+            of(4, &["crm.*", "crm.orders.new"], true),
+        ];
+        let sources: SourceMap = Arc::new(all.into_iter().collect());
+        let reader = |topic| source_of_topic(&sources, topic).map(|it| it.source_id.0.as_u128());
+        assert_eq!(
+            ["crm.users", "crm.orders.old", "crm.orders.new", "erp"].map(reader),
+            [Some(1), Some(2), Some(3), None]
+        );
     }
 
     #[test]

@@ -119,19 +119,18 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
     grants.acls
 }
 
-/// What reading topics of others needs: the fan-out reads them, and the control plane looks where they begin.
+/// What reading topics of others needs: the fan-out reads them, and the control plane looks where they begin and reads back what is
+/// shown and sent again.
 fn of_source_topics(config: &Config, principal: &str, topics: &[String]) -> Vec<Acl> {
     let mut all = Vec::new();
-    let rights: [(Role, &'static [&'static str]); 2] =
-        [(Role::Fanout, &["Read", "Describe"]), (Role::Control, &["Describe"])];
-    for (role, operations) in rights {
+    for role in [Role::Fanout, Role::Control] {
         let mut grants = Grants::new(config, role.name(), principal);
         for topic in topics {
             let (name, pattern) = match topic.strip_suffix('*') {
                 Some(prefix) => (prefix, NamePattern::Prefixed),
                 None => (topic.as_str(), NamePattern::Literal),
             };
-            grants.add(Resource::Topic, name.to_owned(), pattern, operations);
+            grants.add(Resource::Topic, name.to_owned(), pattern, &["Read", "Describe"]);
         }
         all.extend(grants.acls);
     }
@@ -289,17 +288,17 @@ mod tests {
     }
 
     #[test]
-    fn topics_of_sources_are_read_by_the_fan_out_and_looked_at_by_the_control_plane() {
+    fn topics_of_sources_are_read_by_the_fan_out_and_read_back_by_the_control_plane() {
         let acls = of_source_topics(&config(), "User:{role}", &["crm.orders".to_owned(), "erp.*".to_owned()]);
         let shown: Vec<_> = acls.iter().map(|it| (it.role, it.name.as_str(), it.pattern, it.operations)).collect();
-        let (read, look): (&[&str], &[&str]) = (&["Read", "Describe"], &["Describe"]);
+        let read: &[&str] = &["Read", "Describe"];
         assert_eq!(
             shown,
             [
                 ("fanout", "crm.orders", NamePattern::Literal, read),
                 ("fanout", "erp.", NamePattern::Prefixed, read),
-                ("control", "crm.orders", NamePattern::Literal, look),
-                ("control", "erp.", NamePattern::Prefixed, look),
+                ("control", "crm.orders", NamePattern::Literal, read),
+                ("control", "erp.", NamePattern::Prefixed, read),
             ]
         );
     }

@@ -40,7 +40,19 @@ async fn replay(management: &Management, output: Output, replay: &ReplayArgs) ->
     }
     let asked = path("/events/{}/replay", [&replay.event]);
     let answer = management.ask(&format!("event {}", replay.event), Ask::send(Method::POST, asked, &body)).await?;
-    output::done(output, &format!("event {} is sent again", replay.event), &answer.value)
+    output::done(output, &sent_again(replay, answer.job.as_deref()), &json!({ "job_id": answer.job }))
+}
+
+/// What is said of a replay that was asked for: whether it was sent, its job tells.
+fn sent_again(replay: &ReplayArgs, job: Option<&str>) -> String {
+    let event = &replay.event;
+    let Some(job) = job else { return format!("event {event} is going to be sent again") };
+    let of = replay.of.application.as_deref().map(|of| format!(" --application {of}")).unwrap_or_default();
+    format!(
+        "event {event} is going to be sent again by job {job}\n\
+         how far it is: hookbus job show {job}\n\
+         what came of it: hookbus event show {event}{of}"
+    )
 }
 
 async fn send(management: &Management, output: Output, send: &SendArgs) -> Result<()> {
@@ -85,4 +97,21 @@ fn read(file: &Path) -> Result<String> {
     };
     read.map_err(|error| crate::usage(format!("cannot read {}: {error}", file.display())))?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::manage::OfApplication;
+
+    #[test]
+    fn a_replay_names_its_job_and_where_to_look_next() {
+        let of = OfApplication { application: Some("shop".to_owned()) };
+        let replay = ReplayArgs { of, event: "evt_1".to_owned(), subscription: None };
+        let said = sent_again(&replay, Some("0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f"));
+        assert!(said.contains("hookbus job show 0193b2f1-5d1e-7c31-9a55-0e4b5c6d7e8f"), "{said}");
+        assert!(said.contains("hookbus event show evt_1 --application shop"), "{said}");
+        // An older server names none.
+        assert_eq!(sent_again(&replay, None), "event evt_1 is going to be sent again");
+    }
 }
