@@ -2,10 +2,11 @@
 //! [`follow`] and [`tell`].
 //!
 //! ```text
-//! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source
+//! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source          SchemaCache (crates/schema-registry)
 //!                                                  |
 //!   assigned --> start, begins_anew (place.rs) --> OpenPartition --SourceTurn--> plan.rs
-//!                        |                             |  seal: the claim of its commits
+//!                        |                             |  seal: the claim of its commits   ^ a record awaits a schema:
+//!                        |                             |                                   + waiting.rs
 //!                        +--cannot be read--> held     +--moved, paused, gone: restart, hold, forget
 //!                                                      +--health.rs--> tell.rs --> status
 //! ```
@@ -15,15 +16,19 @@ mod health;
 mod place;
 mod route;
 mod tell;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kafka::{Claimed, Epoch, Handled, KafkaError, Lease, PositionClaim, Restored};
-use schemas::ids::SourceId;
-use schemas::record::TopicPartition;
+use schema_registry::{SchemaCache, SchemasAt};
+use schemas::ids::{SchemaRegistryId, SourceId};
+use schemas::record::{Record, TopicPartition};
 use schemas::status::{SourceFailure, SourcesHealth};
+use sources::Rejection;
+use sources::schema::{NoSchemas, SchemaKey};
 use stage::{Fetching, Measured, Now, Part, Turn};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -33,6 +38,7 @@ pub(crate) use self::health::failure;
 pub(crate) use self::place::SourcePlace;
 pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
 pub(crate) use self::tell::SourcesTeller;
+use self::waiting::SchemaWaits;
 use crate::config::HELD_FOR;
 use crate::plan::{EventVerdict, Note};
 use crate::queue::Queue;
@@ -50,6 +56,7 @@ pub(crate) struct SourcesIntake {
     counts: BTreeMap<SourceId, Counts>,
     began_ms: i64,
     health: watch::Sender<Arc<SourcesHealth>>,
+    schemas: SchemaWaits,
 }
 
 /// A partition that is read.
@@ -72,6 +79,8 @@ struct OpenPartition {
     is_over: bool,
     /// Nothing of it can be planned, and when it is tried again.
     failing: Option<(SourceFailure, Instant)>,
+    /// Its next record needs this schema.
+    awaits: Option<SchemaKey>,
     since_ms: i64,
 }
 
@@ -83,6 +92,14 @@ struct HeldPartition {
     route: Option<Arc<SourceRoute>>,
     failure: SourceFailure,
     since_ms: i64,
+}
+
+/// How many partitions are in trouble, and which registries answer.
+#[derive(Debug)]
+pub(crate) struct IntakeTold {
+    pub(crate) failing: usize,
+    pub(crate) waiting: usize,
+    pub(crate) registries_up: BTreeMap<SchemaRegistryId, bool>,
 }
 
 /// What became of the records of a source here.
@@ -100,6 +117,8 @@ pub(crate) struct SourceTurn<'a> {
     pub(crate) route: &'a SourceRoute,
     handled: &'a Handled,
     again: Option<Uuid>,
+    /// None: there are no schemas.
+    schemas: Option<SchemasAt<'a>>,
 }
 
 // === impl SourceTurn ===
@@ -109,7 +128,15 @@ impl<'a> SourceTurn<'a> {
     #[cfg(test)]
     pub(crate) fn first(route: &'a SourceRoute) -> Self {
         const NOTHING: &Handled = &Handled::nothing();
-        Self { route, handled: NOTHING, again: None }
+        Self { route, handled: NOTHING, again: None, schemas: None }
+    }
+
+    /// What a record is.
+    pub(crate) fn read(self, record: &'a Record, from: &'a TopicPartition) -> Result<SourceReading<'a>, Rejection> {
+        match &self.schemas {
+            None => self.route.read(record, from, &NoSchemas),
+            Some(schemas) => self.route.read(record, from, schemas),
+        }
     }
 
     /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
@@ -129,6 +156,7 @@ impl SourcesIntake {
     pub(crate) fn new(
         newest: watch::Receiver<Arc<SourceRoutes>>,
         health: watch::Sender<Arc<SourcesHealth>>,
+        schemas: SchemaCache,
         began_ms: i64,
     ) -> Self {
         Self {
@@ -141,11 +169,13 @@ impl SourcesIntake {
             counts: BTreeMap::new(),
             began_ms,
             health,
+            schemas: SchemaWaits::new(schemas),
         }
     }
 
     /// Where reading begins.
     pub(crate) fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
+        self.schemas.may_begin(&found.lease.partition)?;
         place::start(self.newest.borrow().of(&found.lease.partition.topic), found)
     }
 
@@ -178,6 +208,7 @@ impl SourcesIntake {
             is_gone: false,
             is_over: false,
             failing: None,
+            awaits: None,
             since_ms: now.wall_ms,
         };
         self.open.insert(lease.epoch, partition);
@@ -200,16 +231,20 @@ impl SourcesIntake {
 
     /// A lease is over.
     pub(crate) fn closed(&mut self, lease: &Lease) {
-        self.open.remove(&lease.epoch);
+        let is_given_up = self.open.remove(&lease.epoch).is_some_and(|open| open.is_over);
+        if !is_given_up {
+            self.schemas.forget(&lease.partition);
+        }
         if self.held.get(&lease.partition).is_some_and(|held| held.lease == *lease) {
             self.held.remove(&lease.partition);
         }
     }
 
     /// What records of a lease are planned by; none if its source is gone.
-    pub(crate) fn turn_of(&self, epoch: Epoch) -> Option<SourceTurn<'_>> {
+    pub(crate) fn turn_of(&self, epoch: Epoch, now: Instant) -> Option<SourceTurn<'_>> {
         let open = self.open.get(&epoch).filter(|open| !open.is_over && !open.is_gone)?;
-        Some(SourceTurn { route: &open.route, handled: &open.position.handled, again: open.again })
+        let schemas = Some(self.schemas.at(now));
+        Some(SourceTurn { route: &open.route, handled: &open.position.handled, again: open.again, schemas })
     }
 
     /// The rules by which records of a lease are read.
@@ -257,18 +292,25 @@ impl SourcesIntake {
 // === impl SourcesIntake: routes ===
 
 impl SourcesIntake {
-    /// Waits for newer routes. Cancel safe.
+    /// Waits for newer routes, or for an answer about a schema. Cancel safe.
     pub(crate) async fn changed(&mut self) {
-        if self.newest.changed().await.is_err() {
+        tokio::select! {
+            Ok(()) = self.newest.changed() => self.is_changed = true,
+            () = self.schemas.answered() => {}
             // Who follows them has ended, and with it the process.
-            std::future::pending::<()>().await;
+            else => std::future::pending::<()>().await,
         }
-        self.is_changed = true;
+    }
+
+    /// Whether there is something to follow that came while records were planned.
+    pub(crate) fn has_news(&self) -> bool {
+        self.schemas.has_news()
     }
 
     /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
     pub(crate) fn follow<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) -> bool {
         self.try_again(queue, turn.now);
+        self.follow_schemas(turn, queue);
         if !std::mem::take(&mut self.is_changed) {
             return false;
         }
@@ -290,6 +332,7 @@ impl SourcesIntake {
             };
             if !is_same {
                 held.route = route.cloned();
+                self.schemas.forget(&held.lease.partition);
                 turn.restart(held.lease.clone());
             }
         }
@@ -309,15 +352,18 @@ impl SourcesIntake {
         }
     }
 
-    /// Tells how the sources are doing. Returns how many partitions are failing.
-    pub(crate) fn tell(&self, queue: &Queue, measured: &Measured) -> usize {
+    /// Tells how the sources are doing.
+    pub(crate) fn tell(&mut self, queue: &Queue, measured: &Measured, now: Now) -> IntakeTold {
         let health = health::of(self, queue, measured);
         self.health.send_if_modified(|told| {
             let is_news = **told != health;
             *told = Arc::new(health);
             is_news
         });
-        self.held.len() + self.open.values().filter(|open| open.failing.is_some()).count()
+        let waiting = self.want_again(now);
+        let held = self.held.keys().filter(|partition| self.schemas.awaited_by(partition).is_none()).count();
+        let failing = held + self.open.values().filter(|open| open.failing.is_some()).count();
+        IntakeTold { failing, waiting, registries_up: self.schemas.registries_up() }
     }
 
     /// How many partitions are ours, and how many topics are read by anybody.
@@ -348,7 +394,9 @@ impl OpenPartition {
         }
         if !Arc::ptr_eq(&self.route, route) {
             self.route = Arc::clone(route);
-            if self.failing.take().is_some() {
+            // Another definition may need another schema, or none.
+            let stood_still = self.failing.take().is_some() | self.awaits.take().is_some();
+            if stood_still && !self.is_paused {
                 queue.release(&self.lease);
             }
         }
@@ -359,6 +407,7 @@ impl OpenPartition {
                 queue.hold(&self.lease);
                 turn.fetch(self.lease.clone(), Fetching::Paused);
             } else {
+                self.awaits = None;
                 queue.release(&self.lease);
                 turn.fetch(self.lease.clone(), Fetching::Flowing);
             }

@@ -11,6 +11,7 @@ use schemas::status::{
 };
 use stage::{Measured, MeasuredLease};
 
+use super::waiting::{AWAITED_SCHEMA, REGISTRY_UNAVAILABLE};
 use super::{OpenPartition, SourcesIntake};
 use crate::queue::Queue;
 
@@ -23,19 +24,21 @@ pub(super) fn of(intake: &SourcesIntake, queue: &Queue, measured: &Measured) -> 
         topic.topic_id = Some(open.topic_id).filter(|id| !id.is_nil());
         let oldest_ms = queue.oldest_of(*epoch);
         let measured = leases.get(epoch).copied();
-        topic.partitions.insert(open.lease.partition.partition, partition(open, measured, oldest_ms));
+        let awaits = open.awaits.map(|key| intake.schemas.told(&key));
+        topic.partitions.insert(open.lease.partition.partition, partition(open, awaits, measured, oldest_ms));
     }
     for (partition, held) in &intake.held {
         let Some(route) = &held.route else { continue };
         let topic = topic_of(&mut health, intake, route.source_id(), partition);
+        let awaited = intake.schemas.awaited_by(partition).map(|key| intake.schemas.told(&key));
         let failing = SourcePartitionHealth {
-            state: SourcePartitionState::Failing,
+            state: if awaited.is_some() { SourcePartitionState::Waiting } else { SourcePartitionState::Failing },
             since_ms: held.since_ms,
             position_id: None,
             committed: None,
             end: None,
             oldest_ms: None,
-            failure: Some(held.failure.clone()),
+            failure: Some(awaited.unwrap_or_else(|| held.failure.clone())),
         };
         topic.partitions.insert(partition.partition, failing);
     }
@@ -61,6 +64,8 @@ pub(super) fn failure_of(why: &KafkaError) -> SourceFailure {
         "offset_out_of_range"
     } else if matches!(why, KafkaError::Invalid { what: "number of partitions", .. }) {
         "limit_reached"
+    } else if matches!(why, KafkaError::Invalid { what: AWAITED_SCHEMA, .. }) {
+        REGISTRY_UNAVAILABLE
     } else {
         "unreadable"
     };
@@ -94,11 +99,17 @@ fn topic_of<'a>(
     source_of(health, intake, source).topics.entry(partition.topic.to_string()).or_default()
 }
 
-fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: Option<i64>) -> SourcePartitionHealth {
-    let state = match (&open.failing, open.is_paused) {
-        (_, true) => SourcePartitionState::Paused,
-        (Some(_), false) => SourcePartitionState::Failing,
-        (None, false) => SourcePartitionState::Running,
+fn partition(
+    open: &OpenPartition,
+    awaits: Option<SourceFailure>,
+    measured: Option<&MeasuredLease>,
+    oldest_ms: Option<i64>,
+) -> SourcePartitionHealth {
+    let state = match (&open.failing, &awaits, open.is_paused) {
+        (_, _, true) => SourcePartitionState::Paused,
+        (Some(_), _, false) => SourcePartitionState::Failing,
+        (None, Some(_), false) => SourcePartitionState::Waiting,
+        (None, None, false) => SourcePartitionState::Running,
     };
     SourcePartitionHealth {
         state,
@@ -107,6 +118,6 @@ fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: 
         committed: Some(measured.map_or(open.committed, |it| it.committed)),
         end: measured.and_then(|it| it.end),
         oldest_ms: oldest_ms.or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
-        failure: open.failing.as_ref().map(|(failure, _)| failure.clone()),
+        failure: open.failing.as_ref().map(|(failure, _)| failure.clone()).or(awaits),
     }
 }

@@ -1,12 +1,16 @@
 //! What newer routes ask of the stage, and what commits say.
 
+use std::time::Duration;
+
 use catalog::SourceMap;
 use kafka::{FoundTopics, Window};
+use schema_registry::{CacheLimits, RegistryAnswer};
 use schemas::control::source::TopicStart;
 use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;
+use sources::schema::{CompiledSchema, RegisteredSchema, SchemaId, SchemaKind};
 use stage::{BatchLimits, Order, Outbox};
 
 use super::route::RouteLimits;
@@ -19,6 +23,7 @@ struct World {
     newest: watch::Sender<Arc<SourceRoutes>>,
     told: watch::Receiver<Arc<SourcesHealth>>,
     intake: SourcesIntake,
+    schemas: SchemaCache,
     queue: Queue,
     source: TopicSource,
 }
@@ -30,11 +35,19 @@ impl World {
     fn new() -> Self {
         let (newest, routes) = watch::channel(Arc::default());
         let (health, told) = watch::channel(Arc::default());
+        let schemas = SchemaCache::new(CacheLimits { grace: Duration::ZERO, ..CacheLimits::default() });
         let (id, organization) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(9)));
         let position = PositionId(Uuid::from_u128(5));
         let new = TopicSource::new(id, organization, "one", SourceFormat::Cloudevents, position, 0);
         let source = TopicSource { topics: vec!["crm.*".to_owned()], ..new };
-        Self { newest, told, intake: SourcesIntake::new(routes, health, 7), queue: Queue::default(), source }
+        Self {
+            newest,
+            told,
+            intake: SourcesIntake::new(routes, health, schemas.clone(), 7),
+            schemas,
+            queue: Queue::default(),
+            source,
+        }
     }
 
     /// The catalog and the cluster say this.
@@ -51,6 +64,7 @@ impl World {
         let mut outbox: Outbox<Note> = Outbox::new(BatchLimits::default(), Order::InOrder);
         let mut turn = Turn::new(&mut outbox, Now::read());
         self.intake.is_changed |= self.intake.newest.has_changed().unwrap();
+        self.intake.schemas.note_answers();
         self.intake.follow(&mut turn, &mut self.queue);
         let (fetching, restarts, topics) = turn.asked();
         let count = |wanted| fetching.iter().filter(|(_, is)| *is == wanted).count();
@@ -95,8 +109,27 @@ impl World {
         std::iter::from_fn(|| self.queue.pop()).map(|(_, record)| record.offset).collect()
     }
 
+    /// The first record that waits needs a schema that is not here.
+    fn awaits(&mut self) {
+        let (whose, record) = self.queue.pop().unwrap();
+        self.queue.hold_with(&whose, record);
+        self.intake.awaits(Epoch(3), schema(), Now::read());
+    }
+
+    /// A registry says this of the schema.
+    fn told(&self, answer: RegistryAnswer<Arc<CompiledSchema>>) {
+        self.schemas.plant(schema(), answer, Now::read().instant);
+    }
+
+    /// The partition was given up and is taken over anew.
+    fn taken_over(&mut self) -> Result<i64, KafkaError> {
+        self.intake.closed(&lease());
+        self.queue.forget(&lease());
+        self.intake.start(&Self::found(None, None)).inspect_err(|why| self.intake.hold(&lease(), why, Now::read()))
+    }
+
     fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
-        self.intake.tell(&self.queue, &Measured::default());
+        self.intake.tell(&self.queue, &Measured::default(), Now::read());
         let health = Arc::clone(&self.told.borrow_and_update());
         let partition = health.of.values().next()?.topics.get(TOPIC)?.partitions.get(&0)?;
         Some((partition.state, partition.failure.as_ref().map(|failure| failure.code.clone())))
@@ -105,6 +138,19 @@ impl World {
 
 fn lease() -> Lease {
     Lease { partition: TopicPartition::new(TOPIC, 0), epoch: Epoch(3) }
+}
+
+fn schema() -> SchemaKey {
+    SchemaKey { registry: SchemaRegistryId(Uuid::from_u128(6)), id: SchemaId::Number(7) }
+}
+
+fn found_schema() -> RegistryAnswer<Arc<CompiledSchema>> {
+    let registered = RegisteredSchema { kind: SchemaKind::Avro, text: r#""long""#.to_owned(), references: Vec::new() };
+    RegistryAnswer::Found(Arc::new(CompiledSchema::compile(&registered, None).unwrap()))
+}
+
+fn no_answer() -> RegistryAnswer<Arc<CompiledSchema>> {
+    RegistryAnswer::Unavailable("GET http://r/schemas/ids/7 answered 503".to_owned())
 }
 
 fn topics() -> Option<Vec<String>> {
@@ -161,13 +207,13 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     world.publish(true);
     world.turn();
     world.open();
-    assert!(world.intake.turn_of(Epoch(3)).is_some());
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_some());
     let position_id = PositionId(Uuid::from_u128(6));
     let start = TopicStart { topic_id: TOPIC_ID, position_id, again: true, offsets: vec![40] };
     world.source.starts.insert(TOPIC.to_owned(), start);
     world.publish(true);
     assert_eq!(world.turn(), (None, 0, 0, 1));
-    assert!(world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
     world.publish(true);
     assert_eq!(world.turn(), (None, 0, 0, 0), "it is asked for once");
 
@@ -180,7 +226,7 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     found.begin_anew(world.intake.begins_anew(&found).unwrap());
     assert_eq!(found.window(40).progress(), Window::restore(40, 40, Vec::new()).progress());
     world.intake.opened(&lease(), SourcePlace::of(&found, 40), &mut world.queue, Now::read());
-    let turn = world.intake.turn_of(Epoch(3)).unwrap();
+    let turn = world.intake.turn_of(Epoch(3), Now::read().instant).unwrap();
     assert_eq!([40, 59, 60].map(|at| turn.was_handled(at)), [true, true, false]);
     assert_eq!([59, 60].map(|at| turn.again(at)), [Some(position_id.0), None], "what is new is no repeat");
 }
@@ -195,7 +241,7 @@ fn a_source_that_is_deleted_stops_at_once_and_one_that_comes_back_is_taken_over_
     world.publish(false);
     assert_eq!(world.turn(), (Some(vec![]), 0, 0, 0));
     world.push(5);
-    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
     world.publish(true);
     assert_eq!(world.turn(), (topics(), 0, 0, 1), "the partition may never have gone");
 }
@@ -232,4 +278,134 @@ fn what_a_source_itself_names_and_is_not_there_holds_its_partition_until_it_is_t
     let now = Now::read();
     world.intake.try_again(&mut world.queue, Now { instant: now.instant + HELD_FOR, ..now });
     assert_eq!(world.planned(), [4]);
+}
+
+#[test]
+fn a_record_that_needs_a_schema_waits_for_it_and_goes_on_at_once_when_it_is_here_or_known_not_to_be() {
+    let unusable = || RegistryAnswer::Unusable("it is odd".to_owned());
+    for answer in [found_schema(), RegistryAnswer::NotFound, unusable()] {
+        let mut world = World::new();
+        world.publish(true);
+        world.turn();
+        world.open();
+        world.push(4);
+        world.awaits();
+        assert_eq!(world.turn(), (None, 0, 0, 0), "the registry is being asked");
+        let waiting = Some((SourcePartitionState::Waiting, Some("registry_unavailable".to_owned())));
+        assert_eq!((world.planned(), world.state()), (vec![], waiting));
+        world.told(answer);
+        world.turn();
+        assert_eq!((world.planned(), world.state()), (vec![4], Some((SourcePartitionState::Running, None))));
+        assert!(!world.intake.has_news());
+    }
+}
+
+#[test]
+fn while_a_registry_gives_no_answer_its_partition_is_given_up_and_begins_when_the_schema_is_here() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    world.told(no_answer());
+    assert_eq!(world.turn(), (None, 0, 0, 1), "what was read with it is let go of");
+    assert_eq!(world.turn(), (None, 0, 0, 0), "once");
+    let why = world.taken_over().unwrap_err();
+    assert!(why.to_string().contains("answered 503"), "{why}");
+    let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
+    assert_eq!((told.waiting, told.failing, told.registries_up.into_values().collect()), (1, 0, vec![false]));
+    let waiting = Some((SourcePartitionState::Waiting, Some("registry_unavailable".to_owned())));
+    assert_eq!(world.state(), waiting);
+    world.told(no_answer());
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    world.told(found_schema());
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    assert!(world.taken_over().is_ok());
+    let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
+    assert_eq!((told.waiting, told.registries_up.into_values().collect()), (0, vec![true]));
+}
+
+#[test]
+fn a_registry_that_is_known_to_be_down_holds_nothing_in_memory_and_an_answer_before_the_takeover_counts() {
+    let mut world = World::new();
+    world.told(no_answer());
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    assert!(world.intake.has_news());
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    world.told(found_schema());
+    assert_eq!(world.turn(), (None, 0, 0, 0), "it is being given up");
+    assert!(world.taken_over().is_ok());
+}
+
+#[test]
+fn another_definition_does_not_wait_for_what_the_former_one_needed() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    world.turn();
+    assert_eq!((world.planned(), world.state()), (vec![4], Some((SourcePartitionState::Running, None))));
+
+    world.push(5);
+    world.awaits();
+    world.told(no_answer());
+    world.turn();
+    assert!(world.taken_over().is_err());
+    world.source.name = "three".to_owned();
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    assert!(world.taken_over().is_ok());
+}
+
+#[test]
+fn a_partition_that_goes_to_another_worker_is_not_waited_for() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    world.told(no_answer());
+    world.turn();
+    assert!(world.taken_over().is_err());
+    world.intake.closed(&lease());
+    let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
+    assert_eq!((told.waiting, world.state()), (0, None));
+    assert!(world.intake.start(&World::found(None, None)).is_ok());
+}
+
+#[test]
+fn a_schema_that_comes_or_a_change_while_a_source_is_paused_releases_nothing() {
+    for is_change in [false, true] {
+        let mut world = World::new();
+        world.publish(true);
+        world.turn();
+        world.open();
+        world.push(4);
+        world.awaits();
+        world.source.is_paused = true;
+        world.publish(true);
+        world.turn();
+        if is_change {
+            world.source.name = "two".to_owned();
+            world.publish(true);
+        } else {
+            world.told(found_schema());
+        }
+        world.turn();
+        assert_eq!((world.planned(), world.state()), (vec![], Some((SourcePartitionState::Paused, None))));
+        world.source.is_paused = false;
+        world.publish(true);
+        world.turn();
+        assert_eq!(world.planned(), [4]);
+    }
 }
