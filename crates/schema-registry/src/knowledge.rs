@@ -134,7 +134,8 @@ impl Knowledge {
 fn wait(failures: u32, unit: f64) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
     let whole = WAIT_FLOOR.saturating_mul(doubled).min(WAIT_CAP);
-    whole.mul_f64(1.0 - JITTER * unit.clamp(0.0, 1.0))
+    let unit = if unit.is_nan() { 0.0 } else { unit.clamp(0.0, 1.0) };
+    whole.mul_f64(1.0 - JITTER * unit)
 }
 
 #[cfg(test)]
