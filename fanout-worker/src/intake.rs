@@ -15,6 +15,7 @@ mod follow;
 mod health;
 mod place;
 mod route;
+mod source_turn;
 mod tell;
 mod waiting;
 
@@ -22,13 +23,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kafka::{Claimed, Epoch, Handled, KafkaError, Lease, PositionClaim, Restored};
-use schema_registry::{SchemaCache, SchemasAt};
+use kafka::{Claimed, Epoch, KafkaError, Lease, PositionClaim, Restored};
+use schema_registry::SchemaCache;
 use schemas::ids::{SchemaRegistryId, SourceId};
-use schemas::record::{Record, TopicPartition};
+use schemas::record::TopicPartition;
 use schemas::status::{SourceFailure, SourcesHealth};
-use sources::Rejection;
-use sources::schema::{NoSchemas, SchemaKey};
+use sources::schema::SchemaKey;
 use stage::{Fetching, Measured, Now, Part, Turn};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -37,6 +37,7 @@ pub(crate) use self::follow::SourcesFollower;
 pub(crate) use self::health::failure;
 pub(crate) use self::place::SourcePlace;
 pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
+pub(crate) use self::source_turn::SourceTurn;
 pub(crate) use self::tell::SourcesTeller;
 use self::waiting::SchemaWaits;
 use crate::config::HELD_FOR;
@@ -108,46 +109,6 @@ struct Counts {
     records: u64,
     rejected: u64,
     skipped: u64,
-}
-
-/// What a record of a source is planned by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SourceTurn<'a> {
-    /// By whose rules.
-    pub(crate) route: &'a SourceRoute,
-    handled: &'a Handled,
-    again: Option<Uuid>,
-    /// None: there are no schemas.
-    schemas: Option<SchemasAt<'a>>,
-}
-
-// === impl SourceTurn ===
-
-impl<'a> SourceTurn<'a> {
-    /// Of a source that has handled nothing yet, for tests.
-    #[cfg(test)]
-    pub(crate) fn first(route: &'a SourceRoute) -> Self {
-        const NOTHING: &Handled = &Handled::nothing();
-        Self { route, handled: NOTHING, again: None, schemas: None }
-    }
-
-    /// What a record is.
-    pub(crate) fn read(self, record: &'a Record, from: &'a TopicPartition) -> Result<SourceReading<'a>, Rejection> {
-        match &self.schemas {
-            None => self.route.read(record, from, &NoSchemas),
-            Some(schemas) => self.route.read(record, from, schemas),
-        }
-    }
-
-    /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
-    pub(crate) fn was_handled(self, offset: i64) -> bool {
-        self.handled.contains(offset)
-    }
-
-    /// The generation that a record is made anew as, if it was handled before and is to be done again.
-    pub(crate) fn again(self, offset: i64) -> Option<Uuid> {
-        self.again.filter(|_| self.handled.contains(offset))
-    }
 }
 
 // === impl SourcesIntake: partitions ===
