@@ -10,7 +10,7 @@ use chassis::shutdown::Shutdown;
 use chassis::tasks;
 use kafka::{Offsets, Pace};
 use schema_registry::{CacheLimits, SchemaCache, SchemaCompiler, SchemaFetcher};
-use stage::StageError;
+use stage::{StageError, StageMetrics};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -140,7 +140,8 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
     let mut changes = common.deps.catalog.sources_changed();
     loop {
         changes.borrow_and_update();
-        if config.enabled && common.deps.catalog.sources().values().any(|source| source.is_enabled) {
+        // What is disabled too: its offsets are kept while somebody owns its partitions.
+        if config.enabled && !common.deps.catalog.sources().is_empty() {
             break;
         }
         tokio::select! {
@@ -166,8 +167,12 @@ async fn keep_running_sources(
 ) -> Result<(), Error> {
     let mut deps = common.stage_deps();
     deps.kafka.live_budget_bytes = config.live_bytes;
+    // One for all tries: what is counted is shown whichever of them got through.
+    let metrics = StageMetrics::new(&deps.registry, SOURCES)?;
     loop {
-        let ended = try_run_sources(common, config, deps.clone(), schemas.clone(), shutdown.clone()).await;
+        let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
+        let (deps, schemas) = (deps.clone(), schemas.clone());
+        let ended = try_run_sources(common, config, (options, deps), schemas, shutdown.clone()).await;
         let Err(failed) = ended else { return Ok(()) };
         if !is_denied(&failed) {
             return Err(failed.into());
@@ -177,15 +182,13 @@ async fn keep_running_sources(
             () = tokio::time::sleep(HELD_FOR) => {}
             () = shutdown.requested() => return Ok(()),
         }
-        // What the failed one has registered stays with it.
-        deps.registry = chassis::metrics::Registry::new();
     }
 }
 
 async fn try_run_sources(
     common: &SharedParts,
     config: &SourcesConfig,
-    deps: stage::Deps,
+    (options, deps): (stage::Options, stage::Deps),
     schemas: SchemaCache,
     shutdown: Shutdown,
 ) -> Result<(), StageError> {
@@ -208,11 +211,12 @@ async fn try_run_sources(
         topic: Arc::clone(&deps.topics.status),
         instance: deps.kafka.slot.clone(),
         health: told,
+        offsets: common.offsets.clone(),
     };
     let following = tasks::spawn("sources follower", follower.run());
     let telling = tasks::spawn("sources teller", teller.run());
     let work = common.work(Some(SourcesIntake::new(routes, health, schemas, clock::now_ms())));
-    let ended = stage::run(common.sources_options(), deps, work, shutdown).await;
+    let ended = stage::run(options, deps, work, shutdown).await;
     following.abort();
     // It takes back what it told, once the work is gone.
     if tokio::time::timeout(TELLER_ENDS_WITHIN, telling).await.is_err() {

@@ -143,6 +143,13 @@ impl Seen {
         inner.contains(&self.key(id))
     }
 
+    /// Whether a record of this time is older than the window: identities of its time may have been accepted and forgotten.
+    pub(crate) fn is_beyond(&self, at_ms: i64) -> bool {
+        let inner = self.identities.inner.lock();
+        let newest_ms = inner.partitions.get(&self.number).map_or(i64::MIN, |partition| partition.newest_ms);
+        at_ms < newest_ms.saturating_sub(inner.limits.window_ms)
+    }
+
     /// Whether the identity is remembered.
     #[cfg(test)]
     pub(crate) fn contains(&self, id: &Hash) -> bool {

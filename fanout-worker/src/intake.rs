@@ -4,18 +4,21 @@
 //! ```text
 //! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source          SchemaCache (crates/schema-registry)
 //!                                                  |
-//!   assigned --> start, begins_anew (place.rs) --> OpenPartition --SourceTurn--> plan.rs
+//!   assigned --------> begins (place.rs) --------> OpenPartition --SourceTurn--> plan.rs
 //!                        |                             |  seal: the claim of its commits   ^ a record awaits a schema:
 //!                        |                             |                                   + waiting.rs
-//!                        +--cannot be read--> held     +--moved, paused, gone: restart, hold, forget
+//!                        +--cannot be read--> held     +--moved, gone: restart, forget
+//!                                                      +--paused, failing, waiting for long: standing.rs
 //!                                                      +--health.rs--> tell.rs --> status
 //! ```
 
+mod ends;
 mod follow;
 mod health;
 mod place;
 mod route;
 mod source_turn;
+mod standing;
 mod tell;
 mod waiting;
 
@@ -28,8 +31,7 @@ use schema_registry::SchemaCache;
 use schemas::ids::{SchemaRegistryId, SourceId};
 use schemas::record::TopicPartition;
 use schemas::status::{SourceFailure, SourcesHealth};
-use sources::schema::SchemaKey;
-use stage::{Fetching, Measured, Now, Part, Turn};
+use stage::{Measured, Now, Part, Turn};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -38,9 +40,9 @@ pub(crate) use self::health::failure;
 pub(crate) use self::place::SourcePlace;
 pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
 pub(crate) use self::source_turn::SourceTurn;
+use self::standing::{FailingRecord, StillPartition};
 pub(crate) use self::tell::SourcesTeller;
-use self::waiting::SchemaWaits;
-use crate::config::HELD_FOR;
+use self::waiting::{AwaitedSchema, SchemaWaits};
 use crate::plan::{EventVerdict, Note};
 use crate::queue::Queue;
 
@@ -54,6 +56,10 @@ pub(crate) struct SourcesIntake {
     subscribed: Vec<String>,
     open: BTreeMap<Epoch, OpenPartition>,
     held: BTreeMap<TopicPartition, HeldPartition>,
+    /// What stands still and is being taken over anew.
+    standing: BTreeMap<TopicPartition, StillPartition>,
+    /// Leases that began after their source had gone: their commits keep what is known of them.
+    nobodys: BTreeMap<Epoch, PositionClaim>,
     counts: BTreeMap<SourceId, Counts>,
     began_ms: i64,
     health: watch::Sender<Arc<SourcesHealth>>,
@@ -78,10 +84,14 @@ struct OpenPartition {
     is_gone: bool,
     /// It is about to be taken over anew.
     is_over: bool,
-    /// Nothing of it can be planned, and when it is tried again.
-    failing: Option<(SourceFailure, Instant)>,
+    /// The record that cannot be planned, until one from there on is committed.
+    failing: Option<FailingRecord>,
     /// Its next record needs this schema.
-    awaits: Option<SchemaKey>,
+    awaits: Option<AwaitedSchema>,
+    /// Its records are neither fetched nor planned.
+    is_still: bool,
+    /// Kafka's time of the oldest record that it gave back when it came to stand still.
+    oldest_ms: Option<i64>,
     since_ms: i64,
 }
 
@@ -127,6 +137,8 @@ impl SourcesIntake {
             subscribed: Vec::new(),
             open: BTreeMap::new(),
             held: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            nobodys: BTreeMap::new(),
             counts: BTreeMap::new(),
             began_ms,
             health,
@@ -134,15 +146,9 @@ impl SourcesIntake {
         }
     }
 
-    /// Where reading begins.
-    pub(crate) fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        self.schemas.may_begin(&found.lease.partition)?;
-        place::start(self.newest.borrow().of(&found.lease.partition.topic), found)
-    }
-
-    /// Whether that is elsewhere than was committed, and what its commits say then.
-    pub(crate) fn begins_anew(&self, found: &Restored) -> Option<PositionClaim> {
-        place::begins_anew(self.newest.borrow().of(&found.lease.partition.topic)?, found)
+    /// Where reading begins; and where that is elsewhere than was committed, what its commits say then. Both by the same routes.
+    pub(crate) fn begins(&self, found: &Restored, now: Now) -> Result<(i64, Option<PositionClaim>), KafkaError> {
+        place::begins(self.newest.borrow().of(&found.lease.partition.topic), found, now.wall_ms)
     }
 
     /// A partition begins; its records follow.
@@ -153,11 +159,12 @@ impl SourcesIntake {
             // Its source was deleted since it was taken over: it goes with the next assignment.
             queue.hold(lease);
             self.hold(lease, &place::nobodys(&lease.partition), now);
+            self.nobodys.insert(lease.epoch, place.position);
             return;
         };
         let SourcePlace { position, start, topic_id } = place;
         let again = route.begins(&lease.partition, topic_id).again.then_some(position.id);
-        let partition = OpenPartition {
+        let mut partition = OpenPartition {
             lease: lease.clone(),
             topic_id,
             route,
@@ -170,8 +177,14 @@ impl SourcesIntake {
             is_over: false,
             failing: None,
             awaits: None,
+            is_still: false,
+            oldest_ms: None,
             since_ms: now.wall_ms,
         };
+        if let Some(standing) = self.standing.remove(&lease.partition) {
+            partition.stand(standing);
+            self.schemas.look_again();
+        }
         self.open.insert(lease.epoch, partition);
         // Whether it is paused, or was moved meanwhile, is looked at with the next turn.
         self.is_changed = true;
@@ -192,10 +205,8 @@ impl SourcesIntake {
 
     /// A lease is over.
     pub(crate) fn closed(&mut self, lease: &Lease) {
-        let is_given_up = self.open.remove(&lease.epoch).is_some_and(|open| open.is_over);
-        if !is_given_up {
-            self.schemas.forget(&lease.partition);
-        }
+        self.open.remove(&lease.epoch);
+        self.nobodys.remove(&lease.epoch);
         if self.held.get(&lease.partition).is_some_and(|held| held.lease == *lease) {
             self.held.remove(&lease.partition);
         }
@@ -213,24 +224,12 @@ impl SourcesIntake {
         self.open.get(&epoch).map(|open| &*open.route)
     }
 
-    /// Nothing of a partition can be planned, whatever its records say: it waits, and is tried again.
-    pub(crate) fn fail(&mut self, epoch: Epoch, failure: SourceFailure, now: Now) {
-        if let Some(open) = self.open.get_mut(&epoch) {
-            tracing::warn!(
-                partition = %open.lease.partition, code = failure.code, detail = failure.detail,
-                "a source cannot be planned: its partition waits and is tried again"
-            );
-            if open.failing.is_none() {
-                open.since_ms = now.wall_ms;
-            }
-            open.failing = Some((failure, now.instant + HELD_FOR));
-        }
-    }
-
     /// A batch is cut: what its commits say of each part.
     pub(crate) fn claims(&mut self, parts: &[Part]) -> Vec<Claimed> {
         let claim = |part: &Part| {
-            let Some(open) = self.open.get_mut(&part.lease.epoch) else { return Claimed::Nothing };
+            let Some(open) = self.open.get_mut(&part.lease.epoch) else {
+                return self.nobodys.get(&part.lease.epoch).copied().map_or(Claimed::Nothing, Claimed::Position);
+            };
             open.committed = part.committed;
             let handled = open.position.handled.with(open.start, part.committed);
             Claimed::Position(PositionClaim { handled, ..open.position })
@@ -245,8 +244,8 @@ impl SourcesIntake {
         counts.records += 1;
         counts.rejected += u64::from(matches!(note.verdict, EventVerdict::Rejected(_)));
         counts.skipped += u64::from(matches!(note.verdict, EventVerdict::Skipped(_)));
-        // It goes on.
-        open.failing = None;
+        // It goes on, unless this was planned before the one that fails.
+        open.failing.take_if(|failing| note.record.offset >= failing.offset);
     }
 }
 
@@ -270,11 +269,16 @@ impl SourcesIntake {
 
     /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
     pub(crate) fn follow<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) -> bool {
-        self.try_again(queue, turn.now);
-        self.follow_schemas(turn, queue);
-        if !std::mem::take(&mut self.is_changed) {
-            return false;
+        let is_changed = std::mem::take(&mut self.is_changed);
+        if is_changed {
+            self.follow_routes(turn, queue);
         }
+        self.follow_schemas(turn.now, queue);
+        self.settle(turn, queue);
+        is_changed
+    }
+
+    fn follow_routes<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) {
         self.routes = Arc::clone(&self.newest.borrow_and_update());
         let topics = self.routes.names();
         if topics != self.subscribed {
@@ -293,28 +297,15 @@ impl SourcesIntake {
             };
             if !is_same {
                 held.route = route.cloned();
-                self.schemas.forget(&held.lease.partition);
                 turn.restart(held.lease.clone());
             }
         }
         self.counts.retain(|source, _| self.routes.has(*source));
-        true
-    }
-
-    fn try_again(&mut self, queue: &mut Queue, now: Now) {
-        for open in self.open.values_mut() {
-            if let Some((_, until)) = &mut open.failing
-                && *until <= now.instant
-                && !(open.is_paused || open.is_over || open.is_gone)
-            {
-                *until = now.instant + HELD_FOR;
-                queue.release(&open.lease);
-            }
-        }
+        self.standing.retain(|partition, it| self.routes.of(&partition.topic).is_some_and(|is| it.is_of(is)));
     }
 
     /// Tells how the sources are doing.
-    pub(crate) fn tell(&mut self, queue: &Queue, measured: &Measured, now: Now) -> IntakeTold {
+    pub(crate) fn tell(&self, queue: &Queue, measured: &Measured, now: Now) -> IntakeTold {
         let health = health::of(self, queue, measured);
         self.health.send_if_modified(|told| {
             let is_news = **told != health;
@@ -322,8 +313,7 @@ impl SourcesIntake {
             is_news
         });
         let waiting = self.want_again(now);
-        let held = self.held.keys().filter(|partition| self.schemas.awaited_by(partition).is_none()).count();
-        let failing = held + self.open.values().filter(|open| open.failing.is_some()).count();
+        let failing = self.held.len() + self.open.values().filter(|open| open.failing.is_some()).count();
         IntakeTold { failing, waiting, registries_up: self.schemas.registries_up() }
     }
 
@@ -355,23 +345,13 @@ impl OpenPartition {
         }
         if !Arc::ptr_eq(&self.route, route) {
             self.route = Arc::clone(route);
-            // Another definition may need another schema, or none.
-            let stood_still = self.failing.take().is_some() | self.awaits.take().is_some();
-            if stood_still && !self.is_paused {
-                queue.release(&self.lease);
-            }
+            // What failed is tried at once with what the source is now, and that may need another schema, or none.
+            self.failing = None;
+            self.stop_waiting(queue);
         }
         if self.is_paused != route.is_paused() {
             self.is_paused = route.is_paused();
             self.since_ms = turn.now.wall_ms;
-            if self.is_paused {
-                queue.hold(&self.lease);
-                turn.fetch(self.lease.clone(), Fetching::Paused);
-            } else {
-                self.awaits = None;
-                queue.release(&self.lease);
-                turn.fetch(self.lease.clone(), Fetching::Flowing);
-            }
         }
     }
 }

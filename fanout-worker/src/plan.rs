@@ -258,7 +258,9 @@ impl Planner {
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
         let at_ms = place.accepted_ms().min(turn.now_ms);
-        if id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms)) {
+        // Beyond the window identities are forgotten; that its source has handled the position is not.
+        let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
+        if id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms) || turn.seen.is_beyond(at_ms) && was_handled()) {
             self.expander.repeat(accepted, place, &mut self.outputs);
             return Ok(Judged::Repeat);
         }

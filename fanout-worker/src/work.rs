@@ -65,12 +65,8 @@ impl Work for FanoutWork {
     type State = BegunWith;
     type Note = Note;
 
-    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        self.intake.as_ref().map_or_else(|| found.start(), |intake| intake.start(found))
-    }
-
-    fn begins_anew(&self, found: &Restored) -> Option<PositionClaim> {
-        self.intake.as_ref()?.begins_anew(found)
+    fn begins(&self, found: &Restored, now: Now) -> Result<(i64, Option<PositionClaim>), KafkaError> {
+        self.intake.as_ref().map_or_else(|| Ok((found.start()?, None)), |intake| intake.begins(found, now))
     }
 
     fn held(&mut self, lease: &Lease, why: &KafkaError, now: Now) {
@@ -282,9 +278,10 @@ impl FanoutWork {
                     gives_way = true;
                 }
                 Planned::Held(record, why) => {
+                    let offset = record.offset;
                     self.queue.hold_with(&lease, record);
                     if let Some(intake) = &mut self.intake {
-                        intake.fail(lease.epoch, why, turn.now);
+                        intake.fail(lease.epoch, offset, why, turn.now);
                     }
                 }
                 Planned::Awaits(record, schema) => {
@@ -302,7 +299,8 @@ impl FanoutWork {
             for (reason, count) in self.planner.take_failed_filters() {
                 self.metrics.filters_failed.with_label_values(&[reason]).inc_by(count);
             }
-        } else if self.queue.len() == 0 {
+        } else if self.queue.front().is_none() {
+            // Nothing waits but what is held, and that is not waited for.
             self.planned_boot_ms = turn.now.boot_ms;
         }
         gives_way

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chassis::limited::Limited;
 use chassis::status::Facts;
 use futures_util::future::select_all;
-use kafka::{Epoch, KafkaError, Lease, Ownership, ReadingWatch, Restored};
+use kafka::{Epoch, KafkaError, Lease, Ownership, PositionClaim, ReadingWatch, Restored};
 use schemas::ids::JobId;
 use schemas::jobs::{JobKey, JobProgress, JobState};
 use schemas::record::{Headers, OutRecord, Record};
@@ -194,8 +194,8 @@ impl Work for ResendsWork {
     type Note = PartNote;
 
     /// Whatever stands there is known, so a lost position is no reason to stop, unlike elsewhere (rule W8).
-    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        Ok(found.start().unwrap_or(found.log_start))
+    fn begins(&self, found: &Restored, _now: Now) -> Result<(i64, Option<PositionClaim>), KafkaError> {
+        Ok((found.start().unwrap_or(found.log_start), None))
     }
 
     fn restore(

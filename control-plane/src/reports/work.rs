@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use chassis::status::Facts;
-use kafka::{Epoch, KafkaError, Lease, Ownership, ReadingWatch, Restored};
+use kafka::{Epoch, KafkaError, Lease, Ownership, PositionClaim, ReadingWatch, Restored};
 use schemas::attempt::Lifecycle;
 use schemas::record::{OutRecord, Record, TopicPartition};
 use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
@@ -99,8 +99,8 @@ impl Work for ReportsWork {
     type Note = ();
 
     /// Reading old reports again is harmless, so a lost position is no reason to stop, unlike elsewhere (rule W8).
-    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        Ok(found.start().unwrap_or(found.log_start))
+    fn begins(&self, found: &Restored, _now: Now) -> Result<(i64, Option<PositionClaim>), KafkaError> {
+        Ok((found.start().unwrap_or(found.log_start), None))
     }
 
     fn restore(&self, found: Vec<(Restored, i64)>, _ownership: Ownership, _watch: ReadingWatch) -> Restoring<()> {

@@ -23,8 +23,10 @@ pub struct Latch {
     health: Health,
 }
 
-/// The registration of a beat. It outlives this handle; [`Beat::end`] takes it back when its thread ends on purpose.
-#[derive(Clone, Debug)]
+/// The registration of a beat. It lasts as long as this handle: whoever keeps it has ended when it is dropped, on purpose or by an
+/// error, and nobody is left who could hang. A process that should end with a failed part does so by that part's error.
+#[derive(Debug)]
+#[must_use = "a beat is watched only while its handle is kept"]
 pub struct Beat {
     id: u64,
     health: Health,
@@ -72,7 +74,7 @@ impl Health {
         Latch { id, health: self.clone() }
     }
 
-    /// Watches a thread by the age of its last turn; above `limit_ms` the process counts as hung.
+    /// Watches a thread by the age of its last turn, while the answer is kept; above `limit_ms` the process counts as hung.
     pub fn beat(
         &self,
         name: impl Into<String>,
@@ -126,9 +128,8 @@ impl Latch {
 
 // === impl Beat ===
 
-impl Beat {
-    /// Stops watching: the thread ends on purpose.
-    pub fn end(&self) {
+impl Drop for Beat {
+    fn drop(&mut self) {
         self.health.state.lock().beats.remove(&self.id);
     }
 }
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_beat_is_named_until_it_ends() {
+    fn an_old_beat_is_named_until_whoever_has_it_ends() {
         let health = Health::new();
         let age = Arc::new(AtomicI64::new(10));
         let shared = Arc::clone(&age);
@@ -201,7 +202,14 @@ mod tests {
         assert!(health.stale().is_empty());
         age.store(4_001, Ordering::Relaxed);
         assert_eq!(health.stale()[0].to_string(), "poller: last turn 4001 ms ago, allowed 4000 ms");
-        beat.end();
+        // A part that begins and fails on the way, as one that may not write.
+        let begins = || -> Result<Beat, &'static str> {
+            let _poller = health.beat("poller of a second part", || 90_000, 4_000);
+            Err("denied")
+        };
+        begins().unwrap_err();
+        assert_eq!(health.stale().len(), 1, "what never ran cannot hang");
+        drop(beat);
         assert!(health.stale().is_empty());
     }
 }

@@ -133,10 +133,6 @@ impl<W: Work> Stage<W> {
         if let Some(teller) = self.teller.take() {
             teller.end().await;
         }
-        self.watching.abort();
-        for beat in &self.beats {
-            beat.clone().end();
-        }
         if self.drain.is_none() {
             error!(role = W::ROLE, "the poller ended though nobody asked it to");
             return Err(StageError::Ended {

@@ -32,6 +32,7 @@ mod watchdog;
 mod work;
 
 pub use self::error::{StageError, WorkError};
+pub use self::metrics::StageMetrics;
 pub use self::options::{Deps, Options};
 pub use self::outbox::{Batch, BatchLimits, Entry, Order, Outbox, Part};
 pub use self::status::{Measured, MeasuredLease};

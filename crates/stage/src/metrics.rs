@@ -5,7 +5,7 @@ use kafka::WriterStats;
 
 /// The metrics, under `hookbus_<role>_`.
 #[derive(Clone, Debug)]
-pub(crate) struct StageMetrics {
+pub struct StageMetrics {
     /// Records of a transaction.
     pub(crate) batch: Histogram,
     /// Duration of a transaction.
@@ -28,7 +28,10 @@ pub(crate) struct StageMetrics {
 
 impl StageMetrics {
     /// Registers all of them.
-    pub(crate) fn new(registry: &Registry, name: &'static str) -> Result<Self, MetricsError> {
+    ///
+    /// # Errors
+    /// A stage of this name has registered them already.
+    pub fn new(registry: &Registry, name: &'static str) -> Result<Self, MetricsError> {
         let metrics = Metrics::new(registry, name);
         Ok(Self {
             batch: metrics.histogram("batch_records", "Records of a transaction.", SIZES)?,

@@ -10,6 +10,7 @@ use chassis::status::Teller;
 use kafka::{Connection, Pace};
 use schemas::topics::Topics;
 
+use crate::metrics::StageMetrics;
 use crate::outbox::{BatchLimits, Order};
 
 /// What a stage needs from its process.
@@ -68,6 +69,8 @@ pub struct Options {
     pub grace: Duration,
     /// Writes what the role says of itself to the topic `status`, if it says anything.
     pub teller: Option<Teller>,
+    /// What it counts by, where several stages run one after another under one name; else its own are registered at its start.
+    pub metrics: Option<StageMetrics>,
 }
 
 // === impl Options ===
@@ -96,6 +99,7 @@ impl Options {
             latch: None,
             grace: Duration::from_secs(20),
             teller: None,
+            metrics: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::{clock, tasks};
+use chassis::clock;
 use kafka::{Offsets, Poller, PollerOptions, Writer, WriterOptions, topics};
 use tracing::info;
 
@@ -29,7 +29,10 @@ impl<W: Work> Stage<W> {
     pub(crate) async fn start(options: Options, deps: Deps, work: W) -> Result<Self, StageError> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
-        let metrics = StageMetrics::new(&deps.registry, name)?;
+        let metrics = match options.metrics {
+            Some(metrics) => metrics,
+            None => StageMetrics::new(&deps.registry, name)?,
+        };
         let writes: Vec<&str> = options.writes.iter().map(AsRef::as_ref).collect();
         topics::require(&deps.connection, &writes).await.map_err(failed("looking for the topics it writes"))?;
         let poller = PollerOptions {
@@ -86,8 +89,8 @@ impl<W: Work> Stage<W> {
             measure_at: now,
             watched,
             held: None,
-            watching: tasks::spawn("stage watchdog", watchdog.run()),
-            beats: vec![polling, moving],
+            _watching: watchdog.watch(),
+            _beats: [polling, moving],
         })
     }
 }

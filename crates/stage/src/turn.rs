@@ -7,7 +7,6 @@ use chassis::health::Beat;
 use chassis::shutdown::Shutdown;
 use chassis::status::Teller;
 use kafka::{Committed, KafkaError, Pace, Poller, PollerEvent, PollerEvents, Writer};
-use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::commit::{CommitInFlight, outcome};
@@ -18,7 +17,7 @@ use crate::metrics::StageMetrics;
 use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
 use crate::status::{PASS_MARKERS_AFTER, Progress, held};
-use crate::watchdog::Watched;
+use crate::watchdog::{Watched, Watching};
 use crate::work::{Fetching, NextTurn, Now, Turn, Waiting, Work};
 
 /// Two turns are never further apart, so that the gate and the watchdog notice when this process stood still.
@@ -56,9 +55,9 @@ pub(crate) struct Stage<W: Work> {
     pub(crate) watched: Watched,
     /// What an open transaction has held longest, as of the last measurement.
     pub(crate) held: Option<Waiting>,
-    /// The watchdog's task.
-    pub(crate) watching: JoinHandle<()>,
-    pub(crate) beats: Vec<Beat>,
+    /// The watchdog's task, which ends with the stage, however that ends; so do the beats.
+    pub(crate) _watching: Watching,
+    pub(crate) _beats: [Beat; 2],
 }
 
 /// A stage that was asked to stop.

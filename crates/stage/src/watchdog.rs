@@ -14,10 +14,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::clock;
+use chassis::{clock, tasks};
 use kafka::Offsets;
 use parking_lot::Mutex;
 use schemas::record::TopicPartition;
+use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::metrics::StageMetrics;
@@ -62,6 +63,18 @@ pub(crate) struct Watchdog {
     pub(crate) metrics: StageMetrics,
 }
 
+/// The running task. It ends when this is dropped: a stage that ends by an error leaves no watchdog behind.
+#[derive(Debug)]
+pub(crate) struct Watching(JoinHandle<()>);
+
+// === impl Watching ===
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 // === impl Watched ===
 
 impl Watched {
@@ -103,9 +116,14 @@ impl Stall {
 // === impl Watchdog ===
 
 impl Watchdog {
+    /// Starts its task.
+    pub(crate) fn watch(self) -> Watching {
+        Watching(tasks::spawn("stage watchdog", self.run()))
+    }
+
     /// Looks until its task is aborted.
     #[expect(clippy::infinite_loop, reason = "its task is aborted when the stage ends")]
-    pub(crate) async fn run(self) {
+    async fn run(self) {
         let limit_ms = i64::try_from(self.limit.as_millis()).unwrap_or(i64::MAX);
         let (mut is_told, mut is_held_told) = (false, false);
         loop {

@@ -123,19 +123,15 @@ pub trait Work: Send + 'static {
     /// What the role remembers of a resolved record until its transaction is known.
     type Note: Send + 'static;
 
-    /// Where reading of a partition begins.
+    /// Where reading of a partition begins. With it, where nothing that was committed counts because it is read from another place
+    /// now: what its commits say from the first one on, which is made before its first record. Both in one answer, so that both go
+    /// by the same.
     ///
     /// # Errors
     /// Where reading begins is not known. Rule W8: nobody guesses, the stage ends with it. Where topics fail alone the partition is
     /// held instead, see [`Work::held`].
-    fn start(&self, found: &Restored) -> Result<i64, KafkaError> {
-        found.start()
-    }
-
-    /// Whether nothing that was committed of a partition counts, because it is read from another place now ([`Work::start`] says
-    /// which): what its commits say from the first one on, which is made before its first record.
-    fn begins_anew(&self, _found: &Restored) -> Option<PositionClaim> {
-        None
+    fn begins(&self, found: &Restored, _now: Now) -> Result<(i64, Option<PositionClaim>), KafkaError> {
+        Ok((found.start()?, None))
     }
 
     /// A partition is ours and does not begin for now, because it or its topic cannot be read. It is taken over again by itself.

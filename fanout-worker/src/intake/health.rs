@@ -11,7 +11,7 @@ use schemas::status::{
 };
 use stage::{Measured, MeasuredLease};
 
-use super::waiting::{AWAITED_SCHEMA, REGISTRY_UNAVAILABLE};
+use super::place::OFFSET_LOST;
 use super::{OpenPartition, SourcesIntake};
 use crate::queue::Queue;
 
@@ -24,21 +24,20 @@ pub(super) fn of(intake: &SourcesIntake, queue: &Queue, measured: &Measured) -> 
         topic.topic_id = Some(open.topic_id).filter(|id| !id.is_nil());
         let oldest_ms = queue.oldest_of(*epoch);
         let measured = leases.get(epoch).copied();
-        let awaits = open.awaits.map(|key| intake.schemas.told(&key));
+        let awaits = open.awaits.map(|awaited| intake.schemas.told(&awaited.key));
         topic.partitions.insert(open.lease.partition.partition, partition(open, awaits, measured, oldest_ms));
     }
     for (partition, held) in &intake.held {
         let Some(route) = &held.route else { continue };
         let topic = topic_of(&mut health, intake, route.source_id(), partition);
-        let awaited = intake.schemas.awaited_by(partition).map(|key| intake.schemas.told(&key));
         let failing = SourcePartitionHealth {
-            state: if awaited.is_some() { SourcePartitionState::Waiting } else { SourcePartitionState::Failing },
+            state: SourcePartitionState::Failing,
             since_ms: held.since_ms,
             position_id: None,
             committed: None,
             end: None,
             oldest_ms: None,
-            failure: Some(awaited.unwrap_or_else(|| held.failure.clone())),
+            failure: Some(held.failure.clone()),
         };
         topic.partitions.insert(partition.partition, failing);
     }
@@ -64,8 +63,8 @@ pub(super) fn failure_of(why: &KafkaError) -> SourceFailure {
         "offset_out_of_range"
     } else if matches!(why, KafkaError::Invalid { what: "number of partitions", .. }) {
         "limit_reached"
-    } else if matches!(why, KafkaError::Invalid { what: AWAITED_SCHEMA, .. }) {
-        REGISTRY_UNAVAILABLE
+    } else if matches!(why, KafkaError::Invalid { what: OFFSET_LOST, .. }) {
+        "offset_lost"
     } else {
         "unreadable"
     };
@@ -117,7 +116,9 @@ fn partition(
         position_id: Some(PositionId(open.position.id)),
         committed: Some(measured.map_or(open.committed, |it| it.committed)),
         end: measured.and_then(|it| it.end),
-        oldest_ms: oldest_ms.or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
-        failure: open.failing.as_ref().map(|(failure, _)| failure.clone()).or(awaits),
+        oldest_ms: oldest_ms
+            .or_else(|| open.oldest_still_ms())
+            .or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
+        failure: open.failing.as_ref().map(|failing| failing.failure.clone()).or(awaits),
     }
 }

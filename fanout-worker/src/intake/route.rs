@@ -101,8 +101,10 @@ impl SourceRoute {
         self.application.is_some()
     }
 
+    /// Whether none of it is read for now. What is disabled is owned like what is paused: Kafka forgets within a week what was
+    /// committed of a topic that nobody of the group reads.
     pub(crate) fn is_paused(&self) -> bool {
-        self.source.is_paused
+        self.source.is_paused || !self.source.is_enabled
     }
 
     /// Where a partition begins.
@@ -146,21 +148,26 @@ impl SourceRoutes {
             former.cloned().unwrap_or_else(|| Arc::new(SourceRoute::new(Arc::clone(source), limits.decoded)))
         };
         let all: BTreeMap<SourceId, Arc<SourceRoute>> = sources.values().map(|it| (it.source_id, kept(it))).collect();
-        // Of all: what a disabled source reads is read by nobody. Another one's prefix would begin there months back.
+        // Of all: what a disabled source has is read by nobody else. Another one's prefix would begin there months back.
         let patterns = Patterns::of(all.values());
         let is_enabled = |route: &Arc<SourceRoute>| route.source.is_enabled;
         let mut routes = Self::default();
+        let is_ours = |topic: &str| topic.starts_with(INTERNAL) || topic.starts_with(&limits.own_prefix);
+        let theirs = found.there.iter().filter(|(topic, _)| !is_ours(topic));
+        let mut wanted: Vec<_> =
+            theirs.filter_map(|(topic, partitions)| Some((topic, partitions, patterns.reader(topic)?))).collect();
+        // Whoever is read stays, whatever others come; what is disabled needs its room less. Stable: then by name.
+        let was_read = |topic: &str, route: &SourceRoute| {
+            former.of(topic).is_some_and(|former| former.source_id() == route.source_id())
+        };
+        wanted.sort_by_key(|(topic, _, route)| (!was_read(topic, route), !is_enabled(route)));
         let mut room = limits.partitions;
-        for (topic, partitions) in &found.there {
-            if topic.starts_with(INTERNAL) || topic.starts_with(&limits.own_prefix) {
-                continue;
-            }
-            let Some(route) = patterns.reader(topic).filter(|route| is_enabled(route)) else { continue };
+        for (topic, partitions, route) in wanted {
             let route = Arc::clone(route);
             if let Some(left) = room.checked_sub(*partitions) {
                 room = left;
                 routes.by_topic.insert(Arc::clone(topic), route);
-            } else {
+            } else if is_enabled(&route) {
                 let reason = format!("sources.max_partitions allows {} of all sources together", limits.partitions);
                 let error = KafkaError::Invalid { what: "number of partitions", reason };
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), error);
@@ -173,8 +180,7 @@ impl SourceRoutes {
                 routes.missing.entry(route.source_id()).or_default().insert(Arc::clone(topic), why.clone());
             }
         }
-        let of = all.into_iter().filter(|(_, route)| is_enabled(route)).collect();
-        Self { of, ..routes }
+        Self { of: all, ..routes }
     }
 
     /// What reads a topic.
@@ -184,10 +190,10 @@ impl SourceRoutes {
 
     /// Whether there is such a source, and it is enabled.
     pub(crate) fn has(&self, source: SourceId) -> bool {
-        self.of.contains_key(&source)
+        self.of.get(&source).is_some_and(|route| route.source.is_enabled)
     }
 
-    /// The topics that are read, sorted.
+    /// The topics that are owned, sorted: those that are read, and those that stand still.
     pub(crate) fn names(&self) -> Vec<String> {
         self.by_topic.keys().map(|topic| topic.to_string()).collect()
     }
@@ -209,8 +215,7 @@ impl SourceRoutes {
 
     /// The topics that sources name outright, for a look at the cluster.
     pub(crate) fn named(sources: &SourceMap) -> Vec<String> {
-        let enabled = sources.values().filter(|it| it.is_enabled);
-        let names = enabled.flat_map(|it| &it.topics).filter(|name| !name.ends_with('*'));
+        let names = sources.values().flat_map(|it| &it.topics).filter(|name| !name.ends_with('*'));
         names.cloned().collect::<BTreeSet<String>>().into_iter().collect()
     }
 }
@@ -293,8 +298,10 @@ mod tests {
         let topics =
             found(&["__consumer_offsets", "crm.orders", "crm.orders.new", "crm.users", "erp", "hookbus.events"]);
         let routes = SourceRoutes::of_sources(&sources, &topics, &limits(), &SourceRoutes::default());
-        assert_eq!(readers(&routes), [("crm.orders.new", 3), ("crm.users", 1)], "a disabled source keeps its topic");
-        assert_eq!(SourceRoutes::named(&sources), ["crm.orders.new"]);
+        let read = [("crm.orders", 4), ("crm.orders.new", 3), ("crm.users", 1)];
+        assert_eq!(readers(&routes), read, "a disabled source keeps its topic");
+        assert!(routes.of("crm.orders").unwrap().is_paused(), "and its place in it");
+        assert_eq!(SourceRoutes::named(&sources), ["crm.orders", "crm.orders.new"]);
     }
 
     #[test]
@@ -337,5 +344,17 @@ mod tests {
         let waits: SourceMap = Arc::new([(waits.source_id, Arc::new(waits))].into_iter().collect());
         let routes = SourceRoutes::of_sources(&waits, &topics, &limits(), &routes);
         assert!(routes.missing().is_empty(), "that is no failure where it is waited for");
+    }
+
+    #[test]
+    fn what_is_read_keeps_its_room_and_what_is_disabled_its_place() {
+        let sources: SourceMap = Arc::new([source(1, &["m.*"])].into_iter().collect());
+        let topics = ["m.a", "m.b", "m.c", "m.d", "m.e"];
+        let first = SourceRoutes::of_sources(&sources, &found(&topics), &limits(), &SourceRoutes::default());
+        assert_eq!(first.names(), topics);
+        let grown = found(&[&["b"], &topics[..]].concat());
+        let sources: SourceMap = Arc::new([source(1, &["m.*"]), source(2, &["b*"])].into_iter().collect());
+        let grown = SourceRoutes::of_sources(&sources, &grown, &limits(), &first);
+        assert_eq!(grown.names(), topics, "a name that sorts before them displaces nothing");
     }
 }

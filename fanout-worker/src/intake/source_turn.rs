@@ -30,6 +30,12 @@ impl<'a> SourceTurn<'a> {
         Self { route, handled: NOTHING, again: None, schemas: None }
     }
 
+    /// Of a source that has handled this much, for tests.
+    #[cfg(test)]
+    pub(crate) fn after(route: &'a SourceRoute, handled: &'a Handled) -> Self {
+        Self { route, handled, again: None, schemas: None }
+    }
+
     /// What a record is.
     pub(crate) fn read(self, record: &'a Record, from: &'a TopicPartition) -> Result<SourceReading<'a>, Rejection> {
         match &self.schemas {

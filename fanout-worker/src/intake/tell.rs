@@ -8,11 +8,13 @@ use bytes::Bytes;
 use chassis::clock;
 use chassis::config::Role;
 use chassis::limited::Limited;
-use kafka::{Connection, KafkaError, Producer, ProducerOptions};
+use kafka::{Connection, KafkaError, Offsets, Producer, ProducerOptions};
 use schemas::record::{Headers, OutRecord};
 use schemas::status::{MAX_TOLD_FAILURES, MAX_TOLD_PARTITIONS, SourcesHealth, Status};
 use tokio::sync::watch;
 use tracing::warn;
+
+use super::ends::StillEnds;
 
 /// Between two looks at whether there is news.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -28,6 +30,8 @@ pub(crate) struct SourcesTeller {
     /// This process among its role's.
     pub(crate) instance: String,
     pub(crate) health: watch::Receiver<Arc<SourcesHealth>>,
+    /// Tells where logs end that nothing is fetched of.
+    pub(crate) offsets: Offsets,
 }
 
 /// What was told under each key, and when.
@@ -39,11 +43,15 @@ struct ToldShards(BTreeMap<String, (SourcesHealth, Instant)>);
 impl SourcesTeller {
     /// Tells until the intake has ended, then takes back what was told.
     pub(crate) async fn run(mut self) {
-        let (mut told, mut producer) = (ToldShards::default(), None);
+        let (mut told, mut producer, mut ends) = (ToldShards::default(), None, StillEnds::default());
         let limited: Limited = Limited::new(REFRESH);
         loop {
             let is_over = self.health.has_changed().is_err();
-            let health = if is_over { Arc::default() } else { Arc::clone(&self.health.borrow_and_update()) };
+            let mut health = SourcesHealth::default();
+            if !is_over {
+                health.clone_from(&self.health.borrow_and_update());
+                ends.add_to(&mut health, &self.offsets).await;
+            }
             if let Err(error) = self.tell(&mut producer, &mut told, &health).await {
                 if let Some(swallowed) = limited.permit("status") {
                     warn!(topic = %self.topic, %error, swallowed, "how sources are doing cannot be told");

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use catalog::SourceMap;
-use kafka::{FoundTopics, Window};
+use kafka::{FoundTopics, Handled, Window};
 use schema_registry::{CacheLimits, RegistryAnswer};
 use schemas::control::source::TopicStart;
 use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;
-use sources::schema::{CompiledSchema, RegisteredSchema, SchemaId, SchemaKind};
-use stage::{BatchLimits, Order, Outbox};
+use sources::schema::{CompiledSchema, RegisteredSchema, SchemaId, SchemaKey, SchemaKind};
+use stage::{BatchLimits, Fetching, Order, Outbox};
 
 use super::route::RouteLimits;
 use super::*;
+use crate::config::HELD_FOR;
 
 const TOPIC: &str = "crm.orders";
 const TOPIC_ID: Uuid = Uuid::from_u128(70);
@@ -61,8 +62,18 @@ impl World {
     }
 
     fn turn(&mut self) -> Asked {
+        self.turn_at(Now::read())
+    }
+
+    /// A turn when what fails is tried again.
+    fn turn_later(&mut self) -> Asked {
+        let now = Now::read();
+        self.turn_at(Now { instant: now.instant + HELD_FOR, ..now })
+    }
+
+    fn turn_at(&mut self, now: Now) -> Asked {
         let mut outbox: Outbox<Note> = Outbox::new(BatchLimits::default(), Order::InOrder);
-        let mut turn = Turn::new(&mut outbox, Now::read());
+        let mut turn = Turn::new(&mut outbox, now);
         self.intake.is_changed |= self.intake.newest.has_changed().unwrap();
         self.intake.schemas.note_answers();
         self.intake.follow(&mut turn, &mut self.queue);
@@ -90,11 +101,16 @@ impl World {
     /// The partition is taken over and begins.
     fn open(&mut self) {
         let mut found = Self::found(None, None);
-        let start = self.intake.start(&found).unwrap();
-        if let Some(position) = self.intake.begins_anew(&found) {
-            found.begin_anew(position);
-        }
+        let (start, anew) = self.intake.begins(&found, Now::read()).unwrap();
+        found.begin_anew(anew.unwrap());
         self.intake.opened(&lease(), SourcePlace::of(&found, start), &mut self.queue, Now::read());
+    }
+
+    /// The lease ends and another one begins: for tests, of the same number.
+    fn reopen(&mut self) {
+        self.queue.forget(&lease());
+        self.intake.closed(&lease());
+        self.open();
     }
 
     fn push(&mut self, offset: i64) {
@@ -121,11 +137,18 @@ impl World {
         self.schemas.plant(schema(), answer, Now::read().instant);
     }
 
-    /// The partition was given up and is taken over anew.
-    fn taken_over(&mut self) -> Result<i64, KafkaError> {
-        self.intake.closed(&lease());
-        self.queue.forget(&lease());
-        self.intake.start(&Self::found(None, None)).inspect_err(|why| self.intake.hold(&lease(), why, Now::read()))
+    /// The record at this offset cannot be planned, because of what the source names.
+    fn fail(&mut self, offset: i64) {
+        self.push(offset);
+        let (whose, record) = self.queue.pop().unwrap();
+        self.queue.hold_with(&whose, record);
+        self.intake.fail(Epoch(3), offset, failure("unknown_application", "no application `shop`"), Now::read());
+    }
+
+    /// The record at this offset is committed.
+    fn commit(&mut self, offset: i64) {
+        let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
+        self.intake.count(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None });
     }
 
     fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
@@ -138,6 +161,11 @@ impl World {
 
 fn lease() -> Lease {
     Lease { partition: TopicPartition::new(TOPIC, 0), epoch: Epoch(3) }
+}
+
+/// What is told of a partition that waits for a schema.
+fn waiting() -> Option<(SourcePartitionState, Option<String>)> {
+    Some((SourcePartitionState::Waiting, Some("registry_unavailable".to_owned())))
 }
 
 fn schema() -> SchemaKey {
@@ -222,8 +250,9 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     let [Claimed::Position(claim)] = world.intake.claims(&[part])[..] else { panic!("one claim") };
     world.intake.closed(&lease());
     let mut found = World::found(Some(claim), Some(60));
-    assert_eq!(world.intake.start(&found).unwrap(), 40);
-    found.begin_anew(world.intake.begins_anew(&found).unwrap());
+    let (start, anew) = world.intake.begins(&found, Now::read()).unwrap();
+    assert_eq!(start, 40);
+    found.begin_anew(anew.unwrap());
     assert_eq!(found.window(40).progress(), Window::restore(40, 40, Vec::new()).progress());
     world.intake.opened(&lease(), SourcePlace::of(&found, 40), &mut world.queue, Now::read());
     let turn = world.intake.turn_of(Epoch(3), Now::read().instant).unwrap();
@@ -262,22 +291,134 @@ fn what_is_held_says_why_and_is_tried_at_once_when_its_source_changes() {
     assert_eq!(world.state(), None);
 }
 
+/// A partition whose record at 4 has failed.
+fn failing() -> World {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.fail(4);
+    world
+}
+
+const RUNNING: Option<(SourcePartitionState, Option<String>)> = Some((SourcePartitionState::Running, None));
+const PAUSED: Option<(SourcePartitionState, Option<String>)> = Some((SourcePartitionState::Paused, None));
+
+fn unknown_application() -> Option<(SourcePartitionState, Option<String>)> {
+    Some((SourcePartitionState::Failing, Some("unknown_application".to_owned())))
+}
+
 #[test]
 fn what_a_source_itself_names_and_is_not_there_holds_its_partition_until_it_is_tried_again() {
+    let mut world = failing();
+    assert_eq!(world.turn(), (None, 1, 0, 1), "what was read beyond it is given back");
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    world.reopen();
+    assert_eq!(world.turn(), (None, 1, 0, 0), "and nothing is read meanwhile");
+    assert_eq!((world.queue.len(), world.state()), (0, unknown_application()));
+    assert_eq!(world.turn_later(), (None, 0, 1, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], unknown_application()), "nobody knows yet");
+    world.commit(4);
+    assert_eq!(world.state(), RUNNING);
+}
+
+#[test]
+fn what_fails_again_waits_again_and_a_change_of_its_source_tries_it_at_once() {
+    let mut world = failing();
+    world.turn();
+    world.reopen();
+    world.turn();
+    world.turn_later();
+    world.fail(4);
+    assert_eq!(world.turn(), (None, 1, 0, 1));
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 0, 0), "it is on its way");
+    world.reopen();
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+}
+
+#[test]
+fn what_is_committed_before_the_record_that_fails_says_nothing_of_it() {
+    let mut world = failing();
+    world.commit(3);
+    assert_eq!(world.state(), unknown_application(), "3 was planned before 4 failed");
+    world.turn();
+    world.commit(3);
+    world.reopen();
+    assert_eq!(world.state(), unknown_application());
+    assert_eq!(world.turn_later(), (None, 0, 0, 0));
+    world.push(4);
+    assert_eq!(world.planned(), [4]);
+    world.commit(4);
+    assert_eq!(world.state(), RUNNING);
+}
+
+#[test]
+fn a_change_of_a_paused_source_that_fails_releases_nothing() {
+    let mut world = failing();
+    world.source.is_paused = true;
+    world.publish(true);
+    world.turn();
+    world.reopen();
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    world.turn();
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![], PAUSED));
+}
+
+#[test]
+fn what_is_paused_gives_back_what_it_has_read_and_is_known_to_wait_as_long() {
     let mut world = World::new();
     world.publish(true);
     world.turn();
     world.open();
     world.push(4);
-    let (whose, record) = world.queue.pop().unwrap();
-    world.queue.hold_with(&whose, record);
-    world.intake.fail(Epoch(3), failure("unknown_application", "no application `shop`"), Now::read());
+    world.source.is_paused = true;
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 1, 0, 1));
+    world.reopen();
+    assert_eq!((world.turn(), world.queue.len(), world.state()), ((None, 1, 0, 0), 0, PAUSED));
+    let health = health::of(&world.intake, &world.queue, &Measured::default());
+    let partition = &health.of.values().next().unwrap().topics[TOPIC].partitions[&0];
+    assert_eq!(partition.oldest_ms, Some(1));
+    world.source.is_paused = false;
+    world.publish(true);
+    assert_eq!(world.turn(), (None, 0, 1, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+}
+
+#[test]
+fn a_move_that_comes_while_a_partition_is_taken_over_is_followed() {
+    let mut world = World::new();
+    world.publish(true);
     world.turn();
-    assert!(world.planned().is_empty());
-    assert_eq!(world.state(), Some((SourcePartitionState::Failing, Some("unknown_application".to_owned()))));
-    let now = Now::read();
-    world.intake.try_again(&mut world.queue, Now { instant: now.instant + HELD_FOR, ..now });
-    assert_eq!(world.planned(), [4]);
+    let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled: Handled::nothing() };
+    let found = World::found(Some(position), Some(60));
+    assert_eq!(world.intake.begins(&found, Now::read()).unwrap(), (60, None));
+    let position_id = PositionId(Uuid::from_u128(6));
+    let moved = TopicStart { topic_id: TOPIC_ID, position_id, again: false, offsets: vec![40] };
+    world.source.starts.insert(TOPIC.to_owned(), moved);
+    world.publish(true);
+    world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
+    assert_eq!(world.turn(), (None, 0, 0, 1));
+    assert!(world.intake.turn_of(Epoch(3)).is_none());
+}
+
+#[test]
+fn what_is_committed_of_a_partition_whose_source_is_gone_forgets_nothing_that_was_handled() {
+    let mut world = World::new();
+    let handled = Handled::nothing().with(10, 60);
+    let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled };
+    let found = World::found(Some(position), Some(60));
+    world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
+    let part = Part { lease: lease(), records: 0, bytes: 0, committed: 70 };
+    assert_eq!(world.intake.claims(&[part]), [Claimed::Position(position)]);
 }
 
 #[test]
@@ -291,17 +432,16 @@ fn a_record_that_needs_a_schema_waits_for_it_and_goes_on_at_once_when_it_is_here
         world.push(4);
         world.awaits();
         assert_eq!(world.turn(), (None, 0, 0, 0), "the registry is being asked");
-        let waiting = Some((SourcePartitionState::Waiting, Some("registry_unavailable".to_owned())));
-        assert_eq!((world.planned(), world.state()), (vec![], waiting));
+        assert_eq!((world.planned(), world.state()), (vec![], waiting()));
         world.told(answer);
-        world.turn();
-        assert_eq!((world.planned(), world.state()), (vec![4], Some((SourcePartitionState::Running, None))));
+        assert_eq!(world.turn(), (None, 0, 0, 0));
+        assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
         assert!(!world.intake.has_news());
     }
 }
 
 #[test]
-fn while_a_registry_gives_no_answer_its_partition_is_given_up_and_begins_when_the_schema_is_here() {
+fn while_a_registry_gives_no_answer_its_partition_stands_still_keeps_no_credit_and_goes_on_when_the_schema_is_here() {
     let mut world = World::new();
     world.publish(true);
     world.turn();
@@ -309,19 +449,22 @@ fn while_a_registry_gives_no_answer_its_partition_is_given_up_and_begins_when_th
     world.push(4);
     world.awaits();
     world.told(no_answer());
-    assert_eq!(world.turn(), (None, 0, 0, 1), "what was read with it is let go of");
+    assert_eq!(world.turn(), (None, 1, 0, 1), "what was read with it is let go of");
     assert_eq!(world.turn(), (None, 0, 0, 0), "once");
-    let why = world.taken_over().unwrap_err();
-    assert!(why.to_string().contains("answered 503"), "{why}");
+    world.reopen();
+    assert_eq!((world.turn(), world.state()), ((None, 1, 0, 0), waiting()));
     let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
     assert_eq!((told.waiting, told.failing, told.registries_up.into_values().collect()), (1, 0, vec![false]));
-    let waiting = Some((SourcePartitionState::Waiting, Some("registry_unavailable".to_owned())));
-    assert_eq!(world.state(), waiting);
+    let health = health::of(&world.intake, &world.queue, &Measured::default());
+    let partition = &health.of.values().next().unwrap().topics[TOPIC].partitions[&0];
+    let detail = &partition.failure.as_ref().unwrap().detail;
+    assert!(detail.contains("schema 7") && detail.contains("http://r/schemas/ids/7 answered 503"), "{detail}");
     world.told(no_answer());
     assert_eq!(world.turn(), (None, 0, 0, 0));
     world.told(found_schema());
-    assert_eq!(world.turn(), (None, 0, 0, 1));
-    assert!(world.taken_over().is_ok());
+    assert_eq!(world.turn(), (None, 0, 1, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
     let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
     assert_eq!((told.waiting, told.registries_up.into_values().collect()), (0, vec![true]));
 }
@@ -336,10 +479,11 @@ fn a_registry_that_is_known_to_be_down_holds_nothing_in_memory_and_an_answer_bef
     world.push(4);
     world.awaits();
     assert!(world.intake.has_news());
-    assert_eq!(world.turn(), (None, 0, 0, 1));
+    assert_eq!(world.turn(), (None, 1, 0, 1));
     world.told(found_schema());
     assert_eq!(world.turn(), (None, 0, 0, 0), "it is being given up");
-    assert!(world.taken_over().is_ok());
+    world.reopen();
+    assert_eq!((world.turn(), world.state()), ((None, 0, 0, 0), RUNNING));
 }
 
 #[test]
@@ -353,34 +497,18 @@ fn another_definition_does_not_wait_for_what_the_former_one_needed() {
     world.source.name = "two".to_owned();
     world.publish(true);
     world.turn();
-    assert_eq!((world.planned(), world.state()), (vec![4], Some((SourcePartitionState::Running, None))));
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
 
     world.push(5);
     world.awaits();
     world.told(no_answer());
     world.turn();
-    assert!(world.taken_over().is_err());
+    world.reopen();
+    world.turn();
+    assert_eq!(world.state(), waiting());
     world.source.name = "three".to_owned();
     world.publish(true);
-    assert_eq!(world.turn(), (None, 0, 0, 1));
-    assert!(world.taken_over().is_ok());
-}
-
-#[test]
-fn a_partition_that_goes_to_another_worker_is_not_waited_for() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
-    world.push(4);
-    world.awaits();
-    world.told(no_answer());
-    world.turn();
-    assert!(world.taken_over().is_err());
-    world.intake.closed(&lease());
-    let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
-    assert_eq!((told.waiting, world.state()), (0, None));
-    assert!(world.intake.start(&World::found(None, None)).is_ok());
+    assert_eq!((world.turn(), world.state()), ((None, 0, 1, 0), RUNNING));
 }
 
 #[test]
@@ -394,7 +522,7 @@ fn a_schema_that_comes_or_a_change_while_a_source_is_paused_releases_nothing() {
         world.awaits();
         world.source.is_paused = true;
         world.publish(true);
-        world.turn();
+        assert_eq!(world.turn(), (None, 1, 0, 1));
         if is_change {
             world.source.name = "two".to_owned();
             world.publish(true);
@@ -402,10 +530,14 @@ fn a_schema_that_comes_or_a_change_while_a_source_is_paused_releases_nothing() {
             world.told(found_schema());
         }
         world.turn();
-        assert_eq!((world.planned(), world.state()), (vec![], Some((SourcePartitionState::Paused, None))));
+        assert!(world.planned().is_empty());
+        world.reopen();
+        world.turn();
+        assert_eq!((world.planned(), world.state()), (vec![], PAUSED));
         world.source.is_paused = false;
         world.publish(true);
-        world.turn();
-        assert_eq!(world.planned(), [4]);
+        assert_eq!(world.turn(), (None, 0, 1, 0));
+        world.push(4);
+        assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
     }
 }

@@ -3,72 +3,71 @@
 //! ```text
 //! a record awaits a schema --> its line is held, the schema is wanted
 //!    it is here, or known not to be --> the line goes on
-//!    its registry gives no answer ----> the lease is given up, and what was read with it: the credit is for others
-//!                                         it is here, or known not to be --> the partition is taken over at once
+//!    its registry gives no answer ----> it stands still, and gives back what was read (standing.rs)
+//!                                         it is here, or known not to be --> it flows again, at once
 //! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use kafka::{Epoch, KafkaError};
+use kafka::Epoch;
 use schema_registry::{SchemaCache, SchemasAt};
 use schemas::ids::SchemaRegistryId;
-use schemas::record::TopicPartition;
 use schemas::status::SourceFailure;
 use sources::schema::{SchemaKey, SchemaLookup as _, SchemaState};
-use stage::{Now, Turn};
+use stage::Now;
 use tokio::sync::watch;
 
-use super::SourcesIntake;
 use super::health::failure;
+use super::{OpenPartition, SourcesIntake};
 use crate::queue::Queue;
 
-/// What a partition does not begin for; see [`KafkaError::Invalid`].
-pub(super) const AWAITED_SCHEMA: &str = "start without a schema";
-/// A partition that was given up is taken over again within this, if it is still ours.
-const OURS_FOR: Duration = Duration::from_secs(120);
-/// The word of the source's status.
-pub(super) const REGISTRY_UNAVAILABLE: &str = "registry_unavailable";
-
-/// The schemas, and the partitions that wait for one without being read.
+/// The schemas, and what is heard of them.
 #[derive(Debug)]
 pub(super) struct SchemaWaits {
     cache: SchemaCache,
     answers: watch::Receiver<u64>,
-    /// An answer came, or a partition waits, since that was followed.
+    /// An answer came, or a partition began to wait, since that was followed.
     is_answered: bool,
-    /// They do not begin before their schemas are here, or known not to be.
-    unread: BTreeMap<TopicPartition, UnreadPartition>,
 }
 
-/// A partition that is not read while it waits.
-#[derive(Debug)]
-struct UnreadPartition {
-    key: SchemaKey,
-    /// When it was surely ours.
-    ours: Instant,
+/// A schema that a partition waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AwaitedSchema {
+    pub(super) key: SchemaKey,
+    /// Its registry was asked in vain.
+    pub(super) is_for_long: bool,
 }
 
 // === impl SchemaWaits ===
 
 impl SchemaWaits {
     pub(super) fn new(cache: SchemaCache) -> Self {
-        Self { answers: cache.answers(), cache, is_answered: false, unread: BTreeMap::new() }
+        Self { answers: cache.answers(), cache, is_answered: false }
     }
 
     pub(super) fn at(&self, now: Instant) -> SchemasAt<'_> {
         self.cache.at(now)
     }
 
-    /// The schema that a partition waits for without being read.
-    pub(super) fn awaited_by(&self, partition: &TopicPartition) -> Option<SchemaKey> {
-        self.unread.get(partition).map(|unread| unread.key)
+    /// What is told of a partition that waits for a schema.
+    pub(super) fn told(&self, key: &SchemaKey) -> SourceFailure {
+        let why = self.cache.why(key).unwrap_or_else(|| Arc::from("it is being asked for"));
+        let detail = format!("records need {} of schema registry {}: {why}", key.id, key.registry);
+        failure("registry_unavailable", &detail)
     }
 
-    /// A partition waits for nothing any more: it is not ours, or its source is another one.
-    pub(super) fn forget(&mut self, partition: &TopicPartition) {
-        self.unread.remove(partition);
+    pub(super) fn registries_up(&self) -> BTreeMap<SchemaRegistryId, bool> {
+        self.cache.registries_up()
+    }
+
+    /// Waits for an answer about a schema. Cancel safe.
+    pub(super) async fn answered(&mut self) {
+        if self.answers.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.is_answered = true;
     }
 
     /// Takes note of what came, as [`SchemaWaits::answered`] does, without waiting.
@@ -83,31 +82,8 @@ impl SchemaWaits {
         self.is_answered
     }
 
-    /// Whether a partition may begin.
-    ///
-    /// # Errors
-    /// It waits for a schema.
-    pub(super) fn may_begin(&self, partition: &TopicPartition) -> Result<(), KafkaError> {
-        let Some(unread) = self.unread.get(partition) else { return Ok(()) };
-        Err(KafkaError::Invalid { what: AWAITED_SCHEMA, reason: self.told(&unread.key).detail })
-    }
-
-    /// What is told of a partition that waits for a schema.
-    pub(super) fn told(&self, key: &SchemaKey) -> SourceFailure {
-        let why = self.cache.why(key).unwrap_or_else(|| Arc::from("it is being asked for"));
-        let detail = format!("records need {} of schema registry {}: {why}", key.id, key.registry);
-        failure(REGISTRY_UNAVAILABLE, &detail)
-    }
-
-    pub(super) fn registries_up(&self) -> BTreeMap<SchemaRegistryId, bool> {
-        self.cache.registries_up()
-    }
-
-    /// Waits for an answer about a schema. Cancel safe.
-    pub(super) async fn answered(&mut self) {
-        if self.answers.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    /// A partition that waits begins: what it waits for may have come meanwhile.
+    pub(super) fn look_again(&mut self) {
         self.is_answered = true;
     }
 
@@ -123,63 +99,44 @@ impl SourcesIntake {
     pub(crate) fn awaits(&mut self, epoch: Epoch, key: SchemaKey, now: Now) {
         self.schemas.cache.want(key, now.instant);
         if let Some(open) = self.open.get_mut(&epoch) {
-            open.awaits = Some(key);
+            open.awaits = Some(AwaitedSchema { key, is_for_long: false });
             open.since_ms = now.wall_ms;
-            // Its registry may be known to give no answer: then no answer comes soon.
-            self.schemas.is_answered = true;
+            // Its registry may be known to give no answer: then none comes soon.
+            self.schemas.look_again();
         }
     }
 
     /// Does what answers about schemas ask for.
-    pub(super) fn follow_schemas<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) {
+    pub(super) fn follow_schemas(&mut self, now: Now, queue: &mut Queue) {
         if !std::mem::take(&mut self.schemas.is_answered) {
             return;
         }
-        let now = turn.now;
         for open in self.open.values_mut() {
-            let Some(key) = open.awaits else { continue };
-            let stands_still = open.is_over || open.is_gone || open.is_paused;
-            if self.schemas.is_settled(&key, now.instant) {
-                open.awaits = None;
-                if !stands_still {
-                    open.since_ms = now.wall_ms;
-                    queue.release(&open.lease);
-                }
-            } else if self.schemas.cache.is_unavailable(&key) && !stands_still {
-                open.is_over = true;
-                let unread = UnreadPartition { key, ours: now.instant };
-                self.schemas.unread.insert(open.lease.partition.clone(), unread);
-                turn.restart(open.lease.clone());
+            let Some(awaited) = open.awaits.as_mut() else { continue };
+            if self.schemas.is_settled(&awaited.key, now.instant) {
+                open.since_ms = now.wall_ms;
+                open.stop_waiting(queue);
+            } else {
+                awaited.is_for_long |= self.schemas.cache.is_unavailable(&awaited.key);
             }
-        }
-        let settled = |(partition, unread): (&TopicPartition, &UnreadPartition)| {
-            self.schemas.is_settled(&unread.key, now.instant).then(|| partition.clone())
-        };
-        let settled: Vec<TopicPartition> = self.schemas.unread.iter().filter_map(settled).collect();
-        for partition in settled {
-            self.begin(&partition, turn);
-        }
-    }
-
-    /// A partition need not wait for its schema any more: it is taken over at once, if it is held for that.
-    pub(super) fn begin<N>(&mut self, partition: &TopicPartition, turn: &mut Turn<'_, N>) {
-        if self.schemas.unread.remove(partition).is_some()
-            && let Some(held) = self.held.get(partition)
-        {
-            turn.restart(held.lease.clone());
         }
     }
 
     /// Says again what is waited for, lest it is forgotten. Returns how many partitions wait.
-    pub(super) fn want_again(&mut self, now: Now) -> usize {
-        let SchemaWaits { cache, unread, .. } = &mut self.schemas;
-        for (_, unread) in unread.iter_mut().filter(|(partition, _)| self.held.contains_key(*partition)) {
-            unread.ours = now.instant;
+    pub(super) fn want_again(&self, now: Now) -> usize {
+        let awaited = self.open.values().filter_map(|open| open.awaits);
+        awaited.map(|awaited| self.schemas.cache.want(awaited.key, now.instant)).count()
+    }
+}
+
+// === impl OpenPartition ===
+
+impl OpenPartition {
+    /// Its next record is looked at again. What stands still for other reasons goes on doing so.
+    pub(super) fn stop_waiting(&mut self, queue: &mut Queue) {
+        let was_held = self.awaits.take().is_some_and(|awaited| !awaited.is_for_long);
+        if was_held && !(self.is_still || self.is_over || self.is_gone) {
+            queue.release(&self.lease);
         }
-        // It may have gone to another worker just when it was given up.
-        unread.retain(|_, unread| now.instant.saturating_duration_since(unread.ours) < OURS_FOR);
-        let open = self.open.values().filter(|open| !open.is_over).filter_map(|open| open.awaits);
-        let all = open.chain(unread.values().map(|unread| unread.key));
-        all.map(|key| cache.want(key, now.instant)).count()
     }
 }

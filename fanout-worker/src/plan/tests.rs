@@ -23,6 +23,7 @@ use crate::deduplicate::{Identities, Limits};
 use crate::work::add_seen;
 
 mod matching;
+mod moved;
 mod tenants;
 mod weight;
 

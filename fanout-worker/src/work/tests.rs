@@ -163,3 +163,16 @@ async fn a_lease_that_is_over_leaves_nothing_behind() {
     assert_eq!((topics(&transaction).len(), ids(&transaction)), (4, vec![1]));
     assert!(!world.work.seen.contains_key(&lease(0).epoch));
 }
+
+#[tokio::test]
+async fn what_is_held_makes_nothing_that_comes_after_a_quiet_time_look_old() {
+    let mut world = World::new();
+    let record = |offset| Record { offset, timestamp_ms: NOW_MS, key: None, value: None, headers: Headers::default() };
+    world.work.queue.hold(&lease(0));
+    world.work.queue.push(lease(0), vec![record(5)]);
+    let later = Now { boot_ms: 120_000, ..now() };
+    world.work.turn(&mut Turn::new(&mut world.outbox, later)).unwrap();
+    world.work.queue.push(lease(1), vec![record(6)]);
+    let waiting = world.work.waiting(Now { boot_ms: 120_001, ..later }).unwrap();
+    assert_eq!((waiting.offset, waiting.since_boot_ms), (6, 120_000), "nothing waited until then");
+}

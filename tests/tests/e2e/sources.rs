@@ -174,10 +174,13 @@ async fn a_pause_holds_a_restart_repeats_nothing_and_a_move_back_neither() {
     sourced.is_paused().await;
     let before = sourced.pipeline.endpoint().count(&sourced.subscription.path);
     sourced.write("orders", ids("b", 30)).await;
+    let is_behind = |status: &Value| status["state"] == "paused" && status["lag_records"] == 30;
+    sourced.says("a lag that grows while it is paused", is_behind).await;
     // Killed while it is paused: whoever takes over holds too.
     sourced.pipeline.roles().kill(Role::Fanout, 1).await.unwrap();
     sourced.pipeline.roles().start(Role::Fanout, 1).await.unwrap();
     sourced.is_paused().await;
+    sourced.says("the lag of what was killed while it was paused", is_behind).await;
     assert_eq!(sourced.pipeline.endpoint().count(&sourced.subscription.path), before);
     sourced.call("/resume").await;
     sourced.arrived().await;

@@ -42,6 +42,8 @@ mod seen;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]
+mod sources;
+#[cfg(test)]
 mod standstill;
 #[cfg(test)]
 mod stranger;

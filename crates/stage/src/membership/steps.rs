@@ -93,8 +93,8 @@ impl<W: Work> Stage<W> {
             assigning.begin_step(Some(watch.clone()), now);
             let partition = &restored.lease.partition;
             let doing = || format!("finding where {partition} begins");
-            let start = match self.work.start(&restored) {
-                Ok(start) => start,
+            let (start, anew) = match self.work.begins(&restored, now) {
+                Ok(begins) => begins,
                 Err(source) if self.fails_alone => {
                     held.push((restored.lease.clone(), source));
                     continue;
@@ -109,7 +109,7 @@ impl<W: Work> Stage<W> {
             if restored.recreated {
                 warn!(role = W::ROLE, %partition, offset = start, "the topic was created anew: it is read from its beginning");
             }
-            match self.work.begins_anew(&restored) {
+            match anew {
                 Some(position) => {
                     info!(role = W::ROLE, %partition, offset = start, "reading begins where its source says");
                     restored.begin_anew(position);
