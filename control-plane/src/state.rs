@@ -17,6 +17,7 @@ use crate::log::DeliveryLog;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
+use crate::schema_registry::RegistryAsker;
 use crate::source::ClusterTopics;
 use crate::store::Store;
 use crate::turns::Turns;
@@ -38,12 +39,16 @@ pub(crate) struct App {
     log: DeliveryLog,
     jobs: Jobs,
     cluster: ClusterTopics,
+    registries: RegistryAsker,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
     turns: ReadTurns,
     in_flight: BodyBudget,
 }
+
+/// What is looked at beside the catalog: within the instance, and outside it.
+type AppViews = (HealthView, AuditLog, DeliveryLog, Jobs, (ClusterTopics, RegistryAsker));
 
 /// An organization's turns at reading what is costly to read.
 #[derive(Debug)]
@@ -65,7 +70,8 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
-        let views = (health, AuditLog::start(deps)?, log, jobs, ClusterTopics::start(deps)?);
+        let outside = (ClusterTopics::start(deps)?, RegistryAsker::start());
+        let views = (health, AuditLog::start(deps)?, log, jobs, outside);
         Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
 
@@ -81,8 +87,9 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let log = DeliveryLog::none("it was not started");
-        let cluster = ClusterTopics::Memory(parking_lot::Mutex::default());
-        let views = (HealthView::default(), AuditLog::Memory(store.clone()), log, Jobs::in_memory(), cluster);
+        let registries = RegistryAsker::Memory(parking_lot::Mutex::default());
+        let outside = (ClusterTopics::Memory(parking_lot::Mutex::default()), registries);
+        let views = (HealthView::default(), AuditLog::Memory(store.clone()), log, Jobs::in_memory(), outside);
         Self::of(config, (catalog, policy), store, pings, views, metrics)
     }
 
@@ -92,7 +99,7 @@ impl App {
         (catalog, policy): (Catalog, TargetPolicy),
         store: Store,
         pings: Pings,
-        (health, audits, log, jobs, cluster): (HealthView, AuditLog, DeliveryLog, Jobs, ClusterTopics),
+        (health, audits, log, jobs, (cluster, registries)): AppViews,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
@@ -109,6 +116,7 @@ impl App {
             log,
             jobs,
             cluster,
+            registries,
             metrics,
             admin,
             rates,
@@ -156,6 +164,11 @@ impl App {
     /// What the cluster says of topics.
     pub(crate) fn cluster(&self) -> &ClusterTopics {
         &self.cluster
+    }
+
+    /// Who asks schema registries.
+    pub(crate) fn registries(&self) -> &RegistryAsker {
+        &self.registries
     }
 
     /// What happened to events.

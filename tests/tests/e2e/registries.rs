@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
 use kafka::topics;
@@ -164,6 +166,40 @@ async fn while_a_registry_is_down_only_what_needs_it_waits_and_it_goes_on_by_its
     world
         .says(&orders, "a source that runs", |status| status["state"] == "running" && status["lag_records"] == 0)
         .await;
+    let outcome = world.pipeline.verdict(Expect::default(), SOON).await.unwrap();
+    assert!(outcome.books.rejected.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_asks_a_registry_and_tries_a_record_through_it() {
+    let world = Registered::start("registry-check").await;
+    let managed = async |method, path: &str, body: Option<Value>, status| {
+        world.pipeline.managed(method, path, body.as_ref(), status).await.unwrap()
+    };
+    let check = async || managed(Method::POST, "/schema_registries/main/check", None, 200).await;
+    let said = check().await;
+    assert_eq!((&said["reachable"], &said["subjects"]), (&json!(true), &json!(1)), "{said}");
+    world.registry.expects("Basic aG9va2J1czpnZWhlaW0=");
+    let refused = check().await;
+    assert_eq!(refused["reachable"], false, "{refused}");
+    let why = refused["error"].as_str().unwrap();
+    assert!(why.contains(&world.registry.url()) && why.contains("401"), "{why}");
+    let source = world.source("orders", json!({ "format": "avro", "registry": "main" })).await;
+    let tried = async |value: &[u8], status| {
+        let body = json!({ "source": source, "record": { "value_base64": STANDARD.encode(value) } });
+        managed(Method::POST, "/sources:test", Some(body), status).await
+    };
+    tried(&order("a"), 503).await;
+
+    let auth = json!({ "auth": { "type": "basic", "username": "hookbus", "password": "geheim" } });
+    let shown = managed(Method::PATCH, "/schema_registries/main", Some(auth), 200).await;
+    assert!(!shown.to_string().contains("geheim"), "{shown}");
+    assert_eq!(check().await["reachable"], true);
+    let event = tried(&order("a"), 200).await["event"].clone();
+    assert_eq!((&event["id"], &event["matches"]), (&json!("a"), &json!(1)), "{event}");
+    assert_eq!(event["payload_base64"], STANDARD.encode(r#"{"id":"a","cents":"12.30"}"#));
+    assert_eq!(tried(&framed(99, b"x"), 200).await["rejection"]["reason"], "schema_not_found");
+    managed(Method::DELETE, "/schema_registries/main", None, 409).await;
     let outcome = world.pipeline.verdict(Expect::default(), SOON).await.unwrap();
     assert!(outcome.books.rejected.is_empty());
 }
