@@ -32,8 +32,10 @@ pub(crate) const PLAN_SLICE: Duration = Duration::from_millis(10);
 pub(crate) const COMPILED_AT_ONCE: usize = 16;
 /// While an event was put aside its filters may have changed again. So often it is put aside; then they are compiled in place.
 pub(crate) const ASIDE_AT_MOST: u32 = 3;
-/// A partition of a source that cannot be planned for now is tried again after that.
+/// A partition of a source that cannot be planned for now is tried again after that, and at once when the source is changed.
 pub(crate) const HELD_FOR: Duration = Duration::from_secs(30);
+/// So often that doubles, to four minutes: who puts right what the source names does not wait long, and what never is costs little.
+pub(crate) const HELD_DOUBLINGS: u32 = 3;
 /// Parts the dedup window is forgotten in: it is exact to a 24th.
 pub(crate) const WINDOW_PARTS: u32 = 24;
 /// Parts the id budget is forgotten in.

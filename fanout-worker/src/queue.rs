@@ -163,6 +163,7 @@ impl Queue {
     }
 
     /// How many records wait, those of lines that are held among them.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let waiting: usize = self.lines.values().map(QueueLine::len).sum();
         waiting + usize::from(self.aside.is_some())
@@ -206,6 +207,7 @@ impl QueueLine {
         self.chunks.iter().find_map(|chunk| chunk.records.as_slice().first())
     }
 
+    #[cfg(test)]
     fn len(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.records.as_slice().len()).sum()
     }

@@ -18,7 +18,7 @@ use stage::{Fetching, Now, Turn};
 
 use super::waiting::AwaitedSchema;
 use super::{OpenPartition, SourceRoute, SourcesIntake};
-use crate::config::HELD_FOR;
+use crate::config::{HELD_DOUBLINGS, HELD_FOR};
 use crate::queue::Queue;
 
 /// A record that cannot be planned, whatever it says.
@@ -29,6 +29,8 @@ pub(super) struct FailingRecord {
     pub(super) offset: i64,
     /// When it is tried again; none: it is being tried.
     until: Option<Instant>,
+    /// How often it was tried in vain.
+    tries: u32,
 }
 
 /// What is known of a partition that stands still, while it is taken over anew.
@@ -55,7 +57,11 @@ impl SourcesIntake {
         if open.failing.is_none() {
             open.since_ms = now.wall_ms;
         }
-        open.failing = Some(FailingRecord { failure, offset, until: Some(now.instant + HELD_FOR) });
+        let before = open.failing.as_ref().filter(|before| before.offset == offset);
+        let tries = before.map_or(0, |before| before.tries + 1);
+        // Each try takes the partition over anew, which reads `seen`.
+        let wait = HELD_FOR * 2_u32.pow(tries.min(HELD_DOUBLINGS));
+        open.failing = Some(FailingRecord { failure, offset, until: Some(now.instant + wait), tries });
     }
 
     /// Lets what is to stand still do so, and what is to flow.

@@ -331,7 +331,7 @@ fn what_fails_again_waits_again_and_a_change_of_its_source_tries_it_at_once() {
     world.turn();
     world.turn_later();
     world.fail(4);
-    assert_eq!(world.turn(), (None, 1, 0, 1));
+    assert_eq!(world.turn_later(), (None, 1, 0, 1), "it waits longer each time");
     world.source.name = "two".to_owned();
     world.publish(true);
     assert_eq!(world.turn(), (None, 0, 0, 0), "it is on its way");
