@@ -312,7 +312,7 @@ fn unknown_application() -> Option<(SourcePartitionState, Option<String>)> {
 fn what_a_source_itself_names_and_is_not_there_holds_its_partition_until_it_is_tried_again() {
     let mut world = failing();
     assert_eq!(world.turn(), (None, 1, 0, 1), "what was read beyond it is given back");
-    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
     world.reopen();
     assert_eq!(world.turn(), (None, 1, 0, 0), "and nothing is read meanwhile");
     assert_eq!((world.queue.len(), world.state()), (0, unknown_application()));
@@ -407,7 +407,7 @@ fn a_move_that_comes_while_a_partition_is_taken_over_is_followed() {
     world.publish(true);
     world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
     assert_eq!(world.turn(), (None, 0, 0, 1));
-    assert!(world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
 }
 
 #[test]
