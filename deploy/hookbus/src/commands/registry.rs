@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::registry::{
     OneRegistry, RegistryArgs, RegistryCommand, RegistryCreateArgs, RegistryFields, RegistrySetArgs,
 };
+use crate::commands::apply::reference::Variables;
 use crate::management::{self, Ask, path};
 use crate::output::{self, Column};
 
@@ -27,9 +28,6 @@ const ONE: &[Column] = &[
 ];
 const CHECKED: &[Column] =
     &[("reachable", "reachable"), ("subjects", "subjects"), ("ms", "latency_ms"), ("error", "error")];
-
-/// How an environment variable is read.
-type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Lists, shows, makes, changes, asks or deletes.
 ///
