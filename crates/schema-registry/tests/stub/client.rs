@@ -26,17 +26,13 @@ fn client(registry: &StubRegistry) -> RegistryClient {
 }
 
 fn found(answer: RegistryAnswer<RegisteredSchema>) -> RegisteredSchema {
-    match answer {
-        RegistryAnswer::Found(found) => found,
-        other => panic!("{other:?}"),
-    }
+    let RegistryAnswer::Found(found) = answer else { panic!("{answer:?}") };
+    found
 }
 
 fn why(answer: RegistryAnswer<RegisteredSchema>) -> String {
-    match answer {
-        RegistryAnswer::Unavailable(why) => why,
-        other => panic!("{other:?}"),
-    }
+    let RegistryAnswer::Unavailable(why) = answer else { panic!("{answer:?}") };
+    why
 }
 
 #[tokio::test]
