@@ -14,6 +14,7 @@ mod log;
 mod naming;
 mod organizations;
 mod own_token;
+mod schema_registries;
 mod service_tokens;
 mod sources;
 mod subscriptions;
@@ -64,6 +65,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(applications())
         .merge(traffic())
         .merge(source_routes())
+        .merge(registry_routes())
         .merge(log_routes())
         .merge(job_routes())
 }
@@ -123,6 +125,18 @@ fn source_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sources::actions::resume))
         .routes(routes!(sources::actions::move_to))
         .routes(routes!(sources::trial::test))
+}
+
+fn registry_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(schema_registries::list, schema_registries::create))
+        .routes(routes!(
+            schema_registries::get,
+            schema_registries::update,
+            schema_registries::patch,
+            schema_registries::delete
+        ))
+        .routes(routes!(schema_registries::check))
 }
 
 fn log_routes() -> OpenApiRouter<Arc<App>> {
@@ -238,6 +252,9 @@ pub(crate) fn fields() -> Vec<(&'static str, &'static [&'static str])> {
         ("SourcePost", crate::source::FIELDS),
         ("SourcePut", crate::source::FIELDS),
         ("SourcePatch", crate::source::FIELDS),
+        ("SchemaRegistryPost", crate::schema_registry::FIELDS),
+        ("SchemaRegistryPut", crate::schema_registry::FIELDS),
+        ("SchemaRegistryPatch", crate::schema_registry::FIELDS),
     ]
 }
 

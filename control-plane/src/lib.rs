@@ -12,6 +12,7 @@
 //! POST .../ping --> one record on [deliveries], which no event stands behind
 //! [lanes], [status] --> health: how each lane and each source is doing --> GET .../health, GET /sources/...
 //! topics of others --> source: where they begin, when a source is written
+//! schema registries --> schema_registry: asked when the operator checks one, or a record is tried that names a schema
 //! [attempts] --> log: an index of what happened, in a store of this process --> events, attempts, responses
 //! POST .../retry, .../replay, :redrive --> jobs: what is sent again, exactly once --> [jobs] --> [deliveries], [attempts]
 //! ```
@@ -31,6 +32,7 @@ pub mod config;
 mod custom_headers;
 mod error;
 mod etag;
+mod given_secret;
 mod health;
 mod idempotency;
 mod in_flight;
@@ -48,6 +50,7 @@ mod query;
 mod rates;
 mod reports;
 mod reseal;
+mod schema_registry;
 mod seed;
 mod server;
 mod source;

@@ -31,6 +31,7 @@ const TAGS: &[(&str, &str)] = &[
     ("event_types", "What kinds of events an application has."),
     ("subscriptions", "Who receives what."),
     ("sources", "Topics of others that are read as they are, and how their records become events."),
+    ("schema_registries", "Where schemas of records are asked for: the operator's."),
     ("events", "Sending events: the gateway's routes."),
     ("audit", "Who changed what."),
     ("log", "What became of events: an index over Kafka, some moments behind it (`Hookbus-Log-Behind-Ms`)."),

@@ -226,6 +226,7 @@ impl Resealer {
 /// Where objects with secrets are.
 #[derive(Clone, Copy, Debug)]
 enum ResealScope {
+    Instance,
     Organization(OrganizationId),
     Application(ApplicationId),
 }
@@ -233,11 +234,14 @@ enum ResealScope {
 fn scopes(snapshot: &Snapshot) -> Vec<ResealScope> {
     let organizations = snapshot.organizations().map(|it| ResealScope::Organization(it.organization_id));
     let applications = snapshot.applications().map(|it| ResealScope::Application(it.application_id));
-    organizations.chain(applications).collect()
+    [ResealScope::Instance].into_iter().chain(organizations).chain(applications).collect()
 }
 
 fn keys_in(snapshot: &Snapshot, scope: ResealScope) -> Vec<ControlKey> {
     match scope {
+        ResealScope::Instance => {
+            snapshot.schema_registries().keys().map(|id| ControlKey::SchemaRegistry(*id)).collect()
+        }
         ResealScope::Organization(id) => {
             snapshot.service_tokens(id).map(|it| ControlKey::ServiceToken(id, it.token_id)).collect()
         }
@@ -260,6 +264,9 @@ fn find(snapshot: &Snapshot, key: &ControlKey) -> Option<ControlObject> {
         }
         ControlKey::Subscription(_, id) => {
             snapshot.subscription(*id).map(|it| ControlObject::Subscription(Box::new(it.object())))
+        }
+        ControlKey::SchemaRegistry(id) => {
+            snapshot.schema_registry(*id).map(|it| ControlObject::SchemaRegistry(Box::new((**it).clone())))
         }
         ControlKey::Organization(_)
         | ControlKey::Application(..)

@@ -18,6 +18,7 @@ use crate::log::accepted::AcceptedEvents;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
+use crate::schema_registry::RegistryAsker;
 use crate::source::ClusterTopics;
 use crate::store::Store;
 use crate::turns::Turns;
@@ -40,12 +41,16 @@ pub(crate) struct App {
     accepted: AcceptedEvents,
     jobs: Jobs,
     cluster: ClusterTopics,
+    registries: RegistryAsker,
     metrics: ControlMetrics,
     admin: Option<LookupHash>,
     rates: Rates,
     turns: ReadTurns,
     in_flight: BodyBudget,
 }
+
+/// What is looked at beside the catalog: within the instance, and outside it.
+type AppViews = (HealthView, AuditLog, (DeliveryLog, AcceptedEvents), Jobs, (ClusterTopics, RegistryAsker));
 
 /// An organization's turns at reading what is costly to read.
 #[derive(Debug)]
@@ -58,9 +63,6 @@ pub(crate) struct ReadTurns {
     pub(crate) lists: Turns,
 }
 
-/// What is read of other topics.
-type Views = (HealthView, AuditLog, (DeliveryLog, AcceptedEvents), Jobs, ClusterTopics);
-
 impl App {
     pub(crate) fn new(
         config: ControlConfig,
@@ -70,7 +72,8 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
-        let views = (health, AuditLog::start(deps)?, (log, accepted), jobs, ClusterTopics::start(deps)?);
+        let outside = (ClusterTopics::start(deps)?, RegistryAsker::start());
+        let views = (health, AuditLog::start(deps)?, (log, accepted), jobs, outside);
         Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
 
@@ -86,11 +89,12 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let log = DeliveryLog::none("it was not started");
-        let cluster = ClusterTopics::Memory(parking_lot::Mutex::default());
+        let registries = RegistryAsker::Memory(parking_lot::Mutex::default());
+        let outside = (ClusterTopics::Memory(parking_lot::Mutex::default()), registries);
         let topics = schemas::topics::TopicSettings::default().topics();
         let accepted = AcceptedEvents::new(catalog.clone(), log.clone(), &topics, config.sources.decoded_limit);
         let audits = AuditLog::Memory(store.clone());
-        let views = (HealthView::default(), audits, (log, accepted), Jobs::in_memory(), cluster);
+        let views = (HealthView::default(), audits, (log, accepted), Jobs::in_memory(), outside);
         Self::of(config, (catalog, policy), store, pings, views, metrics)
     }
 
@@ -100,7 +104,7 @@ impl App {
         (catalog, policy): (Catalog, TargetPolicy),
         store: Store,
         pings: Pings,
-        (health, audits, (log, accepted), jobs, cluster): Views,
+        (health, audits, (log, accepted), jobs, (cluster, registries)): AppViews,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
@@ -118,6 +122,7 @@ impl App {
             accepted,
             jobs,
             cluster,
+            registries,
             metrics,
             admin,
             rates,
@@ -165,6 +170,11 @@ impl App {
     /// What the cluster says of topics.
     pub(crate) fn cluster(&self) -> &ClusterTopics {
         &self.cluster
+    }
+
+    /// Who asks schema registries.
+    pub(crate) fn registries(&self) -> &RegistryAsker {
+        &self.registries
     }
 
     /// What happened to events.

@@ -1,7 +1,8 @@
 //! What stands on `control` under one key, whichever kind it is, and the decisions that are the same for all of them.
 
 use schemas::control::{
-    Application, ApplicationSecret, ControlObject, EventType, Organization, ServiceToken, Subscription, TopicSource,
+    Application, ApplicationSecret, ControlObject, EventType, Organization, SchemaRegistry, ServiceToken, Subscription,
+    TopicSource,
 };
 use serde::Serialize;
 
@@ -110,6 +111,18 @@ impl Stored for TopicSource {
 
     fn into_object(self) -> ControlObject {
         ControlObject::Source(Box::new(self))
+    }
+
+    fn changed_at(&mut self, now_ms: i64) {
+        self.updated_ms = Some(now_ms);
+    }
+}
+
+impl Stored for SchemaRegistry {
+    const WHAT: &'static str = "schema registry";
+
+    fn into_object(self) -> ControlObject {
+        ControlObject::SchemaRegistry(Box::new(self))
     }
 
     fn changed_at(&mut self, now_ms: i64) {

@@ -9,6 +9,7 @@ use chassis::config::Role;
 use chassis::shutdown::Shutdown;
 use chassis::tasks;
 use kafka::{Offsets, Pace};
+use schema_registry::{CacheLimits, SchemaCache, SchemaCompiler, SchemaFetcher};
 use stage::{StageError, StageMetrics};
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -150,13 +151,28 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
         }
     }
     info!("there are sources: their intake begins");
+    let schemas = SchemaCache::new(cache_limits(&config));
+    let fetcher = SchemaFetcher::new(schemas.clone(), common.deps.catalog.clone(), SchemaCompiler::default());
+    let fetching = tasks::spawn("schema fetcher", fetcher.run());
+    let ended = keep_running_sources(&common, &config, &schemas, shutdown).await;
+    fetching.abort();
+    ended
+}
+
+async fn keep_running_sources(
+    common: &SharedParts,
+    config: &SourcesConfig,
+    schemas: &SchemaCache,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     let mut deps = common.stage_deps();
     deps.kafka.live_budget_bytes = config.live_bytes;
     // One for all tries: what is counted is shown whichever of them got through.
     let metrics = StageMetrics::new(&deps.registry, SOURCES)?;
     loop {
         let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
-        let ended = try_run_sources(&common, &config, options, deps.clone(), shutdown.clone()).await;
+        let (deps, schemas) = (deps.clone(), schemas.clone());
+        let ended = try_run_sources(common, config, (options, deps), schemas, shutdown.clone()).await;
         let Err(failed) = ended else { return Ok(()) };
         if !is_denied(&failed) {
             return Err(failed.into());
@@ -172,8 +188,8 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
 async fn try_run_sources(
     common: &SharedParts,
     config: &SourcesConfig,
-    options: stage::Options,
-    deps: stage::Deps,
+    (options, deps): (stage::Options, stage::Deps),
+    schemas: SchemaCache,
     shutdown: Shutdown,
 ) -> Result<(), StageError> {
     let (newest, routes) = watch::channel(Arc::new(SourceRoutes::default()));
@@ -199,7 +215,7 @@ async fn try_run_sources(
     };
     let following = tasks::spawn("sources follower", follower.run());
     let telling = tasks::spawn("sources teller", teller.run());
-    let work = common.work(Some(SourcesIntake::new(routes, health, clock::now_ms())));
+    let work = common.work(Some(SourcesIntake::new(routes, health, schemas, clock::now_ms())));
     let ended = stage::run(options, deps, work, shutdown).await;
     following.abort();
     // It takes back what it told, once the work is gone.
@@ -207,6 +223,11 @@ async fn try_run_sources(
         info!("the last word on sources was not told");
     }
     ended
+}
+
+/// What bounds the cache of schemas.
+fn cache_limits(config: &SourcesConfig) -> CacheLimits {
+    CacheLimits { bytes: config.schema_cache_bytes, grace: config.schema_not_found_grace, ..CacheLimits::default() }
 }
 
 /// How long the last word on `status` may take.

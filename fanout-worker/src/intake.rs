@@ -2,12 +2,13 @@
 //! [`follow`] and [`tell`].
 //!
 //! ```text
-//! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source
+//! catalog + topics of the cluster --follow.rs--> SourceRoutes: topic -> source          SchemaCache (crates/schema-registry)
 //!                                                  |
 //!   assigned --------> begins (place.rs) --------> OpenPartition --SourceTurn--> plan.rs
-//!                        |                             |  seal: the claim of its commits
+//!                        |                             |  seal: the claim of its commits   ^ a record awaits a schema:
+//!                        |                             |                                   + waiting.rs
 //!                        +--cannot be read--> held     +--moved, gone: restart, forget
-//!                                                      +--paused, failing: standing.rs
+//!                                                      +--paused, failing, waiting for long: standing.rs
 //!                                                      +--health.rs--> tell.rs --> status
 //! ```
 
@@ -16,14 +17,18 @@ mod follow;
 mod health;
 mod place;
 mod route;
+mod source_turn;
 mod standing;
 mod tell;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use kafka::{Claimed, Epoch, Handled, KafkaError, Lease, PositionClaim, Restored};
-use schemas::ids::SourceId;
+use kafka::{Claimed, Epoch, KafkaError, Lease, PositionClaim, Restored};
+use schema_registry::SchemaCache;
+use schemas::ids::{SchemaRegistryId, SourceId};
 use schemas::record::TopicPartition;
 use schemas::status::{SourceFailure, SourcesHealth};
 use stage::{Measured, Now, Part, Turn};
@@ -34,8 +39,10 @@ pub(crate) use self::follow::SourcesFollower;
 pub(crate) use self::health::failure;
 pub(crate) use self::place::SourcePlace;
 pub(crate) use self::route::{RouteLimits, SourceReading, SourceRoute, SourceRoutes};
+pub(crate) use self::source_turn::SourceTurn;
 use self::standing::{FailingRecord, StillPartition};
 pub(crate) use self::tell::SourcesTeller;
+use self::waiting::{AwaitedSchema, SchemaWaits};
 use crate::plan::{EventVerdict, Note};
 use crate::queue::Queue;
 
@@ -56,6 +63,7 @@ pub(crate) struct SourcesIntake {
     counts: BTreeMap<SourceId, Counts>,
     began_ms: i64,
     health: watch::Sender<Arc<SourcesHealth>>,
+    schemas: SchemaWaits,
 }
 
 /// A partition that is read.
@@ -78,6 +86,8 @@ struct OpenPartition {
     is_over: bool,
     /// The record that cannot be planned, until one from there on is committed.
     failing: Option<FailingRecord>,
+    /// Its next record needs this schema.
+    awaits: Option<AwaitedSchema>,
     /// Its records are neither fetched nor planned.
     is_still: bool,
     /// Kafka's time of the oldest record that it gave back when it came to stand still.
@@ -95,6 +105,14 @@ struct HeldPartition {
     since_ms: i64,
 }
 
+/// How many partitions are in trouble, and which registries answer.
+#[derive(Debug)]
+pub(crate) struct IntakeTold {
+    pub(crate) failing: usize,
+    pub(crate) waiting: usize,
+    pub(crate) registries_up: BTreeMap<SchemaRegistryId, bool>,
+}
+
 /// What became of the records of a source here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -103,48 +121,13 @@ struct Counts {
     skipped: u64,
 }
 
-/// What a record of a source is planned by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SourceTurn<'a> {
-    /// By whose rules.
-    pub(crate) route: &'a SourceRoute,
-    handled: &'a Handled,
-    again: Option<Uuid>,
-}
-
-// === impl SourceTurn ===
-
-impl<'a> SourceTurn<'a> {
-    /// Of a source that has handled nothing yet, for tests.
-    #[cfg(test)]
-    pub(crate) fn first(route: &'a SourceRoute) -> Self {
-        const NOTHING: &Handled = &Handled::nothing();
-        Self { route, handled: NOTHING, again: None }
-    }
-
-    /// Of a source that has handled this much, for tests.
-    #[cfg(test)]
-    pub(crate) fn after(route: &'a SourceRoute, handled: &'a Handled) -> Self {
-        Self { route, handled, again: None }
-    }
-
-    /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
-    pub(crate) fn was_handled(self, offset: i64) -> bool {
-        self.handled.contains(offset)
-    }
-
-    /// The generation that a record is made anew as, if it was handled before and is to be done again.
-    pub(crate) fn again(self, offset: i64) -> Option<Uuid> {
-        self.again.filter(|_| self.handled.contains(offset))
-    }
-}
-
 // === impl SourcesIntake: partitions ===
 
 impl SourcesIntake {
     pub(crate) fn new(
         newest: watch::Receiver<Arc<SourceRoutes>>,
         health: watch::Sender<Arc<SourcesHealth>>,
+        schemas: SchemaCache,
         began_ms: i64,
     ) -> Self {
         Self {
@@ -159,6 +142,7 @@ impl SourcesIntake {
             counts: BTreeMap::new(),
             began_ms,
             health,
+            schemas: SchemaWaits::new(schemas),
         }
     }
 
@@ -192,12 +176,14 @@ impl SourcesIntake {
             is_gone: false,
             is_over: false,
             failing: None,
+            awaits: None,
             is_still: false,
             oldest_ms: None,
             since_ms: now.wall_ms,
         };
         if let Some(standing) = self.standing.remove(&lease.partition) {
             partition.stand(standing);
+            self.schemas.look_again();
         }
         self.open.insert(lease.epoch, partition);
         // Whether it is paused, or was moved meanwhile, is looked at with the next turn.
@@ -227,9 +213,10 @@ impl SourcesIntake {
     }
 
     /// What records of a lease are planned by; none if its source is gone.
-    pub(crate) fn turn_of(&self, epoch: Epoch) -> Option<SourceTurn<'_>> {
+    pub(crate) fn turn_of(&self, epoch: Epoch, now: Instant) -> Option<SourceTurn<'_>> {
         let open = self.open.get(&epoch).filter(|open| !open.is_over && !open.is_gone)?;
-        Some(SourceTurn { route: &open.route, handled: &open.position.handled, again: open.again })
+        let schemas = Some(self.schemas.at(now));
+        Some(SourceTurn { route: &open.route, handled: &open.position.handled, again: open.again, schemas })
     }
 
     /// The rules by which records of a lease are read.
@@ -265,13 +252,19 @@ impl SourcesIntake {
 // === impl SourcesIntake: routes ===
 
 impl SourcesIntake {
-    /// Waits for newer routes. Cancel safe.
+    /// Waits for newer routes, or for an answer about a schema. Cancel safe.
     pub(crate) async fn changed(&mut self) {
-        if self.newest.changed().await.is_err() {
+        tokio::select! {
+            Ok(()) = self.newest.changed() => self.is_changed = true,
+            () = self.schemas.answered() => {}
             // Who follows them has ended, and with it the process.
-            std::future::pending::<()>().await;
+            else => std::future::pending::<()>().await,
         }
-        self.is_changed = true;
+    }
+
+    /// Whether there is something to follow that came while records were planned.
+    pub(crate) fn has_news(&self) -> bool {
+        self.schemas.has_news()
     }
 
     /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
@@ -280,6 +273,7 @@ impl SourcesIntake {
         if is_changed {
             self.follow_routes(turn, queue);
         }
+        self.follow_schemas(turn.now, queue);
         self.settle(turn, queue);
         is_changed
     }
@@ -310,15 +304,17 @@ impl SourcesIntake {
         self.standing.retain(|partition, it| self.routes.of(&partition.topic).is_some_and(|is| it.is_of(is)));
     }
 
-    /// Tells how the sources are doing. Returns how many partitions are failing.
-    pub(crate) fn tell(&self, queue: &Queue, measured: &Measured) -> usize {
+    /// Tells how the sources are doing.
+    pub(crate) fn tell(&self, queue: &Queue, measured: &Measured, now: Now) -> IntakeTold {
         let health = health::of(self, queue, measured);
         self.health.send_if_modified(|told| {
             let is_news = **told != health;
             *told = Arc::new(health);
             is_news
         });
-        self.held.len() + self.open.values().filter(|open| open.failing.is_some()).count()
+        let waiting = self.want_again(now);
+        let failing = self.held.len() + self.open.values().filter(|open| open.failing.is_some()).count();
+        IntakeTold { failing, waiting, registries_up: self.schemas.registries_up() }
     }
 
     /// How many partitions are ours, and how many topics are read by anybody.
@@ -349,8 +345,9 @@ impl OpenPartition {
         }
         if !Arc::ptr_eq(&self.route, route) {
             self.route = Arc::clone(route);
-            // What failed is tried at once with what the source is now.
+            // What failed is tried at once with what the source is now, and that may need another schema, or none.
             self.failing = None;
+            self.stop_waiting(queue);
         }
         if self.is_paused != route.is_paused() {
             self.is_paused = route.is_paused();

@@ -1,8 +1,11 @@
 //! What the role counts. A transaction's records are counted when it is committed, so a restart counts nothing twice.
 
+use std::collections::BTreeMap;
+
 use chassis::metrics::{
     Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics, MetricsError, Registry, SIZES,
 };
+use schemas::ids::SchemaRegistryId;
 use schemas::rejected::{REASONS, RejectReason};
 
 use crate::plan::EventVerdict;
@@ -26,6 +29,10 @@ pub(crate) struct FanoutMetrics {
     pub(crate) source_partitions: IntGauge,
     /// Partitions of sources that this worker owns and cannot read or plan for now; they are tried again by themselves.
     pub(crate) source_failing: IntGauge,
+    /// Partitions of sources that this worker owns and whose next record needs a schema that is not here.
+    pub(crate) source_waiting: IntGauge,
+    /// Whether a schema registry gave its last answer, by its id: 1 or 0.
+    pub(crate) registry_up: IntGaugeVec,
     /// Age of the oldest record of a source read and not committed.
     pub(crate) source_lag_seconds: Gauge,
     /// Filters that failed at run time, by reason: no match.
@@ -66,6 +73,15 @@ impl FanoutMetrics {
                 "sources_failing",
                 "Partitions of sources that this worker owns and cannot read or plan for now; they are tried again by themselves.",
             )?,
+            source_waiting: metrics.gauge(
+                "sources_waiting",
+                "Partitions of sources that this worker owns and whose next record needs a schema that is not here.",
+            )?,
+            registry_up: metrics.gauges(
+                "registry_up",
+                "Whether a schema registry gave its last answer, by its id: 1 or 0.",
+                &["registry"],
+            )?,
             source_lag_seconds: metrics
                 .fraction("sources_lag_seconds", "Age of the oldest record of a source read and not committed.")?,
             filters_failed: metrics.counters(
@@ -82,6 +98,14 @@ impl FanoutMetrics {
                 "Identities forgotten before the window's end because the budget was full.",
             )?,
         })
+    }
+
+    /// Says which registries answer; one that is gone is none of them.
+    pub(crate) fn registries(&self, up: &BTreeMap<SchemaRegistryId, bool>) {
+        self.registry_up.reset();
+        for (id, is_up) in up {
+            self.registry_up.with_label_values(&[id.to_string().as_str()]).set(i64::from(*is_up));
+        }
     }
 
     /// Counts what became of one committed record.

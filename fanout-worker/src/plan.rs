@@ -33,6 +33,7 @@ use crate::owners::Owners;
 use crate::select::{self, Selected};
 use crate::weigh::EventLimits;
 use sources::Rejection;
+use sources::schema::SchemaKey;
 
 /// Deliveries that are made between two looks at the time: each takes one to three microseconds.
 const EXPANDED_AT_ONCE: usize = 512;
@@ -118,6 +119,8 @@ pub(crate) enum Planned {
     Aside(Record),
     /// Nothing of its source can be an event for now, and this is why: its partition is held.
     Held(Record, SourceFailure),
+    /// Nobody can tell what it is before this schema is here: its partition waits.
+    Awaits(Record, SchemaKey),
 }
 
 /// What is found out about an event.
@@ -128,6 +131,8 @@ enum Judged {
     Skipped(&'static str),
     /// Nothing of its source can be planned for now.
     Held(SourceFailure),
+    /// Its schema is not here.
+    Awaits(SchemaKey),
     /// Accepted: its deliveries are to be made.
     Accepted(Expansion),
     /// Its filters are to be compiled first.
@@ -190,6 +195,7 @@ impl Planner {
             Ok(Judged::Repeat) => (EventVerdict::Repeat, None),
             Ok(Judged::Skipped(reason)) => (EventVerdict::Skipped(reason), None),
             Ok(Judged::Held(why)) => return Planned::Held(record, why),
+            Ok(Judged::Awaits(schema)) => return Planned::Awaits(record, schema),
             Ok(Judged::Accepted(done)) if done.made == self.subscriptions.len() => {
                 (EventVerdict::Matched(done.made), done.id)
             }
@@ -226,6 +232,7 @@ impl Planner {
             SourceReading::Event(event) => event,
             SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
             SourceReading::Held(why) => return Ok(Judged::Held(why)),
+            SourceReading::Awaits(schema) => return Ok(Judged::Awaits(schema)),
         };
         self.subscriptions.clear();
         let snapshot = turn.catalog.read();
@@ -302,6 +309,8 @@ impl Planner {
             SourceReading::Event(event) => event,
             SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
             SourceReading::Held(why) => return Ok(Judged::Held(why)),
+            // It has left the memory since: the event is judged anew, and nothing of it was written.
+            SourceReading::Awaits(schema) => return Ok(Judged::Awaits(schema)),
         };
         let (origin, generation) = (place.origin(), generation(turn.source, place));
         let accepted = Accepted { event: &event, application: expansion.application, origin: &origin, generation };
@@ -367,7 +376,7 @@ impl Planner {
 fn read<'a>(source: Option<SourceTurn<'a>>, place: Place<'a>) -> Result<SourceReading<'a>, Rejection> {
     match source {
         None => sources::decode(place.record, place.partition).map(SourceReading::Event),
-        Some(source) => source.route.read(place.record, place.partition),
+        Some(source) => source.read(place.record, place.partition),
     }
 }
 

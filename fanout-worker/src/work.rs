@@ -121,7 +121,8 @@ impl Work for FanoutWork {
             self.index = Some(Box::pin(read_index(self.catalog.clone())));
             self.pulse.asked = Some(turn.now.instant);
         }
-        Ok(if gave_way { NextTurn::AtOnce } else { NextTurn::OnInput })
+        let has_news = self.intake.as_ref().is_some_and(SourcesIntake::has_news);
+        Ok(if gave_way || has_news { NextTurn::AtOnce } else { NextTurn::OnInput })
     }
 
     async fn input(&mut self) {
@@ -207,13 +208,16 @@ impl Work for FanoutWork {
     fn facts(&mut self, measured: &Measured, now: Now) -> Facts {
         self.metrics.ids.set(gauge(self.restorer.identities.len()));
         self.metrics.evicted.inc_by(self.restorer.identities.take_evicted());
-        let lag_seconds = match &self.intake {
+        let lag_seconds = match &mut self.intake {
             None => &self.metrics.lag_seconds,
             Some(intake) => {
                 let (partitions, topics) = intake.size();
                 self.metrics.source_topics.set(gauge(topics));
                 self.metrics.source_partitions.set(gauge(partitions));
-                self.metrics.source_failing.set(gauge(intake.tell(&self.queue, measured)));
+                let told = intake.tell(&self.queue, measured, now);
+                self.metrics.source_failing.set(gauge(told.failing));
+                self.metrics.source_waiting.set(gauge(told.waiting));
+                self.metrics.registries(&told.registries_up);
                 &self.metrics.source_lag_seconds
             }
         };
@@ -254,7 +258,7 @@ impl FanoutWork {
             let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
             let source = match &self.intake {
                 None => None,
-                Some(intake) => match intake.turn_of(lease.epoch) {
+                Some(intake) => match intake.turn_of(lease.epoch, turn.now.instant) {
                     // It is about to go, or to begin elsewhere: what was only read is nobody's.
                     None => continue,
                     source => source,
@@ -278,6 +282,12 @@ impl FanoutWork {
                     self.queue.hold_with(&lease, record);
                     if let Some(intake) = &mut self.intake {
                         intake.fail(lease.epoch, offset, why, turn.now);
+                    }
+                }
+                Planned::Awaits(record, schema) => {
+                    self.queue.hold_with(&lease, record);
+                    if let Some(intake) = &mut self.intake {
+                        intake.awaits(lease.epoch, schema, turn.now);
                     }
                 }
             }

@@ -7,6 +7,7 @@
 mod answer;
 mod application;
 mod organization;
+pub mod schema_registry;
 mod sealed;
 pub mod source;
 mod source_options;
@@ -18,11 +19,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::event_type::EventTypeName;
-use crate::ids::{AnswerId, ApplicationId, OrganizationId, SecretId, ServiceTokenId, SourceId, SubscriptionId};
+use crate::ids::{
+    AnswerId, ApplicationId, OrganizationId, SchemaRegistryId, SecretId, ServiceTokenId, SourceId, SubscriptionId,
+};
 
 pub use answer::{KEPT_MS, KeptAnswer};
 pub use application::{Application, ApplicationSecret, EventType, RetiredApplication, UnknownEventTypes};
 pub use organization::{Limits, Organization, ServiceToken, TokenRole};
+pub use schema_registry::{RegistryAuth, SchemaRegistry};
 pub use source::{SourceFormat, SourceStart, TopicSource};
 pub use source_options::{
     AvroOptions, AvroUnions, BinaryOptions, DebeziumOptions, JsonOptions, JsonSchemaOptions, LogicalTypes,
@@ -52,6 +56,8 @@ pub enum ControlKey {
     Subscription(ApplicationId, SubscriptionId),
     /// `source/organization/id`
     Source(OrganizationId, SourceId),
+    /// `schema_registry/-/id`
+    SchemaRegistry(SchemaRegistryId),
     /// `answer/organization/id`, `answer/-/id` of the operator
     KeptAnswer(Option<OrganizationId>, AnswerId),
 }
@@ -75,6 +81,8 @@ pub enum ControlObject {
     Subscription(Box<Subscription>),
     /// Topics of others that are read.
     Source(Box<TopicSource>),
+    /// Where schemas of records are asked for.
+    SchemaRegistry(Box<SchemaRegistry>),
     /// What a request was answered, for a repeat of it.
     KeptAnswer(KeptAnswer),
 }
@@ -111,6 +119,7 @@ impl fmt::Display for ControlKey {
             Self::EventType(application, name) => write!(f, "event_type/{application}/{name}"),
             Self::Subscription(application, id) => write!(f, "subscription/{application}/{id}"),
             Self::Source(organization, id) => write!(f, "source/{organization}/{id}"),
+            Self::SchemaRegistry(id) => write!(f, "schema_registry/-/{id}"),
             Self::KeptAnswer(Some(organization), id) => write!(f, "answer/{organization}/{id}"),
             Self::KeptAnswer(None, id) => write!(f, "answer/-/{id}"),
         }
@@ -133,6 +142,7 @@ impl ControlKey {
             "event_type" => Some(Self::EventType(uuid(scope)?.into(), EventTypeName::parse(id).ok()?)),
             "subscription" => Some(Self::Subscription(uuid(scope)?.into(), uuid(id)?.into())),
             "source" => Some(Self::Source(uuid(scope)?.into(), uuid(id)?.into())),
+            "schema_registry" if scope == "-" => Some(Self::SchemaRegistry(uuid(id)?.into())),
             "answer" if scope == "-" => Some(Self::KeptAnswer(None, uuid(id)?.into())),
             "answer" => Some(Self::KeptAnswer(Some(uuid(scope)?.into()), uuid(id)?.into())),
             _unknown => None,
@@ -155,6 +165,7 @@ impl ControlObject {
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application_id, it.subscription_id),
             Self::Source(it) => ControlKey::Source(it.organization_id, it.source_id),
+            Self::SchemaRegistry(it) => ControlKey::SchemaRegistry(it.schema_registry_id),
             Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
         }
     }
@@ -173,6 +184,7 @@ impl ControlObject {
             Self::EventType(it) => serde_json::to_vec(it),
             Self::Subscription(it) => serde_json::to_vec(it),
             Self::Source(it) => serde_json::to_vec(it),
+            Self::SchemaRegistry(it) => serde_json::to_vec(it),
             Self::KeptAnswer(it) => serde_json::to_vec(it),
         }
     }
@@ -191,6 +203,7 @@ impl ControlObject {
             ControlKey::EventType(..) => Self::EventType(serde_json::from_slice(value)?),
             ControlKey::Subscription(..) => Self::Subscription(serde_json::from_slice(value)?),
             ControlKey::Source(..) => Self::Source(serde_json::from_slice(value)?),
+            ControlKey::SchemaRegistry(_) => Self::SchemaRegistry(serde_json::from_slice(value)?),
             ControlKey::KeptAnswer(..) => Self::KeptAnswer(serde_json::from_slice(value)?),
         })
     }
@@ -210,11 +223,13 @@ mod tests {
             ControlKey::EventType(application, EventTypeName::parse("invoice.paid").unwrap()),
             ControlKey::Subscription(application, SubscriptionId(Uuid::from_u128(2))),
             ControlKey::Source(OrganizationId(Uuid::from_u128(9)), SourceId(Uuid::from_u128(3))),
+            ControlKey::SchemaRegistry(SchemaRegistryId(Uuid::from_u128(4))),
         ] {
             assert_eq!(ControlKey::parse(&key.to_string()), Some(key));
         }
         assert_eq!(ControlKey::parse("flux/1/2"), None);
         assert_eq!(ControlKey::parse("organization"), None);
+        assert_eq!(ControlKey::parse(&format!("schema_registry/{application}/{application}")), None);
         assert_eq!(ControlKey::parse(&format!("retired/subscription/{application}")), None);
     }
 

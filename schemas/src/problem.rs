@@ -147,6 +147,8 @@ pub enum Code {
     LogUnavailable,
     /// 503: what was asked for is not in the delivery log, which does not have everything yet.
     LogBehind,
+    /// 409: other objects refer to it.
+    InUse,
     /// Part of the contract that is not built yet.
     NotBuilt,
 }

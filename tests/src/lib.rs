@@ -5,6 +5,7 @@
 //!               ^
 //!            Endpoint  scripted by path and call number, remembers and verifies what it was sent
 //!          NameServer  scripted by name: lies, silence, a thousand addresses
+//!        StubRegistry  has schemas by id and GUID, and fails as it is told
 //!               ^
 //!   Process: one role of the built binary, killed, frozen and stopped by id
 //!               |
@@ -27,6 +28,7 @@ pub mod http;
 pub mod ledger;
 pub mod pipeline;
 pub mod proxy;
+pub mod registry;
 pub mod strict;
 pub mod supervisor;
 pub mod swallow;
@@ -39,5 +41,6 @@ pub use hostile::Hostile;
 pub use ledger::Expect;
 pub use pipeline::Pipeline;
 pub use proxy::Proxy;
+pub use registry::StubRegistry;
 pub use supervisor::Process;
 pub use swallow::Swallow;

@@ -153,6 +153,8 @@ impl AuditScope {
                 | ControlKey::Subscription(id, _),
             ) => application(id),
             Some(ControlKey::KeptAnswer(organization, _)) => Self { organization, application: None },
+            // The operator's own.
+            Some(ControlKey::SchemaRegistry(_)) => Self::default(),
             // A job is no object of the control topic.
             None => job_application(key).map_or_else(Self::default, application),
         }

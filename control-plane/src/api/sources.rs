@@ -7,7 +7,7 @@ pub(super) mod trial;
 use std::sync::Arc;
 
 use axum::extract::State;
-use catalog::Snapshot;
+use catalog::{RegistryMap, Snapshot};
 use http::StatusCode;
 use schemas::control::TopicSource;
 use schemas::ids::{OrganizationId, PositionId, SourceId};
@@ -103,7 +103,7 @@ pub(super) async fn create(
     let id = input.source_id.unwrap_or_else(|| SourceId(Uuid::now_v7()));
     let position = PositionId(Uuid::now_v7());
     let new = move |organization, now_ms| TopicSource::new(id, organization, name.clone(), format, position, now_ms);
-    let draft = input.apply(new(OrganizationId(Uuid::nil()), 0))?;
+    let draft = input.apply(new(OrganizationId(Uuid::nil()), 0), &registries(&app, &input).await?)?;
     let found = look(&app, &draft).await?;
     let (config, first, actor) = (app.config().sources.clone(), app.config().organization_id, principal.actor());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
@@ -112,7 +112,7 @@ pub(super) async fn create(
         if snapshot.source(id).is_some() {
             return Err(naming::taken("source_id", "source"));
         }
-        let mut source = input.apply(new(organization.organization_id, moment.now_ms))?;
+        let mut source = input.apply(new(organization.organization_id, moment.now_ms), snapshot.schema_registries())?;
         source::check_topics(snapshot, &principal, &config.own_prefix, (None, &source))?;
         check_names(snapshot, &source)?;
         source::check_mapping(&source)?;
@@ -190,13 +190,14 @@ async fn change(
     let fresh = PositionId(Uuid::now_v7());
     // Kafka is asked of what the change would come to; whether it still does is seen when it is decided.
     let former = current(app, &asked).await?;
-    let draft = input(&former)?.apply(TopicSource::clone(&former))?;
+    let given = input(&former)?;
+    let draft = given.apply(TopicSource::clone(&former), &registries(app, &given).await?)?;
     let names = |of: &TopicSource| (of.topics.clone(), of.exclude.clone());
     let found = if names(&draft) == names(&former) { None } else { Some((names(&draft), look(app, &draft).await?)) };
     let decide = move |snapshot: &Snapshot, former: &TopicSource, moment: Moment| {
         let input = input(former)?;
         stays(&input, former, snapshot)?;
-        let mut source = input.apply(former.clone())?;
+        let mut source = input.apply(former.clone(), snapshot.schema_registries())?;
         source::check_topics(snapshot, &principal, &config.own_prefix, (Some(former), &source))?;
         check_names(snapshot, &source)?;
         source::check_mapping(&source)?;
@@ -221,6 +222,18 @@ async fn current(app: &App, asked: &Addressed) -> Result<Arc<TopicSource>, Probl
         return seen(&asked.principal, &app.catalog().read(), &asked.id);
     }
     known
+}
+
+/// The schema registries: those that are known here, or, where that one is not among them that is named, those that are known once
+/// everything is that was written before.
+async fn registries(app: &App, input: &SourceInput) -> Result<RegistryMap, Problem> {
+    let known = app.catalog().schema_registries();
+    if input.registry().is_none_or(|called| known.values().any(|it| it.is_called(called))) {
+        return Ok(known);
+    }
+    let current = app.catalog().read_index().await;
+    current.map_err(|error| unavailable(format!("the catalog is not current: {error}")))?;
+    Ok(app.catalog().schema_registries())
 }
 
 /// What the cluster says of the topics that a source names.

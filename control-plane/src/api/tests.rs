@@ -39,6 +39,7 @@ mod pages;
 mod preconditions;
 mod rates;
 mod resources;
+mod schema_registries;
 mod silence;
 mod sources;
 mod subscriptions;

@@ -19,6 +19,7 @@ struct Operation<'a> {
 pub(super) fn complete(document: &mut Value) {
     document["components"]["schemas"]["Problem"] = problem_schema();
     let by_hand = crate::api::shapes().into_iter().chain(crate::subscription::shapes()).chain(crate::source::shapes());
+    let by_hand = by_hand.chain(crate::schema_registry::shapes());
     for (name, shape) in by_hand {
         document["components"]["schemas"][name] = shape;
     }
@@ -285,7 +286,7 @@ impl Operation<'_> {
             !(schema.is_null() || array)
         };
         let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs"))
-            || [":batch", ":test"].iter().any(|end| self.path.ends_with(end));
+            || [":batch", ":test", "/check"].iter().any(|end| self.path.ends_with(end));
         !own && !self.is_beside() && (success("200") || success("201"))
     }
 }

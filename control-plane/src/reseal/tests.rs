@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chassis::metrics::Registry;
 use schemas::control::{Application, ApplicationSecret, Organization, Sealed, ServiceToken, SigningSecret, TokenRole};
-use schemas::control::{Auth, Subscription};
-use schemas::ids::{SecretId, ServiceTokenId, SubscriptionId};
+use schemas::control::{Auth, RegistryAuth, SchemaRegistry, Subscription};
+use schemas::ids::{SchemaRegistryId, SecretId, ServiceTokenId, SubscriptionId};
 use uuid::Uuid;
 use vault::EncryptionKey;
 
@@ -50,6 +50,13 @@ fn subscription(vault: &Vault, number: u128) -> ControlObject {
     ControlObject::Subscription(Box::new(it))
 }
 
+fn registry(vault: &Vault) -> ControlObject {
+    let id = SchemaRegistryId(Uuid::from_u128(4));
+    let password = seal(vault, &ControlKey::SchemaRegistry(id), "registry");
+    let auth = Some(RegistryAuth::Basic { username: "hookbus".into(), password });
+    ControlObject::SchemaRegistry(Box::new(SchemaRegistry { auth, ..SchemaRegistry::new(id, "main", 1) }))
+}
+
 fn objects(vault: &Vault) -> Vec<ControlObject> {
     let token_id = ServiceTokenId(Uuid::from_u128(3));
     let token = ControlObject::ServiceToken(ServiceToken {
@@ -68,7 +75,7 @@ fn objects(vault: &Vault) -> Vec<ControlObject> {
     ];
     let secrets = (100..350).map(|number| secret(vault, number));
     let subscriptions = (1_000..1_010).map(|number| subscription(vault, number));
-    parents.into_iter().chain([token]).chain(secrets).chain(subscriptions).collect()
+    parents.into_iter().chain([token, registry(vault)]).chain(secrets).chain(subscriptions).collect()
 }
 
 fn resealer(objects: Vec<ControlObject>, vault: Arc<Vault>) -> Resealer {
@@ -83,14 +90,14 @@ async fn everything_is_sealed_with_the_current_key_and_says_the_same() {
     let old = vault(&[("old", 1)]);
     let mut resealer = resealer(objects(&old), vault(&[("new", 2), ("old", 1)]));
     let before = resealer.survey().await;
-    assert_eq!(before.counts, BTreeMap::from([("new".into(), 0), ("old".into(), 261)]));
+    assert_eq!(before.counts, BTreeMap::from([("new".into(), 0), ("old".into(), 262)]));
     resealer.round().await;
 
     let after = resealer.survey().await;
-    assert_eq!(after.counts, BTreeMap::from([("new".into(), 261), ("old".into(), 0)]));
+    assert_eq!(after.counts, BTreeMap::from([("new".into(), 262), ("old".into(), 0)]));
     assert!(after.left.is_empty());
     let gauge = |key: &str| resealer.metrics.sealed.with_label_values(&[key]).get();
-    assert_eq!((gauge("new"), gauge("old")), (261, 0));
+    assert_eq!((gauge("new"), gauge("old")), (262, 0));
 
     // The old key is gone now: everything opens without it, and tokens are still found.
     let new = vault(&[("new", 2)]);
@@ -104,6 +111,7 @@ async fn everything_is_sealed_with_the_current_key_and_says_the_same() {
                 ControlObject::Subscription(_) => assert_eq!(texts, ["header", "bearer", "signing"]),
                 ControlObject::ServiceToken(_) => assert_eq!(texts, ["service"]),
                 ControlObject::ApplicationSecret(_) => assert!(texts[0].starts_with("secret "), "{texts:?}"),
+                ControlObject::SchemaRegistry(_) => assert_eq!(texts, ["registry"]),
                 ControlObject::Organization(_)
                 | ControlObject::Application(_)
                 | ControlObject::RetiredApplication(_)
@@ -127,7 +135,7 @@ async fn what_does_not_open_stays_and_holds_nothing_up() {
     let mut resealer = resealer(all, vault(&[("new", 2), ("old", 1)]));
     resealer.round().await;
     let after = resealer.survey().await;
-    assert_eq!(after.counts, BTreeMap::from([("lost".into(), 1), ("new".into(), 261), ("old".into(), 0)]));
+    assert_eq!(after.counts, BTreeMap::from([("lost".into(), 1), ("new".into(), 262), ("old".into(), 0)]));
     assert_eq!(resealer.metrics.resealed.with_label_values(&["failed"]).get(), 1);
     assert_eq!(resealer.stuck.len(), 1);
 }

@@ -72,7 +72,10 @@ fn what() -> Map<String, Value> {
         "exclude": topics("The same, left out of what the prefixes name."),
         "wait_for_topic": { "type": ["boolean", "null"], "description": "Topics that are named need not be there yet." },
         "format": { "enum": formats, "description": "What the values are." },
-        "registry": { "type": ["string", "null"], "description": "Id or uid of a schema registry." },
+        "registry": {
+            "type": ["string", "null"], "minLength": 1, "maxLength": 200,
+            "description": "Id or uid of a schema registry: for avro, protobuf and json_schema; debezium and json may have one.",
+        },
         "start": { "$ref": "#/components/schemas/SourceStart" },
         "is_enabled": { "type": ["boolean", "null"], "description": "Whether it is read. Disabled, its topics are read by no other source." },
         "is_paused": { "type": ["boolean", "null"], "description": "Whether it stands still. It goes on where it stood." },

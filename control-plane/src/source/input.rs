@@ -4,9 +4,10 @@ mod options;
 
 use std::collections::BTreeMap;
 
+use catalog::RegistryMap;
 use schemas::control::source::{MAX_SOURCE_LABELS, OnNull, TimeUnit};
 use schemas::control::{SourceFormat, SourceStart, TopicSource};
-use schemas::ids::SourceId;
+use schemas::ids::{SchemaRegistryId, SourceId};
 use schemas::problem::{Code, ProblemId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -54,7 +55,7 @@ pub(crate) const FIELDS: &[&str] = &[
 const TEMPLATE: std::ops::RangeInclusive<usize> = 1..=1_000;
 /// What people look for who would read another cluster.
 const ELSEWHERE: [&str; 4] = ["cluster", "brokers", "bootstrap_servers", "connection"];
-/// Formats whose decoders need a schema registry.
+/// Formats whose values cannot be read without a schema registry.
 const REGISTERED: [SourceFormat; 3] = [SourceFormat::Avro, SourceFormat::Protobuf, SourceFormat::JsonSchema];
 
 /// A request's fields, checked. `None`: not given, keeps its value.
@@ -70,6 +71,8 @@ pub(crate) struct SourceInput {
     exclude: Option<Vec<String>>,
     wait_for_topic: Option<bool>,
     format: Option<SourceFormat>,
+    /// Id or uid.
+    registry: Option<Option<String>>,
     application: Option<Option<String>>,
     event_type: Option<Option<String>>,
     default_type: Option<Option<String>>,
@@ -102,9 +105,6 @@ impl SourceInput {
         let cleared = |name: &str| map.get(name).is_some_and(Value::is_null);
         let (no_labels, no_exclude) = (cleared("labels"), cleared("exclude"));
         let mut fields = Fields::new(map, "", FIELDS)?;
-        if fields.take("registry").is_some_and(|it| !it.is_null()) {
-            return Err(Problem::field("registry", Code::NotBuilt, "schema registries are not built yet"));
-        }
         let exclude =
             fields.texts("exclude", usize::MAX)?.map(|given| rules::patterns("exclude", given)).transpose()?;
         Ok(Self {
@@ -116,6 +116,7 @@ impl SourceInput {
             exclude: exclude.or_else(|| no_exclude.then(Vec::new)),
             wait_for_topic: fields.flag("wait_for_topic")?,
             format: format(&mut fields)?,
+            registry: fields.text("registry", 1..=200)?,
             application: fields.text("application", TEMPLATE)?,
             event_type: fields.text("type", TEMPLATE)?,
             default_type: fields.text("default_type", 1..=200)?,
@@ -140,8 +141,13 @@ impl SourceInput {
         self.format.ok_or_else(missing)
     }
 
+    /// The schema registry that it names, by id or uid.
+    pub(crate) fn registry(&self) -> Option<&str> {
+        self.registry.as_ref()?.as_deref()
+    }
+
     /// What is given over what was there. Where topics begin, and whether they may be read, is not seen to here.
-    pub(crate) fn apply(&self, former: TopicSource) -> Result<TopicSource, Problem> {
+    pub(crate) fn apply(&self, former: TopicSource, registries: &RegistryMap) -> Result<TopicSource, Problem> {
         let mut source = former;
         put(&mut source.name, self.name.as_ref());
         put(&mut source.uid, self.uid.as_ref());
@@ -149,6 +155,9 @@ impl SourceInput {
         put(&mut source.exclude, self.exclude.as_ref());
         put(&mut source.wait_for_topic, self.wait_for_topic.as_ref());
         put(&mut source.format, self.format.as_ref());
+        if let Some(given) = &self.registry {
+            source.registry = given.as_deref().map(|it| registry(registries, it)).transpose()?;
+        }
         put(&mut source.application, self.application.as_ref());
         put(&mut source.event_type, self.event_type.as_ref());
         put(&mut source.default_type, self.default_type.as_ref());
@@ -176,9 +185,12 @@ fn put<T: Clone>(to: &mut T, given: Option<&T>) {
 /// What its fields must be to each other.
 fn check(source: &TopicSource) -> Result<(), Problem> {
     let format = source.format;
-    if REGISTERED.contains(&format) {
-        let message = format!("`{}` needs a schema registry, and those are not built yet", format.as_str());
-        return Err(Problem::field("format", Code::NotBuilt, message));
+    if REGISTERED.contains(&format) && source.registry.is_none() {
+        let message = format!(
+            "is required: `{}` needs a schema registry, by its id or uid; the operator makes one with `hookbus registry create`",
+            format.as_str()
+        );
+        return Err(Problem::field("registry", Code::InvalidField, message));
     }
     if let Some(other) = source.options.given().into_iter().find(|given| *given != format.as_str()) {
         let message = format!("is an option of the format `{other}`, and this source's is `{}`", format.as_str());
@@ -199,6 +211,19 @@ fn check(source: &TopicSource) -> Result<(), Problem> {
         return required("time_unit", "says what an integer in `time` counts, and there is no `time`");
     }
     Ok(())
+}
+
+/// A registry by what it is called.
+fn registry(registries: &RegistryMap, called: &str) -> Result<SchemaRegistryId, Problem> {
+    let found = registries.values().find(|it| it.is_called(called)).map(|it| it.schema_registry_id);
+    found.ok_or_else(|| {
+        let shown: String = called.chars().take(100).collect();
+        let message = format!(
+            "there is no schema registry `{shown}`: give the id or uid of one that is there; the operator lists them with `hookbus \
+             registry list` and makes one with `hookbus registry create`"
+        );
+        Problem::field("registry", Code::InvalidField, message)
+    })
 }
 
 fn format(fields: &mut Fields) -> Result<Option<SourceFormat>, Problem> {

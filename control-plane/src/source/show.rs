@@ -28,6 +28,9 @@ pub(crate) struct SourceShown {
     exclude: Vec<String>,
     wait_for_topic: bool,
     format: &'static str,
+    /// Id of its schema registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<Uuid>,
     /// Options of the format, where they are not as usual; so the next five.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -118,6 +121,7 @@ impl SourceShown {
             exclude: source.exclude.clone(),
             wait_for_topic: source.wait_for_topic,
             format: source.format.as_str(),
+            registry: source.registry.map(|it| it.0),
             json: options.json.as_ref().map(word),
             json_schema: options.json_schema.as_ref().map(word),
             binary: options.binary.as_ref().map(word),

@@ -92,6 +92,7 @@ fn kind(key: &ControlKey) -> &'static str {
         ControlKey::EventType(..) => "event_type",
         ControlKey::Subscription(..) => "subscription",
         ControlKey::Source(..) => "source",
+        ControlKey::SchemaRegistry(_) => "schema_registry",
         ControlKey::KeptAnswer(..) => "answer",
     }
 }

@@ -1,5 +1,4 @@
-//! How a target is shown who calls it, beside the signature: read, sealed and shown. Secrets are never shown again; the mask
-//! or nothing in their place keeps what is stored, as long as the type and the receiver stay.
+//! How a target is shown who calls it, beside the signature: read, sealed and shown.
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,13 +9,12 @@ use schemas::problem::Code;
 use serde_json::{Map, Value};
 use vault::Vault;
 
-use super::keys;
 use crate::body::Fields;
 use crate::custom_headers::MASK;
+use crate::given_secret::{self, AUTH_PREFIX, GivenSecret, MAX_TEXT, MAX_TOKEN};
 use crate::problem::Problem;
 use target::TargetPolicy;
 
-const PREFIX: &str = "auth.";
 const FIELDS: &[&str] = &[
     "type",
     "username",
@@ -30,10 +28,6 @@ const FIELDS: &[&str] = &[
     "private_key",
 ];
 const TYPES: &str = "`none`, `basic`, `bearer`, `oauth2` or `mtls`";
-/// Bytes of a name or password.
-const MAX_TEXT: usize = 500;
-/// Bytes of a token.
-const MAX_TOKEN: usize = 4_096;
 const MAX_SCOPES: usize = 20;
 /// Bytes of one scope.
 const MAX_SCOPE: usize = 200;
@@ -53,21 +47,20 @@ pub(super) enum AuthInput {
     Mtls { certificate: String, private_key: GivenSecret },
 }
 
-/// A secret as it was given. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct GivenSecret(Option<String>);
-
 // === impl AuthInput ===
 
 impl AuthInput {
     /// `None` is "no authentication".
     pub(super) fn read(map: Map<String, Value>, policy: &TargetPolicy) -> Result<Option<Self>, Problem> {
-        let mut fields = Fields::new(map, PREFIX, FIELDS)?;
+        let mut fields = Fields::new(map, AUTH_PREFIX, FIELDS)?;
         let kind = fields.required_text("type", 1..=20)?;
         let input = match kind.as_str() {
             "none" => None,
-            "basic" => Some(basic(&mut fields)?),
-            "bearer" => Some(Self::Bearer { token: secret(&mut fields, "token", MAX_TOKEN)? }),
+            "basic" => {
+                let (username, password) = given_secret::basic(&mut fields)?;
+                Some(Self::Basic { username, password })
+            }
+            "bearer" => Some(Self::Bearer { token: GivenSecret::read(&mut fields, "token", MAX_TOKEN)? }),
             "oauth2" => Some(oauth2(&mut fields, policy)?),
             "mtls" => Some(mtls(&mut fields)?),
             _other => return Err(fields.wrong("type", format!("must be {TYPES}"))),
@@ -99,7 +92,7 @@ impl AuthInput {
                 return None;
             }
         };
-        given.0.is_none().then(|| secret_field(former))
+        given.is_kept().then(|| secret_field(former))
     }
 
     /// Who gets the secret in place of the target.
@@ -155,15 +148,6 @@ pub(super) fn token_url(auth: &Auth) -> Option<&str> {
     if let Auth::Oauth2 { token_url, .. } = auth { Some(token_url) } else { None }
 }
 
-fn basic(fields: &mut Fields) -> Result<AuthInput, Problem> {
-    let username = fields.required_text("username", 1..=MAX_TEXT)?;
-    if username.contains(':') || username.chars().any(char::is_control) {
-        return Err(fields.wrong("username", "must hold neither a colon nor a control character"));
-    }
-    let password = secret(fields, "password", MAX_TEXT)?;
-    Ok(AuthInput::Basic { username, password })
-}
-
 fn oauth2(fields: &mut Fields, policy: &TargetPolicy) -> Result<AuthInput, Problem> {
     let token_url = policy
         .read(&fields.required_text("token_url", 1..=MAX_TOKEN)?)
@@ -182,7 +166,7 @@ fn oauth2(fields: &mut Fields, policy: &TargetPolicy) -> Result<AuthInput, Probl
         let message = format!("each has 1 to {MAX_SCOPE} visible ASCII characters, no quotes, no backslashes");
         return Err(fields.wrong("scopes", message));
     }
-    let client_secret = secret(fields, "client_secret", MAX_TOKEN)?;
+    let client_secret = GivenSecret::read(fields, "client_secret", MAX_TOKEN)?;
     Ok(AuthInput::Oauth2 { token_url: token_url.into(), client_id, client_secret, scopes })
 }
 
@@ -192,23 +176,11 @@ fn mtls(fields: &mut Fields) -> Result<AuthInput, Problem> {
     let private_key = match fields.text("private_key", 1..=MAX_PRIVATE_KEY)?.flatten() {
         Some(pem) if pem != MASK => {
             private_key(&pem).map_err(|message| fields.wrong("private_key", message))?;
-            GivenSecret(Some(pem))
+            GivenSecret::of(Some(pem))
         }
-        Some(_) | None => GivenSecret(None),
+        Some(_) | None => GivenSecret::of(None),
     };
     Ok(AuthInput::Mtls { certificate, private_key })
-}
-
-/// A secret that goes into a header or a form: no control characters.
-fn secret(fields: &mut Fields, name: &str, max: usize) -> Result<GivenSecret, Problem> {
-    let given = fields.text(name, 1..=max)?.flatten().filter(|text| text != MASK);
-    if given.as_deref().is_some_and(|text| text.chars().any(char::is_control)) {
-        return Err(fields.wrong(name, "must not hold a control character"));
-    }
-    if name == "token" && given.as_deref().is_some_and(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(fields.wrong(name, "must be visible ASCII without spaces"));
-    }
-    Ok(GivenSecret(given))
 }
 
 fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -239,29 +211,6 @@ fn fits(certificate: &str, private: &Sealed, vault: &Vault, context: &str) -> Re
         }
         Err(rustls::Error::InvalidCertificate(error)) => Err(wrong("auth.certificate", error.to_string())),
         Err(error) => Err(wrong("auth.private_key", error.to_string())),
-    }
-}
-
-// === impl GivenSecret ===
-
-impl GivenSecret {
-    fn seal(&self, name: &str, stored: Option<&Sealed>, vault: &Vault, context: &str) -> Result<Sealed, Problem> {
-        match (&self.0, stored) {
-            (None, Some(stored)) => Ok(stored.clone()),
-            (None, None) => Err(Problem::field(&format!("{PREFIX}{name}"), Code::InvalidField, "is required")),
-            (Some(text), stored) => {
-                let same = |stored: &&Sealed| {
-                    catalog::sealed::open_text(vault, context, stored).is_ok_and(|plain| *plain == *text)
-                };
-                stored.filter(same).map_or_else(|| keys::seal(vault, context, text), |stored| Ok(stored.clone()))
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for GivenSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "Given(redacted)" } else { "Given(kept)" })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::error::CatalogError;
 use crate::metrics::CatalogMetrics;
 use crate::reader::Reader;
 use crate::rehearsal::Rehearsal;
-use crate::snapshot::{Snapshot, SourceMap};
+use crate::snapshot::{RegistryMap, Snapshot, SourceMap};
 use crate::usage::TokenUse;
 
 /// A read lock on one consistent state. Keep it short, and never across an await.
@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     position: watch::Sender<i64>,
     /// Changes of sources that were applied.
     source_changes: watch::Sender<u64>,
+    /// Changes of schema registries that were applied.
+    registry_changes: watch::Sender<u64>,
     /// End of `control` when the reader started was reached.
     ready: watch::Sender<bool>,
     closed: AtomicBool,
@@ -221,6 +223,18 @@ impl Catalog {
         self.inner.source_changes.subscribe()
     }
 
+    /// All schema registries as they are now. Take it after the notice of [`Catalog::schema_registries_changed`].
+    #[must_use]
+    pub fn schema_registries(&self) -> RegistryMap {
+        Arc::clone(self.read().schema_registries())
+    }
+
+    /// Says when a schema registry was written or removed: a number that grows. A notice may come without a change.
+    #[must_use]
+    pub fn schema_registries_changed(&self) -> watch::Receiver<u64> {
+        self.inner.registry_changes.subscribe()
+    }
+
     /// What opens secrets and hashes tokens.
     #[must_use]
     pub fn vault(&self) -> &Arc<Vault> {
@@ -262,6 +276,7 @@ impl Inner {
             snapshot: RwLock::new(snapshot),
             position: watch::Sender::new(0),
             source_changes: watch::Sender::new(0),
+            registry_changes: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             closed: AtomicBool::new(false),
             vault,
@@ -276,7 +291,7 @@ impl Inner {
 
     /// Applies a batch under one lock, then wakes who waits. `end`: the end was seen there after the batch.
     pub(crate) fn apply(&self, changes: Vec<Change>, end: Option<i64>) {
-        let (position, source_changes) = {
+        let (position, source_changes, registry_changes) = {
             let mut snapshot = self.snapshot.write();
             for change in changes {
                 snapshot.apply(change);
@@ -284,7 +299,7 @@ impl Inner {
             if let Some(end) = end {
                 snapshot.pass(end);
             }
-            (snapshot.position(), snapshot.source_changes())
+            (snapshot.position(), snapshot.source_changes(), snapshot.registry_changes())
         };
         self.position.send_if_modified(|current| {
             let moved = position > *current;
@@ -292,6 +307,7 @@ impl Inner {
             moved
         });
         self.source_changes.send_if_modified(|known| std::mem::replace(known, source_changes) != source_changes);
+        self.registry_changes.send_if_modified(|known| std::mem::replace(known, registry_changes) != registry_changes);
     }
 
     pub(crate) fn position(&self) -> i64 {

@@ -100,6 +100,7 @@ fn prepare(object: ControlObject, digest: u64, offset: i64, vault: &Arc<Vault>) 
         ControlObject::RetiredApplication(it) => Object::RetiredApplication(Arc::new(it)),
         ControlObject::EventType(it) => Object::EventType(Arc::new(EventType::new(it))),
         ControlObject::Source(it) => Object::Source(Arc::from(it)),
+        ControlObject::SchemaRegistry(it) => Object::SchemaRegistry(Arc::from(it)),
         ControlObject::KeptAnswer(it) => Object::KeptAnswer(Arc::new(it)),
         ControlObject::Subscription(it) => {
             let compiled = Subscription::new(*it, offset, Arc::clone(vault)).map_err(|error| error.to_string())?;
@@ -119,6 +120,7 @@ fn is_ours(key: &str) -> bool {
         "event_type",
         "subscription",
         "source",
+        "schema_registry",
         "answer",
         "",
     ];

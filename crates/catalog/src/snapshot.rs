@@ -6,6 +6,7 @@
 mod answers;
 mod orphans;
 mod pages;
+mod registries;
 mod sources;
 mod tenants;
 mod tokens;
@@ -31,11 +32,13 @@ use crate::subscription::Subscription;
 use crate::transactions::Transactions;
 
 use self::answers::AnswerTable;
+use self::registries::RegistryTable;
 use self::sources::SourceTable;
 use self::tenants::Tenants;
 use self::weights::Weights;
 
 pub use answers::KeptAmount;
+pub use registries::RegistryMap;
 pub use sources::{SourceMap, source_of_topic};
 pub use tokens::{TokenEntry, TokenScope};
 
@@ -62,6 +65,7 @@ pub struct Snapshot {
     subscriptions: HashSet<ById>,
     shared: Shared,
     sources: SourceTable,
+    registries: RegistryTable,
     answers: AnswerTable,
     /// Answers that are kept are not held: this process gives none.
     passes_answers: bool,
@@ -207,6 +211,7 @@ impl Snapshot {
             }
             ControlKey::Subscription(_, id) => Object::Subscription(Arc::clone(&self.subscriptions.get(id)?.0)),
             ControlKey::Source(_, id) => Object::Source(Arc::clone(self.source(*id)?)),
+            ControlKey::SchemaRegistry(id) => Object::SchemaRegistry(Arc::clone(self.schema_registry(*id)?)),
             ControlKey::KeptAnswer(_, id) => Object::KeptAnswer(Arc::clone(self.kept_answer(*id)?)),
         })
     }
@@ -297,6 +302,7 @@ impl Snapshot {
             }
             Object::Subscription(it) => self.put_subscription(it),
             Object::Source(it) => self.sources.put(it),
+            Object::SchemaRegistry(it) => self.registries.put(it),
             Object::KeptAnswer(it) => self.answers.put(it),
         }
     }
@@ -326,6 +332,7 @@ impl Snapshot {
                 self.settle(*application);
             }
             ControlKey::Source(_, id) => self.sources.remove(*id),
+            ControlKey::SchemaRegistry(id) => self.registries.remove(*id),
             ControlKey::KeptAnswer(_, id) => self.answers.remove(*id),
         }
     }

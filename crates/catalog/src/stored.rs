@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schemas::control::{
     Application, ApplicationSecret, ControlKey, ControlObject, KeptAnswer, Organization, RetiredApplication,
-    ServiceToken, TopicSource,
+    SchemaRegistry, ServiceToken, TopicSource,
 };
 use vault::LookupHash;
 
@@ -23,6 +23,7 @@ pub(crate) enum Object {
     EventType(Arc<EventType>),
     Subscription(Arc<Subscription>),
     Source(Arc<TopicSource>),
+    SchemaRegistry(Arc<SchemaRegistry>),
     KeptAnswer(Arc<KeptAnswer>),
 }
 
@@ -43,6 +44,7 @@ impl Stored {
             Object::EventType(it) => ControlObject::EventType(it.object().clone()),
             Object::Subscription(it) => ControlObject::Subscription(Box::new(it.object())),
             Object::Source(it) => ControlObject::Source(Box::new((**it).clone())),
+            Object::SchemaRegistry(it) => ControlObject::SchemaRegistry(Box::new((**it).clone())),
             Object::KeptAnswer(it) => ControlObject::KeptAnswer((**it).clone()),
         }
     }
@@ -73,6 +75,7 @@ impl Object {
             | Self::RetiredApplication(_)
             | Self::EventType(_)
             | Self::Source(_)
+            | Self::SchemaRegistry(_)
             | Self::KeptAnswer(_)) => other,
         }
     }
@@ -88,6 +91,7 @@ impl Object {
             Self::EventType(it) => ControlKey::EventType(it.application_id, it.name.clone()),
             Self::Subscription(it) => ControlKey::Subscription(it.application(), it.id()),
             Self::Source(it) => ControlKey::Source(it.organization_id, it.source_id),
+            Self::SchemaRegistry(it) => ControlKey::SchemaRegistry(it.schema_registry_id),
             Self::KeptAnswer(it) => ControlKey::KeptAnswer(it.organization_id, it.answer_id),
         }
     }

@@ -23,8 +23,10 @@ pub struct Latch {
     health: Health,
 }
 
-/// The registration of a beat. It lasts as long as this handle: whoever keeps it has ended when it is dropped, on purpose or by an
-/// error, and nobody is left who could hang. A process that should end with a failed part does so by that part's error.
+/// The registration of a beat: it lasts as long as this handle.
+///
+/// Whoever keeps it has ended when it is dropped, on purpose or by an error, and nobody is left who could hang. A process that should
+/// end with a failed part does so by that part's error.
 #[derive(Debug)]
 #[must_use = "a beat is watched only while its handle is kept"]
 pub struct Beat {

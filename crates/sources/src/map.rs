@@ -140,11 +140,12 @@ fn json_event<'a>(
 ) -> Result<Event<'a>, Unmapped> {
     let headers = &at.record.headers;
     let is_framed = match (&mapping.options, mapping.registry) {
-        (FormatOptions::Json { is_unframed }, _) if *is_unframed && is_framed(headers, value, FramedPart::Value) => {
+        (FormatOptions::Json { is_unframed }, None) if *is_unframed && is_framed(headers, value, FramedPart::Value) => {
             let taken = unframe(headers, value, FramedPart::Value)?.taken;
             return borrowed(mapping, at, value, taken, key);
         }
-        (FormatOptions::Json { .. }, _) | (_, None) => false,
+        (FormatOptions::Json { is_unframed }, Some(_)) => *is_unframed && is_framed(headers, value, FramedPart::Value),
+        (_, None) => false,
         (FormatOptions::Debezium(_), Some(_)) => is_framed(headers, value, FramedPart::Value),
         _all_others => true,
     };
@@ -244,9 +245,9 @@ fn reader<'m, 's>(
         FormatOptions::JsonSchema { is_validated: is_asked } => {
             (kind, is_validated) = (Some(SchemaKind::Json), *is_asked);
         }
+        FormatOptions::Json { .. } => kind = Some(SchemaKind::Json),
         FormatOptions::Cloudevents
         | FormatOptions::Hookbus
-        | FormatOptions::Json { .. }
         | FormatOptions::Debezium(_)
         | FormatOptions::Text
         | FormatOptions::Binary { .. } => {}

@@ -58,7 +58,16 @@ impl FormatOptions {
         if has_registry && source.registry.is_none() {
             return Err(MappingError::new("registry", format!("must be there: `{word}` needs a schema registry")));
         }
-        if source.registry.is_some() && !has_registry && format != SourceFormat::Debezium {
+        let options = &source.options;
+        let is_unframed = options.json.unwrap_or_default().frame == ValueFrame::Registry;
+        if source.registry.is_some() && format == SourceFormat::Json && !is_unframed {
+            return Err(MappingError::new(
+                "registry",
+                "does not go with `json: {frame: none}`, which looks for no frame",
+            ));
+        }
+        let may_have_one = has_registry || matches!(format, SourceFormat::Debezium | SourceFormat::Json);
+        if source.registry.is_some() && !may_have_one {
             return Err(MappingError::new("registry", format!("does not go with `{word}`")));
         }
         if templates.name_the_schema() && source.registry.is_none() {
@@ -67,12 +76,9 @@ impl FormatOptions {
                 format!("is `{word}`: `{{schema}}` needs one with a schema registry"),
             ));
         }
-        let options = &source.options;
         Ok(match format {
             SourceFormat::Cloudevents => Self::Cloudevents,
-            SourceFormat::Json => {
-                Self::Json { is_unframed: options.json.unwrap_or_default().frame == ValueFrame::Registry }
-            }
+            SourceFormat::Json => Self::Json { is_unframed },
             SourceFormat::Text => Self::Text,
             SourceFormat::Binary => Self::Binary { is_base64: options.binary.unwrap_or_default().base64 },
             SourceFormat::Debezium => {

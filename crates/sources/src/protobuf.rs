@@ -2,14 +2,16 @@
 //!
 //! What the library writes as JSON is used for the well-known types. Messages, lists and maps are written here: the library keeps
 //! a map in a table without an order, so the same record would become another text in each process. Maps are written in the
-//! order of their keys, and depth and size are bounded.
+//! order of their keys, and depth and size are bounded; what a value becomes in memory is bounded before it is decoded.
 
+mod allowance;
 mod compile;
 mod json;
 
 use prost_reflect::{DynamicMessage, FileDescriptor, MessageDescriptor};
 use schemas::control::ProtobufOptions;
 
+use self::allowance::TreeAllowance;
 use crate::frame::MessageIndexes;
 
 /// Deepest nesting of messages in a value, those inside an `Any` among them.
@@ -57,9 +59,11 @@ impl ProtobufFile {
         limit: usize,
     ) -> Result<Vec<u8>, ProtobufFault> {
         let name = message.full_name().to_owned();
+        let mut allowance = TreeAllowance::new(limit);
+        allowance.take(&message, bytes)?;
         let decoded = DynamicMessage::decode(message, bytes);
         let decoded = decoded.map_err(|error| fault(format!("not a message `{name}`: {error}")))?;
-        json::write(&decoded, options, limit)
+        json::write(&decoded, options, limit, allowance)
     }
 }
 

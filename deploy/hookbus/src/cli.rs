@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod manage;
 pub(crate) mod offsets;
 pub(crate) mod operate;
+pub(crate) mod registry;
 pub(crate) mod source;
 pub(crate) mod subscription;
 
@@ -96,6 +97,9 @@ pub(crate) enum Command {
     /// Topics of others that are read as they are, and how their records become events.
     #[command(after_help = source::SOURCE_HELP)]
     Source(source::SourceArgs),
+    /// Schema registries: where the schemas of records are asked for.
+    #[command(after_help = registry::REGISTRY_HELP)]
+    Registry(registry::RegistryArgs),
     /// Send events, once or again, and see what became of them.
     #[command(after_help = EVENT_HELP)]
     Event(manage::EventArgs),

@@ -17,6 +17,7 @@ pub(crate) mod logged;
 pub(crate) mod offsets;
 pub(crate) mod organization;
 pub(crate) mod ready;
+pub(crate) mod registry;
 pub(crate) mod replay;
 pub(crate) mod retries;
 pub(crate) mod role;

@@ -94,6 +94,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::EventType(args) => runtime()?.block_on(commands::event_type::run(&args)),
         Command::Subscription(args) => runtime()?.block_on(commands::subscription::run(&args)),
         Command::Source(args) => runtime()?.block_on(commands::source::run(&args)),
+        Command::Registry(args) => runtime()?.block_on(commands::registry::run(&args)),
         Command::Event(args) => runtime()?.block_on(commands::event::run(&args)),
         Command::Attempts(args) => runtime()?.block_on(commands::logged::attempts(&args)),
         Command::Attempt(args) => runtime()?.block_on(commands::logged::attempt(&args)),

@@ -51,7 +51,11 @@ fn still(health: &mut SourcesHealth) -> impl Iterator<Item = (TopicPartition, &m
     let all = topics.flat_map(|(topic, of)| {
         of.partitions.iter_mut().map(move |(number, told)| (TopicPartition::new(topic.as_str(), *number), told))
     });
-    all.filter(|(_, told)| matches!(told.state, SourcePartitionState::Paused | SourcePartitionState::Failing))
+    let is_still = |state| {
+        use SourcePartitionState::{Failing, Paused, Waiting};
+        matches!(state, Paused | Failing | Waiting)
+    };
+    all.filter(move |(_, told)| is_still(told.state))
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ pub(super) fn of(intake: &SourcesIntake, queue: &Queue, measured: &Measured) -> 
         topic.topic_id = Some(open.topic_id).filter(|id| !id.is_nil());
         let oldest_ms = queue.oldest_of(*epoch);
         let measured = leases.get(epoch).copied();
-        topic.partitions.insert(open.lease.partition.partition, partition(open, measured, oldest_ms));
+        let awaits = open.awaits.map(|awaited| intake.schemas.told(&awaited.key));
+        topic.partitions.insert(open.lease.partition.partition, partition(open, awaits, measured, oldest_ms));
     }
     for (partition, held) in &intake.held {
         let Some(route) = &held.route else { continue };
@@ -97,11 +98,17 @@ fn topic_of<'a>(
     source_of(health, intake, source).topics.entry(partition.topic.to_string()).or_default()
 }
 
-fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: Option<i64>) -> SourcePartitionHealth {
-    let state = match (&open.failing, open.is_paused) {
-        (_, true) => SourcePartitionState::Paused,
-        (Some(_), false) => SourcePartitionState::Failing,
-        (None, false) => SourcePartitionState::Running,
+fn partition(
+    open: &OpenPartition,
+    awaits: Option<SourceFailure>,
+    measured: Option<&MeasuredLease>,
+    oldest_ms: Option<i64>,
+) -> SourcePartitionHealth {
+    let state = match (&open.failing, &awaits, open.is_paused) {
+        (_, _, true) => SourcePartitionState::Paused,
+        (Some(_), _, false) => SourcePartitionState::Failing,
+        (None, Some(_), false) => SourcePartitionState::Waiting,
+        (None, None, false) => SourcePartitionState::Running,
     };
     SourcePartitionHealth {
         state,
@@ -112,6 +119,6 @@ fn partition(open: &OpenPartition, measured: Option<&MeasuredLease>, oldest_ms: 
         oldest_ms: oldest_ms
             .or_else(|| open.oldest_still_ms())
             .or_else(|| measured.and_then(|it| it.oldest_waiting_ms)),
-        failure: open.failing.as_ref().map(|failing| failing.failure.clone()),
+        failure: open.failing.as_ref().map(|failing| failing.failure.clone()).or(awaits),
     }
 }

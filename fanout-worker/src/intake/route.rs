@@ -11,6 +11,7 @@ use schemas::control::source::{NamedBy, PartitionStart};
 use schemas::ids::{OrganizationId, SourceId};
 use schemas::record::{Record, TopicPartition};
 use schemas::status::SourceFailure;
+use sources::schema::{SchemaKey, SchemaLookup};
 use sources::{Against, Event, Mapped, Mapping, MappingError, Rejection};
 use tracing::warn;
 use uuid::Uuid;
@@ -32,6 +33,8 @@ pub(crate) enum SourceReading<'a> {
     Skipped(&'static str),
     /// Nobody can tell for now, whatever the record says.
     Held(SourceFailure),
+    /// Nobody can tell before this schema is here.
+    Awaits(SchemaKey),
 }
 
 /// A source, and what its records become.
@@ -109,7 +112,7 @@ impl SourceRoute {
         self.source.begins(&partition.topic, topic_id, partition.partition)
     }
 
-    /// What a record is.
+    /// What a record is, by the schemas that are here.
     ///
     /// # Errors
     /// Why it is no event.
@@ -117,6 +120,7 @@ impl SourceRoute {
         &'a self,
         record: &'a Record,
         from: &'a TopicPartition,
+        schemas: &dyn SchemaLookup,
     ) -> Result<SourceReading<'a>, Rejection> {
         let mapping = match &self.mapping {
             Ok(mapping) => mapping,
@@ -125,14 +129,11 @@ impl SourceRoute {
                 return Ok(SourceReading::Held(failure("invalid_source", &why)));
             }
         };
-        match mapping.map(record, from, Against { decoded_limit: self.decoded_limit, ..Against::default() }) {
+        match mapping.map(record, from, Against { schemas, decoded_limit: self.decoded_limit }) {
             Mapped::Event(event) => Ok(SourceReading::Event(event)),
             Mapped::Skipped(reason) => Ok(SourceReading::Skipped(reason.as_str())),
             Mapped::Rejected(rejection) => Err(rejection),
-            Mapped::NeedsSchema(key) => {
-                let why = format!("records need {key:?}, and this build asks no schema registry");
-                Ok(SourceReading::Held(failure("registry_unavailable", &why)))
-            }
+            Mapped::NeedsSchema(key) => Ok(SourceReading::Awaits(key)),
         }
     }
 }

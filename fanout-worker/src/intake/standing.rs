@@ -1,4 +1,5 @@
-//! Partitions that stand still, because their source is paused or because a record of theirs cannot be planned. Pure.
+//! Partitions that stand still, because their source is paused, or because a record of theirs cannot be planned or needs a schema of a
+//! registry that gives no answer. Pure.
 //!
 //! ```text
 //! flows --paused, failing--> stands still --it has read something--> taken over anew, and stands still from its beginning
@@ -15,6 +16,7 @@ use kafka::Epoch;
 use schemas::status::SourceFailure;
 use stage::{Fetching, Now, Turn};
 
+use super::waiting::AwaitedSchema;
 use super::{OpenPartition, SourceRoute, SourcesIntake};
 use crate::config::{HELD_DOUBLINGS, HELD_FOR};
 use crate::queue::Queue;
@@ -37,6 +39,7 @@ pub(super) struct StillPartition {
     route: Arc<SourceRoute>,
     is_paused: bool,
     failing: Option<FailingRecord>,
+    awaits: Option<AwaitedSchema>,
     oldest_ms: Option<i64>,
     since_ms: i64,
 }
@@ -83,6 +86,7 @@ impl OpenPartition {
         }
         self.is_paused = standing.is_paused;
         self.failing = standing.failing;
+        self.awaits = standing.awaits;
         self.oldest_ms = standing.oldest_ms;
         self.since_ms = standing.since_ms;
     }
@@ -99,7 +103,9 @@ impl OpenPartition {
     }
 
     fn settle<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) {
-        let stands_still = self.is_paused || self.failing.as_ref().is_some_and(|failing| failing.until.is_some());
+        let stands_still = self.is_paused
+            || self.failing.as_ref().is_some_and(|failing| failing.until.is_some())
+            || self.awaits.is_some_and(|awaited| awaited.is_for_long);
         if stands_still == self.is_still {
             return;
         }
@@ -122,6 +128,8 @@ impl OpenPartition {
             route: Arc::clone(&self.route),
             is_paused: self.is_paused,
             failing: self.failing.clone(),
+            // Else it is seen anew when the record comes again.
+            awaits: self.awaits.filter(|awaited| awaited.is_for_long),
             oldest_ms: Some(oldest_ms),
             since_ms: self.since_ms,
         })

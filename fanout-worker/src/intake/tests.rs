@@ -1,12 +1,16 @@
 //! What newer routes ask of the stage, and what commits say.
 
+use std::time::Duration;
+
 use catalog::SourceMap;
-use kafka::{FoundTopics, Window};
+use kafka::{FoundTopics, Handled, Window};
+use schema_registry::{CacheLimits, RegistryAnswer};
 use schemas::control::source::TopicStart;
 use schemas::control::{SourceFormat, TopicSource};
 use schemas::ids::{OrganizationId, PositionId};
 use schemas::record::{Headers, Record};
 use schemas::status::SourcePartitionState;
+use sources::schema::{CompiledSchema, RegisteredSchema, SchemaId, SchemaKey, SchemaKind};
 use stage::{BatchLimits, Fetching, Order, Outbox};
 
 use super::route::RouteLimits;
@@ -20,6 +24,7 @@ struct World {
     newest: watch::Sender<Arc<SourceRoutes>>,
     told: watch::Receiver<Arc<SourcesHealth>>,
     intake: SourcesIntake,
+    schemas: SchemaCache,
     queue: Queue,
     source: TopicSource,
 }
@@ -31,11 +36,19 @@ impl World {
     fn new() -> Self {
         let (newest, routes) = watch::channel(Arc::default());
         let (health, told) = watch::channel(Arc::default());
+        let schemas = SchemaCache::new(CacheLimits { grace: Duration::ZERO, ..CacheLimits::default() });
         let (id, organization) = (SourceId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(9)));
         let position = PositionId(Uuid::from_u128(5));
         let new = TopicSource::new(id, organization, "one", SourceFormat::Cloudevents, position, 0);
         let source = TopicSource { topics: vec!["crm.*".to_owned()], ..new };
-        Self { newest, told, intake: SourcesIntake::new(routes, health, 7), queue: Queue::default(), source }
+        Self {
+            newest,
+            told,
+            intake: SourcesIntake::new(routes, health, schemas.clone(), 7),
+            schemas,
+            queue: Queue::default(),
+            source,
+        }
     }
 
     /// The catalog and the cluster say this.
@@ -62,6 +75,7 @@ impl World {
         let mut outbox: Outbox<Note> = Outbox::new(BatchLimits::default(), Order::InOrder);
         let mut turn = Turn::new(&mut outbox, now);
         self.intake.is_changed |= self.intake.newest.has_changed().unwrap();
+        self.intake.schemas.note_answers();
         self.intake.follow(&mut turn, &mut self.queue);
         let (fetching, restarts, topics) = turn.asked();
         let count = |wanted| fetching.iter().filter(|(_, is)| *is == wanted).count();
@@ -111,6 +125,18 @@ impl World {
         std::iter::from_fn(|| self.queue.pop()).map(|(_, record)| record.offset).collect()
     }
 
+    /// The first record that waits needs a schema that is not here.
+    fn awaits(&mut self) {
+        let (whose, record) = self.queue.pop().unwrap();
+        self.queue.hold_with(&whose, record);
+        self.intake.awaits(Epoch(3), schema(), Now::read());
+    }
+
+    /// A registry says this of the schema.
+    fn told(&self, answer: RegistryAnswer<Arc<CompiledSchema>>) {
+        self.schemas.plant(schema(), answer, Now::read().instant);
+    }
+
     /// The record at this offset cannot be planned, because of what the source names.
     fn fail(&mut self, offset: i64) {
         self.push(offset);
@@ -126,7 +152,7 @@ impl World {
     }
 
     fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
-        self.intake.tell(&self.queue, &Measured::default());
+        self.intake.tell(&self.queue, &Measured::default(), Now::read());
         let health = Arc::clone(&self.told.borrow_and_update());
         let partition = health.of.values().next()?.topics.get(TOPIC)?.partitions.get(&0)?;
         Some((partition.state, partition.failure.as_ref().map(|failure| failure.code.clone())))
@@ -135,6 +161,24 @@ impl World {
 
 fn lease() -> Lease {
     Lease { partition: TopicPartition::new(TOPIC, 0), epoch: Epoch(3) }
+}
+
+/// What is told of a partition that waits for a schema.
+fn waiting() -> Option<(SourcePartitionState, Option<String>)> {
+    Some((SourcePartitionState::Waiting, Some("registry_unavailable".to_owned())))
+}
+
+fn schema() -> SchemaKey {
+    SchemaKey { registry: SchemaRegistryId(Uuid::from_u128(6)), id: SchemaId::Number(7) }
+}
+
+fn found_schema() -> RegistryAnswer<Arc<CompiledSchema>> {
+    let registered = RegisteredSchema { kind: SchemaKind::Avro, text: r#""long""#.to_owned(), references: Vec::new() };
+    RegistryAnswer::Found(Arc::new(CompiledSchema::compile(&registered, None).unwrap()))
+}
+
+fn no_answer() -> RegistryAnswer<Arc<CompiledSchema>> {
+    RegistryAnswer::Unavailable("GET http://r/schemas/ids/7 answered 503".to_owned())
 }
 
 fn topics() -> Option<Vec<String>> {
@@ -191,13 +235,13 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     world.publish(true);
     world.turn();
     world.open();
-    assert!(world.intake.turn_of(Epoch(3)).is_some());
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_some());
     let position_id = PositionId(Uuid::from_u128(6));
     let start = TopicStart { topic_id: TOPIC_ID, position_id, again: true, offsets: vec![40] };
     world.source.starts.insert(TOPIC.to_owned(), start);
     world.publish(true);
     assert_eq!(world.turn(), (None, 0, 0, 1));
-    assert!(world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
     world.publish(true);
     assert_eq!(world.turn(), (None, 0, 0, 0), "it is asked for once");
 
@@ -211,7 +255,7 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     found.begin_anew(anew.unwrap());
     assert_eq!(found.window(40).progress(), Window::restore(40, 40, Vec::new()).progress());
     world.intake.opened(&lease(), SourcePlace::of(&found, 40), &mut world.queue, Now::read());
-    let turn = world.intake.turn_of(Epoch(3)).unwrap();
+    let turn = world.intake.turn_of(Epoch(3), Now::read().instant).unwrap();
     assert_eq!([40, 59, 60].map(|at| turn.was_handled(at)), [true, true, false]);
     assert_eq!([59, 60].map(|at| turn.again(at)), [Some(position_id.0), None], "what is new is no repeat");
 }
@@ -226,7 +270,7 @@ fn a_source_that_is_deleted_stops_at_once_and_one_that_comes_back_is_taken_over_
     world.publish(false);
     assert_eq!(world.turn(), (Some(vec![]), 0, 0, 0));
     world.push(5);
-    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
     world.publish(true);
     assert_eq!(world.turn(), (topics(), 0, 0, 1), "the partition may never have gone");
 }
@@ -268,7 +312,7 @@ fn unknown_application() -> Option<(SourcePartitionState, Option<String>)> {
 fn what_a_source_itself_names_and_is_not_there_holds_its_partition_until_it_is_tried_again() {
     let mut world = failing();
     assert_eq!(world.turn(), (None, 1, 0, 1), "what was read beyond it is given back");
-    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.planned().is_empty() && world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
     world.reopen();
     assert_eq!(world.turn(), (None, 1, 0, 0), "and nothing is read meanwhile");
     assert_eq!((world.queue.len(), world.state()), (0, unknown_application()));
@@ -363,7 +407,7 @@ fn a_move_that_comes_while_a_partition_is_taken_over_is_followed() {
     world.publish(true);
     world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
     assert_eq!(world.turn(), (None, 0, 0, 1));
-    assert!(world.intake.turn_of(Epoch(3)).is_none());
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
 }
 
 #[test]
@@ -375,4 +419,125 @@ fn what_is_committed_of_a_partition_whose_source_is_gone_forgets_nothing_that_wa
     world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
     let part = Part { lease: lease(), records: 0, bytes: 0, committed: 70 };
     assert_eq!(world.intake.claims(&[part]), [Claimed::Position(position)]);
+}
+
+#[test]
+fn a_record_that_needs_a_schema_waits_for_it_and_goes_on_at_once_when_it_is_here_or_known_not_to_be() {
+    let unusable = || RegistryAnswer::Unusable("it is odd".to_owned());
+    for answer in [found_schema(), RegistryAnswer::NotFound, unusable()] {
+        let mut world = World::new();
+        world.publish(true);
+        world.turn();
+        world.open();
+        world.push(4);
+        world.awaits();
+        assert_eq!(world.turn(), (None, 0, 0, 0), "the registry is being asked");
+        assert_eq!((world.planned(), world.state()), (vec![], waiting()));
+        world.told(answer);
+        assert_eq!(world.turn(), (None, 0, 0, 0));
+        assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+        assert!(!world.intake.has_news());
+    }
+}
+
+#[test]
+fn while_a_registry_gives_no_answer_its_partition_stands_still_keeps_no_credit_and_goes_on_when_the_schema_is_here() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    world.told(no_answer());
+    assert_eq!(world.turn(), (None, 1, 0, 1), "what was read with it is let go of");
+    assert_eq!(world.turn(), (None, 0, 0, 0), "once");
+    world.reopen();
+    assert_eq!((world.turn(), world.state()), ((None, 1, 0, 0), waiting()));
+    let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
+    assert_eq!((told.waiting, told.failing, told.registries_up.into_values().collect()), (1, 0, vec![false]));
+    let health = health::of(&world.intake, &world.queue, &Measured::default());
+    let partition = &health.of.values().next().unwrap().topics[TOPIC].partitions[&0];
+    let detail = &partition.failure.as_ref().unwrap().detail;
+    assert!(detail.contains("schema 7") && detail.contains("http://r/schemas/ids/7 answered 503"), "{detail}");
+    world.told(no_answer());
+    assert_eq!(world.turn(), (None, 0, 0, 0));
+    world.told(found_schema());
+    assert_eq!(world.turn(), (None, 0, 1, 0));
+    world.push(4);
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+    let told = world.intake.tell(&world.queue, &Measured::default(), Now::read());
+    assert_eq!((told.waiting, told.registries_up.into_values().collect()), (0, vec![true]));
+}
+
+#[test]
+fn a_registry_that_is_known_to_be_down_holds_nothing_in_memory_and_an_answer_before_the_takeover_counts() {
+    let mut world = World::new();
+    world.told(no_answer());
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    assert!(world.intake.has_news());
+    assert_eq!(world.turn(), (None, 1, 0, 1));
+    world.told(found_schema());
+    assert_eq!(world.turn(), (None, 0, 0, 0), "it is being given up");
+    world.reopen();
+    assert_eq!((world.turn(), world.state()), ((None, 0, 0, 0), RUNNING));
+}
+
+#[test]
+fn another_definition_does_not_wait_for_what_the_former_one_needed() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    world.open();
+    world.push(4);
+    world.awaits();
+    world.source.name = "two".to_owned();
+    world.publish(true);
+    world.turn();
+    assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+
+    world.push(5);
+    world.awaits();
+    world.told(no_answer());
+    world.turn();
+    world.reopen();
+    world.turn();
+    assert_eq!(world.state(), waiting());
+    world.source.name = "three".to_owned();
+    world.publish(true);
+    assert_eq!((world.turn(), world.state()), ((None, 0, 1, 0), RUNNING));
+}
+
+#[test]
+fn a_schema_that_comes_or_a_change_while_a_source_is_paused_releases_nothing() {
+    for is_change in [false, true] {
+        let mut world = World::new();
+        world.publish(true);
+        world.turn();
+        world.open();
+        world.push(4);
+        world.awaits();
+        world.source.is_paused = true;
+        world.publish(true);
+        assert_eq!(world.turn(), (None, 1, 0, 1));
+        if is_change {
+            world.source.name = "two".to_owned();
+            world.publish(true);
+        } else {
+            world.told(found_schema());
+        }
+        world.turn();
+        assert!(world.planned().is_empty());
+        world.reopen();
+        world.turn();
+        assert_eq!((world.planned(), world.state()), (vec![], PAUSED));
+        world.source.is_paused = false;
+        world.publish(true);
+        assert_eq!(world.turn(), (None, 0, 1, 0));
+        world.push(4);
+        assert_eq!((world.planned(), world.state()), (vec![4], RUNNING));
+    }
 }

@@ -126,7 +126,7 @@ impl World {
         let note = match self.planner.plan(&mut turn, &lease, record) {
             Planned::Done(note) => note,
             Planned::Aside(record) => return Tried::Aside(record),
-            Planned::Held(..) => panic!("nobody's source"),
+            Planned::Held(..) | Planned::Awaits(..) => panic!("nobody's source"),
         };
         if !self.outbox.is_open(lease.epoch) {
             self.outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);

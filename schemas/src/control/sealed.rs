@@ -1,7 +1,7 @@
 //! Every sealed value of an object, for whoever has to seal them all again. What an answer that is kept holds is not among them: it
 //! is gone after a day.
 
-use super::{Auth, ControlObject, Sealed, Subscription};
+use super::{Auth, ControlObject, RegistryAuth, Sealed, Subscription};
 
 impl ControlObject {
     /// Its sealed values.
@@ -11,6 +11,7 @@ impl ControlObject {
             Self::ServiceToken(it) => vec![&it.token],
             Self::ApplicationSecret(it) => vec![&it.token],
             Self::Subscription(it) => it.sealed(),
+            Self::SchemaRegistry(it) => it.auth.iter().map(RegistryAuth::sealed).collect(),
             Self::Organization(_)
             | Self::Application(_)
             | Self::RetiredApplication(_)
@@ -26,6 +27,7 @@ impl ControlObject {
             Self::ServiceToken(it) => vec![&mut it.token],
             Self::ApplicationSecret(it) => vec![&mut it.token],
             Self::Subscription(it) => it.sealed_mut(),
+            Self::SchemaRegistry(it) => it.auth.iter_mut().map(RegistryAuth::sealed_mut).collect(),
             Self::Organization(_)
             | Self::Application(_)
             | Self::RetiredApplication(_)
@@ -72,8 +74,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::control::{ApplicationSecret, ServiceToken, SigningSecret, TokenRole};
-    use crate::ids::{ApplicationId, OrganizationId, SecretId, ServiceTokenId, SubscriptionId};
+    use crate::control::{ApplicationSecret, SchemaRegistry, ServiceToken, SigningSecret, TokenRole};
+    use crate::ids::{ApplicationId, OrganizationId, SchemaRegistryId, SecretId, ServiceTokenId, SubscriptionId};
 
     fn sealed(number: usize) -> Sealed {
         Sealed { kid: "old".into(), nonce: format!("n{number}"), ct: "c".into() }
@@ -115,7 +117,14 @@ mod tests {
             created_ms: 1,
             expires_ms: None,
         });
-        auths.into_iter().map(subscription).chain([secret, token]).collect()
+        let credentials =
+            [RegistryAuth::Basic { username: text(), password: sealed(6) }, RegistryAuth::Bearer { token: sealed(6) }];
+        let registry = |auth| {
+            let new = SchemaRegistry::new(SchemaRegistryId(Uuid::nil()), "r", 1);
+            ControlObject::SchemaRegistry(Box::new(SchemaRegistry { auth: Some(auth), ..new }))
+        };
+        let registries = credentials.into_iter().map(registry);
+        auths.into_iter().map(subscription).chain([secret, token]).chain(registries).collect()
     }
 
     fn envelopes(value: &Value) -> usize {

@@ -80,6 +80,10 @@ const orders = { topics: ["sdk-for-node.orders"], wait_for_topic: true, format: 
 const { source_id } = await admin.sources.create({ body: { organization_id, name: "orders", ...orders } });
 assert.deepEqual((await admin.sources.get({ source_id })).topics, orders.topics);
 await admin.sources.delete({ source_id });
+const urls = ["http://127.0.0.1:9"];
+const { schema_registry_id } = await admin.schemaRegistries.create({ body: { name: "for node", urls } });
+assert.deepEqual((await admin.schemaRegistries.get({ schema_registry_id })).urls, urls);
+await admin.schemaRegistries.delete({ schema_registry_id });
 
 // What nothing above has called, such as operations that are newer than this scenario: an answer that is no 5xx is a call that was understood.
 for (const operation of JSON.parse(readFileSync(setup.operations, "utf8"))) {

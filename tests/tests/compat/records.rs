@@ -45,7 +45,15 @@ fn objects_of_version_1_decode_and_encode_to_themselves() {
         let lost = old.as_object().unwrap().iter().find(|(name, value)| new.get(name.as_str()) != Some(*value));
         assert_eq!(lost, None, "{key}: a field is lost or changed");
     }
-    let all = ["application", "application_secret", "event_type", "organization", "service_token", "subscription"];
+    let all = [
+        "application",
+        "application_secret",
+        "event_type",
+        "organization",
+        "schema_registry",
+        "service_token",
+        "subscription",
+    ];
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), all, "every kind has its lines");
 }
 

@@ -15,6 +15,8 @@ mod ordering;
 #[cfg(test)]
 mod producers;
 #[cfg(test)]
+mod registries;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod targets;

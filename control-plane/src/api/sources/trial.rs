@@ -1,5 +1,6 @@
 //! What becomes of a record, without sending anything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,9 +9,10 @@ use chassis::clock;
 use http::StatusCode;
 use schemas::control::TopicSource;
 use schemas::ids::{PositionId, SourceId};
-use schemas::problem::Code;
+use schemas::problem::{Code, ProblemId};
 use schemas::record::TopicPartition;
 use serde_json::Value;
+use sources::schema::{SchemaKey, SchemaLookup, SchemaState};
 use sources::{Against, Mapped, Mapping};
 use uuid::Uuid;
 
@@ -43,17 +45,53 @@ pub(in crate::api) async fn test(State(app): State<Arc<App>>, principal: Princip
     let record = TrialRecord::read(fields.take("record"), &source, now_ms)?;
     let mapping = Mapping::compile(&source).map_err(|error| mapping_problem(&error))?;
     let from = TopicPartition::new(record.topic.as_str(), 0);
-    let against = Against { decoded_limit: app.config().sources.decoded_limit, ..Against::default() };
-    let shown = match mapping.map(&record.record, &from, against) {
-        Mapped::Event(event) => SourceTrialShown::of(&event, &app.catalog().read(), (source.organization_id, now_ms)),
-        Mapped::Skipped(reason) => SourceTrialShown::skipped(reason.as_str()),
-        Mapped::Rejected(rejection) => SourceTrialShown::rejected(&rejection),
-        Mapped::NeedsSchema(_) => {
-            let message = "the record names a schema, and schema registries are not built yet";
-            return Err(Problem::field("record", Code::NotBuilt, message));
-        }
-    };
-    json(StatusCode::OK, &shown)
+    let mut known = KnownSchemas::default();
+    loop {
+        let key = {
+            let against = Against { decoded_limit: app.config().sources.decoded_limit, schemas: &known };
+            let of = (source.organization_id, now_ms);
+            let shown = match mapping.map(&record.record, &from, against) {
+                Mapped::Event(event) => Ok(SourceTrialShown::of(&event, &app.catalog().read(), of)),
+                Mapped::Skipped(reason) => Ok(SourceTrialShown::skipped(reason.as_str())),
+                Mapped::Rejected(rejection) => Ok(SourceTrialShown::rejected(&rejection)),
+                Mapped::NeedsSchema(key) => Err(key),
+            };
+            match shown {
+                Ok(shown) => return json(StatusCode::OK, &shown),
+                Err(key) => key,
+            }
+        };
+        // One for the key and one for the value; what is known now is not asked for again.
+        let state = schema(&app, key).await?;
+        known.0.insert(key, state);
+    }
+}
+
+/// Schemas that this record has needed so far.
+#[derive(Default)]
+struct KnownSchemas(BTreeMap<SchemaKey, SchemaState>);
+
+impl SchemaLookup for KnownSchemas {
+    fn schema(&self, key: &SchemaKey) -> SchemaState {
+        self.0.get(key).cloned().unwrap_or(SchemaState::Wanted)
+    }
+}
+
+/// Asks the source's registry for a schema.
+async fn schema(app: &App, key: SchemaKey) -> Result<SchemaState, Problem> {
+    let registry = app.catalog().read().schema_registry(key.registry).cloned();
+    let registry = registry.ok_or_else(|| {
+        Problem::field(
+            "source.registry",
+            Code::InvalidField,
+            "the source's schema registry was deleted: name another one",
+        )
+    })?;
+    let asked = app.registries().schema(&registry, app.catalog().vault(), key.id).await;
+    asked.map_err(|why| {
+        let detail = format!("{} cannot be asked for, its records wait: {why}", key.id);
+        Problem::new(ProblemId::ServiceUnavailable, detail).with_retry_after(1)
+    })
 }
 
 /// The source of an id or uid, or of a definition that is not made yet.
@@ -79,5 +117,6 @@ fn drafted(
     let organization = principal.organization(snapshot, &input.organization.clone().unwrap_or_else(own))?;
     let (id, position) = (SourceId(Uuid::nil()), PositionId(Uuid::nil()));
     let format = input.required_format()?;
-    input.apply(TopicSource::new(id, organization.organization_id, "trial", format, position, clock::now_ms()))
+    let new = TopicSource::new(id, organization.organization_id, "trial", format, position, clock::now_ms());
+    input.apply(new, snapshot.schema_registries())
 }

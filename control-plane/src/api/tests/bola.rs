@@ -50,6 +50,7 @@ struct Things {
     attempt: String,
     job: String,
     source: String,
+    registry: String,
 }
 
 /// Everybody who may ask.
@@ -116,6 +117,7 @@ fn rows(things: &Things) -> Vec<Row> {
     all.extend(event_types(things));
     all.extend(subscriptions(things));
     all.extend(sources(things));
+    all.extend(schema_registries(things));
     all.extend(log(things));
     all.extend(jobs(things));
     all
@@ -302,6 +304,23 @@ fn jobs(things: &Things) -> Vec<Row> {
     ]
 }
 
+fn schema_registries(things: &Things) -> Vec<Row> {
+    let list = "/schema_registries".to_owned();
+    let one = format!("{list}/{}", things.registry);
+    let row =
+        |operation, success, method, path: &str| row(operation, Reach::Operator, success, method, path.to_owned());
+    let name = value!({"name": "renamed"});
+    vec![
+        row("schemaRegistries.list", 200, Method::GET, &list),
+        row("schemaRegistries.create", 201, Method::POST, &list).body(schema_registries::registry("new")),
+        row("schemaRegistries.get", 200, Method::GET, &one),
+        row("schemaRegistries.update", 200, Method::PUT, &one).body(name.clone()),
+        row("schemaRegistries.patch", 200, Method::PATCH, &one).body(name),
+        row("schemaRegistries.delete", 204, Method::DELETE, &one),
+        row("schemaRegistries.check", 200, Method::POST, &format!("{one}/check")),
+    ]
+}
+
 /// A source of an application of the organization, whose tokens may name topics of its own.
 async fn source(api: &Api, organization: &str, application: &str) -> Value {
     let mut source = sources::orders(&["crm.orders"]);
@@ -334,6 +353,8 @@ async fn world() -> World {
     assert_eq!(status, 202, "{job}");
 
     let source = source(&api, &organization, &tenant.id).await;
+    let (status, registry) = api.post(ADMIN, "/schema_registries", schema_registries::registry("main")).await;
+    assert_eq!(status, 201, "{registry}");
 
     let secret = async |application: &str, role: &str| {
         let (_, made) =
@@ -371,6 +392,7 @@ async fn world() -> World {
         attempt,
         job: field(&job, "job_id"),
         source: field(&source, "source_id"),
+        registry: field(&registry, "schema_registry_id"),
     };
     World { api, things, callers }
 }
@@ -392,6 +414,7 @@ fn nothing() -> Things {
         attempt: id(),
         job: id(),
         source: id(),
+        registry: id(),
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a body says of a source, and what is answered to slips.
 
+use std::sync::Arc;
+
+use schemas::control::SchemaRegistry;
 use schemas::ids::{OrganizationId, PositionId};
 use serde_json::json;
 use uuid::Uuid;
@@ -16,9 +19,15 @@ fn source(format: SourceFormat) -> TopicSource {
     TopicSource::new(id, owner, "orders", format, PositionId(Uuid::from_u128(3)), 0)
 }
 
+fn registries() -> RegistryMap {
+    let id = SchemaRegistryId(Uuid::from_u128(4));
+    let registry = SchemaRegistry { uid: Some("main".to_owned()), ..SchemaRegistry::new(id, "Main", 0) };
+    Arc::new(BTreeMap::from([(id, Arc::new(registry))]))
+}
+
 fn made(body: Value) -> Result<TopicSource, Problem> {
     let input = read(body)?;
-    input.apply(source(input.required_format()?))
+    input.apply(source(input.required_format()?), &registries())
 }
 
 fn field(problem: &Problem) -> String {
@@ -35,7 +44,7 @@ fn what_is_given_stands_in_the_object_and_what_is_not_stays() {
     assert_eq!((first.on_null, first.time_unit), (OnNull::Deliver, Some(TimeUnit::Us)));
     assert_eq!(first.start, SourceStart::TimeMs(1_767_225_600_000));
     let second = read(json!({"labels": null, "payload": null, "json": null, "on_null": null})).unwrap();
-    let second = second.apply(first.clone()).unwrap();
+    let second = second.apply(first.clone(), &registries()).unwrap();
     assert!(second.labels.is_empty() && second.payload.is_none() && second.options.json.is_none());
     assert_eq!((second.on_null, second.event_type), (OnNull::Skip, first.event_type));
 }
@@ -50,7 +59,8 @@ fn every_slip_is_answered_with_its_field() {
     };
     for (wrong, named) in [
         (json!({"format": "xml"}), "format"),
-        (json!({"format": "avro"}), "format"),
+        (json!({"format": "avro"}), "registry"),
+        (json!({"format": "json_schema", "registry": null}), "registry"),
         (json!({"format": "text", "json": {"frame": "none"}}), "json"),
         (json!({"json": {"frames": "none"}}), "json"),
         (json!({"on_null": "drop"}), "on_null"),
@@ -64,7 +74,8 @@ fn every_slip_is_answered_with_its_field() {
         (json!({"application": null}), "application"),
         (json!({"type": null}), "type"),
         (json!({"brokers": "other:9092"}), "brokers"),
-        (json!({"registry": "main"}), "registry"),
+        (json!({"registry": "mian"}), "registry"),
+        (json!({"registry": 7}), "registry"),
         (json!({"topic": ["a"]}), "topic"),
     ] {
         let problem = with(wrong.clone()).unwrap_err();
@@ -81,4 +92,29 @@ fn formats_that_bring_attributes_need_no_templates() {
     let bare = json!({"name": "Orders", "topics": ["crm.orders"], "format": "debezium", "application": "shop"});
     made(bare).unwrap();
     assert_eq!(field(&made(json!({"name": "Orders", "topics": ["a"]})).unwrap_err()), "format");
+}
+
+#[test]
+fn a_registry_is_named_by_id_or_uid_and_can_be_taken_away() {
+    let with = |format: &str, registry: &str| {
+        made(json!({"name": "Orders", "topics": ["crm.orders"], "format": format, "application": "shop", "type": "a.b",
+            "registry": registry}))
+    };
+    let id = SchemaRegistryId(Uuid::from_u128(4));
+    for format in ["avro", "protobuf", "json_schema", "debezium", "json"] {
+        assert_eq!(with(format, "main").unwrap().registry, Some(id), "{format}");
+    }
+    let by_id = with("avro", &id.to_string()).unwrap();
+    assert_eq!(by_id.registry, Some(id));
+    let stays = read(json!({"name": "other"})).unwrap().apply(by_id.clone(), &registries()).unwrap();
+    assert_eq!(stays.registry, Some(id));
+    let gone = read(json!({"registry": null})).unwrap();
+    assert!(gone.apply(by_id, &registries()).unwrap_err().detail.contains("hookbus registry create"));
+    assert_eq!(gone.apply(with("json", "main").unwrap(), &registries()).unwrap().registry, None);
+    let unknown = with("avro", "mian").unwrap_err();
+    assert!(
+        unknown.detail.contains("`mian`") && unknown.detail.contains("hookbus registry list"),
+        "{}",
+        unknown.detail
+    );
 }

@@ -59,6 +59,7 @@ pub fn weight(object: &ControlObject, encoded: usize) -> u32 {
         | ControlObject::ApplicationSecret(_)
         | ControlObject::RetiredApplication(_)
         | ControlObject::Source(_)
+        | ControlObject::SchemaRegistry(_)
         | ControlObject::EventType(_) => encoded,
     };
     u32::try_from(own + OBJECT).unwrap_or(u32::MAX)
@@ -77,7 +78,7 @@ impl WeightOwner {
             | ControlKey::ApplicationSecret(id, _)
             | ControlKey::EventType(id, _)
             | ControlKey::Subscription(id, _) => Some(Self::Application(*id)),
-            ControlKey::RetiredApplication(_) | ControlKey::KeptAnswer(..) => None,
+            ControlKey::RetiredApplication(_) | ControlKey::SchemaRegistry(_) | ControlKey::KeptAnswer(..) => None,
         }
     }
 }
@@ -113,6 +114,7 @@ impl Snapshot {
             | ControlKey::RetiredApplication(_)
             | ControlKey::EventType(..)
             | ControlKey::Source(..)
+            | ControlKey::SchemaRegistry(_)
             | ControlKey::KeptAnswer(..) => self.digest.weight(key),
         }
     }

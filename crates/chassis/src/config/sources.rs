@@ -57,6 +57,22 @@ const KEYS: &[Key] = &[
         effect: "Largest payload that a record may be decoded to; a larger one is rejected. 0 is topics.payload_limit_bytes, \
                  above which it cannot be.",
     },
+    Key {
+        path: "sources.schema_cache_bytes",
+        kind: Kind::Integer(16_777_216, 68_719_476_736, Unit::Bytes),
+        default: "268435456",
+        title: "Bytes of schemas",
+        effect: "Compiled schemas of registries that a fan-out worker keeps, 10,000 of them at most. One that takes more than half of \
+                 it cannot be used.",
+    },
+    Key {
+        path: "sources.schema_not_found_grace_ms",
+        kind: Kind::Integer(0, 300_000, Unit::Millis),
+        default: "5000",
+        title: "Late schemas",
+        effect: "So long a registry is asked again for a schema that it does not have, because a replica of it may lag; then records \
+                 that need it are rejected, `schema_not_found`.",
+    },
 ];
 
 /// The `[sources]` section, with what it needs of others.
@@ -74,6 +90,10 @@ pub struct SourcesConfig {
     pub max_partitions: usize,
     /// Largest payload that a record is decoded to, bytes.
     pub decoded_limit: usize,
+    /// Bytes of compiled schemas that are kept.
+    pub schema_cache_bytes: usize,
+    /// How long a schema that its registry does not have may be late.
+    pub schema_not_found_grace: Duration,
     /// What our own topics begin with, and no source's topic may; from `topics.prefix`.
     pub own_prefix: String,
 }
@@ -87,6 +107,8 @@ impl Default for SourcesConfig {
             max_sources: 1_000,
             max_partitions: 20_000,
             decoded_limit: 699_050,
+            schema_cache_bytes: 1 << 28,
+            schema_not_found_grace: Duration::from_secs(5),
             own_prefix: "hookbus.".to_owned(),
         }
     }
@@ -108,6 +130,8 @@ impl SourcesConfig {
             max_sources: from.number("sources.max_sources"),
             max_partitions: from.number("sources.max_partitions"),
             decoded_limit: decoded.unwrap_or_else(|| from.number("topics.payload_limit_bytes")),
+            schema_cache_bytes: from.number("sources.schema_cache_bytes"),
+            schema_not_found_grace: from.millis("sources.schema_not_found_grace_ms"),
             own_prefix: from.text("topics.prefix"),
         }
     }

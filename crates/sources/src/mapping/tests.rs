@@ -364,7 +364,7 @@ fn a_definition_is_refused_with_its_field_and_column() {
         (&|it| it.labels = (0..11).map(|at| (at.to_string(), "x".to_owned())).collect(), "labels"),
         (&|it| it.id = Some("{schema}".to_owned()), "format"),
         (&|it| it.format = SourceFormat::Avro, "registry"),
-        (&|it| it.registry = Some(Uuid::nil().into()), "registry"),
+        (&|it| (it.format, it.registry) = (SourceFormat::Hookbus, Some(Uuid::nil().into())), "registry"),
     ] {
         assert_eq!(change(make).0, expected);
     }

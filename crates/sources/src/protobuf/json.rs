@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage as _, SerializeOptions, Value};
 use schemas::control::{ProtobufFieldNames, ProtobufInt64, ProtobufOptions};
 
+use super::allowance::TreeAllowance;
 use super::{MAX_MESSAGE_DEPTH, ProtobufFault, fault};
 
 struct MessageWriter {
@@ -16,6 +17,8 @@ struct MessageWriter {
     /// The same for the library.
     well_known: SerializeOptions,
     limit: usize,
+    /// For what is inside an `Any`, which the decoder takes for bytes.
+    allowance: TreeAllowance,
     depth: usize,
 }
 
@@ -29,12 +32,13 @@ pub(super) fn write(
     message: &DynamicMessage,
     options: ProtobufOptions,
     limit: usize,
+    allowance: TreeAllowance,
 ) -> Result<Vec<u8>, ProtobufFault> {
     let well_known = SerializeOptions::new()
         .stringify_64_bit_integers(options.int64 == ProtobufInt64::String)
         .use_proto_field_name(options.field_names == ProtobufFieldNames::Original)
         .skip_default_fields(!options.defaults);
-    let mut writer = MessageWriter { out: Vec::with_capacity(256), options, well_known, limit, depth: 0 };
+    let mut writer = MessageWriter { out: Vec::with_capacity(256), options, well_known, limit, allowance, depth: 0 };
     writer.message(message)?;
     Ok(writer.out)
 }
@@ -190,6 +194,7 @@ impl MessageWriter {
             descriptor.ok_or_else(|| fault(format!("an `Any` of type `{shown}`, which the schema does not have")))?;
         let value = message.get_field_by_number(2);
         let bytes = value.as_deref().and_then(Value::as_bytes).cloned().unwrap_or_default();
+        self.allowance.take(&descriptor, &bytes)?;
         let inner = DynamicMessage::decode(descriptor, bytes);
         let inner = inner.map_err(|error| fault(format!("an `Any` holds no message `{shown}`: {error}")))?;
         self.out.extend_from_slice(b"{\"@type\":");

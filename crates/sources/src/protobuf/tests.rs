@@ -168,6 +168,33 @@ fn json_beyond_the_limit_is_too_large() {
 }
 
 #[test]
+fn what_would_fill_the_memory_is_too_large_before_it_is_decoded() {
+    let anys = |count: usize| [66_u8, 0].repeat(count);
+    let parts = |count: usize| sized(1, &[sized(1, b"k"), number(2, 1)].concat()).repeat(count);
+    let packed = |count: usize| sized(7, &vec![0_u8; count * 8]);
+    let url = b"t/shop.Order";
+    let inside = |bytes: &[u8]| sized(8, &[sized(1, url), sized(2, bytes)].concat());
+    let group = |count: usize| [[0x7b].as_slice(), &[0x0b, 0x0c].repeat(count), &[0x7c]].concat();
+    for (fits, too_many) in [
+        (anys(LIMIT / 8 - 1), anys(LIMIT / 8 + 1)),
+        (parts(LIMIT / 8 - 1), parts(LIMIT / 8 + 1)),
+        (packed(LIMIT / 2 - 2), packed(LIMIT / 2 + 2)),
+        (number(99, 1).repeat(LIMIT / 2 - 1), number(99, 1).repeat(LIMIT / 2 + 1)),
+        (inside(&anys(LIMIT / 8 - 2)), inside(&anys(LIMIT / 8 + 1))),
+        (group(LIMIT / 8 - 2), group(LIMIT / 8 + 1)),
+    ] {
+        let message = order().message(&SmallVec::from_slice(&[0])).unwrap();
+        let told = |bytes: &[u8]| {
+            let mut allowance = TreeAllowance::new(LIMIT);
+            allowance.take(&message, bytes).map_err(|fault| fault.is_too_large)
+        };
+        assert_eq!(told(&fits), Ok(()));
+        let decoded = decoded(&too_many, ProtobufOptions::default()).unwrap_err();
+        assert!(decoded.is_too_large && decoded.what.contains("messages or elements"), "{}", decoded.what);
+    }
+}
+
+#[test]
 fn bytes_that_are_no_message_are_rejected() {
     for bytes in [[0x2a, 0xff].as_slice(), &[0x12], &[0xff; 12], &[0x0b]] {
         let fault = decoded(bytes, ProtobufOptions::default()).unwrap_err();

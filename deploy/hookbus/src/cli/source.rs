@@ -70,7 +70,8 @@ pub(crate) struct SourceCreateArgs {
     /// A topic, or a prefix of at least 3 characters that ends in `*`; may be given several times.
     #[arg(long = "topic", value_name = "TOPIC", required = true)]
     pub(crate) topics: Vec<String>,
-    /// What the values are: `json`, `cloudevents`, `hookbus`, `debezium`, `text`, `binary`.
+    /// What the values are: `json`, `cloudevents`, `hookbus`, `debezium`, `text`, `binary`, and with a schema registry `avro`, `protobuf`,
+    /// `json_schema`.
     #[arg(long, default_value = "json")]
     pub(crate) format: String,
     #[command(flatten)]
@@ -113,6 +114,9 @@ pub(crate) struct SourceFields {
     /// An id of your own, usable wherever its id is.
     #[arg(long)]
     pub(crate) uid: Option<String>,
+    /// Id or uid of the schema registry that its records name their schemas of.
+    #[arg(long, value_name = "REGISTRY")]
+    pub(crate) registry: Option<String>,
     /// A topic or prefix to leave out of what the prefixes name; replaces all.
     #[arg(long, value_name = "TOPIC")]
     pub(crate) exclude: Vec<String>,

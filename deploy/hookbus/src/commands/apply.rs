@@ -10,7 +10,8 @@
 //! make of it (`dry_run`), and the difference is between its two answers. So a spelling it normalises is no change, a masked
 //! secret is compared with the stored one, and a mistake is found before anything is written.
 //!
-//! **Order**: what is needed comes first (organizations, applications, their secrets, event types, subscriptions), deletions come
+//! **Order**: what is needed comes first (organizations, applications, their secrets, event types, subscriptions, schema
+//! registries, sources), deletions come
 //! last and in reverse. A failure ends it there and says what was done; the next run goes on from what is.
 
 pub(crate) mod carry_out;

@@ -38,6 +38,7 @@ pub(crate) async fn run(args: &ExportArgs) -> Result<()> {
     let mut exported = Vec::new();
     if args.applications.is_empty() {
         exported.extend(organizations(&management).await);
+        exported.extend(schema_registries(&management).await);
         exported.extend(sources(&management).await);
     }
     for application in &applications {
@@ -70,6 +71,13 @@ async fn organizations(management: &Management) -> Option<Exported> {
     let all = management.list("organizations", "/organizations").await.ok()?;
     let documents = all.iter().map(object::organization).collect();
     Some(Exported { name: "organizations".to_owned(), documents })
+}
+
+/// The schema registries, if the token sees them.
+async fn schema_registries(management: &Management) -> Option<Exported> {
+    let all = management.list("schema registries", "/schema_registries").await.ok()?;
+    let documents = all.iter().map(object::schema_registry).collect();
+    Some(Exported { name: "schema_registries".to_owned(), documents })
 }
 
 /// The sources, if the token sees them. They are an organization's, so no application's file has them.

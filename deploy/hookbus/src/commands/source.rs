@@ -29,6 +29,7 @@ const ONE: &[Column] = &[
     ("topics", "topics"),
     ("left out", "exclude"),
     ("format", "format"),
+    ("registry", "registry"),
     ("application", "application"),
     ("type", "type"),
     ("default type", "default_type"),

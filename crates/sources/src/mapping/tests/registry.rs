@@ -180,3 +180,31 @@ fn a_key_has_a_schema_of_its_own() {
     let broken = told(&source, &key(&[0, 0, 0, 0, 1]));
     assert!(broken.starts_with("undecodable: the key: not a value of schema 1"), "{broken}");
 }
+
+#[test]
+fn json_behind_a_frame_has_a_schema_s_name_where_a_registry_is_named() {
+    let mut source = source(SourceFormat::Json);
+    source.id = Some("{value:/id}".to_owned());
+    assert_eq!(
+        told(&source, &framed(200, br#"{"id":7}"#)),
+        r#"shop order.placed 7 -  {"id":7}"#,
+        "nobody needs the schema"
+    );
+    assert_eq!(told(&source, &record(br#"{"id":7}"#)), r#"shop order.placed 7 -  {"id":7}"#, "it may be bare");
+    let (mapping, at, framed_record) = (Mapping::compile(&source).unwrap(), at(), framed(3, br#"{"id":7}"#));
+    let Mapped::Event(event) = mapping.map(&framed_record, &at, Against::default()) else { panic!("an event") };
+    let schema = format!("/schema_registries/{}/schemas/ids/3", registry());
+    assert_eq!(event.headers.text(header::CE_DATASCHEMA), Some(schema.as_str()));
+    source.event_type = Some("{schema}".to_owned());
+    source.default_type = Some("order.bare".to_owned());
+    assert!(told(&source, &framed(3, br#"{"id":7}"#)).starts_with("shop Order 7 "));
+    assert!(told(&source, &record(br#"{"id":7}"#)).starts_with("shop order.bare 7 "));
+    assert_eq!(told(&source, &framed(200, br#"{"id":7}"#)), "needs schema 200");
+    source.id = Some("{key:/id}".to_owned());
+    source.event_type = Some("order.placed".to_owned());
+    let key = [0, 0, 0, 0, 1, 18, 2, b'x'];
+    let keyed = Record { key: Some(key.to_vec().into()), ..framed(200, b"{}") };
+    assert!(told(&source, &keyed).starts_with("shop order.placed 9 "), "a framed key is read by its schema");
+    source.options = serde_json::from_str(r#"{"json":{"frame":"none"}}"#).unwrap();
+    assert_eq!(Mapping::compile(&source).unwrap_err().field, "registry");
+}

@@ -15,18 +15,22 @@ pub(crate) enum Kind {
     EventType,
     /// Who receives what.
     Subscription,
+    /// Where schemas are asked for.
+    SchemaRegistry,
     /// Topics that are read.
     Source,
 }
 
 /// Kinds that have documents of their own.
-pub(crate) const KINDS: [Kind; 5] =
-    [Kind::Organization, Kind::Application, Kind::EventType, Kind::Subscription, Kind::Source];
+pub(crate) const KINDS: [Kind; 6] =
+    [Kind::Organization, Kind::Application, Kind::EventType, Kind::Subscription, Kind::SchemaRegistry, Kind::Source];
 
 /// Fields of `limits`.
 const LIMITS: &[&str] = &["applications", "subscriptions", "event_types", "events_per_day", "events_per_second"];
 /// Fields of `target`.
 const TARGET: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
+/// Fields of a schema registry's `auth`.
+const REGISTRY_AUTH: &[&str] = &["type", "username", "password", "token"];
 
 // === impl Kind ===
 
@@ -39,6 +43,7 @@ impl Kind {
             Self::Secret => "application_secret",
             Self::EventType => "event_type",
             Self::Subscription => "subscription",
+            Self::SchemaRegistry => "schema_registry",
             Self::Source => "source",
         }
     }
@@ -51,6 +56,7 @@ impl Kind {
             Self::Secret => "application_secrets",
             Self::EventType => "event_types",
             Self::Subscription => "subscriptions",
+            Self::SchemaRegistry => "schema_registries",
             Self::Source => "sources",
         }
     }
@@ -63,6 +69,7 @@ impl Kind {
             Self::Secret => "token",
             Self::EventType => "event_type_name",
             Self::Subscription => "subscription_id",
+            Self::SchemaRegistry => "schema_registry_id",
             Self::Source => "source_id",
         }
     }
@@ -70,7 +77,7 @@ impl Kind {
     /// The field of its id in a document; an event type has none. A source's `id` is the template of its events' ids.
     pub(crate) const fn id_key(self) -> Option<&'static str> {
         match self {
-            Self::Organization | Self::Application | Self::Subscription => Some("id"),
+            Self::Organization | Self::Application | Self::Subscription | Self::SchemaRegistry => Some("id"),
             Self::Secret => Some("token"),
             Self::EventType => None,
             Self::Source => Some("source_id"),
@@ -80,7 +87,7 @@ impl Kind {
     /// The field that names what it belongs to: in a document, and in the API.
     pub(crate) const fn parent_fields(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Organization => None,
+            Self::Organization | Self::SchemaRegistry => None,
             Self::Application | Self::Source => Some(("organization", "organization_id")),
             Self::Secret | Self::EventType | Self::Subscription => Some(("application", "application_id")),
         }
@@ -125,6 +132,7 @@ impl Kind {
                 "ordering",
                 "dedicated_workers",
             ],
+            Self::SchemaRegistry => &["kind", "id", "uid", "name", "urls", "auth", "ca_pem", "timeout_ms"],
             Self::Source => &[
                 "kind",
                 "source_id",
@@ -163,6 +171,7 @@ impl Kind {
         match (self, field) {
             (Self::Organization | Self::Application, "limits") => Some(LIMITS),
             (Self::Subscription, "target") => Some(TARGET),
+            (Self::SchemaRegistry, "auth") => Some(REGISTRY_AUTH),
             _other => None,
         }
     }
@@ -181,6 +190,7 @@ impl fmt::Display for Kind {
             Self::Secret => "application secret",
             Self::EventType => "event type",
             Self::Subscription => "subscription",
+            Self::SchemaRegistry => "schema registry",
             Self::Source => "source",
         })
     }
@@ -228,6 +238,7 @@ mod tests {
             (Kind::Application, "ApplicationPost"),
             (Kind::Secret, "ApplicationSecretPut"),
             (Kind::Subscription, "SubscriptionPost"),
+            (Kind::SchemaRegistry, "SchemaRegistryPost"),
             (Kind::Source, "SourcePost"),
         ];
         for (kind, body) in bodies {

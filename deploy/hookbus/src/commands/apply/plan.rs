@@ -136,12 +136,15 @@ impl Planner<'_> {
         let verdict = match wanted.kind {
             // Its path holds the token: it is compared here, and asked for only when it is changed.
             Kind::Secret => ChangeVerdict::Differs { lines: local(shown, &body, wanted), etag: None },
-            Kind::Organization | Kind::Application | Kind::EventType | Kind::Subscription | Kind::Source => {
-                match self.ask(wanted, &place, &body).await? {
-                    Ok(verdict) => verdict,
-                    Err(wrong) => return Ok(Err(wrong)),
-                }
-            }
+            Kind::Organization
+            | Kind::Application
+            | Kind::EventType
+            | Kind::Subscription
+            | Kind::SchemaRegistry
+            | Kind::Source => match self.ask(wanted, &place, &body).await? {
+                Ok(verdict) => verdict,
+                Err(wrong) => return Ok(Err(wrong)),
+            },
         };
         let ChangeVerdict::Differs { lines, etag } = verdict else { return Ok(Ok(None)) };
         let action = Action::Change { method: place.method, path: place.write, body: whole(wanted, body), etag };
@@ -152,7 +155,7 @@ impl Planner<'_> {
         if let Some(wrong) = self.state.without_parent(wanted, self.all) {
             return Ok(Err(vec![wrong]));
         }
-        let is_inner = !matches!(wanted.kind, Kind::Organization | Kind::Application | Kind::Source);
+        let is_inner = matches!(wanted.kind, Kind::Secret | Kind::EventType | Kind::Subscription);
         let parent_is_there = !is_inner || self.state.application_of(wanted).is_some();
         if wanted.kind == Kind::Secret && !parent_is_there && wanted.id.is_none() && wanted.name() == DEFAULT_SECRET {
             return Ok(Ok(None));
@@ -160,7 +163,8 @@ impl Planner<'_> {
         let (path, body) = (format!("/{}", wanted.kind.plural()), wanted.creation());
         // What needs an object that is only planned cannot be tried; its turn comes when it is made.
         let is_tried = is_inner && parent_is_there && wanted.kind != Kind::Secret;
-        if is_tried || wanted.kind == Kind::Source && self.has_tenants() {
+        let is_tried = is_tried || wanted.kind == Kind::SchemaRegistry;
+        if is_tried || wanted.kind == Kind::Source && self.has_all() {
             let tried = format!("{path}?{DRY_RUN}");
             let tried = self.management.ask(&wanted.to_string(), Ask::send(Method::POST, tried, &body)).await;
             if let Err(error) = tried
@@ -174,10 +178,10 @@ impl Planner<'_> {
         Ok(Ok(Some(PlanStep { name: wanted.to_string(), action, wanted: Some(wanted), lines })))
     }
 
-    /// Whether every organization and application of the documents is there: a source may name any of them.
-    fn has_tenants(&self) -> bool {
-        let mut tenants = self.all.iter().filter(|it| matches!(it.kind, Kind::Organization | Kind::Application));
-        tenants.all(|it| matches!(self.state.find(it), Ok(Some(_))))
+    /// Whether every organization, application and schema registry of the documents is there: a source may name any of them.
+    fn has_all(&self) -> bool {
+        let named = |kind: Kind| matches!(kind, Kind::Organization | Kind::Application | Kind::SchemaRegistry);
+        self.all.iter().filter(|it| named(it.kind)).all(|it| matches!(self.state.find(it), Ok(Some(_))))
     }
 
     /// What a change would come to.
@@ -268,6 +272,7 @@ fn place(wanted: &Wanted<'_>, shown: &Value, state: &State) -> Place {
         Kind::Organization => put(path("/organizations/{}", [id])),
         Kind::Application => put(path("/applications/{}", [id])),
         Kind::Secret => put(path("/application_secrets/{}", [id])),
+        Kind::SchemaRegistry => put(path("/schema_registries/{}", [id])),
         Kind::Source => put(path("/sources/{}", [id])),
         Kind::Subscription => put(path("/subscriptions/{}?application_id={}", [id, &application])),
         Kind::EventType => {

@@ -15,6 +15,7 @@ use crate::management::{Management, path};
 pub(crate) struct State {
     organizations: Vec<Value>,
     applications: Vec<Value>,
+    schema_registries: Vec<Value>,
     /// By the organization's id, and all of them without one.
     sources: BTreeMap<Option<String>, Vec<Value>>,
     /// By the application's id.
@@ -45,6 +46,9 @@ pub(crate) async fn read(management: &Management, wanted: &[Wanted<'_>]) -> Resu
     if has_sources {
         state.hold_sources(management.list("sources", "/sources").await?);
     }
+    if wanted.iter().any(|it| it.kind == Kind::SchemaRegistry) {
+        state.schema_registries = management.list("schema registries", "/schema_registries").await?;
+    }
     let named: BTreeSet<String> = wanted.iter().filter_map(|it| state.application_of(it)).collect();
     for application in named {
         let mut inside = Inside::default();
@@ -69,7 +73,7 @@ impl State {
     pub(crate) fn find(&self, wanted: &Wanted<'_>) -> Result<Option<&Value>, Wrong> {
         let candidates = self.candidates(wanted);
         let key_field = match wanted.kind {
-            Kind::Organization | Kind::Application | Kind::Subscription | Kind::Source => "uid",
+            Kind::Organization | Kind::Application | Kind::Subscription | Kind::SchemaRegistry | Kind::Source => "uid",
             Kind::EventType => "event_type_name",
             Kind::Secret => "name",
         };
@@ -96,7 +100,7 @@ impl State {
     /// The id of the application a document is, or is of, if that is there.
     pub(crate) fn application_of(&self, wanted: &Wanted<'_>) -> Option<String> {
         match wanted.kind {
-            Kind::Organization | Kind::Source => None,
+            Kind::Organization | Kind::SchemaRegistry | Kind::Source => None,
             Kind::Application => id_of(self.find(wanted).ok()??),
             Kind::Secret | Kind::EventType | Kind::Subscription => self.application(wanted.parent.as_deref()?),
         }
@@ -107,7 +111,7 @@ impl State {
         let name = wanted.parent.as_deref()?;
         let (_, field) = wanted.kind.parent_fields()?;
         let (kind, there) = match wanted.kind {
-            Kind::Organization => return None,
+            Kind::Organization | Kind::SchemaRegistry => return None,
             Kind::Application | Kind::Source => (Kind::Organization, &self.organizations),
             Kind::Secret | Kind::EventType | Kind::Subscription => (Kind::Application, &self.applications),
         };
@@ -124,7 +128,7 @@ impl State {
     pub(crate) fn held(&self, application: &str, kind: Kind) -> &[Value] {
         let Some(inside) = self.inside.get(application) else { return &[] };
         match kind {
-            Kind::Organization | Kind::Application | Kind::Source => &[],
+            Kind::Organization | Kind::Application | Kind::SchemaRegistry | Kind::Source => &[],
             Kind::Secret => &inside.secrets,
             Kind::EventType => &inside.event_types,
             Kind::Subscription => &inside.subscriptions,
@@ -134,6 +138,7 @@ impl State {
     fn candidates(&self, wanted: &Wanted<'_>) -> &[Value] {
         match wanted.kind {
             Kind::Organization => &self.organizations,
+            Kind::SchemaRegistry => &self.schema_registries,
             Kind::Application => &self.applications,
             Kind::Source => {
                 let organization = wanted.parent.as_deref().map(|name| self.organization(name));

@@ -173,7 +173,7 @@ fn name_parents(all: &mut [Wanted<'_>]) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     for wanted in all.iter_mut().filter(|it| it.parent.is_none()) {
         match wanted.kind {
-            Kind::Organization => {}
+            Kind::Organization | Kind::SchemaRegistry => {}
             Kind::Application | Kind::Source => wanted.parent.clone_from(&organization),
             Kind::Secret | Kind::EventType | Kind::Subscription => match &application {
                 Some(only) => wanted.parent = Some(only.clone()),
@@ -225,13 +225,13 @@ impl<'a> Wanted<'a> {
         };
         let id = kind.id_key().and_then(|key| text(&mut fields, key));
         let parent = match kind {
-            Kind::Organization | Kind::Secret => None,
+            Kind::Organization | Kind::SchemaRegistry | Kind::Secret => None,
             Kind::Application | Kind::EventType | Kind::Subscription | Kind::Source => {
                 kind.parent_fields().and_then(|(field, _)| text(&mut fields, field))
             }
         };
         let key_field = match kind {
-            Kind::Organization | Kind::Application | Kind::Subscription | Kind::Source => "uid",
+            Kind::Organization | Kind::Application | Kind::Subscription | Kind::SchemaRegistry | Kind::Source => "uid",
             Kind::Secret | Kind::EventType => "name",
         };
         let key = text(&mut fields, key_field);

@@ -44,6 +44,11 @@ pub(crate) fn source(shown: &Value) -> Map<String, Value> {
     document(Kind::Source, shown, &[("organization", &shown["organization_id"])])
 }
 
+/// A schema registry. Its secret stays masked.
+pub(crate) fn schema_registry(shown: &Value) -> Map<String, Value> {
+    document(Kind::SchemaRegistry, shown, &[])
+}
+
 /// The secret as it was given: a UUID, unless a UUID only stands for it.
 fn signing_key(shown: &Value) -> Option<Value> {
     let uuid = shown["secret"].as_str()?;
@@ -143,6 +148,16 @@ mod tests {
             "format": "json", "application": "shop", "id": "{value:/id}", "start": "end",
         });
         assert_eq!(Value::Object(source(&shown)), expected);
+    }
+
+    #[test]
+    fn a_schema_registry_is_written_with_its_secret_masked() {
+        let auth = json!({"type": "basic", "username": "hookbus", "password": "********"});
+        let shown = json!({"schema_registry_id": "r", "uid": "main", "name": "Main", "urls": ["http://r:8081"], "auth": auth,
+            "timeout_ms": 5_000, "created_at": "t"});
+        let expected = json!({"kind": "schema_registry", "id": "r", "uid": "main", "name": "Main", "urls": ["http://r:8081"],
+            "auth": auth, "timeout_ms": 5_000});
+        assert_eq!(Value::Object(schema_registry(&shown)), expected);
     }
 
     #[test]

@@ -113,6 +113,7 @@ pub(super) fn readable(output: Output, mut answer: Value) -> Value {
 fn lay_over(body: &mut Value, fields: &SourceFields, format: &str) -> Result<()> {
     let given = [
         ("uid", json!(fields.uid)),
+        ("registry", json!(fields.registry)),
         ("application", json!(fields.application)),
         ("type", json!(fields.event_type)),
         ("default_type", json!(fields.default_type)),
@@ -186,6 +187,9 @@ mod tests {
             panic!()
         };
         assert_eq!(changed(&args).unwrap(), json!({"is_enabled": false, "payload": null}));
+        let registered = ["set", "orders", "--format", "avro", "--registry", "main"];
+        let SourceCommand::Set(args) = command(&registered) else { panic!() };
+        assert_eq!(changed(&args).unwrap(), json!({"format": "avro", "registry": "main"}));
         let options = ["set", "orders", "--format", "debezium", "--options", r#"{"snapshots": true}"#];
         let SourceCommand::Set(args) = command(&options) else { panic!() };
         assert_eq!(changed(&args).unwrap(), json!({"format": "debezium", "debezium": {"snapshots": true}}));

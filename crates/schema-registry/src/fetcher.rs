@@ -1,0 +1,156 @@
+//! The task that asks: one question for each schema at a time, a few at once, to registries as they are now.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::Catalog;
+use chassis::clock;
+use chassis::limited::Limited;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use schemas::control::SchemaRegistry;
+use schemas::ids::SchemaRegistryId;
+use sources::schema::{CompiledSchema, SchemaKey};
+use tracing::warn;
+
+use crate::answer::RegistryAnswer;
+use crate::cache::SchemaCache;
+use crate::client::RegistryClient;
+use crate::compile::SchemaCompiler;
+use crate::settings::RegistrySettings;
+use crate::table::SchemaQuestion;
+use crate::tls::TrustedRoots;
+
+/// A registry in trouble says so this often.
+const LOG_PERIOD: Duration = Duration::from_secs(30);
+
+/// Fetches what is wanted of a cache.
+#[derive(Debug)]
+pub struct SchemaFetcher {
+    cache: SchemaCache,
+    catalog: Catalog,
+    compiler: SchemaCompiler,
+    roots: TrustedRoots,
+    registries: BTreeMap<SchemaRegistryId, KnownRegistry>,
+    /// Seeds the jitter.
+    draws: u64,
+    limited: Limited<SchemaRegistryId>,
+}
+
+/// A registry as it was when it was looked at last.
+#[derive(Debug)]
+struct KnownRegistry {
+    object: Arc<SchemaRegistry>,
+    /// Made when it is first asked; an error: it cannot be asked as it stands.
+    client: Option<Result<Arc<RegistryClient>, String>>,
+}
+
+/// A question with its answer.
+type AnsweredQuestion = (SchemaQuestion, RegistryAnswer<Arc<CompiledSchema>>);
+
+// === impl SchemaFetcher ===
+
+impl SchemaFetcher {
+    /// A fetcher for a cache, of the registries that the catalog knows.
+    #[must_use]
+    pub fn new(cache: SchemaCache, catalog: Catalog, compiler: SchemaCompiler) -> Self {
+        let draws = u64::from(std::process::id()) << 32;
+        let (roots, limited) = (TrustedRoots::load(), Limited::new(LOG_PERIOD));
+        Self { cache, catalog, compiler, roots, registries: BTreeMap::new(), draws, limited }
+    }
+
+    /// Fetches until it is dropped.
+    pub async fn run(mut self) {
+        let mut changes = self.catalog.schema_registries_changed();
+        let mut asking: FuturesUnordered<BoxFuture<'static, AnsweredQuestion>> = FuturesUnordered::new();
+        changes.mark_changed();
+        loop {
+            if changes.has_changed().unwrap_or_default() {
+                changes.borrow_and_update();
+                self.follow();
+            }
+            let (questions, next) = self.cache.ask(clock::instant());
+            asking.extend(questions.into_iter().map(|question| self.question(question)));
+            tokio::select! {
+                Some((question, answer)) = asking.next(), if !asking.is_empty() => self.answered(question, answer),
+                () = self.cache.wanted() => {}
+                () = until(next) => {}
+                // An error is the catalog's end, and with it the process's.
+                Ok(()) = changes.changed() => changes.mark_changed(),
+            }
+        }
+    }
+
+    /// Takes the registries as they are now. What a changed one said does not count any more.
+    fn follow(&mut self) {
+        let newest = self.catalog.schema_registries();
+        let former = std::mem::take(&mut self.registries);
+        for (id, object) in newest.iter() {
+            let same = former.get(id).is_some_and(|known| is_same(&known.object, object));
+            if !same {
+                self.cache.forget(*id, false);
+            }
+            self.registries.insert(*id, KnownRegistry { object: Arc::clone(object), client: None });
+        }
+        for (id, known) in former {
+            match self.registries.entry(id) {
+                Entry::Vacant(_) => self.cache.forget(id, true),
+                Entry::Occupied(mut now) => {
+                    if is_same(&known.object, &now.get().object) {
+                        now.get_mut().client = known.client;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for a schema and compiles it.
+    fn question(&mut self, question: SchemaQuestion) -> BoxFuture<'static, AnsweredQuestion> {
+        let client = self.client(question.key.registry);
+        let compiler = self.compiler.clone();
+        Box::pin(async move {
+            let answer = match client {
+                Ok(client) => compiler.fetch(&client, question.key.id).await,
+                Err(why) => RegistryAnswer::Unavailable(why),
+            };
+            (question, answer)
+        })
+    }
+
+    fn client(&mut self, id: SchemaRegistryId) -> Result<Arc<RegistryClient>, String> {
+        let known = self.registries.get_mut(&id).ok_or_else(|| format!("there is no schema registry {id}"))?;
+        let (vault, roots) = (self.catalog.vault(), &self.roots);
+        let make = || {
+            let settings = RegistrySettings::of(&known.object, vault).map_err(|error| error.to_string())?;
+            RegistryClient::new(&settings, roots).map(Arc::new).map_err(|error| error.reason)
+        };
+        known.client.get_or_insert_with(make).clone()
+    }
+
+    fn answered(&mut self, question: SchemaQuestion, answer: RegistryAnswer<Arc<CompiledSchema>>) {
+        if let RegistryAnswer::Unavailable(why) | RegistryAnswer::Unusable(why) = &answer
+            && let SchemaKey { registry, id } = question.key
+            && let Some(swallowed) = self.limited.permit(&registry)
+        {
+            warn!(%registry, schema = %id, why, swallowed, "a schema cannot be had: records that need it wait, or are rejected");
+        }
+        self.draws = self.draws.wrapping_add(1);
+        self.cache.end(question, answer, (clock::instant(), retry::unit(self.draws)));
+    }
+}
+
+/// Whether the same is asked in the same way: its name may have changed.
+fn is_same(one: &SchemaRegistry, other: &SchemaRegistry) -> bool {
+    let of = |it: &SchemaRegistry| (it.urls.clone(), it.auth.clone(), it.ca_pem.clone(), it.timeout_ms);
+    of(one) == of(other)
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

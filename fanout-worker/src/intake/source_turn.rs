@@ -1,0 +1,56 @@
+//! What a record of a source is planned by: its source's rules, what that one has handled, and the schemas that are here. Pure.
+
+use kafka::Handled;
+use schema_registry::SchemasAt;
+use schemas::record::{Record, TopicPartition};
+use sources::Rejection;
+use sources::schema::NoSchemas;
+use uuid::Uuid;
+
+use super::route::{SourceReading, SourceRoute};
+
+/// What a record of a source is planned by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceTurn<'a> {
+    /// By whose rules.
+    pub(crate) route: &'a SourceRoute,
+    pub(super) handled: &'a Handled,
+    pub(super) again: Option<Uuid>,
+    /// None: there are no schemas.
+    pub(super) schemas: Option<SchemasAt<'a>>,
+}
+
+// === impl SourceTurn ===
+
+impl<'a> SourceTurn<'a> {
+    /// Of a source that has handled nothing yet, for tests.
+    #[cfg(test)]
+    pub(crate) fn first(route: &'a SourceRoute) -> Self {
+        const NOTHING: &Handled = &Handled::nothing();
+        Self { route, handled: NOTHING, again: None, schemas: None }
+    }
+
+    /// Of a source that has handled this much, for tests.
+    #[cfg(test)]
+    pub(crate) fn after(route: &'a SourceRoute, handled: &'a Handled) -> Self {
+        Self { route, handled, again: None, schemas: None }
+    }
+
+    /// What a record is.
+    pub(crate) fn read(self, record: &'a Record, from: &'a TopicPartition) -> Result<SourceReading<'a>, Rejection> {
+        match &self.schemas {
+            None => self.route.read(record, from, &NoSchemas),
+            Some(schemas) => self.route.read(record, from, schemas),
+        }
+    }
+
+    /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
+    pub(crate) fn was_handled(self, offset: i64) -> bool {
+        self.handled.contains(offset)
+    }
+
+    /// The generation that a record is made anew as, if it was handled before and is to be done again.
+    pub(crate) fn again(self, offset: i64) -> Option<Uuid> {
+        self.again.filter(|_| self.handled.contains(offset))
+    }
+}
