@@ -217,7 +217,9 @@ impl PooledOrigins {
             }
         }
         let used = book.used.saturating_sub(1);
-        if is_short || book.kept.len() + used >= book.peak.keeps(book.used, now) {
+        let is_surplus = book.kept.len() + used >= book.peak.keeps(book.used, now);
+        // One that is new was paid for: who comes next uses it, or the next sweep ends it.
+        if is_short || (is_surplus && kept.served > 0) {
             return Some(kept);
         }
         book.used = used;

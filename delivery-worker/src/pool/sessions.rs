@@ -31,7 +31,7 @@ const OVERHEAD: usize = 512;
 /// Sessions of all origins.
 #[derive(Debug)]
 pub(super) struct TlsSessions {
-    kept: Mutex<LruCache<Arc<ConnectionKey>, OriginSessions<Session>>>,
+    kept: Mutex<LruCache<Arc<ConnectionKey>, OriginSessions<TlsSession>>>,
 }
 
 /// Sessions of one origin.
@@ -53,7 +53,7 @@ struct Weighed<S> {
 }
 
 #[derive(Debug)]
-enum Session {
+enum TlsSession {
     Tls12(Box<Tls12ClientSessionValue>),
     Tls13(Box<Tls13ClientSessionValue>),
 }
@@ -103,7 +103,7 @@ impl TlsSessions {
     }
 
     /// Changes what is kept of an origin.
-    fn edit(&self, key: &Arc<ConnectionKey>, change: impl FnOnce(&mut OriginSessions<Session>)) {
+    fn edit(&self, key: &Arc<ConnectionKey>, change: impl FnOnce(&mut OriginSessions<TlsSession>)) {
         let mut kept = self.kept.lock();
         change(kept.get_or_insert_mut(Arc::clone(key), OriginSessions::default));
         if kept.len() > ORIGINS.get() {
@@ -158,7 +158,7 @@ impl ChainWeight {
 // === impl ConnectionSessions ===
 
 impl ConnectionSessions {
-    fn bring(&self, session: Session) {
+    fn bring(&self, session: TlsSession) {
         let read = usize::try_from(self.read.load(Ordering::Relaxed)).unwrap_or(usize::MAX - ROOM);
         let Some((bytes, chain)) = self.chain.lock().weigh(read) else { return };
         self.all.edit(&self.key, |origin| origin.keep(Weighed { session, bytes, chain }));
@@ -177,14 +177,14 @@ impl ClientSessionStore for ConnectionSessions {
     fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
         // The newest is all that is ever asked for.
         self.remove_tls12_session(&name);
-        self.bring(Session::Tls12(Box::new(value)));
+        self.bring(TlsSession::Tls12(Box::new(value)));
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
         let mut kept = self.all.kept.lock();
         let origin = kept.get(&self.key)?;
-        let at = origin.newest(|session| matches!(session, Session::Tls12(_)))?;
-        let Weighed { session: Session::Tls12(session), chain, .. } = &origin.kept[at] else { return None };
+        let at = origin.newest(|session| matches!(session, TlsSession::Tls12(_)))?;
+        let Weighed { session: TlsSession::Tls12(session), chain, .. } = &origin.kept[at] else { return None };
         self.chain.lock().resumed = *chain;
         Some((**session).clone())
     }
@@ -192,21 +192,21 @@ impl ClientSessionStore for ConnectionSessions {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
         let mut kept = self.all.kept.lock();
         let Some(origin) = kept.get_mut(&self.key) else { return };
-        if let Some(at) = origin.newest(|session| matches!(session, Session::Tls12(_))) {
+        if let Some(at) = origin.newest(|session| matches!(session, TlsSession::Tls12(_))) {
             origin.take(at);
         }
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.bring(Session::Tls13(Box::new(value)));
+        self.bring(TlsSession::Tls13(Box::new(value)));
     }
 
     /// Each is used once.
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         let mut kept = self.all.kept.lock();
         let origin = kept.get_mut(&self.key)?;
-        let at = origin.newest(|session| matches!(session, Session::Tls13(_)))?;
-        let Weighed { session: Session::Tls13(session), chain, .. } = origin.take(at)? else { return None };
+        let at = origin.newest(|session| matches!(session, TlsSession::Tls13(_)))?;
+        let Weighed { session: TlsSession::Tls13(session), chain, .. } = origin.take(at)? else { return None };
         self.chain.lock().resumed = chain;
         Some(*session)
     }
