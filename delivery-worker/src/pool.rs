@@ -19,19 +19,23 @@
 mod book;
 mod carrier;
 mod connect;
+mod cork;
 mod descriptors;
 mod http1;
 mod http2;
 mod key;
 mod origins;
 mod rules;
+mod sessions;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod way;
 mod why;
 mod wire;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -39,7 +43,8 @@ use std::time::{Duration, Instant};
 use chassis::{clock, tasks};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::error::Elapsed;
 
 use crate::classify::NoAnswer;
 use crate::resolve::TargetResolver;
@@ -55,10 +60,11 @@ pub(crate) use self::way::Way;
 pub(crate) use self::way::{ConnectTimes, Protocol};
 pub(crate) use self::why::{AttemptPhase, NoConnection, of_cause, of_io};
 
-use self::connect::{ConnectPhase, Dialer, NewConnection};
+use self::connect::{ConnectPhase, Dialer, NewConnection, SPARE_SOCKETS};
 use self::http2::Http2;
 use self::key::ConnectionKey;
 use self::origins::{Gone, PooledOrigins, Usable};
+use self::sessions::TlsSessions;
 use self::slot::{PoolSlot, SlotPlace};
 
 /// Most bytes of a response head. Hyper's own default is 400 KiB per connection.
@@ -110,7 +116,8 @@ struct Connect {
 impl ConnectionPool {
     /// A pool without connections. It connects to what the resolver allows, and with this TLS where no identity brings its own.
     pub(crate) fn new(resolver: TargetResolver, tls: Arc<ClientConfig>, limits: PoolLimits) -> Self {
-        let dialer = Dialer { resolver, tls };
+        let dialer =
+            Dialer { resolver, tls, sessions: Arc::new(TlsSessions::new()), spare: Semaphore::new(SPARE_SOCKETS) };
         let shared = PoolShared { limits, dialer, origins: Mutex::default(), is_swept: AtomicBool::new(false) };
         Self { shared: Arc::new(shared) }
     }
@@ -119,12 +126,11 @@ impl ConnectionPool {
     pub(crate) fn take(&self, origin: OriginRef<'_>, identity: Option<&ClientIdentity>) -> Taken {
         let now = clock::instant();
         loop {
-            let mut gone = Gone::default();
             // One look: what is given back between two of them would lie there while its request waits.
             let looked = {
                 let mut origins = self.shared.origins.lock();
                 let found = origins.find(origin, now);
-                found.ok_or_else(|| self.queue(&mut origins, (origin, identity), &mut gone, now))
+                found.ok_or_else(|| self.queue(&mut origins, (origin, identity), now))
             };
             match looked {
                 Ok(Usable::Kept(mut kept)) => {
@@ -135,8 +141,9 @@ impl ConnectionPool {
                     // Dropped here: the next one is looked at.
                 }
                 Ok(Usable::Shared(connection)) => return Taken::Now(self.shared.stream(connection)),
-                Err((place, connects)) => {
+                Err((place, connects, gone)) => {
                     self.shared.begin(connects);
+                    drop(gone);
                     return Taken::Waits(place);
                 }
             }
@@ -147,14 +154,13 @@ impl ConnectionPool {
         &self,
         origins: &mut PooledOrigins,
         (origin, identity): (OriginRef<'_>, Option<&ClientIdentity>),
-        gone: &mut Gone,
         now: Instant,
-    ) -> (QueuePlace, Vec<Connect>) {
+    ) -> (QueuePlace, Vec<Connect>, Gone) {
         let (sender, answer) = oneshot::channel();
         let tls = identity.map(|identity| Arc::clone(&identity.tls));
         let (key, phase) = origins.queue(origin, tls, sender, now);
-        let connects = origins.plan(&self.shared, &key, gone);
-        (QueuePlace { key, answer, phase }, connects)
+        let (connects, gone) = origins.go_on(&self.shared, &key);
+        (QueuePlace { key, answer, phase }, connects, gone)
     }
 
     /// Why a request that waited for so long has no connection.
@@ -230,13 +236,12 @@ impl PoolShared {
         let began = clock::instant();
         let key = Arc::clone(&slot.key);
         let dial = self.dialer.dial(&key, tls, &phase);
-        let made = tokio::time::timeout(self.limits.connect, dial).await;
+        let made = self.wait_for(dial, &mut slot).await;
         let made = made.unwrap_or_else(|_elapsed| {
             let (phase, address) = phase.now();
             Err(NoConnection::late(phase, address, self.limits.connect))
         });
         let now = clock::instant();
-        let held = self.origins.lock().next_held();
         match made {
             Ok(NewConnection::Http1(mut connection)) => {
                 self.origins.lock().connected(&mut slot, SlotPlace::Used, rules::Speaks::Http1);
@@ -253,14 +258,22 @@ impl PoolShared {
                 self.go_on(&key);
             }
             Err(error) => {
-                self.origins.lock().failed(&key, &error, began);
+                self.origins.lock().failed(&mut slot, &error, began);
                 // The slot is free for the next.
                 drop(slot);
             }
         }
-        if let Some(held) = held {
-            self.go_on(&held);
+    }
+
+    /// Waits until a connect has its end, and at most the time that it has. If it takes long it leaves its place to the next.
+    async fn wait_for<T>(self: &Arc<Self>, dial: impl Future<Output = T>, slot: &mut PoolSlot) -> Result<T, Elapsed> {
+        let mut dial = pin!(dial);
+        if let Ok(made) = tokio::time::timeout(self.limits.patience, &mut dial).await {
+            return Ok(made);
         }
+        self.origins.lock().slow(slot, &self.limits);
+        self.go_on(&slot.key);
+        tokio::time::timeout(self.limits.connect.saturating_sub(self.limits.patience), dial).await
     }
 
     /// A connection that is free: for the oldest request that waits, or kept.
@@ -271,7 +284,8 @@ impl PoolShared {
 
     /// A request of a shared connection ended.
     fn end_stream(self: &Arc<Self>, connection: &Arc<Http2>) {
-        let ended = self.origins.lock().end_stream(connection, clock::instant(), |next| self.stream(next));
+        let now = clock::instant();
+        let ended = self.origins.lock().end_stream(connection, &self.limits, now, |next| self.stream(next));
         if let (true, Some(slot)) = (ended.needs_more, &connection.slot) {
             self.go_on(&slot.key);
         }
@@ -280,17 +294,16 @@ impl PoolShared {
 
     /// A connection is gone, or was never made.
     fn closed(self: &Arc<Self>, key: &Arc<ConnectionKey>, place: SlotPlace) {
-        let held = self.origins.lock().closed(key, place);
-        self.go_on(key);
-        if let Some(held) = held {
-            self.go_on(&held);
+        self.origins.lock().closed(key, place);
+        // A connect that came to no end was dropped with its runtime: whatever begins now would be dropped as well.
+        if !place.is_connecting() {
+            self.go_on(key);
         }
     }
 
-    /// Begins the connects that an origin needs now.
+    /// Begins the connects that an origin needs now, and others whose turn it is.
     fn go_on(self: &Arc<Self>, key: &Arc<ConnectionKey>) {
-        let mut gone = Gone::default();
-        let connects = self.origins.lock().plan(self, key, &mut gone);
+        let (connects, gone) = self.origins.lock().go_on(self, key);
         self.begin(connects);
         drop(gone);
     }

@@ -9,13 +9,6 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-/// Servers whose sessions are kept: a new connection to one of them needs no key exchange. Each is at most some KiB.
-const SESSIONS: usize = 4_096 * TICKETS;
-/// The same for who shows a certificate of its own: a few servers.
-const OWN_SESSIONS: usize = 2 * TICKETS;
-/// What rustls counts per server.
-const TICKETS: usize = 8;
-
 /// Makes TLS configurations. Clones share the authorities.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
@@ -69,7 +62,7 @@ impl Tls {
     /// The provider cannot serve the protocol versions.
     pub(crate) fn plain(&self) -> Result<ClientConfig, TlsError> {
         let config = self.builder()?.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
-        Ok(pooled(config, SESSIONS))
+        Ok(pooled(config))
     }
 
     /// With a client certificate: a chain and its private key, both PEM.
@@ -84,7 +77,7 @@ impl Tls {
         }
         let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).map_err(TlsError::Pem)?;
         let builder = self.builder()?.with_root_certificates(Arc::clone(&self.roots));
-        Ok(pooled(builder.with_client_auth_cert(chain, key)?, OWN_SESSIONS))
+        Ok(pooled(builder.with_client_auth_cert(chain, key)?))
     }
 
     fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
@@ -93,9 +86,9 @@ impl Tls {
     }
 }
 
-/// What connections of the pool have in common.
-fn pooled(mut config: ClientConfig, sessions: usize) -> ClientConfig {
+/// What connections of the pool have in common. It keeps their sessions itself.
+fn pooled(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.resumption = Resumption::in_memory_sessions(sessions);
+    config.resumption = Resumption::disabled();
     config
 }

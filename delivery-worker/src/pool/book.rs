@@ -12,7 +12,7 @@ use super::connect::ConnectPhase;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::origins::Gone;
-use super::rules::{Demand, PoolLimits, RecentPeak, Speaks};
+use super::rules::{Demand, OriginStanding, PoolLimits, RecentPeak, Speaks};
 use super::slot::SlotPlace;
 use super::why::NoConnection;
 
@@ -29,6 +29,9 @@ pub(super) struct OriginBook {
     pub(super) used: usize,
     pub(super) peak: RecentPeak,
     pub(super) speaks: Speaks,
+    pub(super) standing: OriginStanding,
+    /// The line it stands in for a connect, if it does.
+    pub(super) line: Option<OriginStanding>,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) phase: Arc<ConnectPhase>,
 }
@@ -62,15 +65,41 @@ impl OriginBook {
             used: 0,
             peak: RecentPeak::default(),
             speaks: Speaks::Unknown,
+            standing: OriginStanding::Unproven,
+            line: None,
             tls,
             phase: Arc::new(ConnectPhase::new()),
         }
     }
 
     pub(super) fn need(&self) -> Demand {
-        let Self { connecting, open, speaks, .. } = *self;
+        let Self { connecting, open, speaks, standing, .. } = *self;
         let shared = self.shared.iter().filter(|shared| shared.is_usable()).count();
-        Demand { waiting: self.waiting.len(), connecting, open, shared, speaks }
+        Demand { waiting: self.waiting.len(), connecting, open, shared, speaks, standing }
+    }
+
+    /// Forgets requests that have given up.
+    pub(super) fn drop_gone(&mut self) {
+        self.waiting.retain(|waiter| !waiter.answer.is_closed());
+    }
+
+    /// When each connection that nobody uses was last used.
+    pub(super) fn idle(&self) -> impl Iterator<Item = Instant> {
+        let shared = self.shared.iter().filter(|shared| shared.streams == 0).map(|shared| shared.used);
+        self.kept.iter().map(|kept| kept.used).chain(shared)
+    }
+
+    /// Gives up the connection that was idle for longest.
+    pub(super) fn evict(&mut self, gone: &mut Gone) {
+        let shared = self.shared.iter().enumerate().filter(|(_, shared)| shared.streams == 0);
+        let shared = shared.min_by_key(|(_, shared)| shared.used).map(|(at, shared)| (at, shared.used));
+        let kept = self.kept.front().map(|kept| kept.used);
+        match shared {
+            Some((at, used)) if kept.is_none_or(|kept| used <= kept) => {
+                gone.shared.push(self.shared.swap_remove(at).connection);
+            }
+            Some(_) | None => gone.kept.extend(self.kept.pop_front()),
+        }
     }
 
     pub(super) fn begin(&mut self, now: Instant) {
@@ -117,7 +146,7 @@ impl OriginBook {
     }
 
     pub(super) fn sweep(&mut self, limits: &PoolLimits, now: Instant, gone: &mut Gone) {
-        self.waiting.retain(|waiter| !waiter.answer.is_closed());
+        self.drop_gone();
         let mut stays = VecDeque::with_capacity(self.kept.len());
         for mut kept in self.kept.drain(..) {
             if limits.is_over(kept.born, kept.used, kept.promised, now) || !kept.is_alive() {

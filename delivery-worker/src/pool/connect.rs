@@ -17,14 +17,16 @@ use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 use super::http1::Http1;
 use super::http2::{Http2, NoPreface};
 use super::key::ConnectionKey;
+use super::sessions::TlsSessions;
 use super::way::{ConnectTimes, ms_since};
 use super::why::{AttemptPhase, NoConnection, clipped};
-use super::wire::{Wire, WireCount};
+use super::wire::{Socket, Wire, WireCount};
 use crate::classify::NoAnswer;
 use crate::resolve::{ResolveError, TargetResolver};
 
@@ -32,6 +34,10 @@ use crate::resolve::{ResolveError, TargetResolver};
 const ADDRESSES: usize = 8;
 /// The next address is tried as well when the one before has not answered within this time (RFC 8305).
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// Sockets of all connects together for addresses that are tried beside the one before: a connection counts as one, and what
+/// answers at none of its eight addresses would be eight.
+pub(super) const SPARE_SOCKETS: usize = 256;
 
 /// How far the newest connect to an origin has got: for requests that give up while they wait for it.
 #[derive(Debug)]
@@ -43,6 +49,9 @@ pub(super) struct Dialer {
     pub(super) resolver: TargetResolver,
     /// For who shows no certificate.
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) sessions: Arc<TlsSessions>,
+    /// [`SPARE_SOCKETS`] that are free.
+    pub(super) spare: Semaphore,
 }
 
 /// A connection that was just made.
@@ -92,7 +101,7 @@ impl Dialer {
     /// The first step that failed, and why.
     pub(super) async fn dial(
         &self,
-        key: &ConnectionKey,
+        key: &Arc<ConnectionKey>,
         tls: Option<Arc<ClientConfig>>,
         phase: &ConnectPhase,
     ) -> Result<NewConnection, NoConnection> {
@@ -105,7 +114,7 @@ impl Dialer {
 
     async fn steps(
         &self,
-        key: &ConnectionKey,
+        key: &Arc<ConnectionKey>,
         tls: Option<Arc<ClientConfig>>,
         phase: &ConnectPhase,
         times: &mut ConnectTimes,
@@ -117,7 +126,7 @@ impl Dialer {
         let addresses = addresses.map_err(|error| not_found(&error))?;
         phase.enter(AttemptPhase::Connect, addresses.first().copied());
         let began = clock::instant();
-        let connected = first_of(addresses).await;
+        let connected = first_of(addresses, &self.spare).await;
         times.connect_ms = Some(ms_since(began));
         let (stream, address) = connected?;
         let count = Arc::new(WireCount::new());
@@ -129,7 +138,9 @@ impl Dialer {
             let reason = "the host is no name that a certificate could be for";
             NoConnection::new(NoAnswer::Tls, AttemptPhase::Tls, Some(address), reason)
         })?;
-        let connector = TlsConnector::from(tls.unwrap_or_else(|| Arc::clone(&self.tls)));
+        let stream = Socket::new(stream);
+        let tls = self.sessions.config(tls.as_ref().unwrap_or(&self.tls), key, stream.read_so_far());
+        let connector = TlsConnector::from(tls);
         let failed = |error| NoConnection::io(&error, AttemptPhase::Tls, Some(address));
         let began = clock::instant();
         let agreed = connector.connect(name, stream).await;
@@ -166,14 +177,25 @@ fn not_found(error: &ResolveError) -> NoConnection {
     }
 }
 
-/// Happy eyeballs: whoever answers first; the others are let go.
-async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), NoConnection> {
+/// Happy eyeballs: whoever answers first; the others are let go. While none is spare an address is tried when the ones before it have
+/// failed.
+pub(super) async fn first_of(
+    addresses: Vec<SocketAddr>,
+    spare: &Semaphore,
+) -> Result<(TcpStream, SocketAddr), NoConnection> {
     let mut left = addresses.into_iter().take(ADDRESSES);
     let mut under_way = FuturesUnordered::new();
     let mut failed = None;
     loop {
-        if let Some(address) = left.next() {
-            under_way.push(async move { (TcpStream::connect(address).await, address) });
+        let permit = if under_way.is_empty() || left.len() == 0 { None } else { spare.try_acquire().ok() };
+        if (permit.is_some() || under_way.is_empty())
+            && let Some(address) = left.next()
+        {
+            under_way.push(async move {
+                let connected = TcpStream::connect(address).await;
+                drop(permit);
+                (connected, address)
+            });
         }
         let has_more = left.len() > 0;
         tokio::select! {

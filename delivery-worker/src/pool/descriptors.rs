@@ -3,9 +3,11 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::PoolLimits;
+use super::connect::SPARE_SOCKETS;
 
-/// What the process opens beside connections of deliveries: Kafka's, listeners, files.
-const OTHERS: u64 = 512;
+/// What the process opens beside connections of deliveries: Kafka's, listeners, files; and sockets of connects that try several
+/// addresses.
+const OTHERS: u64 = 512 + SPARE_SOCKETS as u64;
 
 /// Raises the limit of open files if it is too low for these limits; lowers the limits if that does not help.
 pub(crate) fn fit_descriptors(limits: PoolLimits) -> PoolLimits {

@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::cork::{Corked, Uncork};
 use super::rules::STREAMS;
 use super::slot::PoolSlot;
 use super::way::ConnectTimes;
@@ -72,6 +73,7 @@ struct Driver {
     is_settled: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     polled: Arc<Notify>,
+    uncork: Uncork<Wire>,
 }
 
 /// The connection ended before its server said anything of use.
@@ -92,11 +94,13 @@ impl Http2 {
         address: SocketAddr,
         now: Instant,
     ) -> Result<Self, NoPreface> {
+        let wire = Corked::new(wire);
         let driver = Driver {
             close: CancellationToken::new(),
             is_settled: Arc::default(),
             is_over: Arc::default(),
             polled: Arc::default(),
+            uncork: wire.uncork(),
         };
         // Until it is whole, whoever gives up on it closes it.
         let guard = driver.close.clone().drop_guard();
@@ -226,11 +230,12 @@ where
             drop(tasks::spawn("HTTP/2 request", future));
             return;
         }
-        let Self { close, is_settled, is_over, polled } = self.clone();
+        let Self { close, is_settled, is_over, polled, uncork } = self.clone();
         drop(tasks::spawn("HTTP/2 connection", async move {
             let mut future = pin!(future);
             let watched = std::future::poll_fn(|context| {
                 let ended = future.as_mut().poll(context);
+                uncork.write(context);
                 if !is_settled.load(Ordering::Acquire) {
                     polled.notify_one();
                 }

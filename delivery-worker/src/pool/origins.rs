@@ -14,8 +14,9 @@ use super::connect::ConnectPhase;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::key::{ConnectionKey, Holder, OriginRef};
-use super::rules::{PoolLimits, PoolTotals, Speaks};
+use super::rules::{OriginStanding, PoolLimits, PoolTotals, Speaks};
 use super::slot::{PoolSlot, SlotPlace};
+use super::turns::ConnectTurns;
 use super::why::NoConnection;
 use super::{Carrier, Connect, PoolShared};
 
@@ -24,8 +25,8 @@ use super::{Carrier, Connect, PoolShared};
 pub(super) struct PooledOrigins {
     known: HashMap<Arc<ConnectionKey>, OriginBook>,
     totals: PoolTotals,
-    /// Origins that need more connects than all may have at once, in order.
-    held: VecDeque<Arc<ConnectionKey>>,
+    /// Origins that need connects.
+    turns: ConnectTurns<Arc<ConnectionKey>>,
 }
 
 /// What a request can use.
@@ -82,45 +83,96 @@ impl PooledOrigins {
         (key, Arc::clone(&book.phase))
     }
 
-    /// The connects that an origin needs now. They count as begun.
-    pub(super) fn plan(&mut self, pool: &Arc<PoolShared>, key: &Arc<ConnectionKey>, gone: &mut Gone) -> Vec<Connect> {
-        let Some(book) = self.known.get_mut(key) else { return Vec::new() };
-        book.waiting.retain(|waiter| !waiter.answer.is_closed());
-        let plan = pool.limits.plan(book.need(), self.totals);
-        let room = self.evict(plan.evict, gone);
-        let Some(book) = self.known.get_mut(key) else { return Vec::new() };
-        let connects = plan.connects - (plan.evict - room);
-        if (plan.is_held || room < plan.evict) && !self.held.contains(key) {
-            self.held.push_back(Arc::clone(key));
+    /// An origin may need connects now: it stands in line for them, and whose turn it is begins. Returns what to close as well, where
+    /// that makes room: then those who stand in line have their turn.
+    pub(super) fn go_on(&mut self, pool: &Arc<PoolShared>, key: &Arc<ConnectionKey>) -> (Vec<Connect>, Gone) {
+        self.line_up(key, &pool.limits);
+        let connects = self.take_turns(pool);
+        let gone = if self.is_short(&pool.limits) { self.evict(pool.limits.evicted()) } else { Gone::default() };
+        (connects, gone)
+    }
+
+    fn line_up(&mut self, key: &Arc<ConnectionKey>, limits: &PoolLimits) {
+        let Some(book) = self.known.get_mut(key) else { return };
+        if book.line == Some(book.standing) || limits.wanted(book.need()) == 0 {
+            return;
         }
-        book.connecting += connects;
-        book.open += connects;
-        self.totals.connecting += connects;
-        self.totals.open += connects;
-        let connect = |_| {
+        if let Some(former) = book.line.replace(book.standing) {
+            self.turns.remove(key, former);
+        }
+        self.turns.push(Arc::clone(key), book.standing);
+    }
+
+    /// The connects whose turn it is. They count as begun.
+    fn take_turns(&mut self, pool: &Arc<PoolShared>) -> Vec<Connect> {
+        let limits = &pool.limits;
+        let mut connects = Vec::new();
+        while !limits.is_full(self.totals) {
+            let turn = self.turns.pop(|standing| limits.may_connect(standing, self.totals));
+            let Some((key, standing)) = turn else { break };
+            let Some(book) = self.known.get_mut(&key) else { continue };
+            book.line = None;
+            book.drop_gone();
+            let wanted = limits.wanted(book.need());
+            if wanted == 0 {
+                continue;
+            }
+            book.connecting += 1;
+            book.open += 1;
+            self.totals.open += 1;
+            self.totals.connecting += 1;
+            self.totals.unproven += usize::from(standing == OriginStanding::Unproven);
             let (tls, phase) = (book.tls.clone(), Arc::clone(&book.phase));
-            Connect { slot: PoolSlot::new(pool, key), tls, phase }
-        };
-        (0..connects).map(connect).collect()
+            connects.push(Connect { slot: PoolSlot::new(pool, &key, standing), tls, phase });
+            if wanted > 1 {
+                book.line = Some(book.standing);
+                self.turns.push(key, book.standing);
+            }
+        }
+        connects
+    }
+
+    /// Whether origins stand in line for room that others have.
+    fn is_short(&self, limits: &PoolLimits) -> bool {
+        limits.is_full(self.totals) && !self.turns.is_empty()
     }
 
     /// Takes the connections that were idle for longest, of whomever. They are counted until they are dropped.
-    fn evict(&mut self, count: usize, gone: &mut Gone) -> usize {
-        for evicted in 0..count {
-            let idle = self.known.values_mut().filter(|book| !book.kept.is_empty());
-            let Some(book) = idle.min_by_key(|book| book.kept.front().map(|kept| kept.used)) else { return evicted };
-            gone.kept.extend(book.kept.pop_front());
+    fn evict(&mut self, count: usize) -> Gone {
+        let of = |(key, book): (&Arc<ConnectionKey>, &OriginBook)| {
+            book.idle().map(|used| (used, Arc::clone(key))).collect::<Vec<_>>()
+        };
+        let mut idle: Vec<_> = self.known.iter().flat_map(of).collect();
+        if idle.len() > count {
+            idle.select_nth_unstable_by_key(count, |(used, _)| *used);
+            idle.truncate(count);
         }
-        count
+        let mut gone = Gone::default();
+        for (_, key) in idle {
+            if let Some(book) = self.known.get_mut(&key) {
+                book.evict(&mut gone);
+            }
+        }
+        gone
+    }
+
+    /// A connect takes long: its place is the next one's, if there are not too many of its kind.
+    pub(super) fn slow(&mut self, slot: &mut PoolSlot, limits: &PoolLimits) {
+        if self.totals.slow < limits.slow {
+            slot.place.leave(&mut self.totals);
+            slot.place = SlotPlace::Slow;
+            self.totals.slow += 1;
+        }
     }
 
     /// A connection was made.
     pub(super) fn connected(&mut self, slot: &mut PoolSlot, place: SlotPlace, speaks: Speaks) {
-        self.totals.connecting -= 1;
+        slot.place.leave(&mut self.totals);
         slot.place = place;
         if let Some(book) = self.known.get_mut(&slot.key) {
             book.connecting -= 1;
             book.speaks = speaks;
+            book.standing = OriginStanding::Proven;
             if place == SlotPlace::Used {
                 book.used += 1;
             }
@@ -129,8 +181,12 @@ impl PooledOrigins {
 
     /// A connect failed: the oldest request that waits fails with it. Where the time ran out, so do all that waited through it,
     /// and where the policy refuses the name, all.
-    pub(super) fn failed(&mut self, key: &Arc<ConnectionKey>, error: &NoConnection, began: Instant) {
-        let Some(book) = self.known.get_mut(key) else { return };
+    pub(super) fn failed(&mut self, slot: &mut PoolSlot, error: &NoConnection, began: Instant) {
+        slot.place.leave(&mut self.totals);
+        slot.place = SlotPlace::Failed;
+        let Some(book) = self.known.get_mut(&slot.key) else { return };
+        book.connecting -= 1;
+        book.standing = OriginStanding::Unproven;
         let is_late = error.is_late;
         let mut is_told = false;
         for waiter in std::mem::take(&mut book.waiting) {
@@ -144,6 +200,7 @@ impl PooledOrigins {
 
     /// A connection is free. Returns it if nobody wants it.
     pub(super) fn offer(&mut self, mut kept: Box<Http1>, limits: &PoolLimits, now: Instant) -> Option<Box<Http1>> {
+        let is_short = self.is_short(limits);
         let Some(book) = kept.slot.as_ref().and_then(|slot| self.known.get_mut(&slot.key)) else { return Some(kept) };
         // One that is new is somebody's, however short it would be kept.
         if kept.served > 0 && limits.is_over(kept.born, kept.used, kept.promised, now) {
@@ -160,7 +217,9 @@ impl PooledOrigins {
             }
         }
         let used = book.used.saturating_sub(1);
-        if book.kept.len() + used >= book.peak.keeps(book.used, now) {
+        let is_surplus = book.kept.len() + used >= book.peak.keeps(book.used, now);
+        // One that is new was paid for: who comes next uses it, or the next sweep ends it.
+        if is_short || (is_surplus && kept.served > 0) {
             return Some(kept);
         }
         book.used = used;
@@ -181,10 +240,12 @@ impl PooledOrigins {
     pub(super) fn end_stream(
         &mut self,
         connection: &Arc<Http2>,
+        limits: &PoolLimits,
         now: Instant,
         stream: impl Fn(Arc<Http2>) -> Carrier,
     ) -> StreamEnd {
         let mut end = StreamEnd::default();
+        let is_short = self.is_short(limits);
         let slot = connection.slot.as_ref();
         let Some(book) = slot.and_then(|slot| self.known.get_mut(&slot.key)) else { return end };
         book.used = book.used.saturating_sub(1);
@@ -193,7 +254,9 @@ impl PooledOrigins {
             let shared = &mut book.shared[at];
             shared.streams = shared.streams.saturating_sub(1);
             shared.used = now;
-            let is_last = shared.streams == 0 && (shared.is_retired || connection.is_closed());
+            let is_idle = shared.streams == 0;
+            let is_last =
+                is_idle && (shared.is_retired || connection.is_closed() || (is_short && book.waiting.is_empty()));
             end.gone = is_last.then(|| book.shared.swap_remove(at).connection);
         }
         book.hand_out(now, &stream);
@@ -221,21 +284,15 @@ impl PooledOrigins {
         gone
     }
 
-    /// A connection is gone. Returns an origin that waits for the room it leaves.
-    pub(super) fn closed(&mut self, key: &Arc<ConnectionKey>, place: SlotPlace) -> Option<Arc<ConnectionKey>> {
+    /// A connection is gone, or was never made.
+    pub(super) fn closed(&mut self, key: &Arc<ConnectionKey>, place: SlotPlace) {
         self.totals.open -= 1;
-        self.totals.connecting -= usize::from(place == SlotPlace::Connecting);
+        place.leave(&mut self.totals);
         if let Some(book) = self.known.get_mut(key) {
             book.open -= 1;
-            book.connecting -= usize::from(place == SlotPlace::Connecting);
+            book.connecting -= usize::from(place.is_connecting());
             book.used -= usize::from(place == SlotPlace::Used);
         }
-        self.held.pop_front()
-    }
-
-    /// An origin that waits for room.
-    pub(super) fn next_held(&mut self) -> Option<Arc<ConnectionKey>> {
-        self.held.pop_front()
     }
 
     /// Takes out what is over at an origin, and forgets it when nothing is left.
@@ -243,7 +300,7 @@ impl PooledOrigins {
         let mut gone = Gone::default();
         let Some(book) = self.known.get_mut(key) else { return gone };
         book.sweep(limits, now, &mut gone);
-        if book.open == 0 && book.waiting.is_empty() {
+        if book.open == 0 && book.waiting.is_empty() && book.line.is_none() {
             self.known.remove(key);
         }
         gone
@@ -262,7 +319,7 @@ impl PooledOrigins {
 
     /// Whether an origin waits for room that others have, and has no connect under way itself.
     pub(super) fn lacks_room(&self, key: &Arc<ConnectionKey>) -> bool {
-        self.held.contains(key) && self.known.get(key).is_some_and(|book| book.connecting == 0)
+        self.known.get(key).is_some_and(|book| book.line.is_some() && book.connecting == 0)
     }
 
     /// Origins that are known.

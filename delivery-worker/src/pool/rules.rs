@@ -2,13 +2,17 @@
 //!
 //! Kept are as many as were in flight lately: fewer, and a busy endpoint pays for a new connection with most requests; more, and
 //! both sides hold what nobody uses. The number halves every ten seconds in which it is not reached, so it needs no setting.
+//!
+//! Connects under way are limited, because a handshake is CPU. One that has not come to an end after half a second waits for
+//! somebody else and costs nothing: it leaves its place to the next. So endpoints that answer nobody delay others by that at
+//! most; and because there may be thousands of them, half of the places are for origins that answered when they were last asked.
 
 use std::time::{Duration, Instant};
 
 /// A peak counts whole for one of these, then half of it for another, and so on.
 const WINDOW: Duration = Duration::from_secs(10);
-/// While nobody knows what an origin speaks: the second one in case the first hangs. HTTP/2 needs no more, HTTP/1.1 is known
-/// after one handshake.
+/// While nobody knows whether an origin answers, or what it speaks: the second one in case the first hangs. HTTP/2 needs no more,
+/// HTTP/1.1 is known after one handshake.
 const FIRST_CONNECTS: usize = 2;
 /// HTTP/2 connections of an origin: each is one path through balancers on the way, and one that fails takes all its streams
 /// along.
@@ -22,6 +26,13 @@ const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// Connects under way: what is in flight of a lane by default, and what one worker's CPU can shake hands with.
 const CONNECTS_PER_ORIGIN: usize = 32;
 const CONNECTS: usize = 256;
+/// A connect that takes longer leaves its place.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Connects that have left theirs. Each is a descriptor, and beyond that nothing.
+const SLOW_CONNECTS: usize = 1_024;
+/// For how many connections room is made at once where there is none left, one of so many: what was idle for longest is found by a
+/// look at everything.
+const EVICTED_PART: usize = 128;
 
 /// What the pool is bounded by.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +47,12 @@ pub(crate) struct PoolLimits {
     pub(crate) total: usize,
     /// Connections of one origin.
     pub(crate) per_origin: usize,
-    /// Connects under way in all.
+    /// Connects under way in all that have begun a moment ago. Half of them are for origins that answered.
     pub(crate) connects: usize,
+    /// How long that moment is.
+    pub(crate) patience: Duration,
+    /// Connects under way in all that take longer.
+    pub(crate) slow: usize,
     /// Connects under way to one origin.
     pub(crate) connects_per_origin: usize,
 }
@@ -53,6 +68,15 @@ pub(super) enum Speaks {
     Http2(usize),
 }
 
+/// Whether an origin can be expected to answer a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OriginStanding {
+    /// It answered the last one.
+    Proven,
+    /// It did not, or none was tried lately.
+    Unproven,
+}
+
 /// What one origin needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Demand {
@@ -66,6 +90,8 @@ pub(super) struct Demand {
     pub(super) shared: usize,
     /// What they speak.
     pub(super) speaks: Speaks,
+    /// Whether it can be expected to answer.
+    pub(super) standing: OriginStanding,
 }
 
 /// What all origins have.
@@ -73,19 +99,12 @@ pub(super) struct Demand {
 pub(super) struct PoolTotals {
     /// Connections, those under way included.
     pub(super) open: usize,
-    /// Connects under way.
+    /// Connects under way that have begun a moment ago.
     pub(super) connecting: usize,
-}
-
-/// What to do for an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ConnectPlan {
-    /// Connects to begin.
-    pub(super) connects: usize,
-    /// Idle connections of whomever that have to make room.
-    pub(super) evict: usize,
-    /// It needs more than all origins together may have now.
-    pub(super) is_held: bool,
+    /// Those of them to origins that are not proven.
+    pub(super) unproven: usize,
+    /// Connects under way that take longer.
+    pub(super) slow: usize,
 }
 
 /// How many were in use lately.
@@ -94,6 +113,17 @@ pub(super) struct RecentPeak {
     since: Option<Instant>,
     current: usize,
     before: usize,
+}
+
+// === impl OriginStanding ===
+
+impl OriginStanding {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Proven => Self::Unproven,
+            Self::Unproven => Self::Proven,
+        }
+    }
 }
 
 // === impl PoolLimits ===
@@ -109,6 +139,8 @@ impl PoolLimits {
             total,
             per_origin: (total / 2).max(in_flight),
             connects: CONNECTS.min(total),
+            patience: PATIENCE.min(connect),
+            slow: SLOW_CONNECTS.min(total / 2),
             connects_per_origin: CONNECTS_PER_ORIGIN,
         }
     }
@@ -120,19 +152,37 @@ impl PoolLimits {
         now.saturating_duration_since(used) >= idle || now.saturating_duration_since(born) >= self.lifetime
     }
 
-    /// What to do for an origin with this need.
-    pub(super) fn plan(&self, need: Demand, all: PoolTotals) -> ConnectPlan {
-        let Demand { waiting, connecting, open, shared, speaks } = need;
+    /// Connects that an origin with this need would begin if it were alone.
+    pub(super) fn wanted(&self, need: Demand) -> usize {
+        let Demand { waiting, connecting, open, shared, speaks, standing } = need;
         let wanted = match speaks {
-            Speaks::Unknown => waiting.min(FIRST_CONNECTS),
-            Speaks::Http1 => waiting,
+            Speaks::Unknown | Speaks::Http1 => waiting,
             Speaks::Http2(streams) => waiting.div_ceil(streams.max(1)).min(SHARED_PER_ORIGIN.saturating_sub(shared)),
         };
-        let wanted =
-            wanted.min(self.connects_per_origin).saturating_sub(connecting).min(self.per_origin.saturating_sub(open));
-        let connects = wanted.min(self.connects.saturating_sub(all.connecting));
-        let evict = connects.saturating_sub(self.total.saturating_sub(all.open));
-        ConnectPlan { connects, evict, is_held: connects < wanted }
+        let most = match standing {
+            OriginStanding::Proven => self.connects_per_origin,
+            OriginStanding::Unproven => FIRST_CONNECTS,
+        };
+        wanted.min(most).saturating_sub(connecting).min(self.per_origin.saturating_sub(open))
+    }
+
+    /// Whether one more connect to an origin of this standing may be under way.
+    pub(super) fn may_connect(&self, standing: OriginStanding, all: PoolTotals) -> bool {
+        let has_place = match standing {
+            OriginStanding::Proven => true,
+            OriginStanding::Unproven => all.unproven < self.connects.div_ceil(2),
+        };
+        has_place && all.connecting < self.connects
+    }
+
+    /// Whether there is no room for another connection.
+    pub(super) fn is_full(&self, all: PoolTotals) -> bool {
+        all.open >= self.total
+    }
+
+    /// Idle connections that are given up where there is no room.
+    pub(super) fn evicted(&self) -> usize {
+        (self.total / EVICTED_PART).max(1)
     }
 }
 
@@ -176,37 +226,42 @@ mod tests {
     }
 
     fn need(waiting: usize, connecting: usize, open: usize, speaks: Speaks) -> Demand {
-        Demand { waiting, connecting, open, shared: open - connecting, speaks }
+        Demand { waiting, connecting, open, shared: open - connecting, speaks, standing: OriginStanding::Proven }
     }
 
-    fn connects(of: Demand) -> usize {
-        limits().plan(of, PoolTotals::default()).connects
-    }
-
-    #[test]
-    fn as_many_are_opened_as_requests_wait_and_few_until_it_is_known_what_the_origin_speaks() {
-        assert_eq!(connects(need(20, 0, 0, Speaks::Unknown)), 2);
-        assert_eq!(connects(need(20, 2, 2, Speaks::Unknown)), 0);
-        assert_eq!(connects(need(20, 5, 9, Speaks::Http1)), 15);
-        assert_eq!(connects(need(200, 5, 9, Speaks::Http1)), 27, "a limit of connects under way");
-        assert_eq!(connects(need(20, 0, 1, Speaks::Http2(100))), 1);
-        assert_eq!(connects(need(250, 1, 4, Speaks::Http2(100))), 2);
-        assert_eq!(connects(need(20, 0, 3, Speaks::Http2(1))), 13, "a limit of connections that are shared");
-        assert_eq!(connects(need(0, 0, 3, Speaks::Http1)), 0);
-        assert_eq!(connects(need(20, 0, 1_024, Speaks::Http1)), 0, "a limit per origin");
+    fn wanted(of: Demand) -> usize {
+        limits().wanted(of)
     }
 
     #[test]
-    fn what_is_idle_makes_room_and_what_all_may_do_at_once_holds() {
-        let full = PoolTotals { open: 2_048, connecting: 0 };
-        assert_eq!(
-            limits().plan(need(3, 0, 0, Speaks::Http1), full),
-            ConnectPlan { connects: 3, evict: 3, is_held: false }
-        );
-        let busy = PoolTotals { open: 1_000, connecting: 255 };
-        assert_eq!(
-            limits().plan(need(3, 0, 0, Speaks::Http1), busy),
-            ConnectPlan { connects: 1, evict: 0, is_held: true }
+    fn as_many_are_opened_as_requests_wait_and_few_until_it_is_known_that_the_origin_answers() {
+        let unproven = |need: Demand| Demand { standing: OriginStanding::Unproven, ..need };
+        assert_eq!(wanted(unproven(need(20, 0, 0, Speaks::Unknown))), 2);
+        assert_eq!(wanted(unproven(need(20, 2, 2, Speaks::Unknown))), 0);
+        assert_eq!(wanted(unproven(need(20, 0, 9, Speaks::Http1))), 2, "the last one failed");
+        assert_eq!(wanted(need(20, 5, 9, Speaks::Http1)), 15);
+        assert_eq!(wanted(need(200, 5, 9, Speaks::Http1)), 27, "a limit of connects under way");
+        assert_eq!(wanted(need(20, 0, 1, Speaks::Http2(100))), 1);
+        assert_eq!(wanted(need(250, 1, 4, Speaks::Http2(100))), 2);
+        assert_eq!(wanted(need(20, 0, 3, Speaks::Http2(1))), 13, "a limit of connections that are shared");
+        assert_eq!(wanted(need(0, 0, 3, Speaks::Http1)), 0);
+        assert_eq!(wanted(need(20, 0, 1_024, Speaks::Http1)), 0, "a limit per origin");
+    }
+
+    #[test]
+    fn half_of_the_places_are_for_origins_that_answered() {
+        let may = |standing, connecting, unproven| {
+            limits().may_connect(standing, PoolTotals { open: 300, connecting, unproven, slow: 0 })
+        };
+        assert!(may(OriginStanding::Unproven, 127, 127));
+        assert!(!may(OriginStanding::Unproven, 128, 128));
+        assert!(may(OriginStanding::Proven, 128, 128));
+        assert!(may(OriginStanding::Proven, 255, 0));
+        assert!(!may(OriginStanding::Proven, 256, 128) && !may(OriginStanding::Unproven, 256, 0));
+        let one = PoolLimits { connects: 1, ..limits() };
+        assert!(
+            one.may_connect(OriginStanding::Unproven, PoolTotals::default()),
+            "the smallest worker begins somewhere"
         );
     }
 
@@ -239,19 +294,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_limit_is_ever_passed(
+        fn no_limit_of_an_origin_is_ever_passed(
             waiting in 0_usize..5_000, connecting in 0_usize..40, idle in 0_usize..2_000, streams in 1_usize..200,
-            others in 0_usize..2_100, others_connecting in 0_usize..300, kind in 0..3_u8
+            kind in 0..3_u8, is_proven: bool
         ) {
             let speaks = match kind { 0 => Speaks::Unknown, 1 => Speaks::Http1, _shared => Speaks::Http2(streams) };
-            let need = need(waiting, connecting, idle + connecting, speaks);
-            let all = PoolTotals { open: need.open + others, connecting: connecting + others_connecting };
-            let plan = limits().plan(need, all);
-            prop_assert!(plan.connects == 0 || connecting + plan.connects <= limits().connects_per_origin);
-            prop_assert!(plan.connects == 0 || need.open + plan.connects <= limits().per_origin);
-            prop_assert!(plan.connects == 0 || all.connecting + plan.connects <= limits().connects);
-            prop_assert!(plan.connects == 0 || all.open + plan.connects - plan.evict <= limits().total.max(all.open));
-            prop_assert!(plan.connects + connecting <= waiting.max(connecting));
+            let standing = if is_proven { OriginStanding::Proven } else { OriginStanding::Unproven };
+            let need = Demand { standing, ..need(waiting, connecting, idle + connecting, speaks) };
+            let wanted = limits().wanted(need);
+            prop_assert!(wanted == 0 || connecting + wanted <= limits().connects_per_origin);
+            prop_assert!(wanted == 0 || need.open + wanted <= limits().per_origin);
+            prop_assert!(wanted + connecting <= waiting.max(connecting));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::PoolShared;
 use super::key::ConnectionKey;
+use super::rules::{OriginStanding, PoolTotals};
 
 /// See the module.
 pub(super) struct PoolSlot {
@@ -15,8 +16,12 @@ pub(super) struct PoolSlot {
 /// What a connection is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotPlace {
-    /// It is being made.
-    Connecting,
+    /// It is being made, since a moment ago, to an origin that stood so when it began.
+    Connecting(OriginStanding),
+    /// It is being made, and takes longer.
+    Slow,
+    /// It was not made.
+    Failed,
     /// It is kept, or shared: what is in use of it is counted by request.
     Kept,
     /// A request has it for itself.
@@ -25,8 +30,27 @@ pub(super) enum SlotPlace {
 
 impl PoolSlot {
     /// For a connection that is about to be made. The pool has counted it.
-    pub(super) fn new(pool: &Arc<PoolShared>, key: &Arc<ConnectionKey>) -> Self {
-        Self { pool: Arc::downgrade(pool), key: Arc::clone(key), place: SlotPlace::Connecting }
+    pub(super) fn new(pool: &Arc<PoolShared>, key: &Arc<ConnectionKey>, standing: OriginStanding) -> Self {
+        Self { pool: Arc::downgrade(pool), key: Arc::clone(key), place: SlotPlace::Connecting(standing) }
+    }
+}
+
+impl SlotPlace {
+    /// Whether the connection is not there yet.
+    pub(super) fn is_connecting(self) -> bool {
+        matches!(self, Self::Connecting(_) | Self::Slow)
+    }
+
+    /// It is a connect under way no longer, or none of that age.
+    pub(super) fn leave(self, totals: &mut PoolTotals) {
+        match self {
+            Self::Connecting(standing) => {
+                totals.connecting -= 1;
+                totals.unproven -= usize::from(standing == OriginStanding::Unproven);
+            }
+            Self::Slow => totals.slow -= 1,
+            Self::Failed | Self::Kept | Self::Used => {}
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The pool against endpoints that do what endpoints do, over real sockets.
 
+mod room;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,10 +25,15 @@ const CONNECT: Duration = Duration::from_millis(300);
 
 /// A client that trusts an authority, with a deadline for connects.
 fn client(authority: &TestAuthority, connect: Duration) -> Client {
+    client_with(authority, PoolLimits::new(connect, Duration::from_secs(60), 256))
+}
+
+/// The same with all limits.
+fn client_with(authority: &TestAuthority, limits: PoolLimits) -> Client {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), authority.pem()).unwrap();
     let tls = Tls::new(Some(file.path())).unwrap();
-    let limits = ClientLimits::new(4_096, 64, PoolLimits::new(connect, Duration::from_secs(60), 256));
+    let limits = ClientLimits::new(4_096, 64, limits);
     Client::new(testing::resolver(true, &["127.0.0.0/8"]), limits, tls.plain().unwrap())
 }
 

@@ -33,10 +33,17 @@ pub(super) struct Wire {
 enum Layer {
     Plain(TcpStream),
     /// Boxed: most of it is rustls' state.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
-/// Bytes of one connection. Its own task alone counts, so nothing here needs to be one step.
+/// What lies below TLS: says how much was read, handshake and tickets included.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    read: Arc<AtomicU64>,
+}
+
+/// Bytes of one connection above TLS. Its own task alone counts, so nothing here needs to be one step.
 #[derive(Debug, Default)]
 pub(super) struct WireCount {
     read: AtomicU64,
@@ -59,7 +66,7 @@ impl Wire {
     }
 
     /// Over a connection with TLS.
-    pub(super) fn tls(stream: TlsStream<TcpStream>, count: Arc<WireCount>) -> Self {
+    pub(super) fn tls(stream: TlsStream<Socket>, count: Arc<WireCount>) -> Self {
         Self { bytes: Layer::Tls(Box::new(stream)), count }
     }
 }
@@ -122,6 +129,58 @@ impl AsyncWrite for Wire {
             Layer::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Layer::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+// === impl Socket ===
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, read: Arc::default() }
+    }
+
+    /// Bytes that were read; it goes on counting.
+    pub(super) fn read_so_far(&self) -> &Arc<AtomicU64> {
+        &self.read
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = to.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, to))?;
+        WireCount::add(&self.read, to.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // rustls gathers whatever it has, which is one record nearly always; for the kernel a plain write is cheaper.
+        match slices {
+            [record] => Pin::new(&mut self.stream).poll_write(context, record),
+            records => Pin::new(&mut self.stream).poll_write_vectored(context, records),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
