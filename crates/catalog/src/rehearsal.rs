@@ -170,6 +170,7 @@ impl Snapshot {
             | Object::RetiredApplication(_)
             | Object::EventType(_)
             | Object::Source(_)
+            | Object::SchemaRegistry(_)
             | Object::KeptAnswer(_) => None,
         }
     }
