@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Waits for answers until this holds.
-    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+    async fn until(&self, holds: impl Fn(&Self) -> bool + Send + Sync) {
         let mut answers = self.cache.answers();
         let met = answers.wait_for(|_| holds(self));
         tokio::time::timeout(SOON, met).await.unwrap().unwrap();

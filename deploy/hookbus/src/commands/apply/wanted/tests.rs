@@ -67,7 +67,9 @@ fn a_source_has_an_id_of_its_own_beside_the_template_of_its_events_ids() {
 fn mistakes_are_told_with_their_line_and_the_nearest_known_word() {
     assert_eq!(
         wrong("name: x\n"),
-        ["f.yaml:1: `kind` is missing: one of organization, application, event_type, subscription, schema_registry, source"]
+        [
+            "f.yaml:1: `kind` is missing: one of organization, application, event_type, subscription, schema_registry, source"
+        ]
     );
     assert_eq!(wrong("kind: subscribtion\n"), ["f.yaml:1: unknown kind `subscribtion`; did you mean `subscription`?"]);
     let text = "kind: subscription\napplication: a\nuid: s\nlables: {}\ntarget:\n  ulr: x\n";
