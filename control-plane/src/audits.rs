@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{Connection, From, KafkaError, Offsets, Tail, TailEvent, TailOptions};
+use kafka::{Below, Connection, From, KafkaError, Offsets, Tail, TailOptions};
 use schemas::audit::Audit;
 use schemas::problem::Code;
 use schemas::record::{Record, TopicPartition};
@@ -61,8 +61,8 @@ impl AuditLog {
         let failed = |source| Error::Kafka { purpose: "reading the audit topic", source };
         Ok(Self::Kafka(KafkaAudit {
             connection: deps.connection.clone(),
-            // What is left open is not read: a writer that died in its transaction holds up no reader.
-            offsets: Offsets::start_committed(&deps.connection).map_err(failed)?,
+            // Of all that is written: Kafka answers a commit before its readers are shown it.
+            offsets: Offsets::start(&deps.connection).map_err(failed)?,
             partition: TopicPartition::new(Arc::clone(&deps.topics.audit), 0),
             readers: Semaphore::new(AT_ONCE),
         }))
@@ -106,23 +106,17 @@ impl KafkaAudit {
         if begin >= end {
             return Ok(AuditPiece { records, next: None });
         }
-        let mut tail = Tail::start(
-            &self.connection,
-            TailOptions {
-                topic: self.partition.topic.to_string(),
-                partitions: Some(vec![self.partition.partition]),
-                from: From::Offsets(HashMap::from([(self.partition.partition, begin)])),
-                committed: true,
-                eof: true,
-                fetch_wait_ms: FETCH_WAIT_MS,
-            },
-        )?;
-        loop {
-            match tail.next().await? {
-                TailEvent::Record { record, .. } if record.offset < end => records.extend(read(&record)),
-                TailEvent::Eof { position, .. } if position < end => {}
-                TailEvent::Record { .. } | TailEvent::Eof { .. } => break,
-            }
+        let options = TailOptions {
+            topic: self.partition.topic.to_string(),
+            partitions: Some(vec![self.partition.partition]),
+            from: From::Offsets(HashMap::from([(self.partition.partition, begin)])),
+            committed: true,
+            eof: true,
+            fetch_wait_ms: FETCH_WAIT_MS,
+        };
+        let mut below = Below::new(Tail::start(&self.connection, options)?, end);
+        while let Some(record) = below.next().await? {
+            records.extend(read(&record));
         }
         records.reverse();
         Ok(AuditPiece { records, next })

@@ -213,6 +213,9 @@ impl Jobs {
         change: JobChange,
         (actor, now_ms): (&Actor, i64),
     ) -> Result<KnownJob, Problem> {
+        // What another replica was told is not undone, nor taken for done, because it is not read here yet.
+        self.0.ask.current(job.definition.application_id).await?;
+        let job = self.get(job.definition.job_id).unwrap_or(job);
         if job.state().has_ended() {
             let detail = format!("the job has ended: it is {}", job.state().as_str());
             return Err(Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::AlreadyEnded));

@@ -19,9 +19,9 @@ use crate::supervisor::{Process, ProcessOptions, Settings};
 use crate::wait::eventually;
 
 /// Topics, roles, the demo's objects: a few seconds, more beside other tests.
-const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
-const STOP_WITHIN: Duration = Duration::from_secs(45);
+const STOP_WITHIN: Duration = Duration::from_secs(90);
 
 /// A running `hookbus dev`.
 #[derive(Debug)]

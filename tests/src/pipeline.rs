@@ -47,9 +47,9 @@ use crate::ledger::pings::Pinged;
 use crate::ledger::{self, Audit, Books, Expect, collect, memory};
 
 /// Everything ends sooner, also on two busy cores; what does not is shown by the ledger.
-const SETTLE_WITHIN: Duration = Duration::from_secs(90);
+const SETTLE_WITHIN: Duration = Duration::from_secs(240);
 /// Cores are shared: a role needs a second of them to start.
-pub const READY_WITHIN: Duration = Duration::from_secs(60);
+pub const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// What senders were told, shared with every client.
 pub(crate) type ToldLog = Arc<Mutex<Vec<Told>>>;

@@ -357,11 +357,11 @@ mod tests {
             admin_port: kafka_dev::ports::choose().unwrap(),
         };
         let mut process = Process::start(options).await.unwrap();
-        let error = format!("{:#}", process.ready(Duration::from_secs(10)).await.unwrap_err());
+        let error = format!("{:#}", process.ready(Duration::from_secs(60)).await.unwrap_err());
         assert!(error.contains("role-1") && error.contains("exit code 64"), "{error}");
         assert!(error.contains("cannot find the topics"), "{error}");
         process.restart().await.unwrap();
-        assert_eq!(process.ended(Duration::from_secs(10)).await.unwrap(), Exit::Code(64));
+        assert_eq!(process.ended(Duration::from_secs(60)).await.unwrap(), Exit::Code(64));
         assert_eq!(process.log(), "cannot find the topics\ncannot find the topics\n");
     }
 }

@@ -12,7 +12,7 @@ use chassis::clock;
 use kafka::{ExclusiveError, ExclusiveWriter, KafkaError, Offsets};
 use schemas::audit::{Audit, VERSION as AUDIT_VERSION};
 use schemas::header;
-use schemas::ids::JobId;
+use schemas::ids::{ApplicationId, JobId};
 use schemas::jobs::{JobDefinition, JobKey, MAX_JOB_BYTES, jobs_partition};
 use schemas::problem::{Code, ProblemId};
 use schemas::record::{Headers, OutRecord, TopicPartition};
@@ -95,6 +95,18 @@ impl AskWriter {
         self.write_if(job, (actor, action), |_known| true).await
     }
 
+    /// Waits until this replica has read what stands of an application's jobs now: another replica may have been told since.
+    pub(super) async fn current(&self, application: ApplicationId) -> Result<(), Problem> {
+        match &self.sink {
+            AskSink::Kafka(kafka) => {
+                let read = kafka.current(&self.view, application);
+                tokio::time::timeout(PATIENCE, read).await.map_err(|_elapsed| behind())?
+            }
+            #[cfg(test)]
+            AskSink::Memory => Ok(()),
+        }
+    }
+
     /// Whether it is written is decided when its turn has come: by then another request may have asked for the same.
     async fn write_if(
         &self,
@@ -140,9 +152,7 @@ impl KafkaSink {
         value: Vec<u8>,
         (actor, action): (&Actor, &str),
     ) -> Result<(), Problem> {
-        let missing = || unavailable("the topic of jobs is not there");
-        let count = self.offsets.partitions(&self.topics.jobs).await.map_err(|error| unreachable(&error))?;
-        let partition = jobs_partition(job.application_id, count.ok_or_else(missing)?);
+        let partition = self.partition(job.application_id).await?;
         let definition = OutRecord {
             topic: Arc::clone(&self.topics.jobs),
             partition: Some(partition),
@@ -183,11 +193,29 @@ impl KafkaSink {
     /// Whether it is there, once nothing of ours is open any more.
     async fn is_written(&self, view: &JobsView, job: &JobDefinition, partition: i32) -> Result<bool, Problem> {
         self.writer.acquire().await.map_err(|error| unreachable(&error))?;
+        self.read_to_end(view, partition).await?;
+        Ok(view.read(|known| is_there(known, job)))
+    }
+
+    async fn current(&self, view: &JobsView, application: ApplicationId) -> Result<(), Problem> {
+        let partition = self.partition(application).await?;
+        self.read_to_end(view, partition).await
+    }
+
+    /// Where the jobs of an application stand.
+    async fn partition(&self, application: ApplicationId) -> Result<i32, Problem> {
+        let missing = || unavailable("the topic of jobs is not there");
+        let count = self.offsets.partitions(&self.topics.jobs).await.map_err(|error| unreachable(&error))?;
+        Ok(jobs_partition(application, count.ok_or_else(missing)?))
+    }
+
+    /// Waits until everything was read that is in a partition now.
+    async fn read_to_end(&self, view: &JobsView, partition: i32) -> Result<(), Problem> {
         let at = TopicPartition::new(Arc::clone(&self.topics.jobs), partition);
         let end = self.offsets.end(&at).await.map_err(|error| unreachable(&error))?;
         view.until(|_, taken| end == 0 || taken.positions.get(&partition).is_some_and(|position| *position >= end))
             .await;
-        Ok(view.read(|known| is_there(known, job)))
+        Ok(())
     }
 
     fn audit(&self, job: &JobDefinition, (actor, action): (&Actor, &str)) -> Result<OutRecord, Problem> {
@@ -240,6 +268,10 @@ fn is_there(known: &KnownJobs, written: &JobDefinition) -> bool {
 fn unreachable(error: &KafkaError) -> Problem {
     warn!(%error, "a job could not be asked for");
     unavailable("the job was not written")
+}
+
+fn behind() -> Problem {
+    unavailable("how the job stands is not read yet: nothing was changed")
 }
 
 fn late() -> Problem {

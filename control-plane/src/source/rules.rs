@@ -75,6 +75,17 @@ pub(crate) fn check_topics(
         }
         check_free(snapshot, principal, source, name)?;
     }
+    let former_exclude = former.map_or(&[][..], |former| &former.exclude);
+    for name in former_exclude {
+        let is_excluded = source.exclude.iter().any(|it| covers(it, name));
+        if !is_excluded && !may_read(snapshot, principal, source, name) {
+            let message = format!(
+                "has no `{name}` any more, which is not among the topics that this organization's tokens may read: the operator \
+                 takes it out, or sets `source_topics` of the organization"
+            );
+            return Err(Problem::field("exclude", Code::InvalidField, message).with_status(403));
+        }
+    }
     if let Some(both) = source.topics.iter().find(|it| source.exclude.contains(it)) {
         return wrong(format!("`{both}` is in `exclude` too"));
     }
@@ -104,11 +115,15 @@ fn may_read(snapshot: &Snapshot, principal: &Principal, source: &TopicSource, na
 
 /// Whether everything that this names is among what an organization's tokens may read.
 pub(crate) fn allows(organization: &Organization, name: &str) -> bool {
-    let text = name.strip_suffix('*').unwrap_or(name);
-    organization.source_topics.iter().any(|allowed| match allowed.strip_suffix('*') {
-        Some(prefix) => text.starts_with(prefix),
-        None => allowed == name,
-    })
+    organization.source_topics.iter().any(|allowed| covers(allowed, name))
+}
+
+/// Whether a name or prefix of topics names everything that another one does.
+fn covers(all: &str, name: &str) -> bool {
+    match all.strip_suffix('*') {
+        Some(prefix) => name.strip_suffix('*').unwrap_or(name).starts_with(prefix),
+        None => all == name,
+    }
 }
 
 /// Refuses one more source, or one with more partitions than are left for all of them.

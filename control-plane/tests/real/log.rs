@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::{ControlLogConfig, LogStore};
-use control_plane::check_log;
+use control_plane::{LogChecked, check_log};
 use delivery_log::{
     Coordinates, DeliveryStore, LogChunk, LogRow, LoggedTarget, RowContent, SqliteOptions, SqliteStore,
 };
@@ -116,6 +116,21 @@ async fn attempts(replica: &Replica, application: &str, count: usize) -> Value {
     .await
 }
 
+/// What a comparison finds once so many rows are in the folder. Partitions are read side by side: that all attempts are listed says
+/// nothing of the other records.
+async fn filled(world: &World, folder: &Path, rows: u64) -> LogChecked {
+    soon("the rows are in the folder", async {
+        loop {
+            let checked = check_log(&world.connection, &world.topics.attempts, folder.to_owned()).await.unwrap();
+            if checked.rows >= rows {
+                return checked;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
     let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
@@ -129,6 +144,8 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
         write(&world, &producer, whose, &format!("evt_{number}")).await;
     }
     let listed = attempts(&replica, &application, 20).await;
+    let checked = filled(&world, &folder.path().join("a"), 60).await;
+    assert_eq!((checked.rows, checked.difference), (60, None), "beside the replica that has the folder");
     let query = format!("application_id={application}");
     let (status, event) = replica.get(&format!("/events/evt_7?{query}")).await;
     assert_eq!((status, &event["payload"]), (200, &json!("cGF5bG9hZCBvZiBldnRfNw==")), "{event}");
@@ -144,8 +161,6 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
     assert_eq!((status, sum), (200, 20), "{counts}");
     let (status, log) = replica.get("/log").await;
     assert_eq!((status, &log["days"][0]["whole"], &log["lost_records"]), (200, &json!(true), &json!(0)), "{log}");
-    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().join("a")).await.unwrap();
-    assert_eq!((checked.rows, checked.difference), (60, None), "beside the replica that has the folder");
     replica.stop().await;
 
     // What is there is not made again, what came meanwhile is.
@@ -207,6 +222,7 @@ async fn what_the_topic_has_lost_is_given_up_and_what_takes_its_offsets_is_read(
         write(&world, &producer, whose, &format!("evt_{number}")).await;
     }
     attempts(&replica, &application, 20).await;
+    filled(&world, folder.path(), 60).await;
     replica.stop().await;
     let checked = check_log(&world.connection, &world.topics.attempts, folder.path().to_owned()).await.unwrap();
     assert_eq!((checked.rows, checked.difference), (60, None));

@@ -183,7 +183,7 @@ fn config() -> ControlConfig {
         operational_application: None,
         request_limit: 64 * 1024,
         max_in_flight: 64 << 20,
-        request_timeout: Duration::from_secs(10),
+        request_timeout: PATIENCE,
         header_read_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),
         write_timeout: Duration::from_secs(10),

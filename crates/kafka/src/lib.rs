@@ -54,7 +54,7 @@ pub use pace::Pace;
 pub use poller::{Heartbeat, LeaseLag, Membership, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};
 pub use producer::{Acknowledgement, Producer, ProducerOptions, Written};
 pub use restore::{LogCut, Restored};
-pub use tail::{From, Tail, TailEvent, TailOptions};
+pub use tail::{Below, From, Tail, TailEvent, TailOptions};
 pub use window::Window;
 pub use writer::{
     Claimed, Committed, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions, WriterStats,

@@ -3,6 +3,8 @@
 //! An [`TailEvent::Eof`] carries the position behind transaction markers: compare it with an end that was listed before.
 //! Never wait for a record with a certain offset: it may be a marker.
 
+mod below;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,8 @@ use crate::error::{ErrorCode, KafkaError};
 use crate::ffi;
 use crate::log::{self, Named};
 use crate::offsets;
+
+pub use below::Below;
 
 /// Events of one hand-over between the threads.
 const BATCH: usize = 256;

@@ -28,7 +28,7 @@ use crate::pool::PoolLimits;
 use crate::resolve::TargetResolver;
 use crate::testing;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 type Handler = dyn Fn(&str, Option<&str>, &str) -> (u16, String) + Send + Sync;
 

@@ -16,7 +16,7 @@ use crate::{BrokerOptions, KafkaDevError};
 /// After this without a heartbeat the controller fences a broker.
 const SESSION: Duration = Duration::from_millis(500);
 /// An active controller that has fenced nobody for so long had nobody to fence.
-const NOBODY_AFTER: Duration = Duration::from_secs(2);
+const NOBODY_AFTER: Duration = Duration::from_secs(10);
 /// It stops within a second; one that does not is stuck, and has written what it had to by then.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How often its log is looked at.

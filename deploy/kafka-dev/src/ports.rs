@@ -30,7 +30,8 @@ pub fn choose() -> Result<u16, KafkaDevError> {
     let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
     (0..span)
         .map(|step| FIRST + (start + step) % span)
-        .find(|port| is_free(*port) && chosen.insert(*port))
+        // To look whether a port is free is to take it for a moment: never one whose owner may be binding it just then.
+        .find(|port| !chosen.contains(port) && is_free(*port) && chosen.insert(*port))
         .ok_or(KafkaDevError::NoPort { first: FIRST, last: LAST })
 }
 

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use super::*;
 use crate::http::{Answer, Http};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn post(endpoint: &Endpoint, path: &str, headers: &[(&str, &str)], body: &'static str) -> anyhow::Result<Answer> {
     let mut request = Request::post(endpoint.url(path));

@@ -52,6 +52,7 @@ const MIB: u64 = 1_024 * 1_024;
 const SUBSCRIPTIONS: &str = "hookbus_catalog_subscriptions";
 const CONNECTIONS: &str = "hookbus_gateway_connections";
 const IDENTITIES: &str = "hookbus_fanout_dedup_ids";
+const SOURCE_PARTITIONS: &str = "hookbus_fanout_sources_partitions";
 
 /// What one process held at most, and what it may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +104,8 @@ pub fn gauges(config: &Config, role: Role) -> Vec<(&'static str, u64)> {
         Role::Fanout => {
             // Forgotten once a batch; what is not committed counts.
             let open = partitions("events") * wide(config.fanout.live_records);
-            vec![subscriptions, (IDENTITIES, wide(config.fanout.dedup_ids) + open)]
+            let partitions = (SOURCE_PARTITIONS, wide(config.sources.max_partitions));
+            vec![subscriptions, (IDENTITIES, wide(config.fanout.dedup_ids) + open), partitions]
         }
         Role::Delivery => {
             let (live, sent) = (wide(config.delivery.live_records), wide(config.delivery.concurrency));
@@ -155,7 +157,9 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
             let event = (wide(fanout.max_matches).min(of(SUBSCRIPTIONS)) * record(config)).min(EVENT_BYTES);
             let poller = poller(config, partitions(config, "events"), fanout.live_records, fanout.live_bytes);
             let identities = (of(IDENTITIES) * ID).min(identities_limit(config));
-            common + poller + BATCHES * (wide(fanout.batch_bytes) + event) + identities
+            let batches = BATCHES * (wide(fanout.batch_bytes) + event);
+            let sources = if of(SOURCE_PARTITIONS) == 0 { 0 } else { sources(config, of(SOURCE_PARTITIONS)) + batches };
+            common + poller + batches + identities + sources
         }
         Role::Delivery => {
             let delivery = &config.delivery;
@@ -185,6 +189,13 @@ fn poller(config: &Config, partitions: u64, records: usize, bytes: usize) -> u64
     let live = wide(bytes) + wide(bytes).min(HELD);
     let beside = (1 + HELD_RECORDS) * wide(records) * RECORD;
     let records = (partitions * live).min(wide(config.kafka.live_budget_bytes)) + partitions * record(config);
+    QUEUED + (partitions * FETCHED_PARTITION).min(FETCHED) + records + partitions * beside
+}
+
+/// The poller of sources, which begins with the first of them: one budget over all partitions, and no limit of one below it.
+fn sources(config: &Config, partitions: u64) -> u64 {
+    let beside = (1 + HELD_RECORDS) * wide(config.fanout.live_records) * RECORD;
+    let records = wide(config.sources.live_bytes) + partitions * record(config);
     QUEUED + (partitions * FETCHED_PARTITION).min(FETCHED) + records + partitions * beside
 }
 
@@ -234,6 +245,19 @@ mod tests {
         let of = |ids| resident_limit(&config, Role::Fanout, &Gauges::from([(IDENTITIES, ids)]));
         let (none, few, all) = (of(0), of(1_000), of(wide(config.fanout.dedup_ids)));
         assert_eq!((few - none, all - none), (1_000 * ID, identities_limit(&config)));
+    }
+
+    /// A fan-out without sources was allowed what only their intake may take, or one with them not even their budget.
+    #[test]
+    fn sources_are_allowed_their_budget_where_there_are_any() {
+        let mut config = Config::for_tests();
+        let of = |config: &Config, partitions| {
+            resident_limit(config, Role::Fanout, &Gauges::from([(SOURCE_PARTITIONS, partitions)]))
+        };
+        let (none, one) = (of(&config, 0), of(&config, 1));
+        assert_eq!(none, resident_limit(&config, Role::Fanout, &Gauges::new()));
+        config.sources.live_bytes += 5 * 1_024;
+        assert_eq!((of(&config, 0), of(&config, 1)), (none, one + 5 * 1_024));
     }
 
     /// More partitions do not mean more memory: the poller's budget is for all of them.

@@ -1,11 +1,13 @@
 //! Kafka's own console tools, run from its Java packages: clients that are certainly not ours.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use kafka::{Connection, Offsets};
 use kafka_dev::KAFKA_VERSION;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -13,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::Application;
 use crate::broker;
+use crate::wait::eventually;
 
 /// A JVM starts, works and ends.
 const WITHIN: Duration = Duration::from_secs(180);
@@ -61,26 +64,36 @@ pub async fn produce(brokers: &str, topic: &str, lines: &Lines) -> anyhow::Resul
     run(&arguments, lines.0.as_bytes()).await
 }
 
-/// Deletes a topic with `kafka-topics`.
+/// Deletes a topic with `kafka-topics`, and waits until the broker does not know it any more.
 ///
 /// # Errors
-/// As [`produce`].
+/// As [`produce`]; or the topic stays.
 pub async fn delete_topic(brokers: &str, topic: &str) -> anyhow::Result<()> {
     let arguments =
         ["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", brokers, "--delete", "--topic", topic];
-    run(&arguments, &[]).await
+    run(&arguments, &[]).await?;
+    is_known(brokers, topic, false).await
 }
 
-/// Creates a topic with `kafka-topics`.
+/// Creates a topic with `kafka-topics`, and waits until the broker knows it.
 ///
 /// # Errors
-/// As [`produce`].
+/// As [`produce`]; or the topic does not come.
 pub async fn create_topic(brokers: &str, topic: &str, partitions: u32, config: &[&str]) -> anyhow::Result<()> {
     let partitions = partitions.to_string();
     let mut arguments = vec!["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", brokers, "--create"];
     arguments.extend(["--topic", topic, "--partitions", &partitions]);
     arguments.extend(config.iter().flat_map(|config| ["--config", *config]));
-    run(&arguments, &[]).await
+    run(&arguments, &[]).await?;
+    is_known(brokers, topic, true).await
+}
+
+/// The controller answers before every broker goes by it.
+async fn is_known(brokers: &str, topic: &str, wanted: bool) -> anyhow::Result<()> {
+    let offsets = Offsets::start(&Connection::new(brokers, &BTreeMap::new())?)?;
+    let what = format!("{topic}: known to the broker: {wanted}");
+    let asked = || async { (offsets.topic_id(topic).await.ok()?.is_some() == wanted).then_some(()) };
+    eventually(&what, WITHIN, asked).await
 }
 
 /// Changes a setting of a topic with `kafka-configs`: `max.message.bytes=4000`.

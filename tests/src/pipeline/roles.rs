@@ -16,7 +16,7 @@ use crate::ledger::memory::{self, Measure};
 use crate::supervisor::{Process, ProcessOptions, Trouble};
 
 /// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
-const STOP_WITHIN: Duration = Duration::from_secs(45);
+const STOP_WITHIN: Duration = Duration::from_secs(90);
 
 /// A role of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

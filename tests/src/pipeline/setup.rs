@@ -32,7 +32,7 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// Its configuration, in its folder.
 pub(crate) const SETTINGS_FILE: &str = "hookbus.toml";
 /// A command of ours that talks to Kafka once.
-const COMMAND_WITHIN: Duration = Duration::from_secs(60);
+const COMMAND_WITHIN: Duration = Duration::from_secs(180);
 
 /// What to start.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Echoes correlation ids; stands for a broker.
 async fn broker() -> Proxied {

@@ -12,7 +12,7 @@ use testkit::pipeline::{Application, Pipeline, Role, Setup};
 use testkit::wait::eventually;
 
 const EVENT: &str = "/api/v1/event";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn start(name: &str, gateways: usize) -> Pipeline {
     let idle = [Role::Delivery, Role::Retry];
@@ -42,7 +42,7 @@ async fn tokens_and_schemas_are_obeyed_as_soon_as_they_are_written() {
     let foreign = json!({ "organization_id": "another" });
     let foreign = pipeline.application_with(foreign, &["a.b"]).await.unwrap();
     service_tokens(&pipeline, &own, &foreign).await;
-    schemas(&pipeline, &own).await;
+    schemas(&mut pipeline, &own).await;
     pipeline.finish(Expect::default()).await.unwrap();
 }
 
@@ -80,14 +80,24 @@ async fn service_tokens(pipeline: &Pipeline, own: &Application, foreign: &Applic
     eventually("a token whose time is over opens nothing", SOON, refused).await.unwrap();
 }
 
-async fn schemas(pipeline: &Pipeline, application: &Application) {
+/// Waits until the gateway has heard of what this answer says is written: what it took before that, the fan-out would reject.
+async fn heard(pipeline: &mut Pipeline, answer: &Answer) {
+    let written: f64 = answer.header("hookbus-consistency-token").unwrap().parse().unwrap();
+    let gateway = &*pipeline.roles().process(Role::Gateway, 1).unwrap();
+    let heard = async || gateway.metric("hookbus_catalog_position_offset").await.ok().filter(|at| *at >= written);
+    eventually("a gateway that has heard of it", SOON, heard).await.unwrap();
+}
+
+async fn schemas(pipeline: &mut Pipeline, application: &Application) {
     let schema = json!({ "properties": { "items": { "items": { "required": ["id"] } } } });
     let body = json!({ "application_id": application.id, "name": "a.b", "schema": schema, "deprecated": true });
-    manage(pipeline, Method::POST, "/event_types", body, 201).await;
+    let declared = pipeline.manage(1, Method::POST, "/event_types", Some(&body)).await.unwrap();
+    assert_eq!(declared.status, 201, "{:?}", declared.body);
+    heard(pipeline, &declared).await;
     let wrong = event(application.id, &json!({ "items": [{ "id": 1 }, {}] }));
-    let refused = async || (send(pipeline, 1, &application.token, &wrong).await.status == 422).then_some(());
-    eventually("an event that does not fit is refused", SOON, refused).await.unwrap();
-    let problem = send(pipeline, 1, &application.token, &wrong).await.json().unwrap();
+    let refused = send(pipeline, 1, &application.token, &wrong).await;
+    assert_eq!(refused.status, 422, "an event that does not fit is refused: {:?}", refused.body);
+    let problem = refused.json().unwrap();
     assert!(problem["validation"]["payload/items/1"].is_array(), "{problem}");
     let right = event(application.id, &json!({ "items": [{ "id": 1 }] }));
     let answer = send(pipeline, 1, &application.token, &right).await;

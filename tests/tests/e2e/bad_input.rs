@@ -12,7 +12,7 @@ use testkit::pipeline::{Application, Event, Pipeline, Role, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// An event with one field replaced or added.
 fn body(application: &Application, field: &str, value: serde_json::Value) -> String {
@@ -22,8 +22,9 @@ fn body(application: &Application, field: &str, value: serde_json::Value) -> Str
 }
 
 async fn started() -> (Pipeline, Application) {
+    // Short for who sends slowly, and long for a large body on a busy machine.
     let setup =
-        Setup::new("bad-input").set("gateway.body_read_timeout_ms", 500).set("gateway.header_read_timeout_ms", 500);
+        Setup::new("bad-input").set("gateway.body_read_timeout_ms", 3_000).set("gateway.header_read_timeout_ms", 3_000);
     let mut pipeline = setup.start().await.unwrap();
     let application = pipeline.application(&["a.b"]).await.unwrap();
     (pipeline, application)

@@ -19,7 +19,7 @@ const GROUPS: &str = "__consumer_offsets";
 /// ... and our transactions there.
 const TRANSACTIONS: &str = "__transaction_state";
 /// What was accepted ends after the last fault: a session may have to end, a transaction to time out, before it goes on.
-const ENDS_WITHIN: Duration = Duration::from_secs(120);
+const ENDS_WITHIN: Duration = Duration::from_secs(240);
 
 /// A cluster with its data in a folder that goes with it.
 pub(crate) struct Stage {

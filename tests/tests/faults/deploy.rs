@@ -11,7 +11,7 @@ use testkit::pipeline::{Pipeline, Role, Setup, report};
 use crate::scenes::{more_arrived, shop};
 
 /// The grace period of 30 s, and then some for two busy cores.
-const DRAINS_WITHIN: Duration = Duration::from_secs(45);
+const DRAINS_WITHIN: Duration = Duration::from_secs(90);
 
 /// Each role is a deployment of two. `at_once`: all roles roll at the same time, as one `kubectl apply` makes them; else one after
 /// the other. Within a role each process is replaced when the one before it is ready.

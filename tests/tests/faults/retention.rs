@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use testkit::Expect;
 use testkit::broker::SharedKafka;
+use testkit::ledger::collect;
 use testkit::pipeline::{Event, Pipeline, Role, Setup, console};
 use testkit::wait::eventually;
-use testkit::{Expect, Process};
 
 use crate::scenes::{SOON, arrived, lasts, send, shop};
 
@@ -21,14 +22,6 @@ fn names(from: &str, count: usize) -> impl Iterator<Item = String> {
 async fn expire(topic: &str, partition: i32, before: i64) {
     let brokers = SharedKafka::of_this_run().unwrap().bootstrap;
     console::delete_records(&brokers, topic, partition, before).await.unwrap();
-}
-
-async fn eventually_is(process: &Process, metric: &str, wanted: f64) {
-    let asked = || async {
-        let value = process.metric(metric).await.ok()?;
-        (value.total_cmp(&wanted).is_eq()).then_some(())
-    };
-    eventually(&format!("{metric} {wanted}"), SOON, asked).await.unwrap();
 }
 
 /// The role goes on with what is left, and says how many it could not read.
@@ -48,10 +41,12 @@ async fn lost_while_it_is_frozen(role: Role, metric: &str) {
     let topic = if role == Role::Fanout { topics.events.to_string() } else { topics.deliveries.to_string() };
     let events: Vec<Event> = names("unread", 5).map(|name| Event::new(name, "a.b")).collect();
     pipeline.publish(&application, &events).await.unwrap();
-    if role == Role::Delivery {
-        let fanout = pipeline.roles().process(Role::Fanout, 1).unwrap();
-        eventually_is(fanout, "hookbus_fanout_lag_records", 0.0).await;
-    }
+    // Deliveries that are written after the deletion would be read. (A lag of 0 may be of before they were published.)
+    let written = || async {
+        let records = collect::read_topic(pipeline.connection(), &topic).await.ok()?;
+        (records.len() == 3 + events.len()).then_some(())
+    };
+    eventually("everything that is to be lost", SOON, written).await.unwrap();
     expire(&topic, 0, -1).await;
     pipeline.roles().process(role, 1).unwrap().resume().unwrap();
     send(&pipeline, &application, names("after", 3)).await;

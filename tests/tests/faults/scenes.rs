@@ -11,8 +11,9 @@ use testkit::ledger::books::{self, Books};
 use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
 use testkit::wait::eventually;
 
-/// Everything here happens in a few seconds; two busy cores may make it many.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// Everything here happens in a few seconds; two busy cores may make it many. Less than the timeout of the longest transaction that
+/// a scene leaves open.
+pub(crate) const SOON: Duration = Duration::from_secs(100);
 
 /// A pipeline with an application of one event type, `a.b`, and so many subscriptions to it.
 pub(crate) async fn shop(setup: Setup, subscriptions: usize) -> (Pipeline, Application, Vec<Subscription>) {

@@ -169,7 +169,7 @@ impl Standstill {
 fn short(name: &'static str) -> (Standstill, Setup) {
     let setup = Setup::new(name).doubled().set("fanout.batch_bytes", 262_144);
     let setup = setup.set("kafka.session_timeout_ms", 6_000).set("kafka.transaction_timeout_ms", 6_000);
-    let (lasts, within) = (Duration::from_secs(9), Duration::from_secs(90));
+    let (lasts, within) = (Duration::from_secs(9), Duration::from_secs(300));
     (Standstill { name, events: 8_000, payload: Payload::Mixed, workers: 2, times: 1, lasts, within }, setup)
 }
 

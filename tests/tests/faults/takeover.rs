@@ -30,7 +30,7 @@ async fn a_delivery_worker_frozen_for_20_s_is_replaced_and_sends_nothing_when_it
 async fn frozen(at_least: Duration) {
     let setup = Setup::new("frozen").roles(Role::Delivery, 2).set("topics.partitions.deliveries", 4);
     let (mut pipeline, application, _) =
-        shop(setup.set("delivery.attempt_timeout_ms", 3_000).set("delivery.connect_timeout_ms", 1_000), 8).await;
+        shop(setup.set("delivery.attempt_timeout_ms", 10_000).set("delivery.connect_timeout_ms", 5_000), 8).await;
     // Everything hangs, so that both workers surely have something in flight.
     pipeline.endpoint().script("/s", "hang").unwrap();
     send(&pipeline, &application, names("before", 3)).await;

@@ -64,6 +64,8 @@ async fn killed_in_transaction(role: Role, repeats: usize) {
     let (mut pipeline, application, _) = shop(setup, SUBSCRIPTIONS).await;
     send(&pipeline, &application, names("before", 8)).await;
     arrived(&pipeline, 8 * SUBSCRIPTIONS as u64).await;
+    // What has only arrived might be in the transaction that is meant.
+    pipeline.settled(SOON).await.unwrap();
     let mut open = proxy.on_next(Api::TxnOffsetCommit, Action::HoldAnswer);
     send(&pipeline, &application, names("during", 10)).await;
     open.met(SOON).await.unwrap();

@@ -139,6 +139,29 @@ async fn a_token_of_an_organization_names_the_topics_that_the_operator_allows_it
     assert_eq!(api.delete(ADMIN, &organization).await, 409, "it has sources");
 }
 
+/// What the operator has left out of a prefix is not read because an editor leaves it in.
+#[tokio::test]
+async fn what_an_operator_excluded_is_taken_in_by_the_operator_alone() {
+    let api = Api::new();
+    let (id, token) = organization(&api, &["erp.*"]).await;
+    for topic in ["crm.orders", "crm.payroll.may", "erp.bookings"] {
+        api.topic(topic, &[(0, 1)]);
+    }
+    let mut body = orders(&["crm.*", "erp.*"]);
+    body["organization_id"] = value!(id);
+    body["exclude"] = value!(["crm.payroll*", "erp.bookings"]);
+    let (status, made) = api.post(ADMIN, "/sources", body).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/sources/{}", made["source_id"].as_str().unwrap());
+    for narrower in [value!([]), value!(["crm.payroll.may"]), value!(["crm.payroll.*"])] {
+        let (status, problem) = api.patch(&token, &path, value!({"exclude": narrower, "start": "beginning"})).await;
+        assert_eq!((status, field_of(&problem).0), (403, "exclude"), "{problem}");
+    }
+    let wider = value!({"exclude": ["crm.pay*"]});
+    assert_eq!(api.patch(&token, &path, wider).await.0, 200, "`erp.bookings` it may read, and `crm.pay*` is more");
+    assert_eq!(api.patch(ADMIN, &path, value!({"exclude": []})).await.0, 200);
+}
+
 #[tokio::test]
 async fn a_misspelt_topic_and_one_without_permission_say_what_to_change() {
     let api = Api::new();

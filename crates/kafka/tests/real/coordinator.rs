@@ -6,7 +6,7 @@ use kafka::{Connection, Window};
 use testkit::broker::SharedKafka;
 use testkit::proxy::{Action, Api};
 
-use crate::support::{World, soon, transaction};
+use crate::support::{PATIENCE, World, soon, transaction};
 
 /// `COORDINATOR_NOT_AVAILABLE`.
 const NOT_AVAILABLE: i16 = 15;
@@ -25,9 +25,9 @@ async fn a_commit_goes_on_after_nobody_knew_the_groups_coordinator_for_a_moment(
     let window = Window::restore(1, 1, Vec::new());
     let values = vec!["once".to_owned()];
     soon("the commit", worker.writer.commit(transaction(&world, &lease, &window, values.clone()))).await.unwrap();
-    soon("the coordinator that goes", gone.done(std::time::Duration::from_secs(1))).await.unwrap();
+    soon("the coordinator that goes", gone.done(PATIENCE)).await.unwrap();
     // The question that stood on the connection that went may count as one of the client's three, so the last need not come.
-    unknown[0].done(std::time::Duration::from_secs(1)).await.unwrap();
+    unknown[0].done(PATIENCE).await.unwrap();
     worker.close().await;
     assert_eq!(world.outputs().await, values);
 }

@@ -8,7 +8,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::support::{World, brokers};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is not ours.
 pub(crate) fn foreign_producer(transactional_id: &str) -> BaseProducer {
@@ -41,7 +41,7 @@ pub(crate) async fn pending(world: &World, transactional_id: String, partitions:
 }
 
 /// Writes transactions of so many records each to the first partition of the input; each commits or aborts as told, and is
-/// followed by a marker. The value of a record is its offset, counted from the first.
+/// followed by a marker, which is there on return. The value of a record is its offset, counted from the first.
 pub(crate) async fn write_in_transactions(world: &World, commits: &[bool], records: usize) {
     let (id, topic, commits) = (world.slot("writer"), world.input.to_string(), commits.to_vec());
     let written = tokio::task::spawn_blocking(move || {
@@ -62,4 +62,5 @@ pub(crate) async fn write_in_transactions(world: &World, commits: &[bool], recor
         }
     });
     written.await.unwrap();
+    world.nothing_open(&world.input).await;
 }

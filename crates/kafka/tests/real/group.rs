@@ -51,6 +51,7 @@ async fn an_offset_set_by_hand_is_where_the_next_owner_begins() {
     let refused = group::set_offsets(&world.connection, &world.group, &[(partition(0), 0)], TIMEOUT).await;
     assert!(matches!(refused, Err(KafkaError::Call { .. })), "{refused:?}");
     worker.close().await;
+    world.offsets_settled().await;
 
     let after = group::state(&world.connection, &world.group, &topics).await.unwrap().partitions;
     assert_eq!(after[0].lag.committed, Some(8), "what was refused changed nothing");

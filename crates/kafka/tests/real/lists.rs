@@ -91,6 +91,8 @@ async fn an_open_transaction_is_waited_for_and_one_that_never_ends_is_named() {
     let mut worker = world.worker("held").await;
     let found = worker.assigned().await;
     write(&world, &worker, &found[0], &[("a", "1")]).await;
+    // What is open stands behind its marker.
+    world.nothing_open(&world.output).await;
     let (id, topic) = (world.slot("open"), world.output.to_string());
     let open = tokio::task::spawn_blocking(move || {
         let producer = foreign_producer(&id);

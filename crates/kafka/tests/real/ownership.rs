@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 
-use crate::support::{Worker, World, brokers, soon, spec, text, transaction};
+use crate::support::{Worker, World, brokers, gone, soon, spec, text, transaction};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_partition_is_committed_before_it_goes() {
@@ -98,6 +98,8 @@ async fn create_anew(world: &World) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
     admin.delete_topics(&[&world.input], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    // As long as a broker knows the old one, nothing is missing that would be made.
+    soon("the end of the old topic", gone(&kafka::Offsets::start(&world.connection).unwrap(), &world.input)).await;
     let specs = [spec(&world.input, 1, &[])];
     loop {
         let plan = kafka::topics::ensure(&world.connection, &specs).await;

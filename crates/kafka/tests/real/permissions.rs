@@ -12,7 +12,7 @@ use testkit::wait::eventually;
 use crate::support::{Worker, World, record, soon, spec, transaction};
 
 /// A rule that the controller has taken is the broker's at once.
-const WITHIN: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// A connection as this user.
 fn connection(user: &str, brokers: &str) -> Connection {
@@ -33,7 +33,7 @@ async fn a_topic_that_is_denied_is_named_and_ends_no_takeover_of_others() {
     let world = World::at(&broker.bootstrap(), 1, 1).await;
     let denied: Arc<str> = Arc::from(format!("denied-{}", world.input));
     let plan = kafka::topics::ensure(&world.connection, &[spec(&denied, 1, &[])]).await.unwrap();
-    let (read, timeout) = ([&*denied], Duration::from_secs(10));
+    let (read, timeout) = ([&*denied], Duration::from_secs(60));
     kafka::group::begin(&world.connection, &world.group, &read, &plan.created, timeout).await.unwrap();
     let as_worker = connection("worker", &brokers);
     let topics = vec![world.input.to_string(), denied.to_string()];

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{ExclusiveError, ExclusiveWriter, From, Offsets, Producer, ProducerOptions, Tail, TailEvent, TailOptions};
+use kafka::{
+    Below, ExclusiveError, ExclusiveWriter, From, Offsets, Producer, ProducerOptions, Tail, TailEvent, TailOptions,
+};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use schemas::record::TopicPartition;
 
@@ -34,8 +36,9 @@ async fn the_last_to_acquire_writes_and_a_reader_reaches_the_listed_end() {
 
     let offsets = Offsets::start(&world.connection).unwrap();
     let partition = TopicPartition::new(Arc::clone(&world.output), 0);
-    let end = offsets.end(&partition).await.unwrap();
     assert_eq!(world.outputs().await, ["a", "b", "c"]);
+    world.nothing_open(&world.output).await;
+    let end = offsets.end(&partition).await.unwrap();
     // A reader that begins at the end has nothing to read and says so with that position.
     let options = TailOptions {
         topic: world.output.to_string(),
@@ -62,6 +65,8 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
     let both = vec![record(&world.output, 0, "a"), record(&world.output, 0, "b")];
     let placed = writer.write(both).await.unwrap();
     assert_eq!((placed.of(&world.output), placed.of("another")), (Some(1), None), "where its last record stands");
+    // The next transaction begins behind the marker of this one.
+    world.nothing_open(&world.output).await;
     let (id, topic) = (world.slot("open"), world.output.to_string());
     let open = tokio::task::spawn_blocking(move || {
         let producer = foreign_producer(&id);
@@ -73,8 +78,10 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
     let open = open.await.unwrap();
     let partition = TopicPartition::new(Arc::clone(&world.output), 0);
     let written = Offsets::start(&world.connection).unwrap().end(&partition).await.unwrap();
-    let end = Offsets::start_committed(&world.connection).unwrap().end(&partition).await.unwrap();
-    assert_eq!((end, written), (3, 4), "two records and their marker, then an open one");
+    assert_eq!(written, 4, "two records and their marker, then an open one");
+    let committed = Offsets::start_committed(&world.connection).unwrap();
+    let end = committed.end(&partition).await.unwrap();
+    assert_eq!(end, 3);
     let options = TailOptions {
         topic: world.output.to_string(),
         partitions: Some(vec![0]),
@@ -83,7 +90,7 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
         eof: true,
         fetch_wait_ms: 10,
     };
-    let mut tail = Tail::start(&world.connection, options).unwrap();
+    let mut tail = Tail::start(&world.connection, options.clone()).unwrap();
     let mut read = Vec::new();
     loop {
         match soon("the committed end", tail.next()).await.unwrap() {
@@ -93,7 +100,21 @@ async fn a_reader_of_what_is_committed_reaches_the_committed_end_before_an_open_
         }
     }
     assert_eq!(read, ["a", "b"]);
-    drop(open);
+    // Who reads below the end of all that is written waits there for a moment, and no longer.
+    let mut below = Below::new(Tail::start(&world.connection, options.clone()).unwrap(), written);
+    let mut read = Vec::new();
+    while let Some(record) = soon("what is committed", below.next()).await.unwrap() {
+        read.push(text(&record));
+    }
+    assert_eq!(read, ["a", "b"], "its writer may have died");
+    // What is committed meanwhile is read.
+    let mut below = Below::new(Tail::start(&world.connection, options).unwrap(), written);
+    for expected in ["a", "b"] {
+        assert_eq!(below.next().await.unwrap().as_ref().map(text).as_deref(), Some(expected));
+    }
+    tokio::task::spawn_blocking(move || open.commit_transaction(TIMEOUT).unwrap()).await.unwrap();
+    assert_eq!(soon("what is committed late", below.next()).await.unwrap().as_ref().map(text).as_deref(), Some("c"));
+    assert!(soon("the end", below.next()).await.unwrap().is_none());
 }
 
 /// Partition 7 is not there now, as one without a leader is not.
@@ -198,7 +219,7 @@ async fn a_producer_tells_where_a_record_stands_and_what_cannot_be_written() {
         eof: false,
         fetch_wait_ms: 10,
     };
-    let mut tail = Tail::start(&world.connection, options).unwrap();
+    let mut tail = Tail::start(&world.connection, options.clone()).unwrap();
     let mut read = Vec::new();
     while read.len() < 3 {
         match soon("a record", tail.next()).await.unwrap() {

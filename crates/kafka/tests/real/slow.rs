@@ -11,7 +11,7 @@ use schemas::record::TopicPartition;
 use testkit::broker::SharedKafka;
 use testkit::proxy::{Action, Api, Proxy};
 
-use crate::support::{Worker, World, brokers, soon, transaction};
+use crate::support::{PATIENCE, Worker, World, brokers, soon, transaction};
 
 /// So many outputs of 200 KB, each with a header of that length too.
 fn heavy(world: &World, lease: &Lease, outputs: usize) -> Transaction {
@@ -96,7 +96,7 @@ async fn a_broker_that_stands_still_in_the_middle_is_waited_for() {
         let begun = async { while ends.end(&output).await.unwrap() == 0 {} };
         soon("the first batch", begun).await;
         let mut still = proxy.on_next(Api::Produce, Action::HoldAnswer);
-        still.met(Duration::from_secs(30)).await.unwrap();
+        still.met(PATIENCE).await.unwrap();
         let tries = soon("the end of the try", tries_that_ended(&worker)).await;
         still.release();
         proxy.delay(Duration::ZERO);

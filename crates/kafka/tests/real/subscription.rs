@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use uuid::Uuid;
 
-use crate::support::{Worker, World, brokers, eventually, names, progress, soon, spec, text, transaction};
+use crate::support::{Worker, World, brokers, eventually, gone, names, progress, soon, spec, text, transaction};
 
 impl World {
     /// Another topic beside the input, with one partition and this group's offset 0.
@@ -29,12 +29,6 @@ async fn delete(world: &World, topic: &str) {
     admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     let offsets = kafka::Offsets::start(&world.connection).unwrap();
     soon("the end of a topic", gone(&offsets, topic)).await;
-}
-
-async fn gone(offsets: &kafka::Offsets, topic: &str) {
-    while offsets.topic_id(topic).await.unwrap().is_some() {
-        tokio::task::yield_now().await;
-    }
 }
 
 impl Worker {

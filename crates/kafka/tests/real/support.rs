@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::lag::PartitionLag;
 use kafka::{
-    Claimed, Connection, From, Lease, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Producer,
+    Claimed, Connection, From, Lease, Offsets, Output, Poller, PollerEvent, PollerEvents, PollerOptions, Producer,
     ProducerOptions, Progress, Restored, Tail, TailEvent, TailOptions, Transaction, Window, Writer, WriterOptions,
 };
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
 use schemas::topics::TopicSpec;
 use uuid::Uuid;
 
 /// Far beyond anything a healthy cluster takes: reaching it is a failure, not a measurement.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One test's own topics and names.
 pub(crate) struct World {
@@ -120,8 +122,8 @@ impl World {
 
     /// The group begins at 0 where topics were created, as `hookbus topics ensure` does it.
     pub(crate) async fn begin(&self, plan: &kafka::topics::Plan) {
-        let (topics, timeout) = ([&*self.input], Duration::from_secs(10));
-        let begun = kafka::group::begin(&self.connection, &self.group, &topics, &plan.created, timeout).await.unwrap();
+        let topics = [&*self.input];
+        let begun = kafka::group::begin(&self.connection, &self.group, &topics, &plan.created, PATIENCE).await.unwrap();
         assert!(!begun.begun.is_empty() && begun.unknown.is_empty(), "{begun:?}");
     }
 
@@ -176,6 +178,57 @@ impl World {
         }
     }
 
+    /// Waits until no transaction is open in the first partition of a topic: Kafka answers a commit or an abort before its marker is
+    /// written.
+    pub(crate) async fn nothing_open(&self, topic: &Arc<str>) {
+        let partition = TopicPartition::new(Arc::clone(topic), 0);
+        let written = Offsets::start(&self.connection).unwrap();
+        let committed = Offsets::start_committed(&self.connection).unwrap();
+        soon("the last marker", async {
+            loop {
+                let end = written.end(&partition).await.unwrap();
+                if committed.end(&partition).await.unwrap() >= end {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// How far the group is behind in the input once none of its offsets is pending: Kafka answers a commit before its offsets count,
+    /// and shows the ones before them until then.
+    pub(crate) async fn lag(&self) -> Vec<PartitionLag> {
+        self.offsets_settled().await;
+        kafka::lag::of_group(&self.connection, &self.group, &[&self.input]).await.unwrap()
+    }
+
+    /// Waits until none of the group's offsets in the input is pending.
+    pub(crate) async fn offsets_settled(&self) {
+        let count = Offsets::start(&self.connection).unwrap().partitions(&self.input).await.unwrap().unwrap();
+        let (brokers, group, topic) =
+            (self.connection.brokers().to_owned(), self.group.clone(), self.input.to_string());
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut config = ClientConfig::new();
+            // Who reads what is committed is told no offset while one is pending.
+            config.set("bootstrap.servers", brokers).set("group.id", group).set("isolation.level", "read_committed");
+            let client: BaseConsumer = config.create().unwrap();
+            let all_settled = || {
+                let mut list = TopicPartitionList::new();
+                for partition in 0..count {
+                    list.add_partition(&topic, partition);
+                }
+                let told = client.committed_offsets(list, Duration::from_secs(5));
+                told.is_ok_and(|told| told.elements().iter().all(|element| element.error().is_ok()))
+            };
+            let deadline = kafka::clock::instant() + PATIENCE;
+            while !all_settled() {
+                assert!(kafka::clock::instant() < deadline, "an offset of the group stays pending");
+            }
+        });
+        asked.await.unwrap();
+    }
+
     /// Everything committed in the output topic, sorted.
     pub(crate) async fn outputs(&self) -> Vec<String> {
         let options = TailOptions {
@@ -186,7 +239,7 @@ impl World {
             eof: true,
             fetch_wait_ms: 10,
         };
-        let offsets = kafka::Offsets::start(&self.connection).unwrap();
+        let offsets = Offsets::start(&self.connection).unwrap();
         let count = offsets.partitions(&self.output).await.unwrap().unwrap();
         let mut open = BTreeMap::new();
         for partition in 0..count {
@@ -265,6 +318,13 @@ pub(crate) fn transaction(
     let partition = lease.partition.partition;
     let outputs = values.into_iter().map(|value| Output { lease: 0, record: record(&world.output, partition, &value) });
     Transaction { outputs: outputs.collect(), progress: vec![progress(lease, window)] }
+}
+
+/// Returns once the cluster does not know a topic any more: it answers a deletion before every broker goes by it.
+pub(crate) async fn gone(offsets: &Offsets, topic: &str) {
+    while offsets.topic_id(topic).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Deletes every record of the first partition below this offset.

@@ -29,7 +29,7 @@ async fn a_dead_owners_open_transaction_is_fenced_by_the_id_in_its_metadata() {
     let refused = tokio::task::spawn_blocking(move || dead.commit_transaction(Duration::from_secs(10))).await.unwrap();
     assert!(refused.is_err(), "the dead owner is fenced");
     // Our id stands in the metadata now, before anything was processed.
-    let lag = kafka::lag::of_group(&world.connection, &world.group, &[&world.input]).await.unwrap();
+    let lag = world.lag().await;
     assert!(lag[0].metadata.contains(&world.slot("alive")), "{lag:?}");
     second.close().await;
 }
@@ -109,7 +109,7 @@ async fn a_live_owner_is_waited_for_and_not_fenced() {
     // Several times what finding out who is in the way takes.
     let early = tokio::time::timeout(Duration::from_secs(6), &mut taking_over).await;
     assert!(early.is_err(), "taken over while its owner's transaction was open: {early:?}");
-    let ended = tokio::task::spawn_blocking(move || open.commit_transaction(Duration::from_secs(10))).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || open.commit_transaction(Duration::from_secs(60))).await.unwrap();
     ended.expect("the live owner is not fenced");
     let restored = soon("the takeover", taking_over).await.unwrap();
     assert_eq!(restored[0].committed, Some(7), "what the live owner committed");
@@ -138,7 +138,7 @@ async fn hundreds_of_partitions_with_full_windows_are_committed_and_taken_over()
             soon("the commit", write(progress)).await.unwrap();
         } else {
             // The takeover has put its id everywhere.
-            let lag = kafka::lag::of_group(&world.connection, &world.group, &[&world.input]).await.unwrap();
+            let lag = world.lag().await;
             let ours = lag.iter().filter(|lag| lag.metadata.contains(&world.slot(slot)));
             assert_eq!(ours.count(), PARTITIONS);
             let progress = restored.iter().map(|restored| full(&restored.lease)).collect();
@@ -172,7 +172,7 @@ async fn a_takeover_commits_where_the_log_begins_when_retention_has_passed_the_o
         let restored = next.assigned().await.remove(0);
         assert_eq!((restored.start().unwrap(), restored.lost()), (start, lost), "counted once, and not what was done");
         next.close().await;
-        let lag = kafka::lag::of_group(&world.connection, &world.group, &[&world.input]).await.unwrap();
+        let lag = world.lag().await;
         assert_eq!(lag[0].committed, Some(7));
     }
 }

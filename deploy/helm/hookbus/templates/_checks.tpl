@@ -116,6 +116,9 @@
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs: name the Gateway that the route belongs to" -}}
 {{- end -}}
+{{- if and .Values.networkPolicy.enabled .Values.config.delivery.allow_hosts (not .Values.networkPolicy.endpoints) (not .Values.config.delivery.allow_networks) -}}
+{{- fail "networkPolicy.endpoints: config.delivery.allow_hosts names hosts in private networks, which the NetworkPolicy keeps delivery workers from: name those networks or pods, or set networkPolicy.enabled: false" -}}
+{{- end -}}
 {{- if and .Values.strimzi.users.enabled (not .Values.strimzi.cluster) -}}
 {{- fail "strimzi.cluster: name the Kafka resource that the users of strimzi.users belong to" -}}
 {{- end -}}

@@ -6,6 +6,7 @@
 {{- $mebi := 1048576 -}}
 {{- $record := add 65536 (int64 $config.topics.payload_limit_bytes) -}}
 {{- $parts := dict "the process itself" (mul 80 $mebi) -}}
+{{- $brokers := max 3 (len (splitList "," $config.kafka.brokers)) -}}
 {{- if ne .role "retry" -}}
 {{- $_ := set $parts "config.control.instance_bytes" (int64 $config.control.instance_bytes) -}}
 {{- end -}}
@@ -20,6 +21,11 @@
 {{- $reads = dict "partitions" $config.topics.partitions.events "records" $config.fanout.live_records "bytes" $config.fanout.live_bytes -}}
 {{- $_ := set $parts "config.fanout.dedup_ids x 28" (mul 28 (int64 $config.fanout.dedup_ids)) -}}
 {{- $_ := set $parts "three of config.fanout.batch_bytes + event_bytes" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.event_bytes))) -}}
+{{- if dig "sources" "enabled" true $config -}}
+{{- $_ := set $parts "records of sources (config.sources.live_bytes)" (int64 (dig "sources" "live_bytes" 268435456 $config)) -}}
+{{- $_ := set $parts "records of sources fetched ahead" (mul (add 32 (mul 16 $brokers)) $mebi) -}}
+{{- $_ := set $parts "three of config.fanout.batch_bytes + event_bytes, of sources" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.event_bytes))) -}}
+{{- end -}}
 {{- else if eq .role "delivery" -}}
 {{- $reads = dict "partitions" $config.topics.partitions.deliveries "records" $config.delivery.live_records "bytes" $config.delivery.live_bytes -}}
 {{- $_ := set $parts "config.delivery.in_flight_bytes" (int64 $config.delivery.in_flight_bytes) -}}
@@ -46,7 +52,6 @@
 {{- $held := add (min (mul $partitions $credit) (int64 $config.kafka.live_budget_bytes)) (mul $partitions $record) -}}
 {{- $_ := set $parts "records in memory (config.kafka.live_budget_bytes)" $held -}}
 {{- $_ := set $parts (printf "what stands beside %d records of %d partitions" (int64 $reads.records) $partitions) (mul $partitions 5 (int64 $reads.records) 1024) -}}
-{{- $brokers := max 3 (len (splitList "," $config.kafka.brokers)) -}}
 {{- $_ := set $parts "records fetched ahead" (mul (add 32 (mul 16 $brokers)) $mebi) -}}
 {{- end -}}
 {{- toJson $parts -}}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use chassis::clock;
-use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
+use kafka::{Below, Connection, From, Offsets, Tail, TailEvent, TailOptions};
 use schemas::audit::Audit;
 use schemas::record::{Record, TopicPartition};
 use schemas::topics::TopicSettings;
@@ -36,8 +36,7 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
         actor: args.actor.clone(),
     };
     let partition = TopicPartition::new(Arc::clone(&settings.topics().audit), 0);
-    // Up to the first open transaction: a writer that died in one does not keep the command waiting.
-    let offsets = Offsets::start_committed(connection)?;
+    let offsets = Offsets::start(connection)?;
     let end = offsets.end(&partition).await.with_context(|| format!("cannot read {partition}"))?;
     let from = match wanted.since_ms {
         Some(since_ms) => {
@@ -58,11 +57,18 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
     if args.output == Output::Table {
         head()?;
     }
+    if !args.follow {
+        let mut below = Below::new(tail, end);
+        while let Some(record) = below.next().await.with_context(|| format!("cannot read {partition}"))? {
+            show(&record, &wanted, args.output)?;
+        }
+        return Ok(());
+    }
     loop {
-        match tail.next().await.with_context(|| format!("cannot read {partition}"))? {
-            TailEvent::Record { record, .. } => show(&record, &wanted, args.output)?,
-            TailEvent::Eof { position, .. } if position >= end && !args.follow => return Ok(()),
-            TailEvent::Eof { .. } => {}
+        if let TailEvent::Record { record, .. } =
+            tail.next().await.with_context(|| format!("cannot read {partition}"))?
+        {
+            show(&record, &wanted, args.output)?;
         }
     }
 }

@@ -14,7 +14,7 @@ use testkit::supervisor::{Process, ProcessOptions};
 use super::tools::Curl;
 
 /// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
-const STOP_WITHIN: Duration = Duration::from_secs(45);
+const STOP_WITHIN: Duration = Duration::from_secs(90);
 
 /// A folder of files: what servers show, what clients show, and whom either trusts.
 pub(super) struct Certificates {

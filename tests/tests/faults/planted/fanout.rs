@@ -10,7 +10,7 @@ use testkit::pipeline::{Event, Pipeline, Role, console};
 use testkit::proxy::{Action, Api};
 use testkit::wait::eventually;
 
-use super::{RED_WITHIN, assert_red, names, planted};
+use super::{assert_red, ends_within, names, planted};
 use crate::scenes::{SOON, arrived, send, shop};
 
 const MIB: usize = 1_024 * 1_024;
@@ -113,8 +113,7 @@ async fn recreated(bug: Option<PlantedBug>) -> Audit {
     if bug.is_none() {
         arrived(&pipeline, 24).await;
     }
-    let within = if bug.is_some() { RED_WITHIN } else { SOON };
-    pipeline.verdict(Expect::default(), within).await.unwrap().audit
+    pipeline.verdict(Expect::default(), ends_within(bug)).await.unwrap().audit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,8 +158,7 @@ async fn lost_with_a_full_batch(bug: Option<PlantedBug>) -> Audit {
     says(&mut pipeline, Role::Fanout, "partitions lost").await;
     commit.release();
     proxy.restore();
-    let within = if bug.is_some() { RED_WITHIN } else { SOON };
-    pipeline.verdict(Expect::default(), within).await.unwrap().audit
+    pipeline.verdict(Expect::default(), ends_within(bug)).await.unwrap().audit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use testkit::pipeline::{Event, Pipeline, Role, Setup};
 use testkit::proxy::{Action, Api};
 use testkit::wait::eventually;
 
-use super::{RED_WITHIN, assert_red, names, planted};
+use super::{assert_red, ends_within, names, planted};
 use crate::cluster::transactional_id;
 use crate::scenes::{SOON, arrived, send, shop};
 
@@ -126,8 +126,7 @@ async fn killed_in_its_first_transaction(bug: Option<PlantedBug>) -> Audit {
     pipeline.roles().kill(Role::Fanout, 2).await.unwrap();
     drop(open);
     pipeline.roles().launch(Role::Fanout, 1).await.unwrap();
-    let within = if bug.is_some() { RED_WITHIN } else { SOON };
-    pipeline.verdict(Expect::default(), within).await.unwrap().audit
+    pipeline.verdict(Expect::default(), ends_within(bug)).await.unwrap().audit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
