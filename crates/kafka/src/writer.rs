@@ -20,6 +20,7 @@ mod slow;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,9 +41,11 @@ use crate::takeover::{Found, Restorer};
 use commit::Committer;
 use fencing::Fencings;
 use sieve::GroupSize;
+use tries::Tries;
 
 pub use chunks::MAX_LEASES;
 pub use transaction::{Claimed, Committed, Output, Progress, Refusal, Transaction};
+pub use tries::FailedTry;
 
 /// Transactions that may wait for the one under way. Callers wait beyond it.
 const QUEUE: usize = 64;
@@ -102,6 +105,7 @@ struct Shared {
     counters: Counters,
     /// What the metadata of live leases say beside their progress.
     known: Mutex<HashMap<Lease, Known>>,
+    tries: Tries,
 }
 
 /// What a takeover found out for the metadata of its lease.
@@ -263,6 +267,12 @@ impl Writer {
             probes: self.restorer.probes(),
             last: Duration::from_micros(read(&counters.last_us)),
         }
+    }
+
+    /// The last try of a transaction, or of getting ready for one, that ended without it; none yet if there was none.
+    #[must_use]
+    pub fn failed_try(&self) -> Option<FailedTry> {
+        self.shared.tries.last()
     }
 
     /// Topics of which takeovers have left out the partitions because they may not be read, sorted.
