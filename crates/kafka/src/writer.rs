@@ -129,6 +129,25 @@ struct Counters {
     last_us: AtomicU64,
 }
 
+/// A writer that somebody waits for: without them it is closed.
+struct Unstarted(Option<Arc<Shared>>);
+
+// === impl Unstarted ===
+
+impl Unstarted {
+    fn is_started(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.closing.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 // === impl Known ===
 
 impl Known {
@@ -162,7 +181,8 @@ impl WriterOptions {
 // === impl Writer ===
 
 impl Writer {
-    /// Starts the thread and fences a predecessor of this slot (`init_transactions`), waiting for the cluster if needed.
+    /// Starts the thread and fences a predecessor of this slot (`init_transactions`), waiting for the cluster if needed. The thread
+    /// ends soon if nobody waits for it any more.
     ///
     /// # Errors
     /// An unusable transactional id, properties librdkafka refuses, missing authorization.
@@ -183,6 +203,7 @@ impl Writer {
         let restorer = Arc::new(Restorer::new(connection, &options.group, identity, ownership.clone(), closing)?);
         let (requests, queue) = mpsc::channel(QUEUE);
         let (ready, started) = oneshot::channel();
+        let unstarted = Unstarted(Some(Arc::clone(&shared)));
         let committer = Committer {
             connection: connection.clone(),
             options,
@@ -199,6 +220,7 @@ impl Writer {
             .spawn(move || run(committer, queue, ready))
             .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
         started.await.map_err(closed)??;
+        unstarted.is_started();
         Ok(Self { requests, shared, restorer, ownership })
     }
 

@@ -7,6 +7,9 @@ use crate::work::Waiting;
 /// What [`Waits::held`] says of it.
 pub(crate) const FAILING: &str = "a transaction that is tried again and again";
 
+/// What a stage waits for that cannot write yet.
+pub(crate) const OWN_ID: &str = "the transactional id";
+
 /// The oldest thing of each kind that waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waits {
@@ -59,7 +62,9 @@ mod tests {
 
     #[test]
     fn what_waits_behind_it_counts_from_when_it_failed_last_also_once_something_was_committed() {
-        let sort = |failed: &FailedTry| Waits::sort([None, waiting("its takeover", 2_000)], waiting("being matched", 1_000), Some(failed));
+        let sort = |failed: &FailedTry| {
+            Waits::sort([None, waiting("its takeover", 2_000)], waiting("being matched", 1_000), Some(failed))
+        };
         let behind = |held| Waits { work: waiting("being matched", 600_000), held };
         assert_eq!(sort(&failed(600_000, true)), behind(waiting(FAILING, 2_000)));
         assert_eq!(sort(&failed(600_000, false)), behind(None), "its turn comes now");

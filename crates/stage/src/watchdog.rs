@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::metrics::StageMetrics;
-use crate::waits::FAILING;
+use crate::waits::{FAILING, OWN_ID};
 use crate::work::Waiting;
 
 /// Between two looks of the task.
@@ -97,6 +97,11 @@ impl Watched {
     /// How the last try of a transaction failed.
     pub(crate) fn note_failed(&self, failed: Option<FailedTry>) {
         self.0.lock().failed = failed;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Option<Waiting> {
+        self.0.lock().held.waiting.clone()
     }
 
     /// For how long something has stood still while Kafka answered that a new process might do, ms.
@@ -194,6 +199,14 @@ impl Watchdog {
         };
         let seconds = held_ms / 1_000;
         let failed = self.watched.0.lock().failed.clone();
+        if reason == OWN_ID {
+            let error = failed.map_or_else(|| "no answer yet".to_owned(), |failed| failed.error.to_string());
+            error!(
+                role = self.role, seconds, %error,
+                "{reason} is not ours yet: nothing is read until kafka gives it (see deploy/runbooks/stalled.md)"
+            );
+            return;
+        }
         if let Some(FailedTry { error, .. }) = failed.filter(|_| reason == FAILING) {
             error!(
                 role = self.role, %partition, offset, seconds, %error,
