@@ -42,7 +42,8 @@ impl<W: Work> Stage<W> {
             None => StageMetrics::new(&deps.registry, name)?,
         };
         let writes: Vec<&str> = options.writes.iter().map(AsRef::as_ref).collect();
-        topics::require(&deps.connection, &writes).await.map_err(failed("looking for the topics it writes"))?;
+        let required = topics::until_answered(|| topics::require(&deps.connection, &writes)).await;
+        required.map_err(failed("looking for the topics it writes"))?;
         let ownership = Ownership::default();
         let poller = PollerOptions {
             live_records: options.live_records,
