@@ -153,7 +153,12 @@ impl Committer {
                     self.without_those(failure, &one_try)?
                 }
                 Err(Failure::Aborted(aborted)) => self.after_abort(one_try.of_outputs(aborted), &groups, &mut sieve)?,
-                Err(failure @ Failure::Unknown { .. }) => self.after_unknown(failure, &one_try)?,
+                Err(failure @ Failure::Unknown { .. }) => {
+                    if let (false, Failure::Unknown { error, .. }) = (self.options.fails_alone, &failure) {
+                        refuse_denied(error)?;
+                    }
+                    self.after_unknown(failure, &one_try)?
+                }
             };
             if sieve.is_hopeless() {
                 self.group_size.refused(sieve.size());
@@ -176,7 +181,9 @@ impl Committer {
                     // What is queued is still committed while closing, but nothing is tried for ever.
                     self.check_closing()?;
                     if instant() >= renew_at {
-                        info!("a transaction has failed for long; it goes on with a new producer, as a new process would");
+                        info!(
+                            "a transaction has failed for long; it goes on with a new producer, as a new process would"
+                        );
                         self.session = None;
                         renew_at = instant() + self.options.transaction_timeout * RENEW_TIMEOUTS;
                     }
@@ -219,9 +226,6 @@ impl Committer {
         let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();
         let records = one_try.records.len();
         warn!(%error, fenced, committing, records, "the outcome of a transaction is unknown; finding it out");
-        if !self.options.fails_alone {
-            refuse_denied(&error)?;
-        }
         self.session = None;
         // The broker ends what is open for longer than its timeout, which looks as if a second process had fenced us.
         let expired = fenced && instant() - one_try.began >= self.options.transaction_timeout;
