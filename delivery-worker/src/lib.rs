@@ -57,7 +57,8 @@ use chassis::config::{DeliveryConfig, KafkaConfig, Role};
 use chassis::health::Health;
 use chassis::shutdown::Shutdown;
 use chassis::status::{Teller, TellerOptions};
-use kafka::{Connection, ListsRestorer, Offsets};
+use kafka::topics::until_answered;
+use kafka::{Connection, KafkaError, ListsRestorer, Offsets};
 use prometheus::Registry;
 use schemas::topics::Topics;
 use target::TargetPolicy;
@@ -104,16 +105,17 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
     let tls = Tls::new(config.ca_file.as_deref())?;
     let resolver = TargetResolver::new(settings.targets.clone(), &config.dns_servers);
     let client = Client::new(resolver, settings.client, tls.plain()?);
-    kafka::topics::require_alike(&connection, [&topics.deliveries, &topics.lanes]).await.map_err(Error::Lists)?;
-    let retention =
-        kafka::topics::setting(&connection, &topics.deliveries, "retention.ms").await.map_err(Error::Lists)?;
+    // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
+    let latch = health.latch("delivery partitions");
+    let retention = tokio::select! {
+        retention = retention(&connection, &topics) => retention.map_err(Error::Lists)?,
+        () = shutdown.requested() => return Ok(()),
+    };
     settings.rules.keep_ms = keep_ms(retention.as_deref());
     let offsets = Offsets::start(&connection).map_err(Error::Lists)?;
     let lists = ListsRestorer::new(&connection, offsets.clone(), Arc::clone(&topics.lanes), kafka.transaction_timeout);
     let read_back = ReadBack::start(&connection, config.read_back_bytes)?;
     let (books, lane_ends) = (Books::new(topics.clone(), Some(lists)), LaneEnds::new(offsets));
-    // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
-    let latch = health.latch("delivery partitions");
     // A subscription that is not there counts as deleted, which is true only of a snapshot that has caught up.
     tokio::select! {
         () = catalog.caught_up() => {}
@@ -138,6 +140,13 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         DeliveryWork::new(settings, catalog, (books, lane_ends, read_back), (client, tls), metrics, clock::instant());
     let deps = stage::Deps { connection, kafka, topics, registry, health };
     Ok(Box::pin(stage::run(options, deps, work, shutdown)).await?)
+}
+
+/// Makes sure that the lists of each partition have a place, and reads how long `deliveries` keeps its records. Waits while Kafka is away.
+async fn retention(connection: &Connection, topics: &Topics) -> Result<Option<String>, KafkaError> {
+    let alike = [&*topics.deliveries, &*topics.lanes];
+    until_answered(|| kafka::topics::require_alike(connection, alike)).await?;
+    until_answered(|| kafka::topics::setting(connection, &topics.deliveries, "retention.ms")).await
 }
 
 /// How long a delivery may wait in `deliveries` with this retention: a day less, or half of one that is shorter than two.

@@ -1,5 +1,7 @@
 //! What the role tells `status` beside what every stage measures: how much it makes, and whether it stands still for `control`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chassis::status::Facts;
@@ -13,6 +15,8 @@ const SLOW_ANSWER: Duration = Duration::from_secs(1);
 pub(crate) struct Pulse {
     /// When the question for the end of `control` that is under way was asked.
     pub(crate) asked: Option<Instant>,
+    /// When Kafka failed to answer it last, on the clock that counts suspension, ms: nothing could move before.
+    pub(crate) failed_boot_ms: Arc<AtomicI64>,
     /// When it was measured last, and how many deliveries had been made by then.
     looked: Option<(Instant, u64)>,
 }
@@ -45,6 +49,11 @@ pub(crate) fn waiting_for_control() -> Facts {
 // === impl Pulse ===
 
 impl Pulse {
+    /// Since when a record could have been planned, if the last one was at `planned_boot_ms`, on the clock that counts suspension, ms.
+    pub(crate) fn waits_since(&self, planned_boot_ms: i64) -> i64 {
+        planned_boot_ms.max(self.failed_boot_ms.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn facts(&mut self, measured: Seconds, now: Instant) -> Facts {
         let matched_per_second = self.looked.map_or(0, |(at, before)| {
             let made = u128::from(measured.matched.saturating_sub(before));
@@ -86,6 +95,15 @@ mod tests {
         assert!(waits(&mut pulse, SLOW_ANSWER));
         pulse.asked = None;
         assert!(!waits(&mut pulse, SLOW_ANSWER * 2));
+    }
+
+    #[test]
+    fn what_kafka_does_not_answer_counts_from_when_it_failed_last() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.waits_since(1_000), 1_000);
+        pulse.failed_boot_ms.store(600_000, Ordering::Relaxed);
+        assert_eq!(pulse.waits_since(1_000), 600_000, "`control` has no leader: no new process would plan it either");
+        assert_eq!(pulse.waits_since(700_000), 700_000);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! While one batch commits, the next one is planned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use catalog::Catalog;
 use chassis::clock::instant;
@@ -118,7 +119,7 @@ impl Work for FanoutWork {
         }
         let gave_way = self.plan(turn);
         if self.index.is_none() && !turn.is_full() && self.queue.ask() {
-            self.index = Some(Box::pin(read_index(self.catalog.clone())));
+            self.index = Some(Box::pin(read_index(self.catalog.clone(), Arc::clone(&self.pulse.failed_boot_ms))));
             self.pulse.asked = Some(turn.now.instant);
         }
         let has_news = self.intake.as_ref().is_some_and(SourcesIntake::has_news);
@@ -201,7 +202,7 @@ impl Work for FanoutWork {
         let asked = self.pulse.asked.map(|asked| now.instant.saturating_duration_since(asked));
         let asked_ms = asked.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         let reason = if asked_ms > 0 { "the end of `control`" } else { "being matched" };
-        let (partition, since_boot_ms) = (lease.partition.clone(), self.planned_boot_ms);
+        let (partition, since_boot_ms) = (lease.partition.clone(), self.pulse.waits_since(self.planned_boot_ms));
         Some(Waiting { reason, partition, offset, since_boot_ms })
     }
 

@@ -57,5 +57,6 @@ pub use restore::{LogCut, Restored};
 pub use tail::{Below, From, Tail, TailEvent, TailOptions};
 pub use window::Window;
 pub use writer::{
-    Claimed, Committed, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions, WriterStats,
+    Claimed, Committed, FailedTry, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions,
+    WriterStats,
 };

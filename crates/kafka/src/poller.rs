@@ -76,6 +76,8 @@ pub struct PollerOptions {
     pub transaction_timeout: Duration,
     /// The topics are other people's: one that is gone, may not be read or was cut starts over by itself, and ends no poller.
     pub fails_alone: bool,
+    /// What is ours: the poller writes it, and a writer that was started before it reads it.
+    pub ownership: Ownership,
 }
 
 /// Handle of a poller. Cheap to clone.
@@ -99,6 +101,7 @@ impl PollerOptions {
             session_timeout: Duration::from_secs(8),
             transaction_timeout: Duration::from_secs(10),
             fails_alone: false,
+            ownership: Ownership::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::KafkaError;
 use crate::log::Named;
 use crate::offsets::{self, plain_client};
 
-pub use self::look::{require_alike, setting};
+pub use self::look::{require_alike, setting, until_answered};
 
 /// How long one question or creation may take.
 const TIMEOUT: Duration = Duration::from_secs(15);

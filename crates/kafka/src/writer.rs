@@ -20,6 +20,7 @@ mod slow;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,9 +41,11 @@ use crate::takeover::{Found, Restorer};
 use commit::Committer;
 use fencing::Fencings;
 use sieve::GroupSize;
+use tries::Tries;
 
 pub use chunks::MAX_LEASES;
 pub use transaction::{Claimed, Committed, Output, Progress, Refusal, Transaction};
+pub use tries::FailedTry;
 
 /// Transactions that may wait for the one under way. Callers wait beyond it.
 const QUEUE: usize = 64;
@@ -102,6 +105,7 @@ struct Shared {
     counters: Counters,
     /// What the metadata of live leases say beside their progress.
     known: Mutex<HashMap<Lease, Known>>,
+    tries: Tries,
 }
 
 /// What a takeover found out for the metadata of its lease.
@@ -123,6 +127,25 @@ struct Counters {
     aborted: AtomicU64,
     settled: AtomicU64,
     last_us: AtomicU64,
+}
+
+/// A writer that somebody waits for: without them it is closed.
+struct Unstarted(Option<Arc<Shared>>);
+
+// === impl Unstarted ===
+
+impl Unstarted {
+    fn is_started(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.closing.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 // === impl Known ===
@@ -158,7 +181,8 @@ impl WriterOptions {
 // === impl Writer ===
 
 impl Writer {
-    /// Starts the thread and fences a predecessor of this slot (`init_transactions`), waiting for the cluster if needed.
+    /// Starts the thread and fences a predecessor of this slot (`init_transactions`), waiting for the cluster if needed. The thread
+    /// ends soon if nobody waits for it any more.
     ///
     /// # Errors
     /// An unusable transactional id, properties librdkafka refuses, missing authorization.
@@ -179,6 +203,7 @@ impl Writer {
         let restorer = Arc::new(Restorer::new(connection, &options.group, identity, ownership.clone(), closing)?);
         let (requests, queue) = mpsc::channel(QUEUE);
         let (ready, started) = oneshot::channel();
+        let unstarted = Unstarted(Some(Arc::clone(&shared)));
         let committer = Committer {
             connection: connection.clone(),
             options,
@@ -195,6 +220,7 @@ impl Writer {
             .spawn(move || run(committer, queue, ready))
             .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
         started.await.map_err(closed)??;
+        unstarted.is_started();
         Ok(Self { requests, shared, restorer, ownership })
     }
 
@@ -263,6 +289,12 @@ impl Writer {
             probes: self.restorer.probes(),
             last: Duration::from_micros(read(&counters.last_us)),
         }
+    }
+
+    /// The last try of a transaction, or of getting ready for one, that ended without it; none yet if there was none.
+    #[must_use]
+    pub fn failed_try(&self) -> Option<FailedTry> {
+        self.shared.tries.last()
     }
 
     /// Topics of which takeovers have left out the partitions because they may not be read, sorted.

@@ -104,9 +104,9 @@ impl<W: Work> Stage<W> {
         self.work.committed(batch.entries.iter().filter(|entry| !dropped.contains(&entry.epoch)), now);
         for part in &batch.parts {
             if is_dropped(&part.lease) {
-                // Nothing of it was written: it belongs to another worker now, or its topic is gone and the transaction went without.
+                // Nothing of it was written: it belongs to another worker now, or its topic is gone or denied and the transaction went without.
                 self.close(&part.lease);
-                if self.fails_alone && self.poller.ownership().is_live(&part.lease) {
+                if self.poller.ownership().is_live(&part.lease) {
                     self.poller.restart(vec![part.lease.clone()]);
                 }
             } else if part.records > 0 {

@@ -28,6 +28,7 @@ mod outbox;
 mod start;
 mod status;
 mod turn;
+mod waits;
 mod watchdog;
 mod work;
 

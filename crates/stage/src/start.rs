@@ -1,9 +1,14 @@
 //! Reaches Kafka and joins the group: everything the loop needs, made once.
+//!
+//! The writer comes first, and waits for as long as Kafka does not give it its transactional id. Who is in the group owns partitions:
+//! before it could write them on, others would wait for those.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
-use kafka::{Offsets, Poller, PollerOptions, Writer, WriterOptions, topics};
+use kafka::{KafkaError, Offsets, Ownership, Poller, PollerOptions, Writer, WriterOptions, topics};
+use schemas::record::TopicPartition;
 use tracing::info;
 
 use crate::error::StageError;
@@ -14,8 +19,9 @@ use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
 use crate::status::Progress;
 use crate::turn::Stage;
+use crate::waits::OWN_ID;
 use crate::watchdog::{Watchdog, Watched};
-use crate::work::Work;
+use crate::work::{Waiting, Work};
 
 /// The poll thread stands still for a hand-over at most; far above that it hangs.
 const POLL_AGE_LIMIT_MS: i64 = 30_000;
@@ -23,9 +29,11 @@ const POLL_AGE_LIMIT_MS: i64 = 30_000;
 const STALL_TIMEOUTS: u32 = 6;
 /// How long the end of a drain takes: a hand-over and a transaction.
 const LEAVE_TIME: Duration = Duration::from_secs(5);
+/// While the writer gets ready, the watchdog is told this often that it does.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl<W: Work> Stage<W> {
-    /// Reaches Kafka and joins the group.
+    /// Reaches Kafka and joins the group, once it can write. Can be dropped: whatever was started then ends.
     pub(crate) async fn start(options: Options, deps: Deps, work: W) -> Result<Self, StageError> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
@@ -34,7 +42,9 @@ impl<W: Work> Stage<W> {
             None => StageMetrics::new(&deps.registry, name)?,
         };
         let writes: Vec<&str> = options.writes.iter().map(AsRef::as_ref).collect();
-        topics::require(&deps.connection, &writes).await.map_err(failed("looking for the topics it writes"))?;
+        let required = topics::until_answered(|| topics::require(&deps.connection, &writes)).await;
+        required.map_err(failed("looking for the topics it writes"))?;
+        let ownership = Ownership::default();
         let poller = PollerOptions {
             live_records: options.live_records,
             live_bytes: options.live_bytes,
@@ -43,27 +53,30 @@ impl<W: Work> Stage<W> {
             session_timeout: deps.kafka.session_timeout,
             transaction_timeout: deps.kafka.transaction_timeout,
             fails_alone: options.fails_alone,
+            ownership: ownership.clone(),
             ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
         };
-        let (poller, signals) = Poller::start(&deps.connection, poller).map_err(failed("starting the poller"))?;
-        let heartbeat = poller.heartbeat();
-        let polling = deps.health.beat(format!("{name} poller"), move || heartbeat.age_ms(), POLL_AGE_LIMIT_MS);
         let writer = WriterOptions {
             transaction_timeout: deps.kafka.transaction_timeout,
             message_max_bytes: deps.topics.max_message_bytes,
             fails_alone: options.fails_alone,
             ..WriterOptions::new(options.transactional_id.clone(), options.group.clone())
         };
-        let writer = Writer::start(&deps.connection, writer, poller.ownership()).await;
-        let writer = writer.map_err(failed("starting the transactional writer"))?;
         let offsets = Offsets::start(&deps.connection).map_err(failed("starting the watchdog's client"))?;
-        let now = clock::instant();
         let watched = Watched::new(clock::boot_ms());
         let limit = deps.kafka.transaction_timeout * STALL_TIMEOUTS;
         let watchdog = Watchdog { role: W::ROLE, watched: watched.clone(), offsets, limit, metrics: metrics.clone() };
         let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
         let seen = watched.clone();
         let moving = deps.health.beat(format!("{name} progress"), move || seen.stalled_ms(clock::boot_ms()), limit_ms);
+        let _watching = watchdog.watch();
+        let writer = Writer::start(&deps.connection, writer, ownership);
+        let writer = told(writer, &watched, TopicPartition::new(Arc::clone(&deps.topics.control), 0)).await;
+        let writer = writer.map_err(failed("starting the transactional writer"))?;
+        let (poller, signals) = Poller::start(&deps.connection, poller).map_err(failed("starting the poller"))?;
+        let heartbeat = poller.heartbeat();
+        let polling = deps.health.beat(format!("{name} poller"), move || heartbeat.age_ms(), POLL_AGE_LIMIT_MS);
+        let now = clock::instant();
         info!(role = W::ROLE, options.group, transactional.id = options.transactional_id, reads = ?options.reads, "started");
         Ok(Self {
             work,
@@ -89,9 +102,28 @@ impl<W: Work> Stage<W> {
             measure_at: now,
             watched,
             held: None,
-            _watching: watchdog.watch(),
+            _watching,
             _beats: [polling, moving],
         })
+    }
+}
+
+/// Waits for what a writer starts with, and tells so: no new process would come further. `asked`: Kafka is away while it does not
+/// answer about this partition.
+async fn told<T>(
+    starting: impl Future<Output = Result<T, KafkaError>>,
+    watched: &Watched,
+    asked: TopicPartition,
+) -> Result<T, KafkaError> {
+    let mut starting = std::pin::pin!(starting);
+    let since_boot_ms = clock::boot_ms();
+    let waiting = Waiting { reason: OWN_ID, partition: asked, offset: -1, since_boot_ms };
+    loop {
+        watched.note(clock::boot_ms(), None, Some(waiting.clone()));
+        if let Ok(started) = tokio::time::timeout(TELL_EVERY, starting.as_mut()).await {
+            watched.note(clock::boot_ms(), None, None);
+            return started;
+        }
     }
 }
 
@@ -103,4 +135,21 @@ fn drain_time(grace: Duration) -> Duration {
 /// Half of a timeout, ms: contact that is older may already be too old for others.
 fn half_ms(timeout: Duration) -> i64 {
     i64::try_from((timeout / 2).as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_that_gets_ready_is_told_of_and_ends_no_liveness() {
+        let watched = Watched::new(clock::boot_ms() - 90_000);
+        let asked = TopicPartition::new("control", 0);
+        let never = told(std::future::pending::<Result<(), KafkaError>>(), &watched, asked.clone());
+        assert!(tokio::time::timeout(Duration::ZERO, never).await.is_err());
+        assert_eq!(watched.held().map(|it| (it.reason, it.partition)), Some((OWN_ID, asked.clone())));
+        assert_eq!(watched.stalled_ms(clock::boot_ms()), 0, "a new process would wait too");
+        told(async { Ok(()) }, &watched, asked).await.unwrap();
+        assert_eq!(watched.held(), None);
+    }
 }

@@ -6,7 +6,7 @@ use chassis::clock;
 use chassis::health::Beat;
 use chassis::shutdown::Shutdown;
 use chassis::status::Teller;
-use kafka::{Committed, KafkaError, Pace, Poller, PollerEvent, PollerEvents, Writer};
+use kafka::{Committed, FailedTry, KafkaError, Pace, Poller, PollerEvent, PollerEvents, Writer};
 use tracing::{info, warn};
 
 use crate::commit::{CommitInFlight, outcome};
@@ -17,6 +17,7 @@ use crate::metrics::StageMetrics;
 use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
 use crate::status::{PASS_MARKERS_AFTER, Progress, held};
+use crate::waits::Waits;
 use crate::watchdog::{Watched, Watching};
 use crate::work::{Fetching, NextTurn, Now, Turn, Waiting, Work};
 
@@ -85,7 +86,14 @@ enum Wake<S> {
 /// # Errors
 /// What no waiting heals. The process should end with it; everything not committed is done again by others.
 pub async fn run<W: Work>(options: Options, deps: Deps, work: W, shutdown: Shutdown) -> Result<(), StageError> {
-    let mut stage = Stage::start(options, deps, work).await?;
+    let started = tokio::select! {
+        started = Stage::start(options, deps, work) => started?,
+        () = shutdown.requested() => {
+            info!(role = W::ROLE, "asked to stop before it could write: it owns nothing");
+            return Ok(());
+        }
+    };
+    let mut stage = started;
     loop {
         let sleep = stage.turn()?;
         let wake = stage.wait(sleep, &shutdown).await;
@@ -139,7 +147,10 @@ impl<W: Work> Stage<W> {
         self.finish_handovers(now);
         self.finish_drain(now);
         self.members.check_ready(now.instant, || self.poller.membership());
-        self.watched.note(now.boot_ms, self.oldest_waiting(now), self.held.clone());
+        let (waits, failed) = self.waits(now);
+        let held = [waits.held, self.held.clone()].into_iter().flatten().min_by_key(|held| held.since_boot_ms);
+        self.watched.note(now.boot_ms, waits.work, held);
+        self.watched.note_failed(failed);
         self.measure(now);
         Ok(self.sleep(now, next))
     }
@@ -213,16 +224,16 @@ impl<W: Work> Stage<W> {
         deadlines.into_iter().flatten().map(until).fold(sleep, Duration::min)
     }
 
-    /// The oldest thing that should have moved, for the watchdog.
-    fn oldest_waiting(&self, now: Now) -> Option<Waiting> {
+    /// What should have moved, for the watchdog, and how the last try of a transaction failed.
+    fn waits(&self, now: Now) -> (Waits, Option<FailedTry>) {
         let commit = self.commit.as_ref().and_then(|commit| {
             let part = commit.batch.parts.first()?;
             let (partition, offset) = (part.lease.partition.clone(), part.committed);
             let reason = "the outcome of its transaction";
             Some(Waiting { reason, partition, offset, since_boot_ms: commit.since_boot_ms })
         });
-        let all = [commit, self.members.waiting(), self.work.waiting(now)];
-        all.into_iter().flatten().min_by_key(|waiting| waiting.since_boot_ms)
+        let failed = self.writer.failed_try();
+        (Waits::sort([commit, self.members.waiting()], self.work.waiting(now), failed.as_ref()), failed)
     }
 
     fn measure(&mut self, now: Now) {

@@ -9,19 +9,21 @@
 //!
 //! An outage of Kafka is no stall: everything waits for it, and goes on by itself. A loop that takes no turn any more is one,
 //! whatever Kafka does. A transaction that never ends is the operator's to end: the next process would stand before it too, so it
-//! is told and counted, and ends nobody's liveness.
+//! is told and counted, and ends nobody's liveness. So is one that Kafka fails again and again, whose outputs have a partition
+//! without a leader (`waits.rs`): the next process would do its work once more, and not get it written either.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::{clock, tasks};
-use kafka::Offsets;
+use kafka::{FailedTry, Offsets};
 use parking_lot::Mutex;
 use schemas::record::TopicPartition;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::metrics::StageMetrics;
+use crate::waits::{FAILING, OWN_ID};
 use crate::work::Waiting;
 
 /// Between two looks of the task.
@@ -41,8 +43,10 @@ struct State {
     turned_ms: i64,
     /// What this process should do.
     work: Stall,
-    /// What an open transaction keeps from being read.
+    /// What an open transaction keeps from being read, or Kafka from being written.
     held: Stall,
+    /// Why Kafka keeps it from being written, as of the last try.
+    failed: Option<FailedTry>,
 }
 
 /// The oldest thing of one kind that waits.
@@ -80,7 +84,7 @@ impl Drop for Watching {
 impl Watched {
     pub(crate) fn new(boot_ms: i64) -> Self {
         let stall = || Stall { waiting: None, unanswered_ms: boot_ms };
-        Self(Arc::new(Mutex::new(State { turned_ms: boot_ms, work: stall(), held: stall() })))
+        Self(Arc::new(Mutex::new(State { turned_ms: boot_ms, work: stall(), held: stall(), failed: None })))
     }
 
     /// The loop turned; this is the oldest thing that waits, and the oldest that an open transaction holds.
@@ -92,6 +96,16 @@ impl Watched {
         }
         state.turned_ms = boot_ms;
         (state.work.waiting, state.held.waiting) = (waiting, held);
+    }
+
+    /// How the last try of a transaction failed.
+    pub(crate) fn note_failed(&self, failed: Option<FailedTry>) {
+        self.0.lock().failed = failed;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Option<Waiting> {
+        self.0.lock().held.waiting.clone()
     }
 
     /// For how long something has stood still while Kafka answered that a new process might do, ms.
@@ -188,6 +202,22 @@ impl Watchdog {
             return;
         };
         let seconds = held_ms / 1_000;
+        let failed = self.watched.0.lock().failed.clone();
+        if reason == OWN_ID {
+            let error = failed.map_or_else(|| "no answer yet".to_owned(), |failed| failed.error.to_string());
+            error!(
+                role = self.role, seconds, %error,
+                "{reason} is not ours yet: nothing is read until kafka gives it (see deploy/runbooks/stalled.md)"
+            );
+            return;
+        }
+        if let Some(FailedTry { error, .. }) = failed.filter(|_| reason == FAILING) {
+            error!(
+                role = self.role, %partition, offset, seconds, %error,
+                "{reason} does not get through: nothing is committed until kafka takes it (see deploy/runbooks/stalled.md)"
+            );
+            return;
+        }
         error!(
             role = self.role, %partition, offset, seconds,
             "{reason} holds what follows this offset for longer than any lives: nothing behind it is read until it is ended (see \

@@ -58,6 +58,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(options: PollerOptions) -> Self {
         let PollerOptions { live_records, live_bytes, budget_bytes, .. } = options;
+        let ownership = options.ownership.clone();
         Self {
             options,
             state: Mutex::new(State::new(Limits { live_records, live_bytes, budget_bytes })),
@@ -65,7 +66,7 @@ impl Shared {
             wake: Condvar::new(),
             control: Mutex::new(()),
             consumer: Mutex::new(None),
-            ownership: Ownership::default(),
+            ownership,
             beat: Arc::new(AtomicI64::new(boot_ms())),
             next_epoch: AtomicU64::new(1),
             closing: AtomicBool::new(false),

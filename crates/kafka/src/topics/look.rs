@@ -1,11 +1,42 @@
 //! What a role asks of its topics at its start, beside whether they exist.
 
+use std::time::Duration;
+
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 
 use super::{TIMEOUT, admin, values};
 use crate::connection::Connection;
 use crate::error::KafkaError;
+use crate::log;
 use crate::offsets::{self, plain_client};
+
+/// Between two tries of a question that Kafka did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Asks until Kafka answers: a role that starts while Kafka is away waits for it, as one that runs does. Each failure is a limited
+/// line of the log. Cancel safe.
+///
+/// # Errors
+/// What waiting does not cure: a topic that is missing, a missing authorization, a count that is not as it must be.
+pub async fn until_answered<T, F>(ask: impl Fn() -> F) -> Result<T, KafkaError>
+where
+    F: Future<Output = Result<T, KafkaError>>,
+{
+    ask_every(AGAIN, ask).await
+}
+
+async fn ask_every<T, F>(pause: Duration, ask: impl Fn() -> F) -> Result<T, KafkaError>
+where
+    F: Future<Output = Result<T, KafkaError>>,
+{
+    loop {
+        match ask().await {
+            Err(error) if error.is_retriable() => log::call_failed(&error),
+            answer => return answer,
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
 
 /// Makes sure that two topics have the same number of partitions, because what is said about a partition of one stands in that of
 /// the other. Returns how many.
@@ -47,4 +78,36 @@ pub async fn setting(connection: &Connection, topic: &str, name: &str) -> Result
     let Some(resource) = described.into_iter().next() else { return Ok(None) };
     let mut values = values(&resource.map_err(|code| KafkaError::call(call(), code))?);
     Ok(values.remove(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rdkafka::types::RDKafkaErrorCode as Code;
+
+    use super::*;
+
+    /// The answer that follows so many tries for which Kafka was away, and how many there were.
+    async fn after(away: usize, answer: Result<i32, KafkaError>) -> (Result<i32, KafkaError>, usize) {
+        let asked = AtomicUsize::new(0);
+        let ask = || {
+            let is_away = asked.fetch_add(1, Ordering::Relaxed) < away;
+            let unanswered = Err(KafkaError::call("metadata of lanes", Code::OperationTimedOut));
+            std::future::ready(if is_away { unanswered } else { answer.clone() })
+        };
+        let answer = ask_every(Duration::ZERO, ask).await;
+        (answer, asked.into_inner())
+    }
+
+    #[tokio::test]
+    async fn a_role_that_starts_while_kafka_is_away_asks_until_it_answers() {
+        let (answer, asked) = after(3, Ok(8)).await;
+        assert_eq!((answer.unwrap(), asked), (8, 4));
+        let (answer, asked) = after(2, Err(offsets::no_topic("lanes"))).await;
+        assert!(matches!(answer, Err(KafkaError::NoTopic { .. })) && asked == 3, "waiting makes no topic");
+        let (answer, asked) =
+            after(0, Err(KafkaError::call("metadata of lanes", Code::TopicAuthorizationFailed))).await;
+        assert!(answer.is_err() && asked == 1, "nor does it permit anything");
+    }
 }

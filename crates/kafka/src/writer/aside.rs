@@ -1,4 +1,4 @@
-//! Partitions that a transaction goes without: their topics are other people's, and are gone or may not be read any more.
+//! Partitions that a transaction goes without: their topics may not be read any more, or are other people's and gone.
 //!
 //! Kafka refuses the whole transaction for one such partition, after waiting for it if the topic was deleted. What is laid aside counts
 //! as dropped, as what belongs to a lease that is over: nothing of it was written.
@@ -54,7 +54,7 @@ impl Committer {
     /// Lays aside what is at fault for a failure. Whether anything was.
     pub(super) fn lay_aside(&self, failure: &Failure, one_try: &Try<'_>, aside: &mut Aside) -> bool {
         let (Failure::Aborted(Aborted { error, .. }) | Failure::Unknown { error, .. }) = failure;
-        if !self.options.fails_alone || !may_be_of_a_topic(error) {
+        if !may_be_of_a_topic(error) || !(self.options.fails_alone || error.is_denied()) {
             return false;
         }
         self.lay_gone_aside(one_try.progress.iter().map(|progress| &progress.lease), aside)
@@ -69,7 +69,11 @@ impl Committer {
         let all: Vec<Lease> = leases.clone().cloned().collect();
         // Nobody can tell for now: then the failure is met as any other.
         let Ok(ids) = self.restorer.ids_of(&all) else { return false };
-        aside.add(leases, |lease| !ids.contains_key(&*lease.partition.topic))
+        let denied = self.restorer.denied_topics();
+        aside.add(leases, |lease| {
+            let topic = &lease.partition.topic;
+            !ids.contains_key(&**topic) && goes_without(self.options.fails_alone, denied.contains(topic))
+        })
     }
 
     /// What follows a failure for which something was laid aside: the others are written at once.
@@ -83,6 +87,12 @@ impl Committer {
             Failure::Unknown { .. } => self.after_unknown(failure, one_try),
         }
     }
+}
+
+/// Whether a transaction goes without a topic that is gone or may not be read. Of our own it goes without one that may not be read: the
+/// others are read on, as the poller does, and the takeover says what is wrong.
+fn goes_without(fails_alone: bool, is_denied: bool) -> bool {
+    fails_alone || is_denied
 }
 
 /// Whether it is what Kafka says of a topic, or does not say in time.
@@ -121,6 +131,14 @@ mod tests {
         let mut live = [true, true, false];
         aside.leave_out(&transaction, &mut live);
         assert_eq!(live, [true, false, false]);
+    }
+
+    #[test]
+    fn of_our_own_topics_only_one_that_may_not_be_read_is_gone_without() {
+        let (own, others) = (false, true);
+        assert!(goes_without(own, true), "the others are read on");
+        assert!(!goes_without(own, false), "one of ours that is gone is an error of the operator's");
+        assert!(goes_without(others, true) && goes_without(others, false));
     }
 
     #[test]

@@ -26,6 +26,10 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
+/// After how many transaction timeouts a transaction that fails again and again is tried with a new producer: who watches leaves a
+/// process alone whose tries end, so it does by itself what could help if it were started again.
+const RENEW_TIMEOUTS: u32 = 6;
+
 /// The writer's thread state.
 pub(super) struct Committer {
     pub(super) connection: Connection,
@@ -83,6 +87,7 @@ impl Committer {
                     drop(session);
                     refuse_denied(&error)?;
                     log::call_failed(&error);
+                    self.shared.tries.failed(boot_ms(), &error);
                     self.wait(backoff.next());
                 }
             }
@@ -103,6 +108,7 @@ impl Committer {
 
     pub(super) fn commit(&mut self, transaction: Transaction) -> Result<Committed, KafkaError> {
         let started = instant();
+        let mut renew_at = started + self.options.transaction_timeout * RENEW_TIMEOUTS;
         let mut backoff = Backoff::new();
         let mut sieve = Sieve::new(transaction.outputs.len(), self.group_size.now());
         let mut aside = Aside::default();
@@ -147,7 +153,12 @@ impl Committer {
                     self.without_those(failure, &one_try)?
                 }
                 Err(Failure::Aborted(aborted)) => self.after_abort(one_try.of_outputs(aborted), &groups, &mut sieve)?,
-                Err(failure @ Failure::Unknown { .. }) => self.after_unknown(failure, &one_try)?,
+                Err(failure @ Failure::Unknown { .. }) => {
+                    if let (false, Failure::Unknown { error, .. }) = (self.options.fails_alone, &failure) {
+                        refuse_denied(error)?;
+                    }
+                    self.after_unknown(failure, &one_try)?
+                }
             };
             if sieve.is_hopeless() {
                 self.group_size.refused(sieve.size());
@@ -169,6 +180,13 @@ impl Committer {
                     }
                     // What is queued is still committed while closing, but nothing is tried for ever.
                     self.check_closing()?;
+                    if instant() >= renew_at {
+                        info!(
+                            "a transaction has failed for long; it goes on with a new producer, as a new process would"
+                        );
+                        self.session = None;
+                        renew_at = instant() + self.options.transaction_timeout * RENEW_TIMEOUTS;
+                    }
                     self.ownership.wait_change(snapshot.version, backoff.next());
                 }
             }
@@ -208,9 +226,6 @@ impl Committer {
         let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();
         let records = one_try.records.len();
         warn!(%error, fenced, committing, records, "the outcome of a transaction is unknown; finding it out");
-        if !self.options.fails_alone {
-            refuse_denied(&error)?;
-        }
         self.session = None;
         // The broker ends what is open for longer than its timeout, which looks as if a second process had fenced us.
         let expired = fenced && instant() - one_try.began >= self.options.transaction_timeout;
@@ -223,8 +238,10 @@ impl Committer {
         info!(committed, "the outcome of the transaction is known");
         if committed {
             self.fencings.committed();
+            self.shared.tries.committed();
             return Ok(Next::Done);
         }
+        self.shared.tries.failed(boot_ms(), &error);
         if records > 0 && (timed_out || expired) {
             return Ok(self.out_of_time(&pace));
         }
@@ -241,6 +258,7 @@ impl Committer {
 
     /// An abort that is tried again.
     pub(super) fn note_aborted(&mut self, error: &KafkaError) {
+        self.shared.tries.failed(boot_ms(), error);
         if let KafkaError::Call { code, .. } = error
             && code.is_old_generation()
         {
@@ -259,6 +277,7 @@ impl Committer {
 
     fn count_commit(&mut self, one_try: &Try<'_>, touched: &Touched, started: Instant) {
         self.fencings.committed();
+        self.shared.tries.committed();
         let counters = &self.shared.counters;
         add(&counters.partitions, touched.partitions.len());
         add(&counters.transactions, 1);

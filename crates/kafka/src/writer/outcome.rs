@@ -50,8 +50,7 @@ impl Committer {
                     }));
                 }
                 Err(error) => {
-                    let excused = error.is_denied() && self.options.fails_alone;
-                    if excused && self.lay_gone_aside(live.iter().copied(), &mut aside) {
+                    if error.is_denied() && self.lay_gone_aside(live.iter().copied(), &mut aside) {
                         continue;
                     }
                     refuse_denied(&error)?;

@@ -9,7 +9,7 @@ use testkit::pipeline::console;
 use testkit::strict::{self, Unsaid};
 use testkit::wait::eventually;
 
-use crate::support::{Worker, World, record, soon, spec, transaction};
+use crate::support::{Worker, World, progress, record, soon, spec, transaction};
 
 /// A rule that the controller has taken is the broker's at once.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -80,6 +80,13 @@ async fn a_topic_that_is_denied_is_named_and_ends_no_takeover_of_others() {
     rule("--deny-principal", "Read").await;
     eventually("the rule to reach the broker", WITHIN, async || (begun().await == only).then_some(())).await.unwrap();
     assert_eq!(worker.writer.denied_topics(), BTreeSet::from([Arc::clone(&denied)]));
+    // Nor does its offset refuse a transaction of the others: that goes without it, and its lease is to start over.
+    let not_read = leases.iter().find(|lease| lease.partition.topic == denied).unwrap();
+    let window = Window::restore(0, 0, Vec::new());
+    let mut both = transaction(&world, input, &window, vec!["goes on".to_owned()]);
+    both.progress.push(progress(not_read, &window));
+    let committed = soon("the commit without it", worker.writer.commit(both)).await.unwrap();
+    assert_eq!(committed.dropped, std::slice::from_ref(not_read));
     worker.poller.deny(&denied);
     assert_eq!(worker.poller.denied_topics(), [Arc::clone(&denied)], "the role goes on with the other one");
 

@@ -188,13 +188,16 @@ async fn restore<W: Work>(
             claim: restored.position.map_or(Claimed::Nothing, Claimed::Position),
         })
         .collect();
+    let mut dropped = Vec::new();
     if !progress.is_empty() {
         let (partitions, first) = (progress.len(), progress[0].lease.to_string());
         info!(role = W::ROLE, partitions, first, "partitions are read for the first time");
         let transaction = Transaction { outputs: Vec::new(), progress };
-        // The writer leaves out leases that are over by now; they do not begin either.
-        writer.commit(transaction).await.map_err(StageError::kafka(W::ROLE, "committing where partitions begin"))?;
+        let committed = writer.commit(transaction).await;
+        dropped = committed.map_err(StageError::kafka(W::ROLE, "committing where partitions begin"))?.dropped;
     }
-    let states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;
+    let mut states = restoring.await.map_err(|source| StageError::Work { role: W::ROLE, source })?;
+    // The writer leaves out leases that are over by now, and those of topics that may not be read: they do not begin either.
+    states.retain(|(lease, _)| !dropped.contains(lease));
     Ok(MembershipStep::Ready { found, states })
 }
