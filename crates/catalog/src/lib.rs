@@ -47,9 +47,7 @@ pub use catalog::{Catalog, CatalogDeps, SnapshotGuard};
 pub use error::{CatalogError, PrepareError};
 pub use event_type::EventType;
 pub use rehearsal::{Rehearsal, RehearsalMark, Rehearsed};
-pub use snapshot::{
-    KeptAmount, RegistryMap, Snapshot, SourceMap, TokenEntry, TokenScope, source_of_topic, weights,
-};
+pub use snapshot::{KeptAmount, RegistryMap, Snapshot, SourceMap, TokenEntry, TokenScope, source_of_topic, weights};
 pub use stored::Stored;
 pub use subscription::{Subscription, Target};
 pub use usage::TokenUse;
