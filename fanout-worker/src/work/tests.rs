@@ -29,12 +29,12 @@ impl World {
         let connection = kafka::Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
         let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
         let work = FanoutWork {
-            catalog: Catalog::of([], std::sync::Arc::new(vault)),
+            catalog: Catalog::of([], Arc::new(vault)),
             metrics: FanoutMetrics::new(&Registry::new()).unwrap(),
             restorer: Restorer {
                 offsets: kafka::Offsets::start(&connection).unwrap(),
                 connection,
-                seen_topic: std::sync::Arc::clone(&topics.seen),
+                seen_topic: Arc::clone(&topics.seen),
                 seen_partitions: 16,
                 transaction_timeout: Duration::from_secs(10),
                 identities: identities.clone(),
@@ -109,7 +109,7 @@ fn now() -> Now {
 
 fn out(topic: &str) -> OutRecord {
     let value = Some(bytes::Bytes::from_static(b"x"));
-    OutRecord { topic: std::sync::Arc::from(topic), partition: None, key: None, value, headers: Headers::default() }
+    OutRecord { topic: Arc::from(topic), partition: None, key: None, value, headers: Headers::default() }
 }
 
 fn topics(transaction: &Transaction) -> Vec<(usize, &str)> {
