@@ -135,7 +135,7 @@ struct Unstarted(Option<Arc<Shared>>);
 // === impl Unstarted ===
 
 impl Unstarted {
-    fn is_started(mut self) {
+    fn started(mut self) {
         self.0 = None;
     }
 }
@@ -220,7 +220,7 @@ impl Writer {
             .spawn(move || run(committer, queue, ready))
             .map_err(|error| KafkaError::Client { purpose: "transactions", reason: error.to_string() })?;
         started.await.map_err(closed)??;
-        unstarted.is_started();
+        unstarted.started();
         Ok(Self { requests, shared, restorer, ownership })
     }
 

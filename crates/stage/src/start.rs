@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
-use kafka::{KafkaError, Offsets, Ownership, Poller, PollerOptions, Writer, WriterOptions, topics};
+use kafka::{Connection, KafkaError, Offsets, Ownership, Poller, PollerOptions, Writer, WriterOptions, topics};
 use schemas::record::TopicPartition;
 use tracing::info;
 
@@ -41,9 +41,7 @@ impl<W: Work> Stage<W> {
             Some(metrics) => metrics,
             None => StageMetrics::new(&deps.registry, name)?,
         };
-        let writes: Vec<&str> = options.writes.iter().map(AsRef::as_ref).collect();
-        let required = topics::until_answered(|| topics::require(&deps.connection, &writes)).await;
-        required.map_err(failed("looking for the topics it writes"))?;
+        require(&deps.connection, &options.writes).await.map_err(failed("looking for the topics it writes"))?;
         let ownership = Ownership::default();
         let poller = PollerOptions {
             live_records: options.live_records,
@@ -106,6 +104,12 @@ impl<W: Work> Stage<W> {
             _beats: [polling, moving],
         })
     }
+}
+
+/// Makes sure that these topics exist, waiting while Kafka is away.
+async fn require(connection: &Connection, writes: &[Arc<str>]) -> Result<(), KafkaError> {
+    let writes: Vec<&str> = writes.iter().map(AsRef::as_ref).collect();
+    topics::until_answered(|| topics::require(connection, &writes)).await
 }
 
 /// Waits for what a writer starts with, and tells so: no new process would come further. `asked`: Kafka is away while it does not

@@ -149,16 +149,7 @@ impl Committer {
                     self.count_commit(&one_try, &touched, started);
                     Next::Done
                 }
-                Err(failure) if self.lay_aside(&failure, &one_try, &mut aside) => {
-                    self.without_those(failure, &one_try)?
-                }
-                Err(Failure::Aborted(aborted)) => self.after_abort(one_try.of_outputs(aborted), &groups, &mut sieve)?,
-                Err(failure @ Failure::Unknown { .. }) => {
-                    if let (false, Failure::Unknown { error, .. }) = (self.options.fails_alone, &failure) {
-                        refuse_denied(error)?;
-                    }
-                    self.after_unknown(failure, &one_try)?
-                }
+                Err(failure) => self.after_failure(failure, &one_try, &groups, &mut sieve, &mut aside)?,
             };
             if sieve.is_hopeless() {
                 self.group_size.refused(sieve.size());
@@ -180,15 +171,41 @@ impl Committer {
                     }
                     // What is queued is still committed while closing, but nothing is tried for ever.
                     self.check_closing()?;
-                    if instant() >= renew_at {
-                        info!(
-                            "a transaction has failed for long; it goes on with a new producer, as a new process would"
-                        );
-                        self.session = None;
-                        renew_at = instant() + self.options.transaction_timeout * RENEW_TIMEOUTS;
-                    }
+                    self.renew_if_due(&mut renew_at);
                     self.ownership.wait_change(snapshot.version, backoff.next());
                 }
+            }
+        }
+    }
+
+    /// Once at `renew_at`, and every so often from then on.
+    fn renew_if_due(&mut self, renew_at: &mut Instant) {
+        if instant() >= *renew_at {
+            info!("a transaction has failed for long; it goes on with a new producer, as a new process would");
+            self.session = None;
+            *renew_at = instant() + self.options.transaction_timeout * RENEW_TIMEOUTS;
+        }
+    }
+
+    /// The try did not commit, or nobody knows.
+    fn after_failure(
+        &mut self,
+        failure: Failure,
+        one_try: &Try<'_>,
+        groups: &[std::ops::Range<usize>],
+        sieve: &mut Sieve,
+        aside: &mut Aside,
+    ) -> Result<Next, KafkaError> {
+        if self.lay_aside(&failure, one_try, aside) {
+            return self.without_those(failure, one_try);
+        }
+        match failure {
+            Failure::Aborted(aborted) => self.after_abort(one_try.of_outputs(aborted), groups, sieve),
+            Failure::Unknown { ref error, .. } => {
+                if !self.options.fails_alone {
+                    refuse_denied(error)?;
+                }
+                self.after_unknown(failure, one_try)
             }
         }
     }
