@@ -231,7 +231,11 @@ async fn a_job_is_known_at_every_replica_as_soon_as_it_was_asked_for_at_one() {
         assert_eq!(status, 202, "{job}");
         let (status, found) = other.get(&format!("/jobs/{}", job["job_id"].as_str().unwrap())).await;
         assert_eq!((status, &found["job_id"]), (200, &job["job_id"]), "{found}");
+        // It waits for no partition of `attempts` that was never written.
+        assert_eq!(shop.ended(&one, &job).await["counts"]["written"], 0);
     }
+    let ends = kafka::Offsets::start(&world.connection).unwrap().ends(&world.topics.attempts).await.unwrap();
+    assert!(ends.values().any(|end| *end == 0), "{ends:?}");
     one.stop().await;
     other.stop().await;
 }
@@ -410,8 +414,6 @@ async fn what_is_paused_goes_on_where_it_was_when_another_runner_has_it() {
         shop.dead(&world, &format!("evt_{number}")).await;
     }
     shop.open(&one, usize::try_from(COUNT).unwrap()).await;
-    let ends = kafka::Offsets::start_committed(&world.connection).unwrap().ends(&world.topics.attempts).await.unwrap();
-    assert!(ends.values().any(|end| *end == 0), "a job waits for no partition of `attempts` that was never written");
     let (status, job) = one.post("/dead_letters:redrive", shop.body(json!({"filter": {}, "rate_per_second": 1}))).await;
     assert_eq!(status, 202, "{job}");
     let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
