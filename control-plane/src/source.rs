@@ -31,4 +31,4 @@ pub(crate) use moves::MoveInput;
 pub(crate) use rules::{allowed_patterns, check_room, check_topics};
 pub(crate) use show::{SourcePartitionShown, SourceShown};
 pub(crate) use starts::{FoundStarts, begin, moved};
-pub(crate) use trial::{SourceTrialShown, TrialRecord};
+pub(crate) use trial::{SourceTrialShown, TrialEvent, TrialRecord};

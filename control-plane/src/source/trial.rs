@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use catalog::{Snapshot, Subscription};
+use catalog::{Catalog, Subscription};
 use filter::Facts;
 use schemas::control::TopicSource;
 use schemas::event::StringMap;
@@ -20,8 +20,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::body::Fields;
-use crate::problem::Problem;
+use crate::problem::{Problem, unavailable};
 
+/// Filters that one trial evaluates: each may have to be compiled first.
+const MAX_TRIED: usize = 1_000;
 /// Headers of a record.
 const MAX_HEADERS: usize = 100;
 
@@ -30,6 +32,28 @@ const MAX_HEADERS: usize = 100;
 pub(crate) struct TrialRecord {
     pub(crate) topic: String,
     pub(crate) record: Record,
+}
+
+/// The event that a record becomes, of its own: what is done with it outlives the record's mapping.
+#[derive(Debug)]
+pub(crate) struct TrialEvent {
+    application: String,
+    event_type: String,
+    id: String,
+    time: Option<String>,
+    labels: StringMap,
+    content_type: Option<String>,
+    payload: Bytes,
+    note: Option<String>,
+    now_ms: i64,
+}
+
+/// Subscriptions that an event would be sent to.
+#[derive(Debug)]
+struct TrialCount {
+    matches: usize,
+    /// Those among them whose filters were too many to try.
+    untried: usize,
 }
 
 /// What becomes of a record: one of the three.
@@ -110,29 +134,43 @@ impl TrialRecord {
 // === impl SourceTrialShown ===
 
 impl SourceTrialShown {
-    pub(crate) fn of(event: &Event<'_>, snapshot: &Snapshot, (organization, now_ms): (OrganizationId, i64)) -> Self {
-        let Some(application) = snapshot.application_in(organization, &event.application) else {
+    /// Of an event, in an application of this organization. The subscriptions are found under the catalog's lock and counted after it: filters of
+    /// strangers take their time.
+    ///
+    /// # Errors
+    /// A 503: they could not be tried.
+    pub(crate) async fn of(event: TrialEvent, catalog: &Catalog, organization: OrganizationId) -> Result<Self, Problem> {
+        let found = {
+            let snapshot = catalog.read();
+            snapshot.application_in(organization, &event.application).map(|application| {
+                let mut found = Vec::new();
+                snapshot.matches(application.application_id, &event.event_type, &event.labels, &mut found);
+                (application.application_id, found)
+            })
+        };
+        let Some((application, found)) = found else {
             let shown: String = event.application.chars().take(80).collect();
             let detail = format!("there is no application `{shown}` in the source's organization");
-            return Self::rejected(&Rejection::new(RejectReason::UnknownApplication, detail));
+            return Ok(Self::rejected(&Rejection::new(RejectReason::UnknownApplication, detail)));
         };
-        let labels: StringMap =
-            event.labels.as_deref().and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
-        let mut found = Vec::new();
-        snapshot.matches(application.application_id, &event.event_type, &labels, &mut found);
-        let matches = count(&found, event, &labels, now_ms);
+        let counting = tokio::task::spawn_blocking(move || (event.count(&found), event));
+        let failed = |_panic| unavailable("the filters of the subscriptions could not be tried");
+        let (TrialCount { matches, untried }, event) = counting.await.map_err(failed)?;
+        let untried = (untried > 0)
+            .then(|| format!("{MAX_TRIED} filters were tried, {untried} more are counted as if the event fitted them"));
+        let notes: Vec<String> = event.note.into_iter().chain(untried).collect();
         let event = TrialEventShown {
-            application_id: application.application_id.0,
-            event_type: event.event_type.to_string(),
-            id: event.id.to_string(),
-            time: event.time.as_deref().map(str::to_owned),
-            labels,
-            content_type: event.content_type.as_deref().map(str::to_owned),
+            application_id: application.0,
+            event_type: event.event_type,
+            id: event.id,
+            time: event.time,
+            labels: event.labels,
+            content_type: event.content_type,
             payload_base64: STANDARD.encode(&event.payload),
             matches,
-            note: event.note.clone(),
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
         };
-        Self { event: Some(event), ..Self::default() }
+        Ok(Self { event: Some(event), ..Self::default() })
     }
 
     pub(crate) fn rejected(rejection: &Rejection) -> Self {
@@ -149,19 +187,42 @@ impl SourceTrialShown {
     }
 }
 
-/// How many of these subscriptions let the event through their filters.
-fn count(found: &[Arc<Subscription>], event: &Event<'_>, labels: &StringMap, now_ms: i64) -> usize {
-    let facts = Facts::new(filter::Event {
-        event_type: &event.event_type,
-        id: &event.id,
-        labels,
-        time: event.time.as_deref(),
-        accepted_ms: now_ms,
-        payload: &event.payload,
-    });
-    let fits = |it: &&Arc<Subscription>| match it.filter() {
-        None => true,
-        Some(filter) => filter.is_ok_and(|filter| filter.matches(&facts).unwrap_or(false)),
-    };
-    found.iter().filter(fits).count()
+// === impl TrialEvent ===
+
+impl TrialEvent {
+    /// What a record became, as if it was accepted now.
+    pub(crate) fn new(event: &Event<'_>, now_ms: i64) -> Self {
+        let labels = event.labels.as_deref().and_then(|text| serde_json::from_slice(text).ok());
+        Self {
+            application: event.application.to_string(),
+            event_type: event.event_type.to_string(),
+            id: event.id.to_string(),
+            time: event.time.as_deref().map(str::to_owned),
+            labels: labels.unwrap_or_default(),
+            content_type: event.content_type.as_deref().map(str::to_owned),
+            payload: event.payload.clone(),
+            note: event.note.clone(),
+            now_ms,
+        }
+    }
+
+    /// How many of these subscriptions let the event through their filters.
+    fn count(&self, found: &[Arc<Subscription>]) -> TrialCount {
+        let facts = Facts::new(filter::Event {
+            event_type: &self.event_type,
+            id: &self.id,
+            labels: &self.labels,
+            time: self.time.as_deref(),
+            accepted_ms: self.now_ms,
+            payload: &self.payload,
+        });
+        let (filtered, whole): (Vec<_>, Vec<_>) = found.iter().partition(|it| it.has_filter());
+        let (tried, untried) = filtered.split_at(filtered.len().min(MAX_TRIED));
+        let fits = |it: &&&Arc<Subscription>| match it.filter() {
+            None => true,
+            Some(filter) => filter.is_ok_and(|filter| filter.matches(&facts).unwrap_or(false)),
+        };
+        let matches = whole.len() + tried.iter().filter(fits).count() + untried.len();
+        TrialCount { matches, untried: untried.len() }
+    }
 }

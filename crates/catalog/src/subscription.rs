@@ -211,6 +211,12 @@ impl Subscription {
         self.filter.as_ref().is_some_and(|compiled| compiled.get().is_none())
     }
 
+    /// Whether an event must be like something beyond its type and labels.
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// What an event must be like beyond its type and labels, compiled at the first call.
     ///
     /// # Errors

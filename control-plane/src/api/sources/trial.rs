@@ -21,7 +21,7 @@ use crate::api::json;
 use crate::auth::Principal;
 use crate::body::{Fields, Json};
 use crate::problem::{Answer, Problem};
-use crate::source::{SourceInput, SourceTrialShown, TrialRecord, mapping_problem};
+use crate::source::{SourceInput, SourceTrialShown, TrialEvent, TrialRecord, mapping_problem};
 use crate::state::App;
 
 /// Try a source on a record
@@ -47,19 +47,21 @@ pub(in crate::api) async fn test(State(app): State<Arc<App>>, principal: Princip
     let from = TopicPartition::new(record.topic.as_str(), 0);
     let mut known = KnownSchemas::default();
     loop {
-        let key = {
+        let became = {
             let against = Against { decoded_limit: app.config().sources.decoded_limit, schemas: &known };
-            let of = (source.organization_id, now_ms);
-            let shown = match mapping.map(&record.record, &from, against) {
-                Mapped::Event(event) => Ok(SourceTrialShown::of(&event, &app.catalog().read(), of)),
-                Mapped::Skipped(reason) => Ok(SourceTrialShown::skipped(reason.as_str())),
-                Mapped::Rejected(rejection) => Ok(SourceTrialShown::rejected(&rejection)),
+            match mapping.map(&record.record, &from, against) {
+                Mapped::Event(event) => Ok(TrialEvent::new(&event, now_ms)),
+                Mapped::Skipped(reason) => return json(StatusCode::OK, &SourceTrialShown::skipped(reason.as_str())),
+                Mapped::Rejected(rejection) => return json(StatusCode::OK, &SourceTrialShown::rejected(&rejection)),
                 Mapped::NeedsSchema(key) => Err(key),
-            };
-            match shown {
-                Ok(shown) => return json(StatusCode::OK, &shown),
-                Err(key) => key,
             }
+        };
+        let key = match became {
+            Ok(event) => {
+                let shown = SourceTrialShown::of(event, app.catalog(), source.organization_id).await?;
+                return json(StatusCode::OK, &shown);
+            }
+            Err(key) => key,
         };
         // One for the key and one for the value; what is known now is not asked for again.
         let state = schema(&app, key).await?;
