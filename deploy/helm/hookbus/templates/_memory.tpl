@@ -23,6 +23,7 @@
 {{- $_ := set $parts "three of config.fanout.batch_bytes + event_bytes" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.event_bytes))) -}}
 {{- if dig "sources" "enabled" true $config -}}
 {{- $_ := set $parts "records of sources (config.sources.live_bytes)" (int64 (dig "sources" "live_bytes" 268435456 $config)) -}}
+{{- $_ := set $parts "schemas of registries (config.sources.schema_cache_bytes)" (int64 (dig "sources" "schema_cache_bytes" 268435456 $config)) -}}
 {{- $_ := set $parts "records of sources fetched ahead" (mul (add 32 (mul 16 $brokers)) $mebi) -}}
 {{- $_ := set $parts "three of config.fanout.batch_bytes + event_bytes, of sources" (mul 3 (add (int64 $config.fanout.batch_bytes) (int64 $config.fanout.event_bytes))) -}}
 {{- end -}}
