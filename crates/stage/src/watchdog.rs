@@ -41,6 +41,8 @@ pub(crate) struct Watched(Arc<Mutex<State>>);
 struct State {
     /// When the loop turned last, on the clock that counts suspension, ms.
     turned_ms: i64,
+    /// When the watchdog's task looked last, likewise.
+    looked_ms: i64,
     /// What this process should do.
     work: Stall,
     /// What an open transaction keeps from being read, or Kafka from being written.
@@ -84,18 +86,26 @@ impl Drop for Watching {
 impl Watched {
     pub(crate) fn new(boot_ms: i64) -> Self {
         let stall = || Stall { waiting: None, unanswered_ms: boot_ms };
-        Self(Arc::new(Mutex::new(State { turned_ms: boot_ms, work: stall(), held: stall(), failed: None })))
+        Self(Arc::new(Mutex::new(State { turned_ms: boot_ms, looked_ms: boot_ms, work: stall(), held: stall(), failed: None })))
     }
 
     /// The loop turned; this is the oldest thing that waits, and the oldest that an open transaction holds.
     pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>, held: Option<Waiting>) {
         let mut state = self.0.lock();
-        if boot_ms - state.turned_ms >= TURN_LIMIT_MS {
-            // The process itself stood still: what waits may have been ready for long, and nobody was there to take it.
-            (state.work.unanswered_ms, state.held.unanswered_ms) = (boot_ms, boot_ms);
+        if boot_ms - state.turned_ms >= TURN_LIMIT_MS && boot_ms - state.looked_ms >= TURN_LIMIT_MS {
+            state.go_on(boot_ms);
         }
         state.turned_ms = boot_ms;
         (state.work.waiting, state.held.waiting) = (waiting, held);
+    }
+
+    /// The task looks.
+    fn look(&self, boot_ms: i64) {
+        let mut state = self.0.lock();
+        if boot_ms - state.looked_ms >= TURN_LIMIT_MS {
+            state.go_on(boot_ms);
+        }
+        state.looked_ms = boot_ms;
     }
 
     /// How the last try of a transaction failed.
@@ -117,6 +127,11 @@ impl Watched {
 // === impl State ===
 
 impl State {
+    /// The process itself stood still, not the loop alone: what waits may have been ready for long, and nobody was there to take it.
+    fn go_on(&mut self, boot_ms: i64) {
+        (self.work.unanswered_ms, self.held.unanswered_ms) = (boot_ms, boot_ms);
+    }
+
     fn stalled_ms(&self, boot_ms: i64) -> i64 {
         let unturned_ms = boot_ms - self.turned_ms;
         if unturned_ms >= TURN_LIMIT_MS { unturned_ms } else { self.work.age_ms(boot_ms) }
@@ -146,6 +161,7 @@ impl Watchdog {
         let (mut is_told, mut is_held_told) = (false, false);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            self.watched.look(clock::boot_ms());
             // A sixth of the limit is one transaction's time: below that, waiting is ordinary.
             self.ask(|state| &mut state.work, limit_ms / 6).await;
             self.ask(|state| &mut state.held, limit_ms / 6).await;
@@ -255,6 +271,23 @@ mod tests {
         watched.note(300_000, waiting(0), waiting(0));
         assert_eq!((watched.stalled_ms(300_000), watched.0.lock().held.age_ms(300_000)), (0, 0));
         assert_eq!(watched.stalled_ms(305_000), 5_000);
+        // The same where the task is the first to run again.
+        watched.look(600_000);
+        watched.note(600_001, waiting(0), waiting(0));
+        assert_eq!(watched.stalled_ms(600_001), 1);
+    }
+
+    /// A loop that was stuck for most of each turn was never hung.
+    #[test]
+    fn what_waits_for_a_slow_loop_grows_old() {
+        let watched = Watched::new(0);
+        for now_ms in (1_000..=75_000).step_by(1_000) {
+            watched.look(now_ms);
+            if now_ms % 15_000 == 0 {
+                watched.note(now_ms, waiting(0), None);
+            }
+        }
+        assert_eq!(watched.stalled_ms(75_000), 75_000);
     }
 
     #[test]

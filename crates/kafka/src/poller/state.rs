@@ -217,6 +217,11 @@ impl State {
         }
     }
 
+    /// This topic may be read.
+    pub(super) fn permit(&mut self, topic: &str) {
+        self.denied.remove(topic);
+    }
+
     /// Topics that may not be read at the moment, sorted.
     pub(super) fn denied(&self) -> Vec<Arc<str>> {
         let mut denied: Vec<_> = self.denied.iter().cloned().collect();

@@ -108,12 +108,33 @@ impl Watcher {
 
     /// One look. On failure the suspicion comes back.
     fn look(&self, mut suspicion: Suspicion) -> Result<(), (KafkaError, Suspicion)> {
+        self.permit();
         let begun = self.shared.state.lock().begun();
         // What has not begun is read from nowhere yet.
         suspicion.positions.retain(|partition, _| begun.iter().any(|begun| begun.lease.partition == *partition));
         match self.look_at(begun, &suspicion) {
             Ok(()) => Ok(()),
             Err(error) => Err((error, suspicion)),
+        }
+    }
+
+    /// What may be read again is denied no longer, also where others read it now or nothing of it is fetched.
+    fn permit(&self) {
+        let denied = self.shared.state.lock().denied();
+        if denied.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = denied.iter().map(|topic| &**topic).collect();
+        match ffi::topic_facts(self.client.client().native_client(), &names, ANSWER_TIMEOUT) {
+            Ok(facts) => {
+                let mut state = self.shared.state.lock();
+                for topic in &denied {
+                    if facts.get(&**topic).is_some_and(|told| told.as_ref().is_ok_and(|facts| facts.may.read)) {
+                        state.permit(topic);
+                    }
+                }
+            }
+            Err(code) => log::call_failed(&KafkaError::call("describe topics", code)),
         }
     }
 

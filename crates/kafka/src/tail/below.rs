@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Tail, TailEvent};
 use crate::error::KafkaError;
 
-/// How long is waited in all for open transactions: markers follow their commit within milliseconds.
+/// How long is waited for the next record where transactions are open: markers follow their commit within milliseconds.
 const OPEN: Duration = Duration::from_secs(1);
 
 /// Reads one partition up to an end.
@@ -50,7 +50,10 @@ impl Below {
                 None => self.tail.next().await?,
             };
             match event {
-                TailEvent::Record { record, .. } if record.offset < self.end => return Ok(Some(record)),
+                TailEvent::Record { record, .. } if record.offset < self.end => {
+                    self.until = None;
+                    return Ok(Some(record));
+                }
                 TailEvent::Eof { position, .. } if position < self.end => {
                     self.until.get_or_insert_with(|| Instant::now() + OPEN);
                 }

@@ -77,14 +77,19 @@ impl Committer {
     }
 
     /// What follows a failure for which something was laid aside: the others are written at once.
-    pub(super) fn without_those(&mut self, failure: Failure, one_try: &Try<'_>) -> Result<Next, KafkaError> {
+    pub(super) fn without_those(
+        &mut self,
+        failure: Failure,
+        one_try: &Try<'_>,
+        aside: &mut Aside,
+    ) -> Result<Next, KafkaError> {
         match failure {
             Failure::Aborted(Aborted { error, .. }) => {
                 warn!(%error, "a transaction goes without partitions whose topics are gone or may not be read");
                 self.count_abort();
                 Ok(Next::Sift)
             }
-            Failure::Unknown { .. } => self.after_unknown(failure, one_try),
+            Failure::Unknown { .. } => self.after_unknown(failure, one_try, aside),
         }
     }
 }

@@ -197,7 +197,7 @@ impl Committer {
         aside: &mut Aside,
     ) -> Result<Next, KafkaError> {
         if self.lay_aside(&failure, one_try, aside) {
-            return self.without_those(failure, one_try);
+            return self.without_those(failure, one_try, aside);
         }
         match failure {
             Failure::Aborted(aborted) => self.after_abort(one_try.of_outputs(aborted), groups, sieve),
@@ -205,7 +205,7 @@ impl Committer {
                 if !self.options.fails_alone {
                     refuse_denied(error)?;
                 }
-                self.after_unknown(failure, one_try)
+                self.after_unknown(failure, one_try, aside)
             }
         }
     }
@@ -238,7 +238,12 @@ impl Committer {
     }
 
     /// Nobody knows how the try ended: a new session ends it, and its nonce tells.
-    pub(super) fn after_unknown(&mut self, failure: Failure, one_try: &Try<'_>) -> Result<Next, KafkaError> {
+    pub(super) fn after_unknown(
+        &mut self,
+        failure: Failure,
+        one_try: &Try<'_>,
+        aside: &mut Aside,
+    ) -> Result<Next, KafkaError> {
         let Failure::Unknown { error, fenced, committing, timed_out } = failure else { return Ok(Next::Again) };
         let pace = self.session.as_ref().map(Session::ack_pace).unwrap_or_default();
         let records = one_try.records.len();
@@ -250,7 +255,7 @@ impl Committer {
             self.fencings.fenced(boot_ms(), &self.options.transactional_id)?;
         }
         self.open()?;
-        let committed = self.resolve_outcome(one_try)?;
+        let committed = self.resolve_outcome(one_try, aside)?;
         add(&self.shared.counters.settled, 1);
         info!(committed, "the outcome of the transaction is known");
         if committed {

@@ -23,15 +23,15 @@ impl Committer {
     ///
     /// Only leases that live are asked about, looked up again each time: their metadata can only be ours. Those of a partition that went to
     /// somebody else may be theirs by now, and their busy owner would keep us waiting. If no lease lives, the outcome is
-    /// the next owners' to find, and nothing is left to be written.
-    pub(super) fn resolve_outcome(&self, one_try: &Try<'_>) -> Result<bool, KafkaError> {
+    /// the next owners' to find, and nothing is left to be written. Those that may not be asked about are laid aside with what they
+    /// write: their takeover reads how it ended.
+    pub(super) fn resolve_outcome(&self, one_try: &Try<'_>, aside: &mut Aside) -> Result<bool, KafkaError> {
         if is_planted(PlantedBug::NoNonceComparison) {
             return Ok(false);
         }
         let leases: Vec<&Lease> = one_try.progress.iter().map(|progress| &progress.lease).collect();
         let mut backoff = Backoff::new();
         let mut pending = Pending::default();
-        let mut aside = Aside::default();
         loop {
             self.check_closing()?;
             let snapshot = self.ownership.snapshot(leases.iter().copied());
@@ -50,7 +50,7 @@ impl Committer {
                     }));
                 }
                 Err(error) => {
-                    if error.is_denied() && self.lay_gone_aside(live.iter().copied(), &mut aside) {
+                    if error.is_denied() && self.lay_gone_aside(live.iter().copied(), aside) {
                         continue;
                     }
                     refuse_denied(&error)?;

@@ -119,7 +119,7 @@ async fn an_outcome_is_known_from_the_leases_that_live() {
         let outcome = |nonce| {
             let mut one_try = Try::new(&not_written, &[true, true]);
             one_try.nonce = nonce;
-            world.committer.resolve_outcome(&one_try).unwrap()
+            world.committer.resolve_outcome(&one_try, &mut Aside::default()).unwrap()
         };
         let outcomes = [outcome(nonce), outcome(Uuid::new_v4())];
         // With no lease left there is nothing to be known, nor to be written again.
