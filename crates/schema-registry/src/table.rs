@@ -101,8 +101,8 @@ impl SchemaTable {
         if self.open.len() >= MAX_OPEN || !matches!(self.state(&key, now), SchemaState::Wanted) {
             return;
         }
-        // What was sure is asked for anew, and remembers since when it was missing.
-        let knowledge = self.take(&key).unwrap_or(Knowledge::Wanted);
+        // What was sure is asked for anew, and remembers since when it was missing, for a while.
+        let knowledge = self.take(&key).filter(|it| !it.is_stale(now)).unwrap_or(Knowledge::Wanted);
         self.open.insert(key, OpenKey { knowledge, asking: None, wanted: now });
     }
 

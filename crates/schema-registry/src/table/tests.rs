@@ -153,6 +153,28 @@ fn what_is_not_there_is_known_for_half_a_minute_and_asked_anew_once_then() {
 }
 
 #[test]
+fn what_was_missing_long_ago_may_be_late_again() {
+    let mut world = World::new(limits());
+    let key = key(1, 7);
+    world.want(key);
+    while world.word(key) == "wanted" {
+        let [question] = world.ask()[..] else { panic!("one question") };
+        world.end(question, RegistryAnswer::NotFound);
+        world.now = world.table.next(world.now).unwrap_or(world.now);
+    }
+    world.now += NOT_FOUND_FOR + Duration::from_secs(1);
+    world.learn(key, RegistryAnswer::NotFound);
+    assert_eq!(world.word(key), "not found", "it was late for long enough");
+    world.now += Duration::from_secs(600);
+    world.learn(key, RegistryAnswer::NotFound);
+    assert_eq!(world.word(key), "wanted", "a registry's follower may lag");
+    world.now = world.table.next(world.now).unwrap();
+    let [question] = world.ask()[..] else { panic!("one question") };
+    world.end(question, ready());
+    assert_eq!(world.word(key), "ready");
+}
+
+#[test]
 fn the_oldest_leave_when_there_are_too_many_or_they_take_too_much() {
     let mut world = World::new(CacheLimits { schemas: 2, ..limits() });
     for id in 1..=2 {
