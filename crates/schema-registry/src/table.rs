@@ -122,7 +122,9 @@ impl SchemaTable {
         let mut questions = Vec::new();
         for (_, key) in due {
             let busy = of.entry(key.registry).or_default();
-            if room == 0 || *busy == FETCHES_OF_ONE {
+            // One that is silent takes as long as its timeout: one question tells whether it is back.
+            let most = if self.is_down(key.registry) { 1 } else { FETCHES_OF_ONE };
+            if room == 0 || *busy >= most {
                 continue;
             }
             (room, *busy) = (room - 1, *busy + 1);
@@ -204,14 +206,22 @@ impl SchemaTable {
         }
     }
 
-    /// Whether the last answer for a schema that is waited for was none.
+    /// Whether the last answer for a schema that is waited for was none, or the last one of its registry before it was asked for.
     pub(crate) fn is_unavailable(&self, key: &SchemaKey) -> bool {
-        self.open.get(key).is_some_and(|open| matches!(open.knowledge, Knowledge::Unavailable { .. }))
+        match self.open.get(key).map(|open| &open.knowledge) {
+            Some(Knowledge::Unavailable { .. }) => true,
+            Some(Knowledge::Wanted) => self.is_down(key.registry),
+            Some(Knowledge::Ready(_) | Knowledge::Missing { .. } | Knowledge::Unusable { .. }) | None => false,
+        }
     }
 
     /// Whether each registry that was asked gave its last answer.
     pub(crate) fn up(&self) -> &BTreeMap<SchemaRegistryId, bool> {
         &self.up
+    }
+
+    fn is_down(&self, registry: SchemaRegistryId) -> bool {
+        self.up.get(&registry) == Some(&false)
     }
 
     fn hurry(&mut self, registry: SchemaRegistryId, now: Instant) {
