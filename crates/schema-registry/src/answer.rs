@@ -7,7 +7,8 @@
 //! everything else                                   Unavailable: it may be otherwise later
 //! ```
 //!
-//! A bare 404 is no answer about a schema: Apicurio gives one for a wrong route, which a wrong address leads to.
+//! A bare 404 is no answer about a schema: Apicurio gives one for a wrong route, which a wrong address leads to. Only where the
+//! address is right, for the registry names its subjects, does it mean that there are no schemas by GUID: Unusable.
 
 use schema_registry_converter::schema_registry_common::RawRegisteredSchema;
 use serde_json::Value;
@@ -69,6 +70,11 @@ pub(crate) fn schema(status: u16, body: &[u8]) -> RegistryAnswer<FoundSchema> {
         404 if error_code(body) == Some(SCHEMA_NOT_FOUND) => RegistryAnswer::NotFound,
         other => RegistryAnswer::Unavailable(refusal(other, body)),
     }
+}
+
+/// Whether an answer says that there is no such path, whatever is asked for: a 404 that is Confluent's own or nobody's.
+pub(crate) fn is_no_route(status: u16, body: &[u8]) -> bool {
+    status == 404 && matches!(error_code(body), None | Some(404))
 }
 
 /// How many subjects the answer to `GET /subjects` names.
@@ -173,6 +179,19 @@ mod tests {
         assert_eq!(why, format!("answered 500: store{}", "x".repeat(195)));
         let RegistryAnswer::Unavailable(why) = schema(404, b"") else { panic!("unavailable") };
         assert!(why.contains("is the address right?"), "{why}");
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_told_from_a_schema_that_is_not() {
+        for (status, body, expected) in [
+            (404, "", true),
+            (404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#, true),
+            (404, r#"{"error_code":40403}"#, false),
+            (404, r#"{"error_code":40401}"#, false),
+            (503, "", false),
+        ] {
+            assert_eq!(is_no_route(status, body.as_bytes()), expected, "{status} {body}");
+        }
     }
 
     #[test]

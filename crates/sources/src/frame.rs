@@ -210,7 +210,11 @@ mod tests {
     fn an_id_that_no_registry_can_give_is_rejected() {
         let rejection = value(&[0, 0x80, 0, 0, 0]).unwrap_err();
         assert_eq!((rejection.reason, rejection.position), (RejectReason::Undecodable, Some(RejectedAt::Byte(0))));
-        assert!(rejection.detail.contains("names schema 2147483648, and ids end at 2147483647"), "{}", rejection.detail);
+        assert!(
+            rejection.detail.contains("names schema 2147483648, and ids end at 2147483647"),
+            "{}",
+            rejection.detail
+        );
         assert_eq!(value(&[0, 0x7f, 0xff, 0xff, 0xff]).unwrap().id, SchemaId::Number(2_147_483_647));
         let header = unframe(&headers(VALUE_HEADER, &[0, 0xff, 0, 0, 0]), &Bytes::new(), FramedPart::Value);
         assert!(header.unwrap_err().detail.contains("ids end at"));
