@@ -102,7 +102,7 @@ fn unusable(detail: impl Into<String>) -> UnusableSchema {
 
 /// A name as a JSON text.
 fn quoted(name: &str) -> String {
-    serde_json::Value::from(name).to_string()
+    Value::from(name).to_string()
 }
 
 fn name_of(schema: &Schema) -> Option<Box<str>> {
