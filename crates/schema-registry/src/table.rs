@@ -186,12 +186,17 @@ impl SchemaTable {
         for key in keys {
             self.take(&key);
         }
+        self.renew(registry);
+        if is_gone {
+            self.up.remove(&registry);
+        }
+    }
+
+    /// A registry is asked in another way: what is waited for is asked for at once, and what it said counts as before.
+    pub(crate) fn renew(&mut self, registry: SchemaRegistryId) {
         for (_, open) in self.open.iter_mut().filter(|(key, _)| key.registry == registry) {
             // An answer under way is the former one's.
             (open.knowledge, open.asking) = (Knowledge::Wanted, None);
-        }
-        if is_gone {
-            self.up.remove(&registry);
         }
     }
 
