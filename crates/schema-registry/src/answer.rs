@@ -12,7 +12,7 @@
 
 use schema_registry_converter::schema_registry_common::RawRegisteredSchema;
 use serde_json::Value;
-use sources::schema::SchemaKind;
+use sources::schema::{MAX_REFERENCES, SchemaKind};
 
 /// There is no schema of this id.
 const SCHEMA_NOT_FOUND: u64 = 40_403;
@@ -99,7 +99,11 @@ fn found(body: &[u8]) -> RegistryAnswer<FoundSchema> {
         let kind: String = raw.schema_type.unwrap_or_default().chars().take(80).collect();
         return RegistryAnswer::Unusable(format!("its type `{kind}` is none of AVRO, PROTOBUF and JSON"));
     };
-    let references = raw.references.unwrap_or_default().into_iter();
+    let references = raw.references.unwrap_or_default();
+    if references.len() > MAX_REFERENCES {
+        return RegistryAnswer::Unusable(format!("it refers to more than {MAX_REFERENCES} others"));
+    }
+    let references = references.into_iter();
     let references =
         references.map(|it| FoundReference { name: it.name, subject: it.subject, version: it.version }).collect();
     RegistryAnswer::Found(FoundSchema { kind, text, references })
@@ -170,6 +174,16 @@ mod tests {
         let reference = FoundReference { name: "a.proto".to_owned(), subject: "a/b".to_owned(), version: 3 };
         let found = FoundSchema { kind: SchemaKind::Protobuf, text: "s".to_owned(), references: vec![reference] };
         assert_eq!(schema(200, body), RegistryAnswer::Found(found));
+    }
+
+    #[test]
+    fn more_references_than_are_read_are_not_kept() {
+        let of = |count: usize| {
+            let reference = serde_json::json!({"name": "a", "subject": "a", "version": 1});
+            let body = serde_json::json!({"schema": "s", "references": vec![reference; count]});
+            word(&schema(200, body.to_string().as_bytes()))
+        };
+        assert_eq!((of(MAX_REFERENCES), of(MAX_REFERENCES + 1)), ("found", "unusable"));
     }
 
     #[test]

@@ -34,6 +34,8 @@ const MAX_ANSWER: usize = 2 * MAX_SCHEMA_TEXT + 64 * 1024;
 const FETCH_WITHIN: Duration = Duration::from_secs(120);
 /// Longest sentence about URLs that gave no answer, characters.
 const MAX_WHY: usize = 600;
+/// What is shown of a subject's name, characters.
+const MAX_SUBJECT: usize = 200;
 /// Idle connections kept, and for how long.
 const IDLE_CONNECTIONS: usize = 2;
 const IDLE_FOR: Duration = Duration::from_secs(30);
@@ -154,7 +156,9 @@ impl RegistryClient {
         let path = ["subjects", &reference.subject, "versions", &version];
         match self.ask(&path, "deleted=true", answer::schema).await {
             RegistryAnswer::NotFound => {
-                RegistryAnswer::Unavailable(format!("there is no version {version} of `{}`", reference.subject))
+                let subject: String =
+                    reference.subject.chars().filter(|it| !it.is_control()).take(MAX_SUBJECT).collect();
+                RegistryAnswer::Unavailable(format!("there is no version {version} of `{subject}`"))
             }
             other @ (RegistryAnswer::Found(_) | RegistryAnswer::Unavailable(_) | RegistryAnswer::Unusable(_)) => other,
         }
