@@ -153,8 +153,15 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
     info!("there are sources: their intake begins");
     let schemas = SchemaCache::new(cache_limits(&config));
     let fetcher = SchemaFetcher::new(schemas.clone(), common.deps.catalog.clone(), SchemaCompiler::default());
-    let fetching = tasks::spawn("schema fetcher", fetcher.run());
-    let ended = keep_running_sources(&common, &config, &schemas, shutdown).await;
+    let mut fetching = tasks::spawn("schema fetcher", fetcher.run());
+    let ended = tokio::select! {
+        ended = keep_running_sources(&common, &config, &schemas, shutdown) => ended,
+        // It runs until it is aborted: only a panic ends it before, and every schema would be "being asked for" from then on.
+        ended = &mut fetching => {
+            let how = ended.err().map_or_else(|| "in a way of its own".to_owned(), |error| error.to_string());
+            Err(Error::Intake { reason: format!("the task that fetches schemas ended: {how}") })
+        }
+    };
     fetching.abort();
     ended
 }

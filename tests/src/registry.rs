@@ -68,6 +68,7 @@ struct SchemaShelf {
 struct ShelfHeld {
     ids: BTreeMap<u32, Value>,
     guids: BTreeMap<String, u32>,
+    has_no_guids: bool,
     versions: BTreeMap<(String, u32), Value>,
     fault: Option<RegistryFault>,
     authorization: Option<String>,
@@ -130,6 +131,11 @@ impl StubRegistry {
     /// Has a schema of an id under a GUID too.
     pub fn guid(&self, guid: &str, id: u32) {
         self.shelf.held.lock().guids.insert(guid.to_owned(), id);
+    }
+
+    /// Has no path for GUIDs, as older ones.
+    pub fn without_guids(&self) {
+        self.shelf.held.lock().has_no_guids = true;
     }
 
     /// Has a schema under a subject's version: what others refer to.
@@ -225,7 +231,7 @@ impl ShelfHeld {
                 let found = id.parse().ok().and_then(|id: u32| self.ids.get(&id));
                 found.map_or_else(|| not_found(40_403), |found| json_answer(200, found))
             }
-            ["schemas", "guids", guid] => {
+            ["schemas", "guids", guid] if !self.has_no_guids => {
                 let found = self.guids.get(guid).and_then(|id| self.ids.get(id));
                 found.map_or_else(|| not_found(40_403), |found| json_answer(200, found))
             }

@@ -139,7 +139,11 @@ impl SourceTrialShown {
     ///
     /// # Errors
     /// A 503: they could not be tried.
-    pub(crate) async fn of(event: TrialEvent, catalog: &Catalog, organization: OrganizationId) -> Result<Self, Problem> {
+    pub(crate) async fn of(
+        event: TrialEvent,
+        catalog: &Catalog,
+        organization: OrganizationId,
+    ) -> Result<Self, Problem> {
         let found = {
             let snapshot = catalog.read();
             snapshot.application_in(organization, &event.application).map(|application| {

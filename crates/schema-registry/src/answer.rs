@@ -7,11 +7,12 @@
 //! everything else                                   Unavailable: it may be otherwise later
 //! ```
 //!
-//! A bare 404 is no answer about a schema: Apicurio gives one for a wrong route, which a wrong address leads to.
+//! A bare 404 is no answer about a schema: Apicurio gives one for a wrong route, which a wrong address leads to. Only where the
+//! address is right, for the registry names its subjects, does it mean that there are no schemas by GUID: Unusable.
 
 use schema_registry_converter::schema_registry_common::RawRegisteredSchema;
 use serde_json::Value;
-use sources::schema::SchemaKind;
+use sources::schema::{MAX_REFERENCES, SchemaKind};
 
 /// There is no schema of this id.
 const SCHEMA_NOT_FOUND: u64 = 40_403;
@@ -71,6 +72,11 @@ pub(crate) fn schema(status: u16, body: &[u8]) -> RegistryAnswer<FoundSchema> {
     }
 }
 
+/// Whether an answer says that there is no such path, whatever is asked for: a 404 that is Confluent's own or nobody's.
+pub(crate) fn is_no_route(status: u16, body: &[u8]) -> bool {
+    status == 404 && matches!(error_code(body), None | Some(404))
+}
+
 /// How many subjects the answer to `GET /subjects` names.
 pub(crate) fn subjects(status: u16, body: &[u8]) -> RegistryAnswer<usize> {
     if status != 200 {
@@ -93,7 +99,11 @@ fn found(body: &[u8]) -> RegistryAnswer<FoundSchema> {
         let kind: String = raw.schema_type.unwrap_or_default().chars().take(80).collect();
         return RegistryAnswer::Unusable(format!("its type `{kind}` is none of AVRO, PROTOBUF and JSON"));
     };
-    let references = raw.references.unwrap_or_default().into_iter();
+    let references = raw.references.unwrap_or_default();
+    if references.len() > MAX_REFERENCES {
+        return RegistryAnswer::Unusable(format!("it refers to more than {MAX_REFERENCES} others"));
+    }
+    let references = references.into_iter();
     let references =
         references.map(|it| FoundReference { name: it.name, subject: it.subject, version: it.version }).collect();
     RegistryAnswer::Found(FoundSchema { kind, text, references })
@@ -167,12 +177,35 @@ mod tests {
     }
 
     #[test]
+    fn more_references_than_are_read_are_not_kept() {
+        let of = |count: usize| {
+            let reference = serde_json::json!({"name": "a", "subject": "a", "version": 1});
+            let body = serde_json::json!({"schema": "s", "references": vec![reference; count]});
+            word(&schema(200, body.to_string().as_bytes()))
+        };
+        assert_eq!((of(MAX_REFERENCES), of(MAX_REFERENCES + 1)), ("found", "unusable"));
+    }
+
+    #[test]
     fn what_the_registry_says_is_told_in_one_line() {
         let body = format!(r#"{{"error_code":50001,"message":"store\n{}"}}"#, "x".repeat(300));
         let RegistryAnswer::Unavailable(why) = schema(500, body.as_bytes()) else { panic!("unavailable") };
         assert_eq!(why, format!("answered 500: store{}", "x".repeat(195)));
         let RegistryAnswer::Unavailable(why) = schema(404, b"") else { panic!("unavailable") };
         assert!(why.contains("is the address right?"), "{why}");
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_told_from_a_schema_that_is_not() {
+        for (status, body, expected) in [
+            (404, "", true),
+            (404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#, true),
+            (404, r#"{"error_code":40403}"#, false),
+            (404, r#"{"error_code":40401}"#, false),
+            (503, "", false),
+        ] {
+            assert_eq!(is_no_route(status, body.as_bytes()), expected, "{status} {body}");
+        }
     }
 
     #[test]

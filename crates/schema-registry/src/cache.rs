@@ -111,6 +111,10 @@ impl SchemaCache {
         }
     }
 
+    pub(crate) fn renew(&self, registry: SchemaRegistryId) {
+        self.inner.table.lock().renew(registry);
+    }
+
     pub(crate) fn forget(&self, registry: SchemaRegistryId, is_gone: bool) {
         self.inner.table.lock().forget(registry, is_gone);
     }

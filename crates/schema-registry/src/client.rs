@@ -20,6 +20,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use sources::schema::{MAX_SCHEMA_TEXT, RegisteredSchema, SchemaId};
 use url::Url;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::answer::{self, FoundReference, FoundSchema, RegistryAnswer};
@@ -33,6 +34,8 @@ const MAX_ANSWER: usize = 2 * MAX_SCHEMA_TEXT + 64 * 1024;
 const FETCH_WITHIN: Duration = Duration::from_secs(120);
 /// Longest sentence about URLs that gave no answer, characters.
 const MAX_WHY: usize = 600;
+/// What is shown of a subject's name, characters.
+const MAX_SUBJECT: usize = 200;
 /// Idle connections kept, and for how long.
 const IDLE_CONNECTIONS: usize = 2;
 const IDLE_FOR: Duration = Duration::from_secs(30);
@@ -121,11 +124,30 @@ impl RegistryClient {
     }
 
     async fn by_id(&self, id: SchemaId) -> RegistryAnswer<FoundSchema> {
-        let (route, id) = match id {
-            SchemaId::Number(id) => ("ids", id.to_string()),
-            SchemaId::Guid(guid) => ("guids", guid.to_string()),
+        match id {
+            SchemaId::Number(id) => {
+                self.ask(&["schemas", "ids", &id.to_string()], "deleted=true", answer::schema).await
+            }
+            SchemaId::Guid(guid) => self.by_guid(guid).await,
+        }
+    }
+
+    /// Registries other than Confluent's newest have no schemas by GUID: that is an answer where they answer at all, for records
+    /// that name one would wait for ever.
+    async fn by_guid(&self, guid: Uuid) -> RegistryAnswer<FoundSchema> {
+        let without_route = AtomicUsize::new(0);
+        let meaning = |status: u16, body: &[u8]| {
+            if answer::is_no_route(status, body) {
+                without_route.fetch_add(1, Ordering::Relaxed);
+            }
+            answer::schema(status, body)
         };
-        self.ask(&["schemas", route, &id], "deleted=true", answer::schema).await
+        let answer = self.ask(&["schemas", "guids", &guid.to_string()], "deleted=true", meaning).await;
+        let is_everywhere = without_route.load(Ordering::Relaxed) == self.urls.len();
+        if matches!(answer, RegistryAnswer::Unavailable(_)) && is_everywhere && self.reach().await.is_ok() {
+            return RegistryAnswer::Unusable("the registry answers, and has no schemas by GUID".to_owned());
+        }
+        answer
     }
 
     /// What a schema refers to. That it is not there is no answer: whoever registered the schema has seen it.
@@ -134,7 +156,9 @@ impl RegistryClient {
         let path = ["subjects", &reference.subject, "versions", &version];
         match self.ask(&path, "deleted=true", answer::schema).await {
             RegistryAnswer::NotFound => {
-                RegistryAnswer::Unavailable(format!("there is no version {version} of `{}`", reference.subject))
+                let subject: String =
+                    reference.subject.chars().filter(|it| !it.is_control()).take(MAX_SUBJECT).collect();
+                RegistryAnswer::Unavailable(format!("there is no version {version} of `{subject}`"))
             }
             other @ (RegistryAnswer::Found(_) | RegistryAnswer::Unavailable(_) | RegistryAnswer::Unusable(_)) => other,
         }

@@ -15,6 +15,7 @@ use schemas::control::SchemaRegistry;
 use schemas::ids::SchemaRegistryId;
 use sources::schema::{CompiledSchema, SchemaKey};
 use tracing::warn;
+use vault::Vault;
 
 use crate::answer::RegistryAnswer;
 use crate::cache::SchemaCache;
@@ -84,14 +85,15 @@ impl SchemaFetcher {
         }
     }
 
-    /// Takes the registries as they are now. What a changed one said does not count any more.
+    /// Takes the registries as they are now. What one said that is another one now does not count any more.
     fn follow(&mut self) {
         let newest = self.catalog.schema_registries();
         let former = std::mem::take(&mut self.registries);
         for (id, object) in newest.iter() {
-            let same = former.get(id).is_some_and(|known| is_same(&known.object, object));
-            if !same {
-                self.cache.forget(*id, false);
+            match former.get(id) {
+                Some(known) if is_same(&known.object, object) => {}
+                Some(known) if has_same_schemas(&known.object, object, self.catalog.vault()) => self.cache.renew(*id),
+                Some(_) | None => self.cache.forget(*id, false),
             }
             self.registries.insert(*id, KnownRegistry { object: Arc::clone(object), client: None });
         }
@@ -148,9 +150,51 @@ fn is_same(one: &SchemaRegistry, other: &SchemaRegistry) -> bool {
     of(one) == of(other)
 }
 
+/// Whether the same schemas are there for who asks now: an edit of anything else, or a secret sealed anew, leaves what was said
+/// as it is.
+fn has_same_schemas(one: &SchemaRegistry, other: &SchemaRegistry, vault: &Vault) -> bool {
+    // What cannot be opened is not known to be the same.
+    let of = |it: &SchemaRegistry| RegistrySettings::of(it, vault).ok().map(|it| (it.urls, it.credentials));
+    matches!((of(one), of(other)), (Some(one), Some(other)) if one == other)
+}
+
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog::sealed::seal_text;
+    use schemas::control::{ControlKey, RegistryAuth};
+    use uuid::Uuid;
+    use vault::EncryptionKey;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_sealed_anew_and_a_timeout_leave_the_schemas_and_another_url_or_secret_does_not() {
+        let vault = Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap();
+        let id = SchemaRegistryId(Uuid::from_u128(5));
+        let context = ControlKey::SchemaRegistry(id).to_string();
+        let of = |url: &str, timeout_ms: u64, secret: &str| {
+            let token = seal_text(&vault, &context, secret).unwrap();
+            let auth = Some(RegistryAuth::Bearer { token });
+            SchemaRegistry { urls: vec![url.to_owned()], timeout_ms, auth, ..SchemaRegistry::new(id, "main", 0) }
+        };
+        let one = of("http://r", 1_000, "hush");
+        for (other, expected) in [
+            (of("http://r", 1_000, "hush"), true),
+            (of("http://r", 2_000, "hush"), true),
+            (of("http://s", 1_000, "hush"), false),
+            (of("http://r", 1_000, "other"), false),
+        ] {
+            assert!(!is_same(&one, &other), "each is sealed anew");
+            assert_eq!(has_same_schemas(&one, &other, &vault), expected, "{other:?}");
+        }
+        let stranger = Vault::new(&[EncryptionKey::new("k2", [9; 32])], &[8; 32]).unwrap();
+        assert!(!has_same_schemas(&one, &one, &stranger), "what cannot be opened is not known to be the same");
     }
 }

@@ -105,6 +105,11 @@ impl Knowledge {
         }
     }
 
+    /// Whether it was sure that it is missing, so long ago that it may have been registered since, and be late again.
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
+        matches!(self, Self::Missing { until, .. } if now.saturating_duration_since(*until) > NOT_FOUND_FOR)
+    }
+
     /// When it is to be asked for, if it is open; none: at once.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self {

@@ -74,7 +74,8 @@ impl ReferenceWalk {
 
     /// Goes on below what was read.
     fn enter(&mut self, name: String, found: FoundSchema) -> Result<(), String> {
-        self.bytes += found.text.len();
+        let names: usize = found.references.iter().map(|it| it.name.len() + it.subject.len()).sum();
+        self.bytes += found.text.len() + names;
         if self.bytes > MAX_SCHEMA_TEXT {
             return Err(format!("it has more than {MAX_SCHEMA_TEXT} bytes with what it refers to"));
         }
@@ -140,5 +141,6 @@ mod tests {
         assert!(chain(MAX_REFERENCES + 1).unwrap_err().contains("more than 64"));
         let long = "x".repeat(MAX_SCHEMA_TEXT);
         assert!(walk(&["a"], |_| found(&long, &[])).unwrap_err().contains("bytes"));
+        assert!(walk(&["a"], |_| found("x", &[&long])).unwrap_err().contains("bytes"), "names are kept too");
     }
 }

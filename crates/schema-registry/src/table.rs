@@ -101,8 +101,8 @@ impl SchemaTable {
         if self.open.len() >= MAX_OPEN || !matches!(self.state(&key, now), SchemaState::Wanted) {
             return;
         }
-        // What was sure is asked for anew, and remembers since when it was missing.
-        let knowledge = self.take(&key).unwrap_or(Knowledge::Wanted);
+        // What was sure is asked for anew, and remembers since when it was missing, for a while.
+        let knowledge = self.take(&key).filter(|it| !it.is_stale(now)).unwrap_or(Knowledge::Wanted);
         self.open.insert(key, OpenKey { knowledge, asking: None, wanted: now });
     }
 
@@ -122,7 +122,9 @@ impl SchemaTable {
         let mut questions = Vec::new();
         for (_, key) in due {
             let busy = of.entry(key.registry).or_default();
-            if room == 0 || *busy == FETCHES_OF_ONE {
+            // One that is silent takes as long as its timeout: one question tells whether it is back.
+            let most = if self.is_down(key.registry) { 1 } else { FETCHES_OF_ONE };
+            if room == 0 || *busy >= most {
                 continue;
             }
             (room, *busy) = (room - 1, *busy + 1);
@@ -184,12 +186,17 @@ impl SchemaTable {
         for key in keys {
             self.take(&key);
         }
+        self.renew(registry);
+        if is_gone {
+            self.up.remove(&registry);
+        }
+    }
+
+    /// A registry is asked in another way: what is waited for is asked for at once, and what it said counts as before.
+    pub(crate) fn renew(&mut self, registry: SchemaRegistryId) {
         for (_, open) in self.open.iter_mut().filter(|(key, _)| key.registry == registry) {
             // An answer under way is the former one's.
             (open.knowledge, open.asking) = (Knowledge::Wanted, None);
-        }
-        if is_gone {
-            self.up.remove(&registry);
         }
     }
 
@@ -204,14 +211,22 @@ impl SchemaTable {
         }
     }
 
-    /// Whether the last answer for a schema that is waited for was none.
+    /// Whether the last answer for a schema that is waited for was none, or the last one of its registry before it was asked for.
     pub(crate) fn is_unavailable(&self, key: &SchemaKey) -> bool {
-        self.open.get(key).is_some_and(|open| matches!(open.knowledge, Knowledge::Unavailable { .. }))
+        match self.open.get(key).map(|open| &open.knowledge) {
+            Some(Knowledge::Unavailable { .. }) => true,
+            Some(Knowledge::Wanted) => self.is_down(key.registry),
+            Some(Knowledge::Ready(_) | Knowledge::Missing { .. } | Knowledge::Unusable { .. }) | None => false,
+        }
     }
 
     /// Whether each registry that was asked gave its last answer.
     pub(crate) fn up(&self) -> &BTreeMap<SchemaRegistryId, bool> {
         &self.up
+    }
+
+    fn is_down(&self, registry: SchemaRegistryId) -> bool {
+        self.up.get(&registry) == Some(&false)
     }
 
     fn hurry(&mut self, registry: SchemaRegistryId, now: Instant) {

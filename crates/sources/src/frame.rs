@@ -24,6 +24,8 @@ const VALUE_HEADER: &str = "__value_schema_id";
 const KEY_HEADER: &str = "__key_schema_id";
 /// What an id in front of a value begins with.
 const ID: u8 = 0;
+/// Largest id: registries number schemas with signed integers of 32 bits.
+const MAX_ID: u32 = i32::MAX.unsigned_abs();
 /// What a GUID in a header begins with.
 const GUID: u8 = 1;
 /// Deepest message in messages that an index path leads to.
@@ -76,7 +78,11 @@ fn read_id(bytes: &[u8], may_be_guid: bool) -> Result<(SchemaId, usize), String>
     match bytes.split_first() {
         None => Err("is empty where a schema's id should stand".to_owned()),
         Some((&ID, rest)) => match rest.first_chunk::<4>() {
-            Some(id) => Ok((SchemaId::Number(u32::from_be_bytes(*id)), 5)),
+            Some(id) => match u32::from_be_bytes(*id) {
+                // Beyond, a registry does not even look: it says that there is no such path, which is no answer about a schema.
+                beyond if beyond > MAX_ID => Err(format!("names schema {beyond}, and ids end at {MAX_ID}")),
+                id => Ok((SchemaId::Number(id), 5)),
+            },
             None => Err(format!("has {} bytes, a zero byte and a schema's id take 5", bytes.len())),
         },
         Some((&GUID, rest)) if may_be_guid => match rest.first_chunk::<16>() {
@@ -198,6 +204,20 @@ mod tests {
         assert_eq!((framed.id, framed.rest.len(), framed.taken), (SchemaId::Number(256), 0, 5));
         assert!(value(b"{}").unwrap_err().detail.contains("begins with the byte 123"));
         assert!(value(&[[1].as_slice(), &[9; 16]].concat()).is_err(), "a GUID stands in a header only");
+    }
+
+    #[test]
+    fn an_id_that_no_registry_can_give_is_rejected() {
+        let rejection = value(&[0, 0x80, 0, 0, 0]).unwrap_err();
+        assert_eq!((rejection.reason, rejection.position), (RejectReason::Undecodable, Some(RejectedAt::Byte(0))));
+        assert!(
+            rejection.detail.contains("names schema 2147483648, and ids end at 2147483647"),
+            "{}",
+            rejection.detail
+        );
+        assert_eq!(value(&[0, 0x7f, 0xff, 0xff, 0xff]).unwrap().id, SchemaId::Number(2_147_483_647));
+        let header = unframe(&headers(VALUE_HEADER, &[0, 0xff, 0, 0, 0]), &Bytes::new(), FramedPart::Value);
+        assert!(header.unwrap_err().detail.contains("ids end at"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl RegistryReader<'_, '_> {
             CompiledForm::Protobuf(file) => self.protobuf(file, framed, key),
             CompiledForm::Json { title, check } => {
                 if self.is_validated {
-                    validate(check.as_deref(), &framed.rest, &key)?;
+                    validate(check.as_ref(), &framed.rest, &key)?;
                 }
                 let schema_name = title.clone();
                 Ok(RegistryJson { json: framed.rest, begins: Some(framed.taken), schema_name, key })
@@ -110,12 +110,20 @@ impl RegistryReader<'_, '_> {
 }
 
 /// Whether a value fits its JSON Schema, where there is something to check it with.
-fn validate(check: Option<&dyn JsonCheck>, value: &[u8], key: &SchemaKey) -> Result<(), Rejection> {
+fn validate(
+    check: Option<&Result<Box<dyn JsonCheck>, String>>,
+    value: &[u8],
+    key: &SchemaKey,
+) -> Result<(), Rejection> {
     let Some(check) = check else {
         let detail =
             format!("{} refers to others, or nothing here checks with it: its values are not validated", key.id);
         return Err(Rejection::new(RejectReason::SchemaUnusable, detail));
     };
+    let check = check.as_ref().map_err(|why| {
+        let detail = format!("{}: not a JSON Schema that can be checked with: {why}", key.id);
+        Rejection::new(RejectReason::SchemaUnusable, detail)
+    })?;
     check.check(value).map_err(|unfit| {
         let reason = if unfit.is_costly { RejectReason::SchemaTooCostly } else { RejectReason::SchemaMismatch };
         let detail = format!("the value does not fit {}: {}", key.id, unfit.message);

@@ -119,8 +119,8 @@ pub(crate) enum CompiledForm {
     Json {
         /// Its `title`.
         title: Option<String>,
-        /// What checks values, where somebody can.
-        check: Option<Box<dyn JsonCheck>>,
+        /// What checks values, where somebody can; an error: why none can be made.
+        check: Option<Result<Box<dyn JsonCheck>, String>>,
     },
 }
 
@@ -258,8 +258,7 @@ fn json_form(
     let title = schema.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
     // A check that cannot be made is told when a value is to be checked: most are not.
     let check = compile.filter(|_| registered.references.is_empty()).map(|compile| compile(&schema));
-    let check =
-        check.transpose().map_err(|why| unusable(format!("not a JSON Schema that can be checked with: {why}")))?;
+    let check = check.map(|made| made.map_err(|why| why.chars().take(MAX_DETAIL).collect()));
     Ok(CompiledForm::Json { title, check })
 }
 

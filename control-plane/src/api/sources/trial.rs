@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::seen;
 use crate::api::json;
-use crate::auth::Principal;
+use crate::auth::{Principal, Who};
 use crate::body::{Fields, Json};
 use crate::problem::{Answer, Problem};
 use crate::source::{SourceInput, SourceTrialShown, TrialEvent, TrialRecord, mapping_problem};
@@ -117,6 +117,13 @@ fn drafted(
     let input = SourceInput::read(definition)?;
     let own = || principal.own_organization().unwrap_or_else(|| app.config().organization_id).to_string();
     let organization = principal.organization(snapshot, &input.organization.clone().unwrap_or_else(own))?;
+    // Whoever may make no source reads no schemas by trying one: a draft can name every registry, and a record every id.
+    let is_operator = matches!(principal.who, Who::Admin);
+    if input.registry().is_some() && !is_operator && organization.source_topics.is_empty() {
+        let message = "cannot be asked for this organization, whose tokens may read no topics: the operator sets `source_topics` of the \
+                       organization, or makes the source";
+        return Err(Problem::field("source.registry", Code::InvalidField, message).with_status(403));
+    }
     let (id, position) = (SourceId(Uuid::nil()), PositionId(Uuid::nil()));
     let format = input.required_format()?;
     let new = TopicSource::new(id, organization.organization_id, "trial", format, position, clock::now_ms());

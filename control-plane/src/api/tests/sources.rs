@@ -333,6 +333,33 @@ async fn a_record_is_tried_without_sending_anything() {
 }
 
 #[tokio::test]
+async fn a_draft_of_who_may_make_no_source_asks_no_registry() {
+    let api = Api::new();
+    let registry = value!({"name": "main", "uid": "main", "urls": ["https://registry.example.com"]});
+    let (status, made) = api.post(ADMIN, "/schema_registries", registry).await;
+    assert_eq!(status, 201, "{made}");
+    let (id, token) = organization(&api, &[]).await;
+    // A record without a value needs no schema: nothing is asked.
+    let tried = async |token: &str, source: Value| {
+        api.post(token, "/sources:test", value!({"source": source, "record": {}})).await
+    };
+    let draft =
+        value!({"format": "avro", "registry": "main", "application": "shop", "type": "a.b", "organization_id": id});
+    let (status, problem) = tried(&token, draft.clone()).await;
+    assert_eq!((status, field_of(&problem).1), (403, "invalid_field"), "{problem}");
+    assert_eq!(tried(ADMIN, draft.clone()).await, (200, value!({"skipped": "tombstone"})));
+    api.topic("crm.orders", &[(0, 1)]);
+    let mut own = draft.clone();
+    (own["name"], own["topics"]) = (value!("Orders"), value!(["crm.orders"]));
+    let (status, own) = api.post(ADMIN, "/sources", own).await;
+    assert_eq!(status, 201, "{own}");
+    assert_eq!(tried(&token, own["source_id"].clone()).await.0, 200, "the operator made it for them");
+    let organization = format!("/organizations/{id}");
+    assert_eq!(api.patch(ADMIN, &organization, value!({"source_topics": ["crm.*"]})).await.0, 200);
+    assert_eq!(tried(&token, draft).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_misspelt_template_is_a_422_with_its_field_and_column() {
     let api = Api::new();
     let (_, token) = organization(&api, &["crm.*"]).await;

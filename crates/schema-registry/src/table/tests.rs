@@ -135,6 +135,27 @@ fn a_few_are_asked_at_once_and_one_registry_leaves_room_for_others() {
 }
 
 #[test]
+fn a_registry_without_an_answer_is_asked_one_question_at_a_time_and_leaves_room_for_others() {
+    let mut world = World::new(limits());
+    for registry in 1..=4 {
+        world.learn(key(registry, 0), lost());
+        (1..9).for_each(|id| world.want(key(registry, id)));
+    }
+    assert!(world.table.is_unavailable(&key(1, 1)), "before it is asked for");
+    let asked = world.ask();
+    let mut registries: Vec<SchemaKey> = asked.iter().map(|it| it.key).collect();
+    registries.dedup_by_key(|key| key.registry);
+    assert_eq!((asked.len(), registries.len()), (4, 4), "one of each");
+    for registry in 5..15 {
+        (0..9).for_each(|id| world.want(key(registry, id)));
+    }
+    assert!(!world.table.is_unavailable(&key(5, 0)));
+    assert_eq!(world.ask().len(), FETCHES - 4);
+    world.end(asked[0], ready());
+    assert!(!world.table.is_unavailable(&key(1, 2)), "it is back");
+}
+
+#[test]
 fn what_is_not_there_is_known_for_half_a_minute_and_asked_anew_once_then() {
     let mut world = World::new(CacheLimits { grace: Duration::ZERO, ..limits() });
     world.learn(key(1, 7), RegistryAnswer::NotFound);
@@ -150,6 +171,28 @@ fn what_is_not_there_is_known_for_half_a_minute_and_asked_anew_once_then() {
     world.now += UNUSABLE_FOR;
     world.learn(key(1, 8), ready());
     assert_eq!(world.word(key(1, 8)), "ready");
+}
+
+#[test]
+fn what_was_missing_long_ago_may_be_late_again() {
+    let mut world = World::new(limits());
+    let key = key(1, 7);
+    world.want(key);
+    while world.word(key) == "wanted" {
+        let [question] = world.ask()[..] else { panic!("one question") };
+        world.end(question, RegistryAnswer::NotFound);
+        world.now = world.table.next(world.now).unwrap_or(world.now);
+    }
+    world.now += NOT_FOUND_FOR + Duration::from_secs(1);
+    world.learn(key, RegistryAnswer::NotFound);
+    assert_eq!(world.word(key), "not found", "it was late for long enough");
+    world.now += Duration::from_secs(600);
+    world.learn(key, RegistryAnswer::NotFound);
+    assert_eq!(world.word(key), "wanted", "a registry's follower may lag");
+    world.now = world.table.next(world.now).unwrap();
+    let [question] = world.ask()[..] else { panic!("one question") };
+    world.end(question, ready());
+    assert_eq!(world.word(key), "ready");
 }
 
 #[test]

@@ -64,6 +64,19 @@ async fn a_schema_that_is_not_there_is_not_found_and_one_of_another_type_is_unus
 }
 
 #[tokio::test]
+async fn a_guid_towards_a_registry_without_any_is_unusable_once_it_answers_otherwise() {
+    let registry = StubRegistry::start().unwrap();
+    registry.without_guids();
+    let (client, guid) = (client(&registry), SchemaId::Guid(Uuid::nil()));
+    let answer = client.schema(guid).await;
+    let RegistryAnswer::Unusable(told) = answer else { panic!("{answer:?}") };
+    assert_eq!(told, "the registry answers, and has no schemas by GUID");
+    registry.fails(Some(RegistryFault::WrongRoute));
+    let told = why(client.schema(guid).await);
+    assert!(told.contains("is the address right?"), "{told}");
+}
+
+#[tokio::test]
 async fn what_a_schema_refers_to_and_cannot_be_read_is_waited_for() {
     let registry = StubRegistry::start().unwrap();
     registry.schema_with(7, "AVRO", AVRO, &[("shop.Line", "line", 2)]);

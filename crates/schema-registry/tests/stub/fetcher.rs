@@ -37,12 +37,16 @@ impl World {
 
     /// The registry is this one from now on, or gone.
     fn write(&self, url: Option<&str>) {
-        let object = ControlObject::SchemaRegistry(Box::new(registry(url.unwrap_or_default())));
+        self.feed(registry(url.unwrap_or_default()), url.is_some());
+    }
+
+    fn feed(&self, registry: SchemaRegistry, is_there: bool) {
+        let object = ControlObject::SchemaRegistry(Box::new(registry));
         let record = OutRecord {
             topic: "control".into(),
             partition: None,
             key: Some(object.key().to_string().into()),
-            value: url.map(|_| object.encode().unwrap().into()),
+            value: is_there.then(|| object.encode().unwrap().into()),
             headers: Headers::default(),
         };
         self.catalog.feed([record]);
@@ -140,4 +144,20 @@ async fn a_registry_that_is_changed_is_used_at_once_and_one_that_is_gone_is_said
     world.until(|it| it.cache.is_unavailable(&key(8))).await;
     assert!(world.cache.why(&key(8)).unwrap().contains("there is no schema registry"));
     assert!(matches!(world.state(7), SchemaState::Wanted), "what it said does not count any more");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_asked_in_another_way_keeps_its_schemas_and_what_waits_is_asked_for_at_once() {
+    let stub = StubRegistry::start().unwrap();
+    stub.schema(7, "AVRO", r#""long""#);
+    let world = World::start(&stub.url());
+    world.want(7);
+    world.until(|it| matches!(it.state(7), SchemaState::Ready(_))).await;
+    stub.fails(Some(RegistryFault::Silent));
+    world.want(8);
+    stub.wait_for("/schemas/ids/8", 1, SOON).await.unwrap();
+    let timeout_ms = registry("").timeout_ms + 1;
+    world.feed(SchemaRegistry { timeout_ms, ..registry(&stub.url()) }, true);
+    stub.wait_for("/schemas/ids/8", 2, SOON).await.unwrap();
+    assert!(matches!(world.state(7), SchemaState::Ready(_)), "an edit of its timeout leaves what it said");
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use apache_avro::Schema;
 use apache_avro::schema::{Alias, InnerDecimalSchema, Name, UuidSchema};
+use serde_json::Value;
 
 use super::{AvroField, AvroNode, AvroPlan, LogicalNode, MAX_AVRO_PARTS, MAX_SCALE, UnionBranch};
 use crate::instant::Precision;
@@ -11,6 +12,11 @@ use crate::schema::{RegisteredSchema, UnusableSchema};
 
 /// Deepest nesting of JSON in a schema and everything it refers to, added up: the library's parser has several calls for each.
 const MAX_TEXT_DEPTH: usize = 512;
+/// Bytes of named types that the library may copy: it keeps each once for its name and once for each of its aliases, with all that is
+/// inside it, before anything here can count.
+const MAX_COPIED: usize = 32 << 20;
+/// Bytes a value takes beside its text, roughly.
+const VALUE_BYTES: usize = 16;
 /// Bytes a part of the plan takes, roughly.
 const PART_BYTES: usize = 48;
 
@@ -29,6 +35,12 @@ impl AvroPlan {
         if texts.map(|text| depth(text)).sum::<usize>() > MAX_TEXT_DEPTH {
             return Err(unusable("its types are nested too deeply"));
         }
+        let texts = std::iter::once(&registered.text).chain(registered.references.iter().map(|it| &it.text));
+        // What is no JSON is told by the library, which then copies nothing.
+        let values = texts.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        if values.map(|value| copied(&value).copied).fold(0, usize::saturating_add) > MAX_COPIED {
+            return Err(unusable("its named types and their aliases are too large to be compiled"));
+        }
         let references = registered.references.iter().map(|it| it.text.as_str());
         let parsed = Schema::parse_str_with_list(&registered.text, references);
         let (schema, others) = parsed.map_err(|error| unusable(format!("not an Avro schema: {error}")))?;
@@ -39,6 +51,35 @@ impl AvroPlan {
         let root = builder.node(&schema)?;
         builder.finish(root, name_of(&schema))
     }
+}
+
+/// What the library copies of a schema, bytes, roughly.
+#[derive(Clone, Copy, Default)]
+struct CopiedBytes {
+    /// Of the schema itself.
+    bytes: usize,
+    /// Of all copies of the named types in it.
+    copied: usize,
+}
+
+fn copied(schema: &Value) -> CopiedBytes {
+    let mut sum = CopiedBytes { bytes: VALUE_BYTES, copied: 0 };
+    let mut add = |more: usize, inner: CopiedBytes| {
+        sum.bytes = sum.bytes.saturating_add(more).saturating_add(inner.bytes);
+        sum.copied = sum.copied.saturating_add(inner.copied);
+    };
+    match schema {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => add(text.len(), CopiedBytes::default()),
+        Value::Array(items) => items.iter().for_each(|item| add(0, copied(item))),
+        Value::Object(members) => members.iter().for_each(|(name, value)| add(name.len(), copied(value))),
+    }
+    let kind = schema.get("type").and_then(Value::as_str);
+    if matches!(kind, Some("record" | "error" | "enum" | "fixed")) {
+        let aliases = schema.get("aliases").and_then(Value::as_array).map_or(0, Vec::len);
+        sum.copied = sum.copied.saturating_add(sum.bytes.saturating_mul(aliases.saturating_add(1)));
+    }
+    sum
 }
 
 /// Levels of brackets in a text that is JSON, or near it.
@@ -61,7 +102,7 @@ fn unusable(detail: impl Into<String>) -> UnusableSchema {
 
 /// A name as a JSON text.
 fn quoted(name: &str) -> String {
-    serde_json::Value::from(name).to_string()
+    Value::from(name).to_string()
 }
 
 fn name_of(schema: &Schema) -> Option<Box<str>> {

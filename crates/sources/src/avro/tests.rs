@@ -44,6 +44,21 @@ fn long_list() -> Value {
 }
 
 #[test]
+fn a_type_of_many_aliases_is_refused_before_the_library_copies_it_for_each() {
+    let of = |aliases: usize| {
+        let aliases: Vec<String> = (0..aliases).map(|it| format!("a{it}")).collect();
+        let inner = json!({"type": "enum", "name": "E", "aliases": aliases, "symbols": ["A"]});
+        let middle = json!({"type": "record", "name": "M", "fields": [{"name": "e", "type": inner}]});
+        let schema = json!({"type": "record", "name": "R", "fields": [{"name": "m", "type": middle}]});
+        let registered = RegisteredSchema { kind: SchemaKind::Avro, text: schema.to_string(), references: Vec::new() };
+        AvroPlan::compile(&registered)
+    };
+    let why = of(10_000).unwrap_err().detail;
+    assert_eq!(why, "its named types and their aliases are too large to be compiled");
+    assert!(of(5).is_ok());
+}
+
+#[test]
 fn records_unions_enums_and_names() {
     let schema = json!({"type": "record", "name": "Order", "namespace": "shop", "fields": [
         {"name": "id", "type": "long"},

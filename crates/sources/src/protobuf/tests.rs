@@ -203,6 +203,19 @@ fn bytes_that_are_no_message_are_rejected() {
 }
 
 #[test]
+fn a_file_weighs_what_its_fields_take_and_too_many_are_refused_before_they_are_compiled() {
+    let of = |fields: usize| {
+        let fields: String = (1..=fields).map(|number| format!("bool f{number}={number};")).collect();
+        ProtobufFile::compile(&registered(&format!(r#"syntax = "proto3"; message M {{{fields}}}"#), &[]))
+    };
+    let file = of(10_000).unwrap();
+    assert!(file.weight() >= 10_000_000, "{}", file.weight());
+    assert!(file.file.file_descriptor_proto().source_code_info.is_none());
+    let why = of(100_001).unwrap_err().detail;
+    assert_eq!(why, "it has more than about 100000 messages, fields and values");
+}
+
+#[test]
 fn what_is_no_schema_is_told() {
     let fault = |text: &str, references: &[(&str, &str)]| {
         ProtobufFile::compile(&registered(text, references)).unwrap_err().detail

@@ -149,6 +149,27 @@ fn json_behind_a_frame_is_kept_byte_for_byte_and_checked_where_that_is_asked_for
 }
 
 #[test]
+fn a_check_that_cannot_be_made_is_told_to_who_wants_one_alone() {
+    let registered = RegisteredSchema {
+        kind: SchemaKind::Json,
+        text: r##"{"title":"Order","$ref":"#"}"##.to_owned(),
+        references: Vec::new(),
+    };
+    let refused = |_schema: &serde_json::Value| Err("it refers to itself".to_owned());
+    let state = SchemaState::Ready(Arc::new(CompiledSchema::compile(&registered, Some(&refused)).unwrap()));
+    let known = Known([(SchemaId::Number(1), state)].into());
+    let mut source = source(SourceFormat::JsonSchema);
+    source.id = Some("{schema}{value:/id}".to_owned());
+    let told = |source: &TopicSource| {
+        told_against(source, &framed(1, br#"{"id":7}"#), Against { schemas: &known, ..Against::default() })
+    };
+    assert_eq!(told(&source), r#"shop order.placed Order7 -  {"id":7}"#);
+    source.options = serde_json::from_str(r#"{"json_schema":{"validate":true}}"#).unwrap();
+    let expected = "schema_unusable: schema 1: not a JSON Schema that can be checked with: it refers to itself";
+    assert_eq!(told(&source), expected);
+}
+
+#[test]
 fn debezium_comes_through_a_registry_too() {
     let envelope = r#"{"type":"record","name":"x.Envelope","fields":[{"name":"op","type":"string"},
         {"name":"source","type":{"type":"record","name":"x.Source","fields":[{"name":"table","type":"string"}]}}]}"#;
