@@ -86,7 +86,13 @@ impl Drop for Watching {
 impl Watched {
     pub(crate) fn new(boot_ms: i64) -> Self {
         let stall = || Stall { waiting: None, unanswered_ms: boot_ms };
-        Self(Arc::new(Mutex::new(State { turned_ms: boot_ms, looked_ms: boot_ms, work: stall(), held: stall(), failed: None })))
+        Self(Arc::new(Mutex::new(State {
+            turned_ms: boot_ms,
+            looked_ms: boot_ms,
+            work: stall(),
+            held: stall(),
+            failed: None,
+        })))
     }
 
     /// The loop turned; this is the oldest thing that waits, and the oldest that an open transaction holds.

@@ -9,6 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use schemas::record::TopicPartition;
 use schemas::topics::TopicSpec;
 
+use super::aside::Aside;
 use super::one_try::Try;
 use super::*;
 use crate::ffi;

@@ -97,7 +97,8 @@ async fn a_topic_that_is_denied_is_named_and_ends_no_takeover_of_others() {
     // Once it may be read it is told no longer, though nothing of it was fetched here.
     assert_eq!(worker.poller.denied_topics(), [Arc::clone(&denied)]);
     for operation in ["Describe", "Read"] {
-        let rule = ["--remove", "--force", "--deny-principal", "User:worker", "--operation", operation, "--topic", &*denied];
+        let rule =
+            ["--remove", "--force", "--deny-principal", "User:worker", "--operation", operation, "--topic", &*denied];
         console::acls(&broker.bootstrap(), &rule).await.unwrap();
     }
     let is_forgotten = async || worker.poller.denied_topics().is_empty().then_some(());
