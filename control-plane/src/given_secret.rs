@@ -82,3 +82,12 @@ pub(crate) fn basic(fields: &mut Fields) -> Result<(String, GivenSecret), Proble
     let password = GivenSecret::read(fields, "password", MAX_TEXT)?;
     Ok((username, password))
 }
+
+/// Refuses what is left of these fields: it belongs to another type of credentials, and would be forgotten silently.
+pub(crate) fn check_left(fields: &mut Fields, names: &[&str], kind: &str) -> Result<(), Problem> {
+    let left = names.iter().find(|name| fields.take(name).is_some_and(|value| !value.is_null()));
+    match left {
+        Some(name) => Err(fields.wrong(name, format!("has no meaning with type `{kind}`"))),
+        None => Ok(()),
+    }
+}

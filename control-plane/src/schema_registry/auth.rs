@@ -33,12 +33,8 @@ impl RegistryAuthInput {
             "bearer" => Some(Self::Bearer { token: GivenSecret::read(&mut fields, "token", MAX_TOKEN)? }),
             _other => return Err(fields.wrong("type", "must be `none`, `basic` or `bearer`")),
         };
-        // Whatever is left belongs to another type, and would be forgotten silently.
-        let left = FIELDS.iter().find(|name| fields.take(name).is_some_and(|value| !value.is_null()));
-        match left {
-            Some(name) => Err(fields.wrong(name, format!("has no meaning with type `{kind}`"))),
-            None => Ok(input),
-        }
+        given_secret::check_left(&mut fields, FIELDS, &kind)?;
+        Ok(input)
     }
 
     /// Whether this leaves the stored secret as it is: the same type, and no new one given.

@@ -65,12 +65,8 @@ impl AuthInput {
             "mtls" => Some(mtls(&mut fields)?),
             _other => return Err(fields.wrong("type", format!("must be {TYPES}"))),
         };
-        // Whatever is left belongs to another type, and would be forgotten silently.
-        let left = FIELDS.iter().find(|name| fields.take(name).is_some_and(|value| !value.is_null()));
-        match left {
-            Some(name) => Err(fields.wrong(name, format!("has no meaning with type `{kind}`"))),
-            None => Ok(input),
-        }
+        given_secret::check_left(&mut fields, FIELDS, &kind)?;
+        Ok(input)
     }
 
     /// Whether it sets the header `authorization`.

@@ -68,7 +68,7 @@ impl SchemaCache {
         self.inner.table.lock().why(key)
     }
 
-    /// Whether a schema that is waited for was asked for in vain, so that the wait may be long.
+    /// Whether a schema that is waited for was asked for in vain, or is of a registry that gave no answer last: the wait may be long.
     #[must_use]
     pub fn is_unavailable(&self, key: &SchemaKey) -> bool {
         self.inner.table.lock().is_unavailable(key)

@@ -1,7 +1,6 @@
 //! The task that asks: one question for each schema at a time, a few at once, to registries as they are now.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,24 +87,23 @@ impl SchemaFetcher {
     /// Takes the registries as they are now. What one said that is another one now does not count any more.
     fn follow(&mut self) {
         let newest = self.catalog.schema_registries();
-        let former = std::mem::take(&mut self.registries);
+        let mut former = std::mem::take(&mut self.registries);
         for (id, object) in newest.iter() {
-            match former.get(id) {
-                Some(known) if is_same(&known.object, object) => {}
-                Some(known) if has_same_schemas(&known.object, object, self.catalog.vault()) => self.cache.renew(*id),
-                Some(_) | None => self.cache.forget(*id, false),
-            }
-            self.registries.insert(*id, KnownRegistry { object: Arc::clone(object), client: None });
-        }
-        for (id, known) in former {
-            match self.registries.entry(id) {
-                Entry::Vacant(_) => self.cache.forget(id, true),
-                Entry::Occupied(mut now) => {
-                    if is_same(&known.object, &now.get().object) {
-                        now.get_mut().client = known.client;
-                    }
+            let client = match former.remove(id) {
+                Some(known) if is_same(&known.object, object) => known.client,
+                Some(known) if has_same_schemas(&known.object, object, self.catalog.vault()) => {
+                    self.cache.renew(*id);
+                    None
                 }
-            }
+                Some(_) | None => {
+                    self.cache.forget(*id, false);
+                    None
+                }
+            };
+            self.registries.insert(*id, KnownRegistry { object: Arc::clone(object), client });
+        }
+        for id in former.into_keys() {
+            self.cache.forget(id, true);
         }
     }
 

@@ -86,14 +86,13 @@ enum Wake<S> {
 /// # Errors
 /// What no waiting heals. The process should end with it; everything not committed is done again by others.
 pub async fn run<W: Work>(options: Options, deps: Deps, work: W, shutdown: Shutdown) -> Result<(), StageError> {
-    let started = tokio::select! {
+    let mut stage = tokio::select! {
         started = Stage::start(options, deps, work) => started?,
         () = shutdown.requested() => {
             info!(role = W::ROLE, "asked to stop before it could write: it owns nothing");
             return Ok(());
         }
     };
-    let mut stage = started;
     loop {
         let sleep = stage.turn()?;
         let wake = stage.wait(sleep, &shutdown).await;

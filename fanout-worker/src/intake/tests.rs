@@ -51,6 +51,15 @@ impl World {
         }
     }
 
+    /// Its source is there, and its partition is ours and read.
+    fn opened() -> Self {
+        let mut world = Self::new();
+        world.publish(true);
+        world.turn();
+        world.open();
+        world
+    }
+
     /// The catalog and the cluster say this.
     fn publish(&self, is_there: bool) {
         let source = Arc::new(self.source.clone());
@@ -201,10 +210,7 @@ fn a_source_that_comes_is_read_and_nothing_more_is_asked_while_it_stays() {
 
 #[test]
 fn a_pause_holds_what_was_read_and_a_resume_goes_on_with_it() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     world.source.is_paused = true;
     world.publish(true);
     assert_eq!(world.turn(), (None, 1, 0, 0));
@@ -231,10 +237,7 @@ fn a_source_that_is_paused_from_the_start_is_owned_and_not_read() {
 
 #[test]
 fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_some());
     let position_id = PositionId(Uuid::from_u128(6));
     let start = TopicStart { topic_id: TOPIC_ID, position_id, again: true, offsets: vec![40] };
@@ -262,10 +265,7 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
 
 #[test]
 fn a_source_that_is_deleted_stops_at_once_and_one_that_comes_back_is_taken_over_anew() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     world.push(4);
     world.publish(false);
     assert_eq!(world.turn(), (Some(vec![]), 0, 0, 0));
@@ -293,10 +293,7 @@ fn what_is_held_says_why_and_is_tried_at_once_when_its_source_changes() {
 
 /// A partition whose record at 4 has failed.
 fn failing() -> World {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     world.fail(4);
     world
 }
@@ -373,10 +370,7 @@ fn a_change_of_a_paused_source_that_fails_releases_nothing() {
 
 #[test]
 fn what_is_paused_gives_back_what_it_has_read_and_is_known_to_wait_as_long() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     world.push(4);
     world.source.is_paused = true;
     world.publish(true);
@@ -425,10 +419,7 @@ fn what_is_committed_of_a_partition_whose_source_is_gone_forgets_nothing_that_wa
 fn a_record_that_needs_a_schema_waits_for_it_and_goes_on_at_once_when_it_is_here_or_known_not_to_be() {
     let unusable = || RegistryAnswer::Unusable("it is odd".to_owned());
     for answer in [found_schema(), RegistryAnswer::NotFound, unusable()] {
-        let mut world = World::new();
-        world.publish(true);
-        world.turn();
-        world.open();
+        let mut world = World::opened();
         world.push(4);
         world.awaits();
         assert_eq!(world.turn(), (None, 0, 0, 0), "the registry is being asked");
@@ -442,10 +433,7 @@ fn a_record_that_needs_a_schema_waits_for_it_and_goes_on_at_once_when_it_is_here
 
 #[test]
 fn while_a_registry_gives_no_answer_its_partition_stands_still_keeps_no_credit_and_goes_on_when_the_schema_is_here() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     world.push(4);
     world.awaits();
     world.told(no_answer());
@@ -488,10 +476,7 @@ fn a_registry_that_is_known_to_be_down_holds_nothing_in_memory_and_an_answer_bef
 
 #[test]
 fn another_definition_does_not_wait_for_what_the_former_one_needed() {
-    let mut world = World::new();
-    world.publish(true);
-    world.turn();
-    world.open();
+    let mut world = World::opened();
     world.push(4);
     world.awaits();
     world.source.name = "two".to_owned();
@@ -514,10 +499,7 @@ fn another_definition_does_not_wait_for_what_the_former_one_needed() {
 #[test]
 fn a_schema_that_comes_or_a_change_while_a_source_is_paused_releases_nothing() {
     for is_change in [false, true] {
-        let mut world = World::new();
-        world.publish(true);
-        world.turn();
-        world.open();
+        let mut world = World::opened();
         world.push(4);
         world.awaits();
         world.source.is_paused = true;
