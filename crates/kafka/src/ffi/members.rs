@@ -42,11 +42,8 @@ unsafe fn read_members(event: *mut sys::rd_kafka_event_t) -> Result<Vec<Member>,
         for index in 0..count {
             let group = *groups.add(index);
             let code = sys::rd_kafka_error_code(sys::rd_kafka_ConsumerGroupDescription_error(group));
-            if code != OK {
-                match Code::from(code) {
-                    Code::GroupIdNotFound => continue,
-                    code => return Err(code),
-                }
+            if code != OK && Code::from(code) != Code::GroupIdNotFound {
+                return Err(Code::from(code));
             }
             for index in 0..sys::rd_kafka_ConsumerGroupDescription_member_count(group) {
                 let member = sys::rd_kafka_ConsumerGroupDescription_member(group, index);
