@@ -14,6 +14,7 @@ mod log;
 mod naming;
 mod organizations;
 mod own_token;
+mod rejected;
 mod schema_registries;
 mod service_tokens;
 mod sources;
@@ -169,6 +170,9 @@ fn job_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::replays::create))
         .routes(routes!(jobs::letters::redrive))
         .routes(routes!(jobs::letters::discard))
+        .routes(routes!(rejected::list))
+        .routes(routes!(rejected::get))
+        .routes(routes!(jobs::rejections::retry))
 }
 
 /// A JSON answer.

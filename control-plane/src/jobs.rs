@@ -8,6 +8,7 @@
 //!                work.rs (stage, one owner a partition) --> step.rs: what is written next  |
 //!                                                             v                            |
 //!      [deliveries], [attempts], how far the job is: one transaction with the offset ------+
+//!      what was rejected: [retried]
 //! ```
 //!
 //! **Exactly once.** Each part of a job is written in one transaction with the record that says how far the job is then, and the lease
@@ -44,15 +45,13 @@ pub(crate) use self::estimate::{Estimate, Estimator};
 use self::known::KnownJobs;
 pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};
 use self::metrics::JobsMetrics;
-use self::step::Steps;
 pub(crate) use self::step::replay::count_receivers;
+use self::step::{ReadForJobs, Steps};
 use self::view::{JobsRestorer, JobsView};
 use self::work::ResendsWork;
 use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
-use crate::log::DeliveryLog;
-use crate::log::accepted::AcceptedEvents;
 use crate::problem::{Problem, unavailable};
 
 /// Jobs of an application that have not ended.
@@ -115,7 +114,7 @@ impl Jobs {
     ///
     /// # Errors
     /// A Kafka client cannot be made.
-    pub(crate) async fn start(deps: &Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<Self, Error> {
+    pub(crate) async fn start(deps: &Deps, read: ReadForJobs) -> Result<Self, Error> {
         let view = JobsView::default();
         let (follow, stop) = (
             view.clone().follow(deps.connection.clone(), Arc::clone(&deps.topics.jobs)),
@@ -280,12 +279,13 @@ fn action(kind: JobKind) -> &'static str {
         JobKind::Retry => "job.retry",
         JobKind::Redrive => "job.redrive",
         JobKind::Discard => "job.discard",
+        JobKind::RetryRejected => "job.retry_rejected",
         JobKind::Unknown => "job.create",
     }
 }
 
 /// Runs jobs until shutdown is requested.
-async fn run(deps: Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<(), Error> {
+async fn run(deps: Deps, read: ReadForJobs) -> Result<(), Error> {
     let shutdown = deps.tasks.shutdown().clone();
     tokio::select! {
         () = deps.catalog.caught_up() => {}
@@ -305,7 +305,7 @@ async fn run(deps: Deps, read: (DeliveryLog, AcceptedEvents)) -> Result<(), Erro
         pace: kafka::Pace::new(1.0, Duration::from_millis(2), Duration::from_millis(200)),
         // The API serves without it.
         latch: None,
-        writes: [&topics.jobs, &topics.deliveries, &topics.attempts].map(Arc::clone).into(),
+        writes: [&topics.jobs, &topics.deliveries, &topics.attempts, &topics.retried].map(Arc::clone).into(),
         ..stage::Options::of(Role::Control, &deps.kafka, vec![topics.jobs.to_string()])
     };
     let steps = Steps::new(&deps, read, offsets.clone(), JobsMetrics::new(&deps.registry)?);

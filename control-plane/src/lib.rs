@@ -15,6 +15,7 @@
 //! schema registries --> schema_registry: asked when the operator checks one, or a record is tried that names a schema
 //! [attempts] --> log: an index of what happened, in a store of this process --> events, attempts, responses
 //! POST .../retry, .../replay, :redrive --> jobs: what is sent again, exactly once --> [jobs] --> [deliveries], [attempts]
+//! [rejected] --> rejections: what could not be used --> GET /rejected; :retry --> jobs --> [retried], which the fan-out plans again
 //! ```
 //!
 //! Every write is a pure decision over one [`catalog::Snapshot`] (`Store::write` takes it as a closure, because it may have
@@ -48,6 +49,7 @@ mod pings;
 mod problem;
 mod query;
 mod rates;
+mod rejections;
 mod reports;
 mod reseal;
 mod schema_registry;
@@ -85,6 +87,7 @@ use crate::log::DeliveryLog;
 use crate::log::accepted::AcceptedEvents;
 use crate::metrics::ControlMetrics;
 use crate::operations::Operations;
+use crate::rejections::RejectedReader;
 use crate::reports::Acting;
 use crate::server::Routes;
 use crate::state::App;
@@ -159,8 +162,9 @@ impl ControlPlane {
         let log = DeliveryLog::start(&config.log, &deps)?;
         let accepted =
             AcceptedEvents::new(deps.catalog.clone(), log.clone(), &deps.topics, config.sources.decoded_limit);
-        let jobs = Jobs::start(&deps, (log.clone(), accepted.clone())).await?;
-        let app = Arc::new(App::new(config, &deps, store, (health, (log, accepted), jobs), metrics)?);
+        let rejected = RejectedReader::start(&deps)?;
+        let jobs = Jobs::start(&deps, (log.clone(), accepted.clone(), rejected.clone())).await?;
+        let app = Arc::new(App::new(config, &deps, store, (health, (log, accepted, rejected), jobs), metrics)?);
         Ok(Self { app, deps })
     }
 

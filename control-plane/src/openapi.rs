@@ -36,6 +36,7 @@ const TAGS: &[(&str, &str)] = &[
     ("audit", "Who changed what."),
     ("log", "What became of events: an index over Kafka, some moments behind it (`Hookbus-Log-Behind-Ms`)."),
     ("jobs", "Sending again: what is asked for goes on by itself, and is done once, whatever fails meanwhile."),
+    ("rejected", "Records of topics that could not be used: why, what they hold, and having them planned again."),
     ("instance", "What a client may ask before it has a token."),
 ];
 

@@ -40,6 +40,7 @@ const KNOWN: &[&str] = &[
     "error",
     "is_last",
     "source",
+    "source_id",
     "payload",
     "reason",
     "bucket",

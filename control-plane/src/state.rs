@@ -18,6 +18,7 @@ use crate::log::accepted::AcceptedEvents;
 use crate::metrics::ControlMetrics;
 use crate::pings::Pings;
 use crate::rates::Rates;
+use crate::rejections::RejectedReader;
 use crate::schema_registry::RegistryAsker;
 use crate::source::ClusterTopics;
 use crate::store::Store;
@@ -39,6 +40,7 @@ pub(crate) struct App {
     audits: AuditLog,
     log: DeliveryLog,
     accepted: AcceptedEvents,
+    rejected: RejectedReader,
     jobs: Jobs,
     cluster: ClusterTopics,
     registries: RegistryAsker,
@@ -50,13 +52,18 @@ pub(crate) struct App {
 }
 
 /// What is looked at beside the catalog: within the instance, and outside it.
-type AppViews = (HealthView, AuditLog, (DeliveryLog, AcceptedEvents), Jobs, (ClusterTopics, RegistryAsker));
+type AppViews = (HealthView, AuditLog, LogViews, Jobs, (ClusterTopics, RegistryAsker));
+
+/// What happened to events and records.
+type LogViews = (DeliveryLog, AcceptedEvents, RejectedReader);
 
 /// An organization's turns at reading what is costly to read.
 #[derive(Debug)]
 pub(crate) struct ReadTurns {
     /// At the audit topic.
     pub(crate) audit: Turns,
+    /// At rejected records.
+    pub(crate) rejected: Turns,
     /// At the delivery log.
     pub(crate) log: Turns,
     /// At lists of subscriptions, which are looked through and whose secrets are opened.
@@ -68,12 +75,12 @@ impl App {
         config: ControlConfig,
         deps: &Deps,
         store: Store,
-        (health, (log, accepted), jobs): (HealthView, (DeliveryLog, AcceptedEvents), Jobs),
+        (health, log, jobs): (HealthView, LogViews, Jobs),
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
         let outside = (ClusterTopics::start(deps)?, RegistryAsker::start());
-        let views = (health, AuditLog::start(deps)?, (log, accepted), jobs, outside);
+        let views = (health, AuditLog::start(deps)?, log, jobs, outside);
         Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
 
@@ -94,7 +101,8 @@ impl App {
         let topics = schemas::topics::TopicSettings::default().topics();
         let accepted = AcceptedEvents::new(catalog.clone(), log.clone(), &topics, config.sources.decoded_limit);
         let audits = AuditLog::Memory(store.clone());
-        let views = (HealthView::default(), audits, (log, accepted), Jobs::in_memory(), outside);
+        let read = (log, accepted, RejectedReader::in_memory());
+        let views = (HealthView::default(), audits, read, Jobs::in_memory(), outside);
         Self::of(config, (catalog, policy), store, pings, views, metrics)
     }
 
@@ -104,7 +112,7 @@ impl App {
         (catalog, policy): (Catalog, TargetPolicy),
         store: Store,
         pings: Pings,
-        (health, audits, (log, accepted), jobs, (cluster, registries)): AppViews,
+        (health, audits, (log, accepted, rejected), jobs, (cluster, registries)): AppViews,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
@@ -120,6 +128,7 @@ impl App {
             audits,
             log,
             accepted,
+            rejected,
             jobs,
             cluster,
             registries,
@@ -187,6 +196,11 @@ impl App {
         &self.accepted
     }
 
+    /// What could not be used.
+    pub(crate) fn rejected(&self) -> &RejectedReader {
+        &self.rejected
+    }
+
     /// With this log in place of none.
     #[cfg(test)]
     pub(crate) fn with_log(self, log: DeliveryLog) -> Self {
@@ -228,6 +242,7 @@ impl ReadTurns {
     fn new(readers: usize) -> Self {
         Self {
             audit: Turns::new("the audit", 1),
+            rejected: Turns::new("rejected records", 1),
             log: Turns::new("the delivery log", readers / 2),
             lists: Turns::new("lists of subscriptions", LISTS),
         }

@@ -17,7 +17,7 @@ use schemas::dead_letter::{Death, DeathReason};
 use schemas::delivery::{Delivery, Hop, RecordPlace, key};
 use schemas::header;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
-use schemas::rejected::{self, RejectReason};
+use schemas::rejected::{self, NewRejection, RejectReason};
 use schemas::topics::Topics;
 
 use crate::client::Answer;
@@ -172,7 +172,7 @@ impl Reporter {
         };
         let topic = Arc::clone(&self.topics.rejected);
         let limit = self.topics.max_message_bytes;
-        let rejected = rejected::to_record(topic, from, record, reason, detail, limit);
+        let rejected = rejected::to_record(topic, from, record, NewRejection::new(reason, detail), limit);
         Ok(vec![rejected, self.lifecycle(&lifecycle)?])
     }
 
@@ -190,7 +190,8 @@ impl Reporter {
         let OutRecord { key, value, headers, .. } = output;
         let record = Record { offset: from.1, timestamp_ms: now_ms, key, value, headers };
         let (topic, limit) = (Arc::clone(&self.topics.rejected), self.topics.max_message_bytes);
-        let mut records = vec![rejected::to_record(topic, from.0, &record, RejectReason::Unwritable, detail, limit)];
+        let rejection = NewRejection::new(RejectReason::Unwritable, detail);
+        let mut records = vec![rejected::to_record(topic, from.0, &record, rejection, limit)];
         if let Ok(mut delivery) = Delivery::decode(&record) {
             delivery.record = Some(RecordPlace { partition: from.0.partition, offset: from.1 });
             let lifecycle = Lifecycle {

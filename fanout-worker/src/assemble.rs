@@ -25,6 +25,7 @@ use crate::owners::Owners;
 use crate::plan::Planner;
 use crate::queue::Queue;
 use crate::restore::Restorer;
+use crate::retried::RetriedIntake;
 use crate::status::Pulse;
 use crate::weigh::EventLimits;
 use crate::work::FanoutWork;
@@ -42,12 +43,16 @@ pub(crate) struct SharedParts {
     identities: Identities,
     expander: Expander,
     seen_partitions: i32,
+    /// For records of sources, also for those that are retried.
+    schemas: SchemaCache,
+    /// Most bytes that a record is decoded to.
+    decoded_limit: usize,
 }
 
 // === impl SharedParts ===
 
 impl SharedParts {
-    pub(crate) async fn new(config: FanoutConfig, deps: Deps) -> Result<Self, Error> {
+    pub(crate) async fn new(config: FanoutConfig, sources: &SourcesConfig, deps: Deps) -> Result<Self, Error> {
         let offsets = Offsets::start(&deps.connection).map_err(doing("starting the offsets client"))?;
         let seen_topic = &deps.topics.seen;
         let seen_partitions = offsets.partitions(seen_topic).await.map_err(doing("looking for the topic `seen`"))?;
@@ -58,6 +63,8 @@ impl SharedParts {
             identities: Identities::new(Limits::new(config.dedup_window, config.dedup_ids)),
             expander: Expander::new(deps.topics.clone(), max_age(&config)?),
             seen_partitions,
+            schemas: SchemaCache::new(cache_limits(sources)),
+            decoded_limit: sources.decoded_limit,
             config: Arc::new(config),
             deps,
         })
@@ -84,7 +91,7 @@ impl SharedParts {
             is_paced_by_fill: true,
             give_up_bytes: Some(GIVE_UP_BYTES),
             grace: self.deps.grace,
-            ..stage::Options::of(Role::Fanout, kafka, vec![topics.events.to_string()])
+            ..stage::Options::of(Role::Fanout, kafka, vec![topics.events.to_string(), topics.retried.to_string()])
         }
     }
 
@@ -120,6 +127,10 @@ impl SharedParts {
             planner: Planner::new(self.expander.clone(), limits, Owners::new(config.organization_id)),
             expander: self.expander.clone(),
             seen_partitions: self.seen_partitions,
+            retried: intake.is_none().then(|| {
+                let topics = (Arc::clone(&deps.topics.retried), Arc::clone(&deps.topics.events));
+                RetriedIntake::new(topics, deps.catalog.clone(), self.schemas.clone(), self.decoded_limit)
+            }),
             intake,
             seen: BTreeMap::new(),
             queue: Queue::default(),
@@ -151,11 +162,19 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
         }
     }
     info!("there are sources: their intake begins");
-    let schemas = SchemaCache::new(cache_limits(&config));
-    let fetcher = SchemaFetcher::new(schemas.clone(), common.deps.catalog.clone(), SchemaCompiler::default());
-    let mut fetching = tasks::spawn("schema fetcher", fetcher.run());
+    keep_running_sources(&common, &config, shutdown).await
+}
+
+/// Fetches the schemas that records need, until shutdown is requested.
+///
+/// # Errors
+/// The task ended.
+pub(crate) async fn fetch_schemas(common: &SharedParts, shutdown: Shutdown) -> Result<(), Error> {
+    let (schemas, catalog) = (common.schemas.clone(), common.deps.catalog.clone());
+    let mut fetching =
+        tasks::spawn("schema fetcher", SchemaFetcher::new(schemas, catalog, SchemaCompiler::default()).run());
     let ended = tokio::select! {
-        ended = keep_running_sources(&common, &config, &schemas, shutdown) => ended,
+        () = shutdown.requested() => Ok(()),
         // It runs until it is aborted: only a panic ends it before, and every schema would be "being asked for" from then on.
         ended = &mut fetching => {
             let how = ended.err().map_or_else(|| "in a way of its own".to_owned(), |error| error.to_string());
@@ -166,20 +185,14 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
     ended
 }
 
-async fn keep_running_sources(
-    common: &SharedParts,
-    config: &SourcesConfig,
-    schemas: &SchemaCache,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
+async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shutdown: Shutdown) -> Result<(), Error> {
     let mut deps = common.stage_deps();
     deps.kafka.live_budget_bytes = config.live_bytes;
     // One for all tries: what is counted is shown whichever of them got through.
     let metrics = StageMetrics::new(&deps.registry, SOURCES)?;
     loop {
         let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
-        let (deps, schemas) = (deps.clone(), schemas.clone());
-        let ended = try_run_sources(common, config, (options, deps), schemas, shutdown.clone()).await;
+        let ended = try_run_sources(common, config, (options, deps.clone()), shutdown.clone()).await;
         let Err(failed) = ended else { return Ok(()) };
         if !is_denied(&failed) {
             return Err(failed.into());
@@ -198,7 +211,6 @@ async fn try_run_sources(
     common: &SharedParts,
     config: &SourcesConfig,
     (options, deps): (stage::Options, stage::Deps),
-    schemas: SchemaCache,
     shutdown: Shutdown,
 ) -> Result<(), StageError> {
     let (newest, routes) = watch::channel(Arc::new(SourceRoutes::default()));
@@ -209,7 +221,7 @@ async fn try_run_sources(
         limits: RouteLimits {
             own_prefix: config.own_prefix.clone(),
             partitions: config.max_partitions,
-            decoded: config.decoded_limit,
+            decoded: common.decoded_limit,
         },
         refresh: config.refresh,
         newest,
@@ -224,7 +236,8 @@ async fn try_run_sources(
     };
     let following = tasks::spawn("sources follower", follower.run());
     let telling = tasks::spawn("sources teller", teller.run());
-    let work = common.work(Some(SourcesIntake::new(routes, health, schemas, clock::now_ms())));
+    let intake = SourcesIntake::new(routes, health, common.schemas.clone(), clock::now_ms());
+    let work = common.work(Some(intake));
     let ended = stage::run(options, deps, work, shutdown).await;
     following.abort();
     // It takes back what it told, once the work is gone.

@@ -10,10 +10,10 @@ use catalog::Subscription;
 use schemas::attempt::{EventFacts, Kind, Lifecycle, foreign_source, name_subscriptions};
 use schemas::delivery::{self, MadeBy, NewDelivery};
 use schemas::identity;
-use schemas::ids::{ApplicationId, Generation};
+use schemas::ids::{ApplicationId, Generation, OrganizationId, SourceId};
 use schemas::ordering::OrderingKey;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
-use schemas::rejected::{self, RejectReason};
+use schemas::rejected::{self, NewRejection, RejectReason};
 use schemas::topics::Topics;
 use schemas::{header, seen};
 use serde_json::value::RawValue;
@@ -44,6 +44,19 @@ pub(crate) struct Place<'a> {
     pub(crate) partition: &'a TopicPartition,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
+    /// How often it was retried.
+    pub(crate) retries: u32,
+}
+
+/// Whose a rejected record is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RejectedOf {
+    /// The source that it came through.
+    pub(crate) source: Option<SourceId>,
+    /// The organization of its source.
+    pub(crate) organization: Option<OrganizationId>,
+    /// The application that it means.
+    pub(crate) application: Option<ApplicationId>,
 }
 
 /// An event whose application is known.
@@ -176,26 +189,29 @@ impl Expander {
         out.push(self.lifecycle(&Self::about(Kind::Undeclared, accepted, place)));
     }
 
-    /// Appends the record on `rejected` and the lifecycle record that says so, of the application that
-    /// it means, where that is known.
-    pub(crate) fn rejection(
-        &self,
-        place: Place<'_>,
-        application: Option<ApplicationId>,
-        rejection: &Rejection,
-        out: &mut Vec<OutRecord>,
-    ) {
-        let Rejection { reason, detail, .. } = rejection;
-        let topic = Arc::clone(&self.topics.rejected);
-        out.push(rejected::to_record(topic, place.partition, place.record, *reason, detail, self.limit()));
+    /// Appends the record on `rejected` and the lifecycle record that says so.
+    pub(crate) fn rejection(&self, place: Place<'_>, of: RejectedOf, rejection: &Rejection, out: &mut Vec<OutRecord>) {
+        let Rejection { reason, detail, position } = rejection;
+        let RejectedOf { source, organization, application } = of;
+        let (topic, seen_at) = (Arc::clone(&self.topics.rejected), position.as_ref().map(ToString::to_string));
+        let new = NewRejection {
+            reason: *reason,
+            detail,
+            seen_at: seen_at.as_deref(),
+            source,
+            organization,
+            application,
+            retries: place.retries,
+        };
+        out.push(rejected::to_record(topic, place.partition, place.record, new, self.limit()));
         out.push(self.rejected_lifecycle(place, application, *reason, detail));
     }
 
     /// As [`Self::rejection`] with nothing of the record but its coordinates: for what even `rejected` cannot take.
-    pub(crate) fn bare_rejection(&self, place: Place<'_>, detail: &str, out: &mut Vec<OutRecord>) {
+    pub(crate) fn bare_rejection(&self, place: Place<'_>, of: RejectedOf, detail: &str, out: &mut Vec<OutRecord>) {
         let bare = Record { key: None, value: None, headers: Headers::default(), ..place.record.clone() };
-        let place = Place { record: &bare, ..place };
-        self.rejection(place, None, &Rejection::new(RejectReason::Unwritable, detail.to_owned()), out);
+        let (place, of) = (Place { record: &bare, ..place }, RejectedOf { application: None, ..of });
+        self.rejection(place, of, &Rejection::new(RejectReason::Unwritable, detail.to_owned()), out);
     }
 
     /// The record on `seen` of what one partition accepted in one transaction.

@@ -224,15 +224,22 @@ impl SourcesIntake {
         self.open.get(&epoch).map(|open| &*open.route)
     }
 
+    /// A record of a batch that is cut: what was rejected is planned again where its source is moved back.
+    pub(crate) fn judged(&mut self, epoch: Epoch, note: &Note) {
+        if let Some(open) = self.open.get_mut(&epoch) {
+            open.position.handled.judge(note.record.offset, matches!(note.verdict, EventVerdict::Rejected(_)));
+        }
+    }
+
     /// A batch is cut: what its commits say of each part.
     pub(crate) fn claims(&mut self, parts: &[Part]) -> Vec<Claimed> {
         let claim = |part: &Part| {
             let Some(open) = self.open.get_mut(&part.lease.epoch) else {
-                return self.nobodys.get(&part.lease.epoch).copied().map_or(Claimed::Nothing, Claimed::Position);
+                return self.nobodys.get(&part.lease.epoch).cloned().map_or(Claimed::Nothing, Claimed::Position);
             };
             open.committed = part.committed;
             let handled = open.position.handled.with(open.start, part.committed);
-            Claimed::Position(PositionClaim { handled, ..open.position })
+            Claimed::Position(PositionClaim { handled, ..open.position.clone() })
         };
         parts.iter().map(claim).collect()
     }

@@ -6,6 +6,7 @@
 //! topics of others                                             +- crates/sources record -> event, or why not
 //!     --a second stage, a group of its own (intake.rs)-->      +- deduplicate   seen inside the window? -> repeat
 //!                                                              +- select        application, type, schema, subscriptions
+//! [retried] --beside events: what was rejected, where it stood (retried.rs)
 //!      a partition is ours: restore.rs                         +- filter        whose filters let the event through
 //!      reads [seen]                                            +- weigh         more than one transaction carries? -> rejected
 //!                                                              +- expand        one delivery per subscription
@@ -35,7 +36,9 @@ mod owners;
 mod plan;
 mod queue;
 mod read_index;
+mod remember;
 mod restore;
+mod retried;
 mod select;
 mod status;
 mod weigh;
@@ -93,13 +96,14 @@ pub async fn run(config: FanoutConfig, sources: SourcesConfig, deps: Deps, shutd
             return Ok(());
         }
     }
-    let common = SharedParts::new(config, deps).await?;
+    let common = SharedParts::new(config, &sources, deps).await?;
     let options = stage::Options { latch, teller: Some(teller), ..common.events_options() };
     let events = stage::run(options, common.stage_deps(), common.events_work(), shutdown.clone());
+    let fetching = assemble::fetch_schemas(&common, shutdown.clone());
     // A task of its own: neither waits for the other's planning.
     let beside = tasks::spawn("fanout sources", assemble::run_sources(common.clone(), sources, shutdown));
     let events = async { events.await.map_err(Error::from) };
     let beside = async { beside.await.map_err(|panic| Error::Intake { reason: panic.to_string() })? };
-    tokio::try_join!(events, beside)?;
+    tokio::try_join!(events, beside, fetching)?;
     Ok(())
 }

@@ -10,6 +10,9 @@
 //! Only what the snapshot is asked happens under its lock. Schemas and filters are strangers' and take their time: they run
 //! on what was found there. An event is judged once: what a snapshot said of it stands until its last delivery is made.
 
+mod reading;
+mod verdict;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +21,7 @@ use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use kafka::Lease;
 use schemas::identity;
-use schemas::ids::{ApplicationId, Generation};
+use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
@@ -26,14 +29,18 @@ use schemas::status::SourceFailure;
 
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
-use crate::expand::{Accepted, Expander, Place};
+use crate::expand::{Accepted, Expander, Place, RejectedOf};
 use crate::filter::{Filtered, Filters};
-use crate::intake::{SourceReading, SourceRoute, SourceTurn, failure};
+use crate::intake::{SourceRoute, SourceTurn, failure};
 use crate::owners::Owners;
+use crate::retried::RetriedTurn;
 use crate::select::{self, Selected};
 use crate::weigh::EventLimits;
 use sources::Rejection;
 use sources::schema::SchemaKey;
+
+use self::reading::{generation, read};
+pub(crate) use self::verdict::{EventVerdict, Note, Planned};
 
 /// Deliveries that are made between two looks at the time: each takes one to three microseconds.
 const EXPANDED_AT_ONCE: usize = 512;
@@ -78,49 +85,14 @@ pub(crate) struct Turn<'a> {
     pub(crate) seen: &'a mut Seen,
     /// The source that the partition is of; none: it is one of `events`.
     pub(crate) source: Option<SourceTurn<'a>>,
+    /// What it is where it was retried.
+    pub(crate) retried: Option<&'a RetriedTurn>,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
     /// Now, on the clock that never jumps.
     pub(crate) now: Instant,
     /// Whether planning should give way.
     pub(crate) is_over: &'a dyn Fn() -> bool,
-}
-
-/// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventVerdict {
-    /// An event for this many subscriptions.
-    Matched(usize),
-    /// A repeat of an identity inside the dedup window, or of a position.
-    Repeat,
-    /// A record of a source that is none of its events, for this reason.
-    Skipped(&'static str),
-    /// No event, or one that cannot be passed on.
-    Rejected(RejectReason),
-}
-
-/// A planned record, remembered until its transaction is known.
-#[derive(Debug)]
-pub(crate) struct Note {
-    /// The record: should Kafka refuse its outputs, it goes to `rejected`.
-    pub(crate) record: Record,
-    /// What became of it.
-    pub(crate) verdict: EventVerdict,
-    /// The identity it adds to `seen`, if its id can come again, and its time, Unix ms.
-    pub(crate) id: Option<(Hash, i64)>,
-}
-
-/// What became of a record that was to be planned.
-#[derive(Debug)]
-pub(crate) enum Planned {
-    /// Its outputs are complete: [`Planner::outputs`].
-    Done(Note),
-    /// Its outputs are not complete yet: it is to be planned again, before any other, once [`Planner::compile`] is done.
-    Aside(Record),
-    /// Nothing of its source can be an event for now, and this is why: its partition is held.
-    Held(Record, SourceFailure),
-    /// Nobody can tell what it is before this schema is here: its partition waits.
-    Awaits(Record, SchemaKey),
 }
 
 /// What is found out about an event.
@@ -182,13 +154,16 @@ impl Planner {
 
     /// Plans one record of a lease.
     pub(crate) fn plan(&mut self, turn: &mut Turn<'_>, lease: &Lease, record: Record) -> Planned {
-        let place = Place { record: &record, partition: &lease.partition, now_ms: turn.now_ms };
+        let place = match turn.retried {
+            None => Place { record: &record, partition: &lease.partition, now_ms: turn.now_ms, retries: 0 },
+            Some(retried) => retried.place(turn.now_ms),
+        };
         let is_begun = |expansion: &Expansion| expansion.offset == record.offset && expansion.lease == *lease;
         let judged = match self.expansion.take().filter(is_begun) {
             Some(begun) => self.go_on(turn, place, begun),
             None => {
                 self.outputs.clear();
-                self.judge(turn, lease, place)
+                self.judge(turn, (lease, record.offset), place)
             }
         };
         let (verdict, id) = match judged {
@@ -209,8 +184,8 @@ impl Planner {
             }
             Err(rejection) => {
                 self.outputs.clear();
-                let application = self.named(turn.catalog, place, turn.source.map(|source| source.route));
-                self.expander.rejection(place, application, &rejection, &mut self.outputs);
+                let of = self.whose(turn.catalog, place, turn.source.map(|source| source.route), turn.retried);
+                self.expander.rejection(place, of, &rejection, &mut self.outputs);
                 (EventVerdict::Rejected(rejection.reason), None)
             }
         };
@@ -218,7 +193,11 @@ impl Planner {
         if let Some((id, at_ms)) = id {
             turn.seen.insert(id, at_ms);
         }
-        Planned::Done(Note { record, verdict, id })
+        let stood = turn.retried.filter(|_| id.is_some()).map(|retried| {
+            let place = retried.place(turn.now_ms);
+            (place.partition.clone(), place.accepted_ms().min(turn.now_ms))
+        });
+        Planned::Done(Note { record, verdict, id, stood })
     }
 
     /// What the record that was planned last becomes. Its room is used again.
@@ -227,12 +206,15 @@ impl Planner {
     }
 
     /// What the event is and who receives it; its deliveries are begun.
-    fn judge(&mut self, turn: &mut Turn<'_>, lease: &Lease, place: Place<'_>) -> Result<Judged, Rejection> {
-        let event = match read(turn.source, place)? {
-            SourceReading::Event(event) => event,
-            SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
-            SourceReading::Held(why) => return Ok(Judged::Held(why)),
-            SourceReading::Awaits(schema) => return Ok(Judged::Awaits(schema)),
+    fn judge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (lease, offset): (&Lease, i64),
+        place: Place<'_>,
+    ) -> Result<Judged, Rejection> {
+        let event = match read(turn.source, turn.retried, place)? {
+            Ok(event) => event,
+            Err(judged) => return Ok(judged),
         };
         self.subscriptions.clear();
         let snapshot = turn.catalog.read();
@@ -240,7 +222,9 @@ impl Planner {
         let application = match self.owners.application(&snapshot, of_topic, &event.application) {
             Ok(application) => application,
             // What a record names is its own mistake; what the source itself names would be every record's.
-            Err(unknown) if turn.source.is_some_and(|source| source.route.names_application()) => {
+            Err(unknown)
+                if turn.retried.is_none() && turn.source.is_some_and(|source| source.route.names_application()) =>
+            {
                 return Ok(Judged::Held(failure("unknown_application", &unknown.detail)));
             }
             Err(unknown) => return Err(unknown),
@@ -254,10 +238,13 @@ impl Planner {
             self.expander.repeat(accepted, place, &mut self.outputs);
             return Ok(Judged::Repeat);
         }
-        let id = (!event.is_id_made && is_first)
+        // An id that nobody can repeat comes again where its record is retried, or read again after it was rejected.
+        let comes_again =
+            || turn.retried.is_some() || turn.source.is_some_and(|it| it.was_rejected(place.record.offset));
+        let id = (is_first && (!event.is_id_made || comes_again()))
             .then(|| identity::event_uuid(accepted.application, &event.source, &event.id).into_bytes());
         // A producer's clock may run ahead: a time in the future would end everybody's window.
-        let at_ms = place.accepted_ms().min(turn.now_ms);
+        let at_ms = turn.retried.map_or_else(|| place.accepted_ms(), RetriedTurn::at_ms).min(turn.now_ms);
         // Beyond the window identities are forgotten; that its source has handled the position is not.
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
         if id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms) || turn.seen.is_beyond(at_ms) && was_handled()) {
@@ -281,20 +268,32 @@ impl Planner {
             self.expander.filter_failed(accepted, place, &failure, &mut self.outputs);
         }
         self.declare(&selected, accepted, place, turn.now);
-        let (lease, offset, application) = (lease.clone(), place.record.offset, accepted.application);
+        let (lease, application) = (lease.clone(), accepted.application);
         let id = id.map(|id| (id, at_ms));
         let expansion = Expansion { lease, offset, application, control_offset, id, made: 0 };
         self.expand(turn, accepted, place, expansion)
     }
 
-    /// The application that a record means, for its rejection: whoever looks for it finds it there, also where the record names
-    /// it by uid.
-    pub(crate) fn named(
+    /// Whose a record is, for its rejection.
+    pub(crate) fn whose(
         &self,
         catalog: &Catalog,
         place: Place<'_>,
         source: Option<&SourceRoute>,
-    ) -> Option<ApplicationId> {
+        retried: Option<&RetriedTurn>,
+    ) -> RejectedOf {
+        let is_refused = retried.is_some_and(RetriedTurn::is_refused);
+        RejectedOf {
+            source: source.map(SourceRoute::source_id),
+            organization: source.map(SourceRoute::organization).or(retried.and_then(RetriedTurn::organization)),
+            // What it says by the rules of `events` is nothing where it is none of these.
+            application: if is_refused { None } else { self.named(catalog, place, source) },
+        }
+    }
+
+    /// The application that a record means, for its rejection: whoever looks for it finds it there, also where the record names
+    /// it by uid.
+    fn named(&self, catalog: &Catalog, place: Place<'_>, source: Option<&SourceRoute>) -> Option<ApplicationId> {
         let name = match source {
             Some(route) => route.application_of(place.record, place.partition)?,
             None => sources::named_application(place.record)?,
@@ -305,12 +304,10 @@ impl Planner {
 
     /// Goes on with an event that was put aside among its deliveries.
     fn go_on(&mut self, turn: &Turn<'_>, place: Place<'_>, expansion: Expansion) -> Result<Judged, Rejection> {
-        let event = match read(turn.source, place)? {
-            SourceReading::Event(event) => event,
-            SourceReading::Skipped(reason) => return Ok(Judged::Skipped(reason)),
-            SourceReading::Held(why) => return Ok(Judged::Held(why)),
-            // It has left the memory since: the event is judged anew, and nothing of it was written.
-            SourceReading::Awaits(schema) => return Ok(Judged::Awaits(schema)),
+        let event = match read(turn.source, turn.retried, place)? {
+            Ok(event) => event,
+            // Also where its schema has left the memory since: the event is judged anew, and nothing of it was written.
+            Err(judged) => return Ok(judged),
         };
         let (origin, generation) = (place.origin(), generation(turn.source, place));
         let accepted = Accepted { event: &event, application: expansion.application, origin: &origin, generation };
@@ -370,19 +367,6 @@ impl Planner {
             format!("{} bytes with our headers do not fit {}, which takes {limit}", large.batch_size(), large.topic);
         Err(Rejection::new(RejectReason::TooLarge, detail))
     }
-}
-
-/// What a record is, by the rules of `events` or of its source.
-fn read<'a>(source: Option<SourceTurn<'a>>, place: Place<'a>) -> Result<SourceReading<'a>, Rejection> {
-    match source {
-        None => sources::decode(place.record, place.partition).map(SourceReading::Event),
-        Some(source) => source.read(place.record, place.partition),
-    }
-}
-
-/// The first, unless the source was told to do again what was done before.
-fn generation(source: Option<SourceTurn<'_>>, place: Place<'_>) -> Generation {
-    Generation(source.and_then(|source| source.again(place.record.offset)))
 }
 
 #[cfg(test)]

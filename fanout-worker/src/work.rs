@@ -21,12 +21,14 @@ use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, 
 use crate::config::PLAN_SLICE;
 use crate::deduplicate::Seen;
 use crate::expand::{Expander, Place};
-use crate::intake::{SourcePlace, SourcesIntake};
+use crate::intake::{SourcePlace, SourceTurn, SourcesIntake};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{self, EventVerdict, Note, Planned, Planner};
 use crate::queue::Queue;
 use crate::read_index::read_index;
+use crate::remember::add_seen;
 use crate::restore::Restorer;
+use crate::retried::{RetriedIntake, RetriedTurn};
 use crate::status::{Pulse, Seconds};
 use sources::Rejection;
 
@@ -41,6 +43,8 @@ pub(crate) struct FanoutWork {
     pub(crate) seen_partitions: i32,
     /// What is known of sources, in the intake that reads them; the other one reads `events`.
     pub(crate) intake: Option<SourcesIntake>,
+    /// What is known for records that are retried, in the intake of `events`.
+    pub(crate) retried: Option<RetriedIntake>,
     /// Identities that each open lease accepted inside the window.
     pub(crate) seen: BTreeMap<Epoch, Seen>,
     pub(crate) queue: Queue,
@@ -117,41 +121,55 @@ impl Work for FanoutWork {
             self.queue.answered();
             self.pulse.asked = None;
         }
+        let (now, queue) = (turn.now.instant, &mut self.queue);
+        let looks_again = self.retried.as_mut().and_then(|retried| retried.follow(now, queue));
         let gave_way = self.plan(turn);
         if self.index.is_none() && !turn.is_full() && self.queue.ask() {
             self.index = Some(Box::pin(read_index(self.catalog.clone(), Arc::clone(&self.pulse.failed_boot_ms))));
             self.pulse.asked = Some(turn.now.instant);
         }
         let has_news = self.intake.as_ref().is_some_and(SourcesIntake::has_news);
-        Ok(if gave_way || has_news { NextTurn::AtOnce } else { NextTurn::OnInput })
+        Ok(match looks_again {
+            _ if gave_way || has_news => NextTurn::AtOnce,
+            Some(wait) => NextTurn::After(wait),
+            None => NextTurn::OnInput,
+        })
     }
 
     async fn input(&mut self) {
-        let Some(intake) = &mut self.intake else {
-            finished(&mut self.index).await;
-            self.is_answered = true;
-            return;
+        let Self { intake, retried, index, is_answered, .. } = self;
+        let changed = async {
+            match (intake, retried) {
+                (Some(intake), _) => intake.changed().await,
+                (None, Some(retried)) => retried.answered().await,
+                (None, None) => std::future::pending().await,
+            }
         };
         tokio::select! {
-            () = finished(&mut self.index) => self.is_answered = true,
-            () = intake.changed() => {}
+            () = finished(index) => *is_answered = true,
+            () = changed => {}
         }
     }
 
     fn replace(&mut self, refused: Refused<'_, Note>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
         let Refused { lease, note, refusals, before, .. } = refused;
-        let place = Place { record: &note.record, partition: &lease.partition, now_ms: now.wall_ms };
+        let retried = self.retried.as_mut().and_then(|it| it.read(lease, &note.record));
+        let place = match &retried {
+            None => Place { record: &note.record, partition: &lease.partition, now_ms: now.wall_ms, retries: 0 },
+            Some(retried) => retried.place(now.wall_ms),
+        };
+        let route = self.intake.as_ref().and_then(|intake| intake.route_of(lease.epoch));
+        let route = route.or(retried.as_ref().and_then(RetriedTurn::route));
+        let of = self.planner.whose(&self.catalog, place, route, retried.as_ref());
         let mut outputs = Vec::with_capacity(2);
         let (reason, detail) = match &refusals[0] {
             Refusal::Unwritable { reason, .. } => (RejectReason::Unwritable, reason),
             Refusal::TooSlow { reason } => (RejectReason::TooManyMatches, reason),
         };
         if before == 0 {
-            let route = self.intake.as_ref().and_then(|intake| intake.route_of(lease.epoch));
-            let application = self.planner.named(&self.catalog, place, route);
-            self.expander.rejection(place, application, &Rejection::new(reason, detail.clone()), &mut outputs);
+            self.expander.rejection(place, of, &Rejection::new(reason, detail.clone()), &mut outputs);
         } else {
-            self.expander.bare_rejection(place, detail, &mut outputs);
+            self.expander.bare_rejection(place, of, detail, &mut outputs);
         }
         note.verdict = EventVerdict::Rejected(reason);
         // The event was not accepted after all: when it comes again it is no repeat.
@@ -165,7 +183,11 @@ impl Work for FanoutWork {
 
     fn seal(&mut self, batch: &Batch<Note>, outputs: &mut Vec<Output>) -> Vec<Claimed> {
         add_seen(&self.expander, self.seen_partitions, batch, outputs);
-        self.intake.as_mut().map_or_else(Vec::new, |intake| intake.claims(batch.parts()))
+        let Some(intake) = &mut self.intake else { return Vec::new() };
+        for entry in batch.entries() {
+            intake.judged(entry.epoch, &entry.note);
+        }
+        intake.claims(batch.parts())
     }
 
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Note>>, _now: Now) {
@@ -186,6 +208,9 @@ impl Work for FanoutWork {
     fn closed(&mut self, lease: &Lease) {
         self.forget_queued(lease);
         self.seen.remove(&lease.epoch);
+        if let Some(retried) = &mut self.retried {
+            retried.passed(lease.epoch);
+        }
         if let Some(intake) = &mut self.intake {
             intake.closed(lease);
         }
@@ -257,22 +282,26 @@ impl FanoutWork {
             && let Some((lease, record)) = self.queue.pop()
         {
             let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
+            let retried = self.retried.as_mut().and_then(|it| it.read(&lease, &record));
             let source = match &self.intake {
-                None => None,
+                None => source_of_retried(self.retried.as_ref(), retried.as_ref(), turn.now),
                 Some(intake) => match intake.turn_of(lease.epoch, turn.now.instant) {
                     // It is about to go, or to begin elsewhere: what was only read is nobody's.
                     None => continue,
                     source => source,
                 },
             };
-            let now_ms = turn.now.wall_ms;
-            let mut against = plan::Turn { catalog: &self.catalog, seen, source, now_ms, now, is_over: &is_over };
+            let (catalog, retried, now_ms) = (&self.catalog, retried.as_ref(), turn.now.wall_ms);
+            let mut against = plan::Turn { catalog, seen, source, retried, now_ms, now, is_over: &is_over };
             match self.planner.plan(&mut against, &lease, record) {
                 Planned::Done(note) => {
                     let at = (note.record.offset, note.record.timestamp_ms);
                     let entry = Entry::new(lease.epoch, at, note.record.size(), turn.now.boot_ms, note);
                     turn.resolve(entry, self.planner.outputs());
                     has_planned = true;
+                    if let Some(retried) = &mut self.retried {
+                        retried.passed(lease.epoch);
+                    }
                 }
                 Planned::Aside(record) => {
                     self.queue.put_back(lease, record);
@@ -289,6 +318,8 @@ impl FanoutWork {
                     self.queue.hold_with(&lease, record);
                     if let Some(intake) = &mut self.intake {
                         intake.awaits(lease.epoch, schema, turn.now);
+                    } else if let Some(retried) = &mut self.retried {
+                        retried.awaits(&lease, schema, turn.now.instant);
                     }
                 }
             }
@@ -314,17 +345,13 @@ impl FanoutWork {
     }
 }
 
-/// Adds one record on `seen` per partition that accepted something.
-pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
-    for (index, part) in batch.parts().iter().enumerate() {
-        let own = batch.entries().iter().filter(|entry| entry.epoch == part.lease.epoch);
-        let accepted: Vec<_> = own.filter_map(|entry| entry.note.id).collect();
-        let Some(newest_ms) = accepted.iter().map(|(_, at_ms)| *at_ms).max() else { continue };
-        let ids: Vec<_> = accepted.into_iter().map(|(id, _)| id).collect();
-        let from = &part.lease.partition;
-        let partition = schemas::seen::partition(from, seen_partitions);
-        outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
-    }
+/// By whose rules a record is planned that was retried.
+fn source_of_retried<'a>(
+    intake: Option<&'a RetriedIntake>,
+    turn: Option<&'a RetriedTurn>,
+    now: Now,
+) -> Option<SourceTurn<'a>> {
+    intake?.source(turn?, now.instant)
 }
 
 fn gauge(count: usize) -> i64 {

@@ -9,7 +9,7 @@ use schemas::attempt::{Kind, Lifecycle};
 use schemas::delivery;
 use schemas::header;
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
-use schemas::rejected::{self, RejectReason};
+use schemas::rejected::{self, NewRejection, RejectReason};
 use schemas::topics::Topics;
 
 use crate::due::{Due, Waiting};
@@ -114,7 +114,8 @@ fn without_due(headers: &Headers) -> Headers {
 pub(crate) fn reject(topics: &Topics, place: Place<'_>, reason: RejectReason, detail: &str, out: &mut Vec<OutRecord>) {
     let Place { record, partition, now_ms } = place;
     let limit = topics.max_message_bytes;
-    out.push(rejected::to_record(Arc::clone(&topics.rejected), partition, record, reason, detail, limit));
+    let rejection = NewRejection::new(reason, detail);
+    out.push(rejected::to_record(Arc::clone(&topics.rejected), partition, record, rejection, limit));
     let headers = &record.headers;
     let text = |name| headers.text(name).filter(|text| text.len() <= MAX_REPEATED).map(Cow::Borrowed);
     let lifecycle = Lifecycle {

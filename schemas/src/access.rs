@@ -47,7 +47,9 @@ pub const ACCESS: &[Access] = {
         Access { topic: "dead-letters", writers: &[Delivery], readers: &[Control, People] },
         Access { topic: "attempts", writers: &[Fanout, Delivery, Retry, Control], readers: &[Control, People] },
         Access { topic: "jobs", writers: &[Control], readers: &[Control] },
-        Access { topic: "rejected", writers: &[Fanout, Delivery, Retry], readers: &[People] },
+        // The control plane shows what was rejected, and has the fan-out plan it again.
+        Access { topic: "rejected", writers: &[Fanout, Delivery, Retry], readers: &[Control, People] },
+        Access { topic: "retried", writers: &[Control], readers: &[Fanout] },
         Access { topic: "seen", writers: &[Fanout], readers: &[Fanout] },
         Access { topic: "control", writers: &[Control], readers: &[Gateway, Fanout, Delivery, Control] },
         Access { topic: "audit", writers: &[Control], readers: &[Control, People] },

@@ -69,6 +69,14 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// Why it died or was rejected, a word of a closed list.
 pub const REASON: &str = "hookbus-reason";
+/// Where in a record it was seen that it cannot be used, on rejected ones: `byte 17`, or a JSON pointer.
+pub const SEEN_AT: &str = "hookbus-seen-at";
+/// The source that a rejected record came through, a UUID.
+pub const SOURCE: &str = "hookbus-source";
+/// Whose a rejected record is, an organization's UUID.
+pub const ORGANIZATION: &str = "hookbus-organization";
+/// How often a rejected record was retried, where it was.
+pub const RETRIES: &str = "hookbus-retries";
 /// A sentence for people.
 pub const DETAIL: &str = "hookbus-detail";
 /// HTTP status of the last attempt's answer, on retries and dead letters.

@@ -17,14 +17,16 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::delivery::{Origin, RecordPlace};
-use crate::ids::{ApplicationId, DeliveryId, JobId, SubscriptionId};
+use crate::ids::{ApplicationId, DeliveryId, JobId, OrganizationId, SubscriptionId};
 use crate::murmur2::partition_for;
 
 mod packed;
+mod rejections;
 mod replays;
 mod words;
 
 pub use self::packed::PackedIds;
+pub use self::rejections::JobRejections;
 pub use self::replays::{JobReplays, ReplayOutcome, ReplayTo};
 pub use self::words::{JobKind, JobSkip, JobState};
 
@@ -59,8 +61,11 @@ pub struct JobDefinition {
     pub kind: JobKind,
     /// Its id, and the generation of what it writes.
     pub job_id: JobId,
-    /// Whose it is.
+    /// Whose it is. One that is no application's is filed under its organization's id, or under the nil one, see [`Self::owner`].
     pub application_id: ApplicationId,
+    /// Whose it is, if it is no application's: this organization's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization_id: Option<OrganizationId>,
     /// When it was asked for, Unix ms.
     pub created_ms: i64,
     /// Who asked, as in `audit`.
@@ -89,6 +94,19 @@ pub enum JobSubject {
     DeadLetters(JobDeadLetters),
     /// Many events.
     Events(JobReplays),
+    /// Rejected records.
+    Rejections(JobRejections),
+}
+
+/// Whose a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOwner {
+    /// An application's.
+    Application(ApplicationId),
+    /// An organization's, and of none of its applications alone.
+    Organization(OrganizationId),
+    /// The operator's.
+    Operator,
 }
 
 /// A delivery that is made once more.
@@ -276,6 +294,7 @@ impl JobDefinition {
             JobSubject::Delivery(_) => 0,
             JobSubject::Event(of) => of.origin.topic.len(),
             JobSubject::Events(of) => of.weight(),
+            JobSubject::Rejections(of) => of.weight(),
             JobSubject::DeadLetters(of) => {
                 let texts = [of.reason.as_ref(), of.why.as_ref()].into_iter().flatten().chain(&of.event_types);
                 of.ids.as_ref().map_or(0, |ids| ids.0.len() * size_of::<Uuid>()) + texts.map(String::len).sum::<usize>()
@@ -287,7 +306,40 @@ impl JobDefinition {
     /// Whether it may take long, so that those of one application take turns.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self.subject, JobSubject::DeadLetters(_) | JobSubject::Events(_))
+        matches!(self.subject, JobSubject::DeadLetters(_) | JobSubject::Events(_) | JobSubject::Rejections(_))
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> JobOwner {
+        match self.organization_id {
+            Some(organization) => JobOwner::Organization(organization),
+            None if self.application_id.0.is_nil() => JobOwner::Operator,
+            None => JobOwner::Application(self.application_id),
+        }
+    }
+}
+
+// === impl JobOwner ===
+
+impl JobOwner {
+    /// The id that its jobs are filed under: those of one owner are in one partition, and take turns.
+    #[must_use]
+    pub fn filed_under(self) -> ApplicationId {
+        match self {
+            Self::Application(id) => id,
+            Self::Organization(id) => ApplicationId(id.0),
+            Self::Operator => ApplicationId(Uuid::nil()),
+        }
+    }
+
+    /// The organization, for [`JobDefinition::organization_id`].
+    #[must_use]
+    pub fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::Organization(id) => Some(id),
+            Self::Application(_) | Self::Operator => None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! event -> delivery -> attempt (retry -> delivery)* -> delivered | dead letter | cancelled
 //!    |         |            |
-//! [events] [deliveries] [retry.<delay>] [attempts] [dead-letters] [rejected] [seen] [control]
+//! [events] [deliveries] [retry.<delay>] [attempts] [dead-letters] [rejected] [retried] [seen] [control]
 //! ```
 //!
 //! Services never depend on each other; whatever two of them share is here. One file per hop, [`topics`] is the whole
@@ -31,6 +31,7 @@ pub mod planted;
 pub mod problem;
 pub mod record;
 pub mod rejected;
+pub mod retried;
 pub mod secret_header;
 pub mod seen;
 pub mod status;

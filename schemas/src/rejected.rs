@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::delivery::Origin;
 use crate::header;
-use crate::record::{Headers, OutRecord, Record, TopicPartition};
+use crate::ids::{ApplicationId, OrganizationId, SourceId};
+use crate::record::{Headers, HeadersBuilder, OutRecord, Record, TopicPartition};
 
 /// Why a record was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,30 +106,148 @@ impl FromStr for RejectReason {
     }
 }
 
+/// Why a record is rejected, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRejection<'a> {
+    /// The word.
+    pub reason: RejectReason,
+    /// The sentence.
+    pub detail: &'a str,
+    /// Where in the record it was seen: `byte 17`, or a JSON pointer.
+    pub seen_at: Option<&'a str>,
+    /// The source that it came through.
+    pub source: Option<SourceId>,
+    /// Whose that source is.
+    pub organization: Option<OrganizationId>,
+    /// The application that it means, as far as that can be told.
+    pub application: Option<ApplicationId>,
+    /// How often it was retried.
+    pub retries: u32,
+}
+
+/// What stands on `rejected` beside a record's key and value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedRecord {
+    /// The word, which a newer build may have added.
+    pub reason: String,
+    /// The sentence.
+    pub detail: String,
+    /// Where in the record it was seen: `byte 17`, or a JSON pointer.
+    pub seen_at: Option<String>,
+    /// Where it stood.
+    pub origin: Option<Origin>,
+    /// When Kafka wrote it there, or its producer made it, Unix ms; none: an older build rejected it.
+    pub timestamp_ms: Option<i64>,
+    /// The source that it came through.
+    pub source: Option<SourceId>,
+    /// Whose that source is.
+    pub organization: Option<OrganizationId>,
+    /// The application that it means.
+    pub application: Option<ApplicationId>,
+    /// Bytes of its value, where it does not stand here whole: its value or its key was cut, or its headers are left out.
+    pub cut: Option<u64>,
+    /// How often it was retried.
+    pub retries: u32,
+    /// Its own headers.
+    pub headers: Headers,
+}
+
+// === impl NewRejection ===
+
+impl<'a> NewRejection<'a> {
+    /// Of a record of which nothing else is known.
+    #[must_use]
+    pub fn new(reason: RejectReason, detail: &'a str) -> Self {
+        Self { reason, detail, seen_at: None, source: None, organization: None, application: None, retries: 0 }
+    }
+
+    /// What is said of it; the first of these headers is always the reason.
+    fn push(&self, builder: &mut HeadersBuilder) {
+        builder
+            .push(header::REASON, self.reason.as_str().as_bytes())
+            .push(header::DETAIL, cut_text(self.detail, DETAIL_LIMIT).as_bytes());
+        if let Some(seen_at) = self.seen_at {
+            builder.push(header::SEEN_AT, cut_text(seen_at, DETAIL_LIMIT).as_bytes());
+        }
+        if let Some(source) = self.source {
+            builder.push_display(header::SOURCE, source);
+        }
+        if let Some(organization) = self.organization {
+            builder.push_display(header::ORGANIZATION, organization);
+        }
+        if let Some(application) = self.application {
+            builder.push_display(header::APPLICATION, application);
+        }
+        if self.retries > 0 {
+            builder.push_i64(header::RETRIES, i64::from(self.retries));
+        }
+    }
+}
+
+// === impl RejectedRecord ===
+
+impl RejectedRecord {
+    /// Reads what is said of a record of `rejected`; `None`: nobody rejected it.
+    ///
+    /// What its producer gave it stands before our own, so nothing that a stranger writes passes for ours.
+    #[must_use]
+    pub fn decode(record: &Record) -> Option<Self> {
+        let (headers, said) = split(&record.headers, header::REASON)?;
+        let text = |name: &str| said.text(name);
+        Some(Self {
+            reason: text(header::REASON)?.to_owned(),
+            detail: text(header::DETAIL).unwrap_or_default().to_owned(),
+            seen_at: text(header::SEEN_AT).map(str::to_owned),
+            origin: text(header::ORIGIN).and_then(|origin| origin.parse().ok()),
+            timestamp_ms: text(header::ACCEPTED).and_then(|ms| ms.parse().ok()),
+            source: text(header::SOURCE).and_then(|id| id.parse().ok()),
+            organization: text(header::ORGANIZATION).and_then(|id| id.parse().ok()),
+            application: text(header::APPLICATION).and_then(|id| id.parse().ok()),
+            cut: text(header::CUT).and_then(|size| size.parse().ok()),
+            retries: text(header::RETRIES).and_then(|count| count.parse().ok()).unwrap_or(0),
+            headers,
+        })
+    }
+}
+
+/// Headers up to the last one of this name, and from there on.
+pub(crate) fn split(headers: &Headers, name: &str) -> Option<(Headers, Headers)> {
+    let at = headers.iter().enumerate().filter(|(_, (other, _))| *other == name.as_bytes()).last()?.0;
+    let part = |of: &mut dyn Iterator<Item = (&[u8], &[u8])>| {
+        let mut builder = Headers::builder(headers.len(), headers.size());
+        for (name, value) in of {
+            builder.push_raw(name, value);
+        }
+        builder.build()
+    };
+    Some((part(&mut headers.iter().take(at)), part(&mut headers.iter().skip(at))))
+}
+
 /// The `rejected` record of `record`. Original headers stay if they fit; the value is cut until the whole fits `limit`
-/// (the topic's `max.message.bytes`), with its original size in `hookbus-cut`.
+/// (the topic's `max.message.bytes`), with its original size in `hookbus-cut`. That stands there too where only its key was cut, or
+/// its headers are left out: it is not whole then.
 #[must_use]
 pub fn to_record(
     topic: Arc<str>,
     from: &TopicPartition,
     record: &Record,
-    reason: RejectReason,
-    detail: &str,
+    rejection: NewRejection<'_>,
     limit: usize,
 ) -> OutRecord {
     let value = record.value.clone();
     let size = value.as_ref().map_or(0, Bytes::len);
     let key = record.key.as_ref().map(|key| key.slice(..key.len().min(KEY_LIMIT)));
+    let is_key_cut = key.as_ref().map(Bytes::len) != record.key.as_ref().map(Bytes::len);
     let build = |with_headers: bool, keep: usize| {
-        let mut builder = Headers::builder(record.headers.len() + 4, record.headers.size() + detail.len() + 200);
+        let mut builder = Headers::builder(record.headers.len() + 10, record.headers.size() + 2_000);
         if with_headers {
             builder.copy_if(&record.headers, |_name| true);
         }
+        rejection.push(&mut builder);
         builder
-            .push(header::REASON, reason.as_str().as_bytes())
-            .push(header::DETAIL, cut_text(detail, DETAIL_LIMIT).as_bytes())
-            .push_display(header::ORIGIN, format_args!("{}/{}/{}", from.topic, from.partition, record.offset));
-        if keep < size || !with_headers {
+            .push_display(header::ORIGIN, format_args!("{}/{}/{}", from.topic, from.partition, record.offset))
+            .push_i64(header::ACCEPTED, record.timestamp_ms);
+        if keep < size || !with_headers || is_key_cut {
             builder.push_display(header::CUT, size);
         }
         OutRecord {
@@ -163,7 +283,52 @@ mod tests {
     fn reject(value: usize, headers: Headers, limit: usize) -> OutRecord {
         let record = Record { offset: 9, timestamp_ms: 0, key: None, value: Some(vec![7; value].into()), headers };
         let from = TopicPartition::new("orders", 3);
-        to_record(Arc::from("rejected"), &from, &record, RejectReason::TooLarge, "too large", limit)
+        let rejection = NewRejection::new(RejectReason::TooLarge, "too large");
+        to_record(Arc::from("rejected"), &from, &record, rejection, limit)
+    }
+
+    fn read(out: OutRecord) -> Record {
+        Record { offset: 0, timestamp_ms: 0, key: out.key, value: out.value, headers: out.headers }
+    }
+
+    #[test]
+    fn what_a_producer_wrote_passes_for_nothing_of_ours() {
+        let names = [header::REASON, header::ORIGIN, header::ORGANIZATION, header::APPLICATION, header::SOURCE];
+        let theirs = "00000000-0000-0000-0000-000000000009";
+        let headers: Headers = names.into_iter().map(|name| (name, theirs)).collect();
+        let record = Record { offset: 9, timestamp_ms: 77, key: None, value: None, headers: headers.clone() };
+        let from = TopicPartition::new("orders", 3);
+        let bare = NewRejection::new(RejectReason::Undecodable, "no JSON");
+        let said = RejectedRecord::decode(&read(to_record(Arc::from("rejected"), &from, &record, bare, 10_000)));
+        let said = said.unwrap();
+        assert_eq!((said.organization, said.application, said.source), (None, None, None));
+        assert_eq!((&*said.reason, said.origin.unwrap().to_string().as_str()), ("undecodable", "orders/3/9"));
+        assert_eq!((said.timestamp_ms, said.headers == headers), (Some(77), true));
+        let (source, organization) = (theirs.parse().unwrap(), theirs.parse().unwrap());
+        let full = NewRejection {
+            seen_at: Some("/id"),
+            source: Some(source),
+            organization: Some(organization),
+            application: Some(theirs.parse().unwrap()),
+            retries: 3,
+            ..bare
+        };
+        let said = RejectedRecord::decode(&read(to_record(Arc::from("rejected"), &from, &record, full, 10_000)));
+        let said = said.unwrap();
+        assert_eq!((said.source, said.organization, said.retries), (Some(source), Some(organization), 3));
+        assert_eq!((said.seen_at.as_deref(), said.cut), (Some("/id"), None));
+        assert_eq!(RejectedRecord::decode(&record.clone()).map(|said| said.reason).as_deref(), Some(theirs));
+    }
+
+    #[test]
+    fn a_record_whose_key_was_cut_is_not_whole() {
+        let key = Some(Bytes::from(vec![b'k'; KEY_LIMIT + 1]));
+        let value = Some(Bytes::from_static(b"{}"));
+        let record = Record { offset: 9, timestamp_ms: 0, key, value, headers: Headers::default() };
+        let from = TopicPartition::new("orders", 3);
+        let rejection = NewRejection::new(RejectReason::Unmapped, "no id");
+        let out = to_record(Arc::from("rejected"), &from, &record, rejection, 10_000);
+        assert_eq!(out.headers.text(header::CUT), Some("2"));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! | `dead-letters` | subscription id | delivery workers -> people |
 //! | `attempts` | none | fan-out, delivery workers, control plane (jobs) -> delivery log, control plane |
 //! | `jobs` | `job[/progress]`, in the partition of its application | control plane -> itself |
-//! | `rejected` | original key | all workers -> people |
+//! | `rejected` | original key | all workers -> control plane, people |
+//! | `retried` | original key, in the partition of its own topic's partition | control plane (jobs) -> fan-out |
 //! | `seen` | source topic/partition | fan-out -> itself |
 //! | `control` | `type/application/id` | control plane -> everybody |
 //! | `audit` | the object's key on `control` | control plane -> people, control plane |
@@ -73,6 +74,8 @@ pub struct Topics {
     pub jobs: Arc<str>,
     /// Records that could not be used.
     pub rejected: Arc<str>,
+    /// Those of them that are to be planned again.
+    pub retried: Arc<str>,
     /// Accepted identities.
     pub seen: Arc<str>,
     /// The catalog's changelog.
@@ -149,6 +152,7 @@ impl TopicSettings {
             attempts: name("attempts"),
             jobs: name("jobs"),
             rejected: name("rejected"),
+            retried: name("retried"),
             seen: name("seen"),
             control: name("control"),
             audit: name("audit"),
@@ -169,6 +173,7 @@ impl TopicSettings {
         specs.push(self.deleted("attempts", 8, 30 * DAY));
         specs.push(self.spec("jobs", "jobs", 8, Cleanup::Compact));
         specs.push(self.deleted("rejected", 8, 30 * DAY));
+        specs.push(self.deleted("retried", 8, 7 * DAY));
         specs.push(self.seen());
         specs.push(self.spec("control", "control", 1, Cleanup::Compact));
         specs.push(self.deleted("audit", 1, 365 * DAY));
@@ -301,6 +306,7 @@ mod tests {
                 "hookbus.attempts:8",
                 "hookbus.jobs:8",
                 "hookbus.rejected:8",
+                "hookbus.retried:8",
                 "hookbus.seen:16",
                 "hookbus.control:1",
                 "hookbus.audit:1",

@@ -155,7 +155,7 @@ impl Dev {
 fn complete(mut settings: Settings, admin_port: u16) -> anyhow::Result<Settings> {
     let random = Uuid::new_v4().simple().to_string();
     settings.set("topics.prefix", format!("d{}.", random.get(..10).unwrap_or_default()));
-    for topic in ["events", "deliveries", "retry", "dead_letters", "attempts", "rejected", "seen"] {
+    for topic in ["events", "deliveries", "retry", "dead_letters", "attempts", "rejected", "retried", "seen"] {
         settings.set(&format!("topics.partitions.{topic}"), 1);
     }
     settings.set("topics.replication_factor", 1);

@@ -156,13 +156,19 @@ impl AuditScope {
             // The operator's own.
             Some(ControlKey::SchemaRegistry(_)) => Self::default(),
             // A job is no object of the control topic.
-            None => job_application(key).map_or_else(Self::default, application),
+            None => job_owner(key).map_or_else(Self::default, |id| {
+                let organization = OrganizationId(id.0);
+                match snapshot.organization(organization) {
+                    Some(_) => Self { organization: Some(organization), application: None },
+                    None => application(id),
+                }
+            }),
         }
     }
 }
 
-/// The application of a job's key: `job/<application>/<job>`.
-fn job_application(key: &str) -> Option<ApplicationId> {
+/// What a job's key says of whose it is: `job/<application>/<job>`, or with an organization in place of the application.
+fn job_owner(key: &str) -> Option<ApplicationId> {
     key.strip_prefix("job/")?.split('/').next()?.parse().ok()
 }
 

@@ -1,10 +1,11 @@
 //! Jobs: what is asked to be sent again, and how far that is.
 //!
-//! Asking stands beside it (`resend.rs`: single events and attempts, `replays.rs`: many events, `letters.rs`: dead letters); reading, pausing, resuming and
+//! Asking stands beside it (`resend.rs`: single events and attempts, `replays.rs`: many events, `letters.rs`: dead letters, `rejections.rs`: rejected records); reading, pausing, resuming and
 //! cancelling are the same for every kind.
 
 mod estimates;
 pub(super) mod letters;
+pub(super) mod rejections;
 pub(super) mod replays;
 pub(super) mod resend;
 mod shapes;
@@ -14,13 +15,13 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use schemas::ids::{ApplicationId, JobId};
-use schemas::jobs::{JobDefinition, JobKind, JobState, JobSubject, MAX_RATE, USUAL_RATE, VERSION};
+use schemas::jobs::{JobDefinition, JobKind, JobOwner, JobState, JobSubject, MAX_RATE, USUAL_RATE, VERSION};
 use schemas::problem::Code;
 use uuid::Uuid;
 
-use self::shapes::{DiscardPost, JobShown, RedrivePost, ReplayPost, ResendPost};
+use self::shapes::{DiscardPost, JobShown, RedrivePost, ReplayPost, ResendPost, RetryRejectedPost};
 use super::json;
-use crate::auth::Principal;
+use crate::auth::{Principal, Who};
 use crate::body::Fields;
 use crate::idempotency;
 use crate::jobs::{JobChange, JobPlace, JobsAsked, KnownJob};
@@ -32,7 +33,8 @@ use crate::state::App;
 /// Rows of a page that does not say how many.
 const USUAL: usize = 50;
 /// Kinds and states by their words.
-const KINDS: [JobKind; 4] = [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard];
+const KINDS: [JobKind; 5] =
+    [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard, JobKind::RetryRejected];
 const STATES: [JobState; 6] =
     [JobState::Queued, JobState::Running, JobState::Paused, JobState::Done, JobState::Cancelled, JobState::Failed];
 /// Namespace of the ids of jobs whose request may be sent again.
@@ -45,7 +47,8 @@ pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d
     get, path = "/api/v1/jobs", operation_id = "jobs.list", tag = "jobs",
     params(
         ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
-        ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard)$", nullable = false),
+        ("organization_id" = Option<String>, Query, description = "In place of an application: those of the organization that are no application's, id or uid", nullable = false),
+        ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard|retry_rejected)$", nullable = false),
         ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|paused|done|cancelled|failed)$", nullable = false),
         ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
         ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", pattern = "^[0-9.a-f-]+$", max_length = 60, nullable = false),
@@ -53,12 +56,13 @@ pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d
     responses((status = 200, description = "The jobs", body = Vec<JobShown>)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
-    let application = application(&app, &principal, query.get("application_id"))?;
+    let kind = word(&query, "kind", &KINDS, JobKind::as_str)?;
+    let application = listed(&app, &principal, &query, kind)?;
     let page = Page::of(&query)?;
     app.jobs().known(Some(application)).await?;
     let asked = JobsAsked {
         application,
-        kind: word(&query, "kind", &KINDS, JobKind::as_str)?,
+        kind,
         state: word(&query, "state", &STATES, JobState::as_str)?,
         after: page.after_name().map(|cursor| place(&app, cursor)).transpose()?,
         limit: page.limit().unwrap_or(USUAL),
@@ -66,6 +70,19 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     let (rows, is_cut) = app.jobs().list(&asked);
     let next = rows.last().filter(|_| is_cut).map(|job| JobPlace::of(job).to_string());
     super::rows(&query, &Rows::of(rows.iter().map(JobShown::of).collect(), next))
+}
+
+/// What the jobs are filed under that are asked for.
+fn listed(app: &App, principal: &Principal, query: &Query, kind: Option<JobKind>) -> Result<ApplicationId, Problem> {
+    let named = query.get("application_id");
+    if let Some(given) = query.get("organization_id").filter(|_| named.is_none()) {
+        let organization = principal.organization(&app.catalog().read(), given)?;
+        return Ok(JobOwner::Organization(organization.organization_id).filed_under());
+    }
+    match (named, kind, &principal.who) {
+        (None, Some(JobKind::RetryRejected), Who::Admin) => Ok(JobOwner::Operator.filed_under()),
+        _ => application(app, principal, named),
+    }
 }
 
 /// The place that a cursor names. One of an older build is the id of a job alone, and says no time where that is not of version 7.
@@ -170,8 +187,10 @@ async fn find(app: &App, principal: &Principal, id: &str) -> Result<KnownJob, Pr
         found = app.jobs().get(id);
     }
     let snapshot = app.catalog().read();
-    let is_seen = |job: &KnownJob| {
-        snapshot.application_by_id(job.definition.application_id).is_some_and(|application| principal.sees(application))
+    let is_seen = |job: &KnownJob| match job.definition.owner() {
+        JobOwner::Application(id) => snapshot.application_by_id(id).is_some_and(|it| principal.sees(it)),
+        JobOwner::Organization(id) => snapshot.organization(id).is_some() && principal.sees_organization(id),
+        JobOwner::Operator => matches!(principal.who, Who::Admin),
     };
     found.filter(is_seen).ok_or_else(|| principal.absent("job"))
 }
@@ -218,6 +237,7 @@ fn definition(
         kind,
         job_id: keyed_job(app, principal).unwrap_or_else(|| JobId(Uuid::now_v7())),
         application_id: application,
+        organization_id: None,
         created_ms: chassis::clock::now_ms(),
         created_by: principal.actor().name.to_string(),
         rate_per_second,
@@ -246,11 +266,14 @@ async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Res
     Ok(known)
 }
 
-/// What was asked for: the time up to which dead letters are looked at is that of the request.
+/// What was asked for: the time up to which dead letters or rejected records are looked at is that of the request.
 fn without_time(subject: &JobSubject) -> JobSubject {
     match subject {
         JobSubject::DeadLetters(of) => {
             JobSubject::DeadLetters(schemas::jobs::JobDeadLetters { to_ms: None, ..of.clone() })
+        }
+        JobSubject::Rejections(of) => {
+            JobSubject::Rejections(schemas::jobs::JobRejections { to_ms: None, ..of.clone() })
         }
         JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => subject.clone(),
     }

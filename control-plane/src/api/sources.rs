@@ -250,7 +250,7 @@ async fn look(app: &App, draft: &TopicSource) -> Result<FoundStarts, Problem> {
 }
 
 /// A source that a token sees, by id or uid.
-fn seen(principal: &Principal, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<TopicSource>, Problem> {
+pub(super) fn seen(principal: &Principal, snapshot: &Snapshot, id_or_uid: &str) -> Result<Arc<TopicSource>, Problem> {
     let found = match &principal.who {
         Who::Application(_) => None,
         Who::Service(entry) => snapshot.source_in(entry.organization, id_or_uid),

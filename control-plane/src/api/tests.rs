@@ -38,6 +38,7 @@ mod log_behind;
 mod pages;
 mod preconditions;
 mod rates;
+mod rejected;
 mod resources;
 mod schema_registries;
 mod silence;

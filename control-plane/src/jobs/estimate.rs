@@ -82,7 +82,7 @@ impl Estimator<'_> {
             let next = match &asked.subject {
                 JobSubject::DeadLetters(of) => self.letters(&job, of, &mut counted).await?,
                 JobSubject::Events(of) => self.replays(&job, of, &mut counted).await?,
-                JobSubject::Delivery(_) | JobSubject::Event(_) => None,
+                JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => None,
             };
             let Some(next) = next else { return Ok(counted.exact()) };
             if counted.looked_at >= EXACT && clock::instant().duration_since(began) >= LONGEST {
@@ -104,7 +104,7 @@ impl Estimator<'_> {
                 let found = self.store.events(query).await.map_err(|error| error.to_string())?;
                 return Ok(found.rows.first().map(|event| event.accepted_ms));
             }
-            JobSubject::Delivery(_) | JobSubject::Event(_) => return Ok(None),
+            JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => return Ok(None),
         };
         let found = self.store.facts(FactQuery { page, ..facts }).await.map_err(|error| error.to_string())?;
         Ok(found.rows.first().map(|fact| fact.stored_ms))

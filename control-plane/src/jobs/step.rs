@@ -2,6 +2,7 @@
 //! nothing.
 
 pub(super) mod letters;
+mod rejections;
 pub(super) mod replay;
 pub(super) mod replays;
 mod retry;
@@ -29,6 +30,7 @@ use crate::log::DeliveryLog;
 use crate::log::accepted::AcceptedEvents;
 use crate::log::letters::letter;
 use crate::problem::Problem;
+use crate::rejections::RejectedReader;
 
 /// Between two looks at whether the log is where it has to be.
 const LOOK: Duration = Duration::from_millis(50);
@@ -44,6 +46,7 @@ pub(super) struct Steps {
     accepted: AcceptedEvents,
     /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
     offsets: Offsets,
+    rejected: RejectedReader,
     metrics: JobsMetrics,
 }
 
@@ -72,6 +75,9 @@ struct JobPart {
     bytes: usize,
 }
 
+/// What parts are made of.
+pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader);
+
 /// Why a part cannot be made now.
 type NotNow = String;
 
@@ -80,11 +86,11 @@ type NotNow = String;
 impl Steps {
     pub(super) fn new(
         deps: &Deps,
-        (log, accepted): (DeliveryLog, AcceptedEvents),
+        (log, accepted, rejected): ReadForJobs,
         offsets: Offsets,
         metrics: JobsMetrics,
     ) -> Self {
-        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, metrics }
+        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, rejected, metrics }
     }
 
     /// The next part of a job.
@@ -94,6 +100,7 @@ impl Steps {
             JobSubject::Event(of) => self.replay(&job, of).await,
             JobSubject::DeadLetters(of) => self.letters(&job, of).await,
             JobSubject::Events(of) => self.replays(&job, of).await,
+            JobSubject::Rejections(of) => self.rejections(&job, of).await,
         };
         made.unwrap_or_else(StepOutcome::Later)
     }

@@ -161,8 +161,8 @@ impl Operation<'_> {
         let tag = self.tag();
         let writes = self.method != "get";
         let secured = self.value.get("security").is_none();
-        // What the log answers with are no objects of the control topic, and neither are jobs.
-        let logged = matches!(self.value["tags"][0].as_str(), Some("log" | "jobs"));
+        // What the log answers with are no objects of the control topic, and neither are jobs and rejected records.
+        let logged = matches!(self.value["tags"][0].as_str(), Some("log" | "jobs" | "rejected"));
         let object = secured && self.path.contains('{') && !self.is_beside() && !logged;
         // The gateway serves events, and they change nothing that a later request could miss.
         let own = self.value["tags"][0] != "events";
@@ -285,7 +285,7 @@ impl Operation<'_> {
             let array = schema["type"] == "array";
             !(schema.is_null() || array)
         };
-        let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs"))
+        let own = matches!(self.value["tags"][0].as_str(), Some("events" | "instance" | "log" | "jobs" | "rejected"))
             || [":batch", ":test", "/check"].iter().any(|end| self.path.ends_with(end));
         !own && !self.is_beside() && (success("200") || success("201"))
     }

@@ -9,7 +9,7 @@
 //! Nonce and topic id are 22 characters of base64url; *not done* is base64url over varint deltas, the first from the
 //! committed offset, the others from their predecessor. A member is one letter, which names it, and base64url; they stand in any
 //! order, and one that is not known is passed over, so that another can come without a third version: `l` is the claim about
-//! lists, see [`ListsClaim`], `p` the positions of a source, see [`PositionClaim`]. What has no member is written as version 1, which
+//! lists, see [`ListsClaim`], `p` and `x` the positions of a source, see [`PositionClaim`]. What has no member is written as version 1, which
 //! every release reads. At most 4,096 characters, which is the broker's limit.
 
 mod lists;
@@ -123,6 +123,11 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
         text.push(':');
         text.push(position::LETTER);
         text.push_str(&BASE64.encode(position.to_bytes()));
+        if let Some(rejected) = position.rejected_bytes() {
+            text.push(':');
+            text.push(position::REJECTED_LETTER);
+            text.push_str(&BASE64.encode(rejected));
+        }
     }
     (text, cut)
 }
@@ -149,7 +154,7 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
     let topic_id = decode_uuid(parts.next()?)?;
     let span = parts.next()?.parse::<i64>().ok().filter(|span| *span >= 0)?;
     let deltas = BASE64.decode(parts.next()?).ok()?;
-    let (mut lists, mut position) = (None, None);
+    let (mut lists, mut position, mut rejected) = (None, None, None);
     for member in parts {
         if version == BARE {
             return None;
@@ -158,8 +163,14 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
             lists = Some(ListsClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
         } else if let Some(encoded) = member.strip_prefix(position::LETTER) {
             position = Some(PositionClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
+        } else if let Some(encoded) = member.strip_prefix(position::REJECTED_LETTER) {
+            rejected = Some(BASE64.decode(encoded).ok()?);
         }
     }
+    let position = match rejected {
+        Some(rejected) => position.map(|claim| claim.with_rejected(&rejected).ok_or(())).transpose().ok()?,
+        None => position,
+    };
     let read_up_to = committed.checked_add(span)?;
     let mut not_done = Vec::new();
     let mut rest = deltas.as_slice();

@@ -357,7 +357,7 @@ fn claim(restored: &Restored) -> Option<Progress> {
     restored.committed?;
     let (committed, read_up_to, not_done) = restored.window(restored.start().ok()?).progress();
     let of_lists = restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound);
-    let claim = restored.position.map_or(of_lists, Claimed::Position);
+    let claim = restored.position.clone().map_or(of_lists, Claimed::Position);
     Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done, claim })
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod manage;
 pub(crate) mod offsets;
 pub(crate) mod operate;
 pub(crate) mod registry;
+pub(crate) mod rejected;
 pub(crate) mod source;
 pub(crate) mod subscription;
 
@@ -113,6 +114,9 @@ pub(crate) enum Command {
     /// Dead letters: send them again, or never.
     #[command(name = "deadletters", after_help = jobs::DEADLETTERS_HELP)]
     DeadLetters(jobs::DeadLettersArgs),
+    /// Records of topics that could not be used: why, and once more.
+    #[command(after_help = rejected::REJECTED_HELP)]
+    Rejected(rejected::RejectedArgs),
     /// Send many events again.
     #[command(after_help = jobs::REPLAY_HELP)]
     Replay(jobs::ReplaysArgs),

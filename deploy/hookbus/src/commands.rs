@@ -18,6 +18,7 @@ pub(crate) mod offsets;
 pub(crate) mod organization;
 pub(crate) mod ready;
 pub(crate) mod registry;
+pub(crate) mod rejected;
 pub(crate) mod replay;
 pub(crate) mod retries;
 pub(crate) mod role;

@@ -100,6 +100,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Attempt(args) => runtime()?.block_on(commands::logged::attempt(&args)),
         Command::Log(args) => log(&args.command, file),
         Command::DeadLetters(args) => runtime()?.block_on(commands::deadletters::run(&args)),
+        Command::Rejected(args) => runtime()?.block_on(commands::rejected::run(&args)),
         Command::Replay(args) => runtime()?.block_on(commands::replay::run(&args)),
         Command::Job(args) => runtime()?.block_on(commands::job::run(&args)),
         Command::Token(args) => runtime()?.block_on(commands::token::run(&args)),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::route::SourceRoute;
 
 /// Where a partition has begun, for what its commits say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SourcePlace {
     /// Which positions that was under, and what was handled before.
     pub(crate) position: PositionClaim,
@@ -24,7 +24,7 @@ pub(crate) struct SourcePlace {
 
 impl SourcePlace {
     pub(crate) fn of(found: &Restored, start: i64) -> Self {
-        Self { position: found.position.unwrap_or_default(), start, topic_id: found.topic_id }
+        Self { position: found.position.clone().unwrap_or_default(), start, topic_id: found.topic_id }
     }
 }
 
@@ -47,9 +47,9 @@ pub(super) fn begins(
     let Some(route) = route else { return Err(nobodys(partition)) };
     let begins = route.begins(partition, found.topic_id);
     let (id, source) = (begins.position_id.0, route.source_id().0);
-    let known = found.position.filter(|_| !found.recreated);
+    let known = found.position.as_ref().filter(|_| !found.recreated);
     let own = known.filter(|known| known.source == source);
-    let anew = PositionClaim { id, source, handled: own.map(|own| own.handled).unwrap_or_default() };
+    let anew = PositionClaim { id, source, handled: own.map(|own| own.handled.clone()).unwrap_or_default() };
     if let (Some(_), Some(known)) = (found.committed, known) {
         if own.is_some() && known.id == id {
             return Ok((found.start()?, None));
@@ -161,7 +161,7 @@ mod tests {
             // Another source has read it: what that one made of it is its own.
             (Some(60), Some(claim(2, 4)), false),
         ] {
-            let found = found(committed, position);
+            let found = found(committed, position.clone());
             let (start, claim) = begins(&route, &found).unwrap();
             let claim = claim.unwrap();
             assert_eq!((start, claim.id, claim.source), (40, Uuid::from_u128(5), Uuid::from_u128(1)));
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn what_another_source_read_meanwhile_goes_on_where_that_one_stood() {
         let other = claim(2, minted(DAY_MS));
-        let (start, claim) = begins(&route(1, minted(90 * DAY_MS)), &found(Some(60), Some(other))).unwrap();
+        let (start, claim) = begins(&route(1, minted(90 * DAY_MS)), &found(Some(60), Some(other.clone()))).unwrap();
         let claim = claim.unwrap();
         assert_eq!((start, claim.source, claim.handled), (60, Uuid::from_u128(1), Handled::nothing()));
         let younger = route(1, minted(3_600_000));

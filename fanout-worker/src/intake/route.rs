@@ -82,6 +82,11 @@ impl SourceRoute {
         Self { source, application, mapping, decoded_limit }
     }
 
+    /// Whether it is the route of this source, as that is now.
+    pub(crate) fn is_of(&self, source: &Arc<TopicSource>) -> bool {
+        Arc::ptr_eq(&self.source, source)
+    }
+
     pub(crate) fn source_id(&self) -> SourceId {
         self.source.source_id
     }

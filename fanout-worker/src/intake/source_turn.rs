@@ -23,6 +23,12 @@ pub(crate) struct SourceTurn<'a> {
 // === impl SourceTurn ===
 
 impl<'a> SourceTurn<'a> {
+    /// For a record that is planned again: wherever its source reads, it is planned as what was never handled.
+    pub(crate) fn retried(route: &'a SourceRoute, schemas: SchemasAt<'a>) -> Self {
+        const NOTHING: &Handled = &Handled::nothing();
+        Self { route, handled: NOTHING, again: None, schemas: Some(schemas) }
+    }
+
     /// Of a source that has handled nothing yet, for tests.
     #[cfg(test)]
     pub(crate) fn first(route: &'a SourceRoute) -> Self {
@@ -47,6 +53,11 @@ impl<'a> SourceTurn<'a> {
     /// Whether this source has handled the record before, as far as is known. An id that is its position repeats then.
     pub(crate) fn was_handled(self, offset: i64) -> bool {
         self.handled.contains(offset)
+    }
+
+    /// Whether this source has rejected the record before, as far as is known: it may have been retried since.
+    pub(crate) fn was_rejected(self, offset: i64) -> bool {
+        self.handled.was_rejected(offset)
     }
 
     /// The generation that a record is made anew as, if it was handled before and is to be done again.

@@ -157,7 +157,7 @@ impl World {
     /// The record at this offset is committed.
     fn commit(&mut self, offset: i64) {
         let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
-        self.intake.count(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None });
+        self.intake.count(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None, stood: None });
     }
 
     fn state(&mut self) -> Option<(SourcePartitionState, Option<String>)> {
@@ -413,6 +413,39 @@ fn what_is_committed_of_a_partition_whose_source_is_gone_forgets_nothing_that_wa
     world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
     let part = Part { lease: lease(), records: 0, bytes: 0, committed: 70 };
     assert_eq!(world.intake.claims(&[part]), [Claimed::Position(position)]);
+}
+
+#[test]
+fn what_was_rejected_is_not_handled_where_its_source_is_moved_back_until_it_is_accepted() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    let handled = Handled::nothing().with(0, 60);
+    let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled };
+    let mut found = World::found(Some(position), Some(60));
+    let mut commit = |found: &Restored, start: i64, judged: &[(i64, EventVerdict)], committed: i64| {
+        world.intake.opened(&lease(), SourcePlace::of(found, start), &mut world.queue, Now::read());
+        for (offset, verdict) in judged {
+            let headers = Headers::default();
+            let record = Record { offset: *offset, timestamp_ms: 1, key: None, value: None, headers };
+            world.intake.judged(Epoch(3), &Note { record, verdict: *verdict, id: None, stood: None });
+        }
+        let part = Part { lease: lease(), records: 0, bytes: 0, committed };
+        let claims = world.intake.claims(&[part]);
+        world.intake.closed(&lease());
+        let [Claimed::Position(position)] = &claims[..] else { panic!("{claims:?}") };
+        position.clone()
+    };
+    let rejected = EventVerdict::Rejected(schemas::rejected::RejectReason::Unmapped);
+    let matched = EventVerdict::Matched(1);
+    let judged = [(60, matched), (61, rejected), (62, EventVerdict::Skipped("tombstone")), (63, rejected)];
+    let said = commit(&found, 60, &judged, 64);
+    let is_handled = [59, 60, 61, 62, 63, 64].map(|offset| said.handled.contains(offset));
+    assert_eq!(is_handled, [true, true, false, true, false, false]);
+    // It is moved back, and the mapping is mended for one of them.
+    found.position = Some(said);
+    let said = commit(&found, 0, &[(61, matched), (63, rejected)], 64);
+    assert_eq!([61, 63].map(|offset| said.handled.contains(offset)), [true, false]);
 }
 
 #[test]

@@ -20,10 +20,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::deduplicate::{Identities, Limits};
-use crate::work::add_seen;
+use crate::remember::add_seen;
 
 mod matching;
 mod moved;
+mod retried;
 mod tenants;
 mod weight;
 
@@ -122,7 +123,8 @@ impl World {
         let seen = self.seen.entry(partition).or_insert_with(|| self.identities.partition());
         let (now, hurry, lease) = (self.now, self.hurry, lease(partition));
         let source = None;
-        let mut turn = Turn { catalog: &self.catalog, seen, source, now_ms: NOW_MS, now, is_over: &|| hurry };
+        let mut turn =
+            Turn { catalog: &self.catalog, seen, source, retried: None, now_ms: NOW_MS, now, is_over: &|| hurry };
         let note = match self.planner.plan(&mut turn, &lease, record) {
             Planned::Done(note) => note,
             Planned::Aside(record) => return Tried::Aside(record),

@@ -48,6 +48,7 @@ impl World {
             expander,
             seen_partitions: 16,
             intake: None,
+            retried: None,
             seen: BTreeMap::new(),
             queue: Queue::default(),
             index: None,
@@ -78,7 +79,7 @@ impl World {
         assert!(self.outbox.admit(lease.epoch, offset));
         let mut outputs = vec![out("deliveries"); deliveries];
         outputs.push(out("attempts"));
-        let note = Note { record, verdict: EventVerdict::Matched(deliveries), id: Some((id, NOW_MS)) };
+        let note = Note { record, verdict: EventVerdict::Matched(deliveries), id: Some((id, NOW_MS)), stood: None };
         self.outbox.resolve(Entry::new(lease.epoch, (offset, NOW_MS), 2, 0, note), &mut outputs);
     }
 

@@ -8,6 +8,7 @@ fn definition(subject: JobSubject) -> JobDefinition {
         kind: JobKind::Redrive,
         job_id: JobId(Uuid::from_u128(1)),
         application_id: ApplicationId(Uuid::from_u128(2)),
+        organization_id: None,
         created_ms: 1_790_000_000_000,
         created_by: format!("application_secret/{}", Uuid::from_u128(3)),
         rate_per_second: USUAL_RATE,
@@ -39,6 +40,12 @@ fn every_subject_is_read_as_it_was_written() {
         JobSubject::Event(JobEvent { event: Uuid::nil(), origin, accepted_ms: 4, subscription_id: Some(subscription) }),
         JobSubject::DeadLetters(JobDeadLetters { to_ms: Some(8), ..JobDeadLetters::default() }),
         JobSubject::Events(JobReplays::default()),
+        JobSubject::Rejections(JobRejections {
+            organization_id: Some(OrganizationId(Uuid::from_u128(6))),
+            places: Some(vec![record]),
+            ..JobRejections::default()
+        }),
+        JobSubject::Rejections(JobRejections { reason: Some("unmapped".into()), to_ms: Some(8), ..Default::default() }),
         JobSubject::Events(JobReplays {
             outcomes: ReplayOutcome::ALL.into(),
             labels: [("color".to_owned(), "red".to_owned())].into(),
@@ -85,4 +92,15 @@ fn jobs_of_an_application_are_in_one_partition() {
     let application = ApplicationId(Uuid::from_u128(2));
     assert_eq!(jobs_partition(application, 8), jobs_partition(application, 8));
     assert!((0..8).contains(&jobs_partition(application, 8)));
+}
+
+#[test]
+fn a_job_says_whose_it_is() {
+    let (application, organization) = (ApplicationId(Uuid::from_u128(3)), OrganizationId(Uuid::from_u128(6)));
+    for owner in [JobOwner::Application(application), JobOwner::Organization(organization), JobOwner::Operator] {
+        let of = definition(JobSubject::Rejections(JobRejections::default()));
+        let (application_id, organization_id) = (owner.filed_under(), owner.organization());
+        let job = JobDefinition { application_id, organization_id, ..of };
+        assert_eq!(JobDefinition::decode(&job.encode().unwrap()).unwrap().unwrap().owner(), owner);
+    }
 }

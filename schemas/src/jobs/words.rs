@@ -14,6 +14,8 @@ pub enum JobKind {
     Redrive,
     /// Dead letters are not going to be sent again.
     Discard,
+    /// Rejected records are planned again.
+    RetryRejected,
     /// A newer build's.
     #[serde(other)]
     Unknown,
@@ -55,6 +57,8 @@ pub enum JobSkip {
     NotOpen,
     /// It does not fit its topic with its new headers.
     TooLarge,
+    /// It was rejected behind the fan-out: it is no record of `events` and of no source.
+    NoEvent,
 }
 
 // === impl JobKind ===
@@ -68,6 +72,7 @@ impl JobKind {
             Self::Retry => "retry",
             Self::Redrive => "redrive",
             Self::Discard => "discard",
+            Self::RetryRejected => "retry_rejected",
             Self::Unknown => "unknown",
         }
     }
@@ -110,6 +115,7 @@ impl JobSkip {
             Self::AlreadyDelivered => "already_delivered",
             Self::NotOpen => "not_open",
             Self::TooLarge => "too_large",
+            Self::NoEvent => "no_event",
         }
     }
 }

@@ -84,6 +84,7 @@ const urls = ["http://127.0.0.1:9"];
 const { schema_registry_id } = await admin.schemaRegistries.create({ body: { name: "for node", urls } });
 assert.deepEqual((await admin.schemaRegistries.get({ schema_registry_id })).urls, urls);
 await admin.schemaRegistries.delete({ schema_registry_id });
+assert.equal((await admin.rejected.retry({ body: { reason: "unmapped" } })).kind, "retry_rejected");
 
 // What nothing above has called, such as operations that are newer than this scenario: an answer that is no 5xx is a call that was understood.
 for (const operation of JSON.parse(readFileSync(setup.operations, "utf8"))) {

@@ -97,6 +97,7 @@ urls = ["http://127.0.0.1:9"]
 registry = admin.schema_registries.create({"name": "for python", "urls": urls})["schema_registry_id"]
 assert admin.schema_registries.get(registry)["urls"] == urls
 admin.schema_registries.delete(registry)
+assert admin.rejected.retry({"reason": "unmapped"})["kind"] == "retry_rejected"
 
 # What nothing above has called, such as operations that are newer than this scenario: an answer that is no 5xx is a call that was understood.
 for operation in json.load(open(setup["operations"])):

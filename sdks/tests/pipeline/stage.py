@@ -32,7 +32,7 @@ class Dev:
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="hookbus-sdks-"))
         self.admin, gateway = free_port(), free_port()
-        partitions = "\n".join(f"{name} = 1" for name in ("events", "deliveries", "retry", "dead_letters", "attempts", "rejected", "seen"))
+        partitions = "\n".join(f"{name} = 1" for name in ("events", "deliveries", "retry", "dead_letters", "attempts", "rejected", "retried", "seen"))
         self.file = self.folder / "hookbus.toml"
         self.file.write_text(
             f'[topics]\nprefix = "s{secrets.token_hex(5)}."\nreplication_factor = 1\n[topics.partitions]\n{partitions}\n'

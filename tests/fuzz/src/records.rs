@@ -10,7 +10,7 @@ use schemas::header;
 use schemas::ids::Generation;
 use schemas::lanes::{decode_offsets, encode_offsets};
 use schemas::record::{Headers, OutRecord, Record, TopicPartition};
-use schemas::rejected::{self, RejectReason};
+use schemas::rejected::{self, NewRejection, RejectReason, RejectedRecord};
 
 use crate::source_event;
 
@@ -37,8 +37,11 @@ fn again(out: OutRecord) -> Record {
 pub(crate) fn source(data: &[u8]) -> bool {
     let (record, from) = (record(data), TopicPartition::new("orders", 3));
     let detail = String::from_utf8_lossy(data);
-    let out = rejected::to_record(Arc::from("rejected"), &from, &record, RejectReason::TooLarge, &detail, LIMIT);
+    let rejection = NewRejection::new(RejectReason::TooLarge, &detail);
+    let out = rejected::to_record(Arc::from("rejected"), &from, &record, rejection, LIMIT);
     assert!(out.batch_size() <= LIMIT, "{} bytes", out.batch_size());
+    let said = RejectedRecord::decode(&again(out)).expect("it was rejected");
+    assert!(said.cut.is_some() || said.headers == record.headers, "nothing that it had is lost unsaid");
     source_event::record(&record, &from)
 }
 

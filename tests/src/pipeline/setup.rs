@@ -209,6 +209,7 @@ fn defaults(prefix: &str) -> Settings {
         ("dead_letters", 1),
         ("attempts", 1),
         ("rejected", 1),
+        ("retried", 1),
         ("seen", 1),
     ] {
         settings.set(&format!("topics.partitions.{topic}"), partitions);

@@ -17,6 +17,8 @@ mod producers;
 #[cfg(test)]
 mod registries;
 #[cfg(test)]
+mod rejected;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod targets;

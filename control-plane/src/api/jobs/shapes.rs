@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::jobs::{JobKind, JobState, JobSubject};
+use schemas::jobs::{JobKind, JobOwner, JobState, JobSubject};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -27,7 +27,14 @@ use crate::jobs::KnownJob;
 pub(in crate::api) struct JobShown {
     job_id: Uuid,
     kind: JobKindShown,
-    application_id: Uuid,
+    /// Whose it is; absent: it is no application's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    application_id: Option<Uuid>,
+    /// Whose it is, where it is an organization's and no application's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    organization_id: Option<Uuid>,
     state: JobStateShown,
     /// Deliveries that it writes in a second.
     rate_per_second: u32,
@@ -60,6 +67,8 @@ pub(in crate::api) enum JobKindShown {
     Redrive,
     /// Dead letters are not going to be sent again.
     Discard,
+    /// Rejected records are planned again.
+    RetryRejected,
 }
 
 /// Where a job stands.
@@ -89,7 +98,8 @@ pub(in crate::api) struct JobCountsShown {
     found: u64,
     /// Deliveries or decisions that were written.
     written: u64,
-    /// Those that were left out, by why: `expired`, `disabled`, `deleted`, `already_delivered`, `not_open`, `too_large`.
+    /// Those that were left out, by why: `expired`, `disabled`, `deleted`, `already_delivered`, `not_open`, `too_large`,
+    /// `no_event`.
     skipped: BTreeMap<String, u64>,
 }
 
@@ -243,6 +253,35 @@ pub(in crate::api) struct DiscardPost {
     reason: String,
 }
 
+/// Rejected records that are planned again: by their ids, or by what they have in common.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+#[schema(example = json!({
+    "source_id": "01a20186-21cb-7749-81d0-b27446f73332",
+    "reason": "invalid_attribute",
+    "from": "2026-11-29T10:00:00Z",
+}))]
+pub(in crate::api) struct RetryRejectedPost {
+    /// These; no other field but the rate goes with them.
+    #[schema(nullable = false, min_items = 1, max_items = 1_000)]
+    ids: Option<Vec<String>>,
+    /// Those that came through this source: id, or uid of one that is there.
+    #[schema(nullable = false, min_length = 1, max_length = 200)]
+    source_id: Option<String>,
+    /// Those of this reason.
+    #[schema(nullable = false, min_length = 1, max_length = 50)]
+    reason: Option<String>,
+    /// Rejected at this time or later.
+    #[schema(nullable = false, format = DateTime)]
+    from: Option<String>,
+    /// Rejected at this time or earlier; never later than the request.
+    #[schema(nullable = false, format = DateTime)]
+    to: Option<String>,
+    /// Records that are planned again in a second, 100 unless said.
+    #[schema(minimum = 1, maximum = 10_000)]
+    rate_per_second: Option<u32>,
+}
+
 /// What dead letters have in common; without any field all of them.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes a body that is read field by field")]
@@ -274,12 +313,18 @@ impl JobShown {
             JobSubject::Event(of) => of.subscription_id,
             JobSubject::DeadLetters(of) => of.subscription_id,
             JobSubject::Events(of) => of.subscription_id,
+            JobSubject::Rejections(_) => None,
+        };
+        let application = match definition.owner() {
+            JobOwner::Application(id) => Some(id.0),
+            JobOwner::Organization(_) | JobOwner::Operator => None,
         };
         let ended_ms = progress.and_then(|progress| progress.ended_ms).or(definition.cancelled_ms);
         Self {
             job_id: definition.job_id.0,
             kind: JobKindShown::of(definition.kind),
-            application_id: definition.application_id.0,
+            application_id: application,
+            organization_id: definition.organization_id.map(|id| id.0),
             state: JobStateShown::of(job.state()),
             rate_per_second: definition.rate_per_second,
             created_at: time(definition.created_ms),
@@ -305,6 +350,7 @@ impl JobKindShown {
             JobKind::Retry | JobKind::Unknown => Self::Retry,
             JobKind::Redrive => Self::Redrive,
             JobKind::Discard => Self::Discard,
+            JobKind::RetryRejected => Self::RetryRejected,
         }
     }
 }

@@ -24,6 +24,8 @@ enum Reach {
     Organization { writes: bool },
     /// Something of an application.
     Application { writes: bool },
+    /// What was rejected of an application's record, which others ask for as if it were not there: no token is refused for asking.
+    Rejected { writes: bool },
 }
 
 /// An operation as a caller sends it.
@@ -51,6 +53,7 @@ struct Things {
     job: String,
     source: String,
     registry: String,
+    rejected: String,
 }
 
 /// Everybody who may ask.
@@ -120,6 +123,7 @@ fn rows(things: &Things) -> Vec<Row> {
     all.extend(schema_registries(things));
     all.extend(log(things));
     all.extend(jobs(things));
+    all.extend(rejected(things));
     all
 }
 
@@ -304,6 +308,19 @@ fn jobs(things: &Things) -> Vec<Row> {
     ]
 }
 
+/// What could not be used: everybody has a list of what is its own, and what is not its own is not there.
+fn rejected(things: &Things) -> Vec<Row> {
+    let read = Reach::Rejected { writes: READ };
+    let asked = value!({"source_id": things.source});
+    vec![
+        row("rejected.list", read, 200, Method::GET, format!("/rejected?source_id={}", things.source)).unseen(200),
+        row("rejected.get", read, 200, Method::GET, format!("/rejected/{}", things.rejected)),
+        row("rejected.retry", Reach::Rejected { writes: WRITE }, 202, Method::POST, "/rejected:retry".into())
+            .body(asked)
+            .unseen(202),
+    ]
+}
+
 fn schema_registries(things: &Things) -> Vec<Row> {
     let list = "/schema_registries".to_owned();
     let one = format!("{list}/{}", things.registry);
@@ -353,6 +370,11 @@ async fn world() -> World {
     assert_eq!(status, 202, "{job}");
 
     let source = source(&api, &organization, &tenant.id).await;
+    rejected::written(
+        &api,
+        5,
+        rejected::Whose::of(&organization, Some(&tenant.id), field(&source, "source_id").parse().ok()),
+    );
     let (status, registry) = api.post(ADMIN, "/schema_registries", schema_registries::registry("main")).await;
     assert_eq!(status, 201, "{registry}");
 
@@ -393,6 +415,7 @@ async fn world() -> World {
         job: field(&job, "job_id"),
         source: field(&source, "source_id"),
         registry: field(&registry, "schema_registry_id"),
+        rejected: "0-5".to_owned(),
     };
     World { api, things, callers }
 }
@@ -415,6 +438,7 @@ fn nothing() -> Things {
         job: id(),
         source: id(),
         registry: id(),
+        rejected: "0-999".to_owned(),
     }
 }
 
@@ -443,6 +467,21 @@ impl World {
             assert_eq!(self.api.catalog.position(), before, "{} by {who} has written", row.operation);
         }
         body
+    }
+
+    /// Who may not see what was rejected is answered as where it is not there, but for what names the job that it has asked for.
+    async fn expect_unseen(&self, token: &str, row: &Row) {
+        let nothing = rows(&nothing()).into_iter().find(|it| it.operation == row.operation).unwrap();
+        let mut answers = [
+            self.expect("another's token", token, row, row.unseen).await,
+            self.expect("another's token", token, &nothing, row.unseen).await,
+        ];
+        for answer in &mut answers {
+            for own in ["job_id", "created_at"] {
+                answer.as_object_mut().map(|answer| answer.remove(own));
+            }
+        }
+        assert_eq!(answers[0], answers[1], "{} tells whether it is there", row.operation);
     }
 
     /// Who may not see a thing learns nothing about whether it is there.
@@ -515,6 +554,14 @@ async fn check_row(world: &World, row: &Row) {
             world.expect("a viewer of the application", &callers.viewer_secret, row, viewer).await;
             world.expect("a viewer of the organization", &callers.viewer_service, row, viewer).await;
         }
+        Reach::Rejected { writes } => {
+            for token in [&callers.sibling_secret, &callers.other_secret, &callers.other_service] {
+                world.expect_unseen(token, row).await;
+            }
+            let viewer = if writes { 403 } else { row.success };
+            world.expect("a viewer of the application", &callers.viewer_secret, row, viewer).await;
+            world.expect("a viewer of the organization", &callers.viewer_service, row, viewer).await;
+        }
     }
 }
 
@@ -524,8 +571,10 @@ async fn check_right(operation: &str) {
         let world = world().await;
         let row = rows(&world.things).into_iter().find(|it| it.operation == operation).unwrap();
         let token = match (who, row.reach) {
-            ("secret", Reach::Application { .. }) => &world.callers.editor_secret,
-            ("service", Reach::Application { .. } | Reach::Organization { .. }) => &world.callers.editor_service,
+            ("secret", Reach::Application { .. } | Reach::Rejected { .. }) => &world.callers.editor_secret,
+            ("service", Reach::Application { .. } | Reach::Organization { .. } | Reach::Rejected { .. }) => {
+                &world.callers.editor_service
+            }
             ("admin", _) => ADMIN,
             _may_not => continue,
         };

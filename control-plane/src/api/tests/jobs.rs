@@ -85,6 +85,7 @@ async fn a_repeat_is_answered_as_it_is_whatever_kafka_still_holds() {
         kind,
         job_id,
         application_id: application,
+        organization_id: None,
         created_ms: 1,
         created_by: "admin".into(),
         rate_per_second: 1,

@@ -13,6 +13,7 @@ pub(crate) fn definition(number: u128, application: u128) -> JobDefinition {
         kind: JobKind::Redrive,
         job_id: JobId(Uuid::from_u128(number)),
         application_id: ApplicationId(Uuid::from_u128(application)),
+        organization_id: None,
         created_ms: i64::try_from(number).unwrap(),
         created_by: "admin".to_owned(),
         rate_per_second: USUAL_RATE,

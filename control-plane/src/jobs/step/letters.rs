@@ -133,7 +133,10 @@ impl Steps {
                 let (dead, event) = *of;
                 let why = match &asked.subject {
                     JobSubject::DeadLetters(of) => of.why.as_deref().unwrap_or_default(),
-                    JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Events(_) => "",
+                    JobSubject::Delivery(_)
+                    | JobSubject::Event(_)
+                    | JobSubject::Events(_)
+                    | JobSubject::Rejections(_) => "",
                 };
                 let by = (asked.created_by.as_str(), why);
                 part.write(discarded(attempts, (&dead, event.as_ref()), by, now_ms).map_err(unencoded)?);

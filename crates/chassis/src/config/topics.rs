@@ -52,6 +52,11 @@ const KEYS: &[Key] = &[
     partitions("topics.partitions.dead_letters", "8", ""),
     partitions("topics.partitions.attempts", "8", ""),
     partitions("topics.partitions.rejected", "8", ""),
+    partitions(
+        "topics.partitions.retried",
+        "8",
+        "What was rejected and is planned again, by the partition that it stood in.",
+    ),
     partitions("topics.partitions.seen", "16", "Divides the changelog of accepted identities by source partition."),
     retention(
         "topics.retention_hours.events",
@@ -70,7 +75,8 @@ const KEYS: &[Key] = &[
         "How long dead letters are kept for whoever reads the topic.",
     ),
     retention("topics.retention_hours.attempts", "720", "How far back the delivery log can be rebuilt."),
-    retention("topics.retention_hours.rejected", "720", ""),
+    retention("topics.retention_hours.rejected", "720", "How long what was rejected is shown and can be retried."),
+    retention("topics.retention_hours.retried", "168", "Backlog of what is retried that survives."),
     retention("topics.retention_hours.audit", "8760", ""),
 ];
 

@@ -110,7 +110,7 @@ pub(super) fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid
         _ => false,
     };
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
-    let position = metadata.as_ref().and_then(|metadata| metadata.position);
+    let position = metadata.as_ref().and_then(|metadata| metadata.position.clone());
     let (read_up_to, not_done) =
         metadata.map_or((committed, Vec::new()), |metadata| (metadata.read_up_to, metadata.not_done));
     Restored {

@@ -164,7 +164,7 @@ fn golden_metadata_with_a_position() {
         source: Uuid::from_u128(0xb),
         handled: Handled::default().with(5, 9).with(1_000, 1_300),
     };
-    let ours = CommitMetadata { position: Some(position), ..metadata(1_300, Vec::new()) };
+    let ours = CommitMetadata { position: Some(position.clone()), ..metadata(1_300, Vec::new()) };
     let (text, cut) = encode(1_300, &ours);
     assert!(
         text.starts_with("2:") && text.ends_with(":pAAAAAAAAAAAAAAAAAAAACgAAAAAAAAAAAAAAAAAAAAsFBN8HrAI"),
@@ -172,6 +172,14 @@ fn golden_metadata_with_a_position() {
     );
     assert!(!cut && text.len() <= length(1_300, &[]) + 250);
     assert_eq!(decode(1_300, &text), Some(ours));
+    let mut rejected = position.clone();
     let of_both = CommitMetadata { lists: Some(claim(7, 9)), position: Some(position), ..metadata(9, vec![8]) };
     assert_eq!(decode(7, &encode(7, &of_both).0), Some(of_both));
+
+    // What was rejected stands in a member of its own, which older releases pass over.
+    [6, 1_000, 1_001].into_iter().for_each(|offset| rejected.handled.judge(offset, true));
+    let ours = CommitMetadata { position: Some(rejected), ..metadata(1_300, Vec::new()) };
+    let (text, cut) = encode(1_300, &ours);
+    assert!(text.ends_with("sFBN8HrAI:xBgHhBwI") && !cut, "{text}");
+    assert_eq!(decode(1_300, &text), Some(ours));
 }

@@ -145,7 +145,7 @@ fn complete_one(
         warn!(partition = %lease.partition, committed, log_start, "the topic was deleted and created again: reading its beginning");
     }
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
-    let position = metadata.as_ref().and_then(|metadata| metadata.position).filter(|_| !recreated);
+    let position = metadata.as_ref().and_then(|metadata| metadata.position.clone()).filter(|_| !recreated);
     let committed_id = metadata.as_ref().map(|metadata| metadata.topic_id).filter(|id| !id.is_nil());
     let (committed, read_up_to, not_done) = match (committed, metadata) {
         (_, _) if recreated => (Some(log_start), log_start, Vec::new()),

@@ -126,9 +126,14 @@ mod tests {
     fn what_is_laid_aside_counts_as_over_and_nothing_else_does() {
         let lease = |topic: &str| Lease { partition: TopicPartition::new(topic, 0), epoch: Epoch(1) };
         let leases = ["a", "gone", "b"].map(lease);
-        let (committed, read_up_to, claim) = (0, 0, Claimed::Nothing);
-        let progress =
-            |lease: &Lease| Progress { lease: lease.clone(), committed, read_up_to, not_done: Vec::new(), claim };
+        let (committed, read_up_to) = (0, 0);
+        let progress = |lease: &Lease| Progress {
+            lease: lease.clone(),
+            committed,
+            read_up_to,
+            not_done: Vec::new(),
+            claim: Claimed::Nothing,
+        };
         let transaction = Transaction { outputs: Vec::new(), progress: leases.iter().map(progress).collect() };
         let mut aside = Aside::default();
         assert!(aside.add(leases.iter(), |lease| &*lease.partition.topic == "gone"));

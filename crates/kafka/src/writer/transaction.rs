@@ -47,7 +47,7 @@ pub struct Progress {
 }
 
 /// What a commit says beside its progress: about the lists of records that wait, or about the positions of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Claimed {
     /// Nothing.
     #[default]

@@ -114,8 +114,8 @@ async fn a_position_is_found_by_every_owner_until_one_says_something_else() {
         handled: Handled::default().with(0, 3).with(5, 7),
     };
     let owners = [
-        (None, Some(Claimed::Position(claim))),
-        (Some(claim), None),
+        (None, Some(Claimed::Position(claim.clone()))),
+        (Some(claim.clone()), None),
         (Some(claim), Some(Claimed::Nothing)),
         (None, None),
     ];

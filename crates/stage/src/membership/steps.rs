@@ -185,7 +185,7 @@ async fn restore<W: Work>(
             committed: *start,
             read_up_to: *start,
             not_done: Vec::new(),
-            claim: restored.position.map_or(Claimed::Nothing, Claimed::Position),
+            claim: restored.position.clone().map_or(Claimed::Nothing, Claimed::Position),
         })
         .collect();
     let mut dropped = Vec::new();

@@ -34,7 +34,10 @@ pub(crate) enum JobCommand {
     List {
         #[command(flatten)]
         of: OfApplication,
-        /// Only those of this kind: `replay`, `retry`, `redrive`, `discard`.
+        /// Those of an organization that are no application's, by its id or uid.
+        #[arg(long, value_name = "ORGANIZATION", conflicts_with = "application")]
+        organization: Option<String>,
+        /// Only those of this kind: `replay`, `retry`, `redrive`, `discard`, `retry_rejected`.
         #[arg(long)]
         kind: Option<String>,
         /// Only those that stand so: `queued`, `running`, `paused`, `done`, `cancelled`, `failed`.

@@ -38,9 +38,11 @@ pub(crate) async fn run(args: &JobArgs) -> Result<()> {
     let management = management::open(&args.common.login)?;
     let output = args.common.output;
     match &args.command {
-        JobCommand::List { of, kind, state } => {
-            let application = management.application(of.application.as_deref()).await?;
-            let mut asked = path("/jobs?application_id={}", [&application]);
+        JobCommand::List { of, organization, kind, state } => {
+            let mut asked = match organization {
+                Some(organization) => path("/jobs?organization_id={}", [organization]),
+                None => path("/jobs?application_id={}", [&management.application(of.application.as_deref()).await?]),
+            };
             for (name, value) in [("kind", kind), ("state", state)] {
                 if let Some(value) = value {
                     asked.push_str(&path(&format!("&{name}={{}}"), [value]));

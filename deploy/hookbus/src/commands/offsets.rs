@@ -121,7 +121,7 @@ pub(in crate::commands) async fn topics_of(
 ) -> Result<Vec<String>> {
     let topics = config.topics.topics();
     Ok(match role {
-        GroupRole::Fanout => vec![topics.events.to_string()],
+        GroupRole::Fanout => vec![topics.events.to_string(), topics.retried.to_string()],
         GroupRole::Delivery => vec![topics.deliveries.to_string()],
         GroupRole::Retry => {
             let mut tiers = group::topics_with_prefix(connection, &topics.retry_prefix).await?;

@@ -28,14 +28,43 @@ impl Moved {
 
     /// What becomes of an event that is so old.
     fn plan(&mut self, offset: i64, id: &str, age_ms: i64) -> EventVerdict {
-        let record = Record { timestamp_ms: NOW_MS - age_ms, ..event(offset, id, &[]) };
+        self.plan_record(Record { timestamp_ms: NOW_MS - age_ms, ..event(offset, id, &[]) })
+    }
+
+    fn plan_record(&mut self, record: Record) -> EventVerdict {
         let lease = Lease { partition: TopicPartition::new("orders", 0), epoch: Epoch(0) };
         let source = Some(SourceTurn::after(&self.route, &self.handled));
         let World { catalog, planner, now, .. } = &mut self.world;
-        let mut turn = Turn { catalog, seen: &mut self.seen, source, now_ms: NOW_MS, now: *now, is_over: &|| false };
+        let mut turn = Turn {
+            catalog,
+            seen: &mut self.seen,
+            source,
+            retried: None,
+            now_ms: NOW_MS,
+            now: *now,
+            is_over: &|| false,
+        };
         let Planned::Done(note) = planner.plan(&mut turn, &lease, record) else { panic!("no filters") };
         note.verdict
     }
+}
+
+/// An event whose id is its position.
+fn unnamed(offset: i64, age_ms: i64) -> Record {
+    let own = [(header::CE_SOURCE, "/billing"), (header::APPLICATION, "shop"), (header::CE_TYPE, "invoice.paid")];
+    let value = Some(bytes::Bytes::from_static(b"{}"));
+    Record { offset, timestamp_ms: NOW_MS - age_ms, key: None, value, headers: own.into_iter().collect() }
+}
+
+#[test]
+fn what_a_source_without_ids_has_rejected_is_planned_again_and_what_it_has_fanned_out_is_not() {
+    let mut moved = Moved::new();
+    moved.handled.judge(7, true);
+    assert_eq!(moved.plan_record(unnamed(6, DAY_MS / 2)), EventVerdict::Repeat);
+    assert_eq!(moved.plan_record(unnamed(7, DAY_MS / 2)), EventVerdict::Matched(1));
+    // It was retried, or read again, since: its identity is known by then.
+    assert_eq!(moved.plan_record(unnamed(7, DAY_MS / 2)), EventVerdict::Repeat);
+    assert_eq!(moved.plan_record(unnamed(50, 0)), EventVerdict::Matched(1));
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl World {
         let (catalog, now) = (&self.catalog, self.now);
         let route = route(topic);
         let source = route.as_ref().map(SourceTurn::first);
-        let mut turn = Turn { catalog, seen: &mut seen, source, now_ms: NOW_MS, now, is_over: &|| false };
+        let mut turn =
+            Turn { catalog, seen: &mut seen, source, retried: None, now_ms: NOW_MS, now, is_over: &|| false };
         let Planned::Done(note) = self.planner.plan(&mut turn, &lease, record) else { panic!("no filters") };
         match note.verdict {
             EventVerdict::Rejected(reason) => Err(reason),
@@ -145,7 +146,7 @@ fn a_rejected_record_is_told_of_the_application_it_means_inside_its_organization
             records.push(record(&[structured], envelope.clone()));
         }
         for record in &records {
-            let place = Place { record, partition: &partition, now_ms: NOW_MS };
+            let place = Place { record, partition: &partition, now_ms: NOW_MS, retries: 0 };
             let found = world.planner.named(&world.catalog, place, route(topic).as_ref()).map(|id| id.0.as_u128());
             assert_eq!(found, means, "{named} on {topic}: {:?}", record.headers);
         }

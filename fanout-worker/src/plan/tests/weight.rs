@@ -107,7 +107,7 @@ proptest! {
         let record = Record { headers, ..order(offset, payload, &[]) };
         let at = lease(partition).partition;
         let event = sources::decode(&record, &at).unwrap();
-        let expected = delivery_bytes(&event, Place { record: &record, partition: &at, now_ms: NOW_MS });
+        let expected = delivery_bytes(&event, Place { record: &record, partition: &at, now_ms: NOW_MS, retries: 0 });
         drop(event);
         world.plan(partition, record);
         let (outputs, _) = world.commit();

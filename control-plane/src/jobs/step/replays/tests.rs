@@ -94,6 +94,7 @@ async fn found(written: &Written, of: JobReplays, limit: usize) -> Vec<String> {
         kind: JobKind::Replay,
         job_id: JobId(Uuid::from_u128(1)),
         application_id: application(),
+        organization_id: None,
         created_ms: ASKED,
         created_by: "admin".to_owned(),
         rate_per_second: 1,

@@ -1,0 +1,160 @@
+//! What was rejected and is planned again: as what it is now, as what it would have been, and once.
+
+use schema_registry::{CacheLimits, SchemaCache};
+use schemas::control::{SourceFormat, TopicSource};
+use schemas::ids::{PositionId, SourceId};
+use schemas::rejected::RejectedRecord;
+use schemas::retried::RetriedRecord;
+use schemas::seen::Hash;
+
+use super::*;
+use crate::retried::RetriedIntake;
+
+const THEIRS: u128 = 9;
+const RETRIED: &str = "hookbus.retried";
+
+/// A worker that owns a partition of `retried`, and a source of CloudEvents from the topic `crm`.
+struct Retrying {
+    world: World,
+    seen: Seen,
+    retried: RetriedIntake,
+    source: TopicSource,
+    offset: i64,
+}
+
+impl Retrying {
+    fn new() -> Self {
+        let (id, position) = (SourceId(Uuid::from_u128(1)), PositionId(Uuid::from_u128(2)));
+        let owner = OrganizationId(Uuid::from_u128(THEIRS));
+        let mut source = TopicSource::new(id, owner, "orders", SourceFormat::Json, position, 0);
+        source.topics = vec!["crm".to_owned()];
+        (source.application, source.event_type) = (Some("shop".to_owned()), Some("{value:/type}".to_owned()));
+        let world = World::of(with([ControlObject::Source(Box::new(source.clone()))]));
+        let topics = (Arc::from(RETRIED), Arc::from("hookbus.events"));
+        let cache = SchemaCache::new(CacheLimits::default());
+        let retried = RetriedIntake::new(topics, world.catalog.clone(), cache, 1_000);
+        Self { seen: world.identities.partition(), world, retried, source, offset: 0 }
+    }
+
+    /// What becomes of a record that stood on a topic.
+    fn plan(&mut self, topic: &str, organization: u128, record: Record) -> Note {
+        let (from, organization) = (TopicPartition::new(topic, 3), Some(OrganizationId(Uuid::from_u128(organization))));
+        let out = RetriedRecord { record, from, organization, retries: 2 }.to_record(Arc::from(RETRIED), 8);
+        let lease = Lease { partition: TopicPartition::new(RETRIED, 0), epoch: Epoch(7) };
+        self.offset += 1;
+        let (key, value, headers) = (out.key, out.value, out.headers);
+        let record = Record { offset: self.offset, timestamp_ms: NOW_MS, key, value, headers };
+        let turn = self.retried.read(&lease, &record).unwrap();
+        let World { catalog, planner, now, .. } = &mut self.world;
+        let (source, now, retried) = (self.retried.source(&turn, *now), *now, Some(&turn));
+        let mut turn = Turn { catalog, seen: &mut self.seen, source, retried, now_ms: NOW_MS, now, is_over: &|| false };
+        let Planned::Done(note) = planner.plan(&mut turn, &lease, record) else { panic!("it holds up nobody") };
+        assert_eq!(note.record.offset, self.offset, "its own place is committed");
+        note
+    }
+
+    fn written(&mut self, topic: &str) -> Record {
+        let outputs = std::mem::take(self.world.planner.outputs());
+        let out = outputs.into_iter().find(|out| &*out.topic == topic).unwrap();
+        Record { offset: 0, timestamp_ms: NOW_MS, key: out.key, value: out.value, headers: out.headers }
+    }
+}
+
+fn order(value: &'static str) -> Record {
+    let value = Some(bytes::Bytes::from_static(value.as_bytes()));
+    Record { offset: 70, timestamp_ms: NOW_MS - 60_000, key: None, value, headers: Headers::default() }
+}
+
+#[test]
+fn it_is_planned_by_the_mapping_of_now_with_the_identity_that_it_would_have_had_and_once() {
+    let mut retrying = Retrying::new();
+    let note = retrying.plan("crm", THEIRS, order(r#"{"type":"invoice.paid"}"#));
+    assert_eq!(note.verdict, EventVerdict::Matched(1));
+    let delivery = Delivery::decode(&retrying.written("hookbus.deliveries")).unwrap();
+    assert_eq!(delivery.origin().unwrap().to_string(), "crm/3/70");
+    assert_eq!(
+        delivery.event_id(),
+        format!("crm-3-70-{}", NOW_MS - 60_000),
+        "its place and time, not those of the retry"
+    );
+    assert_eq!((delivery.accepted_ms, delivery.generation), (NOW_MS - 60_000, Generation::default()));
+    let stood = note.stood.unwrap();
+    assert_eq!((stood.0, stood.1), (TopicPartition::new("crm", 3), NOW_MS - 60_000));
+    let again = retrying.plan("crm", THEIRS, order(r#"{"type":"invoice.paid"}"#));
+    assert_eq!((again.verdict, again.id), (EventVerdict::Repeat, None));
+}
+
+#[test]
+fn what_fails_again_is_rejected_again_with_its_place_its_source_and_a_count() {
+    let mut retrying = Retrying::new();
+    let note = retrying.plan("crm", THEIRS, order(r#"{"kind":"invoice.paid"}"#));
+    assert!(matches!(note.verdict, EventVerdict::Rejected(_)), "{:?}", note.verdict);
+    let said = RejectedRecord::decode(&retrying.written("hookbus.rejected")).unwrap();
+    assert_eq!((said.retries, said.origin.unwrap().to_string().as_str()), (2, "crm/3/70"));
+    assert_eq!(
+        (said.source, said.organization.map(|id| id.0.as_u128())),
+        (Some(retrying.source.source_id), Some(THEIRS))
+    );
+    assert_eq!((said.timestamp_ms, said.headers), (Some(NOW_MS - 60_000), Headers::default()));
+}
+
+#[test]
+fn a_topic_that_another_organization_reads_now_or_nobody_is_rejected_again_and_stays_theirs() {
+    let mut retrying = Retrying::new();
+    for (topic, organization) in [("crm", 8), ("nobodys", THEIRS)] {
+        // Names of ours in a stranger's headers are nothing of `events`.
+        let headers = [(header::APPLICATION, "00000000-0000-0000-0000-000000000001")].into_iter().collect();
+        let record = Record { headers, ..order(r#"{"type":"invoice.paid"}"#) };
+        let note = retrying.plan(topic, organization, record);
+        assert_eq!(note.verdict, EventVerdict::Rejected(RejectReason::Unmapped));
+        let said = RejectedRecord::decode(&retrying.written("hookbus.rejected")).unwrap();
+        assert_eq!(said.organization.map(|id| id.0.as_u128()), Some(organization));
+        assert_eq!((said.application, said.source), (None, None));
+    }
+}
+
+#[test]
+fn a_source_that_names_no_application_holds_up_nobody_that_is_retried() {
+    let mut retrying = Retrying::new();
+    let mut source = retrying.source.clone();
+    source.application = Some("gone".to_owned());
+    let object = ControlObject::Source(Box::new(source));
+    let (key, value) = (Some(object.key().to_string().into()), Some(object.encode().unwrap().into()));
+    let out = OutRecord { topic: "control".into(), partition: None, key, value, headers: Headers::default() };
+    retrying.world.catalog.feed([out]);
+    let note = retrying.plan("crm", THEIRS, order(r#"{"type":"invoice.paid"}"#));
+    assert_eq!(note.verdict, EventVerdict::Rejected(RejectReason::UnknownApplication));
+}
+
+#[test]
+fn a_record_of_events_is_planned_as_one_and_its_id_is_remembered_whoever_made_it() {
+    let mut retrying = Retrying::new();
+    let record = || event(70, "evt_1", &[(header::ID_MADE, "1")]);
+    let note = retrying.plan("hookbus.events", THEIRS, record());
+    assert_eq!(note.verdict, EventVerdict::Matched(1));
+    assert_eq!(retrying.plan("hookbus.events", THEIRS, record()).verdict, EventVerdict::Repeat);
+}
+
+#[test]
+fn where_it_stood_remembers_it_as_well() {
+    let mut retrying = Retrying::new();
+    let note = retrying.plan("crm", THEIRS, order(r#"{"type":"invoice.paid"}"#));
+    let lease = Lease { partition: TopicPartition::new(RETRIED, 0), epoch: Epoch(7) };
+    let World { outbox, planner, expander, .. } = &mut retrying.world;
+    outbox.open(&lease, Window::restore(1, 1, Vec::new()), 0);
+    assert!(outbox.admit(lease.epoch, 1));
+    outbox.resolve(Entry::new(lease.epoch, (1, NOW_MS), 2, 0, note), planner.outputs());
+    let (batch, mut transaction) = outbox.cut(0).unwrap();
+    add_seen(expander, 16, &batch, &mut transaction.outputs);
+    let seen = transaction.outputs.iter().map(|output| &output.record).filter(|out| &*out.topic == "hookbus.seen");
+    let said: Vec<(String, Vec<Hash>, i64)> = seen
+        .map(|out| {
+            let key = String::from_utf8(out.key.as_ref().unwrap().to_vec()).unwrap();
+            let ids = seen::decode(out.value.as_ref().unwrap()).unwrap().collect();
+            (key, ids, out.headers.text(header::ACCEPTED).unwrap().parse().unwrap())
+        })
+        .collect();
+    assert_eq!((said[0].0.as_str(), said[1].0.as_str()), ("hookbus.retried/0", "crm/3"));
+    assert_eq!((said[0].2, said[1].2), (NOW_MS, NOW_MS - 60_000), "each by its own time");
+    assert!(said[0].1.len() == 1 && said[0].1 == said[1].1);
+}

@@ -1,0 +1,46 @@
+//! What became of a record that was to be planned.
+
+use schemas::record::{Record, TopicPartition};
+use schemas::rejected::RejectReason;
+use schemas::seen::Hash;
+use schemas::status::SourceFailure;
+use sources::schema::SchemaKey;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventVerdict {
+    /// An event for this many subscriptions.
+    Matched(usize),
+    /// A repeat of an identity inside the dedup window, or of a position.
+    Repeat,
+    /// A record of a source that is none of its events, for this reason.
+    Skipped(&'static str),
+    /// No event, or one that cannot be passed on.
+    Rejected(RejectReason),
+}
+
+/// A planned record, remembered until its transaction is known.
+#[derive(Debug)]
+pub(crate) struct Note {
+    /// The record: should Kafka refuse its outputs, it goes to `rejected`.
+    pub(crate) record: Record,
+    /// What became of it.
+    pub(crate) verdict: EventVerdict,
+    /// The identity it adds to `seen`, if its id can come again, and its time, Unix ms.
+    pub(crate) id: Option<(Hash, i64)>,
+    /// Of one that was retried: where it stood, and its time there. Should it be read there again, it is a repeat.
+    pub(crate) stood: Option<(TopicPartition, i64)>,
+}
+
+/// What became of a record that was to be planned.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    /// Its outputs are complete: [`super::Planner::outputs`].
+    Done(Note),
+    /// Its outputs are not complete yet: it is to be planned again, before any other, once [`super::Planner::compile`] is done.
+    Aside(Record),
+    /// Nothing of its source can be an event for now, and this is why: its partition is held.
+    Held(Record, SourceFailure),
+    /// Nobody can tell what it is before this schema is here: its partition waits.
+    Awaits(Record, SchemaKey),
+}
