@@ -21,6 +21,7 @@ use target::TargetPolicy;
 
 mod audit;
 mod audited;
+mod authorities;
 mod batch;
 mod bola;
 mod dry_run;
@@ -41,6 +42,7 @@ mod rates;
 mod resources;
 mod schema_registries;
 mod silence;
+mod skip;
 mod sources;
 mod subscriptions;
 mod subscriptions_actions;
