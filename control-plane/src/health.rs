@@ -17,6 +17,7 @@ mod workers;
 use catalog::usage::HearsStatus;
 use schemas::delivery;
 use schemas::ids::SubscriptionId;
+use schemas::lanes::HeldKey;
 use schemas::murmur2::partition_for;
 use schemas::status::Status;
 
@@ -50,6 +51,12 @@ impl HealthView {
         let partition = partition_for(&delivery::key(subscription), partitions);
         let record = self.lanes.get(subscription, partition);
         LaneKnown { record, word: self.workers.word(subscription, partition, now_ms) }
+    }
+
+    /// What the ordering keys of a subscription wait for; `None`: that is not known.
+    pub(crate) fn held(&self, subscription: SubscriptionId) -> Option<Vec<HeldKey>> {
+        let partition = partition_for(&delivery::key(subscription), self.lanes.partitions()?);
+        self.lanes.held(subscription, partition)
     }
 }
 

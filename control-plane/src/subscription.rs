@@ -14,6 +14,7 @@ mod patch;
 pub(crate) mod ping;
 mod rotate;
 mod show;
+mod skip;
 
 #[cfg(test)]
 pub(crate) use self::filter::compiled;
@@ -22,3 +23,4 @@ pub(crate) use input::{Facts, Input};
 pub(crate) use patch::PatchInput;
 pub(crate) use rotate::Rotation;
 pub(crate) use show::{Sees, SubscriptionShown, View, show};
+pub(crate) use skip::skip;

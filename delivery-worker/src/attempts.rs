@@ -203,7 +203,7 @@ fn send<'a>(
     let request = build()?;
     // Whatever goes out once more is signed alike: its time is the same.
     let signed = Signed::of(request.headers());
-    Ok((auth.send(client, request, build, timeout, now_ms), signed))
+    Ok((auth.send((client, target.identity()), request, build, timeout, now_ms), signed))
 }
 
 #[cfg(test)]

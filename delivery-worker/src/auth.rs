@@ -5,7 +5,7 @@
 //! | none | nothing |
 //! | basic, bearer | adds the prepared header |
 //! | OAuth 2 client credentials | adds the cached token, fetches one where there is none ([`token`]) |
-//! | client certificate | goes over its subscription's own connections ([`crate::pool`]) |
+//! | client certificate | goes over its subscription's own connections ([`crate::pool`]), as it does where that trusts its own authorities |
 //!
 //! The header is added after signing: a signature is over what is sent to everybody alike, and proxies take this one off.
 
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use self::token::TokenSource;
 use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
-use crate::client::{Answer, Client, HttpRequest, Tls};
+use crate::client::{Answer, Client, HttpRequest, OwnTls, Tls};
 use crate::pool::{ClientIdentity, Holder};
 
 /// A subscription's way to show who it is.
@@ -39,8 +39,6 @@ pub(crate) enum Auth {
     Header(HeaderValue),
     /// `Authorization` with a token that is fetched. Its source outlives what is prepared around it.
     Token(Arc<TokenSource>),
-    /// Its own TLS.
-    Certificate(ClientIdentity),
 }
 
 impl Auth {
@@ -50,25 +48,18 @@ impl Auth {
     /// The verdict on every attempt until the subscription changes.
     pub(crate) fn new(
         auth: Option<&catalog::Auth>,
-        holder: Holder,
         source: Option<Arc<TokenSource>>,
-        (policy, tls): (&TargetPolicy, &Tls),
+        policy: &TargetPolicy,
     ) -> Result<Self, AttemptVerdict> {
         Ok(match auth {
-            None => Self::None,
+            // What a certificate shows is the connection's.
+            None | Some(catalog::Auth::Mtls { .. }) => Self::None,
             Some(catalog::Auth::Basic { username, password }) => Self::Header(basic(username, password)?),
             Some(catalog::Auth::Bearer { token }) => Self::Header(bearer(token)?),
             Some(catalog::Auth::Oauth2(oauth2)) => Self::Token(match source {
                 Some(source) => source,
                 None => Arc::new(TokenSource::new(oauth2, policy)?),
             }),
-            Some(catalog::Auth::Mtls { certificate, private_key }) => {
-                let config = tls.with_certificate(certificate, private_key).map_err(|error| {
-                    tracing::warn!(%error, "a client certificate cannot be used");
-                    unanswered(NoAnswer::Unsigned)
-                })?;
-                Self::Certificate(ClientIdentity { holder, tls: Arc::new(config) })
-            }
         })
     }
 
@@ -76,7 +67,7 @@ impl Auth {
     pub(crate) fn source(&self) -> Option<&Arc<TokenSource>> {
         match self {
             Self::Token(source) => Some(source),
-            Self::None | Self::Header(_) | Self::Certificate(_) => None,
+            Self::None | Self::Header(_) => None,
         }
     }
 
@@ -96,22 +87,44 @@ impl Auth {
     /// Makes an attempt with a request that is authorized, and can be made again.
     pub(crate) fn send<'a>(
         &'a self,
-        client: &'a Client,
+        (client, identity): (&'a Client, Option<&'a ClientIdentity>),
         request: HttpRequest,
         again: impl Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync + 'a,
         timeout: Duration,
         now_ms: i64,
     ) -> impl Future<Output = Answer> + Send + 'a {
-        let identity = match self {
-            Self::None | Self::Header(_) => None,
-            Self::Certificate(identity) => Some(identity),
+        match self {
+            Self::None | Self::Header(_) => Either::Left(client.send(request, again, identity, timeout, now_ms)),
             // Boxed: nobody else pays for the size of this future.
             Self::Token(source) => {
-                return Either::Right(Box::pin(source.send(client, request, again, timeout, now_ms)));
+                Either::Right(Box::pin(source.send((client, identity), request, again, timeout, now_ms)))
             }
-        };
-        Either::Left(client.send(request, again, identity, timeout, now_ms))
+        }
     }
+}
+
+/// The TLS of a subscription that shows a certificate, or trusts other authorities than everybody does; `None`: it has none of its own.
+///
+/// # Errors
+/// The verdict on every attempt until the subscription changes.
+pub(crate) fn own_tls(
+    auth: Option<&catalog::Auth>,
+    authorities: Option<&str>,
+    holder: Holder,
+    tls: &Tls,
+) -> Result<Option<ClientIdentity>, AttemptVerdict> {
+    let certificate = match auth {
+        Some(catalog::Auth::Mtls { certificate, private_key }) => Some((certificate.as_str(), private_key.as_str())),
+        None | Some(catalog::Auth::Basic { .. } | catalog::Auth::Bearer { .. } | catalog::Auth::Oauth2(_)) => None,
+    };
+    if certificate.is_none() && authorities.is_none() {
+        return Ok(None);
+    }
+    let config = tls.own(OwnTls { certificate, authorities }).map_err(|error| {
+        tracing::warn!(subscription.id = %holder.0, %error, "a client certificate, or an authority, cannot be used");
+        unanswered(NoAnswer::Unsigned)
+    })?;
+    Ok(Some(ClientIdentity { holder, tls: Arc::new(config) }))
 }
 
 /// `Basic` with a name and a password.

@@ -32,8 +32,8 @@ use crate::pool::{
 use crate::resolve::TargetResolver;
 
 use self::lost::Lost;
-pub(crate) use self::tls::Tls;
 pub use self::tls::TlsError;
+pub(crate) use self::tls::{OwnTls, Tls};
 
 /// What is left of an answer once its head is there is waited for this long: it is for the log alone.
 const BODY_TIME: Duration = Duration::from_secs(1);

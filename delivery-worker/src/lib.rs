@@ -103,7 +103,7 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
     settings.rules.look_ahead.budget = kafka.live_budget_bytes;
     let metrics = DeliveryMetrics::new(&registry)?;
     let tls = Tls::new(config.ca_file.as_deref())?;
-    let resolver = TargetResolver::new(settings.targets.clone(), &config.dns_servers);
+    let resolver = TargetResolver::new(settings.targets.clone(), &config.dns_servers).through(config.egress_proxy);
     let client = Client::new(resolver, settings.client, tls.plain()?);
     // Taken here, so that no moment between the catalog's latch and the stage's counts as ready.
     let latch = health.latch("delivery partitions");
@@ -130,6 +130,7 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         live_bytes: config.live_bytes,
         batch: settings.batch,
         order: stage::Order::AnyOrder,
+        reads_behind_batch: true,
         is_gated: true,
         grace,
         latch: Some(latch),

@@ -21,6 +21,7 @@ mod carrier;
 mod connect;
 mod cork;
 mod descriptors;
+mod egress;
 mod http1;
 mod http2;
 mod key;

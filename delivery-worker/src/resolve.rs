@@ -26,7 +26,9 @@ mod tests;
 mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use chassis::config::EgressProxy;
 use target::{TargetPolicy, TargetRefused};
 use url::Host;
 
@@ -42,6 +44,8 @@ const DIALLED: usize = 8;
 pub(crate) struct TargetResolver {
     policy: TargetPolicy,
     lookups: Lookups,
+    /// What is dialled instead, and told the address.
+    egress: Option<Arc<EgressProxy>>,
 }
 
 /// Why there is no address to dial.
@@ -71,7 +75,29 @@ pub(crate) enum ResolveError {
 impl TargetResolver {
     /// Asks these name servers, or those of the system if there are none.
     pub(crate) fn new(policy: TargetPolicy, servers: &[SocketAddr]) -> Self {
-        Self { policy, lookups: Lookups::new(NameServers::new(servers)) }
+        Self { policy, lookups: Lookups::new(NameServers::new(servers)), egress: None }
+    }
+
+    /// The same, for connections through a proxy.
+    pub(crate) fn through(self, proxy: Option<EgressProxy>) -> Self {
+        Self { egress: proxy.map(Arc::new), ..self }
+    }
+
+    /// The proxy that connections go through.
+    pub(crate) fn egress(&self) -> Option<&EgressProxy> {
+        self.egress.as_deref()
+    }
+
+    /// The addresses of the operator's own host, which no policy judges.
+    ///
+    /// # Errors
+    /// It has none, or nobody says.
+    pub(crate) async fn unjudged(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, LookupError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let found = self.lookups.addresses(host).await?;
+        Ok(found.iter().take(DIALLED).map(|address| SocketAddr::new(*address, port)).collect())
     }
 
     /// The addresses that a host may be dialled at, in the order to try them: at least one.

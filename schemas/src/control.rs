@@ -32,7 +32,9 @@ pub use source_options::{
     AvroOptions, AvroUnions, BinaryOptions, DebeziumOptions, JsonOptions, JsonSchemaOptions, LogicalTypes,
     ProtobufFieldNames, ProtobufInt64, ProtobufOptions, SourceOptions, ValueFrame,
 };
-pub use subscription::{Auth, BodyForm, DeliveryOrder, SigningScheme, SigningSecret, Subscription, Target};
+pub use subscription::{
+    Auth, BodyForm, DeliveryOrder, SigningScheme, SigningSecret, SkippedDelivery, Subscription, Target,
+};
 
 /// Current version of the shapes here.
 pub const VERSION: u8 = 1;

@@ -1,5 +1,7 @@
 //! Endpoints that are no servers: raw bytes on loopback, whatever the other side does.
 
+mod neighbourhood;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+pub use self::neighbourhood::HostileNeighbourhood;
 use crate::endpoint::Secure;
 use crate::engine::Engine;
 

@@ -21,6 +21,7 @@ use target::TargetPolicy;
 
 mod audit;
 mod audited;
+mod authorities;
 mod batch;
 mod bola;
 mod dry_run;
@@ -42,6 +43,7 @@ mod rejected;
 mod resources;
 mod schema_registries;
 mod silence;
+mod skip;
 mod sources;
 mod subscriptions;
 mod subscriptions_actions;

@@ -7,7 +7,7 @@ use chassis::shutdown::Shutdown;
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use parking_lot::Mutex;
 use schemas::ids::SubscriptionId;
-use schemas::lanes::{LaneCircuit, LaneKey, LaneRecord};
+use schemas::lanes::{HeldKey, LaneCircuit, LaneKey, LaneRecord};
 use schemas::record::{Record, TopicPartition};
 use tracing::warn;
 
@@ -22,6 +22,8 @@ struct Lanes {
     /// Those that were not read to the end they had at the start.
     unread: BTreeSet<i32>,
     of: HashMap<SubscriptionId, LaneSeen>,
+    /// What ordering keys of those wait for, where any does.
+    held: HashMap<SubscriptionId, Box<[HeldKey]>>,
     /// Some found no room here.
     is_cut: bool,
 }
@@ -111,6 +113,12 @@ impl LanesView {
         found.or_else(|| (!lanes.is_cut).then(LaneSeen::default))
     }
 
+    /// What the ordering keys of a lane of this partition wait for; `None`: that is not known.
+    pub(crate) fn held(&self, subscription: SubscriptionId, partition: i32) -> Option<Vec<HeldKey>> {
+        self.get(subscription, partition)?;
+        Some(self.0.lock().held.get(&subscription).map(|held| held.to_vec()).unwrap_or_default())
+    }
+
     /// Nothing is known; so many partitions are going to be read, or nobody knows how many.
     pub(crate) fn restart(&self, partitions: Option<i32>) {
         let unread = (0..partitions.unwrap_or(0)).collect();
@@ -133,16 +141,22 @@ impl LanesView {
         };
         let LaneKey::Lane(id) = key else { return };
         let Some(value) = record.value.as_deref() else {
-            self.0.lock().of.remove(&id);
+            let mut lanes = self.0.lock();
+            lanes.of.remove(&id);
+            lanes.held.remove(&id);
             return;
         };
-        let seen = match LaneRecord::decode(key, value) {
-            Ok(lane) => LaneSeen::of(&lane),
+        let lane = match LaneRecord::decode(key, value) {
+            Ok(lane) => lane,
             Err(error) => return unreadable(&error),
         };
         let mut lanes = self.0.lock();
         if lanes.of.len() < limit || lanes.of.contains_key(&id) {
-            lanes.of.insert(id, seen);
+            lanes.of.insert(id, LaneSeen::of(&lane));
+            match lane.held_keys.into_boxed_slice() {
+                none if none.is_empty() => drop(lanes.held.remove(&id)),
+                held => drop(lanes.held.insert(id, held)),
+            }
         } else {
             lanes.is_cut = true;
         }
@@ -168,7 +182,9 @@ impl LaneSeen {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use schemas::ids::DeliveryId;
     use schemas::lanes::{ChunkKey, ListRecord, ListRole};
+    use schemas::ordering::OrderingKey;
     use schemas::record::Headers;
     use uuid::Uuid;
 
@@ -211,6 +227,26 @@ mod tests {
         assert_eq!(view.get(id(1), 1), Some(LaneSeen::default()));
         view.restart(None);
         assert_eq!(view.partitions(), None, "a reader that begins anew knows nothing");
+    }
+
+    #[test]
+    fn what_keys_wait_for_is_known_until_they_do_no_more() {
+        let view = LanesView::default();
+        view.restart(Some(1));
+        assert_eq!(view.held(id(1), 0), None, "it was not read to its end");
+        view.reached(0);
+        let held = |number| {
+            let delivery = DeliveryId(Uuid::from_u128(number));
+            HeldKey { key: OrderingKey(7), delivery, matched_at: 1, until_ms: 2 }
+        };
+        let mut lane = LaneRecord::new(Vec::new());
+        lane.held_keys = vec![held(4), held(5)];
+        view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 10);
+        assert_eq!(view.held(id(1), 0), Some(vec![held(4), held(5)]));
+        assert_eq!(view.held(id(2), 0), Some(Vec::new()));
+        (lane.held_keys, lane.window) = (Vec::new(), Some(1));
+        view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 10);
+        assert_eq!(view.held(id(1), 0), Some(Vec::new()));
     }
 
     #[test]

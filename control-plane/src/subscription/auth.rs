@@ -1,5 +1,6 @@
 //! How a target is shown who calls it, beside the signature: read, sealed and shown.
 
+use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,7 +33,7 @@ const MAX_SCOPES: usize = 20;
 /// Bytes of one scope.
 const MAX_SCOPE: usize = 200;
 /// Bytes of a certificate chain.
-const MAX_CERTIFICATE: usize = 32_768;
+pub(super) const MAX_CERTIFICATE: usize = 32_768;
 /// Certificates of a chain.
 const MAX_CHAIN: usize = 10;
 /// Bytes of a private key.
@@ -187,6 +188,15 @@ fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         1..=MAX_CHAIN => Ok(certificates),
         _ => Err(format!("holds more than {MAX_CHAIN} certificates")),
     }
+}
+
+/// Certificates that others may be judged by.
+pub(super) fn authorities(pem: &str) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(pem)? {
+        roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
+    }
+    Ok(())
 }
 
 fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, &'static str> {

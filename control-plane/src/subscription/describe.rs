@@ -222,6 +222,11 @@ fn target(whole: bool) -> Value {
                 "type": ["array", "null"], "maxItems": 10, "items": { "type": "string", "pattern": HEADER_NAME },
                 "description": "Headers whose values are not shown, beside `authorization`, `cookie` and `x-api-key`",
             },
+            "ca_certificates": {
+                "type": ["string", "null"], "minLength": 1, "maxLength": 32_768,
+                "description": "PEM: the authorities that the target's certificate may come from, at most 10 and no other. Without them: \
+                    the public ones, those of the workers' hosts, and the operator's",
+            },
         },
     })
 }

@@ -1,7 +1,8 @@
 //! How a subscription is doing, as it is shown: what is known of its lane, put together. Pure.
 
 use catalog::Subscription;
-use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use schemas::lanes::HeldKey;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,6 +26,7 @@ use crate::log::health::LoggedHealth;
     "in_flight": 0,
     "waiting": 1204,
     "queued": 1200,
+    "held_deliveries": [],
     "oldest_waiting_at": "2026-11-22T10:20:00Z",
     "backlog_age_ms": 605_000,
     "failing_since": "2026-11-22T10:19:58Z",
@@ -65,6 +67,10 @@ pub(crate) struct HealthShown {
     waiting: Option<u64>,
     /// Those of them that stand in its list on Kafka.
     queued: Option<u64>,
+    /// Deliveries that have failed, and hold back those with the same ordering key until they have ended: the 256 that there may be. They
+    /// can be skipped.
+    #[schema(value_type = Option<Vec<Uuid>>)]
+    held_deliveries: Option<Vec<DeliveryId>>,
     /// When the oldest of those that wait was written. Null also where nothing waits.
     oldest_waiting_at: Option<String>,
     /// How long ago that was, ms.
@@ -119,8 +125,13 @@ pub(crate) enum CircuitShown {
     Unknown,
 }
 
-/// What is known of a subscription's lane, put together.
-pub(crate) fn health(subscription: &Subscription, known: LaneKnown, now_ms: i64) -> HealthShown {
+/// What is known of a subscription's lane, put together. `held`: what its ordering keys wait for, where that is known.
+pub(crate) fn health(
+    subscription: &Subscription,
+    known: LaneKnown,
+    held: Option<Vec<HeldKey>>,
+    now_ms: i64,
+) -> HealthShown {
     let LaneKnown { record, word } = known;
     let lane = word.and_then(|word| word.lane);
     let told = match lane {
@@ -151,6 +162,7 @@ pub(crate) fn health(subscription: &Subscription, known: LaneKnown, now_ms: i64)
         in_flight: told.map(|told| told.in_flight).or_else(|| is_at_rest.then_some(0)),
         waiting,
         queued,
+        held_deliveries: held.map(|held| held.into_iter().map(|held| held.delivery).collect()),
         oldest_waiting_at: oldest_ms.map(time),
         backlog_age_ms: oldest_ms.map(|at_ms| (now_ms - at_ms).max(0)),
         failing_since: failing_ms.map(time),

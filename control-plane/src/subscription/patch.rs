@@ -60,8 +60,10 @@ fn merged(mut patch: Map<String, Value>, mut shown: Value) -> Map<String, Value>
     if let Some(headers) = patch.get_mut("target").and_then(|target| target.get_mut("headers")) {
         lower(headers);
     }
-    let cleared: Vec<&str> =
-        ["headers", "secret_headers"].into_iter().filter(|name| clears(patch.get("target"), name)).collect();
+    let cleared: Vec<&str> = ["headers", "secret_headers", "ca_certificates"]
+        .into_iter()
+        .filter(|name| clears(patch.get("target"), name))
+        .collect();
     let other_type =
         patch.get("auth").and_then(|auth| auth.get("type")).is_some_and(|kind| *kind != shown["auth"]["type"]);
     if other_type && let Some(shown) = shown.as_object_mut() {

@@ -157,6 +157,9 @@ pub(crate) struct TargetShown {
     /// Which of them are secret, beside those that always are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secret_headers: Vec<String>,
+    /// The authorities that its certificate may come from, and no other, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_certificates: Option<String>,
 }
 
 /// A secret that signs until its end.
@@ -257,6 +260,7 @@ fn target(target: &Target, context: &str, vault: &Vault) -> Result<TargetShown, 
         url: target.url.clone(),
         headers,
         secret_headers: target.secret_headers.clone(),
+        ca_certificates: target.ca_certificates.clone(),
     })
 }
 

@@ -15,7 +15,7 @@ use filter::{Filter, FilterError};
 use retry::{Preset, Schedule};
 use schemas::control::{self, BodyForm, DeliveryOrder};
 use schemas::event_type::EventTypePattern;
-use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use vault::Vault;
 
 use crate::error::PrepareError;
@@ -72,6 +72,7 @@ struct Own {
     rate_per_second: Option<f64>,
     disable_after_ms: Option<u64>,
     api_version: Option<Box<str>>,
+    skipped: Box<[DeliveryId]>,
 }
 
 // === impl Subscription ===
@@ -90,6 +91,7 @@ impl Subscription {
             rate_per_second: object.rate_per_second,
             disable_after_ms: object.disable_after_ms,
             api_version: object.api_version.as_deref().map(Into::into),
+            skipped: object.skipped.iter().map(|skipped| skipped.delivery).collect(),
         };
         let labels = std::mem::take(&mut object.labels);
         Ok(Self {
@@ -236,6 +238,12 @@ impl Subscription {
     #[must_use]
     pub fn cancels(&self, control_offset: i64) -> bool {
         !self.is_enabled || self.cancel_before.is_some_and(|before| control_offset < before)
+    }
+
+    /// Whether somebody has given this delivery up.
+    #[must_use]
+    pub fn skips(&self, delivery: DeliveryId) -> bool {
+        self.own.as_ref().is_some_and(|own| own.skipped.contains(&delivery))
     }
 
     /// What the request body is.

@@ -18,6 +18,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use schemas::control;
 use testkit::dns::{NameServer, Reply};
+use testkit::endpoint::{Endpoint, EndpointOptions, Flaw, TestAuthority};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
@@ -48,8 +49,13 @@ fn holder() -> Holder {
 
 /// An attempt to POST to a URL.
 async fn attempted(auth: &Auth, client: &Client, url: &str) -> Answer {
+    attempted_as(auth, None, client, url).await
+}
+
+/// The same over a subscription's own connections.
+async fn attempted_as(auth: &Auth, identity: Option<&ClientIdentity>, client: &Client, url: &str) -> Answer {
     let request = || auth.authorize(post(url));
-    auth.send(client, request(), || Ok(request()), LIMIT, 0).await
+    auth.send((client, identity), request(), || Ok(request()), LIMIT, 0).await
 }
 
 fn post(url: &str) -> Request<Full<Bytes>> {
@@ -92,7 +98,7 @@ fn oauth2(address: SocketAddr) -> catalog::Auth {
 }
 
 fn prepared(auth: &catalog::Auth) -> Auth {
-    Auth::new(Some(auth), holder(), None, (&policy(), &Tls::new(None).unwrap())).unwrap()
+    Auth::new(Some(auth), None, &policy()).unwrap()
 }
 
 /// A token server and target in one: counts fetches; token number `n` is `token-n`.
@@ -221,13 +227,13 @@ async fn a_failed_fetch_is_a_failed_attempt_that_says_why() {
 async fn a_token_endpoint_inside_our_own_network_is_refused() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let strict = testing::policy(true, &[]);
-    let refused = Auth::new(Some(&oauth2(address)), holder(), None, (&strict, &Tls::new(None).unwrap()));
+    let refused = Auth::new(Some(&oauth2(address)), None, &strict);
     assert!(matches!(refused, Err(AttemptVerdict::Refused(why)) if why.starts_with("the token endpoint: ")));
     let mut by_name = oauth2(address);
     if let catalog::Auth::Oauth2(oauth2) = &mut by_name {
         oauth2.token_url = Url::parse("http://tokens.example:1/token").unwrap();
     }
-    let auth = Auth::new(Some(&by_name), holder(), None, (&strict, &Tls::new(None).unwrap())).unwrap();
+    let auth = Auth::new(Some(&by_name), None, &strict).unwrap();
     let names = NameServer::start().unwrap();
     names.answers("tokens.example", Reply::addresses(&["127.0.0.1"]));
     let resolver = testing::resolver_at(&names, true, &[]);
@@ -259,7 +265,7 @@ async fn basic_and_bearer_are_what_the_receiver_gets() {
         assert!(!format!("{auth:?}").contains(&expected), "a header with a secret is not printed");
     }
     let unwritable = catalog::Auth::Bearer { token: Zeroizing::new("q\nz".into()) };
-    let refused = Auth::new(Some(&unwritable), holder(), None, (&policy(), &Tls::new(None).unwrap()));
+    let refused = Auth::new(Some(&unwritable), None, &policy());
     assert!(matches!(refused, Err(AttemptVerdict::Unwritable(why)) if !why.contains('q')));
 }
 
@@ -339,15 +345,15 @@ async fn a_client_certificate_is_shown_and_its_connections_are_its_subscriptions
         let (certificate, key) = authority.issue(name, ExtendedKeyUsagePurpose::ClientAuth);
         let private_key = Zeroizing::new(key.serialize_pem());
         let auth = catalog::Auth::Mtls { certificate: certificate.pem(), private_key };
-        Auth::new(Some(&auth), holder, None, (&policy(), &tls)).unwrap()
+        own_tls(Some(&auth), None, holder, &tls).unwrap()
     };
     let (a, b) = (testing::subscription_id(1), testing::subscription_id(2));
     let (one, other, changed) = (mtls("one", (a, 1)), mtls("other", (b, 1)), mtls("one", (a, 2)));
     // The same subscription, prepared once more.
     let again = mtls("one", (a, 1));
     let mut connections = Vec::new();
-    for auth in [&one, &one, &other, &again, &changed, &changed] {
-        let answer = attempted(auth, &shared, &url).await;
+    for identity in [&one, &one, &other, &again, &changed, &changed] {
+        let answer = attempted_as(&Auth::None, identity.as_ref(), &shared, &url).await;
         assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{answer:?}");
         connections.push(String::from_utf8(answer.body.to_vec()).unwrap());
     }
@@ -357,12 +363,46 @@ async fn a_client_certificate_is_shown_and_its_connections_are_its_subscriptions
     assert_eq!(shared.connections(), 1, "what is gone is dropped");
 }
 
+/// A server whose certificate comes from an authority that nobody else trusts, and one of the operator's authority.
+#[tokio::test]
+async fn the_authorities_of_a_subscription_are_its_own_and_take_the_place_of_all_others() {
+    let (private, everybodys) = (TestAuthority::new().unwrap(), TestAuthority::new().unwrap());
+    let started = |authority: &TestAuthority| {
+        Endpoint::start_secure(EndpointOptions::default(), authority.secure(&["http/1.1"], Flaw::None).unwrap())
+            .unwrap()
+    };
+    let (own, other) = (started(&private), started(&everybodys));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), everybodys.pem()).unwrap();
+    let tls = Tls::new(Some(file.path())).unwrap();
+    let (shared, pem) = (client(&tls), private.pem());
+    let identity = own_tls(None, Some(&pem), holder(), &tls).unwrap();
+    let bearer = Auth::Header(HeaderValue::from_static("Bearer t"));
+    let told = async |identity: Option<&ClientIdentity>, at: &Endpoint| {
+        let answer = attempted_as(&bearer, identity, &shared, &at.url("/")).await;
+        (answer.verdict == AttemptVerdict::Delivered, answer.error)
+    };
+    assert_eq!(told(identity.as_ref(), &own).await, (true, None));
+    assert_eq!(own.requests("/")[0].header("authorization"), Some("Bearer t"));
+    // The connection that is kept now is not for others.
+    assert_eq!(told(None, &own).await, (false, Some(NoAnswer::Tls)));
+    assert_eq!(told(None, &other).await, (true, None));
+    assert_eq!(told(identity.as_ref(), &other).await, (false, Some(NoAnswer::Tls)));
+    for bad in ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert_eq!(own_tls(None, Some(bad), holder(), &tls).err(), Some(unanswered(NoAnswer::Unsigned)), "{bad}");
+    }
+    assert!(
+        own_tls(None, None, holder(), &tls).unwrap().is_none(),
+        "without anything of its own it shares connections"
+    );
+}
+
 #[test]
 fn a_certificate_that_is_none_can_be_mended() {
     let tls = Tls::new(None).unwrap();
     let of = |certificate: &str, key: &str| {
         let auth = catalog::Auth::Mtls { certificate: certificate.into(), private_key: Zeroizing::new(key.into()) };
-        Auth::new(Some(&auth), holder(), None, (&policy(), &tls))
+        own_tls(Some(&auth), None, holder(), &tls)
     };
     let authority = Authority::new();
     let (certificate, _) = authority.issue("one", ExtendedKeyUsagePurpose::ClientAuth);

@@ -24,6 +24,7 @@ use super::grant::{self, Style};
 use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::client::{Answer, Client, HttpRequest};
 use crate::config::ms;
+use crate::pool::ClientIdentity;
 
 /// Of one request to the token endpoint.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,7 +82,7 @@ impl TokenSource {
     /// Makes an attempt with a token.
     pub(super) async fn send(
         &self,
-        client: &Client,
+        (client, identity): (&Client, Option<&ClientIdentity>),
         request: HttpRequest,
         again: impl Fn() -> Result<HttpRequest, AttemptVerdict> + Send + Sync,
         timeout: Duration,
@@ -95,7 +96,7 @@ impl TokenSource {
         };
         let with = |token: &Token| again().map(|request| token.authorize(request));
         let wall_ms = || now_ms.saturating_add(ms(clock::instant().saturating_duration_since(began)));
-        let answer = client.send(token.authorize(request), || with(&token), None, left(until), wall_ms()).await;
+        let answer = client.send(token.authorize(request), || with(&token), identity, left(until), wall_ms()).await;
         let is_refused = answer.status == Some(StatusCode::UNAUTHORIZED);
         if !is_refused || token.fetched >= began {
             return answer;
@@ -106,7 +107,7 @@ impl TokenSource {
             Err(failure) => return failure.into_answer(),
         };
         match with(&token) {
-            Ok(request) => client.send(request, || with(&token), None, left(until), wall_ms()).await,
+            Ok(request) => client.send(request, || with(&token), identity, left(until), wall_ms()).await,
             Err(verdict) => Answer::of(verdict),
         }
     }

@@ -1,4 +1,5 @@
-//! What TLS connections are made with: the ring provider, the public authorities and the operator's own, client certificates.
+//! What TLS connections are made with: the ring provider, the public authorities and the operator's own, and what one subscription
+//! has of its own: a client certificate, the authorities of its target.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,15 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
+}
+
+/// What one subscription has of its own, all of it PEM.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OwnTls<'a> {
+    /// What it shows: a chain and its private key.
+    pub(crate) certificate: Option<(&'a str, &'a str)>,
+    /// Whom it trusts, and nobody else.
+    pub(crate) authorities: Option<&'a str>,
 }
 
 /// Why there is no TLS.
@@ -65,25 +75,40 @@ impl Tls {
         Ok(pooled(config))
     }
 
-    /// With a client certificate: a chain and its private key, both PEM.
+    /// With what one subscription has of its own.
     ///
     /// # Errors
-    /// They are none, or do not belong together.
-    pub(crate) fn with_certificate(&self, certificate: &str, private_key: &str) -> Result<ClientConfig, TlsError> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
-        let chain = chain.map_err(TlsError::Pem)?;
-        if chain.is_empty() {
-            return Err(TlsError::Pem(PemError::NoItemsFound));
-        }
+    /// A certificate, key or authority that is none, or a pair that does not belong together.
+    pub(crate) fn own(&self, own: OwnTls<'_>) -> Result<ClientConfig, TlsError> {
+        let roots = match own.authorities {
+            None => Arc::clone(&self.roots),
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(pem)? {
+                    roots.add(certificate)?;
+                }
+                Arc::new(roots)
+            }
+        };
+        let builder = self.builder()?.with_root_certificates(roots);
+        let Some((certificate, private_key)) = own.certificate else {
+            return Ok(pooled(builder.with_no_client_auth()));
+        };
         let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).map_err(TlsError::Pem)?;
-        let builder = self.builder()?.with_root_certificates(Arc::clone(&self.roots));
-        Ok(pooled(builder.with_client_auth_cert(chain, key)?))
+        Ok(pooled(builder.with_client_auth_cert(certificates(certificate)?, key)?))
     }
 
     fn builder(&self) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         Ok(builder.with_safe_default_protocol_versions()?)
     }
+}
+
+/// At least one.
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let all = all.map_err(TlsError::Pem)?;
+    if all.is_empty() { Err(TlsError::Pem(PemError::NoItemsFound)) } else { Ok(all) }
 }
 
 /// What connections of the pool have in common. It keeps their sessions itself.

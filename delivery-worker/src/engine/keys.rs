@@ -35,7 +35,9 @@ impl<L: Lookup> Engine<L> {
             matched_at: delivery.control_offset,
             until_ms: delivery.deadline_ms.saturating_add(LATE_MS),
         };
-        let held = Some(held).filter(|_| is_retried && !flaws::has(Flaw::KeyNotHeld));
+        // Nobody waits for one that was given up while its request was in flight: it is cancelled when it is back.
+        let is_skipped = self.lookup.subscription(id).is_some_and(|it| it.skips(delivery.id));
+        let held = Some(held).filter(|_| is_retried && !is_skipped && !flaws::has(Flaw::KeyNotHeld));
         // What was never on its way back has no key to free.
         let was_back = delivery.hop.attempt > 1 || delivery.hop.due_ms > 0;
         let is_told = held.is_some() || was_back;
@@ -70,10 +72,16 @@ impl<L: Lookup> Engine<L> {
         }
     }
 
-    /// What keys wait for will be cancelled when it is back: the others need not wait.
+    /// What keys wait for will be cancelled when it is back, or was given up: the others need not wait.
     pub(super) fn free_cancelled(&mut self, id: SubscriptionId) {
+        if !self.lanes.get(&id).is_some_and(|lane| lane.queue.has_held()) {
+            return;
+        }
         let subscription = self.lookup.subscription(id);
-        self.free_where(id, |held| subscription.as_ref().is_none_or(|it| it.cancels(held.matched_at)));
+        let is_over = |held: &HeldKey| {
+            subscription.as_ref().is_none_or(|it| it.cancels(held.matched_at) || it.skips(held.delivery))
+        };
+        self.free_where(id, is_over);
     }
 
     /// What keys wait for has not come back in all its life.

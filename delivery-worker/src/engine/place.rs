@@ -107,6 +107,9 @@ impl<L: Lookup> Engine<L> {
             Some(subscription) if !delivery.is_once() && subscription.cancels(delivery.control_offset) => {
                 Err(End::Cancelled("disabled"))
             }
+            Some(subscription) if delivery.ordering_key.is_some() && subscription.skips(delivery.id) => {
+                Err(End::Cancelled("skipped"))
+            }
             Some(_) if delivery.deadline_ms <= wall_ms => Err(End::too_old()),
             Some(_) if !is_kept => Err(End::died(DeathReason::MaxAge, "kept no longer than `deliveries` keeps it")),
             Some(subscription) => Ok(subscription),
@@ -192,6 +195,7 @@ impl<L: Lookup> Engine<L> {
             tracing::warn!(subscription.id = %id, %error, "the subscription's rate cannot be kept, the former one stays");
         }
         self.identify(id, EndpointIdentity::of(subscription), now_ms);
+        self.free_cancelled(id);
         self.set_paused(id, subscription.is_paused(), now_ms);
     }
 

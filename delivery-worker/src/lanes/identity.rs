@@ -1,4 +1,4 @@
-//! Whose endpoint a lane sends to, and as whom. Another origin is another endpoint; other credentials may be what it missed.
+//! Whose endpoint a lane sends to, and as whom. Another origin is another endpoint; other credentials, or authorities, may be what it missed.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,6 +41,7 @@ impl Credentials {
         for (name, value) in &target.headers {
             (name, value.as_str()).hash(&mut hasher);
         }
+        target.ca_certificates.hash(&mut hasher);
         match &target.auth {
             None => {}
             Some(Auth::Basic { username, password }) => (1, username, password.as_str()).hash(&mut hasher),

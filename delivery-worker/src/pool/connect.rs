@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
+use super::egress::through;
 use super::http1::Http1;
 use super::http2::{Http2, NoPreface};
 use super::key::ConnectionKey;
@@ -126,7 +127,10 @@ impl Dialer {
         let addresses = addresses.map_err(|error| not_found(&error))?;
         phase.enter(AttemptPhase::Connect, addresses.first().copied());
         let began = clock::instant();
-        let connected = first_of(addresses, &self.spare).await;
+        let connected = match self.resolver.egress() {
+            None => first_of(addresses, &self.spare).await,
+            Some(proxy) => Box::pin(through(proxy, &self.resolver, &addresses)).await,
+        };
         times.connect_ms = Some(ms_since(began));
         let (stream, address) = connected?;
         let count = Arc::new(WireCount::new());

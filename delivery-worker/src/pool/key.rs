@@ -1,8 +1,8 @@
 //! What connections are shared by: the origin, and who shows a certificate there.
 //!
 //! A connection that was made with one subscription's certificate must never carry another's request, and one that was made
-//! without a certificate none of a subscription that has one. Whatever else connections are made with one day per subscription
-//! or application (authorities, a target policy) belongs into the key as well.
+//! without a certificate none of a subscription that has one. The same holds of the authorities that one trusts. Whatever else connections
+//! are made with one day per subscription or application (a target policy) belongs into the key as well.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ pub(crate) type Holder = (SubscriptionId, i64);
 /// A subscription's own TLS.
 #[derive(Debug)]
 pub(crate) struct ClientIdentity {
-    /// Whose certificate it is.
+    /// Whose it is.
     pub(crate) holder: Holder,
-    /// Shows it.
+    /// Shows its certificate, if it has one, and trusts whom it trusts.
     pub(crate) tls: Arc<ClientConfig>,
 }
 

@@ -1,5 +1,6 @@
 //! The pool against endpoints that do what endpoints do, over real sockets.
 
+mod egress;
 mod room;
 
 use std::time::Duration;

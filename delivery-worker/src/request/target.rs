@@ -8,11 +8,11 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use target::TargetPolicy;
 
 use super::unprepared;
-use crate::auth::Auth;
 use crate::auth::token::TokenSource;
+use crate::auth::{Auth, own_tls};
 use crate::classify::AttemptVerdict;
 use crate::client::Tls;
-use crate::pool::host_header;
+use crate::pool::{ClientIdentity, host_header};
 
 /// Where requests go and what they carry, checked and parsed.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Target {
     pub(super) host: HeaderValue,
     pub(super) custom: Vec<(HeaderName, HeaderValue)>,
     auth: Auth,
+    identity: Option<ClientIdentity>,
 }
 
 /// A subscription's target, or the verdict on every attempt.
@@ -50,7 +51,8 @@ impl Target {
         let method = Method::from_bytes(target.method.as_bytes())
             .map_err(|_invalid| AttemptVerdict::Unwritable(format!("`{}` is no method", target.method)))?;
         let holder = (subscription.id(), subscription.offset());
-        let auth = Auth::new(target.auth.as_ref(), holder, source, (policy, tls))?;
+        let auth = Auth::new(target.auth.as_ref(), source, policy)?;
+        let identity = own_tls(target.auth.as_ref(), target.ca_certificates.as_deref(), holder, tls)?;
         let mut custom: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(target.headers.len());
         for (name, value) in &target.headers {
             let (header, value) = custom_header(name, value)?;
@@ -63,12 +65,17 @@ impl Target {
             }
             custom.push((header, value));
         }
-        Ok(Self { method, uri, host, custom, auth })
+        Ok(Self { method, uri, host, custom, auth, identity })
     }
 
     /// How its requests show who sends them.
     pub(crate) fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// What its connections are made with, where that is its own.
+    pub(crate) fn identity(&self) -> Option<&ClientIdentity> {
+        self.identity.as_ref()
     }
 }
 

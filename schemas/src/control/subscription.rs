@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Sealed;
 use crate::event_type::EventTypePattern;
-use crate::ids::{ApplicationId, SubscriptionId};
+use crate::ids::{ApplicationId, DeliveryId, SubscriptionId};
 
 /// How a request is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ pub struct Target {
     /// Names of the custom headers whose values are masked in answers, beside those that always are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_headers: Vec<String>,
+    /// The authorities that its certificate may come from, PEM; those that every target may have, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificates: Option<String>,
 }
 
 /// How a request shows who sends it, beside its signature.
@@ -115,6 +118,15 @@ pub struct SigningSecret {
     /// Signs until then, Unix ms; the current one has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<i64>,
+}
+
+/// A delivery that somebody has given up: it is cancelled when it comes back, and those that wait for it go on now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedDelivery {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// It comes back no later, Unix ms.
+    pub until_ms: i64,
 }
 
 /// Who receives what.
@@ -194,6 +206,9 @@ pub struct Subscription {
     /// Hook0's worker names, kept as given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dedicated_workers: Vec<String>,
+    /// Deliveries that held back others with their ordering key and were given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedDelivery>,
     /// Deliveries matched at a smaller control offset are cancelled (set when it is disabled).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_before: Option<i64>,
@@ -238,6 +253,7 @@ impl Subscription {
             max_age_ms: None,
             disable_after_ms: None,
             dedicated_workers: Vec::new(),
+            skipped: Vec::new(),
             cancel_before: None,
             created_ms: now_ms,
             updated_ms: now_ms,

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::Method;
 use serde_json::json;
 use testkit::Expect;
 use testkit::endpoint::Seen;
 use testkit::pipeline::{Event, Role, Setup, report};
+use testkit::wait::eventually;
 
 const LONG: Duration = Duration::from_secs(180);
 const KEYS: usize = 5;
@@ -79,4 +81,36 @@ async fn events_with_one_key_come_in_order_through_failures_and_kills_and_hold_b
         "ordering: {} delivered, {} repeats",
         outcome.audit.counts.delivered, outcome.audit.counts.repeats
     ));
+}
+
+/// The first of a key fails, and its retry is ten minutes away. It is found in the subscription's health and skipped: those behind it come
+/// at once and in order, and it never does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_is_skipped_lets_those_behind_it_go() {
+    let mut pipeline = Setup::new("skipped").start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let fields = json!({ "ordering": "key", "retry": ["10m"] });
+    let ordered = pipeline.subscribe(&application, &["a.b"], fields).await.unwrap();
+    pipeline.endpoint().script(&ordered.path, "500").unwrap();
+    let event = |number: usize| Event::new(format!("evt-0-{number}"), "a.b").in_order("customer");
+    pipeline.publish(&application, &[event(0)]).await.unwrap();
+    pipeline.endpoint().wait_for(&ordered.path, 1, LONG).await.unwrap();
+    pipeline.endpoint().script(&ordered.path, "204").unwrap();
+    pipeline.publish(&application, &(1..6).map(event).collect::<Vec<_>>()).await.unwrap();
+    let of = |action: &str| format!("/subscriptions/{}/{action}?application_id={}", ordered.id, application.id);
+    let held = eventually("what holds back the others is known", LONG, || async {
+        let health = pipeline.managed(Method::GET, &of("health"), None, 200).await.ok()?;
+        health["held_deliveries"].get(0).cloned()
+    });
+    let held = held.await.unwrap();
+    assert_eq!(pipeline.endpoint().count(&ordered.path), 1, "the others wait for it");
+    let skip = json!({ "delivery_id": held });
+    pipeline.managed(Method::POST, &of("skip"), Some(&skip), 200).await.unwrap();
+    let seen = pipeline.endpoint().wait_for(&ordered.path, 6, LONG).await.unwrap();
+    let came: Vec<usize> = seen.iter().map(|seen| place(seen.event().unwrap()).1).collect();
+    assert_eq!(came, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(seen[0].header("x-hookbus-delivery-id"), held.as_str(), "it was the first that was skipped");
+    let waiting = Expect { waiting: 1, ..Expect::default() };
+    let outcome = pipeline.verdict(waiting, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(outcome.audit.counts.delivered, 5);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kafka::clock::now_ms;
 use serde_json::json;
-use testkit::endpoint::{Endpoint, EndpointOptions, Flaw, Secure, TestAuthority};
-use testkit::hostile::{Cruelty, Hostile};
+use testkit::endpoint::TestAuthority;
+use testkit::hostile::HostileNeighbourhood;
 use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, Subscription, report};
 use testkit::{Expect, supervisor};
 
@@ -20,44 +20,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOKS: usize = 20;
 /// What may come and go between two looks: descriptors, and bytes.
 const SLACK: (usize, u64) = (64, 24 << 20);
-
-/// Who is there, besides the one that is well.
-struct Neighbourhood {
-    raw: Vec<Hostile>,
-    secure: Vec<Endpoint>,
-}
-
-impl Neighbourhood {
-    fn start(authority: &TestAuthority) -> anyhow::Result<Self> {
-        let plain = [
-            Cruelty::AnswersEarly,
-            Cruelty::InterimWithoutEnd,
-            Cruelty::Drips,
-            Cruelty::ClosesOnTheFirst,
-            Cruelty::BlackHoleAfter(100),
-        ];
-        let mut raw = plain.into_iter().map(Hostile::start).collect::<anyhow::Result<Vec<_>>>()?;
-        let h2 = authority.secure(&["h2"], Flaw::None)?;
-        raw.push(Hostile::start_secure(Cruelty::FloodsWithPings, &h2)?);
-        let with = |change: fn(&mut Secure)| {
-            let mut secure = authority.secure(&["h2"], Flaw::None)?;
-            change(&mut secure);
-            Endpoint::start_secure(EndpointOptions { keep: false, ..EndpointOptions::default() }, secure)
-        };
-        let secure = vec![
-            with(|secure| secure.handshakes = Some(0))?,
-            with(|secure| secure.goaway_after = Some(10))?,
-            with(|secure| secure.max_streams = Some(1))?,
-        ];
-        Ok(Self { raw, secure })
-    }
-
-    fn urls(&self) -> Vec<String> {
-        let raw = self.raw.iter().enumerate();
-        let raw = raw.map(|(at, hostile)| hostile.url(if at + 1 == self.raw.len() { "https" } else { "http" }));
-        raw.chain(self.secure.iter().map(|endpoint| endpoint.url("/"))).collect()
-    }
-}
 
 /// Each of them is a subscription to the same events as the one that is well.
 async fn subscribed(pipeline: &mut Pipeline, urls: &[String]) -> (Application, Subscription) {
@@ -91,7 +53,7 @@ async fn hostile_endpoints_cost_what_they_cost_at_first_and_their_neighbour_is_s
         .set("topics.partitions.deliveries", 1)
         .set("delivery.breaker_failures", 20);
     let mut pipeline = setup.start().await.unwrap();
-    let there = Neighbourhood::start(&authority).unwrap();
+    let there = HostileNeighbourhood::start(&authority).unwrap();
     let (application, well) = subscribed(&mut pipeline, &there.urls()).await;
     let pid = pipeline.roles().process(Role::Delivery, 1).unwrap().pid();
     let load = pipeline.load(&application, "a.b", PER_SECOND);
@@ -115,7 +77,7 @@ async fn hostile_endpoints_cost_what_they_cost_at_first_and_their_neighbour_is_s
         last.0,
         first.1 >> 10,
         last.1 >> 10,
-        there.raw.iter().map(Hostile::connections).sum::<usize>()
+        there.raw_connections()
     ));
     pipeline.endpoint().wait_for(&well.path, loaded.accepted, Duration::from_secs(60)).await.unwrap();
     // What waits for those that never take anything, waits.
@@ -141,7 +103,7 @@ async fn a_neighbour_of_hostile_endpoints_gets_every_event_once() {
         .set("delivery.ca_file", file.path().display().to_string())
         .set("topics.partitions.deliveries", 1);
     let mut pipeline = setup.start().await.unwrap();
-    let there = Neighbourhood::start(&authority).unwrap();
+    let there = HostileNeighbourhood::start(&authority).unwrap();
     let (application, well) = subscribed(&mut pipeline, &there.urls()).await;
     let count = 120;
     let events: Vec<Event> = (0..count).map(|number| Event::new(format!("evt_{number}"), "a.b")).collect();

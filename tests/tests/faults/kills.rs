@@ -6,7 +6,7 @@ use kafka::clock::instant;
 use testkit::Expect;
 use testkit::pipeline::{Role, Setup, report};
 
-use crate::scenes::{in_flight, more_arrived, shop};
+use crate::scenes::{histogram, in_flight, latencies, more_arrived, shop};
 
 /// In turn, starting with the one that has most to lose.
 const TURNS: [Role; 5] = [Role::Delivery, Role::Fanout, Role::Gateway, Role::Retry, Role::Control];
@@ -44,6 +44,10 @@ async fn kill_in_turn(name: &str, kills: usize, per_second: u32) {
     // A try whose answer was lost may have been accepted: then the fan-out drops the next one.
     let expect = Expect { repeats: budget, dropped: None, unclean: true, ..Expect::default() };
     let outcome = pipeline.finish_within(expect, Duration::from_secs(180)).await.unwrap();
+    report(&format!(
+        "{name}: from acceptance to the last of its endpoints, ms: {}",
+        histogram(&latencies(&outcome.books, |_| true))
+    ));
     report(&format!(
         "{name}: {kills} kills in {took:?}, {} accepted with {} retries, {} delivered, {} repeats of at most {budget}",
         loaded.accepted, loaded.retries, outcome.audit.counts.delivered, outcome.audit.counts.repeats

@@ -13,14 +13,18 @@ use testkit::wait::eventually;
 
 use crate::scenes::{SOON, arrived, lasts, within};
 
-const LONG: Duration = Duration::from_secs(600);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 /// Published at once: what librdkafka's queue takes.
 const PART: usize = 500;
 /// Live deliveries of a partition; what waits beyond stands in lists.
-const WINDOW: usize = 1_000;
+pub(crate) const WINDOW: usize = 1_000;
 
 /// One partition, so that all subscriptions share a worker's window, and each has a type of its own: `a.0`, `a.1`.
-async fn one_partition(setup: Setup, count: usize, fields: &Value) -> (Pipeline, Application, Vec<Subscription>) {
+pub(crate) async fn one_partition(
+    setup: Setup,
+    count: usize,
+    fields: &Value,
+) -> (Pipeline, Application, Vec<Subscription>) {
     let mut pipeline = setup.set("topics.partitions.deliveries", 1).start().await.unwrap();
     let types: Vec<String> = (0..count).map(event_type).collect();
     let application = pipeline.application(&types.iter().map(|it| &**it).collect::<Vec<_>>()).await.unwrap();
@@ -31,12 +35,17 @@ async fn one_partition(setup: Setup, count: usize, fields: &Value) -> (Pipeline,
     (pipeline, application, made)
 }
 
-fn event_type(number: usize) -> String {
+pub(crate) fn event_type(number: usize) -> String {
     format!("a.b{number}")
 }
 
 /// Events for one of them, with ids `evt_<subscription>_<number>`.
-async fn publish(pipeline: &Pipeline, application: &Application, subscription: usize, numbers: std::ops::Range<usize>) {
+pub(crate) async fn publish(
+    pipeline: &Pipeline,
+    application: &Application,
+    subscription: usize,
+    numbers: std::ops::Range<usize>,
+) {
     let mut numbers = numbers.peekable();
     while numbers.peek().is_some() {
         let part = numbers.by_ref().take(PART);
@@ -45,7 +54,7 @@ async fn publish(pipeline: &Pipeline, application: &Application, subscription: u
     }
 }
 
-async fn queued(pipeline: &mut Pipeline, least: usize) {
+pub(crate) async fn queued(pipeline: &mut Pipeline, least: usize) {
     let process = &*pipeline.roles().process(Role::Delivery, 1).unwrap();
     let least = f64::from(u32::try_from(least).unwrap());
     eventually("deliveries are listed", LONG, || async {

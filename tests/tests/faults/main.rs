@@ -14,6 +14,8 @@ mod cluster;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod dead;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod hostile;

@@ -89,6 +89,20 @@ pub(crate) fn latencies(books: &Books, of: impl Fn(&books::Event) -> bool) -> Ve
     took
 }
 
+/// How many of these took up to so many ms.
+pub(crate) fn histogram(took: &[i64]) -> String {
+    const UP_TO: [i64; 9] = [25, 50, 100, 250, 500, 1_000, 5_000, 20_000, i64::MAX];
+    let mut from = 0;
+    let count = |up_to: i64| {
+        let count = took.iter().filter(|ms| (from..up_to).contains(*ms)).count();
+        let shown =
+            if up_to == i64::MAX { format!("from {from} on {count}") } else { format!("below {up_to} {count}") };
+        from = up_to;
+        shown
+    };
+    UP_TO.map(count).join(", ")
+}
+
 /// A deadline of the issue, with its margin. Only for what is `#[ignore]`d.
 pub(crate) fn within(what: &str, took_ms: i64, limit_ms: i64) {
     testkit::pipeline::report(&format!(

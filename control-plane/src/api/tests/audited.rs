@@ -20,6 +20,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
         (format!("{subscription}/resume"), value!({})),
         (format!("{subscription}/rotate_secret"), value!({})),
         (format!("{subscription}/ping"), value!({})),
+        (format!("{subscription}/skip"), value!({"delivery_id": Uuid::from_u128(5)})),
         (format!("{secret}/rotate"), value!({"application_id": tenant.id})),
         (format!("{service_token}/rotate"), value!({"organization_id": organization})),
     ] {
@@ -38,6 +39,7 @@ async fn an_action_is_audited_by_its_own_name_and_a_change_by_what_it_is() {
             "subscription.resume",
             "subscription.rotate_secret",
             "subscription.ping",
+            "subscription.skip",
             "application_secret.rotate",
             "application_secret.rotate",
             "service_token.rotate",

@@ -227,6 +227,8 @@ fn subscriptions(things: &Things) -> Vec<Row> {
         act("subscriptions.pause", "pause"),
         act("subscriptions.resume", "resume"),
         act("subscriptions.rotateSecret", "rotate_secret"),
+        act("subscriptions.skip", "skip")
+            .body(value!({"application_id": things.application, "delivery_id": Uuid::from_u128(5)})),
         row("subscriptions.health", reach(READ), 200, Method::GET, format!("{one}/health?{query}")),
         row("subscriptions.ping", reach(WRITE), 202, Method::POST, format!("{one}/ping?{query}")),
     ]

@@ -83,6 +83,7 @@ async fn every_post_has_the_same_answer_again_whatever_became_of_the_object() {
         ("subscriptions.resume", format!("{subscription}/resume"), None),
         ("subscriptions.rotateSecret", format!("{subscription}/rotate_secret"), Some(value!({"overlap_ms": 1}))),
         ("subscriptions.ping", format!("{subscription}/ping"), None),
+        ("subscriptions.skip", format!("{subscription}/skip"), Some(value!({"delivery_id": Uuid::from_u128(5)}))),
         ("sources.create", "/sources".into(), Some(new_source)),
         ("sources.pause", format!("{source}/pause"), None),
         ("sources.resume", format!("{source}/resume"), None),

@@ -11,7 +11,7 @@ const NOW: i64 = 1_790_000_000_000;
 
 fn shown(record: Option<LaneSeen>, word: Option<WorkerWord>) -> HealthShown {
     let subscription = a_subscription(|_| {});
-    health(&subscription, LaneKnown { record, word }, NOW)
+    health(&subscription, LaneKnown { record, word }, None, NOW)
 }
 
 fn word(lane: Option<LaneWord>) -> Option<WorkerWord> {

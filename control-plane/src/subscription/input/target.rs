@@ -12,10 +12,11 @@ use crate::body::Fields;
 use crate::custom_headers::{self, Given, MASK};
 use crate::problem::Problem;
 use crate::subscription::Facts;
+use crate::subscription::auth::{MAX_CERTIFICATE, authorities};
 use crate::subscription::keys;
 use target::TargetPolicy;
 
-const FIELDS: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
+const FIELDS: &[&str] = &["type", "method", "url", "headers", "secret_headers", "ca_certificates"];
 pub(crate) const METHODS: [&str; 7] = ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD", "OPTIONS"];
 
 /// What a client gave.
@@ -25,6 +26,7 @@ pub(super) struct TargetInput {
     pub(super) url: String,
     headers: Option<Vec<(String, Given)>>,
     secret_headers: Option<Vec<String>>,
+    ca_certificates: Option<Option<String>>,
 }
 
 // === impl TargetInput ===
@@ -55,7 +57,11 @@ impl TargetInput {
             Some(Value::Null) => Some(Vec::new()),
             Some(list) => Some(custom_headers::check_names(list)?),
         };
-        Ok(Self { method, url: url.into(), headers, secret_headers })
+        let ca_certificates = fields.text("ca_certificates", 1..=MAX_CERTIFICATE)?;
+        if let Some(Some(pem)) = &ca_certificates {
+            authorities(pem).map_err(|message| fields.wrong("ca_certificates", message))?;
+        }
+        Ok(Self { method, url: url.into(), headers, secret_headers, ca_certificates })
     }
 
     /// Headers whose stored secret values stay: masked here, or not given at all. Their values are shown to nobody; a plain
@@ -82,7 +88,9 @@ impl TargetInput {
             (None, None) => BTreeMap::new(),
         };
         let secret_headers = self.hidden(&headers, former)?;
-        Ok(Target { method: self.method.clone(), url: self.url.clone(), headers, secret_headers })
+        let kept = || former.and_then(|former| former.ca_certificates.clone());
+        let ca_certificates = self.ca_certificates.clone().unwrap_or_else(kept);
+        Ok(Target { method: self.method.clone(), url: self.url.clone(), headers, secret_headers, ca_certificates })
     }
 
     /// Names of headers whose values are not shown. Nobody gets to see a stored value by taking its name off the list: that

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use schemas::control::{
     Application, Auth, BodyForm, ControlObject, KeptAnswer, Organization, RetiredApplication, Sealed, SigningScheme,
-    SigningSecret, Target, TokenRole,
+    SigningSecret, SkippedDelivery, Target, TokenRole,
 };
 use schemas::event_type::{EventTypeName, EventTypePattern};
 use schemas::header;
+use schemas::ids::DeliveryId;
 use schemas::record::{Headers, Record};
 use vault::{EncryptionKey, Vault};
 
@@ -312,6 +313,8 @@ fn a_packed_subscription_is_what_it_was() {
     full.secrets.push(SigningSecret { sealed: sealed.clone(), expires_ms: Some(0) });
     full.target.headers = [("x-key".to_owned(), sealed.clone())].into();
     full.target.secret_headers = vec!["x-key".into()];
+    full.target.ca_certificates = Some("-----BEGIN CERTIFICATE-----\n".into());
+    full.skipped = vec![SkippedDelivery { delivery: DeliveryId(Uuid::from_u128(8)), until_ms: 9 }];
     full.auth = Some(Auth::Mtls { certificate: "-----BEGIN CERTIFICATE-----".into(), private_key: sealed });
     full.filter = Some("data.a == 1".into());
     full.body = BodyForm::Cloudevents;
@@ -327,6 +330,8 @@ fn a_packed_subscription_is_what_it_was() {
     full.retry = Some(serde_json::json!("quick"));
     let compiled = Subscription::new(full.clone(), 3, vault()).unwrap();
     assert_eq!(compiled.object(), full);
+    let skips = [8, 9].map(|number| compiled.skips(DeliveryId(Uuid::from_u128(number))));
+    assert_eq!(skips, [true, false]);
     assert_eq!((compiled.rate_per_second(), compiled.uid()), (full.rate_per_second, Some("mine")));
 }
 

@@ -23,6 +23,8 @@ pub struct Target {
     pub headers: Vec<(String, Zeroizing<String>)>,
     /// How requests show who sends them.
     pub auth: Option<Auth>,
+    /// The authorities that its certificate may come from, PEM, in place of those of every target.
+    pub ca_certificates: Option<String>,
 }
 
 /// What signs until one of its secrets expires.
@@ -77,7 +79,8 @@ impl Subscription {
             AuthError::Url(reason) => PrepareError::Url { subscription: self.id(), reason },
             AuthError::Sealed(source) => self.does_not_open(source),
         })?;
-        Ok(Target { method: target.method.clone(), url, headers, auth })
+        let (method, ca_certificates) = (target.method.clone(), target.ca_certificates.clone());
+        Ok(Target { method, url, headers, auth, ca_certificates })
     }
 
     fn prepare_signer(&self, now_ms: i64) -> Result<LiveSigner, PrepareError> {
@@ -123,6 +126,7 @@ impl fmt::Debug for Target {
             .field("url", &self.url.as_str())
             .field("headers", &names)
             .field("auth", &self.auth)
+            .field("ca_certificates", &self.ca_certificates)
             .finish()
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use target::{HostSuffix, Nat64Prefix};
 
+use super::egress::EgressProxy;
 use super::key::{Key, Kind, Section, Unit};
 use super::reader::Reader;
 
@@ -155,6 +156,15 @@ const KEYS: &[Key] = &[
                  `/etc/resolv.conf`, whose search list then does not apply. `/etc/hosts` is read first in any case.",
     },
     Key {
+        path: "delivery.egress_proxy",
+        kind: Kind::Secret,
+        default: "",
+        title: "Egress proxy",
+        effect: "An HTTP proxy that connects to targets and token endpoints (`http://proxy:3128`, \
+                 `http://user:password@proxy:3128`). Names are resolved and judged here all the same, and it is told addresses; \
+                 where it cannot be reached, that is no attempt of a delivery.",
+    },
+    Key {
         path: "delivery.ca_file",
         kind: Kind::Text,
         default: "",
@@ -264,6 +274,8 @@ pub struct DeliveryConfig {
     pub nat64_prefixes: Vec<Nat64Prefix>,
     /// Name servers that are asked for targets; none: those of the system.
     pub dns_servers: Vec<SocketAddr>,
+    /// What requests go through.
+    pub egress_proxy: Option<EgressProxy>,
     /// Authorities beside the public ones, PEM.
     pub ca_file: Option<PathBuf>,
     /// Failures in a row that open a subscription's circuit.
@@ -309,6 +321,7 @@ impl DeliveryConfig {
             allow_hosts: items(from, "delivery.allow_hosts", "names such as corp.example"),
             nat64_prefixes: items(from, "delivery.nat64_prefixes", "IPv6 networks of length 32, 40, 48, 56, 64 or 96"),
             dns_servers: servers(from),
+            egress_proxy: proxy(from),
             ca_file: from.optional("delivery.ca_file").map(PathBuf::from),
             breaker_failures: from.number("delivery.breaker_failures"),
             disable_after: from.hours("delivery.disable_after_hours"),
@@ -339,6 +352,11 @@ fn servers(from: &mut Reader<'_>) -> Vec<SocketAddr> {
     let servers: Vec<NameServerAddress> =
         items(from, "delivery.dns_servers", "addresses such as 10.0.0.53 or [fd00::53]:5353");
     servers.into_iter().map(|server| server.0).collect()
+}
+
+fn proxy(from: &mut Reader<'_>) -> Option<EgressProxy> {
+    let parsed = from.optional("delivery.egress_proxy")?.parse();
+    parsed.map_err(|expected: &str| from.check(false, "delivery.egress_proxy", expected)).ok()
 }
 
 struct NameServerAddress(SocketAddr);

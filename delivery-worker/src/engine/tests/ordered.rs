@@ -2,6 +2,7 @@
 //! holds back its key alone. Who overtakes is found by the ledger, with each request.
 
 use rand::Rng;
+use schemas::ordering::OrderingKey;
 
 use super::world::{Endpoint, MINUTE, World};
 use crate::testing;
@@ -34,6 +35,7 @@ pub(super) fn ordered(seed: u64) -> World {
             3 => world.revoke(true),
             4 => world.revoke(false),
             5..=8 => super::change(&mut world, lanes),
+            9..=11 => give_one_up(&mut world, lanes),
             _ => {}
         }
     }
@@ -44,6 +46,15 @@ pub(super) fn ordered(seed: u64) -> World {
     world.refused_percent = 0;
     world.run_until_settled(written);
     world
+}
+
+/// Whatever it does: waits, is in flight, is on its way back, or has ended.
+fn give_one_up(world: &mut World, lanes: usize) {
+    let (of, draw) = (world.rng.random_range(0..lanes), world.rng.random_range(0..1_000));
+    let lane = testing::subscription_id(u128::try_from(of).unwrap());
+    if let Some(delivery) = world.ledger.any_keyed(lane, draw) {
+        world.skip(of, delivery);
+    }
 }
 
 #[test]
@@ -81,4 +92,52 @@ fn a_key_that_fails_holds_back_nothing_else() {
     assert_eq!(world.settled().len(), written / 2);
     world.heal();
     world.run_until_settled(written);
+}
+
+/// The first of a key fails for hours, and 20 wait for it. Given up, it lets them go at once, whatever its worker knows of it by then:
+/// it is on its way back, and its own end is written when it is there.
+#[test]
+fn one_that_is_given_up_holds_back_nobody_and_is_cancelled() {
+    for restarts in [false, true] {
+        let mut world = World::new(1, &[Endpoint::Fast]);
+        let (lane, key) = (testing::subscription_id(0), OrderingKey(7));
+        world.refuse_key(7);
+        for number in 0..21 {
+            world.ordered(number, 0, 7);
+        }
+        world.wait_until(world.now + MINUTE, 1_000);
+        assert_eq!(world.settled().len(), 0, "all wait for the first");
+        world.heal();
+        let head = world.ledger.head_of(lane, key).unwrap();
+        if restarts {
+            world.restart();
+        }
+        world.skip(0, head);
+        world.wait_until(world.now + 10_000, 100);
+        assert_eq!(world.settled().len(), 20, "restarts: {restarts}");
+        assert!(!world.settled().contains_key(&head));
+        world.run_until_settled(21);
+        assert_eq!(world.kafka.held_keys(), 0);
+    }
+}
+
+/// It is given up while its request is in flight, which fails: nobody waits for its retry.
+#[test]
+fn one_that_is_given_up_in_flight_holds_back_nobody_when_it_fails() {
+    let mut world = World::new(1, &[Endpoint::Slow]);
+    let (lane, key) = (testing::subscription_id(0), OrderingKey(7));
+    world.refuse_key(7);
+    for number in 0..3 {
+        world.ordered(number, 0, 7);
+    }
+    while world.flying.is_empty() {
+        world.step();
+    }
+    let head = world.ledger.head_of(lane, key).unwrap();
+    world.skip(0, head);
+    // What it is answered is certain by now.
+    world.heal();
+    world.wait_until(world.now + 2_000, 100);
+    assert_eq!(world.settled().len(), 2, "its retry is not due yet");
+    world.run_until_settled(3);
 }

@@ -61,6 +61,13 @@ pub(crate) enum SubscriptionCommand {
     Health(One),
     /// Send it a test event.
     Ping(One),
+    /// Give up a delivery that holds back others with its ordering key (`health` names them): those behind it go on.
+    Skip {
+        #[command(flatten)]
+        one: One,
+        /// The delivery's id.
+        delivery: uuid::Uuid,
+    },
 }
 
 /// `hookbus subscription create`

@@ -65,6 +65,7 @@ const HEALTH: &[Column] = &[
     ("in flight at most", "lane_window"),
     ("waiting", "waiting"),
     ("in its list", "queued"),
+    ("holds back", "held_deliveries"),
     ("oldest waiting", "oldest_waiting_at"),
     ("waits for ms", "backlog_age_ms"),
     ("counted from", "window.from"),
@@ -102,6 +103,10 @@ pub(crate) async fn run(args: &SubscriptionArgs) -> Result<()> {
                 &format!("a test event is on its way to subscription {}", one.subscription),
                 &answer,
             );
+        }
+        SubscriptionCommand::Skip { one, delivery } => {
+            let answer = post(&management, one, "/skip", &json!({ "delivery_id": delivery })).await?;
+            return output::done(output, &format!("delivery {delivery} is skipped, those behind it go on"), &answer);
         }
         SubscriptionCommand::Health(one) => {
             let read = Ask::get(place(&management, one, "/health").await?);

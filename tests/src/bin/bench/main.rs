@@ -13,8 +13,10 @@ mod bare;
 mod compare;
 mod load;
 mod meter;
+mod receiver;
 mod rows;
 mod stage;
+mod steady;
 mod table;
 mod workload;
 
@@ -24,14 +26,15 @@ use clap::{Parser, Subcommand};
 
 use self::bare::Bare;
 use self::compare::Against;
-use self::rows::{Row, Scale};
+use self::receiver::Receiver;
+use self::rows::{HostileEndpoints, Row, Scale};
 use self::stage::Stage;
 use self::table::Table;
 
 /// Measures Hookbus beside bare loops of the same libraries.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure; without it everything.
+    /// What to measure; without it everything but `dead`, `hostile` and `idle`, which take a quarter of an hour each.
     #[arg(value_enum)]
     rows: Vec<Row>,
     /// Share of the usual amount of work: 0.1 is a quick look, 1 takes about four minutes on two cores.
@@ -57,6 +60,12 @@ enum Command {
     /// One bare loop, in a process of its own.
     #[command(subcommand, hide = true)]
     Bare(Bare),
+    /// An endpoint, in a process of its own.
+    #[command(hide = true)]
+    Receiver(Receiver),
+    /// Endpoints that harm whoever sends, in a process of their own.
+    #[command(hide = true)]
+    HostileEndpoints(HostileEndpoints),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -64,6 +73,8 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
         Some(Command::Bare(bare)) => runtime.block_on(bare.run()),
+        Some(Command::Receiver(receiver)) => runtime.block_on(receiver.run()),
+        Some(Command::HostileEndpoints(endpoints)) => runtime.block_on(endpoints.run()),
         None => runtime.block_on(measure(arguments)),
     }
 }

@@ -1,9 +1,12 @@
 //! What is measured, one file each.
 
 mod control;
+mod dead;
 mod delivery;
 mod drain;
 mod fanout;
+mod hostile;
+mod idle;
 mod ingest;
 mod latency;
 mod snapshot;
@@ -14,6 +17,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 pub(crate) use self::fanout::warm_up;
+pub(crate) use self::hostile::HostileEndpoints;
 use crate::compare::Against;
 use crate::stage::Stage;
 use crate::table::Table;
@@ -39,6 +43,12 @@ pub(crate) enum Row {
     Control,
     /// Many writers at once, a million subscriptions, and a neighbour with 1,500 connections.
     Tenants,
+    /// A million deliveries for a dead endpoint, and its neighbours.
+    Dead,
+    /// Endpoints that harm whoever sends, and their neighbour.
+    Hostile,
+    /// Many subscriptions on many origins that have nothing to do.
+    Idle,
 }
 
 /// How much work.
@@ -48,10 +58,13 @@ pub(crate) struct Scale {
     pub(crate) ours_only: bool,
 }
 
+/// A phase of less shows nothing.
+const LEAST: Duration = Duration::from_secs(10);
 /// What a backlog takes at most.
 pub(crate) const DONE_WITHIN: Duration = Duration::from_secs(120);
 
 impl Row {
+    /// Those that are measured where none is named.
     pub(crate) const ALL: [Self; 9] = [
         Self::Ingest,
         Self::Fanout,
@@ -78,6 +91,9 @@ impl Row {
             Self::Snapshot => "snapshot start",
             Self::Control => "control writes",
             Self::Tenants => "tenants",
+            Self::Dead => "a dead endpoint",
+            Self::Hostile => "hostile endpoints",
+            Self::Idle => "idle subscriptions",
         }
     }
 
@@ -92,6 +108,9 @@ impl Row {
             Self::Snapshot => snapshot::measure(stage, scale, table).await,
             Self::Control => control::measure(stage, scale, table).await,
             Self::Tenants => tenants::measure(stage, scale, table).await,
+            Self::Dead => dead::measure(stage, scale, table).await,
+            Self::Hostile => hostile::measure(stage, scale, table).await,
+            Self::Idle => idle::measure(stage, scale, table).await,
         }
     }
 
@@ -101,9 +120,15 @@ impl Row {
             Self::Fanout => fanout::compare(stage, scale, against, 1).await,
             Self::Fanout100 => fanout::compare(stage, scale, against, 100).await,
             Self::Delivery => delivery::compare(stage, scale, against).await,
-            Self::Ingest | Self::Drain | Self::Latency | Self::Snapshot | Self::Control | Self::Tenants => {
-                anyhow::bail!("two binaries are compared in fanout, fanout100 and delivery")
-            }
+            Self::Ingest
+            | Self::Drain
+            | Self::Latency
+            | Self::Snapshot
+            | Self::Control
+            | Self::Tenants
+            | Self::Dead
+            | Self::Hostile
+            | Self::Idle => anyhow::bail!("two binaries are compared in fanout, fanout100 and delivery"),
         }
     }
 }
@@ -117,5 +142,10 @@ impl Scale {
     )]
     pub(crate) fn of(self, usual: u32) -> u32 {
         (f64::from(usual) * self.factor).ceil() as u32
+    }
+
+    /// A share of the usual time, but at least as long as shows something.
+    pub(crate) fn lasts(self, usual: Duration) -> Duration {
+        usual.mul_f64(self.factor).max(LEAST.min(usual))
     }
 }

@@ -69,6 +69,10 @@ pub(crate) struct Plan {
     pub(crate) subscriptions: u32,
     /// Where they point.
     pub(crate) url: String,
+    /// Fields of further subscriptions to the first type, each beside or in place of the usual ones.
+    pub(crate) others: Vec<Value>,
+    /// Partitions of `deliveries`, where that is not the default.
+    pub(crate) partitions: Option<i32>,
     /// Settings of the roles beside the usual ones.
     pub(crate) settings: Vec<(&'static str, toml::Value)>,
 }
@@ -117,16 +121,31 @@ impl Stage {
 
     async fn bare_started(&self, name: &str, arguments: &[String]) -> anyhow::Result<Process> {
         let arguments = ["bare", name].into_iter().map(str::to_owned).chain(arguments.iter().cloned());
+        self.own_process(&format!("bare-{name}"), arguments.collect(), 0).await
+    }
+
+    /// The benchmark in a process of its own, which does what these arguments say.
+    pub(crate) async fn own_process(
+        &self,
+        name: &str,
+        arguments: Vec<String>,
+        admin_port: u16,
+    ) -> anyhow::Result<Process> {
         let number = self.installations.fetch_add(1, Ordering::Relaxed);
         let options = ProcessOptions {
-            name: format!("bare-{name}-{number}"),
+            name: format!("{name}-{number}"),
             binary: std::env::current_exe()?,
-            arguments: arguments.collect(),
+            arguments,
             environment: Vec::new(),
             folder: self.folder.clone(),
-            admin_port: 0,
+            admin_port,
         };
         Process::start(options).await
+    }
+
+    /// A file of the run.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Arguments that tell a bare loop where Kafka is.
@@ -144,6 +163,7 @@ impl Stage {
         let name = format!("bench{}", self.installations.fetch_add(1, Ordering::Relaxed));
         let mut topics = TopicSettings { prefix: format!("{name}."), ..TopicSettings::default() };
         topics.partitions.insert("retry".to_owned(), 1);
+        topics.partitions.extend(plan.partitions.map(|count| ("deliveries".to_owned(), count)));
         let created = kafka::topics::ensure(&self.connection, &topics.specs()).await?.created;
         for (role, topic) in [("fanout", topics.topics().events), ("delivery", topics.topics().deliveries)] {
             let group = format!("{name}.{role}");
@@ -151,6 +171,9 @@ impl Stage {
         }
         let config = self.folder.join(format!("{name}.toml"));
         let mut settings = self.settings(&name);
+        if let Some(count) = plan.partitions {
+            settings.set("topics.partitions.deliveries", count);
+        }
         for (key, value) in &plan.settings {
             settings.set(key, value.clone());
         }
@@ -241,17 +264,22 @@ impl Installation<'_> {
             control.post("event_types", &event_type).await?;
         }
         for number in 0..plan.subscriptions {
-            let subscription = json!({
-                "application_id": application,
-                "is_enabled": true,
-                "event_types": [workload::event_type(number % plan.types)],
-                "labels": {},
-                "target": { "type": "http", "method": "POST", "url": plan.url, "headers": {} },
-            });
-            let made = control.post("subscriptions", &subscription).await?;
-            self.subscriptions.push(text(&made, "subscription_id")?.parse()?);
+            let subscription = subscription(&application, number % plan.types, &plan.url);
+            self.subscribe(&control, &subscription).await?;
+        }
+        for other in &plan.others {
+            let mut subscription = subscription(&application, 0, &plan.url);
+            let fields = other.as_object().context("fields of a subscription")?;
+            fields.iter().for_each(|(name, value)| subscription[name] = value.clone());
+            self.subscribe(&control, &subscription).await?;
         }
         process.stop(STOP_WITHIN).await?;
+        Ok(())
+    }
+
+    async fn subscribe(&mut self, control: &Control, subscription: &Value) -> anyhow::Result<()> {
+        let made = control.post("subscriptions", subscription).await?;
+        self.subscriptions.push(text(&made, "subscription_id")?.parse()?);
         Ok(())
     }
 
@@ -259,6 +287,22 @@ impl Installation<'_> {
     pub(crate) fn group(&self, role: &str) -> String {
         format!("{}.{role}", self.name)
     }
+}
+
+/// As long as nobody sets it: for workers that are not frozen, and may be killed.
+pub(crate) fn default_timeouts() -> Vec<(&'static str, toml::Value)> {
+    vec![("kafka.session_timeout_ms", 8_000.into())]
+}
+
+/// A subscription to one of the event types.
+pub(crate) fn subscription(application: &str, event_type: u32, url: &str) -> Value {
+    json!({
+        "application_id": application,
+        "is_enabled": true,
+        "event_types": [workload::event_type(event_type)],
+        "labels": {},
+        "target": { "type": "http", "method": "POST", "url": url, "headers": {} },
+    })
 }
 
 /// Ends a role the friendly way, so that the next one finds the machine quiet.

@@ -4,6 +4,9 @@ use std::io::Write as _;
 
 use crate::meter::Cost;
 
+/// What fan-out and delivery together may cost of their two bare loops.
+const BOTH: f64 = 1.6;
+
 /// What a number should be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Aim {
@@ -76,7 +79,8 @@ impl Table {
         if let (Some((fanout, bare_fanout)), Some((delivery, bare_delivery))) = (self.fanout, self.delivery) {
             let sum = |fanout: Cost, delivery: Cost| fanout.cpu_seconds() + delivery.cpu_seconds();
             let bare = bare_fanout.zip(bare_delivery).map(|(fanout, delivery)| sum(fanout, delivery));
-            self.add("topic to endpoint: CPU-s per 100,000", sum(fanout, delivery), bare, Aim::AtMost(5.5));
+            let aim = if bare.is_some() { Aim::TimesBare(BOTH) } else { Aim::AtMost(5.5) };
+            self.add("topic to endpoint: CPU-s per 100,000", sum(fanout, delivery), bare, aim);
         }
         say("")?;
         say(&format!("{:<68} {:>10} {:>10} {:>7}  {}", "", "hookbus", "bare", "ratio", "aim"))?;

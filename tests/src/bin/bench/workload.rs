@@ -42,6 +42,17 @@ pub(crate) fn event_id(number: u32) -> String {
     format!("evt_{number:0ID_DIGITS$}")
 }
 
+/// The id of an event that tells its number and when it was made: `<number>-<Unix ms>`.
+pub(crate) fn timed_id(number: u32) -> String {
+    format!("{number}-{}", now_ms())
+}
+
+/// What such an id tells.
+pub(crate) fn timed(id: &str) -> Option<(u32, i64)> {
+    let (number, made_ms) = id.split_once('-')?;
+    Some((number.parse().ok()?, made_ms.parse().ok()?))
+}
+
 /// One of the event types of an installation.
 pub(crate) fn event_type(number: u32) -> String {
     format!("invoice.paid.v{number}")
@@ -65,34 +76,45 @@ pub(crate) async fn write_events(
     write(connection, records).await
 }
 
-/// Writes a backlog of deliveries of the events with these numbers, in turn for each subscription.
+/// Writes a backlog of deliveries of the events with these numbers and ids, in turn for each subscription.
 pub(crate) async fn write_deliveries(
     connection: &Connection,
     topic: &Arc<str>,
     application: ApplicationId,
     subscriptions: &[SubscriptionId],
-    numbers: Range<u32>,
+    (numbers, id): (Range<u32>, fn(u32) -> String),
 ) -> anyhow::Result<()> {
-    let (value, source) = (payload(), identity::gateway_source(application));
-    let records = numbers.zip(subscriptions.iter().cycle()).map(|(number, &subscription)| {
-        let id = event_id(number);
-        let inbound = event_headers(application, &source, &id, &event_type(0));
-        let event = EventIdentity { application, source: source.clone(), id };
-        let accepted_ms = now_ms();
-        let new = NewDelivery {
-            id: event.delivery_id(subscription, Generation(None)),
-            subscription,
-            generation: Generation(None),
-            made_by: None,
-            accepted_ms,
-            deadline_ms: accepted_ms + LIFE_MS,
-            control_offset: 0,
-            ordering_key: None,
-        };
-        let headers = new.encode(&inbound, application, &format!("events/0/{number}"));
-        record(topic, delivery::key(subscription), &value, headers)
-    });
+    let value = payload();
+    let records = numbers.zip(subscriptions.iter().cycle());
+    let records =
+        records.map(|(number, &subscription)| delivery(topic, application, subscription, (number, id(number)), &value));
     write(connection, records).await
+}
+
+/// One delivery of the event with this number and id.
+pub(crate) fn delivery(
+    topic: &Arc<str>,
+    application: ApplicationId,
+    subscription: SubscriptionId,
+    (number, id): (u32, String),
+    value: &Bytes,
+) -> OutRecord {
+    let source = identity::gateway_source(application);
+    let inbound = event_headers(application, &source, &id, &event_type(0));
+    let event = EventIdentity { application, source, id };
+    let accepted_ms = now_ms();
+    let new = NewDelivery {
+        id: event.delivery_id(subscription, Generation(None)),
+        subscription,
+        generation: Generation(None),
+        made_by: None,
+        accepted_ms,
+        deadline_ms: accepted_ms + LIFE_MS,
+        control_offset: 0,
+        ordering_key: None,
+    };
+    let headers = new.encode(&inbound, application, &format!("events/0/{number}"));
+    record(topic, delivery::key(subscription), value, headers)
 }
 
 fn event_headers(application: ApplicationId, source: &str, id: &str, event_type: &str) -> Headers {
@@ -153,5 +175,13 @@ mod tests {
         assert_eq!(payload.len(), PAYLOAD_BYTES);
         let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(value["invoice"], "in_00042");
+    }
+
+    #[test]
+    fn an_id_tells_its_number_and_its_time() {
+        let before_ms = now_ms();
+        let (number, made_ms) = timed(&timed_id(7)).unwrap();
+        assert!(number == 7 && made_ms >= before_ms);
+        assert_eq!((timed(&event_id(7)), timed("7-x"), timed("")), (None, None, None));
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use catalog::Subscription;
 use rand::Rng;
-use schemas::control;
-use schemas::ids::SubscriptionId;
+use schemas::control::{self, SkippedDelivery};
+use schemas::ids::{DeliveryId, SubscriptionId};
 
 use super::World;
 use crate::engine::Lookup;
@@ -37,16 +37,19 @@ impl Lookup for Subscriptions {
 }
 
 /// What an operator may change of a subscription at any time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in super::super) struct OperatorState {
     pub(in super::super) is_enabled: bool,
+    is_paused: bool,
+    /// What was given up.
+    skipped: Vec<SkippedDelivery>,
     /// What was matched before is cancelled, also once it is enabled again.
     cancel_before: Option<i64>,
 }
 
 impl Default for OperatorState {
     fn default() -> Self {
-        Self { is_enabled: true, cancel_before: None }
+        Self { is_enabled: true, is_paused: false, skipped: Vec::new(), cancel_before: None }
     }
 }
 
@@ -74,23 +77,35 @@ impl World {
 
     /// What is set of a subscription.
     pub(in super::super) fn state(&self, of: usize) -> OperatorState {
-        self.states.get(&of).copied().unwrap_or_default()
+        self.states.get(&of).cloned().unwrap_or_default()
     }
 
     /// Changes a subscription; the worker looks at what waits a moment later.
     pub(in super::super) fn operate(&mut self, of: usize, is_paused: bool, is_enabled: bool) {
-        self.control_end += 1;
         let was = self.state(of);
-        let cancel_before = if was.is_enabled && !is_enabled { Some(self.control_end) } else { was.cancel_before };
-        self.states.insert(of, OperatorState { is_enabled, cancel_before });
+        let ends = (was.is_enabled && !is_enabled).then_some(self.control_end + 1);
+        self.put_state(of, OperatorState { is_enabled, is_paused, cancel_before: ends.or(was.cancel_before), ..was });
+    }
+
+    /// Somebody gives a delivery up; the worker looks at that a moment later.
+    pub(in super::super) fn skip(&mut self, of: usize, delivery: DeliveryId) {
+        let mut state = self.state(of);
+        state.skipped.push(SkippedDelivery { delivery, until_ms: i64::MAX });
+        self.put_state(of, state);
+    }
+
+    fn put_state(&mut self, of: usize, state: OperatorState) {
+        self.control_end += 1;
         let number = u128::try_from(of).unwrap();
         let vault = testing::vault();
         let object = control::Subscription {
-            is_paused,
-            is_enabled,
-            cancel_before,
+            is_paused: state.is_paused,
+            is_enabled: state.is_enabled,
+            cancel_before: state.cancel_before,
+            skipped: state.skipped.clone(),
             ..testing::shared_object(number, &self.url(number), &vault)
         };
+        self.states.insert(of, state);
         self.subscriptions.put(testing::subscription(object, self.control_end, &vault));
         let at = self.now + self.rng.random_range(0..200);
         self.review_at.get_or_insert(at);

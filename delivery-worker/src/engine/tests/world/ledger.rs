@@ -82,6 +82,22 @@ impl Ledger {
         self.window.insert(record.offset);
     }
 
+    /// A delivery of this lane with an ordering key, of which there are some.
+    pub(in super::super) fn any_keyed(&self, of: SubscriptionId, draw: usize) -> Option<DeliveryId> {
+        let all: Vec<DeliveryId> = self
+            .keyed
+            .iter()
+            .filter(|((lane, _), _)| *lane == of)
+            .flat_map(|(_, line)| line.iter().map(|it| it.0))
+            .collect();
+        all.get(draw % all.len().max(1)).copied()
+    }
+
+    /// The one of an ordering key that was written first and has not ended.
+    pub(in super::super) fn head_of(&self, of: SubscriptionId, key: OrderingKey) -> Option<DeliveryId> {
+        self.keyed.get(&(of, key))?.iter().map(|(id, _)| *id).find(|id| !self.ended.contains(id))
+    }
+
     pub(super) fn written_ms(&self, offset: i64) -> i64 {
         self.log[&offset].0
     }
@@ -91,7 +107,8 @@ impl Ledger {
         self.own.entry(id).or_default().insert((role, arrival.offset));
     }
 
-    /// What belongs to an ordering key goes when everything before it with the same key has ended, whoever owned it, or is cancelled.
+    /// What belongs to an ordering key goes when everything before it with the same key has ended, whoever owned it, is cancelled or was
+    /// given up.
     pub(super) fn check_order(
         &self,
         delivery: &Delivery,
@@ -100,7 +117,8 @@ impl Ledger {
     ) {
         let Some(key) = delivery.ordering_key else { return };
         let (seed, line) = (self.seed, &self.keyed[&(delivery.subscription, key)]);
-        let is_open = |id: &DeliveryId, matched: i64| !self.ended.contains(id) && !of.cancels(matched);
+        let is_open =
+            |id: &DeliveryId, matched: i64| !self.ended.contains(id) && !of.cancels(matched) && !of.skips(*id);
         let before = line.iter().take_while(|(id, _)| *id != delivery.id).find(|(id, matched)| is_open(id, *matched));
         assert_eq!(before, None, "seed {seed}: {} overtakes one with its key {key}", delivery.id);
         assert!(!flying.any(|id| line.iter().any(|it| it.0 == id)), "seed {seed}: two of {key} are in flight");

@@ -72,6 +72,7 @@ impl World {
         assert!(delivery.hop.due_ms <= self.now, "seed {}: early", self.seed);
         assert!(!subscription.is_paused(), "seed {}: sent while paused", self.seed);
         assert!(!subscription.cancels(delivery.control_offset), "seed {}: sent though cancelled", self.seed);
+        assert!(!subscription.skips(delivery.id), "seed {}: sent though given up", self.seed);
         assert!(delivery.deadline_ms > self.now, "seed {}: sent though too old", self.seed);
         let in_lane = self.flying.values().filter(|flight| flight.subscription.id() == id).count();
         assert!(in_lane < CAP as usize, "seed {}: cap exceeded", self.seed);

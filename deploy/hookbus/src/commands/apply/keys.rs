@@ -28,7 +28,7 @@ pub(crate) const KINDS: [Kind; 6] =
 /// Fields of `limits`.
 const LIMITS: &[&str] = &["applications", "subscriptions", "event_types", "events_per_day", "events_per_second"];
 /// Fields of `target`.
-const TARGET: &[&str] = &["type", "method", "url", "headers", "secret_headers"];
+const TARGET: &[&str] = &["type", "method", "url", "headers", "secret_headers", "ca_certificates"];
 /// Fields of a schema registry's `auth`.
 const REGISTRY_AUTH: &[&str] = &["type", "username", "password", "token"];
 

@@ -56,7 +56,7 @@ pub(super) async fn compare(stage: &Stage, scale: Scale, against: &Against) -> a
 /// As many in flight as the bare loop has.
 fn plan(endpoint: &Endpoint, path: &str) -> Plan {
     let settings = vec![("delivery.concurrency", IN_FLIGHT.into())];
-    Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url(path), settings }
+    Plan { types: 1, subscriptions: SUBSCRIPTIONS, url: endpoint.url(path), settings, ..Plan::default() }
 }
 
 /// How the bare client sends.
@@ -100,9 +100,9 @@ impl<'a> Worker<'a> {
     async fn send(&mut self, stage: &Stage, endpoint: &Endpoint, count: u32) -> anyhow::Result<Cost> {
         let Installation { topics, application, subscriptions, .. } = &self.installation;
         self.process.pause()?;
-        let numbers = self.sent..self.sent + count;
-        self.sent = numbers.end;
-        workload::write_deliveries(&stage.connection, &topics.deliveries, *application, subscriptions, numbers).await?;
+        let events = (self.sent..self.sent + count, workload::event_id as fn(u32) -> String);
+        self.sent += count;
+        workload::write_deliveries(&stage.connection, &topics.deliveries, *application, subscriptions, events).await?;
         let meter = Meter::start(self.process.pid(), stage.broker())?;
         self.process.resume()?;
         let (expected, path) = (u64::from(self.sent), self.path);
@@ -134,7 +134,7 @@ impl<'a> Worker<'a> {
             }
             ours += cost;
             for (cost, bare) in theirs.iter_mut().zip(bare) {
-                *cost += send_bare(stage, endpoint, bare, count).await?;
+                *cost += send_bare(stage, &endpoint.url("/bare"), bare, count).await?;
             }
         }
         Ok((ours, theirs))
@@ -156,9 +156,9 @@ impl<'a> Worker<'a> {
 }
 
 /// One backlog of a bare client.
-async fn send_bare(stage: &Stage, endpoint: &Endpoint, bare: &Bare, count: u32) -> anyhow::Result<Cost> {
-    let (url, count_text, in_flight) = (endpoint.url("/bare"), count.to_string(), bare.in_flight.to_string());
-    let arguments = ["--url", &url, "--count", &count_text, "--in-flight", &in_flight].map(str::to_owned);
+pub(super) async fn send_bare(stage: &Stage, url: &str, bare: &Bare, count: u32) -> anyhow::Result<Cost> {
+    let (count_text, in_flight) = (count.to_string(), bare.in_flight.to_string());
+    let arguments = ["--url", url, "--count", &count_text, "--in-flight", &in_flight].map(str::to_owned);
     let arguments = [&arguments, bare.speaks.as_slice()].concat();
     let output = stage.bare_to_its_end("delivery", &arguments).await?;
     let last = output.lines().last().context("the bare loop said nothing")?;

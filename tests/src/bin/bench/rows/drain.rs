@@ -102,7 +102,8 @@ impl Case {
             speaks.push("--http2".to_owned());
         }
         settings.extend(self.each.map(|each| ("delivery.lane_concurrency", each.into())));
-        let plan = Plan { types: 1, subscriptions: self.subscriptions, url: endpoint.url("/ours"), settings };
+        let (subscriptions, url) = (self.subscriptions, endpoint.url("/ours"));
+        let plan = Plan { types: 1, subscriptions, url, settings, ..Plan::default() };
         let mut worker = Worker::start("/ours", plan, async |plan| stage.install(&plan).await).await?;
         let mut bare = vec![Bare::usual(speaks.clone())];
         if self.in_flight() != bare[0].in_flight {
