@@ -12,6 +12,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::Timestamp;
 use schemas::event::StringMap;
 use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
@@ -207,6 +208,18 @@ impl Fields {
             Some(Value::Null) => Ok(Some(None)),
             Some(Value::Object(map)) => Self::new(map, prefix, known).map(Some).map(Some),
             Some(_other) => Err(self.wrong(name, "must be an object")),
+        }
+    }
+
+    /// A moment, Unix ms. Absent is `None`, null is `Some(None)`.
+    pub(crate) fn moment(&mut self, name: &str) -> Result<Option<Option<i64>>, Problem> {
+        match self.text(name, 0..=50)? {
+            None => Ok(None),
+            Some(None) => Ok(Some(None)),
+            Some(Some(text)) => match text.parse::<Timestamp>() {
+                Ok(moment) => Ok(Some(Some(moment.as_millisecond()))),
+                Err(_bad) => Err(self.wrong(name, "must be an RFC 3339 time with zone")),
+            },
         }
     }
 

@@ -30,8 +30,8 @@ const RESERVED: [&str; 15] = [
     "expect",
     "user-agent",
 ];
-/// Signed or set by us, by name or prefix.
-const OURS: [&str; 3] = ["x-event-id", "x-event-type", "x-hook0-signature"];
+/// Signed or set by us, by name or prefix. What a deprecated type says is not signed, but nobody else may say it.
+const OURS: [&str; 5] = ["x-event-id", "x-event-type", "x-hook0-signature", "deprecation", "sunset"];
 const OUR_PREFIXES: [&str; 2] = ["webhook-", "x-hookbus-"];
 
 /// A custom header as it was given.
@@ -135,6 +135,8 @@ mod tests {
             "x-event-type",
             "X-Hook0-Signature",
             "x-hookbus-attempt",
+            "Deprecation",
+            "sunset",
             "TE",
             "Upgrade",
         ] {

@@ -1,7 +1,8 @@
 //! Events about Hookbus itself, for the application that the operator names; none where none is named.
 //!
 //! ```text
-//! a write that disables a subscription --store: in the write's transaction---------+
+//! a write that disables a subscription,
+//! or deprecates an event type ----------store: in the write's transaction----------+
 //! [attempts] recovered, dead_lettered --reports: with the progress on `attempts` --+--> [events] --> fan-out, like any other event
 //! ```
 //!
@@ -16,10 +17,10 @@ use chassis::config::ControlConfig;
 use parking_lot::Mutex;
 use retry::Budget;
 use schemas::attempt::{Kind, Lifecycle};
-use schemas::control::{ControlObject, Subscription};
+use schemas::control::{ControlObject, EventType, Subscription};
 use schemas::dead_letter::DeathReason;
 use schemas::ids::{ApplicationId, SubscriptionId};
-use schemas::operational::{OperationalEvent, OperationalKind};
+use schemas::operational::{OperationalEvent, OperationalKind, OperationalSubject};
 use schemas::record::OutRecord;
 use schemas::topics::Topics;
 use serde_json::{Map, Value, json};
@@ -93,7 +94,7 @@ impl Operations {
         &self.topic
     }
 
-    /// What a write disables, over what was there before it. No budget holds it back: each is a change by hand, or one report.
+    /// What a write disables or deprecates, over what was there before it. No budget holds it back: each is a change by hand, or one report.
     /// `write`: its id, which tells it from another one of the same moment, and when it was made, Unix ms.
     pub(crate) fn of_write<'a>(
         &self,
@@ -103,13 +104,20 @@ impl Operations {
     ) -> Result<Vec<OutRecord>, serde_json::Error> {
         let mut records = Vec::new();
         for (change, before) in changes {
-            let (Change::Put(ControlObject::Subscription(after)), Some(ControlObject::Subscription(before))) =
-                (change, before)
-            else {
-                continue;
+            let event = match (change, before) {
+                (Change::Put(ControlObject::Subscription(after)), Some(ControlObject::Subscription(before))) => {
+                    (before.is_enabled && !after.is_enabled).then(|| self.disabled(snapshot, after, write))
+                }
+                (Change::Put(ControlObject::EventType(after)), Some(ControlObject::EventType(before))) => {
+                    let is_other = before.deprecated != after.deprecated || before.deprecation() != after.deprecation();
+                    is_other.then(|| self.deprecated(snapshot, after, write))
+                }
+                _another => None,
             };
-            if before.is_enabled && !after.is_enabled && self.is_told_of(snapshot, after.application_id) {
-                records.push(self.disabled(snapshot, after, write).record(Arc::clone(&self.topic))?);
+            if let Some((application, event)) = event
+                && self.is_told_of(snapshot, application)
+            {
+                records.push(event.record(Arc::clone(&self.topic))?);
             }
         }
         Ok(records)
@@ -117,18 +125,18 @@ impl Operations {
 
     /// What is told of a worker's report; most say nothing.
     pub(crate) fn of_report(&self, snapshot: &Snapshot, report: &Lifecycle<'_>, now_ms: i64) -> Option<ToldOperator> {
-        let event = self.reported(snapshot, report)?;
+        let (subscription, event) = self.reported(snapshot, report)?;
         if now_ms.saturating_sub(event.at_ms) > OLD_MS {
             return None;
         }
         // Paid for the time it happened at, not for that of reading: reports that waited while nobody read are not too many.
-        if !self.budgets.lock().pay((event.subscription, event.kind), event.at_ms) {
+        if !self.budgets.lock().pay((subscription, event.kind), event.at_ms) {
             return Some(ToldOperator::TooMany);
         }
         match event.record(Arc::clone(&self.topic)) {
             Ok(record) => Some(ToldOperator::Event(record)),
             Err(error) => {
-                warn!(%error, subscription.id = %event.subscription, "an operational event cannot be encoded");
+                warn!(%error, subscription.id = %subscription, "an operational event cannot be encoded");
                 None
             }
         }
@@ -144,21 +152,45 @@ impl Operations {
         snapshot: &Snapshot,
         subscription: &Subscription,
         (write_id, at_ms): (Uuid, i64),
-    ) -> OperationalEvent {
-        let mut data = facts(snapshot, subscription.application_id, subscription.uid.as_deref());
+    ) -> (ApplicationId, OperationalEvent) {
+        let mut data = of_subscription(snapshot, subscription.application_id, subscription.uid.as_deref());
         data.insert("reason".to_owned(), json!(subscription.disabled_reason.as_deref().unwrap_or("request")));
         data.insert("detail".to_owned(), json!(subscription.disabled_detail));
-        OperationalEvent {
+        let event = OperationalEvent {
             kind: OperationalKind::SubscriptionDisabled,
             application: self.application,
-            subscription: subscription.subscription_id,
+            subject: OperationalSubject::Subscription(subscription.subscription_id),
             cause: write_id.to_string(),
             at_ms,
             data,
-        }
+        };
+        (subscription.application_id, event)
     }
 
-    fn reported(&self, snapshot: &Snapshot, report: &Lifecycle<'_>) -> Option<OperationalEvent> {
+    /// A type that is deprecated, or is not any more.
+    fn deprecated(
+        &self,
+        snapshot: &Snapshot,
+        event_type: &EventType,
+        (write_id, at_ms): (Uuid, i64),
+    ) -> (ApplicationId, OperationalEvent) {
+        let application = event_type.application_id;
+        let mut data = facts(snapshot, application);
+        data.insert("deprecated_at".to_owned(), json!(event_type.deprecated_ms.map(time)));
+        data.insert("sunset_at".to_owned(), json!(event_type.sunset_ms.map(time)));
+        let (deprecated, reinstated) = (OperationalKind::EventTypeDeprecated, OperationalKind::EventTypeReinstated);
+        let event = OperationalEvent {
+            kind: if event_type.deprecated { deprecated } else { reinstated },
+            application: self.application,
+            subject: OperationalSubject::EventType(application, event_type.name.clone()),
+            cause: write_id.to_string(),
+            at_ms,
+            data,
+        };
+        (application, event)
+    }
+
+    fn reported(&self, snapshot: &Snapshot, report: &Lifecycle<'_>) -> Option<(SubscriptionId, OperationalEvent)> {
         let (kind, cause) = if report.kind == Kind::Recovered {
             (OperationalKind::SubscriptionRecovered, report.failing_since_ms?.to_string())
         } else if report.kind == Kind::DeadLettered && is_exhausted(report) {
@@ -172,7 +204,7 @@ impl Operations {
         }
         // One that is gone since has no uid.
         let uid = snapshot.subscription(subscription).and_then(|found| found.object().uid);
-        let mut data = facts(snapshot, application, uid.as_deref());
+        let mut data = of_subscription(snapshot, application, uid.as_deref());
         let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
         if kind == OperationalKind::SubscriptionRecovered {
             put("failing_since", json!(report.failing_since_ms.map(time)));
@@ -184,8 +216,8 @@ impl Operations {
             put("reason", json!(report.reason));
             put("detail", json!(report.detail));
         }
-        let application = self.application;
-        Some(OperationalEvent { kind, application, subscription, cause, at_ms: report.at_ms, data })
+        let (application, subject) = (self.application, OperationalSubject::Subscription(subscription));
+        Some((subscription, OperationalEvent { kind, application, subject, cause, at_ms: report.at_ms, data }))
     }
 }
 
@@ -195,13 +227,19 @@ fn is_exhausted(report: &Lifecycle<'_>) -> bool {
     matches!(reason, Some(DeathReason::Schedule | DeathReason::MaxAge))
 }
 
-/// Whose subscription it is.
-fn facts(snapshot: &Snapshot, application: ApplicationId, uid: Option<&str>) -> Map<String, Value> {
+/// Whose subscription it is, and what he calls it.
+fn of_subscription(snapshot: &Snapshot, application: ApplicationId, uid: Option<&str>) -> Map<String, Value> {
+    let mut data = facts(snapshot, application);
+    data.insert("subscription_uid".to_owned(), json!(uid));
+    data
+}
+
+/// Whose it is.
+fn facts(snapshot: &Snapshot, application: ApplicationId) -> Map<String, Value> {
     let organization = snapshot.application_by_id(application).map(|found| found.organization_id);
     Map::from_iter([
         ("organization_id".to_owned(), json!(organization)),
         ("application_id".to_owned(), json!(application)),
-        ("subscription_uid".to_owned(), json!(uid)),
     ])
 }
 

@@ -7,7 +7,6 @@
 use std::fmt::Display;
 
 use catalog::{Snapshot, sealed};
-use jiff::Timestamp;
 use schemas::control::{ControlKey, Sealed, TokenRole};
 use schemas::problem::Code;
 use utoipa::ToSchema;
@@ -78,15 +77,7 @@ impl GivenToken {
             Some("editor") => Some(TokenRole::Editor),
             Some(_other) => return Err(fields.wrong("role", "must be ingest, viewer or editor")),
         };
-        let expires_ms = match fields.text("expires_at", 0..=50)? {
-            None => None,
-            Some(None) => Some(None),
-            Some(Some(text)) => match text.parse::<Timestamp>() {
-                Ok(moment) => Some(Some(moment.as_millisecond())),
-                Err(_bad) => return Err(fields.wrong("expires_at", "must be an RFC 3339 time with zone")),
-            },
-        };
-        Ok(Self { role, expires_ms })
+        Ok(Self { role, expires_ms: fields.moment("expires_at")? })
     }
 
     /// The same where whoever asks has an end of his own: what he makes or changes ends no later. What is as it was may stay.

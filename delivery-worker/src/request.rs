@@ -1,7 +1,8 @@
 //! Builds one signed request. Pure: the delivery, its subscription and the time in, the request out.
 //!
 //! Headers in the order of the contract: `host`, custom ones, `content-type`, `x-event-id`, `x-event-type` (these but
-//! `host` are what Hook0's signature covers), then the Standard Webhooks set, Hook0's signature, and ours. The body of the `raw` form is the payload's own
+//! `host` are what Hook0's signature covers), then the Standard Webhooks set, Hook0's signature, ours, and what is said of a
+//! deprecated type. The body of the `raw` form is the payload's own
 //! buffer, never a copy.
 
 mod body;
@@ -19,8 +20,9 @@ use catalog::{PrepareError, Subscription};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use schemas::delivery::Delivery;
+use schemas::delivery::{Delivery, Deprecation};
 use schemas::identity;
 use uuid::Uuid;
 
@@ -38,6 +40,10 @@ const HOOK0_SIGNATURE: HeaderName = HeaderName::from_static("x-hook0-signature")
 const DELIVERY_ID: HeaderName = HeaderName::from_static("x-hookbus-delivery-id");
 const ATTEMPT: HeaderName = HeaderName::from_static("x-hookbus-attempt");
 const REPLAY: HeaderName = HeaderName::from_static("x-hookbus-replay");
+/// RFC 9745.
+const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
+/// RFC 8594.
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("Hookbus/", env!("CARGO_PKG_VERSION")));
@@ -56,7 +62,7 @@ pub(crate) fn build(
     now_ms: i64,
 ) -> Result<Request<Full<Bytes>>, AttemptVerdict> {
     let (body, content_type) = body::of(delivery, subscription)?;
-    let mut headers = HeaderMap::with_capacity(18 + target.custom.len());
+    let mut headers = HeaderMap::with_capacity(20 + target.custom.len());
     headers.insert(HOST, target.host.clone());
     for (name, value) in &target.custom {
         headers.append(name.clone(), value.clone());
@@ -80,6 +86,9 @@ pub(crate) fn build(
     if let Some(made_by) = replayed_by(delivery) {
         headers.insert(REPLAY, made_by);
     }
+    if let Some(deprecation) = delivery.deprecation() {
+        announce(&mut headers, deprecation);
+    }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = target.method.clone();
     *request.uri_mut() = target.uri.clone();
@@ -96,6 +105,23 @@ fn replayed_by(delivery: &Delivery) -> Option<HeaderValue> {
     let word = delivery.made_by().and_then(|made_by| HeaderValue::from_str(made_by).ok());
     // Whoever made it has not said what it is.
     Some(word.unwrap_or_else(|| HeaderValue::from_static("true")))
+}
+
+/// Says since when the event's type is deprecated, and when it may end. Custom headers of these names, from before they were
+/// ours, stay as they are; no header is better than one that cannot be read.
+fn announce(headers: &mut HeaderMap, deprecation: Deprecation) {
+    let time = |ms| jiff::Timestamp::from_millisecond(ms).ok();
+    let sunset =
+        time(deprecation.sunset_ms).and_then(|at| DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok());
+    let values =
+        [(DEPRECATION, time(deprecation.deprecated_ms).map(|at| format!("@{}", at.as_second()))), (SUNSET, sunset)];
+    for (name, text) in values {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok())
+            && !headers.contains_key(&name)
+        {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// Signs over what stands in the headers so far, and adds the signatures.

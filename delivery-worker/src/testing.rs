@@ -92,6 +92,7 @@ pub(crate) fn matched(event: &str, number: u128, deadline_ms: i64, control_offse
         deadline_ms,
         control_offset,
         ordering_key: None,
+        deprecation: None,
     };
     Record {
         offset: 0,

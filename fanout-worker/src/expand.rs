@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::Subscription;
 use schemas::attempt::{EventFacts, Kind, Lifecycle, foreign_source, name_subscriptions};
-use schemas::delivery::{self, MadeBy, NewDelivery};
+use schemas::delivery::{self, Deprecation, MadeBy, NewDelivery};
 use schemas::identity;
 use schemas::ids::{ApplicationId, Generation, OrganizationId, SourceId};
 use schemas::ordering::OrderingKey;
@@ -70,6 +70,8 @@ pub(crate) struct Accepted<'a> {
     pub(crate) origin: &'a str,
     /// The first, or the one that a source makes again.
     pub(crate) generation: Generation,
+    /// That its type is deprecated, if it is.
+    pub(crate) deprecation: Option<Deprecation>,
 }
 
 // === impl Place ===
@@ -132,7 +134,7 @@ impl Expander {
         subscriptions: &[Arc<Subscription>],
         out: &mut Vec<OutRecord>,
     ) {
-        let Accepted { event, application, origin, generation } = accepted;
+        let Accepted { event, application, origin, generation, deprecation } = accepted;
         let made_by = generation.0.map(|_| MadeBy::Replay);
         let accepted_ms = place.accepted_ms();
         for subscription in subscriptions {
@@ -150,6 +152,7 @@ impl Expander {
                 control_offset,
                 // An event without a key is in order with none.
                 ordering_key: place.record.key.as_deref().filter(|_| subscription.is_ordered()).map(OrderingKey::of),
+                deprecation,
             };
             out.push(OutRecord {
                 topic: Arc::clone(&self.topics.deliveries),

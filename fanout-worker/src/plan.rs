@@ -20,6 +20,7 @@ use std::time::Instant;
 use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use kafka::Lease;
+use schemas::delivery::Deprecation;
 use schemas::identity;
 use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
@@ -71,6 +72,8 @@ struct Expansion {
     lease: Lease,
     offset: i64,
     application: ApplicationId,
+    /// As the snapshot said that it was judged by.
+    deprecation: Option<Deprecation>,
     control_offset: i64,
     id: Option<(Hash, i64)>,
     /// Deliveries made so far, of as many as there are `subscriptions`.
@@ -232,7 +235,9 @@ impl Planner {
         let selected = select::event_type(&snapshot, application, &event)?;
         let origin = place.origin();
         let generation = generation(turn.source, place);
-        let accepted = Accepted { event: &event, application: selected.application, origin: &origin, generation };
+        let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
+        let application = selected.application;
+        let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
         let is_first = generation.0.is_none();
         if event.is_id_made && is_first && turn.source.is_some_and(|source| source.was_handled(place.record.offset)) {
             self.expander.repeat(accepted, place, &mut self.outputs);
@@ -270,7 +275,7 @@ impl Planner {
         self.declare(&selected, accepted, place, turn.now);
         let (lease, application) = (lease.clone(), accepted.application);
         let id = id.map(|id| (id, at_ms));
-        let expansion = Expansion { lease, offset, application, control_offset, id, made: 0 };
+        let expansion = Expansion { lease, offset, application, deprecation, control_offset, id, made: 0 };
         self.expand(turn, accepted, place, expansion)
     }
 
@@ -310,7 +315,8 @@ impl Planner {
             Err(judged) => return Ok(judged),
         };
         let (origin, generation) = (place.origin(), generation(turn.source, place));
-        let accepted = Accepted { event: &event, application: expansion.application, origin: &origin, generation };
+        let Expansion { application, deprecation, .. } = expansion;
+        let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
         self.expand(turn, accepted, place, expansion)
     }
 

@@ -28,6 +28,9 @@ const OWN_BYTES: usize = UUID_BYTES
     + header::CONTROL_OFFSET.len()
     + header::ATTEMPT.len()
     + 4 * INTEGER_BYTES
+    + header::DEPRECATION.len()
+    + 2 * INTEGER_BYTES
+    + 1
     + header::ORDERING_KEY.len()
     + KEY_BYTES
     + header::ORIGIN.len();

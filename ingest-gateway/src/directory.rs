@@ -149,7 +149,7 @@ impl Directory for CatalogDirectory {
         let event_type = snapshot.event_type(application, name)?;
         Some(Declared {
             demanding: event_type.is_demanding().then(|| Arc::clone(event_type)),
-            is_deprecated: event_type.deprecated,
+            is_deprecated: event_type.is_deprecated(clock::now_ms()),
             senders: self.senders_of(&snapshot, application)?,
         })
     }

@@ -4,6 +4,7 @@
 //! replaces only the [`Hop`].
 
 mod again;
+mod deprecation;
 mod fields;
 mod last;
 mod made_by;
@@ -23,6 +24,7 @@ use crate::ordering::OrderingKey;
 use crate::record::{Headers, HeadersBuilder, OutRecord, Place, Record};
 
 pub use self::again::Again;
+pub use self::deprecation::Deprecation;
 use self::fields::{Fields, Texts};
 pub use self::last::LastAttempt;
 pub use self::made_by::MadeBy;
@@ -110,6 +112,8 @@ pub struct NewDelivery {
     pub control_offset: i64,
     /// What it is delivered in order with, where its subscription wants that.
     pub ordering_key: Option<OrderingKey>,
+    /// That its event type is deprecated, where it is.
+    pub deprecation: Option<Deprecation>,
 }
 
 /// Why a record is no delivery.
@@ -214,6 +218,12 @@ impl Delivery {
         self.texts.redrives.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
     }
 
+    /// That its event type was deprecated when it was made, where it was.
+    #[must_use]
+    pub fn deprecation(&self) -> Option<Deprecation> {
+        self.texts.deprecation.and_then(|place| self.text(place)).and_then(|text| text.parse().ok())
+    }
+
     /// Whether one attempt is made and no other follows, whatever comes of it.
     #[must_use]
     pub fn is_once(&self) -> bool {
@@ -271,6 +281,9 @@ impl NewDelivery {
         }
         if let Some(made_by) = self.made_by {
             builder.push(header::MADE_BY, made_by.as_str().as_bytes());
+        }
+        if let Some(deprecation) = self.deprecation {
+            builder.push_display(header::DEPRECATION, deprecation);
         }
         Hop::first().encode(&mut builder);
         builder.build()

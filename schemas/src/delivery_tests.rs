@@ -23,6 +23,7 @@ fn sample() -> Record {
         deadline_ms: 9_000,
         control_offset: 7,
         ordering_key: None,
+        deprecation: None,
     };
     let headers = new.encode(&inbound, ApplicationId(Uuid::from_u128(3)), "hookbus.events/0/42");
     Record { offset: 5, timestamp_ms: 1_001, key: None, value: Some(Bytes::from_static(b"{ \"a\":1 }")), headers }
@@ -52,6 +53,7 @@ fn a_later_generation_says_what_made_it_on_every_hop() {
         deadline_ms: 9_000,
         control_offset: 7,
         ordering_key: None,
+        deprecation: None,
     };
     let mut headers = Headers::builder(0, 0);
     headers.copy_if(&new.encode(&sample().headers, first.application, ""), |_| true).push(header::REDRIVES, b"3");
@@ -60,6 +62,37 @@ fn a_later_generation_says_what_made_it_on_every_hop() {
     let record = Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers };
     let hopped = Delivery::decode(&record).unwrap();
     assert_eq!((hopped.made_by(), hopped.redrives()), (Some("redrive"), Some(3)));
+}
+
+#[test]
+fn that_a_type_is_deprecated_goes_on_with_every_hop_and_generation() {
+    let deprecation = Deprecation { deprecated_ms: 1_790_000_000_000, sunset_ms: 1_805_000_000_000 };
+    let plain = Delivery::decode(&sample()).unwrap();
+    assert_eq!(plain.deprecation(), None);
+    let mut headers = Headers::builder(0, 0);
+    headers.copy_if(&sample().headers, |_| true).push_display(header::DEPRECATION, deprecation);
+    let record = Record { headers: headers.build(), ..sample() };
+    assert_eq!(record.headers.text(header::DEPRECATION), Some("1790000000000/1805000000000"));
+    let first = Delivery::decode(&record).unwrap();
+    let decode = |out: OutRecord| {
+        let record = Record { offset: 0, timestamp_ms: 0, key: None, value: out.value, headers: out.headers };
+        Delivery::decode(&record).unwrap()
+    };
+    let again = Again {
+        job: crate::ids::JobId(Uuid::from_u128(5)),
+        made_by: MadeBy::Redrive,
+        deadline_ms: 100,
+        control_offset: 50,
+        redrives: Some(1),
+        is_once: false,
+    };
+    let hopped = decode(first.to_hop(Arc::from("hookbus.retry.5s"), None, first.hop, None));
+    let again = decode(hopped.again(Arc::from("hookbus.deliveries"), again));
+    assert_eq!([&first, &hopped, &again].map(Delivery::deprecation), [Some(deprecation); 3]);
+    let mut headers = Headers::builder(0, 0);
+    headers.copy_if(&sample().headers, |_| true).push(header::DEPRECATION, b"soon");
+    let strange = Delivery::decode(&Record { headers: headers.build(), ..sample() }).unwrap();
+    assert_eq!(strange.deprecation(), None, "no delivery is lost for it");
 }
 
 #[test]
@@ -74,6 +107,7 @@ fn the_mark_of_a_made_id_ends_with_the_event() {
         deadline_ms: 9_000,
         control_offset: 7,
         ordering_key: None,
+        deprecation: None,
     };
     let headers = new.encode(&event, ApplicationId(Uuid::from_u128(3)), "hookbus.events/0/42");
     assert_eq!((headers.text(header::CE_ID), headers.get(header::ID_MADE)), (Some("evt_1"), None));

@@ -58,6 +58,8 @@ pub const REDRIVES: &str = "hookbus-redrives";
 pub const ONCE: &str = "hookbus-once";
 /// Digest of the event's key on its topic, 16 hex digits: of one subscription's deliveries with the same one goes one at a time.
 pub const ORDERING_KEY: &str = "hookbus-ordering-key";
+/// Since when its event type is deprecated, and when it may end, where it is: `Unix ms/Unix ms`.
+pub const DEPRECATION: &str = "hookbus-deprecation";
 /// Parks in the current hour and the hour's start: `count/unix-ms`.
 pub const PARKS: &str = "hookbus-parks";
 /// Why it waits: `retry` or a park reason.

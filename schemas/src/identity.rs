@@ -93,10 +93,12 @@ pub fn delivery_id(
     DeliveryId(Uuid::new_v5(&DELIVERY_NAMESPACE, &length_prefixed(&parts)))
 }
 
-/// The id of an operational event: of what type, about which subscription, and what it was made of.
+/// The id of an operational event: of what type, about what, and what it was made of.
 #[must_use]
-pub(crate) fn operational_id(event_type: &str, subscription: SubscriptionId, cause: &str) -> Uuid {
-    let parts = [event_type.as_bytes(), subscription.0.as_bytes().as_slice(), cause.as_bytes()];
+pub(crate) fn operational_id(event_type: &str, subject: &[&[u8]], cause: &str) -> Uuid {
+    let mut parts = vec![event_type.as_bytes()];
+    parts.extend_from_slice(subject);
+    parts.push(cause.as_bytes());
     Uuid::new_v5(&OPERATIONAL_NAMESPACE, &length_prefixed(&parts))
 }
 

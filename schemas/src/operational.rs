@@ -9,11 +9,12 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::event::EventHeaders;
+use crate::event_type::EventTypeName;
 use crate::identity;
 use crate::ids::{ApplicationId, SubscriptionId};
 use crate::record::OutRecord;
 
-/// What has happened to a subscription.
+/// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationalKind {
     /// It is disabled, by whomever.
@@ -22,6 +23,19 @@ pub enum OperationalKind {
     SubscriptionRecovered,
     /// One of its deliveries will not be attempted again.
     AttemptsExhausted,
+    /// An event type is deprecated, or is so from or until another time than before.
+    EventTypeDeprecated,
+    /// An event type is not deprecated any more.
+    EventTypeReinstated,
+}
+
+/// What it has happened to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OperationalSubject {
+    /// A subscription.
+    Subscription(SubscriptionId),
+    /// An event type of an application.
+    EventType(ApplicationId, EventTypeName),
 }
 
 /// One event.
@@ -31,8 +45,8 @@ pub struct OperationalEvent {
     pub kind: OperationalKind,
     /// The application that gets it.
     pub application: ApplicationId,
-    /// The subscription it is about.
-    pub subscription: SubscriptionId,
+    /// What it is about.
+    pub subject: OperationalSubject,
     /// What it was made of, so that it is the same event if it is made again.
     pub cause: String,
     /// When it happened, Unix ms.
@@ -45,7 +59,13 @@ pub struct OperationalEvent {
 
 impl OperationalKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SubscriptionDisabled, Self::SubscriptionRecovered, Self::AttemptsExhausted];
+    pub const ALL: [Self; 5] = [
+        Self::SubscriptionDisabled,
+        Self::SubscriptionRecovered,
+        Self::AttemptsExhausted,
+        Self::EventTypeDeprecated,
+        Self::EventTypeReinstated,
+    ];
 
     /// Its event type.
     #[must_use]
@@ -54,6 +74,28 @@ impl OperationalKind {
             Self::SubscriptionDisabled => "hookbus.subscription.disabled",
             Self::SubscriptionRecovered => "hookbus.subscription.recovered",
             Self::AttemptsExhausted => "hookbus.subscription.attempts_exhausted",
+            Self::EventTypeDeprecated => "hookbus.event_type.deprecated",
+            Self::EventTypeReinstated => "hookbus.event_type.reinstated",
+        }
+    }
+}
+
+// === impl OperationalSubject ===
+
+impl OperationalSubject {
+    /// The key of its events, so that they keep their order.
+    fn key(&self) -> Bytes {
+        match self {
+            Self::Subscription(id) => crate::delivery::key(*id),
+            Self::EventType(application, name) => Bytes::from(format!("{application}/{name}")),
+        }
+    }
+
+    /// The field that names it, and how.
+    fn named(&self) -> (&'static str, Value) {
+        match self {
+            Self::Subscription(id) => ("subscription_id", id.to_string().into()),
+            Self::EventType(_, name) => ("event_type", name.as_str().into()),
         }
     }
 }
@@ -64,10 +106,17 @@ impl OperationalEvent {
     /// Its id: of equal causes the same.
     #[must_use]
     pub fn id(&self) -> String {
-        identity::operational_id(self.kind.event_type(), self.subscription, &self.cause).to_string()
+        let id = |subject: &[&[u8]]| identity::operational_id(self.kind.event_type(), subject, &self.cause);
+        let id = match &self.subject {
+            OperationalSubject::Subscription(subscription) => id(&[subscription.0.as_bytes()]),
+            OperationalSubject::EventType(application, name) => {
+                id(&[application.0.as_bytes(), name.as_str().as_bytes()])
+            }
+        };
+        id.to_string()
     }
 
-    /// Its record on `events`. Events about one subscription have one key, so they keep their order.
+    /// Its record on `events`. Events about one thing have one key, so they keep their order.
     ///
     /// # Errors
     /// Never in practice; passed on rather than hidden.
@@ -90,11 +139,12 @@ impl OperationalEvent {
         let mut value = self.data.clone();
         value.insert("type".to_owned(), self.kind.event_type().into());
         value.insert("at".to_owned(), at.clone().into());
-        value.insert("subscription_id".to_owned(), self.subscription.to_string().into());
+        let (name, subject) = self.subject.named();
+        value.insert(name.to_owned(), subject);
         Ok(OutRecord {
             topic,
             partition: None,
-            key: Some(crate::delivery::key(self.subscription)),
+            key: Some(self.subject.key()),
             value: Some(Bytes::from(serde_json::to_vec(&value)?)),
             headers: headers.encode()?,
         })
@@ -106,18 +156,35 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event_type::EventTypeName;
     use crate::header;
 
     fn event(cause: &str) -> OperationalEvent {
         OperationalEvent {
             kind: OperationalKind::SubscriptionRecovered,
             application: ApplicationId(Uuid::from_u128(1)),
-            subscription: SubscriptionId(Uuid::from_u128(2)),
+            subject: OperationalSubject::Subscription(SubscriptionId(Uuid::from_u128(2))),
             cause: cause.to_owned(),
             at_ms: 1_790_000_000_000,
             data: Map::from_iter([("failing_since".to_owned(), Value::from("x"))]),
         }
+    }
+
+    fn of_type(name: &str) -> OperationalEvent {
+        let name = EventTypeName::parse(name).unwrap();
+        OperationalEvent {
+            subject: OperationalSubject::EventType(ApplicationId(Uuid::from_u128(2)), name),
+            ..event("5")
+        }
+    }
+
+    #[test]
+    fn an_event_type_is_named_and_has_a_key_of_its_own() {
+        assert_eq!(of_type("a.b").id(), of_type("a.b").id());
+        assert_ne!(of_type("a.b").id(), of_type("a.c").id());
+        let record = of_type("a.b").record(Arc::from("events")).unwrap();
+        assert_eq!(record.key.as_deref(), Some(b"00000000-0000-0000-0000-000000000002/a.b".as_slice()));
+        let value: Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+        assert_eq!((&value["event_type"], value.get("subscription_id")), (&Value::from("a.b"), None));
     }
 
     #[test]
@@ -127,7 +194,12 @@ mod tests {
         let others = [
             event("6").id(),
             OperationalEvent { kind: OperationalKind::AttemptsExhausted, ..event("5") }.id(),
-            OperationalEvent { subscription: SubscriptionId(Uuid::from_u128(3)), ..event("5") }.id(),
+            OperationalEvent {
+                subject: OperationalSubject::Subscription(SubscriptionId(Uuid::from_u128(3))),
+                ..event("5")
+            }
+            .id(),
+            of_type("a.b").id(),
         ];
         assert!(others.iter().all(|other| *other != event("5").id()));
     }

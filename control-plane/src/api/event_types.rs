@@ -12,6 +12,7 @@ use schemas::event_type::EventTypeName;
 use schemas::problem::Code;
 use serde_json::Value;
 
+use self::deprecation::DeprecationInput;
 pub(super) use self::shapes::payload_schema;
 use self::shapes::{EventTypePatch, EventTypePost, EventTypeShown};
 use super::addressed::{Addressed, FoundObject, there};
@@ -26,27 +27,49 @@ use crate::query::Query;
 use crate::state::App;
 use crate::store::{Decision, Moment};
 
+mod deprecation;
 mod shapes;
 
 /// Fields of a new one.
-pub(super) const FIELDS: &[&str] =
-    &["application_id", "service", "resource_type", "verb", "name", "description", "schema", "deprecated"];
+pub(super) const FIELDS: &[&str] = &[
+    "application_id",
+    "service",
+    "resource_type",
+    "verb",
+    "name",
+    "description",
+    "schema",
+    "deprecated",
+    "deprecated_at",
+    "sunset_at",
+];
 /// Those of one that is given by its name.
 #[cfg(test)]
-pub(super) const BY_NAME: &[&str] = &["application_id", "name", "description", "schema", "deprecated"];
+pub(super) const BY_NAME: &[&str] =
+    &["application_id", "name", "description", "schema", "deprecated", "deprecated_at", "sunset_at"];
 /// Those of one that is given in parts.
 #[cfg(test)]
-pub(super) const BY_PARTS: &[&str] =
-    &["application_id", "service", "resource_type", "verb", "description", "schema", "deprecated"];
+pub(super) const BY_PARTS: &[&str] = &[
+    "application_id",
+    "service",
+    "resource_type",
+    "verb",
+    "description",
+    "schema",
+    "deprecated",
+    "deprecated_at",
+    "sunset_at",
+];
 /// Fields that can be changed.
-pub(super) const CHANGEABLE: &[&str] = &["application_id", "description", "schema", "deprecated"];
+pub(super) const CHANGEABLE: &[&str] =
+    &["application_id", "description", "schema", "deprecated", "deprecated_at", "sunset_at"];
 
 /// What may be said about an event type. `None`: not given, keeps its value.
 #[derive(Clone, Debug)]
 struct EventTypeInput {
     description: Option<Option<String>>,
     schema: Option<Option<Value>>,
-    deprecated: Option<bool>,
+    deprecation: DeprecationInput,
 }
 
 /// List event types
@@ -95,7 +118,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed, query: Qu
 /// Declare an event type
 ///
 /// Under `name`, or under Hook0's three parts, of which the middle one may be empty or hold dots. Declaring one that is there changes what is given; `If-None-Match: *` insists
-/// on a new one. Payloads that do not fit `schema` are refused. One that takes too long to compile is a 422, `schema_too_costly`:
+/// on a new one. One that is deprecated is still accepted; its deliveries say so in `Deprecation` (RFC 9745) and `Sunset` (RFC 8594).
+/// Payloads that do not fit `schema` are refused. One that takes too long to compile is a 422, `schema_too_costly`:
 /// it has at most 200 patterns.
 #[utoipa::path(
     post, path = "/api/v1/event_types", operation_id = "eventTypes.create", tag = "event_types",
@@ -124,11 +148,11 @@ pub(super) async fn create(
         let Some(former) = snapshot.event_type(application.application_id, name.as_str()) else {
             preconditions.check_absent()?;
             limits::event_type(snapshot, &application, &instance)?;
-            let new = input.apply(EventType::new(application.application_id, name.clone(), moment.now_ms));
-            return Ok(Decision::made(new));
+            let new = EventType::new(application.application_id, name.clone(), moment.now_ms);
+            return Ok(Decision::made(input.apply(new, moment)?));
         };
         preconditions.check(former.object())?;
-        Ok(Decision::changed(former.object(), input.apply(former.object().clone()), moment))
+        Ok(Decision::changed(former.object(), input.apply(former.object().clone(), moment)?, moment))
     };
     let event_type = app.store().write(actor, decide).await?;
     object(StatusCode::CREATED, &event_type, &EventTypeShown::of(&event_type))
@@ -156,7 +180,7 @@ pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, query: 
     };
     let input = EventTypeInput::read(&mut fields)?;
     let decide = move |_: &Snapshot, former: &EventType, moment: Moment| {
-        Ok(Decision::changed(former, input.apply(former.clone()), moment))
+        Ok(Decision::changed(former, input.apply(former.clone(), moment)?, moment))
     };
     let event_type = asked.change(&app, of_application(application), decide).await?;
     object(StatusCode::OK, &event_type, &EventTypeShown::of(&event_type))
@@ -228,10 +252,11 @@ impl EventTypeInput {
             Some(Value::Null) => Some(None),
             Some(schema) => Some(Some(checked(schema)?)),
         };
-        Ok(Self { description: fields.text("description", 0..=1_000)?, schema, deprecated: fields.flag("deprecated")? })
+        let description = fields.text("description", 0..=1_000)?;
+        Ok(Self { description, schema, deprecation: DeprecationInput::read(fields)? })
     }
 
-    fn apply(&self, former: EventType) -> EventType {
+    fn apply(&self, former: EventType, moment: Moment) -> Result<EventType, Problem> {
         let mut event_type = former;
         if let Some(description) = &self.description {
             event_type.description.clone_from(description);
@@ -239,10 +264,8 @@ impl EventTypeInput {
         if let Some(schema) = &self.schema {
             event_type.schema.clone_from(schema);
         }
-        if let Some(deprecated) = self.deprecated {
-            event_type.deprecated = deprecated;
-        }
-        event_type
+        self.deprecation.apply(&mut event_type, moment.now_ms)?;
+        Ok(event_type)
     }
 }
 

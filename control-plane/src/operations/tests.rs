@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use catalog::Catalog;
 use schemas::control::{Application, Organization};
+use schemas::event_type::EventTypeName;
 use schemas::ids::{DeliveryId, OrganizationId};
 use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
@@ -84,6 +85,47 @@ fn what_a_write_disables_is_told_and_no_other_change() {
             "{before:?}"
         );
     }
+}
+
+#[test]
+fn what_a_write_deprecates_is_told_with_each_change_of_its_moments() {
+    let catalog = catalog(&[OPERATORS, TENANTS]);
+    let of = |application, deprecated, moments: Option<(i64, i64)>| {
+        let name = EventTypeName::parse("order.new").unwrap();
+        EventType {
+            deprecated,
+            deprecated_ms: moments.map(|it| it.0),
+            sunset_ms: moments.map(|it| it.1),
+            ..EventType::new(application, name, 1)
+        }
+    };
+    let told_of = |after: EventType, before: Option<EventType>| -> Vec<Value> {
+        let change = Change::Put(ControlObject::EventType(after));
+        let changes = [(&change, before.map(ControlObject::EventType))].into_iter();
+        let records = operations().of_write(&catalog.read(), changes, (Uuid::from_u128(3), NOW)).unwrap();
+        records.iter().map(|record| serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()).collect()
+    };
+    let plain = of(TENANTS, false, None);
+    let (first, later) = (of(TENANTS, true, Some((NOW, NOW + 9_000))), of(TENANTS, true, Some((NOW, NOW + 10_000))));
+    for (after, before) in [(&first, &plain), (&later, &first)] {
+        let told = told_of(after.clone(), Some(before.clone()));
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (&told[0]["type"], &told[0]["event_type"]),
+            (&json!("hookbus.event_type.deprecated"), &json!("order.new"))
+        );
+        let sunset = time(after.sunset_ms.unwrap());
+        assert_eq!((&told[0]["deprecated_at"], &told[0]["sunset_at"]), (&json!(time(NOW)), &json!(sunset)));
+        assert_eq!((&told[0]["application_id"], told[0].get("subscription_uid")), (&json!(TENANTS), None));
+    }
+    let back = told_of(plain.clone(), Some(later.clone()));
+    assert_eq!((&back[0]["type"], &back[0]["sunset_at"]), (&json!("hookbus.event_type.reinstated"), &json!(null)));
+    let described = EventType { description: Some("d".to_owned()), ..later.clone() };
+    for (after, before) in [(described, Some(later)), (first.clone(), None), (plain.clone(), Some(plain))] {
+        assert_eq!(told_of(after, before), Vec::<Value>::new());
+    }
+    let own = told_of(of(OPERATORS, true, Some((NOW, NOW))), Some(of(OPERATORS, false, None)));
+    assert_eq!(own, Vec::<Value>::new(), "nothing about the application that is told");
 }
 
 #[test]

@@ -88,6 +88,7 @@ pub(crate) fn ping(
         deadline_ms: now_ms.saturating_add(max_age_ms),
         control_offset,
         ordering_key: None,
+        deprecation: None,
     };
     let payload = json!({
         "type": EVENT_TYPE,

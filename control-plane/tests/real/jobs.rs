@@ -73,6 +73,7 @@ impl Shop {
             deadline_ms: now_ms + 3_600_000,
             control_offset: 0,
             ordering_key: None,
+            deprecation: None,
         };
         let headers = new.encode(&headers, self.application, &origin.to_string());
         let written = if is_held {

@@ -105,6 +105,30 @@ fn custom_headers_are_sent_and_signed() {
 }
 
 #[test]
+fn a_deprecated_type_says_so_in_the_forms_of_its_rfcs_beside_the_signatures() {
+    let deprecated = changed(&testing::delivery("evt_1", 1), header::DEPRECATION, b"1688169599999/1719792000000");
+    let (headers, body, _) = built(&deprecated, |_, _| {}).unwrap();
+    assert_eq!(text(&headers, "deprecation"), "@1688169599", "RFC 9745: a date of structured fields");
+    assert_eq!(text(&headers, "sunset"), "Mon, 01 Jul 2024 00:00:00 GMT", "RFC 8594: an HTTP date");
+    assert!(text(&headers, "x-hook0-signature").contains("h=content-type x-event-id x-event-type,"));
+    verify(&headers, &body);
+    let custom = |object: &mut control::Subscription, vault: &vault::Vault| {
+        let sealed = testing::seal(vault, object.subscription_id, "my own");
+        object.target.headers = BTreeMap::from([("sunset".to_owned(), sealed)]);
+    };
+    let (headers, body, _) = built(&deprecated, custom).unwrap();
+    assert_eq!((text(&headers, "sunset"), headers.get_all("sunset").iter().count()), ("my own", 1));
+    verify(&headers, &body);
+    for text in ["", "soon", "1/", "9223372036854775807/-9223372036854775808"] {
+        let strange = changed(&testing::delivery("evt_1", 1), header::DEPRECATION, text.as_bytes());
+        let (headers, ..) = built(&strange, |_, _| {}).unwrap();
+        assert!(!headers.contains_key("deprecation") && !headers.contains_key("sunset"), "{text}");
+    }
+    let (headers, ..) = built(&testing::delivery("evt_1", 1), |_, _| {}).unwrap();
+    assert!(!headers.contains_key("deprecation") && !headers.contains_key("sunset"));
+}
+
+#[test]
 fn an_id_that_is_not_plain_is_encoded_and_replaced_by_its_uuid() {
     let delivery = changed(&testing::delivery("evt_1", 1), header::CE_ID, "a b%ü".as_bytes());
     let (headers, body, _) = built(&delivery, |_, _| {}).unwrap();

@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Limits, Sealed, TokenRole};
+use crate::delivery::Deprecation;
 use crate::event_type::EventTypeName;
 use crate::ids::{ApplicationId, OrganizationId, SecretId};
 
@@ -97,6 +98,12 @@ pub struct EventType {
     /// Should not be used any more; still accepted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deprecated: bool,
+    /// From when on it is deprecated, Unix ms; one that an older build deprecated has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated_ms: Option<i64>,
+    /// From when on it may be gone, Unix ms; there where [`Self::deprecated_ms`] is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sunset_ms: Option<i64>,
     /// Unix ms.
     pub created_ms: i64,
     /// Unix ms; absent while it is as it was made.
@@ -149,8 +156,23 @@ impl EventType {
             description: None,
             schema: None,
             deprecated: false,
+            deprecated_ms: None,
+            sunset_ms: None,
             created_ms: now_ms,
             updated_ms: None,
         }
+    }
+
+    /// Whether it is deprecated at a time, Unix ms: it may be announced before.
+    #[must_use]
+    pub fn is_deprecated(&self, now_ms: i64) -> bool {
+        self.deprecated && self.deprecated_ms.is_none_or(|from_ms| from_ms <= now_ms)
+    }
+
+    /// What its deliveries say of its deprecation, if it is deprecated and it is known since when.
+    #[must_use]
+    pub fn deprecation(&self) -> Option<Deprecation> {
+        let (deprecated_ms, sunset_ms) = (self.deprecated_ms?, self.sunset_ms?);
+        self.deprecated.then_some(Deprecation { deprecated_ms, sunset_ms })
     }
 }

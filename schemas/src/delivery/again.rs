@@ -43,6 +43,7 @@ impl Delivery {
             deadline_ms: again.deadline_ms,
             control_offset: again.control_offset,
             ordering_key: None,
+            deprecation: self.deprecation(),
         };
         let mut event = Headers::builder(self.headers.len(), self.headers.size());
         event.copy_if(&self.headers, is_of_the_event);

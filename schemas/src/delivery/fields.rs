@@ -7,7 +7,7 @@ use crate::header;
 use crate::record::{Headers, Place};
 
 /// The headers that are looked for, by their place in [`Fields`].
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     header::CE_ID,
     header::CE_SOURCE,
     header::CE_TYPE,
@@ -30,6 +30,7 @@ const NAMES: [&str; 22] = [
     header::REDRIVES,
     header::ONCE,
     header::ORDERING_KEY,
+    header::DEPRECATION,
 ];
 
 /// Where each header's last value stands, if it is there.
@@ -50,6 +51,7 @@ pub(super) struct Texts {
     pub(super) made_by: Option<Place>,
     pub(super) redrives: Option<Place>,
     pub(super) once: Option<Place>,
+    pub(super) deprecation: Option<Place>,
 }
 
 impl<'a> Fields<'a> {
@@ -97,6 +99,7 @@ impl<'a> Fields<'a> {
             made_by: self.place(header::MADE_BY),
             redrives: self.place(header::REDRIVES),
             once: self.place(header::ONCE),
+            deprecation: self.place(header::DEPRECATION),
         })
     }
 
@@ -139,6 +142,7 @@ fn field(name: &[u8]) -> Option<usize> {
         b"hookbus-redrives" => 19,
         b"hookbus-once" => 20,
         b"hookbus-ordering-key" => 21,
+        b"hookbus-deprecation" => 22,
         _another => return None,
     })
 }

@@ -83,6 +83,7 @@ pub(crate) fn delivery(data: &[u8]) -> bool {
         deadline_ms: delivery.deadline_ms,
         control_offset: delivery.control_offset,
         ordering_key: None,
+        deprecation: delivery.deprecation(),
     };
     // What the fan-out lets in, as of any record.
     let is_ours = |name: &[u8]| name.starts_with(b"hookbus-");
@@ -92,6 +93,7 @@ pub(crate) fn delivery(data: &[u8]) -> bool {
     let headers = new.encode(&inbound.build(), delivery.application, delivery.origin_text().unwrap_or_default());
     let first = Delivery::decode(&Record { headers, ..record }).expect("a first hop is a delivery");
     assert_eq!((first.hop.attempt, first.hop.due_ms), (1, 0));
+    assert_eq!(first.deprecation(), delivery.deprecation());
     assert_eq!((first.event_id(), first.event_type()), (delivery.event_id(), delivery.event_type()));
 
     let told = Lifecycle::of_delivery(Kind::Delivered, 5, &delivery).encode().expect("texts are JSON");

@@ -273,6 +273,9 @@ async fn commanded(scene: &Scene) {
     assert_eq!(scene.json(&of(&sent)).await["event_id"], "evt_1");
     let declared = scene.json(&of(&["event-type", "create", "order.new", "--deprecated"])).await;
     assert_eq!(declared["deprecated"], true);
+    assert!(declared["deprecated_at"].is_string() && declared["sunset_at"].is_string(), "{declared}");
+    let announced = ["event-type", "create", "order.new", "--deprecated-at", "2027-01-31T00:00:00Z"];
+    assert_eq!(scene.json(&of(&announced)).await["sunset_at"], "2027-07-31T00:00:00Z");
     assert!(scene.says(&of(&["event-type", "list"])).await.contains("order.new"));
     assert!(scene.says(&["organization", "list"]).await.contains("Imported"));
 }

@@ -33,6 +33,14 @@ pub(in crate::api) struct EventTypeShown {
     schema: Option<Value>,
     /// Should not be used any more; still accepted.
     deprecated: bool,
+    /// From when on it is deprecated; it may lie in the future. Absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    deprecated_at: Option<String>,
+    /// From when on it may be gone. Absent where it is not deprecated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    sunset_at: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     /// Absent while it is as it was made.
@@ -70,7 +78,14 @@ pub(in crate::api) struct EventTypeByName {
     /// JSON Schema that payloads must fit, at most 64 KiB, without references to other documents.
     #[schema(value_type = Option<PayloadSchema>)]
     schema: Option<Value>,
+    /// True: from now on, or from when it was before; false takes both moments away.
     deprecated: Option<bool>,
+    /// From when on it is deprecated, which it is then; null: it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deprecated_at: Option<String>,
+    /// From when on it may be gone, not before `deprecated_at`; six months later unless said.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sunset_at: Option<String>,
 }
 
 /// An event type in Hook0's parts.
@@ -94,7 +109,14 @@ pub(in crate::api) struct EventTypeByParts {
     /// JSON Schema that payloads must fit, at most 64 KiB, without references to other documents.
     #[schema(value_type = Option<PayloadSchema>)]
     schema: Option<Value>,
+    /// True: from now on, or from when it was before; false takes both moments away.
     deprecated: Option<bool>,
+    /// From when on it is deprecated, which it is then; null: it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deprecated_at: Option<String>,
+    /// From when on it may be gone, not before `deprecated_at`; six months later unless said.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sunset_at: Option<String>,
 }
 
 /// A JSON Schema for payloads; [`payload_schema`] says how it looks.
@@ -116,7 +138,14 @@ pub(in crate::api) struct EventTypePatch {
     /// Null takes it away.
     #[schema(value_type = Option<PayloadSchema>)]
     schema: Option<Value>,
+    /// True: from now on, or from when it was before; false takes both moments away.
     deprecated: Option<bool>,
+    /// From when on it is deprecated, which it is then; null: it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    deprecated_at: Option<String>,
+    /// From when on it may be gone, not before `deprecated_at`; six months later unless said.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sunset_at: Option<String>,
 }
 
 /// What is said about a payload's schema: its common keywords, and that there are more.
@@ -152,6 +181,8 @@ impl EventTypeShown {
             description: event_type.description.clone(),
             schema: event_type.schema.clone(),
             deprecated: event_type.deprecated,
+            deprecated_at: event_type.deprecated_ms.map(time),
+            sunset_at: event_type.sunset_ms.map(time),
             created_at: time(event_type.created_ms),
             updated_at: event_type.updated_ms.map(time),
         }

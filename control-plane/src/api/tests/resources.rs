@@ -147,6 +147,16 @@ async fn an_event_type_carries_a_schema_a_description_and_a_warning() {
     let (_, again) = api.post(&tenant.token, "/event_types", value!({"name": "order.shipped.v1"})).await;
     assert_eq!(again["deprecated"], true, "declaring again changes only what is given");
     assert_eq!(api.patch(&tenant.token, &path, value!({"name": "x.y"})).await.0, 422);
+    assert_eq!(again["deprecated_at"], changed["deprecated_at"], "and moves no moment");
+    let moments = value!({"deprecated_at": "2027-01-31T00:00:00Z", "sunset_at": "2027-02-01T01:00:00+01:00"});
+    let (_, moved) = api.patch(&tenant.token, &path, moments).await;
+    assert_eq!(
+        (moved["deprecated_at"].as_str(), moved["sunset_at"].as_str()),
+        (Some("2027-01-31T00:00:00Z"), Some("2027-02-01T00:00:00Z"))
+    );
+    for bad in [value!({"sunset_at": "2027-01-30T00:00:00Z"}), value!({"deprecated_at": "soon"})] {
+        assert_eq!(api.patch(&tenant.token, &path, bad.clone()).await.0, 422, "{bad}");
+    }
     let names = async |filter: &str| {
         let (_, listed) = api.get(&tenant.token, &format!("/event_types?application_id={}{filter}", tenant.id)).await;
         listed.as_array().unwrap().iter().map(|it| it["event_type_name"].to_string()).collect::<Vec<_>>().join(",")
@@ -156,6 +166,8 @@ async fn an_event_type_carries_a_schema_a_description_and_a_warning() {
     assert_eq!(names("&prefix=order.").await, "\"order.shipped.v1\"");
     let (_, cleared) = api.patch(&tenant.token, &path, value!({"schema": null})).await;
     assert!(cleared.get("schema").is_none());
+    let (_, back) = api.patch(&tenant.token, &path, value!({"deprecated": false})).await;
+    assert_eq!((&back["deprecated"], back.get("deprecated_at"), back.get("sunset_at")), (&value!(false), None, None));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use chassis::clock;
 use delivery_log::Day;
 use filter::Facts;
 use schemas::control::Application;
-use schemas::delivery::{self, MadeBy, NewDelivery};
+use schemas::delivery::{self, Deprecation, MadeBy, NewDelivery};
 use schemas::event::StringMap;
 use schemas::identity::{delivery_id, event_uuid};
 use schemas::ids::{ApplicationId, Generation};
@@ -77,9 +77,12 @@ impl Steps {
             part.skip(JobSkip::Expired);
             return Ok(Ok(()));
         };
-        let (found, control_offset) = {
+        let (found, matched) = {
             let snapshot = self.catalog.read();
-            (candidates(&snapshot, &event, of, application.application_id), snapshot.applied())
+            let event_type = snapshot.event_type(application.application_id, &event.event_type);
+            let deprecation = event_type.and_then(|event_type| event_type.deprecation());
+            let found = candidates(&snapshot, &event, of, application.application_id);
+            (found, (snapshot.applied(), deprecation))
         };
         let subscriptions = match found {
             Ok(named_or_unfiltered) => filtered(named_or_unfiltered, record, of).await?,
@@ -94,7 +97,7 @@ impl Steps {
         }
         part.progress.counts.found += subscriptions.len() as u64;
         for subscription in subscriptions {
-            let made = self.delivery_of(job, (&event, of), &subscription, control_offset);
+            let made = self.delivery_of(job, (&event, of), &subscription, matched);
             if self.fits(&made) {
                 part.progress.counts.written += 1;
                 part.write(made);
@@ -110,7 +113,7 @@ impl Steps {
         job: &KnownJob,
         (event, of): (&Event<'_>, &JobEvent),
         subscription: &Subscription,
-        control_offset: i64,
+        (control_offset, deprecation): (i64, Option<Deprecation>),
     ) -> OutRecord {
         let (application, id) = (job.definition.application_id, subscription.id());
         let generation = Generation(Some(job.definition.job_id.0));
@@ -124,6 +127,7 @@ impl Steps {
             deadline_ms: clock::now_ms().saturating_add(max_age_ms),
             control_offset,
             ordering_key: None,
+            deprecation,
         };
         OutRecord {
             topic: Arc::clone(&self.topics.deliveries),

@@ -191,6 +191,7 @@ fn a_delivery_of_an_event_is_a_copy_of_it() {
         deadline_ms: 100,
         control_offset: 0,
         ordering_key: None,
+        deprecation: None,
     };
     let headers = new.encode(&found.headers, APPLICATION, "orders/3/7");
     let delivery = || Delivery::decode(&Record { headers: headers.clone(), ..found.clone() }).unwrap();

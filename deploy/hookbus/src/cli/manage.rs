@@ -170,9 +170,18 @@ pub(crate) enum EventTypeCommand {
         /// A file with the JSON Schema that payloads must fit.
         #[arg(long, value_name = "FILE")]
         schema: Option<PathBuf>,
-        /// Still accepted, but should not be sent any more.
+        /// Still accepted, but should not be sent any more, from now on.
         #[arg(long)]
         deprecated: bool,
+        /// The same from a moment on, such as `2027-01-01T00:00:00Z`; what is delivered of it says so at once.
+        #[arg(long, value_name = "TIME")]
+        deprecated_at: Option<String>,
+        /// When it may be gone; six months later unless said.
+        #[arg(long, value_name = "TIME")]
+        sunset_at: Option<String>,
+        /// It is not deprecated any more.
+        #[arg(long, conflicts_with_all = ["deprecated", "deprecated_at", "sunset_at"])]
+        reinstated: bool,
     },
     /// Delete one: events of it are refused from then on.
     Delete {

@@ -12,8 +12,14 @@ use crate::management::{self, Ask, path};
 use crate::output::{self, Column};
 
 const COLUMNS: &[Column] = &[("name", "event_type_name"), ("deprecated", "deprecated"), ("description", "description")];
-const ONE: &[Column] =
-    &[("name", "event_type_name"), ("deprecated", "deprecated"), ("description", "description"), ("schema", "schema")];
+const ONE: &[Column] = &[
+    ("name", "event_type_name"),
+    ("deprecated", "deprecated"),
+    ("deprecated at", "deprecated_at"),
+    ("sunset at", "sunset_at"),
+    ("description", "description"),
+    ("schema", "schema"),
+];
 
 /// Lists, shows, declares or deletes.
 ///
@@ -33,7 +39,7 @@ pub(crate) async fn run(args: &EventTypeArgs) -> Result<()> {
             let found = management.ask(&format!("event type {name}"), Ask::get(one)).await?;
             output::one(output, &found.value, ONE)
         }
-        EventTypeCommand::Create { name, description, schema, deprecated } => {
+        EventTypeCommand::Create { name, description, schema, deprecated, deprecated_at, sunset_at, reinstated } => {
             let mut body = json!({ "application_id": application, "name": name });
             if let Some(description) = description {
                 body["description"] = json!(description);
@@ -41,8 +47,13 @@ pub(crate) async fn run(args: &EventTypeArgs) -> Result<()> {
             if let Some(file) = schema {
                 body["schema"] = read(file)?;
             }
-            if *deprecated {
-                body["deprecated"] = json!(true);
+            if *deprecated || *reinstated {
+                body["deprecated"] = json!(deprecated);
+            }
+            for (field, given) in [("deprecated_at", deprecated_at), ("sunset_at", sunset_at)] {
+                if let Some(given) = given {
+                    body[field] = json!(given);
+                }
             }
             let ask = Ask::send(Method::POST, "/event_types", &body);
             let made = management.ask(&format!("event type {name}"), ask).await?;

@@ -74,6 +74,39 @@ fn a_filter_decides_after_type_and_labels() {
 }
 
 #[test]
+fn a_deprecated_type_says_so_in_each_of_its_deliveries_whatever_the_record_says() {
+    let deprecated = |number: u128| {
+        let ControlObject::EventType(object) = demanding(ApplicationId(Uuid::from_u128(number))) else {
+            unreachable!()
+        };
+        let moments = (Some(1_790_000_000_000), Some(1_805_000_000_000));
+        ControlObject::EventType(EventType {
+            deprecated: true,
+            deprecated_ms: moments.0,
+            sunset_ms: moments.1,
+            ..object
+        })
+    };
+    let said = |world: &mut World| -> Vec<Option<String>> {
+        let (outputs, _) = world.commit();
+        let deliveries = outputs["hookbus.deliveries"].iter();
+        deliveries.map(|it| it.headers.text(header::DEPRECATION).map(str::to_owned)).collect()
+    };
+    let strangers = [(header::DEPRECATION, "1/2")];
+    let subscriptions = || (21..621).map(|number| subscription(number, "order.*", &[]));
+    let planned = |object| {
+        let mut world = World::of(with(subscriptions().chain([object])));
+        world.planner.limits.matches = 600;
+        // The deliveries are made in several steps.
+        world.hurry = true;
+        assert_eq!(world.plan(0, order(0, r#"{"lines":[]}"#, &strangers)), EventVerdict::Matched(600));
+        said(&mut world)
+    };
+    assert_eq!(planned(deprecated(1)), vec![Some("1790000000000/1805000000000".to_owned()); 600]);
+    assert_eq!(planned(deprecated(2)), vec![None; 600], "another application's type of that name");
+}
+
+#[test]
 fn the_cap_counts_what_the_filters_left() {
     let mut world = World::of(with((21..40).map(|number| filtered(number, &format!("data.total == {number}")))));
     assert_eq!(world.plan(0, order(0, r#"{"total":30}"#, &[])), EventVerdict::Matched(1));

@@ -112,6 +112,7 @@ pub(crate) fn delivery(
         deadline_ms: accepted_ms + LIFE_MS,
         control_offset: 0,
         ordering_key: None,
+        deprecation: None,
     };
     let headers = new.encode(&inbound, application, &format!("events/0/{number}"));
     record(topic, delivery::key(subscription), value, headers)

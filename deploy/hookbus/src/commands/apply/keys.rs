@@ -101,7 +101,9 @@ impl Kind {
                 &["kind", "id", "uid", "organization", "name", "unknown_event_types", "limits", "secrets"]
             }
             Self::Secret => &["name", "token", "role", "expires_at"],
-            Self::EventType => &["kind", "application", "name", "description", "schema", "deprecated"],
+            Self::EventType => {
+                &["kind", "application", "name", "description", "schema", "deprecated", "deprecated_at", "sunset_at"]
+            }
             Self::Subscription => &[
                 "kind",
                 "id",
@@ -237,6 +239,7 @@ mod tests {
             (Kind::Organization, "OrganizationPost"),
             (Kind::Application, "ApplicationPost"),
             (Kind::Secret, "ApplicationSecretPut"),
+            (Kind::EventType, "EventTypeByName"),
             (Kind::Subscription, "SubscriptionPost"),
             (Kind::SchemaRegistry, "SchemaRegistryPost"),
             (Kind::Source, "SourcePost"),
