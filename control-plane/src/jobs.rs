@@ -17,6 +17,7 @@
 //! What it leaves to others: delivering (the delivery worker), and knowing what happened (`crate::log`).
 
 mod ask;
+mod erase;
 mod estimate;
 mod known;
 mod metrics;
@@ -40,6 +41,7 @@ use schemas::problem::{Code, ProblemId};
 use stage::{BatchLimits, Order};
 
 use self::ask::{AskSink, AskWriter};
+pub(crate) use self::erase::Erasure;
 pub(crate) use self::estimate::{Estimate, Estimator};
 use self::known::KnownJobs;
 pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};

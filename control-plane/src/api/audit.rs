@@ -155,15 +155,16 @@ impl AuditScope {
             Some(ControlKey::KeptAnswer(organization, _)) => Self { organization, application: None },
             // The operator's own.
             Some(ControlKey::SchemaRegistry(_)) => Self::default(),
-            // A job is no object of the control topic.
-            None => job_application(key).map_or_else(Self::default, application),
+            // Jobs and events are no objects of the control topic.
+            None => other_application(key).map_or_else(Self::default, application),
         }
     }
 }
 
-/// The application of a job's key: `job/<application>/<job>`.
-fn job_application(key: &str) -> Option<ApplicationId> {
-    key.strip_prefix("job/")?.split('/').next()?.parse().ok()
+/// The application of the key of a job, or of an event that was erased: `job/<application>/<job>`, `event/<application>/<UUID>`.
+fn other_application(key: &str) -> Option<ApplicationId> {
+    let of = key.strip_prefix("job/").or_else(|| key.strip_prefix("event/"))?;
+    of.split('/').next()?.parse().ok()
 }
 
 // === impl ChangesAsked ===

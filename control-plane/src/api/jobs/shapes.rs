@@ -89,7 +89,7 @@ pub(in crate::api) struct JobCountsShown {
     found: u64,
     /// Deliveries or decisions that were written.
     written: u64,
-    /// Those that were left out, by why: `expired`, `disabled`, `deleted`, `already_delivered`, `not_open`, `too_large`.
+    /// Those that were left out, by why: `expired`, `erased`, `disabled`, `deleted`, `already_delivered`, `not_open`, `too_large`.
     skipped: BTreeMap<String, u64>,
 }
 
