@@ -35,7 +35,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Catalog;
 use chassis::clock;
 use chassis::config::{ControlLogConfig, LogStore};
 use chassis::metrics::HistogramVec;
@@ -115,7 +114,7 @@ impl DeliveryLog {
 
     /// With a store that somebody else fills, and has filled.
     #[cfg(test)]
-    pub(crate) fn over(store: Arc<dyn DeliveryStore>, catalog: Catalog) -> Self {
+    pub(crate) fn over(store: Arc<dyn DeliveryStore>, catalog: catalog::Catalog) -> Self {
         let log = Self::none("");
         *log.0.opened.write() = Ok(Arc::new(RetainedStore::new(store, catalog)));
         log.progress().begin(0..1, 0);

@@ -24,6 +24,13 @@ pub(super) struct RemovedRows {
     pub(super) is_more: bool,
 }
 
+/// What rows are kept in.
+#[derive(Clone, Copy)]
+enum RowTable {
+    Facts,
+    Events,
+}
+
 /// Up to when rows of an application were forgotten, ms of the day.
 pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Vec<(ApplicationId, i64)>> {
     let sql = "SELECT ids.uuid, before FROM forgotten JOIN ids ON ids.id = forgotten.application";
@@ -105,13 +112,6 @@ fn remove_counts(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 fn number(transaction: &Transaction<'_>, ApplicationId(id): ApplicationId) -> rusqlite::Result<Option<i64>> {
     let mut find = transaction.prepare_cached("SELECT id FROM ids WHERE uuid = ?1")?;
     find.query_row([id.as_bytes()], |row| row.get(0)).optional()
-}
-
-/// What rows are kept in.
-#[derive(Clone, Copy)]
-enum RowTable {
-    Facts,
-    Events,
 }
 
 // === impl RowTable ===
