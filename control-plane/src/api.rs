@@ -144,7 +144,7 @@ fn registry_routes() -> OpenApiRouter<Arc<App>> {
 fn log_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::default()
         .routes(routes!(log::events::list))
-        .routes(routes!(log::events::get))
+        .routes(routes!(log::events::get, log::erase::delete))
         .routes(routes!(log::timeline::get))
         .routes(routes!(log::explain::get))
         .routes(routes!(log::attempts::list))
@@ -153,7 +153,7 @@ fn log_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(log::responses::get))
         .routes(routes!(log::dead_letters::list))
         .routes(routes!(log::dead_letters::get))
-        .routes(routes!(log::overview::get))
+        .routes(routes!(log::overview::get, log::overview::delete))
         .routes(routes!(log::stats::list))
         .routes(routes!(log::days::application))
         .routes(routes!(log::days::organization))

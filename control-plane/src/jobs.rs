@@ -18,6 +18,7 @@
 //! What it leaves to others: delivering (the delivery worker), and knowing what happened (`crate::log`).
 
 mod ask;
+mod erase;
 mod estimate;
 mod known;
 mod metrics;
@@ -41,6 +42,7 @@ use schemas::problem::{Code, ProblemId};
 use stage::{BatchLimits, Order};
 
 use self::ask::{AskSink, AskWriter};
+pub(crate) use self::erase::Erasure;
 pub(crate) use self::estimate::{Estimate, Estimator};
 use self::known::KnownJobs;
 pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};

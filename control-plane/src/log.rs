@@ -16,6 +16,7 @@ mod check;
 mod dead_letter;
 pub(crate) mod explain;
 mod fetch;
+mod forget;
 mod gates;
 mod gather;
 pub(crate) mod health;
@@ -27,6 +28,7 @@ mod metrics;
 pub(crate) mod overview;
 mod progress;
 mod project;
+mod retained;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -43,6 +45,7 @@ use parking_lot::RwLock;
 use schemas::delivery::Delivery;
 use schemas::problem::{Code, ProblemId};
 use tracing::{error, info};
+use uuid::Uuid;
 
 pub use self::check::{LogCheckError, LogChecked, LogDifference, check_log};
 use self::dead_letter::DeadLetterReader;
@@ -52,6 +55,7 @@ use self::metrics::LogMetrics;
 pub(crate) use self::metrics::QueryTimer;
 use self::progress::LogProgress;
 use self::project::Projection;
+use self::retained::RetainedStore;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::problem::{Problem, not_found};
@@ -71,7 +75,7 @@ pub(crate) struct DeliveryLog(Arc<LogInner>);
 
 #[derive(Debug)]
 struct LogInner {
-    /// The store, or why there is none.
+    /// The store as whoever asks may see it, or why there is none.
     opened: RwLock<Result<Arc<dyn DeliveryStore>, String>>,
     progress: LogProgress,
     /// The topic that it is an index of.
@@ -110,9 +114,9 @@ impl DeliveryLog {
 
     /// With a store that somebody else fills, and has filled.
     #[cfg(test)]
-    pub(crate) fn over(store: Arc<dyn DeliveryStore>) -> Self {
+    pub(crate) fn over(store: Arc<dyn DeliveryStore>, catalog: catalog::Catalog) -> Self {
         let log = Self::none("");
-        *log.0.opened.write() = Ok(store);
+        *log.0.opened.write() = Ok(Arc::new(RetainedStore::new(store, catalog)));
         log.progress().begin(0..1, 0);
         log.progress().reached(0, progress::ReachedTo::End);
         log.progress().whole_from(None);
@@ -187,6 +191,31 @@ impl DeliveryLog {
         let detail = format!("this {what} is not in the delivery log, which does not have everything yet: {why}");
         let problem = Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::LogBehind);
         Some(problem.with_retry_after(5))
+    }
+
+    /// Whether the content of an event was erased that was accepted at this time, Unix ms.
+    ///
+    /// # Errors
+    /// 503 `log_behind`: the log is being made, and what was said of the event since may not be in it yet.
+    pub(crate) async fn is_erased(&self, event: Uuid, accepted_ms: i64) -> Result<bool, Problem> {
+        let erased = self.store()?.erased(vec![event]).await.map_err(|error| failed(&error))?;
+        if !erased.is_empty() {
+            return Ok(true);
+        }
+        let is_being_made = self.progress().whole_from_ms().is_some_and(|from_ms| accepted_ms < from_ms);
+        if is_being_made && let Some(behind) = self.may_lack("event's erasure, if there was one,") {
+            return Err(behind);
+        }
+        Ok(false)
+    }
+
+    /// Whether the content of the event of a fact was erased.
+    ///
+    /// # Errors
+    /// As of [`Self::is_erased`].
+    pub(crate) async fn is_erased_of(&self, fact: &Fact) -> Result<bool, Problem> {
+        let Some(event) = fact.event else { return Ok(false) };
+        self.is_erased(event, fact.accepted_ms.unwrap_or(fact.stored_ms)).await
     }
 
     /// As while it is filled: whole from this time on, and this far behind, both ms.
@@ -265,18 +294,23 @@ impl DeliveryLog {
         };
         info!(folder = %config.folder.display(), "the delivery log is open");
         metrics.closed.set(0);
-        *self.0.opened.write() = Ok(Arc::clone(&store));
+        let shown = RetainedStore::new(Arc::clone(&store), deps.catalog.clone());
+        *self.0.opened.write() = Ok(Arc::new(shown));
+        let forget = async {
+            deps.catalog.caught_up().await;
+            forget::run(Arc::clone(&store), deps.catalog.clone()).await;
+        };
         let projection = Projection {
             connection: deps.connection.clone(),
             topic: Arc::clone(&deps.topics.attempts),
             deliveries: Arc::clone(&deps.topics.deliveries),
             dead_letters: Arc::clone(&deps.topics.dead_letters),
-            store,
+            store: Arc::clone(&store),
             keep: config.keep,
             metrics,
             log: self,
         };
-        projection.run().await;
+        tokio::join!(projection.run(), forget);
     }
 
     fn progress(&self) -> &LogProgress {

@@ -139,6 +139,8 @@ pub enum Code {
     TopicTaken,
     /// 404 of something whose record Kafka does not hold any more.
     Expired,
+    /// 404 of something whose content was erased.
+    Erased,
     /// 409: a job has ended, and cannot be changed any more.
     AlreadyEnded,
     /// 409: none of the dead letters that were named is open.

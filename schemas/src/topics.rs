@@ -35,6 +35,8 @@ const SEEN_SEGMENT: Duration = Duration::from_secs(3_600);
 const LANES: [(&str, &str); 3] =
     [("segment.bytes", "16777216"), ("segment.ms", "600000"), ("min.cleanable.dirty.ratio", "0.1")];
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// How long what was accepted is kept where the configuration does not say.
+const EVENTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// What the topic set depends on. Validated by whoever read the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,9 @@ pub struct Topics {
     pub retry_prefix: Arc<str>,
     /// Largest record any of them takes, in bytes.
     pub max_message_bytes: usize,
+    /// How long a record with a payload or an answer is kept at most, behind the time at which it was written: the longest retention of
+    /// the topics that hold some. What Kafka has not closed a segment over it keeps for longer.
+    pub content_kept: Duration,
 }
 
 /// How a topic forgets.
@@ -159,13 +164,22 @@ impl TopicSettings {
             status: name("status"),
             retry_prefix: name("retry."),
             max_message_bytes: self.max_message_bytes(),
+            content_kept: self.content_kept(),
         }
+    }
+
+    fn content_kept(&self) -> Duration {
+        let mut specs = vec![self.deleted("events", 8, EVENTS), self.deliveries()];
+        specs.extend(self.tiers.iter().map(|(tier, delay)| self.tier(tier, *delay)));
+        specs.extend(["dead-letters", "attempts", "rejected"].map(|short| self.deleted(short, 8, 30 * DAY)));
+        let kept = specs.iter().filter_map(|spec| spec.config.get("retention.ms")?.parse().ok());
+        Duration::from_millis(kept.max().unwrap_or(0))
     }
 
     /// Everything `hookbus topics ensure` creates and verifies, in flow order.
     #[must_use]
     pub fn specs(&self) -> Vec<TopicSpec> {
-        let mut specs = vec![self.deleted("events", 8, 7 * DAY), self.deliveries(), self.lanes()];
+        let mut specs = vec![self.deleted("events", 8, EVENTS), self.deliveries(), self.lanes()];
         for (tier, delay) in &self.tiers {
             specs.push(self.tier(tier, *delay));
         }

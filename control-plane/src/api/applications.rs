@@ -30,7 +30,9 @@ pub(super) use self::shapes::OnboardingStep;
 
 /// Fields of a body.
 pub(super) const FIELDS: &[&str] =
-    &["organization_id", "name", "uid", "application_id", "unknown_event_types", "limits"];
+    &["organization_id", "name", "uid", "application_id", "unknown_event_types", "limits", "log_retention_days"];
+/// Longest time that an application may ask its part of the delivery log to be kept; longer than the log itself none is.
+const MAX_RETENTION_DAYS: u64 = 3_650;
 /// What is shown beside them; sent back, it is not looked at.
 const SHOWN: &[&str] = &["created_at", "updated_at", "quotas", "consumption", "onboarding_steps"];
 
@@ -43,6 +45,8 @@ struct ApplicationInput {
     application: Option<ApplicationId>,
     unknown_event_types: Option<schemas::control::UnknownEventTypes>,
     limits: limits::Given,
+    /// Days; `Some(None)` takes them away.
+    log_retention: Option<Option<u16>>,
 }
 
 /// List applications
@@ -234,6 +238,9 @@ impl ApplicationInput {
             application: naming::given_id(&mut fields, "application_id")?.map(ApplicationId),
             unknown_event_types,
             limits: limits::of_application(&mut fields)?,
+            log_retention: fields
+                .number("log_retention_days", 1..=MAX_RETENTION_DAYS)?
+                .map(|given| given.and_then(|days| u16::try_from(days).ok())),
         })
     }
 
@@ -280,6 +287,9 @@ impl ApplicationInput {
         }
         if let Some(limits) = self.limits {
             application.limits = limits;
+        }
+        if let Some(days) = self.log_retention {
+            application.log_retention_days = days;
         }
         Ok(application)
     }

@@ -155,8 +155,8 @@ impl AuditScope {
             Some(ControlKey::KeptAnswer(organization, _)) => Self { organization, application: None },
             // The operator's own.
             Some(ControlKey::SchemaRegistry(_)) => Self::default(),
-            // A job is no object of the control topic.
-            None => job_owner(key).map_or_else(Self::default, |id| {
+            // A job or an event is no object of the control topic.
+            None => other_owner(key).map_or_else(Self::default, |id| {
                 let organization = OrganizationId(id.0);
                 match snapshot.organization(organization) {
                     Some(_) => Self { organization: Some(organization), application: None },
@@ -167,9 +167,11 @@ impl AuditScope {
     }
 }
 
-/// What a job's key says of whose it is: `job/<application>/<job>`, or with an organization in place of the application.
-fn job_owner(key: &str) -> Option<ApplicationId> {
-    key.strip_prefix("job/")?.split('/').next()?.parse().ok()
+/// Whose a job is, or an event that was erased: `job/<application>/<job>`, also with an organization in place of the
+/// application, and `event/<application>/<UUID>`.
+fn other_owner(key: &str) -> Option<ApplicationId> {
+    let of = key.strip_prefix("job/").or_else(|| key.strip_prefix("event/"))?;
+    of.split('/').next()?.parse().ok()
 }
 
 // === impl ChangesAsked ===

@@ -3,6 +3,7 @@
 pub(in crate::api) mod attempts;
 pub(in crate::api) mod days;
 pub(in crate::api) mod dead_letters;
+pub(in crate::api) mod erase;
 pub(in crate::api) mod events;
 pub(in crate::api) mod explain;
 pub(in crate::api) mod overview;
@@ -190,6 +191,11 @@ fn range(detail: &str) -> Problem {
 /// 404 of something that Kafka does not hold any more.
 pub(in crate::api) fn expired(what: &str) -> Problem {
     Problem::new(ProblemId::NotFound, format!("{what} is not in Kafka any more")).with_code(Code::Expired)
+}
+
+/// 404 of something whose event was erased.
+pub(in crate::api) fn erased(what: &str) -> Problem {
+    Problem::new(ProblemId::NotFound, format!("{what} was erased with its event")).with_code(Code::Erased)
 }
 
 /// The identities that an event's name may stand for: its id as the gateway takes it, and the UUID itself.

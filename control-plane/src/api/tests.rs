@@ -26,6 +26,7 @@ mod batch;
 mod bola;
 mod dry_run;
 mod edges;
+mod erasure;
 mod errors;
 mod explain;
 mod health;
@@ -103,7 +104,9 @@ impl Api {
         let app =
             App::assemble(config, catalog.clone(), policy, store, Pings::new("deliveries".into()), metrics).unwrap();
         let (folder, app) = match log {
-            Some((folder, store)) => (Some(folder), app.with_log(crate::log::DeliveryLog::over(store))),
+            Some((folder, store)) => {
+                (Some(folder), app.with_log(crate::log::DeliveryLog::over(store, catalog.clone())))
+            }
             None => (None, app),
         };
         let app = Arc::new(app);

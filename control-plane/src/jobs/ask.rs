@@ -18,7 +18,7 @@ use schemas::jobs::{JobDefinition, JobKey, MAX_JOB_BYTES, jobs_partition};
 use schemas::problem::{Code, ProblemId};
 use schemas::record::{Headers, OutRecord, TopicPartition};
 use schemas::topics::Topics;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -31,9 +31,9 @@ use crate::problem::{Problem, internal, unavailable};
 use crate::store::check_token;
 
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How long one may take in all.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// See the module.
 #[derive(Debug)]
@@ -120,6 +120,17 @@ impl AskWriter {
         }
     }
 
+    pub(super) fn sink(&self) -> &AskSink {
+        &self.sink
+    }
+
+    /// Waits until nobody else writes, and looks again whether the token is still one.
+    pub(super) async fn take_turn(&self, kafka: &KafkaSink, actor: &Actor) -> Result<MutexGuard<'_, ()>, Problem> {
+        let turn = self.turn.lock().await;
+        check_token(actor, &kafka.catalog.read(), clock::now_ms())?;
+        Ok(turn)
+    }
+
     /// Whether it is written is decided when its turn has come: by then another request may have asked for the same.
     async fn write_if(
         &self,
@@ -135,8 +146,7 @@ impl AskWriter {
         match &self.sink {
             AskSink::Kafka(kafka) => {
                 let written = async {
-                    let _turn = self.turn.lock().await;
-                    check_token(actor, &kafka.catalog.read(), clock::now_ms())?;
+                    let _turn = self.take_turn(kafka, actor).await?;
                     if !self.view.read(&is_written) {
                         return Ok(());
                     }
@@ -173,7 +183,7 @@ impl KafkaSink {
             value: Some(Bytes::from(value)),
             headers: Headers::default(),
         };
-        let records = vec![definition, self.audit(job, (actor, action))?];
+        let records = vec![definition, self.audit_of(audit_key(job, job.job_id), (actor, action))?];
         loop {
             if let Err(error) = self.writer.acquire().await {
                 warn!(%error, "a job cannot be asked for now");
@@ -244,8 +254,16 @@ impl KafkaSink {
         Ok(())
     }
 
-    fn audit(&self, job: &JobDefinition, (actor, action): (&Actor, &str)) -> Result<OutRecord, Problem> {
-        let key = audit_key(job, job.job_id);
+    pub(super) fn writer(&self) -> &ExclusiveWriter {
+        &self.writer
+    }
+
+    pub(super) fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// The record of the audit that somebody did something to what has this key.
+    pub(super) fn audit_of(&self, key: String, (actor, action): (&Actor, &str)) -> Result<OutRecord, Problem> {
         let audit = Audit {
             v: AUDIT_VERSION,
             at_ms: clock::now_ms(),
@@ -291,9 +309,9 @@ fn is_there(known: &KnownJobs, written: &JobDefinition) -> bool {
     })
 }
 
-fn unreachable(error: &KafkaError) -> Problem {
-    warn!(%error, "a job could not be asked for");
-    unavailable("the job was not written")
+pub(super) fn unreachable(error: &KafkaError) -> Problem {
+    warn!(%error, "what was asked for could not be written");
+    unavailable("what was asked for was not written")
 }
 
 fn behind() -> Problem {
@@ -301,6 +319,10 @@ fn behind() -> Problem {
 }
 
 fn late() -> Problem {
-    let detail = "the job was not confirmed in time: it may or may not have been asked for";
+    unknown("the job was not confirmed in time: it may or may not have been asked for")
+}
+
+/// 503 `outcome_unknown`.
+pub(super) fn unknown(detail: &str) -> Problem {
     Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::OutcomeUnknown).with_retry_after(1)
 }

@@ -40,7 +40,7 @@ pub(crate) struct Estimate {
     pub(crate) oldest_ms: Option<i64>,
     /// When the newest was, or did.
     pub(crate) newest_ms: Option<i64>,
-    /// Those of which Kafka does not hold the payload any more.
+    /// Those of which Kafka does not hold the payload any more, and those that were erased.
     pub(crate) expired: u64,
     /// Whether it was counted in part, or filters would have to be asked with payloads.
     pub(crate) is_estimate: bool,
@@ -119,6 +119,7 @@ impl Estimator<'_> {
         let application = job.definition.application_id;
         let found = candidates(self.store, job, of, PAGE).await?;
         let mut open = Vec::new();
+        let erased = self.erased(found.all.iter().filter_map(|one| one.history.first()?.event).collect()).await?;
         for one in &found.all {
             let Some((dead, state)) = letter(&one.history) else { continue };
             counted.look(dead.stored_ms);
@@ -129,7 +130,7 @@ impl Estimator<'_> {
                 if !self.is_sent(application, dead).await.map_err(|error| error.to_string())? {
                     continue;
                 }
-                if !self.holds(dead).await {
+                if is_among(&erased, dead) || !self.holds(dead).await {
                     counted.estimate.expired += 1;
                     continue;
                 }
@@ -178,6 +179,7 @@ impl Estimator<'_> {
             SentAgain::Event(_) | SentAgain::Gone => None,
         });
         let bytes = payload_bytes(self.store, application, &facts.collect::<Vec<_>>()).await?;
+        let erased = self.erased(found.all.iter().filter_map(|one| one.what.event()).collect()).await?;
         for one in &found.all {
             match &one.what {
                 SentAgain::Gone => counted.estimate.expired += 1,
@@ -186,7 +188,7 @@ impl Estimator<'_> {
                     if !self.is_sent(application, fact).await.map_err(|error| error.to_string())? {
                         continue;
                     }
-                    if !self.holds(fact).await {
+                    if is_among(&erased, fact) || !self.holds(fact).await {
                         counted.estimate.expired += 1;
                         continue;
                     }
@@ -196,11 +198,21 @@ impl Estimator<'_> {
                 }
                 SentAgain::Event(event) => {
                     counted.look(event.accepted_ms);
+                    if erased.contains(&event.uuid) {
+                        counted.estimate.expired += 1;
+                        continue;
+                    }
                     self.event(application, of, (event, counted)).await;
                 }
             }
         }
         Ok(found.next)
+    }
+
+    /// Those of these events that were erased.
+    async fn erased(&self, events: Vec<Uuid>) -> Result<HashSet<Uuid>, String> {
+        let erased = self.store.erased(events).await.map_err(|error| error.to_string())?;
+        Ok(erased.into_iter().collect())
     }
 
     async fn event(
@@ -223,6 +235,10 @@ impl Estimator<'_> {
         let deliveries = receivers.len() as u64;
         counted.add(event.uuid, (deliveries, deliveries * event.payload_bytes), event.accepted_ms);
     }
+}
+
+fn is_among(events: &HashSet<Uuid>, fact: &Fact) -> bool {
+    fact.event.is_some_and(|event| events.contains(&event))
 }
 
 fn receivers(

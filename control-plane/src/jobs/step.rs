@@ -21,6 +21,7 @@ use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
+use uuid::Uuid;
 
 use super::known::KnownJob;
 use super::metrics::JobsMetrics;
@@ -145,6 +146,16 @@ impl Steps {
         let snapshot = self.catalog.read();
         let found = snapshot.subscription(id).filter(|found| found.application() == application);
         (found.cloned(), snapshot.applied())
+    }
+
+    /// Whether an event was erased that was accepted at this time, Unix ms: then it is not sent again.
+    async fn is_erased(&self, event: Uuid, accepted_ms: i64) -> Result<bool, NotNow> {
+        self.log.is_erased(event, accepted_ms).await.map_err(Problem::into_detail)
+    }
+
+    /// The same of the event of a fact.
+    async fn is_erased_of(&self, fact: &Fact) -> Result<bool, NotNow> {
+        self.log.is_erased_of(fact).await.map_err(Problem::into_detail)
     }
 
     async fn record(&self, at: &Origin) -> Result<Option<Record>, NotNow> {

@@ -66,7 +66,7 @@ async fn open_letters(
     (application, subscription): (ApplicationId, SubscriptionId),
     held: &HeldLetters,
 ) -> Result<u64, StoreError> {
-    let undecided = store.open_letters(application, subscription).await?;
+    let undecided = store.open_letters(application, subscription, 0).await?;
     if undecided == 0 {
         return Ok(0);
     }

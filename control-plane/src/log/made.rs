@@ -1,8 +1,17 @@
 //! Rows of the log as tests need them.
 
+use std::sync::Arc;
+
+use catalog::Catalog;
 use delivery_log::{Coordinates, Fact, FactKind, LoggedEvent};
 use schemas::ids::ApplicationId;
 use uuid::Uuid;
+use vault::{EncryptionKey, Vault};
+
+/// A catalog with nothing in it.
+pub(crate) fn catalog() -> Catalog {
+    Catalog::of([], Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap()))
+}
 
 /// An event that came through the gateway and says nothing beyond that.
 pub(crate) fn event(application: ApplicationId) -> LoggedEvent {

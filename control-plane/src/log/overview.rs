@@ -27,6 +27,11 @@ pub(crate) struct LogShown {
     projector: String,
     /// The newest first.
     days: Vec<LogDayShown>,
+    /// From when on it has everything, while older days are still read; null once it has all of them.
+    #[schema(format = DateTime)]
+    whole_from: Option<String>,
+    /// Days that are read or looked through before it has all of them, the one under way included.
+    days_left: usize,
     /// How old the oldest record is that may be missing.
     behind_ms: Option<i64>,
     /// Records that may be missing, at most. Null where Kafka does not say where the topic ends.
@@ -79,6 +84,8 @@ impl DeliveryLog {
             store: "sqlite",
             projector: self.0.replica.clone(),
             days,
+            whole_from: self.progress().whole_from_ms().map(time),
+            days_left: self.progress().days_left(),
             behind_ms: self.progress().behind_ms(now_ms),
             behind_records: behind(&partitions),
             lost_records: self.progress().all_lost(),

@@ -14,6 +14,8 @@ struct KnownProgress {
     /// None before the first reader has begun: then nothing is known.
     partitions: BTreeMap<i32, ReachedTo>,
     whole_from_ms: Option<i64>,
+    /// Days that are read or looked through before all are there.
+    days_left: usize,
     /// Partitions of which Kafka says nothing, and when it said something last, Unix ms.
     silent: BTreeMap<i32, i64>,
     /// When Kafka said something of a partition last.
@@ -113,7 +115,21 @@ impl LogProgress {
 
     /// Days are whole from this time on, Unix ms; `None`: all of them.
     pub(super) fn whole_from(&self, ms: Option<i64>) {
-        self.0.lock().whole_from_ms = ms;
+        let mut known = self.0.lock();
+        known.whole_from_ms = ms;
+        if ms.is_none() {
+            known.days_left = 0;
+        }
+    }
+
+    /// So many days are read or looked through before all are there.
+    pub(super) fn leaves(&self, days: usize) {
+        self.0.lock().days_left = days;
+    }
+
+    /// The same.
+    pub(super) fn days_left(&self) -> usize {
+        self.0.lock().days_left
     }
 
     /// How old the oldest record is that may be missing, ms; `None`: no reader has begun, and nobody knows.

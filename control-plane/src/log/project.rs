@@ -281,6 +281,7 @@ impl Reading<'_> {
     /// Begins with the newest day of which something is missing.
     async fn next_day(&mut self) -> Result<(), ProjectError> {
         while let Some(day) = self.days.pop() {
+            self.projection.log.progress().leaves(self.days.len() + 1);
             let coverage = self.projection.store.coverage().await?;
             let (mut from, mut left) = (BTreeMap::new(), BTreeMap::new());
             for (partition, live_from) in &self.live_from {

@@ -4,6 +4,7 @@ pub(crate) mod checks;
 pub(crate) mod edges;
 pub(crate) mod made;
 pub(crate) mod paging;
+pub(crate) mod removals;
 pub(crate) mod targets;
 
 use crate::query::{EventQuery, FactQuery, ListOrder, LogPage, PageOf};
@@ -46,6 +47,9 @@ macro_rules! suite {
             a_clock_that_was_ahead_for_a_moment_leaves_no_hole in edges,
             what_a_topic_lost_is_given_up_with_its_day_and_other_records_take_the_offsets in edges,
             a_dead_letter_is_open_until_it_is_settled_or_its_day_is_gone in edges,
+            what_is_erased_is_without_content_whatever_comes_first in removals,
+            an_erasure_outlives_the_day_of_its_record in removals,
+            what_an_application_does_not_keep_is_removed_and_nothing_else in removals,
             a_page_that_looked_at_too_much_ends_and_goes_on in paging,
             every_row_that_was_there_when_the_first_page_was_asked_for_comes_once in paging,
         }

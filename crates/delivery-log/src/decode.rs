@@ -62,10 +62,9 @@ fn kind(kind: Kind) -> Option<FactKind> {
         Kind::TriedOnce => Some(FactKind::TriedOnce),
         Kind::Redriven => Some(FactKind::Redriven),
         Kind::Discarded => Some(FactKind::Discarded),
+        Kind::Erased => Some(FactKind::Erased),
         // It is no fact of a delivery.
         Kind::Target
-        // Nobody asks for them yet.
-        | Kind::Erased
         // A newer build wrote it.
         | Kind::Unknown => None,
     }

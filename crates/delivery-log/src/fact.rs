@@ -96,6 +96,8 @@ kinds! {
     Redriven 14 "redriven",
     /// Somebody decided that a dead letter is not sent again.
     Discarded 15 "discarded",
+    /// The content of an event was erased.
+    Erased 16 "erased",
 }
 
 /// A set of kinds.
@@ -237,6 +239,35 @@ pub struct OpenDelivery {
     pub due_ms: Option<i64>,
     /// The record that says so.
     pub coordinates: Coordinates,
+}
+
+// === impl RowContent ===
+
+impl RowContent {
+    /// The event that it is about.
+    #[must_use]
+    pub fn event(&self) -> Option<Uuid> {
+        match self {
+            Self::Fact(fact) => fact.event,
+            Self::Event(event) => Some(event.uuid),
+            Self::Target(_) | Self::Nothing => None,
+        }
+    }
+
+    /// As it is once its event was erased: without what the producer wrote, and without sentences, which may quote it.
+    pub fn erase(&mut self) {
+        match self {
+            Self::Fact(fact) => fact.detail = None,
+            Self::Event(event) => {
+                event.occurred_at = None;
+                event.labels = None;
+                event.metadata = None;
+                event.ip = None;
+                event.detail = None;
+            }
+            Self::Target(_) | Self::Nothing => {}
+        }
+    }
 }
 
 // === impl FactKind ===

@@ -41,4 +41,4 @@ pub use query::{
     DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, PAGE_ENTRIES, PAGE_MS, PageOf, Subject, Times,
 };
 pub use sqlite::{LogFolder, SqliteOptions, SqliteStore, StoredDay};
-pub use store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
+pub use store::{AcceptedCounts, DeliveryStore, Forgotten, Projected, StoreAnswer, StoreError};

@@ -10,9 +10,11 @@
 mod about;
 mod counts;
 mod day_file;
+mod erased;
 mod events;
 mod facts;
 mod folder;
+mod forgotten;
 mod list;
 mod names;
 mod open_file;
@@ -24,7 +26,7 @@ mod targets;
 mod tests;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +48,7 @@ use crate::decode::kept_kinds;
 use crate::fact::{Fact, LogChunk, LoggedEvent, OpenDelivery};
 use crate::minute::{BucketQuery, MinuteBucket};
 use crate::query::{DaySummary, EventName, EventQuery, FactQuery, LogPage};
-use crate::store::{AcceptedCounts, DeliveryStore, Projected, StoreAnswer, StoreError};
+use crate::store::{AcceptedCounts, DeliveryStore, Forgotten, Projected, StoreAnswer, StoreError};
 
 /// Writes that wait for the one under way.
 const QUEUE: usize = 16;
@@ -68,6 +70,8 @@ pub struct SqliteOptions {
 
 /// How many rows each day has, as its writer knows: nobody reads a file to count them.
 type DayRows = Arc<RwLock<BTreeMap<Day, u64>>>;
+/// Erased events of all days, as their files remember them: a few dozen bytes of each.
+type ErasedEvents = Arc<RwLock<HashSet<Uuid>>>;
 
 /// See the module. Clones are the same one.
 #[derive(Clone)]
@@ -77,6 +81,7 @@ pub struct SqliteStore {
     /// The threads' own: the folder is free when they have ended.
     given_up: watch::Receiver<u64>,
     rows: DayRows,
+    erased: ErasedEvents,
     folder: PathBuf,
 }
 
@@ -91,6 +96,7 @@ struct SharedFiles {
     open_id: AtomicU64,
     /// How often days were given up that may be read again.
     given_up: watch::Sender<u64>,
+    erased: ErasedEvents,
     /// Locked while the process has the folder.
     _lock: File,
 }
@@ -116,10 +122,11 @@ impl SqliteStore {
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
+            erased: ErasedEvents::default(),
             _lock: lock,
         });
         let (half, given_up) = (options.memory_bytes / 2, shared.given_up.subscribe());
-        let rows = Arc::clone(&shared.rows);
+        let (rows, erased) = (Arc::clone(&shared.rows), Arc::clone(&shared.erased));
         let readers = options.readers.max(1);
         let writer = StoreWriter::open(Arc::clone(&shared), half, Arc::from(kept))?;
         let (commands, queue) = mpsc::channel(QUEUE);
@@ -127,7 +134,7 @@ impl SqliteStore {
         spawned.map_err(|error| StoreError::Failed { reason: error.to_string() })?;
         let of_each = half / (u64::try_from(readers).unwrap_or(u64::MAX).saturating_mul(DAYS));
         let readers = ReaderPool::start(&shared, &commands, (readers, of_each))?;
-        Ok(Self { commands, readers, given_up, rows, folder: options.folder.clone() })
+        Ok(Self { commands, readers, given_up, rows, erased, folder: options.folder.clone() })
     }
 
     fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
@@ -169,6 +176,25 @@ impl DeliveryStore for SqliteStore {
 
     fn given_up(&self) -> watch::Receiver<u64> {
         self.given_up.clone()
+    }
+
+    fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
+        self.tell(WriterCommand::GiveUpAll)
+    }
+
+    fn erase(&self, event: Uuid) -> StoreAnswer<'_, ()> {
+        self.tell(move |reply| WriterCommand::Erase(event, reply))
+    }
+
+    fn erased(&self, events: Vec<Uuid>) -> StoreAnswer<'_, Vec<Uuid>> {
+        let known = self.erased.read();
+        let erased = events.into_iter().filter(|event| known.contains(event)).collect();
+        drop(known);
+        Box::pin(std::future::ready(Ok(erased)))
+    }
+
+    fn forget(&self, before: Vec<(ApplicationId, i64)>) -> StoreAnswer<'_, Forgotten> {
+        self.tell(|reply| WriterCommand::Forget(before, reply))
     }
 
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
@@ -219,8 +245,13 @@ impl DeliveryStore for SqliteStore {
         self.readers.ask(move |reader| counts::open(reader, &deliveries))
     }
 
-    fn open_letters(&self, application: ApplicationId, subscription: SubscriptionId) -> StoreAnswer<'_, u64> {
-        self.readers.ask(move |reader| counts::open_letters(reader, application, subscription))
+    fn open_letters(
+        &self,
+        application: ApplicationId,
+        subscription: SubscriptionId,
+        since_ms: i64,
+    ) -> StoreAnswer<'_, u64> {
+        self.readers.ask(move |reader| counts::open_letters(reader, application, (subscription, since_ms)))
     }
 
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {

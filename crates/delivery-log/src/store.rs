@@ -44,6 +44,21 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// whoever fills the store looks again at what is covered when it changes.
     fn given_up(&self) -> watch::Receiver<u64>;
 
+    /// Gives up all days: they are read again. Returns those that were there.
+    fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>>;
+
+    /// Takes what an event's producer wrote, and sentences about it, out of all rows, by the UUID of its identity. When it answers, none
+    /// of it is in any row, nor will be in what is taken later; in no file either, at the latest once what reads it now has ended. Where
+    /// some day has rows of it that outlives this process; the record of the erasure, once it is taken, does the same.
+    fn erase(&self, event: Uuid) -> StoreAnswer<'_, ()>;
+
+    /// Those of these events that are erased. Never refused for the questions that wait.
+    fn erased(&self, events: Vec<Uuid>) -> StoreAnswer<'_, Vec<Uuid>>;
+
+    /// Removes rows of these applications that are older than the time beside each, Unix ms: events by when they were accepted, facts by
+    /// when they were stored. Some thousand at once; whoever asks asks again until there are no more.
+    fn forget(&self, before: Vec<(ApplicationId, i64)>) -> StoreAnswer<'_, Forgotten>;
+
     /// The days that are there, the newest first. Never refused for the questions that wait.
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>>;
 
@@ -73,8 +88,13 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Those of these deliveries that have been tried and have not ended.
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>>;
 
-    /// How many dead letters of a subscription nobody has decided about, of all days that are there.
-    fn open_letters(&self, application: ApplicationId, subscription: SubscriptionId) -> StoreAnswer<'_, u64>;
+    /// How many dead letters of a subscription nobody has decided about, of those that died at this time, Unix ms, or later.
+    fn open_letters(
+        &self,
+        application: ApplicationId,
+        subscription: SubscriptionId,
+        since_ms: i64,
+    ) -> StoreAnswer<'_, u64>;
 
     /// How deliveries went, step by step, the oldest first; steps without anything are left out.
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>>;
@@ -95,6 +115,15 @@ pub struct Projected {
     pub known: u64,
     /// Rows of days that were given up.
     pub too_old: u64,
+}
+
+/// What was removed before its day was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Rows.
+    pub rows: u64,
+    /// There are more.
+    pub is_more: bool,
 }
 
 /// Why a store does not answer.

@@ -132,6 +132,7 @@ fn run(cli: Cli) -> Result<()> {
 fn log(command: &LogCommand, file: Option<&Path>) -> Result<()> {
     match command {
         LogCommand::Status(common) => runtime()?.block_on(commands::log::status(common)),
+        LogCommand::Rebuild(common) => runtime()?.block_on(commands::log::rebuild(common)),
         LogCommand::Check { output } => {
             let loaded = loaded(file)?;
             let connection = process::connection(&loaded.config)?;

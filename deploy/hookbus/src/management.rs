@@ -43,6 +43,7 @@ const SEEN: HeaderName = HeaderName::from_static("hookbus-consistency-token");
 /// A repeat with the same one is the same request.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAY_ID: HeaderName = HeaderName::from_static("hookbus-replay-id");
+const ERASED_UNTIL: HeaderName = HeaderName::from_static("hookbus-erased-until");
 /// What a path segment and a query value may hold as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -79,6 +80,8 @@ pub(crate) struct Answer {
     next: Option<String>,
     /// The job that was asked for, where the body does not say.
     pub(crate) job: Option<String>,
+    /// When Kafka has given up the last copy of what was erased.
+    pub(crate) until: Option<String>,
 }
 
 /// What came back, whatever it says.
@@ -314,7 +317,7 @@ impl Management {
         }
         let text = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
         let (etag, next) = (text(ETAG).map(str::to_owned), text(LINK).and_then(next_page));
-        let job = text(REPLAY_ID).map(str::to_owned);
+        let (job, until) = (text(REPLAY_ID).map(str::to_owned), text(ERASED_UNTIL).map(str::to_owned));
         let retry_after = text(RETRY_AFTER).and_then(|it| it.parse().ok()).map(Duration::from_secs);
         let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
         let value = match serde_json::from_slice(&body) {
@@ -323,7 +326,7 @@ impl Management {
             // A proxy in between, perhaps: its page says more than that it is no JSON.
             Err(_no_json) => Value::String(crate::screen::text(body.trim_ascii(), 200)),
         };
-        Ok(Exchanged { status: head.status, answer: Answer { value, etag, next, job }, retry_after })
+        Ok(Exchanged { status: head.status, answer: Answer { value, etag, next, job, until }, retry_after })
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Application {
     /// Its own limits, instead of its organization's defaults (`applications` has no meaning here).
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// Days that the delivery log keeps of it, where that is shorter than the log itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_retention_days: Option<u16>,
 }
 
 /// An application that was deleted: whoever still names its id means its organization, so nobody else ever has that id.
@@ -131,6 +134,7 @@ impl Application {
             uid: None,
             unknown_event_types: UnknownEventTypes::default(),
             limits: Limits::default(),
+            log_retention_days: None,
         }
     }
 

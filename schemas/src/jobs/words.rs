@@ -47,6 +47,8 @@ pub enum JobState {
 pub enum JobSkip {
     /// Kafka does not hold its payload any more.
     Expired,
+    /// Its event was erased.
+    Erased,
     /// Its subscription is disabled.
     Disabled,
     /// Its subscription is gone.
@@ -110,6 +112,7 @@ impl JobSkip {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
+            Self::Erased => "erased",
             Self::Disabled => "disabled",
             Self::Deleted => "deleted",
             Self::AlreadyDelivered => "already_delivered",

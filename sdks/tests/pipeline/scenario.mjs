@@ -76,6 +76,18 @@ await assert.rejects(again, (error) => error instanceof ApiError && error.is("Ev
 say({ sent: 6 });
 assert.equal((await lines.next()).value, "arrived");
 
+// The delivery log follows its topic by some moments.
+for (let tries = 0; ; tries += 1) {
+  try {
+    await admin.events.delete({ event_id: "evt_123", application_id });
+    break;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404 || tries > 300) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+assert.equal((await admin.events.get({ event_id: "evt_123", application_id, payload: false })).payload_state, "erased");
+
 const orders = { topics: ["sdk-for-node.orders"], wait_for_topic: true, format: "json", application: "{header:application}", type: "order.{value:/status}" };
 const { source_id } = await admin.sources.create({ body: { organization_id, name: "orders", ...orders } });
 assert.deepEqual((await admin.sources.get({ source_id })).topics, orders.topics);
@@ -105,5 +117,6 @@ await admin.subscriptions.delete({ subscription_id, application_id });
 await admin.applicationSecrets.delete({ token: secret.token, application_id });
 await admin.applications.delete({ application_id });
 await admin.organizations.delete({ organization_id });
+await admin.log.delete();
 say({ done: [...done].sort() });
 process.exit(0);

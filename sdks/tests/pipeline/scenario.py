@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 
 from hookbus import Hook0, Hookbus, MessageIn, errors
 
@@ -88,6 +89,19 @@ with Hookbus(secret["token"], setup["base"], on_answer=lambda operation, answer:
 print(json.dumps({"sent": 6}), flush=True)
 assert sys.stdin.readline().strip() == "arrived"
 
+# The delivery log follows its topic by some moments.
+for _ in range(300):
+    try:
+        admin.events.delete("evt_123", application_id=application)
+        break
+    except errors.ApiError as error:
+        assert error.status == 404, error
+        time.sleep(0.1)
+else:
+    raise SystemExit("evt_123 did not come into the delivery log")
+event = admin.events.get("evt_123", application_id=application, payload=False)
+assert event["payload_state"] == "erased", event
+
 orders = {"topics": ["sdk-for-python.orders"], "wait_for_topic": True, "format": "json"}
 orders |= {"application": "{header:application}", "type": "order.{value:/status}"}
 source = admin.sources.create({"organization_id": organization, "name": "orders", **orders})["source_id"]
@@ -116,4 +130,5 @@ admin.subscriptions.delete(identity, application_id=application)
 admin.application_secrets.delete(secret["token"], application_id=application)
 admin.applications.delete(application)
 admin.organizations.delete(organization)
+admin.log.delete()
 print(json.dumps({"done": sorted(done)}), flush=True)

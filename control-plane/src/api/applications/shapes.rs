@@ -30,6 +30,10 @@ pub(in crate::api) struct ApplicationShown {
     /// Its own limits, if the operator gave it any.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<ApplicationLimits>,
+    /// Days that the delivery log keeps of it; absent for as long as the log itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3650)]
+    log_retention_days: Option<u16>,
     #[schema(format = DateTime)]
     created_at: String,
     /// Absent while it is as it was made.
@@ -110,6 +114,9 @@ pub(in crate::api) struct ApplicationPost {
     #[schema(nullable = false)]
     unknown_event_types: Option<UnknownEventTypes>,
     limits: Option<ApplicationLimits>,
+    /// Days that the delivery log keeps of it, where that is shorter than the log itself. Null for as long as the log.
+    #[schema(minimum = 1, maximum = 3650)]
+    log_retention_days: Option<u16>,
 }
 
 /// Changes of an application: what is not given keeps its value.
@@ -130,6 +137,9 @@ pub(in crate::api) struct ApplicationPatch {
     unknown_event_types: Option<UnknownEventTypes>,
     /// The operator's to change. Null takes all of them away.
     limits: Option<ApplicationLimits>,
+    /// Days that the delivery log keeps of it: what is older is hidden at once, and gone within a day. Null for as long as the log.
+    #[schema(minimum = 1, maximum = 3650)]
+    log_retention_days: Option<u16>,
 }
 
 // === impl ApplicationShown ===
@@ -143,6 +153,7 @@ impl ApplicationShown {
             uid: application.uid.clone(),
             unknown_event_types: application.unknown_event_types.into(),
             limits: ApplicationLimits::of(application.limits),
+            log_retention_days: application.log_retention_days,
             created_at: time(application.created_ms),
             updated_at: application.updated_ms.map(time),
         }
@@ -159,7 +170,7 @@ impl ApplicationInfo {
         Self {
             application: ApplicationShown::of(application),
             quotas: ApplicationInfoQuotas {
-                days_of_events_retention_limit: UNLIMITED,
+                days_of_events_retention_limit: application.log_retention_days.map_or(UNLIMITED, i32::from),
                 event_types_per_application_limit: limits::shown(limits.event_types),
                 events_per_day_limit: limits::shown(limits.events_per_day),
                 subscriptions_per_application_limit: limits::shown(limits.subscriptions),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::estimates::shown;
 use super::{JOBS, JobShown, ReplayPost, ResendPost, ask, definition, keyed_job};
 use crate::api::json;
-use crate::api::log::{AskedLog, event_named, expired, uuids_of};
+use crate::api::log::{AskedLog, erased, event_named, expired, uuids_of};
 use crate::body::{Fields, OptionalJson};
 use crate::idempotency;
 use crate::jobs::{Estimate, KnownJob, count_receivers};
@@ -46,7 +46,7 @@ const REPLAY_ID: HeaderName = HeaderName::from_static("hookbus-replay-id");
     request_body(content = ResendPost),
     responses(
         (status = 202, description = "The job that makes it", body = JobShown),
-        (status = 404, description = "NotFound: there is no such attempt, its subscription is gone, or Kafka does not hold its payload any more (`code` is `expired`)"),
+        (status = 404, description = "NotFound: there is no such attempt, its subscription is gone, or its payload is (`code` is `expired`: Kafka does not hold it any more, or `erased`)"),
         (status = 429, description = "RateLimited: 50 a second, and 100 jobs of an application that have not ended"),
     ),
 )]
@@ -72,6 +72,9 @@ pub(in crate::api) async fn retry(
     let subscription = attempt.fact.subscription.ok_or_else(|| not_found("attempt"))?;
     if !has_subscription(&app, application, subscription) {
         return Err(not_found("subscription"));
+    }
+    if app.log().is_erased_of(&attempt.fact).await? {
+        return Err(erased("the payload of this attempt"));
     }
     let at = attempt.fact.record.ok_or_else(|| expired("the payload of this attempt"))?;
     let held = held(&app, store.as_ref(), application, (attempt.delivery, at)).await?;
@@ -124,7 +127,7 @@ async fn held(
     request_body(content = ReplayPost),
     responses(
         (status = 204, description = "It is going to be sent", headers(("Hookbus-Replay-Id" = String, description = "The job that sends it"))),
-        (status = 404, description = "NotFound: there is no such event or subscription, or Kafka does not hold the payload any more (`code` is `expired`)"),
+        (status = 404, description = "NotFound: there is no such event or subscription, or its payload is gone (`code` is `expired`: Kafka does not hold it any more, or `erased`)"),
         (status = 409, description = "Validation: the subscription is disabled (`code` is `subscription_disabled`), or this `Idempotency-Key` or `replay_id` was another request's"),
         (status = 429, description = "RateLimited: 50 a second, and 100 jobs of an application that have not ended"),
     ),
@@ -154,6 +157,9 @@ pub(in crate::api) async fn replay(
         return Err(idempotency::reused());
     }
     let event = event.ok_or_else(|| app.log().absent("event"))?;
+    if app.log().is_erased(event.uuid, event.accepted_ms).await? {
+        return Err(erased("the payload of this event"));
+    }
     let subscription_id = named.map(|named| receiver(&app, &asked, application, &named)).transpose()?;
     let origin = event.origin.clone().ok_or_else(|| expired("the payload of this event"))?;
     let record = app.accepted().record(&owner, &event).await?;

@@ -98,8 +98,8 @@ pub(in crate::api) struct JobCountsShown {
     found: u64,
     /// Deliveries or decisions that were written.
     written: u64,
-    /// Those that were left out, by why: `expired`, `disabled`, `deleted`, `already_delivered`, `not_open`, `too_large`,
-    /// `no_event`.
+    /// Those that were left out, by why: `expired`, `erased`, `disabled`, `deleted`, `already_delivered`, `not_open`,
+    /// `too_large`, `no_event`.
     skipped: BTreeMap<String, u64>,
 }
 

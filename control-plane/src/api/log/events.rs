@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{AskedLog, event_named, expired, payload, with_headers};
+use super::{AskedLog, event_named, payload, with_headers};
 use crate::api::{json, time};
 use crate::log::failed;
 use crate::problem::{Answer, Problem};
@@ -71,6 +71,8 @@ pub(in crate::api) enum PayloadState {
     Available,
     /// Kafka does not hold it any more.
     Expired,
+    /// Its event was erased.
+    Erased,
 }
 
 /// List events
@@ -122,7 +124,7 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
     ),
     responses(
         (status = 200, description = "The event", body = EventWithPayload),
-        (status = 404, description = "NotFound: there is no such event, or its payload is gone (`code` is `expired`)"),
+        (status = 404, description = "NotFound: there is no such event, or its payload is gone (`code` is `expired`, or `erased`)"),
     ),
 )]
 pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
@@ -130,14 +132,12 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let (application, store) = asked.log(&app)?;
     let found = event_named(store.as_ref(), application.application_id, &id).await?;
     let event = found.ok_or_else(|| app.log().absent("event"))?;
-    let payload = payload::read(&app, &application, &event).await?;
-    let state = if payload.is_some() { PayloadState::Available } else { PayloadState::Expired };
-    if with_payload && payload.is_none() {
-        return Err(expired("the payload of this event"));
-    }
+    let found = payload::read(&app, &application, &event).await?;
+    let state = found.state();
+    let payload = if with_payload { Some(found.required("the payload of this event")?) } else { None };
     let shown = EventWithPayload {
         event: show(event, asked.uuids),
-        payload: payload.filter(|_| with_payload).map(|payload| STANDARD.encode(payload)),
+        payload: payload.map(|payload| STANDARD.encode(payload)),
         payload_state: (!with_payload).then_some(state),
     };
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::events::shown_id;
+use super::payload::FoundPayload;
 use super::{AskedLog, MOST, event_named, payload, uuids_of, with_headers};
 use crate::api::{json, linked, time};
 use crate::log::explain::{ExplainedEvent, ExplainedResult, Explanation, matched};
@@ -201,7 +202,11 @@ impl ExplainedPage {
         let facts = by_delivery(history);
         // Where nobody has a filter, nobody asks for the payload; and without Kafka all else is told.
         let is_asked = subscriptions.iter().any(|(_, now)| now.as_ref().is_some_and(|now| now.filter().is_some()));
-        let payload = if is_asked { payload::read(app, application, &event).await.ok().flatten() } else { None };
+        let payload = if is_asked {
+            payload::read(app, application, &event).await.ok().and_then(FoundPayload::bytes)
+        } else {
+            None
+        };
         Ok(Self { event, payload, subscriptions, facts })
     }
 

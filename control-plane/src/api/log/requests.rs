@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::events::PayloadState;
 use super::responses::exchange_of;
-use super::{AskedLog, expired, payload, with_headers};
+use super::{AskedLog, erased, expired, payload, with_headers};
 use crate::api::{json, time};
 use crate::log::attempts::{self, LoggedAttempt};
 use crate::log::failed;
@@ -90,7 +90,7 @@ pub(in crate::api) struct RequestConnection {
     ),
     responses(
         (status = 200, description = "The request", body = RequestShown),
-        (status = 404, description = "NotFound: no such request was made, or it is gone (`code` is `expired`)"),
+        (status = 404, description = "NotFound: no such request was made, or it is gone (`code` is `expired`, or `erased`)"),
     ),
 )]
 pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
@@ -99,14 +99,16 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let found = attempts::find(store.as_ref(), application.application_id, id).await.map_err(|error| failed(&error))?;
     let made = found.filter(|it| !it.waits && it.fact.exchange.is_some());
     let attempt = made.ok_or_else(|| app.log().absent("request"))?;
+    if app.log().is_erased_of(&attempt.fact).await? {
+        return Err(erased("this request"));
+    }
     let record = attempt_record(&app, &attempt).await?.ok_or_else(|| expired("this request"))?;
     let exchange = exchange_of(&attempt, &record)?.ok_or_else(|| expired("this request"))?;
     let target = target(store.as_ref(), &attempt, &exchange).await?;
-    let payload = match &attempt.event {
-        Some(event) => payload::read(&app, &application, event).await?,
-        None => None,
+    let state = match &attempt.event {
+        Some(event) => payload::read(&app, &application, event).await?.state(),
+        None => PayloadState::Expired,
     };
-    let state = if payload.is_some() { PayloadState::Available } else { PayloadState::Expired };
     let facts = target.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let shown = show(&exchange, facts, (state, attempt.event.as_ref()));
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))

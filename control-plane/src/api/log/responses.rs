@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::requests::attempt_record;
-use super::{AskedLog, expired, with_headers};
+use super::{AskedLog, erased, expired, with_headers};
 use crate::api::json;
 use crate::log::attempts::{self, LoggedAttempt};
 use crate::log::failed;
@@ -46,7 +46,7 @@ pub(in crate::api) struct ResponseShown {
     ),
     responses(
         (status = 200, description = "The answer", body = ResponseShown),
-        (status = 404, description = "NotFound: there is no such answer, or it is gone (`code` is `expired`)"),
+        (status = 404, description = "NotFound: there is no such answer, or it is gone (`code` is `expired`, or `erased`)"),
     ),
 )]
 pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Path(id): Path<String>) -> Answer {
@@ -55,6 +55,9 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, asked: AskedLog, Pa
     let found = attempts::find(store.as_ref(), application.application_id, id).await.map_err(|error| failed(&error))?;
     let made = found.filter(|it| !it.waits && it.fact.exchange.is_some());
     let attempt = made.ok_or_else(|| app.log().absent("answer"))?;
+    if app.log().is_erased_of(&attempt.fact).await? {
+        return Err(erased("this answer"));
+    }
     let record = attempt_record(&app, &attempt).await?.ok_or_else(|| expired("this answer"))?;
     let shown = show(&attempt, &record)?.ok_or_else(|| expired("this answer"))?;
     Ok(with_headers(&app, json(StatusCode::OK, &shown)?))

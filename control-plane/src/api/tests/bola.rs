@@ -270,6 +270,7 @@ fn log(things: &Things) -> Vec<Row> {
     vec![
         read("events.list", format!("/events?{query}")),
         read("events.get", format!("{event}?{query}&payload=false")),
+        row("events.delete", Reach::Application { writes: WRITE }, 204, Method::DELETE, format!("{event}?{query}")),
         read("events.timeline", format!("{event}/timeline?{query}")),
         read("events.explain", format!("{event}/explain?{query}")),
         read("requestAttempts.list", format!("/request_attempts?{query}")),
@@ -279,6 +280,7 @@ fn log(things: &Things) -> Vec<Row> {
         read("deadLetters.list", format!("/dead_letters?{query}")),
         row("deadLetters.get", Reach::Application { writes: READ }, 404, Method::GET, letter),
         row("log.get", Reach::Operator, 200, Method::GET, "/log".into()),
+        row("log.delete", Reach::Operator, 202, Method::DELETE, "/log".into()),
         read("deliveryStats.list", format!("/delivery_stats?{query}")),
         read("eventsPerDay.application", format!("/events_per_day/application?{query}")),
         row("eventsPerDay.organization", Reach::Organization { writes: READ }, 200, Method::GET, days),

@@ -115,6 +115,9 @@ impl Steps {
         if is_healed(store, dead).await.map_err(|error| error.to_string())? {
             return Ok(LetterDecision::Skipped(JobSkip::AlreadyDelivered));
         }
+        if self.is_erased_of(dead).await? {
+            return Ok(LetterDecision::Skipped(JobSkip::Erased));
+        }
         let found = self.delivery_or_letter((asked.application_id, delivery), dead.record, history).await?;
         let Some(delivery) = found else {
             return Ok(LetterDecision::Skipped(JobSkip::Expired));

@@ -34,6 +34,10 @@ impl Steps {
         let application = self.catalog.read().application_by_id(job.definition.application_id).cloned();
         let mut part = JobPart::of(job);
         let Some(application) = application else { return Ok(part.failed("its application is gone")) };
+        if self.is_erased(of.event, of.accepted_ms).await? {
+            part.skip(JobSkip::Erased);
+            return Ok(part.ended());
+        }
         match self.accepted_record(&application, of).await? {
             Some(record) => {
                 if let Err(TooMuch(why)) = self.event_again(&mut part, job, (&application, of), &record).await? {

@@ -45,6 +45,19 @@ pub(in crate::jobs) enum SentAgain {
     Gone,
 }
 
+// === impl SentAgain ===
+
+impl SentAgain {
+    /// The event that is sent, or of the delivery that is.
+    pub(in crate::jobs) fn event(&self) -> Option<Uuid> {
+        match self {
+            Self::Delivery(fact) => fact.event,
+            Self::Event(event) => Some(event.uuid),
+            Self::Gone => None,
+        }
+    }
+}
+
 /// What is found at one look, and where the next one begins; none: there is nothing more.
 pub(in crate::jobs) struct FoundToSend {
     pub(in crate::jobs) all: Vec<FoundAgain>,
@@ -56,6 +69,7 @@ enum ReadForJob {
     Delivery(Option<Box<Delivery>>),
     Event(Option<Record>),
     Healed,
+    Erased,
 }
 
 impl Steps {
@@ -102,7 +116,9 @@ impl Steps {
     ) -> Result<ReadForJob, NotNow> {
         match what {
             SentAgain::Gone => Ok(ReadForJob::Event(None)),
+            SentAgain::Event(event) if self.is_erased(event.uuid, event.accepted_ms).await? => Ok(ReadForJob::Erased),
             SentAgain::Event(event) => Ok(ReadForJob::Event(self.event(application, event).await?)),
+            SentAgain::Delivery(fact) if self.is_erased_of(fact).await? => Ok(ReadForJob::Erased),
             SentAgain::Delivery(fact) => {
                 let is_only_failed = is_failure(fact.kind) && !of.outcomes.contains(&ReplayOutcome::Delivered);
                 if is_only_failed && is_healed(store, fact).await.map_err(|error| error.to_string())? {
@@ -143,6 +159,10 @@ impl Steps {
             (_, ReadForJob::Healed) => {
                 part.progress.counts.found += 1;
                 part.skip(JobSkip::AlreadyDelivered);
+            }
+            (_, ReadForJob::Erased) => {
+                part.progress.counts.found += 1;
+                part.skip(JobSkip::Erased);
             }
             (_, ReadForJob::Event(_) | ReadForJob::Delivery(_)) => {
                 part.progress.counts.found += 1;

@@ -2,6 +2,7 @@
 
 use delivery_log::{Coordinates, Day, Fact};
 use schemas::delivery::{Again, MadeBy};
+use schemas::identity::event_uuid;
 use schemas::ids::{ApplicationId, DeliveryId};
 use schemas::jobs::{JobDelivery, JobSkip};
 
@@ -30,6 +31,11 @@ impl Steps {
             part.skip(JobSkip::Expired);
             return Ok(part.ended());
         };
+        let event = event_uuid(delivery.application, delivery.event_source(), delivery.event_id());
+        if self.is_erased(event, delivery.accepted_ms).await? {
+            part.skip(JobSkip::Erased);
+            return Ok(part.ended());
+        }
         let again = Again { is_once: true, ..generation(asked, MadeBy::Retry, control_offset) };
         match self.again(&delivery, &subscription, again) {
             Some(record) => {

@@ -46,6 +46,7 @@ impl Projection {
         }
         let days = bounds::days_between(oldest, today);
         self.log.progress().begin(0..count, today.start_ms());
+        self.log.progress().leaves(days.len());
         let live = Gather::starting(live_from.clone());
         let ended = (0..count).map(|partition| (partition, false)).collect();
         let reading = Reading {

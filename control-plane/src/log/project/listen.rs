@@ -92,6 +92,7 @@ mod tests {
     use super::*;
     use crate::log::DeliveryLog;
     use crate::log::gather::Gather;
+    use crate::log::made;
     use crate::log::metrics::LogMetrics;
     use crate::log::upkeep::Upkeep;
 
@@ -110,7 +111,7 @@ mod tests {
             store: Arc::clone(&store),
             keep: Duration::from_secs(86_400),
             metrics: LogMetrics::new(&Registry::new()).unwrap(),
-            log: DeliveryLog::over(Arc::clone(&store)),
+            log: DeliveryLog::over(Arc::clone(&store), made::catalog()),
         };
         let (unreadable, upkeep) = (Limited::new(LINE), Upkeep::new());
         let mut reading = Reading {

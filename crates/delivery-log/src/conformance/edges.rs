@@ -64,7 +64,7 @@ fn chunks(facts: &[Fact]) -> Vec<LogChunk> {
 }
 
 async fn open_letters(store: &impl DeliveryStore) -> u64 {
-    store.open_letters(APPLICATION, SUBSCRIPTION).await.unwrap()
+    store.open_letters(APPLICATION, SUBSCRIPTION, 0).await.unwrap()
 }
 
 pub(crate) async fn a_delivery_with_the_longest_schedule_has_its_whole_history<F: Fixture>() {
@@ -148,7 +148,7 @@ pub(crate) async fn a_dead_letter_is_open_until_it_is_settled_or_its_day_is_gone
             store.project(vec![chunk]).await.unwrap();
         }
         assert_eq!(open_letters(store).await, 2, "newest first: {is_newest_first}");
-        assert_eq!(store.open_letters(stranger, SUBSCRIPTION).await.unwrap(), 0);
+        assert_eq!(store.open_letters(stranger, SUBSCRIPTION, 0).await.unwrap(), 0);
         store.retain(day(1)).await.unwrap();
         assert_eq!(open_letters(store).await, 2, "what was settled of a day that is gone hides no other");
         store.retain(day(4)).await.unwrap();

@@ -1,5 +1,7 @@
 //! Made-up traffic: what fan-out and workers would write of some events, over some days and partitions, from one seed.
 
+use std::collections::BTreeSet;
+
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use schemas::delivery::Origin;
@@ -212,6 +214,30 @@ impl Made {
         }
     }
 
+    /// Time goes on.
+    pub(crate) fn wait(&mut self, ms: i64) {
+        self.now_ms += ms;
+    }
+
+    /// One more thing that happened to an event.
+    pub(crate) fn say(&mut self, event: &LoggedEvent, kind: FactKind, detail: Option<&str>) {
+        let fact = Fact { detail: detail.map(str::to_owned), ..self.about(event, kind) };
+        self.write_fact(fact);
+    }
+
+    /// Some events are erased; something more is said of each.
+    pub(crate) fn erase_some(&mut self) -> BTreeSet<Uuid> {
+        let mut erased = BTreeSet::new();
+        for event in self.events.clone() {
+            if self.rng.random_bool(0.2) {
+                self.say(&event, FactKind::Erased, None);
+                self.say(&event, FactKind::Repeat, Some("it says what the event says"));
+                erased.insert(event.uuid);
+            }
+        }
+        erased
+    }
+
     fn write_fact(&mut self, mut fact: Fact) {
         (fact.coordinates, fact.stored_ms) = self.place();
         self.push(fact.coordinates, fact.stored_ms, RowContent::Fact(Box::new(fact.clone())));
@@ -244,7 +270,7 @@ impl Made {
     /// The days in which something was made.
     pub(crate) fn days(&self) -> Vec<Day> {
         let stored = self.facts.iter().map(|it| it.stored_ms).chain(self.events.iter().map(|it| it.stored_ms));
-        let days: std::collections::BTreeSet<Day> = stored.map(Day::of).collect();
+        let days: BTreeSet<Day> = stored.map(Day::of).collect();
         days.into_iter().collect()
     }
 }

@@ -1,9 +1,10 @@
 //! What a file says about itself: which offsets it covers, the topic that it is of, and what was passed over in it.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::coverage::Coverage;
-use crate::split::DayPart;
 
 /// The topic that the file is of.
 const TOPIC: &str = "topic";
@@ -24,8 +25,12 @@ pub(super) fn read_covered(connection: &Connection) -> rusqlite::Result<Coverage
 }
 
 /// Writes anew what is covered of the partitions that have changed.
-pub(super) fn write_covered(transaction: &Transaction<'_>, covered: &Coverage, work: &DayPart) -> rusqlite::Result<()> {
-    let mut partitions: Vec<i32> = work.covered.iter().map(|(partition, _)| *partition).collect();
+pub(super) fn write_covered(
+    transaction: &Transaction<'_>,
+    covered: &Coverage,
+    changed: &[(i32, Range<i64>)],
+) -> rusqlite::Result<()> {
+    let mut partitions: Vec<i32> = changed.iter().map(|(partition, _)| *partition).collect();
     partitions.dedup();
     partitions.into_iter().try_for_each(|partition| replace_covered(transaction, covered, partition))
 }

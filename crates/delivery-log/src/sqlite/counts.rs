@@ -94,17 +94,18 @@ pub(super) fn accepted(
     Ok(counts)
 }
 
-/// How many dead letters of a subscription of the application nobody has decided about.
+/// How many dead letters of a subscription of the application nobody has decided about, of those that died since a time.
 pub(super) fn open_letters(
     reader: &mut DayReader,
     application: ApplicationId,
-    subscription: SubscriptionId,
+    (subscription, since_ms): (SubscriptionId, i64),
 ) -> Result<u64, StoreError> {
     let Some(connection) = reader.open()? else { return Ok(0) };
     let count = || {
-        let sql = "SELECT count(*) FROM letters WHERE subscription = ?1 AND application = ?2";
+        let sql = "SELECT count(*) FROM letters WHERE subscription = ?1 AND application = ?2 AND stored >= ?3";
         let mut statement = connection.prepare_cached(sql)?;
-        statement.query_row([subscription.0.as_bytes(), application.0.as_bytes()], |row| row.get::<_, i64>(0))
+        let whose = params![subscription.0.as_bytes(), application.0.as_bytes(), since_ms];
+        statement.query_row(whose, |row| row.get::<_, i64>(0))
     };
     count().map(i64::unsigned_abs).map_err(failed)
 }

@@ -1,12 +1,15 @@
 //! A day's file as its writer sees it: rows, the minutes they count in, and which offsets they are of, in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, params};
+use schemas::ids::ApplicationId;
 use uuid::Uuid;
 
 use super::about::{self, PASSED, ROWS};
+use super::erased;
+use super::forgotten::{self, RemovedRows};
 use super::schema::{self, place};
 use super::tally::NewCounts;
 use super::targets;
@@ -38,6 +41,14 @@ pub(super) struct DayFile {
     /// Another build had passed over rows of it that this one may keep: it covers nothing any more, until it is read again.
     pub(super) is_read_again: bool,
     names: NewNames,
+}
+
+/// What a store knows of erased events.
+pub(super) struct ErasedInStore<'e> {
+    /// All of them.
+    pub(super) all: &'e HashSet<Uuid>,
+    /// Those of which other files may still have content.
+    pub(super) fresh: &'e HashSet<Uuid>,
 }
 
 /// Numbers of the day's words and ids.
@@ -75,8 +86,20 @@ impl DayFile {
         self.names.words.len() + self.names.ids.len()
     }
 
-    /// Takes rows and covers their offsets.
-    pub(super) fn take(&mut self, work: &DayPart, topic: Option<&str>) -> rusqlite::Result<Projected> {
+    /// Removes so many rows of these applications that are older than the time beside each, Unix ms.
+    pub(super) fn forget(&mut self, before: &[(ApplicationId, i64)], most: usize) -> rusqlite::Result<RemovedRows> {
+        let removed = forgotten::remove(&mut self.connection, (self.day, self.rows), before, most)?;
+        self.rows = self.rows.saturating_sub(u64::try_from(removed.rows).unwrap_or(u64::MAX));
+        Ok(removed)
+    }
+
+    /// Takes rows and covers their offsets; those of erased events come without content.
+    pub(super) fn take(
+        &mut self,
+        work: DayPart,
+        topic: Option<&str>,
+        erased: &ErasedInStore<'_>,
+    ) -> rusqlite::Result<Projected> {
         let mut covered = self.covered.clone();
         work.covered.iter().for_each(|(partition, offsets)| covered.add(*partition, offsets.clone()));
         if self.names.words.len() + self.names.ids.len() > MAX_NAMES {
@@ -85,8 +108,8 @@ impl DayFile {
         let passes = work.rows.iter().any(|(_, row)| matches!(row.content, RowContent::Nothing));
         let passed = (passes && !self.has_passed).then_some(&*self.kept);
         let transaction = self.connection.transaction()?;
-        let taken = take_rows(&transaction, self.day, &mut self.names, &work.rows).and_then(|projected| {
-            about::write_covered(&transaction, &covered, work)?;
+        let taken = take_rows(&transaction, (self.day, erased), &mut self.names, work.rows).and_then(|projected| {
+            about::write_covered(&transaction, &covered, &work.covered)?;
             about::write_topic(&transaction, topic)?;
             about::write_about(&transaction, PASSED, passed)?;
             about::write_about(&transaction, ROWS, Some(&(self.rows + projected.new).to_string()))?;
@@ -112,13 +135,18 @@ impl DayFile {
 
 fn take_rows(
     transaction: &Transaction<'_>,
-    day: Day,
+    (day, erased): (Day, &ErasedInStore<'_>),
     names: &mut NewNames,
-    rows: &[(i32, LogRow)],
+    rows: Vec<(i32, LogRow)>,
 ) -> rusqlite::Result<Projected> {
     let (mut projected, mut counted) = (Projected::default(), NewCounts::default());
     for (partition, row) in rows {
-        let Some(place) = place(Coordinates { partition: *partition, offset: row.offset }) else { continue };
+        let Some(place) = place(Coordinates { partition, offset: row.offset }) else { continue };
+        let (row, event) = erased::without_content(row, erased.all);
+        if let Some(event) = event {
+            // Also the row that says so comes here: what it asks for is carried out in the other files behind it.
+            erased::mark(transaction, event, !erased.fresh.contains(&event))?;
+        }
         let is_new = match &row.content {
             RowContent::Fact(fact) => insert_fact(transaction, day, place, names, fact, &mut counted)?,
             RowContent::Event(event) => insert_event(transaction, day, place, names, event, &mut counted)?,

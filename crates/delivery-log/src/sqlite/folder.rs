@@ -1,13 +1,15 @@
 //! A folder's rows beside the process that has it: read only, for whoever compares them with the topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use schemas::ids::ApplicationId;
+use uuid::Uuid;
 
-use super::{about, counts, events, facts, failed, schema, targets};
+use super::{about, counts, erased, events, facts, failed, forgotten, schema, targets};
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::{LogRow, RowContent};
@@ -98,5 +100,34 @@ impl StoredDay {
         let mut rows: Vec<LogRow> = facts.chain(events).chain(targets).collect();
         rows.sort_unstable_by_key(|row| row.offset);
         Ok(rows)
+    }
+
+    /// Rows without those that the day says are forgotten, and without the content of events that it says are erased. Asked behind
+    /// [`Self::rows`], and of the topic's rows too, it makes both the same: what is gone does not come back.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn without_removed(&self, rows: Vec<LogRow>) -> Result<Vec<LogRow>, StoreError> {
+        let connection = self.connection.lock();
+        let erased: HashSet<Uuid> =
+            erased::marks(&connection).map_err(failed)?.into_iter().map(|(event, _)| event).collect();
+        let forgotten: HashMap<ApplicationId, i64> =
+            forgotten::marks(&connection).map_err(failed)?.into_iter().collect();
+        drop(connection);
+        let is_kept = |row: &LogRow| {
+            let of = whose(row).and_then(|(application, ms)| Some((ms, forgotten.get(&application)?)));
+            of.is_none_or(|(ms, before)| ms.saturating_sub(self.day.start_ms()) >= *before)
+        };
+        let rows = rows.into_iter().filter(is_kept);
+        Ok(rows.map(|row| erased::without_content(row, &erased).0).collect())
+    }
+}
+
+/// The application that a row is forgotten with, and the time that decides when.
+fn whose(row: &LogRow) -> Option<(ApplicationId, i64)> {
+    match &row.content {
+        RowContent::Fact(fact) => Some((fact.application?, row.stored_ms)),
+        RowContent::Event(event) => Some((event.application, event.accepted_ms)),
+        RowContent::Target(_) | RowContent::Nothing => None,
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
+use schemas::ids::ApplicationId;
 
 use super::day_file::{self, DayFile};
-use super::{about, schema};
+use super::{about, forgotten, schema};
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::FactKind;
@@ -96,6 +97,11 @@ impl OpenFile {
     pub(super) fn forget_before(&self, ms: i64) -> rusqlite::Result<usize> {
         let letters = self.connection.execute("DELETE FROM letters WHERE stored < ?1", [ms])?;
         Ok(letters + self.connection.execute("DELETE FROM open WHERE since < ?1", [ms])?)
+    }
+
+    /// Forgets what was open of these applications before the time beside each, Unix ms.
+    pub(super) fn forget_of(&self, before: &[(ApplicationId, i64)]) -> rusqlite::Result<()> {
+        forgotten::remove_open(&self.connection, before)
     }
 
     /// Whether it was asked of offsets from these on.

@@ -23,8 +23,9 @@ const WAL_BYTES: i64 = 64 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Tables of a day. Times of a row are relative: `time` to the day's beginning, all others to the record's own time, so that they
-/// take few bytes. Words and ids are numbers of the day. Minutes are counted for each subscription, and for its application.
-pub(super) const DAY: FileShape = FileShape { number: 6, tables: DAY_TABLES };
+/// take few bytes. Words and ids are numbers of the day. Minutes are counted for each subscription, and for its application. Of which
+/// of its events the content was erased, and up to when rows of an application were forgotten, says the day itself.
+pub(super) const DAY: FileShape = FileShape { number: 7, tables: DAY_TABLES };
 const DAY_TABLES: &str = "
     CREATE TABLE about(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE covered(partition INTEGER, start INTEGER, stop INTEGER NOT NULL, PRIMARY KEY(partition, start)) WITHOUT ROWID;
@@ -58,6 +59,8 @@ const DAY_TABLES: &str = "
         dead_lettered INTEGER NOT NULL, cancelled INTEGER NOT NULL, settled INTEGER NOT NULL, latency BLOB NOT NULL,
         PRIMARY KEY(owner, minute)) WITHOUT ROWID;
     CREATE TABLE accepted(application INTEGER PRIMARY KEY, events INTEGER NOT NULL);
+    CREATE TABLE erased(event BLOB PRIMARY KEY, is_applied INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE forgotten(application INTEGER PRIMARY KEY, before INTEGER NOT NULL);
 ";
 
 /// Tables of the file of what is open: deliveries that wait for their next attempt, and dead letters nobody has decided about.

@@ -1,5 +1,6 @@
 //! The suite over SQLite, and what is true of its files alone.
 
+mod erasure;
 pub(super) mod numbers;
 
 use tempfile::TempDir;

@@ -1,12 +1,16 @@
 //! The one thread that writes: it holds all files, and does one thing after the other.
 
-use std::collections::BTreeMap;
+mod removals;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use schemas::ids::ApplicationId;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::day_file::{self, DayFile};
 use super::open_file::{FileFailure, OpenFile};
@@ -15,7 +19,7 @@ use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::LogChunk;
 use crate::split::{self, DayPart};
-use crate::store::{Projected, StoreError};
+use crate::store::{Forgotten, Projected, StoreError};
 
 /// What a connection that is rarely used keeps of its file.
 const COLD_BYTES: u64 = 256 * 1024;
@@ -27,6 +31,9 @@ pub(super) enum WriterCommand {
     Coverage(Reply<Coverage>),
     Retain(Day, Reply<Vec<Day>>),
     Cut(BTreeMap<i32, i64>, Reply<Vec<Day>>),
+    Erase(Uuid, Reply<()>),
+    Forget(Vec<(ApplicationId, i64)>, Reply<Forgotten>),
+    GiveUpAll(Reply<Vec<Day>>),
     /// A reader met a damaged page.
     Damaged(AskedFile),
 }
@@ -55,6 +62,10 @@ pub(super) struct StoreWriter {
     hot_bytes: u64,
     /// What this build keeps.
     kept: Arc<str>,
+    /// Erased events of which some file may still have content.
+    fresh: HashSet<Uuid>,
+    /// Days out of which something was removed that may still stand beside their files.
+    unsettled: BTreeSet<Day>,
     /// The last to go: when the folder is free, its files are closed.
     shared: Arc<SharedFiles>,
 }
@@ -86,7 +97,11 @@ impl StoreWriter {
             // What is open has to be asked of their rows, too.
             open = OpenFile::renew(&shared.folder).map_err(|error| unopened(&error))?;
         }
-        Ok(Self { days, open, topic: None, oldest: Day::of(0), hot: None, hot_bytes, kept, shared })
+        let (all, fresh) = Self::known_erasures(&days).map_err(|error| unopened(&error))?;
+        *shared.erased.write() = all;
+        // What was removed before this process began may not be overwritten yet.
+        let unsettled = days.keys().copied().collect();
+        Ok(Self { days, open, topic: None, oldest: Day::of(0), hot: None, hot_bytes, kept, fresh, unsettled, shared })
     }
 
     /// Until nobody asks any more.
@@ -98,6 +113,9 @@ impl StoreWriter {
                 WriterCommand::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
                 WriterCommand::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
                 WriterCommand::Cut(ends, reply) => drop(reply.send(self.cut(&ends))),
+                WriterCommand::Erase(event, reply) => drop(reply.send(self.erase(event))),
+                WriterCommand::Forget(before, reply) => drop(reply.send(self.forget(&before))),
+                WriterCommand::GiveUpAll(reply) => drop(reply.send(self.give_up_all())),
                 WriterCommand::Damaged(file) => self.mend(file),
             }
         }
@@ -115,20 +133,25 @@ impl StoreWriter {
             self.renew_open()?;
         }
         self.topic = Some(topic);
+        self.carry_out_erasures()?;
         self.catch_up()?;
         Ok(is_open_other || !others.is_empty())
     }
 
     fn project(&mut self, chunks: Vec<LogChunk>) -> Result<Projected, StoreError> {
         let mut projected = Projected::default();
+        self.hear_of_erasures(&chunks);
         for (day, part) in split::by_day(chunks) {
             if day < self.oldest {
                 projected.too_old += part.rows.len() as u64;
                 continue;
             }
-            let taken = self.take(day, &part)?;
+            let taken = self.take(day, part)?;
             projected.new += taken.new;
             projected.known += taken.known;
+        }
+        if !self.fresh.is_empty() {
+            self.carry_out_erasures()?;
         }
         // What fails here is caught up with next time: the days are ahead, and that is all.
         self.catch_up()?;
@@ -182,16 +205,14 @@ impl StoreWriter {
         Ok(())
     }
 
-    fn take(&mut self, day: Day, part: &DayPart) -> Result<Projected, StoreError> {
+    fn take(&mut self, day: Day, part: DayPart) -> Result<Projected, StoreError> {
         if !self.days.contains_key(&day) {
             let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
             self.shared.appeared(day, file.rows);
             self.days.insert(day, file);
         }
         self.heat(day).map_err(failed)?;
-        let Some(file) = self.days.get_mut(&day) else { return Ok(Projected::default()) };
-        let taken = file.take(part, self.topic.as_deref());
-        self.shared.rows.write().insert(day, file.rows);
+        let taken = self.take_into(day, part);
         if let Err(error) = &taken
             && day_file::is_damaged(error)
         {
@@ -241,7 +262,9 @@ impl StoreWriter {
         }
         if !gone.is_empty() {
             self.open.forget_before(self.oldest.start_ms()).map_err(failed)?;
+            self.forget_erasures()?;
         }
+        self.settle();
         Ok(gone)
     }
 
@@ -312,7 +335,7 @@ mod tests {
     use crate::fact::{Fact, FactKind, LogRow, RowContent};
     use crate::position::Coordinates;
     use crate::sqlite::tests::numbers::plain;
-    use crate::sqlite::{DayRows, lock};
+    use crate::sqlite::{DayRows, ErasedEvents, lock};
 
     #[test]
     fn names_are_remembered_of_the_day_alone_that_is_written() {
@@ -324,6 +347,7 @@ mod tests {
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
+            erased: ErasedEvents::default(),
             _lock: lock(folder.path()).unwrap(),
         });
         let mut writer = StoreWriter::open(shared, 1 << 20, Arc::from("all")).unwrap();

@@ -212,6 +212,9 @@ pub(crate) enum EventCommand {
     Explain(EventExplainArgs),
     /// Send one again: to all subscriptions that match it now, or to one.
     Replay(ReplayArgs),
+    /// Erase one: its labels, metadata and address leave the delivery log, its payload and the answers to it are not read back any
+    /// more, and it is not sent again. Copies in Kafka expire later; when, is printed.
+    Erase(EventShowArgs),
 }
 
 /// `hookbus event replay`

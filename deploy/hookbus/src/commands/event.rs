@@ -1,4 +1,4 @@
-//! `hookbus event`: sending, once or again, and what became of it.
+//! `hookbus event`: sending, once or again, what became of it, and erasing it.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::logged;
+use crate::cli::log::EventShowArgs;
 use crate::cli::manage::{EventArgs, EventCommand, Output, ReplayArgs, SendArgs};
 use crate::management::{self, Ask, Management, path};
 use crate::output::{self, Column};
@@ -17,7 +18,7 @@ use crate::output::{self, Column};
 const PAYLOAD_LIMIT: u64 = 64 * 1024 * 1024;
 const COLUMNS: &[Column] = &[("event", "event_id"), ("application", "application_id"), ("received", "received_at")];
 
-/// Sends one event, once or again, lists them, or shows one.
+/// Sends one event, once or again, lists them, shows one, or erases one.
 ///
 /// # Errors
 /// The payload is no JSON, or the gateway refuses or cannot be reached.
@@ -30,6 +31,7 @@ pub(crate) async fn run(args: &EventArgs) -> Result<()> {
         EventCommand::Show(show) => logged::event(&management, output, show).await,
         EventCommand::Explain(explain) => logged::explain(&management, output, explain).await,
         EventCommand::Replay(replay) => self::replay(&management, output, replay).await,
+        EventCommand::Erase(of) => erase(&management, output, of).await,
     }
 }
 
@@ -41,6 +43,16 @@ async fn replay(management: &Management, output: Output, replay: &ReplayArgs) ->
     let asked = path("/events/{}/replay", [&replay.event]);
     let answer = management.ask(&format!("event {}", replay.event), Ask::send(Method::POST, asked, &body)).await?;
     output::done(output, &sent_again(replay, answer.job.as_deref()), &json!({ "job_id": answer.job }))
+}
+
+async fn erase(management: &Management, output: Output, of: &EventShowArgs) -> Result<()> {
+    let application = management.application(of.of.application.as_deref()).await?;
+    let asked = path("/events/{}?application_id={}", [&of.event, &application]);
+    let answer = management.ask(&format!("event {}", of.event), Ask::delete(&asked)).await?;
+    let event = &of.event;
+    let until = answer.until.as_deref().map(|until| format!("; the last copy in Kafka expires by {until}"));
+    let sentence = format!("event {event} is erased{}", until.unwrap_or_default());
+    output::done(output, &sentence, &json!({ "erased_until": answer.until }))
 }
 
 /// What is said of a replay that was asked for: whether it was sent, its job tells.

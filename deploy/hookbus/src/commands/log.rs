@@ -1,4 +1,4 @@
-//! `hookbus log`: how the delivery log is doing, and whether it holds what its topic says.
+//! `hookbus log`: how the delivery log is doing, having it made again, and whether it holds what its topic says.
 
 use anyhow::{Result, bail};
 use chassis::config::{Config, LogStore};
@@ -12,6 +12,8 @@ use crate::screen;
 const LOG: &[Column] = &[
     ("store", "store"),
     ("projector", "projector"),
+    ("whole from", "whole_from"),
+    ("days left", "days_left"),
     ("behind ms", "behind_ms"),
     ("behind records", "behind_records"),
     ("lost records", "lost_records"),
@@ -35,6 +37,19 @@ pub(crate) async fn status(common: &Common) -> Result<()> {
         output::list(common.output, shown[list].as_array().map_or(&[][..], Vec::as_slice), columns)?;
     }
     Ok(())
+}
+
+/// `log rebuild`.
+///
+/// # Errors
+/// The management API refuses or cannot be reached.
+pub(crate) async fn rebuild(common: &Common) -> Result<()> {
+    let management = management::open(&common.login)?;
+    let shown = management.ask("delivery log", Ask::delete("/log")).await?.value;
+    let replica = shown["projector"].as_str().unwrap_or("the replica that answered");
+    let sentence =
+        format!("the delivery log of {replica} is made again, the newest day first; how far it is: hookbus log status");
+    output::done(common.output, &sentence, &shown)
 }
 
 /// `log check`.

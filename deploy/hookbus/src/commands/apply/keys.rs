@@ -97,9 +97,17 @@ impl Kind {
     pub(crate) const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Organization => &["kind", "id", "uid", "name", "limits", "source_topics"],
-            Self::Application => {
-                &["kind", "id", "uid", "organization", "name", "unknown_event_types", "limits", "secrets"]
-            }
+            Self::Application => &[
+                "kind",
+                "id",
+                "uid",
+                "organization",
+                "name",
+                "unknown_event_types",
+                "limits",
+                "log_retention_days",
+                "secrets",
+            ],
             Self::Secret => &["name", "token", "role", "expires_at"],
             Self::EventType => {
                 &["kind", "application", "name", "description", "schema", "deprecated", "deprecated_at", "sunset_at"]

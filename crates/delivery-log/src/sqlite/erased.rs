@@ -1,0 +1,76 @@
+//! Erased events: their content leaves the rows of every day, and each day remembers which of its events they are, so that an
+//! erasure outlives the day of its record. What is taken later of such an event comes without content.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use crate::fact::{Fact, FactKind, LogRow, RowContent};
+
+/// The event that a row says is erased.
+pub(super) fn erasure(content: &RowContent) -> Option<Uuid> {
+    match content {
+        RowContent::Fact(fact) => of_fact(fact),
+        RowContent::Event(_) | RowContent::Target(_) | RowContent::Nothing => None,
+    }
+}
+
+fn of_fact(fact: &Fact) -> Option<Uuid> {
+    fact.event.filter(|_| fact.kind == FactKind::Erased)
+}
+
+/// A row without what was erased; as it is where nothing was.
+pub(super) fn without_content(row: LogRow, erased: &HashSet<Uuid>) -> (LogRow, Option<Uuid>) {
+    let event = row.content.event().filter(|event| erased.contains(event));
+    let mut row = row;
+    if event.is_some() {
+        row.content.erase();
+    }
+    (row, event)
+}
+
+/// Events that a file knows to be erased, and whether that was carried out in all files.
+pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Vec<(Uuid, bool)>> {
+    let mut statement = connection.prepare_cached("SELECT event, is_applied FROM erased")?;
+    let marks = statement.query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?)))?;
+    marks.collect()
+}
+
+/// Remembers that an event is erased. `is_applied`: no other file has content of it.
+pub(super) fn mark(connection: &Connection, event: Uuid, is_applied: bool) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO erased VALUES(?1, ?2)")?;
+    insert.execute(params![event.as_bytes(), is_applied])?;
+    Ok(())
+}
+
+/// No file has content of the events any more that this one remembers.
+pub(super) fn all_applied(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE erased SET is_applied = 1 WHERE is_applied = 0", []).map(drop)
+}
+
+/// Takes the content of an event out of a file. Returns whether the file has rows of it.
+pub(super) fn clear(connection: &mut Connection, event: Uuid) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction()?;
+    let events = transaction
+        .prepare_cached(
+            "UPDATE events INDEXED BY events_by_uuid
+                SET occurred_at = NULL, labels = NULL, metadata = NULL, ip = NULL, detail = NULL WHERE uuid = ?1",
+        )?
+        .execute([event.as_bytes()])?;
+    let facts = transaction
+        .prepare_cached("UPDATE facts INDEXED BY facts_by_event SET detail = NULL WHERE event = ?1")?
+        .execute([event.as_bytes()])?;
+    let is_here = events + facts > 0;
+    if is_here {
+        mark(&transaction, event, true)?;
+    }
+    transaction.commit()?;
+    Ok(is_here)
+}
+
+/// Brings all that was written into the file itself and empties what stands beside it, where what was overwritten may still be
+/// read. Returns whether it could: a reader in the middle of something holds it up.
+pub(super) fn settle(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}

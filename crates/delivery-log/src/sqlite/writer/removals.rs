@@ -1,0 +1,166 @@
+//! What leaves the files before their day does: the content of erased events, rows of applications that keep theirs for a shorter
+//! time, and everything, where the log is to be made again.
+
+use std::collections::{BTreeMap, HashSet};
+
+use schemas::ids::ApplicationId;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{StoreWriter, failed_at};
+use crate::day::Day;
+use crate::fact::LogChunk;
+use crate::split::DayPart;
+use crate::sqlite::day_file::{self, DayFile, ErasedInStore};
+use crate::sqlite::{erased, forgotten, schema};
+use crate::store::{Forgotten, Projected, StoreError};
+
+impl StoreWriter {
+    /// Knows of the erasures in what is going to be taken, before any of it is.
+    pub(super) fn hear_of_erasures(&mut self, chunks: &[LogChunk]) {
+        let said = chunks.iter().flat_map(|chunk| &chunk.rows).filter_map(|row| erased::erasure(&row.content));
+        for event in said {
+            if self.shared.erased.write().insert(event) {
+                self.fresh.insert(event);
+            }
+        }
+    }
+
+    /// Takes a day's part into its file, without what is erased.
+    pub(super) fn take_into(&mut self, day: Day, part: DayPart) -> rusqlite::Result<Projected> {
+        let Some(file) = self.days.get_mut(&day) else { return Ok(Projected::default()) };
+        let erased = self.shared.erased.read();
+        let taken = file.take(part, self.topic.as_deref(), &ErasedInStore { all: &erased, fresh: &self.fresh });
+        drop(erased);
+        self.shared.rows.write().insert(day, file.rows);
+        taken
+    }
+
+    /// Has the content of an event leave all files, before its record was read.
+    pub(super) fn erase(&mut self, event: Uuid) -> Result<(), StoreError> {
+        self.shared.erased.write().insert(event);
+        self.fresh.insert(event);
+        self.carry_out_erasures()
+    }
+
+    /// Takes the content of erased events out of all files. What fails is done again with what is taken next, and where the store is
+    /// opened again.
+    pub(super) fn carry_out_erasures(&mut self) -> Result<(), StoreError> {
+        if !self.fresh.is_empty() {
+            let events: Vec<Uuid> = self.fresh.iter().copied().collect();
+            for day in self.days.keys().copied().collect::<Vec<_>>() {
+                self.clear(day, &events)?;
+            }
+            for (day, file) in &self.days {
+                let path = schema::day_path(&self.shared.folder, *day);
+                erased::all_applied(&file.connection).map_err(|error| failed_at(&path, &error))?;
+            }
+            self.fresh.clear();
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn clear(&mut self, day: Day, events: &[Uuid]) -> Result<(), StoreError> {
+        let Some(file) = self.days.get_mut(&day) else { return Ok(()) };
+        let cleared: rusqlite::Result<Vec<bool>> =
+            events.iter().map(|event| erased::clear(&mut file.connection, *event)).collect();
+        match cleared {
+            Ok(cleared) => {
+                if cleared.contains(&true) {
+                    self.unsettled.insert(day);
+                }
+                Ok(())
+            }
+            Err(error) => Err(self.failed_in(day, &error)),
+        }
+    }
+
+    /// Empties what stands beside files out of which something was removed. A file that a reader holds up is tried again with the next
+    /// look at what is kept.
+    pub(super) fn settle(&mut self) {
+        for day in std::mem::take(&mut self.unsettled) {
+            let Some(file) = self.days.get(&day) else { continue };
+            match erased::settle(&file.connection) {
+                Ok(true) => {}
+                Ok(false) => drop(self.unsettled.insert(day)),
+                Err(error) => {
+                    warn!(%day, %error, "what was removed from this day of the delivery log is not overwritten yet, trying again");
+                    self.unsettled.insert(day);
+                }
+            }
+        }
+    }
+
+    /// What the files that are there know of erased events; to be carried out is what some file may still have content of.
+    pub(super) fn known_erasures(days: &BTreeMap<Day, DayFile>) -> rusqlite::Result<(HashSet<Uuid>, HashSet<Uuid>)> {
+        let (mut all, mut fresh) = (HashSet::new(), HashSet::new());
+        for file in days.values() {
+            for (event, is_applied) in erased::marks(&file.connection)? {
+                all.insert(event);
+                if !is_applied {
+                    fresh.insert(event);
+                }
+            }
+        }
+        Ok((all, fresh))
+    }
+
+    /// Forgets erased events of which no day that is there has anything any more.
+    pub(super) fn forget_erasures(&mut self) -> Result<(), StoreError> {
+        let (mut all, _) = Self::known_erasures(&self.days).map_err(crate::sqlite::failed)?;
+        all.extend(&self.fresh);
+        *self.shared.erased.write() = all;
+        Ok(())
+    }
+
+    /// Removes some rows of these applications that are older than the time beside each, Unix ms, the oldest day's first.
+    pub(super) fn forget(&mut self, before: &[(ApplicationId, i64)]) -> Result<Forgotten, StoreError> {
+        let last = before.iter().map(|(_, ms)| *ms).max().unwrap_or(i64::MIN);
+        let (mut forgotten, mut left) = (Forgotten::default(), forgotten::ROWS);
+        for day in self.days.keys().copied().filter(|day| day.start_ms() < last).collect::<Vec<_>>() {
+            let Some(file) = self.days.get_mut(&day) else { continue };
+            let removed = file.forget(before, left);
+            self.shared.rows.write().insert(day, file.rows);
+            let removed = removed.map_err(|error| self.failed_in(day, &error))?;
+            if removed.rows > 0 {
+                self.unsettled.insert(day);
+                forgotten.rows += removed.rows as u64;
+                left -= removed.rows;
+            }
+            if removed.is_more {
+                forgotten.is_more = true;
+                return Ok(forgotten);
+            }
+        }
+        let path = schema::open_path(&self.shared.folder);
+        self.open.forget_of(before).map_err(|error| failed_at(&path, &error))?;
+        self.settle();
+        Ok(forgotten)
+    }
+
+    /// Gives up all days: whoever fills the store reads them again.
+    pub(super) fn give_up_all(&mut self) -> Result<Vec<Day>, StoreError> {
+        let all: Vec<Day> = self.days.keys().copied().collect();
+        info!(days = all.len(), "the delivery log is made again, as it was asked to be");
+        let mut given_up = all.iter().try_for_each(|day| self.give_up(*day));
+        if given_up.is_ok() {
+            given_up = self.renew_open();
+        }
+        // Whatever became of it: what is covered is not what it was.
+        self.look_again();
+        given_up.map(|()| all)
+    }
+
+    /// As a failure of the store. A damaged file is given up.
+    fn failed_in(&mut self, day: Day, error: &rusqlite::Error) -> StoreError {
+        let path = schema::day_path(&self.shared.folder, day);
+        if day_file::is_damaged(error) {
+            warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
+            if let Err(error) = self.give_up_damaged(day) {
+                return error;
+            }
+        }
+        failed_at(&path, error)
+    }
+}
