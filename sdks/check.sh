@@ -22,7 +22,7 @@ say "types and packages, Node"
 
 "$here/install.sh"
 say "tests, Python"
-(cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q test_conformance test_receivers test_docs test_hostile)
+(cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q)
 say "import of hookbus beside its HTTP library"
 "$out/user/python/bin/python" "$here/tests/python/import_time.py"
 say "tests, Node"

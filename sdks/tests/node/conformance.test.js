@@ -56,7 +56,8 @@ async function sending(sdk, vector) {
   }
   if (outcome instanceof Error) {
     const { kind, request_id, retry_after, ...wanted } = vector.error ?? {};
-    assert.ok(kind && outcome instanceof sdk[kind], `${vector.name}: ${outcome}`);
+    assert.ok(kind && outcome.constructor === sdk.errors[kind], `${vector.name}: ${outcome}`);
+    assert.ok(outcome.name === kind && outcome instanceof sdk.HookbusError);
     for (const [name, value] of Object.entries(wanted)) assert.equal(outcome[name], value, `${vector.name}: ${name}`);
     if (request_id) assert.equal(outcome.requestId, request_id);
     if (retry_after) assert.equal(outcome.retryAfter, retry_after);
@@ -86,6 +87,7 @@ async function sending(sdk, vector) {
 
 for (const [form, sdk, webhooks] of forms) {
   for (const vector of read("signatures").vectors) test(`${form} signature: ${vector.name}`, () => signature(webhooks, vector));
+  for (const vector of read("standard-webhooks").vectors) test(`${form} Standard Webhooks: ${vector.name}`, () => signature(webhooks, vector));
   for (const vector of read("sending").vectors) test(`${form} sending: ${vector.name}`, () => sending(sdk, vector));
 }
 
