@@ -88,7 +88,8 @@ def python(document: Any, operations: list[Operation], version: str, folder: Pat
         parts += [f"        self.{snake(name)} = {prefix}{pascal(name)}(settings, run)" for name in resources(operations)]
     (folder / "operations.py").write_text("\n".join(parts) + "\n")
     errors = ['"""Every error of this package, a class per problem id. Made from the OpenAPI document; changes here are lost."""\n']
-    errors.append("from ._errors import *  # noqa: F403\nfrom ._errors import ApiError\n")
+    # Said twice, as type checkers take what is only imported for private.
+    errors.append("from ._errors import *  # noqa: F403\nfrom ._errors import ApiError as ApiError\n")
     errors += [f'\nclass {name}(ApiError):\n    """The problem `{name}`."""\n' for name in problem_ids(document)]
     errors.append("\nBY_ID = {\n" + "".join(f'    "{name}": {name},\n' for name in problem_ids(document)) + "}")
     (folder / "errors.py").write_text("\n".join(errors) + "\n")

@@ -60,7 +60,7 @@ export class Sender {
       throw new TypeError("a token of visible ASCII characters is needed, without `Bearer`: the first argument, or HOOKBUS_TOKEN");
     }
     const url = options.baseUrl ?? environment("HOOKBUS_URL");
-    if (!url) throw new TypeError("the address of Hookbus is needed: baseUrl, or HOOKBUS_URL");
+    if (!url) throw new TypeError("the address of Hookbus is needed: the option baseUrl, or HOOKBUS_URL");
     checkAddress(url);
     this.baseUrl = url.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
     this.retry = { ...POLICY, ...options.retry };
@@ -139,9 +139,10 @@ export class Sender {
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof HookbusError) return error;
-      if (ended.signal.aborted || (error as Error)?.name === "TimeoutError") return new TimedOut("no answer in time");
-      const code = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
-      return new ConnectionFailed(`no answer: ${typeof code === "string" ? code : "the connection failed"}`);
+      const { origin } = new URL(url);
+      if (ended.signal.aborted || (error as Error)?.name === "TimeoutError") return new TimedOut(`no answer in time from ${origin}`);
+      const { cause, code = cause?.code } = (error ?? {}) as { cause?: { code?: unknown }; code?: unknown };
+      return new ConnectionFailed(`no answer from ${origin}: ${typeof code === "string" ? code : "the connection failed"}`);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
@@ -171,7 +172,8 @@ export class Sender {
 
   /** The address of a call. A segment that a server or proxy would take for a step up is refused. */
   url(call: Call): string {
-    for (const segment of call.path) {
+    for (const segment of call.path as readonly unknown[]) {
+      if (typeof segment !== "string") throw new TypeError(`${call.operation}: its arguments are an object that has every id of the path`);
       if (["", ".", ".."].includes(segment)) throw new TypeError(`${call.operation}: ${JSON.stringify(segment)} cannot stand in a path`);
     }
     const query = new URLSearchParams();

@@ -23,6 +23,8 @@ class Client extends Operations {
     const sender = new Sender(token, options);
     super(sender);
     this.message = new Messages(sender);
+    // A client is shown by its address, not by each of its resources.
+    Object.defineProperty(this, Symbol.for("nodejs.util.inspect.custom"), { value: () => `Hookbus(${sender.baseUrl})` });
   }
 }
 

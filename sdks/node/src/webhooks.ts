@@ -81,7 +81,7 @@ export class Webhook {
   readonly #requireTimestamp: boolean;
 
   constructor(secret: string | readonly string[], options: WebhookOptions = {}) {
-    const secrets = typeof secret === "string" ? [secret] : secret;
+    const secrets = typeof secret === "string" || !secret ? [secret] : secret;
     if (!secrets.length) throw new TypeError("at least one secret is needed");
     this.#keys = secrets.map(read).map(importKeys);
     // Told by `verify`, not as an unhandled rejection.
@@ -142,6 +142,7 @@ class Found {
   readonly #values = new Map<string, string[]>();
 
   constructor(headers: HeadersLike) {
+    if (!headers) throw new TypeError("the headers of the request are needed");
     const pairs = Symbol.iterator in headers ? headers : Object.entries(headers);
     for (const [name, value] of pairs as Iterable<readonly [string, string | readonly string[] | undefined]>) {
       if (value === undefined) continue;
@@ -234,6 +235,9 @@ interface Secret {
 function read(secret: string): Secret {
   const text = typeof secret === "string" ? secret.trim() : "";
   if (!text) throw new TypeError("a secret is a text such as whsec_..., and not empty");
+  if (/whsec_/i.test(text) && !text.startsWith("whsec_")) {
+    throw new TypeError("a secret of this form begins with whsec_, in lower case and with nothing before it");
+  }
   if (text.startsWith("whsk_")) throw new TypeError("this is a private key (whsk_...); a receiver verifies with the public one (whpk_...)");
   const decoded = (prefix: string, least: number, most: number): Uint8Array => {
     const key = unbase64(text.slice(prefix.length), false);

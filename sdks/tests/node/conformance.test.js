@@ -144,10 +144,13 @@ test("text in place of bytes is refused with words", async () => {
 });
 
 test("secrets are in no message and no view", async () => {
-  for (const secret of ["whsec_not*base64", "whsk_abcdefgh", "whsec_c2hvcnQ="]) {
+  for (const secret of ["whsec_not*base64", "whsk_abcdefgh", "whsec_c2hvcnQ=", "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]) {
     assert.throws(() => new esmWebhooks.Webhook(secret), (error) => !String(error).includes(secret));
   }
+  for (const secret of [undefined, null, "", [], [undefined]]) assert.throws(() => new esmWebhooks.Webhook(secret), /secret/);
+  await assert.rejects(new esmWebhooks.Webhook("secret").verify(new Uint8Array()), /headers of the request/);
   const { inspect } = await import("node:util");
+  assert.equal(inspect(esm.Hookbus("the-very-token", { baseUrl: "http://h" })), "Hookbus(http://h)");
   const seen = inspect([new esmWebhooks.Webhook("the-very-secret"), esm.Hookbus("the-very-token", { baseUrl: "http://h" })], { depth: 9, showHidden: true });
   assert.ok(!/the-very/.test(seen), seen);
 });

@@ -78,6 +78,12 @@ test("an answer of somebody else says so", async () => {
   }
 });
 
+test("an id that is missing is told before anything is sent", async () => {
+  const { bodies, client } = scripted();
+  for (const args of ["nobody", {}, { id: "a" }]) await assert.rejects(client.applications.delete(args), /applications.delete: its arguments/);
+  assert.deepEqual(bodies, []);
+});
+
 test("addresses that are none are refused with words", () => {
   const wrong = ["127.0.0.1:8080", "h", "ftp://h", "http://", "http://h:port", "http://me:the-very@h", "http://h?the-very", "http://h/#the-very"];
   for (const baseUrl of wrong) {

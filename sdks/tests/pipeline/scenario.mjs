@@ -76,6 +76,12 @@ await assert.rejects(again, (error) => error instanceof ApiError && error.is("Ev
 say({ sent: 6 });
 assert.equal((await lines.next()).value, "arrived");
 
+// Nothing has failed, so this job finds nothing, and sends nothing that the receiver would count.
+const told = [];
+const job = await admin.replays.create({ body: { application_id, filter: { outcome: ["failed"] } } });
+assert.equal((await admin.jobs.wait(job, { progress: ({ state }) => told.push(state), timeoutMs: 60_000 })).counts.written, 0);
+assert.equal(told.at(-1), "done");
+
 const orders = { topics: ["sdk-for-node.orders"], wait_for_topic: true, format: "json", application: "{header:application}", type: "order.{value:/status}" };
 const { source_id } = await admin.sources.create({ body: { organization_id, name: "orders", ...orders } });
 assert.deepEqual((await admin.sources.get({ source_id })).topics, orders.topics);

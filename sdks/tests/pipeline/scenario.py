@@ -88,6 +88,12 @@ with Hookbus(secret["token"], setup["base"], on_answer=lambda operation, answer:
 print(json.dumps({"sent": 6}), flush=True)
 assert sys.stdin.readline().strip() == "arrived"
 
+# Nothing has failed, so this job finds nothing, and sends nothing that the receiver would count.
+told = []
+job = admin.replays.create({"application_id": application, "filter": {"outcome": ["failed"]}})
+assert admin.jobs.wait(job["job_id"], progress=told.append, timeout=60)["counts"]["written"] == 0
+assert told[-1]["state"] == "done", told
+
 orders = {"topics": ["sdk-for-python.orders"], "wait_for_topic": True, "format": "json"}
 orders |= {"application": "{header:application}", "type": "order.{value:/status}"}
 source = admin.sources.create({"organization_id": organization, "name": "orders", **orders})["source_id"]

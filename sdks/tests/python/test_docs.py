@@ -58,8 +58,10 @@ class Pages(unittest.TestCase):
         text = "\n".join(found).replace("127.0.0.1:8080", f"127.0.0.1:{server.server_address[1]}")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(text, "README.md", "exec"), {})
+            exec(compile(text, "README.md", "exec"), names := {})
+        names["hook0"].close()
         server.shutdown()
+        server.server_close()
         for told in ("evt_123 2026", "sent", "404 NotFound", "done 7", "no_match"):
             self.assertIn(told, printed.getvalue())
 

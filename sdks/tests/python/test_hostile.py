@@ -70,7 +70,8 @@ class Hostile(unittest.TestCase):
     def test_nobody_listens(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-        self.assertRaises(errors.ConnectionFailed, Hookbus("t", f"http://127.0.0.1:{port}", **once(errors.ConnectionFailed)).instance.get)
+        with self.assertRaisesRegex(errors.ConnectionFailed, f"http://127.0.0.1:{port}: ECONNREFUSED"):
+            Hookbus("t", f"http://127.0.0.1:{port}", **once(errors.ConnectionFailed)).instance.get()
 
 
 class HostileAwaiting(unittest.IsolatedAsyncioTestCase):

@@ -131,6 +131,9 @@ def encode(value: Any) -> bytes:
 def url_of(base_url: str, call: Call[Any]) -> str:
     """The address of a call. A segment that a server or proxy would take for a step up is refused."""
     for segment in call.path:
+        given: Any = segment
+        if not isinstance(given, str):
+            raise TypeError(f"{call.operation}: an id is a text, not {type(given).__name__}")
         if segment in ("", ".", ".."):
             raise ValueError(f"{call.operation}: {segment!r} cannot stand in a path")
     pairs = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import ssl
 import time
 from contextlib import closing
 from types import TracebackType
@@ -64,15 +67,31 @@ class Reading:
         return Answer(response.status_code, response.headers, bytes(self._body))
 
 
-def failure(error: Exception) -> errors.HookbusError:
-    """What a failed try stands for. Only the kind of the cause is told: texts of causes may hold what was sent."""
+def failure(error: Exception, step: Try) -> errors.HookbusError:
+    """What a failed try stands for."""
     if isinstance(error, errors.HookbusError):
         return error
+    to = httpx.URL(step.url)
+    where = f"{to.scheme}://{to.netloc.decode('ascii')}"
     if isinstance(error, httpx.TimeoutException):
-        return errors.TimedOut("no answer in time")
+        return errors.TimedOut(f"no answer in time from {where}")
     if isinstance(error, httpx.TransportError):
-        return errors.ConnectionFailed(f"no answer: {type(error).__name__}")
+        return errors.ConnectionFailed(f"no answer from {where}: {kind_of(error)}")
     raise error
+
+
+def kind_of(error: BaseException) -> str:
+    """What went wrong with a connection, by its name: the texts of causes may hold what was sent."""
+    cause: Optional[BaseException] = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return str(cause.reason)
+        if isinstance(cause, socket.gaierror):
+            return "no such host"
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
+            return errno.errorcode[cause.errno]
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 class Hookbus(Operations):
@@ -127,7 +146,7 @@ class Hookbus(Operations):
                     reading.take(chunk)
                 return reading.answer(response)
         except (errors.HookbusError, httpx.TransportError) as error:
-            return failure(error)
+            return failure(error, step)
 
     def close(self) -> None:
         """Closes its connections."""
@@ -198,7 +217,7 @@ class AsyncHookbus(AsyncOperations):
         except TimeoutError:
             return errors.TimedOut("no whole answer in time")
         except (errors.HookbusError, httpx.TransportError) as error:
-            return failure(error)
+            return failure(error, step)
 
     async def aclose(self) -> None:
         """Closes its connections."""
