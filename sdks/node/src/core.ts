@@ -93,7 +93,12 @@ export class Sender {
     // Browsers decide over these two themselves.
     headers["user-agent"] = `hookbus-node/${VERSION}`;
     headers["accept-encoding"] = "identity";
-    for (const [name, value] of Object.entries(call.headers ?? {})) if (value !== undefined) headers[name] = value;
+    for (const [name, value] of Object.entries(call.headers ?? {})) {
+      if (value === undefined) continue;
+      // Told here: fetch fails over it as over a connection, and shows it.
+      if (!/^[ -~]*$/.test(value)) throw new TypeError(`${call.operation}: ${name} has characters that cannot stand in a header`);
+      headers[name] = value;
+    }
     const content = call.content ?? (call.body === undefined ? undefined : encode(call.body));
     if (content !== undefined) headers["content-type"] = "application/json";
     if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] = newId();

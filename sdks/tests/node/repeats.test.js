@@ -84,6 +84,14 @@ test("an id that is missing is told before anything is sent", async () => {
   assert.deepEqual(bodies, []);
 });
 
+test("what cannot stand in a header is told before it is sent", async () => {
+  const { bodies, client } = scripted();
+  for (const if_none_match of ["a\r\nx-b: c", "é"]) {
+    await assert.rejects(client.applications.get({ application_id: "a", if_none_match }), /applications.get: If-None-Match has characters/);
+  }
+  assert.deepEqual(bodies, []);
+});
+
 test("addresses that are none are refused with words", () => {
   const wrong = ["127.0.0.1:8080", "h", "ftp://h", "http://", "http://h:port", "http://me:the-very@h", "http://h?the-very", "http://h/#the-very"];
   for (const baseUrl of wrong) {

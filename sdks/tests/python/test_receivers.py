@@ -159,6 +159,12 @@ class Calls(unittest.TestCase):
             self.assertRaises(ValueError, self.client(handler).event_types.get, segment, application_id="a")
         self.assertRaisesRegex(TypeError, "an id is a text, not NoneType", self.client(handler).applications.get, None)
 
+    def test_what_cannot_stand_in_a_header_is_told_before_it_is_sent(self):
+        client = self.client(lambda request: self.fail("it was sent"))
+        for value in ("a\r\nx-b: c", "é"):
+            with self.assertRaisesRegex(ValueError, "applications.get: If-None-Match has characters"):
+                client.applications.get("a", if_none_match=value)
+
     def test_a_post_that_is_no_event_carries_one_key_for_all_its_tries(self):
         keys = []
 

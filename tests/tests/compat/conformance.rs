@@ -117,7 +117,8 @@ fn the_verifier_of_the_server_says_what_the_sdks_say() {
         let vectors = vectors(text);
         assert!(vectors.len() > least, "only {} vectors", vectors.len());
         for vector in &vectors {
-            let wanted = vector["accepted"]["signed_by"].as_str().ok_or_else(|| vector["refused"].as_str().expect("why"));
+            let wanted =
+                vector["accepted"]["signed_by"].as_str().ok_or_else(|| vector["refused"].as_str().expect("why"));
             assert_eq!(verdict(vector), wanted, "{}", vector["name"]);
         }
     }
@@ -125,7 +126,8 @@ fn the_verifier_of_the_server_says_what_the_sdks_say() {
 
 #[test]
 fn an_error_planted_in_a_vector_is_found() {
-    let accepted = vectors(VECTORS).into_iter().filter(|vector| vector["accepted"].is_object() && vector["body"].is_string());
+    let accepted =
+        vectors(VECTORS).into_iter().filter(|vector| vector["accepted"].is_object() && vector["body"].is_string());
     let mut planted = 0;
     for mut vector in accepted.take(10) {
         vector["body"] = Value::from(format!("{} ", vector["body"].as_str().expect("a text")));

@@ -149,7 +149,12 @@ def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> 
     """Sends until there is an answer that stays, or the time is over. What an earlier try may have done is an answer too: the 409 of
     an event, the 404 of what was deleted."""
     headers = httpx.Headers(settings.headers)
-    headers.update({name: value for name, value in call.headers.items() if value is not None})
+    for name, value in call.headers.items():
+        if value is not None:
+            # Told here: httpx takes it for a connection that failed, and shows it.
+            if not all(" " <= letter <= "~" for letter in value):
+                raise ValueError(f"{call.operation}: {name} has characters that cannot stand in a header")
+            headers[name] = value
     content = call.content if call.content is not None else None if call.body is None else encode(call.body)
     if content is not None:
         headers["Content-Type"] = "application/json"
