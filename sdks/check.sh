@@ -21,10 +21,16 @@ say "types and packages, Node"
 "$tools/node/node_modules/.bin/attw" dist/hookbus-*.tgz --no-definitely-typed --format ascii --no-emoji
 
 "$here/install.sh"
+say "types, as a user's checkers see the packages: the code of their readmes"
+code_of() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/{/^\`\`\`/d;p}" "$2"; }
+code_of python "$here/python/README.md" >"$out/user/readme.py"
+code_of js "$here/node/README.md" >"$out/user/node/test/readme.mts"
+"$tools/python/bin/mypy" --strict --cache-dir "$out/mypy-user" --python-executable "$out/user/python/bin/python" "$out/user/readme.py"
+"$tools/node/node_modules/.bin/pyright" --pythonpath "$out/user/python/bin/python" "$out/user/readme.py"
+"$tools/node/node_modules/.bin/tsc" -p "$out/user/node"
 say "tests, Python"
-(cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q test_conformance test_receivers test_docs test_hostile)
+(cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q)
 say "import of hookbus beside its HTTP library"
 "$out/user/python/bin/python" "$here/tests/python/import_time.py"
 say "tests, Node"
 (cd "$out/user/node" && node --test --test-reporter=dot test/*.test.js)
-"$tools/node/node_modules/.bin/tsc" -p "$out/user/node"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 PATH_PARAMETER = re.compile(r"{([^}]+)}")
+#: Resources that have methods written by hand beside those of the document: their class, and the module it is in.
+BY_HAND = {"jobs": ("WaitingJobs", "jobs")}
 HEADER_ARGUMENTS = {"If-Match": "if_match", "If-None-Match": "if_none_match", "Hookbus-Consistency-Token": "consistency_token"}
 
 

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from document import PATH_PARAMETER, Answer, Operation, pascal, problem_ids, resources, snake
+from document import BY_HAND, PATH_PARAMETER, Answer, Operation, pascal, problem_ids, resources, snake
 
 PYTHON_KINDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "Dict[str, Any]"}
 
@@ -71,13 +71,16 @@ def python(document: Any, operations: list[Operation], version: str, folder: Pat
         '"""A method per operation of the API. Made from its OpenAPI document; changes here are lost."""\n',
         "from __future__ import annotations\n",
         f"from typing import TYPE_CHECKING, Any, Dict, {'List, ' if lists else ''}Optional\n",
-        "from ._core import AsyncResource, Call, Resource, Run, Settings\nfrom .pages import AsyncPages, Pages\n",
+        "from ._core import AsyncResource, Call, Resource, Run, Settings",
+        *[f"from .{module} import Async{base}, {base}" for base, module in BY_HAND.values()],
+        "from .pages import AsyncPages, Pages\n",
         "if TYPE_CHECKING:\n    from . import models\n",
     ]
     for prefix in ("", "Async"):
         for name, members in resources(operations).items():
             doc = docs.get(snake(name)) or f"Operations on {snake(name)}."
-            parts.append(f'\nclass {prefix}{pascal(name)}({prefix}Resource):\n    """{doc}"""\n')
+            base = BY_HAND.get(name, ("Resource", ""))[0]
+            parts.append(f'\nclass {prefix}{pascal(name)}({prefix}{base}):\n    """{doc}"""\n')
             parts += [python_method(operation, bool(prefix)) + "\n" for operation in members]
     for prefix in ("", "Async"):
         parts.append(f'\nclass {prefix}Operations:\n    """Every operation, by the first part of its id."""\n')
@@ -85,7 +88,8 @@ def python(document: Any, operations: list[Operation], version: str, folder: Pat
         parts += [f"        self.{snake(name)} = {prefix}{pascal(name)}(settings, run)" for name in resources(operations)]
     (folder / "operations.py").write_text("\n".join(parts) + "\n")
     errors = ['"""Every error of this package, a class per problem id. Made from the OpenAPI document; changes here are lost."""\n']
-    errors.append("from ._errors import *  # noqa: F403\nfrom ._errors import ApiError\n")
+    # Said twice, as type checkers take what is only imported for private.
+    errors.append("from ._errors import *  # noqa: F403\nfrom ._errors import ApiError as ApiError\n")
     errors += [f'\nclass {name}(ApiError):\n    """The problem `{name}`."""\n' for name in problem_ids(document)]
     errors.append("\nBY_ID = {\n" + "".join(f'    "{name}": {name},\n' for name in problem_ids(document)) + "}")
     (folder / "errors.py").write_text("\n".join(errors) + "\n")

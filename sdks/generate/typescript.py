@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from document import PATH_PARAMETER, Operation, pascal, problem_ids, resources, snake
+from document import BY_HAND, PATH_PARAMETER, Operation, pascal, problem_ids, resources, snake
 
 NODE_KINDS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "object": "Record<string, unknown>"}
 
@@ -53,16 +53,33 @@ def node_method(operation: Operation) -> str:
     return "\n".join(lines)
 
 
+def problems(ids: list[str]) -> str:
+    """An error per problem id, and which is whose."""
+    lines = [
+        "// An error per problem id. Made from the OpenAPI document; changes here are lost.",
+        'import { ApiError } from "./errors.js";\n\nexport * from "./errors.js";\n',
+        *[f"/** The problem `{name}`. */\nexport class {name} extends ApiError {{}}" for name in ids],
+        "\nexport const BY_ID = {",
+        *[f"  {name}," for name in ids],
+        "};\n\nexport type ProblemId = keyof typeof BY_ID;\n",
+    ]
+    return "\n".join(lines)
+
+
 def node(document: Any, operations: list[Operation], version: str, folder: Path) -> None:
     docs = {tag["name"]: tag.get("description", "") for tag in document.get("tags", [])}
     parts = [
         "// A method per operation of the API. Made from its OpenAPI document; changes here are lost.",
         'import type * as models from "./types.gen.js";',
-        'import type { CallOptions, Sender } from "./core.js";\nimport type { Pages } from "./pages.js";\n',
+        'import type { CallOptions, Sender } from "./core.js";',
+        *[f'import {{ {base} }} from "./{module}.js";' for base, module in BY_HAND.values()],
+        'import type { Pages } from "./pages.js";\n',
     ]
     for name, members in resources(operations).items():
         doc = docs.get(snake(name)) or f"Operations on {snake(name)}."
-        parts.append(f"/** {doc} */\nexport class {pascal(name)} {{\n  constructor(private readonly sender: Sender) {{}}\n")
+        parts.append(f"/** {doc} */\nexport class {pascal(name)}")
+        begun = f" extends {BY_HAND[name][0]} {{" if name in BY_HAND else " {\n  constructor(private readonly sender: Sender) {}"
+        parts[-1] += f"{begun}\n"
         parts += [node_method(operation) + "\n" for operation in members]
         parts.append("}\n")
     names = list(resources(operations))
@@ -72,7 +89,5 @@ def node(document: Any, operations: list[Operation], version: str, folder: Path)
     parts += [f"    this.{name} = new {pascal(name)}(sender);" for name in names]
     parts.append("  }\n}")
     (folder / "operations.ts").write_text("\n".join(parts) + "\n")
-    ids = " |\n  ".join(json.dumps(name) for name in problem_ids(document))
-    problems = f"// Ids of problems. Made from the OpenAPI document; changes here are lost.\nexport type ProblemId =\n  {ids};\n"
-    (folder / "problems.ts").write_text(problems)
+    (folder / "problems.ts").write_text(problems(problem_ids(document)))
     (folder / "version.ts").write_text(f'// Follows the version of Hookbus.\nexport const VERSION = "{version}";\n')

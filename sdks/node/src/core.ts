@@ -1,6 +1,8 @@
 // From a call to its answer, over fetch.
-import { ApiError, BadAnswer, ConnectionFailed, HookbusError, NotModified, TimedOut, type ProblemDocument } from "./errors.js";
+import { ApiError, BadAnswer, ConnectionFailed, HookbusError, NotModified, TimedOut, type ProblemDocument, type Where } from "./errors.js";
 import { nextPage, Pages } from "./pages.js";
+import { BY_ID } from "./problems.js";
+import { brought, isDone, isFields, known, named, newId, type Fields } from "./repeats.js";
 import { pause, POLICY, retryAfter, type RetryPolicy } from "./retry.js";
 import { VERSION } from "./version.js";
 
@@ -54,38 +56,49 @@ export class Sender {
 
   constructor(token: string | undefined, options: Options) {
     this.#token = (token ?? environment("HOOKBUS_TOKEN") ?? "").trim();
-    if (!/^[!-~]+$/.test(this.#token)) throw new TypeError("a token of visible ASCII characters is needed: the first argument, or HOOKBUS_TOKEN");
+    if (!/^[!-~]+$/.test(this.#token)) {
+      throw new TypeError("a token of visible ASCII characters is needed, without `Bearer`: the first argument, or HOOKBUS_TOKEN");
+    }
     const url = options.baseUrl ?? environment("HOOKBUS_URL");
-    if (!url) throw new TypeError("the address of Hookbus is needed: baseUrl, or HOOKBUS_URL");
-    if (!/^https?:$/.test(new URL(url).protocol)) throw new TypeError("the address of Hookbus begins with http:// or https://");
+    if (!url) throw new TypeError("the address of Hookbus is needed: the option baseUrl, or HOOKBUS_URL");
+    checkAddress(url);
     this.baseUrl = url.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
     this.retry = { ...POLICY, ...options.retry };
     this.#options = options;
   }
 
   /** A call and what it answers. Models are plain objects: what is newer than this package stays in them. */
-  async send<T>(call: Call, options: CallOptions = {}): Promise<T> {
-    return decode<T>(call, await this.exchange(call, options));
+  async send<T>(given: Call, options: CallOptions = {}): Promise<T> {
+    const call = named(given);
+    const answer = await this.exchange(call, options);
+    if (answer.status === 409) return known(call.body as Fields) as T;
+    const read = decode<T>(call, answer);
+    return call.operation === "events.ingestBatch" && answer.tries > 1 ? (brought(call, read) as T) : read;
   }
 
   /** A list, page by page. */
   pages<T>(call: Call, options: CallOptions = {}): Pages<T> {
     return new Pages<T>(async (url) => {
-      const answer = await this.exchange(call, options, false, url);
+      const answer = await this.exchange(call, options, url);
       const items = decode<T[]>(call, answer);
       if (!Array.isArray(items)) throw new BadAnswer("a list was expected", { operation: call.operation });
       return { items, nextUrl: nextPage(url ?? this.url(call), answer.headers.get("link")) };
     });
   }
 
-  /** Sends until there is an answer that stays, or the time is over. With `repeatIsSuccess`, the 409 of an event that an earlier
-   * try may have brought is an answer too. */
-  async exchange(call: Call, options: CallOptions, repeatIsSuccess = false, url = this.url(call)): Promise<Answer> {
+  /** Sends until there is an answer that stays, or the time is over. What an earlier try may have done is an answer too: the 409 of
+   * an event, the 404 of what was deleted. */
+  async exchange(call: Call, options: CallOptions, url = this.url(call)): Promise<Answer> {
     const headers: Record<string, string> = { authorization: `Bearer ${this.#token}`, accept: "application/json, application/problem+json" };
     // Browsers decide over these two themselves.
     headers["user-agent"] = `hookbus-node/${VERSION}`;
     headers["accept-encoding"] = "identity";
-    for (const [name, value] of Object.entries(call.headers ?? {})) if (value !== undefined) headers[name] = value;
+    for (const [name, value] of Object.entries(call.headers ?? {})) {
+      if (value === undefined) continue;
+      // Told here: fetch fails over it as over a connection, and shows it.
+      if (!/^[ -~]*$/.test(value)) throw new TypeError(`${call.operation}: ${name} has characters that cannot stand in a header`);
+      headers[name] = value;
+    }
     const content = call.content ?? (call.body === undefined ? undefined : encode(call.body));
     if (content !== undefined) headers["content-type"] = "application/json";
     if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] = newId();
@@ -105,7 +118,7 @@ export class Sender {
         this.#options.onAnswer?.(call.operation, answer);
         if (answer.status >= 200 && answer.status < 300) return answer;
         error = problem(call.operation, answer);
-        if (repeatIsSuccess && mayHaveArrived && isRepeat(error)) return answer;
+        if (mayHaveArrived && isDone(call, error)) return answer;
         if (!isTransient(error)) throw error;
         mayHaveArrived ||= answer.status >= 500;
         askedMs = 1000 * (retryAfter(answer.headers.get("retry-after"), Date.now()) ?? 0);
@@ -131,9 +144,10 @@ export class Sender {
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof HookbusError) return error;
-      if (ended.signal.aborted || (error as Error)?.name === "TimeoutError") return new TimedOut("no answer in time");
-      const code = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
-      return new ConnectionFailed(`no answer: ${typeof code === "string" ? code : "the connection failed"}`);
+      const { origin } = new URL(url);
+      if (ended.signal.aborted || (error as Error)?.name === "TimeoutError") return new TimedOut(`no answer in time from ${origin}`);
+      const { cause, code = cause?.code } = (error ?? {}) as { cause?: { code?: unknown }; code?: unknown };
+      return new ConnectionFailed(`no answer from ${origin}: ${typeof code === "string" ? code : "the connection failed"}`);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
@@ -163,7 +177,8 @@ export class Sender {
 
   /** The address of a call. A segment that a server or proxy would take for a step up is refused. */
   url(call: Call): string {
-    for (const segment of call.path) {
+    for (const segment of call.path as readonly unknown[]) {
+      if (typeof segment !== "string") throw new TypeError(`${call.operation}: its arguments are an object that has every id of the path`);
       if (["", ".", ".."].includes(segment)) throw new TypeError(`${call.operation}: ${JSON.stringify(segment)} cannot stand in a path`);
     }
     const query = new URLSearchParams();
@@ -175,10 +190,19 @@ export class Sender {
   }
 }
 
-/** Ids where there is no WebCrypto: they need to be different, not secret. */
-const fallbackId = (): string => Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 12)).join("-");
-
-export const newId = (): string => globalThis.crypto?.randomUUID?.() ?? fallbackId();
+/** Refuses what is no address of a server. It is in no message: it may hold a password. */
+function checkAddress(url: string): void {
+  let read: URL | undefined;
+  try {
+    read = new URL(url);
+  } catch {
+    throw new TypeError("the address of Hookbus is no URL");
+  }
+  if (!/^https?:$/.test(read.protocol)) throw new TypeError("the address of Hookbus begins with http:// or https://");
+  if (read.username || read.password || read.search || read.hash) {
+    throw new TypeError("the address of Hookbus has no user, password, query or fragment: the token is the first argument");
+  }
+}
 
 /** JSON as it goes out. A bigint has no JSON of its own here: as raw text it keeps every digit. */
 export function encode(value: unknown): string {
@@ -192,15 +216,14 @@ export function encode(value: unknown): string {
 }
 
 export function decode<T>(call: Call, answer: Answer): T {
-  if (answer.text === "") return undefined as T;
+  // Of operations without an answer.
+  if (answer.status === 204 || (answer.status === 404 && call.method === "DELETE")) return undefined as T;
   try {
     return JSON.parse(answer.text) as T;
   } catch {
     throw new BadAnswer("the answer is no JSON", where(call.operation, answer));
   }
 }
-
-export const isRepeat = (error: HookbusError): boolean => error instanceof ApiError && error.is("EventAlreadyIngested");
 
 export const isTransient = (error: HookbusError): boolean => error instanceof ApiError && (error.status >= 500 || error.is("RateLimited"));
 
@@ -218,9 +241,19 @@ function problem(operation: string, answer: Answer): HookbusError {
   } catch {
     document = undefined;
   }
-  const read = document !== null && typeof document === "object" && !Array.isArray(document) ? document : undefined;
-  const known = (read ?? { detail: "the answer is no problem document" }) as ProblemDocument;
-  return new ApiError(answer.status, known, where(operation, answer), retryAfter(answer.headers.get("retry-after"), Date.now()));
+  let read: ProblemDocument = isFields(document) ? document : {};
+  if (!read.id && !read.detail && !read.title) {
+    const redirect = "a redirect, which is not followed: it would be sent the token";
+    const told = answer.status < 400 ? redirect : "the answer is no problem document";
+    read = { ...read, detail: `${told}. Is baseUrl the address of Hookbus?` };
+  }
+  return apiError(answer.status, read, where(operation, answer), retryAfter(answer.headers.get("retry-after"), Date.now()));
+}
+
+/** The error of a problem's id. */
+export function apiError(status: number, read: ProblemDocument, where: Where, retryAfterSeconds?: number): ApiError {
+  const id = typeof read.id === "string" && Object.hasOwn(BY_ID, read.id) ? (read.id as keyof typeof BY_ID) : undefined;
+  return new (id ? BY_ID[id] : ApiError)(status, read, where, retryAfterSeconds);
 }
 
 /** Waits, or ends with the signal. */

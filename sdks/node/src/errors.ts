@@ -1,5 +1,9 @@
 // What goes wrong. `ApiError.id` is typed by the ids of the OpenAPI document.
 import type { ProblemId } from "./problems.js";
+import type { Job } from "./types.gen.js";
+
+/** How much of what a server says stands in an error's message; its fields have all of it. */
+const MOST_TEXT = 1_000;
 
 /** Where an error belongs to. */
 export interface Where {
@@ -35,13 +39,24 @@ export class TimedOut extends HookbusError {}
 /** An answer that is too large, no JSON, or from somewhere else than Hookbus. */
 export class BadAnswer extends HookbusError {}
 
+/** An event of `createMany` that cannot be written as JSON: it was not sent. */
+export class InvalidMessage extends HookbusError {}
+
+/** A job that has ended without being done: it failed, or was cancelled. */
+export class JobNotDone extends HookbusError {
+  /** `job` is as it was last seen, with what it did until then in `counts`. */
+  constructor(readonly job: Job, where: Where = {}) {
+    super(`job ${job.job_id} is ${job.state}${job.detail ? `: ${job.detail}` : ""}`, where);
+  }
+}
+
 /** 304: what `if_none_match` names is still current. */
 export class NotModified extends HookbusError {}
 
 /** A problem document as it is read: nothing in it is sure. */
 export type ProblemDocument = Partial<Record<"id" | "code" | "title" | "detail" | "validation" | "status", unknown>>;
 
-/** A problem document (RFC 9457). */
+/** A problem document (RFC 9457). `errors` has a class for each id; an id that is newer than this package is this class. */
 export class ApiError extends HookbusError {
   /** The HTTP status. */
   readonly status: number;
@@ -58,7 +73,7 @@ export class ApiError extends HookbusError {
 
   constructor(status: number, problem: ProblemDocument, where: Where = {}, retryAfter?: number) {
     const text = (value: unknown): string => (typeof value === "string" ? value : "");
-    super(`${status} ${text(problem.id)}: ${text(problem.detail) || text(problem.title)}`, where);
+    super(`${`${status} ${text(problem.id)}`.trim()}: ${(text(problem.detail) || text(problem.title)).slice(0, MOST_TEXT)}`, where);
     this.status = status;
     this.id = text(problem.id);
     this.code = text(problem.code) || undefined;

@@ -6,8 +6,11 @@ import { Operations } from "./operations.js";
 export type * from "./types.gen.js";
 export type { Answer, CallOptions, Options } from "./core.js";
 export type { RetryPolicy } from "./retry.js";
+/** Every error of this package: a class per problem id, such as `errors.NotFound`, and what they are of. */
+export * as errors from "./problems.js";
 export type { ProblemId } from "./problems.js";
-export { ApiError, BadAnswer, ConnectionFailed, HookbusError, NotModified, TimedOut } from "./errors.js";
+export { ApiError, BadAnswer, ConnectionFailed, HookbusError, InvalidMessage, JobNotDone, NotModified, TimedOut } from "./errors.js";
+export type { WaitOptions } from "./jobs.js";
 export { rawJson, RawJson, type MessageIn, type MessageOut, type MessageResult } from "./messages.js";
 export { Pages, type Page } from "./pages.js";
 export { VERSION } from "./version.js";
@@ -20,6 +23,8 @@ class Client extends Operations {
     const sender = new Sender(token, options);
     super(sender);
     this.message = new Messages(sender);
+    // A client is shown by its address, not by each of its resources.
+    Object.defineProperty(this, Symbol.for("nodejs.util.inspect.custom"), { value: () => `Hookbus(${sender.baseUrl})` });
   }
 }
 

@@ -1,6 +1,7 @@
 // Sending events: one, or many.
-import { decode, encode, isRepeat, isTransient, newId, sleep, type CallOptions, type Sender } from "./core.js";
-import { ApiError, BadAnswer, HookbusError, type ProblemDocument } from "./errors.js";
+import { apiError, decode, encode, isTransient, sleep, type CallOptions, type Sender } from "./core.js";
+import { ApiError, BadAnswer, HookbusError, InvalidMessage, type ProblemDocument } from "./errors.js";
+import { isRepeat, newId } from "./repeats.js";
 import { pause } from "./retry.js";
 
 const MAX_EVENTS = 1000;
@@ -47,19 +48,42 @@ export interface MessageOut {
 /** What became of one event of many. */
 export type MessageResult = { event_id: string; message: MessageOut; error?: never } | { event_id: string; error: HookbusError; message?: never };
 
+/** An event as it goes out, and its place among those that were given. */
 interface Encoded {
+  place: number;
   id: string;
   text: string;
   bytes: number;
 }
 
-function encoded(applicationId: string, message: MessageIn): Encoded {
+function encoded(applicationId: string, message: MessageIn, place = 0): Encoded {
   const { payload, event_id, occurred_at, ...rest } = message;
   const id = event_id ?? newId();
   const at = occurred_at instanceof Date ? occurred_at.toISOString() : occurred_at;
   const fields = encode({ application_id: applicationId, ...rest, event_id: id, occurred_at: at });
   const text = `${fields.slice(0, -1)},"payload":${payload instanceof RawJson ? payload.text : encode(payload)}}`;
-  return { id, text, bytes: new TextEncoder().encode(text).byteLength };
+  return { place, id, text, bytes: new TextEncoder().encode(text).byteLength };
+}
+
+/** Those that can go out. Of the others, the results say why not: what was sent before them is not lost sight of. */
+function* ready(applicationId: string, messages: Iterable<MessageIn>, results: MessageResult[]): Generator<Encoded> {
+  let place = 0;
+  for (const message of messages) {
+    try {
+      yield encoded(applicationId, message, place);
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+      const told = new InvalidMessage(error.message, { operation: "events.ingestBatch", tries: 0 });
+      results[place] = { event_id: message?.event_id ?? "", error: told };
+    }
+    place++;
+  }
+}
+
+/** What an accepted event is answered with. What names no event is from somewhere else, which has not taken it. */
+function accepted(read: unknown, operation: string): MessageOut {
+  if (typeof (read as Partial<MessageOut> | null | undefined)?.event_id === "string") return read as MessageOut;
+  throw new BadAnswer("the answer is not that of an event: is baseUrl the address of Hookbus?", { operation });
 }
 
 /** Parts of at most 1,000 events and 2 MiB. One that is larger alone goes alone, and the server says what it thinks of it. */
@@ -77,10 +101,6 @@ function* batches(events: Iterable<Encoded>): Generator<Encoded[]> {
   if (part.length) yield part;
 }
 
-function* map<A, B>(items: Iterable<A>, change: (item: A) => B): Generator<B> {
-  for (const item of items) yield change(item);
-}
-
 /** Sending events. */
 export class Messages {
   constructor(private readonly sender: Sender) {}
@@ -89,9 +109,9 @@ export class Messages {
   async create(applicationId: string, message: MessageIn, options: CallOptions = {}): Promise<MessageOut> {
     const { id, text } = encoded(applicationId, message);
     const call = { operation: "events.ingest", method: "POST", path: ["api", "v1", "event"], content: text };
-    const answer = await this.sender.exchange(call, options, true);
+    const answer = await this.sender.exchange(call, options);
     if (answer.status === 409) return { application_id: applicationId, event_id: id };
-    return decode<MessageOut>(call, answer);
+    return accepted(decode(call, answer), call.operation);
   }
 
   /** Sends many, up to 1,000 or 2 MiB a request, and says for each what became of it, in their order. After a request that failed as
@@ -99,28 +119,26 @@ export class Messages {
   async createMany(applicationId: string, messages: Iterable<MessageIn>, options: CallOptions = {}): Promise<MessageResult[]> {
     const results: MessageResult[] = [];
     let ended: HookbusError | undefined;
-    for (const part of batches(map(messages, (message) => encoded(applicationId, message)))) {
+    for (const part of batches(ready(applicationId, messages, results))) {
       if (ended) {
-        for (const { id } of part) results.push({ event_id: id, error: ended });
+        for (const { place, id } of part) results[place] = { event_id: id, error: ended };
         continue;
       }
-      const done = await this.#batch(applicationId, part, options);
-      results.push(...done);
-      const first = done[0]?.error;
+      await this.#batch(applicationId, part, results, options);
+      const first = part[0] && results[part[0].place]?.error;
       // What a request held may be at fault, and others may succeed.
       const ofOneEvent = first instanceof ApiError && [400, 413, 422].includes(first.status);
-      if (first && !ofOneEvent && done.every(({ error }) => error === first)) ended = first;
+      if (first && !ofOneEvent && part.every(({ place }) => results[place]?.error === first)) ended = first;
     }
     return results;
   }
 
   /** One request's events. Those that are worth a repeat are sent again, alone among themselves. */
-  async #batch(applicationId: string, part: Encoded[], options: CallOptions): Promise<MessageResult[]> {
-    const results: MessageResult[] = [];
+  async #batch(applicationId: string, part: Encoded[], results: MessageResult[], options: CallOptions): Promise<void> {
     const begun = performance.now();
-    let waiting = [...part.entries()];
+    let waiting = part;
     for (let rounds = 1; ; rounds++) {
-      const content = HEAD + waiting.map(([, event]) => event.text).join(",") + TAIL;
+      const content = HEAD + waiting.map(({ text }) => text).join(",") + TAIL;
       const call = { operation: "events.ingestBatch", method: "POST", path: ["api", "v1", "events:batch"], content };
       let told: unknown[];
       let tries = rounds;
@@ -132,17 +150,17 @@ export class Messages {
         told = read;
       } catch (error) {
         if (!(error instanceof HookbusError)) throw error;
-        for (const [place, { id }] of waiting) results[place] = { event_id: id, error };
-        return results;
+        for (const { place, id } of waiting) results[place] = { event_id: id, error };
+        return;
       }
-      const again: typeof waiting = [];
-      for (const [index, [place, event]] of waiting.entries()) {
+      const again: Encoded[] = [];
+      for (const [index, event] of waiting.entries()) {
         const result = oneOf(told[index], applicationId, event.id, tries);
-        results[place] = result;
-        if (result.error && isTransient(result.error)) again.push([place, event]);
+        results[event.place] = result;
+        if (result.error && isTransient(result.error)) again.push(event);
       }
       const wait = again.length ? pause(this.sender.retry, rounds, performance.now() - begun, 0, Math.random) : undefined;
-      if (wait === undefined) return results;
+      if (wait === undefined) return;
       waiting = again;
       await sleep(wait, options.signal);
     }
@@ -152,9 +170,15 @@ export class Messages {
 /** What the server says of one event. On a repeat, a 409 says that an earlier try has brought it. */
 function oneOf(result: unknown, applicationId: string, eventId: string, tries: number): MessageResult {
   const refused = (result as { problem?: ProblemDocument } | null)?.problem;
-  if (!refused) return { event_id: eventId, message: result as MessageOut };
-  const status = typeof refused.status === "number" ? refused.status : 0;
-  const error = new ApiError(status, refused, { operation: "events.ingestBatch", tries });
+  const operation = "events.ingestBatch";
+  if (!refused) {
+    try {
+      return { event_id: eventId, message: accepted(result, operation) };
+    } catch (error) {
+      return { event_id: eventId, error: error as BadAnswer };
+    }
+  }
+  const error = apiError(typeof refused.status === "number" ? refused.status : 0, refused, { operation, tries });
   if (tries > 1 && isRepeat(error)) return { event_id: eventId, message: { application_id: applicationId, event_id: eventId } };
   return { event_id: eventId, error };
 }

@@ -12,8 +12,14 @@ export function nextPage(url: string, link: string | null): string | undefined {
   const links = /<([^<>]*)>((?:\s*;\s*[^;,=\s]+\s*(?:=\s*(?:"[^"]*"|[^;,"\s]*))?)*)/g;
   for (const found of (link ?? "").matchAll(links)) {
     if (!/;\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next(?=\s*(?:;|$)))/i.test(found[2] ?? "")) continue;
-    const target = new URL(found[1] ?? "", url);
-    if (target.origin !== new URL(url).origin) throw new BadAnswer("the next page is said to be at another origin");
+    let target: URL;
+    try {
+      target = new URL(found[1] ?? "", url);
+    } catch {
+      throw new BadAnswer("the next page is said to be at no address");
+    }
+    const elsewhere = target.origin !== new URL(url).origin || target.username || target.password;
+    if (elsewhere || found[1]?.includes("\\")) throw new BadAnswer("the next page is said to be at another origin");
     if (target.href === new URL(url).href) throw new BadAnswer("the next page is said to be the same one");
     return target.href;
   }

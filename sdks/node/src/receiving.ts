@@ -103,6 +103,7 @@ export class Receiver {
       this.counters.processed++;
       return result;
     } catch (error) {
+      // Before the claim: giving it back may fail too, as in a transaction that is broken.
       this.counters.failed++;
       if (event.id !== undefined) await this.seen.release(event.id);
       throw error;

@@ -81,7 +81,7 @@ export class Webhook {
   readonly #requireTimestamp: boolean;
 
   constructor(secret: string | readonly string[], options: WebhookOptions = {}) {
-    const secrets = typeof secret === "string" ? [secret] : secret;
+    const secrets = typeof secret === "string" || !secret ? [secret] : secret;
     if (!secrets.length) throw new TypeError("at least one secret is needed");
     this.#keys = secrets.map(read).map(importKeys);
     // Told by `verify`, not as an unhandled rejection.
@@ -93,10 +93,7 @@ export class Webhook {
   /** The delivery, if a signature holds; else a `WebhookError`. `body` are the raw bytes, before any parser or decoder touched them;
    * `now` is in unix seconds. */
   async verify(body: Uint8Array | ArrayBuffer, headers: HeadersLike, now = Date.now() / 1000): Promise<WebhookEvent> {
-    if (!(body instanceof ArrayBuffer || ArrayBuffer.isView(body))) {
-      throw new TypeError(`the body must be the raw bytes as they arrived, not ${body === null ? "null" : typeof body}: what was decoded or parsed has other bytes`);
-    }
-    const raw = body instanceof ArrayBuffer ? new Uint8Array(body) : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+    const raw = bytesOf(body);
     const found = new Found(headers);
     const keys = await Promise.all(this.#keys);
     const [standard, hook0] = [found.get("webhook-signature"), found.get("x-hook0-signature")];
@@ -132,11 +129,20 @@ export class Webhook {
   }
 }
 
+/** The raw bytes. Test runners and edge runtimes have an `ArrayBuffer` of their own, so it is known by its name. */
+function bytesOf(body: unknown): Uint8Array {
+  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  if (Object.prototype.toString.call(body) === "[object ArrayBuffer]") return new Uint8Array(body as ArrayBuffer);
+  const kind = body === null ? "null" : typeof body;
+  throw new TypeError(`the body must be the raw bytes as they arrived, not ${kind}: what was decoded or parsed has other bytes`);
+}
+
 /** Headers by lower-case name. */
 class Found {
   readonly #values = new Map<string, string[]>();
 
   constructor(headers: HeadersLike) {
+    if (!headers) throw new TypeError("the headers of the request are needed");
     const pairs = Symbol.iterator in headers ? headers : Object.entries(headers);
     for (const [name, value] of pairs as Iterable<readonly [string, string | readonly string[] | undefined]>) {
       if (value === undefined) continue;
@@ -229,6 +235,9 @@ interface Secret {
 function read(secret: string): Secret {
   const text = typeof secret === "string" ? secret.trim() : "";
   if (!text) throw new TypeError("a secret is a text such as whsec_..., and not empty");
+  if (/whsec_/i.test(text) && !text.startsWith("whsec_")) {
+    throw new TypeError("a secret of this form begins with whsec_, in lower case and with nothing before it");
+  }
   if (text.startsWith("whsk_")) throw new TypeError("this is a private key (whsk_...); a receiver verifies with the public one (whpk_...)");
   const decoded = (prefix: string, least: number, most: number): Uint8Array => {
     const key = unbase64(text.slice(prefix.length), false);
@@ -243,10 +252,15 @@ function read(secret: string): Secret {
   return { hmac: [utf8(text), standard], standard };
 }
 
+/** Node 18 has WebCrypto, though not as a global. Bundlers for browsers and edge workers refuse an import of a Node module that they can see. */
+async function nodeCrypto(): Promise<Crypto> {
+  const name = "node:crypto";
+  return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as { webcrypto: Crypto }).webcrypto;
+}
+
 /** `subtle.verify` compares in constant time. */
 async function importKeys(secret: Secret): Promise<Keys> {
-  // Node 18 has WebCrypto, though not as a global.
-  const { subtle } = (globalThis.crypto as Crypto | undefined) ?? (await import("node:crypto")).webcrypto as unknown as Crypto;
+  const { subtle } = (globalThis.crypto as Crypto | undefined) ?? (await nodeCrypto());
   const verifier = async (algorithm: AlgorithmIdentifier | HmacImportParams, key: Uint8Array): Promise<Verifies> => {
     const imported = await subtle.importKey("raw", key as BufferSource, algorithm, false, ["verify"]);
     return (signature, message) => subtle.verify(algorithm, imported, signature as BufferSource, message as BufferSource);

@@ -56,7 +56,8 @@ async function sending(sdk, vector) {
   }
   if (outcome instanceof Error) {
     const { kind, request_id, retry_after, ...wanted } = vector.error ?? {};
-    assert.ok(kind && outcome instanceof sdk[kind], `${vector.name}: ${outcome}`);
+    assert.ok(kind && outcome.constructor === sdk.errors[kind], `${vector.name}: ${outcome}`);
+    assert.ok(outcome.name === kind && outcome instanceof sdk.HookbusError);
     for (const [name, value] of Object.entries(wanted)) assert.equal(outcome[name], value, `${vector.name}: ${name}`);
     if (request_id) assert.equal(outcome.requestId, request_id);
     if (retry_after) assert.equal(outcome.retryAfter, retry_after);
@@ -86,6 +87,7 @@ async function sending(sdk, vector) {
 
 for (const [form, sdk, webhooks] of forms) {
   for (const vector of read("signatures").vectors) test(`${form} signature: ${vector.name}`, () => signature(webhooks, vector));
+  for (const vector of read("standard-webhooks").vectors) test(`${form} Standard Webhooks: ${vector.name}`, () => signature(webhooks, vector));
   for (const vector of read("sending").vectors) test(`${form} sending: ${vector.name}`, () => sending(sdk, vector));
 }
 
@@ -142,10 +144,13 @@ test("text in place of bytes is refused with words", async () => {
 });
 
 test("secrets are in no message and no view", async () => {
-  for (const secret of ["whsec_not*base64", "whsk_abcdefgh", "whsec_c2hvcnQ="]) {
+  for (const secret of ["whsec_not*base64", "whsk_abcdefgh", "whsec_c2hvcnQ=", "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]) {
     assert.throws(() => new esmWebhooks.Webhook(secret), (error) => !String(error).includes(secret));
   }
+  for (const secret of [undefined, null, "", [], [undefined]]) assert.throws(() => new esmWebhooks.Webhook(secret), /secret/);
+  await assert.rejects(new esmWebhooks.Webhook("secret").verify(new Uint8Array()), /headers of the request/);
   const { inspect } = await import("node:util");
+  assert.equal(inspect(esm.Hookbus("the-very-token", { baseUrl: "http://h" })), "Hookbus(http://h)");
   const seen = inspect([new esmWebhooks.Webhook("the-very-secret"), esm.Hookbus("the-very-token", { baseUrl: "http://h" })], { depth: 9, showHidden: true });
   assert.ok(!/the-very/.test(seen), seen);
 });

@@ -21,6 +21,8 @@ function answering(request, response) {
       "/api/v1/event": [201, event],
       "/api/v1/events:batch": [200, { results: (body.events ?? []).map(() => event) }],
       "/api/v1/applications/nobody": [404, { id: "NotFound", status: 404, detail: "there is none" }],
+      "/api/v1/replays": [202, { job_id: "j" }],
+      "/api/v1/jobs/j": [200, { job_id: "j", state: "done", counts: { written: 7 } }],
     };
     const subscription = { subscription_id: "s", signing_secret: "whsec_" };
     const [status, told] = known[request.url] ?? (request.method === "GET" ? [200, [subscription]] : [201, subscription]);
@@ -35,7 +37,7 @@ test("the readme runs", async () => {
     const text = blocks(join(sdks, "node/README.md")).replaceAll("127.0.0.1:8080", `127.0.0.1:${server.address().port}`);
     writeFileSync(new URL("readme.mjs", import.meta.url), text);
     const { stdout } = await promisify(execFile)("node", [new URL("readme.mjs", import.meta.url).pathname]);
-    for (const told of ["evt_123 2026", "sent", "404 NotFound", "too_old"]) assert.ok(stdout.includes(told), stdout);
+    for (const told of ["evt_123 2026", "sent", "404 NotFound", "done 7", "too_old"]) assert.ok(stdout.includes(told), stdout);
   } finally {
     server.close();
     server.closeAllConnections();

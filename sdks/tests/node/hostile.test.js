@@ -44,5 +44,6 @@ test("nobody listens", async () => {
   await once(server.listen(0, "127.0.0.1"), "listening");
   const { port } = server.address();
   await new Promise((resolve) => server.close(resolve));
-  await assert.rejects(Hookbus("t", { baseUrl: `http://127.0.0.1:${port}`, retry: { totalMs: 0 } }).instance.get(), ConnectionFailed);
+  const call = Hookbus("t", { baseUrl: `http://127.0.0.1:${port}`, retry: { totalMs: 0 } }).instance.get();
+  await assert.rejects(call, (error) => error instanceof ConnectionFailed && error.message.includes(`http://127.0.0.1:${port}: ECONNREFUSED`));
 });

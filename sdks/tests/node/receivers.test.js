@@ -2,25 +2,20 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
+import { runInNewContext } from "node:vm";
+import { delivery, SECRET } from "./delivery.js";
 import { Counters, MemorySeen, Receiver, TableSeen, Webhook, WebhookError } from "hookbus/webhooks";
 
-const SECRET = "62268c7e-5fae-4c86-8a9f-f4c95da3a93b";
 process.env.WEBHOOK_SECRET = SECRET;
 const BODY = Buffer.from('{ "b":1, "a":"Zoë" }');
 console.log = () => undefined;
-
-function delivery(body = BODY, id = "evt_1") {
-  const timestamp = String(Math.floor(Date.now() / 1000));
-  const signature = createHmac("sha256", SECRET).update(`${id}.${timestamp}.`).update(body).digest("base64");
-  return { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": `v1,${signature}`, "content-type": "application/json" };
-}
 
 /** A delivery, the same again, and one of another body: handled once, refused once. */
 async function judge(post) {
   const handled = [];
   console.log = (...what) => handled.push(what);
   try {
-    const statuses = [await post(BODY, delivery()), await post(BODY, delivery()), await post(Buffer.concat([BODY, Buffer.from(" ")]), delivery())];
+    const statuses = [await post(BODY, delivery(BODY)), await post(BODY, delivery(BODY)), await post(Buffer.concat([BODY, Buffer.from(" ")]), delivery(BODY))];
     assert.deepEqual(statuses, [204, 204, 401]);
   } finally {
     console.log = () => undefined;
@@ -59,12 +54,27 @@ test("an edge worker", async () => {
 
 test("what could not be handled is taken again", async () => {
   const receiver = new Receiver(new Webhook(SECRET));
-  const event = await receiver.accept(BODY, delivery());
+  const event = await receiver.accept(BODY, delivery(BODY));
   await assert.rejects(receiver.processing(event, () => { throw new Error("planted"); }), /planted/);
-  assert.ok(await receiver.accept(BODY, delivery()));
-  assert.equal(await receiver.accept(BODY, delivery()), undefined);
+  assert.ok(await receiver.accept(BODY, delivery(BODY)));
+  assert.equal(await receiver.accept(BODY, delivery(BODY)), undefined);
   assert.deepEqual([receiver.counters.failed, receiver.counters.duplicates, receiver.counters.verified], [1, 1, 3]);
   assert.match(receiver.counters.text(), /webhooks_duplicates_total 1\n/);
+});
+
+test("a claim that cannot be given back does not hide that handling failed", async () => {
+  const seen = { claim: () => true, release: () => { throw new Error("the transaction is broken"); } };
+  const receiver = new Receiver(new Webhook(SECRET), seen);
+  const event = await receiver.accept(BODY, delivery(BODY));
+  await assert.rejects(receiver.processing(event, () => { throw new Error("planted"); }));
+  assert.equal(receiver.counters.failed, 1);
+});
+
+test("bytes of another realm are bytes", async () => {
+  const foreign = runInNewContext("new ArrayBuffer(2)");
+  assert.ok(!(foreign instanceof ArrayBuffer));
+  new Uint8Array(foreign).set(Buffer.from("{}"));
+  assert.equal((await new Webhook(SECRET).verify(foreign, delivery(Buffer.from("{}")))).id, "evt_1");
 });
 
 test("memory has a limit, a table is asked", async () => {

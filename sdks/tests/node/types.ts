@@ -1,5 +1,5 @@
 // What TypeScript makes of the packages: this file is compiled, not run.
-import { Hook0, Hookbus, rawJson, type MessageResult, type Subscription } from "hookbus";
+import { errors, Hook0, Hookbus, rawJson, type Job, type MessageResult, type Subscription } from "hookbus";
 import { Webhook, type WebhookEvent } from "hookbus/webhooks";
 
 const client: Hookbus = Hook0("token", { baseUrl: "http://127.0.0.1" });
@@ -8,6 +8,15 @@ export async function typed(request: Request): Promise<WebhookEvent> {
   for await (const { secret } of client.subscriptions.list({ application_id: made.application_id })) secret.toUpperCase();
   const results: MessageResult[] = await client.message.createMany("a", [{ event_type: "a.b", payload: rawJson("1") }]);
   for (const result of results) if (result.error) result.error.tries.toFixed(); else result.message.event_id.trim();
+  const job: Job = await client.jobs.wait(await client.jobs.get({ job_id: "j" }), { progress: ({ counts }) => counts.written.toFixed() });
+  try {
+    await client.jobs.cancel(job);
+  } catch (error) {
+    if (error instanceof errors.NotFound) error.status.toFixed();
+    else if (error instanceof errors.JobNotDone) error.job.state.trim();
+    // @ts-expect-error an id that no problem has
+    else if (error instanceof errors.ApiError) error.is("NoSuchProblem");
+  }
   // @ts-expect-error a field that is required is missing
   await client.applications.create({ body: {} });
   // @ts-expect-error text is no body

@@ -88,6 +88,12 @@ for (let tries = 0; ; tries += 1) {
 }
 assert.equal((await admin.events.get({ event_id: "evt_123", application_id, payload: false })).payload_state, "erased");
 
+// Nothing has failed, so this job finds nothing, and sends nothing that the receiver would count.
+const told = [];
+const job = await admin.replays.create({ body: { application_id, filter: { outcome: ["failed"] } } });
+assert.equal((await admin.jobs.wait(job, { progress: ({ state }) => told.push(state), timeoutMs: 60_000 })).counts.written, 0);
+assert.equal(told.at(-1), "done");
+
 const orders = { topics: ["sdk-for-node.orders"], wait_for_topic: true, format: "json", application: "{header:application}", type: "order.{value:/status}" };
 const { source_id } = await admin.sources.create({ body: { organization_id, name: "orders", ...orders } });
 assert.deepEqual((await admin.sources.get({ source_id })).topics, orders.topics);

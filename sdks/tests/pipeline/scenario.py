@@ -102,6 +102,12 @@ else:
 event = admin.events.get("evt_123", application_id=application, payload=False)
 assert event["payload_state"] == "erased", event
 
+# Nothing has failed, so this job finds nothing, and sends nothing that the receiver would count.
+told = []
+job = admin.replays.create({"application_id": application, "filter": {"outcome": ["failed"]}})
+assert admin.jobs.wait(job["job_id"], progress=told.append, timeout=60)["counts"]["written"] == 0
+assert told[-1]["state"] == "done", told
+
 orders = {"topics": ["sdk-for-python.orders"], "wait_for_topic": True, "format": "json"}
 orders |= {"application": "{header:application}", "type": "order.{value:/status}"}
 source = admin.sources.create({"organization_id": organization, "name": "orders", **orders})["source_id"]

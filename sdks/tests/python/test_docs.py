@@ -9,6 +9,7 @@ import re
 import sqlite3
 import threading
 import unittest
+import unittest.mock
 from pathlib import Path
 
 from test_receivers import BODY, SECRET, delivery
@@ -30,6 +31,8 @@ class Answering(http.server.BaseHTTPRequestHandler):
             "/api/v1/event": (201, event),
             "/api/v1/events:batch": (200, {"results": [event] * len(body.get("events", []))}),
             "/api/v1/applications/nobody": (404, {"id": "NotFound", "status": 404, "detail": "there is none"}),
+            "/api/v1/replays": (202, {"job_id": "j"}),
+            "/api/v1/jobs/j": (200, {"job_id": "j", "state": "done", "counts": {"written": 7}}),
         }
         subscription = {"subscription_id": "s", "signing_secret": "whsec_"}
         default = (200, [subscription]) if self.command == "GET" else (201, subscription)
@@ -55,14 +58,16 @@ class Pages(unittest.TestCase):
         text = "\n".join(found).replace("127.0.0.1:8080", f"127.0.0.1:{server.server_address[1]}")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(text, "README.md", "exec"), {})
+            exec(compile(text, "README.md", "exec"), names := {})
+        names["hook0"].close()
         server.shutdown()
-        for told in ("evt_123 2026", "sent", "404 NotFound", "no_match"):
+        server.server_close()
+        for told in ("evt_123 2026", "sent", "404 NotFound", "done 7", "no_match"):
             self.assertIn(told, printed.getvalue())
 
     def test_the_page_on_receiving_runs(self):
         page = SDKS.parent / "docs/receiving.md"
-        os.environ["WEBHOOK_SECRET"] = f"another-secret,{SECRET}"
+        self.enterContext(unittest.mock.patch.dict(os.environ, WEBHOOK_SECRET=f"another-secret,{SECRET}"))
         enqueued = []
         names = {"enqueue": lambda *event: enqueued.append(event)}
         exec(compile("\n".join(blocks(page)), str(page), "exec"), names)

@@ -115,10 +115,14 @@ class Receiving(unittest.TestCase):
                 Webhook(SECRET).verify(body, delivery())
 
     def test_secrets_are_in_no_message_and_no_view(self):
-        for secret in ("whsec_not*base64", "whsk_abcdefgh", "whsec_c2hvcnQ="):
+        for secret in ("whsec_not*base64", "whsk_abcdefgh", "whsec_c2hvcnQ=", "v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"):
             with self.assertRaises(ValueError) as raised:
                 Webhook(secret)
             self.assertNotIn(secret, str(raised.exception))
+        for secret in (None, [], [None], b"bytes", ""):
+            self.assertRaisesRegex(ValueError, "secret", Webhook, secret)
+        with self.assertRaisesRegex(TypeError, "headers of the request"):
+            Webhook(SECRET).verify(b"", None)
         client = Hookbus("the-very-token", "http://h")
         self.assertNotIn("the-very", repr([Webhook("the-very-secret"), client, client._settings]))
         with self.assertRaisesRegex(ValueError, "visible ASCII") as raised:
@@ -153,6 +157,13 @@ class Calls(unittest.TestCase):
         self.assertEqual(asked, [b"/api/v1/event_types/a%2Fb%20%3F%C3%A9?application_id=x%26y"])
         for segment in ("", ".", ".."):
             self.assertRaises(ValueError, self.client(handler).event_types.get, segment, application_id="a")
+        self.assertRaisesRegex(TypeError, "an id is a text, not NoneType", self.client(handler).applications.get, None)
+
+    def test_what_cannot_stand_in_a_header_is_told_before_it_is_sent(self):
+        client = self.client(lambda request: self.fail("it was sent"))
+        for value in ("a\r\nx-b: c", "é"):
+            with self.assertRaisesRegex(ValueError, "applications.get: If-None-Match has characters"):
+                client.applications.get("a", if_none_match=value)
 
     def test_a_post_that_is_no_event_carries_one_key_for_all_its_tries(self):
         keys = []

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from . import errors
+from ._repeats import brought, is_done, known, named
 from ._retry import RetryPolicy, pause, retry_after
 from ._version import __version__
 from .pages import AsyncPages, Page, Pages, next_page
@@ -44,9 +45,11 @@ class Try:
 
     method: str
     url: str
-    headers: Dict[str, str]
+    headers: httpx.Headers
     content: Optional[bytes]
     limit: float
+    # Whether a secret stands in its path, so that it is shown nowhere.
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,26 +87,40 @@ class Settings:
     ) -> None:
         token = (token or os.environ.get("HOOKBUS_TOKEN") or "").strip()
         if not token or not all("!" <= letter <= "~" for letter in token):
-            raise ValueError("a token of visible ASCII characters is needed: the first argument, or HOOKBUS_TOKEN")
+            raise ValueError("a token of visible ASCII characters is needed, without `Bearer`: the first argument, or HOOKBUS_TOKEN")
         url = base_url or os.environ.get("HOOKBUS_URL") or ""
         if not url:
             raise ValueError("the address of Hookbus is needed: base_url, or HOOKBUS_URL")
-        if httpx.URL(url).scheme not in ("http", "https") or not httpx.URL(url).host:
-            raise ValueError("the address of Hookbus begins with http:// or https:// and names a host")
+        check_address(url)
         url = url.rstrip("/")
         self.base_url = url[: -len("/api/v1")] if url.endswith("/api/v1") else url
         self.retry = retry or RetryPolicy()
         self.on_answer = on_answer
-        self.headers = {
-            "Authorization": f"Bearer {token}",
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json, application/problem+json",
-            # An answer's size is known before it is unpacked.
-            "Accept-Encoding": "identity",
-        }
+        # Its own view hides the token.
+        self.headers = httpx.Headers(
+            {
+                "Authorization": f"Bearer {token}",
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json, application/problem+json",
+                # An answer's size is known before it is unpacked.
+                "Accept-Encoding": "identity",
+            }
+        )
 
     def __repr__(self) -> str:
         return f"Settings({self.base_url})"
+
+
+def check_address(url: str) -> None:
+    """Refuses what is no address of a server. It is in no message: it may hold a password."""
+    try:
+        read = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise ValueError("the address of Hookbus is no URL") from None
+    if read.scheme not in ("http", "https") or not read.host:
+        raise ValueError("the address of Hookbus begins with http:// or https:// and names a host")
+    if read.userinfo or read.query or read.fragment:
+        raise ValueError("the address of Hookbus has no user, password, query or fragment: the token is the first argument")
 
 
 def encode(value: Any) -> bytes:
@@ -114,6 +131,9 @@ def encode(value: Any) -> bytes:
 def url_of(base_url: str, call: Call[Any]) -> str:
     """The address of a call. A segment that a server or proxy would take for a step up is refused."""
     for segment in call.path:
+        given: Any = segment
+        if not isinstance(given, str):
+            raise TypeError(f"{call.operation}: an id is a text, not {type(given).__name__}")
         if segment in ("", ".", ".."):
             raise ValueError(f"{call.operation}: {segment!r} cannot stand in a path")
     pairs = []
@@ -125,10 +145,16 @@ def url_of(base_url: str, call: Call[Any]) -> str:
     return f"{base_url}/{path}" + (f"?{urlencode(pairs)}" if pairs else "")
 
 
-def exchange(settings: Settings, call: Call[Any], repeat_is_success: bool = False, url: Optional[str] = None) -> Flow[Answer]:
-    """Sends until there is an answer that stays, or the time is over. With `repeat_is_success`, the 409 of an event that an earlier
-    try may have brought is an answer too."""
-    headers = {**settings.headers, **{name: value for name, value in call.headers.items() if value is not None}}
+def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> Flow[Answer]:
+    """Sends until there is an answer that stays, or the time is over. What an earlier try may have done is an answer too: the 409 of
+    an event, the 404 of what was deleted."""
+    headers = httpx.Headers(settings.headers)
+    for name, value in call.headers.items():
+        if value is not None:
+            # Told here: httpx takes it for a connection that failed, and shows it.
+            if not all(" " <= letter <= "~" for letter in value):
+                raise ValueError(f"{call.operation}: {name} has characters that cannot stand in a header")
+            headers[name] = value
     content = call.content if call.content is not None else None if call.body is None else encode(call.body)
     if content is not None:
         headers["Content-Type"] = "application/json"
@@ -139,7 +165,7 @@ def exchange(settings: Settings, call: Call[Any], repeat_is_success: bool = Fals
     while True:
         left = settings.retry.total - (time.monotonic() - begun)
         limit = min(settings.retry.per_try, left) if tries else settings.retry.per_try
-        outcome = yield Try(call.method, request_url, headers, content, max(limit, 0.001))
+        outcome = yield Try(call.method, request_url, headers, content, max(limit, 0.001), call.operation.startswith("applicationSecrets."))
         tries += 1
         if isinstance(outcome, Answer):
             if settings.on_answer:
@@ -147,8 +173,8 @@ def exchange(settings: Settings, call: Call[Any], repeat_is_success: bool = Fals
             if 200 <= outcome.status < 300:
                 return replace(outcome, tries=tries)
             error = problem(call.operation, outcome, tries)
-            if repeat_is_success and may_have_arrived and isinstance(error, errors.EventAlreadyIngested):
-                return outcome
+            if may_have_arrived and is_done(call, error):
+                return replace(outcome, tries=tries)
             if not transient(error):
                 raise error
             may_have_arrived = may_have_arrived or outcome.status >= 500
@@ -178,9 +204,13 @@ def problem(operation: str, answer: Answer, tries: int) -> errors.HookbusError:
         return errors.NotModified("not modified", operation=operation, tries=tries, request_id=request_id)
     try:
         read = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
-    document: Dict[str, Any] = read if isinstance(read, dict) else {"detail": "the answer is no problem document"}
+    document: Dict[str, Any] = read if isinstance(read, dict) else {}
+    if not any(document.get(name) for name in ("id", "detail", "title")):
+        redirect = "a redirect, which is not followed: it would be sent the token"
+        told = redirect if answer.status < 400 else "the answer is no problem document"
+        document = {**document, "detail": f"{told}. Is base_url the address of Hookbus?"}
     kind = errors.BY_ID.get(str(document.get("id")), errors.ApiError)
     wait = retry_after(answer.headers.get("retry-after"), time.time())
     return kind(answer.status, document, retry_after=wait, operation=operation, tries=tries, request_id=request_id)
@@ -188,24 +218,28 @@ def problem(operation: str, answer: Answer, tries: int) -> errors.HookbusError:
 
 def decode(call: Call[T], answer: Answer) -> T:
     """The body of a 2xx. Models are dictionaries: what is newer than this package stays in them."""
-    if not answer.body:
-        return None  # type: ignore[return-value]  # a 204 is of operations without an answer
+    if answer.status == 204 or (answer.status == 404 and call.method == "DELETE"):
+        return None  # type: ignore[return-value]  # of operations without an answer
     try:
         return json.loads(answer.body)  # type: ignore[no-any-return]
-    except ValueError:
+    except (ValueError, RecursionError):
         told = answer.headers.get("x-request-id")
         raise errors.BadAnswer("the answer is no JSON", operation=call.operation, request_id=told) from None
 
 
 def send(settings: Settings, call: Call[T]) -> Flow[T]:
     """A call and what it answers."""
+    call = named(call)
     answer = yield from exchange(settings, call)
-    return decode(call, answer)
+    if answer.status == 409:
+        return known(call.body)  # type: ignore[no-any-return]
+    read = decode(call, answer)
+    return brought(call, read) if call.operation == "events.ingestBatch" and answer.tries > 1 else read
 
 
 def page(settings: Settings, call: Call[T], url: Optional[str]) -> Flow[Page[T]]:
     """One page of a list, and the address of the next."""
-    answer = yield from exchange(settings, call, url=url)
+    answer = yield from exchange(settings, call, url)
     items: Any = decode(call, answer)
     if not isinstance(items, list):
         raise errors.BadAnswer("a list was expected", operation=call.operation)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional, Type
 
-__all__ = ["ApiError", "BadAnswer", "ConnectionFailed", "HookbusError", "NotModified", "TimedOut"]
+__all__ = ["ApiError", "BadAnswer", "ConnectionFailed", "HookbusError", "InvalidMessage", "JobNotDone", "NotModified", "TimedOut"]
+
+#: How much of what a server says stands in an error's message; its fields have all of it.
+MOST_TEXT = 1000
 
 
 class HookbusError(Exception):
@@ -28,6 +31,9 @@ class HookbusError(Exception):
         where = f"{self.operation}: " if self.operation else ""
         return f"{where}{self.args[0]}{' (' + ', '.join(told) + ')' if told else ''}"
 
+    def __reduce__(self) -> Any:
+        return (_again, (type(self), dict(self.__dict__), self.args))
+
 
 class ConnectionFailed(HookbusError):
     """No answer came: refused, reset, or not found. What was sent may have arrived."""
@@ -39,6 +45,23 @@ class TimedOut(HookbusError):
 
 class BadAnswer(HookbusError):
     """An answer that is too large, no JSON, or from somewhere else than Hookbus."""
+
+
+class InvalidMessage(HookbusError):
+    """An event of `create_many` that cannot be written as JSON: it was not sent."""
+
+
+class JobNotDone(HookbusError):
+    """A job that has ended without being done: it failed, or was cancelled.
+
+    Attributes:
+        job: as it was last seen, with what it did until then in `counts`.
+    """
+
+    def __init__(self, job: Mapping[str, Any], **where: Any) -> None:
+        detail = job.get("detail")
+        super().__init__(f"job {job.get('job_id')} is {job.get('state')}{f': {detail}' if detail else ''}", **where)
+        self.job = job
 
 
 class NotModified(HookbusError):
@@ -61,7 +84,8 @@ class ApiError(HookbusError):
         def text(name: str) -> str:
             return str(problem.get(name) or "")
 
-        super().__init__(f"{status} {text('id')}: {text('detail') or text('title')}", **where)
+        named = f"{status} {text('id')}".strip()
+        super().__init__(f"{named}: {(text('detail') or text('title'))[:MOST_TEXT]}", **where)
         self.status = status
         self.id = text("id")
         self.code = text("code") or None
@@ -70,11 +94,8 @@ class ApiError(HookbusError):
         self.validation: Optional[Dict[str, Any]] = problem.get("validation")
         self.retry_after = retry_after
 
-    def __reduce__(self) -> Any:
-        return (_again, (type(self), dict(self.__dict__), self.args))
 
-
-def _again(kind: Type[ApiError], values: Dict[str, Any], args: Any) -> ApiError:
+def _again(kind: Type[HookbusError], values: Dict[str, Any], args: Any) -> HookbusError:
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(values)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import ssl
 import time
+from contextlib import closing
 from types import TracebackType
-from typing import Callable, Optional, Type, TypeVar
+from typing import Callable, Optional, Type, TypeVar, Union
 
 import httpx
 
 from . import errors
 from ._core import MAX_ANSWER_BYTES, Answer, Flow, Outcome, Pause, Settings, Step, Try
+from ._deadline import bound, deadline
 from ._retry import RetryPolicy
 from .messages import AsyncMessages, Messages
 from .operations import AsyncOperations, Operations
@@ -22,11 +27,28 @@ T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
+class Quiet(httpx.URL):
+    """An address that shows no secret: httpx logs the address of each request."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc.decode('ascii')}/..."
+
+    def __repr__(self) -> str:
+        return f"Quiet({str(self)!r})"
+
+
+def request_of(client: Union[httpx.Client, httpx.AsyncClient], step: Try) -> httpx.Request:
+    request = client.build_request(step.method, step.url, headers=step.headers, content=step.content, timeout=step.limit)
+    if step.secret:
+        request.url = Quiet(request.url)
+    return request
+
+
 class Reading:
     """The body of an answer while it comes: no larger than the bound, no longer than its try may take."""
 
     def __init__(self, limit: float, max_bytes: int) -> None:
-        self._until = time.monotonic() + limit
+        self.until = time.monotonic() + limit
         self._max = max_bytes
         self._body = bytearray()
 
@@ -38,22 +60,38 @@ class Reading:
         self._body += chunk
         if len(self._body) > self._max:
             raise errors.BadAnswer(f"the answer is larger than {self._max} bytes")
-        if time.monotonic() > self._until:
+        if time.monotonic() > self.until:
             raise errors.TimedOut("no whole answer in time")
 
     def answer(self, response: httpx.Response) -> Answer:
         return Answer(response.status_code, response.headers, bytes(self._body))
 
 
-def failure(error: Exception) -> errors.HookbusError:
-    """What a failed try stands for. Only the kind of the cause is told: texts of causes may hold what was sent."""
+def failure(error: Exception, step: Try) -> errors.HookbusError:
+    """What a failed try stands for."""
     if isinstance(error, errors.HookbusError):
         return error
+    to = httpx.URL(step.url)
+    where = f"{to.scheme}://{to.netloc.decode('ascii')}"
     if isinstance(error, httpx.TimeoutException):
-        return errors.TimedOut("no answer in time")
+        return errors.TimedOut(f"no answer in time from {where}")
     if isinstance(error, httpx.TransportError):
-        return errors.ConnectionFailed(f"no answer: {type(error).__name__}")
+        return errors.ConnectionFailed(f"no answer from {where}: {kind_of(error)}")
     raise error
+
+
+def kind_of(error: BaseException) -> str:
+    """What went wrong with a connection, by its name: the texts of causes may hold what was sent."""
+    cause: Optional[BaseException] = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return str(cause.reason)
+        if isinstance(cause, socket.gaierror):
+            return "no such host"
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
+            return errno.errorcode[cause.errno]
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 class Hookbus(Operations):
@@ -81,6 +119,7 @@ class Hookbus(Operations):
         self._settings = Settings(token, base_url, retry, on_answer)
         self._max_bytes = max_answer_bytes
         self._http = httpx.Client(transport=transport, limits=LIMITS)
+        bound(self._http)
         self.message = Messages(self._settings, self._run)
         self._open(self._settings, self._run)
 
@@ -101,14 +140,13 @@ class Hookbus(Operations):
     def _try(self, step: Try) -> Outcome:
         reading = Reading(step.limit, self._max_bytes)
         try:
-            sent = {"headers": step.headers, "content": step.content, "timeout": step.limit}
-            with self._http.stream(step.method, step.url, **sent) as response:  # type: ignore[arg-type]
+            with deadline(reading.until), closing(self._http.send(request_of(self._http, step), stream=True)) as response:
                 reading.begin(response)
                 for chunk in response.iter_bytes():
                     reading.take(chunk)
                 return reading.answer(response)
         except (errors.HookbusError, httpx.TransportError) as error:
-            return failure(error)
+            return failure(error, step)
 
     def close(self) -> None:
         """Closes its connections."""
@@ -166,18 +204,20 @@ class AsyncHookbus(AsyncOperations):
 
         reading = Reading(step.limit, self._max_bytes)
         try:
-            sent = {"headers": step.headers, "content": step.content, "timeout": step.limit}
             # httpx bounds each read alone; this bounds them together, those of the headers too.
             with anyio.fail_after(step.limit):
-                async with self._http.stream(step.method, step.url, **sent) as response:  # type: ignore[arg-type]
+                response = await self._http.send(request_of(self._http, step), stream=True)
+                try:
                     reading.begin(response)
                     async for chunk in response.aiter_bytes():
                         reading.take(chunk)
                     return reading.answer(response)
+                finally:
+                    await response.aclose()
         except TimeoutError:
             return errors.TimedOut("no whole answer in time")
         except (errors.HookbusError, httpx.TransportError) as error:
-            return failure(error)
+            return failure(error, step)
 
     async def aclose(self) -> None:
         """Closes its connections."""

@@ -73,7 +73,10 @@ class MessageResult:
 
 def encoded(application_id: str, message: MessageIn) -> Tuple[str, bytes]:
     """An event's id and its bytes as they go out."""
-    event_id = message.event_id or str(uuid.uuid4())
+    given: Any = message
+    if not isinstance(given, MessageIn):
+        raise TypeError(f"an event is a MessageIn, not {type(given).__name__}")
+    event_id = message.event_id if message.event_id is not None else str(uuid.uuid4())
     fields: Dict[str, Any] = {"application_id": application_id, "event_type": message.event_type, "event_id": event_id}
     if message.occurred_at is not None:
         if message.occurred_at.tzinfo is None:
@@ -94,42 +97,61 @@ def create(settings: Settings, application_id: str, message: MessageIn) -> Flow[
     """Sends one event, and again until it is there."""
     event_id, content = encoded(application_id, message)
     call: Call[Dict[str, str]] = Call("events.ingest", "POST", ("api", "v1", "event"), content=content)
-    answer = yield from exchange(settings, call, repeat_is_success=True)
+    answer = yield from exchange(settings, call)
     if answer.status == 409:
         return MessageOut(application_id, event_id, None)
-    return out(decode(call, answer), application_id, event_id)
+    return out(decode(call, answer), application_id, "events.ingest")
 
 
-def out(read: Any, application_id: str, event_id: str) -> MessageOut:
-    """What an accepted event is answered with."""
-    if not isinstance(read, dict):
-        raise errors.BadAnswer("an object was expected", operation="events.ingest")
+def out(read: Any, application_id: str, operation: str) -> MessageOut:
+    """What an accepted event is answered with. What names no event is from somewhere else, which has not taken it."""
+    if not isinstance(read, dict) or not isinstance(read.get("event_id"), str):
+        raise errors.BadAnswer("the answer is not that of an event: is base_url the address of Hookbus?", operation=operation)
     received_at = read.get("received_at")
     told = str(received_at) if received_at is not None else None
-    return MessageOut(str(read.get("application_id", application_id)), str(read.get("event_id", event_id)), told)
+    return MessageOut(str(read.get("application_id", application_id)), read["event_id"], told)
 
 
-def batches(events: Iterable[Tuple[str, bytes]]) -> Iterator[List[Tuple[str, bytes]]]:
+@dataclass(frozen=True)
+class _Ready:
+    """An event that can go out, and its place among those that were given."""
+
+    place: int
+    event_id: str
+    content: bytes
+
+
+def ready(application_id: str, messages: Iterable[MessageIn], results: Dict[int, MessageResult]) -> Iterator[_Ready]:
+    """Those that can go out. Of the others, the results say why not: what was sent before them is not lost sight of."""
+    for place, message in enumerate(messages):
+        try:
+            yield _Ready(place, *encoded(application_id, message))
+        except (TypeError, ValueError, RecursionError) as error:
+            given = getattr(message, "event_id", None) or ""
+            results[place] = MessageResult(given, error=errors.InvalidMessage(str(error), operation="events.ingestBatch", tries=0))
+
+
+def batches(events: Iterable[_Ready]) -> Iterator[List[_Ready]]:
     """Parts of at most 1,000 events and 2 MiB. One that is larger alone goes alone, and the server says what it thinks of it."""
-    part: List[Tuple[str, bytes]] = []
+    part: List[_Ready] = []
     size = len(_HEAD) + len(_TAIL)
     for event in events:
-        if part and (len(part) == MAX_EVENTS or size + len(event[1]) + 1 > MAX_BYTES):
+        if part and (len(part) == MAX_EVENTS or size + len(event.content) + 1 > MAX_BYTES):
             yield part
             part, size = [], len(_HEAD) + len(_TAIL)
         part.append(event)
-        size += len(event[1]) + 1
+        size += len(event.content) + 1
     if part:
         yield part
 
 
-def create_batch(settings: Settings, application_id: str, part: List[Tuple[str, bytes]]) -> Flow[List[MessageResult]]:
+def create_batch(settings: Settings, application_id: str, part: List[_Ready]) -> Flow[Dict[int, MessageResult]]:
     """One request's events: what each became. Those that are worth a repeat are sent again, alone among themselves."""
     results: Dict[int, MessageResult] = {}
-    waiting = list(enumerate(part))
+    waiting = part
     begun, rounds = time.monotonic(), 0
     while True:
-        content = _HEAD + b",".join(event for _, (_, event) in waiting) + _TAIL
+        content = _HEAD + b",".join(event.content for event in waiting) + _TAIL
         call: Call[Dict[str, Any]] = Call("events.ingestBatch", "POST", ("api", "v1", "events:batch"), content=content)
         try:
             answer = yield from exchange(settings, call)
@@ -138,27 +160,30 @@ def create_batch(settings: Settings, application_id: str, part: List[Tuple[str, 
             if not isinstance(told, list) or len(told) != len(waiting):
                 raise errors.BadAnswer("a result for each event was expected", operation=call.operation)
         except errors.HookbusError as error:
-            results.update({place: MessageResult(event_id, error=error) for place, (event_id, _) in waiting})
+            results.update({event.place: MessageResult(event.event_id, error=error) for event in waiting})
             break
         rounds += 1
         again = []
-        for (place, event), result in zip(waiting, told):
-            results[place] = one_of(result, application_id, event[0], rounds + answer.tries - 1)
-            if transient(results[place].error):
-                again.append((place, event))
+        for event, result in zip(waiting, told):
+            results[event.place] = one_of(result, application_id, event.event_id, rounds + answer.tries - 1)
+            if transient(results[event.place].error):
+                again.append(event)
         wait = pause(settings.retry, rounds, time.monotonic() - begun, None, random.random) if again else None
         if wait is None:
             break
         waiting = again
         yield Pause(wait)
-    return [results[place] for place in range(len(part))]
+    return results
 
 
 def one_of(result: Any, application_id: str, event_id: str, tries: int) -> MessageResult:
     """What the server says of one event. On a repeat, a 409 says that an earlier try has brought it."""
     refused = result.get("problem") if isinstance(result, dict) else None
     if not isinstance(refused, dict):
-        return MessageResult(event_id, out(result, application_id, event_id))
+        try:
+            return MessageResult(event_id, out(result, application_id, "events.ingestBatch"))
+        except errors.BadAnswer as bad:
+            return MessageResult(event_id, error=bad)
     kind = errors.BY_ID.get(str(refused.get("id")), errors.ApiError)
     if kind is errors.EventAlreadyIngested and tries > 1:
         return MessageResult(event_id, MessageOut(application_id, event_id, None))
@@ -169,21 +194,21 @@ def one_of(result: Any, application_id: str, event_id: str, tries: int) -> Messa
 
 def create_many(settings: Settings, application_id: str, messages: Iterable[MessageIn]) -> Flow[List[MessageResult]]:
     """Sends all of them in their order. After a request that failed as a whole nothing more is sent: the rest has its error too."""
-    results: List[MessageResult] = []
+    results: Dict[int, MessageResult] = {}
     ended: Optional[errors.HookbusError] = None
-    for part in batches(encoded(application_id, message) for message in messages):
+    for part in batches(ready(application_id, messages, results)):
         if ended is not None:
-            results += [MessageResult(event_id, error=ended) for event_id, _ in part]
+            results.update({event.place: MessageResult(event.event_id, error=ended) for event in part})
             continue
         done = yield from create_batch(settings, application_id, part)
-        results += done
-        first = done[0].error
-        if first is not None and all(result.error is first for result in done) and not _of_one_event(first, part):
+        results.update(done)
+        first = done[part[0].place].error
+        if first is not None and all(result.error is first for result in done.values()) and not _of_one_event(first):
             ended = first
-    return results
+    return [results[place] for place in range(len(results))]
 
 
-def _of_one_event(error: errors.HookbusError, part: List[Tuple[str, bytes]]) -> bool:
+def _of_one_event(error: errors.HookbusError) -> bool:
     """Whether a whole request failed for what it held, so that others may succeed."""
     return isinstance(error, errors.ApiError) and error.status in (400, 413, 422)
 

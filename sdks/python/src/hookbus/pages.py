@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import AsyncIterator, Awaitable, Callable, Generic, Iterator, List, Optional, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import AsyncIterator, Awaitable, Callable, Generic, Iterator, List, Optional, Tuple, TypeVar
+from urllib.parse import urljoin
+
+import httpx
 
 from ._errors import BadAnswer
 
@@ -25,16 +27,25 @@ class Page(Generic[T]):
     next_url: Optional[str]
 
 
+def origin(url: httpx.URL) -> Tuple[str, str, Optional[int], bytes]:
+    """Who is asked for a page, and as whom."""
+    return url.scheme, url.host, url.port, url.userinfo
+
+
 def next_page(url: str, link: Optional[str]) -> Optional[str]:
     """The address in `Link: <...>; rel="next"`, seen from `url`. Another origin is refused: it would be sent the token."""
     for found in LINK.finditer(link or ""):
         if NEXT.search(found[2]):
-            target: str = urljoin(url, found[1])
-            if urlsplit(target)[:2] != urlsplit(url)[:2]:
+            try:
+                target, here = httpx.URL(urljoin(url, found[1])), httpx.URL(url)
+            except (ValueError, httpx.InvalidURL):
+                raise BadAnswer("the next page is said to be at no address") from None
+            # Some take a backslash for a slash.
+            if "\\" in found[1] or origin(target) != origin(here):
                 raise BadAnswer("the next page is said to be at another origin")
-            if target == url:
+            if target == here:
                 raise BadAnswer("the next page is said to be the same one")
-            return target
+            return str(target)
     return None
 
 

@@ -148,8 +148,9 @@ class Receiver:
         try:
             yield
         except BaseException:
+            # Before the claim: giving it back may fail too, as in a transaction that is broken.
+            self.counters.add("failed", self._clock() - begun)
             if event.id is not None:
                 self.seen.release(event.id)
-            self.counters.add("failed", self._clock() - begun)
             raise
         self.counters.add("processed", self._clock() - begun)

@@ -84,6 +84,8 @@ class _Key:
         text = secret.strip() if isinstance(secret, str) else ""
         if not text:
             raise ValueError("a secret is a text such as whsec_..., and not empty")
+        if "whsec_" in text.lower() and not text.startswith("whsec_"):
+            raise ValueError("a secret of this form begins with whsec_, in lower case and with nothing before it")
         if text.startswith("whsk_"):
             raise ValueError("this is a private key (whsk_...); a receiver verifies with the public one (whpk_...)")
         self.standard: Optional[bytes] = None
@@ -133,6 +135,8 @@ class _Headers:
 
     def __init__(self, headers: Headers) -> None:
         given: Any = headers
+        if given is None:
+            raise TypeError("the headers of the request are needed")
         pairs = given.items() if hasattr(given, "items") else given
         self._values: Dict[str, List[str]] = {}
         for name, value in pairs:
@@ -173,7 +177,8 @@ class Webhook:
     """
 
     def __init__(self, secret: Union[str, Iterable[str]], *, tolerance: float = 300, require_timestamp: bool = False) -> None:
-        secrets = [secret] if isinstance(secret, str) else list(secret)
+        given: Any = secret
+        secrets = [secret] if isinstance(secret, str) or given is None else list(secret)
         if not secrets:
             raise ValueError("at least one secret is needed")
         self._keys = [_Key(text) for text in secrets]
