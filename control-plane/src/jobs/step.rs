@@ -1,6 +1,7 @@
 //! The next part of a job: what is written, and how far the job is then. Reads the catalog, the delivery log and Kafka; writes
 //! nothing.
 
+mod in_order;
 pub(super) mod letters;
 pub(super) mod replay;
 pub(super) mod replays;
