@@ -33,8 +33,15 @@ use crate::state::App;
 const USUAL: usize = 50;
 /// Kinds and states by their words.
 const KINDS: [JobKind; 4] = [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard];
-const STATES: [JobState; 6] =
-    [JobState::Queued, JobState::Running, JobState::Paused, JobState::Done, JobState::Cancelled, JobState::Failed];
+const STATES: [JobState; 7] = [
+    JobState::Queued,
+    JobState::Running,
+    JobState::Waiting,
+    JobState::Paused,
+    JobState::Done,
+    JobState::Cancelled,
+    JobState::Failed,
+];
 /// Namespace of the ids of jobs whose request may be sent again.
 pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e820);
 
@@ -46,7 +53,7 @@ pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d
     params(
         ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
         ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard)$", nullable = false),
-        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|paused|done|cancelled|failed)$", nullable = false),
+        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|waiting|paused|done|cancelled|failed)$", nullable = false),
         ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
         ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", pattern = "^[0-9.a-f-]+$", max_length = 60, nullable = false),
     ),
