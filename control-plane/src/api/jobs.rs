@@ -245,7 +245,9 @@ async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Res
     let (kind, application) = (definition.kind, definition.application_id);
     app.jobs().known(Some(application)).await?;
     let subject = without_time(&definition.subject);
-    let known = app.jobs().ask(definition, &principal.actor()).await?;
+    let organization = app.catalog().read().application_by_id(application).map(|found| found.organization_id);
+    let organization = organization.ok_or_else(|| principal.absent("application"))?;
+    let known = app.jobs().ask(definition, organization, &principal.actor()).await?;
     let former = &known.definition;
     if (former.kind, former.application_id) != (kind, application) || without_time(&former.subject) != subject {
         return Err(idempotency::reused());

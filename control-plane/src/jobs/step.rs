@@ -17,7 +17,7 @@ use kafka::{Lease, Offsets};
 use schemas::attempt::Kind;
 use schemas::control::Application;
 use schemas::delivery::{Again, Delivery, MadeBy, Origin, RecordPlace};
-use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, OrganizationId, SubscriptionId};
 use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
@@ -102,6 +102,11 @@ impl Steps {
     /// Whether a part may take long: it waits for the log, which may be behind or be made anew for hours.
     pub(super) fn may_take_long(&self, job: &JobDefinition) -> bool {
         job.is_bulk() || matches!(&job.subject, JobSubject::Event(of) if !self.accepted.is_own(&of.origin.topic))
+    }
+
+    /// Whose an application is; `None`: it is gone.
+    pub(super) fn owner(&self, application: ApplicationId) -> Option<OrganizationId> {
+        self.catalog.read().application_by_id(application).map(|found| found.organization_id)
     }
 
     /// A part of a job is written, after which it is so far.

@@ -179,7 +179,7 @@ impl ResendsWork {
         }
         self.swept_ms = now.wall_ms;
         for (epoch, owned) in &mut self.partitions {
-            let ids = owned.queue.known.outdated(now.wall_ms, SWEPT);
+            let ids = owned.queue.known.outdated(now.wall_ms, SWEPT, |application| self.steps.owner(application));
             if ids.len() == SWEPT {
                 self.swept_ms = now.wall_ms - SWEEP_MS + SWEEP_AGAIN_MS;
             }
