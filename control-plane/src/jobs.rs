@@ -36,7 +36,7 @@ use chassis::config::{KafkaConfig, Role};
 use kafka::Offsets;
 use parking_lot::Mutex;
 use retry::Budget;
-use schemas::ids::{ApplicationId, JobId};
+use schemas::ids::{ApplicationId, JobId, OrganizationId};
 use schemas::jobs::{JobDefinition, JobKind};
 use schemas::problem::{Code, ProblemId};
 use stage::{BatchLimits, Order};
@@ -62,6 +62,10 @@ const MOST_OPEN: usize = 100;
 const SINGLES_PER_SECOND: f64 = 50.0;
 /// How many of them at once.
 const SINGLES_BURST: u32 = 50;
+/// Jobs about many that an organization may ask for: each stays for 30 days after its end, in every control plane.
+const BULKS_PER_SECOND: f64 = 5.0;
+/// How many of them at once.
+const BULKS_BURST: u32 = 100;
 /// Applications that are counted at once.
 const MAX_COUNTED: usize = 10_000;
 /// How long a request waits for what jobs there are.
@@ -80,6 +84,7 @@ struct JobsInner {
     view: JobsView,
     ask: AskWriter,
     singles: Mutex<Budget<ApplicationId>>,
+    bulks: Mutex<Budget<OrganizationId>>,
 }
 
 /// What becomes of a job at somebody's request.
@@ -156,7 +161,9 @@ impl Jobs {
     fn new(view: JobsView, ask: AskWriter) -> Self {
         let singles = Budget::new(SINGLES_PER_SECOND, SINGLES_BURST, MAX_COUNTED);
         let singles = Mutex::new(singles.expect("a rate and a burst within the limits"));
-        Self(Arc::new(JobsInner { view, ask, singles }))
+        let bulks = Budget::new(BULKS_PER_SECOND, BULKS_BURST, MAX_COUNTED);
+        let bulks = Mutex::new(bulks.expect("a rate and a burst within the limits"));
+        Self(Arc::new(JobsInner { view, ask, singles, bulks }))
     }
 
     /// Waits until this replica knows what jobs an application has; none: what jobs there are at all.
@@ -194,11 +201,17 @@ impl Jobs {
         self.0.view.read(|known| known.list(asked))
     }
 
-    /// Asks for a job. One that is known already is answered as it is.
+    /// Asks for a job of an application of this organization. One that is known already is answered as it is.
     ///
     /// # Errors
-    /// A 429 where the application, or everybody, has too many that have not ended, a 503 where Kafka does not take it.
-    pub(crate) async fn ask(&self, definition: JobDefinition, actor: &Actor) -> Result<KnownJob, Problem> {
+    /// A 429 where the application, or everybody, has too many that have not ended, or too many are asked for, a 503 where Kafka does
+    /// not take it.
+    pub(crate) async fn ask(
+        &self,
+        definition: JobDefinition,
+        organization: OrganizationId,
+        actor: &Actor,
+    ) -> Result<KnownJob, Problem> {
         if let Some(known) = self.get(definition.job_id) {
             return Ok(known);
         }
@@ -215,6 +228,11 @@ impl Jobs {
         }
         if !definition.is_bulk() && !self.0.singles.lock().try_take(&application, now_ms) {
             let detail = format!("an application may ask for {SINGLES_PER_SECOND} of these a second");
+            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
+            return Err(problem.with_retry_after(1));
+        }
+        if definition.is_bulk() && !self.0.bulks.lock().try_take(&organization, now_ms) {
+            let detail = format!("an organization may ask for {BULKS_PER_SECOND} of these a second");
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
             return Err(problem.with_retry_after(1));
         }

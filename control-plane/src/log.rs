@@ -267,6 +267,11 @@ impl DeliveryLog {
         self.progress().has(ends)
     }
 
+    /// Whether older days are still read, or a reader has just begun.
+    pub(crate) fn is_being_made(&self) -> bool {
+        self.progress().whole_from_ms().is_some()
+    }
+
     /// The topic that it is an index of.
     pub(crate) fn topic(&self) -> &str {
         &self.0.topic

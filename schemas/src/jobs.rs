@@ -183,6 +183,9 @@ pub struct JobProgress {
     /// A sentence about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Why its next part cannot be made now, while it is `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
 }
 
 /// What a job has done so far.
@@ -232,6 +235,12 @@ impl JobKey {
         match self {
             Self::Definition(id) | Self::Progress(id) => id,
         }
+    }
+
+    /// The records of a job in the order in which they are removed: what is asked for without how far it is would begin anew.
+    #[must_use]
+    pub fn removed(job: JobId) -> [Self; 2] {
+        [Self::Definition(job), Self::Progress(job)]
     }
 
     /// As a record's key.
@@ -359,13 +368,26 @@ impl JobProgress {
             counts,
             cursor: None,
             detail: None,
+            waiting_for: None,
         }
+    }
+
+    /// The same, where its next part cannot be made now.
+    #[must_use]
+    pub fn waiting(self, why: &str) -> Self {
+        Self { state: JobState::Waiting, waiting_for: Some(why.to_owned()), ..self }
+    }
+
+    /// The same, where its next part is made.
+    #[must_use]
+    pub fn going_on(self) -> Self {
+        Self { state: JobState::Running, waiting_for: None, ..self }
     }
 
     /// The same, ended.
     #[must_use]
     pub fn ended(self, state: JobState, now_ms: i64) -> Self {
-        Self { state, ended_ms: Some(now_ms), cursor: None, ..self }
+        Self { state, ended_ms: Some(now_ms), cursor: None, waiting_for: None, ..self }
     }
 
     /// Reads a record's value.

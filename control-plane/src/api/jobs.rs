@@ -35,8 +35,15 @@ const USUAL: usize = 50;
 /// Kinds and states by their words.
 const KINDS: [JobKind; 5] =
     [JobKind::Replay, JobKind::Retry, JobKind::Redrive, JobKind::Discard, JobKind::RetryRejected];
-const STATES: [JobState; 6] =
-    [JobState::Queued, JobState::Running, JobState::Paused, JobState::Done, JobState::Cancelled, JobState::Failed];
+const STATES: [JobState; 7] = [
+    JobState::Queued,
+    JobState::Running,
+    JobState::Waiting,
+    JobState::Paused,
+    JobState::Done,
+    JobState::Cancelled,
+    JobState::Failed,
+];
 /// Namespace of the ids of jobs whose request may be sent again.
 pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d9b_e820);
 
@@ -49,7 +56,7 @@ pub(super) const JOBS: Uuid = Uuid::from_u128(0x5e1f_7c0a_39d4_5b7e_8a61_0c4f_2d
         ("application_id" = Option<String>, Query, description = "Id or uid; may be left out with an application's token", nullable = false),
         ("organization_id" = Option<String>, Query, description = "In place of an application: those of the organization that are no application's, id or uid", nullable = false),
         ("kind" = Option<String>, Query, description = "Only those of this kind", pattern = "^(replay|retry|redrive|discard|retry_rejected)$", nullable = false),
-        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|paused|done|cancelled|failed)$", nullable = false),
+        ("state" = Option<String>, Query, description = "Only those that stand so", pattern = "^(queued|running|waiting|paused|done|cancelled|failed)$", nullable = false),
         ("limit" = Option<u16>, Query, description = "Rows of a page, 50 unless said", minimum = 1, maximum = 1000, nullable = false),
         ("pagination_cursor" = Option<String>, Query, description = "Where the page begins: as the `Link` of the page before says", pattern = "^[0-9.a-f-]+$", max_length = 60, nullable = false),
     ),
@@ -258,7 +265,9 @@ async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Res
     let (kind, application) = (definition.kind, definition.application_id);
     app.jobs().known(Some(application)).await?;
     let subject = without_time(&definition.subject);
-    let known = app.jobs().ask(definition, &principal.actor()).await?;
+    let organization = app.catalog().read().application_by_id(application).map(|found| found.organization_id);
+    let organization = organization.ok_or_else(|| principal.absent("application"))?;
+    let known = app.jobs().ask(definition, organization, &principal.actor()).await?;
     let former = &known.definition;
     if (former.kind, former.application_id) != (kind, application) || without_time(&former.subject) != subject {
         return Err(idempotency::reused());

@@ -1,7 +1,7 @@
 //! What a job would do, for `?dry_run=true`: looked through as the job would, and nothing is written.
 //!
-//! Up to [`EXACT`] of what it is about are looked at, however long that takes; beyond it as many as [`LONGEST`] allows, and the rest is
-//! taken to be spread over its time as those are.
+//! Up to [`EXACT`] of what it is about are looked at, beyond it as many as [`LONGEST`] allows, and the rest is taken to be spread over
+//! its time as those are. So it is where less is found in [`ANY`]: then the log holds much that is looked through for it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use crate::log::letters::{LetterState, is_healed, letter};
 const EXACT: usize = 10_000;
 /// How long it is counted where there is more.
 const LONGEST: Duration = Duration::from_secs(3);
+/// How long it is counted in any case. A request waits for twice that.
+const ANY: Duration = Duration::from_secs(5);
 /// What is looked at at once.
 const PAGE: usize = 1_000;
 
@@ -85,10 +87,14 @@ impl Estimator<'_> {
                 JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => None,
             };
             let Some(next) = next else { return Ok(counted.exact()) };
-            if counted.looked_at >= EXACT && clock::instant().duration_since(began) >= LONGEST {
-                let newest_ms = self.newest_ms(&job).await?;
-                return Ok(counted.spread(newest_ms));
+            let longest = if counted.looked_at >= EXACT { LONGEST } else { ANY };
+            if clock::instant().duration_since(began) >= longest {
+                // Where even that is not found at once, it is looked for up to now.
+                let newest_ms = self.newest_ms(&job).await?.unwrap_or(job.definition.created_ms);
+                return Ok(counted.spread(Some(newest_ms)));
             }
+            // What is looked through and matches nothing is looked at, too.
+            counted.pass(reached_ms(&job, &next));
             job = job.at(next);
         }
     }
@@ -241,6 +247,15 @@ fn is_among(events: &HashSet<Uuid>, fact: &Fact) -> bool {
     fact.event.is_some_and(|event| events.contains(&event))
 }
 
+/// When that happened which a job goes on behind, Unix ms; `None`: its place says no time.
+fn reached_ms(job: &KnownJob, cursor: &str) -> Option<i64> {
+    match &job.definition.subject {
+        JobSubject::DeadLetters(_) => letters::reached_ms(job, cursor),
+        JobSubject::Events(_) => replays::reached_ms(job, cursor),
+        JobSubject::Delivery(_) | JobSubject::Event(_) | JobSubject::Rejections(_) => None,
+    }
+}
+
 fn receivers(
     catalog: &Catalog,
     application: ApplicationId,
@@ -268,6 +283,12 @@ impl CountedForJob {
     /// Something that happened then was looked at.
     fn look(&mut self, ms: i64) {
         self.looked_at += 1;
+        self.pass(Some(ms));
+    }
+
+    /// Everything up to this time was.
+    fn pass(&mut self, ms: Option<i64>) {
+        let Some(ms) = ms else { return };
         self.last_ms = Some(self.last_ms.map_or(ms, |last| last.max(ms)));
         self.first_ms = Some(self.first_ms.map_or(ms, |first| first.min(ms)));
     }
@@ -312,7 +333,18 @@ impl CountedForJob {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use delivery_log::{
+        AcceptedCounts, BucketQuery, Coordinates, Coverage, Day, DaySummary, EventName, LogChunk, LogPage,
+        MinuteBucket, OpenDelivery, Projected, RowPosition, StoreAnswer,
+    };
+    use schemas::ids::{DeliveryId, SubscriptionId};
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::jobs::known::tests::definition;
+    use crate::log::DeliveryLog;
 
     #[test]
     fn what_was_not_looked_at_is_taken_to_be_as_dense_as_what_was() {
@@ -333,11 +365,136 @@ mod tests {
     }
 
     #[test]
+    fn what_was_looked_through_in_vain_counts_as_seen() {
+        let mut counted = CountedForJob::default();
+        counted.look(1_000);
+        counted.add(Uuid::nil(), (3, 9), 1_000);
+        counted.pass(Some(5_000));
+        counted.pass(None);
+        let spread = counted.spread(Some(9_000));
+        assert_eq!((spread.deliveries, spread.bytes), (6, 18), "half of the time was looked through");
+    }
+
+    #[test]
     fn what_happened_at_one_moment_is_spread_over_no_time() {
         let mut counted = CountedForJob::default();
         counted.look(5);
         counted.add(Uuid::nil(), (3, 9), 5);
         let spread = counted.spread(None);
         assert_eq!((spread.deliveries, spread.bytes, spread.is_estimate), (3, 9, true));
+    }
+
+    /// A log in which nothing is found, however long it is looked through.
+    #[derive(Debug)]
+    struct EndlessLog;
+
+    impl DeliveryStore for EndlessLog {
+        fn facts(&self, query: FactQuery) -> StoreAnswer<'_, LogPage<Fact>> {
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                Ok(LogPage { rows: Vec::new(), next: Some(behind(query.page.after)) })
+            })
+        }
+
+        fn events(&self, query: EventQuery) -> StoreAnswer<'_, LogPage<LoggedEvent>> {
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                Ok(LogPage { rows: Vec::new(), next: Some(behind(query.page.after)) })
+            })
+        }
+
+        fn events_of(&self, _: ApplicationId, _: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn histories(&self, _: ApplicationId, _: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn bind(&self, _: String) -> StoreAnswer<'_, bool> {
+            unreachable!("nobody asks")
+        }
+
+        fn project(&self, _: Vec<LogChunk>) -> StoreAnswer<'_, Projected> {
+            unreachable!("nobody asks")
+        }
+
+        fn coverage(&self) -> StoreAnswer<'_, Coverage> {
+            unreachable!("nobody asks")
+        }
+
+        fn retain(&self, _: Day) -> StoreAnswer<'_, Vec<Day>> {
+            unreachable!("nobody asks")
+        }
+
+        fn cut(&self, _: BTreeMap<i32, i64>) -> StoreAnswer<'_, Vec<Day>> {
+            unreachable!("nobody asks")
+        }
+
+        fn given_up(&self) -> watch::Receiver<u64> {
+            unreachable!("nobody asks")
+        }
+
+        fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
+            unreachable!("nobody asks")
+        }
+
+        fn event(&self, _: ApplicationId, _: EventName) -> StoreAnswer<'_, Option<LoggedEvent>> {
+            unreachable!("nobody asks")
+        }
+
+        fn history_of(&self, _: ApplicationId, _: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>> {
+            unreachable!("nobody asks")
+        }
+
+        fn target(&self, _: ApplicationId, _: (SubscriptionId, i64)) -> StoreAnswer<'_, Option<String>> {
+            unreachable!("nobody asks")
+        }
+
+        fn open_deliveries(&self, _: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {
+            unreachable!("nobody asks")
+        }
+
+        fn open_letters(&self, _: ApplicationId, _: SubscriptionId) -> StoreAnswer<'_, u64> {
+            unreachable!("nobody asks")
+        }
+
+        fn buckets(&self, _: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
+            unreachable!("nobody asks")
+        }
+
+        fn accepted(&self, _: Vec<ApplicationId>, _: Day, _: Day) -> StoreAnswer<'_, AcceptedCounts> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    /// A second behind a position.
+    fn behind(after: Option<RowPosition>) -> RowPosition {
+        let ms = after.map_or(0, |after| after.ms + 1_000);
+        RowPosition { day: Day::of(ms), ms, coordinates: Coordinates { partition: 0, offset: ms } }
+    }
+
+    #[tokio::test]
+    async fn what_matches_almost_nothing_is_estimated_in_time_too() {
+        let vault = Arc::new(vault::Vault::new(&[vault::EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+        let catalog = Catalog::of([], vault);
+        let replays = JobReplays { outcomes: vec![schemas::jobs::ReplayOutcome::Failed], ..JobReplays::default() };
+        let subjects = [
+            JobSubject::DeadLetters(JobDeadLetters::default()),
+            JobSubject::Events(JobReplays::default()),
+            JobSubject::Events(replays),
+        ];
+        let estimates = subjects.map(|subject| {
+            let held = DeliveryLog::none("it is a test").held();
+            let letters = HeldLetters::default();
+            let mut estimator =
+                Estimator { store: &EndlessLog, catalog: &catalog, held, deliveries: "deliveries", letters };
+            let definition = JobDefinition { subject, ..definition(1, 1) };
+            async move { tokio::time::timeout(Duration::from_secs(60), estimator.estimate(definition)).await }
+        });
+        for estimate in futures_util::future::join_all(estimates).await {
+            let estimate = estimate.expect("it ends").unwrap();
+            assert_eq!((estimate.deliveries, estimate.is_estimate), (0, true));
+        }
     }
 }

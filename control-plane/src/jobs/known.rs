@@ -1,7 +1,7 @@
 //! What is known of jobs: what was asked for, and how far that is. Pure.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Bound;
 use std::str::FromStr;
@@ -16,7 +16,8 @@ use schemas::record::Record;
 const SINGLE_MS: i64 = 3_600_000;
 /// How long any other is.
 const BULK_MS: i64 = 30 * 86_400_000;
-/// What the jobs of an application that have ended may weigh, in bytes of their definitions: beyond it the oldest are kept no longer.
+/// What the jobs of one partition that have ended may weigh, in bytes of their definitions: every control plane holds those of all
+/// eight. Beyond it the oldest of whoever has most are kept no longer.
 const MOST_ENDED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Jobs, as the records of some partitions tell.
@@ -161,24 +162,44 @@ impl KnownJobs {
         self.open_bytes
     }
 
-    /// Those that ended so long ago that they are not kept, and the oldest of applications whose jobs weigh too much.
-    pub(crate) fn outdated(&self, now_ms: i64, limit: usize) -> Vec<JobId> {
-        let (mut of, mut bytes) = (None, 0_usize);
-        let mut ids = Vec::new();
-        for (application, Reverse((_, id))) in &self.by_application {
+    /// Those that ended so long ago that they are not kept, and where all that have ended weigh too much, the oldest of whoever has
+    /// most: each owner has the same share, and what one leaves is the others'. `owner`: whose an application is.
+    pub(crate) fn outdated<O: Copy + Ord>(
+        &self,
+        now_ms: i64,
+        limit: usize,
+        owner: impl Fn(ApplicationId) -> O,
+    ) -> Vec<JobId> {
+        let (mut ids, mut of) = (Vec::new(), None);
+        let mut ended: BTreeMap<O, Vec<(Reverse<(i64, JobId)>, usize)>> = BTreeMap::new();
+        for (application, place) in &self.by_application {
+            let Reverse((_, id)) = place;
             let Some(JobParts { definition: Some((_, definition)), progress }) = self.of.get(id) else { continue };
             let Some(ended_ms) = progress.as_ref().and_then(|(_, progress)| progress.ended_ms) else { continue };
-            if of != Some(*application) {
-                (of, bytes) = (Some(*application), 0);
-            }
-            bytes += definition.weight();
-            if bytes > MOST_ENDED_BYTES || ended_ms.saturating_add(kept_ms(definition)) < now_ms {
+            if ended_ms.saturating_add(kept_ms(definition)) < now_ms {
                 ids.push(*id);
+                continue;
             }
-            if ids.len() == limit {
-                break;
+            let owner = match of {
+                Some((of, owner)) if of == *application => owner,
+                _ => owner(*application),
+            };
+            of = Some((*application, owner));
+            ended.entry(owner).or_default().push((*place, definition.weight()));
+        }
+        let weights = ended.values().map(|jobs| jobs.iter().map(|(_, weight)| weight).sum()).collect();
+        let share = share(weights, MOST_ENDED_BYTES);
+        for jobs in ended.values_mut() {
+            jobs.sort_unstable();
+            let mut bytes = 0_usize;
+            for (Reverse((_, id)), weight) in jobs {
+                bytes += *weight;
+                if bytes > share {
+                    ids.push(*id);
+                }
             }
         }
+        ids.truncate(limit);
         ids
     }
 
@@ -221,6 +242,18 @@ impl KnownJobs {
             }
         }
     }
+}
+
+/// What each owner may have, so that all together have no more than `all`: who has less leaves the rest to the others.
+fn share(mut weights: Vec<usize>, mut all: usize) -> usize {
+    weights.sort_unstable();
+    for (left, weight) in (1..=weights.len()).rev().zip(weights) {
+        if weight > all / left {
+            return all / left;
+        }
+        all -= weight;
+    }
+    usize::MAX
 }
 
 /// How long a job is kept after its end. One with a name of the client's is kept as long as any answer to a request that may be sent

@@ -5,9 +5,10 @@
 //! begins, and what is its own it knows once it is committed. So no record has to be held, none has to be read back, and none that
 //! compaction removes is missed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use chassis::clock;
 use schemas::ids::{ApplicationId, JobId};
 use schemas::jobs::{JobError, JobKey, JobProgress, JobSkip, JobState};
 use schemas::record::Record;
@@ -25,7 +26,25 @@ pub(super) struct JobQueue {
     places: HashMap<JobId, u64>,
     /// The place of the next one that comes.
     next_place: u64,
+    /// Jobs whose next part cannot be made.
+    stalls: HashMap<JobId, JobStall>,
 }
+
+/// A job whose next part cannot be made.
+#[derive(Debug)]
+struct JobStall {
+    since: Instant,
+    /// When it was written why.
+    told: Option<Instant>,
+}
+
+/// How long a part cannot be made before it is written why: what passes in a moment is nobody's business.
+const STALLED: Duration = Duration::from_secs(10);
+/// How long until another reason is written.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
+/// A part that begins: of which queue, at which place of its line.
+pub(super) type NextPart<K> = (K, u64, KnownJob);
 
 /// A job that goes on.
 #[derive(Debug)]
@@ -55,13 +74,53 @@ enum PartOf {
     Written(Box<JobProgress>),
 }
 
+/// The parts that begin now, of several queues, one of each in turn. `under_way`: how many of each are, and of these that may take
+/// long. Beside what all share each queue has one in any case, so that a busy one stands in nobody's way; `turn` says who is first.
+pub(super) fn next_parts<'q, K: Copy + Ord + 'q>(
+    queues: impl Iterator<Item = (K, &'q JobQueue)>,
+    under_way: &BTreeMap<K, (usize, usize)>,
+    (turn, limit, now): (usize, PartRoom, Instant),
+    is_long: impl Fn(&KnownJob) -> bool,
+) -> Vec<NextPart<K>> {
+    let (all, long) = under_way.values().fold((0, 0), |(all, long), of| (all + of.0, long + of.1));
+    let mut room = PartRoom { all: limit.all.saturating_sub(all), long: limit.long.saturating_sub(long) };
+    let mut waiting: Vec<_> = queues
+        .map(|(key, queue)| {
+            let own = under_way.get(&key).copied().unwrap_or_default();
+            let of_one = |left: usize, own: usize| left.max(usize::from(own == 0));
+            let room = PartRoom { all: of_one(room.all, own.0), long: of_one(room.long, own.1) };
+            (key, own, VecDeque::from(queue.ready(now, room, &is_long)))
+        })
+        .collect();
+    if !waiting.is_empty() {
+        let first = turn % waiting.len();
+        waiting.rotate_left(first);
+    }
+    let mut parts = Vec::new();
+    while waiting.iter().any(|(_, _, ready)| !ready.is_empty()) {
+        for (key, own, ready) in &mut waiting {
+            while let Some((place, job)) = ready.pop_front() {
+                // The end of a job that is cancelled is written at once.
+                let is_long = is_long(&job) && job.definition.cancelled_ms.is_none();
+                let has_room = (room.all > 0 || own.0 == 0) && (!is_long || room.long > 0 || own.1 == 0);
+                if has_room {
+                    room = room.without(is_long);
+                    *own = (own.0 + 1, own.1 + usize::from(is_long));
+                    parts.push((*key, place, job));
+                    break;
+                }
+            }
+        }
+    }
+    parts
+}
+
 // === impl PartRoom ===
 
 impl PartRoom {
-    /// What is left once a part of this job has begun.
-    pub(super) fn without(self, job: &KnownJob) -> Self {
-        let long = usize::from(job.definition.is_bulk());
-        Self { all: self.all.saturating_sub(1), long: self.long.saturating_sub(long) }
+    /// What is left once a part has begun; `is_long`: of one that may take long.
+    fn without(self, is_long: bool) -> Self {
+        Self { all: self.all.saturating_sub(1), long: self.long.saturating_sub(usize::from(is_long)) }
     }
 }
 
@@ -71,7 +130,7 @@ impl JobQueue {
     /// With everything that stands below an offset.
     pub(super) fn new(known: KnownJobs, known_below: i64) -> Self {
         let (line, places) = (BTreeMap::new(), HashMap::new());
-        let mut queue = Self { known, known_below, line, places, next_place: 0 };
+        let mut queue = Self { known, known_below, line, places, next_place: 0, stalls: HashMap::new() };
         for job in queue.known.going_on() {
             queue.line_up(job, None);
         }
@@ -91,15 +150,24 @@ impl JobQueue {
         }
         self.known.take(record)?;
         let job = key.job();
-        if self.known.goes_on(job) && !self.places.contains_key(&job) {
-            self.line_up(job, None);
+        match (self.known.goes_on(job), self.places.get(&job).copied()) {
+            (true, None) => self.line_up(job, None),
+            (false, Some(place)) if matches!(self.line.get(&place), Some(LinedJob { part: PartOf::Waits, .. })) => {
+                self.leave(place);
+            }
+            _ => {}
         }
         Ok(())
     }
 
     /// The jobs whose next part may begin, the first of the line first, and so many at most, and of those that may take long. Of each
-    /// application a part of one of these is under way at a time: so that what it has decided is known before the next one looks.
-    pub(super) fn ready(&self, now: Instant, mut room: PartRoom) -> Vec<(u64, KnownJob)> {
+    /// application a part of one bulk job is under way at a time: so that what it has decided is known before the next one looks.
+    pub(super) fn ready(
+        &self,
+        now: Instant,
+        mut room: PartRoom,
+        is_long: impl Fn(&KnownJob) -> bool,
+    ) -> Vec<(u64, KnownJob)> {
         let turns = self.turns();
         let mut ready = Vec::new();
         for (place, lined) in &self.line {
@@ -113,12 +181,12 @@ impl JobQueue {
                 if job.definition.paused_ms.is_some() || !is_time {
                     continue;
                 }
-                let application = job.definition.application_id;
-                if job.definition.is_bulk() && (room.long == 0 || turns.get(&application) != Some(&lined.job)) {
+                let is_others_turn = || turns.get(&job.definition.application_id) != Some(&lined.job);
+                if (is_long(&job) && room.long == 0) || (job.definition.is_bulk() && is_others_turn()) {
                     continue;
                 }
             }
-            room = room.without(&job);
+            room = room.without(is_long(&job));
             ready.push((*place, job));
         }
         ready
@@ -156,17 +224,37 @@ impl JobQueue {
         }
     }
 
-    /// A job's next part cannot be made now.
-    pub(super) fn put_off(&mut self, place: u64, until: Instant) {
-        if let Some(lined) = self.line.get_mut(&place) {
-            (lined.part, lined.not_before) = (PartOf::Waits, Some(until));
+    /// A job's next part cannot be made now, and why. Where that lasts, returns what is to be written of it: then this is its part.
+    pub(super) fn put_off(&mut self, place: u64, why: &str, (now, until): (Instant, Instant)) -> Option<JobProgress> {
+        let lined = self.line.get_mut(&place)?;
+        (lined.part, lined.not_before) = (PartOf::Waits, Some(until));
+        let Some(job) = self.known.job(lined.job).filter(|_| self.known.goes_on(lined.job)) else {
+            // It was removed meanwhile.
+            self.leave(place);
+            return None;
+        };
+        let stall = self.stalls.entry(lined.job).or_insert(JobStall { since: now, told: None });
+        let is_stopped = job.definition.cancelled_ms.is_some() || job.definition.paused_ms.is_some();
+        let is_told = job.progress.as_ref().is_some_and(|progress| progress.waiting_for.as_deref() == Some(why));
+        let is_soon = stall.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_AGAIN);
+        if is_stopped || is_told || is_soon || now.saturating_duration_since(stall.since) < STALLED {
+            return None;
         }
+        stall.told = Some(now);
+        let begun = || JobProgress::begun(job.definition.job_id, clock::now_ms());
+        let progress = job.progress.unwrap_or_else(begun).waiting(why);
+        lined.part = PartOf::Written(Box::new(progress.clone()));
+        Some(progress)
     }
 
     /// A job's next part was made: whether it is written. Where somebody has stopped the job meanwhile only its end as cancelled is.
     pub(super) fn made(&mut self, place: u64, progress: &JobProgress, pause_until: Option<Instant>) -> bool {
         let Some(lined) = self.line.get_mut(&place) else { return false };
-        let Some(job) = self.known.job(lined.job) else { return false };
+        let Some(job) = self.known.job(lined.job) else {
+            // It was removed meanwhile.
+            self.leave(place);
+            return false;
+        };
         let is_stopped = job.definition.cancelled_ms.is_some() || job.definition.paused_ms.is_some();
         if is_stopped && progress.state != JobState::Cancelled {
             lined.part = PartOf::Waits;
@@ -174,6 +262,7 @@ impl JobQueue {
         }
         lined.part = PartOf::Written(Box::new(progress.clone()));
         lined.not_before = pause_until;
+        self.stalls.remove(&lined.job);
         true
     }
 
@@ -217,6 +306,13 @@ impl JobQueue {
     /// Jobs that go on here.
     pub(super) fn len(&self) -> usize {
         self.line.len()
+    }
+
+    fn leave(&mut self, place: u64) {
+        if let Some(lined) = self.line.remove(&place) {
+            self.places.remove(&lined.job);
+            self.stalls.remove(&lined.job);
+        }
     }
 
     fn line_up(&mut self, job: JobId, not_before: Option<Instant>) {

@@ -1,6 +1,7 @@
 //! The next part of a job: what is written, and how far the job is then. Reads the catalog, the delivery log and Kafka; writes
 //! nothing.
 
+mod in_order;
 pub(super) mod letters;
 mod rejections;
 pub(super) mod replay;
@@ -17,7 +18,7 @@ use kafka::{Lease, Offsets};
 use schemas::attempt::Kind;
 use schemas::control::Application;
 use schemas::delivery::{Again, Delivery, MadeBy, Origin, RecordPlace};
-use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
+use schemas::ids::{ApplicationId, DeliveryId, OrganizationId, SubscriptionId};
 use schemas::jobs::{JobDefinition, JobKey, JobProgress, JobSkip, JobState, JobSubject};
 use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
@@ -104,6 +105,16 @@ impl Steps {
             JobSubject::Rejections(of) => self.rejections(&job, of).await,
         };
         made.unwrap_or_else(StepOutcome::Later)
+    }
+
+    /// Whether a part may take long: it waits for the log, which may be behind or be made anew for hours.
+    pub(super) fn may_take_long(&self, job: &JobDefinition) -> bool {
+        job.is_bulk() || matches!(&job.subject, JobSubject::Event(of) if !self.accepted.is_own(&of.origin.topic))
+    }
+
+    /// Whose an application is; `None`: it is gone.
+    pub(super) fn owner(&self, application: ApplicationId) -> Option<OrganizationId> {
+        self.catalog.read().application_by_id(application).map(|found| found.organization_id)
     }
 
     /// A part of a job is written, after which it is so far.
@@ -202,8 +213,12 @@ impl Steps {
         Ok(found.filter(|found| found.id == id && found.application == application))
     }
 
-    /// Waits until the log has everything that was written before now: what was decided by another job is known then.
+    /// Waits until the log has everything that was written before now: what was decided by another job is known then. Not while the
+    /// log is made: that may take hours, in which the part would hold a place for nothing.
     async fn log_is_current(&self) -> Result<(), NotNow> {
+        if self.log.is_being_made() {
+            return Err("the delivery log is being made".to_owned());
+        }
         let ends = self.offsets.ends(&self.topics.attempts).await.map_err(|error| error.to_string())?;
         for _ in 0..LOOKS {
             if self.log.has(&ends) {
@@ -255,7 +270,8 @@ impl JobPart {
     /// Where a job goes on, or begins.
     fn of(job: &KnownJob) -> Self {
         let begun = || JobProgress::begun(job.definition.job_id, clock::now_ms());
-        Self { outputs: Vec::new(), progress: job.progress.clone().unwrap_or_else(begun), bytes: 0 }
+        let progress = job.progress.clone().unwrap_or_else(begun).going_on();
+        Self { outputs: Vec::new(), progress, bytes: 0 }
     }
 
     fn write(&mut self, record: OutRecord) {

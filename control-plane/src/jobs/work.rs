@@ -20,13 +20,13 @@ use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, W
 use tracing::{error, warn};
 
 use super::known::KnownJob;
-use super::queue::{JobQueue, PartRoom};
+use super::queue::{JobQueue, PartRoom, next_parts};
 use super::step::{StepOutcome, Steps};
 use super::view::{JobsRestorer, RestoredJobs};
 
-/// Parts that are made at once.
+/// Parts that are made at once; a partition has one in any case, however busy others are.
 const UNDER_WAY: usize = 8;
-/// Of these of jobs that may take long: while they wait for the log, retries and replays go on.
+/// Of these of jobs that may take long, likewise: while they wait for the log, retries and replays go on.
 const LONG_UNDER_WAY: usize = 4;
 /// After a part could not be made.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -47,6 +47,8 @@ pub(super) struct ResendsWork {
     under_way: Vec<StepUnderWay>,
     made: Vec<MadeStep>,
     swept_ms: i64,
+    /// Counts up, so that another partition is first each time.
+    turns: usize,
     unreadable: Limited<()>,
     put_off: Limited<JobId>,
 }
@@ -96,6 +98,7 @@ impl ResendsWork {
             under_way: Vec::new(),
             made: Vec::new(),
             swept_ms: 0,
+            turns: 0,
             unreadable: Limited::new(LINE),
             put_off: Limited::new(LINE),
         }
@@ -116,7 +119,11 @@ impl ResendsWork {
                     if let Some(swallowed) = self.put_off.permit(&id) {
                         warn!(job.id = %id, reason, swallowed, "a job cannot go on now, it is tried again");
                     }
-                    owned.queue.put_off(place, now.instant + AGAIN);
+                    if let Some(progress) = owned.queue.put_off(place, &reason, (now.instant, now.instant + AGAIN)) {
+                        let mut outputs = vec![self.steps.progress_record(&owned.lease, &progress)?];
+                        let offset = owned.queue.known_below();
+                        turn.resolve(Entry::beside(epoch, (offset, now.wall_ms), now.boot_ms, Some(id)), &mut outputs);
+                    }
                 }
                 StepOutcome::Made { mut outputs, progress, pause } => {
                     let pause_until = (!pause.is_zero()).then(|| now.instant + pause);
@@ -136,27 +143,31 @@ impl ResendsWork {
 
     /// Has the next parts made of those that may go on.
     fn begin(&mut self, now: Now) {
-        for (epoch, owned) in &mut self.partitions {
-            let long = self.under_way.iter().filter(|step| step.job.definition.is_bulk()).count();
-            let room = PartRoom {
-                all: UNDER_WAY.saturating_sub(self.under_way.len()),
-                long: LONG_UNDER_WAY.saturating_sub(long),
-            };
-            for (place, job) in owned.queue.ready(now.instant, room) {
+        let is_long = |job: &KnownJob| self.steps.may_take_long(&job.definition);
+        let mut under_way: BTreeMap<Epoch, (usize, usize)> = BTreeMap::new();
+        for step in &self.under_way {
+            let (all, long) = under_way.entry(step.at.0).or_default();
+            (*all, *long) = (*all + 1, *long + usize::from(is_long(&step.job)));
+        }
+        self.turns = self.turns.wrapping_add(1);
+        let limit = PartRoom { all: UNDER_WAY, long: LONG_UNDER_WAY };
+        let queues = self.partitions.iter().map(|(epoch, owned)| (*epoch, &owned.queue));
+        for (epoch, place, job) in next_parts(queues, &under_way, (self.turns, limit, now.instant), is_long) {
+            if let Some(owned) = self.partitions.get_mut(&epoch) {
                 owned.queue.begin(place);
-                let at = (*epoch, place);
-                if job.definition.cancelled_ms.is_some() {
-                    let begun = || JobProgress::begun(job.definition.job_id, now.wall_ms);
-                    let progress = job.progress.clone().unwrap_or_else(begun);
-                    let progress = progress.ended(JobState::Cancelled, now.wall_ms);
-                    let outcome = StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO };
-                    self.made.push(MadeStep { at, job, outcome });
-                    continue;
-                }
-                let (steps, asked) = (Arc::clone(&self.steps), job.clone());
-                let step = Box::pin(async move { steps.next(asked).await });
-                self.under_way.push(StepUnderWay { at, job, step });
             }
+            let at = (epoch, place);
+            if job.definition.cancelled_ms.is_some() {
+                let begun = || JobProgress::begun(job.definition.job_id, now.wall_ms);
+                let progress = job.progress.clone().unwrap_or_else(begun);
+                let progress = progress.ended(JobState::Cancelled, now.wall_ms);
+                let outcome = StepOutcome::Made { outputs: Vec::new(), progress, pause: Duration::ZERO };
+                self.made.push(MadeStep { at, job, outcome });
+                continue;
+            }
+            let (steps, asked) = (Arc::clone(&self.steps), job.clone());
+            let step = Box::pin(async move { steps.next(asked).await });
+            self.under_way.push(StepUnderWay { at, job, step });
         }
     }
 
@@ -168,11 +179,11 @@ impl ResendsWork {
         }
         self.swept_ms = now.wall_ms;
         for (epoch, owned) in &mut self.partitions {
-            let ids = owned.queue.known.outdated(now.wall_ms, SWEPT);
+            let ids = owned.queue.known.outdated(now.wall_ms, SWEPT, |application| self.steps.owner(application));
             if ids.len() == SWEPT {
                 self.swept_ms = now.wall_ms - SWEEP_MS + SWEEP_AGAIN_MS;
             }
-            let keys = ids.into_iter().flat_map(|id| [JobKey::Progress(id), JobKey::Definition(id)]);
+            let keys = ids.into_iter().flat_map(JobKey::removed);
             let mut removed: Vec<OutRecord> = keys.map(|key| self.steps.removal(&owned.lease, key)).collect();
             if !removed.is_empty() {
                 turn.resolve(Entry::beside(*epoch, (0, now.wall_ms), now.boot_ms, None), &mut removed);

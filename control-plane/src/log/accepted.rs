@@ -14,8 +14,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use catalog::Catalog;
+use chassis::clock;
 use delivery_log::{Coordinates, Day, DeliveryStore, Fact, FactQuery, LoggedEvent, PageOf, Subject};
 use parking_lot::Mutex;
 use schemas::control::{Application, TopicSource};
@@ -26,14 +28,18 @@ use schemas::ids::SourceId;
 use schemas::record::{Record, TopicPartition};
 use schemas::topics::Topics;
 use sources::{Against, Event, Mapped, Mapping};
+use tracing::warn;
 
+use super::fetch::NotReadBack;
 use super::{DeliveryLog, failed};
-use crate::problem::Problem;
+use crate::problem::{Problem, unavailable};
 
 /// Facts of an event that are looked through for a copy of it.
 const LOOKED_AT: usize = 50;
 /// Copies that are read back at most.
 const COPIES: usize = 4;
+/// How long a topic that is gone, or may not be read, is not asked for again.
+const CLOSED: Duration = Duration::from_secs(30);
 
 /// Reads accepted events again. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -49,6 +55,8 @@ struct AcceptedInner {
     decoded_limit: usize,
     /// The mappings of sources as they are now, as far as they were needed.
     compiled: Mutex<BTreeMap<SourceId, CompiledSource>>,
+    /// Topics of others that are gone or may not be read, each until it is asked for again.
+    closed: Mutex<BTreeMap<String, Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +71,8 @@ struct CompiledSource {
 impl AcceptedEvents {
     pub(crate) fn new(catalog: Catalog, log: DeliveryLog, topics: &Topics, decoded_limit: usize) -> Self {
         let (events, deliveries) = (Arc::clone(&topics.events), Arc::clone(&topics.deliveries));
-        Self(Arc::new(AcceptedInner { catalog, log, events, deliveries, decoded_limit, compiled: Mutex::default() }))
+        let (compiled, closed) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(AcceptedInner { catalog, log, events, deliveries, decoded_limit, compiled, closed }))
     }
 
     /// Whether the records of a topic are what was accepted, and need no mapping.
@@ -81,19 +90,53 @@ impl AcceptedEvents {
         event: &LoggedEvent,
     ) -> Result<Option<Record>, Problem> {
         let Some(origin) = &event.origin else { return Ok(None) };
-        let read = self.0.log.read_back()?.record(origin).await;
         if self.is_own(&origin.topic) {
-            return Ok(read?.and_then(|record| self.of_record(record, origin, (application, event))));
+            let record = self.0.log.read_back()?.record(origin).await?;
+            return Ok(record.and_then(|record| self.of_record(record, origin, (application, event))));
         }
-        let found = match read {
-            Ok(record) => record.and_then(|record| self.of_record(record, origin, (application, event))),
-            // Their topic may be gone for good, or closed to us.
-            Err(problem) => return self.copy(application, event).await?.map(Some).ok_or(problem),
+        let not_read = match self.read(origin).await {
+            Ok(record) => match record.and_then(|record| self.of_record(record, origin, (application, event))) {
+                Some(found) => return Ok(Some(found)),
+                None => None,
+            },
+            Err(error) => Some(error),
         };
-        match found {
-            Some(found) => Ok(Some(found)),
-            None => self.copy(application, event).await,
+        match (self.copy(application, event).await?, not_read) {
+            (Some(copy), _) => Ok(Some(copy)),
+            (None, None) => Ok(None),
+            // Their topic is gone for good, or closed to us: whoever waited for it would wait for ever.
+            (None, Some(error)) if error.is_final => Ok(None),
+            (None, Some(error)) => Err(error.problem),
         }
+    }
+
+    /// A record of somebody else's topic.
+    async fn read(&self, origin: &Origin) -> Result<Option<Record>, NotReadBack> {
+        let now = clock::instant();
+        let closed = |reason: String| NotReadBack { problem: unavailable(reason), is_final: true };
+        let is_known_closed = self.0.closed.lock().get(&origin.topic).is_some_and(|until| now < *until);
+        if is_known_closed {
+            return Err(closed(format!("{} is gone, or may not be read", origin.topic)));
+        }
+        let error = match self.0.log.read_back()?.try_record(origin).await {
+            Ok(record) => return Ok(record),
+            Err(error) => error,
+        };
+        // A reader may wait in vain for a topic that is gone, without being told so.
+        if !error.is_final && !self.0.log.is_gone(origin).await {
+            return Err(error);
+        }
+        let mut known = self.0.closed.lock();
+        known.retain(|_, until| now < *until);
+        if known.insert(origin.topic.clone(), now + CLOSED).is_none() {
+            let (topic, reason) = (&origin.topic, error.problem.detail.as_str());
+            warn!(
+                topic,
+                reason,
+                "events of this topic that were not delivered before cannot be sent again: it is gone, or may not be read"
+            );
+        }
+        Err(NotReadBack { is_final: true, ..error })
     }
 
     /// What stands at the place of an event, if it is that event.

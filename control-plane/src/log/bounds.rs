@@ -17,6 +17,15 @@ pub(super) fn lost(coverage: &Coverage, partition: i32, first: i64) -> Option<Ra
     (end < first).then_some(end..first)
 }
 
+/// The offsets of a day in a partition, of `found`: where it and the day after it begin by the time. They and the newest part, from
+/// `live_from` on, leave nothing out behind `first`.
+pub(super) fn day_range(found: Range<i64>, is_newest: bool, (first, live_from): (i64, i64)) -> Range<i64> {
+    let begin = found.start.clamp(first, live_from.max(first));
+    // A clock that was ahead wrote records of days to come: behind them more of this day may stand.
+    let end = if is_newest { live_from } else { found.end.min(live_from) };
+    begin..end.max(begin)
+}
+
 /// The days of a log, the newest last, so that they are taken from the end.
 pub(super) fn days_between(oldest: Day, newest: Day) -> Vec<Day> {
     let mut days: Vec<Day> = (0..).map(|back| newest.minus(back)).take_while(|day| *day > oldest).collect();
@@ -48,6 +57,25 @@ mod tests {
         coverage.add(0, 10..40);
         assert_eq!(lost(&coverage, 0, 50), Some(40..50));
         assert_eq!((lost(&coverage, 0, 40), lost(&coverage, 1, 50)), (None, None));
+    }
+
+    #[test]
+    fn days_and_the_newest_part_leave_nothing_out_whatever_the_clocks_said() {
+        // By offset: the third was stamped by a clock that was two days ahead, the fifth by one that was a day behind.
+        let days = [0, 1, 3, 1, 0, 1, 1].map(|day| Day::of(day * 86_400_000));
+        let at = |day: Day| i64::try_from(days.iter().position(|it| *it >= day).unwrap_or(days.len())).unwrap();
+        let today = Day::of(86_400_000);
+        for live_from in 1..=7 {
+            let mut read: Vec<i64> = (live_from..7).collect();
+            for day in days_between(Day::of(0), today) {
+                let found = at(day)..at(day.next());
+                read.extend(day_range(found, day == today, (0, live_from)));
+            }
+            read.sort_unstable();
+            assert_eq!(read, (0..7).collect::<Vec<_>>(), "{live_from}");
+        }
+        assert_eq!(day_range(2..5, false, (4, 9)), 4..5, "the log begins later");
+        assert_eq!(day_range(2..3, true, (5, 4)), 5..5);
     }
 
     #[test]

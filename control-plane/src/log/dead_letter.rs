@@ -19,10 +19,10 @@ use tracing::warn;
 use crate::problem::{Problem, unavailable};
 
 /// How far the clocks of two brokers may be apart, ms.
-const SKEW_MS: i64 = 10_000;
+pub(super) const SKEW_MS: i64 = 10_000;
 /// Those that are looked for at once: each takes a client.
 const AT_ONCE: usize = 4;
-/// How long one may take, waiting included.
+/// How long one may wait until it is looked for, and then how long it may be: those before it take nothing of its time.
 const WITHIN: Duration = Duration::from_secs(15);
 /// How long the broker holds an empty fetch.
 const FETCH_WAIT_MS: u32 = 20;
@@ -67,6 +67,8 @@ impl DeadLetterReader {
     /// 503 where Kafka does not answer in time.
     pub(super) async fn find(&self, dead: &Fact) -> Result<Option<Delivery>, Problem> {
         let late = |_elapsed| unavailable("a dead letter could not be read back in time");
+        let turn = tokio::time::timeout(WITHIN, self.turns.acquire()).await.map_err(late)?;
+        let _turn = turn.map_err(|_closed| unavailable("dead letters cannot be read back: the process is stopping"))?;
         match tokio::time::timeout(WITHIN, self.look(dead)).await.map_err(late)? {
             // Waiting cures neither: an installation that was not told to allow it, or has no such topic, has none to send again.
             Err(error) if error.is_denied() || matches!(error, KafkaError::NoTopic { .. }) => {
@@ -82,7 +84,6 @@ impl DeadLetterReader {
 
     async fn look(&self, dead: &Fact) -> Result<Option<Delivery>, KafkaError> {
         let Some(subscription) = dead.subscription else { return Ok(None) };
-        let Ok(_turn) = self.turns.acquire().await else { return Err(KafkaError::Closed) };
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
         let count = self.offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
         let at = TopicPartition::new(Arc::clone(&self.topic), partition_for(&key(subscription), count));

@@ -39,6 +39,14 @@ struct ReadBackInner {
     gates: ReadGates,
 }
 
+/// Why a record was not read back.
+#[derive(Debug)]
+pub(crate) struct NotReadBack {
+    pub(crate) problem: Problem,
+    /// Waiting does not cure it: there is no such topic or partition, or it may not be read.
+    pub(crate) is_final: bool,
+}
+
 /// Forgets a question whose asker is gone.
 struct AskedRecord<'a> {
     inner: &'a ReadBackInner,
@@ -79,11 +87,19 @@ impl RecordFetch {
     /// # Errors
     /// 503 where Kafka does not answer in time.
     pub(crate) async fn record(&self, at: &Origin) -> Result<Option<Record>, Problem> {
+        self.try_record(at).await.map_err(|error| error.problem)
+    }
+
+    /// The same, or why not.
+    ///
+    /// # Errors
+    /// Kafka does not answer in time, or there is nothing to read there.
+    pub(crate) async fn try_record(&self, at: &Origin) -> Result<Option<Record>, NotReadBack> {
         let late = |_elapsed| unavailable("a record could not be read back in time");
         tokio::time::timeout(WITHIN, self.read(at)).await.map_err(late)?
     }
 
-    async fn read(&self, at: &Origin) -> Result<Option<Record>, Problem> {
+    async fn read(&self, at: &Origin) -> Result<Option<Record>, NotReadBack> {
         let closed = || unavailable("records cannot be read back: the process is stopping");
         let partition = TopicPartition::new(at.topic.as_str(), at.partition);
         let silent =
@@ -91,7 +107,7 @@ impl RecordFetch {
         let pass = self.0.gates.enter(partition.clone(), clock::instant()).ok_or_else(silent)?;
         let _turn = pass.turn.acquire().await.map_err(|_closed| closed())?;
         if pass.is_silent(clock::instant()) {
-            return Err(silent());
+            return Err(silent().into());
         }
         let _permit = self.0.permits.acquire().await.map_err(|_closed| closed())?;
         let epoch = Epoch(self.0.next.fetch_add(1, Ordering::Relaxed));
@@ -100,7 +116,7 @@ impl RecordFetch {
         self.0.waiting.lock().insert(epoch, reply);
         let asked = AskedRecord { inner: &self.0, lease };
         if self.0.fetcher.demand(&asked.lease, &[at.offset], Urgency::Urgent) == 0 {
-            return Err(unavailable("too many records are being read back"));
+            return Err(unavailable("too many records are being read back").into());
         }
         match answer.await.map_err(|_closed| closed())? {
             FetchOutcome::Found(record) => Ok(Some(record)),
@@ -109,7 +125,8 @@ impl RecordFetch {
             FetchOutcome::Failed(KafkaError::OffsetOutOfRange { .. }) => Ok(None),
             FetchOutcome::Failed(error) => {
                 pass.failed(clock::instant());
-                Err(unavailable(format!("a record could not be read back: {error}")))
+                let is_final = error.is_denied() || error.is_unknown_topic();
+                Err(NotReadBack { problem: unavailable(format!("a record could not be read back: {error}")), is_final })
             }
         }
     }
@@ -125,10 +142,16 @@ impl RecordFetch {
     }
 }
 
+impl From<Problem> for NotReadBack {
+    fn from(problem: Problem) -> Self {
+        Self { problem, is_final: false }
+    }
+}
+
 impl Drop for AskedRecord<'_> {
     fn drop(&mut self) {
-        if self.inner.waiting.lock().remove(&self.lease.epoch).is_some() {
-            self.inner.fetcher.cancel(&self.lease);
-        }
+        self.inner.waiting.lock().remove(&self.lease.epoch);
+        // Also where it was answered: of one that could not be read the fetcher remembers that, and nobody asks under its number again.
+        self.inner.fetcher.cancel(&self.lease);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use delivery_log::{Coordinates, Fact};
 use kafka::Offsets;
-use schemas::delivery::key;
+use schemas::delivery::{Origin, key};
 use schemas::murmur2::partition_for;
 use schemas::record::TopicPartition;
 
@@ -35,6 +35,16 @@ pub(crate) struct HeldLetters {
 // === impl DeliveryLog ===
 
 impl DeliveryLog {
+    /// Whether Kafka says that there is no such partition, or that it is not ours to read.
+    pub(super) async fn is_gone(&self, at: &Origin) -> bool {
+        let Some(offsets) = self.0.offsets.read().clone() else { return false };
+        match tokio::time::timeout(WITHIN, offsets.partitions(&at.topic)).await {
+            Ok(Ok(count)) => count.is_none_or(|count| at.partition >= count),
+            Ok(Err(error)) => error.is_denied(),
+            Err(_late) => false,
+        }
+    }
+
     /// Which records Kafka still holds.
     pub(crate) fn held(&self) -> HeldRecords {
         HeldRecords { offsets: self.0.offsets.read().clone(), starts: HashMap::new() }

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use parking_lot::Mutex;
 
+/// How long a partition may not be read to where it ended, ms: transactions take their time.
+const HELD_MS: i64 = 10_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct LogProgress(Mutex<KnownProgress>);
@@ -20,6 +23,10 @@ struct KnownProgress {
     silent: BTreeMap<i32, i64>,
     /// When Kafka said something of a partition last.
     heard: BTreeMap<i32, i64>,
+    /// Where a partition ended when Kafka said so, and since when, Unix ms, it is not read so far.
+    owed: BTreeMap<i32, (i64, i64)>,
+    /// Since when it is, of those of which that takes too long: a transaction is open there, or the reader stands still.
+    held: BTreeMap<i32, i64>,
     /// Offsets that were deleted before they had been read.
     lost: u64,
     /// Below these offsets they are counted.
@@ -58,15 +65,29 @@ impl LogProgress {
         known.stored.clear();
         // Whoever begins has asked for all of them.
         known.silent.clear();
+        known.owed.clear();
+        known.held.clear();
     }
 
-    /// Kafka said at this time, Unix ms, where a partition ends, and its reader is at `position`.
-    pub(super) fn heard(&self, partition: i32, (end, position): (i64, i64), at_ms: i64) {
+    /// Kafka said at this time, Unix ms, where a partition ends, and its reader is at `position`. Returns whether it is found to be
+    /// held there just now: what stands behind is not read for a while, whatever the reader says of an end.
+    pub(super) fn heard(&self, partition: i32, (end, position): (i64, i64), at_ms: i64) -> bool {
         let mut known = self.0.lock();
         known.heard.insert(partition, at_ms);
         if position >= end {
             known.silent.remove(&partition);
         }
+        let (owed_to, since_ms) = known.owed.get(&partition).copied().unwrap_or((i64::MIN, at_ms));
+        if position >= owed_to {
+            known.held.remove(&partition);
+            if position < end {
+                known.owed.insert(partition, (end, at_ms));
+            } else {
+                known.owed.remove(&partition);
+            }
+            return false;
+        }
+        at_ms.saturating_sub(since_ms) >= HELD_MS && known.held.insert(partition, since_ms).is_none()
     }
 
     /// Kafka did not say where a partition ends. What is written to it since it last did may be missing, until something of it is
@@ -179,7 +200,12 @@ impl KnownProgress {
     /// Where the readers are, as far as they can be believed.
     fn reached(&self) -> BTreeMap<i32, ReachedTo> {
         let reached = |(partition, reached): (&i32, &ReachedTo)| {
-            let reached = match (*reached, self.silent.get(partition)) {
+            // Where a reader says a time, that is when the oldest record was written that may be missing.
+            let reached = match (*reached, self.held.get(partition)) {
+                (ReachedTo::End, Some(since)) => ReachedTo::Time(*since),
+                (reached, _) => reached,
+            };
+            let reached = match (reached, self.silent.get(partition)) {
                 (reached, None) => reached,
                 (ReachedTo::End, Some(since)) => ReachedTo::Time(*since),
                 (ReachedTo::Time(ms), Some(since)) => ReachedTo::Time(ms.min(*since)),
@@ -222,6 +248,25 @@ mod tests {
         assert_eq!(progress.behind_ms(9_800), Some(8_800), "a reader that begins anew has yet to get there");
         progress.reached(0, ReachedTo::End);
         assert_eq!(progress.behind_ms(9_800), Some(200), "and begins where the one before it was believed to be");
+    }
+
+    #[test]
+    fn a_partition_behind_an_open_transaction_is_not_at_its_end() {
+        let progress = LogProgress::default();
+        progress.begin(0..2, 1);
+        progress.reached(0, ReachedTo::End);
+        progress.reached(1, ReachedTo::End);
+        progress.heard(0, (9, 5), 1_000);
+        progress.heard(1, (4, 3), 1_000);
+        assert_eq!(progress.behind_ms(1_500), Some(0), "a transaction under way is no delay");
+        progress.heard(1, (8, 7), 6_000);
+        progress.heard(0, (12, 5), 20_000);
+        progress.heard(1, (20, 19), 20_000);
+        assert_eq!(progress.behind_ms(20_000), Some(19_000), "since it was first heard that there is more");
+        assert_eq!(progress.partitions()[&0], ReachedTo::Time(1_000));
+        assert_eq!(progress.partitions()[&1], ReachedTo::End, "where it goes on, nothing is held");
+        progress.heard(0, (12, 12), 25_000);
+        assert_eq!(progress.behind_ms(25_000), Some(0));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 
 mod begin;
 mod listen;
+mod wait;
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +21,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::DeliveryLog;
+use self::wait::{answer_of, changed, next_of, sleep_until};
 use super::gather::Gather;
 use super::metrics::LogMetrics;
 use super::progress::ReachedTo;
 use super::upkeep::{self, Upkeep};
+use super::{DeliveryLog, bounds};
 
 /// Rows that are written at once, and about how many bytes of them: an event that matched 10,000 subscriptions names them all.
 const ROWS: usize = 2_000;
@@ -56,6 +59,8 @@ enum ProjectError {
     DeliveryStore(#[from] StoreError),
     #[error("a day of the delivery log was given up: it is read again")]
     GivenUp,
+    #[error("kafka answers for partition {partition} again: it is read from now on")]
+    Back { partition: i32 },
     #[error("partition {partition} ends at offset {end}, and was read to {position}: the topic was cut back")]
     Cut { partition: i32, end: i64, position: i64 },
 }
@@ -71,6 +76,8 @@ struct Reading<'p> {
     older: Option<Older>,
     /// Days that are read when those after them are there, the newest first.
     days: Vec<Day>,
+    /// The newest of them.
+    today: Day,
     unreadable: &'p Limited<()>,
     dropped: Limited<()>,
     upkeep: &'p Upkeep,
@@ -79,7 +86,12 @@ struct Reading<'p> {
     /// When the oldest row that waits has waited long enough.
     flush_at: Option<Instant>,
     ended: BTreeMap<i32, bool>,
-    /// Kafka says nothing of some partition.
+    /// Where partitions ended when the reader began, of those that were not read so far since. All of them at their ends at once may
+    /// never be seen while records come.
+    unreached: BTreeMap<i32, i64>,
+    /// Partitions that are not read: Kafka did not say where they end when the reader began.
+    silent: Vec<i32>,
+    /// Kafka says nothing of some partition that is read.
     is_silent: bool,
 }
 
@@ -112,6 +124,15 @@ impl Projection {
         follow(&self.topic, "what the delivery log is filled with", read).await;
     }
 
+    /// Does for ever what is done beside reading.
+    async fn tend(&self, offsets: &Offsets, upkeep: &Upkeep) -> Infallible {
+        loop {
+            upkeep.run(self.store.as_ref(), self.keep, &self.metrics).await;
+            self.look_what_is_held(offsets).await;
+            tokio::time::sleep(upkeep::EVERY).await;
+        }
+    }
+
     /// Tells Prometheus how old the oldest record is that may be missing.
     fn tell_age(&self, ms: i64) {
         self.metrics.behind.set(ms / 1_000);
@@ -121,26 +142,35 @@ impl Projection {
 // === impl Reading ===
 
 impl Reading<'_> {
-    async fn run(mut self) -> Result<std::convert::Infallible, ProjectError> {
+    /// Reads, and does beside it what reading does not wait for: Kafka may take its time to answer.
+    async fn run(self) -> Result<Infallible, ProjectError> {
+        let (projection, offsets, upkeep) = (self.projection, self.offsets.clone(), self.upkeep);
+        tokio::select! {
+            ended = self.read() => ended,
+            never = projection.tend(&offsets, upkeep) => match never {},
+        }
+    }
+
+    async fn read(mut self) -> Result<Infallible, ProjectError> {
         let mut tail = self.tail(&self.live_from)?;
-        let (mut tick, mut listen) = (clock::instant(), clock::instant() + listen::EVERY);
+        let (mut listen, mut asked) = (clock::instant() + listen::EVERY, None);
         loop {
-            if clock::instant() >= tick {
-                tick = clock::instant() + upkeep::EVERY;
-                self.tick().await;
+            if asked.is_none() && clock::instant() >= listen {
+                asked = Some(Box::pin(self.ask_ends()));
             }
-            if clock::instant() >= listen {
-                self.listen().await?;
-                listen = clock::instant() + listen::EVERY;
-            }
-            let next = tick.min(listen);
-            let until = self.flush_at.unwrap_or(next).min(next);
+            let until = if asked.is_none() { Some(listen) } else { None };
+            let until = self.flush_at.into_iter().chain(until).min();
             let event = tokio::select! {
                 biased;
                 () = changed(&mut self.given_up) => return Err(ProjectError::GivenUp),
+                told = answer_of(asked.as_mut()) => {
+                    (asked, listen) = (None, clock::instant() + listen::EVERY);
+                    self.heard(&told)?;
+                    None
+                }
                 event = tail.next() => Some((true, event?)),
                 event = next_of(self.older.as_mut()) => Some((false, event?)),
-                () = tokio::time::sleep_until(until.into()) => None,
+                () = sleep_until(until) => None,
             };
             match event {
                 Some((true, event)) => self.newest(event),
@@ -154,7 +184,7 @@ impl Reading<'_> {
             if self.is_day_read() {
                 self.older = None;
             }
-            if self.older.is_none() && self.ended.values().all(|ended| *ended) {
+            if self.may_look_back() {
                 self.next_day().await?;
             }
         }
@@ -171,6 +201,11 @@ impl Reading<'_> {
         of_all(Gather::rows) >= ROWS || of_all(Gather::bytes) >= BYTES
     }
 
+    /// Whether the day before those that are there may be read.
+    fn may_look_back(&self) -> bool {
+        self.older.is_none() && self.unreached.is_empty()
+    }
+
     fn is_day_read(&self) -> bool {
         self.older.as_ref().is_some_and(|older| older.left.is_empty())
     }
@@ -184,6 +219,9 @@ impl Reading<'_> {
         match event {
             TailEvent::Record { partition, record } => {
                 let row = self.decode(partition, &record);
+                if self.unreached.get(&partition).is_some_and(|end| row.offset + 1 >= *end) {
+                    self.unreached.remove(&partition);
+                }
                 if self.ended.insert(partition, false) == Some(true) {
                     // Until it is written it is missing, however long that takes.
                     self.projection.log.progress().reached(partition, ReachedTo::Time(row.stored_ms));
@@ -194,6 +232,7 @@ impl Reading<'_> {
             TailEvent::Eof { partition, position } => {
                 self.live.passed(partition, position);
                 self.ended.insert(partition, true);
+                self.unreached.remove(&partition);
                 // Without rows there is nothing to write, and all of it is there.
                 if self.live.rows() == 0 {
                     self.projection.log.progress().reached(partition, ReachedTo::End);
@@ -287,9 +326,10 @@ impl Reading<'_> {
             for (partition, live_from) in &self.live_from {
                 let at = TopicPartition::new(Arc::clone(&self.projection.topic), *partition);
                 let first = self.offsets.start_of(&at).await?.max(self.starts[partition]);
-                let begin = self.offsets.at(&at, day.start_ms()).await?.clamp(first, (*live_from).max(first));
-                let end = self.offsets.at(&at, day.next().start_ms()).await?.min(*live_from);
-                let missing = coverage.missing(*partition, begin..end.max(begin));
+                let found =
+                    self.offsets.at(&at, day.start_ms()).await?..self.offsets.at(&at, day.next().start_ms()).await?;
+                let range = bounds::day_range(found, day == self.today, (first, *live_from));
+                let missing = coverage.missing(*partition, range);
                 if let (Some(start), Some(stop)) = (missing.first(), missing.last()) {
                     from.insert(*partition, start.start);
                     left.insert(*partition, stop.end);
@@ -302,14 +342,11 @@ impl Reading<'_> {
                 return Ok(());
             }
         }
-        self.projection.log.progress().whole_from(None);
+        // Of what is not read no day is whole.
+        if self.silent.is_empty() {
+            self.projection.log.progress().whole_from(None);
+        }
         Ok(())
-    }
-
-    async fn tick(&self) {
-        let projection = self.projection;
-        self.upkeep.run(projection.store.as_ref(), projection.keep, &projection.metrics).await;
-        self.look_what_is_held().await;
     }
 
     fn tail(&self, from: &BTreeMap<i32, i64>) -> Result<Tail, KafkaError> {
@@ -325,16 +362,5 @@ impl Reading<'_> {
     }
 }
 
-/// Until it changes; for ever where nobody changes it any more.
-async fn changed(count: &mut watch::Receiver<u64>) {
-    if count.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn next_of(older: Option<&mut Older>) -> Result<TailEvent, KafkaError> {
-    match older {
-        Some(older) => older.tail.next().await,
-        None => std::future::pending().await,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -535,3 +535,33 @@ async fn what_fits_a_filter_is_sent_again_once_as_it_was_said_before() {
     assert_eq!((status, &estimate["deliveries"], &estimate["expired"]), (200, &json!(1), &json!(0)), "{estimate}");
     one.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_topic_that_is_gone_is_expired_and_holds_up_no_other() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let one = replica(&world, "one", folder.path()).await;
+    let shop = Shop::new(&world, &one).await;
+    let origin = Origin { topic: format!("{}.gone", world.topics.events), partition: 0, offset: 4 };
+    let facts = EventFacts { matched: 1, payload_bytes: 9, ..EventFacts::default() };
+    let now_ms = kafka::clock::now_ms();
+    let gone = Lifecycle {
+        application_id: Some(shop.application),
+        event_id: Some("evt_gone".into()),
+        event_type: Some("invoice.paid".into()),
+        origin: Some(origin.to_string().into()),
+        accepted_ms: Some(now_ms),
+        event: Some(facts),
+        ..Lifecycle::new(Kind::Matched, now_ms)
+    };
+    let value = String::from_utf8(gone.encode().unwrap()).unwrap();
+    shop.write(&world.topics.attempts, value, Headers::default()).await;
+    shop.dead(&world, "evt_here").await;
+    shop.open(&one, 1).await;
+    let body = shop.body(json!({"filter": {"from": "2020-01-01T00:00:00Z"}}));
+    let (status, job) = one.post("/replays", body).await;
+    assert_eq!(status, 202, "{job}");
+    let ended = shop.ended(&one, &job).await;
+    assert_eq!((&ended["state"], &ended["counts"]["skipped"]), (&json!("done"), &json!({"expired": 1})), "{ended}");
+    assert_eq!(again(&world).await.into_keys().collect::<Vec<_>>(), ["evt_here"]);
+    one.stop().await;
+}

@@ -62,6 +62,10 @@ fn every_subject_is_read_as_it_was_written() {
     progress.counts.skip(JobSkip::Expired);
     assert_eq!(progress.counts.skipped["expired"], 2);
     assert_eq!(JobProgress::decode(&progress.encode().unwrap()).unwrap(), progress);
+    let waiting = progress.clone().waiting("kafka does not answer");
+    assert_eq!(JobProgress::decode(&waiting.encode().unwrap()).unwrap(), waiting);
+    assert_eq!(waiting.clone().going_on(), progress);
+    assert!(!waiting.state.has_ended() && waiting.ended(JobState::Done, 7).waiting_for.is_none());
     assert!(progress.ended(JobState::Done, 7).state.has_ended());
 }
 

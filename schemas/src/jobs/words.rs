@@ -29,6 +29,8 @@ pub enum JobState {
     Queued,
     /// It is under way.
     Running,
+    /// Its next part cannot be made now; it is tried again.
+    Waiting,
     /// Nothing more of it is done until it is resumed.
     Paused,
     /// All of it is done.
@@ -95,6 +97,7 @@ impl JobState {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Waiting => "waiting",
             Self::Paused => "paused",
             Self::Done => "done",
             Self::Cancelled => "cancelled",

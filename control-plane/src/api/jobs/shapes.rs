@@ -52,6 +52,9 @@ pub(in crate::api) struct JobShown {
     subscription_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Why it does not go on, while it is `waiting`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
 }
 
 /// What a job does.
@@ -80,6 +83,8 @@ pub(in crate::api) enum JobStateShown {
     Queued,
     /// It is under way.
     Running,
+    /// Its next part cannot be made now, and is tried again; `waiting_for` says why.
+    Waiting,
     /// Nothing more of it is done until it is resumed.
     Paused,
     /// All of it is done.
@@ -338,6 +343,9 @@ impl JobShown {
             }),
             subscription_id: subscription.map(|id| id.0),
             detail: progress.and_then(|progress| progress.detail.clone()),
+            waiting_for: progress
+                .filter(|_| job.state() == JobState::Waiting)
+                .and_then(|progress| progress.waiting_for.clone()),
         }
     }
 }
@@ -361,6 +369,7 @@ impl JobStateShown {
             JobState::Queued => Self::Queued,
             // A newer build's word: what has an end says so.
             JobState::Running | JobState::Unknown => Self::Running,
+            JobState::Waiting => Self::Waiting,
             JobState::Paused => Self::Paused,
             JobState::Done => Self::Done,
             JobState::Cancelled => Self::Cancelled,

@@ -225,6 +225,26 @@ async fn an_application_has_so_many_jobs_that_have_not_ended() {
 }
 
 #[tokio::test]
+async fn an_organization_asks_for_no_more_jobs_about_many_than_everybody_can_keep() {
+    let (api, tenant, _) = dead(1).await;
+    let mut asked = 0;
+    let problem = loop {
+        let (status, answer) = api.post(&tenant.token, "/dead_letters:redrive", value!({"filter": {}})).await;
+        if status != 202 {
+            break answer;
+        }
+        // None of them is open, so that it is not the number of these that is refused.
+        let cancel = format!("/jobs/{}/cancel", answer["job_id"].as_str().unwrap());
+        assert_eq!(api.post(&tenant.token, &cancel, value!({})).await.0, 200);
+        asked += 1;
+        assert!(asked < 5_000, "they are asked for far faster than five a second");
+    };
+    assert_eq!((problem["status"].as_u64(), &problem["code"]), (Some(429), &value!("limit_reached")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("an organization"), "{problem}");
+    assert!(asked >= 100, "{asked}");
+}
+
+#[tokio::test]
 async fn a_trial_says_what_would_be_done_and_asks_for_nothing() {
     // One of five was decided about.
     let (api, tenant, ids) = dead(5).await;

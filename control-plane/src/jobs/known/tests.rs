@@ -36,6 +36,11 @@ pub(crate) fn progressed(offset: i64, progress: &JobProgress) -> Record {
     record(offset, JobKey::Progress(progress.job_id), Some(progress.encode().unwrap()))
 }
 
+/// What is kept no longer, where each application is its own owner.
+fn outdated(known: &KnownJobs, now_ms: i64) -> Vec<JobId> {
+    known.outdated(now_ms, usize::MAX, |application| application)
+}
+
 fn ids(known: &KnownJobs, asked: &JobsAsked) -> (Vec<u128>, bool) {
     let (rows, is_cut) = known.list(asked);
     (rows.iter().map(|job| job.definition.job_id.0.as_u128()).collect(), is_cut)
@@ -120,9 +125,9 @@ fn what_ended_long_ago_is_outdated_and_gone_once_both_records_are() {
     let asked = definition(1, 1);
     known.take(&defined(0, &asked)).unwrap();
     known.take(&progressed(1, &JobProgress::begun(asked.job_id, 0).ended(JobState::Done, 10))).unwrap();
-    assert!(known.outdated(10 + BULK_MS, 9).is_empty());
-    assert_eq!(known.outdated(11 + BULK_MS, 9), [asked.job_id]);
-    for key in [JobKey::Progress(asked.job_id), JobKey::Definition(asked.job_id)] {
+    assert!(outdated(&known, 10 + BULK_MS).is_empty());
+    assert_eq!(outdated(&known, 11 + BULK_MS), [asked.job_id]);
+    for key in JobKey::removed(asked.job_id) {
         known.take(&record(2, key, None)).unwrap();
     }
     assert!(known.of.is_empty() && known.by_application.is_empty() && known.open.is_empty());
@@ -141,7 +146,55 @@ fn ended_jobs_of_an_application_weigh_so_much_and_the_oldest_go_first() {
         known.take(&progressed(offset + 10, &progress)).unwrap();
     }
     known.take(&defined(20, &definition(1, 2))).unwrap();
-    assert_eq!(known.outdated(11, 9), [JobId(Uuid::from_u128(1))], "the fifth has not ended");
+    assert_eq!(outdated(&known, 11), [JobId(Uuid::from_u128(1))], "the fifth has not ended");
+}
+
+/// Takes ended jobs of an application, so many of about this many bytes.
+fn ended(known: &mut KnownJobs, application: u128, (first, count): (u128, u128), bytes: usize) {
+    let why = Some("w".repeat(bytes));
+    for number in first..first + count {
+        let letters = JobDeadLetters { why: why.clone(), ..JobDeadLetters::default() };
+        let asked = JobDefinition { subject: JobSubject::DeadLetters(letters), ..definition(number, application) };
+        known.take(&defined(0, &asked)).unwrap();
+        known.take(&progressed(1, &JobProgress::begun(asked.job_id, 0).ended(JobState::Done, 10))).unwrap();
+    }
+}
+
+#[test]
+fn ended_jobs_of_any_number_of_applications_have_one_bound() {
+    let mut known = KnownJobs::default();
+    for application in 1..=20 {
+        ended(&mut known, application, (application * 1_000, 32), 32 * 1024);
+    }
+    let outdated = outdated(&known, 11);
+    let left = known.of.values().filter_map(|parts| Some(&parts.definition.as_ref()?.1));
+    let left: usize = left.filter(|it| !outdated.contains(&it.job_id)).map(|it| it.weight()).sum();
+    assert!(!outdated.is_empty() && left <= MOST_ENDED_BYTES, "{} are removed, {left} bytes stay", outdated.len());
+}
+
+#[test]
+fn whoever_has_most_ended_jobs_loses_the_oldest_of_them_and_the_others_none() {
+    let mut known = KnownJobs::default();
+    for application in 1..=40 {
+        ended(&mut known, application, (application * 1_000, 32), 32 * 1024);
+    }
+    ended(&mut known, 41, (100_000, 4), 32 * 1024);
+    // All but the last are one organization's, however many applications it makes.
+    let few = ApplicationId(Uuid::from_u128(41));
+    let outdated = known.outdated(11, usize::MAX, |application| application == few);
+    let gone: Vec<u128> = outdated.iter().map(|id| id.0.as_u128()).collect();
+    assert!(gone.iter().all(|number| *number < 100_000), "{gone:?}");
+    let kept = (1..=40).flat_map(|of| of * 1_000..of * 1_000 + 32).filter(|number| !gone.contains(number));
+    assert!(kept.min() > gone.iter().copied().max(), "the newest stay");
+    assert_eq!(known.outdated(11, 7, |_| ()).len(), 7);
+}
+
+#[test]
+fn what_one_leaves_of_its_share_is_the_others() {
+    assert_eq!(share(vec![5, 5], 10), usize::MAX);
+    assert_eq!(share(vec![2, 20, 30], 12), 5);
+    assert_eq!(share(vec![2, 4, 30], 12), 6);
+    assert_eq!((share(vec![], 12), share(vec![13], 12)), (usize::MAX, 12));
 }
 
 #[test]

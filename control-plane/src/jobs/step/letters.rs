@@ -9,13 +9,13 @@ use delivery_log::{
     Day, DeliveryStore, Fact, FactKind, FactQuery, FilterHash, Kinds, ListOrder, LoggedEvent, PageOf, RowPosition,
     Subject, Times,
 };
-use futures_util::future::join_all;
 use schemas::delivery::{Again, Delivery, MadeBy};
 use schemas::event_type::EventTypePattern;
 use schemas::ids::{ApplicationId, DeliveryId};
 use schemas::jobs::{JobDeadLetters, JobKind, JobSkip, JobSubject};
 use uuid::Uuid;
 
+use super::in_order::InOrder;
 use super::{JobPart, NotNow, StepOutcome, Steps, generation};
 use crate::jobs::known::KnownJob;
 use crate::jobs::resend::{cursor_name, discarded, redriven};
@@ -26,8 +26,6 @@ use crate::problem::Problem;
 pub(super) const MOST: usize = 1_000;
 /// Dead letters that are looked up at once by their ids alone: a question of the log may take two seconds.
 const FEW: usize = 100;
-/// Payloads that are read back at once.
-const AT_ONCE: usize = 16;
 /// Bytes of one part.
 pub(super) const BYTES: usize = 1024 * 1024;
 
@@ -64,23 +62,20 @@ impl Steps {
         let rate = if is_sent { job.definition.rate_per_second } else { u32::MAX };
         let limit = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
         let found = candidates(store.as_ref(), job, of, limit).await?;
-        let (mut part, mut cursor) = (JobPart::of(job), None);
+        let (mut part, all) = (JobPart::of(job), found.all);
         let before = part.progress.counts.written;
-        let count = found.all.len();
-        let mut looked_at = 0;
-        let mut rest = found.all.into_iter();
-        while part.bytes < BYTES && looked_at < count {
-            let few: Vec<Candidate> = rest.by_ref().take(AT_ONCE).collect();
-            let decided = join_all(few.iter().map(|one| self.decide(store.as_ref(), job, &one.history))).await;
-            looked_at += few.len();
-            cursor = few.into_iter().next_back().map(|last| last.cursor);
+        let (mut looked_at, mut reading) = (0, InOrder::new());
+        while part.bytes < BYTES {
+            let ask = |one| self.decide(store.as_ref(), job, one);
+            let Some(decided) = reading.next(&all[looked_at..], ask).await? else { break };
             for decided in decided {
                 part.progress.counts.found += 1;
-                self.write(&mut part, job, decided?)?;
+                self.write(&mut part, job, decided)?;
+                looked_at += 1;
             }
         }
         let written = part.progress.counts.written - before;
-        let next = if looked_at < count { cursor } else { found.next };
+        let next = if looked_at < all.len() { Some(all[looked_at - 1].cursor.clone()) } else { found.next };
         Ok(match next {
             None => part.ended(),
             Some(next) => {
@@ -94,7 +89,7 @@ impl Steps {
         &self,
         store: &dyn DeliveryStore,
         job: &KnownJob,
-        history: &[Fact],
+        Candidate { history, .. }: &Candidate,
     ) -> Result<LetterDecision, NotNow> {
         let Some((dead, LetterState::Open)) = letter(history) else {
             return Ok(LetterDecision::Skipped(JobSkip::NotOpen));
@@ -200,6 +195,12 @@ pub(in crate::jobs) async fn candidates(
         Candidate { history, cursor: position.to_cursor(filter) }
     });
     Ok(Candidates { all: all.collect(), next: found.next.map(|next| next.to_cursor(filter)) })
+}
+
+/// When the dead letter died that a cursor of a filter's job is behind, Unix ms.
+pub(in crate::jobs) fn reached_ms(job: &KnownJob, cursor: &str) -> Option<i64> {
+    let filter = FilterHash::of(&cursor_name(job.definition.job_id));
+    RowPosition::of_cursor(cursor, filter).ok().map(|position| position.ms)
 }
 
 /// The facts that tell of the dead letters that a filter names.

@@ -1,5 +1,8 @@
 //! Events that are sent again by what they have in common: found in the delivery log, from the oldest on, and read back from Kafka.
 
+mod first;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +11,6 @@ use delivery_log::{
     Day, DeliveryStore, EventQuery, Fact, FactKind, FactQuery, FilterHash, Kinds, ListOrder, LoggedEvent, PageOf,
     RowPosition, Subject, Times,
 };
-use futures_util::future::join_all;
 use schemas::control::Application;
 use schemas::delivery::{Delivery, MadeBy};
 use schemas::event_type::EventTypePattern;
@@ -16,14 +18,14 @@ use schemas::jobs::{JobEvent, JobReplays, JobSkip, ReplayOutcome, ReplayTo};
 use schemas::record::Record;
 use uuid::Uuid;
 
+use self::first::is_first;
+use super::in_order::InOrder;
 use super::letters::{BYTES, MOST, seconds};
 use super::{JobPart, NotNow, StepOutcome, Steps, generation};
 use crate::jobs::known::KnownJob;
 use crate::log::letters::is_healed;
 use crate::problem::Problem;
 
-/// Records that are read back at once. Each may be as large as one may be.
-const AT_ONCE: usize = 16;
 /// Before the cursor of the part that goes through deliveries, and of the one that goes through events.
 const DELIVERIES: &str = "deliveries ";
 const EVENTS: &str = "events ";
@@ -84,24 +86,22 @@ impl Steps {
         let rate = job.definition.rate_per_second;
         let limit = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
         let found = found_again(store.as_ref(), job, of, limit).await?;
-        let (before, count) = (part.progress.counts.written, found.all.len());
-        let (mut looked_at, mut cursor, mut rest) = (0, None, found.all.into_iter());
-        while looked_at < count && part.bytes < BYTES {
-            let few: Vec<FoundAgain> = rest.by_ref().take(AT_ONCE).collect();
-            let read =
-                join_all(few.iter().map(|one| self.read_again(store.as_ref(), (job, &application), (of, &one.what))))
-                    .await;
-            for (one, read) in few.into_iter().zip(read) {
+        let (before, all) = (part.progress.counts.written, found.all);
+        let (mut looked_at, mut reading) = (0, InOrder::new());
+        while part.bytes < BYTES {
+            let ask = |one| self.read_again(store.as_ref(), (job, &application), (of, one));
+            let Some(read) = reading.next(&all[looked_at..], ask).await? else { break };
+            for read in read {
                 if part.bytes >= BYTES {
                     // What was read in vain is read again by the next part.
                     break;
                 }
-                self.write_again(&mut part, job, (&application, of), (one.what, read?)).await?;
-                (looked_at, cursor) = (looked_at + 1, Some(one.cursor));
+                self.write_again(&mut part, job, (&application, of), (&all[looked_at].what, read)).await?;
+                looked_at += 1;
             }
         }
         let written = part.progress.counts.written - before;
-        let next = if looked_at < count { cursor } else { found.next };
+        let next = if looked_at < all.len() { Some(all[looked_at - 1].cursor.clone()) } else { found.next };
         Ok(match next {
             None => part.ended(),
             Some(next) => part.followed(next, Duration::from_secs_f64(seconds(written, rate))),
@@ -112,9 +112,9 @@ impl Steps {
         &self,
         store: &dyn DeliveryStore,
         (job, application): (&KnownJob, &Application),
-        (of, what): (&JobReplays, &SentAgain),
+        (of, one): (&JobReplays, &FoundAgain),
     ) -> Result<ReadForJob, NotNow> {
-        match what {
+        match &one.what {
             SentAgain::Gone => Ok(ReadForJob::Event(None)),
             SentAgain::Event(event) if self.is_erased(event.uuid, event.accepted_ms).await? => Ok(ReadForJob::Erased),
             SentAgain::Event(event) => Ok(ReadForJob::Event(self.event(application, event).await?)),
@@ -137,11 +137,11 @@ impl Steps {
         part: &mut JobPart,
         job: &KnownJob,
         (application, of): (&Application, &JobReplays),
-        (what, read): (SentAgain, ReadForJob),
+        (what, read): (&SentAgain, ReadForJob),
     ) -> Result<(), NotNow> {
         match (what, read) {
             (SentAgain::Event(event), ReadForJob::Event(Some(record))) => {
-                let Some(origin) = event.origin else { return Ok(()) };
+                let Some(origin) = event.origin.clone() else { return Ok(()) };
                 let subscription_id = match of.to {
                     ReplayTo::Subscription(id) => Some(id),
                     ReplayTo::Matching | ReplayTo::Same => None,
@@ -258,7 +258,7 @@ async fn of_deliveries(
     };
     let event_of = |fact: &Fact| events.iter().find(|event| Some(event.uuid) == fact.event);
     let labels = EventQuery { labels: pairs(of), ..EventQuery::of(application, 1) };
-    let mut all = Vec::new();
+    let (mut all, mut firsts) = (Vec::new(), HashMap::new());
     for fact in found.rows {
         let position = RowPosition { day: Day::of(fact.stored_ms), ms: fact.stored_ms, coordinates: fact.coordinates };
         let is_accepted = fact.accepted_ms.is_none_or(|ms| Times { from_ms: of.from_ms, to_ms: of.to_ms }.has(ms));
@@ -268,7 +268,7 @@ async fn of_deliveries(
         }
         let what = if of.to == ReplayTo::Same {
             SentAgain::Delivery(Box::new(fact))
-        } else if is_first(store, &query, &fact).await? {
+        } else if is_first(store, &query, &fact, &mut firsts).await? {
             event_of(&fact).map_or(SentAgain::Gone, |event| SentAgain::Event(Box::new(event.clone())))
         } else {
             continue;
@@ -296,6 +296,12 @@ async fn of_events(
     });
     let next = found.next.map(|next| format!("{EVENTS}{}", next.to_cursor(filter)));
     Ok(FoundToSend { all: all.collect(), next })
+}
+
+/// When that happened which a cursor of a job is behind, Unix ms; `None`: it names no place of the log.
+pub(in crate::jobs) fn reached_ms(job: &KnownJob, cursor: &str) -> Option<i64> {
+    let after = cursor.strip_prefix(DELIVERIES).or_else(|| cursor.strip_prefix(EVENTS))?;
+    position(after, hash(job)).ok().flatten().map(|position| position.ms)
 }
 
 /// The events that are asked for. What comes later than the request is not this job's.
@@ -344,23 +350,6 @@ async fn is_asked(store: &dyn DeliveryStore, of: &JobReplays, fact: &Fact) -> Re
     let Some(delivery) = fact.delivery.filter(|_| fact.attempt == Some(1)) else { return Ok(false) };
     let open = store.open_deliveries(vec![delivery]).await.map_err(|error| error.to_string())?;
     Ok(!open.is_empty())
-}
-
-/// Whether a fact is the first of its event among those that are asked for: an event is sent once, whatever became of each of its
-/// deliveries.
-async fn is_first(store: &dyn DeliveryStore, query: &FactQuery, fact: &Fact) -> Result<bool, NotNow> {
-    const LOOKED_AT: usize = 250;
-    let Some(event) = fact.event else { return Ok(true) };
-    let page = PageOf { order: ListOrder::Ascending, after: None, limit: LOOKED_AT };
-    let of_event = FactQuery { subject: Subject::Event(event), page, ..query.clone() };
-    let found = store.facts(of_event).await.map_err(|error| error.to_string())?;
-    let wanted = match query.subject {
-        Subject::Subscription(id) => Some(id),
-        Subject::All | Subject::Event(_) | Subject::Delivery(_) => None,
-    };
-    let is_counted = |it: &&Fact| it.generation.is_none() && (wanted.is_none() || it.subscription == wanted);
-    let first = found.rows.iter().find(is_counted);
-    Ok(first.is_none_or(|first| first.coordinates == fact.coordinates))
 }
 
 fn patterns(of: &JobReplays) -> Vec<EventTypePattern> {

@@ -19,6 +19,8 @@ use crate::log::upkeep::{self, Upkeep};
 impl Projection {
     /// One reader, from its start to its failure.
     pub(super) async fn read(&self, upkeep: &Upkeep, unreadable: &Limited<()>) -> Result<Infallible, ProjectError> {
+        // First, for whatever fails below fails for as long as it does, and the disk would fill.
+        let oldest = upkeep::give_up_old_days(self.store.as_ref(), self.keep).await?;
         let offsets = Offsets::start(&self.connection)?;
         self.log.reads_with(offsets.clone());
         let missing = || KafkaError::NoTopic { topic: Arc::clone(&self.topic) };
@@ -27,15 +29,15 @@ impl Projection {
             warn!(topic = %self.topic, "the topic was created anew: the delivery log starts again");
             self.log.progress().other_topic();
         }
-        let oldest = upkeep::give_up_old_days(self.store.as_ref(), self.keep).await?;
         let mut given_up = self.store.given_up();
         given_up.mark_unchanged();
         let count = offsets.partitions(&self.topic).await?.ok_or_else(missing)?;
         let today = Day::of(clock::now_ms());
-        let ends = offsets.ends(&self.topic).await?;
+        let (ends, silent) = told(offsets.told_ends(&self.topic).await?)?;
         let coverage = self.cut(&ends).await?;
         let (mut starts, mut live_from) = (BTreeMap::new(), BTreeMap::new());
-        for (partition, end) in ends {
+        for (partition, end) in &ends {
+            let (partition, end) = (*partition, *end);
             let at = TopicPartition::new(Arc::clone(&self.topic), partition);
             let first = offsets.start_of(&at).await?;
             self.count_lost(&coverage, partition, first);
@@ -47,8 +49,11 @@ impl Projection {
         let days = bounds::days_between(oldest, today);
         self.log.progress().begin(0..count, today.start_ms());
         self.log.progress().leaves(days.len());
+        if !silent.is_empty() {
+            warn!(topic = %self.topic, partitions = ?silent, "kafka does not say where these end, as without a leader: the others are in the delivery log meanwhile");
+        }
         let live = Gather::starting(live_from.clone());
-        let ended = (0..count).map(|partition| (partition, false)).collect();
+        let ended = ends.keys().map(|partition| (*partition, false)).collect();
         let reading = Reading {
             projection: self,
             offsets,
@@ -57,12 +62,15 @@ impl Projection {
             live,
             older: None,
             days,
+            today,
             unreadable,
             dropped: Limited::new(LINE),
             upkeep,
             given_up,
             flush_at: None,
             ended,
+            unreached: ends,
+            silent,
             is_silent: false,
         };
         Box::pin(reading.run()).await
@@ -87,5 +95,39 @@ impl Projection {
         let days = self.store.cut(ends.clone()).await?;
         warn!(topic = %self.topic, ?days, "the topic has lost records that are in the delivery log: these days are read again");
         self.store.coverage().await
+    }
+}
+
+/// Where partitions end, and those of which Kafka does not say so: one without a leader takes no other one out of the log.
+fn told(all: BTreeMap<i32, Result<i64, KafkaError>>) -> Result<(BTreeMap<i32, i64>, Vec<i32>), KafkaError> {
+    let (mut ends, mut silent, mut failed) = (BTreeMap::new(), Vec::new(), None);
+    for (partition, end) in all {
+        match end {
+            Ok(end) => {
+                ends.insert(partition, end);
+            }
+            Err(error) => {
+                silent.push(partition);
+                failed = Some(error);
+            }
+        }
+    }
+    match failed {
+        Some(error) if ends.is_empty() => Err(error),
+        _ => Ok((ends, silent)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_partition_without_a_leader_takes_no_other_one_out_of_the_log() {
+        let silent = || Err(KafkaError::without_leader("the end of attempts/1"));
+        let (ends, left_out) = told(BTreeMap::from([(0, Ok(7)), (1, silent()), (2, Ok(0))])).unwrap();
+        assert_eq!((ends, left_out), (BTreeMap::from([(0, 7), (2, 0)]), vec![1]));
+        told(BTreeMap::from([(0, silent()), (1, silent())])).unwrap_err();
+        assert_eq!(told(BTreeMap::new()).unwrap(), (BTreeMap::new(), Vec::new()));
     }
 }

@@ -68,9 +68,3 @@ pub(super) fn clear(connection: &mut Connection, event: Uuid) -> rusqlite::Resul
     transaction.commit()?;
     Ok(is_here)
 }
-
-/// Brings all that was written into the file itself and empties what stands beside it, where what was overwritten may still be
-/// read. Returns whether it could: a reader in the middle of something holds it up.
-pub(super) fn settle(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
-}

@@ -20,7 +20,7 @@ const ROWS: usize = 5_000;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    connection: Connection,
+    pub(super) connection: Connection,
     covered: Coverage,
     pub(super) topic: Option<String>,
 }

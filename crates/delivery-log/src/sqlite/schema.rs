@@ -17,8 +17,8 @@ pub(super) struct FileShape {
 
 /// Offsets have so many bits of a place, partitions those above.
 const OFFSET_BITS: u32 = 44;
-/// A log that has grown beyond this is cut back to it, bytes.
-const WAL_BYTES: i64 = 64 * 1024 * 1024;
+/// A write-ahead log that has grown beyond this is brought into its file and cut, bytes.
+pub(super) const WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a connection waits for a lock; none is held for long.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -127,15 +127,21 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
 
 /// Bytes of a file and those beside it; what is not there has none.
 pub(super) fn bytes(path: &Path) -> std::io::Result<u64> {
-    let mut bytes = 0;
-    for path in with_companions(path) {
-        match std::fs::metadata(path) {
-            Ok(found) => bytes += found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    with_companions(path).iter().map(|path| bytes_of(path)).sum()
+}
+
+/// Bytes of a file's write-ahead log; where there is none, none.
+pub(super) fn wal_bytes(path: &Path) -> std::io::Result<u64> {
+    let [wal, _, _] = with_companions(path);
+    bytes_of(&wal)
+}
+
+fn bytes_of(path: &Path) -> std::io::Result<u64> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
     }
-    Ok(bytes)
 }
 
 /// Opens a file to write, with its tables. `None`: it is of another shape.
@@ -146,7 +152,7 @@ pub(super) fn open_to_write(path: &Path, of: &FileShape) -> rusqlite::Result<Opt
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    connection.pragma_update(None, "journal_size_limit", i64::try_from(WAL_BYTES).unwrap_or(i64::MAX))?;
     connection.set_prepared_statement_cache_capacity(32);
     let shape: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let is_new = connection.query_row("SELECT count(*) = 0 FROM sqlite_master", [], |row| row.get::<_, bool>(0))?;
@@ -156,6 +162,12 @@ pub(super) fn open_to_write(path: &Path, of: &FileShape) -> rusqlite::Result<Opt
     let FileShape { number, tables } = of;
     connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {number}; COMMIT"))?;
     Ok(Some(connection))
+}
+
+/// Brings the write-ahead log into its file and cuts it. SQLite by itself does so only at a moment at which nobody reads: where
+/// somebody always does, the log grows for ever. False: somebody has read for longer than a connection waits.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
 /// Opens a file to read.

@@ -24,6 +24,9 @@ use crate::store::{Forgotten, Projected, StoreError};
 /// What a connection that is rarely used keeps of its file.
 const COLD_BYTES: u64 = 256 * 1024;
 
+/// Failures of a day's file in a row after which it is made again.
+const FAILURES: u32 = 10;
+
 /// What the thread is asked for.
 pub(super) enum WriterCommand {
     Bind(String, Reply<bool>),
@@ -60,6 +63,12 @@ pub(super) struct StoreWriter {
     /// The day that was written last.
     hot: Option<Day>,
     hot_bytes: u64,
+    /// A write-ahead log beyond it is brought into its file between two batches, bytes.
+    wal_bytes: u64,
+    /// The same, while somebody reads for so long that it could not be: it is not waited for that after each batch.
+    held_bytes: u64,
+    /// How often each day's file failed since it last did not, though it is not damaged.
+    failures: BTreeMap<Day, u32>,
     /// What this build keeps.
     kept: Arc<str>,
     /// Erased events of which some file may still have content.
@@ -101,7 +110,23 @@ impl StoreWriter {
         *shared.erased.write() = all;
         // What was removed before this process began may not be overwritten yet.
         let unsettled = days.keys().copied().collect();
-        Ok(Self { days, open, topic: None, oldest: Day::of(0), hot: None, hot_bytes, kept, fresh, unsettled, shared })
+        let (wal_bytes, held_bytes, failures) = (schema::WAL_BYTES, 0, BTreeMap::new());
+        let (topic, oldest, hot) = (None, Day::of(0), None);
+        Ok(Self {
+            days,
+            open,
+            topic,
+            oldest,
+            hot,
+            hot_bytes,
+            wal_bytes,
+            held_bytes,
+            failures,
+            kept,
+            fresh,
+            unsettled,
+            shared,
+        })
     }
 
     /// Until nobody asks any more.
@@ -111,7 +136,10 @@ impl StoreWriter {
                 WriterCommand::Bind(topic, reply) => drop(reply.send(self.bind(topic))),
                 WriterCommand::Project(chunks, reply) => drop(reply.send(self.project(chunks))),
                 WriterCommand::Coverage(reply) => drop(reply.send(Ok(self.coverage()))),
-                WriterCommand::Retain(oldest, reply) => drop(reply.send(self.retain(oldest))),
+                WriterCommand::Retain(oldest, reply) => {
+                    drop(reply.send(self.retain(oldest)));
+                    self.settle_cool_days();
+                }
                 WriterCommand::Cut(ends, reply) => drop(reply.send(self.cut(&ends))),
                 WriterCommand::Erase(event, reply) => drop(reply.send(self.erase(event))),
                 WriterCommand::Forget(before, reply) => drop(reply.send(self.forget(&before))),
@@ -155,7 +183,45 @@ impl StoreWriter {
         }
         // What fails here is caught up with next time: the days are ahead, and that is all.
         self.catch_up()?;
+        self.checkpoint(None)?;
         Ok(projected)
+    }
+
+    /// Brings the write-ahead log of a day, or of what is open, into its file, where it has grown too large.
+    fn checkpoint(&mut self, day: Option<Day>) -> Result<(), StoreError> {
+        let folder = &self.shared.folder;
+        let path = day.map_or_else(|| schema::open_path(folder), |day| schema::day_path(folder, day));
+        let bytes = schema::wal_bytes(&path).map_err(|error| failed_at(&path, &error))?;
+        if bytes <= self.wal_bytes.max(self.held_bytes) {
+            return Ok(());
+        }
+        let connection = match day {
+            Some(day) => self.days.get(&day).map(|file| &file.connection),
+            None => Some(&self.open.connection),
+        };
+        let Some(connection) = connection else { return Ok(()) };
+        let is_done = schema::checkpoint(connection).map_err(|error| failed_at(&path, &error))?;
+        if !is_done {
+            warn!(path = %path.display(), bytes, "somebody reads the delivery log without an end: what is written stands beside its file, which grows");
+        }
+        self.held_bytes = if is_done { 0 } else { bytes + self.wal_bytes };
+        Ok(())
+    }
+
+    /// Leaves nothing beside the files of days that are not written any more.
+    fn settle_cool_days(&self) {
+        for (day, file) in self.days.iter().filter(|(day, _)| self.hot != Some(**day)) {
+            let path = schema::day_path(&self.shared.folder, *day);
+            let settled = match schema::wal_bytes(&path) {
+                Ok(0) => Ok(true),
+                Ok(_) => schema::checkpoint(&file.connection).map_err(|error| failed_at(&path, &error)),
+                Err(error) => Err(failed_at(&path, &error)),
+            };
+            // Whoever reads it still is waited for next time.
+            if let Err(error) = settled {
+                warn!(%day, %error, "what stands beside the file of this day of the delivery log could not be brought into it");
+            }
+        }
     }
 
     /// Brings the file of what is open to where the days are. A damaged file is given up, whichever it is, and the failure told all
@@ -172,6 +238,8 @@ impl StoreWriter {
                 Some(day) => self.give_up_damaged(day)?,
                 None => self.renew_open()?,
             }
+        } else if let Some(day) = day {
+            self.failed_day(day, &error)?;
         }
         Err(failed_at(&path, &error))
     }
@@ -219,7 +287,17 @@ impl StoreWriter {
             warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
             self.give_up_damaged(day)?;
         }
-        taken.map_err(|error| failed_at(&schema::day_path(&self.shared.folder, day), &error))
+        match taken {
+            Ok(taken) => {
+                self.failures.remove(&day);
+                self.checkpoint(Some(day))?;
+                Ok(taken)
+            }
+            Err(error) => {
+                self.failed_day(day, &error)?;
+                Err(failed_at(&schema::day_path(&self.shared.folder, day), &error))
+            }
+        }
     }
 
     /// Gives the cache to the day that is written.
@@ -282,6 +360,22 @@ impl StoreWriter {
         Ok(gone)
     }
 
+    /// A day's file failed. Where it cannot be used though it is not damaged, and stays so, it is made again from Kafka like a damaged
+    /// one: else nothing would be filled in or given up any more because of one file.
+    fn failed_day(&mut self, day: Day, error: &rusqlite::Error) -> Result<(), StoreError> {
+        use rusqlite::ErrorCode::{CannotOpen, SystemIoFailure};
+        if !matches!(error.sqlite_error_code(), Some(SystemIoFailure | CannotOpen)) {
+            return Ok(());
+        }
+        let failures = self.failures.entry(day).or_default();
+        *failures += 1;
+        if *failures < FAILURES {
+            return Ok(());
+        }
+        warn!(%day, %error, failures, "the file of this day of the delivery log cannot be used; it is made again");
+        self.give_up_damaged(day)
+    }
+
     /// As [`Self::give_up`], and whoever fills the store is told to look again.
     fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
         let given_up = self.give_up(day);
@@ -296,6 +390,7 @@ impl StoreWriter {
     /// Removes a day's file. Whoever reads it reads on: its pages are there until the last reader closes it.
     fn give_up(&mut self, day: Day) -> Result<(), StoreError> {
         self.days.remove(&day);
+        self.failures.remove(&day);
         // A file that is made again gets its cache like every other.
         self.hot = self.hot.filter(|hot| *hot != day);
         self.shared.vanished(day);
@@ -337,20 +432,104 @@ mod tests {
     use crate::sqlite::tests::numbers::plain;
     use crate::sqlite::{DayRows, ErasedEvents, lock};
 
-    #[test]
-    fn names_are_remembered_of_the_day_alone_that_is_written() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A writer over a folder.
+    fn writer(folder: &Path) -> StoreWriter {
         let shared = Arc::new(SharedFiles {
-            folder: folder.path().to_owned(),
+            folder: folder.to_owned(),
             days: RwLock::default(),
             rows: DayRows::default(),
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
             erased: ErasedEvents::default(),
-            _lock: lock(folder.path()).unwrap(),
+            _lock: lock(folder).unwrap(),
         });
-        let mut writer = StoreWriter::open(shared, 1 << 20, Arc::from("all")).unwrap();
+        StoreWriter::open(shared, 1 << 20, Arc::from("all")).unwrap()
+    }
+
+    /// So many facts from an offset on, all of one time.
+    fn facts(offsets: std::ops::Range<i64>, stored_ms: i64) -> LogChunk {
+        let application = Some(ApplicationId(Uuid::from_u128(1)));
+        let row = |offset| {
+            let fact = plain(FactKind::Repeat, Coordinates { partition: 0, offset }, stored_ms);
+            let detail = Some("d".repeat(1_000));
+            LogRow { offset, stored_ms, content: RowContent::Fact(Box::new(Fact { application, detail, ..fact })) }
+        };
+        LogChunk { partition: 0, offsets: offsets.clone(), rows: offsets.map(row).collect() }
+    }
+
+    #[test]
+    fn what_is_written_stays_small_beside_its_file_though_somebody_always_reads() {
+        const LIMIT: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
+        writer.wal_bytes = LIMIT;
+        writer.project(vec![facts(0..10, 5)]).unwrap();
+        let (day, days) = (schema::day_path(folder.path(), Day::of(0)), [Day::of(0), Day::of(0).next()]);
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let read = || {
+                // Of two readers one is always in the middle of its question.
+                let open = || schema::open_to_read(&day, 1 << 20).unwrap();
+                let begin = |reader: &Connection| {
+                    reader.execute_batch("BEGIN").unwrap();
+                    let _: i64 = reader.query_row("SELECT count(*) FROM ids", [], |row| row.get(0)).unwrap();
+                };
+                let (mut one, mut other) = (open(), open());
+                begin(&one);
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    begin(&other);
+                    one.execute_batch("COMMIT").unwrap();
+                    std::mem::swap(&mut one, &mut other);
+                }
+            };
+            scope.spawn(read);
+            let mut next = 10;
+            for _ in 0..100 {
+                writer.project(vec![facts(next..next + 100, 5)]).unwrap();
+                next += 100;
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        // A batch may come on top.
+        let wal = schema::wal_bytes(&day).unwrap();
+        assert!(wal < 2 * LIMIT, "{wal} bytes");
+        writer.project(vec![facts(20_000..20_010, days[1].start_ms())]).unwrap();
+        writer.settle_cool_days();
+        assert_eq!(schema::wal_bytes(&day).unwrap(), 0, "a day that is not written any more has none");
+    }
+
+    #[test]
+    fn a_day_whose_file_cannot_be_used_is_made_again_after_some_failures_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
+        let days = [Day::of(0), Day::of(0).next()];
+        writer.project(vec![facts(0..1, 0), facts(1..2, days[1].start_ms())]).unwrap();
+        let failed = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let (broken, full) = (failed(rusqlite::ffi::SQLITE_IOERR), failed(rusqlite::ffi::SQLITE_FULL));
+        for _ in 0..3 * FAILURES {
+            writer.failed_day(days[0], &full).unwrap();
+        }
+        assert_eq!(writer.days.len(), 2, "a full disk is no file's fault");
+        for _ in 1..FAILURES {
+            writer.failed_day(days[0], &broken).unwrap();
+        }
+        writer.project(vec![facts(2..3, 0)]).unwrap();
+        for _ in 1..FAILURES {
+            writer.failed_day(days[0], &broken).unwrap();
+        }
+        assert_eq!((writer.days.len(), *writer.shared.given_up.borrow()), (2, 0), "it answered in between");
+        writer.failed_day(days[0], &broken).unwrap();
+        assert_eq!(writer.days.keys().copied().collect::<Vec<_>>(), [days[1]]);
+        assert_eq!(*writer.shared.given_up.borrow(), 1, "it is to be read again");
+        writer.project(vec![facts(0..1, 0)]).unwrap();
+        assert_eq!(writer.days.len(), 2);
+    }
+
+    #[test]
+    fn names_are_remembered_of_the_day_alone_that_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
         for number in 0..3 {
             let (offset, stored_ms) = (number, number * 86_400_000);
             let application = Some(ApplicationId(Uuid::from_u128(1)));

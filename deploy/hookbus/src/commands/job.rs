@@ -14,6 +14,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     ("job", "job_id"),
     ("kind", "kind"),
     ("state", "state"),
+    ("waiting for", "waiting_for"),
     ("counts", "counts"),
     ("created", "created_at"),
     ("ended", "ended_at"),

@@ -198,3 +198,17 @@ async fn a_filter_holds_for_events_and_for_their_deliveries() {
     let all: BTreeSet<String> = found(&written, red, 2).await.into_iter().collect();
     assert_eq!(all, ["delivery 201", "delivery 202", "delivery 203", "delivery 401"].map(str::to_owned).into());
 }
+
+#[tokio::test]
+async fn an_event_is_sent_once_however_many_attempts_it_had_before_it_died() {
+    let attempts = (0..20_001).map(|number| said(fact(1, 1_000 + number, FactKind::Attempted, 1)));
+    let died = [1, 2].map(|subscription| said(fact(1, subscription, FactKind::DeadLettered, 9)));
+    let written = written(std::iter::once(event(1, 20_003)).chain(attempts).chain(died).collect()).await;
+    let again = |to| of(&[ReplayOutcome::Failed], to);
+    assert_eq!(found(&written, again(ReplayTo::Matching), 100).await, ["evt_1"]);
+    assert_eq!(
+        found(&written, again(ReplayTo::Same), 100).await.len(),
+        2,
+        "each of its deliveries, where these are sent"
+    );
+}

@@ -81,7 +81,7 @@ impl StoreWriter {
     pub(super) fn settle(&mut self) {
         for day in std::mem::take(&mut self.unsettled) {
             let Some(file) = self.days.get(&day) else { continue };
-            match erased::settle(&file.connection) {
+            match schema::checkpoint(&file.connection) {
                 Ok(true) => {}
                 Ok(false) => drop(self.unsettled.insert(day)),
                 Err(error) => {
