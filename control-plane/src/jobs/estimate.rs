@@ -336,7 +336,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use delivery_log::{
-        AcceptedCounts, BucketQuery, Coordinates, Coverage, Day, DaySummary, EventName, LogChunk, LogPage,
+        AcceptedCounts, BucketQuery, Coordinates, Coverage, Day, DaySummary, EventName, Forgotten, LogChunk, LogPage,
         MinuteBucket, OpenDelivery, Projected, RowPosition, StoreAnswer,
     };
     use schemas::ids::{DeliveryId, SubscriptionId};
@@ -435,6 +435,22 @@ mod tests {
             unreachable!("nobody asks")
         }
 
+        fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
+            unreachable!("nobody asks")
+        }
+
+        fn erase(&self, _: Uuid) -> StoreAnswer<'_, ()> {
+            unreachable!("nobody asks")
+        }
+
+        fn erased(&self, _: Vec<Uuid>) -> StoreAnswer<'_, Vec<Uuid>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn forget(&self, _: Vec<(ApplicationId, i64)>) -> StoreAnswer<'_, Forgotten> {
+            unreachable!("nobody asks")
+        }
+
         fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {
             unreachable!("nobody asks")
         }
@@ -455,7 +471,7 @@ mod tests {
             unreachable!("nobody asks")
         }
 
-        fn open_letters(&self, _: ApplicationId, _: SubscriptionId) -> StoreAnswer<'_, u64> {
+        fn open_letters(&self, _: ApplicationId, _: SubscriptionId, _: i64) -> StoreAnswer<'_, u64> {
             unreachable!("nobody asks")
         }
 
