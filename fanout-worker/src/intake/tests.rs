@@ -250,9 +250,10 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
 
     // It was handled up to 60, and the next owner finds so.
     let part = Part { lease: lease(), records: 1, bytes: 1, committed: 60 };
-    let [Claimed::Position(claim)] = world.intake.claims(&[part])[..] else { panic!("one claim") };
+    let claims = world.intake.claims(&[part]);
+    let [Claimed::Position(claim)] = &claims[..] else { panic!("one claim") };
     world.intake.closed(&lease());
-    let mut found = World::found(Some(claim), Some(60));
+    let mut found = World::found(Some(claim.clone()), Some(60));
     let (start, anew) = world.intake.begins(&found, Now::read()).unwrap();
     assert_eq!(start, 40);
     found.begin_anew(anew.unwrap());
@@ -409,7 +410,7 @@ fn what_is_committed_of_a_partition_whose_source_is_gone_forgets_nothing_that_wa
     let mut world = World::new();
     let handled = Handled::nothing().with(10, 60);
     let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled };
-    let found = World::found(Some(position), Some(60));
+    let found = World::found(Some(position.clone()), Some(60));
     world.intake.opened(&lease(), SourcePlace::of(&found, 60), &mut world.queue, Now::read());
     let part = Part { lease: lease(), records: 0, bytes: 0, committed: 70 };
     assert_eq!(world.intake.claims(&[part]), [Claimed::Position(position)]);
