@@ -65,6 +65,8 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     let installation = stage.install(&Plan { types: 1, settings, ..Plan::default() }).await?;
     let (count, origins) = (scale.of(SUBSCRIPTIONS), scale.of(ORIGINS));
     let all = subscribe(&installation, (count, origins), receiver.port()).await?;
+    // What a handshake came too late for is sent again.
+    let (retry, _) = installation.start("retry").await?;
     let (worker, _) = installation.start("delivery").await?;
     let before = Rest::of(&worker).await?;
     let descriptors = deliver(stage, &installation, (&worker, &receiver), &all, 0).await?;
@@ -84,7 +86,8 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     table.add(format!("{what}: TLS handshakes a while later"), wide(again), None, Aim::None);
     table.add(format!("{what}: of them resumed"), wide(resumed), None, Aim::None);
     table.add(format!("{what}: descriptors at most"), descriptors, None, Aim::None);
-    stage::stop(worker).await
+    stage::stop(worker).await?;
+    stage::stop(retry).await
 }
 
 /// Writes a file of the run.
