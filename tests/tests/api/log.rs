@@ -7,16 +7,16 @@ use testkit::Expect;
 use testkit::pipeline::{ADMIN_KEY, Event, Pipeline, Role, Setup};
 use testkit::wait::eventually;
 
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// What a command prints; `None`: it failed.
-async fn printed(pipeline: &Pipeline, url: &str, arguments: &[&str]) -> Option<String> {
+pub(crate) async fn printed(pipeline: &Pipeline, url: &str, arguments: &[&str]) -> Option<String> {
     let environment = [("HOOKBUS_URL", url), ("HOOKBUS_TOKEN", ADMIN_KEY)];
     let output = pipeline.command_with(&environment, arguments).await.unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
 
-async fn told(pipeline: &Pipeline, url: &str, arguments: &[&str]) -> Option<Value> {
+pub(crate) async fn told(pipeline: &Pipeline, url: &str, arguments: &[&str]) -> Option<Value> {
     let json = printed(pipeline, url, &[arguments, &["--output", "json"]].concat()).await?;
     Some(serde_json::from_str(&json).unwrap())
 }

@@ -221,3 +221,52 @@ async fn a_topic_that_is_deleted_stops_no_other_and_is_read_again_when_it_is_bac
     assert!(exit.is_none(), "the role has ended");
     sourced.end(&[]).await;
 }
+
+impl Sourced {
+    /// Sends an event of the topic again, and waits for it: `count` requests came then. It is what came first, but for what it says of
+    /// being sent again.
+    async fn again(&mut self, id: &str, count: u64) {
+        let application = self.application.id.to_string();
+        let path = format!("/events/{id}?payload=false&application_id={application}");
+        let is_logged = || async {
+            let answer = self.pipeline.manage(1, Method::GET, &path, None).await.unwrap();
+            (answer.status == 200).then_some(())
+        };
+        eventually("it is in the delivery log", SOON, is_logged).await.unwrap();
+        self.pipeline.replay(id, &json!({ "application_id": application })).await.unwrap();
+        let seen = self.pipeline.endpoint().wait_for(&self.subscription.path, count, SOON).await.unwrap();
+        let again = seen.iter().max_by_key(|request| request.number).unwrap();
+        let first = seen.iter().find(|request| request.body_hash == self.written[id]).unwrap();
+        assert_eq!(again.header("x-hookbus-replay"), Some("replay"));
+        assert!(matches!(again.signature, Signature::Valid { .. }), "{:?}", again.signature);
+        for name in ["webhook-id", "content-type", "x-event-type", "x-event-id"] {
+            assert_eq!(again.header(name), first.header(name), "{id}: {name}");
+        }
+        assert_eq!(again.body_hash, self.written[id], "{id}: byte for byte");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_topic_is_sent_again_as_it_was_also_when_its_topic_is_read_otherwise_or_gone() {
+    let mut sourced = Sourced::start("source-again", json!({})).await;
+    sourced.write("orders", ids("a", 3)).await;
+    sourced.arrived().await;
+    sourced.again("a-0", 4).await;
+
+    // As it is read now, it would be an event of another type: what was delivered is the copy.
+    let path = format!("/sources/{}", sourced.source);
+    let otherwise = json!({ "type": "order.other" });
+    sourced.pipeline.managed(Method::PATCH, &path, Some(&otherwise), 200).await.unwrap();
+    sourced.again("a-1", 5).await;
+
+    let brokers = SharedKafka::of_this_run().unwrap().bootstrap;
+    console::delete_topic(&brokers, &sourced.topic("orders")).await.unwrap();
+    sourced.again("a-2", 6).await;
+
+    let event = format!("/events/a-2?application_id={}", sourced.application.id);
+    sourced.pipeline.managed(Method::DELETE, &event, None, 204).await.unwrap();
+    let body = json!({ "application_id": sourced.application.id });
+    let answer = sourced.pipeline.manage(1, Method::POST, "/events/a-2/replay", Some(&body)).await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.json().unwrap()["code"]), (404, &json!("erased")));
+    sourced.pipeline.verdict(Expect::default(), SOON).await.unwrap();
+}
