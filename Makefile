@@ -1,5 +1,5 @@
 # The front door. `make dev` shows a signed webhook arrive; `make test` proves everything against real Kafka.
-.PHONY: help setup setup-test dev sdks sdks-test chart test unit faults bench check deny fuzz
+.PHONY: help setup setup-test dev image sdks sdks-test chart test unit faults bench check deny fuzz
 
 built := $(or $(CARGO_TARGET_DIR),target)
 # Where deploy/setup.sh puts a Node.js if that of the machine is too old for the tests.
@@ -11,7 +11,8 @@ help:
 	@echo 'make unit    the tests that need no Kafka; of one crate: make unit p=delivery-worker'
 	@echo 'make faults  the long runs: 20 kills, 50,000 records, pauses of the broker, three brokers'
 	@echo 'make sdks    the SDKs for Python and Node from the OpenAPI document, built into dist/ and checked'
-	@echo 'make chart   the Helm chart and the alerts: Helm 3 and 4, Kubernetes schemas, wrong values, promtool'
+	@echo 'make chart   the Helm chart, alerts and dashboards: Helm 3 and 4, Kubernetes schemas, wrong values, promtool'
+	@echo 'make image   the image, without a container engine, into dist/: one static binary (a release build, a quarter of an hour)'
 	@echo 'make bench   speeds, each next to a bare loop of the same libraries; next to another build of ours:'
 	@echo '             make bench a="fanout delivery --against OTHER/hookbus"'
 	@echo 'make fuzz    whatever strangers send, made up by the million: make fuzz runs=100000 targets="json filter"'
@@ -48,6 +49,13 @@ chart:
 	# The whole workspace, as `make test` builds it: else its dependencies would be built twice.
 	cargo build --locked --workspace --all-targets
 	deploy/helm/check.sh
+	# How the image is packed, with whatever binary there is.
+	python3 deploy/docker/check.py $(built)/debug/hookbus
+
+# The binary is built static; deploy/docker/image.sh BINARY packs one that is there.
+image: setup
+	deploy/docker/image.sh
+	python3 deploy/docker/check.py $(built)/$$(uname -m)-unknown-linux-gnu/release/hookbus
 
 test: setup-test
 	cargo build --locked --workspace --all-targets

@@ -2,6 +2,8 @@
 
 pub use chassis::config::ControlConfig;
 
+use std::collections::BTreeMap;
+
 use catalog::Catalog;
 use chassis::config::KafkaConfig;
 use chassis::health::Health;
@@ -19,6 +21,8 @@ pub struct Deps {
     pub connection: Connection,
     /// Names of the topics.
     pub topics: Topics,
+    /// How long topics keep their records by configuration, by full name, ms ([`crate::kept_ms`]).
+    pub kept_ms: BTreeMap<String, i64>,
     /// The snapshot.
     pub catalog: Catalog,
     /// Names of groups and transactional ids.

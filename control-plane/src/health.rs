@@ -3,6 +3,7 @@
 //! ```text
 //! [lanes]  --lanes.rs: one tail over all partitions--> circuit, hold, what waits in lists: written with the delivery's progress
 //! [status] --catalog's reader--> workers.rs ---------> in flight, what waits in memory, how requests ended: said every few seconds
+//!                             +-> instances.rs -------> who runs
 //!                             +-> sources.rs ---------> how far each partition of a source is
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! worker is dead; what a worker says of itself is worth something only while it says it. What neither tells is unknown, which is
 //! never shown as zero. Both are bounded: in lanes, in workers, and in lanes per worker.
 
+mod instances;
 mod lanes;
 mod sources;
 mod workers;
@@ -21,6 +23,7 @@ use schemas::lanes::HeldKey;
 use schemas::murmur2::partition_for;
 use schemas::status::Status;
 
+pub(crate) use self::instances::{InstanceCounts, Instances};
 pub(crate) use self::lanes::{LaneSeen, LanesView, follow};
 pub(crate) use self::sources::{SourceTold, SourceWords, ToldPartition};
 pub(crate) use self::workers::{LaneWord, WorkerWord, Workers};
@@ -31,6 +34,7 @@ pub(crate) struct HealthView {
     pub(crate) lanes: LanesView,
     pub(crate) workers: Workers,
     pub(crate) sources: SourceWords,
+    pub(crate) instances: Instances,
 }
 
 /// What is known of one lane.
@@ -64,5 +68,6 @@ impl HearsStatus for HealthView {
     fn hears(&self, key: &str, status: Option<&Status>) {
         self.workers.hears(key, status);
         self.sources.hears(key, status);
+        self.instances.hears(key, status);
     }
 }

@@ -28,6 +28,7 @@ mod actor;
 mod api;
 mod audits;
 mod auth;
+mod backlog;
 mod body;
 pub mod config;
 mod custom_headers;
@@ -75,6 +76,7 @@ use chassis::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tracing::info;
 
+pub use backlog::kept_ms;
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
 pub use jobs::job_names;
@@ -159,6 +161,7 @@ impl ControlPlane {
         deps.tasks.spawn("control-sweep", sweep::run(deps.clone(), store.clone(), metrics.clone()));
         deps.tasks.spawn("control-reseal", reseal::run(deps.clone(), store.clone(), metrics.clone()));
         let health = watch_health(&config, &deps);
+        backlog::start(&deps, health.instances.clone())?;
         let log = DeliveryLog::start(&config.log, &deps)?;
         let accepted =
             AcceptedEvents::new(deps.catalog.clone(), log.clone(), &deps.topics, config.sources.decoded_limit);

@@ -6,6 +6,19 @@ use chassis::metrics::{
 };
 use chassis::server::ServerMetrics;
 
+/// What reports lead to, by kind and outcome: there from the start, so that the first of each is seen as an increase.
+const REPORTS: [[&str; 2]; 9] = [
+    ["gone", "disabled"],
+    ["gone", "outdated"],
+    ["failing", "disabled"],
+    ["failing", "outdated"],
+    ["undeclared", "declared"],
+    ["undeclared", "outdated"],
+    ["undeclared", "unfit"],
+    ["undeclared", "limited"],
+    ["unknown", "skipped"],
+];
+
 /// Metrics of the role.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlMetrics {
@@ -51,7 +64,14 @@ impl ControlMetrics {
                 &["route"],
                 LATENCY_SECONDS,
             )?,
-            writes: metrics.counters("writes_total", "Writes to the control topic by outcome.", &["outcome"])?,
+            writes: {
+                let help = "Writes to the control topic by outcome.";
+                let writes = metrics.counters("writes_total", help, &["outcome"])?;
+                for outcome in ["written", "repeated", "refused", "failed"] {
+                    writes.with_label_values(&[outcome]).inc_by(0);
+                }
+                writes
+            },
             write_seconds: metrics.histogram(
                 "write_seconds",
                 "Time of one write, waiting for its turn included.",
@@ -77,16 +97,22 @@ impl ControlMetrics {
                 "Objects with secrets by the id of the encryption key that sealed them; a key whose number is 0 may be removed.",
                 &["key"],
             )?,
-            resealed: metrics.counters(
-                "resealed_objects_total",
-                "Objects whose secrets had to be sealed again with the current key, by outcome.",
-                &["outcome"],
-            )?,
-            reports: metrics.counters(
-                "reports_total",
-                "Worker reports by kind and what was done; `unknown` are those of a newer build.",
-                &["kind", "outcome"],
-            )?,
+            resealed: {
+                let help = "Objects whose secrets had to be sealed again with the current key, by outcome.";
+                let resealed = metrics.counters("resealed_objects_total", help, &["outcome"])?;
+                for outcome in ["done", "failed"] {
+                    resealed.with_label_values(&[outcome]).inc_by(0);
+                }
+                resealed
+            },
+            reports: {
+                let help = "Worker reports by kind and what was done; `unknown` are those of a newer build.";
+                let reports = metrics.counters("reports_total", help, &["kind", "outcome"])?;
+                for kind_and_outcome in REPORTS {
+                    reports.with_label_values(&kind_and_outcome).inc_by(0);
+                }
+                reports
+            },
         })
     }
 }

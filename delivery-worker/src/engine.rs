@@ -23,6 +23,7 @@
 mod aged;
 mod awaited;
 mod endpoint;
+mod failing;
 mod flight;
 mod forget;
 mod keys;
@@ -65,6 +66,9 @@ use kafka::Epoch;
 
 pub(crate) use self::aged::AgeTold;
 use self::awaited::Awaited;
+#[cfg(test)]
+pub(crate) use self::failing::FailingEndpoint;
+pub(crate) use self::failing::FailingEndpoints;
 pub(crate) use self::listed::{LaneChange, ListedRecord};
 use self::live::{Live, State, Timer};
 use self::origins::Origins;
@@ -174,6 +178,8 @@ pub(crate) struct Engine<L> {
     open_circuits: usize,
     /// Lanes whose subscription is paused, as far as they were looked at.
     paused: HashSet<SubscriptionId>,
+    /// Lanes whose last requests failed, and perhaps some that have worked since.
+    failing: HashSet<SubscriptionId>,
     /// Lanes with something in their lists, and perhaps some that had.
     queues: HashSet<SubscriptionId>,
     /// When each lane is looked at next, whether it can be forgotten; the next one first.
@@ -219,6 +225,7 @@ impl<L: Lookup> Engine<L> {
             origins: Origins::default(),
             open_circuits: 0,
             paused: HashSet::new(),
+            failing: HashSet::new(),
             queues: HashSet::new(),
             looks: VecDeque::new(),
             successes: HashMap::new(),

@@ -24,7 +24,9 @@ pub enum Error {
     #[error("the lists of what waits cannot be read")]
     Lists(#[source] kafka::KafkaError),
     /// The lists of a partition are not what was left there.
-    #[error("the lists of what waits of {partition} cannot be gone on with (see deploy/runbooks/lists-differ.md)")]
+    #[error(
+        "HB-023: the lists of what waits of {partition} cannot be gone on with (see deploy/runbooks/lists-differ.md)"
+    )]
     Book {
         /// Of `deliveries`.
         partition: schemas::record::TopicPartition,
@@ -34,7 +36,7 @@ pub enum Error {
     },
     /// A listed delivery cannot be written once more.
     #[error(
-        "what is listed at offset {offset} of {partition} cannot be written to its end once more and stays listed: {reason}"
+        "HB-026: what is listed at offset {offset} of {partition} cannot be written to its end once more and stays listed: {reason}"
     )]
     Uncopied {
         /// Of `deliveries`.

@@ -67,7 +67,7 @@ pub use self::error::{BookError, Error, TlsError};
 
 use self::client::{Client, Tls};
 use self::config::Settings;
-use self::metrics::DeliveryMetrics;
+use self::metrics::{DeliveryMetrics, EndpointMetrics};
 use self::resolve::TargetResolver;
 use self::work::{Books, DeliveryWork, LaneEnds, ReadBack};
 
@@ -102,6 +102,8 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
     settings.client.pool = pool::fit_descriptors(settings.client.pool);
     settings.rules.look_ahead.budget = kafka.live_budget_bytes;
     let metrics = DeliveryMetrics::new(&registry)?;
+    metrics.in_flight_limit.set(i64::try_from(config.concurrency).unwrap_or(i64::MAX));
+    let endpoints = EndpointMetrics::new(&registry, config.endpoint_metrics)?;
     let tls = Tls::new(config.ca_file.as_deref())?;
     let resolver = TargetResolver::new(settings.targets.clone(), &config.dns_servers).through(config.egress_proxy);
     let client = Client::new(resolver, settings.client, tls.plain()?);
@@ -137,8 +139,14 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         teller: Some(Teller::start(TellerOptions::of(Role::Delivery, &connection, &topics, &kafka))),
         ..stage::Options::of(Role::Delivery, &kafka, vec![topics.deliveries.to_string()])
     };
-    let work =
-        DeliveryWork::new(settings, catalog, (books, lane_ends, read_back), (client, tls), metrics, clock::instant());
+    let work = DeliveryWork::new(
+        settings,
+        catalog,
+        (books, lane_ends, read_back),
+        (client, tls),
+        (metrics, endpoints),
+        clock::instant(),
+    );
     let deps = stage::Deps { connection, kafka, topics, registry, health };
     Ok(Box::pin(stage::run(options, deps, work, shutdown)).await?)
 }

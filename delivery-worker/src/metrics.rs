@@ -1,10 +1,14 @@
 //! The metrics of this worker.
 
+mod endpoints;
+
 use chassis::metrics::{Gauge, Histogram, IntCounter, IntGauge, LATENCY_SECONDS, Metrics, MetricsError};
 use prometheus::Registry;
 use schemas::dead_letter::{DeathReason, REASONS};
 
 use crate::classify::AttemptVerdict;
+
+pub(crate) use self::endpoints::EndpointMetrics;
 
 /// The metrics, under `hookbus_delivery_`; what every stage counts comes beside them.
 #[derive(Clone, Debug)]
@@ -27,8 +31,14 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) failing: IntCounter,
     /// Records that are no delivery.
     pub(crate) rejected: IntCounter,
-    /// Seconds from an event's acceptance to its delivery.
-    pub(crate) latency: Histogram,
+    /// Seconds from an event's acceptance to its delivery, by whether the first attempt delivered it or a later one.
+    latency: [Histogram; 2],
+    /// Seconds from an event's acceptance to the start of its first attempt; not of what was sent again.
+    pub(crate) pickup: Histogram,
+    /// Seconds that the delivery has waited that waits longest for its turn: it is due, its lane sends, and it is not in flight.
+    pub(crate) waiting: Gauge,
+    /// Requests that may be in flight.
+    pub(crate) in_flight_limit: IntGauge,
     /// Seconds of one attempt.
     pub(crate) attempt: Histogram,
     /// Requests in flight.
@@ -90,11 +100,22 @@ impl DeliveryMetrics {
                 "Endpoints reported to be failing for longer than their subscription allows.",
             )?,
             rejected: metrics.counter("rejected_total", "Records that are no delivery.")?,
-            latency: metrics.histogram(
-                "latency_seconds",
-                "Seconds from an event's acceptance to its delivery.",
+            latency: {
+                let help =
+                    "Seconds from an event's acceptance to its delivery, by whether the first attempt delivered it or a later one.";
+                let latency = metrics.histograms("latency_seconds", help, &["attempt"], LATENCY_SECONDS)?;
+                ["first", "later"].map(|attempt| latency.with_label_values(&[attempt]))
+            },
+            pickup: metrics.histogram(
+                "pickup_seconds",
+                "Seconds from an event's acceptance to the start of its first attempt; not of what was sent again.",
                 LATENCY_SECONDS,
             )?,
+            waiting: metrics.fraction(
+                "waiting_seconds",
+                "Seconds that the delivery has waited that waits longest for its turn: it is due, its lane sends, and it is not in flight.",
+            )?,
+            in_flight_limit: metrics.gauge("in_flight_limit", "Requests that may be in flight.")?,
             attempt: metrics.histogram("attempt_seconds", "Seconds of one attempt.", LATENCY_SECONDS)?,
             in_flight: metrics.gauge("in_flight", "Requests in flight.")?,
             connections: metrics.gauge("connections", "Connections to endpoints, those being made included.")?,
@@ -123,6 +144,12 @@ impl DeliveryMetrics {
         };
         counter.inc();
         self.attempt.observe(seconds);
+    }
+
+    /// A delivery got through at this attempt, so long after its event was accepted.
+    pub(crate) fn delivered(&self, attempt: u32, seconds: f64) {
+        let [first, later] = &self.latency;
+        if attempt <= 1 { first } else { later }.observe(seconds);
     }
 
     /// A delivery died.

@@ -43,7 +43,7 @@ use crate::attempts::Attempts;
 use crate::client::{Client, Tls};
 use crate::config::Settings;
 use crate::engine::{Engine, Lookup, Settled};
-use crate::metrics::DeliveryMetrics;
+use crate::metrics::{DeliveryMetrics, EndpointMetrics};
 use crate::report::Reporter;
 use crate::steady::SteadyClock;
 
@@ -74,6 +74,7 @@ pub(crate) struct DeliveryWork {
     read_back: ReadBack,
     lane_ends: LaneEnds,
     metrics: DeliveryMetrics,
+    endpoints: EndpointMetrics,
     clock: SteadyClock,
     /// Records that were resolved outside a turn, until the next one.
     resolved: Vec<Resolved>,
@@ -249,7 +250,7 @@ impl DeliveryWork {
         catalog: Catalog,
         (books, lane_ends, read_back): (Books, LaneEnds, ReadBack),
         (client, tls): (Client, Tls),
-        metrics: DeliveryMetrics,
+        (metrics, endpoints): (DeliveryMetrics, EndpointMetrics),
         now: Instant,
     ) -> Self {
         let topics = books.topics().clone();
@@ -265,6 +266,7 @@ impl DeliveryWork {
             intake: Intake::default(),
             index: ReadIndex::new(&catalog),
             metrics,
+            endpoints,
             clock: SteadyClock::default(),
             resolved: Vec::new(),
             full: Limited::new(FULL_EVERY),

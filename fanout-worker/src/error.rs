@@ -29,7 +29,7 @@ pub enum Error {
     #[error(transparent)]
     Schedule(#[from] retry::RetryError),
     /// A topic of ours does not exist.
-    #[error("topic {topic} does not exist: run `hookbus topics ensure`")]
+    #[error("HB-015: topic {topic} does not exist: run `hookbus topics ensure`")]
     NoTopic {
         /// Its name.
         topic: Arc<str>,

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use chassis::metrics::{
     Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics, MetricsError, Registry, SIZES,
 };
+use filter::EvaluationError;
 use schemas::ids::SchemaRegistryId;
 use schemas::rejected::{REASONS, RejectReason};
+use sources::SkipReason;
 
 use crate::plan::EventVerdict;
 
@@ -62,11 +64,14 @@ impl FanoutMetrics {
             matched: metrics.counter("matched_total", "Deliveries made.")?,
             repeats: metrics.counter("repeats_total", "Repeats of an identity inside the dedup window.")?,
             rejected,
-            skipped: metrics.counters(
-                "sources_skipped_total",
-                "Records of sources that are none of their events, by reason.",
-                &["reason"],
-            )?,
+            skipped: {
+                let help = "Records of sources that are none of their events, by reason.";
+                let skipped = metrics.counters("sources_skipped_total", help, &["reason"])?;
+                for reason in SkipReason::ALL {
+                    skipped.with_label_values(&[reason.as_str()]).inc_by(0);
+                }
+                skipped
+            },
             source_topics: metrics.gauge("sources_topics", "Topics that sources name, whoever reads them.")?,
             source_partitions: metrics.gauge("sources_partitions", "Partitions of sources that this worker owns.")?,
             source_failing: metrics.gauge(
@@ -84,11 +89,14 @@ impl FanoutMetrics {
             )?,
             source_lag_seconds: metrics
                 .fraction("sources_lag_seconds", "Age of the oldest record of a source read and not committed.")?,
-            filters_failed: metrics.counters(
-                "filters_failed_total",
-                "Filters that failed at run time, by reason: no match.",
-                &["reason"],
-            )?,
+            filters_failed: {
+                let help = "Filters that failed at run time, by reason: no match.";
+                let failed = metrics.counters("filters_failed_total", help, &["reason"])?;
+                for reason in EvaluationError::WORDS {
+                    failed.with_label_values(&[reason]).inc_by(0);
+                }
+                failed
+            },
             matches: metrics.histogram("matches", "Subscriptions an event matched.", SIZES)?,
             lag_records: metrics.gauges("lag_records", "Records that were not committed yet, by topic.", &["topic"])?,
             lag_seconds: metrics.fraction("lag_seconds", "Age of the oldest record read and not committed.")?,

@@ -6,10 +6,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chassis::metrics::{Histogram, IntCounter, IntCounterVec, LATENCY_SECONDS, Metrics, MetricsError, Registry};
 use chassis::server::ServerMetrics;
-use schemas::problem::{Code, Problem};
+use schemas::problem::{Code, Problem, ProblemId};
 
 /// Why a 503 is answered, as labels.
 const UNAVAILABLE: [&str; 4] = ["catalog_behind", "kafka_unavailable", "overloaded", "other"];
+
+/// Ids that the gateway refuses with most often: their counters are there from the start, so that their first refusal is seen
+/// as an increase.
+const REFUSED: [ProblemId; 16] = [
+    ProblemId::EventTypeDoesNotExist,
+    ProblemId::EventInvalidPayloadContentType,
+    ProblemId::EventInvalidBase64Payload,
+    ProblemId::EventInvalidJsonPayload,
+    ProblemId::LabelsAmbiguity,
+    ProblemId::AuthInvalidAuthorizationHeader,
+    ProblemId::JsonPayload,
+    ProblemId::AuthNoAuthorizationHeader,
+    ProblemId::AuthInvalidBiscuit,
+    ProblemId::Forbidden,
+    ProblemId::NotFound,
+    ProblemId::Validation,
+    ProblemId::EventAlreadyIngested,
+    ProblemId::TooManyEventsToday,
+    ProblemId::RateLimited,
+    ProblemId::ServiceUnavailable,
+];
 
 /// Metrics of the role, `hookbus_gateway_*`.
 #[derive(Clone, Debug)]
@@ -40,7 +61,14 @@ impl GatewayMetrics {
         Ok(Self {
             accepted: metrics.counter("accepted_total", "Events acknowledged by Kafka.")?,
             accepted_bytes: metrics.counter("accepted_bytes_total", "Payload bytes of accepted events.")?,
-            refused: metrics.counters("refused_total", "Events and requests refused, by problem id.", &["problem"])?,
+            refused: {
+                let help = "Events and requests refused, by problem id.";
+                let refused = metrics.counters("refused_total", help, &["problem"])?;
+                for problem in REFUSED {
+                    refused.with_label_values(&[problem.as_str()]).inc_by(0);
+                }
+                refused
+            },
             refusals: Arc::default(),
             unavailable: {
                 let help = "Events and requests answered with a 503, by reason.";

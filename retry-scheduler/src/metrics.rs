@@ -27,7 +27,13 @@ impl RetryMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
         let metrics = Metrics::new(registry, "retry");
         Ok(Self {
-            moved: metrics.counters("moved_total", "Records moved, by where they went.", &["to"])?,
+            moved: {
+                let moved = metrics.counters("moved_total", "Records moved, by where they went.", &["to"])?;
+                for to in [Move::Promoted, Move::Hopped, Move::Rejected].map(goes_to) {
+                    moved.with_label_values(&[to]).inc_by(0);
+                }
+                moved
+            },
             lateness: metrics.histogram("lateness_seconds", "Time between ready and committed.", LATENCY_SECONDS)?,
             waiting: metrics.gauges("waiting_records", "Records that wait in a delay topic.", &["topic"])?,
             held_records: metrics.gauge("held_records", "Records held in memory.")?,
@@ -38,11 +44,14 @@ impl RetryMetrics {
 
     /// Counts one committed move.
     pub(crate) fn count(&self, moved: Move) {
-        let to = match moved {
-            Move::Promoted => "deliveries",
-            Move::Hopped => "tier",
-            Move::Rejected => "rejected",
-        };
-        self.moved.with_label_values(&[to]).inc();
+        self.moved.with_label_values(&[goes_to(moved)]).inc();
+    }
+}
+
+fn goes_to(moved: Move) -> &'static str {
+    match moved {
+        Move::Promoted => "deliveries",
+        Move::Hopped => "tier",
+        Move::Rejected => "rejected",
     }
 }

@@ -61,6 +61,12 @@ pub struct Status {
     /// Tokens seen by this instance, by the id of their object: when last, Unix ms, coarse.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<Uuid, i64>,
+    /// Version of its binary; absent: an older one, which does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The commit it was built from, where the build was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// How a delivery worker's subscriptions are doing.

@@ -20,6 +20,8 @@ pub(super) struct LogMetrics {
     pub(super) bytes: IntGauge,
     /// Days that the delivery log has rows of.
     pub(super) days: IntGauge,
+    /// Dead letters that were neither redriven nor discarded, of the days that the delivery log keeps.
+    pub(super) letters: IntGauge,
     /// How long an answer out of the delivery log takes, by route, its turn apart.
     pub(super) query_seconds: HistogramVec,
     /// 1 while the delivery log has no open store: its routes answer 503.
@@ -68,6 +70,10 @@ impl LogMetrics {
             )?,
             bytes: metrics.gauge("log_store_bytes", "Bytes of the delivery log's files.")?,
             days: metrics.gauge("log_days", "Days that the delivery log has rows of.")?,
+            letters: metrics.gauge(
+                "dead_letters_unprocessed",
+                "Dead letters that were neither redriven nor discarded, of the days that the delivery log keeps.",
+            )?,
             query_seconds: metrics.histograms(
                 "log_query_seconds",
                 "How long an answer out of the delivery log takes, by route, its turn apart.",

@@ -55,6 +55,7 @@ async fn count_days(store: &dyn DeliveryStore, metrics: &LogMetrics) -> Result<(
     metrics.days.set(i64::try_from(days.len()).unwrap_or(i64::MAX));
     let bytes: u64 = days.iter().map(|day| day.bytes).sum();
     metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    metrics.letters.set(i64::try_from(store.undecided_letters().await?).unwrap_or(i64::MAX));
     Ok(())
 }
 

@@ -99,6 +99,7 @@ impl World {
         let deps = Deps {
             connection: self.connection.clone(),
             topics: self.topics.clone(),
+            kept_ms: control_plane::kept_ms(&TopicSettings::default()),
             catalog: catalog.clone(),
             kafka: self.kafka(slot),
             policy: target::TargetPolicy::default(),

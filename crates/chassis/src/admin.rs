@@ -45,7 +45,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The port is taken or not ours.
-    #[error("cannot listen on admin address {address}")]
+    #[error("HB-004: cannot listen on admin address {address}")]
     Bind {
         /// The configured address.
         address: SocketAddr,
@@ -320,7 +320,7 @@ mod tests {
     fn a_taken_port_is_an_error_that_names_it() {
         let server = start(Registry::new(), Health::new());
         let error = bind(server.address()).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot listen on admin address {}", server.address()));
+        assert_eq!(error.to_string(), format!("HB-004: cannot listen on admin address {}", server.address()));
     }
 
     /// A page that no kernel buffers whole, and peers that pipeline requests for it, never read, or say nothing.

@@ -5,7 +5,9 @@
 //! Label values come from enums, never from a request, a URL or an id: their number is known at compile time.
 
 use prometheus::core::Collector;
-pub use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+pub use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
 use prometheus::{HistogramOpts, Opts};
 
 /// Upper bounds in seconds for spans between one request and one day's backlog: 1 ms to 1 h, about 2.5 x apart.
@@ -86,6 +88,14 @@ impl Metrics {
     /// As [`Metrics::counter`].
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
         self.register(name, IntGaugeVec::new(self.opts(name, help), labels))
+    }
+
+    /// Rising and falling numbers with fractions, told apart by labels.
+    ///
+    /// # Errors
+    /// As [`Metrics::counter`].
+    pub fn fractions(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
+        self.register(name, GaugeVec::new(self.opts(name, help), labels))
     }
 
     /// A distribution; `buckets` is [`LATENCY_SECONDS`] or [`SIZES`] unless there is a reason.

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{KafkaConfig, Role};
 use crate::limited::Limited;
+use crate::version::{REVISION, VERSION};
 use crate::{clock, tasks};
 
 /// Between two records.
@@ -180,6 +181,8 @@ impl TellerOptions {
             fanout: facts.fanout,
             retry: facts.retry,
             gateway: facts.gateway,
+            version: Some(VERSION.to_owned()),
+            revision: (!REVISION.is_empty()).then(|| REVISION.to_owned()),
             ..Status::new(self.role, &self.instance, clock::now_ms())
         });
         OutRecord {
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(record.key.as_deref(), Some(b"delivery/slot-1".as_slice()));
         let status: Status = serde_json::from_slice(&record.value.unwrap()).unwrap();
         assert_eq!((status.partitions, status.delivery), (3, delivery));
+        assert_eq!(status.version.as_deref(), Some(VERSION), "who runs which version");
         let gone = options.record(None);
         assert_eq!((gone.key, gone.value), (record.key, None));
     }

@@ -4,7 +4,7 @@
 //! Work that lives as long as one request uses the free [`spawn`]: its owner holds the handle.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -61,11 +61,16 @@ impl Tasks {
     pub fn spawn<F, E>(&self, name: impl Into<String>, future: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         let name = name.into();
         let inner = Arc::clone(&self.inner);
-        let work = self.inner.tracker.spawn(async move { future.await.map_err(|error| format!("{error:#}")) });
+        let work = self.inner.tracker.spawn(async move {
+            future.await.map_err(|error| {
+                let error: Box<dyn Error + Send + Sync> = error.into();
+                causes(error.as_ref())
+            })
+        });
         let id = inner.enter(&name, work.abort_handle());
         // The watcher is a second task because a panic is only visible from outside.
         let _watcher = self.inner.tracker.spawn(async move {
@@ -139,10 +144,26 @@ impl TasksInner {
             return;
         }
         let name = names.join(", ");
-        let error = format!("did not end within the grace period of {} ms", grace.as_millis());
+        let error = format!("HB-031: did not end within the grace period of {} ms", grace.as_millis());
         error!(task = name, error, "task aborted");
         state.failure.get_or_insert(TaskFailure { name, error });
     }
+}
+
+/// An error with every cause of it: its first line alone does not say what to do.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        // Some say their cause themselves.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// Starts work that belongs to one request or connection: its owner keeps the handle or lets it run out.
@@ -231,6 +252,17 @@ mod tests {
         let failure = tasks.join(GRACE).await.unwrap_err();
         assert_eq!((failure.name.as_str(), failure.error.as_str()), ("broken", "no such topic"));
         assert_eq!(failure.to_string(), "task broken failed: no such topic");
+    }
+
+    #[tokio::test]
+    async fn the_failure_names_every_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("reading control failed")]
+        struct Reading(#[source] std::io::Error);
+        let tasks = Tasks::new(Shutdown::new());
+        tasks.spawn("catalog", async { Err(Reading(std::io::Error::other("HB-014: may not be read"))) });
+        let failure = tasks.join(GRACE).await.unwrap_err();
+        assert_eq!(failure.error, "reading control failed: HB-014: may not be read");
     }
 
     #[tokio::test]

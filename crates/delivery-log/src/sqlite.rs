@@ -254,6 +254,10 @@ impl DeliveryStore for SqliteStore {
         self.readers.ask(move |reader| counts::open_letters(reader, application, (subscription, since_ms)))
     }
 
+    fn undecided_letters(&self) -> StoreAnswer<'_, u64> {
+        self.readers.ask(counts::undecided_letters)
+    }
+
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
         self.readers.ask(move |reader| counts::buckets(reader, &query))
     }

@@ -96,6 +96,9 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
         since_ms: i64,
     ) -> StoreAnswer<'_, u64>;
 
+    /// How many dead letters nobody has decided about, of all applications and all days that are there.
+    fn undecided_letters(&self) -> StoreAnswer<'_, u64>;
+
     /// How deliveries went, step by step, the oldest first; steps without anything are left out.
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>>;
 

@@ -57,6 +57,9 @@ pub enum NoData {
 // === impl EvaluationError ===
 
 impl EvaluationError {
+    /// Every word of the list.
+    pub const WORDS: [&str; 6] = ["no_data", "not_bool", "too_costly", "event_too_costly", "failed", "panicked"];
+
     /// The word for metrics and records, of a closed list.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -68,5 +71,23 @@ impl EvaluationError {
             Self::Failed(_) => "failed",
             Self::Panicked => "panicked",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_in_the_list() {
+        let errors = [
+            EvaluationError::NoData(NoData::TooLarge { bytes: 1 }),
+            EvaluationError::NotBool { got: "string".to_owned() },
+            EvaluationError::TooCostly,
+            EvaluationError::EventTooCostly,
+            EvaluationError::Failed("x".to_owned()),
+            EvaluationError::Panicked,
+        ];
+        assert_eq!(errors.map(|error| error.as_str()), EvaluationError::WORDS);
     }
 }

@@ -11,7 +11,7 @@ use crate::writer::{Refusal, Transaction};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KafkaError {
     /// A property the user may not set.
-    #[error("kafka property {name} cannot be set: {reason}")]
+    #[error("HB-005: kafka property {name} cannot be set: {reason}")]
     RefusedProperty {
         /// The property's name.
         name: String,
@@ -27,7 +27,7 @@ pub enum KafkaError {
         reason: String,
     },
     /// A client could not be made: wrong properties, no memory, no threads.
-    #[error("cannot create a kafka client for {purpose}: {reason}")]
+    #[error("HB-005: cannot create a kafka client for {purpose}: {reason}")]
     Client {
         /// What the client is for.
         purpose: &'static str,
@@ -35,7 +35,7 @@ pub enum KafkaError {
         reason: String,
     },
     /// A call failed.
-    #[error("{call} failed: {reason} ({code:?})")]
+    #[error("{call} failed: {reason} ({code:?}{})", code.hint())]
     Call {
         /// Which call, with its coordinates.
         call: String,
@@ -80,7 +80,7 @@ pub enum KafkaError {
     /// A partition that was consumed before has no committed offset any more (or a consumed topic was never read though
     /// its start is gone): starting at either end would repeat or lose records.
     #[error(
-        "{partition} has no committed offset, and records from {log_start} to {log_end}: choose where to begin with `hookbus offsets` \
+        "HB-020: {partition} has no committed offset, and records from {log_start} to {log_end}: choose where to begin with `hookbus offsets` \
          (deploy/runbooks/no-committed-offset.md){}",
         NeverRead(*log_start)
     )]
@@ -93,7 +93,7 @@ pub enum KafkaError {
         log_end: i64,
     },
     /// A position that the partition does not have.
-    #[error("offset {offset} of {partition} is out of range (starts at {log_start}, ends at {log_end})")]
+    #[error("HB-021: offset {offset} of {partition} is out of range (starts at {log_start}, ends at {log_end})")]
     OffsetOutOfRange {
         /// Which partition.
         partition: TopicPartition,
@@ -107,7 +107,7 @@ pub enum KafkaError {
     /// The log was cut below what was read, as by an unclean leader election: what stands there now does not follow the last
     /// record, and records may have been accepted that nobody reads.
     #[error(
-        "the log of {partition} was cut below offset {offset} and ends at {log_end} now: accepted records are lost; see \
+        "HB-021: the log of {partition} was cut below offset {offset} and ends at {log_end} now: accepted records are lost; see \
          deploy/runbooks/log-truncated.md before starting again"
     )]
     Truncated {
@@ -120,7 +120,7 @@ pub enum KafkaError {
     },
     /// The end of a log that was read is gone, and other records stand there.
     #[error(
-        "{partition} was read up to offset {read_up_to} in leader epoch {read_epoch}, but offset {at} was written in epoch {found_epoch}: \
+        "HB-021: {partition} was read up to offset {read_up_to} in leader epoch {read_epoch}, but offset {at} was written in epoch {found_epoch}: \
          kafka dropped the end of the log (an unclean leader election); what is there now was never read. Choose where to begin \
          with `hookbus offsets`"
     )]
@@ -138,7 +138,7 @@ pub enum KafkaError {
     },
     /// What was committed before cannot be read to its end: a transaction on the partition does not end.
     #[error(
-        "{partition} cannot be read beyond offset {position}, and its records from there to {end} are needed: kafka has kept a transaction \
+        "HB-022: {partition} cannot be read beyond offset {position}, and its records from there to {end} are needed: kafka has kept a transaction \
          open there for {waited_ms} ms, longer than any lives (see deploy/runbooks/open-transaction.md)"
     )]
     Held {
@@ -153,7 +153,7 @@ pub enum KafkaError {
     },
     /// Somebody else writes under our transactional id.
     #[error(
-        "fenced {times} times within {within_s} s: a second process uses the slot {transactional_id}; give every process its own slot"
+        "HB-024: fenced {times} times within {within_s} s: a second process uses the slot {transactional_id}; give every process its own slot"
     )]
     SecondProcess {
         /// Our transactional id.
@@ -164,7 +164,7 @@ pub enum KafkaError {
         within_s: u64,
     },
     /// A topic does not exist.
-    #[error("topic {topic} does not exist (`hookbus topics ensure` creates those of Hookbus)")]
+    #[error("HB-015: topic {topic} does not exist (`hookbus topics ensure` creates those of Hookbus)")]
     NoTopic {
         /// Its name.
         topic: Arc<str>,
@@ -327,6 +327,28 @@ impl std::fmt::Debug for ErrorCode {
 }
 
 impl ErrorCode {
+    /// The code of the runbook that says what to do, for messages; nothing where waiting helps.
+    fn hint(self) -> &'static str {
+        if self.0 == Code::Resolve {
+            ", HB-010"
+        } else if self.0 == Code::SSL {
+            ", HB-012"
+        } else if self.is_login() {
+            ", HB-013"
+        } else if self.is_denied() {
+            ", HB-014"
+        } else if self.is_unreachable() {
+            ", HB-011"
+        } else {
+            ""
+        }
+    }
+
+    /// A broker does not accept who we are.
+    pub(crate) fn is_login(self) -> bool {
+        matches!(self.0, Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism)
+    }
+
     fn is_retriable(self) -> bool {
         !self.is_denied()
             && !self.is_unwritable()

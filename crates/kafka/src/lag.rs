@@ -130,6 +130,20 @@ pub async fn of_group(connection: &Connection, group: &str, topics: &[&str]) -> 
     }
 }
 
+/// Whether the committed offsets of a group may be asked for, as its members ask before they begin.
+pub(crate) async fn committed_of(connection: &Connection, group: &str, topic: &str) -> Result<(), KafkaError> {
+    let (connection, group, topic) = (connection.clone(), group.to_owned(), topic.to_owned());
+    let ask = move || {
+        let failed = |error| KafkaError::from_rdkafka(format!("committed offsets of {group}"), &error);
+        let client = BaseConsumer::from_config_and_context(&connection.committed(&group, false), Named::new("lag"))
+            .map_err(|error| KafkaError::Client { purpose: "lag", reason: error.to_string() })?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&topic, 0).set_offset(Offset::Invalid).map_err(failed)?;
+        client.committed_offsets(list, TIMEOUT).map(drop).map_err(failed)
+    };
+    tokio::task::spawn_blocking(ask).await.map_err(|_gone| KafkaError::Closed)?
+}
+
 /// What is told of each partition, blocking: one hides no other.
 pub(crate) fn read(connection: &Connection, group: &str, topics: &[String]) -> Result<GroupLag, KafkaError> {
     let client = BaseConsumer::from_config_and_context(&connection.committed(group, false), Named::new("lag"))

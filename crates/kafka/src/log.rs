@@ -12,6 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::boot_ms;
 use crate::error::{ErrorCode, KafkaError};
+use crate::error_counts;
 
 /// librdkafka's facility of connections that fail.
 const FAILED_CONNECTION: &str = "FAIL";
@@ -46,6 +47,7 @@ pub(crate) fn allowed(key: &str) -> Option<u64> {
 pub(crate) fn call_failed(error: &KafkaError) {
     let text = error.to_string();
     let code = if let KafkaError::Call { code, .. } = error { Some(*code) } else { None };
+    error_counts::count(code);
     if let Some(swallowed) = allowed(&key(&text, code)) {
         warn!(swallowed, "{text}; trying again");
     }
@@ -83,6 +85,7 @@ pub(crate) fn client_error(client: &'static str, error: &Native, reason: &str) {
         // News for whoever asked for it, no failure.
         return;
     }
+    error_counts::count(code.map(ErrorCode));
     if let Some(swallowed) = allowed(&key(&format!("{client} {code:?}"), code.map(ErrorCode))) {
         warn!(client, ?code, swallowed, "{reason}");
     }

@@ -174,7 +174,7 @@ mod tests {
         let refused = restored.start().unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "t/0 was read up to offset 9 in leader epoch 3, but offset 7 was written in epoch 5: kafka dropped the end of the log \
+            "HB-021: t/0 was read up to offset 9 in leader epoch 3, but offset 7 was written in epoch 5: kafka dropped the end of the log \
              (an unclean leader election); what is there now was never read. Choose where to begin with `hookbus offsets`"
         );
         assert_eq!(restored.lost(), 2);

@@ -22,7 +22,7 @@ pub enum StageError {
         source: KafkaError,
     },
     /// A part of the stage ended by itself.
-    #[error("the {role} cannot go on: {part} ended: {reason}")]
+    #[error("HB-030: the {role} cannot go on: {part} ended: {reason}")]
     Ended {
         /// The role's name.
         role: &'static str,
@@ -32,7 +32,7 @@ pub enum StageError {
         reason: String,
     },
     /// Kafka refuses even the shortest record that could be written about a record.
-    #[error("record {offset} of {partition} can neither be handled nor rejected: {reason}")]
+    #[error("HB-026: record {offset} of {partition} can neither be handled nor rejected: {reason}")]
     Unwritable {
         /// Partition of the record.
         partition: TopicPartition,

@@ -135,7 +135,9 @@ impl<L: Lookup> Engine<L> {
             Some(after_ms) => Some(i64::try_from(after_ms).unwrap_or(i64::MAX)),
         };
         let limit = Limit { after_ms, changed_ms: subscription.updated_ms() };
-        Some(self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, wall_ms))
+        let failed = self.lanes.get_mut(&id)?.streak.on_failure(delivery.hop.failing_since_ms, limit, wall_ms);
+        self.failing.insert(id);
+        Some(failed)
     }
 
     /// Whether a request could not leave this host, as no other one can.
@@ -150,7 +152,8 @@ impl<L: Lookup> Engine<L> {
         let id = live.arrival.delivery.subscription;
         let takeoff = live.takeoff.as_ref()?;
         if !verdict.is_unsent() {
-            self.recent.on_end(id, *verdict == AttemptVerdict::Delivered, now_ms);
+            let is_repeated = live.arrival.delivery.hop.attempt > 1;
+            self.recent.on_end(id, (*verdict == AttemptVerdict::Delivered, is_repeated), now_ms);
         }
         let sign = Sign::of(verdict, self.egress.is_held());
         self.watch_egress(id, takeoff, verdict, now_ms);

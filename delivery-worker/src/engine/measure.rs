@@ -1,10 +1,12 @@
 //! What is told of the engine: gauges, `status`, and what its tests look at.
 
+use hashbrown::HashSet;
 use kafka::Epoch;
-#[cfg(test)]
 use schemas::ids::SubscriptionId;
 
 use super::{Arrival, Engine, Live, Lookup, State};
+use crate::lanes::Lane;
+use crate::lanes::queue::QueueHead;
 use crate::slots::Ticket;
 
 /// What waits in lists, by what its lane does.
@@ -107,6 +109,26 @@ impl<L: Lookup> Engine<L> {
     /// Whether everything fails at once, so that intake holds.
     pub(crate) fn is_held(&self) -> bool {
         self.egress.is_held()
+    }
+
+    /// Since when the delivery waits that has waited longest for its turn, Unix ms: it is due, its lane sends, and it is not in
+    /// flight.
+    pub(crate) fn waiting_since_ms(&self, now_ms: i64) -> Option<i64> {
+        let wall_ms = self.wall.ms(now_ms);
+        let waits = |live: &&Live| live.state == State::Waiting && live.arrival.delivery.hop.due_ms <= wall_ms;
+        let lanes: HashSet<SubscriptionId> = self
+            .live
+            .iter()
+            .map(|(_, live)| live)
+            .filter(waits)
+            .map(|live| live.arrival.delivery.subscription)
+            .collect();
+        let open = lanes.iter().filter_map(|id| self.lanes.get(id)).filter(|lane| !self.is_shut(lane, now_ms));
+        // What waits for the one before it with the same key is no head: that one's retry has its time.
+        let head =
+            |lane: &Box<Lane>| if let QueueHead::Ready(ticket) = lane.queue.head() { Some(ticket) } else { None };
+        let ready = open.filter_map(head).filter_map(|ticket| self.live.get(ticket));
+        ready.map(|live| live.arrival.timestamp_ms.max(live.arrival.delivery.hop.due_ms)).min()
     }
 
     /// Kafka timestamp of the oldest delivery held here.

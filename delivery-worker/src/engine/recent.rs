@@ -41,6 +41,8 @@ struct RecentEnds {
 struct EndCounts {
     all: u64,
     succeeded: u64,
+    /// Those that were not the first of their delivery.
+    repeated: u64,
 }
 
 impl RecentLanes {
@@ -65,12 +67,22 @@ impl RecentLanes {
     }
 
     /// A request of a lane ended.
-    pub(super) fn on_end(&mut self, id: SubscriptionId, has_succeeded: bool, now_ms: i64) {
+    pub(super) fn on_end(&mut self, id: SubscriptionId, (has_succeeded, is_repeated): (bool, bool), now_ms: i64) {
         self.touch(id, now_ms);
         let Some(ends) = self.of.get_mut(&id) else { return };
         ends.pass(now_ms);
         ends.now.all += 1;
         ends.now.succeeded += u64::from(has_succeeded);
+        ends.now.repeated += u64::from(is_repeated);
+    }
+
+    /// How much of what a lane was sent in the last ten minutes was sent again: from 0 to 1. `None`: it is not counted here.
+    pub(super) fn repeated_share(&mut self, id: SubscriptionId, now_ms: i64) -> Option<f64> {
+        let ends = self.of.get_mut(&id)?;
+        ends.pass(now_ms);
+        let (all, repeated) = (ends.now.all + ends.before.all, ends.now.repeated + ends.before.repeated);
+        #[expect(clippy::cast_precision_loss, reason = "requests of ten minutes are far below 2^52")]
+        (all > 0).then(|| repeated as f64 / all as f64)
     }
 
     /// Whether lanes that found no room are looked for now.

@@ -42,6 +42,8 @@ struct Failing {
     /// First failure of the streak that was seen here, Unix ms.
     seen_ms: i64,
     reported_ms: Option<i64>,
+    /// Failures seen here, one after the other.
+    in_a_row: u32,
 }
 
 /// What a subscription allows.
@@ -105,7 +107,9 @@ impl Streak {
         // Another host's clock may be ahead of this one.
         let stamps = [carried_ms, self.known_ms].into_iter().flatten();
         let carried_ms = stamps.map(|at_ms| at_ms.min(now_ms)).filter(|at_ms| *at_ms >= floor_ms).min();
-        let failing = self.failing.get_or_insert(Failing { since_ms: now_ms, seen_ms: now_ms, reported_ms: None });
+        let failing =
+            self.failing.get_or_insert(Failing { since_ms: now_ms, seen_ms: now_ms, reported_ms: None, in_a_row: 0 });
+        failing.in_a_row = failing.in_a_row.saturating_add(1);
         failing.since_ms = failing.since_ms.min(carried_ms.unwrap_or(now_ms));
         self.is_stamped = true;
         Failed { since_ms: failing.since_ms, is_due: failing.report(limit.after_ms, now_ms) }
@@ -121,6 +125,11 @@ impl Streak {
     /// Failing since, as far as is known here, Unix ms.
     pub(crate) fn failing_since_ms(&self) -> Option<i64> {
         self.failing.as_ref().map(|failing| failing.since_ms)
+    }
+
+    /// How often in a row it failed, as seen here; 0 while it works.
+    pub(crate) fn in_a_row(&self) -> u32 {
+        self.failing.as_ref().map_or(0, |failing| failing.in_a_row)
     }
 
     /// Goes on from what another owner knew, which is a stamp like those of retries.

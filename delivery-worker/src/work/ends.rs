@@ -65,6 +65,11 @@ impl Ends {
         let (Landed { arrival, is_cut_off, failed, recovered_ms, .. }, Completed { attempt, subscription, .. }) =
             (landed, of);
         let (delivery, verdict) = (&arrival.delivery, &attempt.answer.verdict);
+        if delivery.hop.attempt == 1 && delivery.generation.0.is_none() {
+            #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+            let age = (attempt.started_ms - delivery.accepted_ms).max(0) as f64;
+            self.metrics.pickup.observe(age / 1_000.0);
+        }
         let since_ms = failed.map(|failed| failed.since_ms).or(delivery.hop.failing_since_ms);
         let end = if *is_cut_off {
             self.retry.deferred(delivery, now_ms)
@@ -165,7 +170,7 @@ impl Ends {
             End::Delivered => {
                 #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
                 let age = (now_ms - delivery.accepted_ms).max(0) as f64;
-                self.metrics.latency.observe(age / 1_000.0);
+                self.metrics.delivered(delivery.hop.attempt, age / 1_000.0);
             }
             End::Retry(_) => self.metrics.retries.inc(),
             End::PassedOn => {}

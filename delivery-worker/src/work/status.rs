@@ -23,6 +23,12 @@ impl DeliveryWork {
         self.set_gauges(measured, oldest_ms, now.wall_ms);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let now_ms = self.engine_ms(now);
+        let failing = self.engine.failing(self.endpoints.most(), now_ms);
+        self.endpoints.show(&failing);
+        let since = [self.engine.waiting_since_ms(now_ms), self.intake.oldest_timestamp_ms()];
+        let waiting_ms = since.into_iter().flatten().min().map_or(0, |since_ms| (now.wall_ms - since_ms).max(0));
+        #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
+        self.metrics.waiting.set(waiting_ms as f64 / 1_000.0);
         let lanes = self.engine.lanes_health(self.books.partitions(), now_ms);
         Facts {
             partitions: count(measured.partitions),

@@ -39,7 +39,9 @@ impl Bench {
         change(&mut settings);
         let tls = Tls::new(None).unwrap();
         let client = Client::new(testing::resolver(false, &[]), settings.client, tls.plain().unwrap());
-        let metrics = DeliveryMetrics::new(&prometheus::Registry::new()).unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = DeliveryMetrics::new(&registry).unwrap();
+        let endpoints = EndpointMetrics::new(&registry, config.endpoint_metrics).unwrap();
         let topics = TopicSettings::default().topics();
         let catalog = Catalog::of(objects, testing::vault());
         let now = Now { wall_ms: 1_000_000, boot_ms: 5_000, instant: chassis::clock::instant() };
@@ -48,7 +50,7 @@ impl Bench {
             catalog,
             (Books::new(topics.clone(), None), LaneEnds::default(), ReadBack::default()),
             (client, tls),
-            metrics,
+            (metrics, endpoints),
             now.instant,
         );
         let lease = Lease { partition: TopicPartition::new(&*topics.deliveries, 0), epoch: Epoch(1) };

@@ -1,10 +1,11 @@
-"""Checks the chart and the alerts; prints what was seen and how long it took.   `--write` brings in step what is made of the binary."""
+"""Checks the chart, the alerts and the dashboards; prints what was seen and how long it took.   `--write` brings in step what is made of the binary."""
 
 import sys
 import time
 
 import alerts
 import binary
+import dashboards
 import examples
 import wrong
 
@@ -28,6 +29,11 @@ CHECKS = [
     alerts.cases_see_every_break,
     alerts.names_exist,
     alerts.chart_takes_them,
+    dashboards.in_step,
+    dashboards.expressions_parse,
+    dashboards.names_exist,
+    dashboards.panels_are_explained,
+    dashboards.chart_carries_them,
 ]
 
 

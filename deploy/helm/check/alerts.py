@@ -83,7 +83,9 @@ def breaks(expr: str) -> list[tuple[str, str]]:
 
 
 def names_exist() -> str:
-    known = set(re.findall(r"^\| `(hookbus_\w+)`", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)) | FOREIGN
+    page = (ROOT / "docs/metrics.md").read_text()
+    known = set(re.findall(r"^\| `(hookbus_\w+)`", page, re.MULTILINE)) | FOREIGN
+    known |= {f"{name}_bucket" for name in re.findall(r"^\| `(hookbus_\w+)` \| histogram", page, re.MULTILINE)}
     runbook = (ROOT / "deploy/runbooks/alerts.md").read_text()
     headings = {heading.lower() for heading in re.findall(r"^## (\w+)$", runbook, re.MULTILINE)}
     own = {rule["alert"].lower() for rule in rules()}

@@ -1,6 +1,7 @@
 //! The command line: one subcommand per role, and what a person needs around them.
 
 pub(crate) mod apply;
+pub(crate) mod doctor;
 pub(crate) mod jobs;
 pub(crate) mod lanes;
 pub(crate) mod log;
@@ -125,6 +126,14 @@ pub(crate) enum Command {
     /// Application secrets and service tokens.
     #[command(after_help = TOKEN_HELP)]
     Token(manage::TokenArgs),
+    /// Look whether this configuration, this host and Kafka can work together, and say what is wrong.
+    #[command(after_help = doctor::DOCTOR_HELP)]
+    Doctor(doctor::DoctorArgs),
+    /// Print what a code such as `HB-020` means and what to do; without one, all codes.
+    Explain {
+        /// The code of an error or of a line of `hookbus doctor`.
+        code: Option<String>,
+    },
     /// Say whether the process beside this one is ready: asks the configured admin port, and ends with 0 or 1.
     Ready,
     /// Show how the running gateways, fan-outs, delivery workers and retry schedulers are doing.

@@ -14,7 +14,8 @@ use crate::process::Process;
 /// # Errors
 /// When it is taken.
 pub(crate) async fn listen(process: &mut Process, address: SocketAddr, key: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))?;
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("HB-004: cannot listen on {address} ({key})"))?;
     tracing::info!(address = %listener.local_addr()?, key, "listening");
     process.listens_on(listener.local_addr()?);
     Ok(listener)
@@ -40,7 +41,8 @@ pub(crate) fn tls(
         }
         return Ok(None);
     };
-    let tls = ListenerTls::load(files.clone(), protocols).with_context(|| format!("{section}.tls_certificate"))?;
+    let tls =
+        ListenerTls::load(files.clone(), protocols).with_context(|| format!("HB-006: {section}.tls_certificate"))?;
     let client_ca = files.client_ca.as_ref().map(|path| path.display().to_string());
     tracing::info!(%address, certificate = %files.certificate.display(), client_ca, "{section} speaks TLS");
     Ok(Some(tls))

@@ -4,8 +4,10 @@
 //! configuration or command line. A second signal during a drain ends it with 1.
 
 mod cli;
+mod codes;
 mod commands;
 mod dev;
+mod host;
 mod invariants;
 mod listeners;
 mod management;
@@ -20,11 +22,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use chassis::config::{self, ConfigError, Loaded, Role};
+use chassis::config::{self, Loaded, Role};
 use clap::Parser;
 
 use crate::cli::log::LogCommand;
 use crate::cli::{Cli, Command};
+use crate::codes::Code;
 use crate::screen::ScreenError;
 pub(crate) use crate::usage::{Usage, usage};
 
@@ -109,6 +112,12 @@ fn run(cli: Cli) -> Result<()> {
             let connection = process::connection(&loaded.config)?;
             with_kafka(runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
+        Command::Doctor(args) => {
+            let loaded = loaded(file)?;
+            let connection = process::connection(&loaded.config)?;
+            with_kafka(runtime()?.block_on(commands::doctor::run(&connection, &loaded.config, &args)), &loaded)
+        }
+        Command::Explain { code } => commands::explain::run(code.as_deref()),
         Command::Ready => commands::ready::run(&config::load(file, config::environment())?.config.admin),
         Command::Status(args) => {
             let loaded = loaded(file)?;
@@ -148,7 +157,11 @@ pub(crate) fn variables(name: &str) -> Option<String> {
 
 fn role(role: Role, file: Option<&Path>) -> Result<()> {
     let loaded = loaded(file)?;
-    runtime()?.block_on(commands::role::run(role, &loaded))
+    let done = runtime()?.block_on(commands::role::run(role, &loaded));
+    // What ends a role has a code, whatever it is.
+    done.map_err(
+        |error| if Code::of(&error).is_some() { error } else { error.context("HB-030: the role cannot start") },
+    )
 }
 
 fn loaded(file: Option<&Path>) -> Result<Loaded> {
@@ -182,8 +195,11 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("hookbus: {error:#}");
-    let of_user = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Usage>());
-    if of_user { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    let code = Code::of(error);
+    if let Some(code) = code.filter(|code| *code != Code::CommandLine) {
+        eprintln!("hookbus: {code}: {}; `hookbus explain {code}` says what to do", code.title());
+    }
+    if code.is_some_and(Code::is_of_user) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
 /// Help and versions are answers; what clap cannot read is wrong usage.

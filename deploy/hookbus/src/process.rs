@@ -61,6 +61,7 @@ impl Process {
         plant_bug(chassis::config::environment())?;
         crate::invariants::register(&registry)?;
         crate::version::register(&registry)?;
+        crate::host::register(&registry)?;
         Ok(Self {
             topics: config.topics.topics(),
             tasks: Tasks::new(shutdown.clone()),
@@ -147,7 +148,7 @@ impl Process {
         });
         tokio::select! {
             joined = self.tasks.join(self.config.shutdown.grace) => Ok(joined?),
-            () = self.shutdown.forced() => anyhow::bail!("ended by a second signal, without draining"),
+            () = self.shutdown.forced() => anyhow::bail!("HB-032: ended by a second signal, without draining"),
         }
     }
 }

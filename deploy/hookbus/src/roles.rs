@@ -162,6 +162,7 @@ pub(crate) async fn control(process: &Process, directory: &Directory) -> Result<
     let deps = control_plane::Deps {
         connection: process.connection.clone(),
         topics: process.topics.clone(),
+        kept_ms: control_plane::kept_ms(&process.config.topics),
         catalog: directory.catalog.clone(),
         kafka: process.config.kafka.clone(),
         policy: process.targets(),

@@ -1,16 +1,9 @@
-//! Which Hookbus this is: what `--version` prints and `hookbus_build_info` says.
+//! Which Hookbus this is, for people and for Prometheus.
 
 use std::sync::LazyLock;
 
+use chassis::version::{REVISION, VERSION};
 use prometheus::{IntGaugeVec, Opts, Registry};
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The commit that was built, where the build was told it: a build that asked git itself would differ with every commit.
-const REVISION: &str = match option_env!("HOOKBUS_REVISION") {
-    Some(revision) => revision,
-    None => "",
-};
 
 /// Version and revision, for people. A binary that was built for tests says so wherever it tells its version: bugs can be
 /// planted in it.

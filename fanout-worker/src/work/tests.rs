@@ -143,7 +143,7 @@ async fn a_refused_output_takes_its_whole_event_to_rejected_and_its_identity_awa
     let (batch, transaction) = world.cut();
     assert_eq!(transaction.outputs[2].record.value, None);
     let error = world.outbox.put_back_refused(batch, transaction, &refused, &mut world.work, now()).unwrap_err();
-    assert_eq!(error.to_string(), "record 6 of events/0 can neither be handled nor rejected: too large");
+    assert_eq!(error.to_string(), "HB-026: record 6 of events/0 can neither be handled nor rejected: too large");
 }
 
 #[tokio::test]

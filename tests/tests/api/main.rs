@@ -13,6 +13,8 @@ mod closed_pipe;
 #[cfg(test)]
 mod contention;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod erased;
 #[cfg(test)]
 mod gateway;

@@ -1,6 +1,7 @@
 //! The repository keeps its own rules: what a reviewer would have to look for every time is looked for here.
 
 mod citations;
+mod codes;
 mod metrics;
 mod names;
 

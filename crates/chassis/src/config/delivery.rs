@@ -189,6 +189,14 @@ const KEYS: &[Key] = &[
                  says otherwise. 0: never.",
     },
     Key {
+        path: "delivery.endpoint_metrics",
+        kind: Kind::Integer(0, 10_000, Unit::Count),
+        default: "100",
+        title: "Failing endpoints with metrics of their own",
+        effect: "Of the subscriptions whose last requests failed, so many have series with their ids, the worst of each \
+                 worker: for alerts that name them. How many there are in all is counted whatever this says. 0: none.",
+    },
+    Key {
         path: "delivery.response_headers_limit_bytes",
         kind: Kind::Integer(0, 65_536, Unit::Bytes),
         default: "4096",
@@ -282,6 +290,8 @@ pub struct DeliveryConfig {
     pub breaker_failures: u32,
     /// Failing without a success for so long is reported, unless the subscription says otherwise; zero: never.
     pub disable_after: Duration,
+    /// Failing endpoints that have metrics of their own.
+    pub endpoint_metrics: usize,
     /// Bytes of response headers kept.
     pub response_headers_limit: usize,
     /// Bytes of response body kept.
@@ -325,6 +335,7 @@ impl DeliveryConfig {
             ca_file: from.optional("delivery.ca_file").map(PathBuf::from),
             breaker_failures: from.number("delivery.breaker_failures"),
             disable_after: from.hours("delivery.disable_after_hours"),
+            endpoint_metrics: from.number("delivery.endpoint_metrics"),
             response_headers_limit: from.number("delivery.response_headers_limit_bytes"),
             response_body_limit: from.number("delivery.response_body_limit_bytes"),
             retry_after_cap: from.hours("delivery.retry_after_cap_hours"),

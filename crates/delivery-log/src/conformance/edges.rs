@@ -149,9 +149,10 @@ pub(crate) async fn a_dead_letter_is_open_until_it_is_settled_or_its_day_is_gone
         }
         assert_eq!(open_letters(store).await, 2, "newest first: {is_newest_first}");
         assert_eq!(store.open_letters(stranger, SUBSCRIPTION, 0).await.unwrap(), 0);
+        assert_eq!(store.undecided_letters().await.unwrap(), 2, "of all applications");
         store.retain(day(1)).await.unwrap();
         assert_eq!(open_letters(store).await, 2, "what was settled of a day that is gone hides no other");
         store.retain(day(4)).await.unwrap();
-        assert_eq!(open_letters(store).await, 0);
+        assert_eq!((open_letters(store).await, store.undecided_letters().await.unwrap()), (0, 0));
     }
 }

@@ -110,6 +110,16 @@ pub(super) fn open_letters(
     count().map(i64::unsigned_abs).map_err(failed)
 }
 
+/// How many dead letters nobody has decided about.
+pub(super) fn undecided_letters(reader: &mut DayReader) -> Result<u64, StoreError> {
+    let Some(connection) = reader.open()? else { return Ok(0) };
+    let count = || {
+        let mut statement = connection.prepare_cached("SELECT count(*) FROM letters")?;
+        statement.query_row([], |row| row.get::<_, i64>(0))
+    };
+    count().map(i64::unsigned_abs).map_err(failed)
+}
+
 /// Those of these deliveries that are open.
 pub(super) fn open(reader: &mut DayReader, deliveries: &[DeliveryId]) -> Result<Vec<OpenDelivery>, StoreError> {
     let Some(connection) = reader.open()? else { return Ok(Vec::new()) };

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use schemas::control;
 
-use super::super::{Arrival, Engine, Landed};
+use super::super::{Arrival, Engine, FailingEndpoints, Landed};
+use super::wire::Wire;
 use super::world::{Endpoint, MINUTE, Subscriptions, World, rules};
-use crate::classify::{NoAnswer, unanswered};
+use crate::classify::{AttemptVerdict, NoAnswer, unanswered};
 use crate::slots::Ticket;
 use crate::testing;
 use kafka::Epoch;
@@ -82,4 +83,42 @@ fn what_was_seen_before_the_partition_was_elsewhere_does_not_count() {
     engine.revoke(&[Epoch(1)], false);
     let second = send(&mut engine, 2, 2, 3_000);
     assert_eq!(since(engine.outcome(second, &fails, 1, 3_000)), 3_000);
+}
+
+#[test]
+fn ten_thousand_endpoints_that_fail_are_counted_and_only_the_worst_are_named() {
+    const MANY: u128 = 10_000;
+    let mut wire = Wire::new(|_| {});
+    for number in 0..MANY {
+        wire.subscribe(number, &format!("https://host{number}.example/"), 1, |_| {});
+        wire.event(number);
+    }
+    let worst = testing::subscription_id(7);
+    // What fails comes again; this one is quicker than the others, so that it has failed more often.
+    wire.run(2_000, &mut |id, _| (unanswered(NoAnswer::Reset), if id == worst { 1 } else { 100 }));
+    let told = wire.engine.failing(100, wire.now);
+    assert_eq!((told.count, told.worst.len()), (10_000, 100));
+    let most = told.worst.iter().map(|endpoint| endpoint.in_a_row).max();
+    assert_eq!(most, Some(told.worst[0].in_a_row), "the worst first");
+    assert!(told.worst[0].in_a_row >= 2, "{:?}", told.worst[0]);
+    assert!(told.worst.iter().all(|endpoint| endpoint.application == testing::delivery("evt", 0).application));
+    assert!(wire.engine.failing(0, wire.now).worst.is_empty());
+    wire.run(3_600_000, &mut |_, _| (AttemptVerdict::Delivered, 1));
+    assert_eq!(wire.engine.failing(100, wire.now), FailingEndpoints::default(), "one success is enough");
+}
+
+#[test]
+fn what_waits_for_its_turn_is_told_and_what_its_endpoint_holds_back_is_not() {
+    let mut wire = Wire::new(|rules| rules.lane_concurrency = 1);
+    wire.subscribe(1, "https://example.com/", 1, |_| {});
+    assert_eq!(wire.engine.waiting_since_ms(wire.now), None);
+    wire.event(1);
+    wire.run(10, &mut |_, _| (AttemptVerdict::Delivered, 60_000));
+    assert_eq!(wire.engine.waiting_since_ms(wire.now), None, "it is in flight");
+    wire.event(1);
+    wire.run(10, &mut |_, _| (AttemptVerdict::Delivered, 60_000));
+    assert_eq!(wire.engine.waiting_since_ms(wire.now), Some(0), "since Kafka has its record");
+    wire.run(200_000, &mut |_, _| (unanswered(NoAnswer::Reset), 1));
+    assert!(wire.engine.is_closed(testing::subscription_id(1), wire.now), "its circuit is open");
+    assert_eq!(wire.engine.waiting_since_ms(wire.now), None);
 }

@@ -115,6 +115,10 @@ fn of_role(config: &Config, role: Role, principal: &str) -> Vec<Acl> {
             grants.add(Resource::TransactionalId, id, NamePattern::Prefixed, &["Write", "Describe"]);
         }
         grants.add(Resource::Group, group, NamePattern::Literal, &["Read", "Describe"]);
+        // It says for all how far they are behind.
+        for watched in [Role::Fanout, Role::Delivery] {
+            grants.add(Resource::Group, config.kafka.group(watched), NamePattern::Literal, &["Describe"]);
+        }
     }
     grants.acls
 }
@@ -282,6 +286,8 @@ mod tests {
         assert!(allowed(OPERATOR, Resource::TransactionalId, "hookbus-delivery-lanes", "Write"));
         let may = |resource, name: &str| allowed(OPERATOR, resource, name, "Write");
         assert!(!may(Resource::Topic, "hookbus.control") && !may(Resource::TransactionalId, "hookbus-control"));
+        assert!(allowed("control", Resource::Group, &config.kafka.group(Role::Delivery), "Describe"));
+        assert!(!allowed("control", Resource::Group, &config.kafka.group(Role::Delivery), "Read"));
         assert!(!allowed("gateway", Resource::Topic, "hookbus.control", "Write"));
         assert!(!allowed("delivery", Resource::Topic, "hookbus.audit", "Write"));
         assert!(acls.iter().any(|acl| acl.principal == "User:delivery"));

@@ -153,7 +153,7 @@ fn resolve(role: GroupRole, topics: &[String], prefix: &str, name: &str) -> Resu
 // === impl GroupRole ===
 
 impl GroupRole {
-    pub(super) const ALL: [Self; 4] = [Self::Fanout, Self::Delivery, Self::Retry, Self::Resends];
+    pub(in crate::commands) const ALL: [Self; 4] = [Self::Fanout, Self::Delivery, Self::Retry, Self::Resends];
 
     /// `None`: it is a part of the control plane.
     fn role(self) -> Option<Role> {
@@ -165,16 +165,16 @@ impl GroupRole {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::commands) fn name(self) -> &'static str {
         self.role().map_or("resends", Role::name)
     }
 
-    pub(super) fn group(self, config: &Config) -> String {
+    pub(in crate::commands) fn group(self, config: &Config) -> String {
         self.role().map_or_else(|| control_plane::job_names(&config.kafka).1, |role| config.kafka.group(role))
     }
 
     /// Whether it stops where it does not know how far it is (rule W8).
-    pub(super) fn stops(self) -> bool {
+    pub(in crate::commands) fn stops(self) -> bool {
         self.role().is_some()
     }
 }

@@ -15,13 +15,21 @@ use crate::cli::operate::StatusArgs;
 use crate::screen;
 
 /// A role tells at least once a minute. One that was silent for longer than twice that has crashed or reaches no Kafka.
-const SILENT_MS: i64 = 120_000;
+pub(crate) const SILENT_MS: i64 = 120_000;
 
 /// Prints the newest report of every instance, by role.
 ///
 /// # Errors
 /// When the topic cannot be read.
 pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args: &StatusArgs) -> Result<()> {
+    show(newest(connection, settings).await?.values(), args.output)
+}
+
+/// The newest report of every instance, by its key.
+///
+/// # Errors
+/// When the topic cannot be read.
+pub(crate) async fn newest(connection: &Connection, settings: &TopicSettings) -> Result<BTreeMap<String, Status>> {
     let partition = TopicPartition::new(Arc::clone(&settings.topics().status), 0);
     let end = Offsets::start(connection)?.end(&partition).await.with_context(|| format!("cannot read {partition}"))?;
     let options = TailOptions {
@@ -41,7 +49,7 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
             TailEvent::Eof { .. } => {}
         }
     }
-    show(newest.values(), args.output)
+    Ok(newest)
 }
 
 /// Keeps the report, or forgets it where it was taken back. When tokens were used is not about health.
@@ -74,7 +82,8 @@ fn show<'a>(reports: impl Iterator<Item = &'a Status>, output: Output) -> Result
             Ok(())
         }
         Output::Table => {
-            let head = ["ROLE", "INSTANCE", "SAID", "PARTITIONS", "LIVE", "IN FLIGHT", "HEALTH"].map(str::to_owned);
+            let head = ["ROLE", "INSTANCE", "VERSION", "SAID", "PARTITIONS", "LIVE", "IN FLIGHT", "HEALTH"];
+            let head = head.map(str::to_owned);
             let now_ms = clock::now_ms();
             let mut reports = reports.peekable();
             if reports.peek().is_none() {
@@ -86,19 +95,29 @@ fn show<'a>(reports: impl Iterator<Item = &'a Status>, output: Output) -> Result
     }
 }
 
-fn row(status: &Status, now_ms: i64) -> [String; 7] {
+fn row(status: &Status, now_ms: i64) -> [String; 8] {
     let text = |text: &str| screen::text(text.as_bytes(), 100);
     let silent_ms = now_ms.saturating_sub(status.at_ms).max(0);
     let health = if silent_ms > SILENT_MS { "silent: crashed, or without Kafka".to_owned() } else { health(status) };
     [
         text(&status.role),
         text(&status.instance),
+        text(&version(status)),
         format!("{} s ago", silent_ms / 1_000),
         status.partitions.to_string(),
         status.live.to_string(),
         status.in_flight.to_string(),
         screen::text(health.as_bytes(), 400),
     ]
+}
+
+/// Version and the beginning of the revision, as `git log` shows it; an older binary says neither.
+fn version(status: &Status) -> String {
+    let version = status.version.as_deref().unwrap_or("-");
+    match status.revision.as_deref().and_then(|revision| revision.get(..revision.len().min(8))) {
+        Some(revision) if !revision.is_empty() => format!("{version} ({revision})"),
+        _unknown => version.to_owned(),
+    }
 }
 
 /// What a role says beyond its counts, in words.
@@ -181,6 +200,7 @@ mod tests {
             let (key, text) = line.split_once(' ').unwrap();
             take(&record(key, Some(text)), &mut newest);
         }
+        assert_eq!(version(&newest["gateway/slot-2"]), "0.1.0 (2f6c1d0e)");
         let told: Vec<String> = newest.values().map(health).collect();
         assert_eq!(
             told,
@@ -189,6 +209,7 @@ mod tests {
                 "-",
                 "lag 9 records, 1.5 s, 300 deliveries/s",
                 "refuses (kafka_unavailable), 11 refused/s, 8 connections",
+                "-",
                 "5 in 20s, 2 in 5s, overdue 0.0 s",
             ]
         );
@@ -200,8 +221,9 @@ mod tests {
         let text = String::from_utf8(Status::new("fanout", "1", 5).encode().unwrap()).unwrap();
         take(&record("fanout/1", Some(&text)), &mut newest);
         take(&record("fanout/2", Some("{}")), &mut newest);
-        assert_eq!(row(&newest["fanout/1"], 5 + SILENT_MS)[6], "-");
-        assert!(row(&newest["fanout/1"], 6 + SILENT_MS)[6].starts_with("silent"));
+        assert_eq!(version(&newest["fanout/1"]), "-", "an older one does not say");
+        assert_eq!(row(&newest["fanout/1"], 5 + SILENT_MS)[7], "-");
+        assert!(row(&newest["fanout/1"], 6 + SILENT_MS)[7].starts_with("silent"));
         take(&record("fanout/1", None), &mut newest);
         assert!(newest.is_empty());
     }

@@ -1,0 +1,183 @@
+//! What this principal may do, against what a role needs by the table of `hookbus acls`: topics as the cluster says, groups and
+//! transactional ids by trying. The transaction that is tried is aborted, and its acknowledgement tells the brokers' time.
+
+use std::collections::BTreeMap;
+
+use chassis::config::{Config, Role};
+use kafka::probe::{self, TopicRights, TriedTransaction};
+use kafka::{Connection, KafkaError};
+
+use super::DoctorPrincipal;
+use super::finding::DoctorFindings;
+use crate::codes::Code;
+use crate::commands::acls::{self, Acl, NamePattern, Resource};
+
+/// Clocks that differ by more are told, ms.
+const CLOCK_MS: i64 = 1_000;
+/// The slot under which a transaction is tried: no process has it.
+const SLOT: &str = "doctor";
+
+/// Rights to topics, as the cluster told of them.
+type ToldRights = BTreeMap<String, Result<TopicRights, KafkaError>>;
+
+/// Looks.
+pub(super) async fn look(
+    connection: &Connection,
+    config: &Config,
+    who: DoctorPrincipal,
+    findings: &mut DoctorFindings,
+) {
+    let needed: Vec<Acl> = acls::all(config, "User:{role}").into_iter().filter(|acl| acl.role == who.name()).collect();
+    let names: Vec<String> = config.topics.specs().iter().map(|spec| spec.name.to_string()).collect();
+    let told = match probe::rights(connection, names).await {
+        Ok(told) => told,
+        Err(error) => return findings.failed(Code::Denied, "rights to topics", &error.into()),
+    };
+    let lacks = lacks(&needed, &told);
+    for (topic, lack) in &lacks {
+        denied(who, format!("topic {topic}"), format!("this principal may not {lack} it"), findings);
+    }
+    if let DoctorPrincipal::Role(_) = who {
+        // A role's principal may not see the settings of topics, so nobody has looked yet.
+        let is_there = |acl: &&Acl| acl.pattern != NamePattern::Literal || told.contains_key(&acl.name);
+        let topics = needed.iter().filter(|acl| acl.resource == Resource::Topic);
+        for acl in topics.filter(|acl| !is_there(acl)) {
+            findings.wrong(Code::TopicMissing, format!("topic {}", acl.name), "is not there", "hookbus topics ensure");
+        }
+    }
+    if lacks.is_empty() {
+        findings.well(format!("rights of {} to topics", who.name()), "all it needs");
+    }
+    groups(connection, config, (who, &needed), findings).await;
+    transaction(connection, config, (who, &told), findings).await;
+}
+
+fn denied(who: DoctorPrincipal, what: String, found: String, findings: &mut DoctorFindings) {
+    let remedy = format!("hookbus acls --role {} prints what to grant", who.name());
+    findings.wrong(Code::Denied, what, found, remedy);
+}
+
+/// Topics that may not be read or written and need to be. One that does not exist has been told of before.
+fn lacks(needed: &[Acl], told: &ToldRights) -> Vec<(String, &'static str)> {
+    let mut lacks = Vec::new();
+    for acl in needed.iter().filter(|acl| acl.resource == Resource::Topic) {
+        let fits = |topic: &str| match acl.pattern {
+            NamePattern::Literal => topic == acl.name,
+            NamePattern::Prefixed => topic.starts_with(&acl.name),
+        };
+        for (topic, rights) in told.iter().filter(|(topic, _)| fits(topic)) {
+            let rights = rights.as_ref().copied().unwrap_or(TopicRights { read: false, write: false });
+            let wants = |operation: &str| acl.operations.contains(&operation);
+            if wants("Read") && !rights.read {
+                lacks.push((topic.clone(), "read"));
+            }
+            if wants("Write") && !rights.write {
+                lacks.push((topic.clone(), "write"));
+            }
+        }
+    }
+    lacks.sort_unstable();
+    lacks.dedup();
+    lacks
+}
+
+async fn groups(
+    connection: &Connection,
+    config: &Config,
+    (who, needed): (DoctorPrincipal, &[Acl]),
+    findings: &mut DoctorFindings,
+) {
+    let topic = config.topics.topics().events.to_string();
+    let groups = needed.iter().filter(|acl| acl.resource == Resource::Group && acl.pattern == NamePattern::Literal);
+    for acl in groups.filter(|acl| acl.operations.contains(&"Read")) {
+        match probe::group(connection, &acl.name, &topic).await {
+            Ok(()) => findings.well(format!("group {}", acl.name), "may be used"),
+            Err(error) if error.is_denied() => denied(who, format!("group {}", acl.name), error.to_string(), findings),
+            Err(error) => findings.failed(Code::BrokerSilent, format!("group {}", acl.name), &error.into()),
+        }
+    }
+}
+
+async fn transaction(
+    connection: &Connection,
+    config: &Config,
+    (who, told): (DoctorPrincipal, &ToldRights),
+    findings: &mut DoctorFindings,
+) {
+    let role = match who {
+        // Events are written without transactions.
+        DoctorPrincipal::Role(Role::Gateway) => return findings.skipped("transaction", "the gateway writes without"),
+        DoctorPrincipal::Role(role) => role,
+        // Who mends lists writes as a delivery worker does.
+        DoctorPrincipal::Operator => Role::Delivery,
+    };
+    let mut kafka = config.kafka.clone();
+    SLOT.clone_into(&mut kafka.slot);
+    let id = kafka.transactional_id(role);
+    let topics = config.topics.topics();
+    // Topics that nobody reads but people first; an aborted record is seen by nobody in any of them.
+    let wanted = [&topics.rejected, &topics.attempts, &topics.deliveries];
+    let may_write = |topic: &str| told.get(topic).is_some_and(|may| may.as_ref().is_ok_and(|may| may.write));
+    let Some(topic) = wanted.into_iter().find(|topic| may_write(topic)) else {
+        return findings.skipped("transaction", "there is no topic that this principal may write");
+    };
+    let what = format!("transaction as {id}");
+    match probe::try_transaction(connection, &id, topic).await {
+        Ok(tried) => {
+            findings.well(what, "begun and aborted");
+            clock(tried, findings);
+        }
+        Err(error) if error.is_denied() => denied(who, what, error.to_string(), findings),
+        Err(error) => findings.failed(Code::BrokerSilent, what, &error.into()),
+    }
+}
+
+fn clock(tried: TriedTransaction, findings: &mut DoctorFindings) {
+    match tried.ahead_ms() {
+        None => findings.skipped("clock", "the topic's records have no broker's time"),
+        Some(ahead_ms) if ahead_ms.abs() <= CLOCK_MS => findings.well("clock", "is that of the brokers"),
+        Some(ahead_ms) => {
+            let (by_ms, way) = (ahead_ms.abs(), if ahead_ms > 0 { "ahead of" } else { "behind" });
+            let found = format!("this host is {by_ms} ms {way} the broker");
+            findings.wrong(Code::Clock, "clock", found, "synchronize the clocks of both (chrony, NTP)");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(role: &str) -> Vec<Acl> {
+        acls::all(&Config::for_tests(), "User:{role}").into_iter().filter(|acl| acl.role == role).collect()
+    }
+
+    #[test]
+    fn what_a_role_needs_and_has_not_is_named_once() {
+        let settings = Config::for_tests().topics;
+        let all = |read, write| -> ToldRights {
+            settings.specs().iter().map(|spec| (spec.name.to_string(), Ok(TopicRights { read, write }))).collect()
+        };
+        let topics = settings.topics();
+        assert_eq!(lacks(&needed("delivery"), &all(true, true)), []);
+        let cannot_write = lacks(&needed("gateway"), &all(true, false));
+        assert!(cannot_write.contains(&(topics.events.to_string(), "write")), "{cannot_write:?}");
+        assert!(!cannot_write.iter().any(|(topic, _)| *topic == *topics.control), "it only reads that");
+        let mut hidden = all(true, true);
+        hidden.insert(topics.retry("10m").to_string(), Err(KafkaError::may_not_write("retry.10m")));
+        let of_retry = lacks(&needed("retry"), &hidden);
+        let lacking: Vec<&str> = of_retry.iter().map(|(_, lack)| *lack).collect();
+        assert_eq!(lacking, ["read", "write"], "by its prefix: {of_retry:?}");
+        assert_eq!(lacks(&needed("retry"), &ToldRights::new()), [], "what is not there was told before");
+    }
+
+    #[test]
+    fn a_second_of_difference_is_told() {
+        let mut findings = DoctorFindings::default();
+        let tried = |broker_ms| TriedTransaction { broker_ms: Some(broker_ms), between_ms: (100_000, 100_010) };
+        clock(tried(100_900), &mut findings);
+        assert_eq!(findings.first(), None);
+        clock(tried(90_000), &mut findings);
+        assert_eq!(findings.first(), Some(Code::Clock));
+    }
+}
