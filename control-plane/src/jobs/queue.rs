@@ -15,6 +15,11 @@ use schemas::record::Record;
 
 use super::known::{KnownJob, KnownJobs};
 
+/// How long a part cannot be made before it is written why: what passes in a moment is nobody's business.
+const STALLED: Duration = Duration::from_secs(10);
+/// How long until another reason is written.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
 /// Jobs of one partition.
 #[derive(Debug)]
 pub(super) struct JobQueue {
@@ -37,11 +42,6 @@ struct JobStall {
     /// When it was written why.
     told: Option<Instant>,
 }
-
-/// How long a part cannot be made before it is written why: what passes in a moment is nobody's business.
-const STALLED: Duration = Duration::from_secs(10);
-/// How long until another reason is written.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// A part that begins: of which queue, at which place of its line.
 pub(super) type NextPart<K> = (K, u64, KnownJob);

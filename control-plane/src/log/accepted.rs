@@ -38,7 +38,7 @@ use crate::problem::{Problem, unavailable};
 const LOOKED_AT: usize = 50;
 /// Copies that are read back at most.
 const COPIES: usize = 4;
-/// How long a topic that is gone, or may not be read, is not asked for again.
+/// How long a partition that is gone, or may not be read, is not asked for again.
 const CLOSED: Duration = Duration::from_secs(30);
 
 /// Reads accepted events again. Clones are the same one.
@@ -55,8 +55,8 @@ struct AcceptedInner {
     decoded_limit: usize,
     /// The mappings of sources as they are now, as far as they were needed.
     compiled: Mutex<BTreeMap<SourceId, CompiledSource>>,
-    /// Topics of others that are gone or may not be read, each until it is asked for again.
-    closed: Mutex<BTreeMap<String, Instant>>,
+    /// Partitions of others that are gone or may not be read, each until it is asked for again.
+    closed: Mutex<BTreeMap<TopicPartition, Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,29 +112,25 @@ impl AcceptedEvents {
 
     /// A record of somebody else's topic.
     async fn read(&self, origin: &Origin) -> Result<Option<Record>, NotReadBack> {
-        let now = clock::instant();
-        let closed = |reason: String| NotReadBack { problem: unavailable(reason), is_final: true };
-        let is_known_closed = self.0.closed.lock().get(&origin.topic).is_some_and(|until| now < *until);
-        if is_known_closed {
-            return Err(closed(format!("{} is gone, or may not be read", origin.topic)));
+        let (now, partition) = (clock::instant(), TopicPartition::new(origin.topic.as_str(), origin.partition));
+        let is_closed = self.0.closed.lock().get(&partition).is_some_and(|until| now < *until);
+        if is_closed {
+            let problem = unavailable(format!("{partition} is gone, or may not be read"));
+            return Err(NotReadBack { problem, is_final: true });
         }
         let error = match self.0.log.read_back()?.try_record(origin).await {
             Ok(record) => return Ok(record),
             Err(error) => error,
         };
-        // A reader may wait in vain for a topic that is gone, without being told so.
+        // A reader waits in vain for what is gone, and is not told so.
         if !error.is_final && !self.0.log.is_gone(origin).await {
             return Err(error);
         }
-        let mut known = self.0.closed.lock();
-        known.retain(|_, until| now < *until);
-        if known.insert(origin.topic.clone(), now + CLOSED).is_none() {
-            let (topic, reason) = (&origin.topic, error.problem.detail.as_str());
-            warn!(
-                topic,
-                reason,
-                "events of this topic that were not delivered before cannot be sent again: it is gone, or may not be read"
-            );
+        let mut closed = self.0.closed.lock();
+        closed.retain(|_, until| now < *until);
+        if closed.insert(partition.clone(), now + CLOSED).is_none() {
+            let reason = error.problem.detail.as_str();
+            warn!(%partition, reason, "it is gone, or may not be read: events of it are sent again only where a delivery of theirs is held");
         }
         Err(NotReadBack { is_final: true, ..error })
     }

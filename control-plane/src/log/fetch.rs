@@ -43,7 +43,7 @@ struct ReadBackInner {
 #[derive(Debug)]
 pub(crate) struct NotReadBack {
     pub(crate) problem: Problem,
-    /// Waiting does not cure it: there is no such topic or partition, or it may not be read.
+    /// Waiting does not cure it.
     pub(crate) is_final: bool,
 }
 
@@ -125,7 +125,7 @@ impl RecordFetch {
             FetchOutcome::Failed(KafkaError::OffsetOutOfRange { .. }) => Ok(None),
             FetchOutcome::Failed(error) => {
                 pass.failed(clock::instant());
-                let is_final = error.is_denied() || error.is_unknown_topic();
+                let is_final = error.is_denied();
                 Err(NotReadBack { problem: unavailable(format!("a record could not be read back: {error}")), is_final })
             }
         }

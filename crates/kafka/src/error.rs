@@ -260,18 +260,6 @@ impl KafkaError {
         matches!(self, Self::Call { code, .. } if code.is_denied())
     }
 
-    /// Whether there is no such topic, or no such partition of it: waiting does not bring one back that was deleted.
-    #[must_use]
-    pub fn is_unknown_topic(&self) -> bool {
-        match self {
-            Self::NoTopic { .. } => true,
-            Self::Call { code: ErrorCode(code), .. } => {
-                matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition)
-            }
-            _ => false,
-        }
-    }
-
     /// Whether it is said of one partition that it has no leader: Kafka answers, and not for this one.
     pub(crate) fn is_without_leader(&self) -> bool {
         matches!(self, Self::Call { code: ErrorCode(Code::LeaderNotAvailable), .. })

@@ -28,6 +28,8 @@ pub(super) struct ToldEnds {
     told: BTreeMap<i32, Result<i64, KafkaError>>,
 }
 
+// === impl Projection ===
+
 impl Projection {
     /// Asks what of those who died can still be read. What does not answer is as it was.
     pub(super) async fn look_what_is_held(&self, offsets: &Offsets) {
@@ -89,6 +91,8 @@ async fn starts(offsets: &Offsets, topic: &Arc<str>) -> Option<BTreeMap<i32, i64
     let starts = offsets.starts_of(all.collect()).await;
     Some(starts.into_iter().filter_map(|(at, start)| Some((at.partition, start.ok()?))).collect())
 }
+
+// === impl Reading ===
 
 impl Reading<'_> {
     /// Asks where the topic ends. A reader waits through any trouble and says nothing of it, so without this nobody would know that

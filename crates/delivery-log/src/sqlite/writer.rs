@@ -1,5 +1,6 @@
 //! The one thread that writes: it holds all files, and does one thing after the other.
 
+mod checkpoints;
 mod removals;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -185,43 +186,6 @@ impl StoreWriter {
         self.catch_up()?;
         self.checkpoint(None)?;
         Ok(projected)
-    }
-
-    /// Brings the write-ahead log of a day, or of what is open, into its file, where it has grown too large.
-    fn checkpoint(&mut self, day: Option<Day>) -> Result<(), StoreError> {
-        let folder = &self.shared.folder;
-        let path = day.map_or_else(|| schema::open_path(folder), |day| schema::day_path(folder, day));
-        let bytes = schema::wal_bytes(&path).map_err(|error| failed_at(&path, &error))?;
-        if bytes <= self.wal_bytes.max(self.held_bytes) {
-            return Ok(());
-        }
-        let connection = match day {
-            Some(day) => self.days.get(&day).map(|file| &file.connection),
-            None => Some(&self.open.connection),
-        };
-        let Some(connection) = connection else { return Ok(()) };
-        let is_done = schema::checkpoint(connection).map_err(|error| failed_at(&path, &error))?;
-        if !is_done {
-            warn!(path = %path.display(), bytes, "somebody reads the delivery log without an end: what is written stands beside its file, which grows");
-        }
-        self.held_bytes = if is_done { 0 } else { bytes + self.wal_bytes };
-        Ok(())
-    }
-
-    /// Leaves nothing beside the files of days that are not written any more.
-    fn settle_cool_days(&self) {
-        for (day, file) in self.days.iter().filter(|(day, _)| self.hot != Some(**day)) {
-            let path = schema::day_path(&self.shared.folder, *day);
-            let settled = match schema::wal_bytes(&path) {
-                Ok(0) => Ok(true),
-                Ok(_) => schema::checkpoint(&file.connection).map_err(|error| failed_at(&path, &error)),
-                Err(error) => Err(failed_at(&path, &error)),
-            };
-            // Whoever reads it still is waited for next time.
-            if let Err(error) = settled {
-                warn!(%day, %error, "what stands beside the file of this day of the delivery log could not be brought into it");
-            }
-        }
     }
 
     /// Brings the file of what is open to where the days are. A damaged file is given up, whichever it is, and the failure told all
@@ -433,7 +397,7 @@ mod tests {
     use crate::sqlite::{DayRows, ErasedEvents, lock};
 
     /// A writer over a folder.
-    fn writer(folder: &Path) -> StoreWriter {
+    pub(super) fn writer(folder: &Path) -> StoreWriter {
         let shared = Arc::new(SharedFiles {
             folder: folder.to_owned(),
             days: RwLock::default(),
@@ -448,7 +412,7 @@ mod tests {
     }
 
     /// So many facts from an offset on, all of one time.
-    fn facts(offsets: std::ops::Range<i64>, stored_ms: i64) -> LogChunk {
+    pub(super) fn facts(offsets: std::ops::Range<i64>, stored_ms: i64) -> LogChunk {
         let application = Some(ApplicationId(Uuid::from_u128(1)));
         let row = |offset| {
             let fact = plain(FactKind::Repeat, Coordinates { partition: 0, offset }, stored_ms);
@@ -456,47 +420,6 @@ mod tests {
             LogRow { offset, stored_ms, content: RowContent::Fact(Box::new(Fact { application, detail, ..fact })) }
         };
         LogChunk { partition: 0, offsets: offsets.clone(), rows: offsets.map(row).collect() }
-    }
-
-    #[test]
-    fn what_is_written_stays_small_beside_its_file_though_somebody_always_reads() {
-        const LIMIT: u64 = 1 << 20;
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = writer(folder.path());
-        writer.wal_bytes = LIMIT;
-        writer.project(vec![facts(0..10, 5)]).unwrap();
-        let (day, days) = (schema::day_path(folder.path(), Day::of(0)), [Day::of(0), Day::of(0).next()]);
-        let is_over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let read = || {
-                // Of two readers one is always in the middle of its question.
-                let open = || schema::open_to_read(&day, 1 << 20).unwrap();
-                let begin = |reader: &Connection| {
-                    reader.execute_batch("BEGIN").unwrap();
-                    let _: i64 = reader.query_row("SELECT count(*) FROM ids", [], |row| row.get(0)).unwrap();
-                };
-                let (mut one, mut other) = (open(), open());
-                begin(&one);
-                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    begin(&other);
-                    one.execute_batch("COMMIT").unwrap();
-                    std::mem::swap(&mut one, &mut other);
-                }
-            };
-            scope.spawn(read);
-            let mut next = 10;
-            for _ in 0..100 {
-                writer.project(vec![facts(next..next + 100, 5)]).unwrap();
-                next += 100;
-            }
-            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-        });
-        // A batch may come on top.
-        let wal = schema::wal_bytes(&day).unwrap();
-        assert!(wal < 2 * LIMIT, "{wal} bytes");
-        writer.project(vec![facts(20_000..20_010, days[1].start_ms())]).unwrap();
-        writer.settle_cool_days();
-        assert_eq!(schema::wal_bytes(&day).unwrap(), 0, "a day that is not written any more has none");
     }
 
     #[test]
