@@ -223,9 +223,10 @@ pub(crate) fn split(headers: &Headers, name: &str) -> Option<(Headers, Headers)>
     Some((part(&mut headers.iter().take(at)), part(&mut headers.iter().skip(at))))
 }
 
-/// The `rejected` record of `record`. Original headers stay if they fit; the value is cut until the whole fits `limit`
-/// (the topic's `max.message.bytes`), with its original size in `hookbus-cut`. That stands there too where only its key was cut, or
-/// its headers are left out: it is not whole then.
+/// The `rejected` record of `record`.
+///
+/// Original headers stay if they fit; the value is cut until the whole fits `limit` (the topic's `max.message.bytes`), with its
+/// original size in `hookbus-cut`. That stands there too where only its key was cut, or its headers are left out: it is not whole then.
 #[must_use]
 pub fn to_record(
     topic: Arc<str>,
@@ -317,7 +318,7 @@ mod tests {
         let said = said.unwrap();
         assert_eq!((said.source, said.organization, said.retries), (Some(source), Some(organization), 3));
         assert_eq!((said.seen_at.as_deref(), said.cut), (Some("/id"), None));
-        assert_eq!(RejectedRecord::decode(&record.clone()).map(|said| said.reason).as_deref(), Some(theirs));
+        assert_eq!(RejectedRecord::decode(&record).map(|said| said.reason).as_deref(), Some(theirs));
     }
 
     #[test]
