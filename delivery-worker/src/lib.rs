@@ -132,7 +132,6 @@ pub async fn run(config: DeliveryConfig, deps: Deps, shutdown: Shutdown) -> Resu
         live_bytes: config.live_bytes,
         batch: settings.batch,
         order: stage::Order::AnyOrder,
-        reads_behind_batch: true,
         is_gated: true,
         grace,
         latch: Some(latch),

@@ -179,11 +179,6 @@ impl Poller {
         self.0.deny(Some(Arc::clone(topic)), &error);
     }
 
-    /// Takes credit again that was given back for records which the role holds once more: their transaction was not written.
-    pub fn retake(&self, lease: &Lease, records: usize, bytes: usize) {
-        self.0.state.lock().retake(lease, records, bytes);
-    }
-
     /// Credit back: the role no longer holds these ([`schemas::record::Record::size`] bytes each). Hands out what waited.
     pub fn release(&self, lease: &Lease, records: usize, bytes: usize) {
         let (published, wake, flow) = {

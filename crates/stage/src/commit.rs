@@ -6,7 +6,7 @@ use kafka::{Committed, KafkaError, Lease, Refusal};
 use tracing::{error, info, warn};
 
 use crate::error::StageError;
-use crate::outbox::{Batch, Part, Slow};
+use crate::outbox::{Batch, Slow};
 use crate::turn::Stage;
 use crate::work::{Now, Work};
 
@@ -53,9 +53,6 @@ impl<W: Work> Stage<W> {
         for (progress, claim) in transaction.progress.iter_mut().zip(claims) {
             progress.claim = claim;
         }
-        if self.reads_behind_batch {
-            batch.parts.iter().for_each(|part| self.give_credit(part));
-        }
         let writer = self.writer.clone();
         let future = Box::pin(async move { writer.commit(transaction).await });
         self.commit = Some(CommitInFlight { future, batch, since_boot_ms: now.boot_ms });
@@ -77,7 +74,6 @@ impl<W: Work> Stage<W> {
                 }
                 let with_topic = |refusal: Refusal| (refusal.index, format!("{}: {}", refusal.topic, refusal.reason));
                 let refused: Vec<(usize, String)> = refused.into_iter().map(with_topic).collect();
-                self.retake_credit(&batch);
                 self.outbox.put_back_refused(batch, *transaction, &refused, &mut self.work, now)
             }
             Err(KafkaError::TooSlow { transaction, written_bytes, reason }) => {
@@ -90,7 +86,6 @@ impl<W: Work> Stage<W> {
                     reason,
                     "a transaction does not get through in time, smaller ones follow"
                 );
-                self.retake_credit(&batch);
                 let slow = Slow { written: written_bytes, reason: &reason, give_up_bytes: self.give_up_bytes };
                 self.outbox.put_back_slow(batch, *transaction, slow, &mut self.work, now)
             }
@@ -123,24 +118,11 @@ impl<W: Work> Stage<W> {
                 if self.poller.ownership().is_live(&part.lease) {
                     self.poller.restart(vec![part.lease.clone()]);
                 }
-            } else if !self.reads_behind_batch {
-                self.give_credit(part);
+            } else if part.records > 0 {
+                self.poller.release(&part.lease, part.records, part.bytes);
             }
         }
         self.outbox.recycle(batch);
-    }
-
-    fn give_credit(&self, part: &Part) {
-        if part.records > 0 {
-            self.poller.release(&part.lease, part.records, part.bytes);
-        }
-    }
-
-    /// What a batch holds is live again: it comes back.
-    fn retake_credit(&self, batch: &Batch<W::Note>) {
-        if self.reads_behind_batch {
-            batch.parts.iter().for_each(|part| self.poller.retake(&part.lease, part.records, part.bytes));
-        }
     }
 
     /// Drops everything that is left of a lease.

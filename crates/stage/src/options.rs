@@ -51,9 +51,6 @@ pub struct Options {
     pub batch: BatchLimits,
     /// In which order records of a partition are resolved.
     pub order: Order,
-    /// The look-ahead of a batch is read anew when its transaction begins, and not once that is committed: a partition that is read as
-    /// fast as it is worked off never waits for one. Then as many records again as a batch holds are not committed.
-    pub reads_behind_batch: bool,
     /// How long a partial batch waits for more.
     pub pace: Pace,
     /// After a small batch the next one waits less, see [`Pace::finished_filled`].
@@ -93,7 +90,6 @@ impl Options {
             live_bytes: 16 * 1024 * 1024,
             batch: BatchLimits::default(),
             order: Order::InOrder,
-            reads_behind_batch: false,
             // Fewer, fuller transactions cost the brokers less, and nobody waits for most commits.
             pace: Pace::new(4.0, Duration::from_millis(2), Duration::from_millis(200)),
             is_paced_by_fill: false,

@@ -74,7 +74,6 @@ impl<W: Work> Stage<W> {
             writer,
             outbox: Outbox::new(options.batch, options.order).within(options.live_records, options.live_bytes),
             commit: None,
-            reads_behind_batch: options.reads_behind_batch,
             pace: options.pace,
             is_paced_by_fill: options.is_paced_by_fill,
             members: Membership::new(options.latch, now),

@@ -37,8 +37,6 @@ pub(crate) struct Stage<W: Work> {
     pub(crate) writer: Writer,
     pub(crate) outbox: Outbox<W::Note>,
     pub(crate) commit: Option<CommitInFlight<W::Note>>,
-    /// Credit of a batch goes back when its transaction begins.
-    pub(crate) reads_behind_batch: bool,
     pub(crate) pace: Pace,
     pub(crate) is_paced_by_fill: bool,
     pub(crate) members: Membership<W::State>,

@@ -1,9 +1,8 @@
-//! Outcomes that are not committed yet. While a partition has twice as many of them as its window may hold, none of its requests begins:
+//! Outcomes that are not committed yet. While a partition has as many of them as its window may hold, none of its requests begins:
 //! whoever takes it over sends all of them again.
 //!
-//! Twice: a window's worth that its transaction commits now, and as many that wait for the next one. With less, one subscription that has a
-//! partition for itself would stand still for a part of each transaction. What is in flight does not count: lanes that hang hold no
-//! other one up.
+//! A window bounds its own, for it keeps its records until they are committed. What is read back from lists is in no window. What
+//! is in flight does not count: lanes that hang hold no other one up.
 //!
 //! What left without a request is never sent again, and holds nobody. But reading back would go on faster than it is committed, with
 //! a payload for each dead letter: while so much of it waits that it fills a transaction, nothing more is read back.
@@ -19,8 +18,6 @@ use super::{Engine, Lookup};
 /// transaction.
 const LEFT: usize = 1_000;
 const LEFT_BYTES: usize = 1024 * 1024;
-/// Outcomes of so many windows: of the transaction that is under way, and of the next one.
-const WINDOWS: usize = 2;
 
 /// By lease.
 #[derive(Debug, Default)]
@@ -54,7 +51,7 @@ impl<L: Lookup> Engine<L> {
     /// Whether a lane has to wait for a commit.
     pub(super) fn is_held_for_commit(&mut self, id: SubscriptionId) -> bool {
         let Some(lane) = self.lanes.get_mut(&id) else { return false };
-        let most = WINDOWS * self.rules.look_ahead.records;
+        let most = self.rules.look_ahead.records;
         let outcomes = self.unsettled.leases.get_mut(&lane.lease);
         let Some(outcomes) = outcomes.filter(|outcomes| outcomes.sent >= most) else { return false };
         if !std::mem::replace(&mut lane.held_back.by_commit, true) {
@@ -91,7 +88,7 @@ impl<L: Lookup> Engine<L> {
         outcomes.left_bytes =
             if outcomes.left == 0 { 0 } else { outcomes.left_bytes.saturating_sub(settled.left_bytes) };
         outcomes.sent = outcomes.sent.saturating_sub(settled.sent);
-        if outcomes.sent < WINDOWS * self.rules.look_ahead.records {
+        if outcomes.sent < self.rules.look_ahead.records {
             let held = std::mem::take(&mut outcomes.held);
             self.release_for_commit(held);
         }

@@ -31,8 +31,8 @@ async fn a_kafka_whose_answers_come_late_loses_and_doubles_nothing() {
 /// notices that it has no contact any more.
 const WINDOW: i64 = 200;
 const PARTITIONS: i64 = 2;
-/// So much is sent again after a stall, at most: a window of each in a transaction, and another one.
-const SENT_AGAIN: usize = 800;
+/// So much is sent again after a stall, at most.
+const SENT_AGAIN: usize = 400;
 
 /// Connections stay open and nothing comes through.
 async fn stalled(name: &str, stall: Duration, times: usize) {

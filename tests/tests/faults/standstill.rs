@@ -22,9 +22,9 @@ const LARGE_ONE_IN: usize = 60;
 const LARGE: usize = 100 * KIB;
 /// Published at once: what librdkafka's queue takes.
 const PART: usize = 500;
-/// The deliveries of one subscription lie in one partition. So many of them may be done and not committed when their worker loses it: a
-/// window of 1,000 in a transaction, and another one.
-const UNCOMMITTED: usize = 2_000;
+/// The deliveries of one subscription lie in one partition, whose window has so many. Of these some may be done and not
+/// committed when their worker loses it.
+const WINDOW: usize = 1_000;
 /// What one subscription may have in flight beside them.
 const IN_FLIGHT: usize = 32;
 const KIB: usize = 1_024;
@@ -111,7 +111,7 @@ impl Standstill {
     }
 
     async fn end(self, pipeline: Pipeline, begun_ms: i64) {
-        let repeats = self.times * (UNCOMMITTED + IN_FLIGHT);
+        let repeats = self.times * (WINDOW + IN_FLIGHT);
         let expect = Expect { repeats, unclean: true, ..Expect::default() };
         let outcome = pipeline.finish_within(expect, self.within).await.unwrap();
         let counts = outcome.audit.counts;

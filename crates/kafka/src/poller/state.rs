@@ -1,6 +1,5 @@
 //! Credit, buffered records and the event queue. Pure: no client, no clock.
 
-mod credit;
 mod hunger;
 mod lease;
 mod limits;
@@ -262,6 +261,15 @@ impl State {
         let Some(state) = self.leases.get_mut(partition) else { return true };
         self.denied.remove(&partition.topic);
         state.reach_end(offset, self.round)
+    }
+
+    /// Credit back. True: an event was queued.
+    pub(super) fn release(&mut self, lease: &Lease, records: usize, bytes: usize) -> bool {
+        self.update(lease, |state| {
+            state.out_records = state.out_records.saturating_sub(records);
+            state.out_bytes = if state.out_records == 0 { 0 } else { state.out_bytes.saturating_sub(bytes) };
+        });
+        self.hand_out(lease)
     }
 
     /// The role's own pause. True: an event was queued.

@@ -52,20 +52,6 @@ fn drain(state: &mut State) -> Vec<(i64, usize)> {
     all
 }
 
-/// A batch's credit is given back when its transaction begins; where that is not written, it is taken again.
-#[test]
-fn credit_that_is_taken_again_holds_until_as_much_is_given_back() {
-    let (mut state, lease) = begun(limits(10, 1_000_000));
-    accept(&mut state, &lease, (0..40).map(|offset| record(offset, 1)).collect());
-    assert_eq!(drain(&mut state).len(), 10);
-    assert!(state.release(&lease, 6, 6));
-    assert_eq!(drain(&mut state).len(), 6, "they are in a transaction");
-    state.retake(&lease, 6, 6);
-    assert!(!state.release(&lease, 6, 6), "16 are held, and may be 10");
-    assert!(state.release(&lease, 4, 4));
-    assert_eq!(drain(&mut state).len(), 4);
-}
-
 #[test]
 fn nothing_flows_before_begin_and_nothing_older_after_it() {
     let mut state = State::new(limits(10, 100));
