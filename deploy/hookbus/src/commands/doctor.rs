@@ -68,7 +68,7 @@ pub(crate) async fn run(connection: &Connection, config: &Config, args: &DoctorA
 /// Whose rights are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DoctorPrincipal {
-    /// DoctorPrincipal creates topics and looks at them.
+    /// Who creates topics and looks at them.
     Operator,
     /// A role.
     Role(Role),
