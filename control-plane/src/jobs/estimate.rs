@@ -475,6 +475,10 @@ mod tests {
             unreachable!("nobody asks")
         }
 
+        fn undecided_letters(&self) -> StoreAnswer<'_, u64> {
+            unreachable!("nobody asks")
+        }
+
         fn buckets(&self, _: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
             unreachable!("nobody asks")
         }

@@ -173,6 +173,11 @@ impl DeliveryStore for RetainedStore {
         self.store.open_letters(application, subscription, since_ms.max(self.from_ms(application)))
     }
 
+    // Of all applications: what one of them hides already is gone from it within a day.
+    fn undecided_letters(&self) -> StoreAnswer<'_, u64> {
+        self.store.undecided_letters()
+    }
+
     fn buckets(&self, query: BucketQuery) -> StoreAnswer<'_, Vec<MinuteBucket>> {
         let times = self.times(query.application, query.times);
         self.store.buckets(BucketQuery { times, ..query })
