@@ -237,7 +237,7 @@ impl RejectedOwner {
             there.or_else(|| snapshot.retired_application(id).map(|it| it.organization_id))
         };
         let named = said.application.and_then(|id| Some((id, of_application(id)?)));
-        let organization = said.organization.or(named.map(|(_, organization)| organization));
+        let organization = said.organization.or_else(|| named.map(|(_, organization)| organization));
         let organization = organization.filter(|id| snapshot.organization(*id).is_some());
         // What a source's record names is its own, or nobody's.
         let application = named.filter(|(_, of)| Some(*of) == organization).map(|(id, _)| id);

@@ -290,7 +290,7 @@ impl Planner {
         let is_refused = retried.is_some_and(RetriedTurn::is_refused);
         RejectedOf {
             source: source.map(SourceRoute::source_id),
-            organization: source.map(SourceRoute::organization).or(retried.and_then(RetriedTurn::organization)),
+            organization: source.map(SourceRoute::organization).or_else(|| retried.and_then(RetriedTurn::organization)),
             // What it says by the rules of `events` is nothing where it is none of these.
             application: if is_refused { None } else { self.named(catalog, place, source) },
         }

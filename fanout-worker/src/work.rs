@@ -159,7 +159,7 @@ impl Work for FanoutWork {
             Some(retried) => retried.place(now.wall_ms),
         };
         let route = self.intake.as_ref().and_then(|intake| intake.route_of(lease.epoch));
-        let route = route.or(retried.as_ref().and_then(RetriedTurn::route));
+        let route = route.or_else(|| retried.as_ref().and_then(RetriedTurn::route));
         let of = self.planner.whose(&self.catalog, place, route, retried.as_ref());
         let mut outputs = Vec::with_capacity(2);
         let (reason, detail) = match &refusals[0] {

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
@@ -96,7 +97,7 @@ impl KafkaRejections {
     /// What of each partition is looked at, as offsets.
     async fn lines(&self, filter: &RejectedFilter, end: Option<&PageEnd>) -> Result<Vec<PageLine>, KafkaError> {
         let all = (0..self.count().await?).filter(|partition| end.is_none_or(|end| end.0.contains_key(partition)));
-        let all: Vec<TopicPartition> = all.map(|at| TopicPartition::new(self.topic.clone(), at)).collect();
+        let all: Vec<TopicPartition> = all.map(|at| TopicPartition::new(Arc::clone(&self.topic), at)).collect();
         let starts = match filter.from_ms {
             Some(from_ms) => self.offsets.at_of(all.clone(), from_ms).await,
             None => self.offsets.starts_of(all.clone()).await,

@@ -1,5 +1,6 @@
 //! Some of what was rejected, forward from one place: what a job looks at in one part.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
@@ -36,7 +37,7 @@ impl KafkaRejections {
     ) -> Result<RejectedPiece, KafkaError> {
         let _turn = self.readers.acquire().await.map_err(|_closed| KafkaError::Closed)?;
         let count = self.count().await?;
-        let (at, next) = (TopicPartition::new(self.topic.clone(), from.partition), from.partition + 1);
+        let (at, next) = (TopicPartition::new(Arc::clone(&self.topic), from.partition), from.partition + 1);
         let next = (next < count).then_some(RejectedId { partition: next, offset: 0 });
         let nothing = RejectedPiece { records: Vec::new(), next };
         if from.partition >= count {

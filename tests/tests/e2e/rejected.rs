@@ -34,7 +34,8 @@ impl Quarantine {
         let application = pipeline.application(&[]).await.unwrap();
         let subscription = pipeline.subscribe(&application, &["**"], json!({})).await.unwrap();
         let topic: Arc<str> = Arc::from(format!("their-{}", pipeline.topics().events));
-        let spec = TopicSpec { name: topic.clone(), partitions: 2, replication_factor: None, config: BTreeMap::new() };
+        let spec =
+            TopicSpec { name: Arc::clone(&topic), partitions: 2, replication_factor: None, config: BTreeMap::new() };
         topics::ensure(pipeline.connection(), &[spec]).await.unwrap();
         let mut source = json!({
             "name": "orders", "uid": "orders", "topics": [topic], "format": "json", "start": "end",
@@ -52,7 +53,7 @@ impl Quarantine {
     /// Writes a record to a partition; returns where it stands.
     async fn write(&self, partition: i32, value: impl Into<Vec<u8>>) -> String {
         let record = OutRecord {
-            topic: self.topic.clone(),
+            topic: Arc::clone(&self.topic),
             partition: Some(partition),
             key: None,
             value: Some(Bytes::from(value.into())),

@@ -5,6 +5,7 @@
 //!            --cut--> its own topic, if that still holds it --> [retried] --> the fan-out
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -144,7 +145,7 @@ impl Steps {
             organization: said.organization,
             retries: said.retries.saturating_add(1),
         };
-        let out = retried.to_record(self.topics.retried.clone(), partitions);
+        let out = retried.to_record(Arc::clone(&self.topics.retried), partitions);
         Ok(if self.fits(&out) { Ok(out) } else { Err(JobSkip::TooLarge) })
     }
 
