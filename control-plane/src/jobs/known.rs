@@ -32,6 +32,9 @@ pub(crate) struct KnownJobs {
     open_bytes: usize,
 }
 
+/// A job that has ended, by its age, and what its definition weighs.
+type EndedJob = (Reverse<(i64, JobId)>, usize);
+
 /// What stands of one job. Either may be missing: of what is being removed, or of a kind that a newer build runs.
 #[derive(Debug, Default)]
 struct JobParts {
@@ -171,7 +174,7 @@ impl KnownJobs {
         owner: impl Fn(ApplicationId) -> O,
     ) -> Vec<JobId> {
         let (mut ids, mut of) = (Vec::new(), None);
-        let mut ended: BTreeMap<O, Vec<(Reverse<(i64, JobId)>, usize)>> = BTreeMap::new();
+        let mut ended: BTreeMap<O, Vec<EndedJob>> = BTreeMap::new();
         for (application, place) in &self.by_application {
             let Reverse((_, id)) = place;
             let Some(JobParts { definition: Some((_, definition)), progress }) = self.of.get(id) else { continue };

@@ -126,11 +126,12 @@ impl Projection {
 
     /// Does for ever what is done beside reading.
     async fn tend(&self, offsets: &Offsets, upkeep: &Upkeep) -> Infallible {
-        loop {
+        for _turn in 0_u64.. {
             upkeep.run(self.store.as_ref(), self.keep, &self.metrics).await;
             self.look_what_is_held(offsets).await;
             tokio::time::sleep(upkeep::EVERY).await;
         }
+        std::future::pending().await
     }
 
     /// Tells Prometheus how old the oldest record is that may be missing.

@@ -30,10 +30,10 @@ impl InOrder {
     ///
     /// # Errors
     /// The first one of the part cannot be read, also by itself.
-    pub(super) async fn next<'a, T, R, A: Future<Output = Result<R, NotNow>>>(
+    pub(super) async fn next<'a, T: Sync, R: Send, A: Future<Output = Result<R, NotNow>> + Send>(
         &mut self,
         rest: &'a [T],
-        ask: impl Fn(&'a T) -> A,
+        ask: impl Fn(&'a T) -> A + Send + Sync,
     ) -> Result<Option<Vec<R>>, NotNow> {
         if rest.is_empty() || self.is_cut {
             return Ok(None);
