@@ -7,9 +7,11 @@
 
 #![expect(unsafe_code, reason = "librdkafka is C: each block states why its call is sound")]
 
+mod ask;
 mod bell;
 mod describe;
 mod listed;
+mod members;
 mod produce;
 mod queue;
 mod refresh;
@@ -32,6 +34,7 @@ pub(crate) use self::describe::{
     Described, Permissions, TopicFacts, describe_topics, permissions, topic_facts, topic_ids,
 };
 pub(crate) use self::listed::{ListedElement, offsets_for_times};
+pub(crate) use self::members::group_members;
 pub(crate) use self::produce::{Topic, produce, produce_boxed};
 pub(crate) use self::queue::{MessageQueue, Polled};
 pub(crate) use self::refresh::refresh;

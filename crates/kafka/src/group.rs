@@ -99,15 +99,8 @@ pub async fn members(connection: &Connection, group: &str) -> Result<Vec<Member>
 
 /// As [`members`], blocking.
 pub(crate) fn members_of(client: &BaseConsumer<Named>, group: &str) -> Result<Vec<Member>, KafkaError> {
-    let groups = client
-        .fetch_group_list(Some(group), TIMEOUT)
-        .map_err(|error| KafkaError::from_rdkafka(format!("members of {group}"), &error))?;
-    let ours = groups.groups().iter().filter(|found| found.name() == group);
-    let members = ours.flat_map(|found| found.members()).map(|member| Member {
-        client_id: member.client_id().to_owned(),
-        host: member.client_host().trim_start_matches('/').to_owned(),
-    });
-    let mut members: Vec<Member> = members.collect();
+    let members = ffi::group_members(client.client().native_client(), group, TIMEOUT);
+    let mut members = members.map_err(|code| KafkaError::call(format!("members of {group}"), code))?;
     members.sort();
     Ok(members)
 }

@@ -9,7 +9,8 @@ use rdkafka::client::NativeClient;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use uuid::Uuid;
 
-use super::{OK, millis, refresh, text};
+use super::ask::ask;
+use super::{OK, text};
 
 /// What is told of each topic, or why it is not: one that is denied hides no other. A topic that does not exist is missing.
 pub(crate) type Described<T> = HashMap<String, Result<T, Code>>;
@@ -115,37 +116,12 @@ fn describe<T>(
 ) -> Result<Described<T>, Code> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: everything made here is destroyed here; the collection copies the names; the event is read before it is
-    // destroyed.
+    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    // SAFETY: the collection copies the names, and is destroyed once the answer is there; the event is this question's.
     unsafe {
         let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options =
-            sys::rd_kafka_AdminOptions_new(client.ptr(), sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        let queue = sys::rd_kafka_queue_new(client.ptr());
-        let mut reason = [0 as c_char; 256];
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), reason.as_mut_ptr(), reason.len());
-        let refused = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, i32::from(with_operations));
-        let result = if refused.is_null() {
-            sys::rd_kafka_DescribeTopics(client.ptr(), collection, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(1)));
-            if event.is_null() {
-                Err(Code::OperationTimedOut)
-            } else {
-                let result = read_all(event, read);
-                sys::rd_kafka_event_destroy(event);
-                result
-            }
-        } else {
-            let code = Code::from(sys::rd_kafka_error_code(refused));
-            sys::rd_kafka_error_destroy(refused);
-            Err(code)
-        };
-        if result.is_err() {
-            // The controller it asked may be gone.
-            refresh(client);
-        }
-        sys::rd_kafka_queue_destroy(queue);
-        sys::rd_kafka_AdminOptions_destroy(options);
+        let send = |options, queue| sys::rd_kafka_DescribeTopics(client.ptr(), collection, options, queue);
+        let result = ask(client, operation, (timeout, with_operations), send, |event| read_all(event, read));
         sys::rd_kafka_TopicCollection_destroy(collection);
         result
     }
@@ -157,10 +133,6 @@ unsafe fn read_all<T>(
 ) -> Result<Described<T>, Code> {
     // SAFETY: the event is the answer to DescribeTopics and stays alive; every count comes with its array.
     unsafe {
-        let error = sys::rd_kafka_event_error(event);
-        if error != OK {
-            return Err(Code::from(error));
-        }
         let described = sys::rd_kafka_event_DescribeTopics_result(event);
         if described.is_null() {
             return Err(Code::Fail);
