@@ -184,6 +184,8 @@ async fn keep_running_sources(
         if !is_denied(&failed) {
             return Err(failed.into());
         }
+        // What it says once lasts; the gauge says it for as long as it is so.
+        metrics.shut_out();
         error!(error = %chain(&failed), "the cluster does not let sources be read: tried again, and `events` goes on");
         tokio::select! {
             () = tokio::time::sleep(HELD_FOR) => {}

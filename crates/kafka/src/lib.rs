@@ -57,6 +57,6 @@ pub use restore::{LogCut, Restored};
 pub use tail::{Below, From, Tail, TailEvent, TailOptions};
 pub use window::Window;
 pub use writer::{
-    Claimed, Committed, FailedTry, MAX_LEASES, Output, Progress, Refusal, Transaction, Writer, WriterOptions,
+    Claimed, Committed, FailedTry, MAX_LEASES, Output, Progress, Refusal, Transaction, Tries, Writer, WriterOptions,
     WriterStats,
 };

@@ -41,11 +41,10 @@ use crate::takeover::{Found, Restorer};
 use commit::Committer;
 use fencing::Fencings;
 use sieve::GroupSize;
-use tries::Tries;
 
 pub use chunks::MAX_LEASES;
 pub use transaction::{Claimed, Committed, Output, Progress, Refusal, Transaction};
-pub use tries::FailedTry;
+pub use tries::{FailedTry, Tries};
 
 /// Transactions that may wait for the one under way. Callers wait beyond it.
 const QUEUE: usize = 64;
@@ -63,6 +62,8 @@ pub struct WriterOptions {
     pub message_max_bytes: usize,
     /// The topics that are read are other people's: one that is gone, or may not be read any more, is left out of a transaction.
     pub fails_alone: bool,
+    /// Where its tries are noted: also while it gets ready, when there is no handle to ask.
+    pub tries: Tries,
 }
 
 /// Counters of the writer since its start.
@@ -174,6 +175,7 @@ impl WriterOptions {
             transaction_timeout: Duration::from_secs(10),
             message_max_bytes: 1_048_588,
             fails_alone: false,
+            tries: Tries::default(),
         }
     }
 }
@@ -197,7 +199,7 @@ impl Writer {
                 reason: format!("{:?} is not 1 to 40 characters of [A-Za-z0-9._-]", options.transactional_id),
             });
         }
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { tries: options.tries.clone(), ..Shared::default() });
         let identity = (options.transactional_id.as_str(), options.transaction_timeout);
         let closing = Arc::clone(&shared.closing);
         let restorer = Arc::new(Restorer::new(connection, &options.group, identity, ownership.clone(), closing)?);

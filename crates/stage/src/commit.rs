@@ -26,6 +26,15 @@ pub(crate) async fn outcome<N>(commit: &mut Option<CommitInFlight<N>>) -> Result
     }
 }
 
+/// What the end of a drain leaves behind.
+const fn last_words(is_complete: bool) -> &'static str {
+    if is_complete {
+        "everything resolved is committed"
+    } else {
+        "what was not committed when the grace period was over is done again by others"
+    }
+}
+
 impl<W: Work> Stage<W> {
     /// Begins the next transaction if there is anything to commit and it is time. Returns whether one began.
     pub(crate) fn begin_commit(&mut self, now: Now) -> bool {
@@ -141,7 +150,7 @@ impl<W: Work> Stage<W> {
                 reason: "its signals ended".to_owned(),
             });
         }
-        info!(role = W::ROLE, "ended: everything resolved is committed");
+        info!(role = W::ROLE, "ended: {}", last_words(self.is_complete()));
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ mod assigning;
 mod commit;
 mod error;
 mod gate;
+mod group;
 mod membership;
 mod metrics;
 mod options;

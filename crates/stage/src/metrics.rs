@@ -20,6 +20,9 @@ pub struct StageMetrics {
     pub(crate) denied: IntGauge,
     /// Partitions that are assigned and have not begun, by role: they are being taken over, or wait for what their takeover needs.
     pub(crate) unbegun: IntGauge,
+    /// 1 while the cluster does not let the role run at all, by role: its group or its transactional id is denied; it is tried again by
+    /// itself.
+    shut_out: IntGauge,
     transactions: IntCounter,
     output_partitions: IntCounter,
     aborted: IntCounter,
@@ -50,6 +53,10 @@ impl StageMetrics {
                 "unbegun_partitions",
                 "Partitions that are assigned and have not begun, by role: they are being taken over, or wait for what their takeover needs.",
             )?,
+            shut_out: Metrics::of_role(registry, "stage", name).gauge(
+                "denied",
+                "1 while the cluster does not let the role run at all, by role: its group or its transactional id is denied; it is tried again by itself.",
+            )?,
             transactions: metrics.counter("transactions_total", "Transactions committed.")?,
             output_partitions: metrics.counter(
                 "transaction_partitions_total",
@@ -61,12 +68,40 @@ impl StageMetrics {
         })
     }
 
-    /// Takes over what the writer counted.
-    pub(crate) fn set_writer(&self, stats: WriterStats) {
-        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
-        raise(&self.transactions, stats.transactions);
-        raise(&self.output_partitions, stats.partitions);
-        raise(&self.aborted, stats.aborted);
-        raise(&self.settled, stats.settled);
+    /// The cluster did not let the stage run, which is to be tried again; until [`StageMetrics::let_in`].
+    pub fn shut_out(&self) {
+        self.shut_out.set(1);
+    }
+
+    /// The cluster lets it write, and its group has it as a member, or nothing is to be read.
+    pub(crate) fn let_in(&self) {
+        self.shut_out.set(0);
+    }
+
+    /// Adds what the writer counted since `before`. Each stage has a writer of its own, whose counts begin at 0.
+    pub(crate) fn count_writer(&self, before: &WriterStats, now: &WriterStats) {
+        let add = |counter: &IntCounter, before: u64, now: u64| counter.inc_by(now.saturating_sub(before));
+        add(&self.transactions, before.transactions, now.transactions);
+        add(&self.output_partitions, before.partitions, now.partitions);
+        add(&self.aborted, before.aborted, now.aborted);
+        add(&self.settled, before.settled, now.settled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_one_writer_after_another_add_up() {
+        let metrics = StageMetrics::new(&Registry::new(), "sources").unwrap();
+        let counted = |transactions| WriterStats { transactions, aborted: 1, ..WriterStats::default() };
+        let none = WriterStats::default();
+        metrics.count_writer(&none, &counted(5));
+        metrics.count_writer(&counted(5), &counted(7));
+        // The stage was tried again.
+        metrics.count_writer(&none, &counted(2));
+        metrics.count_writer(&counted(2), &counted(3));
+        assert_eq!((metrics.transactions.get(), metrics.aborted.get()), (10, 2));
     }
 }

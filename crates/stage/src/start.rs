@@ -7,19 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
-use kafka::{Connection, KafkaError, Offsets, Ownership, Poller, PollerOptions, Writer, WriterOptions, topics};
+use kafka::{
+    Connection, KafkaError, Offsets, Ownership, Poller, PollerOptions, Tries, Writer, WriterOptions, WriterStats,
+    topics,
+};
 use schemas::record::TopicPartition;
 use tracing::info;
 
 use crate::error::StageError;
 use crate::gate::Gate;
+use crate::group::GroupWatch;
 use crate::membership::Membership;
 use crate::metrics::StageMetrics;
 use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
 use crate::status::Progress;
 use crate::turn::Stage;
-use crate::waits::OWN_ID;
+use crate::waits::{HeldBy, HeldWaits};
 use crate::watchdog::{Watchdog, Watched};
 use crate::work::{Waiting, Work};
 
@@ -54,7 +58,9 @@ impl<W: Work> Stage<W> {
             ownership: ownership.clone(),
             ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
         };
+        let tries = Tries::default();
         let writer = WriterOptions {
+            tries: tries.clone(),
             transaction_timeout: deps.kafka.transaction_timeout,
             message_max_bytes: deps.topics.max_message_bytes,
             fails_alone: options.fails_alone,
@@ -69,7 +75,8 @@ impl<W: Work> Stage<W> {
         let moving = deps.health.beat(format!("{name} progress"), move || seen.stalled_ms(clock::boot_ms()), limit_ms);
         let _watching = watchdog.watch();
         let writer = Writer::start(&deps.connection, writer, ownership);
-        let writer = told(writer, &watched, TopicPartition::new(Arc::clone(&deps.topics.control), 0)).await;
+        let asked = TopicPartition::new(Arc::clone(&deps.topics.control), 0);
+        let writer = told(writer, (&watched, &tries), asked.clone()).await;
         let writer = writer.map_err(failed("starting the transactional writer"))?;
         let (poller, signals) = Poller::start(&deps.connection, poller).map_err(failed("starting the poller"))?;
         let heartbeat = poller.heartbeat();
@@ -86,6 +93,7 @@ impl<W: Work> Stage<W> {
             pace: options.pace,
             is_paced_by_fill: options.is_paced_by_fill,
             members: Membership::new(options.latch, now),
+            group: GroupWatch::new(asked, !options.reads.is_empty(), clock::boot_ms()),
             gate: options.is_gated.then(|| Gate::new(half_ms(deps.kafka.session_timeout), clock::boot_ms())),
             is_gate_open: true,
             fails_alone: options.fails_alone,
@@ -99,7 +107,8 @@ impl<W: Work> Stage<W> {
             last_commit_ms: None,
             measure_at: now,
             watched,
-            held: None,
+            held: HeldWaits::new(),
+            counted: WriterStats::default(),
             _watching,
             _beats: [polling, moving],
         })
@@ -112,20 +121,21 @@ async fn require(connection: &Connection, writes: &[Arc<str>]) -> Result<(), Kaf
     topics::until_answered(|| topics::require(connection, &writes)).await
 }
 
-/// Waits for what a writer starts with, and tells so: no new process would come further. `asked`: Kafka is away while it does not
-/// answer about this partition.
+/// Waits for what a writer starts with, and tells so, with how its last try failed: no new process would come further. `asked`: Kafka
+/// is away while it does not answer about this partition.
 async fn told<T>(
     starting: impl Future<Output = Result<T, KafkaError>>,
-    watched: &Watched,
+    (watched, tries): (&Watched, &Tries),
     asked: TopicPartition,
 ) -> Result<T, KafkaError> {
     let mut starting = std::pin::pin!(starting);
     let since_boot_ms = clock::boot_ms();
-    let waiting = Waiting { reason: OWN_ID, partition: asked, offset: -1, since_boot_ms };
+    let waiting = Waiting { reason: HeldBy::OwnId.reason(), partition: asked, offset: -1, since_boot_ms };
     loop {
-        watched.note(clock::boot_ms(), None, Some(waiting.clone()));
+        watched.note(clock::boot_ms(), None, HeldWaits::from([(HeldBy::OwnId, waiting.clone())]));
+        watched.note_failed(tries.last());
         if let Ok(started) = tokio::time::timeout(TELL_EVERY, starting.as_mut()).await {
-            watched.note(clock::boot_ms(), None, None);
+            watched.note(clock::boot_ms(), None, HeldWaits::new());
             return started;
         }
     }
@@ -149,11 +159,25 @@ mod tests {
     async fn a_writer_that_gets_ready_is_told_of_and_ends_no_liveness() {
         let watched = Watched::new(clock::boot_ms() - 90_000);
         let asked = TopicPartition::new("control", 0);
-        let never = told(std::future::pending::<Result<(), KafkaError>>(), &watched, asked.clone());
+        let tries = Tries::default();
+        let never = told(std::future::pending::<Result<(), KafkaError>>(), (&watched, &tries), asked.clone());
         assert!(tokio::time::timeout(Duration::ZERO, never).await.is_err());
-        assert_eq!(watched.held().map(|it| (it.reason, it.partition)), Some((OWN_ID, asked.clone())));
+        let held = watched.held(HeldBy::OwnId);
+        assert_eq!(held.map(|it| (it.reason, it.partition)), Some(("the transactional id", asked.clone())));
         assert_eq!(watched.stalled_ms(clock::boot_ms()), 0, "a new process would wait too");
-        told(async { Ok(()) }, &watched, asked).await.unwrap();
-        assert_eq!(watched.held(), None);
+        told(async { Ok(()) }, (&watched, &tries), asked).await.unwrap();
+        assert_eq!(watched.held(HeldBy::OwnId), None);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_gets_ready_is_told_of_with_what_kafka_said() {
+        let watched = Watched::new(clock::boot_ms());
+        let tries = Tries::default();
+        tries.failed(clock::boot_ms(), &KafkaError::without_leader("init_transactions"));
+        let never = std::future::pending::<Result<(), KafkaError>>();
+        let never = told(never, (&watched, &tries), TopicPartition::new("control", 0));
+        assert!(tokio::time::timeout(Duration::ZERO, never).await.is_err());
+        let failed = watched.failed().map(|failed| failed.error.to_string()).unwrap_or_default();
+        assert!(failed.contains("init_transactions"), "{failed}");
     }
 }

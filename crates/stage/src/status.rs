@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kafka::{Epoch, Lease, LeaseLag};
 
 use crate::outbox::{Outbox, Reached};
+use crate::waits::HeldBy;
 use crate::work::Waiting;
 
 /// A partition whose records are all done is committed at its end after this long, so that its committed offset does not
@@ -128,7 +129,7 @@ impl Progress {
 pub(crate) fn held(lags: &[LeaseLag]) -> Option<Waiting> {
     let held = lags.iter().filter_map(|lag| {
         let (partition, offset, since_boot_ms) = (lag.partition.clone(), lag.position, lag.held_since_ms?);
-        Some(Waiting { reason: "an open transaction", partition, offset, since_boot_ms })
+        Some(Waiting { reason: HeldBy::OpenTransaction.reason(), partition, offset, since_boot_ms })
     });
     held.min_by_key(|held| held.since_boot_ms)
 }

@@ -6,18 +6,19 @@ use chassis::clock;
 use chassis::health::Beat;
 use chassis::shutdown::Shutdown;
 use chassis::status::Teller;
-use kafka::{Committed, FailedTry, KafkaError, Pace, Poller, PollerEvent, PollerEvents, Writer};
+use kafka::{Committed, FailedTry, KafkaError, Pace, Poller, PollerEvent, PollerEvents, Writer, WriterStats};
 use tracing::{info, warn};
 
 use crate::commit::{CommitInFlight, outcome};
 use crate::error::StageError;
 use crate::gate::Gate;
+use crate::group::GroupWatch;
 use crate::membership::{Membership, Stepped};
 use crate::metrics::StageMetrics;
 use crate::options::{Deps, Options};
 use crate::outbox::Outbox;
 use crate::status::{PASS_MARKERS_AFTER, Progress, held};
-use crate::waits::Waits;
+use crate::waits::{HeldBy, HeldWaits, Waits};
 use crate::watchdog::{Watched, Watching};
 use crate::work::{Fetching, NextTurn, Now, Turn, Waiting, Work};
 
@@ -39,6 +40,7 @@ pub(crate) struct Stage<W: Work> {
     pub(crate) pace: Pace,
     pub(crate) is_paced_by_fill: bool,
     pub(crate) members: Membership<W::State>,
+    pub(crate) group: GroupWatch,
     /// None where the role sends no requests.
     pub(crate) gate: Option<Gate>,
     pub(crate) is_gate_open: bool,
@@ -54,8 +56,10 @@ pub(crate) struct Stage<W: Work> {
     pub(crate) last_commit_ms: Option<i64>,
     pub(crate) measure_at: Instant,
     pub(crate) watched: Watched,
-    /// What an open transaction has held longest, as of the last measurement.
-    pub(crate) held: Option<Waiting>,
+    /// What an open transaction has held longest, and the group, as of the last measurement.
+    pub(crate) held: HeldWaits,
+    /// What the writer had counted by then.
+    pub(crate) counted: WriterStats,
     /// The watchdog's task, which ends with the stage, however that ends; so do the beats.
     pub(crate) _watching: Watching,
     pub(crate) _beats: [Beat; 2],
@@ -67,6 +71,8 @@ pub(crate) struct Drain {
     until: Instant,
     /// The poller was told to leave the group.
     is_leaving: bool,
+    /// Everything had ended and was committed by then.
+    is_complete: bool,
 }
 
 /// What the loop waits for.
@@ -85,14 +91,20 @@ enum Wake<S> {
 ///
 /// # Errors
 /// What no waiting heals. The process should end with it; everything not committed is done again by others.
-pub async fn run<W: Work>(options: Options, deps: Deps, work: W, shutdown: Shutdown) -> Result<(), StageError> {
+pub async fn run<W: Work>(mut options: Options, deps: Deps, work: W, shutdown: Shutdown) -> Result<(), StageError> {
+    // Kept here until it can write: whoever is stopped before takes back what it has told.
+    let teller = options.teller.take();
     let mut stage = tokio::select! {
         started = Stage::start(options, deps, work) => started?,
         () = shutdown.requested() => {
             info!(role = W::ROLE, "asked to stop before it could write: it owns nothing");
+            if let Some(teller) = teller {
+                teller.end().await;
+            }
             return Ok(());
         }
     };
+    stage.teller = teller;
     loop {
         let sleep = stage.turn()?;
         let wake = stage.wait(sleep, &shutdown).await;
@@ -147,7 +159,8 @@ impl<W: Work> Stage<W> {
         self.finish_drain(now);
         self.members.check_ready(now.instant, || self.poller.membership());
         let (waits, failed) = self.waits(now);
-        let held = [waits.held, self.held.clone()].into_iter().flatten().min_by_key(|held| held.since_boot_ms);
+        let mut held = self.held.clone();
+        held.extend(waits.held.map(|waiting| (HeldBy::FailingTransaction, waiting)));
         self.watched.note(now.boot_ms, waits.work, held);
         self.watched.note_failed(failed);
         self.measure(now);
@@ -171,6 +184,7 @@ impl<W: Work> Stage<W> {
         }
         if let Some(topics) = asked.topics.filter(|_| self.drain.is_none()) {
             info!(role = W::ROLE, topics = topics.len(), "reading another list of topics");
+            self.group.subscribed(!topics.is_empty(), now.boot_ms);
             self.poller.subscribe(topics);
         }
         Ok(next)
@@ -241,7 +255,11 @@ impl<W: Work> Stage<W> {
         }
         self.measure_at = now.instant + MEASURE_EVERY;
         let lags = self.poller.lag();
-        self.held = held(&lags);
+        if self.group.look(self.poller.membership().joined || self.drain.is_some(), now.boot_ms) {
+            self.metrics.let_in();
+        }
+        let held = [(HeldBy::OpenTransaction, held(&lags)), (HeldBy::Group, self.group.held())];
+        self.held = held.into_iter().filter_map(|(by, waiting)| Some((by, waiting?))).collect();
         let committing = self.commit.as_ref().map_or(0, |commit| commit.batch.records());
         let mut measured = self.progress.measure(&lags, &self.outbox, committing);
         measured.last_commit_ms = self.last_commit_ms;
@@ -250,7 +268,8 @@ impl<W: Work> Stage<W> {
         }
         let committing_ms = self.commit.as_ref().and_then(|commit| commit.batch.oldest_timestamp_ms());
         measured.oldest_timestamp_ms = [measured.oldest_timestamp_ms, committing_ms].into_iter().flatten().min();
-        self.metrics.set_writer(self.writer.stats());
+        let counted = std::mem::replace(&mut self.counted, self.writer.stats());
+        self.metrics.count_writer(&counted, &self.counted);
         self.metrics.partitions.set(i64::try_from(measured.partitions).unwrap_or(i64::MAX));
         self.metrics.unbegun.set(i64::try_from(self.members.unbegun()).unwrap_or(i64::MAX));
         self.metrics.denied.set(i64::try_from(self.poller.denied_topics().len()).unwrap_or(i64::MAX));
@@ -266,7 +285,7 @@ impl<W: Work> Stage<W> {
     fn begin_drain(&mut self, now: Now) {
         let (in_flight, grace_ms) = (self.work.in_flight_of_all(), self.grace.as_millis());
         info!(role = W::ROLE, in_flight, grace.ms = %grace_ms, "draining: no more intake, waiting for what is in flight");
-        self.drain = Some(Drain { until: now.instant + self.grace, is_leaving: false });
+        self.drain = Some(Drain { until: now.instant + self.grace, is_leaving: false, is_complete: false });
         // What retention empties before the next owner comes was read.
         self.progress.pass_markers(&self.poller.lag(), &mut self.outbox, now.instant, Duration::ZERO);
         self.poller.stop_intake();
@@ -279,13 +298,18 @@ impl<W: Work> Stage<W> {
         self.drain.is_some_and(|drain| drain.is_leaving)
     }
 
+    /// Whether a drain had ended everything, and committed it, before the poller was told to leave the group.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.drain.is_some_and(|drain| drain.is_complete)
+    }
+
     /// Once nothing is in flight and everything is committed, the partitions may go.
     fn finish_drain(&mut self, now: Now) {
         let Some(drain) = self.drain.as_mut().filter(|drain| !drain.is_leaving) else { return };
         let in_flight = self.work.in_flight_of_all();
         let is_drained = in_flight == 0 && self.outbox.is_empty() && self.commit.is_none();
         if is_drained || now.instant >= drain.until {
-            drain.is_leaving = true;
+            (drain.is_leaving, drain.is_complete) = (true, is_drained);
             if !is_drained {
                 warn!(
                     role = W::ROLE,

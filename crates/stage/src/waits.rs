@@ -1,14 +1,43 @@
-//! Tells what a new process might do from what it would try in vain as this one does: a transaction that Kafka fails again and again.
+//! Tells what a new process might do from what it would try in vain as this one does: a transaction that Kafka fails again and
+//! again, and whatever else Kafka holds.
+
+use std::collections::BTreeMap;
 
 use kafka::FailedTry;
 
 use crate::work::Waiting;
 
-/// What [`Waits::held`] says of it.
-pub(crate) const FAILING: &str = "a transaction that is tried again and again";
+/// What Kafka holds a stage by, though it answers. No new process would come further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HeldBy {
+    /// A transaction that never ends keeps what follows it from being read.
+    OpenTransaction,
+    /// A transaction of ours is failed again and again.
+    FailingTransaction,
+    /// The transactional id is not given to us: nothing could be written.
+    OwnId,
+    /// The group does not have us as a member: nothing is ours.
+    Group,
+}
 
-/// What a stage waits for that cannot write yet.
-pub(crate) const OWN_ID: &str = "the transactional id";
+/// What is held, by what. Each is told of by itself: one that has been held for longer hides no other.
+pub(crate) type HeldWaits = BTreeMap<HeldBy, Waiting>;
+
+// === impl HeldBy ===
+
+impl HeldBy {
+    pub(crate) const ALL: [Self; 4] = [Self::OpenTransaction, Self::FailingTransaction, Self::OwnId, Self::Group];
+
+    /// What lines of the log call it.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::OpenTransaction => "an open transaction",
+            Self::FailingTransaction => "a transaction that is tried again and again",
+            Self::OwnId => "the transactional id",
+            Self::Group => "the membership of its group",
+        }
+    }
+}
 
 /// The oldest thing of each kind that waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +59,7 @@ impl Waits {
         let work = oldest(&mut writes.into_iter().flatten().chain(other));
         Self {
             work: work.map(|it| Waiting { since_boot_ms: it.since_boot_ms.max(failed_ms), ..it }),
-            held: held.map(|it| Waiting { reason: FAILING, ..it }),
+            held: held.map(|it| Waiting { reason: HeldBy::FailingTransaction.reason(), ..it }),
         }
     }
 }
@@ -41,6 +70,8 @@ mod tests {
     use schemas::record::TopicPartition;
 
     use super::*;
+
+    const FAILING: &str = HeldBy::FailingTransaction.reason();
 
     fn waiting(reason: &'static str, since_boot_ms: i64) -> Option<Waiting> {
         Some(Waiting { reason, partition: TopicPartition::new("retry.20s", 3), offset: 7, since_boot_ms })

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! turn ----Watched::note: the oldest thing that waits, ---> shared --> beat `<role> progress`: its age, /livez
-//!                         what an open transaction holds      |        gauge: the age of either
+//!                         what Kafka holds, by what           |        gauge: the age of the oldest of all
 //! task ----every second: is it old? does Kafka answer?------>   |  no answer: the age counts from now
-//!                                                              +--> one line when it passes the limit
+//!                                                              +--> one line of each when it passes the limit
 //! ```
 //!
 //! An outage of Kafka is no stall: everything waits for it, and goes on by itself. A loop that takes no turn any more is one,
 //! whatever Kafka does. A transaction that never ends is the operator's to end: the next process would stand before it too, so it
 //! is told and counted, and ends nobody's liveness. So is one that Kafka fails again and again, whose outputs have a partition
-//! without a leader (`waits.rs`): the next process would do its work once more, and not get it written either.
+//! without a leader (`waits.rs`): the next process would do its work once more, and not get it written either. So are a transactional
+//! id that Kafka does not give, and a group that does not have us: there nothing is done at all.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::metrics::StageMetrics;
-use crate::waits::{FAILING, OWN_ID};
+use crate::waits::{HeldBy, HeldWaits};
 use crate::work::Waiting;
 
 /// Between two looks of the task.
@@ -45,8 +47,8 @@ struct State {
     looked_ms: i64,
     /// What this process should do.
     work: Stall,
-    /// What an open transaction keeps from being read, or Kafka from being written.
-    held: Stall,
+    /// What Kafka holds, each by what it is held.
+    held: BTreeMap<HeldBy, Stall>,
     /// Why Kafka keeps it from being written, as of the last try.
     failed: Option<FailedTry>,
 }
@@ -90,19 +92,22 @@ impl Watched {
             turned_ms: boot_ms,
             looked_ms: boot_ms,
             work: stall(),
-            held: stall(),
+            held: HeldBy::ALL.map(|by| (by, stall())).into(),
             failed: None,
         })))
     }
 
-    /// The loop turned; this is the oldest thing that waits, and the oldest that an open transaction holds.
-    pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>, held: Option<Waiting>) {
+    /// The loop turned; this is the oldest thing that waits, and the oldest of what Kafka holds.
+    pub(crate) fn note(&self, boot_ms: i64, waiting: Option<Waiting>, mut held: HeldWaits) {
         let mut state = self.0.lock();
         if boot_ms - state.turned_ms >= TURN_LIMIT_MS && boot_ms - state.looked_ms >= TURN_LIMIT_MS {
             state.go_on(boot_ms);
         }
         state.turned_ms = boot_ms;
-        (state.work.waiting, state.held.waiting) = (waiting, held);
+        state.work.waiting = waiting;
+        for (by, stall) in &mut state.held {
+            stall.waiting = held.remove(by);
+        }
     }
 
     /// The task looks.
@@ -120,8 +125,13 @@ impl Watched {
     }
 
     #[cfg(test)]
-    pub(crate) fn held(&self) -> Option<Waiting> {
-        self.0.lock().held.waiting.clone()
+    pub(crate) fn held(&self, by: HeldBy) -> Option<Waiting> {
+        self.0.lock().held[&by].waiting.clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn failed(&self) -> Option<FailedTry> {
+        self.0.lock().failed.clone()
     }
 
     /// For how long something has stood still while Kafka answered that a new process might do, ms.
@@ -135,12 +145,19 @@ impl Watched {
 impl State {
     /// The process itself stood still, not the loop alone: what waits may have been ready for long, and nobody was there to take it.
     fn go_on(&mut self, boot_ms: i64) {
-        (self.work.unanswered_ms, self.held.unanswered_ms) = (boot_ms, boot_ms);
+        for stall in self.held.values_mut().chain([&mut self.work]) {
+            stall.unanswered_ms = boot_ms;
+        }
     }
 
     fn stalled_ms(&self, boot_ms: i64) -> i64 {
         let unturned_ms = boot_ms - self.turned_ms;
         if unturned_ms >= TURN_LIMIT_MS { unturned_ms } else { self.work.age_ms(boot_ms) }
+    }
+
+    /// For how long each thing has been held.
+    fn held_ms(&self, boot_ms: i64) -> impl Iterator<Item = (HeldBy, i64)> {
+        self.held.iter().map(move |(by, stall)| (*by, stall.age_ms(boot_ms)))
     }
 }
 
@@ -164,38 +181,45 @@ impl Watchdog {
     #[expect(clippy::infinite_loop, reason = "its task is aborted when the stage ends")]
     async fn run(self) {
         let limit_ms = i64::try_from(self.limit.as_millis()).unwrap_or(i64::MAX);
-        let (mut is_told, mut is_held_told) = (false, false);
+        let (mut is_told, mut told_held) = (false, BTreeSet::new());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             self.watched.look(clock::boot_ms());
             // A sixth of the limit is one transaction's time: below that, waiting is ordinary.
-            self.ask(|state| &mut state.work, limit_ms / 6).await;
-            self.ask(|state| &mut state.held, limit_ms / 6).await;
+            self.ask(|state| Some(&mut state.work), limit_ms / 6).await;
+            for by in HeldBy::ALL {
+                self.ask(|state| state.held.get_mut(&by), limit_ms / 6).await;
+            }
             let now_ms = clock::boot_ms();
-            let (stalled_ms, held_ms) = (self.watched.stalled_ms(now_ms), self.watched.0.lock().held.age_ms(now_ms));
-            let longest_ms = stalled_ms.max(held_ms);
+            let stalled_ms = self.watched.stalled_ms(now_ms);
+            let held_ms: Vec<(HeldBy, i64)> = self.watched.0.lock().held_ms(now_ms).collect();
+            let longest_ms = held_ms.iter().fold(stalled_ms, |longest, (_, held_ms)| longest.max(*held_ms));
             self.metrics.stalled.set(if longest_ms < 1_000 { 0 } else { longest_ms / 1_000 });
-            let (is_over, is_held) = (stalled_ms >= limit_ms, held_ms >= limit_ms);
+            let is_over = stalled_ms >= limit_ms;
             if is_over && !is_told {
                 self.tell(stalled_ms);
             }
-            if is_held && !is_held_told {
-                self.tell_held(held_ms);
+            let held: BTreeMap<HeldBy, i64> = held_ms.into_iter().filter(|(_, held_ms)| *held_ms >= limit_ms).collect();
+            for (by, held_ms) in held.iter().filter(|(by, _)| !told_held.contains(*by)) {
+                self.tell_held(*by, *held_ms);
             }
-            if (is_told && !is_over) || (is_held_told && !is_held) {
+            if (is_told && !is_over) || told_held.iter().any(|by| !held.contains_key(by)) {
                 info!(role = self.role, "what stood still moves again");
             }
-            (is_told, is_held_told) = (is_over, is_held);
+            (is_told, told_held) = (is_over, held.into_keys().collect());
         }
     }
 
     /// Begins the count anew where Kafka does not answer about what has waited for so long.
-    async fn ask(&self, of: impl Fn(&mut State) -> &mut Stall, suspicious_ms: i64) {
-        let waiting = of(&mut self.watched.0.lock()).waiting.clone();
+    async fn ask(&self, of: impl Fn(&mut State) -> Option<&mut Stall>, suspicious_ms: i64) {
+        let waiting = of(&mut self.watched.0.lock()).and_then(|stall| stall.waiting.clone());
         if let Some(waiting) = waiting.filter(|it| clock::boot_ms() - it.since_boot_ms >= suspicious_ms)
             && !self.answers(&waiting.partition).await
         {
-            of(&mut self.watched.0.lock()).unanswered_ms = clock::boot_ms();
+            let mut state = self.watched.0.lock();
+            if let Some(stall) = of(&mut state) {
+                stall.unanswered_ms = clock::boot_ms();
+            }
         }
     }
 
@@ -219,32 +243,34 @@ impl Watchdog {
         }
     }
 
-    fn tell_held(&self, held_ms: i64) {
-        let Some(Waiting { reason, partition, offset, .. }) = self.watched.0.lock().held.waiting.clone() else {
-            return;
+    fn tell_held(&self, by: HeldBy, held_ms: i64) {
+        let (waiting, failed) = {
+            let state = self.watched.0.lock();
+            (state.held.get(&by).and_then(|stall| stall.waiting.clone()), state.failed.clone())
         };
-        let seconds = held_ms / 1_000;
-        let failed = self.watched.0.lock().failed.clone();
-        if reason == OWN_ID {
-            let error = failed.map_or_else(|| "no answer yet".to_owned(), |failed| failed.error.to_string());
-            error!(
-                role = self.role, seconds, %error,
-                "{reason} is not ours yet: nothing is read until kafka gives it (see deploy/runbooks/stalled.md)"
-            );
-            return;
-        }
-        if let Some(FailedTry { error, .. }) = failed.filter(|_| reason == FAILING) {
-            error!(
-                role = self.role, %partition, offset, seconds, %error,
+        let Some(Waiting { reason, partition, offset, .. }) = waiting else { return };
+        let (role, seconds) = (self.role, held_ms / 1_000);
+        let error = failed.map_or_else(|| "no answer yet".to_owned(), |failed| failed.error.to_string());
+        match by {
+            HeldBy::OpenTransaction => error!(
+                role, %partition, offset, seconds,
+                "{reason} holds what follows this offset for longer than any lives: nothing behind it is read until it is ended (see \
+                 deploy/runbooks/open-transaction.md)"
+            ),
+            HeldBy::FailingTransaction => error!(
+                role, %partition, offset, seconds, %error,
                 "{reason} does not get through: nothing is committed until kafka takes it (see deploy/runbooks/stalled.md)"
-            );
-            return;
+            ),
+            HeldBy::OwnId => error!(
+                role, seconds, %error,
+                "{reason} is not ours yet: nothing is read until kafka gives it (see deploy/runbooks/stalled.md)"
+            ),
+            HeldBy::Group => error!(
+                role,
+                seconds,
+                "{reason} is not ours: nothing is read until the group's coordinator lets us in (see deploy/runbooks/stalled.md)"
+            ),
         }
-        error!(
-            role = self.role, %partition, offset, seconds,
-            "{reason} holds what follows this offset for longer than any lives: nothing behind it is read until it is ended (see \
-             deploy/runbooks/open-transaction.md)"
-        );
     }
 }
 
@@ -256,16 +282,26 @@ mod tests {
         Some(Waiting { reason: "a test", partition: TopicPartition::new("events", 3), offset: 7, since_boot_ms })
     }
 
+    const OPEN: HeldBy = HeldBy::OpenTransaction;
+
+    fn open_since(since_boot_ms: i64) -> HeldWaits {
+        HeldWaits::from([(OPEN, waiting(since_boot_ms).unwrap())])
+    }
+
+    fn held_ms(watched: &Watched, by: HeldBy, boot_ms: i64) -> i64 {
+        watched.0.lock().held[&by].age_ms(boot_ms)
+    }
+
     #[test]
     fn only_what_stands_still_while_kafka_answers_counts() {
         let watched = Watched::new(0);
         assert_eq!(watched.stalled_ms(5_000), 0, "nothing waits");
         watched.0.lock().turned_ms = 59_000;
-        watched.note(60_000, waiting(20_000), None);
+        watched.note(60_000, waiting(20_000), HeldWaits::new());
         assert_eq!(watched.stalled_ms(60_000), 40_000);
         watched.0.lock().work.unanswered_ms = 55_000;
         assert_eq!(watched.stalled_ms(60_000), 5_000, "an outage begins the count anew");
-        watched.note(61_000, None, None);
+        watched.note(61_000, None, HeldWaits::new());
         assert_eq!(watched.stalled_ms(61_000), 0, "it moved");
     }
 
@@ -273,13 +309,13 @@ mod tests {
     #[test]
     fn what_waited_while_the_process_stood_still_is_young_when_it_goes_on() {
         let watched = Watched::new(0);
-        watched.note(1_000, waiting(0), waiting(0));
-        watched.note(300_000, waiting(0), waiting(0));
-        assert_eq!((watched.stalled_ms(300_000), watched.0.lock().held.age_ms(300_000)), (0, 0));
+        watched.note(1_000, waiting(0), open_since(0));
+        watched.note(300_000, waiting(0), open_since(0));
+        assert_eq!((watched.stalled_ms(300_000), held_ms(&watched, OPEN, 300_000)), (0, 0));
         assert_eq!(watched.stalled_ms(305_000), 5_000);
         // The same where the task is the first to run again.
         watched.look(600_000);
-        watched.note(600_001, waiting(0), waiting(0));
+        watched.note(600_001, waiting(0), open_since(0));
         assert_eq!(watched.stalled_ms(600_001), 1);
     }
 
@@ -290,7 +326,7 @@ mod tests {
         for now_ms in (1_000..=75_000).step_by(1_000) {
             watched.look(now_ms);
             if now_ms % 15_000 == 0 {
-                watched.note(now_ms, waiting(0), None);
+                watched.note(now_ms, waiting(0), HeldWaits::new());
             }
         }
         assert_eq!(watched.stalled_ms(75_000), 75_000);
@@ -299,7 +335,7 @@ mod tests {
     #[test]
     fn a_loop_that_takes_no_turn_counts_whatever_kafka_does() {
         let watched = Watched::new(0);
-        watched.note(1_000, None, None);
+        watched.note(1_000, None, HeldWaits::new());
         watched.0.lock().work.unanswered_ms = 90_000;
         assert_eq!(watched.stalled_ms(1_000 + TURN_LIMIT_MS), TURN_LIMIT_MS);
     }
@@ -308,12 +344,30 @@ mod tests {
     fn what_an_open_transaction_holds_is_told_and_ends_no_liveness() {
         let watched = Watched::new(0);
         watched.0.lock().turned_ms = 89_000;
-        watched.note(90_000, None, waiting(20_000));
+        watched.note(90_000, None, open_since(20_000));
         assert_eq!(watched.stalled_ms(90_000), 0, "a new process would stand before it too");
-        assert_eq!(watched.0.lock().held.age_ms(90_000), 70_000);
-        watched.0.lock().held.unanswered_ms = 80_000;
-        assert_eq!(watched.0.lock().held.age_ms(90_000), 10_000, "an outage begins the count anew");
-        watched.note(90_500, waiting(60_000), waiting(20_000));
+        assert_eq!(held_ms(&watched, OPEN, 90_000), 70_000);
+        watched.0.lock().held.get_mut(&OPEN).unwrap().unanswered_ms = 80_000;
+        assert_eq!(held_ms(&watched, OPEN, 90_000), 10_000, "an outage begins the count anew");
+        watched.note(90_500, waiting(60_000), open_since(20_000));
         assert_eq!(watched.stalled_ms(90_500), 30_500, "the older one hides nothing");
+    }
+
+    /// One that had been open for an hour hid that nothing could be written any more.
+    #[test]
+    fn what_is_held_by_one_thing_hides_no_other() {
+        let watched = Watched::new(0);
+        watched.0.lock().turned_ms = 89_000;
+        let failing = (HeldBy::FailingTransaction, waiting(30_000).unwrap());
+        watched.note(90_000, None, open_since(20_000).into_iter().chain([failing]).collect());
+        assert_eq!(
+            (held_ms(&watched, OPEN, 90_000), held_ms(&watched, HeldBy::FailingTransaction, 90_000)),
+            (70_000, 60_000)
+        );
+        watched.note(90_500, None, open_since(20_000));
+        assert_eq!(
+            (held_ms(&watched, OPEN, 90_500), held_ms(&watched, HeldBy::FailingTransaction, 90_500)),
+            (70_500, 0)
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Tries of a transaction that ended without it, for whoever watches: while they end, what waits for the outcome waits for Kafka.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use crate::error::KafkaError;
@@ -15,16 +17,17 @@ pub struct FailedTry {
     pub is_last: bool,
 }
 
-/// What is remembered of tries: the last one that failed.
-#[derive(Debug, Default)]
-pub(super) struct Tries(Mutex<Option<FailedTry>>);
+/// What is remembered of a writer's tries: the last one that failed. Clones are the same, so that whoever waits for a writer to get
+/// ready can look meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Tries(Arc<Mutex<Option<FailedTry>>>);
 
 // === impl Tries ===
 
 impl Tries {
     /// A try ended without its transaction. One under a generation of the group that is over is none: it says nothing of what Kafka
     /// can do, and a process that never learned of the next generation would have to be started again.
-    pub(super) fn failed(&self, boot_ms: i64, error: &KafkaError) {
+    pub fn failed(&self, boot_ms: i64, error: &KafkaError) {
         if matches!(error, KafkaError::Call { code, .. } if code.is_old_generation()) {
             return;
         }
@@ -38,7 +41,9 @@ impl Tries {
         }
     }
 
-    pub(super) fn last(&self) -> Option<FailedTry> {
+    /// The last try that ended without its transaction; none yet if there was none.
+    #[must_use]
+    pub fn last(&self) -> Option<FailedTry> {
         self.0.lock().clone()
     }
 }
