@@ -291,6 +291,24 @@ pub fn resident_now(pid: i32) -> anyhow::Result<u64> {
     kilobytes(&status, "VmRSS:").with_context(|| format!("process {pid} has no memory"))
 }
 
+/// Bytes of this process' memory that were resident at most since [`forget_peak`].
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn own_peak() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("this process")?;
+    resident(&status).context("this process has no memory")
+}
+
+/// Forgets how much memory this process had at most: others of its tests may have had more.
+///
+/// # Errors
+/// There is no `/proc`, or it may not be written.
+pub fn forget_peak() -> anyhow::Result<()> {
+    // What proc(5) takes for it.
+    std::fs::write("/proc/self/clear_refs", "5").context("forgetting the peak of this process")
+}
+
 /// Fields 14 and 15. The second field is the name, in parentheses, and may hold spaces and parentheses itself.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;

@@ -26,21 +26,37 @@ const FETCH_WAIT_MS: u32 = 10;
 /// # Errors
 /// The topic is not there, or nothing comes of it for 60 s before its end: a transaction stays open.
 pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
+    each_of(connection, topic, |partition, record| (partition, record)).await
+}
+
+/// The same, and keeps what is made of each record alone: the topics of a long run hold more payloads than there is memory.
+///
+/// # Errors
+/// As [`read_topic`].
+pub async fn each_of<T>(
+    connection: &Connection,
+    topic: &str,
+    make: impl Fn(i32, Record) -> T,
+) -> anyhow::Result<Vec<T>> {
     // A broker that has just stood still may leave one question unanswered: it is asked again.
     let read = || async {
-        let read = Box::pin(read_to_end(connection, topic)).await;
+        let read = Box::pin(read_to_end(connection, topic, &make)).await;
         let failed = read.as_ref().err().and_then(|error| error.downcast_ref::<KafkaError>());
         if failed.is_some_and(KafkaError::is_retriable) { None } else { Some(read) }
     };
     eventually(&format!("the end of {topic}"), READ_WITHIN, read).await?
 }
 
-async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec<(i32, Record)>> {
+async fn read_to_end<T>(
+    connection: &Connection,
+    topic: &str,
+    make: impl Fn(i32, Record) -> T,
+) -> anyhow::Result<Vec<T>> {
     let mut ends = Offsets::start(connection)?.ends(topic).await?;
     ends.retain(|_, end| *end > 0);
-    let mut records = Vec::new();
+    let mut made = Vec::new();
     if ends.is_empty() {
-        return Ok(records);
+        return Ok(made);
     }
     let mut tail = Tail::start(connection, from_beginning(topic, ends.keys().copied().collect()))?;
     while !ends.is_empty() {
@@ -48,7 +64,7 @@ async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec
         let next =
             next.with_context(|| format!("nothing came of {topic} for {SILENCE:?}; not read to the end: {ends:?}"))?;
         match next? {
-            TailEvent::Record { partition, record } => records.push((partition, record)),
+            TailEvent::Record { partition, record } => made.push(make(partition, record)),
             TailEvent::Eof { partition, position } => {
                 if ends.get(&partition).is_some_and(|end| position >= *end) {
                     ends.remove(&partition);
@@ -56,7 +72,7 @@ async fn read_to_end(connection: &Connection, topic: &str) -> anyhow::Result<Vec
             }
         }
     }
-    Ok(records)
+    Ok(made)
 }
 
 fn from_beginning(topic: &str, partitions: Vec<i32>) -> TailOptions {
@@ -82,23 +98,24 @@ pub async fn settled(connection: &Connection, topics: &Topics, within: Duration)
 }
 
 async fn settle(connection: &Connection, topics: &Topics) -> anyhow::Result<()> {
-    let mut open: BTreeSet<Place> = BTreeSet::new();
-    for (partition, record) in read_topic(connection, &topics.events).await? {
-        open.insert(Place { topic: topics.events.to_string(), partition, offset: record.offset });
-    }
+    let place = |partition, record: Record| place(&topics.events, partition, &record);
+    let mut open: BTreeSet<Place> = each_of(connection, &topics.events, place).await?.into_iter().collect();
     let mut ended: BTreeSet<DeliveryId> = BTreeSet::new();
     let mut tail = Tail::start(connection, from_beginning(&topics.attempts, Vec::new()))?;
     while !open.is_empty() {
         next_fact(&mut tail, &mut open, &mut ended).await?;
     }
-    let mut waiting: BTreeSet<DeliveryId> = BTreeSet::new();
-    for (_, record) in read_topic(connection, &topics.deliveries).await? {
-        waiting.extend(Hopped::of(&record).ok().map(|hop| hop.delivery));
-    }
+    let delivery = |_, record: Record| Hopped::of(&record).ok().map(|hop| hop.delivery);
+    let waiting: BTreeSet<DeliveryId> =
+        each_of(connection, &topics.deliveries, delivery).await?.into_iter().flatten().collect();
     while !waiting.is_subset(&ended) {
         next_fact(&mut tail, &mut open, &mut ended).await?;
     }
     Ok(())
+}
+
+fn place(topic: &str, partition: i32, record: &Record) -> Place {
+    Place { topic: topic.to_owned(), partition, offset: record.offset }
 }
 
 async fn next_fact(
@@ -128,28 +145,20 @@ pub async fn fill(
     topics: &Topics,
     applications: &Applications,
 ) -> anyhow::Result<()> {
-    for (partition, record) in read_topic(connection, &topics.events).await? {
-        let place = Place { topic: topics.events.to_string(), partition, offset: record.offset };
-        books.events.push(Event::of(place, &record, applications));
-    }
-    let attempts = read_topic(connection, &topics.attempts).await?;
-    books.facts = readable(&mut books.unreadable, &topics.attempts, attempts, Fact::of);
-    let deliveries = read_topic(connection, &topics.deliveries).await?;
-    books.hops = readable(&mut books.unreadable, &topics.deliveries, deliveries, Hopped::of);
+    let event = |partition, record: Record| Event::of(place(&topics.events, partition, &record), &record, applications);
+    books.events = each_of(connection, &topics.events, event).await?;
+    books.facts = readable(&mut books.unreadable, connection, &topics.attempts, Fact::of).await?;
+    books.hops = readable(&mut books.unreadable, connection, &topics.deliveries, Hopped::of).await?;
     for ping in &mut books.pings {
         ping.look_up(&books.hops);
     }
     for (topic, tier) in tiers(connection, topics).await? {
-        let waits = read_topic(connection, &topic).await?;
-        let written = readable(&mut books.unreadable, &topic, waits, TierWrite::of);
-        books.tier_writes.extend(written);
+        books.tier_writes.extend(readable(&mut books.unreadable, connection, &topic, TierWrite::of).await?);
         books.tiers_ms.push(i64::try_from(tier.delay().as_millis())?);
     }
     books.tiers_ms.sort_unstable();
-    let dead = read_topic(connection, &topics.dead_letters).await?;
-    books.dead = readable(&mut books.unreadable, &topics.dead_letters, dead, Dead::of);
-    let rejected = read_topic(connection, &topics.rejected).await?;
-    books.rejected = rejected.iter().map(|(_, record)| Rejected::of(record)).collect();
+    books.dead = readable(&mut books.unreadable, connection, &topics.dead_letters, Dead::of).await?;
+    books.rejected = each_of(connection, &topics.rejected, |_, record| Rejected::of(&record)).await?;
     Ok(())
 }
 
@@ -163,20 +172,24 @@ async fn tiers(connection: &Connection, topics: &Topics) -> anyhow::Result<Vec<(
     Ok(names.into_iter().filter_map(tier).collect())
 }
 
-fn readable<T>(
+/// What the records of a topic say; what cannot be read is noted.
+async fn readable<T>(
     unreadable: &mut Vec<String>,
+    connection: &Connection,
     topic: &str,
-    records: Vec<(i32, Record)>,
     read: fn(&Record) -> anyhow::Result<T>,
-) -> Vec<T> {
-    let mut known = Vec::with_capacity(records.len());
-    for (partition, record) in records {
-        match read(&record) {
+) -> anyhow::Result<Vec<T>> {
+    let read = |partition, record: Record| {
+        read(&record).map_err(|error| format!("{topic}/{partition}/{}: {error:#}", record.offset))
+    };
+    let mut known = Vec::new();
+    for one in each_of(connection, topic, read).await? {
+        match one {
             Ok(one) => known.push(one),
-            Err(error) => unreadable.push(format!("{topic}/{partition}/{}: {error:#}", record.offset)),
+            Err(error) => unreadable.push(error),
         }
     }
-    known
+    Ok(known)
 }
 
 /// Where each partition of a topic ends.
