@@ -1,6 +1,7 @@
 //! A cluster of three brokers, as production has it: leaders and coordinators move, brokers die and come back, writes are
 //! refused for want of replicas. The pipeline is under load all the while, and the ledger balances after each scene.
 
+mod deliveries;
 mod election;
 mod leaderless;
 mod moves;

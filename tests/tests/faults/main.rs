@@ -4,6 +4,8 @@
 //! load, 50,000 records, pauses of the broker, three brokers; it measures deadlines and prints the margin.
 
 #[cfg(test)]
+mod beginnings;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod caps;

@@ -1,13 +1,16 @@
-//! What Kafka will not take: records too large for a topic, several in one transaction; topics that are not there; permissions
-//! that were taken back.
+//! What Kafka will not take, or give: records too large for a topic, several in one transaction; topics that are not there;
+//! permissions that were taken back.
 
 use std::time::Duration;
 
 use kafka_dev::tether::Exit;
+use serde_json::json;
 use testkit::Expect;
 use testkit::broker::SharedKafka;
+use testkit::http::Http;
 use testkit::pipeline::{Event, Role, Setup, console};
 use testkit::strict::{self, Unsaid};
+use testkit::wait::eventually;
 
 use crate::scenes::{SOON, arrived, send, shop};
 
@@ -89,4 +92,56 @@ async fn a_role_whose_permission_is_taken_back_names_the_topic_and_goes_on_when_
     assert_eq!(outcome.audit.counts.delivered, 6);
     assert_eq!(ended.unwrap(), Exit::Code(1), "{log}");
     assert!(log.contains(&deliveries), "it does not say what it may not write: {log}");
+}
+
+/// A delay topic that the scheduler may not read any more: what waits there waits on, whatever happens to the scheduler, and its others
+/// are promoted all the while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delay_topic_that_may_not_be_read_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (kafka, users) = strict::start(folder.path(), &["retry"], Unsaid::Allowed).await.unwrap();
+    let setup = Setup::new("denied-tier").on(kafka.bootstrap());
+    let setup = setup.environment(Role::Retry, strict::user("retry", &users));
+    let mut pipeline = setup.start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let mut waits_for = async |delay: &str| {
+        let made = pipeline.subscribe(&application, &["a.b"], json!({ "retry": [delay] })).await.unwrap();
+        pipeline.endpoint().script(&made.path, "500 204").unwrap();
+        made.path
+    };
+    let (short, long) = (waits_for("1s").await, waits_for("5s").await);
+    let came = async |pipeline: &testkit::pipeline::Pipeline, path: &str, count: u64| {
+        pipeline.endpoint().wait_for(path, count, SOON).await.unwrap();
+    };
+    send(&pipeline, &application, names("before", 1)).await;
+    came(&pipeline, &short, 2).await;
+    came(&pipeline, &long, 2).await;
+
+    let topic = pipeline.topics().retry("5s").to_string();
+    // A topic that one rule speaks of is closed to whatever no rule allows.
+    let all = ["--add", "--allow-principal", "User:retry", "--operation", "All", "--topic", &topic];
+    console::acls(&kafka.bootstrap(), &all).await.unwrap();
+    let rule = ["--deny-principal", "User:retry", "--operation", "Read", "--topic", &topic];
+    console::acls(&kafka.bootstrap(), &[&["--add"], &rule[..]].concat()).await.unwrap();
+    send(&pipeline, &application, names("during", 1)).await;
+    came(&pipeline, &short, 4).await;
+    let retry = &*pipeline.roles().process(Role::Retry, 1).unwrap();
+    let denied = || async { (retry.metric("hookbus_stage_denied_topics").await.ok()? >= 1.0).then_some(()) };
+    eventually("the denied topic is counted", SOON, denied).await.unwrap();
+    // Who takes over begins its others.
+    pipeline.roles().stop(Role::Retry, 1).await.unwrap();
+    pipeline.roles().launch(Role::Retry, 1).await.unwrap();
+    send(&pipeline, &application, names("next", 1)).await;
+    came(&pipeline, &short, 6).await;
+    let retry = pipeline.roles().process(Role::Retry, 1).unwrap();
+    assert_eq!(retry.exit().unwrap(), None, "{}", retry.log());
+    let lively = Http::default().get(&retry.admin_url("/livez")).await.unwrap();
+    assert!(lively.status == 200 && retry.log().contains(&topic), "{}", retry.log());
+    assert_eq!(pipeline.endpoint().count(&long), 4, "two of three wait for what may not be read");
+
+    console::acls(&kafka.bootstrap(), &[&["--remove", "--force"], &rule[..]].concat()).await.unwrap();
+    came(&pipeline, &long, 6).await;
+    let outcome = pipeline.finish(Expect::default()).await.unwrap();
+    assert_eq!(outcome.audit.counts.delivered, 6);
+    kafka.kill().await.unwrap();
 }

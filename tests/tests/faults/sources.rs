@@ -27,6 +27,11 @@ async fn denied(pipeline: &mut Pipeline, times: usize) {
     eventually("a denial that is waited out", SOON, is_denied).await.unwrap();
 }
 
+/// Whether the fan-out says of any intake that the cluster does not let it run.
+async fn shut_out(pipeline: &mut Pipeline) -> Option<f64> {
+    pipeline.roles().process(Role::Fanout, 1).unwrap().metric("hookbus_stage_denied").await.ok()
+}
+
 /// An upgrade without the new permissions, and somebody makes the first source. First the transactional id is refused, which is
 /// asked for when the poller runs already; then the group, which is found out while everything runs. Between two tries lies as
 /// long as a thread may be silent: what the first one has left behind would end liveness at the second.
@@ -58,12 +63,18 @@ async fn a_permission_that_sources_lack_costs_events_nothing_and_they_are_read_o
     let record = OutRecord { topic, partition: None, key: None, value, headers: Headers::default() };
     pipeline.produce(&record).await.unwrap();
     denied(&mut pipeline, 1).await;
+    assert_eq!(shut_out(&mut pipeline).await, Some(1.0), "an alert can see it");
     console::acls(&brokers, &[&["--add"], &of_group[..]].concat()).await.unwrap();
     console::acls(&brokers, &[&["--remove", "--force"], &of_ids[..]].concat()).await.unwrap();
     send(&pipeline, &application, ["ours-1".to_owned()]).await;
     arrived(&pipeline, 1).await;
 
     denied(&mut pipeline, 2).await;
+    assert_eq!(
+        shut_out(&mut pipeline).await,
+        Some(1.0),
+        "the group is denied, which is found out while everything runs"
+    );
     let fanout = pipeline.roles().process(Role::Fanout, 1).unwrap();
     let lively = Http::default().get(&fanout.admin_url("/livez")).await.unwrap();
     assert_eq!(lively.status, 200, "{}", fanout.log());
@@ -75,6 +86,8 @@ async fn a_permission_that_sources_lack_costs_events_nothing_and_they_are_read_o
     let fanout = pipeline.roles().process(Role::Fanout, 1).unwrap();
     let lively = Http::default().get(&fanout.admin_url("/livez")).await.unwrap();
     assert_eq!(lively.status, 200, "{}", fanout.log());
+    let is_let_in = || async { (fanout.metric("hookbus_stage_denied").await.ok()? < 1.0).then_some(()) };
+    eventually("the gauge follows", SOON, is_let_in).await.unwrap();
     let partitions = fanout.metric("hookbus_sources_partitions").await.unwrap();
     assert!(partitions >= 1.0, "what the intake counts is shown whichever try got through");
     pipeline.verdict(Expect::default(), SOON).await.unwrap();

@@ -83,6 +83,7 @@ async fn a_worker_whose_request_hangs_ends_well_and_repeats_that_delivery_alone(
     pipeline.roles().stop(Role::Delivery, 1).await.unwrap();
     let log = pipeline.roles().process(Role::Delivery, 1).unwrap().log();
     assert!(log.contains("it is done again by others") && log.contains("in_flight=1"), "{log}");
+    assert!(log.contains("ended: what was not committed when the grace period was over"), "{log}");
     pipeline.roles().start(Role::Delivery, 1).await.unwrap();
     let outcome = pipeline.finish(Expect { repeats: 1, ..Expect::default() }).await.unwrap();
     assert_eq!((outcome.audit.counts.delivered, outcome.audit.counts.repeats), (2, 1));

@@ -56,7 +56,7 @@ async fn a_worker_whose_every_partition_is_without_a_leader_is_ready() {
     stage.cluster.configure(&topic, "min.insync.replicas", "1").await.unwrap();
     let all: Vec<Partition> = (0..i32::from(EVENT_PARTITIONS)).map(only).collect();
     stage.cluster.lead(&all).await.unwrap();
-    accepted(&pipeline, &application, (0..EACH).map(|number| format!("before-{number}"))).await;
+    accepted(&pipeline, &application, named((0..EACH).map(|number| format!("before-{number}")))).await;
     arrived(&pipeline, EACH as u64).await;
 
     stage.cluster.kill(3).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_worker_whose_every_partition_is_without_a_leader_is_ready() {
     assert!(lively.status == 200 && log.contains(&format!("list offsets of {topic}/0")), "{log}");
 
     stage.cluster.restart(3).await.unwrap();
-    accepted(&pipeline, &application, (0..EACH).map(|number| format!("after-{number}"))).await;
+    accepted(&pipeline, &application, named((0..EACH).map(|number| format!("after-{number}")))).await;
     arrived(&pipeline, 2 * EACH as u64).await;
     let expect = Expect { dropped: None, unclean: true, ..Expect::default() };
     let outcome = pipeline.finish_within(expect, ENDS_WITHIN).await.unwrap();
@@ -97,13 +97,13 @@ async fn one_alone(alone: Alone) {
         let names = (0..).map(move |number| format!("round-{round}-{number}"));
         names.filter(|name| !waits(name)).take(EACH)
     };
-    accepted(&pipeline, &application, goes_on(1)).await;
+    accepted(&pipeline, &application, named(goes_on(1))).await;
     arrived(&pipeline, EACH as u64).await;
 
     stage.cluster.kill(3).await.unwrap();
     pipeline.roles().stop(Role::Fanout, 1).await.unwrap();
     pipeline.roles().launch(Role::Fanout, 1).await.unwrap();
-    accepted(&pipeline, &application, goes_on(2)).await;
+    accepted(&pipeline, &application, named(goes_on(2))).await;
     arrived(&pipeline, 2 * EACH as u64).await;
     // Its pods follow one another although one partition waits for an operator.
     pipeline.roles().ready(Role::Fanout, 1).await.unwrap();
@@ -115,18 +115,22 @@ async fn one_alone(alone: Alone) {
 
     stage.cluster.restart(3).await.unwrap();
     let late = (0..).map(|number| format!("late-{number}")).filter(|name| waits(name)).take(EACH);
-    accepted(&pipeline, &application, late).await;
+    accepted(&pipeline, &application, named(late)).await;
     arrived(&pipeline, 3 * EACH as u64).await;
     let expect = Expect { dropped: None, unclean: true, ..Expect::default() };
     let outcome = pipeline.finish_within(expect, ENDS_WITHIN).await.unwrap();
     assert_eq!(outcome.audit.counts.delivered, 3 * EACH);
 }
 
+/// Events of these names.
+fn named(names: impl Iterator<Item = String>) -> impl Iterator<Item = Event> {
+    names.map(|name| Event::new(name, "a.b"))
+}
+
 /// Sends events until each is accepted: leaders move.
-async fn accepted(pipeline: &Pipeline, application: &Application, names: impl Iterator<Item = String>) {
+pub(super) async fn accepted(pipeline: &Pipeline, application: &Application, events: impl Iterator<Item = Event>) {
     let client = pipeline.client();
-    for name in names {
-        let event = Event::new(name, "a.b");
+    for event in events {
         let ask = || async {
             let answer = client.send(1, application, &event).await.ok()?;
             match answer.status.as_u16() {

@@ -25,7 +25,7 @@ pub(super) async fn coordinators(cluster: &Cluster, pipeline: &Pipeline) {
 }
 
 /// The consumer group of a role: named after the topics' prefix.
-fn group(pipeline: &Pipeline, role: Role) -> String {
+pub(super) fn group(pipeline: &Pipeline, role: Role) -> String {
     format!("{}.{}", installation(pipeline), role.command())
 }
 
