@@ -41,31 +41,15 @@ impl<W: Work> Stage<W> {
     pub(crate) async fn start(options: Options, deps: Deps, work: W) -> Result<Self, StageError> {
         let name = options.name;
         let failed = |doing: &'static str| StageError::kafka(W::ROLE, doing);
-        let metrics = match options.metrics {
-            Some(metrics) => metrics,
+        let metrics = match &options.metrics {
+            Some(metrics) => metrics.clone(),
             None => StageMetrics::new(&deps.registry, name)?,
         };
         require(&deps.connection, &options.writes).await.map_err(failed("looking for the topics it writes"))?;
         let ownership = Ownership::default();
-        let poller = PollerOptions {
-            live_records: options.live_records,
-            live_bytes: options.live_bytes,
-            budget_bytes: deps.kafka.live_budget_bytes,
-            handover_wait: deps.kafka.handover_wait,
-            session_timeout: deps.kafka.session_timeout,
-            transaction_timeout: deps.kafka.transaction_timeout,
-            fails_alone: options.fails_alone,
-            ownership: ownership.clone(),
-            ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
-        };
+        let poller = poller_options(&options, &deps, &ownership);
         let tries = Tries::default();
-        let writer = WriterOptions {
-            tries: tries.clone(),
-            transaction_timeout: deps.kafka.transaction_timeout,
-            message_max_bytes: deps.topics.max_message_bytes,
-            fails_alone: options.fails_alone,
-            ..WriterOptions::new(options.transactional_id.clone(), options.group.clone())
-        };
+        let writer = writer_options(&options, &deps, &tries);
         let offsets = Offsets::start(&deps.connection).map_err(failed("starting the watchdog's client"))?;
         let watched = Watched::new(clock::boot_ms());
         let limit = deps.kafka.transaction_timeout * STALL_TIMEOUTS;
@@ -112,6 +96,30 @@ impl<W: Work> Stage<W> {
             _watching,
             _beats: [polling, moving],
         })
+    }
+}
+
+fn poller_options(options: &Options, deps: &Deps, ownership: &Ownership) -> PollerOptions {
+    PollerOptions {
+        live_records: options.live_records,
+        live_bytes: options.live_bytes,
+        budget_bytes: deps.kafka.live_budget_bytes,
+        handover_wait: deps.kafka.handover_wait,
+        session_timeout: deps.kafka.session_timeout,
+        transaction_timeout: deps.kafka.transaction_timeout,
+        fails_alone: options.fails_alone,
+        ownership: ownership.clone(),
+        ..PollerOptions::new(options.group.clone(), options.reads.clone(), options.client_id.clone())
+    }
+}
+
+fn writer_options(options: &Options, deps: &Deps, tries: &Tries) -> WriterOptions {
+    WriterOptions {
+        transaction_timeout: deps.kafka.transaction_timeout,
+        message_max_bytes: deps.topics.max_message_bytes,
+        fails_alone: options.fails_alone,
+        tries: tries.clone(),
+        ..WriterOptions::new(options.transactional_id.clone(), options.group.clone())
     }
 }
 

@@ -33,10 +33,10 @@ pub async fn read_topic(connection: &Connection, topic: &str) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`read_topic`].
-pub async fn each_of<T>(
+pub async fn each_of<T: Send>(
     connection: &Connection,
     topic: &str,
-    make: impl Fn(i32, Record) -> T,
+    make: impl Fn(i32, Record) -> T + Send + Sync,
 ) -> anyhow::Result<Vec<T>> {
     // A broker that has just stood still may leave one question unanswered: it is asked again.
     let read = || async {
@@ -47,10 +47,10 @@ pub async fn each_of<T>(
     eventually(&format!("the end of {topic}"), READ_WITHIN, read).await?
 }
 
-async fn read_to_end<T>(
+async fn read_to_end<T: Send>(
     connection: &Connection,
     topic: &str,
-    make: impl Fn(i32, Record) -> T,
+    make: impl Fn(i32, Record) -> T + Send,
 ) -> anyhow::Result<Vec<T>> {
     let mut ends = Offsets::start(connection)?.ends(topic).await?;
     ends.retain(|_, end| *end > 0);
@@ -173,7 +173,7 @@ async fn tiers(connection: &Connection, topics: &Topics) -> anyhow::Result<Vec<(
 }
 
 /// What the records of a topic say; what cannot be read is noted.
-async fn readable<T>(
+async fn readable<T: Send>(
     unreadable: &mut Vec<String>,
     connection: &Connection,
     topic: &str,
@@ -182,14 +182,15 @@ async fn readable<T>(
     let read = |partition, record: Record| {
         read(&record).map_err(|error| format!("{topic}/{partition}/{}: {error:#}", record.offset))
     };
-    let mut known = Vec::new();
-    for one in each_of(connection, topic, read).await? {
-        match one {
-            Ok(one) => known.push(one),
-            Err(error) => unreadable.push(error),
+    // Collected in place: the books of a long run are in memory once.
+    let known = each_of(connection, topic, read).await?.into_iter().filter_map(|one| match one {
+        Ok(one) => Some(one),
+        Err(error) => {
+            unreadable.push(error);
+            None
         }
-    }
-    Ok(known)
+    });
+    Ok(known.collect())
 }
 
 /// Where each partition of a topic ends.

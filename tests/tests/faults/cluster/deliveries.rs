@@ -54,24 +54,10 @@ async fn leader_is_dead(setup: Setup) {
     let members = group::members(pipeline.connection(), &group_of(&pipeline, Role::Delivery)).await.unwrap();
     let ids: Vec<&str> = members.iter().map(|member| member.client_id.as_str()).collect();
     assert_eq!(ids, [transactional_id(&pipeline, Role::Delivery, 1)]);
-    accepted(&pipeline, &application, of(GOES_ON, "during")).await;
-    arrived(&pipeline, 3 * EACH as u64).await;
-    // Who takes over meanwhile leaves out what has no leader.
-    pipeline.roles().stop(Role::Delivery, 1).await.unwrap();
-    pipeline.roles().launch(Role::Delivery, 1).await.unwrap();
-    accepted(&pipeline, &application, of(GOES_ON, "next")).await;
-    arrived(&pipeline, 4 * EACH as u64).await;
-
+    others_go_on(&mut pipeline, &application).await;
     // Now the fan-out has something for the partition, and cannot write it.
     accepted(&pipeline, &application, of(WAITS, "during")).await;
-    let fanout = &*pipeline.roles().process(Role::Fanout, 1).unwrap();
-    let told = || async { fanout.log().contains("does not get through").then_some(()) };
-    eventually("the fan-out says what it waits for", SOON, told).await.unwrap();
-    for role in Role::ALL {
-        let process = pipeline.roles().process(role, 1).unwrap();
-        let lively = Http::default().get(&process.admin_url("/livez")).await.unwrap();
-        assert_eq!(lively.status, 200, "{role:?}: {}", process.log());
-    }
+    told_and_lively(&mut pipeline).await;
     assert_eq!(pipeline.endpoint().count("/"), 4 * EACH as u64);
 
     stage.cluster.restart(node).await.unwrap();
@@ -82,6 +68,28 @@ async fn leader_is_dead(setup: Setup) {
     let outcome = pipeline.finish_within(expect, ENDS_WITHIN).await.unwrap();
     let counts = outcome.audit.counts;
     assert_eq!((counts.delivered, counts.repeats), (6 * EACH, 0));
+}
+
+/// Also in the hands of who takes over meanwhile, and leaves out what has no leader.
+async fn others_go_on(pipeline: &mut Pipeline, application: &Application) {
+    accepted(pipeline, application, of(GOES_ON, "during")).await;
+    arrived(pipeline, 3 * EACH as u64).await;
+    pipeline.roles().stop(Role::Delivery, 1).await.unwrap();
+    pipeline.roles().launch(Role::Delivery, 1).await.unwrap();
+    accepted(pipeline, application, of(GOES_ON, "next")).await;
+    arrived(pipeline, 4 * EACH as u64).await;
+}
+
+/// The fan-out says what it waits for, and nobody is to be started anew for it.
+async fn told_and_lively(pipeline: &mut Pipeline) {
+    let fanout = &*pipeline.roles().process(Role::Fanout, 1).unwrap();
+    let told = || async { fanout.log().contains("does not get through").then_some(()) };
+    eventually("the fan-out says what it waits for", SOON, told).await.unwrap();
+    for role in Role::ALL {
+        let process = pipeline.roles().process(role, 1).unwrap();
+        let lively = Http::default().get(&process.admin_url("/livez")).await.unwrap();
+        assert_eq!(lively.status, 200, "{role:?}: {}", process.log());
+    }
 }
 
 /// Events of a type.
