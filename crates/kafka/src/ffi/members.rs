@@ -1,8 +1,8 @@
 //! Who is in a group, asked of the broker that knows: the group's coordinator.
 //!
-//! rdkafka offers the question to all brokers for all of their groups alone (`fetch_group_list`). That one waits for each broker that
-//! is gone and fails then, whoever has answered; and where the coordinator fails to answer, an answer of another broker that comes
-//! later hides it, so that a group full of members looks empty.
+//! rdkafka offers the question to all brokers for all of their groups alone (`fetch_group_list`). That one waits for each broker
+//! that does not answer and fails then, whoever has answered; and where the coordinator fails to answer, an answer of another broker
+//! that comes later hides it, so that a group full of members looks empty.
 
 use std::ffi::{CString, c_char};
 use std::time::Duration;
