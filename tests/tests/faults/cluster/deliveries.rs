@@ -49,11 +49,12 @@ async fn leader_is_dead(setup: Setup) {
     // Nothing is in flight and nothing uncommitted: whatever is sent twice from here on is sent for no reason.
     pipeline.settled(SOON).await.unwrap();
 
-    stage.cluster.kill(node).await.unwrap();
-    // Its coordinator is there, and knows who lives, whatever another broker does.
+    // The group's coordinator is there, and knows who lives, though another broker does not answer.
+    stage.cluster.pause(node).unwrap();
     let members = group::members(pipeline.connection(), &group_of(&pipeline, Role::Delivery)).await.unwrap();
     let ids: Vec<&str> = members.iter().map(|member| member.client_id.as_str()).collect();
     assert_eq!(ids, [transactional_id(&pipeline, Role::Delivery, 1)]);
+    stage.cluster.kill(node).await.unwrap();
     others_go_on(&mut pipeline, &application).await;
     // Now the fan-out has something for the partition, and cannot write it.
     accepted(&pipeline, &application, of(WAITS, "during")).await;
