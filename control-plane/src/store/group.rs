@@ -162,6 +162,7 @@ impl StoreInner {
                 self.applied(last, deadline).await?;
             }
             turn.current = true;
+            turn.share.on_written(self.catalog.read().applied());
         }
         Ok(tried)
     }
@@ -222,13 +223,15 @@ impl StoreInner {
         } else if turn.current {
             return Ok(decided);
         }
-        if !self.log.is_held() {
-            let left = deadline.saturating_duration_since(clock::instant());
-            tokio::time::sleep(turn.share.wait(clock::instant()).min(left)).await;
+        let is_acquired = !self.log.is_held();
+        if is_acquired {
+            self.leave_turn(&turn.share, deadline).await;
             self.acquire(deadline).await?;
-            turn.share.on_acquired(clock::instant());
         }
         let end = self.catch_up(deadline).await?;
+        if is_acquired {
+            turn.share.on_acquired(clock::instant(), self.catalog.read().applied());
+        }
         turn.current = true;
         Ok(self.decide_in_turn(group, Some(end)))
     }

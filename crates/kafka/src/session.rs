@@ -8,6 +8,7 @@
 //! ```
 
 mod failure;
+mod init;
 mod partitions;
 mod reports;
 mod served;
@@ -106,11 +107,6 @@ impl Session {
     /// The same, for offsets of topics that their owners may delete: librdkafka asks for one that is gone as long as it may.
     pub(crate) fn hurried(self) -> Self {
         Self { offsets_timeout: (self.timeout / 4).max(HURRIED_AT_LEAST), ..self }
-    }
-
-    /// Fences every other producer of this transactional id and settles its transaction.
-    pub(crate) fn init(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.producer.init_transactions(timeout).map_err(|error| KafkaError::from_rdkafka("init_transactions", &error))
     }
 
     /// One transaction.
