@@ -37,7 +37,7 @@ pub(crate) enum Row {
     Snapshot,
     /// Writes to the management API, one after another.
     Control,
-    /// Many writers at once, a million subscriptions, and a neighbour with 1,500 connections.
+    /// Many writers at once, a million subscriptions, and what one tenant, or nobody, can do to all others.
     Tenants,
 }
 

@@ -1,17 +1,26 @@
-//! What many who write to the management API cost each other: many at once, a million subscriptions, and a neighbour that holds
-//! 1,500 connections and never pauses.
+//! What many who write to the management API cost each other: many at once, a million subscriptions, and one tenant, or nobody's
+//! connections, against all others.
+//!
+//! ```text
+//! 32 writers on one control plane, on two --> 200,000 subscriptions over the API --> each attack, and its victim with and without
+//! it --> the rest of the million
+//! ```
+
+mod attacks;
+mod gateway;
+mod population;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, ensure};
 use http::Method;
 use kafka::clock::instant;
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::http::Http;
 use tokio::task::JoinSet;
 
+use self::attacks::Scene;
+use self::population::{BATCH, Population};
 use super::Scale;
 use crate::stage::{self, ADMIN_KEY, Control, Plan, Stage, text};
 use crate::table::{Aim, Table};
@@ -22,16 +31,8 @@ const WRITERS: u32 = 32;
 const WRITES: u32 = 100;
 /// Subscriptions that are made in batches.
 const SUBSCRIPTIONS: u32 = 1_000_000;
-/// Subscriptions of a batch: the most there may be.
-const BATCH: u32 = 1_000;
-/// Tenants that make them: each stays below its share of memory.
-const TENANTS: u32 = 8;
-/// Batches under way at once.
-const POSTERS: u32 = 4;
-/// Connections of the neighbour, each with a request under way at all times.
-const CONNECTIONS: u32 = 1_500;
-/// Writes of the tenant that it must not harm, one after another.
-const VICTIM_WRITES: u32 = 200;
+/// Of these there are so many when one turns against the others.
+const STANDING: u32 = 200_000;
 /// Seconds that the million may take.
 const MILLION_WITHIN: f64 = 600.0;
 
@@ -47,9 +48,15 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     table.add("32 writers on 2 control planes: writes/s", rate, None, Aim::AtLeast(100.0));
     table.add("32 writers on 2 control planes: p99 ms", p99, None, Aim::None);
     stage::stop(second).await?;
-    neighbour(one, table).await?;
-    let seconds = million(one, scale.of(SUBSCRIPTIONS)).await?;
-    table.add("1,000,000 subscriptions over the API: s", seconds, None, Aim::AtMost(MILLION_WITHIN));
+    let population = Population::open(one).await?;
+    let [standing, all] = [STANDING, SUBSCRIPTIONS].map(|usual| scale.of(usual).div_ceil(BATCH));
+    let mut seconds = population.make(0..standing).await?;
+    let control = Control { http: Http::default(), address: one };
+    let victim = tenant(&control, "victim").await?;
+    attacks::all(&Scene { installation: &installation, process: &first, control, victim, scale }, table).await;
+    seconds += population.make(standing..all).await?;
+    let of_a_million = seconds * f64::from(SUBSCRIPTIONS) / f64::from(all * BATCH);
+    table.add("1,000,000 subscriptions over the API: s", of_a_million, None, Aim::AtMost(MILLION_WITHIN));
     stage::stop(first).await
 }
 
@@ -91,51 +98,8 @@ async fn event_types(
     Ok(times)
 }
 
-/// A tenant's writes alone, and beside one that has 1,500 connections, all of them writing as fast as they are answered.
-async fn neighbour(address: SocketAddr, table: &mut Table) -> anyhow::Result<()> {
-    let control = Control { http: Http::default(), address };
-    let victim = tenant(&control, "victim").await?;
-    let attacker = Arc::new(tenant(&control, "attacker").await?);
-    let alone = p99(event_types(address, ADMIN_KEY, &victim.application, "quiet", VICTIM_WRITES).await?)?;
-    let (is_over, answers, refused) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut connections = JoinSet::new();
-    for number in 0..CONNECTIONS {
-        let (attacker, is_over) = (Arc::clone(&attacker), Arc::clone(&is_over));
-        let (answers, refused) = (Arc::clone(&answers), Arc::clone(&refused));
-        connections.spawn(async move {
-            let http = Http::default();
-            let url = format!("http://{address}/api/v1/event_types");
-            let mut written = 0_u64;
-            while !is_over.load(Ordering::Relaxed) {
-                let name = format!("attack.c{number}.v{written}");
-                let body = json!({ "application_id": attacker.application, "name": name });
-                // What refuses the neighbour is what is measured: only an answer of any kind is expected.
-                let answer = http.json(Method::POST, &url, &attacker.token, Some(&body)).await;
-                answers.fetch_add(1, Ordering::Relaxed);
-                written += 1;
-                if answer.is_ok_and(|answer| answer.status.is_success()) {
-                    continue;
-                }
-                refused.fetch_add(1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
-            }
-        });
-    }
-    let beside = event_types(address, ADMIN_KEY, &victim.application, "beside", VICTIM_WRITES).await.and_then(p99);
-    is_over.store(true, Ordering::Relaxed);
-    connections.join_all().await;
-    crate::table::say(&format!(
-        "    the neighbour had {} answers, {} of them refusals",
-        answers.load(Ordering::Relaxed),
-        refused.load(Ordering::Relaxed)
-    ))?;
-    table.add("write p99 beside a neighbour of 1,500 connections, ms", beside?, Some(alone), Aim::TimesBare(2.0));
-    Ok(())
-}
-
-/// An organization's application with a token of its own.
-#[derive(Debug)]
+/// An organization's application with an editor's token of its own.
+#[derive(Clone, Debug)]
 struct Tenant {
     application: String,
     token: String,
@@ -146,59 +110,12 @@ async fn tenant(control: &Control, name: &str) -> anyhow::Result<Tenant> {
     let organization = text(&organization, "organization_id")?;
     let application = json!({ "organization_id": organization, "name": name });
     let application = text(&control.post("applications", &application).await?, "application_id")?;
-    let secret = control.post("application_secrets", &json!({ "application_id": application, "name": name })).await?;
-    Ok(Tenant { token: text(&secret, "token")?, application })
-}
-
-/// Seconds for a million, from as many as this.
-async fn million(address: SocketAddr, count: u32) -> anyhow::Result<f64> {
-    let control = Control { http: Http::default(), address };
-    let mut tenants = Vec::new();
-    for number in 0..TENANTS {
-        let tenant = tenant(&control, &format!("tenant{number}")).await?;
-        let event_type = json!({ "application_id": tenant.application, "name": "million.thing.made" });
-        control.post("event_types", &event_type).await?;
-        tenants.push(tenant.application);
-    }
-    let batches = count.div_ceil(BATCH);
-    let tenants = Arc::new(tenants);
-    let began = instant();
-    let mut posters = JoinSet::new();
-    for first in 0..POSTERS {
-        let (tenants, control) = (Arc::clone(&tenants), Control { http: Http::default(), address });
-        posters.spawn(async move {
-            for batch in (first..batches).step_by(POSTERS as usize) {
-                let application = &tenants[batch as usize % tenants.len()];
-                let one = |number: u32| subscription(batch * BATCH + number);
-                let body = json!({
-                    "application_id": application,
-                    "subscriptions": (0..BATCH).map(one).collect::<Vec<Value>>(),
-                });
-                let made = control.post("subscriptions:batch", &body).await?;
-                let results = made["results"].as_array().context("a batch has results")?;
-                let failed = results.iter().find(|result| result["status"] != 201);
-                ensure!(failed.is_none(), "{failed:?}");
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(ended) = posters.join_next().await {
-        ended??;
-    }
-    Ok(began.elapsed().as_secs_f64() * f64::from(SUBSCRIPTIONS) / f64::from(batches * BATCH))
-}
-
-fn subscription(number: u32) -> Value {
-    json!({
-        "is_enabled": true,
-        "event_types": ["million.thing.made"],
-        "labels": { "customer": format!("c{number}") },
-        "target": { "type": "http", "method": "POST", "url": "http://127.0.0.1:9/", "headers": {} },
-    })
+    let secret = json!({ "application_id": application, "name": name, "role": "editor" });
+    Ok(Tenant { token: text(&control.post("application_secrets", &secret).await?, "token")?, application })
 }
 
 /// The 99th percentile.
 fn p99(mut times: Vec<f64>) -> anyhow::Result<f64> {
     times.sort_by(f64::total_cmp);
-    times.get(times.len() * 99 / 100).copied().context("nothing was written")
+    times.get(times.len() * 99 / 100).copied().context("nothing was measured")
 }
