@@ -1,6 +1,7 @@
 //! TLS as the world's own tools see it: `openssl s_client` and `curl`, with a certificate of their own, at the listeners of gateway,
 //! control plane and admin port, while the servers' certificate is replaced.
 
+mod clients;
 mod server;
 mod tools;
 
@@ -32,11 +33,7 @@ async fn openssl_and_curl_with_a_certificate_are_served_and_a_renewal_loses_no_r
     let mut gateway = Secured::start(&pipeline, &certificates, Role::Gateway).await.unwrap();
     let mut control = Secured::start(&pipeline, &certificates, Role::Control).await.unwrap();
     for server in [&gateway, &control] {
-        let ready = || async {
-            let answers = certificates.curl().get(&server.admin_url("/readyz")).await.ok()?;
-            answers.all("200").then_some(())
-        };
-        eventually("ready over TLS", SOON, ready).await.unwrap_or_else(|error| panic!("{error:#}\n{}", server.log()));
+        server.ready(&certificates).await;
     }
     let places =
         [(gateway.listen, "h2"), (control.listen, "h2"), (gateway.admin, "http/1.1"), (control.admin, "http/1.1")];

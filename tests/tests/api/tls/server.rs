@@ -10,7 +10,9 @@ use testkit::endpoint::TestAuthority;
 use testkit::environment;
 use testkit::pipeline::{Pipeline, Role};
 use testkit::supervisor::{Process, ProcessOptions};
+use testkit::wait::eventually;
 
+use super::SOON;
 use super::tools::Curl;
 
 /// A SIGTERM drains within the grace period of 30 s, and then some for two busy cores.
@@ -87,8 +89,24 @@ impl Certificates {
 // === impl Secured ===
 
 impl Secured {
-    /// Starts a role over the topics of a pipeline; whether it is ready only TLS can tell.
+    /// Starts a role over the topics of a pipeline that only talks to those who show a certificate; whether it is ready only TLS can
+    /// tell.
     pub(super) async fn start(pipeline: &Pipeline, files: &Certificates, role: Role) -> anyhow::Result<Self> {
+        let shown = [("CERTIFICATE", "server.crt"), ("KEY", "server.key"), ("CLIENT_CA", "client-ca.crt")];
+        Self::launch(pipeline, files, role, &shown).await
+    }
+
+    /// The same for one that talks to whoever knows it.
+    pub(super) async fn open(pipeline: &Pipeline, files: &Certificates, role: Role) -> anyhow::Result<Self> {
+        Self::launch(pipeline, files, role, &[("CERTIFICATE", "server.crt"), ("KEY", "server.key")]).await
+    }
+
+    async fn launch(
+        pipeline: &Pipeline,
+        files: &Certificates,
+        role: Role,
+        tls: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let (listen, admin) = (ports::choose()?, ports::choose()?);
         let section = role.command().to_uppercase();
         let name = format!("{}-tls", role.command());
@@ -100,7 +118,7 @@ impl Secured {
             ("HOOKBUS__CONTROL__LOG__FOLDER".to_owned(), shown(&format!("log-{name}"))),
         ];
         for section in [section.as_str(), "ADMIN"] {
-            for (key, file) in [("CERTIFICATE", "server.crt"), ("KEY", "server.key"), ("CLIENT_CA", "client-ca.crt")] {
+            for (key, file) in tls {
                 environment.push((format!("HOOKBUS__{section}__TLS_{key}"), shown(file)));
             }
         }
@@ -113,6 +131,16 @@ impl Secured {
             admin_port: admin,
         };
         Ok(Self { process: Process::start(options).await?, listen, admin })
+    }
+
+    /// Waits until it says over TLS that it is ready.
+    pub(super) async fn ready(&self, certificates: &Certificates) {
+        let ready = || async {
+            let answers = certificates.curl().get(&self.admin_url("/readyz")).await.ok()?;
+            answers.all("200").then_some(())
+        };
+        let ready = eventually("ready over TLS", SOON, ready).await;
+        ready.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
     }
 
     pub(super) fn url(&self, path: &str) -> String {
