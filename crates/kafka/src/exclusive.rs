@@ -18,7 +18,7 @@ use crate::session::{Content, Failure, Session};
 const QUEUE: usize = 64;
 /// A write's request has 10 s in all.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
-/// Settles the previous writer's transaction; 57 or 507 ms when nothing is wrong.
+/// Settles the previous writer's transaction; some 60 ms, and twice that where one was open, when nothing is wrong.
 const INIT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Handle to the thread that owns the producer. Cheap to clone.
