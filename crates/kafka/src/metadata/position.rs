@@ -258,7 +258,10 @@ mod tests {
                 prop_assert_eq!(&handled.with(50, 60).rejected, runs, "reading on forgets none of them");
                 let claim = PositionClaim { handled: handled.clone(), ..PositionClaim::default() };
                 let bare = PositionClaim::from_bytes(&claim.to_bytes()).unwrap();
-                let read = claim.rejected_bytes().map_or(Some(bare.clone()), |bytes| bare.with_rejected(&bytes));
+                let read = match claim.rejected_bytes() {
+                    Some(bytes) => bare.with_rejected(&bytes),
+                    None => Some(bare),
+                };
                 prop_assert_eq!(read, Some(claim));
             }
         }
