@@ -70,16 +70,14 @@ async fn each_fault_of_the_configuration_is_named_first_and_none_where_there_is_
     is_well(&pipeline, &[], &[]).await;
     is_well(&pipeline, &[], &["--role", "retry", "--target", "http://127.0.0.1:9/"]).await;
     is_well(&pipeline, &[("HOOKBUS__TOPICS__PREFIX", "not-yet.")], &["--for-topics"]).await;
-    let faults: [(&str, &[(&str, &str)], &[&str]); 10] = [
+    let faults: [(&str, &[(&str, &str)], &[&str]); 8] = [
         ("HB-003", &[("HOOKBUS__SECURITY__LOOKUP_KEY", "short")], &[]),
         ("HB-010", &[("HOOKBUS__KAFKA__BROKERS", "no-such-broker.invalid:9092")], &[]),
         ("HB-011", &[("HOOKBUS__KAFKA__BROKERS", "127.0.0.1:1")], &[]),
-        ("HB-012", &[("HOOKBUS__KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SSL")], &[]),
         ("HB-015", &[("HOOKBUS__TOPICS__PREFIX", "nowhere.")], &[]),
         ("HB-016", &[("HOOKBUS__TOPICS__PARTITIONS__EVENTS", "3")], &[]),
         ("HB-016", &[("HOOKBUS__TOPICS__PARTITIONS__EVENTS", "3")], &["--for-topics"]),
         ("HB-017", &[("HOOKBUS__TOPICS__REPLICATION_FACTOR", "3")], &[]),
-        ("HB-017", &[("HOOKBUS__KAFKA__SESSION_TIMEOUT_MS", "1000")], &[]),
         ("HB-037", &[], &["--target", "https://10.0.0.1/hooks"]),
     ];
     for (code, environment, arguments) in faults {

@@ -191,11 +191,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_no_kafka_is_silent_and_who_speaks_no_tls_fails_at_it() {
+    async fn who_is_no_kafka_is_silent() {
         let http = stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let (code, findings) = found(&http, &[]).await;
         assert_eq!(code, Some(Code::BrokerSilent), "{findings:?}");
-        let (code, findings) = found(&http, &[("security.protocol", "ssl")]).await;
-        assert_eq!(code, Some(Code::BrokerTls), "{findings:?}");
     }
 }
