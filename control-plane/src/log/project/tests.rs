@@ -38,13 +38,12 @@ impl Projecting {
     /// A reader of so many partitions, each of which begins at 0.
     pub(super) fn reading(&self, partitions: i32) -> Reading<'_> {
         let starts: BTreeMap<i32, i64> = (0..partitions).map(|partition| (partition, 0)).collect();
-        let starts_of = starts.clone();
         Reading {
             projection: &self.projection,
             offsets: Offsets::start(&self.projection.connection).unwrap(),
             starts: starts.clone(),
             live_from: starts.clone(),
-            live: Gather::starting(starts),
+            live: Gather::starting(starts.clone()),
             older: None,
             days: Vec::new(),
             today: Day::of(0),
@@ -54,7 +53,7 @@ impl Projecting {
             given_up: self.projection.store.given_up(),
             flush_at: None,
             ended: (0..partitions).map(|partition| (partition, false)).collect(),
-            unreached: starts_of.clone(),
+            unreached: starts,
             silent: Vec::new(),
             is_silent: false,
         }
