@@ -21,12 +21,13 @@ say "types and packages, Node"
 "$tools/node/node_modules/.bin/attw" dist/hookbus-*.tgz --no-definitely-typed --format ascii --no-emoji
 
 "$here/install.sh"
-say "types, as a user's checkers see the packages: the code of their readmes"
+say "types, as a user's checkers see the packages: the code of their readmes, and what they are to refuse"
 code_of() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/{/^\`\`\`/d;p}" "$2"; }
 code_of python "$here/python/README.md" >"$out/user/readme.py"
 code_of js "$here/node/README.md" >"$out/user/node/test/readme.mts"
-"$tools/python/bin/mypy" --strict --cache-dir "$out/mypy-user" --python-executable "$out/user/python/bin/python" "$out/user/readme.py"
-"$tools/node/node_modules/.bin/pyright" --pythonpath "$out/user/python/bin/python" "$out/user/readme.py"
+"$tools/python/bin/mypy" --strict --cache-dir "$out/mypy-user" --python-executable "$out/user/python/bin/python" \
+    "$out/user/readme.py" "$here/tests/python/typed.py"
+"$tools/node/node_modules/.bin/pyright" --pythonpath "$out/user/python/bin/python" "$out/user/readme.py" "$here/tests/python/typed.py"
 "$tools/node/node_modules/.bin/tsc" -p "$out/user/node"
 say "tests, Python"
 (cd "$here/tests/python" && "$out/user/python/bin/python" -m unittest -q)

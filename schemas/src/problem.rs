@@ -87,10 +87,23 @@ problems! {
     ServiceUnavailable 503 "Service unavailable",
 }
 
-/// Codes of ours: what exactly failed, stable for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident,)*) => {
+        /// Codes of ours: what exactly failed, stable for programs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl Code {
+            /// All of them, for the OpenAPI document.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+        }
+    };
+}
+
+codes! {
     /// 405.
     MethodNotAllowed,
     /// 412.
@@ -246,6 +259,14 @@ mod tests {
         assert_eq!(ALL.len(), 46);
         assert_eq!(ProblemId::EventAlreadyIngested.status(), 409);
         assert_eq!(ProblemId::RateLimited.as_str(), "RateLimited");
+    }
+
+    #[test]
+    fn every_code_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> =
+            Code::ALL.iter().map(|code| serde_json::to_value(code).unwrap().as_str().unwrap().to_owned()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(names.contains("idempotency_key_reused"), "{names:?}");
     }
 
     #[test]

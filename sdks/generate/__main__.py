@@ -1,4 +1,4 @@
-"""Writes what both SDKs take from the OpenAPI document: a method per operation, an error per problem id, the version.
+"""Writes what both SDKs take from the OpenAPI document: a method per operation, an error per problem id, the codes, the version.
 
 Models come from generators of others (datamodel-code-generator, @hey-api/openapi-ts); these give no methods that are grouped as
 the operation ids are, so the methods are written here, for both languages from one list.

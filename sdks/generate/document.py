@@ -149,6 +149,11 @@ def problem_ids(document: Any) -> list[str]:
     return sorted(document["components"]["schemas"]["Problem"]["properties"]["id"]["enum"])
 
 
+def problem_codes(document: Any) -> list[str]:
+    """Those that are known so far. The document leaves the list open."""
+    return sorted(document["components"]["schemas"]["Problem"]["properties"]["code"]["x-extensible-enum"])
+
+
 def version(cargo: Path) -> str:
     found = re.search(r'^version = "([^"]+)"', cargo.read_text(), re.MULTILINE)
     if not found:

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from document import BY_HAND, PATH_PARAMETER, Answer, Operation, pascal, problem_ids, resources, snake
+from document import BY_HAND, PATH_PARAMETER, Answer, Operation, pascal, problem_codes, problem_ids, resources, snake
 
 PYTHON_KINDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "Dict[str, Any]"}
 
@@ -89,8 +89,13 @@ def python(document: Any, operations: list[Operation], version: str, folder: Pat
     (folder / "operations.py").write_text("\n".join(parts) + "\n")
     errors = ['"""Every error of this package, a class per problem id. Made from the OpenAPI document; changes here are lost."""\n']
     # Said twice, as type checkers take what is only imported for private.
-    errors.append("from ._errors import *  # noqa: F403\nfrom ._errors import ApiError as ApiError\n")
+    errors.append("from ._codes import Code as Code\nfrom ._errors import *  # noqa: F403\nfrom ._errors import ApiError as ApiError\n")
     errors += [f'\nclass {name}(ApiError):\n    """The problem `{name}`."""\n' for name in problem_ids(document)]
     errors.append("\nBY_ID = {\n" + "".join(f'    "{name}": {name},\n' for name in problem_ids(document)) + "}")
     (folder / "errors.py").write_text("\n".join(errors) + "\n")
+    codes = ['"""What exactly a problem is, for programs. Made from the OpenAPI document; changes here are lost."""\n']
+    codes.append("from typing import Literal\n")
+    codes.append("Code = Literal[\n" + "".join(f'    "{code}",\n' for code in problem_codes(document)) + "]")
+    codes.append('"""The codes that are known so far: a server that is newer than this package may have others."""')
+    (folder / "_codes.py").write_text("\n".join(codes) + "\n")
     (folder / "_version.py").write_text(f'"""Follows the version of Hookbus."""\n\n__version__ = "{version}"\n')

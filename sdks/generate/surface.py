@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from document import Operation
+from document import Operation, problem_codes
 
 
 def shape(schema: Any) -> str:
@@ -35,6 +35,7 @@ def surface(document: Any, operations: list[Operation], version: str) -> str:
         answer = operation.answer
         told = (answer.model or answer.scalar or "nothing") + ("[]" if answer.many else "")
         lines.append(f"{operation.id}: {operation.method} {operation.path} ({', '.join(arguments)}){body} -> {told}")
+    lines += [f"code {code}" for code in problem_codes(document)]
     for name, schema in sorted(document["components"]["schemas"].items()):
         properties = schema.get("properties")
         if not properties:

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from document import BY_HAND, PATH_PARAMETER, Operation, pascal, problem_ids, resources, snake
+from document import BY_HAND, PATH_PARAMETER, Operation, pascal, problem_codes, problem_ids, resources, snake
 
 NODE_KINDS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "object": "Record<string, unknown>"}
 
@@ -53,8 +53,8 @@ def node_method(operation: Operation) -> str:
     return "\n".join(lines)
 
 
-def problems(ids: list[str]) -> str:
-    """An error per problem id, and which is whose."""
+def problems(ids: list[str], codes: list[str]) -> str:
+    """An error per problem id, which is whose, and the codes."""
     lines = [
         "// An error per problem id. Made from the OpenAPI document; changes here are lost.",
         'import { ApiError } from "./errors.js";\n\nexport * from "./errors.js";\n',
@@ -62,6 +62,10 @@ def problems(ids: list[str]) -> str:
         "\nexport const BY_ID = {",
         *[f"  {name}," for name in ids],
         "};\n\nexport type ProblemId = keyof typeof BY_ID;\n",
+        "/** What exactly a problem is, for programs. Those that are known so far: a server that is newer than this package may have others. */",
+        "export type Code =",
+        *[f"  | {json.dumps(code)}" for code in codes],
+        ";\n",
     ]
     return "\n".join(lines)
 
@@ -89,5 +93,5 @@ def node(document: Any, operations: list[Operation], version: str, folder: Path)
     parts += [f"    this.{name} = new {pascal(name)}(sender);" for name in names]
     parts.append("  }\n}")
     (folder / "operations.ts").write_text("\n".join(parts) + "\n")
-    (folder / "problems.ts").write_text(problems(problem_ids(document)))
+    (folder / "problems.ts").write_text(problems(problem_ids(document), problem_codes(document)))
     (folder / "version.ts").write_text(f'// Follows the version of Hookbus.\nexport const VERSION = "{version}";\n')

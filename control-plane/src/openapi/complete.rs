@@ -1,6 +1,6 @@
 //! What every operation shares, added to the document: problems, headers, preconditions, closed request bodies.
 
-use schemas::problem::{Problem, ProblemId};
+use schemas::problem::{Code, Problem, ProblemId};
 use serde_json::{Value, json};
 
 use super::shared::{CONSISTENCY, IDEMPOTENCY_KEY, headers, parameters};
@@ -327,7 +327,12 @@ fn problem_schema() -> Value {
             "detail": { "type": "string", "description": "What happened, for people." },
             "status": { "type": "integer", "format": "int32", "minimum": 400, "maximum": 599 },
             "validation": { "type": ["object", "null"], "description": "Messages per field." },
-            "code": { "type": "string", "description": "What exactly, for programs." },
+            // No `enum`: a client that checks answers would refuse the codes of a newer server.
+            "code": {
+                "type": "string",
+                "x-extensible-enum": Code::ALL,
+                "description": "What exactly, for programs. Those that are known so far: a newer server may have more.",
+            },
         },
         "example": Problem::new(ProblemId::NotFound, "there is no such application"),
     })

@@ -1,5 +1,5 @@
 // From a call to its answer, over fetch.
-import { ApiError, BadAnswer, ConnectionFailed, HookbusError, NotModified, TimedOut, type ProblemDocument, type Where } from "./errors.js";
+import { ApiError, BadAnswer, CertificateRefused, ConnectionFailed, HookbusError, NotModified, TimedOut, type ProblemDocument, type Where } from "./errors.js";
 import { nextPage, Pages } from "./pages.js";
 import { BY_ID } from "./problems.js";
 import { brought, isDone, isFields, known, named, newId, type Fields } from "./repeats.js";
@@ -43,6 +43,10 @@ export interface Options {
   /** Larger answers are refused; 8 MiB by default. */
   maxAnswerBytes?: number;
 }
+
+/** What Node and Bun call a certificate that they do not verify: OpenSSL's names. */
+const CERTIFICATE =
+  /^(CERT_|ERR_TLS_CERT_|UNABLE_TO_(GET|DECRYPT|DECODE|VERIFY)_|INVALID_(CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$|HOSTNAME_MISMATCH$)|SELF_SIGNED_CERT/;
 
 const environment = (name: string): string | undefined =>
   (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name];
@@ -111,7 +115,7 @@ export class Sender {
       let askedMs = 0;
       if (outcome instanceof HookbusError) {
         error = Object.assign(outcome, { operation: call.operation, tries });
-        if (error instanceof BadAnswer) throw error;
+        if (error instanceof BadAnswer || error instanceof CertificateRefused) throw error;
         mayHaveArrived = true;
       } else {
         const answer = { ...outcome, tries };
@@ -147,7 +151,8 @@ export class Sender {
       const { origin } = new URL(url);
       if (ended.signal.aborted || (error as Error)?.name === "TimeoutError") return new TimedOut(`no answer in time from ${origin}`);
       const { cause, code = cause?.code } = (error ?? {}) as { cause?: { code?: unknown }; code?: unknown };
-      return new ConnectionFailed(`no answer from ${origin}: ${typeof code === "string" ? code : "the connection failed"}`);
+      const told = typeof code === "string" ? code : "the connection failed";
+      return new (CERTIFICATE.test(told) ? CertificateRefused : ConnectionFailed)(`no answer from ${origin}: ${told}`);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);

@@ -1,5 +1,5 @@
-// What goes wrong. `ApiError.id` is typed by the ids of the OpenAPI document.
-import type { ProblemId } from "./problems.js";
+// What goes wrong. `ApiError.id` and `code` are typed by the OpenAPI document.
+import type { Code, ProblemId } from "./problems.js";
 import type { Job } from "./types.gen.js";
 
 /** How much of what a server says stands in an error's message; its fields have all of it. */
@@ -33,6 +33,9 @@ export class HookbusError extends Error {
 /** No answer came: refused, reset, or not found. What was sent may have arrived. */
 export class ConnectionFailed extends HookbusError {}
 
+/** The server's certificate cannot be verified. Nothing was sent, and nothing is tried again: it would not become valid by that. */
+export class CertificateRefused extends ConnectionFailed {}
+
 /** No whole answer came in time. What was sent may have arrived. */
 export class TimedOut extends HookbusError {}
 
@@ -62,8 +65,8 @@ export class ApiError extends HookbusError {
   readonly status: number;
   /** The problem's id; one that is newer than this package is a string all the same. */
   readonly id: ProblemId | (string & {});
-  /** What exactly, for programs. */
-  readonly code: string | undefined;
+  /** What exactly, for programs; one that is newer than this package is a string all the same. */
+  readonly code: Code | (string & {}) | undefined;
   readonly title: string;
   readonly detail: string;
   /** Messages per field. */
@@ -86,5 +89,10 @@ export class ApiError extends HookbusError {
   /** Whether it is this problem: `error.is("NotFound")`. */
   is(id: ProblemId): boolean {
     return this.id === id;
+  }
+
+  /** Whether it is this code: `error.hasCode("idempotency_key_reused")`. */
+  hasCode(code: Code): boolean {
+    return this.code === code;
   }
 }

@@ -1,6 +1,9 @@
 // Lists that come in pages: iterate over them, and the next page is fetched when it is needed.
 import { BadAnswer } from "./errors.js";
 
+/** How many addresses an iteration remembers: a circle of that many pages is found. */
+const MOST_ADDRESSES = 1_000;
+
 /** Items of a list, and the address of those that follow. */
 export interface Page<T> {
   items: T[];
@@ -32,9 +35,14 @@ export class Pages<T> implements AsyncIterable<T> {
 
   /** Page by page. */
   async *pages(): AsyncGenerator<Page<T>, void, undefined> {
+    // Pages that name each other in a circle would have no end.
+    const been = new Set<string>();
     let page = await this.fetch(undefined);
     yield page;
     while (page.nextUrl !== undefined) {
+      if (been.has(page.nextUrl)) throw new BadAnswer("the next page is said to be one that was there already");
+      const [first] = been.add(page.nextUrl);
+      if (first !== undefined && been.size > MOST_ADDRESSES) been.delete(first);
       page = await this.fetch(page.nextUrl);
       yield page;
     }

@@ -111,6 +111,25 @@ test("pages", async () => {
   }
 });
 
+for (const chain of read("pages").chains) {
+  test(`pages: ${chain.name}`, async () => {
+    let left = 50;
+    const fetch = async (url) => {
+      assert.ok(left-- > 0, "there is no end");
+      const cursor = new URL(url).searchParams.get("cursor") ?? "";
+      const next = chain.next[cursor];
+      return Response.json([cursor], { headers: next ? { link: `</api/v1/subscriptions?cursor=${next}>; rel="next"` } : {} });
+    };
+    const pages = esm.Hookbus("t", { baseUrl: "https://h.example", fetch, retry: { totalMs: 0 } }).subscriptions.list({ application_id: "a" });
+    for (const _again of [1, 2]) { // each iteration has a way of its own
+      const told = [];
+      const walk = async () => { for await (const item of pages) told.push(item); };
+      await (chain.error ? assert.rejects(walk(), esm.errors[chain.error]) : walk());
+      assert.deepEqual(told, chain.asked);
+    }
+  });
+}
+
 test("Retry-After", async () => {
   for (const vector of read("retry-after").vectors) {
     const headers = vector.value === null ? {} : { "retry-after": vector.value };
@@ -153,6 +172,18 @@ test("secrets are in no message and no view", async () => {
   assert.equal(inspect(esm.Hookbus("the-very-token", { baseUrl: "http://h" })), "Hookbus(http://h)");
   const seen = inspect([new esmWebhooks.Webhook("the-very-secret"), esm.Hookbus("the-very-token", { baseUrl: "http://h" })], { depth: 9, showHidden: true });
   assert.ok(!/the-very/.test(seen), seen);
+});
+
+test("a code stands in every error, a newer one too", () => {
+  const ids = Object.keys(esm.errors.BY_ID);
+  assert.ok(ids.length > 40);
+  for (const id of ids) {
+    for (const code of ["taken", "newer"]) {
+      const error = new esm.errors[id](409, { id, code });
+      assert.ok(error.code === code && error.hasCode(code) && !error.hasCode("repeat"), id);
+    }
+    assert.ok(!new esm.errors[id](409, { id }).hasCode("taken"));
+  }
 });
 
 test("a client is made with and without new", () => {

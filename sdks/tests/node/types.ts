@@ -1,5 +1,5 @@
 // What TypeScript makes of the packages: this file is compiled, not run.
-import { errors, Hook0, Hookbus, rawJson, type Job, type MessageResult, type Subscription } from "hookbus";
+import { errors, Hook0, Hookbus, rawJson, type Job, type MessageResult, type ProblemCode, type Subscription } from "hookbus";
 import { Webhook, type WebhookEvent } from "hookbus/webhooks";
 
 const client: Hookbus = Hook0("token", { baseUrl: "http://127.0.0.1" });
@@ -16,6 +16,11 @@ export async function typed(request: Request): Promise<WebhookEvent> {
     else if (error instanceof errors.JobNotDone) error.job.state.trim();
     // @ts-expect-error an id that no problem has
     else if (error instanceof errors.ApiError) error.is("NoSuchProblem");
+    if (error instanceof errors.Forbidden && error.code === "a_code_of_a_newer_server") return typed(request);
+    const known: ProblemCode[] = ["idempotency_key_reused", "log_behind"];
+    if (error instanceof errors.ApiError) error.hasCode(known[0] ?? "taken");
+    // @ts-expect-error a code that no problem has
+    if (error instanceof errors.ApiError) error.hasCode("no_such_code");
   }
   // @ts-expect-error a field that is required is missing
   await client.applications.create({ body: {} });

@@ -1,9 +1,11 @@
 """The vectors of sdks/conformance, with the package that was installed."""
 
 import base64
+import contextlib
 import copy
 import json
 import os
+import typing
 import unittest
 from pathlib import Path
 
@@ -17,8 +19,24 @@ FOLDER = Path(os.environ["CONFORMANCE"])
 POLICY = RetryPolicy(total=5.0, per_try=5.0, first=0.001, longest=0.002)
 
 
-def vectors(name):
-    return json.loads((FOLDER / f"{name}.json").read_text())["vectors"]
+def vectors(name, of="vectors"):
+    return json.loads((FOLDER / f"{name}.json").read_text())[of]
+
+
+class Chain(httpx.MockTransport):
+    """Pages whose one item is their cursor. One that is asked for far too often ends the test."""
+
+    def __init__(self, chain):
+        super().__init__(self.answer)
+        self.next, self.left = chain["next"], 50
+
+    def answer(self, request):
+        self.left -= 1
+        assert self.left, "there is no end"
+        cursor = request.url.params.get("cursor", "")
+        following = self.next.get(cursor)
+        link = {"link": f'</api/v1/subscriptions?cursor={following}>; rel="next"'} if following else {}
+        return httpx.Response(200, json=[cursor], headers=link)
 
 
 def signature(vector):
@@ -148,6 +166,28 @@ class Conformance(unittest.TestCase):
                     told = {"error": "BadAnswer"}
                 self.assertEqual(told, {name: vector[name] for name in ("next", "error") if name in vector})
 
+    def test_chains(self):
+        for chain in vectors("pages", "chains"):
+            with self.subTest(chain["name"]), Hookbus("t", "http://h", transport=Chain(chain)) as client:
+                pages = client.subscriptions.list(application_id="a")
+                for _ in range(2):  # each iteration has a way of its own
+                    told = []
+                    with self.assertRaises(errors.BadAnswer) if "error" in chain else contextlib.nullcontext():
+                        for item in pages:
+                            told.append(item)
+                    self.assertEqual(told, chain["asked"])
+
+    def test_every_code_of_the_document_is_known_and_stands_in_every_error(self):
+        document = json.loads((FOLDER.parent.parent / "schemas/openapi/openapi.json").read_text())
+        codes = document["components"]["schemas"]["Problem"]["properties"]["code"]["x-extensible-enum"]
+        self.assertIn("idempotency_key_reused", codes)
+        self.assertCountEqual(typing.get_args(errors.Code), codes)
+        for name, kind in errors.BY_ID.items():
+            for code in (*codes, "newer"):
+                error = kind(409, {"id": name, "code": code})
+                self.assertEqual((error.code, error.has_code(code)), (code, True))
+            self.assertFalse(kind(409, {"id": name}).has_code("taken"))
+
     def test_retry_after(self):
         for vector in vectors("retry-after"):
             with self.subTest(vector["name"]):
@@ -173,6 +213,15 @@ class Conformance(unittest.TestCase):
 
 
 class Awaiting(unittest.IsolatedAsyncioTestCase):
+    async def test_chains(self):
+        for chain in vectors("pages", "chains"):
+            told = []
+            async with AsyncHookbus("t", "http://h", transport=Chain(chain)) as client:
+                with self.subTest(chain["name"]), self.assertRaises(errors.BadAnswer) if "error" in chain else contextlib.nullcontext():
+                    async for item in client.subscriptions.list(application_id="a"):
+                        told.append(item)
+            self.assertEqual(told, chain["asked"], chain["name"])
+
     async def test_sending(self):
         for vector in vectors("sending"):
             with self.subTest(vector["name"]):

@@ -1,6 +1,10 @@
 """Servers that mean no good, on real sockets: every answer has an end, in bytes and in time."""
 
+import contextlib
 import socket
+import ssl
+import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -61,7 +65,38 @@ HOSTILE = {
 }
 
 
+@contextlib.contextmanager
+def unsigned():
+    """The address of a server whose certificate nobody has signed."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = f"{folder}/key", f"{folder}/certificate"
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
+        subprocess.run([*made, "-subj", "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+
+    def accept(listening):
+        with contextlib.suppress(OSError):  # it was closed
+            while True:
+                client, _ = listening.accept()
+                with client, contextlib.suppress(OSError):  # the client has had enough
+                    context.wrap_socket(client, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, args=(listening,), daemon=True).start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+
+PATIENT = RetryPolicy(total=60, per_try=60)
+
+
 class Hostile(unittest.TestCase):
+    def test_a_certificate_that_nobody_has_signed_is_told_after_one_try(self):
+        with unsigned() as url, Hookbus("t", url, retry=PATIENT) as client:
+            with self.assertRaisesRegex(errors.CertificateRefused, f"{url}: CERTIFICATE_VERIFY_FAILED") as raised:
+                client.instance.get()
+        self.assertEqual(raised.exception.tries, 1)
+
     def test_waiting(self):
         for name, (first, again, wanted) in HOSTILE.items():
             with self.subTest(name), Server(first, again) as url, Hookbus("t", url, **once(wanted)) as client:
@@ -75,6 +110,13 @@ class Hostile(unittest.TestCase):
 
 
 class HostileAwaiting(unittest.IsolatedAsyncioTestCase):
+    async def test_a_certificate_that_nobody_has_signed_is_told_after_one_try(self):
+        with unsigned() as url:
+            async with AsyncHookbus("t", url, retry=PATIENT) as client:
+                with self.assertRaises(errors.CertificateRefused) as raised:
+                    await client.instance.get()
+        self.assertEqual(raised.exception.tries, 1)
+
     async def test_awaiting(self):
         for name, (first, again, wanted) in HOSTILE.items():
             with self.subTest(name), Server(first, again) as url:

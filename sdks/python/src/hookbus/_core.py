@@ -179,7 +179,7 @@ def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> 
                 raise error
             may_have_arrived = may_have_arrived or outcome.status >= 500
             asked = retry_after(outcome.headers.get("retry-after"), time.time())
-        elif isinstance(outcome, (errors.ConnectionFailed, errors.TimedOut)):
+        elif isinstance(outcome, (errors.ConnectionFailed, errors.TimedOut)) and not isinstance(outcome, errors.CertificateRefused):
             error, asked, may_have_arrived = outcome, None, True
             error.operation, error.tries = call.operation, tries
         else:
@@ -247,12 +247,16 @@ def page(settings: Settings, call: Call[T], url: Optional[str]) -> Flow[Page[T]]
     return Page(items, next_page(here, answer.headers.get("link")))
 
 
-class Resource:
-    """Operations that block."""
+class Bound:
+    """What sends as a client does: by its settings, driven by it."""
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
         self._run = run
+
+
+class Resource(Bound):
+    """Operations that block."""
 
     def _send(self, call: Call[T]) -> T:
         result: T = self._run(send(self._settings, call))
@@ -262,12 +266,8 @@ class Resource:
         return Pages(lambda url: self._run(page(self._settings, call, url)))
 
 
-class AsyncResource:
+class AsyncResource(Bound):
     """Operations that are awaited."""
-
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self._settings = settings
-        self._run = run
 
     async def _send(self, call: Call[T]) -> T:
         result: T = await self._run(send(self._settings, call))

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Type
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Type, Union
 
-__all__ = ["ApiError", "BadAnswer", "ConnectionFailed", "HookbusError", "InvalidMessage", "JobNotDone", "NotModified", "TimedOut"]
+if TYPE_CHECKING:
+    from ._codes import Code
+
+__all__ = [
+    "ApiError",
+    "BadAnswer",
+    "CertificateRefused",
+    "ConnectionFailed",
+    "HookbusError",
+    "InvalidMessage",
+    "JobNotDone",
+    "NotModified",
+    "TimedOut",
+]
 
 #: How much of what a server says stands in an error's message; its fields have all of it.
 MOST_TEXT = 1000
@@ -37,6 +50,10 @@ class HookbusError(Exception):
 
 class ConnectionFailed(HookbusError):
     """No answer came: refused, reset, or not found. What was sent may have arrived."""
+
+
+class CertificateRefused(ConnectionFailed):
+    """The server's certificate cannot be verified. Nothing was sent, and nothing is tried again: it would not become valid by that."""
 
 
 class TimedOut(HookbusError):
@@ -74,7 +91,7 @@ class ApiError(HookbusError):
     Attributes:
         status: the HTTP status.
         id: the problem's id, such as `NotFound`.
-        code: what exactly, for programs; None if the server did not say.
+        code: what exactly, for programs: one of `errors.Code`, or a newer one; None if the server did not say.
         title, detail: for people.
         validation: messages per field, or None.
         retry_after: seconds the server asked to wait, or None.
@@ -88,11 +105,15 @@ class ApiError(HookbusError):
         super().__init__(f"{named}: {(text('detail') or text('title'))[:MOST_TEXT]}", **where)
         self.status = status
         self.id = text("id")
-        self.code = text("code") or None
+        self.code: Union[Code, str, None] = text("code") or None
         self.title = text("title")
         self.detail = text("detail")
         self.validation: Optional[Dict[str, Any]] = problem.get("validation")
         self.retry_after = retry_after
+
+    def has_code(self, code: Code) -> bool:
+        """Whether it is this code: `error.has_code("idempotency_key_reused")`, whose spelling type checkers know."""
+        return self.code == code
 
 
 def _again(kind: Type[HookbusError], values: Dict[str, Any], args: Any) -> HookbusError:

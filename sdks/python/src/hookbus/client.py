@@ -8,7 +8,7 @@ import ssl
 import time
 from contextlib import closing
 from types import TracebackType
-from typing import Callable, Optional, Type, TypeVar, Union
+from typing import Callable, Iterator, Optional, Type, TypeVar, Union
 
 import httpx
 
@@ -76,25 +76,42 @@ def failure(error: Exception, step: Try) -> errors.HookbusError:
     if isinstance(error, httpx.TimeoutException):
         return errors.TimedOut(f"no answer in time from {where}")
     if isinstance(error, httpx.TransportError):
-        return errors.ConnectionFailed(f"no answer from {where}: {kind_of(error)}")
+        refused = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error))
+        kind = errors.CertificateRefused if refused else errors.ConnectionFailed
+        return kind(f"no answer from {where}: {kind_of(error)}")
     raise error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came of."""
+    cause: Optional[BaseException] = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def kind_of(error: BaseException) -> str:
     """What went wrong with a connection, by its name: the texts of causes may hold what was sent."""
-    cause: Optional[BaseException] = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLError) and cause.reason:
             return str(cause.reason)
         if isinstance(cause, socket.gaierror):
             return "no such host"
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
             return errno.errorcode[cause.errno]
-        cause = cause.__cause__ or cause.__context__
     return type(error).__name__
 
 
-class Hookbus(Operations):
+class Shown:
+    """A client's view: its address, and no token."""
+
+    _settings: Settings
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.base_url})"
+
+
+class Hookbus(Shown, Operations):
     """A client of Hookbus that blocks. Threads may share it; close it, or use it as a context manager.
 
     Arguments:
@@ -160,11 +177,8 @@ class Hookbus(Operations):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._settings.base_url})"
 
-
-class AsyncHookbus(AsyncOperations):
+class AsyncHookbus(Shown, AsyncOperations):
     """A client of Hookbus that is awaited, under asyncio and trio. Its arguments are those of `Hookbus`."""
 
     def __init__(
@@ -230,9 +244,6 @@ class AsyncHookbus(AsyncOperations):
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._settings.base_url})"
 
 
 Hook0 = Hookbus

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from . import errors
-from ._core import Call, Flow, Pause, Run, Settings, decode, encode, exchange, transient
+from ._core import Bound, Call, Flow, Pause, Settings, decode, encode, exchange, transient
 from ._retry import pause
 
 __all__ = ["MessageIn", "MessageOut", "MessageResult", "RawJson"]
@@ -213,12 +213,8 @@ def _of_one_event(error: errors.HookbusError) -> bool:
     return isinstance(error, errors.ApiError) and error.status in (400, 413, 422)
 
 
-class Messages:
+class Messages(Bound):
     """Sending events, blocking."""
-
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self._settings = settings
-        self._run = run
 
     def create(self, application_id: str, message: MessageIn) -> MessageOut:
         """Sends one event: it is in Kafka when this returns. Safe to repeat, and repeated as the client's policy says."""
@@ -231,12 +227,8 @@ class Messages:
         return result
 
 
-class AsyncMessages:
+class AsyncMessages(Bound):
     """Sending events, awaiting."""
-
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self._settings = settings
-        self._run = run
 
     async def create(self, application_id: str, message: MessageIn) -> MessageOut:
         """Sends one event: it is in Kafka when this returns. Safe to repeat, and repeated as the client's policy says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import AsyncIterator, Awaitable, Callable, Generic, Iterator, List, Optional, Tuple, TypeVar
+from typing import AsyncIterator, Awaitable, Callable, Dict, Generic, Iterator, List, Optional, Tuple, TypeVar
 from urllib.parse import urljoin
 
 import httpx
@@ -16,6 +16,8 @@ __all__ = ["AsyncPages", "Page", "Pages"]
 T = TypeVar("T")
 
 LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^;,=\s]+\s*(?:=\s*(?:\"[^\"]*\"|[^;,\"\s]*))?)*)")
+#: How many addresses an iteration remembers: a circle of that many pages is found.
+MOST_ADDRESSES = 1000
 NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next(?=\s*(?:;|$)))", re.IGNORECASE)
 
 
@@ -49,6 +51,24 @@ def next_page(url: str, link: Optional[str]) -> Optional[str]:
     return None
 
 
+class Way:
+    """Where an iteration has been: pages that name each other in a circle would have no end."""
+
+    def __init__(self) -> None:
+        self._been: Dict[str, None] = {}
+
+    def onward(self, page: Page[T]) -> Optional[str]:
+        """The address that follows a page, if one does."""
+        url = page.next_url
+        if url in self._been:
+            raise BadAnswer("the next page is said to be one that was there already")
+        if url is not None:
+            self._been[url] = None
+            if len(self._been) > MOST_ADDRESSES:
+                del self._been[next(iter(self._been))]
+        return url
+
+
 class Pages(Generic[T]):
     """`for item in pages` goes through all items, `pages.pages()` page by page. Each iteration asks anew."""
 
@@ -57,10 +77,10 @@ class Pages(Generic[T]):
 
     def pages(self) -> Iterator[Page[T]]:
         """Page by page."""
-        page = self._fetch(None)
+        way, page = Way(), self._fetch(None)
         yield page
-        while page.next_url:
-            page = self._fetch(page.next_url)
+        while url := way.onward(page):
+            page = self._fetch(url)
             yield page
 
     def __iter__(self) -> Iterator[T]:
@@ -76,10 +96,10 @@ class AsyncPages(Generic[T]):
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Page by page."""
-        page = await self._fetch(None)
+        way, page = Way(), await self._fetch(None)
         yield page
-        while page.next_url:
-            page = await self._fetch(page.next_url)
+        while url := way.onward(page):
+            page = await self._fetch(url)
             yield page
 
     async def __aiter__(self) -> AsyncIterator[T]:
