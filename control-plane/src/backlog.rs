@@ -64,6 +64,10 @@ pub(crate) fn start(deps: &Deps, instances: Instances) -> Result<(), Error> {
     Ok(())
 }
 
+#[expect(
+    clippy::infinite_loop,
+    reason = "its task ends with the process: whoever waits for it waits for the stop, too"
+)]
 async fn look_again(deps: &Deps, metrics: &BacklogMetrics, instances: &Instances) {
     let limited = Limited::<&'static str>::new(LINE_EVERY);
     let watched =

@@ -84,7 +84,7 @@ struct JobsInner {
     view: JobsView,
     ask: AskWriter,
     singles: Mutex<Budget<ApplicationId>>,
-    bulks: Mutex<Budget<OrganizationId>>,
+    bulks: Mutex<Budget<Option<OrganizationId>>>,
 }
 
 /// What becomes of a job at somebody's request.
@@ -201,7 +201,8 @@ impl Jobs {
         self.0.view.read(|known| known.list(asked))
     }
 
-    /// Asks for a job of an application of this organization. One that is known already is answered as it is.
+    /// Asks for a job of this organization or of an application of it; `None`: of the operator. One that is known already is
+    /// answered as it is.
     ///
     /// # Errors
     /// A 429 where the application, or everybody, has too many that have not ended, or too many are asked for, a 503 where Kafka does
@@ -209,7 +210,7 @@ impl Jobs {
     pub(crate) async fn ask(
         &self,
         definition: JobDefinition,
-        organization: OrganizationId,
+        organization: Option<OrganizationId>,
         actor: &Actor,
     ) -> Result<KnownJob, Problem> {
         if let Some(known) = self.get(definition.job_id) {

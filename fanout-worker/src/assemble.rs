@@ -162,7 +162,7 @@ pub(crate) async fn run_sources(common: SharedParts, config: SourcesConfig, shut
         }
     }
     info!("there are sources: their intake begins");
-    keep_running_sources(&common, &config, shutdown).await
+    Box::pin(keep_running_sources(&common, &config, shutdown)).await
 }
 
 /// Fetches the schemas that records need, until shutdown is requested.
@@ -192,7 +192,7 @@ async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shut
     let metrics = StageMetrics::new(&deps.registry, SOURCES)?;
     loop {
         let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
-        let ended = try_run_sources(common, config, (options, deps.clone()), shutdown.clone()).await;
+        let ended = Box::pin(try_run_sources(common, config, (options, deps.clone()), shutdown.clone())).await;
         let Err(failed) = ended else { return Ok(()) };
         if !is_denied(&failed) {
             return Err(failed.into());
@@ -238,7 +238,7 @@ async fn try_run_sources(
     let telling = tasks::spawn("sources teller", teller.run());
     let intake = SourcesIntake::new(routes, health, common.schemas.clone(), clock::now_ms());
     let work = common.work(Some(intake));
-    let ended = stage::run(options, deps, work, shutdown).await;
+    let ended = Box::pin(stage::run(options, deps, work, shutdown)).await;
     following.abort();
     // It takes back what it told, once the work is gone.
     if tokio::time::timeout(TELLER_ENDS_WITHIN, telling).await.is_err() {

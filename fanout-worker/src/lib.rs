@@ -98,7 +98,7 @@ pub async fn run(config: FanoutConfig, sources: SourcesConfig, deps: Deps, shutd
     }
     let common = SharedParts::new(config, &sources, deps).await?;
     let options = stage::Options { latch, teller: Some(teller), ..common.events_options() };
-    let events = stage::run(options, common.stage_deps(), common.events_work(), shutdown.clone());
+    let events = Box::pin(stage::run(options, common.stage_deps(), common.events_work(), shutdown.clone()));
     let fetching = assemble::fetch_schemas(&common, shutdown.clone());
     // A task of its own: neither waits for the other's planning.
     let beside = tasks::spawn("fanout sources", assemble::run_sources(common.clone(), sources, shutdown));

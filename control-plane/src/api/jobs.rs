@@ -265,8 +265,14 @@ async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Res
     let (kind, application) = (definition.kind, definition.application_id);
     app.jobs().known(Some(application)).await?;
     let subject = without_time(&definition.subject);
-    let organization = app.catalog().read().application_by_id(application).map(|found| found.organization_id);
-    let organization = organization.ok_or_else(|| principal.absent("application"))?;
+    let organization = match definition.owner() {
+        JobOwner::Organization(id) => Some(id),
+        JobOwner::Application(id) => {
+            let found = app.catalog().read().application_by_id(id).map(|found| found.organization_id);
+            Some(found.ok_or_else(|| principal.absent("application"))?)
+        }
+        JobOwner::Operator => None,
+    };
     let known = app.jobs().ask(definition, organization, &principal.actor()).await?;
     let former = &known.definition;
     if (former.kind, former.application_id) != (kind, application) || without_time(&former.subject) != subject {

@@ -112,9 +112,13 @@ impl Steps {
         job.is_bulk() || matches!(&job.subject, JobSubject::Event(of) if !self.accepted.is_own(&of.origin.topic))
     }
 
-    /// Whose an application is; `None`: it is gone.
-    pub(super) fn owner(&self, application: ApplicationId) -> Option<OrganizationId> {
-        self.catalog.read().application_by_id(application).map(|found| found.organization_id)
+    /// Whose jobs are that are filed under this id, an organization's own among them; `None`: the operator's, or of an application
+    /// that is gone.
+    pub(super) fn owner(&self, filed_under: ApplicationId) -> Option<OrganizationId> {
+        let catalog = self.catalog.read();
+        let own = OrganizationId(filed_under.0);
+        let of = catalog.application_by_id(filed_under).map(|found| found.organization_id);
+        of.or_else(|| catalog.organization(own).map(|_| own))
     }
 
     /// A part of a job is written, after which it is so far.

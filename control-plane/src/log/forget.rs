@@ -19,6 +19,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 const LINE: Duration = Duration::from_secs(3_600);
 
 /// Looks again and again, for ever.
+#[expect(clippy::infinite_loop, reason = "its task is aborted when the delivery log ends")]
 pub(super) async fn run(store: Arc<dyn DeliveryStore>, catalog: Catalog) {
     let warned = Limited::<()>::new(LINE);
     loop {

@@ -46,7 +46,7 @@ impl RetainedStore {
         Self { store, catalog }
     }
 
-    fn from_ms(&self, application: ApplicationId) -> i64 {
+    fn kept_from_ms(&self, application: ApplicationId) -> i64 {
         kept_from(&self.catalog, application, clock::now_ms()).unwrap_or(i64::MIN)
     }
 
@@ -118,7 +118,7 @@ impl DeliveryStore for RetainedStore {
     }
 
     fn event(&self, application: ApplicationId, name: EventName) -> StoreAnswer<'_, Option<LoggedEvent>> {
-        let from_ms = self.from_ms(application);
+        let from_ms = self.kept_from_ms(application);
         Box::pin(async move {
             let found = self.store.event(application, name).await?;
             Ok(found.filter(|event| event.accepted_ms >= from_ms))
@@ -126,7 +126,7 @@ impl DeliveryStore for RetainedStore {
     }
 
     fn events_of(&self, application: ApplicationId, events: Vec<(Uuid, Day)>) -> StoreAnswer<'_, Vec<LoggedEvent>> {
-        let from_ms = self.from_ms(application);
+        let from_ms = self.kept_from_ms(application);
         Box::pin(async move {
             let mut found = self.store.events_of(application, events).await?;
             found.retain(|event| event.accepted_ms >= from_ms);
@@ -135,7 +135,7 @@ impl DeliveryStore for RetainedStore {
     }
 
     fn histories(&self, application: ApplicationId, deliveries: Vec<(DeliveryId, Day)>) -> StoreAnswer<'_, Vec<Fact>> {
-        let from_ms = self.from_ms(application);
+        let from_ms = self.kept_from_ms(application);
         Box::pin(async move {
             let mut found = self.store.histories(application, deliveries).await?;
             found.retain(|fact| fact.stored_ms >= from_ms);
@@ -144,7 +144,7 @@ impl DeliveryStore for RetainedStore {
     }
 
     fn history_of(&self, application: ApplicationId, prefix: [u8; 14]) -> StoreAnswer<'_, Vec<Fact>> {
-        let from_ms = self.from_ms(application);
+        let from_ms = self.kept_from_ms(application);
         Box::pin(async move {
             let mut found = self.store.history_of(application, prefix).await?;
             found.retain(|fact| fact.stored_ms >= from_ms);
@@ -159,7 +159,9 @@ impl DeliveryStore for RetainedStore {
     fn open_deliveries(&self, deliveries: Vec<DeliveryId>) -> StoreAnswer<'_, Vec<OpenDelivery>> {
         Box::pin(async move {
             let mut found = self.store.open_deliveries(deliveries).await?;
-            found.retain(|open| open.application.is_none_or(|application| open.since_ms >= self.from_ms(application)));
+            found.retain(|open| {
+                open.application.is_none_or(|application| open.since_ms >= self.kept_from_ms(application))
+            });
             Ok(found)
         })
     }
@@ -170,7 +172,7 @@ impl DeliveryStore for RetainedStore {
         subscription: SubscriptionId,
         since_ms: i64,
     ) -> StoreAnswer<'_, u64> {
-        self.store.open_letters(application, subscription, since_ms.max(self.from_ms(application)))
+        self.store.open_letters(application, subscription, since_ms.max(self.kept_from_ms(application)))
     }
 
     // Of all applications: what one of them hides already is gone from it within a day.
@@ -186,7 +188,7 @@ impl DeliveryStore for RetainedStore {
     fn accepted(&self, applications: Vec<ApplicationId>, from: Day, to: Day) -> StoreAnswer<'_, AcceptedCounts> {
         Box::pin(async move {
             let mut counts = self.store.accepted(applications, from, to).await?;
-            counts.retain(|(day, application), _| day.next().start_ms() > self.from_ms(*application));
+            counts.retain(|(day, application), _| day.next().start_ms() > self.kept_from_ms(*application));
             Ok(counts)
         })
     }

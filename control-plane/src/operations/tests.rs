@@ -121,7 +121,7 @@ fn what_a_write_deprecates_is_told_with_each_change_of_its_moments() {
     let back = told_of(plain.clone(), Some(later.clone()));
     assert_eq!((&back[0]["type"], &back[0]["sunset_at"]), (&json!("hookbus.event_type.reinstated"), &json!(null)));
     let described = EventType { description: Some("d".to_owned()), ..later.clone() };
-    for (after, before) in [(described, Some(later)), (first.clone(), None), (plain.clone(), Some(plain))] {
+    for (after, before) in [(described, Some(later)), (first, None), (plain.clone(), Some(plain))] {
         assert_eq!(told_of(after, before), Vec::<Value>::new());
     }
     let own = told_of(of(OPERATORS, true, Some((NOW, NOW))), Some(of(OPERATORS, false, None)));

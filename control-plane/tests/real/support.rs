@@ -70,6 +70,7 @@ impl World {
             &topics.lanes,
             &topics.events,
             &topics.jobs,
+            &topics.retried,
         ];
         let specs: Vec<_> = settings.specs().into_iter().filter(|spec| wanted.contains(&&spec.name)).collect();
         kafka::topics::ensure(&connection, &specs).await.unwrap();

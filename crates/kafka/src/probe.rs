@@ -77,9 +77,12 @@ pub struct TopicRights {
     pub write: bool,
 }
 
+/// Kafka's code of what a client said, if it named one, and its words.
+type Said = (Option<Code>, String);
+
 /// What a client said beside its answers.
 #[derive(Clone, Default)]
-struct Overheard(Arc<Mutex<Vec<(Option<Code>, String)>>>);
+struct Overheard(Arc<Mutex<Vec<Said>>>);
 
 impl rdkafka::ClientContext for Overheard {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}

@@ -125,9 +125,8 @@ impl<L: Lookup> Engine<L> {
             .collect();
         let open = lanes.iter().filter_map(|id| self.lanes.get(id)).filter(|lane| !self.is_shut(lane, now_ms));
         // What waits for the one before it with the same key is no head: that one's retry has its time.
-        let head =
-            |lane: &Box<Lane>| if let QueueHead::Ready(ticket) = lane.queue.head() { Some(ticket) } else { None };
-        let ready = open.filter_map(head).filter_map(|ticket| self.live.get(ticket));
+        let head = |lane: &Lane| if let QueueHead::Ready(ticket) = lane.queue.head() { Some(ticket) } else { None };
+        let ready = open.filter_map(|lane| head(lane)).filter_map(|ticket| self.live.get(ticket));
         ready.map(|live| live.arrival.timestamp_ms.max(live.arrival.delivery.hop.due_ms)).min()
     }
 

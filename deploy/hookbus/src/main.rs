@@ -112,11 +112,7 @@ fn run(cli: Cli) -> Result<()> {
             let connection = process::connection(&loaded.config)?;
             with_kafka(runtime()?.block_on(commands::audit::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
-        Command::Doctor(args) => {
-            let loaded = loaded(file)?;
-            let connection = process::connection(&loaded.config)?;
-            with_kafka(runtime()?.block_on(commands::doctor::run(&connection, &loaded.config, &args)), &loaded)
-        }
+        Command::Doctor(args) => doctor(&args, file),
         Command::Explain { code } => commands::explain::run(code.as_deref()),
         Command::Ready => commands::ready::run(&config::load(file, config::environment())?.config.admin),
         Command::Status(args) => {
@@ -136,6 +132,12 @@ fn run(cli: Cli) -> Result<()> {
             with_kafka(runtime()?.block_on(commands::tail::run(&connection, &loaded.config.topics, &args)), &loaded)
         }
     }
+}
+
+fn doctor(args: &cli::doctor::DoctorArgs, file: Option<&Path>) -> Result<()> {
+    let loaded = loaded(file)?;
+    let connection = process::connection(&loaded.config)?;
+    with_kafka(runtime()?.block_on(commands::doctor::run(&connection, &loaded.config, args)), &loaded)
 }
 
 fn log(command: &LogCommand, file: Option<&Path>) -> Result<()> {

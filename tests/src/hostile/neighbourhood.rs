@@ -3,8 +3,10 @@
 use super::{Cruelty, Hostile};
 use crate::endpoint::{Endpoint, EndpointOptions, Flaw, Secure, TestAuthority};
 
+/// One of each kind. Dropping it ends them.
+///
 /// Stalled handshakes, early answers with an unread body, interim answers and frames without end, heads that drip, connections that
-/// are closed, GOAWAY every ten requests, one stream at a time, silence after a hundred requests. Dropping it ends them.
+/// are closed, GOAWAY every ten requests, one stream at a time, silence after a hundred requests.
 #[derive(Debug)]
 pub struct HostileNeighbourhood {
     raw: Vec<Hostile>,

@@ -130,7 +130,8 @@ impl Setup {
     /// # Errors
     /// Kafka or the binary is missing, or a role does not get ready: with the end of its log.
     pub async fn start(self) -> anyhow::Result<Pipeline> {
-        let mut pipeline = self.topics_only().await?;
+        // What a test waits for holds the pipeline itself, not all that made it.
+        let mut pipeline = Box::pin(self.topics_only()).await?;
         let started = pipeline.roles.start_all().await;
         if let Err(error) = started {
             pipeline.finished = true;

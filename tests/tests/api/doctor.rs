@@ -64,13 +64,16 @@ async fn says(pipeline: &Pipeline, instance: &str, at_ms: i64, version: &str) {
     write(pipeline, &pipeline.topics().status, Some(Status::key("fanout", instance)), value).await;
 }
 
+/// The code that is named first, the environment that is wrong, and arguments.
+type ConfiguredFault = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_of_the_configuration_is_named_first_and_none_where_there_is_none() {
     let pipeline = Setup::new("doctor").topics_only().await.unwrap();
     is_well(&pipeline, &[], &[]).await;
     is_well(&pipeline, &[], &["--role", "retry", "--target", "http://127.0.0.1:9/"]).await;
     is_well(&pipeline, &[("HOOKBUS__TOPICS__PREFIX", "not-yet.")], &["--for-topics"]).await;
-    let faults: [(&str, &[(&str, &str)], &[&str]); 8] = [
+    let faults: [ConfiguredFault; 8] = [
         ("HB-003", &[("HOOKBUS__SECURITY__LOOKUP_KEY", "short")], &[]),
         ("HB-010", &[("HOOKBUS__KAFKA__BROKERS", "no-such-broker.invalid:9092")], &[]),
         ("HB-011", &[("HOOKBUS__KAFKA__BROKERS", "127.0.0.1:1")], &[]),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemas::ids::ApplicationId;
 use uuid::Uuid;
 
 use super::made::Made;
@@ -36,7 +37,7 @@ fn without(made: &Made, erased: &BTreeSet<Uuid>) -> (Vec<Fact>, Vec<LoggedEvent>
             RowContent::Fact(fact) => facts.push(*fact),
             // As lists give it.
             RowContent::Event(event) => {
-                events.push(LoggedEvent { subscriptions: None, control_offset: None, ..*event })
+                events.push(LoggedEvent { subscriptions: None, control_offset: None, ..*event });
             }
             RowContent::Target(_) | RowContent::Nothing => {}
         }
@@ -122,6 +123,21 @@ pub(crate) async fn an_erasure_outlives_the_day_of_its_record<F: Fixture>() {
     assert!(store.erased(vec![event.uuid]).await.unwrap().is_empty(), "nothing is left of it");
 }
 
+/// Asks until there is nothing left to remove.
+async fn forget_all(store: &impl DeliveryStore, before: (ApplicationId, i64)) {
+    let mut looks = 0;
+    loop {
+        let forgotten = store.forget(vec![before]).await.unwrap();
+        looks += 1;
+        if !forgotten.is_more {
+            break;
+        }
+        assert!(forgotten.rows > 0 && looks < 1_000);
+    }
+    assert!(looks > 1, "some at once");
+    assert_eq!(store.forget(vec![before]).await.unwrap().rows, 0);
+}
+
 pub(crate) async fn what_an_application_does_not_keep_is_removed_and_nothing_else<F: Fixture>() {
     let mut fixture = F::empty();
     let mut made = Made::new(5, 2, 900_000);
@@ -139,17 +155,7 @@ pub(crate) async fn what_an_application_does_not_keep_is_removed_and_nothing_els
         store.buckets(query)
     };
     let others_buckets = buckets(other).await.unwrap();
-    let mut looks = 0;
-    loop {
-        let forgotten = store.forget(vec![(whose, before_ms)]).await.unwrap();
-        looks += 1;
-        if !forgotten.is_more {
-            break;
-        }
-        assert!(forgotten.rows > 0 && looks < 1_000);
-    }
-    assert!(looks > 1, "some at once");
-    assert_eq!(store.forget(vec![(whose, before_ms)]).await.unwrap().rows, 0);
+    forget_all(store, (whose, before_ms)).await;
     let (facts, events) = rows(store, &made).await;
     let is_kept = |application, ms| application != whose || ms >= before_ms;
     let (mut kept_facts, mut kept_events) = without(&made, &BTreeSet::new());

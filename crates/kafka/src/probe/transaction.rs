@@ -31,9 +31,12 @@ pub struct TriedTransaction {
     pub between_ms: (i64, i64),
 }
 
+/// When a record was written by the broker's clock, Unix ms, or why it was not.
+type Acknowledgement = Result<Option<i64>, Code>;
+
 /// Acknowledgements, as they come.
 #[derive(Clone, Default)]
-struct Acknowledged(Arc<Mutex<Option<Result<Option<i64>, Code>>>>);
+struct Acknowledged(Arc<Mutex<Option<Acknowledgement>>>);
 
 impl rdkafka::ClientContext for Acknowledged {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {

@@ -7,6 +7,15 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
+/// `None`: the client went away.
+async fn read_head(client: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
 /// A proxy that answers every `CONNECT` with this status, and connects after a 200. What it was asked is kept.
 async fn proxy(status: &'static str) -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -16,12 +25,7 @@ async fn proxy(status: &'static str) -> (std::net::SocketAddr, Arc<Mutex<Vec<Str
         while let Ok((mut client, _)) = listener.accept().await {
             let kept = Arc::clone(&kept);
             drop(tasks::spawn("test tunnel", async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let Ok(byte) = client.read_u8().await else { return };
-                    head.push(byte);
-                }
-                let head = String::from_utf8(head).unwrap();
+                let Some(head) = read_head(&mut client).await else { return };
                 let to = head.split(' ').nth(1).unwrap().to_owned();
                 kept.lock().push(head);
                 client.write_all(format!("HTTP/1.1 {status}\r\nvia: test\r\n\r\n").as_bytes()).await.unwrap();

@@ -39,7 +39,7 @@ pub(super) async fn look(config: &Config, text: &str, findings: &mut DoctorFindi
         match policy.check_address(by_name, *address) {
             Ok(()) => allowed += 1,
             Err(refused) => {
-                findings.wrong(Code::Target, format!("{what} at {}", address.ip()), refused.to_string(), REMEDY)
+                findings.wrong(Code::Target, format!("{what} at {}", address.ip()), refused.to_string(), REMEDY);
             }
         }
     }

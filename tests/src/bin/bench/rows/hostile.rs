@@ -154,7 +154,7 @@ fn load(
     per_second: u32,
 ) -> anyhow::Result<Steady> {
     let plan = SteadyPlan {
-        topic: installation.topics.deliveries.clone(),
+        topic: std::sync::Arc::clone(&installation.topics.deliveries),
         application: installation.application,
         subscriptions: installation.subscriptions[of].to_vec(),
         per_second,

@@ -70,7 +70,7 @@ impl<'a> Scene<'a> {
     fn begin_load(&self) -> anyhow::Result<Steady> {
         let Installation { topics, application, subscriptions, .. } = &self.installation;
         let subscriptions = subscriptions[..subscriptions.len() - 1].to_vec();
-        let topic = topics.deliveries.clone();
+        let topic = std::sync::Arc::clone(&topics.deliveries);
         let plan = SteadyPlan {
             topic,
             application: *application,
