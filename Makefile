@@ -57,6 +57,8 @@ image: setup
 	deploy/docker/image.sh
 	python3 deploy/docker/check.py $(built)/$$(uname -m)-unknown-linux-gnu/release/hookbus
 
+# Tests of a whole Hookbus wait more than they compute: half as many again as there are cores keeps the cores busy.
+test: export RUST_TEST_THREADS ?= $(shell echo $$(( $$(nproc) * 3 / 2 )))
 test: setup-test
 	cargo build --locked --workspace --all-targets
 	$(MAKE) sdks-test
