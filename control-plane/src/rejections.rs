@@ -120,6 +120,25 @@ impl RejectedReader {
         }
     }
 
+    /// Whether something was written there, by the ends of the topic: what is beyond them never answers, and whoever reads back
+    /// would take its partition for one that is silent.
+    ///
+    /// # Errors
+    /// A 503: Kafka does not say where the partition ends.
+    pub(crate) async fn is_written(&self, id: RejectedId) -> Result<bool, Problem> {
+        match &*self.0 {
+            ReaderKind::Kafka(kafka) => {
+                let failed =
+                    |error: KafkaError| unavailable(format!("where rejected records end is not known: {error}"));
+                let mut told = kafka.offsets.told_ends(&kafka.topic).await.map_err(failed)?;
+                let end = told.remove(&id.partition).transpose().map_err(failed)?;
+                Ok(end.is_some_and(|end| id.offset < end))
+            }
+            #[cfg(test)]
+            ReaderKind::Memory(_) => Ok(true),
+        }
+    }
+
     /// Without Kafka, for tests of the handlers.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {

@@ -20,11 +20,13 @@ use crate::delivery::{Origin, RecordPlace};
 use crate::ids::{ApplicationId, DeliveryId, JobId, OrganizationId, SubscriptionId};
 use crate::murmur2::partition_for;
 
+mod owner;
 mod packed;
 mod rejections;
 mod replays;
 mod words;
 
+pub use self::owner::JobOwner;
 pub use self::packed::PackedIds;
 pub use self::rejections::JobRejections;
 pub use self::replays::{JobReplays, ReplayOutcome, ReplayTo};
@@ -96,17 +98,6 @@ pub enum JobSubject {
     Events(JobReplays),
     /// Rejected records.
     Rejections(JobRejections),
-}
-
-/// Whose a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobOwner {
-    /// An application's.
-    Application(ApplicationId),
-    /// An organization's, and of none of its applications alone.
-    Organization(OrganizationId),
-    /// The operator's.
-    Operator,
 }
 
 /// A delivery that is made once more.
@@ -325,29 +316,6 @@ impl JobDefinition {
             Some(organization) => JobOwner::Organization(organization),
             None if self.application_id.0.is_nil() => JobOwner::Operator,
             None => JobOwner::Application(self.application_id),
-        }
-    }
-}
-
-// === impl JobOwner ===
-
-impl JobOwner {
-    /// The id that its jobs are filed under: those of one owner are in one partition, and take turns.
-    #[must_use]
-    pub fn filed_under(self) -> ApplicationId {
-        match self {
-            Self::Application(id) => id,
-            Self::Organization(id) => ApplicationId(id.0),
-            Self::Operator => ApplicationId(Uuid::nil()),
-        }
-    }
-
-    /// The organization, for [`JobDefinition::organization_id`].
-    #[must_use]
-    pub fn organization(self) -> Option<OrganizationId> {
-        match self {
-            Self::Organization(id) => Some(id),
-            Self::Application(_) | Self::Operator => None,
         }
     }
 }

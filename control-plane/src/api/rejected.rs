@@ -169,6 +169,9 @@ async fn read(app: &App, id: RejectedId) -> Result<Option<Record>, Problem> {
     if let Some(found) = app.rejected().in_memory_at(id) {
         return Ok(found);
     }
+    if !app.rejected().is_written(id).await? {
+        return Ok(None);
+    }
     let topic = app.rejected().topic().to_owned();
     app.log().read_back()?.record(&Origin { topic, partition: id.partition, offset: id.offset }).await
 }

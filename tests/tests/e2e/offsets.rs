@@ -32,7 +32,8 @@ async fn rows(pipeline: &Pipeline) -> Vec<Value> {
 /// Committed offset and standing of each partition of `events`.
 async fn events(pipeline: &Pipeline) -> Vec<(Option<i64>, String)> {
     let rows = rows(pipeline).await;
-    rows.iter().map(|row| (row["committed"].as_i64(), row["standing"].as_str().unwrap().to_owned())).collect()
+    let of_events = rows.iter().filter(|row| row["topic"] == *pipeline.topics().events);
+    of_events.map(|row| (row["committed"].as_i64(), row["standing"].as_str().unwrap().to_owned())).collect()
 }
 
 /// Writes records that are no events.

@@ -32,11 +32,11 @@ pub struct TriedTransaction {
 }
 
 /// When a record was written by the broker's clock, Unix ms, or why it was not.
-type Acknowledgement = Result<Option<i64>, Code>;
+type BrokerWrote = Result<Option<i64>, Code>;
 
 /// Acknowledgements, as they come.
 #[derive(Clone, Default)]
-struct Acknowledged(Arc<Mutex<Option<Acknowledgement>>>);
+struct Acknowledged(Arc<Mutex<Option<BrokerWrote>>>);
 
 impl rdkafka::ClientContext for Acknowledged {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
