@@ -101,11 +101,11 @@ export class Sender {
       if (value === undefined) continue;
       // Told here: fetch fails over it as over a connection, and shows it.
       if (!/^[ -~]*$/.test(value)) throw new TypeError(`${call.operation}: ${name} has characters that cannot stand in a header`);
-      headers[name] = value;
+      headers[name.toLowerCase()] = value;
     }
     const content = call.content ?? (call.body === undefined ? undefined : encode(call.body));
     if (content !== undefined) headers["content-type"] = "application/json";
-    if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] = newId();
+    if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] ??= newId();
     const begun = performance.now();
     for (let tries = 1, mayHaveArrived = false; ; tries++) {
       const left = this.retry.totalMs - (performance.now() - begun);

@@ -12,7 +12,12 @@ const TAIL = "]}";
 /** A payload that is JSON text already: it arrives byte for byte. */
 export class RawJson {
   constructor(readonly text: string) {
-    if (text.trim() === "") throw new TypeError("an empty text is no JSON");
+    // What is no JSON value on its own would reach into the fields around it.
+    try {
+      JSON.parse(text);
+    } catch {
+      throw new TypeError("a rawJson holds one JSON value, and this text is none");
+    }
   }
 }
 

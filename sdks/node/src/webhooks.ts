@@ -1,7 +1,7 @@
 // Verifying what Hookbus delivered: one call, all its signatures, over the raw bytes of the body. WebCrypto is all it needs, so it
 // runs in Node, Deno, Bun and edge workers. A `v1`, `v1a` or `t=,h=,v1=` signs a time; `sha256=` does not: a copy verifies for ever.
 
-export { Counters, MemorySeen, Receiver, TableSeen, type Seen } from "./receiving.js";
+export { Counters, MemorySeen, Receiver, StillProcessing, TableSeen, type Seen } from "./receiving.js";
 
 /** What runtimes hold headers in: `Headers`, Node's `req.headers`, or pairs. */
 export type HeadersLike = Iterable<readonly [string, string]> | Record<string, string | readonly string[] | undefined>;

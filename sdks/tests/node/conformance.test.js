@@ -200,6 +200,19 @@ test("a POST that is no event carries one key for all its tries", async () => {
   assert.ok(keys[0].length > 20 && keys[0] === keys[1]);
 });
 
+test("a key of the caller is the one that goes out", async () => {
+  const { requests, fetch } = script([{ status: 202, headers: {}, body: "{}" }]);
+  await esm.Hookbus("t", { baseUrl: "http://h", fetch, retry }).replays.create({ body: { application_id: "a" }, idempotency_key: "mine" });
+  assert.equal(new Headers(requests[0].headers).get("idempotency-key"), "mine");
+});
+
+test("raw JSON is one value and reaches into nothing around it", () => {
+  for (const text of ['{},"event_type":"x"', '{}},{"application_id":"other","payload":{}', "NaN", "1 2", "", " "]) {
+    assert.throws(() => esm.rawJson(text), { name: "TypeError", message: /one JSON value/ });
+  }
+  for (const text of ["9".repeat(10_000), "1e999", ' {"a":1, "a":2} ']) assert.equal(esm.rawJson(text).text, text);
+});
+
 test("a signal ends a call and its pauses", async () => {
   const ended = new AbortController();
   const fetch = async () => {

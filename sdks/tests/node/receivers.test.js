@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 import { delivery, SECRET } from "./delivery.js";
-import { Counters, MemorySeen, Receiver, TableSeen, Webhook, WebhookError } from "hookbus/webhooks";
+import { Counters, MemorySeen, Receiver, StillProcessing, TableSeen, Webhook, WebhookError } from "hookbus/webhooks";
 
 process.env.WEBHOOK_SECRET = SECRET;
 const BODY = Buffer.from('{ "b":1, "a":"Zoë" }');
@@ -60,6 +60,18 @@ test("what could not be handled is taken again", async () => {
   assert.equal(await receiver.accept(BODY, delivery(BODY)), undefined);
   assert.deepEqual([receiver.counters.failed, receiver.counters.duplicates, receiver.counters.verified], [1, 1, 3]);
   assert.match(receiver.counters.text(), /webhooks_duplicates_total 1\n/);
+});
+
+test("an attempt while the one before it is handled is not answered as taken", async () => {
+  const receiver = new Receiver(new Webhook(SECRET));
+  const first = receiver.processing(await receiver.accept(BODY, delivery(BODY)), async () => {
+    await assert.rejects(receiver.accept(BODY, delivery(BODY)), StillProcessing);
+    throw new Error("planted");
+  });
+  await assert.rejects(first, /planted/);
+  await receiver.processing(await receiver.accept(BODY, delivery(BODY)), () => undefined);
+  assert.equal(await receiver.accept(BODY, delivery(BODY)), undefined);
+  assert.equal(receiver.counters.duplicates, 2);
 });
 
 test("a claim that cannot be given back does not hide that handling failed", async () => {

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+import hookbus
 from hookbus import Hookbus, MemorySeen, MessageIn, RawJson, Receiver, TableSeen, Webhook, WebhookError, errors
 
 sys.path.insert(0, str(Path(os.environ["CONFORMANCE"]).parent / "examples/python"))
@@ -86,6 +87,25 @@ class Receiving(unittest.TestCase):
         self.assertIsNotNone(receiver.accept(BODY, delivery()))
         self.assertIsNone(receiver.accept(BODY, delivery()))
         self.assertEqual((receiver.counters.failed, receiver.counters.duplicates), (1, 1))
+
+    def test_an_attempt_while_the_one_before_it_is_handled_is_not_answered_as_taken(self):
+        receiver = Receiver(Webhook(SECRET))
+        with self.assertRaises(RuntimeError), receiver.processing(receiver.accept(BODY, delivery())):
+            with self.assertRaisesRegex(hookbus.StillProcessing, "evt_1"):
+                receiver.accept(BODY, delivery())
+            raise RuntimeError("planted")
+        with receiver.processing(receiver.accept(BODY, delivery())):
+            pass
+        self.assertIsNone(receiver.accept(BODY, delivery()))
+        self.assertEqual(receiver.counters.duplicates, 2)
+
+    def test_a_store_that_is_empty_is_used(self):
+        class Empty(MemorySeen):
+            def __len__(self):
+                return 0
+
+        seen = Empty()
+        self.assertIs(Receiver(Webhook(SECRET), seen).seen, seen)
 
     def test_a_table_remembers_with_the_transaction(self):
         database = sqlite3.connect(":memory:")
@@ -177,6 +197,16 @@ class Calls(unittest.TestCase):
         self.client(handler).applications.create({"name": "n", "organization_id": "o"})
         self.assertTrue(keys[0] and keys[0] == keys[1])
 
+    def test_a_key_of_the_caller_is_the_one_that_goes_out(self):
+        keys = []
+
+        def handler(request):
+            keys.append(request.headers.get_list("idempotency-key"))
+            return httpx.Response(202, json={})
+
+        self.client(handler).replays.create({"application_id": "a"}, idempotency_key="mine")
+        self.assertEqual(keys, [["mine"]])
+
     def test_an_encoding_nobody_asked_for_is_refused(self):
         client = self.client(lambda request: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"x")))
         self.assertRaises(errors.BadAnswer, client.instance.get)
@@ -215,6 +245,14 @@ class Calls(unittest.TestCase):
             self.assertRaises((ValueError, TypeError), client.message.create, "a", MessageIn("x.y", payload))
         with self.assertRaisesRegex(ValueError, "zone"):
             client.message.create("a", MessageIn("x.y", {}, occurred_at=datetime(2026, 1, 1)))
+
+    def test_raw_json_is_one_value_and_reaches_into_nothing_around_it(self):
+        forged = ('{},"event_type":"x"', '{}},{"application_id":"other","payload":{}', "NaN", "1 2", "", " ", b"\xff", "[" * 100_000)
+        for text in forged:
+            with self.subTest(text[:20]), self.assertRaisesRegex(ValueError, "one JSON value"):
+                RawJson(text)
+        for text in ("9" * 10_000, "1e999", ' {"a":1, "a":2} '):
+            self.assertEqual(RawJson(text).content, text.encode())
 
     def test_every_field_of_a_message_goes_out(self):
         sent = []

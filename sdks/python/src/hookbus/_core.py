@@ -159,7 +159,7 @@ def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> 
     if content is not None:
         headers["Content-Type"] = "application/json"
     if call.method == "POST" and not call.operation.startswith("events.ingest"):
-        headers["Idempotency-Key"] = str(uuid.uuid4())
+        headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
     request_url = url or url_of(settings.base_url, call)
     begun, tries, may_have_arrived = time.monotonic(), 0, False
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import uuid
@@ -20,13 +21,20 @@ MAX_BYTES = 2 * 1024 * 1024
 _HEAD, _TAIL = b'{"events":[', b"]}"
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
 class RawJson:
     """A payload that is JSON text already: it arrives byte for byte."""
 
     def __init__(self, text: Union[str, bytes]) -> None:
         self.content = text.encode() if isinstance(text, str) else bytes(text)
-        if not self.content.strip():
-            raise ValueError("an empty text is no JSON")
+        # What is no JSON value on its own would reach into the fields around it. Numbers are not read: they may be of any size.
+        try:
+            json.loads(self.content.decode(), parse_int=len, parse_float=len, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise ValueError("a RawJson holds one JSON value, and this text is none") from None
 
 
 @dataclass(frozen=True)
