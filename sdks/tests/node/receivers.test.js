@@ -82,6 +82,11 @@ test("a claim that cannot be given back does not hide that handling failed", asy
   assert.equal(receiver.counters.failed, 1);
 });
 
+test("a tolerance or time that is no number is refused", async () => {
+  for (const toleranceSeconds of [NaN, Infinity, -1, "300"]) assert.throws(() => new Webhook(SECRET, { toleranceSeconds }), /toleranceSeconds/);
+  for (const now of [NaN, Infinity, null]) await assert.rejects(new Webhook(SECRET).verify(BODY, delivery(BODY), now), /now is a number/);
+});
+
 test("bytes of another realm are bytes", async () => {
   const foreign = runInNewContext("new ArrayBuffer(2)");
   assert.ok(!(foreign instanceof ArrayBuffer));

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import importlib
+import json
 import os
 import pickle
 import sqlite3
@@ -129,6 +130,15 @@ class Receiving(unittest.TestCase):
         with self.assertRaisesRegex(WebhookError, "standard"):
             Receiver(Webhook(SECRET)).accept(BODY, {"X-Hook0-Signature": signature})
 
+    def test_a_tolerance_or_time_that_is_no_number_is_refused(self):
+        for wrong in (float("nan"), float("inf"), -1, "300", None, True):
+            with self.subTest(wrong), self.assertRaisesRegex(ValueError, "tolerance"):
+                Webhook(SECRET, tolerance=wrong)
+        for wrong in (float("nan"), float("inf")):
+            with self.assertRaisesRegex(ValueError, "now"):
+                Webhook(SECRET).verify(BODY, delivery(), now=wrong)
+        self.assertRaises(WebhookError, Webhook(SECRET, tolerance=0).verify, BODY, delivery(at=1))
+
     def test_text_is_refused_with_words(self):
         for body in ("{}", {"a": 1}, None):
             with self.assertRaisesRegex(TypeError, "raw bytes"):
@@ -228,10 +238,9 @@ class Calls(unittest.TestCase):
         sizes = []
 
         def handler(request):
-            count = request.content.count(b'"event_id"')
-            sizes.append((count, len(request.content)))
-            result = {"application_id": "a", "event_id": "e", "received_at": "now"}
-            return httpx.Response(200, json={"results": [result] * count})
+            events = json.loads(request.content)["events"]
+            sizes.append((len(events), len(request.content)))
+            return httpx.Response(200, json={"results": [{"application_id": "a", "event_id": event["event_id"]} for event in events]})
 
         client = self.client(handler)
         client.message.create_many("a", (MessageIn("x.y", n) for n in range(2500)))
