@@ -89,8 +89,8 @@ export class Receiver {
   constructor(readonly webhook: Webhook, readonly seen: Seen = new MemorySeen(), readonly counters: Counters = new Counters()) {}
 
   /** A delivery that is to be handled, or nothing for one that was taken before: answer 2xx to both. Throws a `WebhookError` for one
-   * that does not verify, or of which no id is signed: answer 401; a `StillProcessing` while `processing` of this receiver handles an attempt before it: answer
-   * 503. */
+   * that does not verify, or of which no id is signed: answer 401; a `StillProcessing` while `processing` of this receiver handles an
+   * attempt before it: answer 503. */
   async accept(body: Uint8Array | ArrayBuffer, headers: HeadersLike, now?: number): Promise<WebhookEvent | undefined> {
     let event: WebhookEvent;
     try {

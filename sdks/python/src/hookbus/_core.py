@@ -168,7 +168,8 @@ def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> 
     while True:
         left = settings.retry.total - (time.monotonic() - begun)
         limit = min(settings.retry.per_try, left) if tries else settings.retry.per_try
-        outcome = yield Try(call.method, request_url, headers, content, min(max(limit, 0.001), LONGEST_TRY), call.operation.startswith("applicationSecrets."))
+        limit = min(max(limit, 0.001), LONGEST_TRY)
+        outcome = yield Try(call.method, request_url, headers, content, limit, call.operation.startswith("applicationSecrets."))
         tries += 1
         if isinstance(outcome, Answer):
             if settings.on_answer:
