@@ -11,7 +11,12 @@ from typing import Any
 PATH_PARAMETER = re.compile(r"{([^}]+)}")
 #: Resources that have methods written by hand beside those of the document: their class, and the module it is in.
 BY_HAND = {"jobs": ("WaitingJobs", "jobs")}
-HEADER_ARGUMENTS = {"If-Match": "if_match", "If-None-Match": "if_none_match", "Hookbus-Consistency-Token": "consistency_token"}
+HEADER_ARGUMENTS = {
+    "If-Match": "if_match",
+    "If-None-Match": "if_none_match",
+    "Hookbus-Consistency-Token": "consistency_token",
+    "Idempotency-Key": "idempotency_key",
+}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 // Express: `express.raw` hands over the bytes as they arrived; a JSON parser in front of it would not.
 import express from "express";
-import { Receiver, Webhook, WebhookError } from "hookbus/webhooks";
+import { Receiver, StillProcessing, Webhook, WebhookError } from "hookbus/webhooks";
 
 const receiver = new Receiver(new Webhook(process.env.WEBHOOK_SECRET));
 export const app = express();
@@ -13,7 +13,8 @@ app.post("/webhooks", express.raw({ type: () => true, limit: "2mb" }), async (re
     if (event) await receiver.processing(event, () => console.log(event.eventType, event.data));
     response.status(204).end();
   } catch (error) {
-    if (!(error instanceof WebhookError)) throw error;
-    response.status(401).send(error.message);
+    if (error instanceof StillProcessing) response.status(503).end(); // it comes again
+    else if (error instanceof WebhookError) response.status(401).send(error.message);
+    else throw error;
   }
 });

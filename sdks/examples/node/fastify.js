@@ -1,6 +1,6 @@
 // Fastify: a parser for every content type that hands over the bytes as they arrived.
 import Fastify from "fastify";
-import { Receiver, Webhook, WebhookError } from "hookbus/webhooks";
+import { Receiver, StillProcessing, Webhook, WebhookError } from "hookbus/webhooks";
 
 const receiver = new Receiver(new Webhook(process.env.WEBHOOK_SECRET));
 export const app = Fastify({ bodyLimit: 2 * 1024 * 1024 });
@@ -14,6 +14,7 @@ app.post("/webhooks", async (request, reply) => {
     if (event) await receiver.processing(event, () => console.log(event.eventType, event.data));
     return reply.code(204).send();
   } catch (error) {
+    if (error instanceof StillProcessing) return reply.code(503).send(); // it comes again
     if (!(error instanceof WebhookError)) throw error;
     return reply.code(401).send(error.message);
   }

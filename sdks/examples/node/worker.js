@@ -1,5 +1,5 @@
 // Edge workers: a module whose `fetch` takes a Request. Memory there is short-lived: give `Receiver` a store of your own.
-import { Receiver, Webhook, WebhookError } from "hookbus/webhooks";
+import { Receiver, StillProcessing, Webhook, WebhookError } from "hookbus/webhooks";
 
 let receiver;
 
@@ -12,6 +12,7 @@ export default {
       if (event) await receiver.processing(event, () => console.log(event.eventType, event.data));
       return new Response(null, { status: 204 });
     } catch (error) {
+      if (error instanceof StillProcessing) return new Response(null, { status: 503 }); // it comes again
       if (!(error instanceof WebhookError)) throw error;
       return new Response(error.message, { status: 401 });
     }

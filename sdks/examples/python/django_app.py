@@ -6,7 +6,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from hookbus import Receiver, Webhook, WebhookError, WebhookEvent
+from hookbus import Receiver, StillProcessing, Webhook, WebhookError, WebhookEvent
 
 receiver = Receiver(Webhook(os.environ["WEBHOOK_SECRET"]))
 
@@ -22,6 +22,8 @@ def webhooks(request: HttpRequest) -> HttpResponse:
         event = receiver.accept(request.body, request.headers)
     except WebhookError as error:
         return HttpResponse(str(error), status=401)
+    except StillProcessing:  # it comes again
+        return HttpResponse(status=503)
     if event:  # else it was taken before
         with receiver.processing(event):
             handle(event)

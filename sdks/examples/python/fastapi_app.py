@@ -3,7 +3,7 @@ import os
 
 from fastapi import FastAPI, Request, Response
 
-from hookbus import Receiver, Webhook, WebhookError, WebhookEvent
+from hookbus import Receiver, StillProcessing, Webhook, WebhookError, WebhookEvent
 
 receiver = Receiver(Webhook(os.environ["WEBHOOK_SECRET"]))
 app = FastAPI()
@@ -19,6 +19,8 @@ async def webhooks(request: Request) -> Response:
         event = receiver.accept(await request.body(), request.headers)
     except WebhookError as error:
         return Response(str(error), status_code=401)
+    except StillProcessing:  # it comes again
+        return Response(status_code=503)
     if event:  # else it was taken before
         with receiver.processing(event):
             await handle(event)

@@ -3,7 +3,7 @@ import os
 
 from flask import Flask, request
 
-from hookbus import Receiver, Webhook, WebhookError, WebhookEvent
+from hookbus import Receiver, StillProcessing, Webhook, WebhookError, WebhookEvent
 
 receiver = Receiver(Webhook(os.environ["WEBHOOK_SECRET"]))
 app = Flask(__name__)
@@ -19,6 +19,8 @@ def webhooks() -> tuple[str, int]:
         event = receiver.accept(request.get_data(cache=False), request.headers)
     except WebhookError as error:
         return str(error), 401
+    except StillProcessing:  # it comes again
+        return "", 503
     if event:  # else it was taken before
         with receiver.processing(event):
             handle(event)

@@ -29,6 +29,8 @@ export interface Answer {
   headers: Headers;
   text: string;
   tries: number;
+  /** Whether a try before the last may have arrived. */
+  mayHaveArrived: boolean;
 }
 
 export interface Options {
@@ -47,6 +49,9 @@ export interface Options {
 /** What Node and Bun call a certificate that they do not verify: OpenSSL's names. */
 const CERTIFICATE =
   /^(CERT_|ERR_TLS_CERT_|UNABLE_TO_(GET|DECRYPT|DECODE|VERIFY)_|INVALID_(CA|PURPOSE)$|PATH_LENGTH_EXCEEDED$|HOSTNAME_MISMATCH$)|SELF_SIGNED_CERT/;
+
+/** Milliseconds of the longest timer: one that is longer ends at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 const environment = (name: string): string | undefined =>
   (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name];
@@ -77,7 +82,7 @@ export class Sender {
     const answer = await this.exchange(call, options);
     if (answer.status === 409) return known(call.body as Fields) as T;
     const read = decode<T>(call, answer);
-    return call.operation === "events.ingestBatch" && answer.tries > 1 ? (brought(call, read) as T) : read;
+    return call.operation === "events.ingestBatch" && answer.mayHaveArrived ? (brought(call, read) as T) : read;
   }
 
   /** A list, page by page. */
@@ -101,11 +106,11 @@ export class Sender {
       if (value === undefined) continue;
       // Told here: fetch fails over it as over a connection, and shows it.
       if (!/^[ -~]*$/.test(value)) throw new TypeError(`${call.operation}: ${name} has characters that cannot stand in a header`);
-      headers[name] = value;
+      headers[name.toLowerCase()] = value;
     }
     const content = call.content ?? (call.body === undefined ? undefined : encode(call.body));
     if (content !== undefined) headers["content-type"] = "application/json";
-    if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] = newId();
+    if (call.method === "POST" && !call.operation.startsWith("events.ingest")) headers["idempotency-key"] ??= newId();
     const begun = performance.now();
     for (let tries = 1, mayHaveArrived = false; ; tries++) {
       const left = this.retry.totalMs - (performance.now() - begun);
@@ -118,7 +123,7 @@ export class Sender {
         if (error instanceof BadAnswer || error instanceof CertificateRefused) throw error;
         mayHaveArrived = true;
       } else {
-        const answer = { ...outcome, tries };
+        const answer: Answer = { ...outcome, tries, mayHaveArrived };
         this.#options.onAnswer?.(call.operation, answer);
         if (answer.status >= 200 && answer.status < 300) return answer;
         error = problem(call.operation, answer);
@@ -138,7 +143,7 @@ export class Sender {
     signal?.throwIfAborted();
     const ended = new AbortController();
     const abort = () => ended.abort();
-    const timer = setTimeout(abort, limitMs);
+    const timer = setTimeout(abort, Math.min(limitMs, LONGEST_TIMER));
     signal?.addEventListener("abort", abort, { once: true });
     try {
       const init: RequestInit = { method: call.method, headers, redirect: "manual", signal: ended.signal };
@@ -271,7 +276,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const timer = setTimeout(() => {
       signal?.removeEventListener("abort", abort);
       resolve();
-    }, ms);
+    }, Math.min(ms, LONGEST_TIMER));
     if (signal?.aborted) abort();
     else signal?.addEventListener("abort", abort, { once: true });
   });

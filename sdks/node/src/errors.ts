@@ -20,6 +20,8 @@ export class HookbusError extends Error {
   tries: number;
   /** What the last answer said in `X-Request-Id`, for the server's logs. */
   requestId: string | undefined;
+  /** Of an event that `create` could not send: it may have arrived, and is to be sent again under this id. */
+  event_id?: string;
 
   constructor(message: string, where: Where = {}) {
     super(message);
@@ -38,6 +40,9 @@ export class CertificateRefused extends ConnectionFailed {}
 
 /** No whole answer came in time. What was sent may have arrived. */
 export class TimedOut extends HookbusError {}
+
+/** The caller's signal has ended what many events are sent by. What was sent may have arrived. */
+export class Aborted extends HookbusError {}
 
 /** An answer that is too large, no JSON, or from somewhere else than Hookbus. */
 export class BadAnswer extends HookbusError {}

@@ -9,7 +9,7 @@ export type { RetryPolicy } from "./retry.js";
 /** Every error of this package: a class per problem id, such as `errors.NotFound`, and what they are of. */
 export * as errors from "./problems.js";
 export type { Code as ProblemCode, ProblemId } from "./problems.js";
-export { ApiError, BadAnswer, CertificateRefused, ConnectionFailed, HookbusError, InvalidMessage, JobNotDone, NotModified, TimedOut } from "./errors.js";
+export { Aborted, ApiError, BadAnswer, CertificateRefused, ConnectionFailed, HookbusError, InvalidMessage, JobNotDone, NotModified, TimedOut } from "./errors.js";
 export type { WaitOptions } from "./jobs.js";
 export { rawJson, RawJson, type MessageIn, type MessageOut, type MessageResult } from "./messages.js";
 export { Pages, type Page } from "./pages.js";

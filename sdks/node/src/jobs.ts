@@ -1,6 +1,6 @@
 // Waiting for jobs: replays, retries, redrives and whatever else takes longer than a request.
 import { sleep, type CallOptions, type Sender } from "./core.js";
-import { JobNotDone, TimedOut } from "./errors.js";
+import { BadAnswer, JobNotDone, TimedOut } from "./errors.js";
 import type { Job } from "./types.gen.js";
 
 /** How a job is waited for. */
@@ -32,6 +32,9 @@ export class WaitingJobs {
     let seen = "";
     for (let between = FIRST; ; between = Math.min(between * 1.5, LONGEST)) {
       const job = await this.sender.send<Job>(call, options);
+      if (typeof (job as Partial<Job> | null)?.state !== "string") {
+        throw new BadAnswer("the answer is not that of a job: is baseUrl the address of Hookbus?", { operation: "jobs.wait" });
+      }
       const shown = JSON.stringify(job);
       if (shown !== seen) progress?.(job);
       seen = shown;

@@ -1,6 +1,6 @@
 // Sending events: one, or many.
 import { apiError, decode, encode, isTransient, sleep, type CallOptions, type Sender } from "./core.js";
-import { ApiError, BadAnswer, HookbusError, InvalidMessage, type ProblemDocument } from "./errors.js";
+import { Aborted, ApiError, BadAnswer, HookbusError, InvalidMessage, type ProblemDocument } from "./errors.js";
 import { isRepeat, newId } from "./repeats.js";
 import { pause } from "./retry.js";
 
@@ -12,7 +12,12 @@ const TAIL = "]}";
 /** A payload that is JSON text already: it arrives byte for byte. */
 export class RawJson {
   constructor(readonly text: string) {
-    if (text.trim() === "") throw new TypeError("an empty text is no JSON");
+    // What is no JSON value on its own would reach into the fields around it.
+    try {
+      JSON.parse(text);
+    } catch {
+      throw new TypeError("a rawJson holds one JSON value, and this text is none");
+    }
   }
 }
 
@@ -80,10 +85,13 @@ function* ready(applicationId: string, messages: Iterable<MessageIn>, results: M
   }
 }
 
-/** What an accepted event is answered with. What names no event is from somewhere else, which has not taken it. */
-function accepted(read: unknown, operation: string): MessageOut {
-  if (typeof (read as Partial<MessageOut> | null | undefined)?.event_id === "string") return read as MessageOut;
-  throw new BadAnswer("the answer is not that of an event: is baseUrl the address of Hookbus?", { operation });
+/** What an accepted event is answered with. What names no event is from somewhere else, which has not taken it; what names another
+ * one is the answer of another request. */
+function accepted(read: unknown, eventId: string, operation: string): MessageOut {
+  const told = (read as Partial<MessageOut> | null | undefined)?.event_id;
+  if (typeof told !== "string") throw new BadAnswer("the answer is not that of an event: is baseUrl the address of Hookbus?", { operation });
+  if (told !== eventId) throw new BadAnswer("the answer is that of another event", { operation });
+  return read as MessageOut;
 }
 
 /** Parts of at most 1,000 events and 2 MiB. One that is larger alone goes alone, and the server says what it thinks of it. */
@@ -109,13 +117,19 @@ export class Messages {
   async create(applicationId: string, message: MessageIn, options: CallOptions = {}): Promise<MessageOut> {
     const { id, text } = encoded(applicationId, message);
     const call = { operation: "events.ingest", method: "POST", path: ["api", "v1", "event"], content: text };
-    const answer = await this.sender.exchange(call, options);
-    if (answer.status === 409) return { application_id: applicationId, event_id: id };
-    return accepted(decode(call, answer), call.operation);
+    try {
+      const answer = await this.sender.exchange(call, options);
+      if (answer.status === 409) return { application_id: applicationId, event_id: id };
+      return accepted(decode(call, answer), id, call.operation);
+    } catch (error) {
+      // What may have arrived can be sent again under this id only.
+      if (error instanceof HookbusError) error.event_id = id;
+      throw error;
+    }
   }
 
   /** Sends many, up to 1,000 or 2 MiB a request, and says for each what became of it, in their order. After a request that failed as
-   * a whole nothing more is sent: the rest has its error too. */
+   * a whole nothing more is sent: the rest has its error too, and so it is when the signal ends it. */
   async createMany(applicationId: string, messages: Iterable<MessageIn>, options: CallOptions = {}): Promise<MessageResult[]> {
     const results: MessageResult[] = [];
     let ended: HookbusError | undefined;
@@ -124,18 +138,22 @@ export class Messages {
         for (const { place, id } of part) results[place] = { event_id: id, error: ended };
         continue;
       }
-      await this.#batch(applicationId, part, results, options);
-      const first = part[0] && results[part[0].place]?.error;
+      const failure = await this.#batch(applicationId, part, results, options);
       // What a request held may be at fault, and others may succeed.
-      const ofOneEvent = first instanceof ApiError && [400, 413, 422].includes(first.status);
-      if (first && !ofOneEvent && part.every(({ place }) => results[place]?.error === first)) ended = first;
+      const ofOneEvent = failure instanceof ApiError && [400, 413, 422].includes(failure.status);
+      if (failure && !ofOneEvent) ended = failure;
     }
     return results;
   }
 
-  /** One request's events. Those that are worth a repeat are sent again, alone among themselves. */
-  async #batch(applicationId: string, part: Encoded[], results: MessageResult[], options: CallOptions): Promise<void> {
+  /** One request's events, and what the request failed for. Those that are worth a repeat are sent again, alone among themselves. */
+  async #batch(applicationId: string, part: Encoded[], results: MessageResult[], options: CallOptions): Promise<HookbusError | undefined> {
     const begun = performance.now();
+    const mayHaveArrived = new Set<number>();
+    const failed = (waiting: Encoded[], error: HookbusError): HookbusError => {
+      for (const { place, id } of waiting) results[place] = { event_id: id, error };
+      return error;
+    };
     let waiting = part;
     for (let rounds = 1; ; rounds++) {
       const content = HEAD + waiting.map(({ text }) => text).join(",") + TAIL;
@@ -148,37 +166,49 @@ export class Messages {
         const read = decode<{ results?: unknown[] } | undefined>(call, answer)?.results;
         if (!Array.isArray(read) || read.length !== waiting.length) throw new BadAnswer("a result for each event was expected", { operation: call.operation });
         told = read;
+        if (answer.mayHaveArrived) for (const { place } of waiting) mayHaveArrived.add(place);
       } catch (error) {
-        if (!(error instanceof HookbusError)) throw error;
-        for (const { place, id } of waiting) results[place] = { event_id: id, error };
-        return;
+        if (error instanceof HookbusError) return failed(waiting, error);
+        // What was sent before is not lost sight of.
+        if (options.signal?.aborted) return failed(waiting, aborted(options.signal));
+        throw error;
       }
       const again: Encoded[] = [];
       for (const [index, event] of waiting.entries()) {
-        const result = oneOf(told[index], applicationId, event.id, tries);
+        const result = oneOf(told[index], applicationId, event.id, tries, mayHaveArrived.has(event.place));
         results[event.place] = result;
         if (result.error && isTransient(result.error)) again.push(event);
+        if (result.error instanceof ApiError && result.error.status >= 500) mayHaveArrived.add(event.place);
       }
       const wait = again.length ? pause(this.sender.retry, rounds, performance.now() - begun, 0, Math.random) : undefined;
-      if (wait === undefined) return;
+      if (wait === undefined) return undefined;
       waiting = again;
-      await sleep(wait, options.signal);
+      try {
+        await sleep(wait, options.signal);
+      } catch {
+        return failed(waiting, aborted(options.signal));
+      }
     }
   }
 }
 
-/** What the server says of one event. On a repeat, a 409 says that an earlier try has brought it. */
-function oneOf(result: unknown, applicationId: string, eventId: string, tries: number): MessageResult {
+/** What the signal has ended. */
+function aborted(signal: AbortSignal | undefined): Aborted {
+  return Object.assign(new Aborted("the signal has ended it", { operation: "events.ingestBatch" }), { cause: signal?.reason as unknown });
+}
+
+/** What the server says of one event. After a try that may have arrived, a 409 says that it has brought it. */
+function oneOf(result: unknown, applicationId: string, eventId: string, tries: number, mayHaveArrived: boolean): MessageResult {
   const refused = (result as { problem?: ProblemDocument } | null)?.problem;
   const operation = "events.ingestBatch";
   if (!refused) {
     try {
-      return { event_id: eventId, message: accepted(result, operation) };
+      return { event_id: eventId, message: accepted(result, eventId, operation) };
     } catch (error) {
       return { event_id: eventId, error: error as BadAnswer };
     }
   }
   const error = apiError(typeof refused.status === "number" ? refused.status : 0, refused, { operation, tries });
-  if (tries > 1 && isRepeat(error)) return { event_id: eventId, message: { application_id: applicationId, event_id: eventId } };
+  if (mayHaveArrived && isRepeat(error)) return { event_id: eventId, message: { application_id: applicationId, event_id: eventId } };
   return { event_id: eventId, error };
 }

@@ -1,6 +1,14 @@
 // Receiving well: every delivery verified, every event handled once, and counted.
 import { WebhookError, type HeadersLike, type Reason, type Webhook, type WebhookEvent } from "./webhooks.js";
 
+/** Another attempt of an event that is being handled: it may fail yet, so answer 503, and it comes again. */
+export class StillProcessing extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "StillProcessing";
+  }
+}
+
 /** Remembers which events were taken. A store of your own has these two methods. */
 export interface Seen {
   /** Whether this id is new; from now on it is not. */
@@ -76,10 +84,13 @@ export class Counters {
 
 /** Verifies, drops duplicates, counts. Framework code is left with reading the body and answering. */
 export class Receiver {
+  readonly #processing = new Set<string>();
+
   constructor(readonly webhook: Webhook, readonly seen: Seen = new MemorySeen(), readonly counters: Counters = new Counters()) {}
 
   /** A delivery that is to be handled, or nothing for one that was taken before: answer 2xx to both. Throws a `WebhookError` for one
-   * that does not verify, or of which no id is signed: answer 401. */
+   * that does not verify, or of which no id is signed: answer 401; a `StillProcessing` while `processing` of this receiver handles an
+   * attempt before it: answer 503. */
   async accept(body: Uint8Array | ArrayBuffer, headers: HeadersLike, now?: number): Promise<WebhookEvent | undefined> {
     let event: WebhookEvent;
     try {
@@ -90,14 +101,19 @@ export class Receiver {
       throw error;
     }
     this.counters.verified++;
-    if (await this.seen.claim(event.id as string)) return event;
+    const id = event.id as string;
+    // Before the claim as well: whoever has failed since then has given it back.
+    const processing = this.#processing.has(id);
+    if (await this.seen.claim(id)) return event;
     this.counters.duplicates++;
+    if (processing || this.#processing.has(id)) throw new StillProcessing(`an attempt of ${id} before this one is still being handled`);
     return undefined;
   }
 
   /** Handles the event: takes its time, and takes back the claim if it fails, so that it is delivered again. */
   async processing<T>(event: WebhookEvent, handle: () => T | Promise<T>): Promise<T> {
     const begun = performance.now();
+    if (event.id !== undefined) this.#processing.add(event.id);
     try {
       const result = await handle();
       this.counters.processed++;
@@ -108,6 +124,7 @@ export class Receiver {
       if (event.id !== undefined) await this.seen.release(event.id);
       throw error;
     } finally {
+      if (event.id !== undefined) this.#processing.delete(event.id);
       this.counters.processingSeconds += (performance.now() - begun) / 1000;
     }
   }

@@ -1,7 +1,7 @@
 // Verifying what Hookbus delivered: one call, all its signatures, over the raw bytes of the body. WebCrypto is all it needs, so it
 // runs in Node, Deno, Bun and edge workers. A `v1`, `v1a` or `t=,h=,v1=` signs a time; `sha256=` does not: a copy verifies for ever.
 
-export { Counters, MemorySeen, Receiver, TableSeen, type Seen } from "./receiving.js";
+export { Counters, MemorySeen, Receiver, StillProcessing, TableSeen, type Seen } from "./receiving.js";
 
 /** What runtimes hold headers in: `Headers`, Node's `req.headers`, or pairs. */
 export type HeadersLike = Iterable<readonly [string, string]> | Record<string, string | readonly string[] | undefined>;
@@ -87,12 +87,15 @@ export class Webhook {
     // Told by `verify`, not as an unhandled rejection.
     for (const keys of this.#keys) keys.catch(() => undefined);
     this.#tolerance = options.toleranceSeconds ?? 300;
+    // With what is no number every comparison is false, and every time in order.
+    if (!Number.isFinite(this.#tolerance) || this.#tolerance < 0) throw new TypeError("toleranceSeconds is a number of seconds, 0 or more");
     this.#requireTimestamp = options.requireTimestamp ?? false;
   }
 
   /** The delivery, if a signature holds; else a `WebhookError`. `body` are the raw bytes, before any parser or decoder touched them;
    * `now` is in unix seconds. */
   async verify(body: Uint8Array | ArrayBuffer, headers: HeadersLike, now = Date.now() / 1000): Promise<WebhookEvent> {
+    if (!Number.isFinite(now)) throw new TypeError("now is a number of unix seconds");
     const raw = bytesOf(body);
     const found = new Found(headers);
     const keys = await Promise.all(this.#keys);

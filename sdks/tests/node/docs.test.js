@@ -16,10 +16,10 @@ function answering(request, response) {
   request.on("data", (part) => parts.push(part));
   request.on("end", () => {
     const body = JSON.parse(Buffer.concat(parts).toString() || "{}");
-    const event = { application_id: "app_id", event_id: "evt_123", received_at: "2026-11-22T10:30:00Z" };
+    const event = { application_id: "app_id", event_id: body.event_id, received_at: "2026-11-22T10:30:00Z" };
     const known = {
       "/api/v1/event": [201, event],
-      "/api/v1/events:batch": [200, { results: (body.events ?? []).map(() => event) }],
+      "/api/v1/events:batch": [200, { results: (body.events ?? []).map(({ event_id }) => ({ ...event, event_id })) }],
       "/api/v1/applications/nobody": [404, { id: "NotFound", status: 404, detail: "there is none" }],
       "/api/v1/replays": [202, { job_id: "j" }],
       "/api/v1/jobs/j": [200, { job_id: "j", state: "done", counts: { written: 7 } }],

@@ -15,6 +15,10 @@ function looking(...states) {
   return { looks, client: Hookbus("t", { baseUrl: "http://h", fetch }) };
 }
 
+test("what is no job is a bad answer", async () => {
+  for (const answer of [{}, [], null]) await assert.rejects(looking(answer).client.jobs.wait({ job_id: "j" }, { timeoutMs: 0 }), errors.BadAnswer);
+});
+
 test("a job is waited for, and its progress told once a change", async () => {
   const { looks, client } = looking(job("queued"), job("running", 3), job("running", 3), job("done", 9));
   const told = [];

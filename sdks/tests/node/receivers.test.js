@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 import { delivery, SECRET } from "./delivery.js";
-import { Counters, MemorySeen, Receiver, TableSeen, Webhook, WebhookError } from "hookbus/webhooks";
+import { Counters, MemorySeen, Receiver, StillProcessing, TableSeen, Webhook, WebhookError } from "hookbus/webhooks";
 
 process.env.WEBHOOK_SECRET = SECRET;
 const BODY = Buffer.from('{ "b":1, "a":"Zoë" }');
@@ -62,12 +62,29 @@ test("what could not be handled is taken again", async () => {
   assert.match(receiver.counters.text(), /webhooks_duplicates_total 1\n/);
 });
 
+test("an attempt while the one before it is handled is not answered as taken", async () => {
+  const receiver = new Receiver(new Webhook(SECRET));
+  const first = receiver.processing(await receiver.accept(BODY, delivery(BODY)), async () => {
+    await assert.rejects(receiver.accept(BODY, delivery(BODY)), StillProcessing);
+    throw new Error("planted");
+  });
+  await assert.rejects(first, /planted/);
+  await receiver.processing(await receiver.accept(BODY, delivery(BODY)), () => undefined);
+  assert.equal(await receiver.accept(BODY, delivery(BODY)), undefined);
+  assert.equal(receiver.counters.duplicates, 2);
+});
+
 test("a claim that cannot be given back does not hide that handling failed", async () => {
   const seen = { claim: () => true, release: () => { throw new Error("the transaction is broken"); } };
   const receiver = new Receiver(new Webhook(SECRET), seen);
   const event = await receiver.accept(BODY, delivery(BODY));
   await assert.rejects(receiver.processing(event, () => { throw new Error("planted"); }));
   assert.equal(receiver.counters.failed, 1);
+});
+
+test("a tolerance or time that is no number is refused", async () => {
+  for (const toleranceSeconds of [NaN, Infinity, -1, "300"]) assert.throws(() => new Webhook(SECRET, { toleranceSeconds }), /toleranceSeconds/);
+  for (const now of [NaN, Infinity, null]) await assert.rejects(new Webhook(SECRET).verify(BODY, delivery(BODY), now), /now is a number/);
 });
 
 test("bytes of another realm are bytes", async () => {

@@ -4,6 +4,10 @@ import { test } from "node:test";
 import { errors, Hookbus } from "hookbus";
 
 const there = { id: "EventAlreadyIngested", status: 409, detail: "it is there" };
+const limited = { id: "RateLimited", status: 429, detail: "later" };
+const broken = { id: "InternalServerError", status: 500, detail: "it broke" };
+const ofOne = (problem) => () => Response.json({ results: [{ problem }] });
+const all = ({ events }) => Response.json({ results: events.map(({ event_id }) => ({ event_id })) });
 const gone = { id: "NotFound", status: 404, detail: "there is none" };
 const lost = () => { throw new TypeError("fetch failed"); };
 
@@ -43,7 +47,6 @@ test("events of a batch get theirs", async () => {
 });
 
 test("what cannot be written is told, and the others go out", async () => {
-  const all = ({ events }) => Response.json({ results: events.map(({ event_id }) => ({ event_id })) });
   const { bodies, client } = scripted(all, all);
   const messages = Array.from({ length: 1500 }, (_, n) => ({ event_type: "x.y", payload: n, event_id: `e${n}` }));
   messages[1200] = { event_type: "x.y", payload: 1n, event_id: "e1200" };
@@ -54,6 +57,65 @@ test("what cannot be written is told, and the others go out", async () => {
   assert.deepEqual(bodies.map(({ events }) => events.length), [1000, 498]);
   assert.deepEqual(results.map(({ event_id }) => event_id), messages.map(({ event_id }) => event_id));
   assert.deepEqual(results.flatMap(({ error }, place) => (error ? [place, error.name] : [])), [1200, "InvalidMessage", 1300, "InvalidMessage"]);
+});
+
+test("an event that may have arrived tells its id", async () => {
+  const sent = [];
+  const fetch = async (_url, { body }) => { sent.push(JSON.parse(body)); return lost(); };
+  const failed = Hookbus("t", { baseUrl: "http://h", fetch, retry: { totalMs: 0 } }).message.create("a", { event_type: "x.y", payload: 1 });
+  await assert.rejects(failed, (error) => error instanceof errors.ConnectionFailed && error.event_id === sent[0].event_id);
+});
+
+test("what was sent before the signal is not lost sight of", async () => {
+  const ended = new AbortController();
+  const { bodies, client } = scripted(all, (body) => { ended.abort(); return all(body); });
+  const messages = Array.from({ length: 3500 }, (_, n) => ({ event_type: "x.y", payload: n, event_id: `e${n}` }));
+  const results = await client.message.createMany("a", messages, { signal: ended.signal });
+  assert.deepEqual(results.map(({ event_id }) => event_id), messages.map(({ event_id }) => event_id));
+  assert.ok(bodies.length === 2 && results.slice(0, 1000).every(({ message }) => message) && results[3499].error instanceof errors.Aborted);
+  assert.equal(results[1000].error.cause.name, "AbortError");
+});
+
+test("the signal ends the pause of what waits", async () => {
+  const ended = new AbortController();
+  const { client } = scripted(() => { setTimeout(() => ended.abort(), 1); return ofOne(limited)(); });
+  client.message.sender.retry.firstMs = client.message.sender.retry.longestMs = 4_000;
+  const [{ event_id, error }] = await client.message.createMany("a", [{ event_type: "x.y", payload: 1, event_id: "e" }], { signal: ended.signal });
+  assert.ok(event_id === "e" && error instanceof errors.Aborted);
+});
+
+test("the refusal of one event does not stop the others", async () => {
+  const { bodies, client } = scripted(ofOne(there), all);
+  const messages = ["e0", "e1"].map((event_id) => ({ event_type: "x.y", payload: "p".repeat(1_500_000), event_id }));
+  const [refused, sent] = await client.message.createMany("a", messages);
+  assert.ok(refused.error instanceof errors.EventAlreadyIngested);
+  assert.deepEqual([sent.message, bodies.length], [{ event_id: "e1" }, 2]);
+});
+
+test("what was there before a try that cannot have arrived is an error", async () => {
+  const later = () => Response.json(limited, { status: 429 });
+  for (const [first, brought] of [[later, false], [ofOne(limited), false], [ofOne(broken), true], [lost, true]]) {
+    const [result] = await scripted(first, ofOne(there)).client.message.createMany("a", [{ event_type: "x.y", payload: 1, event_id: "e" }]);
+    assert.equal(result.message !== undefined, brought, String(result.error));
+  }
+  const { results } = await scripted(later, ofOne(there)).client.events.ingestBatch({ body: { events: [{ event_id: "e" }] } });
+  assert.deepEqual(results, [{ problem: there }]);
+});
+
+test("the answer of another event is none", async () => {
+  const another = { application_id: "a", event_id: "another", received_at: "now" };
+  const message = { event_type: "x.y", payload: 1, event_id: "e" };
+  await assert.rejects(scripted(Response.json(another)).client.message.create("a", message), /another event/);
+  const [{ error }] = await scripted(Response.json({ results: [another] })).client.message.createMany("a", [message]);
+  assert.ok(error instanceof errors.BadAnswer);
+});
+
+test("a try without an end has time", async () => {
+  const fetch = (_url, { signal }) => new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+    setTimeout(() => resolve(Response.json({})), 30);
+  });
+  assert.deepEqual(await Hookbus("t", { baseUrl: "http://h", fetch, retry: { totalMs: Infinity, perTryMs: Infinity } }).instance.get(), {});
 });
 
 test("what a lost try has deleted is deleted", async () => {

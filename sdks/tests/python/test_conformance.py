@@ -67,7 +67,10 @@ class Script:
             raise httpx.ReadTimeout("planted", request=request)
         if answer.get("fail") == "connection":
             raise httpx.ReadError("planted", request=request)
-        return httpx.Response(answer["status"], headers=answer["headers"], content=answer["body"] * answer.get("repeat", 1))
+        body = answer["body"]
+        if "${id}" in body:
+            body = body.replace("${id}", json.loads(request.content)["event_id"])
+        return httpx.Response(answer["status"], headers=answer["headers"], content=body * answer.get("repeat", 1))
 
 
 def message(given):
@@ -92,7 +95,7 @@ def sent(vector, script):
             assert json.loads(body) == {**json.loads(wanted["body"]), **vector.get("fields", {})}, f"{vector['name']}: {body}"
 
 
-def judged(vector, outcome):
+def judged(vector, outcome, script):
     if isinstance(outcome, errors.HookbusError):
         wanted = vector.get("error")
         assert wanted, f"{vector['name']}: {outcome!r}"
@@ -106,7 +109,10 @@ def judged(vector, outcome):
         assert [result.event_id for result in outcome] == [given["event_id"] for given in vector["messages"]]
     else:
         told = {name: value for name, value in vars(outcome).items() if value is not None}
-        assert told == vector.get("message_out"), f"{vector['name']}: {told}"
+        wanted = vector.get("message_out")
+        if wanted and wanted["event_id"] == "${id}":
+            wanted = {**wanted, "event_id": json.loads(script.requests[0].content)["event_id"]}
+        assert told == wanted, f"{vector['name']}: {told}"
 
 
 def sending(vector):
@@ -120,7 +126,7 @@ def sending(vector):
                 outcome = client.message.create(application, message(vector["message"]))
         except errors.HookbusError as error:
             outcome = error
-    judged(vector, outcome)
+    judged(vector, outcome, script)
     sent(vector, script)
 
 
@@ -136,7 +142,7 @@ async def awaiting(vector):
                 outcome = await client.message.create(application, message(vector["message"]))
         except errors.HookbusError as error:
             outcome = error
-    judged(vector, outcome)
+    judged(vector, outcome, script)
     sent(vector, script)
 
 

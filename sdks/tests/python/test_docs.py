@@ -26,10 +26,11 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-        event = {"application_id": "app_id", "event_id": "evt_123", "received_at": "2026-11-22T10:30:00Z"}
+        event = {"application_id": "app_id", "event_id": body.get("event_id"), "received_at": "2026-11-22T10:30:00Z"}
+        of_many = [{**event, "event_id": given["event_id"]} for given in body.get("events", [])]
         known = {
             "/api/v1/event": (201, event),
-            "/api/v1/events:batch": (200, {"results": [event] * len(body.get("events", []))}),
+            "/api/v1/events:batch": (200, {"results": of_many}),
             "/api/v1/applications/nobody": (404, {"id": "NotFound", "status": 404, "detail": "there is none"}),
             "/api/v1/replays": (202, {"job_id": "j"}),
             "/api/v1/jobs/j": (200, {"job_id": "j", "state": "done", "counts": {"written": 7}}),

@@ -28,6 +28,11 @@ class Looking:
 
 
 class Waiting(unittest.TestCase):
+    def test_what_is_no_job_is_a_bad_answer(self):
+        for answer in ({}, [], {"state": None}):
+            with self.assertRaisesRegex(errors.BadAnswer, "that of a job"):
+                Looking(answer).client().jobs.wait("j", timeout=0)
+
     def test_a_job_is_waited_for_and_its_progress_told_once_a_change(self):
         looking = Looking(job("queued"), job("running", 3), job("running", 3), job("done", 9))
         told = []

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import importlib
+import json
 import os
 import pickle
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+import hookbus
 from hookbus import Hookbus, MemorySeen, MessageIn, RawJson, Receiver, TableSeen, Webhook, WebhookError, errors
 
 sys.path.insert(0, str(Path(os.environ["CONFORMANCE"]).parent / "examples/python"))
@@ -87,6 +89,25 @@ class Receiving(unittest.TestCase):
         self.assertIsNone(receiver.accept(BODY, delivery()))
         self.assertEqual((receiver.counters.failed, receiver.counters.duplicates), (1, 1))
 
+    def test_an_attempt_while_the_one_before_it_is_handled_is_not_answered_as_taken(self):
+        receiver = Receiver(Webhook(SECRET))
+        with self.assertRaises(RuntimeError), receiver.processing(receiver.accept(BODY, delivery())):
+            with self.assertRaisesRegex(hookbus.StillProcessing, "evt_1"):
+                receiver.accept(BODY, delivery())
+            raise RuntimeError("planted")
+        with receiver.processing(receiver.accept(BODY, delivery())):
+            pass
+        self.assertIsNone(receiver.accept(BODY, delivery()))
+        self.assertEqual(receiver.counters.duplicates, 2)
+
+    def test_a_store_that_is_empty_is_used(self):
+        class Empty(MemorySeen):
+            def __len__(self):
+                return 0
+
+        seen = Empty()
+        self.assertIs(Receiver(Webhook(SECRET), seen).seen, seen)
+
     def test_a_table_remembers_with_the_transaction(self):
         database = sqlite3.connect(":memory:")
         database.execute("CREATE TABLE webhooks_seen (id TEXT PRIMARY KEY, seen_at TEXT DEFAULT CURRENT_TIMESTAMP)")
@@ -108,6 +129,15 @@ class Receiving(unittest.TestCase):
         signature = "sha256=" + hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
         with self.assertRaisesRegex(WebhookError, "standard"):
             Receiver(Webhook(SECRET)).accept(BODY, {"X-Hook0-Signature": signature})
+
+    def test_a_tolerance_or_time_that_is_no_number_is_refused(self):
+        for wrong in (float("nan"), float("inf"), -1, "300", None, True):
+            with self.subTest(wrong), self.assertRaisesRegex(ValueError, "tolerance"):
+                Webhook(SECRET, tolerance=wrong)
+        for wrong in (float("nan"), float("inf")):
+            with self.assertRaisesRegex(ValueError, "now"):
+                Webhook(SECRET).verify(BODY, delivery(), now=wrong)
+        self.assertRaises(WebhookError, Webhook(SECRET, tolerance=0).verify, BODY, delivery(at=1))
 
     def test_text_is_refused_with_words(self):
         for body in ("{}", {"a": 1}, None):
@@ -177,6 +207,16 @@ class Calls(unittest.TestCase):
         self.client(handler).applications.create({"name": "n", "organization_id": "o"})
         self.assertTrue(keys[0] and keys[0] == keys[1])
 
+    def test_a_key_of_the_caller_is_the_one_that_goes_out(self):
+        keys = []
+
+        def handler(request):
+            keys.append(request.headers.get_list("idempotency-key"))
+            return httpx.Response(202, json={})
+
+        self.client(handler).replays.create({"application_id": "a"}, idempotency_key="mine")
+        self.assertEqual(keys, [["mine"]])
+
     def test_an_encoding_nobody_asked_for_is_refused(self):
         client = self.client(lambda request: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"x")))
         self.assertRaises(errors.BadAnswer, client.instance.get)
@@ -198,10 +238,9 @@ class Calls(unittest.TestCase):
         sizes = []
 
         def handler(request):
-            count = request.content.count(b'"event_id"')
-            sizes.append((count, len(request.content)))
-            result = {"application_id": "a", "event_id": "e", "received_at": "now"}
-            return httpx.Response(200, json={"results": [result] * count})
+            events = json.loads(request.content)["events"]
+            sizes.append((len(events), len(request.content)))
+            return httpx.Response(200, json={"results": [{"application_id": "a", "event_id": event["event_id"]} for event in events]})
 
         client = self.client(handler)
         client.message.create_many("a", (MessageIn("x.y", n) for n in range(2500)))
@@ -215,6 +254,14 @@ class Calls(unittest.TestCase):
             self.assertRaises((ValueError, TypeError), client.message.create, "a", MessageIn("x.y", payload))
         with self.assertRaisesRegex(ValueError, "zone"):
             client.message.create("a", MessageIn("x.y", {}, occurred_at=datetime(2026, 1, 1)))
+
+    def test_raw_json_is_one_value_and_reaches_into_nothing_around_it(self):
+        forged = ('{},"event_type":"x"', '{}},{"application_id":"other","payload":{}', "NaN", "1 2", "", " ", b"\xff", "[" * 100_000)
+        for text in forged:
+            with self.subTest(text[:20]), self.assertRaisesRegex(ValueError, "one JSON value"):
+                RawJson(text)
+        for text in ("9" * 10_000, "1e999", ' {"a":1, "a":2} '):
+            self.assertEqual(RawJson(text).content, text.encode())
 
     def test_every_field_of_a_message_goes_out(self):
         sent = []

@@ -1,8 +1,13 @@
 """What is sent again, what a repeat's refusal means, and what none of it shows."""
 
 import json
+import http.server
 import logging
+import os
+import pickle
+import threading
 import unittest
+from unittest import mock
 
 import httpx
 
@@ -10,12 +15,23 @@ from hookbus import AsyncHookbus, Hookbus, MessageIn, RetryPolicy, errors
 from hookbus._core import Try
 
 RETRY = RetryPolicy(total=5, first=0.001, longest=0.001)
+LIMITED = {"id": "RateLimited", "status": 429, "detail": "later"}
+BROKEN = {"id": "InternalServerError", "status": 500, "detail": "it broke"}
 THERE = {"id": "EventAlreadyIngested", "status": 409, "detail": "it is there"}
 GONE = {"id": "NotFound", "status": 404, "detail": "there is none"}
 
 
 def lost(request):
     raise httpx.ReadError("planted", request=request)
+
+
+def there(request):
+    events = json.loads(request.content)["events"]
+    return httpx.Response(200, json={"results": [{"event_id": event["event_id"]} for event in events]})
+
+
+def of_one(problem):
+    return httpx.Response(200, json={"results": [{"problem": problem}]})
 
 
 class Scripted:
@@ -58,20 +74,96 @@ class Events(unittest.TestCase):
         self.assertEqual(told["results"], [{"event_id": first[0]["event_id"]}, refused, results[2]])
 
     def test_what_cannot_be_written_is_told_and_the_others_go_out(self):
-        def there(request):
-            events = json.loads(request.content)["events"]
-            return httpx.Response(200, json={"results": [{"event_id": event["event_id"]} for event in events]})
-
         script = Scripted(there, there)
         messages = [MessageIn("x.y", n, event_id=f"e{n}") for n in range(1500)]
         messages[1200] = MessageIn("x.y", float("nan"), event_id="e1200")
         messages[1300] = {"event_type": "x.y"}
+        messages[1400] = MessageIn("x.y", 1, event_id="e1400", occurred_at="2026-11-30T00:00:00Z")
         results = script.client().message.create_many("a", messages)
-        self.assertEqual([len(json.loads(request.content)["events"]) for request in script.asked], [1000, 498])
-        self.assertEqual([place for place, result in enumerate(results) if result.error], [1200, 1300])
+        self.assertEqual([len(json.loads(request.content)["events"]) for request in script.asked], [1000, 497])
+        self.assertEqual([place for place, result in enumerate(results) if result.error], [1200, 1300, 1400])
         self.assertEqual([result.event_id for result in results[:1201]], [f"e{n}" for n in range(1201)])
         self.assertIsInstance(results[1200].error, errors.InvalidMessage)
         self.assertIn("MessageIn, not dict", str(results[1300].error))
+        self.assertIn("datetime, not str", str(results[1400].error))
+
+    def test_an_event_that_may_have_arrived_tells_its_id(self):
+        script = Scripted(*[lost] * 2)
+        with self.assertRaises(errors.ConnectionFailed) as raised:
+            Hookbus("t", "http://h", retry=RetryPolicy(total=0), transport=httpx.MockTransport(script)).message.create("a", MessageIn("x.y", 1))
+        made = json.loads(script.asked[0].content)["event_id"]
+        self.assertEqual((raised.exception.event_id, pickle.loads(pickle.dumps(raised.exception)).event_id), (made, made))
+
+    def test_the_refusal_of_one_event_does_not_stop_the_others(self):
+        script = Scripted(of_one(THERE), there)
+        messages = [MessageIn("x.y", "p" * 1_500_000, event_id=f"e{n}") for n in range(2)]
+        refused, sent = script.client().message.create_many("a", messages)
+        self.assertIsInstance(refused.error, errors.EventAlreadyIngested)
+        self.assertEqual((sent.message.event_id, len(script.asked)), ("e1", 2))
+
+    def test_what_was_there_before_a_try_that_cannot_have_arrived_is_an_error(self):
+        limited = httpx.Response(429, json=LIMITED)
+        for first, brought in ((limited, False), (of_one(LIMITED), False), (of_one(BROKEN), True), (lost, True)):
+            (result,) = Scripted(first, of_one(THERE)).client().message.create_many("a", [MessageIn("x.y", 1, event_id="e")])
+            self.assertEqual(result.message is not None, brought, result)
+        (told,) = Scripted(limited, of_one(THERE)).client().events.ingest_batch({"events": [{"event_id": "e"}]})["results"]
+        self.assertEqual(told, {"problem": THERE})
+
+    def test_the_answer_of_another_event_is_none(self):
+        another = {"application_id": "a", "event_id": "another", "received_at": "now"}
+        with self.assertRaisesRegex(errors.BadAnswer, "another event"):
+            Scripted(httpx.Response(201, json=another)).client().message.create("a", MessageIn("x.y", 1, event_id="e"))
+        script = Scripted(httpx.Response(200, json={"results": [another]}))
+        (result,) = script.client().message.create_many("a", [MessageIn("x.y", 1, event_id="e")])
+        self.assertIsInstance(result.error, errors.BadAnswer)
+
+
+class Connections(unittest.TestCase):
+    def setUp(self):
+        seen = self.seen = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                seen.append((self.client_address, self.headers.get("cookie")))
+                self.send_response(200)
+                self.send_header("content-length", "2")
+                self.send_header("set-cookie", f"c{len(seen)}=kept")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def test_a_process_that_was_forked_has_connections_of_its_own(self):
+        with Hookbus("t", self.url) as client:
+            client.instance.get()
+            client.instance.get()
+            before = client._http
+            with mock.patch("os.getpid", return_value=os.getpid() + 1):
+                client.instance.get()
+                client.instance.get()
+            before.close()
+        first, second, third, fourth = [address for address, _ in self.seen]
+        self.assertEqual((first, third), (second, fourth))
+        self.assertNotEqual(first, third)
+
+    def test_cookies_are_not_kept(self):
+        with Hookbus("t", self.url) as client:
+            client.instance.get()
+            client.instance.get()
+        self.assertEqual([cookie for _, cookie in self.seen], [None, None])
+
+    def test_a_try_without_an_end_has_one(self):
+        with Hookbus("t", self.url, retry=RetryPolicy(per_try=float("inf"), total=float("inf"))) as client:
+            self.assertEqual(client.instance.get(), {})
 
 
 class Deletes(unittest.TestCase):

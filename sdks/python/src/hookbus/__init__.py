@@ -7,7 +7,7 @@ from ._version import __version__
 from .client import AsyncHookbus, Hook0, Hookbus
 from .messages import MessageIn, MessageOut, MessageResult, RawJson
 from .pages import AsyncPages, Page, Pages
-from .receiving import Counters, MemorySeen, Receiver, Seen, TableSeen
+from .receiving import Counters, MemorySeen, Receiver, Seen, StillProcessing, TableSeen
 from .webhooks import Webhook, WebhookError, WebhookEvent
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Receiver",
     "RetryPolicy",
     "Seen",
+    "StillProcessing",
     "TableSeen",
     "Webhook",
     "WebhookError",

@@ -22,6 +22,8 @@ from .pages import AsyncPages, Page, Pages, next_page
 
 T = TypeVar("T")
 
+#: Seconds that a try may take at most: operating systems know no longer ones.
+LONGEST_TRY = 1_000_000.0
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 USER_AGENT = f"hookbus-python/{__version__} (Python {platform.python_version()}; httpx {httpx.__version__})"
 
@@ -61,12 +63,13 @@ class Pause:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, whole, and how often it was asked for."""
+    """What came back, whole, how often it was asked for, and whether a try before the last may have arrived."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     tries: int = 1
+    may_have_arrived: bool = False
 
 
 Step = Union[Try, Pause]
@@ -159,22 +162,23 @@ def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> 
     if content is not None:
         headers["Content-Type"] = "application/json"
     if call.method == "POST" and not call.operation.startswith("events.ingest"):
-        headers["Idempotency-Key"] = str(uuid.uuid4())
+        headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
     request_url = url or url_of(settings.base_url, call)
     begun, tries, may_have_arrived = time.monotonic(), 0, False
     while True:
         left = settings.retry.total - (time.monotonic() - begun)
         limit = min(settings.retry.per_try, left) if tries else settings.retry.per_try
-        outcome = yield Try(call.method, request_url, headers, content, max(limit, 0.001), call.operation.startswith("applicationSecrets."))
+        limit = min(max(limit, 0.001), LONGEST_TRY)
+        outcome = yield Try(call.method, request_url, headers, content, limit, call.operation.startswith("applicationSecrets."))
         tries += 1
         if isinstance(outcome, Answer):
             if settings.on_answer:
                 settings.on_answer(call.operation, outcome)
             if 200 <= outcome.status < 300:
-                return replace(outcome, tries=tries)
+                return replace(outcome, tries=tries, may_have_arrived=may_have_arrived)
             error = problem(call.operation, outcome, tries)
             if may_have_arrived and is_done(call, error):
-                return replace(outcome, tries=tries)
+                return replace(outcome, tries=tries, may_have_arrived=True)
             if not transient(error):
                 raise error
             may_have_arrived = may_have_arrived or outcome.status >= 500
@@ -234,7 +238,7 @@ def send(settings: Settings, call: Call[T]) -> Flow[T]:
     if answer.status == 409:
         return known(call.body)  # type: ignore[no-any-return]
     read = decode(call, answer)
-    return brought(call, read) if call.operation == "events.ingestBatch" and answer.tries > 1 else read
+    return brought(call, read) if call.operation == "events.ingestBatch" and answer.may_have_arrived else read
 
 
 def page(settings: Settings, call: Call[T], url: Optional[str]) -> Flow[Page[T]]:

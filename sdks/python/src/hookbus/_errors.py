@@ -30,7 +30,10 @@ class HookbusError(Exception):
         operation: the operation's id, such as `subscriptions.get`.
         tries: how often it was sent.
         request_id: what the last answer said in `X-Request-Id`, for the server's logs.
+        event_id: of an event that `create` could not send: it may have arrived, and is to be sent again under this id.
     """
+
+    event_id: Optional[str] = None
 
     def __init__(self, message: str, *, operation: str = "", tries: int = 1, request_id: Optional[str] = None) -> None:
         super().__init__(message)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 import time
 from contextlib import closing
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Callable, Iterator, Optional, Type, TypeVar, Union
 
@@ -25,6 +27,11 @@ T = TypeVar("T")
 
 #: How many connections a client keeps, in use and idle.
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
+
+def no_cookies() -> CookieJar:
+    """A jar that stays empty: nothing here needs cookies, and a proxy's would pile up."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 class Quiet(httpx.URL):
@@ -135,12 +142,20 @@ class Hookbus(Shown, Operations):
     ) -> None:
         self._settings = Settings(token, base_url, retry, on_answer)
         self._max_bytes = max_answer_bytes
-        self._http = httpx.Client(transport=transport, limits=LIMITS)
-        bound(self._http)
+        self._given = transport
+        self._connect()
         self.message = Messages(self._settings, self._run)
         self._open(self._settings, self._run)
 
+    def _connect(self) -> None:
+        self._pid = os.getpid()
+        self._http = httpx.Client(transport=self._given, limits=LIMITS, cookies=no_cookies())
+        bound(self._http)
+
     def _run(self, flow: Flow[T]) -> T:
+        # After a fork both processes would read from one socket, each the other's answers.
+        if self._given is None and self._pid != os.getpid():
+            self._connect()
         try:
             step: Step = next(flow)
             while True:
@@ -193,7 +208,7 @@ class AsyncHookbus(Shown, AsyncOperations):
     ) -> None:
         self._settings = Settings(token, base_url, retry, on_answer)
         self._max_bytes = max_answer_bytes
-        self._http = httpx.AsyncClient(transport=transport, limits=LIMITS)
+        self._http = httpx.AsyncClient(transport=transport, limits=LIMITS, cookies=no_cookies())
         self.message = AsyncMessages(self._settings, self._run)
         self._open(self._settings, self._run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import errors
 from ._core import AsyncResource, Call, Flow, Pause, Resource, Settings, send
@@ -26,6 +26,9 @@ def wait(settings: Settings, job_id: str, progress: Optional[Callable[[models.Jo
     seen: Optional[models.Job] = None
     while True:
         job = yield from send(settings, call)
+        given: Any = job
+        if not isinstance(given, dict) or not isinstance(given.get("state"), str):
+            raise errors.BadAnswer("the answer is not that of a job: is base_url the address of Hookbus?", operation="jobs.wait")
         if progress is not None and job != seen:
             progress(job)
         seen = job

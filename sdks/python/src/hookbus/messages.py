@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 from . import errors
 from ._core import Bound, Call, Flow, Pause, Settings, decode, encode, exchange, transient
@@ -20,13 +21,20 @@ MAX_BYTES = 2 * 1024 * 1024
 _HEAD, _TAIL = b'{"events":[', b"]}"
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
 class RawJson:
     """A payload that is JSON text already: it arrives byte for byte."""
 
     def __init__(self, text: Union[str, bytes]) -> None:
         self.content = text.encode() if isinstance(text, str) else bytes(text)
-        if not self.content.strip():
-            raise ValueError("an empty text is no JSON")
+        # What is no JSON value on its own would reach into the fields around it. Numbers are not read: they may be of any size.
+        try:
+            json.loads(self.content.decode(), parse_int=len, parse_float=len, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise ValueError("a RawJson holds one JSON value, and this text is none") from None
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,9 @@ def encoded(application_id: str, message: MessageIn) -> Tuple[str, bytes]:
     event_id = message.event_id if message.event_id is not None else str(uuid.uuid4())
     fields: Dict[str, Any] = {"application_id": application_id, "event_type": message.event_type, "event_id": event_id}
     if message.occurred_at is not None:
+        at: Any = message.occurred_at
+        if not isinstance(at, datetime):
+            raise TypeError(f"occurred_at is a datetime, not {type(at).__name__}")
         if message.occurred_at.tzinfo is None:
             raise ValueError("occurred_at needs a zone, such as datetime.now(timezone.utc)")
         fields["occurred_at"] = message.occurred_at.isoformat()
@@ -97,16 +108,24 @@ def create(settings: Settings, application_id: str, message: MessageIn) -> Flow[
     """Sends one event, and again until it is there."""
     event_id, content = encoded(application_id, message)
     call: Call[Dict[str, str]] = Call("events.ingest", "POST", ("api", "v1", "event"), content=content)
-    answer = yield from exchange(settings, call)
-    if answer.status == 409:
-        return MessageOut(application_id, event_id, None)
-    return out(decode(call, answer), application_id, "events.ingest")
+    try:
+        answer = yield from exchange(settings, call)
+        if answer.status == 409:
+            return MessageOut(application_id, event_id, None)
+        return out(decode(call, answer), application_id, event_id, "events.ingest")
+    except errors.HookbusError as error:
+        # What may have arrived can be sent again under this id only.
+        error.event_id = event_id
+        raise
 
 
-def out(read: Any, application_id: str, operation: str) -> MessageOut:
-    """What an accepted event is answered with. What names no event is from somewhere else, which has not taken it."""
+def out(read: Any, application_id: str, event_id: str, operation: str) -> MessageOut:
+    """What an accepted event is answered with. What names no event is from somewhere else, which has not taken it; what names another
+    one is the answer of another request."""
     if not isinstance(read, dict) or not isinstance(read.get("event_id"), str):
         raise errors.BadAnswer("the answer is not that of an event: is base_url the address of Hookbus?", operation=operation)
+    if read["event_id"] != event_id:
+        raise errors.BadAnswer("the answer is that of another event", operation=operation)
     received_at = read.get("received_at")
     told = str(received_at) if received_at is not None else None
     return MessageOut(str(read.get("application_id", application_id)), read["event_id"], told)
@@ -145,9 +164,14 @@ def batches(events: Iterable[_Ready]) -> Iterator[List[_Ready]]:
         yield part
 
 
-def create_batch(settings: Settings, application_id: str, part: List[_Ready]) -> Flow[Dict[int, MessageResult]]:
-    """One request's events: what each became. Those that are worth a repeat are sent again, alone among themselves."""
+def create_batch(
+    settings: Settings, application_id: str, part: List[_Ready]
+) -> Flow[Tuple[Dict[int, MessageResult], Optional[errors.HookbusError]]]:
+    """One request's events: what each became, and what the request failed for. Those that are worth a repeat are sent again, alone
+    among themselves."""
     results: Dict[int, MessageResult] = {}
+    failure: Optional[errors.HookbusError] = None
+    may_have_arrived: Set[int] = set()
     waiting = part
     begun, rounds = time.monotonic(), 0
     while True:
@@ -160,32 +184,39 @@ def create_batch(settings: Settings, application_id: str, part: List[_Ready]) ->
             if not isinstance(told, list) or len(told) != len(waiting):
                 raise errors.BadAnswer("a result for each event was expected", operation=call.operation)
         except errors.HookbusError as error:
+            failure = error
             results.update({event.place: MessageResult(event.event_id, error=error) for event in waiting})
             break
         rounds += 1
         again = []
+        if answer.may_have_arrived:
+            may_have_arrived.update(event.place for event in waiting)
         for event, result in zip(waiting, told):
-            results[event.place] = one_of(result, application_id, event.event_id, rounds + answer.tries - 1)
-            if transient(results[event.place].error):
+            tries = rounds + answer.tries - 1
+            results[event.place] = one_of(result, application_id, event.event_id, tries, event.place in may_have_arrived)
+            error_of_one = results[event.place].error
+            if transient(error_of_one):
                 again.append(event)
+            if isinstance(error_of_one, errors.ApiError) and error_of_one.status >= 500:
+                may_have_arrived.add(event.place)
         wait = pause(settings.retry, rounds, time.monotonic() - begun, None, random.random) if again else None
         if wait is None:
             break
         waiting = again
         yield Pause(wait)
-    return results
+    return results, failure
 
 
-def one_of(result: Any, application_id: str, event_id: str, tries: int) -> MessageResult:
-    """What the server says of one event. On a repeat, a 409 says that an earlier try has brought it."""
+def one_of(result: Any, application_id: str, event_id: str, tries: int, may_have_arrived: bool) -> MessageResult:
+    """What the server says of one event. After a try that may have arrived, a 409 says that it has brought it."""
     refused = result.get("problem") if isinstance(result, dict) else None
     if not isinstance(refused, dict):
         try:
-            return MessageResult(event_id, out(result, application_id, "events.ingestBatch"))
+            return MessageResult(event_id, out(result, application_id, event_id, "events.ingestBatch"))
         except errors.BadAnswer as bad:
             return MessageResult(event_id, error=bad)
     kind = errors.BY_ID.get(str(refused.get("id")), errors.ApiError)
-    if kind is errors.EventAlreadyIngested and tries > 1:
+    if kind is errors.EventAlreadyIngested and may_have_arrived:
         return MessageResult(event_id, MessageOut(application_id, event_id, None))
     status = refused.get("status")
     error = kind(status if isinstance(status, int) else 0, refused, operation="events.ingestBatch", tries=tries)
@@ -200,11 +231,10 @@ def create_many(settings: Settings, application_id: str, messages: Iterable[Mess
         if ended is not None:
             results.update({event.place: MessageResult(event.event_id, error=ended) for event in part})
             continue
-        done = yield from create_batch(settings, application_id, part)
+        done, failure = yield from create_batch(settings, application_id, part)
         results.update(done)
-        first = done[part[0].place].error
-        if first is not None and all(result.error is first for result in done.values()) and not _of_one_event(first):
-            ended = first
+        if failure is not None and not _of_one_event(failure):
+            ended = failure
     return [results[place] for place in range(len(results))]
 
 

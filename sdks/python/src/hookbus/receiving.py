@@ -6,11 +6,15 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Generator, Optional
+from typing import Any, Callable, Dict, Generator, Optional, Set
 
 from .webhooks import Headers, Webhook, WebhookError, WebhookEvent
 
-__all__ = ["Counters", "MemorySeen", "Receiver", "Seen", "TableSeen"]
+__all__ = ["Counters", "MemorySeen", "Receiver", "Seen", "StillProcessing", "TableSeen"]
+
+
+class StillProcessing(Exception):
+    """Another attempt of an event that is being handled: it may fail yet, so answer 503, and it comes again."""
 
 
 class Seen:
@@ -118,15 +122,17 @@ class Receiver:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.webhook = webhook
-        self.seen = seen or MemorySeen()
-        self.counters = counters or Counters()
+        self.seen = MemorySeen() if seen is None else seen
+        self.counters = Counters() if counters is None else counters
         self._clock = clock
+        self._processing: Set[str] = set()
 
     def accept(self, body: bytes, headers: Headers, *, now: Optional[float] = None) -> Optional[WebhookEvent]:
         """A delivery that is to be handled, or None for one that was taken before: answer 2xx to both.
 
         Raises:
             WebhookError: it does not verify, or (`malformed`) no id of it is signed: answer 401.
+            StillProcessing: an attempt before it is inside `processing` of this receiver: answer 503.
         """
         try:
             event = self.webhook.verify(body, headers, now=now)
@@ -136,15 +142,21 @@ class Receiver:
             self.counters.add(error.reason)
             raise
         self.counters.add("verified")
+        # Before the claim as well: whoever has failed since then has given it back.
+        processing = event.id in self._processing
         if self.seen.claim(event.id):
             return event
         self.counters.add("duplicates")
+        if processing or event.id in self._processing:
+            raise StillProcessing(f"an attempt of {event.id} before this one is still being handled")
         return None
 
     @contextmanager
     def processing(self, event: WebhookEvent) -> Generator[None, None, None]:
         """Around the handling of an event: takes its time, and takes back the claim if it fails, so that it is delivered again."""
         begun = self._clock()
+        if event.id is not None:
+            self._processing.add(event.id)
         try:
             yield
         except BaseException:
@@ -153,4 +165,7 @@ class Receiver:
             if event.id is not None:
                 self.seen.release(event.id)
             raise
+        finally:
+            if event.id is not None:
+                self._processing.discard(event.id)
         self.counters.add("processed", self._clock() - begun)

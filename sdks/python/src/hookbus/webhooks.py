@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
@@ -182,6 +183,10 @@ class Webhook:
         if not secrets:
             raise ValueError("at least one secret is needed")
         self._keys = [_Key(text) for text in secrets]
+        allowed: Any = tolerance
+        # With what is no number every comparison is false, and every time in order.
+        if isinstance(allowed, bool) or not isinstance(allowed, (int, float)) or not math.isfinite(allowed) or allowed < 0:
+            raise ValueError("the tolerance is a number of seconds, 0 or more")
         self._tolerance = tolerance
         self._require_timestamp = require_timestamp
 
@@ -207,6 +212,8 @@ class Webhook:
             )
         raw, found = bytes(body), _Headers(headers)
         now = time.time() if now is None else now
+        if not math.isfinite(now):
+            raise ValueError("now is a number of unix seconds")
         standard, hook0 = found.get("webhook-signature"), found.get("x-hook0-signature")
         if standard is None and hook0 is None:
             raise WebhookError("missing", "neither webhook-signature nor X-Hook0-Signature is there")
