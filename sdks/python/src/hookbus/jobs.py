@@ -62,7 +62,7 @@ class WaitingJobs(Resource):
 
         Example::
 
-            job = client.replays.create({"subscription_id": "...", "from": "2026-11-22T00:00:00Z"})
+            job = client.replays.create({"application_id": "...", "filter": {"from": "2026-11-22T00:00:00Z"}})
             client.jobs.wait(job["job_id"], progress=lambda job: print(job["state"], job["counts"]))
         """
         result: models.Job = self._run(wait(self._settings, job_id, progress, timeout))
