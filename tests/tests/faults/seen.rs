@@ -134,13 +134,13 @@ async fn without_fanout(setup: Setup) -> (Pipeline, Application) {
 }
 
 /// Writes with a time of its own to a topic that takes that. The broker goes by a new property a moment later, so another
-/// partition is asked first.
+/// partition is asked first, with a record of no source: that partition is restored too where it has what `retried` accepted.
 async fn write_dated(pipeline: &Pipeline, dated: &[(i64, OutRecord)], probed: i32) {
     let topic = pipeline.topics().seen.to_string();
     let kafka = SharedKafka::of_this_run().unwrap();
     kafka.configure(&topic, "message.timestamp.type", "CreateTime").await.unwrap();
     let producer = BareProducer::start(pipeline.connection(), &ProducerOptions::new("dated")).unwrap();
-    let probe = OutRecord { partition: Some(probed), ..dated[0].1.clone() };
+    let probe = OutRecord { partition: Some(probed), key: Some("no source".into()), ..dated[0].1.clone() };
     let asked = || async {
         let written = producer.send_dated(&probe, dated[0].0).await.ok()?;
         (written.timestamp_ms == dated[0].0).then_some(())
