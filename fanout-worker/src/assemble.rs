@@ -199,7 +199,7 @@ async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shut
         }
         // What it says once lasts; the gauge says it for as long as it is so.
         metrics.shut_out();
-        error!(error = %chain(&failed), "the cluster does not let sources be read: tried again, and `events` goes on");
+        error!(error = %chassis::telemetry::chain(&failed), "the cluster does not let sources be read: tried again, and `events` goes on");
         tokio::select! {
             () = tokio::time::sleep(HELD_FOR) => {}
             () = shutdown.requested() => return Ok(()),
@@ -258,10 +258,4 @@ const TELLER_ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Whether it is a permission that is missing.
 fn is_denied(error: &StageError) -> bool {
     matches!(error, StageError::Kafka { source, .. } if source.is_denied())
-}
-
-/// The error with its causes.
-fn chain(error: &StageError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

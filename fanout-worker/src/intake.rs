@@ -239,7 +239,8 @@ impl SourcesIntake {
             };
             open.committed = part.committed;
             let handled = open.position.handled.with(open.start, part.committed);
-            Claimed::Position(PositionClaim { handled, ..open.position.clone() })
+            let PositionClaim { id, source, .. } = open.position;
+            Claimed::Position(PositionClaim { id, source, handled })
         };
         parts.iter().map(claim).collect()
     }

@@ -55,22 +55,16 @@ impl FanoutMetrics {
     /// Registers all of them.
     pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
         let metrics = Metrics::new(registry, "fanout");
-        let rejected = metrics.counters("rejected_total", "Records rejected, by reason.", &["reason"])?;
-        for reason in REASONS {
-            rejected.with_label_values(&[reason.as_str()]).inc_by(0);
-        }
+        let reasons = REASONS.iter().map(|reason| reason.as_str());
+        let skips = SkipReason::ALL.iter().map(|reason| reason.as_str());
         Ok(Self {
             accepted: metrics.counter("accepted_total", "Events accepted: not repeated, not rejected.")?,
             matched: metrics.counter("matched_total", "Deliveries made.")?,
             repeats: metrics.counter("repeats_total", "Repeats of an identity inside the dedup window.")?,
-            rejected,
+            rejected: metrics.counters_of("rejected_total", "Records rejected, by reason.", "reason", reasons)?,
             skipped: {
                 let help = "Records of sources that are none of their events, by reason.";
-                let skipped = metrics.counters("sources_skipped_total", help, &["reason"])?;
-                for reason in SkipReason::ALL {
-                    skipped.with_label_values(&[reason.as_str()]).inc_by(0);
-                }
-                skipped
+                metrics.counters_of("sources_skipped_total", help, "reason", skips)?
             },
             source_topics: metrics.gauge("sources_topics", "Topics that sources name, whoever reads them.")?,
             source_partitions: metrics.gauge("sources_partitions", "Partitions of sources that this worker owns.")?,
@@ -91,11 +85,7 @@ impl FanoutMetrics {
                 .fraction("sources_lag_seconds", "Age of the oldest record of a source read and not committed.")?,
             filters_failed: {
                 let help = "Filters that failed at run time, by reason: no match.";
-                let failed = metrics.counters("filters_failed_total", help, &["reason"])?;
-                for reason in EvaluationError::WORDS {
-                    failed.with_label_values(&[reason]).inc_by(0);
-                }
-                failed
+                metrics.counters_of("filters_failed_total", help, "reason", EvaluationError::WORDS)?
             },
             matches: metrics.histogram("matches", "Subscriptions an event matched.", SIZES)?,
             lag_records: metrics.gauges("lag_records", "Records that were not committed yet, by topic.", &["topic"])?,

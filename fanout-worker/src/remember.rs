@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kafka::{Epoch, Output};
+use kafka::Output;
 use schemas::record::TopicPartition;
 use schemas::seen::Hash;
-use stage::{Batch, Entry};
+use stage::Batch;
 
 use crate::expand::Expander;
 use crate::plan::Note;
@@ -14,27 +14,22 @@ use crate::plan::Note;
 pub(crate) fn add_seen(expander: &Expander, seen_partitions: i32, batch: &Batch<Note>, outputs: &mut Vec<Output>) {
     for (index, part) in batch.parts().iter().enumerate() {
         let own = batch.entries().iter().filter(|entry| entry.epoch == part.lease.epoch);
-        let accepted: Vec<_> = own.filter_map(|entry| entry.note.id).collect();
+        let own: Vec<&Note> = own.map(|entry| &entry.note).collect();
+        let accepted: Vec<_> = own.iter().filter_map(|note| note.id).collect();
         let Some(newest_ms) = accepted.iter().map(|(_, at_ms)| *at_ms).max() else { continue };
         let ids: Vec<_> = accepted.into_iter().map(|(id, _)| id).collect();
         let from = &part.lease.partition;
         let partition = schemas::seen::partition(from, seen_partitions);
         outputs.push(Output { lease: index, record: expander.seen(from, partition, &ids, newest_ms) });
-        add_stood(expander, seen_partitions, (index, part.lease.epoch), batch, outputs);
+        add_stood((expander, seen_partitions), index, &own, outputs);
     }
 }
 
 /// Adds one record on `seen` per partition where something of a part stood that was retried: should that be read again there, because
 /// its source is moved back, it is a repeat.
-fn add_stood(
-    expander: &Expander,
-    seen_partitions: i32,
-    (index, epoch): (usize, Epoch),
-    batch: &Batch<Note>,
-    outputs: &mut Vec<Output>,
-) {
+fn add_stood((expander, seen_partitions): (&Expander, i32), index: usize, own: &[&Note], outputs: &mut Vec<Output>) {
     let mut stood: BTreeMap<&TopicPartition, (Vec<Hash>, i64)> = BTreeMap::new();
-    for Entry { note, .. } in batch.entries().iter().filter(|entry| entry.epoch == epoch) {
+    for note in own {
         if let (Some((id, _)), Some((from, at_ms))) = (note.id, &note.stood) {
             let (ids, newest_ms) = stood.entry(from).or_insert_with(|| (Vec::new(), *at_ms));
             ids.push(id);

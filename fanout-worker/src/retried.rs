@@ -137,9 +137,8 @@ impl RetriedIntake {
         }
     }
 
-    /// Lets go on what waits no longer. Returns when to look again.
-    pub(crate) fn follow(&mut self, now: Instant, queue: &mut Queue) -> Option<Duration> {
-        let mut next: Option<Duration> = None;
+    /// Lets go on what waits no longer.
+    pub(crate) fn follow(&mut self, now: Instant, queue: &mut Queue) {
         self.answers.mark_unchanged();
         self.waits.retain(|_, wait| {
             if wait.is_over {
@@ -154,10 +153,8 @@ impl RetriedIntake {
                 return !is_here;
             }
             self.schemas.want(wait.key, now);
-            next = Some(next.map_or(PATIENCE, |next| next.min(PATIENCE)));
             true
         });
-        next
     }
 
     /// A record of this lease was planned, or the lease is over.

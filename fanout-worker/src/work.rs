@@ -121,19 +121,16 @@ impl Work for FanoutWork {
             self.queue.answered();
             self.pulse.asked = None;
         }
-        let (now, queue) = (turn.now.instant, &mut self.queue);
-        let looks_again = self.retried.as_mut().and_then(|retried| retried.follow(now, queue));
+        if let Some(retried) = &mut self.retried {
+            retried.follow(turn.now.instant, &mut self.queue);
+        }
         let gave_way = self.plan(turn);
         if self.index.is_none() && !turn.is_full() && self.queue.ask() {
             self.index = Some(Box::pin(read_index(self.catalog.clone(), Arc::clone(&self.pulse.failed_boot_ms))));
             self.pulse.asked = Some(turn.now.instant);
         }
         let has_news = self.intake.as_ref().is_some_and(SourcesIntake::has_news);
-        Ok(match looks_again {
-            _ if gave_way || has_news => NextTurn::AtOnce,
-            Some(wait) => NextTurn::After(wait),
-            None => NextTurn::OnInput,
-        })
+        Ok(if gave_way || has_news { NextTurn::AtOnce } else { NextTurn::OnInput })
     }
 
     async fn input(&mut self) {

@@ -63,20 +63,12 @@ impl GatewayMetrics {
             accepted_bytes: metrics.counter("accepted_bytes_total", "Payload bytes of accepted events.")?,
             refused: {
                 let help = "Events and requests refused, by problem id.";
-                let refused = metrics.counters("refused_total", help, &["problem"])?;
-                for problem in REFUSED {
-                    refused.with_label_values(&[problem.as_str()]).inc_by(0);
-                }
-                refused
+                metrics.counters_of("refused_total", help, "problem", REFUSED.iter().map(|problem| problem.as_str()))?
             },
             refusals: Arc::default(),
             unavailable: {
                 let help = "Events and requests answered with a 503, by reason.";
-                let unavailable = metrics.counters("unavailable_total", help, &["reason"])?;
-                for reason in UNAVAILABLE {
-                    unavailable.with_label_values(&[reason]).inc_by(0);
-                }
-                unavailable
+                metrics.counters_of("unavailable_total", help, "reason", UNAVAILABLE)?
             },
             produce_seconds: metrics.histogram(
                 "produce_seconds",

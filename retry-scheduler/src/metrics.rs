@@ -28,11 +28,8 @@ impl RetryMetrics {
         let metrics = Metrics::new(registry, "retry");
         Ok(Self {
             moved: {
-                let moved = metrics.counters("moved_total", "Records moved, by where they went.", &["to"])?;
-                for to in [Move::Promoted, Move::Hopped, Move::Rejected].map(goes_to) {
-                    moved.with_label_values(&[to]).inc_by(0);
-                }
-                moved
+                let to = [Move::Promoted, Move::Hopped, Move::Rejected].map(goes_to);
+                metrics.counters_of("moved_total", "Records moved, by where they went.", "to", to)?
             },
             lateness: metrics.histogram("lateness_seconds", "Time between ready and committed.", LATENCY_SECONDS)?,
             waiting: metrics.gauges("waiting_records", "Records that wait in a delay topic.", &["topic"])?,

@@ -66,6 +66,23 @@ impl Metrics {
         self.register(name, IntCounterVec::new(self.opts(name, help), labels))
     }
 
+    /// Growing numbers told apart by a label whose values are known: all are there with 0 from the start, so that the first one
+    /// counted is seen as an increase.
+    ///
+    /// # Errors
+    /// As [`Metrics::counter`].
+    pub fn counters_of<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = &'a str>,
+    ) -> Result<IntCounterVec, MetricsError> {
+        let counters = self.counters(name, help, &[label])?;
+        values.into_iter().for_each(|value| counters.with_label_values(&[value]).inc_by(0));
+        Ok(counters)
+    }
+
     /// A number that rises and falls.
     ///
     /// # Errors

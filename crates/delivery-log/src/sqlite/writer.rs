@@ -194,16 +194,13 @@ impl StoreWriter {
         let Err(FileFailure { day, error }) = self.open.catch_up(&self.days, self.topic.as_deref()) else {
             return Ok(());
         };
-        let folder = &self.shared.folder;
-        let path = day.map_or_else(|| schema::open_path(folder), |day| schema::day_path(folder, day));
+        if let Some(day) = day {
+            return Err(self.failed_in(day, &error));
+        }
+        let path = schema::open_path(&self.shared.folder);
         if day_file::is_damaged(&error) {
             warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
-            match day {
-                Some(day) => self.give_up_damaged(day)?,
-                None => self.renew_open()?,
-            }
-        } else if let Some(day) = day {
-            self.failed_day(day, &error)?;
+            self.renew_open()?;
         }
         Err(failed_at(&path, &error))
     }
@@ -244,23 +241,13 @@ impl StoreWriter {
             self.days.insert(day, file);
         }
         self.heat(day).map_err(failed)?;
-        let taken = self.take_into(day, part);
-        if let Err(error) = &taken
-            && day_file::is_damaged(error)
-        {
-            warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
-            self.give_up_damaged(day)?;
-        }
-        match taken {
+        match self.take_into(day, part) {
             Ok(taken) => {
                 self.failures.remove(&day);
                 self.checkpoint(Some(day))?;
                 Ok(taken)
             }
-            Err(error) => {
-                self.failed_day(day, &error)?;
-                Err(failed_at(&schema::day_path(&self.shared.folder, day), &error))
-            }
+            Err(error) => Err(self.failed_in(day, &error)),
         }
     }
 
@@ -322,6 +309,18 @@ impl StoreWriter {
             self.catch_up()?;
         }
         Ok(gone)
+    }
+
+    /// What failed in a day's file, as a failure of the store. A damaged file is given up, and one that cannot be used for long enough.
+    fn failed_in(&mut self, day: Day, error: &rusqlite::Error) -> StoreError {
+        let path = schema::day_path(&self.shared.folder, day);
+        let given_up = if day_file::is_damaged(error) {
+            warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
+            self.give_up_damaged(day)
+        } else {
+            self.failed_day(day, error)
+        };
+        given_up.err().unwrap_or_else(|| failed_at(&path, error))
     }
 
     /// A day's file failed. Where it cannot be used though it is not damaged, and stays so, it is made again from Kafka like a damaged

@@ -32,7 +32,9 @@ impl StoreWriter {
 
     /// Leaves nothing beside the files of days that are not written any more.
     pub(super) fn settle_cool_days(&self) {
-        for (day, file) in self.days.iter().filter(|(day, _)| self.hot != Some(**day)) {
+        // Those that a reader has just held up are waited for once.
+        let is_cool = |day: &Day| self.hot != Some(*day) && !self.unsettled.contains(day);
+        for (day, file) in self.days.iter().filter(|(day, _)| is_cool(day)) {
             let path = schema::day_path(&self.shared.folder, *day);
             let settled = match schema::wal_bytes(&path) {
                 Ok(0) => Ok(true),

@@ -11,7 +11,7 @@ use super::{StoreWriter, failed_at};
 use crate::day::Day;
 use crate::fact::LogChunk;
 use crate::split::DayPart;
-use crate::sqlite::day_file::{self, DayFile, ErasedInStore};
+use crate::sqlite::day_file::{DayFile, ErasedInStore};
 use crate::sqlite::{erased, forgotten, schema};
 use crate::store::{Forgotten, Projected, StoreError};
 
@@ -51,9 +51,9 @@ impl StoreWriter {
             for day in self.days.keys().copied().collect::<Vec<_>>() {
                 self.clear(day, &events)?;
             }
-            for (day, file) in &self.days {
-                let path = schema::day_path(&self.shared.folder, *day);
-                erased::all_applied(&file.connection).map_err(|error| failed_at(&path, &error))?;
+            for day in self.days.keys().copied().collect::<Vec<_>>() {
+                let Some(file) = self.days.get(&day) else { continue };
+                erased::all_applied(&file.connection).map_err(|error| self.failed_in(day, &error))?;
             }
             self.fresh.clear();
         }
@@ -150,17 +150,5 @@ impl StoreWriter {
         // Whatever became of it: what is covered is not what it was.
         self.look_again();
         given_up.map(|()| all)
-    }
-
-    /// As a failure of the store. A damaged file is given up.
-    fn failed_in(&mut self, day: Day, error: &rusqlite::Error) -> StoreError {
-        let path = schema::day_path(&self.shared.folder, day);
-        if day_file::is_damaged(error) {
-            warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
-            if let Err(error) = self.give_up_damaged(day) {
-                return error;
-            }
-        }
-        failed_at(&path, error)
     }
 }
