@@ -218,7 +218,7 @@ impl Jobs {
         }
         let (application, now_ms) = (definition.application_id, definition.created_ms);
         if self.0.view.read(|known| known.open_count(application)) >= MOST_OPEN {
-            let detail = format!("{MOST_OPEN} jobs of this application have not ended");
+            let detail = format!("{MOST_OPEN} of these jobs have not ended");
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
             return Err(problem.with_retry_after(5));
         }

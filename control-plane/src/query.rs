@@ -3,6 +3,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use jiff::Timestamp;
 use schemas::problem::Code;
 
 use crate::problem::Problem;
@@ -88,6 +89,14 @@ impl Query {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A moment, Unix ms.
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let parsed: Result<Timestamp, _> = text.parse();
+        let wrong = |_error| Problem::field(name, Code::InvalidField, "must be a time with zone, as in RFC 3339");
+        Ok(Some(parsed.map_err(wrong)?.as_millisecond()))
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<&str, Problem> {

@@ -20,7 +20,7 @@ use kafka::{Connection, KafkaError, Offsets};
 use schemas::delivery::RecordPlace;
 use schemas::ids::{ApplicationId, OrganizationId, SourceId};
 use schemas::jobs::JobRejections;
-use schemas::record::Record;
+use schemas::record::{Record, TopicPartition};
 use schemas::rejected::RejectedRecord;
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -120,19 +120,19 @@ impl RejectedReader {
         }
     }
 
-    /// Whether something was written there, by the ends of the topic: what is beyond them never answers, and whoever reads back
-    /// would take its partition for one that is silent.
+    /// Whether something was written there, by where the partition ends: what is beyond never answers, and whoever reads back would
+    /// take its partition for one that is silent.
     ///
     /// # Errors
     /// A 503: Kafka does not say where the partition ends.
     pub(crate) async fn is_written(&self, id: RejectedId) -> Result<bool, Problem> {
         match &*self.0 {
             ReaderKind::Kafka(kafka) => {
-                let failed =
-                    |error: KafkaError| unavailable(format!("where rejected records end is not known: {error}"));
-                let mut told = kafka.offsets.told_ends(&kafka.topic).await.map_err(failed)?;
-                let end = told.remove(&id.partition).transpose().map_err(failed)?;
-                Ok(end.is_some_and(|end| id.offset < end))
+                if id.partition >= kafka.count().await.map_err(failed)? {
+                    return Ok(false);
+                }
+                let partition = TopicPartition::new(Arc::clone(&kafka.topic), id.partition);
+                Ok(id.offset < kafka.offsets.end(&partition).await.map_err(failed)?)
             }
             #[cfg(test)]
             ReaderKind::Memory(_) => Ok(true),

@@ -20,7 +20,6 @@ use axum::response::Response;
 use delivery_log::{CursorError, DeliveryStore, FilterHash, ListOrder, LogPage, PageOf, RowPosition, Times};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use jiff::Timestamp;
 use schemas::control::Application;
 use schemas::event_type::EventTypePattern;
 use schemas::identity::{event_uuid, gateway_source};
@@ -115,18 +114,12 @@ impl AskedLog {
 
     /// `min_created_at` and `max_created_at`.
     fn times(&self) -> Result<Times, Problem> {
-        let times = Times { from_ms: self.time("min_created_at")?, to_ms: self.time("max_created_at")? };
+        let times =
+            Times { from_ms: self.query.moment("min_created_at")?, to_ms: self.query.moment("max_created_at")? };
         if times.from_ms.zip(times.to_ms).is_some_and(|(from, to)| from > to) {
             return Err(range("min_created_at is after max_created_at"));
         }
         Ok(times)
-    }
-
-    fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
-        let Some(text) = self.query.get(name) else { return Ok(None) };
-        let parsed: Result<Timestamp, _> = text.parse();
-        let wrong = |_error| Problem::field(name, Code::InvalidField, "must be a time with zone, as in RFC 3339");
-        Ok(Some(parsed.map_err(wrong)?.as_millisecond()))
     }
 
     /// `event.event_type_names`: patterns, with commas between them.

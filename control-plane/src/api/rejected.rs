@@ -9,7 +9,6 @@ use axum::extract::{Path, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use jiff::Timestamp;
 use schemas::delivery::Origin;
 use schemas::ids::SourceId;
 use schemas::problem::{Code, ProblemId};
@@ -116,7 +115,7 @@ pub(super) struct RejectedHeader {
 pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, query: Query) -> Answer {
     let page = Page::of(&query)?;
     let end = page.after_name().map(|text| text.parse::<PageEnd>().map_err(|()| no_cursor())).transpose()?;
-    let (from_ms, to_ms) = (moment(&query, "from")?, moment(&query, "to")?);
+    let (from_ms, to_ms) = (query.moment("from")?, query.moment("to")?);
     if from_ms.zip(to_ms).is_some_and(|(from, to)| from > to) {
         return Err(Problem::new(ProblemId::InvalidDateRange, "`from` is after `to`"));
     }
@@ -194,13 +193,6 @@ pub(super) fn reason(given: &str, field: &str) -> Result<String, Problem> {
     let known = given.parse::<RejectReason>().map(|reason| reason.as_str().to_owned());
     let words = || REASONS.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(", ");
     known.map_err(|()| Problem::field(field, Code::InvalidField, format!("must be one of {}", words())))
-}
-
-fn moment(query: &Query, name: &str) -> Result<Option<i64>, Problem> {
-    let Some(text) = query.get(name) else { return Ok(None) };
-    let parsed: Result<Timestamp, _> = text.parse();
-    let wrong = |_error| Problem::field(name, Code::InvalidField, "must be a time with zone, as in RFC 3339");
-    Ok(Some(parsed.map_err(wrong)?.as_millisecond()))
 }
 
 // === impl RejectedShown ===

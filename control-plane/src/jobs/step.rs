@@ -107,7 +107,8 @@ impl Steps {
         made.unwrap_or_else(StepOutcome::Later)
     }
 
-    /// Whether a part may take long: it waits for the log, which may be behind or be made anew for hours.
+    /// Whether a part may take long: it waits for the log, which may be behind or be made anew for hours, or reads
+    /// through `rejected`.
     pub(super) fn may_take_long(&self, job: &JobDefinition) -> bool {
         job.is_bulk() || matches!(&job.subject, JobSubject::Event(of) if !self.accepted.is_own(&of.origin.topic))
     }

@@ -36,7 +36,7 @@ pub(crate) struct HeldLetters {
 
 impl DeliveryLog {
     /// Whether Kafka says that there is no such partition, or that it is not ours to read.
-    pub(super) async fn is_gone(&self, at: &Origin) -> bool {
+    pub(crate) async fn is_gone(&self, at: &Origin) -> bool {
         let Some(offsets) = self.0.offsets.read().clone() else { return false };
         match tokio::time::timeout(WITHIN, offsets.partitions(&at.topic)).await {
             Ok(Ok(count)) => count.is_none_or(|count| at.partition >= count),

@@ -155,7 +155,7 @@ pub(super) fn event_types(filter: &mut Fields) -> Result<Vec<String>, Problem> {
 pub(super) fn period(filter: &mut Fields) -> Result<(Option<i64>, Option<i64>), Problem> {
     let (from_ms, to_ms) = (moment(filter, "from")?, moment(filter, "to")?);
     if from_ms.zip(to_ms).is_some_and(|(from, to)| from > to) {
-        return Err(Problem::new(ProblemId::InvalidDateRange, "`filter.from` is after `filter.to`"));
+        return Err(Problem::new(ProblemId::InvalidDateRange, "`from` is after `to`"));
     }
     Ok((from_ms, to_ms))
 }

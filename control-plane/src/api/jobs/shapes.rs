@@ -36,7 +36,7 @@ pub(in crate::api) struct JobShown {
     #[schema(nullable = false)]
     organization_id: Option<Uuid>,
     state: JobStateShown,
-    /// Deliveries that it writes in a second.
+    /// Deliveries, or rejected records, that it writes in a second.
     rate_per_second: u32,
     #[schema(format = DateTime)]
     created_at: String,
@@ -99,9 +99,9 @@ pub(in crate::api) enum JobStateShown {
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = JobCounts)]
 pub(in crate::api) struct JobCountsShown {
-    /// Deliveries or dead letters that were looked at.
+    /// Deliveries, dead letters or rejected records that were looked at.
     found: u64,
-    /// Deliveries or decisions that were written.
+    /// Deliveries, decisions or rejected records that were written.
     written: u64,
     /// Those that were left out, by why: `expired`, `erased`, `disabled`, `deleted`, `already_delivered`, `not_open`,
     /// `too_large`, `no_event`.

@@ -89,7 +89,7 @@ pub(in crate::api) async fn list(State(app): State<Arc<App>>, asked: AskedLog) -
     let (application, store) = asked.log(&app)?;
     let subscription = asked.uuid("subscription_id")?.map(SubscriptionId);
     let step_ms = step_ms(asked.query.get("bucket").unwrap_or(USUAL_BUCKET))?;
-    let range = StatsRange::of((asked.time("from")?, asked.time("to")?), step_ms, clock::now_ms())?;
+    let range = StatsRange::of((asked.query.moment("from")?, asked.query.moment("to")?), step_ms, clock::now_ms())?;
     let query = BucketQuery { application: application.application_id, subscription, times: range.times(), step_ms };
     let found = store.buckets(query).await.map_err(|error| failed(&error))?;
     Ok(with_headers(&app, json(StatusCode::OK, &range.show(subscription, found))?))

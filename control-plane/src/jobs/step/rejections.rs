@@ -8,21 +8,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use schemas::delivery::{Origin, RecordPlace};
 use schemas::jobs::{JobRejections, JobSkip};
 use schemas::record::{OutRecord, Record, TopicPartition};
 use schemas::rejected::RejectedRecord;
 use schemas::retried::RetriedRecord;
 
+use super::in_order::InOrder;
 use super::letters::{BYTES, MOST, seconds};
 use super::{JobPart, NotNow, StepOutcome, Steps};
 use crate::jobs::known::KnownJob;
 use crate::problem::Problem;
 use crate::rejections::{RejectedFilter, RejectedId, RejectedOwner};
-
-/// Records that are read back at once.
-const AT_ONCE: usize = 16;
 
 /// A rejected record that a part looks at.
 struct RejectedCandidate {
@@ -83,15 +80,22 @@ impl Steps {
         limit: usize,
     ) -> Result<RejectedCandidates, NotNow> {
         let start = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize);
-        let few: Vec<RecordPlace> = places.iter().skip(start).take(limit.min(AT_ONCE)).copied().collect();
-        let read = few.iter().map(|place| async {
-            let topic = self.topics.rejected.to_string();
-            self.record(&Origin { topic, partition: place.partition, offset: place.offset }).await
-        });
-        let next = start + few.len();
-        let all = join_all(read).await.into_iter().zip(start + 1..);
-        let all = all.map(|(record, behind)| Ok(RejectedCandidate { record: record?, cursor: behind.to_string() }));
-        Ok((all.collect::<Result<_, NotNow>>()?, (next < places.len()).then(|| next.to_string())))
+        let few: Vec<RecordPlace> = places.iter().skip(start).take(limit).copied().collect();
+        let ask = |place: &RecordPlace| self.rejected_at(*place);
+        let read = InOrder::new().next(&few, ask).await?.unwrap_or_default();
+        let next = start + read.len();
+        let all = read.into_iter().zip(start + 1..);
+        let all = all.map(|(record, behind)| RejectedCandidate { record, cursor: behind.to_string() });
+        Ok((all.collect(), (next < places.len()).then(|| next.to_string())))
+    }
+
+    /// What stands at a place of `rejected`.
+    async fn rejected_at(&self, place: RecordPlace) -> Result<Option<Record>, NotNow> {
+        if !self.rejected.is_written(place.into()).await.map_err(Problem::into_detail)? {
+            return Ok(None);
+        }
+        let topic = self.topics.rejected.to_string();
+        self.record(&Origin { topic, partition: place.partition, offset: place.offset }).await
     }
 
     /// Those that have something in common, behind a place of the topic.
@@ -151,12 +155,10 @@ impl Steps {
 
     /// A record as it stands on its own topic. That may be gone, or closed to us.
     async fn original(&self, at: &Origin) -> Result<Option<Record>, NotNow> {
-        match self.offsets.partitions(&at.topic).await {
-            Ok(Some(count)) if at.partition < count => self.record(at).await,
-            Ok(_) => Ok(None),
-            Err(error) if error.is_denied() => Ok(None),
-            Err(error) => Err(error.to_string()),
+        if self.log.is_gone(at).await {
+            return Ok(None);
         }
+        self.record(at).await
     }
 
     fn is_asked_for(&self, of: &JobRejections, said: &RejectedRecord) -> bool {
