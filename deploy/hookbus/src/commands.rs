@@ -30,3 +30,4 @@ pub(crate) mod subscription;
 pub(crate) mod tail;
 pub(crate) mod token;
 pub(crate) mod topics;
+pub(crate) mod whole;

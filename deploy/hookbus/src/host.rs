@@ -40,6 +40,8 @@ pub(crate) struct HostFacts {
     pub(crate) open_files: Option<f64>,
     /// How many may be open.
     pub(crate) max_files: Option<f64>,
+    /// How far the process itself may raise that; none where there is no limit.
+    pub(crate) most_files: Option<f64>,
     /// Start, seconds of Unix time.
     pub(crate) started: Option<f64>,
 }
@@ -82,6 +84,7 @@ impl HostFacts {
             resident_bytes: words(&status, "VmRSS:", 0).map(|kibibytes| kibibytes * 1_024.0),
             open_files,
             max_files: words(&limits, "Max open files", 0),
+            most_files: words(&limits, "Max open files", 1),
             started: ticks(19).zip(words(&boot, "btime", 0)).map(|(since_boot, boot)| since_boot + boot),
         }
     }
@@ -100,7 +103,7 @@ impl Collector for OwnProcess {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let HostFacts { cpu_seconds, resident_bytes, open_files, max_files, started } = HostFacts::own();
+        let HostFacts { cpu_seconds, resident_bytes, open_files, max_files, started, .. } = HostFacts::own();
         let mut families = Vec::new();
         if let (Some(seconds), Ok(counter)) = (cpu_seconds, Counter::new(CPU_SECONDS, CPU_HELP)) {
             counter.inc_by(seconds);

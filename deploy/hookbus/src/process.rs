@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use catalog::{Catalog, CatalogDeps};
 use chassis::admin::{self, AdminServer};
-use chassis::config::{Config, Loaded};
+use chassis::config::{Config, DeliveryConfig, Loaded};
 use chassis::health::{Health, Latch};
 use chassis::server::tls::Protocols;
 use chassis::shutdown::Shutdown;
@@ -89,14 +89,7 @@ impl Process {
     /// Which targets may be called. The control plane asks it when one is written, the delivery worker when one is dialled; so
     /// whatever this process listens on is taken before.
     pub(crate) fn targets(&self) -> TargetPolicy {
-        let delivery = &self.config.delivery;
-        let rules = TargetRules {
-            allow_http: delivery.allow_http,
-            nat64: delivery.nat64_prefixes.clone(),
-            own: OwnAddresses::new(self.listeners.clone(), self.connection.brokers()),
-        };
-        let allow = AllowList { networks: delivery.allow_networks.clone(), hosts: delivery.allow_hosts.clone() };
-        TargetPolicy::new(rules, allow)
+        target_policy(&self.config.delivery, OwnAddresses::new(self.listeners.clone(), self.connection.brokers()))
     }
 
     /// Every role of this process was wired: from now on their latches decide whether it is ready.
@@ -179,4 +172,11 @@ fn plant_bug(mut env: impl Iterator<Item = (String, String)>) -> Result<()> {
     planted::plant(bug).map_err(anyhow::Error::msg)?;
     tracing::error!(?bug, "{} plants a bug in this process", planted::VARIABLE);
     Ok(())
+}
+
+/// Which targets may be called by a configuration, but for these addresses.
+pub(crate) fn target_policy(delivery: &DeliveryConfig, own: OwnAddresses) -> TargetPolicy {
+    let rules = TargetRules { allow_http: delivery.allow_http, nat64: delivery.nat64_prefixes.clone(), own };
+    let allow = AllowList { networks: delivery.allow_networks.clone(), hosts: delivery.allow_hosts.clone() };
+    TargetPolicy::new(rules, allow)
 }

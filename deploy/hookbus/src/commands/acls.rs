@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::operate::{AclOutput, AclsArgs};
 
 /// Who creates and looks at topics, sets offsets and mends lists: people with `hookbus topics`, `tail`, `audit`, `offsets` and `lanes`.
-const OPERATOR: &str = "operator";
+pub(crate) const OPERATOR: &str = "operator";
 
 /// One permission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +49,12 @@ struct Grants<'a> {
     acls: Vec<Acl>,
 }
 
+/// That there is no such role, and which there are.
+pub(crate) fn no_such_role(name: &str) -> String {
+    let known: Vec<&str> = Role::ALL.iter().map(|role| role.name()).chain([OPERATOR]).collect();
+    format!("there is no role `{name}`; there are {}", known.join(", "))
+}
+
 /// Prints them.
 ///
 /// # Errors
@@ -59,8 +65,7 @@ pub(crate) fn run(config: &Config, args: &AclsArgs) -> Result<()> {
     if let Some(role) = &args.role {
         acls.retain(|acl| acl.role == role);
         if acls.is_empty() {
-            let known: Vec<&str> = Role::ALL.iter().map(|role| role.name()).chain([OPERATOR]).collect();
-            bail!("there is no role `{role}`; there are {}", known.join(", "));
+            bail!(no_such_role(role));
         }
     }
     match args.output {

@@ -29,6 +29,7 @@ use serde_json::Value;
 use self::finding::DoctorFindings;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::manage::Output;
+use crate::commands::acls;
 use crate::output;
 use crate::screen;
 
@@ -79,15 +80,13 @@ enum DoctorPrincipal {
 impl DoctorPrincipal {
     fn of(name: Option<&str>) -> Result<Self> {
         let Some(name) = name.filter(|name| *name != Self::Operator.name()) else { return Ok(Self::Operator) };
-        let known = || Role::ALL.iter().map(|role| role.name()).chain([Self::Operator.name()]).collect::<Vec<_>>();
         let role = Role::ALL.into_iter().find(|role| role.name() == name);
-        role.map(Self::Role)
-            .ok_or_else(|| crate::usage(format!("there is no role `{name}`; there are {}", known().join(", "))))
+        role.map(Self::Role).ok_or_else(|| crate::usage(acls::no_such_role(name)))
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::Operator => "operator",
+            Self::Operator => acls::OPERATOR,
             Self::Role(role) => role.name(),
         }
     }

@@ -1,17 +1,17 @@
 //! `hookbus status`: how every running role is doing, as it says itself on `status`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chassis::clock;
-use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
-use schemas::record::{Record, TopicPartition};
+use kafka::Connection;
+use schemas::record::Record;
 use schemas::status::{DeliveryHealth, FanoutHealth, GatewayHealth, RetryHealth, Status};
 use schemas::topics::TopicSettings;
 
 use crate::cli::manage::Output;
 use crate::cli::operate::StatusArgs;
+use crate::commands::whole::each_record;
 use crate::screen;
 
 /// A role tells at least once a minute. One that was silent for longer than twice that has crashed or reaches no Kafka.
@@ -30,25 +30,8 @@ pub(crate) async fn run(connection: &Connection, settings: &TopicSettings, args:
 /// # Errors
 /// When the topic cannot be read.
 pub(crate) async fn newest(connection: &Connection, settings: &TopicSettings) -> Result<BTreeMap<String, Status>> {
-    let partition = TopicPartition::new(Arc::clone(&settings.topics().status), 0);
-    let end = Offsets::start(connection)?.end(&partition).await.with_context(|| format!("cannot read {partition}"))?;
-    let options = TailOptions {
-        topic: partition.topic.to_string(),
-        partitions: Some(vec![partition.partition]),
-        from: From::Beginning,
-        committed: true,
-        eof: true,
-        fetch_wait_ms: 20,
-    };
-    let mut tail = Tail::start(connection, options)?;
     let mut newest = BTreeMap::new();
-    loop {
-        match tail.next().await.with_context(|| format!("cannot read {partition}"))? {
-            TailEvent::Record { record, .. } => take(&record, &mut newest),
-            TailEvent::Eof { position, .. } if position >= end => break,
-            TailEvent::Eof { .. } => {}
-        }
-    }
+    each_record(connection, &settings.topics().status, |record| take(record, &mut newest)).await?;
     Ok(newest)
 }
 

@@ -64,7 +64,7 @@ fn bootstrap(brokers: &str) -> Vec<(String, u16)> {
         .collect()
 }
 
-fn unbracketed(host: &str) -> String {
+pub(super) fn unbracketed(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 

@@ -11,7 +11,10 @@ const OTHERS: usize = 256;
 
 /// Looks at the limit of descriptors, which is that of this process: run it where the role runs.
 pub(super) fn look(config: &Config, role: Role, findings: &mut DoctorFindings) {
-    told(needed(config, role), HostFacts::own().max_files, findings);
+    let facts = HostFacts::own();
+    // A delivery worker raises its own as far as it may.
+    let limit = if role == Role::Delivery { facts.most_files } else { facts.max_files };
+    told(needed(config, role), limit, findings);
 }
 
 /// Connections that the role may have open.

@@ -1,13 +1,12 @@
 //! Whether the keys of this configuration open what stands sealed on `control`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chassis::config::Config;
-use kafka::{Connection, From, Offsets, Tail, TailEvent, TailOptions};
+use kafka::Connection;
 use schemas::control::Sealed;
-use schemas::record::{Record, TopicPartition};
+use schemas::record::Record;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use vault::Vault;
@@ -15,6 +14,7 @@ use vault::Vault;
 use super::DoctorPrincipal;
 use super::finding::DoctorFindings;
 use crate::codes::Code;
+use crate::commands::whole::each_record;
 
 /// Envelopes of one key: how many objects, and how many of them do not open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,26 +63,9 @@ fn told(opened: &BTreeMap<String, Opened>, findings: &mut DoctorFindings) {
 
 /// The newest record of each object, and whether its envelopes open, by key.
 async fn read(connection: &Connection, config: &Config, vault: &Vault) -> Result<BTreeMap<String, Opened>> {
-    let partition = TopicPartition::new(Arc::clone(&config.topics.topics().control), 0);
-    let end = Offsets::start(connection)?.end(&partition).await.with_context(|| format!("cannot read {partition}"))?;
-    let options = TailOptions {
-        topic: partition.topic.to_string(),
-        partitions: Some(vec![partition.partition]),
-        from: From::Beginning,
-        committed: true,
-        eof: true,
-        fetch_wait_ms: 20,
-    };
-    let mut tail = Tail::start(connection, options)?;
     // Of each object only by which keys, and whether they open: a million objects are a few hundred MB as records.
     let mut newest: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
-    loop {
-        match tail.next().await.with_context(|| format!("cannot read {partition}"))? {
-            TailEvent::Record { record, .. } => take(&record, vault, &mut newest),
-            TailEvent::Eof { position, .. } if position >= end => break,
-            TailEvent::Eof { .. } => {}
-        }
-    }
+    each_record(connection, &config.topics.topics().control, |record| take(record, vault, &mut newest)).await?;
     Ok(by_key(newest))
 }
 

@@ -52,11 +52,10 @@ fn told(role: &str, what: &str, partitions: &[PartitionState], findings: &mut Do
 
 /// Two members under one name are two processes in one slot.
 async fn twice(connection: &Connection, group: &str, who: DoctorPrincipal, findings: &mut DoctorFindings) {
-    let mut members = match group::members(connection, group).await {
+    let members = match group::members(connection, group).await {
         Ok(members) => members,
         Err(error) => return findings.unseen(who, Code::BrokerSilent, format!("members of {group}"), &error.into()),
     };
-    members.sort();
     for pair in members.windows(2).filter(|pair| pair[0].client_id == pair[1].client_id) {
         let found = format!("is used from {} and {}", pair[0].host, pair[1].host);
         let remedy = "give every process a slot of its own (kafka.slot)";

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chassis::config::Config;
-use target::{AllowList, OwnAddresses, TargetPolicy, TargetRules};
+use target::OwnAddresses;
 use tokio::time::timeout;
 
+use super::brokers::unbracketed;
 use super::finding::DoctorFindings;
 use crate::codes::Code;
+use crate::process::target_policy;
 
 /// The name is found within that.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -19,7 +21,9 @@ const REMEDY: &str =
 /// Looks.
 pub(super) async fn look(config: &Config, text: &str, findings: &mut DoctorFindings) {
     let what = format!("target {text}");
-    let policy = policy(config);
+    // The guard as a delivery worker has it, but for what that one listens on.
+    let own = OwnAddresses::new(vec![config.admin.listen], &config.kafka.brokers);
+    let policy = target_policy(&config.delivery, own);
     let url = match policy.read(text) {
         Ok(url) => url,
         Err(refused) => return findings.wrong(Code::Target, what, refused.to_string(), REMEDY),
@@ -27,7 +31,7 @@ pub(super) async fn look(config: &Config, text: &str, findings: &mut DoctorFindi
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return findings.wrong(Code::Target, what, "it has no host", REMEDY);
     };
-    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = unbracketed(host);
     let found = match timeout(WITHIN, tokio::net::lookup_host((name.as_str(), port))).await {
         Ok(Ok(found)) => found.collect::<Vec<SocketAddr>>(),
         Ok(Err(error)) => return findings.wrong(Code::Target, what, format!("its name is not known: {error}"), REMEDY),
@@ -46,20 +50,6 @@ pub(super) async fn look(config: &Config, text: &str, findings: &mut DoctorFindi
     if allowed == found.len() && allowed > 0 {
         findings.well(what, format!("may be called, at {allowed} addresses"));
     }
-}
-
-/// The guard as a delivery worker has it, but for what that one listens on.
-fn policy(config: &Config) -> TargetPolicy {
-    let delivery = &config.delivery;
-    let rules = TargetRules {
-        allow_http: delivery.allow_http,
-        nat64: delivery.nat64_prefixes.clone(),
-        own: OwnAddresses::new(vec![config.admin.listen], &config.kafka.brokers),
-    };
-    TargetPolicy::new(
-        rules,
-        AllowList { networks: delivery.allow_networks.clone(), hosts: delivery.allow_hosts.clone() },
-    )
 }
 
 #[cfg(test)]
