@@ -172,13 +172,14 @@ def exchange(settings: Settings, call: Call[Any], url: Optional[str] = None) -> 
         outcome = yield Try(call.method, request_url, headers, content, limit, call.operation.startswith("applicationSecrets."))
         tries += 1
         if isinstance(outcome, Answer):
+            outcome = replace(outcome, tries=tries, may_have_arrived=may_have_arrived)
             if settings.on_answer:
                 settings.on_answer(call.operation, outcome)
             if 200 <= outcome.status < 300:
-                return replace(outcome, tries=tries, may_have_arrived=may_have_arrived)
+                return outcome
             error = problem(call.operation, outcome, tries)
             if may_have_arrived and is_done(call, error):
-                return replace(outcome, tries=tries, may_have_arrived=True)
+                return outcome
             if not transient(error):
                 raise error
             may_have_arrived = may_have_arrived or outcome.status >= 500

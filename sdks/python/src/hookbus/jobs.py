@@ -15,8 +15,8 @@ __all__ = ["AsyncWaitingJobs", "WaitingJobs"]
 
 #: Seconds between two looks at a job: at first, and at most.
 _FIRST, _LONGEST = 0.25, 5.0
-#: What a job does not leave again.
-_ENDED = ("done", "cancelled", "failed")
+#: How a job ends without being done.
+_ENDED = ("cancelled", "failed")
 
 
 def wait(settings: Settings, job_id: str, progress: Optional[Callable[[models.Job], None]], timeout: float) -> Flow[models.Job]:
