@@ -72,7 +72,7 @@ pub struct JobDefinition {
     pub created_ms: i64,
     /// Who asked, as in `audit`.
     pub created_by: String,
-    /// Deliveries per second.
+    /// Deliveries, or rejected records, per second.
     pub rate_per_second: u32,
     /// About what.
     pub subject: JobSubject,
@@ -182,7 +182,7 @@ pub struct JobProgress {
 /// What a job has done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobCounts {
-    /// Deliveries or dead letters that were looked at.
+    /// Deliveries, dead letters or rejected records that were looked at.
     pub found: u64,
     /// Deliveries or decisions that were written.
     pub written: u64,

@@ -169,10 +169,10 @@ impl TopicSettings {
     }
 
     fn content_kept(&self) -> Duration {
-        let mut specs = vec![self.deleted("events", 8, EVENTS), self.deliveries()];
-        specs.extend(self.tiers.iter().map(|(tier, delay)| self.tier(tier, *delay)));
-        specs.extend(["dead-letters", "attempts", "rejected"].map(|short| self.deleted(short, 8, 30 * DAY)));
-        let kept = specs.iter().filter_map(|spec| spec.config.get("retention.ms")?.parse().ok());
+        // Identities and who changed what: no payload, and no answer.
+        let without = ["seen", "audit"].map(|short| format!("{}{short}", self.prefix));
+        let specs = self.specs().into_iter().filter(|spec| !without.iter().any(|name| **name == *spec.name));
+        let kept = specs.filter_map(|spec| spec.config.get("retention.ms")?.parse().ok());
         Duration::from_millis(kept.max().unwrap_or(0))
     }
 

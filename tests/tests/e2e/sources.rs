@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chassis::clock::now_ms;
 use http::Method;
 use kafka::topics;
-use schemas::record::{Headers, OutRecord};
+use schemas::record::{Headers, OutRecord, Record};
 use schemas::topics::TopicSpec;
 use serde_json::{Value, json};
 use testkit::Expect;
@@ -31,6 +31,14 @@ struct Sourced {
     source: String,
     /// Events that were written, by id, with the hash of their payload.
     written: BTreeMap<String, u64>,
+}
+
+/// So many deliveries were written, each once.
+pub(crate) async fn written_once(pipeline: &Pipeline, count: usize) {
+    let id = |_, record: Record| record.headers.text("hookbus-delivery").map(str::to_owned);
+    let written = collect::each_of(pipeline.connection(), &pipeline.topics().deliveries, id).await.unwrap();
+    let distinct: BTreeSet<_> = written.iter().collect();
+    assert_eq!((written.len(), distinct.len()), (count, count), "repeats");
 }
 
 impl Sourced {
@@ -126,11 +134,7 @@ impl Sourced {
 
     /// Ends it. Each delivery was written once, whatever was killed.
     async fn end(self, rejected: &[&str]) {
-        let topic = Arc::clone(&self.pipeline.topics().deliveries);
-        let deliveries = collect::read_topic(self.pipeline.connection(), &topic).await.unwrap();
-        let distinct: BTreeSet<_> =
-            deliveries.iter().map(|(_, record)| record.headers.text("hookbus-delivery").map(str::to_owned)).collect();
-        assert_eq!((deliveries.len(), distinct.len()), (self.written.len(), self.written.len()), "repeats");
+        written_once(&self.pipeline, self.written.len()).await;
         let outcome = self.pipeline.verdict(Expect::default(), SOON).await.unwrap();
         let mut found: Vec<&str> = outcome.books.rejected.iter().map(|it| it.reason.as_str()).collect();
         found.sort_unstable();

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use kafka_dev::Broker;
 use testkit::broker::{self, SharedKafka};
-use testkit::http::Http;
 use testkit::pipeline::{Pipeline, Role, Setup};
 use testkit::proxy::{Action, Api, Sprung};
 use testkit::wait::eventually;
 use testkit::{Expect, Proxy};
 
 use crate::cluster::transactional_id;
-use crate::scenes::{SOON, arrived, lasts, send, shop};
+use crate::scenes::{SOON, arrived, lasts, send, shop, status_of};
 
 /// Of the roles, in ms: what stands still for six times as long is told, or ends liveness.
 const TIMEOUT_MS: i64 = 2_000;
@@ -29,11 +28,6 @@ fn names(from: &str) -> impl Iterator<Item = String> {
 fn hold(pipeline: &Pipeline, proxy: &Proxy, api: Api) -> Vec<Sprung> {
     let id: &'static str = transactional_id(pipeline, Role::Fanout, 1).leak();
     (0..HELD).map(|_| proxy.on_next_of(id, api, Action::HoldAnswer)).collect()
-}
-
-async fn status_of(pipeline: &mut Pipeline, role: Role, page: &str) -> u16 {
-    let url = pipeline.roles().process(role, 1).unwrap().admin_url(page);
-    Http::default().get(&url).await.unwrap().status.as_u16()
 }
 
 /// Whether `hookbus status` tells of a fan-out.

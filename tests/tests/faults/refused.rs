@@ -7,12 +7,11 @@ use kafka_dev::tether::Exit;
 use serde_json::json;
 use testkit::Expect;
 use testkit::broker::SharedKafka;
-use testkit::http::Http;
 use testkit::pipeline::{Event, Role, Setup, console};
 use testkit::strict::{self, Unsaid};
 use testkit::wait::eventually;
 
-use crate::scenes::{SOON, arrived, send, shop};
+use crate::scenes::{SOON, arrived, send, shop, status_of};
 
 fn names(from: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{from}-{number}"))
@@ -135,8 +134,9 @@ async fn a_delay_topic_that_may_not_be_read_holds_up_no_other() {
     came(&pipeline, &short, 6).await;
     let retry = pipeline.roles().process(Role::Retry, 1).unwrap();
     assert_eq!(retry.exit().unwrap(), None, "{}", retry.log());
-    let lively = Http::default().get(&retry.admin_url("/livez")).await.unwrap();
-    assert!(lively.status == 200 && retry.log().contains(&topic), "{}", retry.log());
+    let log = retry.log();
+    let lively = status_of(&mut pipeline, Role::Retry, "/livez").await;
+    assert!(lively == 200 && log.contains(&topic), "{log}");
     assert_eq!(pipeline.endpoint().count(&long), 4, "two of three wait for what may not be read");
 
     console::acls(&kafka.bootstrap(), &[&["--remove", "--force"], &rule[..]].concat()).await.unwrap();

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::ensure;
 use kafka::clock::instant;
 use serde_json::json;
+use testkit::http::Http;
 use testkit::ledger::books::{self, Books};
-use testkit::pipeline::{Application, Event, Pipeline, Setup, Subscription};
+use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, Subscription};
 use testkit::wait::eventually;
 
 /// Everything here happens in a few seconds; two busy cores may make it many. Less than the timeout of the longest transaction that
@@ -56,6 +57,12 @@ pub(crate) async fn refused(pipeline: &Pipeline, application: &Application, with
         (answer.status == 503).then_some(())
     };
     eventually("a gateway that takes nothing any more", within, ask).await.unwrap();
+}
+
+/// What a page of the first worker of a role answers.
+pub(crate) async fn status_of(pipeline: &mut Pipeline, role: Role, page: &str) -> u16 {
+    let url = pipeline.roles().process(role, 1).unwrap().admin_url(page);
+    Http::default().get(&url).await.unwrap().status.as_u16()
 }
 
 /// Requests that have arrived and were not answered yet.

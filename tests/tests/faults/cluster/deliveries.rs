@@ -7,14 +7,13 @@ use schemas::murmur2::partition_for;
 use serde_json::json;
 use testkit::Expect;
 use testkit::cluster::{Coordinated, NODES, Partition};
-use testkit::http::Http;
 use testkit::pipeline::{Application, Event, Pipeline, Role, Setup, Subscription};
 use testkit::wait::eventually;
 
 use super::leaderless::accepted;
 use super::moves::{group as group_of, transactional_id};
 use super::{ENDS_WITHIN, Stage};
-use crate::scenes::{SOON, arrived};
+use crate::scenes::{SOON, arrived, status_of};
 
 const PARTITIONS: u16 = 4;
 const EACH: usize = 3;
@@ -87,9 +86,8 @@ async fn told_and_lively(pipeline: &mut Pipeline) {
     let told = || async { fanout.log().contains("does not get through").then_some(()) };
     eventually("the fan-out says what it waits for", SOON, told).await.unwrap();
     for role in Role::ALL {
-        let process = pipeline.roles().process(role, 1).unwrap();
-        let lively = Http::default().get(&process.admin_url("/livez")).await.unwrap();
-        assert_eq!(lively.status, 200, "{role:?}: {}", process.log());
+        let lively = status_of(pipeline, role, "/livez").await;
+        assert_eq!(lively, 200, "{role:?}: {}", pipeline.roles().process(role, 1).unwrap().log());
     }
 }
 
