@@ -190,9 +190,12 @@ async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shut
     deps.kafka.live_budget_bytes = config.live_bytes;
     // One for all tries: what is counted is shown whichever of them got through.
     let metrics = StageMetrics::new(&deps.registry, SOURCES)?;
+    // One of its own: takeovers of `events` do not wait behind questions about other people's topics, whose leaders may be silent.
+    let offsets = Offsets::start(&deps.connection).map_err(doing("starting the offsets client of sources"))?;
     loop {
         let options = stage::Options { metrics: Some(metrics.clone()), ..common.sources_options() };
-        let ended = Box::pin(try_run_sources(common, config, (options, deps.clone()), shutdown.clone())).await;
+        let ended =
+            Box::pin(try_run_sources(common, config, (options, deps.clone(), offsets.clone()), shutdown.clone())).await;
         let Err(failed) = ended else { return Ok(()) };
         if !is_denied(&failed) {
             return Err(failed.into());
@@ -210,14 +213,14 @@ async fn keep_running_sources(common: &SharedParts, config: &SourcesConfig, shut
 async fn try_run_sources(
     common: &SharedParts,
     config: &SourcesConfig,
-    (options, deps): (stage::Options, stage::Deps),
+    (options, deps, offsets): (stage::Options, stage::Deps, Offsets),
     shutdown: Shutdown,
 ) -> Result<(), StageError> {
     let (newest, routes) = watch::channel(Arc::new(SourceRoutes::default()));
     let (health, told) = watch::channel(Arc::default());
     let follower = SourcesFollower {
         catalog: common.deps.catalog.clone(),
-        offsets: common.offsets.clone(),
+        offsets: offsets.clone(),
         limits: RouteLimits {
             own_prefix: config.own_prefix.clone(),
             partitions: config.max_partitions,
@@ -232,7 +235,7 @@ async fn try_run_sources(
         topic: Arc::clone(&deps.topics.status),
         instance: deps.kafka.slot.clone(),
         health: told,
-        offsets: common.offsets.clone(),
+        offsets,
     };
     let following = tasks::spawn("sources follower", follower.run());
     let telling = tasks::spawn("sources teller", teller.run());

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use catalog::{Catalog, source_of_topic};
 use kafka::{Epoch, Lease};
 use schema_registry::SchemaCache;
-use schemas::ids::{OrganizationId, SourceId};
+use schemas::ids::{OrganizationId, SchemaRegistryId, SourceId};
 use schemas::record::Record;
 use schemas::rejected::RejectReason;
 use schemas::retried::RetriedRecord;
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits for one that is being asked for: longer than a registry is asked.
 const LONGEST: Duration = Duration::from_secs(90);
 
+/// How long a registry is known to give no answer after a record waited for it in vain: until then no other record waits for it.
+const KNOWN_SILENT: Duration = Duration::from_secs(60);
+
 /// What the intake of `events` knows for records that are retried.
 #[derive(Debug)]
 pub(crate) struct RetriedIntake {
@@ -47,6 +50,9 @@ pub(crate) struct RetriedIntake {
     schemas: SchemaCache,
     answers: watch::Receiver<u64>,
     waits: BTreeMap<Epoch, RetriedWait>,
+    /// Registries that were waited for in vain, and when: what needs them is rejected at once, lest each record of one organization
+    /// holds those of all others in its partition.
+    silent: BTreeMap<SchemaRegistryId, Instant>,
 }
 
 /// A line that is held for a schema.
@@ -91,6 +97,7 @@ impl RetriedIntake {
             answers: schemas.answers(),
             schemas,
             waits: BTreeMap::new(),
+            silent: BTreeMap::new(),
         }
     }
 
@@ -140,14 +147,23 @@ impl RetriedIntake {
     /// Lets go on what waits no longer.
     pub(crate) fn follow(&mut self, now: Instant, queue: &mut Queue) {
         self.answers.mark_unchanged();
+        let up = if self.silent.is_empty() { BTreeMap::new() } else { self.schemas.registries_up() };
+        self.silent.retain(|registry, since| {
+            now.saturating_duration_since(*since) < KNOWN_SILENT && up.get(registry) == Some(&false)
+        });
         self.waits.retain(|_, wait| {
             if wait.is_over {
                 return true;
             }
             let waited = now.saturating_duration_since(wait.since);
-            let longest = if self.schemas.is_unavailable(&wait.key) { PATIENCE } else { LONGEST };
+            let is_unavailable = self.schemas.is_unavailable(&wait.key);
+            let is_silent = is_unavailable && self.silent.contains_key(&wait.key.registry);
+            let longest = if is_unavailable { PATIENCE } else { LONGEST };
             let is_here = !matches!(self.schemas.at(now).schema(&wait.key), SchemaState::Wanted);
-            wait.is_over = waited >= longest;
+            wait.is_over = is_silent || waited >= longest;
+            if is_unavailable && wait.is_over && !is_here {
+                self.silent.entry(wait.key.registry).or_insert(now);
+            }
             if is_here || wait.is_over {
                 queue.release(&wait.lease);
                 return !is_here;

@@ -22,6 +22,11 @@ const FETCHES_OF_ONE: usize = 4;
 const MAX_OPEN: usize = 10_000;
 /// What no record has asked for during this is not asked for any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
+/// Schemas of one registry that were waited for in vain, one after the other, before the next one is asked for once alone: who
+/// writes without a frame names another one in each record, and each would stop its partition for the whole grace.
+const GRACES: u32 = 4;
+/// How long that counts from the last one on.
+const GRACES_FOR: Duration = Duration::from_secs(60);
 /// What an entry takes beside its schema, bytes.
 const ENTRY: usize = 256;
 
@@ -45,6 +50,8 @@ pub(crate) struct SchemaTable {
     open: BTreeMap<SchemaKey, OpenKey>,
     /// Whether a registry has given its last answer.
     up: BTreeMap<SchemaRegistryId, bool>,
+    /// How many schemas in a row each registry did not have, and when that was seen last.
+    missing: BTreeMap<SchemaRegistryId, (u32, Instant)>,
     /// Grows with every question: an answer to a former one for the same key is not taken.
     questions: u64,
 }
@@ -83,8 +90,8 @@ impl Default for CacheLimits {
 
 impl SchemaTable {
     pub(crate) fn new(limits: CacheLimits) -> Self {
-        let (known, open, up) = (LruCache::unbounded(), BTreeMap::new(), BTreeMap::new());
-        Self { limits, known, bytes: 0, open, up, questions: 0 }
+        let (open, up, missing) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { limits, known: LruCache::unbounded(), bytes: 0, open, up, missing, questions: 0 }
     }
 
     /// What a record may rely on.
@@ -162,11 +169,23 @@ impl SchemaTable {
     ) -> bool {
         let (now, unit) = by;
         let SchemaQuestion { key, number } = question;
+        let grace = self.grace(key.registry, now);
         let Some(open) = self.open.get_mut(&key).filter(|open| open.asking == Some(number)) else { return false };
         let is_up = !matches!(answer, RegistryAnswer::Unavailable(_));
         let was_up = self.up.insert(key.registry, is_up);
         open.asking = None;
-        open.knowledge = open.knowledge.after(answer, Judging { now, grace: self.limits.grace, unit });
+        open.knowledge = open.knowledge.after(answer, Judging { now, grace, unit });
+        match open.knowledge {
+            Knowledge::Ready(_) => drop(self.missing.remove(&key.registry)),
+            Knowledge::Missing { is_sure: true, .. } => {
+                let before = self.missing.get(&key.registry).filter(|(_, last)| is_lately(*last, now));
+                self.missing.insert(key.registry, (before.map_or(1, |(count, _)| count.saturating_add(1)), now));
+            }
+            Knowledge::Wanted
+            | Knowledge::Missing { .. }
+            | Knowledge::Unusable { .. }
+            | Knowledge::Unavailable { .. } => {}
+        }
         if !open.knowledge.is_open()
             && let Some(open) = self.open.remove(&key)
         {
@@ -187,6 +206,7 @@ impl SchemaTable {
             self.take(&key);
         }
         self.renew(registry);
+        self.missing.remove(&registry);
         if is_gone {
             self.up.remove(&registry);
         }
@@ -223,6 +243,12 @@ impl SchemaTable {
     /// Whether each registry that was asked gave its last answer.
     pub(crate) fn up(&self) -> &BTreeMap<SchemaRegistryId, bool> {
         &self.up
+    }
+
+    /// How long a schema of this registry may be late.
+    fn grace(&self, registry: SchemaRegistryId, now: Instant) -> Duration {
+        let is_over = |(count, last): &&(u32, Instant)| *count >= GRACES && is_lately(*last, now);
+        self.missing.get(&registry).filter(is_over).map_or(self.limits.grace, |_| Duration::ZERO)
     }
 
     fn is_down(&self, registry: SchemaRegistryId) -> bool {
@@ -272,6 +298,11 @@ impl OpenKey {
     fn is_due(&self, now: Instant) -> bool {
         self.asking.is_none() && self.due().is_none_or(|due| due <= now)
     }
+}
+
+/// Whether a schema that was not there still tells of the next one.
+fn is_lately(last: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(last) < GRACES_FOR
 }
 
 #[cfg(test)]

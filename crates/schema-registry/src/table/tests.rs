@@ -258,3 +258,26 @@ fn a_registry_that_is_another_one_now_is_asked_anew_at_once_and_former_answers_d
     assert!(!world.table.up().contains_key(&key(1, 0).registry));
     assert_eq!(world.table.bytes, world.table.known.iter().map(|(_, it)| it.bytes).sum::<usize>());
 }
+
+#[test]
+fn who_names_another_missing_schema_in_each_record_is_not_waited_for_each_time() {
+    let mut world = World::new(limits());
+    let missing = |world: &mut World, id| {
+        let began = world.now;
+        world.want(key(1, id));
+        while world.word(key(1, id)) == "wanted" {
+            for question in world.ask() {
+                world.end(question, RegistryAnswer::NotFound);
+            }
+            world.now += Duration::from_millis(500);
+        }
+        world.now.saturating_duration_since(began)
+    };
+    let waited: Vec<bool> = (0..10).map(|id| missing(&mut world, id) >= limits().grace).collect();
+    assert_eq!(waited, [true, true, true, true, false, false, false, false, false, false]);
+    // Another registry's are waited for, and its own again once it had one.
+    world.learn(key(2, 1), RegistryAnswer::NotFound);
+    assert_eq!(world.word(key(2, 1)), "wanted");
+    world.learn(key(1, 100), ready());
+    assert!(missing(&mut world, 101) >= limits().grace);
+}

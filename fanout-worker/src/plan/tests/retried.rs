@@ -1,13 +1,15 @@
 //! What was rejected and is planned again: as what it is now, as what it would have been, and once.
 
-use schema_registry::{CacheLimits, SchemaCache};
+use schema_registry::{CacheLimits, RegistryAnswer, SchemaCache};
 use schemas::control::{SourceFormat, TopicSource};
-use schemas::ids::{PositionId, SourceId};
+use schemas::ids::{PositionId, SchemaRegistryId, SourceId};
 use schemas::rejected::RejectedRecord;
 use schemas::retried::RetriedRecord;
 use schemas::seen::Hash;
+use sources::schema::{SchemaId, SchemaKey};
 
 use super::*;
+use crate::queue::Queue;
 use crate::retried::RetriedIntake;
 
 const THEIRS: u128 = 9;
@@ -157,4 +159,41 @@ fn where_it_stood_remembers_it_as_well() {
     assert_eq!((said[0].0.as_str(), said[1].0.as_str()), ("hookbus.retried/0", "crm/3"));
     assert_eq!((said[0].2, said[1].2), (NOW_MS, NOW_MS - 60_000), "each by its own time");
     assert!(said[0].1.len() == 1 && said[0].1 == said[1].1);
+}
+
+#[test]
+fn a_registry_that_was_waited_for_in_vain_is_not_waited_for_by_each_record() {
+    let topics = (Arc::from(RETRIED), Arc::from("hookbus.events"));
+    let cache = SchemaCache::new(CacheLimits::default());
+    let mut retried = RetriedIntake::new(topics, World::new().catalog.clone(), cache.clone(), 1_000);
+    let lease = Lease { partition: TopicPartition::new(RETRIED, 0), epoch: Epoch(7) };
+    let key = |registry: u128, id| SchemaKey {
+        registry: SchemaRegistryId(Uuid::from_u128(registry)),
+        id: SchemaId::Number(id),
+    };
+    let (mut queue, mut now) = (Queue::default(), chassis::clock::instant());
+    // Seconds until the line goes on.
+    let mut waits = |retried: &mut RetriedIntake, key: SchemaKey, answer: &str| {
+        let began = now;
+        queue.push(lease.clone(), vec![order("{}")]);
+        assert!(queue.ask());
+        queue.answered();
+        let (lease, record) = queue.pop().unwrap();
+        queue.hold_with(&lease, record);
+        retried.awaits(&lease, key, now);
+        cache.plant(key, RegistryAnswer::Unavailable(answer.to_owned()), now);
+        loop {
+            retried.follow(now, &mut queue);
+            if queue.pop().is_some() {
+                break;
+            }
+            now += Duration::from_secs(1);
+        }
+        retried.passed(lease.epoch);
+        now.saturating_duration_since(began).as_secs()
+    };
+    assert_eq!(waits(&mut retried, key(1, 1), "503"), 30);
+    assert_eq!(waits(&mut retried, key(1, 2), "503"), 0, "nobody waits behind each of its records");
+    assert_eq!(waits(&mut retried, key(2, 1), "503"), 30, "another registry has its own patience");
+    assert_eq!(waits(&mut retried, key(1, 3), "503"), 0);
 }
