@@ -92,6 +92,10 @@ pub(crate) fn moved(
     }
     let is_whole = topics.is_none() && !matches!(to, SourceStart::Offsets(_));
     if is_whole {
+        // Where it began in one that may not be looked at just now would be forgotten with those that are gone.
+        if let Some((denied, _)) = found.seen.missing.iter().find(|(_, is_denied)| **is_denied) {
+            check_missing(source, denied, true)?;
+        }
         // Topics that are gone are forgotten, and one that comes after the move belongs to it.
         source.starts.retain(|_, it| it.position_id == fresh);
         (source.later_id, source.later_again) = (fresh, again);

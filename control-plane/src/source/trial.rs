@@ -5,10 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use catalog::acceptance::{self, Unaccepted};
 use catalog::{Catalog, Subscription};
 use filter::Facts;
 use schemas::control::TopicSource;
 use schemas::event::StringMap;
+use schemas::header;
 use schemas::ids::OrganizationId;
 use schemas::problem::Code;
 use schemas::record::Record;
@@ -144,22 +146,33 @@ impl SourceTrialShown {
         catalog: &Catalog,
         organization: OrganizationId,
     ) -> Result<Self, Problem> {
-        let found = {
+        let of = {
             let snapshot = catalog.read();
             snapshot.application_in(organization, &event.application).map(|application| {
                 let mut found = Vec::new();
                 snapshot.matches(application.application_id, &event.event_type, &event.labels, &mut found);
-                (application.application_id, found)
+                let event_type = acceptance::event_type(&snapshot, application, &event.event_type);
+                (application.application_id, event_type, found)
             })
         };
-        let Some((application, found)) = found else {
+        let Some((application, event_type, found)) = of else {
             let shown: String = event.application.chars().take(80).collect();
             let detail = format!("there is no application `{shown}` in the source's organization");
             return Ok(Self::rejected(&Rejection::new(RejectReason::UnknownApplication, detail)));
         };
-        let counting = tokio::task::spawn_blocking(move || (event.count(&found), event));
+        let trying = tokio::task::spawn_blocking(move || {
+            let fits = event_type.and_then(|event_type| match event_type {
+                Some(event_type) => acceptance::payload(&event_type, &event.event_type, &event.payload),
+                None => Ok(()),
+            });
+            (fits.map(|()| event.count(&found)), event)
+        });
         let failed = |_panic| unavailable("the filters of the subscriptions could not be tried");
-        let (TrialCount { matches, untried }, event) = counting.await.map_err(failed)?;
+        let (count, event) = trying.await.map_err(failed)?;
+        let TrialCount { matches, untried } = match count {
+            Ok(count) => count,
+            Err(Unaccepted { reason, detail }) => return Ok(Self::rejected(&Rejection::new(reason, detail))),
+        };
         let untried = (untried > 0)
             .then(|| format!("{MAX_TRIED} filters were tried, {untried} more are counted as if the event fitted them"));
         let notes: Vec<String> = event.note.into_iter().chain(untried).collect();
@@ -195,19 +208,27 @@ impl SourceTrialShown {
 
 impl TrialEvent {
     /// What a record became, as if it was accepted now.
-    pub(crate) fn new(event: &Event<'_>, now_ms: i64) -> Self {
-        let labels = event.labels.as_deref().and_then(|text| serde_json::from_slice(text).ok());
-        Self {
+    ///
+    /// # Errors
+    /// Why it would be rejected whatever application it is of.
+    pub(crate) fn new(event: &Event<'_>, now_ms: i64) -> Result<Self, Rejection> {
+        let map = |name, json| {
+            let rejection = |Unaccepted { reason, detail }| Rejection::new(reason, detail);
+            acceptance::string_map(name, json).map_err(rejection)
+        };
+        let labels = map(header::LABELS, event.labels.as_deref())?;
+        map(header::METADATA, event.metadata.as_deref())?;
+        Ok(Self {
             application: event.application.to_string(),
             event_type: event.event_type.to_string(),
             id: event.id.to_string(),
             time: event.time.as_deref().map(str::to_owned),
-            labels: labels.unwrap_or_default(),
+            labels,
             content_type: event.content_type.as_deref().map(str::to_owned),
             payload: event.payload.clone(),
             note: event.note.clone(),
             now_ms,
-        }
+        })
     }
 
     /// How many of these subscriptions let the event through their filters.

@@ -21,6 +21,7 @@
 //!
 //! What it leaves to others: writing (the control plane alone), and what to do when nothing is found.
 
+pub mod acceptance;
 mod auth;
 mod catalog;
 mod change;

@@ -50,7 +50,10 @@ pub(in crate::api) async fn test(State(app): State<Arc<App>>, principal: Princip
         let became = {
             let against = Against { decoded_limit: app.config().sources.decoded_limit, schemas: &known };
             match mapping.map(&record.record, &from, against) {
-                Mapped::Event(event) => Ok(TrialEvent::new(&event, now_ms)),
+                Mapped::Event(event) => match TrialEvent::new(&event, now_ms) {
+                    Ok(event) => Ok(event),
+                    Err(rejection) => return json(StatusCode::OK, &SourceTrialShown::rejected(&rejection)),
+                },
                 Mapped::Skipped(reason) => return json(StatusCode::OK, &SourceTrialShown::skipped(reason.as_str())),
                 Mapped::Rejected(rejection) => return json(StatusCode::OK, &SourceTrialShown::rejected(&rejection)),
                 Mapped::NeedsSchema(key) => Err(key),

@@ -201,11 +201,21 @@ async fn a_source_is_paused_moved_and_audited() {
     assert_eq!((status, field_of(&problem).0), (422, "to"), "the log begins at 4: {problem}");
     assert_eq!(api.post(&token, &format!("{path}/move"), to(7)).await.0, 200);
     assert_eq!(api.post(&token, &format!("{path}/move"), value!({})).await.0, 422);
+    // One that may not be looked at just now is not taken for one that is gone.
+    let (named, before) = (value!({"topics": ["crm.orders"]}), api.stored(&made)["starts"].clone());
+    assert_eq!(api.patch(&token, &path, named).await.0, 200);
+    api.deny("crm.orders");
+    let (status, problem) = api.post(&token, &format!("{path}/move"), value!({"to": "end"})).await;
+    assert_eq!((status, field_of(&problem).0), (422, "topics"), "{problem}");
+    assert_eq!(api.stored(&made)["starts"], before);
     let (_, resumed) = api.post(&token, &format!("{path}/resume"), value!({})).await;
     assert_eq!(resumed["is_paused"], false);
     let (_, audit) = api.get(&token, "/audit").await;
     let actions: Vec<&str> = audit.as_array().unwrap().iter().filter_map(|it| it["action"].as_str()).collect();
-    assert_eq!(actions[..5], ["source.resume", "source.move", "source.move", "source.pause", "source.create"]);
+    assert_eq!(
+        actions[..6],
+        ["source.resume", "source.update", "source.move", "source.move", "source.pause", "source.create"]
+    );
 }
 
 #[tokio::test]
@@ -330,6 +340,22 @@ async fn a_record_is_tried_without_sending_anything() {
     let body = value!({"source": draft, "record": {"value_base64": "eA==", "headers": {"to": "elsewhere"}}});
     assert_eq!(api.post(&token, "/sources:test", body).await.1["rejection"]["reason"], "unknown_application");
     assert_eq!(api.catalog.position(), position, "nothing is written");
+    // What the fan-out would reject for its type is no event here either.
+    let event_type = value!({"application_id": "shop", "name": "order.paid", "schema": {"required": ["total"]}});
+    assert_eq!(api.post(&token, "/event_types", event_type).await.0, 201);
+    let (_, unfit) = tried(source.clone(), value!({"status": "paid"})).await;
+    assert_eq!(unfit["rejection"]["reason"], "schema_mismatch", "{unfit}");
+    let (status, changed) = api.patch(&token, "/applications/shop", value!({"unknown_event_types": "reject"})).await;
+    assert_eq!(status, 200, "{changed}");
+    let (_, unknown) = tried(source.clone(), value!({"status": "lost"})).await;
+    assert_eq!(unknown["rejection"]["reason"], "unknown_event_type", "{unknown}");
+    let labelled = value!({"format": "cloudevents", "organization_id": id});
+    let headers = value!({"ce_specversion": "1.0", "ce_id": "1", "ce_type": "order.paid", "ce_source": "/x",
+        "hookbus-application": "shop", "hookbus-labels": "no object"});
+    let body =
+        value!({"source": labelled, "record": {"value_base64": encoded(&value!({"total": 1})), "headers": headers}});
+    let (_, shown) = api.post(&token, "/sources:test", body).await;
+    assert_eq!(shown["rejection"]["reason"], "invalid_attribute", "{shown}");
 }
 
 #[tokio::test]

@@ -174,9 +174,11 @@ impl Steps {
 
 /// Whether what stands at a place is what was rejected there: another topic may have its name since.
 fn is_of(found: &Record, rejected: &Record, said: &RejectedRecord) -> bool {
+    // Nothing of it may be there but its place, its time and its size.
+    let is_bare = said.cut.is_some() && rejected.key.is_none() && rejected.value.is_none();
     let begins = |whole: Option<&[u8]>, part: Option<&[u8]>| match (whole, part) {
         (Some(whole), Some(part)) => whole.starts_with(part),
-        (whole, part) => whole.is_none() && part.is_none(),
+        (whole, part) => is_bare || whole.is_none() && part.is_none(),
     };
     let size = found.value.as_ref().map_or(0, |value| value.len() as u64);
     said.timestamp_ms.is_none_or(|timestamp_ms| timestamp_ms == found.timestamp_ms)
@@ -212,5 +214,19 @@ mod tests {
             Record { key: Some(Bytes::new()), ..record },
         ];
         assert!(others.iter().all(|other| !is_of(other, &cut, &said)));
+    }
+
+    #[test]
+    fn of_what_not_even_rejected_took_time_and_size_tell_what_it_was() {
+        let (key, value) = (Some(Bytes::from("customer 7")), Some(Bytes::from(vec![b'x'; 5_000])));
+        let record = Record { offset: 9, timestamp_ms: 7, key, value, headers: Headers::default() };
+        let rejection = NewRejection::new(RejectReason::Unwritable, "refused");
+        let out = rejected::bare_record("rejected".into(), &TopicPartition::new("crm", 3), &record, rejection);
+        let bare = Record { offset: 1, timestamp_ms: 8, key: out.key, value: out.value, headers: out.headers };
+        let said = RejectedRecord::decode(&bare).unwrap();
+        assert_eq!((said.cut, bare.value.is_none()), (Some(5_000), true), "it is no tombstone");
+        assert!(is_of(&record, &bare, &said));
+        let others = [Record { timestamp_ms: 8, ..record.clone() }, Record { value: None, ..record }];
+        assert!(others.iter().all(|other| !is_of(other, &bare, &said)));
     }
 }
