@@ -24,7 +24,10 @@ use sources::{Event, Rejection};
 /// Longest text of a rejected record that its lifecycle record repeats, bytes.
 const MAX_REPEATED: usize = 1_000;
 /// What a repeat's lifecycle record says.
-const REPEAT_DETAIL: &str = "the same id was accepted from this source within the dedup window";
+pub(crate) const SAME_ID: &str = "the same id was accepted from this source within the dedup window";
+/// What it says where nothing but the record's place tells.
+pub(crate) const SAME_PLACE: &str =
+    "its source handled this record before it was moved back, and is not told to do it again";
 
 /// Makes records. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -137,6 +140,9 @@ impl Expander {
         let Accepted { event, application, origin, generation, deprecation } = accepted;
         let made_by = generation.0.map(|_| MadeBy::Replay);
         let accepted_ms = place.accepted_ms();
+        // An event without a key is in order with none.
+        let own_key = event.ordering_key.as_deref().map(str::as_bytes);
+        let ordering_key = own_key.or(place.record.key.as_deref());
         for subscription in subscriptions {
             let id = subscription.id();
             let max_age = subscription.own_max_age().unwrap_or(self.max_age);
@@ -150,8 +156,7 @@ impl Expander {
                 // A delivery's life begins with its first write, which is now: a backlog costs it nothing.
                 deadline_ms: place.now_ms.saturating_add(max_age_ms),
                 control_offset,
-                // An event without a key is in order with none.
-                ordering_key: place.record.key.as_deref().filter(|_| subscription.is_ordered()).map(OrderingKey::of),
+                ordering_key: ordering_key.filter(|_| subscription.is_ordered()).map(OrderingKey::of),
                 deprecation,
             };
             out.push(OutRecord {
@@ -165,9 +170,8 @@ impl Expander {
     }
 
     /// Appends the lifecycle record of a repeat.
-    pub(crate) fn repeat(&self, accepted: Accepted<'_>, place: Place<'_>, out: &mut Vec<OutRecord>) {
-        let lifecycle =
-            Lifecycle { detail: Some(Cow::Borrowed(REPEAT_DETAIL)), ..Self::about(Kind::Repeat, accepted, place) };
+    pub(crate) fn repeat(&self, accepted: Accepted<'_>, place: Place<'_>, why: &'static str, out: &mut Vec<OutRecord>) {
+        let lifecycle = Lifecycle { detail: Some(Cow::Borrowed(why)), ..Self::about(Kind::Repeat, accepted, place) };
         out.push(self.lifecycle(&lifecycle));
     }
 
@@ -212,9 +216,16 @@ impl Expander {
 
     /// As [`Self::rejection`] with nothing of the record but its coordinates: for what even `rejected` cannot take.
     pub(crate) fn bare_rejection(&self, place: Place<'_>, of: RejectedOf, detail: &str, out: &mut Vec<OutRecord>) {
+        let RejectedOf { source, organization, application: _ } = of;
+        let new = NewRejection {
+            source,
+            organization,
+            retries: place.retries,
+            ..NewRejection::new(RejectReason::Unwritable, detail)
+        };
+        out.push(rejected::bare_record(Arc::clone(&self.topics.rejected), place.partition, place.record, new));
         let bare = Record { key: None, value: None, headers: Headers::default(), ..place.record.clone() };
-        let (place, of) = (Place { record: &bare, ..place }, RejectedOf { application: None, ..of });
-        self.rejection(place, of, &Rejection::new(RejectReason::Unwritable, detail.to_owned()), out);
+        out.push(self.rejected_lifecycle(Place { record: &bare, ..place }, None, RejectReason::Unwritable, detail));
     }
 
     /// The record on `seen` of what one partition accepted in one transaction.

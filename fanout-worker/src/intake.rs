@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kafka::{Claimed, Epoch, KafkaError, Lease, PositionClaim, Restored};
+use kafka::{Claimed, Epoch, Handled, KafkaError, Lease, PositionClaim, Restored};
 use schema_registry::SchemaCache;
 use schemas::ids::{SchemaRegistryId, SourceId};
 use schemas::record::TopicPartition;
@@ -58,6 +58,8 @@ pub(crate) struct SourcesIntake {
     held: BTreeMap<TopicPartition, HeldPartition>,
     /// What stands still and is being taken over anew.
     standing: BTreeMap<TopicPartition, StillPartition>,
+    /// What was handled of a partition before the batch that is under way said what became of its records.
+    unsealed: BTreeMap<Epoch, Handled>,
     /// Leases that began after their source had gone: their commits keep what is known of them.
     nobodys: BTreeMap<Epoch, PositionClaim>,
     counts: BTreeMap<SourceId, Counts>,
@@ -138,6 +140,7 @@ impl SourcesIntake {
             open: BTreeMap::new(),
             held: BTreeMap::new(),
             standing: BTreeMap::new(),
+            unsealed: BTreeMap::new(),
             nobodys: BTreeMap::new(),
             counts: BTreeMap::new(),
             began_ms,
@@ -206,6 +209,7 @@ impl SourcesIntake {
     /// A lease is over.
     pub(crate) fn closed(&mut self, lease: &Lease) {
         self.open.remove(&lease.epoch);
+        self.unsealed.remove(&lease.epoch);
         self.nobodys.remove(&lease.epoch);
         if self.held.get(&lease.partition).is_some_and(|held| held.lease == *lease) {
             self.held.remove(&lease.partition);
@@ -226,9 +230,27 @@ impl SourcesIntake {
 
     /// A record of a batch that is cut: what was rejected is planned again where its source is moved back.
     pub(crate) fn judged(&mut self, epoch: Epoch, note: &Note) {
-        if let Some(open) = self.open.get_mut(&epoch) {
-            open.position.handled.judge(note.record.offset, matches!(note.verdict, EventVerdict::Rejected(_)));
+        let Some(open) = self.open.get_mut(&epoch) else { return };
+        let (handled, offset) = (&mut open.position.handled, note.record.offset);
+        let is_rejected = matches!(note.verdict, EventVerdict::Rejected(_));
+        if handled.was_rejected(offset) != is_rejected {
+            self.unsealed.entry(epoch).or_insert_with(|| handled.clone());
+            handled.judge(offset, is_rejected);
         }
+    }
+
+    /// The batch that was cut last was not written: what it said of its records is not so yet, and a smaller one says it anew.
+    pub(crate) fn unsealed(&mut self) {
+        for (epoch, before) in std::mem::take(&mut self.unsealed) {
+            if let Some(open) = self.open.get_mut(&epoch) {
+                open.position.handled = before;
+            }
+        }
+    }
+
+    /// The batch that was cut last is written.
+    pub(crate) fn written(&mut self) {
+        self.unsealed.clear();
     }
 
     /// A batch is cut: what its commits say of each part.

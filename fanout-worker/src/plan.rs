@@ -21,7 +21,7 @@ use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use kafka::Lease;
 use schemas::delivery::Deprecation;
-use schemas::identity;
+use schemas::identity::{self, is_gateway_source};
 use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
@@ -30,7 +30,7 @@ use schemas::status::SourceFailure;
 
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
-use crate::expand::{Accepted, Expander, Place, RejectedOf};
+use crate::expand::{Accepted, Expander, Place, RejectedOf, SAME_ID, SAME_PLACE};
 use crate::filter::{Filtered, Filters};
 use crate::intake::{SourceRoute, SourceTurn, failure};
 use crate::owners::Owners;
@@ -96,6 +96,14 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     /// Whether planning should give way.
     pub(crate) is_over: &'a dyn Fn() -> bool,
+}
+
+impl Turn<'_> {
+    /// Whether its source has made of a record what it could before, and is not told to do that again.
+    fn was_fanned_out(&self, offset: i64) -> bool {
+        let was_handled = |source: SourceTurn<'_>| source.was_handled(offset) && source.again(offset).is_none();
+        self.retried.is_none() && self.source.is_some_and(was_handled)
+    }
 }
 
 /// What is found out about an event.
@@ -185,6 +193,12 @@ impl Planner {
                 self.asides += 1;
                 return Planned::Aside(record);
             }
+            // What was fanned out is not rejected when its source is moved back to it, whatever its mapping says by now: the next
+            // move back, or a retry of it, would fan it out a second time.
+            Err(_) if turn.was_fanned_out(record.offset) => {
+                self.outputs.clear();
+                (EventVerdict::Repeat, None)
+            }
             Err(rejection) => {
                 self.outputs.clear();
                 let of = self.whose(turn.catalog, place, turn.source.map(|source| source.route), turn.retried);
@@ -238,9 +252,13 @@ impl Planner {
         let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
         let application = selected.application;
         let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
+        if turn.source.is_some() && is_gateway_source(accepted.application, &event.source) {
+            let detail = format!("`source` is `{}`, which only what came over HTTP says", event.source);
+            return Err(Rejection::new(RejectReason::InvalidAttribute, detail));
+        }
         let is_first = generation.0.is_none();
         if event.is_id_made && is_first && turn.source.is_some_and(|source| source.was_handled(place.record.offset)) {
-            self.expander.repeat(accepted, place, &mut self.outputs);
+            self.expander.repeat(accepted, place, SAME_PLACE, &mut self.outputs);
             return Ok(Judged::Repeat);
         }
         // An id that nobody can repeat comes again where its record is retried, or read again after it was rejected.
@@ -252,8 +270,9 @@ impl Planner {
         let at_ms = turn.retried.map_or_else(|| place.accepted_ms(), RetriedTurn::at_ms).min(turn.now_ms);
         // Beyond the window identities are forgotten; that its source has handled the position is not.
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
-        if id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms) || turn.seen.is_beyond(at_ms) && was_handled()) {
-            self.expander.repeat(accepted, place, &mut self.outputs);
+        let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms));
+        if is_known || id.is_some() && turn.seen.is_beyond(at_ms) && was_handled() {
+            self.expander.repeat(accepted, place, if is_known { SAME_ID } else { SAME_PLACE }, &mut self.outputs);
             return Ok(Judged::Repeat);
         }
         let labels = select::subscriptions(&snapshot, accepted.application, &event, &mut self.subscriptions);

@@ -187,12 +187,21 @@ impl Work for FanoutWork {
         intake.claims(batch.parts())
     }
 
+    fn unsealed(&mut self, _batch: &Batch<Note>) {
+        if let Some(intake) = &mut self.intake {
+            intake.unsealed();
+        }
+    }
+
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Note>>, _now: Now) {
         for entry in entries {
             self.metrics.count(entry.note.verdict);
             if let Some(intake) = &mut self.intake {
                 intake.count(entry.epoch, &entry.note);
             }
+        }
+        if let Some(intake) = &mut self.intake {
+            intake.written();
         }
     }
 

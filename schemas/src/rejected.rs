@@ -269,6 +269,19 @@ pub fn to_record(
     build(with_headers, size.min(room))
 }
 
+/// The `rejected` record of a record that not even `rejected` takes as it is: what is said of it, and nothing of it but where it stood
+/// and how large it was.
+#[must_use]
+pub fn bare_record(topic: Arc<str>, from: &TopicPartition, record: &Record, rejection: NewRejection<'_>) -> OutRecord {
+    let mut builder = Headers::builder(10, 2_000);
+    rejection.push(&mut builder);
+    builder
+        .push_display(header::ORIGIN, format_args!("{}/{}/{}", from.topic, from.partition, record.offset))
+        .push_i64(header::ACCEPTED, record.timestamp_ms)
+        .push_display(header::CUT, record.value.as_ref().map_or(0, Bytes::len));
+    OutRecord { topic, partition: None, key: None, value: None, headers: builder.build() }
+}
+
 fn cut_text(text: &str, limit: usize) -> &str {
     let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {

@@ -19,6 +19,7 @@ pub(crate) struct Carried<'a> {
     pub(crate) data_schema: Option<String>,
     /// A JSON object of strings.
     pub(crate) metadata: Option<Vec<u8>>,
+    pub(crate) ordering_key: Option<Cow<'a, str>>,
 }
 
 // === impl Carried ===
@@ -26,7 +27,8 @@ pub(crate) struct Carried<'a> {
 impl<'a> Carried<'a> {
     /// A payload of a type, and nothing else.
     pub(crate) fn of(payload: Bytes, content_type: &'a str) -> Self {
-        Self { payload, content_type: Some(Cow::Borrowed(content_type)), data_schema: None, metadata: None }
+        let content_type = Some(Cow::Borrowed(content_type));
+        Self { payload, content_type, data_schema: None, metadata: None, ordering_key: None }
     }
 
     /// With the attributes: an event, whose headers are all made here.
@@ -67,6 +69,7 @@ impl<'a> Carried<'a> {
             labels: given.labels.map(Cow::Owned),
             metadata: self.metadata.map(Cow::Owned),
             note: resolved.note,
+            ordering_key: self.ordering_key,
             ip: None,
             payload: self.payload,
             headers: builder.build(),

@@ -53,6 +53,7 @@ pub(super) fn decode<'a>(
             &BinaryFacts { application: &application, resolved: &resolved, labels: given.labels.as_deref() },
         ),
         note: resolved.note,
+        ordering_key: None,
         id: resolved.id,
         is_id_made: resolved.is_positional || is_id_made(found.id_made),
         source: resolved.source,

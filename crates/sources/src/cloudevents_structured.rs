@@ -61,6 +61,7 @@ pub(super) fn decode<'a>(
         time: resolved.time,
         content_type,
         note: resolved.note,
+        ordering_key: None,
         labels,
         metadata: record.headers.get(header::METADATA).map(Cow::Borrowed),
         ip: record.headers.text(header::IP),

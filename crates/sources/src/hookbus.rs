@@ -33,7 +33,8 @@ pub(crate) fn event<'a>(
         default_type: given.default_type,
     };
     let content_type = Some(read.content_type).filter(|it| !it.is_empty());
-    Carried { payload: read.payload, content_type, data_schema: None, metadata: map(&read.metadata) }.event(at, given)
+    let (payload, metadata, ordering_key) = (read.payload, map(&read.metadata), read.ordering_key);
+    Carried { payload, content_type, data_schema: None, metadata, ordering_key }.event(at, given)
 }
 
 /// The application that a body names, if it is one.

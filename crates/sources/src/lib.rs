@@ -71,6 +71,8 @@ pub struct Event<'a> {
     pub metadata: Option<Cow<'a, [u8]>>,
     /// What was left out of the event, for its lifecycle record.
     pub note: Option<String>,
+    /// What it is in order with, where its body says that; else the record's key.
+    pub ordering_key: Option<Cow<'a, str>>,
     /// The producer's address.
     pub ip: Option<&'a str>,
     /// The payload, a slice of the record's value.

@@ -450,6 +450,37 @@ fn what_was_rejected_is_not_handled_where_its_source_is_moved_back_until_it_is_a
 }
 
 #[test]
+fn a_batch_that_was_not_written_leaves_what_was_rejected_as_it_was() {
+    let mut world = World::new();
+    world.publish(true);
+    world.turn();
+    let mut handled = Handled::nothing().with(0, 60);
+    handled.judge(15, true);
+    let position = PositionClaim { id: Uuid::from_u128(5), source: Uuid::from_u128(1), handled };
+    let found = World::found(Some(position), Some(10));
+    world.intake.opened(&lease(), SourcePlace::of(&found, 10), &mut world.queue, Now::read());
+    let accepted = |world: &mut World, offset| {
+        let record = Record { offset, timestamp_ms: 1, key: None, value: None, headers: Headers::default() };
+        world.intake.judged(Epoch(3), &Note { record, verdict: EventVerdict::Matched(1), id: None, stood: None });
+    };
+    let was_fanned_out = |world: &mut World, committed| {
+        let claims = world.intake.claims(&[Part { lease: lease(), records: 0, bytes: 0, committed }]);
+        let [Claimed::Position(position)] = &claims[..] else { panic!("{claims:?}") };
+        position.handled.contains(15)
+    };
+    accepted(&mut world, 15);
+    assert!(was_fanned_out(&mut world, 20));
+    world.intake.unsealed();
+    accepted(&mut world, 12);
+    assert!(!was_fanned_out(&mut world, 13), "a smaller batch ends before it");
+    world.intake.written();
+    accepted(&mut world, 15);
+    world.intake.written();
+    world.intake.unsealed();
+    assert!(was_fanned_out(&mut world, 20), "what is written stays");
+}
+
+#[test]
 fn a_record_that_needs_a_schema_waits_for_it_and_goes_on_at_once_when_it_is_here_or_known_not_to_be() {
     let unusable = || RegistryAnswer::Unusable("it is odd".to_owned());
     for answer in [found_schema(), RegistryAnswer::NotFound, unusable()] {

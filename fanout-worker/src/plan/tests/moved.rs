@@ -1,8 +1,9 @@
 //! What a source that is moved back does again, and what it does not.
 
 use kafka::Handled;
-use schemas::control::{SourceFormat, TopicSource};
+use schemas::control::{DeliveryOrder, SourceFormat, TopicSource};
 use schemas::ids::{PositionId, SourceId};
+use schemas::ordering::OrderingKey;
 
 use super::*;
 use crate::intake::SourceRoute;
@@ -19,10 +20,14 @@ struct Moved {
 
 impl Moved {
     fn new() -> Self {
+        Self::of(SourceFormat::Cloudevents, World::new())
+    }
+
+    fn of(format: SourceFormat, world: World) -> Self {
         let (id, position) = (SourceId(Uuid::from_u128(1)), PositionId(Uuid::from_u128(2)));
         let owner = OrganizationId(Uuid::from_u128(9));
-        let source = TopicSource::new(id, owner, "orders", SourceFormat::Cloudevents, position, 0);
-        let (world, route) = (World::new(), SourceRoute::new(Arc::new(source), 1_000));
+        let source = TopicSource::new(id, owner, "orders", format, position, 0);
+        let route = SourceRoute::new(Arc::new(source), 1_000);
         Self { seen: world.identities.partition(), world, route, handled: Handled::nothing().with(0, 50) }
     }
 
@@ -76,4 +81,51 @@ fn back_beyond_the_window_is_for_what_was_missed_and_repeats_what_was_handled() 
     assert_eq!(moved.plan(60, "missed", 2 * DAY_MS), EventVerdict::Matched(1));
     assert_eq!(moved.plan(6, "rejected", DAY_MS / 2), EventVerdict::Matched(1), "inside it an accepted one is known");
     assert_eq!(moved.plan(7, "rejected", DAY_MS / 2), EventVerdict::Repeat);
+}
+
+#[test]
+fn what_was_fanned_out_is_not_rejected_by_the_mapping_of_now_and_so_never_sent_twice() {
+    let mut moved = Moved::new();
+    let nothing_more = |record: Record| {
+        let own = [(header::CE_SOURCE, "/billing"), (header::APPLICATION, "shop")];
+        Record { headers: own.into_iter().collect(), ..record }
+    };
+    assert_eq!(moved.plan_record(nothing_more(unnamed(6, DAY_MS / 2))), EventVerdict::Repeat);
+    assert!(moved.world.planner.outputs().is_empty(), "nothing is there to be retried");
+    // What was rejected before, or was not there yet, is.
+    moved.handled.judge(7, true);
+    for offset in [7, 50] {
+        let verdict = moved.plan_record(nothing_more(unnamed(offset, 0)));
+        assert!(matches!(verdict, EventVerdict::Rejected(_)), "{offset}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_record_of_a_source_does_not_pass_for_what_came_over_http() {
+    let mut moved = Moved::new();
+    let says = |source: &str| Record { offset: 60, ..event(60, "evt_1", &[(header::CE_SOURCE, source)]) };
+    let verdict = moved.plan_record(says(&identity::gateway_source(ApplicationId(Uuid::from_u128(1)))));
+    assert_eq!(verdict, EventVerdict::Rejected(RejectReason::InvalidAttribute));
+    let other = identity::gateway_source(ApplicationId(Uuid::from_u128(77)));
+    assert_eq!(moved.plan_record(says(&other)), EventVerdict::Matched(1), "another installation's may be copied");
+}
+
+#[test]
+fn what_a_body_says_it_is_in_order_with_counts_before_its_records_key() {
+    let ControlObject::Subscription(mut ordered) = subscription(21, "a.b", &[]) else { panic!("a subscription") };
+    ordered.ordering = DeliveryOrder::Key;
+    let world = World::of(with([ControlObject::Subscription(ordered)]));
+    let mut moved = Moved::of(SourceFormat::Hookbus, world);
+    let mut key_of = |offset, body: &'static str| {
+        let (key, value) = (Some("the record's".into()), Some(body.into()));
+        let record = Record { offset, timestamp_ms: NOW_MS, key, value, headers: Headers::default() };
+        assert_eq!(moved.plan_record(record), EventVerdict::Matched(1));
+        let out = moved.world.planner.outputs().iter().find(|out| &*out.topic == "hookbus.deliveries").unwrap().clone();
+        let record = Record { offset: 0, timestamp_ms: 0, key: out.key, value: out.value, headers: out.headers };
+        Delivery::decode(&record).unwrap().ordering_key
+    };
+    let with = r#"{"application_id":"shop","event_type":"a.b","payload":1,"ordering_key":"customer 7"}"#;
+    assert_eq!(key_of(60, with), Some(OrderingKey::of(b"customer 7")));
+    let without = r#"{"application_id":"shop","event_type":"a.b","payload":1}"#;
+    assert_eq!(key_of(61, without), Some(OrderingKey::of(b"the record's")));
 }

@@ -26,6 +26,18 @@ fn both_forms_are_events_and_the_payload_is_byte_for_byte() {
 }
 
 #[test]
+fn an_event_is_in_order_with_what_its_body_says() {
+    let (mapping, at) = (Mapping::compile(&source()).unwrap(), at());
+    let keys = [r#","ordering_key":"customer-7""#, ""].map(|key| {
+        let value = format!(r#"{{"application_id":"shop","event_type":"a.b","payload":1{key}}}"#);
+        let record = record(value.as_bytes());
+        let Mapped::Event(event) = mapping.map(&record, &at, Against::default()) else { panic!("an event") };
+        event.ordering_key.map(Cow::into_owned)
+    });
+    assert_eq!(keys, [Some("customer-7".to_owned()), None]);
+}
+
+#[test]
 fn templates_override_what_the_body_says_and_fill_in_what_it_does_not() {
     let mut source = source();
     source.application = Some("{key}".to_owned());
