@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use crate::Deps;
 use crate::config::{FanoutConfig, GIVE_UP_BYTES, HELD_FOR, PACE_CAP, PACE_FACTOR, PACE_FLOOR, SourcesConfig, max_age};
+use crate::cursors::Cursors;
 use crate::deduplicate::{Identities, Limits};
 use crate::error::{Error, doing};
 use crate::expand::Expander;
@@ -81,7 +82,7 @@ impl SharedParts {
 
     pub(crate) fn events_options(&self) -> stage::Options {
         let Deps { topics, kafka, .. } = &self.deps;
-        let writes = [&topics.deliveries, &topics.attempts, &topics.rejected, &topics.seen];
+        let writes = [&topics.deliveries, &topics.attempts, &topics.dead_letters, &topics.rejected, &topics.seen];
         stage::Options {
             writes: writes.map(Arc::clone).to_vec(),
             live_records: self.config.live_records,
@@ -111,7 +112,12 @@ impl SharedParts {
 
     fn work(&self, intake: Option<SourcesIntake>) -> FanoutWork {
         let (config, deps) = (&self.config, &self.deps);
-        let limits = EventLimits { matches: config.max_matches, bytes: config.event_bytes };
+        let limits = EventLimits {
+            matches: config.max_matches,
+            bytes: config.max_expansion_bytes,
+            slice_records: config.slice_records,
+            slice_bytes: config.slice_bytes,
+        };
         FanoutWork {
             catalog: deps.catalog.clone(),
             metrics: self.metrics.clone(),
@@ -133,6 +139,7 @@ impl SharedParts {
             }),
             intake,
             seen: BTreeMap::new(),
+            cursors: Cursors::default(),
             queue: Queue::default(),
             index: None,
             is_answered: false,

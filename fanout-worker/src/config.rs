@@ -5,7 +5,7 @@ use std::time::Duration;
 pub use chassis::config::{FanoutConfig, SourcesConfig};
 use retry::{RetryError, Schedule};
 
-/// An event whose deliveries alone do not get through in one transaction's time, twice, is rejected if they are so many bytes.
+/// A record whose outputs alone do not get through in one transaction's time, twice, is rejected if they are so many bytes.
 /// Below it the cluster is nearly away, and what is small waits for it.
 pub(crate) const GIVE_UP_BYTES: usize = 1024 * 1024;
 /// A partial batch waits as long as the last transaction took at most: half the time is spent waiting for company. After a
@@ -26,12 +26,18 @@ pub(crate) const FAILURES_AT_ONCE: usize = 100;
 /// A type to be declared is told this often, until it is: the first telling may have been lost with its transaction.
 pub(crate) const UNDECLARED_PERIOD: Duration = Duration::from_secs(30);
 /// Filters and schemas may take their time: planning gives way to commits and rebalances after that.
-pub(crate) const PLAN_SLICE: Duration = Duration::from_millis(10);
-/// An event that meets more filters that were never compiled, as after a restart, is put aside until they are, in slices. At
-/// 0.1 to 0.3 ms a filter these take a part of a slice.
+pub(crate) const PLAN_STEP: Duration = Duration::from_millis(10);
+/// An event that meets more filters that were never compiled, as after a restart, is put aside until they are, in steps. At
+/// 0.1 to 0.3 ms a filter these take a part of a step.
 pub(crate) const COMPILED_AT_ONCE: usize = 16;
 /// While an event was put aside its filters may have changed again. So often it is put aside; then they are compiled in place.
 pub(crate) const ASIDE_AT_MOST: u32 = 3;
+/// Filters of a wide event that are evaluated together: what they may cost is bounded for so many of them.
+pub(crate) const FILTERED_AT_ONCE: usize = 1_000;
+/// Candidates of a wide event without a filter between two looks at the time; a filter may take milliseconds.
+pub(crate) const LOOK_EVERY: usize = 32;
+/// Candidates of a wide event that are sorted between two looks at the time: 2 to 4 ms.
+pub(crate) const SORTED_AT_ONCE: usize = 16_384;
 /// A partition of a source that cannot be planned for now is tried again after that, and at once when the source is changed.
 pub(crate) const HELD_FOR: Duration = Duration::from_secs(30);
 /// So often that doubles, to four minutes: who puts right what the source names does not wait long, and what never is costs little.

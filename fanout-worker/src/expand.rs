@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::Subscription;
 use schemas::attempt::{EventFacts, Kind, Lifecycle, foreign_source, name_subscriptions};
-use schemas::delivery::{self, Deprecation, MadeBy, NewDelivery};
+use schemas::dead_letter::{Death, DeathReason};
+use schemas::delivery::{self, Delivery, Deprecation, MadeBy, NewDelivery};
 use schemas::identity;
 use schemas::ids::{ApplicationId, Generation, OrganizationId, SourceId};
 use schemas::ordering::OrderingKey;
@@ -106,22 +107,25 @@ impl Expander {
         self.topics.max_message_bytes
     }
 
-    /// Appends the lifecycle record of an event that was matched, by the snapshot at a control offset.
+    /// Appends the lifecycle record of an event that was matched, by the snapshot at a control offset: by so many, and who they are as far
+    /// as that is known.
     pub(crate) fn matched(
         &self,
         accepted: Accepted<'_>,
         place: Place<'_>,
         control_offset: i64,
-        matching: &[Arc<Subscription>],
+        (matched, matching): (usize, &[Arc<Subscription>]),
         out: &mut Vec<OutRecord>,
     ) {
+        // Who was written before a restart is not known any more: then none is named.
+        let known = Some(matching).filter(|matching| matching.len() == matched).unwrap_or_default();
         // One that takes half of the largest record is left out: no event may be refused for it.
-        let named = name_subscriptions(matching.iter().map(|subscription| subscription.id()));
+        let named = name_subscriptions(known.iter().map(|subscription| subscription.id()));
         let named = named.filter(|named| named.len() <= self.limit() / 2);
         let facts = EventFacts {
             control_offset: Some(control_offset),
             subscriptions: named.map(Cow::Owned),
-            ..Self::facts(accepted, matching.len())
+            ..Self::facts(accepted, matched)
         };
         let detail = accepted.event.note.as_deref().map(Cow::Borrowed);
         let about = Self::about(Kind::Matched, accepted, place);
@@ -167,6 +171,27 @@ impl Expander {
                 headers: new.encode(&event.headers, application, origin),
             });
         }
+    }
+
+    /// Appends the dead letter of a delivery that its topic never takes, and the lifecycle record that says so; of what is a dead letter
+    /// already nothing, because that is said. What is neither stays as it is.
+    pub(crate) fn bury(&self, place: Place<'_>, output: OutRecord, detail: &str, out: &mut Vec<OutRecord>) {
+        if output.topic == self.topics.dead_letters {
+            return;
+        }
+        let OutRecord { key, value, headers, .. } = output.clone();
+        let record = Record { offset: place.record.offset, timestamp_ms: place.now_ms, key, value, headers };
+        let delivery = Delivery::decode(&record).ok().filter(|_| output.topic == self.topics.deliveries);
+        let Some(delivery) = delivery else { return out.push(output) };
+        let (reason, last) = (DeathReason::Unwritable, None);
+        let death = Death { reason, detail, attempts: 0, last, at_ms: place.now_ms };
+        out.push(death.to_record(Arc::clone(&self.topics.dead_letters), &delivery, self.limit()));
+        out.push(self.lifecycle(&Lifecycle {
+            attempt: Some(0),
+            reason: Some(Cow::Borrowed(reason.as_str())),
+            detail: Some(Cow::Borrowed(detail)),
+            ..Lifecycle::of_delivery(Kind::DeadLettered, place.now_ms, &delivery)
+        }));
     }
 
     /// Appends the lifecycle record of a repeat.

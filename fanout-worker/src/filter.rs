@@ -3,7 +3,7 @@
 //! A subscription without a filter costs nothing here. With one it is evaluated against the event's facts, which all filters
 //! of the event share: the payload is parsed once, and what all of them may cost together is bounded (crates/filter). A
 //! filter that fails at run time is no match; that is counted, and said in a lifecycle record, at most one per subscription
-//! and [`FAILURE_PERIOD`], and at most [`FAILURES_AT_ONCE`] per event: all records of an event are one transaction.
+//! and [`FAILURE_PERIOD`], and at most [`FAILURES_AT_ONCE`] per event: what is told of an event is one transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,14 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
 }
 
+/// Filters that are evaluated together: what they may cost is bounded for all of them.
+#[derive(Debug)]
+pub(crate) struct FiltersAsked<'f, 'a> {
+    filters: &'f mut Filters,
+    of: Filtered<'a>,
+    facts: Option<Facts<'a>>,
+}
+
 /// An event with what its filters see beside it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filtered<'a> {
@@ -59,26 +67,14 @@ impl Filters {
 
     /// Keeps the subscriptions that let the event through. Returns the failures to tell.
     pub(crate) fn apply(&mut self, of: Filtered<'_>, subscriptions: &mut Vec<Arc<Subscription>>) -> Vec<Failure> {
-        let mut facts = None;
-        let mut failures = Vec::new();
-        subscriptions.retain(|subscription| {
-            let Some(filter) = subscription.filter() else { return true };
-            let result = match filter {
-                Ok(filter) => filter
-                    .matches(facts.get_or_insert_with(|| of.facts()))
-                    .map_err(|error| (error.as_str(), error.to_string())),
-                Err(error) => Err((UNCOMPILABLE, error.to_string())),
-            };
-            result.unwrap_or_else(|(reason, detail)| {
-                *self.failed.entry(reason).or_default() += 1;
-                // What is not told now is told by one of the next events.
-                if failures.len() < FAILURES_AT_ONCE {
-                    failures.extend(self.failure(subscription.id(), reason, detail, of.now));
-                }
-                false
-            })
-        });
+        let (mut asked, mut failures) = (self.ask(of), Vec::new());
+        subscriptions.retain(|subscription| asked.lets_through(subscription, &mut failures));
         failures
+    }
+
+    /// Asks filters one by one.
+    pub(crate) fn ask<'a>(&mut self, of: Filtered<'a>) -> FiltersAsked<'_, 'a> {
+        FiltersAsked { filters: self, of, facts: None }
     }
 
     /// The failure to tell, if none of this subscription was told lately.
@@ -97,6 +93,30 @@ impl Filters {
     /// How many filters failed since the last call, by reason.
     pub(crate) fn take_failed(&mut self) -> BTreeMap<&'static str, u64> {
         std::mem::take(&mut self.failed)
+    }
+}
+
+// === impl FiltersAsked ===
+
+impl FiltersAsked<'_, '_> {
+    /// Whether a subscription lets the event through. A failure is told, unless so many are.
+    pub(crate) fn lets_through(&mut self, subscription: &Subscription, failures: &mut Vec<Failure>) -> bool {
+        let Some(filter) = subscription.filter() else { return true };
+        let of = self.of;
+        let result = match filter {
+            Ok(filter) => filter
+                .matches(self.facts.get_or_insert_with(|| of.facts()))
+                .map_err(|error| (error.as_str(), error.to_string())),
+            Err(error) => Err((UNCOMPILABLE, error.to_string())),
+        };
+        result.unwrap_or_else(|(reason, detail)| {
+            *self.filters.failed.entry(reason).or_default() += 1;
+            // What is not told now is told by one of the next events.
+            if failures.len() < FAILURES_AT_ONCE {
+                failures.extend(self.filters.failure(subscription.id(), reason, detail, of.now));
+            }
+            false
+        })
     }
 }
 

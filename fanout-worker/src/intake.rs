@@ -22,7 +22,7 @@ mod standing;
 mod tell;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +66,10 @@ pub(crate) struct SourcesIntake {
     began_ms: i64,
     health: watch::Sender<Arc<SourcesHealth>>,
     schemas: SchemaWaits,
+    /// Leases with an event that is written in part.
+    sliced: BTreeSet<Epoch>,
+    /// One of them is to begin elsewhere, once that is done.
+    is_move_put_off: bool,
 }
 
 /// A partition that is read.
@@ -146,6 +150,8 @@ impl SourcesIntake {
             began_ms,
             health,
             schemas: SchemaWaits::new(schemas),
+            sliced: BTreeSet::new(),
+            is_move_put_off: false,
         }
     }
 
@@ -230,6 +236,9 @@ impl SourcesIntake {
 
     /// A record of a batch that is cut: what was rejected is planned again where its source is moved back.
     pub(crate) fn judged(&mut self, epoch: Epoch, note: &Note) {
+        if matches!(note.verdict, EventVerdict::Sliced(_)) {
+            return;
+        }
         let Some(open) = self.open.get_mut(&epoch) else { return };
         let (handled, offset) = (&mut open.position.handled, note.record.offset);
         let is_rejected = matches!(note.verdict, EventVerdict::Rejected(_));
@@ -292,6 +301,12 @@ impl SourcesIntake {
         }
     }
 
+    /// These leases have an event that is written in part: before that is done they begin nowhere else.
+    pub(crate) fn note_slices(&mut self, leases: impl Iterator<Item = Epoch>) {
+        self.sliced.clear();
+        self.sliced.extend(leases);
+    }
+
     /// Whether there is something to follow that came while records were planned.
     pub(crate) fn has_news(&self) -> bool {
         self.schemas.has_news()
@@ -300,7 +315,7 @@ impl SourcesIntake {
     /// Does what newer routes ask for. Whether there were such: what is being planned begins anew then.
     pub(crate) fn follow<N>(&mut self, turn: &mut Turn<'_, N>, queue: &mut Queue) -> bool {
         let is_changed = std::mem::take(&mut self.is_changed);
-        if is_changed {
+        if is_changed || self.is_move_put_off {
             self.follow_routes(turn, queue);
         }
         self.follow_schemas(turn.now, queue);
@@ -315,7 +330,12 @@ impl SourcesIntake {
             turn.subscribe(topics.clone());
             self.subscribed = topics;
         }
+        self.is_move_put_off = false;
         for open in self.open.values_mut() {
+            if self.sliced.contains(&open.lease.epoch) && !open.is_over && open.is_moved(&self.routes) {
+                self.is_move_put_off = true;
+                continue;
+            }
             open.follow(&self.routes, turn, queue);
         }
         // What is held for what its source was is tried at once with what it is.
@@ -356,6 +376,13 @@ impl SourcesIntake {
 // === impl OpenPartition ===
 
 impl OpenPartition {
+    /// Whether it is to begin elsewhere.
+    fn is_moved(&self, routes: &SourceRoutes) -> bool {
+        let route = routes.of(&self.lease.partition.topic);
+        let begins = route.map(|route| route.begins(&self.lease.partition, self.topic_id).position_id);
+        !self.is_gone && begins.is_some_and(|position_id| position_id.0 != self.position.id)
+    }
+
     fn follow<N>(&mut self, routes: &SourceRoutes, turn: &mut Turn<'_, N>, queue: &mut Queue) {
         if self.is_over {
             return;
@@ -367,8 +394,7 @@ impl OpenPartition {
             queue.hold(&self.lease);
             return;
         };
-        let begins = route.begins(&self.lease.partition, self.topic_id);
-        if self.is_gone || begins.position_id.0 != self.position.id {
+        if self.is_gone || self.is_moved(routes) {
             self.is_over = true;
             turn.restart(self.lease.clone());
             return;

@@ -8,7 +8,8 @@
 //!                                                              +- select        application, type, schema, subscriptions
 //! [retried] --beside events: what was rejected, where it stood (retried.rs)
 //!      a partition is ours: restore.rs                         +- filter        whose filters let the event through
-//!      reads [seen]                                            +- weigh         more than one transaction carries? -> rejected
+//!      reads [seen]                                            +- weigh         more than may be? -> rejected
+//!                                                              +- slices        more than one transaction carries? one slice after the other
 //!                                                              +- expand        one delivery per subscription
 //!
 //! one transaction: [deliveries] + [attempts] (one lifecycle record per event) + [rejected] + [seen] + the source's offsets
@@ -18,6 +19,10 @@
 //! it, and rate-limited, stand those of filters that failed and of types to be declared. Everything but `restore.rs`, `read_index.rs`
 //! and two tasks of `intake` is pure and takes `now`.
 //!
+//! **Slices.** An event for more than one transaction carries leaves its deliveries in several, in the order of subscription ids. Its offset
+//! stays until all are written, and the commit metadata say how far it is (cursors.rs): whoever reads it next goes on there. Its partition
+//! waits for it, others do not.
+//!
 //! **Two intakes.** `events` and the topics of sources are read by two stages, with a group, a writer and a batch of their own, so
 //! that nothing that happens to a topic of others holds `events` up. They share the catalog and the budget of identities.
 //!
@@ -26,6 +31,7 @@
 
 mod assemble;
 mod config;
+mod cursors;
 mod deduplicate;
 mod error;
 mod expand;
@@ -40,6 +46,7 @@ mod remember;
 mod restore;
 mod retried;
 mod select;
+mod slices;
 mod status;
 mod weigh;
 mod work;

@@ -106,7 +106,7 @@ impl FanoutMetrics {
         }
     }
 
-    /// Counts what became of one committed record.
+    /// Counts what became of one committed record, or of a part of one.
     pub(crate) fn count(&self, verdict: EventVerdict) {
         match verdict {
             EventVerdict::Matched(matches) => {
@@ -121,6 +121,8 @@ impl FanoutMetrics {
             EventVerdict::Repeat => self.repeats.inc(),
             EventVerdict::Skipped(reason) => self.skipped.with_label_values(&[reason]).inc(),
             EventVerdict::Rejected(reason) => self.rejected(reason).inc(),
+            // Its event is counted with its end.
+            EventVerdict::Sliced(_) => {}
         }
     }
 

@@ -3,15 +3,19 @@
 //! ```text
 //! record --decode--> [lock: application, type, subscriptions of one state] --schema--> filters --weigh--> expand --> outputs
 //!                                                                                 |                         |
-//!        put aside <--more than a few of them were never compiled: compile() first, in slices               |
+//!        put aside <--more than a few of them were never compiled: compile() first, in steps                |
 //!        put aside <--there is no time for all of its deliveries now: the rest when it comes again ---------+
+//!        its partition waits, others do not <--it is for more than one transaction writes: a slice (sliced.rs)
 //! ```
 //!
 //! Only what the snapshot is asked happens under its lock. Schemas and filters are strangers' and take their time: they run
 //! on what was found there. An event is judged once: what a snapshot said of it stands until its last delivery is made.
 
+mod judged;
 mod reading;
+mod sliced;
 mod verdict;
+mod whose;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,27 +23,26 @@ use std::time::Instant;
 
 use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
-use kafka::Lease;
-use schemas::delivery::Deprecation;
+use kafka::{Epoch, Lease, SliceCursor};
 use schemas::identity::{self, is_gateway_source};
 use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
-use schemas::status::SourceFailure;
 
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;
-use crate::expand::{Accepted, Expander, Place, RejectedOf, SAME_ID, SAME_PLACE};
-use crate::filter::{Filtered, Filters};
-use crate::intake::{SourceRoute, SourceTurn, failure};
+use crate::expand::{Accepted, Expander, Place, SAME_ID, SAME_PLACE};
+use crate::filter::{Failure, Filtered, Filters};
+use crate::intake::{SourceTurn, failure};
 use crate::owners::Owners;
 use crate::retried::RetriedTurn;
 use crate::select::{self, Selected};
-use crate::weigh::EventLimits;
+use crate::slices::{SlicedEvent, SlicedFacts};
+use crate::weigh::{EventLimits, delivery_bytes};
 use sources::Rejection;
-use sources::schema::SchemaKey;
 
+use self::judged::{Expansion, Judged};
 use self::reading::{generation, read};
 pub(crate) use self::verdict::{EventVerdict, Note, Planned};
 
@@ -63,21 +66,8 @@ pub(crate) struct Planner {
     asides: u32,
     /// The event whose deliveries are being made, with those in `outputs` so far.
     expansion: Option<Expansion>,
-}
-
-/// An accepted event on its way to being deliveries.
-#[derive(Debug)]
-struct Expansion {
-    /// The record it is: a partition that comes back under another lease begins anew.
-    lease: Lease,
-    offset: i64,
-    application: ApplicationId,
-    /// As the snapshot said that it was judged by.
-    deprecation: Option<Deprecation>,
-    control_offset: i64,
-    id: Option<(Hash, i64)>,
-    /// Deliveries made so far, of as many as there are `subscriptions`.
-    made: usize,
+    /// Events that are written in slices: one of a lease at a time.
+    sliced: BTreeMap<Epoch, SlicedEvent>,
 }
 
 /// What a record is planned against.
@@ -90,6 +80,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) source: Option<SourceTurn<'a>>,
     /// What it is where it was retried.
     pub(crate) retried: Option<&'a RetriedTurn>,
+    /// How far its event is written already: it was accepted, and goes on there.
+    pub(crate) written: Option<SliceCursor>,
     /// Now, Unix ms.
     pub(crate) now_ms: i64,
     /// Now, on the clock that never jumps.
@@ -102,24 +94,8 @@ impl Turn<'_> {
     /// Whether its source has made of a record what it could before, and is not told to do that again.
     fn was_fanned_out(&self, offset: i64) -> bool {
         let was_handled = |source: SourceTurn<'_>| source.was_handled(offset) && source.again(offset).is_none();
-        self.retried.is_none() && self.source.is_some_and(was_handled)
+        self.retried.is_none() && self.written.is_none() && self.source.is_some_and(was_handled)
     }
-}
-
-/// What is found out about an event.
-enum Judged {
-    /// A repeat: its outputs are complete.
-    Repeat,
-    /// It leaves nothing.
-    Skipped(&'static str),
-    /// Nothing of its source can be planned for now.
-    Held(SourceFailure),
-    /// Its schema is not here.
-    Awaits(SchemaKey),
-    /// Accepted: its deliveries are to be made.
-    Accepted(Expansion),
-    /// Its filters are to be compiled first.
-    Uncompiled,
 }
 
 impl Planner {
@@ -136,6 +112,7 @@ impl Planner {
             uncompiled: Vec::new(),
             asides: 0,
             expansion: None,
+            sliced: BTreeMap::new(),
         }
     }
 
@@ -156,6 +133,7 @@ impl Planner {
         self.asides = 0;
         self.expansion = None;
         self.uncompiled.clear();
+        self.forget_all_slices();
     }
 
     /// How many filters failed since the last call, by reason.
@@ -170,9 +148,11 @@ impl Planner {
             Some(retried) => retried.place(turn.now_ms),
         };
         let is_begun = |expansion: &Expansion| expansion.offset == record.offset && expansion.lease == *lease;
-        let judged = match self.expansion.take().filter(is_begun) {
-            Some(begun) => self.go_on(turn, place, begun),
-            None => {
+        let begun = self.expansion.take().filter(is_begun);
+        let judged = match (begun, self.take_sliced(lease, record.offset)) {
+            (Some(begun), _) => self.go_on(turn, place, begun),
+            (None, Some(sliced)) => self.go_on_sliced(turn, place, sliced),
+            (None, None) => {
                 self.outputs.clear();
                 self.judge(turn, (lease, record.offset), place)
             }
@@ -193,13 +173,23 @@ impl Planner {
                 self.asides += 1;
                 return Planned::Aside(record);
             }
+            Ok(Judged::Later) => return Planned::Later(record),
+            Ok(Judged::UnderWay) => return Planned::UnderWay(record),
+            Ok(Judged::Slice(cursor)) => {
+                return Planned::Slice(Note { record, verdict: EventVerdict::Sliced(cursor), id: None, stood: None });
+            }
+            Ok(Judged::Ended(matches, id)) => (EventVerdict::Matched(matches), id),
             // What was fanned out is not rejected when its source is moved back to it, whatever its mapping says by now: the next
             // move back, or a retry of it, would fan it out a second time.
             Err(_) if turn.was_fanned_out(record.offset) => {
                 self.outputs.clear();
                 (EventVerdict::Repeat, None)
             }
-            Err(rejection) => {
+            Err(mut rejection) => {
+                if let Some(SliceCursor { count, .. }) = turn.written {
+                    let detail = format!("{}; {count} of its deliveries were written before", rejection.detail);
+                    rejection.detail = detail.into();
+                }
                 self.outputs.clear();
                 let of = self.whose(turn.catalog, place, turn.source.map(|source| source.route), turn.retried);
                 self.expander.rejection(place, of, &rejection, &mut self.outputs);
@@ -246,7 +236,12 @@ impl Planner {
             }
             Err(unknown) => return Err(unknown),
         };
-        let selected = select::event_type(&snapshot, application, &event)?;
+        let is_written = turn.written.is_some();
+        // What is written in part was accepted, whatever its type's rule is now.
+        let selected = match select::event_type(&snapshot, application, &event) {
+            Err(_unknown) if is_written => Selected::undeclared(application.application_id),
+            selected => selected?,
+        };
         let origin = place.origin();
         let generation = generation(turn.source, place);
         let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
@@ -257,7 +252,11 @@ impl Planner {
             return Err(Rejection::new(RejectReason::InvalidAttribute, detail));
         }
         let is_first = generation.0.is_none();
-        if event.is_id_made && is_first && turn.source.is_some_and(|source| source.was_handled(place.record.offset)) {
+        if !is_written
+            && event.is_id_made
+            && is_first
+            && turn.source.is_some_and(|source| source.was_handled(place.record.offset))
+        {
             self.expander.repeat(accepted, place, SAME_PLACE, &mut self.outputs);
             return Ok(Judged::Repeat);
         }
@@ -271,15 +270,35 @@ impl Planner {
         // Beyond the window identities are forgotten; that its source has handled the position is not.
         let was_handled = || turn.source.is_some_and(|source| source.was_handled(place.record.offset));
         let is_known = id.as_ref().is_some_and(|id| turn.seen.is_repeat(id, at_ms));
-        if is_known || id.is_some() && turn.seen.is_beyond(at_ms) && was_handled() {
+        let is_repeat = is_known || id.is_some() && turn.seen.is_beyond(at_ms) && was_handled();
+        if !is_written && is_repeat {
             self.expander.repeat(accepted, place, if is_known { SAME_ID } else { SAME_PLACE }, &mut self.outputs);
             return Ok(Judged::Repeat);
         }
         let labels = select::subscriptions(&snapshot, accepted.application, &event, &mut self.subscriptions);
         let control_offset = snapshot.applied();
         drop(snapshot);
-        select::schema(&selected, &event)?;
+        if !is_written {
+            select::schema(&selected, &event)?;
+        }
         let labels = labels?;
+        let id = id.map(|id| (id, at_ms));
+        let sliced = |labels| SlicedFacts {
+            lease: lease.clone(),
+            offset,
+            timestamp_ms: place.record.timestamp_ms,
+            application,
+            deprecation,
+            control_offset,
+            id,
+            labels,
+            is_to_be_declared: selected.is_to_be_declared,
+            written: turn.written,
+        };
+        if is_written || self.subscriptions.len() > self.limits.slice_records {
+            let sliced = SlicedEvent::new(sliced(labels), std::mem::take(&mut self.subscriptions));
+            return self.slice(turn, accepted, place, sliced);
+        }
         self.collect_uncompiled();
         if !self.uncompiled.is_empty() {
             return Ok(Judged::Uncompiled);
@@ -287,43 +306,16 @@ impl Planner {
         let of = Filtered { event: &event, labels: &labels, accepted_ms: place.accepted_ms(), now: turn.now };
         let failures = self.filters.apply(of, &mut self.subscriptions);
         self.limits.check(self.subscriptions.len(), &event, place)?;
-        self.expander.matched(accepted, place, control_offset, &self.subscriptions, &mut self.outputs);
-        for failure in failures {
-            self.expander.filter_failed(accepted, place, &failure, &mut self.outputs);
+        let matches = self.subscriptions.len();
+        if !self.limits.is_one_slice(matches, delivery_bytes(&event, place)) {
+            let matching = std::mem::take(&mut self.subscriptions);
+            return self.slice(turn, accepted, place, SlicedEvent::filtered(sliced(labels), matching, failures));
         }
-        self.declare(&selected, accepted, place, turn.now);
-        let (lease, application) = (lease.clone(), accepted.application);
-        let id = id.map(|id| (id, at_ms));
+        self.expander.matched(accepted, place, control_offset, (matches, &self.subscriptions), &mut self.outputs);
+        self.tell(turn, accepted, place, selected.is_to_be_declared, &failures);
+        let lease = lease.clone();
         let expansion = Expansion { lease, offset, application, deprecation, control_offset, id, made: 0 };
         self.expand(turn, accepted, place, expansion)
-    }
-
-    /// Whose a record is, for its rejection.
-    pub(crate) fn whose(
-        &self,
-        catalog: &Catalog,
-        place: Place<'_>,
-        source: Option<&SourceRoute>,
-        retried: Option<&RetriedTurn>,
-    ) -> RejectedOf {
-        let is_refused = retried.is_some_and(RetriedTurn::is_refused);
-        RejectedOf {
-            source: source.map(SourceRoute::source_id),
-            organization: source.map(SourceRoute::organization).or_else(|| retried.and_then(RetriedTurn::organization)),
-            // What it says by the rules of `events` is nothing where it is none of these.
-            application: if is_refused { None } else { self.named(catalog, place, source) },
-        }
-    }
-
-    /// The application that a record means, for its rejection: whoever looks for it finds it there, also where the record names
-    /// it by uid.
-    fn named(&self, catalog: &Catalog, place: Place<'_>, source: Option<&SourceRoute>) -> Option<ApplicationId> {
-        let name = match source {
-            Some(route) => route.application_of(place.record, place.partition)?,
-            None => sources::named_application(place.record)?,
-        };
-        let of_topic = (&*place.partition.topic, source.map(SourceRoute::organization));
-        self.owners.named(&catalog.read(), of_topic, &name)
     }
 
     /// Goes on with an event that was put aside among its deliveries.
@@ -376,10 +368,20 @@ impl Planner {
         }
     }
 
-    /// Tells the control plane to declare the event's type, unless it was told lately.
-    fn declare(&mut self, selected: &Selected, accepted: Accepted<'_>, place: Place<'_>, now: Instant) {
+    /// Tells of filters that failed, and the control plane to declare the event's type, unless it was told lately.
+    fn tell(
+        &mut self,
+        turn: &Turn<'_>,
+        accepted: Accepted<'_>,
+        place: Place<'_>,
+        is_to_be_declared: bool,
+        failures: &[Failure],
+    ) {
+        for failure in failures {
+            self.expander.filter_failed(accepted, place, failure, &mut self.outputs);
+        }
         let key = || (accepted.application, accepted.event.event_type.to_string());
-        if selected.is_to_be_declared && self.undeclared.permit_at(&key(), now).is_some() {
+        if is_to_be_declared && self.undeclared.permit_at(&key(), turn.now).is_some() {
             self.expander.undeclared(accepted, place, &mut self.outputs);
         }
     }

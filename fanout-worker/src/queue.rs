@@ -90,6 +90,22 @@ impl Queue {
         self.aside = Some((lease, record));
     }
 
+    /// The record that was taken last stands first in its line again, and its line behind all others, those that wait for the next answer
+    /// among them.
+    pub(crate) fn step_back(&mut self, lease: &Lease, record: Record) {
+        let line = self.lines.entry(lease.epoch).or_insert_with(|| QueueLine::new(lease.clone()));
+        // Its own chunk is covered, and has not been left: so is this one.
+        line.chunks.push_front(Chunk { number: 0, records: vec![record].into_iter() });
+        let is_held = line.is_held;
+        self.leave(lease.epoch);
+        if is_held {
+            return;
+        }
+        let is_alone = self.turn.is_empty() && self.later.is_empty();
+        let behind = if is_alone { &mut self.turn } else { &mut self.later };
+        behind.push_back(lease.epoch);
+    }
+
     /// The next record that may be planned.
     pub(crate) fn pop(&mut self) -> Option<(Lease, Record)> {
         if let Some(aside) = self.aside.take() {
@@ -132,9 +148,14 @@ impl Queue {
 
     /// This lease's records are planned again.
     pub(crate) fn release(&mut self, lease: &Lease) {
-        let Some(line) = self.lines.get_mut(&lease.epoch).filter(|line| line.is_held) else { return };
+        self.release_epoch(lease.epoch);
+    }
+
+    /// As [`Queue::release`], of the lease with this epoch.
+    pub(crate) fn release_epoch(&mut self, epoch: Epoch) {
+        let Some(line) = self.lines.get_mut(&epoch).filter(|line| line.is_held) else { return };
         line.is_held = false;
-        self.line_up(lease.epoch);
+        self.line_up(epoch);
     }
 
     /// The lease and offset of the record that is planned next, covered or not.
@@ -295,6 +316,25 @@ mod tests {
         assert!(queue.ask());
         queue.answered();
         assert_eq!(offsets(&mut queue), [12]);
+    }
+
+    #[test]
+    fn a_record_that_steps_back_lets_those_pass_that_came_after_the_question() {
+        let mut queue = Queue::default();
+        queue.push(lease(0), vec![record(1), record(2)]);
+        queue.push(lease(1), vec![record(11)]);
+        assert!(queue.ask());
+        queue.answered();
+        queue.push(lease(2), vec![record(21)]);
+        let (whose, first) = queue.pop().unwrap();
+        queue.step_back(&whose, first);
+        assert_eq!((offsets(&mut queue), queue.front()), (vec![11], Some((&lease(2), 21))));
+        assert!(queue.ask(), "the next answer is for all");
+        queue.answered();
+        assert_eq!(offsets(&mut queue), [21, 1, 2]);
+        let (whose, alone) = (lease(0), record(3));
+        queue.step_back(&whose, alone);
+        assert_eq!((queue.ask(), offsets(&mut queue)), (false, vec![3]), "nobody else waits");
     }
 
     #[test]

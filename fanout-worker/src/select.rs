@@ -23,6 +23,15 @@ pub(crate) struct Selected {
     pub(crate) is_to_be_declared: bool,
 }
 
+// === impl Selected ===
+
+impl Selected {
+    /// An application with a type that nobody is to declare.
+    pub(crate) fn undeclared(application: ApplicationId) -> Self {
+        Self { application, event_type: None, is_to_be_declared: false }
+    }
+}
+
 /// What an application says about an event's type, if it takes it.
 pub(crate) fn event_type(
     snapshot: &Snapshot,

@@ -1,8 +1,8 @@
 //! What the deliveries of one event will weigh, before one of them is made. Pure.
 //!
-//! All deliveries of an event are written in one transaction, and a transaction has ten seconds. More bytes than the cluster
-//! takes in that time would be written, aborted and written again for ever, so an event that would become too much is
-//! rejected while it is still one record.
+//! A transaction has ten seconds, and more bytes than the cluster takes in that time would be written, aborted and written again for
+//! ever: so an event for more than one transaction carries is written in slices. Slices take their time, so an event that would become
+//! too much is rejected while it is still one record.
 
 use schemas::header;
 use schemas::rejected::RejectReason;
@@ -42,6 +42,10 @@ pub(crate) struct EventLimits {
     pub(crate) matches: usize,
     /// Bytes of its deliveries together. One delivery always passes: whether a record fits its topic is asked elsewhere.
     pub(crate) bytes: usize,
+    /// Deliveries of one transaction.
+    pub(crate) slice_records: usize,
+    /// Their bytes. One delivery always fits.
+    pub(crate) slice_bytes: usize,
 }
 
 // === impl EventLimits ===
@@ -63,12 +67,22 @@ impl EventLimits {
         let bytes = matches.saturating_mul(each);
         if matches > 1 && bytes > self.bytes {
             return too_many(format!(
-                "{matches} matching subscriptions x {each} bytes (payload and headers) are {bytes} bytes in one transaction, \
-                 fanout.event_bytes allows {}: send a link instead of the data, narrow the subscriptions, or raise it",
+                "{matches} matching subscriptions x {each} bytes (payload and headers) are {bytes} bytes, \
+                 fanout.max_expansion_bytes allows {}: send a link instead of the data, narrow the subscriptions, or raise it",
                 self.bytes
             ));
         }
         Ok(())
+    }
+
+    /// How many deliveries of so many bytes each go into one transaction.
+    pub(crate) fn in_slice(self, each: usize) -> usize {
+        self.slice_records.min(self.slice_bytes / each.max(1)).max(1)
+    }
+
+    /// Whether so many deliveries do.
+    pub(crate) fn is_one_slice(self, matches: usize, each: usize) -> bool {
+        matches <= self.in_slice(each)
     }
 }
 

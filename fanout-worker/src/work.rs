@@ -1,10 +1,12 @@
 //! The fan-out's part of the stage: records wait until the snapshot covers them, are planned, and go to the outbox.
 //!
 //! ```text
-//! records --> queue --read-index covers them--> plan (gives way after a slice) --> outbox
+//! records --> queue --read-index covers them--> plan (gives way after 10 ms) --> outbox
 //! ```
 //!
 //! While one batch commits, the next one is planned.
+
+mod refused;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +15,15 @@ use catalog::Catalog;
 use chassis::clock::instant;
 use chassis::pending::{Pending, finished};
 use chassis::status::Facts;
-use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, PositionClaim, ReadingWatch, Restored};
+use kafka::{Claimed, Epoch, KafkaError, Lease, Output, Ownership, PositionClaim, ReadingWatch, Restored, SliceCursor};
+use schemas::planted::{PlantedBug, is_planted};
 use schemas::record::{OutRecord, Record};
-use schemas::rejected::RejectReason;
-use stage::{Batch, Entry, Measured, NextTurn, Now, Refusal, Refused, Restoring, Turn, Waiting, Work, WorkError};
+use stage::{Batch, Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
 
-use crate::config::PLAN_SLICE;
+use crate::config::PLAN_STEP;
+use crate::cursors::Cursors;
 use crate::deduplicate::Seen;
-use crate::expand::{Expander, Place};
+use crate::expand::Expander;
 use crate::intake::{SourcePlace, SourceTurn, SourcesIntake};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{self, EventVerdict, Note, Planned, Planner};
@@ -30,7 +33,6 @@ use crate::remember::add_seen;
 use crate::restore::Restorer;
 use crate::retried::{RetriedIntake, RetriedTurn};
 use crate::status::{Pulse, Seconds};
-use sources::Rejection;
 
 /// The fan-out, with what it remembers between two turns.
 pub(crate) struct FanoutWork {
@@ -47,6 +49,8 @@ pub(crate) struct FanoutWork {
     pub(crate) retried: Option<RetriedIntake>,
     /// Identities that each open lease accepted inside the window.
     pub(crate) seen: BTreeMap<Epoch, Seen>,
+    /// How far the first record of each open lease is written, where a part of it is.
+    pub(crate) cursors: Cursors,
     pub(crate) queue: Queue,
     /// The question for the end of `control` that is under way.
     pub(crate) index: Pending<()>,
@@ -63,6 +67,8 @@ pub(crate) struct BegunWith {
     pub(crate) seen: Seen,
     /// Where it begins, if it is of a source.
     pub(crate) place: Option<SourcePlace>,
+    /// The offset it begins at, and how far that record is written, if a part of it is.
+    pub(crate) written: Option<(i64, SliceCursor)>,
 }
 
 impl Work for FanoutWork {
@@ -85,12 +91,17 @@ impl Work for FanoutWork {
         let of_sources = found.iter().filter(|_| self.intake.is_some());
         let mut sources: BTreeMap<Epoch, SourcePlace> =
             of_sources.map(|(found, start)| (found.lease.epoch, SourcePlace::of(found, *start))).collect();
+        let goes_on = |(found, start): &(Restored, i64)| Some((found.lease.epoch, (*start, found.goes_on(*start)?)));
+        let mut written: BTreeMap<Epoch, (i64, SliceCursor)> = found.iter().filter_map(goes_on).collect();
+        if is_planted(PlantedBug::ForgottenCursor) {
+            written.clear();
+        }
         let places = found.into_iter().map(|(found, start)| (found.lease, start)).collect();
         Box::pin(async move {
             let restored = restorer.restore(places, ownership, watch).await?;
             let with_place = |(lease, seen): (Lease, Seen)| {
-                let place = sources.remove(&lease.epoch);
-                (lease, BegunWith { seen, place })
+                let (place, written) = (sources.remove(&lease.epoch), written.remove(&lease.epoch));
+                (lease, BegunWith { seen, place, written })
             };
             Ok(restored.into_iter().map(with_place).collect())
         })
@@ -98,6 +109,11 @@ impl Work for FanoutWork {
 
     fn opened(&mut self, lease: &Lease, with: BegunWith, now: Now) {
         self.seen.insert(lease.epoch, with.seen);
+        if let Some((offset, cursor)) = with.written {
+            let (partition, deliveries) = (&lease.partition, cursor.count);
+            tracing::info!(%partition, offset, deliveries, "the event at this offset is written in part, and goes on");
+            self.cursors.opened(lease.epoch, offset, cursor);
+        }
         if let (Some(intake), Some(place)) = (&mut self.intake, with.place) {
             intake.opened(lease, place, &mut self.queue, now);
         }
@@ -111,6 +127,9 @@ impl Work for FanoutWork {
     fn turn(&mut self, turn: &mut Turn<'_, Note>) -> Result<NextTurn, WorkError> {
         if turn.is_stopping {
             return Ok(NextTurn::OnInput);
+        }
+        if let Some(intake) = &mut self.intake {
+            intake.note_slices(self.planner.slicing().chain(self.cursors.leases()));
         }
         if let Some(intake) = &mut self.intake
             && intake.follow(turn, &mut self.queue)
@@ -149,42 +168,18 @@ impl Work for FanoutWork {
     }
 
     fn replace(&mut self, refused: Refused<'_, Note>, now: Now) -> Result<Vec<OutRecord>, WorkError> {
-        let Refused { lease, note, refusals, before, .. } = refused;
-        let retried = self.retried.as_mut().and_then(|it| it.read(lease, &note.record));
-        let place = match &retried {
-            None => Place { record: &note.record, partition: &lease.partition, now_ms: now.wall_ms, retries: 0 },
-            Some(retried) => retried.place(now.wall_ms),
-        };
-        let route = self.intake.as_ref().and_then(|intake| intake.route_of(lease.epoch));
-        let route = route.or_else(|| retried.as_ref().and_then(RetriedTurn::route));
-        let of = self.planner.whose(&self.catalog, place, route, retried.as_ref());
-        let mut outputs = Vec::with_capacity(2);
-        let (reason, detail) = match &refusals[0] {
-            Refusal::Unwritable { reason, .. } => (RejectReason::Unwritable, reason),
-            Refusal::TooSlow { reason } => (RejectReason::TooManyMatches, reason),
-        };
-        if before == 0 {
-            self.expander.rejection(place, of, &Rejection::new(reason, detail.clone()), &mut outputs);
-        } else {
-            self.expander.bare_rejection(place, of, detail, &mut outputs);
-        }
-        note.verdict = EventVerdict::Rejected(reason);
-        // The event was not accepted after all: when it comes again it is no repeat.
-        if let Some((id, _)) = note.id.take()
-            && let Some(seen) = self.seen.get_mut(&lease.epoch)
-        {
-            seen.remove(&id);
-        }
-        Ok(outputs)
+        Ok(self.replaced(refused, now))
     }
 
     fn seal(&mut self, batch: &Batch<Note>, outputs: &mut Vec<Output>) -> Vec<Claimed> {
         add_seen(&self.expander, self.seen_partitions, batch, outputs);
-        let Some(intake) = &mut self.intake else { return Vec::new() };
-        for entry in batch.entries() {
-            intake.judged(entry.epoch, &entry.note);
-        }
-        intake.claims(batch.parts())
+        let positions = self.intake.as_mut().map(|intake| {
+            for entry in batch.entries() {
+                intake.judged(entry.epoch, &entry.note);
+            }
+            intake.claims(batch.parts())
+        });
+        self.cursors.claim(batch, positions.unwrap_or_default())
     }
 
     fn unsealed(&mut self, _batch: &Batch<Note>) {
@@ -196,6 +191,11 @@ impl Work for FanoutWork {
     fn committed<'a>(&mut self, entries: impl Iterator<Item = &'a Entry<Note>>, _now: Now) {
         for entry in entries {
             self.metrics.count(entry.note.verdict);
+            self.cursors.committed(entry);
+            if matches!(entry.note.verdict, EventVerdict::Sliced(_)) {
+                self.next_slice(entry.epoch);
+                continue;
+            }
             if let Some(intake) = &mut self.intake {
                 intake.count(entry.epoch, &entry.note);
             }
@@ -208,11 +208,14 @@ impl Work for FanoutWork {
     fn revoking(&mut self, leases: &[Lease]) {
         for lease in leases {
             self.forget_queued(lease);
+            self.planner.forget_slices(lease, false);
         }
     }
 
     fn closed(&mut self, lease: &Lease) {
         self.forget_queued(lease);
+        self.planner.forget_slices(lease, true);
+        self.cursors.closed(lease.epoch);
         self.seen.remove(&lease.epoch);
         if let Some(retried) = &mut self.retried {
             retried.passed(lease.epoch);
@@ -253,7 +256,10 @@ impl Work for FanoutWork {
                 &self.metrics.source_lag_seconds
             }
         };
-        let oldest_ms = [self.queue.oldest_ms(), measured.oldest_timestamp_ms].into_iter().flatten().min();
+        let oldest_ms = [self.queue.oldest_ms(), self.planner.oldest_sliced_ms(), measured.oldest_timestamp_ms]
+            .into_iter()
+            .flatten()
+            .min();
         let lag_ms = oldest_ms.map_or(0, |oldest_ms| (now.wall_ms - oldest_ms).max(0));
         #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ms")]
         lag_seconds.set(lag_ms as f64 / 1_000.0);
@@ -278,7 +284,7 @@ impl FanoutWork {
     /// Plans what the snapshot covers until the batch is full or other tasks should have their turn. Returns whether it gave way.
     fn plan(&mut self, turn: &mut Turn<'_, Note>) -> bool {
         let begin = instant();
-        let is_over = || instant().saturating_duration_since(begin) > PLAN_SLICE;
+        let is_over = || instant().saturating_duration_since(begin) > PLAN_STEP;
         if !self.planner.compile(is_over) {
             return true;
         }
@@ -298,7 +304,8 @@ impl FanoutWork {
                 },
             };
             let (catalog, retried, now_ms) = (&self.catalog, retried.as_ref(), turn.now.wall_ms);
-            let mut against = plan::Turn { catalog, seen, source, retried, now_ms, now, is_over: &is_over };
+            let written = self.cursors.of(lease.epoch, record.offset);
+            let mut against = plan::Turn { catalog, seen, source, retried, written, now_ms, now, is_over: &is_over };
             match self.planner.plan(&mut against, &lease, record) {
                 Planned::Done(note) => {
                     let at = (note.record.offset, note.record.timestamp_ms);
@@ -309,6 +316,19 @@ impl FanoutWork {
                         retried.passed(lease.epoch);
                     }
                 }
+                Planned::Slice(note) => {
+                    let at = (note.record.offset, note.record.timestamp_ms);
+                    // The rest of it waits for its transaction, and its partition for the rest.
+                    self.queue.hold_with(&lease, note.record.clone());
+                    let entry = Entry::beside(lease.epoch, at, turn.now.boot_ms, note);
+                    turn.resolve(entry, self.planner.outputs());
+                    has_planned = true;
+                }
+                Planned::Later(record) => {
+                    self.queue.step_back(&lease, record);
+                    gives_way = true;
+                }
+                Planned::UnderWay(record) => self.queue.hold_with(&lease, record),
                 Planned::Aside(record) => {
                     self.queue.put_back(lease, record);
                     gives_way = true;
@@ -330,7 +350,7 @@ impl FanoutWork {
                 }
             }
             now = instant();
-            gives_way |= now.saturating_duration_since(begin) > PLAN_SLICE;
+            gives_way |= now.saturating_duration_since(begin) > PLAN_STEP;
         }
         if has_planned {
             self.planned_boot_ms = turn.now.boot_ms;
@@ -342,6 +362,12 @@ impl FanoutWork {
             self.planned_boot_ms = turn.now.boot_ms;
         }
         gives_way
+    }
+
+    /// A slice of a lease is committed: the next one may be made.
+    fn next_slice(&mut self, epoch: Epoch) {
+        self.planner.slice_committed(epoch);
+        self.queue.release_epoch(epoch);
     }
 
     fn forget_queued(&mut self, lease: &Lease) {

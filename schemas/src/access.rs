@@ -44,7 +44,8 @@ pub const ACCESS: &[Access] = {
         Access { topic: "lanes", writers: &[Delivery, Operator], readers: &[Delivery, Control, Operator] },
         Access { topic: "retry", writers: &[Delivery, Retry], readers: &[Retry] },
         // What died is sent again from there once its delivery is gone.
-        Access { topic: "dead-letters", writers: &[Delivery], readers: &[Control, People] },
+        // The fan-out writes what `deliveries` never takes of an event of which others are written.
+        Access { topic: "dead-letters", writers: &[Fanout, Delivery], readers: &[Control, People] },
         Access { topic: "attempts", writers: &[Fanout, Delivery, Retry, Control], readers: &[Control, People] },
         Access { topic: "jobs", writers: &[Control], readers: &[Control] },
         // The control plane shows what was rejected, and has the fan-out plan it again.

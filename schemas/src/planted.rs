@@ -37,6 +37,8 @@ pub enum PlantedBug {
     StaleSeenEnd,
     /// The fan-out matches without asking for the end of `control`.
     ReadIndexSkipped,
+    /// The fan-out begins an event that is written in part anew when it takes its partition over.
+    ForgottenCursor,
     /// A batch keeps the bytes of what was taken out of it, until it is full and empty at once.
     BytesKept,
     /// The retry scheduler promotes, and the delivery worker sends, before the due time.
@@ -44,7 +46,7 @@ pub enum PlantedBug {
 }
 
 /// All of them with the names they have in [`VARIABLE`].
-const NAMES: [(PlantedBug, &str); 12] = [
+const NAMES: [(PlantedBug, &str); 13] = [
     (PlantedBug::CommitBeforeSend, "commit-before-send"),
     (PlantedBug::DropOnRevoke, "drop-on-revoke"),
     (PlantedBug::NoNonceComparison, "no-nonce-comparison"),
@@ -55,6 +57,7 @@ const NAMES: [(PlantedBug, &str); 12] = [
     (PlantedBug::CreditIgnored, "credit-ignored"),
     (PlantedBug::StaleSeenEnd, "stale-seen-end"),
     (PlantedBug::ReadIndexSkipped, "read-index-skipped"),
+    (PlantedBug::ForgottenCursor, "forgotten-cursor"),
     (PlantedBug::BytesKept, "bytes-kept"),
     (PlantedBug::BeforeDue, "before-due"),
 ];

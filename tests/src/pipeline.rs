@@ -18,6 +18,7 @@ mod payload;
 mod roles;
 mod setup;
 mod watch;
+pub mod wide;
 
 use std::collections::BTreeMap;
 use std::path::Path;

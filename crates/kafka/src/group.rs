@@ -183,8 +183,8 @@ fn set(
 /// Nobody's transaction, so that a takeover finds nobody to fence.
 fn by_hand(offset: i64, topic_id: Uuid) -> String {
     let (nonce, transactional_id) = (Uuid::nil(), String::new());
-    let (read_up_to, not_done, lists, position) = (offset, Vec::new(), None, None);
-    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists, position };
+    let (read_up_to, not_done, lists, position, slices) = (offset, Vec::new(), None, None, None);
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists, position, slices };
     metadata::encode(offset, &metadata).0
 }
 

@@ -51,7 +51,7 @@ pub use fetcher::{Answers, FetchOutcome, Fetched, Fetcher, FetcherOptions, Urgen
 pub use lasting_producer::{LastingProducer, ProducerState};
 pub use lease::{Epoch, Lease, Ownership};
 pub use lists::{KeptRecord, ListsRestorer, RestoredLists};
-pub use metadata::{Handled, ListsClaim, PositionClaim};
+pub use metadata::{Handled, ListsClaim, PositionClaim, SliceCursor};
 pub use offsets::{FoundTopics, Offsets};
 pub use pace::Pace;
 pub use poller::{Heartbeat, LeaseLag, Membership, Poller, PollerEvent, PollerEvents, PollerOptions, RevokeDone};

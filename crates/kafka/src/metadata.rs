@@ -9,11 +9,13 @@
 //! Nonce and topic id are 22 characters of base64url; *not done* is base64url over varint deltas, the first from the
 //! committed offset, the others from their predecessor. A member is one letter, which names it, and base64url; they stand in any
 //! order, and one that is not known is passed over, so that another can come without a third version: `l` is the claim about
-//! lists, see [`ListsClaim`], `p` and `x` the positions of a source, see [`PositionClaim`]. What has no member is written as version 1, which
-//! every release reads. At most 4,096 characters, which is the broker's limit.
+//! lists, see [`ListsClaim`], `p` and `x` the positions of a source, see [`PositionClaim`], `c` how far the record at the offset is written,
+//! see [`SliceCursor`]. What has no member is written as version 1, which every release reads. At most 4,096 characters, which is the
+//! broker's limit.
 
 mod lists;
 mod position;
+mod slices;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -22,6 +24,7 @@ use uuid::Uuid;
 
 pub use self::lists::ListsClaim;
 pub use self::position::{Handled, PositionClaim};
+pub use self::slices::SliceCursor;
 
 /// The broker's `offset.metadata.max.bytes`.
 pub const MAX_LENGTH: usize = 4_096;
@@ -33,7 +36,7 @@ const BARE: &str = "1";
 /// With members.
 const EXTENDED: &str = "2";
 /// Characters that are kept free for members, whether or not there are any: a window that fits once must fit with them. A position is
-/// longer; who has one is done in order, and has no window.
+/// longer; who has one, or a record in slices, is done in order, and has no window.
 const MAX_MEMBERS: usize = 70;
 /// Version, nonce, transactional id, topic id, a span of 19 digits, five separators, and the members with theirs.
 const MAX_HEAD: usize = 1 + 22 + MAX_TRANSACTIONAL_ID + 22 + 19 + 5 + MAX_MEMBERS;
@@ -59,6 +62,8 @@ pub struct CommitMetadata {
     pub lists: Option<ListsClaim>,
     /// Which positions of a source the offset belongs to; `None`: the topic is nobody's source, or nobody has said.
     pub position: Option<PositionClaim>,
+    /// How far the record at the offset is written, where that takes more than one transaction; `None`: nothing of it is.
+    pub slices: Option<SliceCursor>,
 }
 
 /// Whether any further offset has room beside `count` not-done ones over a span of offsets, without looking at them.
@@ -104,7 +109,7 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
         }
         varint::push(&mut bytes, delta.unsigned_abs());
     }
-    let has_members = metadata.lists.is_some() || metadata.position.is_some();
+    let has_members = metadata.lists.is_some() || metadata.position.is_some() || metadata.slices.is_some();
     let version = if has_members { EXTENDED } else { BARE };
     let mut text = format!(
         "{version}:{}:{}:{}:{}:{}",
@@ -128,6 +133,11 @@ pub fn encode(committed: i64, metadata: &CommitMetadata) -> (String, bool) {
             text.push(position::REJECTED_LETTER);
             text.push_str(&BASE64.encode(rejected));
         }
+    }
+    if let Some(cursor) = &metadata.slices {
+        text.push(':');
+        text.push(slices::LETTER);
+        text.push_str(&BASE64.encode(cursor.to_bytes()));
     }
     (text, cut)
 }
@@ -154,7 +164,7 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
     let topic_id = decode_uuid(parts.next()?)?;
     let span = parts.next()?.parse::<i64>().ok().filter(|span| *span >= 0)?;
     let deltas = BASE64.decode(parts.next()?).ok()?;
-    let (mut lists, mut position, mut rejected) = (None, None, None);
+    let (mut lists, mut position, mut rejected, mut slices) = (None, None, None, None);
     for member in parts {
         if version == BARE {
             return None;
@@ -165,6 +175,8 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
             position = Some(PositionClaim::from_bytes(&BASE64.decode(encoded).ok()?)?);
         } else if let Some(encoded) = member.strip_prefix(position::REJECTED_LETTER) {
             rejected = Some(BASE64.decode(encoded).ok()?);
+        } else if let Some(encoded) = member.strip_prefix(slices::LETTER) {
+            slices = Some(SliceCursor::from_bytes(&BASE64.decode(encoded).ok()?)?);
         }
     }
     let position = match rejected {
@@ -179,7 +191,7 @@ pub fn decode(committed: i64, text: &str) -> Option<CommitMetadata> {
         last = last.checked_add(i64::try_from(varint::pull(&mut rest)?).ok()?)?;
         not_done.push(last);
     }
-    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists, position };
+    let metadata = CommitMetadata { nonce, transactional_id, topic_id, read_up_to, not_done, lists, position, slices };
     (last <= read_up_to).then_some(metadata)
 }
 

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::error::KafkaError;
 use crate::lease::Lease;
-use crate::metadata::{ListsClaim, PositionClaim};
+use crate::metadata::{ListsClaim, PositionClaim, SliceCursor};
 use crate::window::Window;
 
 /// The state of one partition at takeover.
@@ -22,6 +22,8 @@ pub struct Restored {
     pub lists: Option<ListsClaim>,
     /// Which positions of a source the committed offset belongs to, where that was said; not of a topic that was recreated.
     pub position: Option<PositionClaim>,
+    /// How far the record at the committed offset is written, where a part of it is, see [`Restored::goes_on`].
+    pub slices: Option<SliceCursor>,
     /// Kafka's id of the topic now; nil if it is not known.
     pub topic_id: Uuid,
     /// First available offset.
@@ -104,7 +106,14 @@ impl Restored {
 
     /// Nothing that was committed counts: reading begins anew, under this position.
     pub fn begin_anew(&mut self, position: PositionClaim) {
-        (self.committed, self.position) = (None, Some(position));
+        (self.committed, self.position, self.slices) = (None, Some(position), None);
+    }
+
+    /// How far the first record is written when reading begins at `start`: nothing of it where that is not the committed offset, because
+    /// retention has taken the record that was under way.
+    #[must_use]
+    pub fn goes_on(&self, start: i64) -> Option<SliceCursor> {
+        self.slices.filter(|_| self.committed == Some(start) && !self.recreated)
     }
 
     /// The window to go on with when reading begins at `start`. Where what was committed cannot be gone on with (see
@@ -134,6 +143,7 @@ mod tests {
             not_done: committed.into_iter().flat_map(|at| [at, at + 2]).collect(),
             lists: None,
             position: None,
+            slices: None,
             topic_id: Uuid::nil(),
             log_start,
             log_end,
@@ -214,6 +224,18 @@ mod tests {
         assert_eq!((restored.start().unwrap(), restored.lost()), (0, 0));
         assert_eq!(restored.window(0).progress(), (0, 0, vec![]));
     }
+
+    #[test]
+    fn a_record_goes_on_only_where_it_stood() {
+        let cursor = SliceCursor { last: Uuid::from_u128(9), count: 2_000 };
+        let begun = |log_start| Restored { slices: Some(cursor), ..restored(Some(5), log_start, 50) };
+        assert_eq!((begun(0).goes_on(5), begun(7).goes_on(7)), (Some(cursor), None), "retention took it");
+        assert_eq!(Restored { recreated: true, ..begun(0) }.goes_on(5), None);
+        let mut moved = begun(0);
+        moved.begin_anew(PositionClaim::default());
+        assert_eq!(moved.goes_on(5), None, "another record stands where it begins, or the same is to be done anew");
+    }
+
     #[test]
     fn whoever_begins_anew_has_nothing_done_wherever_that_is() {
         for start in [0, 5, 9, 40] {

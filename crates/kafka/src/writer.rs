@@ -35,7 +35,7 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::error::KafkaError;
 use crate::lease::{Lease, Ownership};
-use crate::metadata::{self, ListsClaim, PositionClaim};
+use crate::metadata::{self, ListsClaim, PositionClaim, SliceCursor};
 use crate::restore::Restored;
 use crate::takeover::{Found, Restorer};
 use commit::Committer;
@@ -153,12 +153,13 @@ impl Drop for Unstarted {
 
 impl Known {
     /// The topic's id and the claims that a commit carries.
-    fn say(self, claim: Claimed) -> (Uuid, Option<ListsClaim>, Option<PositionClaim>) {
+    fn say(self, claim: Claimed) -> (Uuid, Option<ListsClaim>, Option<PositionClaim>, Option<SliceCursor>) {
         match claim {
-            Claimed::Nothing => (self.topic_id, None, None),
-            Claimed::Lists(claim) => (self.topic_id, Some(claim), None),
-            Claimed::AsFound => (self.found_id, self.found_claim, None),
-            Claimed::Position(position) => (self.topic_id, None, Some(position)),
+            Claimed::Nothing => (self.topic_id, None, None, None),
+            Claimed::Lists(claim) => (self.topic_id, Some(claim), None, None),
+            Claimed::AsFound => (self.found_id, self.found_claim, None, None),
+            Claimed::Position(position) => (self.topic_id, None, Some(position), None),
+            Claimed::Slices(cursor, position) => (self.topic_id, None, position, Some(cursor)),
         }
     }
 }
@@ -352,12 +353,15 @@ impl std::fmt::Debug for Writer {
 
 /// The commit that puts our id where the previous owner's stands, and the offset where reading begins. Nothing is claimed
 /// where nothing was committed, or where nothing may be begun. What was said about lists stays until the role has looked at them, and so
-/// does which positions the offset belongs to.
+/// do which positions the offset belongs to and how far its record is written.
 fn claim(restored: &Restored) -> Option<Progress> {
     restored.committed?;
-    let (committed, read_up_to, not_done) = restored.window(restored.start().ok()?).progress();
-    let of_lists = restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound);
-    let claim = restored.position.clone().map_or(of_lists, Claimed::Position);
+    let start = restored.start().ok()?;
+    let (committed, read_up_to, not_done) = restored.window(start).progress();
+    let claim = match Claimed::in_order(restored.goes_on(start), restored.position.clone()) {
+        Claimed::Nothing => restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound),
+        claim => claim,
+    };
     Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done, claim })
 }
 

@@ -129,6 +129,7 @@ mod tests {
             not_done: Vec::new(),
             lists: None,
             position,
+            slices: None,
             topic_id: TOPIC,
             log_start: 10,
             log_end: 100,

@@ -99,6 +99,7 @@ impl World {
             not_done: Vec::new(),
             lists: None,
             position,
+            slices: None,
             topic_id: TOPIC_ID,
             log_start: 0,
             log_end: 100,
@@ -262,6 +263,29 @@ fn a_move_takes_the_partition_over_anew_once_and_nothing_more_of_it_is_planned()
     let turn = world.intake.turn_of(Epoch(3), Now::read().instant).unwrap();
     assert_eq!([40, 59, 60].map(|at| turn.was_handled(at)), [true, true, false]);
     assert_eq!([59, 60].map(|at| turn.again(at)), [Some(position_id.0), None], "what is new is no repeat");
+}
+
+#[test]
+fn a_move_waits_for_an_event_that_is_written_in_part_and_a_deletion_does_not() {
+    let mut world = World::opened();
+    let position_id = PositionId(Uuid::from_u128(6));
+    let start = TopicStart { topic_id: TOPIC_ID, position_id, again: false, offsets: vec![40] };
+    world.source.starts.insert(TOPIC.to_owned(), start);
+    world.publish(true);
+    for _ in 0..2 {
+        world.intake.note_slices([Epoch(3)].into_iter());
+        assert_eq!(world.turn(), (None, 0, 0, 0));
+        assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_some());
+    }
+    world.intake.note_slices([].into_iter());
+    assert_eq!(world.turn(), (None, 0, 0, 1), "it was put off, not forgotten");
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
+
+    let mut world = World::opened();
+    world.publish(false);
+    world.intake.note_slices([Epoch(3)].into_iter());
+    world.turn();
+    assert!(world.intake.turn_of(Epoch(3), Now::read().instant).is_none());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use schemas::ids::Generation;
 use schemas::rejected::RejectReason;
 use sources::{Event, Rejection};
 
-use super::Judged;
+use super::judged::Judged;
 use crate::expand::Place;
 use crate::intake::{SourceReading, SourceTurn};
 use crate::retried::RetriedTurn;

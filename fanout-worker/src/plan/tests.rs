@@ -25,6 +25,7 @@ use crate::remember::add_seen;
 mod matching;
 mod moved;
 mod retried;
+mod slices;
 mod tenants;
 mod weight;
 
@@ -90,6 +91,8 @@ struct World {
     now: Instant,
     /// Planning gives way whenever it asks.
     hurry: bool,
+    /// How far the record that is planned is written, as the commits say.
+    written: Option<SliceCursor>,
 }
 
 impl World {
@@ -100,12 +103,27 @@ impl World {
     fn of(catalog: Catalog) -> Self {
         let topics = TopicSettings::default().topics();
         let expander = Expander::new(topics.clone(), MAX_AGE);
-        let planner = Planner::new(expander.clone(), EventLimits { matches: 2, bytes: 16_777_216 }, owners());
+        let planner = Planner::new(
+            expander.clone(),
+            EventLimits { matches: 2, bytes: 16_777_216, slice_records: 2_000, slice_bytes: 2_097_152 },
+            owners(),
+        );
         let now = chassis::clock::instant();
         let limits = BatchLimits { records: 1_000_000, bytes: 1 << 30 };
         let outbox = Outbox::new(limits, Order::InOrder);
         let identities = Identities::new(Limits::new(Duration::from_secs(86_400), 1_000_000));
-        Self { catalog, topics, planner, identities, seen: BTreeMap::new(), expander, outbox, now, hurry: false }
+        Self {
+            catalog,
+            topics,
+            planner,
+            identities,
+            seen: BTreeMap::new(),
+            expander,
+            outbox,
+            now,
+            hurry: false,
+            written: None,
+        }
     }
 
     fn plan(&mut self, partition: i32, record: Record) -> EventVerdict {
@@ -113,7 +131,11 @@ impl World {
         loop {
             record = match self.try_plan(partition, record) {
                 Tried::Done(verdict) => return verdict,
-                Tried::Aside(record) => record,
+                Tried::Aside(record) | Tried::Later(record) => record,
+                Tried::Slice(record) => {
+                    self.planner.slice_committed(lease(partition).epoch);
+                    record
+                }
             };
             self.compile();
         }
@@ -122,24 +144,41 @@ impl World {
     fn try_plan(&mut self, partition: i32, record: Record) -> Tried {
         let seen = self.seen.entry(partition).or_insert_with(|| self.identities.partition());
         let (now, hurry, lease) = (self.now, self.hurry, lease(partition));
-        let source = None;
-        let mut turn =
-            Turn { catalog: &self.catalog, seen, source, retried: None, now_ms: NOW_MS, now, is_over: &|| hurry };
-        let note = match self.planner.plan(&mut turn, &lease, record) {
-            Planned::Done(note) => note,
-            Planned::Aside(record) => return Tried::Aside(record),
-            Planned::Held(..) | Planned::Awaits(..) => panic!("nobody's source"),
+        let (source, written) = (None, self.written);
+        let mut turn = Turn {
+            catalog: &self.catalog,
+            seen,
+            source,
+            retried: None,
+            written,
+            now_ms: NOW_MS,
+            now,
+            is_over: &|| hurry,
         };
         if !self.outbox.is_open(lease.epoch) {
             self.outbox.open(&lease, Window::restore(0, 0, Vec::new()), 0);
         }
+        let note = match self.planner.plan(&mut turn, &lease, record) {
+            Planned::Done(note) => note,
+            Planned::Aside(record) => return Tried::Aside(record),
+            Planned::Later(record) => return Tried::Later(record),
+            Planned::Slice(note) => {
+                let (at, record) = ((note.record.offset, note.record.timestamp_ms), note.record.clone());
+                let EventVerdict::Sliced(written) = note.verdict else { panic!("{note:?}") };
+                self.written = written;
+                self.outbox.resolve(Entry::beside(lease.epoch, at, 0, note), self.planner.outputs());
+                return Tried::Slice(record);
+            }
+            planned => panic!("{planned:?}"),
+        };
+        self.written = None;
         assert!(self.outbox.admit(lease.epoch, note.record.offset));
         let (verdict, at) = (note.verdict, (note.record.offset, note.record.timestamp_ms));
         self.outbox.resolve(Entry::new(lease.epoch, at, note.record.size(), 0, note), self.planner.outputs());
         Tried::Done(verdict)
     }
 
-    /// What the record that was put aside waits for, one filter per slice. Returns how many.
+    /// What the record that was put aside waits for, one filter per step. Returns how many.
     fn compile(&mut self) -> usize {
         1 + std::iter::from_fn(|| (!self.planner.compile(|| true)).then_some(())).count()
     }
@@ -162,6 +201,10 @@ enum Tried {
     /// It is in the outbox.
     Done(EventVerdict),
     Aside(Record),
+    /// It is planned again after others.
+    Later(Record),
+    /// A slice of it is in the outbox.
+    Slice(Record),
 }
 
 fn lease(partition: i32) -> Lease {

@@ -1,5 +1,6 @@
 //! What became of a record that was to be planned.
 
+use kafka::SliceCursor;
 use schemas::record::{Record, TopicPartition};
 use schemas::rejected::RejectReason;
 use schemas::seen::Hash;
@@ -17,6 +18,9 @@ pub(crate) enum EventVerdict {
     Skipped(&'static str),
     /// No event, or one that cannot be passed on.
     Rejected(RejectReason),
+    /// A part of an event's deliveries, and not the last record of it: how far it is with that. `None`: it was refused, and nothing of
+    /// the event is written.
+    Sliced(Option<SliceCursor>),
 }
 
 /// A planned record, remembered until its transaction is known.
@@ -39,6 +43,12 @@ pub(crate) enum Planned {
     Done(Note),
     /// Its outputs are not complete yet: it is to be planned again, before any other, once [`super::Planner::compile`] is done.
     Aside(Record),
+    /// A part of it is complete, see [`EventVerdict::Sliced`]: the rest once that is committed.
+    Slice(Note),
+    /// Its outputs are not complete yet: it is to be planned again, after those of others.
+    Later(Record),
+    /// A part of it is not committed yet.
+    UnderWay(Record),
     /// Nothing of its source can be an event for now, and this is why: its partition is held.
     Held(Record, SourceFailure),
     /// Nobody can tell what it is before this schema is here: its partition waits.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chassis::metrics::Registry;
 use kafka::{Transaction, Window};
+use schemas::control::ControlObject;
 use schemas::record::{Headers, TopicPartition};
+use schemas::rejected::RejectReason;
 use schemas::topics::TopicSettings;
 use stage::{BatchLimits, Order, Outbox, StageError};
 
@@ -12,6 +14,8 @@ use super::*;
 use crate::deduplicate::{Identities, Limits};
 use crate::owners::Owners;
 use crate::weigh::EventLimits;
+
+mod slices;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 
@@ -23,13 +27,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of([])
+    }
+
+    fn of<const N: usize>(objects: [ControlObject; N]) -> Self {
         let topics = TopicSettings::default().topics();
         let expander = Expander::new(topics.clone(), Duration::from_secs(60));
         let identities = Identities::new(Limits::new(Duration::from_secs(3_600), 1_000));
         let connection = kafka::Connection::new("127.0.0.1:1", &BTreeMap::new()).unwrap();
         let vault = vault::Vault::new(&[vault::EncryptionKey::new("k1", [1; 32])], &[2; 32]).unwrap();
         let work = FanoutWork {
-            catalog: Catalog::of([], Arc::new(vault)),
+            catalog: Catalog::of(objects, Arc::new(vault)),
             metrics: FanoutMetrics::new(&Registry::new()).unwrap(),
             restorer: Restorer {
                 offsets: kafka::Offsets::start(&connection).unwrap(),
@@ -42,7 +50,7 @@ impl World {
             },
             planner: Planner::new(
                 expander.clone(),
-                EventLimits { matches: 10, bytes: 1_000_000 },
+                EventLimits { matches: 10, bytes: 1_000_000, slice_records: 2, slice_bytes: 65_536 },
                 Owners::new(schemas::ids::OrganizationId(uuid::Uuid::nil())),
             ),
             expander,
@@ -50,6 +58,7 @@ impl World {
             intake: None,
             retried: None,
             seen: BTreeMap::new(),
+            cursors: Cursors::default(),
             queue: Queue::default(),
             index: None,
             is_answered: false,
@@ -59,7 +68,11 @@ impl World {
         let mut world = Self { work, outbox: Outbox::new(BatchLimits::default(), Order::InOrder) };
         for partition in 0..2 {
             world.outbox.open(&lease(partition), Window::restore(0, 0, Vec::new()), 0);
-            world.work.opened(&lease(partition), BegunWith { seen: identities.partition(), place: None }, now());
+            world.work.opened(
+                &lease(partition),
+                BegunWith { seen: identities.partition(), place: None, written: None },
+                now(),
+            );
         }
         world
     }

@@ -51,6 +51,7 @@ fn window(data: &[u8]) {
         not_done,
         lists,
         position: None,
+        slices: None,
     };
     let (text, cut) = encode(COMMITTED, &metadata);
     assert!(text.len() <= MAX_LENGTH);

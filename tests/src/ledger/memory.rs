@@ -25,8 +25,6 @@ const FETCHED: u64 = 16 * MIB;
 /// What a poller holds of a partition beyond its credit, and how many records as a multiple of it.
 const HELD: u64 = 4 * MIB;
 const HELD_RECORDS: u64 = 4;
-/// What one event becomes at most: the default of `fanout.event_bytes`. One above it is rejected.
-const EVENT_BYTES: u64 = 16 * MIB;
 /// Records the retry scheduler holds of a partition.
 const RETRY_RECORDS: u64 = 1_000;
 /// Of a record beside its bytes: headers, places, queues.
@@ -153,11 +151,11 @@ pub fn resident_limit(config: &Config, role: Role, held: &Gauges) -> u64 {
         }
         Role::Fanout => {
             let fanout = &config.fanout;
-            // A batch closes after the event that fills it, and an event is never split.
-            let event = (wide(fanout.max_matches).min(of(SUBSCRIPTIONS)) * record(config)).min(EVENT_BYTES);
+            // A batch closes after the slice that fills it, and a slice has one delivery at least.
+            let slice = wide(fanout.slice_bytes).max(record(config));
             let poller = poller(config, partitions(config, "events"), fanout.live_records, fanout.live_bytes);
             let identities = (of(IDENTITIES) * ID).min(identities_limit(config));
-            let batches = BATCHES * (wide(fanout.batch_bytes) + event);
+            let batches = BATCHES * (wide(fanout.batch_bytes) + slice);
             let sources = if of(SOURCE_PARTITIONS) == 0 { 0 } else { sources(config, of(SOURCE_PARTITIONS)) + batches };
             common + poller + batches + identities + sources
         }

@@ -9,7 +9,9 @@ use schemas::seen;
 use serde_json::json;
 use testkit::Expect;
 use testkit::ledger::collect;
-use testkit::pipeline::{Application, Event, Pipeline};
+use testkit::pipeline::wide::{EVENT_TYPE, WideWritten};
+use testkit::pipeline::{Application, Event, Pipeline, Role, Setup};
+use testkit::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -153,4 +155,33 @@ async fn ids_that_the_gateway_made_leave_nothing_in_seen() {
 async fn remembered(pipeline: &Pipeline) -> usize {
     let records = collect::read_topic(pipeline.connection(), &pipeline.topics().seen).await.unwrap();
     records.iter().map(|(_, record)| seen::decode(record.value.as_ref().unwrap()).unwrap().count()).sum()
+}
+
+/// More than one transaction writes: in slices, one event after the other in its partition, and others of other partitions beside them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_for_5000_subscriptions_reaches_each_of_them_once() {
+    let setup = Setup::new("wide").set("topics.partitions.events", 2);
+    let mut pipeline = setup.topics_only().await.unwrap();
+    let wide = pipeline.wide(5_000).await.unwrap();
+    pipeline.roles().start(Role::Fanout, 1).await.unwrap();
+    let names = ["all-0", "all-1", "all-2"];
+    let events = names.map(|name| Event::new(name, EVENT_TYPE));
+    pipeline.publish(&wide.application, &events).await.unwrap();
+    // The same again: a repeat, once the first is done.
+    pipeline.publish(&wide.application, &events[..1]).await.unwrap();
+    for name in names {
+        let ended = || async {
+            let written = wide.written(&pipeline, name).await.ok()?;
+            (!written.matched.is_empty()).then_some(written)
+        };
+        let written = eventually("the end of an event", SOON, ended).await.unwrap();
+        assert_eq!(written, WideWritten::once(5_000), "{name}");
+    }
+    let fanout = pipeline.roles().process(Role::Fanout, 1).unwrap();
+    let repeated = || async { (fanout.metric("hookbus_fanout_repeats_total").await.ok()? >= 1.0).then_some(()) };
+    eventually("the repeat", SOON, repeated).await.unwrap();
+    let matched = fanout.metric("hookbus_fanout_matched_total").await.unwrap();
+    assert!((matched - 15_000.0).abs() < 0.5, "{matched}");
+    // Nobody delivers them, and the ledger knows nothing of these subscriptions.
+    drop(pipeline.verdict(Expect { waiting: 1, ..Expect::default() }, SOON).await);
 }

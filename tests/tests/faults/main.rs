@@ -44,6 +44,8 @@ mod scenes;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]
+mod slices;
+#[cfg(test)]
 mod slow;
 #[cfg(test)]
 mod sources;

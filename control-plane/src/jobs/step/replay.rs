@@ -19,16 +19,16 @@ use super::{JobPart, NotNow, StepOutcome, Steps};
 use crate::jobs::known::KnownJob;
 use crate::problem::Problem;
 
-/// Subscriptions that get one event again, as the fan-out takes at most (`fanout.max_matches`).
+/// Subscriptions that get one event again: all of it is one part.
 const MOST_MATCHES: usize = 10_000;
-/// Bytes that are written of one event, as the fan-out takes at most (`fanout.event_bytes`).
+/// Bytes that are written of one event: all of it is one transaction.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Why an event is too much for one part: it matches more now than the fan-out would take.
+/// Why an event is too much for one part: it matches more now than one part takes.
 pub(super) struct TooMuch(pub(super) String);
 
 impl Steps {
-    /// See the module. All of it is one part: where an event matches more than the fan-out takes, nothing of it is sent.
+    /// See the module. All of it is one part: where an event matches more than one part takes, nothing of it is sent.
     pub(super) async fn replay(&self, job: &KnownJob, of: &JobEvent) -> Result<StepOutcome, NotNow> {
         self.current().await?;
         let application = self.catalog.read().application_by_id(job.definition.application_id).cloned();

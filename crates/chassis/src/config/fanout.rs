@@ -32,18 +32,32 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "fanout.max_matches",
-        kind: Kind::Integer(1, 100_000, Unit::Count),
-        default: "10000",
+        kind: Kind::Integer(1, 1_000_000, Unit::Count),
+        default: "100000",
         title: "Matches of an event",
-        effect: "An event that matches more subscriptions is rejected: its deliveries are one transaction.",
+        effect: "An event that matches more subscriptions is rejected.",
     },
     Key {
-        path: "fanout.event_bytes",
-        kind: Kind::Integer(1_048_576, 1_073_741_824, Unit::Bytes),
-        default: "16777216",
+        path: "fanout.max_expansion_bytes",
+        kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
+        default: "8589934592",
         title: "Bytes of an event's deliveries",
-        effect: "An event of which more would be written (matches x payload and headers) is rejected: it is one transaction, \
-                 which must pass within kafka.transaction_timeout_ms. One delivery is always written.",
+        effect: "An event of which more would be written (matches x payload and headers) is rejected. One delivery is always written.",
+    },
+    Key {
+        path: "fanout.slice_records",
+        kind: Kind::Integer(1, 10_000, Unit::Count),
+        default: "2000",
+        title: "Deliveries of a slice",
+        effect: "An event for more subscriptions is written in slices of so many deliveries, one transaction after the other. Its \
+                 partition waits for it, others do not.",
+    },
+    Key {
+        path: "fanout.slice_bytes",
+        kind: Kind::Integer(65_536, 67_108_864, Unit::Bytes),
+        default: "2097152",
+        title: "Bytes of a slice",
+        effect: "As fanout.slice_records, in bytes. A slice must pass within kafka.transaction_timeout_ms; it has one delivery at least.",
     },
     Key {
         path: "fanout.batch_records",
@@ -87,8 +101,12 @@ pub struct FanoutConfig {
     /// Most subscriptions an event may match.
     pub max_matches: usize,
     /// Most bytes of one event's deliveries, unless it has only one.
-    pub event_bytes: usize,
-    /// Most records of a transaction, unless one event has more.
+    pub max_expansion_bytes: usize,
+    /// Deliveries of one event in one transaction.
+    pub slice_records: usize,
+    /// Their bytes, unless it is only one.
+    pub slice_bytes: usize,
+    /// Most records of a transaction, unless one slice has more.
     pub batch_records: usize,
     /// Bytes after which a transaction closes.
     pub batch_bytes: usize,
@@ -111,7 +129,9 @@ impl FanoutConfig {
             dedup_window: from.hours("fanout.dedup_window_hours"),
             dedup_ids: from.number("fanout.dedup_ids"),
             max_matches: from.number("fanout.max_matches"),
-            event_bytes: from.number("fanout.event_bytes"),
+            max_expansion_bytes: from.number("fanout.max_expansion_bytes"),
+            slice_records: from.number("fanout.slice_records"),
+            slice_bytes: from.number("fanout.slice_bytes"),
             batch_records: from.number("fanout.batch_records"),
             batch_bytes: from.number("fanout.batch_bytes"),
             live_records: from.number("fanout.live_records"),

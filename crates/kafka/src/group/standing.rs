@@ -111,6 +111,7 @@ pub(super) fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid
     };
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
     let position = metadata.as_ref().and_then(|metadata| metadata.position.clone());
+    let slices = metadata.as_ref().and_then(|metadata| metadata.slices);
     let (read_up_to, not_done) =
         metadata.map_or((committed, Vec::new()), |metadata| (metadata.read_up_to, metadata.not_done));
     Restored {
@@ -120,6 +121,7 @@ pub(super) fn restored(lag: &PartitionLag, committed: i64, topic_id: Option<Uuid
         not_done,
         lists,
         position,
+        slices,
         topic_id: topic_id.unwrap_or_default(),
         log_start: lag.log_start,
         log_end: lag.log_end,
@@ -177,6 +179,7 @@ mod tests {
             not_done: vec![100, 105],
             lists: None,
             position: None,
+            slices: None,
         };
         let of = |log_start, log_end| {
             let mut lag = lag(Some(100), (log_start, log_end), NOW);
@@ -203,6 +206,7 @@ mod tests {
             not_done: vec![10, 15],
             lists: Some(ListsClaim { queued: 4, sum: 1, topic_id: NOW, from: 0 }),
             position: None,
+            slices: None,
         };
         let mut lag = lag(Some(10), (3, 30), NOW);
         lag.metadata = metadata::encode(10, &head).0;

@@ -13,6 +13,7 @@ fn metadata(read_up_to: i64, not_done: Vec<i64>) -> CommitMetadata {
         not_done,
         lists: None,
         position: None,
+        slices: None,
     }
 }
 
@@ -112,6 +113,7 @@ fn golden_metadata_of_both_versions() {
         not_done: vec![1_000, 1_001, 1_200],
         lists,
         position: None,
+        slices: None,
     };
     let golden = [
         ("1:AAAAAAAAAAAAAAAAAAAABw:hookbus-delivery-0:AAAAAAAAAAAAAAAAAAAA_w:300:AAHHAQ", None),
@@ -182,4 +184,21 @@ fn golden_metadata_with_a_position() {
     let (text, cut) = encode(1_300, &ours);
     assert!(text.ends_with("sFBN8HrAI:xBgHhBwI") && !cut, "{text}");
     assert_eq!(decode(1_300, &text), Some(ours));
+}
+
+/// A record whose outputs take several transactions says how far it is, and every owner goes on there.
+#[test]
+fn golden_metadata_with_a_cursor() {
+    let cursor = SliceCursor { last: Uuid::from_u128(0xa), count: 300 };
+    let ours = CommitMetadata { slices: Some(cursor), ..metadata(7, Vec::new()) };
+    let (text, cut) = encode(7, &ours);
+    assert!(text.starts_with("2:") && text.ends_with("::cAAAAAAAAAAAAAAAAAAAACqwC") && !cut, "{text}");
+    assert!(text.len() <= length(7, &[]));
+    assert_eq!(decode(7, &text), Some(ours));
+    let position = PositionClaim { handled: Handled::default().with(5, 7), ..PositionClaim::default() };
+    let of_both = CommitMetadata { position: Some(position), slices: Some(cursor), ..metadata(7, Vec::new()) };
+    assert_eq!(decode(7, &encode(7, &of_both).0), Some(of_both));
+    for bad in ["c", "cAAAA", "cAAAAAAAAAAAAAAAAAAAACqwCAA"] {
+        assert_eq!(decode(7, &text.replace("cAAAAAAAAAAAAAAAAAAAACqwC", bad)), None, "{bad}");
+    }
 }

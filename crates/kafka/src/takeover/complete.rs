@@ -146,6 +146,7 @@ fn complete_one(
     }
     let lists = metadata.as_ref().and_then(|metadata| metadata.lists);
     let position = metadata.as_ref().and_then(|metadata| metadata.position.clone()).filter(|_| !recreated);
+    let slices = metadata.as_ref().and_then(|metadata| metadata.slices).filter(|_| !recreated);
     let committed_id = metadata.as_ref().map(|metadata| metadata.topic_id).filter(|id| !id.is_nil());
     let (committed, read_up_to, not_done) = match (committed, metadata) {
         (_, _) if recreated => (Some(log_start), log_start, Vec::new()),
@@ -163,6 +164,7 @@ fn complete_one(
         not_done,
         lists,
         position,
+        slices,
         topic_id,
         log_start,
         log_end,

@@ -79,7 +79,7 @@ impl<'a> Try<'a> {
                 error!(%partition, committed = progress.committed, read_up_to = progress.read_up_to, "an offset above what is not done is committed");
             }
             let of_lease = known.get(&progress.lease).copied().unwrap_or_default();
-            let (topic_id, lists, position) = of_lease.say(progress.claim.clone());
+            let (topic_id, lists, position, slices) = of_lease.say(progress.claim.clone());
             let (text, cut) = metadata::encode(
                 progress.committed,
                 &CommitMetadata {
@@ -90,6 +90,7 @@ impl<'a> Try<'a> {
                     not_done: progress.not_done.clone(),
                     lists,
                     position,
+                    slices,
                 },
             );
             if cut {

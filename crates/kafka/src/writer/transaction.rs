@@ -7,7 +7,7 @@ use schemas::record::OutRecord;
 
 use crate::error::ErrorCode;
 use crate::lease::Lease;
-use crate::metadata::{ListsClaim, PositionClaim};
+use crate::metadata::{ListsClaim, PositionClaim, SliceCursor};
 
 /// What one transaction writes.
 ///
@@ -46,7 +46,8 @@ pub struct Progress {
     pub claim: Claimed,
 }
 
-/// What a commit says beside its progress: about the lists of records that wait, or about the positions of a source.
+/// What a commit says beside its progress: about the lists of records that wait, about the positions of a source,
+/// or about a record that is written in slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Claimed {
     /// Nothing.
@@ -59,6 +60,22 @@ pub enum Claimed {
     AsFound,
     /// Nothing about lists: the partition is a source's, and this is where its offset came from.
     Position(PositionClaim),
+    /// The record at the offset is written in slices, and this is how far; with the positions where the partition is a source's.
+    Slices(SliceCursor, Option<PositionClaim>),
+}
+
+// === impl Claimed ===
+
+impl Claimed {
+    /// What the commits of a partition say that is done in order and has no lists.
+    #[must_use]
+    pub fn in_order(slices: Option<SliceCursor>, position: Option<PositionClaim>) -> Self {
+        match (slices, position) {
+            (Some(cursor), position) => Self::Slices(cursor, position),
+            (None, Some(position)) => Self::Position(position),
+            (None, None) => Self::Nothing,
+        }
+    }
 }
 
 /// How a transaction ended.

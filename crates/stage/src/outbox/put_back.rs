@@ -63,7 +63,8 @@ impl<N> Outbox<N> {
     }
 
     /// The cluster took only `written` bytes of the batch in its time: what comes next is smaller. An entry that is too slow
-    /// by itself, twice, and writes at least `give_up_bytes` is replaced by the role.
+    /// by itself, twice, and writes at least `give_up_bytes` is replaced by the role. One beside the window is not given up: there may be
+    /// others of the same record that are written already.
     pub(crate) fn put_back_slow(
         &mut self,
         batch: Batch<N>,
@@ -79,7 +80,7 @@ impl<N> Outbox<N> {
         if let [item] = &mut returned[..] {
             item.entry.too_slow += 1;
             let is_large = slow.give_up_bytes.is_some_and(|least| item.entry.output_bytes >= least);
-            if is_large && item.entry.too_slow >= MAX_TOO_SLOW {
+            if is_large && !item.entry.is_beside && item.entry.too_slow >= MAX_TOO_SLOW {
                 let refusals = [Refusal::TooSlow { reason: slow.reason.to_owned() }];
                 self.replace(item, &refusals, work, now)?;
             }

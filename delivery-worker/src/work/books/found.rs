@@ -116,6 +116,7 @@ mod tests {
             not_done: vec![40, 50],
             lists: Some(ListsClaim { queued, sum, topic_id: Uuid::nil(), from: 0 }),
             position: None,
+            slices: None,
             topic_id: Uuid::nil(),
             log_start: 0,
             log_end: 100,

@@ -114,7 +114,7 @@ fn the_cap_counts_what_the_filters_left() {
 }
 
 #[test]
-fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_slices() {
+fn an_event_that_meets_many_new_filters_is_put_aside_and_they_are_compiled_in_steps() {
     let filters = |total: u128| (21..121).map(move |number| filtered(number, &format!("data.total == {total}")));
     let mut world = World::of(with(filters(1).take(COMPILED_AT_ONCE)));
     world.planner.limits.matches = 100;
@@ -145,6 +145,7 @@ fn filters_that_change_as_fast_as_they_are_compiled_do_not_stop_a_partition() {
         record = match world.try_plan(0, record) {
             Tried::Done(verdict) => break assert_eq!(verdict, EventVerdict::Matched(100)),
             Tried::Aside(record) => record,
+            tried => panic!("{tried:?}"),
         };
         (asides, total) = (asides + 1, total + 1);
         world.compile();

@@ -45,6 +45,7 @@ impl Moved {
             seen: &mut self.seen,
             source,
             retried: None,
+            written: None,
             now_ms: NOW_MS,
             now: *now,
             is_over: &|| false,

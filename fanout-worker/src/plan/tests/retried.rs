@@ -49,7 +49,16 @@ impl Retrying {
         let turn = self.retried.read(&lease, &record).unwrap();
         let World { catalog, planner, now, .. } = &mut self.world;
         let (source, now, retried) = (self.retried.source(&turn, *now), *now, Some(&turn));
-        let mut turn = Turn { catalog, seen: &mut self.seen, source, retried, now_ms: NOW_MS, now, is_over: &|| false };
+        let mut turn = Turn {
+            catalog,
+            seen: &mut self.seen,
+            source,
+            retried,
+            written: None,
+            now_ms: NOW_MS,
+            now,
+            is_over: &|| false,
+        };
         let Planned::Done(note) = planner.plan(&mut turn, &lease, record) else { panic!("it holds up nobody") };
         assert_eq!(note.record.offset, self.offset, "its own place is committed");
         note

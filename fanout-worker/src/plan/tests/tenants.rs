@@ -68,12 +68,20 @@ impl World {
         let (catalog, now) = (&self.catalog, self.now);
         let route = route(topic);
         let source = route.as_ref().map(SourceTurn::first);
-        let mut turn =
-            Turn { catalog, seen: &mut seen, source, retried: None, now_ms: NOW_MS, now, is_over: &|| false };
+        let mut turn = Turn {
+            catalog,
+            seen: &mut seen,
+            source,
+            retried: None,
+            written: None,
+            now_ms: NOW_MS,
+            now,
+            is_over: &|| false,
+        };
         let Planned::Done(note) = self.planner.plan(&mut turn, &lease, record) else { panic!("no filters") };
         match note.verdict {
             EventVerdict::Rejected(reason) => Err(reason),
-            EventVerdict::Repeat | EventVerdict::Skipped(_) => panic!("an event of its own"),
+            EventVerdict::Repeat | EventVerdict::Skipped(_) | EventVerdict::Sliced(_) => panic!("an event of its own"),
             EventVerdict::Matched(_) => {
                 let made = self.planner.outputs().iter().filter(|out| &*out.topic == "hookbus.deliveries");
                 let key = |out: &OutRecord| String::from_utf8(out.key.as_ref().unwrap().to_vec()).unwrap();

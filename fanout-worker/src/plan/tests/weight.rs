@@ -7,7 +7,8 @@ use crate::weigh::delivery_bytes;
 fn matching(subscriptions: usize) -> World {
     let objects = (0..subscriptions).map(|number| subscription(1_000 + number as u128, "order.*", &[]));
     let mut world = World::of(with(objects));
-    world.planner.limits.matches = 100_000;
+    world.planner.limits =
+        EventLimits { matches: 100_000, bytes: 16_777_216, slice_records: 10_000, slice_bytes: 16_777_216 };
     world
 }
 
@@ -23,14 +24,14 @@ fn rejected_detail(world: &mut World) -> String {
 }
 
 #[test]
-fn an_event_whose_deliveries_are_more_than_a_transaction_carries_is_rejected_with_the_numbers() {
+fn an_event_whose_deliveries_are_more_than_may_be_written_is_rejected_with_the_numbers() {
     let mut world = matching(30);
     world.planner.limits.bytes = 2_000_000;
     assert_eq!(world.plan(0, order(0, 60_000, &[])), EventVerdict::Matched(30));
     world.commit();
     assert_eq!(world.plan(0, order(1, 100_000, &[])), EventVerdict::Rejected(RejectReason::TooManyMatches));
     let detail = rejected_detail(&mut world);
-    for part in ["30 matching subscriptions", "fanout.event_bytes allows 2000000", "send a link", "raise it"] {
+    for part in ["30 matching subscriptions", "fanout.max_expansion_bytes allows 2000000", "send a link", "raise it"] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     // Its identity was not accepted: sent again with a smaller payload it passes.
@@ -53,11 +54,11 @@ fn nothing_is_made_of_an_event_that_becomes_too_much() {
 }
 
 #[test]
-fn a_wide_event_is_made_in_slices_and_is_judged_once() {
+fn a_wide_event_is_made_in_steps_and_is_judged_once() {
     let mut world = matching(2_000);
     world.hurry = true;
     let mut record = order(0, 10, &[(header::LABELS, r#"{"env":"live"}"#)]);
-    let mut slices = 0;
+    let mut steps = 0;
     loop {
         match world.try_plan(0, record) {
             Tried::Done(verdict) => {
@@ -66,11 +67,12 @@ fn a_wide_event_is_made_in_slices_and_is_judged_once() {
                 break;
             }
             Tried::Aside(again) => record = again,
+            tried => panic!("{tried:?}"),
         }
         assert_eq!(world.outbox.len(), 0, "an event is in the batch whole or not at all");
-        slices += 1;
+        steps += 1;
     }
-    assert_eq!(slices, 2_001 / EXPANDED_AT_ONCE);
+    assert_eq!(steps, 2_001 / EXPANDED_AT_ONCE);
     assert_eq!(world.plan(0, Record { offset: 1, ..order(0, 10, &[]) }), EventVerdict::Repeat);
     let (outputs, _) = world.commit();
     let receivers: BTreeSet<_> = outputs["hookbus.deliveries"].iter().map(|out| out.key.clone()).collect();
@@ -82,7 +84,7 @@ fn a_wide_event_is_made_in_slices_and_is_judged_once() {
 fn a_wide_event_whose_partition_went_and_came_back_begins_anew() {
     let mut world = matching(2_000);
     world.hurry = true;
-    let Tried::Aside(record) = world.try_plan(0, order(0, 10, &[])) else { panic!("2,000 deliveries in one slice") };
+    let Tried::Aside(record) = world.try_plan(0, order(0, 10, &[])) else { panic!("2,000 deliveries in one step") };
     // Another record of another partition is planned between, as after a revoke.
     assert_eq!(world.plan(1, event(7, "other", &[])), EventVerdict::Matched(1));
     world.planner.forget_aside();

@@ -52,6 +52,36 @@ fn what_comes_back_reopens_no_record_and_keeps_its_place() {
     assert_eq!((transaction.progress[0].committed, outbox.live(), work.unsealed.len()), (4, 0, 1));
 }
 
+/// A part of a record whose other parts are written cannot be given up for the whole of it.
+#[test]
+fn what_is_beside_the_window_is_never_too_slow() {
+    let (mut outbox, mut work) = (outbox(Order::InOrder, 1), Scripted::default());
+    beside(&mut outbox, &lease(0), 4, &[800_000]);
+    for _ in 0..4 {
+        let (batch, transaction) = outbox.cut(0).unwrap();
+        let slow = Slow { written: 500_000, reason: "slow", give_up_bytes: Some(1) };
+        outbox.put_back_slow(batch, transaction, slow, &mut work, now()).unwrap();
+    }
+    assert!(work.refusals.is_empty());
+}
+
+/// A record may take several transactions: its parts stand beside the window, and its offset stays until it is resolved.
+#[test]
+fn a_record_in_parts_keeps_its_offset_until_the_last() {
+    let mut outbox = outbox(Order::InOrder, 1);
+    resolve(&mut outbox, &lease(0), 3, &[10]);
+    assert!(outbox.admit(lease(0).epoch, 4) && outbox.admit(lease(0).epoch, 5));
+    let mut committed = Vec::new();
+    for _ in 0..3 {
+        beside(&mut outbox, &lease(0), 4, &[20, 20]);
+        committed.push(outbox.cut(0).unwrap().1.progress[0].committed);
+    }
+    let entry = Entry::new(lease(0).epoch, (4, 1), 9, 7, 0);
+    outbox.resolve(entry, &mut vec![output(1)]);
+    committed.push(outbox.cut(0).unwrap().1.progress[0].committed);
+    assert_eq!(committed, [4, 4, 4, 5]);
+}
+
 #[test]
 fn what_belongs_to_a_lease_that_is_over_is_forgotten() {
     let mut outbox = outbox(Order::AnyOrder, 1);

@@ -147,7 +147,7 @@ impl Kafka {
         self.claim = match progress.claim {
             Claimed::Lists(claim) => Some(Total { queued: claim.queued, sum: claim.sum }),
             Claimed::AsFound => self.claim,
-            Claimed::Nothing | Claimed::Position(_) => None,
+            Claimed::Nothing | Claimed::Position(_) | Claimed::Slices(..) => None,
         };
         (self.committed, self.read_up_to, self.not_done) = (progress.committed, progress.read_up_to, progress.not_done);
     }
