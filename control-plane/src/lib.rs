@@ -30,6 +30,7 @@ mod audits;
 mod auth;
 mod backlog;
 mod body;
+mod certificates;
 pub mod config;
 mod custom_headers;
 mod error;

@@ -41,6 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use chassis::limited::Limited;
 use chassis::{clock, tasks};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
@@ -72,6 +73,8 @@ use self::slot::{PoolSlot, SlotPlace};
 const HEAD_LIMIT: usize = 64 * 1024;
 /// How often kept connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Between two lines of a log that say the same of an egress proxy.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -117,8 +120,9 @@ struct Connect {
 impl ConnectionPool {
     /// A pool without connections. It connects to what the resolver allows, and with this TLS where no identity brings its own.
     pub(crate) fn new(resolver: TargetResolver, tls: Arc<ClientConfig>, limits: PoolLimits) -> Self {
-        let dialer =
-            Dialer { resolver, tls, sessions: Arc::new(TlsSessions::new()), spare: Semaphore::new(SPARE_SOCKETS) };
+        let sessions = Arc::new(TlsSessions::new());
+        let (spare, limited) = (Semaphore::new(SPARE_SOCKETS), Limited::new(LINE_EVERY));
+        let dialer = Dialer { resolver, tls, sessions, spare, limited };
         let shared = PoolShared { limits, dialer, origins: Mutex::default(), is_swept: AtomicBool::new(false) };
         Self { shared: Arc::new(shared) }
     }
@@ -171,7 +175,9 @@ impl ConnectionPool {
             return NoConnection::new(NoAnswer::Local, AttemptPhase::Connect, None, reason);
         }
         let (phase, address) = waiting.phase.now();
-        NoConnection { error: NoAnswer::Timeout, ..NoConnection::late(phase, address, limit) }
+        let late = NoConnection::late(phase, address, limit);
+        // What this worker lacks is its own, however long it is waited for.
+        if late.error == NoAnswer::Local { late } else { NoConnection { error: NoAnswer::Timeout, ..late } }
     }
 
     /// Gives a connection back that carried a request to its end.

@@ -88,7 +88,7 @@ impl TargetResolver {
         self.egress.as_deref()
     }
 
-    /// The addresses of the operator's own host, which no policy judges.
+    /// The addresses of a host of the operator's own, which no policy judges, in the order to try them.
     ///
     /// # Errors
     /// It has none, or nobody says.
@@ -97,7 +97,8 @@ impl TargetResolver {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let found = self.lookups.addresses(host).await?;
-        Ok(found.iter().take(DIALLED).map(|address| SocketAddr::new(*address, port)).collect())
+        let ordered = order::by_turns(&found, order::has_route).into_iter().take(DIALLED);
+        Ok(ordered.map(|address| SocketAddr::new(address, port)).collect())
     }
 
     /// The addresses that a host may be dialled at, in the order to try them: at least one.

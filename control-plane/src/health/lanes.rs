@@ -22,8 +22,10 @@ struct Lanes {
     /// Those that were not read to the end they had at the start.
     unread: BTreeSet<i32>,
     of: HashMap<SubscriptionId, LaneSeen>,
-    /// What ordering keys of those wait for, where any does.
-    held: HashMap<SubscriptionId, Box<[HeldKey]>>,
+    /// What ordering keys of those wait for, where any does; `None`: it found no room here.
+    held: HashMap<SubscriptionId, Option<Box<[HeldKey]>>>,
+    /// How many of them are kept.
+    held_keys: usize,
     /// Some found no room here.
     is_cut: bool,
 }
@@ -47,7 +49,7 @@ pub(crate) struct LaneSeen {
     pub(crate) success_ms: Option<i64>,
 }
 
-/// Reads `lanes` until shutdown is requested, and keeps what at most `limit` lanes say.
+/// Reads `lanes` until shutdown is requested, and keeps what at most `limit` lanes say, and of at most so many ordering keys.
 pub(crate) async fn follow(connection: Connection, topic: Arc<str>, view: LanesView, limit: usize, stop: Shutdown) {
     let read = || async {
         let ended = read(&connection, &topic, &view, limit).await;
@@ -116,7 +118,10 @@ impl LanesView {
     /// What the ordering keys of a lane of this partition wait for; `None`: that is not known.
     pub(crate) fn held(&self, subscription: SubscriptionId, partition: i32) -> Option<Vec<HeldKey>> {
         self.get(subscription, partition)?;
-        Some(self.0.lock().held.get(&subscription).map(|held| held.to_vec()).unwrap_or_default())
+        match self.0.lock().held.get(&subscription) {
+            None => Some(Vec::new()),
+            Some(held) => held.as_ref().map(|held| held.to_vec()),
+        }
     }
 
     /// Nothing is known; so many partitions are going to be read, or nobody knows how many.
@@ -143,7 +148,7 @@ impl LanesView {
         let Some(value) = record.value.as_deref() else {
             let mut lanes = self.0.lock();
             lanes.of.remove(&id);
-            lanes.held.remove(&id);
+            lanes.hold(id, Vec::new(), limit);
             return;
         };
         let lane = match LaneRecord::decode(key, value) {
@@ -153,13 +158,26 @@ impl LanesView {
         let mut lanes = self.0.lock();
         if lanes.of.len() < limit || lanes.of.contains_key(&id) {
             lanes.of.insert(id, LaneSeen::of(&lane));
-            match lane.held_keys.into_boxed_slice() {
-                none if none.is_empty() => drop(lanes.held.remove(&id)),
-                held => drop(lanes.held.insert(id, held)),
-            }
+            lanes.hold(id, lane.held_keys, limit);
         } else {
             lanes.is_cut = true;
         }
+    }
+}
+
+// === impl Lanes ===
+
+impl Lanes {
+    /// What the ordering keys of a lane wait for from now on.
+    fn hold(&mut self, id: SubscriptionId, held: Vec<HeldKey>, limit: usize) {
+        let former = self.held.remove(&id).flatten();
+        self.held_keys -= former.map_or(0, |former| former.len());
+        if held.is_empty() {
+            return;
+        }
+        let has_room = self.held_keys + held.len() <= limit;
+        self.held_keys += if has_room { held.len() } else { 0 };
+        self.held.insert(id, has_room.then(|| held.into_boxed_slice()));
     }
 }
 
@@ -244,9 +262,18 @@ mod tests {
         view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 10);
         assert_eq!(view.held(id(1), 0), Some(vec![held(4), held(5)]));
         assert_eq!(view.held(id(2), 0), Some(Vec::new()));
+        // What finds no room is unknown, until there is some.
+        let mut other = LaneRecord::new(Vec::new());
+        other.held_keys = vec![held(6)];
+        view.take(0, &record(LaneKey::Lane(id(3)), Some(other.encode())), 2);
+        assert_eq!((view.held(id(3), 0), view.held(id(1), 0)), (None, Some(vec![held(4), held(5)])));
         (lane.held_keys, lane.window) = (Vec::new(), Some(1));
-        view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 10);
-        assert_eq!(view.held(id(1), 0), Some(Vec::new()));
+        view.take(0, &record(LaneKey::Lane(id(1)), Some(lane.encode())), 2);
+        assert_eq!((view.held(id(3), 0), view.held(id(1), 0)), (None, Some(Vec::new())));
+        view.take(0, &record(LaneKey::Lane(id(3)), Some(other.encode())), 2);
+        assert_eq!(view.held(id(3), 0), Some(vec![held(6)]));
+        view.take(0, &record(LaneKey::Lane(id(3)), None), 2);
+        assert_eq!(view.held(id(3), 0), Some(Vec::new()));
     }
 
     #[test]

@@ -194,6 +194,8 @@ fn disabled(mut object: Subscription, why: Why, detail: &str, moment: Moment) ->
     object.disabled_detail = Some(detail.to_owned());
     object.disabled_ms = Some(moment.now_ms);
     object.cancel_before = Some(moment.end);
+    // All of them are cancelled by that.
+    object.skipped.clear();
     object.updated_ms = moment.now_ms;
     object
 }

@@ -14,9 +14,9 @@ use url::{Origin, Url};
 use vault::Vault;
 
 use super::auth::{RegistryAuthInput, secret_field};
-use crate::api;
 use crate::body::Fields;
 use crate::problem::Problem;
+use crate::{api, certificates};
 
 pub(crate) const FIELDS: &[&str] = &[
     "schema_registry_id",
@@ -172,6 +172,9 @@ fn normal(text: &str) -> Result<String, String> {
 fn ca_pem(fields: &mut Fields) -> Result<Option<Option<String>>, Problem> {
     let Some(given) = fields.text("ca_pem", 1..=MAX_REGISTRY_CA)? else { return Ok(None) };
     let Some(pem) = given else { return Ok(Some(None)) };
+    if !certificates::are_alone(&pem) {
+        return Err(fields.wrong("ca_pem", certificates::NOT_ALONE));
+    }
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| fields.wrong("ca_pem", format!("is not PEM: {error}")))?;

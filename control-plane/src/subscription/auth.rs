@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use vault::Vault;
 
 use crate::body::Fields;
+use crate::certificates;
 use crate::custom_headers::MASK;
 use crate::given_secret::{self, AUTH_PREFIX, GivenSecret, MAX_TEXT, MAX_TOKEN};
 use crate::problem::Problem;
@@ -181,6 +182,9 @@ fn mtls(fields: &mut Fields) -> Result<AuthInput, Problem> {
 }
 
 fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    if !certificates::are_alone(pem) {
+        return Err(certificates::NOT_ALONE.to_owned());
+    }
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).take(MAX_CHAIN + 1).collect();
     let certificates = read.map_err(|error| format!("is not PEM: {error}"))?;
     match certificates.len() {

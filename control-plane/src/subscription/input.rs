@@ -167,6 +167,8 @@ impl Input {
         } else if object.is_enabled && facts.former.is_some() {
             object.cancel_before = Some(facts.end);
             object.disabled_ms = Some(facts.now_ms);
+            // All of them are cancelled by that.
+            object.skipped.clear();
         }
         object.is_enabled = enabled;
     }

@@ -1,5 +1,5 @@
-//! Addresses that are Hookbus itself: what this process listens on, and its Kafka. No list of the operator's opens these:
-//! a tenant has nothing to say to an admin port or a broker.
+//! Addresses that are Hookbus itself: what this process listens on, its Kafka, and its egress proxy. No list of the operator's opens
+//! these: a tenant has nothing to say to an admin port or a broker, nor to a proxy that takes it for one of its own host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -12,6 +12,7 @@ const KAFKA_PORT: u16 = 9092;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
     listeners: Vec<SocketAddr>,
+    /// Brokers, and whatever else is known by name or address.
     brokers: Vec<BrokerAddress>,
 }
 
@@ -26,6 +27,18 @@ impl OwnAddresses {
     #[must_use]
     pub fn new(listeners: Vec<SocketAddr>, brokers: &str) -> Self {
         Self { listeners, brokers: brokers.split(',').filter_map(BrokerAddress::read).collect() }
+    }
+
+    /// With one more place: a name or an address, in brackets or not.
+    #[must_use]
+    pub fn and(mut self, host: &str, port: u16) -> Self {
+        let host = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => Some(Host::Ipv4(address)),
+            Ok(IpAddr::V6(address)) => Some(Host::Ipv6(address)),
+            Err(_no_address) => Host::parse(host).ok(),
+        };
+        self.brokers.extend(host.map(|host| BrokerAddress { host, port }));
+        self
     }
 
     /// The brokers at a port that are known by name: who resolves names compares what they resolve to.
@@ -100,6 +113,14 @@ mod tests {
         assert!(has("10.0.0.9:9094") && has("[::ffff:10.0.0.9]:9094") && has("[fd00::9]:9095"));
         assert!(!has("10.0.0.9:9092") && !has("10.0.0.8:9094"));
         assert_eq!(own.broker_names(9092).collect::<Vec<_>>(), ["kafka-0.kafka.svc", "kafka-1"]);
+    }
+
+    #[test]
+    fn another_place_is_known_as_a_broker_is() {
+        let own = OwnAddresses::new(Vec::new(), "kafka:9092").and("Proxy.internal", 3_128).and("fd00::1", 3_128);
+        assert!(own.has_name("proxy.internal", 3_128) && !own.has_name("proxy.internal", 443));
+        assert!(own.has_address("[fd00::1]:3128".parse().unwrap()) && own.has_name("kafka", 9_092));
+        assert!(!own.has_address("[fd00::1]:443".parse().unwrap()));
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub enum TargetRefused {
     /// A name of a metadata service.
     #[error("`{0}` is a name of a metadata service")]
     MetadataName(String),
-    /// Hookbus itself: what this process listens on, or Kafka.
-    #[error("`{0}` is an address of Hookbus or of its Kafka")]
+    /// Hookbus itself: what this process listens on, Kafka, or its egress proxy.
+    #[error("`{0}` is an address of Hookbus, of its Kafka or of its egress proxy")]
     Own(String),
     /// An address that is not public and not allowed.
     #[error("{address} is {kind}")]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock;
+use chassis::limited::Limited;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
-use super::egress::through;
+use super::egress::EgressWay;
 use super::http1::Http1;
 use super::http2::{Http2, NoPreface};
 use super::key::ConnectionKey;
@@ -34,7 +35,7 @@ use crate::resolve::{ResolveError, TargetResolver};
 /// Addresses of a name that are tried.
 const ADDRESSES: usize = 8;
 /// The next address is tried as well when the one before has not answered within this time (RFC 8305).
-const STAGGER: Duration = Duration::from_millis(250);
+pub(super) const STAGGER: Duration = Duration::from_millis(250);
 
 /// Sockets of all connects together for addresses that are tried beside the one before: a connection counts as one, and what
 /// answers at none of its eight addresses would be eight.
@@ -53,6 +54,8 @@ pub(super) struct Dialer {
     pub(super) sessions: Arc<TlsSessions>,
     /// [`SPARE_SOCKETS`] that are free.
     pub(super) spare: Semaphore,
+    /// What is told of an egress proxy.
+    pub(super) limited: Limited,
 }
 
 /// A connection that was just made.
@@ -75,7 +78,7 @@ impl ConnectPhase {
         *self.0.lock()
     }
 
-    fn enter(&self, phase: AttemptPhase, address: Option<SocketAddr>) {
+    pub(super) fn enter(&self, phase: AttemptPhase, address: Option<SocketAddr>) {
         *self.0.lock() = (phase, address);
     }
 }
@@ -128,8 +131,12 @@ impl Dialer {
         phase.enter(AttemptPhase::Connect, addresses.first().copied());
         let began = clock::instant();
         let connected = match self.resolver.egress() {
-            None => first_of(addresses, &self.spare).await,
-            Some(proxy) => Box::pin(through(proxy, &self.resolver, &addresses)).await,
+            None => first_of(addresses, (&self.spare, STAGGER), dialled).await,
+            Some(proxy) => {
+                let (resolver, spare, limited) = (&self.resolver, &self.spare, &self.limited);
+                let way = EgressWay { proxy, resolver, spare, phase, limited };
+                Box::pin(way.connect(addresses)).await
+            }
         };
         times.connect_ms = Some(ms_since(began));
         let (stream, address) = connected?;
@@ -181,11 +188,12 @@ fn not_found(error: &ResolveError) -> NoConnection {
     }
 }
 
-/// Happy eyeballs: whoever answers first; the others are let go. While none is spare an address is tried when the ones before it have
-/// failed.
-pub(super) async fn first_of(
+/// Happy eyeballs: whoever connects first; the others are let go. The next address is tried as well after this time, and while no socket
+/// is spare when the ones before it have failed.
+pub(super) async fn first_of<F: Future<Output = Result<TcpStream, NoConnection>>>(
     addresses: Vec<SocketAddr>,
-    spare: &Semaphore,
+    (spare, stagger): (&Semaphore, Duration),
+    connect: impl Fn(SocketAddr) -> F,
 ) -> Result<(TcpStream, SocketAddr), NoConnection> {
     let mut left = addresses.into_iter().take(ADDRESSES);
     let mut under_way = FuturesUnordered::new();
@@ -195,8 +203,9 @@ pub(super) async fn first_of(
         if (permit.is_some() || under_way.is_empty())
             && let Some(address) = left.next()
         {
+            let connecting = connect(address);
             under_way.push(async move {
-                let connected = TcpStream::connect(address).await;
+                let connected = connecting.await;
                 drop(permit);
                 (connected, address)
             });
@@ -205,24 +214,31 @@ pub(super) async fn first_of(
         tokio::select! {
             biased;
             ended = under_way.next() => match ended {
-                Some((Ok(stream), address)) => return ready(stream, address),
+                Some((Ok(stream), address)) => return Ok((stream, address)),
+                // No other address changes that.
+                Some((Err(error), _)) if error.phase == AttemptPhase::Proxy => return Err(error),
                 // The first error is kept: it is of the address that the resolver prefers.
-                Some((Err(error), address)) => {
-                    failed.get_or_insert_with(|| NoConnection::io(&error, AttemptPhase::Connect, Some(address)));
+                Some((Err(error), _)) => {
+                    failed.get_or_insert(error);
                     if under_way.is_empty() && !has_more {
                         break;
                     }
                 }
                 None => break,
             },
-            () = tokio::time::sleep(STAGGER), if has_more => {}
+            () = tokio::time::sleep(stagger), if has_more => {}
         }
     }
     Err(failed.unwrap_or_else(|| NoConnection::new(NoAnswer::Dns, AttemptPhase::Name, None, "the name has no address")))
 }
 
-fn ready(stream: TcpStream, address: SocketAddr) -> Result<(TcpStream, SocketAddr), NoConnection> {
+/// Connects to an address.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn dialled(address: SocketAddr) -> Result<TcpStream, NoConnection> {
     let failed = |error| NoConnection::io(&error, AttemptPhase::Connect, Some(address));
+    let stream = TcpStream::connect(address).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
-    Ok((stream, address))
+    Ok(stream)
 }

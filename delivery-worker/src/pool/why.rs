@@ -20,6 +20,10 @@ const REASON_BYTES: usize = 200;
 pub(crate) enum AttemptPhase {
     /// Its name is looked up.
     Name,
+    /// The egress proxy is looked up and dialled.
+    Proxy,
+    /// The egress proxy was asked to connect.
+    Tunnel,
     /// A connection is made.
     Connect,
     /// TLS is agreed on.
@@ -60,6 +64,8 @@ impl AttemptPhase {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Name => "name",
+            Self::Proxy => "egress proxy",
+            Self::Tunnel => "connect through the egress proxy",
             Self::Connect => "connect",
             Self::Tls => "TLS",
             Self::Preface => "HTTP/2 preface",
@@ -107,7 +113,9 @@ impl NoConnection {
     pub(crate) fn late(phase: AttemptPhase, address: Option<SocketAddr>, limit: std::time::Duration) -> Self {
         let error = match phase {
             AttemptPhase::Name => NoAnswer::Dns,
-            AttemptPhase::Connect => NoAnswer::Connect,
+            AttemptPhase::Proxy => NoAnswer::Local,
+            // The proxy may wait for the target.
+            AttemptPhase::Connect | AttemptPhase::Tunnel => NoAnswer::Connect,
             AttemptPhase::Tls => NoAnswer::Tls,
             AttemptPhase::Preface | AttemptPhase::Send | AttemptPhase::Head | AttemptPhase::Body => NoAnswer::Timeout,
         };

@@ -176,6 +176,10 @@ fn plant_bug(mut env: impl Iterator<Item = (String, String)>) -> Result<()> {
 
 /// Which targets may be called by a configuration, but for these addresses.
 pub(crate) fn target_policy(delivery: &DeliveryConfig, own: OwnAddresses) -> TargetPolicy {
+    let own = match &delivery.egress_proxy {
+        Some(proxy) => own.and(&proxy.host, proxy.port),
+        None => own,
+    };
     let rules = TargetRules { allow_http: delivery.allow_http, nat64: delivery.nat64_prefixes.clone(), own };
     let allow = AllowList { networks: delivery.allow_networks.clone(), hosts: delivery.allow_hosts.clone() };
     TargetPolicy::new(rules, allow)

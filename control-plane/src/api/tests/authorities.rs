@@ -21,7 +21,10 @@ async fn authorities_of_a_target_are_shown_and_kept_until_they_are_cleared_and_m
     let (_, cleared) = api.patch(&tenant.token, &path, value!({"target": {"ca_certificates": null}})).await;
     assert_eq!(cleared["target"].get("ca_certificates"), None, "{cleared}");
 
-    for bad in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &pem.repeat(11)] {
+    // What is given is shown to everybody who sees the subscription.
+    let beside = format!("{}{pem}", rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for bad in ["", "no PEM", none, &pem.repeat(11), &beside] {
         body["target"]["ca_certificates"] = value!(bad);
         let (status, problem) = api.post(&tenant.token, "/subscriptions", body.clone()).await;
         assert_eq!(status, 422, "{bad}: {problem}");

@@ -55,4 +55,8 @@ async fn what_holds_back_others_is_told_and_can_be_skipped_and_nothing_else_can(
     let change = value!({ "description": "new" });
     assert_eq!(api.patch(&tenant.token, &format!("/subscriptions/{text}"), change).await.0, 200);
     assert_eq!(skipped().len(), 1);
+    // What is disabled cancels all that is on its way: nothing of that is left to be skipped, and there is room for a hundred again.
+    let disabled = value!({ "is_enabled": false });
+    assert_eq!(api.patch(&tenant.token, &format!("/subscriptions/{text}"), disabled).await.0, 200);
+    assert_eq!(skipped(), []);
 }

@@ -89,7 +89,11 @@ fn every_slip_is_answered_with_its_field() {
 
 #[test]
 fn a_certificate_that_can_be_trusted_is_kept_and_can_be_taken_away() {
-    let pem = generate_simple_self_signed(vec!["registry.internal".to_owned()]).unwrap().cert.pem();
+    let generated = generate_simple_self_signed(vec!["registry.internal".to_owned()]).unwrap();
+    let pem = generated.cert.pem();
+    let beside = format!("{pem}{}", generated.signing_key.serialize_pem());
+    let problem = made(json!({"urls": ["https://r"], "ca_pem": beside})).unwrap_err();
+    assert_eq!(field(&problem), "ca_pem", "it is shown as it stands");
     let registry = made(json!({"urls": ["https://r"], "ca_pem": pem, "timeout_ms": 900})).unwrap();
     assert_eq!((registry.ca_pem.as_deref(), registry.timeout_ms), (Some(pem.as_str()), 900));
     let bare = changed(&registry, json!({"ca_pem": null, "timeout_ms": null})).unwrap();

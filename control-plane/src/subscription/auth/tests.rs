@@ -85,8 +85,11 @@ fn a_client_certificate_must_be_usable() {
     let problem = read(given(&certificate, Some("-----BEGIN PRIVATE KEY-----\nsecret"))).unwrap_err();
     assert_eq!(field(&problem), "auth.private_key");
     assert!(!problem.detail.contains("secret"), "{}", problem.detail);
-    let problem = read(given(&key, Some(&key))).unwrap_err();
-    assert_eq!(field(&problem), "auth.certificate");
+    for bad in [key.clone(), format!("{certificate}{key}"), format!("{key}{certificate}")] {
+        let problem = read(given(&bad, Some(&key))).unwrap_err();
+        assert_eq!(field(&problem), "auth.certificate", "the certificate is shown as it stands");
+        assert!(!problem.detail.contains("BEGIN"), "{}", problem.detail);
+    }
 }
 
 #[test]

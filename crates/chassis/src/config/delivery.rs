@@ -137,7 +137,7 @@ const KEYS: &[Key] = &[
         default: "",
         title: "Allowed names",
         effect: "Names that may resolve to such networks: `corp.example` stands for itself and every name below it. \
-                 Metadata addresses, what the process itself listens on, and Kafka's brokers stay refused.",
+                 Metadata addresses, what the process itself listens on, Kafka's brokers and the egress proxy stay refused.",
     },
     Key {
         path: "delivery.nat64_prefixes",
@@ -161,8 +161,9 @@ const KEYS: &[Key] = &[
         default: "",
         title: "Egress proxy",
         effect: "An HTTP proxy that connects to targets and token endpoints (`http://proxy:3128`, \
-                 `http://user:password@proxy:3128`). Names are resolved and judged here all the same, and it is told addresses; \
-                 where it cannot be reached, that is no attempt of a delivery.",
+                 `http://user:password@proxy:3128`, both as they stand and not percent-encoded). Names are resolved and judged here \
+                 all the same, and it is told addresses, for targets with `http://` too; where it cannot be reached or does not \
+                 serve this worker, that is no attempt of a delivery.",
     },
     Key {
         path: "delivery.ca_file",

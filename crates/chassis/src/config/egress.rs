@@ -1,6 +1,7 @@
 //! The proxy that requests to targets go through.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// An HTTP proxy that connects (`CONNECT`) to whatever it is told. Shows no password.
@@ -10,7 +11,7 @@ pub struct EgressProxy {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// `user:password`, if it wants to know who asks.
+    /// `user:password` as they stand, if it wants to know who asks.
     pub credentials: Option<String>,
 }
 
@@ -27,8 +28,9 @@ impl FromStr for EgressProxy {
         };
         let (host, port) = place.rsplit_once(':').ok_or(EXPECTED)?;
         let host = host.trim_matches(['[', ']']);
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_host) {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_host = host.parse::<Ipv6Addr>().is_ok() || (!host.is_empty() && host.bytes().all(is_name));
+        if !is_host {
             return Err(EXPECTED);
         }
         let port = port.parse().ok().filter(|port| *port > 0).ok_or(EXPECTED)?;
@@ -71,6 +73,8 @@ mod tests {
             "http://:3128",
             "http://proxy:0",
             "http://user@proxy:1",
+            "http://proxy:80:3128",
+            "http://[proxy:80]:3128",
             "http://a b:1",
         ] {
             assert!(bad.parse::<EgressProxy>().is_err(), "{bad}");

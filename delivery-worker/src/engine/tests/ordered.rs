@@ -141,3 +141,44 @@ fn one_that_is_given_up_in_flight_holds_back_nobody_when_it_fails() {
     assert_eq!(world.settled().len(), 2, "its retry is not due yet");
     world.run_until_settled(3);
 }
+
+/// It is given up while its request is in flight, which is taken: then it was delivered, and the others follow it.
+#[test]
+fn one_that_is_given_up_in_flight_and_is_taken_was_delivered() {
+    let mut world = World::new(1, &[Endpoint::Slow]);
+    let (lane, key) = (testing::subscription_id(0), OrderingKey(7));
+    for number in 0..3 {
+        world.ordered(number, 0, 7);
+    }
+    while world.flying.is_empty() {
+        world.step();
+    }
+    let head = world.ledger.head_of(lane, key).unwrap();
+    world.skip(0, head);
+    world.run_until_settled(3);
+    assert!(world.settled().values().all(|times| *times == 1));
+    assert_eq!(world.kafka.held_keys(), 0);
+}
+
+/// It is given up while its subscription is paused: the others go once that is resumed, and at once.
+#[test]
+fn one_that_is_given_up_in_a_pause_lets_the_others_go_when_it_ends() {
+    let mut world = World::new(1, &[Endpoint::Fast]);
+    let (lane, key) = (testing::subscription_id(0), OrderingKey(7));
+    world.refuse_key(7);
+    for number in 0..3 {
+        world.ordered(number, 0, 7);
+    }
+    world.wait_until(world.now + MINUTE, 1_000);
+    world.heal();
+    world.operate(0, true, true);
+    let head = world.ledger.head_of(lane, key).unwrap();
+    world.skip(0, head);
+    world.wait_until(world.now + 10_000, 100);
+    let others = |world: &World| world.settled().keys().filter(|id| **id != head).count();
+    assert_eq!(others(&world), 0, "it is paused");
+    world.operate(0, false, true);
+    world.wait_until(world.now + 10_000, 100);
+    assert_eq!(others(&world), 2);
+    world.run_until_settled(3);
+}

@@ -2,10 +2,13 @@
 
 use chassis::config::EgressProxy;
 use parking_lot::Mutex;
+use testkit::dns::{NameServer, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::room::BlackHole;
 use super::*;
+use crate::pool::egress::HEAD_LIMIT;
 
 /// `None`: the client went away.
 async fn read_head(client: &mut TcpStream) -> Option<String> {
@@ -40,11 +43,16 @@ async fn proxy(status: &'static str) -> (std::net::SocketAddr, Arc<Mutex<Vec<Str
 }
 
 fn client_through(authority: &TestAuthority, proxy: EgressProxy, allow: &[&str]) -> Client {
+    let resolver = testing::resolver(true, allow).through(Some(proxy));
+    client_of(authority, resolver, Duration::from_secs(20))
+}
+
+/// With this deadline for connects.
+fn client_of(authority: &TestAuthority, resolver: TargetResolver, connect: Duration) -> Client {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), authority.pem()).unwrap();
     let tls = Tls::new(Some(file.path())).unwrap();
-    let limits = PoolLimits::new(Duration::from_secs(20), Duration::from_secs(60), 256);
-    let resolver = testing::resolver(true, allow).through(Some(proxy));
+    let limits = PoolLimits::new(connect, Duration::from_secs(60), 256);
     Client::new(resolver, ClientLimits::new(4_096, 64, limits), tls.plain().unwrap())
 }
 
@@ -75,23 +83,110 @@ async fn what_a_proxy_connects_to_is_resolved_here_and_its_tls_is_the_targets() 
 }
 
 #[tokio::test]
-async fn what_the_policy_refuses_reaches_no_proxy_and_a_proxy_that_refuses_us_is_our_own_lack() {
+async fn what_the_policy_refuses_reaches_no_proxy() {
     let authority = TestAuthority::new().unwrap();
     let plain = Endpoint::start().unwrap();
     let (open, asked) = proxy("200 OK").await;
     let refused = post(&client_through(&authority, at(open, ""), &[]), &plain.url("/"), LIMIT).await;
     assert!(matches!(refused.verdict, AttemptVerdict::Refused(_)), "{refused:?}");
     assert_eq!((asked.lock().len(), plain.count("/")), (0, 0));
+}
 
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut told = Vec::new();
-    for address in
-        [proxy("407 Who are you").await.0, gone, proxy("403 Forbidden").await.0, proxy("502 Bad Gateway").await.0]
-    {
-        let answer = post(&client_through(&authority, at(address, ""), &["127.0.0.0/8"]), &plain.url("/"), LIMIT).await;
-        assert!(answer.detail.unwrap().contains("the egress proxy "));
-        told.push(answer.error.unwrap());
+/// Whatever is only about us, or about the proxy, is nobody's attempt. What may be about the target is one, unless it is so for all of
+/// them: that is seen where lanes are watched, and so all of it has to be of the class that is watched.
+#[tokio::test]
+async fn a_proxy_that_does_not_serve_us_is_our_own_lack_and_one_that_does_not_get_there_is_no_connection() {
+    let authority = TestAuthority::new().unwrap();
+    let plain = Endpoint::start().unwrap();
+    let endless: &str = format!("200 OK\r\nx: {}", "y".repeat(HEAD_LIMIT)).leak();
+    for (status, expected) in [
+        (endless, NoAnswer::Local),
+        ("407 Who are you\r\nProxy-Authenticate: Basic", NoAnswer::Local),
+        ("407 Who are you\r\nPROXY-AUTHENTICATE:Basic", NoAnswer::Local),
+        ("400 Bad Request", NoAnswer::Local),
+        ("401 Unauthorized", NoAnswer::Local),
+        ("404 Not Found", NoAnswer::Local),
+        ("405 Method Not Allowed", NoAnswer::Local),
+        ("429 Too Many Requests", NoAnswer::Local),
+        ("501 Not Implemented", NoAnswer::Local),
+        ("302 Found", NoAnswer::Local),
+        ("20 OK", NoAnswer::Local),
+        ("OK", NoAnswer::Local),
+        // As some refuse a target: who wants credentials says which.
+        ("407 Request rejected by proxy", NoAnswer::Connect),
+        ("403 Forbidden", NoAnswer::Connect),
+        ("500 Unable to connect", NoAnswer::Connect),
+        ("502 Bad Gateway", NoAnswer::Connect),
+        ("503 Service Unavailable", NoAnswer::Connect),
+        ("504 Gateway Timeout", NoAnswer::Connect),
+    ] {
+        let (address, asked) = proxy(status).await;
+        let client = client_through(&authority, at(address, ""), &["127.0.0.0/8"]);
+        let answer = post(&client, &plain.url("/"), LIMIT).await;
+        assert_eq!(answer.error, Some(expected), "{status}: {answer:?}");
+        assert!(detail(&answer).contains("the egress proxy "), "{answer:?}");
+        assert_eq!(asked.lock().len(), 1, "{status}");
     }
-    assert_eq!(told, [NoAnswer::Local, NoAnswer::Local, NoAnswer::Refused, NoAnswer::Connect]);
     assert_eq!(plain.count("/"), 0);
+}
+
+#[tokio::test]
+async fn nothing_that_a_proxy_says_and_no_name_of_it_is_shown_to_whom_the_target_belongs() {
+    let authority = TestAuthority::new().unwrap();
+    let names = NameServer::start().unwrap();
+    names.answers("endpoint.example", Reply::addresses(&["127.0.0.1"]));
+    names.answers("proxy.internal", Reply::no_such_name());
+    let (echo, _) = proxy("403 Basic dXNlcjpzZWNyZXQ=").await;
+    let gone: EgressProxy = "http://user:secret@proxy.internal:3128".parse().unwrap();
+    for (egress, expected) in [(at(echo, "user:secret@"), NoAnswer::Connect), (gone, NoAnswer::Local)] {
+        let resolver = testing::resolver_at(&names, true, &["127.0.0.0/8"]).through(Some(egress));
+        let client = client_of(&authority, resolver, Duration::from_secs(20));
+        let answer = post(&client, "http://endpoint.example:1/", LIMIT).await;
+        assert_eq!(answer.error, Some(expected));
+        let shown = detail(&answer);
+        assert!(!shown.contains("Basic") && !shown.contains("internal") && !shown.contains("3128"), "{shown}");
+    }
+}
+
+/// Nobody knows whose silence it is where the proxy was asked. Where it cannot be reached it is its own.
+#[tokio::test]
+async fn silence_before_the_proxy_is_reached_is_our_own_lack_and_afterwards_no_connection() {
+    let authority = TestAuthority::new().unwrap();
+    let hole = BlackHole::start().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (egress, expected) in [(hole.address(1), NoAnswer::Local), (silent.local_addr().unwrap(), NoAnswer::Connect)] {
+        let through = || testing::resolver(true, &["127.0.0.0/8"]).through(Some(at(egress, "")));
+        // The time of the connect ends, or that of the attempt.
+        for (connect, attempt) in [(CONNECT, LIMIT), (LIMIT, CONNECT)] {
+            let answer = post(&client_of(&authority, through(), connect), "http://127.0.0.1:1/", attempt).await;
+            let expected =
+                if attempt == CONNECT && expected == NoAnswer::Connect { NoAnswer::Timeout } else { expected };
+            assert_eq!(answer.error, Some(expected), "{egress}: {answer:?}");
+            assert!(detail(&answer).contains("egress proxy"), "{answer:?}");
+        }
+    }
+}
+
+/// A proxy waits for an address that does not answer for as long as it likes: the next one is asked for meanwhile.
+#[tokio::test]
+async fn an_address_that_the_proxy_does_not_reach_keeps_nobody_from_the_next() {
+    let authority = TestAuthority::new().unwrap();
+    let plain = Endpoint::start().unwrap();
+    let names = NameServer::start().unwrap();
+    names.answers("endpoint.example", Reply::addresses(&["127.0.0.2", "127.0.0.1"]));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let egress = at(listener.local_addr().unwrap(), "");
+    let target = plain.address();
+    drop(tasks::spawn("test proxy", async move {
+        // The first is never answered, whichever it is.
+        let (_silent, _) = listener.accept().await.unwrap();
+        let (mut client, _) = listener.accept().await.unwrap();
+        read_head(&mut client).await.unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let mut target = TcpStream::connect(target).await.unwrap();
+        let _ended = tokio::io::copy_bidirectional(&mut client, &mut target).await;
+    }));
+    let resolver = testing::resolver_at(&names, true, &["127.0.0.0/8"]).through(Some(egress));
+    let answer = post(&client_of(&authority, resolver, LIMIT / 2), "http://endpoint.example:1/", LIMIT).await;
+    assert_eq!(answer.verdict, AttemptVerdict::Delivered, "{answer:?}");
 }

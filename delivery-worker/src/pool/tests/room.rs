@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
-use crate::pool::connect::first_of;
+use crate::pool::connect::{STAGGER, dialled, first_of};
 
 /// A listener whose kernel drops whatever knocks, at every address of loopback: what a firewall does.
-struct BlackHole {
+pub(super) struct BlackHole {
     port: u16,
     _full: (TcpListener, Vec<TcpStream>),
 }
 
 impl BlackHole {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
         let listener = socket.listen(0).unwrap();
@@ -29,7 +29,7 @@ impl BlackHole {
         Self { port, _full: (listener, queued) }
     }
 
-    fn address(&self, number: u16) -> SocketAddr {
+    pub(super) fn address(&self, number: u16) -> SocketAddr {
         let [high, low] = number.to_be_bytes();
         SocketAddr::from(([127, 1, high, low], self.port))
     }
@@ -93,9 +93,9 @@ async fn an_address_is_tried_beside_others_where_a_socket_is_spare_and_else_afte
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let works = listener.local_addr().unwrap();
     let spare = Semaphore::new(2);
-    let (_, to) = first_of(vec![hole.address(1), hole.address(2), works], &spare).await.unwrap();
+    let (_, to) = first_of(vec![hole.address(1), hole.address(2), works], (&spare, STAGGER), dialled).await.unwrap();
     assert_eq!((to, spare.available_permits()), (works, 2));
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (_, to) = first_of(vec![closed, closed, works], &Semaphore::new(0)).await.unwrap();
+    let (_, to) = first_of(vec![closed, closed, works], (&Semaphore::new(0), STAGGER), dialled).await.unwrap();
     assert_eq!(to, works);
 }

@@ -11,6 +11,7 @@
 
 mod bare;
 mod compare;
+mod held;
 mod load;
 mod meter;
 mod receiver;

@@ -1,7 +1,8 @@
 //! Deliveries that are written at a steady rate, in turn for each of some subscriptions.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +11,7 @@ use schemas::ids::{ApplicationId, SubscriptionId};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::stage::Installation;
 use crate::workload;
 
 /// All of it is acknowledged within this time of the end.
@@ -19,6 +21,7 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Steady {
     is_over: Arc<AtomicBool>,
+    next: Arc<AtomicU32>,
     writing: JoinSet<anyhow::Result<u32>>,
 }
 
@@ -42,9 +45,35 @@ impl Steady {
     /// No producer.
     pub(crate) fn start(connection: &Connection, plan: SteadyPlan) -> anyhow::Result<Self> {
         let producer = Producer::start(connection, ProducerOptions::new("bench-steady"))?;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let writing = JoinSet::from_iter([write(producer, plan, Arc::clone(&is_over))]);
-        Ok(Self { is_over, writing })
+        let (is_over, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(plan.first)));
+        let writing = JoinSet::from_iter([write(producer, plan, Arc::clone(&is_over), Arc::clone(&next))]);
+        Ok(Self { is_over, next, writing })
+    }
+
+    /// Begins one that ends when it is told to, with these of the subscriptions of an installation.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn endless(
+        connection: &Connection,
+        installation: &Installation<'_>,
+        of: Range<usize>,
+        per_second: u32,
+    ) -> anyhow::Result<Self> {
+        let plan = SteadyPlan {
+            topic: Arc::clone(&installation.topics.deliveries),
+            application: installation.application,
+            subscriptions: installation.subscriptions[of].to_vec(),
+            per_second,
+            first: 0,
+            end: u32::MAX,
+        };
+        Self::start(connection, plan)
+    }
+
+    /// The number of the next event.
+    pub(crate) fn next(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// Ends it. Returns the number of the next event.
@@ -65,7 +94,12 @@ impl Steady {
     }
 }
 
-async fn write(producer: Producer, plan: SteadyPlan, is_over: Arc<AtomicBool>) -> anyhow::Result<u32> {
+async fn write(
+    producer: Producer,
+    plan: SteadyPlan,
+    is_over: Arc<AtomicBool>,
+    told: Arc<AtomicU32>,
+) -> anyhow::Result<u32> {
     let SteadyPlan { topic, application, subscriptions, per_second, first, end } = plan;
     let value = workload::payload();
     let mut turns = tokio::time::interval(Duration::from_secs(1) / per_second);
@@ -81,6 +115,7 @@ async fn write(producer: Producer, plan: SteadyPlan, is_over: Arc<AtomicBool>) -
         // Acknowledged with all others, at the end.
         drop(producer.send(&record)?);
         next += 1;
+        told.store(next, Ordering::Relaxed);
     }
     producer.flush(FLUSH_WITHIN).await?;
     Ok(next)

@@ -73,5 +73,11 @@ mod tests {
         let networks = |config: &mut Config| config.delivery.allow_networks = vec!["10.0.0.0/8".parse().unwrap()];
         assert_eq!(first("https://10.1.2.3/hooks", networks).await, None);
         assert_eq!(first("https://1.1.1.1/", |_| {}).await, None, "nothing is sent there");
+        let proxy = |config: &mut Config| {
+            networks(config);
+            config.delivery.egress_proxy = Some("http://10.9.9.9:3128".parse().unwrap());
+        };
+        assert_eq!(first("https://10.9.9.9:3128/", proxy).await, Some(Code::Target), "the way there is no target");
+        assert_eq!(first("https://10.9.9.9/", proxy).await, None);
     }
 }

@@ -2,7 +2,7 @@
 //! what is written while they wait, how they come once it is healed, and what ten kills do to that.
 //!
 //! ```text
-//! calm: neighbours alone -> they are listed -> they wait -> 5 kills -> healed: half of them -> 5 kills -> all of them
+//! calm: neighbours alone -> they are listed -> they wait -> 5 kills, neighbours level -> healed: half of them -> 5 kills -> all of them
 //! ```
 //!
 //! Default configuration but for the one partition. Neighbours, and the dead one, are each a process of their own.
@@ -18,6 +18,7 @@ use self::scene::{DEAD, Scene};
 use self::written::Written;
 use super::Scale;
 use super::delivery::{Bare, send_bare};
+use crate::held::wide;
 use crate::stage::Stage;
 use crate::table::{Aim, Table, say};
 
@@ -51,6 +52,7 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     table.add("dead, while they wait: payloads written for waiting", written.waiting, None, Aim::AtMost(0.0));
     table.add("dead, while they wait: payloads written for retries", written.retries, None, Aim::None);
     scene.kill(KILLS, None).await?;
+    scene.level().await?;
     healed(&mut scene, (count, calm), scale, table).await?;
     let more_mib = scene.most_mib() - idle_mib;
     table.add("dead: worker's memory above idle, MiB", more_mib, None, Aim::AtMost(MIB_MORE));
@@ -92,14 +94,9 @@ async fn healed(
     };
     table.add("dead, healed: deliveries/s", per_second, bare, Aim::None);
     table.add("dead, healed: neighbours' p99 ms", beside, Some(calm), Aim::TimesBare(MOST));
-    table.add("dead, healed: came long after a newer one", count_of(in_order), None, Aim::AtMost(0.0));
-    let missing = f64::from(count) - count_of(told.distinct);
+    table.add("dead, healed: came long after a newer one", wide(in_order), None, Aim::AtMost(0.0));
+    let missing = f64::from(count) - wide(told.distinct);
     table.add(format!("dead, ten kills: never came at {DEAD}"), missing, None, Aim::AtMost(0.0));
-    table.add("dead, ten kills: came twice", count_of(told.count - told.distinct), None, Aim::AtMost(most.ceil()));
+    table.add("dead, ten kills: came twice", wide(told.count - told.distinct), None, Aim::AtMost(most.ceil()));
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn count_of(count: u64) -> f64 {
-    count as f64
 }

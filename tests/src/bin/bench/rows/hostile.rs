@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use testkit::Process;
 use testkit::endpoint::TestAuthority;
 use testkit::hostile::{Cruelty, Hostile, HostileNeighbourhood};
-use testkit::supervisor::resident_now;
 use testkit::wait::eventually;
 
 use super::Scale;
 use crate::bare::READY;
+use crate::held::{descriptors, mib, wide};
 use crate::receiver::RunningReceiver;
-use crate::stage::{self, Installation, Plan, Stage};
-use crate::steady::{Steady, SteadyPlan};
+use crate::stage::{self, Plan, Stage};
+use crate::steady::Steady;
 use crate::table::{Aim, Table, say};
 
 /// Deliveries a second for the neighbour, and for all that are hostile together.
@@ -99,13 +99,13 @@ async fn of_each_kind(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow:
     let installation = stage.install(&plan).await?;
     let (retry, _) = installation.start("retry").await?;
     let (worker, _) = installation.start("delivery").await?;
-    let well = load(stage, &installation, 0..1, PER_SECOND)?;
+    let well = Steady::endless(&stage.connection, &installation, 0..1, PER_SECOND)?;
     lasts(&worker, WARM / 2).await?;
     neighbour.forget(NEIGHBOUR).await?;
     lasts(&worker, scale.lasts(CALM)).await?;
     let alone = neighbour.told(NEIGHBOUR).await?;
     let others = installation.subscriptions.len();
-    let harm = load(stage, &installation, 1..others, PER_SECOND)?;
+    let harm = Steady::endless(&stage.connection, &installation, 1..others, PER_SECOND)?;
     lasts(&worker, WARM).await?;
     neighbour.forget(NEIGHBOUR).await?;
     let first = lasts(&worker, scale.lasts(BESIDE) / 2).await?;
@@ -123,7 +123,7 @@ async fn of_each_kind(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow:
         (told.distinct >= sent).then_some(told)
     });
     let told = came.await?;
-    table.add("hostile endpoints: neighbour's that came twice", count(told.count - sent), None, Aim::AtMost(0.0));
+    table.add("hostile endpoints: neighbour's that came twice", wide(told.count - sent), None, Aim::AtMost(0.0));
     stage::stop(worker).await?;
     stage::stop(retry).await
 }
@@ -147,36 +147,13 @@ fn plan(hostile: &Process, neighbour: &RunningReceiver, ca: PathBuf) -> Plan {
     }
 }
 
-fn load(
-    stage: &Stage,
-    installation: &Installation<'_>,
-    of: std::ops::Range<usize>,
-    per_second: u32,
-) -> anyhow::Result<Steady> {
-    let plan = SteadyPlan {
-        topic: std::sync::Arc::clone(&installation.topics.deliveries),
-        application: installation.application,
-        subscriptions: installation.subscriptions[of].to_vec(),
-        per_second,
-        first: 0,
-        end: u32::MAX,
-    };
-    Steady::start(&stage.connection, plan)
-}
-
 /// Lets this time pass, and looks at the worker meanwhile.
 async fn lasts(worker: &Process, time: Duration) -> anyhow::Result<Held> {
     let (until, mut most) = (instant() + time, Held::default());
     while instant() < until {
-        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", worker.pid()))?.count();
-        most.descriptors = most.descriptors.max(f64::from(u32::try_from(descriptors)?));
-        most.mib = most.mib.max(count(resident_now(worker.pid())?) / f64::from(1 << 20));
+        most.descriptors = most.descriptors.max(descriptors(worker)?);
+        most.mib = most.mib.max(mib(worker)?);
         tokio::time::sleep(LOOK).await;
     }
     Ok(most)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn count(count: u64) -> f64 {
-    count as f64
 }

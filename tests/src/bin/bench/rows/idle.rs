@@ -21,6 +21,7 @@ use testkit::http::Http;
 use testkit::supervisor::resident_now;
 
 use super::Scale;
+use crate::held::{descriptors, wide};
 use crate::receiver::RunningReceiver;
 use crate::stage::{self, Control, Installation, Plan, Stage, text};
 use crate::steady::{Steady, SteadyPlan};
@@ -141,10 +142,10 @@ async fn deliver(
         end,
     };
     let writing = Steady::start(&stage.connection, plan)?;
-    let (mut most, mut before, mut since) = (0, 0, instant());
+    let (mut most, mut before, mut since) = (0.0_f64, 0, instant());
     loop {
         let told = receiver.told(PATH).await?;
-        most = most.max(std::fs::read_dir(format!("/proc/{}/fd", worker.pid()))?.count());
+        most = most.max(descriptors(worker)?);
         if told.distinct >= u64::from(end) {
             break;
         }
@@ -155,7 +156,7 @@ async fn deliver(
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     writing.ended().await?;
-    Ok(f64::from(u32::try_from(most)?))
+    Ok(most)
 }
 
 impl Rest {
@@ -166,9 +167,4 @@ impl Rest {
         let cpu_ms = used.as_secs_f64() * 1_000.0 / began.elapsed().as_secs_f64();
         Ok(Self { bytes: wide(resident_now(worker.pid())?), cpu_ms })
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn wide(count: u64) -> f64 {
-    count as f64
 }

@@ -7,11 +7,11 @@ use kafka::clock::instant;
 use schemas::ids::SubscriptionId;
 use serde_json::json;
 use testkit::Process;
-use testkit::supervisor::resident_now;
 
+use crate::held::mib;
 use crate::receiver::{RunningReceiver, Told};
 use crate::stage::{self, Installation, Plan, Stage};
-use crate::steady::{Steady, SteadyPlan};
+use crate::steady::Steady;
 use crate::table::say;
 use crate::workload;
 
@@ -61,25 +61,11 @@ impl<'a> Scene<'a> {
         let (retry, _) = installation.start("retry").await?;
         let (worker, _) = installation.start("delivery").await?;
         let mut scene = Self { stage, installation, worker, retry, neighbours, dead, load: None, most_mib: 0.0 };
-        scene.load = Some(scene.begin_load()?);
+        let neighbours = 0..scene.installation.subscriptions.len() - 1;
+        scene.load = Some(Steady::endless(&stage.connection, &scene.installation, neighbours, PER_SECOND)?);
         // What is only at the beginning is not measured.
         scene.lasts(Duration::from_secs(10)).await?;
         Ok(scene)
-    }
-
-    fn begin_load(&self) -> anyhow::Result<Steady> {
-        let Installation { topics, application, subscriptions, .. } = &self.installation;
-        let subscriptions = subscriptions[..subscriptions.len() - 1].to_vec();
-        let topic = std::sync::Arc::clone(&topics.deliveries);
-        let plan = SteadyPlan {
-            topic,
-            application: *application,
-            subscriptions,
-            per_second: PER_SECOND,
-            first: 0,
-            end: u32::MAX,
-        };
-        Steady::start(&self.stage.connection, plan)
     }
 
     pub(super) const fn stage(&self) -> &'a Stage {
@@ -150,6 +136,22 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    /// Waits until the neighbours have what was written for them while nobody delivered: how late that is says nothing about what comes
+    /// after it.
+    pub(super) async fn level(&mut self) -> anyhow::Result<()> {
+        let (began, until) = (instant(), instant() + STANDSTILL);
+        while let Some(written) = self.load.as_ref().map(|load| u64::from(load.next())) {
+            let came = self.neighbours.told(NEIGHBOURS).await?.distinct;
+            if came + u64::from(PER_SECOND) >= written {
+                break;
+            }
+            ensure!(instant() < until, "{came} of {written} have come to the neighbours within {STANDSTILL:?}");
+            self.look().await?;
+        }
+        say(&format!("    neighbours are level again after {:.0} s", began.elapsed().as_secs_f64()))?;
+        Ok(())
+    }
+
     pub(super) async fn heal(&self) -> anyhow::Result<()> {
         self.dead.open().await
     }
@@ -191,8 +193,7 @@ impl<'a> Scene<'a> {
 
     /// What the worker holds now.
     pub(super) fn mib(&self) -> anyhow::Result<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "bytes of a process, far below 2^52")]
-        Ok(resident_now(self.worker.pid())? as f64 / f64::from(1 << 20))
+        mib(&self.worker)
     }
 
     /// The most it held at any look.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{CALM, NEIGHBOUR, WARM, lasts, load, plan, started};
+use super::{CALM, NEIGHBOUR, WARM, lasts, plan, started};
 use crate::receiver::RunningReceiver;
 use crate::rows::Scale;
 use crate::stage::{self, Plan, Stage};
+use crate::steady::Steady;
 use crate::table::{Aim, Table};
 
 const WELL: u32 = 70;
@@ -23,12 +24,12 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
     let (retry, _) = installation.start("retry").await?;
     let (worker, _) = installation.start("delivery").await?;
     let (well, all) = (usize::try_from(WELL)?, installation.subscriptions.len());
-    let served = load(stage, &installation, 0..well, WELL * EACH)?;
+    let served = Steady::endless(&stage.connection, &installation, 0..well, WELL * EACH)?;
     lasts(&worker, WARM / 2).await?;
     neighbour.forget(NEIGHBOUR).await?;
     lasts(&worker, scale.lasts(CALM)).await?;
     let alone = neighbour.told(NEIGHBOUR).await?;
-    let hang = load(stage, &installation, well..all, SILENT * EACH)?;
+    let hang = Steady::endless(&stage.connection, &installation, well..all, SILENT * EACH)?;
     lasts(&worker, WARM).await?;
     neighbour.forget(NEIGHBOUR).await?;
     lasts(&worker, scale.lasts(BESIDE)).await?;
