@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use schemas::control::{Application, Organization};
-use schemas::ids::OrganizationId;
+use schemas::control::Organization;
 use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
