@@ -87,6 +87,11 @@ impl Actor {
         self.name.starts_with("system/")
     }
 
+    /// The operator, with the admin key.
+    pub(crate) fn is_operator(&self) -> bool {
+        self.token.is_none() && !self.is_system()
+    }
+
     /// Names the action in the audit, in place of the one that follows from the change.
     #[must_use]
     pub(crate) fn doing(mut self, action: &'static str) -> Self {

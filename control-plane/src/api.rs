@@ -6,12 +6,15 @@ mod addressed;
 mod application_secrets;
 mod applications;
 mod audit;
+mod current;
 mod event_types;
 mod events;
 mod instance;
+mod instances;
 mod jobs;
 mod log;
 mod naming;
+mod onboarding;
 mod organizations;
 mod own_token;
 mod rejected;
@@ -19,6 +22,7 @@ mod schema_registries;
 mod service_tokens;
 mod sources;
 mod subscriptions;
+mod topics;
 
 use std::sync::Arc;
 
@@ -69,6 +73,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(registry_routes())
         .merge(log_routes())
         .merge(job_routes())
+        .merge(operator_routes())
 }
 
 fn public() -> OpenApiRouter<Arc<App>> {
@@ -176,6 +181,10 @@ fn job_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::rejections::retry))
 }
 
+fn operator_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default().routes(routes!(instances::list)).routes(routes!(topics::list))
+}
+
 /// A JSON answer.
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let bytes = serde_json::to_vec(value).map_err(|error| internal("the answer could not be written", &error))?;
@@ -229,6 +238,8 @@ pub(crate) fn time(ms: i64) -> String {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
+pub(crate) use jobs::resend::REPLAY_ID;
+pub(crate) use log::erase::UNTIL as ERASED_UNTIL;
 pub(crate) use naming::{given_id, name, taken, uid};
 
 /// The document as the handlers describe it.

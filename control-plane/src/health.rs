@@ -23,7 +23,7 @@ use schemas::lanes::HeldKey;
 use schemas::murmur2::partition_for;
 use schemas::status::Status;
 
-pub(crate) use self::instances::{InstanceCounts, Instances};
+pub(crate) use self::instances::{InstanceCounts, Instances, is_silent};
 pub(crate) use self::lanes::{LaneSeen, LanesView, follow};
 pub(crate) use self::sources::{SourceTold, SourceWords, ToldPartition};
 pub(crate) use self::workers::{LaneWord, WorkerWord, Workers};

@@ -24,6 +24,7 @@ mod known;
 mod metrics;
 mod queue;
 mod resend;
+mod room;
 mod step;
 mod view;
 mod work;
@@ -31,13 +32,14 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::{Catalog, Snapshot};
 use chassis::clock;
 use chassis::config::{KafkaConfig, Role};
 use kafka::Offsets;
 use parking_lot::Mutex;
 use retry::Budget;
 use schemas::ids::{ApplicationId, JobId, OrganizationId};
-use schemas::jobs::{JobDefinition, JobKind};
+use schemas::jobs::{JobDefinition, JobKind, JobOwner};
 use schemas::problem::{Code, ProblemId};
 use stage::{BatchLimits, Order};
 
@@ -47,6 +49,7 @@ pub(crate) use self::estimate::{Estimate, Estimator};
 use self::known::KnownJobs;
 pub(crate) use self::known::{JobPlace, JobsAsked, KnownJob};
 use self::metrics::JobsMetrics;
+use self::room::OpenJobs;
 pub(crate) use self::step::replay::count_receivers;
 use self::step::{ReadForJobs, Steps};
 use self::view::{JobsRestorer, JobsView};
@@ -72,8 +75,6 @@ const MAX_COUNTED: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What is known may be so old, ms.
 const LATE_MS: i64 = 10_000;
-/// What the definitions of jobs that have not ended may weigh, in bytes: every control plane holds all of them.
-const MOST_OPEN_BYTES: usize = 64 * 1024 * 1024;
 
 /// See the module. Clones are the same ones.
 #[derive(Clone, Debug)]
@@ -143,7 +144,7 @@ impl Jobs {
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
         let view = JobsView::default();
-        Self::new(view.clone(), AskWriter::new(AskSink::Memory, view))
+        Self::new(view.clone(), AskWriter::new(AskSink::Memory(std::sync::atomic::AtomicUsize::new(0)), view))
     }
 
     /// As where Kafka has said nothing since a time, Unix ms.
@@ -205,13 +206,14 @@ impl Jobs {
     /// answered as it is.
     ///
     /// # Errors
-    /// A 429 where the application, or everybody, has too many that have not ended, or too many are asked for, a 503 where Kafka does
-    /// not take it.
+    /// A 429 where the application, its organization or everybody has too many that have not ended, or too many are asked for, a 503
+    /// where Kafka does not take it.
     pub(crate) async fn ask(
         &self,
         definition: JobDefinition,
         organization: Option<OrganizationId>,
         actor: &Actor,
+        catalog: &Catalog,
     ) -> Result<KnownJob, Problem> {
         if let Some(known) = self.get(definition.job_id) {
             return Ok(known);
@@ -222,11 +224,8 @@ impl Jobs {
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
             return Err(problem.with_retry_after(5));
         }
-        if self.0.view.read(KnownJobs::open_bytes) >= MOST_OPEN_BYTES {
-            let detail = "there are too many jobs that have not ended, of all applications: try again when some have";
-            let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
-            return Err(problem.with_retry_after(30));
-        }
+        let open = OpenJobs { all: self.0.view.read(KnownJobs::open_bytes), new: definition.weight() };
+        open.refuse(actor.is_operator(), || self.open_bytes_of(organization, &catalog.read()))?;
         if !definition.is_bulk() && !self.0.singles.lock().try_take(&application, now_ms) {
             let detail = format!("an application may ask for {SINGLES_PER_SECOND} of these a second");
             let problem = Problem::new(ProblemId::RateLimited, detail).with_code(Code::LimitReached);
@@ -249,6 +248,17 @@ impl Jobs {
         Ok(known)
     }
 
+    /// What open jobs of an organization and of its applications weigh, bytes.
+    fn open_bytes_of(&self, organization: Option<OrganizationId>, snapshot: &Snapshot) -> usize {
+        let Some(organization) = organization else { return 0 };
+        let filed_under = JobOwner::Organization(organization).filed_under();
+        let is_own = |id: ApplicationId| {
+            let of = || snapshot.application_by_id(id).map(|it| it.organization_id);
+            id == filed_under || of() == Some(organization)
+        };
+        self.0.view.read(|known| known.open_bytes_of(is_own))
+    }
+
     /// Stops a job or lets it go on. One that stands so already is answered as it is.
     ///
     /// # Errors
@@ -262,27 +272,34 @@ impl Jobs {
         // What another replica was told is not undone, nor taken for done, because it is not read here yet.
         self.0.ask.current(job.definition.application_id).await?;
         let job = self.get(job.definition.job_id).unwrap_or(job);
-        if job.state().has_ended() {
-            let detail = format!("the job has ended: it is {}", job.state().as_str());
-            return Err(Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::AlreadyEnded));
+        let definition = Arc::new(change.of(&job, now_ms)?);
+        if definition != job.definition && !actor.caller.dry_run {
+            self.0.ask.change(&job, (actor, change.action()), |job| change.of(job, now_ms)).await?;
+            if let Some(changed) = self.get(job.definition.job_id) {
+                return Ok(changed);
+            }
         }
-        let mut definition = JobDefinition::clone(&job.definition);
-        match change {
-            JobChange::Cancel => definition.cancelled_ms = Some(now_ms),
-            JobChange::Pause => definition.paused_ms = definition.paused_ms.or(Some(now_ms)),
-            JobChange::Resume => definition.paused_ms = None,
-        }
-        let changed = KnownJob { definition: Arc::new(definition), ..job };
-        if changed.definition != job.definition && !actor.caller.dry_run {
-            self.0.ask.write(&changed.definition, actor, change.action()).await?;
-        }
-        Ok(changed)
+        Ok(KnownJob { definition, ..job })
     }
 }
 
 // === impl JobChange ===
 
 impl JobChange {
+    /// What becomes of a job.
+    fn of(self, job: &KnownJob, now_ms: i64) -> Result<JobDefinition, Problem> {
+        if job.state().has_ended() {
+            let detail = format!("the job has ended: it is {}", job.state().as_str());
+            return Err(Problem::new(ProblemId::Validation, detail).with_status(409).with_code(Code::AlreadyEnded));
+        }
+        let definition = JobDefinition::clone(&job.definition);
+        Ok(match self {
+            Self::Cancel => JobDefinition { cancelled_ms: Some(now_ms), ..definition },
+            Self::Pause => JobDefinition { paused_ms: definition.paused_ms.or(Some(now_ms)), ..definition },
+            Self::Resume => JobDefinition { paused_ms: None, ..definition },
+        })
+    }
+
     /// The word of the audit.
     fn action(self) -> &'static str {
         match self {

@@ -231,6 +231,8 @@ pub(crate) fn cors(config: &ControlConfig) -> Option<CorsLayer> {
                 CONSISTENCY,
                 crate::log::BEHIND,
                 crate::log::FROM,
+                crate::api::REPLAY_ID,
+                crate::api::ERASED_UNTIL,
             ])
             .max_age(PREFLIGHT_AGE),
     )

@@ -39,6 +39,7 @@ mod given_secret;
 mod health;
 mod idempotency;
 mod in_flight;
+mod in_turn;
 mod jobs;
 mod layers;
 mod limits;
@@ -101,15 +102,6 @@ use crate::store::Store;
 pub struct ControlPlane {
     app: Arc<App>,
     deps: Deps,
-}
-
-/// Starts and serves plain HTTP until shutdown is requested, then drains. `deps.tasks` runs what goes on in the background.
-///
-/// # Errors
-/// Kafka refuses what the role needs, or the listener fails.
-pub async fn run(config: ControlConfig, deps: Deps, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
-    let control = ControlPlane::start(config, deps).await?;
-    control.serve(listener, None, shutdown).await
 }
 
 /// The OpenAPI document as the code describes it. The committed one, [`schemas::OPENAPI`], is the same; it is what is served.

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each stands in one transaction with what it follows from, so it is there exactly once. **Never recursive**: nothing is told of
-//! the subscriptions of the application that is told. **Bounded**: what may come in numbers has a budget, per subscription and in
-//! all; what happened long ago is not told.
+//! the subscriptions of the application that is told. **Bounded**: what may come in numbers has a budget, per subscription, per
+//! organization and in all, so that none floods the operator or takes what is told of others; what happened long ago is not told.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use retry::Budget;
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::control::{ControlObject, EventType, Subscription};
 use schemas::dead_letter::DeathReason;
-use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::ids::{ApplicationId, OrganizationId, SubscriptionId};
 use schemas::operational::{OperationalEvent, OperationalKind, OperationalSubject};
 use schemas::record::OutRecord;
 use schemas::topics::Topics;
@@ -36,7 +36,13 @@ const PER_SECOND: f64 = 1.0 / 60.0;
 /// Of one replica's reports in all.
 const TOTAL_BURST: u32 = 50;
 const TOTAL_PER_SECOND: f64 = 10.0;
-/// Subscriptions that are counted at once.
+/// Of those, of one organization: half, so that what happens to others is told too.
+const SHARE_BURST: u32 = 25;
+const SHARE_PER_SECOND: f64 = 5.0;
+/// Of what the tokens of one organization change, of each kind.
+const CHANGED_BURST: u32 = 100;
+const CHANGED_PER_SECOND: f64 = 1.0;
+/// Subscriptions or organizations that are counted at once.
 const MAX_COUNTED: usize = 10_000;
 /// What happened so long ago is no news: reports may be read again. Repeats are known for as long.
 const OLD_MS: i64 = 24 * 3_600_000;
@@ -52,7 +58,20 @@ pub(crate) struct Operations {
 #[derive(Debug)]
 struct Budgets {
     of_one: Budget<(SubscriptionId, OperationalKind)>,
+    of_organization: Budget<OrganizationId>,
     total: Budget<()>,
+    changed: Budget<(OrganizationId, OperationalKind)>,
+}
+
+/// Who made a write, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriteFacts {
+    /// Its id, which tells it from another one of the same moment.
+    pub(crate) id: Uuid,
+    /// When it was made, Unix ms.
+    pub(crate) at_ms: i64,
+    /// With a token of an organization.
+    pub(crate) is_tenants: bool,
 }
 
 /// What a report leads to.
@@ -67,10 +86,15 @@ pub(crate) enum ToldOperator {
 // === impl Budgets ===
 
 impl Budgets {
-    /// Takes one of both or none.
-    fn pay(&mut self, key: (SubscriptionId, OperationalKind), at_ms: i64) -> bool {
+    /// Takes one of each or none.
+    fn pay(&mut self, key: (SubscriptionId, OperationalKind), organization: OrganizationId, at_ms: i64) -> bool {
         let is_there = self.total.next_ms(&(), at_ms) <= at_ms;
-        is_there && self.of_one.try_take(&key, at_ms) && self.total.try_take(&(), at_ms)
+        let has_share = self.of_organization.next_ms(&organization, at_ms) <= at_ms;
+        is_there
+            && has_share
+            && self.of_one.try_take(&key, at_ms)
+            && self.of_organization.try_take(&organization, at_ms)
+            && self.total.try_take(&(), at_ms)
     }
 }
 
@@ -85,8 +109,11 @@ impl Operations {
     pub(crate) fn new(application: ApplicationId, topic: Arc<str>) -> Self {
         let fits = "a rate and a burst within the limits";
         let of_one = Budget::new(PER_SECOND, BURST, MAX_COUNTED).expect(fits);
+        let of_organization = Budget::new(SHARE_PER_SECOND, SHARE_BURST, MAX_COUNTED).expect(fits);
         let total = Budget::new(TOTAL_PER_SECOND, TOTAL_BURST, 1).expect(fits);
-        Self { application, topic, budgets: Arc::new(Mutex::new(Budgets { of_one, total })) }
+        let changed = Budget::new(CHANGED_PER_SECOND, CHANGED_BURST, MAX_COUNTED).expect(fits);
+        let budgets = Budgets { of_one, of_organization, total, changed };
+        Self { application, topic, budgets: Arc::new(Mutex::new(budgets)) }
     }
 
     /// Where events go.
@@ -94,13 +121,13 @@ impl Operations {
         &self.topic
     }
 
-    /// What a write disables or deprecates, over what was there before it. No budget holds it back: each is a change by hand, or one report.
-    /// `write`: its id, which tells it from another one of the same moment, and when it was made, Unix ms.
+    /// What a write disables or deprecates, over what was there before it. What the operator or the control plane itself does is told
+    /// in any case; tokens of an organization may do it as often as they write.
     pub(crate) fn of_write<'a>(
         &self,
         snapshot: &Snapshot,
         changes: impl Iterator<Item = (&'a Change, Option<ControlObject>)>,
-        write: (Uuid, i64),
+        write: WriteFacts,
     ) -> Result<Vec<OutRecord>, serde_json::Error> {
         let mut records = Vec::new();
         for (change, before) in changes {
@@ -116,6 +143,7 @@ impl Operations {
             };
             if let Some((application, event)) = event
                 && self.is_told_of(snapshot, application)
+                && self.pays(snapshot, application, event.kind, write)
             {
                 records.push(event.record(Arc::clone(&self.topic))?);
             }
@@ -126,11 +154,12 @@ impl Operations {
     /// What is told of a worker's report; most say nothing.
     pub(crate) fn of_report(&self, snapshot: &Snapshot, report: &Lifecycle<'_>, now_ms: i64) -> Option<ToldOperator> {
         let (subscription, event) = self.reported(snapshot, report)?;
+        let organization = snapshot.application_by_id(report.application_id?)?.organization_id;
         if now_ms.saturating_sub(event.at_ms) > OLD_MS {
             return None;
         }
         // Paid for the time it happened at, not for that of reading: reports that waited while nobody read are not too many.
-        if !self.budgets.lock().pay((subscription, event.kind), event.at_ms) {
+        if !self.budgets.lock().pay((subscription, event.kind), organization, event.at_ms) {
             return Some(ToldOperator::TooMany);
         }
         match event.record(Arc::clone(&self.topic)) {
@@ -142,6 +171,13 @@ impl Operations {
         }
     }
 
+    /// Whether a change has a budget left, or needs none.
+    fn pays(&self, snapshot: &Snapshot, application: ApplicationId, kind: OperationalKind, write: WriteFacts) -> bool {
+        let organization = snapshot.application_by_id(application).map(|it| it.organization_id);
+        let Some(organization) = organization.filter(|_| write.is_tenants) else { return true };
+        self.budgets.lock().changed.try_take(&(organization, kind), write.at_ms)
+    }
+
     /// Nothing is told of the application that is told, nor to one that is not there.
     fn is_told_of(&self, snapshot: &Snapshot, application: ApplicationId) -> bool {
         application != self.application && snapshot.application_by_id(self.application).is_some()
@@ -151,7 +187,7 @@ impl Operations {
         &self,
         snapshot: &Snapshot,
         subscription: &Subscription,
-        (write_id, at_ms): (Uuid, i64),
+        write: WriteFacts,
     ) -> (ApplicationId, OperationalEvent) {
         let mut data = of_subscription(snapshot, subscription.application_id, subscription.uid.as_deref());
         data.insert("reason".to_owned(), json!(subscription.disabled_reason.as_deref().unwrap_or("request")));
@@ -160,8 +196,8 @@ impl Operations {
             kind: OperationalKind::SubscriptionDisabled,
             application: self.application,
             subject: OperationalSubject::Subscription(subscription.subscription_id),
-            cause: write_id.to_string(),
-            at_ms,
+            cause: write.id.to_string(),
+            at_ms: write.at_ms,
             data,
         };
         (subscription.application_id, event)
@@ -172,7 +208,7 @@ impl Operations {
         &self,
         snapshot: &Snapshot,
         event_type: &EventType,
-        (write_id, at_ms): (Uuid, i64),
+        write: WriteFacts,
     ) -> (ApplicationId, OperationalEvent) {
         let application = event_type.application_id;
         let mut data = facts(snapshot, application);
@@ -183,8 +219,8 @@ impl Operations {
             kind: if event_type.deprecated { deprecated } else { reinstated },
             application: self.application,
             subject: OperationalSubject::EventType(application, event_type.name.clone()),
-            cause: write_id.to_string(),
-            at_ms,
+            cause: write.id.to_string(),
+            at_ms: write.at_ms,
             data,
         };
         (application, event)

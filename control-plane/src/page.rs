@@ -129,13 +129,17 @@ impl<T> Rows<T> {
 
     /// `Link` to the next page: the same request with another cursor. None on the last page.
     pub(crate) fn link(&self, query: &Query) -> Result<Option<HeaderValue>, Problem> {
-        let Some(next) = &self.next else { return Ok(None) };
-        let others = query.pairs().filter(|(name, _)| *name != CURSOR);
-        let parameters =
-            form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair(CURSOR, next).finish();
-        let link = format!("<{}?{parameters}>; rel=\"next\"", query.path());
-        HeaderValue::from_str(&link).map(Some).map_err(|error| internal("a link could not be written", &error))
+        self.next.as_deref().map(|next| link_to(query, next)).transpose()
     }
+}
+
+/// `Link` to the page of a cursor: the same request with that one.
+pub(crate) fn link_to(query: &Query, cursor: &str) -> Result<HeaderValue, Problem> {
+    let others = query.pairs().filter(|(name, _)| *name != CURSOR);
+    let parameters =
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair(CURSOR, cursor).finish();
+    let link = format!("<{}?{parameters}>; rel=\"next\"", query.path());
+    HeaderValue::from_str(&link).map_err(|error| internal("a link could not be written", &error))
 }
 
 #[cfg(test)]

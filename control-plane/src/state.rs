@@ -1,10 +1,12 @@
 //! What every handler holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::Catalog;
 use chassis::body_budget::BodyBudget;
 use chassis::config::ControlConfig;
+use schemas::topics::Topics;
 use secrecy::ExposeSecret as _;
 use vault::LookupHash;
 
@@ -22,11 +24,13 @@ use crate::rejections::RejectedReader;
 use crate::schema_registry::RegistryAsker;
 use crate::source::ClusterTopics;
 use crate::store::Store;
-use crate::turns::Turns;
+use crate::turns::{Turns, TurnsLine};
 use target::TargetPolicy;
 
 /// Lists of subscriptions that an organization reads at once.
 const LISTS: usize = 4;
+/// How an organization's writes of jobs wait for each other: as long as one may take, and about as many as are done in that time.
+const JOBS: TurnsLine = TurnsLine { wait: Duration::from_secs(8), waiting: 256 };
 
 /// The application state of the router.
 #[derive(Debug)]
@@ -43,23 +47,24 @@ pub(crate) struct App {
     rejected: RejectedReader,
     jobs: Jobs,
     cluster: ClusterTopics,
+    topics: Topics,
     registries: RegistryAsker,
     metrics: ControlMetrics,
-    admin: Option<LookupHash>,
+    admin: Arc<[LookupHash]>,
     rates: Rates,
-    turns: ReadTurns,
+    turns: AppTurns,
     in_flight: BodyBudget,
 }
 
 /// What is looked at beside the catalog: within the instance, and outside it.
-type AppViews = (HealthView, AuditLog, LogViews, Jobs, (ClusterTopics, RegistryAsker));
+type AppViews = (HealthView, AuditLog, LogViews, Jobs, (ClusterTopics, Topics, RegistryAsker));
 
 /// What happened to events and records.
 type LogViews = (DeliveryLog, AcceptedEvents, RejectedReader);
 
-/// An organization's turns at reading what is costly to read.
+/// An organization's turns.
 #[derive(Debug)]
-pub(crate) struct ReadTurns {
+pub(crate) struct AppTurns {
     /// At the audit topic.
     pub(crate) audit: Turns,
     /// At rejected records.
@@ -68,6 +73,10 @@ pub(crate) struct ReadTurns {
     pub(crate) log: Turns,
     /// At lists of subscriptions, which are looked through and whose secrets are opened.
     pub(crate) lists: Turns,
+    /// At asking Kafka which topics there are.
+    pub(crate) topics: Turns,
+    /// At writing what is asked of jobs, and what is erased: one transaction at a time for everybody.
+    pub(crate) jobs: Turns,
 }
 
 impl App {
@@ -79,7 +88,7 @@ impl App {
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let pings = Pings::new(Arc::clone(&deps.topics.deliveries));
-        let outside = (ClusterTopics::start(deps)?, RegistryAsker::start());
+        let outside = (ClusterTopics::start(deps)?, deps.topics.clone(), RegistryAsker::start());
         let views = (health, AuditLog::start(deps)?, log, jobs, outside);
         Self::of(config, (deps.catalog.clone(), deps.policy.clone()), store, pings, views, metrics)
     }
@@ -97,8 +106,8 @@ impl App {
     ) -> Result<Self, Error> {
         let log = DeliveryLog::none("it was not started");
         let registries = RegistryAsker::Memory(parking_lot::Mutex::default());
-        let outside = (ClusterTopics::Memory(parking_lot::Mutex::default()), registries);
         let topics = schemas::topics::TopicSettings::default().topics();
+        let outside = (ClusterTopics::Memory(parking_lot::Mutex::default()), topics.clone(), registries);
         let accepted = AcceptedEvents::new(catalog.clone(), log.clone(), &topics, config.sources.decoded_limit);
         let audits = AuditLog::Memory(store.clone());
         let read = (log, accepted, RejectedReader::in_memory());
@@ -112,11 +121,11 @@ impl App {
         (catalog, policy): (Catalog, TargetPolicy),
         store: Store,
         pings: Pings,
-        (health, audits, (log, accepted, rejected), jobs, (cluster, registries)): AppViews,
+        (health, audits, (log, accepted, rejected), jobs, (cluster, topics, registries)): AppViews,
         metrics: ControlMetrics,
     ) -> Result<Self, Error> {
         let (admin, rates) = (admin(&config, &catalog), Rates::new(config.rates)?);
-        let turns = ReadTurns::new(config.log.readers);
+        let turns = AppTurns::new(config.log.readers);
         let in_flight = BodyBudget::new(config.max_in_flight, metrics.server.body_bytes.clone());
         Ok(Self {
             config,
@@ -131,6 +140,7 @@ impl App {
             rejected,
             jobs,
             cluster,
+            topics,
             registries,
             metrics,
             admin,
@@ -181,6 +191,11 @@ impl App {
         &self.cluster
     }
 
+    /// What Hookbus reads and writes.
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
     /// Who asks schema registries.
     pub(crate) fn registries(&self) -> &RegistryAsker {
         &self.registries
@@ -224,31 +239,33 @@ impl App {
         &self.in_flight
     }
 
-    /// Who reads how much at once.
-    pub(crate) fn turns(&self) -> &ReadTurns {
+    /// Who does how much at once.
+    pub(crate) fn turns(&self) -> &AppTurns {
         &self.turns
     }
 
-    /// Keyed hash of the admin key, if there is one.
-    pub(crate) fn admin(&self) -> Option<LookupHash> {
-        self.admin
+    /// Keyed hashes of the admin keys.
+    pub(crate) fn admin(&self) -> &Arc<[LookupHash]> {
+        &self.admin
     }
 }
 
-// === impl ReadTurns ===
+// === impl AppTurns ===
 
-impl ReadTurns {
+impl AppTurns {
     /// Over a delivery log with so many readers: one organization keeps at most half of them busy.
     fn new(readers: usize) -> Self {
         Self {
-            audit: Turns::new("the audit", 1),
-            rejected: Turns::new("rejected records", 1),
-            log: Turns::new("the delivery log", readers / 2),
-            lists: Turns::new("lists of subscriptions", LISTS),
+            audit: Turns::new("reads the audit", 1),
+            rejected: Turns::new("reads rejected records", 1),
+            log: Turns::new("reads the delivery log", readers / 2),
+            lists: Turns::new("reads lists of subscriptions", LISTS),
+            topics: Turns::new("asks for topics", 1),
+            jobs: Turns::with_line("asks for jobs, changes some or erases events", 1, JOBS),
         }
     }
 }
 
-fn admin(config: &ControlConfig, catalog: &Catalog) -> Option<LookupHash> {
-    config.admin_key.as_ref().map(|key| catalog.vault().lookup(key.expose_secret()))
+fn admin(config: &ControlConfig, catalog: &Catalog) -> Arc<[LookupHash]> {
+    config.admin_keys.iter().map(|key| catalog.vault().lookup(key.expose_secret())).collect()
 }

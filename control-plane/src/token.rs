@@ -90,6 +90,24 @@ impl GivenToken {
         Err(Problem::field("expires_at", Code::InvalidField, message).with_status(403))
     }
 
+    /// The role of a token that so far has `former` and is to end at `expires_ms`. Whoever asks and has an end of his own lets
+    /// nobody do after it what he could not do before.
+    pub(crate) fn role_within(
+        &self,
+        former: TokenRole,
+        expires_ms: Option<i64>,
+        own_end: Option<i64>,
+    ) -> Result<TokenRole, Problem> {
+        let role = self.role.unwrap_or(former);
+        // An editor may do all that others may; an `ingest` token and a viewer each something that the other may not.
+        let is_more = role != former && former != TokenRole::Editor;
+        if is_more && outlives(expires_ms, own_end) {
+            let message = "what may do more must not end later than the token that asks: give it an `expires_at` too";
+            return Err(Problem::field("role", Code::InvalidField, message).with_status(403));
+        }
+        Ok(role)
+    }
+
     /// When a token is to expire that so far would at `former`. A time that has passed is as good as any: it revokes at once,
     /// and a file that says it goes on to fit when it has.
     pub(crate) fn expiry(&self, former: Option<i64>) -> Option<i64> {
@@ -128,6 +146,11 @@ pub(crate) fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     one.into_iter().chain(other).min()
 }
 
+/// Whether a token that ends at `expires_ms` still opens something when whoever asks has ended.
+pub(crate) fn outlives(expires_ms: Option<i64>, own_end: Option<i64>) -> bool {
+    own_end.is_some_and(|own_end| expires_ms.is_none_or(|end| end > own_end))
+}
+
 /// When the former token of a rotation ends: it never lives longer than it would have.
 pub(crate) fn end_of_former(expires_ms: Option<i64>, overlap_ms: i64, now_ms: i64) -> i64 {
     expires_ms.unwrap_or(i64::MAX).min(now_ms.saturating_add(overlap_ms))
@@ -153,8 +176,8 @@ pub(crate) fn mint(vault: &Vault, key: &ControlKey, text: &str) -> Result<Minted
 }
 
 /// A text must not open two things.
-pub(crate) fn free(snapshot: &Snapshot, admin: Option<LookupHash>, lookup: &LookupHash) -> Result<(), Problem> {
-    if admin == Some(*lookup) || snapshot.token(lookup).is_some() {
+pub(crate) fn free(snapshot: &Snapshot, admin: &[LookupHash], lookup: &LookupHash) -> Result<(), Problem> {
+    if admin.contains(lookup) || snapshot.token(lookup).is_some() {
         return Err(crate::api::taken("token", "token"));
     }
     Ok(())
@@ -231,6 +254,24 @@ mod tests {
             assert_eq!(given(longer).expiry_within(Some(5), Some(7)).unwrap_err().status, 403);
         }
         assert_eq!((earlier(None, Some(3)), earlier(Some(2), Some(3)), earlier(None, None)), (Some(3), Some(2), None));
+    }
+
+    #[test]
+    fn who_has_an_end_gives_nobody_more_for_longer() {
+        let (ingest, viewer, editor) = (TokenRole::Ingest, TokenRole::Viewer, TokenRole::Editor);
+        let changed = |role, former, expires_ms, own_end| {
+            GivenToken { role, expires_ms: None }.role_within(former, expires_ms, own_end).map_err(|it| it.status)
+        };
+        for (former, role) in [(viewer, editor), (ingest, editor), (ingest, viewer), (viewer, ingest)] {
+            assert_eq!(changed(Some(role), former, None, Some(7)), Err(403), "{former:?} to {role:?}");
+            assert_eq!(changed(Some(role), former, Some(8), Some(7)), Err(403));
+            assert_eq!(changed(Some(role), former, Some(7), Some(7)), Ok(role), "it ends no later");
+            assert_eq!(changed(Some(role), former, None, None), Ok(role), "without an end anything goes");
+        }
+        for (former, role) in [(editor, viewer), (editor, ingest), (viewer, viewer)] {
+            assert_eq!(changed(Some(role), former, None, Some(7)), Ok(role), "{former:?} to {role:?} is no more");
+        }
+        assert_eq!(changed(None, viewer, None, Some(7)), Ok(viewer), "what is not said stays");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Turns at reading what is costly to read: an organization with all of its tokens reads so much at once, and its next request
-//! waits a little or is told to come back. So nobody waits behind all that another asks. The admin key takes no turns.
+//! Turns at what is costly, or what only one can do at a time: an organization with all of its tokens does so much at once, and its
+//! next request waits a little or is told to come back. So nobody waits behind all that another asks. The admin key takes no turns.
 //!
 //! Each replica counts for itself. An organization is counted only while it asks.
 
@@ -27,12 +27,21 @@ pub(crate) struct Turns(Arc<TurnsInner>);
 
 #[derive(Debug)]
 struct TurnsInner {
-    /// What is read, as a refused request is told.
+    /// What is done, as a refused request is told: `reads the audit`.
     what: &'static str,
     /// Turns of one organization at once.
     each: usize,
-    wait: Duration,
+    line: TurnsLine,
     asking: Mutex<HashMap<OrganizationId, OrganizationTurns>>,
+}
+
+/// How those of one organization wait that have no turn yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnsLine {
+    /// How long each.
+    pub(crate) wait: Duration,
+    /// How many at once.
+    pub(crate) waiting: usize,
 }
 
 #[derive(Debug)]
@@ -44,7 +53,7 @@ struct OrganizationTurns {
 
 /// A request's place among those of its organization: it waits for its turn, and then has it until it drops this.
 #[derive(Debug)]
-pub(crate) struct ReadTurn {
+pub(crate) struct OwnedTurn {
     turns: Turns,
     organization: OrganizationId,
     free: Arc<Semaphore>,
@@ -56,11 +65,12 @@ pub(crate) struct ReadTurn {
 impl Turns {
     /// So many at once for each organization, at least one.
     pub(crate) fn new(what: &'static str, each: usize) -> Self {
-        Self::waiting(what, each, WAIT)
+        Self::with_line(what, each, TurnsLine { wait: WAIT, waiting: WAITING })
     }
 
-    fn waiting(what: &'static str, each: usize, wait: Duration) -> Self {
-        Self(Arc::new(TurnsInner { what, each: each.max(1), wait, asking: Mutex::default() }))
+    /// The same, where others wait for longer, or more of them.
+    pub(crate) fn with_line(what: &'static str, each: usize, line: TurnsLine) -> Self {
+        Self(Arc::new(TurnsInner { what, each: each.max(1), line, asking: Mutex::default() }))
     }
 
     /// Waits for a turn. `None`, the admin key, has one at once.
@@ -68,10 +78,10 @@ impl Turns {
     /// # Errors
     /// A 429 where the organization does not get one in time, or too many of its requests wait. A 503 where too many organizations
     /// ask.
-    pub(crate) async fn take(&self, organization: Option<OrganizationId>) -> Result<Option<ReadTurn>, Problem> {
+    pub(crate) async fn take(&self, organization: Option<OrganizationId>) -> Result<Option<OwnedTurn>, Problem> {
         let Some(organization) = organization else { return Ok(None) };
         let mut turn = self.enter(organization)?;
-        let taken = tokio::time::timeout(self.0.wait, Arc::clone(&turn.free).acquire_owned()).await;
+        let taken = tokio::time::timeout(self.0.line.wait, Arc::clone(&turn.free).acquire_owned()).await;
         // Nobody closes it, so that it is late is all there is to say.
         turn.taken = Some(taken.ok().and_then(Result::ok).ok_or_else(|| self.refused())?);
         Ok(Some(turn))
@@ -81,8 +91,8 @@ impl Turns {
     ///
     /// # Errors
     /// As of [`Turns::take`].
-    pub(crate) fn enter(&self, organization: OrganizationId) -> Result<ReadTurn, Problem> {
-        let TurnsInner { each, asking, .. } = &*self.0;
+    pub(crate) fn enter(&self, organization: OrganizationId) -> Result<OwnedTurn, Problem> {
+        let TurnsInner { each, asking, line, .. } = &*self.0;
         let mut asking = asking.lock();
         if !asking.contains_key(&organization) && asking.len() >= ORGANIZATIONS {
             let problem = Problem::new(ProblemId::ServiceUnavailable, "too many organizations ask at once");
@@ -90,25 +100,24 @@ impl Turns {
         }
         let new = || OrganizationTurns { free: Arc::new(Semaphore::new(*each)), requests: 0 };
         let of_one = asking.entry(organization).or_insert_with(new);
-        if of_one.requests >= each.saturating_add(WAITING) {
+        if of_one.requests >= each.saturating_add(line.waiting) {
             return Err(self.refused());
         }
         of_one.requests += 1;
-        Ok(ReadTurn { turns: self.clone(), organization, free: Arc::clone(&of_one.free), taken: None })
+        Ok(OwnedTurn { turns: self.clone(), organization, free: Arc::clone(&of_one.free), taken: None })
     }
 
     fn refused(&self) -> Problem {
         let TurnsInner { what, each, .. } = &*self.0;
-        let detail = format!(
-            "this organization reads {what} already, {each} at once: wait for an answer before asking for more"
-        );
+        let detail =
+            format!("this organization {what} already, {each} at once: wait for an answer before asking for more");
         Problem::new(ProblemId::RateLimited, detail).with_retry_after(1)
     }
 }
 
-// === impl ReadTurn ===
+// === impl OwnedTurn ===
 
-impl Drop for ReadTurn {
+impl Drop for OwnedTurn {
     fn drop(&mut self) {
         // Before the organization is forgotten: who comes after that finds all turns free.
         self.taken = None;
@@ -137,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_organization_has_so_many_at_once_and_takes_none_of_another() {
-        let turns = Turns::waiting("a log", 2, Duration::ZERO);
+        let turns = Turns::with_line("reads a log", 2, TurnsLine { wait: Duration::ZERO, waiting: WAITING });
         let first = turns.take(Some(organization(1))).await.unwrap();
         let second = turns.take(Some(organization(1))).await.unwrap();
         let refused = turns.take(Some(organization(1))).await.unwrap_err();
@@ -152,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_one_waits_for_its_turn_and_may_give_up() {
-        let turns = Turns::waiting("a log", 1, Duration::from_secs(60));
+        let turns = Turns::with_line("reads a log", 1, TurnsLine { wait: Duration::from_secs(60), waiting: WAITING });
         let first = turns.take(Some(organization(1))).await.unwrap();
         let waits = turns.take(Some(organization(1)));
         // Polled once and dropped.
@@ -168,11 +177,11 @@ mod tests {
 
     #[test]
     fn no_more_than_some_of_an_organization_wait_and_no_more_than_some_organizations_ask() {
-        let turns = Turns::new("a log", 1);
-        let waiting: Vec<ReadTurn> = (0..=WAITING).map(|_| turns.enter(organization(0)).unwrap()).collect();
+        let turns = Turns::new("reads a log", 1);
+        let waiting: Vec<OwnedTurn> = (0..=WAITING).map(|_| turns.enter(organization(0)).unwrap()).collect();
         assert_eq!(turns.enter(organization(0)).unwrap_err().status, 429);
         let number = |number: usize| organization(u128::try_from(number).unwrap());
-        let others: Vec<ReadTurn> = (1..ORGANIZATIONS).map(|it| turns.enter(number(it)).unwrap()).collect();
+        let others: Vec<OwnedTurn> = (1..ORGANIZATIONS).map(|it| turns.enter(number(it)).unwrap()).collect();
         assert_eq!(turns.enter(number(ORGANIZATIONS)).unwrap_err().status, 503);
         drop(waiting);
         assert!(turns.enter(number(ORGANIZATIONS)).is_ok());

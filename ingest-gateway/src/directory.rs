@@ -67,7 +67,7 @@ pub(crate) trait Directory: Send + Sync {
 pub(crate) struct CatalogDirectory {
     catalog: Catalog,
     /// Hashed like every token: comparing hashes under a secret key tells nothing by its timing.
-    admin: Option<LookupHash>,
+    admin: Vec<LookupHash>,
     /// Where neither an application nor its organization has a limit.
     default: Allowance,
 }
@@ -92,8 +92,8 @@ struct RecheckState {
 // === impl CatalogDirectory ===
 
 impl CatalogDirectory {
-    pub(crate) fn new(catalog: Catalog, admin_key: Option<&SecretString>, default: Allowance) -> Self {
-        let admin = admin_key.map(|key| catalog.vault().lookup(key.expose_secret()));
+    pub(crate) fn new(catalog: Catalog, admin_keys: &[SecretString], default: Allowance) -> Self {
+        let admin = admin_keys.iter().map(|key| catalog.vault().lookup(key.expose_secret())).collect();
         Self { catalog, admin, default }
     }
 
@@ -115,7 +115,7 @@ fn allowance(limits: Limits) -> Allowance {
 impl Directory for CatalogDirectory {
     fn caller(&self, token: &str) -> Option<Caller> {
         let lookup = self.catalog.vault().lookup(token);
-        if self.admin == Some(lookup) {
+        if self.admin.contains(&lookup) {
             return Some(Caller::Admin);
         }
         let snapshot = self.catalog.read();
@@ -247,7 +247,7 @@ mod tests {
             owned(21, 2, None),
             owned(22, 2, None),
         ];
-        let directory = CatalogDirectory::new(Catalog::of(objects, vault), None, default);
+        let directory = CatalogDirectory::new(Catalog::of(objects, vault), &[], default);
         let limits = crate::limits::SendLimits::new(1);
         let passed = |number| {
             let senders = directory.senders(Caller::Application(application(number))).unwrap();
@@ -271,7 +271,7 @@ mod tests {
         let owner = |number| ControlObject::Organization(Organization::new(organization(number), "owner", 1));
         let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
         let catalog = Catalog::of([owner(1), owner(2), named(1), named(2)], vault);
-        let directory = CatalogDirectory::new(catalog, None, Allowance::default());
+        let directory = CatalogDirectory::new(catalog, &[], Allowance::default());
         let found = |caller, given: &str| directory.application(caller, given);
         for number in [1, 2] {
             let (own, other) = (application(10 + number), application(13 - number).to_string());

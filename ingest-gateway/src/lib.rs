@@ -125,7 +125,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let producer = LastingProducer::start(&deps.connection, options).map_err(failed)?;
     let health = deps.health.clone();
     let default = Allowance { per_second: config.rate_per_second, per_day: config.quota_per_day };
-    let directory = CatalogDirectory::new(deps.catalog, config.admin_key.as_ref(), default);
+    let directory = CatalogDirectory::new(deps.catalog, &config.admin_keys, default);
     let message_timeout = config.message_timeout;
     let gateway = Gateway::new(
         config,

@@ -48,7 +48,8 @@ const ROTATION: &[&str] = &["application_id", "overlap_ms"];
 
 /// List the secrets of an application
 ///
-/// Oldest first. Viewers see the nil UUID in place of each token.
+/// Oldest first. Viewers see the nil UUID in place of each token, and who asks with a token that ends, in place of each that
+/// goes on after it.
 #[utoipa::path(
     get, path = "/api/v1/application_secrets", operation_id = "applicationSecrets.read", tag = "application_secrets",
     params(("application_id" = String, Query, description = "Id or uid", max_length = 200)),
@@ -94,7 +95,7 @@ pub(super) async fn create(
     let given_id = naming::given_id(&mut fields, "secret_id")?;
     principal.may_give_id("secret_id", given_id.is_some())?;
     let (id, is_given) = (SecretId(given_id.unwrap_or_else(Uuid::now_v7)), given_id.is_some());
-    let (vault, admin) = (Arc::clone(app.catalog().vault()), app.admin());
+    let (vault, admin) = (Arc::clone(app.catalog().vault()), Arc::clone(app.admin()));
     let (asking, actor) = (principal.clone(), principal.actor());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let application = asking.application(snapshot, &application)?.application_id;
@@ -106,7 +107,7 @@ pub(super) async fn create(
         }
         let own_end = asking.end(snapshot);
         let minted = token::mint(&vault, &key, &text)?;
-        token::free(snapshot, admin, &minted.lookup)?;
+        token::free(snapshot, &admin, &minted.lookup)?;
         let secret = ApplicationSecret {
             secret_id: id,
             application_id: application,
@@ -157,10 +158,12 @@ async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer
     let given = GivenToken::read(&mut fields)?;
     let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ApplicationSecret, moment: Moment| {
+        let own_end = principal.end(snapshot);
+        let expires_ms = given.expiry_within(former.expires_ms, own_end)?;
         let secret = ApplicationSecret {
             name: name.clone().unwrap_or_else(|| former.name.clone()),
-            role: given.role.unwrap_or(former.role),
-            expires_ms: given.expiry_within(former.expires_ms, principal.end(snapshot))?,
+            role: given.role_within(former.role, expires_ms, own_end)?,
+            expires_ms,
             ..former.clone()
         };
         Ok(Decision::changed(former, secret, moment))
@@ -223,12 +226,12 @@ pub(super) async fn delete(State(app): State<Arc<App>>, asked: Addressed, query:
     asked.delete(&app, of_application(&app, application)).await
 }
 
-/// A new secret that is nobody's yet, and its token: every application begins with one.
+/// A new secret that is nobody's yet, and its token: every application begins with one. It ends with the token that made it.
 pub(super) fn new(
     vault: &Vault,
     application: ApplicationId,
     name: Option<String>,
-    now_ms: i64,
+    (now_ms, expires_ms): (i64, Option<i64>),
 ) -> Result<(ApplicationSecret, Zeroizing<String>), Problem> {
     let secret_id = SecretId(Uuid::now_v7());
     let text = token::new_secret()?;
@@ -241,7 +244,7 @@ pub(super) fn new(
         token: minted.sealed,
         role: TokenRole::Editor,
         created_ms: now_ms,
-        expires_ms: None,
+        expires_ms,
     };
     Ok((secret, text))
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use self::shapes::{ApplicationInfo, ApplicationPatch, ApplicationPost, ApplicationShown, UnknownEventTypes};
 use super::addressed::{Addressed, FoundObject};
-use super::{application_secrets, naming, object, object_unless_known, rows};
+use super::{application_secrets, naming, object, object_unless_known, onboarding, rows};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
 use crate::etag::Preconditions;
@@ -71,11 +71,15 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     };
     let found = {
         let snapshot = app.catalog().read();
+        // An application's token sees its own alone, and how many there are beside it is nothing to wait for.
+        let own = principal.own_application().map(|id| snapshot.application_by_id(id).into_iter());
+        let own = own.map(|own| own.filter(|it| after.is_none_or(|after| it.application_id > after)));
         let given = query.get("organization_id").map(|given| scope(&principal, &snapshot, given)).transpose()?;
         let organization = given.or_else(|| principal.own_organization());
-        let all = organization.is_none().then(|| snapshot.applications_after(after));
-        let asked = organization.map(|id| snapshot.applications_of_after(id, after));
-        let asked = all.into_iter().flatten().chain(asked.into_iter().flatten());
+        let is_own = own.is_some();
+        let all = (organization.is_none() && !is_own).then(|| snapshot.applications_after(after));
+        let of_one = organization.filter(|_| !is_own).map(|id| snapshot.applications_of_after(id, after));
+        let asked = all.into_iter().flatten().chain(of_one.into_iter().flatten()).chain(own.into_iter().flatten());
         page.cut(asked.filter(fits).cloned(), |it| it.application_id.to_string())?
     };
     rows(&query, &found.map(|it| ApplicationShown::of(&it)))
@@ -96,12 +100,13 @@ pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer
         let shown = ApplicationInfo::of(&application, &snapshot, &app.config().limits);
         (application, shown)
     };
-    object_unless_known(&asked.preconditions, &*application, &shown)
+    let event = onboarding::event(&app, &asked.principal, vec![application.application_id]).await;
+    object_unless_known(&asked.preconditions, &*application, &shown.with_event(event))
 }
 
 /// Make an application
 ///
-/// With a secret named `Default`.
+/// With a secret named `Default`, which ends when the token ends that made it.
 #[utoipa::path(
     post, path = "/api/v1/applications", operation_id = "applications.create", tag = "applications",
     request_body(content = ApplicationPost),
@@ -131,7 +136,8 @@ pub(super) async fn create(
         limits::application(snapshot, &organization, &instance)?;
         let new = Application::new(id, organization.organization_id, name.clone(), moment.now_ms);
         let application = input.apply(&principal, snapshot, new)?;
-        let (secret, _token) = application_secrets::new(&vault, id, Some("Default".to_owned()), moment.now_ms)?;
+        let life = (moment.now_ms, principal.end(snapshot));
+        let (secret, _token) = application_secrets::new(&vault, id, Some("Default".to_owned()), life)?;
         let changes = vec![
             Change::Put(ControlObject::Application(application.clone())),
             Change::Put(ControlObject::ApplicationSecret(secret)),

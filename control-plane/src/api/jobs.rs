@@ -169,6 +169,8 @@ pub(super) async fn resume(State(app): State<Arc<App>>, principal: Principal, Pa
 
 async fn change(app: &App, principal: &Principal, id: &str, change: JobChange) -> Answer {
     principal.editor()?;
+    let asking = principal.who.organization(&app.catalog().read());
+    let _turn = app.turns().jobs.take(asking).await?;
     let job = find(app, principal, id).await?;
     let is_cancelled = job.definition.cancelled_ms.is_some();
     if principal.is_keyed() && is_cancelled && matches!(change, JobChange::Cancel) {
@@ -263,8 +265,10 @@ fn keyed_job(app: &App, principal: &Principal) -> Option<JobId> {
 /// Asks for a job, and answers with it.
 async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Result<KnownJob, Problem> {
     let (kind, application) = (definition.kind, definition.application_id);
+    let asking = principal.who.organization(&app.catalog().read());
+    let _turn = app.turns().jobs.take(asking).await?;
     app.jobs().known(Some(application)).await?;
-    let subject = without_time(&definition.subject);
+    let (subject, rate_per_second) = (without_time(&definition.subject), definition.rate_per_second);
     let organization = match definition.owner() {
         JobOwner::Organization(id) => Some(id),
         JobOwner::Application(id) => {
@@ -273,9 +277,10 @@ async fn ask(app: &App, principal: &Principal, definition: JobDefinition) -> Res
         }
         JobOwner::Operator => None,
     };
-    let known = app.jobs().ask(definition, organization, &principal.actor()).await?;
+    let known = app.jobs().ask(definition, organization, &principal.actor(), app.catalog()).await?;
     let former = &known.definition;
-    if (former.kind, former.application_id) != (kind, application) || without_time(&former.subject) != subject {
+    let is_same = (former.kind, former.application_id, former.rate_per_second) == (kind, application, rate_per_second);
+    if !is_same || without_time(&former.subject) != subject {
         return Err(idempotency::reused());
     }
     Ok(known)

@@ -32,10 +32,11 @@ use uuid::Uuid;
 use super::json;
 use crate::auth::Principal;
 use crate::log::{QueryTimer, failed};
-use crate::problem::{Answer, Problem, internal};
+use crate::page::link_to;
+use crate::problem::{Answer, Problem};
 use crate::query::Query;
 use crate::state::App;
-use crate::turns::ReadTurn;
+use crate::turns::OwnedTurn;
 
 /// Rows of a page.
 const MOST: usize = 250;
@@ -49,7 +50,7 @@ pub(in crate::api) struct AskedLog {
     /// Whether the client takes UUIDs only as ids of events.
     pub(in crate::api) uuids: bool,
     /// Who asks with it waits for others of its organization.
-    _turn: Option<ReadTurn>,
+    _turn: Option<OwnedTurn>,
     /// Until it is answered.
     _timer: Option<QueryTimer>,
 }
@@ -143,13 +144,7 @@ impl AskedLog {
     }
 
     fn link(&self, part: &LogPart, next: Option<RowPosition>) -> Result<Option<HeaderValue>, Problem> {
-        let Some(next) = next else { return Ok(None) };
-        let others = self.query.pairs().filter(|(name, _)| *name != CURSOR);
-        let cursor = next.to_cursor(part.filter);
-        let parameters =
-            form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair(CURSOR, &cursor).finish();
-        let link = format!("<{}?{parameters}>; rel=\"next\"", self.query.path());
-        HeaderValue::from_str(&link).map(Some).map_err(|error| internal("a link could not be written", &error))
+        next.map(|next| link_to(&self.query, &next.to_cursor(part.filter))).transpose()
     }
 }
 

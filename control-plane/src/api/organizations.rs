@@ -1,19 +1,20 @@
 //! Organizations: made and deleted by the operator, read and renamed by their own service tokens too.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use catalog::Snapshot;
 use http::StatusCode;
-use schemas::control::{ControlKey, Organization};
-use schemas::ids::OrganizationId;
+use schemas::control::{ControlKey, Limits, Organization};
+use schemas::ids::{ApplicationId, OrganizationId};
 use schemas::problem::{Code, ProblemId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::shapes::{OrganizationInfo, OrganizationPatch, OrganizationPost, OrganizationShown};
 use super::addressed::{Addressed, FoundObject};
-use super::{naming, object, object_unless_known, rows};
+use super::{naming, object, object_unless_known, onboarding, rows};
 use crate::auth::Principal;
 use crate::body::{self, Fields, Json};
 use crate::etag::Preconditions;
@@ -25,13 +26,13 @@ use crate::source;
 use crate::state::App;
 use crate::store::{Change, Decision, Moment};
 
+mod plan;
 mod shapes;
 
 /// Fields of a body.
-pub(super) const FIELDS: &[&str] = &["name", "uid", "organization_id", "limits", "source_topics"];
+pub(super) const FIELDS: &[&str] = &["name", "uid", "organization_id", "limits", "plan", "source_topics"];
 /// What is shown beside them; sent back, it is not looked at.
-const SHOWN: &[&str] =
-    &["role", "plan", "users", "quotas", "consumption", "onboarding_steps", "created_at", "updated_at"];
+const SHOWN: &[&str] = &["role", "users", "quotas", "consumption", "onboarding_steps", "created_at", "updated_at"];
 
 /// A request's fields, checked. `None`: not given, keeps its value.
 #[derive(Clone, Debug)]
@@ -40,6 +41,7 @@ struct OrganizationInput {
     uid: Option<Option<String>>,
     organization: Option<OrganizationId>,
     limits: limits::Given,
+    plan: plan::GivenPlan,
     source_topics: Option<Vec<String>>,
 }
 
@@ -57,7 +59,11 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     let after = page.after_id()?.map(OrganizationId);
     let found = {
         let snapshot = app.catalog().read();
-        let visible = snapshot.organizations_after(after).filter(|it| principal.sees_organization(it.organization_id));
+        // A token of one sees that alone, and how many there are beside it is nothing to wait for.
+        let own = principal.own_organization().map(|id| snapshot.organization(id).into_iter());
+        let own = own.map(|own| own.filter(|it| after.is_none_or(|after| it.organization_id > after)));
+        let all = own.is_none().then(|| snapshot.organizations_after(after));
+        let visible = all.into_iter().flatten().chain(own.into_iter().flatten());
         page.cut(visible.cloned(), |it| it.organization_id.to_string())?
     };
     rows(&query, &found.map(|it| OrganizationShown::of(&it, &principal)))
@@ -72,13 +78,16 @@ pub(super) async fn list(State(app): State<Arc<App>>, principal: Principal, quer
     responses((status = 200, description = "The organization", body = OrganizationInfo)),
 )]
 pub(super) async fn get(State(app): State<Arc<App>>, asked: Addressed) -> Answer {
-    let (organization, shown) = {
+    let (organization, shown, applications) = {
         let snapshot = app.catalog().read();
         let organization = asked.principal.organization(&snapshot, &asked.id)?;
         let shown = OrganizationInfo::of(&organization, &asked.principal, &snapshot, &app.config().limits);
-        (organization, shown)
+        let applications = snapshot.applications_of(organization.organization_id).take(onboarding::APPLICATIONS);
+        let applications: Vec<ApplicationId> = applications.map(|it| it.application_id).collect();
+        (organization, shown, applications)
     };
-    object_unless_known(&asked.preconditions, &*organization, &shown)
+    let event = onboarding::event(&app, &asked.principal, applications).await;
+    object_unless_known(&asked.preconditions, &*organization, &shown.with_event(event))
 }
 
 /// Make an organization
@@ -101,13 +110,13 @@ pub(super) async fn create(
     let name =
         input.name.clone().ok_or_else(|| Problem::new(ProblemId::OrganizationNameMissing, "name is required"))?;
     let id = input.organization.unwrap_or_else(|| OrganizationId(Uuid::now_v7()));
-    let (actor, asking) = (principal.actor(), principal.clone());
+    let (actor, asking, plans) = (principal.actor(), principal.clone(), app.config().plans.clone());
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         if snapshot.organization(id).is_some() {
             return Err(naming::taken("organization_id", "organization"));
         }
         let new = Organization::new(id, name.clone(), moment.now_ms);
-        let organization = input.apply(&principal, snapshot, new)?;
+        let organization = input.apply(&principal, snapshot, &plans, new)?;
         Ok(Decision::made(organization))
     };
     let organization = app.store().write(actor, decide).await?;
@@ -142,8 +151,14 @@ pub(super) async fn update(State(app): State<Arc<App>>, asked: Addressed, Json(b
 pub(super) async fn patch(State(app): State<Arc<App>>, asked: Addressed, Json(patch): Json) -> Answer {
     // What is wrong by itself is told before anything is compared.
     OrganizationInput::read(body::merge(patch.clone(), &Value::Null), FIELDS)?;
-    change(&app, asked, move |former| OrganizationInput::read(limits::merged(patch.clone(), former.limits), FIELDS))
-        .await
+    let sets_plan = patch.contains_key("plan") && !patch.contains_key("limits");
+    let merged = move |former: &Organization| {
+        // Those of the plan take the place of all others.
+        let patch = patch.clone();
+        let merged = if sets_plan { body::merge(patch, &Value::Null) } else { limits::merged(patch, former.limits) };
+        OrganizationInput::read(merged, FIELDS)
+    };
+    change(&app, asked, merged).await
 }
 
 /// Delete an organization
@@ -181,13 +196,13 @@ async fn change(
     input: impl Fn(&Organization) -> Result<OrganizationInput, Problem> + Send + 'static,
 ) -> Answer {
     asked.principal.editor()?;
-    let principal = asked.principal.clone();
+    let (principal, plans) = (asked.principal.clone(), app.config().plans.clone());
     let decide = move |snapshot: &Snapshot, former: &Organization, moment: Moment| {
         let input = input(former)?;
         if input.organization.is_some_and(|id| id != former.organization_id) {
             return Err(Problem::field("organization_id", Code::InvalidField, "an organization keeps its id"));
         }
-        Ok(Decision::changed(former, input.apply(&principal, snapshot, former.clone())?, moment))
+        Ok(Decision::changed(former, input.apply(&principal, snapshot, &plans, former.clone())?, moment))
     };
     let organization = asked.change(app, find, decide).await?;
     answer(app, &asked.principal, StatusCode::OK, &organization)
@@ -213,13 +228,19 @@ impl OrganizationInput {
             uid: naming::uid(&mut fields)?,
             organization: naming::given_id(&mut fields, "organization_id")?.map(OrganizationId),
             limits: limits::of_organization(&mut fields)?,
+            plan: plan::read(&mut fields)?,
             source_topics: source_topics(&mut fields)?,
         })
     }
 
-    fn apply(&self, principal: &Principal, snapshot: &Snapshot, former: Organization) -> Result<Organization, Problem> {
-        limits::may_set(principal, self.limits, former.limits)?;
-        let mut organization = former;
+    fn apply(
+        &self,
+        principal: &Principal,
+        snapshot: &Snapshot,
+        plans: &BTreeMap<String, Limits>,
+        former: Organization,
+    ) -> Result<Organization, Problem> {
+        let mut organization = plan::apply((&self.plan, self.limits), principal, plans, former)?;
         if let Some(name) = &self.name {
             organization.name.clone_from(name);
         }
@@ -233,9 +254,6 @@ impl OrganizationInput {
                 return Err(naming::taken("uid", "organization"));
             }
             organization.uid.clone_from(uid);
-        }
-        if let Some(limits) = self.limits {
-            organization.limits = limits;
         }
         if let Some(topics) = &self.source_topics {
             if *topics != organization.source_topics {

@@ -97,7 +97,7 @@ pub(super) async fn create(
     let given_id = naming::given_id(&mut fields, "token_id")?;
     principal.may_give_id("token_id", given_id.is_some())?;
     let id = ServiceTokenId(given_id.unwrap_or_else(Uuid::now_v7));
-    let (vault, admin, actor) = (Arc::clone(app.catalog().vault()), app.admin(), principal.actor());
+    let (vault, admin, actor) = (Arc::clone(app.catalog().vault()), Arc::clone(app.admin()), principal.actor());
     let asking = principal.clone();
     let decide = move |snapshot: &Snapshot, moment: Moment| {
         let organization = principal.organization(snapshot, &organization)?.organization_id;
@@ -107,7 +107,7 @@ pub(super) async fn create(
         }
         let own_end = principal.end(snapshot);
         let minted = token::mint(&vault, &ControlKey::ServiceToken(organization, id), &text)?;
-        token::free(snapshot, admin, &minted.lookup)?;
+        token::free(snapshot, &admin, &minted.lookup)?;
         let token = ServiceToken {
             token_id: id,
             organization_id: organization,
@@ -158,10 +158,12 @@ async fn change(app: &App, asked: Addressed, body: Map<String, Value>) -> Answer
     let given = GivenToken::read(&mut fields)?;
     let principal = asked.principal.clone();
     let decide = move |snapshot: &Snapshot, former: &ServiceToken, moment: Moment| {
+        let own_end = principal.end(snapshot);
+        let expires_ms = given.expiry_within(former.expires_ms, own_end)?;
         let token = ServiceToken {
             name: name.clone().unwrap_or_else(|| former.name.clone()),
-            role: given.role.unwrap_or(former.role),
-            expires_ms: given.expiry_within(former.expires_ms, principal.end(snapshot))?,
+            role: given.role_within(former.role, expires_ms, own_end)?,
+            expires_ms,
             ..former.clone()
         };
         Ok(Decision::changed(former, token, moment))

@@ -10,12 +10,12 @@ use axum::extract::State;
 use catalog::{RegistryMap, Snapshot};
 use http::StatusCode;
 use schemas::control::TopicSource;
-use schemas::ids::{OrganizationId, PositionId, SourceId};
+use schemas::ids::{PositionId, SourceId};
 use schemas::problem::{Code, ProblemId};
 use uuid::Uuid;
 
 use super::addressed::{Addressed, FoundObject};
-use super::{naming, object, object_unless_known, rows};
+use super::{current, naming, object, object_unless_known, rows};
 use crate::auth::{Principal, Who};
 use crate::body::{self, Json};
 use crate::etag::Preconditions;
@@ -103,12 +103,20 @@ pub(super) async fn create(
     let id = input.source_id.unwrap_or_else(|| SourceId(Uuid::now_v7()));
     let position = PositionId(Uuid::now_v7());
     let new = move |organization, now_ms| TopicSource::new(id, organization, name.clone(), format, position, now_ms);
-    let draft = input.apply(new(OrganizationId(Uuid::nil()), 0), &registries(&app, &input).await?)?;
-    let found = look(&app, &draft).await?;
     let (config, first, actor) = (app.config().sources.clone(), app.config().organization_id, principal.actor());
+    let own = principal.own_organization().unwrap_or(first).to_string();
+    let owner = input.organization.clone().unwrap_or(own);
+    let known = registries(&app, &input).await?;
+    let allowed = |snapshot: &Snapshot| {
+        let organization = principal.organization(snapshot, &owner)?.organization_id;
+        let draft = input.apply(new(organization, 0), &known)?;
+        may_look(snapshot, &principal, &config.own_prefix, (None, &draft))?;
+        Ok(draft)
+    };
+    let draft = current::found(&app, allowed).await?;
+    let found = look(&app, &principal, &draft).await?;
     let decide = move |snapshot: &Snapshot, moment: Moment| {
-        let own = || principal.own_organization().unwrap_or(first).to_string();
-        let organization = principal.organization(snapshot, &input.organization.clone().unwrap_or_else(own))?;
+        let organization = principal.organization(snapshot, &owner)?;
         if snapshot.source(id).is_some() {
             return Err(naming::taken("source_id", "source"));
         }
@@ -193,7 +201,14 @@ async fn change(
     let given = input(&former)?;
     let draft = given.apply(TopicSource::clone(&former), &registries(app, &given).await?)?;
     let names = |of: &TopicSource| (of.topics.clone(), of.exclude.clone());
-    let found = if names(&draft) == names(&former) { None } else { Some((names(&draft), look(app, &draft).await?)) };
+    let found = if names(&draft) == names(&former) {
+        None
+    } else {
+        let topics = (Some(&*former), &draft);
+        let allowed = |snapshot: &Snapshot| may_look(snapshot, &principal, &config.own_prefix, topics);
+        current::found(app, allowed).await?;
+        Some((names(&draft), look(app, &principal, &draft).await?))
+    };
     let decide = move |snapshot: &Snapshot, former: &TopicSource, moment: Moment| {
         let input = input(former)?;
         stays(&input, former, snapshot)?;
@@ -215,13 +230,7 @@ async fn change(
 
 /// The source as it is known here, or as it is known once everything is that was written before.
 async fn current(app: &App, asked: &Addressed) -> Result<Arc<TopicSource>, Problem> {
-    let known = seen(&asked.principal, &app.catalog().read(), &asked.id);
-    if known.as_ref().is_err_and(|problem| problem.status == 404) {
-        let current = app.catalog().read_index().await;
-        current.map_err(|error| unavailable(format!("the catalog is not current: {error}")))?;
-        return seen(&asked.principal, &app.catalog().read(), &asked.id);
-    }
-    known
+    current::found(app, |snapshot| seen(&asked.principal, snapshot, &asked.id)).await
 }
 
 /// The schema registries: those that are known here, or, where that one is not among them that is named, those that are known once
@@ -236,16 +245,39 @@ async fn registries(app: &App, input: &SourceInput) -> Result<RegistryMap, Probl
     Ok(app.catalog().schema_registries())
 }
 
-/// What the cluster says of the topics that a source names.
-async fn look(app: &App, draft: &TopicSource) -> Result<FoundStarts, Problem> {
+/// Kafka is not asked of topics for a token that may not read them. Whatever else is wrong is seen when it is decided: a repeat has the
+/// answer of the first, which may have made that very source.
+fn may_look(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    own_prefix: &str,
+    topics: (Option<&TopicSource>, &TopicSource),
+) -> Result<(), Problem> {
+    match source::check_topics(snapshot, principal, own_prefix, topics) {
+        Err(problem) if problem.status == 403 => Err(problem),
+        _allowed_or_decided_later => Ok(()),
+    }
+}
+
+/// What the cluster says of the topics that a source names: all of them are looked through, so an organization asks once at a time.
+async fn look(app: &App, principal: &Principal, draft: &TopicSource) -> Result<FoundStarts, Problem> {
+    let asking = principal.who.organization(&app.catalog().read());
+    let _turn = app.turns().topics.take(asking).await?;
+    // What Kafka says may name what belongs to others; the log has it.
+    let told = |problem: Problem| match &principal.who {
+        Who::Service(_) | Who::Application(_) if problem.status == 503 => {
+            unavailable("Kafka does not say now which topics there are, or where they begin and end")
+        }
+        Who::Admin | Who::Service(_) | Who::Application(_) => problem,
+    };
     let exact = draft.topics.iter().filter(|it| !it.ends_with('*')).cloned().collect();
-    let mut seen = app.cluster().look(exact).await?;
+    let mut seen = app.cluster().look(exact).await.map_err(told)?;
     let own_prefix = &app.config().sources.own_prefix;
     seen.there.retain(|topic, _| {
         let is_foreign = !topic.starts_with(own_prefix.as_str()) && !topic.starts_with("__");
         is_foreign && draft.names(topic).is_some()
     });
-    let edges = app.cluster().edges(seen.there.clone(), &draft.start).await?;
+    let edges = app.cluster().edges(seen.there.clone(), &draft.start).await.map_err(told)?;
     Ok(FoundStarts { seen, edges })
 }
 

@@ -37,6 +37,7 @@ mod jobs;
 mod limits;
 mod log;
 mod log_behind;
+mod operator;
 mod pages;
 mod preconditions;
 mod rates;
@@ -52,6 +53,8 @@ mod subscriptions_secrets;
 mod tokens;
 
 const ADMIN: &str = "admin-key-of-the-tests";
+/// Another one, as while the first is replaced.
+const SECOND_ADMIN: &str = "second-admin-key-of-the-tests";
 const ORGANIZATION: u128 = 1;
 
 /// A control plane in memory.
@@ -221,7 +224,7 @@ impl Tenant {
 pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
     ControlConfig {
         listen: ([127, 0, 0, 1], 0).into(),
-        admin_key: Some(ADMIN.to_owned().into()),
+        admin_keys: [ADMIN, SECOND_ADMIN].map(|key| key.to_owned().into()).into(),
         organization_id: OrganizationId(Uuid::from_u128(ORGANIZATION)),
         organization_name: "default".into(),
         operational_application: None,
@@ -238,6 +241,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         bytes: chassis::config::ByteLimits::default(),
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
+        plans: std::collections::BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),
         log: chassis::config::ControlLogConfig::none(),

@@ -1,6 +1,7 @@
 //! Which processes say on `status` that they run, by role: also those that nobody scrapes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use catalog::usage::HearsStatus;
@@ -14,7 +15,7 @@ const MAX_INSTANCES: usize = 10_000;
 
 /// See the module. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Instances(Arc<Mutex<BTreeMap<String, (String, i64)>>>);
+pub(crate) struct Instances(Arc<Mutex<BTreeMap<String, Arc<Status>>>>);
 
 /// Processes of a role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,15 +32,49 @@ impl Instances {
     /// By role; only roles of which something is known.
     pub(crate) fn counts(&self, now_ms: i64) -> BTreeMap<String, InstanceCounts> {
         let mut counts: BTreeMap<String, InstanceCounts> = BTreeMap::new();
-        for (role, at_ms) in self.0.lock().values() {
-            let of = counts.entry(role.clone()).or_default();
-            if now_ms - at_ms > SILENT_MS {
+        for said in self.0.lock().values() {
+            let of = counts.entry(said.role.clone()).or_default();
+            if is_silent(said, now_ms) {
                 of.silent += 1;
             } else {
                 of.running += 1;
             }
         }
         counts
+    }
+
+    /// What each said last, by `role/instance`, of those behind this one.
+    pub(crate) fn said(&self, after: Option<&str>) -> Vec<(String, Arc<Status>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let instances = self.0.lock();
+        instances.range::<str, _>((from, Bound::Unbounded)).map(|(key, said)| (key.clone(), Arc::clone(said))).collect()
+    }
+}
+
+/// Whether an instance that said this last is not known to run.
+pub(crate) fn is_silent(said: &Status, now_ms: i64) -> bool {
+    now_ms.saturating_sub(said.at_ms) > SILENT_MS
+}
+
+/// Without what others remember, and what may be large.
+fn kept(status: &Status) -> Status {
+    Status {
+        v: status.v,
+        role: status.role.clone(),
+        instance: status.instance.clone(),
+        at_ms: status.at_ms,
+        partitions: status.partitions,
+        live: status.live,
+        in_flight: status.in_flight,
+        delivery: status.delivery,
+        lanes: None,
+        fanout: status.fanout,
+        sources: None,
+        retry: status.retry.clone(),
+        gateway: status.gateway.clone(),
+        tokens: BTreeMap::new(),
+        version: status.version.clone(),
+        revision: status.revision.clone(),
     }
 }
 
@@ -53,7 +88,7 @@ impl HearsStatus for Instances {
         // Records about tokens and sources have longer keys, and whoever may write the topic can write anything.
         let is_own = Status::key(&status.role, &status.instance) == key;
         if is_own && (instances.len() < MAX_INSTANCES || instances.contains_key(key)) {
-            instances.insert(key.to_owned(), (status.role.clone(), status.at_ms));
+            instances.insert(key.to_owned(), Arc::new(kept(status)));
         }
     }
 }

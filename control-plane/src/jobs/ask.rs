@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use catalog::Catalog;
@@ -22,34 +22,37 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::known::KnownJobs;
+use super::known::{KnownJob, KnownJobs, is_named};
 use super::view::{JobsView, TakenJobs};
 use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
-use crate::problem::{Problem, internal, unavailable};
+use crate::problem::{Problem, internal, out_of_time, unavailable};
 use crate::store::check_token;
 
 /// Between two tries.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How long one may take in all.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct AskWriter {
     sink: AskSink,
     view: JobsView,
-    /// One transaction at a time.
+    /// One transaction at a time. Of each organization one request waits for it: `crate::turns`.
     turn: Mutex<()>,
+    /// How long one may take in all.
+    patience: Duration,
 }
 
 /// Where it is written to.
 #[derive(Debug)]
 pub(super) enum AskSink {
     Kafka(Box<KafkaSink>),
+    /// With how often was written.
     #[cfg(test)]
-    Memory,
+    Memory(std::sync::atomic::AtomicUsize),
 }
 
 /// On Kafka.
@@ -80,20 +83,35 @@ impl AskSink {
 impl AskWriter {
     pub(super) fn new(sink: AskSink, view: JobsView) -> Self {
         #[cfg(test)]
-        if let AskSink::Memory = sink {
+        if let AskSink::Memory(_) = sink {
             view.change(|_| {});
         }
-        Self { sink, view, turn: Mutex::new(()) }
+        Self { sink, view, turn: Mutex::new(()), patience: PATIENCE }
     }
 
     /// Writes the definition of a job unless there is one; on return this replica has read it.
-    pub(super) async fn ask(&self, job: &JobDefinition, actor: &Actor, action: &str) -> Result<(), Problem> {
-        self.write_if(job, (actor, action), |known| known.job(job.job_id).is_none()).await
+    pub(super) async fn ask(&self, job: &Arc<JobDefinition>, actor: &Actor, action: &str) -> Result<(), Problem> {
+        let new = |known: &KnownJobs| Ok(known.job(job.job_id).is_none().then(|| Arc::clone(job)));
+        self.write_if((actor, action), is_named(job.job_id), new).await
     }
 
-    /// Writes a definition anew; on return this replica has read it.
-    pub(super) async fn write(&self, job: &JobDefinition, actor: &Actor, action: &str) -> Result<(), Problem> {
-        self.write_if(job, (actor, action), |_known| true).await
+    /// Writes what becomes of a job, as it stands then; on return this replica has read it. Asked again, it changes nothing more.
+    ///
+    /// # Errors
+    /// What `changed` refuses, a 503.
+    pub(super) async fn change(
+        &self,
+        job: &KnownJob,
+        (actor, action): (&Actor, &str),
+        changed: impl Fn(&KnownJob) -> Result<JobDefinition, Problem> + Send + Sync,
+    ) -> Result<(), Problem> {
+        let changed = |known: &KnownJobs| {
+            let now = known.job(job.definition.job_id);
+            let now = now.as_ref().unwrap_or(job);
+            let changed = changed(now)?;
+            Ok((changed != *now.definition).then(|| Arc::new(changed)))
+        };
+        self.write_if((actor, action), true, changed).await
     }
 
     /// Waits until this replica has read what stands of an application's jobs now: another replica may have been told since.
@@ -104,7 +122,7 @@ impl AskWriter {
                 tokio::time::timeout(PATIENCE, read).await.map_err(|_elapsed| behind())?
             }
             #[cfg(test)]
-            AskSink::Memory => Ok(()),
+            AskSink::Memory(_) => Ok(()),
         }
     }
 
@@ -116,7 +134,7 @@ impl AskWriter {
                 tokio::time::timeout(PATIENCE, kafka.all_current(&self.view)).await.map_err(late)?
             }
             #[cfg(test)]
-            AskSink::Memory => Ok(()),
+            AskSink::Memory(_) => Ok(()),
         }
     }
 
@@ -124,20 +142,33 @@ impl AskWriter {
         &self.sink
     }
 
+    /// When what begins now is over, whatever came of it.
+    pub(super) fn deadline(&self) -> Instant {
+        clock::instant() + self.patience
+    }
+
     /// Waits until nobody else writes, and looks again whether the token is still one.
-    pub(super) async fn take_turn(&self, kafka: &KafkaSink, actor: &Actor) -> Result<MutexGuard<'_, ()>, Problem> {
-        let turn = self.turn.lock().await;
-        check_token(actor, &kafka.catalog.read(), clock::now_ms())?;
+    pub(super) async fn take_turn(&self, actor: &Actor, deadline: Instant) -> Result<MutexGuard<'_, ()>, Problem> {
+        let turn = tokio::time::timeout_at(deadline.into(), self.turn.lock()).await.map_err(|_elapsed| no_turn())?;
+        match &self.sink {
+            AskSink::Kafka(kafka) => check_token(actor, &kafka.catalog.read(), clock::now_ms())?,
+            #[cfg(test)]
+            AskSink::Memory(_) => {}
+        }
         Ok(turn)
     }
 
-    /// Whether it is written is decided when its turn has come: by then another request may have asked for the same.
+    /// What is written is decided when its turn has come: by then another request may have asked for the same. `is_repeatable`: who
+    /// asks again has no more than was asked for.
     async fn write_if(
         &self,
-        job: &JobDefinition,
         (actor, action): (&Actor, &str),
-        is_written: impl Fn(&KnownJobs) -> bool + Send + Sync,
+        is_repeatable: bool,
+        decide: impl Fn(&KnownJobs) -> Result<Option<Arc<JobDefinition>>, Problem> + Send + Sync,
     ) -> Result<(), Problem> {
+        let deadline = self.deadline();
+        let _turn = self.take_turn(actor, deadline).await?;
+        let Some(job) = self.view.read(&decide)? else { return Ok(()) };
         let value = job.encode().map_err(|error| internal("a job could not be encoded", &error))?;
         if value.len() > MAX_JOB_BYTES {
             let detail = format!("the job takes {} bytes, at most {MAX_JOB_BYTES} are kept of one", value.len());
@@ -145,20 +176,14 @@ impl AskWriter {
         }
         match &self.sink {
             AskSink::Kafka(kafka) => {
-                let written = async {
-                    let _turn = self.take_turn(kafka, actor).await?;
-                    if !self.view.read(&is_written) {
-                        return Ok(());
-                    }
-                    kafka.write(&self.view, job, value, (actor, action)).await
-                };
-                tokio::time::timeout(PATIENCE, written).await.map_err(|_elapsed| late())?
+                let written = kafka.write(&self.view, &job, value, (actor, action));
+                let written = tokio::time::timeout_at(deadline.into(), written).await;
+                written.map_err(|_elapsed| late(is_repeatable))?
             }
             #[cfg(test)]
-            AskSink::Memory if !self.view.read(&is_written) => Ok(()),
-            #[cfg(test)]
-            AskSink::Memory => {
-                self.view.change(|known| known.define(job.job_id, job.clone(), 0));
+            AskSink::Memory(writes) => {
+                writes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.view.change(|known| known.define(job.job_id, JobDefinition::clone(&job), 0));
                 Ok(())
             }
         }
@@ -318,11 +343,25 @@ fn behind() -> Problem {
     unavailable("how the job stands is not read yet: nothing was changed")
 }
 
-fn late() -> Problem {
-    unknown("the job was not confirmed in time: it may or may not have been asked for")
+fn no_turn() -> Problem {
+    out_of_time("other writes of jobs took so long that this one did not come to its turn: nothing was done")
+}
+
+/// Without `Retry-After` where a repeat would be another job.
+fn late(is_repeatable: bool) -> Problem {
+    if is_repeatable {
+        return unknown(
+            "what was asked for was not confirmed in time: send the request again as it is, and it is done once",
+        )
+        .with_retry_after(1);
+    }
+    unknown("the job was not confirmed in time: it may or may not have been asked for, so look before you ask again")
 }
 
 /// 503 `outcome_unknown`.
 pub(super) fn unknown(detail: &str) -> Problem {
-    Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::OutcomeUnknown).with_retry_after(1)
+    Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::OutcomeUnknown)
 }
+
+#[cfg(test)]
+mod tests;

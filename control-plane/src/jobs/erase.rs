@@ -14,7 +14,7 @@ use schemas::record::{Headers, OutRecord};
 use tracing::warn;
 
 use super::Jobs;
-use super::ask::{AskSink, AskWriter, KafkaSink, PATIENCE, PAUSE, unreachable};
+use super::ask::{AskSink, AskWriter, KafkaSink, PAUSE, unreachable};
 use crate::actor::Actor;
 use crate::problem::{Problem, internal};
 
@@ -76,14 +76,13 @@ impl AskWriter {
     async fn erase(&self, erasure: &Erasure, actor: &Actor) -> Result<(), Problem> {
         match self.sink() {
             AskSink::Kafka(kafka) => {
-                let written = async {
-                    let _turn = self.take_turn(kafka, actor).await?;
-                    kafka.erase(erasure, actor).await
-                };
-                tokio::time::timeout(PATIENCE, written).await.map_err(|_elapsed| late())?
+                let deadline = self.deadline();
+                let _turn = self.take_turn(actor, deadline).await?;
+                let written = kafka.erase(erasure, actor);
+                tokio::time::timeout_at(deadline.into(), written).await.map_err(|_elapsed| late())?
             }
             #[cfg(test)]
-            AskSink::Memory => Ok(()),
+            AskSink::Memory(_) => Ok(()),
         }
     }
 
@@ -91,7 +90,7 @@ impl AskWriter {
         match self.sink() {
             AskSink::Kafka(kafka) => kafka.topics().content_kept,
             #[cfg(test)]
-            AskSink::Memory => schemas::topics::TopicSettings::default().topics().content_kept,
+            AskSink::Memory(_) => schemas::topics::TopicSettings::default().topics().content_kept,
         }
     }
 }
@@ -128,4 +127,5 @@ impl KafkaSink {
 
 fn late() -> Problem {
     super::ask::unknown("the erasure was not confirmed in time: ask for it again, which changes nothing where it was")
+        .with_retry_after(1)
 }

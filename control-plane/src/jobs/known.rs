@@ -28,8 +28,9 @@ pub(crate) struct KnownJobs {
     by_application: BTreeSet<(ApplicationId, Reverse<(i64, JobId)>)>,
     /// Those that have not ended.
     open: BTreeSet<(ApplicationId, JobId)>,
-    /// What the definitions of these weigh.
+    /// What the definitions of these weigh, in all and by application.
     open_bytes: usize,
+    open_bytes_of: HashMap<ApplicationId, usize>,
 }
 
 /// A job that has ended, by its age, and what its definition weighs.
@@ -165,6 +166,11 @@ impl KnownJobs {
         self.open_bytes
     }
 
+    /// The same of these applications alone.
+    pub(crate) fn open_bytes_of(&self, is_one: impl Fn(ApplicationId) -> bool) -> usize {
+        self.open_bytes_of.iter().filter(|(application, _)| is_one(**application)).map(|(_, bytes)| bytes).sum()
+    }
+
     /// Those that ended so long ago that they are not kept, and where all that have ended weigh too much, the oldest of whoever has
     /// most: each owner has the same share, and what one leaves is the others'. `owner`: whose an application is.
     pub(crate) fn outdated<O: Copy + Ord>(
@@ -237,11 +243,18 @@ impl KnownJobs {
             self.by_application.insert(row);
             if is_open && self.open.insert((application, id)) {
                 self.open_bytes += weight;
+                *self.open_bytes_of.entry(application).or_default() += weight;
             }
         } else {
             self.by_application.remove(&row);
             if self.open.remove(&(application, id)) {
                 self.open_bytes -= weight;
+                if let Some(bytes) = self.open_bytes_of.get_mut(&application) {
+                    *bytes = bytes.saturating_sub(weight);
+                }
+                if self.open_bytes_of.get(&application) == Some(&0) {
+                    self.open_bytes_of.remove(&application);
+                }
             }
         }
     }
@@ -259,11 +272,15 @@ fn share(mut weights: Vec<usize>, mut all: usize) -> usize {
     usize::MAX
 }
 
+/// Whether the id of a job is made of a name that the request gave: who sends it again asks for the same job.
+pub(crate) fn is_named(id: JobId) -> bool {
+    id.0.get_version_num() == 5
+}
+
 /// How long a job is kept after its end. One with a name of the client's is kept as long as any answer to a request that may be sent
-/// again: such a name makes an id of version 5.
+/// again.
 fn kept_ms(definition: &JobDefinition) -> i64 {
-    let is_named = definition.job_id.0.get_version_num() == 5;
-    match (definition.is_bulk(), is_named) {
+    match (definition.is_bulk(), is_named(definition.job_id)) {
         (true, _) => BULK_MS,
         (false, true) => KEPT_MS,
         (false, false) => SINGLE_MS,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use catalog::Catalog;
 use schemas::control::{Application, Organization};
 use schemas::event_type::EventTypeName;
-use schemas::ids::{DeliveryId, OrganizationId};
+use schemas::ids::DeliveryId;
 use uuid::Uuid;
 use vault::{EncryptionKey, Vault};
 
@@ -36,6 +36,10 @@ fn subscription(application: ApplicationId, is_enabled: bool) -> Subscription {
     object
 }
 
+fn write(number: u128) -> WriteFacts {
+    WriteFacts { id: Uuid::from_u128(number), at_ms: NOW, is_tenants: false }
+}
+
 fn put(object: Subscription) -> Change {
     Change::Put(ControlObject::Subscription(Box::new(object)))
 }
@@ -43,7 +47,7 @@ fn put(object: Subscription) -> Change {
 fn written(catalog: &Catalog, change: &Change, before: Option<Subscription>) -> Vec<Value> {
     let before = before.map(|object| ControlObject::Subscription(Box::new(object)));
     let changes = [(change, before)].into_iter();
-    let records = operations().of_write(&catalog.read(), changes, (Uuid::from_u128(3), NOW)).unwrap();
+    let records = operations().of_write(&catalog.read(), changes, write(3)).unwrap();
     records.iter().map(|record| serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()).collect()
 }
 
@@ -102,7 +106,7 @@ fn what_a_write_deprecates_is_told_with_each_change_of_its_moments() {
     let told_of = |after: EventType, before: Option<EventType>| -> Vec<Value> {
         let change = Change::Put(ControlObject::EventType(after));
         let changes = [(&change, before.map(ControlObject::EventType))].into_iter();
-        let records = operations().of_write(&catalog.read(), changes, (Uuid::from_u128(3), NOW)).unwrap();
+        let records = operations().of_write(&catalog.read(), changes, write(3)).unwrap();
         records.iter().map(|record| serde_json::from_slice(record.value.as_ref().unwrap()).unwrap()).collect()
     };
     let plain = of(TENANTS, false, None);
@@ -192,7 +196,7 @@ fn what_all_may_have_together_costs_no_subscription_its_own() {
         ..report(Kind::DeadLettered, Some("schedule"), subscription)
     };
     let is_told = |report: &Lifecycle<'_>| told(&operations, &catalog, report).unwrap().is_object();
-    assert_eq!((0..1_000).filter(|number| is_told(&of(*number))).count(), TOTAL_BURST as usize);
+    assert_eq!((0..1_000).filter(|number| is_told(&of(*number))).count(), SHARE_BURST as usize);
     let later = Lifecycle { at_ms: NOW, ..of(999) };
     assert_eq!(
         (0..10).filter(|_| is_told(&later)).count(),
@@ -205,12 +209,55 @@ fn what_all_may_have_together_costs_no_subscription_its_own() {
 fn two_writes_of_one_moment_are_two_events() {
     let catalog = catalog(&[OPERATORS, TENANTS]);
     let (off, on) = (put(subscription(TENANTS, false)), subscription(TENANTS, true));
-    let id = |write: u128| {
+    let id = |number: u128| {
         let before = ControlObject::Subscription(Box::new(on.clone()));
         let changes = [(&off, Some(before))].into_iter();
-        let records = operations().of_write(&catalog.read(), changes, (Uuid::from_u128(write), NOW)).unwrap();
+        let records = operations().of_write(&catalog.read(), changes, write(number)).unwrap();
         records[0].headers.text(schemas::header::CE_ID).unwrap().to_owned()
     };
     assert_ne!(id(1), id(2));
     assert_eq!(id(1), id(1));
+}
+
+#[test]
+fn what_an_organization_turns_off_and_on_by_the_thousand_is_not_told_by_the_thousand() {
+    let catalog = catalog(&[OPERATORS, TENANTS]);
+    let operations = operations();
+    let (off, on) = (put(subscription(TENANTS, false)), subscription(TENANTS, true));
+    let told = |is_tenants: bool| {
+        let times = (0..1_000).map(|number| {
+            let changes = [(&off, Some(ControlObject::Subscription(Box::new(on.clone()))))].into_iter();
+            let write = WriteFacts { is_tenants, ..write(number) };
+            operations.of_write(&catalog.read(), changes, write).unwrap().len()
+        });
+        times.sum::<usize>()
+    };
+    assert_eq!(told(true), CHANGED_BURST as usize);
+    assert_eq!(told(false), 1_000, "each of these is one report, or the operator's own");
+}
+
+#[test]
+fn what_happens_to_one_organization_leaves_others_to_be_told_of() {
+    const OTHERS: ApplicationId = ApplicationId(Uuid::from_u128(9));
+    let vault = Arc::new(Vault::new(&[EncryptionKey::new("k1", [7; 32])], &[8; 32]).unwrap());
+    let objects = [(1, OPERATORS), (2, TENANTS), (3, OTHERS)].into_iter().flat_map(|(number, application)| {
+        let organization = OrganizationId(Uuid::from_u128(number));
+        [
+            ControlObject::Organization(Organization::new(organization, "o", 1)),
+            ControlObject::Application(Application::new(application, organization, "a", 1)),
+        ]
+    });
+    let (catalog, operations) = (Catalog::of(objects, vault), operations());
+    let told_of = |application: ApplicationId| {
+        let times = (0..100).filter(|number| {
+            let report = Lifecycle {
+                application_id: Some(application),
+                subscription_id: Some(SubscriptionId(Uuid::from_u128(application.0.as_u128() * 1_000 + number))),
+                ..report(Kind::DeadLettered, Some("schedule"), *number)
+            };
+            told(&operations, &catalog, &report).is_some_and(|it| it != "too many")
+        });
+        times.count()
+    };
+    assert_eq!((told_of(TENANTS), told_of(OTHERS)), (SHARE_BURST as usize, SHARE_BURST as usize));
 }

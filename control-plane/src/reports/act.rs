@@ -9,7 +9,8 @@ use chassis::limited::Limited;
 use retry::Budget;
 use schemas::attempt::{Kind, Lifecycle};
 use schemas::control::Limits;
-use schemas::ids::ApplicationId;
+use schemas::ids::{ApplicationId, OrganizationId};
+use schemas::problem::Code;
 use schemas::record::OutRecord;
 use tracing::{error, info, warn};
 
@@ -89,6 +90,11 @@ impl Acting {
         event
     }
 
+    /// Whose a report is; `None`: of an organization that is not known any more.
+    pub(super) fn organization(&self, report: &Report) -> Option<OrganizationId> {
+        report.organization(&self.catalog.read())
+    }
+
     /// A record of a kind that is not known here was skipped.
     pub(super) fn skipped(&self) {
         self.metrics.reports.with_label_values(&[Kind::Unknown.as_str(), "skipped"]).inc();
@@ -99,8 +105,16 @@ impl Acting {
     }
 
     fn quick(&mut self, report: &Report, now_ms: i64) -> Option<Outcome> {
-        if report.is_settled(&self.catalog.read()) {
+        let (is_settled, is_beyond) = {
+            let snapshot = self.catalog.read();
+            (report.is_settled(&snapshot), report.is_beyond(&snapshot, &self.writing.limits))
+        };
+        if is_settled {
             return Some(Outcome::Outdated);
+        }
+        if is_beyond {
+            self.writing.tell(report, Outcome::Limited);
+            return Some(Outcome::Limited);
         }
         let Report::Declare { application, .. } = report else { return None };
         (!self.declared.try_take(application, now_ms)).then_some(Outcome::Limited)
@@ -123,6 +137,11 @@ impl Writing {
                 Err(problem) if problem.status == 503 => {
                     warn!(?report, detail = problem.detail, "a worker's report cannot be acted on yet");
                     tokio::time::sleep(PAUSE).await;
+                }
+                // What its organization has is as heavy as it may be.
+                Err(problem) if problem.code == Some(Code::LimitReached) => {
+                    self.tell(report, Outcome::Limited);
+                    return Outcome::Limited.as_str();
                 }
                 Err(problem) => {
                     error!(?report, detail = Problem::into_detail(problem), "a worker's report was not acted on");

@@ -11,9 +11,9 @@
 
 use catalog::Snapshot;
 use schemas::attempt::{Kind, Lifecycle};
-use schemas::control::{ControlObject, EventType, Limits, Subscription, UnknownEventTypes};
+use schemas::control::{Application, ControlObject, EventType, Limits, Subscription, UnknownEventTypes};
 use schemas::event_type::EventTypeName;
-use schemas::ids::{ApplicationId, SubscriptionId};
+use schemas::ids::{ApplicationId, OrganizationId, SubscriptionId};
 
 use crate::limits;
 use crate::store::{Decision, Moment};
@@ -170,6 +170,24 @@ impl Report {
         }
     }
 
+    /// Whether what it asks for is more than there may be: as things stand it is not asked of the store, and the fan-out says it
+    /// again later.
+    pub(super) fn is_beyond(&self, snapshot: &Snapshot, instance: &Limits) -> bool {
+        let Self::Declare { application, .. } = self else { return false };
+        snapshot
+            .application_by_id(*application)
+            .is_some_and(|found| is_wanted(found) && is_full(snapshot, found, instance))
+    }
+
+    /// Whose it is; `None`: of an organization that is not known any more.
+    pub(super) fn organization(&self, snapshot: &Snapshot) -> Option<OrganizationId> {
+        let application = match self {
+            Self::Disable { subscription, .. } => snapshot.subscription(*subscription)?.application(),
+            Self::Declare { application, .. } => *application,
+        };
+        snapshot.application_by_id(application).map(|it| it.organization_id)
+    }
+
     /// What is written.
     pub(super) fn decide(&self, snapshot: &Snapshot, moment: Moment, instance: &Limits) -> Decision<Outcome> {
         match self {
@@ -209,16 +227,24 @@ fn declare(
 ) -> Decision<Outcome> {
     let Ok(name) = EventTypeName::parse(event_type) else { return Decision::nothing(Outcome::Unfit) };
     let Some(found) = snapshot.application_by_id(application) else { return Decision::nothing(Outcome::Outdated) };
-    let wanted = found.unknown_event_types == UnknownEventTypes::Declare;
-    if !wanted || snapshot.event_type(application, event_type).is_some() {
+    if !is_wanted(found) || snapshot.event_type(application, event_type).is_some() {
         return Decision::nothing(Outcome::Outdated);
     }
-    let full = snapshot.event_types(application).count() >= MAX_ON_SIGHT;
-    if full || limits::event_type(snapshot, found, instance).is_err() {
+    if is_full(snapshot, found, instance) {
         return Decision::nothing(Outcome::Limited);
     }
     let object = EventType::new(application, name, moment.now_ms);
     Decision::put(ControlObject::EventType(object), Outcome::Declared)
+}
+
+fn is_wanted(application: &Application) -> bool {
+    application.unknown_event_types == UnknownEventTypes::Declare
+}
+
+/// Whether an application has as many event types as come to be on sight.
+fn is_full(snapshot: &Snapshot, application: &Application, instance: &Limits) -> bool {
+    snapshot.event_type_count(application.application_id) >= MAX_ON_SIGHT
+        || limits::event_type(snapshot, application, instance).is_err()
 }
 
 /// At most [`MAX_DETAIL`] bytes, whole characters.

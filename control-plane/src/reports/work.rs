@@ -1,20 +1,29 @@
-//! The reports' part of the stage: records are looked at as they come, what they ask for is done one after the other.
+//! The reports' part of the stage: records are looked at as they come. What they ask for is done in turn, one report of each
+//! organization, and some at once, so that they go into one transaction: nobody waits until all of another's endpoints are disabled.
+//! Records are resolved in their order, each once it is done.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chassis::limited::Limited;
 use chassis::status::Facts;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use kafka::{Epoch, KafkaError, Lease, Ownership, PositionClaim, ReadingWatch, Restored};
 use schemas::attempt::Lifecycle;
+use schemas::ids::OrganizationId;
 use schemas::record::{OutRecord, Record, TopicPartition};
 use stage::{Entry, Measured, NextTurn, Now, Refused, Restoring, Turn, Waiting, Work, WorkError};
 use tracing::warn;
 
-use super::act::{Acting, ActingOn};
+use super::act::Acting;
 use super::decide::{FirstLook, Report};
+use crate::in_turn::InTurn;
 use crate::operations::Operations;
 
+/// Reports that are acted on at once: their writes wait together, and those that wait go into one transaction.
+const AT_ONCE: usize = 64;
 /// One line in this time says that records of a kind that is not known here are skipped.
 const UNKNOWN_EVERY: Duration = Duration::from_secs(60);
 
@@ -23,11 +32,17 @@ pub(super) struct ReportsWork {
     acting: Acting,
     /// What the operator is told.
     operations: Option<Operations>,
-    queue: VecDeque<Looked>,
-    /// What the front of the queue asked for, and since when, on the clock that counts suspension, ms.
-    under_way: Option<(ActingOn, i64)>,
-    /// The outcome of that write, once it is known.
-    outcome: Option<&'static str>,
+    /// By their numbers, in the order in which they came.
+    queue: BTreeMap<u64, Looked>,
+    /// The number of the next one.
+    next: u64,
+    /// Those that ask for something and were not begun.
+    waiting: InTurn<Option<OrganizationId>, u64>,
+    /// What is done now: the number, and the word for its outcome. What is under way for a lease that is over ends by itself: acting
+    /// twice does no harm.
+    under_way: FuturesUnordered<BoxFuture<'static, (u64, &'static str)>>,
+    /// Since when, on the clock that counts suspension, ms.
+    since: BTreeMap<u64, i64>,
     /// The line that says that a newer build wrote what is not known here.
     unknown: Limited<()>,
 }
@@ -39,7 +54,7 @@ struct Looked {
     offset: i64,
     timestamp_ms: i64,
     size: usize,
-    /// What a worker reports; `None` for a record that does not concern the control plane.
+    /// What a worker reports; `None` for a record that does not concern the control plane, or is done.
     report: Option<Report>,
     /// What the operator is told of it, with its progress.
     event: Option<OutRecord>,
@@ -49,22 +64,56 @@ struct Looked {
 
 impl ReportsWork {
     pub(super) fn new(acting: Acting, operations: Option<Operations>) -> Self {
-        let unknown = Limited::new(UNKNOWN_EVERY);
-        Self { acting, operations, queue: VecDeque::new(), under_way: None, outcome: None, unknown }
+        Self {
+            acting,
+            operations,
+            queue: BTreeMap::new(),
+            next: 0,
+            waiting: InTurn::default(),
+            under_way: FuturesUnordered::new(),
+            since: BTreeMap::new(),
+            unknown: Limited::new(UNKNOWN_EVERY),
+        }
     }
 
-    /// Begins what the front of the queue asks for. Returns whether it is done.
-    fn is_front_done(&mut self, now: Now) -> bool {
-        let Some(report) = self.queue.front().and_then(|looked| looked.report.as_ref()) else { return true };
-        if let Some(outcome) = self.outcome.take() {
-            self.acting.count(report, outcome);
-            return true;
+    fn add(&mut self, looked: Looked) {
+        if let Some(report) = &looked.report {
+            self.waiting.push(self.acting.organization(report), [self.next]);
         }
-        if self.under_way.is_some() {
-            return false;
+        self.queue.insert(self.next, looked);
+        self.next += 1;
+    }
+
+    /// Begins what waits, as long as there is room for it.
+    fn begin(&mut self, now: Now) {
+        while self.under_way.len() < AT_ONCE
+            && let Some((_, number)) = self.waiting.pop()
+        {
+            // Its lease may be over.
+            let Some(looked) = self.queue.get_mut(&number) else { continue };
+            let Some(report) = &looked.report else { continue };
+            match self.acting.begin(report, now.wall_ms) {
+                Some(acting) => {
+                    self.since.insert(number, now.boot_ms);
+                    self.under_way.push(acting.map(move |outcome| (number, outcome)).boxed());
+                }
+                None => looked.report = None,
+            }
         }
-        self.under_way = self.acting.begin(report, now.wall_ms).map(|acting| (acting, now.boot_ms));
-        self.under_way.is_none()
+    }
+
+    /// What was under way is done.
+    fn end(&mut self, number: u64, outcome: &'static str) {
+        self.since.remove(&number);
+        if let Some(report) = self.queue.get_mut(&number).and_then(|looked| looked.report.take()) {
+            self.acting.count(&report, outcome);
+        }
+    }
+
+    /// The first one, if it is done.
+    fn pop_done(&mut self) -> Option<Looked> {
+        let first = self.queue.first_entry()?;
+        first.get().report.is_none().then(|| first.remove())
     }
 
     /// A record that concerns the control plane: the first bytes of any other say that it does not.
@@ -84,12 +133,9 @@ impl ReportsWork {
         }
     }
 
-    /// Drops what waits of a lease that is over. A write that is under way for it is let go: acting twice does no harm.
+    /// Drops what waits of a lease that is over.
     fn drop_lease(&mut self, lease: &Lease) {
-        if self.queue.front().is_some_and(|front| front.epoch == lease.epoch) {
-            (self.under_way, self.outcome) = (None, None);
-        }
-        self.queue.retain(|looked| looked.epoch != lease.epoch);
+        self.queue.retain(|_, looked| looked.epoch != lease.epoch);
     }
 }
 
@@ -117,7 +163,7 @@ impl Work for ReportsWork {
                 .as_ref()
                 .zip(lifecycle.as_ref())
                 .and_then(|(operations, lifecycle)| self.acting.tell_operator(operations, lifecycle, now.wall_ms));
-            self.queue.push_back(Looked {
+            self.add(Looked {
                 epoch: lease.epoch,
                 partition: lease.partition.clone(),
                 offset: record.offset,
@@ -132,8 +178,13 @@ impl Work for ReportsWork {
 
     fn turn(&mut self, turn: &mut Turn<'_, ()>) -> Result<NextTurn, WorkError> {
         let now = turn.now;
-        while !turn.is_stopping && !turn.is_full() && !self.queue.is_empty() && self.is_front_done(now) {
-            let Some(looked) = self.queue.pop_front() else { break };
+        if !turn.is_stopping {
+            self.begin(now);
+        }
+        while !turn.is_stopping
+            && !turn.is_full()
+            && let Some(looked) = self.pop_done()
+        {
             let at = (looked.offset, looked.timestamp_ms);
             let entry = Entry::new(looked.epoch, at, looked.size, now.boot_ms, ());
             turn.resolve(entry, &mut looked.event.into_iter().collect());
@@ -142,11 +193,8 @@ impl Work for ReportsWork {
     }
 
     async fn input(&mut self) {
-        match &mut self.under_way {
-            Some((acting, _)) => {
-                self.outcome = Some(acting.as_mut().await);
-                self.under_way = None;
-            }
+        match self.under_way.next().await {
+            Some((number, outcome)) => self.end(number, outcome),
             None => std::future::pending().await,
         }
     }
@@ -171,8 +219,9 @@ impl Work for ReportsWork {
     }
 
     fn waiting(&self, _now: Now) -> Option<Waiting> {
-        let (front, (_, since_boot_ms)) = (self.queue.front()?, self.under_way.as_ref()?);
-        let (partition, offset) = (front.partition.clone(), front.offset);
+        let mut under_way = self.since.iter().filter_map(|(number, since)| Some((self.queue.get(number)?, since)));
+        let (first, since_boot_ms) = under_way.next()?;
+        let (partition, offset) = (first.partition.clone(), first.offset);
         let reason = "`control` to take what a worker's report asks for";
         Some(Waiting { reason, partition, offset, since_boot_ms: *since_boot_ms })
     }
@@ -195,3 +244,6 @@ fn decode<'a>(value: &'a [u8], offset: i64, lease: &Lease) -> Option<Lifecycle<'
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kafka::{KafkaError, Offsets};
 use schemas::control::SourceStart;
 use schemas::record::TopicPartition;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::Deps;
@@ -21,9 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub(crate) enum ClusterTopics {
     /// The cluster. Ends are where the first open transaction begins: what such a one holds is written once it is committed.
     Kafka(Offsets),
-    /// Topics of a test.
+    /// Those of a test.
     #[cfg(test)]
-    Memory(parking_lot::Mutex<BTreeMap<String, MemoryTopic>>),
+    Memory(parking_lot::Mutex<MemoryCluster>),
+}
+
+/// The topics of a test, and how often somebody asked which there are.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct MemoryCluster {
+    pub(crate) topics: BTreeMap<String, MemoryTopic>,
+    pub(crate) looks: usize,
 }
 
 /// A topic of a test: per partition its first and its next offset, and who may read it.
@@ -77,8 +86,10 @@ impl ClusterTopics {
                 Ok(SeenTopics { there: there.collect(), missing: missing.collect::<Result<_, _>>()? })
             }
             #[cfg(test)]
-            Self::Memory(topics) => {
-                let topics = topics.lock();
+            Self::Memory(cluster) => {
+                let mut cluster = cluster.lock();
+                cluster.looks += 1;
+                let topics = &cluster.topics;
                 let seen = topics.iter().filter(|(_, it)| !it.is_denied);
                 let there = seen.map(|(name, it)| (name.clone(), it.ranges.len())).collect::<BTreeMap<_, _>>();
                 let missing = named.into_iter().filter(|name| !there.contains_key(name));
@@ -104,7 +115,7 @@ impl ClusterTopics {
             Self::Memory(known) => {
                 let known = known.lock();
                 let edges = topics.into_keys().filter_map(|name| {
-                    let topic = known.get(&name)?;
+                    let topic = known.topics.get(&name)?;
                     let offsets = topic.ranges.iter().map(|(first, next)| match start {
                         SourceStart::Beginning => (*first, *first, *next),
                         SourceStart::TimeMs(_) | SourceStart::End | SourceStart::Offsets(_) => (*first, *next, *next),
@@ -162,5 +173,6 @@ async fn in_time<T>(asked: impl Future<Output = T>) -> Result<T, Problem> {
 }
 
 fn failed(error: &KafkaError) -> Problem {
+    warn!(%error, "kafka does not say where the topics of a source begin and end");
     unavailable(format!("Kafka does not say where the topics begin and end: {error}"))
 }

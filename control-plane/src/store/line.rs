@@ -1,8 +1,8 @@
 //! The line of those who wait to write: served in turn, one of each owner, so that nobody waits behind all that another asks.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use schemas::ids::OrganizationId;
+
+use crate::in_turn::InTurn;
 
 /// Writes of one owner that may wait.
 pub(super) const OF_ONE: usize = 512;
@@ -33,73 +33,41 @@ pub(super) enum LineFull {
 
 /// What waits.
 #[derive(Debug)]
-pub(super) struct WriteLine<T> {
-    waiting: BTreeMap<WriteOwner, VecDeque<T>>,
-    /// Whose turn it is, each owner that waits once.
-    turns: VecDeque<WriteOwner>,
-    len: usize,
-}
+pub(super) struct WriteLine<T>(InTurn<WriteOwner, T>);
 
 // === impl WriteLine ===
 
 impl<T> WriteLine<T> {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// Adds writes of one owner, all or none. A batch counts as one when it comes: it is let in whole or not at all.
     pub(super) fn push(&mut self, owner: WriteOwner, writes: Vec<T>) -> Result<(), LineFull> {
-        let of_one = self.waiting.get(&owner).map_or(0, VecDeque::len);
-        if owner != WriteOwner::System && of_one >= OF_ONE {
+        if owner != WriteOwner::System && self.0.len_of(owner) >= OF_ONE {
             return Err(LineFull::OfOne);
         }
-        if owner != WriteOwner::System && self.len >= OF_ALL {
+        if owner != WriteOwner::System && self.len() >= OF_ALL {
             return Err(LineFull::OfAll);
         }
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.len += writes.len();
-        let queue = self.waiting.entry(owner).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(owner);
-        }
-        queue.extend(writes);
+        self.0.push(owner, writes);
         Ok(())
     }
 
     /// The next ones, at most so many: one of each owner in turn, again and again.
     pub(super) fn take(&mut self, max: usize) -> Vec<(WriteOwner, T)> {
-        let mut taken = Vec::new();
-        while taken.len() < max
-            && let Some(owner) = self.turns.pop_front()
-        {
-            let Some(queue) = self.waiting.get_mut(&owner) else { continue };
-            taken.extend(queue.pop_front().map(|write| (owner, write)));
-            if queue.is_empty() {
-                self.waiting.remove(&owner);
-            } else {
-                self.turns.push_back(owner);
-            }
-        }
-        self.len -= taken.len();
-        taken
+        std::iter::from_fn(|| self.0.pop()).take(max).collect()
     }
 
     /// Gives back what was taken last and not served: it is next.
     pub(super) fn put_back(&mut self, writes: Vec<(WriteOwner, T)>) {
-        self.len += writes.len();
-        for (owner, write) in writes.into_iter().rev() {
-            self.waiting.entry(owner).or_default().push_front(write);
-            self.turns.retain(|it| *it != owner);
-            self.turns.push_front(owner);
-        }
+        self.0.put_back(writes);
     }
 }
 
 impl<T> Default for WriteLine<T> {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new(), turns: VecDeque::new(), len: 0 }
+        Self(InTurn::default())
     }
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::actor::Actor;
 use crate::config::Deps;
 use crate::error::Error;
-use crate::operations::Operations;
+use crate::operations::{Operations, WriteFacts};
 use crate::store::Change;
 use crate::store::audit::Audited;
 
@@ -145,7 +145,9 @@ pub(crate) fn encode(
     }
     let mut told = Vec::new();
     if let Some(operations) = log.operations() {
-        told = operations.of_write(snapshot, audited.changed(entry.changes), (entry.write_id, entry.at_ms))?;
+        let is_tenants = entry.actor.token.is_some();
+        let write = WriteFacts { id: entry.write_id, at_ms: entry.at_ms, is_tenants };
+        told = operations.of_write(snapshot, audited.changed(entry.changes), write)?;
     }
     Ok(Encoded { records, told })
 }

@@ -76,7 +76,7 @@ where
         check_token(&self.actor, snapshot, moment.now_ms)?;
         let Some(keeping) = &self.keeping else {
             let decision = (self.rule)(snapshot, moment)?;
-            weights::check(snapshot, &decision.changes, bytes)?;
+            weights::check(snapshot, &decision.changes, self.actor.is_system(), bytes)?;
             return Ok(decision);
         };
         let repeated = keeping.repeated(snapshot, moment.now_ms)?;
@@ -85,7 +85,7 @@ where
             return Ok(Decision::nothing(answer));
         }
         let mut decision = (self.rule)(snapshot, moment)?;
-        weights::check(snapshot, &decision.changes, bytes)?;
+        weights::check(snapshot, &decision.changes, self.actor.is_system(), bytes)?;
         decision.changes.extend(keeping.keep(snapshot, &decision.answer, moment.now_ms)?);
         Ok(decision)
     }

@@ -180,7 +180,7 @@ impl Replica {
 fn config() -> ControlConfig {
     ControlConfig {
         listen: ([127, 0, 0, 1], 0).into(),
-        admin_key: Some(ADMIN.to_owned().into()),
+        admin_keys: vec![ADMIN.to_owned().into()],
         organization_id: OrganizationId(Uuid::from_u128(1)),
         organization_name: "default".into(),
         operational_application: None,
@@ -197,6 +197,7 @@ fn config() -> ControlConfig {
         bytes: chassis::config::ByteLimits::default(),
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
+        plans: std::collections::BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),
         log: ControlLogConfig::none(),

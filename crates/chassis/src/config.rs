@@ -12,6 +12,7 @@
 //! A key is defined once, in the table of its section's file; nothing else knows its name twice.
 
 mod admin;
+mod admin_keys;
 mod control;
 mod control_log;
 mod delivery;
@@ -24,6 +25,7 @@ mod key;
 mod layers;
 mod listener;
 mod log;
+mod plans;
 mod reader;
 mod retry;
 mod schema;

@@ -87,8 +87,8 @@ pub(crate) fn gateway(
     fallback: Option<Fallback>,
 ) -> Result<()> {
     let mut config = process.config.gateway.clone();
-    if config.admin_key.is_none() {
-        config.admin_key.clone_from(&process.config.control.admin_key);
+    if config.admin_keys.is_empty() {
+        config.admin_keys.clone_from(&process.config.control.admin_keys);
     }
     // With the control plane in the same process, that one tells for both.
     if fallback.is_none() {

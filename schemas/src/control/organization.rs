@@ -23,6 +23,9 @@ pub struct Organization {
     /// What it may use: `applications` and `events_*` of the whole organization, the others of each of its applications.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// The plan that these limits were taken from, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// Topics, and prefixes that end in `*`, that sources which its own tokens make may read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_topics: Vec<String>,
@@ -99,6 +102,7 @@ impl Organization {
             updated_ms: None,
             uid: None,
             limits: Limits::default(),
+            plan: None,
             source_topics: Vec::new(),
         }
     }

@@ -22,7 +22,8 @@ use crate::token::{self, RoleShown};
 pub(super) struct Shown {
     /// For people.
     name: Option<String>,
-    /// What opens the application; the nil UUID for who may not change it, the secret's id where `value` is no UUID.
+    /// What opens the application; the nil UUID for who may not change it or ends before it does, the secret's id where `value`
+    /// is no UUID.
     token: Uuid,
     /// The token of another system, where it is no UUID.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,8 +105,12 @@ pub(super) struct Rotation {
 
 /// A secret as this caller may see it.
 pub(super) fn show(secret: &ApplicationSecret, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
-    // What a dry run makes opens nothing, and must not look as if it did.
-    let is_shown = principal.is_editor() && !principal.is_dry_run();
+    // What opens still when whoever asks has ended is not for him to keep.
+    let outlives = token::outlives(secret.expires_ms, principal.end(&catalog.read()));
+    shown(secret, catalog, principal.is_editor() && !principal.is_dry_run() && !outlives)
+}
+
+fn shown(secret: &ApplicationSecret, catalog: &Catalog, is_shown: bool) -> Result<Shown, Problem> {
     let (token, value) = if is_shown { opened(secret, catalog.vault())? } else { (token::masked_secret(), None) };
     Ok(Shown {
         name: secret.name.clone(),
@@ -120,9 +125,12 @@ pub(super) fn show(secret: &ApplicationSecret, catalog: &Catalog, principal: &Pr
     })
 }
 
-/// A secret that was just made: nobody has used it yet, whenever the answer is asked for again.
+/// A secret that was just made: nobody has used it yet, whenever the answer is asked for again. Whoever made it sees it, also where
+/// it replaces his own, which ends now.
 pub(super) fn fresh(secret: &ApplicationSecret, catalog: &Catalog, principal: &Principal) -> Result<Shown, Problem> {
-    Ok(Shown { last_used_at: None, ..show(secret, catalog, principal)? })
+    // What a dry run makes opens nothing, and must not look as if it did.
+    let is_shown = principal.is_editor() && !principal.is_dry_run();
+    Ok(Shown { last_used_at: None, ..shown(secret, catalog, is_shown)? })
 }
 
 /// The token as clients decode it, and its text where that is something else.

@@ -179,10 +179,16 @@ impl ApplicationInfo {
             onboarding_steps: ApplicationInfoOnboardingSteps {
                 event_type: OnboardingStep::done(event_types > 0),
                 subscription: OnboardingStep::done(subscriptions > 0),
-                // Known to the delivery log, which is not built yet.
+                // The delivery log knows.
                 event: OnboardingStep::ToDo,
             },
         }
+    }
+
+    /// With what the delivery log says of its events.
+    pub(in crate::api) fn with_event(mut self, step: OnboardingStep) -> Self {
+        self.onboarding_steps.event = step;
+        self
     }
 }
 

@@ -27,7 +27,7 @@ use crate::problem::{Answer, Problem, not_found, unavailable};
 use crate::state::App;
 
 /// The id of the job that a replay is.
-const REPLAY_ID: HeaderName = HeaderName::from_static("hookbus-replay-id");
+pub(crate) const REPLAY_ID: HeaderName = HeaderName::from_static("hookbus-replay-id");
 
 /// Make one more attempt
 ///

@@ -17,8 +17,11 @@ use crate::log::failed;
 use crate::problem::{Answer, internal};
 use crate::state::App;
 
+/// Subscriptions that are looked at in one look at the snapshot.
+const LOOK: usize = 1_000;
+
 /// When Kafka has given up the last copy.
-const UNTIL: HeaderName = HeaderName::from_static("hookbus-erased-until");
+pub(crate) const UNTIL: HeaderName = HeaderName::from_static("hookbus-erased-until");
 
 /// Erase an event
 ///
@@ -45,24 +48,39 @@ pub(in crate::api) async fn delete(State(app): State<Arc<App>>, asked: AskedLog,
     let now_ms = clock::now_ms();
     if !asked.principal.is_dry_run() {
         let uuid = event.uuid;
+        let asking = asked.principal.who.organization(&app.catalog().read());
+        let _turn = app.turns().jobs.take(asking).await?;
         app.jobs().erase(&Erasure { event, at_ms: now_ms }, &asked.principal.actor()).await?;
         // Here at once; other replicas follow with the record.
         store.erase(uuid).await.map_err(|error| failed(&error))?;
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let until = HeaderValue::from_str(&time(until_ms(&app, application, now_ms)));
+    let until = HeaderValue::from_str(&time(until_ms(&app, application, now_ms).await));
     let until = until.map_err(|error| internal("a time could not be written", &error))?;
     response.headers_mut().insert(UNTIL, until);
     Ok(with_headers(&app, response))
 }
 
 /// When the last copy expires at the latest, Unix ms: that of the delivery that is tried for longest, which ends then.
-fn until_ms(app: &App, application: ApplicationId, now_ms: i64) -> i64 {
-    let longest = {
-        let snapshot = app.catalog().read();
-        snapshot.subscriptions_after(application, None).map(|it| it.max_age()).max().unwrap_or(Duration::ZERO)
-    };
+async fn until_ms(app: &App, application: ApplicationId, now_ms: i64) -> i64 {
+    let (mut longest, mut after) = (Duration::ZERO, None);
+    loop {
+        // Nobody waits behind a look at all of them.
+        let (looked, last) = {
+            let snapshot = app.catalog().read();
+            let of = snapshot.subscriptions_after(application, after).take(LOOK);
+            of.fold((0, None), |(looked, _), it| {
+                longest = longest.max(it.max_age());
+                (looked + 1, Some(it.id()))
+            })
+        };
+        if looked < LOOK {
+            break;
+        }
+        after = last;
+        tokio::task::yield_now().await;
+    }
     let kept = longest.saturating_add(app.jobs().content_kept());
     now_ms.saturating_add(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
 }

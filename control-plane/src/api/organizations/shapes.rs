@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::plan::PlanShown;
 use crate::api::applications::OnboardingStep;
 use crate::api::naming::{Name, Uid};
 use crate::api::time;
@@ -26,9 +27,8 @@ pub(in crate::api) struct OrganizationShown {
     name: String,
     /// What the token that asks may do there.
     role: &'static str,
-    /// Always null: there are no plans.
-    #[schema(value_type = Option<Object>)]
-    plan: Option<()>,
+    /// The plan that its limits were taken from; null where there is none.
+    plan: Option<PlanShown>,
     /// The client's own id.
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
@@ -95,6 +95,9 @@ pub(in crate::api) struct OrganizationPost {
     /// The id it had in another system.
     organization_id: Option<Uuid>,
     limits: Option<LimitsShown>,
+    /// One of `control.plans`, in place of `limits`: sets all of them.
+    #[schema(max_length = 50)]
+    plan: Option<String>,
     /// Topics, and prefixes that end in `*`, that its own tokens may name in sources; `*` alone is all. None unless given.
     #[schema(max_items = 1_000)]
     source_topics: Option<Vec<String>>,
@@ -111,8 +114,11 @@ pub(in crate::api) struct OrganizationPatch {
     uid: Option<Uid>,
     /// As it is: an organization keeps its id.
     organization_id: Option<Uuid>,
-    /// The operator's to change. Null takes all of them away.
+    /// The operator's to change. Null takes all of them away. Without `plan`, other limits than it has end its plan.
     limits: Option<LimitsShown>,
+    /// The operator's to change: one of `control.plans`, in place of `limits`, sets all of them. Null takes it away with its limits.
+    #[schema(max_length = 50)]
+    plan: Option<String>,
     /// The operator's to change. Null takes all of them away.
     #[schema(max_items = 1_000)]
     source_topics: Option<Vec<String>>,
@@ -126,7 +132,7 @@ impl OrganizationShown {
             organization_id: organization.organization_id.0,
             name: organization.name.clone(),
             role: if principal.is_editor() { "editor" } else { "viewer" },
-            plan: None,
+            plan: PlanShown::of(organization),
             uid: organization.uid.clone(),
             limits: LimitsShown::of(organization.limits),
             source_topics: organization.source_topics.clone(),
@@ -163,9 +169,15 @@ impl OrganizationInfo {
                 application: OnboardingStep::done(count > 0),
                 event_type: OnboardingStep::done(applications().any(|it| snapshot.event_type_count(it) > 0)),
                 subscription: OnboardingStep::done(applications().any(|it| snapshot.subscription_count(it) > 0)),
-                // Known to the delivery log, which is not built yet.
+                // The delivery log knows.
                 event: OnboardingStep::ToDo,
             },
         }
+    }
+
+    /// With what the delivery log says of its events.
+    pub(in crate::api) fn with_event(mut self, step: OnboardingStep) -> Self {
+        self.onboarding_steps.event = step;
+        self
     }
 }

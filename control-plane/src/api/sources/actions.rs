@@ -65,7 +65,7 @@ pub(in crate::api) async fn move_to(State(app): State<Arc<App>>, asked: Addresse
     let asked = asked.doing("source.move");
     let input = MoveInput::read(body)?;
     let draft = TopicSource { start: input.to.clone(), ..TopicSource::clone(&*current(&app, &asked).await?) };
-    let found = look(&app, &draft).await?;
+    let found = look(&app, &asked.principal, &draft).await?;
     let fresh = PositionId(Uuid::now_v7());
     let config = app.config().sources.clone();
     let moved = move |snapshot: &Snapshot, source: &mut TopicSource| {

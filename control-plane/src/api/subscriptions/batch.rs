@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::super::json;
+use super::super::{current, json};
 use super::{creating, view};
 use crate::auth::{self, Principal};
 use crate::body::{Fields, Json};
@@ -109,7 +109,7 @@ async fn admit(app: &App, principal: &Principal, application: Option<String>) ->
         None => Ok(()),
     };
     if !principal.is_keyed() {
-        return sees(&app.catalog().read());
+        return current::found(app, sees).await;
     }
     let decide = move |snapshot: &Snapshot, _: Moment| sees(snapshot).map(Decision::nothing);
     app.store().write(principal.actor(), decide).await

@@ -22,7 +22,7 @@ use crate::problem::{Answer, Problem, internal};
 use crate::query::Query;
 use crate::state::App;
 use crate::subscription::{Sees, show};
-use crate::turns::ReadTurn;
+use crate::turns::OwnedTurn;
 
 /// Subscriptions of one piece: some ms of opening secrets, some 100 KB.
 const PIECE: usize = 100;
@@ -55,7 +55,7 @@ enum Fit {
 /// A JSON list that is made while it is sent.
 struct Listing {
     /// Until all of it is sent.
-    _turn: Option<ReadTurn>,
+    _turn: Option<OwnedTurn>,
     app: Arc<App>,
     left: std::vec::IntoIter<Arc<Subscription>>,
     sees: Sees,
@@ -147,7 +147,7 @@ pub(super) async fn find(app: &App, principal: &Principal, query: &Query) -> Res
 /// The answer. What does not open in the first piece is a problem; later it ends the connection, and is logged.
 pub(super) fn answer(
     app: Arc<App>,
-    turn: Option<ReadTurn>,
+    turn: Option<OwnedTurn>,
     found: Rows<Arc<Subscription>>,
     sees: Sees,
     query: &Query,

@@ -124,6 +124,9 @@ fn rows(things: &Things) -> Vec<Row> {
     all.extend(log(things));
     all.extend(jobs(things));
     all.extend(rejected(things));
+    for (operation, path) in [("instances.list", "/instances"), ("topics.list", "/topics")] {
+        all.push(row(operation, Reach::Operator, 200, Method::GET, path.into()));
+    }
     all
 }
 

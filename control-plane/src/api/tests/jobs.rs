@@ -312,3 +312,104 @@ async fn a_replay_of_many_says_which_and_to_whom() {
     }
     assert_eq!(api.get(&tenant.token, "/jobs?kind=replay").await.1.as_array().unwrap().len(), 3);
 }
+
+/// A job of an application that has not ended and whose definition takes so many bytes.
+fn heavy(application: &str, bytes: usize) -> JobDefinition {
+    JobDefinition {
+        v: VERSION,
+        kind: JobKind::Redrive,
+        job_id: JobId(Uuid::now_v7()),
+        application_id: application.parse().unwrap(),
+        organization_id: None,
+        created_ms: chassis::clock::now_ms(),
+        created_by: "x".repeat(bytes),
+        rate_per_second: 1,
+        subject: JobSubject::DeadLetters(schemas::jobs::JobDeadLetters::default()),
+        cancelled_ms: None,
+        paused_ms: None,
+    }
+}
+
+#[tokio::test]
+async fn open_jobs_of_one_organization_leave_room_for_anothers() {
+    let (api, tenant, _) = dead(1).await;
+    let (_, other) = api.post(ADMIN, "/organizations", value!({"name": "other"})).await;
+    let id = &other["organization_id"];
+    let mut applications = Vec::new();
+    for name in ["one", "two", "three"] {
+        let (status, made) = api.post(ADMIN, "/applications", value!({"organization_id": id, "name": name})).await;
+        assert_eq!(status, 201, "{made}");
+        applications.push(made["application_id"].as_str().unwrap().to_owned());
+    }
+    let fill = |count: usize| {
+        for number in 0..count {
+            api.app.jobs().knows(heavy(&applications[number % 2], 1 << 20));
+        }
+    };
+    let ask = async |token: &str, application: &str| {
+        let body = value!({"application_id": application, "filter": {}});
+        let (status, answer) = api.post(token, "/dead_letters:redrive", body).await;
+        (status, answer["code"].clone())
+    };
+    let (_, token) = api.post(ADMIN, "/service_token", value!({"organization_id": id, "name": "ci"})).await;
+    let token = token["biscuit"].as_str().unwrap();
+    fill(40);
+    assert_eq!(ask(token, &applications[2]).await, (429, value!("limit_reached")), "its other application is it too");
+    assert_eq!(ask(&tenant.token, &tenant.id).await.0, 202, "what it leaves is another's");
+    fill(30);
+    assert_eq!(ask(&tenant.token, &tenant.id).await, (429, value!("limit_reached")), "what all may have is full");
+    assert_eq!(ask(ADMIN, &tenant.id).await.0, 202, "and nobody shuts the operator out");
+}
+
+#[tokio::test]
+async fn another_rate_under_a_key_is_another_request() {
+    let (api, tenant, _) = dead(1).await;
+    let headers = [("idempotency-key", "once"), ("content-type", "application/json")];
+    let ask = async |rate: u32| {
+        let body = value!({"application_id": tenant.id, "filter": {}, "rate_per_second": rate});
+        let (status, _, answer) = api.exchange(Method::POST, "/dead_letters:redrive", &headers, Some(body)).await;
+        (status, answer)
+    };
+    let (status, job) = ask(7).await;
+    assert_eq!(status, 202, "{job}");
+    let (status, again) = ask(7).await;
+    assert_eq!((status, &again["job_id"]), (202, &job["job_id"]), "{again}");
+    let (status, problem) = ask(9).await;
+    assert_eq!((status, &problem["code"]), (409, &value!("idempotency_key_reused")), "{problem}");
+}
+
+#[tokio::test]
+async fn an_organization_changes_one_job_at_a_time_and_takes_no_turn_of_others() {
+    let (api, tenant, _) = dead(1).await;
+    let ask = async |token: &str| {
+        let (status, job) =
+            api.post(token, "/dead_letters:redrive", value!({"application_id": tenant.id, "filter": {}})).await;
+        assert_eq!(status, 202, "{job}");
+        format!("/jobs/{}", job["job_id"].as_str().unwrap())
+    };
+    let path = ask(&tenant.token).await;
+    let own = OrganizationId(Uuid::from_u128(ORGANIZATION));
+    let waiting: Vec<_> = std::iter::from_fn(|| api.app.turns().jobs.enter(own).ok()).collect();
+    assert!(waiting.len() > 100, "so many wait for each other, and no one else for them: {}", waiting.len());
+    for verb in ["pause", "resume", "cancel"] {
+        let (status, problem) = api.post(&tenant.token, &format!("{path}/{verb}"), value!({})).await;
+        assert_eq!((status, &problem["id"]), (429, &value!("RateLimited")), "{verb}: {problem}");
+    }
+    let again = value!({"application_id": tenant.id, "filter": {}});
+    assert_eq!(api.post(&tenant.token, "/dead_letters:redrive", again).await.0, 429);
+    assert_eq!(api.post(ADMIN, &format!("{path}/pause"), value!({})).await.0, 200, "the operator is another");
+    drop(waiting);
+    assert_eq!(api.post(&tenant.token, &format!("{path}/cancel"), value!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_the_log_has_counted_is_a_step_that_is_done() {
+    let (api, tenant, _) = dead(1).await;
+    let other = api.tenant("other").await;
+    let step = async |path: String| api.get(ADMIN, &path).await.1["onboarding_steps"]["event"].clone();
+    assert_eq!(step(format!("/applications/{}", tenant.id)).await, "Done");
+    assert_eq!(step(format!("/applications/{}", other.id)).await, "ToDo");
+    assert_eq!(step(format!("/organizations/{}", Uuid::from_u128(ORGANIZATION))).await, "Done");
+    let (_, without) = Api::new().get(ADMIN, &format!("/organizations/{}", Uuid::from_u128(ORGANIZATION))).await;
+    assert_eq!(without["onboarding_steps"]["event"], "ToDo", "there is no log");
+}

@@ -99,3 +99,93 @@ async fn objects_are_limited_in_bytes_and_deleting_is_not() {
     assert_eq!(api.delete(&tenant.token, &path).await, 204);
     assert_eq!(api.post(&tenant.token, "/subscriptions", wide).await.0, 201, "its room is free again");
 }
+
+#[tokio::test]
+async fn a_limit_of_bytes_is_not_walked_through_in_small_steps() {
+    let limit = 40_000;
+    let api = Api::configured(ControlConfig {
+        bytes: chassis::config::ByteLimits { application: limit, organization: 1 << 20, instance: 1 << 20 },
+        ..config(1_000)
+    });
+    let tenant = api.tenant("one").await;
+    let own = || {
+        let owner = catalog::weights::WeightOwner::Application(tenant.id.parse().unwrap());
+        api.catalog.read().weight_of(owner)
+    };
+    let mut paths = Vec::new();
+    loop {
+        let (status, made) = api.post(ADMIN, "/subscriptions", tenant.subscription()).await;
+        if status != 201 {
+            assert_eq!((status, &made["code"]), (422, &value!("limit_reached")), "{made}");
+            break;
+        }
+        paths.push(format!("/subscriptions/{}", made["subscription_id"].as_str().unwrap()));
+    }
+    // Each step adds less than what a change may add that is little.
+    let mut refused = None;
+    for step in 0..20 {
+        for path in &paths {
+            let more = value!({"metadata": {format!("key{step}"): "x".repeat(400)}});
+            let (status, problem) = api.patch(ADMIN, path, more).await;
+            if status != 200 {
+                refused = refused.or(Some((status, problem["code"].clone())));
+            }
+        }
+    }
+    assert_eq!(refused, Some((422, value!("limit_reached"))));
+    let most = limit + limit / 16;
+    assert!(own() <= most, "{} bytes, at most {most}", own());
+
+    let (status, problem) = api.patch(ADMIN, &paths[0], value!({"is_enabled": false})).await;
+    assert_eq!((status, &problem["is_enabled"]), (200, &value!(false)), "what is on can be turned off: {problem}");
+    let path = format!("/application_secrets/{}", tenant.token);
+    let ends = value!({"application_id": tenant.id, "expires_at": "2100-01-01T00:00:00Z"});
+    assert_eq!(api.put(ADMIN, &path, ends).await.0, 200, "and a token can be ended");
+    let heavy = value!({"description": "x".repeat(1_000)});
+    assert_eq!(api.patch(ADMIN, &paths[0], heavy).await.1["code"], "limit_reached");
+    assert_eq!(api.delete(&tenant.token, &paths[0]).await, 204);
+}
+
+#[tokio::test]
+async fn a_plan_sets_all_limits_of_an_organization_at_once() {
+    let free = Limits { applications: Some(1), events_per_day: Some(100), ..Limits::default() };
+    let team = Limits { applications: Some(10), ..Limits::default() };
+    let plans = [("free".to_owned(), free), ("team".to_owned(), team)].into();
+    let api = Api::configured(ControlConfig { plans, ..config(1_000) });
+    let path = format!("/organizations/{}", Uuid::from_u128(ORGANIZATION));
+    let patch = async |token: &str, body: Value| {
+        let (status, shown) = api.patch(token, &path, body).await;
+        (status, shown["plan"]["name"].clone(), shown["limits"].clone())
+    };
+    let (plan, limits) = (value!("free"), value!({"applications": 1, "events_per_day": 100}));
+    assert_eq!(patch(ADMIN, value!({"plan": "free"})).await, (200, plan.clone(), limits.clone()));
+    assert_eq!(patch(ADMIN, value!({"name": "renamed"})).await, (200, plan.clone(), limits.clone()), "it stays");
+    let tenant = api.tenant("one").await;
+    assert_eq!(api.post(ADMIN, "/applications", value!({"name": "two"})).await.0, 429, "it binds");
+    assert_eq!(patch(ADMIN, value!({"plan": "gold"})).await.0, 422);
+    assert_eq!(patch(ADMIN, value!({"plan": "team", "limits": {"applications": 3}})).await.0, 422, "which of both?");
+
+    let (_, token) = api
+        .post(ADMIN, "/service_token", value!({"organization_id": Uuid::from_u128(ORGANIZATION), "name": "ci"}))
+        .await;
+    let token = token["biscuit"].as_str().unwrap();
+    assert_eq!(patch(token, value!({"plan": "team"})).await.0, 403, "who is bound by it does not change it");
+    let (_, read) = api.get(token, &path).await;
+    let (status, same) = api.put(token, &path, read.clone()).await;
+    assert_eq!(
+        (status, &same["plan"], &same["limits"]),
+        (200, &read["plan"], &limits),
+        "what was read can be put back"
+    );
+
+    assert_eq!(patch(ADMIN, value!({"plan": "team"})).await, (200, value!("team"), value!({"applications": 10})));
+    let own = patch(ADMIN, value!({"limits": {"event_types": 5}})).await;
+    assert_eq!(
+        own,
+        (200, Value::Null, value!({"applications": 10, "event_types": 5})),
+        "limits of its own are no plan"
+    );
+    patch(ADMIN, value!({"plan": "free"})).await;
+    assert_eq!(patch(ADMIN, value!({"plan": null})).await, (200, Value::Null, Value::Null));
+    drop(tenant);
+}

@@ -14,13 +14,19 @@ impl Api {
     /// The cluster has this topic, with a first and a next offset for each partition.
     pub(super) fn topic(&self, name: &str, ranges: &[(i64, i64)]) {
         let id = Uuid::now_v7();
-        let ClusterTopics::Memory(topics) = self.app.cluster() else { panic!("a test has no cluster") };
-        topics.lock().insert(name.to_owned(), MemoryTopic { id, ranges: ranges.to_vec(), is_denied: false });
+        let ClusterTopics::Memory(cluster) = self.app.cluster() else { panic!("a test has no cluster") };
+        cluster.lock().topics.insert(name.to_owned(), MemoryTopic { id, ranges: ranges.to_vec(), is_denied: false });
     }
 
     fn deny(&self, name: &str) {
-        let ClusterTopics::Memory(topics) = self.app.cluster() else { panic!("a test has no cluster") };
-        topics.lock().get_mut(name).unwrap().is_denied = true;
+        let ClusterTopics::Memory(cluster) = self.app.cluster() else { panic!("a test has no cluster") };
+        cluster.lock().topics.get_mut(name).unwrap().is_denied = true;
+    }
+
+    /// How often Kafka was asked which topics there are.
+    fn looks(&self) -> usize {
+        let ClusterTopics::Memory(cluster) = self.app.cluster() else { panic!("a test has no cluster") };
+        cluster.lock().looks
     }
 
     /// What stands on the topic of a source.
@@ -397,4 +403,28 @@ async fn a_misspelt_template_is_a_422_with_its_field_and_column() {
         assert_eq!((status, field_of(&problem).0), (422, field), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains("column"), "{problem}");
     }
+}
+
+#[tokio::test]
+async fn kafka_is_not_asked_of_topics_for_a_token_that_may_not_read_them() {
+    let api = Api::new();
+    let (_, token) = organization(&api, &["crm.*"]).await;
+    for topic in ["crm.orders", "erp.orders"] {
+        api.topic(topic, &[(0, 5)]);
+    }
+    for topics in [&["erp.orders"][..], &["erp.none"], &["erp*"], &["crm.orders", "erp.orders"]] {
+        let (status, problem) = api.post(&token, "/sources", orders(topics)).await;
+        assert_eq!((status, field_of(&problem).0, api.looks()), (403, "topics", 0), "{topics:?}: {problem}");
+    }
+    let (status, made) = api.post(&token, "/sources", orders(&["crm.orders"])).await;
+    assert_eq!((status, api.looks()), (201, 1), "{made}");
+    let path = format!("/sources/{}", made["source_id"].as_str().unwrap());
+    let wider = value!({"topics": ["crm.orders", "erp.orders"]});
+    assert_eq!((api.patch(&token, &path, wider).await.0, api.looks()), (403, 1));
+    let organization = made["organization_id"].as_str().unwrap().parse().unwrap();
+    let turn = api.app.turns().topics.take(Some(organization)).await.unwrap();
+    let waiting: Vec<_> = std::iter::from_fn(|| api.app.turns().topics.enter(organization).ok()).collect();
+    let to_end = value!({"to": "end"});
+    assert_eq!(api.post(&token, &format!("{path}/move"), to_end).await.0, 429, "its other request asks");
+    drop((turn, waiting));
 }

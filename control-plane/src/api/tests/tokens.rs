@@ -244,6 +244,65 @@ async fn a_token_with_an_end_makes_nothing_that_lives_longer() {
 }
 
 #[tokio::test]
+async fn a_token_with_an_end_leaves_no_editor_behind_that_has_none() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let body = value!({"organization_id": organization(), "name": "ending", "expires_at": ahead(3_600_000)});
+    let (_, ending) = api.post(ADMIN, "/service_token", body).await;
+    let (token, end) = (text(&ending, "biscuit").to_owned(), ending["expires_at"].clone());
+
+    let (status, made) = api.post(&token, "/applications", value!({"name": "mine"})).await;
+    assert_eq!(status, 201, "{made}");
+    let list = format!("/application_secrets?application_id={}", text(&made, "application_id"));
+    let (_, secrets) = api.get(&token, &list).await;
+    assert_eq!((secrets.as_array().map(Vec::len), &secrets[0]["expires_at"]), (Some(1), &end), "{secrets}");
+
+    let viewer = value!({"organization_id": organization(), "name": "reader", "role": "viewer"});
+    let (_, viewer) = api.post(ADMIN, "/service_token", viewer).await;
+    let secret = value!({"application_id": tenant.id, "role": "ingest"});
+    let (_, secret) = api.post(ADMIN, "/application_secrets", secret).await;
+    for (path, owner) in [
+        (format!("/service_token/{}", text(&viewer, "token_id")), value!({})),
+        (format!("/application_secrets/{}", text(&secret, "secret_id")), value!({"application_id": tenant.id})),
+    ] {
+        let with = |role: &str, expires_at: Option<&Value>| {
+            let mut body = owner.clone();
+            body["role"] = value!(role);
+            if let Some(end) = expires_at {
+                body["expires_at"] = end.clone();
+            }
+            body
+        };
+        let (status, problem) = api.put(&token, &path, with("editor", None)).await;
+        assert_eq!((status, problem["validation"]["role"].is_null()), (403, false), "{path}: {problem}");
+        assert_eq!(api.put(&token, &path, with("editor", Some(&end))).await.0, 200, "{path}: that ends with it");
+        assert_eq!(api.put(&token, &path, with("viewer", None)).await.0, 200, "{path}: less is no more");
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_an_end_is_not_shown_what_opens_after_it() {
+    let api = Api::new();
+    let tenant = api.tenant("one").await;
+    let body = value!({"organization_id": organization(), "name": "ending", "expires_at": ahead(3_600_000)});
+    let (_, ending) = api.post(ADMIN, "/service_token", body).await;
+    let token = text(&ending, "biscuit").to_owned();
+    let (_, made) = api.post(&token, "/application_secrets", value!({"application_id": tenant.id})).await;
+    let list = format!("/application_secrets?application_id={}", tenant.id);
+    let nil = value!(Uuid::nil());
+    let shown = async |token: &str| {
+        let (_, listed) = api.get(token, &list).await;
+        listed.as_array().unwrap().iter().map(|it| it["token"] == nil).collect::<Vec<bool>>()
+    };
+    assert_eq!(shown(&token).await, [true, false], "its own ends with it, the first one never does");
+    assert_eq!(shown(&tenant.token).await, [false, false]);
+    assert_eq!(shown(ADMIN).await, [false, false]);
+    let path = format!("/application_secrets/{}", tenant.token);
+    let (status, renamed) = api.put(&token, &path, value!({"application_id": tenant.id, "name": "renamed"})).await;
+    assert_eq!((status, &renamed["token"]), (200, &nil), "{renamed} beside {made}");
+}
+
+#[tokio::test]
 async fn what_a_dry_run_makes_does_not_look_like_a_token() {
     let api = Api::new();
     let body = value!({"organization_id": organization(), "name": "ci"});
@@ -300,5 +359,16 @@ async fn who_is_unknown_learns_nothing_of_the_log() {
             (response.status().as_u16(), response.headers().contains_key("hookbus-consistency-token")),
             (status, tells)
         );
+    }
+}
+
+#[tokio::test]
+async fn an_admin_key_is_replaced_while_both_open() {
+    let api = Api::new();
+    for key in [ADMIN, SECOND_ADMIN] {
+        assert_eq!(api.get(key, "/token").await.1, value!({"kind": "admin_key", "role": "editor"}), "{key}");
+        assert_eq!(api.get(key, "/instances").await.0, 200, "{key}");
+        let body = value!({"organization_id": organization(), "name": "other", "token": key});
+        assert_eq!(api.post(ADMIN, "/service_token", body).await.0, 409, "{key} opens something else");
     }
 }

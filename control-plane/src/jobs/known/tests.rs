@@ -105,6 +105,11 @@ fn what_is_paused_says_so_until_it_is_resumed_or_ends() {
     assert_eq!(state(&known), JobState::Running);
     known.take(&defined(6, &JobDefinition { cancelled_ms: Some(7), ..paused })).unwrap();
     assert_eq!((state(&known), known.open_bytes()), (JobState::Cancelled, 0));
+    assert_eq!(known.open_bytes_of(|_any| true), 0);
+    known.take(&defined(0, &definition(2, 1))).unwrap();
+    known.take(&defined(0, &definition(3, 2))).unwrap();
+    let of_one = known.open_bytes_of(|application| application == asked.application_id);
+    assert_eq!((of_one, known.open_bytes_of(|_any| true)), (definition(2, 1).weight(), known.open_bytes()));
     assert!(known.goes_on(asked.job_id), "its end is yet to be written");
 }
 

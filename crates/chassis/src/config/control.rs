@@ -1,20 +1,20 @@
 //! `[control]`: the management API.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemas::control::Limits;
 use schemas::ids::{ApplicationId, OrganizationId};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
+use super::admin_keys;
 use super::control_log::{self, ControlLogConfig};
 use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
+use super::plans;
 use super::reader::Reader;
 use super::sources::SourcesConfig;
-
-/// An admin key can do everything; shorter ones can be guessed.
-const MIN_ADMIN_KEY: usize = 16;
 
 pub(super) const SECTION: Section = Section {
     name: "control",
@@ -30,14 +30,8 @@ const KEYS: &[Key] = &[
         title: "Listen address",
         effect: "Where the management API is served.",
     },
-    Key {
-        path: "control.admin_key",
-        kind: Kind::Secret,
-        default: "",
-        title: "Admin key",
-        effect: "Bearer token that may do everything, at least 16 characters. Without it nobody can make the first \
-                 application.",
-    },
+    admin_keys::ONE,
+    admin_keys::MORE,
     Key {
         path: "control.organization_id",
         kind: Kind::Text,
@@ -177,6 +171,7 @@ const KEYS: &[Key] = &[
         effect: "Where neither it nor its organization has a limit; 0 is no limit. Beyond it 429 \
                  `TooManyEventTypesPerApplication`.",
     },
+    plans::PLANS,
     Key {
         path: "control.cors_origins",
         kind: Kind::List,
@@ -206,8 +201,8 @@ const KEYS: &[Key] = &[
 pub struct ControlConfig {
     /// Where the management API is served.
     pub listen: SocketAddr,
-    /// Bearer token that may do everything; without it nobody may.
-    pub admin_key: Option<SecretString>,
+    /// Bearer tokens that may do everything; without one nobody may.
+    pub admin_keys: Vec<SecretString>,
     /// The organization that is there from the start.
     pub organization_id: OrganizationId,
     /// Its name.
@@ -240,6 +235,8 @@ pub struct ControlConfig {
     pub rates: ControlRates,
     /// What binds organizations and applications without limits of their own; the gateway's for events.
     pub limits: Limits,
+    /// Limits that are given to an organization all at once, by name.
+    pub plans: BTreeMap<String, Limits>,
     /// Whose pages may call the API from a browser.
     pub cors_origins: Vec<String>,
     /// What sources may be; the `[sources]` section.
@@ -280,9 +277,7 @@ impl Default for ByteLimits {
 
 impl ControlConfig {
     pub(super) fn read(from: &mut Reader<'_>) -> Self {
-        let admin_key = from.secret("control.admin_key");
-        let long = admin_key.as_ref().is_none_or(|key| key.expose_secret().len() >= MIN_ADMIN_KEY);
-        from.check(long, "control.admin_key", format_args!("at least {MIN_ADMIN_KEY} characters"));
+        let admin_keys = admin_keys::read_checked(from);
         let organization_id = from.text("control.organization_id").parse();
         from.check(organization_id.is_ok(), "control.organization_id", "a UUID");
         let operational = from.optional("control.operational_application").map(|id| id.parse());
@@ -292,7 +287,7 @@ impl ControlConfig {
         from.check(named, "control.organization_name", "1 to 50 characters");
         Self {
             listen: from.address("control.listen"),
-            admin_key,
+            admin_keys,
             organization_id: organization_id.unwrap_or(OrganizationId(uuid::Uuid::nil())),
             organization_name,
             operational_application: operational.and_then(Result::ok),
@@ -317,6 +312,7 @@ impl ControlConfig {
                 unknown: from.positive("control.unknown_tokens_per_second"),
             },
             limits: limits(from),
+            plans: plans::read(from),
             cors_origins: origins(from),
             sources: SourcesConfig::values(from),
             log: ControlLogConfig::read(from),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::admin_keys;
 use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
 use super::reader::Reader;
@@ -195,8 +196,8 @@ pub struct GatewayConfig {
     pub replicas: u32,
     /// Origins of browsers whose pages may send, from `control.cors_origins`; empty: none.
     pub cors_origins: Vec<String>,
-    /// The admin key that may send for every application, from `control.admin_key`.
-    pub admin_key: Option<SecretString>,
+    /// The admin keys that may send for every application, from `control.admin_key` and `control.admin_keys`.
+    pub admin_keys: Vec<SecretString>,
 }
 
 impl GatewayConfig {
@@ -229,7 +230,7 @@ impl GatewayConfig {
             quota_per_day: from.positive("gateway.quota_per_day"),
             replicas: from.number("gateway.replicas"),
             cors_origins: from.list("control.cors_origins"),
-            admin_key: from.secret("control.admin_key"),
+            admin_keys: admin_keys::read(from),
         }
     }
 }

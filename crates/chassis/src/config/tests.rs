@@ -50,7 +50,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.delivery.schedule, "standard");
     assert!(config.delivery.allow_networks.is_empty());
     assert_eq!(config.log.format, LogFormat::Json);
-    assert!(config.control.admin_key.is_none());
+    assert!(config.control.admin_keys.is_empty());
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn secrets_never_show() {
     let loaded = from("[security]\nencryption_keys = [\"b:geheim2\", \"a:geheim1\"]\n", &env).unwrap();
     let keys = loaded.config.security.required().unwrap();
     assert_eq!(keys.encryption_keys.expose_secret(), "b:geheim2,a:geheim1");
-    assert_eq!(loaded.config.gateway.admin_key.as_ref().unwrap().expose_secret(), "geheim-geheim-geheim");
+    assert_eq!(loaded.config.gateway.admin_keys[0].expose_secret(), "geheim-geheim-geheim");
     for text in [loaded.show(), format!("{:?}", loaded.config), format!("{loaded:?}")] {
         assert!(!text.contains("geheim"), "{text}");
     }
@@ -354,7 +354,7 @@ fn a_secret_or_a_property_may_stand_in_a_file() {
         ],
     )
     .unwrap();
-    assert_eq!(loaded.config.control.admin_key.as_ref().unwrap().expose_secret(), "geheim-geheim-geheim");
+    assert_eq!(loaded.config.control.admin_keys[0].expose_secret(), "geheim-geheim-geheim");
     assert_eq!(loaded.config.kafka.properties.as_map()["sasl.password"], " pass word ");
     assert_eq!(loaded.config.kafka.properties.as_map()["sasl.oauthbearer.assertion.file"], "/run/assertion");
     assert!(loaded.config.security.lookup_key.is_none());
@@ -408,4 +408,33 @@ fn the_schema_knows_every_key_with_its_default() {
     assert_eq!(schema["properties"]["gateway"]["additionalProperties"], false);
     assert_eq!(schema["properties"]["topics"]["properties"]["partitions"]["properties"]["events"]["default"], 8);
     assert_eq!(schema["properties"]["retry"]["properties"]["tiers"]["default"][0], "5s");
+}
+
+#[test]
+fn more_admin_keys_stand_beside_the_first_and_none_is_short() {
+    let exposed =
+        |keys: &[secrecy::SecretString]| keys.iter().map(|key| key.expose_secret().to_owned()).collect::<Vec<_>>();
+    let env = [
+        ("HOOKBUS__CONTROL__ADMIN_KEY", "geheim-geheim-geheim"),
+        ("HOOKBUS__CONTROL__ADMIN_KEYS", "zweites-geheim-zwei, drittes-geheim-drei,"),
+    ];
+    let loaded = from("", &env).unwrap();
+    let all = ["geheim-geheim-geheim", "zweites-geheim-zwei", "drittes-geheim-drei"];
+    assert_eq!(exposed(&loaded.config.control.admin_keys), all);
+    assert_eq!(exposed(&loaded.config.gateway.admin_keys), all);
+    assert!(!loaded.show().contains("geheim"), "{}", loaded.show());
+    let found = problems("[control]\nadmin_keys = [\"long-enough-to-be-one\", \"short\"]\n", &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("control.admin_keys") && !found[0].contains("short"), "{found:?}");
+}
+
+#[test]
+fn plans_are_limits_by_name() {
+    let env = [("HOOKBUS__CONTROL__PLANS", "free:applications=1;events_per_day=100,team:applications=10")];
+    let plans = from("", &env).unwrap().config.control.plans;
+    assert_eq!((plans["free"].applications, plans["free"].events_per_day), (Some(1), Some(100)));
+    assert_eq!((plans["team"].applications, plans.len()), (Some(10), 2));
+    for bad in ["free:cats=1", "free:applications=1,free:applications=2", "free"] {
+        assert_eq!(problems("", &[("HOOKBUS__CONTROL__PLANS", bad)]).len(), 1, "{bad}");
+    }
 }

@@ -160,7 +160,7 @@ impl Kind {
     /// Its fields in a document.
     pub(crate) const fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Organization => &["kind", "id", "uid", "name", "limits", "source_topics"],
+            Self::Organization => &["kind", "id", "uid", "name", "limits", "plan", "source_topics"],
             Self::Application => &[
                 "kind",
                 "id",

@@ -11,6 +11,7 @@ mod gateway;
 mod population;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use http::Method;
@@ -38,13 +39,13 @@ const MILLION_WITHIN: f64 = 600.0;
 
 pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> anyhow::Result<()> {
     let installation = stage.install(&Plan::default()).await?;
-    let application = installation.application.to_string();
     let (first, one) = installation.start("control").await?;
-    let (rate, p99) = many(&[one], &application, "alone", scale).await?;
+    let operator = Tenant { application: installation.application.to_string(), token: ADMIN_KEY.to_owned() };
+    let (rate, p99) = many(&[one], &operator, "alone", scale).await?;
     table.add("32 writers on 1 control plane: writes/s", rate, None, Aim::AtLeast(300.0));
     table.add("32 writers on 1 control plane: p99 ms", p99, None, Aim::None);
     let (second, other) = installation.start("control").await?;
-    let (rate, p99) = many(&[one, other], &application, "contended", scale).await?;
+    let (rate, p99) = many(&[one, other], &operator, "contended", scale).await?;
     table.add("32 writers on 2 control planes: writes/s", rate, None, Aim::AtLeast(100.0));
     table.add("32 writers on 2 control planes: p99 ms", p99, None, Aim::None);
     stage::stop(second).await?;
@@ -61,13 +62,13 @@ pub(super) async fn measure(stage: &Stage, scale: Scale, table: &mut Table) -> a
 }
 
 /// Writes per second of all writers together, and the 99th percentile in ms.
-async fn many(addresses: &[SocketAddr], application: &str, name: &str, scale: Scale) -> anyhow::Result<(f64, f64)> {
+async fn many(addresses: &[SocketAddr], whose: &Tenant, name: &str, scale: Scale) -> anyhow::Result<(f64, f64)> {
     let began = instant();
     let mut writers = JoinSet::new();
     for (number, address) in (0..WRITERS).zip(addresses.iter().cycle()) {
-        let (address, application, name) = (*address, application.to_owned(), format!("{name}{number}"));
+        let (address, whose, name) = (*address, whose.clone(), format!("{name}{number}"));
         let count = scale.of(WRITES);
-        writers.spawn(async move { event_types(address, ADMIN_KEY, &application, &name, count).await });
+        writers.spawn(async move { event_types(address, &whose, &name, (count, None)).await });
     }
     let mut times = Vec::new();
     while let Some(ended) = writers.join_next().await {
@@ -77,23 +78,25 @@ async fn many(addresses: &[SocketAddr], application: &str, name: &str, scale: Sc
     Ok((rate, p99(times)?))
 }
 
-/// Milliseconds of writes that are made one after another.
+/// Milliseconds of writes that are made one after another, each begun no earlier than so long after the one before.
 async fn event_types(
     address: SocketAddr,
-    token: &str,
-    application: &str,
+    whose: &Tenant,
     name: &str,
-    count: u32,
+    (count, pace): (u32, Option<Duration>),
 ) -> anyhow::Result<Vec<f64>> {
     let http = Http::default();
     let url = format!("http://{address}/api/v1/event_types");
     let mut times = Vec::new();
     for number in 0..count {
-        let body = json!({ "application_id": application, "name": format!("tenants.{name}.v{number}") });
+        let body = json!({ "application_id": whose.application, "name": format!("tenants.{name}.v{number}") });
         let began = instant();
-        let answer = http.json(Method::POST, &url, token, Some(&body)).await?;
+        let answer = http.json(Method::POST, &url, &whose.token, Some(&body)).await?;
         ensure!(answer.status.is_success(), "{}: {:?}", answer.status, answer.body);
         times.push(began.elapsed().as_secs_f64() * 1_000.0);
+        if let Some(pace) = pace {
+            tokio::time::sleep(pace.saturating_sub(began.elapsed())).await;
+        }
     }
     Ok(times)
 }
