@@ -218,8 +218,9 @@ VARIABLES = [
     variable("namespace", "label_values(hookbus_build_info, namespace)", allValue=".*"),
     variable("release", 'label_values(hookbus_build_info{namespace=~"$namespace"}, pod)', allValue=".*",
              regex="/^(.+?)-(?:gateway|fanout|delivery|retry|control)-/"),
-    variable("role", 'label_values(hookbus_build_info{namespace=~"$namespace"}, role)', allValue=".*"),
-    variable("pod", 'label_values(hookbus_build_info{namespace=~"$namespace",pod=~"($release).*",role=~"$role"}, pod)'),
+    # `component` is the process's role; `role` in a metric is whom it speaks of, which of the control plane's are others.
+    variable("role", 'label_values(hookbus_build_info{namespace=~"$namespace"}, component)', allValue=".*"),
+    variable("pod", 'label_values(hookbus_build_info{namespace=~"$namespace",pod=~"($release).*",component=~"$role"}, pod)'),
 ]
 
 

@@ -98,6 +98,20 @@ def names_exist() -> str:
     return f"{len(known)} metrics, {len(headings)} pages"
 
 
+def labels_stay() -> str:
+    """No label of a metric is one that the ServiceMonitor gives its targets: Prometheus would rename the metric's, and what stands in
+    rules and panels would mean the process."""
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \| ([\w, ]*) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
+    own = {label.strip() for _, labels in rows for label in labels.split(",")} - {""}
+    objects = render("helm3", [CHART / "ci/minimal.yaml"], given="serviceMonitor: { enabled: true }")
+    [monitor] = [item for item in objects if item["kind"] == "ServiceMonitor"]
+    given = {rule["targetLabel"] for at in monitor["spec"]["endpoints"] for rule in at.get("relabelings", []) if "targetLabel" in rule}
+    # What Prometheus' operator gives them besides.
+    given |= {"job", "instance", "namespace", "service", "endpoint", "pod", "container"}
+    assert "role" in own and "component" in given and not own & given, own & given
+    return f"{len(own)} labels of metrics, {len(given)} of targets"
+
+
 def chart_takes_them() -> str:
     """As they are, or with what values say of one of them."""
     minimal = [CHART / "ci/minimal.yaml"]

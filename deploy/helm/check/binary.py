@@ -152,12 +152,30 @@ def commands_exist() -> str:
     """What pods run and what people are told to run."""
     said = set()
     for values in example_values():
-        said |= {tuple(pod["containers"][0]["args"]) for _name, pod in pods(render("helm3", [values]))}
+        for _name, pod in pods(render("helm3", [values])):
+            said |= {tuple(container["args"]) for container in pod.get("initContainers", []) + pod["containers"]}
         said |= {tuple(line.split()[1:3]) for line in notes([values]).splitlines() if line.startswith("  hookbus ")}
     for command in said:
         words = [word for word in command if not word.startswith("-")]
         hookbus(*words[: 1 if words[0] == "tail" else None], "--help")
     return f"{len(said)} commands"
+
+
+def doctor_goes_first() -> str:
+    """The topics job says which step to Kafka fails before it creates anything, and `helm test` looks at all there is."""
+    jobs = 0
+    for values in example_values():
+        for item in render("helm3", [values]):
+            if item["kind"] == "Job":
+                [before], [main] = (item["spec"]["template"]["spec"][key] for key in ("initContainers", "containers"))
+                assert before["args"] == ["doctor", "--for-topics"] and main["args"] == ["topics", "ensure"], values.name
+                same = ("env", "volumeMounts", "image", "securityContext")
+                assert all(before[key] == main[key] for key in same), f"{values.name}: the two see different things"
+                jobs += 1
+            elif item["kind"] == "Pod":
+                assert item["spec"]["containers"][0]["args"] == ["doctor"], values.name
+    assert jobs, "no example has a topics job"
+    return f"{jobs} jobs"
 
 
 def defaults_known() -> str:

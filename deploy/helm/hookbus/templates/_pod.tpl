@@ -174,26 +174,35 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end -}}
 
-{{/* A pod that runs one command as the operator: { root, name, args, configMap, restartPolicy, serviceAccount }. */}}
+{{/* A pod that runs one command as the operator, and another one before it where there is one that has to end well:
+     { root, args, before, configMap, restartPolicy, serviceAccount }. */}}
 {{- define "hookbus.operatorPod" -}}
 {{- $kafka := dict "root" .root "own" .root.Values.operator.kafka -}}
 {{- $secrets := include "hookbus.kafkaSecrets" $kafka | fromJson -}}
 {{- include "hookbus.podCommon" (dict "root" .root "values" .root.Values.podDefaults) }}
 restartPolicy: {{ .restartPolicy }}
 serviceAccountName: {{ .serviceAccount }}
+{{- with .before }}
+initContainers:
+  {{- include "hookbus.operatorContainer" (dict "root" $.root "name" "doctor" "args" . "kafka" $kafka "secrets" $secrets) | nindent 2 }}
+{{- end }}
 containers:
-  - name: hookbus
-    image: {{ include "hookbus.image" .root | quote }}
-    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-    args: {{ toJson .args }}
-    env:
-      - name: HOOKBUS_CONFIG
-        value: /etc/hookbus/hookbus.toml
-      {{- include "hookbus.kafkaEnv" $kafka | nindent 6 }}
-    resources:
-      requests: { cpu: 50m, memory: 64Mi }
-      limits: { memory: 256Mi }
-    securityContext: {{- include "hookbus.containerSecurity" . | nindent 6 }}
-    volumeMounts: {{- include "hookbus.mounts" (dict "secrets" $secrets) | nindent 6 }}
+  {{- include "hookbus.operatorContainer" (dict "root" .root "name" "hookbus" "args" .args "kafka" $kafka "secrets" $secrets) | nindent 2 }}
 volumes: {{- include "hookbus.volumes" (dict "root" .root "secrets" $secrets "configMap" .configMap) | nindent 2 }}
+{{- end -}}
+
+{{- define "hookbus.operatorContainer" -}}
+- name: {{ .name }}
+  image: {{ include "hookbus.image" .root | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args: {{ toJson .args }}
+  env:
+    - name: HOOKBUS_CONFIG
+      value: /etc/hookbus/hookbus.toml
+    {{- include "hookbus.kafkaEnv" .kafka | nindent 4 }}
+  resources:
+    requests: { cpu: 50m, memory: 64Mi }
+    limits: { memory: 256Mi }
+  securityContext: {{- include "hookbus.containerSecurity" . | nindent 4 }}
+  volumeMounts: {{- include "hookbus.mounts" (dict "secrets" .secrets) | nindent 4 }}
 {{- end -}}
