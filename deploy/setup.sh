@@ -37,6 +37,8 @@ if [ "${1:-}" = test ]; then
     have openssl || missing+=(openssl)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
+    # The delivery log's shared store; tests/postgres.sh starts servers of its own, and needs none that runs.
+    have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

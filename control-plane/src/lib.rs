@@ -82,7 +82,7 @@ pub use backlog::kept_ms;
 pub use config::{ControlConfig, Deps};
 pub use error::Error;
 pub use jobs::job_names;
-pub use log::{LogCheckError, LogChecked, LogDifference, check_log};
+pub use log::{LogCheckError, LogChecked, LogDifference, check_log, log_copy};
 pub use store::transactional_id;
 
 use crate::health::HealthView;

@@ -1,4 +1,4 @@
-//! The delivery log: an index over `attempts` in a store of this process, which can be thrown away and made again.
+//! The delivery log: an index over `attempts` in a store, which can be thrown away and made again.
 //!
 //! ```text
 //! [attempts] --two tails without a group--> gather.rs: rows, by partition --> project.rs: DeliveryStore::project, newest day first
@@ -6,7 +6,8 @@
 //! request --> api/<resource>.rs --> DeliveryLog::store --> crates/delivery-log <---+
 //! ```
 //!
-//! Every replica has a log of its own. Without one, while it cannot be opened, and until it is known how far behind it is, its
+//! Every replica has a log of its own, or all share one in PostgreSQL: then one of them fills it, and tells the others how far it is
+//! (standby.rs). Without one, while it cannot be opened, and until it is known how far behind it is, its
 //! routes answer 503 `log_unavailable`; no other route and no probe waits for it.
 
 pub(crate) mod accepted;
@@ -29,6 +30,8 @@ pub(crate) mod overview;
 mod progress;
 mod project;
 mod retained;
+mod standby;
+mod stores;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -38,7 +41,7 @@ use std::time::Duration;
 use chassis::clock;
 use chassis::config::{ControlLogConfig, LogStore};
 use chassis::metrics::HistogramVec;
-use delivery_log::{DeliveryStore, Fact, SqliteOptions, SqliteStore, StoreError};
+use delivery_log::{DeliveryStore, Fact, StoreError};
 use http::{HeaderName, HeaderValue};
 use kafka::Offsets;
 use parking_lot::RwLock;
@@ -56,6 +59,7 @@ pub(crate) use self::metrics::QueryTimer;
 use self::progress::LogProgress;
 use self::project::Projection;
 use self::retained::RetainedStore;
+pub use self::stores::log_copy;
 use crate::config::Deps;
 use crate::error::Error;
 use crate::problem::{Problem, not_found};
@@ -90,8 +94,12 @@ struct LogInner {
     held_letters: RwLock<HeldLetters>,
     /// How long answers take, by route.
     query_seconds: Option<HistogramVec>,
-    /// The replica that fills it: this one.
+    /// What keeps it.
+    kind: LogStore,
+    /// This one.
     replica: String,
+    /// The replica that fills it, where it is another one.
+    filler: RwLock<Option<String>>,
 }
 
 // === impl DeliveryLog ===
@@ -108,7 +116,9 @@ impl DeliveryLog {
             offsets: RwLock::default(),
             held_letters: RwLock::default(),
             query_seconds: None,
+            kind: LogStore::None,
             replica: String::new(),
+            filler: RwLock::default(),
         }))
     }
 
@@ -146,7 +156,9 @@ impl DeliveryLog {
             offsets: RwLock::default(),
             held_letters: RwLock::default(),
             query_seconds: Some(metrics.query_seconds.clone()),
+            kind: config.store,
             replica: deps.kafka.slot.clone(),
+            filler: RwLock::default(),
         }));
         let (run, stop) = (log.clone().run(config.clone(), deps.clone(), metrics), deps.tasks.shutdown().clone());
         deps.tasks.spawn("control-log", async move {
@@ -239,6 +251,16 @@ impl DeliveryLog {
         Some(QueryTimer::new(seconds.with_label_values(&[route])))
     }
 
+    /// Which replica fills the store, where it is another one.
+    fn filled_by(&self, filler: Option<String>) {
+        *self.0.filler.write() = filler;
+    }
+
+    /// This one.
+    fn replica(&self) -> &str {
+        &self.0.replica
+    }
+
     fn reads_with(&self, offsets: Offsets) {
         *self.0.offsets.write() = Some(offsets);
     }
@@ -288,7 +310,7 @@ impl DeliveryLog {
 
     async fn run(self, config: ControlLogConfig, deps: Deps, metrics: LogMetrics) {
         let store = loop {
-            match open(&config).await {
+            match stores::open(&config).await {
                 Ok(store) => break store,
                 Err(reason) => {
                     error!(%reason, "the delivery log cannot be opened; everything else works, its routes answer 503");
@@ -297,7 +319,7 @@ impl DeliveryLog {
             }
             tokio::time::sleep(OPEN_AGAIN).await;
         };
-        info!(folder = %config.folder.display(), "the delivery log is open");
+        info!(?store, "the delivery log is open");
         metrics.closed.set(0);
         let shown = RetainedStore::new(Arc::clone(&store), deps.catalog.clone());
         *self.0.opened.write() = Ok(Arc::new(shown));
@@ -323,17 +345,6 @@ impl DeliveryLog {
     }
 }
 
-async fn open(config: &ControlLogConfig) -> Result<Arc<dyn DeliveryStore>, String> {
-    let options =
-        SqliteOptions { folder: config.folder.clone(), readers: config.readers, memory_bytes: config.memory_bytes };
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
-    match opened {
-        Ok(Ok(store)) => Ok(Arc::new(store)),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// 503: there is no log, or none yet.
 pub(crate) fn unavailable(reason: &str) -> Problem {
     let detail = format!("the delivery log is not available: {reason}");
@@ -346,14 +357,18 @@ pub(crate) fn failed(error: &StoreError) -> Problem {
         StoreError::Overloaded => Problem::new(ProblemId::ServiceUnavailable, error.to_string())
             .with_code(Code::Overloaded)
             .with_retry_after(1),
-        StoreError::TooSlow { .. } | StoreError::Unopened { .. } | StoreError::Damaged { .. } | StoreError::Stopped => {
-            unavailable(&error.to_string())
-        }
+        StoreError::TooSlow { .. }
+        | StoreError::Unopened { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Away { .. }
+        | StoreError::FilledByAnother
+        | StoreError::Stopped => unavailable(&error.to_string()),
         StoreError::Failed { .. } => {
             error!(%error, "the delivery log could not be read");
             unavailable(
                 "its store failed, and the log of the control plane says why; if it stays so, stop the control plane, \
-                empty the folder of `control.log.folder` and start it: the log is made again from Kafka",
+                empty the folder of `control.log.folder`, or drop the schema in PostgreSQL, and start it: the log is made again from \
+                Kafka",
             )
         }
     }
@@ -361,6 +376,8 @@ pub(crate) fn failed(error: &StoreError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use delivery_log::{SqliteOptions, SqliteStore};
+
     use super::*;
 
     #[test]
@@ -374,6 +391,8 @@ mod tests {
                 "2026-11-29.db of the delivery log is damaged; it is given up",
             ),
             (StoreError::Failed { reason: "disk I/O error at /srv".into() }, "empty the folder"),
+            (StoreError::Away { reason: "connection refused".into() }, "does not answer: connection refused"),
+            (StoreError::FilledByAnother, "another control plane"),
             (StoreError::Stopped, "stopped"),
         ];
         for (error, said) in all {

@@ -415,6 +415,18 @@ mod tests {
             unreachable!("nobody asks")
         }
 
+        fn turn(&self) -> StoreAnswer<'_, ()> {
+            unreachable!("nobody asks")
+        }
+
+        fn tell(&self, _: String) -> StoreAnswer<'_, ()> {
+            unreachable!("nobody asks")
+        }
+
+        fn told(&self) -> StoreAnswer<'_, Option<String>> {
+            unreachable!("nobody asks")
+        }
+
         fn project(&self, _: Vec<LogChunk>) -> StoreAnswer<'_, Projected> {
             unreachable!("nobody asks")
         }

@@ -1,14 +1,13 @@
 //! Whether the delivery log holds what its topic says: every record that a day covers is read once more, and compared with its row.
 //!
-//! Read beside the process that has the folder, which goes on. What it covers when a day is looked at is not written again, so
+//! Read beside the process that fills the store, which goes on. What it covers when a day is looked at is not written again, so
 //! what comes in meanwhile is no difference.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use delivery_log::{Coverage, Day, LogFolder, LogRow, RowContent, StoreError, StoredDay};
+use delivery_log::{Coverage, Day, LogCopy, LogRow, RowContent, StoreError};
 use kafka::{Connection, KafkaError, Offsets, Tail, TailEvent, TailOptions};
 use schemas::record::TopicPartition;
 use serde::Serialize;
@@ -51,9 +50,9 @@ pub enum LogCheckError {
     /// The topic cannot be read.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// The folder cannot be read.
+    /// The store cannot be read.
     #[error(transparent)]
-    Folder(#[from] StoreError),
+    Copy(#[from] StoreError),
     /// The log is of another topic.
     #[error("the delivery log is of {of}, and the topic is {is}: the control plane will make it again")]
     OtherTopic {
@@ -67,45 +66,46 @@ pub enum LogCheckError {
 /// One comparison.
 struct LogComparison<'a> {
     connection: &'a Connection,
+    copy: &'a dyn LogCopy,
     topic: Arc<str>,
     offsets: Offsets,
     checked: LogChecked,
 }
 
-/// The days of a folder together.
+/// The days of a store together.
 #[derive(Default)]
 struct CheckedDays {
     oldest: Option<Day>,
     covered: Coverage,
 }
 
-/// Compares a folder with its topic, the newest day first.
+/// Compares what a store holds with its topic, the newest day first.
 ///
 /// # Errors
-/// Topic or folder cannot be read.
+/// Topic or store cannot be read.
 pub async fn check_log(
     connection: &Connection,
     topic: &Arc<str>,
-    folder: PathBuf,
+    copy: &dyn LogCopy,
 ) -> Result<LogChecked, LogCheckError> {
     let offsets = Offsets::start(connection)?;
     let id = offsets.topic_id(topic).await?.ok_or_else(|| KafkaError::NoTopic { topic: Arc::clone(topic) })?;
-    let (is, folder) = (format!("{topic} {id}"), LogFolder::new(folder));
+    let is = format!("{topic} {id}");
     let mut comparison =
-        LogComparison { connection, topic: Arc::clone(topic), offsets, checked: LogChecked::default() };
+        LogComparison { connection, copy, topic: Arc::clone(topic), offsets, checked: LogChecked::default() };
     // What is written from here on is not asked of the log.
     let ends = comparison.offsets.ends(topic).await?;
     let mut known = CheckedDays::default();
-    for day in folder.days()? {
-        let stored = folder.day(day)?;
+    for day in copy.days().await? {
+        let stored = copy.day(day).await?;
         known.oldest = Some(day);
-        known.covered.merge(stored.covered());
-        if let Some(of) = stored.topic().filter(|of| *of != is) {
-            return Err(LogCheckError::OtherTopic { of: of.to_owned(), is });
+        known.covered.merge(&stored.covered);
+        if let Some(of) = stored.topic.filter(|of| *of != is) {
+            return Err(LogCheckError::OtherTopic { of, is });
         }
         comparison.checked.days += 1;
-        for (partition, interval) in stored.covered().iter() {
-            let difference = comparison.interval((&stored, day), partition, interval.clone()).await?;
+        for (partition, interval) in stored.covered.iter() {
+            let difference = comparison.interval(day, partition, interval.clone()).await?;
             if difference.is_some() {
                 comparison.checked.difference = difference;
                 return Ok(comparison.checked);
@@ -121,7 +121,7 @@ pub async fn check_log(
 impl LogComparison<'_> {
     async fn interval(
         &mut self,
-        (stored, day): (&StoredDay, Day),
+        day: Day,
         partition: i32,
         interval: Range<i64>,
     ) -> Result<Option<LogDifference>, LogCheckError> {
@@ -153,8 +153,9 @@ impl LogComparison<'_> {
                 continue;
             }
             // What was removed since is removed from both: the day says so itself.
-            let kept = stored.rows(partition, begin..end)?;
-            let (said, kept) = (stored.without_removed(rows)?, stored.without_removed(kept)?);
+            let kept = self.copy.rows(day, partition, begin..end).await?;
+            let removed = self.copy.removed(day).await?;
+            let (said, kept) = (removed.without(rows), removed.without(kept));
             self.checked.rows += said.len() as u64;
             if let Some((offset, what)) = first_difference(&said, &kept) {
                 return Ok(Some(LogDifference { day: day.to_string(), partition, offset, what }));

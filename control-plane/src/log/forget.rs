@@ -29,6 +29,8 @@ pub(super) async fn run(store: Arc<dyn DeliveryStore>, catalog: Catalog) {
                 info!(rows, "rows of the delivery log are gone that their applications do not keep");
                 EVERY
             }
+            // Whoever fills the store removes them.
+            Err(StoreError::FilledByAnother) => EVERY,
             Err(error) => {
                 if let Some(swallowed) = warned.permit(&()) {
                     warn!(%error, swallowed, "rows that applications do not keep are hidden, and not removed from the delivery log, trying again");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::config::LogStore;
 use delivery_log::DeliveryStore;
 use schemas::record::TopicPartition;
 use serde::Serialize;
@@ -23,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct LogShown {
     /// What keeps it.
     store: &'static str,
-    /// The replica that fills it, and answers.
+    /// The replica that fills it: the one that answers, unless all share one store.
     projector: String,
     /// The newest first.
     days: Vec<LogDayShown>,
@@ -52,7 +53,7 @@ pub(crate) struct LogDayShown {
     /// Whether all of it is there; else it is read, or will be.
     whole: bool,
     rows: u64,
-    /// Of its files.
+    /// Of its files or tables.
     bytes: u64,
 }
 
@@ -81,8 +82,8 @@ impl DeliveryLog {
         let covered = store.coverage().await.map_err(|error| failed(&error))?.ends();
         let partitions = partitions(&self.progress().partitions(), &covered, &self.ends().await);
         Ok(LogShown {
-            store: "sqlite",
-            projector: self.0.replica.clone(),
+            store: self.store_word(),
+            projector: self.0.filler.read().clone().unwrap_or_else(|| self.0.replica.clone()),
             days,
             whole_from: self.progress().whole_from_ms().map(time),
             days_left: self.progress().days_left(),
@@ -91,6 +92,13 @@ impl DeliveryLog {
             lost_records: self.progress().all_lost(),
             partitions,
         })
+    }
+
+    fn store_word(&self) -> &'static str {
+        match self.0.kind {
+            LogStore::Postgres => "postgres",
+            LogStore::Sqlite | LogStore::None => "sqlite",
+        }
     }
 
     async fn days(&self, store: &dyn DeliveryStore) -> Result<Vec<LogDayShown>, Problem> {

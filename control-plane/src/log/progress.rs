@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 /// How long a partition may not be read to where it ended, ms: transactions take their time.
 const HELD_MS: i64 = 10_000;
+
+/// What was told by another replica is as new as it says for so long, ms.
+const FRESH_MS: i64 = 5_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -42,6 +46,21 @@ pub(super) enum ReachedTo {
     End,
     /// The record that was taken last has this Kafka timestamp, Unix ms.
     Time(i64),
+}
+
+/// How far the replica is that fills a shared store, as it tells the others.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ToldProgress {
+    /// The replica.
+    pub(super) replica: String,
+    /// When it told so, Unix ms.
+    told_ms: i64,
+    /// The Kafka timestamp of what was taken last; null: everything that was written is there.
+    partitions: BTreeMap<i32, Option<i64>>,
+    whole_from_ms: Option<i64>,
+    days_left: usize,
+    lost: u64,
+    stored: BTreeMap<i32, i64>,
 }
 
 // === impl LogProgress ===
@@ -184,6 +203,46 @@ impl LogProgress {
         self.0.lock().lost
     }
 
+    /// What others are told of it; `None`: no reader has begun.
+    pub(super) fn tell(&self, replica: &str, now_ms: i64) -> Option<ToldProgress> {
+        let known = self.0.lock();
+        let reached = known.reached().into_iter().map(|(partition, reached)| match reached {
+            ReachedTo::End => (partition, None),
+            ReachedTo::Time(ms) => (partition, Some(ms)),
+        });
+        let partitions: BTreeMap<_, _> = reached.collect();
+        (!partitions.is_empty()).then(|| ToldProgress {
+            replica: replica.to_owned(),
+            told_ms: now_ms,
+            partitions,
+            whole_from_ms: known.whole_from_ms,
+            days_left: known.days_left,
+            lost: known.lost,
+            stored: known.stored.clone(),
+        })
+    }
+
+    /// What another replica says of the store that both answer from. What it has not said anew for a while is as old as it was said.
+    pub(super) fn follow(&self, told: &ToldProgress, now_ms: i64) {
+        let is_fresh = now_ms.saturating_sub(told.told_ms) <= FRESH_MS;
+        let reached = told.partitions.iter().map(|(partition, ms)| match ms {
+            Some(ms) => (*partition, ReachedTo::Time(*ms)),
+            None if is_fresh => (*partition, ReachedTo::End),
+            None => (*partition, ReachedTo::Time(told.told_ms)),
+        });
+        let mut known = self.0.lock();
+        let lost_to = std::mem::take(&mut known.lost_to);
+        *known = KnownProgress {
+            partitions: reached.collect(),
+            whole_from_ms: told.whole_from_ms,
+            days_left: told.days_left,
+            lost: told.lost,
+            stored: told.stored.clone(),
+            lost_to,
+            ..KnownProgress::default()
+        };
+    }
+
     /// Where the reader of each partition is.
     pub(super) fn partitions(&self) -> BTreeMap<i32, ReachedTo> {
         self.0.lock().reached()
@@ -280,6 +339,31 @@ mod tests {
         assert_eq!(progress.all_lost(), 12);
         progress.other_topic();
         assert_eq!(progress.lost(0, 3..4), 1);
+    }
+
+    #[test]
+    fn whoever_stands_by_is_as_far_as_the_one_who_fills_the_store_last_told() {
+        let (filler, other) = (LogProgress::default(), LogProgress::default());
+        assert!(filler.tell("one", 1_000).is_none(), "nothing is known yet");
+        filler.begin(0..2, 1_000);
+        filler.reached(0, ReachedTo::End);
+        filler.reached(1, ReachedTo::Time(4_000));
+        filler.stored(0, 7);
+        let told = serde_json::to_string(&filler.tell("one", 5_000).unwrap()).unwrap();
+        let told: ToldProgress = serde_json::from_str(&told).unwrap();
+        other.follow(&told, 6_000);
+        assert_eq!(
+            (told.replica.as_str(), other.behind_ms(6_000), other.whole_from_ms()),
+            ("one", Some(2_000), Some(1_000))
+        );
+        filler.reached(1, ReachedTo::End);
+        filler.stored(1, 3);
+        filler.whole_from(None);
+        let told = filler.tell("one", 7_000).unwrap();
+        other.follow(&told, 8_000);
+        assert_eq!((other.behind_ms(8_000), other.has(&BTreeMap::from([(0, 7), (1, 3)]))), (Some(0), true));
+        other.follow(&told, 7_000 + FRESH_MS + 1);
+        assert_eq!(other.behind_ms(20_000), Some(13_000), "it is not heard of any more");
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) struct Projection {
 
 /// Why a reader ended.
 #[derive(Debug, Error)]
-enum ProjectError {
+pub(super) enum ProjectError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     #[error(transparent)]
@@ -110,7 +110,13 @@ impl Projection {
     pub(super) async fn run(self) {
         let (unreadable, upkeep, began_ms) = (Limited::<()>::new(LINE), Upkeep::new(), clock::now_ms());
         let read = || async {
-            let ended = self.read(&upkeep, &unreadable).await;
+            let ended = match self.stand_by().await {
+                Ok(()) => tokio::select! {
+                    ended = self.read(&upkeep, &unreadable) => ended,
+                    failed = self.tell_others() => Err(failed.into()),
+                },
+                Err(error) => Err(error),
+            };
             let now_ms = clock::now_ms();
             self.log.progress().failed(now_ms);
             if matches!(ended, Err(ProjectError::GivenUp)) {
@@ -135,7 +141,7 @@ impl Projection {
     }
 
     /// Tells Prometheus how old the oldest record is that may be missing.
-    fn tell_age(&self, ms: i64) {
+    pub(super) fn tell_age(&self, ms: i64) {
         self.metrics.behind.set(ms / 1_000);
     }
 }

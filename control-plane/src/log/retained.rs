@@ -67,6 +67,18 @@ impl DeliveryStore for RetainedStore {
         self.store.bind(topic)
     }
 
+    fn turn(&self) -> StoreAnswer<'_, ()> {
+        self.store.turn()
+    }
+
+    fn tell(&self, progress: String) -> StoreAnswer<'_, ()> {
+        self.store.tell(progress)
+    }
+
+    fn told(&self) -> StoreAnswer<'_, Option<String>> {
+        self.store.told()
+    }
+
     fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected> {
         self.store.project(chunks)
     }

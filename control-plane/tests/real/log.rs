@@ -7,7 +7,7 @@ use std::time::Duration;
 use chassis::config::{ControlLogConfig, LogStore};
 use control_plane::{LogChecked, check_log};
 use delivery_log::{
-    Coordinates, DeliveryStore, LogChunk, LogRow, LoggedTarget, RowContent, SqliteOptions, SqliteStore,
+    Coordinates, DeliveryStore, LogChunk, LogFolder, LogRow, LoggedTarget, RowContent, SqliteOptions, SqliteStore,
 };
 use kafka::{Offsets, Producer, ProducerOptions};
 use schemas::attempt::{EventFacts, Exchange, Kind, Lifecycle, TargetFacts};
@@ -28,6 +28,8 @@ pub(super) fn at(folder: &Path) -> ControlLogConfig {
     ControlLogConfig {
         store: LogStore::Sqlite,
         folder: folder.to_owned(),
+        postgres_url: None,
+        postgres_ca_file: None,
         keep: Duration::from_secs(30 * 86_400),
         memory_bytes: 8 << 20,
         readers: 2,
@@ -35,7 +37,7 @@ pub(super) fn at(folder: &Path) -> ControlLogConfig {
 }
 
 /// Writes what gateway, fan-out and worker would write of one event.
-async fn write(
+pub(super) async fn write(
     world: &World,
     producer: &Producer,
     (application, subscription): (ApplicationId, SubscriptionId),
@@ -100,8 +102,13 @@ async fn write(
     }
 }
 
+/// Compares a folder with the topic.
+async fn compare(world: &World, folder: &Path) -> LogChecked {
+    check_log(&world.connection, &world.topics.attempts, &LogFolder::new(folder.to_owned())).await.unwrap()
+}
+
 /// Waits for so many attempts, and gives them as they are listed.
-async fn attempts(replica: &Replica, application: &str, count: usize) -> Value {
+pub(super) async fn attempts(replica: &Replica, application: &str, count: usize) -> Value {
     soon("the attempts are in the log", async {
         loop {
             let (status, rows) = replica.get(&format!("/request_attempts?application_id={application}")).await;
@@ -121,7 +128,7 @@ async fn attempts(replica: &Replica, application: &str, count: usize) -> Value {
 async fn filled(world: &World, folder: &Path, rows: u64) -> LogChecked {
     soon("the rows are in the folder", async {
         loop {
-            let checked = check_log(&world.connection, &world.topics.attempts, folder.to_owned()).await.unwrap();
+            let checked = compare(world, folder).await;
             if checked.rows >= rows {
                 return checked;
             }
@@ -165,11 +172,11 @@ async fn the_log_is_made_of_the_topic_and_again_of_nothing() {
 
     // What is there is not made again, what came meanwhile is.
     write(&world, &producer, whose, "evt_later").await;
-    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().join("a")).await.unwrap();
+    let checked = compare(&world, &folder.path().join("a")).await;
     assert_eq!((checked.rows, checked.behind, checked.difference), (60, 3, None), "what came meanwhile is counted");
     let nothing = folder.path().join("nothing");
     std::fs::create_dir(&nothing).unwrap();
-    let checked = check_log(&world.connection, &world.topics.attempts, nothing).await.unwrap();
+    let checked = compare(&world, &nothing).await;
     assert_eq!((checked.days, checked.behind), (0, 63), "an empty folder holds nothing of it");
     let replica = world.replica_with("one", at(&folder.path().join("a"))).await;
     let again = attempts(&replica, &application, 21).await;
@@ -215,7 +222,7 @@ async fn what_the_topic_has_lost_is_given_up_and_what_takes_its_offsets_is_read(
     let whose = (application.parse().unwrap(), subscription);
     invent(&world, folder.path(), whose.0, 0..500).await;
     write(&world, &producer, whose, "evt_0").await;
-    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().to_owned()).await.unwrap();
+    let checked = compare(&world, folder.path()).await;
     assert_eq!(checked.difference.map(|it| it.what), Some("invented"), "the topic ends before what is covered");
     let replica = world.replica_with("one", at(folder.path())).await;
     for number in 1..20 {
@@ -224,7 +231,7 @@ async fn what_the_topic_has_lost_is_given_up_and_what_takes_its_offsets_is_read(
     attempts(&replica, &application, 20).await;
     filled(&world, folder.path(), 60).await;
     replica.stop().await;
-    let checked = check_log(&world.connection, &world.topics.attempts, folder.path().to_owned()).await.unwrap();
+    let checked = compare(&world, folder.path()).await;
     assert_eq!((checked.rows, checked.difference), (60, None));
 }
 

@@ -15,11 +15,14 @@ pub(crate) trait Fixture: Sized {
     /// What it opens.
     type Opened: DeliveryStore;
 
+    /// Stores that are filled while a hundred readers go through each.
+    const READ_STORES: u64 = 100;
+
     /// With nothing in it.
     fn empty() -> Self;
 
     /// Opens what is there; whatever was opened before is closed.
-    fn open(&mut self) -> &Self::Opened;
+    fn open(&mut self) -> impl Future<Output = &Self::Opened> + Send;
 }
 
 macro_rules! suite {

@@ -18,14 +18,21 @@ mod conformance;
 mod coverage;
 mod day;
 mod decode;
+mod erasure;
 mod fact;
+mod growing;
 mod histogram;
 mod minute;
+mod place;
+mod plain_text;
 mod position;
+mod postgres;
 mod query;
 mod split;
 mod sqlite;
 mod store;
+mod stored;
+mod tally;
 
 pub use attempt_id::{attempt_id, delivery_prefix};
 pub use coverage::Coverage;
@@ -37,8 +44,10 @@ pub use fact::{
 pub use histogram::Histogram;
 pub use minute::{BucketQuery, MinuteBucket};
 pub use position::{Coordinates, CursorError, FilterHash, RowPosition};
+pub use postgres::{PostgresCopy, PostgresOptions, PostgresStore};
 pub use query::{
     DaySummary, EventName, EventQuery, FactQuery, ListOrder, LogPage, PAGE_ENTRIES, PAGE_MS, PageOf, Subject, Times,
 };
-pub use sqlite::{LogFolder, SqliteOptions, SqliteStore, StoredDay};
+pub use sqlite::{LogFolder, SqliteOptions, SqliteStore};
 pub use store::{AcceptedCounts, DeliveryStore, Forgotten, Projected, StoreAnswer, StoreError};
+pub use stored::{LogCopy, RemovedContent, StoredDay};

@@ -26,6 +26,15 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     /// Says which topic the rows are of. What is there of another one is thrown away; returns whether there was some.
     fn bind(&self, topic: String) -> StoreAnswer<'_, bool>;
 
+    /// Until it is this process that fills the store: where several share one, one of them does at a time, and the others stand by.
+    fn turn(&self) -> StoreAnswer<'_, ()>;
+
+    /// Tells those that stand by how far this process is, in words of its own.
+    fn tell(&self, progress: String) -> StoreAnswer<'_, ()>;
+
+    /// What the one who fills the store has told last; `None`: nobody has, or nobody else can.
+    fn told(&self) -> StoreAnswer<'_, Option<String>>;
+
     /// Takes what was read. When it answers, all of it is there and covered, except for days that were given up.
     fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected>;
 
@@ -48,8 +57,9 @@ pub trait DeliveryStore: fmt::Debug + Send + Sync {
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>>;
 
     /// Takes what an event's producer wrote, and sentences about it, out of all rows, by the UUID of its identity. When it answers, none
-    /// of it is in any row, nor will be in what is taken later; in no file either, at the latest once what reads it now has ended. Where
-    /// some day has rows of it that outlives this process; the record of the erasure, once it is taken, does the same.
+    /// of it is in any row, nor will be in what is taken later; in no file of an embedded store either, at the latest once what reads it
+    /// now has ended. Where some day has rows of it that outlives this process; the record of the erasure, once it is taken, does the
+    /// same.
     fn erase(&self, event: Uuid) -> StoreAnswer<'_, ()>;
 
     /// Those of these events that are erased. Never refused for the questions that wait.
@@ -155,6 +165,15 @@ pub enum StoreError {
         /// Which.
         file: String,
     },
+    /// It is a server that does not answer; whoever asks later may be answered.
+    #[error("postgresql, which has the delivery log, does not answer: {reason}")]
+    Away {
+        /// Why.
+        reason: String,
+    },
+    /// Another process fills it: what was written goes through no more.
+    #[error("another control plane fills the delivery log now")]
+    FilledByAnother,
     /// It failed.
     #[error("the delivery log's store failed: {reason}")]
     Failed {

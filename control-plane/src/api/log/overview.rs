@@ -29,7 +29,8 @@ pub(in crate::api) async fn get(State(app): State<Arc<App>>, principal: Principa
 /// Make the delivery log again
 ///
 /// For the admin key alone. All days are thrown away and read again from Kafka, the newest first; until a day is there, answers lack
-/// it, and say so in `Hookbus-Log-From`. `GET /log` tells how far it is. Each replica makes its own: this is the one that answers.
+/// it, and say so in `Hookbus-Log-From`. `GET /log` tells how far it is. Each replica makes its own, this is the one that answers, or
+/// all share one in PostgreSQL.
 #[utoipa::path(
     delete, path = "/api/v1/log", operation_id = "log.delete", tag = "log",
     responses((status = 202, description = "It is being made, and stands so", body = LogShown)),

@@ -32,7 +32,7 @@ pub(super) struct ToldEnds {
 
 impl Projection {
     /// Asks what of those who died can still be read. What does not answer is as it was.
-    pub(super) async fn look_what_is_held(&self, offsets: &Offsets) {
+    pub(in crate::log) async fn look_what_is_held(&self, offsets: &Offsets) {
         let mut held = self.log.held_letters();
         for (partition, start) in starts(offsets, &self.deliveries).await.unwrap_or_default() {
             held.deliveries.insert(partition, start);

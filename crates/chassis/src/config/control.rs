@@ -183,6 +183,8 @@ const KEYS: &[Key] = &[
     },
     control_log::STORE,
     control_log::FOLDER,
+    control_log::POSTGRES_URL,
+    control_log::POSTGRES_CA_FILE,
     control_log::KEEP,
     control_log::MEMORY,
     control_log::READERS,

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::key::{Key, Kind, Unit};
 use super::reader::Reader;
 
 pub(super) const STORE: Key = Key {
     path: "control.log.store",
-    kind: Kind::Choice(&["sqlite", "none"]),
+    kind: Kind::Choice(&["sqlite", "postgres", "none"]),
     default: "sqlite",
     title: "Store of the delivery log",
     effect: "`sqlite` keeps an index of events and attempts in files of `control.log.folder`; it can be thrown away, and is made again \
-             from the topic `attempts`. With `none` the routes of the log answer 503 `log_unavailable`.",
+             from the topic `attempts`. `postgres` keeps it in a schema of `control.log.postgres_url` that all replicas share: one of \
+             them fills it, the others answer from it and stand by. With `none` the routes of the log answer 503 `log_unavailable`.",
 };
 
 pub(super) const FOLDER: Key = Key {
@@ -22,6 +25,24 @@ pub(super) const FOLDER: Key = Key {
     title: "Folder of the delivery log",
     effect: "Belongs to one process; it is made if it is not there. Where it cannot be used, the routes of the log answer 503 \
              `log_unavailable` with the reason, and all others work.",
+};
+
+pub(super) const POSTGRES_URL: Key = Key {
+    path: "control.log.postgres_url",
+    kind: Kind::Secret,
+    default: "",
+    title: "PostgreSQL of the delivery log",
+    effect: "`postgres://user:password@host:5432/database` of a server of version 13 or newer, where `control.log.store` is `postgres`; \
+             `?sslmode=require` insists on TLS. Its tables are in the schema `hookbus_log`: where that is there, rights on it are \
+             enough; else it is made. While the server does not answer, the routes of the log answer 503 `log_unavailable`.",
+};
+
+pub(super) const POSTGRES_CA_FILE: Key = Key {
+    path: "control.log.postgres_ca_file",
+    kind: Kind::Text,
+    default: "",
+    title: "Certificate authorities of that PostgreSQL",
+    effect: "A PEM file with the authorities that its certificate may come from; else the public ones and those of the host.",
 };
 
 pub(super) const KEEP: Key = Key {
@@ -45,7 +66,7 @@ pub(super) const READERS: Key = Key {
     kind: Kind::Integer(1, 64, Unit::Count),
     default: "4",
     title: "Readers of the delivery log",
-    effect: "Questions that are looked for at once, each on a thread and for at most 2 s; 64 more wait, then 503 `overloaded`.",
+    effect: "Questions that are looked for at once, each on a thread, or a connection to PostgreSQL, and for at most 2 s; 64 more wait, then 503 `overloaded`.",
 };
 
 /// The delivery log.
@@ -55,6 +76,10 @@ pub struct ControlLogConfig {
     pub store: LogStore,
     /// Its folder.
     pub folder: PathBuf,
+    /// The PostgreSQL that has it.
+    pub postgres_url: Option<SecretString>,
+    /// Authorities of that, PEM.
+    pub postgres_ca_file: Option<PathBuf>,
     /// How far it reaches back.
     pub keep: Duration,
     /// Pages that are kept in memory.
@@ -68,6 +93,8 @@ pub struct ControlLogConfig {
 pub enum LogStore {
     /// Files of SQLite.
     Sqlite,
+    /// Tables of PostgreSQL.
+    Postgres,
     /// Nothing.
     None,
 }
@@ -76,9 +103,16 @@ pub enum LogStore {
 
 impl ControlLogConfig {
     pub(super) fn read(from: &Reader<'_>) -> Self {
+        let store = match from.text("control.log.store").as_str() {
+            "none" => LogStore::None,
+            "postgres" => LogStore::Postgres,
+            _ => LogStore::Sqlite,
+        };
         Self {
-            store: if from.text("control.log.store") == "none" { LogStore::None } else { LogStore::Sqlite },
+            store,
             folder: from.text("control.log.folder").into(),
+            postgres_url: from.secret("control.log.postgres_url"),
+            postgres_ca_file: from.optional("control.log.postgres_ca_file").map(PathBuf::from),
             keep: from.hours("control.log.keep_hours"),
             memory_bytes: from.number("control.log.memory_bytes"),
             readers: from.number("control.log.readers"),
@@ -91,6 +125,8 @@ impl ControlLogConfig {
         Self {
             store: LogStore::None,
             folder: PathBuf::new(),
+            postgres_url: None,
+            postgres_ca_file: None,
             keep: Duration::from_secs(30 * 86_400),
             memory_bytes: 8 << 20,
             readers: 1,

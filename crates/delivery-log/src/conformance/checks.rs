@@ -79,7 +79,7 @@ fn made(seed: u64) -> Made {
 
 pub(crate) async fn what_is_projected_twice_changes_nothing<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(1));
-    let store = fixture.open();
+    let store = fixture.open().await;
     let mut chunks = made.chunks();
     let first = store.project(chunks.clone()).await.unwrap();
     let rows = (made.facts.len() + made.events.len()) as u64;
@@ -95,7 +95,7 @@ pub(crate) async fn the_order_of_chunks_does_not_matter<F: Fixture>() {
     for seed in 0..6 {
         let (mut one, mut other, mut made) = (F::empty(), F::empty(), made(seed));
         let mut chunks = made.chunks();
-        let (one, other) = (one.open(), other.open());
+        let (one, other) = (one.open().await, other.open().await);
         one.project(chunks.clone()).await.unwrap();
         made.shuffle(&mut chunks);
         for chunk in chunks {
@@ -132,7 +132,7 @@ fn naive_open(facts: &[Fact], application: ApplicationId) -> Vec<OpenDelivery> {
 
 pub(crate) async fn lists_are_what_a_filter_over_all_rows_would_be<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(2));
-    let store = fixture.open();
+    let store = fixture.open().await;
     store.project(made.chunks()).await.unwrap();
     for query in fact_queries(&made) {
         let mut expected: Vec<Fact> = made.facts.iter().filter(|fact| query.matches(fact)).cloned().collect();
@@ -208,11 +208,11 @@ fn event_queries(made: &Made) -> Vec<EventQuery> {
 
 pub(crate) async fn what_was_projected_is_there_when_the_store_is_opened_again<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(3));
-    let store = fixture.open();
+    let store = fixture.open().await;
     assert!(!store.bind("attempts a".to_owned()).await.unwrap());
     store.project(made.chunks()).await.unwrap();
     let before = told(store, &made).await;
-    let store = fixture.open();
+    let store = fixture.open().await;
     assert!(!store.bind("attempts a".to_owned()).await.unwrap());
     assert_eq!(told(store, &made).await, before);
     assert!(made.is_covered_by(&store.coverage().await.unwrap()));
@@ -224,7 +224,7 @@ pub(crate) async fn what_was_projected_is_there_when_the_store_is_opened_again<F
 
 pub(crate) async fn a_day_is_given_up_as_a_whole_and_does_not_come_back<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(4));
-    let store = fixture.open();
+    let store = fixture.open().await;
     let chunks = made.chunks();
     store.project(chunks.clone()).await.unwrap();
     let days = made.days();
@@ -249,7 +249,7 @@ pub(crate) async fn a_day_is_given_up_as_a_whole_and_does_not_come_back<F: Fixtu
 
 pub(crate) async fn another_topic_is_another_log<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(5));
-    let store = fixture.open();
+    let store = fixture.open().await;
     assert!(!store.bind("attempts a".to_owned()).await.unwrap());
     let chunks = made.chunks();
     store.project(chunks.clone()).await.unwrap();
@@ -260,12 +260,12 @@ pub(crate) async fn another_topic_is_another_log<F: Fixture>() {
     assert!(empty.iter().all(|it| it.facts.is_empty() && it.events.is_empty() && it.open.is_empty()));
     store.project(chunks).await.unwrap();
     assert_eq!(told(store, &made).await, before);
-    assert!(!fixture.open().bind("attempts b".to_owned()).await.unwrap());
+    assert!(!fixture.open().await.bind("attempts b".to_owned()).await.unwrap());
 }
 
 pub(crate) async fn nothing_of_one_application_is_in_an_answer_to_another<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(6));
-    let store = fixture.open();
+    let store = fixture.open().await;
     store.project(made.chunks()).await.unwrap();
     let fact = made.facts.iter().find(|fact| fact.delivery.is_some()).unwrap().clone();
     let event = made.events.iter().find(|event| event.source.is_some()).unwrap().clone();
@@ -296,7 +296,7 @@ pub(crate) async fn events_and_deliveries_are_found_by_their_names<F: Fixture>()
     let (mut fixture, mut made) = (F::empty(), made(7));
     // More deliveries of an application than one question is about.
     made.go_on(250);
-    let store = fixture.open();
+    let store = fixture.open().await;
     store.project(made.chunks()).await.unwrap();
     for event in &made.events {
         let found = store.event(event.application, EventName::Uuid(event.uuid)).await.unwrap();
@@ -327,7 +327,7 @@ pub(crate) async fn events_and_deliveries_are_found_by_their_names<F: Fixture>()
 
 pub(crate) async fn minutes_and_days_count_each_row_once<F: Fixture>() {
     let (mut fixture, mut made) = (F::empty(), made(8));
-    let store = fixture.open();
+    let store = fixture.open().await;
     // In several parts, so that minutes are added to.
     for chunk in made.chunks() {
         store.project(vec![chunk]).await.unwrap();

@@ -69,7 +69,7 @@ async fn open_letters(store: &impl DeliveryStore) -> u64 {
 
 pub(crate) async fn a_delivery_with_the_longest_schedule_has_its_whole_history<F: Fixture>() {
     let (mut fixture, of) = (F::empty(), delivery(1));
-    let store = fixture.open();
+    let store = fixture.open().await;
     let tried = (0..101).map(|at| fact(FactKind::Attempted, of, u32::try_from(at).unwrap() + 1, (at, at / 60, at)));
     let ends = [FactKind::Failing, FactKind::EndpointGone, FactKind::DeadLettered, FactKind::Redriven];
     let ends = (101..).zip(ends).map(|(at, kind)| fact(kind, of, 101, (at, 2, at)));
@@ -82,7 +82,7 @@ pub(crate) async fn a_delivery_with_the_longest_schedule_has_its_whole_history<F
 
 pub(crate) async fn a_clock_that_was_ahead_for_a_moment_leaves_no_hole<F: Fixture>() {
     let mut fixture = F::empty();
-    let store = fixture.open();
+    let store = fixture.open().await;
     let rows = chunks(&[
         fact(FactKind::Attempted, delivery(1), 1, (0, 0, 5)),
         fact(FactKind::DeadLettered, delivery(2), 1, (1, 0, 6)),
@@ -103,7 +103,7 @@ pub(crate) async fn a_clock_that_was_ahead_for_a_moment_leaves_no_hole<F: Fixtur
 
 pub(crate) async fn what_a_topic_lost_is_given_up_with_its_day_and_other_records_take_the_offsets<F: Fixture>() {
     let mut fixture = F::empty();
-    let store = fixture.open();
+    let store = fixture.open().await;
     let old: Vec<Fact> =
         (0..10).map(|at| fact(FactKind::Attempted, delivery(at.try_into().unwrap()), 1, (at, at / 4, at))).collect();
     store.project(chunks(&old)).await.unwrap();
@@ -139,7 +139,7 @@ pub(crate) async fn a_dead_letter_is_open_until_it_is_settled_or_its_day_is_gone
     let stranger = ApplicationId(Uuid::from_u128(8 << 64));
     for is_newest_first in [false, true] {
         let mut fixture = F::empty();
-        let store = fixture.open();
+        let store = fixture.open().await;
         let mut chunks = chunks(&facts);
         if is_newest_first {
             chunks.reverse();

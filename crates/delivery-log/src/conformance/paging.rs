@@ -13,8 +13,7 @@ use crate::position::RowPosition;
 use crate::query::{EventQuery, FactQuery, ListOrder, PAGE_ENTRIES, PageOf, Subject, Times};
 use crate::store::DeliveryStore;
 
-/// Stores, and readers of each: a reader is a seed.
-const STORES: u64 = 100;
+/// Readers of each store: a reader is a seed.
 const READERS: usize = 100;
 
 /// One who reads a list page by page.
@@ -107,10 +106,15 @@ fn positions<T>(page: GivenPage<T>, position: fn(&T) -> RowPosition) -> (Vec<Row
 }
 
 pub(crate) async fn every_row_that_was_there_when_the_first_page_was_asked_for_comes_once<F: Fixture>() {
+    rows_come_once::<F>(F::READ_STORES).await;
+}
+
+/// Fills so many stores, and has readers go through each meanwhile.
+pub(crate) async fn rows_come_once<F: Fixture>(stores: u64) {
     let mut owed = 0;
-    for seed in 0..STORES {
+    for seed in 0..stores {
         let mut fixture = F::empty();
-        let store = fixture.open();
+        let store = fixture.open().await;
         // Over some days before the first page is asked for: one that is given up takes what was owed of it with it.
         let mut made = Made::new(seed, 4, 1_500_000);
         made.go_on(80);
@@ -135,12 +139,12 @@ pub(crate) async fn every_row_that_was_there_when_the_first_page_was_asked_for_c
             reader.check(oldest, &format!("store {seed}, reader {index}"));
         }
     }
-    assert!(owed > 50_000, "{owed} rows are of days that stay");
+    assert!(owed > 500 * usize::try_from(stores).unwrap(), "{owed} rows are of days that stay");
 }
 
 pub(crate) async fn a_page_that_looked_at_too_much_ends_and_goes_on<F: Fixture>() {
     let mut fixture = F::empty();
-    let store = fixture.open();
+    let store = fixture.open().await;
     let mut made = Made::new(9, 1, 1_000);
     while made.facts.len() < PAGE_ENTRIES + 500 {
         made.go_on(2_000);

@@ -55,7 +55,7 @@ pub(crate) async fn what_is_erased_is_without_content_whatever_comes_first<F: Fi
         let mut chunks = made.chunks();
         // Some is taken before it is erased, and some of what is erased is still under way.
         let later = chunks.split_off(chunks.len() / 2);
-        let store = fixture.open();
+        let store = fixture.open().await;
         store.project(chunks.clone()).await.unwrap();
         let mut erased = made.erase_some();
         made.go_on(20);
@@ -72,7 +72,7 @@ pub(crate) async fn what_is_erased_is_without_content_whatever_comes_first<F: Fi
         let asked = made.events.iter().map(|it| it.uuid).collect();
         let told: BTreeSet<Uuid> = store.erased(asked).await.unwrap().into_iter().collect();
         assert_eq!(told, erased, "seed {seed}");
-        let store = fixture.open();
+        let store = fixture.open().await;
         let asked = made.events.iter().map(|it| it.uuid).collect();
         let told: BTreeSet<Uuid> = store.erased(asked).await.unwrap().into_iter().collect();
         assert_eq!(told, erased, "seed {seed}, opened again");
@@ -85,7 +85,7 @@ pub(crate) async fn what_is_erased_is_without_content_whatever_comes_first<F: Fi
         }
         let mut all = [chunks, later].concat();
         made.shuffle(&mut all);
-        let store = fixture.open();
+        let store = fixture.open().await;
         store.project(all).await.unwrap();
         assert_eq!(rows(store, &made).await, without(&made, &erased), "seed {seed}, made again");
     }
@@ -104,13 +104,13 @@ pub(crate) async fn an_erasure_outlives_the_day_of_its_record<F: Fixture>() {
     let erased = made.chunks();
     made.wait(DAY_MS);
     made.say(&event, FactKind::Attempted, Some("it said hello"));
-    let store = fixture.open();
+    let store = fixture.open().await;
     // The newest day comes first, and the erasure the last.
     for chunks in [made.chunks(), accepted, erased] {
         store.project(chunks).await.unwrap();
     }
     store.retain(first.next().next()).await.unwrap();
-    let store = fixture.open();
+    let store = fixture.open().await;
     assert_eq!(store.days().await.unwrap().len(), 1);
     assert_eq!(store.erased(vec![event.uuid]).await.unwrap(), [event.uuid], "what is under way still ends");
     made.wait(DAY_MS);
@@ -142,7 +142,7 @@ pub(crate) async fn what_an_application_does_not_keep_is_removed_and_nothing_els
     let mut fixture = F::empty();
     let mut made = Made::new(5, 2, 900_000);
     made.go_on(1_500);
-    let store = fixture.open();
+    let store = fixture.open().await;
     store.project(made.chunks()).await.unwrap();
     let days = made.days();
     assert!(days.len() > 3, "{days:?}");

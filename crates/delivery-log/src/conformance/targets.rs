@@ -24,10 +24,10 @@ pub(crate) async fn what_attempts_had_in_common_is_found_by_subscription_and_off
     let rows =
         vec![told(0, (7, 40), "old"), told(1, (7, 40), "old"), told(2, (7, 41), "new"), told(3, (7, 40), "again")];
     let chunk = LogChunk { partition: 0, offsets: 0..4, rows };
-    let store = fixture.open();
+    let store = fixture.open().await;
     assert_eq!(store.project(vec![chunk.clone()]).await.unwrap(), Projected { new: 4, known: 0, too_old: 0 });
     assert_eq!(store.project(vec![chunk]).await.unwrap(), Projected { new: 0, known: 4, too_old: 0 });
-    let store = fixture.open();
+    let store = fixture.open().await;
     let of =
         async |application, number, offset| store.target(application, (subscription(number), offset)).await.unwrap();
     assert_eq!(of(application, 7, 40).await.as_deref(), Some("again"));

@@ -15,6 +15,7 @@ use crate::day::Day;
 use crate::fact::OpenDelivery;
 use crate::histogram::Histogram;
 use crate::minute::{BucketQuery, MINUTE, MinuteBucket};
+use crate::place;
 use crate::query::{DaySummary, ListOrder};
 use crate::store::{AcceptedCounts, StoreError};
 
@@ -142,7 +143,7 @@ fn open_one(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<O
             attempt: row.get(2)?,
             since_ms: row.get(3)?,
             due_ms: row.get(4)?,
-            coordinates: schema::coordinates(row.get(5)?),
+            coordinates: place::coordinates(row.get(5)?),
         })
     });
     found.optional()

@@ -10,15 +10,17 @@ use uuid::Uuid;
 use super::about::{self, PASSED, ROWS};
 use super::erased;
 use super::forgotten::{self, RemovedRows};
-use super::schema::{self, place};
-use super::tally::NewCounts;
-use super::targets;
+use super::schema;
+use super::{tally, targets};
 use crate::coverage::Coverage;
 use crate::day::Day;
+use crate::erasure;
 use crate::fact::{Fact, LogRow, LoggedEvent, RowContent};
+use crate::place;
 use crate::position::Coordinates;
 use crate::split::DayPart;
 use crate::store::Projected;
+use crate::tally::NewCounts;
 
 /// Names that are remembered; beyond it all are looked up again.
 const MAX_NAMES: usize = 100_000;
@@ -141,8 +143,8 @@ fn take_rows(
 ) -> rusqlite::Result<Projected> {
     let (mut projected, mut counted) = (Projected::default(), NewCounts::default());
     for (partition, row) in rows {
-        let Some(place) = place(Coordinates { partition, offset: row.offset }) else { continue };
-        let (row, event) = erased::without_content(row, erased.all);
+        let Some(place) = place::of(Coordinates { partition, offset: row.offset }) else { continue };
+        let (row, event) = erasure::without_content(row, erased.all);
         if let Some(event) = event {
             // Also the row that says so comes here: what it asks for is carried out in the other files behind it.
             erased::mark(transaction, event, !erased.fresh.contains(&event))?;
@@ -163,7 +165,7 @@ fn take_rows(
             projected.known += 1;
         }
     }
-    counted.write(transaction)?;
+    tally::write(counted, transaction)?;
     Ok(projected)
 }
 

@@ -1,34 +1,8 @@
 //! Erased events: their content leaves the rows of every day, and each day remembers which of its events they are, so that an
 //! erasure outlives the day of its record. What is taken later of such an event comes without content.
 
-use std::collections::HashSet;
-
 use rusqlite::{Connection, params};
 use uuid::Uuid;
-
-use crate::fact::{Fact, FactKind, LogRow, RowContent};
-
-/// The event that a row says is erased.
-pub(super) fn erasure(content: &RowContent) -> Option<Uuid> {
-    match content {
-        RowContent::Fact(fact) => of_fact(fact),
-        RowContent::Event(_) | RowContent::Target(_) | RowContent::Nothing => None,
-    }
-}
-
-fn of_fact(fact: &Fact) -> Option<Uuid> {
-    fact.event.filter(|_| fact.kind == FactKind::Erased)
-}
-
-/// A row without what was erased; as it is where nothing was.
-pub(super) fn without_content(row: LogRow, erased: &HashSet<Uuid>) -> (LogRow, Option<Uuid>) {
-    let event = row.content.event().filter(|event| erased.contains(event));
-    let mut row = row;
-    if event.is_some() {
-        row.content.erase();
-    }
-    (row, event)
-}
 
 /// Events that a file knows to be erased, and whether that was carried out in all files.
 pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Vec<(Uuid, bool)>> {

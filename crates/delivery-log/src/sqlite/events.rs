@@ -7,12 +7,14 @@ use schemas::delivery::Origin;
 use schemas::ids::ApplicationId;
 use uuid::Uuid;
 
-use super::list::{self, GoOn};
+use super::failed;
+use super::list;
 use super::names::Names;
 use super::pool::DayReader;
-use super::{failed, schema};
 use crate::day::Day;
 use crate::fact::LoggedEvent;
+use crate::growing::GoOn;
+use crate::place;
 use crate::position::RowPosition;
 use crate::query::{EventName, EventQuery, ListOrder, LogPage};
 use crate::store::StoreError;
@@ -145,7 +147,7 @@ fn read(row: &Row<'_>, day: Day, names: &Names<'_>) -> rusqlite::Result<LoggedEv
         _ => None,
     };
     Ok(LoggedEvent {
-        coordinates: schema::coordinates(row.get(0)?),
+        coordinates: place::coordinates(row.get(0)?),
         stored_ms,
         at_ms: stored_ms.saturating_add(row.get(8)?),
         application: names.id(row.get(3)?)?.map(ApplicationId).ok_or_else(|| missing(3))?,

@@ -7,12 +7,14 @@ use rusqlite::{Connection, Row, ToSql, params};
 use schemas::ids::{ApplicationId, DeliveryId, SubscriptionId};
 use uuid::Uuid;
 
-use super::list::{self, GoOn};
+use super::list;
 use super::names::Names;
 use super::pool::DayReader;
 use super::{failed, schema};
 use crate::day::Day;
 use crate::fact::{Fact, FactKind, Kinds, LoggedExchange};
+use crate::growing::GoOn;
+use crate::place;
 use crate::position::{Coordinates, RowPosition};
 use crate::query::{FactQuery, ListOrder, LogPage, Subject};
 use crate::store::StoreError;
@@ -52,7 +54,7 @@ pub(super) fn page(reader: &mut DayReader, query: &FactQuery) -> Result<LogPage<
             let may_be = entry.may_be(query, owners) && is_wanted(&names, query, entry.event_type, &mut types)?;
             let fact = if may_be { Some(read(row, day, &names)?).filter(|fact| query.matches(fact)) } else { None };
             let ms = day.start_ms() + entry.time;
-            Ok((RowPosition { day, ms, coordinates: schema::coordinates(entry.place) }, fact))
+            Ok((RowPosition { day, ms, coordinates: place::coordinates(entry.place) }, fact))
         })
     })
 }
@@ -211,7 +213,7 @@ fn read(row: &Row<'_>, day: Day, names: &Names<'_>) -> rusqlite::Result<Fact> {
     };
     let record: (Option<i32>, Option<i64>) = (row.get(21)?, row.get(22)?);
     Ok(Fact {
-        coordinates: schema::coordinates(row.get(0)?),
+        coordinates: place::coordinates(row.get(0)?),
         stored_ms,
         kind,
         at_ms: stored_ms.saturating_add(row.get(11)?),

@@ -12,6 +12,7 @@ use super::{about, forgotten, schema};
 use crate::coverage::Coverage;
 use crate::day::Day;
 use crate::fact::FactKind;
+use crate::place;
 use crate::position::Coordinates;
 
 /// Rows of one transaction.
@@ -120,7 +121,7 @@ impl OpenFile {
         let Some(file) = days.get(&day) else { return Ok(stop) };
         let steps = steps(&file.connection, day, (partition, start, stop)).map_err(FileFailure::of(day))?;
         let next = match steps.last() {
-            Some(last) if steps.len() == ROWS => schema::coordinates(last.place).offset + 1,
+            Some(last) if steps.len() == ROWS => place::coordinates(last.place).offset + 1,
             _ => stop,
         };
         let mut covered = self.covered.clone();
@@ -143,7 +144,7 @@ fn steps(
     day: Day,
     (partition, start, stop): (i32, i64, i64),
 ) -> rusqlite::Result<Vec<OpenStep>> {
-    let place = |offset| schema::place(Coordinates { partition, offset }).unwrap_or(i64::MAX);
+    let place = |offset| place::of(Coordinates { partition, offset }).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(
         "SELECT place, time, kind, delivery, attempt, a.uuid, s.uuid, at, due FROM facts
             LEFT JOIN ids a ON a.id = application LEFT JOIN ids s ON s.id = subscription

@@ -7,7 +7,6 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::day::Day;
 use crate::fact::{FactKind, Kinds};
-use crate::position::Coordinates;
 
 /// What a file holds. One with another shape is thrown away and made again.
 pub(super) struct FileShape {
@@ -15,8 +14,6 @@ pub(super) struct FileShape {
     tables: &'static str,
 }
 
-/// Offsets have so many bits of a place, partitions those above.
-const OFFSET_BITS: u32 = 44;
 /// A write-ahead log that has grown beyond this is brought into its file and cut, bytes.
 pub(super) const WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a connection waits for a lock; none is held for long.
@@ -183,35 +180,4 @@ pub(super) fn open_to_read(path: &Path, cache_bytes: u64) -> rusqlite::Result<Co
 pub(super) fn set_cache(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     let kibibytes = i64::try_from((bytes / 1_024).max(64)).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -kibibytes)
-}
-
-/// A record's coordinates as one number, in their order. `None`: they are beyond what a place can name.
-pub(super) fn place(coordinates: Coordinates) -> Option<i64> {
-    let fits = coordinates.offset >= 0 && coordinates.offset < 1 << OFFSET_BITS;
-    let partition = i64::from(coordinates.partition);
-    (fits && (0..1 << (62 - OFFSET_BITS)).contains(&partition))
-        .then_some((partition << OFFSET_BITS) | coordinates.offset)
-}
-
-/// The coordinates of a place.
-pub(super) fn coordinates(place: i64) -> Coordinates {
-    let partition = i32::try_from(place >> OFFSET_BITS).unwrap_or(i32::MAX);
-    Coordinates { partition, offset: place & ((1 << OFFSET_BITS) - 1) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_keep_the_order_of_coordinates() {
-        let all = [(0, 0), (0, 5), (0, (1 << 44) - 1), (1, 0), (7, 3), (262_143, 9)];
-        let all = all.map(|(partition, offset)| Coordinates { partition, offset });
-        let places = all.map(|it| place(it).unwrap());
-        assert!(places.is_sorted());
-        assert_eq!(places.map(coordinates), all);
-        for (partition, offset) in [(-1, 0), (0, -1), (0, 1 << 44), (262_144, 0)] {
-            assert_eq!(place(Coordinates { partition, offset }), None);
-        }
-    }
 }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use schemas::ids::{ApplicationId, SubscriptionId};
 
+use super::failed;
 use super::names::Names;
 use super::pool::DayReader;
-use super::{failed, schema};
 use crate::fact::LoggedTarget;
+use crate::place;
 use crate::query::ListOrder;
 use crate::store::StoreError;
 
@@ -33,7 +34,7 @@ pub(super) fn between(connection: &Connection, places: &Range<i64>) -> rusqlite:
     let missing = |column: usize| rusqlite::Error::IntegralValueOutOfRange(column, 0);
     let targets = statement.query_map([places.start, places.end], |row| {
         Ok(LoggedTarget {
-            coordinates: schema::coordinates(row.get(0)?),
+            coordinates: place::coordinates(row.get(0)?),
             application: names.id(row.get(1)?)?.map(ApplicationId).ok_or_else(|| missing(1))?,
             subscription: names.id(row.get(2)?)?.map(SubscriptionId).ok_or_else(|| missing(2))?,
             offset: row.get(3)?,

@@ -1,13 +1,14 @@
 //! The suite over SQLite, and what is true of its files alone.
 
 mod erasure;
-pub(super) mod numbers;
+pub(crate) mod numbers;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{Fixture, suite};
 use crate::fact::{LogRow, RowContent};
+use crate::stored::LogCopy as _;
 
 /// A folder, and the store that has it open.
 struct Folder {
@@ -22,13 +23,17 @@ impl Fixture for Folder {
         Self { place: tempfile::tempdir().unwrap(), store: None }
     }
 
-    fn open(&mut self) -> &SqliteStore {
-        self.close();
-        self.store.insert(SqliteStore::open(&options(self.place.path())).unwrap())
+    async fn open(&mut self) -> &SqliteStore {
+        self.opened()
     }
 }
 
 impl Folder {
+    fn opened(&mut self) -> &SqliteStore {
+        self.close();
+        self.store.insert(SqliteStore::open(&options(self.place.path())).unwrap())
+    }
+
     /// Waits until the threads have noticed that nobody asks any more: then they let go of the folder, and all files are closed.
     fn close(&mut self) {
         self.store = None;
@@ -52,7 +57,7 @@ fn chunk(partition: i32, offset: i64, stored_ms: i64) -> LogChunk {
 #[tokio::test]
 async fn a_folder_belongs_to_one_store() {
     let mut folder = Folder::empty();
-    folder.open();
+    folder.opened();
     let refused = SqliteStore::open(&options(folder.place.path())).unwrap_err();
     assert!(refused.to_string().contains("another process has it"), "{refused}");
 }
@@ -71,14 +76,14 @@ async fn files_that_are_damaged_or_of_another_shape_are_made_again_and_no_others
     let mut folder = Folder::empty();
     let days = [0, 1, 2].map(|day| Day::of(day * 86_400_000));
     let chunks = days.map(|day| chunk(0, i64::from(day.number()), day.start_ms()));
-    folder.open().project(chunks.to_vec()).await.unwrap();
+    folder.opened().project(chunks.to_vec()).await.unwrap();
     folder.close();
     std::fs::write(schema::day_path(folder.place.path(), days[0]), "no database").unwrap();
     let other = rusqlite::Connection::open(schema::day_path(folder.place.path(), days[1])).unwrap();
     other.pragma_update(None, "user_version", 99).unwrap();
     drop(other);
     std::fs::write(schema::open_path(folder.place.path()), "no database").unwrap();
-    let store = folder.open();
+    let store = folder.opened();
     let coverage = store.coverage().await.unwrap();
     assert_eq!(coverage.of(0), std::slice::from_ref(&(2..3)), "the others are to be read again");
     store.project(chunks.to_vec()).await.unwrap();
@@ -90,12 +95,12 @@ async fn a_day_with_a_damaged_page_is_given_up_and_no_other() {
     let mut folder = Folder::empty();
     let days = [0, 1].map(|day| Day::of(day * 86_400_000));
     let chunks = days.map(|day| chunk(0, i64::from(day.number()), day.start_ms()));
-    folder.open().project(chunks.to_vec()).await.unwrap();
+    folder.opened().project(chunks.to_vec()).await.unwrap();
     folder.close();
     damage(&schema::day_path(folder.place.path(), days[0]), "facts");
     // What is open is asked of the days again.
     schema::remove(&schema::open_path(folder.place.path())).unwrap();
-    let store = folder.open();
+    let store = folder.opened();
     let failed = store.bind("attempts".to_owned()).await.unwrap_err();
     assert!(failed.to_string().contains("1970-01-01.db: "), "{failed}");
     assert_eq!(store.bind("attempts".to_owned()).await, Ok(false), "the next try goes on without it");
@@ -121,10 +126,10 @@ async fn a_day_in_which_a_reader_meets_a_damaged_page_is_given_up_and_can_be_rea
     let days = [0, 1].map(|day| Day::of(day * 86_400_000));
     let (lines, query) = fact(1, 0, days[0].start_ms());
     let chunks = vec![lines, chunk(0, 1, days[1].start_ms())];
-    folder.open().project(chunks.clone()).await.unwrap();
+    folder.opened().project(chunks.clone()).await.unwrap();
     folder.close();
     damage(&schema::day_path(folder.place.path(), days[0]), "facts");
-    let store = folder.open();
+    let store = folder.opened();
     let mut given_up = store.given_up();
     let failed = store.facts(query.clone()).await.unwrap_err();
     assert_eq!(failed, StoreError::Damaged { file: "1970-01-01.db".to_owned() });
@@ -139,10 +144,10 @@ async fn a_day_in_which_a_reader_meets_a_damaged_page_is_given_up_and_can_be_rea
 #[tokio::test]
 async fn a_damaged_file_of_what_is_open_is_made_again_from_the_days() {
     let mut folder = Folder::empty();
-    folder.open().project(vec![fact(1, 0, 5).0]).await.unwrap();
+    folder.opened().project(vec![fact(1, 0, 5).0]).await.unwrap();
     folder.close();
     damage(&schema::open_path(folder.place.path()), "open");
-    let store = folder.open();
+    let store = folder.opened();
     let delivery = || vec![DeliveryId(Uuid::from_u128(5))];
     let failed = store.open_deliveries(delivery()).await.unwrap_err();
     assert_eq!(failed, StoreError::Damaged { file: "open.db".to_owned() });
@@ -159,8 +164,8 @@ async fn what_a_build_passed_over_is_read_again_by_one_that_keeps_other_kinds() 
     let (kept, query) = fact(1, 0, day);
     // The first day holds a record that nobody keeps, the other one does not.
     let chunks = vec![chunk(0, 1, 0), kept.clone()];
-    folder.open().project(chunks.clone()).await.unwrap();
-    let store = folder.open();
+    folder.opened().project(chunks.clone()).await.unwrap();
+    let store = folder.opened();
     assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)), "the same build keeps the same");
     folder.close();
     let newer = SqliteStore::open_keeping(&options(folder.place.path()), "v9 everything").unwrap();
@@ -181,20 +186,21 @@ async fn a_folder_is_read_beside_the_process_that_has_it() {
     let mut made = crate::conformance::made::Made::new(9, 2, 600_000);
     made.go_on(60);
     let chunks = made.chunks();
-    let store = folder.open();
+    let store = folder.opened();
     store.bind("attempts a".to_owned()).await.unwrap();
     store.project(chunks.clone()).await.unwrap();
     let summaries = store.days().await.unwrap();
     assert_eq!(summaries.iter().map(|it| it.rows).sum::<u64>(), (made.facts.len() + made.events.len()) as u64);
     let beside = LogFolder::new(folder.place.path().to_owned());
-    let days: Vec<Day> = beside.days().unwrap();
+    let days: Vec<Day> = beside.days().await.unwrap();
     assert_eq!(days, summaries.iter().map(|it| it.day).collect::<Vec<_>>());
     let mut found = Vec::new();
     for day in days {
-        let day = beside.day(day).unwrap();
-        assert_eq!(day.topic(), Some("attempts a"));
-        for (partition, offsets) in day.covered().iter() {
-            found.extend(day.rows(partition, offsets.clone()).unwrap().into_iter().map(|row| (partition, row)));
+        let stored = beside.day(day).await.unwrap();
+        assert_eq!(stored.topic.as_deref(), Some("attempts a"));
+        for (partition, offsets) in stored.covered.iter() {
+            let rows = beside.rows(day, partition, offsets.clone()).await.unwrap();
+            found.extend(rows.into_iter().map(|row| (partition, row)));
         }
     }
     let mut written: Vec<(i32, LogRow)> =
@@ -202,7 +208,7 @@ async fn a_folder_is_read_beside_the_process_that_has_it() {
     written.sort_unstable_by_key(|(partition, row)| (*partition, row.offset));
     found.sort_unstable_by_key(|(partition, row)| (*partition, row.offset));
     assert_eq!(found, written);
-    let store = folder.open();
+    let store = folder.opened();
     let rows = store.days().await.unwrap().iter().map(|it| it.rows).sum::<u64>();
     assert_eq!(rows, written.len() as u64, "also when it is opened again");
 }
@@ -223,7 +229,7 @@ fn damage(path: &Path, table: &str) {
 #[tokio::test]
 async fn a_question_that_takes_too_long_is_ended() {
     let mut folder = Folder::empty();
-    let store = folder.open();
+    let store = folder.opened();
     let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
     let asked: StoreAnswer<'_, i64> = store.readers.ask(move |reader| {
         let connection = reader.open()?.ok_or(StoreError::Stopped)?;
@@ -236,7 +242,7 @@ async fn a_question_that_takes_too_long_is_ended() {
 #[tokio::test]
 async fn no_more_questions_wait_than_may() {
     let mut folder = Folder::empty();
-    let store = folder.open();
+    let store = folder.opened();
     let (hold, held) = std::sync::mpsc::sync_channel::<()>(0);
     let held = Arc::new(parking_lot::Mutex::new(held));
     let mut asked = Vec::new();

@@ -142,10 +142,10 @@ pub(crate) enum LogCommand {
     /// Show its days, and how far it is behind its topic. Asks the management API, with the admin key.
     Status(Common),
     /// Throw it away and have it made again from its topic, the newest day first; `log status` tells how far that is. Asks the
-    /// management API, with the admin key: the replica that answers makes its own.
+    /// management API, with the admin key: the replica that answers makes its own, unless all share one in PostgreSQL.
     Rebuild(Common),
     /// Compare it with its topic, and name the first difference. Run it where the control plane runs: it reads the folder of
-    /// `control.log.folder` beside it, and Kafka.
+    /// `control.log.folder`, or the PostgreSQL of `control.log.postgres_url`, beside it, and Kafka.
     Check {
         /// How to print.
         #[arg(long, short, value_enum, default_value_t = Output::Table)]

@@ -58,35 +58,47 @@ pub(crate) async fn rebuild(common: &Common) -> Result<()> {
 /// Topic or folder cannot be read, or they differ.
 pub(crate) async fn check(connection: &Connection, config: &Config, output: Output) -> Result<()> {
     let log = &config.control.log;
-    if log.store == LogStore::None {
+    let Some(copy) = control_plane::log_copy(log)? else {
         bail!("there is no delivery log: `control.log.store` is `none`");
-    }
+    };
     let topic = config.topics.topics().attempts;
-    let checked = control_plane::check_log(connection, &topic, log.folder.clone()).await?;
+    let checked = control_plane::check_log(connection, &topic, copy.as_ref()).await?;
     if let Some(difference) = &checked.difference {
         let (day, what) = (&difference.day, difference.what);
         if output == Output::Json {
             output::one(output, &serde_json::to_value(&checked)?, &[])?;
         }
-        let folder = log.folder.display();
+        let (place, again) = match log.store {
+            LogStore::Postgres => ("postgresql".to_owned(), "have it made again: hookbus log rebuild".to_owned()),
+            LogStore::Sqlite | LogStore::None => {
+                let folder = log.folder.display().to_string();
+                let again = format!(
+                    "stop the control plane, remove {day}.db from {folder}, and start it: the day is made again"
+                );
+                (folder, again)
+            }
+        };
         if what == "not covered" {
             bail!(
                 "the delivery log has not read partition {}, offset {} of {topic}, of {day}: while `hookbus log status` says that days \
-                are not whole it is being made; if they are, start the control plane that has {folder} again, and it is read",
+                are not whole it is being made; if they are, start the control plane that fills {place} again, and it is read",
                 difference.partition,
                 difference.offset
             );
         }
         bail!(
-            "the delivery log differs from {topic}: partition {}, offset {} is {what} in {day}; stop the control plane, remove \
-            {day}.db from {folder}, and start it: the day is made again",
+            "the delivery log in {place} differs from {topic}: partition {}, offset {} is {what} in {day}; {again}",
             difference.partition,
             difference.offset
         );
     }
     let (rows, days, behind) = (checked.rows, checked.days, checked.behind);
     if days == 0 && behind > 0 {
-        bail!("there is no day of the delivery log in {}, and {topic} has {behind} rows for it", log.folder.display());
+        let place = match log.store {
+            LogStore::Postgres => "postgresql".to_owned(),
+            LogStore::Sqlite | LogStore::None => log.folder.display().to_string(),
+        };
+        bail!("there is no day of the delivery log in {place}, and {topic} has {behind} rows for it");
     }
     let sentence = format!(
         "the delivery log holds what {topic} says: {rows} rows of {days} days; {behind} newer ones are not in it yet"

@@ -50,7 +50,7 @@ async fn the_text_of_an_erased_event_stands_in_no_file_also_when_the_log_is_made
     let place = folder.place.path().to_owned();
     let mut made = Made::new(8, 3, 60_000);
     let (chunks, texts) = told(&mut made, 300);
-    let store = folder.open();
+    let store = folder.opened();
     store.bind("attempts".to_owned()).await.unwrap();
     for some in chunks.chunks(2) {
         store.project(some.to_vec()).await.unwrap();
@@ -90,7 +90,7 @@ async fn what_a_reader_holds_up_is_overwritten_once_it_has_ended() {
     let mut made = Made::new(9, 1, 0);
     let (chunks, texts) = told(&mut made, 1);
     let day = Day::of(made.events[0].stored_ms);
-    let store = folder.open();
+    let store = folder.opened();
     store.project(chunks).await.unwrap();
     let reader = rusqlite::Connection::open(schema::day_path(&place, day)).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM facts").unwrap();

@@ -27,7 +27,7 @@ fn subscription(number: u32) -> SubscriptionId {
 }
 
 /// A fact that says nothing but its kind.
-pub(in crate::sqlite) fn plain(kind: FactKind, coordinates: Coordinates, stored_ms: i64) -> Fact {
+pub(crate) fn plain(kind: FactKind, coordinates: Coordinates, stored_ms: i64) -> Fact {
     Fact {
         coordinates,
         stored_ms,
@@ -94,7 +94,7 @@ async fn ask<F: Future<Output = usize>>(what: &str, limit_ms: u64, rows: usize, 
     println!("{what:40} p50 {middle:>10.1?}  p99 {high:>10.1?}  of at most {limit_ms} ms");
 }
 
-async fn fill(store: &SqliteStore) {
+async fn fill(store: &impl DeliveryStore, most: u64) {
     let began = chassis::clock::instant();
     for first in (0..ATTEMPTS).step_by(BATCH as usize) {
         let rows: Vec<LogRow> = (first..first + BATCH).map(|number| fact(number, i64::from(number))).collect();
@@ -105,11 +105,11 @@ async fn fill(store: &SqliteStore) {
     println!("projected: {:.0} rows/s into an empty store, at least 30000", f64::from(ATTEMPTS) / took.as_secs_f64());
     let days = store.days().await.unwrap();
     let bytes: u64 = days.iter().map(|day| day.bytes).sum();
-    println!("bytes per attempt: {} of at most 260, in {} days", bytes / u64::from(ATTEMPTS), days.len());
+    println!("bytes per attempt: {} of at most {most}, in {} days", bytes / u64::from(ATTEMPTS), days.len());
 }
 
 /// The hundredth page of a list: its cursor.
-async fn far(store: &SqliteStore, mut query: FactQuery) -> FactQuery {
+async fn far(store: &impl DeliveryStore, mut query: FactQuery) -> FactQuery {
     for _ in 0..99 {
         query.page.after = store.facts(query.clone()).await.unwrap().next;
     }
@@ -120,21 +120,25 @@ async fn far(store: &SqliteStore, mut query: FactQuery) -> FactQuery {
 #[ignore = "prints what the store costs"]
 async fn numbers_of_a_million_attempts() {
     let mut folder = Folder::empty();
-    let store = folder.open();
-    fill(store).await;
+    print(folder.opened(), 260, 20).await;
+}
+
+/// Prints what a store costs, beside the bytes of an attempt and the time of a list, ms, that it may.
+pub(crate) async fn print(store: &impl DeliveryStore, bytes: u64, list_ms: u64) {
+    fill(store, bytes).await;
     let all = || FactQuery::of(application(), 50);
     let of = |number| FactQuery { subject: Subject::Subscription(subscription(number)), ..all() };
     let facts = |query: FactQuery| async move { store.facts(query).await.unwrap().rows.len() };
     let name = |number: u32| (format!("evt_{}", number * 997 % ATTEMPTS), gateway_source(application()));
-    ask("newest 50 of a subscription", 20, 50, |number| facts(of(number))).await;
-    ask("newest 50 of the application", 20, 50, |_| facts(all())).await;
-    ask("attempts of an event", 20, 1, |number| {
+    ask("newest 50 of a subscription", list_ms, 50, |number| facts(of(number))).await;
+    ask("newest 50 of the application", list_ms, 50, |_| facts(all())).await;
+    ask("attempts of an event", list_ms, 1, |number| {
         let (id, source) = name(number);
         let event = schemas::identity::event_uuid(application(), &source, &id);
         facts(FactQuery { subject: Subject::Event(event), ..all() })
     })
     .await;
-    ask("attempts of a delivery", 20, 1, |number| {
+    ask("attempts of a delivery", list_ms, 1, |number| {
         let (id, source) = name(number);
         let to = subscription(number * 997 % ATTEMPTS);
         let delivery = delivery_id(application(), &source, &id, to, Generation::default());
@@ -144,10 +148,10 @@ async fn numbers_of_a_million_attempts() {
     let end = MIDNIGHT + i64::from(ATTEMPTS) * PACE_MS;
     let times = Times { from_ms: Some(end - 3_600_000), to_ms: None };
     let failed = FactQuery { kinds: Kinds::FAILED, times, ..all() };
-    ask("failed in the last hour", 20, 50, |_| facts(failed.clone())).await;
+    ask("failed in the last hour", list_ms, 50, |_| facts(failed.clone())).await;
     let (of_one, of_all) = (far(store, of(7)).await, far(store, all()).await);
-    ask("page 100 of a subscription", 20, 1, |_| facts(of_one.clone())).await;
-    ask("page 100 of the application", 20, 50, |_| facts(of_all.clone())).await;
+    ask("page 100 of a subscription", list_ms, 1, |_| facts(of_one.clone())).await;
+    ask("page 100 of the application", list_ms, 50, |_| facts(of_all.clone())).await;
     let day = Times { from_ms: Some(MIDNIGHT + 86_400_000), to_ms: Some(MIDNIGHT + 2 * 86_400_000 - 1) };
     for (what, one) in [("of a subscription", true), ("of the application", false)] {
         let query = |number| BucketQuery {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{StoreWriter, failed_at};
 use crate::day::Day;
+use crate::erasure;
 use crate::fact::LogChunk;
 use crate::split::DayPart;
 use crate::sqlite::day_file::{DayFile, ErasedInStore};
@@ -18,7 +19,7 @@ use crate::store::{Forgotten, Projected, StoreError};
 impl StoreWriter {
     /// Knows of the erasures in what is going to be taken, before any of it is.
     pub(super) fn hear_of_erasures(&mut self, chunks: &[LogChunk]) {
-        let said = chunks.iter().flat_map(|chunk| &chunk.rows).filter_map(|row| erased::erasure(&row.content));
+        let said = chunks.iter().flat_map(|chunk| &chunk.rows).filter_map(|row| erasure::erasure(&row.content));
         for event in said {
             if self.shared.erased.write().insert(event) {
                 self.fresh.insert(event);
