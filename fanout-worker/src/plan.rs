@@ -28,7 +28,6 @@ use schemas::identity::{self, is_gateway_source};
 use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
-use schemas::seen::Hash;
 
 use crate::config::{ASIDE_AT_MOST, COMPILED_AT_ONCE, UNDECLARED_PERIOD};
 use crate::deduplicate::Seen;

@@ -197,7 +197,7 @@ fn config() -> ControlConfig {
         bytes: chassis::config::ByteLimits::default(),
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
-        plans: std::collections::BTreeMap::new(),
+        plans: BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),
         log: ControlLogConfig::none(),
