@@ -74,7 +74,10 @@ pub(crate) async fn observe(
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
     let caller = Caller {
-        address: request.extensions().get::<Arc<ConnectionState>>().map(|it| it.peer().0.ip().to_canonical()),
+        address: request.extensions().get::<Arc<ConnectionState>>().map(|it| {
+            let peer = it.peer().0.ip();
+            app.config().trusted_proxies.caller(peer, request.headers())
+        }),
         request_id: id.to_str().ok().map(Arc::from),
         // What it says otherwise is refused further in, so nothing is done for a misspelt one either.
         dry_run: dry_run(request.uri().query()).unwrap_or(true),

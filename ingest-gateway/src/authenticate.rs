@@ -1,5 +1,8 @@
-//! Whose request it is: the `Authorization` header's token, looked up in the catalog.
+//! Whose request it is, and from where: the `Authorization` header's token, looked up in the catalog, and the caller's address.
 
+use std::borrow::Cow;
+
+use chassis::server::ConnectionState;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use schemas::problem::ProblemId;
@@ -30,6 +33,18 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
 }
 
 impl Gateway {
+    /// The address of whoever called, by what proxies say that are trusted.
+    pub(crate) fn caller_address<'a>(&self, connection: &'a ConnectionState, headers: &HeaderMap) -> Cow<'a, str> {
+        let peer = connection.peer().0.ip().to_canonical();
+        let caller = self.config().trusted_proxies.caller(peer, headers);
+        if caller == peer { Cow::Borrowed(connection.ip()) } else { Cow::Owned(caller.to_string()) }
+    }
+
+    /// Whose token it is, by the snapshot that is there.
+    pub(crate) fn known(&self, headers: &HeaderMap) -> Option<Caller> {
+        self.directory().caller(bearer(headers).ok()?)
+    }
+
     /// Whose token it is; an unknown one is looked for again in a current snapshot.
     pub(crate) async fn authenticate(&self, headers: &HeaderMap, fresh: &mut Fresh) -> Result<Caller, Refused> {
         let token = bearer(headers)?;

@@ -15,6 +15,12 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+    /// What the control plane's certificate is checked with cannot be used.
+    #[error("gateway.forward_ca_file: {reason}")]
+    ForwardAuthorities {
+        /// Why not.
+        reason: String,
+    },
     /// A metric's name is taken.
     #[error(transparent)]
     Metrics(#[from] MetricsError),

@@ -25,6 +25,7 @@ use crate::cors::CrossOrigin;
 use crate::directory::{Caller, Directory, Recheck};
 use crate::encoding::Encoding;
 use crate::fallback::Fallback;
+use crate::forward::Forwarder;
 use crate::ingest::{Asking, Fresh};
 use crate::limits::SendLimits;
 use crate::metrics::GatewayMetrics;
@@ -44,6 +45,7 @@ pub(crate) struct GatewayParts {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) publisher: Arc<dyn Publish>,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) forwarder: Option<Forwarder>,
     pub(crate) metrics: GatewayMetrics,
 }
 
@@ -146,11 +148,13 @@ impl Gateway {
     /// What its listener takes.
     pub(crate) fn server_limits(&self) -> ServerLimits {
         let config = &self.config;
+        let forwarded = self.parts.forwarder.as_ref().map_or(Duration::ZERO, Forwarder::timeout);
+        let longest = (config.body_read_timeout + config.request_timeout).max(forwarded) + config.header_read_timeout;
         ServerLimits {
             head: config.header_read_timeout,
             idle: config.idle_timeout,
             write: config.write_timeout,
-            request: config.body_read_timeout + config.request_timeout + config.header_read_timeout,
+            request: longest,
             connections: config.max_connections,
             per_address: config.connections_per_address,
             head_bytes: config.header_limit,
@@ -230,7 +234,8 @@ impl Gateway {
         let body = encoding.decode(body, limits.size, &mut share)?;
         let hook0 = head.headers.contains_key("hook0-client-options");
         let (now_ms, checks) = (clock::now_ms(), CheckBudget::new());
-        let asking = Asking { caller, ip: connection.ip(), now_ms, hook0, fresh, checks };
+        let ip = self.caller_address(connection, &head.headers);
+        let asking = Asking { caller, ip: &ip, now_ms, hook0, fresh, checks };
         let done = pin!(self.ingest_body(route, form, head, body, asking));
         let done = connection.request_timer.within(self.config.request_timeout, done).await;
         done.unwrap_or_else(|| Err(problem::kafka_unavailable("no acknowledgement in time")))
@@ -322,6 +327,9 @@ impl Serve for Gateway {
             return fallback.answer(request).await.map(GatewayBody::Stream);
         }
         let request_id = self.request_ids.of(request.headers());
+        if let (Route::Other, Some(forwarder)) = (route, &self.parts.forwarder) {
+            return self.forward((forwarder, request_id), connection, request).await;
+        }
         let to_page = self.cross_origin.asked(request.headers());
         let asked = if route == Route::Other { None } else { to_page.preflight(&request, &request_id) };
         let mut response = match asked {

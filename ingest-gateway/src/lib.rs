@@ -4,7 +4,8 @@
 //! serve (chassis' server) -> gateway: one request goes through
 //!
 //!   by its head   route -> authenticate (directory) -> query          other routes -> fallback: the control plane's,
-//!   its body      body (limits of size, time, memory) -> encoding                    when both roles share a process
+//!   its body      body (limits of size, time, memory) -> encoding                    when both roles share a process,
+//!                                                                                    else forward: to another process
 //!   its events    parse -> validate | cloud_event | batch
 //!   each event    ingest -> recent_ids (409) -> limits (429) -> publish (acks=all) -> response (201)
 //!
@@ -44,6 +45,7 @@ mod directory;
 mod encoding;
 mod error;
 mod fallback;
+mod forward;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod gateway;
@@ -80,6 +82,7 @@ pub use fallback::{Fallback, FallbackBody};
 use sources::event_body::{json, parse, validate};
 
 use crate::directory::CatalogDirectory;
+use crate::forward::Forwarder;
 use crate::gateway::Gateway;
 use crate::limits::Allowance;
 use crate::metrics::GatewayMetrics;
@@ -100,7 +103,7 @@ pub struct Deps {
     pub registry: Registry,
     /// Gets a latch `gateway`, released when events are taken.
     pub health: Health,
-    /// Serves what is no event route; without it that is a 404.
+    /// Serves what is no event route; without it that is passed on as the configuration says, or a 404.
     pub fallback: Option<Fallback>,
     /// TLS of the listener; without it plain HTTP.
     pub tls: Option<ListenerTls>,
@@ -127,6 +130,8 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
     let default = Allowance { per_second: config.rate_per_second, per_day: config.quota_per_day };
     let directory = CatalogDirectory::new(deps.catalog, &config.admin_keys, default);
     let message_timeout = config.message_timeout;
+    let forwarded = config.forward.clone().filter(|_to| deps.fallback.is_none());
+    let forwarder = forwarded.map(|to| Forwarder::new(to, metrics.clone())).transpose()?;
     let gateway = Gateway::new(
         config,
         gateway::GatewayParts {
@@ -134,6 +139,7 @@ pub async fn run(config: GatewayConfig, deps: Deps, listener: TcpListener, shutd
             directory: Arc::new(directory),
             publisher: Arc::new(producer.clone()),
             fallback: deps.fallback,
+            forwarder,
             metrics: metrics.clone(),
         },
     );

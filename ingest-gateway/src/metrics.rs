@@ -53,7 +53,39 @@ pub(crate) struct GatewayMetrics {
     pub(crate) producers_replaced: IntCounter,
     /// Times the catalog was brought up to date before a refusal.
     pub(crate) rechecks: IntCounter,
+    /// Requests passed on to the control plane, by what came of it.
+    forwarded: IntCounterVec,
 }
+
+/// What came of a request that was passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForwardOutcome {
+    /// The control plane answered, whatever.
+    Answered,
+    /// Nobody took it.
+    Unreachable,
+    /// No answer came in time.
+    TimedOut,
+    /// Too many were under way.
+    Overloaded,
+}
+
+// === impl ForwardOutcome ===
+
+impl ForwardOutcome {
+    const ALL: [Self; 4] = [Self::Answered, Self::Unreachable, Self::TimedOut, Self::Overloaded];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+// === impl GatewayMetrics ===
 
 impl GatewayMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, MetricsError> {
@@ -80,6 +112,15 @@ impl GatewayMetrics {
                 .counter("producers_replaced_total", "Clients of Kafka that failed for good and were replaced.")?,
             rechecks: metrics
                 .counter("rechecks_total", "Times the catalog was brought up to date before a refusal.")?,
+            forwarded: {
+                let help = "Requests passed on to the control plane, by what came of it.";
+                metrics.counters_of(
+                    "forwarded_total",
+                    help,
+                    "outcome",
+                    ForwardOutcome::ALL.map(ForwardOutcome::name),
+                )?
+            },
         })
     }
 
@@ -90,6 +131,11 @@ impl GatewayMetrics {
         if refused.status == 503 {
             self.unavailable.with_label_values(&[reason(refused.code)]).inc();
         }
+    }
+
+    /// Counts a request that was passed on. What is answered there with a 503 is no event that was refused.
+    pub(crate) fn forwarded(&self, outcome: ForwardOutcome) {
+        self.forwarded.with_label_values(&[outcome.name()]).inc();
     }
 
     /// Events and requests answered with a 503 since the start, by reason.

@@ -79,6 +79,12 @@ pub(crate) fn no_room(refusal: BodyRefusal) -> Refused {
     }
 }
 
+/// What is passed on finds nobody.
+pub(crate) fn control_unavailable() -> Refused {
+    let problem = Problem::new(ProblemId::ServiceUnavailable, "the management API does not answer now");
+    Box::new(problem.with_retry_after(RETRY_AFTER_S))
+}
+
 pub(crate) fn catalog_behind(detail: impl Into<String>) -> Refused {
     unavailable(Code::CatalogBehind, detail)
 }

@@ -13,6 +13,7 @@ pub mod health;
 pub mod limited;
 pub mod metrics;
 pub mod pending;
+pub mod proxies;
 pub mod server;
 pub mod shutdown;
 pub mod status;

@@ -18,6 +18,7 @@ CHECKS = [
     examples.ends_in_time,
     examples.names,
     examples.references,
+    examples.one_address,
     examples.documented_install,
     wrong.refused,
     binary.schema_in_step,

@@ -19,6 +19,8 @@ BINARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/hook
 # A key for each file that a pod finds below /run/hookbus; the others hold any text.
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 CONTENT = {"encryption-keys": f"k1:{KEY}", "lookup-key": KEY, "admin-key": "an-admin-key-for-tests"}
+# Keys that the chart sets by itself.
+CHART_S = ("kafka.slot", "gateway.replicas", "gateway.forward_to", "shutdown.delay_ms")
 # Where the chart's values are not the binary's defaults: values.yaml says why.
 DIFFERENT = {
     "kafka.brokers",
@@ -44,7 +46,7 @@ def configuration_schema() -> dict:
         keys = sections[section]["properties"]
         for key in list(keys):
             is_chart_s = key == "listen" or key.startswith("tls_") or keys[key].get("writeOnly")
-            if is_chart_s or f"{section}.{key}" in ("kafka.slot", "gateway.replicas", "shutdown.delay_ms"):
+            if is_chart_s or f"{section}.{key}" in CHART_S:
                 del keys[key]
         if not keys:
             del sections[section]

@@ -156,6 +156,32 @@ def references() -> str:
     return f"{count} objects"
 
 
+def one_address() -> str:
+    """The gateway's Service serves all of the API: it passes on to the control plane's, which lets it in, also where clients are named."""
+    minimal, seen = [CHART / "ci/minimal.yaml"], 0
+    cases = [
+        ("{}", "http://hooks-hookbus-control:80"),
+        ("control: { service: { port: 8443 } }\nnetworkPolicy: { clients: [{ podSelector: {} }] }", "http://hooks-hookbus-control:8443"),
+        ("control: { tls: { existingSecret: own } }", None),
+        ("gateway: { forwardTo: 'https://control.example' }", "https://control.example"),
+        ("gateway: { forwardTo: '' }", None),
+    ]
+    for given, wanted in cases:
+        objects = by_key(render("helm3", minimal, given=given))
+        pod = objects[("Deployment", "hooks-hookbus-gateway")]["spec"]["template"]["spec"]
+        told = [e["value"] for e in pod["containers"][0]["env"] if e["name"] == "HOOKBUS__GATEWAY__FORWARD_TO"]
+        assert told == [wanted] * (wanted is not None), f"{given}: {told}"
+        out = objects[("NetworkPolicy", "hooks-hookbus-gateway")]["spec"]["egress"]
+        ways = [rule for rule in out if {"port": 8081, "protocol": "TCP"} in rule["ports"]]
+        assert len(ways) == (wanted is not None), f"{given}: {ways}"
+        for rule in objects[("NetworkPolicy", "hooks-hookbus-control")]["spec"]["ingress"]:
+            if rule["ports"][0]["port"] == 8081 and "from" in rule and wanted:
+                assert "gateway" in str(rule["from"]), f"{given}: the gateway may not reach the control plane"
+                seen += 1
+    assert seen == 1, seen
+    return f"{len(cases)} cases"
+
+
 def documented_install() -> str:
     """docs/install.md takes five commands, and what its `helm install` sets is enough."""
     page = (ROOT / "docs/install.md").read_text()

@@ -4,6 +4,7 @@ mod browsers;
 mod dry_run;
 mod encodings;
 mod fakes;
+mod forwarded;
 mod limits;
 mod made_ids;
 mod rates;

@@ -25,6 +25,8 @@ mod log;
 #[cfg(test)]
 mod matching;
 #[cfg(test)]
+mod one_address;
+#[cfg(test)]
 mod one_port;
 #[cfg(test)]
 mod openapi;

@@ -15,6 +15,7 @@ use super::listener::{self, TlsFiles};
 use super::plans;
 use super::reader::Reader;
 use super::sources::SourcesConfig;
+use crate::proxies::TrustedProxies;
 
 pub(super) const SECTION: Section = Section {
     name: "control",
@@ -94,6 +95,7 @@ const KEYS: &[Key] = &[
     listener::certificate("control.tls_certificate"),
     listener::key("control.tls_key"),
     listener::client_ca("control.tls_client_ca"),
+    listener::trusted_proxies("control.trusted_proxies"),
     Key {
         path: "control.max_subscriptions",
         kind: Kind::Integer(1, 100_000_000, Unit::Count),
@@ -229,6 +231,8 @@ pub struct ControlConfig {
     pub connections_per_address: Option<usize>,
     /// TLS of the listener; without it plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whose word counts on who called.
+    pub trusted_proxies: TrustedProxies,
     /// Most subscriptions of the whole instance.
     pub max_subscriptions: usize,
     /// Most bytes of memory that objects take.
@@ -302,6 +306,7 @@ impl ControlConfig {
             max_connections: from.number("control.max_connections"),
             connections_per_address: from.positive("control.connections_per_address"),
             tls: listener::read_tls(from, "control"),
+            trusted_proxies: listener::read_trusted_proxies(from, "control"),
             max_subscriptions: from.number("control.max_subscriptions"),
             bytes: ByteLimits {
                 application: from.number("control.application_bytes"),

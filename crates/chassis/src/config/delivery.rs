@@ -328,9 +328,9 @@ impl DeliveryConfig {
             batch_records: from.number("delivery.batch_records"),
             batch_bytes: from.number("delivery.batch_bytes"),
             allow_http: from.flag("delivery.allow_http"),
-            allow_networks: items(from, "delivery.allow_networks", "networks such as 10.0.0.0/8"),
-            allow_hosts: items(from, "delivery.allow_hosts", "names such as corp.example"),
-            nat64_prefixes: items(from, "delivery.nat64_prefixes", "IPv6 networks of length 32, 40, 48, 56, 64 or 96"),
+            allow_networks: from.items("delivery.allow_networks", "networks such as 10.0.0.0/8"),
+            allow_hosts: from.items("delivery.allow_hosts", "names such as corp.example"),
+            nat64_prefixes: from.items("delivery.nat64_prefixes", "IPv6 networks of length 32, 40, 48, 56, 64 or 96"),
             dns_servers: servers(from),
             egress_proxy: proxy(from),
             ca_file: from.optional("delivery.ca_file").map(PathBuf::from),
@@ -347,22 +347,10 @@ impl DeliveryConfig {
     }
 }
 
-/// The items of a list, each of one type.
-fn items<T: FromStr>(from: &mut Reader<'_>, path: &str, expected: &str) -> Vec<T> {
-    let mut items = Vec::new();
-    for text in from.list(path) {
-        match text.parse() {
-            Ok(item) => items.push(item),
-            Err(_) => from.check(false, path, format_args!("{expected}, {text:?} is none")),
-        }
-    }
-    items
-}
-
 /// Addresses of name servers, at port 53 where they name none.
 fn servers(from: &mut Reader<'_>) -> Vec<SocketAddr> {
     let servers: Vec<NameServerAddress> =
-        items(from, "delivery.dns_servers", "addresses such as 10.0.0.53 or [fd00::53]:5353");
+        from.items("delivery.dns_servers", "addresses such as 10.0.0.53 or [fd00::53]:5353");
     servers.into_iter().map(|server| server.0).collect()
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::admin_keys;
+use super::forward::{self, ForwardConfig};
 use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
 use super::reader::Reader;
+use crate::proxies::TrustedProxies;
 
 pub(super) const SECTION: Section = Section {
     name: "gateway",
@@ -89,6 +91,11 @@ const KEYS: &[Key] = &[
     listener::certificate("gateway.tls_certificate"),
     listener::key("gateway.tls_key"),
     listener::client_ca("gateway.tls_client_ca"),
+    listener::trusted_proxies("gateway.trusted_proxies"),
+    forward::TO,
+    forward::TIMEOUT,
+    forward::AT_ONCE,
+    forward::CA_FILE,
     Key {
         path: "gateway.max_in_flight_bytes",
         kind: Kind::Integer(1_048_576, 1_099_511_627_776, Unit::Bytes),
@@ -180,6 +187,10 @@ pub struct GatewayConfig {
     pub connections_per_address: Option<usize>,
     /// TLS of the listener; without it plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whose word counts on who called.
+    pub trusted_proxies: TrustedProxies,
+    /// Where what is no event route is passed on.
+    pub forward: Option<ForwardConfig>,
     /// Bytes of bodies held at once.
     pub max_in_flight_bytes: usize,
     /// Bytes of records waiting for Kafka.
@@ -222,6 +233,8 @@ impl GatewayConfig {
             max_connections: from.number("gateway.max_connections"),
             connections_per_address: from.positive("gateway.connections_per_address"),
             tls: listener::read_tls(from, "gateway"),
+            trusted_proxies: listener::read_trusted_proxies(from, "gateway"),
+            forward: ForwardConfig::read(from),
             max_in_flight_bytes: from.number("gateway.max_in_flight_bytes"),
             queue_bytes: from.number("gateway.queue_bytes"),
             recent_ids: from.number("gateway.recent_ids"),

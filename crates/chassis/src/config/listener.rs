@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::key::{Key, Kind, Unit};
 use super::reader::Reader;
+use crate::proxies::TrustedProxies;
 
 /// The files of a listener's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,24 @@ pub(super) const fn client_ca(path: &'static str) -> Key {
         effect: "File with certificates of authorities, as PEM. With it every client must show a certificate of one of them, \
                  beside its token.",
     }
+}
+
+pub(super) const fn trusted_proxies(path: &'static str) -> Key {
+    Key {
+        path,
+        kind: Kind::List,
+        default: "",
+        title: "Trusted proxies",
+        effect: "Networks such as 10.0.0.0/8 whose proxies say who called: the right-most address of `Forwarded`, or else of \
+                 `X-Forwarded-For`, that is in none of them. What others say is ignored. Connections are counted by the address that they \
+                 come from all the same.",
+    }
+}
+
+/// The proxies of a section that are believed.
+pub(super) fn read_trusted_proxies(from: &mut Reader<'_>, section: &str) -> TrustedProxies {
+    let networks = from.items(&format!("{section}.trusted_proxies"), "networks such as 10.0.0.0/8");
+    TrustedProxies::new(&networks)
 }
 
 /// The TLS of a section; its keys are `<section>.tls_*`.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -101,6 +102,18 @@ impl<'a> Reader<'a> {
     pub(super) fn list(&self, path: &str) -> Vec<String> {
         let Parsed::List(items) = &self.values.get(path).value else { unreachable!("{path}: {IN_TABLE}") };
         items.clone()
+    }
+
+    /// The items of a list, each of one type.
+    pub(super) fn items<T: FromStr>(&mut self, path: &str, expected: &str) -> Vec<T> {
+        let mut items = Vec::new();
+        for text in self.list(path) {
+            match text.parse() {
+                Ok(item) => items.push(item),
+                Err(_) => self.check(false, path, format_args!("{expected}, {text:?} is none")),
+            }
+        }
+        items
     }
 
     pub(super) fn properties(&self, path: &str) -> BTreeMap<String, String> {

@@ -203,6 +203,26 @@ fn texts_with_a_form_are_checked() {
 }
 
 #[test]
+fn where_is_passed_on_to_is_a_place_and_who_is_believed_are_networks() {
+    let wrong = [
+        ("HOOKBUS__GATEWAY__TRUSTED_PROXIES", "10.0.0.0/8, ingress"),
+        ("HOOKBUS__GATEWAY__FORWARD_TO", "control:8081"),
+        ("HOOKBUS__CONTROL__TRUSTED_PROXIES", "10.0.0.1-9"),
+    ];
+    let found = problems("", &wrong);
+    let keys: Vec<&str> = found.iter().map(|problem| problem.split(':').next().unwrap()).collect();
+    assert_eq!(keys, ["gateway.trusted_proxies", "gateway.forward_to", "control.trusted_proxies"], "{found:?}");
+    let right = [
+        ("HOOKBUS__GATEWAY__TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
+        ("HOOKBUS__GATEWAY__FORWARD_TO", "http://control:8081"),
+    ];
+    let config = from("", &right).unwrap().config;
+    assert_eq!(format!("{:?}", config.gateway.forward.unwrap().to), "http://control:8081");
+    assert_ne!(config.gateway.trusted_proxies, config.control.trusted_proxies);
+    assert!(Config::for_tests().gateway.forward.is_none());
+}
+
+#[test]
 fn tiers_must_be_readable_rising_and_in_range() {
     for bad in ["", "5s 5s", "5s 2s", "5", "50ms", "8d", "5s soon"] {
         let file =

@@ -21,7 +21,7 @@ use super::holders::{ConnectionHolder, HeldPlace, Holders};
 use super::timer::Timer;
 use crate::clock;
 
-/// The client's address, in the extensions of a request. What proxies claim is not trusted.
+/// Where a connection comes from. Who called through proxies is [`crate::proxies`]'s to say, for each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 

@@ -78,6 +78,15 @@ labels: {{- include "hookbus.labels" . | nindent 2 }}
 {{- add (div (add $ms 999) 1000) 10 -}}
 {{- end -}}
 
+{{/* Where gateways pass on what is no event route; nothing: nowhere. */}}
+{{- define "hookbus.forwardTo" -}}
+{{- if ne .Values.gateway.forwardTo "auto" -}}
+{{- .Values.gateway.forwardTo -}}
+{{- else if not .Values.control.tls.existingSecret -}}
+{{- printf "http://%s-control:%d" (include "hookbus.fullname" .) (int .Values.control.service.port) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The ports of the brokers' addresses, and those that are named beside them. */}}
 {{- define "hookbus.kafkaPorts" -}}
 {{- $ports := list -}}

@@ -60,6 +60,12 @@ spec:
         - name: HOOKBUS__GATEWAY__REPLICAS
           value: {{ include "hookbus.maxReplicas" .values | quote }}
         {{- end }}
+        {{- if eq .role "gateway" }}
+        {{- with include "hookbus.forwardTo" .root }}
+        - name: HOOKBUS__GATEWAY__FORWARD_TO
+          value: {{ . | quote }}
+        {{- end }}
+        {{- end }}
         {{- if hasKey $secrets "keys" }}
         - name: HOOKBUS__SECURITY__ENCRYPTION_KEYS_FILE
           value: /run/hookbus/keys/encryption-keys

@@ -29,6 +29,7 @@ use vault::{EncryptionKey, Vault};
 use crate::config::GatewayConfig;
 use crate::directory::{Caller, Declared, Directory, DirectoryAnswer};
 use crate::fallback::Fallback;
+use crate::forward::Forwarder;
 use crate::gateway::{Gateway, GatewayParts};
 use crate::limits::{Allowance, Senders};
 use crate::metrics::GatewayMetrics;
@@ -120,12 +121,14 @@ impl Fixture {
         let mut config = Config::for_tests().gateway;
         change(&mut config);
         let (publisher, directory) = (Publisher::new(), Names::new());
+        let metrics = GatewayMetrics::new(&Registry::new()).unwrap();
         let parts = GatewayParts {
             topics: TopicSettings::default().topics(),
             directory: Arc::clone(&directory) as Arc<dyn Directory>,
             publisher: Arc::clone(&publisher) as Arc<dyn Publish>,
             fallback,
-            metrics: GatewayMetrics::new(&Registry::new()).unwrap(),
+            forwarder: config.forward.clone().map(|to| Forwarder::new(to, metrics.clone()).unwrap()),
+            metrics,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
