@@ -51,7 +51,7 @@ impl Cursors {
             match claim {
                 Claimed::Nothing => Claimed::in_order(cursor, None),
                 Claimed::Position(position) => Claimed::in_order(cursor, Some(position)),
-                other => other,
+                other @ (Claimed::Lists(_) | Claimed::AsFound | Claimed::Slices(..)) => other,
             }
         })
         .collect()
@@ -79,15 +79,10 @@ impl Cursors {
     }
 
     fn note(&mut self, epoch: Epoch, offset: i64, verdict: EventVerdict) {
-        match verdict {
-            EventVerdict::Sliced(Some(cursor)) => {
-                self.begun.insert(epoch, (offset, cursor));
-            }
-            EventVerdict::Sliced(None) => {}
-            _whole if self.begun.get(&epoch).is_some_and(|(at, _)| *at <= offset) => {
-                self.begun.remove(&epoch);
-            }
-            _before => {}
+        if let EventVerdict::Sliced(written) = verdict {
+            self.begun.extend(written.map(|cursor| (epoch, (offset, cursor))));
+        } else if self.begun.get(&epoch).is_some_and(|(at, _)| *at <= offset) {
+            self.begun.remove(&epoch);
         }
     }
 }

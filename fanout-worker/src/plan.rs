@@ -281,40 +281,46 @@ impl Planner {
             select::schema(&selected, &event)?;
         }
         let labels = labels?;
-        let id = id.map(|id| (id, at_ms));
-        let sliced = |labels| SlicedFacts {
+        let facts = SlicedFacts {
             lease: lease.clone(),
             offset,
             timestamp_ms: place.record.timestamp_ms,
             application,
             deprecation,
             control_offset,
-            id,
+            id: id.map(|id| (id, at_ms)),
             labels,
             is_to_be_declared: selected.is_to_be_declared,
             written: turn.written,
         };
-        if is_written || self.subscriptions.len() > self.limits.slice_records {
-            let sliced = SlicedEvent::new(sliced(labels), std::mem::take(&mut self.subscriptions));
-            return self.slice(turn, accepted, place, sliced);
+        self.receivers(turn, accepted, place, facts)
+    }
+
+    /// Who of those that its type and labels are for receives it; its deliveries are begun.
+    fn receivers(
+        &mut self,
+        turn: &Turn<'_>,
+        accepted: Accepted<'_>,
+        place: Place<'_>,
+        facts: SlicedFacts,
+    ) -> Result<Judged, Rejection> {
+        if facts.written.is_some() || self.subscriptions.len() > self.limits.slice_records {
+            let candidates = std::mem::take(&mut self.subscriptions);
+            return self.slice(turn, accepted, place, SlicedEvent::new(facts, candidates));
         }
         self.collect_uncompiled();
         if !self.uncompiled.is_empty() {
             return Ok(Judged::Uncompiled);
         }
-        let of = Filtered { event: &event, labels: &labels, accepted_ms: place.accepted_ms(), now: turn.now };
+        let event = accepted.event;
+        let of = Filtered { event, labels: &facts.labels, accepted_ms: place.accepted_ms(), now: turn.now };
         let failures = self.filters.apply(of, &mut self.subscriptions);
-        self.limits.check(self.subscriptions.len(), &event, place)?;
-        let matches = self.subscriptions.len();
-        if !self.limits.is_one_slice(matches, delivery_bytes(&event, place)) {
-            let matching = std::mem::take(&mut self.subscriptions);
-            return self.slice(turn, accepted, place, SlicedEvent::filtered(sliced(labels), matching, failures));
+        let sliced = SlicedEvent::filtered(facts, std::mem::take(&mut self.subscriptions), failures);
+        self.limits.check(sliced.matches(), event, place)?;
+        if self.limits.is_one_slice(sliced.matches(), delivery_bytes(event, place)) {
+            return self.whole(turn, accepted, place, sliced);
         }
-        self.expander.matched(accepted, place, control_offset, (matches, &self.subscriptions), &mut self.outputs);
-        self.tell(turn, accepted, place, selected.is_to_be_declared, &failures);
-        let lease = lease.clone();
-        let expansion = Expansion { lease, offset, application, deprecation, control_offset, id, made: 0 };
-        self.expand(turn, accepted, place, expansion)
+        self.slice(turn, accepted, place, sliced)
     }
 
     /// Goes on with an event that was put aside among its deliveries.

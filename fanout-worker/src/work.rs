@@ -308,20 +308,11 @@ impl FanoutWork {
             let mut against = plan::Turn { catalog, seen, source, retried, written, now_ms, now, is_over: &is_over };
             match self.planner.plan(&mut against, &lease, record) {
                 Planned::Done(note) => {
-                    let at = (note.record.offset, note.record.timestamp_ms);
-                    let entry = Entry::new(lease.epoch, at, note.record.size(), turn.now.boot_ms, note);
-                    turn.resolve(entry, self.planner.outputs());
+                    self.resolve(turn, &lease, note);
                     has_planned = true;
-                    if let Some(retried) = &mut self.retried {
-                        retried.passed(lease.epoch);
-                    }
                 }
                 Planned::Slice(note) => {
-                    let at = (note.record.offset, note.record.timestamp_ms);
-                    // The rest of it waits for its transaction, and its partition for the rest.
-                    self.queue.hold_with(&lease, note.record.clone());
-                    let entry = Entry::beside(lease.epoch, at, turn.now.boot_ms, note);
-                    turn.resolve(entry, self.planner.outputs());
+                    self.begin_slice(turn, &lease, note);
                     has_planned = true;
                 }
                 Planned::Later(record) => {
@@ -362,6 +353,24 @@ impl FanoutWork {
             self.planned_boot_ms = turn.now.boot_ms;
         }
         gives_way
+    }
+
+    /// A record is planned.
+    fn resolve(&mut self, turn: &mut Turn<'_, Note>, lease: &Lease, note: Note) {
+        let at = (note.record.offset, note.record.timestamp_ms);
+        let entry = Entry::new(lease.epoch, at, note.record.size(), turn.now.boot_ms, note);
+        turn.resolve(entry, self.planner.outputs());
+        if let Some(retried) = &mut self.retried {
+            retried.passed(lease.epoch);
+        }
+    }
+
+    /// A slice of a record is made: the rest of it waits for its transaction, and its partition for the rest.
+    fn begin_slice(&mut self, turn: &mut Turn<'_, Note>, lease: &Lease, note: Note) {
+        let at = (note.record.offset, note.record.timestamp_ms);
+        self.queue.hold_with(lease, note.record.clone());
+        let entry = Entry::beside(lease.epoch, at, turn.now.boot_ms, note);
+        turn.resolve(entry, self.planner.outputs());
     }
 
     /// A slice of a lease is committed: the next one may be made.

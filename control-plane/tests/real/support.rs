@@ -197,6 +197,7 @@ fn config() -> ControlConfig {
         bytes: chassis::config::ByteLimits::default(),
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
+        trusted_proxies: chassis::proxies::TrustedProxies::default(),
         plans: BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),

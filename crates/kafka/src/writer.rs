@@ -360,7 +360,7 @@ fn claim(restored: &Restored) -> Option<Progress> {
     let (committed, read_up_to, not_done) = restored.window(start).progress();
     let claim = match Claimed::in_order(restored.goes_on(start), restored.position.clone()) {
         Claimed::Nothing => restored.lists.map_or(Claimed::Nothing, |_| Claimed::AsFound),
-        claim => claim,
+        claim @ (Claimed::Lists(_) | Claimed::AsFound | Claimed::Position(_) | Claimed::Slices(..)) => claim,
     };
     Some(Progress { lease: restored.lease.clone(), committed, read_up_to, not_done, claim })
 }

@@ -122,8 +122,8 @@ impl Planner {
         Ok(self.keep(sliced, slice))
     }
 
-    /// An event that turned out to be for no more than one transaction writes.
-    fn whole(
+    /// An event that is for no more than one transaction writes.
+    pub(super) fn whole(
         &mut self,
         turn: &Turn<'_>,
         accepted: Accepted<'_>,

@@ -169,7 +169,7 @@ impl World {
                 self.outbox.resolve(Entry::beside(lease.epoch, at, 0, note), self.planner.outputs());
                 return Tried::Slice(record);
             }
-            planned => panic!("{planned:?}"),
+            planned @ (Planned::Held(..) | Planned::Awaits(..) | Planned::UnderWay(_)) => panic!("{planned:?}"),
         };
         self.written = None;
         assert!(self.outbox.admit(lease.epoch, note.record.offset));

@@ -1,5 +1,6 @@
-//! An application with far more subscriptions than a test makes one by one: they stand on `control` as the control plane would have
-//! written them. Nobody but the fan-out has to run, and the ledger knows nothing of them: what was written is counted here.
+//! An application with far more subscriptions than a test makes one by one.
+//!
+//! They stand on `control` as the control plane would have written them. Nobody but the fan-out has to run, and the ledger knows nothing of them: what was written is counted here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,7 +109,7 @@ impl Pipeline {
         let object = |subscription: &SubscriptionId| {
             ControlObject::Subscription(Box::new(schemas::control::Subscription {
                 event_types: EventTypePattern::parse(EVENT_TYPE).into_iter().collect(),
-                target: Target { method: "POST".into(), url: self.endpoint.url("/wide").into(), ..Target::default() },
+                target: Target { method: "POST".into(), url: self.endpoint.url("/wide"), ..Target::default() },
                 ..schemas::control::Subscription::new(*subscription, id, 0)
             }))
         };
