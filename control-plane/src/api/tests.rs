@@ -241,6 +241,7 @@ pub(crate) fn config(max_subscriptions: usize) -> ControlConfig {
         bytes: chassis::config::ByteLimits::default(),
         rates: chassis::config::ControlRates::default(),
         limits: schemas::control::Limits::default(),
+        trusted_proxies: chassis::proxies::TrustedProxies::default(),
         plans: std::collections::BTreeMap::new(),
         cors_origins: Vec::new(),
         sources: chassis::config::SourcesConfig::default(),
