@@ -1,9 +1,13 @@
-//! A Kafka with users and permissions: a broker with one listener where everybody is an administrator, and one for users.
+//! A Kafka with users and permissions: a broker with one listener where everybody is an administrator, and one for users. And one
+//! with a listener of every kind, as clients find them at strangers' clusters.
+
+mod listeners;
 
 use std::path::Path;
 
 use kafka_dev::{Broker, BrokerOptions, Proxied, ports};
 
+pub use self::listeners::KindsOfListeners;
 use crate::broker;
 
 /// What a user may do that nobody has said anything about.
@@ -22,8 +26,7 @@ pub enum Unsaid {
 pub async fn start(folder: &Path, users: &[&str], unsaid: Unsaid) -> anyhow::Result<(Broker, String)> {
     let jars = kafka_dev::prepare(&broker::cache(), |line| tracing::info!("{line}")).await?;
     let port = ports::choose()?;
-    let users: String = users.iter().map(|user| format!(" user_{user}=\"{}\"", password(user))).collect();
-    let login = format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};");
+    let login = login(users);
     let allowed = if unsaid == Unsaid::Allowed { "true" } else { "false" };
     let mut options = BrokerOptions::new(jars, folder.join("kafka"), folder.join("kafka.log"));
     options.quick = true;
@@ -52,6 +55,12 @@ pub fn user(name: &str, brokers: &str) -> Vec<(String, String)> {
         property("SASL_USERNAME", name),
         property("SASL_PASSWORD", &password(name)),
     ]
+}
+
+/// The JAAS entry of a listener that knows these users.
+fn login(users: &[&str]) -> String {
+    let users: String = users.iter().map(|user| format!(" user_{user}=\"{}\"", password(user))).collect();
+    format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};")
 }
 
 fn password(user: &str) -> String {

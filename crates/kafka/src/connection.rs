@@ -106,6 +106,13 @@ impl Connection {
         &self.0.brokers
     }
 
+    /// Whether brokers are spoken to with TLS.
+    #[must_use]
+    pub fn uses_tls(&self) -> bool {
+        let protocol = self.0.properties.get("security.protocol");
+        protocol.is_some_and(|protocol| ["ssl", "sasl_ssl"].contains(&protocol.to_ascii_lowercase().as_str()))
+    }
+
     /// What every client shares. The user's properties come first, so that ours win.
     fn base(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -2,6 +2,7 @@
 //!
 //! Each broker by itself, the brokers' settings, partitions without leaders, what we may do, and one transaction that is aborted.
 
+mod plain;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::ffi;
 use crate::log::Named;
 use crate::offsets::plain_client;
 
+pub use self::plain::answers_plainly;
 pub use self::transaction::{TriedTransaction, try_transaction};
 
 /// One question of the client; asked again until the time is over.

@@ -25,6 +25,7 @@ CHECKS = [
     binary.defaults_known,
     binary.configuration_accepted,
     binary.commands_exist,
+    binary.doctor_knows_the_limits,
     binary.doctor_goes_first,
     binary.users_are_allowed_what_the_roles_need,
     alerts.cases_hold,

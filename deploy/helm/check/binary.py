@@ -21,6 +21,7 @@ KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 CONTENT = {"encryption-keys": f"k1:{KEY}", "lookup-key": KEY, "admin-key": "an-admin-key-for-tests"}
 # Keys that the chart sets by itself.
 CHART_S = ("kafka.slot", "gateway.replicas", "gateway.forward_to", "shutdown.delay_ms")
+ROLES = ("gateway", "fanout", "delivery", "retry", "control")
 # Where the chart's values are not the binary's defaults: values.yaml says why.
 DIFFERENT = {
     "kafka.brokers",
@@ -178,6 +179,40 @@ def doctor_goes_first() -> str:
                 assert item["spec"]["containers"][0]["args"] == ["doctor"], values.name
     assert jobs, "no example has a topics job"
     return f"{jobs} jobs"
+
+
+def doctor_knows_the_limits() -> str:
+    """`hookbus doctor --role` comes to the sums that the chart's memory limits are made of."""
+    count = 0
+    for values in example_values():
+        # As for the notes: an object of ours says what is computed.
+        sums = "\n".join(
+            f"  {role}: {{{{ include \"hookbus.memorySum\" (dict \"root\" . \"role\" \"{role}\") | quote }}}}" for role in ROLES
+        )
+        carrier = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: sums }}\ndata:\n{sums}\n"
+        objects = render("helm3", [values], given=yaml.safe_dump({"extraObjects": [carrier]}))
+        [told] = [item["data"] for item in objects if item["metadata"]["name"] == "sums"]
+        toml = next(item["data"]["hookbus.toml"] for item in objects if is_configuration(item))
+        for role in ROLES:
+            found = doctor_sum(toml, role)
+            assert found == int(told[role]) // 2**20, f"{values.name}: {role}: {found} MiB, the chart says {told[role]} bytes"
+            count += 1
+    return f"{count} sums"
+
+
+def doctor_sum(toml: str, role: str) -> int:
+    """MiB that the bounds of a configuration come to for a role."""
+    # Nobody listens there: what is of the host is looked at all the same.
+    brokers = re.search(r'^brokers = "([^"]*)"', toml, re.MULTILINE)[1].split(",")
+    environment = {"HOSTNAME": "hooks", "HOOKBUS__KAFKA__BROKERS": ",".join(["127.0.0.1:1"] * len(brokers))}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hookbus.toml"
+        path.write_text(toml)
+        command = [str(BINARY), "--config", str(path), "doctor", "--role", role, "--output", "json"]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1, f"{role}: {ended.returncode} {ended.stderr}"
+    [row] = [row for row in json.loads(ended.stdout) if row["what"] == "memory"]
+    return int(re.search(r"may come to (\d+) MiB", row["found"])[1])
 
 
 def defaults_known() -> str:

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
+use chassis::clock;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -59,7 +61,22 @@ impl TestAuthority {
     /// # Errors
     /// A certificate that cannot be made.
     pub fn issue(&self, names: &[&str]) -> anyhow::Result<(String, String)> {
-        let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        self.sign(&CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?)
+    }
+
+    /// The same that is an old one and ends so long from now.
+    ///
+    /// # Errors
+    /// A certificate that cannot be made.
+    pub fn issue_ending(&self, names: &[&str], within: Duration) -> anyhow::Result<(String, String)> {
+        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        let now = Duration::from_millis(u64::try_from(clock::now_ms())?);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = (UNIX_EPOCH + now + within).into();
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> anyhow::Result<(String, String)> {
         let key = KeyPair::generate()?;
         Ok((params.signed_by(&key, &self.0)?.pem(), key.serialize_pem()))
     }

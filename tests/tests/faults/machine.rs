@@ -7,50 +7,16 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use kafka_dev::Broker;
-use testkit::Expect;
 use testkit::broker;
 use testkit::pipeline::{Role, Setup, report};
+use testkit::{Expect, MovedClock};
 
 use crate::scenes::{arrived, more_arrived, refused, shop};
-
-/// A wall clock that its test moves, for processes that load it first.
-struct Clock {
-    folder: tempfile::TempDir,
-}
-
-impl Clock {
-    fn build() -> Self {
-        let clock = Self { folder: tempfile::tempdir().unwrap() };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/clock.c");
-        let library = clock.folder.path().join("clock.so");
-        let built =
-            Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
-        assert!(built.success(), "cc cannot build {}", source.display());
-        clock.moved_by(0);
-        clock
-    }
-
-    /// Written in place: the processes have the file mapped.
-    fn moved_by(&self, seconds: i64) {
-        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.file()).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &seconds.to_ne_bytes(), 0).unwrap();
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("offset")
-    }
-
-    fn variables(&self) -> Vec<(String, String)> {
-        let library = self.folder.path().join("clock.so");
-        let variables = [("LD_PRELOAD", library), ("CLOCK_OFFSET_FILE", self.file())];
-        variables.map(|(name, path)| (name.to_owned(), path.display().to_string())).into()
-    }
-}
 
 /// The wall clocks of the three workers jump, forth and back. What is measured in durations goes on; nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_that_jump_lose_and_double_nothing() {
-    let clock = Clock::build();
+    let clock = MovedClock::build().unwrap();
     let variables = clock.variables();
     let setup = Setup::new("clocks")
         .environment(Role::Fanout, variables.clone())
@@ -61,7 +27,7 @@ async fn clocks_that_jump_lose_and_double_nothing() {
     // Far beyond every timeout, and within what a receiver allows the time in a signature to differ.
     for seconds in [250, -250, 0] {
         more_arrived(&pipeline, 120).await;
-        clock.moved_by(seconds);
+        clock.moved_by(seconds).unwrap();
     }
     more_arrived(&pipeline, 120).await;
     load.stop().await.unwrap();

@@ -5,16 +5,19 @@
 //! [a broker] name --> TCP --> TLS, login, protocol --+--> brokers' settings --> topics --> rights, one aborted transaction (clock)
 //!   bootstrap, then every advertised one             |                                --> offsets --> keys --> who runs
 //!                                                    +--> none answers: what needs Kafka is left out
-//! [host] descriptors    [target] the guard
+//! [host] descriptors, memory, certificates of listeners    [target] the guard
 //! ```
 //!
 //! It asks; the only thing it writes is one transaction that it aborts.
 
 mod brokers;
+mod certificate;
 mod finding;
 mod host;
 mod instances;
 mod keys;
+mod listener;
+mod memory;
 mod offsets;
 mod rights;
 mod settings;
@@ -40,9 +43,9 @@ use crate::screen;
 pub(crate) async fn run(connection: &Connection, config: &Config, args: &DoctorArgs) -> Result<()> {
     let who = DoctorPrincipal::of(args.role.as_deref())?;
     let mut findings = DoctorFindings::default();
-    let brokers = brokers::look(connection, config, &mut findings).await?;
+    let brokers = brokers::look(connection, config, args.for_topics, &mut findings).await?;
     if brokers.is_empty() {
-        findings.skipped("Kafka", "no broker answers: what is in it was not looked at");
+        findings.skipped("Kafka", "no broker answers that clients are sent to: what is in it was not looked at");
     } else {
         settings::look(connection, config, &brokers, &mut findings).await;
         topics::look(connection, config, (who, args.for_topics), &mut findings).await;
@@ -55,6 +58,7 @@ pub(crate) async fn run(connection: &Connection, config: &Config, args: &DoctorA
     }
     if let DoctorPrincipal::Role(role) = who {
         host::look(config, role, &mut findings);
+        certificate::of_listeners(config, role, &mut findings);
     }
     if let Some(url) = &args.target {
         target::look(config, url, &mut findings).await;

@@ -1,7 +1,8 @@
-//! Every broker of the bootstrap list, then every one that the cluster sends clients to: its name, its port, and then what
-//! librdkafka, as every client of ours uses it, says of TLS, login and protocol. The first step that fails is the one that is told.
+//! Every broker of the bootstrap list, then every one that the cluster sends clients to: its name, its port, whether it speaks TLS as
+//! we do, and then what librdkafka, as every client of ours uses it, says of TLS, login and protocol. The first step that fails is
+//! the one that is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use kafka::probe::{self, BrokerSeen, ProbeFailure};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::certificate;
 use super::finding::DoctorFindings;
+use super::listener::{self, ListenerSpeech};
 use crate::codes::Code;
 
-/// A name is found, or a connection made, within that.
+/// A name is found, a connection made, or a first question answered, within that.
 const STEP: Duration = Duration::from_secs(5);
 /// TLS, login and the first answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -24,30 +27,53 @@ const PORT: u16 = 9092;
 /// Brokers that are looked at; of a larger cluster the others are left out.
 const MAX_BROKERS: usize = 100;
 
-/// Looks at all of them. Returns those of the cluster, as far as anybody told; none: nobody answers.
+/// How they are looked at.
+#[derive(Clone, Copy)]
+struct BrokersLook<'a> {
+    connection: &'a Connection,
+    config: &'a Config,
+    /// Whether a certificate that ends soon is a fault.
+    counts_days: bool,
+}
+
+/// Looks at all of them. Returns those of the cluster, as far as anybody told; none: no broker answers that clients are sent to. Before topics are created a
+/// certificate that ends soon is no fault: an upgrade need not wait for its renewal.
 ///
 /// # Errors
 /// No client can be made of the properties.
 pub(super) async fn look(
     connection: &Connection,
     config: &Config,
+    is_before: bool,
     findings: &mut DoctorFindings,
 ) -> Result<Vec<BrokerSeen>> {
+    let looking = BrokersLook { connection, config, counts_days: !is_before };
+    if looking.counts_days {
+        certificate::of_client(config, findings);
+    }
     let mut told = BTreeSet::new();
-    let mut known = BTreeSet::new();
+    // Whether each of them answers.
+    let mut known = BTreeMap::new();
     for address in bootstrap(connection.brokers()) {
         let what = format!("bootstrap broker {}:{}", address.0, address.1);
-        told.extend(look_at(connection, config, &what, &address, findings).await?);
-        known.insert(address);
+        let seen = look_at(looking, &what, &address, findings).await?;
+        known.insert(address, !seen.is_empty());
+        told.extend(seen);
     }
+    let mut answers = told.len() > MAX_BROKERS;
     for broker in told.iter().take(MAX_BROKERS) {
         let address = (broker.host.clone(), broker.port);
-        if known.insert(address.clone()) {
-            let what = format!("advertised broker {} at {}:{}", broker.id, broker.host, broker.port);
-            look_at(connection, config, &what, &address, findings).await?;
-        }
+        answers |= match known.get(&address) {
+            Some(answers) => *answers,
+            None => {
+                let what = format!("advertised broker {} at {}:{}", broker.id, broker.host, broker.port);
+                let seen = look_at(looking, &what, &address, findings).await?;
+                known.insert(address, !seen.is_empty());
+                !seen.is_empty()
+            }
+        };
     }
-    Ok(told.into_iter().collect())
+    Ok(if answers { told.into_iter().collect() } else { Vec::new() })
 }
 
 /// `host:port`, as librdkafka reads them.
@@ -69,12 +95,12 @@ pub(super) fn unbracketed(host: &str) -> String {
 }
 
 async fn look_at(
-    connection: &Connection,
-    config: &Config,
+    looking: BrokersLook<'_>,
     what: &str,
     (host, port): &(String, u16),
     findings: &mut DoctorFindings,
 ) -> Result<Vec<BrokerSeen>> {
+    let BrokersLook { connection, config, counts_days } = looking;
     let addresses = match resolve(host, *port).await {
         Ok(addresses) => addresses,
         Err(reason) => {
@@ -83,9 +109,18 @@ async fn look_at(
             return Ok(Vec::new());
         }
     };
-    if let Err(reason) = connect(&addresses).await {
-        let remedy = "start the broker, or open the way to it (firewall, network policy, port)";
-        findings.wrong(Code::BrokerUnreachable, what, reason, remedy);
+    let address = match connect(&addresses).await {
+        Ok(address) => address,
+        Err(reason) => {
+            let remedy = "start the broker, or open the way to it (firewall, network policy, port)";
+            findings.wrong(Code::BrokerUnreachable, what, reason, remedy);
+            return Ok(Vec::new());
+        }
+    };
+    let speech = listener::look(host, address, connection.uses_tls(), STEP).await;
+    if let Some(reason) = speech.misfit(connection.uses_tls()) {
+        let remedy = "set security.protocol to what the listener speaks, or give the port of the other listener";
+        findings.wrong(Code::BrokerTls, what, reason, remedy);
         return Ok(Vec::new());
     }
     let broker = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -93,28 +128,39 @@ async fn look_at(
     match probe::broker(connection, &broker, &topic, ANSWER).await? {
         Ok(seen) => {
             findings.well(what, format!("answers, and tells of {} brokers", seen.len()));
-            return Ok(seen);
+            if let Some(shown) = speech.shown().filter(|shown| counts_days && !shown.chain.is_empty()) {
+                certificate::told(Code::BrokerTls, &format!("certificate of {what}"), &shown.chain, findings);
+            }
+            Ok(seen)
         }
-        Err(ProbeFailure::Tls(reason)) => findings.wrong(
+        Err(failure) => {
+            failed(what, failure, &speech, findings);
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn failed(what: &str, failure: ProbeFailure, speech: &ListenerSpeech, findings: &mut DoctorFindings) {
+    let (code, reason, remedy) = match failure {
+        ProbeFailure::Tls(reason) => (
             Code::BrokerTls,
-            what,
             reason,
             "give the authority that signed the broker's certificate (ssl.ca.location), or renew the certificate",
         ),
-        Err(ProbeFailure::Login(reason)) => findings.wrong(
-            Code::BrokerLogin,
-            what,
-            reason,
-            "correct sasl.mechanism, sasl.username and sasl.password of [kafka.properties]",
+        ProbeFailure::Login(reason) => {
+            (Code::BrokerLogin, reason, "correct sasl.mechanism, sasl.username and sasl.password of [kafka.properties]")
+        }
+        // With TLS 1.3 a listener refuses a client only when that one believes the handshake to be over.
+        ProbeFailure::Silent(reason) if speech.shown().is_some_and(|shown| shown.asks) => (
+            Code::BrokerTls,
+            format!("it asks for a client's certificate and lets in who shows one that it knows: {reason}"),
+            "give a certificate of an authority that the brokers know: ssl.certificate.location, ssl.key.location",
         ),
-        Err(ProbeFailure::Silent(reason)) => findings.wrong(
-            Code::BrokerSilent,
-            what,
-            reason,
-            "give the port of the right listener, and what it speaks as security.protocol",
-        ),
-    }
-    Ok(Vec::new())
+        ProbeFailure::Silent(reason) => {
+            (Code::BrokerSilent, reason, "give the port of the right listener, and what it speaks as security.protocol")
+        }
+    };
+    findings.wrong(code, what, reason, remedy);
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -128,12 +174,12 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
-/// Whether one of the addresses takes a connection, as librdkafka tries them.
-async fn connect(addresses: &[SocketAddr]) -> Result<(), String> {
+/// The first of the addresses that takes a connection, as librdkafka tries them.
+async fn connect(addresses: &[SocketAddr]) -> Result<SocketAddr, String> {
     let mut reason = String::new();
     for address in addresses {
         reason = match timeout(STEP, TcpStream::connect(address)).await {
-            Ok(Ok(_stream)) => return Ok(()),
+            Ok(Ok(_stream)) => return Ok(*address),
             Ok(Err(error)) => format!("{address}: {error}"),
             Err(_elapsed) => format!("{address}: no answer within {} s: packets are dropped", STEP.as_secs()),
         };
@@ -142,58 +188,4 @@ async fn connect(addresses: &[SocketAddr]) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use tokio::io::AsyncWriteExt as _;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// What is found of this bootstrap list with these properties.
-    async fn found(brokers: &str, properties: &[(&str, &str)]) -> (Option<Code>, DoctorFindings) {
-        let properties: BTreeMap<String, String> =
-            properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let connection = Connection::new(brokers, &properties).unwrap();
-        let mut findings = DoctorFindings::default();
-        let seen = look(&connection, &Config::for_tests(), &mut findings).await.unwrap();
-        assert!(seen.is_empty());
-        (findings.first(), findings)
-    }
-
-    /// A listener that greets whoever comes with these bytes, and hangs up.
-    async fn stranger(greeting: &'static [u8]) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(chassis::tasks::spawn("stranger", async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                stream.write_all(greeting).await.ok();
-            }
-        }));
-        address
-    }
-
-    #[test]
-    fn brokers_are_read_as_librdkafka_reads_them() {
-        assert_eq!(
-            bootstrap("a:1, SSL://b.example:9093,c,[::1]:7,"),
-            [("a", 1), ("b.example", 9093), ("c", 9092), ("::1", 7)].map(|(host, port)| (host.to_owned(), port))
-        );
-    }
-
-    #[tokio::test]
-    async fn the_first_step_that_fails_is_named() {
-        assert_eq!(found("no-such-broker.invalid:9092", &[]).await.0, Some(Code::BrokerName));
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = closed.local_addr().unwrap().to_string();
-        drop(closed);
-        assert_eq!(found(&address, &[]).await.0, Some(Code::BrokerUnreachable));
-    }
-
-    #[tokio::test]
-    async fn who_is_no_kafka_is_silent() {
-        let http = stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        let (code, findings) = found(&http, &[]).await;
-        assert_eq!(code, Some(Code::BrokerSilent), "{findings:?}");
-    }
-}
+mod tests;

@@ -3,18 +3,20 @@
 use chassis::config::{Config, Role};
 
 use super::finding::DoctorFindings;
+use super::memory;
 use crate::codes::Code;
 use crate::host::HostFacts;
 
 /// Connections to Kafka, files and the like, beside what is configured.
 const OTHERS: usize = 256;
 
-/// Looks at the limit of descriptors, which is that of this process: run it where the role runs.
+/// Looks at the limits of descriptors and of memory, which are those of this process: run it where the role runs.
 pub(super) fn look(config: &Config, role: Role, findings: &mut DoctorFindings) {
     let facts = HostFacts::own();
     // A delivery worker raises its own as far as it may.
     let limit = if role == Role::Delivery { facts.most_files } else { facts.max_files };
     told(needed(config, role), limit, findings);
+    memory::look(config, role, findings);
 }
 
 /// Connections that the role may have open.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chassis::config::{Config, Role};
 use kafka::probe::{self, TopicRights, TriedTransaction};
 use kafka::{Connection, KafkaError};
+use uuid::Uuid;
 
 use super::DoctorPrincipal;
 use super::finding::DoctorFindings;
@@ -14,7 +15,8 @@ use crate::commands::acls::{self, Acl, NamePattern, Resource};
 
 /// Clocks that differ by more are told, ms.
 const CLOCK_MS: i64 = 1_000;
-/// The slot under which a transaction is tried: no process has it.
+/// What begins the slot under which a transaction is tried: no role has it, and no other doctor that looks at the same time, which
+/// would end this one's transaction.
 const SLOT: &str = "doctor";
 
 /// Rights to topics, as the cluster told of them.
@@ -112,7 +114,7 @@ async fn transaction(
         DoctorPrincipal::Operator => Role::Delivery,
     };
     let mut kafka = config.kafka.clone();
-    SLOT.clone_into(&mut kafka.slot);
+    kafka.slot = format!("{SLOT}{:04x}", Uuid::new_v4().as_fields().1);
     let id = kafka.transactional_id(role);
     let topics = config.topics.topics();
     // Topics that nobody reads but people first; an aborted record is seen by nobody in any of them.
