@@ -87,7 +87,7 @@ fn parts(config: &Config, role: Role) -> Vec<MemoryPart> {
         }
         Role::Fanout => {
             let fanout = &config.fanout;
-            let batches = BATCHES.saturating_mul(wide(fanout.batch_bytes).saturating_add(wide(fanout.event_bytes)));
+            let batches = BATCHES.saturating_mul(wide(fanout.batch_bytes).saturating_add(wide(fanout.slice_bytes)));
             parts.extend(read(config, partitions(config, "events"), (fanout.live_records, fanout.live_bytes)));
             parts.extend([("fanout.dedup_ids", times(IDENTITY, fanout.dedup_ids)), ("fanout.batch_bytes", batches)]);
             if config.sources.enabled {
