@@ -39,14 +39,23 @@ def hookbus(*arguments: str, environment: dict[str, str] | None = None) -> str:
     return ended.stdout
 
 
+def without_secrets(keys: dict) -> None:
+    """Takes out what is secret, in sections inside of sections too."""
+    for key in [key for key, value in keys.items() if value.get("writeOnly")]:
+        del keys[key]
+    for value in keys.values():
+        without_secrets(value.get("properties", {}))
+
+
 def configuration_schema() -> dict:
     """The binary's schema without what is the chart's, and without secrets: values become a ConfigMap."""
     schema = json.loads(hookbus("config", "schema"))
     sections = schema["properties"]
     for section in list(sections):
         keys = sections[section]["properties"]
+        without_secrets(keys)
         for key in list(keys):
-            is_chart_s = key == "listen" or key.startswith("tls_") or keys[key].get("writeOnly")
+            is_chart_s = key == "listen" or key.startswith("tls_")
             if is_chart_s or f"{section}.{key}" in CHART_S:
                 del keys[key]
         if not keys:
