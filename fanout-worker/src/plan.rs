@@ -246,9 +246,8 @@ impl Planner {
         let deprecation = selected.event_type.as_ref().and_then(|event_type| event_type.deprecation());
         let application = selected.application;
         let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
-        if turn.source.is_some() && is_gateway_source(accepted.application, &event.source) {
-            let detail = format!("`source` is `{}`, which only what came over HTTP says", event.source);
-            return Err(Rejection::new(RejectReason::InvalidAttribute, detail));
+        if turn.source.is_some() {
+            check_source(application, &event.source)?;
         }
         let is_first = generation.0.is_none();
         if !is_written
@@ -399,6 +398,15 @@ impl Planner {
             format!("{} bytes with our headers do not fit {}, which takes {limit}", large.batch_size(), large.topic);
         Err(Rejection::new(RejectReason::TooLarge, detail))
     }
+}
+
+/// Refuses a record of a source that says it came over HTTP: its ids would be those of other events.
+fn check_source(application: ApplicationId, source: &str) -> Result<(), Rejection> {
+    if is_gateway_source(application, source) {
+        let detail = format!("`source` is `{source}`, which only what came over HTTP says");
+        return Err(Rejection::new(RejectReason::InvalidAttribute, detail));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

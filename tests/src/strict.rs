@@ -1,5 +1,6 @@
-//! A Kafka with users and permissions: a broker with one listener where everybody is an administrator, and one for users. And one
-//! with a listener of every kind, as clients find them at strangers' clusters.
+//! A Kafka with users and permissions: a broker with one listener where everybody is an administrator, and one for users.
+//!
+//! And one with a listener of every kind, as clients find them at strangers' clusters.
 
 mod listeners;
 

@@ -33,8 +33,8 @@ impl Postgres {
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut started = Self { folder: String::new(), input, output, _child: child };
         let line = started.line();
-        started.folder =
-            line.strip_prefix("ready ").expect("postgresql: `deploy/setup.sh test` installs it").to_owned();
+        let folder = line.strip_prefix("ready ").expect("postgresql: `deploy/setup.sh test` installs it");
+        folder.clone_into(&mut started.folder);
         started
     }
 
@@ -81,7 +81,7 @@ async fn filled(world: &World, config: &ControlLogConfig, rows: u64) -> LogCheck
 }
 
 /// Waits until a replica says of the log what is wanted.
-async fn until(replica: &Replica, what: &str, is: impl Fn(u16, &Value) -> bool) -> Value {
+async fn until(replica: &Replica, what: &str, is: impl Fn(u16, &Value) -> bool + Send + Sync) -> Value {
     soon(what, async {
         loop {
             let (status, log) = replica.get("/log").await;

@@ -91,7 +91,7 @@ mod tests {
         let networks: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
         let mut headers = HeaderMap::new();
         for (name, line) in lines {
-            headers.append(*name, HeaderValue::from_static(*line));
+            headers.append(*name, HeaderValue::from_static(line));
         }
         TrustedProxies::new(&networks).caller(peer.parse().unwrap(), &headers).to_string()
     }

@@ -140,7 +140,7 @@ impl SqliteStore {
         Ok(Self { commands, readers, given_up, rows, erased, folder: options.folder.clone() })
     }
 
-    fn tell<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
+    fn command<T: Send + 'static>(&self, command: impl FnOnce(Reply<T>) -> WriterCommand) -> StoreAnswer<'_, T> {
         let (reply, answer) = oneshot::channel();
         let command = command(reply);
         Box::pin(async move {
@@ -158,7 +158,7 @@ impl std::fmt::Debug for SqliteStore {
 
 impl DeliveryStore for SqliteStore {
     fn bind(&self, topic: String) -> StoreAnswer<'_, bool> {
-        self.tell(|reply| WriterCommand::Bind(topic, reply))
+        self.command(|reply| WriterCommand::Bind(topic, reply))
     }
 
     fn turn(&self) -> StoreAnswer<'_, ()> {
@@ -175,19 +175,19 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn project(&self, chunks: Vec<LogChunk>) -> StoreAnswer<'_, Projected> {
-        self.tell(|reply| WriterCommand::Project(chunks, reply))
+        self.command(|reply| WriterCommand::Project(chunks, reply))
     }
 
     fn coverage(&self) -> StoreAnswer<'_, Coverage> {
-        self.tell(WriterCommand::Coverage)
+        self.command(WriterCommand::Coverage)
     }
 
     fn retain(&self, oldest: Day) -> StoreAnswer<'_, Vec<Day>> {
-        self.tell(|reply| WriterCommand::Retain(oldest, reply))
+        self.command(|reply| WriterCommand::Retain(oldest, reply))
     }
 
     fn cut(&self, ends: BTreeMap<i32, i64>) -> StoreAnswer<'_, Vec<Day>> {
-        self.tell(|reply| WriterCommand::Cut(ends, reply))
+        self.command(|reply| WriterCommand::Cut(ends, reply))
     }
 
     fn given_up(&self) -> watch::Receiver<u64> {
@@ -195,11 +195,11 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
-        self.tell(WriterCommand::GiveUpAll)
+        self.command(WriterCommand::GiveUpAll)
     }
 
     fn erase(&self, event: Uuid) -> StoreAnswer<'_, ()> {
-        self.tell(move |reply| WriterCommand::Erase(event, reply))
+        self.command(move |reply| WriterCommand::Erase(event, reply))
     }
 
     fn erased(&self, events: Vec<Uuid>) -> StoreAnswer<'_, Vec<Uuid>> {
@@ -210,7 +210,7 @@ impl DeliveryStore for SqliteStore {
     }
 
     fn forget(&self, before: Vec<(ApplicationId, i64)>) -> StoreAnswer<'_, Forgotten> {
-        self.tell(|reply| WriterCommand::Forget(before, reply))
+        self.command(|reply| WriterCommand::Forget(before, reply))
     }
 
     fn days(&self) -> StoreAnswer<'_, Vec<DaySummary>> {

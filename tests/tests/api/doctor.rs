@@ -42,7 +42,7 @@ async fn first(pipeline: &Pipeline, environment: &[(&str, &str)], arguments: &[&
     if exit == USAGE {
         // Nothing was looked at: the message has the code.
         let at = text.find("HB-").unwrap_or_else(|| panic!("no code: {text}"));
-        return text[at..at + 6].to_owned();
+        return text.get(at..).unwrap_or_default().chars().take(6).collect();
     }
     assert_eq!(exit, 1, "{text}");
     codes.first().unwrap_or_else(|| panic!("nothing is wrong: {text}")).clone()

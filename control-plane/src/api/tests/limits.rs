@@ -128,7 +128,7 @@ async fn a_limit_of_bytes_is_not_walked_through_in_small_steps() {
             let more = value!({"metadata": {format!("key{step}"): "x".repeat(400)}});
             let (status, problem) = api.patch(ADMIN, path, more).await;
             if status != 200 {
-                refused = refused.or(Some((status, problem["code"].clone())));
+                refused = refused.or_else(|| Some((status, problem["code"].clone())));
             }
         }
     }

@@ -174,7 +174,7 @@ fn where_it_stood_remembers_it_as_well() {
 fn a_registry_that_was_waited_for_in_vain_is_not_waited_for_by_each_record() {
     let topics = (Arc::from(RETRIED), Arc::from("hookbus.events"));
     let cache = SchemaCache::new(CacheLimits::default());
-    let mut retried = RetriedIntake::new(topics, World::new().catalog.clone(), cache.clone(), 1_000);
+    let mut retried = RetriedIntake::new(topics, World::new().catalog, cache.clone(), 1_000);
     let lease = Lease { partition: TopicPartition::new(RETRIED, 0), epoch: Epoch(7) };
     let key = |registry: u128, id| SchemaKey {
         registry: SchemaRegistryId(Uuid::from_u128(registry)),

@@ -75,7 +75,7 @@ fn of_file(code: Code, what: &str, path: &Path, findings: &mut DoctorFindings) {
     match read {
         Ok(chain) if !chain.is_empty() => told(code, what, &chain, findings),
         Ok(_) => {
-            findings.wrong(code, what, format!("{} holds no certificate", path.display()), "give a file in PEM form")
+            findings.wrong(code, what, format!("{} holds no certificate", path.display()), "give a file in PEM form");
         }
         Err(error) => {
             let found = format!("{} cannot be read: {error}", path.display());
