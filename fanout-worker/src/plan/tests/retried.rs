@@ -180,10 +180,10 @@ fn a_registry_that_was_waited_for_in_vain_is_not_waited_for_by_each_record() {
         registry: SchemaRegistryId(Uuid::from_u128(registry)),
         id: SchemaId::Number(id),
     };
-    let (mut queue, mut now) = (Queue::default(), chassis::clock::instant());
+    let mut now = chassis::clock::instant();
     // Seconds until the line goes on.
     let mut waits = |retried: &mut RetriedIntake, key: SchemaKey, answer: &str| {
-        let began = now;
+        let (mut queue, began) = (Queue::default(), now);
         queue.push(lease.clone(), vec![order("{}")]);
         assert!(queue.ask());
         queue.answered();
