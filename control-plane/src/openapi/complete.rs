@@ -172,7 +172,9 @@ impl Operation<'_> {
         // Pages of `audit` are not made of rows alone.
         if listed && !logged && self.value["tags"][0] != "audit" {
             self.parameter("limit");
-            let by_name = self.value["tags"][0] == "event_types" || self.value["operationId"] == "sources.partitions";
+            let of_names = ["sources.partitions", "instances.list", "topics.list"];
+            let by_name = self.value["tags"][0] == "event_types"
+                || self.value["operationId"].as_str().is_some_and(|id| of_names.contains(&id));
             self.parameter(if by_name { "NameCursor" } else { "IdCursor" });
         }
         self.problems(secured, own);

@@ -53,7 +53,7 @@ async fn how_far_a_record_is_written_is_found_by_every_owner_until_one_has_writt
     let position = PositionClaim { handled: Handled::default().with(0, 3), ..PositionClaim::default() };
     // What each finds, where, and the offset and the claim that it commits, if it comes so far.
     let owners = [
-        (None, None, Some((3, Claimed::Slices(cursor(2), None)))),
+        (None, Some(0), Some((3, Claimed::Slices(cursor(2), None)))),
         // Dies after its takeover, which has committed its own id.
         (Some(cursor(2)), Some(3), None),
         (Some(cursor(2)), Some(3), Some((3, Claimed::Slices(cursor(4), Some(position.clone()))))),
