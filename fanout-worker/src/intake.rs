@@ -17,6 +17,7 @@ mod follow;
 mod health;
 mod place;
 mod route;
+mod sealed;
 mod source_turn;
 mod standing;
 mod tell;
@@ -232,34 +233,6 @@ impl SourcesIntake {
     /// The rules by which records of a lease are read.
     pub(crate) fn route_of(&self, epoch: Epoch) -> Option<&SourceRoute> {
         self.open.get(&epoch).map(|open| &*open.route)
-    }
-
-    /// A record of a batch that is cut: what was rejected is planned again where its source is moved back.
-    pub(crate) fn judged(&mut self, epoch: Epoch, note: &Note) {
-        if matches!(note.verdict, EventVerdict::Sliced(_)) {
-            return;
-        }
-        let Some(open) = self.open.get_mut(&epoch) else { return };
-        let (handled, offset) = (&mut open.position.handled, note.record.offset);
-        let is_rejected = matches!(note.verdict, EventVerdict::Rejected(_));
-        if handled.was_rejected(offset) != is_rejected {
-            self.unsealed.entry(epoch).or_insert_with(|| handled.clone());
-            handled.judge(offset, is_rejected);
-        }
-    }
-
-    /// The batch that was cut last was not written: what it said of its records is not so yet, and a smaller one says it anew.
-    pub(crate) fn unsealed(&mut self) {
-        for (epoch, before) in std::mem::take(&mut self.unsealed) {
-            if let Some(open) = self.open.get_mut(&epoch) {
-                open.position.handled = before;
-            }
-        }
-    }
-
-    /// The batch that was cut last is written.
-    pub(crate) fn written(&mut self) {
-        self.unsealed.clear();
     }
 
     /// A batch is cut: what its commits say of each part.

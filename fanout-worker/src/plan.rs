@@ -24,7 +24,7 @@ use std::time::Instant;
 use catalog::{Catalog, Subscription};
 use chassis::limited::Limited;
 use kafka::{Epoch, Lease, SliceCursor};
-use schemas::identity::{self, is_gateway_source};
+use schemas::identity;
 use schemas::ids::ApplicationId;
 use schemas::record::{OutRecord, Record};
 use schemas::rejected::RejectReason;
@@ -87,14 +87,6 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     /// Whether planning should give way.
     pub(crate) is_over: &'a dyn Fn() -> bool,
-}
-
-impl Turn<'_> {
-    /// Whether its source has made of a record what it could before, and is not told to do that again.
-    fn was_fanned_out(&self, offset: i64) -> bool {
-        let was_handled = |source: SourceTurn<'_>| source.was_handled(offset) && source.again(offset).is_none();
-        self.retried.is_none() && self.written.is_none() && self.source.is_some_and(was_handled)
-    }
 }
 
 impl Planner {
@@ -247,7 +239,7 @@ impl Planner {
         let application = selected.application;
         let accepted = Accepted { event: &event, application, origin: &origin, generation, deprecation };
         if turn.source.is_some() {
-            check_source(application, &event.source)?;
+            select::source(application, &event.source)?;
         }
         let is_first = generation.0.is_none();
         if !is_written
@@ -398,15 +390,6 @@ impl Planner {
             format!("{} bytes with our headers do not fit {}, which takes {limit}", large.batch_size(), large.topic);
         Err(Rejection::new(RejectReason::TooLarge, detail))
     }
-}
-
-/// Refuses a record of a source that says it came over HTTP: its ids would be those of other events.
-fn check_source(application: ApplicationId, source: &str) -> Result<(), Rejection> {
-    if is_gateway_source(application, source) {
-        let detail = format!("`source` is `{source}`, which only what came over HTTP says");
-        return Err(Rejection::new(RejectReason::InvalidAttribute, detail));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

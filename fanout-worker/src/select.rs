@@ -10,6 +10,7 @@ use schemas::event_type::EventTypeName;
 use schemas::header;
 use schemas::identity::is_gateway_source;
 use schemas::ids::ApplicationId;
+use schemas::rejected::RejectReason;
 
 use sources::{Event, Rejection};
 
@@ -45,6 +46,15 @@ pub(crate) fn event_type(
         && application.unknown_event_types == UnknownEventTypes::Declare
         && EventTypeName::parse(&event.event_type).is_ok();
     Ok(Selected { application: application.application_id, event_type, is_to_be_declared })
+}
+
+/// Refuses a record of a source that says it came over HTTP: its ids would be those of other events.
+pub(crate) fn source(application: ApplicationId, source: &str) -> Result<(), Rejection> {
+    if is_gateway_source(application, source) {
+        let detail = format!("`source` is `{source}`, which only what came over HTTP says");
+        return Err(Rejection::new(RejectReason::InvalidAttribute, detail));
+    }
+    Ok(())
 }
 
 /// Refuses a payload that does not fit its type's schema.

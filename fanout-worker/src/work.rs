@@ -24,14 +24,14 @@ use crate::config::PLAN_STEP;
 use crate::cursors::Cursors;
 use crate::deduplicate::Seen;
 use crate::expand::Expander;
-use crate::intake::{SourcePlace, SourceTurn, SourcesIntake};
+use crate::intake::{SourcePlace, SourcesIntake};
 use crate::metrics::FanoutMetrics;
 use crate::plan::{self, EventVerdict, Note, Planned, Planner};
 use crate::queue::Queue;
 use crate::read_index::read_index;
 use crate::remember::add_seen;
 use crate::restore::Restorer;
-use crate::retried::{RetriedIntake, RetriedTurn};
+use crate::retried::RetriedIntake;
 use crate::status::{Pulse, Seconds};
 
 /// The fan-out, with what it remembers between two turns.
@@ -296,7 +296,9 @@ impl FanoutWork {
             let Some(seen) = self.seen.get_mut(&lease.epoch) else { continue };
             let retried = self.retried.as_mut().and_then(|it| it.read(&lease, &record));
             let source = match &self.intake {
-                None => source_of_retried(self.retried.as_ref(), retried.as_ref(), turn.now),
+                None => {
+                    self.retried.as_ref().zip(retried.as_ref()).and_then(|(it, of)| it.source(of, turn.now.instant))
+                }
                 Some(intake) => match intake.turn_of(lease.epoch, turn.now.instant) {
                     // It is about to go, or to begin elsewhere: what was only read is nobody's.
                     None => continue,
@@ -384,15 +386,6 @@ impl FanoutWork {
             self.planner.forget_aside();
         }
     }
-}
-
-/// By whose rules a record is planned that was retried.
-fn source_of_retried<'a>(
-    intake: Option<&'a RetriedIntake>,
-    turn: Option<&'a RetriedTurn>,
-    now: Now,
-) -> Option<SourceTurn<'a>> {
-    intake?.source(turn?, now.instant)
 }
 
 fn gauge(count: usize) -> i64 {

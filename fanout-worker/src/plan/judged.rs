@@ -7,6 +7,8 @@ use schemas::seen::Hash;
 use schemas::status::SourceFailure;
 use sources::schema::SchemaKey;
 
+use crate::intake::SourceTurn;
+
 /// An accepted event on its way to being deliveries.
 #[derive(Debug)]
 pub(super) struct Expansion {
@@ -44,4 +46,12 @@ pub(super) enum Judged {
     UnderWay,
     /// All of its deliveries are written: so many, and the identity it adds to `seen`.
     Ended(usize, Option<(Hash, i64)>),
+}
+
+impl super::Turn<'_> {
+    /// Whether its source has made of a record what it could before, and is not told to do that again.
+    pub(super) fn was_fanned_out(&self, offset: i64) -> bool {
+        let was_handled = |source: SourceTurn<'_>| source.was_handled(offset) && source.again(offset).is_none();
+        self.retried.is_none() && self.written.is_none() && self.source.is_some_and(was_handled)
+    }
 }

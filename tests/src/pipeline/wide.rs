@@ -60,15 +60,16 @@ impl Wide {
         let is_of = |record: &Record| record.headers.text(schemas::header::CE_ID) == Some(event);
         let receiver = |_, record: Record| is_of(&record).then(|| record.key.clone()).flatten();
         let topics = pipeline.topics();
-        let keys = collect::each_of(pipeline.connection(), &topics.deliveries, receiver).await?;
-        let mut counts: BTreeMap<Bytes, usize> = BTreeMap::new();
-        keys.into_iter().flatten().for_each(|key| *counts.entry(key).or_default() += 1);
         let matched = |_, record: Record| {
             let told = Lifecycle::decode(record.value.as_ref()?).ok()?;
             let facts = told.event.filter(|_| told.kind == Kind::Matched)?;
             (told.event_id.as_deref() == Some(event)).then_some(facts.matched)
         };
+        // First, lest the event ends between the two.
         let matched = collect::each_of(pipeline.connection(), &topics.attempts, matched).await?;
+        let keys = collect::each_of(pipeline.connection(), &topics.deliveries, receiver).await?;
+        let mut counts: BTreeMap<Bytes, usize> = BTreeMap::new();
+        keys.into_iter().flatten().for_each(|key| *counts.entry(key).or_default() += 1);
         let count = |id: &SubscriptionId| counts.get(id.to_string().as_bytes()).copied().unwrap_or_default();
         Ok(WideWritten {
             deliveries: counts.values().sum(),

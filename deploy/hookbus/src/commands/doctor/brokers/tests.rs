@@ -1,3 +1,5 @@
+//! Listeners that speak, or do not, as they were asked to.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
