@@ -73,7 +73,7 @@ faults: setup
 	cargo build --locked --workspace --all-targets
 	# The whole workspace, so that its dependencies are not built a second time with the features of one crate.
 	cargo test --locked --workspace --lib ten_thousand_worlds -- --ignored
-	$(built)/debug/with-kafka -- cargo test --locked --workspace --test faults --test api -- --ignored --nocapture --test-threads=1
+	$(built)/debug/with-kafka -- cargo test --locked --workspace --no-fail-fast --test faults --test api -- --ignored --nocapture --test-threads=1
 
 bench: setup
 	cargo build --locked --release -p hookbus -p testkit --no-default-features
