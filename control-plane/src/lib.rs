@@ -178,6 +178,8 @@ impl ControlPlane {
         info!(%address, "control plane listens");
         let (config, metrics) = (self.app.config(), self.app.metrics().server.clone());
         let server = Server::new("control", server::limits(config), tls, metrics);
+        // A gateway that passes requests on has places of its own for them.
+        let server = server.trusting(config.trusted_proxies.clone());
         server.serve(Arc::new(Routes(self.router())), listener, shutdown).await;
         drop(self.deps);
         Ok(())

@@ -29,6 +29,11 @@ impl Problem {
         Self(Box::new(problem::Problem::field(field, code, message)))
     }
 
+    /// What came of a write is not known.
+    pub(crate) fn outcome_unknown(is_keyed: bool) -> Self {
+        Self(Box::new(problem::Problem::outcome_unknown(is_keyed)))
+    }
+
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.0.status = status;
         self

@@ -29,7 +29,7 @@ pub(crate) fn limits(config: &ControlConfig) -> ServerLimits {
         head: config.header_read_timeout,
         idle: config.idle_timeout,
         write: config.write_timeout,
-        request: config.header_read_timeout + READ_TIMEOUT + config.request_timeout,
+        request: (config.header_read_timeout + READ_TIMEOUT + config.request_timeout).min(config.drain),
         connections: config.max_connections,
         per_address: config.connections_per_address,
         head_bytes: MAX_HEAD_BYTES,

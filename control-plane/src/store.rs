@@ -71,7 +71,7 @@ use crate::store::line::{WriteLine, WriteOwner};
 use crate::store::log::ControlLog;
 use crate::store::pending::{PendingWrite, RuledWrite};
 pub(crate) use crate::store::refuse::check_token;
-use crate::store::refuse::{full, late};
+use crate::store::refuse::full;
 use crate::store::share::WriterShare;
 
 pub(crate) use crate::store::decision::{Change, Decision, Moment};
@@ -253,7 +253,7 @@ impl Store {
             let lost = |_closed| Err(Problem::new(ProblemId::InternalServerError, "the write failed"));
             // What is known of one does not wait for what is not known of another.
             let answered = tokio::time::timeout_at(deadline.into(), answer).await;
-            told.push(answered.map_or_else(|_elapsed| Err(late(is_keyed)), |answer| answer.unwrap_or_else(lost)));
+            told.push(answered.map_or_else(|_elapsed| Err(Problem::outcome_unknown(is_keyed)), |answer| answer.unwrap_or_else(lost)));
         }
         Ok(told)
     }
@@ -314,7 +314,7 @@ impl StoreInner {
         match tokio::time::timeout(left, self.catalog.read_index()).await {
             Ok(Ok(end)) => Ok(end),
             Ok(Err(error)) => Err(unavailable(format!("the catalog cannot be brought up to date: {error}"))),
-            Err(_elapsed) => Err(late(false)),
+            Err(_elapsed) => Err(Problem::outcome_unknown(false)),
         }
     }
 
@@ -323,10 +323,10 @@ impl StoreInner {
     /// so: it knows it from the first record on, and records arrive in as many pieces as the reader likes.
     async fn applied(&self, last: Option<i64>, deadline: Instant) -> Result<(), Problem> {
         let Some(last) = last else {
-            return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| late(false));
+            return self.catch_up(deadline).await.map(drop).map_err(|_unavailable| Problem::outcome_unknown(false));
         };
         let left = deadline.saturating_duration_since(clock::instant());
-        tokio::time::timeout(left, self.catalog.wait_for(last + 1)).await.map_err(|_elapsed| late(false))
+        tokio::time::timeout(left, self.catalog.wait_for(last + 1)).await.map_err(|_elapsed| Problem::outcome_unknown(false))
     }
 }
 

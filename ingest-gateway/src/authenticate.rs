@@ -1,6 +1,7 @@
 //! Whose request it is, and from where: the `Authorization` header's token, looked up in the catalog, and the caller's address.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use chassis::server::ConnectionState;
 use http::HeaderMap;
@@ -34,10 +35,15 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
 
 impl Gateway {
     /// The address of whoever called, by what proxies say that are trusted.
+    pub(crate) fn caller_ip(&self, connection: &ConnectionState, headers: &HeaderMap) -> IpAddr {
+        self.config().trusted_proxies.caller(connection.peer().0.ip().to_canonical(), headers)
+    }
+
+    /// The same as text.
     pub(crate) fn caller_address<'a>(&self, connection: &'a ConnectionState, headers: &HeaderMap) -> Cow<'a, str> {
-        let peer = connection.peer().0.ip().to_canonical();
-        let caller = self.config().trusted_proxies.caller(peer, headers);
-        if caller == peer { Cow::Borrowed(connection.ip()) } else { Cow::Owned(caller.to_string()) }
+        let caller = self.caller_ip(connection, headers);
+        let is_peer = caller == connection.peer().0.ip().to_canonical();
+        if is_peer { Cow::Borrowed(connection.ip()) } else { Cow::Owned(caller.to_string()) }
     }
 
     /// Whose token it is, by the snapshot that is there.
@@ -53,7 +59,7 @@ impl Gateway {
             caller = self.directory().caller(token);
         }
         match caller {
-            Some(Caller::ReadOnly) => Err(problem(ProblemId::Forbidden, "this token may not send events")),
+            Some(Caller::ReadOnly(_)) => Err(problem(ProblemId::Forbidden, "this token may not send events")),
             Some(caller) => Ok(caller),
             None if Uuid::parse_str(token).is_ok() => {
                 Err(problem(ProblemId::AuthInvalidApplicationSecret, "no application has this secret"))

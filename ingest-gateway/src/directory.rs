@@ -28,8 +28,8 @@ pub(crate) enum Caller {
     Application(ApplicationId),
     /// A token of an organization that may send: any of its applications.
     Organization(OrganizationId),
-    /// A token that may only read.
-    ReadOnly,
+    /// A token that may only read, of this organization.
+    ReadOnly(Option<OrganizationId>),
 }
 
 /// An event type as it is declared, and whose limits its events count against.
@@ -123,7 +123,10 @@ impl Directory for CatalogDirectory {
         let entry = snapshot.token(&lookup).filter(|entry| entry.is_live(now_ms))?;
         self.catalog.used().touch(entry.token, now_ms);
         Some(match entry.scope {
-            _ if !entry.role.may_send() => Caller::ReadOnly,
+            scope if !entry.role.may_send() => Caller::ReadOnly(match scope {
+                TokenScope::Application(own) => snapshot.application_by_id(own).map(|it| it.organization_id),
+                TokenScope::Organization(own) => Some(own),
+            }),
             TokenScope::Application(application) => Caller::Application(application),
             TokenScope::Organization(organization) => Caller::Organization(organization),
         })
@@ -139,7 +142,7 @@ impl Directory for CatalogDirectory {
             }
             Caller::Application(own) => snapshot.application_by_id(own).filter(|it| it.is_called(id_or_uid)),
             Caller::Organization(own) => snapshot.application_in(own, id_or_uid),
-            Caller::ReadOnly => None,
+            Caller::ReadOnly(_) => None,
         };
         found.map(|it| it.application_id)
     }
@@ -166,7 +169,7 @@ impl Directory for CatalogDirectory {
                 // The application may have a limit of its own: whose it is the body tells.
                 shared_allowance: Allowance::default(),
             }),
-            Caller::Admin | Caller::ReadOnly => None,
+            Caller::Admin | Caller::ReadOnly(_) => None,
         }
     }
 
@@ -283,6 +286,6 @@ mod tests {
             }
         }
         assert_eq!(found(Caller::Admin, "shop"), None, "it cannot be told which is meant");
-        assert_eq!(found(Caller::ReadOnly, &application(11).to_string()), None);
+        assert_eq!(found(Caller::ReadOnly(None), &application(11).to_string()), None);
     }
 }

@@ -1,24 +1,26 @@
 //! What is no event route, passed on to a control plane in another process: one address for all of the API.
 //!
 //! ```text
-//! client --> gateway --> [one of so many at once] --> control plane
+//! client --> gateway --> [one of so many at once, of one caller fewer] --> control plane
 //!   <---- pieces of the body, both ways, as they come ---->
 //! ```
 //!
 //! Nothing of a body is kept, so nothing of it is counted here; what is too large is the control plane's to refuse. Whoever called is
-//! told in `X-Forwarded-For`, as the gateway knows it: what the client says of itself does not get through.
+//! told in `X-Forwarded-For` and `Forwarded`, as the gateway knows it: what the client says of itself does not get through.
 
-mod body;
+mod answer;
+mod lent;
+mod places;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::ForwardConfig;
 use chassis::limited::Limited;
-use chassis::server::ConnectionState;
+use chassis::server::{ConnectionState, network};
 use chassis::telemetry;
 use http::header::{
-    CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
@@ -32,11 +34,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::Semaphore;
 use tracing::warn;
 
-use self::body::ForwardedBody;
+pub(crate) use self::places::PlaceHolder;
+
+use self::answer::ForwardedBody;
+use self::lent::{BodyLender, LentBody};
+use self::places::ForwardPlaces;
 use crate::directory::Caller;
+use crate::body::BodyLimits;
 use crate::error::Error;
 use crate::fallback::FallbackBody;
 use crate::gateway::Gateway;
@@ -48,8 +54,11 @@ use crate::response::{self, GatewayBody};
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Connections without a request; below the idle timeout of the other side, which would close them under a request.
 const IDLE: Duration = Duration::from_secs(30);
+/// Most bytes that hyper keeps of each connection, in each direction; its own default is 408 KiB, and there are hundreds of them.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// How often a repeated failure is logged.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Stands in what a gateway passed on: one that meets it is the target of another, or of itself.
 const PASSED_ON: HeaderName = HeaderName::from_static("x-hookbus-forwarded");
@@ -70,8 +79,8 @@ const OF_THE_CONNECTION: [HeaderName; 9] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarder {
     config: Arc<ForwardConfig>,
-    client: Client<HttpsConnector<HttpConnector>, Incoming>,
-    at_once: Arc<Semaphore>,
+    client: Client<HttpsConnector<HttpConnector>, LentBody>,
+    places: ForwardPlaces,
     metrics: GatewayMetrics,
     limited: Arc<Limited>,
 }
@@ -91,10 +100,11 @@ impl Forwarder {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(config.at_once)
+            .http1_max_buf_size(BUFFER_BYTES)
             .build(connector.wrap_connector(tcp));
-        let at_once = Arc::new(Semaphore::new(config.at_once));
+        let places = ForwardPlaces::new(config.at_once);
         let limited = Arc::new(Limited::new(LOG_PERIOD));
-        Ok(Self { config: Arc::new(config), client, at_once, metrics, limited })
+        Ok(Self { config: Arc::new(config), client, places, metrics, limited })
     }
 
     /// How long a request may take until its answer begins.
@@ -102,41 +112,49 @@ impl Forwarder {
         self.config.timeout
     }
 
-    /// The control plane's answer. `caller`: the address that the request came from.
+    /// The control plane's answer. `caller`: the address that the request came from; `holder`: whom it counts against.
     ///
     /// # Errors
-    /// Nobody answers there, or not in time; too many are passed on; this one was passed on already.
+    /// Nobody answers there, or not in time; too many are passed on; this one was passed on already. With what is left of the
+    /// request's body.
     pub(crate) async fn answer(
         &self,
-        caller: &str,
+        (caller, holder): (&str, PlaceHolder),
         request: Request<Incoming>,
-    ) -> Result<Response<FallbackBody>, Refused> {
+    ) -> Result<Response<FallbackBody>, (Refused, Option<Incoming>)> {
         if request.headers().contains_key(PASSED_ON) {
-            return Err(problem::not_found());
+            return Err((problem::not_found(), Some(request.into_body())));
         }
-        let Ok(place) = Arc::clone(&self.at_once).try_acquire_owned() else {
+        let Some(place) = self.places.take(holder) else {
             self.metrics.forwarded(ForwardOutcome::Overloaded);
-            return Err(problem::overloaded("too many requests of the management API are under way"));
+            let refused = problem::overloaded("too many requests of the management API are under way");
+            return Err((refused, Some(request.into_body())));
         };
-        let request = self.passed_on(caller, request);
+        let (may_be_done, is_keyed) =
+            (!request.method().is_safe(), request.headers().contains_key(IDEMPOTENCY_KEY));
+        let lender = BodyLender::default();
+        let request = self.passed_on(caller, request.map(|body| lender.lend(body)));
         let answered = tokio::time::timeout(self.config.timeout, self.client.request(request)).await;
-        let (outcome, reason) = match answered {
+        let (outcome, reason, is_sent) = match answered {
             Ok(Ok(mut response)) => {
                 self.metrics.forwarded(ForwardOutcome::Answered);
                 without_connection(response.headers_mut());
                 let timeout = self.config.timeout;
                 return Ok(response.map(|body| ForwardedBody::new(body, place, timeout).boxed_unsync()));
             }
-            Ok(Err(error)) => (ForwardOutcome::Unreachable, telemetry::chain(&error)),
+            Ok(Err(error)) => (ForwardOutcome::Unreachable, telemetry::chain(&error), !error.is_connect()),
             Err(_elapsed) => {
-                (ForwardOutcome::TimedOut, format!("no answer within {} ms", self.config.timeout.as_millis()))
+                let reason = format!("no answer within {} ms", self.config.timeout.as_millis());
+                (ForwardOutcome::TimedOut, reason, true)
             }
         };
         self.metrics.forwarded(outcome);
         if let Some(swallowed) = self.limited.permit(outcome.name()) {
             warn!(to = ?self.config.to, reason, swallowed, "the control plane does not answer what is passed on to it");
         }
-        Err(problem::control_unavailable())
+        let refused =
+            if is_sent && may_be_done { problem::outcome_unknown(is_keyed) } else { problem::control_unavailable() };
+        Err((refused, lender.returned()))
     }
 
     /// The request as the control plane gets it.
@@ -146,14 +164,18 @@ impl Forwarder {
         let to = &self.config.to;
         let headers = request.headers_mut();
         without_connection(headers);
-        headers.remove(FORWARDED);
         // HTTP/2 names the host in its URI.
         if let Some(host) = own.filter(|_| !headers.contains_key(HOST)).and_then(|own| HeaderValue::try_from(own).ok())
         {
             headers.insert(HOST, host);
         }
-        if let Ok(caller) = HeaderValue::from_str(caller) {
-            headers.insert(X_FORWARDED_FOR, caller);
+        // The control plane believes one of the two, as it is configured; what the client says in either does not get through.
+        let node = if caller.contains(':') { format!("for=\"[{caller}]\"") } else { format!("for=\"{caller}\"") };
+        for (name, value) in [(X_FORWARDED_FOR, caller), (FORWARDED, &node)] {
+            headers.remove(&name);
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
         }
         headers.insert(PASSED_ON, HeaderValue::from_static("1"));
         // `*`, of OPTIONS, is no path.
@@ -174,16 +196,34 @@ impl Gateway {
         connection: &Arc<ConnectionState>,
         request: Request<Incoming>,
     ) -> Response<GatewayBody> {
-        if let Some(caller) = self.known(request.headers()) {
-            let organization = self.directory().senders(caller).map(|it| it.organization);
-            if organization.is_some() || caller == Caller::Admin {
-                connection.trust(organization);
+        let holder = match self.known(request.headers()) {
+            Some(Caller::Admin) => Some(PlaceHolder::Operator),
+            Some(Caller::ReadOnly(organization)) => organization.map(PlaceHolder::Organization),
+            Some(Caller::Organization(organization)) => Some(PlaceHolder::Organization(organization)),
+            Some(caller @ Caller::Application(_)) => {
+                self.directory().senders(caller).map(|it| PlaceHolder::Organization(it.organization))
             }
+            None => None,
+        };
+        match holder {
+            Some(PlaceHolder::Operator) => connection.trust(None),
+            Some(PlaceHolder::Organization(organization)) => connection.trust(Some(organization)),
+            Some(PlaceHolder::Network(_)) | None => {}
         }
+        let ip = self.caller_ip(connection, request.headers());
+        let holder = holder.unwrap_or_else(|| PlaceHolder::Network(network(ip)));
         let address = self.caller_address(connection, request.headers());
-        match Box::pin(forwarder.answer(&address, request)).await {
+        // Who waits for `100 Continue` sends nothing yet.
+        let sends = !request.headers().contains_key(EXPECT);
+        match Box::pin(forwarder.answer((&address, holder), request)).await {
             Ok(response) => response.map(GatewayBody::Stream),
-            Err(refused) => response::problem(&refused, request_id),
+            Err((refused, rest)) => {
+                if let Some(rest) = rest.filter(|_| sends) {
+                    let limits = BodyLimits { size: self.config().request_limit, time: self.config().body_read_timeout };
+                    Box::pin(crate::body::drain(rest, limits)).await;
+                }
+                response::problem(&refused, request_id)
+            }
         }
     }
 }

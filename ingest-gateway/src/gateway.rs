@@ -154,7 +154,7 @@ impl Gateway {
             head: config.header_read_timeout,
             idle: config.idle_timeout,
             write: config.write_timeout,
-            request: longest,
+            request: longest.min(config.drain),
             connections: config.max_connections,
             per_address: config.connections_per_address,
             head_bytes: config.header_limit,

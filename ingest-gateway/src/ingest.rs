@@ -179,7 +179,7 @@ impl Gateway {
                     problem::field("application_id", "must be there: this token is of no one application").into()
                 );
             }
-            (Caller::ReadOnly, _) => {
+            (Caller::ReadOnly(_), _) => {
                 return Err(problem(ProblemId::Forbidden, "this token may not send events").into());
             }
         };
@@ -187,7 +187,7 @@ impl Gateway {
         let found = self.directory().application(asking.caller, given);
         found.ok_or_else(|| {
             Unprepared::Unknown(match asking.caller {
-                Caller::Application(_) | Caller::ReadOnly => {
+                Caller::Application(_) | Caller::ReadOnly(_) => {
                     problem(ProblemId::Forbidden, format!("this token is not of application {}", quoted(given)))
                 }
                 // What another organization has and what nobody has answer alike.

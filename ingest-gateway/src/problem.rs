@@ -79,6 +79,11 @@ pub(crate) fn no_room(refusal: BodyRefusal) -> Refused {
     }
 }
 
+/// What was passed on may have been done, and nobody says so.
+pub(crate) fn outcome_unknown(is_keyed: bool) -> Refused {
+    Box::new(Problem::outcome_unknown(is_keyed))
+}
+
 /// What is passed on finds nobody.
 pub(crate) fn control_unavailable() -> Refused {
     let problem = Problem::new(ProblemId::ServiceUnavailable, "the management API does not answer now");

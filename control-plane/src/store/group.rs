@@ -21,7 +21,7 @@ use crate::store::audit::Audited;
 use crate::store::line::WriteOwner;
 use crate::store::log::{Encoded, Entry, encode};
 use crate::store::pending::{Decided, PendingWrite};
-use crate::store::refuse::{denied, late, too_large, unreadable};
+use crate::store::refuse::{denied, too_large, unreadable};
 use crate::store::{Change, Moment, PAUSE, StoreInner, Turn};
 
 /// Writes of one transaction.
@@ -115,7 +115,7 @@ impl StoreInner {
         let now = clock::instant();
         let (living, over): (Vec<_>, Vec<_>) =
             group.into_iter().partition(|(_, write)| now < write.deadline() && !write.is_abandoned());
-        self.settle(over, Some(&late(false)));
+        self.settle(over, Some(&Problem::outcome_unknown(false)));
         living
     }
 
@@ -328,10 +328,10 @@ impl StoreInner {
                 warn!(%error, ?sought, "the outcome of a control write is unknown, looking for it");
                 self.metrics.unknown.inc();
                 // Until it is found nobody may say that it can be sent again.
-                self.acquire(deadline).await.map_err(|_unavailable| late(false))?;
-                self.catch_up(deadline).await.map_err(|_unavailable| late(false))?;
+                self.acquire(deadline).await.map_err(|_unavailable| Problem::outcome_unknown(false))?;
+                self.catch_up(deadline).await.map_err(|_unavailable| Problem::outcome_unknown(false))?;
                 turn.current = true;
-                let Some(transaction) = sought else { return Err(late(false)) };
+                let Some(transaction) = sought else { return Err(Problem::outcome_unknown(false)) };
                 // A transaction is there whole or not at all, and the snapshot has reached an end behind it.
                 let written = self.catalog.read().transaction_seen(transaction);
                 Ok(if written { Tried::Done } else { Tried::Again })

@@ -14,7 +14,7 @@ use tracing::error;
 use crate::actor::Actor;
 use crate::problem::Problem;
 use crate::store::answers::Keeping;
-use crate::store::refuse::{check_token, late};
+use crate::store::refuse::check_token;
 use crate::store::{Change, Decision, Moment};
 use crate::weights;
 
@@ -140,7 +140,7 @@ where
         let undecided = || Err(Problem::new(ProblemId::InternalServerError, "the write was not decided"));
         let failure = failure.map(|problem| {
             let is_unknown = problem.code == Some(Code::OutcomeUnknown);
-            if is_unknown { late(keeping.is_some()) } else { problem }
+            if is_unknown { Problem::outcome_unknown(keeping.is_some()) } else { problem }
         });
         let outcome = failure.map_or_else(|| decided.unwrap_or_else(undecided), Err);
         let word = match &outcome {

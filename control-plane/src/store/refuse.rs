@@ -16,20 +16,6 @@ pub(crate) fn check_token(actor: &Actor, snapshot: &Snapshot, now_ms: i64) -> Re
     Err(Problem::new(ProblemId::Forbidden, "the token was revoked, has ended or may not write any more"))
 }
 
-/// The deadline is over, and what came of the write is not known. Without an `Idempotency-Key` there is no `Retry-After`: asked
-/// again as it is, it might be done twice.
-pub(super) fn late(is_keyed: bool) -> Problem {
-    let problem = |detail: &str| Problem::new(ProblemId::ServiceUnavailable, detail).with_code(Code::OutcomeUnknown);
-    if is_keyed {
-        let detail =
-            "the write was not confirmed in time: send it again with the same `Idempotency-Key`, and it is done once";
-        return problem(detail).with_retry_after(1);
-    }
-    problem(
-        "the write was not confirmed in time: it may or may not have taken effect, so look before you send it again",
-    )
-}
-
 /// Kafka does not let the control plane write to a topic.
 pub(super) fn denied(error: &kafka::KafkaError) -> Problem {
     warn!(%error, "kafka does not let the control plane write what a write needs");

@@ -3,6 +3,8 @@
 //! Each proxy adds the address that it was called from, on the right. So the list is read from its right end, as long as an
 //! address is that of a proxy that is trusted: the first one that is not is the caller's, and whatever stands to the left of it was
 //! said by the caller, who may say anything.
+//!
+//! Which header they add to is configured: a proxy that writes one of the two passes the other on as the caller sent it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,22 +15,34 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Entries that are looked at: more proxies stand behind one another nowhere.
 const MAX_ENTRIES: usize = 32;
 
+/// The header that proxies say it in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// Networks whose proxies are believed. Clones are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(std::sync::Arc<[IpNet]>);
+pub struct TrustedProxies {
+    networks: std::sync::Arc<[IpNet]>,
+    header: ProxyHeader,
+}
 
 // === impl TrustedProxies ===
 
 impl TrustedProxies {
-    /// Of these networks; none: nobody is believed.
+    /// Of these networks (none: nobody is believed), which write this header.
     #[must_use]
-    pub fn new(networks: &[IpNet]) -> Self {
-        Self(networks.into())
+    pub fn new(networks: &[IpNet], header: ProxyHeader) -> Self {
+        Self { networks: networks.into(), header }
     }
 
-    /// The address of whoever called, by whom the connection comes from and what the request's headers say: the right-most address of
-    /// `Forwarded`, or of `X-Forwarded-For` where there is none, that is not trusted. Where all are, or one cannot be read, it is the last
-    /// one that could.
+    /// The address of whoever called, by whom the connection comes from and what the request's header says: its right-most address that
+    /// is not trusted. Where all are, or one cannot be read, it is the last one that could.
     #[must_use]
     pub fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
@@ -36,10 +50,9 @@ impl TrustedProxies {
             return peer;
         }
         let mut caller = peer;
-        let entries: Vec<Option<IpAddr>> = if headers.contains_key(FORWARDED) {
-            from_the_right(headers, &FORWARDED, |entry| address(for_parameter(entry)?))
-        } else {
-            from_the_right(headers, &X_FORWARDED_FOR, address)
+        let entries = match self.header {
+            ProxyHeader::Forwarded => from_the_right(headers, &FORWARDED, |entry| address(for_parameter(entry)?)),
+            ProxyHeader::XForwardedFor => from_the_right(headers, &X_FORWARDED_FOR, address),
         };
         for entry in entries {
             let Some(address) = entry else { return caller };
@@ -51,8 +64,9 @@ impl TrustedProxies {
         caller
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+    /// Whether an address is one of theirs.
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -88,12 +102,16 @@ mod tests {
     use super::*;
 
     fn caller(trusted: &[&str], peer: &str, lines: &[(&'static str, &'static str)]) -> String {
+        caller_by(ProxyHeader::XForwardedFor, trusted, peer, lines)
+    }
+
+    fn caller_by(header: ProxyHeader, trusted: &[&str], peer: &str, lines: &[(&'static str, &'static str)]) -> String {
         let networks: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
         let mut headers = HeaderMap::new();
         for (name, line) in lines {
             headers.append(*name, HeaderValue::from_static(line));
         }
-        TrustedProxies::new(&networks).caller(peer.parse().unwrap(), &headers).to_string()
+        TrustedProxies::new(&networks, header).caller(peer.parse().unwrap(), &headers).to_string()
     }
 
     const PROXIES: &[&str] = &["10.0.0.0/8", "fd00::/8"];
@@ -119,11 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_first_and_by_its_own_rules() {
-        let of = |line| caller(PROXIES, "10.0.0.1", &[("forwarded", line), ("x-forwarded-for", "192.0.2.9")]);
+    fn forwarded_is_read_by_its_own_rules_where_the_proxies_write_it() {
+        let of = |line| caller_by(ProxyHeader::Forwarded, PROXIES, "10.0.0.1", &[("forwarded", line)]);
         assert_eq!(of("for=198.51.100.1, for=203.0.113.7;proto=https;by=10.0.0.1"), "203.0.113.7");
         assert_eq!(of("proto=https; For=\"[2001:db8::7]:4711\""), "2001:db8::7");
         assert_eq!(of("for=203.0.113.7, for=10.3.3.3"), "203.0.113.7");
+        assert_eq!(of("for=_hidden"), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_header_that_the_proxies_do_not_write_is_the_callers_own_word() {
+        let lines = [("forwarded", "for=198.51.100.9"), ("x-forwarded-for", "203.0.113.7")];
+        assert_eq!(caller(PROXIES, "10.0.0.1", &lines), "203.0.113.7");
+        assert_eq!(caller_by(ProxyHeader::Forwarded, PROXIES, "10.0.0.1", &lines), "198.51.100.9");
     }
 
     #[test]
@@ -133,7 +159,6 @@ mod tests {
         assert_eq!(of("nonsense"), "10.0.0.1");
         assert_eq!(of(""), "10.0.0.1");
         assert_eq!(of("10.1.1.1, 10.2.2.2"), "10.1.1.1", "a caller inside");
-        assert_eq!(caller(PROXIES, "10.0.0.1", &[("forwarded", "for=_hidden")]), "10.0.0.1");
         assert_eq!(caller(PROXIES, "10.0.0.1", &[]), "10.0.0.1");
     }
 

@@ -19,6 +19,7 @@ mod connection;
 mod holders;
 mod listening;
 mod metrics;
+mod owed;
 mod socket;
 mod timer;
 pub mod tls;
@@ -49,6 +50,7 @@ use self::holders::Holders;
 use self::listening::Listening;
 use self::tls::ListenerTls;
 use crate::limited::Limited;
+use crate::proxies::TrustedProxies;
 use crate::shutdown::Shutdown;
 
 /// How often a repeated failure is logged.
@@ -85,7 +87,7 @@ pub struct ServerLimits {
     pub idle: Duration,
     /// Without the peer taking anything of an answer.
     pub write: Duration,
-    /// From a request's head to its answer at the longest: so long a shutdown waits for what is in flight.
+    /// From a request's head to its answer at the longest, within the grace period: so long a shutdown waits for what is in flight.
     pub request: Duration,
     /// Connections served at once; more wait in the kernel's queue.
     pub connections: usize,
@@ -168,6 +170,12 @@ impl Server {
         let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let holders = Holders::new(Arc::clone(&slots), limits.connections);
         Self { name, limits, tls, metrics, slots, addresses, holders, limited: Limited::new(LOG_PERIOD) }
+    }
+
+    /// The same, for proxies of ours that bound what they pass on: connections of theirs are not counted by their address.
+    #[must_use]
+    pub fn trusting(self, proxies: TrustedProxies) -> Self {
+        Self { addresses: self.addresses.with_unbounded(proxies), ..self }
     }
 
     /// Serves until the shutdown is requested and every connection has ended.

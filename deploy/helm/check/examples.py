@@ -164,6 +164,7 @@ def one_address() -> str:
         ("control: { service: { port: 8443 } }\nnetworkPolicy: { clients: [{ podSelector: {} }] }", "http://hooks-hookbus-control:8443"),
         ("control: { tls: { existingSecret: own } }", None),
         ("gateway: { forwardTo: 'https://control.example' }", "https://control.example"),
+        ("gateway: { forwardTo: 'http://control.example:8443' }", "http://control.example:8443"),
         ("gateway: { forwardTo: '' }", None),
     ]
     for given, wanted in cases:
@@ -172,8 +173,11 @@ def one_address() -> str:
         told = [e["value"] for e in pod["containers"][0]["env"] if e["name"] == "HOOKBUS__GATEWAY__FORWARD_TO"]
         assert told == [wanted] * (wanted is not None), f"{given}: {told}"
         out = objects[("NetworkPolicy", "hooks-hookbus-gateway")]["spec"]["egress"]
-        ways = [rule for rule in out if {"port": 8081, "protocol": "TCP"} in rule["ports"]]
+        port = {None: 8081, "https://control.example": 443, "http://control.example:8443": 8443}.get(wanted, 8081)
+        ways = [rule for rule in out if {"port": port, "protocol": "TCP"} in rule["ports"]]
         assert len(ways) == (wanted is not None), f"{given}: {ways}"
+        # Only the control plane of this release has pods that can be named.
+        assert all(("podSelector" in str(way.get("to"))) == (port == 8081) for way in ways), f"{given}: {ways}"
         for rule in objects[("NetworkPolicy", "hooks-hookbus-control")]["spec"]["ingress"]:
             if rule["ports"][0]["port"] == 8081 and "from" in rule and wanted:
                 assert "gateway" in str(rule["from"]), f"{given}: the gateway may not reach the control plane"

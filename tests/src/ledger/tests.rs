@@ -72,6 +72,7 @@ fn hop(id: &str, attempt: u32, due_ms: i64) -> Hopped {
         generation: Generation::default(),
         hop: Hop { attempt, due_ms, wait, ..Hop::first() },
         payload: 7,
+        written_ms: due_ms,
     }
 }
 

@@ -58,6 +58,27 @@ fn lateness(books: &Books, killed: &[i64]) -> (Vec<i64>, Vec<i64>) {
     (sorted(in_takeover), sorted(calm))
 }
 
+/// When those that came late were due after a kill, and where they lost most: on their way to `deliveries`, or from there, ms.
+fn told_late(books: &Books, killed: &[i64]) -> Vec<String> {
+    let moved = books.hops.iter().map(|hop| ((hop.delivery, hop.hop.attempt), hop.written_ms));
+    let moved: BTreeMap<(DeliveryId, u32), i64> = moved.collect();
+    let due = books.facts.iter().filter_map(|fact| Some(((fact.delivery?, fact.attempt? + 1), fact.due_ms?)));
+    let due: BTreeMap<(DeliveryId, u32), i64> = due.collect();
+    let mut late: BTreeMap<(i64, &str), (usize, i64, i64)> = BTreeMap::new();
+    for request in &books.requests {
+        let Some(key) = request.delivery.zip(request.attempt) else { continue };
+        let Some((due_ms, moved_ms)) = due.get(&key).zip(moved.get(&key)) else { continue };
+        let after_ms = killed.iter().map(|at_ms| due_ms - at_ms).filter(|after_ms| *after_ms >= 0).min();
+        let Some(after_ms) = after_ms.filter(|_| request.arrived_ms - due_ms > LATE_MS) else { continue };
+        let (count, to, from) = late.entry((after_ms / 1_000, &request.path)).or_default();
+        (*count, *to, *from) = (*count + 1, (*to).max(moved_ms - due_ms), (*from).max(request.arrived_ms - moved_ms));
+    }
+    let line = |((after_s, path), (count, to, from)): ((i64, &str), (usize, i64, i64))| {
+        format!("{count} of {path} were late, due {after_s} s after a kill: at most {to} ms to `deliveries`, {from} ms from there")
+    };
+    late.into_iter().map(line).collect()
+}
+
 fn percentile(ascending: &[i64], percent: usize) -> i64 {
     ascending.get((ascending.len().saturating_sub(1)) * percent / 100).copied().unwrap_or(0)
 }
@@ -93,6 +114,9 @@ async fn killed_while_they_wait(name: &str, per_second: u32) -> (i64, usize) {
         percentile(&calm, 100),
         resident / 1_024
     ));
+    for line in told_late(&outcome.books, &killed) {
+        report(&line);
+    }
     assert!(calm.first().is_none_or(|early| *early >= 0), "{calm:?}");
     (percentile(&calm, 99), calm.len())
 }

@@ -14,6 +14,7 @@ use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
 use super::plans;
 use super::reader::Reader;
+use super::shutdown::ShutdownConfig;
 use super::sources::SourcesConfig;
 use crate::proxies::TrustedProxies;
 
@@ -96,6 +97,7 @@ const KEYS: &[Key] = &[
     listener::key("control.tls_key"),
     listener::client_ca("control.tls_client_ca"),
     listener::trusted_proxies("control.trusted_proxies"),
+    listener::proxy_header("control.proxy_header"),
     Key {
         path: "control.max_subscriptions",
         kind: Kind::Integer(1, 100_000_000, Unit::Count),
@@ -233,6 +235,8 @@ pub struct ControlConfig {
     pub tls: Option<TlsFiles>,
     /// Whose word counts on who called.
     pub trusted_proxies: TrustedProxies,
+    /// How long its listener waits at the end for what is in flight.
+    pub drain: Duration,
     /// Most subscriptions of the whole instance.
     pub max_subscriptions: usize,
     /// Most bytes of memory that objects take.
@@ -307,6 +311,7 @@ impl ControlConfig {
             connections_per_address: from.positive("control.connections_per_address"),
             tls: listener::read_tls(from, "control"),
             trusted_proxies: listener::read_trusted_proxies(from, "control"),
+            drain: ShutdownConfig::read(from).listener_drain(),
             max_subscriptions: from.number("control.max_subscriptions"),
             bytes: ByteLimits {
                 application: from.number("control.application_bytes"),

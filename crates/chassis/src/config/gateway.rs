@@ -10,6 +10,7 @@ use super::forward::{self, ForwardConfig};
 use super::key::{Key, Kind, Section, Unit};
 use super::listener::{self, TlsFiles};
 use super::reader::Reader;
+use super::shutdown::ShutdownConfig;
 use crate::proxies::TrustedProxies;
 
 pub(super) const SECTION: Section = Section {
@@ -92,6 +93,7 @@ const KEYS: &[Key] = &[
     listener::key("gateway.tls_key"),
     listener::client_ca("gateway.tls_client_ca"),
     listener::trusted_proxies("gateway.trusted_proxies"),
+    listener::proxy_header("gateway.proxy_header"),
     forward::TO,
     forward::TIMEOUT,
     forward::AT_ONCE,
@@ -189,6 +191,8 @@ pub struct GatewayConfig {
     pub tls: Option<TlsFiles>,
     /// Whose word counts on who called.
     pub trusted_proxies: TrustedProxies,
+    /// How long its listener waits at the end for what is in flight.
+    pub drain: Duration,
     /// Where what is no event route is passed on.
     pub forward: Option<ForwardConfig>,
     /// Bytes of bodies held at once.
@@ -234,6 +238,7 @@ impl GatewayConfig {
             connections_per_address: from.positive("gateway.connections_per_address"),
             tls: listener::read_tls(from, "gateway"),
             trusted_proxies: listener::read_trusted_proxies(from, "gateway"),
+            drain: ShutdownConfig::read(from).listener_drain(),
             forward: ForwardConfig::read(from),
             max_in_flight_bytes: from.number("gateway.max_in_flight_bytes"),
             queue_bytes: from.number("gateway.queue_bytes"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::key::{Key, Kind, Unit};
 use super::reader::Reader;
-use crate::proxies::TrustedProxies;
+use crate::proxies::{ProxyHeader, TrustedProxies};
 
 /// The files of a listener's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,16 +100,29 @@ pub(super) const fn trusted_proxies(path: &'static str) -> Key {
         kind: Kind::List,
         default: "",
         title: "Trusted proxies",
-        effect: "Networks such as 10.0.0.0/8 whose proxies say who called: the right-most address of `Forwarded`, or else of \
-                 `X-Forwarded-For`, that is in none of them. What others say is ignored. Connections are counted by the address that they \
-                 come from all the same.",
+        effect: "Networks such as 10.0.0.0/8 whose proxies say who called: the right-most address of their header (`proxy_header`) that is \
+                 in none of them. What others say is ignored. Connections are counted by the address that they come from all the same.",
+    }
+}
+
+pub(super) const fn proxy_header(path: &'static str) -> Key {
+    Key {
+        path,
+        kind: Kind::Choice(&["x-forwarded-for", "forwarded"]),
+        default: "x-forwarded-for",
+        title: "Header of trusted proxies",
+        effect: "The header that trusted proxies add the caller to. The other one is ignored: a proxy passes on what a client says there.",
     }
 }
 
 /// The proxies of a section that are believed.
 pub(super) fn read_trusted_proxies(from: &mut Reader<'_>, section: &str) -> TrustedProxies {
     let networks = from.items(&format!("{section}.trusted_proxies"), "networks such as 10.0.0.0/8");
-    TrustedProxies::new(&networks)
+    let header = match from.text(&format!("{section}.proxy_header")).as_str() {
+        "forwarded" => ProxyHeader::Forwarded,
+        _ => ProxyHeader::XForwardedFor,
+    };
+    TrustedProxies::new(&networks, header)
 }
 
 /// The TLS of a section; its keys are `<section>.tls_*`.

@@ -28,9 +28,11 @@ const KEYS: &[Key] = &[
     Key {
         path: "retry.look_ahead_bytes",
         kind: Kind::Integer(1_024, 67_108_864, Unit::Bytes),
-        default: "524288",
+        default: "4194304",
         title: "Look-ahead",
-        effect: "Held in memory per partition of a short tier, at least one record.",
+        effect: "Held in memory per partition of a short tier, at least one record; of all together `kafka.live_budget_bytes`. What is due up \
+                 to five seconds apart shares a tier: where more than this comes in that time, what is due first waits for what stands \
+                 before it, for as long at most.",
     },
     Key {
         path: "retry.look_ahead_tier_ms",

@@ -6,6 +6,8 @@
 //!
 //! Nor can some addresses together: each holds at most as many as half of the places that are still free. The fewer are free,
 //! the less one address gets, so that there is one left for the next.
+//!
+//! What a proxy of ours passes on it bounds itself: whoever is trusted to say who called is not bounded here.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,10 +16,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
+use crate::proxies::TrustedProxies;
+
 /// The connections without a token, by address.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     limit: Option<usize>,
+    unbounded: TrustedProxies,
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
     /// All of them together.
     shown: IntGauge,
@@ -35,7 +40,12 @@ pub(super) struct AddressSlot {
 impl Addresses {
     /// At most `limit` of each address.
     pub(super) fn new(limit: Option<usize>, shown: IntGauge) -> Self {
-        Self { limit, counts: Arc::default(), shown }
+        Self { limit, unbounded: TrustedProxies::default(), counts: Arc::default(), shown }
+    }
+
+    /// The same, but of these proxies as many as they like.
+    pub(super) fn with_unbounded(self, unbounded: TrustedProxies) -> Self {
+        Self { unbounded, ..self }
     }
 
     /// A place for a new connection; `None` if its address has as many as it may. `free`: places of the listener that nobody has.
@@ -43,7 +53,8 @@ impl Addresses {
         let address = network(peer);
         let mut counts = self.counts.lock();
         let count = counts.entry(address).or_default();
-        if self.limit.is_some_and(|limit| *count >= limit.min(free / 2).max(1)) {
+        let is_full = self.limit.is_some_and(|limit| *count >= limit.min(free / 2).max(1));
+        if is_full && !self.unbounded.trust(peer.to_canonical()) {
             return None;
         }
         *count += 1;
@@ -83,6 +94,7 @@ impl Drop for AddressSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxies::ProxyHeader;
 
     fn addresses(limit: Option<usize>) -> Addresses {
         Addresses::new(limit, IntGauge::new("without_token", "Without.").unwrap())
@@ -125,6 +137,16 @@ mod tests {
         assert!(free >= 150, "{free} are left");
         let mine = (0..50).filter_map(|_| addresses.take("10.9.9.9".parse().unwrap(), free - 50)).collect::<Vec<_>>();
         assert_eq!(mine.len(), 50, "who comes ninth is served");
+    }
+
+    #[test]
+    fn proxies_that_are_trusted_are_not_bounded() {
+        let networks = ["10.0.0.0/8".parse().unwrap()];
+        let addresses = addresses(Some(1)).with_unbounded(TrustedProxies::new(&networks, ProxyHeader::default()));
+        let held: Vec<_> = (0..10).filter_map(|_| addresses.take("::ffff:10.0.0.1".parse().unwrap(), 100)).collect();
+        assert_eq!(held.len(), 10);
+        let _other = addresses.take("192.0.2.1".parse().unwrap(), 100).unwrap();
+        assert!(addresses.take("192.0.2.1".parse().unwrap(), 100).is_none());
     }
 
     #[test]

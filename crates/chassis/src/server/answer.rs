@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::connection::Busy;
+use super::owed::OwedAnswer;
 
 pin_project! {
     /// The body of a response.
@@ -29,7 +30,7 @@ const PIECE: usize = 64 * 1024;
 /// Whether the next bytes wait for the peer.
 #[derive(Debug)]
 struct Owed {
-    owes: bool,
+    owes: Option<OwedAnswer>,
     busy: Busy,
 }
 
@@ -37,12 +38,11 @@ struct Owed {
 
 impl Owed {
     fn set(&mut self, owes: bool) {
-        match (self.owes, owes) {
-            (false, true) => self.busy.owe(),
-            (true, false) => self.busy.paid(),
-            (true, true) | (false, false) => {}
+        match (self.owes.take(), owes) {
+            (None, true) => self.owes = Some(self.busy.owe()),
+            (Some(owed), false) => self.busy.paid(owed),
+            (still, _) => self.owes = still,
         }
-        self.owes = owes;
     }
 }
 
@@ -56,7 +56,7 @@ impl Drop for Owed {
 
 impl<B: Body> WatchedBody<B> {
     pub(super) fn new(body: B, busy: Busy) -> Self {
-        let mut owed = Owed { owes: false, busy };
+        let mut owed = Owed { owes: None, busy };
         owed.set(!body.is_end_stream());
         Self { body, rest: Bytes::new(), owed }
     }

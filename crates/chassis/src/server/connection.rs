@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::addresses::{self, AddressSlot};
 use super::holders::{ConnectionHolder, HeldPlace, Holders};
+use super::owed::{OwedAnswer, OwedAnswers};
 use super::timer::Timer;
 use crate::clock;
 
@@ -51,9 +52,7 @@ pub struct ConnectionState {
     /// Frames of HTTP/2 are no heads.
     http2: AtomicBool,
     /// Responses whose next bytes wait for the peer.
-    owed: AtomicUsize,
-    /// Milliseconds after `born` when one of them last moved.
-    owed_ms: AtomicU64,
+    owed: OwedAnswers,
     /// Milliseconds after `born` since when the socket takes nothing; `TAKES` while it does.
     stuck_ms: AtomicU64,
     place: Mutex<ConnectionPlace>,
@@ -125,8 +124,7 @@ impl ConnectionState {
             since_ms: AtomicU64::new(0),
             head: AtomicBool::new(true),
             http2: AtomicBool::new(false),
-            owed: AtomicUsize::new(0),
-            owed_ms: AtomicU64::new(0),
+            owed: OwedAnswers::default(),
             stuck_ms: AtomicU64::new(TAKES),
             place: Mutex::new(ConnectionPlace::Address(slot)),
             shown: AtomicU64::new(NOTHING),
@@ -229,20 +227,6 @@ impl ConnectionState {
         }
     }
 
-    /// The next bytes of a response wait for the peer.
-    fn owe(&self) {
-        if self.owed.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.owed_ms.store(self.age_ms(), Ordering::Relaxed);
-        }
-    }
-
-    /// The peer made room for them.
-    fn paid(&self) {
-        if self.owed.fetch_sub(1, Ordering::Relaxed) > 1 {
-            self.owed_ms.store(self.age_ms(), Ordering::Relaxed);
-        }
-    }
-
     fn begin(&self, head: bool) {
         self.since_ms.store(self.age_ms(), Ordering::Relaxed);
         self.head.store(head, Ordering::Relaxed);
@@ -259,8 +243,7 @@ impl ConnectionState {
     /// Since when the peer has taken nothing of what waits for it.
     fn unread_since(&self) -> Option<Instant> {
         let stuck = Some(self.stuck_ms.load(Ordering::Relaxed)).filter(|ms| *ms != TAKES);
-        let owed = (self.owed.load(Ordering::Relaxed) > 0).then(|| self.owed_ms.load(Ordering::Relaxed));
-        stuck.into_iter().chain(owed).min().map(|ms| self.at(ms))
+        stuck.into_iter().chain(self.owed.since_ms()).min().map(|ms| self.at(ms))
     }
 
     /// What to do about the connection. Looks again soon enough that a state which begins right after is judged in time.
@@ -288,13 +271,13 @@ impl ConnectionState {
 
 impl Busy {
     /// The next bytes of the response wait for the peer.
-    pub(super) fn owe(&self) {
-        self.0.owe();
+    pub(super) fn owe(&self) -> OwedAnswer {
+        self.0.owed.add(self.0.age_ms())
     }
 
     /// The peer made room for them.
-    pub(super) fn paid(&self) {
-        self.0.paid();
+    pub(super) fn paid(&self, owed: OwedAnswer) {
+        self.0.owed.remove(owed);
     }
 }
 
@@ -364,10 +347,10 @@ mod tests {
     fn an_answer_that_is_not_read_ends_the_connection_and_one_that_moves_does_not() {
         let state = state();
         let busy = state.enter(http::Version::HTTP_2);
-        busy.owe();
+        let owed = busy.owe();
         assert!(matches!(verdict(&state, 9), ConnectionAction::Wait(_)));
         assert_eq!(verdict(&state, 11), ConnectionAction::DropUnread);
-        busy.paid();
+        busy.paid(owed);
         assert!(
             matches!(verdict(&state, 1_000), ConnectionAction::Wait(_)),
             "now it is the handler that takes its time"

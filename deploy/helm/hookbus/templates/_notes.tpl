@@ -18,6 +18,9 @@ The first application (its token is printed), and the first subscription:
   hookbus subscription create https://example.com/hooks --application shop --event-type invoice.paid
 
 Metrics are at /metrics on port 9090 of every pod{{ if .Values.serviceMonitor.enabled }}, and the ServiceMonitor {{ $name }} reads them{{ else }}; serviceMonitor.enabled has Prometheus' operator read them{{ end }}.
+{{- if and (include "hookbus.forwardTo" .) (not (dig "control" "trusted_proxies" "" .Values.config)) }}
+What comes through the gateway has a gateway's address in the audit: config.control.trusted_proxies (the pods' network) has it name who called.
+{{- end }}
 {{- if not .Values.alerts.enabled }}
 Nobody is told when something is wrong: alerts.enabled brings the rules.
 {{- end }}

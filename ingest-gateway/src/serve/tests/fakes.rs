@@ -379,7 +379,7 @@ impl Directory for Names {
     fn caller(&self, token: &str) -> Option<Caller> {
         match token {
             ADMIN => Some(Caller::Admin),
-            "viewer" => Some(Caller::ReadOnly),
+            "viewer" => Some(Caller::ReadOnly(Some(OrganizationId(Uuid::from_u128(7))))),
             OTHER_SECRET => Some(Caller::Application(ApplicationId(Uuid::from_u128(2)))),
             SERVICE => Some(Caller::Organization(organization())),
             NEIGHBOUR => Some(Caller::Application(neighbour())),
@@ -393,7 +393,7 @@ impl Directory for Names {
             Caller::Admin => true,
             Caller::Application(own) => own == application(),
             Caller::Organization(own) => own == organization(),
-            Caller::ReadOnly => false,
+            Caller::ReadOnly(_) => false,
         };
         (may && id_or_uid == APPLICATION).then(application)
     }
@@ -407,7 +407,7 @@ impl Directory for Names {
     fn senders(&self, caller: Caller) -> Option<Senders> {
         match caller {
             Caller::Application(own) => self.senders_of(own),
-            Caller::Admin | Caller::Organization(_) | Caller::ReadOnly => None,
+            Caller::Admin | Caller::Organization(_) | Caller::ReadOnly(_) => None,
         }
     }
 

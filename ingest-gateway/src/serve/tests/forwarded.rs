@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chassis::config::ForwardConfig;
-use chassis::proxies::TrustedProxies;
+use chassis::proxies::{ProxyHeader, TrustedProxies};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -86,7 +86,7 @@ async fn a_request_and_its_answer_go_through_as_they_are_but_for_what_is_of_a_co
     assert!(passed.head.starts_with("put /api/v1/subscriptions/7?dry_run=true http/1.1"), "{}", passed.head);
     let told = |name| passed.header(name);
     assert_eq!((told("host"), told("authorization")), (Some("hooks.example"), Some("bearer t")));
-    assert_eq!((told("x-private"), told("te"), told("forwarded")), (None, None, None), "{}", passed.head);
+    assert_eq!((told("x-private"), told("te"), told("forwarded")), (None, None, Some("for=\"127.0.0.1\"")), "{}", passed.head);
     assert_eq!(told("x-forwarded-for"), Some("127.0.0.1"), "what the client says of itself does not get through");
     let answer = "HTTP/1.1 422 Unprocessable Entity\r\ncontent-type: application/problem+json\r\nx-request-id: r\r\n\
                   connection: x-own\r\nx-own: 1\r\ncontent-length: 8\r\n\r\n{\"id\":1}";
@@ -131,6 +131,61 @@ async fn where_nobody_answers_the_client_is_told_to_come_again() {
     assert_eq!((reply.status, reply.id(), reply.header("retry-after")), (503, "ServiceUnavailable", Some("1")));
     assert!(reply.header("x-request-id").is_some());
     assert_eq!(fixture.send(&event("")).await.status, 201, "events need no control plane");
+}
+
+#[tokio::test]
+async fn a_refusal_is_seen_by_a_client_that_sends_a_large_body_first() {
+    let control = PlayedControl::start().await;
+    let url = control.url();
+    drop(control);
+    let body = vec![b' '; 1 << 20];
+    for at_once in [8, 0] {
+        let fixture = Fixture::with(to(&url, |forward| forward.at_once = at_once), None).await;
+        let path = "/api/v1/subscriptions:batch";
+        let reply = fixture.ask("POST", path, Some(SECRET), "application/json", &body).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{at_once} at once");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_been_done_is_not_asked_for_again() {
+    let control = PlayedControl::start().await;
+    let fixture = Fixture::with(to(&control.url(), |_| {}), None).await;
+    for (method, key, told) in [
+        ("POST", "", (Some("outcome_unknown"), None)),
+        ("DELETE", "", (Some("outcome_unknown"), None)),
+        ("POST", "idempotency-key: k\r\n", (Some("outcome_unknown"), Some("1"))),
+        ("GET", "", (None, Some("1"))),
+    ] {
+        let head = format!(
+            "{method} /api/v1/applications HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {SECRET}\r\n{key}content-length: 2\r\n\r\n{{}}"
+        );
+        // The control plane dies when it has the request.
+        let (reply, _gone) = tokio::join!(fixture.raw(head.as_bytes()), async { drop(control.passed().await) });
+        assert_eq!(reply.status, 503, "{method}");
+        let code = reply.body["code"].as_str();
+        assert_eq!((code, reply.header("retry-after")), told, "{method} {key}");
+    }
+}
+
+#[tokio::test]
+async fn one_address_without_a_token_leaves_places_for_others() {
+    let control = PlayedControl::start().await;
+    let fixture = Fixture::with(to(&control.url(), |forward| forward.at_once = 3), None).await;
+    let mut stuck = fixture.connect().await;
+    let bare = b"GET /api/v1/swagger.json HTTP/1.1\r\nhost: h\r\n\r\n";
+    stuck.write_all(bare).await.unwrap();
+    let mut held = control.passed().await;
+    held.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{").await;
+    assert_eq!(fixture.raw(bare).await.code(), "overloaded");
+    for token in [SECRET, "viewer"] {
+        let asked = fixture.ask("GET", "/api/v1/instance", Some(token), "application/json", b"");
+        let answered = async {
+            control.passed().await.write("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}").await;
+        };
+        let (reply, ()) = tokio::join!(asked, answered);
+        assert_eq!(reply.status, 200, "{token}");
+    }
 }
 
 #[tokio::test]
@@ -192,7 +247,7 @@ async fn what_was_passed_on_is_not_passed_on_again() {
 async fn the_caller_is_who_trusted_proxies_say_and_nobody_else() {
     for (trusted, ip) in [("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")] {
         let networks = [trusted.parse().unwrap()];
-        let fixture = Fixture::with(|config| config.trusted_proxies = TrustedProxies::new(&networks), None).await;
+        let fixture = Fixture::with(|config| config.trusted_proxies = TrustedProxies::new(&networks, ProxyHeader::XForwardedFor), None).await;
         let body = event("");
         let head = format!(
             "POST /api/v1/event HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\

@@ -22,6 +22,8 @@ pub struct Hopped {
     pub hop: Hop,
     /// [`body_hash`] of its payload.
     pub payload: u64,
+    /// When the broker wrote it, Unix ms.
+    pub written_ms: i64,
 }
 
 /// A record of a delay topic.
@@ -55,6 +57,7 @@ impl Hopped {
             generation: delivery.generation,
             hop: delivery.hop,
             payload: body_hash(&delivery.payload),
+            written_ms: record.timestamp_ms,
         })
     }
 

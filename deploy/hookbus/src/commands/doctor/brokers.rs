@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chassis::config::Config;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kafka::Connection;
 use kafka::probe::{self, BrokerSeen, ProbeFailure};
 use tokio::net::TcpStream;
@@ -26,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const PORT: u16 = 9092;
 /// Brokers that are looked at; of a larger cluster the others are left out.
 const MAX_BROKERS: usize = 100;
+/// Brokers that are looked at beside each other.
+const AT_ONCE: usize = 8;
 
 /// How they are looked at.
 #[derive(Clone, Copy)]
@@ -37,7 +40,7 @@ struct BrokersLook<'a> {
 }
 
 /// Looks at all of them. Returns those of the cluster, as far as anybody told; none: no broker answers that clients are sent to. Before topics are created a
-/// certificate that ends soon is no fault: an upgrade need not wait for its renewal.
+/// certificate that ends soon is no fault, nor is a broker that is away while others answer: an upgrade need not wait for them.
 ///
 /// # Errors
 /// No client can be made of the properties.
@@ -54,26 +57,52 @@ pub(super) async fn look(
     let mut told = BTreeSet::new();
     // Whether each of them answers.
     let mut known = BTreeMap::new();
-    for address in bootstrap(connection.brokers()) {
-        let what = format!("bootstrap broker {}:{}", address.0, address.1);
-        let seen = look_at(looking, &what, &address, findings).await?;
+    let named = bootstrap(connection.brokers()).into_iter();
+    let named = named.map(|address| (format!("bootstrap broker {}:{}", address.0, address.1), address));
+    for (address, seen) in look_at_all(looking, named.collect(), findings).await? {
         known.insert(address, !seen.is_empty());
         told.extend(seen);
     }
     let mut answers = told.len() > MAX_BROKERS;
+    let advertised = told.iter().take(MAX_BROKERS);
+    let unknown: BTreeMap<(String, u16), String> = advertised
+        .map(|broker| {
+            let what = format!("advertised broker {} at {}:{}", broker.id, broker.host, broker.port);
+            ((broker.host.clone(), broker.port), what)
+        })
+        .filter(|(address, _what)| !known.contains_key(address))
+        .collect();
+    let unknown = unknown.into_iter().map(|(address, what)| (what, address));
+    for (address, seen) in look_at_all(looking, unknown.collect(), findings).await? {
+        known.insert(address, !seen.is_empty());
+    }
     for broker in told.iter().take(MAX_BROKERS) {
-        let address = (broker.host.clone(), broker.port);
-        answers |= match known.get(&address) {
-            Some(answers) => *answers,
-            None => {
-                let what = format!("advertised broker {} at {}:{}", broker.id, broker.host, broker.port);
-                let seen = look_at(looking, &what, &address, findings).await?;
-                known.insert(address, !seen.is_empty());
-                !seen.is_empty()
-            }
-        };
+        answers |= known.get(&(broker.host.clone(), broker.port)).is_some_and(|answers| *answers);
+    }
+    if is_before && answers {
+        // An upgrade may be what mends the weather: with one broker away, topics are looked at through the others.
+        findings.excuse(Code::BrokerUnreachable);
     }
     Ok(if answers { told.into_iter().collect() } else { Vec::new() })
+}
+
+/// Looks at some of them at once: each that is silent takes its time. What is found stands in their order.
+async fn look_at_all(
+    looking: BrokersLook<'_>,
+    brokers: Vec<(String, (String, u16))>,
+    findings: &mut DoctorFindings,
+) -> Result<Vec<((String, u16), Vec<BrokerSeen>)>> {
+    let looks = brokers.into_iter().map(async |(what, address)| {
+        let mut found = DoctorFindings::default();
+        let seen = look_at(looking, &what, &address, &mut found).await?;
+        anyhow::Ok((address, seen, found))
+    });
+    let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+    let told = looks.into_iter().map(|(address, seen, found)| {
+        findings.append(found);
+        (address, seen)
+    });
+    Ok(told.collect())
 }
 
 /// `host:port`, as librdkafka reads them.

@@ -77,6 +77,20 @@ impl DoctorFindings {
         }
     }
 
+    /// What was found of something that was looked at beside others, behind what is here.
+    pub(super) fn append(&mut self, mut found: Self) {
+        self.0.append(&mut found.0);
+    }
+
+    /// What was found under this code is no fault here.
+    pub(super) fn excuse(&mut self, code: Code) {
+        for finding in &mut self.0 {
+            if matches!(&finding.verdict, Verdict::Wrong(found, _) if *found == code) {
+                finding.verdict = Verdict::Unknown;
+            }
+        }
+    }
+
     /// All, in order.
     pub(super) fn all(&self) -> &[Finding] {
         &self.0

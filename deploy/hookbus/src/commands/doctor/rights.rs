@@ -51,7 +51,21 @@ pub(super) async fn look(
         findings.well(format!("rights of {} to topics", who.name()), "all it needs");
     }
     groups(connection, config, (who, &needed), findings).await;
-    transaction(connection, config, (who, &told), findings).await;
+    if who == DoctorPrincipal::Role(Role::Delivery) {
+        retention(connection, config, who, findings).await;
+    }
+    transactions(connection, config, (who, &needed, &told), findings).await;
+}
+
+/// A delivery worker asks how long `deliveries` keeps its records before it begins.
+async fn retention(connection: &Connection, config: &Config, who: DoctorPrincipal, findings: &mut DoctorFindings) {
+    let topic = config.topics.topics().deliveries.to_string();
+    let what = format!("settings of topic {topic}");
+    match kafka::topics::setting(connection, &topic, "retention.ms").await {
+        Ok(_retention) => findings.well(what, "may be read"),
+        Err(error) if error.is_denied() => denied(who, what, error.to_string(), findings),
+        Err(error) => findings.failed(Code::BrokerSilent, what, &error.into()),
+    }
 }
 
 fn denied(who: DoctorPrincipal, what: String, found: String, findings: &mut DoctorFindings) {
@@ -100,22 +114,16 @@ async fn groups(
     }
 }
 
-async fn transaction(
+async fn transactions(
     connection: &Connection,
     config: &Config,
-    (who, told): (DoctorPrincipal, &ToldRights),
+    (who, needed, told): (DoctorPrincipal, &[Acl], &ToldRights),
     findings: &mut DoctorFindings,
 ) {
-    let role = match who {
-        // Events are written without transactions.
-        DoctorPrincipal::Role(Role::Gateway) => return findings.skipped("transaction", "the gateway writes without"),
-        DoctorPrincipal::Role(role) => role,
-        // Who mends lists writes as a delivery worker does.
-        DoctorPrincipal::Operator => Role::Delivery,
-    };
-    let mut kafka = config.kafka.clone();
-    kafka.slot = format!("{SLOT}{:04x}", Uuid::new_v4().as_fields().1);
-    let id = kafka.transactional_id(role);
+    let ids = ids(config, who, needed);
+    if ids.is_empty() {
+        return findings.skipped("transaction", "the gateway writes without");
+    }
     let topics = config.topics.topics();
     // Topics that nobody reads but people first; an aborted record is seen by nobody in any of them.
     let wanted = [&topics.rejected, &topics.attempts, &topics.deliveries];
@@ -123,15 +131,36 @@ async fn transaction(
     let Some(topic) = wanted.into_iter().find(|topic| may_write(topic)) else {
         return findings.skipped("transaction", "there is no topic that this principal may write");
     };
-    let what = format!("transaction as {id}");
-    match probe::try_transaction(connection, &id, topic).await {
-        Ok(tried) => {
-            findings.well(what, "begun and aborted");
-            clock(tried, findings);
+    let mut tried_first = None;
+    for id in ids {
+        let what = format!("transaction as {id}");
+        match probe::try_transaction(connection, &id, topic).await {
+            Ok(tried) => {
+                findings.well(what, "begun and aborted");
+                tried_first.get_or_insert(tried);
+            }
+            Err(error) if error.is_denied() => denied(who, what, error.to_string(), findings),
+            Err(error) => findings.failed(Code::BrokerSilent, what, &error.into()),
         }
-        Err(error) if error.is_denied() => denied(who, what, error.to_string(), findings),
-        Err(error) => findings.failed(Code::BrokerSilent, what, &error.into()),
     }
+    if let Some(tried) = tried_first {
+        clock(tried, findings);
+    }
+}
+
+/// Transactional ids to try, of a slot that nobody has: one of each prefix that the role begins its own with. An id without a slot is
+/// not tried, because that would fence whoever uses it.
+fn ids(config: &Config, who: DoctorPrincipal, needed: &[Acl]) -> Vec<String> {
+    let slot = format!("{SLOT}{:04x}", Uuid::new_v4().as_fields().1);
+    if who == DoctorPrincipal::Operator {
+        // Who mends lists writes as a delivery worker does.
+        let mut kafka = config.kafka.clone();
+        kafka.slot = slot;
+        return vec![kafka.transactional_id(Role::Delivery)];
+    }
+    let prefixes =
+        needed.iter().filter(|acl| acl.resource == Resource::TransactionalId && acl.pattern == NamePattern::Prefixed);
+    prefixes.map(|acl| format!("{}{slot}", acl.name)).collect()
 }
 
 fn clock(tried: TriedTransaction, findings: &mut DoctorFindings) {
@@ -152,6 +181,20 @@ mod tests {
 
     fn needed(role: &str) -> Vec<Acl> {
         acls::all(&Config::for_tests(), "User:{role}").into_iter().filter(|acl| acl.role == role).collect()
+    }
+
+    #[test]
+    fn every_kind_of_id_that_a_role_writes_under_is_tried() {
+        let config = Config::for_tests();
+        let of = |role| {
+            let ids = ids(&config, DoctorPrincipal::Role(role), &needed(&role.to_string()));
+            ids.iter().map(|id| id.split(SLOT).next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let installation = &config.kafka.installation;
+        assert_eq!(of(Role::Delivery), [format!("{installation}-delivery-")]);
+        assert_eq!(of(Role::Fanout).len(), 2, "events and sources");
+        assert!(of(Role::Control).len() >= 3, "reports and jobs: {:?}", of(Role::Control));
+        assert_eq!(of(Role::Gateway), [""; 0]);
     }
 
     #[test]

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use chassis::clock;
 use chassis::server::BoxError;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
+
+use super::places::ForwardPlace;
 
 /// A body that ends with an error when no piece came for so long.
 pub(super) struct ForwardedBody {
     inner: Incoming,
-    _place: OwnedSemaphorePermit,
+    _place: ForwardPlace,
     timeout: Duration,
     /// Runs while a piece is waited for.
     patience: Pin<Box<Sleep>>,
@@ -25,7 +26,7 @@ pub(super) struct ForwardedBody {
 // === impl ForwardedBody ===
 
 impl ForwardedBody {
-    pub(super) fn new(inner: Incoming, place: OwnedSemaphorePermit, timeout: Duration) -> Self {
+    pub(super) fn new(inner: Incoming, place: ForwardPlace, timeout: Duration) -> Self {
         Self { inner, _place: place, timeout, patience: Box::pin(tokio::time::sleep(timeout)), waits: false }
     }
 }
