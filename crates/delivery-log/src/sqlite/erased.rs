@@ -23,7 +23,8 @@ pub(super) fn all_applied(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE erased SET is_applied = 1 WHERE is_applied = 0", []).map(drop)
 }
 
-/// Takes the content of an event out of a file. Returns whether the file has rows of it.
+/// Takes the content of an event out of a file. Returns whether the file has rows of it: then it remembers the event, as one of which
+/// other files may still have content, until [`all_applied`].
 pub(super) fn clear(connection: &mut Connection, event: Uuid) -> rusqlite::Result<bool> {
     let transaction = connection.transaction()?;
     let events = transaction
@@ -37,7 +38,7 @@ pub(super) fn clear(connection: &mut Connection, event: Uuid) -> rusqlite::Resul
         .execute([event.as_bytes()])?;
     let is_here = events + facts > 0;
     if is_here {
-        mark(&transaction, event, true)?;
+        mark(&transaction, event, false)?;
     }
     transaction.commit()?;
     Ok(is_here)

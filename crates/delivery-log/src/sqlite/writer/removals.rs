@@ -153,3 +153,46 @@ impl StoreWriter {
         given_up.map(|()| all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::tests::{facts, writer};
+    use super::*;
+    use crate::fact::RowContent;
+
+    /// Which of these texts stand in a folder's files.
+    fn found(folder: &Path, texts: &[String]) -> Vec<String> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        let all: Vec<String> = files.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
+        texts.iter().filter(|text| all.iter().any(|file| file.contains(text.as_str()))).cloned().collect()
+    }
+
+    /// What is said of an event on a day.
+    fn said(event: Uuid, offset: i64, day: Day) -> LogChunk {
+        let mut lines = facts(offset..offset + 1, day.start_ms());
+        if let RowContent::Fact(fact) = &mut lines.rows[0].content {
+            (fact.event, fact.detail) = (Some(event), Some(format!("secret of {day}")));
+        }
+        lines
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_off_between_two_days_is_carried_out_in_the_other_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (event, days) = (Uuid::from_u128(9), [Day::of(0), Day::of(0).next()]);
+        let mut cut_off = writer(folder.path());
+        cut_off.project(vec![said(event, 0, days[0]), said(event, 1, days[1])]).unwrap();
+        let texts = days.map(|day| format!("secret of {day}"));
+        assert_eq!(found(folder.path(), &texts), texts);
+        // As where the process is killed once one of the days is done.
+        cut_off.clear(days[0], &[event]).unwrap();
+        drop(cut_off);
+        let mut again = writer(folder.path());
+        again.bind("attempts".to_owned()).unwrap();
+        assert_eq!(found(folder.path(), &texts), Vec::<String>::new());
+        let known = StoreWriter::known_erasures(&again.days).unwrap();
+        assert_eq!(known, (HashSet::from([event]), HashSet::new()), "and nothing of it is left to be done");
+    }
+}
