@@ -24,6 +24,7 @@ mod tally;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};

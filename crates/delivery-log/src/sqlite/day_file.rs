@@ -11,6 +11,7 @@ use super::about::{self, PASSED, ROWS};
 use super::erased;
 use super::forgotten::{self, RemovedRows};
 use super::schema;
+use super::texts::RowTexts;
 use super::{tally, targets};
 use crate::coverage::Coverage;
 use crate::day::Day;
@@ -177,6 +178,11 @@ fn insert_fact(
     fact: &Fact,
     counted: &mut NewCounts,
 ) -> rusqlite::Result<bool> {
+    let texts = RowTexts::of_fact(fact);
+    if !texts.is_empty() && is_there(transaction, "facts", place)? {
+        return Ok(false);
+    }
+    let text = texts.append(transaction)?;
     let stored = fact.stored_ms;
     let exchange = fact.exchange.as_ref();
     let application = names.id(transaction, fact.application.map(|id| id.0))?;
@@ -214,7 +220,7 @@ fn insert_fact(
         dialled,
         fact.record.map(|it| it.partition),
         fact.record.map(|it| it.offset),
-        fact.detail,
+        text,
     ])?;
     if inserted > 0
         && let Some(owners) = subscription.zip(application)
@@ -232,6 +238,11 @@ fn insert_event(
     event: &LoggedEvent,
     counted: &mut NewCounts,
 ) -> rusqlite::Result<bool> {
+    let texts = RowTexts::of_event(event);
+    if !texts.is_empty() && is_there(transaction, "events", place)? {
+        return Ok(false);
+    }
+    let text = texts.append(transaction)?;
     let application = names.id(transaction, Some(event.application.0))?;
     let event_type = names.word(transaction, Some(&event.event_type))?;
     let content_type = names.word(transaction, event.content_type.as_deref())?;
@@ -239,7 +250,7 @@ fn insert_event(
     let topic = names.word(transaction, origin.map(|it| it.topic.as_str()))?;
     let mut insert = transaction.prepare_cached(
         "INSERT OR IGNORE INTO events VALUES(
-            ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+            ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     let inserted = insert.execute(params![
         place,
@@ -257,11 +268,7 @@ fn insert_event(
         event.matched,
         i64::try_from(event.payload_bytes).unwrap_or(i64::MAX),
         content_type,
-        event.occurred_at,
-        event.labels,
-        event.metadata,
-        event.ip,
-        event.detail,
+        text,
         event.subscriptions,
         event.control_offset,
     ])?;
@@ -271,6 +278,12 @@ fn insert_event(
         counted.event(application);
     }
     Ok(inserted > 0)
+}
+
+/// Whether a table has a row of this place: its texts are there, too.
+fn is_there(transaction: &Transaction<'_>, table: &str, place: i64) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT EXISTS(SELECT 1 FROM {table} WHERE place = ?1)");
+    transaction.prepare_cached(&sql)?.query_row([place], |row| row.get(0))
 }
 
 // === impl NewNames ===

@@ -23,7 +23,8 @@ use crate::store::StoreError;
 const HISTORY: usize = 250;
 
 const COLUMNS: &str = "place, time, kind, application, event, type, subscription, delivery, generation, made_by, attempt, at,
-    accepted, due, started, elapsed, first_byte, status, error, reason, dialled, record_partition, record_offset, detail";
+    accepted, due, started, elapsed, first_byte, status, error, reason, dialled, record_partition, record_offset,
+    (SELECT detail FROM texts WHERE number = facts.text)";
 
 /// What of a row is looked at before anything is made of it.
 struct IndexEntry {

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use schemas::ids::ApplicationId;
 
+use super::texts;
 use crate::day::Day;
 
 /// Rows that are removed at once: the writer does nothing else meanwhile.
@@ -123,17 +124,17 @@ impl RowTable {
         (application, before): (i64, i64),
         most: usize,
     ) -> rusqlite::Result<usize> {
-        let sql = match self {
-            Self::Facts => {
-                "DELETE FROM facts WHERE place IN (SELECT place FROM facts INDEXED BY facts_by_application
-                    WHERE application = ?1 AND time < ?2 LIMIT ?3)"
-            }
-            Self::Events => {
-                "DELETE FROM events WHERE place IN (SELECT place FROM events INDEXED BY events_by_application
-                    WHERE application = ?1 AND time < ?2 LIMIT ?3)"
-            }
+        let table = match self {
+            Self::Facts => "facts",
+            Self::Events => "events",
         };
+        // The same ones both times: the first of the index.
+        let first = format!(
+            "FROM {table} INDEXED BY {table}_by_application WHERE application = ?1 AND time < ?2 ORDER BY time, place LIMIT ?3"
+        );
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        transaction.prepare_cached(sql)?.execute(params![application, before, most])
+        let of: &[&dyn rusqlite::ToSql] = &[&application, &before, &most];
+        texts::overwrite(transaction, &format!("SELECT text {first}"), of)?;
+        transaction.prepare_cached(&format!("DELETE FROM {table} WHERE place IN (SELECT place {first})"))?.execute(of)
     }
 }
