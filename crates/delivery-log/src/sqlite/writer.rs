@@ -61,6 +61,8 @@ pub(super) struct StoreWriter {
     topic: Option<String>,
     /// Days before it are given up.
     oldest: Day,
+    /// What was open before this day is forgotten.
+    open_from: Day,
     /// The day that was written last.
     hot: Option<Day>,
     hot_bytes: u64,
@@ -112,12 +114,13 @@ impl StoreWriter {
         // What was removed before this process began may not be overwritten yet.
         let unsettled = days.keys().copied().collect();
         let (wal_bytes, held_bytes, failures) = (schema::WAL_BYTES, 0, BTreeMap::new());
-        let (topic, oldest, hot) = (None, Day::of(0), None);
+        let (topic, oldest, open_from, hot) = (None, Day::of(0), Day::of(0), None);
         Ok(Self {
             days,
             open,
             topic,
             oldest,
+            open_from,
             hot,
             hot_bytes,
             wal_bytes,
@@ -289,8 +292,12 @@ impl StoreWriter {
             self.give_up(*day)?;
             info!(%day, "a day of the delivery log is given up");
         }
-        if !gone.is_empty() {
+        if self.open_from != self.oldest {
+            // Also where its days went before, and the process with them.
             self.open.forget_before(self.oldest.start_ms()).map_err(failed)?;
+            self.open_from = self.oldest;
+        }
+        if !gone.is_empty() {
             self.forget_erasures()?;
         }
         self.settle();
@@ -301,11 +308,15 @@ impl StoreWriter {
     fn cut(&mut self, ends: &BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
         let is_cut = |(_, file): &(&Day, &DayFile)| file.covered.reaches_beyond(ends);
         let gone: Vec<Day> = self.days.iter().filter(is_cut).map(|(day, _)| *day).collect();
+        let is_open_cut = self.open.covers_from(ends);
+        if is_open_cut {
+            // First, for whoever is killed in the middle finds by the days alone that there is something to cut.
+            self.renew_open()?;
+        }
         for day in &gone {
             self.give_up(*day)?;
         }
-        if self.open.covers_from(ends) {
-            self.renew_open()?;
+        if is_open_cut {
             self.catch_up()?;
         }
         Ok(gone)

@@ -158,9 +158,11 @@ impl StoreWriter {
 mod tests {
     use std::path::Path;
 
+    use schemas::ids::DeliveryId;
+
     use super::super::tests::{facts, writer};
     use super::*;
-    use crate::fact::RowContent;
+    use crate::fact::{FactKind, RowContent};
 
     /// Which of these texts stand in a folder's files.
     fn found(folder: &Path, texts: &[String]) -> Vec<String> {
@@ -194,5 +196,51 @@ mod tests {
         assert_eq!(found(folder.path(), &texts), Vec::<String>::new());
         let known = StoreWriter::known_erasures(&again.days).unwrap();
         assert_eq!(known, (HashSet::from([event]), HashSet::new()), "and nothing of it is left to be done");
+    }
+
+    #[test]
+    fn what_is_open_is_asked_again_though_a_cut_of_the_topic_ended_in_the_middle() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cut_off = writer(folder.path());
+        cut_off.project(vec![facts(0..8, 0)]).unwrap();
+        let (ends, day) = (BTreeMap::from([(0, 5)]), Day::of(0));
+        assert!(cut_off.open.covers_from(&ends));
+        // It cannot go on behind the day's first file.
+        let held = folder.path().join(format!("{day}.db-shm"));
+        std::fs::remove_file(&held).unwrap();
+        std::fs::create_dir(&held).unwrap();
+        std::fs::write(held.join("held"), "").unwrap();
+        cut_off.cut(&ends).unwrap_err();
+        drop(cut_off);
+        std::fs::remove_dir_all(&held).unwrap();
+        schema::remove(&schema::day_path(folder.path(), day)).unwrap();
+        let mut again = writer(folder.path());
+        again.bind("attempts".to_owned()).unwrap();
+        assert!(!again.coverage().reaches_beyond(&ends), "nothing says that there is something to cut");
+        assert!(!again.open.covers_from(&ends), "others take these offsets, and open and close what they do");
+    }
+
+    #[test]
+    fn what_is_open_is_forgotten_with_its_time_also_where_its_day_went_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let days = [Day::of(0), Day::of(0).next()];
+        let mut before = writer(folder.path());
+        before.bind("attempts".to_owned()).unwrap();
+        let mut dead = facts(0..1, days[0].start_ms());
+        if let RowContent::Fact(fact) = &mut dead.rows[0].content {
+            (fact.kind, fact.delivery) = (FactKind::DeadLettered, Some(DeliveryId(Uuid::from_u128(1))));
+        }
+        before.project(vec![dead, facts(1..2, days[1].start_ms())]).unwrap();
+        // As where the process is killed behind the removal of the day.
+        before.give_up(days[0]).unwrap();
+        drop(before);
+        let mut writer = writer(folder.path());
+        writer.bind("attempts".to_owned()).unwrap();
+        let letters = |writer: &StoreWriter| -> i64 {
+            writer.open.connection.query_row("SELECT count(*) FROM letters", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(letters(&writer), 1);
+        assert_eq!(writer.retain(days[1]).unwrap(), []);
+        assert_eq!(letters(&writer), 0);
     }
 }
