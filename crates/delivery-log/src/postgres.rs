@@ -164,30 +164,26 @@ impl PostgresStore {
     }
 
     /// Puts a session back that has done its work; one that has not is not put back.
-    async fn done<T>(
-        &self,
+    fn done<T>(
         mut filler: MutexGuard<'_, PgFiller>,
-        mut session: PgSession,
+        session: PgSession,
         answer: PgResult<T>,
     ) -> Result<T, StoreError> {
         let answer = answer.map_err(|error| error.told(WRITE_SECONDS))?;
-        // What fails here is done again with what comes next.
-        if session.tidy().await.is_ok() {
-            filler.session = Some(session);
-        }
+        filler.session = Some(session);
         Ok(answer)
     }
 
     async fn bind_to(&self, topic: String) -> Result<bool, StoreError> {
         let (filler, mut session) = self.session().await?;
         let answer = session.bind(&topic).await;
-        self.done(filler, session, answer).await
+        Self::done(filler, session, answer)
     }
 
     async fn fill(&self, chunks: Vec<LogChunk>) -> Result<Projected, StoreError> {
         let (filler, mut session) = self.session().await?;
         let answer = session.project(chunks, filler.oldest, &self.kept).await;
-        self.done(filler, session, answer).await
+        Self::done(filler, session, answer)
     }
 
     async fn keep_from(&self, oldest: Day) -> Result<Vec<Day>, StoreError> {
@@ -199,20 +195,25 @@ impl PostgresStore {
             self.look_again();
         }
         filler.oldest = filler.oldest.max(oldest);
-        let answer = session.retain(filler.oldest).await;
-        self.done(filler, session, answer).await
+        let gone = session.retain(filler.oldest).await.map_err(|error| error.told(WRITE_SECONDS))?;
+        // Not after every write: whoever reads the views for long would be waited for each time, while nothing is filled in. What
+        // fails here is done again with the next look; its session is not put back.
+        if session.tidy().await.is_ok() {
+            filler.session = Some(session);
+        }
+        Ok(gone)
     }
 
     async fn cut_to(&self, ends: BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
         let (filler, mut session) = self.session().await?;
         let answer = session.cut(&ends).await;
-        self.done(filler, session, answer).await
+        Self::done(filler, session, answer)
     }
 
     async fn forget_some(&self, before: Vec<(ApplicationId, i64)>) -> Result<Forgotten, StoreError> {
         let (filler, mut session) = self.session().await?;
         let answer = session.forget(&before).await;
-        self.done(filler, session, answer).await
+        Self::done(filler, session, answer)
     }
 
     /// Where this process fills the store, as whoever fills it; else beside the one who does, who finds out with what it does next.
@@ -221,7 +222,7 @@ impl PostgresStore {
         let all = match filler.session.take().filter(|it| !it.client.is_closed()) {
             Some(mut session) => {
                 let answer = session.give_up_all().await;
-                self.done(filler, session, answer).await?
+                Self::done(filler, session, answer)?
             }
             None => self.readers.give_up_all().await?,
         };

@@ -98,7 +98,8 @@ impl PgSession {
         Ok(told > 0)
     }
 
-    /// Drops tables that are of no day, and has the views show those that are. Whoever reads them is not waited for: it is done again.
+    /// Drops tables that are of no day, and has the views show those that are. Whoever reads them is hardly waited for: it is done
+    /// again, at the next look at which days are kept.
     pub(super) async fn tidy(&mut self) -> PgResult<()> {
         if !self.is_untidy {
             return Ok(());
@@ -106,7 +107,9 @@ impl PgSession {
         match self.tidy_up().await {
             Ok(()) => self.is_untidy = false,
             Err(error) if error.is_locked_out() => {
-                warn!("somebody reads days of the delivery log that are given up, or its views: their tables go later");
+                if let Some(swallowed) = self.untidy.permit(&()) {
+                    warn!(swallowed, "somebody reads days of the delivery log that are given up, or its views: their tables go later");
+                }
             }
             Err(error) => return Err(error),
         }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chassis::limited::Limited;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 use tracing::info;
@@ -26,6 +27,8 @@ const SETTINGS: &str = "-c lock_timeout=10000 -c statement_timeout=120000 -c idl
 const IDLE_MS: &str = "30000";
 /// Between two looks whether the lock is free.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
+/// One line about the same trouble per that.
+const LINE: Duration = Duration::from_secs(600);
 
 /// A connection that has the lock, and what it knows of the store.
 pub(super) struct PgSession {
@@ -36,6 +39,8 @@ pub(super) struct PgSession {
     pub(super) days: BTreeMap<Day, DaySet>,
     /// Tables that are there and of no day, or a day that the views do not show.
     pub(super) is_untidy: bool,
+    /// Lines about them.
+    pub(super) untidy: Limited<()>,
 }
 
 /// The tables of a day.
@@ -72,7 +77,7 @@ impl PgSession {
         let days = read_days(&transaction).await?;
         transaction.commit().await?;
         info!(days = days.len(), "this process fills the delivery log");
-        Ok(Some(Self { client, turn, topic, days, is_untidy: true }))
+        Ok(Some(Self { client, turn, topic, days, is_untidy: true, untidy: Limited::new(LINE) }))
     }
 }
 

@@ -222,6 +222,7 @@ async fn people_see_all_days_as_one_and_tables_of_days_that_are_gone_are_dropped
     let store = database.open().await.clone();
     let days = [0, 1, 2].map(|day| Day::of(day * 86_400_000));
     store.project(days.map(|day| chunk(i64::from(day.number()), day.start_ms())).to_vec()).await.unwrap();
+    store.retain(days[0]).await.unwrap();
     let connection = store.readers.beside().await.unwrap();
     let count = async || {
         let counted = "SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()
@@ -237,9 +238,19 @@ async fn people_see_all_days_as_one_and_tables_of_days_that_are_gone_are_dropped
     assert_eq!(store.retain(days[1]).await.unwrap(), [days[0]]);
     assert_eq!(offsets(&store).await, [1, 2]);
     assert_eq!(count().await, (3, 3));
+    // And whatever is written meanwhile waits for nobody, though there is a day more that they do not see yet.
+    let filler = store.filler.lock().await;
+    let session = &filler.session.as_ref().unwrap().client;
+    session.batch_execute("SET lock_timeout = 1").await.unwrap();
+    drop(filler);
+    let next = days[2].next();
+    store.project(vec![chunk(i64::from(next.number()), next.start_ms())]).await.unwrap();
+    assert_eq!(store.filler.lock().await.session.as_ref().map(|session| session.is_untidy), Some(true));
+    assert_eq!(count().await, (3, 4));
+    store.retain(days[1]).await.unwrap();
     look.rollback().await.unwrap();
     store.retain(days[1]).await.unwrap();
-    assert_eq!(count().await, (2, 2));
+    assert_eq!(count().await, (3, 3));
 }
 
 #[tokio::test]
