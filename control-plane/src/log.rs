@@ -127,7 +127,7 @@ impl DeliveryLog {
     pub(crate) fn over(store: Arc<dyn DeliveryStore>, catalog: catalog::Catalog) -> Self {
         let log = Self::none("");
         *log.0.opened.write() = Ok(Arc::new(RetainedStore::new(store, catalog)));
-        log.progress().begin(0..1, 0);
+        log.progress().begin(0..1, 0, 0);
         log.progress().reached(0, progress::ReachedTo::End);
         log.progress().whole_from(None);
         log
@@ -289,9 +289,23 @@ impl DeliveryLog {
         self.progress().has(ends)
     }
 
-    /// Whether older days are still read, or a reader has just begun.
-    pub(crate) fn is_being_made(&self) -> bool {
-        self.progress().whole_from_ms().is_some()
+    /// The edition of the store of which all days are there; `None`: older ones are still read, a reader has just begun, or is to begin
+    /// since days were given up that are kept.
+    ///
+    /// # Errors
+    /// 503: there is no log, or it does not answer.
+    pub(crate) async fn whole_edition(&self) -> Result<Option<i64>, Problem> {
+        let edition = self.edition().await?;
+        let is_whole = self.progress().whole_from_ms().is_none() && self.progress().edition() == edition;
+        Ok(is_whole.then_some(edition))
+    }
+
+    /// The edition that whoever asks now is answered from.
+    ///
+    /// # Errors
+    /// As of [`Self::whole_edition`].
+    pub(crate) async fn edition(&self) -> Result<i64, Problem> {
+        self.store()?.edition().await.map_err(|error| failed(&error))
     }
 
     /// The topic that it is an index of.
@@ -412,9 +426,28 @@ mod tests {
         assert_eq!((problem.status, problem.code), (503, Some(Code::LogUnavailable)));
         assert!(problem.detail.contains("not read yet"), "{}", problem.detail);
         assert!(log.headers(5_000).is_empty());
-        log.progress().begin(0..1, 1_000);
+        log.progress().begin(0..1, 1_000, 0);
         assert!(log.store().is_ok());
         let (behind, from) = (HeaderValue::from(4_000), HeaderValue::from_static("1970-01-01T00:00:01Z"));
         assert_eq!(log.headers(5_000), [(BEHIND, behind), (FROM, from)]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_given_up_is_whole_no_more_though_nobody_who_fills_it_has_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
+        let store = Arc::new(SqliteStore::open(&options).unwrap());
+        let log = DeliveryLog::over(store.clone(), made::catalog());
+        let before = log.whole_edition().await.unwrap();
+        assert!(before.is_some());
+        store.give_up_all().await.unwrap();
+        // What the projection says is of what was there before.
+        assert!(log.has(&BTreeMap::new()) && log.progress().whole_from_ms().is_none());
+        assert_eq!(log.whole_edition().await.unwrap(), None, "what is found now may lack days");
+        assert_ne!(log.edition().await.ok(), before, "and so may what was asked meanwhile");
+        log.progress().begin(0..1, 1_000, log.edition().await.unwrap());
+        assert_eq!(log.whole_edition().await.unwrap(), None);
+        log.progress().whole_from(None);
+        assert_eq!(log.whole_edition().await.ok().flatten(), log.edition().await.ok());
     }
 }

@@ -57,8 +57,12 @@ impl Projection {
                 return;
             }
         };
-        let Some(told) = told else { return };
         let now_ms = clock::now_ms();
+        let Some(told) = told else {
+            // Nobody has since days were given up that are kept.
+            self.log.progress().whole_from(Some(now_ms));
+            return;
+        };
         self.log.progress().follow(&told, now_ms);
         self.log.filled_by(Some(told.replica));
         if let Some(ms) = self.log.progress().behind_ms(now_ms) {

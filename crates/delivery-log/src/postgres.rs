@@ -304,6 +304,10 @@ impl DeliveryStore for PostgresStore {
         self.given_up.subscribe()
     }
 
+    fn edition(&self) -> StoreAnswer<'_, i64> {
+        Box::pin(self.readers.edition())
+    }
+
     fn give_up_all(&self) -> StoreAnswer<'_, Vec<Day>> {
         Box::pin(self.make_again())
     }

@@ -45,6 +45,12 @@ impl PgReaders {
         asked.await.map_err(|error: PgFailure| error.told(WRITE_SECONDS))
     }
 
+    pub(super) async fn edition(&self) -> Result<i64, StoreError> {
+        let connection = self.beside().await?;
+        let asked = async { Ok(connection.query_typed_one("SELECT edition FROM state", &[]).await?.try_get(0)?) };
+        asked.await.map_err(|error: PgFailure| error.told(WRITE_SECONDS))
+    }
+
     /// Those of these events that are erased.
     pub(super) async fn erased(&self, events: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
         let mut connection = self.beside().await?;

@@ -29,6 +29,7 @@ impl PgSession {
         move_on(&transaction, &mut self.turn).await?;
         if is_other {
             give_up_everything(&transaction).await?;
+            transaction.batch_execute("DELETE FROM erased").await?;
         }
         transaction.execute_typed("UPDATE state SET topic = $1", &[(&topic, Type::TEXT)]).await?;
         transaction.commit().await?;
@@ -70,6 +71,7 @@ impl PgSession {
         }
         let transaction = self.client.transaction().await?;
         move_on(&transaction, &mut self.turn).await?;
+        begin_edition(&transaction).await?;
         give_up(&transaction, &gone).await?;
         for day in &gone {
             self.days.remove(day);
@@ -151,19 +153,26 @@ impl PgSession {
     }
 }
 
-/// Has days be gone.
+/// Has days be gone. Which events are erased is remembered for as long as days are kept: what is read again comes without content.
 async fn give_up(transaction: &Transaction<'_>, days: &[Day]) -> PgResult<()> {
     let days: Vec<i32> = days.iter().map(|day| day.number()).collect();
-    for table in ["days", "covered", "accepted", "erased", "forgotten"] {
+    for table in ["days", "covered", "accepted", "forgotten"] {
         let delete = format!("DELETE FROM {table} WHERE day = ANY($1)");
         transaction.execute_typed(&delete, &[(&days, Type::INT4_ARRAY)]).await?;
     }
     Ok(())
 }
 
-/// Has all days be gone, and whatever outlives days.
+/// Days go that are kept: whoever stands by knows no more how far the log is than whoever fills it.
+async fn begin_edition(transaction: &Transaction<'_>) -> PgResult<()> {
+    Ok(transaction.batch_execute("UPDATE state SET edition = edition + 1, progress = NULL").await?)
+}
+
+/// Has all days be gone, and whatever outlives days, but for which events are erased: until the records that say so are read again,
+/// their content would be back.
 pub(super) async fn give_up_everything(transaction: &Transaction<'_>) -> PgResult<()> {
-    let all = "DELETE FROM days; DELETE FROM covered; DELETE FROM accepted; DELETE FROM erased; DELETE FROM forgotten;
+    begin_edition(transaction).await?;
+    let all = "DELETE FROM days; DELETE FROM covered; DELETE FROM accepted; DELETE FROM forgotten;
         DELETE FROM open_deliveries; DELETE FROM open_letters";
     Ok(transaction.batch_execute(all).await?)
 }

@@ -157,6 +157,9 @@ impl StoreWriter {
         let is_other = |of: &Option<String>| of.as_ref().is_some_and(|of| *of != topic);
         let others: Vec<Day> =
             self.days.iter().filter(|(_, file)| is_other(&file.topic)).map(|(day, _)| *day).collect();
+        if !others.is_empty() {
+            self.shared.begin_edition();
+        }
         for day in &others {
             self.give_up(*day)?;
         }
@@ -308,6 +311,9 @@ impl StoreWriter {
     fn cut(&mut self, ends: &BTreeMap<i32, i64>) -> Result<Vec<Day>, StoreError> {
         let is_cut = |(_, file): &(&Day, &DayFile)| file.covered.reaches_beyond(ends);
         let gone: Vec<Day> = self.days.iter().filter(is_cut).map(|(day, _)| *day).collect();
+        if !gone.is_empty() {
+            self.shared.begin_edition();
+        }
         let is_open_cut = self.open.covers_from(ends);
         if is_open_cut {
             // First, for whoever is killed in the middle finds by the days alone that there is something to cut.
@@ -352,9 +358,15 @@ impl StoreWriter {
 
     /// As [`Self::give_up`], and whoever fills the store is told to look again.
     fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
-        let given_up = self.give_up(day);
+        self.days_go();
+        self.give_up(day)
+    }
+
+    /// Days go that are to be read again. Whoever fills the store is told so first: what they ask this thread comes behind it, and
+    /// whoever asks rows knows by it that some may be missing.
+    fn days_go(&self) {
+        self.shared.begin_edition();
         self.look_again();
-        given_up
     }
 
     fn look_again(&self) {
@@ -415,6 +427,7 @@ mod tests {
             next_id: AtomicU64::new(1),
             open_id: AtomicU64::new(0),
             given_up: watch::Sender::new(0),
+            edition: Arc::default(),
             erased: ErasedEvents::default(),
             _lock: lock(folder).unwrap(),
         });

@@ -144,19 +144,18 @@ impl StoreWriter {
     pub(super) fn give_up_all(&mut self) -> Result<Vec<Day>, StoreError> {
         let all: Vec<Day> = self.days.keys().copied().collect();
         info!(days = all.len(), "the delivery log is made again, as it was asked to be");
-        let mut given_up = all.iter().try_for_each(|day| self.give_up(*day));
-        if given_up.is_ok() {
-            given_up = self.renew_open();
-        }
-        // Whatever became of it: what is covered is not what it was.
-        self.look_again();
-        given_up.map(|()| all)
+        // Whatever becomes of it: what is covered is not what it was.
+        self.days_go();
+        all.iter().try_for_each(|day| self.give_up(*day))?;
+        self.renew_open()?;
+        Ok(all)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::Ordering;
 
     use schemas::ids::DeliveryId;
 
@@ -199,6 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn before_a_day_goes_that_is_kept_there_is_another_edition_and_who_fills_the_store_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let days = [Day::of(0), Day::of(0).next()];
+        let mut writer = writer(folder.path());
+        writer.project(vec![facts(0..1, 0), facts(1..2, days[1].start_ms())]).unwrap();
+        let seen = |writer: &StoreWriter| (writer.shared.edition.load(Ordering::SeqCst), *writer.shared.given_up.borrow());
+        let before = seen(&writer);
+        writer.retain(days[1]).unwrap();
+        assert_eq!(seen(&writer), before, "what is not kept any more is no other edition");
+        // It does not get past the first file.
+        hold(folder.path(), days[1]);
+        writer.give_up_all().unwrap_err();
+        assert_eq!(seen(&writer), (before.0 + 1, before.1 + 1));
+    }
+
+    /// Has a day's file be one that cannot be removed. Returns what holds it.
+    fn hold(folder: &Path, day: Day) -> std::path::PathBuf {
+        let held = folder.join(format!("{day}.db-shm"));
+        std::fs::remove_file(&held).unwrap();
+        std::fs::create_dir(&held).unwrap();
+        held
+    }
+
+    #[test]
     fn what_is_open_is_asked_again_though_a_cut_of_the_topic_ended_in_the_middle() {
         let folder = tempfile::tempdir().unwrap();
         let mut cut_off = writer(folder.path());
@@ -206,10 +229,7 @@ mod tests {
         let (ends, day) = (BTreeMap::from([(0, 5)]), Day::of(0));
         assert!(cut_off.open.covers_from(&ends));
         // It cannot go on behind the day's first file.
-        let held = folder.path().join(format!("{day}.db-shm"));
-        std::fs::remove_file(&held).unwrap();
-        std::fs::create_dir(&held).unwrap();
-        std::fs::write(held.join("held"), "").unwrap();
+        let held = hold(folder.path(), day);
         cut_off.cut(&ends).unwrap_err();
         drop(cut_off);
         std::fs::remove_dir_all(&held).unwrap();
