@@ -208,14 +208,17 @@ impl DeliveryLog {
     /// Whether the content of an event was erased that was accepted at this time, Unix ms.
     ///
     /// # Errors
-    /// 503 `log_behind`: the log is being made, and what was said of the event since may not be in it yet.
+    /// 503 `log_behind`: the log is being made, or is late, and what was said of the event since may not be in it yet.
     pub(crate) async fn is_erased(&self, event: Uuid, accepted_ms: i64) -> Result<bool, Problem> {
         let erased = self.store()?.erased(vec![event]).await.map_err(|error| failed(&error))?;
         if !erased.is_empty() {
             return Ok(true);
         }
         let is_being_made = self.progress().whole_from_ms().is_some_and(|from_ms| accepted_ms < from_ms);
-        if is_being_made && let Some(behind) = self.may_lack("event's erasure, if there was one,") {
+        // An event of the newest part is no exception: the record of its erasure is younger than itself.
+        let is_late = self.progress().behind_ms(clock::now_ms()).is_some_and(|ms| ms > LATE_MS);
+        if (is_being_made || is_late)
+            && let Some(behind) = self.may_lack("event's erasure, if there was one,") {
             return Err(behind);
         }
         Ok(false)
@@ -449,5 +452,25 @@ mod tests {
         assert_eq!(log.whole_edition().await.unwrap(), None);
         log.progress().whole_from(None);
         assert_eq!(log.whole_edition().await.ok().flatten(), log.edition().await.ok());
+    }
+
+    #[tokio::test]
+    async fn whether_an_event_was_erased_is_not_known_by_a_log_that_is_late() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { folder: folder.path().to_owned(), readers: 1, memory_bytes: 1 << 20 };
+        let store = Arc::new(SqliteStore::open(&options).unwrap());
+        let log = DeliveryLog::over(store.clone(), made::catalog());
+        let (event, now_ms) = (Uuid::from_u128(1), clock::now_ms());
+        assert!(!log.is_erased(event, now_ms).await.unwrap());
+        for whole_from_ms in [None, Some(now_ms - 3_600_000)] {
+            log.filled(whole_from_ms, LATE_MS + 1_000);
+            let late = log.is_erased(event, now_ms).await.unwrap_err();
+            assert_eq!((late.status, late.code), (503, Some(Code::LogBehind)), "{whole_from_ms:?}");
+        }
+        log.filled(Some(now_ms - 3_600_000), 0);
+        assert!(!log.is_erased(event, now_ms).await.unwrap(), "of what is there it is");
+        log.filled(None, LATE_MS + 1_000);
+        store.erase(event).await.unwrap();
+        assert!(log.is_erased(event, now_ms).await.unwrap(), "what is known is said, however late it is");
     }
 }

@@ -89,6 +89,13 @@ impl DayFile {
         self.names.words.len() + self.names.ids.len()
     }
 
+    /// Remembers that events are erased; of those that are fresh other files may still have content.
+    pub(super) fn remember(&mut self, events: &[Uuid], fresh: &HashSet<Uuid>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        events.iter().try_for_each(|event| erased::mark(&transaction, *event, !fresh.contains(event)))?;
+        transaction.commit()
+    }
+
     /// Removes so many rows of these applications that are older than the time beside each, Unix ms.
     pub(super) fn forget(&mut self, before: &[(ApplicationId, i64)], most: usize) -> rusqlite::Result<RemovedRows> {
         let removed = forgotten::remove(&mut self.connection, (self.day, self.rows), before, most)?;

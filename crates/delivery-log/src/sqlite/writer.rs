@@ -241,11 +241,7 @@ impl StoreWriter {
     }
 
     fn take(&mut self, day: Day, part: DayPart) -> Result<Projected, StoreError> {
-        if !self.days.contains_key(&day) {
-            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
-            self.shared.appeared(day, file.rows);
-            self.days.insert(day, file);
-        }
+        self.open_day(day)?;
         self.heat(day).map_err(failed)?;
         match self.take_into(day, part) {
             Ok(taken) => {
@@ -255,6 +251,16 @@ impl StoreWriter {
             }
             Err(error) => Err(self.failed_in(day, &error)),
         }
+    }
+
+    /// Opens the file of a day, or makes it, where it is not open.
+    fn open_day(&mut self, day: Day) -> Result<(), StoreError> {
+        if !self.days.contains_key(&day) {
+            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
+            self.shared.appeared(day, file.rows);
+            self.days.insert(day, file);
+        }
+        Ok(())
     }
 
     /// Gives the cache to the day that is written.
@@ -322,6 +328,7 @@ impl StoreWriter {
         for day in &gone {
             self.give_up(*day)?;
         }
+        self.keep_erasures(&gone)?;
         if is_open_cut {
             self.catch_up()?;
         }
@@ -359,7 +366,8 @@ impl StoreWriter {
     /// As [`Self::give_up`], and whoever fills the store is told to look again.
     fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
         self.days_go();
-        self.give_up(day)
+        self.give_up(day)?;
+        self.keep_erasures(&[day])
     }
 
     /// Days go that are to be read again. Whoever fills the store is told so first: what they ask this thread comes behind it, and

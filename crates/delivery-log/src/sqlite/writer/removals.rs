@@ -107,6 +107,17 @@ impl StoreWriter {
         Ok((all, fresh))
     }
 
+    /// Has the newest of these days, which were given up to be read again, remember which events are erased: until the records that say
+    /// so are read again, the content of what stands before them would be back.
+    pub(super) fn keep_erasures(&mut self, given_up: &[Day]) -> Result<(), StoreError> {
+        let erased: Vec<Uuid> = self.shared.erased.read().iter().copied().collect();
+        let Some(day) = given_up.iter().max().copied().filter(|_| !erased.is_empty()) else { return Ok(()) };
+        self.open_day(day)?;
+        let Some(file) = self.days.get_mut(&day) else { return Ok(()) };
+        let kept = file.remember(&erased, &self.fresh);
+        kept.map_err(|error| failed_at(&schema::day_path(&self.shared.folder, day), &error))
+    }
+
     /// Forgets erased events of which no day that is there has anything any more.
     pub(super) fn forget_erasures(&mut self) -> Result<(), StoreError> {
         let (mut all, _) = Self::known_erasures(&self.days).map_err(crate::sqlite::failed)?;
@@ -147,6 +158,7 @@ impl StoreWriter {
         // Whatever becomes of it: what is covered is not what it was.
         self.days_go();
         all.iter().try_for_each(|day| self.give_up(*day))?;
+        self.keep_erasures(&all)?;
         self.renew_open()?;
         Ok(all)
     }
