@@ -259,6 +259,10 @@ impl DeliveryLog {
         *self.0.filler.write() = filler;
     }
 
+    fn is_filled_by_another(&self) -> bool {
+        self.0.filler.read().is_some()
+    }
+
     /// This one.
     fn replica(&self) -> &str {
         &self.0.replica

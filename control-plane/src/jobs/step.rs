@@ -226,6 +226,7 @@ impl Steps {
         };
         let ends = self.offsets.ends(&self.topics.attempts).await.map_err(|error| error.to_string())?;
         for _ in 0..LOOKS {
+            self.log.hear().await;
             if self.log.has(&ends) {
                 return Ok(edition);
             }
