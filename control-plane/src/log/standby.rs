@@ -53,7 +53,7 @@ impl Projection {
 
     /// Is as far as the replica that fills the store has told. What cannot be asked is as old as it was told last.
     async fn follow_told(&self) {
-        let Some(told) = told(self.store.as_ref()).await else { return };
+        let Ok(told) = told(self.store.as_ref()).await else { return };
         self.log.follow(told);
         if let Some(ms) = self.log.progress().behind_ms(clock::now_ms()) {
             self.tell_age(ms);
@@ -80,7 +80,7 @@ impl DeliveryLog {
     pub(crate) async fn hear(&self) {
         let Ok(store) = self.store() else { return };
         if self.is_filled_by_another()
-            && let Some(told) = told(store.as_ref()).await
+            && let Ok(told) = told(store.as_ref()).await
             && self.is_filled_by_another()
         {
             self.follow(told);
@@ -99,13 +99,8 @@ impl DeliveryLog {
     }
 }
 
-/// What was told last; `None`: it cannot be asked.
-async fn told(store: &dyn DeliveryStore) -> Option<Option<ToldProgress>> {
-    match store.told().await {
-        Ok(told) => Some(told.and_then(|told| serde_json::from_str(&told).ok())),
-        Err(error) => {
-            debug!(%error, "how far the delivery log is cannot be asked");
-            None
-        }
-    }
+/// What was told last.
+async fn told(store: &dyn DeliveryStore) -> Result<Option<ToldProgress>, StoreError> {
+    let told = store.told().await.inspect_err(|error| debug!(%error, "how far the delivery log is cannot be asked"))?;
+    Ok(told.and_then(|told| serde_json::from_str(&told).ok()))
 }
