@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use tracing::{info, warn};
 
 use super::connect::PgConnector;
-use super::failure::PgResult;
+use super::failure::{PgResult, within};
 use crate::day::Day;
 use crate::fact::{FactKind, Kinds};
 use crate::store::StoreError;
@@ -17,6 +17,8 @@ const SHAPE: i32 = 2;
 pub(super) const LOCK_CLASS: i32 = 0x686f_6f6b;
 /// What a connection is set to that makes tables: whoever holds them is not waited for without an end.
 const SETTINGS: &str = "-c lock_timeout=10000 -c statement_timeout=60000";
+/// How long all of it may take, seconds: whoever starts at once with others waits for them.
+const MADE_SECONDS: u64 = 180;
 
 /// Tables beside those of days: which days there are and what they cover; what is open, which outlives them.
 const STORE: &str = "
@@ -106,7 +108,7 @@ pub(super) fn lock_number(schema: &str) -> i32 {
 pub(super) async fn prepare(connector: &PgConnector) -> Result<(), StoreError> {
     let told = |error: super::failure::PgFailure| error.told(60);
     let mut client = connector.connect(SETTINGS).await.map_err(told)?;
-    let found = make(&mut client, &connector.schema).await.map_err(told)?;
+    let found = within(MADE_SECONDS, make(&mut client, &connector.schema)).await.map_err(told)?;
     let reason = match found {
         FoundTables::Ours => return Ok(()),
         FoundTables::Newer(shape) => format!(

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Transaction;
 use tracing::info;
 
-use super::connect::PgConnector;
+use super::connect::{PgConnection, PgConnector};
 use super::failure::{PgFailure, PgResult};
 use super::names::NewNumbers;
 use super::schema::{self, LOCK_CLASS};
@@ -32,7 +32,7 @@ const LINE: Duration = Duration::from_secs(600);
 
 /// A connection that has the lock, and what it knows of the store.
 pub(super) struct PgSession {
-    pub(super) client: Client,
+    pub(super) client: PgConnection,
     /// The number that the store has, unless somebody else has written.
     pub(super) turn: i64,
     pub(super) topic: Option<String>,

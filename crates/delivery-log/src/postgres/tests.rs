@@ -2,6 +2,7 @@
 
 mod crash;
 mod server;
+mod silent;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
