@@ -25,6 +25,8 @@ use crate::tally::NewCounts;
 
 /// Names that are remembered; beyond it all are looked up again.
 const MAX_NAMES: usize = 100_000;
+/// How often a file is tried that the disk does not give.
+const TRIES: u32 = 3;
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
 
@@ -321,11 +323,20 @@ impl NewNames {
     }
 }
 
-/// Opens a day's file to write; one that is damaged or of another shape is made anew. `kept` is what this build keeps.
+/// Opens a day's file to write; one that is damaged, of another shape or not to be used is made anew: one day of many is no reason to have
+/// none. `kept` is what this build keeps.
 pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusqlite::Result<DayFile> {
     let path = schema::day_path(folder, day);
-    let opened = schema::open_to_write(&path, &schema::DAY)
-        .and_then(|connection| connection.map(|it| DayFile::new(day, it, Arc::clone(kept))).transpose());
+    let try_it = || {
+        schema::open_to_write(&path, &schema::DAY)
+            .and_then(|connection| connection.map(|it| DayFile::new(day, it, Arc::clone(kept))).transpose())
+    };
+    let mut opened = try_it();
+    for _ in 1..TRIES {
+        if opened.as_ref().is_err_and(is_broken) {
+            opened = try_it();
+        }
+    }
     match opened {
         Ok(Some(file)) => return Ok(file),
         Ok(None) => {
@@ -334,11 +345,19 @@ pub(super) fn open(folder: &std::path::Path, day: Day, kept: &Arc<str>) -> rusql
         Err(error) if is_damaged(&error) => {
             tracing::warn!(%day, %error, "the file of this day of the delivery log is damaged; it is made again");
         }
+        Err(error) if is_broken(&error) || schema::is_unusable(&path) => {
+            tracing::warn!(path = %path.display(), %error, "this file of the delivery log cannot be used; its day is made again");
+        }
         Err(error) => return Err(error),
     }
-    schema::remove(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    schema::set_aside(&path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = schema::open_to_write(&path, &schema::DAY)?.ok_or(rusqlite::Error::InvalidQuery)?;
     DayFile::new(day, connection, Arc::clone(kept))
+}
+
+/// Whether the disk does not give what a file has.
+fn is_broken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
 }
 
 /// Whether a file is no database any more.

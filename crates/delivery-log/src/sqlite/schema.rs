@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chassis::clock;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::day::Day;
@@ -121,6 +122,27 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether nobody could open it, whatever else goes wrong at the moment: it is no file, or none that may be read.
+pub(super) fn is_unusable(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {
+            std::fs::File::open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        }
+        Ok(_directory) => true,
+        Err(_) => false,
+    }
+}
+
+/// Has a place be free for another file: what cannot be removed like one is renamed.
+pub(super) fn set_aside(path: &Path) -> std::io::Result<()> {
+    if !path.is_dir() {
+        return remove(path);
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".unusable-{}", clock::now_ms()));
+    std::fs::rename(path, name)
 }
 
 /// Bytes of a file and those beside it; what is not there has none.

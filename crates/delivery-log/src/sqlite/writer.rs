@@ -96,7 +96,8 @@ impl StoreWriter {
         for entry in std::fs::read_dir(&shared.folder).map_err(|error| unopened(&error))? {
             let path = entry.map_err(|error| unopened(&error))?.path();
             if let Some(day) = schema::day_of(&path) {
-                let file = day_file::open(&shared.folder, day, &kept).map_err(|error| unopened(&error))?;
+                let named = |error: rusqlite::Error| unopened(&format!("{}: {error}", path.display()));
+                let file = day_file::open(&shared.folder, day, &kept).map_err(named)?;
                 schema::set_cache(&file.connection, COLD_BYTES).map_err(|error| unopened(&error))?;
                 shared.appeared(day, file.rows);
                 days.insert(day, file);
@@ -256,7 +257,8 @@ impl StoreWriter {
     /// Opens the file of a day, or makes it, where it is not open.
     fn open_day(&mut self, day: Day) -> Result<(), StoreError> {
         if !self.days.contains_key(&day) {
-            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(failed)?;
+            let path = schema::day_path(&self.shared.folder, day);
+            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(|error| failed_at(&path, &error))?;
             self.shared.appeared(day, file.rows);
             self.days.insert(day, file);
         }
