@@ -4,10 +4,11 @@
 //! `state.turn` on from the number that this session has seen last: whoever has the lock next moves it first, and then what an older
 //! session writes finds another number, and nothing of it is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chassis::limited::Limited;
+use schemas::ids::ApplicationId;
 use tokio_postgres::types::Type;
 use tokio_postgres::Transaction;
 use tracing::info;
@@ -51,6 +52,8 @@ pub(super) struct DaySet {
     pub(super) covered: Coverage,
     /// It holds rows that this build passed over, and says so.
     pub(super) has_passed: bool,
+    /// Up to when, ms of the day, nothing of an application is left, as was found since rows last came.
+    pub(super) gone: HashMap<ApplicationId, i64>,
     pub(super) numbers: NewNumbers,
 }
 

@@ -45,6 +45,8 @@ pub(super) struct DayFile {
     pub(super) rows: u64,
     /// Another build had passed over rows of it that this one may keep: it covers nothing any more, until it is read again.
     pub(super) is_read_again: bool,
+    /// Up to when, ms of the day, nothing of an application is left, as was found since rows last came.
+    gone: HashMap<ApplicationId, i64>,
     names: NewNames,
 }
 
@@ -77,7 +79,8 @@ impl DayFile {
         let topic = about::read_topic(&connection)?;
         let rows = about::read_about(&connection, ROWS)?.and_then(|rows| rows.parse().ok()).unwrap_or(0);
         let (has_passed, names) = (passed.is_some() && !is_read_again, NewNames::default());
-        Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, names })
+        let gone = HashMap::new();
+        Ok(Self { connection, covered, topic, day, kept, has_passed, rows, is_read_again, gone, names })
     }
 
     /// Forgets the numbers of words and ids, which take the more memory the more there are: they are looked up again.
@@ -100,8 +103,18 @@ impl DayFile {
 
     /// Removes so many rows of these applications that are older than the time beside each, Unix ms.
     pub(super) fn forget(&mut self, before: &[(ApplicationId, i64)], most: usize) -> rusqlite::Result<RemovedRows> {
-        let removed = forgotten::remove(&mut self.connection, (self.day, self.rows), before, most)?;
+        let of_day = |(application, ms): &(ApplicationId, i64)| {
+            let before = forgotten::of_day(self.day, *ms)?;
+            let is_left = self.gone.get(application).is_none_or(|gone| *gone < before);
+            is_left.then_some((*application, before))
+        };
+        let left: Vec<(ApplicationId, i64)> = before.iter().filter_map(of_day).collect();
+        if left.is_empty() {
+            return Ok(RemovedRows::default());
+        }
+        let removed = forgotten::remove(&mut self.connection, self.rows, &left, most)?;
         self.rows = self.rows.saturating_sub(u64::try_from(removed.rows).unwrap_or(u64::MAX));
+        self.gone.extend(left.into_iter().take(removed.done));
         Ok(removed)
     }
 
@@ -132,6 +145,9 @@ impl DayFile {
             Ok(projected) => {
                 self.covered = covered;
                 self.rows += projected.new;
+                if projected.new > 0 {
+                    self.gone.clear();
+                }
                 self.has_passed |= passes;
                 self.topic = topic.map(str::to_owned);
                 Ok(projected)

@@ -126,29 +126,24 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// Removes some rows of these applications that are older than the time beside each, Unix ms, the oldest day's first.
+    /// Removes some rows of these applications that are older than the time beside each, Unix ms, the oldest day's first: of one day at a
+    /// time, so that others do not wait for all of them.
     pub(super) fn forget(&mut self, before: &[(ApplicationId, i64)]) -> Result<Forgotten, StoreError> {
         let last = before.iter().map(|(_, ms)| *ms).max().unwrap_or(i64::MIN);
-        let (mut forgotten, mut left) = (Forgotten::default(), forgotten::ROWS);
         for day in self.days.keys().copied().filter(|day| day.start_ms() < last).collect::<Vec<_>>() {
             let Some(file) = self.days.get_mut(&day) else { continue };
-            let removed = file.forget(before, left);
+            let removed = file.forget(before, forgotten::ROWS);
             self.shared.rows.write().insert(day, file.rows);
             let removed = removed.map_err(|error| self.failed_in(day, &error))?;
-            if removed.rows > 0 {
+            if removed.rows > 0 || removed.is_more {
                 self.unsettled.insert(day);
-                forgotten.rows += removed.rows as u64;
-                left -= removed.rows;
-            }
-            if removed.is_more {
-                forgotten.is_more = true;
-                return Ok(forgotten);
+                return Ok(Forgotten { rows: removed.rows as u64, is_more: true });
             }
         }
         let path = schema::open_path(&self.shared.folder);
         self.open.forget_of(before).map_err(|error| failed_at(&path, &error))?;
         self.settle();
-        Ok(forgotten)
+        Ok(Forgotten::default())
     }
 
     /// Gives up all days: whoever fills the store reads them again.
@@ -223,6 +218,22 @@ mod tests {
         hold(folder.path(), days[1]);
         writer.give_up_all().unwrap_err();
         assert_eq!(seen(&writer), (before.0 + 1, before.1 + 1));
+    }
+
+    #[test]
+    fn a_day_of_which_nothing_is_left_is_not_asked_again_until_rows_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let days = [Day::of(0), Day::of(0).next()];
+        let mut writer = writer(folder.path());
+        writer.project(vec![facts(0..10, 0), facts(10..11, days[1].start_ms())]).unwrap();
+        let before = [(ApplicationId(Uuid::from_u128(1)), days[1].start_ms())];
+        assert_eq!(writer.forget(&before).unwrap(), Forgotten { rows: 10, is_more: true });
+        assert_eq!(writer.forget(&before).unwrap(), Forgotten::default());
+        // Whoever asks it would fail.
+        writer.days[&days[0]].connection.execute_batch("DROP TABLE forgotten").unwrap();
+        assert_eq!(writer.forget(&before).unwrap(), Forgotten::default());
+        writer.project(vec![facts(20..21, 0)]).unwrap();
+        writer.forget(&before).unwrap_err();
     }
 
     /// Has a day's file be one that cannot be removed. Returns what holds it.
