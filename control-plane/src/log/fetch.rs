@@ -157,8 +157,9 @@ impl From<Problem> for NotReadBack {
 
 impl Drop for AskedRecord<'_> {
     fn drop(&mut self) {
+        let is_last = self.pass.leave();
         let lease = &self.pass.lease;
-        if self.pass.is_last() {
+        if is_last {
             self.inner.waiting.lock().remove(&lease.epoch);
             // Also where all was answered: of what could not be read the fetcher remembers that, and nobody asks under its number again.
             self.inner.fetcher.cancel(lease);

@@ -45,6 +45,7 @@ pub(super) struct GatePass<'a> {
     pub(super) turn: Arc<Semaphore>,
     /// Whoever else asks the partition now has the same.
     pub(super) lease: Lease,
+    has_left: bool,
 }
 
 // === impl ReadGates ===
@@ -66,7 +67,7 @@ impl ReadGates {
         let lease = gate.lease.get_or_insert_with(|| Lease { partition: partition.clone(), epoch: epoch() }).clone();
         let turn = Arc::clone(&gate.turn);
         drop(gates);
-        Some(GatePass { gates: self, partition, turn, lease })
+        Some(GatePass { gates: self, partition, turn, lease, has_left: false })
     }
 
     fn change(&self, partition: &TopicPartition, change: impl FnOnce(&mut ReadGate)) {
@@ -92,11 +93,13 @@ impl GatePass<'_> {
         self.gates.gates.lock().get(&self.partition).is_some_and(|gate| gate.is_silent(now))
     }
 
-    /// Whether nobody else asks under its lease: then nobody will.
-    pub(super) fn is_last(&self) -> bool {
+    /// Gives its place back. Returns whether nobody else asks under its lease: then nobody will.
+    pub(super) fn leave(&mut self) -> bool {
+        self.has_left = true;
         let mut gates = self.gates.gates.lock();
-        let Some(gate) = gates.get_mut(&self.partition) else { return false };
-        let is_last = gate.users == 1 && gate.lease.as_ref() == Some(&self.lease);
+        let Some(gate) = gates.get_mut(&self.partition) else { return true };
+        gate.users = gate.users.saturating_sub(1);
+        let is_last = gate.users == 0;
         if is_last {
             gate.lease = None;
         }
@@ -111,7 +114,9 @@ impl GatePass<'_> {
 
 impl Drop for GatePass<'_> {
     fn drop(&mut self) {
-        self.gates.change(&self.partition, |gate| gate.users = gate.users.saturating_sub(1));
+        if !self.has_left {
+            self.leave();
+        }
     }
 }
 
@@ -145,19 +150,18 @@ mod tests {
     #[test]
     fn who_asks_a_partition_at_the_same_time_is_answered_by_one_lease_and_who_comes_later_by_another() {
         let (gates, now) = (ReadGates::default(), clock::instant());
-        let (one, two) = (gates.enter(partition(0), now).unwrap(), gates.enter(partition(0), now).unwrap());
+        let (mut one, mut two) = (gates.enter(partition(0), now).unwrap(), gates.enter(partition(0), now).unwrap());
         let other = gates.enter(partition(1), now).unwrap();
         assert_eq!(one.lease, two.lease);
         assert_ne!(one.lease.epoch, other.lease.epoch);
-        assert!(!one.is_last());
-        let first = one.lease.clone();
+        assert!(!one.leave());
         drop(one);
-        assert!(two.is_last());
+        assert!(two.leave(), "each is counted once");
         // What was asked under it is forgotten from here on.
         let late = gates.enter(partition(0), now).unwrap();
-        assert_ne!(late.lease.epoch, first.epoch);
+        assert_ne!(late.lease.epoch, two.lease.epoch);
         drop(two);
-        assert!(late.is_last());
+        assert!(gates.enter(partition(0), now).is_some_and(|it| it.lease == late.lease), "nor is another one's place given back");
     }
 
     #[test]
