@@ -2,6 +2,7 @@
 //! nothing.
 
 mod in_order;
+mod lane_room;
 pub(super) mod letters;
 mod rejections;
 pub(super) mod replay;
@@ -24,10 +25,12 @@ use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use uuid::Uuid;
 
+use self::lane_room::PartReceivers;
 use super::known::KnownJob;
 use super::metrics::JobsMetrics;
 use super::work::job_record;
 use crate::config::Deps;
+use crate::health::HealthView;
 use crate::log::DeliveryLog;
 use crate::log::accepted::AcceptedEvents;
 use crate::log::letters::letter;
@@ -49,6 +52,8 @@ pub(super) struct Steps {
     /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
     offsets: Offsets,
     rejected: RejectedReader,
+    /// How much waits for a subscription.
+    health: HealthView,
     metrics: JobsMetrics,
 }
 
@@ -75,10 +80,12 @@ struct JobPart {
     progress: JobProgress,
     /// Bytes of what is written.
     bytes: usize,
+    /// For whom it is.
+    receivers: PartReceivers,
 }
 
 /// What parts are made of.
-pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader);
+pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader, HealthView);
 
 /// Why a part cannot be made now.
 type NotNow = String;
@@ -88,11 +95,12 @@ type NotNow = String;
 impl Steps {
     pub(super) fn new(
         deps: &Deps,
-        (log, accepted, rejected): ReadForJobs,
+        (log, accepted, rejected, health): ReadForJobs,
         offsets: Offsets,
         metrics: JobsMetrics,
     ) -> Self {
-        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, rejected, metrics }
+        let (topics, catalog) = (deps.topics.clone(), deps.catalog.clone());
+        Self { topics, catalog, log, accepted, offsets, rejected, health, metrics }
     }
 
     /// The next part of a job.
@@ -283,7 +291,7 @@ impl JobPart {
     fn of(job: &KnownJob) -> Self {
         let begun = || JobProgress::begun(job.definition.job_id, clock::now_ms());
         let progress = job.progress.clone().unwrap_or_else(begun).going_on();
-        Self { outputs: Vec::new(), progress, bytes: 0 }
+        Self { outputs: Vec::new(), progress, bytes: 0, receivers: PartReceivers::new() }
     }
 
     fn write(&mut self, record: OutRecord) {

@@ -106,3 +106,37 @@ async fn a_retry_is_one_try_and_a_replay_is_a_delivery() {
     assert_eq!(dead[0]["state"], "healed", "it was delivered since");
     pipeline.finish(Expect { dead: 1, ..Expect::default() }).await.unwrap();
 }
+
+/// Of a job whose goal takes nothing not much is written, and all of it once that takes something again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_to_a_goal_that_takes_nothing_waits_and_goes_on_by_itself() {
+    const EVENTS: usize = 600;
+    let mut pipeline = Setup::new("goal").start().await.unwrap();
+    let application = pipeline.application(&["a.b"]).await.unwrap();
+    let subscription = pipeline.subscribe(&application, &["a.b"], json!({})).await.unwrap();
+    send(&pipeline, &application, names("evt", EVENTS)).await;
+    let count = u64::try_from(EVENTS).unwrap();
+    pipeline.endpoint().wait_for(&subscription.path, count, SOON).await.unwrap();
+    pipeline.settled(LONG).await.unwrap();
+    pipeline.pause(&application, &subscription, true).await.unwrap();
+    let body = json!({
+        "application_id": application.id,
+        "filter": { "from": "2020-01-01T00:00:00Z" },
+        "to": { "subscription_id": subscription.id },
+        "rate_per_second": 100,
+    });
+    let job = pipeline.job("/replays", &body).await.unwrap();
+    let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
+    let waiting = told(&pipeline, 1, &path, |job| job["state"] == "waiting").await;
+    assert!(waiting["waiting_for"].as_str().is_some_and(|why| why.contains(&subscription.id)), "{waiting}");
+    assert!((250..500).contains(&counted(&waiting, "written")), "{waiting}");
+    assert_eq!(pipeline.endpoint().count(&subscription.path), EVENTS);
+    pipeline.pause(&application, &subscription, false).await.unwrap();
+    let done = told(&pipeline, 1, &path, |job| !job["ended_at"].is_null()).await;
+    assert_eq!((&done["state"], counted(&done, "written")), (&json!("done"), count), "{done}");
+    pipeline.endpoint().wait_for(&subscription.path, 2 * count, LONG).await.unwrap();
+    pipeline.settled(LONG).await.unwrap();
+    assert_eq!(pipeline.endpoint().count(&subscription.path), 2 * EVENTS);
+    report(&format!("replay: {EVENTS} to a goal that took nothing, {} written meanwhile", counted(&waiting, "written")));
+    pipeline.finish_within(Expect::default(), LONG).await.unwrap();
+}
