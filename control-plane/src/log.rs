@@ -218,7 +218,8 @@ impl DeliveryLog {
         // An event of the newest part is no exception: the record of its erasure is younger than itself.
         let is_late = self.progress().behind_ms(clock::now_ms()).is_some_and(|ms| ms > LATE_MS);
         if (is_being_made || is_late)
-            && let Some(behind) = self.may_lack("event's erasure, if there was one,") {
+            && let Some(behind) = self.may_lack("event's erasure, if there was one,")
+        {
             return Err(behind);
         }
         Ok(false)

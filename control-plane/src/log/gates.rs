@@ -161,7 +161,10 @@ mod tests {
         let late = gates.enter(partition(0), now).unwrap();
         assert_ne!(late.lease.epoch, two.lease.epoch);
         drop(two);
-        assert!(gates.enter(partition(0), now).is_some_and(|it| it.lease == late.lease), "nor is another one's place given back");
+        assert!(
+            gates.enter(partition(0), now).is_some_and(|it| it.lease == late.lease),
+            "nor is another one's place given back"
+        );
     }
 
     #[test]

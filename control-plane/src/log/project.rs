@@ -119,10 +119,8 @@ impl Projection {
             };
             let now_ms = clock::now_ms();
             self.log.progress().failed(now_ms);
-            let is_given_up = matches!(
-                ended,
-                Err(ProjectError::GivenUp | ProjectError::DeliveryStore(StoreError::FilledByAnother))
-            );
+            let is_given_up =
+                matches!(ended, Err(ProjectError::GivenUp | ProjectError::DeliveryStore(StoreError::FilledByAnother)));
             if is_given_up {
                 // Which of the days is not whole, the next reader finds out. Another process that has moved the store on may have given
                 // up days of it.

@@ -170,11 +170,7 @@ impl PostgresStore {
     }
 
     /// Puts a session back that has done its work; one that has not is not put back.
-    fn done<T>(
-        mut filler: MutexGuard<'_, PgFiller>,
-        session: PgSession,
-        answer: PgResult<T>,
-    ) -> Result<T, StoreError> {
+    fn done<T>(mut filler: MutexGuard<'_, PgFiller>, session: PgSession, answer: PgResult<T>) -> Result<T, StoreError> {
         let answer = answer.map_err(|error| error.told(WRITE_SECONDS))?;
         filler.session = Some(session);
         Ok(answer)

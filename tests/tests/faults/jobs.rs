@@ -128,7 +128,7 @@ async fn a_replay_to_a_goal_that_takes_nothing_waits_and_goes_on_by_itself() {
     let job = pipeline.job("/replays", &body).await.unwrap();
     let path = format!("/jobs/{}", job["job_id"].as_str().unwrap());
     let waiting = told(&pipeline, 1, &path, |job| job["state"] == "waiting").await;
-    assert!(waiting["waiting_for"].as_str().is_some_and(|why| why.contains(&subscription.id)), "{waiting}");
+    assert!(waiting["waiting_for"].as_str().is_some_and(|why| why.contains(&subscription.id.to_string())), "{waiting}");
     assert!((250..500).contains(&counted(&waiting, "written")), "{waiting}");
     assert_eq!(pipeline.endpoint().count(&subscription.path), EVENTS);
     pipeline.pause(&application, &subscription, false).await.unwrap();
@@ -137,6 +137,9 @@ async fn a_replay_to_a_goal_that_takes_nothing_waits_and_goes_on_by_itself() {
     pipeline.endpoint().wait_for(&subscription.path, 2 * count, LONG).await.unwrap();
     pipeline.settled(LONG).await.unwrap();
     assert_eq!(pipeline.endpoint().count(&subscription.path), 2 * EVENTS);
-    report(&format!("replay: {EVENTS} to a goal that took nothing, {} written meanwhile", counted(&waiting, "written")));
+    report(&format!(
+        "replay: {EVENTS} to a goal that took nothing, {} written meanwhile",
+        counted(&waiting, "written")
+    ));
     pipeline.finish_within(Expect::default(), LONG).await.unwrap();
 }

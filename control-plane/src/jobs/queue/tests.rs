@@ -147,7 +147,10 @@ fn what_is_removed_while_its_part_is_made_leaves_the_line_with_it() {
     queue.begin(place);
     queue.take(&record(1, JobKey::Definition(asked.job_id), None)).unwrap();
     assert_eq!(queue.len(), 1, "its part is under way");
-    assert!(!queue.made(place, &JobProgress::begun(asked.job_id, 1), (Duration::ZERO, now)), "nothing is written of it");
+    assert!(
+        !queue.made(place, &JobProgress::begun(asked.job_id, 1), (Duration::ZERO, now)),
+        "nothing is written of it"
+    );
     assert_eq!(queue.len(), 0);
 }
 

@@ -223,7 +223,8 @@ pub(super) async fn forget_before(transaction: &Transaction<'_>, ms: i64) -> PgR
 
 /// Forgets what was open of these applications before the time beside each, Unix ms.
 pub(super) async fn forget_of(transaction: &Transaction<'_>, before: &[(ApplicationId, i64)]) -> PgResult<()> {
-    let (applications, times): (Vec<Uuid>, Vec<i64>) = before.iter().map(|(application, ms)| (application.0, *ms)).unzip();
+    let (applications, times): (Vec<Uuid>, Vec<i64>) =
+        before.iter().map(|(application, ms)| (application.0, *ms)).unzip();
     for (table, time) in [("open_letters", "stored"), ("open_deliveries", "since")] {
         let sql = format!(
             "DELETE FROM {table} USING unnest($1::uuid[], $2::int8[]) AS b(whose, before)

@@ -110,7 +110,10 @@ impl PgSession {
             Ok(()) => self.is_untidy = false,
             Err(error) if error.is_locked_out() => {
                 if let Some(swallowed) = self.untidy.permit(&()) {
-                    warn!(swallowed, "somebody reads days of the delivery log that are given up, or its views: their tables go later");
+                    warn!(
+                        swallowed,
+                        "somebody reads days of the delivery log that are given up, or its views: their tables go later"
+                    );
                 }
             }
             Err(error) => return Err(error),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use chassis::limited::Limited;
 use schemas::ids::ApplicationId;
-use tokio_postgres::types::Type;
 use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
 use tracing::info;
 
 use super::connect::{PgConnection, PgConnector};

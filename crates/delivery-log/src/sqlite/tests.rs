@@ -106,7 +106,8 @@ async fn a_day_whose_file_nobody_can_open_keeps_no_other_one_closed() {
     store.project(chunks.to_vec()).await.unwrap();
     assert_eq!(store.coverage().await.unwrap().of(0), std::slice::from_ref(&(0..2)));
     let names = std::fs::read_dir(folder.place.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    let aside: Vec<String> = names.filter_map(|name| name.into_string().ok()).filter(|it| it.contains("unusable")).collect();
+    let aside: Vec<String> =
+        names.filter_map(|name| name.into_string().ok()).filter(|it| it.contains("unusable")).collect();
     assert!(matches!(&*aside, [one] if one.starts_with("1970-01-01.db.")), "{aside:?}");
 }
 

@@ -258,7 +258,8 @@ impl StoreWriter {
     fn open_day(&mut self, day: Day) -> Result<(), StoreError> {
         if !self.days.contains_key(&day) {
             let path = schema::day_path(&self.shared.folder, day);
-            let file = day_file::open(&self.shared.folder, day, &self.kept).map_err(|error| failed_at(&path, &error))?;
+            let file =
+                day_file::open(&self.shared.folder, day, &self.kept).map_err(|error| failed_at(&path, &error))?;
             self.shared.appeared(day, file.rows);
             self.days.insert(day, file);
         }

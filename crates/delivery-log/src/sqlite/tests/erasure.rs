@@ -110,17 +110,14 @@ fn batch(partitions: i32, from: i64, rows: i64) -> (Vec<LogChunk>, Vec<(Uuid, St
         let mut lines = Vec::new();
         for offset in from..from + rows {
             let at = crate::position::Coordinates { partition, offset };
-            let event = Uuid::from_u128((u128::from(partition.unsigned_abs()) << 64) | u128::from(offset.unsigned_abs()));
+            let event =
+                Uuid::from_u128((u128::from(partition.unsigned_abs()) << 64) | u128::from(offset.unsigned_abs()));
             // As long as others and longer, so that pages are split wherever rows come.
             let length = usize::try_from((offset * 31 + i64::from(partition) * 7) % 90).unwrap();
             let text = format!("label-{partition}-{offset}-{}", "secret ".repeat(length));
             let logged = LoggedEvent { coordinates: at, uuid: event, labels: Some(text.clone()), ..template.clone() };
             texts.push((event, text));
-            lines.push(LogRow {
-                offset,
-                stored_ms: template.stored_ms,
-                content: RowContent::Event(Box::new(logged)),
-            });
+            lines.push(LogRow { offset, stored_ms: template.stored_ms, content: RowContent::Event(Box::new(logged)) });
         }
         chunks.push(LogChunk { partition, offsets: from..from + rows, rows: lines });
     }

@@ -210,7 +210,8 @@ mod tests {
         let days = [Day::of(0), Day::of(0).next()];
         let mut writer = writer(folder.path());
         writer.project(vec![facts(0..1, 0), facts(1..2, days[1].start_ms())]).unwrap();
-        let seen = |writer: &StoreWriter| (writer.shared.edition.load(Ordering::SeqCst), *writer.shared.given_up.borrow());
+        let seen =
+            |writer: &StoreWriter| (writer.shared.edition.load(Ordering::SeqCst), *writer.shared.given_up.borrow());
         let before = seen(&writer);
         writer.retain(days[1]).unwrap();
         assert_eq!(seen(&writer), before, "what is not kept any more is no other edition");
