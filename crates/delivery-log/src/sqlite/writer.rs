@@ -1,6 +1,7 @@
 //! The one thread that writes: it holds all files, and does one thing after the other.
 
 mod checkpoints;
+mod damage;
 mod removals;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,9 +25,6 @@ use crate::store::{Forgotten, Projected, StoreError};
 
 /// What a connection that is rarely used keeps of its file.
 const COLD_BYTES: u64 = 256 * 1024;
-
-/// Failures of a day's file in a row after which it is made again.
-const FAILURES: u32 = 10;
 
 /// What the thread is asked for.
 pub(super) enum WriterCommand {
@@ -212,27 +210,6 @@ impl StoreWriter {
         Err(failed_at(&path, &error))
     }
 
-    /// Gives up a file in which a reader met a damaged page, unless that was done meanwhile.
-    fn mend(&mut self, file: AskedFile) {
-        let is_there = match file.day {
-            Some(day) => self.shared.days().get(&day) == Some(&file.id),
-            None => self.shared.open_id() == file.id,
-        };
-        if !is_there {
-            return;
-        }
-        let path = file.path(&self.shared.folder);
-        warn!(path = %path.display(), "a file of the delivery log is damaged, as a reader has found; it is made again");
-        let mended = match file.day {
-            Some(day) => self.give_up_damaged(day),
-            None => self.renew_open().and_then(|()| self.catch_up()),
-        };
-        if let Err(error) = mended {
-            // The next reader finds it as it is, and says so again.
-            warn!(path = %path.display(), %error, "a damaged file of the delivery log cannot be made again");
-        }
-    }
-
     /// Makes the file of what is open again, with nothing in it.
     fn renew_open(&mut self) -> Result<(), StoreError> {
         let path = schema::open_path(&self.shared.folder);
@@ -338,41 +315,6 @@ impl StoreWriter {
         Ok(gone)
     }
 
-    /// What failed in a day's file, as a failure of the store. A damaged file is given up, and one that cannot be used for long enough.
-    fn failed_in(&mut self, day: Day, error: &rusqlite::Error) -> StoreError {
-        let path = schema::day_path(&self.shared.folder, day);
-        let given_up = if day_file::is_damaged(error) {
-            warn!(path = %path.display(), %error, "a file of the delivery log is damaged; it is made again");
-            self.give_up_damaged(day)
-        } else {
-            self.failed_day(day, error)
-        };
-        given_up.err().unwrap_or_else(|| failed_at(&path, error))
-    }
-
-    /// A day's file failed. Where it cannot be used though it is not damaged, and stays so, it is made again from Kafka like a damaged
-    /// one: else nothing would be filled in or given up any more because of one file.
-    fn failed_day(&mut self, day: Day, error: &rusqlite::Error) -> Result<(), StoreError> {
-        use rusqlite::ErrorCode::{CannotOpen, SystemIoFailure};
-        if !matches!(error.sqlite_error_code(), Some(SystemIoFailure | CannotOpen)) {
-            return Ok(());
-        }
-        let failures = self.failures.entry(day).or_default();
-        *failures += 1;
-        if *failures < FAILURES {
-            return Ok(());
-        }
-        warn!(%day, %error, failures, "the file of this day of the delivery log cannot be used; it is made again");
-        self.give_up_damaged(day)
-    }
-
-    /// As [`Self::give_up`], and whoever fills the store is told to look again.
-    fn give_up_damaged(&mut self, day: Day) -> Result<(), StoreError> {
-        self.days_go();
-        self.give_up(day)?;
-        self.keep_erasures(&[day])
-    }
-
     /// Days go that are to be read again. Whoever fills the store is told so first: what they ask this thread comes behind it, and
     /// whoever asks rows knows by it that some may be missing.
     fn days_go(&self) {
@@ -423,6 +365,7 @@ mod tests {
     use tokio::sync::watch;
     use uuid::Uuid;
 
+    use super::damage::FAILURES;
     use super::*;
     use crate::fact::{Fact, FactKind, LogRow, RowContent};
     use crate::position::Coordinates;
