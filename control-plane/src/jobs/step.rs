@@ -2,7 +2,6 @@
 //! nothing.
 
 mod in_order;
-mod lane_room;
 pub(super) mod letters;
 mod rejections;
 pub(super) mod replay;
@@ -25,12 +24,10 @@ use schemas::record::{OutRecord, Record};
 use schemas::topics::Topics;
 use uuid::Uuid;
 
-use self::lane_room::PartReceivers;
 use super::known::KnownJob;
 use super::metrics::JobsMetrics;
 use super::work::job_record;
 use crate::config::Deps;
-use crate::health::HealthView;
 use crate::log::DeliveryLog;
 use crate::log::accepted::AcceptedEvents;
 use crate::log::letters::letter;
@@ -52,8 +49,6 @@ pub(super) struct Steps {
     /// Ends of what was written, whether or not its transaction is over: what is behind an open one counts, too.
     offsets: Offsets,
     rejected: RejectedReader,
-    /// How much waits for a subscription.
-    health: HealthView,
     metrics: JobsMetrics,
 }
 
@@ -80,12 +75,10 @@ struct JobPart {
     progress: JobProgress,
     /// Bytes of what is written.
     bytes: usize,
-    /// For whom it is.
-    receivers: PartReceivers,
 }
 
 /// What parts are made of.
-pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader, HealthView);
+pub(super) type ReadForJobs = (DeliveryLog, AcceptedEvents, RejectedReader);
 
 /// Why a part cannot be made now.
 type NotNow = String;
@@ -95,12 +88,11 @@ type NotNow = String;
 impl Steps {
     pub(super) fn new(
         deps: &Deps,
-        (log, accepted, rejected, health): ReadForJobs,
+        (log, accepted, rejected): ReadForJobs,
         offsets: Offsets,
         metrics: JobsMetrics,
     ) -> Self {
-        let (topics, catalog) = (deps.topics.clone(), deps.catalog.clone());
-        Self { topics, catalog, log, accepted, offsets, rejected, health, metrics }
+        Self { topics: deps.topics.clone(), catalog: deps.catalog.clone(), log, accepted, offsets, rejected, metrics }
     }
 
     /// The next part of a job.
@@ -291,7 +283,7 @@ impl JobPart {
     fn of(job: &KnownJob) -> Self {
         let begun = || JobProgress::begun(job.definition.job_id, clock::now_ms());
         let progress = job.progress.clone().unwrap_or_else(begun).going_on();
-        Self { outputs: Vec::new(), progress, bytes: 0, receivers: PartReceivers::new() }
+        Self { outputs: Vec::new(), progress, bytes: 0 }
     }
 
     fn write(&mut self, record: OutRecord) {

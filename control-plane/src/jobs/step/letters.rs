@@ -64,21 +64,11 @@ impl Steps {
         let found = candidates(store.as_ref(), job, of, limit).await?;
         let (mut part, all) = (JobPart::of(job), found.all);
         let before = part.progress.counts.written;
-        let (mut looked_at, mut reading, mut is_cut) = (0, InOrder::new(), false);
-        while part.bytes < BYTES && !is_cut {
+        let (mut looked_at, mut reading) = (0, InOrder::new());
+        while part.bytes < BYTES {
             let ask = |one| self.decide(store.as_ref(), job, one);
             let Some(decided) = reading.next(&all[looked_at..], ask).await? else { break };
             for decided in decided {
-                if let LetterDecision::Sent(of) = &decided
-                    && let Err(why) = self.take_places(&mut part, job, std::iter::once(of.2.id()))
-                {
-                    if looked_at == 0 {
-                        return Err(why);
-                    }
-                    // What is before it is a part, and the next one begins with it.
-                    is_cut = true;
-                    break;
-                }
                 part.progress.counts.found += 1;
                 self.write(&mut part, job, decided)?;
                 looked_at += 1;

@@ -99,7 +99,6 @@ impl Steps {
         if let Err(too_much) = fits_a_part(subscriptions.len(), record.size()) {
             return Ok(Err(too_much));
         }
-        self.take_places(part, job, subscriptions.iter().map(|subscription| subscription.id()))?;
         part.progress.counts.found += subscriptions.len() as u64;
         for subscription in subscriptions {
             let made = self.delivery_of(job, (&event, of), &subscription, matched);

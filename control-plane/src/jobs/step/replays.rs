@@ -87,8 +87,8 @@ impl Steps {
         let limit = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
         let found = found_again(store.as_ref(), job, of, limit).await?;
         let (before, all) = (part.progress.counts.written, found.all);
-        let (mut looked_at, mut reading, mut is_cut) = (0, InOrder::new(), false);
-        while part.bytes < BYTES && !is_cut {
+        let (mut looked_at, mut reading) = (0, InOrder::new());
+        while part.bytes < BYTES {
             let ask = |one| self.read_again(store.as_ref(), (job, &application), (of, one));
             let Some(read) = reading.next(&all[looked_at..], ask).await? else { break };
             for read in read {
@@ -96,15 +96,8 @@ impl Steps {
                     // What was read in vain is read again by the next part.
                     break;
                 }
-                match self.write_again(&mut part, job, (&application, of), (&all[looked_at].what, read)).await {
-                    Ok(()) => looked_at += 1,
-                    Err(why) if looked_at == 0 => return Err(why),
-                    Err(_why) => {
-                        // What is before it is a part, and the next one begins with it.
-                        is_cut = true;
-                        break;
-                    }
-                }
+                self.write_again(&mut part, job, (&application, of), (&all[looked_at].what, read)).await?;
+                looked_at += 1;
             }
         }
         self.log_is_still(edition).await?;
@@ -161,7 +154,8 @@ impl Steps {
                 }
             }
             (SentAgain::Delivery(_), ReadForJob::Delivery(Some(delivery))) => {
-                self.delivery_again(part, job, &delivery)?;
+                part.progress.counts.found += 1;
+                self.delivery_again(part, job, &delivery);
             }
             (_, ReadForJob::Healed) => {
                 part.progress.counts.found += 1;
@@ -179,23 +173,12 @@ impl Steps {
         Ok(())
     }
 
-    fn delivery_again(&self, part: &mut JobPart, job: &KnownJob, delivery: &Delivery) -> Result<(), NotNow> {
+    fn delivery_again(&self, part: &mut JobPart, job: &KnownJob, delivery: &Delivery) {
         let (subscription, control_offset) = self.subscription(job.definition.application_id, delivery.subscription);
-        let subscription: Result<Arc<Subscription>, JobSkip> = match subscription {
-            Some(found) if found.is_enabled() => Ok(found),
-            Some(_disabled) => Err(JobSkip::Disabled),
-            None => Err(JobSkip::Deleted),
-        };
-        if let Ok(found) = &subscription {
-            self.take_places(part, job, std::iter::once(found.id()))?;
-        }
-        part.progress.counts.found += 1;
-        let subscription = match subscription {
-            Ok(found) => found,
-            Err(why) => {
-                part.skip(why);
-                return Ok(());
-            }
+        let subscription: Arc<Subscription> = match subscription {
+            Some(found) if found.is_enabled() => found,
+            Some(_disabled) => return part.skip(JobSkip::Disabled),
+            None => return part.skip(JobSkip::Deleted),
         };
         let again = generation(&job.definition, MadeBy::Replay, control_offset);
         match self.again(delivery, &subscription, again) {
@@ -205,7 +188,6 @@ impl Steps {
             }
             None => part.skip(JobSkip::TooLarge),
         }
-        Ok(())
     }
 }
 
